@@ -1,0 +1,91 @@
+"""Steps, their progress, and the plan that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Generic, Protocol, TypeVar
+
+C = TypeVar("C")
+
+
+class State(Enum):
+    """How far a step is."""
+
+    TODO = "todo"
+    WORKING = "working"
+    DONE = "done"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an inspection of a step saw.
+
+    Parameters
+    ----------
+    state
+        TODO: its act has to run. WORKING: it has run, and waiting may finish it. DONE. BROKEN: waiting cannot mend it.
+    detail
+        The reason in one line: ``2/3 ready: keda-operator waits for its certificate``.
+    """
+
+    state: State
+    detail: str = ""
+
+
+class Signal(Protocol):
+    """Something that tells when a new look is worth while, for example a watch on the API server."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until something changed (True) or the time is over (False)."""
+
+    def close(self) -> None:
+        """Stop watching."""
+
+
+@dataclass(frozen=True)
+class Step(Generic[C]):
+    """One thing to do, and how to see whether it is done.
+
+    One ``inspect`` serves the plan, the skip if it is done already, the wait and the resume.
+
+    Parameters
+    ----------
+    id
+        ``stage/verb-object``, for example ``install/apply-crds``.
+    title
+        What it does, for people.
+    inspect
+        Looks, without writing.
+    act
+        Writes. Idempotent: it may have run before, in part or in whole.
+    destructive
+        True if it removes something that a person would miss.
+    deadline
+        How long act and wait may take together.
+    watch
+        Opens the signals that tell when to inspect again; it is opened before the act. None: look again each second.
+    """
+
+    id: str
+    title: str
+    inspect: Callable[[C], Progress]
+    act: Callable[[C], None]
+    destructive: bool = False
+    deadline: timedelta = timedelta(seconds=60)
+    watch: Callable[[C], Signal] | None = None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """How one step ended. ``duration_s`` is in seconds; ``acted`` is False if it was done already."""
+
+    id: str
+    title: str
+    destructive: bool
+    progress: Progress
+    acted: bool
+    duration_s: float
