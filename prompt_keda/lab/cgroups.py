@@ -1,0 +1,115 @@
+"""The stack's cgroup: it holds every process and every pod, so that nothing escapes `lab.down`.
+
+Both layouts are served: version 1, where each controller is a hierarchy of its own, and version 2.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from prompt_keda.errors import LabError
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+def is_version_2() -> bool:
+    """Tell whether this machine has the unified layout alone."""
+    return (ROOT / "cgroup.controllers").exists()
+
+
+def _hierarchies() -> list[Path]:
+    return [ROOT] if is_version_2() else [path for path in sorted(ROOT.iterdir()) if (path / "cgroup.procs").exists()]
+
+
+def create(name: str) -> None:
+    """Make ``<name>/stack`` for processes and ``<name>/pods`` for pods in every hierarchy. Idempotent: yes."""
+    for root in _hierarchies():
+        for leaf in ("stack", "pods"):
+            (root / name / leaf).mkdir(parents=True, exist_ok=True)
+            if root.name == "cpuset":  # a cpuset without cpus and mems takes no process
+                for folder in (root / name, root / name / leaf):
+                    for key in ("cpuset.cpus", "cpuset.mems"):
+                        (folder / key).write_text((folder.parent / key).read_text())
+    if is_version_2():
+        wanted = " ".join(f"+{one}" for one in (ROOT / "cgroup.controllers").read_text().split())
+        for folder in (ROOT, ROOT / name, ROOT / name / "pods"):
+            (folder / "cgroup.subtree_control").write_text(wanted)
+
+
+def add(name: str, pid: int) -> None:
+    """Put a process, and so its future children, into ``<name>/stack``. A process that has ended is fine."""
+    for root in _hierarchies():
+        try:
+            (root / name / "stack" / "cgroup.procs").write_text(str(pid))
+        except ProcessLookupError:
+            return
+
+
+def _folders(name: str) -> Iterator[Path]:
+    """Give all cgroups of the stack, children before parents."""
+    for root in _hierarchies():
+        for folder, _, _ in os.walk(root / name, topdown=False):
+            yield Path(folder)
+
+
+def pids(name: str) -> set[int]:
+    """Give every process in the stack's cgroup."""
+    found: set[int] = set()
+    for folder in _folders(name):
+        try:
+            found.update(int(line) for line in (folder / "cgroup.procs").read_text().split())
+        except (FileNotFoundError, OSError):
+            continue  # it went away while we looked
+    return found
+
+
+def kill_all(name: str, timeout_s: float = 20) -> None:
+    """Kill every process of the stack, again and again until none is left.
+
+    Raises
+    ------
+    LabError
+        When processes are still there after ``timeout_s`` seconds.
+    """
+    end = time.monotonic() + timeout_s
+    while left := pids(name):
+        if time.monotonic() > end:
+            raise LabError(f"processes of the stack do not end: {sorted(left)}", "Look at them with ps, then try again.")
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.05)  # the kernel tells nobody when a cgroup of version 1 becomes empty
+
+
+def remove(name: str) -> None:
+    """Remove the stack's cgroups. Idempotent: yes.
+
+    Raises
+    ------
+    LabError
+        When one of them is still in use.
+    """
+    for folder in _folders(name):
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise LabError(f"cgroup {folder} cannot be removed: {error.strerror}", "Run lab.down again.") from error
+
+
+def usage(name: str) -> tuple[float, int]:
+    """Give what the stack has used: CPU seconds since it started, and bytes of memory without the page cache."""
+    if is_version_2():
+        cpu = dict(line.split() for line in (ROOT / name / "cpu.stat").read_text().splitlines())
+        memory = dict(line.split() for line in (ROOT / name / "memory.stat").read_text().splitlines())
+        return int(cpu["usage_usec"]) / 1e6, int(memory["anon"])
+    cpu_ns = int((ROOT / "cpuacct" / name / "cpuacct.usage").read_text())
+    stat = dict(line.split() for line in (ROOT / "memory" / name / "memory.stat").read_text().splitlines())
+    return cpu_ns / 1e9, int(stat.get("total_rss", 0))

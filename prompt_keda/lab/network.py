@@ -1,0 +1,95 @@
+"""The stack's network namespace.
+
+A veth pair leads to it: host 10.213.N.1, stack 10.213.N.2, N the first that is free. Every server of the stack listens
+on 10.213.N.2, which its pods and this machine reach alike. The default route ends in a dummy device, so that nothing
+leaves the namespace but to this machine.
+"""
+
+from __future__ import annotations
+
+import json
+
+from prompt_keda.errors import LabError
+from prompt_keda.lab.commands import run
+from prompt_keda.lab.settings import Lab
+
+SLOTS = 64
+
+
+def enter(lab: Lab) -> list[str]:
+    """Give the start of a command line that runs a program inside the namespace.
+
+    nsenter and not ``ip netns exec``: the latter remounts /sys, and the kubelet then finds no cgroups.
+    """
+    return ["nsenter", f"--net={lab.netns_path}", "--"]
+
+
+def exists(lab: Lab) -> bool:
+    """Tell whether the namespace is there."""
+    return lab.netns_path.exists()
+
+
+def create(lab: Lab) -> int:
+    """Make the namespace and its link, and give its slot N. Idempotent: yes.
+
+    Raises
+    ------
+    LabError
+        When all 64 slots are taken, or the kernel refuses.
+    """
+    slot = _slot_of(lab)
+    if slot is not None:
+        return slot
+    delete(lab)
+    slot = _first_free_slot()
+    run(["ip", "netns", "add", lab.netns])
+    link = f"pklab{slot}"
+    run(["ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", lab.netns])
+    run(["ip", "addr", "add", f"10.213.{slot}.1/30", "dev", link])
+    run(["ip", "link", "set", link, "alias", f"prompt-keda {lab.name}", "up"])
+    inside = [
+        "ip link set lo up",
+        f"ip addr add 10.213.{slot}.2/30 dev eth0",
+        "ip link set eth0 up",
+        "ip link add nowhere type dummy",
+        "ip link set nowhere up",
+        "ip route add default dev nowhere",
+        "sysctl -q -w net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1",
+    ]
+    for line in inside:
+        run([*enter(lab), *line.split()])
+    return slot
+
+
+def delete(lab: Lab) -> None:
+    """Remove the namespace and its link. Idempotent: yes."""
+    for link in _links():
+        if link.get("ifalias") == f"prompt-keda {lab.name}":
+            run(["ip", "link", "delete", link["ifname"]])
+    if exists(lab):
+        run(["ip", "netns", "delete", lab.netns])
+
+
+def address(slot: int) -> str:
+    """Give the address of the stack in this slot."""
+    return f"10.213.{slot}.2"
+
+
+def _links() -> list[dict[str, str]]:
+    links: list[dict[str, str]] = json.loads(run(["ip", "-json", "link", "show", "type", "veth"]) or "[]")
+    return links
+
+
+def _slot_of(lab: Lab) -> int | None:
+    for link in _links():
+        if link.get("ifalias") == f"prompt-keda {lab.name}" and exists(lab):
+            return int(link["ifname"].removeprefix("pklab"))
+    return None
+
+
+def _first_free_slot() -> int:
+    taken = {link["ifname"] for link in _links()}
+    for slot in range(SLOTS):
+        if f"pklab{slot}" not in taken:
+            return slot
+    raise LabError(f"all {SLOTS} addresses for local stacks are taken", "Stop one with lab.down.")

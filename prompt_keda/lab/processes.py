@@ -1,0 +1,99 @@
+"""The stack's processes: started inside its network namespace and cgroup, and known by pid and start time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from prompt_keda.errors import LabError
+from prompt_keda.lab import cgroups, network
+from prompt_keda.lab.settings import Lab
+
+
+def start(lab: Lab, name: str, argv: Sequence[str], env: dict[str, str] | None = None) -> int:
+    """Start a process of the stack unless it runs, and give its pid. Idempotent: yes.
+
+    Its output goes to ``logs/<name>.log`` in the stack's state folder.
+    """
+    running = pid_of(lab, name)
+    if running is not None:
+        return running
+    (lab.state / "logs").mkdir(parents=True, exist_ok=True)
+    (lab.state / "pids").mkdir(parents=True, exist_ok=True)
+    with (lab.state / "logs" / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*network.enter(lab), *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **(env or {})},
+            cwd=lab.state,
+            start_new_session=True,
+        )
+    cgroups.add(lab.cgroup, process.pid)
+    record = {"pid": process.pid, "started": _start_time(process.pid), "argv": list(argv)}
+    (lab.state / "pids" / f"{name}.json").write_text(json.dumps(record))
+    return process.pid
+
+
+def pid_of(lab: Lab, name: str) -> int | None:
+    """Give the pid of a running process of the stack, or None."""
+    try:
+        record = json.loads((lab.state / "pids" / f"{name}.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    alive = record["started"] is not None and _start_time(record["pid"]) == record["started"]
+    return int(record["pid"]) if alive else None
+
+
+def names(lab: Lab) -> list[str]:
+    """Give the names of all processes that were ever started in this stack."""
+    return sorted(path.stem for path in (lab.state / "pids").glob("*.json"))
+
+
+def stop(lab: Lab, name: str, grace_s: float = 5) -> None:
+    """Stop one process: SIGTERM, and after ``grace_s`` seconds SIGKILL. Idempotent: yes."""
+    pid = pid_of(lab, name)
+    if pid is None:
+        return
+    os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + grace_s
+    while pid_of(lab, name) is not None:
+        if time.monotonic() > end:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def require(lab: Lab, name: str) -> None:
+    """Make sure that a process still runs.
+
+    Raises
+    ------
+    LabError
+        When it has ended; with the last line of its log.
+    """
+    if pid_of(lab, name) is None:
+        log = lab.state / "logs" / f"{name}.log"
+        raise LabError(f"{name} of the local stack has ended: {_last_line(log)}", f"Its log is {log}.")
+
+
+def _start_time(pid: int) -> str | None:
+    """Give the kernel's start time of a process (field 22 of /proc/PID/stat); None if it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(errors="replace").strip().splitlines()
+    except FileNotFoundError:
+        return "it wrote no log"
+    return lines[-1][:300] if lines else "it wrote no log"

@@ -1,0 +1,110 @@
+"""Names, folders and addresses of one local stack."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from prompt_keda.errors import LabError
+
+KUBERNETES_VERSION = "1.35.4"
+KEDA_VERSION = "2.16.1"
+REGISTRY_HOST = "registry.prompt-keda.test:5000"
+"""As it stands in image names. Only the stack's containerd resolves it, by its own hosts file."""
+NODE_NAME = "lab-node"
+POD_CIDR = "10.244.0.0/16"
+SERVICE_CIDR = "10.96.0.0/16"
+API_SERVICE_IP = "10.96.0.1"
+DNS_SERVICE_IP = "10.96.0.10"
+PORTS = {"api": 6443, "vault": 8200, "registry": 5000, "ldap": 636, "login": 5556}
+
+
+def state_home() -> Path:
+    """Give the user's state folder (XDG_STATE_HOME, else ``~/.local/state``)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+
+
+def cache_home() -> Path:
+    """Give the user's cache folder (XDG_CACHE_HOME, else ``~/.cache``)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One local stack: where its files are, and what its parts are called.
+
+    Parameters
+    ----------
+    name
+        1 to 12 lower-case letters, digits and dashes; part of the names of namespaces, cgroups and folders.
+    """
+
+    name: str
+
+    @property
+    def state(self) -> Path:
+        """Everything that outlives a process: keys, data, logs, pid files."""
+        return state_home() / "prompt-keda" / "lab" / self.name
+
+    @property
+    def run(self) -> Path:
+        """Sockets: a short path, because a Unix socket's may have 107 bytes."""
+        return Path("/run") / f"prompt-keda-lab-{self.name}"
+
+    @property
+    def netns(self) -> str:
+        """Name of the network namespace."""
+        return f"prompt-keda-{self.name}"
+
+    @property
+    def netns_path(self) -> Path:
+        """Where iproute2 keeps the network namespace."""
+        return Path("/run/netns") / self.netns
+
+    @property
+    def cgroup(self) -> str:
+        """Path of the stack's cgroup below each cgroup root."""
+        return f"prompt-keda-{self.name}"
+
+    @property
+    def pki(self) -> Path:
+        """Keys and certificates."""
+        return self.state / "pki"
+
+    @property
+    def admin_kubeconfig(self) -> Path:
+        """Kubeconfig with a client certificate: for the stack's own set-up and for looking at it when LDAP is broken."""
+        return self.state / "admin.kubeconfig"
+
+    @property
+    def people_kubeconfig(self) -> Path:
+        """Kubeconfig of people: a short-lived token by way of LDAP."""
+        return self.state / "kubeconfig"
+
+    @property
+    def containerd_socket(self) -> Path:
+        """The CRI endpoint."""
+        return self.run / "containerd.sock"
+
+    def program(self, name: str) -> str:
+        """Give the path of a program of the cluster's binary (``kubectl``, ``kubelet`` …) once it is built."""
+        return str(self.state / "bin" / name)
+
+
+def current_lab() -> Lab:
+    """Give the stack that ``$PROMPT_KEDA_LAB`` names, else ``local``.
+
+    Raises
+    ------
+    LabError
+        When the name cannot be part of the names of namespaces and folders.
+    """
+    name = os.environ.get("PROMPT_KEDA_LAB") or "local"
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,11}", name):
+        raise LabError(
+            f"$PROMPT_KEDA_LAB is {name!r}, which cannot name a local stack",
+            "Take 1 to 12 lower-case letters, digits and dashes.",
+        )
+    return Lab(name)
