@@ -1,7 +1,7 @@
 """The stack's network namespace.
 
 A veth pair leads to it: host 10.213.N.1, stack 10.213.N.2, N the first that is free. Every server of the stack listens
-on 10.213.N.2, which its pods and this machine reach alike. The default route ends in a dummy device, so that nothing
+on 10.213.N.2, which its pods and this machine reach alike. The default route ends in a bridge without ports, so that nothing
 leaves the namespace but to this machine.
 """
 
@@ -46,25 +46,26 @@ def create(lab: Lab) -> int:
     link = f"pklab{slot}"
     run(["ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", lab.netns])
     run(["ip", "addr", "add", f"10.213.{slot}.1/30", "dev", link])
-    run(["ip", "link", "set", link, "alias", f"prompt-keda {lab.name}", "up"])
+    run(["ip", "link", "set", link, "alias", _alias(lab, "unfinished"), "up"])
     inside = [
         "ip link set lo up",
         f"ip addr add 10.213.{slot}.2/30 dev eth0",
         "ip link set eth0 up",
-        "ip link add nowhere type dummy",
+        "ip link add nowhere type bridge",
         "ip link set nowhere up",
         "ip route add default dev nowhere",
         "sysctl -q -w net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1",
     ]
     for line in inside:
         run([*enter(lab), *line.split()])
+    run(["ip", "link", "set", link, "alias", _alias(lab, "ready")])
     return slot
 
 
 def delete(lab: Lab) -> None:
     """Remove the namespace and its link. Idempotent: yes."""
     for link in _links():
-        if link.get("ifalias") == f"prompt-keda {lab.name}":
+        if link.get("ifalias") in (_alias(lab, "unfinished"), _alias(lab, "ready")):
             run(["ip", "link", "delete", link["ifname"]])
     if exists(lab):
         run(["ip", "netns", "delete", lab.netns])
@@ -75,6 +76,11 @@ def address(slot: int) -> str:
     return f"10.213.{slot}.2"
 
 
+def _alias(lab: Lab, state: str) -> str:
+    """Give the mark on the link: whose it is, and whether all of its namespace was set up."""
+    return f"prompt-keda {lab.name} {state}"
+
+
 def _links() -> list[dict[str, str]]:
     links: list[dict[str, str]] = json.loads(run(["ip", "-json", "link", "show", "type", "veth"]) or "[]")
     return links
@@ -82,7 +88,7 @@ def _links() -> list[dict[str, str]]:
 
 def _slot_of(lab: Lab) -> int | None:
     for link in _links():
-        if link.get("ifalias") == f"prompt-keda {lab.name}" and exists(lab):
+        if link.get("ifalias") == _alias(lab, "ready") and exists(lab):
             return int(link["ifname"].removeprefix("pklab"))
     return None
 

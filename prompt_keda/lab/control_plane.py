@@ -1,0 +1,125 @@
+"""etcd, the API server, the controller manager and the scheduler of the local stack."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from prompt_keda.lab import kubeconfig, processes
+from prompt_keda.lab.pki import Authority
+from prompt_keda.lab.settings import API_SERVICE_IP, NODE_NAME, POD_CIDR, PORTS, SERVICE_CIDR, Lab
+
+CLIENTS = {
+    "admin": ("admin", ("system:masters",)),
+    "controller-manager": ("system:kube-controller-manager", ()),
+    "scheduler": ("system:kube-scheduler", ()),
+    "kube-proxy": ("system:kube-proxy", ()),
+    "coredns": ("prompt-keda-lab:coredns", ()),
+    "kubelet": (f"system:node:{NODE_NAME}", ("system:nodes",)),
+    "apiserver-kubelet": ("kube-apiserver-kubelet-client", ("system:masters",)),
+    "front-proxy": ("front-proxy-client", ()),
+}
+"""Client certificate → user and groups (the names that Kubernetes' own roles are bound to)."""
+
+
+def server_url(address: str) -> str:
+    """Give the API server's address as every client uses it."""
+    return f"https://{address}:{PORTS['api']}"
+
+
+def prepare(lab: Lab, authority: Authority, address: str) -> None:
+    """Make the certificates and kubeconfigs. Idempotent: yes."""
+    names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
+    authority.ensure_server("apiserver", [*names, address, API_SERVICE_IP, "127.0.0.1"])
+    authority.ensure_server("kubelet-server", [NODE_NAME, address])
+    authority.ensure_key_pair("service-account")
+    for name, (user, groups) in CLIENTS.items():
+        authority.ensure_client(f"client-{name}", user, groups)
+    for name in ("controller-manager", "scheduler", "kube-proxy", "coredns", "kubelet", "admin"):
+        user = kubeconfig.client_certificate(lab.pki, f"client-{name}")
+        path = lab.state / f"{name}.kubeconfig"
+        kubeconfig.write(path, server_url(address), authority.ca_file, f"prompt-keda-{lab.name}", user)
+
+
+def start_etcd(lab: Lab) -> None:
+    """Start etcd on the namespace's own loopback. Without fsync: the stack's data may be lost with the machine."""
+    arguments = {
+        "name": "lab",
+        "data-dir": lab.state / "etcd",
+        "listen-client-urls": "http://127.0.0.1:2379",
+        "advertise-client-urls": "http://127.0.0.1:2379",
+        "listen-peer-urls": "http://127.0.0.1:2380",
+        "initial-advertise-peer-urls": "http://127.0.0.1:2380",
+        "initial-cluster": "lab=http://127.0.0.1:2380",
+        "log-level": "warn",
+    }
+    processes.start(lab, "etcd", [lab.program("etcd"), *_flags(arguments), "--unsafe-no-fsync"])
+
+
+def start_api_server(lab: Lab, address: str, authentication: dict[str, Any]) -> None:
+    """Start the API server.
+
+    Parameters
+    ----------
+    authentication
+        An AuthenticationConfiguration: which issuer's tokens it believes.
+    """
+    config = lab.state / "authentication.json"
+    config.write_text(json.dumps(authentication))
+    pki = lab.pki
+    arguments = {
+        "advertise-address": address,
+        "bind-address": address,
+        "secure-port": PORTS["api"],
+        "etcd-servers": "http://127.0.0.1:2379",
+        "service-cluster-ip-range": SERVICE_CIDR,
+        "authorization-mode": "Node,RBAC",
+        "authentication-config": config,
+        "client-ca-file": pki / "ca.crt",
+        "tls-cert-file": pki / "apiserver.crt",
+        "tls-private-key-file": pki / "apiserver.key",
+        "kubelet-client-certificate": pki / "client-apiserver-kubelet.crt",
+        "kubelet-client-key": pki / "client-apiserver-kubelet.key",
+        "kubelet-certificate-authority": pki / "ca.crt",
+        "kubelet-preferred-address-types": "InternalIP",
+        "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
+        "service-account-key-file": pki / "service-account.pub",
+        "service-account-signing-key-file": pki / "service-account.key",
+        "requestheader-client-ca-file": pki / "ca.crt",
+        "requestheader-allowed-names": "front-proxy-client",
+        "requestheader-username-headers": "X-Remote-User",
+        "requestheader-group-headers": "X-Remote-Group",
+        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+        "proxy-client-cert-file": pki / "client-front-proxy.crt",
+        "proxy-client-key-file": pki / "client-front-proxy.key",
+        "enable-aggregator-routing": "true",
+    }
+    processes.start(lab, "kube-apiserver", [lab.program("kube-apiserver"), *_flags(arguments)])
+
+
+def start_controllers(lab: Lab) -> None:
+    """Start the controller manager and the scheduler, both with Kubernetes' own limits on requests."""
+    manager = {
+        "kubeconfig": lab.state / "controller-manager.kubeconfig",
+        "authentication-kubeconfig": lab.state / "controller-manager.kubeconfig",
+        "authorization-kubeconfig": lab.state / "controller-manager.kubeconfig",
+        "use-service-account-credentials": "true",
+        "service-account-private-key-file": lab.pki / "service-account.key",
+        "root-ca-file": lab.pki / "ca.crt",
+        "leader-elect": "false",
+        "bind-address": "127.0.0.1",
+        "cluster-cidr": POD_CIDR,
+    }
+    scheduler = {
+        "kubeconfig": lab.state / "scheduler.kubeconfig",
+        "authentication-kubeconfig": lab.state / "scheduler.kubeconfig",
+        "authorization-kubeconfig": lab.state / "scheduler.kubeconfig",
+        "leader-elect": "false",
+        "bind-address": "127.0.0.1",
+    }
+    processes.start(lab, "kube-controller-manager", [lab.program("kube-controller-manager"), *_flags(manager)])
+    processes.start(lab, "kube-scheduler", [lab.program("kube-scheduler"), *_flags(scheduler)])
+
+
+def _flags(arguments: dict[str, object]) -> list[str]:
+    return [f"--{name}={value}" for name, value in arguments.items()]
