@@ -1,0 +1,152 @@
+"""The objects that the local stack's cluster starts with: DNS, the people's rights, its marker, and Prompt Redis."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.lab.settings import DNS_SERVICE_IP
+from prompt_keda.model.secret import Secret
+
+MARKER = "prompt-keda-lab"
+"""Name of the ConfigMap in kube-system that marks a cluster as a local stack: only there approval `none` counts."""
+REDIS_NAMESPACE = "prompt-redis"
+REDIS_USER = 65532
+
+
+def cluster(lab_name: str, address: str) -> list[dict[str, Any]]:
+    """Give DNS, rights and the marker.
+
+    Parameters
+    ----------
+    lab_name
+        Name of the stack.
+    address
+        Where CoreDNS listens on port 53.
+    """
+    ports = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]
+    dns = {"namespace": "kube-system", "name": "kube-dns"}
+    return [
+        _object("v1", "ConfigMap", {"namespace": "kube-system", "name": MARKER}, data={"name": lab_name}),
+        _object("v1", "Service", dns, spec={"clusterIP": DNS_SERVICE_IP, "ports": ports}),
+        _object(
+            "discovery.k8s.io/v1",
+            "EndpointSlice",
+            {**dns, "labels": {"kubernetes.io/service-name": "kube-dns"}},
+            addressType="IPv4",
+            ports=ports,
+            endpoints=[{"addresses": [address], "conditions": {"ready": True}}],
+        ),
+        _object(
+            "rbac.authorization.k8s.io/v1",
+            "ClusterRole",
+            {"name": "prompt-keda-lab:coredns"},
+            rules=[
+                {"apiGroups": [""], "resources": ["services", "pods", "namespaces"], "verbs": ["list", "watch"]},
+                {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+            ],
+        ),
+        _binding("prompt-keda-lab:coredns", "prompt-keda-lab:coredns", "User", "prompt-keda-lab:coredns"),
+        _binding("prompt-keda-lab:operators", "cluster-admin", "Group", "ldap:prompt-keda-operators"),
+        _binding("prompt-keda-lab:readers", "view", "Group", "ldap:prompt-keda-readers"),
+    ]
+
+
+def redis(image: str, data: Path, password: Secret | None, pull_config: Secret) -> list[dict[str, Any]]:
+    """Give Prompt Redis: a StatefulSet with a volume, with or without a password.
+
+    Parameters
+    ----------
+    image
+        A Redis 7 by digest.
+    data
+        Folder on the node for its volume.
+    password
+        None: Redis without a password, as production has it.
+    pull_config
+        A docker config JSON for the registry.
+    """
+    name = {"namespace": REDIS_NAMESPACE, "name": "prompt-redis"}
+    labels = {"app.kubernetes.io/name": "prompt-redis"}
+    lines = ["dir /data", "appendonly yes", "bind * -::*", "protected-mode no", "save 60 1"]
+    lines += [f"requirepass {password.reveal()}"] if password else []
+    container = {
+        "name": "redis",
+        "image": image,
+        "args": ["/etc/redis/redis.conf"],
+        "ports": [{"containerPort": 6379, "name": "redis"}],
+        "readinessProbe": {"tcpSocket": {"port": "redis"}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
+        "volumeMounts": [
+            {"name": "data", "mountPath": "/data"},
+            {"name": "config", "mountPath": "/etc/redis", "readOnly": True},
+        ],
+    }
+    pod = {
+        "terminationGracePeriodSeconds": 5,
+        "automountServiceAccountToken": False,
+        "imagePullSecrets": [{"name": "pull-secret"}],
+        "securityContext": {"runAsUser": REDIS_USER, "runAsNonRoot": True},
+        "containers": [container],
+        "volumes": [{"name": "config", "secret": {"secretName": "prompt-redis-config"}}],
+    }
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "",
+            "volumeName": "prompt-redis",
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    volume = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "storageClassName": "",
+        "claimRef": {"namespace": REDIS_NAMESPACE, "name": "data-prompt-redis-0"},
+        "hostPath": {"path": str(data)},
+    }
+    config = {"redis.conf": "\n".join([*lines, ""])}
+    return [
+        _object("v1", "Namespace", {"name": REDIS_NAMESPACE}),
+        pull_secret(REDIS_NAMESPACE, pull_config),
+        _object("v1", "Secret", {**name, "name": "prompt-redis-config"}, stringData=config),
+        _object("v1", "PersistentVolume", {"name": "prompt-redis"}, spec=volume),
+        _object("v1", "Service", name, spec={"selector": labels, "ports": [{"port": 6379, "targetPort": "redis"}]}),
+        _object(
+            "apps/v1",
+            "StatefulSet",
+            name,
+            spec={
+                "serviceName": "prompt-redis",
+                "replicas": 1,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+                "volumeClaimTemplates": [claim],
+            },
+        ),
+    ]
+
+
+def pull_secret(namespace: str, config: Secret) -> dict[str, Any]:
+    """Give a pull secret named ``pull-secret``, as Phalanx names it."""
+    data = {".dockerconfigjson": base64.b64encode(config.reveal().encode()).decode()}
+    metadata = {"namespace": namespace, "name": "pull-secret"}
+    return _object("v1", "Secret", metadata, type="kubernetes.io/dockerconfigjson", data=data)
+
+
+def _binding(name: str, role: str, kind: str, subject: str) -> dict[str, Any]:
+    group = "rbac.authorization.k8s.io"
+    return _object(
+        f"{group}/v1",
+        "ClusterRoleBinding",
+        {"name": name},
+        roleRef={"apiGroup": group, "kind": "ClusterRole", "name": role},
+        subjects=[{"apiGroup": group, "kind": kind, "name": subject}],
+    )
+
+
+def _object(api_version: str, kind: str, metadata: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}

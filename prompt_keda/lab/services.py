@@ -1,0 +1,82 @@
+"""The servers beside the cluster: registry, directory, login and Vault. Each listens on the stack's own address."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import bcrypt
+
+from prompt_keda.errors import LabError
+from prompt_keda.lab import processes, state
+from prompt_keda.lab.settings import PORTS, REGISTRY_HOST, Lab, cache_home
+from prompt_keda.model.secret import Secret
+
+REGISTRY_USER = "puller"
+
+
+def start_registry(lab: Lab, address: str) -> None:
+    """Start the registry: TLS, and no image without the password.
+
+    Its blobs lie in the user's cache, because they are the same for every stack and each time.
+    """
+    password = state.ensure_secret(lab, "registry-password")
+    hashed = bcrypt.hashpw(password.reveal().encode(), bcrypt.gensalt(rounds=5)).decode()
+    users = lab.state / "registry-users"
+    users.touch(mode=0o600)
+    users.write_text(f"{REGISTRY_USER}:{hashed}\n")
+    storage = cache_home() / "prompt-keda" / "registry"
+    storage.mkdir(parents=True, exist_ok=True, mode=0o700)
+    config = {
+        "version": "0.1",
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(storage)}},
+        "http": {
+            "addr": f"{address}:{PORTS['registry']}",
+            "tls": {"certificate": str(lab.pki / "registry.crt"), "key": str(lab.pki / "registry.key")},
+        },
+        "auth": {"htpasswd": {"realm": "prompt-keda local stack", "path": str(users)}},
+    }
+    file = lab.state / "registry.json"
+    file.write_text(json.dumps(config))
+    processes.start(lab, "registry", ["docker-registry", "serve", str(file)])
+
+
+def docker_config(lab: Lab) -> Secret:
+    """Give the docker config JSON that opens the registry."""
+    password = state.ensure_secret(lab, "registry-password").reveal()
+    auth = base64.b64encode(f"{REGISTRY_USER}:{password}".encode()).decode()
+    entry = {"username": REGISTRY_USER, "password": password, "auth": auth}
+    return Secret(json.dumps({"auths": {REGISTRY_HOST: entry}}))
+
+
+def start_vault(lab: Lab, program: Path, address: str) -> None:
+    """Start Vault with its files in the stack's state folder. It starts sealed."""
+    argv = [
+        str(program),
+        f"-listen={address}:{PORTS['vault']}",
+        f"-cert={lab.pki / 'vault.crt'}",
+        f"-key={lab.pki / 'vault.key'}",
+        f"-data={lab.state / 'vault'}",
+    ]
+    processes.start(lab, "vault", argv)
+
+
+def wait_until(what: str, is_true: Callable[[], bool], timeout_s: float, lab: Lab, process: str) -> None:
+    """Look every tenth of a second until something that nothing can watch is true: a server that only just starts.
+
+    Raises
+    ------
+    LabError
+        When it is not true after ``timeout_s`` seconds, or its process has ended.
+    """
+    end = time.monotonic() + timeout_s
+    while not is_true():
+        processes.require(lab, process)
+        if time.monotonic() > end:
+            log = lab.state / "logs" / f"{process}.log"
+            raise LabError(f"{what} is not there after {timeout_s:.0f} s", f"Its log is {log}.")
+        time.sleep(0.1)

@@ -1,0 +1,275 @@
+"""Brings the local stack up and down. Each part is idempotent, so that an interrupted `up` goes on where it stood."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from prompt_keda.errors import LabError
+from prompt_keda.lab import (
+    base_objects,
+    cgroups,
+    contents,
+    control_plane,
+    go_builds,
+    network,
+    node,
+    packages,
+    people,
+    processes,
+    requirements,
+    services,
+    state,
+)
+from prompt_keda.lab.commands import run
+from prompt_keda.lab.pki import Authority
+from prompt_keda.lab.settings import API_SERVICE_IP, PORTS, Lab, current_lab
+from prompt_keda.model.event import Event, EventKind, Observer, nobody
+
+PROGRAMS = "etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns".split()
+
+
+def up(observer: Observer = nobody, *, redis_password: bool = True) -> dict[str, object]:
+    """Bring the local stack up, and give its `state.status`. Idempotent: yes.
+
+    Parameters
+    ----------
+    observer
+        Is told what is built and started, and how long it took.
+    redis_password
+        False: Prompt Redis without a password, as in production. It counts when Redis is first made.
+
+    Raises
+    ------
+    LabError
+        When this machine cannot run it (before anything is changed), or a part does not build or start.
+    """
+    lab = current_lab()
+    if state.status(lab)["state"] == "up":
+        return state.status(lab)
+    requirements.check()
+    _Bringup(lab, observer, redis_password).run()
+    return state.status(lab)
+
+
+class _Bringup:
+    """One run of `up`: what compiles goes on in the background while the parts that are there start."""
+
+    def __init__(self, lab: Lab, observer: Observer, redis_password: bool) -> None:
+        self.lab = lab
+        self.observer = observer
+        self.redis_password = redis_password
+        self.builds: dict[str, Future[Path]] = {}
+
+    def run(self) -> None:
+        lab = self.lab
+        lab.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lab.state.chmod(0o700)
+        pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="build")
+        try:
+            # One after the other, the cluster's binary first; the second lane only fills what a linker leaves idle.
+            self.builds["kube"] = pool.submit(self._build, go_builds.KUBE, 0)
+            for module in (go_builds.WORKER, go_builds.KEDA, go_builds.VAULT):
+                self.builds[module.name] = pool.submit(self._build, module, 10)
+            self._timed("packages", lambda: packages.install(self.observer))
+            self._timed("network", self._make_ground)
+            self._timed("cluster", self._start_cluster)
+            self._timed("redis", self._start_redis)
+            self._timed("vault", self._start_vault)
+            self._timed("keda-images", self._publish_keda)
+            self._timed("ready", self._finish)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _build(self, module: go_builds.GoModule, niceness: int) -> Path:
+        return go_builds.build(module, self.observer, niceness)
+
+    def _timed(self, name: str, work: object) -> None:
+        assert callable(work)
+        started = time.monotonic()
+        self.observer(Event(EventKind.STARTED, f"lab/{name}", "working"))
+        work()
+        self.observer(Event(EventKind.FINISHED, f"lab/{name}", "done", "", time.monotonic() - started))
+
+    def _make_ground(self) -> None:
+        """Make what needs no compiler: network, keys, registry, directory, login."""
+        lab = self.lab
+        cgroups.create(lab.cgroup)
+        self.address = address = network.address(network.create(lab))
+        self.authority = authority = Authority(lab.pki)
+        for name in ("registry", "vault", "ldap", "login"):
+            authority.ensure_server(name, [address, f"{name}.prompt-keda.test"])
+        control_plane.prepare(lab, authority, address)
+        services.start_registry(lab, address)
+        self.people = people.start(lab, authority, address)
+
+    def _start_cluster(self) -> None:
+        lab = self.lab
+        binary = self.builds["kube"].result() / "kube"
+        (lab.state / "bin").mkdir(exist_ok=True)
+        for name in PROGRAMS:
+            link = lab.state / "bin" / name
+            if not link.is_symlink():
+                link.symlink_to(binary)
+        control_plane.start_etcd(lab)
+        node.start_containerd(lab, self.address)
+        control_plane.start_api_server(lab, self.address, self.people)
+        contents.import_pause_image(lab, self.builds["worker"].result())
+        services.wait_until("the API server", lambda: self._kubectl_works("/readyz"), 90, lab, "kube-apiserver")
+        control_plane.start_controllers(lab)
+        node.start_kubelet(lab, self.address)
+        node.start_proxy(lab)
+        node.start_dns(lab, self.address)
+        contents.apply(lab, base_objects.cluster(lab.name, self.address))
+
+    def _kubectl_works(self, path: str) -> bool:
+        argv = [self.lab.program("kubectl"), "--kubeconfig", str(self.lab.admin_kubeconfig), "get", "--raw", path]
+        return subprocess.run([*argv, "--request-timeout=2s"], capture_output=True, check=False).returncode == 0
+
+    def _start_redis(self) -> None:
+        lab = self.lab
+        self.images = contents.publish_small_images(lab, self.registry_url, self.builds["worker"].result())
+        data = lab.state / "redis-data"
+        data.mkdir(exist_ok=True)
+        os.chown(data, base_objects.REDIS_USER, base_objects.REDIS_USER)
+        self.password = state.ensure_secret(lab, "redis-password") if self.redis_password else None
+        pull = services.docker_config(lab)
+        contents.apply(lab, base_objects.redis(self.images["redis"], data, self.password, pull))
+
+    @property
+    def registry_url(self) -> str:
+        return f"https://{self.address}:{PORTS['registry']}"
+
+    def _start_vault(self) -> None:
+        from prompt_keda.lab import vault_contents
+
+        lab = self.lab
+        self.vault_url = f"https://{self.address}:{PORTS['vault']}"
+        services.start_vault(lab, self.builds["vault"].result() / "vault", self.address)
+        services.wait_until("Vault", lambda: contents.answers(self.address, PORTS["vault"]), 30, lab, "vault")
+        client = vault_contents.unseal(lab, self.vault_url, self.authority.ca_file)
+        vault_contents.fill(lab, client, self.password, services.docker_config(lab))
+
+    def _publish_keda(self) -> None:
+        programs = self.builds["keda"].result()
+        images = contents.publish_keda_images(self.lab, self.registry_url, programs)
+        self.manifests, self.manifests_sha256 = contents.write_keda_manifests(self.lab, images)
+
+    def _finish(self) -> None:
+        """Wait for what the first user needs, then say that the stack is up."""
+        lab = self.lab
+        contents.wait_for_redis(lab)
+        uid = contents.kubectl(lab, ["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"])
+        reference = {"path": "rubin/prompt-keda-local/prompt-redis", "key": "redis-password"}
+        endpoints = {
+            "name": lab.name,
+            "address": self.address,
+            "api_url": control_plane.server_url(self.address),
+            "kubeconfig": str(lab.people_kubeconfig),
+            "admin_kubeconfig": str(lab.admin_kubeconfig),
+            "context": f"prompt-keda-{lab.name}",
+            "ca_file": str(self.authority.ca_file),
+            "ca_sha256": self.authority.ca_sha256(),
+            "kube_system_uid": uid.strip(),
+            "ldap_url": f"ldaps://{self.address}:{PORTS['ldap']}",
+            "vault_url": self.vault_url,
+            "vault_role_id_file": str(state.secret_file(lab, "vault-role-id")),
+            "vault_secret_id_file": str(state.secret_file(lab, "vault-secret-id")),
+            "redis_password": reference if self.password else None,
+            "registry_url": self.registry_url,
+            "keda_manifests": str(self.manifests),
+            "keda_manifests_sha256": self.manifests_sha256,
+            "worker_image": self.images["worker"],
+        }
+        state.write_endpoints(lab, endpoints)
+
+
+def down(observer: Observer = nobody) -> None:
+    """Stop the local stack and remove all of it: processes, pods, mounts, namespaces, links, cgroups, files.
+
+    What was built stays in the user's cache. Idempotent: yes; it also clears what a crashed `up` left.
+
+    Raises
+    ------
+    LabError
+        When something does not go; with what it is.
+    """
+    lab = current_lab()
+    if os.geteuid() != 0:
+        raise LabError("lab.down needs root", "Run it with sudo.")
+    for part, work in (
+        ("processes", lambda: cgroups.kill_all(lab.cgroup)),
+        ("mounts", lambda: _unmount_below(lab)),
+        ("network", lambda: network.delete(lab)),
+        ("pod networks", lambda: _delete_pod_namespaces(lab)),
+        ("cgroups", lambda: cgroups.remove(lab.cgroup)),
+        ("files", lambda: _remove_files(lab)),
+    ):
+        observer(Event(EventKind.STARTED, f"lab.down/{part}", "working"))
+        work()
+    observer(Event(EventKind.FINISHED, "lab.down", "done", f"nothing of {lab.name!r} is left"))
+
+
+def _mounts_below(lab: Lab) -> list[Path]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [Path(line.split()[4].replace("\\040", " ")) for line in lines]
+    ours = [point for point in points if point.is_relative_to(lab.state) or point.is_relative_to(lab.run)]
+    return sorted(ours, key=lambda point: len(point.parts), reverse=True)
+
+
+def _unmount_below(lab: Lab) -> None:
+    for point in _mounts_below(lab):
+        run(["umount", "--lazy", str(point)], fix="Run lab.down again.")
+
+
+def _delete_pod_namespaces(lab: Lab) -> None:
+    """Remove the network namespaces of pods: containerd names them cni-…, and its records say which are ours."""
+    owned = lab.state / "cni-addresses"
+    _ = owned
+    for name in state.pod_namespaces(lab):
+        path = Path("/run/netns") / name
+        if path.exists():
+            run(["ip", "netns", "delete", name])
+
+
+def _remove_files(lab: Lab) -> None:
+    if left := _mounts_below(lab):
+        raise LabError(f"{left[0]} is still mounted", "Run lab.down again.")
+    for folder in (lab.run, lab.state):
+        if folder.exists():
+            shutil.rmtree(folder)
+
+
+def exec_(argv: Sequence[str]) -> int:
+    """Run a command inside the stack's network namespace, with its environment set, and give its exit code.
+
+    ``KUBECONFIG``, ``VAULT_ADDR``, ``VAULT_CACERT`` and ``REDISCLI_AUTH`` are set, and the stack's kubectl is on the
+    PATH.
+
+    Raises
+    ------
+    LabError
+        When the stack is not up.
+    """
+    lab = current_lab()
+    known = state.endpoints(lab)
+    env = {
+        **os.environ,
+        "KUBECONFIG": str(lab.admin_kubeconfig),
+        "VAULT_ADDR": known["vault_url"],
+        "VAULT_CACERT": known["ca_file"],
+        "PATH": f"{lab.state / 'bin'}:{os.environ['PATH']}",
+    }
+    if known["redis_password"]:
+        env["REDISCLI_AUTH"] = state.ensure_secret(lab, "redis-password").reveal()
+    return subprocess.run([*network.enter(lab), *argv], env=env, check=False).returncode
+
+
+__all__ = ["down", "exec_", "up"]
+_ = (json, processes, API_SERVICE_IP)

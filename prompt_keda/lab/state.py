@@ -1,0 +1,92 @@
+"""What a running local stack tells about itself: its endpoints, its secrets' files and its state."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.errors import LabError
+from prompt_keda.lab import cgroups, network, processes
+from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, Lab, current_lab
+from prompt_keda.model.secret import Secret
+
+
+def ensure_secret(lab: Lab, name: str) -> Secret:
+    """Give one of the stack's own passwords; it is made at random, and kept in a file with mode 0600."""
+    path = secret_file(lab, name)
+    if not path.exists():
+        store_secret(lab, name, Secret(secrets.token_urlsafe(18)))
+    return Secret(path.read_text())
+
+
+def store_secret(lab: Lab, name: str, value: Secret) -> None:
+    """Keep a secret of the stack in a file with mode 0600, whole or not at all."""
+    path = secret_file(lab, name)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch = path.with_name(f".{name}.new")
+    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+        file.write(value.reveal())
+    scratch.rename(path)
+
+
+def secret_file(lab: Lab, name: str) -> Path:
+    """Give the file that holds one of the stack's secrets."""
+    return lab.state / "secrets" / name
+
+
+def write_endpoints(lab: Lab, endpoints: dict[str, Any]) -> None:
+    """Say that the stack is up, and where its parts are: the values for ``${lab:NAME}`` in environments/local.yaml."""
+    scratch = lab.state / ".endpoints.new"
+    scratch.write_text(json.dumps(endpoints, indent=1))
+    scratch.rename(lab.state / "endpoints.json")
+
+
+def endpoints(lab: Lab | None = None) -> dict[str, Any]:
+    """Give the values for ``${lab:NAME}`` in an environment's file.
+
+    Raises
+    ------
+    LabError
+        When the local stack is not up.
+    """
+    lab = lab or current_lab()
+    try:
+        found: dict[str, Any] = json.loads((lab.state / "endpoints.json").read_text())
+    except FileNotFoundError as error:
+        raise LabError(f"the local stack {lab.name!r} is not up", "Bring it up with ./run lab.up.") from error
+    if not network.exists(lab):
+        raise LabError(f"the local stack {lab.name!r} was up, but its network is gone", "Run ./run lab.down, then lab.up.")
+    return found
+
+
+def status(lab: Lab | None = None) -> dict[str, Any]:
+    """Tell what stands: name, provider, state, versions, endpoints, processes and what they use.
+
+    Returns
+    -------
+    dict
+        ``state`` is ``up``, ``partial`` (some processes have ended, or lab.up did not finish) or ``down``;
+        ``cpu_s`` are CPU seconds since the start, ``memory_bytes`` is memory without the page cache.
+    """
+    lab = lab or current_lab()
+    running = {name: processes.pid_of(lab, name) for name in processes.names(lab)}
+    finished = (lab.state / "endpoints.json").exists()
+    up = finished and bool(running) and all(running.values())
+    known = json.loads((lab.state / "endpoints.json").read_text()) if finished else {}
+    cpu_s, memory_bytes = cgroups.usage(lab.cgroup) if cgroups.pids(lab.cgroup) else (0.0, 0)
+    return {
+        "name": lab.name,
+        "provider": "native",
+        "state": "up" if up else "partial" if any(running.values()) or finished else "down",
+        "kubeconfig": str(lab.people_kubeconfig),
+        "admin_kubeconfig": str(lab.admin_kubeconfig),
+        "endpoints": known,
+        "versions": {"kubernetes": KUBERNETES_VERSION, "keda": KEDA_VERSION},
+        "processes": running,
+        "state_folder": str(lab.state),
+        "cpu_s": cpu_s,
+        "memory_bytes": memory_bytes,
+    }
