@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,14 +21,14 @@ from prompt_keda.lab import (
     node,
     packages,
     people,
-    processes,
     requirements,
     services,
     state,
+    vault_contents,
 )
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.pki import Authority
-from prompt_keda.lab.settings import API_SERVICE_IP, PORTS, Lab, current_lab
+from prompt_keda.lab.settings import PORTS, Lab, current_lab
 from prompt_keda.model.event import Event, EventKind, Observer, nobody
 
 PROGRAMS = "etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns".split()
@@ -90,8 +89,7 @@ class _Bringup:
     def _build(self, module: go_builds.GoModule, niceness: int) -> Path:
         return go_builds.build(module, self.observer, niceness)
 
-    def _timed(self, name: str, work: object) -> None:
-        assert callable(work)
+    def _timed(self, name: str, work: Callable[[], None]) -> None:
         started = time.monotonic()
         self.observer(Event(EventKind.STARTED, f"lab/{name}", "working"))
         work()
@@ -147,8 +145,6 @@ class _Bringup:
         return f"https://{self.address}:{PORTS['registry']}"
 
     def _start_vault(self) -> None:
-        from prompt_keda.lab import vault_contents
-
         lab = self.lab
         self.vault_url = f"https://{self.address}:{PORTS['vault']}"
         services.start_vault(lab, self.builds["vault"].result() / "vault", self.address)
@@ -207,7 +203,6 @@ def down(observer: Observer = nobody) -> None:
         ("processes", lambda: cgroups.kill_all(lab.cgroup)),
         ("mounts", lambda: _unmount_below(lab)),
         ("network", lambda: network.delete(lab)),
-        ("pod networks", lambda: _delete_pod_namespaces(lab)),
         ("cgroups", lambda: cgroups.remove(lab.cgroup)),
         ("files", lambda: _remove_files(lab)),
     ):
@@ -226,16 +221,6 @@ def _mounts_below(lab: Lab) -> list[Path]:
 def _unmount_below(lab: Lab) -> None:
     for point in _mounts_below(lab):
         run(["umount", "--lazy", str(point)], fix="Run lab.down again.")
-
-
-def _delete_pod_namespaces(lab: Lab) -> None:
-    """Remove the network namespaces of pods: containerd names them cni-…, and its records say which are ours."""
-    owned = lab.state / "cni-addresses"
-    _ = owned
-    for name in state.pod_namespaces(lab):
-        path = Path("/run/netns") / name
-        if path.exists():
-            run(["ip", "netns", "delete", name])
 
 
 def _remove_files(lab: Lab) -> None:
@@ -270,6 +255,3 @@ def exec_(argv: Sequence[str]) -> int:
         env["REDISCLI_AUTH"] = state.ensure_secret(lab, "redis-password").reveal()
     return subprocess.run([*network.enter(lab), *argv], env=env, check=False).returncode
 
-
-__all__ = ["down", "exec_", "up"]
-_ = (json, processes, API_SERVICE_IP)

@@ -1,0 +1,108 @@
+"""What is put into the cluster and the registry while the stack comes up."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.lab import go_builds, images, keda_manifests, network, node, services, state
+from prompt_keda.lab.commands import run
+from prompt_keda.lab.settings import KEDA_VERSION, REGISTRY_HOST, Lab, cache_home
+
+REDIS_SERVER = Path("/usr/bin/redis-server")
+BUSYBOX = Path("/bin/busybox")
+
+
+def kubectl(lab: Lab, arguments: list[str], stdin: str | None = None, timeout_s: float = 60) -> str:
+    """Run the stack's kubectl as its administrator.
+
+    Raises
+    ------
+    LabError
+        When it fails; with its last line.
+    """
+    argv = [lab.program("kubectl"), "--kubeconfig", str(lab.admin_kubeconfig), *arguments]
+    return run(argv, stdin=stdin, timeout_s=timeout_s)
+
+
+def apply(lab: Lab, objects: list[dict[str, Any]]) -> None:
+    """Apply objects server-side. Idempotent: yes."""
+    document = {"apiVersion": "v1", "kind": "List", "items": objects}
+    arguments = ["apply", "--server-side", "--force-conflicts", "--field-manager=prompt-keda-lab", "-f", "-"]
+    kubectl(lab, arguments, stdin=json.dumps(document))
+
+
+def wait_for_redis(lab: Lab) -> None:
+    """Wait until Prompt Redis is ready; kubectl watches it."""
+    name = "statefulset/prompt-redis"
+    kubectl(lab, ["rollout", "status", name, "-n", "prompt-redis", "--timeout=90s"], timeout_s=100)
+
+
+def answers(address: str, port: int) -> bool:
+    """Tell whether something listens there."""
+    try:
+        socket.create_connection((address, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def import_pause_image(lab: Lab, worker: Path) -> None:
+    """Put the pause image into containerd itself: it pulls this one without the pods' pull secret."""
+    image = images.Image("pause", "1", {"/pause": worker / "worker"}, ("/pause",))
+    built = images.build(image, _image_cache())
+    archive = lab.state / "pause.tar"
+    images.write_archive(built, archive, node.PAUSE_IMAGE)
+    services.wait_until("containerd", lab.containerd_socket.exists, 30, lab, "containerd")
+    argv = ["ctr", f"--address={lab.containerd_socket}", "-n", "k8s.io", "images", "import", str(archive)]
+    run([*network.enter(lab), *argv])
+    archive.unlink()
+
+
+def publish_small_images(lab: Lab, registry_url: str, worker: Path) -> dict[str, str]:
+    """Push the images of worker, Redis and busybox, and give their names by digest."""
+    redis_files = {str(REDIS_SERVER): REDIS_SERVER, **images.shared_libraries(REDIS_SERVER)}
+    wanted = {
+        "worker": images.Image("lsst-dm/prompt-service", "local", {"/worker": worker / "worker"}, ("/worker",)),
+        "redis": images.Image("redis", "7", redis_files, (str(REDIS_SERVER),)),
+        "busybox": images.Image("busybox", "1", {"/bin/busybox": BUSYBOX}, ("/bin/busybox",)),
+    }
+    return _publish(lab, registry_url, wanted)
+
+
+def publish_keda_images(lab: Lab, registry_url: str, programs: Path) -> dict[str, str]:
+    """Push KEDA's three images, with the entry points of upstream's, and give their names by digest."""
+    tag = KEDA_VERSION
+    wanted = {
+        "keda": images.Image("kedacore/keda", tag, {"/keda": programs / "operator"}, ("/keda",)),
+        "keda-metrics-apiserver": images.Image(
+            "kedacore/keda-metrics-apiserver", tag, {"/keda-adapter": programs / "adapter"}, ("/keda-adapter",)
+        ),
+        "keda-admission-webhooks": images.Image(
+            "kedacore/keda-admission-webhooks",
+            tag,
+            {"/keda-admission-webhooks": programs / "webhooks"},
+            ("/keda-admission-webhooks",),
+        ),
+    }
+    return _publish(lab, registry_url, wanted)
+
+
+def write_keda_manifests(lab: Lab, image_names: dict[str, str]) -> tuple[Path, str]:
+    """Write KEDA's manifests into the cache, and give the file and its SHA-256."""
+    module = go_builds.module_folder(go_builds.KEDA, "github.com/kedacore/keda/v2")
+    objects = keda_manifests.render(module, lab.program("kubectl"), image_names)
+    return keda_manifests.write(objects, cache_home() / "prompt-keda" / "manifests")
+
+
+def _publish(lab: Lab, registry_url: str, wanted: dict[str, images.Image]) -> dict[str, str]:
+    password = state.ensure_secret(lab, "registry-password")
+    with images.registry_client(registry_url, lab.pki / "ca.crt", services.REGISTRY_USER, password) as client:
+        pushed = {name: images.push(images.build(image, _image_cache()), client) for name, image in wanted.items()}
+    return {name: f"{REGISTRY_HOST}/{pinned}" for name, pinned in pushed.items()}
+
+
+def _image_cache() -> Path:
+    return cache_home() / "prompt-keda" / "images"
