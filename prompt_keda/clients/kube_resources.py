@@ -1,0 +1,49 @@
+"""The kinds of objects that this project speaks of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind of object, and where the API server serves it."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """Give the path of one object, or of the list (of all namespaces, if ``namespace`` is None)."""
+        root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
+        parts = [root]
+        if self.namespaced and namespace is not None:
+            parts.append(f"namespaces/{namespace}")
+        parts.append(self.plural)
+        if name is not None:
+            parts.append(name)
+        return "/".join(parts)
+
+
+NAMESPACES = Resource("v1", "Namespace", "namespaces", False)
+NODES = Resource("v1", "Node", "nodes", False)
+PODS = Resource("v1", "Pod", "pods")
+SECRETS = Resource("v1", "Secret", "secrets")
+SERVICES = Resource("v1", "Service", "services")
+CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
+ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
+JOBS = Resource("batch/v1", "Job", "jobs")
+DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
+LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
+CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", False)
+API_SERVICES = Resource("apiregistration.k8s.io/v1", "APIService", "apiservices", False)
+SCALED_JOBS = Resource("keda.sh/v1alpha1", "ScaledJob", "scaledjobs")
+VALIDATING_WEBHOOKS = Resource(
+    "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", False
+)

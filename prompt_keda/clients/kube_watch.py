@@ -1,0 +1,67 @@
+"""Watches: they tell when a new look is worth while."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.kube_resources import Resource
+from prompt_keda.errors import ClientError
+
+REOPEN_S = 1.0
+
+
+class Watch:
+    """One watch a kind, open from the start. It is a `prompt_keda.model.plan.Signal`.
+
+    It says only that something changed; what is true is for the next inspection to see. A watch that breaks counts as
+    a change, and is opened again after a second.
+
+    Parameters
+    ----------
+    kube
+        The API server.
+    targets
+        Kinds, each with a namespace (None: all).
+    """
+
+    def __init__(self, kube: Kube, targets: Sequence[tuple[Resource, str | None]]) -> None:
+        self._kube = kube
+        self._changed = threading.Event()
+        self._closed = threading.Event()
+        for resource, namespace in targets:
+            name = f"watch {resource.plural}"
+            threading.Thread(target=self._follow, args=(resource, namespace), name=name, daemon=True).start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until something changed (True) or the time is over (False)."""
+        changed = self._changed.wait(timeout_s)
+        self._changed.clear()
+        return changed
+
+    def close(self) -> None:
+        """Stop watching; the threads end with their next event."""
+        self._closed.set()
+
+    def _follow(self, resource: Resource, namespace: str | None) -> None:
+        while not self._closed.is_set():
+            try:
+                answer = self._kube.open(
+                    "GET", resource.path(namespace), query={"watch": "true"}, stream=True, timeout_s=300
+                )
+                for line in answer:
+                    if self._closed.is_set():
+                        return
+                    if line.strip():
+                        self._changed.set()
+            except (ClientError, OSError, ValueError, _http_error()):
+                self._changed.set()
+            self._closed.wait(REOPEN_S)
+
+
+def _http_error() -> type[Exception]:
+    from urllib3.exceptions import HTTPError
+
+    kind: type[Exception] = HTTPError
+    return kind
