@@ -142,8 +142,7 @@ class Kube:
 
         url = f"{self.address}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "application/json", "Content-Type": content_type}
-        with self._lock:  # the refresh of an expired token runs the exec plugin: once
-            token = self._configuration.get_api_key_with_prefix("authorization")
+        token = self._token()
         if token:
             headers["Authorization"] = token
         wait = urllib3.Timeout(connect=self._timeout_s, read=timeout_s or self._timeout_s)
@@ -162,6 +161,12 @@ class Kube:
         if answer.status >= 400:
             raise _failure(self.address, method, path, answer.status, answer.data)
         return answer
+
+    def _token(self) -> str | None:
+        """Give the value of the Authorization header. An expired token is renewed by the exec plugin, once."""
+        with self._lock:
+            token: str | None = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+            return token
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
         """Give one object. Raises `Missing` when it is not there, and as `request` does."""
@@ -270,7 +275,7 @@ class Kube:
         from kubernetes.stream.ws_client import portforward_call
 
         url = f"{self.address}/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
-        token = self._configuration.get_api_key_with_prefix("authorization")
+        token = self._token()
         headers = {"authorization": token} if token else {}
         try:
             forward = portforward_call(

@@ -26,7 +26,7 @@ def ldap_probe(url: str, ca_file: Path | None, timeout: timedelta) -> list[str]:
     tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=str(ca_file) if ca_file else None)
     server = ldap3.Server(url, tls=tls, connect_timeout=seconds, get_info=ldap3.NONE)
     try:
-        with ldap3.Connection(server, receive_timeout=seconds, raise_exceptions=True) as connection:
+        with ldap3.Connection(server, receive_timeout=max(1, int(seconds)), raise_exceptions=True) as connection:
             connection.search("", "(objectClass=*)", ldap3.BASE, attributes=["namingContexts"])
             return [str(one) for one in connection.entries[0].namingContexts.values]
     except LDAPException as error:

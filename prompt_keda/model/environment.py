@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 FILL_IN = "FILL-IN:"
 
@@ -31,8 +31,8 @@ class FillIn(str):
         return self.removeprefix(FILL_IN).strip()
 
 
-def _mark_fill_in(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(FILL_IN):
+def _mark_fill_in(value: str) -> str:
+    if value.startswith(FILL_IN):
         return FillIn(value)
     return value
 
@@ -55,7 +55,7 @@ def _format_duration(value: timedelta) -> str:
     return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"
 
 
-Text = Annotated[str, Field(min_length=1), BeforeValidator(_mark_fill_in)]
+Text = Annotated[str, Field(min_length=1), AfterValidator(_mark_fill_in)]
 """A text that is not empty; a `FillIn` where the file says ``FILL-IN:``."""
 
 Duration = Annotated[

@@ -1,0 +1,137 @@
+"""Reads an environment from environments/: strict, and with the place of every fault."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from prompt_keda.errors import EnvironmentFileError
+from prompt_keda.files.strict_yaml import load_documents, place
+from prompt_keda.model.environment import Environment, FillIn
+
+
+def find_environment(name: str, folder: Path) -> Path:
+    """Give the file of an environment.
+
+    Parameters
+    ----------
+    name
+        A file in ``folder`` without its ending, or a path.
+
+    Raises
+    ------
+    EnvironmentFileError
+        When there is none; with the nearest known name.
+    """
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if path.is_file():
+            return path
+        raise EnvironmentFileError(f"there is no environment file {name}")
+    path = folder / f"{name}.yaml"
+    if path.is_file():
+        return path
+    known = sorted(one.stem for one in folder.glob("*.yaml"))
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise EnvironmentFileError(f"there is no environment {name!r}", f"{hint}Known are: {', '.join(known)}.")
+
+
+def load_environment(path: Path, placeholders: Mapping[str, Any] | None) -> Environment:
+    """Read an environment.
+
+    Parameters
+    ----------
+    path
+        The file. Relative paths in it are taken from its folder.
+    placeholders
+        Values for ``${lab:NAME}``; None: the local stack is not up.
+
+    Raises
+    ------
+    EnvironmentFileError
+        With a line ``file:line:column: key: what is expected`` for each fault.
+    """
+    documents = load_documents(path, placeholders)
+    if len(documents) != 1 or not isinstance(documents[0][0], dict):
+        raise EnvironmentFileError(f"{path}:1:1: an environment is one YAML mapping", "See environments/README.md.")
+    data, marks = documents[0]
+    try:
+        environment = Environment.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(path, marks, dict(one)) for one in error.errors(include_url=False, include_input=False)]
+        raise EnvironmentFileError("\n".join(lines), "See environments/README.md for what each key means.") from error
+    return _with_absolute_paths(environment, path.resolve().parent)
+
+
+def unfilled(part: BaseModel, where: str = "") -> Iterator[tuple[str, str]]:
+    """Give each value of an environment that is still to be filled in: its key's path, and what belongs there."""
+    for name in type(part).model_fields:
+        yield from _unfilled(getattr(part, name), f"{where}.{name}".lstrip("."))
+
+
+def schema() -> str:
+    """Give the JSON schema of an environment file."""
+    return json.dumps(Environment.model_json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+def _unfilled(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, FillIn):
+        yield where, value.wanted
+    elif isinstance(value, BaseModel):
+        yield from unfilled(value, where)
+    elif isinstance(value, tuple):
+        for index, one in enumerate(value):
+            yield from _unfilled(one, f"{where}[{index}]")
+
+
+def _explain(path: Path, marks: Mapping[tuple[str | int, ...], yaml.Mark], error: dict[str, Any]) -> str:
+    where = tuple(error["loc"])
+    known = next(where[:length] for length in range(len(where), -1, -1) if where[:length] in marks)
+    key = ".".join(str(one) for one in where)
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(where[-1]), _fields_at(where[:-1]), 1)
+        message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+    elif error["type"] == "missing":
+        message = "this key is missing"
+    else:
+        message = error["msg"].removeprefix("Value error, ")
+    return f"{place(path, marks[known])}: {key}: {message}"
+
+
+def _fields_at(where: tuple[str | int, ...]) -> list[str]:
+    """Give the keys that the model knows at a place."""
+    definitions = Environment.model_json_schema()
+    node: Any = definitions
+    for step in where:
+        node = node.get("items", node) if isinstance(step, int) else node.get("properties", {}).get(step, {})
+        node = next((one for one in node.get("anyOf", []) if "$ref" in one), node)
+        if "$ref" in node:
+            node = definitions["$defs"][node["$ref"].rpartition("/")[2]]
+        if isinstance(step, str) and "items" in node and "$ref" in node["items"]:
+            node = {"items": definitions["$defs"][node["items"]["$ref"].rpartition("/")[2]]}
+    return list(node.get("properties", {}))
+
+
+def _with_absolute_paths(environment: Environment, folder: Path) -> Environment:
+    instruments = tuple(
+        one if one.manifest is None else one.model_copy(update={"manifest": folder / one.manifest})
+        for one in environment.instruments
+    )
+    source = environment.keda.manifests.source
+    if not isinstance(source, FillIn) and not source.startswith("https://"):
+        manifests = environment.keda.manifests.model_copy(update={"source": str(folder / source)})
+        environment = environment.model_copy(
+            update={"keda": environment.keda.model_copy(update={"manifests": manifests})}
+        )
+    kubeconfig = environment.kubernetes.kubeconfig
+    if kubeconfig is not None:
+        kubernetes = environment.kubernetes.model_copy(update={"kubeconfig": folder / kubeconfig.expanduser()})
+        environment = environment.model_copy(update={"kubernetes": kubernetes})
+    return environment.model_copy(update={"instruments": instruments})

@@ -1,0 +1,58 @@
+"""Reads manifests of Kubernetes objects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from prompt_keda.errors import EnvironmentFileError
+from prompt_keda.files.strict_yaml import load_documents
+
+Object = dict[str, Any]
+
+
+def load_instrument_manifest(path: Path, placeholders: Mapping[str, Any] | None) -> list[Object]:
+    """Give the objects of an instrument: its ScaledJob and what belongs to it.
+
+    Raises
+    ------
+    EnvironmentFileError
+        When the file is no strict YAML, or a document is no Kubernetes object with a namespace.
+    """
+    objects = [value for value, _ in load_documents(path, placeholders)]
+    for one in objects:
+        if not isinstance(one, dict) or not {"apiVersion", "kind", "metadata"} <= set(one):
+            raise EnvironmentFileError(f"{path}: a document is no Kubernetes object", "It needs apiVersion, kind, metadata.")
+        if not one["metadata"].get("namespace"):
+            raise EnvironmentFileError(f"{path}: {one['kind']} {one['metadata'].get('name')} names no namespace")
+    return objects
+
+
+def load_keda_manifests(path: Path, sha256: str) -> list[Object]:
+    """Give KEDA's objects from a file, JSON or YAML, if its SHA-256 fits.
+
+    Raises
+    ------
+    EnvironmentFileError
+        When it is not there, or is not the one that the environment pins.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise EnvironmentFileError(f"KEDA's manifests {path} cannot be read: {error.strerror}") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise EnvironmentFileError(
+            f"KEDA's manifests {path} have the SHA-256 {found[:16]}…, and the environment pins {sha256[:16]}…",
+            "Take the file that belongs to the environment, or pin this one after you have read it.",
+        )
+    if path.suffix == ".json":
+        objects: list[Object] = json.loads(data)
+    else:
+        objects = [one for one in yaml.load_all(data, Loader=yaml.CSafeLoader) if one]  # noqa: S506 (safe, in C)
+    return objects
