@@ -5,6 +5,7 @@
     PromptKedaError
     ├── EnvironmentFileError    a file that a person wrote is wrong            exit 2
     ├── Refusal                 refused before any write                       exit 2
+    ├── Unfilled                the environment lacks a value that is not public   exit 2
     ├── JournalMismatch         a run cannot be resumed: its inputs changed    exit 2
     ├── LabError                the local stack cannot be built or started     exit 3
     ├── ClientError             an outside system could not be asked           exit 3
@@ -51,6 +52,23 @@ class Refusal(PromptKedaError):
     """The command was refused before it wrote anything."""
 
     exit_code = 2
+
+
+class Unfilled(PromptKedaError):
+    """The environment's file says ``FILL-IN:`` where a value is needed.
+
+    Parameters
+    ----------
+    key
+        The value's place in the file: ``kubernetes.context``.
+    wanted
+        What belongs there, and who knows it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, key: str, wanted: str) -> None:
+        super().__init__(f"the environment does not say {key}", f"Fill it in: {wanted}")
 
 
 class JournalMismatch(PromptKedaError):

@@ -1,0 +1,164 @@
+"""All outside systems of one environment, connected when they are first needed."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.redis_streams import RedisStreams
+from prompt_keda.clients.registry import Registry, credentials_from_docker_config
+from prompt_keda.clients.vault import Vault, VaultHealth
+from prompt_keda.errors import Missing, Unfilled
+from prompt_keda.model.environment import Environment, FillIn, VaultKey
+from prompt_keda.model.secret import Secret
+
+T = TypeVar("T")
+
+
+def filled(value: str, key: str) -> str:
+    """Give a value of the environment.
+
+    Raises
+    ------
+    Unfilled
+        When it is still to be filled in.
+    """
+    if isinstance(value, FillIn):
+        raise Unfilled(key, value.wanted)
+    return value
+
+
+class Systems:
+    """The clients of one environment. Each is made once, at its first use; its errors are raised at each use.
+
+    Parameters
+    ----------
+    environment
+        What to connect to.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self._made: dict[str, Any] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def viewpoint(self) -> str:
+        """From where this looks: ``user@host``."""
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+
+    @property
+    def kube(self) -> Kube:
+        """The API server. Raises as `Kube.connect` does, and `Unfilled`."""
+        settings = self.environment.kubernetes
+
+        def make() -> Kube:
+            context = filled(settings.context, "kubernetes.context")
+            return Kube.connect(settings.kubeconfig, context, self.environment.limits.connect)
+
+        return self._once("kube", make)
+
+    @property
+    def redis(self) -> RedisStreams:
+        """Prompt Redis. Raises as `RedisStreams.through` does, and what Vault raises for its password."""
+        settings = self.environment.redis
+
+        def make() -> RedisStreams:
+            password = self.secret(settings.password) if settings.password else None
+            timeout = self.environment.limits.connect
+            if settings.reach == "direct":
+                return RedisStreams.direct(settings.service, settings.port, password, timeout)
+            return RedisStreams.through(
+                self.kube, settings.namespace, settings.service, settings.port, password, timeout
+            )
+
+        return self._once("redis", make)
+
+    def forget_redis(self) -> None:
+        """Connect to Redis anew at the next use: its pod may be another one."""
+        self._made.pop("redis", None)
+
+    @property
+    def vault(self) -> Vault:
+        """Vault, logged in. Raises as its login does, and `Missing` when there is no credential here."""
+        return self._once("vault", self._log_in_to_vault)
+
+    def vault_health(self) -> VaultHealth:
+        """Ask Vault how it is; this needs no login."""
+        return self._vault().health()
+
+    def secret(self, key: VaultKey) -> Secret:
+        """Give one key of one secret in Vault. Raises `Missing` when it is absent or empty, and as `Vault.read_keys`."""
+        keys = self.secret_keys(key.path)
+        if not keys.get(key.key):
+            raise Missing("Vault", self.vault.endpoint, f"{key.path} has no key {key.key}")
+        return keys[key.key]
+
+    def secret_keys(self, path: str) -> dict[str, Secret]:
+        """Give all keys of one secret in Vault, read once. Raises as `Vault.read_keys` does."""
+        settings = self.environment.vault
+        return self._once(
+            f"secret {path}", lambda: self.vault.read_keys(settings.mount, path, settings.kv_version)
+        )
+
+    def registry(self, host: str) -> Registry:
+        """Give a registry of the environment by its host. Raises `Missing` when the environment does not name it."""
+        return self._once(f"registry {host}", lambda: self._connect_registry(host))
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for made in self._made.values():
+            if hasattr(made, "close"):
+                made.close()
+
+    def _vault(self) -> Vault:
+        settings = self.environment.vault
+        timeout = self.environment.limits.connect
+        return Vault.connect(filled(settings.url, "vault.url"), settings.ca_file, timeout)
+
+    def _log_in_to_vault(self) -> Vault:
+        vault = self._vault()
+        login = self.environment.vault.login
+        if login.method == "approle":
+            vault.login_approle(_secret_from(login.role_id_file, vault), _secret_from(login.secret_id_file, vault))
+            return vault
+        token = os.environ.get("VAULT_TOKEN")
+        vault.use_token(Secret(token) if token else _secret_from(Path.home() / ".vault-token", vault))
+        return vault
+
+    def _connect_registry(self, host: str) -> Registry:
+        for one in self.environment.registries:
+            if one.host == host:
+                credentials = None
+                if one.pull_secret:
+                    credentials = credentials_from_docker_config(self.secret(one.pull_secret), host)
+                timeout = self.environment.limits.connect
+                return Registry.connect(host, filled(one.url, "registries.url"), one.ca_file, credentials, timeout)
+        raise Missing("registry", host, "the environment does not name this registry", "Add it under registries.")
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        with self._lock:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:  # two checks that need the same client wait for one connection
+            if name not in self._made:
+                self._made[name] = make()
+            made: T = self._made[name]
+            return made
+
+
+def _secret_from(path: Path | None, vault: Vault) -> Secret:
+    try:
+        text = path.read_text().strip() if path else ""
+    except OSError as error:
+        fix = "Log in to Vault (vault login), or set VAULT_TOKEN."
+        raise Missing("Vault", vault.endpoint, f"no credential here: {path}: {error.strerror}", fix) from error
+    if not text:
+        raise Missing("Vault", vault.endpoint, f"no credential here: {path} is empty or not named")
+    return Secret(text)

@@ -1,0 +1,69 @@
+"""What every step of a redeploy is given."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from prompt_keda.clients.systems import Systems
+from prompt_keda.model.environment import Environment, Instrument
+from prompt_keda.model.event import Observer, nobody
+from prompt_keda.model.redeploy_plan import Deletion, JobRecord
+
+if TYPE_CHECKING:
+    from prompt_keda.redeploy.smoke import SmokeResult
+
+Object = dict[str, Any]
+RUN_ANNOTATION = "prompt-keda.lsst.io/run"
+"""On every object that we mark: the id of the run, so that anyone can see who did it."""
+
+
+@dataclass
+class Context:
+    """One redeploy of one environment.
+
+    Parameters
+    ----------
+    systems
+        The clients.
+    keda_objects
+        KEDA's objects in the order in which they can be applied.
+    instrument_objects
+        Instrument → its ScaledJob and what belongs to it. Empty for one that somebody else delivers.
+    deletions
+        All that may be removed.
+    before
+        The Jobs and pods that were active at the start.
+    """
+
+    systems: Systems
+    keda_objects: list[Object]
+    instrument_objects: dict[str, list[Object]]
+    run_id: str = ""
+    deletions: tuple[Deletion, ...] = ()
+    before: tuple[JobRecord, ...] = ()
+    observer: Observer = nobody
+    smoke: SmokeResult | None = None
+    desired_cache: list[Object] = field(default_factory=list)
+
+    @property
+    def environment(self) -> Environment:
+        """The environment."""
+        return self.systems.environment
+
+    @property
+    def namespace(self) -> str:
+        """KEDA's namespace."""
+        return self.environment.keda.namespace
+
+    def instruments(self) -> list[Instrument]:
+        """Give the instruments whose ScaledJobs this toolkit delivers."""
+        return [one for one in self.environment.instruments if self.instrument_objects.get(one.name)]
+
+    def apply_all(self, objects: list[Object]) -> None:
+        """Apply objects side by side. Raises what `Kube.apply` raises, for the first that fails."""
+        kube = self.systems.kube
+        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="apply") as pool:
+            for done in [pool.submit(kube.apply, one) for one in objects]:
+                done.result()

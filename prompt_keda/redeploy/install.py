@@ -1,0 +1,170 @@
+"""Stage install: namespaces, CRDs, Secrets, certificates, then everything else of KEDA."""
+
+from __future__ import annotations
+
+import base64
+import copy
+from datetime import UTC, datetime, timedelta
+
+from prompt_keda.clients.kube_resources import CRDS, NAMESPACES, SECRETS
+from prompt_keda.clients.kube_watch import Watch
+from prompt_keda.errors import Missing
+from prompt_keda.model.environment import SecretSync
+from prompt_keda.model.plan import Progress, State, Step
+from prompt_keda.redeploy import certificates
+from prompt_keda.redeploy.compare import first_difference
+from prompt_keda.redeploy.context import Context, Object
+
+
+def wanted_namespaces(context: Context) -> list[str]:
+    """Give the namespaces of KEDA and of the instruments that this toolkit delivers."""
+    return sorted({context.namespace, *(one.namespace for one in context.instruments())})
+
+
+def namespaces_inspect(context: Context) -> Progress:
+    """Are the namespaces there?"""
+    kube = context.systems.kube
+    absent = [name for name in wanted_namespaces(context) if kube.find(NAMESPACES, name) is None]
+    return Progress(State.TODO, f"absent: {', '.join(absent)}") if absent else Progress(State.DONE)
+
+
+def apply_namespaces(context: Context) -> None:
+    """Make the namespaces. Idempotent: yes."""
+    names = wanted_namespaces(context)
+    context.apply_all([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names])
+
+
+def crds(context: Context) -> list[Object]:
+    """Give KEDA's CustomResourceDefinitions."""
+    return [one for one in context.keda_objects if one["kind"] == "CustomResourceDefinition"]
+
+
+def crds_inspect(context: Context) -> Progress:
+    """Are the CRDs there, as they should be, and served?"""
+    kube = context.systems.kube
+    live = {one["metadata"]["name"]: one for one in kube.list(CRDS, label_selector="app.kubernetes.io/part-of=keda-operator")}
+    for one in crds(context):
+        name = one["metadata"]["name"]
+        found = live.get(name)
+        if found is None:
+            return Progress(State.TODO, f"{name} is absent")
+        if "deletionTimestamp" in found["metadata"]:
+            return Progress(State.BROKEN, f"{name} is being deleted, and waits for its objects' finalizers")
+        conditions = {c["type"]: c["status"] for c in found.get("status", {}).get("conditions", [])}
+        if conditions.get("Established") != "True":
+            return Progress(State.WORKING, f"{name} is not served yet")
+        if difference := first_difference(one["spec"], found["spec"]):
+            return Progress(State.TODO, f"{name} differs at {difference}")
+    return Progress(State.DONE, f"{len(crds(context))} served")
+
+
+def apply_crds(context: Context) -> None:
+    """Apply the CRDs server-side; they are too large for client-side annotations (F45). Idempotent: yes."""
+    context.apply_all(crds(context))
+
+
+def wanted_secret(context: Context, sync: SecretSync) -> Object:
+    """Give a Secret with the values that Vault has now.
+
+    Raises
+    ------
+    Missing
+        When Vault lacks a key that the environment names.
+    """
+    values = context.systems.secret_keys(sync.vault_path)
+    absent = [key for key in sync.keys if not values.get(key)]
+    if absent:
+        raise Missing("Vault", context.environment.vault.url, f"{sync.vault_path} has no {', '.join(absent)}")
+    data = {key: base64.b64encode(values[key].reveal().encode()).decode() for key in sync.keys}
+    metadata = {"name": sync.name, "namespace": sync.namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": sync.type, "data": data}
+
+
+def secrets_inspect(context: Context) -> Progress:
+    """Does each Secret have what Vault has? Only names are ever told, never values."""
+    wrong = []
+    for sync in context.environment.secrets:
+        live = context.systems.kube.find(SECRETS, sync.name, sync.namespace) or {}
+        if live.get("data") is None or first_difference(wanted_secret(context, sync)["data"], live["data"]):
+            wrong.append(f"{sync.namespace}/{sync.name}")
+    if wrong:
+        return Progress(State.TODO, f"absent or other than in Vault: {', '.join(wrong)}")
+    return Progress(State.DONE, f"{len(context.environment.secrets)} as in Vault")
+
+
+def apply_secrets(context: Context) -> None:
+    """Write the Secrets from Vault. Idempotent: yes."""
+    context.apply_all([wanted_secret(context, sync) for sync in context.environment.secrets])
+
+
+def certificates_inspect(context: Context) -> Progress:
+    """Is the Secret with KEDA's certificates there and good?"""
+    secret = context.systems.kube.find(SECRETS, certificates.SECRET, context.namespace)
+    fault = certificates.fault(secret, context.namespace, datetime.now(UTC))
+    return Progress(State.TODO, f"{certificates.SECRET}: {fault}") if fault else Progress(State.DONE, "kept")
+
+
+def make_certificates(context: Context) -> None:
+    """Make KEDA's certificates, unless good ones are there. Idempotent: yes."""
+    kube = context.systems.kube
+    if certificates_inspect(context).state is State.DONE:
+        return
+    kube.delete(SECRETS, certificates.SECRET, context.namespace)
+    kube.create(SECRETS, certificates.make(context.namespace), context.namespace)
+
+
+def parts(context: Context) -> list[Object]:
+    """Give the rest of KEDA's objects, with the CA that its certificates are signed by. Needs the certificates."""
+    bundle = certificates.ca_bundle(context.systems.kube.get(SECRETS, certificates.SECRET, context.namespace))
+    wanted = []
+    for one in context.keda_objects:
+        if one["kind"] in ("CustomResourceDefinition", "Namespace"):
+            continue
+        made = copy.deepcopy(one)
+        if made["kind"] == "APIService":
+            made["spec"]["caBundle"] = bundle
+        if made["kind"] == "ValidatingWebhookConfiguration":
+            for hook in made["webhooks"]:
+                hook["clientConfig"]["caBundle"] = bundle
+        wanted.append(made)
+    return wanted
+
+
+def parts_inspect(context: Context) -> Progress:
+    """Are all objects of KEDA there and as they should be?"""
+    kube = context.systems.kube
+    if kube.find(SECRETS, certificates.SECRET, context.namespace) is None:
+        return Progress(State.TODO, "its certificates come first")
+    wanted = parts(context)
+    for one in wanted:
+        metadata = one["metadata"]
+        found = kube.find(kube.resource_of(one), metadata["name"], metadata.get("namespace"))
+        what = f"{one['kind']} {metadata['name']}"
+        if found is None:
+            return Progress(State.TODO, f"{what} is absent")
+        if difference := first_difference({**one, "metadata": {}}, found):
+            return Progress(State.TODO, f"{what} differs at {difference}")
+    return Progress(State.DONE, f"{len(wanted)} objects as they should be")
+
+
+def apply_parts(context: Context) -> None:
+    """Apply KEDA's objects: rights and Services first, then what runs with them. Idempotent: yes."""
+    wanted = parts(context)
+    context.apply_all([one for one in wanted if one["kind"] != "Deployment"])
+    context.apply_all([one for one in wanted if one["kind"] == "Deployment"])
+
+
+STEPS: tuple[Step[Context], ...] = (
+    Step("install/apply-namespaces", "make the namespaces", namespaces_inspect, apply_namespaces),
+    Step(
+        "install/apply-crds",
+        "apply KEDA's CRDs",
+        crds_inspect,
+        apply_crds,
+        deadline=timedelta(seconds=60),
+        watch=lambda context: Watch(context.systems.kube, [(CRDS, None)]),
+    ),
+    Step("install/apply-secrets", "write the Secrets that Vault holds", secrets_inspect, apply_secrets),
+    Step("install/make-certificates", "make KEDA's certificates", certificates_inspect, make_certificates),
+    Step("install/apply-parts", "apply KEDA's rights, Services and Deployments", parts_inspect, apply_parts),
+)

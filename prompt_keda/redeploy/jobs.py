@@ -1,0 +1,101 @@
+"""The Jobs of ScaledJobs: which are active, which KEDA would delete, and whether all of them live on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS
+from prompt_keda.model.redeploy_plan import JobRecord
+
+Object = dict[str, Any]
+LABEL = "scaledjob.keda.sh/name"
+GENERATION = "scaledjob.keda.sh/generation"
+
+
+def is_finished(job: Object) -> bool:
+    """Tell whether a Job is Complete or Failed."""
+    conditions = job.get("status", {}).get("conditions") or []
+    return any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions)
+
+
+def active_jobs(kube: Kube) -> list[Object]:
+    """List the Jobs of all ScaledJobs that are not finished."""
+    return [job for job in kube.list(JOBS, label_selector=LABEL) if not is_finished(job)]
+
+
+def ledger(kube: Kube) -> tuple[JobRecord, ...]:
+    """Record every active Job of a ScaledJob, and every pod of one that is not finished."""
+    records = [_record("Job", job) for job in active_jobs(kube)]
+    uids = {record.uid for record in records}
+    for pod in kube.list(PODS, label_selector="batch.kubernetes.io/job-name"):
+        owners = {one["uid"] for one in pod["metadata"].get("ownerReferences", [])}
+        if owners & uids and pod.get("status", {}).get("phase") in ("Pending", "Running"):
+            records.append(_record("Pod", pod))
+    return tuple(records)
+
+
+def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
+    """Say of each recorded Job and pod that did not survive what became of it. Empty: none was lost.
+
+    A Job that is gone counts as lost: KEDA's history limits keep finished ones for longer than a redeploy takes. A
+    pod may be gone only with a Job that finished.
+    """
+    jobs = {job["metadata"]["uid"]: job for job in kube.list(JOBS, label_selector=LABEL)}
+    pods = {pod["metadata"]["uid"]: pod for pod in kube.list(PODS, label_selector="batch.kubernetes.io/job-name")}
+    said = []
+    for record in before:
+        live = (jobs if record.kind == "Job" else pods).get(record.uid)
+        what = f"{record.kind} {record.namespace}/{record.name}"
+        if live is None:
+            said.append(f"{what} is gone")
+        elif "deletionTimestamp" in live["metadata"]:
+            said.append(f"{what} is being deleted")
+        elif record.kind == "Job" and _failed(live):
+            said.append(f"{what} failed")
+    return said
+
+
+def at_risk(kube: Kube) -> tuple[JobRecord, ...]:
+    """Record the active Jobs that KEDA's operator deletes when it next reconciles their ScaledJob.
+
+    It finds Jobs by label, and unless the rollout strategy is ``gradual`` it deletes those whose generation annotation
+    is missing or is not the ScaledJob's generation (failure modes F2 and F3, seen).
+    """
+    scaled = {_key(one): one for one in kube.list(SCALED_JOBS)}
+    found = []
+    for job in active_jobs(kube):
+        record = _record("Job", job)
+        owner = scaled.get((record.namespace, record.scaled_job))
+        if owner is None or owner["spec"].get("rollout", {}).get("strategy") == "gradual":
+            continue
+        if record.generation != str(owner["metadata"]["generation"]):
+            found.append(record)
+    return tuple(found)
+
+
+def stamp(kube: Kube, record: JobRecord, generation: int) -> None:
+    """Write a generation on a Job, so that KEDA keeps it. Idempotent: yes."""
+    body = {"metadata": {"annotations": {GENERATION: str(generation)}}}
+    kube.patch(JOBS, record.name, record.namespace, body)
+
+
+def _failed(job: Object) -> bool:
+    conditions = job.get("status", {}).get("conditions") or []
+    return any(one["type"] == "Failed" and one["status"] == "True" for one in conditions)
+
+
+def _key(obj: Object) -> tuple[str, str]:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def _record(kind: str, obj: Object) -> JobRecord:
+    metadata = obj["metadata"]
+    return JobRecord(
+        kind=kind,
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        scaled_job=metadata.get("labels", {}).get(LABEL, ""),
+        generation=metadata.get("annotations", {}).get(GENERATION),
+    )

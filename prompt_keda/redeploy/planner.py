@@ -1,0 +1,107 @@
+"""Makes the plan of a redeploy: it looks, and never writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import prompt_keda
+from prompt_keda.clients.kube_resources import CRDS
+from prompt_keda.clients.systems import Systems, filled
+from prompt_keda.errors import Refusal
+from prompt_keda.files.manifest_file import load_instrument_manifest, load_keda_manifests
+from prompt_keda.model.redeploy_plan import Deletion, Plan
+from prompt_keda.redeploy import guard, install, jobs, prove, remove, restore
+from prompt_keda.redeploy.context import Context
+
+MODES = ("auto", "cold", "reinstall")
+STEPS = (*guard.STEPS, *remove.STEPS, *install.STEPS, *restore.STEPS, *prove.STEPS)
+
+
+def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Context:
+    """Read what is to be installed.
+
+    Raises
+    ------
+    Refusal
+        When the environment is delivered by Argo CD, or its manifests are not on this machine.
+    """
+    environment = systems.environment
+    if environment.keda.delivery == "argocd":
+        raise Refusal(
+            f"environment {environment.name} is delivered by Argo CD, and this toolkit cannot drive Argo CD yet",
+            "Sync the Applications keda and prompt-keda-… in Argo CD; check-deps shows what is missing.",
+        )
+    source = filled(environment.keda.manifests.source, "keda.manifests.source")
+    sha256 = filled(environment.keda.manifests.sha256, "keda.manifests.sha256")
+    if source.startswith("https://"):
+        raise Refusal(
+            "manifests by https are not built yet", "Download them, and name the file in keda.manifests.source."
+        )
+    objects = {
+        one.name: load_instrument_manifest(one.manifest, placeholders) if one.manifest else []
+        for one in environment.instruments
+    }
+    return Context(systems, load_keda_manifests(Path(source), sha256), objects)
+
+
+def make_plan(
+    context: Context, mode: str, deletions: tuple[Deletion, ...] | None = None
+) -> Plan[Context]:
+    """Look at the cluster, and say what a redeploy would do.
+
+    Parameters
+    ----------
+    mode
+        ``auto``, ``cold`` or ``reinstall``.
+    deletions
+        On resume: what the interrupted run's plan removes, so that nothing that it has installed since is removed.
+
+    Raises
+    ------
+    Refusal
+        When the mode is not known, or does not fit what stands.
+    """
+    if mode not in MODES:
+        raise Refusal(f"there is no mode {mode!r}", f"Known are: {', '.join(MODES)}.")
+    systems = context.systems
+    found = remove.find_deletions(systems) if deletions is None else deletions
+    stands = systems.kube.find(CRDS, "scaledjobs.keda.sh") is not None
+    if deletions is None:
+        resolved, reason = _resolve(mode, bool(found), stands)
+    else:
+        resolved, reason = mode, "an interrupted run goes on"
+    context.deletions = found
+    return Plan(
+        mode=resolved,
+        reason=reason,
+        steps=STEPS,
+        deletions=found,
+        inputs=_inputs(context, resolved),
+        jobs_at_risk=jobs.at_risk(systems.kube) if stands else (),
+    )
+
+
+def _resolve(mode: str, parts_stand: bool, crds_stand: bool) -> tuple[str, str]:
+    if parts_stand or crds_stand:
+        if mode == "cold":
+            raise Refusal("mode cold is for a cluster without KEDA, and KEDA's objects stand here", "Take mode reinstall.")
+        what = "KEDA's parts stand" if parts_stand else "KEDA's CRDs stand, its parts are gone"
+        return "reinstall", f"{what}: the parts are replaced; CRDs, ScaledJobs, Jobs and certificates are kept"
+    if mode == "reinstall":
+        raise Refusal("mode reinstall is for a cluster with KEDA, and nothing of KEDA stands here", "Take mode cold.")
+    return "cold", "nothing of KEDA stands here: everything comes from the environment"
+
+
+def _inputs(context: Context, mode: str) -> dict[str, Any]:
+    environment = context.environment
+    return {
+        "environment": json.loads(environment.model_dump_json()),
+        "toolkit": prompt_keda.__version__,
+        "instruments": context.instrument_objects,
+        "mode": mode,
+        "steps": [step.id for step in STEPS],
+        "deletions": [one.__dict__ for one in context.deletions],
+    }

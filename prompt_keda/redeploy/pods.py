@@ -1,0 +1,47 @@
+"""Why a pod is not ready."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+DENIED = ("401", "403", "unauthorized", "denied", "not found", "no basic auth")
+"""Parts of containerd's messages for an image that no waiting brings."""
+KNOWN_RESTARTS = 1
+"""A fresh KEDA operator exits once for its certificates (failure mode F11)."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why, in one line; ``hopeless`` if waiting cannot mend it."""
+
+    text: str
+    hopeless: bool = False
+
+
+def why_not_ready(pod: dict[str, Any]) -> Reason | None:
+    """Give the reason that a pod is not ready; None if it is, or has succeeded."""
+    name, status = pod["metadata"]["name"], pod.get("status", {})
+    if status.get("phase") == "Succeeded":
+        return None
+    for container in status.get("containerStatuses") or []:
+        waiting = container.get("state", {}).get("waiting") or {}
+        if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff"):
+            message = waiting.get("message", "")
+            hopeless = any(word in message.lower() for word in DENIED)
+            return Reason(f"{name}: image {container['image']}: {message[:200]}", hopeless)
+        if waiting.get("reason") == "CrashLoopBackOff":
+            hopeless = container.get("restartCount", 0) > KNOWN_RESTARTS + 1
+            return Reason(f"{name}: has crashed {container['restartCount']} times", hopeless)
+        if waiting.get("reason") in ("CreateContainerConfigError", "InvalidImageName"):
+            return Reason(f"{name}: {waiting['reason']}: {waiting.get('message', '')[:200]}")
+        if waiting:
+            return Reason(f"{name}: {waiting.get('reason', 'waiting')}")
+        if not container.get("ready") and container.get("state", {}).get("running"):
+            return Reason(f"{name}: runs, its readiness probe has not answered yet")
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] != "True":
+            return Reason(f"{name}: not scheduled: {condition.get('message', '')[:200]}")
+    if status.get("phase") == "Failed":
+        return Reason(f"{name}: failed")
+    return None if status.get("phase") == "Running" else Reason(f"{name}: {status.get('phase', 'not started')}")

@@ -1,0 +1,105 @@
+"""Stage prove: scaling resumes, every part is ready, and no Job was lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prompt_keda.clients.kube_resources import API_SERVICES, DEPLOYMENTS, PODS, SCALED_JOBS
+from prompt_keda.clients.kube_watch import Watch
+from prompt_keda.model.plan import Progress, State, Step
+from prompt_keda.redeploy import jobs, smoke
+from prompt_keda.redeploy.context import Context
+from prompt_keda.redeploy.pods import why_not_ready
+from prompt_keda.redeploy.remove import API_SERVICE
+
+
+def smoke_inspect(context: Context) -> Progress:
+    """Has the smoke test of this run passed?"""
+    if context.smoke is None:
+        return Progress(State.TODO, "not proven in this run")
+    count, jobs_count = context.smoke.acknowledged_count, len(context.smoke.job_uids)
+    return Progress(State.DONE, f"{context.smoke.events_count} events, {jobs_count} Jobs, {count} acknowledged, lag 0")
+
+
+def run_smoke(context: Context) -> None:
+    """Run the smoke test. Idempotent: yes, each run has objects of its own."""
+    count = context.environment.smoke.events_count
+    context.smoke = smoke.run_smoke(context.systems, count, context.observer, context.run_id)
+
+
+def parts_inspect(context: Context) -> Progress:
+    """Is every part of KEDA ready? With the reason of the first that is not."""
+    kube = context.systems.kube
+    wanted = [one["metadata"]["name"] for one in context.keda_objects if one["kind"] == "Deployment"]
+    live = {one["metadata"]["name"]: one for one in kube.list(DEPLOYMENTS, context.namespace)}
+    waiting = [name for name in wanted if not _is_ready(live.get(name, {}))]
+    if waiting:
+        ready = f"{len(wanted) - len(waiting)}/{len(wanted)} ready"
+        pods = kube.list(PODS, context.namespace, f"app in ({','.join(waiting)})")
+        reasons = [why for why in map(why_not_ready, pods) if why]
+        hopeless = next((why for why in reasons if why.hopeless), None)
+        if hopeless:
+            return Progress(State.BROKEN, f"{ready}: {hopeless.text}")
+        return Progress(State.WORKING, f"{ready}: {reasons[0].text if reasons else waiting[0]}")
+    service = kube.find(API_SERVICES, API_SERVICE) or {}
+    conditions = {one["type"]: one for one in service.get("status", {}).get("conditions") or []}
+    available = conditions.get("Available", {"status": "Unknown", "message": "no condition yet"})
+    if available["status"] != "True":
+        return Progress(State.WORKING, f"{API_SERVICE} is not available: {available.get('message', '')[:200]}")
+    return Progress(State.DONE, f"{len(wanted)}/{len(wanted)} ready, {API_SERVICE} available")
+
+
+def scaled_jobs_inspect(context: Context) -> Progress:
+    """Is every instrument's ScaledJob Ready and not paused?"""
+    for one in context.instruments():
+        live = context.systems.kube.get(SCALED_JOBS, one.scaled_job, one.namespace)
+        conditions = {c["type"]: c for c in live.get("status", {}).get("conditions") or []}
+        ready = conditions.get("Ready", {"status": "Unknown", "message": "KEDA has not looked yet"})
+        if ready["status"] != "True":
+            return Progress(State.WORKING, f"{one.scaled_job}: Ready={ready['status']}: {ready.get('message', '')}")
+        if conditions.get("Paused", {}).get("status") == "True":
+            return Progress(State.BROKEN, f"{one.scaled_job} is paused; whoever paused it has to unpause it")
+    return Progress(State.DONE, f"{len(context.instruments())} Ready")
+
+
+def jobs_inspect(context: Context) -> Progress:
+    """Did every Job and pod that was active at the start survive?"""
+    said = jobs.lost(context.systems.kube, context.before)
+    if said:
+        return Progress(State.BROKEN, f"{len(said)} of {len(context.before)} lost: {'; '.join(said[:5])}")
+    return Progress(State.DONE, f"all {len(context.before)} Jobs and pods of the start live on or ended by themselves")
+
+
+def look_only(context: Context) -> None:
+    """Do nothing: this step only waits until what the others began is there. Idempotent: yes."""
+
+
+def _is_ready(deployment: dict[str, object]) -> bool:
+    status, metadata, spec = (deployment.get(key) or {} for key in ("status", "metadata", "spec"))
+    assert isinstance(status, dict) and isinstance(metadata, dict) and isinstance(spec, dict)
+    seen = status.get("observedGeneration") == metadata.get("generation")
+    return bool(deployment) and seen and status.get("availableReplicas", 0) >= spec.get("replicas", 1)
+
+
+STEPS: tuple[Step[Context], ...] = (
+    Step("prove/smoke", "prove that events become Jobs", smoke_inspect, run_smoke, deadline=smoke.LIMIT),
+    Step(
+        "prove/parts-ready",
+        "wait until every part of KEDA is ready",
+        parts_inspect,
+        look_only,
+        deadline=timedelta(seconds=180),
+        watch=lambda context: Watch(
+            context.systems.kube, [(DEPLOYMENTS, context.namespace), (PODS, context.namespace), (API_SERVICES, None)]
+        ),
+    ),
+    Step(
+        "prove/scaled-jobs-ready",
+        "wait until every ScaledJob is Ready",
+        scaled_jobs_inspect,
+        look_only,
+        deadline=timedelta(seconds=60),
+        watch=lambda context: Watch(context.systems.kube, [(SCALED_JOBS, None)]),
+    ),
+    Step("prove/no-job-lost", "compare the Jobs with those of the start", jobs_inspect, look_only),
+)

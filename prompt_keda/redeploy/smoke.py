@@ -1,0 +1,214 @@
+"""The smoke test: events on a stream of its own become Jobs, and all of them are acknowledged.
+
+It proves by UIDs and acknowledgements, on objects of its own, and removes them whatever happens.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS, SECRETS, Resource
+from prompt_keda.clients.kube_watch import Watch
+from prompt_keda.clients.systems import Systems, filled
+from prompt_keda.errors import ClientError, DeadlinePassed, StepBroken
+from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.redeploy import smoke_objects
+from prompt_keda.redeploy.context import Context
+from prompt_keda.redeploy.install import wanted_secret
+from prompt_keda.redeploy.pods import why_not_ready
+
+TRIGGER_AUTHENTICATIONS = Resource("keda.sh/v1alpha1", "TriggerAuthentication", "triggerauthentications")
+SUBJECT = "prove/smoke"
+
+
+@dataclass
+class SmokeResult:
+    """What was proven.
+
+    Parameters
+    ----------
+    events_count
+        Events sent: the activation threshold and as many more as Jobs are wanted.
+    acknowledged_count
+        Events that the group read and acknowledged.
+    job_uids, pod_uids
+        The Jobs that KEDA made, and their pods that ran.
+    intervals_s
+        Seconds to each point: ``ready`` from the ScaledJob's creation; all others from the sending of the events.
+    """
+
+    events_count: int
+    acknowledged_count: int = 0
+    job_uids: list[str] = field(default_factory=list)
+    pod_uids: list[str] = field(default_factory=list)
+    intervals_s: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as JSON."""
+        return asdict(self)
+
+
+def run_smoke(systems: Systems, events_count: int, observer: Observer, run_id: str) -> SmokeResult:
+    """Prove that KEDA turns events into Jobs, and clean up.
+
+    Parameters
+    ----------
+    events_count
+        Jobs wanted, 1 to 100; one event more is sent, because activation is strictly greater (failure mode F19).
+
+    Raises
+    ------
+    DeadlinePassed
+        When a point is not reached in time; with what was seen last.
+    StepBroken
+        When a state is seen that cannot heal, such as an image that cannot be pulled.
+    """
+    return _Smoke(systems, events_count, observer, run_id).run()
+
+
+class _Smoke:
+    def __init__(self, systems: Systems, events_count: int, observer: Observer, run_id: str) -> None:
+        self.systems = systems
+        self.environment = systems.environment
+        self.namespace = self.environment.smoke.namespace
+        self.jobs_wanted = events_count
+        self.observer = observer
+        self.run_id = run_id
+        self.name = f"smoke-{secrets.token_hex(4)}"
+        self.result = SmokeResult(events_count + smoke_objects.ACTIVATION)
+        self.end = time.monotonic() + self.environment.smoke.deadline.total_seconds()
+
+    def run(self) -> SmokeResult:
+        filled(self.environment.smoke.image, "smoke.image")
+        try:
+            self._create()
+            self._prove()
+            return self.result
+        finally:
+            self._clean_up()
+
+    def _create(self) -> None:
+        kube, redis = self.systems.kube, self.systems.redis
+        kube.apply(smoke_objects.namespace(self.environment))
+        if self.environment.smoke.pull_secret:
+            context = Context(self.systems, [], {})
+            kube.apply(wanted_secret(context, self.environment.smoke.pull_secret))
+        if self.environment.redis.password:
+            value = self.systems.secret(self.environment.redis.password)
+            for one in smoke_objects.password(self.environment, self.name, value, self.run_id):
+                kube.apply(one)
+        redis.ensure_group(self.name, self.name, "0")  # before any event: then the lag is known from the first on (F16)
+
+    def _prove(self) -> None:
+        targets: list[tuple[Resource, str | None]] = [
+            (SCALED_JOBS, self.namespace),
+            (JOBS, self.namespace),
+            (PODS, self.namespace),
+        ]
+        watch = Watch(self.systems.kube, targets)  # opened before the events, so that no Job is missed (F48)
+        try:
+            started = time.monotonic()
+            body = smoke_objects.scaled_job(self.environment, self.name, self.jobs_wanted, self.run_id)
+            self.systems.kube.apply(body)
+            self._until("ready", self._is_ready, watch, started)
+            sent = time.monotonic()
+            events = [{"smoke": self.run_id, "number": str(n)} for n in range(self.result.events_count)]
+            self.systems.redis.add(self.name, events)
+            self._say(f"{len(events)} events sent to stream {self.name}")
+            self._until("first_job", lambda: self._jobs_made(1), watch, sent)
+            self._until("all_jobs", lambda: self._jobs_made(self.jobs_wanted), watch, sent)
+            self._until("pods_ran", self._pods_ran, watch, sent)
+            self._until("acknowledged", self._all_acknowledged, watch, sent)
+            self._until("inactive", self._is_inactive, watch, sent)
+        finally:
+            watch.close()
+
+    def _until(self, name: str, look: Callable[[], tuple[bool, str]], watch: Watch, since: float) -> None:
+        shown = ""
+        while True:
+            reached, detail = look()
+            if reached:
+                self.result.intervals_s[name] = round(time.monotonic() - since, 2)
+                self._say(f"{name.replace('_', ' ')} after {self.result.intervals_s[name]:.1f} s: {detail}")
+                return
+            if detail != shown:
+                shown = detail
+                self._say(detail)
+            if time.monotonic() > self.end:
+                limit = self.environment.smoke.deadline.total_seconds()
+                raise DeadlinePassed(f"smoke test: {name.replace('_', ' ')}", limit, detail)
+            watch.wait(0.3)  # Redis cannot be watched, so look at least as often as this
+
+    def _is_ready(self) -> tuple[bool, str]:
+        live = self.systems.kube.find(SCALED_JOBS, self.name, self.namespace) or {}
+        for one in live.get("status", {}).get("conditions") or []:
+            if one["type"] == "Ready":
+                return one["status"] == "True", f"ScaledJob Ready={one['status']}: {one.get('message', '')}"
+        return False, "KEDA has not seen the smoke test's ScaledJob yet"
+
+    def _jobs_made(self, wanted: int) -> tuple[bool, str]:
+        selector = f"scaledjob.keda.sh/name={self.name}"
+        made = self.systems.kube.list(JOBS, self.namespace, selector)
+        known = set(self.result.job_uids) | {one["metadata"]["uid"] for one in made}
+        self.result.job_uids = sorted(known)
+        return len(known) >= wanted, f"{len(known)} of {self.jobs_wanted} Jobs made by KEDA"
+
+    def _pods_ran(self) -> tuple[bool, str]:
+        pods = self.systems.kube.list(PODS, self.namespace, f"{smoke_objects.SMOKE_LABEL}={self.name}")
+        ran = [one for one in pods if one.get("status", {}).get("phase") in ("Running", "Succeeded")]
+        self.result.pod_uids = sorted(set(self.result.pod_uids) | {one["metadata"]["uid"] for one in ran})
+        count = len(self.result.pod_uids)
+        reasons = [why for why in map(why_not_ready, pods) if why]
+        hopeless = [why for why in reasons if why.hopeless]
+        if hopeless:
+            raise StepBroken(f"smoke test: {hopeless[0].text}")
+        waits = f"; {reasons[0].text}" if reasons else ""
+        return count >= self.jobs_wanted, f"{count} of {self.jobs_wanted} pods have run{waits}"
+
+    def _all_acknowledged(self) -> tuple[bool, str]:
+        group = self.systems.redis.group_info(self.name, self.name)
+        if group is None:
+            raise StepBroken("smoke test: its consumer group is gone")
+        read = group.entries_read or 0
+        self.result.acknowledged_count = max(0, read - group.pending)
+        total = self.result.events_count
+        done = group.lag == 0 and group.pending == 0 and read == total
+        return done, f"{self.result.acknowledged_count} of {total} events acknowledged, lag {group.lag}"
+
+    def _is_inactive(self) -> tuple[bool, str]:
+        live = self.systems.kube.find(SCALED_JOBS, self.name, self.namespace) or {}
+        active = {one["type"]: one["status"] for one in live.get("status", {}).get("conditions") or []}.get("Active")
+        return active == "False", f"ScaledJob Active={active}"
+
+    def _say(self, detail: str) -> None:
+        self.observer(Event(EventKind.PROGRESS, SUBJECT, "working", detail))
+
+    def _clean_up(self) -> None:
+        """Remove the test's objects; what cannot be removed is said, and does not hide how the test ended."""
+        kube = self.systems.kube
+        removals: list[tuple[str, Callable[[], None]]] = [
+            ("stream", lambda: self.systems.redis.delete_stream(self.name)),
+            ("ScaledJob", lambda: kube.delete(SCALED_JOBS, self.name, self.namespace)),
+            ("Jobs", self._delete_jobs),
+            ("TriggerAuthentication", lambda: kube.delete(TRIGGER_AUTHENTICATIONS, self.name, self.namespace)),
+            ("Secret", lambda: kube.delete(SECRETS, self.name, self.namespace)),
+        ]
+        for what, remove in removals:
+            try:
+                remove()
+            except ClientError as error:
+                self._say(f"the smoke test's {what} {self.name} is left in {self.namespace}: {error.what}")
+
+    def _delete_jobs(self) -> None:
+        for job in self.systems.kube.list(JOBS, self.namespace, f"scaledjob.keda.sh/name={self.name}"):
+            metadata = job["metadata"]
+            self.systems.kube.delete(JOBS, metadata["name"], self.namespace, uid=metadata["uid"])
+
+
+LIMIT = timedelta(seconds=180)
+"""More than the smoke test's own deadline: it ends itself."""

@@ -1,0 +1,35 @@
+"""The one JSON document that every task gives with ``--json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from prompt_keda.model.check import CheckResult
+from prompt_keda.model.plan import StepResult
+
+SCHEMA = "prompt-keda/1"
+
+
+def check_to_json(result: CheckResult) -> dict[str, Any]:
+    """Give one check's result."""
+    return {**asdict(result), "verdict": result.verdict.value, "duration_s": round(result.duration_s, 3)}
+
+
+def step_to_json(step: StepResult) -> dict[str, Any]:
+    """Give one step's result."""
+    return {
+        "id": step.id,
+        "title": step.title,
+        "destructive": step.destructive,
+        "progress": step.progress.state.value,
+        "detail": step.progress.detail,
+        "acted": step.acted,
+        "duration_s": round(step.duration_s, 3),
+    }
+
+
+def to_text(document: dict[str, Any]) -> str:
+    """Give the document as text; control characters are escaped by JSON itself."""
+    return json.dumps({"schema": SCHEMA, **document}, indent=1, default=str)

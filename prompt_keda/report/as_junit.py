@@ -1,0 +1,32 @@
+"""Results of checks as JUnit XML, for CI systems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+from prompt_keda.model.check import CheckResult, Verdict
+from prompt_keda.report.untrusted import neutral
+
+
+def to_xml(results: Sequence[CheckResult]) -> str:
+    """Give a test suite: FAIL is a failure, UNKNOWN an error, SKIPPED skipped."""
+    count = {verdict: sum(one.verdict is verdict for one in results) for verdict in Verdict}
+    suite = ElementTree.Element(
+        "testsuite",
+        name="check-deps",
+        tests=str(len(results)),
+        failures=str(count[Verdict.FAIL]),
+        errors=str(count[Verdict.UNKNOWN]),
+        skipped=str(count[Verdict.SKIPPED]),
+    )
+    tags = {Verdict.FAIL: "failure", Verdict.UNKNOWN: "error", Verdict.SKIPPED: "skipped"}
+    for one in results:
+        category, _, name = one.id.partition("/")
+        case = ElementTree.SubElement(suite, "testcase", classname=category, name=name, time=f"{one.duration_s:.3f}")
+        if one.verdict in tags:
+            message = neutral(one.observed)
+            ElementTree.SubElement(case, tags[one.verdict], message=message).text = neutral(one.fix)
+        elif one.verdict is Verdict.WARN:
+            ElementTree.SubElement(case, "system-out").text = neutral(f"warning: {one.observed}\n{one.fix}")
+    return ElementTree.tostring(suite, encoding="unicode") + "\n"

@@ -1,0 +1,96 @@
+"""Results for people, on standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from prompt_keda.model.check import CheckResult, Verdict
+from prompt_keda.report.untrusted import neutral
+
+MARKS = {
+    Verdict.OK: ("OK", "green"),
+    Verdict.WARN: ("WARN", "yellow"),
+    Verdict.FAIL: ("FAIL", "bold red"),
+    Verdict.UNKNOWN: ("UNKNOWN", "bold yellow"),
+    Verdict.SKIPPED: ("SKIPPED", "dim"),
+}
+
+
+def _console() -> Console:
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+
+def show_header(header: str) -> None:
+    """Say what is looked at, and from where."""
+    _console().print(Text(neutral(header), style="bold"))
+
+
+def show_checks(results: Sequence[CheckResult]) -> None:
+    """Show every result by category; what is not green with its fix, runbook and page."""
+    console, category = _console(), ""
+    for one in results:
+        if one.id.split("/")[0] != category:
+            category = one.id.split("/")[0]
+            console.print(Text(f"\n{category}", style="bold"))
+        word, style = MARKS[one.verdict]
+        line = Text("  ")
+        line.append(f"{word:8}", style=style)
+        line.append(f" {one.title}")
+        console.print(line)
+        if one.verdict is not Verdict.OK:
+            for name, text in (("seen", one.observed), ("more", one.detail), ("fix", one.fix)):
+                if text:
+                    console.print(Text(f"           {name}: {neutral(text)}"))
+            if one.runbook:
+                console.print(Text(f"           runbook: runbooks/{one.runbook}.md   page: docs/checks.md ({one.id})"))
+    console.print()
+    console.print(Text(summary(results), style="bold"))
+
+
+def summary(results: Sequence[CheckResult]) -> str:
+    """Give a line or a few that can be pasted into a chat: the counts, then each thing that is broken or unknown."""
+    count = {verdict: sum(one.verdict is verdict for one in results) for verdict in Verdict}
+    counts = ", ".join(f"{number} {verdict.value}" for verdict, number in count.items() if number)
+    worst = [one for one in results if one.verdict in (Verdict.FAIL, Verdict.UNKNOWN)]
+    lines = [f"{len(results)} checks: {counts}"]
+    lines += [f"{MARKS[one.verdict][0]} {one.id}: {neutral(one.observed)}" for one in worst[:8]]
+    if len(worst) > 8:
+        lines.append(f"… and {len(worst) - 8} more")
+    return "\n".join(lines)
+
+
+def show_plan(plan: dict[str, Any]) -> None:
+    """Show what a redeploy would do."""
+    console = _console()
+    console.print(Text(f"mode {plan['mode']}: {plan['reason']}"))
+    for step in plan["steps"]:
+        removes = "  (removes)" if step["destructive"] else ""
+        console.print(Text(f"  {step['id']:30} {step['title']}{removes}  {neutral(step.get('now', ''))}".rstrip()))
+    for one in plan["deletions"]:
+        console.print(Text(f"  will be removed: {one['kind']} {neutral(one['name'])} (uid {one['uid']})"))
+    for one in plan["jobs_at_risk"]:
+        name = neutral(f"{one['namespace']}/{one['name']}")
+        console.print(Text(f"  made safe first: {one['kind']} {name} has generation {one['generation']}"))
+    console.print(Text(f"digest {plan['digest']}", style="bold"))
+
+
+def show_smoke(smoke: dict[str, Any]) -> None:
+    """Show what the smoke test proved."""
+    spans = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in smoke["intervals_s"].items())
+    _console().print(
+        Text(
+            f"smoke test: {smoke['events_count']} events sent, {len(smoke['job_uids'])} Jobs made, "
+            f"{len(smoke['pod_uids'])} pods ran, {smoke['acknowledged_count']} acknowledged, lag 0\n  {spans}"
+        )
+    )
+
+
+def show_lines(lines: Sequence[str]) -> None:
+    """Show lines as they are, made safe."""
+    for line in lines:
+        _console().print(Text(neutral(line)))
