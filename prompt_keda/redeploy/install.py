@@ -50,7 +50,7 @@ def crds_inspect(context: Context) -> Progress:
             return Progress(State.TODO, f"{name} is absent")
         if "deletionTimestamp" in found["metadata"]:
             return Progress(State.BROKEN, f"{name} is being deleted, and waits for its objects' finalizers")
-        conditions = {c["type"]: c["status"] for c in found.get("status", {}).get("conditions", [])}
+        conditions = {c["type"]: c["status"] for c in (found.get("status", {}).get("conditions") or [])}
         if conditions.get("Established") != "True":
             return Progress(State.WORKING, f"{name} is not served yet")
         if difference := first_difference(one["spec"], found["spec"]):

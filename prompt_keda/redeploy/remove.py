@@ -100,7 +100,7 @@ def namespaces_inspect(context: Context) -> Progress:
     for name in sorted(wanted):
         found = context.systems.kube.find(NAMESPACES, name)
         if found is not None and "deletionTimestamp" in found["metadata"]:
-            said = [one["message"] for one in found["status"].get("conditions", []) if one["status"] == "True"]
+            said = [one["message"] for one in (found["status"].get("conditions") or []) if one["status"] == "True"]
             return Progress(State.WORKING, f"namespace {name} is Terminating: {' '.join(said)[:200]}")
     return Progress(State.DONE)
 
