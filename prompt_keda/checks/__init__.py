@@ -1,0 +1,17 @@
+"""The checks: they read, and never write. One file a category, its table at the end."""
+
+from __future__ import annotations
+
+from prompt_keda.checks import cluster, identity, images, keda, redis, vault
+from prompt_keda.clients.systems import Systems
+from prompt_keda.model.check import Check
+
+ALL_CHECKS: tuple[Check[Systems], ...] = (
+    *cluster.CHECKS,
+    *identity.CHECKS,
+    *vault.CHECKS,
+    *redis.CHECKS,
+    *images.CHECKS,
+    *keda.CHECKS,
+)
+"""Every check, in the order in which results are shown."""

@@ -1,0 +1,91 @@
+"""The cluster: API server, version, nodes, namespaces, aggregated API."""
+
+from __future__ import annotations
+
+from prompt_keda.checks.outcomes import fail, ok, warn
+from prompt_keda.clients.kube_resources import API_SERVICES, NAMESPACES, NODES, SERVICES
+from prompt_keda.clients.systems import Systems
+from prompt_keda.model.check import Check, Outcome
+
+API = "cluster/api-answers"
+EXTERNAL_METRICS = "v1beta1.external.metrics.k8s.io"
+
+
+def api_answers(systems: Systems) -> Outcome:
+    """Ask the API server for its version."""
+    return ok(f"{systems.kube.address} answers, {systems.kube.version()}")
+
+
+def version_accepted(systems: Systems) -> Outcome:
+    """Compare the minor version with the environment's."""
+    found = systems.kube.version()
+    minor = ".".join(found.removeprefix("v").split(".")[:2])
+    accepted = systems.environment.kubernetes.accepted_versions
+    if minor in accepted:
+        return ok(found)
+    return warn(f"{found}; known to work: {', '.join(accepted)}", "Try KEDA on this version first, then accept it.")
+
+
+def nodes_ready(systems: Systems) -> Outcome:
+    """Look at the condition Ready of every node."""
+    nodes = systems.kube.list(NODES)
+    bad = []
+    for node in nodes:
+        ready = {one["type"]: one for one in node.get("status", {}).get("conditions") or []}.get("Ready", {})
+        if ready.get("status") != "True":
+            bad.append(f"{node['metadata']['name']}: {ready.get('message', 'no condition Ready')}")
+    if nodes and len(bad) == len(nodes):
+        return fail("; ".join(bad[:3]), "No pod can run. Ask the cluster's owners.")
+    return warn("; ".join(bad[:3])) if bad else ok(f"{len(nodes)} nodes ready")
+
+
+def keda_namespace_present(systems: Systems) -> Outcome:
+    """Is KEDA's namespace there, and not on its way out?"""
+    name = systems.environment.keda.namespace
+    found = systems.kube.find(NAMESPACES, name)
+    if found is None:
+        return fail(f"namespace {name} is absent", "./run redeploy makes it.")
+    if "deletionTimestamp" in found["metadata"]:
+        said = [one["message"] for one in found["status"].get("conditions") or [] if one["status"] == "True"]
+        return fail(f"namespace {name} is Terminating: {' '.join(said)}", "See the APIService check, then redeploy.")
+    return ok(f"namespace {name} is {found['status']['phase']}")
+
+
+def external_metrics_available(systems: Systems) -> Outcome:
+    """Is KEDA's aggregated API there, and is what it points to there?"""
+    found = systems.kube.find(API_SERVICES, EXTERNAL_METRICS)
+    if found is None:
+        return fail(f"APIService {EXTERNAL_METRICS} is absent", "./run redeploy makes it.")
+    target = found["spec"].get("service") or {}
+    service = systems.kube.find(SERVICES, target.get("name", ""), target.get("namespace"))
+    if target and service is None:
+        return fail(
+            f"its Service {target['namespace']}/{target['name']} is gone: while this lasts no namespace can be deleted",
+            f"./run redeploy, or: kubectl delete apiservice {EXTERNAL_METRICS}",
+        )
+    conditions = {one["type"]: one for one in found.get("status", {}).get("conditions") or []}
+    available = conditions.get("Available", {"status": "Unknown", "message": "it has no condition yet"})
+    if available["status"] != "True":
+        return fail(f"not available: {available.get('message', '')}", "Look at the metrics API server's pod.")
+    return ok("available")
+
+
+CHECKS: tuple[Check[Systems], ...] = (
+    Check(API, "the API server answers", api_answers, fix="Check VPN, kubeconfig and login.", runbook="cluster-unreachable"),
+    Check("cluster/version-accepted", "its version is one that is known to work", version_accepted, (API,)),
+    Check("cluster/nodes-ready", "nodes are ready", nodes_ready, (API,)),
+    Check(
+        "cluster/keda-namespace-present",
+        "KEDA's namespace is there",
+        keda_namespace_present,
+        (API,),
+        runbook="keda-gone",
+    ),
+    Check(
+        "cluster/external-metrics-available",
+        "KEDA's aggregated API is available",
+        external_metrics_available,
+        (API,),
+        runbook="keda-gone",
+    ),
+)

@@ -1,0 +1,57 @@
+"""Identity: is this the cluster that is meant, who am I, and does the directory answer?"""
+
+from __future__ import annotations
+
+from prompt_keda.checks.outcomes import fail, ok
+from prompt_keda.clients.kube_resources import NAMESPACES
+from prompt_keda.clients.ldap import ldap_probe
+from prompt_keda.clients.systems import Systems, filled
+from prompt_keda.model.check import Check, Outcome
+
+API = "cluster/api-answers"
+
+
+def expected_cluster(systems: Systems) -> Outcome:
+    """Compare CA and kube-system UID with the environment's."""
+    wanted = systems.environment.kubernetes.identity
+    uid = systems.kube.get(NAMESPACES, "kube-system")["metadata"]["uid"]
+    ca = filled(wanted.ca_sha256, "kubernetes.identity.ca_sha256")
+    expected_uid = filled(wanted.kube_system_uid, "kubernetes.identity.kube_system_uid")
+    if systems.kube.ca_sha256 != ca:
+        return fail(f"its CA is {systems.kube.ca_sha256}, expected {ca}", "Check the kubeconfig's context.")
+    if uid != expected_uid:
+        return fail(f"kube-system has the UID {uid}, expected {expected_uid}", "Was the cluster rebuilt?")
+    return ok(f"CA {ca[:12]}…, kube-system {uid}")
+
+
+def who_am_i(systems: Systems) -> Outcome:
+    """Ask the API server whom it sees."""
+    user = systems.kube.whoami()
+    if user["username"] == "system:anonymous":
+        return fail("nobody: the API server sees an anonymous request", "Log in again.")
+    return ok(f"{user['username']} in {', '.join(user.get('groups', []))}")
+
+
+def ldap_answers(systems: Systems) -> Outcome:
+    """Read the root of the directory over TLS."""
+    settings = systems.environment.ldap
+    if settings is None:
+        return ok("the environment names no directory")
+    url = filled(settings.url, "ldap.url")
+    contexts = ldap_probe(url, settings.ca_file, systems.environment.limits.connect)
+    if settings.base_dn not in contexts:
+        return fail(f"{url} holds {', '.join(contexts)}, not {settings.base_dn}")
+    return ok(f"{url} holds {settings.base_dn}")
+
+
+CHECKS: tuple[Check[Systems], ...] = (
+    Check("identity/cluster-is-the-expected-one", "this is the cluster that is meant", expected_cluster, (API,)),
+    Check("identity/who-am-i", "the API server knows who I am", who_am_i, (API,), runbook="cluster-unreachable"),
+    Check(
+        "identity/ldap-answers",
+        "the directory that people log in with answers",
+        ldap_answers,
+        fix="Nobody gets a new token while it is away. Ask the directory's owners.",
+        runbook="cluster-unreachable",
+    ),
+)

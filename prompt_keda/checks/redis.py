@@ -1,0 +1,60 @@
+"""Prompt Redis: does it answer, and are the streams and groups there?"""
+
+from __future__ import annotations
+
+from prompt_keda.checks.outcomes import all_or_fail, fail, ok, warn
+from prompt_keda.clients.systems import Systems
+from prompt_keda.model.check import Check, Outcome
+
+ANSWERS = "redis/answers"
+
+
+def answers(systems: Systems) -> Outcome:
+    """Connect and log in. That no pod stands behind the Service is the cluster's own word: FAIL, not UNKNOWN."""
+    systems.redis.ping()
+    return ok(systems.redis.endpoint)
+
+
+def version_at_least_7(systems: Systems) -> Outcome:
+    """KEDA's lag needs Redis 7 (failure mode F22)."""
+    version = str(systems.redis.info("server")["redis_version"])
+    if int(version.split(".")[0]) < 7:
+        return fail(f"Redis {version}", "KEDA reads lag from XINFO GROUPS, which Redis has from version 7 on.")
+    return ok(version)
+
+
+def groups_exist(systems: Systems) -> Outcome:
+    """Is each instrument's stream and consumer group there?"""
+    bad = [
+        f"{one.stream} has no group {one.consumer_group}"
+        for one in systems.environment.instruments
+        if systems.redis.group_info(one.stream, one.consumer_group) is None
+    ]
+    fix = "./run redeploy makes them; without them workers fail with NOGROUP."
+    return all_or_fail(bad, f"{len(systems.environment.instruments)} groups there", fix)
+
+
+def lag_is_known(systems: Systems) -> Outcome:
+    """Redis says nil where it cannot tell the lag, and KEDA reads that as 0 (failure mode F16)."""
+    seen = []
+    for one in systems.environment.instruments:
+        group = systems.redis.group_info(one.stream, one.consumer_group)
+        if group is not None and group.lag is None:
+            return warn(f"{one.stream}: lag unknown, KEDA takes it for 0", "It is known again after the next XREADGROUP.")
+        seen.append(f"{one.stream} lag {group.lag if group else '?'} pending {group.pending if group else '?'}")
+    return ok("; ".join(seen))
+
+
+def is_a_master(systems: Systems) -> Outcome:
+    """A replica cannot be written to."""
+    role = systems.redis.info("replication")["role"]
+    return ok(role) if role == "master" else fail(f"this Redis is a {role}", "Events cannot be written to a replica.")
+
+
+CHECKS: tuple[Check[Systems], ...] = (
+    Check(ANSWERS, "Prompt Redis answers", answers, ("cluster/api-answers",), runbook="redis-gone"),
+    Check("redis/version-at-least-7", "its version is 7 or newer", version_at_least_7, (ANSWERS,), runbook="redis-gone"),
+    Check("redis/is-a-master", "it is a master", is_a_master, (ANSWERS,), runbook="redis-gone"),
+    Check("redis/groups-exist", "every stream has its consumer group", groups_exist, (ANSWERS,), runbook="redis-gone"),
+    Check("redis/lag-is-known", "the lag is known", lag_is_known, (ANSWERS, "redis/groups-exist"), runbook="redis-gone"),
+)
