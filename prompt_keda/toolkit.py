@@ -297,10 +297,14 @@ def _approve(context: Context, made: Plan[Context], approve: str, ask: Ask | Non
         return
     if approve:
         if approve != made.digest:
-            raise Refusal(f"--approve {approve} is not this plan's digest, which is {made.digest}", "Look at ./run plan.")
+            raise Refusal(
+                f"--approve {approve} is not this plan's digest, which is {made.digest}", "Look at ./run plan."
+            )
         return
     if ask is None:
-        raise Refusal(f"plan {made.digest} is not approved, and there is no terminal to ask", f"--approve {made.digest}")
+        raise Refusal(
+            f"plan {made.digest} is not approved, and there is no terminal to ask", f"--approve {made.digest}"
+        )
     if environment.approval == "confirm":
         agreed = ask(f"Redeploy {environment.name} by plan {made.digest} ({made.mode})? yes/no: ").strip() == "yes"
     else:

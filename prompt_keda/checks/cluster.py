@@ -71,7 +71,13 @@ def external_metrics_available(systems: Systems) -> Outcome:
 
 
 CHECKS: tuple[Check[Systems], ...] = (
-    Check(API, "the API server answers", api_answers, fix="Check VPN, kubeconfig and login.", runbook="cluster-unreachable"),
+    Check(
+        API,
+        "the API server answers",
+        api_answers,
+        fix="Check VPN, kubeconfig and login.",
+        runbook="cluster-unreachable",
+    ),
     Check("cluster/version-accepted", "its version is one that is known to work", version_accepted, (API,)),
     Check("cluster/nodes-ready", "nodes are ready", nodes_ready, (API,)),
     Check(

@@ -27,9 +27,7 @@ def _pullable(systems: Systems, names: Iterable[str]) -> Outcome:
 def keda_images_present(systems: Systems) -> Outcome:
     """Ask the registry for the images that KEDA's Deployments name."""
     deployments = systems.kube.list(DEPLOYMENTS, systems.environment.keda.namespace)
-    names = [
-        container["image"] for one in deployments for container in one["spec"]["template"]["spec"]["containers"]
-    ]
+    names = [container["image"] for one in deployments for container in one["spec"]["template"]["spec"]["containers"]]
     return _pullable(systems, names) if names else ok("no KEDA Deployment stands, so none names an image")
 
 

@@ -139,7 +139,10 @@ def jobs_carry_their_generation(systems: Systems) -> Outcome:
             if not _is_finished(job) and mark != wanted:
                 risky.append(job["metadata"]["name"])
     if risky:
-        return warn(f"{len(risky)} running Jobs at risk when KEDA restarts: {', '.join(risky[:3])}", "./run redeploy stamps them.")
+        return warn(
+            f"{len(risky)} running Jobs at risk when KEDA restarts: {', '.join(risky[:3])}",
+            "./run redeploy stamps them.",
+        )
     return ok("every running Job carries its ScaledJob's generation")
 
 

@@ -40,7 +40,9 @@ def lag_is_known(systems: Systems) -> Outcome:
     for one in systems.environment.instruments:
         group = systems.redis.group_info(one.stream, one.consumer_group)
         if group is not None and group.lag is None:
-            return warn(f"{one.stream}: lag unknown, KEDA takes it for 0", "It is known again after the next XREADGROUP.")
+            return warn(
+                f"{one.stream}: lag unknown, KEDA takes it for 0", "It is known again after the next XREADGROUP."
+            )
         seen.append(f"{one.stream} lag {group.lag if group else '?'} pending {group.pending if group else '?'}")
     return ok("; ".join(seen))
 
@@ -53,8 +55,12 @@ def is_a_master(systems: Systems) -> Outcome:
 
 CHECKS: tuple[Check[Systems], ...] = (
     Check(ANSWERS, "Prompt Redis answers", answers, ("cluster/api-answers",), runbook="redis-gone"),
-    Check("redis/version-at-least-7", "its version is 7 or newer", version_at_least_7, (ANSWERS,), runbook="redis-gone"),
+    Check(
+        "redis/version-at-least-7", "its version is 7 or newer", version_at_least_7, (ANSWERS,), runbook="redis-gone"
+    ),
     Check("redis/is-a-master", "it is a master", is_a_master, (ANSWERS,), runbook="redis-gone"),
     Check("redis/groups-exist", "every stream has its consumer group", groups_exist, (ANSWERS,), runbook="redis-gone"),
-    Check("redis/lag-is-known", "the lag is known", lag_is_known, (ANSWERS, "redis/groups-exist"), runbook="redis-gone"),
+    Check(
+        "redis/lag-is-known", "the lag is known", lag_is_known, (ANSWERS, "redis/groups-exist"), runbook="redis-gone"
+    ),
 )

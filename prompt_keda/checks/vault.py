@@ -39,7 +39,9 @@ def secrets_have_their_keys(systems: Systems) -> Outcome:
         absent = sorted(key for key in keys if not found.get(key))
         if absent:
             bad.append(f"{path} has no {', '.join(absent)}")
-    return all_or_fail(bad, f"{len(_wanted(systems))} secrets with all their keys", "Write the missing keys into Vault.")
+    return all_or_fail(
+        bad, f"{len(_wanted(systems))} secrets with all their keys", "Write the missing keys into Vault."
+    )
 
 
 def cluster_secrets_present(systems: Systems) -> Outcome:
@@ -51,7 +53,9 @@ def cluster_secrets_present(systems: Systems) -> Outcome:
             bad.append(f"{one.namespace}/{one.name} is absent")
         elif absent := sorted(set(one.keys) - set(live.get("data") or {})):
             bad.append(f"{one.namespace}/{one.name} has no {', '.join(absent)}")
-    return all_or_fail(bad, f"{len(systems.environment.secrets)} Secrets with all their keys", "./run redeploy writes them.")
+    return all_or_fail(
+        bad, f"{len(systems.environment.secrets)} Secrets with all their keys", "./run redeploy writes them."
+    )
 
 
 def _wanted(systems: Systems) -> dict[str, set[str]]:

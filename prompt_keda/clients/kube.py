@@ -68,7 +68,7 @@ class Kube:
         root = logging.getLogger()
         root.addHandler(said)
         try:
-            config.load_kube_config(
+            config.load_kube_config(  # type: ignore[no-untyped-call]
                 str(kubeconfig) if kubeconfig else None, context=context, client_configuration=configuration
             )
         except (config.ConfigException, OSError, ValueError) as error:
@@ -278,7 +278,7 @@ class Kube:
         token = self._token()
         headers = {"authorization": token} if token else {}
         try:
-            forward = portforward_call(
+            forward = portforward_call(  # type: ignore[no-untyped-call]
                 self._configuration, "GET", url, query_params=[("ports", str(port))], headers=headers
             )
         except ApiException as error:

@@ -66,7 +66,6 @@ class RedisStreams:
             socket_connect_timeout=seconds,
             decode_responses=True,
             protocol=2,
-            retry=None,
         )
         return cls(connection, f"{host}:{port}")
 
@@ -90,7 +89,6 @@ class RedisStreams:
             socket_timeout=seconds,
             decode_responses=True,
             protocol=2,
-            retry=None,
         )
         return cls(redis.Redis(connection_pool=pool), f"{service}.{namespace}:{port} (port-forward to pod {pod})")
 
@@ -152,7 +150,7 @@ class RedisStreams:
         else:
             arguments += [start, "MKSTREAM"]
         try:
-            self._redis.execute_command(*arguments)
+            self._redis.execute_command(*arguments)  # type: ignore[no-untyped-call]
         except ResponseError as error:
             if "BUSYGROUP" in str(error):  # somebody else made it meanwhile
                 return False
@@ -167,10 +165,11 @@ class RedisStreams:
         def send() -> list[str]:
             with self._redis.pipeline(transaction=True) as pipe:
                 for fields in events:
-                    pipe.xadd(stream, dict(fields))
+                    pipe.xadd(stream, {**fields})
                 return [str(one) for one in pipe.execute()]
 
-        return self._ask(send)
+        ids: list[str] = self._ask(send)
+        return ids
 
     def delete_stream(self, stream: str) -> None:
         """Delete a stream with its groups. Idempotent: yes. Raises as `ping` does."""
@@ -223,7 +222,9 @@ def ready_pod(kube: Kube, namespace: str, service: str, port: int) -> str:
             if endpoint.get("conditions", {}).get("ready") and target.get("kind") == "Pod":
                 return str(target["name"])
     where = f"{service}.{namespace}:{port}"
-    raise Missing(SYSTEM, where, "the cluster says that no ready pod is behind this Service", f"kubectl -n {namespace} get pods")
+    raise Missing(
+        SYSTEM, where, "the cluster says that no ready pod is behind this Service", f"kubectl -n {namespace} get pods"
+    )
 
 
 class _ForwardedConnection(redis.Connection):
@@ -231,7 +232,7 @@ class _ForwardedConnection(redis.Connection):
 
     def __init__(self, open_socket: Callable[[], Any], **kwargs: Any) -> None:
         self._open_socket = open_socket
-        super().__init__(**kwargs)
+        super().__init__(**kwargs)  # type: ignore[no-untyped-call]
 
     def _connect(self) -> Any:
         forwarded = self._open_socket()

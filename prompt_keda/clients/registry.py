@@ -101,7 +101,7 @@ class Registry:
             raise Missing(SYSTEM, self.endpoint, f"{repository} has no {reference}")
         if answer.status_code != 200:
             raise BadAnswer(SYSTEM, self.endpoint, f"{repository}: HTTP {answer.status_code}")
-        return answer.headers.get("Docker-Content-Digest", reference)
+        return str(answer.headers.get("Docker-Content-Digest", reference))
 
     def close(self) -> None:
         """Close all connections."""

@@ -104,9 +104,7 @@ class Systems:
     def secret_keys(self, path: str) -> dict[str, Secret]:
         """Give all keys of one secret in Vault, read once. Raises as `Vault.read_keys` does."""
         settings = self.environment.vault
-        return self._once(
-            f"secret {path}", lambda: self.vault.read_keys(settings.mount, path, settings.kv_version)
-        )
+        return self._once(f"secret {path}", lambda: self.vault.read_keys(settings.mount, path, settings.kv_version))
 
     def registry(self, host: str) -> Registry:
         """Give a registry of the environment by its host. Raises `Missing` when the environment does not name it."""

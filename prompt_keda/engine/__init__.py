@@ -1,0 +1,1 @@
+"""Runs checks and plans. It knows nothing of Kubernetes."""

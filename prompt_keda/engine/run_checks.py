@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from prompt_keda.errors import ClientError, Missing, PromptKedaError, Refused
 from prompt_keda.model.check import Check, CheckResult, Outcome, Verdict
@@ -16,9 +16,7 @@ C = TypeVar("C")
 GOOD = (Verdict.OK, Verdict.WARN)
 
 
-def run_checks(
-    checks: Sequence[Check[C]], context: C, observer: Observer, overall: timedelta
-) -> list[CheckResult]:
+def run_checks(checks: Sequence[Check[C]], context: C, observer: Observer, overall: timedelta) -> list[CheckResult]:
     """Run all checks, each as soon as what it needs is known, and give a result for every one in their order.
 
     Parameters
@@ -36,7 +34,7 @@ def run_checks(
     return _Round(checks, context, observer, overall).run()
 
 
-class _Round:
+class _Round(Generic[C]):
     def __init__(self, checks: Sequence[Check[C]], context: C, observer: Observer, overall: timedelta) -> None:
         self._checks = {check.id: check for check in checks}
         self._context = context
@@ -111,9 +109,7 @@ class _Round:
             duration_s=time.monotonic() - started,
         )
         self._results[check.id] = result
-        self._observer(
-            Event(EventKind.FINISHED, check.id, outcome.verdict.value, outcome.observed, result.duration_s)
-        )
+        self._observer(Event(EventKind.FINISHED, check.id, outcome.verdict.value, outcome.observed, result.duration_s))
 
 
 def look(check: Check[C], context: C) -> Outcome:

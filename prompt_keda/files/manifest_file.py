@@ -27,7 +27,9 @@ def load_instrument_manifest(path: Path, placeholders: Mapping[str, Any] | None)
     objects = [value for value, _ in load_documents(path, placeholders)]
     for one in objects:
         if not isinstance(one, dict) or not {"apiVersion", "kind", "metadata"} <= set(one):
-            raise EnvironmentFileError(f"{path}: a document is no Kubernetes object", "It needs apiVersion, kind, metadata.")
+            raise EnvironmentFileError(
+                f"{path}: a document is no Kubernetes object", "It needs apiVersion, kind, metadata."
+            )
         if not one["metadata"].get("namespace"):
             raise EnvironmentFileError(f"{path}: {one['kind']} {one['metadata'].get('name')} names no namespace")
     return objects
@@ -54,5 +56,5 @@ def load_keda_manifests(path: Path, sha256: str) -> list[Object]:
     if path.suffix == ".json":
         objects: list[Object] = json.loads(data)
     else:
-        objects = [one for one in yaml.load_all(data, Loader=yaml.CSafeLoader) if one]  # noqa: S506 (safe, in C)
+        objects = [one for one in yaml.load_all(data, Loader=yaml.CSafeLoader) if one]
     return objects

@@ -44,7 +44,9 @@ class RunFolder:
             path.mkdir(mode=0o700)
             path.chmod(0o700)
         except OSError as error:
-            raise Refusal(f"no run can be recorded in {runs}: {error.strerror}", "Make room or set XDG_STATE_HOME.") from error
+            raise Refusal(
+                f"no run can be recorded in {runs}: {error.strerror}", "Make room or set XDG_STATE_HOME."
+            ) from error
         return cls(path)
 
     @classmethod
@@ -118,7 +120,9 @@ class JournalFile:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise PromptKedaError(f"the journal {self._path} cannot be written: {error.strerror}", "Make room, then resume.") from error
+            raise PromptKedaError(
+                f"the journal {self._path} cannot be written: {error.strerror}", "Make room, then resume."
+            ) from error
 
     def entries(self) -> list[dict[str, str]]:
         """Give all entries; a line that a crash tore is left out."""

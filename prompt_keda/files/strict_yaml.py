@@ -51,6 +51,7 @@ def load_documents(path: Path, placeholders: Mapping[str, Any] | None) -> list[t
         while loader.check_node():
             marks: Marks = {}
             node = loader.get_node()
+            assert node is not None
             _look(node, (), marks, path)
             value = loader.construct_document(node)
             if value is not None:

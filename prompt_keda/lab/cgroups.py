@@ -78,7 +78,9 @@ def kill_all(name: str, timeout_s: float = 20) -> None:
     end = time.monotonic() + timeout_s
     while left := pids(name):
         if time.monotonic() > end:
-            raise LabError(f"processes of the stack do not end: {sorted(left)}", "Look at them with ps, then try again.")
+            raise LabError(
+                f"processes of the stack do not end: {sorted(left)}", "Look at them with ps, then try again."
+            )
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)

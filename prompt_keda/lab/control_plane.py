@@ -36,9 +36,9 @@ def prepare(lab: Lab, authority: Authority, address: str) -> None:
     for name, (user, groups) in CLIENTS.items():
         authority.ensure_client(f"client-{name}", user, groups)
     for name in ("controller-manager", "scheduler", "kube-proxy", "coredns", "kubelet", "admin"):
-        user = kubeconfig.client_certificate(lab.pki, f"client-{name}")
+        login = kubeconfig.client_certificate(lab.pki, f"client-{name}")
         path = lab.state / f"{name}.kubeconfig"
-        kubeconfig.write(path, server_url(address), authority.ca_file, f"prompt-keda-{lab.name}", user)
+        kubeconfig.write(path, server_url(address), authority.ca_file, f"prompt-keda-{lab.name}", login)
 
 
 def start_etcd(lab: Lab) -> None:

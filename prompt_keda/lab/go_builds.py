@@ -51,7 +51,10 @@ class GoModule:
 
 KUBE = GoModule("kube", ".", ("kube",), _KUBE_VERSION_FLAGS)
 KEDA = GoModule(
-    "keda", "tool", ("operator", "adapter", "webhooks"), f"-X github.com/kedacore/keda/v2/version.Version={KEDA_VERSION}"
+    "keda",
+    "tool",
+    ("operator", "adapter", "webhooks"),
+    f"-X github.com/kedacore/keda/v2/version.Version={KEDA_VERSION}",
 )
 VAULT = GoModule("vault", ".", ("vault",), tags="minimal")
 WORKER = GoModule("worker", ".", ("worker",))
@@ -128,7 +131,9 @@ def _compile(
                 detail = f"{min(count, total)} of at most {total} packages"
                 observer(Event(EventKind.PROGRESS, f"build/{module.name}", "working", detail, passed))
         if process.wait() != 0:
-            raise LabError(f"go build of {module.name} failed: {last}", "Is the disk full? Try again: it goes on there.")
+            raise LabError(
+                f"go build of {module.name} failed: {last}", "Is the disk full? Try again: it goes on there."
+            )
     finally:
         if process.poll() is None:
             process.terminate()

@@ -63,4 +63,4 @@ def write(objects: list[dict[str, Any]], folder: Path) -> tuple[Path, str]:
 
 
 def _documents(text: str) -> list[dict[str, Any]]:
-    return [one for one in yaml.load_all(text, Loader=yaml.CSafeLoader) if one]  # noqa: S506 (a safe loader, in C)
+    return [one for one in yaml.load_all(text, Loader=yaml.CSafeLoader) if one]

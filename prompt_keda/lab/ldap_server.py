@@ -57,7 +57,9 @@ def person_dn(person: str) -> str:
 
 def _entries(passwords: dict[str, Secret]) -> str:
     entries = [f"dn: {BASE_DN}\nobjectClass: dcObject\nobjectClass: organization\no: local stack\ndc: slac"]
-    entries += [f"dn: ou={unit},{BASE_DN}\nobjectClass: organizationalUnit\nou: {unit}" for unit in ("people", "groups")]
+    entries += [
+        f"dn: ou={unit},{BASE_DN}\nobjectClass: organizationalUnit\nou: {unit}" for unit in ("people", "groups")
+    ]
     for person, group in PEOPLE.items():
         entries.append(
             f"dn: {person_dn(person)}\nobjectClass: inetOrgPerson\nuid: {person}\ncn: {person}\nsn: {person}\n"

@@ -81,7 +81,7 @@ def public_keys(config: Config) -> dict[str, Any]:
     """Give the JSON Web Key Set with the key that `sign` signs with."""
     key = serialization.load_pem_private_key(Path(config.signing_key).read_bytes(), None)
     algorithm = jwt.get_algorithm_by_name(ALGORITHM)
-    public = json.loads(algorithm.to_jwk(key.public_key()))  # type: ignore[union-attr,arg-type]
+    public = json.loads(algorithm.to_jwk(key.public_key()))
     return {"keys": [{**public, "kid": "1", "use": "sig", "alg": ALGORITHM}]}
 
 
@@ -128,7 +128,9 @@ class Handler(BaseHTTPRequestHandler):
         except (LoginRefused, ValueError):
             self._answer(401, {"error": "the directory refuses this name and password"})
         except LDAPException as error:
-            self._answer(503, {"error": f"the directory at {self.config.ldap_url} does not answer: {type(error).__name__}"})
+            self._answer(
+                503, {"error": f"the directory at {self.config.ldap_url} does not answer: {type(error).__name__}"}
+            )
 
     def _answer(self, status: int, document: dict[str, Any]) -> None:
         body = json.dumps(document).encode()

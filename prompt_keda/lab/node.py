@@ -148,4 +148,3 @@ def start_dns(lab: Lab, address: str) -> None:
     """Start CoreDNS; the Service kube-dns leads to it."""
     (lab.state / "Corefile").write_text(_COREFILE.format(address=address, kubeconfig=lab.state / "coredns.kubeconfig"))
     processes.start(lab, "coredns", [lab.program("coredns"), "-conf", str(lab.state / "Corefile")])
-

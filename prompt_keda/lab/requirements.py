@@ -31,14 +31,18 @@ def check() -> None:
 
 def _is_root() -> None:
     if os.geteuid() != 0:
-        raise LabError("the local stack needs root: it makes network namespaces, mounts and cgroups", "Run it with sudo.")
+        raise LabError(
+            "the local stack needs root: it makes network namespaces, mounts and cgroups", "Run it with sudo."
+        )
 
 
 def _is_debian() -> None:
     release = Path("/etc/os-release")
     text = release.read_text() if release.exists() else ""
     if "debian" not in text.lower() or shutil.which("apt-get") is None:
-        raise LabError("the local stack takes its packages from Debian, and this is not Debian", "Use Debian 12 or newer.")
+        raise LabError(
+            "the local stack takes its packages from Debian, and this is not Debian", "Use Debian 12 or newer."
+        )
 
 
 def _has_known_architecture() -> None:

@@ -31,7 +31,16 @@ from prompt_keda.lab.pki import Authority
 from prompt_keda.lab.settings import PORTS, Lab, current_lab
 from prompt_keda.model.event import Event, EventKind, Observer, nobody
 
-PROGRAMS = "etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns".split()
+PROGRAMS = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+    "coredns",
+]
 
 
 def up(observer: Observer = nobody, *, redis_password: bool = True) -> dict[str, object]:
@@ -254,4 +263,3 @@ def exec_(argv: Sequence[str]) -> int:
     if known["redis_password"]:
         env["REDISCLI_AUTH"] = state.ensure_secret(lab, "redis-password").reveal()
     return subprocess.run([*network.enter(lab), *argv], env=env, check=False).returncode
-

@@ -58,7 +58,9 @@ def endpoints(lab: Lab | None = None) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise LabError(f"the local stack {lab.name!r} is not up", "Bring it up with ./run lab.up.") from error
     if not network.exists(lab):
-        raise LabError(f"the local stack {lab.name!r} was up, but its network is gone", "Run ./run lab.down, then lab.up.")
+        raise LabError(
+            f"the local stack {lab.name!r} was up, but its network is gone", "Run ./run lab.down, then lab.up."
+        )
     return found
 
 

@@ -13,7 +13,7 @@ from prompt_keda.model.secret import Secret
 
 PREFIX = "rubin/prompt-keda-local"
 POLICY = "prompt-keda"
-TOKEN_TTL = "20m"
+TOKEN_TTL = "20m"  # noqa: S105  a duration
 
 
 def unseal(lab: Lab, url: str, ca_file: Path) -> hvac.Client:

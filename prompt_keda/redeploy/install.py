@@ -42,7 +42,10 @@ def crds(context: Context) -> list[Object]:
 def crds_inspect(context: Context) -> Progress:
     """Are the CRDs there, as they should be, and served?"""
     kube = context.systems.kube
-    live = {one["metadata"]["name"]: one for one in kube.list(CRDS, label_selector="app.kubernetes.io/part-of=keda-operator")}
+    live = {
+        one["metadata"]["name"]: one
+        for one in kube.list(CRDS, label_selector="app.kubernetes.io/part-of=keda-operator")
+    }
     for one in crds(context):
         name = one["metadata"]["name"]
         found = live.get(name)

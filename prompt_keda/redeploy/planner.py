@@ -47,9 +47,7 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
     return Context(systems, load_keda_manifests(Path(source), sha256), objects)
 
 
-def make_plan(
-    context: Context, mode: str, deletions: tuple[Deletion, ...] | None = None
-) -> Plan[Context]:
+def make_plan(context: Context, mode: str, deletions: tuple[Deletion, ...] | None = None) -> Plan[Context]:
     """Look at the cluster, and say what a redeploy would do.
 
     Parameters
@@ -87,7 +85,9 @@ def make_plan(
 def _resolve(mode: str, parts_stand: bool, crds_stand: bool) -> tuple[str, str]:
     if parts_stand or crds_stand:
         if mode == "cold":
-            raise Refusal("mode cold is for a cluster without KEDA, and KEDA's objects stand here", "Take mode reinstall.")
+            raise Refusal(
+                "mode cold is for a cluster without KEDA, and KEDA's objects stand here", "Take mode reinstall."
+            )
         what = "KEDA's parts stand" if parts_stand else "KEDA's CRDs stand, its parts are gone"
         return "reinstall", f"{what}: the parts are replaced; CRDs, ScaledJobs, Jobs and certificates are kept"
     if mode == "reinstall":

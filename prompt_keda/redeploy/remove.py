@@ -7,7 +7,7 @@ from datetime import timedelta
 from prompt_keda.clients.kube_resources import API_SERVICES, DEPLOYMENTS, LEASES, NAMESPACES, SERVICES, Resource
 from prompt_keda.clients.kube_watch import Watch
 from prompt_keda.clients.systems import Systems
-from prompt_keda.model.plan import Progress, Signal, State, Step
+from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.model.redeploy_plan import Deletion
 from prompt_keda.redeploy.context import Context
 
@@ -89,9 +89,7 @@ def delete_lease(context: Context) -> None:
 
 def _delete(context: Context, kind: str, propagation: str) -> None:
     for one in _left(context, kind):
-        context.systems.kube.delete(
-            KINDS[kind], one.name, one.namespace or None, uid=one.uid, propagation=propagation
-        )
+        context.systems.kube.delete(KINDS[kind], one.name, one.namespace or None, uid=one.uid, propagation=propagation)
 
 
 def namespaces_inspect(context: Context) -> Progress:

@@ -12,6 +12,10 @@ from prompt_keda.redeploy.context import RUN_ANNOTATION
 Object = dict[str, Any]
 SMOKE_LABEL = "prompt-keda.lsst.io/smoke"
 ACTIVATION = 1
+WORK_S = "3"
+"""Seconds that a worker holds an event. KEDA may reconcile a new ScaledJob a second time, and then breaks off in the
+middle of creating Jobs ("context canceled", seen); the events that no worker has taken yet bring the rest with the next
+poll. Workers that are quicker than that would take them all."""
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -23,7 +27,11 @@ RESTRICTED = {
 def namespace(environment: Environment) -> Object:
     """Give the namespace; Pod Security ``restricted``."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted", SMOKE_LABEL: "true"}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": environment.smoke.namespace, "labels": labels}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": environment.smoke.namespace, "labels": labels},
+    }
 
 
 def password(environment: Environment, name: str, value: Secret, run_id: str) -> list[Object]:
@@ -44,7 +52,7 @@ def scaled_job(environment: Environment, name: str, max_jobs: int, run_id: str) 
         {"name": "REDIS_STREAM_CONSUMER_GROUP", "value": name},
         {"name": "FANNED_OUT_MSG_LISTEN_TIMEOUT", "value": "2"},
         {"name": "WORKER_RESTART_FREQ", "value": "10"},
-        {"name": "WORK_TIME", "value": "0.2"},
+        {"name": "WORK_TIME", "value": WORK_S},
     ]
     trigger: Object = {
         "type": "redis-streams",

@@ -1,0 +1,1 @@
+"""Readers of results and events: text, JSON, JUnit."""

@@ -1,0 +1,167 @@
+"""The promise, on the real stack."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from prompt_keda.clients.kube_resources import (
+    API_SERVICES,
+    CRDS,
+    DEPLOYMENTS,
+    JOBS,
+    NAMESPACES,
+    PODS,
+    SCALED_JOBS,
+    SECRETS,
+    SERVICES,
+)
+from prompt_keda.files.run_folder import JournalFile, RunFolder
+from prompt_keda.redeploy import guard
+from prompt_keda.toolkit import runs_folder
+
+from .conftest import INSTRUMENT, ROOT, active_workers, command, run_json, run_task, until
+
+STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
+
+
+@pytest.fixture
+def five_workers(deployed, systems, admin):
+    """Five workers or more are in mid-work: events for a minute are on the stream, and their pods run."""
+    systems.redis.add(STREAM, [{"visit": str(n)} for n in range(60)])
+    until(lambda: sum(kind == "Pod" for kind, _ in active_workers(admin)) >= 5, what="five running workers")
+    return active_workers(admin)
+
+
+def test_the_first_redeploy_proves_scaling(deployed):
+    """From no KEDA at all to events that became Jobs and were acknowledged; the output says so."""
+    assert "smoke test: 6 events sent, 5 Jobs made" in deployed.stdout
+    assert "6 acknowledged, lag 0" in deployed.stdout
+    assert "recovery time" in deployed.stdout
+
+
+def test_a_redeploy_over_running_workers_keeps_every_job_and_pod(five_workers, systems, admin):
+    """Same UIDs before and after, no deletionTimestamp; events added while KEDA is away are worked off afterwards."""
+    before = {one["metadata"]["name"]: one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")}
+    running = subprocess.Popen(command("redeploy", "--env", "local"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    until(lambda: admin.find(DEPLOYMENTS, "keda-operator", "keda") is None, what="KEDA away")
+    systems.redis.add(STREAM, [{"visit": f"late {n}"} for n in range(10)])
+    assert running.wait(timeout=240) == 0, running.stderr.read()
+    after = {one["metadata"]["name"]: one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")}
+    assert set(before) == set(after) and not set(before.values()) & set(after.values()), "KEDA was not replaced"
+    jobs = {one["metadata"]["uid"]: one for one in admin.list(JOBS, INSTRUMENT)}
+    pods = {one["metadata"]["uid"]: one for one in admin.list(PODS, INSTRUMENT)}
+    for (kind, name), uid in five_workers.items():
+        live = (jobs if kind == "Job" else pods).get(uid)
+        assert live is not None, f"{kind} {name} is gone"
+        assert "deletionTimestamp" not in live["metadata"], f"{kind} {name} is being deleted"
+    done = until(lambda: (g := systems.redis.group_info(STREAM, GROUP)).lag == 0 and g, 120, "lag 0")
+    assert done.pending == 0
+
+
+def test_a_redeploy_keeps_crds_scaled_jobs_namespace_and_certificates(deployed, admin):
+    """What is kept has the same UID afterwards."""
+    kept = [
+        (CRDS, "scaledjobs.keda.sh", None),
+        (SCALED_JOBS, INSTRUMENT, INSTRUMENT),
+        (NAMESPACES, "keda", None),
+        (SECRETS, "kedaorg-certs", "keda"),
+    ]
+    before = [admin.get(*one)["metadata"]["uid"] for one in kept]
+    code, document = run_json("redeploy", "--env", "local")
+    assert code == 0 and document["mode"] == "reinstall"
+    assert [admin.get(*one)["metadata"]["uid"] for one in kept] == before
+
+
+@pytest.mark.parametrize("stage", ["remove/deployments", "install/apply-parts", "prove/smoke"])
+def test_a_killed_redeploy_is_finished_by_resume(deployed, stage):
+    """SIGKILL while a stage is at work; resume ends green, and does not take the lock for somebody else's."""
+    running = subprocess.Popen(
+        command("redeploy", "--env", "local"), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    until(lambda: _begun(stage), 120, f"the begin of {stage}")
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    code, document = run_json("resume")
+    assert code == 0
+    assert document["smoke"]["acknowledged_count"] == document["smoke"]["events_count"]
+
+
+def test_ctrl_c_ends_with_130_and_can_be_resumed(deployed):
+    """SIGINT in mid-run: exit code 130, a hint, and resume ends green."""
+    running = subprocess.Popen(
+        command("redeploy", "--env", "local"), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    until(lambda: _begun("install/apply-parts"), 120, "the begin of the install")
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    assert "resume" in said
+    assert run_task("resume").returncode == 0
+
+
+def _begun(stage):
+    folder = RunFolder.latest_unfinished(runs_folder(), "local")
+    return folder and any(one["step"] == stage and one["event"] == "begin" for one in JournalFile(folder).entries())
+
+
+def test_a_stale_api_service_does_not_block_the_redeploy(deployed, admin):
+    """F9: with the metrics Service gone, a namespace cannot be deleted; the redeploy mends it, and then it goes."""
+    name = "keda-operator-metrics-apiserver"
+    admin.delete(SERVICES, name, "keda")
+    admin.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "stuck"}})
+    until(lambda: _is_unavailable(admin), 60, "an unavailable APIService")
+    admin.delete(NAMESPACES, "stuck")
+    code, document = run_json("check-deps", "--env", "local", "--only", "cluster")
+    red = {one["id"] for one in document["results"] if one["verdict"] == "fail"}
+    assert code == 1 and red == {"cluster/external-metrics-available"}
+    assert run_task("redeploy", "--env", "local").returncode == 0
+    until(lambda: admin.find(NAMESPACES, "stuck") is None, 120, "the end of the stuck namespace")
+
+
+def _is_unavailable(admin):
+    found = admin.get(API_SERVICES, "v1beta1.external.metrics.k8s.io")
+    conditions = {one["type"]: one["status"] for one in found["status"]["conditions"]}
+    return conditions.get("Available") == "False"
+
+
+def test_a_second_redeploy_at_the_same_time_is_refused(deployed, admin):
+    """A lock that somebody else holds: exit code 2 or 1 before anything is removed, naming the holder."""
+    uid = admin.get(DEPLOYMENTS, "keda-operator", "keda")["metadata"]["uid"]
+    now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+    spec = {"holderIdentity": "another-run someone@elsewhere", "leaseDurationSeconds": 600, "renewTime": now}
+    lease = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": guard.LEASE, "namespace": guard.STATE_NAMESPACE},
+        "spec": spec,
+    }
+    from prompt_keda.clients.kube_resources import LEASES
+
+    admin.create(LEASES, lease, guard.STATE_NAMESPACE)
+    try:
+        done = run_task("redeploy", "--env", "local")
+    finally:
+        admin.delete(LEASES, guard.LEASE, guard.STATE_NAMESPACE)
+    assert done.returncode == 2
+    assert "someone@elsewhere" in done.stderr
+    assert admin.get(DEPLOYMENTS, "keda-operator", "keda")["metadata"]["uid"] == uid
+
+
+def test_orphaned_jobs_survive_the_return_of_their_scaled_job(five_workers, admin):
+    """F2: a ScaledJob deleted with its Jobs orphaned comes back paused, its Jobs are stamped, and all live on."""
+    admin.delete(SCALED_JOBS, INSTRUMENT, INSTRUMENT, propagation="Orphan")
+    until(lambda: admin.find(SCALED_JOBS, INSTRUMENT, INSTRUMENT) is None, 60, "the end of the ScaledJob")
+    orphans = {key: uid for key, uid in active_workers(admin).items() if key in five_workers}
+    assert orphans, "no Job survived the orphaning: the test itself is wrong"
+    done = run_task("redeploy", "--env", "local")
+    assert done.returncode == 0, done.stderr
+    live = {one["metadata"]["uid"]: one for r in (JOBS, PODS) for one in admin.list(r, INSTRUMENT)}
+    for (kind, name), uid in orphans.items():
+        assert uid in live and "deletionTimestamp" not in live[uid]["metadata"], f"{kind} {name} was lost"
+    annotations = admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"].get("annotations") or {}
+    assert "autoscaling.keda.sh/paused" not in annotations

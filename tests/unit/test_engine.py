@@ -1,0 +1,180 @@
+"""The engines: unknown is never green, and every step is journaled and can be resumed."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from prompt_keda.engine.exit_code import exit_code
+from prompt_keda.engine.run_checks import run_checks
+from prompt_keda.engine.run_plan import run_plan
+from prompt_keda.errors import DeadlinePassed, Interrupted, Missing, StepBroken, Unfilled, Unreachable
+from prompt_keda.model.check import Check, Outcome, Verdict
+from prompt_keda.model.event import nobody
+from prompt_keda.model.plan import Progress, State, Step
+
+OVERALL = timedelta(seconds=5)
+
+
+def check(name, outcome, needs=(), deadline=timedelta(seconds=2)):
+    def run(context):
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome() if callable(outcome) else Outcome(outcome, "seen")
+
+    return Check(f"c/{name}", name, run, tuple(f"c/{need}" for need in needs), deadline)
+
+
+def verdicts(*checks, overall=OVERALL):
+    return [one.verdict for one in run_checks(checks, None, nobody, overall)]
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (Unreachable("Redis", "a:1", "x"), Verdict.UNKNOWN),
+        (Missing("Redis", "a:1", "x"), Verdict.FAIL),
+        (Unfilled("vault.url", "ask"), Verdict.UNKNOWN),
+        (ZeroDivisionError(), Verdict.UNKNOWN),
+    ],
+)
+def test_an_error_is_never_green(error, verdict):
+    """What did not answer is UNKNOWN, what said no is FAIL, and a defect of the check itself is UNKNOWN."""
+    assert verdicts(check("a", error)) == [verdict]
+
+
+@pytest.mark.parametrize("failed", [Verdict.FAIL, Verdict.UNKNOWN])
+def test_a_failed_need_shows_its_dependents_as_skipped(failed):
+    """Also those that depend on them; each names what it waited for."""
+    results = run_checks(
+        [check("c", Verdict.OK, ["b"]), check("b", Verdict.OK, ["a"]), check("a", failed)], None, nobody, OVERALL
+    )
+    assert [one.verdict for one in results] == [Verdict.SKIPPED, Verdict.SKIPPED, failed]
+    assert results[0].observed == "needs c/b" and results[1].observed == "needs c/a"
+
+
+def test_a_warning_does_not_skip_its_dependents():
+    """It holds, so what needs it can look."""
+    assert verdicts(check("a", Verdict.WARN), check("b", Verdict.OK, ["a"])) == [Verdict.WARN, Verdict.OK]
+
+
+def test_a_check_that_hangs_is_unknown_and_holds_nobody_up():
+    """Its deadline passes; the others' results are there."""
+    never = threading.Event()
+    slow = check("slow", lambda: never.wait() and None, deadline=timedelta(milliseconds=50))
+    assert verdicts(slow, check("a", Verdict.OK)) == [Verdict.UNKNOWN, Verdict.OK]
+
+
+def test_what_has_no_result_in_the_overall_time_is_unknown():
+    """Also a check that never began."""
+    never = threading.Event()
+    first = check("a", lambda: never.wait() and None, deadline=timedelta(seconds=60))
+    assert verdicts(first, check("b", Verdict.OK, ["a"]), overall=timedelta(milliseconds=80)) == [Verdict.UNKNOWN] * 2
+
+
+@pytest.mark.parametrize(
+    ("seen", "strict", "code"),
+    [
+        ([Verdict.OK], False, 0),
+        ([Verdict.OK, Verdict.WARN], False, 0),
+        ([Verdict.OK, Verdict.WARN], True, 4),
+        ([Verdict.UNKNOWN, Verdict.WARN], True, 3),
+        ([Verdict.FAIL, Verdict.UNKNOWN], True, 1),
+        ([Verdict.SKIPPED], False, 3),
+        ([], False, 3),
+    ],
+)
+def test_exit_codes_have_their_order(seen, strict, code):
+    """1 beats 3 beats 4; nothing looked at is not green."""
+    results = run_checks([check(str(n), verdict) for n, verdict in enumerate(seen)], None, nobody, OVERALL)
+    assert exit_code(results, strict) == code
+
+
+class Book:
+    """A journal in memory."""
+
+    def __init__(self):
+        self.lines = []
+
+    def append(self, step_id, event, detail=""):
+        self.lines.append((step_id, event))
+
+
+class Signal:
+    """Lets a test say what happens while a step waits."""
+
+    def __init__(self, *happenings):
+        self.happenings = list(happenings)
+
+    def wait(self, timeout_s):
+        if self.happenings:
+            self.happenings.pop(0)()
+        return True
+
+    def close(self):
+        pass
+
+
+def step(inspections, act=lambda context: None, signal=None, deadline=10):
+    seen = iter(inspections)
+    last = []
+
+    def inspect(context):
+        last[:] = [next(seen, last[0] if last else None)]
+        if isinstance(last[0], Exception):
+            raise last[0]
+        return Progress(last[0], "why")
+
+    watch = (lambda context: signal) if signal else (lambda context: Signal())
+    return Step("s/one", "one", inspect, act, deadline=timedelta(seconds=deadline), watch=watch)
+
+
+def test_a_step_that_is_done_is_skipped():
+    """A second run does nothing."""
+    acted, book = [], Book()
+    results = run_plan([step([State.DONE], acted.append)], None, book, nobody)
+    assert not acted and not results[0].acted and book.lines == [("s/one", "skipped")]
+
+
+def test_a_step_is_journaled_before_and_after_its_act():
+    """So that a crash in between is known."""
+    book = Book()
+    act = lambda context: book.append("s/one", "ACT")  # noqa: E731
+    run_plan([step([State.TODO, State.WORKING, State.DONE], act)], None, book, nobody)
+    assert book.lines == [("s/one", "begin"), ("s/one", "ACT"), ("s/one", "done")]
+
+
+def test_a_broken_step_stops_the_plan():
+    """Waiting cannot mend it; what comes after is not begun."""
+    book = Book()
+    with pytest.raises(StepBroken):
+        run_plan([step([State.TODO, State.BROKEN]), step([State.TODO])], None, book, nobody)
+    assert [event for _, event in book.lines] == ["begin", "failed"]
+
+
+def test_a_deadline_tells_what_was_seen_last():
+    """By an injected clock: no test waits."""
+    times = iter(range(0, 1000, 4))
+    with pytest.raises(DeadlinePassed) as caught:
+        run_plan([step([State.TODO, State.WORKING])], None, Book(), nobody, now=lambda: next(times))
+    assert "why" in caught.value.what
+
+
+def test_a_system_that_is_away_for_a_moment_is_waited_for():
+    """A lost connection during a wait is shown and survived."""
+    lost = Unreachable("Kubernetes", "a", "gone")
+    assert run_plan([step([State.TODO, lost, State.DONE])], None, Book(), nobody)[0].acted
+
+
+def test_ctrl_c_is_journaled_and_can_be_resumed():
+    """Exit code 130, and the step stands as interrupted."""
+    book = Book()
+
+    def press():
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as caught:
+        run_plan([step([State.TODO, State.WORKING], signal=Signal(press))], None, book, nobody)
+    assert caught.value.exit_code == 130 and book.lines[-1] == ("s/one", "interrupted")

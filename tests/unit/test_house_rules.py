@@ -1,0 +1,69 @@
+"""The rules of the house, held by tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.report.progress import Progress
+from prompt_keda.report.untrusted import neutral
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = sorted((ROOT / "prompt_keda").rglob("*.py"))
+
+
+def test_tasks_import_invoke_alone():
+    """Listing the tasks stays fast."""
+    tree = ast.parse((ROOT / "tasks.py").read_text())
+    modules = {n.module for n in tree.body if isinstance(n, ast.ImportFrom)}
+    modules |= {a.name for n in tree.body if isinstance(n, ast.Import) for a in n.names}
+    assert modules == {"__future__", "sys", "invoke"}
+
+
+def test_the_library_neither_prints_nor_weakens():
+    """No print, no shell, no TLS without verification."""
+    for path in LIBRARY:
+        text = path.read_text()
+        for forbidden in (r"\bprint\(", r"shell\s*=\s*True", r"verify\s*=\s*False", r"CERT_NONE"):
+            assert not re.search(forbidden, text), f"{path.name}: {forbidden}"
+
+
+def test_every_task_has_a_line_of_help():
+    """`invoke --list` explains each."""
+    done = subprocess.run([sys.executable, "-m", "invoke", "--list"], cwd=ROOT, capture_output=True, text=True)
+    rows = re.findall(r"^  (\S+)(.*)$", done.stdout, re.MULTILINE)
+    assert done.returncode == 0 and len(rows) >= 11
+    assert all(text.strip() for name, text in rows if name)
+
+
+def test_every_check_has_its_page_and_runbook():
+    """Ids are unique, needs exist, and what a result names is there."""
+    ids = [one.id for one in ALL_CHECKS]
+    page = (ROOT / "docs" / "checks.md").read_text()
+    assert len(set(ids)) == len(ids) >= 20
+    for one in ALL_CHECKS:
+        assert set(one.needs) <= set(ids), one.id
+        assert f"### {one.id}\n" in page, one.id
+        assert not one.runbook or (ROOT / "runbooks" / f"{one.runbook}.md").is_file(), one.id
+
+
+def test_a_terminal_escape_from_outside_does_not_reach_the_terminal(capsys):
+    """Control characters and direction marks are replaced."""
+    assert neutral("a\x1b[31mb\u202ec\rd\ne") == "a\ufffd[31mb\ufffdc\ufffdd\ne"
+    from prompt_keda.model.event import Event, EventKind
+
+    Progress()(Event(EventKind.FINISHED, "s", "done", "evil\x1b]0;title\x07"))
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_no_tracked_file_names_this_machine():
+    """A path of a machine or the host of a package registry is of no use to others."""
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    hosts = ("pypi" + ".org", "proxy.golang" + ".org", "files.pythonhosted" + ".org", "/wo" + "rk/", "../sha" + "red")
+    for name in names:
+        text = (ROOT / name).read_text(errors="replace")
+        assert not [host for host in hosts if host in text], name

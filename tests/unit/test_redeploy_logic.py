@@ -1,0 +1,152 @@
+"""What a redeploy decides, without a cluster."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from prompt_keda.errors import Refusal
+from prompt_keda.model.redeploy_plan import JobRecord, Plan
+from prompt_keda.redeploy import certificates, jobs, planner
+from prompt_keda.redeploy.compare import first_difference
+from prompt_keda.redeploy.pods import why_not_ready
+
+NOW = datetime.now(UTC)
+
+
+class Cluster:
+    """Just enough of a Kube: objects by kind."""
+
+    def __init__(self, **kinds):
+        self.kinds = kinds
+
+    def list(self, resource, namespace=None, label_selector="", field_selector=""):
+        return self.kinds.get(resource.kind, [])
+
+
+def job(name, generation="2", **extra):
+    annotations = {jobs.GENERATION: generation} if generation else {}
+    metadata = {
+        "name": name,
+        "namespace": "n",
+        "uid": f"uid-{name}",
+        "labels": {jobs.LABEL: "sj"},
+        "annotations": annotations,
+    }
+    return {"metadata": {**metadata, **extra}, "status": {"active": 1}}
+
+
+def scaled_job(generation, strategy="default"):
+    return {
+        "metadata": {"name": "sj", "namespace": "n", "generation": generation},
+        "spec": {"rollout": {"strategy": strategy}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("generation", "strategy", "risky"),
+    [("2", "default", []), ("1", "default", ["a"]), (None, "default", ["a"]), ("1", "gradual", [])],
+)
+def test_a_job_of_another_generation_is_at_risk_unless_the_rollout_is_gradual(generation, strategy, risky):
+    """F2 and F3: KEDA compares the annotation with the ScaledJob's generation."""
+    found = jobs.at_risk(Cluster(Job=[job("a", generation)], ScaledJob=[scaled_job(2, strategy)]))
+    assert [one.name for one in found] == risky
+
+
+def test_a_finished_job_is_not_at_risk():
+    """It has nothing to lose."""
+    done = job("a", "1")
+    done["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    assert jobs.at_risk(Cluster(Job=[done], ScaledJob=[scaled_job(2)])) == ()
+
+
+def record(name, kind="Job"):
+    return JobRecord(kind, "n", name, f"uid-{name}", "sj", "2")
+
+
+def test_a_lost_job_is_told():
+    """Gone, another one under its name, being deleted, failed: all are losses."""
+    failed = job("failed")
+    failed["status"] = {"conditions": [{"type": "Failed", "status": "True"}]}
+    impostor = job("replaced", uid="uid-other")
+    dying = job("dying", deletionTimestamp="now")
+    kube = Cluster(Job=[job("fine"), failed, impostor, dying])
+    said = jobs.lost(kube, tuple(record(one) for one in ("fine", "failed", "replaced", "dying", "absent")))
+    assert [one.split("/")[1].split()[0] for one in said] == ["failed", "replaced", "dying", "absent"]
+
+
+@pytest.mark.parametrize(
+    ("desired", "live", "difference"),
+    [
+        ({"a": 1}, {"a": 1, "default": 2}, None),
+        ({"a": {"b": "x"}}, {"a": {"b": "y"}}, "a.b"),
+        ({"a": {"b": "x"}}, {}, "a"),
+        ({"cpu": "1000m"}, {"cpu": "1"}, None),
+        ({"memory": "1Gi"}, {"memory": "1024Mi"}, None),
+        ({"memory": "1Gi"}, {"memory": "1G"}, "memory"),
+        ({"l": [1, 2]}, {"l": [1]}, "l"),
+        ({"l": [{"a": 1}]}, {"l": [{"a": 2, "b": 3}]}, "l[0].a"),
+        ({"value": ""}, {}, None),
+        ({"on": True}, {"on": False}, "on"),
+    ],
+)
+def test_a_difference_is_found_where_it_is(desired, live, difference):
+    """The server's defaults and forms are no difference; what is asked for and not there is."""
+    assert first_difference(desired, live) == difference
+
+
+def test_certificates_are_good_as_made_and_faults_are_told():
+    """What we make passes; absent, incomplete, ending and foreign ones do not."""
+    secret = certificates.make("keda")
+    assert certificates.fault(secret, "keda", NOW) is None
+    assert certificates.fault(None, "keda", NOW) == "absent"
+    assert certificates.fault({"data": {}}, "keda", NOW) == "incomplete"
+    assert "ends on" in certificates.fault(secret, "keda", NOW + certificates.LIFETIME - timedelta(days=30))
+    assert "is not for" in certificates.fault(secret, "other", NOW)
+    mixed = {"data": {**secret["data"], "ca.crt": certificates.make("keda")["data"]["ca.crt"]}}
+    assert "does not fit" in certificates.fault(mixed, "keda", NOW)
+
+
+@pytest.mark.parametrize(
+    ("mode", "parts", "crds", "resolved"),
+    [("auto", False, False, "cold"), ("auto", True, True, "reinstall"), ("auto", False, True, "reinstall")],
+)
+def test_auto_takes_the_mode_that_fits(mode, parts, crds, resolved):
+    """What stands decides."""
+    assert planner._resolve(mode, parts, crds)[0] == resolved
+
+
+@pytest.mark.parametrize(("mode", "stands"), [("cold", True), ("reinstall", False)])
+def test_a_mode_that_does_not_fit_is_refused(mode, stands):
+    """And the one that fits is named."""
+    with pytest.raises(Refusal) as caught:
+        planner._resolve(mode, stands, stands)
+    assert "Take mode" in caught.value.fix
+
+
+def test_the_digest_covers_the_inputs_and_nothing_else():
+    """A Job list or another reason leaves it; another input changes it."""
+    one = Plan("cold", "because", (), (), {"a": 1})
+    assert one.digest == Plan("cold", "other", (), (), {"a": 1}, jobs_at_risk=(record("x"),)).digest
+    assert one.digest != Plan("cold", "because", (), (), {"a": 2}).digest
+
+
+def waiting(reason, message="", restarts=0):
+    container = {"image": "i", "restartCount": restarts, "state": {"waiting": {"reason": reason, "message": message}}}
+    return {"metadata": {"name": "p"}, "status": {"phase": "Pending", "containerStatuses": [container]}}
+
+
+@pytest.mark.parametrize(
+    ("pod", "hopeless"),
+    [
+        (waiting("ImagePullBackOff", "401 Unauthorized"), True),
+        (waiting("ErrImagePull", "connection refused"), False),
+        (waiting("CrashLoopBackOff", restarts=1), False),
+        (waiting("CrashLoopBackOff", restarts=5), True),
+        (waiting("ContainerCreating"), False),
+    ],
+)
+def test_what_cannot_heal_fails_fast(pod, hopeless):
+    """A denied image is hopeless; one known restart of the operator is not."""
+    assert why_not_ready(pod).hopeless is hopeless
