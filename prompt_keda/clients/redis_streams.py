@@ -165,7 +165,7 @@ class RedisStreams:
         def send() -> list[str]:
             with self._redis.pipeline(transaction=True) as pipe:
                 for fields in events:
-                    pipe.xadd(stream, {**fields})
+                    pipe.xadd(stream, fields)  # type: ignore[arg-type]
                 return [str(one) for one in pipe.execute()]
 
         ids: list[str] = self._ask(send)

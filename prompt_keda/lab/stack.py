@@ -208,13 +208,14 @@ def down(observer: Observer = nobody) -> None:
     lab = current_lab()
     if os.geteuid() != 0:
         raise LabError("lab.down needs root", "Run it with sudo.")
-    for part, work in (
+    parts: list[tuple[str, Callable[[], None]]] = [
         ("processes", lambda: cgroups.kill_all(lab.cgroup)),
         ("mounts", lambda: _unmount_below(lab)),
         ("network", lambda: network.delete(lab)),
         ("cgroups", lambda: cgroups.remove(lab.cgroup)),
         ("files", lambda: _remove_files(lab)),
-    ):
+    ]
+    for part, work in parts:
         observer(Event(EventKind.STARTED, f"lab.down/{part}", "working"))
         work()
     observer(Event(EventKind.FINISHED, "lab.down", "done", f"nothing of {lab.name!r} is left"))

@@ -1,0 +1,151 @@
+"""check-deps on the real stack: seen green, and red with the right cause."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from prompt_keda.clients.kube_resources import PODS, SCALED_JOBS, STATEFUL_SETS
+from prompt_keda.lab import processes, settings, state, vault_contents
+
+from .conftest import INSTRUMENT, run_json, run_task, until
+
+
+def by_verdict(document):
+    found = {}
+    for one in document["results"]:
+        found.setdefault(one["verdict"], set()).add(one["id"])
+    return found
+
+
+def test_all_is_green_after_a_redeploy(deployed):
+    """Exit code 0, every check OK, and the document has what cli.md promises."""
+    code, document = run_json("check-deps", "--env", "local")
+    assert code == 0 and set(by_verdict(document)) == {"ok"}, by_verdict(document)
+    wanted = {"schema", "task", "environment", "exit_code", "started_at", "duration_s", "results"}
+    assert wanted <= set(document) and document["schema"] == "prompt-keda/1"
+    assert len(document["results"]) >= 25
+
+
+def test_without_redis_it_is_red_and_names_redis(deployed, admin):
+    """The cluster says that no pod is there: FAIL. All that needs Redis is SKIPPED, never OK."""
+    scale(admin, 0)
+    try:
+        code, document = run_json("check-deps", "--env", "local")
+    finally:
+        scale(admin, 1)
+    found = by_verdict(document)
+    assert code == 1 and found["fail"] == {"redis/answers"}
+    assert found["skipped"] == {
+        "redis/version-at-least-7",
+        "redis/is-a-master",
+        "redis/groups-exist",
+        "redis/lag-is-known",
+        "keda/scaled-jobs-ready",
+    }
+    result = next(one for one in document["results"] if one["id"] == "redis/answers")
+    assert "prompt-redis" in result["observed"] and result["fix"] and result["runbook"] == "redis-gone"
+
+
+def scale(admin, replicas):
+    admin.patch(STATEFUL_SETS, "prompt-redis", "prompt-redis", {"spec": {"replicas": replicas}})
+
+    def reached():
+        pods = admin.list(PODS, "prompt-redis")
+        ready = [p for p in pods if any(c.get("ready") for c in p["status"].get("containerStatuses", []))]
+        return len(ready) == len(pods) == replicas
+
+    until(reached, 60, f"{replicas} Redis pods")
+
+
+def test_production_that_cannot_be_reached_is_unknown_within_15_seconds():
+    """Exit code 3; each system that was tried is named with its address; nothing is green."""
+    started = time.monotonic()
+    code, document = run_json("check-deps", "--env", "environments/prod.yaml")
+    assert time.monotonic() - started < 15
+    found = by_verdict(document)
+    assert code == 3 and set(found) == {"unknown", "skipped"}
+    said = " ".join(one["observed"] for one in document["results"])
+    assert "https://vault.slac.stanford.edu" in said and "https://ghcr.io" in said and "kubernetes.context" in said
+
+
+def test_a_sealed_vault_is_red(deployed, endpoints):
+    """Sealed is an answer, not an unreachable system; what needs Vault is SKIPPED."""
+    lab = settings.current_lab()
+    from pathlib import Path
+
+    client = vault_contents.unseal(lab, endpoints["vault_url"], Path(endpoints["ca_file"]))
+    client.sys.seal()
+    try:
+        code, document = run_json("check-deps", "--env", "local", "--only", "vault")
+    finally:
+        vault_contents.unseal(lab, endpoints["vault_url"], Path(endpoints["ca_file"]))
+    found = by_verdict(document)
+    assert code == 1 and found["fail"] == {"vault/unsealed"}
+    assert {"vault/login-works", "vault/secrets-have-their-keys"} <= found["skipped"]
+
+
+def test_without_the_directory_nobody_logs_in(deployed, endpoints):
+    """slapd stopped: the login says so in one line, the directory's check is not green, and the address is named."""
+    from prompt_keda.lab import ldap_server
+
+    lab = settings.current_lab()
+    processes.stop(lab, "slapd")
+    try:
+        code, document = run_json("check-deps", "--env", "local", "--only", "identity,cluster/api-answers")
+    finally:
+        ldap_server.start(lab, endpoints["address"])
+    results = {one["id"]: one for one in document["results"]}
+    assert code == 1
+    assert results["identity/ldap-answers"]["verdict"] == "unknown"
+    assert endpoints["ldap_url"] in results["identity/ldap-answers"]["observed"]
+    assert "directory" in results["cluster/api-answers"]["observed"]
+
+
+def test_a_paused_scaled_job_is_a_warning(deployed, admin):
+    """Amber with the fix; with --strict the exit code is 4."""
+    mark = "autoscaling.keda.sh/paused"
+    admin.patch(SCALED_JOBS, INSTRUMENT, INSTRUMENT, {"metadata": {"annotations": {mark: "true"}}})
+    try:
+        code, document = run_json("check-deps", "--env", "local", "--only", "keda/none-paused", "--strict")
+    finally:
+        admin.patch(SCALED_JOBS, INSTRUMENT, INSTRUMENT, {"metadata": {"annotations": {mark: None}}})
+    assert code == 4 and by_verdict(document) == {"warn": {"keda/none-paused"}}
+
+
+def test_no_secret_is_shown(deployed, tmp_path):
+    """None of the stack's secrets stands in text, JSON, JUnit, or in any file of a run."""
+    from prompt_keda.toolkit import runs_folder
+
+    junit = tmp_path / "junit.xml"
+    text = run_task("check-deps", "--env", "local", "--junit", str(junit))
+    document = run_task("check-deps", "--env", "local", "--json")
+    shown = [text.stdout, text.stderr, document.stdout, document.stderr, junit.read_text(), deployed.stdout, deployed.stderr]
+    shown += [path.read_text() for path in runs_folder().rglob("*.json*")]
+    lab = settings.current_lab()
+    for path in (lab.state / "secrets").iterdir():
+        for one in shown:
+            assert path.read_text() not in one, path.name
+    assert json.loads(document.stdout)["exit_code"] == 0
+    assert state.endpoints()["vault_url"] in text.stdout + document.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["redeploy"], "say which environment"),
+        (["redeploy", "--env", "prd"], "Did you mean prod"),
+        (["redeploy", "--env", "prod"], "Argo CD"),
+        (["redeploy", "--env", "local", "--mode", "hope"], "no mode 'hope'"),
+        (["redeploy", "--env", "local", "--mode", "cold"], "Take mode reinstall"),
+        (["check-deps", "--env", "local", "--only", "weather"], "no check fits"),
+        (["resume", "--run", "never"], "no run never"),
+    ],
+)
+def test_a_wrong_command_is_refused_before_any_write(deployed, arguments, said):
+    """Exit code 2 and one clear message."""
+    done = run_task(*arguments)
+    assert done.returncode == 2 and said in done.stderr
+    assert "Traceback" not in done.stderr
