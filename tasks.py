@@ -48,6 +48,13 @@ def _guarded(work):
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         raise Exit(code=130) from None
+    except Exception as error:  # noqa: BLE001  the one place for what nobody foresaw
+        from prompt_keda.report.unforeseen import write_report
+
+        print(
+            f"failed: {type(error).__name__}, which nobody foresaw. Please send {write_report(error)}", file=sys.stderr
+        )
+        raise Exit(code=3) from None
 
 
 def _show(result, as_json, show):

@@ -122,7 +122,15 @@ def test_no_secret_is_shown(deployed, tmp_path):
     junit = tmp_path / "junit.xml"
     text = run_task("check-deps", "--env", "local", "--junit", str(junit))
     document = run_task("check-deps", "--env", "local", "--json")
-    shown = [text.stdout, text.stderr, document.stdout, document.stderr, junit.read_text(), deployed.stdout, deployed.stderr]
+    shown = [
+        text.stdout,
+        text.stderr,
+        document.stdout,
+        document.stderr,
+        junit.read_text(),
+        deployed.stdout,
+        deployed.stderr,
+    ]
     shown += [path.read_text() for path in runs_folder().rglob("*.json*")]
     lab = settings.current_lab()
     for path in (lab.state / "secrets").iterdir():

@@ -25,7 +25,18 @@ def test_lab_exec_gives_kubectl_redis_cli_and_exit_codes():
     """argv as given, inside the stack, with its environment set; the command's own exit code."""
     version = run_task("lab.exec", "--", "kubectl", "get", "--raw", "/version")
     assert '"v1.35.4"' in version.stdout
-    pod = run_task("lab.exec", "--", "kubectl", "-n", "prompt-redis", "get", "pod", "prompt-redis-0", "-o", "jsonpath={.status.podIP}")
+    pod = run_task(
+        "lab.exec",
+        "--",
+        "kubectl",
+        "-n",
+        "prompt-redis",
+        "get",
+        "pod",
+        "prompt-redis-0",
+        "-o",
+        "jsonpath={.status.podIP}",
+    )
     answer = run_task("lab.exec", "--", "redis-cli", "-h", pod.stdout.strip(), "ping")
     assert answer.stdout.strip() == "PONG", answer.stderr
     assert run_task("lab.exec", "--", "sh", "-c", "exit 7").returncode == 7

@@ -15,7 +15,9 @@ NAMESPACE = "prompt-keda-smoke"
 def left_behind(admin):
     kinds = (SCALED_JOBS, JOBS)
     left = [one["metadata"]["name"] for kind in kinds for one in admin.list(kind, NAMESPACE)]
-    return left + [s["metadata"]["name"] for s in admin.list(SECRETS, NAMESPACE) if s["metadata"]["name"] != "pull-secret"]
+    return left + [
+        s["metadata"]["name"] for s in admin.list(SECRETS, NAMESPACE) if s["metadata"]["name"] != "pull-secret"
+    ]
 
 
 def test_events_become_jobs_and_are_acknowledged(deployed, admin):
