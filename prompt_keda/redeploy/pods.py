@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 DENIED = ("401", "403", "unauthorized", "denied", "not found", "no basic auth")
@@ -19,7 +20,11 @@ class Reason:
     hopeless: bool = False
 
 
-def why_not_ready(pod: dict[str, Any]) -> Reason | None:
+PATIENCE = timedelta(seconds=30)
+"""A pod may start before the kubelet has its pull secret; it is then denied once, and pulls at the next try (seen)."""
+
+
+def why_not_ready(pod: dict[str, Any], now: datetime | None = None) -> Reason | None:
     """Give the reason that a pod is not ready; None if it is, or has succeeded."""
     name, status = pod["metadata"]["name"], pod.get("status", {})
     if status.get("phase") == "Succeeded":
@@ -28,7 +33,8 @@ def why_not_ready(pod: dict[str, Any]) -> Reason | None:
         waiting = container.get("state", {}).get("waiting") or {}
         if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff"):
             message = waiting.get("message", "")
-            hopeless = any(word in message.lower() for word in DENIED)
+            denied = any(word in message.lower() for word in DENIED)
+            hopeless = denied and _age(pod, now or datetime.now(UTC)) > PATIENCE
             return Reason(f"{name}: image {container['image']}: {message[:200]}", hopeless)
         if waiting.get("reason") == "CrashLoopBackOff":
             hopeless = container.get("restartCount", 0) > KNOWN_RESTARTS + 1
@@ -45,3 +51,8 @@ def why_not_ready(pod: dict[str, Any]) -> Reason | None:
     if status.get("phase") == "Failed":
         return Reason(f"{name}: failed")
     return None if status.get("phase") == "Running" else Reason(f"{name}: {status.get('phase', 'not started')}")
+
+
+def _age(pod: dict[str, Any], now: datetime) -> timedelta:
+    started = pod.get("status", {}).get("startTime")
+    return now - datetime.fromisoformat(started.replace("Z", "+00:00")) if started else timedelta(0)

@@ -78,7 +78,7 @@ def test_a_redeploy_keeps_crds_scaled_jobs_namespace_and_certificates(deployed, 
 
 
 @pytest.mark.parametrize("stage", ["remove/deployments", "install/apply-parts", "prove/smoke"])
-def test_a_killed_redeploy_is_finished_by_resume(deployed, stage):
+def test_a_killed_redeploy_is_finished_by_resume(deployed, admin, stage):
     """SIGKILL while a stage is at work; resume ends green, and does not take the lock for somebody else's."""
     running = subprocess.Popen(
         command("redeploy", "--env", "local"), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
@@ -89,6 +89,7 @@ def test_a_killed_redeploy_is_finished_by_resume(deployed, stage):
     code, document = run_json("resume")
     assert code == 0
     assert document["smoke"]["acknowledged_count"] == document["smoke"]["events_count"]
+    until(lambda: not admin.list(SCALED_JOBS, "prompt-keda-smoke"), 60, "the end of what the killed smoke test left")
 
 
 def test_ctrl_c_ends_with_130_and_can_be_resumed(deployed):

@@ -132,15 +132,20 @@ def test_the_digest_covers_the_inputs_and_nothing_else():
     assert one.digest != Plan("cold", "because", (), (), {"a": 2}).digest
 
 
-def waiting(reason, message="", restarts=0):
+def waiting(reason, message="", restarts=0, age_s=60):
+    started = (NOW - timedelta(seconds=age_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
     container = {"image": "i", "restartCount": restarts, "state": {"waiting": {"reason": reason, "message": message}}}
-    return {"metadata": {"name": "p"}, "status": {"phase": "Pending", "containerStatuses": [container]}}
+    return {
+        "metadata": {"name": "p"},
+        "status": {"phase": "Pending", "startTime": started, "containerStatuses": [container]},
+    }
 
 
 @pytest.mark.parametrize(
     ("pod", "hopeless"),
     [
         (waiting("ImagePullBackOff", "401 Unauthorized"), True),
+        (waiting("ImagePullBackOff", "401 Unauthorized", age_s=5), False),
         (waiting("ErrImagePull", "connection refused"), False),
         (waiting("CrashLoopBackOff", restarts=1), False),
         (waiting("CrashLoopBackOff", restarts=5), True),
@@ -148,5 +153,5 @@ def waiting(reason, message="", restarts=0):
     ],
 )
 def test_what_cannot_heal_fails_fast(pod, hopeless):
-    """A denied image is hopeless; one known restart of the operator is not."""
-    assert why_not_ready(pod).hopeless is hopeless
+    """An image that stays denied is hopeless; a first denial, and one known restart of the operator, are not."""
+    assert why_not_ready(pod, NOW).hopeless is hopeless
