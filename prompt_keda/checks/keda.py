@@ -19,6 +19,7 @@ from prompt_keda.clients.kube_resources import (
 from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import Missing
 from prompt_keda.model.check import Check, Outcome
+from prompt_keda.model.job_object import is_finished
 
 API = "cluster/api-answers"
 PARTS = ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks")
@@ -136,7 +137,7 @@ def jobs_carry_their_generation(systems: Systems) -> Outcome:
         namespace, wanted = live["metadata"]["namespace"], str(live["metadata"]["generation"])
         for job in systems.kube.list(JOBS, namespace, f"scaledjob.keda.sh/name={name}"):
             mark = (job["metadata"].get("annotations") or {}).get("scaledjob.keda.sh/generation")
-            if not _is_finished(job) and mark != wanted:
+            if not is_finished(job) and mark != wanted:
                 risky.append(job["metadata"]["name"])
     if risky:
         return warn(
@@ -167,11 +168,6 @@ def _scaled_jobs(systems: Systems) -> dict[str, dict[str, Any]]:
             raise Missing("Kubernetes", where, f"ScaledJob {one.namespace}/{one.scaled_job} is absent", fix)
         found[one.scaled_job] = live
     return found
-
-
-def _is_finished(job: dict[str, Any]) -> bool:
-    conditions = job.get("status", {}).get("conditions") or []
-    return any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions)
 
 
 _CRDS = "keda/crds-established"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prompt_keda.clients.systems import Systems
@@ -45,7 +45,6 @@ class Context:
     before: tuple[JobRecord, ...] = ()
     observer: Observer = nobody
     smoke: SmokeResult | None = None
-    desired_cache: list[Object] = field(default_factory=list)
 
     @property
     def environment(self) -> Environment:

@@ -6,17 +6,12 @@ from typing import Any
 
 from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS
+from prompt_keda.model.job_object import has_condition, is_finished
 from prompt_keda.model.redeploy_plan import JobRecord
 
 Object = dict[str, Any]
 LABEL = "scaledjob.keda.sh/name"
 GENERATION = "scaledjob.keda.sh/generation"
-
-
-def is_finished(job: Object) -> bool:
-    """Tell whether a Job is Complete or Failed."""
-    conditions = job.get("status", {}).get("conditions") or []
-    return any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions)
 
 
 def active_jobs(kube: Kube) -> list[Object]:
@@ -51,7 +46,7 @@ def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
             said.append(f"{what} is gone")
         elif "deletionTimestamp" in live["metadata"]:
             said.append(f"{what} is being deleted")
-        elif record.kind == "Job" and _failed(live):
+        elif record.kind == "Job" and has_condition(live, "Failed"):
             said.append(f"{what} failed")
     return said
 
@@ -78,11 +73,6 @@ def stamp(kube: Kube, record: JobRecord, generation: int) -> None:
     """Write a generation on a Job, so that KEDA keeps it. Idempotent: yes."""
     body = {"metadata": {"annotations": {GENERATION: str(generation)}}}
     kube.patch(JOBS, record.name, record.namespace, body)
-
-
-def _failed(job: Object) -> bool:
-    conditions = job.get("status", {}).get("conditions") or []
-    return any(one["type"] == "Failed" and one["status"] == "True" for one in conditions)
 
 
 def _key(obj: Object) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from prompt_keda.clients.kube_resources import API_SERVICES, DEPLOYMENTS, LEASES, NAMESPACES, SERVICES, Resource
+from prompt_keda.clients.kube_resources import API_SERVICES, DEPLOYMENTS, LEASES, NAMESPACES, Resource
 from prompt_keda.clients.kube_watch import Watch
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.plan import Progress, State, Step
@@ -28,16 +28,6 @@ def find_deletions(systems: Systems) -> tuple[Deletion, ...]:
     return tuple(
         Deletion(kind, where, one["metadata"]["name"], one["metadata"]["uid"]) for kind, where, one in found if one
     )
-
-
-def stale_api_service(systems: Systems) -> bool:
-    """Tell whether the metrics APIService points to a Service that is gone.
-
-    While it does, no namespace of the cluster can be deleted (failure mode F9, seen).
-    """
-    found = systems.kube.find(API_SERVICES, API_SERVICE)
-    target = (found or {}).get("spec", {}).get("service")
-    return bool(target) and systems.kube.find(SERVICES, target["name"], target["namespace"]) is None
 
 
 def _left(context: Context, kind: str) -> list[Deletion]:

@@ -38,7 +38,7 @@ class Progress:
         mark = event.state if event.kind is EventKind.FINISHED else "·"
         took = f" ({event.duration_s:.1f} s)" if event.kind is EventKind.FINISHED and event.duration_s >= 0.05 else ""
         line = Text(f"{seconds:7.1f} s  ")
-        line.append(f"{mark:8}", style=STYLES.get(event.state, "") if event.kind is EventKind.FINISHED else "dim")
+        line.append(f"{mark:12}", style=STYLES.get(event.state, "") if event.kind is EventKind.FINISHED else "dim")
         line.append(f" {event.subject:28} {neutral(event.detail)}{took}".rstrip())
         with self._lock:
             self._console.print(line)
