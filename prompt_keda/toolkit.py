@@ -249,7 +249,10 @@ def _run(context: Context, made: Plan[Context], folder: RunFolder, observer: Obs
     try:
         steps = run_plan(made.steps, context, journal, observer)
     finally:
-        guard.release_lease(context)
+        try:
+            guard.release_lease(context)
+        except PromptKedaError as error:  # it must not hide why the run ended; the lock expires by itself
+            journal.append("run", "lock-kept", error.what)
     seconds = time.monotonic() - result.began
     journal.append("run", "done", f"{seconds:.1f} s")
     result.parts = {

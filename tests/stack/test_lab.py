@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from prompt_keda.lab import cgroups
+from prompt_keda.lab import cgroups, processes
+from prompt_keda.lab.settings import Lab
 
-from .conftest import ROOT, run_json, run_task
+from .conftest import ROOT, run_json, run_task, until
 
 
 def test_lab_status_tells_where_everything_is(endpoints):
@@ -46,7 +47,7 @@ def test_an_in_cluster_name_is_resolved_from_a_pod(deployed, admin):
     """The workers reach prompt-redis.prompt-redis by name: their logs show work, not a failed look-up."""
     from prompt_keda.clients.kube_resources import PODS
 
-    from .conftest import INSTRUMENT, until
+    from .conftest import INSTRUMENT
 
     def looked():
         running = [p for p in admin.list(PODS, INSTRUMENT) if p["status"]["phase"] == "Succeeded"]
@@ -55,21 +56,49 @@ def test_an_in_cluster_name_is_resolved_from_a_pod(deployed, admin):
     assert "no event came" in until(looked, 120, "a worker that has ended")
 
 
+def lab_task(name, task):
+    env = {**os.environ, "PROMPT_KEDA_LAB": name, "CI": "true"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "invoke", task],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process, timeout=300):
+    _, said = process.communicate(timeout=timeout)
+    assert process.returncode == 0, said
+
+
+def assert_nothing_is_left(name):
+    """No network namespace, socket folder, mount, link, process or cgroup of a stack."""
+    assert not Path(f"/run/netns/prompt-keda-{name}").exists()
+    assert not Path(f"/run/prompt-keda-lab-{name}").exists()
+    mounts = Path("/proc/self/mountinfo").read_text()
+    assert f"prompt-keda-lab-{name}" not in mounts and f"lab/{name}" not in mounts
+    assert f"prompt-keda {name} " not in subprocess.run(["ip", "-d", "link"], capture_output=True, text=True).stdout
+    assert not cgroups.pids(f"prompt-keda-{name}")
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/prompt-keda-{name}"))
+    assert not Lab(name).state.exists()
+
+
 def test_a_second_stack_comes_and_goes_without_a_trace(endpoints):
-    """Two at once by $PROMPT_KEDA_LAB; after lab.down no process, mount, namespace, link, cgroup or file is left."""
-    env = {**os.environ, "PROMPT_KEDA_LAB": "second", "CI": "true"}
-    task = [sys.executable, "-m", "invoke"]
-    up = subprocess.run([*task, "lab.up"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
-    assert up.returncode == 0, up.stderr
-    first = run_task("lab.exec", "--", "kubectl", "get", "nodes")
-    assert first.returncode == 0
-    down = subprocess.run([*task, "lab.down"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
-    assert down.returncode == 0, down.stderr
-    assert not Path("/run/netns/prompt-keda-second").exists()
-    assert not Path("/run/prompt-keda-lab-second").exists()
-    assert "prompt-keda-lab-second" not in Path("/proc/self/mountinfo").read_text()
-    assert "lab/second" not in Path("/proc/self/mountinfo").read_text()
-    assert "second" not in subprocess.run(["ip", "-d", "link"], capture_output=True, text=True).stdout
-    assert not cgroups.pids("prompt-keda-second")
-    assert not list(Path("/sys/fs/cgroup").glob("**/prompt-keda-second"))
+    """Two at once by $PROMPT_KEDA_LAB; after lab.down nothing of it is left, and the first was not touched."""
+    finish(lab_task("second", "lab.up"))
+    assert run_task("lab.exec", "--", "kubectl", "get", "nodes").returncode == 0
+    finish(lab_task("second", "lab.down"))
+    assert_nothing_is_left("second")
     assert run_json("lab.status")[1]["state"] == "up", "the first stack was harmed"
+
+
+def test_lab_down_clears_what_a_killed_lab_up_left():
+    """SIGKILL while the cluster starts: no trace is left."""
+    coming = lab_task("third", "lab.up")
+    until(lambda: processes.pid_of(Lab("third"), "kubelet"), 120, "a kubelet of the third stack")
+    coming.kill()
+    coming.communicate()
+    finish(lab_task("third", "lab.down"))
+    assert_nothing_is_left("third")
