@@ -109,6 +109,7 @@ def start_controllers(lab: Lab) -> None:
         "leader-elect": "false",
         "bind-address": "127.0.0.1",
         "cluster-cidr": POD_CIDR,
+        "pvclaimbinder-sync-period": "1s",  # 15 s by default: what it missed at first kept Redis waiting that long (seen)
     }
     scheduler = {
         "kubeconfig": lab.state / "scheduler.kubeconfig",
