@@ -1,9 +1,9 @@
 """Makes the Secret ``kedaorg-certs`` before KEDA starts.
 
 KEDA's operator makes it itself when it is absent, and then exits once to load it; made beforehand, the first Job comes
-sooner (by hand, before this project: 3.8 s after the apply against 20.9 s). Form and names are those of open-policy-agent/cert-controller as
-KEDA 2.16.1 uses it (pkg/certificates/certificate_manager.go): an RSA CA ``KEDA`` of ``KEDAORG``, and one certificate
-for the three Services.
+sooner (by hand, before this project: 3.8 s after the apply against 20.9 s). Form and names are those of
+open-policy-agent/cert-controller as KEDA 2.16.1 uses it (pkg/certificates/certificate_manager.go): an RSA CA ``KEDA`` of
+``KEDAORG``, and one certificate for the three Services.
 """
 
 from __future__ import annotations
