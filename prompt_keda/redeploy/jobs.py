@@ -51,6 +51,16 @@ def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
     return said
 
 
+def keeps_older_jobs(spec: Object) -> bool:
+    """Tell whether KEDA leaves Jobs of another generation alone under this ScaledJob's spec.
+
+    The deprecated ``rolloutStrategy`` wins over ``rollout.strategy`` where it is set (KEDA 2.16.1,
+    scaledjob_controller.go, deletePreviousVersionScaleJobs).
+    """
+    strategy = spec.get("rolloutStrategy") or (spec.get("rollout") or {}).get("strategy")
+    return bool(strategy == "gradual")
+
+
 def at_risk(kube: Kube) -> tuple[JobRecord, ...]:
     """Record the active Jobs that KEDA's operator deletes when it next reconciles their ScaledJob.
 
@@ -62,7 +72,7 @@ def at_risk(kube: Kube) -> tuple[JobRecord, ...]:
     for job in active_jobs(kube):
         record = _record("Job", job)
         owner = scaled.get((record.namespace, record.scaled_job))
-        if owner is None or owner["spec"].get("rollout", {}).get("strategy") == "gradual":
+        if owner is None or keeps_older_jobs(owner["spec"]):
             continue
         if record.generation != str(owner["metadata"]["generation"]):
             found.append(record)

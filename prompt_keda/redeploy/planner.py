@@ -60,7 +60,7 @@ def make_plan(context: Context, mode: str, deletions: tuple[Deletion, ...] | Non
     Raises
     ------
     Refusal
-        When the mode is not known, or does not fit what stands.
+        When the mode is not known, or does not fit what stands; or when a running Job would not survive.
     """
     if mode not in MODES:
         raise Refusal(f"there is no mode {mode!r}", f"Known are: {', '.join(MODES)}.")
@@ -69,6 +69,7 @@ def make_plan(context: Context, mode: str, deletions: tuple[Deletion, ...] | Non
     stands = systems.kube.find(CRDS, "scaledjobs.keda.sh") is not None
     if deletions is None:
         resolved, reason = _resolve(mode, bool(found), stands)
+        restore.refuse_if_jobs_would_go(context)
     else:
         resolved, reason = mode, "an interrupted run goes on"
     context.deletions = found

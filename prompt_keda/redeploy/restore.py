@@ -57,8 +57,9 @@ def apply_scaled_jobs(context: Context) -> None:
     Raises
     ------
     Refusal
-        When an existing ScaledJob would change while Jobs of it run: with another strategy than ``gradual`` KEDA
-        deletes them (failure mode F1).
+        When an existing ScaledJob would change while Jobs of it run, and its new strategy is not ``gradual``: KEDA
+        would delete them (failure modes F1 and F2). The planner asks the same before any write; this is for what
+        changed since.
     """
     for instrument in context.instruments():
         for one in context.instrument_objects[instrument.name]:
@@ -132,13 +133,32 @@ def _running(context: Context, instrument: Instrument) -> list[Object]:
     ]
 
 
+def refuse_if_jobs_would_go(context: Context) -> None:
+    """Make sure that no ScaledJob has to be changed in a way that deletes its running Jobs (failure modes F1 and F2).
+
+    Raises
+    ------
+    Refusal
+        When one has to; with the difference and the Jobs.
+    """
+    for instrument in context.instruments():
+        live = context.systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
+        for one in context.instrument_objects[instrument.name]:
+            if live is not None and one["kind"] == "ScaledJob" and first_difference(one["spec"], live["spec"]):
+                _refuse_if_jobs_run(context, instrument, one, live)
+
+
 def _refuse_if_jobs_run(context: Context, instrument: Instrument, wanted: Object, live: Object) -> None:
+    """Refuse the change unless what comes out of it is ``gradual``: KEDA reads the new spec, not the one before."""
+    old_key = {"rolloutStrategy": wanted["spec"].get("rolloutStrategy") or live["spec"].get("rolloutStrategy")}
+    if all(map(jobs.keeps_older_jobs, (wanted["spec"], {**wanted["spec"], **old_key}))):
+        return
     running = _running(context, instrument)
-    if running and live["spec"].get("rollout", {}).get("strategy") != "gradual":
-        names = ", ".join(job["metadata"]["name"] for job in running[:5])
+    if running:
+        names = ", ".join(job["metadata"]["name"] for job in running[:5]) + (", …" if len(running) > 5 else "")
         raise Refusal(
             f"ScaledJob {instrument.scaled_job} would change at {first_difference(wanted['spec'], live['spec'])}, and "
-            f"KEDA would then delete its {len(running)} running Jobs ({names} …)",
+            f"KEDA would then delete its running Jobs, {len(running)} in number ({names})",
             "Wait until they have ended, or set spec.rollout.strategy to gradual where the ScaledJob comes from.",
         )
 

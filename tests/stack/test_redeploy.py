@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from prompt_keda.clients.kube_resources import (
     SECRETS,
     SERVICES,
 )
+from prompt_keda.files.manifest_file import load_instrument_manifest
 from prompt_keda.files.run_folder import JournalFile, RunFolder
 from prompt_keda.redeploy import guard
 from prompt_keda.toolkit import runs_folder
@@ -166,3 +168,22 @@ def test_orphaned_jobs_survive_the_return_of_their_scaled_job(five_workers, admi
         assert uid in live and "deletionTimestamp" not in live[uid]["metadata"], f"{kind} {name} was lost"
     annotations = admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"].get("annotations") or {}
     assert "autoscaling.keda.sh/paused" not in annotations
+
+
+def test_a_manifest_that_would_delete_running_jobs_is_refused_before_any_write(five_workers, systems, admin, endpoints):
+    """F2: the ScaledJob is gradual, the file says default again; exit code 2, KEDA is not touched, all Jobs live on."""
+    path = ROOT / "environments" / "local" / "prompt-keda-lsstcam.yaml"
+    wanted = next(one for one in load_instrument_manifest(path, endpoints) if one["kind"] == "ScaledJob")
+    changed = copy.deepcopy(wanted)
+    changed["spec"]["rollout"]["strategy"] = "gradual"
+    admin.apply(changed)
+    uid = admin.get(DEPLOYMENTS, "keda-operator", "keda")["metadata"]["uid"]
+    try:
+        done = run_task("redeploy", "--env", "local")
+        assert done.returncode == 2 and "spec.rollout.strategy" in done.stderr, done.stderr
+        assert admin.get(DEPLOYMENTS, "keda-operator", "keda")["metadata"]["uid"] == uid
+        live = {one["metadata"]["uid"]: one for r in (JOBS, PODS) for one in admin.list(r, INSTRUMENT)}
+        for (kind, name), one in five_workers.items():
+            assert one in live and "deletionTimestamp" not in live[one]["metadata"], f"{kind} {name} was lost"
+    finally:
+        admin.apply(wanted)  # KEDA now deletes them, which is what was refused: only this test's workers are left

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from prompt_keda.errors import Refusal
 from prompt_keda.model.redeploy_plan import JobRecord, Plan
-from prompt_keda.redeploy import certificates, jobs, planner
+from prompt_keda.redeploy import certificates, jobs, planner, restore
 from prompt_keda.redeploy.compare import first_difference
+from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.pods import why_not_ready
 
 NOW = datetime.now(UTC)
@@ -23,6 +25,10 @@ class Cluster:
 
     def list(self, resource, namespace=None, label_selector="", field_selector=""):
         return self.kinds.get(resource.kind, [])
+
+    def find(self, resource, name, namespace=None):
+        named = [one for one in self.list(resource) if one["metadata"]["name"] == name]
+        return named[0] if named else None
 
 
 def job(name, generation="2", **extra):
@@ -52,6 +58,55 @@ def test_a_job_of_another_generation_is_at_risk_unless_the_rollout_is_gradual(ge
     """F2 and F3: KEDA compares the annotation with the ScaledJob's generation."""
     found = jobs.at_risk(Cluster(Job=[job("a", generation)], ScaledJob=[scaled_job(2, strategy)]))
     assert [one.name for one in found] == risky
+
+
+@pytest.mark.parametrize(
+    ("spec", "kept"),
+    [
+        ({}, False),
+        ({"rollout": {"strategy": "gradual"}}, True),
+        ({"rollout": {"strategy": "gradual"}, "rolloutStrategy": "default"}, False),
+        ({"rollout": {"strategy": "default"}, "rolloutStrategy": "gradual"}, True),
+    ],
+)
+def test_the_deprecated_strategy_wins_as_in_keda(spec, kept):
+    """KEDA 2.16.1 reads spec.rolloutStrategy first."""
+    assert jobs.keeps_older_jobs(spec) is kept
+
+
+def restoring(live, wanted, running=True):
+    """Give a context whose instrument has a ScaledJob, another wanted spec, and a Job."""
+    found = {"metadata": {"name": "sj", "namespace": "n", "generation": 2}, "spec": live}
+    cluster = Cluster(Job=[job("a")] if running else [], ScaledJob=[found])
+    instrument = SimpleNamespace(name="i", namespace="n", scaled_job="sj")
+    systems = SimpleNamespace(kube=cluster, environment=SimpleNamespace(instruments=[instrument]))
+    return Context(systems, [], {"i": [{"kind": "ScaledJob", "metadata": found["metadata"], "spec": wanted}]})
+
+
+DEFAULT, GRADUAL = {"rollout": {"strategy": "default"}}, {"rollout": {"strategy": "gradual"}}
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted"),
+    [
+        (GRADUAL, DEFAULT),
+        (DEFAULT, {**DEFAULT, "maxReplicaCount": 9}),
+        ({**DEFAULT, "rolloutStrategy": "immediate"}, GRADUAL),
+        ({**DEFAULT, "rolloutStrategy": "gradual"}, {**DEFAULT, "maxReplicaCount": 9}),
+    ],
+)
+def test_a_change_that_deletes_running_jobs_is_refused(live, wanted):
+    """F1 and F2: what counts is the strategy afterwards. Putting ``default`` back deletes every older Job (seen)."""
+    with pytest.raises(Refusal) as caught:
+        restore.refuse_if_jobs_would_go(restoring(live, wanted))
+    assert "(a)" in caught.value.what
+    restore.refuse_if_jobs_would_go(restoring(live, wanted, running=False))
+
+
+@pytest.mark.parametrize(("live", "wanted"), [(DEFAULT, DEFAULT), (GRADUAL, GRADUAL), (DEFAULT, GRADUAL)])
+def test_a_change_that_keeps_running_jobs_is_not_refused(live, wanted):
+    """The same spec, and one that is gradual afterwards, lose nothing."""
+    restore.refuse_if_jobs_would_go(restoring(live, wanted))
 
 
 def test_a_finished_job_is_not_at_risk():
