@@ -5,21 +5,22 @@ The package's typed classes are left alone: their import and first use cost abou
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
-import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from prompt_keda.clients.kube_login import SYSTEM, ca_sha256, log_in, one_line
+from prompt_keda.clients.kube_port_forward import open_port
 from prompt_keda.clients.kube_resources import Resource
 from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused, Unreachable
 
-SYSTEM = "Kubernetes"
+if TYPE_CHECKING:
+    from prompt_keda.clients.kube_watch import Watch
+
 FIELD_MANAGER = "prompt-keda"
 Object = dict[str, Any]
 
@@ -30,13 +31,13 @@ class Kube:
     Make it with `Kube.connect`.
     """
 
-    def __init__(self, configuration: Any, pool: Any, timeout: timedelta) -> None:
-        self._configuration = configuration
-        self._pool = pool
+    def __init__(self, log_in_again: Callable[[], Any], timeout: timedelta) -> None:
+        self._log_in_again = log_in_again
         self._timeout_s = timeout.total_seconds()
         self._plurals: dict[str, list[Object]] = {}
         self._lock = threading.Lock()
-        self.address: str = configuration.host
+        self._set_login()
+        self.address: str = self._configuration.host
 
     @classmethod
     def connect(cls, kubeconfig: Path | None, context: str | None, timeout: timedelta) -> Kube:
@@ -49,7 +50,7 @@ class Kube:
         context
             None: the kubeconfig's current one.
         timeout
-            For each request.
+            For each request. An exec plugin has none: it may wait for a person.
 
         Raises
         ------
@@ -58,38 +59,12 @@ class Kube:
         Refused
             When the exec plugin gives no token; with its own words.
         """
-        from kubernetes import client, config
-        from kubernetes.client.rest import RESTClientObject
-
-        configuration = client.Configuration()
-        configuration.connection_pool_maxsize = 32
-        configuration.retries = False
-        said = _LogText()
-        root = logging.getLogger()
-        root.addHandler(said)
-        try:
-            config.load_kube_config(  # type: ignore[no-untyped-call]
-                str(kubeconfig) if kubeconfig else None, context=context, client_configuration=configuration
-            )
-        except (config.ConfigException, OSError, ValueError) as error:
-            where = str(kubeconfig or "the default kubeconfig")
-            raise Missing(SYSTEM, where, _one_line(error), "Check the file and the context's name.") from error
-        finally:
-            root.removeHandler(said)
-        if said.text and not configuration.api_key:
-            fix = "Log in again, or look at the exec plugin that the kubeconfig names."
-            raise Refused(SYSTEM, configuration.host, f"the kubeconfig's login gave no token: {said.text}", fix)
-        return cls(configuration, RESTClientObject(configuration).pool_manager, timeout)
+        return cls(lambda: log_in(kubeconfig, context), timeout)
 
     @property
     def ca_sha256(self) -> str | None:
         """The SHA-256 of the DER form of the first CA certificate that the kubeconfig trusts, in lower-case hex."""
-        path = self._configuration.ssl_ca_cert
-        if not path:
-            return None
-        end = "-----END CERTIFICATE-----"
-        first = Path(path).read_text().partition(end)[0] + end
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[first.index("-----BEGIN") :])).hexdigest()
+        return ca_sha256(self._configuration)
 
     def get_raw(self, path: str, query: Mapping[str, str] | None = None) -> Object:
         """Give the JSON at a path. Raises as `request` does."""
@@ -138,35 +113,64 @@ class Kube:
         stream: bool = False,
     ) -> Any:
         """Send one request, and give urllib3's answer: for watches and logs. Raises as `request` does."""
-        import urllib3
-
         url = f"{self.address}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "application/json", "Content-Type": content_type}
         token = self._token()
+        answer = self._send(method, url, data, headers, token, timeout_s, stream)
+        if answer.status == 401 and self._log_in_instead_of(token):  # the token was withdrawn before its time
+            answer = self._send(method, url, data, headers, self._token(), timeout_s, stream)
+        if answer.status >= 300:
+            raise _failure(self.address, method, path, answer.status, answer.data)
+        return answer
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        data: bytes | None,
+        headers: dict[str, str],
+        token: str | None,
+        timeout_s: float | None,
+        stream: bool,
+    ) -> Any:
+        import urllib3
+
         if token:
-            headers["Authorization"] = token
+            headers = {**headers, "Authorization": token}
         wait = urllib3.Timeout(connect=self._timeout_s, read=timeout_s or self._timeout_s)
+        options: dict[str, Any] = {"redirect": False, "retries": False, "preload_content": not stream}
         try:
-            answer = self._pool.request(
-                method, url, body=data, headers=headers, timeout=wait, retries=False, preload_content=not stream
-            )
+            return self._pool.request(method, url, body=data, headers=headers, timeout=wait, **options)
         except urllib3.exceptions.SSLError as error:
-            raise Unreachable(SYSTEM, self.address, f"TLS: {_one_line(error)}") from error
+            raise Unreachable(SYSTEM, self.address, f"TLS: {one_line(error)}") from error
         except urllib3.exceptions.NameResolutionError as error:
             raise Unreachable(SYSTEM, self.address, "its name cannot be resolved") from error
         except urllib3.exceptions.TimeoutError as error:
             raise Unreachable(SYSTEM, self.address, f"no answer within {self._timeout_s:.0f} s") from error
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(SYSTEM, self.address, f"no connection: {_one_line(error)}") from error
-        if answer.status >= 400:
-            raise _failure(self.address, method, path, answer.status, answer.data)
-        return answer
+            raise Unreachable(SYSTEM, self.address, f"no connection: {one_line(error)}") from error
+
+    def _set_login(self) -> None:
+        from kubernetes.client.rest import RESTClientObject
+
+        self._configuration = self._log_in_again()
+        self._pool = RESTClientObject(self._configuration).pool_manager
 
     def _token(self) -> str | None:
         """Give the value of the Authorization header. An expired token is renewed by the exec plugin, once."""
         with self._lock:
-            token: str | None = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-            return token
+            return self._known_token()
+
+    def _known_token(self) -> str | None:
+        token: str | None = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return token
+
+    def _log_in_instead_of(self, token: str | None) -> bool:
+        """Log in anew, unless another thread has done so meanwhile; False if that gives nothing new."""
+        with self._lock:
+            if self._known_token() == token:
+                self._set_login()
+            return self._known_token() != token
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
         """Give one object. Raises `Missing` when it is not there, and as `request` does."""
@@ -185,7 +189,7 @@ class Kube:
         """List objects of one kind, of all namespaces if ``namespace`` is None. A kind that is not served: none."""
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}
         try:
-            items: list[Object] = self.get_raw(resource.path(namespace), query)["items"]
+            items: list[Object] = self.get_raw(resource.path(namespace), query).get("items") or []
         except Missing:
             return []
         return items
@@ -207,9 +211,11 @@ class Kube:
         query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
         return self.request("PATCH", path, query=query, body=obj, content_type="application/apply-patch+yaml")
 
-    def patch(self, resource: Resource, name: str, namespace: str | None, body: Object) -> Object:
-        """Change one object by a JSON merge patch. Raises as `request` does."""
-        path = resource.path(namespace, name)
+    def patch(
+        self, resource: Resource, name: str, namespace: str | None, body: Object, subresource: str = ""
+    ) -> Object:
+        """Change one object, or its subresource, by a JSON merge patch. Raises as `request` does."""
+        path = resource.path(namespace, name) + (f"/{subresource}" if subresource else "")
         query = {"fieldManager": FIELD_MANAGER}
         return self.request("PATCH", path, query=query, body=body, content_type="application/merge-patch+json")
 
@@ -242,15 +248,22 @@ class Kube:
         for one in self._plurals[api_version]:
             if one["kind"] == kind and "/" not in one["name"]:
                 return Resource(api_version, kind, one["name"], one["namespaced"])
-        del self._plurals[api_version]
+        self._plurals.pop(api_version, None)
         raise Missing(SYSTEM, self.address, f"the kind {kind} of {api_version} is not served")
 
-    def logs(self, namespace: str, pod: str, tail: int = 20, previous: bool = False) -> str:
-        """Give the last lines of a pod's only container. Raises as `request` does."""
+    def watch(self, targets: Sequence[tuple[Resource, str | None]]) -> Watch:
+        """Open a watch for each kind, each with a namespace (None: all). The caller closes it."""
+        from prompt_keda.clients.kube_watch import Watch
+
+        return Watch(self, targets)
+
+    def logs(self, namespace: str, pod: str, tail: int = 20, previous: bool = False, container: str = "") -> str:
+        """Give the last lines of a pod's container; empty: its only one. Raises as `request` does."""
         query = {"tailLines": str(tail), "previous": str(previous).lower()}
+        if container:
+            query["container"] = container
         answer = self.open("GET", f"/api/v1/namespaces/{namespace}/pods/{pod}/log", query=query)
-        text: str = answer.data.decode(errors="replace")
-        return text
+        return str(answer.data.decode(errors="replace"))
 
     def version(self) -> str:
         """Give the server's version: ``v1.35.4``. Raises as `request` does."""
@@ -258,44 +271,23 @@ class Kube:
 
     def whoami(self) -> Object:
         """Give the name and groups that the server sees (SelfSubjectReview). Raises as `request` does."""
-        kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-        answer = self.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=kind)
-        user: Object = answer["status"]["userInfo"]
+        version = "authentication.k8s.io/v1"
+        body = {"apiVersion": version, "kind": "SelfSubjectReview"}
+        user: Object = self.request("POST", f"/apis/{version}/selfsubjectreviews", body=body)["status"]["userInfo"]
         return user
 
+    def can_i(self, verb: str, resource: Resource, namespace: str = "", name: str = "", subresource: str = "") -> bool:
+        """Tell whether the server would allow a request (SelfSubjectAccessReview). Raises as `request` does."""
+        asked = {"verb": verb, "group": resource.group, "resource": resource.plural, "namespace": namespace}
+        attributes = {**asked, "name": name, "subresource": subresource}
+        version = "authorization.k8s.io/v1"
+        body = {"apiVersion": version, "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
+        return bool(self.request("POST", f"/apis/{version}/selfsubjectaccessreviews", body=body)["status"]["allowed"])
+
     def port_forward(self, namespace: str, pod: str, port: int) -> Any:
-        """Give a socket to a port of a pod, through the API server.
-
-        Raises
-        ------
-        Unreachable
-            When the API server or the kubelet does not make the connection.
-        """
-        from kubernetes.client.exceptions import ApiException
-        from kubernetes.stream.ws_client import portforward_call
-
-        url = f"{self.address}/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
+        """Give a socket to a port of a pod, through the API server. Raises as `open_port` does."""
         token = self._token()
-        headers = {"authorization": token} if token else {}
-        try:
-            forward = portforward_call(  # type: ignore[no-untyped-call]
-                self._configuration, "GET", url, query_params=[("ports", str(port))], headers=headers
-            )
-        except ApiException as error:
-            raise Unreachable(SYSTEM, f"{self.address} → {namespace}/{pod}:{port}", _one_line(error.reason)) from error
-        return forward.socket(port)
-
-
-class _LogText(logging.Handler):
-    """Keeps what the `kubernetes` package logs instead of raising."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        lines = record.getMessage().strip().splitlines()
-        self.text = lines[-1] if lines else self.text
+        return open_port(self._configuration, self.address, token, namespace, pod, port, self._timeout_s)
 
 
 def _failure(address: str, method: str, path: str, status: int, data: bytes) -> ClientError:
@@ -306,7 +298,3 @@ def _failure(address: str, method: str, path: str, status: int, data: bytes) -> 
     kind = {401: Refused, 403: Refused, 404: Missing}.get(status, BadAnswer)
     fix = "Log in again: the token is missing or has expired." if status == 401 else ""
     return kind(SYSTEM, address, f"{status} on {method} {path}: {message}", fix)
-
-
-def _one_line(error: object) -> str:
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -48,3 +48,10 @@ SCALED_JOBS = Resource("keda.sh/v1alpha1", "ScaledJob", "scaledjobs")
 VALIDATING_WEBHOOKS = Resource(
     "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", False
 )
+EVENTS = Resource("v1", "Event", "events")
+SERVICE_ACCOUNTS = Resource("v1", "ServiceAccount", "serviceaccounts")
+TRIGGER_AUTHENTICATIONS = Resource("keda.sh/v1alpha1", "TriggerAuthentication", "triggerauthentications")
+CLUSTER_ROLES = Resource("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", False)
+CLUSTER_ROLE_BINDINGS = Resource("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", False)
+ROLES = Resource("rbac.authorization.k8s.io/v1", "Role", "roles")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import Resource
@@ -30,6 +32,8 @@ class Watch:
         self._kube = kube
         self._changed = threading.Event()
         self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._answers: list[Any] = []
         for resource, namespace in targets:
             name = f"watch {resource.plural}"
             threading.Thread(target=self._follow, args=(resource, namespace), name=name, daemon=True).start()
@@ -41,23 +45,42 @@ class Watch:
         return changed
 
     def close(self) -> None:
-        """Stop watching; the threads end with their next event."""
-        self._closed.set()
+        """Stop watching: the connections end now, and the threads with them."""
+        with self._lock:
+            self._closed.set()
+            for answer in self._answers:
+                _end(answer)
 
     def _follow(self, resource: Resource, namespace: str | None) -> None:
         while not self._closed.is_set():
             try:
-                answer = self._kube.open(
-                    "GET", resource.path(namespace), query={"watch": "true"}, stream=True, timeout_s=300
-                )
-                for line in answer:
-                    if self._closed.is_set():
-                        return
-                    if line.strip():
-                        self._changed.set()
+                self._read(resource, namespace)
             except (ClientError, OSError, ValueError, _http_error()):
                 self._changed.set()
             self._closed.wait(REOPEN_S)
+
+    def _read(self, resource: Resource, namespace: str | None) -> None:
+        answer = self._kube.open("GET", resource.path(namespace), query={"watch": "true"}, stream=True, timeout_s=300)
+        with self._lock:
+            self._answers.append(answer)
+            if self._closed.is_set():
+                _end(answer)
+        try:
+            for line in answer:
+                if self._closed.is_set():
+                    return
+                if line.strip():
+                    self._changed.set()
+        finally:
+            with self._lock:
+                self._answers.remove(answer)
+            answer.close()
+
+
+def _end(answer: Any) -> None:
+    """Wake up the thread that reads. An answer that has ended already, or just now, is fine."""
+    with suppress(ValueError, RuntimeError, OSError):
+        answer.shutdown()
 
 
 def _http_error() -> type[Exception]:

@@ -6,7 +6,7 @@ import ssl
 from datetime import timedelta
 from pathlib import Path
 
-from prompt_keda.errors import Unreachable
+from prompt_keda.errors import BadAnswer, Refused, Unreachable
 
 SYSTEM = "LDAP"
 
@@ -17,18 +17,43 @@ def ldap_probe(url: str, ca_file: Path | None, timeout: timedelta) -> list[str]:
     Raises
     ------
     Unreachable
-        When it does not answer, or its certificate is not trusted.
+        When it does not answer: name, TCP, TLS or time-out told apart.
+    Refused
+        When it lets nobody read that without a name.
+    BadAnswer
+        When it answers anything else, or the address makes no sense.
     """
     import ldap3
-    from ldap3.core.exceptions import LDAPException
+    from ldap3.core import exceptions as ldap_errors
 
+    refusals = (
+        ldap_errors.LDAPInsufficientAccessRightsResult,
+        ldap_errors.LDAPInappropriateAuthenticationResult,
+        ldap_errors.LDAPStrongerAuthRequiredResult,
+        ldap_errors.LDAPConfidentialityRequiredResult,
+    )
     seconds = timeout.total_seconds()
     tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=str(ca_file) if ca_file else None)
-    server = ldap3.Server(url, tls=tls, connect_timeout=seconds, get_info=ldap3.NONE)
     try:
-        with ldap3.Connection(server, receive_timeout=max(1, int(seconds)), raise_exceptions=True) as connection:
+        server = ldap3.Server(url, tls=tls, connect_timeout=seconds, get_info=ldap3.NONE)
+        options = {"receive_timeout": max(1, int(seconds)), "raise_exceptions": True}
+        with ldap3.Connection(server, **options) as connection:
             connection.search("", "(objectClass=*)", ldap3.BASE, attributes=["namingContexts"])
+            if not connection.entries:
+                raise BadAnswer(SYSTEM, url, "its root entry cannot be read")
             return [str(one) for one in connection.entries[0].namingContexts.values]
-    except LDAPException as error:
-        reason = str(error).strip().splitlines()[-1][:200] or type(error).__name__
-        raise Unreachable(SYSTEM, url, reason) from error
+    except (ldap_errors.LDAPCommunicationError, ldap_errors.LDAPMaximumRetriesError) as error:
+        raise Unreachable(SYSTEM, url, _reason(error)) from error
+    except refusals as error:
+        raise Refused(SYSTEM, url, f"it lets nobody read without a name: {_reason(error)}") from error
+    except (ldap_errors.LDAPException, ValueError) as error:
+        raise BadAnswer(SYSTEM, url, _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    text = (str(error).strip().splitlines() or [""])[-1][:200]
+    if "gaierror" in text or "invalid server address" in text:
+        return "its name cannot be resolved"
+    if "ssl" in text.lower() or "certificate" in text.lower():
+        return f"TLS: {text}"
+    return text or type(error).__name__

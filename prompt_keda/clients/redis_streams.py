@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -17,6 +18,7 @@ from redis.exceptions import (
     ResponseError,
     TimeoutError,
 )
+from redis.retry import Retry
 
 from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import ENDPOINT_SLICES
@@ -66,6 +68,7 @@ class RedisStreams:
             socket_connect_timeout=seconds,
             decode_responses=True,
             protocol=2,
+            retry=_once(),
         )
         return cls(connection, f"{host}:{port}")
 
@@ -89,6 +92,7 @@ class RedisStreams:
             socket_timeout=seconds,
             decode_responses=True,
             protocol=2,
+            retry=_once(),
         )
         return cls(redis.Redis(connection_pool=pool), f"{service}.{namespace}:{port} (port-forward to pod {pod})")
 
@@ -225,6 +229,11 @@ def ready_pod(kube: Kube, namespace: str, service: str, port: int) -> str:
     raise Missing(
         SYSTEM, where, "the cluster says that no ready pod is behind this Service", f"kubectl -n {namespace} get pods"
     )
+
+
+def _once() -> Retry:
+    """Send each command once. The library's default sends an XADD whose answer is lost up to 10 times more."""
+    return Retry(NoBackoff(), 0)
 
 
 class _ForwardedConnection(redis.Connection):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 import ssl
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -24,6 +26,20 @@ ACCEPT = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     ]
 )
+
+TOKEN_SERVICES = {"registry-1.docker.io": "auth.docker.io"}
+"""Registry's host → its token service's, where they differ (Docker Hub's documentation of its registry API). A rule
+such as "the same domain" would trust the neighbours under a shared domain, for example of a cloud's registries."""
+
+
+@dataclass(frozen=True)
+class ManifestInfo:
+    """What a registry says of an image: its manifest's digest and media type, and for an index its platforms."""
+
+    digest: str
+    media_type: str
+    platforms: tuple[str, ...] = ()
+    """``linux/amd64``; empty for a manifest of one platform, which does not name it."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +65,31 @@ def parse_image(name: str) -> ImageName:
 
 
 def credentials_from_docker_config(config: Secret, host: str) -> tuple[str, Secret] | None:
-    """Give user and password for a registry out of a docker config JSON; None if it has none for that host."""
-    entry = json.loads(config.reveal()).get("auths", {}).get(host)
-    if not entry:
-        return None
-    if "auth" in entry:
-        user, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
-        return user, Secret(password)
-    return entry["username"], Secret(entry["password"])
+    """Give user and password for a registry out of a docker config JSON; None if it has none for that host.
+
+    Raises
+    ------
+    BadAnswer
+        When it is no docker config.
+    """
+    try:
+        entry = json.loads(config.reveal()).get("auths", {}).get(host)
+        if not entry:
+            return None
+        if "auth" in entry:
+            user, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
+            return user, Secret(password)
+        return entry["username"], Secret(entry["password"])
+    except (ValueError, KeyError, AttributeError, TypeError):
+        broken = "the pull secret is no docker config with user and password"
+    raise BadAnswer(SYSTEM, host, broken)  # outside the handler: the cause would show a part of the secret
 
 
 class Registry:
-    """One registry. Credentials go to its own host, or to a token service on the same host, and never elsewhere."""
+    """One registry. Credentials go to its own host, or to its token service, and never elsewhere.
+
+    A token service is on the same host, or stands in `TOKEN_SERVICES`. All are https; no redirect is followed.
+    """
 
     def __init__(self, client: httpx.Client, host: str, credentials: tuple[str, Secret] | None) -> None:
         self._client = client
@@ -91,36 +120,58 @@ class Registry:
         Missing
             When it says that there is no such image.
         """
-        path = f"/v2/{repository}/manifests/{reference}"
-        answer = self._send(path, {})
+        return str(self._manifest("HEAD", repository, reference).headers.get("Docker-Content-Digest", reference))
+
+    def manifest(self, repository: str, reference: str) -> ManifestInfo:
+        """Give what the manifest says. Raises as `manifest_digest` does."""
+        answer = self._manifest("GET", repository, reference)
+        document = self._json(answer)
+        found = [one.get("platform", {}) for one in document.get("manifests", [])]
+        platforms = tuple(f"{one.get('os')}/{one.get('architecture')}" for one in found)
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0]
+        return ManifestInfo(str(answer.headers.get("Docker-Content-Digest", reference)), media_type, platforms)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def _manifest(self, method: str, repository: str, reference: str) -> httpx.Response:
+        path, headers = f"/v2/{repository}/manifests/{reference}", {"Accept": ACCEPT}
+        answer = self._request(method, path, headers=headers)
         if answer.status_code == 401:
-            answer = self._send(path, self._authorization(answer.headers.get("WWW-Authenticate", ""), repository))
+            proof = self._authorization(answer.headers.get("WWW-Authenticate", ""), repository)
+            answer = self._request(method, path, headers={**headers, **proof})
         if answer.status_code in (401, 403):
             raise Refused(SYSTEM, self.endpoint, f"{repository}: unauthorised, or no such image")
         if answer.status_code == 404:
             raise Missing(SYSTEM, self.endpoint, f"{repository} has no {reference}")
         if answer.status_code != 200:
             raise BadAnswer(SYSTEM, self.endpoint, f"{repository}: HTTP {answer.status_code}")
-        return str(answer.headers.get("Docker-Content-Digest", reference))
+        return answer
 
-    def close(self) -> None:
-        """Close all connections."""
-        self._client.close()
-
-    def _send(self, path: str, headers: dict[str, str]) -> httpx.Response:
-        return self._request("HEAD", path, headers={"Accept": ACCEPT, **headers})
+    def _json(self, answer: httpx.Response) -> dict[str, Any]:
+        try:
+            document = answer.json()
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise BadAnswer(SYSTEM, self.endpoint, f"no JSON object at {answer.url.host}{answer.url.path}")
+        return document
 
     def _request(self, method: str, url: str, **kwargs: object) -> httpx.Response:
         try:
             return self._client.request(method, url, **kwargs)  # type: ignore[arg-type]
-        except httpx.HTTPError as error:
-            detail = str(error).strip() or type(error).__name__
-            raise Unreachable(SYSTEM, self.endpoint, f"no connection: {detail}") from error
+        except httpx.TimeoutException as error:
+            raise Unreachable(SYSTEM, self.endpoint, "no answer in time") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(SYSTEM, self.endpoint, _reason(error)) from error
 
     def _basic(self) -> dict[str, str]:
         if self._credentials is None:
             return {}
         user, password = self._credentials
+        if self._client.base_url.scheme != "https":
+            raise Refused(SYSTEM, self.endpoint, "it is not https: the password is not sent")
         return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password.reveal()}".encode()).decode()}
 
     def _authorization(self, challenge: str, repository: str) -> dict[str, str]:
@@ -128,12 +179,29 @@ class Registry:
         if challenge.lower().startswith("basic"):
             return self._basic()
         fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-        realm = httpx.URL(fields.get("realm", ""))
-        if realm.scheme != "https" or realm.host != self._client.base_url.host:
+        own = self._client.base_url.host
+        try:
+            realm = httpx.URL(fields.get("realm", ""))
+        except httpx.InvalidURL as error:
+            raise BadAnswer(SYSTEM, self.endpoint, "the address of its token service makes no sense") from error
+        if realm.scheme != "https" or realm.host not in (own, TOKEN_SERVICES.get(own)):
             raise Refused(SYSTEM, self.endpoint, f"its token service is at another host: {realm.host or 'none named'}")
         query = {"service": fields.get("service", ""), "scope": f"repository:{repository}:pull"}
         answer = self._request("GET", str(realm), params=query, headers=self._basic())
         if answer.status_code != 200:
-            raise Refused(SYSTEM, self.endpoint, f"its token service says HTTP {answer.status_code}")
-        document = answer.json()
+            kind = Refused if answer.status_code in (400, 401, 403) else BadAnswer
+            raise kind(SYSTEM, self.endpoint, f"its token service says HTTP {answer.status_code}")
+        document = self._json(answer)
         return {"Authorization": f"Bearer {document.get('token') or document.get('access_token')}"}
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line whether name, TLS or TCP failed; httpx keeps it in the chain of causes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return "its name cannot be resolved"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS: {cause}"
+        cause = cause.__cause__ or cause.__context__
+    return f"no connection: {str(error).strip() or type(error).__name__}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import hvac
 import requests
@@ -28,6 +29,15 @@ class VaultHealth:
     version: str
 
 
+@dataclass(frozen=True)
+class SecretVersion:
+    """The newest version of a secret, when it was written (RFC 3339), and whether it is deleted or destroyed."""
+
+    version: int
+    created_at: str
+    deleted: bool
+
+
 class Vault:
     """One Vault. It has a token after `login_approle` or `use_token`."""
 
@@ -39,7 +49,7 @@ class Vault:
     def connect(cls, url: str, ca_file: Path | None, timeout: timedelta) -> Vault:
         """Make a client. Nothing is sent yet. ``ca_file`` None: the system's certificate authorities."""
         verify: str | bool = str(ca_file) if ca_file else True
-        client = hvac.Client(url=url, verify=verify, timeout=timeout.total_seconds(), token="")
+        client = hvac.Client(url=url, verify=verify, timeout=timeout.total_seconds(), token="", allow_redirects=False)
         client.adapter.session.trust_env = False
         return cls(client, url)
 
@@ -50,11 +60,15 @@ class Vault:
         ------
         Unreachable
             When it does not answer.
+        BadAnswer
+            When what answers is no Vault.
         """
-        found = self._ask(lambda: self._client.sys.read_health_status(method="GET"))
-        answer = found if isinstance(found, dict) else found.json()
+        answer = self._ask(lambda: self._client.sys.read_health_status(method="GET"))
         standby = bool(answer.get("standby"))
-        return VaultHealth(bool(answer["initialized"]), bool(answer["sealed"]), standby, str(answer["version"]))
+        try:
+            return VaultHealth(bool(answer["initialized"]), bool(answer["sealed"]), standby, str(answer["version"]))
+        except KeyError as error:
+            raise BadAnswer(SYSTEM, self.endpoint, f"its health has no {error}: is this a Vault?") from error
 
     def login_approle(self, role_id: Secret, secret_id: Secret) -> None:
         """Log in with an AppRole. Raises `Refused` when Vault does not take it."""
@@ -87,9 +101,19 @@ class Vault:
             data = self._ask(lambda: read(path, mount_point=mount, raise_on_deleted_version=True))["data"]["data"]
         return {key: Secret(str(value)) for key, value in data.items()}
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
+    def metadata(self, mount: str, path: str, kv_version: int) -> SecretVersion | None:
+        """Give the newest version of a secret; None for KV version 1, which keeps none. Raises as `read_keys` does."""
+        if kv_version == 1:
+            return None
+        kv = self._client.secrets.kv.v2
+        data = self._ask(lambda: kv.read_secret_metadata(path, mount_point=mount))["data"]
+        newest = data.get("versions", {}).get(str(data["current_version"]), {})
+        gone = bool(newest.get("deletion_time") or newest.get("destroyed"))
+        return SecretVersion(int(data["current_version"]), str(newest.get("created_time", "")), gone)
+
+    def _ask(self, question: Callable[[], Any]) -> dict[str, Any]:
         try:
-            return question()
+            return self._document(question())
         except exceptions.InvalidPath as error:
             raise Missing(SYSTEM, self.endpoint, "no such secret, or its newest version is deleted") from error
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
@@ -103,4 +127,26 @@ class Vault:
         except requests.exceptions.SSLError as error:
             raise Unreachable(SYSTEM, self.endpoint, "TLS: its certificate is not trusted") from error
         except requests.exceptions.RequestException as error:
-            raise Unreachable(SYSTEM, self.endpoint, f"no connection ({type(error).__name__})") from error
+            raise Unreachable(SYSTEM, self.endpoint, _reason(error)) from error
+
+    def _document(self, found: Any) -> dict[str, Any]:
+        """Give the JSON of an answer. A redirect is not followed: the library would send the token along."""
+        if isinstance(found, requests.Response):
+            if found.is_redirect:
+                place = urlsplit(found.headers["Location"]).hostname or "another path"
+                raise BadAnswer(SYSTEM, self.endpoint, f"it redirects to {place}", "Give the address it redirects to.")
+            try:
+                found = found.json()
+            except ValueError:
+                found = None
+        if not isinstance(found, dict):
+            raise BadAnswer(SYSTEM, self.endpoint, "it did not answer with JSON: is this a Vault?")
+        return found
+
+
+def _reason(error: requests.exceptions.RequestException) -> str:
+    if isinstance(error, requests.exceptions.Timeout):
+        return "no answer in time"
+    if "NameResolutionError" in str(error):  # requests keeps the kind of the cause in its words alone
+        return "its name cannot be resolved"
+    return f"no connection ({type(error).__name__})"

@@ -1,0 +1,83 @@
+"""Sockets to pods, through the API server (websocket port-forward of the `kubernetes` package)."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Any
+
+from prompt_keda.clients.kube_login import SYSTEM, one_line
+from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused, Unreachable
+
+PROTOCOLS = "v5.channel.k8s.io,v4.channel.k8s.io"
+
+
+def open_port(
+    configuration: Any, address: str, token: str | None, namespace: str, pod: str, port: int, timeout_s: float
+) -> Any:
+    """Give a socket to a port of a pod.
+
+    The package's own call has no time-out and one kind of error for everything, so the websocket is opened here.
+
+    Raises
+    ------
+    Unreachable
+        When the API server or the kubelet does not make the connection: name, TCP, TLS and time-out told apart.
+    Refused
+        On 401 and 403.
+    Missing
+        When there is no such pod.
+    BadAnswer
+        On any other answer.
+    """
+    from kubernetes.stream import ws_client
+    from websocket import WebSocket, WebSocketException
+
+    package: Any = ws_client
+    endpoint = f"{address} → {namespace}/{pod}:{port}"
+    query = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}"
+    url = address.replace("http", "ws", 1) + query
+    headers = [f"authorization: {token}"] if token else []
+    options: dict[str, Any] = {"header": [*headers, f"sec-websocket-protocol: {PROTOCOLS}"], "timeout": timeout_s}
+    if configuration.proxy or configuration.proxy_headers:
+        options = package.websocket_proxycare(options, configuration, url, {})
+    websocket: Any = WebSocket(sslopt=_tls(configuration), skip_utf8_validation=False)
+    try:
+        websocket.connect(url, redirect_limit=0, **options)
+    except (WebSocketException, OSError) as error:
+        websocket.shutdown()
+        raise _translated(error, endpoint, timeout_s) from error
+    status = websocket.handshake_response.status
+    if status != 101:  # a redirect: it is not followed, because the token would go along
+        websocket.shutdown()
+        raise BadAnswer(SYSTEM, endpoint, f"port-forward: HTTP {status}")
+    websocket.settimeout(None)  # from here on the reader of the socket has the time-out
+    return package.PortForward(websocket, [port]).socket(port)
+
+
+def _tls(configuration: Any) -> dict[str, Any]:
+    import certifi
+
+    options: dict[str, Any] = {
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "ca_certs": configuration.ssl_ca_cert or certifi.where(),
+        "certfile": configuration.cert_file,
+        "keyfile": configuration.key_file,
+        "server_hostname": configuration.tls_server_name,
+    }
+    return {key: value for key, value in options.items() if value}
+
+
+def _translated(error: Exception, endpoint: str, timeout_s: float) -> ClientError:
+    from websocket import WebSocketAddressException, WebSocketBadStatusException, WebSocketTimeoutException
+
+    if isinstance(error, WebSocketBadStatusException):
+        kind = {401: Refused, 403: Refused, 404: Missing}.get(error.status_code, BadAnswer)
+        return kind(SYSTEM, endpoint, f"port-forward: HTTP {error.status_code}")
+    if isinstance(error, (WebSocketTimeoutException, TimeoutError)):
+        return Unreachable(SYSTEM, endpoint, f"no answer within {timeout_s:.0f} s")
+    if isinstance(error, ssl.SSLError):
+        return Unreachable(SYSTEM, endpoint, f"TLS: {one_line(error)}")
+    if isinstance(error, (WebSocketAddressException, socket.gaierror)):
+        return Unreachable(SYSTEM, endpoint, "its name cannot be resolved")
+    return Unreachable(SYSTEM, endpoint, f"no connection: {one_line(error)}")
