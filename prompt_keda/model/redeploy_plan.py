@@ -33,6 +33,8 @@ class JobRecord:
     scaled_job: str
     generation: str | None
     """The annotation ``scaledjob.keda.sh/generation``; None if it has none (always for a pod)."""
+    job_uid: str = ""
+    """The UID of a pod's Job; empty for a Job."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from prompt_keda.model.event import Observer, nobody
 from prompt_keda.model.redeploy_plan import Deletion, JobRecord
 
 if TYPE_CHECKING:
+    from prompt_keda.redeploy.lease import Lock
     from prompt_keda.redeploy.smoke import SmokeResult
 
 Object = dict[str, Any]
@@ -35,6 +36,8 @@ class Context:
         All that may be removed.
     before
         The Jobs and pods that were active at the start.
+    lock
+        The lock of this cluster; None until the run's id is known.
     """
 
     systems: Systems
@@ -45,6 +48,7 @@ class Context:
     before: tuple[JobRecord, ...] = ()
     observer: Observer = nobody
     smoke: SmokeResult | None = None
+    lock: Lock | None = None
 
     @property
     def environment(self) -> Environment:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 
-from prompt_keda.clients.kube import Object
-from prompt_keda.clients.kube_resources import LEASES, NAMESPACES, SCALED_JOBS
-from prompt_keda.errors import BadAnswer, Refusal
+from prompt_keda.clients.kube_resources import NAMESPACES, SCALED_JOBS
+from prompt_keda.errors import Refusal
 from prompt_keda.model.environment import FillIn
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import jobs
-from prompt_keda.redeploy.context import RUN_ANNOTATION, Context
-
-STATE_NAMESPACE = "prompt-keda-state"
-LEASE = "prompt-keda-redeploy"
+from prompt_keda.redeploy.context import Context
+from prompt_keda.redeploy.lease import STATE_NAMESPACE, Lock
 
 
 def check_identity(context: Context) -> None:
@@ -44,47 +41,34 @@ def check_identity(context: Context) -> None:
 
 def hold_lease_inspect(context: Context) -> Progress:
     """Whose is the lock?"""
-    lease = context.systems.kube.find(LEASES, LEASE, STATE_NAMESPACE)
-    if lease is None:
-        return Progress(State.TODO, "no redeploy is under way")
-    holder = lease["spec"].get("holderIdentity", "")
-    if holder.startswith(f"{context.run_id} "):
-        return Progress(State.DONE, f"held by {holder}")
-    if _expired(lease):
-        return Progress(State.TODO, f"the lock of {holder} has expired")
-    return Progress(State.BROKEN, f"{holder} holds the lock until {_ends(lease):%H:%M:%S} UTC")
+    return _lock(context).inspect()
 
 
 def hold_lease(context: Context) -> None:
     """Take the lock, in a namespace that no redeploy touches. Idempotent: yes."""
-    kube = context.systems.kube
-    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": STATE_NAMESPACE}})
-    lease = kube.find(LEASES, LEASE, STATE_NAMESPACE)
-    if lease is not None and not _expired(lease):
-        raise Refusal(f"another redeploy is under way: {hold_lease_inspect(context).detail}", "Wait for it.")
-    body = {
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": {"name": LEASE, "namespace": STATE_NAMESPACE, "annotations": {RUN_ANNOTATION: context.run_id}},
-        "spec": {
-            "holderIdentity": f"{context.run_id} {context.systems.viewpoint}",
-            "leaseDurationSeconds": int(context.environment.limits.redeploy.total_seconds()),
-            "renewTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        },
-    }
-    if lease is not None:
-        kube.delete(LEASES, LEASE, STATE_NAMESPACE, uid=lease["metadata"]["uid"])
-    try:
-        kube.create(LEASES, body, STATE_NAMESPACE)
-    except BadAnswer as error:
-        raise Refusal(f"another redeploy took the lock just now: {error.detail}", "Wait for it.") from error
+    context.systems.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": STATE_NAMESPACE}})
+    _lock(context).take()
 
 
 def release_lease(context: Context) -> None:
-    """Give the lock back, if it is ours. Idempotent: yes."""
-    lease = context.systems.kube.find(LEASES, LEASE, STATE_NAMESPACE)
-    if lease and lease["spec"].get("holderIdentity", "").startswith(f"{context.run_id} "):
-        context.systems.kube.delete(LEASES, LEASE, STATE_NAMESPACE, uid=lease["metadata"]["uid"])
+    """Give the lock back, if this process holds it. Idempotent: yes."""
+    _lock(context).release()
+
+
+def under_lock(step: Step[Context]) -> Step[Context]:
+    """Give a step that writes only while this run holds its lock."""
+
+    def act(context: Context) -> None:
+        _lock(context).check()
+        step.act(context)
+
+    return replace(step, act=act)
+
+
+def _lock(context: Context) -> Lock:
+    if context.lock is None:
+        context.lock = Lock(context.systems.kube, context.run_id, context.systems.viewpoint)
+    return context.lock
 
 
 def stamp_jobs_inspect(context: Context) -> Progress:
@@ -102,15 +86,6 @@ def stamp_jobs(context: Context) -> None:
         owner = kube.find(SCALED_JOBS, record.scaled_job, record.namespace)
         if owner is not None:
             jobs.stamp(kube, record, owner["metadata"]["generation"])
-
-
-def _ends(lease: Object) -> datetime:
-    renewed = datetime.fromisoformat(lease["spec"]["renewTime"].replace("Z", "+00:00"))
-    return renewed + timedelta(seconds=lease["spec"]["leaseDurationSeconds"])
-
-
-def _expired(lease: Object) -> bool:
-    return datetime.now(UTC) > _ends(lease)
 
 
 STEPS: tuple[Step[Context], ...] = (

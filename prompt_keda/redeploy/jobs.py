@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS
+from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS, Resource
 from prompt_keda.model.job_object import has_condition, is_finished
 from prompt_keda.model.redeploy_plan import JobRecord
 
 Object = dict[str, Any]
 LABEL = "scaledjob.keda.sh/name"
+POD_LABEL = "batch.kubernetes.io/job-name"
+EVENTS = Resource("v1", "Event", "events")
+ENDED = ("Completed", "BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy")
+"""Reasons of the Job controller's events for a Job that is Complete or Failed (Kubernetes, pkg/controller/job)."""
 GENERATION = "scaledjob.keda.sh/generation"
 
 
@@ -23,32 +28,48 @@ def ledger(kube: Kube) -> tuple[JobRecord, ...]:
     """Record every active Job of a ScaledJob, and every pod of one that is not finished."""
     records = [_record("Job", job) for job in active_jobs(kube)]
     uids = {record.uid for record in records}
-    for pod in kube.list(PODS, label_selector="batch.kubernetes.io/job-name"):
-        owners = {one["uid"] for one in pod["metadata"].get("ownerReferences", [])}
-        if owners & uids and pod.get("status", {}).get("phase") in ("Pending", "Running"):
-            records.append(_record("Pod", pod))
+    for pod in kube.list(PODS, label_selector=POD_LABEL):
+        owners = uids & {one["uid"] for one in pod["metadata"].get("ownerReferences", [])}
+        if owners and pod.get("status", {}).get("phase") in ("Pending", "Running"):
+            records.append(replace(_record("Pod", pod), job_uid=owners.pop()))
     return tuple(records)
 
 
 def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
     """Say of each recorded Job and pod that did not survive what became of it. Empty: none was lost.
 
-    A Job that is gone counts as lost: KEDA's history limits keep finished ones for longer than a redeploy takes. A
-    pod may be gone only with a Job that finished.
+    What ended by itself is not lost, and may be gone: KEDA's history limits remove finished Jobs, with their pods. Once
+    a Job is gone, the Job controller's event tells that it had ended, and the kubelet's that a pod was stopped (the API
+    server keeps events for an hour). What nobody saw end counts as lost. Raises as `Kube.list` does.
     """
-    jobs = {job["metadata"]["uid"]: job for job in kube.list(JOBS, label_selector=LABEL)}
-    pods = {pod["metadata"]["uid"]: pod for pod in kube.list(PODS, label_selector="batch.kubernetes.io/job-name")}
-    said = []
-    for record in before:
-        live = (jobs if record.kind == "Job" else pods).get(record.uid)
-        what = f"{record.kind} {record.namespace}/{record.name}"
-        if live is None:
-            said.append(f"{what} is gone")
-        elif "deletionTimestamp" in live["metadata"]:
-            said.append(f"{what} is being deleted")
-        elif record.kind == "Job" and has_condition(live, "Failed"):
-            said.append(f"{what} failed")
-    return said
+    live = {one["metadata"]["uid"]: one for one in kube.list(JOBS, label_selector=LABEL)}
+    live |= {one["metadata"]["uid"]: one for one in kube.list(PODS, label_selector=POD_LABEL)}
+    doubtful = [one for one in before if one.uid not in live or "deletionTimestamp" in live[one.uid]["metadata"]]
+    if not doubtful:
+        return []
+    ended = {uid for uid, one in live.items() if is_finished(one)} | _uids(kube, "Job", ENDED)
+    stopped = _uids(kube, "Pod", ("Killing",))
+    return [
+        f"{one.kind} {one.namespace}/{one.name} is {'being deleted' if one.uid in live else 'gone'}"
+        for one in doubtful
+        if one.uid in stopped or (one.job_uid or one.uid) not in ended
+    ]
+
+
+def failed(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
+    """Give the names of the recorded Jobs that have failed since, for people to look at: their visits are at risk."""
+    recorded = {one.uid for one in before}
+    found = [one for one in kube.list(JOBS, label_selector=LABEL) if one["metadata"]["uid"] in recorded]
+    return [one["metadata"]["name"] for one in found if has_condition(one, "Failed")]
+
+
+def _uids(kube: Kube, kind: str, reasons: tuple[str, ...]) -> set[str]:
+    """Give the UIDs of the objects of a kind that events with one of these reasons tell of."""
+    return {
+        event["involvedObject"]["uid"]
+        for reason in reasons
+        for event in kube.list(EVENTS, field_selector=f"involvedObject.kind={kind},reason={reason}")
+    }
 
 
 def keeps_older_jobs(spec: Object) -> bool:

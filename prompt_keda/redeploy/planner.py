@@ -17,7 +17,8 @@ from prompt_keda.redeploy import guard, install, jobs, prove, remove, restore
 from prompt_keda.redeploy.context import Context
 
 MODES = ("auto", "cold", "reinstall")
-STEPS = (*guard.STEPS, *remove.STEPS, *install.STEPS, *restore.STEPS, *prove.STEPS)
+HOLD_LEASE, *OTHERS = (*guard.STEPS, *remove.STEPS, *install.STEPS, *restore.STEPS, *prove.STEPS)
+STEPS = (HOLD_LEASE, *map(guard.under_lock, OTHERS))
 
 
 def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Context:

@@ -67,7 +67,9 @@ def jobs_inspect(context: Context) -> Progress:
     said = jobs.lost(context.systems.kube, context.before)
     if said:
         return Progress(State.BROKEN, f"{len(said)} of {len(context.before)} lost: {'; '.join(said[:5])}")
-    return Progress(State.DONE, f"all {len(context.before)} Jobs and pods of the start live on or ended by themselves")
+    detail = f"all {len(context.before)} Jobs and pods of the start live on or ended by themselves"
+    failed = jobs.failed(context.systems.kube, context.before)
+    return Progress(State.DONE, detail + (f"; {len(failed)} Jobs failed: {', '.join(failed[:5])}" if failed else ""))
 
 
 def look_only(context: Context) -> None:

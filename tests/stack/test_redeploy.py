@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import signal
 import subprocess
@@ -21,9 +20,8 @@ from prompt_keda.clients.kube_resources import (
     SECRETS,
     SERVICES,
 )
-from prompt_keda.files.manifest_file import load_instrument_manifest
 from prompt_keda.files.run_folder import JournalFile, RunFolder
-from prompt_keda.redeploy import guard
+from prompt_keda.redeploy import lease as lock
 from prompt_keda.toolkit import runs_folder
 
 from .conftest import INSTRUMENT, ROOT, active_workers, command, run_json, run_task, until
@@ -140,19 +138,31 @@ def test_a_second_redeploy_at_the_same_time_is_refused(deployed, admin):
     lease = {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": guard.LEASE, "namespace": guard.STATE_NAMESPACE},
+        "metadata": {"name": lock.LEASE, "namespace": lock.STATE_NAMESPACE},
         "spec": spec,
     }
     from prompt_keda.clients.kube_resources import LEASES
 
-    admin.create(LEASES, lease, guard.STATE_NAMESPACE)
+    admin.create(LEASES, lease, lock.STATE_NAMESPACE)
     try:
         done = run_task("redeploy", "--env", "local")
     finally:
-        admin.delete(LEASES, guard.LEASE, guard.STATE_NAMESPACE)
+        admin.delete(LEASES, lock.LEASE, lock.STATE_NAMESPACE)
     assert done.returncode == 2
     assert "someone@elsewhere" in done.stderr
     assert admin.get(DEPLOYMENTS, "keda-operator", "keda")["metadata"]["uid"] == uid
+
+
+def test_a_resume_beside_its_own_live_run_is_refused(deployed, admin):
+    """F47: it would remove the smoke test's objects from under the run; exit code 2, and the run ends green."""
+    running = subprocess.Popen(
+        command("redeploy", "--env", "local"), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    until(lambda: _begun("install/apply-parts"), 120, "the begin of the install")
+    done = run_task("resume")
+    assert done.returncode == 2 and f"still at work, in process {running.pid}" in done.stderr, done.stderr
+    _, said = running.communicate(timeout=240)
+    assert running.returncode == 0, said
 
 
 def test_orphaned_jobs_survive_the_return_of_their_scaled_job(five_workers, admin):
@@ -170,20 +180,18 @@ def test_orphaned_jobs_survive_the_return_of_their_scaled_job(five_workers, admi
     assert "autoscaling.keda.sh/paused" not in annotations
 
 
-def test_a_manifest_that_would_delete_running_jobs_is_refused_before_any_write(five_workers, systems, admin, endpoints):
-    """F2: the ScaledJob is gradual, the file says default again; exit code 2, KEDA is not touched, all Jobs live on."""
-    path = ROOT / "environments" / "local" / "prompt-keda-lsstcam.yaml"
-    wanted = next(one for one in load_instrument_manifest(path, endpoints) if one["kind"] == "ScaledJob")
-    changed = copy.deepcopy(wanted)
-    changed["spec"]["rollout"]["strategy"] = "gradual"
-    admin.apply(changed)
+def test_a_manifest_that_would_delete_running_jobs_is_refused_before_any_write(five_workers, admin, tmp_path):
+    """F1: the file has another spec with the strategy default; exit code 2, KEDA is not touched, all Jobs live on."""
+    folder = ROOT / "environments"
+    manifest = (folder / "local" / "prompt-keda-lsstcam.yaml").read_text()
+    assert "maxReplicaCount: 20" in manifest and "strategy: default" in manifest
+    (tmp_path / "changed.yaml").write_text(manifest.replace("maxReplicaCount: 20", "maxReplicaCount: 19"))
+    environment = (folder / "local.yaml").read_text()
+    (tmp_path / "local.yaml").write_text(environment.replace("local/prompt-keda-lsstcam.yaml", "changed.yaml"))
     uid = admin.get(DEPLOYMENTS, "keda-operator", "keda")["metadata"]["uid"]
-    try:
-        done = run_task("redeploy", "--env", "local")
-        assert done.returncode == 2 and "spec.rollout.strategy" in done.stderr, done.stderr
-        assert admin.get(DEPLOYMENTS, "keda-operator", "keda")["metadata"]["uid"] == uid
-        live = {one["metadata"]["uid"]: one for r in (JOBS, PODS) for one in admin.list(r, INSTRUMENT)}
-        for (kind, name), one in five_workers.items():
-            assert one in live and "deletionTimestamp" not in live[one]["metadata"], f"{kind} {name} was lost"
-    finally:
-        admin.apply(wanted)  # KEDA now deletes them, which is what was refused: only this test's workers are left
+    done = run_task("redeploy", "--env", str(tmp_path / "local.yaml"))
+    assert done.returncode == 2 and "would change at maxReplicaCount" in done.stderr, done.stderr
+    assert admin.get(DEPLOYMENTS, "keda-operator", "keda")["metadata"]["uid"] == uid
+    live = {one["metadata"]["uid"]: one for r in (JOBS, PODS) for one in admin.list(r, INSTRUMENT)}
+    for (kind, name), one in five_workers.items():
+        assert one in live and "deletionTimestamp" not in live[one]["metadata"], f"{kind} {name} was lost"

@@ -24,7 +24,12 @@ class Cluster:
         self.kinds = kinds
 
     def list(self, resource, namespace=None, label_selector="", field_selector=""):
-        return self.kinds.get(resource.kind, [])
+        found = self.kinds.get(resource.kind, [])
+        wanted = dict(one.split("=") for one in field_selector.split(",") if one)
+        if wanted:
+            found = [one for one in found if one["involvedObject"]["kind"] == wanted["involvedObject.kind"]]
+            found = [one for one in found if one["reason"] == wanted["reason"]]
+        return found
 
     def find(self, resource, name, namespace=None):
         named = [one for one in self.list(resource) if one["metadata"]["name"] == name]
@@ -116,19 +121,43 @@ def test_a_finished_job_is_not_at_risk():
     assert jobs.at_risk(Cluster(Job=[done], ScaledJob=[scaled_job(2)])) == ()
 
 
-def record(name, kind="Job"):
-    return JobRecord(kind, "n", name, f"uid-{name}", "sj", "2")
+def record(name, kind="Job", job_uid=""):
+    return JobRecord(kind, "n", name, f"uid-{name}", "sj", "2", job_uid)
+
+
+def event(kind, uid, reason):
+    return {"involvedObject": {"kind": kind, "uid": uid}, "reason": reason}
 
 
 def test_a_lost_job_is_told():
-    """Gone, another one under its name, being deleted, failed: all are losses."""
+    """Gone, another one under its name, being deleted in mid-work: all are losses; that it failed by itself is none."""
     failed = job("failed")
     failed["status"] = {"conditions": [{"type": "Failed", "status": "True"}]}
     impostor = job("replaced", uid="uid-other")
     dying = job("dying", deletionTimestamp="now")
     kube = Cluster(Job=[job("fine"), failed, impostor, dying])
-    said = jobs.lost(kube, tuple(record(one) for one in ("fine", "failed", "replaced", "dying", "absent")))
-    assert [one.split("/")[1].split()[0] for one in said] == ["failed", "replaced", "dying", "absent"]
+    before = tuple(record(one) for one in ("fine", "failed", "replaced", "dying", "absent"))
+    said = jobs.lost(kube, before)
+    assert [one.split("/")[1].split()[0] for one in said] == ["replaced", "dying", "absent"]
+    assert jobs.failed(kube, before) == ["failed"]
+
+
+def test_a_finished_job_that_the_history_limit_removed_is_not_lost():
+    """The Job controller's event tells that it had ended; its pod went with it. One whose pod was stopped is lost."""
+    seen = [event("Job", "uid-a", "Completed"), event("Job", "uid-b", "BackoffLimitExceeded")]
+    kube = Cluster(Event=[*seen, event("Pod", "uid-b-pod", "Killing")])
+    pods = [record(f"{one}-pod", "Pod", f"uid-{one}") for one in "abc"]
+    said = jobs.lost(kube, (*(record(one) for one in "abc"), *pods))
+    assert [one.split()[:2] for one in said] == [["Job", "n/c"], ["Pod", "n/b-pod"], ["Pod", "n/c-pod"]]
+
+
+def test_a_pod_that_is_removed_after_its_job_has_ended_is_not_lost():
+    """A Job that is Complete may be on its way out, with its pod."""
+    done = job("a", deletionTimestamp="now")
+    done["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    assert jobs.lost(Cluster(Job=[done]), (record("a"), record("p", "Pod", "uid-a"))) == []
+    running = Cluster(Job=[job("a")])
+    assert jobs.lost(running, (record("a"), record("p", "Pod", "uid-a"))) == ["Pod n/p is gone"]
 
 
 @pytest.mark.parametrize(
