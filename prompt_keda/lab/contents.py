@@ -49,13 +49,19 @@ def answers(address: str, port: int) -> bool:
     return True
 
 
+def _listens(path: Path) -> bool:
+    """Tell whether a server accepts on a Unix socket: the file alone may be there a moment earlier (seen in CI)."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 def import_pause_image(lab: Lab, worker: Path) -> None:
     """Put the pause image into containerd itself: it pulls this one without the pods' pull secret."""
     image = images.Image("pause", "1", {"/pause": worker / "worker"}, ("/pause",))
     built = images.build(image, _image_cache())
     archive = lab.state / "pause.tar"
     images.write_archive(built, archive, node.PAUSE_IMAGE)
-    services.wait_until("containerd", lab.containerd_socket.exists, 30, lab, "containerd")
+    services.wait_until("containerd", lambda: _listens(lab.containerd_socket), 30, lab, "containerd")
     argv = ["ctr", f"--address={lab.containerd_socket}", "-n", "k8s.io", "images", "import", str(archive)]
     run([*network.enter(lab), *argv])
     archive.unlink()
