@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from prompt_keda.clients.kube_login import SYSTEM, ca_sha256, log_in, one_line
+from prompt_keda.clients.kube_errors import SYSTEM, failure, one_line
+from prompt_keda.clients.kube_login import ca_sha256, log_in
 from prompt_keda.clients.kube_port_forward import open_port
 from prompt_keda.clients.kube_resources import Resource
-from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused, Unreachable
+from prompt_keda.errors import BadAnswer, Missing, Unreachable
 
 if TYPE_CHECKING:
     from prompt_keda.clients.kube_watch import Watch
@@ -120,7 +121,7 @@ class Kube:
         if answer.status == 401 and self._log_in_instead_of(token):  # the token was withdrawn before its time
             answer = self._send(method, url, data, headers, self._token(), timeout_s, stream)
         if answer.status >= 300:
-            raise _failure(self.address, method, path, answer.status, answer.data)
+            raise failure(self.address, method, path, answer.status, answer.data)
         return answer
 
     def _send(
@@ -145,6 +146,8 @@ class Kube:
             raise Unreachable(SYSTEM, self.address, f"TLS: {one_line(error)}") from error
         except urllib3.exceptions.NameResolutionError as error:
             raise Unreachable(SYSTEM, self.address, "its name cannot be resolved") from error
+        except urllib3.exceptions.NewConnectionError as error:  # before TimeoutError, of which it is one in urllib3
+            raise Unreachable(SYSTEM, self.address, f"no connection: {one_line(error)}") from error
         except urllib3.exceptions.TimeoutError as error:
             raise Unreachable(SYSTEM, self.address, f"no answer within {self._timeout_s:.0f} s") from error
         except urllib3.exceptions.HTTPError as error:
@@ -276,9 +279,11 @@ class Kube:
         user: Object = self.request("POST", f"/apis/{version}/selfsubjectreviews", body=body)["status"]["userInfo"]
         return user
 
-    def can_i(self, verb: str, resource: Resource, namespace: str = "", name: str = "", subresource: str = "") -> bool:
+    def can_i(
+        self, verb: str, group: str, plural: str, namespace: str = "", name: str = "", subresource: str = ""
+    ) -> bool:
         """Tell whether the server would allow a request (SelfSubjectAccessReview). Raises as `request` does."""
-        asked = {"verb": verb, "group": resource.group, "resource": resource.plural, "namespace": namespace}
+        asked = {"verb": verb, "group": group, "resource": plural, "namespace": namespace}
         attributes = {**asked, "name": name, "subresource": subresource}
         version = "authorization.k8s.io/v1"
         body = {"apiVersion": version, "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
@@ -288,13 +293,3 @@ class Kube:
         """Give a socket to a port of a pod, through the API server. Raises as `open_port` does."""
         token = self._token()
         return open_port(self._configuration, self.address, token, namespace, pod, port, self._timeout_s)
-
-
-def _failure(address: str, method: str, path: str, status: int, data: bytes) -> ClientError:
-    try:
-        message = json.loads(data)["message"]
-    except (ValueError, KeyError, TypeError):
-        message = data.decode(errors="replace").strip()[:200] or "no reason given"
-    kind = {401: Refused, 403: Refused, 404: Missing}.get(status, BadAnswer)
-    fix = "Log in again: the token is missing or has expired." if status == 401 else ""
-    return kind(SYSTEM, address, f"{status} on {method} {path}: {message}", fix)

@@ -8,9 +8,9 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+from prompt_keda.clients.kube_errors import SYSTEM, one_line
 from prompt_keda.errors import Missing, Refused
 
-SYSTEM = "Kubernetes"
 _NO_OUTPUT = "'NoneType' object has no attribute 'strip'"
 """What the package logs when a plugin fails on a terminal: it looks for words that went to the terminal instead."""
 
@@ -57,11 +57,6 @@ def ca_sha256(configuration: Any) -> str | None:
     end = "-----END CERTIFICATE-----"
     first = Path(path).read_text().partition(end)[0] + end
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[first.index("-----BEGIN") :])).hexdigest()
-
-
-def one_line(error: object) -> str:
-    """Give the last line of what an error says; its type if it says nothing."""
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
 
 
 class _LogText(logging.Handler):

@@ -6,7 +6,7 @@ import socket
 import ssl
 from typing import Any
 
-from prompt_keda.clients.kube_login import SYSTEM, one_line
+from prompt_keda.clients.kube_errors import SYSTEM, one_line
 from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused, Unreachable
 
 PROTOCOLS = "v5.channel.k8s.io,v4.channel.k8s.io"
@@ -46,11 +46,10 @@ def open_port(
         websocket.connect(url, redirect_limit=0, **options)
     except (WebSocketException, OSError) as error:
         websocket.shutdown()
+        answer = websocket.handshake_response
+        if answer is not None and answer.status != 101:  # a redirect: not followed, because the token would go along
+            raise BadAnswer(SYSTEM, endpoint, f"port-forward: HTTP {answer.status}") from error
         raise _translated(error, endpoint, timeout_s) from error
-    status = websocket.handshake_response.status
-    if status != 101:  # a redirect: it is not followed, because the token would go along
-        websocket.shutdown()
-        raise BadAnswer(SYSTEM, endpoint, f"port-forward: HTTP {status}")
     websocket.settimeout(None)  # from here on the reader of the socket has the time-out
     return package.PortForward(websocket, [port]).socket(port)
 

@@ -77,11 +77,14 @@ def credentials_from_docker_config(config: Secret, host: str) -> tuple[str, Secr
         if not entry:
             return None
         if "auth" in entry:
-            user, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
-            return user, Secret(password)
-        return entry["username"], Secret(entry["password"])
+            user, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
+            if colon:
+                return user, Secret(password)
+        else:
+            return entry["username"], Secret(entry["password"])
     except (ValueError, KeyError, AttributeError, TypeError):
-        broken = "the pull secret is no docker config with user and password"
+        pass
+    broken = "the pull secret is no docker config with user and password"
     raise BadAnswer(SYSTEM, host, broken)  # outside the handler: the cause would show a part of the secret
 
 

@@ -1,11 +1,9 @@
-"""What the Redis client promises, on a real redis-server: with and without a password."""
+"""What the Redis client promises: on the double, and on a real redis-server with and without a password."""
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
-import time
+import threading
 from datetime import timedelta
 
 import pytest
@@ -13,44 +11,68 @@ import pytest
 from prompt_keda.clients.redis_streams import RedisStreams
 from prompt_keda.errors import Refused, Unreachable
 from prompt_keda.model.secret import Secret
+from tests.contracts.conftest import SECONDS, free_port, serving
+from tests.contracts.fakes.redis_streams import FakeRedis
 
-SECOND = timedelta(seconds=2)
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-@pytest.fixture(params=["", "correct horse"], ids=["no password", "password"])
-def server(request, tmp_path):
-    """A redis-server on loopback; gives port and password."""
-    port, program = free_port(), shutil.which("redis-server")
-    config = tmp_path / "redis.conf"
-    config.write_text(f'bind 127.0.0.1\nport {port}\ndir {tmp_path}\nsave ""\n')
-    if request.param:
-        config.write_text(config.read_text() + f'requirepass "{request.param}"\n')
-    process = subprocess.Popen([program, str(config)], stdout=subprocess.DEVNULL)
-    end = time.monotonic() + 10
-    while socket.socket().connect_ex(("127.0.0.1", port)):
-        assert process.poll() is None and time.monotonic() < end, "redis-server did not start"
-    yield port, request.param
-    process.kill()
-    process.wait()
+PASSWORD = "correct horse"
 
 
 @pytest.fixture
-def redis(server):
-    port, password = server
-    made = RedisStreams.direct("127.0.0.1", port, Secret(password) if password else None, SECOND)
-    yield made
-    made.close()
+def start_redis(tmp_path):
+    """Give a context manager that runs a redis-server and gives its port."""
+
+    def start(password):
+        port = free_port()
+        config = tmp_path / "redis.conf"
+        secured = f'requirepass "{password}"\n' if password else ""
+        config.write_text(f'bind 127.0.0.1\nport {port}\ndir {tmp_path}\nsave ""\n{secured}')
+        return port, serving(["redis-server", config], port, tmp_path / "redis.log")
+
+    return start
+
+
+class RealWorker:
+    """A worker's side of a real Redis: the same two calls as the double's."""
+
+    def __init__(self, streams):
+        self._redis = streams._redis
+
+    def read(self, stream, group, consumer, count):
+        answer = self._redis.xreadgroup(group, consumer, {stream: ">"}, count=count)
+        return [entry for _, entries in answer for entry, _ in entries]
+
+    def ack(self, stream, group, ids):
+        self._redis.xack(stream, group, *ids)
+
+
+@pytest.fixture(params=["fake", "real", "real with a password"])
+def redis(request, start_redis):
+    if request.param == "fake":
+        yield FakeRedis()
+        return
+    password = PASSWORD if "password" in request.param else ""
+    port, running = start_redis(password)
+    with running:
+        made = RedisStreams.direct("127.0.0.1", port, Secret(password) if password else None, SECONDS)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def worker(redis):
+    return redis if isinstance(redis, FakeRedis) else RealWorker(redis)
 
 
 def test_what_is_absent_is_none(redis):
     """Neither a stream nor a group is an error."""
     assert redis.stream_info("s") is None and redis.group_info("s", "g") is None and redis.consumers("s", "g") == []
+    redis.delete_stream("s")
+
+
+def test_it_tells_its_version_and_role(redis):
+    """Only what the checks read."""
+    redis.ping()
+    assert redis.info("server")["redis_version"].startswith("7.") and redis.info("replication")["role"] == "master"
 
 
 def test_a_group_is_made_once_and_never_moved(redis):
@@ -68,36 +90,97 @@ def test_a_group_that_skips_the_backlog_knows_its_lag(redis):
     assert redis.ensure_group("s", "g", "$")
     assert redis.group_info("s", "g").lag == 0
     redis.add("s", [{"a": "1"}] * 2)
-    assert redis.group_info("s", "g").lag == 2
-
-
-def test_a_plain_dollar_really_loses_the_lag(redis):
-    """The fault that the test above is about: Redis itself says nil. If this fails, Redis has changed."""
-    redis.add("s", [{"a": "1"}] * 3)
-    redis._redis.execute_command("XGROUP", "CREATE", "s", "g", "$")
-    redis.add("s", [{"a": "1"}])
-    assert redis.group_info("s", "g").lag is None
+    found = redis.group_info("s", "g")
+    assert (found.lag, found.entries_read, found.last_delivered_id == redis.stream_info("s").last_id) == (2, 3, False)
 
 
 def test_a_group_that_replays_has_the_backlog_as_lag(redis):
-    """Start 0 on a stream with events."""
+    """Start 0 on a stream with events: all are to come, and Redis has counted none as read."""
     redis.add("s", [{"a": "1"}] * 3)
     redis.ensure_group("s", "g", "0")
-    assert redis.group_info("s", "g").lag == 3
+    found = redis.group_info("s", "g")
+    assert (found.lag, found.pending, found.consumers, found.entries_read) == (3, 0, 0, None)
 
 
-@pytest.mark.parametrize("server", ["correct horse"], indirect=True)
-def test_a_wrong_password_is_refused_and_not_shown(server):
+def test_reading_lowers_the_lag_and_acknowledging_the_pending(redis, worker):
+    """The two numbers that prove a smoke test: events given out, events acknowledged."""
+    redis.ensure_group("s", "g", "$")
+    ids = redis.add("s", [{"a": str(number)} for number in range(3)])
+    assert worker.read("s", "g", "pod-1", 2) == ids[:2]
+    found = redis.group_info("s", "g")
+    assert (found.lag, found.pending, found.entries_read, redis.consumers("s", "g")) == (1, 2, 2, ["pod-1"])
+    worker.ack("s", "g", ids[:2])
+    assert redis.group_info("s", "g").pending == 0
+    assert worker.read("s", "g", "pod-2", 5) == ids[2:]
+    assert redis.group_info("s", "g").lag == 0 and redis.group_info("s", "g").last_delivered_id == ids[2]
+
+
+def test_a_stream_counts_what_was_ever_added(redis):
+    """Length, last id and count; a deleted stream is gone with its groups."""
+    ids = redis.add("s", [{"a": "1"}] * 2)
+    redis.ensure_group("s", "g", "0")
+    found = redis.stream_info("s")
+    assert (found.length, found.last_id, found.entries_added) == (2, ids[-1], 2)
+    redis.delete_stream("s")
+    assert redis.stream_info("s") is None and redis.group_info("s", "g") is None
+
+
+def test_a_plain_dollar_really_loses_the_lag(start_redis):
+    """The fault that ours avoids: Redis itself says nil. If this fails, Redis has changed."""
+    port, running = start_redis("")
+    with running:
+        redis = RedisStreams.direct("127.0.0.1", port, None, SECONDS)
+        redis.add("s", [{"a": "1"}] * 3)
+        redis._redis.execute_command("XGROUP", "CREATE", "s", "g", "$")
+        redis.add("s", [{"a": "1"}])
+        assert redis.group_info("s", "g").lag is None
+        redis.close()
+
+
+@pytest.mark.parametrize("given", ["", "wrong-one"])
+@pytest.mark.parametrize("kind", ["fake", "real"])
+def test_a_wrong_password_is_refused_and_not_shown(kind, given, start_redis):
     """AUTH is told apart from TCP; the password stands in no message."""
-    port, _ = server
-    for given in (None, Secret("wrong-one")):
+    port, running = start_redis(PASSWORD)
+    with running:
+        direct = RedisStreams.direct("127.0.0.1", port, Secret(given) if given else None, SECONDS)
+        redis = direct if kind == "real" else FakeRedis(PASSWORD, given)
         with pytest.raises(Refused) as caught:
-            RedisStreams.direct("127.0.0.1", port, given, SECOND).ping()
-        assert "wrong-one" not in caught.value.what
+            redis.ping()
+    assert "wrong-one" not in caught.value.what
 
 
-def test_nobody_there_is_unreachable():
+@pytest.mark.parametrize("kind", ["fake", "real"])
+def test_nobody_there_is_unreachable(kind):
     """TCP refused, with the address that was tried."""
-    port = free_port()
-    with pytest.raises(Unreachable, match=f"127.0.0.1:{port}"):
-        RedisStreams.direct("127.0.0.1", port, None, SECOND).ping()
+    redis = RedisStreams.direct("127.0.0.1", free_port(), None, SECONDS) if kind == "real" else FakeRedis()
+    redis.down = True
+    with pytest.raises(Unreachable) as caught:
+        redis.ping()
+    assert redis.endpoint in caught.value.what
+
+
+def test_events_whose_answer_is_lost_are_not_sent_again():
+    """The server may have added them: a second try would add them twice. The library's default tries 10 times more."""
+    received = []
+
+    def swallow(listener):
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                while data := connection.recv(65536):
+                    received.append(data)
+                    if b"XADD" not in data:
+                        connection.sendall(b"+OK\r\n" * data.count(b"CLIENT"))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=swallow, args=(listener,), daemon=True)
+        thread.start()
+        redis = RedisStreams.direct("127.0.0.1", listener.getsockname()[1], None, timedelta(seconds=0.5))
+        with pytest.raises(Unreachable):
+            redis.add("s", [{"a": "1"}])
+        redis.close()
+    assert b"".join(received).count(b"XADD") == 1

@@ -1,0 +1,94 @@
+"""What the contract suites share: real servers on loopback, each killed by its own id, and certificates for them."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+
+from prompt_keda.lab.pki import Authority
+
+SECONDS = timedelta(seconds=5)
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@contextmanager
+def serving(argv, port, log):
+    """Run a server until the end of the block; it has a listening port when the block begins."""
+    with log.open("ab") as output:
+        process = subprocess.Popen([str(one) for one in argv], stdout=output, stderr=output)
+    try:
+        _until_listening(process, port, log)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _until_listening(process, port, log):
+    end = time.monotonic() + 20
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert time.monotonic() < end, f"{process.args[0]} does not listen: {log.read_text()[-500:]}"
+        try:
+            code = process.wait(0.05)  # the pause between two looks, and it tells at once of a server that ended
+        except subprocess.TimeoutExpired:
+            continue
+        raise AssertionError(f"{process.args[0]} ended with {code}: {log.read_text()[-500:]}")
+
+
+@contextmanager
+def recording(authority, answer, name="server"):
+    """Serve https (plain http if ``authority`` is None). Gives the port, and each request's path and Authorization.
+
+    ``answer(path, headers)`` gives status, headers and body; ``name`` is that of the certificate.
+    """
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append((self.path, self.headers.get("Authorization")))
+            status, headers, body = answer(self.path.partition("?")[0], self.headers)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_POST = do_GET
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if authority:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(authority.folder / f"{name}.crt", authority.folder / f"{name}.key")
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port, seen
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """A CA, and a server certificate ``server`` for 127.0.0.1 and localhost."""
+    made = Authority(tmp_path_factory.mktemp("pki") / "pki")
+    made.ensure_server("server", ["127.0.0.1", "localhost"])
+    return made

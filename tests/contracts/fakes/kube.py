@@ -1,0 +1,213 @@
+"""An API server in memory: objects, UIDs, field managers, owners and watches. No validation, no controllers."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import uuid
+
+from prompt_keda.clients.kube_resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, SECRETS, Resource
+from prompt_keda.errors import BadAnswer, Missing, Refused
+
+ADDRESS = "https://fake.test:6443"
+
+
+class FakeKube:
+    """Behaves as `Kube` does, for the kinds in ``served``.
+
+    ``denied`` holds (verb, plural) pairs that are answered with 403.
+    """
+
+    def __init__(self, served=(NAMESPACES, CONFIG_MAPS, SECRETS, JOBS, PODS)):
+        self.address = ADDRESS
+        self.ca_sha256 = "0" * 64
+        self.served = {(one.api_version, one.kind): one for one in served}
+        self.denied = set()
+        self.signals = []
+        self._objects = {}  # (Resource, namespace or None, name) → object
+        self._owners = {}  # the same → field path → manager
+        self._version = 0
+
+    def get(self, resource, name, namespace=None):
+        self._allow("get", resource)
+        return copy.deepcopy(self._have(resource, name, namespace))
+
+    def find(self, resource, name, namespace=None):
+        try:
+            return self.get(resource, name, namespace)
+        except Missing:
+            return None
+
+    def list(self, resource, namespace=None, label_selector="", field_selector=""):
+        assert not field_selector, "the fake knows no field selectors"
+        self._allow("list", resource)
+        return [
+            copy.deepcopy(one)
+            for (kind, where, _), one in sorted(self._objects.items(), key=lambda item: item[0][2])
+            if kind == resource and namespace in (None, where) and _fits(one, label_selector)
+        ]
+
+    def create(self, resource, body, namespace=None):
+        self._allow("create", resource)
+        key = self._key(resource, body["metadata"]["name"], namespace)
+        if key in self._objects:
+            raise BadAnswer("Kubernetes", ADDRESS, f"409 on POST: {resource.plural} {key[2]!r} already exists")
+        return self._store(key, body)
+
+    def apply(self, obj, force=False, manager="prompt-keda"):
+        """Apply as ``manager``; a field of another one that differs is a conflict unless ``force``."""
+        resource, metadata = self.resource_of(obj), obj["metadata"]
+        self._allow("patch", resource)
+        key = self._key(resource, metadata["name"], metadata.get("namespace"))
+        wanted = {path: value for path, value in _leaves(obj) if path[0] not in ("apiVersion", "kind")}
+        before = dict(_leaves(self._objects.get(key, {})))
+        owners = self._owners.get(key, {})
+        taken = [path for path in wanted if owners.get(path, manager) != manager and before[path] != wanted[path]]
+        if taken and not force:
+            told = ", ".join(f"conflict with {owners[path]!r}: .{'.'.join(path)}" for path in taken)
+            raise BadAnswer("Kubernetes", ADDRESS, f"409 on PATCH: Apply failed: {told}")
+        given_up = [path for path, owner in owners.items() if owner == manager and path not in wanted]
+        merged = _merge(self._objects.get(key, {}), obj)
+        for path in given_up:
+            _remove(merged, path)
+        kept = {path: owner for path, owner in owners.items() if path not in given_up}
+        free = [path for path in wanted if force or path not in kept]
+        self._owners[key] = {**kept, **dict.fromkeys(free, manager)}
+        return self._store(key, merged)
+
+    def patch(self, resource, name, namespace, body, subresource=""):
+        self._allow("patch", resource)
+        before = self._have(resource, name, namespace)
+        return self._store(self._key(resource, name, namespace), _merge(before, body))
+
+    def delete(self, resource, name, namespace=None, uid=None, propagation="Background"):
+        self._allow("delete", resource)
+        key = self._key(resource, name, namespace, exists=True)
+        found = self._objects.get(key)
+        if found is None or (uid and found["metadata"]["uid"] != uid):
+            return
+        del self._objects[key]
+        self._owners.pop(key, None)
+        self._tell(key)
+        for other, one in list(self._objects.items()):
+            owned = any(ref["uid"] == found["metadata"]["uid"] for ref in one["metadata"].get("ownerReferences", []))
+            if (resource == NAMESPACES and other[1] == name) or (owned and propagation != "Orphan"):
+                self.delete(other[0], other[2], other[1])
+
+    def resource_of(self, obj):
+        try:
+            return self.served[obj["apiVersion"], obj["kind"]]
+        except KeyError:
+            told = f"the kind {obj['kind']} of {obj['apiVersion']} is not served"
+            raise Missing("Kubernetes", ADDRESS, told) from None
+
+    def watch(self, targets):
+        made = FakeWatch(targets)
+        if any(_concerns(targets, key) for key in self._objects):
+            made.changed.set()  # a real watch begins with what is there
+        self.signals.append(made)
+        return made
+
+    def can_i(self, verb, group, plural, namespace="", name="", subresource=""):
+        return (verb, plural) not in self.denied
+
+    def version(self):
+        return "v1.35.4"
+
+    def whoami(self):
+        return {"username": "ldap:oncall", "groups": ["ldap:prompt-keda-operators"]}
+
+    def _allow(self, verb, resource):
+        if (verb, resource.plural) in self.denied:
+            raise Refused("Kubernetes", ADDRESS, f"403: cannot {verb} resource {resource.plural!r}")
+
+    def _have(self, resource, name, namespace):
+        try:
+            return self._objects[self._key(resource, name, namespace, exists=True)]
+        except KeyError:
+            raise Missing("Kubernetes", ADDRESS, f"404: {resource.plural} {name!r} not found") from None
+
+    def _key(self, resource, name, namespace, exists=False):
+        where = namespace if resource.namespaced else None
+        if not exists and resource.namespaced and (NAMESPACES, None, where) not in self._objects:
+            raise Missing("Kubernetes", ADDRESS, f"404: namespaces {where!r} not found")
+        return resource, where, name
+
+    def _store(self, key, obj):
+        resource, namespace, name = key
+        before = self._objects.get(key, {})
+        made = copy.deepcopy({**obj, "apiVersion": resource.api_version, "kind": resource.kind})
+        metadata = made["metadata"]
+        if namespace:
+            metadata["namespace"] = namespace
+        metadata["name"], metadata["uid"] = name, before.get("metadata", {}).get("uid") or str(uuid.uuid4())
+        metadata["resourceVersion"] = before.get("metadata", {}).get("resourceVersion", "")
+        if made != before:
+            self._version += 1
+            metadata["resourceVersion"] = str(self._version)
+            self._objects[key] = made
+            self._tell(key)
+        return copy.deepcopy(made)
+
+    def _tell(self, key):
+        for signal in self.signals:
+            if _concerns(signal.targets, key):
+                signal.changed.set()
+
+
+class FakeWatch:
+    """A `prompt_keda.model.plan.Signal`."""
+
+    def __init__(self, targets):
+        self.targets = list(targets)
+        self.changed = threading.Event()
+
+    def wait(self, timeout_s):
+        changed = self.changed.wait(timeout_s)
+        self.changed.clear()
+        return changed
+
+    def close(self):
+        self.targets = []
+
+
+def _concerns(targets, key) -> bool:
+    resource: Resource = key[0]
+    return any(resource == kind and namespace in (None, key[1]) for kind, namespace in targets)
+
+
+def _fits(obj, selector) -> bool:
+    labels = obj["metadata"].get("labels") or {}
+    for part in filter(None, selector.split(",")):
+        name, equals, value = part.partition("=")
+        if name not in labels or (equals and labels[name] != value.removeprefix("=")):
+            return False
+    return True
+
+
+def _leaves(obj, path=()):
+    for key, value in obj.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, (*path, key))
+        elif (*path, key)[:1] != ("metadata",) or key not in ("name", "namespace", "uid", "resourceVersion"):
+            yield (*path, key), value
+
+
+def _merge(old, new):
+    """JSON merge patch, RFC 7386: None removes a key; a list is replaced."""
+    made = dict(old)
+    for key, value in new.items():
+        if value is None:
+            made.pop(key, None)
+        elif isinstance(value, dict):
+            made[key] = _merge(made[key] if isinstance(made.get(key), dict) else {}, value)
+        else:
+            made[key] = value
+    return made
+
+
+def _remove(obj, path):
+    for key in path[:-1]:
+        obj[key] = dict(obj.get(key) or {})
+        obj = obj[key]
+    obj.pop(path[-1], None)

@@ -1,0 +1,229 @@
+"""What the Kubernetes client promises: on the double, and on the API server of the local stack."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from pathlib import Path
+
+import pytest
+
+from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.kube_resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS
+from prompt_keda.errors import BadAnswer, Missing, Refused
+from prompt_keda.lab import settings, state
+from tests.contracts.conftest import SECONDS
+from tests.contracts.fakes.kube import FakeKube
+
+NAMESPACE = f"contract-{secrets.token_hex(4)}"
+
+
+@pytest.fixture(scope="module")
+def endpoints():
+    """Where the local stack is. `./run test` brings it up; by hand: ./run lab.up."""
+    return state.endpoints()
+
+
+@pytest.fixture(scope="module", params=["fake", "real"])
+def kube(request):
+    """A client with a namespace for these tests alone; the real one is the person oncall."""
+    if request.param == "fake":
+        made = FakeKube()
+    else:
+        made = Kube.connect(Path(request.getfixturevalue("endpoints")["kubeconfig"]), None, SECONDS)
+    made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    yield made
+    made.delete(NAMESPACES, NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def real(endpoints):
+    return Kube.connect(Path(endpoints["kubeconfig"]), None, SECONDS)
+
+
+def config_map(name, labels=None, **data):
+    metadata = {"name": name, "namespace": NAMESPACE, **({"labels": labels} if labels else {})}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def somebody_applies(kube, obj):
+    """Take an object's fields as another field manager."""
+    if isinstance(kube, FakeKube):
+        kube.apply(obj, force=True, manager="somebody")
+        return
+    query = {"fieldManager": "somebody", "force": "true"}
+    path = CONFIG_MAPS.path(NAMESPACE, obj["metadata"]["name"])
+    kube.open("PATCH", path, query=query, data=json.dumps(obj).encode(), content_type="application/apply-patch+yaml")
+
+
+def test_a_person_comes_in_through_the_directory(kube):
+    """Person → LDAP → token → API server."""
+    user = kube.whoami()
+    assert user["username"] == "ldap:oncall" and "ldap:prompt-keda-operators" in user["groups"]
+    assert kube.version().startswith("v1.")
+
+
+def test_apply_is_idempotent(kube):
+    """The second apply changes nothing; a third with another value does, and keeps the UID."""
+    first = kube.apply(config_map("a", key="1"))
+    again = kube.apply(config_map("a", key="1"))
+    assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+    changed = kube.apply(config_map("a", key="2"))
+    assert changed["metadata"]["resourceVersion"] != first["metadata"]["resourceVersion"]
+    assert changed["metadata"]["uid"] == first["metadata"]["uid"] and changed["data"] == {"key": "2"}
+
+
+def test_apply_removes_the_fields_that_it_no_longer_names(kube):
+    """They are its own; those of others stay."""
+    kube.apply(config_map("fields", mine="1", dropped="1"))
+    somebody_applies(kube, config_map("fields", theirs="1"))
+    assert kube.apply(config_map("fields", mine="1"))["data"] == {"mine": "1", "theirs": "1"}
+
+
+def test_apply_tells_a_conflict_by_manager_and_field(kube):
+    """A field that another manager owns is not taken, unless with force."""
+    kube.apply(config_map("conflict", key="1"))
+    somebody_applies(kube, config_map("conflict", key="2"))
+    with pytest.raises(BadAnswer) as caught:
+        kube.apply(config_map("conflict", key="1"))
+    assert "somebody" in caught.value.what and ".data.key" in caught.value.what
+    assert kube.apply(config_map("conflict", key="1"), force=True)["data"] == {"key": "1"}
+
+
+def test_create_says_when_it_is_there_already(kube):
+    """Unlike apply."""
+    kube.create(CONFIG_MAPS, config_map("new"), NAMESPACE)
+    with pytest.raises(BadAnswer, match="already exists"):
+        kube.create(CONFIG_MAPS, config_map("new"), NAMESPACE)
+
+
+def test_a_patch_changes_what_it_names_alone(kube):
+    """JSON merge patch: None removes; what is absent is Missing."""
+    kube.apply(config_map("patched", keep="1", change="1", drop="1"))
+    changed = kube.patch(CONFIG_MAPS, "patched", NAMESPACE, {"data": {"change": "2", "drop": None}})
+    assert changed["data"] == {"keep": "1", "change": "2"}
+    with pytest.raises(Missing):
+        kube.patch(CONFIG_MAPS, "absent", NAMESPACE, {"data": {}})
+
+
+def test_a_deletion_by_uid_spares_another_object(kube):
+    """The UID is a precondition; what is absent is fine."""
+    uid = kube.apply(config_map("b"))["metadata"]["uid"]
+    kube.delete(CONFIG_MAPS, "b", NAMESPACE, uid="00000000-0000-0000-0000-000000000000")
+    assert kube.find(CONFIG_MAPS, "b", NAMESPACE) is not None
+    kube.delete(CONFIG_MAPS, "b", NAMESPACE, uid=uid)
+    kube.delete(CONFIG_MAPS, "b", NAMESPACE, uid=uid)
+    assert kube.find(CONFIG_MAPS, "b", NAMESPACE) is None
+    with pytest.raises(Missing):
+        kube.get(CONFIG_MAPS, "b", NAMESPACE)
+
+
+def test_what_is_made_again_has_another_uid(kube):
+    """So that one can tell that it was away."""
+    first = kube.apply(config_map("again"))["metadata"]["uid"]
+    kube.delete(CONFIG_MAPS, "again", NAMESPACE)
+    assert kube.apply(config_map("again"))["metadata"]["uid"] != first
+
+
+def test_a_list_is_narrowed_by_namespace_and_labels(kube):
+    """Equality and presence of labels."""
+    kube.apply(config_map("one", {"app": "x", "extra": ""}))
+    kube.apply(config_map("two", {"app": "x"}))
+    kube.apply(config_map("three", {"app": "y"}))
+
+    def names(selector):
+        return {one["metadata"]["name"] for one in kube.list(CONFIG_MAPS, NAMESPACE, selector)}
+
+    assert (names("app=x"), names("extra"), names("app=x,extra")) == ({"one", "two"}, {"one"}, {"one"})
+    assert {"one", "two", "three"} <= {one["metadata"]["name"] for one in kube.list(CONFIG_MAPS)}
+    assert kube.list(CONFIG_MAPS, "nowhere") == []
+
+
+def test_an_object_needs_its_namespace(kube):
+    """Missing, with the namespace's name."""
+    absent = config_map("a")
+    absent["metadata"]["namespace"] = "nowhere"
+    with pytest.raises(Missing, match="nowhere"):
+        kube.apply(absent)
+
+
+def test_a_kind_that_is_not_served_is_missing(kube):
+    """As before KEDA's CRDs are there."""
+    with pytest.raises(Missing, match="ScaledThing"):
+        kube.resource_of({"apiVersion": "v1", "kind": "ScaledThing"})
+    assert kube.resource_of(config_map("a")) == CONFIG_MAPS
+
+
+def test_a_watch_wakes_up_on_a_change_and_not_without(kube):
+    """It begins with what is there, and then says only that something changed."""
+    kube.apply(config_map("before"))
+    watch = kube.watch([(CONFIG_MAPS, NAMESPACE)])
+    try:
+        assert watch.wait(5.0)  # what is there already counts as a change
+        while watch.wait(0.5):
+            pass
+        kube.apply(config_map("c"))
+        assert watch.wait(5.0)
+        while watch.wait(0.5):
+            pass
+        kube.delete(CONFIG_MAPS, "c", NAMESPACE)
+        assert watch.wait(5.0)
+    finally:
+        watch.close()
+
+
+def test_a_closed_watch_keeps_no_thread_and_no_connection(real):
+    """A redeploy opens many, one after the other."""
+    watch = real.watch([(CONFIG_MAPS, "default"), (PODS, "default")])
+    assert watch.wait(5.0)
+    mine = [one for one in threading.enumerate() if one.name.startswith("watch ")]
+    assert len(mine) >= 2
+    watch.close()
+    for one in mine:
+        one.join(3.0)
+        assert not one.is_alive()
+
+
+def test_what_a_person_may_not_do_is_refused_by_name(endpoints):
+    """A reader may list pods, and is told which right is missing for Secrets."""
+    reader = Kube.connect(settings.current_lab().state / "reader.kubeconfig", None, SECONDS)
+    reader.list(PODS)
+    with pytest.raises(Refused, match="secrets"):
+        reader.list(SECRETS)
+    assert reader.can_i("list", "", "pods") and not reader.can_i("list", "", "secrets")
+
+
+def test_the_double_refuses_in_the_same_words():
+    """So that a unit test on it sees what a person sees."""
+    fake = FakeKube()
+    fake.denied.add(("list", "secrets"))
+    with pytest.raises(Refused, match="secrets"):
+        fake.list(SECRETS)
+    assert fake.can_i("list", "", "pods") and not fake.can_i("list", "", "secrets")
+
+
+def test_a_port_forward_to_what_is_not_there_is_told(real):
+    """No such pod: Missing, with pod and port."""
+    with pytest.raises(Missing, match="default/nowhere:6379"):
+        real.port_forward("default", "nowhere", 6379)
+
+
+def test_a_reader_may_not_forward_a_port(endpoints):
+    """403 is Refused, not Unreachable."""
+    reader = Kube.connect(settings.current_lab().state / "reader.kubeconfig", None, SECONDS)
+    with pytest.raises(Refused, match="403"):
+        reader.port_forward("prompt-redis", "prompt-redis-0", 6379)
+
+
+def test_a_wrong_password_is_told_in_one_line(endpoints, tmp_path):
+    """The exec plugin's own words reach the person; the password does not."""
+    original = settings.current_lab().state / "login-oncall.json"
+    (tmp_path / "password").write_text("wrong-password")
+    login = {**json.loads(original.read_text()), "password_file": str(tmp_path / "password")}
+    (tmp_path / "login.json").write_text(json.dumps(login))
+    changed = tmp_path / "kubeconfig"
+    changed.write_text(Path(endpoints["kubeconfig"]).read_text().replace(str(original), str(tmp_path / "login.json")))
+    with pytest.raises(Refused) as caught:
+        Kube.connect(changed, None, SECONDS)
+    assert "401" in caught.value.what and "wrong-password" not in caught.value.what

@@ -1,0 +1,158 @@
+"""Kubeconfigs, exec plugins, tokens and broken connections, on a loopback server that plays an API server."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import socket
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+
+from prompt_keda.clients.kube import Kube
+from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
+from tests.contracts.conftest import SECONDS, free_port, recording
+
+OK = 200, {}, b'{"gitVersion": "v1.35.4"}'
+DENIED = 401, {}, b'{"message": "Unauthorized"}'
+
+
+@pytest.fixture
+def write_kubeconfig(tmp_path, authority):
+    """Write a kubeconfig for a server, whose exec plugin is a shell script."""
+
+    def write(server, script):
+        user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script]}}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": server, "certificate-authority": str(authority.ca_file)}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "users": [{"name": "u", "user": user}],
+        }
+        path = tmp_path / "kubeconfig"
+        path.write_text(json.dumps(document))
+        return path
+
+    return write
+
+
+def plugin(token_file, expires=""):
+    """Give a script that counts its runs and hands out what stands in a file."""
+    expiry = f',"expirationTimestamp":"{expires}"' if expires else ""
+    answer = '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%s"' + expiry
+    return f"echo run >> {token_file}.runs; printf '{answer}}}}}' \"$(cat {token_file})\""
+
+
+def runs(token_file):
+    return token_file.with_name(f"{token_file.name}.runs").read_text().count("run")
+
+
+def test_a_token_that_was_withdrawn_is_fetched_anew_once(write_kubeconfig, authority, tmp_path):
+    """401 before its time: the plugin runs again, the request is sent again, and the person sees nothing of it."""
+    token = tmp_path / "token"
+    token.write_text("old")
+
+    def answer(path, headers):
+        return OK if headers.get("Authorization") == "Bearer new" else DENIED
+
+    with recording(authority, answer) as (port, seen):
+        kube = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token)), None, SECONDS)
+        token.write_text("new")
+        assert kube.version() == "v1.35.4"
+    assert [one for _, one in seen] == ["Bearer old", "Bearer new"] and runs(token) == 2
+
+
+def test_a_login_that_stays_refused_ends_after_one_new_try(write_kubeconfig, authority, tmp_path):
+    """No loop: Refused, and what to do."""
+    token = tmp_path / "token"
+    token.write_text("bad")
+    with recording(authority, lambda path, headers: DENIED) as (port, seen):
+        kube = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token)), None, SECONDS)
+        with pytest.raises(Refused, match="401") as caught:
+            kube.version()
+    assert len(seen) == 1 and runs(token) == 2 and "Log in again" in caught.value.fix
+
+
+def test_an_expired_token_is_fetched_anew_before_it_is_sent(write_kubeconfig, authority, tmp_path):
+    """The plugin says until when; no request is spent on finding out."""
+    token = tmp_path / "token"
+    token.write_text("t")
+    with recording(authority, lambda path, headers: OK) as (port, seen):
+        script = plugin(token, "2020-01-01T00:00:00Z")
+        Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", script), None, SECONDS).version()
+    assert len(seen) == 1 and runs(token) == 2
+
+
+def test_a_plugin_that_fails_is_told_by_its_last_line(write_kubeconfig):
+    """One line, its own words."""
+    script = "echo first >&2; echo your ticket has expired >&2; exit 3"
+    with pytest.raises(Refused, match=r"your ticket has expired$") as caught:
+        Kube.connect(write_kubeconfig("https://127.0.0.1:1", script), None, SECONDS)
+    assert "first" not in caught.value.what and "Log in again" in caught.value.fix
+
+
+def test_on_a_terminal_the_plugin_speaks_itself_and_the_message_points_there(write_kubeconfig):
+    """There the words have gone to the person already; the package's own message would be an AttributeError."""
+    path = write_kubeconfig("https://127.0.0.1:1", "echo your ticket has expired >&2; exit 3")
+    code = (
+        "import datetime, pathlib, prompt_keda.clients.kube as k, prompt_keda.errors as e\n"
+        f"try: k.Kube.connect(pathlib.Path({str(path)!r}), None, datetime.timedelta(seconds=1))\n"
+        "except e.Refused as error: print(error.what)\n"
+    )
+    ours, theirs = pty.openpty()
+    subprocess.run([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, check=True, timeout=60)
+    os.close(theirs)
+    said = os.read(ours, 10000).decode()
+    os.close(ours)
+    assert said.index("your ticket has expired") < said.index("its exec plugin failed") and "NoneType" not in said
+
+
+def test_a_kubeconfig_or_context_that_is_absent_is_named(write_kubeconfig, tmp_path):
+    """Missing, with the file."""
+    with pytest.raises(Missing, match="nowhere"):
+        Kube.connect(tmp_path / "nowhere", None, SECONDS)
+    with pytest.raises(Missing, match="strange"):
+        Kube.connect(write_kubeconfig("https://127.0.0.1:1", "true"), "strange", SECONDS)
+
+
+def test_a_redirect_is_not_followed(write_kubeconfig, authority, tmp_path):
+    """The token stays where it belongs: for a request, and for a port-forward."""
+    token = tmp_path / "token"
+    token.write_text("canary")
+    with recording(authority, lambda path, headers: OK) as (place, seen_there):
+        away = 307, {"Location": f"https://localhost:{place}/x"}, b""
+        with recording(authority, lambda path, headers: away) as (port, _):
+            kube = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token)), None, SECONDS)
+            with pytest.raises(BadAnswer, match="307"):
+                kube.version()
+            with pytest.raises(BadAnswer, match="307"):
+                kube.port_forward("n", "p", 1)
+    assert seen_there == []
+
+
+@pytest.mark.parametrize("ask", [lambda kube: kube.version(), lambda kube: kube.port_forward("n", "p", 1)])
+def test_name_tcp_tls_and_silence_are_told_apart(ask, write_kubeconfig, authority, tmp_path):
+    """For a request and for a port-forward alike; silence ends with the time-out."""
+    token = tmp_path / "token"
+    token.write_text("t")
+
+    def failing(server, word):
+        kube = Kube.connect(write_kubeconfig(server, plugin(token)), None, timedelta(seconds=1))
+        started = time.monotonic()
+        with pytest.raises(Unreachable, match=word):
+            ask(kube)
+        assert time.monotonic() - started < 5
+
+    failing("https://api.invalid:6443", "name cannot be resolved")
+    failing(f"https://127.0.0.1:{free_port()}", "refused")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        failing(f"https://127.0.0.1:{silent.getsockname()[1]}", "no answer within 1 s")
+    authority.ensure_server("other", ["other.test"])
+    with recording(authority, lambda path, headers: OK, "other") as (port, _):
+        failing(f"https://127.0.0.1:{port}", "TLS")

@@ -1,0 +1,161 @@
+"""What the registry client promises: on the double, and on a real registry with TLS and a password."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+
+import bcrypt
+import httpx
+import pytest
+
+from prompt_keda.clients.registry import ManifestInfo, Registry, credentials_from_docker_config, parse_image
+from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
+from prompt_keda.model.secret import Secret
+from tests.contracts.conftest import SECONDS, free_port, serving
+from tests.contracts.fakes.registry import FakeRegistry
+
+USER, PASSWORD, REPOSITORY = "puller", "canary-4b2e", "lsst-dm/prompt-service"
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+GOOD = (USER, Secret(PASSWORD))
+
+
+@pytest.fixture(scope="module")
+def real_registry(authority, tmp_path_factory):
+    """A docker-registry on loopback that holds one index of two platforms; gives its address."""
+    folder, port = tmp_path_factory.mktemp("registry"), free_port()
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(rounds=4)).decode()
+    (folder / "users").write_text(f"{USER}:{hashed}\n")
+    tls = {"certificate": str(authority.folder / "server.crt"), "key": str(authority.folder / "server.key")}
+    config = {
+        "version": "0.1",
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+        "http": {"addr": f"127.0.0.1:{port}", "tls": tls},
+        "auth": {"htpasswd": {"realm": "test", "path": str(folder / "users")}},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    with serving(["docker-registry", "serve", folder / "config.json"], port, folder / "log"):
+        yield f"https://127.0.0.1:{port}"
+
+
+def push(url, ca_file):
+    """Push an index of two platforms under the tag ``v1``, and give its digest."""
+    import ssl
+
+    context = ssl.create_default_context(cafile=str(ca_file))
+    with httpx.Client(base_url=url, verify=context, auth=(USER, PASSWORD)) as client:
+        empty = push_blob(client, b"{}")
+        layers = {"schemaVersion": 2, "mediaType": MANIFEST, "config": {**empty, "mediaType": MANIFEST}, "layers": []}
+        platforms = []
+        for architecture in ("amd64", "arm64"):
+            text = json.dumps({**layers, "annotations": {"for": architecture}}).encode()
+            digest = push_manifest(client, digest_of(text), text, MANIFEST)
+            one = {"mediaType": MANIFEST, "digest": digest, "size": len(text)}
+            platforms.append({**one, "platform": {"os": "linux", "architecture": architecture}})
+        index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": platforms}).encode()
+        return push_manifest(client, "v1", index, INDEX)
+
+
+def digest_of(data):
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def push_blob(client, data):
+    place = client.post(f"/v2/{REPOSITORY}/blobs/uploads/").headers["Location"]
+    separator = "&" if "?" in place else "?"
+    octets = {"Content-Type": "application/octet-stream"}
+    done = client.put(f"{place}{separator}digest={digest_of(data)}", content=data, headers=octets)
+    done.raise_for_status()
+    return {"digest": digest_of(data), "size": len(data)}
+
+
+def push_manifest(client, reference, text, media_type):
+    path = f"/v2/{REPOSITORY}/manifests/{reference}"
+    client.put(path, content=text, headers={"Content-Type": media_type}).raise_for_status()
+    return digest_of(text)
+
+
+@pytest.fixture(params=["fake", "real"])
+def served(request):
+    """Gives a function that connects with credentials, and the digest of the image."""
+    if request.param == "fake":
+        digest = digest_of(b"fake")
+
+        def connect(credentials):
+            made = FakeRegistry(wanted=GOOD, given=credentials)
+            made.put(REPOSITORY, "v1", digest, INDEX, ("linux/amd64", "linux/arm64"))
+            return made
+
+        return connect, digest
+    authority, url = request.getfixturevalue("authority"), request.getfixturevalue("real_registry")
+    digest = push(url, authority.ca_file)
+    return lambda credentials: Registry.connect("h", url, authority.ca_file, credentials, SECONDS), digest
+
+
+def test_an_image_is_found_by_tag_and_by_digest(served):
+    """Digest, media type and platforms."""
+    connect, digest = served
+    registry = connect(GOOD)
+    found = ManifestInfo(digest, INDEX, ("linux/amd64", "linux/arm64"))
+    assert registry.manifest(REPOSITORY, "v1") == registry.manifest(REPOSITORY, digest) == found
+    assert registry.manifest_digest(REPOSITORY, "v1") == digest
+    registry.close()
+
+
+def test_absent_is_told_from_denied(served):
+    """F40: with the password an absent tag is Missing; without it everything is Refused."""
+    connect, _ = served
+    with pytest.raises(Missing, match="never"):
+        connect(GOOD).manifest(REPOSITORY, "never")
+    for credentials in (None, (USER, Secret("wrong-one"))):
+        with pytest.raises(Refused) as caught:
+            connect(credentials).manifest_digest(REPOSITORY, "v1")
+        assert "wrong-one" not in caught.value.what
+
+
+def test_tls_tcp_and_name_are_told_apart(real_registry):
+    """An unknown CA, nobody there, no such name."""
+    cases = [
+        (real_registry, "TLS"),
+        (f"https://127.0.0.1:{free_port()}", "no connection"),
+        ("https://registry.invalid", "cannot be resolved"),
+    ]
+    for url, word in cases:
+        with pytest.raises(Unreachable, match=word):
+            Registry.connect("h", url, None, GOOD, SECONDS).manifest_digest(REPOSITORY, "v1")
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "repository", "reference"),
+    [
+        ("redis", "docker.io", "library/redis", "latest"),
+        ("kedacore/keda", "docker.io", "kedacore/keda", "latest"),
+        ("localhost/a", "localhost", "a", "latest"),
+        ("ghcr.io/kedacore/keda:2.16.1", "ghcr.io", "kedacore/keda", "2.16.1"),
+        ("r:5000/a/b:t@sha256:12", "r:5000", "a/b", "sha256:12"),
+    ],
+)
+def test_an_image_name_is_taken_apart(name, host, repository, reference):
+    """Docker's rules."""
+    found = parse_image(name)
+    assert (found.host, found.repository, found.reference) == (host, repository, reference)
+
+
+def test_a_pull_secret_gives_user_and_password_for_its_host_alone():
+    """Both forms of docker's config; another host has none."""
+    auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    for entry in ({"auth": auth}, {"username": USER, "password": PASSWORD}):
+        config = Secret(json.dumps({"auths": {"ghcr.io": entry}}))
+        assert credentials_from_docker_config(config, "ghcr.io") == GOOD
+        assert credentials_from_docker_config(config, "evil.test") is None
+
+
+@pytest.mark.parametrize("text", [PASSWORD, f'["{PASSWORD}"]', '{"auths": {"ghcr.io": {"auth": "%"}}}'])
+def test_a_broken_pull_secret_is_told_without_its_content(text):
+    """Neither the message nor the chain of causes shows a part of it."""
+    with pytest.raises(BadAnswer) as caught:
+        credentials_from_docker_config(Secret(text), "ghcr.io")
+    assert PASSWORD not in str(caught.value) and caught.value.__cause__ is None and caught.value.__context__ is None

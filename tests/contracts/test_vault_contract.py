@@ -1,0 +1,206 @@
+"""What the Vault client promises: on the double, and on a real Vault of the test's own, which may be sealed."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from dataclasses import dataclass
+
+import hvac
+import pytest
+
+from prompt_keda.clients.vault import Vault
+from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
+from prompt_keda.lab import go_builds
+from prompt_keda.model.event import nobody
+from prompt_keda.model.secret import Secret
+from tests.contracts.conftest import SECONDS, free_port, serving
+from tests.contracts.fakes.vault import ROLE_ID, SECRET_ID, FakeVault
+
+VALUE = "canary-7d1f"
+RULES = """
+path "secret/data/there" { capabilities = ["read"] }
+path "secret/metadata/there" { capabilities = ["read"] }
+path "secret/data/empty" { capabilities = ["read"] }
+"""
+
+
+@pytest.fixture(scope="session")
+def vault_binary():
+    """The Vault of the local stack, from the cache; it is built if the cache has none."""
+    return go_builds.build(go_builds.VAULT, nobody) / "vault"
+
+
+@dataclass
+class Served:
+    """One Vault: how to make a client, a valid login, and the administrator's ways to change it."""
+
+    connect: object
+    role_id: Secret
+    secret_id: Secret
+    delete: object
+    seal: object
+
+
+def fake_vault():
+    vault = FakeVault({"there": {"password": VALUE}}, allowed={"there", "empty"})
+    return Served(
+        lambda: vault,
+        Secret(ROLE_ID),
+        Secret(SECRET_ID),
+        lambda: vault.deleted.add("there"),
+        lambda: setattr(vault, "sealed", True),
+    )
+
+
+def fill(url, ca_file):
+    """Initialise a new Vault, put one secret into it, and give what the tests need."""
+    admin = hvac.Client(url=url, verify=str(ca_file), timeout=10)
+    keys = admin.sys.initialize(secret_shares=1, secret_threshold=1)
+    admin.sys.submit_unseal_key(keys["keys"][0])
+    admin.token = keys["root_token"]
+    admin.sys.enable_secrets_engine("kv", path="secret", options={"version": "2"})
+    admin.sys.enable_auth_method("approle")
+    admin.sys.create_or_update_policy("test", RULES)
+    admin.auth.approle.create_or_update_approle("test", token_policies=["test"], token_ttl="20m")
+    kv = admin.secrets.kv.v2
+    kv.create_or_update_secret("there", {"password": VALUE}, mount_point="secret")
+    return Served(
+        lambda: Vault.connect(url, ca_file, SECONDS),
+        Secret(admin.auth.approle.read_role_id("test")["data"]["role_id"]),
+        Secret(admin.auth.approle.generate_secret_id("test")["data"]["secret_id"]),
+        lambda: kv.delete_latest_version_of_secret("there", mount_point="secret"),
+        admin.sys.seal,
+    )
+
+
+@pytest.fixture
+def new_vault(vault_binary, authority, tmp_path):
+    """A real Vault that nobody has initialised; gives its address."""
+    port, pki = free_port(), authority.folder
+    argv = [vault_binary, f"-listen=127.0.0.1:{port}", f"-cert={pki}/server.crt", f"-key={pki}/server.key"]
+    with serving([*argv, f"-data={tmp_path / 'vault'}"], port, tmp_path / "vault.log"):
+        yield f"https://127.0.0.1:{port}"
+
+
+@pytest.fixture(params=["fake", "real"])
+def served(request):
+    if request.param == "fake":
+        return fake_vault()
+    authority = request.getfixturevalue("authority")
+    return fill(request.getfixturevalue("new_vault"), authority.ca_file)
+
+
+@pytest.fixture
+def vault(served):
+    made = served.connect()
+    made.login_approle(served.role_id, served.secret_id)
+    return made
+
+
+def test_it_gives_secrets_that_do_not_show_themselves(vault):
+    """Keys by name; the values' repr is blank; the token is short-lived."""
+    keys = vault.read_keys("secret", "there", 2)
+    assert keys == {"password": Secret(VALUE)} and VALUE not in repr(keys)
+    assert 0 < vault.token_ttl_s() <= 1200
+
+
+def test_denied_and_absent_look_the_same_and_the_message_says_so(vault):
+    """F35: what the policy does not name is Refused, be it there or not."""
+    with pytest.raises(Refused, match="denied, or no such mount"):
+        vault.read_keys("secret", "other", 2)
+
+
+def test_what_is_allowed_and_absent_is_missing(vault):
+    """The policy names it, nobody has written it."""
+    with pytest.raises(Missing):
+        vault.read_keys("secret", "empty", 2)
+
+
+def test_a_deleted_version_is_missing_and_its_metadata_say_so(served, vault):
+    """A deleted newest version gives nothing, though the secret is listed."""
+    before = vault.metadata("secret", "there", 2)
+    assert (before.version, before.deleted) == (1, False) and before.created_at.startswith("20")
+    served.delete()
+    with pytest.raises(Missing):
+        vault.read_keys("secret", "there", 2)
+    assert vault.metadata("secret", "there", 2).deleted
+
+
+def test_a_login_that_is_not_known_is_refused(served):
+    """And what was tried stands in no message."""
+    with pytest.raises(Refused) as caught:
+        served.connect().login_approle(Secret("wrong-role"), Secret("wrong-secret"))
+    assert "wrong" not in caught.value.what
+
+
+def test_without_a_login_everything_is_refused(served):
+    """No token, no secret."""
+    with pytest.raises(Refused):
+        served.connect().read_keys("secret", "there", 2)
+
+
+def test_a_sealed_vault_says_so_and_gives_nothing(served, vault):
+    """Sealed is an answer of its health, and BadAnswer for every read; it is not unreachable."""
+    healthy = vault.health()
+    assert (healthy.initialized, healthy.sealed, healthy.standby) == (True, False, False)
+    served.seal()
+    assert vault.health().sealed
+    with pytest.raises(BadAnswer, match="sealed"):
+        vault.read_keys("secret", "there", 2)
+    with pytest.raises(BadAnswer, match="sealed"):
+        vault.login_approle(served.role_id, served.secret_id)
+
+
+def test_a_new_vault_says_that_it_is_not_initialised(new_vault, authority):
+    """HTTP 501 of its health is an answer, not an error."""
+    found = Vault.connect(new_vault, authority.ca_file, SECONDS).health()
+    assert (found.initialized, found.sealed) == (False, True)
+
+
+def test_a_certificate_that_is_not_trusted_is_unreachable(new_vault):
+    """TLS is not weakened."""
+    with pytest.raises(Unreachable, match="TLS"):
+        Vault.connect(new_vault, None, SECONDS).health()
+
+
+def test_nobody_there_and_no_such_name_are_told_apart():
+    """TCP and DNS, both with the address that was tried."""
+    port = free_port()
+    with pytest.raises(Unreachable, match=f"127.0.0.1:{port}: no connection"):
+        Vault.connect(f"https://127.0.0.1:{port}", None, SECONDS).health()
+    with pytest.raises(Unreachable, match="cannot be resolved"):
+        Vault.connect("https://vault.invalid", None, SECONDS).health()
+
+
+def test_the_token_does_not_follow_a_redirect():
+    """The library would send the token along to whatever host the answer names."""
+    seen = []
+
+    class Foreign(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(dict(self.headers))
+            self.send_error(404)
+
+        def log_message(self, *arguments):
+            pass
+
+    class Redirecting(Foreign):
+        def do_GET(self):
+            self.send_response(307)
+            self.send_header("Location", f"http://localhost:{foreign.server_port}{self.path}")
+            self.end_headers()
+
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign) as foreign,
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server,
+    ):
+        for one in (foreign, server):
+            threading.Thread(target=one.serve_forever, daemon=True).start()
+        vault = Vault.connect(f"http://127.0.0.1:{server.server_port}", None, SECONDS)
+        vault.use_token(Secret("canary-token"))
+        with pytest.raises(BadAnswer, match="redirects to localhost") as caught:
+            vault.read_keys("secret", "there", 2)
+        for one in (foreign, server):
+            one.shutdown()
+    assert seen == [] and "canary" not in caught.value.what
