@@ -135,6 +135,16 @@ def plan(c: Context, env="", mode="auto", json=False):
     _show(result, json, lambda text: text.show_plan(result.parts["plan"]))
 
 
+@task(help={**ENV, **JSON})
+def prepare(c: Context, env="", json=False):
+    """Fetch what a redeploy needs, so that an incident needs no internet."""
+    from prompt_keda import toolkit
+
+    name = _environment(env)
+    result = _guarded(lambda: toolkit.prepare(name))
+    _show(result, json, lambda text: text.show_prepared(result.parts["prepared"]))
+
+
 @task(help={**ENV, **JSON, "mode": "auto, cold or reinstall", "approve": "the digest that plan printed"})
 def redeploy(c: Context, env="", mode="auto", approve="", json=False):
     """Redeploy KEDA, and prove that scaling resumes; no running Job is touched."""
@@ -231,16 +241,28 @@ def _show_status(status, as_json):
 @task(name="exec")
 def lab_exec(c: Context):
     """Run a command inside the local stack: lab.exec -- COMMAND ARGUMENTS…"""
-    import shlex
-
     from prompt_keda.lab import stack
+
+    _run_inside(c, stack.exec_, "./run lab.exec -- kubectl get pods -A")
+
+
+@task(name="desk")
+def lab_desk(c: Context):
+    """Run a command where production's operators would sit, not root: lab.desk -- COMMAND ARGUMENTS…"""
+    from prompt_keda.lab import desk
+
+    _run_inside(c, desk.exec_, "./run lab.desk -- ./run check-deps --env prodlike")
+
+
+def _run_inside(c, run, example):
+    import shlex
 
     # invoke joins what follows "--" with blanks; the command line itself still has the words apart.
     words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else shlex.split(c.config.get("remainder", ""))
     if not words:
-        print("refused: nothing to run: ./run lab.exec -- kubectl get pods -A", file=sys.stderr)
+        print(f"refused: nothing to run: {example}", file=sys.stderr)
         raise Exit(code=2)
-    code = _guarded(lambda: stack.exec_(words))
+    code = _guarded(lambda: run(words))
     if code:
         raise Exit(code=code)
 
@@ -255,8 +277,8 @@ def test(c: Context, exhaustive=False):
         raise Exit(code=code)
 
 
-namespace = Collection(check_deps, plan, redeploy, resume, smoke, test)
+namespace = Collection(check_deps, plan, prepare, redeploy, resume, smoke, test)
 lab = Collection("lab")
-for one in (lab_up, lab_down, lab_status, lab_exec):
+for one in (lab_up, lab_down, lab_status, lab_exec, lab_desk):
     lab.add_task(one)
 namespace.add_collection(lab)

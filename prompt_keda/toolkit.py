@@ -14,13 +14,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from prompt_keda.clients.download import download
 from prompt_keda.clients.kube_resources import CONFIG_MAPS
-from prompt_keda.clients.systems import Systems
+from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.engine.exit_code import exit_code
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.engine.run_plan import run_plan
 from prompt_keda.errors import JournalMismatch, LabError, PromptKedaError, Refusal
 from prompt_keda.files.environment_file import find_environment, load_environment, unfilled
+from prompt_keda.files.manifest_file import load_keda_manifests
 from prompt_keda.files.run_folder import JournalFile, RunFolder
 from prompt_keda.model.check import Check, CheckResult
 from prompt_keda.model.event import Observer
@@ -150,6 +152,34 @@ def plan(name: str, mode: str) -> Result:
         for step, row in zip(made.steps, shown["steps"], strict=True):
             row["now"] = _seen_now(step, context)
         result.parts = {"plan": shown, "steps": shown["steps"]}
+        return result
+
+
+def prepare(name: str) -> Result:
+    """Fetch what a redeploy needs into this machine's cache, so that an incident needs no internet. Idempotent: yes.
+
+    Raises
+    ------
+    Unfilled
+        When the environment does not say where the manifests are, or their SHA-256.
+    ClientError
+        When they cannot be fetched, or are others than the environment pins.
+    EnvironmentFileError
+        When the file on this machine cannot be read, is another one, or holds no manifests.
+    """
+    with _systems(name) as systems:
+        environment = systems.environment
+        manifests = environment.keda.manifests
+        source = filled(manifests.source, "keda.manifests.source")
+        sha256 = filled(manifests.sha256, "keda.manifests.sha256")
+        file = planner.local_manifests(source, sha256)
+        there = file.exists()
+        if source.startswith("https://") and not there:
+            download(source, sha256, file, manifests.ca_file, environment.limits.connect)
+        count = len(load_keda_manifests(file, sha256))
+        result = Result("prepare", environment.name, header=f"environment {environment.name}")
+        found = {"what": "KEDA's manifests", "file": str(file), "sha256": sha256, "objects_count": count}
+        result.parts = {"prepared": [{**found, "fetched": not there}]}
         return result
 
 

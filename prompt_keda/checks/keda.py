@@ -59,8 +59,11 @@ def one_version(systems: Systems) -> Outcome:
     """Are all parts of the environment's version?"""
     wanted, found = systems.environment.keda.version, {}
     for one in systems.kube.list(DEPLOYMENTS, systems.environment.keda.namespace):
-        found[one["metadata"]["name"]] = one["metadata"].get("labels", {}).get("app.kubernetes.io/version")
-    other = [f"{name} is {version}" for name, version in found.items() if name in PARTS and version != wanted]
+        if one["metadata"]["name"] in PARTS:
+            found[one["metadata"]["name"]] = one["metadata"].get("labels", {}).get("app.kubernetes.io/version")
+    if not found:
+        return unknown("no part of KEDA stands, so nothing has a version")
+    other = [f"{name} is {version}" for name, version in found.items() if version != wanted]
     return warn("; ".join(other), f"The environment wants {wanted}.") if other else ok(wanted)
 
 

@@ -16,6 +16,7 @@ from prompt_keda.lab import (
     cgroups,
     contents,
     control_plane,
+    desk,
     go_builds,
     network,
     node,
@@ -211,6 +212,7 @@ def down(observer: Observer = nobody) -> None:
     parts: list[tuple[str, Callable[[], None]]] = [
         ("processes", lambda: cgroups.kill_all(lab.cgroup)),
         ("mounts", lambda: _unmount_below(lab)),
+        ("desk", lambda: desk.close(lab)),
         ("network", lambda: network.delete(lab)),
         ("cgroups", lambda: cgroups.remove(lab.cgroup)),
         ("files", lambda: _remove_files(lab)),

@@ -156,8 +156,10 @@ class Manifests(Part):
     """Where KEDA's manifests come from. They are used only if their SHA-256 fits."""
 
     source: Text
-    """A path, or an ``https://`` address."""
+    """A path, or an ``https://`` address, which ``prepare`` fetches into the cache."""
     sha256: Text
+    ca_file: Path | None = None
+    """The certificate authority of the ``https://`` address; None: the system's."""
 
 
 class KedaSettings(Part):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import prompt_keda
 from prompt_keda.clients.kube_resources import CRDS
@@ -37,15 +39,25 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
         )
     source = filled(environment.keda.manifests.source, "keda.manifests.source")
     sha256 = filled(environment.keda.manifests.sha256, "keda.manifests.sha256")
-    if source.startswith("https://"):
+    file = local_manifests(source, sha256)
+    if source.startswith("https://") and not file.exists():
         raise Refusal(
-            "manifests by https are not built yet", "Download them, and name the file in keda.manifests.source."
+            f"KEDA's manifests {sha256[:16]}… are not in the cache of this machine",
+            f"Fetch them: ./run prepare --env {environment.name}",
         )
     objects = {
         one.name: load_instrument_manifest(one.manifest, placeholders) if one.manifest else []
         for one in environment.instruments
     }
-    return Context(systems, load_keda_manifests(Path(source), sha256), objects)
+    return Context(systems, load_keda_manifests(file, sha256), objects)
+
+
+def local_manifests(source: str, sha256: str) -> Path:
+    """Give the file of KEDA's manifests on this machine; for an ``https://`` address it is in the user's cache."""
+    if not source.startswith("https://"):
+        return Path(source)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "prompt-keda" / "manifests" / f"{sha256}{Path(urlsplit(source).path).suffix or '.yaml'}"
 
 
 def make_plan(context: Context, mode: str, deletions: tuple[Deletion, ...] | None = None) -> Plan[Context]:

@@ -52,6 +52,14 @@ def show_checks(results: Sequence[CheckResult]) -> None:
     console.print(Text(summary(results), style="bold"))
 
 
+def show_prepared(rows: Sequence[dict[str, Any]]) -> None:
+    """Show what lies on this machine for a redeploy."""
+    for one in rows:
+        how = "fetched now" if one["fetched"] else "on this machine already"
+        said = f"{one['what']}: {one['objects_count']} objects, SHA-256 {one['sha256'][:16]}…, {how}\n  {one['file']}"
+        _console().print(Text(neutral(said)))
+
+
 def summary(results: Sequence[CheckResult]) -> str:
     """Give a line or a few that can be pasted into a chat: the counts, then each thing that is broken or unknown."""
     count = {verdict: sum(one.verdict is verdict for one in results) for verdict in Verdict}

@@ -1,9 +1,14 @@
-"""What the stack tests share: the running local stack, its clients, and ways to run the toolkit as a person does."""
+"""What the stack tests share: the running local stack, its clients, and ways to run the toolkit as a person does.
+
+The suite runs twice: as the stack's own user in the environment local, and with PROMPT_KEDA_TEST_ENV=prodlike at the stack's
+desk: not root, only API server, Vault and registry reachable, tokens of some minutes, and no write without an approval.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,10 +21,33 @@ from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.files.environment_file import load_environment
-from prompt_keda.lab import state
+from prompt_keda.lab import desk, settings, state
+from prompt_keda.toolkit import runs_folder as own_runs_folder
 
 ROOT = Path(__file__).parents[2]
 INSTRUMENT = "prompt-keda-lsstcam"
+ENV = os.environ.get("PROMPT_KEDA_TEST_ENV", "local")
+AT_DESK = ENV == "prodlike"
+at_the_stack_only = pytest.mark.skipif(AT_DESK, reason="about what cannot be reached or seen from the desk")
+
+# A shell that runs the suite in the background ignores SIGINT, and a child would inherit that: Ctrl-C could not be tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def runs_folder():
+    """Give the folder of the runs of whoever runs the toolkit in this suite."""
+    return desk.home(settings.current_lab()) / "state/prompt-keda/runs" if AT_DESK else own_runs_folder()
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """A folder that whoever runs the toolkit can read and write."""
+    if not AT_DESK:
+        return tmp_path
+    folder = desk.home(settings.current_lab()) / "shared" / tmp_path.name
+    folder.mkdir()
+    folder.chmod(0o777)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +72,20 @@ def admin(endpoints):
 
 def command(*arguments):
     """Give the command line of a task."""
-    return [sys.executable, "-m", "invoke", *arguments]
+    if not AT_DESK:
+        return [sys.executable, "-m", "invoke", *arguments]
+    return at_desk(*arguments, *(approval(*arguments) if arguments[0] == "redeploy" else ()))
+
+
+def at_desk(*arguments):
+    return desk.command(settings.current_lab(), [sys.executable, "-m", "invoke", *arguments])
+
+
+def approval(*arguments):
+    """Give --approve with the digest of the plan, as a person reads it; nothing if there is no plan to approve."""
+    wanted = [one for one in arguments[1:] if one != "--json"]
+    planned = subprocess.run(at_desk("plan", *wanted, "--json"), cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return ("--approve", json.loads(planned.stdout)["plan"]["digest"]) if planned.stdout else ()
 
 
 def run_task(*arguments, timeout=300):
@@ -86,6 +127,6 @@ def active_workers(admin):
 @pytest.fixture(scope="session")
 def deployed(endpoints):
     """KEDA stands, as `redeploy` leaves it."""
-    done = run_task("redeploy", "--env", "local")
+    done = run_task("redeploy", "--env", ENV)
     assert done.returncode == 0, done.stderr
     return done

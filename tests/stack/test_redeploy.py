@@ -22,9 +22,8 @@ from prompt_keda.clients.kube_resources import (
 )
 from prompt_keda.files.run_folder import JournalFile, RunFolder
 from prompt_keda.redeploy import lease as lock
-from prompt_keda.toolkit import runs_folder
 
-from .conftest import INSTRUMENT, ROOT, active_workers, command, run_json, run_task, until
+from .conftest import ENV, INSTRUMENT, ROOT, active_workers, command, run_json, run_task, runs_folder, until
 
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
 
@@ -47,7 +46,7 @@ def test_the_first_redeploy_proves_scaling(deployed):
 def test_a_redeploy_over_running_workers_keeps_every_job_and_pod(five_workers, systems, admin):
     """Same UIDs before and after, no deletionTimestamp; events added while KEDA is away are worked off afterwards."""
     before = {one["metadata"]["name"]: one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")}
-    running = subprocess.Popen(command("redeploy", "--env", "local"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command("redeploy", "--env", ENV), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     until(lambda: admin.find(DEPLOYMENTS, "keda-operator", "keda") is None, what="KEDA away")
     systems.redis.add(STREAM, [{"visit": f"late {n}"} for n in range(10)])
     assert running.wait(timeout=240) == 0, running.stderr.read()
@@ -72,7 +71,7 @@ def test_a_redeploy_keeps_crds_scaled_jobs_namespace_and_certificates(deployed, 
         (SECRETS, "kedaorg-certs", "keda"),
     ]
     before = [admin.get(*one)["metadata"]["uid"] for one in kept]
-    code, document = run_json("redeploy", "--env", "local")
+    code, document = run_json("redeploy", "--env", ENV)
     assert code == 0 and document["mode"] == "reinstall"
     assert [admin.get(*one)["metadata"]["uid"] for one in kept] == before
 
@@ -81,12 +80,12 @@ def test_a_redeploy_keeps_crds_scaled_jobs_namespace_and_certificates(deployed, 
 def test_a_killed_redeploy_is_finished_by_resume(deployed, admin, stage):
     """SIGKILL while a stage is at work; resume ends green, and does not take the lock for somebody else's."""
     running = subprocess.Popen(
-        command("redeploy", "--env", "local"), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        command("redeploy", "--env", ENV), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
     until(lambda: _begun(stage), 120, f"the begin of {stage}")
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
-    code, document = run_json("resume")
+    code, document = run_json("resume", "--env", ENV)
     assert code == 0
     assert document["smoke"]["acknowledged_count"] == document["smoke"]["events_count"]
     until(lambda: not admin.list(SCALED_JOBS, "prompt-keda-smoke"), 60, "the end of what the killed smoke test left")
@@ -95,18 +94,18 @@ def test_a_killed_redeploy_is_finished_by_resume(deployed, admin, stage):
 def test_ctrl_c_ends_with_130_and_can_be_resumed(deployed):
     """SIGINT in mid-run: exit code 130, a hint, and resume ends green."""
     running = subprocess.Popen(
-        command("redeploy", "--env", "local"), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        command("redeploy", "--env", ENV), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     until(lambda: _begun("install/apply-parts"), 120, "the begin of the install")
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130, said
     assert "resume" in said
-    assert run_task("resume").returncode == 0
+    assert run_task("resume", "--env", ENV).returncode == 0
 
 
 def _begun(stage):
-    folder = RunFolder.latest_unfinished(runs_folder(), "local")
+    folder = RunFolder.latest_unfinished(runs_folder(), ENV)
     return folder and any(one["step"] == stage and one["event"] == "begin" for one in JournalFile(folder).entries())
 
 
@@ -117,10 +116,10 @@ def test_a_stale_api_service_does_not_block_the_redeploy(deployed, admin):
     admin.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "stuck"}})
     until(lambda: _is_unavailable(admin), 60, "an unavailable APIService")
     admin.delete(NAMESPACES, "stuck")
-    code, document = run_json("check-deps", "--env", "local", "--only", "cluster")
+    code, document = run_json("check-deps", "--env", ENV, "--only", "cluster")
     red = {one["id"] for one in document["results"] if one["verdict"] == "fail"}
     assert code == 1 and red == {"cluster/external-metrics-available"}
-    assert run_task("redeploy", "--env", "local").returncode == 0
+    assert run_task("redeploy", "--env", ENV).returncode == 0
     until(lambda: admin.find(NAMESPACES, "stuck") is None, 120, "the end of the stuck namespace")
 
 
@@ -145,7 +144,7 @@ def test_a_second_redeploy_at_the_same_time_is_refused(deployed, admin):
 
     admin.create(LEASES, lease, lock.STATE_NAMESPACE)
     try:
-        done = run_task("redeploy", "--env", "local")
+        done = run_task("redeploy", "--env", ENV)
     finally:
         admin.delete(LEASES, lock.LEASE, lock.STATE_NAMESPACE)
     assert done.returncode == 2
@@ -156,10 +155,10 @@ def test_a_second_redeploy_at_the_same_time_is_refused(deployed, admin):
 def test_a_resume_beside_its_own_live_run_is_refused(deployed, admin):
     """F47: it would remove the smoke test's objects from under the run; exit code 2, and the run ends green."""
     running = subprocess.Popen(
-        command("redeploy", "--env", "local"), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        command("redeploy", "--env", ENV), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     until(lambda: _begun("install/apply-parts"), 120, "the begin of the install")
-    done = run_task("resume")
+    done = run_task("resume", "--env", ENV)
     assert done.returncode == 2 and f"still at work, in process {running.pid}" in done.stderr, done.stderr
     _, said = running.communicate(timeout=240)
     assert running.returncode == 0, said
@@ -171,7 +170,7 @@ def test_orphaned_jobs_survive_the_return_of_their_scaled_job(five_workers, admi
     until(lambda: admin.find(SCALED_JOBS, INSTRUMENT, INSTRUMENT) is None, 60, "the end of the ScaledJob")
     orphans = {key: uid for key, uid in active_workers(admin).items() if key in five_workers}
     assert orphans, "no Job survived the orphaning: the test itself is wrong"
-    done = run_task("redeploy", "--env", "local")
+    done = run_task("redeploy", "--env", ENV)
     assert done.returncode == 0, done.stderr
     live = {one["metadata"]["uid"]: one for r in (JOBS, PODS) for one in admin.list(r, INSTRUMENT)}
     for (kind, name), uid in orphans.items():
@@ -180,16 +179,16 @@ def test_orphaned_jobs_survive_the_return_of_their_scaled_job(five_workers, admi
     assert "autoscaling.keda.sh/paused" not in annotations
 
 
-def test_a_manifest_that_would_delete_running_jobs_is_refused_before_any_write(five_workers, admin, tmp_path):
+def test_a_manifest_that_would_delete_running_jobs_is_refused_before_any_write(five_workers, admin, shared):
     """F1: the file has another spec with the strategy default; exit code 2, KEDA is not touched, all Jobs live on."""
     folder = ROOT / "environments"
     manifest = (folder / "local" / "prompt-keda-lsstcam.yaml").read_text()
     assert "maxReplicaCount: 20" in manifest and "strategy: default" in manifest
-    (tmp_path / "changed.yaml").write_text(manifest.replace("maxReplicaCount: 20", "maxReplicaCount: 19"))
-    environment = (folder / "local.yaml").read_text()
-    (tmp_path / "local.yaml").write_text(environment.replace("local/prompt-keda-lsstcam.yaml", "changed.yaml"))
+    (shared / "changed.yaml").write_text(manifest.replace("maxReplicaCount: 20", "maxReplicaCount: 19"))
+    environment = (folder / f"{ENV}.yaml").read_text()
+    (shared / "local.yaml").write_text(environment.replace("local/prompt-keda-lsstcam.yaml", "changed.yaml"))
     uid = admin.get(DEPLOYMENTS, "keda-operator", "keda")["metadata"]["uid"]
-    done = run_task("redeploy", "--env", str(tmp_path / "local.yaml"))
+    done = run_task("redeploy", "--env", str(shared / "local.yaml"))
     assert done.returncode == 2 and "would change at maxReplicaCount" in done.stderr, done.stderr
     assert admin.get(DEPLOYMENTS, "keda-operator", "keda")["metadata"]["uid"] == uid
     live = {one["metadata"]["uid"]: one for r in (JOBS, PODS) for one in admin.list(r, INSTRUMENT)}

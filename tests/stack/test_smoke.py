@@ -7,7 +7,7 @@ import subprocess
 
 from prompt_keda.clients.kube_resources import DEPLOYMENTS, JOBS, SCALED_JOBS, SECRETS
 
-from .conftest import ROOT, command, run_json, run_task, until
+from .conftest import ENV, ROOT, command, run_json, run_task, until
 
 NAMESPACE = "prompt-keda-smoke"
 
@@ -22,7 +22,7 @@ def left_behind(admin):
 
 def test_events_become_jobs_and_are_acknowledged(deployed, admin):
     """N + activation events, N Jobs by UID, their pods ran, all acknowledged; nothing is left."""
-    code, document = run_json("smoke", "--env", "local", "--events", "4")
+    code, document = run_json("smoke", "--env", ENV, "--events", "4")
     proven = document["smoke"]
     assert code == 0
     assert proven["events_count"] == proven["acknowledged_count"] == 5
@@ -31,12 +31,12 @@ def test_events_become_jobs_and_are_acknowledged(deployed, admin):
     until(lambda: not left_behind(admin), 60, "an empty namespace")
 
 
-def test_without_an_operator_it_fails_and_leaves_no_job(deployed, admin, tmp_path):
+def test_without_an_operator_it_fails_and_leaves_no_job(deployed, admin, shared):
     """Red when scaling is dead: exit code 1 and the point that was not reached; what it made is removed."""
     import yaml
 
-    changed = tmp_path / "quick.yaml"
-    data = yaml.safe_load((ROOT / "environments" / "local.yaml").read_text())
+    changed = shared / "quick.yaml"
+    data = yaml.safe_load((ROOT / "environments" / f"{ENV}.yaml").read_text())
     data["smoke"]["deadline"] = "8s"
     data["instruments"][0]["manifest"] = str(ROOT / "environments" / "local" / "prompt-keda-lsstcam.yaml")
     changed.write_text(yaml.safe_dump(data))
@@ -57,7 +57,7 @@ def scale(admin, replicas):
 def test_ctrl_c_cleans_up(deployed, admin):
     """SIGINT in the middle: the objects of the test are removed all the same."""
     running = subprocess.Popen(
-        command("smoke", "--env", "local"), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        command("smoke", "--env", ENV), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     until(lambda: admin.list(SCALED_JOBS, NAMESPACE), 60, "the smoke test's ScaledJob")
     running.send_signal(signal.SIGINT)

@@ -1,0 +1,86 @@
+"""Fetches a file whose SHA-256 is known."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+from prompt_keda.errors import BadAnswer, Missing, Unreachable
+
+SYSTEM = "download"
+MAX_BYTES = 64 * 2**20
+"""No manifest is near this size (KEDA's have 0.8 MB); more is a mistake, and must not fill the disk."""
+
+
+def download(url: str, sha256: str, target: Path, ca_file: Path | None, timeout: timedelta) -> int:
+    """Fetch a file over https, and put it at ``target`` whole, or not at all. Gives its size in bytes.
+
+    Redirects are followed to https alone: the SHA-256 says whether it is the right file.
+
+    Parameters
+    ----------
+    url
+        An ``https://`` address.
+    sha256
+        What it must be, in hex.
+    ca_file
+        None: the system's certificate authorities.
+    timeout
+        For each connection and each read.
+
+    Raises
+    ------
+    Unreachable
+        When no answer comes.
+    Missing
+        On 404.
+    BadAnswer
+        On another error, too large a file, a redirect away from https, or another SHA-256.
+    """
+    context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    place = f"https://{urlsplit(url).hostname}"  # an address may carry a password or a signature; a host does not
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    scratch = target.with_name(f".{target.name}.new")
+    try:
+        with httpx.Client(
+            verify=context,
+            timeout=timeout.total_seconds(),
+            follow_redirects=True,
+            event_hooks={"request": [_only_https]},
+        ) as client:
+            data = _read(client, url, place)
+    except httpx.TimeoutException as error:
+        raise Unreachable(SYSTEM, place, "no answer in time") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Unreachable(SYSTEM, place, f"no connection: {error}") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        fix = "Find out why it changed before you pin the new one."
+        raise BadAnswer(SYSTEM, place, f"the file has the SHA-256 {found[:16]}…, expected {sha256[:16]}…", fix)
+    scratch.write_bytes(data)
+    scratch.rename(target)
+    return len(data)
+
+
+def _only_https(request: httpx.Request) -> None:
+    if request.url.scheme != "https":
+        raise BadAnswer(SYSTEM, f"https://{request.url.host}", "it leads away from https")
+
+
+def _read(client: httpx.Client, url: str, place: str) -> bytes:
+    data = bytearray()
+    with client.stream("GET", url) as answer:
+        if answer.status_code == 404:
+            raise Missing(SYSTEM, place, "there is no such file (404)")
+        if answer.status_code != 200:
+            raise BadAnswer(SYSTEM, place, f"HTTP {answer.status_code}")
+        for chunk in answer.iter_bytes():
+            data += chunk
+            if len(data) > MAX_BYTES:
+                raise BadAnswer(SYSTEM, place, f"the file has more than {MAX_BYTES // 2**20} MiB")
+    return bytes(data)

@@ -1,0 +1,82 @@
+"""What `prepare` puts on this machine: the file that is pinned, whole, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from prompt_keda.clients import download as module
+from prompt_keda.clients.download import download
+from prompt_keda.errors import BadAnswer, Missing, Unreachable
+from tests.contracts.conftest import SECONDS, free_port, recording
+
+FILE = b"kind: Namespace\n"
+SHA256 = hashlib.sha256(FILE).hexdigest()
+
+
+def answer(path, headers):
+    plain = f"http://{headers['Host']}/manifests.yaml"
+    return {
+        "/manifests.yaml": (200, {}, FILE),
+        "/other.yaml": (200, {}, FILE + b"more"),
+        "/moved.yaml": (302, {"Location": "/manifests.yaml"}, b""),
+        "/downgrade.yaml": (302, {"Location": plain}, b""),
+        "/broken.yaml": (500, {}, b""),
+    }.get(path, (404, {}, b""))
+
+
+@pytest.fixture
+def fetch(authority, tmp_path):
+    """Fetch a path from a real https server. Gives the target's folder as well."""
+    with recording(authority, answer) as (port, _):
+
+        def go(path, ca_file=authority.ca_file):
+            address = f"https://user:canary-77@127.0.0.1:{port}{path}?signature=canary-78"
+            return download(address, SHA256, tmp_path / "cache" / "manifests.yaml", ca_file, SECONDS)
+
+        yield go, tmp_path / "cache"
+
+
+@pytest.mark.parametrize("path", ["/manifests.yaml", "/moved.yaml"])
+def test_the_pinned_file_arrives_whole(fetch, path):
+    """Its size in bytes is given; nothing else is left. A redirect within https is followed."""
+    go, folder = fetch
+    assert go(path) == len(FILE)
+    assert [one.read_bytes() for one in folder.iterdir()] == [FILE]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "said"),
+    [
+        ("/other.yaml", BadAnswer, "SHA-256"),
+        ("/downgrade.yaml", BadAnswer, "away from https"),
+        ("/broken.yaml", BadAnswer, "500"),
+        ("/absent.yaml", Missing, "404"),
+    ],
+)
+def test_anything_else_leaves_nothing(fetch, path, kind, said):
+    """Told apart; what stands in an address beside its host is not shown."""
+    go, folder = fetch
+    with pytest.raises(kind, match=said) as caught:
+        go(path)
+    assert "canary" not in caught.value.what and not list(folder.iterdir())
+
+
+def test_a_file_that_would_fill_the_disk_is_broken_off(fetch, monkeypatch):
+    """More bytes than any manifest has."""
+    monkeypatch.setattr(module, "MAX_BYTES", 4)
+    with pytest.raises(BadAnswer, match="more than"):
+        fetch[0]("/manifests.yaml")
+
+
+def test_tls_is_never_weakened(fetch):
+    """An authority that is not known is no answer."""
+    with pytest.raises(Unreachable, match="certificate"):
+        fetch[0]("/manifests.yaml", None)
+
+
+def test_nobody_there_is_unreachable(authority, tmp_path):
+    """With the address that was tried."""
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
+        download(f"https://127.0.0.1:{free_port()}/m.yaml", SHA256, tmp_path / "m", authority.ca_file, SECONDS)
