@@ -267,12 +267,12 @@ def _run_inside(c, run, example):
         raise Exit(code=code)
 
 
-@task(help={"exhaustive": "also what takes longer"})
-def test(c: Context, exhaustive=False):
+@task(help={"exhaustive": "also what takes longer", "junit": "write JUnit XML to this file"})
+def test(c: Context, exhaustive=False, junit=""):
     """Run the project's own tests; brings up the local stack."""
     from prompt_keda import testing
 
-    code = _guarded(lambda: testing.run(exhaustive))
+    code = _guarded(lambda: testing.run(exhaustive, junit))
     if code:
         raise Exit(code=code)
 

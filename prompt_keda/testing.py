@@ -9,53 +9,78 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prompt_keda.model.event import Event, EventKind
+from prompt_keda.report import as_junit
 from prompt_keda.report.progress import Progress
 
 ROOT = Path(__file__).parents[1]
 
 
-def run(exhaustive: bool) -> int:
+def run(exhaustive: bool, junit: str = "") -> int:
     """Run everything, and give the exit code: 0 if all passed.
 
-    A stack that was not up before is taken down afterwards.
+    A stack that was not up before is taken down afterwards. The stack's tests run twice: as its own user, and as
+    production's operators see a cluster (environment prodlike).
 
     Parameters
     ----------
     exhaustive
         Also the tests marked ``exhaustive``.
+    junit
+        File for the results as JUnit XML; empty: none.
     """
+    with TemporaryDirectory(prefix="prompt-keda-test-") as folder:
+        parts = Path(folder)
+        code = _run(exhaustive, parts)
+        if junit:
+            Path(junit).write_text(as_junit.merge(sorted(parts.glob("*.xml"))))
+    return code
+
+
+def _run(exhaustive: bool, parts: Path) -> int:
     from prompt_keda.lab import stack, state
 
     progress = Progress()
     selection = [] if exhaustive else ["-m", "not exhaustive"]
-    pytest = [sys.executable, "-m", "pytest", "-q", *selection]
+
+    def pytest(name: str, *paths: str, environment: str = "local") -> bool:
+        results = [f"--junit-xml={parts / f'{name}.xml'}", "-o", f"junit_suite_name={name}"]
+        argv = [sys.executable, "-m", "pytest", "-q", *selection, *results, *paths]
+        return _passes(name, argv, progress, {"PROMPT_KEDA_TEST_ENV": environment})
+
     quick = [
         ("ruff", [sys.executable, "-m", "ruff", "check", "."]),
         ("mypy", [sys.executable, "-m", "mypy"]),
         ("import-linter", [str(Path(sys.executable).parent / "lint-imports")]),
-        ("unit", [*pytest, "tests/unit"]),
     ]
     failed = [name for name, argv in quick if not _passes(name, argv, progress)]
+    if not pytest("unit", "tests/unit"):
+        failed.append("unit")
     if failed:
         return _end(failed, progress)  # no need to build a cluster to know that this is wrong
     found = state.status()["state"]
     try:
         if found != "up":
             stack.up(progress)
-        failed = [] if _passes("stack", [*pytest, "tests/contracts", "tests/stack"], progress) else ["stack"]
+        if not pytest("stack", "tests/contracts", "tests/stack"):
+            failed.append("stack")
+        if not pytest("prodlike", "tests/stack", "--ignore=tests/stack/test_lab.py", environment="prodlike"):
+            failed.append("prodlike")
     finally:
         if found == "down":
             stack.down(progress)
     return _end(failed, progress)
 
 
-def _passes(name: str, argv: list[str], progress: Progress) -> bool:
+def _passes(name: str, argv: list[str], progress: Progress, env: Mapping[str, str] | None = None) -> bool:
     started = time.monotonic()
     progress(Event(EventKind.NOTE, f"test/{name}", "working", "begins"))
-    code = subprocess.run(argv, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False).returncode
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+    code = subprocess.run(argv, cwd=ROOT, env=environment, check=False).returncode
     verdict = "ok" if code == 0 else "fail"
     took = time.monotonic() - started
     progress(Event(EventKind.FINISHED, f"test/{name}", verdict, f"exit code {code}", took))

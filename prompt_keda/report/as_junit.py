@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from xml.etree import ElementTree
 
 from prompt_keda.model.check import CheckResult, Verdict
@@ -30,3 +31,11 @@ def to_xml(results: Sequence[CheckResult]) -> str:
         elif one.verdict is Verdict.WARN:
             ElementTree.SubElement(case, "system-out").text = neutral(f"warning: {one.observed}\n{one.fix}")
     return ElementTree.tostring(suite, encoding="unicode") + "\n"
+
+
+def merge(files: Sequence[Path]) -> str:
+    """Give one document with the test suites of several, as pytest writes them."""
+    merged = ElementTree.Element("testsuites")
+    for file in files:
+        merged.extend(ElementTree.parse(file).getroot())  # noqa: S314  pytest has just written it
+    return ElementTree.tostring(merged, encoding="unicode") + "\n"

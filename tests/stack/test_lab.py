@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import yaml
+
 from prompt_keda.lab import cgroups, processes
-from prompt_keda.lab.settings import Lab
+from prompt_keda.lab.settings import PORTS, Lab, current_lab
 
 from .conftest import ROOT, run_json, run_task, until
 
@@ -43,6 +47,31 @@ def test_lab_exec_gives_kubectl_redis_cli_and_exit_codes():
     assert run_task("lab.exec", "--", "sh", "-c", "exit 7").returncode == 7
 
 
+REACH = """
+import socket, sys
+address, *ports = sys.argv[1:]
+for port in ports:
+    try:
+        socket.create_connection((address, int(port)), 2).close()
+        print(port)
+    except OSError:
+        pass
+"""
+
+
+def test_the_desk_is_not_root_and_reaches_three_servers(endpoints):
+    """API server, Vault and registry; neither the directory, nor the login, nor this machine, nor the stack's files."""
+    assert run_task("lab.desk", "--", "id", "-un").stdout.strip() == "nobody"
+    ports = [str(port) for port in PORTS.values()]
+    asked = run_task("lab.desk", "--", sys.executable, "-c", REACH, endpoints["address"], *ports)
+    assert asked.stdout.split() == [str(PORTS[one]) for one in ("api", "vault", "registry")], asked.stderr
+    for path in (endpoints["admin_kubeconfig"], current_lab().state / "secrets", "/etc/shadow"):
+        assert run_task("lab.desk", "--", "test", "-r", str(path)).returncode == 1, path
+    capabilities = run_task("lab.desk", "--", "grep", "CapBnd", "/proc/self/status").stdout.split()
+    assert capabilities == ["CapBnd:", "0" * 16]
+    assert run_task("lab.desk", "--", "sh", "-c", "exit 7").returncode == 7
+
+
 def test_an_in_cluster_name_is_resolved_from_a_pod(deployed, admin):
     """The workers reach prompt-redis.prompt-redis by name: their logs show work, not a failed look-up."""
     from prompt_keda.clients.kube_resources import PODS
@@ -75,7 +104,7 @@ def finish(process, timeout=300):
 
 def assert_nothing_is_left(name):
     """No network namespace, socket folder, mount, link, process or cgroup of a stack."""
-    assert not Path(f"/run/netns/prompt-keda-{name}").exists()
+    assert not list(Path("/run/netns").glob(f"prompt-keda-{name}*"))
     assert not Path(f"/run/prompt-keda-lab-{name}").exists()
     mounts = Path("/proc/self/mountinfo").read_text()
     assert f"prompt-keda-lab-{name}" not in mounts and f"lab/{name}" not in mounts
@@ -102,3 +131,43 @@ def test_lab_down_clears_what_a_killed_lab_up_left():
     coming.communicate()
     finish(lab_task("third", "lab.down"))
     assert_nothing_is_left("third")
+
+
+@pytest.mark.exhaustive
+def test_a_whole_stack_with_a_redis_without_password(tmp_path):
+    """As in production: no password in Redis, in the ScaledJob or in the environment; a redeploy scales all the same."""
+    environment = yaml.safe_load((ROOT / "environments" / "local.yaml").read_text())
+    manifest = list(yaml.safe_load_all((ROOT / "environments/local/prompt-keda-lsstcam.yaml").read_text()))
+    scaled_job = next(one for one in manifest if one["kind"] == "ScaledJob")
+    del scaled_job["spec"]["triggers"][0]["authenticationRef"]
+    container = scaled_job["spec"]["jobTargetRef"]["template"]["spec"]["containers"][0]
+    container["env"] = [one for one in container["env"] if one["name"] != "REDIS_PASSWORD"]
+    environment["secrets"] = [one for one in environment["secrets"] if one["name"] != "prompt-redis-auth"]
+    environment["instruments"][0]["manifest"] = str(tmp_path / "manifest.yaml")
+    (tmp_path / "manifest.yaml").write_text(yaml.safe_dump_all([scaled_job]))
+    (tmp_path / "local.yaml").write_text(yaml.safe_dump(environment))
+    own = {**os.environ, "PROMPT_KEDA_LAB": "nopassword", "CI": "true"}
+
+    def task(*arguments):
+        argv = [sys.executable, "-m", "invoke", *arguments]
+        return subprocess.run(argv, cwd=ROOT, env=own, capture_output=True, text=True, timeout=400)
+
+    try:
+        for arguments in (
+            ["lab.up", "--no-redis-password"],
+            ["redeploy", "--env", str(tmp_path / "local.yaml")],
+            ["check-deps", "--env", str(tmp_path / "local.yaml")],
+        ):
+            done = task(*arguments)
+            assert done.returncode == 0, f"{arguments}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        asked = task(
+            "lab.exec", "--", "kubectl", "-n", "prompt-redis", "get", "secret", "prompt-redis-config", "-o", "yaml"
+        )
+        assert asked.returncode == 0 and "requirepass" not in base64_texts(asked.stdout)
+    finally:
+        finish(lab_task("nopassword", "lab.down"))
+    assert_nothing_is_left("nopassword")
+
+
+def base64_texts(document):
+    return "\n".join(base64.b64decode(one).decode() for one in yaml.safe_load(document)["data"].values())
