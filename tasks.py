@@ -23,8 +23,8 @@ def _environment(env, otherwise=""):
     return name
 
 
-def _guarded(work):
-    """Run a task's work; an error becomes one clear message and its exit code."""
+def _guarded(work, observer=None):
+    """Run a task's work; an error becomes one clear message and its exit code. ``observer`` takes away its live lines."""
     import signal
 
     from prompt_keda.errors import Interrupted, PromptKedaError
@@ -33,9 +33,16 @@ def _guarded(work):
     def stop(signum, frame):
         raise KeyboardInterrupt
 
+    def closed():
+        try:
+            return work()
+        finally:
+            if observer:
+                observer.close()
+
     signal.signal(signal.SIGTERM, stop)
     try:
-        return work()
+        return closed()
     except Interrupted as error:
         print(f"\n{error.what}. {error.fix}", file=sys.stderr)
         raise Exit(code=130) from None
@@ -153,8 +160,8 @@ def redeploy(c: Context, env="", mode="auto", approve="", json=False):
     name = _environment(env)
     observer = _progress()
     if name == "local":
-        _guarded(lambda: _bring_up(observer))
-    result = _guarded(lambda: toolkit.redeploy(name, mode, approve, observer, _ask()))
+        _guarded(lambda: _bring_up(observer), observer)
+    result = _guarded(lambda: toolkit.redeploy(name, mode, approve, observer, _ask()), observer)
     _show(result, json, lambda text: _show_run(text, result))
 
 
@@ -163,7 +170,8 @@ def resume(c: Context, env="local", run="", json=False):
     """Go on where an interrupted redeploy stopped."""
     from prompt_keda import toolkit
 
-    result = _guarded(lambda: toolkit.resume(env, run, _progress()))
+    observer = _progress()
+    result = _guarded(lambda: toolkit.resume(env, run, observer), observer)
     _show(result, json, lambda text: _show_run(text, result))
 
 
@@ -173,7 +181,8 @@ def smoke(c: Context, env="", events=0, json=False):
     from prompt_keda import toolkit
 
     name = _environment(env)
-    result = _guarded(lambda: toolkit.run_smoke(name, int(events), _progress()))
+    observer = _progress()
+    result = _guarded(lambda: toolkit.run_smoke(name, int(events), observer), observer)
     _show(result, json, lambda text: text.show_smoke(result.parts["smoke"]))
 
 
@@ -198,7 +207,8 @@ def _bring_up(observer, redis_password=True):
 @task(name="up", help={"no-redis-password": "Prompt Redis without a password, as in production", **JSON})
 def lab_up(c: Context, no_redis_password=False, json=False):
     """Bring up the local stack: a real one-node Kubernetes and all that Prompt KEDA depends on."""
-    status = _guarded(lambda: _bring_up(_progress(), not no_redis_password))
+    observer = _progress()
+    status = _guarded(lambda: _bring_up(observer, not no_redis_password), observer)
     _show_status(status, json)
 
 
@@ -207,7 +217,8 @@ def lab_down(c: Context):
     """Stop the local stack and remove all of it."""
     from prompt_keda.lab import stack
 
-    _guarded(lambda: stack.down(_progress()))
+    observer = _progress()
+    _guarded(lambda: stack.down(observer), observer)
 
 
 @task(name="status", help=JSON)

@@ -124,7 +124,7 @@ class _Smoke:
             sent = time.monotonic()
             events = [{"smoke": self.run_id, "number": str(n)} for n in range(self.result.events_count)]
             self.systems.redis.add(self.name, events)
-            self._say(f"{len(events)} events sent to stream {self.name}")
+            self._say(f"{len(events)} events sent to stream {self.name}", EventKind.NOTE)
             self._until("first_job", lambda: self._jobs_made(1), watch, sent)
             self._until("all_jobs", lambda: self._jobs_made(self.jobs_wanted), watch, sent)
             self._until("pods_ran", self._pods_ran, watch, sent)
@@ -139,7 +139,8 @@ class _Smoke:
             reached, detail = look()
             if reached:
                 self.result.intervals_s[name] = round(time.monotonic() - since, 2)
-                self._say(f"{name.replace('_', ' ')} after {self.result.intervals_s[name]:.1f} s: {detail}")
+                said = f"{name.replace('_', ' ')} after {self.result.intervals_s[name]:.1f} s: {detail}"
+                self._say(said, EventKind.NOTE)
                 return
             if detail != shown:
                 shown = detail
@@ -190,8 +191,8 @@ class _Smoke:
         active = {one["type"]: one["status"] for one in live.get("status", {}).get("conditions") or []}.get("Active")
         return active == "False", f"ScaledJob Active={active}"
 
-    def _say(self, detail: str) -> None:
-        self.observer(Event(EventKind.PROGRESS, SUBJECT, "working", detail))
+    def _say(self, detail: str, kind: EventKind = EventKind.PROGRESS) -> None:
+        self.observer(Event(kind, SUBJECT, "working", detail))
 
     def _clear_leftovers(self) -> None:
         """Remove what a killed test left: one of this run, or one too old to be still at work."""
