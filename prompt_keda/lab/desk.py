@@ -83,20 +83,26 @@ def _open(lab: Lab, known: dict[str, Any]) -> None:
         return
     close(lab)
     _connect(lab, known["address"])
-    lab.run.chmod(0o711)  # the desk's home lies in it; its other contents are root's alone
-    for folder in ("", ".kube", "state/prompt-keda/lab", f"state/prompt-keda/lab/{lab.name}", "cache", "shared"):
-        (home(lab) / folder).mkdir(parents=True, mode=0o700)
-    (home(lab) / "shared").chmod(0o777)
-    home(lab).chmod(0o711)
+    # The home stays root's, so that root never writes through a link that the desk's user has put there.
+    for folder in (lab.run, home(lab), home(lab) / ".kube"):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o711)
+    known_to_user = home(lab) / "state/prompt-keda/lab" / lab.name
+    for folder in (known_to_user, home(lab) / "cache", home(lab) / "shared"):
+        folder.mkdir(parents=True)
     given = {key: value for key, value in known.items() if key not in WITHHELD}
     for key in ("ca_file", "keda_manifests"):
         copy = home(lab) / Path(known[key]).name
         shutil.copyfile(known[key], copy)
+        copy.chmod(0o644)
         given[key] = str(copy)
     given["kubeconfig"] = str(home(lab) / ".kube" / "config")
-    (home(lab) / "state/prompt-keda/lab" / lab.name / "endpoints.json").write_text(json.dumps(given, indent=1))
+    (known_to_user / "endpoints.json").write_text(json.dumps(given, indent=1))
+    for name in ("state", "cache", "shared"):
+        for parent, _, files in os.walk(home(lab) / name):
+            for path in (Path(parent), *(Path(parent, one) for one in files)):
+                os.chown(path, USER, USER, follow_symlinks=False)
     ready.mkdir()
-    _give_away(lab)
 
 
 def _connect(lab: Lab, address: str) -> None:
@@ -129,13 +135,8 @@ def _write_login(lab: Lab, known: dict[str, Any]) -> None:
     role_id, secret_id = (state.secret_file(lab, f"vault-{one}-id").read_text() for one in ("role", "secret"))
     with suppress(hvac.exceptions.VaultError, OSError):  # requests' errors are OSErrors
         token_file.write_text(vault.auth.approle.login(role_id, secret_id)["auth"]["client_token"])
-    _give_away(lab)
-
-
-def _give_away(lab: Lab) -> None:
-    for folder, _, files in os.walk(home(lab)):
-        for path in (Path(folder), *(Path(folder, one) for one in files)):
-            os.chown(path, USER, USER, follow_symlinks=False)
+    for one in (file, token_file):
+        os.chown(one, USER, USER)
 
 
 def _enter(place: str, argv: list[str]) -> None:

@@ -8,12 +8,14 @@ leaves the namespace but to this machine.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from prompt_keda.errors import LabError
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import Lab
 
 SLOTS = 64
+BRIDGE_FILTER = Path("/proc/sys/net/bridge")
 
 
 def enter(lab: Lab) -> list[str]:
@@ -41,6 +43,8 @@ def create(lab: Lab) -> int:
     if slot is not None:
         return slot
     delete(lab)
+    if not BRIDGE_FILTER.exists():  # a module on most kernels; without it Services do not work between pods
+        run(["modprobe", "br_netfilter"], fix="The kernel needs br_netfilter, built in or as a module.")
     slot = _first_free_slot()
     run(["ip", "netns", "add", lab.netns])
     link = f"pklab{slot}"
