@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prompt_keda.checks.outcomes import fail, ok, warn
+from prompt_keda.checks.outcomes import fail, ok, unknown, warn
 from prompt_keda.clients.kube_resources import API_SERVICES, NAMESPACES, NODES, SERVICES
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Check, Outcome
@@ -29,6 +29,8 @@ def version_accepted(systems: Systems) -> Outcome:
 def nodes_ready(systems: Systems) -> Outcome:
     """Look at the condition Ready of every node."""
     nodes = systems.kube.list(NODES)
+    if not nodes:
+        return unknown("no node is shown: a vCluster shows only those that its pods run on")
     bad = []
     for node in nodes:
         ready = {one["type"]: one for one in node.get("status", {}).get("conditions") or []}.get("Ready", {})

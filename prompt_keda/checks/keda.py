@@ -19,7 +19,7 @@ from prompt_keda.clients.kube_resources import (
 from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import Missing
 from prompt_keda.model.check import Check, Outcome
-from prompt_keda.model.job_object import is_finished
+from prompt_keda.model.job_object import is_finished, keeps_older_jobs
 
 API = "cluster/api-answers"
 PARTS = ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks")
@@ -86,10 +86,14 @@ def certificates_agree(systems: Systems) -> Outcome:
         return fail("the Secret kedaorg-certs is absent or empty", "./run redeploy makes it.")
     ca, bad = secret["data"]["ca.crt"], []
     service = systems.kube.find(API_SERVICES, "v1beta1.external.metrics.k8s.io")
-    if service is not None and service["spec"].get("caBundle") != ca:
+    if service is None:
+        bad.append("the APIService is absent")
+    elif service["spec"].get("caBundle") != ca:
         bad.append("the APIService trusts another CA")
     hooks = systems.kube.find(VALIDATING_WEBHOOKS, "keda-admission")
-    if hooks is not None and any(one["clientConfig"].get("caBundle") != ca for one in hooks["webhooks"]):
+    if hooks is None:
+        bad.append("the webhook configuration keda-admission is absent")
+    elif any(one["clientConfig"].get("caBundle") != ca for one in hooks["webhooks"]):
         bad.append("the webhook configuration trusts another CA")
     return all_or_fail(bad, "APIService and webhooks trust KEDA's CA", "./run redeploy corrects the bundles.")
 
@@ -135,7 +139,7 @@ def jobs_carry_their_generation(systems: Systems) -> Outcome:
     """Would KEDA delete running Jobs when it next reconciles (failure modes F2 and F3)?"""
     risky = []
     for name, live in _scaled_jobs(systems).items():
-        if live["spec"].get("rollout", {}).get("strategy") == "gradual":
+        if keeps_older_jobs(live["spec"]):
             continue
         namespace, wanted = live["metadata"]["namespace"], str(live["metadata"]["generation"])
         for job in systems.kube.list(JOBS, namespace, f"scaledjob.keda.sh/name={name}"):

@@ -1,4 +1,4 @@
-"""What a Job object of Kubernetes says of itself."""
+"""What the objects of Jobs and ScaledJobs say of themselves."""
 
 from __future__ import annotations
 
@@ -14,3 +14,13 @@ def has_condition(job: dict[str, Any], *kinds: str) -> bool:
 def is_finished(job: dict[str, Any]) -> bool:
     """Tell whether a Job is Complete or Failed."""
     return has_condition(job, "Complete", "Failed")
+
+
+def keeps_older_jobs(spec: dict[str, Any]) -> bool:
+    """Tell whether KEDA leaves Jobs of another generation alone under this ScaledJob's spec.
+
+    The deprecated ``rolloutStrategy`` wins over ``rollout.strategy`` where it is set (KEDA 2.16.1,
+    scaledjob_controller.go, deletePreviousVersionScaleJobs).
+    """
+    strategy = spec.get("rolloutStrategy") or (spec.get("rollout") or {}).get("strategy")
+    return bool(strategy == "gradual")

@@ -7,7 +7,7 @@ from typing import Any
 
 from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS, Resource
-from prompt_keda.model.job_object import has_condition, is_finished
+from prompt_keda.model.job_object import has_condition, is_finished, keeps_older_jobs
 from prompt_keda.model.redeploy_plan import JobRecord
 
 Object = dict[str, Any]
@@ -70,16 +70,6 @@ def _uids(kube: Kube, kind: str, reasons: tuple[str, ...]) -> set[str]:
         for reason in reasons
         for event in kube.list(EVENTS, field_selector=f"involvedObject.kind={kind},reason={reason}")
     }
-
-
-def keeps_older_jobs(spec: Object) -> bool:
-    """Tell whether KEDA leaves Jobs of another generation alone under this ScaledJob's spec.
-
-    The deprecated ``rolloutStrategy`` wins over ``rollout.strategy`` where it is set (KEDA 2.16.1,
-    scaledjob_controller.go, deletePreviousVersionScaleJobs).
-    """
-    strategy = spec.get("rolloutStrategy") or (spec.get("rollout") or {}).get("strategy")
-    return bool(strategy == "gradual")
 
 
 def at_risk(kube: Kube) -> tuple[JobRecord, ...]:

@@ -9,6 +9,7 @@ from prompt_keda.clients.kube_resources import SCALED_JOBS
 from prompt_keda.clients.kube_watch import Watch
 from prompt_keda.errors import Refusal
 from prompt_keda.model.environment import Instrument
+from prompt_keda.model.job_object import keeps_older_jobs
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import jobs
 from prompt_keda.redeploy.compare import first_difference
@@ -151,7 +152,7 @@ def refuse_if_jobs_would_go(context: Context) -> None:
 def _refuse_if_jobs_run(context: Context, instrument: Instrument, wanted: Object, live: Object) -> None:
     """Refuse the change unless what comes out of it is ``gradual``: KEDA reads the new spec, not the one before."""
     old_key = {"rolloutStrategy": wanted["spec"].get("rolloutStrategy") or live["spec"].get("rolloutStrategy")}
-    if all(map(jobs.keeps_older_jobs, (wanted["spec"], {**wanted["spec"], **old_key}))):
+    if all(map(keeps_older_jobs, (wanted["spec"], {**wanted["spec"], **old_key}))):
         return
     running = _running(context, instrument)
     if running:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from prompt_keda.errors import Refusal
+from prompt_keda.model.job_object import keeps_older_jobs
 from prompt_keda.model.redeploy_plan import JobRecord, Plan
 from prompt_keda.redeploy import certificates, jobs, planner, restore
 from prompt_keda.redeploy.compare import first_difference
@@ -76,7 +77,7 @@ def test_a_job_of_another_generation_is_at_risk_unless_the_rollout_is_gradual(ge
 )
 def test_the_deprecated_strategy_wins_as_in_keda(spec, kept):
     """KEDA 2.16.1 reads spec.rolloutStrategy first."""
-    assert jobs.keeps_older_jobs(spec) is kept
+    assert keeps_older_jobs(spec) is kept
 
 
 def restoring(live, wanted, running=True):

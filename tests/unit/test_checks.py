@@ -1,0 +1,286 @@
+"""Every check is seen green on doubles that are as they should be, and red when one thing is not.
+
+The contract suites hold the doubles to what the real servers do.
+"""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.clients.systems import Systems
+from prompt_keda.engine.run_checks import look
+from prompt_keda.files.environment_file import load_environment
+from tests.contracts.fakes.kube import FakeKube
+from tests.contracts.fakes.redis_streams import FakeRedis
+from tests.contracts.fakes.vault import FakeVault
+
+from .test_environment_file import FOLDER
+
+SPACE, SCALED_JOB = "prompt-keda-lsstcam", "prompt-keda-lsstcam"
+STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
+METRICS, CA = "v1beta1.external.metrics.k8s.io", "Q0E="
+CHECKS = {one.id: one for one in ALL_CHECKS}
+SERVED = [one for one in vars(kinds).values() if isinstance(one, kinds.Resource)]
+
+
+def conditions(**found):
+    return {"conditions": [{"type": kind, "status": status, "message": "why"} for kind, status in found.items()]}
+
+
+def now(**ago):
+    return (datetime.now(UTC) - timedelta(**ago)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class World:
+    """An environment and its systems as they should be. A test changes one thing."""
+
+    def __init__(self):
+        names = [
+            "kubeconfig",
+            "context",
+            "vault_role_id_file",
+            "vault_secret_id_file",
+            "ca_file",
+            "ldap_url",
+            "vault_url",
+        ]
+        given = {name: f"/nowhere/{name}" for name in names}
+        given |= {"registry_url": "https://registry.test", "worker_image": "r/worker@sha256:1", "keda_manifests": "/m"}
+        given |= {"keda_manifests_sha256": "0" * 64, "ca_sha256": "0" * 64, "kube_system_uid": "to come"}
+        given["redis_password"] = {"path": "rubin/prompt-keda-local/prompt-redis", "key": "redis-password"}
+        self.kube, self.redis = FakeKube(SERVED), FakeRedis("p", "p")
+        for name in ("kube-system", "keda", SPACE):
+            self.put(kinds.NAMESPACES, name, status={"phase": "Active"})
+        given["kube_system_uid"] = self.kube.get(kinds.NAMESPACES, "kube-system")["metadata"]["uid"]
+        environment = load_environment(FOLDER / "local.yaml", given)
+        wanted = {}
+        for one in environment.secrets:
+            wanted.setdefault(one.vault_path, {}).update(dict.fromkeys(one.keys, "value"))
+            self.put(kinds.SECRETS, one.name, one.namespace, data=dict.fromkeys(one.keys, "dmFsdWU="))
+        self.vault = FakeVault(wanted)
+        self.vault.use_token("t")
+        self._put_cluster()
+        self.redis.ensure_group(STREAM, GROUP, "0")
+        self.systems = Systems(environment)
+        self.systems.vault_health = self.vault.health
+        self.systems._made = {"kube": self.kube, "redis": self.redis, "vault": self.vault}
+
+    def _put_cluster(self):
+        self.put(kinds.NODES, "n1", status=conditions(Ready="True"))
+        for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh"):
+            self.put(kinds.CRDS, name, status=conditions(Established="True"))
+        for name in ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks"):
+            labels = {"app.kubernetes.io/version": "2.16.1"}
+            state = {"spec": {"replicas": 1}, "status": {"availableReplicas": 1}}
+            self.put(kinds.DEPLOYMENTS, name, "keda", labels, **state)
+        self.put(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": now()})
+        self.put(kinds.SECRETS, "kedaorg-certs", "keda", data={"ca.crt": CA})
+        self.put(kinds.SERVICES, "metrics", "keda")
+        spec = {"caBundle": CA, "service": {"name": "metrics", "namespace": "keda"}}
+        self.put(kinds.API_SERVICES, METRICS, spec=spec, status=conditions(Available="True"))
+        self.put(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=[{"clientConfig": {"caBundle": CA}}])
+        trigger = {"type": "redis-streams", "metadata": {"stream": STREAM, "consumerGroup": GROUP}}
+        spec = {"jobTargetRef": {}, "triggers": [trigger], "rollout": {"strategy": "default"}}
+        self.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec=spec, status=conditions(Ready="True"))
+        self.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"generation": 2})
+        self.put_job("2")
+
+    def put_job(self, generation):
+        self.put(kinds.JOBS, "j1", SPACE, {"scaledjob.keda.sh/name": SCALED_JOB}, status={"active": 1})
+        annotations = {"scaledjob.keda.sh/generation": generation}
+        self.change(kinds.JOBS, "j1", SPACE, metadata={"annotations": annotations})
+
+    def put(self, resource, name, namespace=None, labels=None, **fields):
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, **fields}
+        if labels:
+            body["metadata"]["labels"] = labels
+        self.kube.create(resource, body, namespace)
+
+    def change(self, resource, name, namespace=None, **fields):
+        self.kube.patch(resource, name, namespace, copy.deepcopy(fields))
+
+    def remove(self, resource, name, namespace=None):
+        self.kube.delete(resource, name, namespace)
+
+    def verdict(self, check):
+        return look(CHECKS[check], self.systems)
+
+
+def change(resource, name, namespace=None, **fields):
+    return lambda world: world.change(resource, name, namespace, **fields)
+
+
+def remove(resource, name, namespace=None):
+    return lambda world: world.remove(resource, name, namespace)
+
+
+def scaled_job(**fields):
+    return change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, **fields)
+
+
+def renamed_group(world):
+    world.redis.delete_stream(STREAM)
+
+
+def other_generation(world):
+    world.remove(kinds.JOBS, "j1", SPACE)
+    world.put_job("1")
+
+
+def without_parts(world):
+    for one in world.kube.list(kinds.DEPLOYMENTS, "keda"):
+        world.remove(kinds.DEPLOYMENTS, one["metadata"]["name"], "keda")
+
+
+def denied(verb, plural):
+    return lambda world: world.kube.denied.add((verb, plural))
+
+
+def attribute(where, **values):
+    return lambda world: [setattr(getattr(world, where), key, value) for key, value in values.items()]
+
+
+def info(section, **values):
+    def apply(world):
+        original = world.redis.info
+        world.redis.info = lambda asked: values if asked == section else original(asked)
+
+    return apply
+
+
+KEY = "rubin/prompt-keda-local/prompt-redis"
+SECRETS_OF_THE_ENVIRONMENT = "vault/secrets-have-their-keys"
+PAUSED = {"annotations": {"autoscaling.keda.sh/paused": "true"}}
+RED = [
+    ("cluster/version-accepted", attribute("kube", version=lambda: "v1.20.0"), "warn", "v1.20.0"),
+    ("cluster/nodes-ready", change(kinds.NODES, "n1", status=conditions(Ready="False")), "fail", "why"),
+    ("cluster/nodes-ready", remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
+    ("cluster/nodes-ready", denied("list", "nodes"), "fail", "cannot list"),
+    ("cluster/keda-namespace-present", remove(kinds.NAMESPACES, "keda"), "fail", "absent"),
+    ("cluster/external-metrics-available", remove(kinds.API_SERVICES, METRICS), "fail", "absent"),
+    ("cluster/external-metrics-available", remove(kinds.SERVICES, "metrics", "keda"), "fail", "is gone"),
+    (
+        "cluster/external-metrics-available",
+        change(kinds.API_SERVICES, METRICS, status=conditions(Available="False")),
+        "fail",
+        "not available: why",
+    ),
+    ("identity/cluster-is-the-expected-one", attribute("kube", ca_sha256="1" * 64), "fail", "its CA is 111"),
+    ("identity/who-am-i", attribute("kube", whoami=lambda: {"username": "system:anonymous"}), "fail", "nobody"),
+    ("vault/unsealed", attribute("vault", sealed=True), "fail", "sealed"),
+    ("vault/unsealed", attribute("vault", initialized=False), "fail", "not initialised"),
+    ("vault/login-works", lambda world: world.vault.use_token(""), "fail", "denied"),
+    (SECRETS_OF_THE_ENVIRONMENT, lambda world: world.vault.contents.update({KEY: {}}), "fail", "no redis-password"),
+    (SECRETS_OF_THE_ENVIRONMENT, lambda world: world.vault.deleted.add(KEY), "fail", "deleted"),
+    (SECRETS_OF_THE_ENVIRONMENT, lambda world: world.vault.allowed.discard(KEY), "fail", "denied"),
+    (
+        "vault/cluster-secrets-present",
+        remove(kinds.SECRETS, "pull-secret", "keda"),
+        "fail",
+        "keda/pull-secret is absent",
+    ),
+    (
+        "vault/cluster-secrets-present",
+        change(kinds.SECRETS, "prompt-redis-auth", SPACE, data={"redis-password": None}),
+        "fail",
+        "has no redis-password",
+    ),
+    ("redis/answers", attribute("redis", down=True), "unknown", "connection refused"),
+    ("redis/answers", attribute("redis", given="wrong"), "fail", "WRONGPASS"),
+    ("redis/version-at-least-7", info("server", redis_version="6.2.1"), "fail", "6.2.1"),
+    ("redis/is-a-master", info("replication", role="slave"), "fail", "slave"),
+    ("redis/groups-exist", renamed_group, "fail", f"has no group {GROUP}"),
+    ("keda/crds-established", remove(kinds.CRDS, "scaledjobs.keda.sh"), "fail", "absent"),
+    (
+        "keda/crds-established",
+        change(kinds.CRDS, "scaledjobs.keda.sh", status=conditions(Established="False")),
+        "fail",
+        "is not served",
+    ),
+    ("keda/parts-ready", remove(kinds.DEPLOYMENTS, "keda-operator", "keda"), "fail", "keda-operator is absent"),
+    (
+        "keda/parts-ready",
+        change(kinds.DEPLOYMENTS, "keda-operator", "keda", status={"availableReplicas": 0}),
+        "fail",
+        "0 available",
+    ),
+    (
+        "keda/one-version",
+        change(
+            kinds.DEPLOYMENTS, "keda-operator", "keda", metadata={"labels": {"app.kubernetes.io/version": "2.15.0"}}
+        ),
+        "warn",
+        "2.15.0",
+    ),
+    ("keda/one-version", without_parts, "unknown", "no part of KEDA stands"),
+    ("keda/lease-fresh", remove(kinds.LEASES, "operator.keda.sh", "keda"), "fail", "no Lease"),
+    (
+        "keda/lease-fresh",
+        change(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": now(minutes=2)}),
+        "fail",
+        "stale",
+    ),
+    ("keda/certificates-agree", remove(kinds.SECRETS, "kedaorg-certs", "keda"), "fail", "absent"),
+    (
+        "keda/certificates-agree",
+        remove(kinds.VALIDATING_WEBHOOKS, "keda-admission"),
+        "fail",
+        "keda-admission is absent",
+    ),
+    ("keda/certificates-agree", remove(kinds.API_SERVICES, METRICS), "fail", "APIService is absent"),
+    (
+        "keda/certificates-agree",
+        change(kinds.API_SERVICES, METRICS, spec={"caBundle": "b3RoZXI="}),
+        "fail",
+        "APIService trusts another CA",
+    ),
+    ("keda/scaled-jobs-ready", scaled_job(status=conditions(Ready="False")), "fail", "why"),
+    ("keda/scaled-jobs-ready", scaled_job(status={"conditions": None}), "unknown", "not looked"),
+    ("keda/scaled-jobs-ready", remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "fail", "absent"),
+    ("keda/none-paused", scaled_job(metadata=PAUSED), "warn", "not by this toolkit"),
+    (
+        "keda/no-max-run-time",
+        scaled_job(spec={"jobTargetRef": {"activeDeadlineSeconds": 900}}),
+        "fail",
+        "activeDeadline",
+    ),
+    ("keda/jobs-carry-their-generation", other_generation, "warn", "1 running Jobs at risk"),
+    (
+        "keda/triggers-sensible",
+        scaled_job(spec={"triggers": [{"metadata": {"stream": "instrument:latiss", "consumerGroup": GROUP}}]}),
+        "fail",
+        "instrument:latiss",
+    ),
+]
+NOT_HERE = {"identity/ldap-answers", "redis/lag-is-known", "cluster/api-answers"}
+"""Seen red on the real directory and Redis alone; and by tests/contracts/test_kube_login.py."""
+
+
+def here():
+    return [id_ for id_ in CHECKS if not id_.startswith("images/") and id_ not in NOT_HERE]
+
+
+@pytest.mark.parametrize("check", here())
+def test_a_check_is_green_when_all_is_as_it_should_be(check):
+    """On the doubles."""
+    outcome = World().verdict(check)
+    assert outcome.verdict.value == "ok", outcome
+
+
+@pytest.mark.parametrize(("check", "breaks", "verdict", "said"), RED, ids=[f"{one[0]}-{one[3]}" for one in RED])
+def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
+    """One thing is broken; the verdict fits, and names it."""
+    world = World()
+    breaks(world)
+    outcome = world.verdict(check)
+    assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+
+
+def test_every_check_is_seen_red():
+    """A new check needs a row above."""
+    assert {one[0] for one in RED} == set(here())
