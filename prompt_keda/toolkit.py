@@ -22,7 +22,7 @@ from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.engine.run_plan import run_plan
 from prompt_keda.errors import JournalMismatch, LabError, PromptKedaError, Refusal
 from prompt_keda.files.environment_file import find_environment, load_environment, unfilled
-from prompt_keda.files.manifest_file import load_keda_manifests
+from prompt_keda.files.manifest_file import load_keda_manifests, local_file
 from prompt_keda.files.run_folder import JournalFile, RunFolder
 from prompt_keda.model.check import Check, CheckResult
 from prompt_keda.model.event import Observer
@@ -172,7 +172,7 @@ def prepare(name: str) -> Result:
         manifests = environment.keda.manifests
         source = filled(manifests.source, "keda.manifests.source")
         sha256 = filled(manifests.sha256, "keda.manifests.sha256")
-        file = planner.local_manifests(source, sha256)
+        file = local_file(source, sha256)
         there = file.exists()
         if source.startswith("https://") and not there:
             download(source, sha256, file, manifests.ca_file, environment.limits.connect)

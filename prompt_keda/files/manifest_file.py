@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -33,6 +35,14 @@ def load_instrument_manifest(path: Path, placeholders: Mapping[str, Any] | None)
         if not one["metadata"].get("namespace"):
             raise EnvironmentFileError(f"{path}: {one['kind']} {one['metadata'].get('name')} names no namespace")
     return objects
+
+
+def local_file(source: str, sha256: str) -> Path:
+    """Give the file of KEDA's manifests on this machine; for an ``https://`` address it is in the user's cache."""
+    if not source.startswith("https://"):
+        return Path(source)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "prompt-keda" / "manifests" / f"{sha256}{Path(urlsplit(source).path).suffix or '.yaml'}"
 
 
 def load_keda_manifests(path: Path, sha256: str) -> list[Object]:

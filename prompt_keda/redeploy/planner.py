@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import prompt_keda
 from prompt_keda.clients.kube_resources import CRDS
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.errors import Refusal
-from prompt_keda.files.manifest_file import load_instrument_manifest, load_keda_manifests
+from prompt_keda.files.manifest_file import load_instrument_manifest, load_keda_manifests, local_file
 from prompt_keda.model.redeploy_plan import Deletion, Plan
 from prompt_keda.redeploy import guard, install, jobs, prove, remove, restore
 from prompt_keda.redeploy.context import Context
@@ -39,7 +36,7 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
         )
     source = filled(environment.keda.manifests.source, "keda.manifests.source")
     sha256 = filled(environment.keda.manifests.sha256, "keda.manifests.sha256")
-    file = local_manifests(source, sha256)
+    file = local_file(source, sha256)
     if source.startswith("https://") and not file.exists():
         raise Refusal(
             f"KEDA's manifests {sha256[:16]}… are not in the cache of this machine",
@@ -50,14 +47,6 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
         for one in environment.instruments
     }
     return Context(systems, load_keda_manifests(file, sha256), objects)
-
-
-def local_manifests(source: str, sha256: str) -> Path:
-    """Give the file of KEDA's manifests on this machine; for an ``https://`` address it is in the user's cache."""
-    if not source.startswith("https://"):
-        return Path(source)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "prompt-keda" / "manifests" / f"{sha256}{Path(urlsplit(source).path).suffix or '.yaml'}"
 
 
 def make_plan(context: Context, mode: str, deletions: tuple[Deletion, ...] | None = None) -> Plan[Context]:

@@ -6,6 +6,8 @@ The contract suites hold the doubles to what the real servers do.
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,12 +19,15 @@ from prompt_keda.engine.run_checks import look
 from prompt_keda.files.environment_file import load_environment
 from tests.contracts.fakes.kube import FakeKube
 from tests.contracts.fakes.redis_streams import FakeRedis
+from tests.contracts.fakes.registry import FakeRegistry
 from tests.contracts.fakes.vault import FakeVault
 
 from .test_environment_file import FOLDER
 
 SPACE, SCALED_JOB = "prompt-keda-lsstcam", "prompt-keda-lsstcam"
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
+HOST = "registry.prompt-keda.test:5000"
+KEDA_IMAGE = f"{HOST}/keda@sha256:2"
 METRICS, CA = "v1beta1.external.metrics.k8s.io", "Q0E="
 CHECKS = {one.id: one for one in ALL_CHECKS}
 SERVED = [one for one in vars(kinds).values() if isinstance(one, kinds.Resource)]
@@ -50,7 +55,11 @@ class World:
             "vault_url",
         ]
         given = {name: f"/nowhere/{name}" for name in names}
-        given |= {"registry_url": "https://registry.test", "worker_image": "r/worker@sha256:1", "keda_manifests": "/m"}
+        given |= {
+            "registry_url": "https://registry.test",
+            "worker_image": f"{HOST}/worker@sha256:1",
+            "keda_manifests": "/m",
+        }
         given |= {"keda_manifests_sha256": "0" * 64, "ca_sha256": "0" * 64, "kube_system_uid": "to come"}
         given["redis_password"] = {"path": "rubin/prompt-keda-local/prompt-redis", "key": "redis-password"}
         self.kube, self.redis = FakeKube(SERVED), FakeRedis("p", "p")
@@ -68,7 +77,11 @@ class World:
         self.redis.ensure_group(STREAM, GROUP, "0")
         self.systems = Systems(environment)
         self.systems.vault_health = self.vault.health
-        self.systems._made = {"kube": self.kube, "redis": self.redis, "vault": self.vault}
+        self.registry = FakeRegistry(HOST)
+        self.registry.put("worker", "local", "sha256:1")
+        self.registry.put("keda", "2.16.1", "sha256:2")
+        clients = {"kube": self.kube, "redis": self.redis, "vault": self.vault, f"registry {HOST}": self.registry}
+        self.systems._made = clients
 
     def _put_cluster(self):
         self.put(kinds.NODES, "n1", status=conditions(Ready="True"))
@@ -76,7 +89,8 @@ class World:
             self.put(kinds.CRDS, name, status=conditions(Established="True"))
         for name in ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks"):
             labels = {"app.kubernetes.io/version": "2.16.1"}
-            state = {"spec": {"replicas": 1}, "status": {"availableReplicas": 1}}
+            pod = {"spec": {"containers": [{"image": KEDA_IMAGE}]}}
+            state = {"spec": {"replicas": 1, "template": pod}, "status": {"availableReplicas": 1}}
             self.put(kinds.DEPLOYMENTS, name, "keda", labels, **state)
         self.put(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": now()})
         self.put(kinds.SECRETS, "kedaorg-certs", "keda", data={"ca.crt": CA})
@@ -195,6 +209,10 @@ RED = [
     ("redis/version-at-least-7", info("server", redis_version="6.2.1"), "fail", "6.2.1"),
     ("redis/is-a-master", info("replication", role="slave"), "fail", "slave"),
     ("redis/groups-exist", renamed_group, "fail", f"has no group {GROUP}"),
+    ("images/keda-images-present", lambda world: world.registry.images.clear(), "fail", "keda has no sha256:2"),
+    ("images/keda-images-present", without_parts, "unknown", "not on this machine"),
+    ("images/instrument-images-present", attribute("registry", wanted="password"), "fail", "unauthorised"),
+    ("images/smoke-image-present", lambda world: world.registry.images.clear(), "fail", "worker has no sha256:1"),
     ("keda/crds-established", remove(kinds.CRDS, "scaledjobs.keda.sh"), "fail", "absent"),
     (
         "keda/crds-established",
@@ -262,7 +280,7 @@ NOT_HERE = {"identity/ldap-answers", "redis/lag-is-known", "cluster/api-answers"
 
 
 def here():
-    return [id_ for id_ in CHECKS if not id_.startswith("images/") and id_ not in NOT_HERE]
+    return [id_ for id_ in CHECKS if id_ not in NOT_HERE]
 
 
 @pytest.mark.parametrize("check", here())
@@ -284,3 +302,19 @@ def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
 def test_every_check_is_seen_red():
     """A new check needs a row above."""
     assert {one[0] for one in RED} == set(here())
+
+
+def test_the_images_of_a_keda_that_is_gone_come_from_its_manifests(tmp_path):
+    """What a redeploy will pull: absent from the registry is red before anything is removed."""
+    world = World()
+    without_parts(world)
+    container = {"image": f"{HOST}/keda@sha256:3"}
+    deployment = {"kind": "Deployment", "spec": {"template": {"spec": {"containers": [container]}}}}
+    data = json.dumps([{"kind": "Namespace"}, deployment]).encode()
+    (tmp_path / "keda.json").write_bytes(data)
+    pinned = {"source": str(tmp_path / "keda.json"), "sha256": hashlib.sha256(data).hexdigest()}
+    keda = world.systems.environment.keda
+    keda = keda.model_copy(update={"manifests": keda.manifests.model_copy(update=pinned)})
+    world.systems.environment = world.systems.environment.model_copy(update={"keda": keda})
+    outcome = world.verdict("images/keda-images-present")
+    assert outcome.verdict.value == "fail" and "keda has no sha256:3" in outcome.observed
