@@ -114,8 +114,16 @@ def assert_nothing_is_left(name):
     assert not Lab(name).state.exists()
 
 
+def killed_while_its_kubelet_starts(name):
+    coming = lab_task(name, "lab.up")
+    until(lambda: processes.pid_of(Lab(name), "kubelet"), 120, f"a kubelet of the stack {name}")
+    coming.kill()
+    coming.communicate()
+
+
 def test_a_second_stack_comes_and_goes_without_a_trace(endpoints):
-    """Two at once by $PROMPT_KEDA_LAB; after lab.down nothing of it is left, and the first was not touched."""
+    """Two at once by $PROMPT_KEDA_LAB, the second after a SIGKILL of its first lab.up; lab.down leaves nothing of it."""
+    killed_while_its_kubelet_starts("second")
     finish(lab_task("second", "lab.up"))
     assert run_task("lab.exec", "--", "kubectl", "get", "nodes").returncode == 0
     finish(lab_task("second", "lab.down"))
@@ -125,10 +133,7 @@ def test_a_second_stack_comes_and_goes_without_a_trace(endpoints):
 
 def test_lab_down_clears_what_a_killed_lab_up_left():
     """SIGKILL while the cluster starts: no trace is left."""
-    coming = lab_task("third", "lab.up")
-    until(lambda: processes.pid_of(Lab("third"), "kubelet"), 120, "a kubelet of the third stack")
-    coming.kill()
-    coming.communicate()
+    killed_while_its_kubelet_starts("third")
     finish(lab_task("third", "lab.down"))
     assert_nothing_is_left("third")
 
