@@ -16,6 +16,7 @@ import pytest
 from prompt_keda.clients.kube import Kube
 from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
 from tests.contracts.conftest import SECONDS, free_port, recording
+from tests.terminal import until_closed
 
 OK = 200, {}, b'{"gitVersion": "v1.35.4"}'
 DENIED = 401, {}, b'{"message": "Unauthorized"}'
@@ -108,7 +109,7 @@ def test_on_a_terminal_the_plugin_speaks_itself_and_the_message_points_there(wri
     ours, theirs = pty.openpty()
     subprocess.run([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, check=True, timeout=60)
     os.close(theirs)
-    said = os.read(ours, 10000).decode()
+    said = b"".join(until_closed(ours)).decode()
     os.close(ours)
     assert said.index("your ticket has expired") < said.index("its exec plugin failed") and "NoneType" not in said
 

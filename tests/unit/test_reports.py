@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import pty
-from contextlib import suppress
 from xml.etree import ElementTree
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from prompt_keda.model.event import Event, EventKind
 from prompt_keda.report import as_junit
 from prompt_keda.report.progress import Progress
+from tests.terminal import until_closed
 
 
 def test_junit_of_several_runs_becomes_one_document(tmp_path):
@@ -41,13 +41,6 @@ def test_without_a_terminal_each_event_is_a_line(monkeypatch):
     lines = stream.getvalue().splitlines()
     assert [line.split(maxsplit=4)[4] for line in lines] == ["wait for it", "2/3 ready", "3/3 ready (1.5 s)"]
     assert "\x1b" not in stream.getvalue()
-
-
-def until_closed(descriptor):
-    """Give what a terminal was told; its end is an error (EIO) on Linux."""
-    with suppress(OSError):
-        while data := os.read(descriptor, 10_000):
-            yield data
 
 
 @pytest.mark.parametrize(("term", "live"), [("xterm", True), ("dumb", False)])
