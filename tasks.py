@@ -113,17 +113,38 @@ def check_deps(c: Context, env="", only="", skip="", timeout="", strict=False, j
     from prompt_keda import toolkit
 
     name = _environment(env, "local")
-    seconds = float(timeout) if timeout else None
+    seconds = _guarded(lambda: _seconds(timeout))
     result = _guarded(
         lambda: toolkit.check_deps(name, _quiet(), only=only, skip=skip, timeout_s=seconds, strict=strict)
     )
     if junit:
-        from pathlib import Path
-
-        from prompt_keda.report import as_junit
-
-        Path(junit).write_text(as_junit.to_xml(result.checks))
+        _guarded(lambda: _write_junit(junit, result.checks))
     _show(result, json, lambda text: text.show_checks(result.checks))
+
+
+def _seconds(text):
+    """Give a number of seconds, or None for nothing."""
+    from prompt_keda.errors import Refusal
+
+    try:
+        seconds = float(text) if text else None
+    except ValueError:
+        seconds = 0.0
+    if seconds is not None and not 0 < seconds < 1e6:
+        raise Refusal(f"--timeout {text} is no number of seconds above 0")
+    return seconds
+
+
+def _write_junit(path, results):
+    from pathlib import Path
+
+    from prompt_keda.errors import Refusal
+    from prompt_keda.report import as_junit
+
+    try:
+        Path(path).write_text(as_junit.to_xml(results))
+    except OSError as error:
+        raise Refusal(f"--junit {path} cannot be written: {error.strerror}") from error
 
 
 def _quiet():
@@ -166,10 +187,11 @@ def redeploy(c: Context, env="", mode="auto", approve="", json=False):
 
 
 @task(help={**ENV, **JSON, "run": "id of the run; the newest unfinished one unless named"})
-def resume(c: Context, env="local", run="", json=False):
+def resume(c: Context, env="", run="", json=False):
     """Go on where an interrupted redeploy stopped."""
     from prompt_keda import toolkit
 
+    env = _environment(env, "local")
     observer = _progress()
     result = _guarded(lambda: toolkit.resume(env, run, observer), observer)
     _show(result, json, lambda text: _show_run(text, result))

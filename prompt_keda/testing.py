@@ -35,16 +35,19 @@ def run(exhaustive: bool, junit: str = "") -> int:
     """
     with TemporaryDirectory(prefix="prompt-keda-test-") as folder:
         parts = Path(folder)
-        code = _run(exhaustive, parts)
+        progress = Progress()
+        try:
+            code = _run(exhaustive, parts, progress)
+        finally:
+            progress.close()
         if junit:
             Path(junit).write_text(as_junit.merge(sorted(parts.glob("*.xml"))))
     return code
 
 
-def _run(exhaustive: bool, parts: Path) -> int:
+def _run(exhaustive: bool, parts: Path, progress: Progress) -> int:
     from prompt_keda.lab import stack, state
 
-    progress = Progress()
     selection = [] if exhaustive else ["-m", "not exhaustive"]
 
     def pytest(name: str, *paths: str, environment: str = "local") -> bool:

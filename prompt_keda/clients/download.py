@@ -46,6 +46,7 @@ def download(url: str, sha256: str, target: Path, ca_file: Path | None, timeout:
     place = f"https://{urlsplit(url).hostname}"  # an address may carry a password or a signature; a host does not
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     scratch = target.with_name(f".{target.name}.new")
+    data, bad = b"", False
     try:
         with httpx.Client(
             verify=context,
@@ -56,8 +57,12 @@ def download(url: str, sha256: str, target: Path, ca_file: Path | None, timeout:
             data = _read(client, url, place)
     except httpx.TimeoutException as error:
         raise Unreachable(SYSTEM, place, "no answer in time") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except httpx.InvalidURL:
+        bad = True  # told outside the handler, without the address: a part of it may be a password
+    except httpx.HTTPError as error:
         raise Unreachable(SYSTEM, place, f"no connection: {error}") from error
+    if bad:
+        raise BadAnswer(SYSTEM, "keda.manifests.source", "the address makes no sense")
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         fix = "Find out why it changed before you pin the new one."

@@ -51,7 +51,7 @@ def load_keda_manifests(path: Path, sha256: str) -> list[Object]:
     Raises
     ------
     EnvironmentFileError
-        When it is not there, or is not the one that the environment pins.
+        When it is not there, is not the one that the environment pins, or holds no Kubernetes objects.
     """
     try:
         data = path.read_bytes()
@@ -63,8 +63,18 @@ def load_keda_manifests(path: Path, sha256: str) -> list[Object]:
             f"KEDA's manifests {path} have the SHA-256 {found[:16]}…, and the environment pins {sha256[:16]}…",
             "Take the file that belongs to the environment, or pin this one after you have read it.",
         )
-    if path.suffix == ".json":
-        objects: list[Object] = json.loads(data)
-    else:
-        objects = [one for one in yaml.load_all(data, Loader=yaml.CSafeLoader) if one]
+    try:
+        json_file = path.suffix == ".json"
+        objects = (
+            json.loads(data) if json_file else [one for one in yaml.load_all(data, Loader=yaml.CSafeLoader) if one]
+        )
+    except (yaml.YAMLError, ValueError) as error:
+        raise EnvironmentFileError(f"KEDA's manifests {path} are neither JSON nor YAML") from error
+    wanted = {"apiVersion", "kind", "metadata"}
+    if (
+        not isinstance(objects, list)
+        or not objects
+        or not all(isinstance(o, dict) and wanted <= set(o) for o in objects)
+    ):
+        raise EnvironmentFileError(f"KEDA's manifests {path} are no list of Kubernetes objects")
     return objects

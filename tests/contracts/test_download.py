@@ -80,3 +80,10 @@ def test_nobody_there_is_unreachable(authority, tmp_path):
     """With the address that was tried."""
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
         download(f"https://127.0.0.1:{free_port()}/m.yaml", SHA256, tmp_path / "m", authority.ca_file, SECONDS)
+
+
+def test_an_address_that_makes_no_sense_shows_no_part_of_a_password(authority, tmp_path):
+    """A slash that is not escaped makes the password look like a port."""
+    with pytest.raises(BadAnswer) as caught:
+        download("https://user:ca55/nary@host/x", SHA256, tmp_path / "m", authority.ca_file, SECONDS)
+    assert "ca55" not in caught.value.what and caught.value.__cause__ is None
