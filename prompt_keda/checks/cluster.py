@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from prompt_keda.checks.outcomes import fail, ok, unknown, warn
 from prompt_keda.clients.kube_resources import API_SERVICES, NAMESPACES, NODES, SERVICES
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Check, Outcome
 
 API = "cluster/api-answers"
+CLOCK_S = 10
+"""A redeploy's lock stands up to 45 s (redeploy/lease.py); certificates are made valid from some minutes before."""
 EXTERNAL_METRICS = "v1beta1.external.metrics.k8s.io"
 
 
@@ -24,6 +28,16 @@ def version_accepted(systems: Systems) -> Outcome:
     if minor in accepted:
         return ok(found)
     return warn(f"{found}; known to work: {', '.join(accepted)}", "Try KEDA on this version first, then accept it.")
+
+
+def clocks_agree(systems: Systems) -> Outcome:
+    """Compare this machine's clock with the server's: tokens, certificates and locks depend on both."""
+    apart_s = (systems.kube.server_time() - datetime.now(UTC)).total_seconds()
+    if abs(apart_s) > CLOCK_S:
+        word = "ahead of" if apart_s > 0 else "behind"
+        said = f"the API server's clock is {abs(apart_s):.0f} s {word} this machine's"
+        return warn(said, "Set this machine's clock (NTP), or tell the cluster's owners.")
+    return ok(f"within {CLOCK_S} s")
 
 
 def nodes_ready(systems: Systems) -> Outcome:
@@ -81,6 +95,7 @@ CHECKS: tuple[Check[Systems], ...] = (
         runbook="cluster-unreachable",
     ),
     Check("cluster/version-accepted", "its version is one that is known to work", version_accepted, (API,)),
+    Check("cluster/clocks-agree", "its clock agrees with this machine's", clocks_agree, (API,)),
     Check("cluster/nodes-ready", "nodes are ready", nodes_ready, (API,)),
     Check(
         "cluster/keda-namespace-present",

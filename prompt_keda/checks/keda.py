@@ -166,6 +166,23 @@ def triggers_sensible(systems: Systems) -> Outcome:
     return all_or_fail(bad, "each trigger reads its instrument's stream and group", "Correct the ScaledJob's source.")
 
 
+def triggers_scale_on_lag(systems: Systems) -> Outcome:
+    """Is lag what each trigger counts (failure mode F23)? Without lagCount KEDA counts pending entries or the length.
+
+    pendingEntriesCount beside lagCount, as the public chart has it, is ignored by KEDA and does no harm.
+    """
+    bad = []
+    for name, live in _scaled_jobs(systems).items():
+        for one in live["spec"]["triggers"]:
+            given = one.get("metadata") or {}
+            if one.get("type") != "redis-streams":
+                bad.append(f"{name} has a trigger of type {one.get('type')}")
+            elif "lagCount" not in given:
+                bad.append(f"{name} does not count lag")
+    fix = "Name lagCount in the ScaledJob's source."
+    return warn("; ".join(bad), fix) if bad else ok("every trigger counts lag")
+
+
 def _scaled_jobs(systems: Systems) -> dict[str, dict[str, Any]]:
     found = {}
     for one in systems.environment.instruments:
@@ -201,5 +218,6 @@ CHECKS: tuple[Check[Systems], ...] = (
         (_CRDS,),
         runbook=_KEDA,
     ),
+    Check("keda/triggers-scale-on-lag", "every trigger counts lag", triggers_scale_on_lag, (_CRDS,), runbook=_KEDA),
     Check("keda/triggers-sensible", "every trigger reads the right stream", triggers_sensible, (_CRDS,), runbook=_KEDA),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prompt_keda.checks.outcomes import all_or_fail, fail, ok, warn
+from prompt_keda.checks.outcomes import all_or_fail, fail, ok, unknown, warn
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Check, Outcome
 
@@ -39,11 +39,13 @@ def lag_is_known(systems: Systems) -> Outcome:
     seen = []
     for one in systems.environment.instruments:
         group = systems.redis.group_info(one.stream, one.consumer_group)
-        if group is not None and group.lag is None:
+        if group is None:
+            return unknown(f"{one.stream} has no group {one.consumer_group}, so there is no lag")
+        if group.lag is None:
             return warn(
                 f"{one.stream}: lag unknown, KEDA takes it for 0", "It is known again after the next XREADGROUP."
             )
-        seen.append(f"{one.stream} lag {group.lag if group else '?'} pending {group.pending if group else '?'}")
+        seen.append(f"{one.stream} lag {group.lag} pending {group.pending}")
     return ok("; ".join(seen))
 
 
@@ -53,12 +55,41 @@ def is_a_master(systems: Systems) -> Outcome:
     return ok(role) if role == "master" else fail(f"this Redis is a {role}", "Events cannot be written to a replica.")
 
 
+def memory_left(systems: Systems) -> Outcome:
+    """May streams be evicted, or new events refused, because memory is full? (Redis: key eviction)."""
+    seen = systems.redis.info("memory")
+    used, limit, policy = int(seen["used_memory"]), int(seen["maxmemory"]), str(seen["maxmemory_policy"])
+    said = f"{used / 2**20:.0f} MiB used"
+    if not limit:
+        return ok(f"{said}, no limit")
+    said += f" of {limit / 2**20:.0f} MiB, {policy}"
+    if used >= limit and not policy.startswith("allkeys"):
+        return fail(f"{said}: new events are refused", "Trim the streams that nobody reads, or raise maxmemory.")
+    if policy.startswith("allkeys"):
+        return warn(f"{said}: whole streams may be evicted", "Set maxmemory-policy noeviction.")
+    return warn(said, "Raise maxmemory before new events are refused.") if used > 0.9 * limit else ok(said)
+
+
+def takes_writes(systems: Systems) -> Outcome:
+    """Is it loading, or does it refuse writes because it could not save them? (Redis: stop-writes-on-bgsave-error)."""
+    seen = systems.redis.info("persistence")
+    if int(seen["loading"]):
+        return fail("it is loading its data", "Wait: it answers nothing else until it is done.")
+    if seen["rdb_last_bgsave_status"] != "ok":
+        return fail("its last snapshot failed: by default it refuses writes now", "Look at its volume: is it full?")
+    if int(seen["aof_enabled"]) and seen["aof_last_write_status"] != "ok":
+        return fail("its last write to the append-only file failed", "Look at its volume: is it full?")
+    return ok(f"it does; append-only file {'on' if int(seen['aof_enabled']) else 'off'}")
+
+
 CHECKS: tuple[Check[Systems], ...] = (
     Check(ANSWERS, "Prompt Redis answers", answers, ("cluster/api-answers",), runbook="redis-gone"),
     Check(
         "redis/version-at-least-7", "its version is 7 or newer", version_at_least_7, (ANSWERS,), runbook="redis-gone"
     ),
     Check("redis/is-a-master", "it is a master", is_a_master, (ANSWERS,), runbook="redis-gone"),
+    Check("redis/takes-writes", "it takes writes", takes_writes, (ANSWERS,), runbook="redis-gone"),
+    Check("redis/memory-left", "it has memory left", memory_left, (ANSWERS,), runbook="redis-gone"),
     Check("redis/groups-exist", "every stream has its consumer group", groups_exist, (ANSWERS,), runbook="redis-gone"),
     Check(
         "redis/lag-is-known", "the lag is known", lag_is_known, (ANSWERS, "redis/groups-exist"), runbook="redis-gone"

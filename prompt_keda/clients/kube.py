@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -271,6 +272,14 @@ class Kube:
     def version(self) -> str:
         """Give the server's version: ``v1.35.4``. Raises as `request` does."""
         return str(self.get_raw("/version")["gitVersion"])
+
+    def server_time(self) -> datetime:
+        """Give the server's clock, exact to a second. Raises as `request` does."""
+        answer = self.open("GET", "/version")
+        try:
+            return parsedate_to_datetime(answer.headers["Date"])
+        except (KeyError, ValueError) as error:
+            raise BadAnswer(SYSTEM, self.address, "its answer has no date") from error
 
     def whoami(self) -> Object:
         """Give the name and groups that the server sees (SelfSubjectReview). Raises as `request` does."""

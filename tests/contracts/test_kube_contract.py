@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,11 @@ def test_a_person_comes_in_through_the_directory(kube):
     user = kube.whoami()
     assert user["username"] == "ldap:oncall" and "ldap:prompt-keda-operators" in user["groups"]
     assert kube.version().startswith("v1.")
+
+
+def test_the_server_tells_its_time(kube):
+    """Exact to a second; both clocks of these tests are this machine's."""
+    assert abs((datetime.now(UTC) - kube.server_time()).total_seconds()) < 5
 
 
 def test_apply_is_idempotent(kube):

@@ -12,7 +12,7 @@ from prompt_keda.clients.redis_streams import RedisStreams
 from prompt_keda.errors import Refused, Unreachable
 from prompt_keda.model.secret import Secret
 from tests.contracts.conftest import SECONDS, free_port, serving
-from tests.contracts.fakes.redis_streams import FakeRedis
+from tests.contracts.fakes.redis_streams import INFO, FakeRedis
 
 PASSWORD = "correct horse"
 
@@ -73,6 +73,16 @@ def test_it_tells_its_version_and_role(redis):
     """Only what the checks read."""
     redis.ping()
     assert redis.info("server")["redis_version"].startswith("7.") and redis.info("replication")["role"] == "master"
+
+
+@pytest.mark.parametrize("section", ["memory", "persistence"])
+def test_it_tells_what_the_double_tells(redis, section):
+    """The same keys, of the same types; a Redis that was just started has no limit and no failure."""
+    found, wanted = redis.info(section), INFO[section]
+    assert {key: type(found[key]) for key in wanted} == {key: type(value) for key, value in wanted.items()}
+    assert {key: found[key] for key in wanted if key != "used_memory"} == {
+        key: value for key, value in wanted.items() if key != "used_memory"
+    }
 
 
 def test_a_group_is_made_once_and_never_moved(redis):

@@ -46,6 +46,8 @@ def test_without_redis_it_is_red_and_names_redis(deployed, admin):
     assert found["skipped"] == {
         "redis/version-at-least-7",
         "redis/is-a-master",
+        "redis/takes-writes",
+        "redis/memory-left",
         "redis/groups-exist",
         "redis/lag-is-known",
         "keda/scaled-jobs-ready",

@@ -28,9 +28,13 @@ SPACE, SCALED_JOB = "prompt-keda-lsstcam", "prompt-keda-lsstcam"
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
 HOST = "registry.prompt-keda.test:5000"
 KEDA_IMAGE = f"{HOST}/keda@sha256:2"
+TRIGGER = {"stream": STREAM, "consumerGroup": GROUP, "lagCount": "1"}
 METRICS, CA = "v1beta1.external.metrics.k8s.io", "Q0E="
 CHECKS = {one.id: one for one in ALL_CHECKS}
 SERVED = [one for one in vars(kinds).values() if isinstance(one, kinds.Resource)]
+
+
+HOUR = timedelta(hours=1)
 
 
 def conditions(**found):
@@ -98,7 +102,7 @@ class World:
         spec = {"caBundle": CA, "service": {"name": "metrics", "namespace": "keda"}}
         self.put(kinds.API_SERVICES, METRICS, spec=spec, status=conditions(Available="True"))
         self.put(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=[{"clientConfig": {"caBundle": CA}}])
-        trigger = {"type": "redis-streams", "metadata": {"stream": STREAM, "consumerGroup": GROUP}}
+        trigger = {"type": "redis-streams", "metadata": TRIGGER}
         spec = {"jobTargetRef": {}, "triggers": [trigger], "rollout": {"strategy": "default"}}
         self.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec=spec, status=conditions(Ready="True"))
         self.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"generation": 2})
@@ -137,6 +141,11 @@ def scaled_job(**fields):
     return change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, **fields)
 
 
+def triggers(changes, kind="redis-streams"):
+    metadata = {key: value for key, value in (TRIGGER | changes).items() if value}
+    return scaled_job(spec={"triggers": [{"type": kind, "metadata": metadata}]})
+
+
 def renamed_group(world):
     world.redis.delete_stream(STREAM)
 
@@ -162,7 +171,7 @@ def attribute(where, **values):
 def info(section, **values):
     def apply(world):
         original = world.redis.info
-        world.redis.info = lambda asked: values if asked == section else original(asked)
+        world.redis.info = lambda asked: original(asked) | (values if asked == section else {})
 
     return apply
 
@@ -172,6 +181,7 @@ SECRETS_OF_THE_ENVIRONMENT = "vault/secrets-have-their-keys"
 PAUSED = {"annotations": {"autoscaling.keda.sh/paused": "true"}}
 RED = [
     ("cluster/version-accepted", attribute("kube", version=lambda: "v1.20.0"), "warn", "v1.20.0"),
+    ("cluster/clocks-agree", attribute("kube", server_time=lambda: datetime.now(UTC) + HOUR), "warn", "ahead of"),
     ("cluster/nodes-ready", change(kinds.NODES, "n1", status=conditions(Ready="False")), "fail", "why"),
     ("cluster/nodes-ready", remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
     ("cluster/nodes-ready", denied("list", "nodes"), "fail", "cannot list"),
@@ -208,6 +218,23 @@ RED = [
     ("redis/answers", attribute("redis", given="wrong"), "fail", "WRONGPASS"),
     ("redis/version-at-least-7", info("server", redis_version="6.2.1"), "fail", "6.2.1"),
     ("redis/is-a-master", info("replication", role="slave"), "fail", "slave"),
+    ("redis/takes-writes", info("persistence", rdb_last_bgsave_status="err"), "fail", "refuses writes"),
+    ("redis/takes-writes", info("persistence", loading=1), "fail", "loading"),
+    (
+        "redis/takes-writes",
+        info("persistence", aof_enabled=1, aof_last_write_status="err"),
+        "fail",
+        "append-only file failed",
+    ),
+    ("redis/memory-left", info("memory", maxmemory=2**20), "fail", "new events are refused"),
+    ("redis/memory-left", info("memory", maxmemory=2**20 + 1), "warn", "1 MiB used of 1 MiB"),
+    (
+        "redis/memory-left",
+        info("memory", maxmemory=2**30, maxmemory_policy="allkeys-lru"),
+        "warn",
+        "may be evicted",
+    ),
+    ("redis/lag-is-known", renamed_group, "unknown", "there is no lag"),
     ("redis/groups-exist", renamed_group, "fail", f"has no group {GROUP}"),
     ("images/keda-images-present", lambda world: world.registry.images.clear(), "fail", "keda has no sha256:2"),
     ("images/keda-images-present", without_parts, "unknown", "not on this machine"),
@@ -268,6 +295,8 @@ RED = [
         "activeDeadline",
     ),
     ("keda/jobs-carry-their-generation", other_generation, "warn", "1 running Jobs at risk"),
+    ("keda/triggers-scale-on-lag", triggers({"lagCount": None}), "warn", "does not count lag"),
+    ("keda/triggers-scale-on-lag", triggers({}, "kafka"), "warn", "type kafka"),
     (
         "keda/triggers-sensible",
         scaled_job(spec={"triggers": [{"metadata": {"stream": "instrument:latiss", "consumerGroup": GROUP}}]}),
@@ -275,7 +304,7 @@ RED = [
         "instrument:latiss",
     ),
 ]
-NOT_HERE = {"identity/ldap-answers", "redis/lag-is-known", "cluster/api-answers"}
+NOT_HERE = {"identity/ldap-answers", "cluster/api-answers"}
 """Seen red on the real directory and Redis alone; and by tests/contracts/test_kube_login.py."""
 
 
@@ -304,13 +333,16 @@ def test_every_check_is_seen_red():
     assert {one[0] for one in RED} == set(here())
 
 
+NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {}}
+
+
 def test_the_images_of_a_keda_that_is_gone_come_from_its_manifests(tmp_path):
     """What a redeploy will pull: absent from the registry is red before anything is removed."""
     world = World()
     without_parts(world)
     container = {"image": f"{HOST}/keda@sha256:3"}
     deployment = {"kind": "Deployment", "spec": {"template": {"spec": {"containers": [container]}}}}
-    data = json.dumps([{"kind": "Namespace"}, deployment]).encode()
+    data = json.dumps([NAMESPACE, {**NAMESPACE, **deployment}]).encode()
     (tmp_path / "keda.json").write_bytes(data)
     pinned = {"source": str(tmp_path / "keda.json"), "sha256": hashlib.sha256(data).hexdigest()}
     keda = world.systems.environment.keda

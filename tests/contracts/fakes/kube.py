@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import uuid
+from datetime import UTC, datetime
 
 from prompt_keda.clients.kube_resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, SECRETS, Resource
 from prompt_keda.errors import BadAnswer, Missing, Refused
@@ -113,6 +114,9 @@ class FakeKube:
 
     def version(self):
         return "v1.35.4"
+
+    def server_time(self):
+        return datetime.now(UTC).replace(microsecond=0)
 
     def whoami(self):
         return {"username": "ldap:oncall", "groups": ["ldap:prompt-keda-operators"]}

@@ -5,6 +5,18 @@ from __future__ import annotations
 from prompt_keda.clients.redis_streams import GroupInfo, StreamInfo
 from prompt_keda.errors import Refused, Unreachable
 
+INFO = {
+    "server": {"redis_version": "7.0.15"},
+    "replication": {"role": "master"},
+    "memory": {"used_memory": 2**20, "maxmemory": 0, "maxmemory_policy": "noeviction"},
+    "persistence": {
+        "loading": 0,
+        "rdb_last_bgsave_status": "ok",
+        "aof_enabled": 0,
+        "aof_last_write_status": "ok",
+    },
+}
+
 
 class FakeRedis:
     """Behaves as `RedisStreams` does. ``password`` is what the server wants, ``given`` what the client has.
@@ -25,7 +37,7 @@ class FakeRedis:
 
     def info(self, section):
         self.ping()
-        return {"server": {"redis_version": "7.0.15"}, "replication": {"role": "master"}}.get(section, {})
+        return INFO.get(section, {})
 
     def stream_info(self, stream):
         self.ping()
