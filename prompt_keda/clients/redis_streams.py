@@ -26,6 +26,23 @@ from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused, Unreach
 from prompt_keda.model.secret import Secret
 
 SYSTEM = "Redis"
+COUNT_READ = """
+local group
+for _, one in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    local found = {}
+    for i = 1, #one, 2 do found[one[i]] = one[i + 1] end
+    if found['name'] == ARGV[1] then group = found end
+end
+if not group then return redis.error_reply('NOGROUP ' .. ARGV[1]) end
+local at = group['last-delivered-id']
+if group['entries-read'] or at == '0-0' then return 0 end
+local added, stream = 0, redis.call('XINFO', 'STREAM', KEYS[1])
+for i = 1, #stream, 2 do if stream[i] == 'entries-added' then added = stream[i + 1] end end
+local waiting = #redis.call('XRANGE', KEYS[1], '(' .. at, '+')
+redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], at, 'ENTRIESREAD', added - waiting)
+return 1
+"""
+"""One script, because it must see no event come or go in between: the group would be moved."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,11 @@ class GroupInfo:
     last_delivered_id: str
     entries_read: int | None
     lag: int | None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether Redis goes on knowing the lag when events come: it counts from a known number, or from the start."""
+        return self.entries_read is not None or self.last_delivered_id == "0-0"
 
 
 class RedisStreams:
@@ -162,6 +184,26 @@ class RedisStreams:
         except RedisError as error:
             raise self._translated(error) from error
         return True
+
+    def count_read(self, stream: str, group: str) -> bool:
+        """Count what a group has read where Redis has lost that, and move the group nowhere. Idempotent: yes.
+
+        Redis before 7.2.4 writes the count of events read neither into its append-only file nor to its replicas
+        (redis/redis#12898): after a restart or a failover the next event makes the lag nil, until a worker has read the
+        newest event. KEDA 2.16.1 takes nil for 0 (failure mode F16).
+
+        Returns
+        -------
+        bool
+            False if it was counted already. Even when it is, Redis gives no lag while events that wait have been
+            deleted one by one (XDEL).
+
+        Raises
+        ------
+        BadAnswer
+            When stream or group is not there; otherwise as `ping` does.
+        """
+        return bool(self._ask(lambda: self._redis.eval(COUNT_READ, 1, stream, group)))
 
     def add(self, stream: str, events: list[dict[str, str]]) -> list[str]:
         """Add events in one transaction, and give their ids. Raises as `ping` does."""

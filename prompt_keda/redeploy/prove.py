@@ -62,6 +62,19 @@ def scaled_jobs_inspect(context: Context) -> Progress:
     return Progress(State.DONE, f"{len(context.instruments())} Ready")
 
 
+def lag_inspect(context: Context) -> Progress:
+    """Is the lag of every instrument's group known? The smoke test's own stream says nothing of theirs (F16)."""
+    seen = []
+    for one in context.environment.instruments:
+        group = context.systems.redis.group_info(one.stream, one.consumer_group)
+        if group is None:
+            return Progress(State.BROKEN, f"{one.stream} has no group {one.consumer_group}")
+        if group.lag is None or not group.is_counted:
+            return Progress(State.WORKING, f"the lag of {one.stream} is unknown, and KEDA takes it for 0")
+        seen.append(f"{one.stream} lag {group.lag}")
+    return Progress(State.DONE, "; ".join(seen))
+
+
 def jobs_inspect(context: Context) -> Progress:
     """Did every Job and pod that was active at the start survive?"""
     said = jobs.lost(context.systems.kube, context.before)
@@ -103,5 +116,6 @@ STEPS: tuple[Step[Context], ...] = (
         deadline=timedelta(seconds=60),
         watch=lambda context: Watch(context.systems.kube, [(SCALED_JOBS, None)]),
     ),
+    Step("prove/lag-known", "see that KEDA is told the lag of every group", lag_inspect, look_only),
     Step("prove/no-job-lost", "compare the Jobs with those of the start", jobs_inspect, look_only),
 )

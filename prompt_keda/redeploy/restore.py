@@ -1,4 +1,4 @@
-"""Stage restore: streams, consumer groups and ScaledJobs."""
+"""Stage restore: streams, consumer groups with their lag, and ScaledJobs."""
 
 from __future__ import annotations
 
@@ -35,6 +35,22 @@ def ensure_streams(context: Context) -> None:
     """Make the groups that are absent, at the environment's start. An existing one is never moved. Idempotent: yes."""
     for one in context.environment.instruments:
         context.systems.redis.ensure_group(one.stream, one.consumer_group, one.group_start)
+
+
+def lag_inspect(context: Context) -> Progress:
+    """Does Redis know what each group has read? If not, KEDA takes its lag for 0 when the next events come (F16)."""
+    redis = context.systems.redis
+    found = {one.stream: redis.group_info(one.stream, one.consumer_group) for one in context.environment.instruments}
+    lost = [stream for stream, group in found.items() if group is not None and not group.is_counted]
+    if lost:
+        return Progress(State.TODO, f"Redis has lost what was read of {', '.join(lost)}: KEDA will take the lag for 0")
+    return Progress(State.DONE, f"{len(found)} counted")
+
+
+def count_lag(context: Context) -> None:
+    """Let Redis count again what each group has read; no group is moved. Idempotent: yes."""
+    for one in context.environment.instruments:
+        context.systems.redis.count_read(one.stream, one.consumer_group)
 
 
 def scaled_jobs_inspect(context: Context) -> Progress:
@@ -177,6 +193,7 @@ def _find(context: Context, wanted: Object) -> Object | None:
 
 STEPS: tuple[Step[Context], ...] = (
     Step("restore/ensure-streams", "put streams and consumer groups back", streams_inspect, ensure_streams),
+    Step("restore/count-lag", "let Redis count what every group has read", lag_inspect, count_lag),
     Step(
         "restore/apply-scaled-jobs",
         "apply the ScaledJobs",

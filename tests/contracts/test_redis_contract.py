@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from prompt_keda.clients.redis_streams import RedisStreams
-from prompt_keda.errors import Refused, Unreachable
+from prompt_keda.errors import BadAnswer, Refused, Unreachable
 from prompt_keda.model.secret import Secret
 from tests.contracts.conftest import SECONDS, free_port, serving
 from tests.contracts.fakes.redis_streams import INFO, FakeRedis
@@ -21,11 +21,11 @@ PASSWORD = "correct horse"
 def start_redis(tmp_path):
     """Give a context manager that runs a redis-server and gives its port."""
 
-    def start(password):
+    def start(password, line=""):
         port = free_port()
         config = tmp_path / "redis.conf"
         secured = f'requirepass "{password}"\n' if password else ""
-        config.write_text(f'bind 127.0.0.1\nport {port}\ndir {tmp_path}\nsave ""\n{secured}')
+        config.write_text(f'bind 127.0.0.1\nport {port}\ndir {tmp_path}\nsave ""\n{secured}{line}\n')
         return port, serving(["redis-server", config], port, tmp_path / "redis.log")
 
     return start
@@ -43,6 +43,10 @@ class RealWorker:
 
     def ack(self, stream, group, ids):
         self._redis.xack(stream, group, *ids)
+
+    def forget(self, stream, group):
+        at = next(one for one in self._redis.xinfo_groups(stream) if one["name"] == group)["last-delivered-id"]
+        self._redis.execute_command("XGROUP", "SETID", stream, group, at)
 
 
 @pytest.fixture(params=["fake", "real", "real with a password"])
@@ -123,6 +127,64 @@ def test_reading_lowers_the_lag_and_acknowledging_the_pending(redis, worker):
     assert redis.group_info("s", "g").pending == 0
     assert worker.read("s", "g", "pod-2", 5) == ids[2:]
     assert redis.group_info("s", "g").lag == 0 and redis.group_info("s", "g").last_delivered_id == ids[2]
+
+
+def test_a_lag_that_was_lost_is_counted_again_and_the_group_is_not_moved(redis, worker):
+    """F16: nil becomes the number of events that wait; what is known is left alone."""
+    redis.ensure_group("s", "g", "0")
+    redis.add("s", [{"a": "1"}] * 5)
+    worker.read("s", "g", "pod-1", 2)
+    assert redis.group_info("s", "g").is_counted and redis.count_read("s", "g") is False
+    worker.forget("s", "g")
+    before = redis.group_info("s", "g")
+    assert (before.lag, before.entries_read, before.is_counted) == (None, None, False)
+    assert redis.count_read("s", "g") is True
+    after = redis.group_info("s", "g")
+    assert (after.lag, after.entries_read, after.pending) == (3, 2, 2)
+    assert after.last_delivered_id == before.last_delivered_id
+    redis.add("s", [{"a": "1"}])
+    worker.read("s", "g", "pod-1", 1)
+    assert redis.group_info("s", "g").lag == 3
+
+
+def test_a_count_that_was_lost_is_seen_before_the_next_event_makes_the_lag_unknown(redis, worker):
+    """All was read when it was lost: the lag is still told as 0, and becomes unknown with the next events."""
+    redis.ensure_group("s", "g", "0")
+    redis.add("s", [{"a": "1"}] * 3)
+    worker.read("s", "g", "pod-1", 3)
+    worker.forget("s", "g")
+    found = redis.group_info("s", "g")
+    assert found.lag == 0 and not found.is_counted
+    assert redis.count_read("s", "g") is True
+    redis.add("s", [{"a": "1"}] * 2)
+    assert redis.group_info("s", "g").lag == 2
+
+
+def test_the_lag_of_a_group_that_is_absent_is_not_counted(redis):
+    """No stream, then no group: the server's own words."""
+    with pytest.raises(BadAnswer, match=r"no such key|NOGROUP"):
+        redis.count_read("s", "g")
+    redis.add("s", [{"a": "1"}])
+    with pytest.raises(BadAnswer, match="NOGROUP"):
+        redis.count_read("s", "g")
+
+
+def test_a_restart_with_an_append_only_file_really_loses_the_lag(start_redis, tmp_path):
+    """The fault that ours mends, as it happens. If this fails, Redis has changed (7.2.4 and later keep the count)."""
+    for restarted in (False, True):
+        port, running = start_redis("", "appendonly yes")
+        with running:
+            redis = RedisStreams.direct("127.0.0.1", port, None, SECONDS)
+            if not restarted:
+                redis.ensure_group("s", "g", "$")
+                redis.add("s", [{"a": "1"}] * 3)
+                RealWorker(redis).read("s", "g", "pod-1", 3)
+            redis.add("s", [{"a": "1"}])
+            assert redis.group_info("s", "g").lag == (None if restarted else 1)
+            if restarted:
+                redis.count_read("s", "g")
+                assert redis.group_info("s", "g").lag == 2
+            redis.close()
 
 
 def test_a_stream_counts_what_was_ever_added(redis):

@@ -14,6 +14,7 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -43,11 +44,12 @@ def runs_folder():
 def shared(tmp_path):
     """A folder that whoever runs the toolkit can read and write."""
     if not AT_DESK:
-        return tmp_path
-    folder = desk.home(settings.current_lab()) / "shared" / tmp_path.name
-    folder.mkdir()
-    folder.chmod(0o777)
-    return folder
+        yield tmp_path
+        return
+    with TemporaryDirectory(dir=desk.home(settings.current_lab()) / "shared") as folder:
+        path = Path(folder)
+        path.chmod(0o777)
+        yield path
 
 
 @pytest.fixture(scope="session")

@@ -34,13 +34,14 @@ def test_all_is_green_after_a_redeploy(deployed):
     assert len(document["results"]) >= 25
 
 
-def test_without_redis_it_is_red_and_names_redis(deployed, admin):
+def test_without_redis_it_is_red_and_names_redis(deployed, admin, systems):
     """The cluster says that no pod is there: FAIL. All that needs Redis is SKIPPED, never OK."""
     scale(admin, 0)
     try:
         code, document = run_json("check-deps", "--env", ENV)
     finally:
         scale(admin, 1)
+        systems.redis.count_read("instrument:lsstcam", "lsstcam_consumer_group")  # the restart has lost it
     found = by_verdict(document)
     assert code == 1 and found["fail"] == {"redis/answers"}
     assert found["skipped"] == {

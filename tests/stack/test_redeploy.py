@@ -62,6 +62,27 @@ def test_a_redeploy_over_running_workers_keeps_every_job_and_pod(five_workers, s
     assert done.pending == 0
 
 
+def test_a_redis_that_was_restarted_is_counted_again(deployed, systems, admin):
+    """F16: its lag is lost, KEDA starts no worker for what waits, the check is red; after the redeploy they come."""
+    until(lambda: len(active_workers(admin)) <= 6, 120, "idle workers alone: three Jobs, three pods")
+    old = admin.get(PODS, "prompt-redis-0", "prompt-redis")["metadata"]["uid"]
+    admin.delete(PODS, "prompt-redis-0", "prompt-redis")
+    until(lambda: _is_ready(admin.find(PODS, "prompt-redis-0", "prompt-redis"), old), what="a new Redis pod")
+    systems.redis.add(STREAM, [{"visit": str(n)} for n in range(60)])
+    assert systems.redis.group_info(STREAM, GROUP).lag is None
+    code, document = run_json("check-deps", "--env", ENV, "--only", "redis")
+    assert code == 1 and [r["id"] for r in document["results"] if r["verdict"] == "fail"] == ["redis/lag-is-known"]
+    code, document = run_json("redeploy", "--env", ENV)
+    acted = {one["id"]: one for one in document["steps"]}
+    assert code == 0 and acted["restore/count-lag"]["acted"] and "lag" in acted["prove/lag-known"]["detail"]
+    until(lambda: sum(kind == "Pod" for kind, _ in active_workers(admin)) >= 5, what="more than the idle workers")
+
+
+def _is_ready(pod, old_uid):
+    conditions = {one["type"]: one["status"] for one in (pod or {}).get("status", {}).get("conditions") or []}
+    return pod and pod["metadata"]["uid"] != old_uid and conditions.get("Ready") == "True"
+
+
 def test_a_redeploy_keeps_crds_scaled_jobs_namespace_and_certificates(deployed, admin):
     """What is kept has the same UID afterwards."""
     kept = [

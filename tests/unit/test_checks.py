@@ -146,6 +146,17 @@ def triggers(changes, kind="redis-streams"):
     return scaled_job(spec={"triggers": [{"type": kind, "metadata": metadata}]})
 
 
+def lost_lag(world):
+    lost_count(world)
+    world.redis.add(STREAM, [{"visit": "1"}] * 2)
+
+
+def lost_count(world):
+    world.redis.add(STREAM, [{"visit": "1"}] * 2)
+    world.redis.read(STREAM, GROUP, "pod-1", 2)
+    world.redis.forget(STREAM, GROUP)
+
+
 def renamed_group(world):
     world.redis.delete_stream(STREAM)
 
@@ -234,6 +245,8 @@ RED = [
         "warn",
         "may be evicted",
     ),
+    ("redis/lag-is-known", lost_lag, "fail", "KEDA takes it for 0"),
+    ("redis/lag-is-known", lost_count, "warn", "has lost what was read"),
     ("redis/lag-is-known", renamed_group, "unknown", "there is no lag"),
     ("redis/groups-exist", renamed_group, "fail", f"has no group {GROUP}"),
     ("images/keda-images-present", lambda world: world.registry.images.clear(), "fail", "keda has no sha256:2"),

@@ -9,11 +9,13 @@ import pytest
 
 from prompt_keda.errors import Refusal
 from prompt_keda.model.job_object import keeps_older_jobs
+from prompt_keda.model.plan import Progress, State
 from prompt_keda.model.redeploy_plan import JobRecord, Plan
-from prompt_keda.redeploy import certificates, jobs, planner, restore
+from prompt_keda.redeploy import certificates, jobs, planner, prove, restore
 from prompt_keda.redeploy.compare import first_difference
 from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.pods import why_not_ready
+from tests.contracts.fakes.redis_streams import FakeRedis
 
 NOW = datetime.now(UTC)
 
@@ -120,6 +122,30 @@ def test_a_finished_job_is_not_at_risk():
     done = job("a", "1")
     done["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
     assert jobs.at_risk(Cluster(Job=[done], ScaledJob=[scaled_job(2)])) == ()
+
+
+def with_lost_lag():
+    """A redeploy whose instrument has a group, two events of five read, and a Redis that has forgotten that."""
+    redis = FakeRedis()
+    redis.ensure_group("s", "g", "0")
+    redis.add("s", [{"a": "1"}] * 5)
+    redis.read("s", "g", "pod-1", 2)
+    redis.forget("s", "g")
+    instrument = SimpleNamespace(stream="s", consumer_group="g")
+    systems = SimpleNamespace(redis=redis, environment=SimpleNamespace(instruments=(instrument,)))
+    return Context(systems, [], {}), redis
+
+
+def test_a_lag_that_redis_has_lost_is_counted_and_proven():
+    """F16: TODO, then DONE with the number; the proof waits while it is unknown, and a missing group is broken."""
+    context, redis = with_lost_lag()
+    assert restore.lag_inspect(context).state is State.TODO
+    assert prove.lag_inspect(context).state is State.WORKING
+    restore.count_lag(context)
+    assert restore.lag_inspect(context).state is State.DONE
+    assert prove.lag_inspect(context) == Progress(State.DONE, "s lag 3")
+    redis.delete_stream("s")
+    assert prove.lag_inspect(context).state is State.BROKEN
 
 
 def record(name, kind="Job", job_uid=""):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prompt_keda.clients.redis_streams import GroupInfo, StreamInfo
-from prompt_keda.errors import Refused, Unreachable
+from prompt_keda.errors import BadAnswer, Refused, Unreachable
 
 INFO = {
     "server": {"redis_version": "7.0.15"},
@@ -51,7 +51,9 @@ class FakeRedis:
             return None
         at, added = found["at"], self._streams[stream]["added"]
         read = found["read"]
-        return GroupInfo(group, len(found["consumers"]), len(found["pending"]), _id(at), read, added - at)
+        known = read is not None or at in (0, 1, added)  # Redis can tell for the ends of a stream without a count
+        lag = added - at if known else None
+        return GroupInfo(group, len(found["consumers"]), len(found["pending"]), _id(at), read, lag)
 
     def consumers(self, stream, group):
         self.ping()
@@ -65,6 +67,15 @@ class FakeRedis:
         at = made["added"] if start == "$" else 0
         made["groups"][group] = {"at": at, "read": at or None, "pending": set(), "consumers": set()}
         return True
+
+    def count_read(self, stream, group):
+        found = self.group_info(stream, group)
+        if found is None:
+            raise BadAnswer("Redis", self.endpoint, f"NOGROUP {group}")
+        if not found.is_counted:
+            counted = self._streams[stream]["groups"][group]
+            counted["read"] = counted["at"]
+        return not found.is_counted
 
     def add(self, stream, events):
         self.ping()
@@ -91,6 +102,10 @@ class FakeRedis:
         if fresh:
             found["at"], found["read"] = fresh[-1], (found["read"] or 0) + len(fresh)
         return [_id(one) for one in fresh]
+
+    def forget(self, stream, group):
+        """Lose the count of events read, as a restart with an append-only file does."""
+        self._streams[stream]["groups"][group]["read"] = None
 
     def ack(self, stream, group, ids):
         """Acknowledge as a worker: XACK."""
