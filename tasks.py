@@ -7,73 +7,60 @@ from __future__ import annotations
 
 import sys
 
-from invoke import Collection, Context, Exit, task
+from invoke import Collection, Context, Exit, ParseError, Program, task
 
 JSON = {"json": "print one JSON document on standard output"}
+APPROVE = {"approve": "the digest of what is approved, as plan or a refusal printed it"}
 ENV = {"env": "environment: a file in environments/ without its ending, or a path"}
 
 
 def _environment(env, otherwise=""):
     import os
 
-    name = env or os.environ.get("PROMPT_KEDA_ENV") or otherwise
-    if not name:
-        print("refused: say which environment: --env NAME (see environments/)", file=sys.stderr)
-        raise Exit(code=2)
-    return name
+    return env or os.environ.get("PROMPT_KEDA_ENV") or otherwise
 
 
-def _guarded(work, observer=None):
-    """Run a task's work; an error becomes one clear message and its exit code. ``observer`` takes away its live lines."""
+def _finish(task_name, env, as_json, work, show=None, observer=None):
+    """Do a task's work, show its result, and exit with its code; an error becomes one message and its own code.
+
+    ``show`` shows the result as text. ``observer`` takes away its live lines before anything else is shown.
+    """
+    from datetime import UTC, datetime
+
+    from prompt_keda.report import as_text, failure
+
+    began = datetime.now(UTC)
+    _stop_on_sigterm()
+    try:
+        try:
+            result = work()
+        finally:
+            if observer:
+                observer.close()
+        if as_json:
+            print(result.to_json(), flush=True)
+        elif show:
+            as_text.show_header(result.header)
+            show(as_text, result)
+    except BrokenPipeError:
+        raise
+    except BaseException as error:  # noqa: BLE001  the one place for every error, also for what nobody foresaw
+        explained = failure.explain(error)
+        print("\n  ".join(filter(None, explained)), file=sys.stderr)
+        if as_json:
+            print(failure.to_json(task_name, env, began, error, explained), flush=True)
+        raise Exit(code=failure.exit_code(error)) from None
+    if result.exit_code:
+        raise Exit(code=result.exit_code)
+
+
+def _stop_on_sigterm():
     import signal
-
-    from prompt_keda.errors import Interrupted, PromptKedaError
-    from prompt_keda.report.untrusted import neutral
 
     def stop(signum, frame):
         raise KeyboardInterrupt
 
-    def closed():
-        try:
-            return work()
-        finally:
-            if observer:
-                observer.close()
-
     signal.signal(signal.SIGTERM, stop)
-    try:
-        return closed()
-    except Interrupted as error:
-        print(f"\n{error.what}. {error.fix}", file=sys.stderr)
-        raise Exit(code=130) from None
-    except PromptKedaError as error:
-        word = "refused" if error.exit_code == 2 else "failed"
-        print(neutral(f"{word}: {error.what}"), file=sys.stderr)
-        if error.fix:
-            print(neutral(f"  {error.fix}"), file=sys.stderr)
-        raise Exit(code=error.exit_code) from None
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        raise Exit(code=130) from None
-    except Exception as error:  # noqa: BLE001  the one place for what nobody foresaw
-        from prompt_keda.report.unforeseen import write_report
-
-        print(
-            f"failed: {type(error).__name__}, which nobody foresaw. Please send {write_report(error)}", file=sys.stderr
-        )
-        raise Exit(code=3) from None
-
-
-def _show(result, as_json, show):
-    from prompt_keda.report import as_text
-
-    if as_json:
-        print(result.to_json())
-    else:
-        as_text.show_header(result.header)
-        show(as_text)
-    if result.exit_code:
-        raise Exit(code=result.exit_code)
 
 
 def _progress():
@@ -113,13 +100,24 @@ def check_deps(c: Context, env="", only="", skip="", timeout="", strict=False, j
     from prompt_keda import toolkit
 
     name = _environment(env, "local")
-    seconds = _guarded(lambda: _seconds(timeout))
-    result = _guarded(
-        lambda: toolkit.check_deps(name, _quiet(), only=only, skip=skip, timeout_s=seconds, strict=strict)
-    )
-    if junit:
-        _guarded(lambda: _write_junit(junit, result.checks))
-    _show(result, json, lambda text: text.show_checks(result.checks))
+
+    def work():
+        result = toolkit.check_deps(name, _quiet(), only=only, skip=skip, timeout_s=_seconds(timeout), strict=strict)
+        if junit:
+            _write_junit(junit, result.checks)
+        return result
+
+    _finish("check-deps", name, json, work, lambda text, result: text.show_checks(result.checks))
+
+
+def _whole(text):
+    """Give a whole number, or 0 for nothing."""
+    from prompt_keda.errors import Refusal
+
+    try:
+        return int(text or 0)
+    except ValueError:
+        raise Refusal(f"--events {text} is no whole number") from None
 
 
 def _seconds(text):
@@ -159,8 +157,13 @@ def plan(c: Context, env="", mode="auto", json=False):
     from prompt_keda import toolkit
 
     name = _environment(env)
-    result = _guarded(lambda: toolkit.plan(name, mode))
-    _show(result, json, lambda text: text.show_plan(result.parts["plan"]))
+    _finish(
+        "plan",
+        name,
+        json,
+        lambda: toolkit.plan(name, mode),
+        lambda text, result: text.show_plan(result.parts["plan"]),
+    )
 
 
 @task(help={**ENV, **JSON})
@@ -169,21 +172,29 @@ def prepare(c: Context, env="", json=False):
     from prompt_keda import toolkit
 
     name = _environment(env)
-    result = _guarded(lambda: toolkit.prepare(name))
-    _show(result, json, lambda text: text.show_prepared(result.parts["prepared"]))
+    _finish(
+        "prepare",
+        name,
+        json,
+        lambda: toolkit.prepare(name),
+        lambda text, result: text.show_prepared(result.parts["prepared"]),
+    )
 
 
-@task(help={**ENV, **JSON, "mode": "auto, cold or reinstall", "approve": "the digest that plan printed"})
+@task(help={**ENV, **JSON, **APPROVE, "mode": "auto, cold or reinstall"})
 def redeploy(c: Context, env="", mode="auto", approve="", json=False):
     """Redeploy KEDA, and prove that scaling resumes; no running Job is touched."""
     from prompt_keda import toolkit
 
     name = _environment(env)
     observer = _progress()
-    if name == "local":
-        _guarded(lambda: _bring_up(observer), observer)
-    result = _guarded(lambda: toolkit.redeploy(name, mode, approve, observer, _ask()), observer)
-    _show(result, json, lambda text: _show_run(text, result))
+
+    def work():
+        if name == "local":
+            _bring_up(observer)
+        return toolkit.redeploy(name, mode, approve, observer, _ask())
+
+    _finish("redeploy", name, json, work, _show_run, observer)
 
 
 @task(help={**ENV, **JSON, "run": "id of the run; the newest unfinished one unless named"})
@@ -191,24 +202,30 @@ def resume(c: Context, env="", run="", json=False):
     """Go on where an interrupted redeploy stopped."""
     from prompt_keda import toolkit
 
-    env = _environment(env, "local")
+    name = _environment(env, "local")
     observer = _progress()
-    result = _guarded(lambda: toolkit.resume(env, run, observer), observer)
-    _show(result, json, lambda text: _show_run(text, result))
+    _finish("resume", name, json, lambda: toolkit.resume(name, run, observer), _show_run, observer)
 
 
-@task(help={**ENV, **JSON, "events": "how many Jobs to ask for, 1 to 100"})
-def smoke(c: Context, env="", events=0, json=False):
+@task(help={**ENV, **JSON, **APPROVE, "events": "how many Jobs to ask for, 1 to 100"})
+def smoke(c: Context, env="", events="", approve="", json=False):
     """Prove that events become Jobs, on a stream and ScaledJob of its own."""
     from prompt_keda import toolkit
 
     name = _environment(env)
     observer = _progress()
-    result = _guarded(lambda: toolkit.run_smoke(name, int(events), observer), observer)
-    _show(result, json, lambda text: text.show_smoke(result.parts["smoke"]))
+    _finish(
+        "smoke",
+        name,
+        json,
+        lambda: toolkit.run_smoke(name, _whole(events), approve, observer, _ask()),
+        lambda text, result: text.show_smoke(result.parts["smoke"]),
+        observer,
+    )
 
 
 def _show_run(text, result):
+    """Show what a redeploy proved."""
     parts = result.parts
     text.show_smoke(parts["smoke"])
     kept = len(parts["ledger"]["before"])
@@ -230,17 +247,23 @@ def _bring_up(observer, redis_password=True):
 def lab_up(c: Context, no_redis_password=False, json=False):
     """Bring up the local stack: a real one-node Kubernetes and all that Prompt KEDA depends on."""
     observer = _progress()
-    status = _guarded(lambda: _bring_up(observer, not no_redis_password), observer)
-    _show_status(status, json)
+    _finish(
+        "lab.up", "local", json, lambda: _lab("lab.up", _bring_up(observer, not no_redis_password)), _show_lab, observer
+    )
 
 
-@task(name="down")
-def lab_down(c: Context):
+@task(name="down", help=JSON)
+def lab_down(c: Context, json=False):
     """Stop the local stack and remove all of it."""
-    from prompt_keda.lab import stack
+    from prompt_keda.lab import stack, state
 
     observer = _progress()
-    _guarded(lambda: stack.down(observer), observer)
+
+    def work():
+        stack.down(observer)
+        return _lab("lab.down", state.status())
+
+    _finish("lab.down", "local", json, work, observer=observer)
 
 
 @task(name="status", help=JSON)
@@ -248,27 +271,18 @@ def lab_status(c: Context, json=False):
     """Tell where the local stack is and what it uses."""
     from prompt_keda.lab import state
 
-    _show_status(_guarded(state.status), json)
+    _finish("lab.status", "local", json, lambda: _lab("lab.status", state.status()), _show_lab)
 
 
-def _show_status(status, as_json):
-    if as_json:
-        from prompt_keda.report.as_json import to_text
+def _lab(task_name, status):
+    from prompt_keda.report.result import Result
 
-        print(to_text({"task": "lab.status", "environment": "local", "exit_code": 0, **status}))
-        return
-    from prompt_keda.report import as_text
+    header = f"local stack {status['name']} ({status['provider']}): {status['state']}"
+    return Result(task_name, "local", header=header, parts=status)
 
-    used = f"{status['memory_bytes'] / 2**20:.0f} MiB, {status['cpu_s']:.0f} CPU seconds since its start"
-    running = [name for name, pid in status["processes"].items() if pid]
-    as_text.show_lines(
-        [
-            f"local stack {status['name']} ({status['provider']}): {status['state']}",
-            f"  kubeconfig {status['kubeconfig']}",
-            f"  {len(running)} processes: {', '.join(running)}",
-            f"  {used}",
-        ]
-    )
+
+def _show_lab(text, result):
+    text.show_lab(result.parts)
 
 
 @task(name="exec")
@@ -295,9 +309,14 @@ def _run_inside(c, run, example):
     if not words:
         print(f"refused: nothing to run: {example}", file=sys.stderr)
         raise Exit(code=2)
-    code = _guarded(lambda: run(words))
-    if code:
-        raise Exit(code=code)
+    _finish_with_code("lab", lambda: run(words))
+
+
+def _finish_with_code(task_name, work, observer=None):
+    """Do what gives an exit code and no result of its own."""
+    from prompt_keda.report.result import Result
+
+    _finish(task_name, "local", False, lambda: Result(task_name, "local", exit_code=work()), observer=observer)
 
 
 @task(help={"exhaustive": "also what takes longer", "junit": "write JUnit XML to this file"})
@@ -305,9 +324,7 @@ def test(c: Context, exhaustive=False, junit=""):
     """Run the project's own tests; brings up the local stack."""
     from prompt_keda import testing
 
-    code = _guarded(lambda: testing.run(exhaustive, junit))
-    if code:
-        raise Exit(code=code)
+    _finish_with_code("test", lambda: testing.run(exhaustive, junit))
 
 
 namespace = Collection(check_deps, plan, prepare, redeploy, resume, smoke, test)
@@ -315,3 +332,44 @@ lab = Collection("lab")
 for one in (lab_up, lab_down, lab_status, lab_exec, lab_desk):
     lab.add_task(one)
 namespace.add_collection(lab)
+
+
+class Commands(Program):
+    """invoke, with the exit codes of this project for what invoke itself ends."""
+
+    def parse_core(self, argv):
+        """Read what stands before the tasks."""
+        self._parse(lambda: super(Commands, self).parse_core(argv))
+
+    def parse_tasks(self):
+        """Read the tasks and their flags."""
+        self._parse(super().parse_tasks)
+
+    def parse_cleanup(self):
+        """Answer --list and --help."""
+        self._parse(super().parse_cleanup)
+
+    def execute(self):
+        """Run the task. What reads our output may have gone: then nobody knows the result."""
+        try:
+            super().execute()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            import os
+
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit(code=3) from None
+        except KeyboardInterrupt:
+            raise Exit("\nstopped", code=130) from None
+
+    def _parse(self, read):
+        try:
+            read()
+        except (ParseError, ValueError) as error:
+            raise Exit(
+                f"refused: {error}\n  ./run --list names the tasks, ./run TASK --help its flags.", code=2
+            ) from None
+
+
+if __name__ == "__main__":
+    Commands(name="prompt-keda", binary="./run", namespace=namespace).run()

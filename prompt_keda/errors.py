@@ -11,6 +11,7 @@
     ├── ClientError             an outside system could not be asked           exit 3
     │   ├── Unreachable         no answer: TCP, TLS, DNS or time-out
     │   ├── Refused             it answered: not allowed
+    │   │   └── LoggedOut       it does not know who asks: the token is missing or has expired
     │   ├── Missing             it answered: not there
     │   └── BadAnswer           it answered something that makes no sense here
     ├── StepBroken              a step saw a state that cannot heal by waiting exit 1
@@ -22,6 +23,8 @@ An exception means "could not do or see". A state that was seen to be broken is 
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class PromptKedaError(Exception):
     """The root of all errors here.
@@ -32,6 +35,11 @@ class PromptKedaError(Exception):
         One plain sentence: what is wrong, and where.
     fix
         What the person can do about it; may be empty.
+
+    Attributes
+    ----------
+    parts
+        What had been done or found out until then, for the JSON document; empty unless somebody filled it.
     """
 
     exit_code = 3
@@ -40,6 +48,7 @@ class PromptKedaError(Exception):
         super().__init__(what)
         self.what = what
         self.fix = fix
+        self.parts: dict[str, Any] = {}
 
 
 class EnvironmentFileError(PromptKedaError):
@@ -113,6 +122,10 @@ class Unreachable(ClientError):
 
 class Refused(ClientError):
     """The system answered that this identity may not do this."""
+
+
+class LoggedOut(Refused):
+    """The system does not know who asks: the token is missing or has expired."""
 
 
 class Missing(ClientError):

@@ -7,63 +7,37 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from prompt_keda import __version__
 from prompt_keda.clients.download import download
 from prompt_keda.clients.kube_resources import CONFIG_MAPS
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.engine.exit_code import exit_code
 from prompt_keda.engine.run_checks import run_checks
-from prompt_keda.engine.run_plan import run_plan
+from prompt_keda.engine.run_plan import GO_ON, run_plan
 from prompt_keda.errors import JournalMismatch, LabError, PromptKedaError, Refusal
 from prompt_keda.files.environment_file import find_environment, load_environment, unfilled
 from prompt_keda.files.manifest_file import load_keda_manifests, local_file
 from prompt_keda.files.run_folder import JournalFile, RunFolder
-from prompt_keda.model.check import Check, CheckResult
+from prompt_keda.model.check import Check
+from prompt_keda.model.environment import Environment
 from prompt_keda.model.event import Observer
+from prompt_keda.model.plan import StepResult
 from prompt_keda.model.redeploy_plan import Deletion, JobRecord, Plan
 from prompt_keda.redeploy import guard, jobs, planner, smoke
 from prompt_keda.redeploy.context import Context
 from prompt_keda.report import as_json
+from prompt_keda.report.result import Result
 
 ENVIRONMENTS = Path(__file__).parents[1] / "environments"
 MARKER = "prompt-keda-lab"
 Ask = Callable[[str], str]
 """Asks a person on a terminal, and gives the answer."""
-
-
-@dataclass
-class Result:
-    """What a task gives: an exit code, a header, and the parts of its JSON document."""
-
-    task: str
-    environment: str
-    exit_code: int = 0
-    header: str = ""
-    parts: dict[str, Any] = field(default_factory=dict)
-    checks: list[CheckResult] = field(default_factory=list)
-    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
-    began: float = field(default_factory=time.monotonic)
-
-    def to_json(self) -> str:
-        """Give the JSON document."""
-        document = {
-            "task": self.task,
-            "environment": self.environment,
-            "exit_code": self.exit_code,
-            "started_at": self.started_at,
-            "duration_s": round(time.monotonic() - self.began, 3),
-            "header": self.header,
-            **self.parts,
-        }
-        if self.checks:
-            document["results"] = [as_json.check_to_json(one) for one in self.checks]
-        return as_json.to_text(document)
 
 
 def runs_folder() -> Path:
@@ -82,22 +56,32 @@ def _placeholders() -> dict[str, Any] | None:
         return None
 
 
+def _load(name: str) -> Environment:
+    if not name:
+        raise Refusal(
+            "say which environment: --env NAME", "environments/ holds them; $PROMPT_KEDA_ENV names one for all."
+        )
+    return load_environment(find_environment(name, ENVIRONMENTS), _placeholders())
+
+
 @contextmanager
 def _systems(name: str) -> Iterator[Systems]:
-    environment = load_environment(find_environment(name, ENVIRONMENTS), _placeholders())
-    systems = Systems(environment)
+    systems = Systems(_load(name))
     try:
         yield systems
     finally:
         systems.close()
 
 
-def _header(systems: Systems) -> str:
+def _header(systems: Systems, kube_system_uid: str = "") -> str:
+    """Say what is looked at, and from where; the cluster's identity as far as it is known. Nothing is connected for it."""
     environment = systems.environment
-    try:
-        cluster = systems.kube.address
-    except PromptKedaError as error:
-        cluster = f"cluster not reached ({error.what})"
+    kube = systems.connected_kube
+    if kube is None:
+        cluster = "its cluster is not connected"
+    else:
+        cluster = f"{kube.address} (CA {(kube.ca_sha256 or 'none')[:12]}"
+        cluster += f", kube-system {kube_system_uid})" if kube_system_uid else ")"
     return f"environment {environment.name} · {cluster} · seen from {systems.viewpoint}"
 
 
@@ -130,9 +114,10 @@ def check_deps(
     if not chosen:
         raise Refusal("no check fits --only and --skip", "Ids look like redis/answers; see docs/checks.md.")
     with _systems(name) as systems:
-        result = Result("check-deps", systems.environment.name, header=_header(systems))
+        result = Result("check-deps", systems.environment.name)
         overall = timedelta(seconds=timeout_s) if timeout_s else systems.environment.limits.checks
         result.checks = run_checks(chosen, systems, observer, overall)
+        result.header = _header(systems)
         result.exit_code = exit_code(result.checks, strict)
         return result
 
@@ -145,8 +130,8 @@ def _fits(check: Check[Systems], starts: str, otherwise: bool) -> bool:
 def plan(name: str, mode: str) -> Result:
     """Say what a redeploy would do, each step with what its inspection sees now. It reads, and never writes."""
     with _systems(name) as systems:
-        result = Result("plan", systems.environment.name, header=_header(systems))
         context = _context(systems)
+        result = Result("plan", systems.environment.name, header=_header(systems, context.kube_system_uid))
         made = planner.make_plan(context, mode)
         shown = made.to_json()
         for step, row in zip(made.steps, shown["steps"], strict=True):
@@ -223,12 +208,12 @@ def redeploy(name: str, mode: str, approve: str, observer: Observer, ask: Ask | 
     Refusal
         Before any write: no approval, wrong cluster, unfilled value, Argo CD.
     PromptKedaError
-        When a step fails; everything done until then stands in the journal.
+        When a step fails; everything done until then stands in the journal, and in the error's ``parts``.
     """
     with _systems(name) as systems:
         context = _context(systems)
         made = planner.make_plan(context, mode)
-        _approve(context, made, approve, ask)
+        _approve(context, made.digest, f"redeploy, mode {made.mode}", approve, ask)
         folder = RunFolder.create(runs_folder(), systems.environment.name)
         context.before = jobs.ledger(systems.kube)
         folder.write_json("snapshot.json", {"jobs": [one.__dict__ for one in context.before], **_streams(systems)})
@@ -247,7 +232,11 @@ def resume(name: str, run_id: str, observer: Observer) -> Result:
         When the environment, the manifests or the toolkit have changed since.
     """
     runs = runs_folder()
-    folder = RunFolder.open_(runs, run_id) if run_id else RunFolder.latest_unfinished(runs, name)
+    if run_id:
+        folder: RunFolder | None = RunFolder.open_(runs, run_id)
+    else:
+        name = _load(name).name
+        folder = RunFolder.latest_unfinished(runs, name)
     if folder is None:
         raise Refusal(f"no interrupted run of environment {name} is recorded here", "Start one with ./run redeploy.")
     kept, snapshot = folder.read_json("plan.json"), folder.read_json("snapshot.json")
@@ -272,12 +261,18 @@ def _plain(value: Any) -> Any:
 
 
 def _run(context: Context, made: Plan[Context], folder: RunFolder, observer: Observer, task: str) -> Result:
-    result = Result(task, context.environment.name, header=f"{_header(context.systems)} · run {folder.run_id}")
+    header = f"{_header(context.systems, context.kube_system_uid)} · run {folder.run_id}"
+    result = Result(task, context.environment.name, header=header)
     context.run_id, context.observer = folder.run_id, observer
     journal = JournalFile(folder)
     journal.append("run", "begin", f"{task} mode {made.mode} by {context.systems.viewpoint}")
     try:
         steps = run_plan(made.steps, context, journal, observer)
+    except PromptKedaError as error:
+        _tell_how_far(error, context, made, folder, header)
+        if task == "redeploy" and not context.lock_was_held:
+            folder.mark_refused(error.what)  # it wrote nothing: it must not hide an earlier run from resume
+        raise
     finally:
         try:
             guard.release_lease(context)
@@ -295,10 +290,31 @@ def _run(context: Context, made: Plan[Context], folder: RunFolder, observer: Obs
             **_streams(context.systems),
         },
         "smoke": context.smoke.to_json() if context.smoke else None,
-        "timings": {"recovery": round(seconds, 2), **{one.id: round(one.duration_s, 2) for one in steps}},
+        "timings": {"recovery": round(seconds, 2), **_durations(steps)},
     }
     folder.write_json("report.json", result.parts)
     return result
+
+
+def _durations(steps: Sequence[StepResult]) -> dict[str, float]:
+    return {one.id: round(one.duration_s, 2) for one in steps}
+
+
+def _tell_how_far(
+    error: PromptKedaError, context: Context, made: Plan[Context], folder: RunFolder, header: str
+) -> None:
+    """Give an error what the run had done."""
+    steps: list[StepResult] = error.parts.get("steps", [])
+    error.parts = {
+        "header": header,
+        "run": folder.run_id,
+        "mode": made.mode,
+        "steps": [as_json.step_to_json(one) for one in steps],
+        "ledger": {"before": [one.__dict__ for one in context.before]},
+        "timings": _durations(steps),
+    }
+    if context.lock_was_held and GO_ON not in error.fix:
+        error.fix = f"{error.fix} Then {GO_ON}".strip()
 
 
 def _streams(systems: Systems) -> dict[str, Any]:
@@ -319,7 +335,21 @@ def _streams(systems: Systems) -> dict[str, Any]:
     return {"streams": found}
 
 
-def _approve(context: Context, made: Plan[Context], approve: str, ask: Ask | None) -> None:
+def _approve(context: Context, digest: str, what: str, approve: str, ask: Ask | None) -> None:
+    """Make sure that a person wants this, as the environment asks for it.
+
+    Parameters
+    ----------
+    digest
+        Of what is approved.
+    what
+        The same in words.
+
+    Raises
+    ------
+    Refusal
+        When nobody approves; or when no approval is asked for, and the cluster is no local stack.
+    """
     environment = context.environment
     if environment.approval == "none":
         if context.systems.kube.find(CONFIG_MAPS, MARKER, "kube-system") is None:
@@ -328,30 +358,51 @@ def _approve(context: Context, made: Plan[Context], approve: str, ask: Ask | Non
                 "Set approval to confirm or digest in the environment.",
             )
         return
+    refusal = _unapproved(environment, digest, what, approve, ask)
+    if refusal:
+        refusal.parts["digest"] = digest
+        raise refusal
+
+
+def _unapproved(environment: Environment, digest: str, what: str, approve: str, ask: Ask | None) -> Refusal | None:
     if approve:
-        if approve != made.digest:
-            raise Refusal(
-                f"--approve {approve} is not this plan's digest, which is {made.digest}", "Look at ./run plan."
-            )
-        return
+        said = f"--approve {approve} is not the digest of this {what}, which is {digest}"
+        return None if approve == digest else Refusal(said, f"Look at ./run plan --env {environment.name}.")
     if ask is None:
-        raise Refusal(
-            f"plan {made.digest} is not approved, and there is no terminal to ask", f"--approve {made.digest}"
-        )
+        said = f"the {what} with the digest {digest} is not approved, and there is no terminal to ask"
+        return Refusal(said, f"If you want it: --approve {digest}")
     if environment.approval == "confirm":
-        agreed = ask(f"Redeploy {environment.name} by plan {made.digest} ({made.mode})? yes/no: ").strip() == "yes"
+        agreed = ask(f"Run the {what} in {environment.name}, digest {digest}? yes/no: ").strip() == "yes"
     else:
-        agreed = ask(f"Plan {made.digest} ({made.mode}). Type the environment's name: ").strip() == environment.name
-    if not agreed:
-        raise Refusal("not approved")
+        question = f"The {what} in {environment.name}, digest {digest}. Type the environment's name: "
+        agreed = ask(question).strip() == environment.name
+    return None if agreed else Refusal("not approved")
 
 
-def run_smoke(name: str, events_count: int, observer: Observer) -> Result:
-    """Prove scaling on a stream, ScaledJob and namespace of its own, and clean up."""
+def run_smoke(name: str, events_count: int, approve: str, observer: Observer, ask: Ask | None) -> Result:
+    """Prove scaling on a stream, ScaledJob and namespace of its own, and clean up.
+
+    Parameters
+    ----------
+    events_count
+        Jobs wanted, 1 to 100; 0: as many as the environment says.
+    approve, ask
+        As for `redeploy`.
+
+    Raises
+    ------
+    Refusal
+        Before any write, as `redeploy` does; and when ``events_count`` is out of its range.
+    PromptKedaError
+        When a point of the proof is not reached.
+    """
+    if not 0 <= events_count <= smoke.MOST_JOBS:
+        raise Refusal(f"--events {events_count} is not between 1 and {smoke.MOST_JOBS}")
     with _systems(name) as systems:
-        result = Result("smoke", systems.environment.name, header=_header(systems))
-        context = Context(systems, [], {})
-        guard.check_identity(context)
+        context = _context(systems)
+        inputs = {"task": "smoke", "toolkit": __version__, "environment": systems.environment.model_dump_json()}
+        _approve(context, Plan("smoke", "", (), (), inputs).digest, "smoke test", approve, ask)
+        result = Result("smoke", systems.environment.name, header=_header(systems, context.kube_system_uid))
         count = events_count or systems.environment.smoke.events_count
         stamp = datetime.now(UTC).strftime("smoke-%Y%m%dt%H%M%Sz")
         proven = smoke.run_smoke(systems, count, observer, stamp)

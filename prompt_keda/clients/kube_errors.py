@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused
+from prompt_keda.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused
 
 SYSTEM = "Kubernetes"
 
@@ -15,7 +15,7 @@ def failure(address: str, method: str, path: str, status: int, data: bytes) -> C
         message = json.loads(data)["message"]
     except (ValueError, KeyError, TypeError):
         message = data.decode(errors="replace").strip()[:200] or "no reason given"
-    kind = {401: Refused, 403: Refused, 404: Missing}.get(status, BadAnswer)
+    kind = {401: LoggedOut, 403: Refused, 404: Missing}.get(status, BadAnswer)
     fix = "Log in again: the token is missing or has expired." if status == 401 else ""
     return kind(SYSTEM, address, f"{status} on {method} {path}: {message}", fix)
 

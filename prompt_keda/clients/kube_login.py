@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.clients.kube_errors import SYSTEM, one_line
-from prompt_keda.errors import Missing, Refused
+from prompt_keda.errors import LoggedOut, Missing
 
 _NO_OUTPUT = "'NoneType' object has no attribute 'strip'"
 """What the package logs when a plugin fails on a terminal: it looks for words that went to the terminal instead."""
@@ -22,7 +22,7 @@ def log_in(kubeconfig: Path | None, context: str | None) -> Any:
     ------
     Missing
         When there is no such file, context or key in it.
-    Refused
+    LoggedOut
         When the exec plugin gives no token; with its own last line.
     """
     from kubernetes import client, config
@@ -45,7 +45,7 @@ def log_in(kubeconfig: Path | None, context: str | None) -> Any:
     if said.text and not configuration.api_key:
         words = "its exec plugin failed, with the words above" if said.text == _NO_OUTPUT else said.text
         fix = "Log in again, or look at the exec plugin that the kubeconfig names."
-        raise Refused(SYSTEM, configuration.host, f"the kubeconfig's login gave no token: {words}", fix)
+        raise LoggedOut(SYSTEM, configuration.host, f"the kubeconfig's login gave no token: {words}", fix)
     return configuration
 
 

@@ -66,6 +66,11 @@ class Systems:
         return self._once("kube", make)
 
     @property
+    def connected_kube(self) -> Kube | None:
+        """The API server's client if something has needed it already, else None. It never connects."""
+        return self._made.get("kube")
+
+    @property
     def redis(self) -> RedisStreams:
         """Prompt Redis. Raises as `RedisStreams.through` does, and what Vault raises for its password."""
         settings = self.environment.redis

@@ -1,14 +1,22 @@
-"""Exit codes: 0 all proven, 1 seen broken, 3 could not tell, 4 warnings under ``--strict``; 1 beats 3 beats 4."""
+"""Exit codes: 0 all proven, 1 seen broken, 3 could not tell, 4 warnings under ``--strict``; 1 beats 3 beats 4.
+
+130 beats them all: somebody stopped the round before every check had looked.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from prompt_keda.engine.run_checks import INTERRUPTED
+from prompt_keda.errors import Interrupted
 from prompt_keda.model.check import CheckResult, Verdict
 
 
 def exit_code(results: Iterable[CheckResult], strict: bool = False) -> int:
     """Give the exit code of a round of checks. Nothing looked at is not proven: 3."""
+    results = list(results)
+    if any(one.verdict is Verdict.UNKNOWN and one.observed == INTERRUPTED for one in results):
+        return Interrupted.exit_code
     seen = {result.verdict for result in results}
     if Verdict.FAIL in seen:
         return 1

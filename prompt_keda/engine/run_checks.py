@@ -13,6 +13,8 @@ from prompt_keda.model.check import Check, CheckResult, Outcome, Verdict
 from prompt_keda.model.event import Event, EventKind, Observer
 
 C = TypeVar("C")
+INTERRUPTED = "interrupted"
+"""What is observed of a check that Ctrl-C or SIGTERM has cut off."""
 GOOD = (Verdict.OK, Verdict.WARN)
 
 
@@ -29,7 +31,7 @@ def run_checks(checks: Sequence[Check[C]], context: C, observer: Observer, overa
     Notes
     -----
     Each check has a daemon thread of its own, so that one that hangs holds up neither the others nor the exit. Ctrl-C
-    ends the waiting: what is not known by then is UNKNOWN.
+    ends the waiting: what is not known by then is UNKNOWN, with the observation `INTERRUPTED`.
     """
     return _Round(checks, context, observer, overall).run()
 
@@ -56,7 +58,7 @@ class _Round(Generic[C]):
                         break
                     self._changed.wait(min(0.2, max(0.0, self._end - time.monotonic())))
         except KeyboardInterrupt:
-            reason = "interrupted"
+            reason = INTERRUPTED
         with self._changed:
             for check in self._checks.values():
                 if check.id not in self._results:

@@ -6,11 +6,20 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from prompt_keda.errors import ClientError, DeadlinePassed, Interrupted, StepBroken
+from prompt_keda.errors import (
+    ClientError,
+    DeadlinePassed,
+    Interrupted,
+    LoggedOut,
+    PromptKedaError,
+    Refusal,
+    StepBroken,
+)
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.model.plan import Progress, Signal, State, Step, StepResult
 
 C = TypeVar("C")
+GO_ON = "./run resume goes on from here."
 LOOK_AGAIN_S = 1.0
 """The longest time between two inspections while waiting: some things cannot be watched."""
 
@@ -49,13 +58,19 @@ def run_plan(
     Raises
     ------
     StepBroken
-        When an inspection says BROKEN: waiting cannot mend it.
+        When an inspection says BROKEN: waiting cannot mend it; or when a step refuses after another one has written.
     DeadlinePassed
         When a step is not DONE by its deadline; with the last progress.
     Interrupted
-        On Ctrl-C or SIGTERM (raised as KeyboardInterrupt).
+        On Ctrl-C or SIGTERM (raised as KeyboardInterrupt), or when the login has expired after a step has written.
+    Refusal
+        When a step refuses, and none before it has written.
     ClientError
         When an act, or the first inspection of a step, cannot reach its system.
+
+    Notes
+    -----
+    Each error carries ``parts["steps"]``: the `StepResult` of every step until then, the failed one as BROKEN.
     """
     results: list[StepResult] = []
     for step in steps:
@@ -63,18 +78,32 @@ def run_plan(
         observer(Event(EventKind.STARTED, step.id, State.WORKING.value, step.title))
         try:
             progress, acted = _run_step(step, context, journal, observer, now)
-        except KeyboardInterrupt as error:
-            journal.append(step.id, "interrupted")
-            raise Interrupted(f"stopped in {step.id}", "./run resume goes on from here.") from error
-        except (ClientError, StepBroken, DeadlinePassed) as error:
-            journal.append(step.id, "failed", error.what)
-            observer(Event(EventKind.FINISHED, step.id, State.BROKEN.value, error.what, now() - started))
-            raise
+        except (KeyboardInterrupt, PromptKedaError) as error:
+            told = _told(error, step, any(one.acted for one in results))
+            journal.append(step.id, "interrupted" if isinstance(told, Interrupted) else "failed", told.what)
+            took = now() - started
+            broken = Progress(State.BROKEN, told.what)
+            told.parts["steps"] = [*results, StepResult(step.id, step.title, step.destructive, broken, True, took)]
+            if not isinstance(told, Interrupted):
+                observer(Event(EventKind.FINISHED, step.id, State.BROKEN.value, told.what, took))
+            raise told from error
         took = now() - started
         results.append(StepResult(step.id, step.title, step.destructive, progress, acted, took))
         state = "done" if acted else "already done"
         observer(Event(EventKind.FINISHED, step.id, state, progress.detail, took))
     return results
+
+
+def _told(error: BaseException, step: Step[C], has_written: bool) -> PromptKedaError:
+    """Give the error that tells the truth about a run in its middle: 2 means that nothing was written."""
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted(f"stopped in {step.id}", GO_ON)
+    assert isinstance(error, PromptKedaError)
+    if has_written and isinstance(error, LoggedOut):
+        return Interrupted(f"stopped in {step.id}: {error.what}", f"Log in again. Then {GO_ON}")
+    if has_written and error.exit_code == Refusal.exit_code:
+        return StepBroken(f"{step.id}: {error.what}", error.fix)
+    return error
 
 
 def _run_step(

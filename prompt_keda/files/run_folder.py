@@ -10,6 +10,8 @@ from typing import Any
 
 from prompt_keda.errors import PromptKedaError, Refusal
 
+REFUSED = "refused.json"
+
 
 class RunFolder:
     """One run's folder below ``runs/`` of the state folder; its name is the run's id.
@@ -59,13 +61,22 @@ class RunFolder:
 
     @classmethod
     def latest_unfinished(cls, runs: Path, environment: str) -> RunFolder | None:
-        """Give the newest run of an environment that has a plan and no report, or None."""
-        for path in sorted(runs.glob(f"*-{environment}-*"), reverse=True):
+        """Give the newest run of an environment if it has no report, or None. One that was refused does not count."""
+        own = [
+            path
+            for path in runs.glob(f"*-{environment}-*")
+            if path.name.split("-", 1)[1].rpartition("-")[0] == environment
+        ]
+        for path in sorted(own, reverse=True):
             if (path / "report.json").exists():
                 return None
-            if (path / "plan.json").is_file():
+            if (path / "plan.json").is_file() and not (path / REFUSED).exists():
                 return cls(path)
         return None
+
+    def mark_refused(self, what: str) -> None:
+        """Say that this run wrote nothing to the cluster, so that it does not hide an earlier one from `resume`."""
+        self.write_json(REFUSED, {"what": what})
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a file with mode 0600, whole or not at all. A symbolic link in its place is replaced, not followed."""

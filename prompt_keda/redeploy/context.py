@@ -34,6 +34,8 @@ class Context:
         Instrument → its ScaledJob and what belongs to it. Empty for one that somebody else delivers.
     deletions
         All that may be removed.
+    kube_system_uid
+        The cluster's identity, once `guard.check_identity` has seen it.
     before
         The Jobs and pods that were active at the start.
     lock
@@ -44,11 +46,17 @@ class Context:
     keda_objects: list[Object]
     instrument_objects: dict[str, list[Object]]
     run_id: str = ""
+    kube_system_uid: str = ""
     deletions: tuple[Deletion, ...] = ()
     before: tuple[JobRecord, ...] = ()
     observer: Observer = nobody
     smoke: SmokeResult | None = None
     lock: Lock | None = None
+
+    @property
+    def lock_was_held(self) -> bool:
+        """Whether this process ever had the lock. If not, it has written nothing else."""
+        return self.lock is not None and self.lock.was_held
 
     @property
     def environment(self) -> Environment:

@@ -27,6 +27,7 @@ def check_identity(context: Context) -> None:
         "ca_sha256": kube.ca_sha256 or "none",
         "kube_system_uid": str(kube.get(NAMESPACES, "kube-system")["metadata"]["uid"]),
     }
+    context.kube_system_uid = found["kube_system_uid"]
     for key, value in found.items():
         expected = getattr(wanted, key)
         if isinstance(expected, FillIn):

@@ -26,6 +26,8 @@ TRIGGER_AUTHENTICATIONS = Resource("keda.sh/v1alpha1", "TriggerAuthentication", 
 SUBJECT = "prove/smoke"
 LIMIT = timedelta(seconds=180)
 """More than the smoke test's own deadline: it ends itself."""
+MOST_JOBS = 100
+"""The history limit of the test's ScaledJob: with more Jobs KEDA would tidy the evidence away (failure mode F48)."""
 LEFTOVER_AGE = timedelta(minutes=10)
 """No smoke test takes that long."""
 

@@ -102,3 +102,12 @@ def show_lines(lines: Sequence[str]) -> None:
     """Show lines as they are, made safe."""
     for line in lines:
         _console().print(Text(neutral(line)))
+
+
+def show_lab(status: dict[str, Any]) -> None:
+    """Show where the local stack is and what it uses."""
+    running = [name for name, pid in status["processes"].items() if pid]
+    used = f"{status['memory_bytes'] / 2**20:.0f} MiB, {status['cpu_s']:.0f} CPU seconds since its start"
+    show_lines(
+        [f"  kubeconfig {status['kubeconfig']}", f"  {len(running)} processes: {', '.join(running)}", f"  {used}"]
+    )

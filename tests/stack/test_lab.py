@@ -88,7 +88,7 @@ def test_an_in_cluster_name_is_resolved_from_a_pod(deployed, admin):
 def lab_task(name, task):
     env = {**os.environ, "PROMPT_KEDA_LAB": name, "CI": "true"}
     return subprocess.Popen(
-        [sys.executable, "-m", "invoke", task],
+        [sys.executable, TASKS, task],
         cwd=ROOT,
         env=env,
         stdout=subprocess.DEVNULL,
@@ -154,7 +154,7 @@ def test_a_whole_stack_with_a_redis_without_password(tmp_path):
     own = {**os.environ, "PROMPT_KEDA_LAB": "nopassword", "CI": "true"}
 
     def task(*arguments):
-        argv = [sys.executable, "-m", "invoke", *arguments]
+        argv = [sys.executable, TASKS, *arguments]
         return subprocess.run(argv, cwd=ROOT, env=own, capture_output=True, text=True, timeout=400)
 
     try:

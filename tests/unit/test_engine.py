@@ -10,9 +10,19 @@ import pytest
 from prompt_keda.engine.exit_code import exit_code
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.engine.run_plan import run_plan
-from prompt_keda.errors import DeadlinePassed, Interrupted, Missing, StepBroken, Unfilled, Unreachable
+from prompt_keda.errors import (
+    DeadlinePassed,
+    Interrupted,
+    LoggedOut,
+    Missing,
+    PromptKedaError,
+    Refusal,
+    StepBroken,
+    Unfilled,
+    Unreachable,
+)
 from prompt_keda.model.check import Check, Outcome, Verdict
-from prompt_keda.model.event import nobody
+from prompt_keda.model.event import EventKind, nobody
 from prompt_keda.model.plan import Progress, State, Step
 
 OVERALL = timedelta(seconds=5)
@@ -178,3 +188,44 @@ def test_ctrl_c_is_journaled_and_can_be_resumed():
     with pytest.raises(Interrupted) as caught:
         run_plan([step([State.TODO, State.WORKING], signal=Signal(press))], None, book, nobody)
     assert caught.value.exit_code == 130 and book.lines[-1] == ("s/one", "interrupted")
+
+
+def raising(error):
+    def act(context):
+        raise error
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("error", "alone", "after_a_write"),
+    [
+        (Refusal("no"), Refusal, StepBroken),
+        (LoggedOut("Kubernetes", "a:1", "401"), LoggedOut, Interrupted),
+        (Unreachable("Redis", "a:1", "x"), Unreachable, Unreachable),
+        (PromptKedaError("disk full"), PromptKedaError, PromptKedaError),
+    ],
+)
+def test_an_error_after_a_write_does_not_say_that_nothing_was_written(error, alone, after_a_write):
+    """2 means before any write; a login that expires in mid-run can be resumed. All is journaled, and all steps are told."""
+    for before, kind in (([], alone), ([step([State.TODO, State.DONE])], after_a_write)):
+        book = Book()
+        with pytest.raises(kind) as caught:
+            run_plan([*before, step([State.TODO], raising(error))], None, book, nobody)
+        assert type(caught.value) is kind
+        assert book.lines[-1][1] == ("interrupted" if kind is Interrupted else "failed")
+        told = caught.value.parts["steps"]
+        assert len(told) == len(before) + 1 and told[-1].progress.state is State.BROKEN
+
+
+def test_ctrl_c_in_a_round_of_checks_ends_with_130():
+    """What is known is told; what is not is UNKNOWN."""
+    never = threading.Event()
+    checks = [check("a", Verdict.OK), check("slow", lambda: never.wait() and None, ["a"])]
+
+    def observer(event):
+        if event.kind is EventKind.STARTED and event.subject == "c/slow":
+            raise KeyboardInterrupt
+
+    results = run_checks(checks, None, observer, OVERALL)
+    assert [one.verdict for one in results] == [Verdict.OK, Verdict.UNKNOWN] and exit_code(results) == 130

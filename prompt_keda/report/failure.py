@@ -1,0 +1,59 @@
+"""An error, as people and programs are told of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from prompt_keda.errors import Interrupted, PromptKedaError
+from prompt_keda.report import as_json
+from prompt_keda.report.unforeseen import write_report
+from prompt_keda.report.untrusted import neutral
+
+UNFORESEEN, STOPPED = 3, 130
+
+
+def exit_code(error: BaseException) -> int:
+    """Give the exit code that belongs to an error."""
+    if isinstance(error, PromptKedaError):
+        return error.exit_code
+    return STOPPED if isinstance(error, KeyboardInterrupt) else UNFORESEEN
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """Give what happened and what to do about it, both made safe to show; the second may be empty.
+
+    Of an error that nobody foresaw only the type is told, because its text may hold a value: the rest is written into a
+    report of its own.
+    """
+    if isinstance(error, Interrupted):
+        return neutral(error.what), neutral(error.fix)
+    if isinstance(error, PromptKedaError):
+        word = "refused" if error.exit_code == 2 else "failed"
+        return neutral(f"{word}: {error.what}"), neutral(error.fix)
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped", ""
+    return f"failed: {type(error).__name__}, which nobody foresaw", f"Please send {write_report(error)}"
+
+
+def to_json(task: str, environment: str, began: datetime, error: BaseException, explained: tuple[str, str]) -> str:
+    """Give the document of a task that ended with an error, with what it had done until then.
+
+    Parameters
+    ----------
+    environment
+        As the person named it.
+    began
+        When the task began.
+    explained
+        What `explain` gave.
+    """
+    document = {
+        "task": task,
+        "environment": environment,
+        "exit_code": exit_code(error),
+        "started_at": began.isoformat(),
+        "duration_s": round((datetime.now(UTC) - began).total_seconds(), 3),
+        "error": {"what": explained[0], "fix": explained[1]},
+        **(error.parts if isinstance(error, PromptKedaError) else {}),
+    }
+    return as_json.to_text(document)

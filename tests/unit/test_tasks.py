@@ -1,0 +1,74 @@
+"""The command line: exit codes and messages of what is wrong before any task begins, and one document with --json."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from .test_house_rules import ROOT
+
+TASKS = str(ROOT / "tasks.py")
+
+
+def run(*arguments, cwd=ROOT, **env):
+    argv = [sys.executable, TASKS, *arguments]
+    kept = {key: value for key, value in os.environ.items() if key != "PROMPT_KEDA_ENV"}
+    return subprocess.run(argv, cwd=cwd, env={**kept, **env}, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nosuchtask"], "nosuchtask"),
+        (["check-deps", "--bogus"], "--bogus"),
+        (["check-deps", "--env"], "env"),
+        (["smoke", "--env", "local", "--events", "abc"], "--events abc is no whole number"),
+        (["check-deps", "--timeout", "soon"], "--timeout soon"),
+        (["check-deps", "--env", "prod", "--only", "redis", "--junit", "/nowhere/j.xml"], "/nowhere/j.xml"),
+        (["redeploy"], "say which environment"),
+        (["redeploy", "--env", "prd"], "Did you mean prod"),
+        (["lab.exec"], "nothing to run"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_with_2(arguments, said):
+    """One message, no traceback, nothing on standard output."""
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "") and said in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("task", ["plan", "redeploy", "smoke", "prepare", "resume"])
+def test_with_json_an_error_is_a_document_too(task):
+    """The same exit code as in text, with what is wrong and what to do."""
+    done = run(task, "--env", "nowhere/x.yaml", "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"] == 2
+    assert document["task"] == task and document["environment"] == "nowhere/x.yaml"
+    assert "nowhere/x.yaml" in document["error"]["what"]
+    assert {"schema", "started_at", "duration_s"} <= set(document)
+
+
+def test_the_environment_comes_from_the_variable():
+    """$PROMPT_KEDA_ENV, where no --env is given."""
+    assert "delivered by Argo CD" in run("redeploy", PROMPT_KEDA_ENV="prod").stderr
+
+
+def test_a_path_is_taken_from_where_the_person_is(tmp_path):
+    """`run` can be called from any folder."""
+    (tmp_path / "mine.yaml").write_text("name: mine\n")
+    done = subprocess.run([ROOT / "run", "plan", "--env", "./mine.yaml"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "mine.yaml:1:1: approval: this key is missing" in done.stderr
+
+
+def test_a_reader_that_goes_away_ends_with_3():
+    """`… --json | head`: no traceback; nobody got the result."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [sys.executable, TASKS, "lab.status", "--json"]
+    done = subprocess.run(argv, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writer)
+    assert done.returncode == 3 and done.stderr == ""

@@ -1,0 +1,119 @@
+"""An environment and doubles of its systems, all as they should be."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime, timedelta
+
+from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.clients.systems import Systems
+from prompt_keda.engine.run_checks import look
+from prompt_keda.files.environment_file import load_environment
+from tests.contracts.fakes.kube import FakeKube
+from tests.contracts.fakes.redis_streams import FakeRedis
+from tests.contracts.fakes.registry import FakeRegistry
+from tests.contracts.fakes.vault import FakeVault
+
+from .test_environment_file import FOLDER
+
+SPACE, SCALED_JOB = "prompt-keda-lsstcam", "prompt-keda-lsstcam"
+STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
+HOST = "registry.prompt-keda.test:5000"
+KEDA_IMAGE = f"{HOST}/keda@sha256:2"
+TRIGGER = {"stream": STREAM, "consumerGroup": GROUP, "lagCount": "1"}
+METRICS, CA = "v1beta1.external.metrics.k8s.io", "Q0E="
+CHECKS = {one.id: one for one in ALL_CHECKS}
+SERVED = [one for one in vars(kinds).values() if isinstance(one, kinds.Resource)]
+
+
+def conditions(**found):
+    return {"conditions": [{"type": kind, "status": status, "message": "why"} for kind, status in found.items()]}
+
+
+def now(**ago):
+    return (datetime.now(UTC) - timedelta(**ago)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class World:
+    """An environment and its systems as they should be. A test changes one thing."""
+
+    def __init__(self):
+        names = [
+            "kubeconfig",
+            "context",
+            "vault_role_id_file",
+            "vault_secret_id_file",
+            "ca_file",
+            "ldap_url",
+            "vault_url",
+        ]
+        given = {name: f"/nowhere/{name}" for name in names}
+        given |= {
+            "registry_url": "https://registry.test",
+            "worker_image": f"{HOST}/worker@sha256:1",
+            "keda_manifests": "/m",
+        }
+        given |= {"keda_manifests_sha256": "0" * 64, "ca_sha256": "0" * 64, "kube_system_uid": "to come"}
+        given["redis_password"] = {"path": "rubin/prompt-keda-local/prompt-redis", "key": "redis-password"}
+        self.kube, self.redis = FakeKube(SERVED), FakeRedis("p", "p")
+        for name in ("kube-system", "keda", SPACE):
+            self.put(kinds.NAMESPACES, name, status={"phase": "Active"})
+        given["kube_system_uid"] = self.kube.get(kinds.NAMESPACES, "kube-system")["metadata"]["uid"]
+        environment = load_environment(FOLDER / "local.yaml", given)
+        wanted = {}
+        for one in environment.secrets:
+            wanted.setdefault(one.vault_path, {}).update(dict.fromkeys(one.keys, "value"))
+            self.put(kinds.SECRETS, one.name, one.namespace, data=dict.fromkeys(one.keys, "dmFsdWU="))
+        self.vault = FakeVault(wanted)
+        self.vault.use_token("t")
+        self._put_cluster()
+        self.redis.ensure_group(STREAM, GROUP, "0")
+        self.systems = Systems(environment)
+        self.systems.vault_health = self.vault.health
+        self.registry = FakeRegistry(HOST)
+        self.registry.put("worker", "local", "sha256:1")
+        self.registry.put("keda", "2.16.1", "sha256:2")
+        clients = {"kube": self.kube, "redis": self.redis, "vault": self.vault, f"registry {HOST}": self.registry}
+        self.systems._made = clients
+
+    def _put_cluster(self):
+        self.put(kinds.NODES, "n1", status=conditions(Ready="True"))
+        for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh"):
+            self.put(kinds.CRDS, name, status=conditions(Established="True"))
+        for name in ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks"):
+            labels = {"app.kubernetes.io/version": "2.16.1"}
+            pod = {"spec": {"containers": [{"image": KEDA_IMAGE}]}}
+            state = {"spec": {"replicas": 1, "template": pod}, "status": {"availableReplicas": 1}}
+            self.put(kinds.DEPLOYMENTS, name, "keda", labels, **state)
+        self.put(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": now()})
+        self.put(kinds.SECRETS, "kedaorg-certs", "keda", data={"ca.crt": CA})
+        self.put(kinds.SERVICES, "metrics", "keda")
+        spec = {"caBundle": CA, "service": {"name": "metrics", "namespace": "keda"}}
+        self.put(kinds.API_SERVICES, METRICS, spec=spec, status=conditions(Available="True"))
+        self.put(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=[{"clientConfig": {"caBundle": CA}}])
+        trigger = {"type": "redis-streams", "metadata": TRIGGER}
+        spec = {"jobTargetRef": {}, "triggers": [trigger], "rollout": {"strategy": "default"}}
+        self.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec=spec, status=conditions(Ready="True"))
+        self.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"generation": 2})
+        self.put_job("2")
+
+    def put_job(self, generation):
+        self.put(kinds.JOBS, "j1", SPACE, {"scaledjob.keda.sh/name": SCALED_JOB}, status={"active": 1})
+        annotations = {"scaledjob.keda.sh/generation": generation}
+        self.change(kinds.JOBS, "j1", SPACE, metadata={"annotations": annotations})
+
+    def put(self, resource, name, namespace=None, labels=None, **fields):
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, **fields}
+        if labels:
+            body["metadata"]["labels"] = labels
+        self.kube.create(resource, body, namespace)
+
+    def change(self, resource, name, namespace=None, **fields):
+        self.kube.patch(resource, name, namespace, copy.deepcopy(fields))
+
+    def remove(self, resource, name, namespace=None):
+        self.kube.delete(resource, name, namespace)
+
+    def verdict(self, check):
+        return look(CHECKS[check], self.systems)
