@@ -14,7 +14,7 @@ import yaml
 from prompt_keda.lab import cgroups, processes
 from prompt_keda.lab.settings import PORTS, Lab, current_lab
 
-from .conftest import ROOT, run_json, run_task, until
+from .conftest import ROOT, TASKS, run_json, run_task, until
 
 
 def test_lab_status_tells_where_everything_is(endpoints):
