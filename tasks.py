@@ -190,6 +190,7 @@ def redeploy(c: Context, env="", mode="auto", approve="", json=False):
     observer = _progress()
 
     def work():
+        toolkit.check_mode(mode)
         if name == "local":
             _bring_up(observer)
         return toolkit.redeploy(name, mode, approve, observer, _ask())

@@ -193,6 +193,11 @@ def _context(systems: Systems) -> Context:
     return context
 
 
+def check_mode(mode: str) -> None:
+    """Make sure that a mode is known, before anything is built for it. Raises `Refusal` when it is not."""
+    planner.check_mode(mode)
+
+
 def redeploy(name: str, mode: str, approve: str, observer: Observer, ask: Ask | None) -> Result:
     """Plan, get approval, act, prove.
 
@@ -217,7 +222,8 @@ def redeploy(name: str, mode: str, approve: str, observer: Observer, ask: Ask | 
         folder = RunFolder.create(runs_folder(), systems.environment.name)
         context.before = jobs.ledger(systems.kube)
         folder.write_json("snapshot.json", {"jobs": [one.__dict__ for one in context.before], **_streams(systems)})
-        folder.write_json("plan.json", {"environment_file": name, **made.to_json()})
+        file = str(find_environment(name, ENVIRONMENTS).resolve())
+        folder.write_json("plan.json", {"environment_file": file, **made.to_json()})
         return _run(context, made, folder, observer, "redeploy")
 
 
@@ -232,13 +238,15 @@ def resume(name: str, run_id: str, observer: Observer) -> Result:
         When the environment, the manifests or the toolkit have changed since.
     """
     runs = runs_folder()
-    if run_id:
-        folder: RunFolder | None = RunFolder.open_(runs, run_id)
-    else:
-        name = _load(name).name
-        folder = RunFolder.latest_unfinished(runs, name)
+    wanted = _load(name).name
+    folder = RunFolder.open_(runs, run_id) if run_id else RunFolder.latest_unfinished(runs, wanted)
     if folder is None:
-        raise Refusal(f"no interrupted run of environment {name} is recorded here", "Start one with ./run redeploy.")
+        raise Refusal(f"no interrupted run of environment {wanted} is recorded here", "Start one with ./run redeploy.")
+    if folder.environment != wanted:
+        raise Refusal(
+            f"run {folder.run_id} is one of environment {folder.environment}, not of {wanted}",
+            f"./run resume --env {folder.environment} --run {folder.run_id}",
+        )
     kept, snapshot = folder.read_json("plan.json"), folder.read_json("snapshot.json")
     with _systems(kept["environment_file"]) as systems:
         context = _context(systems)

@@ -24,7 +24,12 @@ def smoke_inspect(context: Context) -> Progress:
 def run_smoke(context: Context) -> None:
     """Run the smoke test. Idempotent: yes, each run has objects of its own."""
     count = context.environment.smoke.events_count
-    context.smoke = smoke.run_smoke(context.systems, count, context.observer, context.run_id)
+
+    def obstacle() -> str | None:
+        seen = parts_inspect(context)
+        return seen.detail if seen.state is State.BROKEN else None
+
+    context.smoke = smoke.run_smoke(context.systems, count, context.observer, context.run_id, obstacle)
 
 
 def parts_inspect(context: Context) -> Progress:
@@ -50,16 +55,22 @@ def parts_inspect(context: Context) -> Progress:
 
 
 def scaled_jobs_inspect(context: Context) -> Progress:
-    """Is every instrument's ScaledJob Ready and not paused?"""
-    for one in context.instruments():
-        live = context.systems.kube.get(SCALED_JOBS, one.scaled_job, one.namespace)
+    """Is every instrument's ScaledJob there, Ready and not paused, whoever delivers it?"""
+    for one in context.environment.instruments:
+        live = context.systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
+        if live is None:
+            return Progress(
+                State.BROKEN, f"{one.namespace}/{one.scaled_job} is absent; who delivers it has to apply it"
+            )
+        if jobs.is_paused(live):
+            return Progress(State.BROKEN, f"{one.scaled_job} is paused; whoever paused it has to unpause it")
         conditions = {c["type"]: c for c in live.get("status", {}).get("conditions") or []}
         ready = conditions.get("Ready", {"status": "Unknown", "message": "KEDA has not looked yet"})
         if ready["status"] != "True":
             return Progress(State.WORKING, f"{one.scaled_job}: Ready={ready['status']}: {ready.get('message', '')}")
         if conditions.get("Paused", {}).get("status") == "True":
-            return Progress(State.BROKEN, f"{one.scaled_job} is paused; whoever paused it has to unpause it")
-    return Progress(State.DONE, f"{len(context.instruments())} Ready")
+            return Progress(State.WORKING, f"{one.scaled_job}: KEDA has not seen yet that it is unpaused")
+    return Progress(State.DONE, f"{len(context.environment.instruments)} Ready")
 
 
 def lag_inspect(context: Context) -> Progress:

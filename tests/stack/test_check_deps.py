@@ -8,9 +8,9 @@ import time
 import pytest
 
 from prompt_keda.clients.kube_resources import PODS, SCALED_JOBS, STATEFUL_SETS
-from prompt_keda.lab import processes, settings, state, vault_contents
+from prompt_keda.lab import processes, settings, state
 
-from .conftest import AT_DESK, ENV, INSTRUMENT, at_the_stack_only, run_json, run_task, runs_folder, until
+from .conftest import AT_DESK, ENV, INSTRUMENT, at_the_stack_only, run_json, run_task, runs_folder, sealed, until
 
 NOT_SEEN = {"identity/ldap-answers"} if AT_DESK else set()
 """The directory cannot be reached from the desk, so it is never green there."""
@@ -81,15 +81,8 @@ def test_production_that_cannot_be_reached_is_unknown_within_15_seconds():
 
 def test_a_sealed_vault_is_red(deployed, endpoints):
     """Sealed is an answer, not an unreachable system; what needs Vault is SKIPPED."""
-    lab = settings.current_lab()
-    from pathlib import Path
-
-    client = vault_contents.unseal(lab, endpoints["vault_url"], Path(endpoints["ca_file"]))
-    client.sys.seal()
-    try:
+    with sealed(endpoints):
         code, document = run_json("check-deps", "--env", ENV, "--only", "vault")
-    finally:
-        vault_contents.unseal(lab, endpoints["vault_url"], Path(endpoints["ca_file"]))
     found = by_verdict(document)
     assert code == 1 and found["fail"] == {"vault/unsealed"}
     assert {"vault/login-works", "vault/secrets-have-their-keys"} <= found["skipped"]

@@ -82,41 +82,6 @@ def test_the_deprecated_strategy_wins_as_in_keda(spec, kept):
     assert keeps_older_jobs(spec) is kept
 
 
-def restoring(live, wanted, running=True):
-    """Give a context whose instrument has a ScaledJob, another wanted spec, and a Job."""
-    found = {"metadata": {"name": "sj", "namespace": "n", "generation": 2}, "spec": live}
-    cluster = Cluster(Job=[job("a")] if running else [], ScaledJob=[found])
-    instrument = SimpleNamespace(name="i", namespace="n", scaled_job="sj")
-    systems = SimpleNamespace(kube=cluster, environment=SimpleNamespace(instruments=[instrument]))
-    return Context(systems, [], {"i": [{"kind": "ScaledJob", "metadata": found["metadata"], "spec": wanted}]})
-
-
-DEFAULT, GRADUAL = {"rollout": {"strategy": "default"}}, {"rollout": {"strategy": "gradual"}}
-
-
-@pytest.mark.parametrize(
-    ("live", "wanted"),
-    [
-        (GRADUAL, DEFAULT),
-        (DEFAULT, {**DEFAULT, "maxReplicaCount": 9}),
-        ({**DEFAULT, "rolloutStrategy": "immediate"}, GRADUAL),
-        ({**DEFAULT, "rolloutStrategy": "gradual"}, {**DEFAULT, "maxReplicaCount": 9}),
-    ],
-)
-def test_a_change_that_deletes_running_jobs_is_refused(live, wanted):
-    """F1 and F2: what counts is the strategy afterwards. Putting ``default`` back deletes every older Job (seen)."""
-    with pytest.raises(Refusal) as caught:
-        restore.refuse_if_jobs_would_go(restoring(live, wanted))
-    assert "(a)" in caught.value.what
-    restore.refuse_if_jobs_would_go(restoring(live, wanted, running=False))
-
-
-@pytest.mark.parametrize(("live", "wanted"), [(DEFAULT, DEFAULT), (GRADUAL, GRADUAL), (DEFAULT, GRADUAL)])
-def test_a_change_that_keeps_running_jobs_is_not_refused(live, wanted):
-    """The same spec, and one that is gradual afterwards, lose nothing."""
-    restore.refuse_if_jobs_would_go(restoring(live, wanted))
-
-
 def test_a_finished_job_is_not_at_risk():
     """It has nothing to lose."""
     done = job("a", "1")
