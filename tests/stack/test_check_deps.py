@@ -50,7 +50,7 @@ def test_without_redis_it_is_red_and_names_redis(deployed, admin, systems):
         "redis/takes-writes",
         "redis/memory-left",
         "redis/groups-exist",
-        "redis/lag-is-known",
+        "redis/lag-is-right",
         "keda/scaled-jobs-ready",
     }
     result = next(one for one in document["results"] if one["id"] == "redis/answers")

@@ -52,10 +52,10 @@ def lost_lag(world):
     world.redis.add(STREAM, [{"visit": "1"}] * 2)
 
 
-def lost_count(world):
+def lost_count(world, read=None):
     world.redis.add(STREAM, [{"visit": "1"}] * 2)
     world.redis.read(STREAM, GROUP, "pod-1", 2)
-    world.redis.forget(STREAM, GROUP)
+    world.redis.forget(STREAM, GROUP, read)
 
 
 def renamed_group(world):
@@ -146,9 +146,15 @@ RED = [
         "warn",
         "may be evicted",
     ),
-    ("redis/lag-is-known", lost_lag, "fail", "KEDA takes it for 0"),
-    ("redis/lag-is-known", lost_count, "warn", "has lost what was read"),
-    ("redis/lag-is-known", renamed_group, "unknown", "there is no lag"),
+    ("redis/lag-is-right", lost_lag, "fail", "2 events wait, the lag is unknown, and KEDA takes that for 0"),
+    (
+        "redis/lag-is-right",
+        lambda world: lost_count(world, 1),
+        "fail",
+        "0 events wait, the lag is 1, and KEDA believes",
+    ),
+    ("redis/lag-is-right", lost_count, "warn", "has lost what was read"),
+    ("redis/lag-is-right", renamed_group, "unknown", "NOGROUP"),
     ("redis/groups-exist", renamed_group, "fail", f"has no group {GROUP}"),
     ("images/keda-images-present", lambda world: world.registry.images.clear(), "fail", "keda has no sha256:2"),
     ("images/keda-images-present", without_parts, "unknown", "not on this machine"),
