@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.errors import LabError
+from prompt_keda.files.private_folder import private_folder
 from prompt_keda.lab import cgroups, network, processes
 from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, Lab, current_lab
 from prompt_keda.model.secret import Secret
@@ -25,8 +26,7 @@ def ensure_secret(lab: Lab, name: str) -> Secret:
 def store_secret(lab: Lab, name: str, value: Secret) -> None:
     """Keep a secret of the stack in a file with mode 0600, whole or not at all."""
     path = secret_file(lab, name)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    scratch = path.with_name(f".{name}.new")
+    scratch = private_folder(path.parent) / f".{name}.new"
     with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
         file.write(value.reveal())
     scratch.rename(path)
