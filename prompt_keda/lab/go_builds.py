@@ -80,6 +80,11 @@ def cached(module: GoModule) -> Path:
     return cache_home() / "prompt-keda" / "build" / f"{module.name}-{digest.hexdigest()[:16]}"
 
 
+def caches() -> list[Path]:
+    """Give the folders in which Go itself keeps what it has fetched and compiled."""
+    return [Path(line) for line in run(["go", "env", "GOMODCACHE", "GOCACHE"]).splitlines()]
+
+
 def module_folder(module: GoModule, path: str) -> Path:
     """Give the folder with the sources of a Go module that ``module`` depends on."""
     argv = ["go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", path]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from prompt_keda.errors import LabError
+from prompt_keda.errors import LabError, Refusal
 from prompt_keda.files.private_folder import private_folder
 from prompt_keda.lab import (
     base_objects,
@@ -57,8 +57,10 @@ def up(observer: Observer = nobody, *, redis_password: bool = True) -> dict[str,
 
     Raises
     ------
+    Refusal
+        When this machine cannot run it; nothing was changed.
     LabError
-        When this machine cannot run it (before anything is changed), or a part does not build or start.
+        When a part does not build or start.
     """
     lab = current_lab()
     if state.status(lab)["state"] == "up":
@@ -87,6 +89,7 @@ class _Bringup:
             self.builds["kube"] = pool.submit(self._build, go_builds.KUBE, 0)
             for module in (go_builds.WORKER, go_builds.KEDA, go_builds.VAULT):
                 self.builds[module.name] = pool.submit(self._build, module, 10)
+            network.ensure_bridge_filter()  # before apt takes a minute for a kernel that cannot do it
             self._timed("packages", lambda: packages.install(self.observer))
             self._timed("network", self._make_ground)
             self._timed("cluster", self._start_cluster)
@@ -206,12 +209,14 @@ def down(observer: Observer = nobody) -> None:
 
     Raises
     ------
+    Refusal
+        When not root.
     LabError
         When something does not go; with what it is.
     """
     lab = current_lab()
     if os.geteuid() != 0:
-        raise LabError("lab.down needs root", "Run it with sudo.")
+        raise Refusal("lab.down needs root", "Run it with sudo.")
     parts: list[tuple[str, Callable[[], None]]] = [
         ("processes", lambda: cgroups.kill_all(lab.cgroup)),
         ("mounts", lambda: _unmount_below(lab)),

@@ -4,61 +4,152 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from prompt_keda.errors import LabError
-from prompt_keda.lab import go_builds, images, packages, requirements, settings, stack, state
+from prompt_keda.errors import LabError, Refusal
+from prompt_keda.lab import go_builds, images, network, packages, requirements, settings, stack, state
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.pki import Authority
 from prompt_keda.model.event import nobody
 
-
-def test_a_bad_name_of_a_stack_is_refused(monkeypatch):
-    """It becomes part of folders and network namespaces."""
-    monkeypatch.setenv("PROMPT_KEDA_LAB", "../x")
-    with pytest.raises(LabError):
-        settings.current_lab()
+ROOT = Path(__file__).parents[2]
 
 
-def test_not_root_is_said(monkeypatch):
-    """One clear message."""
+DEBIAN_12 = {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"}
+
+
+class Machine:
+    """A machine that can run the local stack, and ways to take something away from it."""
+
+    def __init__(self, monkeypatch, folder):
+        self.patch, self.folder, self.free = monkeypatch, folder, {}
+        for name in ("bin", "cache", "state", "GOMODCACHE", "GOCACHE"):
+            (folder / name).mkdir()
+        monkeypatch.setenv("PATH", str(folder / "bin"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr("platform.machine", lambda: "x86_64")
+        monkeypatch.setattr("shutil.disk_usage", self._usage)
+        monkeypatch.setattr(network, "BRIDGE_FILTER", folder)
+        self.is_debian(DEBIAN_12)
+        for name in ("apt-get", "unshare", "modprobe"):
+            self.has(name, "exit 0")
+        self.has_go("go1.26.8")
+
+    def has(self, name, script):
+        (self.folder / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self.folder / "bin" / name).chmod(0o755)
+
+    def has_go(self, version):
+        paths = "\n".join(f"{key}) echo {self.folder / key} ;;" for key in ("GOMODCACHE", "GOCACHE"))
+        self.has("go", f'for key; do case "$key" in\nenv) ;;\nGOVERSION) echo "{version}" ;;\n{paths}\nesac; done')
+
+    def lacks(self, name):
+        (self.folder / "bin" / name).unlink()
+
+    def is_debian(self, release):
+        self.patch.setattr("platform.freedesktop_os_release", lambda: release)
+
+    def has_no_bridge_filter(self):
+        self.patch.setattr(network, "BRIDGE_FILTER", self.folder / "absent")
+
+    def has_built_all(self):
+        for module in go_builds.MODULES:
+            go_builds.cached(module).mkdir(parents=True)
+
+    def _usage(self, path):
+        """Tell what is free: the smallest number of GiB that was set for a folder on the way to this one."""
+        free = [gib for name, gib in self.free.items() if Path(path).is_relative_to(self.folder / name)]
+        return type("Usage", (), {"free": min(free, default=100) << 30})
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine that lacks nothing; should lab.up begin on it all the same, the test fails."""
+
+    def begun(bringup):
+        raise AssertionError("lab.up has begun")
+
+    monkeypatch.setattr(stack._Bringup, "run", begun)
+    return Machine(monkeypatch, tmp_path)
+
+
+UBUNTU = {"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_ID": "24.04", "PRETTY_NAME": "Ubuntu 24.04 LTS"}
+DEBIAN_11 = {"ID": "debian", "VERSION_ID": "11", "PRETTY_NAME": "Debian GNU/Linux 11 (bullseye)"}
+LACKS = {
+    "wrong architecture": (lambda it: it.patch.setattr("platform.machine", lambda: "riscv64"), "riscv64"),
+    "not root": (lambda it: it.patch.setattr(os, "geteuid", lambda: 1000), "needs root"),
+    "Ubuntu": (lambda it: it.is_debian(UBUNTU), "Debian 12 or newer, and this is Ubuntu 24.04"),
+    "Debian 11": (lambda it: it.is_debian(DEBIAN_11), "Debian 12 or newer, and this is Debian GNU/Linux 11"),
+    "no apt-get": (lambda it: it.lacks("apt-get"), "apt-get"),
+    "no Go": (lambda it: it.lacks("go"), "no Go"),
+    "a Go that fails": (lambda it: it.has("go", "echo broken >&2; exit 1"), "no Go that works.*broken"),
+    "too old a Go": (lambda it: it.has_go("go1.20.1"), r"1\.20\.1.*needs 1\.26"),
+    "a Go that does not say which": (lambda it: it.has_go("devel +abc123"), r"devel \+abc123.*needs 1\.26"),
+    "no network namespaces": (lambda it: it.has("unshare", "echo no >&2; exit 1"), "network namespace.*no"),
+    "no bridge filter": (lambda it: (it.has_no_bridge_filter(), it.has("modprobe", "exit 1")), "br_netfilter"),
+    "no modprobe": (lambda it: (it.has_no_bridge_filter(), it.lacks("modprobe")), "br_netfilter"),
+    "a full disk of the cache": (lambda it: it.free.update(cache=7), r"cache has 7\.0 GiB free.*needs 8"),
+    "a full disk of Go's modules": (lambda it: it.free.update(GOMODCACHE=7), r"GOMODCACHE has 7\.0 GiB free.*needs 8"),
+    "a full disk of Go's cache": (lambda it: it.free.update(GOCACHE=7), r"GOCACHE has 7\.0 GiB free.*needs 8"),
+    "a full disk of the state": (lambda it: it.free.update(state=1), r"state has 1\.0 GiB free.*needs 2"),
+    "a full disk when all is built": (
+        lambda it: (it.has_built_all(), it.free.update(cache=1)),
+        r"cache has 1\.0 GiB free.*needs 2",
+    ),
+    "a bad name": (lambda it: it.patch.setenv("PROMPT_KEDA_LAB", "../x"), "PROMPT_KEDA_LAB"),
+}
+
+
+@pytest.mark.parametrize("lack", LACKS)
+def test_what_is_missing_is_said_before_anything_is_changed(machine, lack):
+    """One clear message, exit code 2, and no file made."""
+    take_away, message = LACKS[lack]
+    take_away(machine)
+    before = sorted(machine.folder.rglob("*"))
+    with pytest.raises(Refusal, match=message) as refused:
+        stack.up()
+    assert refused.value.exit_code == 2 and sorted(machine.folder.rglob("*")) == before
+
+
+FITS = {
+    "a release candidate of Go": lambda it: it.has_go("go1.26rc1"),
+    "a Go of today": lambda it: it.has_go("devel go1.27-0a1b2c3 Mon Jan 5 10:00:00 2026 +0000"),
+    "a Go with experiments": lambda it: it.has_go("go1.26.1 X:nodwarf5"),
+    "Debian testing, which says no version": lambda it: it.is_debian({"ID": "debian", "PRETTY_NAME": "forky/sid"}),
+    "a module for bridges that can be loaded": lambda it: it.has_no_bridge_filter(),
+    "3 GiB when all is built": lambda it: (it.has_built_all(), it.free.update({".": 3})),
+}
+
+
+@pytest.mark.parametrize("fact", FITS)
+def test_what_is_good_enough_is_not_refused(machine, fact):
+    """Versions and disks that serve."""
+    FITS[fact](machine)
+    requirements.check()
+
+
+def test_lab_down_needs_root(machine, monkeypatch):
+    """Refused before anything is stopped."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(LabError, match="needs root"):
-        requirements.check()
+    with pytest.raises(Refusal, match="needs root"):
+        stack.down()
 
 
-def test_a_wrong_architecture_is_said(monkeypatch):
-    """One clear message."""
-    monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    with pytest.raises(LabError, match="riscv64"):
-        requirements.check()
-
-
-def test_no_go_is_said(monkeypatch, tmp_path):
-    """One clear message."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LabError, match="no Go"):
-        requirements._has_go()
-
-
-def test_an_old_go_is_said(monkeypatch, tmp_path):
-    """With both versions."""
-    (tmp_path / "go").write_text("#!/bin/sh\necho go1.20.1\n")
-    (tmp_path / "go").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    with pytest.raises(LabError, match=r"1\.20\.1.*needs 1\.26"):
-        requirements._has_go()
-
-
-def test_a_full_disk_is_said(monkeypatch):
-    """With how much is there and how much is needed."""
-    usage = type("Usage", (), {"free": 1 << 30})
-    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
-    with pytest.raises(LabError, match=r"1\.0 GiB free"):
-        requirements._has_room()
+@pytest.mark.parametrize("task", ["lab.up", "lab.down", "lab.status", "check-deps"])
+def test_a_bad_name_of_a_stack_ends_a_task_with_2(task):
+    """It becomes part of folders and network namespaces: one message, and no stack trace."""
+    env = {**os.environ, "PROMPT_KEDA_LAB": "../x"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tasks.py"), task], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert "refused: $PROMPT_KEDA_LAB is '../x'" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_authority_makes_certificates_that_openssl_trusts(tmp_path):
