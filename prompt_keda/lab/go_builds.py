@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -78,6 +79,13 @@ def cached(module: GoModule) -> Path:
             digest.update(f"{path.relative_to(module.source)}\0".encode() + path.read_bytes())
     digest.update("\0".join([*module.arguments(), run(["go", "env", "GOVERSION", "GOARCH"])]).encode())
     return cache_home() / "prompt-keda" / "build" / f"{module.name}-{digest.hexdigest()[:16]}"
+
+
+def required_version(module: GoModule, path: str) -> str:
+    """Give the version, without its v, of a Go module that the go.mod of ``module`` requires."""
+    found = re.search(rf"\s{re.escape(path)} v(\S+)", (module.source / "go.mod").read_text())
+    assert found, f"{path} is not in the go.mod of {module.name}"
+    return found[1]
 
 
 def caches() -> list[Path]:

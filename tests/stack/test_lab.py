@@ -21,7 +21,15 @@ def test_lab_status_tells_where_everything_is(endpoints):
     """State, provider, versions, kubeconfig, endpoints and processes."""
     code, document = run_json("lab.status")
     assert code == 0 and document["state"] == "up" and document["provider"] == "native"
-    assert document["versions"] == {"kubernetes": "1.35.4", "keda": "2.16.1"}
+    asked = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", "redis-server"], capture_output=True, text=True)
+    assert document["versions"] == {
+        "kubernetes": "1.35.4",
+        "keda": "2.16.1",
+        "etcd": "3.6.12",
+        "coredns": "1.14.5",
+        "vault": "1.21.4",
+        "redis": asked.stdout,
+    }
     assert Path(document["kubeconfig"]).exists() and document["endpoints"] == endpoints
     assert all(document["processes"].values())
 

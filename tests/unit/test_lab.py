@@ -152,6 +152,15 @@ def test_a_bad_name_of_a_stack_ends_a_task_with_2(task):
     assert "refused: $PROMPT_KEDA_LAB is '../x'" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_the_versions_are_those_that_are_built(monkeypatch, tmp_path):
+    """Kubernetes and KEDA as go.mod has them; Redis is unknown where there is no Debian package of it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    versions = state.versions()
+    assert versions["kubernetes"] == go_builds.required_version(go_builds.KUBE, "k8s.io/kubernetes")
+    assert versions["keda"] == go_builds.required_version(go_builds.KEDA, "github.com/kedacore/keda/v2")
+    assert versions["etcd"].startswith("3.") and versions["vault"].startswith("1.") and versions["redis"] is None
+
+
 def test_the_authority_makes_certificates_that_openssl_trusts(tmp_path):
     """And keeps the keys private."""
     authority = Authority(tmp_path)
