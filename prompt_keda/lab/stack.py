@@ -97,6 +97,8 @@ class _Bringup:
             self._timed("vault", self._start_vault)
             self._timed("keda-images", self._publish_keda)
             self._timed("ready", self._finish)
+        except Refusal as error:  # a folder that cannot be made, say; but by now something was changed
+            raise LabError(error.what, error.fix) from error
         finally:
             # Whatever ends this shows at once: no error waits minutes for compilers whose result nobody wants.
             pool.shutdown(wait=False, cancel_futures=True)

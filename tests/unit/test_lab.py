@@ -237,6 +237,18 @@ def test_an_error_does_not_wait_for_the_compilers(slow_go, monkeypatch, error):
     assert not list((slow_go / "cache/prompt-keda/build").iterdir())
 
 
+def test_what_was_begun_is_not_called_refused(slow_go, monkeypatch):
+    """Exit code 2 means that nothing was changed: a full disk after packages were installed is 3."""
+
+    def install(observer):
+        raise Refusal("logs cannot be made: disk full", "Make room.")
+
+    monkeypatch.setattr(packages, "install", install)
+    with pytest.raises(LabError, match="disk full") as failed:
+        stack._Bringup(settings.Lab("unit"), nobody, True).run()
+    assert failed.value.exit_code == 3 and failed.value.fix == "Make room."
+
+
 def test_what_was_stopped_starts_nothing_more():
     """A build that is between two of its programs ends there."""
     children = Children()
