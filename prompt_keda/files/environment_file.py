@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from prompt_keda.errors import EnvironmentFileError
-from prompt_keda.files.strict_yaml import load_documents, place
+from prompt_keda.files.strict_yaml import Marks, Where, load_documents, mark_near, place
 from prompt_keda.model.environment import Environment, FillIn
 
 
@@ -30,12 +30,13 @@ def find_environment(name: str, folder: Path) -> Path:
         When there is none; with the nearest known name.
     """
     if "/" in name or name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if path.is_file():
-            return path
+        if os.path.isfile(name):
+            return Path(name)
+        if os.path.isdir(name):
+            raise EnvironmentFileError(f"{name} is a folder, and an environment is a file")
         raise EnvironmentFileError(f"there is no environment file {name}")
     path = folder / f"{name}.yaml"
-    if path.is_file():
+    if os.path.isfile(path):  # unlike Path.is_file it says no to a name that the file system refuses
         return path
     known = sorted(one.stem for one in folder.glob("*.yaml"))
     near = difflib.get_close_matches(name, known, 1)
@@ -58,10 +59,7 @@ def load_environment(path: Path, placeholders: Mapping[str, Any] | None) -> Envi
     EnvironmentFileError
         With a line ``file:line:column: key: what is expected`` for each fault.
     """
-    documents = load_documents(path, placeholders)
-    if len(documents) != 1 or not isinstance(documents[0][0], dict):
-        raise EnvironmentFileError(f"{path}:1:1: an environment is one YAML mapping", "See environments/README.md.")
-    data, marks = documents[0]
+    data, marks = _only_document(path, placeholders)
     try:
         environment = Environment.model_validate(data)
     except ValidationError as error:
@@ -81,6 +79,20 @@ def schema() -> str:
     return json.dumps(Environment.model_json_schema(), indent=1, sort_keys=True) + "\n"
 
 
+def _only_document(path: Path, placeholders: Mapping[str, Any] | None) -> tuple[dict[str, Any], Marks]:
+    documents = load_documents(path, placeholders)
+    fix = "See environments/README.md."
+    if not documents:
+        raise EnvironmentFileError(f"{path}:1:1: the file is empty", fix)
+    if len(documents) > 1:
+        second = place(path, documents[1][1][()])
+        raise EnvironmentFileError(f"{second}: an environment is one YAML document, and here begins another", fix)
+    data, marks = documents[0]
+    if not isinstance(data, dict):
+        raise EnvironmentFileError(f"{place(path, marks[()])}: an environment is one YAML mapping", fix)
+    return data, marks
+
+
 def _unfilled(value: Any, where: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, FillIn):
         yield where, value.wanted
@@ -91,9 +103,8 @@ def _unfilled(value: Any, where: str) -> Iterator[tuple[str, str]]:
             yield from _unfilled(one, f"{where}[{index}]")
 
 
-def _explain(path: Path, marks: Mapping[tuple[str | int, ...], yaml.Mark], error: dict[str, Any]) -> str:
-    where = tuple(error["loc"])
-    known = next(where[:length] for length in range(len(where), -1, -1) if where[:length] in marks)
+def _explain(path: Path, marks: Marks, error: dict[str, Any]) -> str:
+    where: Where = tuple(error["loc"])
     key = ".".join(str(one) for one in where)
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(where[-1]), _fields_at(where[:-1]), 1)
@@ -102,10 +113,10 @@ def _explain(path: Path, marks: Mapping[tuple[str | int, ...], yaml.Mark], error
         message = "this key is missing"
     else:
         message = error["msg"].removeprefix("Value error, ")
-    return f"{place(path, marks[known])}: {key}: {message}"
+    return f"{place(path, mark_near(where, marks))}: {key}: {message}"
 
 
-def _fields_at(where: tuple[str | int, ...]) -> list[str]:
+def _fields_at(where: Where) -> list[str]:
     """Give the keys that the model knows at a place."""
     definitions = Environment.model_json_schema()
     node: Any = definitions

@@ -37,13 +37,75 @@ def line_of(text):
         ("approval: digest", "approval: maybe", "'none', 'confirm' or 'digest'"),
         ("approval: digest", "", "approval: this key is missing"),
         ("approval: digest", "approval: digest\napproval: none", "'approval' stands here twice"),
-        ("name: prod", "name: !!python/object:os.system x", "tag"),
+        ("name: prod", "name: !!python/object:os.system x", "the tag !!python/object:os.system is not allowed"),
+        ("name: prod", "name: !x y", "the tag !x is not allowed"),
         ("name: prod", "name: [", "this is no YAML"),
     ],
 )
 def test_a_fault_is_told_with_its_kind(tmp_path, old, new, said):
     """Unknown key, wrong type, range, duration, choice, missing, duplicate, tag, syntax."""
     assert said in fault(tmp_path, old, new)
+
+
+def unreadable(tmp_path, data):
+    """Load a file that holds these bytes, and give what is said about it."""
+    file = tmp_path / "odd.yaml"
+    file.write_bytes(data)
+    with pytest.raises(EnvironmentFileError) as caught:
+        load_environment(file, None)
+    return caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"a: 1\nname: 2026-13-45\n", "odd.yaml:2:7: '2026-13-45' is no timestamp; put a text into quotes"),
+        (b"name: !!int abc\n", "odd.yaml:1:7: 'abc' is no int; put a text into quotes"),
+        (b"name: !!int ''\n", "odd.yaml:1:7: '' is no int"),
+        (b"name: !!bool x\n", "odd.yaml:1:7: 'x' is no bool"),
+        (b"name: !!timestamp x\n", "odd.yaml:1:7: 'x' is no timestamp"),
+        (b"name: " + b"9" * 5000, "odd.yaml:1:7: '9999"),
+        (b"name: x\n? [a]\n: b\n", "odd.yaml:2:3: a key is a text"),
+        (b"name: x\n1: b\n", "odd.yaml:2:1: a key is a text; put it into quotes"),
+        (b"name: x\nyes: b\n", "odd.yaml:2:1: a key is a text; put it into quotes"),
+        ("a: ä\nname: ä\x01\n".encode(), "odd.yaml:2:8: the character U+0001 is not allowed"),
+        (b"a: 1\nname: &x [*x]\n", "odd.yaml:2:7: what & marks here contains itself"),
+        (b"name: " + b"[" * 100_000, "odd.yaml:1:56: nested deeper than 50 levels"),
+        (b"- &a0 []\n" + b"".join(b"- &a%d [*a%d]\n" % (n + 1, n) for n in range(60)), "nested deeper than 50 levels"),
+        (b"\xef\xbb\xbfname: x\n", "odd.yaml:1:1: the file begins with a byte order mark"),
+        ("name: x\n".encode("utf-16"), "odd.yaml:1:1: the file begins with a byte order mark"),
+        ("a: 1\nname: ä\n".encode("latin-1"), "odd.yaml:2:7: this is not UTF-8"),
+        (b"", "odd.yaml:1:1: the file is empty"),
+        (b"# nothing\n", "odd.yaml:1:1: the file is empty"),
+        (b"[a]\n", "odd.yaml:1:1: an environment is one YAML mapping"),
+        (b"name: x\n---\nname: y\n", "odd.yaml:3:1: an environment is one YAML document"),
+    ],
+)
+def test_what_is_no_environment_at_all_is_told_with_its_place(tmp_path, data, said):
+    """No such day, no number, odd keys, control characters, a loop, other encodings, nothing: never a traceback."""
+    assert said in unreadable(tmp_path, data)
+
+
+def test_a_folder_is_no_environment(tmp_path):
+    """Named as a path or read as one: it is told as what it is."""
+    with pytest.raises(EnvironmentFileError, match="is a folder"):
+        find_environment(f"{tmp_path}/", FOLDER)
+    with pytest.raises(EnvironmentFileError, match="Is a directory"):
+        load_environment(tmp_path, None)
+
+
+def test_a_name_that_no_file_can_have_is_an_unknown_environment():
+    """Too long for the file system: exit code 2 as for every unknown name."""
+    with pytest.raises(EnvironmentFileError, match="there is no environment"):
+        find_environment("x" * 5000, FOLDER)
+
+
+def test_a_placeholder_that_the_stack_does_not_know_is_told_with_its_place(tmp_path):
+    """The stack is up, but older than the file."""
+    file = tmp_path / "old.yaml"
+    file.write_text("a: 1\nkubernetes:\n  names: [x, '${lab:nope}']\n")
+    with pytest.raises(EnvironmentFileError, match=r"old\.yaml:3:14: the local stack has no value nope"):
+        load_environment(file, {})
 
 
 def test_a_fault_is_told_with_line_and_column(tmp_path):
