@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,18 @@ from pydantic import BaseModel, ValidationError
 from prompt_keda.errors import EnvironmentFileError
 from prompt_keda.files.strict_yaml import Marks, Where, load_documents, mark_near, place
 from prompt_keda.model.environment import Environment, FillIn
+
+CHOICE = re.compile("'([^']+)'")
+PLAIN = {
+    "missing": "this key is missing",
+    "int_type": "a whole number is expected, without quotes",
+    "greater_than_equal": "{ge} or more is expected",
+    "less_than_equal": "{le} or less is expected",
+    "string_type": "a text is expected; put it into quotes",
+    "string_too_short": "a text that is not empty is expected",
+    "too_short": "at least {min_length} is expected in this list",
+}
+"""Pydantic's kind of error → what it means for the person who wrote the file."""
 
 
 def find_environment(name: str, folder: Path) -> Path:
@@ -63,7 +76,7 @@ def load_environment(path: Path, placeholders: Mapping[str, Any] | None) -> Envi
     try:
         environment = Environment.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(path, marks, dict(one)) for one in error.errors(include_url=False, include_input=False)]
+        lines = [_explain(path, marks, dict(one)) for one in error.errors(include_url=False)]
         raise EnvironmentFileError("\n".join(lines), "See environments/README.md for what each key means.") from error
     return _with_absolute_paths(environment, path.resolve().parent)
 
@@ -106,14 +119,26 @@ def _unfilled(value: Any, where: str) -> Iterator[tuple[str, str]]:
 def _explain(path: Path, marks: Marks, error: dict[str, Any]) -> str:
     where: Where = tuple(error["loc"])
     key = ".".join(str(one) for one in where)
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(where[-1]), _fields_at(where[:-1]), 1)
-        message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
-    elif error["type"] == "missing":
-        message = "this key is missing"
-    else:
-        message = error["msg"].removeprefix("Value error, ")
-    return f"{place(path, mark_near(where, marks))}: {key}: {message}"
+    return f"{place(path, mark_near(where, marks))}: {key}: {_message(error, where)}"
+
+
+def _message(error: dict[str, Any], where: Where) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return "unknown key" + _did_you_mean(where[-1], _fields_at(where[:-1]))
+    if kind == "literal_error":
+        return f"{context['expected']} is expected" + _did_you_mean(error["input"], CHOICE.findall(context["expected"]))
+    if kind == "model_type":
+        *others, last = _fields_at(where)
+        return f"a mapping with the keys {', '.join(others)} and {last} is expected"
+    if kind in PLAIN:
+        return PLAIN[kind].format(**context)
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _did_you_mean(word: object, known: list[str]) -> str:
+    near = difflib.get_close_matches(str(word), known, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _fields_at(where: Where) -> list[str]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 FILL_IN = "FILL-IN:"
+T = TypeVar("T")
 
 
 class Part(BaseModel):
@@ -37,6 +38,31 @@ def _mark_fill_in(value: str) -> str:
     return value
 
 
+def _parse_path(value: Any) -> Any:
+    """Read a path; pydantic would take the empty text for the folder itself."""
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value:
+        raise ValueError("a file's path is expected")
+    if value.startswith(FILL_IN):
+        raise ValueError("a path cannot be FILL-IN; leave the key out until the file is there")
+    return value
+
+
+def _parse_list(value: Any) -> Any:
+    """Read a list; pydantic would take a set as well."""
+    if not isinstance(value, list | tuple):
+        raise ValueError("a list is expected")
+    return tuple(value)
+
+
+def _parse_kv_version(value: Any) -> Any:
+    """Read 1 or 2; pydantic would take true for 1."""
+    if type(value) is not int or value not in (1, 2):
+        raise ValueError("1 or 2 is expected")
+    return value
+
+
 def _parse_duration(value: Any) -> Any:
     """Read ``500ms``, ``20s``, ``5m`` or ``1h``."""
     if isinstance(value, timedelta):
@@ -55,8 +81,15 @@ def _format_duration(value: timedelta) -> str:
     return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"
 
 
-Text = Annotated[str, Field(min_length=1), AfterValidator(_mark_fill_in)]
+Text = Annotated[str, Field(min_length=1, strict=True), AfterValidator(_mark_fill_in)]
 """A text that is not empty; a `FillIn` where the file says ``FILL-IN:``."""
+
+Whole = Annotated[int, Field(strict=True)]
+"""A whole number; neither a text nor true."""
+
+File = Annotated[Path, BeforeValidator(_parse_path)]
+
+ListOf = Annotated[tuple[T, ...], BeforeValidator(_parse_list)]
 
 Duration = Annotated[
     timedelta,
@@ -77,11 +110,11 @@ class Identity(Part):
 class Kubernetes(Part):
     """The API server, and who is expected behind it."""
 
-    kubeconfig: Path | None = None
+    kubeconfig: File | None = None
     """None: what kubectl would take (``$KUBECONFIG``, else the file in the home folder)."""
     context: Text
     identity: Identity
-    accepted_versions: tuple[Text, ...]
+    accepted_versions: ListOf[Text]
     """Minor versions that are known to work, for example ``1.31``."""
 
 
@@ -90,7 +123,7 @@ class Ldap(Part):
 
     url: Text
     """``ldaps://host:port``."""
-    ca_file: Path | None = None
+    ca_file: File | None = None
     base_dn: Text
 
 
@@ -98,9 +131,9 @@ class VaultLogin(Part):
     """How the toolkit gets its Vault token."""
 
     method: Literal["approle", "token"]
-    role_id_file: Path | None = None
+    role_id_file: File | None = None
     """For ``approle``: a file with mode 0600 that holds the role id."""
-    secret_id_file: Path | None = None
+    secret_id_file: File | None = None
     """For ``approle``: a file with mode 0600 that holds the secret id."""
 
 
@@ -108,9 +141,9 @@ class VaultSettings(Part):
     """The Vault that holds the secrets of Prompt KEDA."""
 
     url: Text
-    ca_file: Path | None = None
+    ca_file: File | None = None
     mount: Text = "secret"
-    kv_version: Literal[1, 2] = 2
+    kv_version: Annotated[Literal[1, 2], BeforeValidator(_parse_kv_version)] = 2
     login: VaultLogin
     """For ``token``: from ``$VAULT_TOKEN``, else from ``.vault-token`` in the home folder, as the vault command does."""
 
@@ -128,7 +161,7 @@ class RedisSettings(Part):
 
     namespace: Text = "prompt-redis"
     service: Text = "prompt-redis"
-    port: int = Field(default=6379, ge=1, le=65535)
+    port: Whole = Field(default=6379, ge=1, le=65535)
     reach: Literal["direct", "port-forward"] = "port-forward"
     """How the toolkit gets there; from inside the cluster it is always ``service.namespace:port``."""
     password: VaultKey | None = None
@@ -147,7 +180,7 @@ class Registry(Part):
     """As it stands in image names: ``ghcr.io``."""
     url: Text
     """How the toolkit reaches it: ``https://ghcr.io``."""
-    ca_file: Path | None = None
+    ca_file: File | None = None
     pull_secret: VaultKey | None = None
     """A docker config JSON in Vault; None: anonymous."""
 
@@ -158,7 +191,7 @@ class Manifests(Part):
     source: Text
     """A path, or an ``https://`` address, which ``prepare`` fetches into the cache."""
     sha256: Text
-    ca_file: Path | None = None
+    ca_file: File | None = None
     """The certificate authority of the ``https://`` address; None: the system's."""
 
 
@@ -179,7 +212,7 @@ class SecretSync(Part):
     name: Text
     type: Literal["Opaque", "kubernetes.io/dockerconfigjson"] = "Opaque"
     vault_path: Text
-    keys: tuple[Text, ...] = Field(min_length=1)
+    keys: ListOf[Text] = Field(min_length=1)
 
 
 class Instrument(Part):
@@ -190,15 +223,15 @@ class Instrument(Part):
     scaled_job: Text
     stream: Text
     consumer_group: Text
-    manifest: Path | None = None
+    manifest: File | None = None
     """File with the ScaledJob and what belongs to it (TriggerAuthentication), relative to the environment's file.
     None: delivered by someone else, for example Argo CD."""
-    min_jobs: int = Field(ge=0)
-    max_jobs: int = Field(ge=1)
-    lag_count: int = Field(default=1, ge=1)
-    activation_lag_count: int = Field(default=1, ge=1)
+    min_jobs: Whole = Field(ge=0)
+    max_jobs: Whole = Field(ge=1)
+    lag_count: Whole = Field(default=1, ge=1)
+    activation_lag_count: Whole = Field(default=1, ge=1)
     polling_interval: Duration
-    images: tuple[Text, ...]
+    images: ListOf[Text]
     group_start: Text = "$"
     """Where a consumer group that has to be made again begins: ``$`` skips the backlog, ``0`` replays it."""
 
@@ -210,7 +243,7 @@ class Smoke(Part):
     image: Text
     pull_secret: SecretSync | None = None
     """The pull secret that the smoke test puts into its namespace; None: the image is public."""
-    events_count: int = Field(default=5, ge=1, le=100)
+    events_count: Whole = Field(default=5, ge=1, le=100)
     deadline: Duration = timedelta(seconds=120)
 
 
@@ -229,15 +262,15 @@ class Environment(Part):
     """One cluster with a Prompt KEDA in it."""
 
     name: Text
-    description: str = ""
+    description: Annotated[str, Field(strict=True)] = ""
     approval: Literal["none", "confirm", "digest"]
     kubernetes: Kubernetes
     ldap: Ldap | None = None
     vault: VaultSettings
     redis: RedisSettings
-    registries: tuple[Registry, ...]
+    registries: ListOf[Registry]
     keda: KedaSettings
-    secrets: tuple[SecretSync, ...]
-    instruments: tuple[Instrument, ...]
+    secrets: ListOf[SecretSync]
+    instruments: ListOf[Instrument]
     smoke: Smoke
     limits: Limits = Limits()

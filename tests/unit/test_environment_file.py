@@ -13,14 +13,24 @@ FOLDER = Path(__file__).parents[2] / "environments"
 PROD = (FOLDER / "prod.yaml").read_text()
 
 
-def fault(tmp_path, old, new):
-    """Load prod.yaml with one change, and give what is said about it."""
-    assert old in PROD
-    file = tmp_path / "changed.yaml"
-    file.write_text(PROD.replace(old, new, 1))
+DEV = (FOLDER / "dev.yaml").read_text()
+HEX = "0123456789abcdef" * 4
+
+
+def fault(tmp_path, old, new, text=PROD):
+    """Load prod.yaml, or another text, with one change, and give what is said about it."""
+    file = changed(tmp_path, old, new, text)
     with pytest.raises(EnvironmentFileError) as caught:
         load_environment(file, None)
     return caught.value.what
+
+
+def changed(tmp_path, old, new, text=PROD):
+    """Give a file with one change."""
+    assert old in text
+    file = tmp_path / "changed.yaml"
+    file.write_text(text.replace(old, new, 1))
+    return file
 
 
 def line_of(text):
@@ -31,8 +41,9 @@ def line_of(text):
     ("old", "new", "said"),
     [
         ("  port: 6379", "  prot: 6379", "redis.prot: unknown key; did you mean 'port'?"),
-        ("  port: 6379", "  port: many", "redis.port: Input should be a valid integer"),
-        ("  port: 6379", "  port: 70000", "less than or equal to 65535"),
+        ("  port: 6379", "  port: many", "redis.port: a whole number is expected, without quotes"),
+        ("  port: 6379", "  port: 70000", "redis.port: 65535 or less is expected"),
+        ("  port: 6379", "  port: 0", "redis.port: 1 or more is expected"),
         ("polling_interval: 2s", "polling_interval: 2x", "a duration is a whole number and a unit"),
         ("approval: digest", "approval: maybe", "'none', 'confirm' or 'digest'"),
         ("approval: digest", "", "approval: this key is missing"),
@@ -44,6 +55,49 @@ def line_of(text):
 )
 def test_a_fault_is_told_with_its_kind(tmp_path, old, new, said):
     """Unknown key, wrong type, range, duration, choice, missing, duplicate, tag, syntax."""
+    assert said in fault(tmp_path, old, new)
+
+
+WHOLE = "a whole number is expected, without quotes"
+TEXT = "a text is expected; put it into quotes"
+VERSIONS = 'accepted_versions: ["1.29", "1.30", "1.31"]'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  port: 6379", '  port: "6379"', f"redis.port: {WHOLE}"),
+        ("  port: 6379", "  port: true", f"redis.port: {WHOLE}"),
+        ("  port: 6379", "  port: 6379.0", f"redis.port: {WHOLE}"),
+        ("min_jobs: 3", "min_jobs: yes", f"instruments.0.min_jobs: {WHOLE}"),
+        ("kv_version: 2", "kv_version: true", "vault.kv_version: 1 or 2 is expected"),
+        ("kv_version: 2", "kv_version: 2.0", "vault.kv_version: 1 or 2 is expected"),
+        ("kv_version: 2", 'kv_version: "2"', "vault.kv_version: 1 or 2 is expected"),
+        ("kv_version: 2", "kv_version: 3", "vault.kv_version: 1 or 2 is expected"),
+        ("name: prod", "name: 7", f"name: {TEXT}"),
+        ("name: prod", "name: 2026-01-13", f"name: {TEXT}"),
+        ("name: prod", "name: !!binary cHJvZA==", f"name: {TEXT}"),
+        ("name: prod", 'name: ""', "name: a text that is not empty is expected"),
+        ("description: Prompt", "description: !!binary cHJvZA==\nxx: Prompt", f"description: {TEXT}"),
+        (VERSIONS, "accepted_versions: [1.30]", f"kubernetes.accepted_versions.0: {TEXT}"),
+        (VERSIONS, 'accepted_versions: "1.30"', "kubernetes.accepted_versions: a list is expected"),
+        (VERSIONS, "accepted_versions: !!set {a}", "kubernetes.accepted_versions: a list is expected"),
+        ("host: ghcr.io,", "host: ghcr.io, ca_file: 7,", "registries.0.ca_file: a file's path is expected"),
+        ("host: ghcr.io,", 'host: ghcr.io, ca_file: "",', "registries.0.ca_file: a file's path is expected"),
+        ("host: ghcr.io,", 'host: ghcr.io, ca_file: "FILL-IN: x",', "a path cannot be FILL-IN; leave the key out"),
+        ("reach: port-forward", "reach: portforward", "is expected; did you mean 'port-forward'?"),
+        ("reach: port-forward", "reach: 5", "redis.reach: 'direct' or 'port-forward' is expected"),
+        (
+            "reach: port-forward",
+            "reach: direct\n  password: hello",
+            "redis.password: a mapping with the keys path and key is expected",
+        ),
+        ("login: {method: token}", "login: token", "with the keys method, role_id_file and secret_id_file is expected"),
+        ("instruments:", "instruments:\n  - LSSTCam", "instruments.0: a mapping with the keys name, namespace,"),
+    ],
+)
+def test_a_value_of_another_type_is_told_in_plain_words(tmp_path, old, new, said):
+    """Nothing is converted silently: true is no number, 1.30 is no text; and what is expected is said."""
     assert said in fault(tmp_path, old, new)
 
 
