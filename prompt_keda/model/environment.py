@@ -7,11 +7,27 @@ what needs it is UNKNOWN for a check and refused for a write.
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import core_schema
 
 FILL_IN = "FILL-IN:"
 T = TypeVar("T")
@@ -36,6 +52,16 @@ def _mark_fill_in(value: str) -> str:
     if value.startswith(FILL_IN):
         return FillIn(value)
     return value
+
+
+class PathText(str):
+    """A text that is a path, where an ``https://`` address could stand as well."""
+
+
+def _mark_path(value: str) -> str:
+    if isinstance(value, FillIn) or value.startswith("https://"):
+        return value
+    return PathText(value)
 
 
 def _parse_path(value: Any) -> Any:
@@ -63,22 +89,56 @@ def _parse_kv_version(value: Any) -> Any:
     return value
 
 
+UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+DURATION = re.compile("([1-9][0-9]{0,7})(ms|s|m|h)")
+LONGEST = timedelta(hours=24)
+
+
 def _parse_duration(value: Any) -> Any:
     """Read ``500ms``, ``20s``, ``5m`` or ``1h``."""
     if isinstance(value, timedelta):
         return value
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-    if isinstance(value, str):
-        for unit, seconds in units.items():
-            number = value.removesuffix(unit)
-            if number != value and number.isascii() and number.isdigit():
-                return timedelta(seconds=int(number) * seconds)
-    raise ValueError("a duration is a whole number and a unit: 500ms, 20s, 5m or 1h")
+    found = DURATION.fullmatch(value) if isinstance(value, str) else None
+    duration = timedelta(milliseconds=int(found[1]) * UNITS_MS[found[2]]) if found else None
+    if not duration or duration > LONGEST:
+        raise ValueError("a duration is a whole number and a unit: 500ms, 20s, 5m or 1h; not 0, at most 24h")
+    return duration
 
 
-def _format_duration(value: timedelta) -> str:
+def format_duration(value: timedelta) -> str:
+    """Give a duration as the file says it."""
     milliseconds = round(value.total_seconds() * 1000)
     return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"
+
+
+@dataclass(frozen=True)
+class Like:
+    """Holds a text to a pattern, here and in the JSON schema. What is still to be filled in passes.
+
+    Parameters
+    ----------
+    pattern
+        For the whole text; read the same way by Python and by JSON schema.
+    wanted
+        What is expected, in words that end the sentence "… is expected".
+    """
+
+    pattern: str
+    wanted: str
+
+    def check(self, value: str) -> str:
+        """Give the text if it fits. Raises `ValueError` if not."""
+        if isinstance(value, FillIn) or re.fullmatch(self.pattern, value):
+            return value
+        raise ValueError(f"{self.wanted} expected")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "pattern": rf"^(FILL-IN:.*|.*\$\{{lab:[a-z0-9_]+\}}.*|{self.pattern})$"}
 
 
 Text = Annotated[str, Field(min_length=1, strict=True), AfterValidator(_mark_fill_in)]
@@ -94,15 +154,35 @@ ListOf = Annotated[tuple[T, ...], BeforeValidator(_parse_list)]
 Duration = Annotated[
     timedelta,
     BeforeValidator(_parse_duration),
-    PlainSerializer(_format_duration),
-    WithJsonSchema({"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"}),
+    PlainSerializer(format_duration),
+    WithJsonSchema({"type": "string", "pattern": f"^{DURATION.pattern}$"}),
+]
+
+Sha256 = Annotated[Text, Like("[0-9a-f]{64}", "64 lower-case hex digits are")]
+MinorVersion = Annotated[Text, Like(r"[0-9]+\.[0-9]+", "a minor version such as '1.31' is")]
+HttpsUrl = Annotated[Text, Like(r"https://\S+", "an address that begins with https:// is")]
+LdapsUrl = Annotated[Text, Like(r"ldaps://\S+", "an address that begins with ldaps:// is")]
+PathOrUrl = Annotated[
+    Text,
+    Like(r"https://\S+|(?!\w+://).+", "a path or an address that begins with https:// is"),
+    AfterValidator(_mark_path),
+]
+Image = Annotated[Text, Like(r"[^\s@]+:[\w.-]+|[^\s@]+@sha256:[0-9a-f]{64}", "an image with its tag or its digest is")]
+PinnedImage = Annotated[
+    Text,
+    Like(
+        r"[^\s@]+@sha256:[0-9a-f]{64}", "an image pinned by its digest (name@sha256: and 64 lower-case hex digits) is"
+    ),
+]
+GroupStart = Annotated[
+    Text, Like(r"\$|0|[0-9]{1,20}-[0-9]{1,20}", "'$', '0' or a stream id such as '123-4', in quotes, is")
 ]
 
 
 class Identity(Part):
     """What makes a cluster that cluster: its CA and the UID of its namespace ``kube-system``."""
 
-    ca_sha256: Text
+    ca_sha256: Sha256
     """SHA-256 of the DER form of the cluster's CA certificate, 64 lower-case hex digits."""
     kube_system_uid: Text
 
@@ -114,14 +194,14 @@ class Kubernetes(Part):
     """None: what kubectl would take (``$KUBECONFIG``, else the file in the home folder)."""
     context: Text
     identity: Identity
-    accepted_versions: ListOf[Text]
+    accepted_versions: ListOf[MinorVersion] = Field(min_length=1)
     """Minor versions that are known to work, for example ``1.31``."""
 
 
 class Ldap(Part):
     """The directory that the people of the cluster authenticate to."""
 
-    url: Text
+    url: LdapsUrl
     """``ldaps://host:port``."""
     ca_file: File | None = None
     base_dn: Text
@@ -136,11 +216,17 @@ class VaultLogin(Part):
     secret_id_file: File | None = None
     """For ``approle``: a file with mode 0600 that holds the secret id."""
 
+    @model_validator(mode="after")
+    def _has_its_files(self) -> VaultLogin:
+        if self.method == "approle" and not (self.role_id_file and self.secret_id_file):
+            raise ValueError("method approle needs role_id_file and secret_id_file")
+        return self
+
 
 class VaultSettings(Part):
     """The Vault that holds the secrets of Prompt KEDA."""
 
-    url: Text
+    url: HttpsUrl
     ca_file: File | None = None
     mount: Text = "secret"
     kv_version: Annotated[Literal[1, 2], BeforeValidator(_parse_kv_version)] = 2
@@ -178,7 +264,7 @@ class Registry(Part):
 
     host: Text
     """As it stands in image names: ``ghcr.io``."""
-    url: Text
+    url: HttpsUrl
     """How the toolkit reaches it: ``https://ghcr.io``."""
     ca_file: File | None = None
     pull_secret: VaultKey | None = None
@@ -188,9 +274,9 @@ class Registry(Part):
 class Manifests(Part):
     """Where KEDA's manifests come from. They are used only if their SHA-256 fits."""
 
-    source: Text
+    source: PathOrUrl
     """A path, or an ``https://`` address, which ``prepare`` fetches into the cache."""
-    sha256: Text
+    sha256: Sha256
     ca_file: File | None = None
     """The certificate authority of the ``https://`` address; None: the system's."""
 
@@ -231,16 +317,24 @@ class Instrument(Part):
     lag_count: Whole = Field(default=1, ge=1)
     activation_lag_count: Whole = Field(default=1, ge=1)
     polling_interval: Duration
-    images: ListOf[Text]
-    group_start: Text = "$"
+    images: ListOf[Image]
+    group_start: GroupStart = "$"
     """Where a consumer group that has to be made again begins: ``$`` skips the backlog, ``0`` replays it."""
+
+    @field_validator("max_jobs")
+    @classmethod
+    def _not_below_min(cls, value: int, info: ValidationInfo) -> int:
+        least = info.data.get("min_jobs", 0)
+        if value < least:
+            raise ValueError(f"min_jobs ({least}) or more is expected")
+        return value
 
 
 class Smoke(Part):
     """What the smoke test runs with: its own namespace, and an image pinned by digest."""
 
     namespace: Text = "prompt-keda-smoke"
-    image: Text
+    image: PinnedImage
     pull_secret: SecretSync | None = None
     """The pull secret that the smoke test puts into its namespace; None: the image is public."""
     events_count: Whole = Field(default=5, ge=1, le=100)
@@ -256,6 +350,10 @@ class Limits(Part):
     """For all checks together."""
     redeploy: Duration = timedelta(minutes=10)
     """For a whole redeploy."""
+
+
+APART = (("name",), ("stream", "consumer_group"), ("namespace", "scaled_job"))
+"""What two instruments never have in common."""
 
 
 class Environment(Part):
@@ -274,3 +372,16 @@ class Environment(Part):
     instruments: ListOf[Instrument]
     smoke: Smoke
     limits: Limits = Limits()
+
+    @field_validator("instruments")
+    @classmethod
+    def _each_its_own(cls, value: tuple[Instrument, ...]) -> tuple[Instrument, ...]:
+        for keys in APART:
+            seen: dict[tuple[str, ...], str] = {}
+            for one in value:
+                own = tuple(getattr(one, key) for key in keys)
+                if own in seen and not any(isinstance(part, FillIn) for part in own):
+                    same = " and ".join(keys)
+                    raise ValueError(f"{seen[own]} and {one.name} have the same {same}; each needs its own")
+                seen[own] = one.name
+        return value

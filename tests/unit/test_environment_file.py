@@ -101,6 +101,117 @@ def test_a_value_of_another_type_is_told_in_plain_words(tmp_path, old, new, said
     assert said in fault(tmp_path, old, new)
 
 
+CA = 'ca_sha256: "FILL-IN: SHA-256 of the DER form of the vCluster\'s CA certificate; the S3DF vCluster admins know it"'
+UID = 'kube_system_uid: "FILL-IN'
+SHA = 'sha256: "FILL-IN: its SHA-256"'
+SOURCE = 'source: "FILL-IN: the rendered chart kedacore/keda 2.16.1, a path or an https address"'
+SMOKE = 'image: "FILL-IN: a small worker image by digest that this vCluster can pull, see docs/local-stack.md"'
+LDAP = 'url: "FILL-IN: ldaps:// address of the SLAC directory that the vCluster authenticates people against"'
+VAULT = "url: https://vault.slac.stanford.edu"
+LOGIN = "login: {method: token}"
+IMAGES = "- ghcr.io/lsst-dm/prompt-service:15.2.0"
+POLLING = "polling_interval: 2s"
+HEXDIGITS = "64 lower-case hex digits are expected"
+PINNED = "smoke.image: an image pinned by its digest (name@sha256: and 64 lower-case hex digits) is expected"
+START = "group_start: '$', '0' or a stream id such as '123-4', in quotes, is expected"
+DURATION = "polling_interval: a duration is a whole number and a unit: 500ms, 20s, 5m or 1h; not 0, at most 24h"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("min_jobs: 3", "min_jobs: 1701", "instruments.0.max_jobs: min_jobs (1701) or more is expected"),
+        (CA, f'ca_sha256: "{HEX.upper()}"', f"kubernetes.identity.ca_sha256: {HEXDIGITS}"),
+        (CA, f'ca_sha256: "{HEX[1:]}"', f"kubernetes.identity.ca_sha256: {HEXDIGITS}"),
+        (CA, f'ca_sha256: "{HEX}\\n"', f"kubernetes.identity.ca_sha256: {HEXDIGITS}"),
+        (SHA, f'sha256: "{HEX}0"', f"keda.manifests.sha256: {HEXDIGITS}"),
+        (VERSIONS, "accepted_versions: []", "kubernetes.accepted_versions: at least 1 is expected in this list"),
+        (VERSIONS, 'accepted_versions: ["v1.31"]', "accepted_versions.0: a minor version such as '1.31' is expected"),
+        (VERSIONS, 'accepted_versions: ["1.31.4"]', "accepted_versions.0: a minor version such as '1.31' is expected"),
+        (SMOKE, "image: ghcr.io/lsst-dm/prompt-service:1", PINNED),
+        (SMOKE, f'image: "ghcr.io/x/y@sha256:{HEX.upper()}"', PINNED),
+        (SMOKE, f'image: "@sha256:{HEX}"', PINNED),
+        (
+            IMAGES,
+            "- ghcr.io/lsst-dm/prompt-service",
+            "images.0: an image with its tag or its digest is expected",
+        ),
+        (IMAGES, "- r:5000/prompt-service", "images.0: an image with its tag or its digest is expected"),
+        (POLLING, "polling_interval: 0s", DURATION),
+        (POLLING, "polling_interval: 00ms", DURATION),
+        (POLLING, "polling_interval: 2", DURATION),
+        (POLLING, "polling_interval: 25h", DURATION),
+        (POLLING, "polling_interval: 99999999999999999999h", DURATION),
+        (POLLING, f"polling_interval: {'9' * 5000}h", DURATION),
+        (POLLING, f"{POLLING}\n    group_start: '1'", START),
+        (POLLING, f"{POLLING}\n    group_start: '>'", START),
+        (POLLING, f"{POLLING}\n    group_start: 123-", START),
+        (POLLING, f"{POLLING}\n    group_start: 0", f"group_start: {TEXT}"),
+        (LOGIN, "login: {method: approle}", "vault.login: method approle needs role_id_file and secret_id_file"),
+        (LOGIN, "login: {method: approle, role_id_file: r}", "method approle needs role_id_file and secret_id_file"),
+        (VAULT, "url: http://vault", "vault.url: an address that begins with https:// is expected"),
+        (VAULT, 'url: "https://"', "vault.url: an address that begins with https:// is expected"),
+        ('url: "https://ghcr.io"', "url: ghcr.io", "registries.0.url: an address that begins with https://"),
+        (LDAP, "url: ldap://directory", "ldap.url: an address that begins with ldaps:// is expected"),
+        (SOURCE, "source: http://x/y", "keda.manifests.source: a path or an address that begins with https://"),
+    ],
+)
+def test_nonsense_is_refused_in_plain_words(tmp_path, old, new, said):
+    """Each value is held to what it means, and the message says what is expected."""
+    assert said in fault(tmp_path, old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("name: HSC", "name: LATISS", "LATISS and LATISS have the same name"),
+        (
+            'stream: "instrument:hsc" # [values] keda.redisStreams\n    consumer_group: hsc_consumer_group',
+            'stream: "instrument:latiss"\n    consumer_group: latiss_consumer_group',
+            "HSC and LATISS have the same stream and consumer_group",
+        ),
+        (
+            "namespace: prompt-keda-hsc # [env] templates/applications\n    scaled_job: prompt-keda-hsc",
+            "namespace: prompt-keda-latiss\n    scaled_job: prompt-keda-latiss",
+            "HSC and LATISS have the same namespace and scaled_job",
+        ),
+    ],
+)
+def test_two_instruments_that_are_the_same_are_refused(tmp_path, old, new, said):
+    """A copied entry that was not changed would be counted, scaled and proven twice."""
+    assert f"instruments: {said}; each needs its own" in fault(tmp_path, old, new, DEV)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (CA, f'ca_sha256: "{HEX}"'),
+        (SHA, f'sha256: "{HEX}"'),
+        (SMOKE, f'image: "ghcr.io/x/y:1@sha256:{HEX}"'),
+        (VERSIONS, 'accepted_versions: ["FILL-IN: the version"]'),
+        (POLLING, f"{POLLING}\n    group_start: '1700000000000-0'"),
+        (POLLING, f"{POLLING}\n    group_start: '0'"),
+        (POLLING, f"{POLLING}\n    group_start: 'FILL-IN: where'"),
+        (POLLING, "polling_interval: 500ms"),
+        (POLLING, "polling_interval: 24h"),
+        (VAULT, 'url: "FILL-IN: the address"'),
+        (LDAP, "url: ldaps://directory:636"),
+        ('url: "https://ghcr.io"', 'url: "FILL-IN: the address"'),
+        ("min_jobs: 3", "min_jobs: 1700"),
+        (LOGIN, "login: {method: approle, role_id_file: r, secret_id_file: s}"),
+    ],
+)
+def test_what_makes_sense_is_taken(tmp_path, old, new):
+    """The edges of each rule; and FILL-IN wherever a text is."""
+    load_environment(changed(tmp_path, old, new), None)
+
+
+def test_two_instruments_that_are_not_filled_in_yet_are_not_the_same(tmp_path):
+    """The same FILL-IN text in two places says nothing about the values."""
+    text = DEV.replace('stream: "instrument:hsc"', 'stream: "FILL-IN: the stream"')
+    load_environment(changed(tmp_path, 'stream: "instrument:latiss"', 'stream: "FILL-IN: the stream"', text), None)
+
+
 def unreadable(tmp_path, data):
     """Load a file that holds these bytes, and give what is said about it."""
     file = tmp_path / "odd.yaml"

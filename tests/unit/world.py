@@ -20,6 +20,7 @@ from .test_environment_file import FOLDER
 SPACE, SCALED_JOB = "prompt-keda-lsstcam", "prompt-keda-lsstcam"
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
 HOST = "registry.prompt-keda.test:5000"
+WORKER = f"sha256:{'1' * 64}"
 KEDA_IMAGE = f"{HOST}/keda@sha256:2"
 TRIGGER = {"stream": STREAM, "consumerGroup": GROUP, "lagCount": "1"}
 METRICS, CA = "v1beta1.external.metrics.k8s.io", "Q0E="
@@ -45,13 +46,13 @@ class World:
             "vault_role_id_file",
             "vault_secret_id_file",
             "ca_file",
-            "ldap_url",
-            "vault_url",
         ]
         given = {name: f"/nowhere/{name}" for name in names}
         given |= {
             "registry_url": "https://registry.test",
-            "worker_image": f"{HOST}/worker@sha256:1",
+            "vault_url": "https://vault.test",
+            "ldap_url": "ldaps://directory.test",
+            "worker_image": f"{HOST}/worker@{WORKER}",
             "keda_manifests": "/m",
         }
         given |= {"keda_manifests_sha256": "0" * 64, "ca_sha256": "0" * 64, "kube_system_uid": "to come"}
@@ -72,7 +73,7 @@ class World:
         self.systems = Systems(environment)
         self.systems.vault_health = self.vault.health
         self.registry = FakeRegistry(HOST)
-        self.registry.put("worker", "local", "sha256:1")
+        self.registry.put("worker", "local", WORKER)
         self.registry.put("keda", "2.16.1", "sha256:2")
         clients = {"kube": self.kube, "redis": self.redis, "vault": self.vault, f"registry {HOST}": self.registry}
         self.systems._made = clients
