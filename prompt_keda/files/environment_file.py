@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from prompt_keda.errors import EnvironmentFileError
 from prompt_keda.files.strict_yaml import Marks, Where, load_documents, mark_near, place
-from prompt_keda.model.environment import Environment, FillIn
+from prompt_keda.model.environment import Environment, FillIn, PathText
 
 CHOICE = re.compile("'([^']+)'")
 PLAIN = {
@@ -78,7 +78,8 @@ def load_environment(path: Path, placeholders: Mapping[str, Any] | None) -> Envi
     except ValidationError as error:
         lines = [_explain(path, marks, dict(one)) for one in error.errors(include_url=False)]
         raise EnvironmentFileError("\n".join(lines), "See environments/README.md for what each key means.") from error
-    return _with_absolute_paths(environment, path.resolve().parent)
+    read: Environment = _absolute(environment, path.resolve().parent)
+    return read
 
 
 def unfilled(part: BaseModel, where: str = "") -> Iterator[tuple[str, str]]:
@@ -155,19 +156,12 @@ def _fields_at(where: Where) -> list[str]:
     return list(node.get("properties", {}))
 
 
-def _with_absolute_paths(environment: Environment, folder: Path) -> Environment:
-    instruments = tuple(
-        one if one.manifest is None else one.model_copy(update={"manifest": folder / one.manifest})
-        for one in environment.instruments
-    )
-    source = environment.keda.manifests.source
-    if not isinstance(source, FillIn) and not source.startswith("https://"):
-        manifests = environment.keda.manifests.model_copy(update={"source": str(folder / source)})
-        environment = environment.model_copy(
-            update={"keda": environment.keda.model_copy(update={"manifests": manifests})}
-        )
-    kubeconfig = environment.kubernetes.kubeconfig
-    if kubeconfig is not None:
-        kubernetes = environment.kubernetes.model_copy(update={"kubeconfig": folder / kubeconfig.expanduser()})
-        environment = environment.model_copy(update={"kubernetes": kubernetes})
-    return environment.model_copy(update={"instruments": instruments})
+def _absolute(value: Any, folder: Path) -> Any:
+    """Give a part of an environment with every path in it taken from a folder, and ``~`` as the home folder."""
+    if isinstance(value, BaseModel):
+        return value.model_copy(update={key: _absolute(one, folder) for key, one in value})
+    if isinstance(value, tuple):
+        return tuple(_absolute(one, folder) for one in value)
+    if isinstance(value, Path | PathText):
+        return type(value)(folder / os.path.expanduser(value))  # unlike Path.expanduser it lets an unknown ~user be
+    return value

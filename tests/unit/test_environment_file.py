@@ -278,6 +278,60 @@ def test_a_fault_is_told_with_line_and_column(tmp_path):
     assert f"changed.yaml:{line_of('  port: 6379')}:3: redis.port" in fault(tmp_path, "  port: 6379", "  port: x")
 
 
+def with_paths(tmp_path, path):
+    """Give an environment that says a path wherever one can stand, and all these paths by their key as they were read."""
+    text = PROD
+    for old, new in (
+        ("kubernetes:", f"kubernetes:\n  kubeconfig: {path}"),
+        ("ldap:", f"ldap:\n  ca_file: {path}"),
+        ("vault:", f"vault:\n  ca_file: {path}"),
+        (LOGIN, f"login: {{method: approle, role_id_file: {path}, secret_id_file: {path}}}"),
+        ("host: ghcr.io,", f"host: ghcr.io, ca_file: {path},"),
+        (SOURCE, f"source: {path}\n    ca_file: {path}"),
+        (POLLING, f"{POLLING}\n    manifest: {path}"),
+    ):
+        assert old in text
+        text = text.replace(old, new, 1)
+    (tmp_path / "paths.yaml").write_text(text)
+    read = load_environment(tmp_path / "paths.yaml", None)
+    return {
+        "kubernetes.kubeconfig": read.kubernetes.kubeconfig,
+        "ldap.ca_file": read.ldap.ca_file,
+        "vault.ca_file": read.vault.ca_file,
+        "vault.login.role_id_file": read.vault.login.role_id_file,
+        "vault.login.secret_id_file": read.vault.login.secret_id_file,
+        "registries.ca_file": read.registries[0].ca_file,
+        "keda.manifests.source": read.keda.manifests.source,
+        "keda.manifests.ca_file": read.keda.manifests.ca_file,
+        "instruments.manifest": read.instruments[0].manifest,
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "read"),
+    [
+        ("sub/x", "{folder}/sub/x"),
+        ("~/x", "{home}/x"),
+        ("/etc/x", "/etc/x"),
+        ("~no-such-user/x", "{folder}/~no-such-user/x"),
+    ],
+)
+def test_every_path_is_taken_from_the_folder_of_the_file(tmp_path, monkeypatch, path, read):
+    """Wherever the command is given; ~ is the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir("/")
+    wanted = read.format(folder=tmp_path, home=tmp_path / "home")
+    assert {key: str(found) for key, found in with_paths(tmp_path, path).items() if str(found) != wanted} == {}
+
+
+def test_an_address_is_no_path(tmp_path):
+    """The https address of KEDA's manifests, and what is still to be filled in, stay as they are."""
+    address = "https://example.org/keda.json"
+    read = load_environment(changed(tmp_path, SOURCE, f"source: {address}"), None)
+    assert read.keda.manifests.source == address
+    assert "keda.manifests.source" in dict(unfilled(load_environment(FOLDER / "prod.yaml", None)))
+
+
 def test_all_faults_are_told_at_once(tmp_path):
     """A person corrects a file once, not once for each fault."""
     file = tmp_path / "two.yaml"
