@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -86,11 +85,6 @@ def unfilled(part: BaseModel, where: str = "") -> Iterator[tuple[str, str]]:
     """Give each value of an environment that is still to be filled in: its key's path, and what belongs there."""
     for name in type(part).model_fields:
         yield from _unfilled(getattr(part, name), f"{where}.{name}".lstrip("."))
-
-
-def schema() -> str:
-    """Give the JSON schema of an environment file."""
-    return json.dumps(Environment.model_json_schema(), indent=1, sort_keys=True) + "\n"
 
 
 def _only_document(path: Path, placeholders: Mapping[str, Any] | None) -> tuple[dict[str, Any], Marks]:

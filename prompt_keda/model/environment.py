@@ -36,7 +36,7 @@ T = TypeVar("T")
 class Part(BaseModel):
     """The base of every part of an environment: frozen, and strict about unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True)
 
 
 class FillIn(str):
@@ -52,6 +52,11 @@ def _mark_fill_in(value: str) -> str:
     if value.startswith(FILL_IN):
         return FillIn(value)
     return value
+
+
+def _or_placeholder(schema: dict[str, Any]) -> None:
+    """Let a ``${lab:…}`` stand for a mapping in the JSON schema: the stack gives the whole of it."""
+    schema["anyOf"].append({"type": "string", "pattern": r"^\$\{lab:[a-z0-9_]+\}$"})
 
 
 class PathText(str):
@@ -185,6 +190,7 @@ class Identity(Part):
     ca_sha256: Sha256
     """SHA-256 of the DER form of the cluster's CA certificate, 64 lower-case hex digits."""
     kube_system_uid: Text
+    """The namespace's UID: ``kubectl get namespace kube-system -o jsonpath={.metadata.uid}``."""
 
 
 class Kubernetes(Part):
@@ -193,7 +199,9 @@ class Kubernetes(Part):
     kubeconfig: File | None = None
     """None: what kubectl would take (``$KUBECONFIG``, else the file in the home folder)."""
     context: Text
+    """The context of the cluster in the kubeconfig."""
     identity: Identity
+    """Another cluster under the same context's name is refused."""
     accepted_versions: ListOf[MinorVersion] = Field(min_length=1)
     """Minor versions that are known to work, for example ``1.31``."""
 
@@ -204,13 +212,16 @@ class Ldap(Part):
     url: LdapsUrl
     """``ldaps://host:port``."""
     ca_file: File | None = None
+    """The certificate authority of its server; None: the system's."""
     base_dn: Text
+    """Where the directory's entries begin: ``dc=slac,dc=test``."""
 
 
 class VaultLogin(Part):
     """How the toolkit gets its Vault token."""
 
     method: Literal["approle", "token"]
+    """``token``: from ``$VAULT_TOKEN``, else from ``.vault-token`` in the home folder, as the vault command does."""
     role_id_file: File | None = None
     """For ``approle``: a file with mode 0600 that holds the role id."""
     secret_id_file: File | None = None
@@ -227,11 +238,15 @@ class VaultSettings(Part):
     """The Vault that holds the secrets of Prompt KEDA."""
 
     url: HttpsUrl
+    """``https://host:port``."""
     ca_file: File | None = None
+    """The certificate authority of its server; None: the system's."""
     mount: Text = "secret"
+    """Where the KV engine is mounted."""
     kv_version: Annotated[Literal[1, 2], BeforeValidator(_parse_kv_version)] = 2
+    """The KV engine's version."""
     login: VaultLogin
-    """For ``token``: from ``$VAULT_TOKEN``, else from ``.vault-token`` in the home folder, as the vault command does."""
+    """How the toolkit gets its token."""
 
 
 class VaultKey(Part):
@@ -240,17 +255,21 @@ class VaultKey(Part):
     path: Text
     """Without the mount: ``rubin/usdf-prompt-processing/prompt-keda``."""
     key: Text
+    """The key in the secret."""
 
 
 class RedisSettings(Part):
     """Prompt Redis."""
 
     namespace: Text = "prompt-redis"
+    """The namespace of its Service."""
     service: Text = "prompt-redis"
+    """The name of its Service; with ``direct`` the host."""
     port: Whole = Field(default=6379, ge=1, le=65535)
+    """The port of its Service."""
     reach: Literal["direct", "port-forward"] = "port-forward"
     """How the toolkit gets there; from inside the cluster it is always ``service.namespace:port``."""
-    password: VaultKey | None = None
+    password: Annotated[VaultKey | None, Field(json_schema_extra=_or_placeholder)] = None
     """None: Redis without a password."""
 
     @property
@@ -267,6 +286,7 @@ class Registry(Part):
     url: HttpsUrl
     """How the toolkit reaches it: ``https://ghcr.io``."""
     ca_file: File | None = None
+    """The certificate authority of its server; None: the system's."""
     pull_secret: VaultKey | None = None
     """A docker config JSON in Vault; None: anonymous."""
 
@@ -277,6 +297,7 @@ class Manifests(Part):
     source: PathOrUrl
     """A path, or an ``https://`` address, which ``prepare`` fetches into the cache."""
     sha256: Sha256
+    """The SHA-256 of that file."""
     ca_file: File | None = None
     """The certificate authority of the ``https://`` address; None: the system's."""
 
@@ -285,39 +306,58 @@ class KedaSettings(Part):
     """The KEDA that belongs there."""
 
     version: Text
+    """The version that KEDA's Deployments are expected to have: ``2.16.1``."""
     namespace: Text = "keda"
+    """KEDA's namespace."""
     delivery: Literal["manifests", "argocd"]
     """``manifests``: this toolkit applies them. ``argocd``: Argo CD does; writes are refused until that is built."""
     manifests: Manifests
+    """They are used only if their SHA-256 fits."""
 
 
 class SecretSync(Part):
     """A Kubernetes Secret whose keys come from one secret in Vault."""
 
     namespace: Text
+    """The Secret's namespace."""
     name: Text
+    """The Secret's name."""
     type: Literal["Opaque", "kubernetes.io/dockerconfigjson"] = "Opaque"
+    """The Secret's type."""
     vault_path: Text
+    """Where its values stand in Vault, without the mount."""
     keys: ListOf[Text] = Field(min_length=1)
+    """The keys that it has, all of them."""
 
 
 class Instrument(Part):
     """One instrument: its stream, and the ScaledJob that works it off."""
 
     name: Text
+    """The instrument's name: ``LSSTCam``."""
     namespace: Text
+    """The namespace of its ScaledJob and Jobs."""
     scaled_job: Text
+    """The ScaledJob's name."""
     stream: Text
+    """The Redis stream of its events: ``instrument:lsstcam``."""
     consumer_group: Text
+    """The consumer group whose lag is scaled on."""
     manifest: File | None = None
     """File with the ScaledJob and what belongs to it (TriggerAuthentication), relative to the environment's file.
     None: delivered by someone else, for example Argo CD."""
     min_jobs: Whole = Field(ge=0)
+    """The ScaledJob's minReplicaCount."""
     max_jobs: Whole = Field(ge=1)
+    """The ScaledJob's maxReplicaCount; not below ``min_jobs``."""
     lag_count: Whole = Field(default=1, ge=1)
+    """The trigger's lagCount."""
     activation_lag_count: Whole = Field(default=1, ge=1)
+    """The trigger's activationLagCount."""
     polling_interval: Duration
+    """The ScaledJob's pollingInterval."""
     images: ListOf[Image]
+    """What its Jobs pull, each by tag or digest."""
     group_start: GroupStart = "$"
     """Where a consumer group that has to be made again begins: ``$`` skips the backlog, ``0`` replays it."""
 
@@ -334,11 +374,15 @@ class Smoke(Part):
     """What the smoke test runs with: its own namespace, and an image pinned by digest."""
 
     namespace: Text = "prompt-keda-smoke"
+    """A namespace of its own: the smoke test makes and removes it."""
     image: PinnedImage
+    """The worker's image, pinned by digest."""
     pull_secret: SecretSync | None = None
     """The pull secret that the smoke test puts into its namespace; None: the image is public."""
     events_count: Whole = Field(default=5, ge=1, le=100)
+    """How many Jobs it wants to see, 1 to 100."""
     deadline: Duration = timedelta(seconds=120)
+    """For the whole smoke test."""
 
 
 class Limits(Part):
@@ -348,8 +392,6 @@ class Limits(Part):
     """For one connection to one system."""
     checks: Duration = timedelta(seconds=15)
     """For all checks together."""
-    redeploy: Duration = timedelta(minutes=10)
-    """For a whole redeploy."""
 
 
 APART = (("name",), ("stream", "consumer_group"), ("namespace", "scaled_job"))
@@ -360,18 +402,31 @@ class Environment(Part):
     """One cluster with a Prompt KEDA in it."""
 
     name: Text
+    """The environment's name, typed to approve a plan."""
     description: Annotated[str, Field(strict=True)] = ""
+    """For people."""
     approval: Literal["none", "confirm", "digest"]
+    """What a write needs: nothing (only on a local stack), a yes on a terminal, or the plan's digest."""
     kubernetes: Kubernetes
+    """The API server, and who is expected behind it."""
     ldap: Ldap | None = None
+    """The directory that people authenticate to; None: it is not looked at."""
     vault: VaultSettings
+    """The Vault that holds the secrets."""
     redis: RedisSettings
+    """Prompt Redis."""
     registries: ListOf[Registry]
+    """Where the images come from; an image of another registry is a fault."""
     keda: KedaSettings
+    """The KEDA that belongs there."""
     secrets: ListOf[SecretSync]
+    """The Kubernetes Secrets that are made from Vault."""
     instruments: ListOf[Instrument]
+    """One for each stream; no two share a name, a stream and group, or a ScaledJob."""
     smoke: Smoke
+    """What the smoke test runs with."""
     limits: Limits = Limits()
+    """How long the toolkit waits."""
 
     @field_validator("instruments")
     @classmethod

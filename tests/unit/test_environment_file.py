@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from prompt_keda.errors import EnvironmentFileError
-from prompt_keda.files.environment_file import find_environment, load_environment, schema, unfilled
+from prompt_keda.files.environment_file import find_environment, load_environment, unfilled
+from prompt_keda.files.environment_reference import COMMAND, pages, schema
 
 FOLDER = Path(__file__).parents[2] / "environments"
 PROD = (FOLDER / "prod.yaml").read_text()
@@ -362,6 +366,67 @@ def test_what_is_not_public_is_marked(name):
     assert "kubernetes.identity.ca_sha256" in wanted and "smoke.image" in wanted
 
 
-def test_the_schema_file_is_current():
-    """environments/environment.schema.json is what the model gives."""
-    assert (FOLDER / "environment.schema.json").read_text() == schema()
+@pytest.mark.parametrize("page", ["environment.schema.json", "README.md"])
+def test_what_is_made_from_the_model_is_current(page):
+    """The JSON schema and the table of all keys say what the model says."""
+    assert (FOLDER / page).read_text() == pages(FOLDER)[FOLDER / page], f"run {COMMAND} and look at what it changes"
+
+
+SCHEMA = json.loads(schema())
+TYPES = {"string": str, "integer": int, "array": list, "object": dict, "null": type(None)}
+
+
+def faults(value, node, where=""):
+    """Give what a JSON schema finds at a value, for the few words that ours uses."""
+    known = {"$ref", "anyOf", "type", "enum", "pattern", "minLength", "minimum", "maximum", "minItems", "items"}
+    known |= {"properties", "required", "additionalProperties", "title", "description", "default", "format", "$defs"}
+    assert set(node) <= known, f"teach this test {set(node) - known}"
+    if "$ref" in node:
+        return faults(value, SCHEMA["$defs"][node["$ref"].rpartition("/")[2]], where)
+    if "anyOf" in node:
+        found = [faults(value, one, where) for one in node["anyOf"]]
+        return [] if [] in found else found[0]
+    if "type" in node and type(value) is not TYPES[node["type"]]:
+        return [f"{where}: {value!r} is no {node['type']}"]
+    bad = [f"{where}: {value!r}"] if "enum" in node and value not in node["enum"] else []
+    if isinstance(value, str) and not re.search(node.get("pattern", ""), value):
+        bad.append(f"{where}: {value!r} is not like {node['pattern']}")
+    if isinstance(value, list):
+        bad += [one for n, item in enumerate(value) for one in faults(item, node["items"], f"{where}[{n}]")]
+    if isinstance(value, dict):
+        bad += [f"{where}.{key} is missing" for key in set(node.get("required", ())) - set(value)]
+        bad += [f"{where}.{key} is unknown" for key in set(value) - set(node["properties"])]
+        both = set(value) & set(node["properties"])
+        bad += [one for key in both for one in faults(value[key], node["properties"][key], f"{where}.{key}")]
+    return bad
+
+
+@pytest.mark.parametrize("name", ["dev", "local", "prod", "prodlike"])
+def test_a_shipped_environment_fits_its_schema(name):
+    """An editor shows no fault in it: its first line names the schema, and the schema knows placeholders and FILL-IN."""
+    text = (FOLDER / f"{name}.yaml").read_text()
+    assert text.startswith("# yaml-language-server: $schema=environment.schema.json\n")
+    assert faults(yaml.safe_load(text), SCHEMA) == []
+
+
+def test_the_schema_finds_what_is_wrong():
+    """The comparison above is seen red: another type, no duration, no digest, an unknown and a missing key."""
+    data = yaml.safe_load(PROD)
+    data["redis"] |= {"port": "6379", "prot": 1}
+    data["instruments"][0]["polling_interval"] = "0s"
+    data["smoke"]["image"] = "x:1"
+    del data["approval"]
+    assert len(faults(data, SCHEMA)) == 5
+
+
+@pytest.mark.parametrize("part", ["", *SCHEMA["$defs"]])
+def test_a_default_fits_its_own_schema(part):
+    """An editor may write a default into the file, and it is taken: 120s, not PT2M."""
+    for key, node in (SCHEMA["$defs"][part] if part else SCHEMA)["properties"].items():
+        assert "default" not in node or faults(node["default"], node) == [], key
+
+
+def test_a_limit_that_nothing_looks_at_is_unknown(tmp_path):
+    """limits.redeploy was read and used nowhere."""
+    said = fault(tmp_path, "approval: digest", "approval: digest\nlimits: {redeploy: 10m}")
+    assert "limits.redeploy: unknown key" in said
