@@ -106,13 +106,11 @@ def check_deps(
     Raises
     ------
     Refusal
-        When no check fits ``only`` and ``skip``.
+        When a part of ``only`` or ``skip`` fits no check, or both together leave none.
     """
     from prompt_keda.checks import ALL_CHECKS
 
-    chosen = [one for one in ALL_CHECKS if _fits(one, only, True) and not _fits(one, skip, False)]
-    if not chosen:
-        raise Refusal("no check fits --only and --skip", "Ids look like redis/answers; see docs/checks.md.")
+    chosen = _chosen(ALL_CHECKS, _starts(only, ALL_CHECKS), _starts(skip, ALL_CHECKS))
     with _systems(name) as systems:
         result = Result("check-deps", systems.environment.name)
         overall = timedelta(seconds=timeout_s) if timeout_s else systems.environment.limits.checks
@@ -122,9 +120,19 @@ def check_deps(
         return result
 
 
-def _fits(check: Check[Systems], starts: str, otherwise: bool) -> bool:
-    wanted = [one.strip() for one in starts.split(",") if one.strip()]
-    return any(check.id.startswith(one) for one in wanted) if wanted else otherwise
+def _starts(text: str, checks: Sequence[Check[Systems]]) -> tuple[str, ...]:
+    starts = tuple(one.strip() for one in text.split(",") if one.strip())
+    for start in starts:
+        if not any(check.id.startswith(start) for check in checks):
+            raise Refusal(f"no check fits {start!r}", "Ids look like redis/answers; see docs/checks.md.")
+    return starts
+
+
+def _chosen(checks: Sequence[Check[Systems]], only: tuple[str, ...], skip: tuple[str, ...]) -> list[Check[Systems]]:
+    chosen = [one for one in checks if (not only or one.id.startswith(only)) and not (skip and one.id.startswith(skip))]
+    if not chosen:
+        raise Refusal("--skip leaves no check of --only", "Ids look like redis/answers; see docs/checks.md.")
+    return chosen
 
 
 def plan(name: str, mode: str) -> Result:

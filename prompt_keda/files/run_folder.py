@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.errors import PromptKedaError, Refusal
+from prompt_keda.files.private_folder import private_folder
 
 REFUSED = "refused.json"
 
@@ -46,15 +47,7 @@ class RunFolder:
         """
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ").lower()
         path = runs / f"{stamp}-{environment}-{os.getpid()}"
-        try:
-            runs.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.mkdir(mode=0o700)
-            path.chmod(0o700)
-        except OSError as error:
-            raise Refusal(
-                f"no run can be recorded in {runs}: {error.strerror}", "Make room or set XDG_STATE_HOME."
-            ) from error
-        return cls(path)
+        return cls(private_folder(path))
 
     @classmethod
     def open_(cls, runs: Path, run_id: str) -> RunFolder:

@@ -95,15 +95,15 @@ def approval(*arguments):
     return ("--approve", digest) if digest else ()
 
 
-def run_task(*arguments, timeout=300):
-    """Run a task to its end as a person would."""
-    env = {**os.environ, "CI": "true"}
-    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout, env=env)
+def run_task(*arguments, timeout=300, before=()):
+    """Run a task to its end as a person would; ``before`` is what runs it."""
+    env, argv = {**os.environ, "CI": "true"}, [*before, *command(*arguments)]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=timeout, env=env)
 
 
-def run_json(*arguments):
+def run_json(*arguments, before=()):
     """Run a task with --json, and give its exit code and its document."""
-    done = run_task(*arguments, "--json")
+    done = run_task(*arguments, "--json", before=before)
     assert done.stdout.strip(), f"no document; standard error: {done.stderr}"
     return done.returncode, json.loads(done.stdout)
 
