@@ -1,0 +1,11 @@
+"""Faults of the local stack: each breaks one thing as production breaks, and mends it. For tests and drills.
+
+One file a category, its FAULTS table at the end.
+"""
+
+from __future__ import annotations
+
+from prompt_keda.faults import cluster, keda, redis
+from prompt_keda.faults.fault import Fault
+
+ALL_FAULTS: tuple[Fault, ...] = (*cluster.FAULTS, *redis.FAULTS, *keda.FAULTS)

@@ -1,0 +1,96 @@
+"""What a fault is, and what it works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.redis_streams import RedisStreams
+from prompt_keda.errors import Missing
+from prompt_keda.files.manifest_file import load_keda_manifests
+from prompt_keda.lab import state
+from prompt_keda.lab.settings import Lab, current_lab
+from prompt_keda.model.environment import Environment
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The running local stack, as its administrator.
+
+    Parameters
+    ----------
+    environment
+        The environment whose checks look at it.
+    """
+
+    environment: Environment
+
+    @property
+    def lab(self) -> Lab:
+        """The stack."""
+        return current_lab()
+
+    @property
+    def endpoints(self) -> dict[str, Any]:
+        """Where its parts are. Raises `LabError` when it is not up."""
+        return state.endpoints(self.lab)
+
+    @property
+    def kube(self) -> Kube:
+        """Its API server, by a login that needs no directory."""
+        return Kube.connect(self.lab.admin_kubeconfig, None, timedelta(seconds=10))
+
+    @property
+    def redis(self) -> RedisStreams:
+        """Prompt Redis, connected anew each time: its pod may be another one."""
+        settings = self.environment.redis
+        password = state.ensure_secret(self.lab, "redis-password") if self.endpoints["redis_password"] else None
+        limit = timedelta(seconds=10)
+        return RedisStreams.through(self.kube, settings.namespace, settings.service, settings.port, password, limit)
+
+    def keda_object(self, kind: str, name: str) -> dict[str, Any]:
+        """Give one of KEDA's objects as its manifests have it. Raises `Missing` when there is none."""
+        manifests = Path(self.endpoints["keda_manifests"])
+        for one in load_keda_manifests(manifests, self.endpoints["keda_manifests_sha256"]):
+            if (one["kind"], one["metadata"]["name"]) == (kind, name):
+                return one
+        raise Missing("file", str(manifests), f"no {kind} {name}")
+
+    @property
+    def ca_file(self) -> Path:
+        """The authority of all its servers."""
+        return Path(self.endpoints["ca_file"])
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way in which Prompt KEDA breaks.
+
+    Parameters
+    ----------
+    id
+        ``category/what-is-broken``.
+    case
+        Its number in docs/failure-modes.md; empty where it has none.
+    title
+        What is broken, in words.
+    breaks, mends
+        Do it, and take it back. Both return when it is so, and can be called twice.
+    seen
+        Check id → the verdict (``fail``, ``warn``, ``unknown``) that it gets; no other check is anything but OK, or
+        SKIPPED because it needs one of these.
+    said
+        A part of what the first of them observes: the right cause. Never a name that the fault itself has brought in.
+    """
+
+    id: str
+    case: str
+    title: str
+    breaks: Callable[[Stage], None]
+    mends: Callable[[Stage], None]
+    seen: Mapping[str, str]
+    said: str

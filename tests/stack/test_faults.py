@@ -1,0 +1,101 @@
+"""Every fault of the local stack is seen by the right check, with the right cause, and by no other.
+
+What the checks said is kept in docs/faults.md: `PROMPT_KEDA_WRITE_FAULTS=1 .venv/bin/python -m pytest tests/stack/test_faults.py`.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from prompt_keda import toolkit
+from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.faults.fault import Stage
+from prompt_keda.files.environment_file import load_environment
+from prompt_keda.model.event import nobody
+from prompt_keda.report.untrusted import neutral
+
+from .conftest import ROOT, at_the_stack_only, until
+
+pytestmark = at_the_stack_only  # faults are made by the stack's own user; the checks are the same at the desk
+PAGE = ROOT / "docs" / "faults.md"
+HEAD = """# What breaks, and what sees it
+Made by tests/stack/test_faults.py: each fault is brought into the local stack, seen by the checks named here and by no
+other, and mended. What needs one of them is SKIPPED.
+
+| fault | case | seen by | said |
+|---|---|---|---|
+"""
+
+
+@pytest.fixture(scope="module")
+def stage(deployed, endpoints):
+    return Stage(load_environment(ROOT / "environments" / "local.yaml", endpoints))
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Rows of the page; written at the end if that is asked for and every fault has one."""
+    found = {}
+    yield found
+    if os.environ.get("PROMPT_KEDA_WRITE_FAULTS") and set(found) == {one.id for one in ALL_FAULTS}:
+        PAGE.write_text(HEAD + "".join(f"{found[one.id]}\n" for one in ALL_FAULTS))
+
+
+def look():
+    return {one.id: one for one in toolkit.check_deps("local", nobody).checks}
+
+
+def seen(results):
+    return {id_: one.verdict.value for id_, one in results.items() if one.verdict.value not in ("ok", "skipped")}
+
+
+def dependents(ids):
+    """Give every check that needs one of these, itself or by way of another."""
+    found = set(ids)
+    while more := {one.id for one in ALL_CHECKS if set(one.needs) & found} - found:
+        found |= more
+    return found
+
+
+def until_green(when):
+    last = {}
+
+    def green():
+        last.clear()
+        last.update(seen(look()))
+        return not last
+
+    try:
+        until(green, 90, when)
+    except AssertionError as error:
+        raise AssertionError(f"{when}: still {last}") from error
+
+
+@pytest.mark.parametrize("fault", ALL_FAULTS, ids=[one.id for one in ALL_FAULTS])
+def test_a_fault_is_seen_by_its_checks_and_by_no_other(fault, stage, rows):
+    """Green before; then exactly the verdicts that the fault names, with its cause; green again once it is mended."""
+    until_green(f"before {fault.id}")
+    fault.breaks(stage)
+    try:
+        results = look()
+    finally:
+        fault.mends(stage)
+    assert seen(results) == dict(fault.seen), {id_: results[id_].observed for id_ in seen(results)}
+    skipped = {id_ for id_, one in results.items() if one.verdict.value == "skipped"}
+    assert skipped <= dependents(fault.seen)
+    first = results[next(iter(fault.seen))]
+    assert fault.said in first.observed, first.observed
+    assert first.fix
+    until_green(f"after {fault.id}")
+    told = neutral(first.observed).replace("|", "/")[:160]
+    names = ", ".join(f"{id_} ({verdict})" for id_, verdict in fault.seen.items())
+    rows[fault.id] = f"| {fault.title} | {fault.case} | {names} | {told} |"
+
+
+def test_the_page_names_every_fault():
+    """docs/faults.md is of the last run that wrote it."""
+    text = PAGE.read_text()
+    assert all(f"| {one.title} | {one.case} |" in text for one in ALL_FAULTS)
