@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from prompt_keda.checks.outcomes import all_or_fail, fail, ok, unknown, warn
+from collections.abc import Callable
+
+from prompt_keda.checks.outcomes import all_of, fail, ok, unknown, warn
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Check, Outcome
+from prompt_keda.model.environment import Instrument
 
 ANSWERS = "redis/answers"
 
@@ -25,31 +28,36 @@ def version_at_least_7(systems: Systems) -> Outcome:
 
 def groups_exist(systems: Systems) -> Outcome:
     """Is each instrument's stream and consumer group there?"""
-    bad = [
-        f"{one.stream} has no group {one.consumer_group}"
-        for one in systems.environment.instruments
-        if systems.redis.group_info(one.stream, one.consumer_group) is None
-    ]
     fix = "./run redeploy makes them; without them workers fail with NOGROUP."
-    return all_or_fail(bad, f"{len(systems.environment.instruments)} groups there", fix)
+
+    def look(one: Instrument) -> Outcome:
+        if systems.redis.group_info(one.stream, one.consumer_group) is None:
+            return fail(f"{one.stream} has no group {one.consumer_group}", fix)
+        return ok(one.consumer_group)
+
+    return _of_every_stream(systems, look, f"{len(systems.environment.instruments)} groups there")
 
 
 def lag_is_known(systems: Systems) -> Outcome:
     """Can Redis tell the lag? KEDA 2.16.1 takes nil for 0, and starts no worker for what waits (failure mode F16)."""
-    seen, lost, soon = [], [], []
-    for one in systems.environment.instruments:
+    fix = "./run redeploy counts it again; no group is moved."
+
+    def look(one: Instrument) -> Outcome:
         group = systems.redis.group_info(one.stream, one.consumer_group)
         if group is None:
             return unknown(f"{one.stream} has no group {one.consumer_group}, so there is no lag")
         if group.lag is None:
-            lost.append(f"{one.stream}: events wait, and their number is unknown: KEDA takes it for 0")
-        elif not group.is_counted:
-            soon.append(f"{one.stream}: Redis has lost what was read; KEDA takes the lag of the next events for 0")
-        seen.append(f"{one.stream} lag {group.lag} pending {group.pending}")
-    fix = "./run redeploy counts it again; no group is moved."
-    if soon and not lost:
-        return warn("; ".join(soon), fix)
-    return all_or_fail(lost, "; ".join(seen), fix)
+            return fail(f"{one.stream}: events wait, and their number is unknown: KEDA takes it for 0", fix)
+        if not group.is_counted:
+            said = "Redis has lost what was read; KEDA takes the lag of the next events for 0"
+            return warn(f"{one.stream}: {said}", fix)
+        return ok(f"{one.stream} lag {group.lag} pending {group.pending}")
+
+    return _of_every_stream(systems, look)
+
+
+def _of_every_stream(systems: Systems, look: Callable[[Instrument], Outcome], good: str = "") -> Outcome:
+    return all_of(((one.stream, one) for one in systems.environment.instruments), look, good)
 
 
 def is_a_master(systems: Systems) -> Outcome:

@@ -49,7 +49,14 @@ class ImageName:
     host: str
     repository: str
     reference: str
-    """The digest if there is one, else the tag."""
+    """The digest if there is one, else the tag, else ``latest``."""
+    tag: str = ""
+    """As it stands in the name; empty if there is none."""
+
+    @property
+    def names_one(self) -> bool:
+        """Whether the name says which image is meant, by tag or digest."""
+        return bool(self.tag) or ":" in self.reference
 
 
 def parse_image(name: str) -> ImageName:
@@ -61,7 +68,7 @@ def parse_image(name: str) -> ImageName:
     else:
         host, rest = "docker.io", rest if slash else f"library/{rest}"
     repository, _, tag = rest.partition(":")
-    return ImageName(host, repository, digest or tag or "latest")
+    return ImageName(host, repository, digest or tag or "latest", tag)
 
 
 def credentials_from_docker_config(config: Secret, host: str) -> tuple[str, Secret] | None:
