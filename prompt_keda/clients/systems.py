@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.ldap import ldap_probe
 from prompt_keda.clients.redis_streams import RedisStreams
 from prompt_keda.clients.registry import Registry, credentials_from_docker_config
 from prompt_keda.clients.vault import Vault, VaultHealth
@@ -110,6 +111,13 @@ class Systems:
         """Give all keys of one secret in Vault, read once. Raises as `Vault.read_keys` does."""
         settings = self.environment.vault
         return self._once(f"secret {path}", lambda: self.vault.read_keys(settings.mount, path, settings.kv_version))
+
+    def naming_contexts(self) -> list[str]:
+        """Ask the directory what it holds. Raises as `ldap_probe` does, and `Missing` when the environment names none."""
+        settings = self.environment.ldap
+        if settings is None:
+            raise Missing("LDAP", self.environment.name, "the environment names no directory")
+        return ldap_probe(filled(settings.url, "ldap.url"), settings.ca_file, self.environment.limits.connect)
 
     def registry(self, host: str) -> Registry:
         """Give a registry of the environment by its host. Raises `Missing` when the environment does not name it."""

@@ -5,6 +5,7 @@ The contract suites hold the doubles to what the real servers do.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.errors import Unreachable
+from prompt_keda.model.event import nobody
 from tests.contracts.fakes.registry import FakeRegistry
 
 from .world import (
@@ -460,8 +463,20 @@ RED += [
     ("keda/sizes-as-named", triggers({"lagCount": "5"}), "warn", "lagCount is 5, the environment says 1"),
     ("keda/sizes-as-named", triggers({"activationLagCount": None}), "warn", "activationLagCount is not set"),
 ]
-NOT_HERE = {"identity/ldap-answers", "cluster/api-answers"}
-"""Seen red on the real directory and Redis alone; and by tests/contracts/test_kube_login.py."""
+RED += [
+    (
+        "identity/ldap-answers",
+        attribute("directory", contexts=["dc=other"]),
+        "fail",
+        "holds dc=other, not dc=slac,dc=test",
+    ),
+    ("identity/ldap-answers", attribute("directory", contexts=[]), "fail", "holds nothing, not dc=slac,dc=test"),
+    ("identity/ldap-answers", attribute("directory", down=True), "unknown", "connection refused"),
+    ("identity/ldap-answers", attribute("directory", wants_a_name=True), "fail", "without a name"),
+    ("identity/ldap-answers", environment(ldap=None), "skipped", "names no directory"),
+]
+NOT_HERE = {"cluster/api-answers"}
+"""Seen red by tests/contracts/test_kube_login.py."""
 
 
 def here():
@@ -473,6 +488,32 @@ def test_a_check_is_green_when_all_is_as_it_should_be(check):
     """On the doubles."""
     outcome = World().verdict(check)
     assert outcome.verdict.value == "ok", outcome
+
+
+def test_the_checks_read_and_never_write():
+    """All of them, side by side, on doubles whose writing methods raise; and nothing is other than before."""
+    world = World()
+    before = copy.deepcopy((world.kube._objects, world.redis._streams))
+    world.systems._made |= world.read_only()
+    results = run_checks(list(CHECKS.values()), world.systems, nobody, timedelta(seconds=30))
+    assert [one for one in results if one.verdict.value != "ok"] == []
+    assert (world.kube._objects, world.redis._streams) == before
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda made: made["kube"].patch(kinds.SCALED_JOBS, SCALED_JOB, SPACE, {}),
+        lambda made: made["kube"].request("DELETE", "/"),
+        lambda made: made["redis"].ensure_group(STREAM, "new", "$"),
+        lambda made: made["redis"].count_read(STREAM, GROUP),
+    ],
+    ids=["patch", "request", "ensure_group", "count_read"],
+)
+def test_the_doubles_that_checks_get_let_nothing_be_written(write):
+    """Otherwise the test above, and every row of this file, would prove nothing of that."""
+    with pytest.raises(AssertionError, match="never writes"):
+        write(World().read_only())
 
 
 @pytest.mark.parametrize(("check", "breaks", "verdict", "said"), RED, ids=[f"{one[0]}-{one[3]}" for one in RED])

@@ -18,6 +18,8 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.engine.run_checks import look
 from prompt_keda.files.environment_file import load_environment
 from tests.contracts.fakes.kube import FakeKube
+from tests.contracts.fakes.ldap import FakeDirectory
+from tests.contracts.fakes.read_only import KUBE_READS, REDIS_READS, ReadOnly
 from tests.contracts.fakes.redis_streams import FakeRedis
 from tests.contracts.fakes.registry import FakeRegistry
 from tests.contracts.fakes.vault import FakeVault
@@ -92,10 +94,12 @@ class World:
             self.put(kinds.SECRETS, one.name, one.namespace, data=dict.fromkeys(one.keys, "dmFsdWU="))
         self.vault = FakeVault(wanted)
         self.vault.use_token("t")
+        self.directory = FakeDirectory([environment.ldap.base_dn])
         self._put_cluster()
         self.redis.ensure_group(STREAM, GROUP, "0")
         self.systems = Systems(environment)
         self.systems.vault_health = self.vault.health
+        self.systems.naming_contexts = lambda: self.directory.probe("ldaps://directory.test")
         self.registry = FakeRegistry(HOST)
         self.registry.put("worker", "local", "sha256:1")
         self.registry.put("keda", "2.16.1", "sha256:2")
@@ -166,5 +170,15 @@ class World:
     def remove(self, resource, name, namespace=None):
         self.kube.delete(resource, name, namespace)
 
+    def read_only(self):
+        """Give the API server's and Redis's doubles in a form that lets nothing be written."""
+        return {"kube": ReadOnly(self.kube, KUBE_READS), "redis": ReadOnly(self.redis, REDIS_READS)}
+
     def verdict(self, check):
-        return look(CHECKS[check], self.systems)
+        """Run one check, on doubles that let nothing be written."""
+        made = self.systems._made
+        self.systems._made = {**made, **self.read_only()}
+        try:
+            return look(CHECKS[check], self.systems)
+        finally:
+            self.systems._made = made
