@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,8 +53,12 @@ class Systems:
 
     @property
     def viewpoint(self) -> str:
-        """From where this looks: ``user@host``."""
-        return f"{getpass.getuser()}@{socket.gethostname()}"
+        """From where this looks: ``user@host``; the user's number where the machine has no name for it."""
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # a container may run as a user that stands in no passwd file
+            user = str(os.getuid())
+        return f"{user}@{socket.gethostname()}"
 
     @property
     def kube(self) -> Kube:
@@ -124,10 +129,11 @@ class Systems:
         return self._once(f"registry {host}", lambda: self._connect_registry(host))
 
     def close(self) -> None:
-        """Close what was opened."""
-        for made in self._made.values():
+        """Close what was opened. One that cannot be closed does not stop the others, nor hide why the work ended."""
+        for made in list(self._made.values()):  # a check that came too late may be connecting just now
             if hasattr(made, "close"):
-                made.close()
+                with suppress(Exception):
+                    made.close()
 
     def _vault(self) -> Vault:
         settings = self.environment.vault
