@@ -102,6 +102,8 @@ def check_deps(c: Context, env="", only="", skip="", timeout="", strict=False, j
     name = _environment(env, "local")
 
     def work():
+        if junit:
+            _write_junit(junit, [])  # seen now, not after the round, that it can be written
         result = toolkit.check_deps(name, _quiet(), only=only, skip=skip, timeout_s=_seconds(timeout), strict=strict)
         if junit:
             _write_junit(junit, result.checks)
@@ -190,6 +192,7 @@ def redeploy(c: Context, env="", mode="auto", approve="", json=False):
     observer = _progress()
 
     def work():
+        toolkit.check_mode(mode)
         if name == "local":
             _bring_up(observer)
         return toolkit.redeploy(name, mode, approve, observer, _ask())

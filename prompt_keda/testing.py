@@ -9,9 +9,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
 
 from prompt_keda.model.event import Event, EventKind
 from prompt_keda.report import as_junit
@@ -53,7 +54,8 @@ def _run(exhaustive: bool, parts: Path, progress: Progress) -> int:
     def pytest(name: str, *paths: str, environment: str = "local") -> bool:
         results = [f"--junit-xml={parts / f'{name}.xml'}", "-o", f"junit_suite_name={name}"]
         argv = [sys.executable, "-m", "pytest", "-q", *selection, *results, *paths]
-        return _passes(name, argv, progress, {"PROMPT_KEDA_TEST_ENV": environment})
+        env = {"PROMPT_KEDA_TEST_ENV": environment, "PROMPT_KEDA_TEST_NOT_RUN": str(parts / f"{name}.not-run")}
+        return _passes(name, argv, progress, env)
 
     quick = [
         ("ruff", [sys.executable, "-m", "ruff", "check", "."]),
@@ -64,7 +66,7 @@ def _run(exhaustive: bool, parts: Path, progress: Progress) -> int:
     if not pytest("unit", "tests/unit"):
         failed.append("unit")
     if failed:
-        return _end(failed, progress)  # no need to build a cluster to know that this is wrong
+        return _end(failed, parts, progress)  # no need to build a cluster to know that this is wrong
     found = state.status()["state"]
     try:
         if found != "up":
@@ -76,7 +78,7 @@ def _run(exhaustive: bool, parts: Path, progress: Progress) -> int:
     finally:
         if found == "down":
             stack.down(progress)
-    return _end(failed, progress)
+    return _end(failed, parts, progress)
 
 
 def _passes(name: str, argv: list[str], progress: Progress, env: Mapping[str, str] | None = None) -> bool:
@@ -90,7 +92,26 @@ def _passes(name: str, argv: list[str], progress: Progress, env: Mapping[str, st
     return code == 0
 
 
-def _end(failed: list[str], progress: Progress) -> int:
-    said = f"failed: {', '.join(failed)}" if failed else "all passed"
+def _end(failed: list[str], parts: Path, progress: Progress) -> int:
+    """Say how it ended. What was skipped or left out is named: it is not proven."""
+    not_proven = [*_skipped(parts), *_left_out(parts)]
+    for one in not_proven:
+        progress(Event(EventKind.NOTE, "test/not-proven", "unknown", one))
+    said = f"failed: {', '.join(failed)}" if failed else "all that ran passed"
+    said += f"; {len(not_proven)} not proven" if not_proven else ""
     progress(Event(EventKind.FINISHED, "test", "fail" if failed else "ok", said))
     return 1 if failed else 0
+
+
+def _skipped(parts: Path) -> Iterator[str]:
+    for file in sorted(parts.glob("*.xml")):
+        for case in ElementTree.parse(file).iter("testcase"):  # noqa: S314  pytest has just written it
+            skipped = case.find("skipped")
+            if skipped is not None:
+                yield f"{file.stem}: {case.get('classname')}.{case.get('name')}: {skipped.get('message')}"
+
+
+def _left_out(parts: Path) -> Iterator[str]:
+    for file in sorted(parts.glob("*.not-run")):
+        for name in file.read_text().splitlines():
+            yield f"{file.stem}: {name}: only with --exhaustive"

@@ -106,13 +106,11 @@ def check_deps(
     Raises
     ------
     Refusal
-        When no check fits ``only`` and ``skip``.
+        When a part of ``only`` or ``skip`` fits no check, or both together leave none.
     """
     from prompt_keda.checks import ALL_CHECKS
 
-    chosen = [one for one in ALL_CHECKS if _fits(one, only, True) and not _fits(one, skip, False)]
-    if not chosen:
-        raise Refusal("no check fits --only and --skip", "Ids look like redis/answers; see docs/checks.md.")
+    chosen = _chosen(ALL_CHECKS, _starts(only, ALL_CHECKS), _starts(skip, ALL_CHECKS))
     with _systems(name) as systems:
         result = Result("check-deps", systems.environment.name)
         overall = timedelta(seconds=timeout_s) if timeout_s else systems.environment.limits.checks
@@ -122,9 +120,19 @@ def check_deps(
         return result
 
 
-def _fits(check: Check[Systems], starts: str, otherwise: bool) -> bool:
-    wanted = [one.strip() for one in starts.split(",") if one.strip()]
-    return any(check.id.startswith(one) for one in wanted) if wanted else otherwise
+def _starts(text: str, checks: Sequence[Check[Systems]]) -> tuple[str, ...]:
+    starts = tuple(one.strip() for one in text.split(",") if one.strip())
+    for start in starts:
+        if not any(check.id.startswith(start) for check in checks):
+            raise Refusal(f"no check fits {start!r}", "Ids look like redis/answers; see docs/checks.md.")
+    return starts
+
+
+def _chosen(checks: Sequence[Check[Systems]], only: tuple[str, ...], skip: tuple[str, ...]) -> list[Check[Systems]]:
+    chosen = [one for one in checks if (not only or one.id.startswith(only)) and not (skip and one.id.startswith(skip))]
+    if not chosen:
+        raise Refusal("--skip leaves no check of --only", "Ids look like redis/answers; see docs/checks.md.")
+    return chosen
 
 
 def plan(name: str, mode: str) -> Result:
@@ -193,6 +201,11 @@ def _context(systems: Systems) -> Context:
     return context
 
 
+def check_mode(mode: str) -> None:
+    """Make sure that a mode is known, before anything is built for it. Raises `Refusal` when it is not."""
+    planner.check_mode(mode)
+
+
 def redeploy(name: str, mode: str, approve: str, observer: Observer, ask: Ask | None) -> Result:
     """Plan, get approval, act, prove.
 
@@ -217,7 +230,8 @@ def redeploy(name: str, mode: str, approve: str, observer: Observer, ask: Ask | 
         folder = RunFolder.create(runs_folder(), systems.environment.name)
         context.before = jobs.ledger(systems.kube)
         folder.write_json("snapshot.json", {"jobs": [one.__dict__ for one in context.before], **_streams(systems)})
-        folder.write_json("plan.json", {"environment_file": name, **made.to_json()})
+        file = str(find_environment(name, ENVIRONMENTS).resolve())
+        folder.write_json("plan.json", {"environment_file": file, **made.to_json()})
         return _run(context, made, folder, observer, "redeploy")
 
 
@@ -232,13 +246,15 @@ def resume(name: str, run_id: str, observer: Observer) -> Result:
         When the environment, the manifests or the toolkit have changed since.
     """
     runs = runs_folder()
-    if run_id:
-        folder: RunFolder | None = RunFolder.open_(runs, run_id)
-    else:
-        name = _load(name).name
-        folder = RunFolder.latest_unfinished(runs, name)
+    wanted = _load(name).name
+    folder = RunFolder.open_(runs, run_id) if run_id else RunFolder.latest_unfinished(runs, wanted)
     if folder is None:
-        raise Refusal(f"no interrupted run of environment {name} is recorded here", "Start one with ./run redeploy.")
+        raise Refusal(f"no interrupted run of environment {wanted} is recorded here", "Start one with ./run redeploy.")
+    if folder.environment != wanted:
+        raise Refusal(
+            f"run {folder.run_id} is one of environment {folder.environment}, not of {wanted}",
+            f"./run resume --env {folder.environment} --run {folder.run_id}",
+        )
     kept, snapshot = folder.read_json("plan.json"), folder.read_json("snapshot.json")
     with _systems(kept["environment_file"]) as systems:
         context = _context(systems)

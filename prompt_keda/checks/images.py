@@ -12,7 +12,7 @@ from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.errors import EnvironmentFileError, Missing, PromptKedaError, Refused, Unfilled, Unreachable
 from prompt_keda.files.manifest_file import load_keda_manifests, local_file
 from prompt_keda.model.check import Check, Outcome
-from prompt_keda.model.environment import Instrument
+from prompt_keda.model.environment import FillIn, Instrument
 
 
 def keda_images_present(systems: Systems) -> Outcome:
@@ -50,7 +50,8 @@ def smoke_image_present(systems: Systems) -> Outcome:
 def _worker_images(systems: Systems, instrument: Instrument) -> tuple[set[str], list[Outcome]]:
     """Give the images of one instrument's workers, and what cannot be told of them.
 
-    A name without tag and digest says nothing about what runs: the live ScaledJob's image stands in for it.
+    A name without tag and digest, or one that is still to be filled in, says nothing about what runs: the live
+    ScaledJob stands in for it.
     """
     unseen, live = [], None
     try:
@@ -61,7 +62,10 @@ def _worker_images(systems: Systems, instrument: Instrument) -> tuple[set[str], 
     running = {_place(parse_image(name)) for name in names}
     for name in instrument.images:
         image = parse_image(name)
-        if image.names_one:
+        if isinstance(name, FillIn):
+            if live is None:
+                unseen.append(unknown(f"the environment does not say all images of {instrument.name}", name.wanted))
+        elif image.names_one:
             names.add(name)
         elif _place(image) not in running:
             unseen.append(unknown(f"{name} names no tag, and {instrument.scaled_job} does not run it", "Name a tag."))

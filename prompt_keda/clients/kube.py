@@ -211,8 +211,8 @@ class Kube:
         """Create one object. Raises as `request` does; `BadAnswer` when it is there already."""
         return self.request("POST", resource.path(namespace), query={"fieldManager": FIELD_MANAGER}, body=body)
 
-    def apply(self, obj: Object, force: bool = False) -> Object:
-        """Apply one object server-side. Idempotent: yes.
+    def apply(self, obj: Object, force: bool = False, dry_run: bool = False) -> Object:
+        """Apply one object server-side; with ``dry_run`` the server only says what it would do. Idempotent: yes.
 
         Raises
         ------
@@ -222,6 +222,8 @@ class Kube:
         resource = self.resource_of(obj)
         path = resource.path(obj["metadata"].get("namespace"), obj["metadata"]["name"])
         query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        if dry_run:
+            query["dryRun"] = "All"
         return self.request("PATCH", path, query=query, body=obj, content_type="application/apply-patch+yaml")
 
     def patch(

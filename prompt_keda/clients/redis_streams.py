@@ -26,7 +26,7 @@ from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused, Unreach
 from prompt_keda.model.secret import Secret
 
 SYSTEM = "Redis"
-COUNT_READ = """
+_LOOK = """
 local group
 for _, one in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     local found = {}
@@ -35,14 +35,18 @@ for _, one in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
 end
 if not group then return redis.error_reply('NOGROUP ' .. ARGV[1]) end
 local at = group['last-delivered-id']
-if group['entries-read'] or at == '0-0' then return 0 end
+local waiting = #redis.call('XRANGE', KEYS[1], '(' .. at, '+')
+local counted = group['entries-read'] or at == '0-0'
+"""
+"""One script, because no event may come or go between its questions."""
+_BACKLOG = f"{_LOOK} return {{group['lag'] and 1 or 0, group['lag'] or 0, waiting, counted and 1 or 0}}"
+_COUNT_READ = f"""{_LOOK}
+if counted and group['lag'] == waiting then return 0 end
 local added, stream = 0, redis.call('XINFO', 'STREAM', KEYS[1])
 for i = 1, #stream, 2 do if stream[i] == 'entries-added' then added = stream[i + 1] end end
-local waiting = #redis.call('XRANGE', KEYS[1], '(' .. at, '+')
 redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], at, 'ENTRIESREAD', added - waiting)
 return 1
 """
-"""One script, because it must see no event come or go in between: the group would be moved."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,29 @@ class GroupInfo:
     entries_read: int | None
     lag: int | None
 
+
+@dataclass(frozen=True)
+class Backlog:
+    """What a group has still to be given.
+
+    Parameters
+    ----------
+    lag
+        What Redis says, and KEDA believes; None where it cannot tell.
+    waiting
+        The events after the last one that was given out, counted one by one.
+    counted
+        False where Redis has lost how many were read: the next events make the lag nil.
+    """
+
+    lag: int | None
+    waiting: int
+    counted: bool
+
     @property
-    def is_counted(self) -> bool:
-        """Whether Redis goes on knowing the lag when events come: it counts from a known number, or from the start."""
-        return self.entries_read is not None or self.last_delivered_id == "0-0"
+    def is_right(self) -> bool:
+        """Whether KEDA is told the truth, and will be when the next events come."""
+        return self.counted and self.lag == self.waiting
 
 
 class RedisStreams:
@@ -185,25 +208,37 @@ class RedisStreams:
             raise self._translated(error) from error
         return True
 
-    def count_read(self, stream: str, group: str) -> bool:
-        """Count what a group has read where Redis has lost that, and move the group nowhere. Idempotent: yes.
-
-        Redis before 7.2.4 writes the count of events read neither into its append-only file nor to its replicas
-        (redis/redis#12898): after a restart or a failover the next event makes the lag nil, until a worker has read the
-        newest event. KEDA 2.16.1 takes nil for 0 (failure mode F16).
-
-        Returns
-        -------
-        bool
-            False if it was counted already. Even when it is, Redis gives no lag while events that wait have been
-            deleted one by one (XDEL).
+    def backlog(self, stream: str, group: str) -> Backlog:
+        """Give a group's lag beside what really waits. It reads, and never writes (EVAL_RO).
 
         Raises
         ------
         BadAnswer
             When stream or group is not there; otherwise as `ping` does.
         """
-        return bool(self._ask(lambda: self._redis.eval(COUNT_READ, 1, stream, group)))
+        known, lag, waiting, counted = self._ask(lambda: self._redis.eval_ro(_BACKLOG, 1, stream, group))
+        return Backlog(int(lag) if known else None, int(waiting), bool(counted))
+
+    def count_read(self, stream: str, group: str) -> bool:
+        """Count what a group has read where Redis has lost that, and move the group nowhere. Idempotent: yes.
+
+        Redis before 7.2.4 writes the count of events read neither into its append-only file nor to its replicas
+        (redis/redis#12898). After a restart or a failover it is lost, and the next event makes the lag nil; or it is an
+        old one, and the lag is too high for good. So it is after unread events were trimmed (redis/redis#13957). KEDA
+        2.16.1 takes nil for 0, and makes workers for events that are not there (failure mode F16).
+
+        Returns
+        -------
+        bool
+            False if all was right already. True does not promise that it is now: Redis gives no lag while events that
+            wait have been deleted one by one (XDEL).
+
+        Raises
+        ------
+        BadAnswer
+            When stream or group is not there; otherwise as `ping` does.
+        """
+        return bool(self._ask(lambda: self._redis.eval(_COUNT_READ, 1, stream, group)))
 
     def add(self, stream: str, events: list[dict[str, str]]) -> list[str]:
         """Add events in one transaction, and give their ids. Raises as `ping` does."""

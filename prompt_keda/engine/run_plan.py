@@ -113,6 +113,8 @@ def _run_step(
     if progress.state is State.DONE:
         journal.append(step.id, "skipped", progress.detail)
         return progress, False
+    if progress.state is State.BROKEN:  # no act mends that; if nothing was written before, it is a refusal
+        raise Refusal(f"{step.id}: {progress.detail}")
     end = now() + step.deadline.total_seconds()
     journal.append(step.id, "begin", progress.detail)
     signal: Signal = step.watch(context) if step.watch else Tick()

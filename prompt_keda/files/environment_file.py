@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import difflib
-import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from prompt_keda.errors import EnvironmentFileError
-from prompt_keda.files.strict_yaml import load_documents, place
-from prompt_keda.model.environment import Environment, FillIn
+from prompt_keda.files.strict_yaml import Marks, Where, load_documents, mark_near, place
+from prompt_keda.model.environment import Environment, FillIn, PathText
+
+CHOICE = re.compile("'([^']+)'")
+PLAIN = {
+    "missing": "this key is missing",
+    "int_type": "a whole number is expected, without quotes",
+    "greater_than_equal": "{ge} or more is expected",
+    "less_than_equal": "{le} or less is expected",
+    "string_type": "a text is expected; put it into quotes",
+    "string_too_short": "a text that is not empty is expected",
+    "too_short": "at least {min_length} is expected in this list",
+}
+"""Pydantic's kind of error → what it means for the person who wrote the file."""
 
 
 def find_environment(name: str, folder: Path) -> Path:
@@ -30,12 +42,13 @@ def find_environment(name: str, folder: Path) -> Path:
         When there is none; with the nearest known name.
     """
     if "/" in name or name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if path.is_file():
-            return path
+        if os.path.isfile(name):
+            return Path(name)
+        if os.path.isdir(name):
+            raise EnvironmentFileError(f"{name} is a folder, and an environment is a file")
         raise EnvironmentFileError(f"there is no environment file {name}")
     path = folder / f"{name}.yaml"
-    if path.is_file():
+    if os.path.isfile(path):  # unlike Path.is_file it says no to a name that the file system refuses
         return path
     known = sorted(one.stem for one in folder.glob("*.yaml"))
     near = difflib.get_close_matches(name, known, 1)
@@ -58,16 +71,14 @@ def load_environment(path: Path, placeholders: Mapping[str, Any] | None) -> Envi
     EnvironmentFileError
         With a line ``file:line:column: key: what is expected`` for each fault.
     """
-    documents = load_documents(path, placeholders)
-    if len(documents) != 1 or not isinstance(documents[0][0], dict):
-        raise EnvironmentFileError(f"{path}:1:1: an environment is one YAML mapping", "See environments/README.md.")
-    data, marks = documents[0]
+    data, marks = _only_document(path, placeholders)
     try:
         environment = Environment.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(path, marks, dict(one)) for one in error.errors(include_url=False, include_input=False)]
+        lines = [_explain(path, marks, dict(one)) for one in error.errors(include_url=False)]
         raise EnvironmentFileError("\n".join(lines), "See environments/README.md for what each key means.") from error
-    return _with_absolute_paths(environment, path.resolve().parent)
+    read: Environment = _absolute(environment, path.resolve().parent)
+    return read
 
 
 def unfilled(part: BaseModel, where: str = "") -> Iterator[tuple[str, str]]:
@@ -76,9 +87,18 @@ def unfilled(part: BaseModel, where: str = "") -> Iterator[tuple[str, str]]:
         yield from _unfilled(getattr(part, name), f"{where}.{name}".lstrip("."))
 
 
-def schema() -> str:
-    """Give the JSON schema of an environment file."""
-    return json.dumps(Environment.model_json_schema(), indent=1, sort_keys=True) + "\n"
+def _only_document(path: Path, placeholders: Mapping[str, Any] | None) -> tuple[dict[str, Any], Marks]:
+    documents = load_documents(path, placeholders)
+    fix = "See environments/README.md."
+    if not documents:
+        raise EnvironmentFileError(f"{path}:1:1: the file is empty", fix)
+    if len(documents) > 1:
+        second = place(path, documents[1][1][()])
+        raise EnvironmentFileError(f"{second}: an environment is one YAML document, and here begins another", fix)
+    data, marks = documents[0]
+    if not isinstance(data, dict):
+        raise EnvironmentFileError(f"{place(path, marks[()])}: an environment is one YAML mapping", fix)
+    return data, marks
 
 
 def _unfilled(value: Any, where: str) -> Iterator[tuple[str, str]]:
@@ -91,21 +111,32 @@ def _unfilled(value: Any, where: str) -> Iterator[tuple[str, str]]:
             yield from _unfilled(one, f"{where}[{index}]")
 
 
-def _explain(path: Path, marks: Mapping[tuple[str | int, ...], yaml.Mark], error: dict[str, Any]) -> str:
-    where = tuple(error["loc"])
-    known = next(where[:length] for length in range(len(where), -1, -1) if where[:length] in marks)
+def _explain(path: Path, marks: Marks, error: dict[str, Any]) -> str:
+    where: Where = tuple(error["loc"])
     key = ".".join(str(one) for one in where)
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(where[-1]), _fields_at(where[:-1]), 1)
-        message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
-    elif error["type"] == "missing":
-        message = "this key is missing"
-    else:
-        message = error["msg"].removeprefix("Value error, ")
-    return f"{place(path, marks[known])}: {key}: {message}"
+    return f"{place(path, mark_near(where, marks))}: {key}: {_message(error, where)}"
 
 
-def _fields_at(where: tuple[str | int, ...]) -> list[str]:
+def _message(error: dict[str, Any], where: Where) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return "unknown key" + _did_you_mean(where[-1], _fields_at(where[:-1]))
+    if kind == "literal_error":
+        return f"{context['expected']} is expected" + _did_you_mean(error["input"], CHOICE.findall(context["expected"]))
+    if kind == "model_type":
+        *others, last = _fields_at(where)
+        return f"a mapping with the keys {', '.join(others)} and {last} is expected"
+    if kind in PLAIN:
+        return PLAIN[kind].format(**context)
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _did_you_mean(word: object, known: list[str]) -> str:
+    near = difflib.get_close_matches(str(word), known, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _fields_at(where: Where) -> list[str]:
     """Give the keys that the model knows at a place."""
     definitions = Environment.model_json_schema()
     node: Any = definitions
@@ -119,19 +150,12 @@ def _fields_at(where: tuple[str | int, ...]) -> list[str]:
     return list(node.get("properties", {}))
 
 
-def _with_absolute_paths(environment: Environment, folder: Path) -> Environment:
-    instruments = tuple(
-        one if one.manifest is None else one.model_copy(update={"manifest": folder / one.manifest})
-        for one in environment.instruments
-    )
-    source = environment.keda.manifests.source
-    if not isinstance(source, FillIn) and not source.startswith("https://"):
-        manifests = environment.keda.manifests.model_copy(update={"source": str(folder / source)})
-        environment = environment.model_copy(
-            update={"keda": environment.keda.model_copy(update={"manifests": manifests})}
-        )
-    kubeconfig = environment.kubernetes.kubeconfig
-    if kubeconfig is not None:
-        kubernetes = environment.kubernetes.model_copy(update={"kubeconfig": folder / kubeconfig.expanduser()})
-        environment = environment.model_copy(update={"kubernetes": kubernetes})
-    return environment.model_copy(update={"instruments": instruments})
+def _absolute(value: Any, folder: Path) -> Any:
+    """Give a part of an environment with every path in it taken from a folder, and ``~`` as the home folder."""
+    if isinstance(value, BaseModel):
+        return value.model_copy(update={key: _absolute(one, folder) for key, one in value})
+    if isinstance(value, tuple):
+        return tuple(_absolute(one, folder) for one in value)
+    if isinstance(value, Path | PathText):
+        return type(value)(folder / os.path.expanduser(value))  # unlike Path.expanduser it lets an unknown ~user be
+    return value

@@ -24,17 +24,26 @@ def load_instrument_manifest(path: Path, placeholders: Mapping[str, Any] | None)
     Raises
     ------
     EnvironmentFileError
-        When the file is no strict YAML, or a document is no Kubernetes object with a namespace.
+        When the file is no strict YAML, or a document is no Kubernetes object with name and namespace, or a Secret.
     """
     objects = [value for value, _ in load_documents(path, placeholders)]
     for one in objects:
-        if not isinstance(one, dict) or not {"apiVersion", "kind", "metadata"} <= set(one):
+        if not _is_object(one):
             raise EnvironmentFileError(
                 f"{path}: a document is no Kubernetes object", "It needs apiVersion, kind, metadata."
             )
-        if not one["metadata"].get("namespace"):
-            raise EnvironmentFileError(f"{path}: {one['kind']} {one['metadata'].get('name')} names no namespace")
+        for key in ("name", "namespace"):
+            if not isinstance(one["metadata"].get(key), str):
+                raise EnvironmentFileError(f"{path}: {one['kind']} {one['metadata'].get('name', '')} has no {key}")
+        if one["kind"] == "Secret":  # plans are shown and kept; what is secret comes from Vault
+            fix = "Name it in the environment under secrets; its values belong into Vault."
+            raise EnvironmentFileError(f"{path}: Secret {one['metadata']['name']} does not belong into a manifest", fix)
     return objects
+
+
+def _is_object(document: Any) -> bool:
+    wanted = {"apiVersion": str, "kind": str, "metadata": dict}
+    return isinstance(document, dict) and all(isinstance(document.get(key), kind) for key, kind in wanted.items())
 
 
 def local_file(source: str, sha256: str) -> Path:
@@ -70,11 +79,6 @@ def load_keda_manifests(path: Path, sha256: str) -> list[Object]:
         )
     except (yaml.YAMLError, ValueError) as error:
         raise EnvironmentFileError(f"KEDA's manifests {path} are neither JSON nor YAML") from error
-    wanted = {"apiVersion", "kind", "metadata"}
-    if (
-        not isinstance(objects, list)
-        or not objects
-        or not all(isinstance(o, dict) and wanted <= set(o) for o in objects)
-    ):
+    if not isinstance(objects, list) or not objects or not all(map(_is_object, objects)):
         raise EnvironmentFileError(f"KEDA's manifests {path} are no list of Kubernetes objects")
     return objects

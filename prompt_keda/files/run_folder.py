@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.errors import PromptKedaError, Refusal
+from prompt_keda.files.private_folder import private_folder
 
 REFUSED = "refused.json"
 
@@ -30,6 +31,11 @@ class RunFolder:
         """The run's id: time, environment and process."""
         return self.path.name
 
+    @property
+    def environment(self) -> str:
+        """The environment's name, as the id says it."""
+        return self.run_id.split("-", 1)[1].rpartition("-")[0]
+
     @classmethod
     def create(cls, runs: Path, environment: str) -> RunFolder:
         """Make a new run's folder with mode 0700.
@@ -41,15 +47,7 @@ class RunFolder:
         """
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ").lower()
         path = runs / f"{stamp}-{environment}-{os.getpid()}"
-        try:
-            runs.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.mkdir(mode=0o700)
-            path.chmod(0o700)
-        except OSError as error:
-            raise Refusal(
-                f"no run can be recorded in {runs}: {error.strerror}", "Make room or set XDG_STATE_HOME."
-            ) from error
-        return cls(path)
+        return cls(private_folder(path))
 
     @classmethod
     def open_(cls, runs: Path, run_id: str) -> RunFolder:
@@ -62,11 +60,7 @@ class RunFolder:
     @classmethod
     def latest_unfinished(cls, runs: Path, environment: str) -> RunFolder | None:
         """Give the newest run of an environment if it has no report, or None. One that was refused does not count."""
-        own = [
-            path
-            for path in runs.glob(f"*-{environment}-*")
-            if path.name.split("-", 1)[1].rpartition("-")[0] == environment
-        ]
+        own = [path for path in runs.glob(f"*-{environment}-*") if cls(path).environment == environment]
         for path in sorted(own, reverse=True):
             if (path / "report.json").exists():
                 return None
@@ -124,16 +118,24 @@ class JournalFile:
         line = json.dumps(entry) + "\n"
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-            descriptor = os.open(self._path, flags, 0o600)
-            try:
-                os.write(descriptor, line.encode())
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with os.fdopen(os.open(self._path, flags, 0o600), "wb") as file:
+                if self._is_torn():
+                    file.write(b"\n")
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise PromptKedaError(
                 f"the journal {self._path} cannot be written: {error.strerror}", "Make room, then resume."
             ) from error
+
+    def _is_torn(self) -> bool:
+        """Tell whether a crash has left the last line without its end."""
+        with self._path.open("rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
 
     def entries(self) -> list[dict[str, str]]:
         """Give all entries; a line that a crash tore is left out."""

@@ -2,11 +2,69 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from prompt_keda.errors import LabError
+
+
+class Children:
+    """Programs that one thread starts and another may stop: each is killed with all that it has started."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._stopped = False
+
+    @contextmanager
+    def start(self, argv: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+        """Start a program in a session of its own, with the options of Popen. What runs at the block's end is killed.
+
+        Raises
+        ------
+        LabError
+            When `stop` was called before.
+        """
+        with self._lock:
+            if self._stopped:
+                raise LabError(f"{argv[0]} is not started: the work was stopped")
+            process = subprocess.Popen(argv, text=True, start_new_session=True, **options)
+            self._running.add(process)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                _kill(process)
+                process.wait()
+            with self._lock:
+                self._running.discard(process)
+
+    def run(
+        self, argv: Sequence[str], *, timeout: float | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end, as `subprocess.run` does. Raises also as `start` does."""
+        with self.start(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
+            stdout, stderr = process.communicate(timeout=timeout)
+            return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
+
+    def stop(self) -> None:
+        """Kill all that runs, and let nothing start any more. Idempotent: yes."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                _kill(process)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill a program and its children. SIGKILL: some would first end what they are at, which takes minutes."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def run(
@@ -17,18 +75,28 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: str | None = None,
+    children: Children | None = None,
 ) -> str:
     """Run a program to its end and give its standard output.
+
+    Parameters
+    ----------
+    children
+        Where another thread may stop it; None: nowhere.
 
     Raises
     ------
     LabError
-        When it is not installed, fails or takes longer than ``timeout_s`` seconds; with the last line that it said.
+        When it is not installed, fails, is stopped or takes longer than ``timeout_s`` seconds; with the last line that
+        it said.
     """
     try:
-        done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=timeout_s, check=False, env=env, cwd=cwd, input=stdin
-        )
+        if children:
+            done = children.run(argv, timeout=timeout_s, env=env, cwd=cwd, stdin=subprocess.DEVNULL)
+        else:
+            done = subprocess.run(
+                argv, capture_output=True, text=True, timeout=timeout_s, check=False, env=env, cwd=cwd, input=stdin
+            )
     except FileNotFoundError as error:
         raise LabError(f"{argv[0]} is not installed", fix) from error
     except subprocess.TimeoutExpired as error:

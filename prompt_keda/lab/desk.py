@@ -19,6 +19,7 @@ from typing import Any
 import hvac
 
 from prompt_keda.errors import LabError
+from prompt_keda.files.private_folder import private_folder
 from prompt_keda.lab import kubeconfig, login, network, state
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import PORTS, Lab, current_lab
@@ -89,7 +90,7 @@ def _open(lab: Lab, known: dict[str, Any]) -> None:
         folder.chmod(0o711)
     known_to_user = home(lab) / "state/prompt-keda/lab" / lab.name
     for folder in (known_to_user, home(lab) / "cache", home(lab) / "shared"):
-        folder.mkdir(parents=True)
+        private_folder(folder)
     given = {key: value for key, value in known.items() if key not in WITHHELD}
     for key in ("ca_file", "keda_manifests"):
         copy = home(lab) / Path(known[key]).name

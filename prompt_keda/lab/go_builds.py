@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from prompt_keda.errors import LabError
-from prompt_keda.lab.commands import run
+from prompt_keda.files.private_folder import private_folder
+from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, cache_home
 from prompt_keda.model.event import Event, EventKind, Observer
 
@@ -77,66 +81,100 @@ def cached(module: GoModule) -> Path:
     return cache_home() / "prompt-keda" / "build" / f"{module.name}-{digest.hexdigest()[:16]}"
 
 
+def required_version(module: GoModule, path: str) -> str:
+    """Give the version, without its v, of a Go module that the go.mod of ``module`` requires."""
+    found = re.search(rf"\s{re.escape(path)} v(\S+)", (module.source / "go.mod").read_text())
+    assert found, f"{path} is not in the go.mod of {module.name}"
+    return found[1]
+
+
+def caches() -> list[Path]:
+    """Give the folders in which Go itself keeps what it has fetched and compiled."""
+    return [Path(line) for line in run(["go", "env", "GOMODCACHE", "GOCACHE"]).splitlines()]
+
+
 def module_folder(module: GoModule, path: str) -> Path:
     """Give the folder with the sources of a Go module that ``module`` depends on."""
     argv = ["go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", path]
     return Path(run(argv, cwd=module.source, env=_environment(), timeout_s=600).strip())
 
 
-def build(module: GoModule, observer: Observer, niceness: int = 0) -> Path:
+def build(module: GoModule, observer: Observer, niceness: int = 0, children: Children | None = None) -> Path:
     """Build a module's programs unless the cache has them, and give their folder. Idempotent: yes.
 
     The programs appear in the cache whole or not at all; an interrupted build goes on where Go's own cache stands.
 
+    Parameters
+    ----------
+    children
+        Where another thread may stop Go and its compilers; None: nowhere.
+
     Raises
     ------
     LabError
-        When Go cannot fetch a module or compile; with Go's last line.
+        When Go cannot fetch a module or compile, with Go's last line; or when it was stopped.
     """
     target = cached(module)
     subject = f"build/{module.name}"
     if target.exists():
         observer(Event(EventKind.FINISHED, subject, "done", "in the cache"))
-        return target
+        return private_folder(target)
+    children = children or Children()
     started = time.monotonic()
     observer(Event(EventKind.STARTED, subject, "working", "fetching Go modules"))
-    environment = _environment()
-    run(["go", "mod", "download"], cwd=module.source, env=environment, timeout_s=1800, fix="Is the Go proxy reachable?")
-    deps = ["go", "list", "-deps", *module.arguments()[2:], *([] if module.package == "tool" else ["."])]
-    total = len(run(deps + (["tool"] if module.package == "tool" else []), cwd=module.source, env=environment).split())
-    scratch = target.with_name(f"{target.name}.{os.getpid()}")
-    scratch.mkdir(parents=True)
-    output = f"{scratch}/" if len(module.programs) > 1 else str(scratch / module.programs[0])
-    argv = ["nice", f"-n{niceness}", "go", "build", "-v", *module.arguments(), "-o", output, module.package]
-    try:
-        _compile(argv, module, environment, total, started, observer)
-        scratch.rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    total = _fetch(module, children)
+    with _scratch(target) as scratch:
+        made, temporary = private_folder(scratch / "made"), private_folder(scratch / "tmp")
+        output = f"{made}/" if len(module.programs) > 1 else str(made / module.programs[0])
+        argv = ["nice", f"-n{niceness}", "go", "build", "-v", *module.arguments(), "-o", output, module.package]
+        # Go's own scratch folder goes with ours: it would leave one in /tmp when it is killed.
+        options = {"cwd": module.source, "env": {**_environment(), "GOTMPDIR": str(temporary)}}
+        with children.start(argv, stderr=subprocess.PIPE, **options) as process:
+            _count(process, module, total, started, observer)
+        made.rename(target)
     observer(Event(EventKind.FINISHED, subject, "done", f"{total} packages", time.monotonic() - started))
     return target
 
 
-def _compile(
-    argv: list[str], module: GoModule, env: dict[str, str], total: int, started: float, observer: Observer
-) -> None:
-    """Run ``go build -v``, which names each package as it starts on it, and count."""
-    process = subprocess.Popen(argv, cwd=module.source, env=env, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    count, last = 0, "it said nothing"
+def _fetch(module: GoModule, children: Children) -> int:
+    """Fetch the sources of all modules, and give the number of packages to compile at most."""
+    fix, environment = "Is the Go proxy reachable?", _environment()
+    argv = ["go", "mod", "download"]
+    run(argv, cwd=module.source, env=environment, timeout_s=1800, fix=fix, children=children)
+    packages = ["tool"] if module.package == "tool" else ["."]
+    argv = ["go", "list", "-deps", *module.arguments()[2:], *packages]
+    return len(run(argv, cwd=module.source, env=environment, children=children).split())
+
+
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """Give a folder for what is half built. It goes in the end; those of processes that were killed go now."""
+    folder = private_folder(target.parent)
+    ours = folder / f"{target.name}.{os.getpid()}"
+    for left in folder.glob("*.*"):
+        if left == ours or not Path("/proc", left.suffix[1:]).exists():
+            shutil.rmtree(left, ignore_errors=True)
     try:
-        for line in process.stderr:
-            last = line.strip() or last
-            count += 1
-            if count % 100 == 0:
-                passed = time.monotonic() - started
-                detail = f"{min(count, total)} of at most {total} packages"
-                observer(Event(EventKind.PROGRESS, f"build/{module.name}", "working", detail, passed))
-        if process.wait() != 0:
-            raise LabError(
-                f"go build of {module.name} failed: {last}", "Is the disk full? Try again: it goes on there."
-            )
+        yield private_folder(ours)
     finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+        shutil.rmtree(ours, ignore_errors=True)
+
+
+def _count(process: subprocess.Popen[str], module: GoModule, total: int, started: float, observer: Observer) -> None:
+    """Follow ``go build -v``, which names each package as it starts on it, and count.
+
+    Raises
+    ------
+    LabError
+        When it fails; with its last line.
+    """
+    assert process.stderr is not None
+    last = "it said nothing"
+    for count, line in enumerate(process.stderr, 1):
+        last = line.strip() or last
+        if count % 100 == 0:
+            passed = time.monotonic() - started
+            detail = f"{min(count, total)} of at most {total} packages"
+            observer(Event(EventKind.PROGRESS, f"build/{module.name}", "working", detail, passed))
+    if process.wait() != 0:
+        raise LabError(f"go build of {module.name} failed: {last}", "Is the disk full? Try again: it goes on there.")

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from prompt_keda.errors import LabError
+from prompt_keda.files.private_folder import private_folder
 from prompt_keda.lab.commands import run
 from prompt_keda.model.secret import Secret
 
@@ -72,8 +73,7 @@ class Built:
 
 def build(image: Image, cache: Path) -> Built:
     """Build an image; its layer is made once and kept in ``cache``. Idempotent: yes."""
-    cache.mkdir(parents=True, exist_ok=True)
-    layer = cache / f"{_key(image)}.tar"
+    layer = private_folder(cache) / f"{_key(image)}.tar"
     digest_file = layer.with_suffix(".sha256")
     if not digest_file.exists():
         scratch = layer.with_suffix(".new")

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from prompt_keda.errors import LabError
+from prompt_keda.files.private_folder import private_folder
 from prompt_keda.lab.commands import run
 
 PARTS = Path(__file__).parent / "keda" / "parts.yaml"
@@ -54,8 +55,7 @@ def write(objects: list[dict[str, Any]], folder: Path) -> tuple[Path, str]:
     """Write the objects as JSON, which is 50 times faster to read than YAML, and give the file and its SHA-256."""
     data = json.dumps(objects, sort_keys=True, separators=(",", ":")).encode()
     digest = hashlib.sha256(data).hexdigest()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"keda-2.16.1-{digest[:12]}.json"
+    path = private_folder(folder) / f"keda-2.16.1-{digest[:12]}.json"
     scratch = path.with_suffix(".new")
     scratch.write_bytes(data)
     scratch.rename(path)

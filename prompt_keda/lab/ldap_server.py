@@ -8,6 +8,7 @@ import os
 import secrets
 from pathlib import Path
 
+from prompt_keda.files.private_folder import private_folder
 from prompt_keda.lab import processes, state
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import PORTS, Lab
@@ -41,7 +42,7 @@ def start(lab: Lab, address: str) -> None:
     """Make the directory's data if they are not there, and start slapd. Nothing in /etc/ldap is changed."""
     folder = lab.state / "ldap"
     if not (folder / "filled").exists():
-        (folder / "data").mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(folder / "data")
         (folder / "slapd.conf").write_text(_CONFIG.format(folder=folder, pki=lab.pki, base=BASE_DN))
         passwords = {person: state.ensure_secret(lab, f"ldap-{person}") for person in PEOPLE}
         run(["slapadd", "-f", str(folder / "slapd.conf"), "-q"], stdin=_entries(passwords))

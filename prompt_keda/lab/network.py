@@ -31,6 +31,18 @@ def exists(lab: Lab) -> bool:
     return lab.netns_path.exists()
 
 
+def ensure_bridge_filter() -> None:
+    """Load br_netfilter, a module on most kernels; without it Services do not work between pods. Idempotent: yes.
+
+    Raises
+    ------
+    LabError
+        When the kernel does not take it.
+    """
+    if not BRIDGE_FILTER.exists():
+        run(["modprobe", "br_netfilter"], fix="The kernel needs br_netfilter, built in or as a module.")
+
+
 def create(lab: Lab) -> int:
     """Make the namespace and its link, and give its slot N. Idempotent: yes.
 
@@ -43,8 +55,6 @@ def create(lab: Lab) -> int:
     if slot is not None:
         return slot
     delete(lab)
-    if not BRIDGE_FILTER.exists():  # a module on most kernels; without it Services do not work between pods
-        run(["modprobe", "br_netfilter"], fix="The kernel needs br_netfilter, built in or as a module.")
     slot = _first_free_slot()
     run(["ip", "netns", "add", lab.netns])
     link = f"pklab{slot}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from prompt_keda.files.private_folder import private_folder
 from prompt_keda.lab import processes
 from prompt_keda.lab.settings import DNS_SERVICE_IP, NODE_NAME, POD_CIDR, PORTS, REGISTRY_HOST, Lab
 
@@ -58,7 +59,7 @@ _COREFILE = """\
 def start_containerd(lab: Lab, address: str) -> None:
     """Start containerd with folders, registry trust and pod network of its own."""
     for folder in ("cni", f"registries/{REGISTRY_HOST}"):
-        (lab.state / folder).mkdir(parents=True, exist_ok=True)
+        private_folder(lab.state / folder)
     lab.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     (lab.state / "containerd.toml").write_text(_CONTAINERD.format(state=lab.state, run=lab.run, pause=PAUSE_IMAGE))
     hosts = _REGISTRY_HOSTS.format(address=address, port=PORTS["registry"], ca=lab.pki / "ca.crt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 from prompt_keda.lab.commands import run
@@ -25,6 +26,16 @@ PROGRAMS = {
 }
 """Package → a file that tells that it is installed."""
 POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def find_version(package: str) -> str | None:
+    """Give the version of an installed Debian package, or None."""
+    argv = ["dpkg-query", "--show", "--showformat=${Version}", package]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # lab.status also answers where there is no Debian
+        return None
+    return done.stdout or None
 
 
 def install(observer: Observer) -> None:

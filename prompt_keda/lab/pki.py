@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from prompt_keda.files.private_folder import private_folder
+
 LIFETIME = timedelta(days=30)
 """A local stack does not live longer; `lab.up` makes what is missing."""
 
@@ -27,9 +29,7 @@ class Authority:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)
-        self.folder = folder
+        self.folder = private_folder(folder)
         if not (folder / "ca.crt").exists():
             key = ec.generate_private_key(ec.SECP256R1())
             _write_key(folder / "ca.key", key)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prompt_keda.errors import LabError
+from prompt_keda.files.private_folder import private_folder
 from prompt_keda.lab import cgroups, network
 from prompt_keda.lab.settings import Lab
 
@@ -23,9 +24,7 @@ def start(lab: Lab, name: str, argv: Sequence[str], env: dict[str, str] | None =
     running = pid_of(lab, name)
     if running is not None:
         return running
-    (lab.state / "logs").mkdir(parents=True, exist_ok=True)
-    (lab.state / "pids").mkdir(parents=True, exist_ok=True)
-    with (lab.state / "logs" / f"{name}.log").open("ab") as log:
+    with (private_folder(lab.state / "logs") / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             [*network.enter(lab), *argv],
             stdin=subprocess.DEVNULL,
@@ -37,7 +36,7 @@ def start(lab: Lab, name: str, argv: Sequence[str], env: dict[str, str] | None =
         )
     cgroups.add(lab.cgroup, process.pid)
     record = {"pid": process.pid, "started": _start_time(process.pid), "argv": list(argv)}
-    (lab.state / "pids" / f"{name}.json").write_text(json.dumps(record))
+    (private_folder(lab.state / "pids") / f"{name}.json").write_text(json.dumps(record))
     return process.pid
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
-from prompt_keda.errors import LabError
+from prompt_keda.errors import Refusal
+from prompt_keda.lab import go_builds, network
 from prompt_keda.lab.settings import cache_home, state_home
 
-FREE_BYTES = 8 * 1024**3
+BUILD_BYTES = 8 * 1024**3
 """Go's module and build caches, the programs and a running stack; measured: 6.5 GB."""
+RUN_BYTES = 2 * 1024**3
+"""What a running stack and its images take once all programs are built, with room to spare."""
 GO_VERSION = (1, 26)
+DEBIAN_VERSION = 12
 
 
 def check() -> None:
@@ -22,64 +26,93 @@ def check() -> None:
 
     Raises
     ------
-    LabError
+    Refusal
         At the first thing that is missing, with what to do about it.
     """
     for look in REQUIREMENTS:
         look()
 
 
+def _has_known_architecture() -> None:
+    if platform.system() != "Linux" or platform.machine() not in ("x86_64", "aarch64"):
+        raise Refusal(
+            f"the local stack runs on Linux on x86_64 or aarch64, not on {platform.system()} on {platform.machine()}"
+        )
+
+
 def _is_root() -> None:
     if os.geteuid() != 0:
-        raise LabError(
+        raise Refusal(
             "the local stack needs root: it makes network namespaces, mounts and cgroups", "Run it with sudo."
         )
 
 
 def _is_debian() -> None:
-    release = Path("/etc/os-release")
-    text = release.read_text() if release.exists() else ""
-    if "debian" not in text.lower() or shutil.which("apt-get") is None:
-        raise LabError(
-            "the local stack takes its packages from Debian, and this is not Debian", "Use Debian 12 or newer."
-        )
-
-
-def _has_known_architecture() -> None:
-    if platform.system() != "Linux" or platform.machine() not in ("x86_64", "aarch64"):
-        raise LabError(
-            f"the local stack runs on Linux on x86_64 or aarch64, not on {platform.system()} on {platform.machine()}"
-        )
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:  # no os-release: not a Debian
+        release = {}
+    version = release.get("VERSION_ID", str(DEBIAN_VERSION))  # testing and unstable say none
+    wanted, fix = f"Debian {DEBIAN_VERSION} or newer", f"Use Debian {DEBIAN_VERSION} or newer."
+    if release.get("ID") != "debian" or int(version.split(".")[0]) < DEBIAN_VERSION:
+        found = release.get("PRETTY_NAME", "another system")
+        raise Refusal(f"the local stack takes its packages from {wanted}, and this is {found}", fix)
+    if shutil.which("apt-get") is None:
+        raise Refusal("the local stack installs packages with apt-get, which is not here", fix)
 
 
 def _has_go() -> None:
     wanted = ".".join(map(str, GO_VERSION))
+    fix = f"Install Go {wanted} or newer and put it on the PATH."
     try:
-        text = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()
-    except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        raise LabError("there is no Go here", f"Install Go {wanted} or newer and put it on the PATH.") from error
-    found = tuple(int(part) for part in text.removeprefix("go").split("-")[0].split(".")[:2])
-    if found < GO_VERSION:
-        raise LabError(f"this is Go {text.removeprefix('go')}; the local stack needs {wanted}", f"Install Go {wanted}.")
+        done = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise Refusal("there is no Go here", fix) from error
+    if done.returncode != 0:
+        raise Refusal(f"there is no Go that works here: go env says {done.stderr.strip()}", fix)
+    said = done.stdout.strip()
+    version = re.search(r"\bgo(\d+)\.(\d+)", said)  # also go1.26rc1 and devel go1.27-0a1b2c3
+    if version is None or (int(version[1]), int(version[2])) < GO_VERSION:
+        raise Refusal(f"this is Go {said.removeprefix('go')}; the local stack needs {wanted}", fix)
 
 
 def _can_make_network_namespaces() -> None:
     done = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise LabError(
+        raise Refusal(
             f"no network namespace can be made here: {done.stderr.strip()}",
             "In a container, run it privileged; else check the kernel's CONFIG_NET_NS.",
         )
 
 
+def _has_bridge_filter() -> None:
+    """Look whether the kernel has br_netfilter or a module of it; a container may lack both module and modprobe."""
+    if network.BRIDGE_FILTER.exists():
+        return
+    try:
+        found = subprocess.run(["modprobe", "--dry-run", "br_netfilter"], capture_output=True, check=False).returncode
+    except FileNotFoundError:
+        found = 1
+    if found != 0:
+        raise Refusal(
+            "the kernel has no br_netfilter, without which Services do not work between pods",
+            "Load it (in a container: on the host) with modprobe br_netfilter, from Debian's package kmod.",
+        )
+
+
 def _has_room() -> None:
-    for folder in (cache_home(), state_home()):
+    if all(go_builds.cached(module).exists() for module in go_builds.MODULES):
+        needed = {cache_home(): RUN_BYTES}
+    else:
+        needed = {folder: BUILD_BYTES for folder in (cache_home(), *go_builds.caches())}
+    needed.setdefault(state_home(), RUN_BYTES)
+    for folder, wanted in needed.items():
         existing = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(existing).free
-        if free < FREE_BYTES:
-            raise LabError(
-                f"{folder} has {free / 1024**3:.1f} GiB free; the local stack needs {FREE_BYTES // 1024**3} GiB",
-                "Make room, or point XDG_CACHE_HOME and XDG_STATE_HOME to a disk that has it.",
+        if free < wanted:
+            raise Refusal(
+                f"{folder} has {free / 1024**3:.1f} GiB free; the local stack needs {wanted // 1024**3} GiB there",
+                "Make room, or point XDG_CACHE_HOME, XDG_STATE_HOME, GOMODCACHE or GOCACHE to a disk that has it.",
             )
 
 
@@ -89,5 +122,6 @@ REQUIREMENTS: tuple[Callable[[], None], ...] = (
     _is_debian,
     _has_go,
     _can_make_network_namespaces,
+    _has_bridge_filter,
     _has_room,
 )

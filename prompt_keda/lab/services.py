@@ -11,6 +11,7 @@ from pathlib import Path
 import bcrypt
 
 from prompt_keda.errors import LabError
+from prompt_keda.files.private_folder import private_folder
 from prompt_keda.lab import processes, state
 from prompt_keda.lab.settings import PORTS, REGISTRY_HOST, Lab, cache_home
 from prompt_keda.model.secret import Secret
@@ -28,8 +29,7 @@ def start_registry(lab: Lab, address: str) -> None:
     users = lab.state / "registry-users"
     users.touch(mode=0o600)
     users.write_text(f"{REGISTRY_USER}:{hashed}\n")
-    storage = cache_home() / "prompt-keda" / "registry"
-    storage.mkdir(parents=True, exist_ok=True, mode=0o700)
+    storage = private_folder(cache_home() / "prompt-keda" / "registry")
     config = {
         "version": "0.1",
         "log": {"level": "warn", "accesslog": {"disabled": True}},

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from prompt_keda.errors import LabError
+from prompt_keda.errors import Refusal
 
 KUBERNETES_VERSION = "1.35.4"
 KEDA_VERSION = "2.16.1"
@@ -98,12 +98,12 @@ def current_lab() -> Lab:
 
     Raises
     ------
-    LabError
+    Refusal
         When the name cannot be part of the names of namespaces and folders.
     """
     name = os.environ.get("PROMPT_KEDA_LAB") or "local"
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,11}", name):
-        raise LabError(
+        raise Refusal(
             f"$PROMPT_KEDA_LAB is {name!r}, which cannot name a local stack",
             "Take 1 to 12 lower-case letters, digits and dashes.",
         )

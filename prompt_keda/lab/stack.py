@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from prompt_keda.errors import LabError
+from prompt_keda.errors import LabError, Refusal
+from prompt_keda.files.private_folder import private_folder
 from prompt_keda.lab import (
     base_objects,
     cgroups,
@@ -27,7 +28,7 @@ from prompt_keda.lab import (
     state,
     vault_contents,
 )
-from prompt_keda.lab.commands import run
+from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.pki import Authority
 from prompt_keda.lab.settings import PORTS, Lab, current_lab
 from prompt_keda.model.event import Event, EventKind, Observer, nobody
@@ -56,8 +57,10 @@ def up(observer: Observer = nobody, *, redis_password: bool = True) -> dict[str,
 
     Raises
     ------
+    Refusal
+        When this machine cannot run it; nothing was changed.
     LabError
-        When this machine cannot run it (before anything is changed), or a part does not build or start.
+        When a part does not build or start.
     """
     lab = current_lab()
     if state.status(lab)["state"] == "up":
@@ -75,17 +78,18 @@ class _Bringup:
         self.observer = observer
         self.redis_password = redis_password
         self.builds: dict[str, Future[Path]] = {}
+        self.children = Children()
 
     def run(self) -> None:
         lab = self.lab
-        lab.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lab.state.chmod(0o700)
+        private_folder(lab.state)
         pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="build")
         try:
             # One after the other, the cluster's binary first; the second lane only fills what a linker leaves idle.
             self.builds["kube"] = pool.submit(self._build, go_builds.KUBE, 0)
             for module in (go_builds.WORKER, go_builds.KEDA, go_builds.VAULT):
                 self.builds[module.name] = pool.submit(self._build, module, 10)
+            network.ensure_bridge_filter()  # before apt takes a minute for a kernel that cannot do it
             self._timed("packages", lambda: packages.install(self.observer))
             self._timed("network", self._make_ground)
             self._timed("cluster", self._start_cluster)
@@ -93,11 +97,16 @@ class _Bringup:
             self._timed("vault", self._start_vault)
             self._timed("keda-images", self._publish_keda)
             self._timed("ready", self._finish)
+        except Refusal as error:  # a folder that cannot be made, say; but by now something was changed
+            raise LabError(error.what, error.fix) from error
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            # Whatever ends this shows at once: no error waits minutes for compilers whose result nobody wants.
+            pool.shutdown(wait=False, cancel_futures=True)
+            self.children.stop()
+            pool.shutdown(wait=True)
 
     def _build(self, module: go_builds.GoModule, niceness: int) -> Path:
-        return go_builds.build(module, self.observer, niceness)
+        return go_builds.build(module, self.observer, niceness, self.children)
 
     def _timed(self, name: str, work: Callable[[], None]) -> None:
         started = time.monotonic()
@@ -120,9 +129,9 @@ class _Bringup:
     def _start_cluster(self) -> None:
         lab = self.lab
         binary = self.builds["kube"].result() / "kube"
-        (lab.state / "bin").mkdir(exist_ok=True)
+        folder = private_folder(lab.state / "bin")
         for name in PROGRAMS:
-            link = lab.state / "bin" / name
+            link = folder / name
             if not link.is_symlink():
                 link.symlink_to(binary)
         control_plane.start_etcd(lab)
@@ -143,8 +152,7 @@ class _Bringup:
     def _start_redis(self) -> None:
         lab = self.lab
         self.images = contents.publish_small_images(lab, self.registry_url, self.builds["worker"].result())
-        data = lab.state / "redis-data"
-        data.mkdir(exist_ok=True)
+        data = private_folder(lab.state / "redis-data")
         os.chown(data, base_objects.REDIS_USER, base_objects.REDIS_USER)
         self.password = state.ensure_secret(lab, "redis-password") if self.redis_password else None
         pull = services.docker_config(lab)
@@ -203,12 +211,14 @@ def down(observer: Observer = nobody) -> None:
 
     Raises
     ------
+    Refusal
+        When not root.
     LabError
         When something does not go; with what it is.
     """
     lab = current_lab()
     if os.geteuid() != 0:
-        raise LabError("lab.down needs root", "Run it with sudo.")
+        raise Refusal("lab.down needs root", "Run it with sudo.")
     parts: list[tuple[str, Callable[[], None]]] = [
         ("processes", lambda: cgroups.kill_all(lab.cgroup)),
         ("mounts", lambda: _unmount_below(lab)),

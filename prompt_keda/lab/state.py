@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.errors import LabError
-from prompt_keda.lab import cgroups, network, processes
+from prompt_keda.files.private_folder import private_folder
+from prompt_keda.lab import cgroups, go_builds, network, packages, processes
 from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, Lab, current_lab
 from prompt_keda.model.secret import Secret
 
@@ -25,8 +26,7 @@ def ensure_secret(lab: Lab, name: str) -> Secret:
 def store_secret(lab: Lab, name: str, value: Secret) -> None:
     """Keep a secret of the stack in a file with mode 0600, whole or not at all."""
     path = secret_file(lab, name)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    scratch = path.with_name(f".{name}.new")
+    scratch = private_folder(path.parent) / f".{name}.new"
     with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
         file.write(value.reveal())
     scratch.rename(path)
@@ -64,6 +64,18 @@ def endpoints(lab: Lab | None = None) -> dict[str, Any]:
     return found
 
 
+def versions() -> dict[str, str | None]:
+    """Give the versions of what the stack is built from; Redis has its Debian package's, None if that is not installed."""
+    return {
+        "kubernetes": KUBERNETES_VERSION,
+        "keda": KEDA_VERSION,
+        "etcd": go_builds.required_version(go_builds.KUBE, "go.etcd.io/etcd/server/v3"),
+        "coredns": go_builds.required_version(go_builds.KUBE, "github.com/coredns/coredns"),
+        "vault": go_builds.required_version(go_builds.VAULT, "github.com/hashicorp/vault"),
+        "redis": packages.find_version("redis-server"),
+    }
+
+
 def status(lab: Lab | None = None) -> dict[str, Any]:
     """Tell what stands: name, provider, state, versions, endpoints, processes and what they use.
 
@@ -86,7 +98,7 @@ def status(lab: Lab | None = None) -> dict[str, Any]:
         "kubeconfig": str(lab.people_kubeconfig),
         "admin_kubeconfig": str(lab.admin_kubeconfig),
         "endpoints": known,
-        "versions": {"kubernetes": KUBERNETES_VERSION, "keda": KEDA_VERSION},
+        "versions": versions(),
         "processes": running,
         "state_folder": str(lab.state),
         "cpu_s": cpu_s,

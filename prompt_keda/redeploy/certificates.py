@@ -63,13 +63,18 @@ def make(namespace: str) -> dict[str, Any]:
     }
 
 
+def is_whole(secret: dict[str, Any] | None) -> bool:
+    """Tell whether a Secret has every key that KEDA needs."""
+    return secret is not None and all((secret.get("data") or {}).get(key) for key in KEYS)
+
+
 def fault(secret: dict[str, Any] | None, namespace: str, now: datetime) -> str | None:
     """Say why a Secret would be replaced by KEDA's operator; None if it is good."""
     if secret is None:
         return "absent"
-    data = secret.get("data") or {}
-    if not all(data.get(key) for key in KEYS):
+    if not is_whole(secret):
         return "incomplete"
+    data = secret["data"]
     try:
         ca, certificate = (x509.load_pem_x509_certificate(base64.b64decode(data[one])) for one in ("ca.crt", "tls.crt"))
         certificate.verify_directly_issued_by(ca)

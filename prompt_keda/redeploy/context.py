@@ -38,6 +38,8 @@ class Context:
         The cluster's identity, once `guard.check_identity` has seen it.
     before
         The Jobs and pods that were active at the start.
+    lag_was_counted
+        Whether this process has let Redis count what was read: what is still not right then, no counting mends.
     lock
         The lock of this cluster; None until the run's id is known.
     """
@@ -51,6 +53,7 @@ class Context:
     before: tuple[JobRecord, ...] = ()
     observer: Observer = nobody
     smoke: SmokeResult | None = None
+    lag_was_counted: bool = False
     lock: Lock | None = None
 
     @property

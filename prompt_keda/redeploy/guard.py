@@ -8,6 +8,7 @@ from prompt_keda.clients.kube_resources import NAMESPACES, SCALED_JOBS
 from prompt_keda.errors import Refusal
 from prompt_keda.model.environment import FillIn
 from prompt_keda.model.plan import Progress, State, Step
+from prompt_keda.model.redeploy_plan import JobRecord
 from prompt_keda.redeploy import jobs
 from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.lease import STATE_NAMESPACE, Lock
@@ -74,22 +75,37 @@ def _lock(context: Context) -> Lock:
 
 def stamp_jobs_inspect(context: Context) -> Progress:
     """Would the operator's start delete a running Job?"""
-    at_risk = jobs.at_risk(context.systems.kube)
-    if not at_risk:
+    risky = _to_make_safe(context)
+    if not risky:
         return Progress(State.DONE, f"{len(context.before)} running Jobs and pods recorded, none at risk")
-    return Progress(State.TODO, f"{len(at_risk)} running Jobs have another generation than their ScaledJob")
+    return Progress(State.TODO, f"{len(risky)} running Jobs have another generation than their ScaledJob")
 
 
 def stamp_jobs(context: Context) -> None:
-    """Write the ScaledJob's present generation on every running Job that has another. Idempotent: yes."""
+    """Make every running Job safe whose generation is not its ScaledJob's. Idempotent: yes.
+
+    It gets the ScaledJob's generation. Where KEDA has never looked at that one, its generation may change at the first
+    look: it is paused instead, and `restore.release_scaled_jobs` stamps its Jobs once it has settled.
+    """
     kube = context.systems.kube
-    for record in jobs.at_risk(kube):
-        owner = kube.find(SCALED_JOBS, record.scaled_job, record.namespace)
-        if owner is not None:
+    owners = jobs.owners(kube)
+    for record in _to_make_safe(context):
+        owner = owners[record.namespace, record.scaled_job]
+        if jobs.is_settled(owner):
             jobs.stamp(kube, record, owner["metadata"]["generation"])
+        else:
+            marks = {"metadata": {"annotations": jobs.pause_marks(context.run_id)}}
+            kube.patch(SCALED_JOBS, record.scaled_job, record.namespace, marks)
 
 
+def _to_make_safe(context: Context) -> list[JobRecord]:
+    """Give the Jobs at risk whose ScaledJob is not paused: KEDA leaves those of a paused one alone."""
+    owners = jobs.owners(context.systems.kube)
+    risky = jobs.at_risk(context.systems.kube)
+    return [one for one in risky if not jobs.is_paused(owners.get((one.namespace, one.scaled_job), {"metadata": {}}))]
+
+
+HOLD_LEASE: Step[Context] = Step("guard/hold-lease", "hold the lock of this cluster", hold_lease_inspect, hold_lease)
 STEPS: tuple[Step[Context], ...] = (
-    Step("guard/hold-lease", "hold the lock of this cluster", hold_lease_inspect, hold_lease),
     Step("guard/stamp-jobs", "make running Jobs safe from KEDA's restart", stamp_jobs_inspect, stamp_jobs),
 )

@@ -88,7 +88,7 @@ def secrets_inspect(context: Context) -> Progress:
     wrong = []
     for sync in context.environment.secrets:
         live = context.systems.kube.find(SECRETS, sync.name, sync.namespace) or {}
-        if live.get("data") is None or first_difference(wanted_secret(context, sync)["data"], live["data"]):
+        if first_difference({**wanted_secret(context, sync), "metadata": {}}, live):
             wrong.append(f"{sync.namespace}/{sync.name}")
     if wrong:
         return Progress(State.TODO, f"absent or other than in Vault: {', '.join(wrong)}")
@@ -116,20 +116,25 @@ def make_certificates(context: Context) -> None:
     kube.create(SECRETS, certificates.make(context.namespace), context.namespace)
 
 
+def parts_without_ca(context: Context) -> list[Object]:
+    """Give the rest of KEDA's objects."""
+    return [
+        copy.deepcopy(one)
+        for one in context.keda_objects
+        if one["kind"] not in ("CustomResourceDefinition", "Namespace")
+    ]
+
+
 def parts(context: Context) -> list[Object]:
     """Give the rest of KEDA's objects, with the CA that its certificates are signed by. Needs the certificates."""
     bundle = certificates.ca_bundle(context.systems.kube.get(SECRETS, certificates.SECRET, context.namespace))
-    wanted = []
-    for one in context.keda_objects:
-        if one["kind"] in ("CustomResourceDefinition", "Namespace"):
-            continue
-        made = copy.deepcopy(one)
-        if made["kind"] == "APIService":
-            made["spec"]["caBundle"] = bundle
-        if made["kind"] == "ValidatingWebhookConfiguration":
-            for hook in made["webhooks"]:
+    wanted = parts_without_ca(context)
+    for one in wanted:
+        if one["kind"] == "APIService":
+            one["spec"]["caBundle"] = bundle
+        if one["kind"] == "ValidatingWebhookConfiguration":
+            for hook in one["webhooks"]:
                 hook["clientConfig"]["caBundle"] = bundle
-        wanted.append(made)
     return wanted
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS, Resource
+from prompt_keda.errors import Missing
 from prompt_keda.model.job_object import has_condition, is_finished, keeps_older_jobs
 from prompt_keda.model.redeploy_plan import JobRecord
+from prompt_keda.redeploy.context import RUN_ANNOTATION
 
 Object = dict[str, Any]
 LABEL = "scaledjob.keda.sh/name"
@@ -17,6 +20,10 @@ EVENTS = Resource("v1", "Event", "events")
 ENDED = ("Completed", "BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy")
 """Reasons of the Job controller's events for a Job that is Complete or Failed (Kubernetes, pkg/controller/job)."""
 GENERATION = "scaledjob.keda.sh/generation"
+FINALIZER = "finalizer.keda.sh"
+PAUSED = "autoscaling.keda.sh/paused"
+NOT_PAUSED = ("0", "f", "F", "false", "False", "FALSE")
+"""What Go's strconv.ParseBool takes for false; anything else pauses."""
 
 
 def active_jobs(kube: Kube) -> list[Object]:
@@ -78,7 +85,7 @@ def at_risk(kube: Kube) -> tuple[JobRecord, ...]:
     It finds Jobs by label, and unless the rollout strategy is ``gradual`` it deletes those whose generation annotation
     is missing or is not the ScaledJob's generation (failure modes F2 and F3, seen).
     """
-    scaled = {_key(one): one for one in kube.list(SCALED_JOBS)}
+    scaled = owners(kube)
     found = []
     for job in active_jobs(kube):
         record = _record("Job", job)
@@ -90,10 +97,39 @@ def at_risk(kube: Kube) -> tuple[JobRecord, ...]:
     return tuple(found)
 
 
+def owners(kube: Kube) -> dict[tuple[str, str], Object]:
+    """Give every ScaledJob by namespace and name."""
+    return {_key(one): one for one in kube.list(SCALED_JOBS)}
+
+
+def is_paused(scaled_job: Object) -> bool:
+    """Tell whether KEDA leaves a ScaledJob and its Jobs alone (KEDA 2.16.1, checkIfPaused)."""
+    value = (scaled_job["metadata"].get("annotations") or {}).get(PAUSED)
+    return value is not None and value not in NOT_PAUSED
+
+
+def pause_marks(run_id: str) -> dict[str, str]:
+    """Give the annotations that pause a ScaledJob, and say which run did it."""
+    return {PAUSED: "true", RUN_ANNOTATION: run_id}
+
+
+def is_settled(scaled_job: Object) -> bool:
+    """Tell whether KEDA has seen a ScaledJob once: until then its first look may give it another generation (seen)."""
+    return FINALIZER in (scaled_job["metadata"].get("finalizers") or [])
+
+
 def stamp(kube: Kube, record: JobRecord, generation: int) -> None:
-    """Write a generation on a Job, so that KEDA keeps it. Idempotent: yes."""
+    """Write a generation on a Job, so that KEDA keeps it; one that has been tidied away is fine. Idempotent: yes."""
     body = {"metadata": {"annotations": {GENERATION: str(generation)}}}
-    kube.patch(JOBS, record.name, record.namespace, body)
+    with suppress(Missing):
+        kube.patch(JOBS, record.name, record.namespace, body)
+
+
+def being_deleted(kube: Kube) -> list[str]:
+    """Name each ScaledJob that is on its way out while Jobs of it run: once it is gone, they are deleted (F5)."""
+    running = {(job["metadata"]["namespace"], job["metadata"]["labels"][LABEL]) for job in active_jobs(kube)}
+    gone = {key for key, one in owners(kube).items() if "deletionTimestamp" in one["metadata"]}
+    return [f"{namespace}/{name}" for namespace, name in sorted(gone & running)]
 
 
 def _key(obj: Object) -> tuple[str, str]:

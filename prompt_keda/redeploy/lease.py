@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 from prompt_keda.clients.kube import Kube, Object
@@ -44,7 +43,6 @@ class Lock:
         self._viewpoint = viewpoint
         self._renew_s = renew_s
         self._uid = ""
-        self._lost = ""
         self._stop = threading.Event()
 
     @property
@@ -96,22 +94,32 @@ class Lock:
         try:
             made = self._kube.create(LEASES, self._body(), STATE_NAMESPACE)
         except BadAnswer as error:
+            if "409" not in error.detail:
+                raise
             raise Refusal(f"another redeploy took the lock just now: {error.detail}", "Wait for it.") from error
         self._uid = made["metadata"]["uid"]
         threading.Thread(target=self._keep, name="renew lock", daemon=True).start()
 
     def check(self) -> None:
-        """Make sure that it is still held, before something is written.
+        """Renew it, before something is written: so it is this process's, whatever happened meanwhile.
+
+        The renewing thread alone is not enough: after a machine has slept it wakes up later than the next write.
 
         Raises
         ------
         StepBroken
             When it was lost; with how.
+        ClientError
+            When the server does not answer; then nothing can be written either.
         """
-        if self._lost:
-            raise StepBroken(
-                f"this run lost its lock, and must not go on: {self._lost}", "./run resume takes it again."
-            )
+        try:
+            self._renew()
+        except (Missing, BadAnswer) as error:
+            if not _is_lost(error):
+                raise
+            how = "it was deleted" if isinstance(error, Missing) else "somebody else took it"
+            said = f"this run lost its lock, and must not go on: {how}"
+            raise StepBroken(said, "./run resume takes it again.") from error
 
     def release(self) -> None:
         """Stop renewing, and give the lock back if it is this process's. Idempotent: yes."""
@@ -127,22 +135,22 @@ class Lock:
             "spec": {"holderIdentity": self.holder, "leaseDurationSeconds": DURATION_S, "renewTime": _now()},
         }
 
+    def _renew(self) -> None:
+        """Write the time. The UID is the precondition: 404 and 409 say that the lock is no more this process's."""
+        body = {"metadata": {"uid": self._uid}, "spec": {"renewTime": _now()}}
+        self._kube.patch(LEASES, LEASE, STATE_NAMESPACE, body)
+
     def _keep(self) -> None:
-        renewed = time.monotonic()
         while not self._stop.wait(self._renew_s):
-            body = {"metadata": {"uid": self._uid}, "spec": {"renewTime": _now()}}
             try:
-                self._kube.patch(LEASES, LEASE, STATE_NAMESPACE, body)
-                renewed, self._lost = time.monotonic(), ""
-            except Missing:
-                self._lost = "it was deleted"
-                return
+                self._renew()
             except ClientError as error:
-                if isinstance(error, BadAnswer) and "409" in error.detail:  # another UID: somebody took it
-                    self._lost = "somebody else took it"
-                    return
-                if time.monotonic() - renewed > DURATION_S - self._renew_s:
-                    self._lost = f"it could not be renewed: {error.what}"
+                if _is_lost(error):
+                    return  # the next check tells
+
+
+def _is_lost(error: ClientError) -> bool:
+    return isinstance(error, Missing) or (isinstance(error, BadAnswer) and "409" in error.detail)
 
 
 def _now() -> str:

@@ -9,15 +9,16 @@ from typing import Any
 import prompt_keda
 from prompt_keda.clients.kube_resources import CRDS
 from prompt_keda.clients.systems import Systems, filled
-from prompt_keda.errors import Refusal
+from prompt_keda.errors import EnvironmentFileError, Refusal
 from prompt_keda.files.manifest_file import load_instrument_manifest, load_keda_manifests, local_file
+from prompt_keda.model.environment import Instrument
 from prompt_keda.model.redeploy_plan import Deletion, Plan
-from prompt_keda.redeploy import guard, install, jobs, prove, remove, restore
-from prompt_keda.redeploy.context import Context
+from prompt_keda.redeploy import guard, install, jobs, preflight, prove, remove, restore
+from prompt_keda.redeploy.context import Context, Object
 
 MODES = ("auto", "cold", "reinstall")
-HOLD_LEASE, *OTHERS = (*guard.STEPS, *remove.STEPS, *install.STEPS, *restore.STEPS, *prove.STEPS)
-STEPS = (HOLD_LEASE, *map(guard.under_lock, OTHERS))
+UNDER_LOCK = (*guard.STEPS, *remove.STEPS, *install.STEPS, *restore.STEPS, *prove.STEPS)
+STEPS = (preflight.STEP, guard.HOLD_LEASE, *map(guard.under_lock, UNDER_LOCK))
 
 
 def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Context:
@@ -27,6 +28,8 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
     ------
     Refusal
         When the environment is delivered by Argo CD, or its manifests are not on this machine.
+    EnvironmentFileError
+        When a manifest cannot be read, or an instrument's is about another ScaledJob.
     """
     environment = systems.environment
     if environment.keda.delivery == "argocd":
@@ -46,7 +49,21 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
         one.name: load_instrument_manifest(one.manifest, placeholders) if one.manifest else []
         for one in environment.instruments
     }
+    for one in environment.instruments:
+        _check_scaled_job(one, objects[one.name])
     return Context(systems, load_keda_manifests(file, sha256), objects)
+
+
+def _check_scaled_job(instrument: Instrument, objects: list[Object]) -> None:
+    """Make sure that what is applied is what the guard looks at: one ScaledJob of the name in the environment."""
+    wanted = [(instrument.namespace, instrument.scaled_job)] if objects else []
+    found = [(o["metadata"]["namespace"], o["metadata"]["name"]) for o in objects if o["kind"] == "ScaledJob"]
+    if found != wanted:
+        named = ", ".join("/".join(one) for one in found) or "no ScaledJob"
+        raise EnvironmentFileError(
+            f"{instrument.manifest} holds {named}, and instrument {instrument.name} is {'/'.join(wanted[0])}",
+            "The manifest of an instrument holds its one ScaledJob, under the name that the environment gives.",
+        )
 
 
 def make_plan(context: Context, mode: str, deletions: tuple[Deletion, ...] | None = None) -> Plan[Context]:
@@ -62,16 +79,14 @@ def make_plan(context: Context, mode: str, deletions: tuple[Deletion, ...] | Non
     Raises
     ------
     Refusal
-        When the mode is not known, or does not fit what stands; or when a running Job would not survive.
+        When the mode is not known, or does not fit what stands.
     """
-    if mode not in MODES:
-        raise Refusal(f"there is no mode {mode!r}", f"Known are: {', '.join(MODES)}.")
+    check_mode(mode)
     systems = context.systems
     found = remove.find_deletions(systems) if deletions is None else deletions
     stands = systems.kube.find(CRDS, "scaledjobs.keda.sh") is not None
     if deletions is None:
         resolved, reason = _resolve(mode, bool(found), stands)
-        restore.refuse_if_jobs_would_go(context)
     else:
         resolved, reason = mode, "an interrupted run goes on"
     context.deletions = found
@@ -83,6 +98,12 @@ def make_plan(context: Context, mode: str, deletions: tuple[Deletion, ...] | Non
         inputs=_inputs(context, resolved),
         jobs_at_risk=jobs.at_risk(systems.kube) if stands else (),
     )
+
+
+def check_mode(mode: str) -> None:
+    """Make sure that a mode is known. Raises `Refusal` when it is not."""
+    if mode not in MODES:
+        raise Refusal(f"there is no mode {mode!r}", f"Known are: {', '.join(MODES)}.")
 
 
 def _resolve(mode: str, parts_stand: bool, crds_stand: bool) -> tuple[str, str]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from prompt_keda.clients.kube_resources import API_SERVICES, DEPLOYMENTS, LEASES, NAMESPACES, Resource
+from prompt_keda.clients.kube_resources import (
+    API_SERVICES,
+    DEPLOYMENTS,
+    LEASES,
+    NAMESPACES,
+    VALIDATING_WEBHOOKS,
+    Resource,
+)
 from prompt_keda.clients.kube_watch import Watch
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.plan import Progress, State, Step
@@ -13,15 +20,17 @@ from prompt_keda.redeploy.context import Context
 
 API_SERVICE = "v1beta1.external.metrics.k8s.io"
 OPERATOR_LEASE = "operator.keda.sh"
-KINDS: dict[str, Resource] = {one.kind: one for one in (API_SERVICES, DEPLOYMENTS, LEASES)}
+WEBHOOKS = "keda-admission"
+KINDS: dict[str, Resource] = {one.kind: one for one in (API_SERVICES, VALIDATING_WEBHOOKS, DEPLOYMENTS, LEASES)}
 
 
 def find_deletions(systems: Systems) -> tuple[Deletion, ...]:
-    """Give what a redeploy of this cluster has to remove: KEDA's APIService, Deployments and operator Lease."""
+    """Give what a redeploy of this cluster has to remove: KEDA's APIService, webhooks, Deployments and operator Lease."""
     kube, namespace = systems.kube, systems.environment.keda.namespace
     deployments = kube.list(DEPLOYMENTS, namespace, "app.kubernetes.io/part-of=keda-operator")
     found = [
         ("APIService", "", kube.find(API_SERVICES, API_SERVICE)),
+        ("ValidatingWebhookConfiguration", "", kube.find(VALIDATING_WEBHOOKS, WEBHOOKS)),
         *(("Deployment", namespace, one) for one in deployments),
         ("Lease", namespace, kube.find(LEASES, OPERATOR_LEASE, namespace)),
     ]
@@ -50,6 +59,19 @@ def _inspect(context: Context, kind: str) -> Progress:
 def api_service_inspect(context: Context) -> Progress:
     """Is the old APIService gone?"""
     return _inspect(context, "APIService")
+
+
+def webhooks_inspect(context: Context) -> Progress:
+    """Is the old webhook configuration gone?"""
+    return _inspect(context, "ValidatingWebhookConfiguration")
+
+
+def delete_webhooks(context: Context) -> None:
+    """Delete the webhook configuration, before what serves it. Idempotent: yes.
+
+    KEDA's operator owns its caBundle: where the certificates are new, applying another one over it would be a conflict.
+    """
+    _delete(context, "ValidatingWebhookConfiguration", "Background")
 
 
 def deployments_inspect(context: Context) -> Progress:
@@ -105,6 +127,13 @@ STEPS: tuple[Step[Context], ...] = (
         delete_api_service,
         destructive=True,
         watch=lambda context: Watch(context.systems.kube, [(API_SERVICES, None)]),
+    ),
+    Step(
+        "remove/webhooks",
+        "remove the admission webhooks, before what serves them",
+        webhooks_inspect,
+        delete_webhooks,
+        destructive=True,
     ),
     Step(
         "remove/deployments",

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import copy
+import time
 from datetime import timedelta
 
-from prompt_keda.clients.kube_resources import SCALED_JOBS
-from prompt_keda.clients.kube_watch import Watch
-from prompt_keda.errors import Refusal
+from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
+from prompt_keda.errors import BadAnswer
 from prompt_keda.model.environment import Instrument
-from prompt_keda.model.job_object import keeps_older_jobs
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import jobs
 from prompt_keda.redeploy.compare import first_difference
 from prompt_keda.redeploy.context import RUN_ANNOTATION, Context, Object
 
-PAUSED = "autoscaling.keda.sh/paused"
+RELEASE = timedelta(seconds=120)
+"""An operator that was just installed looks at its ScaledJobs within some seconds; its image may have to be pulled."""
 
 
 def streams_inspect(context: Context) -> Progress:
@@ -38,151 +38,138 @@ def ensure_streams(context: Context) -> None:
 
 
 def lag_inspect(context: Context) -> Progress:
-    """Does Redis know what each group has read? If not, KEDA takes its lag for 0 when the next events come (F16)."""
-    redis = context.systems.redis
-    found = {one.stream: redis.group_info(one.stream, one.consumer_group) for one in context.environment.instruments}
-    lost = [stream for stream, group in found.items() if group is not None and not group.is_counted]
-    if lost:
-        return Progress(State.TODO, f"Redis has lost what was read of {', '.join(lost)}: KEDA will take the lag for 0")
-    return Progress(State.DONE, f"{len(found)} counted")
+    """Is the lag of every group what waits? KEDA takes an unknown one for 0, and believes a wrong one (F16)."""
+    redis, wrong = context.systems.redis, []
+    for one in context.environment.instruments:
+        seen = redis.backlog(one.stream, one.consumer_group)
+        if not seen.is_right:
+            wrong.append(
+                f"{one.stream}: lag {seen.lag} {'' if seen.counted else '(not counted) '}but {seen.waiting} wait"
+            )
+    if not wrong:
+        return Progress(State.DONE, f"{len(context.environment.instruments)} right")
+    if context.lag_was_counted:
+        return Progress(
+            State.DONE, f"Redis cannot tell it yet, because waiting events were deleted: {'; '.join(wrong)}"
+        )
+    return Progress(State.TODO, "; ".join(wrong))
 
 
 def count_lag(context: Context) -> None:
     """Let Redis count again what each group has read; no group is moved. Idempotent: yes."""
     for one in context.environment.instruments:
         context.systems.redis.count_read(one.stream, one.consumer_group)
+    context.lag_was_counted = True
 
 
 def scaled_jobs_inspect(context: Context) -> Progress:
-    """Is every ScaledJob there, as it should be, and not paused by us?"""
+    """Is every ScaledJob there and as it should be, with what belongs to it?"""
     for instrument in context.instruments():
         for one in context.instrument_objects[instrument.name]:
             found = _find(context, one)
             what = f"{one['kind']} {one['metadata']['name']}"
             if found is None:
                 return Progress(State.TODO, f"{what} is absent")
-            if difference := first_difference(one["spec"], found["spec"]):
+            if difference := first_difference(_content(one), found):
                 return Progress(State.TODO, f"{what} differs at {difference}")
-            if one["kind"] == "ScaledJob" and _paused_by_us(found):
-                return _while_paused(context, instrument, found)
     return Progress(State.DONE, f"{len(context.instruments())} as they should be")
 
 
 def apply_scaled_jobs(context: Context) -> None:
-    """Apply the ScaledJobs. One that meets running Jobs is made paused, until these are safe. Idempotent: yes.
+    """Apply the ScaledJobs. One that changes or comes back while Jobs of it run is applied paused. Idempotent: yes.
 
-    Raises
-    ------
-    Refusal
-        When an existing ScaledJob would change while Jobs of it run, and its new strategy is not ``gradual``: KEDA
-        would delete them (failure modes F1 and F2). The planner asks the same before any write; this is for what
-        changed since.
+    KEDA would delete these Jobs, because they carry another generation (failure modes F1 and F2); it leaves those of a
+    paused one alone. The next step makes them safe, and unpauses it.
     """
     for instrument in context.instruments():
         for one in context.instrument_objects[instrument.name]:
             found = _find(context, one)
-            if one["kind"] != "ScaledJob":
-                context.systems.kube.apply(one)
-            elif found is None:
-                _create(context, instrument, one)
-            elif first_difference(one["spec"], found["spec"]):
-                _refuse_if_jobs_run(context, instrument, one, found)
-                context.systems.kube.apply(one)
-        _release(context, instrument)
+            if found is not None and not first_difference(_content(one), found):
+                continue
+            if one["kind"] == "ScaledJob" and _needs_pause(context, instrument, found):
+                one = copy.deepcopy(one)
+                one["metadata"].setdefault("annotations", {}).update(jobs.pause_marks(context.run_id))
+            context.systems.kube.apply(one)
 
 
-def _create(context: Context, instrument: Instrument, wanted: Object) -> None:
-    """Create a ScaledJob; paused if Jobs of an earlier one still run, because KEDA would delete them (F2)."""
-    if _running(context, instrument):
-        wanted = copy.deepcopy(wanted)
-        wanted["metadata"].setdefault("annotations", {}).update({PAUSED: "true", RUN_ANNOTATION: context.run_id})
-    context.systems.kube.apply(wanted)
+def _content(wanted: Object) -> Object:
+    return {key: value for key, value in wanted.items() if key != "metadata"}
 
 
-def _release(context: Context, instrument: Instrument) -> None:
-    """Once a paused ScaledJob has settled, stamp its Jobs with the generation that it settled at, and unpause it."""
+def _needs_pause(context: Context, instrument: Instrument, live: Object | None) -> bool:
+    """Whether Jobs of it may run. What is paused already is so by somebody else, and must not be marked as ours.
+
+    With an operator at work Jobs may be made at any moment, so a live one counts as having some.
+    """
+    if live is not None:
+        return not jobs.is_paused(live)
+    return any(_is_of(job, instrument) for job in jobs.active_jobs(context.systems.kube))
+
+
+def _is_of(job: Object, instrument: Instrument) -> bool:
+    metadata = job["metadata"]
+    key = (metadata["namespace"], metadata["labels"][jobs.LABEL])
+    return key == (instrument.namespace, instrument.scaled_job)
+
+
+def release_inspect(context: Context) -> Progress:
+    """Is a ScaledJob still paused by this toolkit, or do Jobs of a paused one carry another generation than it has?"""
     kube = context.systems.kube
-    watch = Watch(kube, [(SCALED_JOBS, instrument.namespace)])
+    risky = jobs.at_risk(kube)
+    for (namespace, name), live in jobs.owners(kube).items():
+        if not jobs.is_paused(live):
+            continue
+        count = sum((one.namespace, one.scaled_job) == (namespace, name) for one in risky)
+        if count or _paused_by_us(live):
+            seen = "" if _is_seen_paused(live) else ", KEDA has not seen that yet"
+            return Progress(State.TODO, f"{name} is paused{seen}; {count} Jobs to make safe")
+    return Progress(State.DONE, "none is paused by this toolkit")
+
+
+def release_scaled_jobs(context: Context) -> None:
+    """Make the Jobs of every paused ScaledJob safe; then unpause those that this toolkit has paused. Idempotent: yes.
+
+    The Jobs get the generation that KEDA has settled at, and are looked at again until none differs. One that somebody
+    else has paused stays paused, but its Jobs will survive when they unpause it.
+    """
+    kube = context.systems.kube
+    watch = kube.watch([(SCALED_JOBS, None), (JOBS, None)])
+    end = time.monotonic() + RELEASE.total_seconds()
     try:
-        for _ in range(60):
-            live = kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
-            if live is None or not _paused_by_us(live):
-                return
-            if _is_settled(live):
-                for record in jobs.at_risk(kube):
-                    if (record.namespace, record.scaled_job) == (instrument.namespace, instrument.scaled_job):
-                        jobs.stamp(kube, record, live["metadata"]["generation"])
-                again = kube.get(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
-                same = again["metadata"]["generation"] == live["metadata"]["generation"]
-                if same and not _mismatched(context, instrument):
-                    marks = {PAUSED: None, RUN_ANNOTATION: None}
-                    body = {"metadata": {"annotations": marks}}
-                    kube.patch(SCALED_JOBS, instrument.scaled_job, instrument.namespace, body)
-                    return
+        while release_inspect(context).state is not State.DONE and time.monotonic() < end:
+            for live in jobs.owners(kube).values():
+                if jobs.is_paused(live) and _is_seen_paused(live):
+                    _make_safe(context, live)
             watch.wait(1.0)
     finally:
         watch.close()
 
 
-def _while_paused(context: Context, instrument: Instrument, live: Object) -> Progress:
-    if not _is_settled(live):
-        return Progress(State.TODO, f"{instrument.scaled_job} is paused by this toolkit, KEDA has not seen it yet")
-    count = len(_mismatched(context, instrument))
-    return Progress(State.TODO, f"{instrument.scaled_job} is paused by this toolkit, {count} Jobs to make safe")
+def _make_safe(context: Context, live: Object) -> None:
+    kube, metadata = context.systems.kube, live["metadata"]
+    key = (metadata["namespace"], metadata["name"])
+    mine = [one for one in jobs.at_risk(kube) if (one.namespace, one.scaled_job) == key]
+    for record in mine:
+        jobs.stamp(kube, record, metadata["generation"])
+    if mine or not _paused_by_us(live):
+        return  # stamped just now: look again before it is unpaused
+    unmarked = {"annotations": dict.fromkeys(jobs.pause_marks("")), "resourceVersion": metadata["resourceVersion"]}
+    try:
+        kube.patch(SCALED_JOBS, metadata["name"], metadata["namespace"], {"metadata": unmarked})
+    except BadAnswer as error:
+        if "409" not in error.detail:  # it has changed since it was read: look again
+            raise
 
 
-def _is_settled(live: Object) -> bool:
+def _is_seen_paused(live: Object) -> bool:
+    """Whether KEDA has settled at a generation and will make no Job: both before it writes this condition."""
     conditions = {one["type"]: one["status"] for one in live.get("status", {}).get("conditions") or []}
-    return conditions.get("Paused") == "True"
-
-
-def _mismatched(context: Context, instrument: Instrument) -> list[object]:
-    mine = (instrument.namespace, instrument.scaled_job)
-    return [one for one in jobs.at_risk(context.systems.kube) if (one.namespace, one.scaled_job) == mine]
-
-
-def _running(context: Context, instrument: Instrument) -> list[Object]:
-    return [
-        job
-        for job in jobs.active_jobs(context.systems.kube)
-        if job["metadata"]["namespace"] == instrument.namespace
-        and job["metadata"]["labels"][jobs.LABEL] == instrument.scaled_job
-    ]
-
-
-def refuse_if_jobs_would_go(context: Context) -> None:
-    """Make sure that no ScaledJob has to be changed in a way that deletes its running Jobs (failure modes F1 and F2).
-
-    Raises
-    ------
-    Refusal
-        When one has to; with the difference and the Jobs.
-    """
-    for instrument in context.instruments():
-        live = context.systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
-        for one in context.instrument_objects[instrument.name]:
-            if live is not None and one["kind"] == "ScaledJob" and first_difference(one["spec"], live["spec"]):
-                _refuse_if_jobs_run(context, instrument, one, live)
-
-
-def _refuse_if_jobs_run(context: Context, instrument: Instrument, wanted: Object, live: Object) -> None:
-    """Refuse the change unless what comes out of it is ``gradual``: KEDA reads the new spec, not the one before."""
-    old_key = {"rolloutStrategy": wanted["spec"].get("rolloutStrategy") or live["spec"].get("rolloutStrategy")}
-    if all(map(keeps_older_jobs, (wanted["spec"], {**wanted["spec"], **old_key}))):
-        return
-    running = _running(context, instrument)
-    if running:
-        names = ", ".join(job["metadata"]["name"] for job in running[:5]) + (", …" if len(running) > 5 else "")
-        raise Refusal(
-            f"ScaledJob {instrument.scaled_job} would change at {first_difference(wanted['spec'], live['spec'])}, and "
-            f"KEDA would then delete its running Jobs, {len(running)} in number ({names})",
-            "Wait until they have ended, or set spec.rollout.strategy to gradual where the ScaledJob comes from.",
-        )
+    return jobs.is_settled(live) and conditions.get("Paused") == "True"
 
 
 def _paused_by_us(live: Object) -> bool:
     annotations = live["metadata"].get("annotations") or {}
-    return PAUSED in annotations and RUN_ANNOTATION in annotations
+    return jobs.is_paused(live) and RUN_ANNOTATION in annotations
 
 
 def _find(context: Context, wanted: Object) -> Object | None:
@@ -200,5 +187,12 @@ STEPS: tuple[Step[Context], ...] = (
         scaled_jobs_inspect,
         apply_scaled_jobs,
         deadline=timedelta(seconds=120),
+    ),
+    Step(
+        "restore/release-scaled-jobs",
+        "make running Jobs safe, and unpause what this toolkit has paused",
+        release_inspect,
+        release_scaled_jobs,
+        deadline=RELEASE + timedelta(seconds=5),
     ),
 )

@@ -59,13 +59,21 @@ class SmokeResult:
         return asdict(self)
 
 
-def run_smoke(systems: Systems, events_count: int, observer: Observer, run_id: str) -> SmokeResult:
+def run_smoke(
+    systems: Systems,
+    events_count: int,
+    observer: Observer,
+    run_id: str,
+    obstacle: Callable[[], str | None] = lambda: None,
+) -> SmokeResult:
     """Prove that KEDA turns events into Jobs, and clean up.
 
     Parameters
     ----------
     events_count
         Jobs wanted, 1 to 100; one event more is sent, because activation is strictly greater (failure mode F19).
+    obstacle
+        Tells why waiting for KEDA is hopeless, or None; asked while it has not looked at the test's ScaledJob.
 
     Raises
     ------
@@ -74,11 +82,19 @@ def run_smoke(systems: Systems, events_count: int, observer: Observer, run_id: s
     StepBroken
         When a state is seen that cannot heal, such as an image that cannot be pulled.
     """
-    return _Smoke(systems, events_count, observer, run_id).run()
+    return _Smoke(systems, events_count, observer, run_id, obstacle).run()
 
 
 class _Smoke:
-    def __init__(self, systems: Systems, events_count: int, observer: Observer, run_id: str) -> None:
+    def __init__(
+        self,
+        systems: Systems,
+        events_count: int,
+        observer: Observer,
+        run_id: str,
+        obstacle: Callable[[], str | None],
+    ) -> None:
+        self.obstacle = obstacle
         self.systems = systems
         self.environment = systems.environment
         self.namespace = self.environment.smoke.namespace
@@ -157,6 +173,8 @@ class _Smoke:
         for one in live.get("status", {}).get("conditions") or []:
             if one["type"] == "Ready":
                 return one["status"] == "True", f"ScaledJob Ready={one['status']}: {one.get('message', '')}"
+        if why := self.obstacle():
+            raise StepBroken(f"smoke test: KEDA does not work: {why}")
         return False, "KEDA has not seen the smoke test's ScaledJob yet"
 
     def _jobs_made(self, wanted: int) -> tuple[bool, str]:

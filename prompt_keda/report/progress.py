@@ -5,9 +5,12 @@ On a terminal what is at work stands in a few live lines below what is done; els
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console, Group
@@ -39,8 +42,8 @@ class Progress:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        """Show one event: seconds since the start, subject, news."""
-        with self._lock:
+        """Show one event: seconds since the start, subject, news. A reader that has gone away ends nothing else."""
+        with self._lock, self._whoever_reads():
             if self._is_live and event.kind in (EventKind.STARTED, EventKind.PROGRESS):
                 self._show_at_work(event)
                 return
@@ -53,9 +56,19 @@ class Progress:
 
     def close(self) -> None:
         """Take the live lines away. Idempotent: yes."""
-        with self._lock:
+        with self._lock, self._whoever_reads():
             self._at_work.clear()
             self._refresh()
+
+    @contextmanager
+    def _whoever_reads(self) -> Iterator[None]:
+        """Go quiet when nobody reads any more: rich would end the program, in the middle of a redeploy."""
+        try:
+            yield
+        except (OSError, SystemExit):
+            self._console = Console(file=io.StringIO())
+            self._is_live, self._live = False, None
+            self._at_work.clear()
 
     def _show_at_work(self, event: Event) -> None:
         news = Text(f"{event.subject:28} {one_line(event.detail)}", overflow="ellipsis", no_wrap=True)

@@ -70,6 +70,28 @@ def test_the_server_tells_its_time(kube):
     assert abs((datetime.now(UTC) - kube.server_time()).total_seconds()) < 5
 
 
+def test_a_dry_run_changes_nothing_and_tells_a_conflict(kube):
+    """The server says what it would do: 409 for a field of somebody else's, and the object stays as it was."""
+    kube.apply(config_map("tried", key="1"))
+    assert kube.apply(config_map("tried", key="2"), dry_run=True)["data"] == {"key": "2"}
+    assert kube.get(CONFIG_MAPS, "tried", NAMESPACE)["data"] == {"key": "1"}
+    assert kube.apply(config_map("new", key="1"), dry_run=True)["metadata"]["name"] == "new"
+    assert kube.find(CONFIG_MAPS, "new", NAMESPACE) is None
+    somebody_applies(kube, config_map("tried", key="3"))
+    with pytest.raises(BadAnswer, match="conflict"):
+        kube.apply(config_map("tried", key="4"), dry_run=True)
+
+
+def test_a_patch_with_an_old_version_is_a_conflict(kube):
+    """The version as precondition: what changed meanwhile is not written over."""
+    first = kube.apply(config_map("versions", key="1"))
+    version = first["metadata"]["resourceVersion"]
+    kube.patch(CONFIG_MAPS, "versions", NAMESPACE, {"metadata": {"resourceVersion": version}, "data": {"key": "2"}})
+    with pytest.raises(BadAnswer, match="409"):
+        kube.patch(CONFIG_MAPS, "versions", NAMESPACE, {"metadata": {"resourceVersion": version}, "data": {"key": "3"}})
+    assert kube.get(CONFIG_MAPS, "versions", NAMESPACE)["data"] == {"key": "2"}
+
+
 def test_apply_is_idempotent(kube):
     """The second apply changes nothing; a third with another value does, and keeps the UID."""
     first = kube.apply(config_map("a", key="1"))

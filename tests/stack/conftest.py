@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.files.environment_file import load_environment
-from prompt_keda.lab import desk, settings, state
+from prompt_keda.lab import desk, settings, state, vault_contents
 from prompt_keda.toolkit import runs_folder as own_runs_folder
 
 ROOT = Path(__file__).parents[2]
@@ -94,15 +95,15 @@ def approval(*arguments):
     return ("--approve", digest) if digest else ()
 
 
-def run_task(*arguments, timeout=300):
-    """Run a task to its end as a person would."""
-    env = {**os.environ, "CI": "true"}
-    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout, env=env)
+def run_task(*arguments, timeout=300, before=()):
+    """Run a task to its end as a person would; ``before`` is what runs it."""
+    env, argv = {**os.environ, "CI": "true"}, [*before, *command(*arguments)]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=timeout, env=env)
 
 
-def run_json(*arguments):
+def run_json(*arguments, before=()):
     """Run a task with --json, and give its exit code and its document."""
-    done = run_task(*arguments, "--json")
+    done = run_task(*arguments, "--json", before=before)
     assert done.stdout.strip(), f"no document; standard error: {done.stderr}"
     return done.returncode, json.loads(done.stdout)
 
@@ -136,3 +137,14 @@ def deployed(endpoints):
     done = run_task("redeploy", "--env", ENV)
     assert done.returncode == 0, done.stderr
     return done
+
+
+@contextmanager
+def sealed(endpoints):
+    """Seal the stack's Vault for a while."""
+    lab, url, ca_file = settings.current_lab(), endpoints["vault_url"], Path(endpoints["ca_file"])
+    vault_contents.unseal(lab, url, ca_file).sys.seal()
+    try:
+        yield
+    finally:
+        vault_contents.unseal(lab, url, ca_file)

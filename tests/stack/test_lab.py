@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 
 from prompt_keda.lab import cgroups, processes
-from prompt_keda.lab.settings import PORTS, Lab, current_lab
+from prompt_keda.lab.settings import PORTS, Lab, cache_home, current_lab
 
-from .conftest import ROOT, TASKS, run_json, run_task, until
+from .conftest import ROOT, TASKS, active_workers, run_json, run_task, until
 
 
 def test_lab_status_tells_where_everything_is(endpoints):
     """State, provider, versions, kubeconfig, endpoints and processes."""
     code, document = run_json("lab.status")
     assert code == 0 and document["state"] == "up" and document["provider"] == "native"
-    assert document["versions"] == {"kubernetes": "1.35.4", "keda": "2.16.1"}
+    asked = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", "redis-server"], capture_output=True, text=True)
+    assert document["versions"] == {
+        "kubernetes": "1.35.4",
+        "keda": "2.16.1",
+        "etcd": "3.6.12",
+        "coredns": "1.14.5",
+        "vault": "1.21.4",
+        "redis": asked.stdout,
+    }
     assert Path(document["kubeconfig"]).exists() and document["endpoints"] == endpoints
     assert all(document["processes"].values())
 
@@ -85,8 +96,8 @@ def test_an_in_cluster_name_is_resolved_from_a_pod(deployed, admin):
     assert "no event came" in until(looked, 120, "a worker that has ended")
 
 
-def lab_task(name, task):
-    env = {**os.environ, "PROMPT_KEDA_LAB": name, "CI": "true"}
+def lab_task(name, task, umask=-1, **variables):
+    env = {**os.environ, "PROMPT_KEDA_LAB": name, "CI": "true", **variables}
     return subprocess.Popen(
         [sys.executable, TASKS, task],
         cwd=ROOT,
@@ -94,7 +105,15 @@ def lab_task(name, task):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        umask=umask,
     )
+
+
+def task_in(name, *arguments):
+    """Run a task with a stack of that name to its end."""
+    env = {**os.environ, "PROMPT_KEDA_LAB": name, "CI": "true"}
+    argv = [sys.executable, TASKS, *arguments]
+    return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=400)
 
 
 def finish(process, timeout=300):
@@ -114,21 +133,72 @@ def assert_nothing_is_left(name):
     assert not Lab(name).state.exists()
 
 
-def killed_while_its_kubelet_starts(name):
-    coming = lab_task(name, "lab.up")
+def killed_while_its_kubelet_starts(name, umask=-1):
+    coming = lab_task(name, "lab.up", umask)
     until(lambda: processes.pid_of(Lab(name), "kubelet"), 120, f"a kubelet of the stack {name}")
     coming.kill()
     coming.communicate()
 
 
 def test_a_second_stack_comes_and_goes_without_a_trace(endpoints):
-    """Two at once by $PROMPT_KEDA_LAB, the second after a SIGKILL of its first lab.up; lab.down leaves nothing of it."""
-    killed_while_its_kubelet_starts("second")
-    finish(lab_task("second", "lab.up"))
-    assert run_task("lab.exec", "--", "kubectl", "get", "nodes").returncode == 0
+    """Two at once by $PROMPT_KEDA_LAB, the second after a SIGKILL of its first lab.up; lab.down leaves nothing of it.
+
+    The second never saw KEDA: a redeploy takes the cold way, and all its smoke events are acknowledged.
+    """
+    killed_while_its_kubelet_starts("second", umask=0)
+    finish(lab_task("second", "lab.up", umask=0))
+    assert_private(Lab("second").state, cache_home() / "prompt-keda" / "build")
+    asked = task_in(
+        "second", "lab.exec", "--", "kubectl", "config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"
+    )
+    assert asked.returncode == 0 and asked.stdout and endpoints["address"] not in asked.stdout
+    assert task_in("second", "lab.desk", "--", "id", "-un").stdout.strip() == "nobody"
+    assert_a_cold_redeploy_scales("second")
     finish(lab_task("second", "lab.down"))
     assert_nothing_is_left("second")
     assert run_json("lab.status")[1]["state"] == "up", "the first stack was harmed"
+
+
+def assert_private(*folders):
+    """From prompt-keda down nobody else may enter, although lab.up ran with umask 0."""
+    for folder in folders:
+        top = next(place for place in folder.parents if place.name == "prompt-keda")
+        for place in (folder, *(one for one in folder.parents if one.is_relative_to(top))):
+            assert place.stat().st_mode & 0o777 == 0o700, place
+
+
+def assert_a_cold_redeploy_scales(name):
+    done = task_in(name, "redeploy", "--env", "local", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["mode"] == "cold"
+    assert document["smoke"]["acknowledged_count"] == document["smoke"]["events_count"] > 0
+
+
+def processes_with(text):
+    """Give the names of the processes that have this text in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            if text.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "comm").read_text().strip())
+    return found
+
+
+def test_a_stop_while_it_compiles_shows_at_once(tmp_path):
+    """SIGTERM with Go's caches empty: exit code 130 within seconds, no compiler goes on, no scratch folder is left."""
+    coming = lab_task("fourth", "lab.up", XDG_CACHE_HOME=str(tmp_path))
+    try:
+        until(lambda: "compile" in processes_with(f"GOTMPDIR={tmp_path}"), 120, "a compiler")
+        coming.terminate()
+        coming.communicate(timeout=10)
+        assert coming.returncode == 130
+        until(lambda: not processes_with(f"GOTMPDIR={tmp_path}"), 2, "the end of all compilers")
+        assert not list((tmp_path / "prompt-keda" / "build").iterdir())
+    finally:
+        coming.kill()
+        finish(lab_task("fourth", "lab.down"))
+    assert_nothing_is_left("fourth")
 
 
 def test_lab_down_clears_what_a_killed_lab_up_left():
@@ -136,6 +206,18 @@ def test_lab_down_clears_what_a_killed_lab_up_left():
     killed_while_its_kubelet_starts("third")
     finish(lab_task("third", "lab.down"))
     assert_nothing_is_left("third")
+
+
+@pytest.mark.exhaustive
+def test_an_idle_stack_leaves_the_machine_to_others(deployed, admin):
+    """With KEDA and no event for a minute: at most 0.4 of a core and 2.5 GiB of memory."""
+    until(lambda: len(active_workers(admin)) <= 6, 120, "idle workers alone: three Jobs, three pods")
+    before, began = run_json("lab.status")[1], time.monotonic()
+    time.sleep(60)  # the minute is what is measured: nothing happens in it that could be watched
+    after = run_json("lab.status")[1]
+    cores = (after["cpu_s"] - before["cpu_s"]) / (time.monotonic() - began)
+    assert cores <= 0.4, f"{cores:.2f} of a core"
+    assert after["memory_bytes"] <= 2.5 * 2**30, f"{after['memory_bytes'] / 2**30:.2f} GiB"
 
 
 @pytest.mark.exhaustive
@@ -151,22 +233,26 @@ def test_a_whole_stack_with_a_redis_without_password(tmp_path):
     environment["instruments"][0]["manifest"] = str(tmp_path / "manifest.yaml")
     (tmp_path / "manifest.yaml").write_text(yaml.safe_dump_all([scaled_job]))
     (tmp_path / "local.yaml").write_text(yaml.safe_dump(environment))
-    own = {**os.environ, "PROMPT_KEDA_LAB": "nopassword", "CI": "true"}
-
-    def task(*arguments):
-        argv = [sys.executable, TASKS, *arguments]
-        return subprocess.run(argv, cwd=ROOT, env=own, capture_output=True, text=True, timeout=400)
-
     try:
         for arguments in (
             ["lab.up", "--no-redis-password"],
             ["redeploy", "--env", str(tmp_path / "local.yaml")],
             ["check-deps", "--env", str(tmp_path / "local.yaml")],
         ):
-            done = task(*arguments)
+            done = task_in("nopassword", *arguments)
             assert done.returncode == 0, f"{arguments}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-        asked = task(
-            "lab.exec", "--", "kubectl", "-n", "prompt-redis", "get", "secret", "prompt-redis-config", "-o", "yaml"
+        asked = task_in(
+            "nopassword",
+            "lab.exec",
+            "--",
+            "kubectl",
+            "-n",
+            "prompt-redis",
+            "get",
+            "secret",
+            "prompt-redis-config",
+            "-o",
+            "yaml",
         )
         assert asked.returncode == 0 and "requirepass" not in base64_texts(asked.stdout)
     finally:

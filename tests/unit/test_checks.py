@@ -15,6 +15,7 @@ import pytest
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.errors import Unreachable
+from prompt_keda.model.environment import FillIn
 from prompt_keda.model.event import nobody
 from tests.contracts.fakes.registry import FakeRegistry
 
@@ -28,6 +29,7 @@ from .world import (
     SPACE,
     STREAM,
     TRIGGER,
+    WORKER_IMAGE,
     World,
     conditions,
     now,
@@ -58,10 +60,10 @@ def lost_lag(world):
     world.redis.add(STREAM, [{"visit": "1"}] * 2)
 
 
-def lost_count(world):
+def lost_count(world, read=None):
     world.redis.add(STREAM, [{"visit": "1"}] * 2)
     world.redis.read(STREAM, GROUP, "pod-1", 2)
-    world.redis.forget(STREAM, GROUP)
+    world.redis.forget(STREAM, GROUP, read)
 
 
 def renamed_group(world):
@@ -235,9 +237,15 @@ RED = [
         "warn",
         "may be evicted",
     ),
-    ("redis/lag-is-known", lost_lag, "fail", "KEDA takes it for 0"),
-    ("redis/lag-is-known", lost_count, "warn", "has lost what was read"),
-    ("redis/lag-is-known", renamed_group, "unknown", "there is no lag"),
+    ("redis/lag-is-right", lost_lag, "fail", "2 events wait, the lag is unknown, and KEDA takes that for 0"),
+    (
+        "redis/lag-is-right",
+        lambda world: lost_count(world, 1),
+        "fail",
+        "0 events wait, the lag is 1, and KEDA believes",
+    ),
+    ("redis/lag-is-right", lost_count, "warn", "has lost what was read"),
+    ("redis/lag-is-right", renamed_group, "unknown", "NOGROUP"),
     ("redis/groups-exist", renamed_group, "fail", f"has no group {GROUP}"),
     ("images/keda-images-present", lambda world: world.registry.images.clear(), "fail", "keda has no sha256:2"),
     ("images/keda-images-present", without_parts, "unknown", "not on this machine"),
@@ -309,7 +317,7 @@ RED = [
 ]
 OF_INSTRUMENTS = [
     "redis/groups-exist",
-    "redis/lag-is-known",
+    "redis/lag-is-right",
     "keda/scaled-jobs-ready",
     "keda/none-paused",
     "keda/no-max-run-time",
@@ -382,7 +390,7 @@ RED += [
         f"has no group {GROUP}",
     ),
     (
-        "redis/lag-is-known",
+        "redis/lag-is-right",
         latiss(lost_lag, lambda world: world.redis.delete_stream("instrument:latiss")),
         "fail",
         "for 0",
@@ -420,10 +428,16 @@ RED += [
     ),
     # what really runs
     (WORKERS, runs(f"{HOST}/worker:new"), "fail", "worker has no new"),
-    (WORKERS, runs(f"{HOST}/worker@sha256:1", init=[f"{HOST}/gone:1"]), "fail", "gone has no 1"),
+    (WORKERS, runs(WORKER_IMAGE, init=[f"{HOST}/gone:1"]), "fail", "gone has no 1"),
     (KEDA_IMAGES, keda_runs(init=[f"{HOST}/gone:1"]), "fail", "gone has no 1"),
     (WORKERS, names_images(f"{HOST}/init"), "unknown", f"{HOST}/init names no tag"),
     (WORKERS, both(names_images(f"{HOST}/worker"), remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE)), "unknown", "no tag"),
+    (
+        WORKERS,
+        both(names_images(FillIn("FILL-IN: busybox by digest")), remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE)),
+        "unknown",
+        "does not say all images of LSSTCam",
+    ),
     (WORKERS, fails_for("kube", "find", SCALED_JOB), "unknown", "what prompt-keda-lsstcam runs is not seen"),
     (
         WORKERS,
@@ -529,12 +543,13 @@ def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
     "breaks",
     [
         both(names_images(f"{HOST}/worker"), runs(f"{HOST}/worker:local")),
+        names_images(FillIn("FILL-IN: busybox by digest"), WORKER_IMAGE),
         keda_runs(f"{HOST}/keda:2.16.1@sha256:2"),
     ],
-    ids=["a name without tag", "tag and digest"],
+    ids=["a name without tag", "a name to be filled in", "tag and digest"],
 )
 def test_what_is_as_it_should_be_in_another_way_is_green(breaks):
-    """The live image stands in for a name that says no tag; a tag beside a digest is read."""
+    """The live image stands in for a name that says no tag, or is to be filled in; a tag beside a digest is read."""
     world = World()
     breaks(world)
     for check in (WORKERS, KEDA_IMAGES, "keda/one-version"):

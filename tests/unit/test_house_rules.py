@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.model.event import Event, EventKind
 from prompt_keda.report.progress import Progress
 from prompt_keda.report.untrusted import neutral
 
@@ -70,3 +73,16 @@ def test_no_tracked_file_names_this_machine():
     for name in names:
         text = (ROOT / name).read_text(errors="replace")
         assert not [host for host in hosts if host in text], name
+
+
+def test_progress_goes_on_when_nobody_reads_it_any_more():
+    """`redeploy 2>&1 | tee log`, and tee dies: the redeploy does not."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as stream:
+        progress = Progress(stream)
+        for _ in range(3):
+            progress(Event(EventKind.NOTE, "a", "", "x" * 100_000))
+        progress.close()
+        with suppress(BrokenPipeError):
+            stream.flush()

@@ -4,58 +4,161 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from prompt_keda.errors import LabError
-from prompt_keda.lab import images, requirements, settings
+from prompt_keda.errors import LabError, Refusal
+from prompt_keda.lab import go_builds, images, network, packages, requirements, settings, stack, state
+from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.pki import Authority
+from prompt_keda.model.event import nobody
+
+ROOT = Path(__file__).parents[2]
 
 
-def test_a_bad_name_of_a_stack_is_refused(monkeypatch):
-    """It becomes part of folders and network namespaces."""
-    monkeypatch.setenv("PROMPT_KEDA_LAB", "../x")
-    with pytest.raises(LabError):
-        settings.current_lab()
+DEBIAN_12 = {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"}
 
 
-def test_not_root_is_said(monkeypatch):
-    """One clear message."""
+class Machine:
+    """A machine that can run the local stack, and ways to take something away from it."""
+
+    def __init__(self, monkeypatch, folder):
+        self.patch, self.folder, self.free = monkeypatch, folder, {}
+        for name in ("bin", "cache", "state", "GOMODCACHE", "GOCACHE"):
+            (folder / name).mkdir()
+        monkeypatch.setenv("PATH", str(folder / "bin"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr("platform.machine", lambda: "x86_64")
+        monkeypatch.setattr("shutil.disk_usage", self._usage)
+        monkeypatch.setattr(network, "BRIDGE_FILTER", folder)
+        self.is_debian(DEBIAN_12)
+        for name in ("apt-get", "unshare", "modprobe"):
+            self.has(name, "exit 0")
+        self.has_go("go1.26.8")
+
+    def has(self, name, script):
+        (self.folder / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self.folder / "bin" / name).chmod(0o755)
+
+    def has_go(self, version):
+        paths = "\n".join(f"{key}) echo {self.folder / key} ;;" for key in ("GOMODCACHE", "GOCACHE"))
+        self.has("go", f'for key; do case "$key" in\nenv) ;;\nGOVERSION) echo "{version}" ;;\n{paths}\nesac; done')
+
+    def lacks(self, name):
+        (self.folder / "bin" / name).unlink()
+
+    def is_debian(self, release):
+        self.patch.setattr("platform.freedesktop_os_release", lambda: release)
+
+    def has_no_bridge_filter(self):
+        self.patch.setattr(network, "BRIDGE_FILTER", self.folder / "absent")
+
+    def has_built_all(self):
+        for module in go_builds.MODULES:
+            go_builds.cached(module).mkdir(parents=True)
+
+    def _usage(self, path):
+        """Tell what is free: the smallest number of GiB that was set for a folder on the way to this one."""
+        free = [gib for name, gib in self.free.items() if Path(path).is_relative_to(self.folder / name)]
+        return type("Usage", (), {"free": min(free, default=100) << 30})
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine that lacks nothing; should lab.up begin on it all the same, the test fails."""
+
+    def begun(bringup):
+        raise AssertionError("lab.up has begun")
+
+    monkeypatch.setattr(stack._Bringup, "run", begun)
+    return Machine(monkeypatch, tmp_path)
+
+
+UBUNTU = {"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_ID": "24.04", "PRETTY_NAME": "Ubuntu 24.04 LTS"}
+DEBIAN_11 = {"ID": "debian", "VERSION_ID": "11", "PRETTY_NAME": "Debian GNU/Linux 11 (bullseye)"}
+LACKS = {
+    "wrong architecture": (lambda it: it.patch.setattr("platform.machine", lambda: "riscv64"), "riscv64"),
+    "not root": (lambda it: it.patch.setattr(os, "geteuid", lambda: 1000), "needs root"),
+    "Ubuntu": (lambda it: it.is_debian(UBUNTU), "Debian 12 or newer, and this is Ubuntu 24.04"),
+    "Debian 11": (lambda it: it.is_debian(DEBIAN_11), "Debian 12 or newer, and this is Debian GNU/Linux 11"),
+    "no apt-get": (lambda it: it.lacks("apt-get"), "apt-get"),
+    "no Go": (lambda it: it.lacks("go"), "no Go"),
+    "a Go that fails": (lambda it: it.has("go", "echo broken >&2; exit 1"), "no Go that works.*broken"),
+    "too old a Go": (lambda it: it.has_go("go1.20.1"), r"1\.20\.1.*needs 1\.26"),
+    "a Go that does not say which": (lambda it: it.has_go("devel +abc123"), r"devel \+abc123.*needs 1\.26"),
+    "no network namespaces": (lambda it: it.has("unshare", "echo no >&2; exit 1"), "network namespace.*no"),
+    "no bridge filter": (lambda it: (it.has_no_bridge_filter(), it.has("modprobe", "exit 1")), "br_netfilter"),
+    "no modprobe": (lambda it: (it.has_no_bridge_filter(), it.lacks("modprobe")), "br_netfilter"),
+    "a full disk of the cache": (lambda it: it.free.update(cache=7), r"cache has 7\.0 GiB free.*needs 8"),
+    "a full disk of Go's modules": (lambda it: it.free.update(GOMODCACHE=7), r"GOMODCACHE has 7\.0 GiB free.*needs 8"),
+    "a full disk of Go's cache": (lambda it: it.free.update(GOCACHE=7), r"GOCACHE has 7\.0 GiB free.*needs 8"),
+    "a full disk of the state": (lambda it: it.free.update(state=1), r"state has 1\.0 GiB free.*needs 2"),
+    "a full disk when all is built": (
+        lambda it: (it.has_built_all(), it.free.update(cache=1)),
+        r"cache has 1\.0 GiB free.*needs 2",
+    ),
+    "a bad name": (lambda it: it.patch.setenv("PROMPT_KEDA_LAB", "../x"), "PROMPT_KEDA_LAB"),
+}
+
+
+@pytest.mark.parametrize("lack", LACKS)
+def test_what_is_missing_is_said_before_anything_is_changed(machine, lack):
+    """One clear message, exit code 2, and no file made."""
+    take_away, message = LACKS[lack]
+    take_away(machine)
+    before = sorted(machine.folder.rglob("*"))
+    with pytest.raises(Refusal, match=message) as refused:
+        stack.up()
+    assert refused.value.exit_code == 2 and sorted(machine.folder.rglob("*")) == before
+
+
+FITS = {
+    "a release candidate of Go": lambda it: it.has_go("go1.26rc1"),
+    "a Go of today": lambda it: it.has_go("devel go1.27-0a1b2c3 Mon Jan 5 10:00:00 2026 +0000"),
+    "a Go with experiments": lambda it: it.has_go("go1.26.1 X:nodwarf5"),
+    "Debian testing, which says no version": lambda it: it.is_debian({"ID": "debian", "PRETTY_NAME": "forky/sid"}),
+    "a module for bridges that can be loaded": lambda it: it.has_no_bridge_filter(),
+    "3 GiB when all is built": lambda it: (it.has_built_all(), it.free.update({".": 3})),
+}
+
+
+@pytest.mark.parametrize("fact", FITS)
+def test_what_is_good_enough_is_not_refused(machine, fact):
+    """Versions and disks that serve."""
+    FITS[fact](machine)
+    requirements.check()
+
+
+def test_lab_down_needs_root(machine, monkeypatch):
+    """Refused before anything is stopped."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(LabError, match="needs root"):
-        requirements.check()
+    with pytest.raises(Refusal, match="needs root"):
+        stack.down()
 
 
-def test_a_wrong_architecture_is_said(monkeypatch):
-    """One clear message."""
-    monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    with pytest.raises(LabError, match="riscv64"):
-        requirements.check()
+@pytest.mark.parametrize("task", ["lab.up", "lab.down", "lab.status", "check-deps"])
+def test_a_bad_name_of_a_stack_ends_a_task_with_2(task):
+    """It becomes part of folders and network namespaces: one message, and no stack trace."""
+    env = {**os.environ, "PROMPT_KEDA_LAB": "../x"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tasks.py"), task], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert "refused: $PROMPT_KEDA_LAB is '../x'" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_no_go_is_said(monkeypatch, tmp_path):
-    """One clear message."""
+def test_the_versions_are_those_that_are_built(monkeypatch, tmp_path):
+    """Kubernetes and KEDA as go.mod has them; Redis is unknown where there is no Debian package of it."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LabError, match="no Go"):
-        requirements._has_go()
-
-
-def test_an_old_go_is_said(monkeypatch, tmp_path):
-    """With both versions."""
-    (tmp_path / "go").write_text("#!/bin/sh\necho go1.20.1\n")
-    (tmp_path / "go").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    with pytest.raises(LabError, match=r"1\.20\.1.*needs 1\.26"):
-        requirements._has_go()
-
-
-def test_a_full_disk_is_said(monkeypatch):
-    """With how much is there and how much is needed."""
-    usage = type("Usage", (), {"free": 1 << 30})
-    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
-    with pytest.raises(LabError, match=r"1\.0 GiB free"):
-        requirements._has_room()
+    versions = state.versions()
+    assert versions["kubernetes"] == go_builds.required_version(go_builds.KUBE, "k8s.io/kubernetes")
+    assert versions["keda"] == go_builds.required_version(go_builds.KEDA, "github.com/kedacore/keda/v2")
+    assert versions["etcd"].startswith("3.") and versions["vault"].startswith("1.") and versions["redis"] is None
 
 
 def test_the_authority_makes_certificates_that_openssl_trusts(tmp_path):
@@ -81,3 +184,112 @@ def test_the_same_files_give_the_same_image(tmp_path):
     program.write_bytes(b"y" * 1001)
     assert images.build(image, tmp_path / "a").digest != first.digest
     assert Path(first.layer).exists()
+
+
+FAKE_GO = """#!/bin/sh
+case "$1" in
+env) echo go1.26.8 ;;
+list) echo one two three ;;
+build) sleep 600 & echo $! > {folder}/compiler.new; mv {folder}/compiler.new {folder}/compiler; wait ;;
+esac
+"""
+
+
+@pytest.fixture
+def slow_go(monkeypatch, tmp_path):
+    """A Go whose compiler takes ten minutes; caches and state below tmp_path."""
+    (tmp_path / "go").write_text(FAKE_GO.format(folder=tmp_path))
+    (tmp_path / "go").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path
+
+
+def seen(path):
+    """Wait for a file that a process writes whole, and give what it says."""
+    end = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.02)
+    return path.read_text()
+
+
+def is_running(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("error", [LabError("apt-get failed"), KeyboardInterrupt()], ids=["error", "ctrl-c"])
+def test_an_error_does_not_wait_for_the_compilers(slow_go, monkeypatch, error):
+    """Go and its compilers are killed, the error shows within seconds, and no scratch folder is left."""
+
+    def install(observer):
+        seen(slow_go / "compiler")
+        raise error
+
+    monkeypatch.setattr(packages, "install", install)
+    started = time.monotonic()
+    with pytest.raises(type(error)):
+        stack._Bringup(settings.Lab("unit"), nobody, True).run()
+    assert time.monotonic() - started < 10
+    assert not is_running(seen(slow_go / "compiler").strip())
+    assert not list((slow_go / "cache/prompt-keda/build").iterdir())
+
+
+def test_what_was_begun_is_not_called_refused(slow_go, monkeypatch):
+    """Exit code 2 means that nothing was changed: a full disk after packages were installed is 3."""
+
+    def install(observer):
+        raise Refusal("logs cannot be made: disk full", "Make room.")
+
+    monkeypatch.setattr(packages, "install", install)
+    with pytest.raises(LabError, match="disk full") as failed:
+        stack._Bringup(settings.Lab("unit"), nobody, True).run()
+    assert failed.value.exit_code == 3 and failed.value.fix == "Make room."
+
+
+def test_what_was_stopped_starts_nothing_more():
+    """A build that is between two of its programs ends there."""
+    children = Children()
+    children.stop()
+    with pytest.raises(LabError, match="stopped"):
+        children.run(["true"])
+
+
+def test_a_program_that_takes_too_long_is_killed_with_its_children(tmp_path):
+    """The time limit of a fetch holds as well, although nobody stops it."""
+    children = Children()
+    began = time.monotonic()
+    with pytest.raises(LabError, match="did not end within"):
+        run(["sh", "-c", f"sleep 600 & echo $! > {tmp_path}/pid; wait"], timeout_s=0.5, children=children)
+    assert time.monotonic() - began < 10 and not is_running((tmp_path / "pid").read_text().strip())
+
+
+def test_the_next_build_clears_what_a_killed_one_left(slow_go, monkeypatch):
+    """Scratch folders of processes that are gone; those of others that build now, and programs, stay."""
+    build = slow_go / "cache/prompt-keda/build"
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for name in (f"kube-1.{gone.pid}", "kube-1.1", "kube-1"):
+        (build / name / "tmp").mkdir(parents=True)
+    (slow_go / "go").write_text(
+        '#!/bin/sh\nwhile [ $# -gt 1 ]; do [ "$1" = -o ] && touch "$2"; shift; done; echo go1.26.8\n'
+    )
+    made = go_builds.build(go_builds.WORKER, nobody)
+    assert (made / "worker").exists() and not (made / "tmp").exists()
+    assert {path.name for path in build.iterdir()} == {"kube-1.1", "kube-1", made.name}
+
+
+def test_what_is_kept_is_private_whatever_the_umask(slow_go, monkeypatch):
+    """State, cache and all below them, also what an earlier version left wider."""
+    (slow_go / "cache/prompt-keda/build").mkdir(parents=True)
+    before = os.umask(0)
+    try:
+        test_an_error_does_not_wait_for_the_compilers(slow_go, monkeypatch, LabError("apt-get failed"))
+        state.ensure_secret(settings.Lab("unit"), "redis-password")
+    finally:
+        os.umask(before)
+    for home in (slow_go / "cache/prompt-keda", slow_go / "state/prompt-keda"):
+        for folder, _, _ in os.walk(home):
+            assert Path(folder).stat().st_mode & 0o777 == 0o700, folder

@@ -37,6 +37,8 @@ def test_a_torn_last_line_is_left_out(folder):
     with (folder.path / "journal.jsonl").open("a") as file:
         file.write('{"step": "t", "eve')
     assert [one["event"] for one in journal.entries()] == ["begin"]
+    journal.append("t", "again")
+    assert [one["event"] for one in journal.entries()] == ["begin", "again"], "the next entry was lost with it"
 
 
 def test_a_symbolic_link_is_not_followed(folder, tmp_path):

@@ -29,6 +29,8 @@ def run(*arguments, cwd=ROOT, **env):
         (["smoke", "--env", "local", "--events", "abc"], "--events abc is no whole number"),
         (["check-deps", "--timeout", "soon"], "--timeout soon"),
         (["check-deps", "--env", "prod", "--only", "redis", "--junit", "/nowhere/j.xml"], "/nowhere/j.xml"),
+        (["check-deps", "--env", "prod", "--only", "redis/answers,valut"], "no check fits 'valut'"),
+        (["check-deps", "--env", "prod", "--only", "redis", "--skip", "redis"], "--skip leaves no check"),
         (["redeploy"], "say which environment"),
         (["redeploy", "--env", "prd"], "Did you mean prod"),
         (["lab.exec"], "nothing to run"),

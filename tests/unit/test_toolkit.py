@@ -149,6 +149,14 @@ def test_a_run_whose_inputs_have_changed_is_not_resumed(world):
         toolkit.resume("local", "", nobody)
 
 
+def test_a_run_of_another_environment_is_not_resumed(world):
+    """Its approval was for that one."""
+    run = interrupted_run(world)
+    change(world, name="other")
+    with pytest.raises(Refusal, match="is one of environment local, not of other"):
+        toolkit.resume("other", run.run_id, nobody)
+
+
 def test_a_run_that_was_refused_does_not_hide_an_interrupted_one(world, monkeypatch):
     """The lock was held by somebody: that run wrote nothing, and resume goes on with the one before."""
     first = interrupted_run(world)

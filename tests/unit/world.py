@@ -29,8 +29,9 @@ from .test_environment_file import FOLDER
 SPACE, SCALED_JOB = "prompt-keda-lsstcam", "prompt-keda-lsstcam"
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
 HOST = "registry.prompt-keda.test:5000"
+WORKER = f"sha256:{'1' * 64}"
 KEDA_IMAGE = f"{HOST}/keda@sha256:2"
-WORKER_IMAGE = f"{HOST}/worker@sha256:1"
+WORKER_IMAGE = f"{HOST}/worker@{WORKER}"
 TRIGGER = {"stream": STREAM, "consumerGroup": GROUP, "lagCount": "1", "activationLagCount": "1"}
 METRICS = "v1beta1.external.metrics.k8s.io"
 CHECKS = {one.id: one for one in ALL_CHECKS}
@@ -72,12 +73,12 @@ class World:
             "vault_role_id_file",
             "vault_secret_id_file",
             "ca_file",
-            "ldap_url",
-            "vault_url",
         ]
         given = {name: f"/nowhere/{name}" for name in names}
         given |= {
             "registry_url": "https://registry.test",
+            "vault_url": "https://vault.test",
+            "ldap_url": "ldaps://directory.test",
             "worker_image": WORKER_IMAGE,
             "keda_manifests": "/m",
         }
@@ -101,7 +102,7 @@ class World:
         self.systems.vault_health = self.vault.health
         self.systems.naming_contexts = lambda: self.directory.probe("ldaps://directory.test")
         self.registry = FakeRegistry(HOST)
-        self.registry.put("worker", "local", "sha256:1")
+        self.registry.put("worker", "local", WORKER)
         self.registry.put("keda", "2.16.1", "sha256:2")
         clients = {"kube": self.kube, "redis": self.redis, "vault": self.vault, f"registry {HOST}": self.registry}
         self.systems._made = clients

@@ -55,8 +55,11 @@ class FakeKube:
             raise BadAnswer("Kubernetes", ADDRESS, f"409 on POST: {resource.plural} {key[2]!r} already exists")
         return self._store(key, body)
 
-    def apply(self, obj, force=False, manager="prompt-keda"):
+    def apply(self, obj, force=False, dry_run=False, manager="prompt-keda"):
         """Apply as ``manager``; a field of another one that differs is a conflict unless ``force``."""
+        if dry_run:
+            copied = copy.deepcopy(self)
+            return copied.apply(obj, force, manager=manager)
         resource, metadata = self.resource_of(obj), obj["metadata"]
         self._allow("patch", resource)
         key = self._key(resource, metadata["name"], metadata.get("namespace"))
@@ -79,6 +82,9 @@ class FakeKube:
     def patch(self, resource, name, namespace, body, subresource=""):
         self._allow("patch", resource)
         before = self._have(resource, name, namespace)
+        wanted = body.get("metadata", {}).get("resourceVersion")
+        if wanted not in (None, before["metadata"]["resourceVersion"]):
+            raise BadAnswer("Kubernetes", ADDRESS, "409 on PATCH: the object has been modified")
         return self._store(self._key(resource, name, namespace), _merge(before, body))
 
     def delete(self, resource, name, namespace=None, uid=None, propagation="Background"):

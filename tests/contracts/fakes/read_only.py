@@ -15,7 +15,7 @@ KUBE_READS = {
     "logs",
     "watch",
 }
-REDIS_READS = {"endpoint", "ping", "info", "stream_info", "group_info", "consumers"}
+REDIS_READS = {"endpoint", "ping", "info", "stream_info", "group_info", "backlog", "consumers"}
 
 
 class ReadOnly:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prompt_keda.clients.redis_streams import GroupInfo, StreamInfo
+from prompt_keda.clients.redis_streams import Backlog, GroupInfo, StreamInfo
 from prompt_keda.errors import BadAnswer, Refused, Unreachable
 
 INFO = {
@@ -52,7 +52,7 @@ class FakeRedis:
         at, added = found["at"], self._streams[stream]["added"]
         read = found["read"]
         known = read is not None or at in (0, 1, added)  # Redis can tell for the ends of a stream without a count
-        lag = added - at if known else None
+        lag = (added - at if read is None else added - read) if known else None
         return GroupInfo(group, len(found["consumers"]), len(found["pending"]), _id(at), read, lag)
 
     def consumers(self, stream, group):
@@ -68,14 +68,21 @@ class FakeRedis:
         made["groups"][group] = {"at": at, "read": at or None, "pending": set(), "consumers": set()}
         return True
 
-    def count_read(self, stream, group):
+    def backlog(self, stream, group):
         found = self.group_info(stream, group)
         if found is None:
             raise BadAnswer("Redis", self.endpoint, f"NOGROUP {group}")
-        if not found.is_counted:
-            counted = self._streams[stream]["groups"][group]
-            counted["read"] = counted["at"]
-        return not found.is_counted
+        inside = self._streams[stream]
+        at = inside["groups"][group]["at"]
+        waiting = sum(one > at for one in inside["entries"])
+        return Backlog(found.lag, waiting, found.entries_read is not None or at == 0)
+
+    def count_read(self, stream, group):
+        seen = self.backlog(stream, group)
+        if not seen.is_right:
+            inside = self._streams[stream]
+            inside["groups"][group]["read"] = inside["added"] - seen.waiting
+        return not seen.is_right
 
     def add(self, stream, events):
         self.ping()
@@ -103,9 +110,9 @@ class FakeRedis:
             found["at"], found["read"] = fresh[-1], (found["read"] or 0) + len(fresh)
         return [_id(one) for one in fresh]
 
-    def forget(self, stream, group):
-        """Lose the count of events read, as a restart with an append-only file does."""
-        self._streams[stream]["groups"][group]["read"] = None
+    def forget(self, stream, group, read=None):
+        """Lose the count of events read, or go back to an old one, as a restart with an append-only file does."""
+        self._streams[stream]["groups"][group]["read"] = read
 
     def ack(self, stream, group, ids):
         """Acknowledge as a worker: XACK."""

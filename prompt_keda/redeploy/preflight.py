@@ -1,0 +1,134 @@
+"""The first step: sees, before anything is removed, that what comes after it can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+
+from prompt_keda.clients.kube_resources import CRDS, SECRETS
+from prompt_keda.clients.registry import parse_image
+from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused
+from prompt_keda.model.environment import SecretSync
+from prompt_keda.model.plan import Progress, State, Step
+from prompt_keda.redeploy import certificates, install, jobs, remove
+from prompt_keda.redeploy.context import Context, Object
+
+Look = Callable[[], str | None]
+"""Gives what stands in the way, or None."""
+
+
+def inspect(context: Context) -> Progress:
+    """Can all be read, written and pulled that a redeploy needs, and is nothing on its way out that it keeps?
+
+    Objects are tried by server-side dry runs, deletions by access reviews; nothing is changed. An image is looked up
+    only where its registry can be reached from here: that it cannot says nothing of the nodes.
+
+    Raises
+    ------
+    ClientError
+        When the API server or Vault does not answer: it could not tell.
+    """
+    looks = [*_looks(context)]
+    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="preflight") as pool:
+        found = [one for one in pool.map(lambda look: look(), looks) if one]
+    if found:
+        more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+        return Progress(State.BROKEN, "; ".join(found[:3]) + more)
+    return Progress(State.DONE, f"{len(looks)} things seen that have to hold")
+
+
+def look_only(context: Context) -> None:
+    """Do nothing: a preflight never writes. Idempotent: yes."""
+
+
+def _looks(context: Context) -> Iterator[Look]:
+    yield partial(_jobs_of_dying_scaled_jobs, context)
+    yield partial(_dying_crds, context)
+    for sync in (*context.environment.secrets, context.environment.smoke.pull_secret):
+        if sync is not None:
+            yield partial(_secret_in_vault, context, sync)
+    yield from (partial(_try_apply, context, one) for one in _to_apply(context))
+    yield from (partial(_may_replace, context, kind) for kind in remove.KINDS)
+    yield from (partial(_is_there, context, image) for image in _images(context))
+
+
+def _jobs_of_dying_scaled_jobs(context: Context) -> str | None:
+    dying = jobs.being_deleted(context.systems.kube)
+    if not dying:
+        return None
+    return f"ScaledJob {', '.join(dying)} is being deleted while its Jobs run: a new operator would finish that, and they go"
+
+
+def _dying_crds(context: Context) -> str | None:
+    wanted = {one["metadata"]["name"] for one in install.crds(context)}
+    live = [one["metadata"] for one in context.systems.kube.list(CRDS)]
+    dying = [one["name"] for one in live if one["name"] in wanted and "deletionTimestamp" in one]
+    return (
+        f"{', '.join(dying)} is being deleted, and waits for finalizers that only the operator removes"
+        if dying
+        else None
+    )
+
+
+def _secret_in_vault(context: Context, sync: SecretSync) -> str | None:
+    try:
+        install.wanted_secret(context, sync)
+    except (Missing, Refused) as error:
+        return error.what
+    return None
+
+
+def _to_apply(context: Context) -> list[Object]:
+    """Give what will be applied, as far as that is known before the install, but for what is removed before."""
+    secret = context.systems.kube.find(SECRETS, certificates.SECRET, context.namespace)
+    rest = install.parts(context) if certificates.is_whole(secret) else install.parts_without_ca(context)
+    removed = {(one.kind, one.name) for one in context.deletions}
+    wanted = [*install.crds(context), *rest, *(one for own in context.instrument_objects.values() for one in own)]
+    return [one for one in wanted if (one["kind"], one["metadata"]["name"]) not in removed]
+
+
+def _try_apply(context: Context, wanted: Object) -> str | None:
+    """Say why an object would not be taken. A namespace or kind that the install brings first is no reason."""
+    try:
+        context.systems.kube.apply(wanted, dry_run=True)
+    except Missing:
+        return None
+    except (Refused, BadAnswer) as error:
+        return f"{wanted['kind']} {wanted['metadata']['name']}: {error.detail}"
+    return None
+
+
+def _may_replace(context: Context, kind: str) -> str | None:
+    resource = remove.KINDS[kind]
+    where = context.namespace if resource.namespaced else ""
+    can_i = context.systems.kube.can_i
+    denied = [v for v in ("delete", "create", "patch") if not can_i(v, resource.group, resource.plural, where)]
+    return f"this identity may not {', '.join(denied)} {resource.plural}" if denied else None
+
+
+def _images(context: Context) -> set[str]:
+    deployments = [one for one in context.keda_objects if one["kind"] == "Deployment"]
+    pods = [one["spec"]["template"]["spec"] for one in deployments]
+    return {container["image"] for pod in pods for container in pod["containers"]}
+
+
+def _is_there(context: Context, name: str) -> str | None:
+    image = parse_image(name)
+    try:
+        context.systems.registry(image.host).manifest_digest(image.repository, image.reference)
+    except Missing as error:
+        return f"image {name.partition('@')[0]}: {error.detail}"
+    except ClientError:
+        return None
+    return None
+
+
+STEP: Step[Context] = Step(
+    "preflight/all-at-hand",
+    "see that all can be read, written and pulled that this needs",
+    inspect,
+    look_only,
+    deadline=timedelta(seconds=30),
+)

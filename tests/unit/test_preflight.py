@@ -1,0 +1,112 @@
+"""What would stop a redeploy half-way is seen before anything is removed."""
+
+from __future__ import annotations
+
+import pytest
+
+from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.model.plan import State
+from prompt_keda.redeploy import certificates, jobs, preflight, remove
+from prompt_keda.redeploy.context import Context
+
+from .world import HOST, KEDA_IMAGE, SCALED_JOB, SPACE, World
+
+ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "keda-operator"}}
+CRD = "scaledjobs.keda.sh"
+
+
+class Ready:
+    """A redeploy that can go ahead."""
+
+    def __init__(self):
+        self.world = World()
+        kube = self.world.kube
+        kube.delete(kinds.SECRETS, certificates.SECRET, "keda")
+        kube.create(kinds.SECRETS, certificates.make("keda"), "keda")
+        pod = {"template": {"spec": {"containers": [{"image": KEDA_IMAGE}]}}}
+        labels = {"app.kubernetes.io/part-of": "keda-operator"}
+        metadata = {"name": "keda-operator", "namespace": "keda", "labels": labels}
+        deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": pod}
+        crd = {"apiVersion": kinds.CRDS.api_version, "kind": kinds.CRDS.kind, "metadata": {"name": CRD}}
+        self.context = Context(self.world.systems, [crd, {**ROLE, "rules": []}, deployment], {})
+        self.context.deletions = remove.find_deletions(self.world.systems)
+
+    def seen(self):
+        return preflight.inspect(self.context)
+
+
+@pytest.fixture
+def ready():
+    return Ready()
+
+
+def test_when_all_is_at_hand_it_goes_ahead(ready):
+    """Nothing is written for that."""
+    before = dict(ready.world.kube._objects)
+    seen = ready.seen()
+    assert seen.state is State.DONE, seen.detail
+    assert ready.world.kube._objects == before
+
+
+def dying_scaled_job(ready):
+    ready.world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"deletionTimestamp": "now"})
+
+
+def dying_crd(ready):
+    ready.world.change(kinds.CRDS, CRD, metadata={"deletionTimestamp": "now"})
+
+
+def missing_key(ready):
+    for secret in ready.world.vault.contents.values():
+        secret.pop("db-auth_file", None)
+
+
+def foreign_field(ready):
+    ready.world.kube.apply({**ROLE, "rules": "theirs"}, manager="somebody")
+
+
+def no_right(verb, plural):
+    return lambda ready: ready.world.kube.denied.add((verb, plural))
+
+
+def no_image(ready):
+    ready.world.registry.images.clear()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (dying_scaled_job, f"ScaledJob {SPACE}/{SCALED_JOB} is being deleted while its Jobs run"),
+        (dying_crd, f"{CRD} is being deleted"),
+        (missing_key, "db-auth_file"),
+        (foreign_field, "ClusterRole keda-operator: 409"),
+        (no_right("patch", "clusterroles"), "ClusterRole keda-operator: 403"),
+        (no_right("delete", "deployments"), "may not delete deployments"),
+        (no_right("create", "apiservices"), "may not create apiservices"),
+        (no_image, "image registry.prompt-keda.test:5000/keda"),
+    ],
+)
+def test_what_would_stop_it_half_way_is_named(ready, break_it, said):
+    """Broken, so that the run ends before its first write."""
+    break_it(ready)
+    seen = ready.seen()
+    assert seen.state is State.BROKEN and said in seen.detail, seen.detail
+
+
+def test_what_is_removed_first_is_no_conflict(ready):
+    """Somebody has scaled the operator to nothing: its Deployment goes, and its fields with it."""
+    kube = ready.world.kube
+    kube.delete(kinds.DEPLOYMENTS, "keda-operator", "keda")
+    wanted = ready.context.keda_objects[2]
+    kube.apply({**wanted, "spec": {"replicas": 0}}, manager="somebody")
+    ready.context.keda_objects[2] = {**wanted, "spec": {**wanted["spec"], "replicas": 1}}
+    assert "Deployment keda-operator: 409" in ready.seen().detail, "the test itself is wrong"
+    ready.context.deletions = remove.find_deletions(ready.world.systems)
+    assert ready.seen().state is State.DONE
+
+
+def test_a_registry_that_is_not_reached_from_here_says_nothing(ready):
+    """The nodes may reach it."""
+    ready.world.systems._made.pop(f"registry {HOST}")
+    assert jobs.being_deleted(ready.world.kube) == []
+    assert ready.seen().state is State.DONE

@@ -1,0 +1,192 @@
+"""No ScaledJob is changed, made or left in a way that lets KEDA delete its running Jobs. Without a cluster."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.errors import EnvironmentFileError
+from prompt_keda.model.plan import State
+from prompt_keda.redeploy import guard, jobs, planner, prove, restore
+from prompt_keda.redeploy.context import RUN_ANNOTATION, Context
+from tests.contracts.fakes.kube import FakeKube
+
+DEFAULT, GRADUAL = {"rollout": {"strategy": "default"}}, {"rollout": {"strategy": "gradual"}}
+SERVED = [one for one in vars(kinds).values() if isinstance(one, kinds.Resource)]
+KEY = (kinds.SCALED_JOBS, "sj", "n")
+SEEN_PAUSED = {"status": {"conditions": [{"type": "Paused", "status": "True"}]}}
+
+
+class Cluster(FakeKube):
+    """With one ScaledJob that KEDA has settled at generation 2, and Jobs that run."""
+
+    def __init__(self, live=DEFAULT, running=("2",), settled=True):
+        super().__init__(SERVED)
+        self.create(kinds.NAMESPACES, {"metadata": {"name": "n"}})
+        if live is not None:
+            metadata = {"name": "sj", "generation": 2, "finalizers": [jobs.FINALIZER] if settled else []}
+            self.create(kinds.SCALED_JOBS, {"metadata": metadata, "spec": live}, "n")
+        for number, generation in enumerate(running):
+            annotations = {jobs.GENERATION: generation} if generation else {}
+            metadata = {"name": f"j{number}", "labels": {jobs.LABEL: "sj"}, "annotations": annotations}
+            self.create(kinds.JOBS, {"metadata": metadata, "status": {"active": 1}}, "n")
+
+    def apply(self, obj, **options):
+        made = super().apply(obj, **options)
+        return self.patch(*KEY, {"metadata": {"generation": made["metadata"].get("generation", 1)}})
+
+    def generations(self):
+        return [one["metadata"]["annotations"].get(jobs.GENERATION) for one in self.list(kinds.JOBS)]
+
+    def annotations(self):
+        return self.get(*KEY)["metadata"].get("annotations") or {}
+
+    def keda_looks(self, generation):
+        """What KEDA does with a ScaledJob that is paused: it settles, and says that it has seen the pause."""
+        metadata = {"generation": generation, "finalizers": [jobs.FINALIZER]}
+        self.patch(*KEY, {"metadata": metadata, **SEEN_PAUSED})
+
+
+def restoring(cluster, wanted):
+    instrument = SimpleNamespace(name="i", namespace="n", scaled_job="sj")
+    systems = SimpleNamespace(kube=cluster, environment=SimpleNamespace(instruments=[instrument]))
+    body = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledJob"}
+    wanted = {**body, "metadata": {"name": "sj", "namespace": "n"}, "spec": wanted}
+    return Context(systems, [], {"i": [wanted]}, run_id="run-1")
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "running"),
+    [
+        (GRADUAL, DEFAULT, ("2",)),
+        (DEFAULT, {**DEFAULT, "maxReplicaCount": 9}, ("2",)),
+        (DEFAULT, {**DEFAULT, "maxReplicaCount": 9}, ()),
+        (None, DEFAULT, ("2",)),
+    ],
+)
+def test_a_scaled_job_that_changes_or_comes_back_is_applied_paused(live, wanted, running):
+    """F1 and F2. A live one also without Jobs: an operator at work may make one at any moment."""
+    cluster = Cluster(live, running)
+    context = restoring(cluster, wanted)
+    restore.apply_scaled_jobs(context)
+    assert cluster.annotations() == {jobs.PAUSED: "true", RUN_ANNOTATION: "run-1"}
+    assert restore.scaled_jobs_inspect(context).state is State.DONE
+    assert restore.release_inspect(context).state is State.TODO
+
+
+def test_a_new_scaled_job_without_jobs_and_one_that_is_as_it_should_be_are_not_paused():
+    """The first is applied as it is, the second not at all."""
+    cluster = Cluster(None, ())
+    restore.apply_scaled_jobs(restoring(cluster, DEFAULT))
+    assert cluster.annotations() == {}
+    cluster = Cluster()
+    before = cluster.get(*KEY)
+    restore.apply_scaled_jobs(restoring(cluster, DEFAULT))
+    assert cluster.get(*KEY) == before
+
+
+def test_it_is_unpaused_only_when_its_jobs_carry_the_generation_that_keda_has_settled_at():
+    """Before KEDA has looked nothing is stamped; then the Jobs are, and only at the next look it is unpaused."""
+    cluster = Cluster(None, ("2", "4", None))
+    context = restoring(cluster, DEFAULT)
+    restore.apply_scaled_jobs(context)
+    live = cluster.get(*KEY)
+    assert not restore._is_seen_paused(live)
+    cluster.keda_looks(7)
+    restore._make_safe(context, cluster.get(*KEY))
+    assert cluster.generations() == ["7", "7", "7"] and jobs.is_paused(cluster.get(*KEY))
+    restore._make_safe(context, cluster.get(*KEY))
+    assert cluster.annotations() == {}
+    assert restore.release_inspect(context).state is State.DONE
+
+
+def test_the_release_stamps_and_unpauses_in_one_go():
+    """As the step does it."""
+    cluster = Cluster(running=("1",))
+    context = restoring(cluster, {**DEFAULT, "maxReplicaCount": 9})
+    restore.apply_scaled_jobs(context)
+    cluster.keda_looks(3)
+    restore.release_scaled_jobs(context)
+    assert cluster.generations() == ["3"] and cluster.annotations() == {}
+
+
+def test_what_somebody_else_has_paused_stays_paused_with_its_jobs_made_safe():
+    """Their mark is not made ours; when they unpause it, no Job goes."""
+    cluster = Cluster(running=("1",))
+    cluster.patch(*KEY, {"metadata": {"annotations": {jobs.PAUSED: "true"}}, **SEEN_PAUSED})
+    context = restoring(cluster, {**DEFAULT, "maxReplicaCount": 9})
+    restore.apply_scaled_jobs(context)
+    restore.release_scaled_jobs(context)
+    assert cluster.annotations() == {jobs.PAUSED: "true"} and cluster.generations() == ["2"]
+    assert cluster.get(*KEY)["spec"]["maxReplicaCount"] == 9
+    assert restore.release_inspect(context).state is State.DONE
+
+
+@pytest.mark.parametrize(
+    ("value", "paused"), [("true", True), ("", True), ("no", True), ("false", False), ("F", False)]
+)
+def test_paused_is_what_keda_takes_for_it(value, paused):
+    """Whatever Go cannot read as a truth value pauses as well."""
+    assert jobs.is_paused({"metadata": {"annotations": {jobs.PAUSED: value}}}) is paused
+
+
+def test_before_the_restart_jobs_are_stamped_with_a_settled_generation():
+    """F2, F3: and then none is at risk."""
+    cluster = Cluster(running=("1", None, "2"))
+    context = restoring(cluster, DEFAULT)
+    assert guard.stamp_jobs_inspect(context).detail.startswith("2 running Jobs")
+    guard.stamp_jobs(context)
+    assert cluster.generations() == ["2", "2", "2"]
+    assert guard.stamp_jobs_inspect(context).state is State.DONE
+
+
+def test_a_scaled_job_that_keda_has_never_seen_is_paused_instead():
+    """Its generation may change at KEDA's first look: Jobs that were stamped with today's would be deleted then."""
+    cluster = Cluster(running=("1",), settled=False)
+    context = restoring(cluster, DEFAULT)
+    guard.stamp_jobs(context)
+    assert cluster.generations() == ["1"] and cluster.annotations()[jobs.PAUSED] == "true"
+    assert guard.stamp_jobs_inspect(context).state is State.DONE
+    cluster.keda_looks(3)
+    restore.release_scaled_jobs(context)
+    assert cluster.generations() == ["3"] and cluster.annotations() == {}
+
+
+def test_a_job_that_is_tidied_away_while_others_are_stamped_is_fine():
+    """Of two Jobs the first goes in between."""
+    cluster = Cluster(running=("1", "1"))
+    first, _ = jobs.at_risk(cluster)
+    cluster.delete(kinds.JOBS, "j0", "n")
+    jobs.stamp(cluster, first, 2)
+
+
+@pytest.mark.parametrize(("dying", "running", "told"), [(True, ("2",), ["n/sj"]), (True, (), []), (False, ("2",), [])])
+def test_a_scaled_job_that_is_on_its_way_out_with_jobs_is_told(dying, running, told):
+    """F5: the new operator would finish its deletion, and the garbage collector would take the Jobs."""
+    cluster = Cluster(running=running)
+    if dying:
+        cluster.patch(*KEY, {"metadata": {"deletionTimestamp": "now"}})
+    assert jobs.being_deleted(cluster) == told
+
+
+def test_a_scaled_job_that_others_deliver_is_proven_too():
+    """Absent and paused are broken, also where this toolkit applies nothing."""
+    cluster = Cluster(None)
+    context = restoring(cluster, DEFAULT)
+    context.instrument_objects = {}
+    assert prove.scaled_jobs_inspect(context).state is State.BROKEN
+    cluster.create(kinds.SCALED_JOBS, {"metadata": {"name": "sj"}, "spec": DEFAULT}, "n")
+    assert prove.scaled_jobs_inspect(context).state is State.WORKING
+    cluster.patch(*KEY, {"metadata": {"annotations": {jobs.PAUSED: "true"}}})
+    assert prove.scaled_jobs_inspect(context).state is State.BROKEN
+
+
+@pytest.mark.parametrize("found", [[], [("n", "other")], [("m", "sj")], [("n", "sj"), ("n", "sj2")]])
+def test_a_manifest_about_another_scaled_job_is_refused(found):
+    """The guard looks at the name in the environment; what is applied has to be that."""
+    instrument = SimpleNamespace(name="i", namespace="n", scaled_job="sj", manifest="m.yaml")
+    made = [{"kind": "ScaledJob", "metadata": {"namespace": where, "name": name}} for where, name in found]
+    with pytest.raises(EnvironmentFileError, match="instrument i is n/sj"):
+        planner._check_scaled_job(instrument, [*made, {"kind": "ConfigMap", "metadata": {}}])
