@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from prompt_keda.checks.outcomes import fail, ok
+from prompt_keda.checks.outcomes import fail, ok, skipped
 from prompt_keda.clients.kube_resources import NAMESPACES
-from prompt_keda.clients.ldap import ldap_probe
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.model.check import Check, Outcome
 
@@ -36,12 +35,12 @@ def ldap_answers(systems: Systems) -> Outcome:
     """Read the root of the directory over TLS."""
     settings = systems.environment.ldap
     if settings is None:
-        return ok("the environment names no directory")
-    url = filled(settings.url, "ldap.url")
-    contexts = ldap_probe(url, settings.ca_file, systems.environment.limits.connect)
-    if settings.base_dn not in contexts:
-        return fail(f"{url} holds {', '.join(contexts)}, not {settings.base_dn}")
-    return ok(f"{url} holds {settings.base_dn}")
+        return skipped("the environment names no directory")
+    wanted = filled(settings.base_dn, "ldap.base_dn")
+    contexts = systems.naming_contexts()
+    if wanted.lower() not in (one.lower() for one in contexts):
+        return fail(f"{settings.url} holds {', '.join(contexts) or 'nothing'}, not {wanted}")
+    return ok(f"{settings.url} holds {wanted}")
 
 
 CHECKS: tuple[Check[Systems], ...] = (

@@ -2,69 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from prompt_keda.checks.outcomes import all_or_fail, fail, ok, unknown, warn
+from prompt_keda.checks.keda_certificates import certificates_agree
+from prompt_keda.checks.outcomes import all_of, fail, ok, unknown, warn
 from prompt_keda.clients.kube_resources import (
-    API_SERVICES,
     CRDS,
     DEPLOYMENTS,
     JOBS,
     LEASES,
     SCALED_JOBS,
-    SECRETS,
-    VALIDATING_WEBHOOKS,
 )
+from prompt_keda.clients.registry import parse_image
 from prompt_keda.clients.systems import Systems
-from prompt_keda.errors import Missing
 from prompt_keda.model.check import Check, Outcome
+from prompt_keda.model.environment import Instrument
 from prompt_keda.model.job_object import is_finished, keeps_older_jobs
 
+Object = dict[str, Any]
 API = "cluster/api-answers"
 PARTS = ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks")
 """The Deployments of the public chart 2.16.1."""
+KINDS = ("scaledjobs.keda.sh", "triggerauthentications.keda.sh")
+TRIGGER = "redis-streams"
 LEASE_S = 15
 """The operator renews its Lease well within 15 s (controller-runtime's default)."""
 
 
 def crds_established(systems: Systems) -> Outcome:
     """Are KEDA's two kinds for Prompt Processing served?"""
-    bad = []
-    for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh"):
+    fix = "./run redeploy applies them."
+
+    def look(name: str) -> Outcome:
         found = systems.kube.find(CRDS, name)
-        conditions = {one["type"]: one["status"] for one in (found or {}).get("status", {}).get("conditions") or []}
         if found is None:
-            bad.append(f"{name} is absent")
-        elif "deletionTimestamp" in found["metadata"]:
-            bad.append(f"{name} is being deleted")
-        elif conditions.get("Established") != "True":
-            bad.append(f"{name} is not served")
-    return all_or_fail(bad, "scaledjobs and triggerauthentications are served", "./run redeploy applies them.")
+            return fail(f"{name} is absent", fix)
+        if "deletionTimestamp" in found["metadata"]:
+            return fail(f"{name} is being deleted", fix)
+        established = _conditions(found).get("Established", {}).get("status")
+        return ok(name) if established == "True" else fail(f"{name} is not served", fix)
+
+    return all_of(((name, name) for name in KINDS), look, "scaledjobs and triggerauthentications are served")
 
 
 def parts_ready(systems: Systems) -> Outcome:
     """Has every Deployment of KEDA an available pod?"""
-    bad = []
-    for name in PARTS:
+    fix = "./run redeploy replaces them."
+
+    def look(name: str) -> Outcome:
         found = systems.kube.find(DEPLOYMENTS, name, systems.environment.keda.namespace)
         if found is None:
-            bad.append(f"{name} is absent")
-        elif found.get("status", {}).get("availableReplicas", 0) < max(1, found["spec"].get("replicas", 1)):
-            bad.append(f"{name} has {found.get('status', {}).get('availableReplicas', 0)} available pods")
-    return all_or_fail(bad, f"{len(PARTS)} of {len(PARTS)} ready", "./run redeploy replaces them.")
+            return fail(f"{name} is absent", fix)
+        available = found.get("status", {}).get("availableReplicas", 0)
+        if available < max(1, found["spec"].get("replicas", 1)):
+            return fail(f"{name} has {available} available pods", fix)
+        return ok(name)
+
+    return all_of(((name, name) for name in PARTS), look, f"{len(PARTS)} of {len(PARTS)} ready")
 
 
 def one_version(systems: Systems) -> Outcome:
-    """Are all parts of the environment's version?"""
-    wanted, found = systems.environment.keda.version, {}
-    for one in systems.kube.list(DEPLOYMENTS, systems.environment.keda.namespace):
-        if one["metadata"]["name"] in PARTS:
-            found[one["metadata"]["name"]] = one["metadata"].get("labels", {}).get("app.kubernetes.io/version")
-    if not found:
+    """Are all parts of the environment's version, by their labels and by their images' tags? A digest tells none."""
+    wanted = systems.environment.keda.version
+    parts = [
+        one
+        for one in systems.kube.list(DEPLOYMENTS, systems.environment.keda.namespace)
+        if one["metadata"]["name"] in PARTS
+    ]
+    if not parts:
         return unknown("no part of KEDA stands, so nothing has a version")
-    other = [f"{name} is {version}" for name, version in found.items() if version != wanted]
-    return warn("; ".join(other), f"The environment wants {wanted}.") if other else ok(wanted)
+
+    def look(one: Object) -> Outcome:
+        label = (one["metadata"].get("labels") or {}).get("app.kubernetes.io/version")
+        tags = [parse_image(container["image"]).tag for container in one["spec"]["template"]["spec"]["containers"]]
+        said = [f"label {label}", *(f"image tag {tag}" for tag in tags if tag)]
+        if {label, *filter(None, tags)} == {wanted}:
+            return ok(wanted)
+        return warn(f"{one['metadata']['name']}: {', '.join(said)}", f"The environment wants {wanted}.")
+
+    return all_of(((one["metadata"]["name"], one) for one in parts), look, wanted)
 
 
 def lease_fresh(systems: Systems) -> Outcome:
@@ -79,91 +97,82 @@ def lease_fresh(systems: Systems) -> Outcome:
     return ok(f"renewed {max(0.0, age_s):.0f} s ago")
 
 
-def certificates_agree(systems: Systems) -> Outcome:
-    """Do APIService and webhook trust the CA that KEDA's certificates are signed by (failure mode F10)?"""
-    secret = systems.kube.find(SECRETS, "kedaorg-certs", systems.environment.keda.namespace)
-    if secret is None or not (secret.get("data") or {}).get("ca.crt"):
-        return fail("the Secret kedaorg-certs is absent or empty", "./run redeploy makes it.")
-    ca, bad = secret["data"]["ca.crt"], []
-    service = systems.kube.find(API_SERVICES, "v1beta1.external.metrics.k8s.io")
-    if service is None:
-        bad.append("the APIService is absent")
-    elif service["spec"].get("caBundle") != ca:
-        bad.append("the APIService trusts another CA")
-    hooks = systems.kube.find(VALIDATING_WEBHOOKS, "keda-admission")
-    if hooks is None:
-        bad.append("the webhook configuration keda-admission is absent")
-    elif any(one["clientConfig"].get("caBundle") != ca for one in hooks["webhooks"]):
-        bad.append("the webhook configuration trusts another CA")
-    return all_or_fail(bad, "APIService and webhooks trust KEDA's CA", "./run redeploy corrects the bundles.")
-
-
 def scaled_jobs_ready(systems: Systems) -> Outcome:
     """Is every instrument's ScaledJob there and Ready?"""
-    bad = []
-    for name, live in _scaled_jobs(systems).items():
-        conditions = {one["type"]: one for one in live.get("status", {}).get("conditions") or []}
-        ready = conditions.get("Ready", {"status": "Unknown", "message": "KEDA has not looked yet"})
-        if ready["status"] == "Unknown":
-            return unknown(f"{name}: KEDA has not looked at it yet")
-        if ready["status"] != "True":
-            bad.append(f"{name}: {ready.get('message', '')}")
     fix = "Check Redis first; then annotate it autoscaling.keda.sh/paused=true and remove that: KEDA looks again."
-    return all_or_fail(bad, f"{len(systems.environment.instruments)} Ready", fix)
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        ready = _conditions(live).get("Ready", {"status": "Unknown"})
+        if ready["status"] == "Unknown":
+            return unknown(f"{one.scaled_job}: KEDA has not looked at it yet")
+        return ok(one.scaled_job) if ready["status"] == "True" else fail(f"{one.scaled_job}: {_words(ready)}", fix)
+
+    return _of_every_scaled_job(systems, look, f"{len(systems.environment.instruments)} Ready")
 
 
 def none_paused(systems: Systems) -> Outcome:
     """Is one paused, and by whom?"""
-    paused = []
-    for name, live in _scaled_jobs(systems).items():
-        annotations = live["metadata"].get("annotations") or {}
-        marks = [key for key in annotations if key.startswith("autoscaling.keda.sh/paused")]
-        if marks and annotations[marks[0]] != "false":
-            run = annotations.get("prompt-keda.lsst.io/run")
-            paused.append(f"{name} ({'by run ' + run if run else 'not by this toolkit'})")
     fix = "kubectl annotate scaledjob NAME autoscaling.keda.sh/paused- when it may go on."
-    return warn(f"paused: {', '.join(paused)}", fix) if paused else ok("none is paused")
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        annotations = live["metadata"].get("annotations") or {}
+        marks = [value for key, value in annotations.items() if key.startswith("autoscaling.keda.sh/paused")]
+        if all(value == "false" for value in marks):
+            return ok(one.scaled_job)
+        run = annotations.get("prompt-keda.lsst.io/run")
+        return warn(f"{one.scaled_job} is paused {f'by run {run}' if run else '(not by this toolkit)'}", fix)
+
+    return _of_every_scaled_job(systems, look, "none is paused")
 
 
 def no_max_run_time(systems: Systems) -> Outcome:
     """A maximum run time kills workers in mid-visit; it is left out on purpose."""
-    bad = [
-        f"{name} has activeDeadlineSeconds"
-        for name, live in _scaled_jobs(systems).items()
-        if live["spec"]["jobTargetRef"].get("activeDeadlineSeconds") is not None
-    ]
-    return all_or_fail(bad, "none has a maximum run time", "Remove it where the ScaledJob comes from.")
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        if live["spec"]["jobTargetRef"].get("activeDeadlineSeconds") is None:
+            return ok(one.scaled_job)
+        return fail(f"{one.scaled_job} has activeDeadlineSeconds", "Remove it where the ScaledJob comes from.")
+
+    return _of_every_scaled_job(systems, look, "none has a maximum run time")
 
 
 def jobs_carry_their_generation(systems: Systems) -> Outcome:
     """Would KEDA delete running Jobs when it next reconciles (failure modes F2 and F3)?"""
-    risky = []
-    for name, live in _scaled_jobs(systems).items():
+
+    def look(one: Instrument, live: Object) -> Outcome:
         if keeps_older_jobs(live["spec"]):
-            continue
-        namespace, wanted = live["metadata"]["namespace"], str(live["metadata"]["generation"])
-        for job in systems.kube.list(JOBS, namespace, f"scaledjob.keda.sh/name={name}"):
+            return ok(one.scaled_job)
+        risky, wanted = [], str(live["metadata"]["generation"])
+        for job in systems.kube.list(JOBS, one.namespace, f"scaledjob.keda.sh/name={one.scaled_job}"):
             mark = (job["metadata"].get("annotations") or {}).get("scaledjob.keda.sh/generation")
             if not is_finished(job) and mark != wanted:
                 risky.append(job["metadata"]["name"])
-    if risky:
-        return warn(
-            f"{len(risky)} running Jobs at risk when KEDA restarts: {', '.join(risky[:3])}",
-            "./run redeploy stamps them.",
-        )
-    return ok("every running Job carries its ScaledJob's generation")
+        if not risky:
+            return ok(one.scaled_job)
+        said = f"{len(risky)} running Jobs at risk when KEDA restarts: {', '.join(risky[:3])}"
+        return warn(f"{one.scaled_job}: {said}", "./run redeploy stamps them.")
+
+    return _of_every_scaled_job(systems, look, "every running Job carries its ScaledJob's generation")
 
 
 def triggers_sensible(systems: Systems) -> Outcome:
     """Does each trigger point to its instrument's stream and group (failure modes F19 and F23)?"""
-    bad = []
-    for one in systems.environment.instruments:
-        live = systems.kube.get(SCALED_JOBS, one.scaled_job, one.namespace)
-        trigger = live["spec"]["triggers"][0]["metadata"]
-        for key, wanted in (("stream", one.stream), ("consumerGroup", one.consumer_group)):
-            if trigger.get(key) != wanted:
-                bad.append(f"{one.scaled_job}: {key} is {trigger.get(key)}, expected {wanted}")
-    return all_or_fail(bad, "each trigger reads its instrument's stream and group", "Correct the ScaledJob's source.")
+    fix = "Correct the ScaledJob's source."
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        triggers = _lag_triggers(live)
+        if not triggers:
+            return fail(f"{one.scaled_job} has no trigger of type {TRIGGER}", fix)
+        wanted = (("stream", one.stream), ("consumerGroup", one.consumer_group))
+        other = [
+            f"{one.scaled_job}: {key} is {given.get(key)}, expected {value}"
+            for given in triggers
+            for key, value in wanted
+            if given.get(key) != value
+        ]
+        return fail("; ".join(other), fix) if other else ok(one.scaled_job)
+
+    return _of_every_scaled_job(systems, look, "each trigger reads its instrument's stream and group")
 
 
 def triggers_scale_on_lag(systems: Systems) -> Outcome:
@@ -171,27 +180,76 @@ def triggers_scale_on_lag(systems: Systems) -> Outcome:
 
     pendingEntriesCount beside lagCount, as the public chart has it, is ignored by KEDA and does no harm.
     """
-    bad = []
-    for name, live in _scaled_jobs(systems).items():
-        for one in live["spec"]["triggers"]:
-            given = one.get("metadata") or {}
-            if one.get("type") != "redis-streams":
-                bad.append(f"{name} has a trigger of type {one.get('type')}")
-            elif "lagCount" not in given:
-                bad.append(f"{name} does not count lag")
     fix = "Name lagCount in the ScaledJob's source."
-    return warn("; ".join(bad), fix) if bad else ok("every trigger counts lag")
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        triggers = live["spec"].get("triggers") or []
+        odd = [f"a trigger of type {given.get('type')}" for given in triggers if given.get("type") != TRIGGER]
+        if not triggers:
+            return warn(f"{one.scaled_job} has no trigger", fix)
+        if odd:
+            return warn(f"{one.scaled_job} has {', '.join(odd)}", fix)
+        if all("lagCount" in given for given in _lag_triggers(live)):
+            return ok(one.scaled_job)
+        return warn(f"{one.scaled_job} does not count lag", fix)
+
+    return _of_every_scaled_job(systems, look, "every trigger counts lag")
 
 
-def _scaled_jobs(systems: Systems) -> dict[str, dict[str, Any]]:
-    found = {}
-    for one in systems.environment.instruments:
+def sizes_as_named(systems: Systems) -> Outcome:
+    """Has each ScaledJob the environment's limits, polling interval and thresholds?"""
+    fix = "Correct the ScaledJob's source, or the environment."
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        other = [
+            f"{key} is {seen if seen is not None else 'not set'}, the environment says {wanted}"
+            for key, seen, wanted in _sizes(one, live["spec"], next(iter(_lag_triggers(live)), {}))
+            if str(seen) != wanted  # a trigger's values are texts
+        ]
+        return warn(f"{one.scaled_job}: {', '.join(other)}", fix) if other else ok(one.scaled_job)
+
+    return _of_every_scaled_job(systems, look, "every ScaledJob is as the environment says")
+
+
+def _sizes(wanted: Instrument, spec: Object, trigger: Object) -> list[tuple[str, Any, str]]:
+    """Give each size's key, the live value and the environment's.
+
+    Where a ScaledJob says nothing, KEDA takes 0, 100 and 30 (2.16.1, apis/keda/v1alpha1, scaledjob_types.go and
+    withtriggers_types.go).
+    """
+    return [
+        ("minReplicaCount", spec.get("minReplicaCount", 0), str(wanted.min_jobs)),
+        ("maxReplicaCount", spec.get("maxReplicaCount", 100), str(wanted.max_jobs)),
+        ("pollingInterval", spec.get("pollingInterval", 30), f"{wanted.polling_interval.total_seconds():g}"),
+        ("lagCount", trigger.get("lagCount"), str(wanted.lag_count)),
+        ("activationLagCount", trigger.get("activationLagCount"), str(wanted.activation_lag_count)),
+    ]
+
+
+def _of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], Outcome], good: str) -> Outcome:
+    """Look at each instrument's ScaledJob; an absent one is FAIL, and hides none of the others."""
+
+    def look_at(one: Instrument) -> Outcome:
         live = systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
         if live is None:
-            where, fix = systems.kube.address, "./run redeploy applies it."
-            raise Missing("Kubernetes", where, f"ScaledJob {one.namespace}/{one.scaled_job} is absent", fix)
-        found[one.scaled_job] = live
-    return found
+            return fail(f"ScaledJob {one.namespace}/{one.scaled_job} is absent", "./run redeploy applies it.")
+        return look(one, live)
+
+    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look_at, good)
+
+
+def _conditions(found: Object) -> dict[str, Object]:
+    return {one["type"]: one for one in found.get("status", {}).get("conditions") or []}
+
+
+def _words(condition: Object) -> str:
+    return str(condition.get("message") or condition.get("reason") or "it gives no reason")
+
+
+def _lag_triggers(live: Object) -> list[Object]:
+    """Give what the triggers that read a stream say; others (cron) have neither stream nor lag."""
+    triggers = live["spec"].get("triggers") or []
+    return [one.get("metadata") or {} for one in triggers if one.get("type") == TRIGGER]
 
 
 _CRDS = "keda/crds-established"
@@ -219,5 +277,8 @@ CHECKS: tuple[Check[Systems], ...] = (
         runbook=_KEDA,
     ),
     Check("keda/triggers-scale-on-lag", "every trigger counts lag", triggers_scale_on_lag, (_CRDS,), runbook=_KEDA),
+    Check(
+        "keda/sizes-as-named", "every ScaledJob has the sizes that are named", sizes_as_named, (_CRDS,), runbook=_KEDA
+    ),
     Check("keda/triggers-sensible", "every trigger reads the right stream", triggers_sensible, (_CRDS,), runbook=_KEDA),
 )

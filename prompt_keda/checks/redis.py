@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from prompt_keda.checks.outcomes import all_or_fail, fail, ok, warn
+from collections.abc import Callable
+
+from prompt_keda.checks.outcomes import all_of, fail, ok, warn
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Check, Outcome
+from prompt_keda.model.environment import Instrument
 
 ANSWERS = "redis/answers"
 
@@ -25,31 +28,36 @@ def version_at_least_7(systems: Systems) -> Outcome:
 
 def groups_exist(systems: Systems) -> Outcome:
     """Is each instrument's stream and consumer group there?"""
-    bad = [
-        f"{one.stream} has no group {one.consumer_group}"
-        for one in systems.environment.instruments
-        if systems.redis.group_info(one.stream, one.consumer_group) is None
-    ]
     fix = "./run redeploy makes them; without them workers fail with NOGROUP."
-    return all_or_fail(bad, f"{len(systems.environment.instruments)} groups there", fix)
+
+    def look(one: Instrument) -> Outcome:
+        if systems.redis.group_info(one.stream, one.consumer_group) is None:
+            return fail(f"{one.stream} has no group {one.consumer_group}", fix)
+        return ok(one.consumer_group)
+
+    return _of_every_stream(systems, look, f"{len(systems.environment.instruments)} groups there")
 
 
 def lag_is_right(systems: Systems) -> Outcome:
     """Is the lag what waits? KEDA 2.16.1 takes nil for 0, and makes workers for a lag that is too high (F16)."""
-    seen, wrong, soon = [], [], []
-    for one in systems.environment.instruments:
+    fix = "./run redeploy counts it again; no group is moved."
+
+    def look(one: Instrument) -> Outcome:
         found = systems.redis.backlog(one.stream, one.consumer_group)
         if found.lag != found.waiting:
             told = "takes that for 0" if found.lag is None else "believes it"
             lag = "unknown" if found.lag is None else found.lag
-            wrong.append(f"{one.stream}: {found.waiting} events wait, the lag is {lag}, and KEDA {told}")
-        elif not found.counted:
-            soon.append(f"{one.stream}: Redis has lost what was read; KEDA takes the lag of the next events for 0")
-        seen.append(f"{one.stream} lag {found.lag}")
-    fix = "./run redeploy counts it again; no group is moved."
-    if soon and not wrong:
-        return warn("; ".join(soon), fix)
-    return all_or_fail(wrong, "; ".join(seen), fix)
+            return fail(f"{one.stream}: {found.waiting} events wait, the lag is {lag}, and KEDA {told}", fix)
+        if not found.counted:
+            said = "Redis has lost what was read; KEDA takes the lag of the next events for 0"
+            return warn(f"{one.stream}: {said}", fix)
+        return ok(f"{one.stream} lag {found.lag}")
+
+    return _of_every_stream(systems, look)
+
+
+def _of_every_stream(systems: Systems, look: Callable[[Instrument], Outcome], good: str = "") -> Outcome:
+    return all_of(((one.stream, one) for one in systems.environment.instruments), look, good)
 
 
 def is_a_master(systems: Systems) -> Outcome:

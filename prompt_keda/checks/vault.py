@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from prompt_keda.checks.outcomes import all_or_fail, fail, ok
+from prompt_keda.checks.outcomes import all_of, fail, ok
 from prompt_keda.clients.kube_resources import SECRETS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import Missing, Refused
 from prompt_keda.model.check import Check, Outcome
+from prompt_keda.model.environment import SecretSync
 
 API = "cluster/api-answers"
 
@@ -29,33 +30,32 @@ def login_works(systems: Systems) -> Outcome:
 
 def secrets_have_their_keys(systems: Systems) -> Outcome:
     """Read each secret that the environment names, and look for its keys."""
-    bad = []
-    for path, keys in _wanted(systems).items():
+    wanted, fix = _wanted(systems), "Write the missing keys into Vault."
+
+    def look(path: str) -> Outcome:
         try:
             found = systems.secret_keys(path)
         except (Missing, Refused) as error:
-            bad.append(f"{path}: {error.detail}")
-            continue
-        absent = sorted(key for key in keys if not found.get(key))
-        if absent:
-            bad.append(f"{path} has no {', '.join(absent)}")
-    return all_or_fail(
-        bad, f"{len(_wanted(systems))} secrets with all their keys", "Write the missing keys into Vault."
-    )
+            return fail(f"{path}: {error.detail}", fix)
+        absent = sorted(key for key in wanted[path] if not found.get(key))
+        return fail(f"{path} has no {', '.join(absent)}", fix) if absent else ok(path)
+
+    return all_of(((path, path) for path in wanted), look, f"{len(wanted)} secrets with all their keys")
 
 
 def cluster_secrets_present(systems: Systems) -> Outcome:
     """Is each Kubernetes Secret there, with its keys?"""
-    bad = []
-    for one in systems.environment.secrets:
+    wanted, fix = systems.environment.secrets, "./run redeploy writes them."
+
+    def look(one: SecretSync) -> Outcome:
         live = systems.kube.find(SECRETS, one.name, one.namespace)
         if live is None:
-            bad.append(f"{one.namespace}/{one.name} is absent")
-        elif absent := sorted(set(one.keys) - set(live.get("data") or {})):
-            bad.append(f"{one.namespace}/{one.name} has no {', '.join(absent)}")
-    return all_or_fail(
-        bad, f"{len(systems.environment.secrets)} Secrets with all their keys", "./run redeploy writes them."
-    )
+            return fail(f"{one.namespace}/{one.name} is absent", fix)
+        absent = sorted(set(one.keys) - set(live.get("data") or {}))
+        return fail(f"{one.namespace}/{one.name} has no {', '.join(absent)}", fix) if absent else ok(one.name)
+
+    named = ((f"{one.namespace}/{one.name}", one) for one in wanted)
+    return all_of(named, look, f"{len(wanted)} Secrets with all their keys")
 
 
 def _wanted(systems: Systems) -> dict[str, set[str]]:

@@ -58,14 +58,19 @@ class Kube:
         ------
         Missing
             When there is no such file, context or key in it.
+        BadAnswer
+            When the file is no kubeconfig, or its certificate authority is no certificate.
         Refused
-            When the exec plugin gives no token; with its own words.
+            When it does without TLS or its verification; `LoggedOut` when the exec plugin gives no token.
         """
         return cls(lambda: log_in(kubeconfig, context), timeout)
 
     @property
     def ca_sha256(self) -> str | None:
-        """The SHA-256 of the DER form of the first CA certificate that the kubeconfig trusts, in lower-case hex."""
+        """The SHA-256 of the DER form of the first CA certificate that the kubeconfig trusts, in lower-case hex.
+
+        Raises as `kube_login.ca_sha256` does.
+        """
         return ca_sha256(self._configuration)
 
     def get_raw(self, path: str, query: Mapping[str, str] | None = None) -> Object:
@@ -158,7 +163,11 @@ class Kube:
         from kubernetes.client.rest import RESTClientObject
 
         self._configuration = self._log_in_again()
-        self._pool = RESTClientObject(self._configuration).pool_manager
+        try:
+            self._pool = RESTClientObject(self._configuration).pool_manager
+        except (ValueError, TypeError, AttributeError, AssertionError) as error:  # the package checks no types
+            told = f"the kubeconfig's proxy-url makes no sense ({type(error).__name__})"
+            raise BadAnswer(SYSTEM, self._configuration.host, told, "Correct the kubeconfig.") from error
 
     def _token(self) -> str | None:
         """Give the value of the Authorization header. An expired token is renewed by the exec plugin, once."""

@@ -7,17 +7,18 @@ import json
 from prompt_keda.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused
 
 SYSTEM = "Kubernetes"
+LOG_IN = "Log in again: the token is missing or has expired."
 
 
 def failure(address: str, method: str, path: str, status: int, data: bytes) -> ClientError:
-    """Translate an answer that is not a success, with the server's own words."""
+    """Translate an answer that is not a success, with the server's own words, in one line."""
     try:
-        message = json.loads(data)["message"]
+        message = str(json.loads(data)["message"])
     except (ValueError, KeyError, TypeError):
         message = data.decode(errors="replace").strip()[:200] or "no reason given"
     kind = {401: LoggedOut, 403: Refused, 404: Missing}.get(status, BadAnswer)
-    fix = "Log in again: the token is missing or has expired." if status == 401 else ""
-    return kind(SYSTEM, address, f"{status} on {method} {path}: {message}", fix)
+    said = " ".join(message.split())  # an error is told in one line: more of them would look like ours
+    return kind(SYSTEM, address, f"{status} on {method} {path}: {said}", LOG_IN if status == 401 else "")
 
 
 def one_line(error: object) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.clients.kube_errors import SYSTEM, one_line
-from prompt_keda.errors import LoggedOut, Missing
+from prompt_keda.clients.tls import require
+from prompt_keda.errors import BadAnswer, LoggedOut, Missing, Refused
 
 _NO_OUTPUT = "'NoneType' object has no attribute 'strip'"
 """What the package logs when a plugin fails on a terminal: it looks for words that went to the terminal instead."""
@@ -22,11 +23,17 @@ def log_in(kubeconfig: Path | None, context: str | None) -> Any:
     ------
     Missing
         When there is no such file, context or key in it.
+    BadAnswer
+        When the file is no kubeconfig, or its certificate authority is no certificate.
+    Refused
+        When it speaks without TLS, or does not verify it: the cluster's identity could not be known then.
     LoggedOut
         When the exec plugin gives no token; with its own last line.
     """
+    import yaml
     from kubernetes import client, config
 
+    where = str(kubeconfig or "the default kubeconfig")
     configuration = client.Configuration()
     configuration.connection_pool_maxsize = 32
     configuration.retries = False
@@ -37,11 +44,17 @@ def log_in(kubeconfig: Path | None, context: str | None) -> Any:
         config.load_kube_config(  # type: ignore[no-untyped-call]
             str(kubeconfig) if kubeconfig else None, context=context, client_configuration=configuration
         )
-    except (config.ConfigException, OSError, ValueError) as error:
-        where = str(kubeconfig or "the default kubeconfig")
-        raise Missing(SYSTEM, where, one_line(error), "Check the file and the context's name.") from error
+    except (config.ConfigException, OSError) as error:
+        said_of_it = one_line(error).partition("{")[0]  # the package shows an entry whole, with its token
+        raise Missing(SYSTEM, where, said_of_it, "Check the file and the context's name.") from error
+    except yaml.YAMLError as error:
+        raise BadAnswer(SYSTEM, where, f"it is no YAML: {one_line(error).strip()}", "Correct the file.") from error
+    except (ValueError, TypeError, AttributeError, KeyError) as error:  # the package checks no types
+        detail = f"it is no kubeconfig, or a value in it makes no sense ({type(error).__name__})"
+        raise BadAnswer(SYSTEM, where, detail, "Correct the file.") from error
     finally:
         root.removeHandler(said)
+    _insist_on_tls(configuration)
     if said.text and not configuration.api_key:
         words = "its exec plugin failed, with the words above" if said.text == _NO_OUTPUT else said.text
         fix = "Log in again, or look at the exec plugin that the kubeconfig names."
@@ -50,13 +63,37 @@ def log_in(kubeconfig: Path | None, context: str | None) -> Any:
 
 
 def ca_sha256(configuration: Any) -> str | None:
-    """Give the SHA-256 of the DER form of the first CA certificate that is trusted, in lower-case hex."""
-    path = configuration.ssl_ca_cert
+    """Give the SHA-256 of the DER form of the first CA certificate that is trusted, in lower-case hex.
+
+    Raises
+    ------
+    Missing
+        When the file that holds it cannot be read.
+    BadAnswer
+        When that holds no certificate in PEM form.
+    """
+    path, end = configuration.ssl_ca_cert, "-----END CERTIFICATE-----"
     if not path:
         return None
-    end = "-----END CERTIFICATE-----"
-    first = Path(path).read_text().partition(end)[0] + end
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[first.index("-----BEGIN") :])).hexdigest()
+    try:
+        ssl.create_default_context(cafile=path)  # the whole of it: a certificate that is none is not trusted either
+        first = Path(path).read_text().partition(end)[0] + end
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[first.index("-----BEGIN") :])).hexdigest()
+    except (ssl.SSLError, ValueError) as error:
+        detail = "the kubeconfig's certificate authority is no certificate in PEM form"
+        raise BadAnswer(SYSTEM, configuration.host, detail, "Correct the kubeconfig.") from error
+    except OSError as error:
+        detail = f"the kubeconfig's certificate authority cannot be read: {error.strerror}"
+        raise Missing(SYSTEM, configuration.host, detail, "Correct the kubeconfig.") from error
+
+
+def _insist_on_tls(configuration: Any) -> None:
+    """Make sure that the server has to prove who it is: what the kubeconfig trusts is compared as its identity."""
+    require("https", configuration.host, SYSTEM)
+    if not configuration.verify_ssl:
+        fix = "Take insecure-skip-tls-verify out of the kubeconfig, and name the certificate authority in it."
+        raise Refused(SYSTEM, configuration.host, "the kubeconfig says not to verify its certificate", fix)
+    ca_sha256(configuration)
 
 
 class _LogText(logging.Handler):

@@ -6,8 +6,8 @@ import socket
 import ssl
 from typing import Any
 
-from prompt_keda.clients.kube_errors import SYSTEM, one_line
-from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused, Unreachable
+from prompt_keda.clients.kube_errors import LOG_IN, SYSTEM, one_line
+from prompt_keda.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused, Unreachable
 
 PROTOCOLS = "v5.channel.k8s.io,v4.channel.k8s.io"
 
@@ -23,8 +23,10 @@ def open_port(
     ------
     Unreachable
         When the API server or the kubelet does not make the connection: name, TCP, TLS and time-out told apart.
+    LoggedOut
+        On 401.
     Refused
-        On 401 and 403.
+        On 403.
     Missing
         When there is no such pod.
     BadAnswer
@@ -71,8 +73,8 @@ def _translated(error: Exception, endpoint: str, timeout_s: float) -> ClientErro
     from websocket import WebSocketAddressException, WebSocketBadStatusException, WebSocketTimeoutException
 
     if isinstance(error, WebSocketBadStatusException):
-        kind = {401: Refused, 403: Refused, 404: Missing}.get(error.status_code, BadAnswer)
-        return kind(SYSTEM, endpoint, f"port-forward: HTTP {error.status_code}")
+        kind = {401: LoggedOut, 403: Refused, 404: Missing}.get(error.status_code, BadAnswer)
+        return kind(SYSTEM, endpoint, f"port-forward: HTTP {error.status_code}", LOG_IN if kind is LoggedOut else "")
     if isinstance(error, (WebSocketTimeoutException, TimeoutError)):
         return Unreachable(SYSTEM, endpoint, f"no answer within {timeout_s:.0f} s")
     if isinstance(error, ssl.SSLError):

@@ -6,6 +6,7 @@ import ssl
 from datetime import timedelta
 from pathlib import Path
 
+from prompt_keda.clients.tls import require, verified
 from prompt_keda.errors import BadAnswer, Refused, Unreachable
 
 SYSTEM = "LDAP"
@@ -19,10 +20,14 @@ def ldap_probe(url: str, ca_file: Path | None, timeout: timedelta) -> list[str]:
     Unreachable
         When it does not answer: name, TCP, TLS or time-out told apart.
     Refused
-        When it lets nobody read that without a name.
+        When it lets nobody read that without a name, or the address is not ldaps.
+    Missing
+        When ``ca_file`` is not there, or holds no certificate.
     BadAnswer
         When it answers anything else, or the address makes no sense.
     """
+    require("ldaps", url, SYSTEM)
+    verified(SYSTEM, url, ca_file)  # the library has an error of its own for a bad file, which tells no more
     import ldap3
     from ldap3.core import exceptions as ldap_errors
 

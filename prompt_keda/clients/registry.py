@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from prompt_keda.clients.tls import require, verified
 from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
 from prompt_keda.model.secret import Secret
 
@@ -49,7 +51,14 @@ class ImageName:
     host: str
     repository: str
     reference: str
-    """The digest if there is one, else the tag."""
+    """The digest if there is one, else the tag, else ``latest``."""
+    tag: str = ""
+    """As it stands in the name; empty if there is none."""
+
+    @property
+    def names_one(self) -> bool:
+        """Whether the name says which image is meant, by tag or digest."""
+        return bool(self.tag) or ":" in self.reference
 
 
 def parse_image(name: str) -> ImageName:
@@ -61,7 +70,7 @@ def parse_image(name: str) -> ImageName:
     else:
         host, rest = "docker.io", rest if slash else f"library/{rest}"
     repository, _, tag = rest.partition(":")
-    return ImageName(host, repository, digest or tag or "latest")
+    return ImageName(host, repository, digest or tag or "latest", tag)
 
 
 def credentials_from_docker_config(config: Secret, host: str) -> tuple[str, Secret] | None:
@@ -104,12 +113,24 @@ class Registry:
     def connect(
         cls, host: str, url: str, ca_file: Path | None, credentials: tuple[str, Secret] | None, timeout: timedelta
     ) -> Registry:
-        """Make a client. Nothing is sent yet. ``ca_file`` None: the system's certificate authorities."""
-        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-        client = httpx.Client(
-            base_url=url, verify=context, timeout=timeout.total_seconds(), follow_redirects=False, trust_env=False
-        )
-        return cls(client, host, credentials)
+        """Make a client. Nothing is sent yet. ``ca_file`` None: the system's certificate authorities.
+
+        Raises
+        ------
+        Refused
+            When the address is not https.
+        Missing
+            When ``ca_file`` is not there, or holds no certificate.
+        BadAnswer
+            When the address makes no sense.
+        """
+        require("https", url, SYSTEM)
+        context = verified(SYSTEM, url, ca_file)
+        options: dict[str, Any] = {"follow_redirects": False, "trust_env": False}
+        with suppress(httpx.InvalidURL):
+            client = httpx.Client(base_url=url, verify=context, timeout=timeout.total_seconds(), **options)
+            return cls(client, host, credentials)
+        raise BadAnswer(SYSTEM, host, "its address makes no sense")  # without the cause, which shows a part of it
 
     def manifest_digest(self, repository: str, reference: str) -> str:
         """Give the digest of an image's manifest; a HEAD request, so nothing is downloaded.
@@ -122,8 +143,10 @@ class Registry:
             When it wants other credentials; many registries say so of absent images too.
         Missing
             When it says that there is no such image.
+        BadAnswer
+            When it answers anything else, or says yes without the digest of a manifest: that is no registry.
         """
-        return str(self._manifest("HEAD", repository, reference).headers.get("Docker-Content-Digest", reference))
+        return self._digest(self._manifest("HEAD", repository, reference), reference)
 
     def manifest(self, repository: str, reference: str) -> ManifestInfo:
         """Give what the manifest says. Raises as `manifest_digest` does."""
@@ -132,7 +155,7 @@ class Registry:
         found = [one.get("platform", {}) for one in document.get("manifests", [])]
         platforms = tuple(f"{one.get('os')}/{one.get('architecture')}" for one in found)
         media_type = answer.headers.get("Content-Type", "").partition(";")[0]
-        return ManifestInfo(str(answer.headers.get("Docker-Content-Digest", reference)), media_type, platforms)
+        return ManifestInfo(self._digest(answer, reference), media_type, platforms)
 
     def close(self) -> None:
         """Close all connections."""
@@ -151,6 +174,16 @@ class Registry:
         if answer.status_code != 200:
             raise BadAnswer(SYSTEM, self.endpoint, f"{repository}: HTTP {answer.status_code}")
         return answer
+
+    def _digest(self, answer: httpx.Response, reference: str) -> str:
+        """Give the digest that an answer names. A log-in page or a proxy's page says 200 as well, but has none."""
+        digest = str(answer.headers.get("Docker-Content-Digest", ""))
+        if not digest:
+            what = answer.headers.get("Content-Type", "no type").partition(";")[0]
+            raise BadAnswer(SYSTEM, self.endpoint, f"what it gives is no manifest but {what}: is this a registry?")
+        if ":" in reference and digest != reference:
+            raise BadAnswer(SYSTEM, self.endpoint, f"asked for {reference}, it gives {digest}")
+        return digest
 
     def _json(self, answer: httpx.Response) -> dict[str, Any]:
         try:
@@ -173,8 +206,6 @@ class Registry:
         if self._credentials is None:
             return {}
         user, password = self._credentials
-        if self._client.base_url.scheme != "https":
-            raise Refused(SYSTEM, self.endpoint, "it is not https: the password is not sent")
         return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password.reveal()}".encode()).decode()}
 
     def _authorization(self, challenge: str, repository: str) -> dict[str, str]:

@@ -7,10 +7,12 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.ldap import ldap_probe
 from prompt_keda.clients.redis_streams import RedisStreams
 from prompt_keda.clients.registry import Registry, credentials_from_docker_config
 from prompt_keda.clients.vault import Vault, VaultHealth
@@ -51,8 +53,12 @@ class Systems:
 
     @property
     def viewpoint(self) -> str:
-        """From where this looks: ``user@host``."""
-        return f"{getpass.getuser()}@{socket.gethostname()}"
+        """From where this looks: ``user@host``; the user's number where the machine has no name for it."""
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # a container may run as a user that stands in no passwd file
+            user = str(os.getuid())
+        return f"{user}@{socket.gethostname()}"
 
     @property
     def kube(self) -> Kube:
@@ -111,15 +117,23 @@ class Systems:
         settings = self.environment.vault
         return self._once(f"secret {path}", lambda: self.vault.read_keys(settings.mount, path, settings.kv_version))
 
+    def naming_contexts(self) -> list[str]:
+        """Ask the directory what it holds. Raises as `ldap_probe` does, and `Missing` when the environment names none."""
+        settings = self.environment.ldap
+        if settings is None:
+            raise Missing("LDAP", self.environment.name, "the environment names no directory")
+        return ldap_probe(filled(settings.url, "ldap.url"), settings.ca_file, self.environment.limits.connect)
+
     def registry(self, host: str) -> Registry:
         """Give a registry of the environment by its host. Raises `Missing` when the environment does not name it."""
         return self._once(f"registry {host}", lambda: self._connect_registry(host))
 
     def close(self) -> None:
-        """Close what was opened."""
-        for made in self._made.values():
+        """Close what was opened. One that cannot be closed does not stop the others, nor hide why the work ended."""
+        for made in list(self._made.values()):  # a check that came too late may be connecting just now
             if hasattr(made, "close"):
-                made.close()
+                with suppress(Exception):
+                    made.close()
 
     def _vault(self) -> Vault:
         settings = self.environment.vault

@@ -13,6 +13,7 @@ import hvac
 import requests
 from hvac import exceptions
 
+from prompt_keda.clients.tls import require, verified
 from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
 from prompt_keda.model.secret import Secret
 
@@ -47,7 +48,17 @@ class Vault:
 
     @classmethod
     def connect(cls, url: str, ca_file: Path | None, timeout: timedelta) -> Vault:
-        """Make a client. Nothing is sent yet. ``ca_file`` None: the system's certificate authorities."""
+        """Make a client. Nothing is sent yet. ``ca_file`` None: the system's certificate authorities.
+
+        Raises
+        ------
+        Refused
+            When the address is not https.
+        Missing
+            When ``ca_file`` is not there, or holds no certificate.
+        """
+        require("https", url, SYSTEM)
+        verified(SYSTEM, url, ca_file)  # the library would tell of a bad file in the middle of a request
         verify: str | bool = str(ca_file) if ca_file else True
         client = hvac.Client(url=url, verify=verify, timeout=timeout.total_seconds(), token="", allow_redirects=False)
         client.adapter.session.trust_env = False

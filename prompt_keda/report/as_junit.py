@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from prompt_keda.model.check import CheckResult, Verdict
-from prompt_keda.report.untrusted import neutral
+from prompt_keda.report.untrusted import one_line
 
 
 def to_xml(results: Sequence[CheckResult]) -> str:
@@ -26,10 +26,10 @@ def to_xml(results: Sequence[CheckResult]) -> str:
         category, _, name = one.id.partition("/")
         case = ElementTree.SubElement(suite, "testcase", classname=category, name=name, time=f"{one.duration_s:.3f}")
         if one.verdict in tags:
-            message = neutral(one.observed)
-            ElementTree.SubElement(case, tags[one.verdict], message=message).text = neutral(one.fix)
+            message = one_line(one.observed)
+            ElementTree.SubElement(case, tags[one.verdict], message=message).text = one_line(one.fix)
         elif one.verdict is Verdict.WARN:
-            ElementTree.SubElement(case, "system-out").text = neutral(f"warning: {one.observed}\n{one.fix}")
+            ElementTree.SubElement(case, "system-out").text = f"warning: {one_line(one.observed)}\n{one_line(one.fix)}"
     return ElementTree.tostring(suite, encoding="unicode") + "\n"
 
 

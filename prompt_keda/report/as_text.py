@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from prompt_keda.model.check import CheckResult, Verdict
-from prompt_keda.report.untrusted import neutral
+from prompt_keda.report.untrusted import one_line
 
 MARKS = {
     Verdict.OK: ("OK", "green"),
@@ -27,7 +27,7 @@ def _console() -> Console:
 
 def show_header(header: str) -> None:
     """Say what is looked at, and from where."""
-    _console().print(Text(neutral(header), style="bold"))
+    _console().print(Text(one_line(header), style="bold"))
 
 
 def show_checks(results: Sequence[CheckResult]) -> None:
@@ -45,7 +45,7 @@ def show_checks(results: Sequence[CheckResult]) -> None:
         if one.verdict is not Verdict.OK:
             for name, text in (("seen", one.observed), ("more", one.detail), ("fix", one.fix)):
                 if text:
-                    console.print(Text(f"           {name}: {neutral(text)}"))
+                    console.print(Text(f"           {name}: {one_line(text)}"))
             if one.runbook:
                 console.print(Text(f"           runbook: runbooks/{one.runbook}.md   page: docs/checks.md ({one.id})"))
     console.print()
@@ -56,8 +56,8 @@ def show_prepared(rows: Sequence[dict[str, Any]]) -> None:
     """Show what lies on this machine for a redeploy."""
     for one in rows:
         how = "fetched now" if one["fetched"] else "on this machine already"
-        said = f"{one['what']}: {one['objects_count']} objects, SHA-256 {one['sha256'][:16]}…, {how}\n  {one['file']}"
-        _console().print(Text(neutral(said)))
+        said = f"{one['what']}: {one['objects_count']} objects, SHA-256 {one['sha256'][:16]}…, {how}"
+        _console().print(Text(f"{one_line(said)}\n  {one_line(one['file'])}"))
 
 
 def summary(results: Sequence[CheckResult]) -> str:
@@ -66,7 +66,7 @@ def summary(results: Sequence[CheckResult]) -> str:
     counts = ", ".join(f"{number} {verdict.value}" for verdict, number in count.items() if number)
     worst = [one for one in results if one.verdict in (Verdict.FAIL, Verdict.UNKNOWN)]
     lines = [f"{len(results)} checks: {counts}"]
-    lines += [f"{MARKS[one.verdict][0]} {one.id}: {neutral(one.observed)}" for one in worst[:8]]
+    lines += [f"{MARKS[one.verdict][0]} {one.id}: {one_line(one.observed)}" for one in worst[:8]]
     if len(worst) > 8:
         lines.append(f"… and {len(worst) - 8} more")
     return "\n".join(lines)
@@ -75,15 +75,15 @@ def summary(results: Sequence[CheckResult]) -> str:
 def show_plan(plan: dict[str, Any]) -> None:
     """Show what a redeploy would do."""
     console = _console()
-    console.print(Text(f"mode {plan['mode']}: {plan['reason']}"))
+    console.print(Text(one_line(f"mode {plan['mode']}: {plan['reason']}")))
     for step in plan["steps"]:
         removes = "  (removes)" if step["destructive"] else ""
-        console.print(Text(f"  {step['id']:30} {step['title']}{removes}  {neutral(step.get('now', ''))}".rstrip()))
+        console.print(Text(one_line(f"  {step['id']:30} {step['title']}{removes}  {step.get('now', '')}".rstrip())))
     for one in plan["deletions"]:
-        console.print(Text(f"  will be removed: {one['kind']} {neutral(one['name'])} (uid {one['uid']})"))
+        console.print(Text(one_line(f"  will be removed: {one['kind']} {one['name']} (uid {one['uid']})")))
     for one in plan["jobs_at_risk"]:
-        name = neutral(f"{one['namespace']}/{one['name']}")
-        console.print(Text(f"  made safe first: {one['kind']} {name} has generation {one['generation']}"))
+        name = f"{one['namespace']}/{one['name']}"
+        console.print(Text(one_line(f"  made safe first: {one['kind']} {name} has generation {one['generation']}")))
     console.print(Text(f"digest {plan['digest']}", style="bold"))
 
 
@@ -101,7 +101,7 @@ def show_smoke(smoke: dict[str, Any]) -> None:
 def show_lines(lines: Sequence[str]) -> None:
     """Show lines as they are, made safe."""
     for line in lines:
-        _console().print(Text(neutral(line)))
+        _console().print(Text(one_line(line)))
 
 
 def show_lab(status: dict[str, Any]) -> None:

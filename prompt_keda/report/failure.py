@@ -32,7 +32,7 @@ def explain(error: BaseException) -> tuple[str, str]:
         return neutral(f"{word}: {error.what}"), neutral(error.fix)
     if isinstance(error, KeyboardInterrupt):
         return "stopped", ""
-    return f"failed: {type(error).__name__}, which nobody foresaw", f"Please send {write_report(error)}"
+    return f"failed: {type(error).__name__}, which nobody foresaw", write_report(error)
 
 
 def to_json(task: str, environment: str, began: datetime, error: BaseException, explained: tuple[str, str]) -> str:

@@ -19,7 +19,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from prompt_keda.model.event import Event, EventKind
-from prompt_keda.report.untrusted import neutral
+from prompt_keda.report.untrusted import one_line
 
 STYLES = {"ok": "green", "done": "green", "fail": "red", "broken": "red", "unknown": "yellow", "warn": "yellow"}
 
@@ -71,7 +71,7 @@ class Progress:
             self._at_work.clear()
 
     def _show_at_work(self, event: Event) -> None:
-        news = Text(f"{event.subject:28} {neutral(event.detail)}", overflow="ellipsis", no_wrap=True)
+        news = Text(f"{event.subject:28} {one_line(event.detail)}", overflow="ellipsis", no_wrap=True)
         if event.subject in self._at_work:
             self._at_work[event.subject].update(text=news)
         else:
@@ -96,5 +96,5 @@ class Progress:
         took = f" ({event.duration_s:.1f} s)" if ended and event.duration_s >= 0.05 else ""
         line = Text(f"{seconds:7.1f} s  ")
         line.append(f"{mark:12}", style=STYLES.get(event.state, "") if ended else "dim")
-        line.append(f" {event.subject:28} {neutral(event.detail)}{took}".rstrip())
+        line.append(f" {event.subject:28} {one_line(event.detail)}{took}".rstrip())
         return line

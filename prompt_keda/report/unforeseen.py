@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 import traceback
-from pathlib import Path
 
 
-def write_report(error: BaseException) -> Path:
-    """Write a traceback into a file of its own with mode 0600, and give its path.
+def write_report(error: BaseException) -> str:
+    """Write a traceback into a file of its own with mode 0600, and say what to do with it.
 
-    The error's own text is left out, because it may hold a value; its type and the lines of code stay.
+    The error's own text is left out, because it may hold a value; its type and the lines of code stay. It does not raise
+    when the file cannot be written: the traceback of that would show the first error's text.
     """
     lines = []
     shown: BaseException | None = error
@@ -19,7 +19,10 @@ def write_report(error: BaseException) -> Path:
         lines.append(f"{type(shown).__name__}\n")
         lines += traceback.format_tb(shown.__traceback__)
         shown = shown.__cause__ or shown.__context__
-    descriptor, name = tempfile.mkstemp(prefix="prompt-keda-", suffix=".txt")  # mkstemp makes it 0600
-    with os.fdopen(descriptor, "w") as file:
-        file.writelines(lines)
-    return Path(name)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="prompt-keda-", suffix=".txt")  # mkstemp makes it 0600
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(lines)
+    except OSError as failed:
+        return f"No report could be written: {failed.strerror}. Look at $TMPDIR, and please tell how this came about."
+    return f"Please send {name}"

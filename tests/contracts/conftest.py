@@ -53,7 +53,7 @@ def _until_listening(process, port, log):
 
 @contextmanager
 def recording(authority, answer, name="server"):
-    """Serve https (plain http if ``authority`` is None). Gives the port, and each request's path and Authorization.
+    """Serve https. Gives the port, and each request's path and Authorization.
 
     ``answer(path, headers)`` gives status, headers and body; ``name`` is that of the certificate.
     """
@@ -77,11 +77,10 @@ def recording(authority, answer, name="server"):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        if authority:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(authority.folder / f"{name}.crt", authority.folder / f"{name}.key")
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(authority.folder / f"{name}.crt", authority.folder / f"{name}.key")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server.server_port, seen
         server.shutdown()
 

@@ -8,7 +8,7 @@ import pytest
 
 from prompt_keda.clients import download as module
 from prompt_keda.clients.download import download
-from prompt_keda.errors import BadAnswer, Missing, Unreachable
+from prompt_keda.errors import BadAnswer, ClientError, Missing, Unreachable
 from tests.contracts.conftest import SECONDS, free_port, recording
 
 FILE = b"kind: Namespace\n"
@@ -76,14 +76,37 @@ def test_tls_is_never_weakened(fetch):
         fetch[0]("/manifests.yaml", None)
 
 
+def blocked_folder(folder):
+    folder.write_text("")  # a file stands where the folder should
+
+
+def blocked_scratch(folder):
+    (folder / ".manifests.yaml.new").mkdir(parents=True)
+
+
+def blocked_target(folder):
+    (folder / "manifests.yaml").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("block", [blocked_folder, blocked_scratch, blocked_target])
+def test_what_this_machine_cannot_keep_is_told(block, fetch):
+    """No right, no room: with the file, in one line."""
+    go, folder = fetch
+    block(folder)
+    with pytest.raises(ClientError, match="cannot be written") as caught:
+        go("/manifests.yaml")
+    assert str(folder / "manifests.yaml") in caught.value.what and "room" in caught.value.fix
+
+
 def test_nobody_there_is_unreachable(authority, tmp_path):
     """With the address that was tried."""
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
         download(f"https://127.0.0.1:{free_port()}/m.yaml", SHA256, tmp_path / "m", authority.ca_file, SECONDS)
 
 
-def test_an_address_that_makes_no_sense_shows_no_part_of_a_password(authority, tmp_path):
+@pytest.mark.parametrize("url", ["https://user:ca55/nary@host/x", "https://user:ca55@[host/x"])
+def test_an_address_that_makes_no_sense_shows_no_part_of_a_password(url, authority, tmp_path):
     """A slash that is not escaped makes the password look like a port."""
     with pytest.raises(BadAnswer) as caught:
-        download("https://user:ca55/nary@host/x", SHA256, tmp_path / "m", authority.ca_file, SECONDS)
+        download(url, SHA256, tmp_path / "m", authority.ca_file, SECONDS)
     assert "ca55" not in caught.value.what and caught.value.__cause__ is None

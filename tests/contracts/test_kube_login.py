@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
@@ -14,12 +15,25 @@ from datetime import timedelta
 import pytest
 
 from prompt_keda.clients.kube import Kube
-from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
+from prompt_keda.errors import BadAnswer, LoggedOut, Missing, Refused, Unreachable
 from tests.contracts.conftest import SECONDS, free_port, recording
 from tests.terminal import until_closed
 
 OK = 200, {}, b'{"gitVersion": "v1.35.4"}'
 DENIED = 401, {}, b'{"message": "Unauthorized"}'
+
+
+def text_of(cluster=None, user=None, **changes):
+    """Give a kubeconfig whose cluster, user or whole is changed."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1", **(cluster or {})}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": user or {}}],
+    }
+    return json.dumps({**document, **changes})
 
 
 @pytest.fixture
@@ -28,16 +42,8 @@ def write_kubeconfig(tmp_path, authority):
 
     def write(server, script):
         user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script]}}
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": server, "certificate-authority": str(authority.ca_file)}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "users": [{"name": "u", "user": user}],
-        }
         path = tmp_path / "kubeconfig"
-        path.write_text(json.dumps(document))
+        path.write_text(text_of({"server": server, "certificate-authority": str(authority.ca_file)}, user))
         return path
 
     return write
@@ -120,6 +126,97 @@ def test_a_kubeconfig_or_context_that_is_absent_is_named(write_kubeconfig, tmp_p
         Kube.connect(tmp_path / "nowhere", None, SECONDS)
     with pytest.raises(Missing, match="strange"):
         Kube.connect(write_kubeconfig("https://127.0.0.1:1", "true"), "strange", SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "said"),
+    [
+        ({"insecure-skip-tls-verify": True}, "not to verify"),
+        ({"server": "http://127.0.0.1:1"}, "not https"),
+        ({"server": "127.0.0.1:1"}, "not https"),
+        ({"server": ""}, "not https"),
+    ],
+    ids=["insecure-skip-tls-verify", "http", "no scheme", "no server"],
+)
+def test_a_server_that_need_not_prove_who_it_is_is_refused(cluster, said, tmp_path):
+    """The guard compares the CA in the file: it says nothing of a server that was never asked for its certificate."""
+    (tmp_path / "kubeconfig").write_text(text_of(cluster))
+    with pytest.raises(Refused, match=said) as caught:
+        Kube.connect(tmp_path / "kubeconfig", None, SECONDS)
+    assert caught.value.fix
+
+
+def base64_of(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+JUNK = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n"
+BROKEN = {
+    "no YAML": "a: [b\nc: {",
+    "a list": "- a\n- b\n",
+    "a text": "hello",
+    "a number": "5",
+    "nothing": "",
+    "no text": "\x00\x01",
+    "contexts is a number": text_of(contexts=5),
+    "clusters is empty": text_of(clusters=None),
+    "server is a number": text_of({"server": 5}),
+    "proxy is a number": text_of({"proxy-url": 5}),
+    "CA is no base64": text_of({"certificate-authority-data": "%%%"}),
+    "CA is a number": text_of({"certificate-authority-data": 5}),
+    "CA is no PEM": text_of({"certificate-authority-data": base64_of("hello")}),
+    "CA is no certificate": text_of({"certificate-authority-data": base64_of(JUNK)}),
+    "CA's file is absent": text_of({"certificate-authority": "/nowhere"}),
+    "a user without its entry": text_of(users=[{"name": "u", "usr": {"token": "canary-88"}}]),
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+def test_a_broken_kubeconfig_is_told_in_one_line(text, tmp_path):
+    """Which file, and no traceback; what stands in it is not shown."""
+    (tmp_path / "kubeconfig").write_text(text)
+    with pytest.raises((Missing, BadAnswer)) as caught:
+        Kube.connect(tmp_path / "kubeconfig", None, SECONDS)
+    assert "\n" not in caught.value.what and "canary" not in caught.value.what and caught.value.fix
+
+
+def test_a_ca_that_goes_away_later_is_a_client_error(write_kubeconfig, authority, tmp_path):
+    """The identity is asked for again and again; the file may be gone by then, or be another."""
+    copied = tmp_path / "ca.crt"
+    copied.write_bytes(authority.ca_file.read_bytes())
+    (tmp_path / "kubeconfig").write_text(text_of({"certificate-authority": str(copied)}))
+    kube = Kube.connect(tmp_path / "kubeconfig", None, SECONDS)
+    assert kube.ca_sha256 == authority.ca_sha256()
+    copied.write_text("hello")
+    with pytest.raises(BadAnswer, match="no certificate"):
+        _ = kube.ca_sha256
+    copied.unlink()
+    with pytest.raises(Missing, match="cannot be read"):
+        _ = kube.ca_sha256
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, LoggedOut), (403, Refused), (404, Missing), (500, BadAnswer)])
+def test_a_port_forward_says_what_was_answered(status, kind, write_kubeconfig, authority, tmp_path):
+    """An expired login is told from a right that is missing: only the first is mended by logging in."""
+    token = tmp_path / "token"
+    token.write_text("t")
+    with recording(authority, lambda path, headers: (status, {}, b"")) as (port, _):
+        kube = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token)), None, SECONDS)
+        with pytest.raises(kind, match=str(status)) as caught:
+            kube.port_forward("n", "p", 1)
+    assert type(caught.value) is kind and ("Log in again" in caught.value.fix) == (kind is LoggedOut)
+
+
+def test_the_servers_own_words_take_one_line(write_kubeconfig, authority, tmp_path):
+    """Whoever can shape them could forge a line of ours otherwise."""
+    token = tmp_path / "token"
+    token.write_text("t")
+    words = json.dumps({"message": "no\n   1.0 s  done  prove/no-job-lost"}).encode()
+    with recording(authority, lambda path, headers: (409, {}, words)) as (port, _):
+        kube = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token)), None, SECONDS)
+        with pytest.raises(BadAnswer) as caught:
+            kube.version()
+    assert "\n" not in caught.value.what and "prove/no-job-lost" in caught.value.what
 
 
 def test_a_redirect_is_not_followed(write_kubeconfig, authority, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from prompt_keda.clients.ldap import ldap_probe
 from prompt_keda.errors import BadAnswer, Refused, Unreachable
 from tests.contracts.conftest import SECONDS, free_port, serving
+from tests.contracts.fakes.ldap import FakeDirectory
 
 CONFIG = """\
 include /etc/ldap/schema/core.schema
@@ -41,8 +42,9 @@ def directory(request, authority, tmp_path):
 
 
 def test_it_tells_its_naming_contexts_to_anybody(directory, authority):
-    """Over TLS, without a name or password."""
-    assert ldap_probe(directory, authority.ca_file, SECONDS) == ["dc=test"]
+    """Over TLS, without a name or password; the double does the same."""
+    told = ldap_probe(directory, authority.ca_file, SECONDS)
+    assert told == FakeDirectory(["dc=test"]).probe(directory) == ["dc=test"]
 
 
 def test_the_certificate_is_verified(directory, authority):
@@ -60,16 +62,22 @@ def test_the_certificate_has_to_name_the_host(directory, authority):
 
 @pytest.mark.parametrize("directory", [("server", "disallow bind_anon\nrequire authc")], indirect=True, ids=["authc"])
 def test_one_that_wants_a_name_is_refused(directory, authority):
-    """It answers, and lets nobody read: that is no outage."""
-    with pytest.raises(Refused, match="without a name"):
-        ldap_probe(directory, authority.ca_file, SECONDS)
+    """It answers, and lets nobody read: that is no outage. The double says so in the same words."""
+    double = FakeDirectory(["dc=test"])
+    double.wants_a_name = True
+    for probe in (ldap_probe, double.probe):
+        with pytest.raises(Refused, match="without a name"):
+            probe(directory, authority.ca_file, SECONDS)
 
 
 @pytest.mark.parametrize("directory", [("server", 'access to dn.base="" by * none')], indirect=True, ids=["hidden"])
 def test_one_that_hides_its_root_is_told(directory, authority):
-    """No entry comes back: never an empty list that looks like an answer."""
-    with pytest.raises((Refused, BadAnswer)):
-        ldap_probe(directory, authority.ca_file, SECONDS)
+    """No entry comes back: never an empty list that looks like an answer. The double gives none either."""
+    double = FakeDirectory(["dc=test"])
+    double.hidden = True
+    for probe in (ldap_probe, double.probe):
+        with pytest.raises((Refused, BadAnswer)):
+            probe(directory, authority.ca_file, SECONDS)
 
 
 def test_tcp_name_and_silence_are_told_apart(authority):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 
 import pytest
 
@@ -96,12 +97,54 @@ def test_no_redirect_is_followed(stage, authority, foreign):
     assert seen_there == []
 
 
-def test_no_password_goes_over_plain_http(authority):
-    """The registry asks for it, and does not get it."""
-    basic = 401, {"WWW-Authenticate": 'Basic realm="r"'}, b""
-    with recording(None, lambda path, headers: basic) as (port, seen), pytest.raises(Refused, match="not https"):
-        ask(authority, port, scheme="http")
-    assert [one for _, one in seen] == [None]
+def test_plain_http_is_not_spoken(authority):
+    """Not even a request goes there, let alone a password; one that stands in the address is not shown."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        for scheme in ("http", "ftp"):
+            with pytest.raises(Refused, match="not https"):
+                ask(authority, server.getsockname()[1], scheme)
+        with pytest.raises(TimeoutError):
+            server.accept()
+    with pytest.raises(Refused) as caught:
+        Registry.connect("h", f"http://{USER}:{PASSWORD}@h.test", None, None, SECONDS)
+    assert PASSWORD not in caught.value.what
+
+
+PAGE = b"<html>Log in</html>"
+NO_MANIFEST = {
+    "a page": (200, {"Content-Type": "text/html"}, PAGE),
+    "JSON of another kind": (200, {"Content-Type": "application/json"}, b"{}"),
+    "nothing": (200, {}, b""),
+}
+
+
+@pytest.mark.parametrize("answer", NO_MANIFEST.values(), ids=NO_MANIFEST)
+def test_a_yes_without_a_manifest_is_no_image(answer, authority):
+    """The page of a proxy or of a log-in says 200 as well."""
+    with recording(authority, lambda path, headers: answer) as (port, _):
+        registry = Registry.connect("h", f"https://127.0.0.1:{port}", authority.ca_file, None, SECONDS)
+        for ask_for in (registry.manifest_digest, registry.manifest):
+            with pytest.raises(BadAnswer, match=r"no manifest|no JSON"):
+                ask_for("a/b", "v1")
+        registry.close()
+
+
+def test_another_image_than_the_one_asked_for_is_a_bad_answer(authority):
+    """Asked for a digest, a registry gives that digest."""
+    given = 200, {"Docker-Content-Digest": "sha256:2"}, b"{}"
+    with recording(authority, lambda path, headers: given) as (port, _):
+        registry = Registry.connect("h", f"https://127.0.0.1:{port}", authority.ca_file, None, SECONDS)
+        with pytest.raises(BadAnswer, match="sha256:2"):
+            registry.manifest_digest("a/b", "sha256:1")
+        registry.close()
+
+
+def test_an_address_that_makes_no_sense_shows_no_part_of_a_password():
+    """A slash that is not escaped makes the password look like a port."""
+    with pytest.raises(BadAnswer) as caught:
+        Registry.connect("h", f"https://{USER}:{PASSWORD}/x@h.test", None, None, SECONDS)
+    assert PASSWORD not in caught.value.what and caught.value.__cause__ is None and caught.value.__context__ is None
 
 
 def test_a_token_service_that_speaks_no_json_is_a_bad_answer(authority):

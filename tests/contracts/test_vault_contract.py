@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from dataclasses import dataclass
 
 import hvac
@@ -14,7 +12,7 @@ from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
 from prompt_keda.lab import go_builds
 from prompt_keda.model.event import nobody
 from prompt_keda.model.secret import Secret
-from tests.contracts.conftest import SECONDS, free_port, serving
+from tests.contracts.conftest import SECONDS, free_port, recording, serving
 from tests.contracts.fakes.vault import ROLE_ID, SECRET_ID, FakeVault
 
 VALUE = "canary-7d1f"
@@ -173,34 +171,13 @@ def test_nobody_there_and_no_such_name_are_told_apart():
         Vault.connect("https://vault.invalid", None, SECONDS).health()
 
 
-def test_the_token_does_not_follow_a_redirect():
+def test_the_token_does_not_follow_a_redirect(authority):
     """The library would send the token along to whatever host the answer names."""
-    seen = []
-
-    class Foreign(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            seen.append(dict(self.headers))
-            self.send_error(404)
-
-        def log_message(self, *arguments):
-            pass
-
-    class Redirecting(Foreign):
-        def do_GET(self):
-            self.send_response(307)
-            self.send_header("Location", f"http://localhost:{foreign.server_port}{self.path}")
-            self.end_headers()
-
-    with (
-        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign) as foreign,
-        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server,
-    ):
-        for one in (foreign, server):
-            threading.Thread(target=one.serve_forever, daemon=True).start()
-        vault = Vault.connect(f"http://127.0.0.1:{server.server_port}", None, SECONDS)
-        vault.use_token(Secret("canary-token"))
-        with pytest.raises(BadAnswer, match="redirects to localhost") as caught:
-            vault.read_keys("secret", "there", 2)
-        for one in (foreign, server):
-            one.shutdown()
-    assert seen == [] and "canary" not in caught.value.what
+    with recording(authority, lambda path, headers: (404, {}, b"")) as (place, seen_there):
+        away = 307, {"Location": f"https://localhost:{place}/x"}, b""
+        with recording(authority, lambda path, headers: away) as (port, _):
+            vault = Vault.connect(f"https://127.0.0.1:{port}", authority.ca_file, SECONDS)
+            vault.use_token(Secret("canary-token"))
+            with pytest.raises(BadAnswer, match="redirects to localhost") as caught:
+                vault.read_keys("secret", "there", 2)
+    assert seen_there == [] and "canary" not in caught.value.what

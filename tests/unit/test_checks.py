@@ -5,6 +5,7 @@ The contract suites hold the doubles to what the real servers do.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
@@ -12,16 +13,23 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.engine.run_checks import run_checks
+from prompt_keda.errors import Unreachable
+from prompt_keda.model.environment import FillIn
+from prompt_keda.model.event import nobody
+from tests.contracts.fakes.registry import FakeRegistry
 
 from .world import (
     CHECKS,
     GROUP,
     HOST,
+    KEDA_IMAGE,
     METRICS,
     SCALED_JOB,
     SPACE,
     STREAM,
     TRIGGER,
+    WORKER_IMAGE,
     World,
     conditions,
     now,
@@ -88,7 +96,90 @@ def info(section, **values):
     return apply
 
 
+def environment(**changes):
+    def apply(world):
+        world.systems.environment = world.systems.environment.model_copy(update=changes)
+
+    return apply
+
+
+def nothing_secret(world):
+    redis = world.systems.environment.redis.model_copy(update={"password": None})
+    environment(secrets=(), redis=redis)(world)
+
+
+def latiss(*breaks, **fields):
+    """Give a second instrument after the first, and break what is given; its ScaledJob has ``fields``."""
+
+    def apply(world):
+        world.add_instrument("latiss", **fields)
+        for one in breaks:
+            one(world)
+
+    return apply
+
+
+def unreachable(*arguments, **options):
+    raise Unreachable("here", "there", "no answer in time")
+
+
+def fails_for(where, method, *names):
+    """Let a method of a double fail for one thing that it is asked for, as if the connection broke there."""
+
+    def apply(world):
+        double = getattr(world, where)
+        original = getattr(double, method)
+
+        def asked(*arguments, **options):
+            broken = any(one in names for one in arguments)
+            return unreachable() if broken else original(*arguments, **options)
+
+        setattr(double, method, asked)
+
+    return apply
+
+
+def certificates(**how):
+    return lambda world: world.put_certificates(**how)
+
+
+def runs(*images, init=()):
+    """Let the live ScaledJob run other images."""
+    pod = {"containers": [{"image": one} for one in images], "initContainers": [{"image": one} for one in init]}
+    return scaled_job(spec={"jobTargetRef": {"template": {"spec": pod}}})
+
+
+def keda_runs(image=KEDA_IMAGE, init=()):
+    """Let one part of KEDA run other images."""
+    pod = {"containers": [{"image": image}], "initContainers": [{"image": one} for one in init]}
+    return change(kinds.DEPLOYMENTS, "keda-operator", "keda", spec={"template": {"spec": pod}})
+
+
+def names_images(*images):
+    """Let the environment's instrument name other images."""
+
+    def apply(world):
+        instruments = world.systems.environment.instruments
+        environment(instruments=(instruments[0].model_copy(update={"images": images}),))(world)
+
+    return apply
+
+
+def second_registry(world):
+    """Put a registry beside the first that does not answer."""
+    first = world.systems.environment.registries[0]
+    environment(registries=(first, first.model_copy(update={"host": "silent.test"})))(world)
+    silent = FakeRegistry("silent.test")
+    silent.manifest_digest = unreachable
+    world.systems._made["registry silent.test"] = silent
+
+
+def both(*breaks):
+    return lambda world: [one(world) for one in breaks]
+
+
 KEY = "rubin/prompt-keda-local/prompt-redis"
+OTHER_KEY = "rubin/prompt-keda-local/pull-secret"
 SECRETS_OF_THE_ENVIRONMENT = "vault/secrets-have-their-keys"
 PAUSED = {"annotations": {"autoscaling.keda.sh/paused": "true"}}
 RED = [
@@ -219,13 +310,187 @@ RED = [
     ("keda/triggers-scale-on-lag", triggers({}, "kafka"), "warn", "type kafka"),
     (
         "keda/triggers-sensible",
-        scaled_job(spec={"triggers": [{"metadata": {"stream": "instrument:latiss", "consumerGroup": GROUP}}]}),
+        triggers({"stream": "instrument:latiss"}),
         "fail",
         "instrument:latiss",
     ),
 ]
-NOT_HERE = {"identity/ldap-answers", "cluster/api-answers"}
-"""Seen red on the real directory and Redis alone; and by tests/contracts/test_kube_login.py."""
+OF_INSTRUMENTS = [
+    "redis/groups-exist",
+    "redis/lag-is-right",
+    "keda/scaled-jobs-ready",
+    "keda/none-paused",
+    "keda/no-max-run-time",
+    "keda/jobs-carry-their-generation",
+    "keda/triggers-scale-on-lag",
+    "keda/triggers-sensible",
+    "keda/sizes-as-named",
+]
+CERTIFICATES, WORKERS, KEDA_IMAGES = (
+    "keda/certificates-agree",
+    "images/instrument-images-present",
+    "images/keda-images-present",
+)
+UNSEEN = conditions(Ready="Unknown")
+RED += [
+    # green about nothing
+    *((check, environment(instruments=()), "unknown", "names none") for check in OF_INSTRUMENTS),
+    ("images/instrument-images-present", environment(instruments=()), "unknown", "names no image"),
+    ("vault/cluster-secrets-present", environment(secrets=()), "unknown", "names none"),
+    (SECRETS_OF_THE_ENVIRONMENT, nothing_secret, "unknown", "names none"),
+    ("keda/triggers-scale-on-lag", scaled_job(spec={"triggers": []}), "warn", "has no trigger"),
+    ("keda/triggers-sensible", scaled_job(spec={"triggers": []}), "fail", "no trigger of type redis-streams"),
+    # what cannot be seen hides nothing that is broken
+    (
+        "keda/scaled-jobs-ready",
+        latiss(scaled_job(status=UNSEEN), status=conditions(Ready="False")),
+        "fail",
+        "prompt-keda-latiss: why",
+    ),
+    ("keda/scaled-jobs-ready", latiss(status=UNSEEN), "unknown", "prompt-keda-latiss: KEDA has not looked"),
+    (
+        "keda/scaled-jobs-ready",
+        latiss(fails_for("kube", "find", SCALED_JOB), status=conditions(Ready="False")),
+        "fail",
+        "prompt-keda-latiss: why",
+    ),
+    ("keda/scaled-jobs-ready", latiss(fails_for("kube", "find", SCALED_JOB)), "unknown", "no answer in time"),
+    (
+        "keda/none-paused",
+        latiss(scaled_job(metadata=PAUSED), fails_for("kube", "find", "prompt-keda-latiss")),
+        "unknown",
+        "no answer in time",
+    ),
+    (
+        "keda/no-max-run-time",
+        latiss(remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), spec={"jobTargetRef": {"activeDeadlineSeconds": 9}}),
+        "fail",
+        "is absent; prompt-keda-latiss has activeDeadlineSeconds",
+    ),
+    (
+        SECRETS_OF_THE_ENVIRONMENT,
+        lambda world: [world.vault.deleted.add(KEY), fails_for("vault", "read_keys", OTHER_KEY)(world)],
+        "fail",
+        f"{KEY}: no such secret",
+    ),
+    (SECRETS_OF_THE_ENVIRONMENT, fails_for("vault", "read_keys", OTHER_KEY), "unknown", OTHER_KEY),
+    (
+        "vault/cluster-secrets-present",
+        lambda world: [
+            remove(kinds.SECRETS, "prompt-redis-auth", SPACE)(world),
+            fails_for("kube", "find", "pull-secret")(world),
+        ],
+        "fail",
+        "prompt-redis-auth is absent",
+    ),
+    (
+        "redis/groups-exist",
+        latiss(renamed_group, fails_for("redis", "group_info", "instrument:latiss")),
+        "fail",
+        f"has no group {GROUP}",
+    ),
+    (
+        "redis/lag-is-right",
+        latiss(lost_lag, lambda world: world.redis.delete_stream("instrument:latiss")),
+        "fail",
+        "for 0",
+    ),
+    (
+        "keda/crds-established",
+        lambda world: [
+            remove(kinds.CRDS, "triggerauthentications.keda.sh")(world),
+            fails_for("kube", "find", "scaledjobs.keda.sh")(world),
+        ],
+        "fail",
+        "triggerauthentications.keda.sh is absent",
+    ),
+    ("keda/parts-ready", fails_for("kube", "find", "keda-operator"), "unknown", "keda-operator: "),
+]
+RED += [
+    (CERTIFICATES, certificates(begins_days=-9, ends_days=-1), "fail", "they ended on 20"),
+    (CERTIFICATES, certificates(begins_days=1), "fail", "valid only from 20"),
+    (CERTIFICATES, certificates(ends_days=29), "warn", "they end on 20"),
+    (CERTIFICATES, certificates(signed_by_its_ca=False), "fail", "not signed by its CA"),
+    (CERTIFICATES, change(kinds.SECRETS, "kedaorg-certs", "keda", data={"tls.crt": "Q0E="}), "fail", "not signed"),
+    (CERTIFICATES, change(kinds.SECRETS, "kedaorg-certs", "keda", data={"tls.crt": None}), "fail", "incomplete"),
+    (CERTIFICATES, change(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=[]), "fail", "has no webhook"),
+    (
+        CERTIFICATES,
+        change(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=[{"clientConfig": {"caBundle": "b3RoZXI="}}]),
+        "fail",
+        "webhook configuration trusts another CA",
+    ),
+    (
+        CERTIFICATES,
+        both(remove(kinds.VALIDATING_WEBHOOKS, "keda-admission"), fails_for("kube", "find", METRICS)),
+        "fail",
+        "keda-admission is absent",
+    ),
+    # what really runs
+    (WORKERS, runs(f"{HOST}/worker:new"), "fail", "worker has no new"),
+    (WORKERS, runs(WORKER_IMAGE, init=[f"{HOST}/gone:1"]), "fail", "gone has no 1"),
+    (KEDA_IMAGES, keda_runs(init=[f"{HOST}/gone:1"]), "fail", "gone has no 1"),
+    (WORKERS, names_images(f"{HOST}/init"), "unknown", f"{HOST}/init names no tag"),
+    (WORKERS, both(names_images(f"{HOST}/worker"), remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE)), "unknown", "no tag"),
+    (
+        WORKERS,
+        both(names_images(FillIn("FILL-IN: busybox by digest")), remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE)),
+        "unknown",
+        "does not say all images of LSSTCam",
+    ),
+    (WORKERS, fails_for("kube", "find", SCALED_JOB), "unknown", "what prompt-keda-lsstcam runs is not seen"),
+    (
+        WORKERS,
+        both(names_images(f"{HOST}/gone:1"), fails_for("kube", "find", SCALED_JOB)),
+        "fail",
+        "gone has no 1",
+    ),
+    (WORKERS, names_images("elsewhere.test/worker:1"), "unknown", "does not name elsewhere.test"),
+    (
+        WORKERS,
+        both(second_registry, names_images(f"{HOST}/gone:1", "silent.test/a:1")),
+        "fail",
+        "gone has no 1",
+    ),
+    (WORKERS, both(second_registry, names_images("silent.test/a:1")), "unknown", "silent.test/a:1: "),
+    # versions and sizes
+    ("keda/one-version", keda_runs(f"{HOST}/keda:2.15.0"), "warn", "keda-operator: label 2.16.1, image tag 2.15.0"),
+    (
+        "keda/sizes-as-named",
+        scaled_job(spec={"maxReplicaCount": 10}),
+        "warn",
+        "maxReplicaCount is 10, the environment says 20",
+    ),
+    ("keda/sizes-as-named", scaled_job(spec={"maxReplicaCount": None}), "warn", "maxReplicaCount is 100, "),
+    (
+        "keda/sizes-as-named",
+        scaled_job(spec={"minReplicaCount": 0}),
+        "warn",
+        "minReplicaCount is 0, the environment says 3",
+    ),
+    (
+        "keda/sizes-as-named",
+        scaled_job(spec={"pollingInterval": 30}),
+        "warn",
+        "pollingInterval is 30, the environment says 2",
+    ),
+    ("keda/sizes-as-named", triggers({"lagCount": "5"}), "warn", "lagCount is 5, the environment says 1"),
+    ("keda/sizes-as-named", triggers({"activationLagCount": None}), "warn", "activationLagCount is not set"),
+]
+RED += [
+    (
+        "identity/ldap-answers",
+        attribute("directory", contexts=["dc=other"]),
+        "fail",
+        "holds dc=other, not dc=slac,dc=test",
+    ),
+    ("identity/ldap-answers", attribute("directory", contexts=[]), "fail", "holds nothing, not dc=slac,dc=test"),
+    ("identity/ldap-answers", attribute("directory", down=True), "unknown", "connection refused"),
+    ("identity/ldap-answers", attribute("directory", wants_a_name=True), "fail", "without a name"),
+    ("identity/ldap-answers", environment(ldap=None), "skipped", "names no directory"),
+]
+NOT_HERE = {"cluster/api-answers"}
+"""Seen red by tests/contracts/test_kube_login.py."""
 
 
 def here():
@@ -239,6 +504,32 @@ def test_a_check_is_green_when_all_is_as_it_should_be(check):
     assert outcome.verdict.value == "ok", outcome
 
 
+def test_the_checks_read_and_never_write():
+    """All of them, side by side, on doubles whose writing methods raise; and nothing is other than before."""
+    world = World()
+    before = copy.deepcopy((world.kube._objects, world.redis._streams))
+    world.systems._made |= world.read_only()
+    results = run_checks(list(CHECKS.values()), world.systems, nobody, timedelta(seconds=30))
+    assert [one for one in results if one.verdict.value != "ok"] == []
+    assert (world.kube._objects, world.redis._streams) == before
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda made: made["kube"].patch(kinds.SCALED_JOBS, SCALED_JOB, SPACE, {}),
+        lambda made: made["kube"].request("DELETE", "/"),
+        lambda made: made["redis"].ensure_group(STREAM, "new", "$"),
+        lambda made: made["redis"].count_read(STREAM, GROUP),
+    ],
+    ids=["patch", "request", "ensure_group", "count_read"],
+)
+def test_the_doubles_that_checks_get_let_nothing_be_written(write):
+    """Otherwise the test above, and every row of this file, would prove nothing of that."""
+    with pytest.raises(AssertionError, match="never writes"):
+        write(World().read_only())
+
+
 @pytest.mark.parametrize(("check", "breaks", "verdict", "said"), RED, ids=[f"{one[0]}-{one[3]}" for one in RED])
 def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
     """One thing is broken; the verdict fits, and names it."""
@@ -246,6 +537,33 @@ def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
     breaks(world)
     outcome = world.verdict(check)
     assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        both(names_images(f"{HOST}/worker"), runs(f"{HOST}/worker:local")),
+        names_images(FillIn("FILL-IN: busybox by digest"), WORKER_IMAGE),
+        keda_runs(f"{HOST}/keda:2.16.1@sha256:2"),
+    ],
+    ids=["a name without tag", "a name to be filled in", "tag and digest"],
+)
+def test_what_is_as_it_should_be_in_another_way_is_green(breaks):
+    """The live image stands in for a name that says no tag, or is to be filled in; a tag beside a digest is read."""
+    world = World()
+    breaks(world)
+    for check in (WORKERS, KEDA_IMAGES, "keda/one-version"):
+        assert world.verdict(check).verdict.value == "ok", world.verdict(check)
+
+
+def test_a_registry_that_does_not_answer_is_asked_once():
+    """Each time costs the time-out, and the check's deadline is short."""
+    world = World()
+    both(second_registry, names_images(*(f"silent.test/a:{number}" for number in range(7))))(world)
+    asked = []
+    world.systems._made["registry silent.test"].manifest_digest = lambda *names: [asked.append(names), unreachable()]
+    outcome = world.verdict(WORKERS)
+    assert len(asked) == 1 and "and 2 more" in outcome.observed, outcome
 
 
 def test_every_check_is_seen_red():

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 from datetime import UTC, datetime, timedelta
+from functools import cache
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from prompt_keda.checks import ALL_CHECKS
 from prompt_keda.clients import kube_resources as kinds
@@ -11,6 +18,8 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.engine.run_checks import look
 from prompt_keda.files.environment_file import load_environment
 from tests.contracts.fakes.kube import FakeKube
+from tests.contracts.fakes.ldap import FakeDirectory
+from tests.contracts.fakes.read_only import KUBE_READS, REDIS_READS, ReadOnly
 from tests.contracts.fakes.redis_streams import FakeRedis
 from tests.contracts.fakes.registry import FakeRegistry
 from tests.contracts.fakes.vault import FakeVault
@@ -22,8 +31,9 @@ STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
 HOST = "registry.prompt-keda.test:5000"
 WORKER = f"sha256:{'1' * 64}"
 KEDA_IMAGE = f"{HOST}/keda@sha256:2"
-TRIGGER = {"stream": STREAM, "consumerGroup": GROUP, "lagCount": "1"}
-METRICS, CA = "v1beta1.external.metrics.k8s.io", "Q0E="
+WORKER_IMAGE = f"{HOST}/worker@{WORKER}"
+TRIGGER = {"stream": STREAM, "consumerGroup": GROUP, "lagCount": "1", "activationLagCount": "1"}
+METRICS = "v1beta1.external.metrics.k8s.io"
 CHECKS = {one.id: one for one in ALL_CHECKS}
 SERVED = [one for one in vars(kinds).values() if isinstance(one, kinds.Resource)]
 
@@ -34,6 +44,23 @@ def conditions(**found):
 
 def now(**ago):
     return (datetime.now(UTC) - timedelta(**ago)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@cache
+def keda_certificates(begins_days=-1, ends_days=3650, signed_by_its_ca=True):
+    """Give the data of a Secret kedaorg-certs whose certificates are valid between two days from now."""
+    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "KEDA")])
+    now = datetime.now(UTC)
+
+    def signed(public_key, by):
+        builder = x509.CertificateBuilder(name, name, public_key, x509.random_serial_number())
+        builder = builder.not_valid_before(now + timedelta(days=begins_days))
+        made = builder.not_valid_after(now + timedelta(days=ends_days)).sign(by, hashes.SHA256())
+        return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
+
+    signer = ca_key if signed_by_its_ca else key
+    return {"ca.crt": signed(ca_key.public_key(), ca_key), "tls.crt": signed(key.public_key(), signer)}
 
 
 class World:
@@ -52,7 +79,7 @@ class World:
             "registry_url": "https://registry.test",
             "vault_url": "https://vault.test",
             "ldap_url": "ldaps://directory.test",
-            "worker_image": f"{HOST}/worker@{WORKER}",
+            "worker_image": WORKER_IMAGE,
             "keda_manifests": "/m",
         }
         given |= {"keda_manifests_sha256": "0" * 64, "ca_sha256": "0" * 64, "kube_system_uid": "to come"}
@@ -68,10 +95,12 @@ class World:
             self.put(kinds.SECRETS, one.name, one.namespace, data=dict.fromkeys(one.keys, "dmFsdWU="))
         self.vault = FakeVault(wanted)
         self.vault.use_token("t")
+        self.directory = FakeDirectory([environment.ldap.base_dn])
         self._put_cluster()
         self.redis.ensure_group(STREAM, GROUP, "0")
         self.systems = Systems(environment)
         self.systems.vault_health = self.vault.health
+        self.systems.naming_contexts = lambda: self.directory.probe("ldaps://directory.test")
         self.registry = FakeRegistry(HOST)
         self.registry.put("worker", "local", WORKER)
         self.registry.put("keda", "2.16.1", "sha256:2")
@@ -88,16 +117,42 @@ class World:
             state = {"spec": {"replicas": 1, "template": pod}, "status": {"availableReplicas": 1}}
             self.put(kinds.DEPLOYMENTS, name, "keda", labels, **state)
         self.put(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": now()})
-        self.put(kinds.SECRETS, "kedaorg-certs", "keda", data={"ca.crt": CA})
+        self.put(kinds.SECRETS, "kedaorg-certs", "keda")
         self.put(kinds.SERVICES, "metrics", "keda")
-        spec = {"caBundle": CA, "service": {"name": "metrics", "namespace": "keda"}}
+        spec = {"service": {"name": "metrics", "namespace": "keda"}}
         self.put(kinds.API_SERVICES, METRICS, spec=spec, status=conditions(Available="True"))
-        self.put(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=[{"clientConfig": {"caBundle": CA}}])
+        self.put(kinds.VALIDATING_WEBHOOKS, "keda-admission")
+        self.put_certificates()
         trigger = {"type": "redis-streams", "metadata": TRIGGER}
-        spec = {"jobTargetRef": {}, "triggers": [trigger], "rollout": {"strategy": "default"}}
+        pod = {"spec": {"containers": [{"image": WORKER_IMAGE}]}}
+        spec = {"jobTargetRef": {"template": pod}, "triggers": [trigger], "rollout": {"strategy": "default"}}
+        spec |= {"minReplicaCount": 3, "maxReplicaCount": 20, "pollingInterval": 2}
         self.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec=spec, status=conditions(Ready="True"))
         self.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"generation": 2})
         self.put_job("2")
+
+    def put_certificates(self, **how):
+        """Give KEDA other certificates, which APIService and webhook trust."""
+        data = keda_certificates(**how)
+        self.change(kinds.SECRETS, "kedaorg-certs", "keda", data=data)
+        self.change(kinds.API_SERVICES, METRICS, spec={"caBundle": data["ca.crt"]})
+        hooks = [{"clientConfig": {"caBundle": data["ca.crt"]}}]
+        self.change(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=hooks)
+
+    def add_instrument(self, name, **fields):
+        """Give the environment one more instrument, as it should be; its ScaledJob is changed by ``fields``."""
+        lower, first = name.lower(), self.systems.environment.instruments[0]
+        space, stream, group = f"prompt-keda-{lower}", f"instrument:{lower}", f"{lower}_consumer_group"
+        named = {"name": name, "namespace": space, "scaled_job": space, "stream": stream, "consumer_group": group}
+        instruments = (*self.systems.environment.instruments, first.model_copy(update=named))
+        self.systems.environment = self.systems.environment.model_copy(update={"instruments": instruments})
+        self.put(kinds.NAMESPACES, space, status={"phase": "Active"})
+        spec = self.kube.get(kinds.SCALED_JOBS, SCALED_JOB, SPACE)["spec"]
+        trigger = {"type": "redis-streams", "metadata": {**TRIGGER, "stream": stream, "consumerGroup": group}}
+        body = {"spec": {**spec, "triggers": [trigger]}, "status": conditions(Ready="True")}
+        self.put(kinds.SCALED_JOBS, space, space, **body)
+        self.change(kinds.SCALED_JOBS, space, space, metadata={"generation": 2}, **fields)
+        self.redis.ensure_group(stream, group, "0")
 
     def put_job(self, generation):
         self.put(kinds.JOBS, "j1", SPACE, {"scaledjob.keda.sh/name": SCALED_JOB}, status={"active": 1})
@@ -116,5 +171,15 @@ class World:
     def remove(self, resource, name, namespace=None):
         self.kube.delete(resource, name, namespace)
 
+    def read_only(self):
+        """Give the API server's and Redis's doubles in a form that lets nothing be written."""
+        return {"kube": ReadOnly(self.kube, KUBE_READS), "redis": ReadOnly(self.redis, REDIS_READS)}
+
     def verdict(self, check):
-        return look(CHECKS[check], self.systems)
+        """Run one check, on doubles that let nothing be written."""
+        made = self.systems._made
+        self.systems._made = {**made, **self.read_only()}
+        try:
+            return look(CHECKS[check], self.systems)
+        finally:
+            self.systems._made = made

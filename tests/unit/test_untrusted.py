@@ -1,0 +1,74 @@
+"""Text from outside can neither steer a terminal nor forge a line of ours."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from xml.etree import ElementTree
+
+import pytest
+
+from prompt_keda.model.check import CheckResult, Verdict
+from prompt_keda.model.event import Event, EventKind
+from prompt_keda.report import as_junit, as_text
+from prompt_keda.report.progress import Progress
+from prompt_keda.report.untrusted import neutral, one_line
+
+FORGED = "OK redis/answers"
+EVIL = f"no\n{FORGED}\u2028{FORGED}\x85{FORGED}\r{FORGED}"
+
+
+def result(verdict):
+    return CheckResult("a/b", "title", verdict, "", EVIL, EVIL, EVIL, "", datetime.now(UTC), 0.0)
+
+
+def forged(text):
+    return [line for line in text.splitlines() if line.strip().startswith(FORGED)]
+
+
+@pytest.mark.parametrize("broken", ["\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_one_line_stays_one_line(broken):
+    """Whatever anything takes for the end of a line is shown as a mark."""
+    assert one_line(f"a{broken}b") == "a\ufffdb"
+    assert neutral(f"a{broken}b") == ("a\nb" if broken == "\n" else "a\ufffdb")
+
+
+def test_what_cannot_be_written_is_replaced():
+    """Half a character of JSON would break output, and a code point that is none the XML."""
+    made = neutral("a\ud800b\uffffc")
+    assert made == "a\ufffdb\ufffdc" and made.encode()
+
+
+def test_no_message_forges_a_line_of_the_checks(capsys):
+    """Neither among the results, nor in the summary that is pasted into a chat."""
+    as_text.show_header(EVIL)
+    as_text.show_checks([result(Verdict.FAIL), result(Verdict.WARN)])
+    as_text.show_lines([EVIL])
+    said = capsys.readouterr().out
+    assert said.count(FORGED) > 4 and forged(said) == []
+
+
+def test_no_message_forges_a_line_of_a_plan(capsys):
+    """What a plan shows comes from the cluster: names, reasons, what is seen now."""
+    step = {"id": "a/b", "title": EVIL, "destructive": False, "now": EVIL}
+    deletion = {"kind": EVIL, "name": EVIL, "uid": EVIL}
+    job = {"kind": "Job", "namespace": EVIL, "name": EVIL, "generation": EVIL}
+    plan = {"mode": "m", "reason": EVIL, "steps": [step], "deletions": [deletion], "jobs_at_risk": [job], "digest": "d"}
+    as_text.show_plan(plan)
+    as_text.show_prepared([{"what": EVIL, "objects_count": 1, "sha256": "0", "fetched": True, "file": EVIL}])
+    assert forged(capsys.readouterr().out) == []
+
+
+def test_no_message_forges_a_line_of_the_progress():
+    """An event is a line."""
+    stream = io.StringIO()
+    for kind in EventKind:
+        Progress(stream)(Event(kind, "s", "done", EVIL))
+    assert len(stream.getvalue().splitlines()) == len(EventKind) and forged(stream.getvalue()) == []
+
+
+def test_no_message_forges_a_line_of_junit():
+    """Nor does it make the document unreadable."""
+    made = ElementTree.fromstring(as_junit.to_xml([result(Verdict.FAIL), result(Verdict.WARN)]))
+    texts = [text for one in made.iter() for text in (one.text or "", one.get("message", ""))]
+    assert forged("\n".join(texts)) == []
