@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prompt_keda.errors import Interrupted, PromptKedaError
+from prompt_keda.errors import EnvironmentFileError, Interrupted, PromptKedaError
 from prompt_keda.report import as_json
 from prompt_keda.report.unforeseen import write_report
-from prompt_keda.report.untrusted import neutral
+from prompt_keda.report.untrusted import neutral, one_line
 
 UNFORESEEN, STOPPED = 3, 130
 
@@ -25,11 +25,13 @@ def explain(error: BaseException) -> tuple[str, str]:
     Of an error that nobody foresaw only the type is told, because its text may hold a value: the rest is written into a
     report of its own.
     """
+    if isinstance(error, EnvironmentFileError):  # a line for each fault of the file; nothing of it is from a cluster
+        return neutral(f"refused: {error.what}"), neutral(error.fix)
     if isinstance(error, Interrupted):
-        return neutral(error.what), neutral(error.fix)
+        return one_line(error.what), one_line(error.fix)
     if isinstance(error, PromptKedaError):
         word = "refused" if error.exit_code == 2 else "failed"
-        return neutral(f"{word}: {error.what}"), neutral(error.fix)
+        return one_line(f"{word}: {error.what}"), one_line(error.fix)
     if isinstance(error, KeyboardInterrupt):
         return "stopped", ""
     return f"failed: {type(error).__name__}, which nobody foresaw", write_report(error)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -215,9 +216,15 @@ def seen(path):
     return path.read_text()
 
 
-def is_running(pid):
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+def ends(pid):
+    """Tell whether a process that was killed ends: the kernel takes a moment, the more the busier the machine is."""
+    stat, limit = Path(f"/proc/{pid}/stat"), time.monotonic() + 10
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+            if time.monotonic() > limit:
+                return False
+            time.sleep(0.01)
+    return True
 
 
 @pytest.mark.parametrize("error", [LabError("apt-get failed"), KeyboardInterrupt()], ids=["error", "ctrl-c"])
@@ -233,7 +240,7 @@ def test_an_error_does_not_wait_for_the_compilers(slow_go, monkeypatch, error):
     with pytest.raises(type(error)):
         stack._Bringup(settings.Lab("unit"), nobody, True).run()
     assert time.monotonic() - started < 10
-    assert not is_running(seen(slow_go / "compiler").strip())
+    assert ends(seen(slow_go / "compiler").strip())
     assert not list((slow_go / "cache/prompt-keda/build").iterdir())
 
 
@@ -262,8 +269,8 @@ def test_a_program_that_takes_too_long_is_killed_with_its_children(tmp_path):
     children = Children()
     began = time.monotonic()
     with pytest.raises(LabError, match="did not end within"):
-        run(["sh", "-c", f"sleep 600 & echo $! > {tmp_path}/pid; wait"], timeout_s=0.5, children=children)
-    assert time.monotonic() - began < 10 and not is_running((tmp_path / "pid").read_text().strip())
+        run(["sh", "-c", f"sleep 600 & echo $! > {tmp_path}/pid; wait"], timeout_s=3, children=children)
+    assert time.monotonic() - began < 20 and ends((tmp_path / "pid").read_text().strip())
 
 
 def test_the_next_build_clears_what_a_killed_one_left(slow_go, monkeypatch):
