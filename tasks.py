@@ -93,20 +93,21 @@ def _ask():
         "timeout": "seconds for all checks together",
         "strict": "exit with 4 if there are warnings",
         "junit": "write JUnit XML to this file",
+        "svg": "write the table as a picture to this file",
     },
 )
-def check_deps(c: Context, env="", only="", skip="", timeout="", strict=False, json=False, junit=""):
+def check_deps(c: Context, env="", only="", skip="", timeout="", strict=False, json=False, junit="", svg=""):
     """Look at every dependency of Prompt KEDA, read-only."""
     from prompt_keda import toolkit
 
     name = _environment(env, "local")
 
     def work():
-        if junit:
-            _write_junit(junit, [])  # seen now, not after the round, that it can be written
-        result = toolkit.check_deps(name, _quiet(), only=only, skip=skip, timeout_s=_seconds(timeout), strict=strict)
-        if junit:
-            _write_junit(junit, result.checks)
+        for flag, path in (("--junit", junit), ("--svg", svg)):
+            _write(flag, path, lambda: "")  # seen now, not after the round, that it can be written
+        result = toolkit.check_deps(name, _live, only=only, skip=skip, timeout_s=_seconds(timeout), strict=strict)
+        _write("--junit", junit, lambda: _report("as_junit").to_xml(result.checks))
+        _write("--svg", svg, lambda: _report("as_svg").to_svg(result.checks))
         return result
 
     _finish("check-deps", name, json, work, lambda text, result: text.show_checks(result.checks))
@@ -135,22 +136,30 @@ def _seconds(text):
     return seconds
 
 
-def _write_junit(path, results):
+def _report(name):
+    from importlib import import_module
+
+    return import_module(f"prompt_keda.report.{name}")
+
+
+def _write(flag, path, text):
+    """Write what ``text`` gives into the file that a flag names; nothing where it names none."""
     from pathlib import Path
 
     from prompt_keda.errors import Refusal
-    from prompt_keda.report import as_junit
 
+    if not path:
+        return
     try:
-        Path(path).write_text(as_junit.to_xml(results))
+        Path(path).write_text(text())
     except OSError as error:
-        raise Refusal(f"--junit {path} cannot be written: {error.strerror}") from error
+        raise Refusal(f"{flag} {path} cannot be written: {error.strerror}") from error
 
 
-def _quiet():
-    from prompt_keda.model.event import nobody
+def _live(ids):
+    from prompt_keda.report.live_checks import LiveChecks
 
-    return nobody
+    return LiveChecks(ids)
 
 
 @task(help={**ENV, **JSON, "mode": "auto, cold or reinstall"})

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from prompt_keda import __version__
 from prompt_keda.clients.download import download
@@ -26,7 +26,7 @@ from prompt_keda.files.manifest_file import load_keda_manifests, local_file
 from prompt_keda.files.run_folder import JournalFile, RunFolder
 from prompt_keda.model.check import Check
 from prompt_keda.model.environment import Environment
-from prompt_keda.model.event import Observer
+from prompt_keda.model.event import Event, Observer
 from prompt_keda.model.plan import StepResult
 from prompt_keda.model.redeploy_plan import Deletion, JobRecord, Plan
 from prompt_keda.redeploy import guard, jobs, planner, smoke
@@ -38,6 +38,16 @@ ENVIRONMENTS = Path(__file__).parents[1] / "environments"
 MARKER = "prompt-keda-lab"
 Ask = Callable[[str], str]
 """Asks a person on a terminal, and gives the answer."""
+
+
+class ChecksObserver(Protocol):
+    """What watches a round of checks."""
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+
+    def close(self) -> None:
+        """The round is over."""
 
 
 def runs_folder() -> Path:
@@ -87,7 +97,7 @@ def _header(systems: Systems, kube_system_uid: str = "") -> str:
 
 def check_deps(
     name: str,
-    observer: Observer,
+    observe: Callable[[Sequence[str]], ChecksObserver],
     *,
     only: str = "",
     skip: str = "",
@@ -98,6 +108,8 @@ def check_deps(
 
     Parameters
     ----------
+    observe
+        Is told the ids of the round, and gives what watches it; that is closed when it ends.
     only, skip
         The start of an id, such as ``redis`` or ``redis/answers``; several with commas.
     timeout_s
@@ -114,7 +126,11 @@ def check_deps(
     with _systems(name) as systems:
         result = Result("check-deps", systems.environment.name)
         overall = timedelta(seconds=timeout_s) if timeout_s else systems.environment.limits.checks
-        result.checks = run_checks(chosen, systems, observer, overall)
+        observer = observe([one.id for one in chosen])
+        try:
+            result.checks = run_checks(chosen, systems, observer, overall)
+        finally:
+            observer.close()
         result.header = _header(systems)
         result.exit_code = exit_code(result.checks, strict)
         return result

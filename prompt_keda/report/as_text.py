@@ -20,6 +20,9 @@ MARKS = {
     Verdict.SKIPPED: ("SKIPPED", "dim"),
 }
 
+SEEN = 60
+"""How much of what a green check has seen is shown, in characters; --json has all of it."""
+
 
 def _console() -> Console:
     return Console(file=sys.stdout, highlight=False, soft_wrap=True)
@@ -30,9 +33,15 @@ def show_header(header: str) -> None:
     _console().print(Text(one_line(header), style="bold"))
 
 
-def show_checks(results: Sequence[CheckResult]) -> None:
-    """Show every result by category; what is not green with its fix, runbook and page."""
-    console, category = _console(), ""
+def show_checks(results: Sequence[CheckResult], console: Console | None = None) -> None:
+    """Show every result by category; what is not green with its fix, runbook and page.
+
+    Parameters
+    ----------
+    console
+        Where to; None: standard output.
+    """
+    console, category = console or _console(), ""
     for one in results:
         if one.id.split("/")[0] != category:
             category = one.id.split("/")[0]
@@ -41,6 +50,8 @@ def show_checks(results: Sequence[CheckResult]) -> None:
         line = Text("  ")
         line.append(f"{word:8}", style=style)
         line.append(f" {one.title}")
+        if one.verdict is Verdict.OK and one.observed:
+            line.append(f"  {one_line(one.observed)[:SEEN]}", style="dim")
         console.print(line)
         if one.verdict is not Verdict.OK:
             for name, text in (("seen", one.observed), ("more", one.detail), ("fix", one.fix)):

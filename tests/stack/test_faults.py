@@ -14,7 +14,7 @@ from prompt_keda.checks import ALL_CHECKS
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.faults.fault import Stage
 from prompt_keda.files.environment_file import load_environment
-from prompt_keda.model.event import nobody
+from prompt_keda.report.live_checks import LiveChecks
 from prompt_keda.report.untrusted import neutral
 
 from .conftest import ROOT, at_the_stack_only, until
@@ -45,7 +45,7 @@ def rows():
 
 
 def look():
-    return {one.id: one for one in toolkit.check_deps("local", nobody).checks}
+    return {one.id: one for one in toolkit.check_deps("local", LiveChecks).checks}
 
 
 def seen(results):

@@ -5,14 +5,20 @@ from __future__ import annotations
 import io
 import os
 import pty
+from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
+from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import Event, EventKind
-from prompt_keda.report import as_junit
+from prompt_keda.report import as_junit, as_svg
+from prompt_keda.report.live_checks import LiveChecks
 from prompt_keda.report.progress import Progress
 from tests.terminal import until_closed
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 def test_junit_of_several_runs_becomes_one_document(tmp_path):
@@ -58,3 +64,47 @@ def test_on_a_terminal_what_is_at_work_goes_away_when_it_is_done(monkeypatch, te
     os.close(ours)
     assert ("\x1b[1A" in said or "\x1b[2K" in said) == live
     assert "3/3 ready (1.5 s)" in said
+
+
+IDS = ("redis/answers", "redis/lag-is-right", "keda/parts-ready")
+ROUND = (
+    Event(EventKind.STARTED, "redis/answers"),
+    Event(EventKind.FINISHED, "redis/answers", "ok", "evil\x1b]0;title\x07"),
+    Event(EventKind.STARTED, "keda/parts-ready"),
+    Event(EventKind.FINISHED, "keda/parts-ready", "fail"),
+)
+
+
+def test_a_round_of_checks_is_live_on_a_terminal_and_silent_elsewhere(monkeypatch):
+    """A line a category with a mark a check and what is at work; nothing stays of it, and nothing goes into a log."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    stream = io.StringIO()
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        for watcher in (LiveChecks(IDS, terminal), LiveChecks(IDS, stream)):
+            for one in ROUND[:3]:
+                watcher(one)
+            table = watcher._table()
+            watcher(ROUND[3])
+            watcher.close()
+            watcher.close()
+    said = b"".join(until_closed(ours)).decode()
+    os.close(ours)
+    assert stream.getvalue() == "" and "redis" in said and "title" not in said
+    drawn = Console(width=60, file=io.StringIO(), record=True)
+    drawn.print(table)
+    assert [line.split() for line in drawn.export_text().splitlines()] == [["redis", "✓"], ["keda", "parts-ready"]]
+
+
+def result(verdict, observed):
+    return CheckResult("redis/answers", "Redis answers", verdict, "", observed, "", "start it", "redis-gone", NOW, 0.1)
+
+
+def test_the_picture_shows_what_the_terminal_shows_and_loads_nothing():
+    """Verdicts, titles, what was seen; no font and no escape from elsewhere."""
+    picture = as_svg.to_svg([result(Verdict.OK, "v1\x1b[31m"), result(Verdict.FAIL, "refused")])
+    assert ElementTree.fromstring(picture).tag.endswith("svg")
+    text = "".join(ElementTree.fromstring(picture).itertext()).replace("\xa0", " ")
+    assert "OK" in text and "FAIL" in text and "refused" in text and "start it" in text
+    assert "url(http" not in picture and "@font-face" not in picture and "\x1b" not in picture
