@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from prompt_keda import __version__
-from prompt_keda.clients.download import download
 from prompt_keda.clients.kube_resources import CONFIG_MAPS
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.engine.exit_code import exit_code
@@ -184,6 +183,8 @@ def prepare(name: str) -> Result:
         file = local_file(source, sha256)
         there = file.exists()
         if source.startswith("https://") and not there:
+            from prompt_keda.clients.download import download
+
             download(source, sha256, file, manifests.ca_file, environment.limits.connect)
         count = len(load_keda_manifests(file, sha256))
         result = Result("prepare", environment.name, header=f"environment {environment.name}")

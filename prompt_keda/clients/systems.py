@@ -9,16 +9,17 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.ldap import ldap_probe
-from prompt_keda.clients.redis_streams import RedisStreams
-from prompt_keda.clients.registry import Registry, credentials_from_docker_config
-from prompt_keda.clients.vault import Vault, VaultHealth
 from prompt_keda.errors import Missing, Unfilled
 from prompt_keda.model.environment import Environment, FillIn, VaultKey
 from prompt_keda.model.secret import Secret
+
+if TYPE_CHECKING:  # each library is imported where its system is first needed: together they cost half a second
+    from prompt_keda.clients.redis_streams import RedisStreams
+    from prompt_keda.clients.registry import Registry
+    from prompt_keda.clients.vault import Vault, VaultHealth
 
 T = TypeVar("T")
 
@@ -82,6 +83,8 @@ class Systems:
         settings = self.environment.redis
 
         def make() -> RedisStreams:
+            from prompt_keda.clients.redis_streams import RedisStreams
+
             password = self.secret(settings.password) if settings.password else None
             timeout = self.environment.limits.connect
             if settings.reach == "direct":
@@ -122,6 +125,8 @@ class Systems:
         settings = self.environment.ldap
         if settings is None:
             raise Missing("LDAP", self.environment.name, "the environment names no directory")
+        from prompt_keda.clients.ldap import ldap_probe
+
         return ldap_probe(filled(settings.url, "ldap.url"), settings.ca_file, self.environment.limits.connect)
 
     def registry(self, host: str) -> Registry:
@@ -138,6 +143,8 @@ class Systems:
     def _vault(self) -> Vault:
         settings = self.environment.vault
         timeout = self.environment.limits.connect
+        from prompt_keda.clients.vault import Vault
+
         return Vault.connect(filled(settings.url, "vault.url"), settings.ca_file, timeout)
 
     def _log_in_to_vault(self) -> Vault:
@@ -151,6 +158,8 @@ class Systems:
         return vault
 
     def _connect_registry(self, host: str) -> Registry:
+        from prompt_keda.clients.registry import Registry, credentials_from_docker_config
+
         for one in self.environment.registries:
             if one.host == host:
                 credentials = None
