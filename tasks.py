@@ -113,14 +113,14 @@ def check_deps(c: Context, env="", only="", skip="", timeout="", strict=False, j
     _finish("check-deps", name, json, work, lambda text, result: text.show_checks(result.checks))
 
 
-def _whole(text):
+def _whole(flag, text):
     """Give a whole number, or 0 for nothing."""
     from prompt_keda.errors import Refusal
 
     try:
         return int(text or 0)
     except ValueError:
-        raise Refusal(f"--events {text} is no whole number") from None
+        raise Refusal(f"{flag} {text} is no whole number") from None
 
 
 def _seconds(text):
@@ -230,7 +230,7 @@ def smoke(c: Context, env="", events="", approve="", json=False):
         "smoke",
         name,
         json,
-        lambda: toolkit.run_smoke(name, _whole(events), approve, observer, _ask()),
+        lambda: toolkit.run_smoke(name, _whole("--events", events), approve, observer, _ask()),
         lambda text, result: text.show_smoke(result.parts["smoke"]),
         observer,
     )
@@ -339,7 +339,22 @@ def test(c: Context, exhaustive=False, junit=""):
     _finish_with_code("test", lambda: testing.run(exhaustive, junit))
 
 
-namespace = Collection(check_deps, plan, prepare, redeploy, resume, smoke, test)
+@task(help={"rounds": "how often each is run, 5 unless named", **JSON})
+def bench(c: Context, rounds="", json=False):
+    """Measure check-deps beside a shell script that asks the same, on the local stack."""
+    from prompt_keda import benchmark
+    from prompt_keda.report.result import Result
+
+    observer = _progress()
+
+    def work():
+        timings = benchmark.run(_whole("--rounds", rounds) or 5, observer)
+        return Result("bench", "local", parts={"timings": benchmark.to_json(timings)})
+
+    _finish("bench", "local", json, work, lambda text, result: text.show_bench(result.parts["timings"]), observer)
+
+
+namespace = Collection(check_deps, plan, prepare, redeploy, resume, smoke, test, bench)
 lab = Collection("lab")
 for one in (lab_up, lab_down, lab_status, lab_exec, lab_desk):
     lab.add_task(one)
