@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from prompt_keda import __version__
-from prompt_keda.clients.kube_resources import CONFIG_MAPS
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.engine.exit_code import exit_code
 from prompt_keda.engine.run_checks import run_checks
@@ -29,14 +28,12 @@ from prompt_keda.model.event import Event, Observer
 from prompt_keda.model.plan import StepResult
 from prompt_keda.model.redeploy_plan import Deletion, JobRecord, Plan
 from prompt_keda.redeploy import guard, jobs, planner, smoke
+from prompt_keda.redeploy.approval import Ask, approve_or_refuse
 from prompt_keda.redeploy.context import Context
 from prompt_keda.report import as_json
 from prompt_keda.report.result import Result
 
 ENVIRONMENTS = Path(__file__).parents[1] / "environments"
-MARKER = "prompt-keda-lab"
-Ask = Callable[[str], str]
-"""Asks a person on a terminal, and gives the answer."""
 
 
 class ChecksObserver(Protocol):
@@ -243,7 +240,7 @@ def redeploy(name: str, mode: str, approve: str, observer: Observer, ask: Ask | 
     with _systems(name) as systems:
         context = _context(systems)
         made = planner.make_plan(context, mode)
-        _approve(context, made.digest, f"redeploy, mode {made.mode}", approve, ask)
+        approve_or_refuse(context, made.digest, f"redeploy, mode {made.mode}", approve, ask)
         folder = RunFolder.create(runs_folder(), systems.environment.name)
         context.before = jobs.ledger(systems.kube)
         folder.write_json("snapshot.json", {"jobs": [one.__dict__ for one in context.before], **_streams(systems)})
@@ -368,50 +365,6 @@ def _streams(systems: Systems) -> dict[str, Any]:
     return {"streams": found}
 
 
-def _approve(context: Context, digest: str, what: str, approve: str, ask: Ask | None) -> None:
-    """Make sure that a person wants this, as the environment asks for it.
-
-    Parameters
-    ----------
-    digest
-        Of what is approved.
-    what
-        The same in words.
-
-    Raises
-    ------
-    Refusal
-        When nobody approves; or when no approval is asked for, and the cluster is no local stack.
-    """
-    environment = context.environment
-    if environment.approval == "none":
-        if context.systems.kube.find(CONFIG_MAPS, MARKER, "kube-system") is None:
-            raise Refusal(
-                f"environment {environment.name} needs no approval, but this cluster is no local stack",
-                "Set approval to confirm or digest in the environment.",
-            )
-        return
-    refusal = _unapproved(environment, digest, what, approve, ask)
-    if refusal:
-        refusal.parts["digest"] = digest
-        raise refusal
-
-
-def _unapproved(environment: Environment, digest: str, what: str, approve: str, ask: Ask | None) -> Refusal | None:
-    if approve:
-        said = f"--approve {approve} is not the digest of this {what}, which is {digest}"
-        return None if approve == digest else Refusal(said, f"Look at ./run plan --env {environment.name}.")
-    if ask is None:
-        said = f"the {what} with the digest {digest} is not approved, and there is no terminal to ask"
-        return Refusal(said, f"If you want it: --approve {digest}")
-    if environment.approval == "confirm":
-        agreed = ask(f"Run the {what} in {environment.name}, digest {digest}? yes/no: ").strip() == "yes"
-    else:
-        question = f"The {what} in {environment.name}, digest {digest}. Type the environment's name: "
-        agreed = ask(question).strip() == environment.name
-    return None if agreed else Refusal("not approved")
-
-
 def run_smoke(name: str, events_count: int, approve: str, observer: Observer, ask: Ask | None) -> Result:
     """Prove scaling on a stream, ScaledJob and namespace of its own, and clean up.
 
@@ -434,7 +387,7 @@ def run_smoke(name: str, events_count: int, approve: str, observer: Observer, as
     with _systems(name) as systems:
         context = _context(systems)
         inputs = {"task": "smoke", "toolkit": __version__, "environment": systems.environment.model_dump_json()}
-        _approve(context, Plan("smoke", "", (), (), inputs).digest, "smoke test", approve, ask)
+        approve_or_refuse(context, Plan("smoke", "", (), (), inputs).digest, "smoke test", approve, ask)
         result = Result("smoke", systems.environment.name, header=_header(systems, context.kube_system_uid))
         count = events_count or systems.environment.smoke.events_count
         stamp = datetime.now(UTC).strftime("smoke-%Y%m%dt%H%M%Sz")

@@ -13,6 +13,7 @@ from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.errors import JournalMismatch, Refusal
 from prompt_keda.files.run_folder import RunFolder
 from prompt_keda.model.event import nobody
+from prompt_keda.redeploy.approval import MARKER
 
 from .world import World
 
@@ -24,7 +25,7 @@ NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "keda
 def world(tmp_path, monkeypatch):
     """A cluster in order, whose every write is an error; runs are recorded in a folder of the test's own."""
     made = World()
-    made.put(kinds.CONFIG_MAPS, toolkit.MARKER, "kube-system")
+    made.put(kinds.CONFIG_MAPS, MARKER, "kube-system")
     data = json.dumps([NAMESPACE]).encode()
     (tmp_path / "keda.json").write_bytes(data)
     pinned = {"source": str(tmp_path / "keda.json"), "sha256": hashlib.sha256(data).hexdigest()}
@@ -76,7 +77,7 @@ def toolkit_fill_in():
 
 
 def without_marker(world):
-    world.kube._objects = {k: v for k, v in world.kube._objects.items() if k[2] != toolkit.MARKER}
+    world.kube._objects = {k: v for k, v in world.kube._objects.items() if k[2] != MARKER}
 
 
 CASES = [
