@@ -249,6 +249,16 @@ def redeploy(name: str, mode: str, approve: str, observer: Observer, ask: Ask | 
         return _run(context, made, folder, observer, "redeploy")
 
 
+def latest_unfinished(environment: Environment) -> RunFolder | None:
+    """Give the newest run of an environment on its present cluster, if it is unfinished; else None."""
+    identity = environment.kubernetes.identity.model_dump(mode="json")
+
+    def fits(plan: Any) -> bool:
+        return bool(plan["inputs"]["environment"]["kubernetes"]["identity"] == identity)
+
+    return RunFolder.latest_unfinished(runs_folder(), environment.name, fits)
+
+
 def resume(name: str, run_id: str, observer: Observer) -> Result:
     """Go on where an interrupted redeploy stopped; each step looks for itself whether it is done.
 
@@ -260,8 +270,9 @@ def resume(name: str, run_id: str, observer: Observer) -> Result:
         When the environment, the manifests or the toolkit have changed since.
     """
     runs = runs_folder()
-    wanted = _load(name).name
-    folder = RunFolder.open_(runs, run_id) if run_id else RunFolder.latest_unfinished(runs, wanted)
+    environment = _load(name)
+    wanted = environment.name
+    folder = RunFolder.open_(runs, run_id) if run_id else latest_unfinished(environment)
     if folder is None:
         raise Refusal(f"no interrupted run of environment {wanted} is recorded here", "Start one with ./run redeploy.")
     if folder.environment != wanted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,22 @@ class RunFolder:
         return cls(path)
 
     @classmethod
-    def latest_unfinished(cls, runs: Path, environment: str) -> RunFolder | None:
-        """Give the newest run of an environment if it has no report, or None. One that was refused does not count."""
-        own = [path for path in runs.glob(f"*-{environment}-*") if cls(path).environment == environment]
-        for path in sorted(own, reverse=True):
-            if (path / "report.json").exists():
-                return None
-            if (path / "plan.json").is_file() and not (path / REFUSED).exists():
-                return cls(path)
+    def latest_unfinished(
+        cls, runs: Path, environment: str, fits: Callable[[Any], bool] = lambda plan: True
+    ) -> RunFolder | None:
+        """Give the newest run of an environment if it has no report, or None. One that was refused does not count.
+
+        Parameters
+        ----------
+        fits
+            Tells from its plan whether a run is about the same cluster: another one may have had the same name.
+        """
+        for path in sorted(runs.glob(f"*-{environment}-*"), reverse=True):
+            run = cls(path)
+            if run.environment != environment or not (path / "plan.json").is_file() or (path / REFUSED).exists():
+                continue
+            if fits(run.read_json("plan.json")):
+                return None if (path / "report.json").exists() else run
         return None
 
     def mark_refused(self, what: str) -> None:

@@ -21,6 +21,7 @@ from prompt_keda.clients.kube_resources import (
     SERVICES,
 )
 from prompt_keda.files.run_folder import JournalFile, RunFolder
+from prompt_keda.lab import state
 from prompt_keda.redeploy import lease as lock
 
 from .conftest import (
@@ -136,7 +137,12 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(deployed):
 
 
 def _begun(stage):
-    folder = RunFolder.latest_unfinished(runs_folder(), ENV)
+    uid = state.endpoints()["kube_system_uid"]  # other stacks of this user have runs of the same name
+
+    def here(plan):
+        return plan["inputs"]["environment"]["kubernetes"]["identity"]["kube_system_uid"] == uid
+
+    folder = RunFolder.latest_unfinished(runs_folder(), ENV, here)
     return folder and any(one["step"] == stage and one["event"] == "begin" for one in JournalFile(folder).entries())
 
 

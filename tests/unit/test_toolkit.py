@@ -158,6 +158,14 @@ def test_a_run_of_another_environment_is_not_resumed(world):
         toolkit.resume("other", run.run_id, nobody)
 
 
+def test_a_run_on_another_cluster_of_the_same_name_is_not_resumed(world):
+    """A second local stack, or one that was made anew: its runs are its own."""
+    assert interrupted_run(world)
+    kubernetes(world, kube_system_uid="another")
+    with pytest.raises(Refusal, match="no interrupted run"):
+        toolkit.resume("local", "", nobody)
+
+
 def test_a_run_that_was_refused_does_not_hide_an_interrupted_one(world, monkeypatch):
     """The lock was held by somebody: that run wrote nothing, and resume goes on with the one before."""
     first = interrupted_run(world)
