@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 
-from prompt_keda.clients.kube_resources import CRDS, SECRETS
+from prompt_keda.clients.kube_resources import CRDS, NAMESPACES, SECRETS
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused
 from prompt_keda.model.environment import SecretSync
@@ -63,8 +63,8 @@ def _jobs_of_dying_scaled_jobs(context: Context) -> str | None:
 
 def _dying_crds(context: Context) -> str | None:
     wanted = {one["metadata"]["name"] for one in install.crds(context)}
-    live = [one["metadata"] for one in context.systems.kube.list(CRDS)]
-    dying = [one["name"] for one in live if one["name"] in wanted and "deletionTimestamp" in one]
+    live = [one for one in context.systems.kube.list(CRDS) if one["metadata"]["name"] in wanted]
+    dying = [one["metadata"]["name"] for one in live if _is_going(one)]
     return (
         f"{', '.join(dying)} is being deleted, and waits for finalizers that only the operator removes"
         if dying
@@ -81,12 +81,25 @@ def _secret_in_vault(context: Context, sync: SecretSync) -> str | None:
 
 
 def _to_apply(context: Context) -> list[Object]:
-    """Give what will be applied, as far as that is known before the install, but for what is removed before."""
+    """Give what will be applied, as far as that is known before the install.
+
+    Left out is what is removed before, and what belongs into a namespace that is on its way out: nothing can be made
+    there now, and the removal waits until it is gone.
+    """
     secret = context.systems.kube.find(SECRETS, certificates.SECRET, context.namespace)
     rest = install.parts(context) if certificates.is_whole(secret) else install.parts_without_ca(context)
     removed = {(one.kind, one.name) for one in context.deletions}
     wanted = [*install.crds(context), *rest, *(one for own in context.instrument_objects.values() for one in own)]
-    return [one for one in wanted if (one["kind"], one["metadata"]["name"]) not in removed]
+    going = {one["metadata"]["name"] for one in context.systems.kube.list(NAMESPACES) if _is_going(one)}
+    return [
+        one
+        for one in wanted
+        if (one["kind"], one["metadata"]["name"]) not in removed and one["metadata"].get("namespace") not in going
+    ]
+
+
+def _is_going(obj: Object) -> bool:
+    return "deletionTimestamp" in obj["metadata"]
 
 
 def _try_apply(context: Context, wanted: Object) -> str | None:

@@ -283,6 +283,7 @@ def scale_operator(admin, replicas):
 def test_a_deleted_namespace_comes_back_with_new_certificates(deployed, admin):
     """`kubectl delete namespace keda`: stuck on the stale APIService; the redeploy frees it, and all is trusted again."""
     admin.delete(NAMESPACES, "keda")
+    until(lambda: not admin.list(DEPLOYMENTS, "keda"), 60, "a namespace that is stuck with nothing in it")
     done = run_task("redeploy", "--env", ENV)
     assert done.returncode == 0, done.stderr
     code, document = run_json("check-deps", "--env", ENV, "--only", "keda,cluster")

@@ -105,6 +105,16 @@ def test_what_is_removed_first_is_no_conflict(ready):
     assert ready.seen().state is State.DONE
 
 
+def test_a_namespace_that_is_on_its_way_out_does_not_stop_it(ready):
+    """`kubectl delete namespace keda`: nothing can be made there now; the removal waits until it is gone."""
+    role = {"apiVersion": ROLE["apiVersion"], "kind": "Role", "metadata": {"name": "r", "namespace": "keda"}}
+    ready.context.keda_objects.append(role)
+    ready.world.kube.denied.add(("patch", "roles"))
+    assert ready.seen().state is State.BROKEN
+    ready.world.change(kinds.NAMESPACES, "keda", metadata={"deletionTimestamp": "now"})
+    assert ready.seen().state is State.DONE
+
+
 def test_a_registry_that_is_not_reached_from_here_says_nothing(ready):
     """The nodes may reach it."""
     ready.world.systems._made.pop(f"registry {HOST}")
