@@ -108,7 +108,17 @@ class World:
         self.systems._made = clients
 
     def _put_cluster(self):
-        self.put(kinds.NODES, "n1", status=conditions(Ready="True"))
+        room = {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"}}
+        self.put(kinds.NODES, "n1", status={**conditions(Ready="True"), **room})
+        self.put(kinds.NAMESPACES, "kube-node-lease", status={"phase": "Active"})
+        self.put(kinds.LEASES, "n1", "kube-node-lease", spec={"renewTime": now()})
+        self.put_service("kube-dns", "kube-system")
+        self.put_service("webhooks", "keda")
+        self.put_pod("keda-operator-1", "keda", "n1")
+        metrics_server = {"name": "metrics-server", "namespace": "kube-system"}
+        available = conditions(Available="True")
+        self.put(kinds.API_SERVICES, "v1beta1.metrics.k8s.io", spec={"service": metrics_server}, status=available)
+        self.put(kinds.API_SERVICES, "v1.apps", spec={"service": None}, status=available)
         for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh"):
             self.put(kinds.CRDS, name, status=conditions(Established="True"))
         for name in ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks"):
@@ -136,7 +146,8 @@ class World:
         data = keda_certificates(**how)
         self.change(kinds.SECRETS, "kedaorg-certs", "keda", data=data)
         self.change(kinds.API_SERVICES, METRICS, spec={"caBundle": data["ca.crt"]})
-        hooks = [{"clientConfig": {"caBundle": data["ca.crt"]}}]
+        client = {"caBundle": data["ca.crt"], "service": {"name": "webhooks", "namespace": "keda"}}
+        hooks = [{"name": "vscaledjob.keda.sh", "clientConfig": client, "failurePolicy": "Ignore"}]
         self.change(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=hooks)
 
     def add_instrument(self, name, **fields):
@@ -153,6 +164,23 @@ class World:
         self.put(kinds.SCALED_JOBS, space, space, **body)
         self.change(kinds.SCALED_JOBS, space, space, metadata={"generation": 2}, **fields)
         self.redis.ensure_group(stream, group, "0")
+
+    def put_service(self, name, namespace):
+        """Put a Service with one ready pod behind it."""
+        self.put(kinds.SERVICES, name, namespace)
+        endpoints = [{"conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": f"{name}-1"}}]
+        labels = {"kubernetes.io/service-name": name}
+        self.put(kinds.ENDPOINT_SLICES, name, namespace, labels, endpoints=endpoints)
+
+    def put_pod(self, name, namespace, node=None, begun=True, requests=None, seconds=60, **status):
+        """Put a pod that was made, and scheduled if it has a node, some seconds ago."""
+        made = {"creationTimestamp": now(seconds=seconds)}
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now(seconds=seconds)}
+        state = {"phase": "Running" if begun else "Pending", "conditions": [scheduled] if node else []}
+        state |= {"containerStatuses": [{"ready": True}]} if begun else {}
+        container = {"image": WORKER_IMAGE, "resources": {"requests": requests or {}}}
+        self.put(kinds.PODS, name, namespace, spec={"nodeName": node, "containers": [container]}, status=state | status)
+        self.change(kinds.PODS, name, namespace, metadata=made)
 
     def put_job(self, generation):
         self.put(kinds.JOBS, "j1", SPACE, {"scaledjob.keda.sh/name": SCALED_JOB}, status={"active": 1})
