@@ -18,16 +18,19 @@ WEBHOOKS = "keda-admission"
 
 def dns_answers(systems: Systems) -> Outcome:
     """Has the Service of the cluster's DNS somebody behind it (F31)? Whether it answers rightly only a pod can tell."""
-    found = systems.kube.find(SERVICES, DNS_SERVICE, DNS_NAMESPACE)
-    services = [found] if found else systems.kube.list(SERVICES, DNS_NAMESPACE, f"k8s-app={DNS_SERVICE}")
-    if not services:
+    names = [one["metadata"]["name"] for one in systems.kube.list(SERVICES, DNS_NAMESPACE) if _is_dns(one)]
+    if not names:
         return unknown(f"no Service of the cluster's DNS is shown in {DNS_NAMESPACE}", "Ask the cluster's owners.")
-    names = [one["metadata"]["name"] for one in services]
     ready = {name: ready_endpoints(systems, name, DNS_NAMESPACE) for name in names}
     if not any(ready.values()):
         said = f"nothing ready is behind the Service {DNS_NAMESPACE}/{names[0]}: no name is resolved in the cluster"
         return fail(said, f"Restart CoreDNS: kubectl -n {DNS_NAMESPACE} rollout restart deployment coredns")
     return ok(", ".join(f"{count} behind {DNS_NAMESPACE}/{name}" for name, count in ready.items()))
+
+
+def _is_dns(service: Object) -> bool:
+    metadata = service["metadata"]
+    return DNS_SERVICE in (metadata["name"], (metadata.get("labels") or {}).get("k8s-app"))
 
 
 def webhooks_reachable(systems: Systems) -> Outcome:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.clients.kube_expiry import LoginLife
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.errors import Unreachable
 from prompt_keda.model.environment import FillIn
@@ -178,6 +179,30 @@ def both(*breaks):
     return lambda world: [one(world) for one in breaks]
 
 
+def keda_settings(**fields):
+    """Let the environment say something else of KEDA."""
+
+    def apply(world):
+        environment(keda=world.systems.environment.keda.model_copy(update=fields))(world)
+
+    return apply
+
+
+def without_manifests(world):
+    manifests = world.systems.environment.keda.manifests.model_copy(update={"source": "/nowhere/keda.json"})
+    keda_settings(manifests=manifests)(world)
+
+
+def login(left, whole=None, kind="token", renews=False):
+    """Let the login be one that has some time left of the whole that it was given."""
+
+    def apply(world):
+        ends = datetime.now(UTC) + left
+        world.kube.life = LoginLife(kind, ends, ends - whole if whole else None, renews)
+
+    return apply
+
+
 KEY = "rubin/prompt-keda-local/prompt-redis"
 OTHER_KEY = "rubin/prompt-keda-local/pull-secret"
 SECRETS_OF_THE_ENVIRONMENT = "vault/secrets-have-their-keys"
@@ -248,7 +273,7 @@ RED = [
     ("redis/lag-is-right", renamed_group, "unknown", "NOGROUP"),
     ("redis/groups-exist", renamed_group, "fail", f"has no group {GROUP}"),
     ("images/keda-images-present", lambda world: world.registry.images.clear(), "fail", "keda has no sha256:2"),
-    ("images/keda-images-present", without_parts, "unknown", "not on this machine"),
+    ("images/keda-images-present", both(without_parts, without_manifests), "unknown", "not on this machine"),
     ("images/instrument-images-present", attribute("registry", wanted="password"), "fail", "unauthorised"),
     ("images/smoke-image-present", lambda world: world.registry.images.clear(), "fail", "worker has no sha256:1"),
     ("keda/crds-established", remove(kinds.CRDS, "scaledjobs.keda.sh"), "fail", "absent"),
@@ -583,6 +608,24 @@ RED += [
     ),
     (HOOKS, remove(kinds.VALIDATING_WEBHOOKS, "keda-admission"), "fail", "is absent"),
 ]
+LOGIN, READ, REDEPLOY = "identity/token-lives-on", "identity/may-read", "identity/may-redeploy"
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+RED += [
+    (LOGIN, attribute("kube", life=None), "unknown", "does not say until when"),
+    (LOGIN, login(-MINUTE, HOUR), "fail", "the token has ended at 20"),
+    (LOGIN, login(-MINUTE, HOUR, renews=True), "fail", "the token has ended at 20"),
+    (LOGIN, login(9.5 * MINUTE, 8 * HOUR), "warn", "the token ends in 9 min"),
+    (LOGIN, login(1.5 * MINUTE, 15 * MINUTE), "warn", "the token ends in 1 min"),
+    (LOGIN, login(1.5 * MINUTE), "warn", "the token ends in 1 min"),
+    (LOGIN, login(6.5 * DAY, 365 * DAY, "client certificate"), "warn", "the client certificate ends in 6 days"),
+    (READ, denied("list", "nodes"), "fail", "not allowed: list nodes"),
+    (READ, denied("get", "secrets"), "fail", "get secrets kedaorg-certs in keda; get secrets pull-secret in keda"),
+    (READ, fails_for("kube", "rules", "keda"), "unknown", "no answer in time"),
+    (REDEPLOY, denied("delete", "apiservices"), "warn", f"not allowed: delete apiservices {METRICS}"),
+    (REDEPLOY, denied("patch", "jobs"), "warn", f"not allowed: patch jobs in {SPACE}"),
+    (REDEPLOY, without_manifests, "unknown", "what would be applied is not known"),
+    (REDEPLOY, keda_settings(delivery="argocd"), "skipped", "Argo CD delivers here"),
+]
 NOT_HERE = {"cluster/api-answers"}
 """Seen red by tests/contracts/test_kube_login.py."""
 
@@ -653,6 +696,11 @@ def test_what_is_as_it_should_be_in_another_way_is_green(breaks):
 @pytest.mark.parametrize(
     ("check", "breaks"),
     [
+        (LOGIN, login(2.5 * MINUTE, 15 * MINUTE)),
+        (LOGIN, login(MINUTE, 15 * MINUTE, renews=True)),
+        (LOGIN, login(11 * MINUTE, 8 * HOUR)),
+        (LOGIN, login(8 * DAY, 365 * DAY, "client certificate")),
+        (LOGIN, attribute("kube", life=LoginLife("token", None))),
         (GOING, pod(seconds=20)),
         (GOING, pod(node="n1", seconds=20)),
         (GOING, pod(phase="Failed")),

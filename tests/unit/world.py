@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import copy
+import hashlib
+import json
+import tempfile
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -63,6 +67,36 @@ def keda_certificates(begins_days=-1, ends_days=3650, signed_by_its_ca=True):
     return {"ca.crt": signed(ca_key.public_key(), ca_key), "tls.crt": signed(key.public_key(), signer)}
 
 
+_FOLDER = tempfile.TemporaryDirectory()
+
+
+@cache
+def keda_manifests():
+    """Give a file of KEDA's manifests, and its SHA-256."""
+    part_of = {"app.kubernetes.io/part-of": "keda-operator"}
+
+    def one(resource, name, **fields):
+        where = {"namespace": "keda"} if resource.namespaced else {}
+        metadata = {"name": name, "labels": part_of, **where}
+        return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **fields}
+
+    pod = {"spec": {"containers": [{"image": KEDA_IMAGE}]}}
+    client = {"clientConfig": {"service": {"name": "webhooks", "namespace": "keda"}}}
+    names = ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks")
+    objects = [
+        *(one(kinds.CRDS, name, spec={}) for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh")),
+        one(kinds.SERVICE_ACCOUNTS, "keda-operator"),
+        one(kinds.CLUSTER_ROLES, "keda-operator", rules=[]),
+        one(kinds.SERVICES, "metrics"),
+        *(one(kinds.DEPLOYMENTS, name, spec={"template": pod}) for name in names),
+        one(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=[client]),
+        one(kinds.API_SERVICES, METRICS, spec={"service": {"name": "metrics", "namespace": "keda"}}),
+    ]
+    data, path = json.dumps(objects).encode(), Path(_FOLDER.name) / "keda.json"
+    path.write_bytes(data)
+    return str(path), hashlib.sha256(data).hexdigest()
+
+
 class World:
     """An environment and its systems as they should be. A test changes one thing."""
 
@@ -80,9 +114,9 @@ class World:
             "vault_url": "https://vault.test",
             "ldap_url": "ldaps://directory.test",
             "worker_image": WORKER_IMAGE,
-            "keda_manifests": "/m",
+            "keda_manifests": keda_manifests()[0],
         }
-        given |= {"keda_manifests_sha256": "0" * 64, "ca_sha256": "0" * 64, "kube_system_uid": "to come"}
+        given |= {"keda_manifests_sha256": keda_manifests()[1], "ca_sha256": "0" * 64, "kube_system_uid": "to come"}
         given["redis_password"] = {"path": "rubin/prompt-keda-local/prompt-redis", "key": "redis-password"}
         self.kube, self.redis = FakeKube(SERVED), FakeRedis("p", "p")
         for name in ("kube-system", "keda", SPACE):
