@@ -119,7 +119,7 @@ class World:
         given |= {"keda_manifests_sha256": keda_manifests()[1], "ca_sha256": "0" * 64, "kube_system_uid": "to come"}
         given["redis_password"] = {"path": "rubin/prompt-keda-local/prompt-redis", "key": "redis-password"}
         self.kube, self.redis = FakeKube(SERVED), FakeRedis("p", "p")
-        for name in ("kube-system", "keda", SPACE):
+        for name in ("kube-system", "keda", "prompt-redis", SPACE):
             self.put(kinds.NAMESPACES, name, status={"phase": "Active"})
         given["kube_system_uid"] = self.kube.get(kinds.NAMESPACES, "kube-system")["metadata"]["uid"]
         environment = load_environment(FOLDER / "local.yaml", given)
