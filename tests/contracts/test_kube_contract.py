@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS
+from prompt_keda.clients.kube_rights import missing_rights
 from prompt_keda.errors import BadAnswer, Missing, Refused
 from prompt_keda.lab import settings, state
+from prompt_keda.model.rights import Right
 from tests.contracts.conftest import SECONDS
 from tests.contracts.fakes.kube import FakeKube
 
@@ -229,6 +231,50 @@ def test_the_double_refuses_in_the_same_words():
     with pytest.raises(Refused, match="secrets"):
         fake.list(SECRETS)
     assert fake.can_i("list", "", "pods") and not fake.can_i("list", "", "secrets")
+
+
+def test_the_rules_of_whoever_may_do_all_say_so(kube):
+    """One rule with nothing but stars among them; in a namespace that is not there as well."""
+    for namespace in (NAMESPACE, "prompt-keda-no-such-namespace"):
+        rules = kube.rules(namespace)
+        assert any(one["verbs"] == one["apiGroups"] == one["resources"] == ["*"] for one in rules), rules
+
+
+def test_the_rules_of_a_reader_give_no_secrets(endpoints):
+    """What they prove, the server allows; what they do not, it denies."""
+    reader = Kube.connect(settings.current_lab().state / "reader.kubeconfig", None, SECONDS)
+    pods, secrets_, nodes = (
+        Right("list", "", "pods", "default"),
+        Right("get", "", "secrets", "default"),
+        Right("list", "", "nodes"),
+    )
+    assert missing_rights(reader, [pods, secrets_, nodes]) == [secrets_, nodes]
+
+
+def test_a_right_in_one_namespace_proves_nothing_of_the_cluster(endpoints, kube):
+    """A Role that names a kind of the whole cluster gives nothing there."""
+    if isinstance(kube, FakeKube):
+        return
+    name = {"name": "reads-nodes", "namespace": NAMESPACE}
+    group = "rbac.authorization.k8s.io"
+    rule = {"apiGroups": [""], "resources": ["nodes", "configmaps"], "verbs": ["list"]}
+    kube.apply({"apiVersion": f"{group}/v1", "kind": "Role", "metadata": name, "rules": [rule]})
+    subject = {"kind": "User", "name": "ldap:reader", "apiGroup": group}
+    role = {"kind": "Role", "name": "reads-nodes", "apiGroup": group}
+    kube.apply(
+        {"apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": name, "roleRef": role, "subjects": [subject]}
+    )
+    reader = Kube.connect(settings.current_lab().state / "reader.kubeconfig", None, SECONDS)
+    nodes = Right("list", "", "nodes")
+    assert missing_rights(reader, [nodes, Right("list", "", "configmaps", NAMESPACE)]) == [nodes]
+
+
+def test_a_login_says_how_long_it_lives(kube):
+    """The token of the person oncall: minutes, and the exec plugin fetches the next."""
+    life = kube.login_life()
+    now = datetime.now(UTC)
+    assert life.kind == "token" and life.renews and life.begins <= now + timedelta(seconds=1)
+    assert timedelta(0) < life.ends - now <= timedelta(minutes=15)
 
 
 def test_a_port_forward_to_what_is_not_there_is_told(real):

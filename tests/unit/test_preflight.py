@@ -82,7 +82,7 @@ def no_image(ready):
         (foreign_field, "ClusterRole keda-operator: 409"),
         (no_right("patch", "clusterroles"), "ClusterRole keda-operator: 403"),
         (no_right("delete", "deployments"), "may not delete deployments"),
-        (no_right("create", "apiservices"), "may not create apiservices"),
+        (no_right("delete", "apiservices"), "may not delete apiservices"),
         (no_image, "image registry.prompt-keda.test:5000/keda"),
     ],
 )
