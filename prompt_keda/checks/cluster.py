@@ -15,6 +15,7 @@ from prompt_keda.model.check import Check, Outcome
 
 API = "cluster/api-answers"
 NODES_READY = "cluster/nodes-ready"
+OTHER_APIS = "cluster/api-services-available"
 CLOCK_S = 10
 """A redeploy's lock stands up to 45 s (redeploy/lease.py); certificates are made valid from some minutes before."""
 
@@ -95,9 +96,14 @@ CHECKS: tuple[Check[Systems], ...] = (
     ),
     Check("cluster/pods-get-going", "no pod is left alone", pods_get_going, (API,)),
     Check("cluster/dns-answers", "the cluster's DNS has somebody to answer", dns_answers, (API,)),
-    Check("cluster/namespaces-not-stuck", "no namespace is stuck", namespaces_not_stuck, (API,)),
     Check(
-        "cluster/api-services-available",
+        "cluster/namespaces-not-stuck",
+        "no namespace is stuck",
+        namespaces_not_stuck,
+        ("cluster/external-metrics-available", OTHER_APIS),  # else all are, and these say why
+    ),
+    Check(
+        OTHER_APIS,
         "every other aggregated API is available",
         api_services_available,
         (API,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from prompt_keda.checks.outcomes import all_of, fail, ok, skipped, unknown, warn
 from prompt_keda.clients.kube_resources import LEASES, NODES, PODS, SCALED_JOBS
@@ -12,6 +13,7 @@ from prompt_keda.model.check import Outcome
 from prompt_keda.model.environment import Instrument
 from prompt_keda.model.pod_room import Room, asked_by, free_rooms, place, takes
 
+Object = dict[str, Any]
 NO_NODE = "no node is shown: a vCluster shows only those that its pods run on"
 NODE_LEASES = "kube-node-lease"
 SILENT = timedelta(seconds=40)
@@ -23,14 +25,24 @@ def nodes_ready(systems: Systems) -> Outcome:
     nodes = systems.kube.list(NODES)
     if not nodes:
         return unknown(NO_NODE)
-    bad = []
+    bad = [f"{name}: {why}" for name, why in _not_ready(nodes).items()]
+    if len(bad) == len(nodes):
+        return fail("; ".join(bad[:3]), "No pod can run. Ask the cluster's owners.")
+    return warn("; ".join(bad[:3])) if bad else ok(f"{len(nodes)} nodes ready")
+
+
+def nodes_lost(systems: Systems) -> set[str]:
+    """Give the names of the nodes that are not ready. Raises as `Kube.list` does."""
+    return set(_not_ready(systems.kube.list(NODES)))
+
+
+def _not_ready(nodes: list[Object]) -> dict[str, str]:
+    found = {}
     for node in nodes:
         ready = {one["type"]: one for one in node.get("status", {}).get("conditions") or []}.get("Ready", {})
         if ready.get("status") != "True":
-            bad.append(f"{node['metadata']['name']}: {ready.get('message', 'no condition Ready')}")
-    if nodes and len(bad) == len(nodes):
-        return fail("; ".join(bad[:3]), "No pod can run. Ask the cluster's owners.")
-    return warn("; ".join(bad[:3])) if bad else ok(f"{len(nodes)} nodes ready")
+            found[node["metadata"]["name"]] = str(ready.get("message", "no condition Ready"))
+    return found
 
 
 def nodes_report(systems: Systems) -> Outcome:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from prompt_keda.checks.outcomes import all_of, fail, ok, unknown, warn
+from prompt_keda.checks.cluster_nodes import nodes_lost
+from prompt_keda.checks.outcomes import all_of, fail, ok, skipped, unknown, warn
 from prompt_keda.clients.kube_resources import PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Outcome
@@ -16,9 +17,16 @@ PATIENCE = timedelta(seconds=30)
 
 
 def pods_get_going(systems: Systems) -> Outcome:
-    """Is there a pod of Prompt KEDA that nobody has scheduled, begun or stopped for half a minute?"""
-    pods = [pod for namespace in _namespaces(systems) for pod in systems.kube.list(PODS, namespace)]
+    """Is there a pod of Prompt KEDA that nobody has scheduled, begun or stopped for half a minute?
+
+    What is on a node that is not ready is left out: cluster/nodes-ready tells of that one.
+    """
+    found = [pod for namespace in _namespaces(systems) for pod in systems.kube.list(PODS, namespace)]
+    lost = nodes_lost(systems) if any(pod["spec"].get("nodeName") for pod in found) else set()
+    pods = [pod for pod in found if pod["spec"].get("nodeName") not in lost]
     named = ((f"{one['metadata']['namespace']}/{one['metadata']['name']}", one) for one in pods)
+    if found and not pods:
+        return skipped("all pods are on nodes that are not ready")
     if not pods:
         return unknown("there is no pod at all by which to tell", "KEDA and Redis have some: look at their checks.")
     return all_of(named, _look, f"{len(pods)} pods, none is left alone")
