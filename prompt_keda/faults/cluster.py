@@ -7,6 +7,7 @@ import signal
 from datetime import UTC, datetime
 from typing import Any
 
+from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import (
     API_SERVICES,
     CONFIG_MAPS,
@@ -45,29 +46,31 @@ def restore_metrics_service(stage: Stage) -> None:
 def stop_scheduler(stage: Stage) -> None:
     """Stop the scheduler, and let a pod wait for it longer than one has patience."""
     processes.stop(stage.lab, "kube-scheduler")
-    stage.kube.apply(_pod(stage))
-    until(lambda: _age_s(_found(stage)["metadata"]["creationTimestamp"]) > 31, "a pod that waits for the scheduler")
+    made = stage.kube.apply(_pod(stage))["metadata"]["creationTimestamp"]
+    until(lambda: _age_s(made) > 31, "a pod that waits for the scheduler")
 
 
 def start_scheduler(stage: Stage) -> None:
-    """Start it again, and take the pod away."""
-    control_plane.start_controllers(stage.lab)
+    """Take the pod away, and start it again."""
     stage.kube.delete(PODS, WAITS, _workers(stage))
+    control_plane.start_controllers(stage.lab)
 
 
 def freeze_kubelet(stage: Stage) -> None:
     """Freeze the kubelet until its Lease is over; some seconds later the cluster would call the node lost."""
     _signal_kubelet(stage, signal.SIGSTOP)
-    until(lambda: _unheard_s(stage) > 41, "a Lease that is over")
+    kube = stage.kube
+    until(lambda: _unheard_s(kube) > 41, "a Lease that is over")
 
 
 def thaw_kubelet(stage: Stage) -> None:
     """Let it go on, and wait until the node is ready."""
     _signal_kubelet(stage, signal.SIGCONT)
+    kube = stage.kube
 
     def ready() -> bool:
-        conditions = stage.kube.get(NODES, NODE_NAME)["status"]["conditions"]
-        return _unheard_s(stage) < 10 and {one["type"]: one["status"] for one in conditions}["Ready"] == "True"
+        conditions = kube.get(NODES, NODE_NAME)["status"]["conditions"]
+        return _unheard_s(kube) < 10 and {one["type"]: one["status"] for one in conditions}["Ready"] == "True"
 
     until(ready, "a node that is ready")
 
@@ -87,15 +90,18 @@ def hold_namespace(stage: Stage) -> None:
     metadata = {"namespace": DRILL, "name": "held", "finalizers": [FINALIZER]}
     stage.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": DRILL}})
     stage.kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
-    stage.kube.delete(NAMESPACES, DRILL)
-    until(lambda: _age_s(stage.kube.get(NAMESPACES, DRILL)["metadata"]["deletionTimestamp"]) > 61, "a stuck namespace")
+    kube = stage.kube
+    kube.delete(NAMESPACES, DRILL)
+    since = kube.get(NAMESPACES, DRILL)["metadata"]["deletionTimestamp"]
+    until(lambda: _age_s(since) > 61, "a stuck namespace")
 
 
 def let_namespace_go(stage: Stage) -> None:
     """Remove the finalizer, and wait until the namespace is gone."""
-    if stage.kube.find(CONFIG_MAPS, "held", DRILL):
-        stage.kube.patch(CONFIG_MAPS, "held", DRILL, {"metadata": {"finalizers": None}})
-    until(lambda: stage.kube.find(NAMESPACES, DRILL) is None, "a namespace that is gone")
+    kube = stage.kube
+    if kube.find(CONFIG_MAPS, "held", DRILL):
+        kube.patch(CONFIG_MAPS, "held", DRILL, {"metadata": {"finalizers": None}})
+    until(lambda: kube.find(NAMESPACES, DRILL) is None, "a namespace that is gone")
 
 
 def add_foreign_api(stage: Stage) -> None:
@@ -105,7 +111,8 @@ def add_foreign_api(stage: Stage) -> None:
     spec = {"group": group, "version": version, "service": service, "groupPriorityMinimum": 1, "versionPriority": 1}
     body = {"apiVersion": API_SERVICES.api_version, "kind": "APIService", "metadata": {"name": FOREIGN_API}}
     stage.kube.apply({**body, "spec": spec})
-    until(lambda: _available(stage) == "False", "an APIService that is not available")
+    kube = stage.kube
+    until(lambda: _available(kube) == "False", "an APIService that is not available")
 
 
 def remove_foreign_api(stage: Stage) -> None:
@@ -166,8 +173,8 @@ def _dns_ready(stage: Stage, ready: bool) -> None:
     stage.kube.patch(ENDPOINT_SLICES, "kube-dns", "kube-system", {"endpoints": endpoints})
 
 
-def _available(stage: Stage) -> str:
-    conditions = stage.kube.get(API_SERVICES, FOREIGN_API).get("status", {}).get("conditions") or []
+def _available(kube: Kube) -> str:
+    conditions = kube.get(API_SERVICES, FOREIGN_API).get("status", {}).get("conditions") or []
     return str({one["type"]: one["status"] for one in conditions}.get("Available"))
 
 
@@ -185,16 +192,12 @@ def _pod(stage: Stage) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _found(stage: Stage) -> dict[str, Any]:
-    return stage.kube.get(PODS, WAITS, _workers(stage))
-
-
 def _workers(stage: Stage) -> str:
     return stage.environment.instruments[0].namespace
 
 
-def _unheard_s(stage: Stage) -> float:
-    return _age_s(stage.kube.get(LEASES, NODE_NAME, "kube-node-lease")["spec"]["renewTime"])
+def _unheard_s(kube: Kube) -> float:
+    return _age_s(kube.get(LEASES, NODE_NAME, "kube-node-lease")["spec"]["renewTime"])
 
 
 def _age_s(stamp: str) -> float:
@@ -254,7 +257,7 @@ FAULTS: tuple[Fault, ...] = (
         add_foreign_api,
         remove_foreign_api,
         {"cluster/api-services-available": "fail"},
-        "not found",
+        "is not present",
     ),
     Fault(
         "cluster/webhooks-mislead",
