@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prompt_keda.checks.cluster_nodes import nodes_lost
-from prompt_keda.checks.outcomes import all_of, fail, ok, skipped, unknown, warn
+from prompt_keda.checks.outcomes import fail, look_at, ok, skipped, unknown, warn, worst_of
 from prompt_keda.clients.kube_resources import PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Outcome
@@ -21,15 +21,18 @@ def pods_get_going(systems: Systems) -> Outcome:
 
     What is on a node that is not ready is left out: cluster/nodes-ready tells of that one.
     """
-    found = [pod for namespace in _namespaces(systems) for pod in systems.kube.list(PODS, namespace)]
-    lost = nodes_lost(systems) if any(pod["spec"].get("nodeName") for pod in found) else set()
-    pods = [pod for pod in found if pod["spec"].get("nodeName") not in lost]
-    named = ((f"{one['metadata']['namespace']}/{one['metadata']['name']}", one) for one in pods)
-    if found and not pods:
-        return skipped("all pods are on nodes that are not ready")
-    if not pods:
+    lost = nodes_lost(systems)
+    count, seen = 0, []
+    for namespace in _namespaces(systems):
+        for pod in systems.kube.list(PODS, namespace):
+            count += 1
+            if pod["spec"].get("nodeName") not in lost:
+                seen.append(look_at(f"{namespace}/{pod['metadata']['name']}", pod, _look))
+    if not count:
         return unknown("there is no pod at all by which to tell", "KEDA and Redis have some: look at their checks.")
-    return all_of(named, _look, f"{len(pods)} pods, none is left alone")
+    if not seen:
+        return skipped("all pods are on nodes that are not ready")
+    return worst_of(seen, f"{count} pods, none is left alone")
 
 
 def _namespaces(systems: Systems) -> list[str]:
