@@ -47,11 +47,11 @@ def login_life(configuration: Any, token: str | None) -> LoginLife | None:
     """
     plugin_says, renews = configuration.plugin_expiry(), configuration.has_plugin
     if token:
-        claims = _claims(token)
-        if claims is not None:
-            begins = _moment(claims.get("iat")) or _moment(claims.get("nbf"))
-            return LoginLife("token", _moment(claims.get("exp")) or plugin_says, begins, renews)
-        return LoginLife("token", plugin_says, None, renews) if plugin_says else None
+        claims = _claims(token) or {"exp": "not told"}
+        ends = _moment(claims.get("exp")) or plugin_says
+        if ends is None and "exp" in claims:
+            return None
+        return LoginLife("token", ends, _moment(claims.get("iat")) or _moment(claims.get("nbf")), renews)
     return _certificate_life(configuration.cert_file, renews)
 
 
