@@ -1,18 +1,23 @@
-"""The cluster: API server, version, nodes, namespaces, aggregated API."""
+"""The cluster: API server, version, nodes, namespaces, aggregated APIs, DNS, webhooks, pods."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prompt_keda.checks.outcomes import fail, ok, unknown, warn
-from prompt_keda.clients.kube_resources import API_SERVICES, NAMESPACES, NODES, SERVICES
+from prompt_keda.checks.cluster_namespaces import EXTERNAL_METRICS, api_services_available, namespaces_not_stuck
+from prompt_keda.checks.cluster_nodes import nodes_have_room, nodes_ready, nodes_report
+from prompt_keda.checks.cluster_pods import pods_get_going
+from prompt_keda.checks.cluster_services import dns_answers, webhooks_reachable
+from prompt_keda.checks.outcomes import fail, ok, warn
+from prompt_keda.clients.kube_resources import API_SERVICES, NAMESPACES, SERVICES
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Check, Outcome
 
 API = "cluster/api-answers"
+NODES_READY = "cluster/nodes-ready"
+OTHER_APIS = "cluster/api-services-available"
 CLOCK_S = 10
 """A redeploy's lock stands up to 45 s (redeploy/lease.py); certificates are made valid from some minutes before."""
-EXTERNAL_METRICS = "v1beta1.external.metrics.k8s.io"
 
 
 def api_answers(systems: Systems) -> Outcome:
@@ -38,21 +43,6 @@ def clocks_agree(systems: Systems) -> Outcome:
         said = f"the API server's clock is {abs(apart_s):.0f} s {word} this machine's"
         return warn(said, "Set this machine's clock (NTP), or tell the cluster's owners.")
     return ok(f"within {CLOCK_S} s")
-
-
-def nodes_ready(systems: Systems) -> Outcome:
-    """Look at the condition Ready of every node."""
-    nodes = systems.kube.list(NODES)
-    if not nodes:
-        return unknown("no node is shown: a vCluster shows only those that its pods run on")
-    bad = []
-    for node in nodes:
-        ready = {one["type"]: one for one in node.get("status", {}).get("conditions") or []}.get("Ready", {})
-        if ready.get("status") != "True":
-            bad.append(f"{node['metadata']['name']}: {ready.get('message', 'no condition Ready')}")
-    if nodes and len(bad) == len(nodes):
-        return fail("; ".join(bad[:3]), "No pod can run. Ask the cluster's owners.")
-    return warn("; ".join(bad[:3])) if bad else ok(f"{len(nodes)} nodes ready")
 
 
 def keda_namespace_present(systems: Systems) -> Outcome:
@@ -96,7 +86,28 @@ CHECKS: tuple[Check[Systems], ...] = (
     ),
     Check("cluster/version-accepted", "its version is one that is known to work", version_accepted, (API,)),
     Check("cluster/clocks-agree", "its clock agrees with this machine's", clocks_agree, (API,)),
-    Check("cluster/nodes-ready", "nodes are ready", nodes_ready, (API,)),
+    Check(NODES_READY, "nodes are ready", nodes_ready, (API,)),
+    Check("cluster/nodes-report", "every node reports", nodes_report, (NODES_READY,)),
+    Check(
+        "cluster/nodes-have-room",
+        "the nodes have room for more workers",
+        nodes_have_room,
+        (NODES_READY, "keda/sizes-as-named"),
+    ),
+    Check("cluster/pods-get-going", "no pod is left alone", pods_get_going, (API,)),
+    Check("cluster/dns-answers", "the cluster's DNS has somebody to answer", dns_answers, (API,)),
+    Check(
+        "cluster/namespaces-not-stuck",
+        "no namespace is stuck",
+        namespaces_not_stuck,
+        ("cluster/external-metrics-available", OTHER_APIS),  # else all are, and these say why
+    ),
+    Check(
+        OTHER_APIS,
+        "every other aggregated API is available",
+        api_services_available,
+        (API,),
+    ),
     Check(
         "cluster/keda-namespace-present",
         "KEDA's namespace is there",
@@ -109,6 +120,13 @@ CHECKS: tuple[Check[Systems], ...] = (
         "KEDA's aggregated API is available",
         external_metrics_available,
         (API,),
+        runbook="keda-gone",
+    ),
+    Check(
+        "cluster/webhooks-reachable",
+        "KEDA's webhooks can be reached",
+        webhooks_reachable,
+        ("keda/parts-ready", "keda/certificates-agree"),
         runbook="keda-gone",
     ),
 )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from prompt_keda.clients.kube_errors import SYSTEM, failure, one_line
+from prompt_keda.clients.kube_expiry import LoginLife, login_life
 from prompt_keda.clients.kube_login import ca_sha256, log_in
 from prompt_keda.clients.kube_port_forward import open_port
 from prompt_keda.clients.kube_resources import Resource
@@ -308,6 +309,23 @@ class Kube:
         version = "authorization.k8s.io/v1"
         body = {"apiVersion": version, "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
         return bool(self.request("POST", f"/apis/{version}/selfsubjectaccessreviews", body=body)["status"]["allowed"])
+
+    def rules(self, namespace: str) -> Sequence[Object]:
+        """Give the rules that hold for this identity in a namespace (SelfSubjectRulesReview). Raises as `request` does.
+
+        They may be incomplete: what they do not allow `can_i` has to say. Where the namespace is not there, only what
+        holds in the whole cluster is among them (RBAC looks at its RoleBindings by its name).
+        """
+        version = "authorization.k8s.io/v1"
+        body = {"apiVersion": version, "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}
+        answer = self.request("POST", f"/apis/{version}/selfsubjectrulesreviews", body=body)
+        rules: Sequence[Object] = answer["status"].get("resourceRules") or []
+        return rules
+
+    def login_life(self) -> LoginLife | None:
+        """Give how long this login lives, read from it and not verified; None if it cannot be told."""
+        token = self._token()  # an expired one is renewed by its plugin here
+        return login_life(self._configuration, token)
 
     def port_forward(self, namespace: str, pod: str, port: int) -> Any:
         """Give a socket to a port of a pod, through the API server. Raises as `open_port` does."""

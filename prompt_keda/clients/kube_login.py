@@ -19,6 +19,8 @@ _NO_OUTPUT = "'NoneType' object has no attribute 'strip'"
 def log_in(kubeconfig: Path | None, context: str | None) -> Any:
     """Read a kubeconfig, run its exec plugin if it names one, and give the package's ``Configuration``.
 
+    It gets two attributes for `kube_expiry`: ``has_plugin``, and ``plugin_expiry()``, the end that the plugin told last.
+
     Raises
     ------
     Missing
@@ -41,9 +43,7 @@ def log_in(kubeconfig: Path | None, context: str | None) -> Any:
     root = logging.getLogger()
     root.addHandler(said)
     try:
-        config.load_kube_config(  # type: ignore[no-untyped-call]
-            str(kubeconfig) if kubeconfig else None, context=context, client_configuration=configuration
-        )
+        _load(kubeconfig, context, configuration)
     except (config.ConfigException, OSError) as error:
         said_of_it = one_line(error).partition("{")[0]  # the package shows an entry whole, with its token
         raise Missing(SYSTEM, where, said_of_it, "Check the file and the context's name.") from error
@@ -60,6 +60,31 @@ def log_in(kubeconfig: Path | None, context: str | None) -> Any:
         fix = "Log in again, or look at the exec plugin that the kubeconfig names."
         raise LoggedOut(SYSTEM, configuration.host, f"the kubeconfig's login gave no token: {words}", fix)
     return configuration
+
+
+def _load(kubeconfig: Path | None, context: str | None, configuration: Any) -> None:
+    """Do what the package's ``load_kube_config`` does, and keep the loader: it alone knows what the plugin told."""
+    from kubernetes.config import ConfigException, kube_config
+
+    package: Any = kube_config
+    merged = package.KubeConfigMerger(str(kubeconfig or package.KUBE_CONFIG_DEFAULT_LOCATION))
+    if merged.config is None:
+        raise ConfigException("Invalid kube-config file. No configuration found.")
+    loader = package.KubeConfigLoader(
+        config_dict=merged.config,
+        active_context=context,
+        config_base_path=None,
+        config_persister=merged.save_changes,
+    )
+    loader.load_and_set(configuration)
+    configuration.has_plugin = _has_plugin(merged.config, loader.current_context)
+    configuration.plugin_expiry = lambda: getattr(loader, "expiry", None)
+
+
+def _has_plugin(config: Any, context: Any) -> bool:
+    name = context["context"].get("user")
+    entry = config["users"].get_with_name(name, safe=True) if name and config.safe_get("users") else None
+    return entry is not None and "exec" in entry["user"]
 
 
 def ca_sha256(configuration: Any) -> str | None:

@@ -74,7 +74,9 @@ def _translated(error: Exception, endpoint: str, timeout_s: float) -> ClientErro
 
     if isinstance(error, WebSocketBadStatusException):
         kind = {401: LoggedOut, 403: Refused, 404: Missing}.get(error.status_code, BadAnswer)
-        return kind(SYSTEM, endpoint, f"port-forward: HTTP {error.status_code}", LOG_IN if kind is LoggedOut else "")
+        why = ": get and create pods/portforward are needed there" if kind is Refused else ""
+        told = f"port-forward: HTTP {error.status_code}{why}"
+        return kind(SYSTEM, endpoint, told, LOG_IN if kind is LoggedOut else "")
     if isinstance(error, (WebSocketTimeoutException, TimeoutError)):
         return Unreachable(SYSTEM, endpoint, f"no answer within {timeout_s:.0f} s")
     if isinstance(error, ssl.SSLError):

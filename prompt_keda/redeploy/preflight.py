@@ -8,11 +8,14 @@ from datetime import timedelta
 from functools import partial
 
 from prompt_keda.clients.kube_resources import CRDS, NAMESPACES, SECRETS
+from prompt_keda.clients.kube_rights import missing_rights
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused
 from prompt_keda.model.environment import SecretSync
 from prompt_keda.model.plan import Progress, State, Step
-from prompt_keda.redeploy import certificates, install, jobs, remove
+from prompt_keda.model.redeploy_rights import redeploy_rights
+from prompt_keda.model.rights import named
+from prompt_keda.redeploy import certificates, install, jobs
 from prompt_keda.redeploy.context import Context, Object
 
 Look = Callable[[], str | None]
@@ -22,7 +25,7 @@ Look = Callable[[], str | None]
 def inspect(context: Context) -> Progress:
     """Can all be read, written and pulled that a redeploy needs, and is nothing on its way out that it keeps?
 
-    Objects are tried by server-side dry runs, deletions by access reviews; nothing is changed. An image is looked up
+    Objects are tried by server-side dry runs, the rights of all steps by access reviews; nothing is changed. An image is looked up
     only where its registry can be reached from here: that it cannot says nothing of the nodes.
 
     Raises
@@ -50,7 +53,7 @@ def _looks(context: Context) -> Iterator[Look]:
         if sync is not None:
             yield partial(_secret_in_vault, context, sync)
     yield from (partial(_try_apply, context, one) for one in _to_apply(context))
-    yield from (partial(_may_replace, context, kind) for kind in remove.KINDS)
+    yield partial(_may_do_all, context)
     yield from (partial(_is_there, context, image) for image in _images(context))
 
 
@@ -113,12 +116,10 @@ def _try_apply(context: Context, wanted: Object) -> str | None:
     return None
 
 
-def _may_replace(context: Context, kind: str) -> str | None:
-    resource = remove.KINDS[kind]
-    where = context.namespace if resource.namespaced else ""
-    can_i = context.systems.kube.can_i
-    denied = [v for v in ("delete", "create", "patch") if not can_i(v, resource.group, resource.plural, where)]
-    return f"this identity may not {', '.join(denied)} {resource.plural}" if denied else None
+def _may_do_all(context: Context) -> str | None:
+    wanted = redeploy_rights(context.environment, context.keda_objects, context.instrument_objects)
+    missing = missing_rights(context.systems.kube, wanted)
+    return f"this identity may not {named(missing)}" if missing else None
 
 
 def _images(context: Context) -> set[str]:

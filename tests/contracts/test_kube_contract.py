@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS
+from prompt_keda.clients.kube_resources import CONFIG_MAPS, NAMESPACES, PODS, ROLE_BINDINGS, ROLES, SECRETS
+from prompt_keda.clients.kube_rights import missing_rights
 from prompt_keda.errors import BadAnswer, Missing, Refused
 from prompt_keda.lab import settings, state
+from prompt_keda.model.rights import Right
 from tests.contracts.conftest import SECONDS
 from tests.contracts.fakes.kube import FakeKube
 
@@ -229,6 +232,53 @@ def test_the_double_refuses_in_the_same_words():
     with pytest.raises(Refused, match="secrets"):
         fake.list(SECRETS)
     assert fake.can_i("list", "", "pods") and not fake.can_i("list", "", "secrets")
+
+
+def test_the_rules_of_whoever_may_do_all_say_so(kube):
+    """One rule with nothing but stars among them; in a namespace that is not there as well."""
+    for namespace in (NAMESPACE, "prompt-keda-no-such-namespace"):
+        rules = kube.rules(namespace)
+        assert any(one["verbs"] == one["apiGroups"] == one["resources"] == ["*"] for one in rules), rules
+
+
+def test_the_rules_of_a_reader_give_no_secrets(endpoints):
+    """What they prove, the server allows; what they do not, it denies."""
+    reader = Kube.connect(settings.current_lab().state / "reader.kubeconfig", None, SECONDS)
+    pods, secret, nodes = Right("list", "", "pods", "default"), Right("get", "", "secrets"), Right("list", "", "nodes")
+    assert missing_rights(reader, [pods, secret, nodes]) == [secret, nodes]
+
+
+@pytest.fixture
+def role_for_the_reader(real):
+    """A Role in one namespace that names a kind of the whole cluster as well."""
+    group, name = "rbac.authorization.k8s.io", {"name": "contract-reads", "namespace": "default"}
+    rule = {"apiGroups": [""], "resources": ["nodes", "secrets"], "verbs": ["list"]}
+    role = {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": name, "rules": [rule]}
+    subject = {"kind": "User", "name": "ldap:reader", "apiGroup": group}
+    reference = {"kind": "Role", "name": name["name"], "apiGroup": group}
+    real.apply(role)
+    bound = {"apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": name}
+    real.apply({**bound, "roleRef": reference, "subjects": [subject]})
+    yield
+    real.delete(ROLE_BINDINGS, name["name"], "default")
+    real.delete(ROLES, name["name"], "default")
+
+
+def test_a_right_in_one_namespace_proves_nothing_of_the_cluster(role_for_the_reader):
+    """A Role that names nodes gives nothing: they are in no namespace."""
+    reader = Kube.connect(settings.current_lab().state / "reader.kubeconfig", None, SECONDS)
+    nodes, here = Right("list", "", "nodes"), Right("list", "", "secrets", "default")
+    end = time.monotonic() + 10
+    while missing_rights(reader, [nodes, here]) != [nodes]:  # the API server hears of a new Role a moment later
+        assert time.monotonic() < end
+
+
+def test_a_login_says_how_long_it_lives(kube):
+    """The token of the person oncall: minutes, and the exec plugin fetches the next."""
+    life = kube.login_life()
+    now = datetime.now(UTC)
+    assert life.kind == "token" and life.renews and life.begins <= now + timedelta(seconds=1)
+    assert timedelta(0) < life.ends - now <= timedelta(minutes=15)
 
 
 def test_a_port_forward_to_what_is_not_there_is_told(real):

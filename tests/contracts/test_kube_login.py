@@ -254,3 +254,52 @@ def test_name_tcp_tls_and_silence_are_told_apart(ask, write_kubeconfig, authorit
     authority.ensure_server("other", ["other.test"])
     with recording(authority, lambda path, headers: OK, "other") as (port, _):
         failing(f"https://127.0.0.1:{port}", "TLS")
+
+
+def jwt(**claims):
+    """Give a token that says something, with a signature that is none."""
+    parts = [base64.urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=").decode() for one in ({"alg": "x"}, claims)]
+    return ".".join([*parts, "c2lnbmVk"])
+
+
+def life_of(tmp_path, user):
+    (tmp_path / "kubeconfig").write_text(text_of(user=user))
+    return Kube.connect(tmp_path / "kubeconfig", None, SECONDS).login_life()
+
+
+def test_a_token_says_itself_how_long_it_lives(tmp_path):
+    """exp and iat of a JWT; nothing is verified, and a token without exp does not end."""
+    now = int(time.time())
+    life = life_of(tmp_path, {"token": jwt(exp=now + 600, iat=now - 60)})
+    assert (life.kind, life.renews) == ("token", False)
+    assert (life.ends.timestamp(), life.begins.timestamp()) == (now + 600, now - 60)
+    assert life_of(tmp_path, {"token": jwt(sub="me")}).ends is None
+
+
+NOTHING_SAID = ["opaque", "a.b.c", "a..c", f"a.{base64.b64encode(b'[1]').decode()}.c", "", jwt(exp="tomorrow")]
+
+
+@pytest.mark.parametrize("token", NOTHING_SAID)
+def test_a_token_that_says_nothing_is_not_known(token, tmp_path):
+    """None, and no traceback: it is made by others."""
+    assert life_of(tmp_path, {"token": token} if token else {}) is None
+
+
+def test_the_exec_plugin_says_how_long_an_opaque_token_lives(write_kubeconfig, tmp_path):
+    """expirationTimestamp; and the plugin fetches the next."""
+    (tmp_path / "token").write_text("opaque")
+    path = write_kubeconfig("https://127.0.0.1:1", plugin(tmp_path / "token", "2099-01-01T00:00:00Z"))
+    life = Kube.connect(path, None, SECONDS).login_life()
+    assert life.ends.year == 2099 and life.renews and life.begins is None
+    assert "opaque" not in repr(life)
+
+
+def test_a_client_certificate_says_how_long_it_lives(authority, tmp_path):
+    """Its notAfter, where there is no token."""
+    authority.ensure_client("person", "me", ())
+    user = {
+        "client-certificate": str(authority.folder / "person.crt"),
+        "client-key": str(authority.folder / "person.key"),
+    }
+    life = life_of(tmp_path, user)
+    assert life.kind == "client certificate" and life.begins.timestamp() < time.time() < life.ends.timestamp()

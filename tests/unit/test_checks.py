@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.clients.kube_expiry import LoginLife
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.errors import Unreachable
 from prompt_keda.model.environment import FillIn
@@ -178,6 +179,30 @@ def both(*breaks):
     return lambda world: [one(world) for one in breaks]
 
 
+def keda_settings(**fields):
+    """Let the environment say something else of KEDA."""
+
+    def apply(world):
+        environment(keda=world.systems.environment.keda.model_copy(update=fields))(world)
+
+    return apply
+
+
+def without_manifests(world):
+    manifests = world.systems.environment.keda.manifests.model_copy(update={"source": "/nowhere/keda.json"})
+    keda_settings(manifests=manifests)(world)
+
+
+def login(left, whole=None, kind="token", renews=False):
+    """Let the login be one that has some time left of the whole that it was given."""
+
+    def apply(world):
+        ends = datetime.now(UTC) + left
+        world.kube.life = LoginLife(kind, ends, ends - whole if whole else None, renews)
+
+    return apply
+
+
 KEY = "rubin/prompt-keda-local/prompt-redis"
 OTHER_KEY = "rubin/prompt-keda-local/pull-secret"
 SECRETS_OF_THE_ENVIRONMENT = "vault/secrets-have-their-keys"
@@ -198,6 +223,12 @@ RED = [
         "not available: why",
     ),
     ("identity/cluster-is-the-expected-one", attribute("kube", ca_sha256="1" * 64), "fail", "its CA is 111"),
+    (
+        "identity/cluster-is-the-expected-one",
+        both(remove(kinds.NAMESPACES, "kube-system"), lambda world: world.put(kinds.NAMESPACES, "kube-system")),
+        "fail",
+        "kube-system has the UID",
+    ),
     ("identity/who-am-i", attribute("kube", whoami=lambda: {"username": "system:anonymous"}), "fail", "nobody"),
     ("vault/unsealed", attribute("vault", sealed=True), "fail", "sealed"),
     ("vault/unsealed", attribute("vault", initialized=False), "fail", "not initialised"),
@@ -248,7 +279,7 @@ RED = [
     ("redis/lag-is-right", renamed_group, "unknown", "NOGROUP"),
     ("redis/groups-exist", renamed_group, "fail", f"has no group {GROUP}"),
     ("images/keda-images-present", lambda world: world.registry.images.clear(), "fail", "keda has no sha256:2"),
-    ("images/keda-images-present", without_parts, "unknown", "not on this machine"),
+    ("images/keda-images-present", both(without_parts, without_manifests), "unknown", "not on this machine"),
     ("images/instrument-images-present", attribute("registry", wanted="password"), "fail", "unauthorised"),
     ("images/smoke-image-present", lambda world: world.registry.images.clear(), "fail", "worker has no sha256:1"),
     ("keda/crds-established", remove(kinds.CRDS, "scaledjobs.keda.sh"), "fail", "absent"),
@@ -489,6 +520,119 @@ RED += [
     ("identity/ldap-answers", attribute("directory", wants_a_name=True), "fail", "without a name"),
     ("identity/ldap-answers", environment(ldap=None), "skipped", "names no directory"),
 ]
+
+
+def pod(name="p1", namespace=SPACE, node=None, begun=False, **status):
+    return lambda world: world.put_pod(name, namespace, node, begun, **status)
+
+
+def leaving(name, namespace, seconds):
+    """Let a pod be one that should have stopped some seconds ago."""
+
+    def apply(world):
+        world.change(kinds.PODS, name, namespace, metadata={"deletionTimestamp": now(seconds=seconds)})
+
+    return apply
+
+
+def asks(cpu="10m", memory="16Mi", **pod_fields):
+    """Let a worker of the live ScaledJob ask for room."""
+    container = {"image": WORKER_IMAGE, "resources": {"requests": {"cpu": cpu, "memory": memory}}}
+    template = {"spec": {"containers": [container], **pod_fields}}
+    return scaled_job(spec={"jobTargetRef": {"template": template}})
+
+
+def node(**spec):
+    return change(kinds.NODES, "n1", spec=spec)
+
+
+def terminating(name, seconds, *said):
+    def apply(world):
+        world.put(kinds.NAMESPACES, name) if world.kube.find(kinds.NAMESPACES, name) is None else None
+        seen = [{"type": "NamespaceContentRemaining", "status": "True", "message": one} for one in said]
+        deleted = {"deletionTimestamp": now(seconds=seconds)}
+        world.change(kinds.NAMESPACES, name, metadata=deleted, status={"phase": "Terminating", "conditions": seen})
+
+    return apply
+
+
+def nothing_ready_behind(name, namespace):
+    endpoints = [{"conditions": {"ready": False}}]
+    return change(kinds.ENDPOINT_SLICES, name, namespace, endpoints=endpoints)
+
+
+def with_policy(policy, *breaks):
+    """Let KEDA's webhook have another failurePolicy, and break something."""
+    client = {"service": {"name": "webhooks", "namespace": "keda"}}
+    hooks = [{"name": "vscaledjob.keda.sh", "clientConfig": client, "failurePolicy": policy}]
+    return both(change(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=hooks), *breaks)
+
+
+GOING, REPORT, ROOM = "cluster/pods-get-going", "cluster/nodes-report", "cluster/nodes-have-room"
+STUCK, DNS, HOOKS = "cluster/namespaces-not-stuck", "cluster/dns-answers", "cluster/webhooks-reachable"
+OTHER_APIS, TAINT = "cluster/api-services-available", {"key": "gpu", "value": "1", "effect": "NoSchedule"}
+UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: cpu"}
+RED += [
+    (REPORT, change(kinds.LEASES, "n1", "kube-node-lease", spec={"renewTime": now(seconds=45)}), "warn", "n1 was last"),
+    (REPORT, change(kinds.LEASES, "n1", "kube-node-lease", spec={"renewTime": None}), "warn", "n1 keeps no Lease"),
+    (REPORT, remove(kinds.LEASES, "n1", "kube-node-lease"), "skipped", "no node keeps a Lease"),
+    (REPORT, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
+    (REPORT, denied("list", "leases"), "unknown", "may not be seen: 403"),
+    (ROOM, asks(cpu="1500m"), "warn", "room for 2 of 3 more workers of LSSTCam: the nodes are short of cpu"),
+    (ROOM, asks(memory="9Gi"), "warn", "room for 0 of 3 more workers of LSSTCam: the nodes are short of memory"),
+    (ROOM, change(kinds.NODES, "n1", status={"allocatable": {"pods": "3"}}), "warn", "short of pods"),
+    (ROOM, both(asks(cpu="1"), pod(node="n1", requests={"cpu": "2"})), "warn", "room for 2 of 3"),
+    (ROOM, node(unschedulable=True), "warn", "no node takes them"),
+    (ROOM, node(taints=[TAINT]), "warn", "no node takes them"),
+    (ROOM, asks(nodeSelector={"disk": "fast"}), "warn", "no node takes them"),
+    (ROOM, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
+    (ROOM, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent"),
+    (GOING, pod(), "fail", "p1 waits for 60 s and has neither a node nor a word of the scheduler"),
+    (GOING, pod(conditions=[UNSCHEDULABLE]), "warn", "says the scheduler: Unschedulable: 0/1 nodes: cpu"),
+    (GOING, pod(node="n1"), "fail", "p1 is on n1 for 60 s, and no container is begun"),
+    (GOING, leaving("keda-operator-1", "keda", 50), "fail", "keda-operator-1 should have stopped 5"),
+    (GOING, remove(kinds.PODS, "keda-operator-1", "keda"), "unknown", "no pod at all"),
+    (GOING, change(kinds.NODES, "n1", status=conditions(Ready="Unknown")), "skipped", "on nodes that are not ready"),
+    (DNS, nothing_ready_behind("kube-dns", "kube-system"), "fail", "nothing ready is behind the Service kube-system/"),
+    (DNS, remove(kinds.ENDPOINT_SLICES, "kube-dns", "kube-system"), "fail", "nothing ready is behind the Service"),
+    (DNS, remove(kinds.SERVICES, "kube-dns", "kube-system"), "unknown", "no Service of the cluster's DNS"),
+    (STUCK, terminating("a", 90, "1 configmap remains"), "warn", "a is Terminating since 90 s: 1 configmap remains"),
+    (STUCK, terminating(SPACE, 90), "fail", f"{SPACE} is Terminating since 90 s: its conditions give no reason"),
+    (STUCK, both(terminating("a", 90), terminating(SPACE, 90)), "fail", SPACE),
+    (
+        OTHER_APIS,
+        change(kinds.API_SERVICES, "v1beta1.metrics.k8s.io", status=conditions(Available="False")),
+        "fail",
+        "v1beta1.metrics.k8s.io by kube-system/metrics-server is not available: why",
+    ),
+    (OTHER_APIS, change(kinds.API_SERVICES, "v1beta1.metrics.k8s.io", status=None), "unknown", "does not say yet"),
+    (HOOKS, nothing_ready_behind("webhooks", "keda"), "warn", "admitted unseen, failurePolicy is Ignore"),
+    (
+        HOOKS,
+        with_policy("Fail", nothing_ready_behind("webhooks", "keda")),
+        "fail",
+        "no ScaledJob can be applied, failurePolicy is Fail",
+    ),
+    (HOOKS, remove(kinds.VALIDATING_WEBHOOKS, "keda-admission"), "fail", "is absent"),
+]
+LOGIN, READ, REDEPLOY = "identity/token-lives-on", "identity/may-read", "identity/may-redeploy"
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+RED += [
+    (LOGIN, attribute("kube", life=None), "unknown", "does not say until when"),
+    (LOGIN, login(-MINUTE, HOUR), "fail", "the token has ended at 20"),
+    (LOGIN, login(-MINUTE, HOUR, renews=True), "fail", "the token has ended at 20"),
+    (LOGIN, login(9.5 * MINUTE, 8 * HOUR), "warn", "the token ends in 9 min"),
+    (LOGIN, login(1.5 * MINUTE, 15 * MINUTE), "warn", "the token ends in 1 min"),
+    (LOGIN, login(1.5 * MINUTE), "warn", "the token ends in 1 min"),
+    (LOGIN, login(6.5 * DAY, 365 * DAY, "client certificate"), "warn", "the client certificate ends in 6 days"),
+    (READ, denied("list", "nodes"), "fail", "not allowed: list nodes"),
+    (READ, denied("get", "secrets"), "fail", "get secrets kedaorg-certs in keda; get secrets pull-secret in keda"),
+    (READ, fails_for("kube", "rules", "keda"), "unknown", "no answer in time"),
+    (REDEPLOY, denied("delete", "apiservices"), "warn", f"not allowed: delete apiservices {METRICS}"),
+    (REDEPLOY, denied("patch", "jobs"), "warn", f"not allowed: patch jobs in {SPACE}"),
+    (REDEPLOY, without_manifests, "unknown", "what would be applied is not known"),
+    (REDEPLOY, keda_settings(delivery="argocd"), "skipped", "Argo CD delivers here"),
+]
 NOT_HERE = {"cluster/api-answers"}
 """Seen red by tests/contracts/test_kube_login.py."""
 
@@ -554,6 +698,34 @@ def test_what_is_as_it_should_be_in_another_way_is_green(breaks):
     breaks(world)
     for check in (WORKERS, KEDA_IMAGES, "keda/one-version"):
         assert world.verdict(check).verdict.value == "ok", world.verdict(check)
+
+
+@pytest.mark.parametrize(
+    ("check", "breaks"),
+    [
+        (LOGIN, login(2.5 * MINUTE, 15 * MINUTE)),
+        (LOGIN, login(MINUTE, 15 * MINUTE, renews=True)),
+        (LOGIN, login(11 * MINUTE, 8 * HOUR)),
+        (LOGIN, login(8 * DAY, 365 * DAY, "client certificate")),
+        (LOGIN, attribute("kube", life=LoginLife("token", None))),
+        (GOING, pod(seconds=20)),
+        (GOING, pod(node="n1", seconds=20)),
+        (GOING, pod(phase="Failed")),
+        (GOING, both(pod(node="n2"), lambda world: world.put(kinds.NODES, "n2", status=conditions(Ready="Unknown")))),
+        (GOING, both(pod(), leaving("p1", SPACE, 20))),
+        (STUCK, terminating("a", 40)),
+        (STUCK, terminating("keda", 90)),
+        (OTHER_APIS, change(kinds.API_SERVICES, METRICS, status=conditions(Available="False"))),
+        (ROOM, both(asks(cpu="1"), pod(node="n1", requests={"cpu": "2"}, phase="Succeeded"))),
+        (ROOM, both(node(taints=[TAINT]), asks(tolerations=[{"key": "gpu", "operator": "Exists"}]))),
+        (DNS, change(kinds.ENDPOINT_SLICES, "kube-dns", "kube-system", endpoints=[{"conditions": {}}])),
+    ],
+)
+def test_what_is_not_yet_broken_or_another_checks_is_green(check, breaks):
+    """Pods and namespaces get their time; what another check tells is told once."""
+    world = World()
+    breaks(world)
+    assert world.verdict(check).verdict.value == "ok", world.verdict(check)
 
 
 def test_a_registry_that_does_not_answer_is_asked_once():

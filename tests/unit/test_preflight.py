@@ -82,7 +82,7 @@ def no_image(ready):
         (foreign_field, "ClusterRole keda-operator: 409"),
         (no_right("patch", "clusterroles"), "ClusterRole keda-operator: 403"),
         (no_right("delete", "deployments"), "may not delete deployments"),
-        (no_right("create", "apiservices"), "may not create apiservices"),
+        (no_right("delete", "apiservices"), "may not delete apiservices"),
         (no_image, "image registry.prompt-keda.test:5000/keda"),
     ],
 )
@@ -108,8 +108,8 @@ def test_what_is_removed_first_is_no_conflict(ready):
 def test_a_namespace_that_is_on_its_way_out_does_not_stop_it(ready):
     """`kubectl delete namespace keda`: nothing can be made there now; the removal waits until it is gone."""
     role = {"apiVersion": ROLE["apiVersion"], "kind": "Role", "metadata": {"name": "r", "namespace": "keda"}}
-    ready.context.keda_objects.append(role)
-    ready.world.kube.denied.add(("patch", "roles"))
+    ready.context.keda_objects.append({**role, "rules": []})
+    ready.world.kube.apply({**role, "rules": "theirs"}, manager="somebody")
     assert ready.seen().state is State.BROKEN
     ready.world.change(kinds.NAMESPACES, "keda", metadata={"deletionTimestamp": "now"})
     assert ready.seen().state is State.DONE

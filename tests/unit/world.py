@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import copy
+import hashlib
+import json
+import tempfile
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -63,6 +67,36 @@ def keda_certificates(begins_days=-1, ends_days=3650, signed_by_its_ca=True):
     return {"ca.crt": signed(ca_key.public_key(), ca_key), "tls.crt": signed(key.public_key(), signer)}
 
 
+_FOLDER = tempfile.TemporaryDirectory()
+
+
+@cache
+def keda_manifests():
+    """Give a file of KEDA's manifests, and its SHA-256."""
+    part_of = {"app.kubernetes.io/part-of": "keda-operator"}
+
+    def one(resource, name, **fields):
+        where = {"namespace": "keda"} if resource.namespaced else {}
+        metadata = {"name": name, "labels": part_of, **where}
+        return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **fields}
+
+    pod = {"spec": {"containers": [{"image": KEDA_IMAGE}]}}
+    client = {"clientConfig": {"service": {"name": "webhooks", "namespace": "keda"}}}
+    names = ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks")
+    objects = [
+        *(one(kinds.CRDS, name, spec={}) for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh")),
+        one(kinds.SERVICE_ACCOUNTS, "keda-operator"),
+        one(kinds.CLUSTER_ROLES, "keda-operator", rules=[]),
+        one(kinds.SERVICES, "metrics"),
+        *(one(kinds.DEPLOYMENTS, name, spec={"template": pod}) for name in names),
+        one(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=[client]),
+        one(kinds.API_SERVICES, METRICS, spec={"service": {"name": "metrics", "namespace": "keda"}}),
+    ]
+    data, path = json.dumps(objects).encode(), Path(_FOLDER.name) / "keda.json"
+    path.write_bytes(data)
+    return str(path), hashlib.sha256(data).hexdigest()
+
+
 class World:
     """An environment and its systems as they should be. A test changes one thing."""
 
@@ -80,12 +114,12 @@ class World:
             "vault_url": "https://vault.test",
             "ldap_url": "ldaps://directory.test",
             "worker_image": WORKER_IMAGE,
-            "keda_manifests": "/m",
+            "keda_manifests": keda_manifests()[0],
         }
-        given |= {"keda_manifests_sha256": "0" * 64, "ca_sha256": "0" * 64, "kube_system_uid": "to come"}
+        given |= {"keda_manifests_sha256": keda_manifests()[1], "ca_sha256": "0" * 64, "kube_system_uid": "to come"}
         given["redis_password"] = {"path": "rubin/prompt-keda-local/prompt-redis", "key": "redis-password"}
         self.kube, self.redis = FakeKube(SERVED), FakeRedis("p", "p")
-        for name in ("kube-system", "keda", SPACE):
+        for name in ("kube-system", "keda", "prompt-redis", SPACE):
             self.put(kinds.NAMESPACES, name, status={"phase": "Active"})
         given["kube_system_uid"] = self.kube.get(kinds.NAMESPACES, "kube-system")["metadata"]["uid"]
         environment = load_environment(FOLDER / "local.yaml", given)
@@ -108,7 +142,17 @@ class World:
         self.systems._made = clients
 
     def _put_cluster(self):
-        self.put(kinds.NODES, "n1", status=conditions(Ready="True"))
+        room = {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"}}
+        self.put(kinds.NODES, "n1", status={**conditions(Ready="True"), **room})
+        self.put(kinds.NAMESPACES, "kube-node-lease", status={"phase": "Active"})
+        self.put(kinds.LEASES, "n1", "kube-node-lease", spec={"renewTime": now()})
+        self.put_service("kube-dns", "kube-system")
+        self.put_service("webhooks", "keda")
+        self.put_pod("keda-operator-1", "keda", "n1")
+        metrics_server = {"name": "metrics-server", "namespace": "kube-system"}
+        available = conditions(Available="True")
+        self.put(kinds.API_SERVICES, "v1beta1.metrics.k8s.io", spec={"service": metrics_server}, status=available)
+        self.put(kinds.API_SERVICES, "v1.apps", spec={"service": None}, status=available)
         for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh"):
             self.put(kinds.CRDS, name, status=conditions(Established="True"))
         for name in ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks"):
@@ -136,7 +180,8 @@ class World:
         data = keda_certificates(**how)
         self.change(kinds.SECRETS, "kedaorg-certs", "keda", data=data)
         self.change(kinds.API_SERVICES, METRICS, spec={"caBundle": data["ca.crt"]})
-        hooks = [{"clientConfig": {"caBundle": data["ca.crt"]}}]
+        client = {"caBundle": data["ca.crt"], "service": {"name": "webhooks", "namespace": "keda"}}
+        hooks = [{"name": "vscaledjob.keda.sh", "clientConfig": client, "failurePolicy": "Ignore"}]
         self.change(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=hooks)
 
     def add_instrument(self, name, **fields):
@@ -153,6 +198,23 @@ class World:
         self.put(kinds.SCALED_JOBS, space, space, **body)
         self.change(kinds.SCALED_JOBS, space, space, metadata={"generation": 2}, **fields)
         self.redis.ensure_group(stream, group, "0")
+
+    def put_service(self, name, namespace):
+        """Put a Service with one ready pod behind it."""
+        self.put(kinds.SERVICES, name, namespace)
+        endpoints = [{"conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": f"{name}-1"}}]
+        labels = {"kubernetes.io/service-name": name}
+        self.put(kinds.ENDPOINT_SLICES, name, namespace, labels, endpoints=endpoints)
+
+    def put_pod(self, name, namespace, node=None, begun=True, requests=None, seconds=60, **status):
+        """Put a pod that was made, and scheduled if it has a node, some seconds ago."""
+        made = {"creationTimestamp": now(seconds=seconds)}
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now(seconds=seconds)}
+        state = {"phase": "Running" if begun else "Pending", "conditions": [scheduled] if node else []}
+        state |= {"containerStatuses": [{"ready": True}]} if begun else {}
+        container = {"image": WORKER_IMAGE, "resources": {"requests": requests or {}}}
+        self.put(kinds.PODS, name, namespace, spec={"nodeName": node, "containers": [container]}, status=state | status)
+        self.change(kinds.PODS, name, namespace, metadata=made)
 
     def put_job(self, generation):
         self.put(kinds.JOBS, "j1", SPACE, {"scaledjob.keda.sh/name": SCALED_JOB}, status={"active": 1})

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import threading
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from prompt_keda.clients.kube_expiry import LoginLife
 from prompt_keda.clients.kube_resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, SECRETS, Resource
 from prompt_keda.errors import BadAnswer, Missing, Refused
 
@@ -24,6 +25,8 @@ class FakeKube:
         self.ca_sha256 = "0" * 64
         self.served = {(one.api_version, one.kind): one for one in served}
         self.denied = set()
+        made = datetime.now(UTC).replace(microsecond=0)
+        self.life = LoginLife("token", made + timedelta(minutes=15), made, renews=True)
         self.signals = []
         self._objects = {}  # (Resource, namespace or None, name) → object
         self._owners = {}  # the same → field path → manager
@@ -117,6 +120,13 @@ class FakeKube:
 
     def can_i(self, verb, group, plural, namespace="", name="", subresource=""):
         return (verb, plural) not in self.denied
+
+    def rules(self, namespace):
+        """Everything, or nothing that would prove anything: then `can_i` tells."""
+        return [] if self.denied else [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
+
+    def login_life(self):
+        return self.life
 
     def version(self):
         return "v1.35.4"

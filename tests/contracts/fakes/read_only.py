@@ -12,6 +12,8 @@ KUBE_READS = {
     "server_time",
     "whoami",
     "can_i",
+    "rules",
+    "login_life",
     "logs",
     "watch",
 }

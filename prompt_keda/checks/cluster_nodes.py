@@ -1,0 +1,102 @@
+"""The nodes: are they ready, do they report, and is there room for more workers?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prompt_keda.checks.outcomes import all_of, fail, ok, skipped, unknown, warn
+from prompt_keda.clients.kube_resources import LEASES, NODES, PODS, SCALED_JOBS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.errors import Refused
+from prompt_keda.model.check import Outcome
+from prompt_keda.model.environment import Instrument
+from prompt_keda.model.pod_room import Room, asked_by, free_rooms, place, takes
+
+Object = dict[str, Any]
+NO_NODE = "no node is shown: a vCluster shows only those that its pods run on"
+NODE_LEASES = "kube-node-lease"
+SILENT = timedelta(seconds=40)
+"""A kubelet's Lease lasts 40 s and is renewed every 10 s (KubeletConfiguration, nodeLeaseDurationSeconds)."""
+
+
+def nodes_ready(systems: Systems) -> Outcome:
+    """Look at the condition Ready of every node."""
+    nodes = systems.kube.list(NODES)
+    if not nodes:
+        return unknown(NO_NODE)
+    bad = [f"{name}: {why}" for name, why in _not_ready(nodes).items()]
+    if len(bad) == len(nodes):
+        return fail("; ".join(bad[:3]), "No pod can run. Ask the cluster's owners.")
+    return warn("; ".join(bad[:3])) if bad else ok(f"{len(nodes)} nodes ready")
+
+
+def nodes_lost(systems: Systems) -> set[str]:
+    """Give the names of the nodes that are not ready. Raises as `Kube.list` does."""
+    return set(_not_ready(systems.kube.list(NODES)))
+
+
+def _not_ready(nodes: list[Object]) -> dict[str, str]:
+    found = {}
+    for node in nodes:
+        ready = {one["type"]: one for one in node.get("status", {}).get("conditions") or []}.get("Ready", {})
+        if ready.get("status") != "True":
+            found[node["metadata"]["name"]] = str(ready.get("message", "no condition Ready"))
+    return found
+
+
+def nodes_report(systems: Systems) -> Outcome:
+    """Does every kubelet renew its Lease? SKIPPED where nodes keep none: a vCluster's syncer speaks for them."""
+    fix = "Its kubelet or machine hangs; the cluster counts it as lost some seconds later. Ask the cluster's owners."
+    nodes = [one["metadata"]["name"] for one in systems.kube.list(NODES)]
+    if not nodes:
+        return unknown(NO_NODE)
+    try:
+        found = systems.kube.list(LEASES, NODE_LEASES)
+    except Refused as error:
+        return unknown(f"the nodes' Leases may not be seen: {error.detail}", error.fix)
+    leases = {one["metadata"]["name"]: one["spec"].get("renewTime") for one in found}
+    if not leases:
+        return skipped(f"no node keeps a Lease in {NODE_LEASES}")
+
+    def look(node: str) -> Outcome:
+        if not leases.get(node):
+            return warn(f"{node} keeps no Lease", fix)
+        age = datetime.now(UTC) - datetime.fromisoformat(leases[node].replace("Z", "+00:00"))
+        if age > SILENT:
+            return warn(f"{node} was last heard of {age.total_seconds():.0f} s ago", fix)
+        return ok(node)
+
+    return all_of(((one, one) for one in nodes), look, f"{len(nodes)} nodes heard of within {SILENT.seconds} s")
+
+
+def nodes_have_room(systems: Systems) -> Outcome:
+    """Do as many more workers as each instrument always has fit on the nodes, one instrument after the other?"""
+    kube = systems.kube
+    nodes = kube.list(NODES)
+    if not nodes:
+        return unknown(NO_NODE)
+    free = free_rooms(nodes, kube.list(PODS))
+
+    def look(one: Instrument) -> Outcome:
+        live = kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
+        if live is None:
+            return unknown(f"ScaledJob {one.scaled_job} is absent: what a worker asks for is not known")
+        pod, wanted = live["spec"]["jobTargetRef"]["template"]["spec"], max(1, one.min_jobs)
+        fitting = {name: free[name] for node in nodes if takes(node, pod) for name in [node["metadata"]["name"]]}
+        asked = asked_by(pod)
+        placed = place(fitting, asked, wanted)
+        free.update(fitting)
+        if placed < wanted:
+            said = f"room for {placed} of {wanted} more workers of {one.name}: {_short_of(fitting, asked)}"
+            return warn(said, "Add nodes, or stop what is not needed; workers wait until others end.")
+        return ok(f"{one.name}: {wanted} more workers fit")
+
+    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look)
+
+
+def _short_of(free: dict[str, Room], asked: Room) -> str:
+    if not free:
+        return "no node takes them (cordoned, tainted, not ready or other labels)"
+    names = sorted({name for room in free.values() for name in room.lacks(asked)})
+    return f"the nodes are short of {', '.join(names)}"

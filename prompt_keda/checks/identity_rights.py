@@ -1,0 +1,57 @@
+"""What this identity may do: read all that the checks look at, and redeploy."""
+
+from __future__ import annotations
+
+from prompt_keda.checks.outcomes import fail, ok, skipped, unknown, warn
+from prompt_keda.checks.rights import rights_to_look
+from prompt_keda.clients.kube_rights import missing_rights
+from prompt_keda.clients.systems import Systems, filled
+from prompt_keda.errors import EnvironmentFileError
+from prompt_keda.files.manifest_file import load_instrument_manifest, load_keda_manifests, local_file
+from prompt_keda.model.check import Outcome
+from prompt_keda.model.redeploy_rights import redeploy_rights
+from prompt_keda.model.rights import named
+
+
+def may_read(systems: Systems) -> Outcome:
+    """Has this identity every right that the checks need?"""
+    wanted = rights_to_look(systems.environment)
+    missing = missing_rights(systems.kube, wanted)
+    if missing:
+        return fail(f"not allowed: {named(missing)}", "Ask for the Role in environments/rbac/check-deps.yaml.")
+    return ok(f"{len(wanted)} rights, all that the checks need")
+
+
+def may_redeploy(systems: Systems) -> Outcome:
+    """Has this identity every right that the steps of a redeploy need? Who only looks need not have them."""
+    environment = systems.environment
+    if environment.keda.delivery == "argocd":
+        return skipped("Argo CD delivers here: this toolkit applies nothing")
+    manifests = environment.keda.manifests
+    source, sha256 = (
+        filled(manifests.source, "keda.manifests.source"),
+        filled(manifests.sha256, "keda.manifests.sha256"),
+    )
+    try:
+        keda = load_keda_manifests(local_file(source, sha256), sha256)
+        own = {
+            one.name: load_instrument_manifest(one.manifest, _Anything()) if one.manifest else []
+            for one in environment.instruments
+        }
+    except EnvironmentFileError as error:
+        return unknown(f"what would be applied is not known: {error.what}", "./run prepare fetches KEDA's manifests.")
+    wanted = redeploy_rights(environment, keda, own)
+    missing = missing_rights(systems.kube, wanted)
+    if missing:
+        return warn(f"not allowed: {named(missing)}", "Somebody with these rights has to run ./run redeploy.")
+    return ok(f"{len(wanted)} rights, all that a redeploy needs")
+
+
+class _Anything(dict[str, str]):
+    """Fills every placeholder: which rights a manifest needs does not depend on the images that it names."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: str) -> str:
+        return key

@@ -1,0 +1,77 @@
+"""The rights that the checks need: environments/rbac/check-deps.yaml gives them, and no more.
+
+tests/unit/test_rights.py holds this to what the checks ask for on the double, tests/stack/test_rights.py to a real server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prompt_keda.checks.cluster_namespaces import EXTERNAL_METRICS
+from prompt_keda.checks.cluster_nodes import NODE_LEASES
+from prompt_keda.checks.cluster_services import DNS_NAMESPACE, WEBHOOKS
+from prompt_keda.checks.keda import KINDS
+from prompt_keda.checks.keda_certificates import SECRET
+from prompt_keda.clients.kube_resources import (
+    API_SERVICES,
+    CRDS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    JOBS,
+    LEASES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    SCALED_JOBS,
+    SECRETS,
+    SERVICES,
+    VALIDATING_WEBHOOKS,
+    Resource,
+)
+from prompt_keda.model.environment import Environment
+from prompt_keda.model.redeploy_rights import forwarding
+from prompt_keda.model.rights import Right
+
+REVIEWS = (
+    ("authentication.k8s.io", "selfsubjectreviews"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+)
+
+
+def rights_to_look(environment: Environment) -> list[Right]:
+    """Give every right that the checks need in an environment, sorted."""
+    return sorted({*_of_the_cluster(environment), *_of_keda(environment), *_of_the_workers(environment)})
+
+
+def _of_the_cluster(environment: Environment) -> Iterator[Right]:
+    yield from (Right("create", group, plural) for group, plural in REVIEWS)
+    yield from (_right("list", one) for one in (NODES, PODS, NAMESPACES, API_SERVICES))
+    yield from (_right("get", NAMESPACES, name=one) for one in ("kube-system", environment.keda.namespace))
+    yield _right("get", API_SERVICES, name=EXTERNAL_METRICS)
+    yield _right("get", VALIDATING_WEBHOOKS, name=WEBHOOKS)
+    yield from (_right("get", CRDS, name=one) for one in KINDS)
+    yield _right("list", LEASES, NODE_LEASES)
+    yield from (_right("list", one, DNS_NAMESPACE) for one in (SERVICES, ENDPOINT_SLICES))
+
+
+def _of_keda(environment: Environment) -> Iterator[Right]:
+    namespace = environment.keda.namespace
+    yield from (_right(verb, DEPLOYMENTS, namespace) for verb in ("get", "list"))
+    yield _right("get", SERVICES, namespace)
+    yield _right("list", ENDPOINT_SLICES, namespace)
+    yield _right("get", LEASES, namespace, "operator.keda.sh")
+    yield _right("get", SECRETS, namespace, SECRET)
+
+
+def _of_the_workers(environment: Environment) -> Iterator[Right]:
+    for one in environment.instruments:
+        yield _right("get", SCALED_JOBS, one.namespace, one.scaled_job)
+        yield _right("list", JOBS, one.namespace)
+    yield from (_right("get", SECRETS, one.namespace, one.name) for one in environment.secrets)
+    if environment.redis.reach == "port-forward":
+        yield from forwarding(environment.redis.namespace)
+
+
+def _right(verb: str, resource: Resource, namespace: str = "", name: str = "") -> Right:
+    return Right(verb, resource.group, resource.plural, namespace, name)

@@ -1,0 +1,84 @@
+"""Until when a login to Kubernetes lives, as far as it can be told without verifying it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class LoginLife:
+    """How long a login lives. It never holds the login itself.
+
+    Parameters
+    ----------
+    kind
+        ``token`` or ``client certificate``.
+    ends
+        None: it is one that does not end.
+    begins
+        None where it does not say.
+    renews
+        Whether an exec plugin fetches the next one.
+    """
+
+    kind: str
+    ends: datetime | None
+    begins: datetime | None = None
+    renews: bool = False
+
+
+def login_life(configuration: Any, token: str | None) -> LoginLife | None:
+    """Give how long a login lives; None if it cannot be told.
+
+    A token says it itself (JWT, RFC 7519: exp, iat), else the exec plugin that gave it (client.authentication.k8s.io,
+    expirationTimestamp). Without a token the client certificate counts.
+
+    Parameters
+    ----------
+    configuration
+        What `kube_login.log_in` gives.
+    token
+        The value of the Authorization header.
+    """
+    plugin_says, renews = configuration.plugin_expiry(), configuration.has_plugin
+    if token:
+        claims = _claims(token) or {"exp": "not told"}
+        ends = _moment(claims.get("exp")) or plugin_says
+        if ends is None and "exp" in claims:
+            return None
+        return LoginLife("token", ends, _moment(claims.get("iat")) or _moment(claims.get("nbf")), renews)
+    return _certificate_life(configuration.cert_file, renews)
+
+
+def _claims(token: str) -> dict[str, Any] | None:
+    """Give what a JWT says; None for a token that is none."""
+    parts = token.removeprefix("Bearer ").split(".")
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (IndexError, ValueError):
+        return None
+    return claims if len(parts) == 3 and isinstance(claims, dict) else None
+
+
+def _moment(seconds: Any) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(float(seconds), UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def _certificate_life(path: str | None, renews: bool) -> LoginLife | None:
+    from cryptography import x509
+
+    try:
+        certificate = x509.load_pem_x509_certificate(Path(path).read_bytes()) if path else None
+    except (OSError, ValueError):
+        return None
+    if certificate is None:
+        return None
+    return LoginLife("client certificate", certificate.not_valid_after_utc, certificate.not_valid_before_utc, renews)

@@ -1,0 +1,137 @@
+"""The rights that a redeploy needs: from what it applies, deletes, patches and waits for.
+
+tests/unit/test_redeploy_rights.py holds it to the steps: it runs them, and compares what they ask for with this, both ways.
+Applying KEDA's own roles needs more: the API server lets nobody give away rights that they do not have. That is tried by the
+preflight's dry run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from prompt_keda.model.environment import Environment
+from prompt_keda.model.rights import Object, Right, plural_of
+
+APPLY = ("create", "patch")
+"""A server-side apply needs both, because it may be the first."""
+LOCK_NAMESPACE = "prompt-keda-state"
+LOCK = "prompt-keda-redeploy"
+CERTIFICATES = "kedaorg-certs"
+KEDA = "keda.sh"
+LEASES = "coordination.k8s.io"
+REMOVED = (
+    ("apiregistration.k8s.io", "apiservices", "v1beta1.external.metrics.k8s.io"),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations", "keda-admission"),
+)
+SMOKE_OBJECTS = ((KEDA, "scaledjobs"), (KEDA, "triggerauthentications"), ("", "secrets"))
+
+
+def redeploy_rights(
+    environment: Environment, keda_objects: Iterable[Object], instrument_objects: Mapping[str, Iterable[Object]]
+) -> list[Right]:
+    """Give every right that the steps of a redeploy need in this environment, sorted.
+
+    Parameters
+    ----------
+    keda_objects
+        KEDA's manifests.
+    instrument_objects
+        Instrument → its manifests; empty for one that somebody else delivers.
+    """
+    own = [one for objects in instrument_objects.values() for one in objects]
+    return sorted(
+        {
+            *_lock(),
+            *_namespaces(environment, own),
+            *_applied([*keda_objects, *own]),
+            *_secrets(environment),
+            *_removed(environment.keda.namespace),
+            *_running_jobs(environment),
+            *_smoke(environment.smoke.namespace),
+            *_redis(environment),
+        }
+    )
+
+
+def _all(verbs: Iterable[str], group: str, plural: str, namespace: str = "", name: str = "") -> Iterator[Right]:
+    """Give the rights of several verbs. What is made has no name yet for RBAC, unless it is applied."""
+    yield from (Right(one, group, plural, namespace, "" if one == "create" else name) for one in verbs)
+
+
+def _lock() -> Iterator[Right]:
+    yield from _all(APPLY, "", "namespaces", name=LOCK_NAMESPACE)
+    yield from _all(("get", "create", "patch", "delete"), LEASES, "leases", LOCK_NAMESPACE, LOCK)
+
+
+def _namespaces(environment: Environment, own: Iterable[Object]) -> Iterator[Right]:
+    applied = {environment.keda.namespace, *(one["metadata"]["namespace"] for one in own)}
+    for name in applied | {one.namespace for one in environment.instruments}:
+        yield from _all(("get",), "", "namespaces", name=name)
+    for name in applied | {environment.smoke.namespace}:
+        yield from _all(APPLY, "", "namespaces", name=name)
+    yield Right("watch", "", "namespaces")
+
+
+def _applied(objects: Iterable[Object]) -> Iterator[Right]:
+    for one in objects:
+        group, metadata = one["apiVersion"].rpartition("/")[0], one["metadata"]
+        plural = plural_of(one["kind"])
+        if one["kind"] == "Namespace":
+            continue
+        seen = ("list", "watch") if one["kind"] == "CustomResourceDefinition" else ("get",)
+        name = "" if seen == ("list", "watch") else metadata["name"]
+        yield from _all(seen, group, plural, metadata.get("namespace", ""), name)
+        yield from _all(APPLY, group, plural, metadata.get("namespace", ""), metadata["name"])
+
+
+def _secrets(environment: Environment) -> Iterator[Right]:
+    for one in environment.secrets:
+        yield from _all(("get", *APPLY), "", "secrets", one.namespace, one.name)
+    pull = environment.smoke.pull_secret
+    if pull:
+        yield from _all(APPLY, "", "secrets", pull.namespace, pull.name)
+    yield from _all(("get", "create", "delete"), "", "secrets", environment.keda.namespace, CERTIFICATES)
+
+
+def _removed(namespace: str) -> Iterator[Right]:
+    for group, plural, name in REMOVED:
+        yield from _all(("get", "delete"), group, plural, name=name)
+    yield from _all(("get", "delete"), LEASES, "leases", namespace, "operator.keda.sh")
+    yield from _all(("list", "watch", "get", "delete"), "apps", "deployments", namespace)
+    yield Right("watch", "apiregistration.k8s.io", "apiservices")
+
+
+def _running_jobs(environment: Environment) -> Iterator[Right]:
+    yield from _all(("list", "watch"), "batch", "jobs")
+    yield from _all(("list", "watch"), KEDA, "scaledjobs")
+    yield from _all(("list",), "", "pods")
+    yield from _all(("list", "watch"), "", "pods", environment.keda.namespace)
+    yield Right("list", "", "events")  # what ended by itself is not lost
+    yield Right("get", "apiextensions.k8s.io", "customresourcedefinitions", "", "scaledjobs.keda.sh")
+    for one in environment.instruments:
+        yield from _all(("patch",), "batch", "jobs", one.namespace)
+        yield from _all(("get", "patch"), KEDA, "scaledjobs", one.namespace, one.scaled_job)
+
+
+def _smoke(namespace: str) -> Iterator[Right]:
+    for group, plural in SMOKE_OBJECTS:
+        yield from _all(("list", *APPLY, "delete"), group, plural, namespace)
+    yield from _all(("get", "watch"), KEDA, "scaledjobs", namespace)
+    yield from _all(("list", "watch", "delete"), "batch", "jobs", namespace)
+    yield from _all(("list", "watch"), "", "pods", namespace)
+
+
+def _redis(environment: Environment) -> Iterator[Right]:
+    if environment.redis.reach == "port-forward":
+        yield from forwarding(environment.redis.namespace)
+
+
+def forwarding(namespace: str) -> Iterator[Right]:
+    """Give the rights to forward a port of a ready pod behind a Service.
+
+    A websocket begins with a GET, and so needs ``get``; from Kubernetes 1.35 on ``create`` as well (feature gate
+    AuthorizePodWebsocketUpgradeCreatePermission).
+    """
+    yield Right("list", "discovery.k8s.io", "endpointslices", namespace)
+    for verb in ("get", "create"):
+        yield Right(verb, "", "pods", namespace, "", "portforward")

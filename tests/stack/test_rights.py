@@ -1,0 +1,128 @@
+"""check-deps needs exactly the rights of the shipped Role: with them it is green, without each one it says which is missing."""
+
+from __future__ import annotations
+
+import copy
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.clients.kube_resources import NAMESPACES, SERVICE_ACCOUNTS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.engine.run_checks import run_checks
+from prompt_keda.files.environment_file import load_environment
+from prompt_keda.lab import kubeconfig
+from prompt_keda.model.event import nobody
+from prompt_keda.model.rights import Right
+
+from .conftest import ROOT, at_the_stack_only, until
+
+pytestmark = at_the_stack_only  # an administrator makes the identity; the checks are the same at the desk
+OBJECTS = list(yaml.safe_load_all((ROOT / "environments" / "rbac" / "check-deps.yaml").read_text()))
+READ, REDEPLOY, NAMESPACE = "identity/may-read", "identity/may-redeploy", "prompt-keda-test-rights"
+GIVEN_TO_ALL = {"selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"}
+"""Kubernetes lets everybody ask about themselves (ClusterRole system:basic-user); the Role says it all the same."""
+
+
+def single_rights():
+    """Give each right of the Role alone: the number of its object and rule, verb, kind and name."""
+    for where, one in enumerate(OBJECTS):
+        for number, rule in enumerate(one.get("rules", [])):
+            for verb in rule["verbs"]:
+                for name in rule.get("resourceNames", [None]):
+                    if rule["resources"][0] not in GIVEN_TO_ALL:
+                        yield where, number, verb, rule["resources"][0], name
+
+
+def without(where, number, verb, name):
+    """Give a role without one right."""
+    role = copy.deepcopy(OBJECTS[where])
+    rule = role["rules"][number]
+    if name and len(rule["resourceNames"]) > 1:
+        rule["resourceNames"].remove(name)
+    elif len(rule["verbs"]) > 1:
+        rule["verbs"].remove(verb)
+    else:
+        del role["rules"][number]
+    return role
+
+
+@pytest.fixture(scope="module")
+def look(deployed, admin, endpoints, tmp_path_factory):
+    """A ServiceAccount with the shipped Role and nothing else, and a way to run all checks as it."""
+    admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    account = {"name": "looks", "namespace": NAMESPACE}
+    admin.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    for one in OBJECTS:
+        bound = {"subjects": [{"kind": "ServiceAccount", **account}]} if "subjects" in one else {}
+        admin.apply({**one, **bound}, force=True)
+    path = SERVICE_ACCOUNTS.path(NAMESPACE, "looks") + "/token"
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    user = {"token": admin.request("POST", path, body=body)["status"]["token"]}
+    file = tmp_path_factory.mktemp("rights") / "kubeconfig"
+    kubeconfig.write(file, admin.address, Path(endpoints["ca_file"]), endpoints["context"], user)
+    environment = load_environment(ROOT / "environments" / "local.yaml", {**endpoints, "kubeconfig": str(file)})
+
+    def run():
+        systems = Systems(environment)
+        try:
+            return {one.id: one for one in run_checks(ALL_CHECKS, systems, nobody, timedelta(seconds=30))}
+        finally:
+            systems.close()
+
+    yield run
+    for one in OBJECTS:
+        metadata = one["metadata"]
+        admin.delete(admin.resource_of(one), metadata["name"], metadata.get("namespace"))
+    admin.delete(NAMESPACES, NAMESPACE)
+
+
+def seen(results):
+    return {id_: one.verdict.value for id_, one in results.items() if one.verdict.value not in ("ok", "skipped")}
+
+
+def until_it_is_so(look, wanted):
+    """Run the checks until the API server has heard of the change; it takes it a moment."""
+    last = {}
+
+    def reached():
+        last.clear()
+        last.update(look())
+        return wanted(last)
+
+    until(reached, 30, "a change of the rights")
+    return last
+
+
+def only_looks(results):
+    return seen(results) == {REDEPLOY: "warn"}
+
+
+def test_with_the_shipped_role_all_is_seen(look):
+    """As green as for the person oncall, but that a reader may not redeploy: amber, with what is missing."""
+    results = until_it_is_so(look, only_looks)
+    assert [id_ for id_, one in results.items() if one.verdict.value == "skipped"] == []
+    assert "not allowed: create" in results[REDEPLOY].observed
+
+
+@pytest.mark.parametrize(
+    ("where", "number", "verb", "kind", "name"),
+    single_rights(),
+    ids=lambda value: str(value).replace("/", ".") if value is not None else "",
+)
+def test_without_a_single_right_it_is_named(look, admin, where, number, verb, kind, name):
+    """The check that needs it is not green and says verb and kind; the one that looks at the rights names it alone."""
+    rule, namespace = OBJECTS[where]["rules"][number], OBJECTS[where]["metadata"].get("namespace", "")
+    plural, _, subresource = kind.partition("/")
+    right = Right(verb, rule["apiGroups"][0], plural, namespace, name or "", subresource)
+    admin.apply(without(where, number, verb, name), force=True)
+    try:
+        results = until_it_is_so(look, lambda found: found[READ].observed == f"not allowed: {right}")
+    finally:
+        admin.apply(OBJECTS[where], force=True)
+    told = {id_: one.observed for id_, one in results.items() if id_ in seen(results)}
+    own = {id_: said for id_, said in told.items() if id_ not in (READ, REDEPLOY)}
+    assert any(verb in said and kind in said.replace('"', "") for said in own.values()), own

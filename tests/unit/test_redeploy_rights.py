@@ -1,0 +1,146 @@
+"""The rights that a redeploy needs are those that its steps ask for: they are run on the double, and compared both ways."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.errors import DeadlinePassed, PromptKedaError
+from prompt_keda.files.manifest_file import load_instrument_manifest
+from prompt_keda.model.redeploy_rights import redeploy_rights
+from prompt_keda.model.rights import Right
+from prompt_keda.redeploy import certificates, guard, install, jobs, planner, prove, remove, restore, smoke
+from prompt_keda.redeploy.context import Context
+from tests.contracts.fakes.recorder import Recorder
+
+from .world import SCALED_JOB, SPACE, World, conditions, keda_manifests
+
+NOT_ASKED_HERE = {
+    Right("list", "", "events"): "asked when a Job of the start is gone",
+    Right("list", "discovery.k8s.io", "endpointslices", "prompt-redis"): "the double of Redis needs no port-forward",
+    Right("get", "", "pods", "prompt-redis", "", "portforward"): "the same",
+    Right("create", "", "pods", "prompt-redis", "", "portforward"): "the same",
+}
+
+
+class Watched:
+    """Stands for a watch: notes what it is on, and never waits."""
+
+    def __init__(self, kube, targets):
+        kube.note_watch(targets)
+
+    def wait(self, timeout_s):
+        return True
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Give the rights that every step of a redeploy asks for, with KEDA there and without, and what is derived."""
+    for module in (install, prove, remove, smoke):
+        monkeypatch.setattr(module, "Watch", Watched)
+    monkeypatch.setattr(restore, "RELEASE", timedelta(0))  # no controller settles anything here
+    asked = set()
+    for there in (True, False):
+        world = World()
+        recorder = world.systems._made["kube"] = Recorder(world.kube)
+        redeploy(world, there)
+        asked |= recorder.asked
+    return asked, derived(world.systems.environment)
+
+
+def manifests(environment):
+    (instrument,) = environment.instruments
+    own = load_instrument_manifest(instrument.manifest, {"worker_image": "w"})
+    return json.loads(Path(keda_manifests()[0]).read_text()), {instrument.name: own}
+
+
+def derived(environment):
+    return redeploy_rights(environment, *manifests(environment))
+
+
+def redeploy(world, there):
+    """Run the steps' looks and acts one after the other; nothing waits for what only controllers do."""
+    kube, environment = world.systems.kube, world.systems.environment
+    kube.delete(kinds.SECRETS, certificates.SECRET, "keda")
+    labels = {"app.kubernetes.io/part-of": "keda-operator"}
+    world.change(kinds.DEPLOYMENTS, "keda-operator", "keda", metadata={"labels": labels})
+    world.change(kinds.JOBS, "j1", SPACE, metadata={"annotations": None})  # one that KEDA's restart would delete
+    if not there:
+        world.remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
+    keda_looks(world)
+    context = Context(world.systems, *manifests(environment), run_id="run")
+    context.before = jobs.ledger(kube)
+    context.deletions = planner.make_plan(context, "auto").deletions
+    steps = [one for one in planner.STEPS if one.id not in ("preflight/all-at-hand", "prove/smoke")]
+    for step in steps:
+        for look in (step.inspect, step.act, step.inspect):
+            with suppress(PromptKedaError):  # a lock that is lost, a kind that is not there yet
+                look(context)
+            keda_looks(world)
+        if step.watch is not None:
+            step.watch(context)
+    smoke_test(context)
+    guard.release_lease(context)
+
+
+def keda_looks(world):
+    """Do what KEDA does with the ScaledJob: it has a generation, a finalizer, and is seen paused if it is."""
+    live = world.kube.find(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
+    if live is not None:
+        paused = conditions(Paused="True" if jobs.is_paused(live) else "False")
+        metadata = {"finalizers": [jobs.FINALIZER], "generation": 2}
+        world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata=metadata, status=paused)
+
+
+def smoke_test(context):
+    test = smoke._Smoke(context.systems, 1, context.observer, "run", lambda: None)
+    test.end = 0
+    with suppress(DeadlinePassed, PromptKedaError):
+        test.run()
+    test._jobs_made(1)
+    test._pods_ran()
+    test._is_ready()
+    metadata = {"name": "j", "labels": {"scaledjob.keda.sh/name": "left"}}
+    context.systems.kube._kube.create(kinds.JOBS, {"metadata": metadata}, test.namespace)
+    test._clean_up("left")
+
+
+def test_a_redeploy_asks_for_no_right_that_is_not_derived(recorded):
+    """Otherwise an identity would be told that it may redeploy, and be stopped half-way."""
+    asked, rights = recorded
+    assert sorted(one for one in asked if not any(right.covers(one) for right in rights)) == []
+
+
+def test_no_right_is_derived_that_no_step_asks_for(recorded):
+    """Otherwise somebody would be told that they may not do what they may."""
+    asked, rights = recorded
+    idle = [right for right in rights if not any(right.covers(one) for one in asked)]
+    assert [one for one in idle if one not in NOT_ASKED_HERE] == []
+
+
+def test_the_derivation_follows_the_manifests():
+    """Another object in the manifests is another right."""
+    environment = World().systems.environment
+    keda, own = manifests(environment)
+    extra = {"apiVersion": "policy/v1", "kind": "NetworkPolicy", "metadata": {"name": "n", "namespace": "keda"}}
+    more = set(redeploy_rights(environment, [*keda, extra], own)) - set(redeploy_rights(environment, keda, own))
+    told = {str(one) for one in more}
+    assert told == {
+        "get networkpolicies n in keda",
+        "create networkpolicies in keda",
+        "patch networkpolicies n in keda",
+    }
+
+
+def test_restore_is_one_of_the_stages():
+    """The stages whose steps are run here are all that there are."""
+    stages = {one.id.partition("/")[0] for one in planner.STEPS}
+    assert stages == {"preflight", "guard", "remove", "install", "restore", "prove"} and restore.STEPS
