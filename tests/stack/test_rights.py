@@ -110,7 +110,7 @@ def test_with_the_shipped_role_all_is_seen(look):
 
 @pytest.mark.parametrize(
     ("where", "number", "verb", "kind", "name"),
-    single_rights(),
+    list(single_rights()),
     ids=lambda value: str(value).replace("/", ".") if value is not None else "",
 )
 def test_without_a_single_right_it_is_named(look, admin, where, number, verb, kind, name):
