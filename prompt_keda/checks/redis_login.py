@@ -51,7 +51,8 @@ def _try(systems: Systems, one: Instrument, live: Object, trigger: Object) -> Ou
     except Refused as error:  # it is this person who may not look: that says nothing about KEDA
         return unknown(f"{one.scaled_job}: {error.detail}", error.fix)
     user, password = login.get("username"), login.get("password")
-    where = f"{one.scaled_job} as {user.reveal() if user else 'default'}{'' if password else ' without a password'}"
+    who = "a user of its own" if user else "the default user"  # its name may come from a Secret
+    where = f"{one.scaled_job} as {who}{'' if password else ' without a password'}"
     redis = systems.redis.logged_in_as(user.reveal() if user else None, password)
     try:
         denied = redis.denied(one.stream)

@@ -302,6 +302,18 @@ def test_commands_that_took_something_away_are_counted(start_redis):
         redis.close()
 
 
+def test_a_command_that_fails_is_not_shown(start_redis):
+    """Faults set passwords: an error names neither the command nor its words. All or nothing is told by the replies."""
+    port, running = start_redis("")
+    with running:
+        redis = RedisStreams.direct("127.0.0.1", port, None, SECONDS)
+        assert redis.run(["XADD", "s", "1-1", "a", "1"], ["XLEN", "s"]) == ["1-1", 1]
+        with pytest.raises(BadAnswer) as caught:
+            redis.run(["CONFIG", "SET", "requirepass", "wrong-one", "no-such-setting", "1"])
+        assert "wrong-one" not in repr(caught.value) and "wrong-one" not in caught.value.what
+        redis.close()
+
+
 @pytest.mark.parametrize("kind", ["fake", "real"])
 def test_another_login_sees_what_it_may(kind, start_redis):
     """F22, F29: the same Redis as another user; each command of KEDA's that is denied is named, a login is refused."""

@@ -802,7 +802,7 @@ RED += [
         "no event in the 55.6 h that Redis is up",
     ),
     ("redis/fan-out-alive", renamed_group, "unknown", "is absent"),
-    (MAY_ASK, denies("INFO"), "fail", "as default: INFO is denied"),
+    (MAY_ASK, denies("INFO"), "fail", "as the default user: INFO is denied"),
     (MAY_ASK, denies("XLEN", "XINFO GROUPS"), "fail", "XINFO GROUPS, XLEN is denied"),
     (MAY_ASK, own_secret(data={"redis-password": "b2xk"}), "fail", "the login fails: WRONGPASS"),
     (MAY_ASK, trigger(), "fail", "without a password: the login fails: NOAUTH"),
