@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import Any
 
 from prompt_keda.checks.outcomes import all_of, fail, ok, unknown
-from prompt_keda.clients.kube_resources import CRDS, SECRETS, VAULT_SECRETS
+from prompt_keda.clients.kube_resources import SECRETS, VAULT_SECRETS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.errors import ClientError
+from prompt_keda.errors import ClientError, Refused
 from prompt_keda.model.check import Outcome
 from prompt_keda.model.environment import SecretSync
 
@@ -66,19 +66,19 @@ def vault_secret_healthy(systems: Systems) -> Outcome:
     Where no VaultSecret stands behind a Secret and the Secret has no owner of that kind, nobody but this toolkit brings
     it: that is seen, and well.
     """
-    served = systems.kube.find(CRDS, f"{VAULT_SECRETS.plural}.{VAULT_SECRETS.group}") is not None
 
     def look(one: SecretSync) -> Outcome:
         owner = _owner(systems.kube.find(SECRETS, one.name, one.namespace) or {})
-        found = systems.kube.find(VAULT_SECRETS, owner or one.name, one.namespace) if served else None
+        try:
+            found = systems.kube.find(VAULT_SECRETS, owner or one.name, one.namespace)
+        except Refused as error:  # it is this person who may not look
+            return unknown(f"{_place(one)}: {error.detail}", error.fix)
         if found is not None:
             return _health(found)
         if owner is None:
             return ok(f"{_place(one)} has no {KIND}")
-        said = f"{_place(one)} belongs to {KIND} {owner}"
-        if not served:
-            return unknown(f"{said}, and that kind is not served", "Install vault-secrets-operator's CRD again.")
-        return fail(f"{said}, which is gone: Kubernetes deletes the Secret too", "Apply the VaultSecret again.")
+        said = f"{_place(one)} belongs to {KIND} {owner}, which is not there: nobody brings it up to date"
+        return fail(said, "Apply the VaultSecret again: Kubernetes deletes a Secret without its owner.")
 
     return all_of(_named(systems), look)
 

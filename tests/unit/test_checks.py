@@ -712,7 +712,6 @@ def vault_secret(*conditions, **metadata):
     """Let vault-secrets-operator be served, and bring the Secret of Redis."""
 
     def apply(world):
-        world.put(kinds.CRDS, "vaultsecrets.ricoberger.de")
         world.put(kinds.VAULT_SECRETS, "prompt-redis-auth", SPACE, status={"conditions": list(conditions)})
         if metadata:
             world.change(kinds.VAULT_SECRETS, "prompt-redis-auth", SPACE, metadata=metadata)
@@ -763,13 +762,8 @@ RED += [
     (OPERATOR, vault_secret(FETCH_FAILED), "fail", "FetchFailed: permission denied"),
     (OPERATOR, vault_secret(), "unknown", "has not looked at it"),
     (OPERATOR, vault_secret(CREATED, deletionTimestamp=now()), "fail", "is being deleted"),
-    (OPERATOR, OWNED, "unknown", "that kind is not served"),
-    (
-        OPERATOR,
-        both(OWNED, vault_secret(CREATED), remove(kinds.VAULT_SECRETS, "prompt-redis-auth", SPACE)),
-        "fail",
-        "which is gone",
-    ),
+    (OPERATOR, OWNED, "fail", "which is not there: nobody brings it up to date"),
+    (OPERATOR, denied("get", "vaultsecrets"), "unknown", "cannot get"),
     (OPERATOR, environment(secrets=()), "unknown", "names none"),
     *((check, environment(instruments=()), "unknown", "names none") for check in OF_INSTRUMENTS_TOO),
     ("redis/info-allowed", denies("INFO"), "fail", "no permissions to run the 'info' command"),
