@@ -1,15 +1,29 @@
-"""Prompt Redis: does it answer, and are the streams and groups there?"""
+"""Prompt Redis itself: does it answer, and is it as KEDA needs it? Its table holds the checks of the streams too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
-from prompt_keda.checks.outcomes import all_of, fail, ok, warn
+from prompt_keda.checks.outcomes import fail, ok, unknown, warn
+from prompt_keda.checks.redis_login import keda_may_ask
+from prompt_keda.checks.redis_streams import (
+    backlog_not_trimmed,
+    fan_out_alive,
+    groups_exist,
+    lag_is_right,
+    pending_is_young,
+)
 from prompt_keda.clients.systems import Systems
+from prompt_keda.errors import BadAnswer, Refused
 from prompt_keda.model.check import Check, Outcome
-from prompt_keda.model.environment import Instrument
 
 ANSWERS = "redis/answers"
+INFO = "redis/info-allowed"
+RECENT = timedelta(days=1)
+"""What is absent from a Redis that has run for longer was not lost in its last restart: somebody would have noticed."""
+REMOVING = ("del", "unlink", "rename", "flushall", "flushdb", "xgroup|destroy")
+"""Commands that take a stream or group away."""
 
 
 def answers(systems: Systems) -> Outcome:
@@ -18,57 +32,35 @@ def answers(systems: Systems) -> Outcome:
     return ok(systems.redis.endpoint)
 
 
+def info_allowed(systems: Systems) -> Outcome:
+    """May this login read INFO (failure mode F22)? Half of the checks, and KEDA itself, look there."""
+    fix = "Let the user run INFO: ACL SETUSER NAME +info."
+    try:
+        return ok(f"it has been up for {_up(_info(systems))}")
+    except Refused as error:
+        return fail(error.detail, fix)
+
+
 def version_at_least_7(systems: Systems) -> Outcome:
     """KEDA's lag needs Redis 7 (failure mode F22)."""
-    version = str(systems.redis.info("server")["redis_version"])
+    version = str(_info(systems)["redis_version"])
     if int(version.split(".")[0]) < 7:
         return fail(f"Redis {version}", "KEDA reads lag from XINFO GROUPS, which Redis has from version 7 on.")
     return ok(version)
 
 
-def groups_exist(systems: Systems) -> Outcome:
-    """Is each instrument's stream and consumer group there?"""
-    fix = "./run redeploy makes them; without them workers fail with NOGROUP."
-
-    def look(one: Instrument) -> Outcome:
-        if systems.redis.group_info(one.stream, one.consumer_group) is None:
-            return fail(f"{one.stream} has no group {one.consumer_group}", fix)
-        return ok(one.consumer_group)
-
-    return _of_every_stream(systems, look, f"{len(systems.environment.instruments)} groups there")
-
-
-def lag_is_right(systems: Systems) -> Outcome:
-    """Is the lag what waits? KEDA 2.16.1 takes nil for 0, and makes workers for a lag that is too high (F16)."""
-    fix = "./run redeploy counts it again; no group is moved."
-
-    def look(one: Instrument) -> Outcome:
-        found = systems.redis.backlog(one.stream, one.consumer_group)
-        if found.lag != found.waiting:
-            told = "takes that for 0" if found.lag is None else "believes it"
-            lag = "unknown" if found.lag is None else found.lag
-            return fail(f"{one.stream}: {found.waiting} events wait, the lag is {lag}, and KEDA {told}", fix)
-        if not found.counted:
-            said = "Redis has lost what was read; KEDA takes the lag of the next events for 0"
-            return warn(f"{one.stream}: {said}", fix)
-        return ok(f"{one.stream} lag {found.lag}")
-
-    return _of_every_stream(systems, look)
-
-
-def _of_every_stream(systems: Systems, look: Callable[[Instrument], Outcome], good: str = "") -> Outcome:
-    return all_of(((one.stream, one) for one in systems.environment.instruments), look, good)
-
-
 def is_a_master(systems: Systems) -> Outcome:
     """A replica cannot be written to."""
-    role = systems.redis.info("replication")["role"]
-    return ok(role) if role == "master" else fail(f"this Redis is a {role}", "Events cannot be written to a replica.")
+    seen = _info(systems)
+    if seen["role"] == "master":
+        return ok("master")
+    said = f"this Redis is a {seen['role']} of {seen.get('master_host')}:{seen.get('master_port')}"
+    return fail(f"{said}, link {seen.get('master_link_status')}", "Events cannot be written to a replica.")
 
 
 def memory_left(systems: Systems) -> Outcome:
     """May streams be evicted, or new events refused, because memory is full? (Redis: key eviction)."""
-    seen = systems.redis.info("memory")
+    seen = _info(systems)
     used, limit, policy = int(seen["used_memory"]), int(seen["maxmemory"]), str(seen["maxmemory_policy"])
     said = f"{used / 2**20:.0f} MiB used"
     if not limit:
@@ -83,7 +75,7 @@ def memory_left(systems: Systems) -> Outcome:
 
 def takes_writes(systems: Systems) -> Outcome:
     """Is it loading, or does it refuse writes because it could not save them? (Redis: stop-writes-on-bgsave-error)."""
-    seen = systems.redis.info("persistence")
+    seen = _info(systems)
     if int(seen["loading"]):
         return fail("it is loading its data", "Wait: it answers nothing else until it is done.")
     if seen["rdb_last_bgsave_status"] != "ok":
@@ -93,20 +85,66 @@ def takes_writes(systems: Systems) -> Outcome:
     return ok(f"it does; append-only file {'on' if int(seen['aof_enabled']) else 'off'}")
 
 
+def data_is_kept(systems: Systems) -> Outcome:
+    """Does it write its data anywhere (failure mode F28)? The append-only file is in INFO, snapshots are a setting."""
+    if int(_info(systems)["aof_enabled"]):
+        return ok("by its append-only file")
+    fix = "Set appendonly yes or save in its configuration; after a restart, ./run redeploy makes streams and groups."
+    try:
+        snapshots = systems.redis_survey().saving()["save"]
+    except (Refused, BadAnswer) as error:  # CONFIG is often renamed or denied: that says nothing about the data
+        return unknown(f"no append-only file; whether it takes snapshots cannot be seen: {error.detail}", fix)
+    return ok(f"by snapshots: save {snapshots}") if snapshots else warn("nowhere: a restart comes back empty", fix)
+
+
+def not_restarted_empty(systems: Systems) -> Outcome:
+    """Did a restart lose streams or groups (failure mode F28)? They were never taken away, and are not there."""
+    seen, survey = _info(systems), systems.redis_survey()
+    gone = [
+        f"{one.stream} with its group {one.consumer_group}"
+        for one in systems.environment.instruments
+        if survey.group(one.stream, one.consumer_group) is None
+    ]
+    up = f"it has been up for {_up(seen)}"
+    if not systems.environment.instruments:
+        return unknown("nothing was looked at: the environment names none")
+    if not gone:
+        return ok(f"{up}; nothing is missing")
+    if timedelta(seconds=int(seen["uptime_in_seconds"])) > RECENT or _has_removed(seen):
+        return ok(f"{up}; what is missing was not lost in a restart")
+    fix = "./run redeploy makes them again; what was not yet read is lost."
+    return fail(f"{up}, and came back without {'; '.join(gone)}", fix)
+
+
+def _has_removed(seen: dict[str, Any]) -> bool:
+    called = any(seen.get(f"cmdstat_{one}", {}).get("calls") for one in REMOVING)
+    return called or bool(int(seen.get("evicted_keys", 0)) or int(seen.get("expired_keys", 0)))
+
+
+def _up(seen: dict[str, Any]) -> str:
+    return str(timedelta(seconds=int(seen["uptime_in_seconds"])))
+
+
+def _info(systems: Systems) -> dict[str, Any]:
+    return systems.redis_survey().info()
+
+
+CRDS = "keda/crds-established"
+_GROUPS, _GONE = "redis/groups-exist", "redis-gone"
+_STREAMS, _STATE = (ANSWERS, _GROUPS), (ANSWERS, INFO)
 CHECKS: tuple[Check[Systems], ...] = (
-    Check(ANSWERS, "Prompt Redis answers", answers, ("cluster/api-answers",), runbook="redis-gone"),
-    Check(
-        "redis/version-at-least-7", "its version is 7 or newer", version_at_least_7, (ANSWERS,), runbook="redis-gone"
-    ),
-    Check("redis/is-a-master", "it is a master", is_a_master, (ANSWERS,), runbook="redis-gone"),
-    Check("redis/takes-writes", "it takes writes", takes_writes, (ANSWERS,), runbook="redis-gone"),
-    Check("redis/memory-left", "it has memory left", memory_left, (ANSWERS,), runbook="redis-gone"),
-    Check("redis/groups-exist", "every stream has its consumer group", groups_exist, (ANSWERS,), runbook="redis-gone"),
-    Check(
-        "redis/lag-is-right",
-        "the lag is what waits",
-        lag_is_right,
-        (ANSWERS, "redis/groups-exist"),
-        runbook="redis-gone",
-    ),
+    Check(ANSWERS, "Prompt Redis answers", answers, ("cluster/api-answers",), runbook=_GONE),
+    Check(INFO, "it tells how it is", info_allowed, (ANSWERS,), runbook=_GONE),
+    Check("redis/version-at-least-7", "its version is 7 or newer", version_at_least_7, _STATE, runbook=_GONE),
+    Check("redis/is-a-master", "it is a master", is_a_master, _STATE, runbook=_GONE),
+    Check("redis/takes-writes", "it takes writes", takes_writes, _STATE, runbook=_GONE),
+    Check("redis/memory-left", "it has memory left", memory_left, _STATE, runbook=_GONE),
+    Check("redis/data-is-kept", "its data outlives a restart", data_is_kept, _STATE, runbook=_GONE),
+    Check("redis/not-restarted-empty", "no restart has lost its data", not_restarted_empty, _STATE, runbook=_GONE),
+    Check("redis/keda-may-ask", "KEDA's login may ask for the lag", keda_may_ask, (ANSWERS, CRDS), runbook=_GONE),
+    Check(_GROUPS, "every stream has its consumer group", groups_exist, (ANSWERS,), runbook=_GONE),
+    Check("redis/lag-is-right", "the lag is what waits", lag_is_right, _STREAMS, runbook=_GONE),
+    Check("redis/backlog-not-trimmed", "nothing unread is trimmed", backlog_not_trimmed, _STREAMS, runbook=_GONE),
+    Check("redis/pending-is-young", "what is given out is acknowledged", pending_is_young, _STREAMS, runbook=_GONE),
+    Check("redis/fan-out-alive", "events come in", fan_out_alive, (*_STREAMS, INFO), runbook=_GONE),
 )

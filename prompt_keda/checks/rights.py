@@ -25,7 +25,9 @@ from prompt_keda.clients.kube_resources import (
     SCALED_JOBS,
     SECRETS,
     SERVICES,
+    TRIGGER_AUTHENTICATIONS,
     VALIDATING_WEBHOOKS,
+    VAULT_SECRETS,
     Resource,
 )
 from prompt_keda.model.environment import Environment
@@ -68,7 +70,9 @@ def _of_the_workers(environment: Environment) -> Iterator[Right]:
     for one in environment.instruments:
         yield _right("get", SCALED_JOBS, one.namespace, one.scaled_job)
         yield _right("list", JOBS, one.namespace)
-    yield from (_right("get", SECRETS, one.namespace, one.name) for one in environment.secrets)
+        yield _right("get", TRIGGER_AUTHENTICATIONS, one.namespace)  # the live ScaledJob names it
+    for sync in environment.secrets:
+        yield from (_right("get", one, sync.namespace, sync.name) for one in (SECRETS, VAULT_SECRETS))
     if environment.redis.reach == "port-forward":
         yield from forwarding(environment.redis.namespace)
 

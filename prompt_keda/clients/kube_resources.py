@@ -51,6 +51,10 @@ VALIDATING_WEBHOOKS = Resource(
 EVENTS = Resource("v1", "Event", "events")
 SERVICE_ACCOUNTS = Resource("v1", "ServiceAccount", "serviceaccounts")
 TRIGGER_AUTHENTICATIONS = Resource("keda.sh/v1alpha1", "TriggerAuthentication", "triggerauthentications")
+CLUSTER_TRIGGER_AUTHENTICATIONS = Resource(
+    "keda.sh/v1alpha1", "ClusterTriggerAuthentication", "clustertriggerauthentications", False
+)
+VAULT_SECRETS = Resource("ricoberger.de/v1alpha1", "VaultSecret", "vaultsecrets")
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", False)
 CLUSTER_ROLE_BINDINGS = Resource("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", False)
 ROLES = Resource("rbac.authorization.k8s.io/v1", "Role", "roles")

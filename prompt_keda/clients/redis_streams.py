@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -22,76 +21,29 @@ from redis.retry import Retry
 
 from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import ENDPOINT_SLICES
+from prompt_keda.clients.redis_survey import (
+    BACKLOG,
+    GIVE_BACKLOG,
+    Backlog,
+    GroupInfo,
+    StreamInfo,
+    Survey,
+    ask,
+    read_backlog,
+    read_group,
+    read_stream,
+)
 from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused, Unreachable
 from prompt_keda.model.secret import Secret
 
 SYSTEM = "Redis"
-_LOOK = """
-local group
-for _, one in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-    local found = {}
-    for i = 1, #one, 2 do found[one[i]] = one[i + 1] end
-    if found['name'] == ARGV[1] then group = found end
-end
-if not group then return redis.error_reply('NOGROUP ' .. ARGV[1]) end
-local at = group['last-delivered-id']
-local waiting = #redis.call('XRANGE', KEYS[1], '(' .. at, '+')
-local counted = group['entries-read'] or at == '0-0'
-"""
-"""One script, because no event may come or go between its questions."""
-_BACKLOG = f"{_LOOK} return {{group['lag'] and 1 or 0, group['lag'] or 0, waiting, counted and 1 or 0}}"
-_COUNT_READ = f"""{_LOOK}
+_COUNT_READ = f"""{BACKLOG}
 if counted and group['lag'] == waiting then return 0 end
 local added, stream = 0, redis.call('XINFO', 'STREAM', KEYS[1])
 for i = 1, #stream, 2 do if stream[i] == 'entries-added' then added = stream[i + 1] end end
 redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], at, 'ENTRIESREAD', added - waiting)
 return 1
 """
-
-
-@dataclass(frozen=True)
-class StreamInfo:
-    """What XINFO STREAM says: events held, the last id given, events ever added."""
-
-    length: int
-    last_id: str
-    entries_added: int
-
-
-@dataclass(frozen=True)
-class GroupInfo:
-    """What XINFO GROUPS says. ``lag`` and ``entries_read`` are None where Redis cannot tell (failure mode F16)."""
-
-    name: str
-    consumers: int
-    pending: int
-    last_delivered_id: str
-    entries_read: int | None
-    lag: int | None
-
-
-@dataclass(frozen=True)
-class Backlog:
-    """What a group has still to be given.
-
-    Parameters
-    ----------
-    lag
-        What Redis says, and KEDA believes; None where it cannot tell.
-    waiting
-        The events after the last one that was given out, counted one by one.
-    counted
-        False where Redis has lost how many were read: the next events make the lag nil.
-    """
-
-    lag: int | None
-    waiting: int
-    counted: bool
-
-    @property
-    def is_right(self) -> bool:
-        """Whether KEDA is told the truth, and will be when the next events come."""
-        return self.counted and self.lag == self.waiting
 
 
 class RedisStreams:
@@ -141,6 +93,56 @@ class RedisStreams:
         )
         return cls(redis.Redis(connection_pool=pool), f"{service}.{namespace}:{port} (port-forward to pod {pod})")
 
+    def logged_in_as(self, username: str | None, password: Secret | None) -> RedisStreams:
+        """Give the same Redis, reached in the same way, with another login. Nothing is sent yet.
+
+        Parameters
+        ----------
+        username
+            None: the user ``default``.
+        password
+            None: no login at all.
+        """
+        pool = self._redis.connection_pool
+        login = {"username": username, "password": password.reveal() if password else None}
+        kwargs = {**pool.connection_kwargs, **login}
+        other = redis.ConnectionPool(connection_class=pool.connection_class, **kwargs)
+        return RedisStreams(redis.Redis(connection_pool=other), self.endpoint)
+
+    def survey(self, streams: Sequence[tuple[str, str]]) -> Survey:
+        """Ask what the checks look at, in one round trip. It reads, and never writes.
+
+        Parameters
+        ----------
+        streams
+            Pairs of a stream and a group.
+
+        Raises
+        ------
+        Unreachable, Refused, BadAnswer
+            When nothing could be asked; what is denied alone is raised where its answer is looked at.
+        """
+        found: Survey = self._ask(lambda: ask(self._redis, streams, self._translated))
+        return found
+
+    def denied(self, stream: str) -> list[str]:
+        """Give those commands that this login may not run, of the three that KEDA asks for a lag.
+
+        KEDA 2.16.1 sends INFO, XINFO GROUPS, and XLEN where it sees no group (pkg/scalers/redis_streams_scaler.go).
+        Raises as `ping` does.
+        """
+
+        def send() -> list[Any]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.info()
+                pipe.xinfo_groups(stream)
+                pipe.xlen(stream)
+                return pipe.execute(raise_on_error=False)
+
+        replies: list[Any] = self._ask(send)
+        commands = ("INFO", "XINFO GROUPS", "XLEN")
+        return [one for one, reply in zip(commands, replies, strict=True) if isinstance(reply, NoPermissionError)]
+
     def ping(self) -> None:
         """Make sure that it answers. Raises `Unreachable`, `Refused` (password) or `BadAnswer`."""
         self._ask(lambda: self._redis.ping())
@@ -153,23 +155,11 @@ class RedisStreams:
     def stream_info(self, stream: str) -> StreamInfo | None:
         """Give what is known of a stream, or None if it is not there. Raises as `ping` does."""
         answer = self._ask_absent(lambda: self._redis.xinfo_stream(stream))
-        if answer is None:
-            return None
-        return StreamInfo(answer["length"], answer["last-generated-id"], answer.get("entries-added", answer["length"]))
+        return None if answer is None else read_stream(answer)
 
     def group_info(self, stream: str, group: str) -> GroupInfo | None:
         """Give what is known of a consumer group, or None if stream or group is not there. Raises as `ping` does."""
-        for one in self._ask_absent(lambda: self._redis.xinfo_groups(stream)) or []:
-            if one["name"] == group:
-                return GroupInfo(
-                    group,
-                    one["consumers"],
-                    one["pending"],
-                    one["last-delivered-id"],
-                    one.get("entries-read"),
-                    one.get("lag"),
-                )
-        return None
+        return read_group(self._ask_absent(lambda: self._redis.xinfo_groups(stream)) or [], group)
 
     def consumers(self, stream: str, group: str) -> list[str]:
         """Give the names of a group's consumers. Raises as `ping` does."""
@@ -216,8 +206,7 @@ class RedisStreams:
         BadAnswer
             When stream or group is not there; otherwise as `ping` does.
         """
-        known, lag, waiting, counted = self._ask(lambda: self._redis.eval_ro(_BACKLOG, 1, stream, group))
-        return Backlog(int(lag) if known else None, int(waiting), bool(counted))
+        return read_backlog(self._ask(lambda: self._redis.eval_ro(GIVE_BACKLOG, 1, stream, group)))
 
     def count_read(self, stream: str, group: str) -> bool:
         """Count what a group has read where Redis has lost that, and move the group nowhere. Idempotent: yes.
@@ -256,6 +245,25 @@ class RedisStreams:
         """Delete a stream with its groups. Idempotent: yes. Raises as `ping` does."""
         self._ask(lambda: self._redis.delete(stream))
 
+    def run(self, *commands: Sequence[str | int]) -> list[Any]:
+        """Run commands, several in one transaction, and give their replies: for a stack's faults, never for a check.
+
+        One alone is sent without a transaction, which a Redis that is out of memory does not begin.
+        Raises as `ping` does. A command stands in no message: it may hold a password.
+        """
+
+        def send() -> list[Any]:
+            with self._redis.pipeline(transaction=len(commands) > 1) as pipe:
+                for one in commands:
+                    pipe.execute_command(*one)  # type: ignore[no-untyped-call]
+                return pipe.execute(raise_on_error=False)
+
+        replies: list[Any] = self._ask(send)
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise self._translated(reply)
+        return replies
+
     def close(self) -> None:
         """Close all connections."""
         self._redis.close()
@@ -284,7 +292,9 @@ class RedisStreams:
         if isinstance(error, kinds) or any(word in text for word in denied):
             return Refused(SYSTEM, self.endpoint, text, "Compare the password in Vault with the one that Redis has.")
         if isinstance(error, (ConnectionError, TimeoutError)):
-            return Unreachable(SYSTEM, self.endpoint, text)
+            cut = "closed by server" in text or "reset by peer" in text
+            wants = " (a Redis that wants TLS does so)" if cut else ""
+            return Unreachable(SYSTEM, self.endpoint, f"{text}{wants}")
         return BadAnswer(SYSTEM, self.endpoint, text)
 
 

@@ -18,6 +18,7 @@ from prompt_keda.model.secret import Secret
 
 if TYPE_CHECKING:  # each library is imported where its system is first needed: together they cost half a second
     from prompt_keda.clients.redis_streams import RedisStreams
+    from prompt_keda.clients.redis_survey import Survey
     from prompt_keda.clients.registry import Registry
     from prompt_keda.clients.vault import Vault, VaultHealth
 
@@ -95,9 +96,15 @@ class Systems:
 
         return self._once("redis", make)
 
+    def redis_survey(self) -> Survey:
+        """Give what Prompt Redis says of itself and of every instrument's stream, asked once. Raises as ``redis``."""
+        pairs = [(one.stream, one.consumer_group) for one in self.environment.instruments]
+        return self._once("redis survey", lambda: self.redis.survey(pairs))
+
     def forget_redis(self) -> None:
         """Connect to Redis anew at the next use: its pod may be another one."""
         self._made.pop("redis", None)
+        self._made.pop("redis survey", None)
 
     @property
     def vault(self) -> Vault:

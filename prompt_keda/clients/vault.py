@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,21 +22,40 @@ SYSTEM = "Vault"
 
 @dataclass(frozen=True)
 class VaultHealth:
-    """What Vault says of itself. A standby (429, 473) may be read from; sealed or uninitialised it gives nothing."""
+    """What Vault says of itself.
+
+    Parameters
+    ----------
+    standby
+        Another node leads. A standby (429) passes requests on, a performance standby (473) answers reads itself.
+    replica
+        A secondary for disaster recovery (472): it answers nothing until it is promoted.
+    """
 
     initialized: bool
     sealed: bool
     standby: bool
     version: str
+    replica: bool = False
+
+
+@dataclass(frozen=True)
+class Token:
+    """What a token is good for. ``ttl_s`` None: it does not expire; ``uses`` 0: as often as one likes."""
+
+    ttl_s: int | None
+    renewable: bool
+    uses: int = 0
 
 
 @dataclass(frozen=True)
 class SecretVersion:
-    """The newest version of a secret, when it was written (RFC 3339), and whether it is deleted or destroyed."""
+    """The newest version of a secret: when it was written (RFC 3339), whether it is deleted, and beyond recovery."""
 
     version: int
     created_at: str
     deleted: bool
+    destroyed: bool = False
 
 
 class Vault:
@@ -75,9 +94,11 @@ class Vault:
             When what answers is no Vault.
         """
         answer = self._ask(lambda: self._client.sys.read_health_status(method="GET"))
-        standby = bool(answer.get("standby"))
+        standby = bool(answer.get("standby") or answer.get("performance_standby"))
+        replica = answer.get("replication_dr_mode") == "secondary"
         try:
-            return VaultHealth(bool(answer["initialized"]), bool(answer["sealed"]), standby, str(answer["version"]))
+            known = bool(answer["initialized"]), bool(answer["sealed"])
+            return VaultHealth(*known, standby, str(answer["version"]), replica)
         except KeyError as error:
             raise BadAnswer(SYSTEM, self.endpoint, f"its health has no {error}: is this a Vault?") from error
 
@@ -89,10 +110,34 @@ class Vault:
         """Use a token that the person has."""
         self._client.token = token.reveal()
 
-    def token_ttl_s(self) -> int | None:
-        """Give how many seconds the token has left; None if it does not expire."""
+    def token(self) -> Token:
+        """Give what this token is good for. Raises as `read_keys` does, but never `Missing`."""
         data = self._ask(lambda: self._client.auth.token.lookup_self())["data"]
-        return int(data["ttl"]) if data.get("expire_time") else None
+        ttl_s = int(data["ttl"]) if data.get("expire_time") else None
+        return Token(ttl_s, bool(data.get("renewable")), int(data.get("num_uses") or 0))
+
+    def kv_version(self, mount: str) -> int:
+        """Give the real version of a KV engine: 1 or 2.
+
+        The endpoint is the one that the vault command asks before it reads; every token may use it that has a right to
+        anything under the mount.
+
+        Raises
+        ------
+        Refused
+            When the mount is absent, or the token has no right to anything in it.
+        BadAnswer
+            When something else than a KV engine is mounted there.
+        """
+        found = self._ask(lambda: self._client.adapter.get(f"/v1/sys/internal/ui/mounts/{mount}"))["data"]
+        if found.get("type") != "kv":
+            raise BadAnswer(SYSTEM, self.endpoint, f"{mount} is an engine of type {found.get('type')}, not kv")
+        return int((found.get("options") or {}).get("version") or 1)
+
+    def capabilities(self, paths: Sequence[str]) -> dict[str, set[str]]:
+        """Give what the token may do with each API path, in one request: ``read``, ``deny``, ``root`` and so on."""
+        found = self._ask(lambda: self._client.sys.get_capabilities(list(paths)))["data"]
+        return {path: set(found.get(path) or ["deny"]) for path in paths}
 
     def read_keys(self, mount: str, path: str, kv_version: int) -> dict[str, Secret]:
         """Give all keys of one secret.
@@ -100,37 +145,60 @@ class Vault:
         Raises
         ------
         Missing
-            When it is not there, or its newest version is deleted.
+            When it is not there, or its newest version is deleted; the message tells these apart.
         Refused
             When it is denied, or the mount is absent: Vault does not tell these apart (failure mode F35).
         """
-        kv = self._client.secrets.kv
         if kv_version == 1:
-            data = self._ask(lambda: kv.v1.read_secret(path, mount_point=mount))["data"]
-        else:
-            read = kv.v2.read_secret_version
-            data = self._ask(lambda: read(path, mount_point=mount, raise_on_deleted_version=True))["data"]["data"]
-        return {key: Secret(str(value)) for key, value in data.items()}
+            kv = self._client.secrets.kv.v1
+            data = self._ask(lambda: kv.read_secret(path, mount_point=mount))["data"]
+            return _secret(data)
+        document = self._read_newest(mount, path)
+        if document["data"] is None:
+            version = _version(document)
+            how = "destroyed" if version.destroyed else "deleted"
+            raise Missing(SYSTEM, self.endpoint, f"its newest version {version.version} is {how}")
+        return _secret(document["data"])
 
-    def metadata(self, mount: str, path: str, kv_version: int) -> SecretVersion | None:
-        """Give the newest version of a secret; None for KV version 1, which keeps none. Raises as `read_keys` does."""
-        if kv_version == 1:
-            return None
-        kv = self._client.secrets.kv.v2
-        data = self._ask(lambda: kv.read_secret_metadata(path, mount_point=mount))["data"]
-        newest = data.get("versions", {}).get(str(data["current_version"]), {})
-        gone = bool(newest.get("deletion_time") or newest.get("destroyed"))
-        return SecretVersion(int(data["current_version"]), str(newest.get("created_time", "")), gone)
+    def newest_version(self, mount: str, path: str, kv_version: int) -> SecretVersion | None:
+        """Give the newest version of a secret; None for KV version 1, which keeps none. Needs no right but to read it.
+
+        Raises
+        ------
+        Missing
+            When there is no such secret.
+        Refused
+            When it is denied, or the mount is absent.
+        """
+        return None if kv_version == 1 else _version(self._read_newest(mount, path))
+
+    def _read_newest(self, mount: str, path: str) -> dict[str, Any]:
+        """Give data and metadata; with a deleted version Vault answers 404, and still tells its metadata."""
+        read = self._client.secrets.kv.v2.read_secret_version
+
+        def ask() -> Any:
+            try:
+                return read(path, mount_point=mount, raise_on_deleted_version=True)
+            except exceptions.InvalidPath as error:
+                told = error.json if isinstance(error.json, dict) else {}
+                if (told.get("data") or {}).get("metadata"):
+                    return told
+                raise
+
+        found: dict[str, Any] = self._ask(ask)["data"]
+        return found
 
     def _ask(self, question: Callable[[], Any]) -> dict[str, Any]:
         try:
             return self._document(question())
         except exceptions.InvalidPath as error:
-            raise Missing(SYSTEM, self.endpoint, "no such secret, or its newest version is deleted") from error
+            raise Missing(SYSTEM, self.endpoint, "no such secret") from error
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
             raise Refused(SYSTEM, self.endpoint, "denied, or no such mount (Vault does not tell them apart)") from error
         except exceptions.InvalidRequest as error:
             raise Refused(SYSTEM, self.endpoint, "the login or request was not accepted") from error
+        except exceptions.VaultNotInitialized as error:
+            raise BadAnswer(SYSTEM, self.endpoint, "it is not initialised") from error
         except exceptions.VaultDown as error:
             raise BadAnswer(SYSTEM, self.endpoint, "it is sealed", "Unseal it, then try again.") from error
         except exceptions.VaultError as error:
@@ -153,6 +221,16 @@ class Vault:
         if not isinstance(found, dict):
             raise BadAnswer(SYSTEM, self.endpoint, "it did not answer with JSON: is this a Vault?")
         return found
+
+
+def _secret(data: dict[str, Any]) -> dict[str, Secret]:
+    return {key: Secret(str(value)) for key, value in data.items()}
+
+
+def _version(document: dict[str, Any]) -> SecretVersion:
+    known = document["metadata"]
+    gone = document["data"] is None  # a deletion time alone may lie ahead
+    return SecretVersion(int(known["version"]), str(known["created_time"]), gone, bool(known.get("destroyed")))
 
 
 def _reason(error: requests.exceptions.RequestException) -> str:

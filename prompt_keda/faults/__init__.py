@@ -5,7 +5,14 @@ One file a category, its FAULTS table at the end.
 
 from __future__ import annotations
 
-from prompt_keda.faults import cluster, identity, keda, redis
+from prompt_keda.faults import cluster, identity, keda, redis, redis_streams, vault
 from prompt_keda.faults.fault import Fault
 
-ALL_FAULTS: tuple[Fault, ...] = (*cluster.FAULTS, *identity.FAULTS, *redis.FAULTS, *keda.FAULTS)
+ALL_FAULTS: tuple[Fault, ...] = (
+    *cluster.FAULTS,
+    *identity.FAULTS,
+    *vault.FAULTS,
+    *redis.FAULTS,
+    *redis_streams.FAULTS,
+    *keda.FAULTS,
+)

@@ -1,10 +1,16 @@
-"""Faults of Prompt Redis."""
+"""Faults of Prompt Redis itself."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prompt_keda.clients.kube_resources import PODS, STATEFUL_SETS
+from prompt_keda.errors import Refused
+from prompt_keda.faults import vault
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
+from prompt_keda.lab import state
+from prompt_keda.model.secret import Secret
 
 
 def _scale(stage: Stage, replicas: int) -> None:
@@ -19,12 +25,6 @@ def _scale(stage: Stage, replicas: int) -> None:
     until(reached, f"{replicas} Redis pods")
 
 
-def _count_again(stage: Stage) -> None:
-    for one in stage.environment.instruments:
-        stage.redis.ensure_group(one.stream, one.consumer_group, "$")
-        stage.redis.count_read(one.stream, one.consumer_group)
-
-
 def stop(stage: Stage) -> None:
     """Stop Redis: no pod stands behind its Service."""
     _scale(stage, 0)
@@ -33,24 +33,131 @@ def stop(stage: Stage) -> None:
 def start(stage: Stage) -> None:
     """Start it again, and count what the restart has lost."""
     _scale(stage, 1)
-    _count_again(stage)
+    count_again(stage)
 
 
-def delete_streams(stage: Stage) -> None:
-    """Delete the streams with their groups, as a Redis that comes back empty has none."""
+def restart_empty(stage: Stage) -> None:
+    """Let Redis restart without its data."""
+    stage.redis.run(["FLUSHALL"])
+    _scale(stage, 0)
+    _scale(stage, 1)
+
+
+def count_again(stage: Stage) -> None:
+    """Make the groups again, and count what they have read."""
     for one in stage.environment.instruments:
-        stage.redis.delete_stream(one.stream)
+        stage.redis.ensure_group(one.stream, one.consumer_group, "$")
+        stage.redis.count_read(one.stream, one.consumer_group)
+
+
+def change_password(stage: Stage) -> None:
+    """Give Redis another password."""
+    _with_either_password(stage, ["CONFIG", "SET", "requirepass", _other_password(stage).reveal()])
+
+
+def rotate_password(stage: Stage) -> None:
+    """Give Redis another password and write it into Vault; the Kubernetes Secret stays as it was."""
+    change_password(stage)
+    _write_password(stage, _other_password(stage))
+
+
+def restore_password(stage: Stage) -> None:
+    """Put the first password back, in Redis and in Vault."""
+    first = state.ensure_secret(stage.lab, "redis-password")
+    _with_either_password(stage, ["CONFIG", "SET", "requirepass", first.reveal()])
+    _write_password(stage, first)
+
+
+def send(*commands: list[str]) -> Callable[[Stage], None]:
+    """Give what sends commands that hold no secret."""
+    return lambda stage: _send(stage, commands)
+
+
+def _send(stage: Stage, commands: tuple[list[str], ...]) -> None:
+    stage.redis.run(*commands)
+
+
+def _other_password(stage: Stage) -> Secret:
+    return state.ensure_secret(stage.lab, "redis-password-of-a-fault")
+
+
+def _with_either_password(stage: Stage, command: list[str]) -> None:
+    try:
+        stage.redis.run(command)
+    except Refused:
+        stage.redis.logged_in_as(None, _other_password(stage)).run(command)
+
+
+def _write_password(stage: Stage, password: Secret) -> None:
+    known = stage.environment.redis.password
+    if known:
+        kv, mount = vault.admin(stage).secrets.kv.v2, stage.environment.vault.mount
+        kv.create_or_update_secret(known.path, {known.key: password.reveal()}, mount_point=mount)
 
 
 FAULTS: tuple[Fault, ...] = (
     Fault("redis/stopped", "", "Redis has no pod", stop, start, {"redis/answers": "fail"}, "no ready pod"),
     Fault(
-        "redis/streams-gone",
+        "redis/restarted-empty",
         "F28",
-        "streams and groups are gone",
-        delete_streams,
-        _count_again,
-        {"redis/groups-exist": "fail"},
-        "has no group",
+        "Redis came back without its data",
+        restart_empty,
+        count_again,
+        {"redis/not-restarted-empty": "fail", "redis/groups-exist": "fail"},
+        "came back without",
+    ),
+    Fault(
+        "redis/password-changed",
+        "F29",
+        "Redis has another password than Vault",
+        change_password,
+        restore_password,
+        {"redis/answers": "fail"},
+        "invalid username-password pair",
+    ),
+    Fault(
+        "redis/password-rotated",
+        "F29",
+        "the password was rotated in Redis and Vault, and KEDA has the old one",
+        rotate_password,
+        restore_password,
+        {"redis/keda-may-ask": "fail", "vault/cluster-secrets-fresh": "fail"},
+        "the login fails",
+    ),
+    Fault(
+        "redis/info-denied",
+        "F22",
+        "an ACL denies INFO",
+        send(["ACL", "SETUSER", "default", "-info"]),
+        send(["ACL", "SETUSER", "default", "+info"]),
+        {"redis/keda-may-ask": "fail", "redis/info-allowed": "fail"},
+        "INFO is denied",
+    ),
+    Fault(
+        "redis/persistence-off",
+        "F28",
+        "Redis writes its data nowhere",
+        send(["CONFIG", "SET", "appendonly", "no"], ["CONFIG", "SET", "save", ""]),
+        send(["CONFIG", "SET", "appendonly", "yes"], ["CONFIG", "SET", "save", "60 1"]),
+        {"redis/data-is-kept": "warn"},
+        "a restart comes back empty",
+    ),
+    Fault(
+        "redis/memory-full",
+        "",
+        "Redis has reached its memory limit",
+        send(["CONFIG", "SET", "maxmemory", "1kb"]),
+        send(["CONFIG", "SET", "maxmemory", "0"]),
+        {"redis/memory-left": "fail"},
+        "new events are refused",
+    ),
+    Fault(
+        "redis/replica",
+        "",
+        "Redis has become a replica of a host that is gone",
+        send(["REPLICAOF", "127.0.0.1", "1"]),
+        send(["REPLICAOF", "NO", "ONE"]),
+        {"redis/is-a-master": "fail"},
+        "this Redis is a slave",
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -43,6 +44,12 @@ class RealWorker:
 
     def ack(self, stream, group, ids):
         self._redis.xack(stream, group, *ids)
+
+    def grow_old(self, stream, group, ids, idle_s):
+        self._redis.xclaim(stream, group, "pod-1", 0, ids, idle=idle_s * 1000)
+
+    def trim(self, stream, length):
+        self._redis.xtrim(stream, maxlen=length, approximate=False)
 
     def forget(self, stream, group, read=None):
         at = next(one for one in self._redis.xinfo_groups(stream) if one["name"] == group)["last-delivered-id"]
@@ -238,6 +245,108 @@ def test_a_plain_dollar_really_loses_the_lag(start_redis):
         redis._redis.execute_command("XGROUP", "CREATE", "s", "g", "$")
         redis.add("s", [{"a": "1"}])
         assert redis.group_info("s", "g").lag is None
+        redis.close()
+
+
+def test_a_survey_gives_in_one_round_trip_what_the_single_questions_give(redis, worker):
+    """And what only it gives: the clock, the settings of saving, the first event held, the calls of each command."""
+    redis.ensure_group("s", "g", "0")
+    ids = redis.add("s", [{"a": "1"}] * 4)
+    worker.read("s", "g", "pod-1", 2)
+    worker.trim("s", 3)
+    found = redis.survey([("s", "g")])
+    assert found.stream("s") == redis.stream_info("s") and found.stream("s").first_id == ids[1]
+    assert found.group("s", "g") == redis.group_info("s", "g")
+    assert found.backlog("s", "g") == redis.backlog("s", "g")
+    assert found.info()["role"] == "master" and found.info()["redis_version"].startswith("7.")
+    assert {"uptime_in_seconds", "evicted_keys", "expired_keys", "used_memory"} <= set(found.info())
+    assert found.saving() == {"save": "", "appendonly": "no"}
+    assert abs(found.now_s() - time.time()) < 5
+
+
+def test_a_survey_of_what_is_absent(redis):
+    """Neither stream nor group is an error; what waits in them is."""
+    found = redis.survey([("s", "g")])
+    assert found.stream("s") is None and found.group("s", "g") is None
+    with pytest.raises(BadAnswer):
+        found.backlog("s", "g")
+    with pytest.raises(BadAnswer):
+        found.old_pending("s", "g")
+    assert found.info()["role"] == "master"
+
+
+def test_a_survey_tells_what_is_pending_for_long(redis, worker):
+    """Not what was given out just now; how many, for how long, and by whom."""
+    redis.ensure_group("s", "g", "0")
+    redis.add("s", [{"a": "1"}] * 3)
+    ids = worker.read("s", "g", "pod-1", 3)
+    assert redis.survey([("s", "g")]).old_pending("s", "g").count == 0
+    worker.grow_old("s", "g", ids[:2], 7200)
+    found = redis.survey([("s", "g")]).old_pending("s", "g")
+    assert (found.count, found.consumer) == (2, "pod-1") and 7200 <= found.oldest_s < 7210
+    worker.ack("s", "g", ids)
+    assert redis.survey([("s", "g")]).old_pending("s", "g").count == 0
+
+
+def test_commands_that_took_something_away_are_counted(start_redis):
+    """By INFO commandstats, since the start: the checks tell a restart by it."""
+    port, running = start_redis("")
+    with running:
+        redis = RedisStreams.direct("127.0.0.1", port, None, SECONDS)
+        assert "cmdstat_del" not in redis.survey([]).info()
+        redis.ensure_group("s", "g", "0")
+        redis._redis.xgroup_destroy("s", "g")
+        redis.delete_stream("s")
+        found = redis.survey([]).info()
+        assert found["cmdstat_del"]["calls"] == 1 and found["cmdstat_xgroup|destroy"]["calls"] == 1
+        redis.close()
+
+
+def test_a_command_that_fails_is_not_shown(start_redis):
+    """Faults set passwords: an error names neither the command nor its words. All or nothing is told by the replies."""
+    port, running = start_redis("")
+    with running:
+        redis = RedisStreams.direct("127.0.0.1", port, None, SECONDS)
+        assert redis.run(["XADD", "s", "1-1", "a", "1"], ["XLEN", "s"]) == ["1-1", 1]
+        with pytest.raises(BadAnswer) as caught:
+            redis.run(["CONFIG", "SET", "requirepass", "wrong-one", "no-such-setting", "1"])
+        assert "wrong-one" not in repr(caught.value) and "wrong-one" not in caught.value.what
+        redis.close()
+
+
+@pytest.mark.parametrize("kind", ["fake", "real"])
+def test_another_login_sees_what_it_may(kind, start_redis):
+    """F22, F29: the same Redis as another user; each command of KEDA's that is denied is named, a login is refused."""
+    port, running = start_redis("", f'user keda on ">{PASSWORD}" ~* +@all -info -xlen')
+    with running:
+        redis = RedisStreams.direct("127.0.0.1", port, None, SECONDS) if kind == "real" else FakeRedis()
+        if kind == "fake":
+            redis.users["keda"] = PASSWORD
+        assert redis.denied("s") == []
+        keda = redis.logged_in_as("keda", Secret(PASSWORD))
+        if kind == "fake":
+            keda.denied_commands = {"INFO", "XLEN"}
+        assert keda.denied("s") == ["INFO", "XLEN"]
+        found = keda.survey([("s", "g")])
+        with pytest.raises(Refused, match="no permissions"):
+            found.info()
+        assert found.group("s", "g") is None
+        with pytest.raises(Refused) as caught:
+            redis.logged_in_as("keda", Secret("wrong-one")).denied("s")
+        assert "wrong-one" not in caught.value.what
+        for one in (redis, keda):
+            one.close()
+
+
+def test_a_redis_that_wants_tls_is_told(start_redis, authority, tmp_path):
+    """It closes the connection without a word: TLS is told apart from TCP and from the login."""
+    pki, port = authority.folder, free_port()
+    files = f"tls-cert-file {pki}/server.crt\ntls-key-file {pki}/server.key\ntls-ca-cert-file {authority.ca_file}"
+    _, running = start_redis("", f"tls-port {port}\n{files}")
+    with running:
+        redis = RedisStreams.direct("127.0.0.1", port, None, SECONDS)
+        with pytest.raises(Unreachable, match="TLS"):
+            redis.ping()
         redis.close()
 
 

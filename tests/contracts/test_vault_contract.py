@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import hvac
@@ -18,7 +19,7 @@ from tests.contracts.fakes.vault import ROLE_ID, SECRET_ID, FakeVault
 VALUE = "canary-7d1f"
 RULES = """
 path "secret/data/there" { capabilities = ["read"] }
-path "secret/metadata/there" { capabilities = ["read"] }
+path "one/there" { capabilities = ["read"] }
 path "secret/data/empty" { capabilities = ["read"] }
 """
 
@@ -37,6 +38,7 @@ class Served:
     role_id: Secret
     secret_id: Secret
     delete: object
+    destroy: object
     seal: object
 
 
@@ -47,6 +49,7 @@ def fake_vault():
         Secret(ROLE_ID),
         Secret(SECRET_ID),
         lambda: vault.deleted.add("there"),
+        lambda: vault.destroyed.add("there"),
         lambda: setattr(vault, "sealed", True),
     )
 
@@ -58,16 +61,19 @@ def fill(url, ca_file):
     admin.sys.submit_unseal_key(keys["keys"][0])
     admin.token = keys["root_token"]
     admin.sys.enable_secrets_engine("kv", path="secret", options={"version": "2"})
+    admin.sys.enable_secrets_engine("kv", path="one", options={"version": "1"})
     admin.sys.enable_auth_method("approle")
     admin.sys.create_or_update_policy("test", RULES)
     admin.auth.approle.create_or_update_approle("test", token_policies=["test"], token_ttl="20m")
     kv = admin.secrets.kv.v2
     kv.create_or_update_secret("there", {"password": VALUE}, mount_point="secret")
+    admin.secrets.kv.v1.create_or_update_secret("there", {"password": VALUE}, mount_point="one")
     return Served(
         lambda: Vault.connect(url, ca_file, SECONDS),
         Secret(admin.auth.approle.read_role_id("test")["data"]["role_id"]),
         Secret(admin.auth.approle.generate_secret_id("test")["data"]["secret_id"]),
         lambda: kv.delete_latest_version_of_secret("there", mount_point="secret"),
+        lambda: kv.destroy_secret_versions("there", [1], mount_point="secret"),
         admin.sys.seal,
     )
 
@@ -100,7 +106,8 @@ def test_it_gives_secrets_that_do_not_show_themselves(vault):
     """Keys by name; the values' repr is blank; the token is short-lived."""
     keys = vault.read_keys("secret", "there", 2)
     assert keys == {"password": Secret(VALUE)} and VALUE not in repr(keys)
-    assert 0 < vault.token_ttl_s() <= 1200
+    token = vault.token()
+    assert 0 < token.ttl_s <= 1200 and token.renewable and token.uses == 0
 
 
 def test_denied_and_absent_look_the_same_and_the_message_says_so(vault):
@@ -115,14 +122,47 @@ def test_what_is_allowed_and_absent_is_missing(vault):
         vault.read_keys("secret", "empty", 2)
 
 
-def test_a_deleted_version_is_missing_and_its_metadata_say_so(served, vault):
-    """A deleted newest version gives nothing, though the secret is listed."""
-    before = vault.metadata("secret", "there", 2)
-    assert (before.version, before.deleted) == (1, False) and before.created_at.startswith("20")
-    served.delete()
-    with pytest.raises(Missing):
+@pytest.mark.parametrize("how", ["deleted", "destroyed"])
+def test_a_version_that_is_gone_is_missing_and_says_how(served, vault, how):
+    """A deleted or destroyed newest version gives nothing, and is told apart from a secret that is absent.
+
+    The right to read it is enough: Vault answers 404 with the version's metadata.
+    """
+    before = vault.newest_version("secret", "there", 2)
+    assert (before.version, before.deleted, before.destroyed) == (1, False, False)
+    assert before.created_at.startswith("20")
+    served.delete() if how == "deleted" else served.destroy()
+    with pytest.raises(Missing, match=f"its newest version 1 is {how}"):
         vault.read_keys("secret", "there", 2)
-    assert vault.metadata("secret", "there", 2).deleted
+    after = vault.newest_version("secret", "there", 2)
+    assert (after.deleted, after.destroyed) == (True, how == "destroyed")
+    with pytest.raises(Missing, match="no such secret"):
+        vault.newest_version("secret", "empty", 2)
+
+
+def test_the_real_version_of_a_mount_is_told_to_who_may_read_in_it(vault):
+    """By the vault command's own preflight; an absent mount looks denied."""
+    assert vault.kv_version("secret") == 2
+    with pytest.raises(Refused, match="denied"):
+        vault.kv_version("absent")
+
+
+def test_what_a_token_may_read_is_told_for_all_paths_at_once(vault):
+    """F35: by the policy alone, whether there is anything or not."""
+    asked = ["secret/data/there", "secret/data/empty", "secret/data/other"]
+    assert [sorted(one) for one in vault.capabilities(asked).values()] == [["read"], ["read"], ["deny"]]
+
+
+def test_version_1_is_read_by_its_own_path(new_vault, authority):
+    """F33: the other version's path is refused or missing; what is named wrongly is never read half."""
+    served = fill(new_vault, authority.ca_file)
+    vault = served.connect()
+    vault.login_approle(served.role_id, served.secret_id)
+    assert vault.kv_version("one") == 1 and vault.newest_version("one", "there", 1) is None
+    assert vault.read_keys("one", "there", 1) == {"password": Secret(VALUE)}
+    for mount, version in (("one", 2), ("secret", 1)):
+        with pytest.raises((Refused, Missing)):
+            vault.read_keys(mount, "there", version)
 
 
 def test_a_login_that_is_not_known_is_refused(served):
@@ -154,6 +194,23 @@ def test_a_new_vault_says_that_it_is_not_initialised(new_vault, authority):
     """HTTP 501 of its health is an answer, not an error."""
     found = Vault.connect(new_vault, authority.ca_file, SECONDS).health()
     assert (found.initialized, found.sealed) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "standby", "replica"),
+    [
+        (429, {"standby": True}, True, False),
+        (473, {"standby": False, "performance_standby": True}, True, False),
+        (472, {"standby": True, "replication_dr_mode": "secondary"}, True, True),
+    ],
+)
+def test_a_standby_is_an_answer(authority, status, body, standby, replica):
+    """F36: by Vault's documentation of sys/health; a real cluster of several nodes is not at hand here."""
+    known = json.dumps({"initialized": True, "sealed": False, "version": "1.21.0", **body}).encode()
+    answer = status, {"Content-Type": "application/json"}, known
+    with recording(authority, lambda path, headers: answer) as (port, _):
+        found = Vault.connect(f"https://127.0.0.1:{port}", authority.ca_file, SECONDS).health()
+    assert (found.initialized, found.sealed, found.standby, found.replica) == (True, False, standby, replica)
 
 
 def test_a_certificate_that_is_not_trusted_is_unreachable(new_vault):

@@ -5,6 +5,7 @@ The contract suites hold the doubles to what the real servers do.
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 import json
@@ -14,6 +15,7 @@ import pytest
 
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.clients.kube_expiry import LoginLife
+from prompt_keda.clients.vault import Token
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.errors import Unreachable
 from prompt_keda.model.environment import FillIn
@@ -105,8 +107,11 @@ def environment(**changes):
 
 
 def nothing_secret(world):
-    redis = world.systems.environment.redis.model_copy(update={"password": None})
-    environment(secrets=(), redis=redis)(world)
+    known = world.systems.environment
+    redis, smoke = (
+        part.model_copy(update={key: None}) for part, key in ((known.redis, "password"), (known.smoke, "pull_secret"))
+    )
+    environment(secrets=(), redis=redis, smoke=smoke, registries=())(world)
 
 
 def latiss(*breaks, **fields):
@@ -402,7 +407,7 @@ RED += [
         SECRETS_OF_THE_ENVIRONMENT,
         lambda world: [world.vault.deleted.add(KEY), fails_for("vault", "read_keys", OTHER_KEY)(world)],
         "fail",
-        f"{KEY}: no such secret",
+        f"{KEY}: its newest version 1 is deleted",
     ),
     (SECRETS_OF_THE_ENVIRONMENT, fails_for("vault", "read_keys", OTHER_KEY), "unknown", OTHER_KEY),
     (
@@ -633,6 +638,189 @@ RED += [
     (REDEPLOY, without_manifests, "unknown", "what would be applied is not known"),
     (REDEPLOY, keda_settings(delivery="argocd"), "skipped", "Argo CD delivers here"),
 ]
+
+
+def vault(**values):
+    return attribute("vault", **values)
+
+
+def in_vault(path, **keys):
+    return lambda world: world.vault.contents[path].update(keys)
+
+
+def denies(*commands):
+    return lambda world: world.redis.denied_commands.update(commands)
+
+
+def trigger(metadata=None, **fields):
+    """Let the live ScaledJob's trigger log in in another way."""
+    given = {"type": "redis-streams", "metadata": TRIGGER | (metadata or {})}
+    return scaled_job(spec={"triggers": [given | fields]})
+
+
+def authentication(**spec):
+    """Let the TriggerAuthentication be another one."""
+    spec = {"secretTargetRef": None} | spec
+    return change(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE, spec=spec)
+
+
+def container(*env):
+    """Let the workers' container have this environment."""
+    pod = {"containers": [{"name": "prompt-service", "image": WORKER_IMAGE, "env": list(env)}]}
+    return scaled_job(spec={"jobTargetRef": {"template": {"spec": pod}}})
+
+
+def events(count, *, read=0, acknowledged=True, trimmed_to=None):
+    """Let events come, of which a worker reads the first."""
+
+    def apply(world):
+        redis = world.redis
+        redis.add(STREAM, [{"visit": "1"}] * count)
+        ids = redis.read(STREAM, GROUP, "pod-1", read) if read else []
+        if acknowledged:
+            redis.ack(STREAM, GROUP, ids)
+        if trimmed_to is not None:
+            redis.trim(STREAM, trimmed_to)
+
+    return apply
+
+
+def left_pending(idle_s):
+    def apply(world):
+        events(1, read=1, acknowledged=False)(world)
+        world.redis.grow_old(STREAM, GROUP, ["1-0"], idle_s)
+
+    return apply
+
+
+def last_event(**ago):
+    """Let the last event have come so long ago."""
+    came_ms = int((datetime.now(UTC) - timedelta(**ago)).timestamp() * 1000)
+
+    def apply(world):
+        inside = world.redis._stream(STREAM)
+        inside["added"], inside["groups"][GROUP]["at"] = came_ms, came_ms
+
+    return apply
+
+
+def own_secret(**fields):
+    return change(kinds.SECRETS, "prompt-redis-auth", SPACE, **fields)
+
+
+def vault_secret(*conditions, **metadata):
+    """Let vault-secrets-operator be served, and bring the Secret of Redis."""
+
+    def apply(world):
+        world.put(kinds.VAULT_SECRETS, "prompt-redis-auth", SPACE, status={"conditions": list(conditions)})
+        if metadata:
+            world.change(kinds.VAULT_SECRETS, "prompt-redis-auth", SPACE, metadata=metadata)
+
+    return apply
+
+
+OWNED = own_secret(metadata={"ownerReferences": [{"kind": "VaultSecret", "name": "prompt-redis-auth", "uid": "u"}]})
+CREATED = {"type": "SecretCreated", "status": "True", "reason": "Updated"}
+FETCH_FAILED = {"type": "SecretCreated", "status": "False", "reason": "FetchFailed", "message": "permission denied"}
+FRESH, MAY_ASK, TRIMMED = "vault/cluster-secrets-fresh", "redis/keda-may-ask", "redis/backlog-not-trimmed"
+DELETED, OPERATOR, EMPTY = "vault/secrets-not-deleted", "vault/vaultsecret-healthy", "redis/not-restarted-empty"
+API_PATH = f"secret/data/{KEY}"
+OF_INSTRUMENTS_TOO = [TRIMMED, MAY_ASK, EMPTY, "redis/pending-is-young", "redis/fan-out-alive"]
+RED += [
+    ("vault/unsealed", vault(replica=True), "fail", "disaster-recovery secondary"),
+    (
+        "vault/token-lives-on",
+        vault(token_is=Token(240, True)),
+        "warn",
+        "ends in 4 min 0 s and can be renewed; a redeploy",
+    ),
+    ("vault/token-lives-on", vault(token_is=Token(599, False)), "warn", "can not be renewed"),
+    ("vault/token-lives-on", vault(token_is=Token(None, False, 3)), "warn", "good for 3 more requests"),
+    ("vault/kv-version-as-named", vault(kv=1), "fail", f"version 1 reads secret/{KEY[:6]}"),
+    ("vault/kv-version-as-named", vault(kv=1), "fail", "version 2 secret/data/"),
+    ("vault/kv-version-as-named", vault(kv=1, tells_mounts=False), "unknown", "cannot be seen: denied"),
+    ("vault/paths-readable", lambda world: world.vault.allowed.discard(KEY), "fail", f"not let it read {API_PATH}"),
+    ("vault/paths-readable", vault(tells_capabilities=False), "unknown", "does not say what this token may"),
+    ("vault/paths-readable", nothing_secret, "unknown", "names none"),
+    (DELETED, lambda world: world.vault.deleted.add(KEY), "fail", f"{KEY}: version 1, its newest, is deleted"),
+    (DELETED, lambda world: world.vault.destroyed.add(KEY), "fail", "is destroyed"),
+    (DELETED, lambda world: world.vault.contents.pop(KEY), "unknown", "absent: never written, or deleted with"),
+    (DELETED, lambda world: world.vault.allowed.discard(KEY), "unknown", "denied"),
+    (DELETED, nothing_secret, "unknown", "names none"),
+    (SECRETS_OF_THE_ENVIRONMENT, in_vault(KEY, **{"redis-password": ""}), "fail", "no redis-password, or it is empty"),
+    (
+        FRESH,
+        in_vault(KEY, **{"redis-password": "new"}),
+        "fail",
+        "prompt-redis-auth differs from Vault in redis-password",
+    ),
+    (FRESH, in_vault(KEY, **{"redis-password": "new"}), "fail", "version 1 is of 2026-01-01T00:00:00Z"),
+    (FRESH, own_secret(data={"redis-password": "bmV3"}), "fail", "differs from Vault in redis-password"),
+    (FRESH, own_secret(data={"redis-password": "no base64"}), "fail", "differs from Vault in redis-password"),
+    (FRESH, own_secret(type="kubernetes.io/tls"), "fail", "is of type kubernetes.io/tls, not Opaque"),
+    (FRESH, environment(secrets=()), "unknown", "names none"),
+    (OPERATOR, vault_secret(FETCH_FAILED), "fail", "FetchFailed: permission denied"),
+    (OPERATOR, vault_secret(), "unknown", "has not looked at it"),
+    (OPERATOR, vault_secret(CREATED, deletionTimestamp=now()), "fail", "is being deleted"),
+    (OPERATOR, OWNED, "fail", "which is not there: nobody brings it up to date"),
+    (OPERATOR, denied("get", "vaultsecrets"), "unknown", "cannot get"),
+    (OPERATOR, environment(secrets=()), "unknown", "names none"),
+    *((check, environment(instruments=()), "unknown", "names none") for check in OF_INSTRUMENTS_TOO),
+    ("redis/info-allowed", denies("INFO"), "fail", "no permissions to run the 'info' command"),
+    ("redis/is-a-master", info("replication", role="slave", master_link_status="down"), "fail", "link down"),
+    ("redis/data-is-kept", lambda world: world.redis.saves.update(save=""), "warn", "a restart comes back empty"),
+    (
+        "redis/data-is-kept",
+        denies("CONFIG GET"),
+        "unknown",
+        "whether it takes snapshots cannot be seen: this user has no",
+    ),
+    (EMPTY, renamed_group, "fail", f"came back without {STREAM} with its group {GROUP}"),
+    (TRIMMED, events(5, read=2, trimmed_to=1), "fail", "2 events were gone before they were read"),
+    (TRIMMED, events(3, read=1, trimmed_to=0), "fail", "2 events were gone before they were read"),
+    (TRIMMED, events(800), "warn", "800 events wait; beyond 1000 the oldest are trimmed unread"),
+    (
+        "redis/pending-is-young",
+        left_pending(61),
+        "warn",
+        "1 events were given out and not acknowledged, the oldest for",
+    ),
+    ("redis/pending-is-young", left_pending(3600), "warn", "for 1:00:00 by pod-1"),
+    ("redis/pending-is-young", renamed_group, "unknown", "NOGROUP"),
+    (TRIMMED, renamed_group, "unknown", "NOGROUP"),
+    ("redis/fan-out-alive", last_event(hours=49), "warn", "last event 49.0 h ago, expected within 48 h"),
+    (
+        "redis/fan-out-alive",
+        info("server", uptime_in_seconds=200_000),
+        "warn",
+        "no event in the 55.6 h that Redis is up",
+    ),
+    ("redis/fan-out-alive", renamed_group, "unknown", "is absent"),
+    (MAY_ASK, denies("INFO"), "fail", "as the default user: INFO is denied"),
+    (MAY_ASK, denies("XLEN", "XINFO GROUPS"), "fail", "XINFO GROUPS, XLEN is denied"),
+    (MAY_ASK, own_secret(data={"redis-password": "b2xk"}), "fail", "the login fails: WRONGPASS"),
+    (MAY_ASK, trigger(), "fail", "without a password: the login fails: NOAUTH"),
+    (MAY_ASK, trigger({"enableTLS": "true"}), "fail", "KEDA wants TLS"),
+    (MAY_ASK, trigger({"password": "old"}), "fail", "WRONGPASS"),
+    (
+        MAY_ASK,
+        trigger({"passwordFromEnv": "P", "username": "keda"}),
+        "unknown",
+        "which no container's env names plainly",
+    ),
+    (
+        MAY_ASK,
+        both(trigger({"passwordFromEnv": "P"}), container({"name": "P", "value": "old"})),
+        "fail",
+        "WRONGPASS",
+    ),
+    (MAY_ASK, remove(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE), "fail", "triggerauthentications"),
+    (MAY_ASK, own_secret(data={"redis-password": None}), "fail", "Secret prompt-keda-lsstcam/prompt-redis-auth has no"),
+    (MAY_ASK, authentication(hashiCorpVault={"address": "a"}), "unknown", "KEDA's password comes from hashiCorpVault"),
+    (MAY_ASK, denied("get", "triggerauthentications"), "unknown", "cannot get"),
+    (MAY_ASK, scaled_job(spec={"triggers": []}), "fail", "has no trigger of type redis-streams"),
+    (MAY_ASK, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent: KEDA asks for nothing"),
+]
 NOT_HERE = {"cluster/api-answers"}
 """Seen red by tests/contracts/test_kube_login.py."""
 
@@ -726,6 +914,76 @@ def test_what_is_not_yet_broken_or_another_checks_is_green(check, breaks):
     world = World()
     breaks(world)
     assert world.verdict(check).verdict.value == "ok", world.verdict(check)
+
+
+OF_A_USER = {"secretTargetRef": [{"parameter": "password", "name": "prompt-redis-auth", "key": "redis-password"}]}
+PASSWORD = {"name": "P", "valueFrom": {"secretKeyRef": {"name": "prompt-redis-auth", "key": "redis-password"}}}
+
+
+@pytest.mark.parametrize(
+    ("check", "breaks"),
+    [
+        ("vault/unsealed", vault(standby=True)),
+        ("vault/token-lives-on", vault(token_is=Token(None, False))),
+        ("vault/kv-version-as-named", vault(tells_mounts=False)),
+        (OPERATOR, both(OWNED, vault_secret(CREATED))),
+        (EMPTY, both(renamed_group, info("commandstats", cmdstat_del={"calls": 1}))),
+        (EMPTY, both(renamed_group, info("server", uptime_in_seconds=100_000))),
+        ("redis/data-is-kept", both(denies("CONFIG GET"), info("persistence", aof_enabled=1))),
+        (TRIMMED, events(5, read=3, trimmed_to=2)),
+        (TRIMMED, lambda world: lost_count(world, 1)),
+        ("redis/pending-is-young", left_pending(5)),
+        ("redis/fan-out-alive", last_event(hours=47)),
+        (MAY_ASK, both(trigger({"passwordFromEnv": "P"}), container(PASSWORD))),
+        (MAY_ASK, trigger({"password": "value"})),
+        (MAY_ASK, both(authentication(env=[{"parameter": "password", "name": "P"}]), container(PASSWORD))),
+        (
+            MAY_ASK,
+            both(
+                trigger({"username": "keda"}, authenticationRef={"name": "prompt-redis"}),
+                lambda world: world.redis.users.update(keda="value"),
+            ),
+        ),
+    ],
+)
+def test_vault_and_redis_are_green_in_other_ways_too(check, breaks):
+    """A standby, a token for ever, another way to log in; and another cause than the one that a check is for."""
+    world = World()
+    breaks(world)
+    assert world.verdict(check).verdict.value == "ok", world.verdict(check)
+
+
+def test_a_shared_authentication_takes_its_secret_from_kedas_namespace():
+    """ClusterTriggerAuthentication: its Secrets stand beside KEDA, not beside the ScaledJob."""
+    world = World()
+    world.put(kinds.CLUSTER_TRIGGER_AUTHENTICATIONS, "shared", spec=OF_A_USER)
+    trigger(authenticationRef={"name": "shared", "kind": "ClusterTriggerAuthentication"})(world)
+    assert "404" in world.verdict(MAY_ASK).observed
+    world.put(kinds.SECRETS, "prompt-redis-auth", "keda", data={"redis-password": "dmFsdWU="})
+    assert world.verdict(MAY_ASK).verdict.value == "ok"
+
+
+@pytest.mark.parametrize(
+    "breaks", [in_vault(KEY, **{"redis-password": "new"}), own_secret(data={"redis-password": "bmV3"})]
+)
+def test_a_stale_secret_is_told_without_a_value(breaks):
+    """Neither value, nor its base64 form, nor a hash of it."""
+    world = World()
+    breaks(world)
+    told = repr(world.verdict(FRESH))
+    for value in (b"value", b"new"):
+        forms = base64.b64encode(value).decode(), hashlib.sha256(value).hexdigest()
+        assert not any(form in told for form in (*forms, "'new'", "'value'"))
+
+
+def test_redis_is_asked_once_for_all_of_its_checks():
+    """One survey, in one round trip; beside it the login and KEDA's own."""
+    world, asked = World(), []
+    original = world.redis.survey
+    world.redis.survey = lambda pairs: [asked.append(pairs), original(pairs)][1]
+    of_redis = [one for one in CHECKS.values() if one.category == "redis"]
+    results = run_checks(of_redis, world.systems, nobody, timedelta(seconds=30))
+    assert {one.verdict.value for one in results} == {"ok"} and asked == [[(STREAM, GROUP)]]
 
 
 def test_a_registry_that_does_not_answer_is_asked_once():

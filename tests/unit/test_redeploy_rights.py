@@ -75,6 +75,7 @@ def redeploy(world, there):
     world.change(kinds.JOBS, "j1", SPACE, metadata={"annotations": None})  # one that KEDA's restart would delete
     if not there:
         world.remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
+        world.remove(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE)
     keda_looks(world)
     context = Context(world.systems, *manifests(environment), run_id="run")
     context.before = jobs.ledger(kube)

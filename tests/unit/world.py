@@ -118,7 +118,7 @@ class World:
         }
         given |= {"keda_manifests_sha256": keda_manifests()[1], "ca_sha256": "0" * 64, "kube_system_uid": "to come"}
         given["redis_password"] = {"path": "rubin/prompt-keda-local/prompt-redis", "key": "redis-password"}
-        self.kube, self.redis = FakeKube(SERVED), FakeRedis("p", "p")
+        self.kube, self.redis = FakeKube(SERVED), FakeRedis("value", "value")
         for name in ("kube-system", "keda", "prompt-redis", SPACE):
             self.put(kinds.NAMESPACES, name, status={"phase": "Active"})
         given["kube_system_uid"] = self.kube.get(kinds.NAMESPACES, "kube-system")["metadata"]["uid"]
@@ -126,12 +126,14 @@ class World:
         wanted = {}
         for one in environment.secrets:
             wanted.setdefault(one.vault_path, {}).update(dict.fromkeys(one.keys, "value"))
-            self.put(kinds.SECRETS, one.name, one.namespace, data=dict.fromkeys(one.keys, "dmFsdWU="))
+            data = dict.fromkeys(one.keys, "dmFsdWU=")
+            self.put(kinds.SECRETS, one.name, one.namespace, type=one.type, data=data)
         self.vault = FakeVault(wanted)
         self.vault.use_token("t")
         self.directory = FakeDirectory([environment.ldap.base_dn])
         self._put_cluster()
         self.redis.ensure_group(STREAM, GROUP, "0")
+        self.redis.saves = {"save": "60 1", "appendonly": "no"}
         self.systems = Systems(environment)
         self.systems.vault_health = self.vault.health
         self.systems.naming_contexts = lambda: self.directory.probe("ldaps://directory.test")
@@ -167,7 +169,9 @@ class World:
         self.put(kinds.API_SERVICES, METRICS, spec=spec, status=conditions(Available="True"))
         self.put(kinds.VALIDATING_WEBHOOKS, "keda-admission")
         self.put_certificates()
-        trigger = {"type": "redis-streams", "metadata": TRIGGER}
+        reference = {"parameter": "password", "name": "prompt-redis-auth", "key": "redis-password"}
+        self.put(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE, spec={"secretTargetRef": [reference]})
+        trigger = {"type": "redis-streams", "metadata": TRIGGER, "authenticationRef": {"name": "prompt-redis"}}
         pod = {"spec": {"containers": [{"image": WORKER_IMAGE}]}}
         spec = {"jobTargetRef": {"template": pod}, "triggers": [trigger], "rollout": {"strategy": "default"}}
         spec |= {"minReplicaCount": 3, "maxReplicaCount": 20, "pollingInterval": 2}
@@ -193,7 +197,9 @@ class World:
         self.systems.environment = self.systems.environment.model_copy(update={"instruments": instruments})
         self.put(kinds.NAMESPACES, space, status={"phase": "Active"})
         spec = self.kube.get(kinds.SCALED_JOBS, SCALED_JOB, SPACE)["spec"]
-        trigger = {"type": "redis-streams", "metadata": {**TRIGGER, "stream": stream, "consumerGroup": group}}
+        self.put(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", space)
+        metadata = {**TRIGGER, "stream": stream, "consumerGroup": group}
+        trigger = {"type": "redis-streams", "metadata": metadata, "authenticationRef": {"name": "prompt-redis"}}
         body = {"spec": {**spec, "triggers": [trigger]}, "status": conditions(Ready="True")}
         self.put(kinds.SCALED_JOBS, space, space, **body)
         self.change(kinds.SCALED_JOBS, space, space, metadata={"generation": 2}, **fields)

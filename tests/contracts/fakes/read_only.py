@@ -17,7 +17,18 @@ KUBE_READS = {
     "logs",
     "watch",
 }
-REDIS_READS = {"endpoint", "ping", "info", "stream_info", "group_info", "backlog", "consumers"}
+REDIS_READS = {
+    "endpoint",
+    "ping",
+    "info",
+    "stream_info",
+    "group_info",
+    "backlog",
+    "consumers",
+    "survey",
+    "logged_in_as",
+    "denied",
+}
 
 
 class ReadOnly:

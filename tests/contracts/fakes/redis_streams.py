@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from prompt_keda.clients.redis_streams import Backlog, GroupInfo, StreamInfo
-from prompt_keda.errors import BadAnswer, Refused, Unreachable
+import copy
+import time
+from functools import partial
+
+from prompt_keda.clients.redis_survey import MOST_PENDING, PENDING_S, Backlog, GroupInfo, OldPending, StreamInfo, Survey
+from prompt_keda.errors import BadAnswer, ClientError, Refused, Unreachable
 
 INFO = {
-    "server": {"redis_version": "7.0.15"},
+    "server": {"redis_version": "7.0.15", "uptime_in_seconds": 0},
+    "stats": {"evicted_keys": 0, "expired_keys": 0},
+    "commandstats": {},
     "replication": {"role": "master"},
     "memory": {"used_memory": 2**20, "maxmemory": 0, "maxmemory_policy": "noeviction"},
     "persistence": {
@@ -21,28 +27,56 @@ INFO = {
 class FakeRedis:
     """Behaves as `RedisStreams` does. ``password`` is what the server wants, ``given`` what the client has.
 
-    While ``down`` is True nothing answers.
+    While ``down`` is True nothing answers. ``denied`` holds the commands that this login may not run; ``users`` other
+    logins: name → password. ``saves`` is what CONFIG GET gives.
     """
 
     def __init__(self, password="", given=""):
         self.endpoint = "prompt-redis.prompt-redis:6379"
         self.password, self.given, self.down = password, given, False
+        self.user, self.users, self.denied_commands = "default", {}, set()
+        self.saves = {"save": "", "appendonly": "no"}
         self._streams = {}  # name → {"entries": [id], "added": n, "groups": {name: group}}
 
     def ping(self):
         if self.down:
             raise Unreachable("Redis", self.endpoint, "connection refused")
-        if self.password != self.given:
+        wanted = self.password if self.user == "default" else self.users.get(self.user)
+        if wanted != self.given:
             raise Refused("Redis", self.endpoint, "WRONGPASS" if self.given else "NOAUTH Authentication required.")
+
+    def logged_in_as(self, username, password):
+        made = copy.copy(self)
+        made.user, made.given = username or "default", password.reveal() if password else ""
+        return made
+
+    def denied(self, stream):
+        self.ping()
+        return [one for one in ("INFO", "XINFO GROUPS", "XLEN") if one in self.denied_commands]
 
     def info(self, section):
         self.ping()
+        self._may("INFO")
         return INFO.get(section, {})
+
+    def survey(self, streams):
+        self.ping()
+        asked = {("info",): self._all_info, ("commandstats",): lambda: self.info("commandstats")}
+        asked |= {("time",): time.time, ("saving",): self._saving}
+        for stream, group in streams:
+            asked["stream", stream] = partial(self.stream_info, stream)
+            asked["group", stream, group] = partial(self.group_info, stream, group)
+            asked["backlog", stream, group] = partial(self.backlog, stream, group)
+            asked["pending", stream, group] = partial(self._old_pending, stream, group)
+        return Survey({question: _answer(ask) for question, ask in asked.items()})
 
     def stream_info(self, stream):
         self.ping()
         found = self._streams.get(stream)
-        return StreamInfo(len(found["entries"]), _id(found["added"]), found["added"]) if found else None
+        if found is None:
+            return None
+        first = _id(found["entries"][0]) if found["entries"] else None
+        return StreamInfo(len(found["entries"]), _id(found["added"]), found["added"], first)
 
     def group_info(self, stream, group):
         self.ping()
@@ -65,7 +99,7 @@ class FakeRedis:
             return False
         made = self._stream(stream)
         at = made["added"] if start == "$" else 0
-        made["groups"][group] = {"at": at, "read": at or None, "pending": set(), "consumers": set()}
+        made["groups"][group] = {"at": at, "read": at or None, "pending": {}, "consumers": set()}
         return True
 
     def backlog(self, stream, group):
@@ -105,7 +139,7 @@ class FakeRedis:
         found = self._streams[stream]["groups"][group]
         fresh = [one for one in self._streams[stream]["entries"] if one > found["at"]][:count]
         found["consumers"].add(consumer)
-        found["pending"].update(fresh)
+        found["pending"].update(dict.fromkeys(fresh, (time.time(), consumer)))
         if fresh:
             found["at"], found["read"] = fresh[-1], (found["read"] or 0) + len(fresh)
         return [_id(one) for one in fresh]
@@ -116,10 +150,53 @@ class FakeRedis:
 
     def ack(self, stream, group, ids):
         """Acknowledge as a worker: XACK."""
-        self._streams[stream]["groups"][group]["pending"] -= {int(one.partition("-")[0]) for one in ids}
+        for one in ids:
+            self._streams[stream]["groups"][group]["pending"].pop(int(one.partition("-")[0]), None)
+
+    def grow_old(self, stream, group, ids, idle_s):
+        """Let events be pending since ``idle_s`` seconds ago: XCLAIM … IDLE."""
+        pending = self._streams[stream]["groups"][group]["pending"]
+        for one in ids:
+            number = int(one.partition("-")[0])
+            pending[number] = time.time() - idle_s, pending[number][1]
+
+    def trim(self, stream, length):
+        """Keep the newest events: XTRIM MAXLEN."""
+        entries = self._streams[stream]["entries"]
+        del entries[: len(entries) - length]
+
+    def _old_pending(self, stream, group):
+        self.ping()
+        if self.group_info(stream, group) is None:
+            raise BadAnswer("Redis", self.endpoint, f"NOGROUP {group}")
+        pending = self._streams[stream]["groups"][group]["pending"].values()
+        old = sorted(one for one in pending if time.time() - one[0] > PENDING_S)
+        oldest_s, consumer = (time.time() - old[0][0], old[0][1]) if old else (0, "")
+        return OldPending(min(len(old), MOST_PENDING), oldest_s, consumer)
+
+    def _all_info(self):
+        sections = [self.info(one) for one in INFO if one != "commandstats"]
+        return {key: value for one in sections for key, value in one.items()}
+
+    def _saving(self):
+        self._may("CONFIG GET")
+        return dict(self.saves)
+
+    def _may(self, command):
+        if command in self.denied_commands:
+            raise Refused(
+                "Redis", self.endpoint, f"this user has no permissions to run the '{command.lower()}' command"
+            )
 
     def _stream(self, stream):
         return self._streams.setdefault(stream, {"entries": [], "added": 0, "groups": {}})
+
+
+def _answer(ask):
+    try:
+        return ask()
+    except ClientError as error:
+        return error
 
 
 def _id(number) -> str:

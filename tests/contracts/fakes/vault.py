@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prompt_keda.clients.vault import SecretVersion, VaultHealth
+from prompt_keda.clients.vault import SecretVersion, Token, VaultHealth
 from prompt_keda.errors import BadAnswer, Missing, Refused
 from prompt_keda.model.secret import Secret
 
@@ -17,12 +17,16 @@ class FakeVault:
         self.contents = dict(contents or {})
         self.allowed = set(self.contents if allowed is None else allowed)
         self.versions = dict.fromkeys(self.contents, 1)
-        self.deleted = set()
+        self.deleted, self.destroyed = set(), set()
+        self.kv, self.tells_mounts, self.tells_capabilities = 2, True, True
+        self.token_is = Token(1200, True)
+        self.replica = False
         self.initialized, self.sealed, self.standby = True, False, False
         self._logged_in = False
 
     def health(self):
-        return VaultHealth(self.initialized, self.sealed or not self.initialized, self.standby, "1.21.0")
+        sealed = self.sealed or not self.initialized
+        return VaultHealth(self.initialized, sealed, self.standby, "1.21.0", self.replica)
 
     def login_approle(self, role_id, secret_id):
         self._open()
@@ -33,21 +37,31 @@ class FakeVault:
     def use_token(self, token):
         self._logged_in = bool(token)
 
-    def token_ttl_s(self):
+    def token(self):
         self._may("auth/token/lookup-self", {"auth/token/lookup-self"})
-        return 1200
+        return self.token_is
+
+    def kv_version(self, mount):
+        self._may(mount, {"secret"} if self.tells_mounts else ())
+        return self.kv
+
+    def capabilities(self, paths):
+        self._may("", {""} if self.tells_capabilities else ())
+        return {path: {"read"} if path.removeprefix("secret/data/") in self.allowed else {"deny"} for path in paths}
 
     def read_keys(self, mount, path, kv_version):
-        self._may(path, self.allowed)
-        if path not in self.contents or path in self.deleted:
-            raise Missing("Vault", self.endpoint, "no such secret, or its newest version is deleted")
+        found = self.newest_version(mount, path, kv_version)
+        if found.deleted:
+            how = "destroyed" if found.destroyed else "deleted"
+            raise Missing("Vault", self.endpoint, f"its newest version {found.version} is {how}")
         return {key: Secret(value) for key, value in self.contents[path].items()}
 
-    def metadata(self, mount, path, kv_version):
-        self._may(path, self.allowed)
+    def newest_version(self, mount, path, kv_version):
+        self._may(path, self.allowed if (mount, kv_version) == ("secret", self.kv) else ())
         if path not in self.contents:
-            raise Missing("Vault", self.endpoint, "no such secret, or its newest version is deleted")
-        return SecretVersion(self.versions[path], "2026-01-01T00:00:00Z", path in self.deleted)
+            raise Missing("Vault", self.endpoint, "no such secret")
+        destroyed = path in self.destroyed
+        return SecretVersion(self.versions[path], "2026-01-01T00:00:00Z", destroyed or path in self.deleted, destroyed)
 
     def _open(self):
         if self.sealed or not self.initialized:

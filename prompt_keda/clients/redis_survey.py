@@ -1,0 +1,246 @@
+"""What a Redis says of itself and of several streams, asked in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.exceptions import RedisError
+
+from prompt_keda.errors import ClientError
+
+PENDING_S = 60
+"""An event that is pending for longer counts as old. Workers acknowledge before they work: it takes them milliseconds."""
+MOST_PENDING = 100
+BACKLOG = """
+local group
+for _, one in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    local found = {}
+    for i = 1, #one, 2 do found[one[i]] = one[i + 1] end
+    if found['name'] == ARGV[1] then group = found end
+end
+if not group then return redis.error_reply('NOGROUP ' .. ARGV[1]) end
+local at = group['last-delivered-id']
+local waiting = #redis.call('XRANGE', KEYS[1], '(' .. at, '+')
+local counted = group['entries-read'] or at == '0-0'
+"""
+"""One script, because no event may come or go between its questions."""
+GIVE_BACKLOG = f"{BACKLOG} return {{group['lag'] and 1 or 0, group['lag'] or 0, waiting, counted and 1 or 0}}"
+Question = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """What XINFO STREAM says: events held, the last id given, events ever added, the id of the first event held."""
+
+    length: int
+    last_id: str
+    entries_added: int
+    first_id: str | None = None
+
+
+@dataclass(frozen=True)
+class GroupInfo:
+    """What XINFO GROUPS says. ``lag`` and ``entries_read`` are None where Redis cannot tell (failure mode F16)."""
+
+    name: str
+    consumers: int
+    pending: int
+    last_delivered_id: str
+    entries_read: int | None
+    lag: int | None
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What a group has still to be given.
+
+    Parameters
+    ----------
+    lag
+        What Redis says, and KEDA believes; None where it cannot tell.
+    waiting
+        The events after the last one that was given out, counted one by one.
+    counted
+        False where Redis has lost how many were read: the next events make the lag nil.
+    """
+
+    lag: int | None
+    waiting: int
+    counted: bool
+
+    @property
+    def is_right(self) -> bool:
+        """Whether KEDA is told the truth, and will be when the next events come."""
+        return self.counted and self.lag == self.waiting
+
+
+@dataclass(frozen=True)
+class OldPending:
+    """Events that were given out more than `PENDING_S` seconds ago and not acknowledged.
+
+    Parameters
+    ----------
+    count
+        How many; `MOST_PENDING` stands for that many or more.
+    oldest_s
+        How long the oldest of them is pending, in seconds.
+    consumer
+        Who was given that one; empty if there is none.
+    """
+
+    count: int
+    oldest_s: float
+    consumer: str
+
+
+class Survey:
+    """Answers to all questions; each raises its own error when it is looked at, so that one denied hides no other.
+
+    Parameters
+    ----------
+    answers
+        Question → its answer, or the `ClientError` that came instead.
+    """
+
+    def __init__(self, answers: Mapping[Question, Any]) -> None:
+        self._answers = answers
+
+    def info(self) -> dict[str, Any]:
+        """Give INFO: all default sections, and ``cmdstat_…`` with the calls of each command since the start."""
+        found: dict[str, Any] = self._answer("info") | self._answer("commandstats")
+        return found
+
+    def now_s(self) -> float:
+        """Give Redis' own clock, in seconds since 1970."""
+        return float(self._answer("time"))
+
+    def saving(self) -> dict[str, str]:
+        """Give its settings ``save`` and ``appendonly``."""
+        found: dict[str, str] = self._answer("saving")
+        return found
+
+    def stream(self, stream: str) -> StreamInfo | None:
+        """Give what is known of a stream, or None if it is not there."""
+        found: StreamInfo | None = self._answer("stream", stream)
+        return found
+
+    def group(self, stream: str, group: str) -> GroupInfo | None:
+        """Give what is known of a consumer group, or None if stream or group is not there."""
+        found: GroupInfo | None = self._answer("group", stream, group)
+        return found
+
+    def backlog(self, stream: str, group: str) -> Backlog:
+        """Give a group's lag beside what really waits. Raises `BadAnswer` when stream or group is not there."""
+        found: Backlog = self._answer("backlog", stream, group)
+        return found
+
+    def old_pending(self, stream: str, group: str) -> OldPending:
+        """Give the events that are pending for too long. Raises `BadAnswer` when stream or group is not there."""
+        found: OldPending = self._answer("pending", stream, group)
+        return found
+
+    def _answer(self, *question: str) -> Any:
+        found = self._answers[question]
+        if isinstance(found, ClientError):
+            raise found
+        return found
+
+
+def ask(
+    connection: redis.Redis,
+    streams: Sequence[tuple[str, str]],
+    translated: Callable[[RedisError], ClientError],
+) -> Survey:
+    """Ask all of it in one pipeline of reading commands.
+
+    Parameters
+    ----------
+    streams
+        Pairs of a stream and a group.
+    translated
+        Gives this project's error for one of the library's.
+
+    Raises
+    ------
+    RedisError
+        When nothing can be asked at all: no connection, or no login.
+    """
+    plan = _plan(streams)
+    with connection.pipeline(transaction=False) as pipe:
+        for send, _ in plan.values():
+            send(pipe)
+        replies = pipe.execute(raise_on_error=False)
+    answers: dict[Question, Any] = {}
+    for (question, (_, read)), reply in zip(plan.items(), replies, strict=True):
+        answers[question] = _read(question, reply, read, translated)
+    return Survey(answers)
+
+
+def _plan(streams: Sequence[tuple[str, str]]) -> dict[Question, tuple[Callable[[Any], Any], Callable[[Any], Any]]]:
+    """Give for each question how to send it, and how to read its reply."""
+    plan: dict[Question, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+        ("info",): (lambda pipe: pipe.info(), dict),
+        ("commandstats",): (lambda pipe: pipe.info("commandstats"), dict),
+        ("time",): (lambda pipe: pipe.time(), lambda reply: reply[0] + reply[1] / 1e6),
+        ("saving",): (lambda pipe: pipe.config_get("save", "appendonly"), dict),
+    }
+    for stream, group in streams:
+        plan |= _plan_of_one(stream, group)
+    return plan
+
+
+def _plan_of_one(stream: str, group: str) -> dict[Question, tuple[Callable[[Any], Any], Callable[[Any], Any]]]:
+    old = {"min": "-", "max": "+", "count": MOST_PENDING, "idle": PENDING_S * 1000}
+    return {
+        ("stream", stream): (lambda pipe: pipe.xinfo_stream(stream), read_stream),
+        ("group", stream, group): (lambda pipe: pipe.xinfo_groups(stream), lambda reply: read_group(reply, group)),
+        ("backlog", stream, group): (lambda pipe: pipe.eval_ro(GIVE_BACKLOG, 1, stream, group), read_backlog),
+        ("pending", stream, group): (lambda pipe: pipe.xpending_range(stream, group, **old), _read_pending),
+    }
+
+
+def _read(
+    question: Question, reply: Any, read: Callable[[Any], Any], translated: Callable[[RedisError], ClientError]
+) -> Any:
+    if isinstance(reply, RedisError):
+        absent = question[0] in ("stream", "group") and "no such key" in str(reply)
+        return None if absent else translated(reply)
+    return read(reply)
+
+
+def read_stream(reply: dict[str, Any]) -> StreamInfo:
+    """Read what XINFO STREAM says."""
+    first = reply.get("first-entry")
+    added = reply.get("entries-added", reply["length"])
+    return StreamInfo(reply["length"], reply["last-generated-id"], added, first[0] if first else None)
+
+
+def read_group(reply: list[dict[str, Any]], group: str) -> GroupInfo | None:
+    """Read what XINFO GROUPS says of one group; None if it is not among them."""
+    for one in reply:
+        if one["name"] == group:
+            return GroupInfo(
+                group,
+                one["consumers"],
+                one["pending"],
+                one["last-delivered-id"],
+                one.get("entries-read"),
+                one.get("lag"),
+            )
+    return None
+
+
+def read_backlog(reply: Sequence[Any]) -> Backlog:
+    """Read what the script `GIVE_BACKLOG` gives."""
+    known, lag, waiting, counted = reply
+    return Backlog(int(lag) if known else None, int(waiting), bool(counted))
+
+
+def _read_pending(reply: list[dict[str, Any]]) -> OldPending:
+    if not reply:
+        return OldPending(0, 0, "")
+    oldest = max(reply, key=lambda one: one["time_since_delivered"])
+    return OldPending(len(reply), oldest["time_since_delivered"] / 1000, str(oldest["consumer"]))

@@ -1,0 +1,215 @@
+"""Faults of Vault, and of the Kubernetes Secrets that come from it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import hvac
+
+from prompt_keda.clients.kube_resources import CRDS, SECRETS, VAULT_SECRETS
+from prompt_keda.faults.fault import Fault, Stage
+from prompt_keda.faults.waiting import until
+from prompt_keda.lab import contents, go_builds, processes, services, state, vault_contents
+from prompt_keda.lab.settings import PORTS
+from prompt_keda.model.environment import SecretSync
+from prompt_keda.model.event import nobody
+
+Object = dict[str, Any]
+ROLE = vault_contents.POLICY
+
+
+def admin(stage: Stage) -> hvac.Client:
+    """Give the stack's Vault, unsealed, as its administrator."""
+    return vault_contents.unseal(stage.lab, stage.endpoints["vault_url"], stage.ca_file)
+
+
+def worker_secret(stage: Stage) -> SecretSync:
+    """Give the workers' Secret: nothing but the workers needs it, so what is done to it disturbs no other check."""
+    return next(one for one in stage.environment.secrets if len(one.keys) > 1)
+
+
+def seal(stage: Stage) -> None:
+    """Seal Vault."""
+    admin(stage).sys.seal()
+
+
+def unseal(stage: Stage) -> None:
+    """Unseal it."""
+    admin(stage)
+
+
+def stop(stage: Stage) -> None:
+    """Stop Vault."""
+    processes.stop(stage.lab, "vault")
+
+
+def start(stage: Stage) -> None:
+    """Start it again, and unseal it."""
+    address = stage.endpoints["address"]
+    services.start_vault(stage.lab, go_builds.build(go_builds.VAULT, nobody) / "vault", address)
+    until(lambda: contents.answers(address, PORTS["vault"]), "Vault", 30)
+    admin(stage)
+
+
+def delete_newest(stage: Stage) -> None:
+    """Delete the newest version of the workers' secret."""
+    path = worker_secret(stage).vault_path
+    admin(stage).secrets.kv.v2.delete_latest_version_of_secret(path, mount_point=stage.environment.vault.mount)
+
+
+def write_without(key: str) -> Callable[[Stage], None]:
+    """Give what writes the workers' secret without one key."""
+    return lambda stage: _write(stage, {name: value for name, value in _live(stage).items() if name != key})
+
+
+def write_other(key: str) -> Callable[[Stage], None]:
+    """Give what writes the workers' secret with another value of one key."""
+    return lambda stage: _write(stage, _live(stage) | {key: "another one"})
+
+
+def write_back(stage: Stage) -> None:
+    """Write into Vault what the Kubernetes Secret has kept."""
+    _write(stage, _live(stage))
+
+
+def narrow_policy(stage: Stage) -> None:
+    """Let the policy name no path of the workers."""
+    vault = admin(stage)
+    mark = worker_secret(stage).vault_path
+    rules = vault.sys.read_policy(ROLE)["data"]["rules"]
+    kept = "\n".join(one for one in rules.splitlines() if mark not in one)
+    vault.sys.create_or_update_policy(ROLE, kept)
+
+
+def shorten_token(stage: Stage) -> None:
+    """Let the login give tokens that end soon."""
+    ttl = "4m"
+    admin(stage).auth.approle.create_or_update_approle(ROLE, token_policies=[ROLE], token_ttl=ttl)
+
+
+def fill_again(stage: Stage) -> None:
+    """Give policy and login back as the stack makes them; no secret is changed."""
+    password = state.ensure_secret(stage.lab, "redis-password") if stage.endpoints["redis_password"] else None
+    vault_contents.fill(stage.lab, admin(stage), password, services.docker_config(stage.lab))
+
+
+def fail_to_fetch(stage: Stage) -> None:
+    """Let a VaultSecret stand behind the workers' Secret, and say that it could not be read, as its operator does."""
+    sync = worker_secret(stage)
+    if stage.kube.find(CRDS, _crd()["metadata"]["name"]) is None:
+        stage.kube.create(CRDS, _crd())
+    until(lambda: _served(stage), "the kind VaultSecret")
+    told = {"type": "SecretCreated", "status": "False", "reason": "FetchFailed", "message": "permission denied"}
+    metadata = {"name": sync.name, "namespace": sync.namespace}
+    body = {"apiVersion": VAULT_SECRETS.api_version, "kind": "VaultSecret", "metadata": metadata}
+    stage.kube.apply({**body, "status": {"conditions": [told]}}, force=True)
+
+
+def remove_operator(stage: Stage) -> None:
+    """Take the kind away, and the VaultSecret with it."""
+    name = _crd()["metadata"]["name"]
+    stage.kube.delete(CRDS, name)
+    until(lambda: stage.kube.find(CRDS, name) is None, "the end of the kind VaultSecret")
+
+
+def _served(stage: Stage) -> bool:
+    found = stage.kube.find(CRDS, _crd()["metadata"]["name"]) or {}
+    conditions = found.get("status", {}).get("conditions") or []
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+
+
+def _crd() -> Object:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"kind": "VaultSecret", "plural": VAULT_SECRETS.plural, "singular": "vaultsecret"}
+    spec = {"group": VAULT_SECRETS.group, "scope": "Namespaced", "names": names, "versions": [version]}
+    metadata = {"name": f"{VAULT_SECRETS.plural}.{VAULT_SECRETS.group}"}
+    return {"apiVersion": CRDS.api_version, "kind": CRDS.kind, "metadata": metadata, "spec": spec}
+
+
+def _live(stage: Stage) -> dict[str, str]:
+    sync = worker_secret(stage)
+    data = stage.kube.get(SECRETS, sync.name, sync.namespace)["data"]
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def _write(stage: Stage, values: dict[str, str]) -> None:
+    path, mount = worker_secret(stage).vault_path, stage.environment.vault.mount
+    admin(stage).secrets.kv.v2.create_or_update_secret(path, values, mount_point=mount)
+
+
+IMAGES = ("images/keda-images-present", "images/instrument-images-present", "images/smoke-image-present")
+WITHOUT = dict.fromkeys(("redis/answers", *IMAGES), "unknown")
+"""What takes its password from Vault: it cannot be seen, which is not the same as broken."""
+FAULTS: tuple[Fault, ...] = (
+    Fault("vault/sealed", "F36", "Vault is sealed", seal, unseal, {"vault/unsealed": "fail", **WITHOUT}, "is sealed"),
+    Fault(
+        "vault/stopped",
+        "",
+        "Vault does not answer",
+        stop,
+        start,
+        {"vault/unsealed": "unknown", **WITHOUT},
+        "no connection",
+    ),
+    Fault(
+        "vault/token-short",
+        "F32",
+        "the Vault token ends within a redeploy",
+        shorten_token,
+        fill_again,
+        {"vault/token-lives-on": "warn"},
+        "a redeploy may take",
+    ),
+    Fault(
+        "vault/policy-lost",
+        "F35",
+        "the policy does not name a path any more",
+        narrow_policy,
+        fill_again,
+        {
+            "vault/paths-readable": "fail",
+            "vault/secrets-have-their-keys": "fail",
+            "vault/secrets-not-deleted": "unknown",
+        },
+        "do not let it read",
+    ),
+    Fault(
+        "vault/newest-deleted",
+        "",
+        "the newest version of a secret is deleted",
+        delete_newest,
+        write_back,
+        {"vault/secrets-not-deleted": "fail", "vault/secrets-have-their-keys": "fail"},
+        "its newest, is deleted",
+    ),
+    Fault(
+        "vault/key-removed",
+        "",
+        "a secret has lost a key",
+        write_without("alert_stream_pass"),
+        write_back,
+        {"vault/secrets-have-their-keys": "fail"},
+        "has no alert_stream_pass",
+    ),
+    Fault(
+        "vault/secret-stale",
+        "F38",
+        "a Kubernetes Secret is older than Vault",
+        write_other("alert_stream_pass"),
+        write_back,
+        {"vault/cluster-secrets-fresh": "fail"},
+        "differs from Vault in alert_stream_pass",
+    ),
+    Fault(
+        "vault/operator-fails",
+        "F37",
+        "vault-secrets-operator cannot read a secret",
+        fail_to_fetch,
+        remove_operator,
+        {"vault/vaultsecret-healthy": "fail"},
+        "FetchFailed",
+    ),
+)
