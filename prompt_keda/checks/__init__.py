@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prompt_keda.checks import cluster, identity, images, keda, redis, vault
+from prompt_keda.checks import capacity, cluster, identity, images, keda, redis, vault
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Check
 
@@ -13,5 +13,6 @@ ALL_CHECKS: tuple[Check[Systems], ...] = (
     *redis.CHECKS,
     *images.CHECKS,
     *keda.CHECKS,
+    *capacity.CHECKS,
 )
 """Every check, in the order in which results are shown."""

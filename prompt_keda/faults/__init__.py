@@ -5,7 +5,7 @@ One file a category, its FAULTS table at the end.
 
 from __future__ import annotations
 
-from prompt_keda.faults import cluster, keda, redis
+from prompt_keda.faults import capacity, cluster, keda, redis
 from prompt_keda.faults.fault import Fault
 
-ALL_FAULTS: tuple[Fault, ...] = (*cluster.FAULTS, *redis.FAULTS, *keda.FAULTS)
+ALL_FAULTS: tuple[Fault, ...] = (*cluster.FAULTS, *redis.FAULTS, *keda.FAULTS, *capacity.FAULTS)

@@ -15,7 +15,7 @@ import pytest
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.errors import Unreachable
-from prompt_keda.model.environment import FillIn
+from prompt_keda.model.environment import ClientLimit, FillIn
 from prompt_keda.model.event import nobody
 from tests.contracts.fakes.registry import FakeRegistry
 
@@ -325,6 +325,9 @@ OF_INSTRUMENTS = [
     "keda/triggers-scale-on-lag",
     "keda/triggers-sensible",
     "keda/sizes-as-named",
+    "capacity/burst-absorbed",
+    "capacity/maximum-fits",
+    "capacity/quota-allows",
 ]
 CERTIFICATES, WORKERS, KEDA_IMAGES = (
     "keda/certificates-agree",
@@ -489,6 +492,104 @@ RED += [
     ("identity/ldap-answers", attribute("directory", wants_a_name=True), "fail", "without a name"),
     ("identity/ldap-answers", environment(ldap=None), "skipped", "names no directory"),
 ]
+ABSORBED, FITS, QUOTA = "capacity/burst-absorbed", "capacity/maximum-fits", "capacity/quota-allows"
+
+
+def visit(events):
+    """Let one visit bring so many events, and ten of them be in flight."""
+
+    def apply(world):
+        first = world.systems.environment.instruments[0]
+        sizes = {"visit_events": events, "max_jobs": 10 * events}
+        environment(instruments=(first.model_copy(update=sizes),))(world)
+
+    return apply
+
+
+def known(**changes):
+    """Let the environment say something else about what cannot be read."""
+    return lambda world: environment(capacity=world.systems.environment.capacity.model_copy(update=changes))(world)
+
+
+def big_node(**changes):
+    """Give a node with room for a whole visit of production; ``changes`` are to its spec."""
+    status = {"allocatable": {"cpu": "64", "memory": "512Gi", "pods": "2000"}}
+    return change(kinds.NODES, "n1", status=status, spec=changes)
+
+
+def neighbour(cpu, node="n1", phase="Running"):
+    """Put a pod on the node that asks for so much."""
+    spec = {"nodeName": node, "containers": [{"resources": {"requests": {"cpu": cpu}}}]}
+    return lambda world: world.put(kinds.PODS, "neighbour", SPACE, spec=spec, status={"phase": phase})
+
+
+def keda_flag(*arguments):
+    container = {"image": KEDA_IMAGE, "args": list(arguments)}
+    return change(kinds.DEPLOYMENTS, "keda-operator", "keda", spec={"template": {"spec": {"containers": [container]}}})
+
+
+def worker_asks(**spec):
+    return scaled_job(spec={"jobTargetRef": {"template": {"spec": spec}}})
+
+
+def quota(hard, **spec):
+    return lambda world: world.put(kinds.RESOURCE_QUOTAS, "q", SPACE, spec={"hard": hard, **spec})
+
+
+def limit_range(**limits):
+    return lambda world: world.put(kinds.LIMIT_RANGES, "r", SPACE, spec={"limits": [limits]})
+
+
+VISIT = both(visit(172), big_node())
+AFFINITY = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+SYNCER = ClientLimit(qps=40, burst=80)
+TAINT = {"key": "gpu", "effect": "NoSchedule"}
+RED += [
+    (ABSORBED, VISIT, "warn", "after 23 s of 20 s, 2 s of them until KEDA looks, 2 s for the pod"),
+    (ABSORBED, VISIT, "warn", "kube-controller-manager at 20/30 binds with 19 s, at 50/100: 11 s in all"),
+    (
+        ABSORBED,
+        both(VISIT, known(controller_manager=ClientLimit(qps=300, burst=600)), keda_flag("--kube-api-qps=5")),
+        "warn",
+        "keda-operator at 5/30 binds with 28 s, at 50/100: 5 s in all",
+    ),
+    (ABSORBED, scaled_job(spec={"pollingInterval": 30}), "warn", "after 32 s of 20 s, 30 s of them until KEDA looks"),
+    (
+        ABSORBED,
+        both(change(kinds.NODES, "n1", status={"images": []}), known(image_pull=timedelta(seconds=90))),
+        "warn",
+        "92 s for the pod",
+    ),
+    (ABSORBED, neighbour("1990m"), "fail", "room for 1 more workers on 1 nodes, one visit wants 2; too little of: cpu"),
+    (ABSORBED, both(VISIT, neighbour("63500m")), "fail", "room for 50 more workers"),
+    (ABSORBED, big_node(unschedulable=True), "fail", "room for 0 more workers on 0 nodes"),
+    (ABSORBED, big_node(taints=[TAINT]), "fail", "room for 0 more workers on 0 nodes"),
+    (ABSORBED, worker_asks(nodeSelector={"node": "big"}), "fail", "room for 0 more workers on 0 nodes"),
+    (ABSORBED, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
+    (ABSORBED, known(syncer=SYNCER), "unknown", "after 4 s; a vCluster shows neither all nodes"),
+    (ABSORBED, both(known(syncer=SYNCER), visit(172)), "unknown", "20/30 binds with 19 s"),
+    (ABSORBED, worker_asks(affinity=AFFINITY), "unknown", "require nodes by affinity"),
+    (ABSORBED, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent: what its workers ask for"),
+    (ABSORBED, keda_flag("--kube-api-qps=many"), "unknown", "its limit cannot be read"),
+    (ABSORBED, denied("list", "pods"), "fail", "cannot list resource 'pods'"),
+    (FITS, visit(40), "warn", "1 nodes hold 110 workers at most, 400 may run; too little of: pods"),
+    (FITS, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
+    (FITS, known(syncer=SYNCER), "unknown", "a vCluster"),
+    (FITS, worker_asks(affinity=AFFINITY), "unknown", "by affinity"),
+    (FITS, worker_asks(containers=[{"resources": {"requests": {"cpu": "much"}}}]), "unknown", "'much' is no quantity"),
+    (QUOTA, quota({"pods": "1"}), "fail", "lets 1 workers of LSSTCam in (pods), one visit wants 2"),
+    (
+        QUOTA,
+        quota({"requests.cpu": "50m", "pods": "30"}),
+        "warn",
+        "lets 5 workers of LSSTCam in (requests.cpu), 20 may",
+    ),
+    (QUOTA, quota({"count/jobs.batch": "205"}), "warn", "lets 5 workers of LSSTCam in (count/jobs.batch)"),
+    (QUOTA, quota({"limits.cpu": "100"}), "fail", "counts limits.cpu, which workers do not name"),
+    (QUOTA, quota({"pods": "1"}, scopes=["PriorityClass"]), "unknown", "is for some pods only"),
+    (QUOTA, limit_range(type="Container", max={"memory": "32Mi"}), "fail", "more memory than 32Mi"),
+    (QUOTA, limit_range(type="Pod", min={"cpu": "1"}), "fail", "less cpu than 1"),
+]
 NOT_HERE = {"cluster/api-answers"}
 """Seen red by tests/contracts/test_kube_login.py."""
 
@@ -554,6 +655,28 @@ def test_what_is_as_it_should_be_in_another_way_is_green(breaks):
     breaks(world)
     for check in (WORKERS, KEDA_IMAGES, "keda/one-version"):
         assert world.verdict(check).verdict.value == "ok", world.verdict(check)
+
+
+@pytest.mark.parametrize(
+    ("check", "breaks", "said"),
+    [
+        (ABSORBED, neighbour("1990m", phase="Succeeded"), "room for 110 more workers"),
+        (ABSORBED, neighbour("1990m", node="n2"), "room for 110 more workers"),
+        (ABSORBED, both(big_node(taints=[TAINT]), worker_asks(tolerations=[{"operator": "Exists"}])), "room for"),
+        (ABSORBED, both(VISIT, keda_flag("--kube-api-qps=-1"), known(controller_manager=SYNCER)), "after 12 s"),
+        (FITS, both(visit(172), big_node()), "1 nodes hold 2000 workers, 1720 may run"),
+        (QUOTA, quota({"pods": "30", "services": "0"}), "lets 20 workers in"),
+        (QUOTA, quota({"pods": "1"}, scopes=["BestEffort"]), "is not about workers"),
+        (QUOTA, both(quota({"limits.cpu": "9"}), limit_range(type="Container", default={"cpu": "10m"})), "lets"),
+        (QUOTA, lambda world: None, "no quota in prompt-keda-lsstcam"),
+    ],
+)
+def test_what_leaves_room_is_green(check, breaks, said):
+    """Pods that have ended or stand elsewhere, taints that are tolerated, quotas that are wide enough or not meant."""
+    world = World()
+    breaks(world)
+    outcome = world.verdict(check)
+    assert (outcome.verdict.value, said in outcome.observed) == ("ok", True), outcome
 
 
 def test_a_registry_that_does_not_answer_is_asked_once():

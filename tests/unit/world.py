@@ -108,7 +108,9 @@ class World:
         self.systems._made = clients
 
     def _put_cluster(self):
-        self.put(kinds.NODES, "n1", status=conditions(Ready="True"))
+        room = {"cpu": "2", "memory": "4Gi", "pods": "110"}
+        shown = [{"names": [WORKER_IMAGE], "sizeBytes": 1}]
+        self.put(kinds.NODES, "n1", status={**conditions(Ready="True"), "allocatable": room, "images": shown})
         for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh"):
             self.put(kinds.CRDS, name, status=conditions(Established="True"))
         for name in ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks"):
@@ -124,7 +126,8 @@ class World:
         self.put(kinds.VALIDATING_WEBHOOKS, "keda-admission")
         self.put_certificates()
         trigger = {"type": "redis-streams", "metadata": TRIGGER}
-        pod = {"spec": {"containers": [{"image": WORKER_IMAGE}]}}
+        asked = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
+        pod = {"spec": {"containers": [{"image": WORKER_IMAGE, "resources": asked}]}}
         spec = {"jobTargetRef": {"template": pod}, "triggers": [trigger], "rollout": {"strategy": "default"}}
         spec |= {"minReplicaCount": 3, "maxReplicaCount": 20, "pollingInterval": 2}
         self.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec=spec, status=conditions(Ready="True"))

@@ -16,7 +16,8 @@ ADDRESS = "https://fake.test:6443"
 class FakeKube:
     """Behaves as `Kube` does, for the kinds in ``served``.
 
-    ``denied`` holds (verb, plural) pairs that are answered with 403.
+    ``denied`` holds (verb, plural) pairs that are answered with 403; ``denied_to`` the rights that a service account
+    lacks: (namespace, name, verb, plural).
     """
 
     def __init__(self, served=(NAMESPACES, CONFIG_MAPS, SECRETS, JOBS, PODS)):
@@ -24,6 +25,7 @@ class FakeKube:
         self.ca_sha256 = "0" * 64
         self.served = {(one.api_version, one.kind): one for one in served}
         self.denied = set()
+        self.denied_to = set()
         self.signals = []
         self._objects = {}  # (Resource, namespace or None, name) → object
         self._owners = {}  # the same → field path → manager
@@ -47,6 +49,9 @@ class FakeKube:
             for (kind, where, _), one in sorted(self._objects.items(), key=lambda item: item[0][2])
             if kind == resource and namespace in (None, where) and _fits(one, label_selector)
         ]
+
+    def each(self, resource, namespace=None, page_count=250):
+        yield from self.list(resource, namespace)
 
     def create(self, resource, body, namespace=None):
         self._allow("create", resource)
@@ -117,6 +122,9 @@ class FakeKube:
 
     def can_i(self, verb, group, plural, namespace="", name="", subresource=""):
         return (verb, plural) not in self.denied
+
+    def may(self, account, asked):
+        return (*account, asked["verb"], asked["resource"]) not in self.denied_to
 
     def version(self):
         return "v1.35.4"
