@@ -74,6 +74,8 @@ def _time(found: Prediction, target_s: float) -> Outcome:
 
 
 def _raise(name: str, limit: Limit) -> str:
+    if name == capacity.SYNCER:
+        return "That limit is built into vCluster: ask the cluster's owners."
     flags = f"--kube-api-qps={limit.qps:g} --kube-api-burst={limit.burst}"
     whose = "" if name == OPERATOR else ", which belongs to the cluster's owners"
     return f"Give {name}{whose}, {flags}; then say so in the environment under capacity."

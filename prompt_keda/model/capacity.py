@@ -16,6 +16,7 @@ Amounts = dict[str, float]
 """Resource name → amount: CPUs, bytes, pods."""
 LADDER = ((50.0, 100), (100.0, 200), (300.0, 600))
 """Limits to try instead of those that bind, from the gentlest."""
+SYNCER = "the vCluster's syncer"
 JOB_REQUESTS = 2.4
 """Requests of the Job controller for each Job: see `predict`."""
 UNITS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
@@ -144,7 +145,7 @@ def predict(
     stages = [
         Stage("keda-operator", keda),
         Stage("kube-controller-manager", controller_manager, JOB_REQUESTS),
-        *([Stage("the vCluster's syncer", syncer)] if syncer else []),
+        *([Stage(SYNCER, syncer)] if syncer else []),
         Stage("kube-scheduler", scheduler),
     ]
     return Prediction(jobs_count, stages, before_s, after_s)
