@@ -34,8 +34,12 @@ RESTRICTED = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 """Pod Security ``restricted`` (https://kubernetes.io/docs/concepts/security/pod-security-standards/)."""
-REACHED = re.compile(r"NOGROUP|NOAUTH|WRONGPASS|NOPERM|no event came|dial tcp \[?[0-9a-f.:]+\]?:[0-9]+: ")
-"""Redis' own answer, or a connection to an address: the worker had the name resolved."""
+REACHED = re.compile(r"(?:^|\")(?:[A-Z]{3,} |no event came|dial tcp \[?[0-9a-f.:]+\]?:[0-9]+: )")
+"""Redis' own answer, or a connection to an address: the worker had the name resolved.
+
+An error of Redis begins with a word in capitals (https://redis.io/docs/latest/develop/reference/protocol-spec/, simple
+errors): NOGROUP; to a worker without the password NOAUTH, or ERR for a command of more than ten words (seen).
+"""
 NOT_RESOLVED = re.compile(r"lookup \S+?(?: on \S+)?: ([^\"]*)")
 """Go's words for a name that it could not resolve; after them stands why."""
 

@@ -568,7 +568,7 @@ RED += [
     (ABSORBED, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
     (ABSORBED, known(syncer=SYNCER), "unknown", "after 4 s; a vCluster shows neither all nodes"),
     (ABSORBED, both(known(syncer=SYNCER), visit(172)), "unknown", "20/30 binds with 19 s"),
-    (ABSORBED, both(known(syncer=SYNCER), visit(2000)), "unknown", "kube-controller-manager at 20/30 binds"),
+    (ABSORBED, known(syncer=ClientLimit(qps=1, burst=1), pod_start=timedelta(seconds=30)), "unknown", "syncer at 1/1"),
     (ABSORBED, worker_asks(affinity=AFFINITY), "unknown", "require nodes by affinity"),
     (ABSORBED, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent: what its workers ask for"),
     (ABSORBED, keda_flag("--kube-api-qps=many"), "unknown", "its limit cannot be read"),

@@ -30,6 +30,7 @@ RUNNING = {"containerStatuses": [{"state": {"running": {"startedAt": "now"}}}]}
 TOLD = '{"level":"ERROR","msg":"NOGROUP No such key"}'
 LOST = '{"error":"dial tcp: lookup prompt-redis.prompt-redis on 10.96.0.10:53: no such host"}'
 REFUSED = '{"error":"dial tcp 10.96.3.4:6379: connect: connection refused"}'
+UNAUTHENTICATED = '{"level":"WARN","msg":"Redis does not answer: trying again","error":"ERR Protocol error: unauth"}'
 OPERATOR = ("keda", "keda-operator")
 
 
@@ -158,6 +159,7 @@ RED = [
     (RUNS, lambda w: w.kube.denied.add(("delete", "jobs")), "warn", "could not be deleted"),
     (DNS, lambda w: node(w, log=LOST), "fail", "cannot resolve prompt-redis.prompt-redis:6379: no such host"),
     (DNS, lambda w: node(w, log=""), "unknown", "said nothing"),
+    (DNS, lambda w: node(w, log='{"level":"WARN","msg":"Redis does not answer"}'), "unknown", "does not tell"),
     (DNS, lambda w: node(w, log="started"), "unknown", "does not tell whether it resolved"),
 ]
 
@@ -189,9 +191,10 @@ def test_every_deep_check_is_seen_red():
     assert {one[0] for one in RED} == {one.id for one in ALL_CHECKS if one.deep}
 
 
-def test_a_redis_that_is_away_does_not_make_dns_red(world):
-    """Its name was resolved to an address; that nobody listens there is another check's matter."""
-    node(world, log=REFUSED)
+@pytest.mark.parametrize("log", [REFUSED, UNAUTHENTICATED, '{"msg":"no event came: the worker ends","rounds":0}'])
+def test_a_redis_that_is_away_or_refuses_does_not_make_dns_red(world, log):
+    """Its name was resolved to an address; what is there is another check's matter."""
+    node(world, log=log)
     assert verdict(world, DNS).verdict.value == "ok"
 
 
