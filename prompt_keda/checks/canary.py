@@ -40,6 +40,8 @@ REACHED = re.compile(r"(?:^|\")(?:[A-Z]{3,} |no event came|dial tcp \[?[0-9a-f.:
 An error of Redis begins with a word in capitals (https://redis.io/docs/latest/develop/reference/protocol-spec/, simple
 errors): NOGROUP; to a worker without the password NOAUTH, or ERR for a command of more than ten words (seen).
 """
+NEVER_RAN = ("StartError", "ContainerCannotRun")
+"""Reasons of a container that has ended and was never started."""
 NOT_RESOLVED = re.compile(r"lookup \S+?(?: on \S+)?: ([^\"]*)")
 """Go's words for a name that it could not resolve; after them stands why."""
 
@@ -160,8 +162,9 @@ class Canary:
 
 
 def _has_run(pod: Object) -> bool:
-    statuses = pod.get("status", {}).get("containerStatuses") or []
-    return any("running" in one.get("state", {}) or "terminated" in one.get("state", {}) for one in statuses)
+    states = [one.get("state", {}) for one in pod.get("status", {}).get("containerStatuses") or []]
+    ended = [one["terminated"].get("reason") for one in states if "terminated" in one]
+    return any("running" in one for one in states) or any(one not in NEVER_RAN for one in ended)
 
 
 def where_it_stands(pod: Object) -> str:
@@ -170,9 +173,10 @@ def where_it_stands(pod: Object) -> str:
         return "no pod was made for it: kube-controller-manager makes none, or is not allowed to"
     status, node = pod.get("status", {}), pod["spec"].get("nodeName")
     for container in status.get("containerStatuses") or []:
-        waiting = container.get("state", {}).get("waiting") or {}
-        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return f"{waiting['reason']}: {waiting.get('message', '')[:200]}"
+        state = container.get("state", {})
+        stuck = state.get("waiting") or state.get("terminated") or {}
+        if stuck.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return f"{stuck['reason']}: {stuck.get('message', '')[:200]}"
     for one in status.get("conditions") or []:
         if one["type"] == "PodScheduled" and one["status"] != "True":
             return f"no node takes it: {one.get('message', '')[:200]}"

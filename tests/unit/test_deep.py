@@ -100,6 +100,10 @@ def waiting(reason, message):
     return {"containerStatuses": [{"state": {"waiting": {"reason": reason, "message": message}}}]}
 
 
+def ended(reason, message):
+    return {"containerStatuses": [{"state": {"terminated": {"reason": reason, "message": message}}}]}
+
+
 def denies(world, verb, plural, of=OPERATOR):
     world.kube.denied_to.add((*of, verb, plural))
 
@@ -152,6 +156,7 @@ RED = [
     (RUNS, lambda w: node(w, {}, where=""), "fail", "it has no node: the scheduler"),
     (RUNS, lambda w: node(w, {}, where="", conditions=NOT_SCHEDULED), "fail", "no node takes it: 0/1 nodes"),
     (RUNS, lambda w: node(w, waiting("ErrImagePull", "denied")), "fail", "ErrImagePull: denied"),
+    (RUNS, lambda w: node(w, ended("StartError", "no such file")), "fail", "StartError: no such file"),
     (RUNS, lambda w: node(w, made=False), "fail", "no pod was made for it"),
     (RUNS, lambda w: w.remove(kinds.NAMESPACES, SMOKE), "unknown", "namespace prompt-keda-smoke is not there"),
     (RUNS, lambda w: change(w, smoke={"image": FillIn("FILL-IN: a worker")}), "unknown", "smoke.image"),
@@ -196,6 +201,12 @@ def test_a_redis_that_is_away_or_refuses_does_not_make_dns_red(world, log):
     """Its name was resolved to an address; what is there is another check's matter."""
     node(world, log=log)
     assert verdict(world, DNS).verdict.value == "ok"
+
+
+def test_a_canary_that_has_ended_already_has_run(world):
+    """It may be quicker than the first look."""
+    node(world, ended("Error", "exit 1"))
+    assert verdict(world, RUNS).verdict.value == "ok"
 
 
 def test_both_checks_look_at_one_canary(world):
