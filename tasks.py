@@ -92,11 +92,14 @@ def _ask():
         "skip": "checks to leave out (several with commas)",
         "timeout": "seconds for all checks together",
         "strict": "exit with 4 if there are warnings",
+        "deep": "also dry runs, KEDA's own rights, and a canary pod, which is deleted again",
         "junit": "write JUnit XML to this file",
         "svg": "write the table as a picture to this file",
     },
 )
-def check_deps(c: Context, env="", only="", skip="", timeout="", strict=False, json=False, junit="", svg=""):
+def check_deps(
+    c: Context, env="", only="", skip="", timeout="", strict=False, deep=False, json=False, junit="", svg=""
+):
     """Look at every dependency of Prompt KEDA, read-only."""
     from prompt_keda import toolkit
 
@@ -105,7 +108,8 @@ def check_deps(c: Context, env="", only="", skip="", timeout="", strict=False, j
     def work():
         for flag, path in (("--junit", junit), ("--svg", svg)):
             _write(flag, path, lambda: "")  # seen now, not after the round, that it can be written
-        result = toolkit.check_deps(name, _live, only=only, skip=skip, timeout_s=_seconds(timeout), strict=strict)
+        chosen = {"only": only, "skip": skip, "deep": deep}
+        result = toolkit.check_deps(name, _live, **chosen, timeout_s=_seconds(timeout), strict=strict)
         _write("--junit", junit, lambda: _report("as_junit").to_xml(result.checks))
         _write("--svg", svg, lambda: _report("as_svg").to_svg(result.checks))
         return result

@@ -34,6 +34,8 @@ from prompt_keda.report import as_json
 from prompt_keda.report.result import Result
 
 ENVIRONMENTS = Path(__file__).parents[1] / "environments"
+DEEP = timedelta(seconds=60)
+"""A pod has to be made, to pull its image and to run."""
 
 
 class ChecksObserver(Protocol):
@@ -72,7 +74,7 @@ def _load(name: str) -> Environment:
 
 @contextmanager
 def _systems(name: str) -> Iterator[Systems]:
-    systems = Systems(_load(name))
+    systems = Systems(_load(name), _placeholders())
     try:
         yield systems
     finally:
@@ -99,6 +101,7 @@ def check_deps(
     skip: str = "",
     timeout_s: float | None = None,
     strict: bool = False,
+    deep: bool = False,
 ) -> Result:
     """Run the checks.
 
@@ -109,7 +112,9 @@ def check_deps(
     only, skip
         The start of an id, such as ``redis`` or ``redis/answers``; several with commas.
     timeout_s
-        For all checks together, in seconds; None: as the environment says.
+        For all checks together, in seconds; None: as the environment says, and `DEEP` more for deep ones.
+    deep
+        Also what needs rights of its own: dry runs, reviews of KEDA's accounts, and a canary pod, which is deleted again.
 
     Raises
     ------
@@ -118,10 +123,11 @@ def check_deps(
     """
     from prompt_keda.checks import ALL_CHECKS
 
-    chosen = _chosen(ALL_CHECKS, _starts(only, ALL_CHECKS), _starts(skip, ALL_CHECKS))
+    offered = [one for one in ALL_CHECKS if deep or not one.deep]
+    chosen = _chosen(offered, _starts(only, offered), _starts(skip, ALL_CHECKS))
     with _systems(name) as systems:
         result = Result("check-deps", systems.environment.name)
-        overall = timedelta(seconds=timeout_s) if timeout_s else systems.environment.limits.checks
+        overall = timedelta(seconds=timeout_s) if timeout_s else systems.environment.limits.checks + DEEP * deep
         observer = observe([one.id for one in chosen])
         try:
             result.checks = run_checks(chosen, systems, observer, overall)
@@ -136,7 +142,9 @@ def _starts(text: str, checks: Sequence[Check[Systems]]) -> tuple[str, ...]:
     starts = tuple(one.strip() for one in text.split(",") if one.strip())
     for start in starts:
         if not any(check.id.startswith(start) for check in checks):
-            raise Refusal(f"no check fits {start!r}", "Ids look like redis/answers; see docs/checks.md.")
+            raise Refusal(
+                f"no check fits {start!r}", "Ids look like redis/answers, deep/… need --deep: docs/checks.md."
+            )
     return starts
 
 

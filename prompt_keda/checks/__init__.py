@@ -1,8 +1,8 @@
-"""The checks: they read, and never write. One file a category, its table at the end."""
+"""The checks: they read, and never write; the canary of --deep alone does. One file a category, its table at the end."""
 
 from __future__ import annotations
 
-from prompt_keda.checks import cluster, identity, images, keda, redis, vault
+from prompt_keda.checks import capacity, cluster, deep, identity, images, keda, redis, vault
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Check
 
@@ -13,5 +13,7 @@ ALL_CHECKS: tuple[Check[Systems], ...] = (
     *redis.CHECKS,
     *images.CHECKS,
     *keda.CHECKS,
+    *capacity.CHECKS,
+    *deep.CHECKS,
 )
 """Every check, in the order in which results are shown."""

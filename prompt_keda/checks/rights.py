@@ -19,9 +19,11 @@ from prompt_keda.clients.kube_resources import (
     ENDPOINT_SLICES,
     JOBS,
     LEASES,
+    LIMIT_RANGES,
     NAMESPACES,
     NODES,
     PODS,
+    RESOURCE_QUOTAS,
     SCALED_JOBS,
     SECRETS,
     SERVICES,
@@ -69,7 +71,7 @@ def _of_keda(environment: Environment) -> Iterator[Right]:
 def _of_the_workers(environment: Environment) -> Iterator[Right]:
     for one in environment.instruments:
         yield _right("get", SCALED_JOBS, one.namespace, one.scaled_job)
-        yield _right("list", JOBS, one.namespace)
+        yield from (_right("list", kind, one.namespace) for kind in (JOBS, RESOURCE_QUOTAS, LIMIT_RANGES))
         yield _right("get", TRIGGER_AUTHENTICATIONS, one.namespace)  # the live ScaledJob names it
     for sync in environment.secrets:
         yield from (_right("get", one, sync.namespace, sync.name) for one in (SECRETS, VAULT_SECRETS))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -208,6 +208,23 @@ class Kube:
             return []
         return items
 
+    def each(self, resource: Resource, namespace: str | None = None, page_count: int = 250) -> Iterator[Object]:
+        """Give objects of one kind one after another, asked for in pages: thousands of pods need no memory at once.
+
+        Raises as `request` does, but a kind that is not served has none; `BadAnswer` (410) when reading takes minutes.
+        """
+        query = {"limit": str(page_count)}
+        while True:
+            try:
+                page = self.get_raw(resource.path(namespace), query)
+            except Missing:
+                return
+            yield from page.get("items") or []
+            more = (page.get("metadata") or {}).get("continue")
+            if not more:
+                return
+            query["continue"] = more
+
     def create(self, resource: Resource, body: Object, namespace: str | None = None) -> Object:
         """Create one object. Raises as `request` does; `BadAnswer` when it is there already."""
         return self.request("POST", resource.path(namespace), query={"fieldManager": FIELD_MANAGER}, body=body)
@@ -299,6 +316,28 @@ class Kube:
         body = {"apiVersion": version, "kind": "SelfSubjectReview"}
         user: Object = self.request("POST", f"/apis/{version}/selfsubjectreviews", body=body)["status"]["userInfo"]
         return user
+
+    def may(self, account: tuple[str, str], asked: Mapping[str, str]) -> bool:
+        """Tell whether the server would allow a request of a service account (SubjectAccessReview).
+
+        Parameters
+        ----------
+        account
+            Its namespace and name.
+        asked
+            ``verb``, ``group``, ``resource``, ``subresource``, ``namespace``, ``name``; what is left out is empty.
+
+        Raises as `request` does: this needs a right of its own.
+        """
+        namespace, name = account
+        version = "authorization.k8s.io/v1"
+        spec = {
+            "user": f"system:serviceaccount:{namespace}:{name}",
+            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"],
+            "resourceAttributes": dict(asked),
+        }
+        body = {"apiVersion": version, "kind": "SubjectAccessReview", "spec": spec}
+        return bool(self.request("POST", f"/apis/{version}/subjectaccessreviews", body=body)["status"]["allowed"])
 
     def can_i(
         self, verb: str, group: str, plural: str, namespace: str = "", name: str = "", subresource: str = ""

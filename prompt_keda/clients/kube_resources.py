@@ -59,3 +59,5 @@ CLUSTER_ROLES = Resource("rbac.authorization.k8s.io/v1", "ClusterRole", "cluster
 CLUSTER_ROLE_BINDINGS = Resource("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", False)
 ROLES = Resource("rbac.authorization.k8s.io/v1", "Role", "roles")
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
+RESOURCE_QUOTAS = Resource("v1", "ResourceQuota", "resourcequotas")
+LIMIT_RANGES = Resource("v1", "LimitRange", "limitranges")

@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,10 +45,13 @@ class Systems:
     ----------
     environment
         What to connect to.
+    placeholders
+        The values for ``${lab:NAME}`` in the manifests that it names; None: there is no local stack.
     """
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, placeholders: Mapping[str, Any] | None = None) -> None:
         self.environment = environment
+        self.placeholders = placeholders
         self._made: dict[str, Any] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -139,6 +142,10 @@ class Systems:
     def registry(self, host: str) -> Registry:
         """Give a registry of the environment by its host. Raises `Missing` when the environment does not name it."""
         return self._once(f"registry {host}", lambda: self._connect_registry(host))
+
+    def keep(self, name: str, make: Callable[[], T]) -> T:
+        """Give what several checks share: made by the first who asks, and closed with the systems if it can be."""
+        return self._once(name, make)
 
     def close(self) -> None:
         """Close what was opened. One that cannot be closed does not stop the others, nor hide why the work ended."""

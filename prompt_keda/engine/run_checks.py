@@ -5,16 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
-from prompt_keda.errors import ClientError, Missing, PromptKedaError, Refused
+from prompt_keda.errors import Missing, PromptKedaError, Refused, Unreachable
 from prompt_keda.model.check import Check, CheckResult, Outcome, Verdict
 from prompt_keda.model.event import Event, EventKind, Observer
 
 C = TypeVar("C")
 INTERRUPTED = "interrupted"
 """What is observed of a check that Ctrl-C or SIGTERM has cut off."""
+QUICK = timedelta(seconds=1)
+PAUSE = timedelta(milliseconds=100)
+"""Before a second try."""
 GOOD = (Verdict.OK, Verdict.WARN)
 
 
@@ -115,13 +119,40 @@ class _Round(Generic[C]):
 
 
 def look(check: Check[C], context: C) -> Outcome:
-    """Run one check. What answered "no" is FAIL; what did not answer, or could not be understood, is UNKNOWN."""
+    """Run one check. What answered "no" is FAIL; what did not answer, or could not be understood, is UNKNOWN.
+
+    A connection that broke at once may have done so by chance: the check is tried a second time, and the outcome says so.
+    What took long to fail is not: that would take as long again, and another answer is not likely.
+    """
+    began = time.monotonic()
+    try:
+        return _seen(check, context)
+    except Unreachable as first:
+        took = timedelta(seconds=time.monotonic() - began)
+        if took > QUICK or took + PAUSE >= check.deadline:
+            return Outcome(Verdict.UNKNOWN, first.what, fix=first.fix)
+        time.sleep(PAUSE.total_seconds())  # nothing tells when a connection may work again
+        return _second(check, context, first)
+
+
+def _second(check: Check[C], context: C, first: Unreachable) -> Outcome:
+    try:
+        found = _seen(check, context)
+    except Unreachable as error:
+        return Outcome(Verdict.UNKNOWN, f"second try: {error.what}", fix=error.fix)
+    told = f"first try: {first.what}"
+    detail = f"{found.detail}\n{told}" if found.detail else told
+    return replace(found, observed=f"second try: {found.observed}", detail=detail)
+
+
+def _seen(check: Check[C], context: C) -> Outcome:
+    """Run one check. Raises `Unreachable` when a system does not answer."""
     try:
         return check.run(context)
+    except Unreachable:
+        raise
     except (Refused, Missing) as error:
         return Outcome(Verdict.FAIL, error.what, fix=error.fix)
-    except ClientError as error:
-        return Outcome(Verdict.UNKNOWN, error.what, fix=error.fix)
     except PromptKedaError as error:
         return Outcome(Verdict.UNKNOWN, error.what, fix=error.fix)
     except Exception as error:  # noqa: BLE001  one defective check must not hide what the others saw

@@ -5,7 +5,7 @@ One file a category, its FAULTS table at the end.
 
 from __future__ import annotations
 
-from prompt_keda.faults import cluster, identity, keda, redis, redis_streams, vault
+from prompt_keda.faults import capacity, cluster, identity, keda, redis, redis_streams, vault
 from prompt_keda.faults.fault import Fault
 
 ALL_FAULTS: tuple[Fault, ...] = (
@@ -15,4 +15,5 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *redis.FAULTS,
     *redis_streams.FAULTS,
     *keda.FAULTS,
+    *capacity.FAULTS,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from prompt_keda.files.private_folder import private_folder
 from prompt_keda.lab import kubeconfig, processes
 from prompt_keda.lab.pki import Authority
 from prompt_keda.lab.settings import API_SERVICE_IP, NODE_NAME, POD_CIDR, PORTS, SERVICE_CIDR, Lab
@@ -20,6 +21,35 @@ CLIENTS = {
     "front-proxy": ("front-proxy-client", ()),
 }
 """Client certificate → user and groups (the names that Kubernetes' own roles are bound to)."""
+
+READS = ["get", "list", "watch"]
+SYSTEM_USERS = [
+    "system:apiserver",
+    "system:kube-controller-manager",
+    "system:kube-scheduler",
+    "system:kube-proxy",
+    "prompt-keda-lab:coredns",
+]
+SYSTEM_GROUPS = ["system:nodes", "system:serviceaccounts"]
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "None", "nonResourceURLs": ["/healthz*", "/livez*", "/readyz*"]},
+        {"level": "None", "userGroups": SYSTEM_GROUPS, "verbs": READS},
+        {"level": "None", "users": SYSTEM_USERS},
+        {"level": "None", "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}]},
+        {"level": "Metadata"},
+    ],
+}
+"""Who asked for what, with the URI and so with dryRun; never a body, which may hold a secret.
+
+What the cluster does by itself all the time is left out, so that the log costs next to nothing: system users, reads of
+nodes and service accounts, Leases. Rules: the first that fits (https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/).
+"""
+AUDIT_LOG_MIB = 20
+"""With one older file beside it."""
 
 
 def server_url(address: str) -> str:
@@ -66,6 +96,9 @@ def start_api_server(lab: Lab, address: str, authentication: dict[str, Any]) -> 
     """
     config = lab.state / "authentication.json"
     config.write_text(json.dumps(authentication))
+    policy = lab.state / "audit-policy.json"
+    policy.write_text(json.dumps(AUDIT_POLICY))
+    private_folder(lab.audit_log.parent)
     pki = lab.pki
     arguments = {
         "advertise-address": address,
@@ -93,6 +126,10 @@ def start_api_server(lab: Lab, address: str, authentication: dict[str, Any]) -> 
         "proxy-client-cert-file": pki / "client-front-proxy.crt",
         "proxy-client-key-file": pki / "client-front-proxy.key",
         "enable-aggregator-routing": "true",
+        "audit-policy-file": policy,
+        "audit-log-path": lab.audit_log,
+        "audit-log-maxsize": AUDIT_LOG_MIB,
+        "audit-log-maxbackup": 1,
     }
     processes.start(lab, "kube-apiserver", [lab.program("kube-apiserver"), *_flags(arguments)])
 

@@ -88,6 +88,11 @@ class Lab:
         """The CRI endpoint."""
         return self.run / "containerd.sock"
 
+    @property
+    def audit_log(self) -> Path:
+        """What the API server was asked: one JSON document a line, without the system's own reads."""
+        return self.state / "logs" / "audit.log"
+
     def program(self, name: str) -> str:
         """Give the path of a program of the cluster's binary (``kubectl``, ``kubelet`` …) once it is built."""
         return str(self.state / "bin" / name)

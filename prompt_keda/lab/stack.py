@@ -200,6 +200,7 @@ class _Bringup:
             "keda_manifests": str(self.manifests),
             "keda_manifests_sha256": self.manifests_sha256,
             "worker_image": self.images["worker"],
+            "audit_log": str(lab.audit_log),
         }
         state.write_endpoints(lab, endpoints)
 

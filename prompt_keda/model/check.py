@@ -51,7 +51,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Check(Generic[C]):
-    """One fact that should hold. It reads, and never writes.
+    """One fact that should hold. It reads, and never writes; a deep one may make a canary, and takes it away.
 
     Parameters
     ----------
@@ -70,6 +70,8 @@ class Check(Generic[C]):
         What to do when it fails and the outcome names nothing better.
     runbook
         Name of the runbook that mends it, without its ending; empty if there is none.
+    deep
+        It runs only when it is asked for (``--deep``): it needs rights of its own, and costs the cluster something.
     """
 
     id: str
@@ -79,6 +81,7 @@ class Check(Generic[C]):
     deadline: timedelta = timedelta(seconds=10)
     fix: str = ""
     runbook: str = ""
+    deep: bool = False
 
     @property
     def category(self) -> str:

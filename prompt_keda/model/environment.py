@@ -330,6 +330,10 @@ class SecretSync(Part):
     """The keys that it has, all of them."""
 
 
+VISITS_IN_FLIGHT = 10
+"""LSSTCam: 172 events a visit, at most 1700 Jobs (production's maxReplicaCount)."""
+
+
 class Instrument(Part):
     """One instrument: its stream, and the ScaledJob that works it off."""
 
@@ -358,8 +362,15 @@ class Instrument(Part):
     """The ScaledJob's pollingInterval."""
     images: ListOf[Image]
     """What its Jobs pull, each by tag or digest."""
+    visit_events: Whole | None = Field(default=None, ge=1)
+    """Events of one visit, one for each detector; None: a tenth of ``max_jobs``, because ten visits are in flight at most."""
     group_start: GroupStart = "$"
     """Where a consumer group that has to be made again begins: ``$`` skips the backlog, ``0`` replays it."""
+
+    @property
+    def burst_count(self) -> int:
+        """How many events one visit brings at once."""
+        return self.visit_events or max(1, self.max_jobs // VISITS_IN_FLIGHT)
 
     @field_validator("max_jobs")
     @classmethod
@@ -383,6 +394,32 @@ class Smoke(Part):
     """How many Jobs it wants to see, 1 to 100."""
     deadline: Duration = timedelta(seconds=120)
     """For the whole smoke test."""
+
+
+class ClientLimit(Part):
+    """How many requests a program sends to its API server: some at once, then so many a second."""
+
+    qps: Whole = Field(ge=1)
+    """Requests a second (``--kube-api-qps``)."""
+    burst: Whole = Field(ge=1)
+    """Requests at once (``--kube-api-burst``)."""
+
+
+class Capacity(Part):
+    """What cannot be read from the cluster, and sets how long one visit's burst takes. The defaults are Kubernetes' own."""
+
+    target: Duration = timedelta(seconds=20)
+    """From a visit's events to its last worker running: the events come at least 20 s before the first exposure."""
+    controller_manager: ClientLimit = ClientLimit(qps=20, burst=30)
+    """The limit of kube-controller-manager, that of its Job controller; left out: Kubernetes' own, 20/30."""
+    scheduler: ClientLimit = ClientLimit(qps=50, burst=100)
+    """The limit of kube-scheduler; left out: Kubernetes' own, 50/100."""
+    syncer: ClientLimit | None = None
+    """In a vCluster: the limit of its syncer towards the host, vCluster's own is 40/80. None: this is no vCluster."""
+    pod_start: Duration = timedelta(seconds=2)
+    """From a pod that has its node to its container running, the image being there."""
+    image_pull: Duration = timedelta(seconds=10)
+    """What the pull of a worker's image adds on a node that does not show it; a guess until it is measured."""
 
 
 class Limits(Part):
@@ -425,6 +462,8 @@ class Environment(Part):
     """One for each stream; no two share a name, a stream and group, or a ScaledJob."""
     smoke: Smoke
     """What the smoke test runs with."""
+    capacity: Capacity = Capacity()
+    """What cannot be read from the cluster, and sets how long one visit's burst takes."""
     limits: Limits = Limits()
     """How long the toolkit waits."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import CONFIG_MAPS, NAMESPACES, PODS, ROLE_BINDINGS, ROLES, SECRETS
+from prompt_keda.clients.kube_resources import CONFIG_MAPS, NAMESPACES, PODS, ROLE_BINDINGS, ROLES, SECRETS, Resource
 from prompt_keda.clients.kube_rights import missing_rights
 from prompt_keda.errors import BadAnswer, Missing, Refused
 from prompt_keda.lab import settings, state
@@ -169,6 +169,26 @@ def test_a_list_is_narrowed_by_namespace_and_labels(kube):
     assert (names("app=x"), names("extra"), names("app=x,extra")) == ({"one", "two"}, {"one"}, {"one"})
     assert {"one", "two", "three"} <= {one["metadata"]["name"] for one in kube.list(CONFIG_MAPS)}
     assert kube.list(CONFIG_MAPS, "nowhere") == []
+
+
+def test_a_long_list_comes_in_pages(kube):
+    """Every object once, whatever the page's size; a kind that is not served has none."""
+    wanted = [f"page-{number}" for number in range(5)]
+    for name in wanted:
+        kube.apply(config_map(name))
+    found = [one["metadata"]["name"] for one in kube.each(CONFIG_MAPS, NAMESPACE, page_count=2)]
+    assert sorted(name for name in found if name.startswith("page-")) == wanted
+    assert list(kube.each(Resource("no.test/v1", "No", "nos"), NAMESPACE)) == []
+
+
+def test_what_an_account_may_do_is_told(kube):
+    """By its own name and groups; not by those of who asks."""
+    garbage = ("kube-system", "generic-garbage-collector")
+    asked = {"verb": "create", "group": "batch", "resource": "jobs", "namespace": NAMESPACE}
+    if isinstance(kube, FakeKube):
+        kube.denied_to.add((*garbage, "create", "jobs"))
+    assert not kube.may(garbage, asked)
+    assert kube.may(garbage, {"verb": "list", "group": "batch", "resource": "jobs"})
 
 
 def test_an_object_needs_its_namespace(kube):

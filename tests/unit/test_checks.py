@@ -18,7 +18,7 @@ from prompt_keda.clients.kube_expiry import LoginLife
 from prompt_keda.clients.vault import Token
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.errors import Unreachable
-from prompt_keda.model.environment import FillIn
+from prompt_keda.model.environment import ClientLimit, FillIn
 from prompt_keda.model.event import nobody
 from tests.contracts.fakes.registry import FakeRegistry
 
@@ -361,6 +361,9 @@ OF_INSTRUMENTS = [
     "keda/triggers-scale-on-lag",
     "keda/triggers-sensible",
     "keda/sizes-as-named",
+    "capacity/burst-absorbed",
+    "capacity/maximum-fits",
+    "capacity/quota-allows",
 ]
 CERTIFICATES, WORKERS, KEDA_IMAGES = (
     "keda/certificates-agree",
@@ -536,6 +539,20 @@ def leaving(name, namespace, seconds):
 
     def apply(world):
         world.change(kinds.PODS, name, namespace, metadata={"deletionTimestamp": now(seconds=seconds)})
+
+    return apply
+
+
+ABSORBED, FITS, QUOTA = "capacity/burst-absorbed", "capacity/maximum-fits", "capacity/quota-allows"
+
+
+def visit(events):
+    """Let one visit bring so many events, and ten of them be in flight."""
+
+    def apply(world):
+        first = world.systems.environment.instruments[0]
+        sizes = {"visit_events": events, "max_jobs": 10 * events}
+        environment(instruments=(first.model_copy(update=sizes),))(world)
 
     return apply
 
@@ -821,12 +838,99 @@ RED += [
     (MAY_ASK, scaled_job(spec={"triggers": []}), "fail", "has no trigger of type redis-streams"),
     (MAY_ASK, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent: KEDA asks for nothing"),
 ]
+
+
+def known(**changes):
+    """Let the environment say something else about what cannot be read."""
+    return lambda world: environment(capacity=world.systems.environment.capacity.model_copy(update=changes))(world)
+
+
+def big_node(**changes):
+    """Give a node with room for a whole visit of production; ``changes`` are to its spec."""
+    status = {"allocatable": {"cpu": "64", "memory": "512Gi", "pods": "2000"}}
+    return change(kinds.NODES, "n1", status=status, spec=changes)
+
+
+def neighbour(cpu, node="n1", phase="Running"):
+    """Put a pod on the node that asks for so much."""
+    spec = {"nodeName": node, "containers": [{"resources": {"requests": {"cpu": cpu}}}]}
+    return lambda world: world.put(kinds.PODS, "neighbour", SPACE, spec=spec, status={"phase": phase})
+
+
+def keda_flag(*arguments):
+    container = {"image": KEDA_IMAGE, "args": list(arguments)}
+    return change(kinds.DEPLOYMENTS, "keda-operator", "keda", spec={"template": {"spec": {"containers": [container]}}})
+
+
+def worker_asks(**spec):
+    return scaled_job(spec={"jobTargetRef": {"template": {"spec": spec}}})
+
+
+def quota(hard, **spec):
+    return lambda world: world.put(kinds.RESOURCE_QUOTAS, "q", SPACE, spec={"hard": hard, **spec})
+
+
+def limit_range(**limits):
+    return lambda world: world.put(kinds.LIMIT_RANGES, "r", SPACE, spec={"limits": [limits]})
+
+
+VISIT = both(visit(172), big_node())
+AFFINITY = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+SYNCER = ClientLimit(qps=40, burst=80)
+NO_GPU = {"key": "gpu", "effect": "NoSchedule"}
+RED += [
+    (ABSORBED, VISIT, "warn", "after 23 s of 20 s, 2 s of them until KEDA looks, 2 s for the pod"),
+    (ABSORBED, VISIT, "warn", "kube-controller-manager at 20/30 binds with 19 s, at 50/100: 11 s in all"),
+    (
+        ABSORBED,
+        both(VISIT, known(controller_manager=ClientLimit(qps=300, burst=600)), keda_flag("--kube-api-qps=5")),
+        "warn",
+        "keda-operator at 5/30 binds with 28 s, at 50/100: 5 s in all",
+    ),
+    (ABSORBED, scaled_job(spec={"pollingInterval": 30}), "warn", "after 32 s of 20 s, 30 s of them until KEDA looks"),
+    (
+        ABSORBED,
+        both(change(kinds.NODES, "n1", status={"images": []}), known(image_pull=timedelta(seconds=90))),
+        "warn",
+        "92 s for the pod",
+    ),
+    (ABSORBED, neighbour("3985m"), "fail", "room for 1 more workers on 1 nodes, one visit wants 2; too little of: cpu"),
+    (ABSORBED, both(VISIT, neighbour("63500m")), "fail", "room for 50 more workers"),
+    (ABSORBED, big_node(unschedulable=True), "fail", "room for 0 more workers on 0 nodes"),
+    (ABSORBED, big_node(taints=[NO_GPU]), "fail", "room for 0 more workers on 0 nodes"),
+    (ABSORBED, worker_asks(nodeSelector={"node": "big"}), "fail", "room for 0 more workers on 0 nodes"),
+    (ABSORBED, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
+    (ABSORBED, known(syncer=SYNCER), "unknown", "after 4 s; a vCluster shows neither all nodes"),
+    (ABSORBED, both(known(syncer=SYNCER), visit(172)), "unknown", "20/30 binds with 19 s"),
+    (ABSORBED, known(syncer=ClientLimit(qps=1, burst=1), pod_start=timedelta(seconds=30)), "unknown", "syncer at 1/1"),
+    (ABSORBED, worker_asks(affinity=AFFINITY), "unknown", "require nodes by affinity"),
+    (ABSORBED, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent: what its workers ask for"),
+    (ABSORBED, keda_flag("--kube-api-qps=many"), "unknown", "its limit cannot be read"),
+    (ABSORBED, denied("list", "pods"), "fail", "cannot list resource 'pods'"),
+    (FITS, visit(40), "warn", "1 nodes hold 110 workers at most, 400 may run; too little of: pods"),
+    (FITS, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
+    (FITS, known(syncer=SYNCER), "unknown", "a vCluster"),
+    (FITS, worker_asks(affinity=AFFINITY), "unknown", "by affinity"),
+    (FITS, worker_asks(containers=[{"resources": {"requests": {"cpu": "much"}}}]), "unknown", "'much' is no quantity"),
+    (QUOTA, quota({"pods": "1"}), "fail", "lets 1 workers of LSSTCam in (pods), one visit wants 2"),
+    (
+        QUOTA,
+        quota({"requests.cpu": "50m", "pods": "30"}),
+        "warn",
+        "lets 5 workers of LSSTCam in (requests.cpu), 20 may",
+    ),
+    (QUOTA, quota({"count/jobs.batch": "205"}), "warn", "lets 5 workers of LSSTCam in (count/jobs.batch)"),
+    (QUOTA, quota({"limits.cpu": "100"}), "fail", "counts limits.cpu, which workers do not name"),
+    (QUOTA, quota({"pods": "1"}, scopes=["PriorityClass"]), "unknown", "is for some pods only"),
+    (QUOTA, limit_range(type="Container", max={"memory": "32Mi"}), "fail", "more memory than 32Mi"),
+    (QUOTA, limit_range(type="Pod", min={"cpu": "1"}), "fail", "less cpu than 1"),
+]
 NOT_HERE = {"cluster/api-answers"}
-"""Seen red by tests/contracts/test_kube_login.py."""
+"""Seen red by tests/contracts/test_kube_login.py. The deep ones: tests/unit/test_deep.py."""
 
 
 def here():
-    return [id_ for id_ in CHECKS if id_ not in NOT_HERE]
+    return [id_ for id_, one in CHECKS.items() if id_ not in NOT_HERE and not one.deep]
 
 
 @pytest.mark.parametrize("check", here())
@@ -841,7 +945,8 @@ def test_the_checks_read_and_never_write():
     world = World()
     before = copy.deepcopy((world.kube._objects, world.redis._streams))
     world.systems._made |= world.read_only()
-    results = run_checks(list(CHECKS.values()), world.systems, nobody, timedelta(seconds=30))
+    checks = [one for one in CHECKS.values() if not one.deep]
+    results = run_checks(checks, world.systems, nobody, timedelta(seconds=30))
     assert [one for one in results if one.verdict.value != "ok"] == []
     assert (world.kube._objects, world.redis._streams) == before
 
@@ -984,6 +1089,28 @@ def test_redis_is_asked_once_for_all_of_its_checks():
     of_redis = [one for one in CHECKS.values() if one.category == "redis"]
     results = run_checks(of_redis, world.systems, nobody, timedelta(seconds=30))
     assert {one.verdict.value for one in results} == {"ok"} and asked == [[(STREAM, GROUP)]]
+
+
+@pytest.mark.parametrize(
+    ("check", "breaks", "said"),
+    [
+        (ABSORBED, neighbour("3985m", phase="Succeeded"), "room for 109 more workers"),
+        (ABSORBED, neighbour("3985m", node="n2"), "room for 109 more workers"),
+        (ABSORBED, both(big_node(taints=[NO_GPU]), worker_asks(tolerations=[{"operator": "Exists"}])), "room for"),
+        (ABSORBED, both(VISIT, keda_flag("--kube-api-qps=-1"), known(controller_manager=SYNCER)), "after 12 s"),
+        (FITS, both(visit(172), big_node()), "1 nodes hold 2000 workers, 1720 may run"),
+        (QUOTA, quota({"pods": "30", "services": "0"}), "lets 20 workers in"),
+        (QUOTA, quota({"pods": "1"}, scopes=["BestEffort"]), "is not about workers"),
+        (QUOTA, both(quota({"limits.cpu": "9"}), limit_range(type="Container", default={"cpu": "10m"})), "lets"),
+        (QUOTA, lambda world: None, "no quota in prompt-keda-lsstcam"),
+    ],
+)
+def test_what_leaves_room_is_green(check, breaks, said):
+    """Pods that have ended or stand elsewhere, taints that are tolerated, quotas that are wide enough or not meant."""
+    world = World()
+    breaks(world)
+    outcome = world.verdict(check)
+    assert (outcome.verdict.value, said in outcome.observed) == ("ok", True), outcome
 
 
 def test_a_registry_that_does_not_answer_is_asked_once():

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from prompt_keda.engine.exit_code import exit_code
-from prompt_keda.engine.run_checks import run_checks
+from prompt_keda.engine.run_checks import look, run_checks
 from prompt_keda.engine.run_plan import run_plan
 from prompt_keda.errors import (
     DeadlinePassed,
@@ -53,6 +53,83 @@ def verdicts(*checks, overall=OVERALL):
 def test_an_error_is_never_green(error, verdict):
     """What did not answer is UNKNOWN, what said no is FAIL, and a defect of the check itself is UNKNOWN."""
     assert verdicts(check("a", error)) == [verdict]
+
+
+def tries(*outcomes, deadline=2.0):
+    """Run a check whose tries end so, one after the other; give the result and how many tries there were."""
+    left = list(outcomes)
+
+    def run(context):
+        found = left.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found() if callable(found) else found
+
+    one = Check("c/a", "a", run, deadline=timedelta(seconds=deadline))
+    return run_checks([one], None, nobody, OVERALL)[0], len(outcomes) - len(left)
+
+
+RESET = Unreachable("Redis", "a:1", "connection reset", "look")
+SEEN = Outcome(Verdict.OK, "7.2.4", detail="more")
+
+
+def test_a_connection_that_broke_at_once_is_tried_a_second_time():
+    """What the second try sees counts, and both are told."""
+    result, count = tries(RESET, SEEN)
+    assert (result.verdict, result.observed, count) == (Verdict.OK, "second try: 7.2.4", 2)
+    assert result.detail == f"more\nfirst try: {RESET.what}"
+
+
+def test_a_second_failure_is_the_last():
+    """UNKNOWN, with the fix; there is no third try."""
+    result, count = tries(RESET, RESET, SEEN)
+    assert (result.verdict, count) == (Verdict.UNKNOWN, 2)
+    assert (result.observed, result.fix) == (f"second try: {RESET.what}", "look")
+
+
+def test_what_the_second_try_is_refused_is_red():
+    """An answer is an answer."""
+    result, _ = tries(RESET, Missing("Redis", "a:1", "gone"))
+    assert (result.verdict, result.observed) == (Verdict.FAIL, "second try: Redis at a:1: gone")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [Missing("Redis", "a:1", "gone"), Unfilled("vault.url", "ask"), ZeroDivisionError()],
+    ids=["an answer", "a value that is not filled in", "a defect"],
+)
+def test_what_cannot_pass_by_itself_is_tried_once(first):
+    """A second try would only say the same."""
+    assert tries(first, SEEN)[1] == 1
+
+
+def test_what_took_long_to_fail_is_not_tried_again(monkeypatch):
+    """It would take as long again; the time is the monotonic clock's, and no test waits."""
+    times = iter((0.0, 1.5))
+    monkeypatch.setattr("prompt_keda.engine.run_checks.time", Clock(times))
+    found = look(Check("c/a", "a", lambda context: raise_(RESET)), None)
+    assert (found.verdict, found.observed) == (Verdict.UNKNOWN, RESET.what)
+
+
+def test_there_is_no_second_try_beyond_the_deadline(monkeypatch):
+    """A check that has a tenth of a second left is over."""
+    monkeypatch.setattr("prompt_keda.engine.run_checks.time", Clock(iter((0.0, 0.3))))
+    one = Check("c/a", "a", lambda context: raise_(RESET), deadline=timedelta(milliseconds=350))
+    assert look(one, None).observed == RESET.what
+
+
+class Clock:
+    """Stands in for the module time; it never sleeps."""
+
+    def __init__(self, times):
+        self.monotonic = lambda: next(times)
+
+    def sleep(self, seconds):
+        raise AssertionError("there is nothing to wait for")
+
+
+def raise_(error):
+    raise error
 
 
 @pytest.mark.parametrize("failed", [Verdict.FAIL, Verdict.UNKNOWN])

@@ -35,7 +35,7 @@ def asked_by_the_checks():
     world.put_service("prompt-redis", "prompt-redis")
     redis = world.systems.environment.redis
     recorder.port_forward(redis.namespace, ready_pod(recorder, redis.namespace, redis.service, redis.port), redis.port)
-    results = run_checks(list(CHECKS.values()), world.systems, nobody, LONG)
+    results = run_checks([one for one in CHECKS.values() if not one.deep], world.systems, nobody, LONG)
     assert {one.verdict.value for one in results} == {"ok"}
     return recorder.asked, rights_to_look(world.systems.environment)
 

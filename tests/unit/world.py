@@ -145,7 +145,8 @@ class World:
 
     def _put_cluster(self):
         room = {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"}}
-        self.put(kinds.NODES, "n1", status={**conditions(Ready="True"), **room})
+        shown = {"images": [{"names": [WORKER_IMAGE], "sizeBytes": 1}]}
+        self.put(kinds.NODES, "n1", status={**conditions(Ready="True"), **room, **shown})
         self.put(kinds.NAMESPACES, "kube-node-lease", status={"phase": "Active"})
         self.put(kinds.LEASES, "n1", "kube-node-lease", spec={"renewTime": now()})
         self.put_service("kube-dns", "kube-system")
@@ -172,7 +173,8 @@ class World:
         reference = {"parameter": "password", "name": "prompt-redis-auth", "key": "redis-password"}
         self.put(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE, spec={"secretTargetRef": [reference]})
         trigger = {"type": "redis-streams", "metadata": TRIGGER, "authenticationRef": {"name": "prompt-redis"}}
-        pod = {"spec": {"containers": [{"image": WORKER_IMAGE}]}}
+        asked = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
+        pod = {"spec": {"containers": [{"image": WORKER_IMAGE, "resources": asked}]}}
         spec = {"jobTargetRef": {"template": pod}, "triggers": [trigger], "rollout": {"strategy": "default"}}
         spec |= {"minReplicaCount": 3, "maxReplicaCount": 20, "pollingInterval": 2}
         self.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec=spec, status=conditions(Ready="True"))

@@ -17,7 +17,8 @@ ADDRESS = "https://fake.test:6443"
 class FakeKube:
     """Behaves as `Kube` does, for the kinds in ``served``.
 
-    ``denied`` holds (verb, plural) pairs that are answered with 403.
+    ``denied`` holds (verb, plural) pairs that are answered with 403; ``denied_to`` the rights that a service account
+    lacks: (namespace, name, verb, plural).
     """
 
     def __init__(self, served=(NAMESPACES, CONFIG_MAPS, SECRETS, JOBS, PODS)):
@@ -27,6 +28,7 @@ class FakeKube:
         self.denied = set()
         made = datetime.now(UTC).replace(microsecond=0)
         self.life = LoginLife("token", made + timedelta(minutes=15), made, renews=True)
+        self.denied_to = set()
         self.signals = []
         self._objects = {}  # (Resource, namespace or None, name) → object
         self._owners = {}  # the same → field path → manager
@@ -50,6 +52,9 @@ class FakeKube:
             for (kind, where, _), one in sorted(self._objects.items(), key=lambda item: item[0][2])
             if kind == resource and namespace in (None, where) and _fits(one, label_selector)
         ]
+
+    def each(self, resource, namespace=None, page_count=250):
+        yield from self.list(resource, namespace)
 
     def create(self, resource, body, namespace=None):
         self._allow("create", resource)
@@ -127,6 +132,9 @@ class FakeKube:
 
     def login_life(self):
         return self.life
+
+    def may(self, account, asked):
+        return (*account, asked["verb"], asked["resource"]) not in self.denied_to
 
     def version(self):
         return "v1.35.4"

@@ -8,6 +8,8 @@ KUBE_READS = {
     "get",
     "find",
     "list",
+    "each",
+    "may",
     "version",
     "server_time",
     "whoami",

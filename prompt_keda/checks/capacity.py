@@ -1,0 +1,189 @@
+"""Capacity: is one visit's burst taken up in time, and is there room for it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from prompt_keda.checks import quotas
+from prompt_keda.checks.outcomes import all_of, fail, ok, unknown, warn, worst_of
+from prompt_keda.clients.kube_resources import DEPLOYMENTS, LIMIT_RANGES, NODES, PODS, RESOURCE_QUOTAS, SCALED_JOBS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.errors import BadAnswer
+from prompt_keda.model import capacity
+from prompt_keda.model.capacity import Limit, Prediction, Used
+from prompt_keda.model.check import Check, Outcome, Verdict
+from prompt_keda.model.environment import ClientLimit, Instrument
+
+Object = dict[str, Any]
+OPERATOR = "keda-operator"
+KEDA_LIMIT = Limit(20, 30)
+"""KEDA 2.16.1's own, where its Deployment sets none (its cmd/operator/main.go)."""
+POLLING_S = 30
+"""A ScaledJob's pollingInterval where it has none (KEDA 2.16.1)."""
+IN_A_VCLUSTER = "a vCluster shows neither all nodes nor what others use of them: whether there is room is not known"
+
+
+def burst_absorbed(systems: Systems) -> Outcome:
+    """Predict when the last worker of one visit runs, and look whether the nodes have room for it."""
+    keda = _keda_limit(systems)
+    nodes = systems.kube.list(NODES)
+    used = None if _in_a_vcluster(systems) else Used(systems.kube.each(PODS))
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        time = _time(_prediction(systems, one, live, keda, nodes), systems.environment.capacity.target.total_seconds())
+        place = unknown(IN_A_VCLUSTER) if used is None else _room(one, _worker(live), nodes, used)
+        if place.verdict is Verdict.UNKNOWN:  # it must not hide how long it takes
+            return unknown(f"{time.observed}; {place.observed}", time.fix)
+        return worst_of([time, place])
+
+    return _of_every_scaled_job(systems, look)
+
+
+def _prediction(systems: Systems, one: Instrument, live: Object, keda: Limit, nodes: list[Object]) -> Prediction:
+    known = systems.environment.capacity
+    images = [container["image"] for container in _worker(live).get("containers") or []]
+    hosts = [node for node in nodes if capacity.lets_in(node, _worker(live))]
+    there = hosts and all(capacity.has_image(node, image) for node in hosts for image in images)
+    pull = timedelta() if there else known.image_pull
+    return capacity.predict(
+        one.burst_count,
+        keda=keda,
+        controller_manager=_limit(known.controller_manager),
+        scheduler=_limit(known.scheduler),
+        syncer=_limit(known.syncer) if known.syncer else None,
+        before_s=float(live["spec"].get("pollingInterval", POLLING_S)),
+        after_s=(known.pod_start + pull).total_seconds(),
+    )
+
+
+def _time(found: Prediction, target_s: float) -> Outcome:
+    said = f"{found.jobs_count} events: the last worker runs after {found.seconds:.0f} s"
+    if found.seconds <= target_s:
+        return ok(said)
+    bound = found.binding.seconds(found.jobs_count)
+    said += f" of {target_s:.0f} s, {found.before_s:.0f} s of them until KEDA looks, {found.after_s:.0f} s for the pod"
+    if bound == 0:
+        return warn(said, "Poll more often (pollingInterval), or have the image on the nodes beforehand.")
+    said += f"; {found.binding.name} at {found.binding.limit} binds with {bound:.0f} s"
+    relief = found.relieved(target_s)
+    if not relief:
+        return warn(said, f"Ask the cluster's owners to raise the limit of {found.binding.name}.")
+    return warn(f"{said}, at {relief[0]}: {relief[1]:.0f} s in all", _raise(found.binding.name, relief[0]))
+
+
+def _raise(name: str, limit: Limit) -> str:
+    if name == capacity.SYNCER:
+        return "That limit is built into vCluster: ask the cluster's owners."
+    flags = f"--kube-api-qps={limit.qps:g} --kube-api-burst={limit.burst}"
+    whose = "" if name == OPERATOR else ", which belongs to the cluster's owners"
+    return f"Give {name}{whose}, {flags}; then say so in the environment under capacity."
+
+
+def _room(one: Instrument, worker: Object, nodes: list[Object], used: Used) -> Outcome:
+    if not nodes:
+        return unknown("no node is shown: whether there is room is not known")
+    found = capacity.room(nodes, used, worker)
+    said = f"room for {found.workers_count} more workers on {found.nodes_count} nodes"
+    if found.workers_count >= one.burst_count:
+        return _as_far_as_seen(worker, said)
+    told = f"{one.name}: {said}, one visit wants {one.burst_count}; too little of: {found.scarce}"
+    return fail(told, "Free the nodes of what else runs there, or ask the cluster's owners for more.")
+
+
+def maximum_fits(systems: Systems) -> Outcome:
+    """Would as many workers as may run at most fit on the nodes, if nothing else ran there?"""
+    if _in_a_vcluster(systems):
+        return unknown(IN_A_VCLUSTER)
+    nodes = systems.kube.list(NODES)
+    if not nodes:
+        return unknown("no node is shown: whether there is room is not known")
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        found = capacity.room(nodes, Used(), _worker(live))
+        said = f"{one.name}: {found.nodes_count} nodes hold {found.workers_count} workers"
+        if found.workers_count >= one.max_jobs:
+            return _as_far_as_seen(_worker(live), f"{said}, {one.max_jobs} may run")
+        fix = "Ask the cluster's owners for more, or name a smaller max_jobs."
+        return warn(f"{said} at most, {one.max_jobs} may run; too little of: {found.scarce}", fix)
+
+    return _of_every_scaled_job(systems, look)
+
+
+def _as_far_as_seen(worker: Object, said: str) -> Outcome:
+    affinity = (worker.get("affinity") or {}).get("nodeAffinity") or {}
+    if affinity.get("requiredDuringSchedulingIgnoredDuringExecution"):
+        return unknown(f"{said}, but the workers require nodes by affinity, which is not looked at")
+    return ok(said)
+
+
+def quota_allows(systems: Systems) -> Outcome:
+    """Do ResourceQuotas and LimitRanges of the instruments' namespaces let all workers in?"""
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        found = systems.kube.list(RESOURCE_QUOTAS, one.namespace)
+        ranges = systems.kube.list(LIMIT_RANGES, one.namespace)
+        seen = [quotas.of_quota(quota, ranges, one, live) for quota in found]
+        seen += [quotas.of_range(limits, _worker(live)) for limits in ranges]
+        return worst_of(seen) if seen else ok(f"no quota in {one.namespace}")
+
+    return _of_every_scaled_job(systems, look)
+
+
+def _of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], Outcome]) -> Outcome:
+    """Look at each instrument; without its ScaledJob nobody knows what a worker asks for."""
+
+    def look_at(one: Instrument) -> Outcome:
+        live = systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
+        if live is None:
+            return unknown(
+                f"ScaledJob {one.namespace}/{one.scaled_job} is absent: what its workers ask for is not known"
+            )
+        try:
+            return look(one, live)
+        except ValueError as error:
+            raise BadAnswer("Kubernetes", systems.kube.address, f"an amount cannot be read: {error}") from error
+
+    return all_of(((one.name, one) for one in systems.environment.instruments), look_at)
+
+
+def _worker(scaled_job: Object) -> Object:
+    found: Object = scaled_job["spec"]["jobTargetRef"]["template"]["spec"]
+    return found
+
+
+def _in_a_vcluster(systems: Systems) -> bool:
+    return systems.environment.capacity.syncer is not None
+
+
+def _limit(given: ClientLimit) -> Limit:
+    return Limit(given.qps, given.burst)
+
+
+def _keda_limit(systems: Systems) -> Limit:
+    """Give the limit that the operator's Deployment sets, flag by flag."""
+    found = systems.kube.get(DEPLOYMENTS, OPERATOR, systems.environment.keda.namespace)
+    given: dict[str, str] = {}
+    for container in found["spec"]["template"]["spec"]["containers"]:
+        for argument in [*(container.get("command") or []), *(container.get("args") or [])]:
+            name, _, value = argument.removeprefix("-").removeprefix("-").partition("=")
+            given[name] = value
+    try:
+        qps = float(given.get("kube-api-qps", KEDA_LIMIT.qps))
+        return Limit(qps or KEDA_LIMIT.qps, int(given.get("kube-api-burst", KEDA_LIMIT.burst)) or KEDA_LIMIT.burst)
+    except ValueError as error:
+        raise BadAnswer("Kubernetes", systems.kube.address, f"{OPERATOR}: its limit cannot be read: {error}") from error
+
+
+NEEDS = ("cluster/api-answers", "keda/crds-established")
+CHECKS: tuple[Check[Systems], ...] = (
+    Check(
+        "capacity/burst-absorbed",
+        "one visit's burst is absorbed in time",
+        burst_absorbed,
+        (*NEEDS, "keda/parts-ready"),
+    ),
+    Check("capacity/maximum-fits", "the nodes hold as many workers as may run", maximum_fits, NEEDS),
+    Check("capacity/quota-allows", "no quota keeps workers out", quota_allows, NEEDS),
+)

@@ -1,0 +1,89 @@
+"""Faults of capacity."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from prompt_keda.clients.kube_resources import NODES, PODS, RESOURCE_QUOTAS
+from prompt_keda.faults.fault import Fault, Stage
+from prompt_keda.faults.waiting import until
+from prompt_keda.lab.node import PAUSE_IMAGE
+from prompt_keda.model.capacity import Used, amount
+
+QUOTA, GREEDY, PLACE = "no-more-pods", "greedy", "default"
+YOUNG = timedelta(seconds=15)
+LEFT_CPU = 0.005
+"""Less than one worker of the local stack asks for."""
+
+
+def forbid_pods(stage: Stage) -> None:
+    """Let one pod be in each instrument's namespace; those that are there stay."""
+    for one in stage.environment.instruments:
+        metadata = {"namespace": one.namespace, "name": QUOTA}
+        spec = {"hard": {"pods": "1"}}
+        stage.kube.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec})
+
+
+def allow_pods(stage: Stage) -> None:
+    """Take the quota away."""
+    for one in stage.environment.instruments:
+        stage.kube.delete(RESOURCE_QUOTAS, QUOTA, one.namespace)
+
+
+def _workers_stay(stage: Stage) -> bool:
+    """Idle workers end after 30 s. Are all but one of every instrument's younger than half of that?"""
+    for one in stage.environment.instruments:
+        pods = [pod["status"] for pod in stage.kube.list(PODS, one.namespace)]
+        started = [datetime.fromisoformat(pod["startTime"]) for pod in pods if pod["phase"] == "Running"]
+        young = [at for at in started if datetime.now(UTC) - at < YOUNG]
+        if len(started) < one.min_jobs or len(young) < len(started) - 1:
+            return False
+    return True
+
+
+def fill_node(stage: Stage) -> None:
+    """Let one pod ask for all the CPU that is left, but for too little for a worker."""
+    until(lambda: _workers_stay(stage), "workers that stay for a while: an end of theirs would leave room")
+    (node,) = stage.kube.list(NODES)
+    name = node["metadata"]["name"]
+    taken = Used(stage.kube.each(PODS)).of(name).get("cpu", 0.0)
+    free = amount(node["status"]["allocatable"]["cpu"]) - taken - LEFT_CPU
+    container = {
+        "name": "pause",
+        "image": PAUSE_IMAGE,
+        "imagePullPolicy": "Never",
+        "resources": {"requests": {"cpu": f"{free * 1000:.0f}m"}},
+    }
+    spec = {"nodeName": name, "terminationGracePeriodSeconds": 0, "containers": [container]}
+    metadata = {"namespace": PLACE, "name": GREEDY}
+    if stage.kube.find(PODS, GREEDY, PLACE) is None:
+        stage.kube.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}, PLACE)
+    until(lambda: stage.kube.get(PODS, GREEDY, PLACE)["status"]["phase"] == "Running", "the pod that fills the node")
+
+
+def empty_node(stage: Stage) -> None:
+    """Take that pod away."""
+    stage.kube.delete(PODS, GREEDY, PLACE)
+    until(lambda: stage.kube.find(PODS, GREEDY, PLACE) is None, "the pod that fills the node gone")
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "capacity/quota",
+        "",
+        "a ResourceQuota lets no more workers in",
+        forbid_pods,
+        allow_pods,
+        {"capacity/quota-allows": "fail"},
+        "lets 1 workers of LSSTCam in (pods), one visit wants 2",
+    ),
+    Fault(
+        "capacity/node-full",
+        "",
+        "something else asks for nearly all CPU of the node",
+        fill_node,
+        empty_node,
+        {"capacity/burst-absorbed": "fail", "cluster/nodes-have-room": "warn"},
+        "one visit wants 2; too little of: cpu",
+    ),
+)

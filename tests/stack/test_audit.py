@@ -1,0 +1,106 @@
+"""Read-only, proven by the API server's own audit log: what check-deps asked for, as the person oncall."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
+
+from prompt_keda import toolkit
+from prompt_keda.checks import ALL_CHECKS, cluster
+from prompt_keda.checks.outcomes import ok
+from prompt_keda.clients.kube_resources import CONFIG_MAPS
+from prompt_keda.lab import settings
+from prompt_keda.model.check import Check
+from prompt_keda.report.live_checks import LiveChecks
+
+from .conftest import ENV, at_the_stack_only, run_json
+
+pytestmark = at_the_stack_only  # the log is the stack's own
+PERSON = "ldap:oncall"
+SELF_REVIEWS = {"selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"}
+REDIS, SMOKE = "prompt-redis", "prompt-keda-smoke"
+
+
+def asked_since(start):
+    """Give what the person asked the API server for since then: one entry a request, refused ones too."""
+    lines = settings.current_lab().audit_log.read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    mine = [one for one in entries if one["user"]["username"] == PERSON]
+    return [one for one in mine if datetime.fromisoformat(one["requestReceivedTimestamp"]) >= start]
+
+
+def about(entry):
+    """Give group, resource with subresource, namespace and name."""
+    what = entry.get("objectRef", {})
+    kind = "/".join(filter(None, (what.get("resource"), what.get("subresource"))))
+    return what.get("apiGroup", ""), kind, what.get("namespace", ""), what.get("name", "")
+
+
+def is_reading(entry):
+    """Get, list, watch, a review of oneself, or a port-forward to Redis; a Secret by its name alone."""
+    verb, (_, kind, namespace, name) = entry["verb"], about(entry)
+    if kind in SELF_REVIEWS:
+        return verb == "create"
+    if kind == "pods/portforward":
+        return namespace == REDIS and bool(name)
+    if kind == "secrets":
+        return verb == "get" and bool(name)
+    return verb in ("get", "list", "watch") and kind.partition("/")[2] in ("", "log", "status", "scale")
+
+
+def is_deep(entry):
+    """A dry run, a review of KEDA's accounts, or the canary in the smoke test's namespace."""
+    verb, (group, kind, namespace, _) = entry["verb"], about(entry)
+    if "All" in parse_qs(urlsplit(entry["requestURI"]).query).get("dryRun", []):
+        return verb == "patch"
+    if kind == "subjectaccessreviews":
+        return verb == "create"
+    return (group, kind, namespace) == ("batch", "jobs", SMOKE) and verb in ("create", "delete")
+
+
+def told(entries):
+    return [(one["verb"], one["requestURI"]) for one in entries]
+
+
+def test_check_deps_reads_and_nothing_else(deployed):
+    """Every request of the whole round, as the API server saw it."""
+    start = datetime.now(UTC)
+    code, _ = run_json("check-deps", "--env", ENV)
+    entries = asked_since(start)
+    assert code == 0 and len(entries) > 20
+    assert told(one for one in entries if not is_reading(one)) == []
+    assert {about(one)[1] for one in entries} >= {"selfsubjectreviews", "pods/portforward", "scaledjobs"}
+
+
+def test_a_check_that_writes_is_seen(deployed, admin, monkeypatch):
+    """Otherwise the test above would prove nothing."""
+    name = f"written-{secrets.token_hex(4)}"
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+
+    def write(systems):
+        systems.kube.create(CONFIG_MAPS, body, "default")
+        return ok("written")
+
+    defective = Check("cluster/writes", "it writes", write, (cluster.API,))
+    monkeypatch.setattr("prompt_keda.checks.ALL_CHECKS", (*ALL_CHECKS, defective))
+    start = datetime.now(UTC)
+    try:
+        toolkit.check_deps("local", LiveChecks, only="cluster")
+    finally:
+        admin.delete(CONFIG_MAPS, name, "default")
+    found = [one for one in asked_since(start) if not is_reading(one)]
+    assert [(one["verb"], *about(one)[1:3]) for one in found] == [("create", "configmaps", "default")]
+
+
+def test_a_deep_round_writes_its_canary_alone(deployed, admin):
+    """Beside reading: dry runs, reviews of KEDA's accounts, one Job made and deleted. Nothing of it is left."""
+    start = datetime.now(UTC)
+    code, document = run_json("check-deps", "--env", ENV, "--deep")
+    assert code == 0, [one for one in document["results"] if one["verdict"] != "ok"]
+    entries = asked_since(start)
+    assert told(one for one in entries if not is_reading(one) and not is_deep(one)) == []
+    deep = [(one["verb"], about(one)[1]) for one in entries if is_deep(one)]
+    assert deep.count(("create", "jobs")) == deep.count(("delete", "jobs")) == 1
+    assert {("create", "subjectaccessreviews"), ("patch", "deployments")} <= set(deep)
