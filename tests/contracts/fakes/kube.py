@@ -27,6 +27,7 @@ class FakeKube:
         self.denied = set()
         made = datetime.now(UTC).replace(microsecond=0)
         self.life = LoginLife("token", made + timedelta(minutes=15), made, renews=True)
+        self.pages = {}  # (namespace, pod, port, path) → text
         self.signals = []
         self._objects = {}  # (Resource, namespace or None, name) → object
         self._owners = {}  # the same → field path → manager
@@ -127,6 +128,14 @@ class FakeKube:
 
     def login_life(self):
         return self.life
+
+    def page(self, namespace, pod, port, path):
+        self._have(PODS, pod, namespace)
+        if ("get", "pods/portforward") in self.denied:
+            raise Refused("Kubernetes", ADDRESS, "port-forward: HTTP 403")
+        if (namespace, pod, port, path) not in self.pages:
+            raise BadAnswer("Kubernetes", ADDRESS, f"{path}: HTTP 404")
+        return self.pages[namespace, pod, port, path]
 
     def version(self):
         return "v1.35.4"

@@ -16,6 +16,7 @@ KUBE_READS = {
     "login_life",
     "logs",
     "watch",
+    "page",
 }
 REDIS_READS = {
     "endpoint",
