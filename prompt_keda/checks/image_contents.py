@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prompt_keda.checks.image_places import live_images, manifest_images, shown
-from prompt_keda.checks.outcomes import fail, look_at, ok, skipped, unknown, warn, worst_of
+from prompt_keda.checks.outcomes import fail, ok, skipped, unknown, warn, worst_of
+from prompt_keda.checks.side_by_side import look_side_by_side
 from prompt_keda.clients.kube_resources import NODES
 from prompt_keda.clients.registry import ImageName, ManifestInfo, parse_image
 from prompt_keda.clients.systems import Systems
@@ -86,7 +87,7 @@ def _of_every_image(systems: Systems, look: Callable[[_Found], Outcome], good: s
         return look(found) if found else skipped(name)
 
     names = sorted({*live_images(systems), *manifest_images(systems)})
-    told = [look_at(shown(name), name, look_for) for name in names]
+    told = look_side_by_side([(shown(name), name) for name in names], look_for)
     there = [one for one in told if one.verdict is not Verdict.SKIPPED]
     absent = len(told) - len(there)
     return worst_of(there, f"{len(there)} images {good}{f'; {absent} more are not there' if absent else ''}")

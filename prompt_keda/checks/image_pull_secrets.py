@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prompt_keda.checks.image_places import Puller, live_pullers, shown
-from prompt_keda.checks.outcomes import all_of, fail, ok, unknown, warn
+from prompt_keda.checks.outcomes import fail, ok, unknown, warn, worst_of
+from prompt_keda.checks.side_by_side import look_side_by_side
 from prompt_keda.clients.kube_resources import SECRETS, SERVICE_ACCOUNTS
 from prompt_keda.clients.registry import ImageName, credentials_for_image, parse_image
 from prompt_keda.clients.systems import Systems
@@ -54,7 +55,8 @@ def pull_secrets_fit(systems: Systems) -> Outcome:
         why = [*broken, *denied, *(useless if not fitting else [])]
         return fail(f"{pull}: {'; '.join(why) or 'the pods have no pull secret, and the registry wants one'}", FIX)
 
-    return all_of(pulls.items(), look, f"{len(pulls)} images open to the pods that pull them")
+    seen = look_side_by_side(list(pulls.items()), look)
+    return worst_of(seen, f"{len(pulls)} images open to the pods that pull them")
 
 
 def _pulls(systems: Systems, puller: Puller) -> list[_Pull]:
