@@ -57,7 +57,7 @@ def nothing_errors(systems: Systems) -> Outcome:
     def look(one: Instrument) -> Outcome:
         more = after[one.name] - before[one.name]
         if not before[one.name] and not more:
-            return ok(one.scaled_job)
+            return ok(f"{one.scaled_job}: none since the operator's start")
         told = f"{one.scaled_job}: {after[one.name]:.0f} errors since the operator's start"
         fix = "Its log says which: kubectl logs -n keda deployment/keda-operator."
         if more:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
+from prompt_keda.faults import keda_parts
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.files.manifest_file import load_instrument_manifest
@@ -130,6 +131,24 @@ def delete(stage: Stage) -> None:
     until(lambda: not any(stage.kube.find(SCALED_JOBS, *place) for place in places), "deleted ScaledJobs")
 
 
+def delete_without_operator(stage: Stage) -> None:
+    """Take the operator away, then delete every ScaledJob: its finalizer holds it. Its Jobs run on."""
+    keda_parts.remove_operator(stage)
+    for one in stage.environment.instruments:
+        stage.kube.delete(SCALED_JOBS, one.scaled_job, one.namespace, propagation="Orphan")
+
+
+def let_go_and_restore(stage: Stage) -> None:
+    """Bring the operator back, which lets the ScaledJobs go, and apply them anew."""
+    keda_parts.restore_operator(stage)
+    until(lambda: not _held(stage), "ScaledJobs that are gone")
+    restore(stage)
+
+
+def _held(stage: Stage) -> list[Object]:
+    return [one for one in stage.kube.list(SCALED_JOBS) if "deletionTimestamp" in one["metadata"]]
+
+
 FAULTS: tuple[Fault, ...] = (
     Fault(
         "keda/paused", "", "somebody has paused the ScaledJob", pause, unpause, {"keda/none-paused": "warn"}, "paused"
@@ -187,5 +206,14 @@ FAULTS: tuple[Fault, ...] = (
         restore,
         {"keda/scaled-jobs-present": "fail"},
         "is absent",
+    ),
+    Fault(
+        "keda/deletion-stuck",
+        "F5",
+        "the ScaledJob was deleted while the operator was gone",
+        delete_without_operator,
+        let_go_and_restore,
+        {"keda/finalizers-not-stuck": "fail", "keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
+        "held by finalizer.keda.sh",
     ),
 )
