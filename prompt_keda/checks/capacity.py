@@ -176,7 +176,7 @@ def _keda_limit(systems: Systems) -> Limit:
         raise BadAnswer("Kubernetes", systems.kube.address, f"{OPERATOR}: its limit cannot be read: {error}") from error
 
 
-NEEDS = ("cluster/api-answers", "keda/crds-established")
+NEEDS = ("cluster/api-answers", "keda/scaled-jobs-present")
 CHECKS: tuple[Check[Systems], ...] = (
     Check(
         "capacity/burst-absorbed",

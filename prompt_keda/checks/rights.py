@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from prompt_keda.checks.cluster_namespaces import EXTERNAL_METRICS
 from prompt_keda.checks.cluster_nodes import NODE_LEASES
 from prompt_keda.checks.cluster_services import DNS_NAMESPACE, WEBHOOKS
-from prompt_keda.checks.keda import KINDS
 from prompt_keda.checks.keda_certificates import SECRET
+from prompt_keda.checks.keda_parts import KINDS
 from prompt_keda.clients.kube_resources import (
     API_SERVICES,
     CRDS,
@@ -56,6 +56,7 @@ def _of_the_cluster(environment: Environment) -> Iterator[Right]:
     yield _right("get", VALIDATING_WEBHOOKS, name=WEBHOOKS)
     yield from (_right("get", CRDS, name=one) for one in KINDS)
     yield _right("list", LEASES, NODE_LEASES)
+    yield from (_right("list", one) for one in (DEPLOYMENTS, LEASES))  # is there another KEDA?
     yield from (_right("list", one, DNS_NAMESPACE) for one in (SERVICES, ENDPOINT_SLICES))
 
 
@@ -66,6 +67,7 @@ def _of_keda(environment: Environment) -> Iterator[Right]:
     yield _right("list", ENDPOINT_SLICES, namespace)
     yield _right("get", LEASES, namespace, "operator.keda.sh")
     yield _right("get", SECRETS, namespace, SECRET)
+    yield from forwarding(namespace)  # to the operator's metrics
 
 
 def _of_the_workers(environment: Environment) -> Iterator[Right]:

@@ -370,3 +370,10 @@ class Kube:
         """Give a socket to a port of a pod, through the API server. Raises as `open_port` does."""
         token = self._token()
         return open_port(self._configuration, self.address, token, namespace, pod, port, self._timeout_s)
+
+    def page(self, namespace: str, pod: str, port: int, path: str) -> str:
+        """Give a page that a pod serves by plain HTTP, through a port-forward. Raises as `open_port` and `read_page` do."""
+        from prompt_keda.clients.kube_pages import read_page
+
+        connection = self.port_forward(namespace, pod, port)
+        return read_page(connection, f"{namespace}/{pod}:{port}", path, self._timeout_s)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import socket
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,10 @@ ACCEPT = ", ".join(
     ]
 )
 
+NO_CONFIG = "the pull secret is no docker config with user and password"
+REDIRECTS = (301, 302, 303, 307, 308)
+LARGEST_CONFIG_BYTES = 4 * 2**20
+"""An image's config is a few KiB; what is larger is not read (containerd reads 4 MiB at most: remotes/docker)."""
 TOKEN_SERVICES = {"registry-1.docker.io": "auth.docker.io"}
 """Registry's host → its token service's, where they differ (Docker Hub's documentation of its registry API). A rule
 such as "the same domain" would trust the neighbours under a shared domain, for example of a cloud's registries."""
@@ -42,6 +49,10 @@ class ManifestInfo:
     media_type: str
     platforms: tuple[str, ...] = ()
     """``linux/amd64``; empty for a manifest of one platform, which does not name it."""
+    children: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """For an index: platform → the digest of its manifest."""
+    blobs: tuple[str, ...] = field(default=(), compare=False)
+    """For a manifest of one platform: the digests of its config, which comes first, and of its layers."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +92,53 @@ def credentials_from_docker_config(config: Secret, host: str) -> tuple[str, Secr
     BadAnswer
         When it is no docker config.
     """
+    entries = _entries(config, host)
+    return _credentials(entries[host], host) if entries.get(host) else None
+
+
+def credentials_for_image(config: Secret, image: ImageName) -> tuple[str, Secret] | None:
+    """Give what a kubelet would take out of a docker config JSON for an image; None if nothing in it fits.
+
+    An entry fits by host, whose parts may hold ``*``, and by the path that it names, if any; the longest comes first.
+    Docker Hub is ``index.docker.io`` there, and schemes and ``/v1/`` or ``/v2/`` count for nothing (Kubernetes,
+    "Specifying imagePullSecrets on a Pod", and pkg/credentialprovider/keyring.go).
+
+    Raises
+    ------
+    BadAnswer
+        When it is no docker config.
+    """
+    entries = _entries(config, image.host)
+    for key in sorted(entries, reverse=True):
+        if entries[key] and _fits(key, image):
+            return _credentials(entries[key], image.host)
+    return None
+
+
+def _fits(key: str, image: ImageName) -> bool:
+    host, _, path = re.sub("^https?://", "", key).partition("/")
+    path = re.sub("^v[12](/|$)", "", path).strip("/")
+    hosts = {image.host} if image.host != "docker.io" else {"docker.io", "index.docker.io"}
+    matches = any(
+        len(host.split(".")) == len(one.split("."))
+        and all(fnmatchcase(part, glob) for part, glob in zip(one.split("."), host.split("."), strict=True))
+        for one in hosts
+    )
+    return matches and image.repository.startswith(path)
+
+
+def _entries(config: Secret, host: str) -> dict[str, Any]:
     try:
-        entry = json.loads(config.reveal()).get("auths", {}).get(host)
-        if not entry:
-            return None
+        entries = json.loads(config.reveal()).get("auths", {})
+    except (ValueError, AttributeError):
+        entries = None
+    if isinstance(entries, dict):
+        return entries
+    raise BadAnswer(SYSTEM, host, NO_CONFIG)  # outside the handler: the cause would show a part of the secret
+
+
+def _credentials(entry: Any, host: str) -> tuple[str, Secret]:
+    try:
         if "auth" in entry:
             user, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
             if colon:
@@ -93,8 +147,7 @@ def credentials_from_docker_config(config: Secret, host: str) -> tuple[str, Secr
             return entry["username"], Secret(entry["password"])
     except (ValueError, KeyError, AttributeError, TypeError):
         pass
-    broken = "the pull secret is no docker config with user and password"
-    raise BadAnswer(SYSTEM, host, broken)  # outside the handler: the cause would show a part of the secret
+    raise BadAnswer(SYSTEM, host, NO_CONFIG)  # outside the handler, as above
 
 
 class Registry:
@@ -106,6 +159,9 @@ class Registry:
     def __init__(self, client: httpx.Client, host: str, credentials: tuple[str, Secret] | None) -> None:
         self._client = client
         self._credentials = credentials
+        self._proofs: dict[str, dict[str, str]] = {}  # repository → what the registry wanted to see for it
+        self.pulls_left: int | None = None
+        """How many pulls the registry lets through, as it said last; None where it does not say."""
         self.host = host
         self.endpoint = str(client.base_url)
 
@@ -152,25 +208,86 @@ class Registry:
         """Give what the manifest says. Raises as `manifest_digest` does."""
         answer = self._manifest("GET", repository, reference)
         document = self._json(answer)
-        found = [one.get("platform", {}) for one in document.get("manifests", [])]
-        platforms = tuple(f"{one.get('os')}/{one.get('architecture')}" for one in found)
+        try:
+            children = {
+                _platform(one.get("platform") or {}): str(one["digest"]) for one in document.get("manifests", [])
+            }
+            parts = [document["config"], *document.get("layers", [])] if "config" in document else []
+            blobs = tuple(str(one["digest"]) for one in parts)
+        except (AttributeError, KeyError, TypeError):
+            raise BadAnswer(SYSTEM, self.endpoint, f"the manifest of {repository} makes no sense") from None
         media_type = answer.headers.get("Content-Type", "").partition(";")[0]
-        return ManifestInfo(self._digest(answer, reference), media_type, platforms)
+        return ManifestInfo(self._digest(answer, reference), media_type, tuple(children), children, blobs)
+
+    def platforms(self, repository: str, info: ManifestInfo) -> tuple[str, ...]:
+        """Give the platforms that an image is for. A manifest of one platform says it in its config, which is read.
+
+        Raises
+        ------
+        Missing
+            When the config is not there.
+        BadAnswer
+            When it is not what its digest says, or no config; and as `manifest` raises.
+        """
+        if info.platforms or not info.blobs:
+            return info.platforms
+        answer = self._blob("GET", repository, info.blobs[0])
+        if f"sha256:{hashlib.sha256(answer.content).hexdigest()}" != info.blobs[0]:
+            raise BadAnswer(SYSTEM, self.endpoint, f"the config of {repository} is not what its digest says")
+        return (_platform(self._json(answer)),)
+
+    def has_blob(self, repository: str, digest: str) -> bool:
+        """Tell whether a config or layer is there; a HEAD request, so nothing is downloaded. Raises as `manifest` does.
+
+        A registry that keeps its blobs elsewhere redirects, and only for one that it has (OCI distribution API).
+        """
+        try:
+            self._blob("HEAD", repository, digest)
+        except Missing:
+            return False
+        return True
 
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
 
     def _manifest(self, method: str, repository: str, reference: str) -> httpx.Response:
-        path, headers = f"/v2/{repository}/manifests/{reference}", {"Accept": ACCEPT}
-        answer = self._request(method, path, headers=headers)
+        path = f"/v2/{repository}/manifests/{reference}"
+        answer = self._ask(method, path, repository, {"Accept": ACCEPT})
+        return self._checked(answer, repository, f"{repository} has no {reference}")
+
+    def _blob(self, method: str, repository: str, digest: str) -> httpx.Response:
+        answer = self._ask(method, f"/v2/{repository}/blobs/{digest}", repository, {})
+        if answer.status_code in REDIRECTS:
+            if method == "HEAD":
+                return answer
+            answer = self._fetch_elsewhere(answer)
+        return self._checked(answer, repository, f"{repository} has no {digest}")
+
+    def _fetch_elsewhere(self, answer: httpx.Response) -> httpx.Response:
+        """Follow one redirect to where a blob is kept: https alone, and without any credential."""
+        try:
+            place = answer.url.join(answer.headers.get("Location", ""))
+        except httpx.InvalidURL:
+            raise BadAnswer(SYSTEM, self.endpoint, "where it keeps its blobs makes no sense") from None
+        if place.scheme != "https":
+            raise Refused(SYSTEM, self.endpoint, "it keeps its blobs where no TLS is spoken")
+        return self._request("GET", str(place.copy_with(userinfo=b"")))
+
+    def _ask(self, method: str, path: str, repository: str, headers: dict[str, str]) -> httpx.Response:
+        """Send a request with what is known to open the repository; if that does not, answer its challenge, once."""
+        answer = self._request(method, path, headers={**headers, **self._proofs.get(repository, {})})
         if answer.status_code == 401:
             proof = self._authorization(answer.headers.get("WWW-Authenticate", ""), repository)
+            self._proofs[repository] = proof
             answer = self._request(method, path, headers={**headers, **proof})
+        return answer
+
+    def _checked(self, answer: httpx.Response, repository: str, absent: str) -> httpx.Response:
         if answer.status_code in (401, 403):
             raise Refused(SYSTEM, self.endpoint, f"{repository}: unauthorised, or no such image")
         if answer.status_code == 404:
-            raise Missing(SYSTEM, self.endpoint, f"{repository} has no {reference}")
+            raise Missing(SYSTEM, self.endpoint, absent)
         if answer.status_code != 200:
             raise BadAnswer(SYSTEM, self.endpoint, f"{repository}: HTTP {answer.status_code}")
         return answer
@@ -194,13 +311,37 @@ class Registry:
             raise BadAnswer(SYSTEM, self.endpoint, f"no JSON object at {answer.url.host}{answer.url.path}")
         return document
 
-    def _request(self, method: str, url: str, **kwargs: object) -> httpx.Response:
+    def _request(self, method: str, url: str, **kwargs: Any) -> httpx.Response:
+        """Send one request. A body that is larger than any that is asked for is not read."""
         try:
-            return self._client.request(method, url, **kwargs)  # type: ignore[arg-type]
+            with self._client.stream(method, url, **kwargs) as answer:
+                if int(answer.headers.get("Content-Length") or 0) > LARGEST_CONFIG_BYTES and method != "HEAD":
+                    raise BadAnswer(SYSTEM, self.endpoint, "it gives more than any manifest or config has")
+                answer.read()
         except httpx.TimeoutException as error:
             raise Unreachable(SYSTEM, self.endpoint, "no answer in time") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(SYSTEM, self.endpoint, _reason(error)) from error
+        self._note_limits(answer)
+        return answer
+
+    def _note_limits(self, answer: httpx.Response) -> None:
+        """Keep what it says of its limits (Docker Hub: ``ratelimit-remaining: 76;w=21600``).
+
+        Raises
+        ------
+        Unreachable
+            When it is asked too often (HTTP 429): it gives no answer now.
+        """
+        left = answer.headers.get("ratelimit-remaining", "").partition(";")[0].strip()
+        if left.isdecimal():
+            self.pulls_left = int(left)
+        if answer.status_code == 429:
+            wait = answer.headers.get("Retry-After", "")
+            again = f"; it answers again in {int(wait)} s" if wait.isdecimal() else ""
+            raise Unreachable(
+                SYSTEM, self.endpoint, f"it is asked too often (HTTP 429){again}", "Wait, then try again."
+            )
 
     def _basic(self) -> dict[str, str]:
         if self._credentials is None:
@@ -227,6 +368,11 @@ class Registry:
             raise kind(SYSTEM, self.endpoint, f"its token service says HTTP {answer.status_code}")
         document = self._json(answer)
         return {"Authorization": f"Bearer {document.get('token') or document.get('access_token')}"}
+
+
+def _platform(said: Any) -> str:
+    """Give ``linux/amd64`` of what a config, or an index's entry, says."""
+    return f"{said.get('os')}/{said.get('architecture')}"
 
 
 def _reason(error: Exception) -> str:

@@ -147,6 +147,19 @@ class Systems:
         """Give what several checks share: made by the first who asks, and closed with the systems if it can be."""
         return self._once(name, make)
 
+    def registry_as(self, host: str, credentials: tuple[str, Secret] | None) -> Registry:
+        """Give a registry of the environment with other credentials than its own; None: anonymous. The caller closes it.
+
+        Raises `Missing` when the environment does not name it.
+        """
+        from prompt_keda.clients.registry import Registry
+
+        for one in self.environment.registries:
+            if one.host == host:
+                timeout = self.environment.limits.connect
+                return Registry.connect(host, filled(one.url, "registries.url"), one.ca_file, credentials, timeout)
+        raise Missing("registry", host, "the environment does not name this registry", "Add it under registries.")
+
     def close(self) -> None:
         """Close what was opened. One that cannot be closed does not stop the others, nor hide why the work ended."""
         for made in list(self._made.values()):  # a check that came too late may be connecting just now
@@ -172,16 +185,13 @@ class Systems:
         return vault
 
     def _connect_registry(self, host: str) -> Registry:
-        from prompt_keda.clients.registry import Registry, credentials_from_docker_config
+        from prompt_keda.clients.registry import credentials_from_docker_config
 
+        credentials = None
         for one in self.environment.registries:
-            if one.host == host:
-                credentials = None
-                if one.pull_secret:
-                    credentials = credentials_from_docker_config(self.secret(one.pull_secret), host)
-                timeout = self.environment.limits.connect
-                return Registry.connect(host, filled(one.url, "registries.url"), one.ca_file, credentials, timeout)
-        raise Missing("registry", host, "the environment does not name this registry", "Add it under registries.")
+            if one.host == host and one.pull_secret:
+                credentials = credentials_from_docker_config(self.secret(one.pull_secret), host)
+        return self.registry_as(host, credentials)
 
     def _once(self, name: str, make: Callable[[], T]) -> T:
         with self._lock:

@@ -5,7 +5,7 @@ One file a category, its FAULTS table at the end.
 
 from __future__ import annotations
 
-from prompt_keda.faults import capacity, cluster, identity, keda, redis, redis_streams, vault
+from prompt_keda.faults import capacity, cluster, identity, images, keda, redis, redis_streams, vault
 from prompt_keda.faults.fault import Fault
 
 ALL_FAULTS: tuple[Fault, ...] = (
@@ -14,6 +14,7 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *vault.FAULTS,
     *redis.FAULTS,
     *redis_streams.FAULTS,
+    *images.FAULTS,
     *keda.FAULTS,
     *capacity.FAULTS,
 )

@@ -24,3 +24,9 @@ def keeps_older_jobs(spec: dict[str, Any]) -> bool:
     """
     strategy = spec.get("rolloutStrategy") or (spec.get("rollout") or {}).get("strategy")
     return bool(strategy == "gradual")
+
+
+def limit_of_pod(spec: dict[str, Any]) -> int | None:
+    """Give the maximum run time that a Job's spec, or a ScaledJob's jobTargetRef, gives its pods; None if none."""
+    found: int | None = ((spec.get("template") or {}).get("spec") or {}).get("activeDeadlineSeconds")
+    return found

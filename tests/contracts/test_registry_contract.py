@@ -10,7 +10,13 @@ import bcrypt
 import httpx
 import pytest
 
-from prompt_keda.clients.registry import ManifestInfo, Registry, credentials_from_docker_config, parse_image
+from prompt_keda.clients.registry import (
+    ManifestInfo,
+    Registry,
+    credentials_for_image,
+    credentials_from_docker_config,
+    parse_image,
+)
 from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
 from prompt_keda.model.secret import Secret
 from tests.contracts.conftest import SECONDS, free_port, serving
@@ -19,6 +25,7 @@ from tests.contracts.fakes.registry import FakeRegistry
 USER, PASSWORD, REPOSITORY = "puller", "canary-4b2e", "lsst-dm/prompt-service"
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = b'{"os": "linux", "architecture": "arm64"}'
 GOOD = (USER, Secret(PASSWORD))
 
 
@@ -49,6 +56,10 @@ def push(url, ca_file):
     with httpx.Client(base_url=url, verify=context, auth=(USER, PASSWORD)) as client:
         empty = push_blob(client, b"{}")
         layers = {"schemaVersion": 2, "mediaType": MANIFEST, "config": {**empty, "mediaType": MANIFEST}, "layers": []}
+        config = push_blob(client, CONFIG)
+        push_manifest(
+            client, "single", json.dumps({**layers, "config": {**config, "mediaType": MANIFEST}}).encode(), MANIFEST
+        )
         platforms = []
         for architecture in ("amd64", "arm64"):
             text = json.dumps({**layers, "annotations": {"for": architecture}}).encode()
@@ -86,7 +97,9 @@ def served(request):
 
         def connect(credentials):
             made = FakeRegistry(wanted=GOOD, given=credentials)
-            made.put(REPOSITORY, "v1", digest, INDEX, ("linux/amd64", "linux/arm64"))
+            made.put(REPOSITORY, "v1", digest, INDEX, ("linux/amd64", "linux/arm64"), (digest_of(b"{}"),))
+            made.put(REPOSITORY, "single", "sha256:1", blobs=(digest_of(CONFIG),))
+            made.configs[digest_of(CONFIG)] = "linux/arm64"
             return made
 
         return connect, digest
@@ -103,6 +116,26 @@ def test_an_image_is_found_by_tag_and_by_digest(served):
     assert registry.manifest(REPOSITORY, "v1") == registry.manifest(REPOSITORY, digest) == found
     assert registry.manifest_digest(REPOSITORY, "v1") == digest
     registry.close()
+
+
+def test_an_image_says_its_platforms_and_its_parts(served):
+    """An index in itself, a single manifest in its config; every part of what it names is there, and nothing else."""
+    connect, _ = served
+    registry = connect(GOOD)
+    index, single = registry.manifest(REPOSITORY, "v1"), registry.manifest(REPOSITORY, "single")
+    assert registry.platforms(REPOSITORY, index) == ("linux/amd64", "linux/arm64")
+    assert registry.platforms(REPOSITORY, single) == ("linux/arm64",)
+    one = registry.manifest(REPOSITORY, index.children["linux/amd64"])
+    assert [registry.has_blob(REPOSITORY, blob) for blob in (*one.blobs, *single.blobs)] == [True, True]
+    assert not registry.has_blob(REPOSITORY, digest_of(b"never pushed"))
+    registry.close()
+
+
+def test_a_part_is_denied_as_an_image_is(served):
+    """Refused, not absent."""
+    connect, _ = served
+    with pytest.raises(Refused):
+        connect(None).has_blob(REPOSITORY, digest_of(CONFIG))
 
 
 def test_absent_is_told_from_denied(served):
@@ -151,6 +184,25 @@ def test_a_pull_secret_gives_user_and_password_for_its_host_alone():
         config = Secret(json.dumps({"auths": {"ghcr.io": entry}}))
         assert credentials_from_docker_config(config, "ghcr.io") == GOOD
         assert credentials_from_docker_config(config, "evil.test") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "image", "fits"),
+    [
+        ("ghcr.io", "ghcr.io/lsst-dm/prompt-service:1", True),
+        ("https://ghcr.io", "ghcr.io/lsst-dm/prompt-service:1", True),
+        ("ghcr.io/lsst-dm", "ghcr.io/lsst-dm/prompt-service:1", True),
+        ("ghcr.io/kedacore", "ghcr.io/lsst-dm/prompt-service:1", False),
+        ("*.slac.test", "r.slac.test/a:1", True),
+        ("*.slac.test", "slac.test/a:1", False),
+        ("https://index.docker.io/v1/", "busybox", True),
+        ("ghcr.io.evil.test", "ghcr.io/a:1", False),
+    ],
+)
+def test_a_pods_pull_secret_fits_an_image_as_the_kubelet_reads_it(key, image, fits):
+    """By host and path, with Docker Hub's old name, and never by a host that only looks like it."""
+    config = Secret(json.dumps({"auths": {key: {"username": USER, "password": PASSWORD}}}))
+    assert (credentials_for_image(config, parse_image(image)) == GOOD) is fits
 
 
 @pytest.mark.parametrize("text", [PASSWORD, f'["{PASSWORD}"]', '{"auths": {"ghcr.io": {"auth": "%"}}}'])

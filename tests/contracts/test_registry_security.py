@@ -6,17 +6,19 @@ The two are two hosts to the client: the registry is 127.0.0.1, the foreign one 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import socket
 
 import pytest
 
-from prompt_keda.clients.registry import TOKEN_SERVICES, Registry
-from prompt_keda.errors import BadAnswer, Refused
+from prompt_keda.clients.registry import TOKEN_SERVICES, ManifestInfo, Registry
+from prompt_keda.errors import BadAnswer, Refused, Unreachable
 from prompt_keda.model.secret import Secret
 from tests.contracts.conftest import SECONDS, recording
 
 USER, PASSWORD = "puller", "canary-91ac"
+GOOD = (USER, Secret(PASSWORD))
 BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 MANIFEST = "/v2/a/b/manifests/v1"
 
@@ -95,6 +97,71 @@ def test_no_redirect_is_followed(stage, authority, foreign):
     with recording(authority, answer) as (port, _), pytest.raises(BadAnswer, match="307"):
         ask(authority, port)
     assert seen_there == []
+
+
+CONFIG = b'{"os": "linux", "architecture": "arm64"}'
+CONFIG_DIGEST = f"sha256:{hashlib.sha256(CONFIG).hexdigest()}"
+
+
+@pytest.mark.parametrize(("kept", "told"), [(CONFIG, None), (b"{}", "not what its digest says")])
+def test_a_config_is_fetched_from_where_it_is_kept_without_the_password(kept, told, authority):
+    """One redirect of a blob is followed, bare; what comes has to have the digest that was asked for."""
+    info = ManifestInfo("sha256:1", "", blobs=(CONFIG_DIGEST,))
+    with recording(authority, lambda path, headers: (200, {}, kept)) as (place, seen_there):
+        away = 307, {"Location": f"https://{USER}:{PASSWORD}@localhost:{place}/x"}, b""
+
+        def answer(path, headers):
+            return away if headers.get("Authorization") else (401, {"WWW-Authenticate": 'Basic realm="r"'}, b"")
+
+        with recording(authority, answer) as (port, _):
+            registry = Registry.connect("h", f"https://127.0.0.1:{port}", authority.ca_file, GOOD, SECONDS)
+            if told:
+                with pytest.raises(BadAnswer, match=told):
+                    registry.platforms("a/b", info)
+            else:
+                assert registry.platforms("a/b", info) == ("linux/arm64",)
+            assert registry.has_blob("a/b", CONFIG_DIGEST)
+            registry.close()
+    assert seen_there == [("/x", None)]
+
+
+def test_a_config_is_not_fetched_without_tls(authority):
+    """Not even without the password."""
+    away = 307, {"Location": "http://127.0.0.1:1/x"}, b""
+    with recording(authority, lambda path, headers: away) as (port, _):
+        registry = Registry.connect("h", f"https://127.0.0.1:{port}", authority.ca_file, GOOD, SECONDS)
+        with pytest.raises(Refused, match="no TLS"):
+            registry.platforms("a/b", ManifestInfo("sha256:1", "", blobs=(CONFIG_DIGEST,)))
+        registry.close()
+
+
+def test_a_registry_that_is_asked_too_often_says_when_to_come_again(authority):
+    """429 is no answer about the image; what is left of the limit is kept."""
+    answers = iter([(200, {"ratelimit-remaining": "3;w=21600", "Docker-Content-Digest": "sha256:1"}, b"{}")])
+    refused = 429, {"Retry-After": "17"}, b""
+    with recording(authority, lambda path, headers: next(answers, refused)) as (port, _):
+        registry = Registry.connect("h", f"https://127.0.0.1:{port}", authority.ca_file, None, SECONDS)
+        assert registry.manifest_digest("a/b", "v1") == "sha256:1"
+        assert registry.pulls_left == 3
+        with pytest.raises(Unreachable, match="answers again in 17 s"):
+            registry.manifest_digest("a/b", "v1")
+        registry.close()
+
+
+def test_one_challenge_opens_a_repository(authority):
+    """The next requests for it bring the proof along; another repository has its own."""
+    digest = {"Docker-Content-Digest": "sha256:1"}
+
+    def answer(path, headers):
+        proven = headers.get("Authorization") == BASIC
+        return (200, digest, b"{}") if proven else (401, {"WWW-Authenticate": 'Basic realm="r"'}, b"")
+
+    with recording(authority, answer) as (port, seen):
+        registry = Registry.connect("h", f"https://127.0.0.1:{port}", authority.ca_file, GOOD, SECONDS)
+        for repository in ("a/b", "a/b", "a/c"):
+            registry.manifest_digest(repository, "v1")
+        registry.close()
+    assert [one for _, one in seen] == [None, BASIC, BASIC, None, BASIC]
 
 
 def test_plain_http_is_not_spoken(authority):

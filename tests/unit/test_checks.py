@@ -28,13 +28,17 @@ from .world import (
     HOST,
     KEDA_IMAGE,
     METRICS,
+    OPERATOR,
+    PART,
     SCALED_JOB,
+    SCHEMA,
     SPACE,
     STREAM,
     TRIGGER,
     WORKER_IMAGE,
     World,
     conditions,
+    keda_manifests,
     now,
 )
 
@@ -81,6 +85,11 @@ def other_generation(world):
 def without_parts(world):
     for one in world.kube.list(kinds.DEPLOYMENTS, "keda"):
         world.remove(kinds.DEPLOYMENTS, one["metadata"]["name"], "keda")
+
+
+def without_pods(world):
+    for one in world.kube.list(kinds.PODS):
+        world.remove(kinds.PODS, one["metadata"]["name"], one["metadata"]["namespace"])
 
 
 def denied(verb, plural):
@@ -283,7 +292,7 @@ RED = [
     ("redis/lag-is-right", lost_count, "warn", "has lost what was read"),
     ("redis/lag-is-right", renamed_group, "unknown", "NOGROUP"),
     ("redis/groups-exist", renamed_group, "fail", f"has no group {GROUP}"),
-    ("images/keda-images-present", lambda world: world.registry.images.clear(), "fail", "keda has no sha256:2"),
+    ("images/keda-images-present", lambda world: world.registry.images.clear(), "fail", "keda has no sha256:222"),
     ("images/keda-images-present", both(without_parts, without_manifests), "unknown", "not on this machine"),
     ("images/instrument-images-present", attribute("registry", wanted="password"), "fail", "unauthorised"),
     ("images/smoke-image-present", lambda world: world.registry.images.clear(), "fail", "worker has no sha256:1"),
@@ -613,7 +622,7 @@ RED += [
     (GOING, pod(conditions=[UNSCHEDULABLE]), "warn", "says the scheduler: Unschedulable: 0/1 nodes: cpu"),
     (GOING, pod(node="n1"), "fail", "p1 is on n1 for 60 s, and no container is begun"),
     (GOING, leaving("keda-operator-1", "keda", 50), "fail", "keda-operator-1 should have stopped 5"),
-    (GOING, remove(kinds.PODS, "keda-operator-1", "keda"), "unknown", "no pod at all"),
+    (GOING, without_pods, "unknown", "no pod at all"),
     (GOING, change(kinds.NODES, "n1", status=conditions(Ready="Unknown")), "skipped", "on nodes that are not ready"),
     (DNS, nothing_ready_behind("kube-dns", "kube-system"), "fail", "nothing ready is behind the Service kube-system/"),
     (DNS, remove(kinds.ENDPOINT_SLICES, "kube-dns", "kube-system"), "fail", "nothing ready is behind the Service"),
@@ -740,7 +749,7 @@ OWNED = own_secret(metadata={"ownerReferences": [{"kind": "VaultSecret", "name":
 CREATED = {"type": "SecretCreated", "status": "True", "reason": "Updated"}
 FETCH_FAILED = {"type": "SecretCreated", "status": "False", "reason": "FetchFailed", "message": "permission denied"}
 FRESH, MAY_ASK, TRIMMED = "vault/cluster-secrets-fresh", "redis/keda-may-ask", "redis/backlog-not-trimmed"
-DELETED, OPERATOR, EMPTY = "vault/secrets-not-deleted", "vault/vaultsecret-healthy", "redis/not-restarted-empty"
+DELETED, SYNC_HEALTHY, EMPTY = "vault/secrets-not-deleted", "vault/vaultsecret-healthy", "redis/not-restarted-empty"
 API_PATH = f"secret/data/{KEY}"
 OF_INSTRUMENTS_TOO = [TRIMMED, MAY_ASK, EMPTY, "redis/pending-is-young", "redis/fan-out-alive"]
 RED += [
@@ -776,12 +785,12 @@ RED += [
     (FRESH, own_secret(data={"redis-password": "no base64"}), "fail", "differs from Vault in redis-password"),
     (FRESH, own_secret(type="kubernetes.io/tls"), "fail", "is of type kubernetes.io/tls, not Opaque"),
     (FRESH, environment(secrets=()), "unknown", "names none"),
-    (OPERATOR, vault_secret(FETCH_FAILED), "fail", "FetchFailed: permission denied"),
-    (OPERATOR, vault_secret(), "unknown", "has not looked at it"),
-    (OPERATOR, vault_secret(CREATED, deletionTimestamp=now()), "fail", "is being deleted"),
-    (OPERATOR, OWNED, "fail", "which is not there: nobody brings it up to date"),
-    (OPERATOR, denied("get", "vaultsecrets"), "unknown", "cannot get"),
-    (OPERATOR, environment(secrets=()), "unknown", "names none"),
+    (SYNC_HEALTHY, vault_secret(FETCH_FAILED), "fail", "FetchFailed: permission denied"),
+    (SYNC_HEALTHY, vault_secret(), "unknown", "has not looked at it"),
+    (SYNC_HEALTHY, vault_secret(CREATED, deletionTimestamp=now()), "fail", "is being deleted"),
+    (SYNC_HEALTHY, OWNED, "fail", "which is not there: nobody brings it up to date"),
+    (SYNC_HEALTHY, denied("get", "vaultsecrets"), "unknown", "cannot get"),
+    (SYNC_HEALTHY, environment(secrets=()), "unknown", "names none"),
     *((check, environment(instruments=()), "unknown", "names none") for check in OF_INSTRUMENTS_TOO),
     ("redis/info-allowed", denies("INFO"), "fail", "no permissions to run the 'info' command"),
     ("redis/is-a-master", info("replication", role="slave", master_link_status="down"), "fail", "link down"),
@@ -925,6 +934,289 @@ RED += [
     (QUOTA, limit_range(type="Container", max={"memory": "32Mi"}), "fail", "more memory than 32Mi"),
     (QUOTA, limit_range(type="Pod", min={"cpu": "1"}), "fail", "less cpu than 1"),
 ]
+
+
+def node_of(architecture):
+    return change(kinds.NODES, "n1", status=node_info(architecture))
+
+
+def node_info(architecture):
+    return {**conditions(Ready="True"), "nodeInfo": {"operatingSystem": "linux", "architecture": architecture}}
+
+
+def runs_without_pull_secret(world):
+    scaled_job(spec={"jobTargetRef": {"template": {"spec": {"imagePullSecrets": None}}}})(world)
+
+
+def secret(name, text, namespace=SPACE):
+    """Let a Secret hold another docker config."""
+    data = {".dockerconfigjson": base64.b64encode(text.encode()).decode()}
+    return change(kinds.SECRETS, name, namespace, data=data)
+
+
+def docker_config(host=HOST, password="p"):
+    return json.dumps({"auths": {host: {"username": "u", "password": password}}})
+
+
+def moved_tag(world):
+    """Let a part run what the tag meant, and move the tag."""
+    name = f"{HOST}/keda:2.16.1"
+    container = {"name": "keda-operator", "image": name, "ports": [{"name": "metrics", "containerPort": 8080}]}
+    world.change(kinds.PODS, OPERATOR, "keda", spec={"containers": [container]})
+    world.registry.put("keda", "2.16.1", f"sha256:{'3' * 64}")
+
+
+def part(**status):
+    """Let the operator's container have another status."""
+    made = {"name": "keda-operator", "imageID": KEDA_IMAGE, **PART, **status}
+    return change(kinds.PODS, OPERATOR, "keda", status={"containerStatuses": [made]})
+
+
+def ended(reason="Error", **ago):
+    return {"terminated": {"reason": reason, "exitCode": 1, "finishedAt": now(**ago)}}
+
+
+def foreign(name="keda-operator", namespace=SPACE, image="ghcr.io/kedacore/keda:2.15.0", labels=None):
+    """Let another KEDA's operator stand somewhere."""
+    pod = {"spec": {"containers": [{"image": image}]}}
+    return lambda world: world.put(kinds.DEPLOYMENTS, name, namespace, labels, spec={"template": pod})
+
+
+def job(name="prompt-keda-lsstcam-ab12c", labels=None, spec=None, owner=None, **status):
+    """Let one more Job stand."""
+
+    def apply(world):
+        world.put(kinds.JOBS, name, SPACE, labels, spec=spec or {}, status=status)
+        references = [{"kind": "ScaledJob", "name": owner, "uid": "u"}] if owner else []
+        world.change(kinds.JOBS, name, SPACE, metadata={"ownerReferences": references})
+
+    return apply
+
+
+def finished(*kinds_of_end):
+    """Let Jobs be finished, one after the other; each is Complete or Failed."""
+    ends = [{"type": kind, "status": "True", "reason": "BackoffLimitExceeded", "message": "m"} for kind in kinds_of_end]
+    return both(
+        *(
+            job(f"done-{index}", LABELLED, conditions=[{**end, "lastTransitionTime": f"2026-01-01T00:0{index}:00Z"}])
+            for index, end in enumerate(ends)
+        )
+    )
+
+
+def erring(*counts, polling=timedelta(milliseconds=1)):
+    """Let KEDA count errors, more each time that it is asked."""
+
+    def apply(world):
+        one = world.systems.environment.instruments[0].model_copy(update={"polling_interval": polling})
+        environment(instruments=(one,))(world)
+        left = list(counts)
+
+        def page(*where):
+            count = left.pop(0) if len(left) > 1 else left[0]
+            return f'keda_scaled_job_errors_total{{namespace="{SPACE}",scaledJob="{SCALED_JOB}"}} {count}'
+
+        world.kube.page = page
+
+    return apply
+
+
+def schema(changes):
+    """Let the CRD's schema of a ScaledJob's spec have other properties."""
+    spec = SCHEMA["properties"]["spec"]
+    return {**SCHEMA, "properties": {"spec": {**spec, "properties": {**spec["properties"], **changes}}}}
+
+
+def next_keda(made):
+    """Let the environment's manifests have another schema."""
+
+    def apply(world):
+        path, sha256 = keda_manifests(json.dumps(made))
+        keda = world.systems.environment.keda
+        pinned = keda.manifests.model_copy(update={"source": path, "sha256": sha256})
+        environment(keda=keda.model_copy(update={"manifests": pinned}))(world)
+
+    return apply
+
+
+LABELLED = {"scaledjob.keda.sh/name": SCALED_JOB}
+NO_DEFAULT = schema({"rollout": {"type": "object", "properties": {"strategy": {"enum": ["gradual", "immediate"]}}}})
+HOOK = {"annotations": {"argocd.argoproj.io/hook": "PostSync"}}
+DELETED = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["finalizer.keda.sh"]}
+PLATFORMS, LAYERS, PULL_SECRETS = "images/platforms-fit", "images/layers-present", "images/pull-secrets-fit"
+VALID, VALID_NEXT = "keda/scaled-jobs-valid", "keda/scaled-jobs-valid-for-redeploy"
+ACTIVATE, ONLY_ONE, STAY_UP = "keda/triggers-activate", "keda/only-one", "keda/parts-not-restarting"
+RED += [
+    # images
+    (PLATFORMS, node_of("s390x"), "fail", "not for linux/s390x"),
+    (
+        PLATFORMS,
+        lambda world: world.put(kinds.NODES, "n2", status=node_info("arm64")),
+        "warn",
+        f"{HOST}/worker is for linux/amd64, not for linux/arm64",
+    ),
+    (PLATFORMS, lambda world: world.registry.lost.add("sha256:c1"), "fail", "worker has no sha256:c1"),
+    (LAYERS, lambda world: world.registry.lost.add("sha256:l1"), "fail", f"{HOST}/worker lacks its part sha256:l1"),
+    (LAYERS, lambda world: world.registry.lost.add("sha256:l2"), "fail", f"{HOST}/keda lacks its part sha256:l2"),
+    (PULL_SECRETS, secret("pull-secret", docker_config("other.test")), "fail", f"has nothing for {HOST}"),
+    (PULL_SECRETS, secret("pull-secret", docker_config(password="q")), "fail", f"is denied by {HOST}"),
+    (PULL_SECRETS, secret("pull-secret", "?"), "fail", "is no docker config"),
+    (PULL_SECRETS, remove(kinds.SECRETS, "pull-secret", SPACE), "fail", "Secret pull-secret is absent"),
+    (PULL_SECRETS, runs_without_pull_secret, "fail", "the pods have no pull secret"),
+    (
+        PULL_SECRETS,
+        both(remove(kinds.SECRETS, "pull-secret", SPACE), lambda world: world.opens_with.clear()),
+        "warn",
+        "is absent, and is not needed",
+    ),
+    (PULL_SECRETS, denied("get", "secrets"), "unknown", "may not be read here"),
+    ("images/images-pinned", runs(f"{HOST}/worker:local"), "warn", "is named by a tag alone"),
+    ("images/images-pinned", runs("busybox"), "warn", "the tag latest"),
+    ("images/images-pinned", keda_runs(f"{HOST}/keda:2.16.1"), "warn", "keda-operator: "),
+    ("images/running-as-named", moved_tag, "warn", "the tag was moved"),
+    # KEDA's parts
+    (STAY_UP, part(restartCount=2, lastState=ended(minutes=5)), "warn", "restarted 2 times, last 5 min ago: Error"),
+    (STAY_UP, part(restartCount=1, lastState=ended("OOMKilled", minutes=5)), "fail", "ran out of memory"),
+    (
+        STAY_UP,
+        part(restartCount=9, lastState=ended(hours=2), state={"waiting": {"reason": "CrashLoopBackOff"}}),
+        "fail",
+        "does not stay up: 9 restarts, last: Error (exit 1)",
+    ),
+    (
+        "keda/crds-of-version",
+        change(kinds.CRDS, "scaledjobs.keda.sh", metadata={"labels": {"app.kubernetes.io/version": "2.15.0"}}),
+        "warn",
+        "is of version 2.15.0",
+    ),
+    (
+        "keda/crds-of-version",
+        change(kinds.CRDS, "scaledjobs.keda.sh", metadata={"labels": {"app.kubernetes.io/version": None}}),
+        "unknown",
+        "says no version",
+    ),
+    (ONLY_ONE, foreign(), "fail", f"another KEDA operator: Deployment {SPACE}/keda-operator"),
+    (
+        ONLY_ONE,
+        foreign("mine", image="a.test/own:1", labels={"app.kubernetes.io/name": "keda-operator"}),
+        "fail",
+        "mine",
+    ),
+    (
+        ONLY_ONE,
+        lambda world: world.put(kinds.LEASES, "operator.keda.sh", SPACE, spec={"renewTime": now()}),
+        "fail",
+        f"holds a Lease in {SPACE}",
+    ),
+    (ONLY_ONE, change(kinds.API_SERVICES, METRICS, spec={"service": {"namespace": "other"}}), "fail", "leads to other"),
+    (
+        ONLY_ONE,
+        change(
+            kinds.VALIDATING_WEBHOOKS,
+            "keda-admission",
+            webhooks=[{"clientConfig": {"service": {"namespace": "other"}}}],
+        ),
+        "fail",
+        "webhooks of keda-admission lead to other",
+    ),
+    (ONLY_ONE, denied("list", "deployments"), "unknown", "Deployments of all namespaces may not be seen"),
+    ("keda/ready-is-fresh", lambda world: world.put_metrics(names=()), "warn", "runs no loop for it"),
+    (
+        "keda/ready-is-fresh",
+        change(kinds.LEASES, "operator.keda.sh", "keda", spec={"holderIdentity": "gone-1_u"}),
+        "unknown",
+        "the Lease's holder gone-1 is no pod",
+    ),
+    ("keda/ready-is-fresh", denied("get", "pods/portforward"), "unknown", "metrics may not be read"),
+    ("keda/nothing-errors", erring(3, 5), "warn", "5 errors since the operator's start, 2 of them just now"),
+    ("keda/nothing-errors", erring(3, polling=timedelta(minutes=1)), "warn", "whether they go on is not seen"),
+    ("keda/nothing-errors", lambda world: world.kube.pages.clear(), "unknown", "404"),
+    # ScaledJobs
+    (VALID, scaled_job(spec={"triggers": None}), "fail", "spec lacks triggers"),
+    (VALID, scaled_job(spec={"maxReplicaCount": "20"}), "fail", "spec.maxReplicaCount is no integer"),
+    (VALID, scaled_job(spec={"maxReplicas": 20}), "warn", "KEDA knows no spec.maxReplicas"),
+    (VALID, change(kinds.CRDS, "scaledjobs.keda.sh", spec={"versions": []}), "unknown", "has no schema of v1alpha1"),
+    (VALID_NEXT, next_keda(NO_DEFAULT), "fail", "spec.rollout.strategy does not fit enum"),
+    (VALID_NEXT, without_manifests, "unknown", "not on this machine"),
+    ("keda/scaled-jobs-present", remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "fail", "is absent"),
+    ("keda/finalizers-not-stuck", scaled_job(metadata=DELETED), "fail", "held by finalizer.keda.sh"),
+    (
+        "keda/history-limits-sensible",
+        scaled_job(spec={"failedJobsHistoryLimit": 0}),
+        "warn",
+        "failedJobsHistoryLimit is 0",
+    ),
+    (ACTIVATE, triggers({"activationLagCount": "0"}), "fail", "activationLagCount is missing or 0"),
+    (ACTIVATE, triggers({"activationLagCount": None}), "fail", "activationLagCount is missing or 0"),
+    (ACTIVATE, triggers({"lagCount": "many"}), "fail", "lagCount is many, which is no number"),
+    (
+        ACTIVATE,
+        scaled_job(spec={"triggers": [{"type": "redis-streams", "metadata": TRIGGER, "metricType": "Value"}]}),
+        "fail",
+        "metricType is set",
+    ),
+    (
+        ACTIVATE,
+        scaled_job(spec={"triggers": [{"type": "redis-streams", "metadata": TRIGGER, "useCachedMetrics": True}]}),
+        "warn",
+        "useCachedMetrics",
+    ),
+    (
+        ACTIVATE,
+        scaled_job(spec={"triggers": [{"type": "redis-streams", "metadata": TRIGGER}] * 2}),
+        "warn",
+        "2 triggers, and one is expected",
+    ),
+    ("keda/rollout-keeps-jobs", scaled_job(metadata=HOOK), "warn", "a sync deletes its 1 running Jobs"),
+    (
+        "keda/no-max-run-time",
+        scaled_job(spec={"jobTargetRef": {"template": {"spec": {"activeDeadlineSeconds": 900}}}}),
+        "fail",
+        "activeDeadlineSeconds",
+    ),
+    (
+        "keda/scaled-jobs-ready",
+        scaled_job(status={"conditions": [{"type": "Ready", "status": "Unknown", "reason": "PartialTriggerError"}]}),
+        "fail",
+        "PartialTriggerError",
+    ),
+    # Jobs
+    ("keda/jobs-are-counted", job(active=1), "warn", "1 running Jobs are not counted: prompt-keda-lsstcam-ab12c"),
+    ("keda/jobs-are-counted", job("renamed", owner=SCALED_JOB, active=1), "warn", "renamed"),
+    (
+        "keda/no-job-has-a-limit",
+        job(labels=LABELLED, spec={"activeDeadlineSeconds": 900}, active=1),
+        "fail",
+        "1 running Jobs have a maximum run time",
+    ),
+    (
+        "keda/no-job-has-a-limit",
+        job(labels=LABELLED, spec={"template": {"spec": {"activeDeadlineSeconds": 900}}}, active=1),
+        "fail",
+        "prompt-keda-lsstcam-ab12c",
+    ),
+    (
+        "keda/jobs-do-not-fail",
+        finished("Failed", "Complete", "Failed", "Complete", "Failed", "Failed"),
+        "warn",
+        "3 of the newest 5 Jobs failed; done-5: BackoffLimitExceeded, m",
+    ),
+]
+OF_NEW_INSTRUMENTS = (
+    "keda/scaled-jobs-present",
+    "keda/finalizers-not-stuck",
+    "keda/history-limits-sensible",
+    ACTIVATE,
+    VALID,
+    VALID_NEXT,
+    "keda/ready-is-fresh",
+    "keda/nothing-errors",
+    "keda/rollout-keeps-jobs",
+    "keda/jobs-are-counted",
+    "keda/no-job-has-a-limit",
+    "keda/jobs-do-not-fail",
+)
+RED += [(check, environment(instruments=()), "unknown", "names none") for check in OF_NEW_INSTRUMENTS]
 NOT_HERE = {"cluster/api-answers"}
 """Seen red by tests/contracts/test_kube_login.py. The deep ones: tests/unit/test_deep.py."""
 
@@ -981,7 +1273,7 @@ def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
     [
         both(names_images(f"{HOST}/worker"), runs(f"{HOST}/worker:local")),
         names_images(FillIn("FILL-IN: busybox by digest"), WORKER_IMAGE),
-        keda_runs(f"{HOST}/keda:2.16.1@sha256:2"),
+        keda_runs(f"{HOST}/keda:2.16.1@sha256:{'2' * 64}"),
     ],
     ids=["a name without tag", "a name to be filled in", "tag and digest"],
 )
@@ -1031,7 +1323,7 @@ PASSWORD = {"name": "P", "valueFrom": {"secretKeyRef": {"name": "prompt-redis-au
         ("vault/unsealed", vault(standby=True)),
         ("vault/token-lives-on", vault(token_is=Token(None, False))),
         ("vault/kv-version-as-named", vault(tells_mounts=False)),
-        (OPERATOR, both(OWNED, vault_secret(CREATED))),
+        (SYNC_HEALTHY, both(OWNED, vault_secret(CREATED))),
         (EMPTY, both(renamed_group, info("commandstats", cmdstat_del={"calls": 1}))),
         (EMPTY, both(renamed_group, info("server", uptime_in_seconds=100_000))),
         ("redis/data-is-kept", both(denies("CONFIG GET"), info("persistence", aof_enabled=1))),
@@ -1094,8 +1386,8 @@ def test_redis_is_asked_once_for_all_of_its_checks():
 @pytest.mark.parametrize(
     ("check", "breaks", "said"),
     [
-        (ABSORBED, neighbour("3985m", phase="Succeeded"), "room for 109 more workers"),
-        (ABSORBED, neighbour("3985m", node="n2"), "room for 109 more workers"),
+        (ABSORBED, neighbour("3985m", phase="Succeeded"), "room for 10"),
+        (ABSORBED, neighbour("3985m", node="n2"), "room for 10"),
         (ABSORBED, both(big_node(taints=[NO_GPU]), worker_asks(tolerations=[{"operator": "Exists"}])), "room for"),
         (ABSORBED, both(VISIT, keda_flag("--kube-api-qps=-1"), known(controller_manager=SYNCER)), "after 12 s"),
         (FITS, both(visit(172), big_node()), "1 nodes hold 2000 workers, 1720 may run"),
@@ -1111,6 +1403,37 @@ def test_what_leaves_room_is_green(check, breaks, said):
     breaks(world)
     outcome = world.verdict(check)
     assert (outcome.verdict.value, said in outcome.observed) == ("ok", True), outcome
+
+
+def test_what_is_told_and_no_more_is_green():
+    """One restart, errors of before, Jobs that an edit would delete, a lag to begin at, and no node in sight."""
+    told = [
+        (STAY_UP, part(restartCount=1, lastState=ended(minutes=1)), "1 restarts of 3 containers"),
+        ("keda/nothing-errors", erring(3), "3 errors since the operator's start, none just now"),
+        (
+            "keda/rollout-keeps-jobs",
+            lambda world: None,
+            "an edit of prompt-keda-lsstcam would delete its 1 running Jobs",
+        ),
+        (ACTIVATE, triggers({"activationLagCount": "2"}), "from a lag of 3 on"),
+        (PLATFORMS, remove(kinds.NODES, "n1"), "linux/amd64 (assumed: no node is seen)"),
+        (VALID, scaled_job(status={"conditions": [], "unknown": 1}), "2 as KEDA's CRD wants them"),
+        ("keda/crds-of-version", lambda world: None, "owned by no Helm release"),
+    ]
+    for check, breaks, said in told:
+        world = World()
+        breaks(world)
+        outcome = world.verdict(check)
+        assert outcome.verdict.value == "ok" and said in f"{outcome.observed} {outcome.detail}", outcome
+
+
+def test_manifests_that_are_to_be_filled_in_are_no_next_keda():
+    """The check is then left out, with its reason, and makes nothing red."""
+    world = World()
+    keda = world.systems.environment.keda
+    unfilled = keda.manifests.model_copy(update={"source": FillIn("FILL-IN: the rendered chart")})
+    environment(keda=keda.model_copy(update={"manifests": unfilled}))(world)
+    assert world.verdict(VALID_NEXT).verdict.value == "skipped"
 
 
 def test_a_registry_that_does_not_answer_is_asked_once():

@@ -34,9 +34,50 @@ SPACE, SCALED_JOB = "prompt-keda-lsstcam", "prompt-keda-lsstcam"
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
 HOST = "registry.prompt-keda.test:5000"
 WORKER = f"sha256:{'1' * 64}"
-KEDA_IMAGE = f"{HOST}/keda@sha256:2"
+KEDA_IMAGE = f"{HOST}/keda@sha256:{'2' * 64}"
 WORKER_IMAGE = f"{HOST}/worker@{WORKER}"
 TRIGGER = {"stream": STREAM, "consumerGroup": GROUP, "lagCount": "1", "activationLagCount": "1"}
+DOCKER_CONFIG = json.dumps({"auths": {HOST: {"username": "u", "password": "p"}}})
+PULL_SECRET = base64.b64encode(DOCKER_CONFIG.encode()).decode()
+PULLS = {"imagePullSecrets": [{"name": "pull-secret"}]}
+VERSION = {"app.kubernetes.io/version": "2.16.1"}
+INDEX = "application/vnd.oci.image.index.v1+json"
+OPERATOR = "keda-operator-1"
+PART = {"restartCount": 0, "ready": True, "state": {"running": {}}}
+SCHEMA = {
+    "type": "object",
+    "required": ["spec"],
+    "properties": {
+        "metadata": {"type": "object"},
+        "spec": {
+            "type": "object",
+            "required": ["jobTargetRef", "triggers"],
+            "properties": {
+                "jobTargetRef": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                "triggers": {
+                    "type": "array",
+                    "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                },
+                "scalingStrategy": {"type": "object", "properties": {"strategy": {"type": "string"}}},
+                "rollout": {
+                    "type": "object",
+                    "properties": {"strategy": {"type": "string"}, "propagationPolicy": {"type": "string"}},
+                },
+                **{
+                    name: {"type": "integer", "format": "int32"}
+                    for name in (
+                        "minReplicaCount",
+                        "maxReplicaCount",
+                        "pollingInterval",
+                        "successfulJobsHistoryLimit",
+                        "failedJobsHistoryLimit",
+                    )
+                },
+            },
+        },
+    },
+}
+"""A part of the schema of KEDA's CRD."""
 METRICS = "v1beta1.external.metrics.k8s.io"
 CHECKS = {one.id: one for one in ALL_CHECKS}
 SERVED = [one for one in vars(kinds).values() if isinstance(one, kinds.Resource)]
@@ -70,9 +111,15 @@ def keda_certificates(begins_days=-1, ends_days=3650, signed_by_its_ca=True):
 _FOLDER = tempfile.TemporaryDirectory()
 
 
+def crd(schema=None):
+    """Give what a CRD of KEDA holds. ``schema``: as JSON; None: as it should be."""
+    version = {"name": "v1alpha1", "schema": {"openAPIV3Schema": json.loads(schema) if schema else SCHEMA}}
+    return {"spec": {"versions": [version]}, "status": conditions(Established="True")}
+
+
 @cache
-def keda_manifests():
-    """Give a file of KEDA's manifests, and its SHA-256."""
+def keda_manifests(schema=None):
+    """Give a file of KEDA's manifests, and its SHA-256. ``schema``: of its CRDs, as JSON; None: as it should be."""
     part_of = {"app.kubernetes.io/part-of": "keda-operator"}
 
     def one(resource, name, **fields):
@@ -84,7 +131,7 @@ def keda_manifests():
     client = {"clientConfig": {"service": {"name": "webhooks", "namespace": "keda"}}}
     names = ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks")
     objects = [
-        *(one(kinds.CRDS, name, spec={}) for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh")),
+        *(one(kinds.CRDS, name, **crd(schema)) for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh")),
         one(kinds.SERVICE_ACCOUNTS, "keda-operator"),
         one(kinds.CLUSTER_ROLES, "keda-operator", rules=[]),
         one(kinds.SERVICES, "metrics"),
@@ -92,9 +139,11 @@ def keda_manifests():
         one(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=[client]),
         one(kinds.API_SERVICES, METRICS, spec={"service": {"name": "metrics", "namespace": "keda"}}),
     ]
-    data, path = json.dumps(objects).encode(), Path(_FOLDER.name) / "keda.json"
+    data = json.dumps(objects).encode()
+    digest = hashlib.sha256(data).hexdigest()
+    path = Path(_FOLDER.name) / f"keda-{digest[:12]}.json"
     path.write_bytes(data)
-    return str(path), hashlib.sha256(data).hexdigest()
+    return str(path), digest
 
 
 class World:
@@ -125,9 +174,11 @@ class World:
         environment = load_environment(FOLDER / "local.yaml", given)
         wanted = {}
         for one in environment.secrets:
-            wanted.setdefault(one.vault_path, {}).update(dict.fromkeys(one.keys, "value"))
-            data = dict.fromkeys(one.keys, "dmFsdWU=")
+            text = DOCKER_CONFIG if one.type == "kubernetes.io/dockerconfigjson" else "value"
+            wanted.setdefault(one.vault_path, {}).update(dict.fromkeys(one.keys, text))
+            data = dict.fromkeys(one.keys, base64.b64encode(text.encode()).decode())
             self.put(kinds.SECRETS, one.name, one.namespace, type=one.type, data=data)
+        self.opens_with = {HOST: "p"}  # host → the password that pods need there
         self.vault = FakeVault(wanted)
         self.vault.use_token("t")
         self.directory = FakeDirectory([environment.ldap.base_dn])
@@ -138,32 +189,42 @@ class World:
         self.systems.vault_health = self.vault.health
         self.systems.naming_contexts = lambda: self.directory.probe("ldaps://directory.test")
         self.registry = FakeRegistry(HOST)
-        self.registry.put("worker", "local", WORKER)
-        self.registry.put("keda", "2.16.1", "sha256:2")
+        self.registry.put("worker", "local", WORKER, blobs=("sha256:c1", "sha256:l1"))
+        self.registry.put("keda", "2.16.1", f"sha256:{'2' * 64}", INDEX, ("linux/amd64", "linux/arm64"), ("sha256:l2",))
         clients = {"kube": self.kube, "redis": self.redis, "vault": self.vault, f"registry {HOST}": self.registry}
         self.systems._made = clients
+        self.systems.registry_as = self._registry_as
+
+    def _registry_as(self, host, credentials):
+        """Give the registry's double to somebody with these credentials."""
+        known = self.systems.registry(host)
+        made = copy.copy(known)
+        made.wanted, made.given = self.opens_with.get(host), credentials and credentials[1].reveal()
+        return made
 
     def _put_cluster(self):
         room = {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"}}
+        room |= {"nodeInfo": {"operatingSystem": "linux", "architecture": "amd64"}}
         shown = {"images": [{"names": [WORKER_IMAGE], "sizeBytes": 1}]}
         self.put(kinds.NODES, "n1", status={**conditions(Ready="True"), **room, **shown})
         self.put(kinds.NAMESPACES, "kube-node-lease", status={"phase": "Active"})
         self.put(kinds.LEASES, "n1", "kube-node-lease", spec={"renewTime": now()})
         self.put_service("kube-dns", "kube-system")
         self.put_service("webhooks", "keda")
-        self.put_pod("keda-operator-1", "keda", "n1")
         metrics_server = {"name": "metrics-server", "namespace": "kube-system"}
         available = conditions(Available="True")
         self.put(kinds.API_SERVICES, "v1beta1.metrics.k8s.io", spec={"service": metrics_server}, status=available)
         self.put(kinds.API_SERVICES, "v1.apps", spec={"service": None}, status=available)
         for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh"):
-            self.put(kinds.CRDS, name, status=conditions(Established="True"))
+            self.put(kinds.CRDS, name, labels=VERSION, **crd())
         for name in ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks"):
-            labels = {"app.kubernetes.io/version": "2.16.1"}
-            pod = {"spec": {"containers": [{"image": KEDA_IMAGE}]}}
+            labels = VERSION
+            pod = {"spec": {"containers": [{"image": KEDA_IMAGE}], **PULLS}}
             state = {"spec": {"replicas": 1, "template": pod}, "status": {"availableReplicas": 1}}
             self.put(kinds.DEPLOYMENTS, name, "keda", labels, **state)
-        self.put(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": now()})
+            self.put_part_pod(name)
+        self.put(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": now(), "holderIdentity": f"{OPERATOR}_u"})
+        self.put_metrics()
         self.put(kinds.SECRETS, "kedaorg-certs", "keda")
         self.put(kinds.SERVICES, "metrics", "keda")
         spec = {"service": {"name": "metrics", "namespace": "keda"}}
@@ -174,12 +235,31 @@ class World:
         self.put(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE, spec={"secretTargetRef": [reference]})
         trigger = {"type": "redis-streams", "metadata": TRIGGER, "authenticationRef": {"name": "prompt-redis"}}
         asked = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
-        pod = {"spec": {"containers": [{"image": WORKER_IMAGE, "resources": asked}]}}
+        pod = {"spec": {"containers": [{"image": WORKER_IMAGE, "resources": asked}], **PULLS}}
         spec = {"jobTargetRef": {"template": pod}, "triggers": [trigger], "rollout": {"strategy": "default"}}
         spec |= {"minReplicaCount": 3, "maxReplicaCount": 20, "pollingInterval": 2}
         self.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec=spec, status=conditions(Ready="True"))
         self.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"generation": 2})
         self.put_job("2")
+
+    def put_part_pod(self, name):
+        """Give one of KEDA's Deployments its pod."""
+        container = {"name": name, "image": KEDA_IMAGE, "ports": [{"name": "metrics", "containerPort": 8080}]}
+        status = {"name": name, "imageID": KEDA_IMAGE, **PART}
+        self.put_pod(f"{name}-1", "keda", "n1")
+        self.change(
+            kinds.PODS,
+            f"{name}-1",
+            "keda",
+            spec={"containers": [container]},
+            status={"containerStatuses": [status]},
+        )
+
+    def put_metrics(self, *lines, names=(SCALED_JOB,)):
+        """Give the operator its metrics: a loop for each of these ScaledJobs, and other lines."""
+        loop = 'keda_internal_scale_loop_latency_seconds{{namespace="{0}",resource="{0}",type="scaledjob"}} 0.1'
+        text = "\n".join([*(loop.format(one) for one in names), *lines])
+        self.kube.pages["keda", OPERATOR, 8080, "/metrics"] = text
 
     def put_certificates(self, **how):
         """Give KEDA other certificates, which APIService and webhook trust."""
@@ -206,6 +286,8 @@ class World:
         self.put(kinds.SCALED_JOBS, space, space, **body)
         self.change(kinds.SCALED_JOBS, space, space, metadata={"generation": 2}, **fields)
         self.redis.ensure_group(stream, group, "0")
+        self.put(kinds.SECRETS, "pull-secret", space, data={".dockerconfigjson": PULL_SECRET})
+        self.put_metrics(names=(SCALED_JOB, space))
 
     def put_service(self, name, namespace):
         """Put a Service with one ready pod behind it."""

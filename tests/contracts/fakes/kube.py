@@ -29,6 +29,7 @@ class FakeKube:
         made = datetime.now(UTC).replace(microsecond=0)
         self.life = LoginLife("token", made + timedelta(minutes=15), made, renews=True)
         self.denied_to = set()
+        self.pages = {}  # (namespace, pod, port, path) → text
         self.signals = []
         self._objects = {}  # (Resource, namespace or None, name) → object
         self._owners = {}  # the same → field path → manager
@@ -135,6 +136,14 @@ class FakeKube:
 
     def may(self, account, asked):
         return (*account, asked["verb"], asked["resource"]) not in self.denied_to
+
+    def page(self, namespace, pod, port, path):
+        self._have(PODS, pod, namespace)
+        if ("get", "pods/portforward") in self.denied:
+            raise Refused("Kubernetes", ADDRESS, "port-forward: HTTP 403")
+        if (namespace, pod, port, path) not in self.pages:
+            raise BadAnswer("Kubernetes", ADDRESS, f"{path}: HTTP 404")
+        return self.pages[namespace, pod, port, path]
 
     def version(self):
         return "v1.35.4"

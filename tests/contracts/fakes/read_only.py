@@ -18,6 +18,7 @@ KUBE_READS = {
     "login_life",
     "logs",
     "watch",
+    "page",
 }
 REDIS_READS = {
     "endpoint",

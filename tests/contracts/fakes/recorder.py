@@ -61,6 +61,10 @@ class Recorder:
         for verb in ("get", "create"):
             self.asked.add(Right(verb, "", "pods", namespace, "", "portforward"))
 
+    def page(self, namespace, pod, port, path):
+        self.port_forward(namespace, pod, port)
+        return self._kube.page(namespace, pod, port, path)
+
     def whoami(self):
         self.asked.add(Right("create", AUTHENTICATION, "selfsubjectreviews"))
         return self._kube.whoami()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from prompt_keda.clients.registry import ManifestInfo
 from prompt_keda.errors import Missing, Refused
 
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
 
 class FakeRegistry:
     """Behaves as `Registry` does. ``wanted`` is what the server wants, ``given`` what the client has; None: nothing."""
@@ -13,14 +15,20 @@ class FakeRegistry:
         self.host, self.endpoint = host, f"https://{host}"
         self.wanted, self.given = wanted, given
         self.images = {}  # (repository, reference) → ManifestInfo
+        self.lost = set()  # digests of blobs that are not there any more
+        self.configs = {}  # digest of a config → its platform
+        self.pulls_left = None
 
-    def put(self, repository, tag, digest, media_type="application/vnd.oci.image.manifest.v1+json", platforms=()):
-        """Push an image, under its tag and its digest."""
-        self.images[repository, tag] = self.images[repository, digest] = ManifestInfo(digest, media_type, platforms)
+    def put(self, repository, tag, digest, media_type=MANIFEST, platforms=(), blobs=()):
+        """Push an image, under its tag and its digest; with ``platforms`` it is an index of manifests."""
+        children = {one: f"{digest}-{one}" for one in platforms}
+        for one in children.values():
+            self.images[repository, one] = ManifestInfo(one, MANIFEST, blobs=blobs)
+        info = ManifestInfo(digest, media_type, tuple(platforms), children, () if platforms else blobs)
+        self.images[repository, tag] = self.images[repository, digest] = info
 
     def manifest(self, repository, reference):
-        if self.wanted is not None and self.given != self.wanted:
-            raise Refused("registry", self.endpoint, f"{repository}: unauthorised, or no such image")
+        self._allow(repository)
         if (repository, reference) not in self.images:
             raise Missing("registry", self.endpoint, f"{repository} has no {reference}")
         return self.images[repository, reference]
@@ -28,5 +36,21 @@ class FakeRegistry:
     def manifest_digest(self, repository, reference):
         return self.manifest(repository, reference).digest
 
+    def platforms(self, repository, info):
+        if info.platforms or not info.blobs:
+            return info.platforms
+        if not self.has_blob(repository, info.blobs[0]):
+            raise Missing("registry", self.endpoint, f"{repository} has no {info.blobs[0]}")
+        return (self.configs.get(info.blobs[0], "linux/amd64"),)
+
+    def has_blob(self, repository, digest):
+        self._allow(repository)
+        known = {one for (name, _), info in self.images.items() if name == repository for one in info.blobs}
+        return digest in known - self.lost
+
     def close(self):
         pass
+
+    def _allow(self, repository):
+        if self.wanted is not None and self.given != self.wanted:
+            raise Refused("registry", self.endpoint, f"{repository}: unauthorised, or no such image")

@@ -1,0 +1,119 @@
+"""What the operator's own metrics say: its loops run, and its triggers do not err."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from prompt_keda.checks.keda_parts import LEASE
+from prompt_keda.checks.outcomes import all_of, ok, warn
+from prompt_keda.clients.kube_resources import LEASES, PODS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.errors import Missing, Refused, Unreachable
+from prompt_keda.model.check import Outcome
+from prompt_keda.model.environment import Instrument
+
+Object = dict[str, Any]
+Labels = dict[str, str]
+SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+LOOP = "keda_internal_scale_loop_latency_seconds"
+ERRORS = {"keda_scaled_job_errors_total": "scaledJob", "keda_scaler_detail_errors_total": "scaledObject"}
+"""Counters of errors, and their label for the ScaledJob (KEDA 2.16.1, pkg/metricscollector/prommetrics.go)."""
+PATIENCE = timedelta(seconds=5)
+"""A trigger that is polled more seldom is not waited for: a check has 10 s."""
+
+
+def ready_is_fresh(systems: Systems) -> Outcome:
+    """Does the operator that holds the Lease work each ScaledJob (failure modes F15 and F21)?
+
+    The condition Ready has no time, so it may be of an operator that is gone. A loop that runs is in this one's metrics.
+    """
+    fix = "Check Redis first; then annotate it autoscaling.keda.sh/paused=true and remove that: KEDA looks again."
+    page = _page(systems)
+
+    def look(one: Instrument) -> Outcome:
+        wanted = {"namespace": one.namespace, "resource": one.scaled_job, "type": "scaledjob"}
+        if any(wanted.items() <= labels.items() for labels, _ in _samples(page, LOOP)):
+            return ok(one.scaled_job)
+        return warn(f"{one.scaled_job}: the operator runs no loop for it, so its Ready is a memory", fix)
+
+    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look, "every loop runs")
+
+
+def nothing_errors(systems: Systems) -> Outcome:
+    """Do KEDA's counts of errors stay as they are? What erred before, and does no more, is told and no more."""
+    instruments = systems.environment.instruments
+    before = _errors(_page(systems), instruments)
+    after = before
+    polling = max((one.polling_interval for one in instruments), default=timedelta())
+    if any(before.values()) and polling < PATIENCE:
+        threading.Event().wait(1.5 * polling.total_seconds())  # nothing tells when KEDA has polled again
+        after = _errors(_page(systems), instruments)
+
+    def look(one: Instrument) -> Outcome:
+        more = after[one.name] - before[one.name]
+        if not before[one.name] and not more:
+            return ok(f"{one.scaled_job}: none since the operator's start")
+        told = f"{one.scaled_job}: {after[one.name]:.0f} errors since the operator's start"
+        fix = "Its log says which: kubectl logs -n keda deployment/keda-operator."
+        if more:
+            return warn(f"{told}, {more:.0f} of them just now", fix)
+        return (
+            ok(f"{told}, none just now") if polling < PATIENCE else warn(f"{told}; whether they go on is not seen", fix)
+        )
+
+    return all_of(((one.scaled_job, one) for one in instruments), look)
+
+
+def _errors(page: str, instruments: tuple[Instrument, ...]) -> dict[str, float]:
+    found = {}
+    for one in instruments:
+        found[one.name] = sum(
+            value
+            for name, key in ERRORS.items()
+            for labels, value in _samples(page, name)
+            if (labels.get("namespace"), labels.get(key)) == (one.namespace, one.scaled_job)
+        )
+    return found
+
+
+def _samples(page: str, name: str) -> Iterator[tuple[Labels, float]]:
+    """Give the samples of one metric in Prometheus' text format."""
+    for line in page.splitlines():
+        found = SAMPLE.match(line)
+        if found and found[1] == name:
+            yield dict(LABEL.findall(found[2])), float(found[3])
+
+
+def _page(systems: Systems) -> str:
+    """Give the metrics of the operator that holds the Lease, through a port-forward.
+
+    Raises
+    ------
+    Unreachable
+        When they cannot be read from here: nothing is then known, and so nothing is red.
+    """
+    namespace, address = systems.environment.keda.namespace, systems.kube.address
+    holder = (systems.kube.get(LEASES, LEASE, namespace)["spec"].get("holderIdentity") or "").partition("_")[0]
+    try:
+        pods = {one["metadata"]["name"]: one for one in systems.kube.list(PODS, namespace)}
+        if holder not in pods:
+            raise Missing("Kubernetes", address, "no such pod")
+        port = _port(pods[holder])
+        if port is None:
+            raise Unreachable("Kubernetes", address, f"{holder} names no port for metrics")
+        return systems.kube.page(namespace, holder, port, "/metrics")
+    except Missing as error:
+        raise Unreachable("Kubernetes", address, f"the Lease's holder {holder or '(none)'} is no pod") from error
+    except Refused as error:
+        raise Unreachable("Kubernetes", address, f"the operator's metrics may not be read: {error.detail}") from error
+
+
+def _port(pod: Object) -> int | None:
+    """Give the port for metrics: the container's port of that name, as the public chart has it."""
+    ports = (port for one in pod["spec"]["containers"] for port in one.get("ports") or [])
+    return next((int(one["containerPort"]) for one in ports if one.get("name") == "metrics"), None)

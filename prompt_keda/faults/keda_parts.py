@@ -1,0 +1,281 @@
+"""Faults of KEDA's parts: operator, webhooks, certificates, CRDs, a second KEDA."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.clients.kube_resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES, PODS, SECRETS
+from prompt_keda.faults.fault import Fault, Stage
+from prompt_keda.faults.waiting import until
+
+Object = dict[str, Any]
+OPERATOR, WEBHOOKS = "keda-operator", "keda-admission-webhooks"
+LEASE, STALE_S = "operator.keda.sh", 31
+METRICS = "v1beta1.external.metrics.k8s.io"
+CERTIFICATES = "kedaorg-certs"
+CRD, VERSION = "scaledjobs.keda.sh", "app.kubernetes.io/version"
+OTHER = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "another-keda", "namespace": "default"}
+_kept: dict[str, Object] = {}
+"""What a fault has taken away, until it is put back."""
+
+
+def scale(stage: Stage, name: str, replicas: int) -> None:
+    """Give one of KEDA's Deployments so many pods, and wait until they are ready, and no others are there."""
+    place = stage.environment.keda.namespace
+    stage.kube.patch(DEPLOYMENTS, name, place, {"spec": {"replicas": replicas}})
+    until(lambda: _pods_ready(stage, name) == [True] * replicas, f"{replicas} pods of {name}")
+
+
+def _pods_ready(stage: Stage, name: str) -> list[bool]:
+    pods = stage.kube.list(PODS, stage.environment.keda.namespace, f"app={name}")
+    return [all(one.get("ready") for one in pod["status"].get("containerStatuses") or [{}]) for pod in pods]
+
+
+def _lease_age_s(stage: Stage) -> float:
+    lease = stage.kube.get(LEASES, LEASE, stage.environment.keda.namespace)
+    renewed = datetime.fromisoformat(lease["spec"]["renewTime"].replace("Z", "+00:00"))
+    return (datetime.now(UTC) - renewed).total_seconds()
+
+
+def _until_stale(stage: Stage) -> None:
+    until(lambda: _lease_age_s(stage) > STALE_S, "an old Lease")
+
+
+def _until_fresh(stage: Stage) -> None:
+    until(lambda: _lease_age_s(stage) < STALE_S / 2, "a fresh Lease")
+
+
+def remove_operator(stage: Stage) -> None:
+    """Take the operator's pods away, and wait until its Lease is old."""
+    scale(stage, OPERATOR, 0)
+    _until_stale(stage)
+
+
+def restore_operator(stage: Stage) -> None:
+    """Bring them back; the new one takes the Lease."""
+    scale(stage, OPERATOR, 1)
+    _until_fresh(stage)
+
+
+def freeze_operator(stage: Stage) -> None:
+    """Stop the operator's process as a hanging disk or a debugger would: SIGSTOP."""
+    for pid in _operator_pids(stage):
+        os.kill(pid, signal.SIGSTOP)
+    _until_stale(stage)
+
+
+def thaw_operator(stage: Stage) -> None:
+    """Replace the operator's pod: a process that went on would end itself, its Lease being lost."""
+    for pid in _operator_pids(stage):
+        os.kill(pid, signal.SIGCONT)
+    for pod in stage.kube.list(PODS, stage.environment.keda.namespace, f"app={OPERATOR}"):
+        stage.kube.delete(PODS, pod["metadata"]["name"], pod["metadata"]["namespace"], pod["metadata"]["uid"])
+    restore_operator(stage)
+
+
+def crash_operator(stage: Stage) -> None:
+    """Let the operator end twice, as one that runs out of luck does, and wait until it works again."""
+    for count in (1, 2):
+        for pid in _operator_pids(stage):
+            os.kill(pid, signal.SIGKILL)
+        _until_restarted(stage, count)
+    restore_operator(stage)
+
+
+def replace_operator(stage: Stage) -> None:
+    """Give the operator a new pod, which has restarted never."""
+    thaw_operator(stage)
+
+
+def _until_restarted(stage: Stage, count: int) -> None:
+    until(lambda: _restarts(stage) >= count and _operator_pids(stage), f"{count} restarts of the operator")
+
+
+def _restarts(stage: Stage) -> int:
+    pods = stage.kube.list(PODS, stage.environment.keda.namespace, f"app={OPERATOR}")
+    return sum(one.get("restartCount", 0) for pod in pods for one in pod["status"].get("containerStatuses") or [])
+
+
+def _operator_pids(stage: Stage) -> list[int]:
+    """Give the operator's processes: those of its pods' cgroups that run /keda."""
+    pods = stage.kube.list(PODS, stage.environment.keda.namespace, f"app={OPERATOR}")
+    uids = {one["metadata"]["uid"] for one in pods} | {one["metadata"]["uid"].replace("-", "_") for one in pods}
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            program = (folder / "cmdline").read_bytes().partition(b"\0")[0]
+            cgroup = (folder / "cgroup").read_text()
+        except OSError:  # it has ended meanwhile
+            continue
+        if program == b"/keda" and any(uid in cgroup for uid in uids):
+            found.append(int(folder.name))
+    return found
+
+
+def remove_webhooks(stage: Stage) -> None:
+    """Take the webhooks' pods away."""
+    scale(stage, WEBHOOKS, 0)
+
+
+def restore_webhooks(stage: Stage) -> None:
+    """Bring them back."""
+    scale(stage, WEBHOOKS, 1)
+
+
+def corrupt_bundle(stage: Stage) -> None:
+    """Let the APIService trust another CA, and keep the operator from correcting it at once.
+
+    It stays Available: the aggregator asks without verifying (seen), and so only a look at the bundle tells.
+    """
+    remove_operator(stage)
+    stage.kube.patch(API_SERVICES, METRICS, None, {"spec": {"caBundle": _other_ca(stage)}})
+
+
+def restore_bundle(stage: Stage) -> None:
+    """Bring the operator back, which puts its CA in, and wait for that."""
+    restore_operator(stage)
+    until(lambda: _bundle(stage) != _other_ca(stage), "the right CA in the APIService")
+
+
+def _bundle(stage: Stage) -> str | None:
+    found: str | None = stage.kube.get(API_SERVICES, METRICS)["spec"].get("caBundle")
+    return found
+
+
+def _other_ca(stage: Stage) -> str:
+    return base64.b64encode(stage.ca_file.read_bytes()).decode()
+
+
+def delete_certificates(stage: Stage) -> None:
+    """Delete the Secret with KEDA's certificates; its pods go on with what they have read."""
+    place = stage.environment.keda.namespace
+    found = stage.kube.find(SECRETS, CERTIFICATES, place)
+    if found:
+        _kept[CERTIFICATES] = found
+        stage.kube.delete(SECRETS, CERTIFICATES, place)
+
+
+def restore_certificates(stage: Stage) -> None:
+    """Put it back as it was."""
+    place = stage.environment.keda.namespace
+    kept = _kept.pop(CERTIFICATES, None)
+    if kept and stage.kube.find(SECRETS, CERTIFICATES, place) is None:
+        metadata = {key: kept["metadata"][key] for key in ("name", "namespace", "labels") if key in kept["metadata"]}
+        body = {**{key: kept[key] for key in ("apiVersion", "kind", "type", "data")}, "metadata": metadata}
+        stage.kube.create(SECRETS, body, place)
+
+
+def _label_crd(stage: Stage, version: str) -> None:
+    stage.kube.patch(CRDS, CRD, None, {"metadata": {"labels": {VERSION: version}}})
+
+
+def age_crd(stage: Stage) -> None:
+    """Let the CRD say that it is of an older version."""
+    _label_crd(stage, "2.15.0")
+
+
+def restore_crd(stage: Stage) -> None:
+    """Give it the environment's version again."""
+    _label_crd(stage, stage.environment.keda.version)
+
+
+def add_operator(stage: Stage) -> None:
+    """Put a second KEDA's operator beside the first; without a pod, so that it does no harm."""
+    place = stage.environment.keda.namespace
+    image = stage.kube.get(DEPLOYMENTS, OPERATOR, place)["spec"]["template"]["spec"]["containers"][0]["image"]
+    labels = {"app": OTHER["name"]}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "operator", "image": image}]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": pod}
+    metadata = {"name": OTHER["name"], "namespace": OTHER["namespace"]}
+    body = {"apiVersion": OTHER["apiVersion"], "kind": OTHER["kind"], "metadata": metadata, "spec": spec}
+    stage.kube.apply(body, force=True)
+
+
+def remove_added_operator(stage: Stage) -> None:
+    """Take it away."""
+    stage.kube.delete(DEPLOYMENTS, OTHER["name"], OTHER["namespace"])
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "keda/operator-gone",
+        "F15",
+        "the operator has no pod",
+        remove_operator,
+        restore_operator,
+        {"keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
+        "every status of KEDA is stale",
+    ),
+    Fault(
+        "keda/operator-hangs",
+        "F15",
+        "the operator's process stands still",
+        freeze_operator,
+        thaw_operator,
+        {"keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
+        "every status of KEDA is stale",
+    ),
+    Fault(
+        "keda/operator-restarts",
+        "F15",
+        "the operator ended twice within the hour",
+        crash_operator,
+        replace_operator,
+        {"keda/parts-not-restarting": "warn"},
+        "restarted 2 times",
+    ),
+    Fault(
+        "keda/webhooks-gone",
+        "F12",
+        "the admission webhooks have no pod",
+        remove_webhooks,
+        restore_webhooks,
+        {"keda/parts-ready": "fail"},
+        "has 0 available pods",
+    ),
+    Fault(
+        "keda/another-ca",
+        "F10",
+        "the APIService trusts another CA, and no operator corrects it",
+        corrupt_bundle,
+        restore_bundle,
+        {
+            "keda/certificates-agree": "fail",
+            "keda/lease-fresh": "fail",
+            "keda/parts-ready": "fail",
+        },
+        "the APIService trusts another CA",
+    ),
+    Fault(
+        "keda/certificates-gone",
+        "F10",
+        "the Secret with KEDA's certificates is deleted",
+        delete_certificates,
+        restore_certificates,
+        {"keda/certificates-agree": "fail"},
+        "is absent or incomplete",
+    ),
+    Fault(
+        "keda/crd-of-another-version",
+        "",
+        "the CRD of ScaledJobs is of another version",
+        age_crd,
+        restore_crd,
+        {"keda/crds-of-version": "warn"},
+        "is of version",
+    ),
+    Fault(
+        "keda/second-operator",
+        "",
+        "a second KEDA stands in another namespace",
+        add_operator,
+        remove_added_operator,
+        {"keda/only-one": "fail"},
+        "another KEDA operator",
+    ),
+)

@@ -1,0 +1,219 @@
+"""Faults of ScaledJobs and of their Jobs. None ends a running Job: what is edited is paused, and Jobs are stamped after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
+from prompt_keda.faults import keda_parts
+from prompt_keda.faults.fault import Fault, Stage
+from prompt_keda.faults.waiting import until
+from prompt_keda.files.manifest_file import load_instrument_manifest
+from prompt_keda.redeploy import jobs
+
+Object = dict[str, Any]
+
+
+def _annotate(stage: Stage, value: str | None) -> None:
+    for one in stage.environment.instruments:
+        body = {"metadata": {"annotations": {jobs.PAUSED: value}}}
+        stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, body)
+
+
+def pause(stage: Stage) -> None:
+    """Pause every ScaledJob."""
+    _annotate(stage, "true")
+
+
+def unpause(stage: Stage) -> None:
+    """Unpause them."""
+    _annotate(stage, None)
+
+
+def _edit(stage: Stage, spec: Object) -> None:
+    """Change every ScaledJob while it is paused: KEDA then deletes no Job."""
+    pause(stage)
+    until(lambda: all(_is_paused(one) for one in _live(stage)), "paused ScaledJobs")
+    for one in stage.environment.instruments:
+        stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, {"spec": spec})
+    _stamp(stage)
+
+
+def restore(stage: Stage) -> None:
+    """Apply every ScaledJob as its manifest has it, paused, let its Jobs carry its generation, and unpause it."""
+    for one in stage.environment.instruments:
+        assert one.manifest
+        for wanted in load_instrument_manifest(one.manifest, stage.endpoints):
+            if wanted["kind"] == SCALED_JOBS.kind:
+                wanted["metadata"].setdefault("annotations", {})[jobs.PAUSED] = "true"
+            stage.kube.apply(wanted, force=True)
+    until(lambda: all(jobs.is_settled(one) and _is_paused(one) for one in _live(stage)), "settled ScaledJobs")
+    _stamp(stage)
+    unpause(stage)
+
+
+def _live(stage: Stage) -> list[Object]:
+    return [stage.kube.get(SCALED_JOBS, one.scaled_job, one.namespace) for one in stage.environment.instruments]
+
+
+def _is_paused(live: Object) -> bool:
+    """Tell whether KEDA has seen that a ScaledJob is paused."""
+    conditions = live.get("status", {}).get("conditions") or []
+    return any((one["type"], one["status"]) == ("Paused", "True") for one in conditions)
+
+
+def _stamp(stage: Stage) -> None:
+    generations = {one["metadata"]["name"]: one["metadata"]["generation"] for one in _live(stage)}
+    for job in jobs.active_jobs(stage.kube):
+        wanted = generations.get(job["metadata"]["labels"][jobs.LABEL])
+        if wanted is not None:
+            _mark(stage, job, {"annotations": {jobs.GENERATION: str(wanted)}})
+
+
+def _mark(stage: Stage, job: Object, metadata: Object) -> None:
+    stage.kube.patch(JOBS, job["metadata"]["name"], job["metadata"]["namespace"], {"metadata": metadata})
+
+
+def limit_run_time(stage: Stage) -> None:
+    """Give every ScaledJob a maximum run time."""
+    _edit(stage, {"jobTargetRef": {"activeDeadlineSeconds": 900}})
+
+
+def lift_run_time(stage: Stage) -> None:
+    """Take it away."""
+    _edit(stage, {"jobTargetRef": {"activeDeadlineSeconds": None}})
+    restore(stage)
+
+
+def read_another_stream(stage: Stage) -> None:
+    """Let every trigger read another stream."""
+    for one in _live(stage):
+        triggers = [{**t, "metadata": {**t["metadata"], "stream": "instrument:other"}} for t in one["spec"]["triggers"]]
+        _edit(stage, {"triggers": triggers})
+
+
+def refuse_trigger(stage: Stage) -> None:
+    """Take activationLagCount out of every trigger: KEDA refuses it."""
+    for one in _live(stage):
+        triggers = [
+            {**t, "metadata": {k: v for k, v in t["metadata"].items() if k != "activationLagCount"}}
+            for t in one["spec"]["triggers"]
+        ]
+        _edit(stage, {"triggers": triggers})
+
+
+def strip_generation(stage: Stage) -> None:
+    """Take the generation from every running Job."""
+    for job in jobs.active_jobs(stage.kube):
+        _mark(stage, job, {"annotations": {jobs.GENERATION: None}})
+
+
+def strip_label(stage: Stage) -> None:
+    """Take the label from every running Job: KEDA no longer counts it, and makes others."""
+    for job in jobs.active_jobs(stage.kube):
+        _mark(stage, job, {"labels": {jobs.LABEL: None}})
+
+
+def put_label(stage: Stage) -> None:
+    """Put it back, by the Jobs' owners."""
+    for one in stage.environment.instruments:
+        for job in stage.kube.list(JOBS, one.namespace):
+            owners = [ref["name"] for ref in job["metadata"].get("ownerReferences") or []]
+            if one.scaled_job in owners:
+                _mark(stage, job, {"labels": {jobs.LABEL: one.scaled_job}})
+
+
+def delete(stage: Stage) -> None:
+    """Delete every ScaledJob, and leave its Jobs running."""
+    for one in stage.environment.instruments:
+        stage.kube.delete(SCALED_JOBS, one.scaled_job, one.namespace, propagation="Orphan")
+    places = [(one.scaled_job, one.namespace) for one in stage.environment.instruments]
+    until(lambda: not any(stage.kube.find(SCALED_JOBS, *place) for place in places), "deleted ScaledJobs")
+
+
+def delete_without_operator(stage: Stage) -> None:
+    """Take the operator away, then delete every ScaledJob: its finalizer holds it. Its Jobs run on."""
+    keda_parts.remove_operator(stage)
+    for one in stage.environment.instruments:
+        stage.kube.delete(SCALED_JOBS, one.scaled_job, one.namespace, propagation="Orphan")
+
+
+def let_go_and_restore(stage: Stage) -> None:
+    """Bring the operator back, which lets the ScaledJobs go, and apply them anew."""
+    keda_parts.restore_operator(stage)
+    until(lambda: not _held(stage), "ScaledJobs that are gone")
+    restore(stage)
+
+
+def _held(stage: Stage) -> list[Object]:
+    return [one for one in stage.kube.list(SCALED_JOBS) if "deletionTimestamp" in one["metadata"]]
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "keda/paused", "", "somebody has paused the ScaledJob", pause, unpause, {"keda/none-paused": "warn"}, "paused"
+    ),
+    Fault(
+        "keda/max-run-time",
+        "",
+        "the ScaledJob has a maximum run time (paused, so that no Job is lost)",
+        limit_run_time,
+        lift_run_time,
+        {"keda/no-max-run-time": "fail", "keda/none-paused": "warn"},
+        "has activeDeadlineSeconds",
+    ),
+    Fault(
+        "keda/another-stream",
+        "",
+        "the trigger reads another stream (paused, so that no Job is lost)",
+        read_another_stream,
+        restore,
+        {"keda/triggers-sensible": "fail", "keda/none-paused": "warn"},
+        "stream is",
+    ),
+    Fault(
+        "keda/trigger-refused",
+        "F19",
+        "the trigger lacks activationLagCount (paused, so that no Job is lost)",
+        refuse_trigger,
+        restore,
+        {"keda/triggers-activate": "fail", "keda/sizes-as-named": "warn", "keda/none-paused": "warn"},
+        "which KEDA refuses",
+    ),
+    Fault(
+        "keda/jobs-without-generation",
+        "F3",
+        "running Jobs lack their generation",
+        strip_generation,
+        _stamp,
+        {"keda/jobs-carry-their-generation": "warn"},
+        "at risk",
+    ),
+    Fault(
+        "keda/jobs-without-label",
+        "F26",
+        "running Jobs lack the label by which KEDA counts them",
+        strip_label,
+        put_label,
+        {"keda/jobs-are-counted": "warn"},
+        "are not counted",
+    ),
+    Fault(
+        "keda/scaled-job-deleted",
+        "F7",
+        "the ScaledJob is gone, its Jobs run on",
+        delete,
+        restore,
+        {"keda/scaled-jobs-present": "fail"},
+        "is absent",
+    ),
+    Fault(
+        "keda/deletion-stuck",
+        "F5",
+        "the ScaledJob was deleted while the operator was gone",
+        delete_without_operator,
+        let_go_and_restore,
+        {"keda/finalizers-not-stuck": "fail", "keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
+        "held by finalizer.keda.sh",
+    ),
+)
