@@ -93,7 +93,8 @@ def _health(found: Object) -> Outcome:
         return unknown(f"{KIND} {name}: the operator has not looked at it", "Does vault-secrets-operator run?")
     if told.get("status") == "True":
         return ok(f"{KIND} {name}: {told.get('reason')}")
-    why = f"{told.get('reason')}: {told.get('message')}, since {told.get('lastTransitionTime')}"
+    since = f", since {told['lastTransitionTime']}" if told.get("lastTransitionTime") else ""
+    why = f"{told.get('reason')}: {told.get('message')}{since}"
     fix = "The operator keeps the Secret as it was. Is its Vault token still valid? If not, restart it."
     return fail(f"{KIND} {name}: {why}", fix)
 
