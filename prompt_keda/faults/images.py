@@ -100,7 +100,7 @@ FAULTS: tuple[Fault, ...] = (
         "the workers' pull secret has an outdated password",
         wrong_password,
         right_pull_secret,
-        {"images/pull-secrets-fit": "fail"},
+        {"images/pull-secrets-fit": "fail", "vault/cluster-secrets-fresh": "fail"},
         "is denied by",
     ),
     Fault(
@@ -109,7 +109,7 @@ FAULTS: tuple[Fault, ...] = (
         "the workers' pull secret is for another registry",
         wrong_registry,
         right_pull_secret,
-        {"images/pull-secrets-fit": "fail"},
+        {"images/pull-secrets-fit": "fail", "vault/cluster-secrets-fresh": "fail"},
         "has nothing for",
     ),
 )

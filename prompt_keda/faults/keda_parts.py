@@ -1,4 +1,4 @@
-"""Faults of KEDA's parts: operator, webhooks, certificates, CRDs, a second KEDA."""
+"""Faults of KEDA's parts: operator, certificates, CRDs, a second KEDA."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 
 Object = dict[str, Any]
-OPERATOR, WEBHOOKS = "keda-operator", "keda-admission-webhooks"
+OPERATOR = "keda-operator"
 LEASE, STALE_S = "operator.keda.sh", 31
 METRICS = "v1beta1.external.metrics.k8s.io"
 CERTIFICATES = "kedaorg-certs"
@@ -115,16 +115,6 @@ def _operator_pids(stage: Stage) -> list[int]:
         if program == b"/keda" and any(uid in cgroup for uid in uids):
             found.append(int(folder.name))
     return found
-
-
-def remove_webhooks(stage: Stage) -> None:
-    """Take the webhooks' pods away."""
-    scale(stage, WEBHOOKS, 0)
-
-
-def restore_webhooks(stage: Stage) -> None:
-    """Bring them back."""
-    scale(stage, WEBHOOKS, 1)
 
 
 def corrupt_bundle(stage: Stage) -> None:
@@ -228,15 +218,6 @@ FAULTS: tuple[Fault, ...] = (
         replace_operator,
         {"keda/parts-not-restarting": "warn"},
         "restarted 2 times",
-    ),
-    Fault(
-        "keda/webhooks-gone",
-        "F12",
-        "the admission webhooks have no pod",
-        remove_webhooks,
-        restore_webhooks,
-        {"keda/parts-ready": "fail"},
-        "has 0 available pods",
     ),
     Fault(
         "keda/another-ca",

@@ -193,11 +193,14 @@ class World:
         self.registry.put("keda", "2.16.1", f"sha256:{'2' * 64}", INDEX, ("linux/amd64", "linux/arm64"), ("sha256:l2",))
         clients = {"kube": self.kube, "redis": self.redis, "vault": self.vault, f"registry {HOST}": self.registry}
         self.systems._made = clients
+        self._connect_registry_as = self.systems.registry_as
         self.systems.registry_as = self._registry_as
 
     def _registry_as(self, host, credentials):
-        """Give the registry's double to somebody with these credentials."""
-        known = self.systems.registry(host)
+        """Give the registry's double to somebody with these credentials; where there is none, what really connects."""
+        known = self.systems._made.get(f"registry {host}")
+        if known is None:
+            return self._connect_registry_as(host, credentials)
         made = copy.copy(known)
         made.wanted, made.given = self.opens_with.get(host), credentials and credentials[1].reveal()
         return made
