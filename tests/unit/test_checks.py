@@ -1386,8 +1386,8 @@ def test_redis_is_asked_once_for_all_of_its_checks():
 @pytest.mark.parametrize(
     ("check", "breaks", "said"),
     [
-        (ABSORBED, neighbour("3985m", phase="Succeeded"), "room for 10"),
-        (ABSORBED, neighbour("3985m", node="n2"), "room for 10"),
+        (ABSORBED, neighbour("3985m", phase="Succeeded"), "room for 107 more workers"),
+        (ABSORBED, neighbour("3985m", node="n2"), "room for 107 more workers"),
         (ABSORBED, both(big_node(taints=[NO_GPU]), worker_asks(tolerations=[{"operator": "Exists"}])), "room for"),
         (ABSORBED, both(VISIT, keda_flag("--kube-api-qps=-1"), known(controller_manager=SYNCER)), "after 12 s"),
         (FITS, both(visit(172), big_node()), "1 nodes hold 2000 workers, 1720 may run"),
