@@ -20,7 +20,7 @@ from .conftest import ENV, at_the_stack_only, run_json
 pytestmark = at_the_stack_only  # the log is the stack's own
 PERSON = "ldap:oncall"
 SELF_REVIEWS = {"selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"}
-REDIS, SMOKE = "prompt-redis", "prompt-keda-smoke"
+REDIS, KEDA, SMOKE = "prompt-redis", "keda", "prompt-keda-smoke"
 
 
 def asked_since(start):
@@ -39,12 +39,12 @@ def about(entry):
 
 
 def is_reading(entry):
-    """Get, list, watch, a review of oneself, or a port-forward to Redis; a Secret by its name alone."""
+    """Get, list, watch, a review of oneself, or a port-forward to Redis or KEDA; a Secret by its name alone."""
     verb, (_, kind, namespace, name) = entry["verb"], about(entry)
     if kind in SELF_REVIEWS:
         return verb == "create"
     if kind == "pods/portforward":
-        return namespace == REDIS and bool(name)
+        return namespace in (REDIS, KEDA) and bool(name)
     if kind == "secrets":
         return verb == "get" and bool(name)
     return verb in ("get", "list", "watch") and kind.partition("/")[2] in ("", "log", "status", "scale")
