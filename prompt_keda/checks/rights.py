@@ -44,8 +44,9 @@ REVIEWS = (
 
 
 def rights_to_look(environment: Environment) -> list[Right]:
-    """Give every right that the checks need in an environment, sorted."""
-    return sorted({*_of_the_cluster(environment), *_of_keda(environment), *_of_the_workers(environment)})
+    """Give every right that the checks need in an environment, sorted; none that another one covers."""
+    needed = {*_of_the_cluster(environment), *_of_keda(environment), *_of_the_workers(environment)}
+    return sorted(one for one in needed if not any(other != one and other.covers(one) for other in needed))
 
 
 def _of_the_cluster(environment: Environment) -> Iterator[Right]:
