@@ -46,7 +46,7 @@ def scaled_jobs_valid(systems: Systems) -> Outcome:
 
 
 def scaled_jobs_valid_for_redeploy(systems: Systems) -> Outcome:
-    """Hold them to the CRD of the environment's manifests: the KEDA that a redeploy installs (decision 0006)."""
+    """Hold them to the CRD of the environment's manifests: the KEDA that a redeploy installs (decision 0007)."""
     source = systems.environment.keda.manifests.source
     if isinstance(source, FillIn):
         return skipped("the environment names no manifests of KEDA, so there is no other KEDA to compare with")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
-import signal
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from prompt_keda.clients.kube_resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES, PODS, SECRETS
@@ -60,61 +57,6 @@ def restore_operator(stage: Stage) -> None:
     """Bring them back; the new one takes the Lease."""
     scale(stage, OPERATOR, 1)
     _until_fresh(stage)
-
-
-def freeze_operator(stage: Stage) -> None:
-    """Stop the operator's process as a hanging disk or a debugger would: SIGSTOP."""
-    for pid in _operator_pids(stage):
-        os.kill(pid, signal.SIGSTOP)
-    _until_stale(stage)
-
-
-def thaw_operator(stage: Stage) -> None:
-    """Replace the operator's pod: a process that went on would end itself, its Lease being lost."""
-    for pid in _operator_pids(stage):
-        os.kill(pid, signal.SIGCONT)
-    for pod in stage.kube.list(PODS, stage.environment.keda.namespace, f"app={OPERATOR}"):
-        stage.kube.delete(PODS, pod["metadata"]["name"], pod["metadata"]["namespace"], pod["metadata"]["uid"])
-    restore_operator(stage)
-
-
-def crash_operator(stage: Stage) -> None:
-    """Let the operator end twice, as one that runs out of luck does, and wait until it works again."""
-    for count in (1, 2):
-        for pid in _operator_pids(stage):
-            os.kill(pid, signal.SIGKILL)
-        _until_restarted(stage, count)
-    restore_operator(stage)
-
-
-def replace_operator(stage: Stage) -> None:
-    """Give the operator a new pod, which has restarted never."""
-    thaw_operator(stage)
-
-
-def _until_restarted(stage: Stage, count: int) -> None:
-    until(lambda: _restarts(stage) >= count and _operator_pids(stage), f"{count} restarts of the operator")
-
-
-def _restarts(stage: Stage) -> int:
-    pods = stage.kube.list(PODS, stage.environment.keda.namespace, f"app={OPERATOR}")
-    return sum(one.get("restartCount", 0) for pod in pods for one in pod["status"].get("containerStatuses") or [])
-
-
-def _operator_pids(stage: Stage) -> list[int]:
-    """Give the operator's processes: those of its pods' cgroups that run /keda."""
-    pods = stage.kube.list(PODS, stage.environment.keda.namespace, f"app={OPERATOR}")
-    uids = {one["metadata"]["uid"] for one in pods} | {one["metadata"]["uid"].replace("-", "_") for one in pods}
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            program = (folder / "cmdline").read_bytes().partition(b"\0")[0]
-            cgroup = (folder / "cgroup").read_text()
-        except OSError:  # it has ended meanwhile
-            continue
-        if program == b"/keda" and any(uid in cgroup for uid in uids):
-            found.append(int(folder.name))
-    return found
 
 
 def corrupt_bundle(stage: Stage) -> None:
@@ -200,24 +142,6 @@ FAULTS: tuple[Fault, ...] = (
         restore_operator,
         {"keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
         "every status of KEDA is stale",
-    ),
-    Fault(
-        "keda/operator-hangs",
-        "F15",
-        "the operator's process stands still",
-        freeze_operator,
-        thaw_operator,
-        {"keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
-        "every status of KEDA is stale",
-    ),
-    Fault(
-        "keda/operator-restarts",
-        "F15",
-        "the operator ended twice within the hour",
-        crash_operator,
-        replace_operator,
-        {"keda/parts-not-restarting": "warn"},
-        "restarted 2 times",
     ),
     Fault(
         "keda/another-ca",
