@@ -78,8 +78,8 @@ def until_green(when):
 def test_a_fault_is_seen_by_its_checks_and_by_no_other(fault, stage, rows):
     """Green before; then exactly the verdicts that the fault names, with its cause; green again once it is mended."""
     until_green(f"before {fault.id}")
-    fault.breaks(stage)
     try:
+        fault.breaks(stage)
         results = look()
     finally:
         fault.mends(stage)
