@@ -68,7 +68,7 @@ class Kube:
 
     @property
     def ca_sha256(self) -> str | None:
-        """The SHA-256 of the DER form of the first CA certificate that the kubeconfig trusts, in lower-case hex.
+        """The SHA-256 of the DER form of the CA certificates that the kubeconfig trusts, in lower-case hex.
 
         Raises as `kube_login.ca_sha256` does.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import ssl
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from prompt_keda.errors import BadAnswer, LoggedOut, Missing, Refused
 
 _NO_OUTPUT = "'NoneType' object has no attribute 'strip'"
 """What the package logs when a plugin fails on a terminal: it looks for words that went to the terminal instead."""
+
+PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def log_in(kubeconfig: Path | None, context: str | None) -> Any:
@@ -88,7 +91,9 @@ def _has_plugin(config: Any, context: Any) -> bool:
 
 
 def ca_sha256(configuration: Any) -> str | None:
-    """Give the SHA-256 of the DER form of the first CA certificate that is trusted, in lower-case hex.
+    """Give the SHA-256 of the DER form of all CA certificates that are trusted, one after the other, in lower-case hex.
+
+    All of them: a second one in the file would let another server pass for the cluster that is meant.
 
     Raises
     ------
@@ -97,13 +102,15 @@ def ca_sha256(configuration: Any) -> str | None:
     BadAnswer
         When that holds no certificate in PEM form.
     """
-    path, end = configuration.ssl_ca_cert, "-----END CERTIFICATE-----"
+    path = configuration.ssl_ca_cert
     if not path:
         return None
     try:
         ssl.create_default_context(cafile=path)  # the whole of it: a certificate that is none is not trusted either
-        first = Path(path).read_text().partition(end)[0] + end
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[first.index("-----BEGIN") :])).hexdigest()
+        found = PEM.findall(Path(path).read_text())
+        if not found:
+            raise ValueError("no certificate")
+        return hashlib.sha256(b"".join(map(ssl.PEM_cert_to_DER_cert, found))).hexdigest()
     except (ssl.SSLError, ValueError) as error:
         detail = "the kubeconfig's certificate authority is no certificate in PEM form"
         raise BadAnswer(SYSTEM, configuration.host, detail, "Correct the kubeconfig.") from error

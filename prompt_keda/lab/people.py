@@ -37,11 +37,13 @@ def start(lab: Lab, authority: Authority, address: str) -> dict[str, Any]:
     file.write_text(json.dumps(config.__dict__))
     argv = [sys.executable, "-m", "prompt_keda.lab.login_server", "--config", str(file)]
     processes.start(lab, "login", argv, {"PYTHONPATH": str(PROJECT)})
-    _write_kubeconfigs(lab, authority, address, issuer)
+    write_kubeconfigs(lab, authority, address)
     return _authentication(issuer, authority.ca_file.read_text())
 
 
-def _write_kubeconfigs(lab: Lab, authority: Authority, address: str, issuer: str) -> None:
+def write_kubeconfigs(lab: Lab, authority: Authority, address: str) -> None:
+    """Write the people's kubeconfigs, which log in with this checkout's Python. Idempotent: yes."""
+    issuer = f"https://{address}:{PORTS['login']}"
     for person, path in (("oncall", lab.people_kubeconfig), ("reader", lab.state / "reader.kubeconfig")):
         login = {
             "url": issuer,

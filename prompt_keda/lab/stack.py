@@ -64,6 +64,8 @@ def up(observer: Observer = nobody, *, redis_password: bool = True) -> dict[str,
     """
     lab = current_lab()
     if state.status(lab)["state"] == "up":
+        # The checkout that brought it up may be gone, and with it the Python that people log in with.
+        people.write_kubeconfigs(lab, Authority(lab.pki), state.endpoints(lab)["address"])
         return state.status(lab)
     requirements.check()
     _Bringup(lab, observer, redis_password).run()

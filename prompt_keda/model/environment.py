@@ -188,7 +188,7 @@ class Identity(Part):
     """What makes a cluster that cluster: its CA and the UID of its namespace ``kube-system``."""
 
     ca_sha256: Sha256
-    """SHA-256 of the DER form of the cluster's CA certificate, 64 lower-case hex digits."""
+    """SHA-256 of the DER form of the cluster's CA certificate (of several: one after the other), 64 lower-case hex digits."""
     kube_system_uid: Text
     """The namespace's UID: ``kubectl get namespace kube-system -o jsonpath={.metadata.uid}``."""
 

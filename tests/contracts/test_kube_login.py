@@ -16,6 +16,7 @@ import pytest
 
 from prompt_keda.clients.kube import Kube
 from prompt_keda.errors import BadAnswer, LoggedOut, Missing, Refused, Unreachable
+from prompt_keda.lab.pki import Authority
 from tests.contracts.conftest import SECONDS, free_port, recording
 from tests.terminal import until_closed
 
@@ -303,3 +304,12 @@ def test_a_client_certificate_says_how_long_it_lives(authority, tmp_path):
     }
     life = life_of(tmp_path, user)
     assert life.kind == "client certificate" and life.begins.timestamp() < time.time() < life.ends.timestamp()
+
+
+def test_a_second_authority_in_the_kubeconfig_makes_another_identity(authority, tmp_path):
+    """It would let another server pass for the cluster that is meant."""
+    other, both, path = Authority(tmp_path / "other"), tmp_path / "both.crt", tmp_path / "kubeconfig"
+    both.write_text(authority.ca_file.read_text() + other.ca_file.read_text())
+    cluster = {"server": "https://127.0.0.1:1", "certificate-authority": str(both)}
+    path.write_text(text_of(cluster, {"token": "t"}))
+    assert Kube.connect(path, None, SECONDS).ca_sha256 not in (authority.ca_sha256(), other.ca_sha256(), None)
