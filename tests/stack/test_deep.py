@@ -67,6 +67,7 @@ def test_ctrl_c_takes_the_canary_away(deployed, admin):
         until(lambda: not canaries(admin), 20, "no canary")
 
 
+@pytest.mark.exhaustive
 def test_a_cluster_without_dns_is_red(deployed, endpoints):
     """CoreDNS is away: the pod runs, and cannot resolve Redis (F31)."""
     lab = settings.current_lab()
@@ -79,6 +80,7 @@ def test_a_cluster_without_dns_is_red(deployed, endpoints):
     assert "cannot resolve prompt-redis.prompt-redis" in said["dns-inside"][1]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("part", "cause"),
     [
@@ -96,6 +98,7 @@ def test_a_part_that_hangs_is_named(deployed, part, cause):
     assert cause in said["canary-runs"][1] and time.monotonic() - began < 45
 
 
+@pytest.mark.exhaustive
 def test_a_right_that_keda_lacks_is_named(deployed, admin, stage):
     """Its role without the kinds of eventing: an operator that starts now would crash-loop (F13)."""
     role = admin.get(CLUSTER_ROLES, "keda-operator")
@@ -110,6 +113,7 @@ def test_a_right_that_keda_lacks_is_named(deployed, admin, stage):
     until(lambda: deep("deep/keda-may-work")[0] == 0, 20, "green again")
 
 
+@pytest.mark.exhaustive
 def test_a_field_that_somebody_owns_is_named(deployed, admin, stage):
     """A redeploy would stop there: the dry run says so before."""
     name = "keda-operator-external-metrics-reader"

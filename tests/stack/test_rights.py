@@ -109,6 +109,7 @@ def test_with_the_shipped_role_all_is_seen(look):
     assert "not allowed: create" in results[REDEPLOY].observed
 
 
+@pytest.mark.exhaustive  # some minutes for all of them
 @pytest.mark.parametrize(
     ("where", "number", "verb", "kind", "name"),
     list(single_rights()),
