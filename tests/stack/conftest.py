@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from prompt_keda.checks import ALL_CHECKS
 from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems
@@ -148,3 +149,11 @@ def sealed(endpoints):
         yield
     finally:
         vault_contents.unseal(lab, url, ca_file)
+
+
+def dependents(ids):
+    """Give every check that needs one of these, itself or by way of another."""
+    found = set(ids)
+    while more := {one.id for one in ALL_CHECKS if set(one.needs) & found and not one.deep} - found:
+        found |= more
+    return found

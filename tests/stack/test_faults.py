@@ -10,14 +10,13 @@ import os
 import pytest
 
 from prompt_keda import toolkit
-from prompt_keda.checks import ALL_CHECKS
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.faults.fault import Stage
 from prompt_keda.files.environment_file import load_environment
 from prompt_keda.report.live_checks import LiveChecks
 from prompt_keda.report.untrusted import neutral
 
-from .conftest import ROOT, at_the_stack_only, until
+from .conftest import ROOT, at_the_stack_only, dependents, until
 
 pytestmark = at_the_stack_only  # faults are made by the stack's own user; the checks are the same at the desk
 PAGE = ROOT / "docs" / "faults.md"
@@ -58,14 +57,6 @@ def look():
 
 def seen(results):
     return {id_: one.verdict.value for id_, one in results.items() if one.verdict.value not in ("ok", "skipped")}
-
-
-def dependents(ids):
-    """Give every check that needs one of these, itself or by way of another."""
-    found = set(ids)
-    while more := {one.id for one in ALL_CHECKS if set(one.needs) & found} - found:
-        found |= more
-    return found
 
 
 def until_green(when):
