@@ -51,7 +51,7 @@ CHECKS: tuple[Check[Systems], ...] = (
         "keda/scaled-jobs-ready",
         "every ScaledJob is Ready",
         scaled_jobs_ready,
-        (_THERE, _LEASE, "redis/answers"),
+        (_THERE, _LEASE, "redis/info-allowed"),
         runbook=_KEDA,
     ),
     Check("keda/none-paused", "no ScaledJob is paused", none_paused, (_THERE,), runbook=_KEDA),

@@ -129,7 +129,7 @@ def _info(systems: Systems) -> dict[str, Any]:
     return systems.redis_survey().info()
 
 
-CRDS = "keda/crds-established"
+THERE = "keda/scaled-jobs-present"
 _GROUPS, _GONE = "redis/groups-exist", "redis-gone"
 _STREAMS, _STATE = (ANSWERS, _GROUPS), (ANSWERS, INFO)
 CHECKS: tuple[Check[Systems], ...] = (
@@ -141,7 +141,7 @@ CHECKS: tuple[Check[Systems], ...] = (
     Check("redis/memory-left", "it has memory left", memory_left, _STATE, runbook=_GONE),
     Check("redis/data-is-kept", "its data outlives a restart", data_is_kept, _STATE, runbook=_GONE),
     Check("redis/not-restarted-empty", "no restart has lost its data", not_restarted_empty, _STATE, runbook=_GONE),
-    Check("redis/keda-may-ask", "KEDA's login may ask for the lag", keda_may_ask, (ANSWERS, CRDS), runbook=_GONE),
+    Check("redis/keda-may-ask", "KEDA's login may ask for the lag", keda_may_ask, (ANSWERS, THERE), runbook=_GONE),
     Check(_GROUPS, "every stream has its consumer group", groups_exist, (ANSWERS,), runbook=_GONE),
     Check("redis/lag-is-right", "the lag is what waits", lag_is_right, _STREAMS, runbook=_GONE),
     Check("redis/backlog-not-trimmed", "nothing unread is trimmed", backlog_not_trimmed, _STREAMS, runbook=_GONE),
