@@ -102,7 +102,7 @@ def _told(error: BaseException, step: Step[C], has_written: bool) -> PromptKedaE
     if has_written and isinstance(error, LoggedOut):
         return Interrupted(f"stopped in {step.id}: {error.what}", f"Log in again. Then {GO_ON}")
     if has_written and error.exit_code == Refusal.exit_code:
-        return StepBroken(f"{step.id}: {error.what}", error.fix)
+        return StepBroken(error.what, error.fix)
     return error
 
 

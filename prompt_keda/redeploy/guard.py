@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import NAMESPACES, SCALED_JOBS
 from prompt_keda.errors import Refusal
 from prompt_keda.model.environment import FillIn
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.model.redeploy_plan import JobRecord
 from prompt_keda.redeploy import jobs
-from prompt_keda.redeploy.context import Context
+from prompt_keda.redeploy.context import Context, Object
 from prompt_keda.redeploy.lease import STATE_NAMESPACE, Lock
 
 
@@ -75,7 +76,7 @@ def _lock(context: Context) -> Lock:
 
 def stamp_jobs_inspect(context: Context) -> Progress:
     """Would the operator's start delete a running Job?"""
-    risky = _to_make_safe(context)
+    risky = _to_make_safe(context.systems.kube)
     if not risky:
         return Progress(State.DONE, f"{len(context.before)} running Jobs and pods recorded, none at risk")
     return Progress(State.TODO, f"{len(risky)} running Jobs have another generation than their ScaledJob")
@@ -88,9 +89,7 @@ def stamp_jobs(context: Context) -> None:
     look: it is paused instead, and `restore.release_scaled_jobs` stamps its Jobs once it has settled.
     """
     kube = context.systems.kube
-    owners = jobs.owners(kube)
-    for record in _to_make_safe(context):
-        owner = owners[record.namespace, record.scaled_job]
+    for record, owner in _to_make_safe(kube):
         if jobs.is_settled(owner):
             jobs.stamp(kube, record, owner["metadata"]["generation"])
         else:
@@ -98,11 +97,11 @@ def stamp_jobs(context: Context) -> None:
             kube.patch(SCALED_JOBS, record.scaled_job, record.namespace, marks)
 
 
-def _to_make_safe(context: Context) -> list[JobRecord]:
-    """Give the Jobs at risk whose ScaledJob is not paused: KEDA leaves those of a paused one alone."""
-    owners = jobs.owners(context.systems.kube)
-    risky = jobs.at_risk(context.systems.kube)
-    return [one for one in risky if not jobs.is_paused(owners.get((one.namespace, one.scaled_job), {"metadata": {}}))]
+def _to_make_safe(kube: Kube) -> list[tuple[JobRecord, Object]]:
+    """Give the Jobs at risk, each with its ScaledJob, which is not paused: KEDA leaves those of a paused one alone."""
+    scaled = jobs.owners(kube)
+    found = [(one, scaled[one.namespace, one.scaled_job]) for one in jobs.at_risk(kube, scaled)]
+    return [(one, owner) for one, owner in found if not jobs.is_paused(owner)]
 
 
 HOLD_LEASE: Step[Context] = Step("guard/hold-lease", "hold the lock of this cluster", hold_lease_inspect, hold_lease)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -79,13 +80,18 @@ def _uids(kube: Kube, kind: str, reasons: tuple[str, ...]) -> set[str]:
     }
 
 
-def at_risk(kube: Kube) -> tuple[JobRecord, ...]:
+def at_risk(kube: Kube, scaled: Mapping[tuple[str, str], Object] | None = None) -> tuple[JobRecord, ...]:
     """Record the active Jobs that KEDA's operator deletes when it next reconciles their ScaledJob.
 
     It finds Jobs by label, and unless the rollout strategy is ``gradual`` it deletes those whose generation annotation
     is missing or is not the ScaledJob's generation (failure modes F2 and F3, seen).
+
+    Parameters
+    ----------
+    scaled
+        What `owners` gave; None: ask now.
     """
-    scaled = owners(kube)
+    scaled = owners(kube) if scaled is None else scaled
     found = []
     for job in active_jobs(kube):
         record = _record("Job", job)
