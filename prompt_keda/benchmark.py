@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -17,14 +18,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from prompt_keda import toolkit
+from prompt_keda.checks.identity_rights import rights_to_redeploy
+from prompt_keda.checks.rights import rights_to_look
 from prompt_keda.errors import LabError
 from prompt_keda.lab import network, services, state
 from prompt_keda.lab.settings import current_lab
 from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.model.rights import Right
 
 ROOT = Path(__file__).parents[1]
 BENCH = ROOT / "tests" / "bench"
-OURS, SERIES, AT_ONCE = "check-deps", "shell script, in series", "shell script, 16 at once"
+OURS = "check-deps"
 
 
 @dataclass(frozen=True)
@@ -39,26 +44,19 @@ class Timing:
 
 
 def run(rounds: int, observer: Observer) -> list[Timing]:
-    """Run the three in turn, ``rounds`` times each, and give their medians; ours first.
+    """Run check-deps and the script in turn, ``rounds`` times each, and give their medians; ours first.
+
+    The script runs in series and 16 at once; and both again without the rights, which it asks one by one.
 
     Raises
     ------
     LabError
         When the local stack is not up, or a program fails.
     """
-    lab = current_lab()
-    known = state.endpoints(lab)
-    took: dict[str, list[tuple[float, float]]] = {OURS: [], SERIES: [], AT_ONCE: []}
+    known = state.endpoints(current_lab())
     with TemporaryDirectory() as folder:
-        peer_env = _peer_environment(known, Path(folder))
-        programs = {
-            OURS: (
-                [sys.executable, str(ROOT / "tasks.py"), "check-deps", "--env", "local", "--json"],
-                dict(os.environ),
-            ),
-            SERIES: ([*network.enter(lab), str(BENCH / "peer.sh"), "1"], peer_env),
-            AT_ONCE: ([*network.enter(lab), str(BENCH / "peer.sh"), "16"], peer_env),
-        }
+        programs = _programs(known, Path(folder))
+        took: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
         for number in range(rounds):
             for name, (argv, env) in programs.items():
                 took[name].append(_measure(name, argv, env))
@@ -70,6 +68,39 @@ def run(rounds: int, observer: Observer) -> list[Timing]:
         for name, runs in took.items()
         for wall in [statistics.median(wall for wall, _ in runs)]
     ]
+
+
+def _programs(known: dict[str, Any], folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """Give each program's name, its arguments and its environment."""
+    questions = (BENCH / "check_deps.questions").read_text().splitlines()
+    rights = _asked_one_by_one()
+    inside, env = network.enter(current_lab()), _peer_environment(known, folder)
+    programs = {OURS: ([sys.executable, str(ROOT / "tasks.py"), "check-deps", "--env", "local", "--json"], {**os.environ})}
+    for what, asked in (("", questions + rights), (" without rights", questions)):
+        file = folder / f"{len(asked)}.questions"
+        file.write_text("\n".join(asked) + "\n")
+        for how, at_once in (("in series", "1"), ("16 at once", "16")):
+            name = f"script of {len(asked)}{what}, {how}"
+            programs[name] = ([*inside, str(BENCH / "peer.sh"), at_once, str(file)], env)
+    return programs
+
+
+def _asked_one_by_one() -> list[str]:
+    """Give the question for each right that check-deps proves.
+
+    ``kubectl auth can-i --list`` is no answer: it may be incomplete, and a person has to read it.
+    """
+    environment = toolkit.load("local")
+    asked = sorted({*rights_to_look(environment), *rights_to_redeploy(environment)})
+    return [_can_i(one) for one in asked]
+
+
+def _can_i(one: Right) -> str:
+    what = f"{one.plural}.{one.group}" if one.group else one.plural
+    named = f"{what}/{one.name}" if one.name else what
+    where = ["-n", one.namespace] if one.namespace else ["-A"]
+    part = ["--subresource", one.subresource] if one.subresource else []
+    return f"kubectl auth can-i {shlex.join([one.verb, named, *where, *part])} 2>/dev/null"
 
 
 def _measure(name: str, argv: list[str], env: Mapping[str, str]) -> tuple[float, float]:

@@ -64,7 +64,8 @@ def _placeholders() -> dict[str, Any] | None:
         return None
 
 
-def _load(name: str) -> Environment:
+def load(name: str) -> Environment:
+    """Read an environment by its name, or by its file's path. Raises as `load_environment` does."""
     if not name:
         raise Refusal(
             "say which environment: --env NAME", "environments/ holds them; $PROMPT_KEDA_ENV names one for all."
@@ -74,7 +75,7 @@ def _load(name: str) -> Environment:
 
 @contextmanager
 def _systems(name: str) -> Iterator[Systems]:
-    systems = Systems(_load(name), _placeholders())
+    systems = Systems(load(name), _placeholders())
     try:
         yield systems
     finally:
@@ -278,7 +279,7 @@ def resume(name: str, run_id: str, observer: Observer) -> Result:
         When the environment, the manifests or the toolkit have changed since.
     """
     runs = runs_folder()
-    environment = _load(name)
+    environment = load(name)
     wanted = environment.name
     folder = RunFolder.open_(runs, run_id) if run_id else latest_unfinished(environment)
     if folder is None:

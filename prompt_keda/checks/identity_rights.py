@@ -9,8 +9,9 @@ from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.errors import EnvironmentFileError
 from prompt_keda.files.manifest_file import load_instrument_manifest, load_keda_manifests, local_file
 from prompt_keda.model.check import Outcome
+from prompt_keda.model.environment import Environment
 from prompt_keda.model.redeploy_rights import redeploy_rights
-from prompt_keda.model.rights import named
+from prompt_keda.model.rights import Right, named
 
 
 def may_read(systems: Systems) -> Outcome:
@@ -27,24 +28,34 @@ def may_redeploy(systems: Systems) -> Outcome:
     environment = systems.environment
     if environment.keda.delivery == "argocd":
         return skipped("Argo CD delivers here: this toolkit applies nothing")
-    manifests = environment.keda.manifests
-    source, sha256 = (
-        filled(manifests.source, "keda.manifests.source"),
-        filled(manifests.sha256, "keda.manifests.sha256"),
-    )
     try:
-        keda = load_keda_manifests(local_file(source, sha256), sha256)
-        own = {
-            one.name: load_instrument_manifest(one.manifest, _Anything()) if one.manifest else []
-            for one in environment.instruments
-        }
+        wanted = rights_to_redeploy(environment)
     except EnvironmentFileError as error:
         return unknown(f"what would be applied is not known: {error.what}", "./run prepare fetches KEDA's manifests.")
-    wanted = redeploy_rights(environment, keda, own)
     missing = missing_rights(systems.kube, wanted)
     if missing:
         return warn(f"not allowed: {named(missing)}", "Somebody with these rights has to run ./run redeploy.")
     return ok(f"{len(wanted)} rights, all that a redeploy needs")
+
+
+def rights_to_redeploy(environment: Environment) -> list[Right]:
+    """Give every right that the steps of a redeploy need.
+
+    Raises
+    ------
+    EnvironmentFileError
+        When a manifest that would be applied cannot be read.
+    Unfilled
+        When the environment does not say where KEDA's manifests are, or their SHA-256.
+    """
+    manifests = environment.keda.manifests
+    source = filled(manifests.source, "keda.manifests.source")
+    sha256 = filled(manifests.sha256, "keda.manifests.sha256")
+    own = {
+        one.name: load_instrument_manifest(one.manifest, _Anything()) if one.manifest else []
+        for one in environment.instruments
+    }
+    return redeploy_rights(environment, load_keda_manifests(local_file(source, sha256), sha256), own)
 
 
 class _Anything(dict[str, str]):

@@ -128,4 +128,4 @@ def show_bench(timings: Sequence[dict[str, Any]]) -> None:
     """Show medians side by side."""
     for one in timings:
         took = f"{one['wall_s']:6.2f} s on the clock, {one['cpu_s']:6.2f} s of CPU, {one['ratio']:5.1f} times ours"
-        _console().print(Text(f"  {one['name']:26} {took}"))
+        _console().print(Text(f"  {one['name']:42} {took}"))

@@ -39,7 +39,7 @@ def world(tmp_path, monkeypatch):
         yield made.systems
 
     monkeypatch.setattr(toolkit, "_systems", systems)
-    monkeypatch.setattr(toolkit, "_load", lambda name: made.systems.environment)
+    monkeypatch.setattr(toolkit, "load", lambda name: made.systems.environment)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return made
 
