@@ -75,7 +75,9 @@ def _programs(known: dict[str, Any], folder: Path) -> dict[str, tuple[list[str],
     questions = (BENCH / "check_deps.questions").read_text().splitlines()
     rights = _asked_one_by_one()
     inside, env = network.enter(current_lab()), _peer_environment(known, folder)
-    programs = {OURS: ([sys.executable, str(ROOT / "tasks.py"), "check-deps", "--env", "local", "--json"], {**os.environ})}
+    programs = {
+        OURS: ([sys.executable, str(ROOT / "tasks.py"), "check-deps", "--env", "local", "--json"], {**os.environ})
+    }
     for what, asked in (("", questions + rights), (" without rights", questions)):
         file = folder / f"{len(asked)}.questions"
         file.write_text("\n".join(asked) + "\n")
