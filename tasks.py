@@ -10,6 +10,11 @@ import sys
 from invoke import Collection, Context, Exit, ParseError, Program, task
 
 JSON = {"json": "print one JSON document on standard output"}
+WISHES = {
+    "mode": "auto, cold, repair, reinstall, upgrade or purge",
+    "backlog": "where a lost consumer group begins: skip what waits or replay it; unless named, as the environment says",
+    "give_up": "running Jobs that may be lost, as NAMESPACE/NAME, with commas",
+}
 APPROVE = {"approve": "the digest of what is approved, as plan or a refusal printed it"}
 ENV = {"env": "environment: a file in environments/ without its ending, or a path"}
 
@@ -166,17 +171,18 @@ def _live(ids):
     return LiveChecks(ids)
 
 
-@task(help={**ENV, **JSON, "mode": "auto, cold or reinstall"})
-def plan(c: Context, env="", mode="auto", json=False):
+@task(help={**ENV, **JSON, **WISHES})
+def plan(c: Context, env="", mode="auto", backlog="", give_up="", json=False):
     """Say what redeploy would do; reads, never writes."""
     from prompt_keda import toolkit
+    from prompt_keda.redeploy.modes import Wishes
 
     name = _environment(env)
     _finish(
         "plan",
         name,
         json,
-        lambda: toolkit.plan(name, mode),
+        lambda: toolkit.plan(name, Wishes.parse(mode, backlog, give_up)),
         lambda text, result: text.show_plan(result.parts["plan"]),
     )
 
@@ -196,19 +202,20 @@ def prepare(c: Context, env="", json=False):
     )
 
 
-@task(help={**ENV, **JSON, **APPROVE, "mode": "auto, cold or reinstall"})
-def redeploy(c: Context, env="", mode="auto", approve="", json=False):
+@task(help={**ENV, **JSON, **APPROVE, **WISHES})
+def redeploy(c: Context, env="", mode="auto", approve="", backlog="", give_up="", json=False):
     """Redeploy KEDA, and prove that scaling resumes; no running Job is touched."""
     from prompt_keda import toolkit
+    from prompt_keda.redeploy.modes import Wishes
 
     name = _environment(env)
     observer = _progress()
 
     def work():
-        toolkit.check_mode(mode)
+        wishes = Wishes.parse(mode, backlog, give_up)
         if name == "local":
             _bring_up(observer)
-        return toolkit.redeploy(name, mode, approve, observer, _ask())
+        return toolkit.redeploy(name, wishes, approve, observer, _ask())
 
     _finish("redeploy", name, json, work, _show_run, observer)
 

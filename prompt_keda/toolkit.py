@@ -26,10 +26,11 @@ from prompt_keda.model.check import Check
 from prompt_keda.model.environment import Environment
 from prompt_keda.model.event import Event, Observer
 from prompt_keda.model.plan import StepResult
-from prompt_keda.model.redeploy_plan import Deletion, JobRecord, Plan
+from prompt_keda.model.redeploy_plan import Decisions, JobRecord, Plan
 from prompt_keda.redeploy import guard, jobs, planner, smoke
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
 from prompt_keda.redeploy.context import Context
+from prompt_keda.redeploy.modes import Wishes
 from prompt_keda.report import as_json
 from prompt_keda.report.result import Result
 
@@ -156,12 +157,12 @@ def _chosen(checks: Sequence[Check[Systems]], only: tuple[str, ...], skip: tuple
     return chosen
 
 
-def plan(name: str, mode: str) -> Result:
+def plan(name: str, wishes: Wishes) -> Result:
     """Say what a redeploy would do, each step with what its inspection sees now. It reads, and never writes."""
     with _systems(name) as systems:
         context = _context(systems)
         result = Result("plan", systems.environment.name, header=_header(systems, context.kube_system_uid))
-        made = planner.make_plan(context, mode)
+        made = planner.make_plan(context, wishes)
         shown = made.to_json()
         for step, row in zip(made.steps, shown["steps"], strict=True):
             row["now"] = _seen_now(step, context)
@@ -224,12 +225,7 @@ def _context(systems: Systems) -> Context:
     return context
 
 
-def check_mode(mode: str) -> None:
-    """Make sure that a mode is known, before anything is built for it. Raises `Refusal` when it is not."""
-    planner.check_mode(mode)
-
-
-def redeploy(name: str, mode: str, approve: str, observer: Observer, ask: Ask | None) -> Result:
+def redeploy(name: str, wishes: Wishes, approve: str, observer: Observer, ask: Ask | None) -> Result:
     """Plan, get approval, act, prove.
 
     Parameters
@@ -248,11 +244,12 @@ def redeploy(name: str, mode: str, approve: str, observer: Observer, ask: Ask | 
     """
     with _systems(name) as systems:
         context = _context(systems)
-        made = planner.make_plan(context, mode)
+        made = planner.make_plan(context, wishes)
         approve_or_refuse(context, made.digest, f"redeploy, mode {made.mode}", approve, ask)
         folder = RunFolder.create(runs_folder(), systems.environment.name)
         context.before = jobs.ledger(systems.kube)
-        folder.write_json("snapshot.json", {"jobs": [one.__dict__ for one in context.before], **_streams(systems)})
+        ledger = [one.__dict__ for one in context.before]
+        folder.write_json("snapshot.json", {"jobs": ledger, "objects": context.objects, **_streams(systems)})
         file = str(find_environment(name, ENVIRONMENTS).resolve())
         folder.write_json("plan.json", {"environment_file": file, **made.to_json()})
         return _run(context, made, folder, observer, "redeploy")
@@ -292,8 +289,8 @@ def resume(name: str, run_id: str, observer: Observer) -> Result:
     kept, snapshot = folder.read_json("plan.json"), folder.read_json("snapshot.json")
     with _systems(kept["environment_file"]) as systems:
         context = _context(systems)
-        deletions = tuple(Deletion(**one) for one in kept["deletions"])
-        made = planner.make_plan(context, kept["mode"], deletions)
+        decisions = Decisions.from_json(kept["decisions"])
+        made = planner.plan_again(context, kept["mode"], decisions, snapshot["objects"])
         if made.digest != kept["digest"]:
             changed = [key for key, value in made.inputs.items() if _plain(value) != kept["inputs"].get(key)]
             raise JournalMismatch(
@@ -407,7 +404,7 @@ def run_smoke(name: str, events_count: int, approve: str, observer: Observer, as
     with _systems(name) as systems:
         context = _context(systems)
         inputs = {"task": "smoke", "toolkit": __version__, "environment": systems.environment.model_dump_json()}
-        approve_or_refuse(context, Plan("smoke", "", (), (), inputs).digest, "smoke test", approve, ask)
+        approve_or_refuse(context, Plan("smoke", "", (), inputs=inputs).digest, "smoke test", approve, ask)
         result = Result("smoke", systems.environment.name, header=_header(systems, context.kube_system_uid))
         count = events_count or systems.environment.smoke.events_count
         stamp = datetime.now(UTC).strftime("smoke-%Y%m%dt%H%M%Sz")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prompt_keda.checks.crd_schema import examine, find_schema
 from prompt_keda.checks.image_places import keda_manifests
 from prompt_keda.checks.outcomes import all_of, fail, ok, skipped, unknown, warn
 from prompt_keda.clients.kube_resources import CRDS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.files.manifest_file import load_instrument_manifest
 from prompt_keda.model.check import Outcome
+from prompt_keda.model.crd_schema import examine, find_schema
 from prompt_keda.model.environment import FillIn, Instrument
 
 Object = dict[str, Any]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from prompt_keda.clients.kube_errors import SYSTEM, failure, one_line
+from prompt_keda.clients.kube_errors import SYSTEM, failure, is_conflict, one_line
 from prompt_keda.clients.kube_expiry import LoginLife, login_life
 from prompt_keda.clients.kube_login import ca_sha256, log_in
 from prompt_keda.clients.kube_port_forward import open_port
@@ -269,7 +269,7 @@ class Kube:
         except Missing:
             return
         except BadAnswer as error:
-            if not (uid and "409" in error.detail):
+            if not (uid and is_conflict(error)):
                 raise
 
     def resource_of(self, obj: Object) -> Resource:

@@ -21,6 +21,16 @@ def failure(address: str, method: str, path: str, status: int, data: bytes) -> C
     return kind(SYSTEM, address, f"{status} on {method} {path}: {said}", LOG_IN if status == 401 else "")
 
 
+def is_conflict(error: ClientError) -> bool:
+    """Tell whether the API server answered 409: it is there already, has changed, or others own what differs."""
+    return error.detail.startswith("409 ")
+
+
+def cannot_be_changed(error: ClientError) -> bool:
+    """Tell whether the API server answered 409 or 422: what stands cannot be made into what is wanted."""
+    return is_conflict(error) or error.detail.startswith("422 ")
+
+
 def one_line(error: object) -> str:
     """Give the last line of what an error says; its type if it says nothing."""
     return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

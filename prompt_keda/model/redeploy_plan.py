@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -14,12 +15,74 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class Deletion:
-    """One object that the plan removes, and no other: its UID is a precondition of the request."""
+    """One object that the plan removes, and no other: its UID is a precondition of the request.
+
+    Parameters
+    ----------
+    why
+        For people; the digest does not cover it.
+    """
 
     kind: str
     namespace: str
     name: str
     uid: str
+    why: str = ""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What the digest covers."""
+        return {"kind": self.kind, "namespace": self.namespace, "name": self.name, "uid": self.uid}
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What was decided when the cluster was looked at; a resumed run keeps it (docs/decisions/0008-modes.md).
+
+    Parameters
+    ----------
+    deletions
+        All that may be removed.
+    takes_over
+        Names of CRDs whose fields other field managers own: they are applied by force.
+    unpauses
+        ``namespace/name`` of each ScaledJob that somebody has paused, and that its source does not want paused.
+    saved
+        ``Kind namespace/name`` of each object that goes with its CRD or is on its way out, and that comes back from the
+        snapshot because no source brings it.
+    group_start
+        Where consumer groups begin that have to be made: ``$`` or ``0``; empty: as the environment says.
+    given_up
+        ``namespace/name`` of each running Job that a person has named as one that may be lost.
+    """
+
+    deletions: tuple[Deletion, ...] = ()
+    takes_over: tuple[str, ...] = ()
+    unpauses: tuple[str, ...] = ()
+    saved: tuple[str, ...] = ()
+    group_start: str = ""
+    given_up: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Decisions:
+        """Read what `to_json` gave. Raises `TypeError` or `KeyError` when it is something else."""
+        return cls(
+            deletions=tuple(Deletion(**one) for one in kept["deletions"]),
+            takes_over=tuple(kept["takes_over"]),
+            unpauses=tuple(kept["unpauses"]),
+            saved=tuple(kept["saved"]),
+            group_start=str(kept["group_start"]),
+            given_up=tuple(kept["given_up"]),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what is kept in plan.json."""
+        return asdict(self)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the digest covers."""
+        return {**asdict(self), "deletions": [one.identity for one in self.deletions]}
 
 
 @dataclass(frozen=True)
@@ -44,11 +107,11 @@ class Plan(Generic[C]):
     Parameters
     ----------
     mode
-        ``cold`` or ``reinstall``.
+        ``cold``, ``repair``, ``reinstall``, ``upgrade`` or ``purge``.
     reason
         Why this mode fits what was seen.
     inputs
-        All that the digest covers: environment, versions, manifests, identity, mode, steps, deletions. Never lag, Job
+        All that the digest covers: environment, versions, manifests, identity, mode, steps, decisions. Never lag, Job
         lists or inspections, which change by themselves.
     jobs_at_risk
         Active Jobs that KEDA's operator would delete when it starts (failure modes F2 and F3); a step stamps them.
@@ -57,7 +120,7 @@ class Plan(Generic[C]):
     mode: str
     reason: str
     steps: tuple[Step[C], ...]
-    deletions: tuple[Deletion, ...]
+    decisions: Decisions = field(default_factory=Decisions)
     inputs: dict[str, Any] = field(default_factory=dict)
     jobs_at_risk: tuple[JobRecord, ...] = ()
 
@@ -74,7 +137,7 @@ class Plan(Generic[C]):
             "reason": self.reason,
             "digest": self.digest,
             "steps": [{"id": s.id, "title": s.title, "destructive": s.destructive} for s in self.steps],
-            "deletions": [asdict(one) for one in self.deletions],
+            "decisions": self.decisions.to_json(),
             "jobs_at_risk": [asdict(one) for one in self.jobs_at_risk],
             "inputs": self.inputs,
         }

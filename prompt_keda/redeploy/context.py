@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.environment import Environment, Instrument
 from prompt_keda.model.event import Observer, nobody
-from prompt_keda.model.redeploy_plan import Deletion, JobRecord
+from prompt_keda.model.redeploy_plan import Decisions, JobRecord
 
 if TYPE_CHECKING:
     from prompt_keda.redeploy.lease import Lock
@@ -32,8 +32,12 @@ class Context:
         KEDA's objects in the order in which they can be applied.
     instrument_objects
         Instrument → its ScaledJob and what belongs to it. Empty for one that somebody else delivers.
-    deletions
-        All that may be removed.
+    decisions
+        What the plan removes, takes over, unpauses and brings back.
+    objects
+        All that stood of KEDA when it was looked at, for the snapshot.
+    saved
+        Those of them that come back, as they are applied.
     kube_system_uid
         The cluster's identity, once `guard.check_identity` has seen it.
     before
@@ -49,7 +53,9 @@ class Context:
     instrument_objects: dict[str, list[Object]]
     run_id: str = ""
     kube_system_uid: str = ""
-    deletions: tuple[Deletion, ...] = ()
+    decisions: Decisions = field(default_factory=Decisions)
+    objects: list[Object] = field(default_factory=list)
+    saved: tuple[Object, ...] = ()
     before: tuple[JobRecord, ...] = ()
     observer: Observer = nobody
     smoke: SmokeResult | None = None
@@ -75,9 +81,9 @@ class Context:
         """Give the instruments whose ScaledJobs this toolkit delivers."""
         return [one for one in self.environment.instruments if self.instrument_objects.get(one.name)]
 
-    def apply_all(self, objects: list[Object]) -> None:
+    def apply_all(self, objects: list[Object], force: bool = False) -> None:
         """Apply objects side by side. Raises what `Kube.apply` raises, for the first that fails."""
         kube = self.systems.kube
         with ThreadPoolExecutor(max_workers=8, thread_name_prefix="apply") as pool:
-            for done in [pool.submit(kube.apply, one) for one in objects]:
+            for done in [pool.submit(kube.apply, one, force) for one in objects]:
                 done.result()

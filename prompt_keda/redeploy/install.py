@@ -56,14 +56,24 @@ def crds_inspect(context: Context) -> Progress:
         conditions = {c["type"]: c["status"] for c in (found.get("status", {}).get("conditions") or [])}
         if conditions.get("Established") != "True":
             return Progress(State.WORKING, f"{name} is not served yet")
-        if difference := first_difference(one["spec"], found["spec"]):
-            return Progress(State.TODO, f"{name} differs at {difference}")
+        if differs := difference(one, found):
+            return Progress(State.TODO, f"{name} differs at {differs}")
     return Progress(State.DONE, f"{len(crds(context))} served")
 
 
+def difference(wanted: Object, live: Object) -> str | None:
+    """Say where a live object differs from what KEDA's manifests want: in its content or its labels; None if nowhere."""
+    return first_difference({**wanted, "metadata": {"labels": wanted["metadata"].get("labels") or {}}}, live)
+
+
 def apply_crds(context: Context) -> None:
-    """Apply the CRDs server-side; they are too large for client-side annotations (F45). Idempotent: yes."""
-    context.apply_all(crds(context))
+    """Apply the CRDs server-side; they are too large for client-side annotations (F45). Idempotent: yes.
+
+    Those whose fields others own are taken over, as the plan says: removing one would take its ScaledJobs with it.
+    """
+    taken = context.decisions.takes_over
+    context.apply_all([one for one in crds(context) if one["metadata"]["name"] not in taken])
+    context.apply_all([one for one in crds(context) if one["metadata"]["name"] in taken], force=True)
 
 
 def wanted_secret(context: Context, sync: SecretSync) -> Object:
@@ -150,8 +160,8 @@ def parts_inspect(context: Context) -> Progress:
         what = f"{one['kind']} {metadata['name']}"
         if found is None:
             return Progress(State.TODO, f"{what} is absent")
-        if difference := first_difference({**one, "metadata": {}}, found):
-            return Progress(State.TODO, f"{what} differs at {difference}")
+        if differs := difference(one, found):
+            return Progress(State.TODO, f"{what} differs at {differs}")
     return Progress(State.DONE, f"{len(wanted)} objects as they should be")
 
 

@@ -131,11 +131,9 @@ def stamp(kube: Kube, record: JobRecord, generation: int) -> None:
         kube.patch(JOBS, record.name, record.namespace, body)
 
 
-def being_deleted(kube: Kube) -> list[str]:
-    """Name each ScaledJob that is on its way out while Jobs of it run: once it is gone, they are deleted (F5)."""
-    running = {(job["metadata"]["namespace"], job["metadata"]["labels"][LABEL]) for job in active_jobs(kube)}
-    gone = {key for key, one in owners(kube).items() if "deletionTimestamp" in one["metadata"]}
-    return [f"{namespace}/{name}" for namespace, name in sorted(gone & running)]
+def is_of(job: Object, scaled_job: Object) -> bool:
+    """Tell whether a Job is one of a ScaledJob's, by the label by which KEDA finds it."""
+    return (job["metadata"]["namespace"], job["metadata"]["labels"][LABEL]) == _key(scaled_job)
 
 
 def _key(obj: Object) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 from prompt_keda.clients.kube import Kube, Object
+from prompt_keda.clients.kube_errors import is_conflict
 from prompt_keda.clients.kube_resources import LEASES
 from prompt_keda.errors import BadAnswer, ClientError, Missing, Refusal, StepBroken
 from prompt_keda.model.plan import Progress, State
@@ -94,7 +95,7 @@ class Lock:
         try:
             made = self._kube.create(LEASES, self._body(), STATE_NAMESPACE)
         except BadAnswer as error:
-            if "409" not in error.detail:
+            if not is_conflict(error):
                 raise
             raise Refusal(f"another redeploy took the lock just now: {error.detail}", "Wait for it.") from error
         self._uid = made["metadata"]["uid"]
@@ -150,7 +151,7 @@ class Lock:
 
 
 def _is_lost(error: ClientError) -> bool:
-    return isinstance(error, Missing) or (isinstance(error, BadAnswer) and "409" in error.detail)
+    return isinstance(error, Missing) or (isinstance(error, BadAnswer) and is_conflict(error))
 
 
 def _now() -> str:

@@ -12,12 +12,13 @@ from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.errors import EnvironmentFileError, Refusal
 from prompt_keda.files.manifest_file import load_instrument_manifest, load_keda_manifests, local_file
 from prompt_keda.model.environment import Instrument
-from prompt_keda.model.redeploy_plan import Deletion, Plan
-from prompt_keda.redeploy import guard, install, jobs, preflight, prove, remove, restore
+from prompt_keda.model.redeploy_plan import Decisions, Plan
+from prompt_keda.redeploy import free, guard, install, jobs, modes, preflight, prove, remove, restore, snapshot, survey
 from prompt_keda.redeploy.context import Context, Object
+from prompt_keda.redeploy.modes import Wishes
 
-MODES = ("auto", "cold", "reinstall")
-UNDER_LOCK = (*guard.STEPS, *remove.STEPS, *install.STEPS, *restore.STEPS, *prove.STEPS)
+GONE = (*remove.STEPS, *free.STEPS, remove.NAMESPACES_GONE)
+UNDER_LOCK = (*guard.STEPS, *GONE, *install.STEPS, *restore.STEPS, *prove.STEPS)
 STEPS = (preflight.STEP, guard.HOLD_LEASE, *map(guard.under_lock, UNDER_LOCK))
 
 
@@ -66,57 +67,47 @@ def _check_scaled_job(instrument: Instrument, objects: list[Object]) -> None:
         )
 
 
-def make_plan(context: Context, mode: str, deletions: tuple[Deletion, ...] | None = None) -> Plan[Context]:
+def make_plan(context: Context, wishes: Wishes) -> Plan[Context]:
     """Look at the cluster, and say what a redeploy would do.
-
-    Parameters
-    ----------
-    mode
-        ``auto``, ``cold`` or ``reinstall``.
-    deletions
-        On resume: what the interrupted run's plan removes, so that nothing that it has installed since is removed.
 
     Raises
     ------
     Refusal
-        When the mode is not known, or does not fit what stands.
+        When the mode does not fit what stands, or what stands does not fit the mode.
     """
-    check_mode(mode)
-    systems = context.systems
-    found = remove.find_deletions(systems) if deletions is None else deletions
-    stands = systems.kube.find(CRDS, "scaledjobs.keda.sh") is not None
-    if deletions is None:
-        resolved, reason = _resolve(mode, bool(found), stands)
-    else:
-        resolved, reason = mode, "an interrupted run goes on"
-    context.deletions = found
+    seen = survey.look(context)
+    mode, reason = modes.resolve(wishes.mode, seen, str(context.environment.keda.version))
+    decisions = modes.decide(context, seen, mode, wishes)
+    context.objects = snapshot.objects(seen)
+    context.saved = snapshot.saved(context.objects, decisions)
+    return _plan(context, mode, reason, decisions)
+
+
+def plan_again(context: Context, mode: str, decisions: Decisions, objects: list[Object]) -> Plan[Context]:
+    """Make the plan of an interrupted run: with what was decided then, so that nothing it has installed is removed.
+
+    Parameters
+    ----------
+    objects
+        Those of its snapshot.
+    """
+    context.objects = objects
+    context.saved = snapshot.saved(objects, decisions)
+    return _plan(context, mode, "an interrupted run goes on", decisions)
+
+
+def _plan(context: Context, mode: str, reason: str, decisions: Decisions) -> Plan[Context]:
+    kube = context.systems.kube
+    context.decisions = decisions
+    stands = kube.find(CRDS, "scaledjobs.keda.sh") is not None
     return Plan(
-        mode=resolved,
+        mode=mode,
         reason=reason,
         steps=STEPS,
-        deletions=found,
-        inputs=_inputs(context, resolved),
-        jobs_at_risk=jobs.at_risk(systems.kube) if stands else (),
+        decisions=decisions,
+        inputs=_inputs(context, mode),
+        jobs_at_risk=jobs.at_risk(kube) if stands else (),
     )
-
-
-def check_mode(mode: str) -> None:
-    """Make sure that a mode is known. Raises `Refusal` when it is not."""
-    if mode not in MODES:
-        raise Refusal(f"there is no mode {mode!r}", f"Known are: {', '.join(MODES)}.")
-
-
-def _resolve(mode: str, parts_stand: bool, crds_stand: bool) -> tuple[str, str]:
-    if parts_stand or crds_stand:
-        if mode == "cold":
-            raise Refusal(
-                "mode cold is for a cluster without KEDA, and KEDA's objects stand here", "Take mode reinstall."
-            )
-        what = "KEDA's parts stand" if parts_stand else "KEDA's CRDs stand, its parts are gone"
-        return "reinstall", f"{what}: the parts are replaced; CRDs, ScaledJobs, Jobs and certificates are kept"
-    if mode == "reinstall":
-        raise Refusal("mode reinstall is for a cluster with KEDA, and nothing of KEDA stands here", "Take mode cold.")
-    return "cold", "nothing of KEDA stands here: everything comes from the environment"
 
 
 def _inputs(context: Context, mode: str) -> dict[str, Any]:
@@ -127,5 +118,5 @@ def _inputs(context: Context, mode: str) -> dict[str, Any]:
         "instruments": context.instrument_objects,
         "mode": mode,
         "steps": [step.id for step in STEPS],
-        "deletions": [one.__dict__ for one in context.deletions],
+        "decisions": context.decisions.inputs,
     }

@@ -1,4 +1,4 @@
-"""Why a pod is not ready."""
+"""Is a Deployment available, and why is a pod not ready?"""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ class Reason:
 
 PATIENCE = timedelta(seconds=30)
 """A pod may start before the kubelet has its pull secret; it is then denied once, and pulls at the next try (seen)."""
+
+
+def is_available(deployment: dict[str, Any]) -> bool:
+    """Tell whether a Deployment's controller has seen its spec, and has as many available pods as that wants."""
+    status, metadata, spec = (deployment.get(key) or {} for key in ("status", "metadata", "spec"))
+    seen = status.get("observedGeneration") == metadata.get("generation")
+    return bool(deployment) and seen and status.get("availableReplicas", 0) >= spec.get("replicas", 1)
 
 
 def why_not_ready(pod: dict[str, Any], now: datetime | None = None) -> Reason | None:

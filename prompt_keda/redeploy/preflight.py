@@ -17,6 +17,7 @@ from prompt_keda.model.redeploy_rights import redeploy_rights
 from prompt_keda.model.rights import named
 from prompt_keda.redeploy import certificates, install, jobs
 from prompt_keda.redeploy.context import Context, Object
+from prompt_keda.redeploy.survey import is_going
 
 Look = Callable[[], str | None]
 """Gives what stands in the way, or None."""
@@ -47,8 +48,7 @@ def look_only(context: Context) -> None:
 
 
 def _looks(context: Context) -> Iterator[Look]:
-    yield partial(_jobs_of_dying_scaled_jobs, context)
-    yield partial(_dying_crds, context)
+    yield partial(_jobs_of_dying_namespaces, context)
     for sync in (*context.environment.secrets, context.environment.smoke.pull_secret):
         if sync is not None:
             yield partial(_secret_in_vault, context, sync)
@@ -57,22 +57,16 @@ def _looks(context: Context) -> Iterator[Look]:
     yield from (partial(_is_there, context, image) for image in _images(context))
 
 
-def _jobs_of_dying_scaled_jobs(context: Context) -> str | None:
-    dying = jobs.being_deleted(context.systems.kube)
-    if not dying:
+def _jobs_of_dying_namespaces(context: Context) -> str | None:
+    """Name the running Jobs that nobody can keep: the server removes all that is in a Terminating namespace."""
+    kube = context.systems.kube
+    going = {one["metadata"]["name"] for one in kube.list(NAMESPACES) if is_going(one)}
+    lost = [f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in jobs.active_jobs(kube)]
+    doomed = [name for name in lost if name.partition("/")[0] in going and name not in context.decisions.given_up]
+    if not doomed:
         return None
-    return f"ScaledJob {', '.join(dying)} is being deleted while its Jobs run: a new operator would finish that, and they go"
-
-
-def _dying_crds(context: Context) -> str | None:
-    wanted = {one["metadata"]["name"] for one in install.crds(context)}
-    live = [one for one in context.systems.kube.list(CRDS) if one["metadata"]["name"] in wanted]
-    dying = [one["metadata"]["name"] for one in live if _is_going(one)]
-    return (
-        f"{', '.join(dying)} is being deleted, and waits for finalizers that only the operator removes"
-        if dying
-        else None
-    )
+    told = ", ".join(doomed[:3]) + (f" and {len(doomed) - 3} more" if len(doomed) > 3 else "")
+    return f"running Jobs go with their namespace, which is Terminating: {told}; --give-up names those that may"
 
 
 def _secret_in_vault(context: Context, sync: SecretSync) -> str | None:
@@ -89,20 +83,27 @@ def _to_apply(context: Context) -> list[Object]:
     Left out is what is removed before, and what belongs into a namespace that is on its way out: nothing can be made
     there now, and the removal waits until it is gone.
     """
-    secret = context.systems.kube.find(SECRETS, certificates.SECRET, context.namespace)
+    kube = context.systems.kube
+    secret = kube.find(SECRETS, certificates.SECRET, context.namespace)
     rest = install.parts(context) if certificates.is_whole(secret) else install.parts_without_ca(context)
-    removed = {(one.kind, one.name) for one in context.deletions}
-    wanted = [*install.crds(context), *rest, *(one for own in context.instrument_objects.values() for one in own)]
-    going = {one["metadata"]["name"] for one in context.systems.kube.list(NAMESPACES) if _is_going(one)}
+    own = [*(one for objects in context.instrument_objects.values() for one in objects), *context.saved]
+    removed = {(one.kind, one.name) for one in context.decisions.deletions}
+    going = {one["metadata"]["name"] for one in kube.list(NAMESPACES) if is_going(one)}
+    crds = [
+        one
+        for one in kube.list(CRDS)
+        if is_going(one) or ("CustomResourceDefinition", one["metadata"]["name"]) in removed
+    ]
+    kinds = {(one["spec"]["group"], one["spec"]["names"]["kind"]) for one in crds}
+    taken = context.decisions.takes_over
     return [
         one
-        for one in wanted
-        if (one["kind"], one["metadata"]["name"]) not in removed and one["metadata"].get("namespace") not in going
+        for one in [*install.crds(context), *rest, *own]
+        if (one["kind"], one["metadata"]["name"]) not in removed
+        and one["metadata"].get("namespace") not in going
+        and (one["apiVersion"].partition("/")[0], one["kind"]) not in kinds
+        and not (one["kind"] == "CustomResourceDefinition" and one["metadata"]["name"] in taken)
     ]
-
-
-def _is_going(obj: Object) -> bool:
-    return "deletionTimestamp" in obj["metadata"]
 
 
 def _try_apply(context: Context, wanted: Object) -> str | None:

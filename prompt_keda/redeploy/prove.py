@@ -9,7 +9,7 @@ from prompt_keda.clients.kube_watch import Watch
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import jobs, smoke
 from prompt_keda.redeploy.context import Context
-from prompt_keda.redeploy.pods import why_not_ready
+from prompt_keda.redeploy.pods import is_available, why_not_ready
 from prompt_keda.redeploy.remove import API_SERVICE
 
 
@@ -37,7 +37,7 @@ def parts_inspect(context: Context) -> Progress:
     kube = context.systems.kube
     wanted = [one["metadata"]["name"] for one in context.keda_objects if one["kind"] == "Deployment"]
     live = {one["metadata"]["name"]: one for one in kube.list(DEPLOYMENTS, context.namespace)}
-    waiting = [name for name in wanted if not _is_ready(live.get(name, {}))]
+    waiting = [name for name in wanted if not is_available(live.get(name, {}))]
     if waiting:
         ready = f"{len(wanted) - len(waiting)}/{len(wanted)} ready"
         pods = kube.list(PODS, context.namespace, f"app in ({','.join(waiting)})")
@@ -96,13 +96,6 @@ def jobs_inspect(context: Context) -> Progress:
 
 def look_only(context: Context) -> None:
     """Do nothing: this step only waits until what the others began is there. Idempotent: yes."""
-
-
-def _is_ready(deployment: dict[str, object]) -> bool:
-    status, metadata, spec = (deployment.get(key) or {} for key in ("status", "metadata", "spec"))
-    assert isinstance(status, dict) and isinstance(metadata, dict) and isinstance(spec, dict)
-    seen = status.get("observedGeneration") == metadata.get("generation")
-    return bool(deployment) and seen and status.get("availableReplicas", 0) >= spec.get("replicas", 1)
 
 
 STEPS: tuple[Step[Context], ...] = (

@@ -1,4 +1,4 @@
-"""Stage remove: what has to go before KEDA is installed. CRDs, ScaledJobs, Jobs, namespaces and certificates stay."""
+"""Stage remove: what has to go before KEDA is installed. ScaledJobs, Jobs, namespaces and good certificates stay."""
 
 from __future__ import annotations
 
@@ -6,59 +6,65 @@ from datetime import timedelta
 
 from prompt_keda.clients.kube_resources import (
     API_SERVICES,
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CRDS,
     DEPLOYMENTS,
     LEASES,
     NAMESPACES,
+    PODS,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+    SERVICES,
     VALIDATING_WEBHOOKS,
     Resource,
 )
 from prompt_keda.clients.kube_watch import Watch
-from prompt_keda.clients.systems import Systems
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.model.redeploy_plan import Deletion
 from prompt_keda.redeploy.context import Context
 
 API_SERVICE = "v1beta1.external.metrics.k8s.io"
-OPERATOR_LEASE = "operator.keda.sh"
-WEBHOOKS = "keda-admission"
-KINDS: dict[str, Resource] = {one.kind: one for one in (API_SERVICES, VALIDATING_WEBHOOKS, DEPLOYMENTS, LEASES)}
+OTHERS = (ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, SERVICES, SERVICE_ACCOUNTS)
+"""What is removed only where it cannot be applied over."""
+KINDS: dict[str, Resource] = {
+    one.kind: one for one in (API_SERVICES, VALIDATING_WEBHOOKS, DEPLOYMENTS, PODS, LEASES, CRDS, *OTHERS)
+}
+NAMES = tuple(one.kind for one in OTHERS)
 
 
-def find_deletions(systems: Systems) -> tuple[Deletion, ...]:
-    """Give what a redeploy of this cluster has to remove: KEDA's APIService, webhooks, Deployments and operator Lease."""
-    kube, namespace = systems.kube, systems.environment.keda.namespace
-    deployments = kube.list(DEPLOYMENTS, namespace, "app.kubernetes.io/part-of=keda-operator")
-    found = [
-        ("APIService", "", kube.find(API_SERVICES, API_SERVICE)),
-        ("ValidatingWebhookConfiguration", "", kube.find(VALIDATING_WEBHOOKS, WEBHOOKS)),
-        *(("Deployment", namespace, one) for one in deployments),
-        ("Lease", namespace, kube.find(LEASES, OPERATOR_LEASE, namespace)),
-    ]
-    return tuple(
-        Deletion(kind, where, one["metadata"]["name"], one["metadata"]["uid"]) for kind, where, one in found if one
-    )
-
-
-def _left(context: Context, kind: str) -> list[Deletion]:
-    kube = context.systems.kube
-    left = []
-    for one in context.deletions:
-        live = kube.find(KINDS[one.kind], one.name, one.namespace or None) if one.kind == kind else None
+def left(context: Context, *kinds: str) -> list[Deletion]:
+    """Give what the plan removes of some kinds, and what is still there. Raises as `Kube.find` does."""
+    kube, found = context.systems.kube, []
+    for one in context.decisions.deletions:
+        live = kube.find(KINDS[one.kind], one.name, one.namespace or None) if one.kind in kinds else None
         if live is not None and live["metadata"]["uid"] == one.uid:
-            left.append(one)
-    return left
+            found.append(one)
+    return found
 
 
-def _inspect(context: Context, kind: str) -> Progress:
-    left = _left(context, kind)
-    if not left:
+def remove_all(context: Context, kind: str, propagation: str) -> None:
+    """Remove what the plan removes of a kind, each with its UID as a precondition. Idempotent: yes."""
+    for one in left(context, kind):
+        context.systems.kube.delete(KINDS[kind], one.name, one.namespace or None, uid=one.uid, propagation=propagation)
+
+
+def _inspect(context: Context, *kinds: str) -> Progress:
+    found = left(context, *kinds)
+    if not found:
         return Progress(State.DONE)
-    return Progress(State.WORKING, f"still there: {', '.join(one.name for one in left)}")
+    return Progress(State.WORKING, f"still there: {', '.join(one.name for one in found)}")
 
 
 def api_service_inspect(context: Context) -> Progress:
     """Is the old APIService gone?"""
     return _inspect(context, "APIService")
+
+
+def delete_api_service(context: Context) -> None:
+    """Delete the APIService, before what serves it. Idempotent: yes."""
+    remove_all(context, "APIService", "Background")
 
 
 def webhooks_inspect(context: Context) -> Progress:
@@ -71,7 +77,7 @@ def delete_webhooks(context: Context) -> None:
 
     KEDA's operator owns its caBundle: where the certificates are new, applying another one over it would be a conflict.
     """
-    _delete(context, "ValidatingWebhookConfiguration", "Background")
+    remove_all(context, "ValidatingWebhookConfiguration", "Background")
 
 
 def deployments_inspect(context: Context) -> Progress:
@@ -79,29 +85,40 @@ def deployments_inspect(context: Context) -> Progress:
     return _inspect(context, "Deployment")
 
 
+def delete_deployments(context: Context) -> None:
+    """Delete KEDA's Deployments; in the foreground, so that they are there until their pods are gone. Idempotent: yes."""
+    remove_all(context, "Deployment", "Foreground")
+
+
+def pods_inspect(context: Context) -> Progress:
+    """Are the pods gone that did not work?"""
+    return _inspect(context, "Pod")
+
+
+def delete_pods(context: Context) -> None:
+    """Delete KEDA's pods that do not work; their Deployments make new ones at once. Idempotent: yes."""
+    remove_all(context, "Pod", "Background")
+
+
 def lease_inspect(context: Context) -> Progress:
     """Is the old operator's Lease gone?"""
     return _inspect(context, "Lease")
 
 
-def delete_api_service(context: Context) -> None:
-    """Delete the APIService, before what serves it. Idempotent: yes."""
-    _delete(context, "APIService", "Background")
-
-
-def delete_deployments(context: Context) -> None:
-    """Delete KEDA's Deployments; in the foreground, so that they are there until their pods are gone. Idempotent: yes."""
-    _delete(context, "Deployment", "Foreground")
-
-
 def delete_lease(context: Context) -> None:
     """Delete the Lease of an operator that is gone: the new one need not wait up to 17 s for it. Idempotent: yes."""
-    _delete(context, "Lease", "Background")
+    remove_all(context, "Lease", "Background")
 
 
-def _delete(context: Context, kind: str, propagation: str) -> None:
-    for one in _left(context, kind):
-        context.systems.kube.delete(KINDS[kind], one.name, one.namespace or None, uid=one.uid, propagation=propagation)
+def others_inspect(context: Context) -> Progress:
+    """Is gone what cannot be applied over?"""
+    return _inspect(context, *NAMES)
+
+
+def delete_others(context: Context) -> None:
+    """Delete roles, bindings, Services and accounts of KEDA that cannot be applied over. Idempotent: yes."""
+    for kind in NAMES:
+        remove_all(context, kind, "Background")
 
 
 def namespaces_inspect(context: Context) -> Progress:
@@ -143,13 +160,24 @@ STEPS: tuple[Step[Context], ...] = (
         destructive=True,
         watch=lambda context: Watch(context.systems.kube, [(DEPLOYMENTS, context.namespace)]),
     ),
+    Step(
+        "remove/idle-pods",
+        "remove KEDA's pods that do not work",
+        pods_inspect,
+        delete_pods,
+        destructive=True,
+        watch=lambda context: Watch(context.systems.kube, [(PODS, context.namespace)]),
+    ),
     Step("remove/operator-lease", "remove the old operator's Lease", lease_inspect, delete_lease, destructive=True),
     Step(
-        "remove/terminating-namespaces",
-        "wait until no namespace is Terminating",
-        namespaces_inspect,
-        wait_for_namespaces,
-        deadline=timedelta(seconds=120),
-        watch=lambda context: Watch(context.systems.kube, [(NAMESPACES, None)]),
+        "remove/what-conflicts", "remove what cannot be applied over", others_inspect, delete_others, destructive=True
     ),
+)
+NAMESPACES_GONE: Step[Context] = Step(
+    "remove/terminating-namespaces",
+    "wait until no namespace is Terminating",
+    namespaces_inspect,
+    wait_for_namespaces,
+    deadline=timedelta(seconds=120),
+    watch=lambda context: Watch(context.systems.kube, [(NAMESPACES, None)]),
 )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 
+from prompt_keda.clients.kube_errors import is_conflict
 from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
 from prompt_keda.errors import BadAnswer
-from prompt_keda.model.environment import Instrument
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import jobs
 from prompt_keda.redeploy.compare import first_difference
 from prompt_keda.redeploy.context import RUN_ANNOTATION, Context, Object
+from prompt_keda.redeploy.survey import OPERATOR, label
 
 RELEASE = timedelta(seconds=120)
 """An operator that was just installed looks at its ScaledJobs within some seconds; its image may have to be pulled."""
@@ -32,9 +34,10 @@ def streams_inspect(context: Context) -> Progress:
 
 
 def ensure_streams(context: Context) -> None:
-    """Make the groups that are absent, at the environment's start. An existing one is never moved. Idempotent: yes."""
+    """Make the groups that are absent, where the plan says that they begin. An existing one is never moved. Idempotent: yes."""
     for one in context.environment.instruments:
-        context.systems.redis.ensure_group(one.stream, one.consumer_group, one.group_start)
+        start = context.decisions.group_start or one.group_start
+        context.systems.redis.ensure_group(one.stream, one.consumer_group, start)
 
 
 def lag_inspect(context: Context) -> Progress:
@@ -64,52 +67,81 @@ def count_lag(context: Context) -> None:
 
 def scaled_jobs_inspect(context: Context) -> Progress:
     """Is every ScaledJob there and as it should be, with what belongs to it?"""
+    for one, _ in _wanted(context):
+        found = _find(context, one)
+        if found is None:
+            return Progress(State.TODO, f"{label(one)} is absent")
+        if difference := first_difference(_content(one), found):
+            return Progress(State.TODO, f"{label(one)} differs at {difference}")
+    brought = f"; {len(context.saved)} objects from the snapshot" if context.saved else ""
+    return Progress(State.DONE, f"{len(context.instruments())} as they should be{brought}")
+
+
+def _wanted(context: Context) -> Iterator[tuple[Object, str]]:
+    """Give what stands in the manifests, and what comes back from the snapshot; each with where it comes from."""
     for instrument in context.instruments():
-        for one in context.instrument_objects[instrument.name]:
-            found = _find(context, one)
-            what = f"{one['kind']} {one['metadata']['name']}"
-            if found is None:
-                return Progress(State.TODO, f"{what} is absent")
-            if difference := first_difference(_content(one), found):
-                return Progress(State.TODO, f"{what} differs at {difference}")
-    return Progress(State.DONE, f"{len(context.instruments())} as they should be")
+        yield from ((one, instrument.name) for one in context.instrument_objects[instrument.name])
+    yield from ((one, "snapshot") for one in context.saved)
 
 
 def apply_scaled_jobs(context: Context) -> None:
     """Apply the ScaledJobs. One that changes or comes back while Jobs of it run is applied paused. Idempotent: yes.
 
     KEDA would delete these Jobs, because they carry another generation (failure modes F1 and F2); it leaves those of a
-    paused one alone. The next step makes them safe, and unpauses it.
+    paused one alone. The next step makes them safe, and unpauses it. What came from the snapshot and stands again is left
+    alone: somebody else may deliver it.
     """
-    for instrument in context.instruments():
-        for one in context.instrument_objects[instrument.name]:
-            found = _find(context, one)
-            if found is not None and not first_difference(_content(one), found):
-                continue
-            if one["kind"] == "ScaledJob" and _needs_pause(context, instrument, found):
-                one = copy.deepcopy(one)
-                one["metadata"].setdefault("annotations", {}).update(jobs.pause_marks(context.run_id))
-            context.systems.kube.apply(one)
+    for one, source in _wanted(context):
+        found = _find(context, one)
+        if found is not None and (source == "snapshot" or not first_difference(_content(one), found)):
+            continue
+        if one["kind"] == SCALED_JOBS.kind and _needs_pause(context, one, found):
+            one = copy.deepcopy(one)
+            one["metadata"].setdefault("annotations", {}).update(jobs.pause_marks(context.run_id))
+        context.systems.kube.apply(one)
 
 
 def _content(wanted: Object) -> Object:
     return {key: value for key, value in wanted.items() if key != "metadata"}
 
 
-def _needs_pause(context: Context, instrument: Instrument, live: Object | None) -> bool:
+def _needs_pause(context: Context, wanted: Object, live: Object | None) -> bool:
     """Whether Jobs of it may run. What is paused already is so by somebody else, and must not be marked as ours.
 
     With an operator at work Jobs may be made at any moment, so a live one counts as having some.
     """
     if live is not None:
         return not jobs.is_paused(live)
-    return any(_is_of(job, instrument) for job in jobs.active_jobs(context.systems.kube))
+    return any(jobs.is_of(job, wanted) for job in jobs.active_jobs(context.systems.kube))
 
 
-def _is_of(job: Object, instrument: Instrument) -> bool:
-    metadata = job["metadata"]
-    key = (metadata["namespace"], metadata["labels"][jobs.LABEL])
-    return key == (instrument.namespace, instrument.scaled_job)
+def wake_inspect(context: Context) -> Progress:
+    """Is a ScaledJob not Ready, with the operator that found it so still at work?
+
+    It looks again by itself after up to 1000 s (failure mode F21); a new operator looks at once.
+    """
+    if any(one.name == OPERATOR for one in context.decisions.deletions):
+        return Progress(State.DONE, "a new operator looks at all of them")
+    asleep = [label(live) for live in _asleep(context)]
+    return Progress(State.TODO, f"not Ready: {', '.join(asleep)}") if asleep else Progress(State.DONE)
+
+
+def wake_scaled_jobs(context: Context) -> None:
+    """Pause each ScaledJob that is not Ready: the next step unpauses it, and KEDA looks again. Idempotent: yes."""
+    for live in _asleep(context):
+        metadata, marks = live["metadata"], jobs.pause_marks(context.run_id)
+        context.systems.kube.patch(
+            SCALED_JOBS, metadata["name"], metadata["namespace"], {"metadata": {"annotations": marks}}
+        )
+
+
+def _asleep(context: Context) -> list[Object]:
+    mine = {(one.namespace, one.scaled_job) for one in context.environment.instruments}
+    return [
+        {**live, "kind": SCALED_JOBS.kind}
+        for key, live in jobs.owners(context.systems.kube).items()
+        if key in mine and not jobs.is_paused(live) and _condition(live, "Ready") == "False"
+    ]
 
 
 def release_inspect(context: Context) -> Progress:
@@ -120,7 +152,7 @@ def release_inspect(context: Context) -> Progress:
         if not jobs.is_paused(live):
             continue
         count = sum((one.namespace, one.scaled_job) == (namespace, name) for one in risky)
-        if count or _paused_by_us(live):
+        if count or _is_unpaused(context, live):
             seen = "" if _is_seen_paused(live) else ", KEDA has not seen that yet"
             return Progress(State.TODO, f"{name} is paused{seen}; {count} Jobs to make safe")
     return Progress(State.DONE, "none is paused by this toolkit")
@@ -151,25 +183,33 @@ def _make_safe(context: Context, live: Object) -> None:
     mine = [one for one in jobs.at_risk(kube) if (one.namespace, one.scaled_job) == key]
     for record in mine:
         jobs.stamp(kube, record, metadata["generation"])
-    if mine or not _paused_by_us(live):
+    if mine or not _is_unpaused(context, live):
         return  # stamped just now: look again before it is unpaused
     unmarked = {"annotations": dict.fromkeys(jobs.pause_marks("")), "resourceVersion": metadata["resourceVersion"]}
     try:
         kube.patch(SCALED_JOBS, metadata["name"], metadata["namespace"], {"metadata": unmarked})
     except BadAnswer as error:
-        if "409" not in error.detail:  # it has changed since it was read: look again
+        if not is_conflict(error):  # it has changed since it was read: look again
             raise
 
 
 def _is_seen_paused(live: Object) -> bool:
     """Whether KEDA has settled at a generation and will make no Job: both before it writes this condition."""
+    return jobs.is_settled(live) and _condition(live, "Paused") == "True"
+
+
+def _condition(live: Object, kind: str) -> str:
     conditions = {one["type"]: one["status"] for one in live.get("status", {}).get("conditions") or []}
-    return jobs.is_settled(live) and conditions.get("Paused") == "True"
+    return str(conditions.get(kind, "Unknown"))
 
 
-def _paused_by_us(live: Object) -> bool:
-    annotations = live["metadata"].get("annotations") or {}
-    return jobs.is_paused(live) and RUN_ANNOTATION in annotations
+def _is_unpaused(context: Context, live: Object) -> bool:
+    """Whether it is paused, and this run takes that away: a run of ours has set it, or the plan says so."""
+    metadata = live["metadata"]
+    ours = RUN_ANNOTATION in (metadata.get("annotations") or {})
+    return jobs.is_paused(live) and (
+        ours or f"{metadata['namespace']}/{metadata['name']}" in context.decisions.unpauses
+    )
 
 
 def _find(context: Context, wanted: Object) -> Object | None:
@@ -188,9 +228,10 @@ STEPS: tuple[Step[Context], ...] = (
         apply_scaled_jobs,
         deadline=timedelta(seconds=120),
     ),
+    Step("restore/wake-scaled-jobs", "let KEDA look again at what is not Ready", wake_inspect, wake_scaled_jobs),
     Step(
         "restore/release-scaled-jobs",
-        "make running Jobs safe, and unpause what this toolkit has paused",
+        "make running Jobs safe, and unpause the ScaledJobs",
         release_inspect,
         release_scaled_jobs,
         deadline=RELEASE + timedelta(seconds=5),

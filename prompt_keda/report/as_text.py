@@ -90,8 +90,18 @@ def show_plan(plan: dict[str, Any]) -> None:
     for step in plan["steps"]:
         removes = "  (removes)" if step["destructive"] else ""
         console.print(Text(one_line(f"  {step['id']:30} {step['title']}{removes}  {step.get('now', '')}".rstrip())))
-    for one in plan["deletions"]:
-        console.print(Text(one_line(f"  will be removed: {one['kind']} {one['name']} (uid {one['uid']})")))
+    decisions = plan["decisions"]
+    for one in decisions["deletions"]:
+        why = f": {one['why']}" if one["why"] else ""
+        console.print(Text(one_line(f"  will be removed: {one['kind']} {one['name']} (uid {one['uid']}){why}")))
+    for what, names in (
+        ("fields of others will be taken over in CRD", decisions["takes_over"]),
+        ("will be unpaused: ScaledJob", decisions["unpauses"]),
+        ("comes back from the snapshot:", decisions["saved"]),
+        ("may be lost, as you say: Job", decisions["given_up"]),
+    ):
+        for name in names:
+            console.print(Text(one_line(f"  {what} {name}")))
     for one in plan["jobs_at_risk"]:
         name = f"{one['namespace']}/{one['name']}"
         console.print(Text(one_line(f"  made safe first: {one['kind']} {name} has generation {one['generation']}")))

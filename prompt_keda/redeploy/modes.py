@@ -1,0 +1,292 @@
+"""From what stands to what is done: the mode, and what it removes (docs/decisions/0008-modes.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from prompt_keda.clients.kube_errors import cannot_be_changed
+from prompt_keda.clients.kube_resources import LEASES, SCALED_JOBS
+from prompt_keda.errors import BadAnswer, Refusal
+from prompt_keda.model.crd_schema import examine, find_schema
+from prompt_keda.model.environment import Instrument
+from prompt_keda.model.redeploy_plan import Decisions, Deletion
+from prompt_keda.redeploy import install, jobs
+from prompt_keda.redeploy.context import RUN_ANNOTATION, Context, Object
+from prompt_keda.redeploy.survey import OPERATOR, OPERATOR_LEASE, Seen, Survey, is_going, label
+
+MODES = ("auto", "cold", "repair", "reinstall", "upgrade", "purge")
+REPLACED = ("APIService", "ValidatingWebhookConfiguration", "Deployment")
+"""Kinds that are removed and made again where they differ; all others are applied over."""
+MOST_TOLD = 3
+BACKLOG = {"": "", "skip": "$", "replay": "0"}
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person asks for.
+
+    Parameters
+    ----------
+    mode
+        One of `MODES`.
+    group_start
+        Where consumer groups begin that have to be made: ``$`` skips the backlog, ``0`` replays it; empty: as the
+        environment says.
+    given_up
+        ``namespace/name`` of each running Job that may be lost.
+    """
+
+    mode: str = "auto"
+    group_start: str = ""
+    given_up: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, mode: str, backlog: str = "", give_up: str = "") -> Wishes:
+        """Read the command line's words.
+
+        Parameters
+        ----------
+        backlog
+            ``skip``, ``replay``, or empty.
+        give_up
+            Names of Jobs, with commas between them.
+
+        Raises
+        ------
+        Refusal
+            When one is not known.
+        """
+        if mode not in MODES:
+            raise Refusal(f"there is no mode {mode!r}", f"Known are: {', '.join(MODES)}.")
+        if backlog not in BACKLOG:
+            raise Refusal(f"--backlog {backlog} is not known", "skip leaves out what waits, replay does all of it.")
+        names = tuple(sorted({one.strip() for one in give_up.split(",") if one.strip()}))
+        for one in names:
+            if one.count("/") != 1 or not all(one.split("/")):
+                raise Refusal(f"--give-up {one} is no Job", "Name it as NAMESPACE/NAME.")
+        return cls(mode, BACKLOG[backlog], names)
+
+
+def resolve(mode: str, seen: Survey, version: str) -> tuple[str, str]:
+    """Give the mode that fits what was seen, and why.
+
+    Parameters
+    ----------
+    mode
+        What was asked for; ``auto`` takes the one that removes least.
+    version
+        The environment's KEDA.
+
+    Raises
+    ------
+    Refusal
+        When another mode than ``auto`` was asked for and does not fit; it names the one that does.
+    """
+    fitting, reason = _fitting(seen, version)
+    allowed = {fitting}
+    if fitting == "repair":
+        allowed.add("reinstall")
+    if any(one.live for one in seen.crds):
+        allowed.add("purge")
+    if mode == "auto" or mode == fitting:
+        return fitting, reason
+    if mode not in allowed:
+        raise Refusal(f"mode {mode} does not fit: {reason}", f"Take mode {fitting}.")
+    return mode, "asked for; " + _what(mode)
+
+
+def _fitting(seen: Survey, version: str) -> tuple[str, str]:
+    others = sorted(seen.versions - {version})
+    if seen.dying:
+        told = _some(seen.dying)
+        return "reinstall", f"repair is not enough, on its way out is {told}: {_what('reinstall')}"
+    if not seen.stands:
+        return "cold", "nothing of KEDA stands here: everything comes from the environment"
+    if others:
+        said = f"KEDA {', '.join(others)} stands, and the environment wants {version}"
+        return "upgrade", f"{said}: {_what('reinstall')}; the CRDs are changed"
+    return "repair", _to_repair(seen)
+
+
+def _what(mode: str) -> str:
+    if mode == "purge":
+        return "CRDs and ScaledJobs are removed and made again; running Jobs are cut loose before, and kept"
+    return "KEDA's parts are replaced; CRDs, ScaledJobs, Jobs and good certificates are kept"
+
+
+def _to_repair(seen: Survey) -> str:
+    every = (*seen.crds, *seen.parts)
+    wrong = {
+        "absent": [label(one.wanted) for one in every if one.live is None],
+        "other than wanted": [f"{label(one.wanted)} at {one.difference}" for one in every if one.difference],
+        "not at work": [f"{pod['metadata']['name']}: {why}" for pod, why in seen.idle_pods],
+        "certificates": [seen.certificate_fault] if seen.certificate_fault else [],
+        "another KEDA": [label({**one, "kind": "Deployment"}) for one in seen.elsewhere],
+    }
+    told = "; ".join(f"{what}: {_some(names)}" for what, names in wrong.items() if names)
+    return f"only what is wrong is put right ({told})" if told else "KEDA stands as it should: nothing is removed"
+
+
+def _some(names: Iterable[str]) -> str:
+    named = list(names)
+    more = f" and {len(named) - MOST_TOLD} more" if len(named) > MOST_TOLD else ""
+    return ", ".join(named[:MOST_TOLD]) + more
+
+
+def decide(context: Context, seen: Survey, mode: str, wishes: Wishes) -> Decisions:
+    """Say what a mode removes, takes over, unpauses and brings back. It asks by dry runs; nothing is written.
+
+    Raises
+    ------
+    Refusal
+        When a ScaledJob's own source pauses it, or one does not fit the CRD of an upgrade.
+    """
+    if mode == "upgrade":
+        _refuse_unfit(context, seen)
+    whole = mode in ("reinstall", "upgrade", "purge")
+    chosen = [*_deletions(context, seen, whole), *(_crds(seen) if mode == "purge" else ())]
+    goes = {one.name for one in chosen if one.kind == "CustomResourceDefinition"}
+    kept = [one for one in seen.crds if one.difference and one.wanted["metadata"]["name"] not in goes]
+    return Decisions(
+        deletions=tuple(chosen),
+        takes_over=tuple(one.wanted["metadata"]["name"] for one in kept if _cannot_be_applied(context, one.wanted)),
+        unpauses=tuple(_unpauses(context, seen)),
+        saved=tuple(label(one) for one in to_save(context, seen.custom, _going_crds(seen) | goes)),
+        group_start=wishes.group_start,
+        given_up=wishes.given_up,
+    )
+
+
+def _deletions(context: Context, seen: Survey, whole: bool) -> Iterator[Deletion]:
+    """Give what is removed of KEDA's parts: all that are replaced (``whole``), or only what is wrong."""
+    wanted = {one.wanted["metadata"]["name"] for one in seen.parts if one.kind == "Deployment"}
+    new_operator = whole or not any(one["metadata"]["name"] == OPERATOR for one in seen.deployments)
+    for one in seen.parts:
+        if one.live is None:
+            continue
+        why = _why_replaced(seen, one, whole) if one.kind in REPLACED else _why_not_applied(context, one)
+        if why:
+            yield _deletion(one.kind, one.live, why)
+            new_operator = new_operator or one.wanted["metadata"]["name"] == OPERATOR
+    for live in seen.deployments:
+        if live["metadata"]["name"] not in wanted:
+            yield _deletion("Deployment", live, "not among KEDA's manifests")
+            new_operator = True
+    if not whole:
+        for pod, why in seen.idle_pods:
+            yield _deletion("Pod", pod, why)
+            new_operator = new_operator or pod["metadata"]["name"].startswith(f"{OPERATOR}-")
+    if new_operator and seen.lease is not None:
+        yield _deletion("Lease", seen.lease, "its operator goes, and the next one would wait for it")
+    yield from _elsewhere(context, seen)
+
+
+def _why_replaced(seen: Survey, one: Seen, whole: bool) -> str:
+    if one.difference:
+        return f"differs at {one.difference}"
+    if seen.certificate_fault:
+        return f"KEDA's certificates: {seen.certificate_fault}"
+    return "replaced" if whole else ""
+
+
+def _why_not_applied(context: Context, one: Seen) -> str:
+    if one.difference and _cannot_be_applied(context, one.wanted):
+        return f"differs at {one.difference}, and cannot be applied over"
+    return ""
+
+
+def _cannot_be_applied(context: Context, wanted: Object) -> bool:
+    """Whether other field managers own what differs (409), or it cannot be changed (422)."""
+    try:
+        context.systems.kube.apply(wanted, dry_run=True)
+    except BadAnswer as error:
+        return cannot_be_changed(error)
+    return False
+
+
+def _elsewhere(context: Context, seen: Survey) -> Iterator[Deletion]:
+    """Give another KEDA's Deployments and Lease: two operators would make twice the Jobs."""
+    for live in seen.elsewhere:
+        yield _deletion("Deployment", live, "another KEDA beside this one")
+    for namespace in sorted({one["metadata"]["namespace"] for one in seen.elsewhere}):
+        lease = context.systems.kube.find(LEASES, OPERATOR_LEASE, namespace)
+        if lease is not None:
+            yield _deletion("Lease", lease, "of another KEDA")
+
+
+def _crds(seen: Survey) -> Iterator[Deletion]:
+    for one in seen.crds:
+        if one.live is not None:
+            yield _deletion("CustomResourceDefinition", one.live, "purged")
+
+
+def _deletion(kind: str, live: Object, why: str) -> Deletion:
+    metadata = live["metadata"]
+    return Deletion(kind, metadata.get("namespace", ""), metadata["name"], metadata["uid"], why)
+
+
+def _going_crds(seen: Survey) -> set[str]:
+    return {one.wanted["metadata"]["name"] for one in seen.crds if one.live is not None and is_going(one.live)}
+
+
+def to_save(context: Context, custom: Iterable[Object], going_crds: set[str]) -> list[Object]:
+    """Give the live objects of KEDA's kinds that will be gone, and that no source brings back.
+
+    Parameters
+    ----------
+    going_crds
+        Names of the CRDs that are on their way out, or are removed.
+    """
+    sources = {label(one) for own in context.instrument_objects.values() for one in own}
+    kinds = {
+        (crd["spec"]["group"], crd["spec"]["names"]["kind"])
+        for crd in install.crds(context)
+        if crd["metadata"]["name"] in going_crds
+    }
+    smoke = context.environment.smoke.namespace
+    return [
+        one
+        for one in custom
+        if (is_going(one) or (one["apiVersion"].partition("/")[0], one["kind"]) in kinds)
+        and label(one) not in sources
+        and one["metadata"].get("namespace") != smoke
+    ]
+
+
+def _unpauses(context: Context, seen: Survey) -> Iterator[str]:
+    for instrument in context.environment.instruments:
+        _refuse_paused_source(context, instrument)
+        for live in seen.custom:
+            metadata = live["metadata"]
+            mine = live["kind"] == SCALED_JOBS.kind and metadata["name"] == instrument.scaled_job
+            ours = RUN_ANNOTATION in (metadata.get("annotations") or {})
+            if mine and metadata["namespace"] == instrument.namespace and jobs.is_paused(live) and not ours:
+                yield f"{instrument.namespace}/{instrument.scaled_job}"
+
+
+def _refuse_paused_source(context: Context, instrument: Instrument) -> None:
+    for one in context.instrument_objects.get(instrument.name, []):
+        if one["kind"] == SCALED_JOBS.kind and jobs.is_paused(one):
+            raise Refusal(
+                f"{instrument.manifest} itself pauses ScaledJob {instrument.scaled_job}: nothing would scale",
+                f"Take {jobs.PAUSED} out of it.",
+            )
+
+
+def _refuse_unfit(context: Context, seen: Survey) -> None:
+    """Hold each ScaledJob, live and to be applied, to the CRD of the new version (decision 0007)."""
+    crd = next((one for one in install.crds(context) if one["metadata"]["name"] == "scaledjobs.keda.sh"), None)
+    schema = find_schema(crd, SCALED_JOBS.api_version.partition("/")[2]) if crd else None
+    if schema is None:
+        raise Refusal("KEDA's manifests have no CRD of ScaledJobs with a schema", "Take KEDA's own release manifests.")
+    applied = [one for own in context.instrument_objects.values() for one in own]
+    sources = {label(one) for one in applied}
+    live = [one for one in seen.custom if label(one) not in sources]
+    for one in (*applied, *live):
+        errors = examine(schema, one).errors if one["kind"] == SCALED_JOBS.kind else ()
+        if errors:
+            raise Refusal(
+                f"{label(one)} does not fit KEDA {context.environment.keda.version}: {_some(errors)}",
+                "Correct it where it comes from, before the upgrade.",
+            )

@@ -1,0 +1,200 @@
+"""One look at all of KEDA that stands, before it is decided what to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prompt_keda.clients.kube_resources import DEPLOYMENTS, LEASES, NAMESPACES, PODS, SECRETS, Resource
+from prompt_keda.errors import Missing
+from prompt_keda.redeploy import certificates, install
+from prompt_keda.redeploy.context import Context, Object
+from prompt_keda.redeploy.pods import is_available, why_not_ready
+
+LABEL = "app.kubernetes.io/part-of=keda-operator"
+VERSION = "app.kubernetes.io/version"
+OPERATOR, OPERATOR_LEASE = "keda-operator", "operator.keda.sh"
+PATIENCE = timedelta(seconds=60)
+"""A pod that is younger may only be starting: KEDA's readiness probes begin after 20 s."""
+LEASE_AGE = timedelta(seconds=30)
+"""The operator renews its Lease well within 15 s (controller-runtime's default)."""
+AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One object of KEDA's manifests, and what stands of it.
+
+    Parameters
+    ----------
+    live
+        None: it is absent.
+    difference
+        Where the live one differs from the wanted one; None if it does not, or is absent.
+    """
+
+    wanted: Object
+    live: Object | None
+    difference: str | None
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+        return str(self.wanted["kind"])
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What stands.
+
+    Parameters
+    ----------
+    crds, parts
+        KEDA's CRDs, and its other objects but for the namespace.
+    deployments
+        Live Deployments of a KEDA in its namespace, wanted or not.
+    elsewhere
+        The same in other namespaces: another KEDA.
+    idle_pods
+        Each pod of a wanted Deployment that does not work and is not only starting, with the reason.
+    certificate_fault
+        What is wrong with KEDA's certificates, or None.
+    dying
+        What is on its way out, in words: namespaces, CRDs, objects of KEDA's kinds.
+    lease
+        The operator's Lease, or None.
+    custom
+        All live objects of KEDA's kinds, in all namespaces.
+    """
+
+    crds: tuple[Seen, ...]
+    parts: tuple[Seen, ...]
+    deployments: tuple[Object, ...]
+    elsewhere: tuple[Object, ...]
+    idle_pods: tuple[tuple[Object, str], ...]
+    certificate_fault: str | None
+    dying: tuple[str, ...]
+    lease: Object | None
+    custom: tuple[Object, ...]
+
+    @property
+    def stands(self) -> bool:
+        """Whether there is anything of KEDA here."""
+        return bool(self.deployments) or any(one.live for one in self.crds)
+
+    @property
+    def versions(self) -> set[str]:
+        """The versions that the live Deployments and CRDs say they are of."""
+        live = [*self.deployments, *(one.live for one in self.crds if one.live)]
+        said = ((one["metadata"].get("labels") or {}).get(VERSION) for one in live)
+        return {one.removeprefix("v") for one in said if one}
+
+
+def custom_kinds(context: Context) -> list[Resource]:
+    """Give the kinds of KEDA's CRDs, as its manifests have them."""
+    found = []
+    for crd in install.crds(context):
+        spec = crd["spec"]
+        served = next(one["name"] for one in spec["versions"] if one["served"])
+        names = spec["names"]
+        found.append(
+            Resource(f"{spec['group']}/{served}", names["kind"], names["plural"], spec["scope"] == "Namespaced")
+        )
+    return found
+
+
+def custom_objects(context: Context) -> list[Object]:
+    """Give all live objects of KEDA's kinds; a kind that is not served has none. Raises as `Kube.list` does."""
+    found = []
+    for kind in custom_kinds(context):
+        for one in context.systems.kube.list(kind):
+            found.append({**one, "apiVersion": kind.api_version, "kind": kind.kind})  # items of a list do not say it
+    return found
+
+
+def look(context: Context) -> Survey:
+    """Look at what stands. Raises as `Kube.request` does: what could not be seen is never taken for absent."""
+    kube, namespace = context.systems.kube, context.namespace
+    secret = kube.find(SECRETS, certificates.SECRET, namespace)
+    fault = certificates.fault(secret, namespace, datetime.now(UTC))
+    wanted = install.parts(context) if certificates.is_whole(secret) else install.parts_without_ca(context)
+    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="survey") as pool:
+        crds = tuple(pool.map(lambda one: _seen(context, one), install.crds(context)))
+        parts = tuple(pool.map(lambda one: _seen(context, one), wanted))
+    keda = kube.list(DEPLOYMENTS, label_selector=LABEL)
+    lease = kube.find(LEASES, OPERATOR_LEASE, namespace)
+    custom = tuple(custom_objects(context))
+    return Survey(
+        crds=crds,
+        parts=parts,
+        deployments=tuple(one for one in keda if one["metadata"]["namespace"] == namespace),
+        elsewhere=tuple(one for one in keda if one["metadata"]["namespace"] != namespace),
+        idle_pods=tuple(_idle_pods(context, parts, lease)),
+        certificate_fault=fault,
+        dying=tuple(_dying(context, crds, custom)),
+        lease=lease,
+        custom=custom,
+    )
+
+
+def _seen(context: Context, wanted: Object) -> Seen:
+    kube, metadata = context.systems.kube, wanted["metadata"]
+    try:
+        live = kube.find(kube.resource_of(wanted), metadata["name"], metadata.get("namespace"))
+    except Missing:
+        live = None
+    return Seen(wanted, live, install.difference(wanted, live) if live else None)
+
+
+def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) -> Iterator[tuple[Object, str]]:
+    kube, now = context.systems.kube, datetime.now(UTC)
+    for one in parts:
+        if one.kind != "Deployment" or one.live is None or one.difference:
+            continue
+        selector = ",".join(f"{key}={value}" for key, value in one.live["spec"]["selector"]["matchLabels"].items())
+        ready = is_available(one.live)
+        silent = ready and one.wanted["metadata"]["name"] == OPERATOR and lease is not None and _is_old(lease, now)
+        if ready and not silent:
+            continue
+        for pod in kube.list(PODS, context.namespace, selector):
+            why = why_not_ready(pod, now)
+            started = pod["metadata"].get("creationTimestamp")
+            young = not started or now - _time(started) < PATIENCE
+            if silent:
+                yield pod, "it is ready, and does not renew its Lease"
+            elif why is not None and (why.hopeless or not young):
+                yield pod, why.text
+
+
+def _is_old(lease: Object, now: datetime) -> bool:
+    renewed = (lease.get("spec") or {}).get("renewTime")
+    return renewed is None or now - _time(renewed) > LEASE_AGE
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def _dying(context: Context, crds: Iterable[Seen], custom: Iterable[Object]) -> Iterator[str]:
+    wanted = {context.namespace, *(one.namespace for one in context.environment.instruments)}
+    for name in sorted(wanted):
+        found = context.systems.kube.find(NAMESPACES, name)
+        if found is not None and is_going(found):
+            yield f"namespace {name}"
+    yield from (f"CRD {one.wanted['metadata']['name']}" for one in crds if one.live and is_going(one.live))
+    yield from (label(one) for one in custom if is_going(one))
+
+
+def is_going(obj: Object) -> bool:
+    """Tell whether an object is on its way out."""
+    return "deletionTimestamp" in obj["metadata"]
+
+
+def label(obj: Object) -> str:
+    """Name an object of any kind: ``Kind namespace/name``."""
+    metadata: dict[str, Any] = obj["metadata"]
+    where = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
+    return f"{obj['kind']} {where}{metadata['name']}"
