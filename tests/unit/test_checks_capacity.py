@@ -52,6 +52,19 @@ def worker_asks(**spec):
     return scaled_job(spec={"jobTargetRef": {"template": {"spec": spec}}})
 
 
+def two_containers(world):
+    """Let a worker have a second container, which names nothing."""
+    asked = {"requests": {"cpu": "10m"}, "limits": {"memory": "64Mi"}}
+    worker_asks(containers=[{"name": "prompt-service", "resources": asked}, {"name": "other"}])(world)
+
+
+def starting(memory):
+    """Let a worker have an init container with such a limit, and a container that may have less."""
+    few = {"limits": {"memory": "1Mi"}}
+    many = {"name": "i", "resources": {"limits": {"memory": memory}}}
+    return worker_asks(initContainers=[many], containers=[{"name": "prompt-service", "resources": few}])
+
+
 def quota(hard, **spec):
     return lambda world: world.put(kinds.RESOURCE_QUOTAS, "q", SPACE, spec={"hard": hard, **spec})
 
@@ -88,7 +101,12 @@ RED = [
     ),
     (ABSORBED, neighbour("3985m"), "fail", "room for 1 more workers on 1 nodes, one visit wants 2; too little of: cpu"),
     (ABSORBED, both(VISIT, neighbour("63500m")), "fail", "room for 50 more workers"),
-    (ABSORBED, big_node(unschedulable=True), "fail", "room for 0 more workers on 0 nodes"),
+    (
+        ABSORBED,
+        big_node(unschedulable=True),
+        "fail",
+        "room for 0 more workers on 0 nodes, one visit wants 2; too little of: nodes that take them",
+    ),
     (ABSORBED, big_node(taints=[NO_GPU]), "fail", "room for 0 more workers on 0 nodes"),
     (ABSORBED, worker_asks(nodeSelector={"node": "big"}), "fail", "room for 0 more workers on 0 nodes"),
     (ABSORBED, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
@@ -112,10 +130,31 @@ RED = [
         "lets 5 workers of LSSTCam in (requests.cpu), 20 may",
     ),
     (QUOTA, quota({"count/jobs.batch": "205"}), "warn", "lets 5 workers of LSSTCam in (count/jobs.batch)"),
-    (QUOTA, quota({"limits.cpu": "100"}), "fail", "counts limits.cpu, which workers do not name"),
+    (QUOTA, quota({"limits.cpu": "100"}), "fail", "counts limits.cpu, which container prompt-service does not name"),
+    (
+        QUOTA,
+        both(quota({"limits.memory": "9Gi"}), two_containers),
+        "fail",
+        "counts limits.memory, which container other",
+    ),
+    (
+        QUOTA,
+        both(quota({"limits.memory": "1Gi"}), two_containers, limit_range(type="Container", default={"memory": "1Gi"})),
+        "fail",
+        "lets 0 workers of LSSTCam in (limits.memory)",
+    ),
     (QUOTA, quota({"pods": "1"}, scopes=["PriorityClass"]), "unknown", "is for some pods only"),
     (QUOTA, limit_range(type="Container", max={"memory": "32Mi"}), "fail", "more memory than 32Mi"),
     (QUOTA, limit_range(type="Pod", min={"cpu": "1"}), "fail", "less cpu than 1"),
+    (QUOTA, limit_range(type="Pod", max={"cpu": "1"}), "fail", "no limit of cpu, 1 is the most"),
+    (QUOTA, limit_range(type="Pod", min={"ephemeral-storage": "1"}), "fail", "no request of ephemeral-storage"),
+    (QUOTA, limit_range(type="Pod", maxLimitRequestRatio={"memory": "3"}), "fail", "more than 3 times its request"),
+    (
+        QUOTA,
+        both(starting("64Mi"), limit_range(type="Container", max={"memory": "32Mi"})),
+        "fail",
+        "more memory than 32Mi",
+    ),
 ]
 
 
@@ -137,6 +176,8 @@ def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
         (QUOTA, quota({"pods": "30", "services": "0"}), "lets 20 workers in"),
         (QUOTA, quota({"pods": "1"}, scopes=["BestEffort"]), "is not about workers"),
         (QUOTA, both(quota({"limits.cpu": "9"}), limit_range(type="Container", default={"cpu": "10m"})), "lets"),
+        (QUOTA, quota({"requests.ephemeral-storage": "9"}), "lets 20 workers in"),
+        (QUOTA, limit_range(type="Pod", maxLimitRequestRatio={"memory": "4"}), "lets workers in"),
         (QUOTA, lambda world: None, "no quota in prompt-keda-lsstcam"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from prompt_keda.clients import kube_resources as kinds
 
 from .breaks import HOUR, attribute, both, change, denied, red, remove, scaled_job, seen
-from .world import METRICS, SCALED_JOB, SPACE, WORKER_IMAGE, conditions, now
+from .world import METRICS, SCALED_JOB, SPACE, WORKER_IMAGE, World, conditions, now
 
 
 def without_pods(world):
@@ -87,13 +87,13 @@ RED = [
     (REPORT, remove(kinds.LEASES, "n1", "kube-node-lease"), "skipped", "no node keeps a Lease"),
     (REPORT, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
     (REPORT, denied("list", "leases"), "unknown", "may not be seen: 403"),
-    (ROOM, asks(cpu="1500m"), "warn", "room for 2 of 3 more workers of LSSTCam: the nodes are short of cpu"),
-    (ROOM, asks(memory="9Gi"), "warn", "room for 0 of 3 more workers of LSSTCam: the nodes are short of memory"),
-    (ROOM, change(kinds.NODES, "n1", status={"allocatable": {"pods": "3"}}), "warn", "short of pods"),
+    (ROOM, asks(cpu="1500m"), "warn", "room for 2 of 3 more workers of LSSTCam; too little of: cpu"),
+    (ROOM, asks(memory="9Gi"), "warn", "room for 0 of 3 more workers of LSSTCam; too little of: memory"),
+    (ROOM, change(kinds.NODES, "n1", status={"allocatable": {"pods": "3"}}), "warn", "too little of: pods"),
     (ROOM, both(asks(cpu="1"), pod(node="n1", requests={"cpu": "2"})), "warn", "room for 2 of 3"),
-    (ROOM, node(unschedulable=True), "warn", "no node takes them"),
-    (ROOM, node(taints=[TAINT]), "warn", "no node takes them"),
-    (ROOM, asks(nodeSelector={"disk": "fast"}), "warn", "no node takes them"),
+    (ROOM, node(unschedulable=True), "warn", "too little of: nodes that take them"),
+    (ROOM, node(taints=[TAINT]), "warn", "too little of: nodes that take them"),
+    (ROOM, asks(nodeSelector={"disk": "fast"}), "warn", "too little of: nodes that take them"),
     (ROOM, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
     (ROOM, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent"),
     (GOING, pod(), "fail", "p1 waits for 60 s and has neither a node nor a word of the scheduler"),
@@ -153,3 +153,13 @@ def test_what_is_not_yet_broken_or_another_checks_is_green(check, breaks):
     """Pods and namespaces get their time; what another check tells is told once."""
     outcome = seen(check, breaks)
     assert outcome.verdict.value == "ok", outcome
+
+
+@pytest.mark.parametrize("check", [ROOM, "capacity/burst-absorbed"])
+def test_the_pods_of_the_whole_cluster_are_read_in_pages(check):
+    """A cluster in full swing has thousands: they are no peak in memory."""
+    world, listed = World(), []
+    original = world.kube.list
+    world.kube.list = lambda *asked, **options: [listed.append(asked), original(*asked, **options)][1]
+    world.kube.each = lambda *asked: original(*asked)
+    assert world.verdict(check).verdict.value == "ok" and (kinds.PODS,) not in listed
