@@ -9,6 +9,7 @@ from datetime import timedelta
 from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
 from prompt_keda.errors import BadAnswer
 from prompt_keda.model.environment import Instrument
+from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import jobs
 from prompt_keda.redeploy.compare import first_difference
@@ -102,7 +103,7 @@ def _needs_pause(context: Context, instrument: Instrument, live: Object | None) 
     With an operator at work Jobs may be made at any moment, so a live one counts as having some.
     """
     if live is not None:
-        return not jobs.is_paused(live)
+        return not is_paused(live)
     return any(_is_of(job, instrument) for job in jobs.active_jobs(context.systems.kube))
 
 
@@ -117,7 +118,7 @@ def release_inspect(context: Context) -> Progress:
     kube = context.systems.kube
     risky = jobs.at_risk(kube)
     for (namespace, name), live in jobs.owners(kube).items():
-        if not jobs.is_paused(live):
+        if not is_paused(live):
             continue
         count = sum((one.namespace, one.scaled_job) == (namespace, name) for one in risky)
         if count or _paused_by_us(live):
@@ -138,7 +139,7 @@ def release_scaled_jobs(context: Context) -> None:
     try:
         while release_inspect(context).state is not State.DONE and time.monotonic() < end:
             for live in jobs.owners(kube).values():
-                if jobs.is_paused(live) and _is_seen_paused(live):
+                if is_paused(live) and _is_seen_paused(live):
                     _make_safe(context, live)
             watch.wait(1.0)
     finally:
@@ -169,7 +170,7 @@ def _is_seen_paused(live: Object) -> bool:
 
 def _paused_by_us(live: Object) -> bool:
     annotations = live["metadata"].get("annotations") or {}
-    return jobs.is_paused(live) and RUN_ANNOTATION in annotations
+    return is_paused(live) and RUN_ANNOTATION in annotations
 
 
 def _find(context: Context, wanted: Object) -> Object | None:

@@ -36,6 +36,10 @@ def triggers(changes, kind="redis-streams"):
     return scaled_job(spec={"triggers": [{"type": kind, "metadata": metadata}]})
 
 
+def paused(value, **annotations):
+    return scaled_job(metadata={"annotations": {"autoscaling.keda.sh/paused": value, **annotations}})
+
+
 def schema(changes):
     """Let the CRD's schema of a ScaledJob's spec have other properties."""
     spec = SCHEMA["properties"]["spec"]
@@ -58,7 +62,6 @@ NO_DEFAULT = schema({"rollout": {"type": "object", "properties": {"strategy": {"
 HANGS = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["finalizer.keda.sh"]}
 VALID, VALID_NEXT = "keda/scaled-jobs-valid", "keda/scaled-jobs-valid-for-redeploy"
 ACTIVATE = "keda/triggers-activate"
-PAUSED = {"annotations": {"autoscaling.keda.sh/paused": "true"}}
 UNSEEN = conditions(Ready="Unknown")
 OF_INSTRUMENTS = [
     "keda/scaled-jobs-ready",
@@ -79,7 +82,12 @@ RED = [
     ("keda/scaled-jobs-ready", scaled_job(status=conditions(Ready="False")), "fail", "why"),
     ("keda/scaled-jobs-ready", scaled_job(status={"conditions": None}), "unknown", "not looked"),
     ("keda/scaled-jobs-ready", remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "fail", "absent"),
-    ("keda/none-paused", scaled_job(metadata=PAUSED), "warn", "not by this toolkit"),
+    *(
+        ("keda/none-paused", paused(value), "warn", "not by this toolkit")
+        for value in ("true", "1", "T", "", "no", "FaLSE")
+    ),
+    ("keda/none-paused", paused("true", **{"prompt-keda.lsst.io/run": "r1"}), "warn", "is paused by run r1"),
+    ("keda/none-paused", scaled_job(status=conditions(Paused="True")), "warn", "KEDA has not seen that yet"),
     (
         "keda/no-max-run-time",
         scaled_job(spec={"jobTargetRef": {"activeDeadlineSeconds": 900}}),
@@ -113,7 +121,7 @@ RED = [
     ("keda/scaled-jobs-ready", latiss(fails_for("kube", "find", SCALED_JOB)), "unknown", "no answer in time"),
     (
         "keda/none-paused",
-        latiss(scaled_job(metadata=PAUSED), fails_for("kube", "find", "prompt-keda-latiss")),
+        latiss(paused("true"), fails_for("kube", "find", "prompt-keda-latiss")),
         "unknown",
         "no answer in time",
     ),
@@ -221,3 +229,30 @@ def test_manifests_that_are_to_be_filled_in_are_no_next_keda():
     unfilled = keda.manifests.model_copy(update={"source": FillIn("FILL-IN: the rendered chart")})
     environment(keda=keda.model_copy(update={"manifests": unfilled}))(world)
     assert world.verdict(VALID_NEXT).verdict.value == "skipped"
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        *({"autoscaling.keda.sh/paused": value} for value in ("0", "f", "F", "false", "False", "FALSE")),
+        {"autoscaling.keda.sh/paused-replicas": "0"},
+        {"prompt-keda.lsst.io/run": "r1"},
+    ],
+)
+def test_what_keda_does_not_take_for_paused_is_green(annotations):
+    """Go's words for false, and what KEDA reads in ScaledObjects only."""
+    outcome = seen("keda/none-paused", scaled_job(metadata={"annotations": annotations}))
+    assert outcome.verdict.value == "ok", outcome
+
+
+@pytest.mark.parametrize(
+    ("check", "breaks"),
+    [
+        ("keda/none-paused", paused("true")),
+        ("keda/scaled-jobs-ready", scaled_job(status=conditions(Ready="False"))),
+        ("keda/ready-is-fresh", lambda world: world.put_metrics(names=())),
+    ],
+)
+def test_no_advice_lets_keda_delete_jobs(check, breaks):
+    """KEDA deletes the Jobs of another generation when it reconciles: whoever makes it look, looks at them first."""
+    assert "keda/jobs-carry-their-generation is green" in seen(check, breaks).fix
