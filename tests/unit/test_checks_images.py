@@ -147,6 +147,19 @@ RED = [
     (PULL_SECRETS, runs_without_pull_secret, "fail", "the pods have no pull secret"),
     (
         PULL_SECRETS,
+        both(runs_without_pull_secret, remove(kinds.SERVICE_ACCOUNTS, "default", SPACE)),
+        "fail",
+        "service account prompt-keda-lsstcam/default is absent: no pod can be made",
+    ),
+    (PULL_SECRETS, both(runs_without_pull_secret, denied("get", "serviceaccounts")), "unknown", "may not be read here"),
+    (
+        PULL_SECRETS,
+        both(runs_without_pull_secret, denied("get", "serviceaccounts"), remove(kinds.SECRETS, "pull-secret", "keda")),
+        "fail",
+        "keda-operator: registry.prompt-keda.test:5000/keda: Secret pull-secret is absent",
+    ),
+    (
+        PULL_SECRETS,
         both(remove(kinds.SECRETS, "pull-secret", SPACE), lambda world: world.opens_with.clear()),
         "warn",
         "is absent, and is not needed",
@@ -176,6 +189,13 @@ def test_what_is_told_and_no_more_is_green(check, breaks, said):
     """No node in sight."""
     outcome = seen(check, breaks)
     assert outcome.verdict.value == "ok" and said in f"{outcome.observed} {outcome.detail}", outcome
+
+
+def test_a_service_accounts_pull_secret_opens_too():
+    """For pods that name none."""
+    own = change(kinds.SERVICE_ACCOUNTS, "default", SPACE, imagePullSecrets=[{"name": "pull-secret"}])
+    outcome = seen(PULL_SECRETS, both(runs_without_pull_secret, own))
+    assert outcome.verdict.value == "ok", outcome
 
 
 @pytest.mark.parametrize(

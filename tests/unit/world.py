@@ -228,6 +228,8 @@ class World:
             self.put_part_pod(name)
         self.put(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": now(), "holderIdentity": f"{OPERATOR}_u"})
         self.put_metrics()
+        for namespace in ("keda", SPACE):
+            self.put(kinds.SERVICE_ACCOUNTS, "default", namespace)
         self.put(kinds.SECRETS, "kedaorg-certs", "keda")
         self.put(kinds.SERVICES, "metrics", "keda")
         spec = {"service": {"name": "metrics", "namespace": "keda"}}
