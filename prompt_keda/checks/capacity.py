@@ -7,14 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 from prompt_keda.checks import quotas
+from prompt_keda.checks.cluster_nodes import free_room
 from prompt_keda.checks.outcomes import all_of, fail, ok, unknown, warn, worst_of
-from prompt_keda.clients.kube_resources import DEPLOYMENTS, LIMIT_RANGES, NODES, PODS, RESOURCE_QUOTAS, SCALED_JOBS
+from prompt_keda.clients.kube_resources import DEPLOYMENTS, LIMIT_RANGES, NODES, RESOURCE_QUOTAS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import BadAnswer
 from prompt_keda.model import capacity
-from prompt_keda.model.capacity import Limit, Prediction, Used
+from prompt_keda.model.capacity import Limit, Prediction
 from prompt_keda.model.check import Check, Outcome, Verdict
 from prompt_keda.model.environment import ClientLimit, Instrument
+from prompt_keda.model.pod_room import Free, takes
 
 Object = dict[str, Any]
 OPERATOR = "keda-operator"
@@ -29,11 +31,11 @@ def burst_absorbed(systems: Systems) -> Outcome:
     """Predict when the last worker of one visit runs, and look whether the nodes have room for it."""
     keda = _keda_limit(systems)
     nodes = systems.kube.list(NODES)
-    used = None if _in_a_vcluster(systems) else Used(systems.kube.each(PODS))
+    free = None if _in_a_vcluster(systems) else free_room(systems, nodes)
 
     def look(one: Instrument, live: Object) -> Outcome:
         time = _time(_prediction(systems, one, live, keda, nodes), systems.environment.capacity.target.total_seconds())
-        place = unknown(IN_A_VCLUSTER) if used is None else _room(one, _worker(live), nodes, used)
+        place = unknown(IN_A_VCLUSTER) if free is None else _room(one, _worker(live), nodes, free)
         if place.verdict is Verdict.UNKNOWN:  # it must not hide how long it takes
             return unknown(f"{time.observed}; {place.observed}", time.fix)
         return worst_of([time, place])
@@ -44,7 +46,7 @@ def burst_absorbed(systems: Systems) -> Outcome:
 def _prediction(systems: Systems, one: Instrument, live: Object, keda: Limit, nodes: list[Object]) -> Prediction:
     known = systems.environment.capacity
     images = [container["image"] for container in _worker(live).get("containers") or []]
-    hosts = [node for node in nodes if capacity.lets_in(node, _worker(live))]
+    hosts = [node for node in nodes if takes(node, _worker(live))]
     there = hosts and all(capacity.has_image(node, image) for node in hosts for image in images)
     pull = timedelta() if there else known.image_pull
     return capacity.predict(
@@ -81,10 +83,10 @@ def _raise(name: str, limit: Limit) -> str:
     return f"Give {name}{whose}, {flags}; then say so in the environment under capacity."
 
 
-def _room(one: Instrument, worker: Object, nodes: list[Object], used: Used) -> Outcome:
+def _room(one: Instrument, worker: Object, nodes: list[Object], free: Free) -> Outcome:
     if not nodes:
         return unknown("no node is shown: whether there is room is not known")
-    found = capacity.room(nodes, used, worker)
+    found = free.room(worker)
     said = f"room for {found.workers_count} more workers on {found.nodes_count} nodes"
     if found.workers_count >= one.burst_count:
         return _as_far_as_seen(worker, said)
@@ -101,7 +103,7 @@ def maximum_fits(systems: Systems) -> Outcome:
         return unknown("no node is shown: whether there is room is not known")
 
     def look(one: Instrument, live: Object) -> Outcome:
-        found = capacity.room(nodes, Used(), _worker(live))
+        found = Free(nodes).room(_worker(live))
         said = f"{one.name}: {found.nodes_count} nodes hold {found.workers_count} workers"
         if found.workers_count >= one.max_jobs:
             return _as_far_as_seen(_worker(live), f"{said}, {one.max_jobs} may run")
@@ -125,7 +127,7 @@ def quota_allows(systems: Systems) -> Outcome:
         found = systems.kube.list(RESOURCE_QUOTAS, one.namespace)
         ranges = systems.kube.list(LIMIT_RANGES, one.namespace)
         seen = [quotas.of_quota(quota, ranges, one, live) for quota in found]
-        seen += [quotas.of_range(limits, _worker(live)) for limits in ranges]
+        seen += [quotas.of_range(limits, ranges, _worker(live)) for limits in ranges]
         return worst_of(seen) if seen else ok(f"no quota in {one.namespace}")
 
     return _of_every_scaled_job(systems, look)

@@ -8,10 +8,10 @@ from typing import Any
 from prompt_keda.checks.outcomes import all_of, fail, ok, skipped, unknown, warn
 from prompt_keda.clients.kube_resources import LEASES, NODES, PODS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.errors import Refused
+from prompt_keda.errors import BadAnswer, Refused
 from prompt_keda.model.check import Outcome
 from prompt_keda.model.environment import Instrument
-from prompt_keda.model.pod_room import Room, asked_by, free_rooms, place, takes
+from prompt_keda.model.pod_room import Free
 
 Object = dict[str, Any]
 NO_NODE = "no node is shown: a vCluster shows only those that its pods run on"
@@ -70,33 +70,42 @@ def nodes_report(systems: Systems) -> Outcome:
     return all_of(((one, one) for one in nodes), look, f"{len(nodes)} nodes heard of within {SILENT.seconds} s")
 
 
+def free_room(systems: Systems, nodes: list[Object]) -> Free:
+    """Give what all pods of the cluster leave of the nodes.
+
+    Raises
+    ------
+    BadAnswer
+        When an amount cannot be read.
+    PromptKedaError
+        As `Kube.each` does.
+    """
+    try:
+        return Free(nodes, systems.kube.each(PODS))
+    except ValueError as error:
+        raise BadAnswer("Kubernetes", systems.kube.address, f"an amount cannot be read: {error}") from error
+
+
 def nodes_have_room(systems: Systems) -> Outcome:
     """Do as many more workers as each instrument always has fit on the nodes, one instrument after the other?"""
     kube = systems.kube
     nodes = kube.list(NODES)
     if not nodes:
         return unknown(NO_NODE)
-    free = free_rooms(nodes, kube.list(PODS))
+    free = free_room(systems, nodes)
 
     def look(one: Instrument) -> Outcome:
         live = kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
         if live is None:
             return unknown(f"ScaledJob {one.scaled_job} is absent: what a worker asks for is not known")
-        pod, wanted = live["spec"]["jobTargetRef"]["template"]["spec"], max(1, one.min_jobs)
-        fitting = {name: free[name] for node in nodes if takes(node, pod) for name in [node["metadata"]["name"]]}
-        asked = asked_by(pod)
-        placed = place(fitting, asked, wanted)
-        free.update(fitting)
-        if placed < wanted:
-            said = f"room for {placed} of {wanted} more workers of {one.name}: {_short_of(fitting, asked)}"
+        worker, wanted = live["spec"]["jobTargetRef"]["template"]["spec"], max(1, one.min_jobs)
+        found = free.room(worker)
+        if found.workers_count < wanted:
+            said = (
+                f"room for {found.workers_count} of {wanted} more workers of {one.name}; too little of: {found.scarce}"
+            )
             return warn(said, "Add nodes, or stop what is not needed; workers wait until others end.")
+        free.place(worker, wanted)
         return ok(f"{one.name}: {wanted} more workers fit")
 
     return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look)
-
-
-def _short_of(free: dict[str, Room], asked: Room) -> str:
-    if not free:
-        return "no node takes them (cordoned, tainted, not ready or other labels)"
-    names = sorted({name for room in free.values() for name in room.lacks(asked)})
-    return f"the nodes are short of {', '.join(names)}"

@@ -24,12 +24,16 @@ Credentials = tuple[str, Secret]
 
 @dataclass(frozen=True)
 class _Pull:
-    """One image that some pods pull, and the names of the Secrets that they may use for it."""
+    """One image that some pods pull, and the names of the Secrets that they may use for it.
+
+    ``account``: the service account whose Secrets they may use instead, because they name none; else empty.
+    """
 
     owner: str
     namespace: str
     name: str
     secrets: tuple[str, ...]
+    account: str
 
     @property
     def image(self) -> ImageName:
@@ -42,13 +46,14 @@ class _Pull:
 def pull_secrets_fit(systems: Systems) -> Outcome:
     """Ask each image's registry with what the pods that pull it have: their pull secrets, read by name."""
     known = {one.host for one in systems.environment.registries}
-    pulls = {str(one): one for puller in live_pullers(systems) for one in _pulls(systems, puller)}
-    read = _reader(systems)
+    pulls = {str(one): one for puller in live_pullers(systems) for one in _pulls(puller)}
+    read, of_account = _reader(systems), _account_reader(systems)
 
     def look(pull: _Pull) -> Outcome:
         if pull.image.host not in known:
             return unknown(f"{pull}: the environment does not name {pull.image.host}", "Add it under registries.")
-        fitting, broken, useless = _credentials(pull, read)
+        names = of_account(pull.namespace, pull.account) if pull.account else pull.secrets
+        fitting, broken, useless = _credentials(pull, names, read)
         if _opens(systems, pull.image, [one for _, one in fitting] or [None]):
             return warn(f"{pull}: {'; '.join(broken)}, and is not needed", FIX) if broken else ok(str(pull))
         denied = [f"Secret {name} is denied by {pull.image.host}" for name, _ in fitting]
@@ -59,19 +64,35 @@ def pull_secrets_fit(systems: Systems) -> Outcome:
     return worst_of(seen, f"{len(pulls)} images open to the pods that pull them")
 
 
-def _pulls(systems: Systems, puller: Puller) -> list[_Pull]:
+def _pulls(puller: Puller) -> list[_Pull]:
     """Give what one thing's pods pull. A pod that names no pull secret gets those of its service account."""
-    named = puller.pod.get("imagePullSecrets")
-    if not named:
-        account = puller.pod.get("serviceAccountName") or "default"
-        try:
-            found = systems.kube.find(SERVICE_ACCOUNTS, account, puller.namespace) or {}
-        except Refused as error:
-            told = f"{puller.name} names no pull secret, and its service account {account} may not be read here"
-            raise Unreachable("Kubernetes", systems.kube.address, told) from error
-        named = found.get("imagePullSecrets") or []
-    secrets = tuple(str(one.get("name")) for one in named)
-    return [_Pull(puller.name, puller.namespace, name, secrets) for name in puller.images]
+    named = tuple(str(one.get("name")) for one in puller.pod.get("imagePullSecrets") or [])
+    account = "" if named else str(puller.pod.get("serviceAccountName") or "default")
+    return [_Pull(puller.name, puller.namespace, name, named, account) for name in puller.images]
+
+
+def _account_reader(systems: Systems) -> Callable[[str, str], tuple[str, ...]]:
+    """Give a function that gives the names of a service account's pull secrets; each account is read once.
+
+    It raises `Missing` where there is none: no pod can be made then. `Unreachable` where it may not be read.
+    """
+    known: dict[tuple[str, str], dict[str, Any] | None] = {}
+    address = systems.kube.address
+
+    def read(namespace: str, name: str) -> tuple[str, ...]:
+        if (namespace, name) not in known:
+            try:
+                known[namespace, name] = systems.kube.find(SERVICE_ACCOUNTS, name, namespace)
+            except Refused as error:
+                told = f"the pods name no pull secret, and service account {namespace}/{name} may not be read here"
+                raise Unreachable("Kubernetes", address, told, error.fix) from error
+        found = known[namespace, name]
+        if found is None:
+            told = f"service account {namespace}/{name} is absent: no pod can be made"
+            raise Missing("Kubernetes", address, told, "Make it where the workload comes from.")
+        return tuple(str(one.get("name")) for one in found.get("imagePullSecrets") or [])
+
+    return read
 
 
 def _reader(systems: Systems) -> Callable[[str, str], Secret]:
@@ -101,11 +122,11 @@ def _reader(systems: Systems) -> Callable[[str, str], Secret]:
 
 
 def _credentials(
-    pull: _Pull, read: Callable[[str, str], Secret]
+    pull: _Pull, names: tuple[str, ...], read: Callable[[str, str], Secret]
 ) -> tuple[list[tuple[str, Credentials]], list[str], list[str]]:
     """Give what fits the image, each with its Secret's name; what is broken; and what holds nothing for its registry."""
     fitting, broken, useless = [], [], []
-    for name in pull.secrets:
+    for name in names:
         try:
             found = credentials_for_image(read(pull.namespace, name), pull.image)
         except Missing as error:

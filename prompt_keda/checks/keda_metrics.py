@@ -10,6 +10,7 @@ from typing import Any
 
 from prompt_keda.checks.keda_parts import LEASE
 from prompt_keda.checks.outcomes import all_of, ok, warn
+from prompt_keda.checks.scaled_job_looks import LOOK_AGAIN
 from prompt_keda.clients.kube_resources import LEASES, PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import Missing, Refused, Unreachable
@@ -32,7 +33,7 @@ def ready_is_fresh(systems: Systems) -> Outcome:
 
     The condition Ready has no time, so it may be of an operator that is gone. A loop that runs is in this one's metrics.
     """
-    fix = "Check Redis first; then annotate it autoscaling.keda.sh/paused=true and remove that: KEDA looks again."
+    fix = LOOK_AGAIN
     page = _page(systems)
 
     def look(one: Instrument) -> Outcome:

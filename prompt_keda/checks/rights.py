@@ -14,6 +14,7 @@ from prompt_keda.checks.keda_certificates import SECRET
 from prompt_keda.checks.keda_parts import KINDS
 from prompt_keda.clients.kube_resources import (
     API_SERVICES,
+    CLUSTER_TRIGGER_AUTHENTICATIONS,
     CRDS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -26,6 +27,7 @@ from prompt_keda.clients.kube_resources import (
     RESOURCE_QUOTAS,
     SCALED_JOBS,
     SECRETS,
+    SERVICE_ACCOUNTS,
     SERVICES,
     TRIGGER_AUTHENTICATIONS,
     VALIDATING_WEBHOOKS,
@@ -58,6 +60,7 @@ def _of_the_cluster(environment: Environment) -> Iterator[Right]:
     yield from (_right("get", CRDS, name=one) for one in KINDS)
     yield _right("list", LEASES, NODE_LEASES)
     yield from (_right("list", one) for one in (DEPLOYMENTS, LEASES))  # is there another KEDA?
+    yield _right("get", CLUSTER_TRIGGER_AUTHENTICATIONS)  # a live ScaledJob may name one
     yield from (_right("list", one, DNS_NAMESPACE) for one in (SERVICES, ENDPOINT_SLICES))
 
 
@@ -68,6 +71,7 @@ def _of_keda(environment: Environment) -> Iterator[Right]:
     yield _right("list", ENDPOINT_SLICES, namespace)
     yield _right("get", LEASES, namespace, "operator.keda.sh")
     yield _right("get", SECRETS, namespace, SECRET)
+    yield _right("get", SERVICE_ACCOUNTS, namespace)  # their pull secrets, where a pod names none
     yield from forwarding(namespace)  # to the operator's metrics
 
 
@@ -75,7 +79,7 @@ def _of_the_workers(environment: Environment) -> Iterator[Right]:
     for one in environment.instruments:
         yield _right("get", SCALED_JOBS, one.namespace, one.scaled_job)
         yield from (_right("list", kind, one.namespace) for kind in (JOBS, RESOURCE_QUOTAS, LIMIT_RANGES))
-        yield _right("get", TRIGGER_AUTHENTICATIONS, one.namespace)  # the live ScaledJob names it
+        yield from (_right("get", kind, one.namespace) for kind in (TRIGGER_AUTHENTICATIONS, SERVICE_ACCOUNTS))
     for sync in environment.secrets:
         yield from (_right("get", one, sync.namespace, sync.name) for one in (SECRETS, VAULT_SECRETS))
     if environment.redis.reach == "port-forward":

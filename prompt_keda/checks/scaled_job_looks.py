@@ -10,9 +10,14 @@ from prompt_keda.clients.kube_resources import SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Outcome
 from prompt_keda.model.environment import Instrument
+from prompt_keda.model.job_object import PAUSED
 
 Object = dict[str, Any]
 TRIGGER = "redis-streams"
+LOOK_AGAIN = (
+    f"Check Redis first. Then, if keda/jobs-carry-their-generation is green (KEDA deletes the other Jobs when it looks), "
+    f"annotate it {PAUSED}=true and remove that: KEDA looks again."
+)
 
 
 def of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], Outcome], good: str) -> Outcome:

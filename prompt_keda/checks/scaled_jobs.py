@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from prompt_keda.checks.outcomes import fail, ok, unknown, warn
-from prompt_keda.checks.scaled_job_looks import TRIGGER, conditions, lag_triggers, of_every_scaled_job
+from prompt_keda.checks.scaled_job_looks import LOOK_AGAIN, TRIGGER, conditions, lag_triggers, of_every_scaled_job
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Outcome, Verdict
 from prompt_keda.model.environment import Instrument
-from prompt_keda.model.job_object import limit_of_pod
+from prompt_keda.model.job_object import PAUSED, is_paused, limit_of_pod
 
 Object = dict[str, Any]
 DEFAULT_HISTORY = 100
@@ -27,7 +27,7 @@ def scaled_jobs_present(systems: Systems) -> Outcome:
 
 def scaled_jobs_ready(systems: Systems) -> Outcome:
     """Is every instrument's ScaledJob there and Ready?"""
-    fix = "Check Redis first; then annotate it autoscaling.keda.sh/paused=true and remove that: KEDA looks again."
+    fix = LOOK_AGAIN
 
     def look(one: Instrument, live: Object) -> Outcome:
         ready = conditions(live).get("Ready", {"status": "Unknown"})
@@ -42,15 +42,18 @@ def scaled_jobs_ready(systems: Systems) -> Outcome:
 
 def none_paused(systems: Systems) -> Outcome:
     """Is one paused, and by whom?"""
-    fix = "kubectl annotate scaledjob NAME autoscaling.keda.sh/paused- when it may go on."
+    fix = f"When it may go on, and keda/jobs-carry-their-generation is green: kubectl annotate scaledjob NAME {PAUSED}-"
 
     def look(one: Instrument, live: Object) -> Outcome:
-        annotations = live["metadata"].get("annotations") or {}
-        marks = [value for key, value in annotations.items() if key.startswith("autoscaling.keda.sh/paused")]
-        if all(value == "false" for value in marks):
-            return ok(one.scaled_job)
-        run = annotations.get("prompt-keda.lsst.io/run")
-        return warn(f"{one.scaled_job} is paused {f'by run {run}' if run else '(not by this toolkit)'}", fix)
+        run = (live["metadata"].get("annotations") or {}).get("prompt-keda.lsst.io/run")
+        if is_paused(live) and run:
+            mine = "Unless it runs: ./run redeploy or ./run resume makes its Jobs safe, then unpauses it."
+            return warn(f"{one.scaled_job} is paused by run {run}", mine)
+        if is_paused(live):
+            return warn(f"{one.scaled_job} is paused (not by this toolkit)", fix)
+        if conditions(live).get("Paused", {}).get("status") == "True":
+            return warn(f"{one.scaled_job} is unpaused, and KEDA has not seen that yet", "See keda/lease-fresh.")
+        return ok(one.scaled_job)
 
     return of_every_scaled_job(systems, look, "none is paused")
 

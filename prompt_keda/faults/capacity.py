@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from prompt_keda.clients.kube_resources import NODES, PODS, RESOURCE_QUOTAS
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab.node import PAUSE_IMAGE
-from prompt_keda.model.capacity import Used, amount
+from prompt_keda.model.pod_room import Free
 
 QUOTA, GREEDY, PLACE = "no-more-pods", "greedy", "default"
 YOUNG = timedelta(seconds=15)
-LEFT_CPU = 0.005
+LEFT_CPU = Decimal("0.005")
 """Less than one worker of the local stack asks for."""
 
 
@@ -46,8 +47,7 @@ def fill_node(stage: Stage) -> None:
     until(lambda: _workers_stay(stage), "workers that stay for a while: an end of theirs would leave room")
     (node,) = stage.kube.list(NODES)
     name = node["metadata"]["name"]
-    taken = Used(stage.kube.each(PODS)).of(name).get("cpu", 0.0)
-    free = amount(node["status"]["allocatable"]["cpu"]) - taken - LEFT_CPU
+    free = Free([node], stage.kube.each(PODS)).of(name)["cpu"] - LEFT_CPU
     container = {
         "name": "pause",
         "image": PAUSE_IMAGE,

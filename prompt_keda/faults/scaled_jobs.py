@@ -9,6 +9,7 @@ from prompt_keda.faults import keda_parts
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.files.manifest_file import load_instrument_manifest
+from prompt_keda.model.job_object import PAUSED
 from prompt_keda.redeploy import jobs
 
 Object = dict[str, Any]
@@ -16,7 +17,7 @@ Object = dict[str, Any]
 
 def _annotate(stage: Stage, value: str | None) -> None:
     for one in stage.environment.instruments:
-        body = {"metadata": {"annotations": {jobs.PAUSED: value}}}
+        body = {"metadata": {"annotations": {PAUSED: value}}}
         stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, body)
 
 
@@ -45,7 +46,7 @@ def restore(stage: Stage) -> None:
         assert one.manifest
         for wanted in load_instrument_manifest(one.manifest, stage.endpoints):
             if wanted["kind"] == SCALED_JOBS.kind:
-                wanted["metadata"].setdefault("annotations", {})[jobs.PAUSED] = "true"
+                wanted["metadata"].setdefault("annotations", {})[PAUSED] = "true"
             stage.kube.apply(wanted, force=True)
     until(lambda: all(jobs.is_settled(one) and _is_paused(one) for one in _live(stage)), "settled ScaledJobs")
     _stamp(stage)

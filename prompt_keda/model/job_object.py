@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+PAUSED = "autoscaling.keda.sh/paused"
+NOT_PAUSED = ("0", "f", "F", "false", "False", "FALSE")
+"""What Go's strconv.ParseBool takes for false; anything else pauses."""
+
 
 def has_condition(job: dict[str, Any], *kinds: str) -> bool:
     """Tell whether one of these conditions is True."""
@@ -24,6 +28,15 @@ def keeps_older_jobs(spec: dict[str, Any]) -> bool:
     """
     strategy = spec.get("rolloutStrategy") or (spec.get("rollout") or {}).get("strategy")
     return bool(strategy == "gradual")
+
+
+def is_paused(scaled_job: dict[str, Any]) -> bool:
+    """Tell whether KEDA is to leave a ScaledJob and its Jobs alone (KEDA 2.16.1, scaledjob_controller.go, checkIfPaused).
+
+    A value that is no truth value pauses too. ``autoscaling.keda.sh/paused-replicas`` is read in ScaledObjects only.
+    """
+    value = (scaled_job["metadata"].get("annotations") or {}).get(PAUSED)
+    return value is not None and value not in NOT_PAUSED
 
 
 def limit_of_pod(spec: dict[str, Any]) -> int | None:

@@ -8,6 +8,7 @@ from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import NAMESPACES, SCALED_JOBS
 from prompt_keda.errors import Refusal
 from prompt_keda.model.environment import FillIn
+from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.model.redeploy_plan import JobRecord
 from prompt_keda.redeploy import jobs
@@ -101,7 +102,7 @@ def _to_make_safe(kube: Kube) -> list[tuple[JobRecord, Object]]:
     """Give the Jobs at risk, each with its ScaledJob, which is not paused: KEDA leaves those of a paused one alone."""
     scaled = jobs.owners(kube)
     found = [(one, scaled[one.namespace, one.scaled_job]) for one in jobs.at_risk(kube, scaled)]
-    return [(one, owner) for one, owner in found if not jobs.is_paused(owner)]
+    return [(one, owner) for one, owner in found if not is_paused(owner)]
 
 
 HOLD_LEASE: Step[Context] = Step("guard/hold-lease", "hold the lock of this cluster", hold_lease_inspect, hold_lease)

@@ -10,7 +10,7 @@ from typing import Any
 from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS, Resource
 from prompt_keda.errors import Missing
-from prompt_keda.model.job_object import has_condition, is_finished, keeps_older_jobs
+from prompt_keda.model.job_object import PAUSED, has_condition, is_finished, keeps_older_jobs
 from prompt_keda.model.redeploy_plan import JobRecord
 from prompt_keda.redeploy.context import RUN_ANNOTATION
 
@@ -22,9 +22,6 @@ ENDED = ("Completed", "BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePol
 """Reasons of the Job controller's events for a Job that is Complete or Failed (Kubernetes, pkg/controller/job)."""
 GENERATION = "scaledjob.keda.sh/generation"
 FINALIZER = "finalizer.keda.sh"
-PAUSED = "autoscaling.keda.sh/paused"
-NOT_PAUSED = ("0", "f", "F", "false", "False", "FALSE")
-"""What Go's strconv.ParseBool takes for false; anything else pauses."""
 
 
 def active_jobs(kube: Kube) -> list[Object]:
@@ -106,12 +103,6 @@ def at_risk(kube: Kube, scaled: Mapping[tuple[str, str], Object] | None = None) 
 def owners(kube: Kube) -> dict[tuple[str, str], Object]:
     """Give every ScaledJob by namespace and name."""
     return {_key(one): one for one in kube.list(SCALED_JOBS)}
-
-
-def is_paused(scaled_job: Object) -> bool:
-    """Tell whether KEDA leaves a ScaledJob and its Jobs alone (KEDA 2.16.1, checkIfPaused)."""
-    value = (scaled_job["metadata"].get("annotations") or {}).get(PAUSED)
-    return value is not None and value not in NOT_PAUSED
 
 
 def pause_marks(run_id: str) -> dict[str, str]:

@@ -10,8 +10,9 @@ from prompt_keda.clients.kube_resources import LEASES, SCALED_JOBS
 from prompt_keda.errors import BadAnswer, Refusal
 from prompt_keda.model.crd_schema import examine, find_schema
 from prompt_keda.model.environment import Instrument
+from prompt_keda.model.job_object import PAUSED, is_paused
 from prompt_keda.model.redeploy_plan import Decisions, Deletion
-from prompt_keda.redeploy import install, jobs
+from prompt_keda.redeploy import install
 from prompt_keda.redeploy.context import RUN_ANNOTATION, Context, Object
 from prompt_keda.redeploy.survey import OPERATOR, OPERATOR_LEASE, Seen, Survey, is_going, label
 
@@ -261,16 +262,16 @@ def _unpauses(context: Context, seen: Survey) -> Iterator[str]:
             metadata = live["metadata"]
             mine = live["kind"] == SCALED_JOBS.kind and metadata["name"] == instrument.scaled_job
             ours = RUN_ANNOTATION in (metadata.get("annotations") or {})
-            if mine and metadata["namespace"] == instrument.namespace and jobs.is_paused(live) and not ours:
+            if mine and metadata["namespace"] == instrument.namespace and is_paused(live) and not ours:
                 yield f"{instrument.namespace}/{instrument.scaled_job}"
 
 
 def _refuse_paused_source(context: Context, instrument: Instrument) -> None:
     for one in context.instrument_objects.get(instrument.name, []):
-        if one["kind"] == SCALED_JOBS.kind and jobs.is_paused(one):
+        if one["kind"] == SCALED_JOBS.kind and is_paused(one):
             raise Refusal(
                 f"{instrument.manifest} itself pauses ScaledJob {instrument.scaled_job}: nothing would scale",
-                f"Take {jobs.PAUSED} out of it.",
+                f"Take {PAUSED} out of it.",
             )
 
 

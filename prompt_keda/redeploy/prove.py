@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from prompt_keda.clients.kube_resources import API_SERVICES, DEPLOYMENTS, PODS, SCALED_JOBS
 from prompt_keda.clients.kube_watch import Watch
+from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import jobs, smoke
 from prompt_keda.redeploy.context import Context
@@ -62,7 +63,7 @@ def scaled_jobs_inspect(context: Context) -> Progress:
             return Progress(
                 State.BROKEN, f"{one.namespace}/{one.scaled_job} is absent; who delivers it has to apply it"
             )
-        if jobs.is_paused(live):
+        if is_paused(live):
             return Progress(State.BROKEN, f"{one.scaled_job} is paused; whoever paused it has to unpause it")
         conditions = {c["type"]: c for c in live.get("status", {}).get("conditions") or []}
         ready = conditions.get("Ready", {"status": "Unknown", "message": "KEDA has not looked yet"})

@@ -10,6 +10,7 @@ from datetime import timedelta
 from prompt_keda.clients.kube_errors import is_conflict
 from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
 from prompt_keda.errors import BadAnswer
+from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import jobs
 from prompt_keda.redeploy.compare import first_difference
@@ -111,7 +112,7 @@ def _needs_pause(context: Context, wanted: Object, live: Object | None) -> bool:
     With an operator at work Jobs may be made at any moment, so a live one counts as having some.
     """
     if live is not None:
-        return not jobs.is_paused(live)
+        return not is_paused(live)
     return any(jobs.is_of(job, wanted) for job in jobs.active_jobs(context.systems.kube))
 
 
@@ -140,7 +141,7 @@ def _asleep(context: Context) -> list[Object]:
     return [
         {**live, "kind": SCALED_JOBS.kind}
         for key, live in jobs.owners(context.systems.kube).items()
-        if key in mine and not jobs.is_paused(live) and _condition(live, "Ready") == "False"
+        if key in mine and not is_paused(live) and _condition(live, "Ready") == "False"
     ]
 
 
@@ -149,7 +150,7 @@ def release_inspect(context: Context) -> Progress:
     kube = context.systems.kube
     risky = jobs.at_risk(kube)
     for (namespace, name), live in jobs.owners(kube).items():
-        if not jobs.is_paused(live):
+        if not is_paused(live):
             continue
         count = sum((one.namespace, one.scaled_job) == (namespace, name) for one in risky)
         if count or _is_unpaused(context, live):
@@ -170,7 +171,7 @@ def release_scaled_jobs(context: Context) -> None:
     try:
         while release_inspect(context).state is not State.DONE and time.monotonic() < end:
             for live in jobs.owners(kube).values():
-                if jobs.is_paused(live) and _is_seen_paused(live):
+                if is_paused(live) and _is_seen_paused(live):
                     _make_safe(context, live)
             watch.wait(1.0)
     finally:
@@ -207,9 +208,7 @@ def _is_unpaused(context: Context, live: Object) -> bool:
     """Whether it is paused, and this run takes that away: a run of ours has set it, or the plan says so."""
     metadata = live["metadata"]
     ours = RUN_ANNOTATION in (metadata.get("annotations") or {})
-    return jobs.is_paused(live) and (
-        ours or f"{metadata['namespace']}/{metadata['name']}" in context.decisions.unpauses
-    )
+    return is_paused(live) and (ours or f"{metadata['namespace']}/{metadata['name']}" in context.decisions.unpauses)
 
 
 def _find(context: Context, wanted: Object) -> Object | None:

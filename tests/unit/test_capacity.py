@@ -1,11 +1,10 @@
-"""The model of a burst, held to what was measured with real parts; and the room on nodes."""
+"""The model of a burst, held to what was measured with real parts."""
 
 from __future__ import annotations
 
 import pytest
 
-from prompt_keda.model import capacity
-from prompt_keda.model.capacity import Limit, Used, predict
+from prompt_keda.model.capacity import Limit, predict
 
 STOCK = {
     "keda": Limit(20, 30),
@@ -60,53 +59,3 @@ def test_a_vcluster_has_one_stage_more():
     """Its syncer can bind."""
     found = predict(800, **STOCK | {"keda": Limit(-1, 0), "controller_manager": Limit(-1, 0), "syncer": Limit(40, 80)})
     assert (found.binding.name, found.seconds) == ("the vCluster's syncer", 18)
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [("10m", 0.01), ("16Mi", 2**24), ("2", 2), ("1.5Gi", 1.5 * 2**30), ("5G", 5e9), ("1e3", 1000), ("128E", None)],
-)
-def test_a_quantity_is_read_as_kubernetes_means_it(text, number):
-    """With binary and decimal units; what is none is an error, never 0."""
-    if number is None:
-        with pytest.raises(ValueError, match="no quantity"):
-            capacity.amount(text)
-    else:
-        assert capacity.amount(text) == number
-
-
-def test_a_pod_asks_for_its_containers_or_its_largest_init_container():
-    """And a limit stands for a request that is left out."""
-    spec = {
-        "containers": [{"resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}}, {}],
-        "initContainers": [
-            {"resources": {"requests": {"cpu": "3", "memory": "1Mi"}}},
-            {"restartPolicy": "Always", "resources": {"requests": {"memory": "1Gi"}}},
-        ],
-        "overhead": {"cpu": "500m"},
-    }
-    assert capacity.asked_by(spec) == {"cpu": 3.5, "memory": 2 * 2**30}
-    assert capacity.asked_by(spec, "limits") == {"memory": 2**30, "cpu": 0.5}
-
-
-def node(name, **allocatable):
-    return {
-        "metadata": {"name": name},
-        "status": {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"pods": "110", **allocatable}},
-    }
-
-
-def test_room_is_counted_node_by_node():
-    """Two halves of a worker on two nodes are no worker."""
-    worker = {"containers": [{"resources": {"requests": {"cpu": "1"}}}]}
-    nodes = [node("a", cpu="1500m"), node("b", cpu="1500m"), node("c", cpu="500m")]
-    pod = {"spec": {"nodeName": "b", **worker}, "status": {"phase": "Running"}}
-    assert capacity.room(nodes, Used(), worker) == capacity.Room(2, 3, "cpu")
-    assert capacity.room(nodes, Used([pod]), worker).workers_count == 1
-
-
-def test_a_node_that_is_overfull_takes_nothing_from_the_others():
-    """What daemons take beyond it is no worker less elsewhere."""
-    worker = {"containers": [{"resources": {"requests": {"cpu": "100m"}}}]}
-    pod = {"spec": {"nodeName": "a", "containers": [{"resources": {"requests": {"cpu": "9"}}}]}, "status": {}}
-    assert capacity.room([node("a", cpu="1"), node("b", cpu="300m")], Used([pod]), worker).workers_count == 3

@@ -12,6 +12,7 @@ import pytest
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.errors import DeadlinePassed, PromptKedaError
 from prompt_keda.files.manifest_file import load_instrument_manifest
+from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.redeploy_rights import redeploy_rights
 from prompt_keda.model.rights import Right
 from prompt_keda.redeploy import certificates, guard, install, jobs, planner, prove, remove, restore, smoke
@@ -96,7 +97,7 @@ def keda_looks(world):
     """Do what KEDA does with the ScaledJob: it has a generation, a finalizer, and is seen paused if it is."""
     live = world.kube.find(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
     if live is not None:
-        paused = conditions(Paused="True" if jobs.is_paused(live) else "False")
+        paused = conditions(Paused="True" if is_paused(live) else "False")
         metadata = {"finalizers": [jobs.FINALIZER], "generation": 2}
         world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata=metadata, status=paused)
 

@@ -8,6 +8,7 @@ import pytest
 
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.errors import EnvironmentFileError
+from prompt_keda.model.job_object import PAUSED, is_paused
 from prompt_keda.model.plan import State
 from prompt_keda.redeploy import guard, jobs, planner, prove, restore
 from prompt_keda.redeploy.context import RUN_ANNOTATION, Context
@@ -71,7 +72,7 @@ def test_a_scaled_job_that_changes_or_comes_back_is_applied_paused(live, wanted,
     cluster = Cluster(live, running)
     context = restoring(cluster, wanted)
     restore.apply_scaled_jobs(context)
-    assert cluster.annotations() == {jobs.PAUSED: "true", RUN_ANNOTATION: "run-1"}
+    assert cluster.annotations() == {PAUSED: "true", RUN_ANNOTATION: "run-1"}
     assert restore.scaled_jobs_inspect(context).state is State.DONE
     assert restore.release_inspect(context).state is State.TODO
 
@@ -96,7 +97,7 @@ def test_it_is_unpaused_only_when_its_jobs_carry_the_generation_that_keda_has_se
     assert not restore._is_seen_paused(live)
     cluster.keda_looks(7)
     restore._make_safe(context, cluster.get(*KEY))
-    assert cluster.generations() == ["7", "7", "7"] and jobs.is_paused(cluster.get(*KEY))
+    assert cluster.generations() == ["7", "7", "7"] and is_paused(cluster.get(*KEY))
     restore._make_safe(context, cluster.get(*KEY))
     assert cluster.annotations() == {}
     assert restore.release_inspect(context).state is State.DONE
@@ -115,21 +116,13 @@ def test_the_release_stamps_and_unpauses_in_one_go():
 def test_what_somebody_else_has_paused_stays_paused_with_its_jobs_made_safe():
     """Their mark is not made ours; when they unpause it, no Job goes."""
     cluster = Cluster(running=("1",))
-    cluster.patch(*KEY, {"metadata": {"annotations": {jobs.PAUSED: "true"}}, **SEEN_PAUSED})
+    cluster.patch(*KEY, {"metadata": {"annotations": {PAUSED: "true"}}, **SEEN_PAUSED})
     context = restoring(cluster, {**DEFAULT, "maxReplicaCount": 9})
     restore.apply_scaled_jobs(context)
     restore.release_scaled_jobs(context)
-    assert cluster.annotations() == {jobs.PAUSED: "true"} and cluster.generations() == ["2"]
+    assert cluster.annotations() == {PAUSED: "true"} and cluster.generations() == ["2"]
     assert cluster.get(*KEY)["spec"]["maxReplicaCount"] == 9
     assert restore.release_inspect(context).state is State.DONE
-
-
-@pytest.mark.parametrize(
-    ("value", "paused"), [("true", True), ("", True), ("no", True), ("false", False), ("F", False)]
-)
-def test_paused_is_what_keda_takes_for_it(value, paused):
-    """Whatever Go cannot read as a truth value pauses as well."""
-    assert jobs.is_paused({"metadata": {"annotations": {jobs.PAUSED: value}}}) is paused
 
 
 def test_before_the_restart_jobs_are_stamped_with_a_settled_generation():
@@ -147,7 +140,7 @@ def test_a_scaled_job_that_keda_has_never_seen_is_paused_instead():
     cluster = Cluster(running=("1",), settled=False)
     context = restoring(cluster, DEFAULT)
     guard.stamp_jobs(context)
-    assert cluster.generations() == ["1"] and cluster.annotations()[jobs.PAUSED] == "true"
+    assert cluster.generations() == ["1"] and cluster.annotations()[PAUSED] == "true"
     assert guard.stamp_jobs_inspect(context).state is State.DONE
     cluster.keda_looks(3)
     restore.release_scaled_jobs(context)
@@ -179,7 +172,7 @@ def test_a_scaled_job_that_others_deliver_is_proven_too():
     assert prove.scaled_jobs_inspect(context).state is State.BROKEN
     cluster.create(kinds.SCALED_JOBS, {"metadata": {"name": "sj"}, "spec": DEFAULT}, "n")
     assert prove.scaled_jobs_inspect(context).state is State.WORKING
-    cluster.patch(*KEY, {"metadata": {"annotations": {jobs.PAUSED: "true"}}})
+    cluster.patch(*KEY, {"metadata": {"annotations": {PAUSED: "true"}}})
     assert prove.scaled_jobs_inspect(context).state is State.BROKEN
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from prompt_keda.checks.rights import REVIEWS, rights_to_look
+from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.clients.kube_rights import missing_rights
 from prompt_keda.clients.redis_streams import ready_pod
 from prompt_keda.engine.run_checks import run_checks
@@ -19,7 +20,7 @@ from prompt_keda.model.rights import Right, gives, named, plural_of
 from tests.contracts.fakes.recorder import Recorder
 
 from .test_environment_file import FOLDER
-from .world import CHECKS, SERVED, World
+from .world import CHECKS, SCALED_JOB, SERVED, SPACE, World
 
 ROLE = FOLDER / "rbac" / "check-deps.yaml"
 LONG = timedelta(seconds=30)
@@ -27,9 +28,33 @@ NAME, ALL = "prompt-keda-check-deps", "*"
 GROUP = "rbac.authorization.k8s.io"
 
 
-def asked_by_the_checks():
-    """Run every check on doubles, and give the rights that this needed."""
+def other_world():
+    """Give a world in which pods get their pull secrets, and triggers their login, from where others have them too."""
     world = World()
+    reference = {"secretKeyRef": {"name": "prompt-redis-auth", "key": "redis-password"}}
+    live = world.kube.get(kinds.SCALED_JOBS, SCALED_JOB, SPACE)["spec"]
+    (container,) = live["jobTargetRef"]["template"]["spec"]["containers"]
+    pod = {"imagePullSecrets": None, "containers": [{**container, "env": [{"name": "P", "valueFrom": reference}]}]}
+    authentication = {"authenticationRef": {"name": "shared", "kind": "ClusterTriggerAuthentication"}}
+    spec = {"jobTargetRef": {"template": {"spec": pod}}, "triggers": [{**live["triggers"][0], **authentication}]}
+    world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec=spec)
+    shared = {"env": [{"parameter": "password", "name": "P"}]}
+    world.put(kinds.CLUSTER_TRIGGER_AUTHENTICATIONS, "shared", spec=shared)
+    for one in world.kube.list(kinds.DEPLOYMENTS, "keda"):
+        spec = {"template": {"spec": {"imagePullSecrets": None}}}
+        world.change(kinds.DEPLOYMENTS, one["metadata"]["name"], "keda", spec=spec)
+    for namespace in ("keda", SPACE):
+        world.change(kinds.SERVICE_ACCOUNTS, "default", namespace, imagePullSecrets=[{"name": "pull-secret"}])
+    return world
+
+
+def asked_by_the_checks():
+    """Run every check on doubles of two kinds, and give the rights that this needed."""
+    worlds = [_asked_in(one) for one in (World(), other_world())]
+    return worlds[0][0] | worlds[1][0], worlds[0][1]
+
+
+def _asked_in(world):
     recorder = world.systems._made["kube"] = Recorder(world.kube)
     world.kube.denied.add(("no such verb", "nothing"))  # then the rules prove nothing, and access reviews are asked for
     world.put_service("prompt-redis", "prompt-redis")

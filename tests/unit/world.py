@@ -228,6 +228,8 @@ class World:
             self.put_part_pod(name)
         self.put(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": now(), "holderIdentity": f"{OPERATOR}_u"})
         self.put_metrics()
+        for namespace in ("keda", SPACE):
+            self.put(kinds.SERVICE_ACCOUNTS, "default", namespace)
         self.put(kinds.SECRETS, "kedaorg-certs", "keda")
         self.put(kinds.SERVICES, "metrics", "keda")
         spec = {"service": {"name": "metrics", "namespace": "keda"}}
@@ -238,7 +240,7 @@ class World:
         self.put(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE, spec={"secretTargetRef": [reference]})
         trigger = {"type": "redis-streams", "metadata": TRIGGER, "authenticationRef": {"name": "prompt-redis"}}
         asked = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
-        pod = {"spec": {"containers": [{"image": WORKER_IMAGE, "resources": asked}], **PULLS}}
+        pod = {"spec": {"containers": [{"name": "prompt-service", "image": WORKER_IMAGE, "resources": asked}], **PULLS}}
         spec = {"jobTargetRef": {"template": pod}, "triggers": [trigger], "rollout": {"strategy": "default"}}
         spec |= {"minReplicaCount": 3, "maxReplicaCount": 20, "pollingInterval": 2}
         self.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec=spec, status=conditions(Ready="True"))

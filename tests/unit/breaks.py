@@ -1,0 +1,118 @@
+"""Ways in which a world that is as it should be is broken, for the tests of more than one category of checks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.errors import Unreachable
+
+from .world import KEDA_IMAGE, SCALED_JOB, SPACE, World
+
+HOUR = timedelta(hours=1)
+
+
+def change(resource, name, namespace=None, **fields):
+    return lambda world: world.change(resource, name, namespace, **fields)
+
+
+def remove(resource, name, namespace=None):
+    return lambda world: world.remove(resource, name, namespace)
+
+
+def scaled_job(**fields):
+    return change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, **fields)
+
+
+def without_parts(world):
+    for one in world.kube.list(kinds.DEPLOYMENTS, "keda"):
+        world.remove(kinds.DEPLOYMENTS, one["metadata"]["name"], "keda")
+
+
+def denied(verb, plural):
+    return lambda world: world.kube.denied.add((verb, plural))
+
+
+def attribute(where, **values):
+    return lambda world: [setattr(getattr(world, where), key, value) for key, value in values.items()]
+
+
+def environment(**changes):
+    def apply(world):
+        world.systems.environment = world.systems.environment.model_copy(update=changes)
+
+    return apply
+
+
+def latiss(*breaks, **fields):
+    """Give a second instrument after the first, and break what is given; its ScaledJob has ``fields``."""
+
+    def apply(world):
+        world.add_instrument("latiss", **fields)
+        for one in breaks:
+            one(world)
+
+    return apply
+
+
+def unreachable(*arguments, **options):
+    raise Unreachable("here", "there", "no answer in time")
+
+
+def fails_for(where, method, *names):
+    """Let a method of a double fail for one thing that it is asked for, as if the connection broke there."""
+
+    def apply(world):
+        double = getattr(world, where)
+        original = getattr(double, method)
+
+        def asked(*arguments, **options):
+            broken = any(one in names for one in arguments)
+            return unreachable() if broken else original(*arguments, **options)
+
+        setattr(double, method, asked)
+
+    return apply
+
+
+def keda_runs(image=KEDA_IMAGE, init=()):
+    """Let one part of KEDA run other images."""
+    pod = {"containers": [{"image": image}], "initContainers": [{"image": one} for one in init]}
+    return change(kinds.DEPLOYMENTS, "keda-operator", "keda", spec={"template": {"spec": pod}})
+
+
+def both(*breaks):
+    return lambda world: [one(world) for one in breaks]
+
+
+def keda_settings(**fields):
+    """Let the environment say something else of KEDA."""
+
+    def apply(world):
+        environment(keda=world.systems.environment.keda.model_copy(update=fields))(world)
+
+    return apply
+
+
+def without_manifests(world):
+    manifests = world.systems.environment.keda.manifests.model_copy(update={"source": "/nowhere/keda.json"})
+    keda_settings(manifests=manifests)(world)
+
+
+def own_secret(**fields):
+    return change(kinds.SECRETS, "prompt-redis-auth", SPACE, **fields)
+
+
+def red(rows):
+    """Run a test for each row: a check, what breaks the world, the verdict, and what is then said."""
+    ids = [f"{check}-{said}" for check, _, _, said in rows]
+    return pytest.mark.parametrize(("check", "breaks", "verdict", "said"), rows, ids=ids)
+
+
+def seen(check, breaks):
+    """Give what a check says of a world in which one thing is broken."""
+    world = World()
+    breaks(world)
+    return world.verdict(check)

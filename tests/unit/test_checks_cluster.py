@@ -1,0 +1,165 @@
+"""The checks of the cluster: each is seen red for its reason, and green where nothing is wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from prompt_keda.clients import kube_resources as kinds
+
+from .breaks import HOUR, attribute, both, change, denied, red, remove, scaled_job, seen
+from .world import METRICS, SCALED_JOB, SPACE, WORKER_IMAGE, World, conditions, now
+
+
+def without_pods(world):
+    for one in world.kube.list(kinds.PODS):
+        world.remove(kinds.PODS, one["metadata"]["name"], one["metadata"]["namespace"])
+
+
+def pod(name="p1", namespace=SPACE, node=None, begun=False, **status):
+    return lambda world: world.put_pod(name, namespace, node, begun, **status)
+
+
+def leaving(name, namespace, seconds):
+    """Let a pod be one that should have stopped some seconds ago."""
+
+    def apply(world):
+        world.change(kinds.PODS, name, namespace, metadata={"deletionTimestamp": now(seconds=seconds)})
+
+    return apply
+
+
+def asks(cpu="10m", memory="16Mi", **pod_fields):
+    """Let a worker of the live ScaledJob ask for room."""
+    container = {"image": WORKER_IMAGE, "resources": {"requests": {"cpu": cpu, "memory": memory}}}
+    template = {"spec": {"containers": [container], **pod_fields}}
+    return scaled_job(spec={"jobTargetRef": {"template": template}})
+
+
+def node(**spec):
+    return change(kinds.NODES, "n1", spec=spec)
+
+
+def terminating(name, seconds, *said):
+    def apply(world):
+        world.put(kinds.NAMESPACES, name) if world.kube.find(kinds.NAMESPACES, name) is None else None
+        seen = [{"type": "NamespaceContentRemaining", "status": "True", "message": one} for one in said]
+        deleted = {"deletionTimestamp": now(seconds=seconds)}
+        world.change(kinds.NAMESPACES, name, metadata=deleted, status={"phase": "Terminating", "conditions": seen})
+
+    return apply
+
+
+def nothing_ready_behind(name, namespace):
+    endpoints = [{"conditions": {"ready": False}}]
+    return change(kinds.ENDPOINT_SLICES, name, namespace, endpoints=endpoints)
+
+
+def with_policy(policy, *breaks):
+    """Let KEDA's webhook have another failurePolicy, and break something."""
+    client = {"service": {"name": "webhooks", "namespace": "keda"}}
+    hooks = [{"name": "vscaledjob.keda.sh", "clientConfig": client, "failurePolicy": policy}]
+    return both(change(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=hooks), *breaks)
+
+
+GOING, REPORT, ROOM = "cluster/pods-get-going", "cluster/nodes-report", "cluster/nodes-have-room"
+STUCK, DNS, HOOKS = "cluster/namespaces-not-stuck", "cluster/dns-answers", "cluster/webhooks-reachable"
+OTHER_APIS, TAINT = "cluster/api-services-available", {"key": "gpu", "value": "1", "effect": "NoSchedule"}
+UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: cpu"}
+RED = [
+    ("cluster/version-accepted", attribute("kube", version=lambda: "v1.20.0"), "warn", "v1.20.0"),
+    ("cluster/clocks-agree", attribute("kube", server_time=lambda: datetime.now(UTC) + HOUR), "warn", "ahead of"),
+    ("cluster/nodes-ready", change(kinds.NODES, "n1", status=conditions(Ready="False")), "fail", "why"),
+    ("cluster/nodes-ready", remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
+    ("cluster/nodes-ready", denied("list", "nodes"), "fail", "cannot list"),
+    ("cluster/keda-namespace-present", remove(kinds.NAMESPACES, "keda"), "fail", "absent"),
+    ("cluster/external-metrics-available", remove(kinds.API_SERVICES, METRICS), "fail", "absent"),
+    ("cluster/external-metrics-available", remove(kinds.SERVICES, "metrics", "keda"), "fail", "is gone"),
+    (
+        "cluster/external-metrics-available",
+        change(kinds.API_SERVICES, METRICS, status=conditions(Available="False")),
+        "fail",
+        "not available: why",
+    ),
+    (REPORT, change(kinds.LEASES, "n1", "kube-node-lease", spec={"renewTime": now(seconds=45)}), "warn", "n1 was last"),
+    (REPORT, change(kinds.LEASES, "n1", "kube-node-lease", spec={"renewTime": None}), "warn", "n1 keeps no Lease"),
+    (REPORT, remove(kinds.LEASES, "n1", "kube-node-lease"), "skipped", "no node keeps a Lease"),
+    (REPORT, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
+    (REPORT, denied("list", "leases"), "unknown", "may not be seen: 403"),
+    (ROOM, asks(cpu="1500m"), "warn", "room for 2 of 3 more workers of LSSTCam; too little of: cpu"),
+    (ROOM, asks(memory="9Gi"), "warn", "room for 0 of 3 more workers of LSSTCam; too little of: memory"),
+    (ROOM, change(kinds.NODES, "n1", status={"allocatable": {"pods": "3"}}), "warn", "too little of: pods"),
+    (ROOM, both(asks(cpu="1"), pod(node="n1", requests={"cpu": "2"})), "warn", "room for 2 of 3"),
+    (ROOM, node(unschedulable=True), "warn", "too little of: nodes that take them"),
+    (ROOM, node(taints=[TAINT]), "warn", "too little of: nodes that take them"),
+    (ROOM, asks(nodeSelector={"disk": "fast"}), "warn", "too little of: nodes that take them"),
+    (ROOM, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
+    (ROOM, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent"),
+    (GOING, pod(), "fail", "p1 waits for 60 s and has neither a node nor a word of the scheduler"),
+    (GOING, pod(conditions=[UNSCHEDULABLE]), "warn", "says the scheduler: Unschedulable: 0/1 nodes: cpu"),
+    (GOING, pod(node="n1"), "fail", "p1 is on n1 for 60 s, and no container is begun"),
+    (GOING, leaving("keda-operator-1", "keda", 50), "fail", "keda-operator-1 should have stopped 5"),
+    (GOING, without_pods, "unknown", "no pod at all"),
+    (GOING, change(kinds.NODES, "n1", status=conditions(Ready="Unknown")), "skipped", "on nodes that are not ready"),
+    (DNS, nothing_ready_behind("kube-dns", "kube-system"), "fail", "nothing ready is behind the Service kube-system/"),
+    (DNS, remove(kinds.ENDPOINT_SLICES, "kube-dns", "kube-system"), "fail", "nothing ready is behind the Service"),
+    (DNS, remove(kinds.SERVICES, "kube-dns", "kube-system"), "unknown", "no Service of the cluster's DNS"),
+    (STUCK, terminating("a", 90, "1 configmap remains"), "warn", "a is Terminating since 90 s: 1 configmap remains"),
+    (STUCK, terminating(SPACE, 90), "fail", f"{SPACE} is Terminating since 90 s: its conditions give no reason"),
+    (STUCK, both(terminating("a", 90), terminating(SPACE, 90)), "fail", SPACE),
+    (
+        OTHER_APIS,
+        change(kinds.API_SERVICES, "v1beta1.metrics.k8s.io", status=conditions(Available="False")),
+        "fail",
+        "v1beta1.metrics.k8s.io by kube-system/metrics-server is not available: why",
+    ),
+    (OTHER_APIS, change(kinds.API_SERVICES, "v1beta1.metrics.k8s.io", status=None), "unknown", "does not say yet"),
+    (HOOKS, nothing_ready_behind("webhooks", "keda"), "warn", "admitted unseen, failurePolicy is Ignore"),
+    (
+        HOOKS,
+        with_policy("Fail", nothing_ready_behind("webhooks", "keda")),
+        "fail",
+        "no ScaledJob can be applied, failurePolicy is Fail",
+    ),
+    (HOOKS, remove(kinds.VALIDATING_WEBHOOKS, "keda-admission"), "fail", "is absent"),
+]
+
+
+@red(RED)
+def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
+    """One thing is broken; the verdict fits, and names it."""
+    outcome = seen(check, breaks)
+    assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+
+
+@pytest.mark.parametrize(
+    ("check", "breaks"),
+    [
+        (GOING, pod(seconds=20)),
+        (GOING, pod(node="n1", seconds=20)),
+        (GOING, pod(phase="Failed")),
+        (GOING, both(pod(node="n2"), lambda world: world.put(kinds.NODES, "n2", status=conditions(Ready="Unknown")))),
+        (GOING, both(pod(), leaving("p1", SPACE, 20))),
+        (STUCK, terminating("a", 40)),
+        (STUCK, terminating("keda", 90)),
+        (OTHER_APIS, change(kinds.API_SERVICES, METRICS, status=conditions(Available="False"))),
+        (ROOM, both(asks(cpu="1"), pod(node="n1", requests={"cpu": "2"}, phase="Succeeded"))),
+        (ROOM, both(node(taints=[TAINT]), asks(tolerations=[{"key": "gpu", "operator": "Exists"}]))),
+        (DNS, change(kinds.ENDPOINT_SLICES, "kube-dns", "kube-system", endpoints=[{"conditions": {}}])),
+    ],
+)
+def test_what_is_not_yet_broken_or_another_checks_is_green(check, breaks):
+    """Pods and namespaces get their time; what another check tells is told once."""
+    outcome = seen(check, breaks)
+    assert outcome.verdict.value == "ok", outcome
+
+
+@pytest.mark.parametrize("check", [ROOM, "capacity/burst-absorbed"])
+def test_the_pods_of_the_whole_cluster_are_read_in_pages(check):
+    """A cluster in full swing has thousands: they are no peak in memory."""
+    world, listed = World(), []
+    original = world.kube.list
+    world.kube.list = lambda *asked, **options: [listed.append(asked), original(*asked, **options)][1]
+    world.kube.each = lambda *asked: original(*asked)
+    assert world.verdict(check).verdict.value == "ok" and (kinds.PODS,) not in listed

@@ -1,0 +1,96 @@
+"""The checks of Jobs: each is seen red for its reason, and green where nothing is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from prompt_keda.clients import kube_resources as kinds
+
+from .breaks import both, environment, red, scaled_job, seen
+from .world import SCALED_JOB, SPACE
+
+
+def other_generation(world):
+    world.remove(kinds.JOBS, "j1", SPACE)
+    world.put_job("1")
+
+
+def job(name="prompt-keda-lsstcam-ab12c", labels=None, spec=None, owner=None, **status):
+    """Let one more Job stand."""
+
+    def apply(world):
+        world.put(kinds.JOBS, name, SPACE, labels, spec=spec or {}, status=status)
+        references = [{"kind": "ScaledJob", "name": owner, "uid": "u"}] if owner else []
+        world.change(kinds.JOBS, name, SPACE, metadata={"ownerReferences": references})
+
+    return apply
+
+
+def finished(*kinds_of_end):
+    """Let Jobs be finished, one after the other; each is Complete or Failed."""
+    ends = [{"type": kind, "status": "True", "reason": "BackoffLimitExceeded", "message": "m"} for kind in kinds_of_end]
+    return both(
+        *(
+            job(f"done-{index}", LABELLED, conditions=[{**end, "lastTransitionTime": f"2026-01-01T00:0{index}:00Z"}])
+            for index, end in enumerate(ends)
+        )
+    )
+
+
+LABELLED = {"scaledjob.keda.sh/name": SCALED_JOB}
+HOOK = {"annotations": {"argocd.argoproj.io/hook": "PostSync"}}
+OF_INSTRUMENTS = [
+    "keda/jobs-carry-their-generation",
+    "keda/rollout-keeps-jobs",
+    "keda/jobs-are-counted",
+    "keda/no-job-has-a-limit",
+    "keda/jobs-do-not-fail",
+]
+RED = [
+    *((check, environment(instruments=()), "unknown", "names none") for check in OF_INSTRUMENTS),
+    ("keda/jobs-carry-their-generation", other_generation, "warn", "1 running Jobs at risk"),
+    ("keda/rollout-keeps-jobs", scaled_job(metadata=HOOK), "warn", "a sync deletes its 1 running Jobs"),
+    ("keda/jobs-are-counted", job(active=1), "warn", "1 running Jobs are not counted: prompt-keda-lsstcam-ab12c"),
+    ("keda/jobs-are-counted", job("renamed", owner=SCALED_JOB, active=1), "warn", "renamed"),
+    (
+        "keda/no-job-has-a-limit",
+        job(labels=LABELLED, spec={"activeDeadlineSeconds": 900}, active=1),
+        "fail",
+        "1 running Jobs have a maximum run time",
+    ),
+    (
+        "keda/no-job-has-a-limit",
+        job(labels=LABELLED, spec={"template": {"spec": {"activeDeadlineSeconds": 900}}}, active=1),
+        "fail",
+        "prompt-keda-lsstcam-ab12c",
+    ),
+    (
+        "keda/jobs-do-not-fail",
+        finished("Failed", "Complete", "Failed", "Complete", "Failed", "Failed"),
+        "warn",
+        "3 of the newest 5 Jobs failed; done-5: BackoffLimitExceeded, m",
+    ),
+]
+
+
+@red(RED)
+def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
+    """One thing is broken; the verdict fits, and names it."""
+    outcome = seen(check, breaks)
+    assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+
+
+@pytest.mark.parametrize(
+    ("check", "breaks", "said"),
+    [
+        (
+            "keda/rollout-keeps-jobs",
+            lambda world: None,
+            "an edit of prompt-keda-lsstcam would delete its 1 running Jobs",
+        ),
+    ],
+)
+def test_what_is_told_and_no_more_is_green(check, breaks, said):
+    """Jobs that an edit would delete."""
+    outcome = seen(check, breaks)
+    assert outcome.verdict.value == "ok" and said in f"{outcome.observed} {outcome.detail}", outcome

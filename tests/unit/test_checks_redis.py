@@ -1,0 +1,285 @@
+"""The checks of Redis: each is seen red for its reason, and green where nothing is wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.engine.run_checks import run_checks
+from prompt_keda.model.event import nobody
+
+from .breaks import (
+    attribute,
+    both,
+    change,
+    denied,
+    environment,
+    fails_for,
+    latiss,
+    own_secret,
+    red,
+    remove,
+    scaled_job,
+    seen,
+)
+from .world import (
+    CHECKS,
+    GROUP,
+    SCALED_JOB,
+    SPACE,
+    STREAM,
+    TRIGGER,
+    WORKER_IMAGE,
+    World,
+)
+
+
+def lost_lag(world):
+    lost_count(world)
+    world.redis.add(STREAM, [{"visit": "1"}] * 2)
+
+
+def lost_count(world, read=None):
+    world.redis.add(STREAM, [{"visit": "1"}] * 2)
+    world.redis.read(STREAM, GROUP, "pod-1", 2)
+    world.redis.forget(STREAM, GROUP, read)
+
+
+def renamed_group(world):
+    world.redis.delete_stream(STREAM)
+
+
+def info(section, **values):
+    def apply(world):
+        original = world.redis.info
+        world.redis.info = lambda asked: original(asked) | (values if asked == section else {})
+
+    return apply
+
+
+def denies(*commands):
+    return lambda world: world.redis.denied_commands.update(commands)
+
+
+def trigger(metadata=None, **fields):
+    """Let the live ScaledJob's trigger log in in another way."""
+    given = {"type": "redis-streams", "metadata": TRIGGER | (metadata or {})}
+    return scaled_job(spec={"triggers": [given | fields]})
+
+
+def authentication(**spec):
+    """Let the TriggerAuthentication be another one."""
+    spec = {"secretTargetRef": None} | spec
+    return change(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE, spec=spec)
+
+
+def container(*env):
+    """Let the workers' container have this environment."""
+    pod = {"containers": [{"name": "prompt-service", "image": WORKER_IMAGE, "env": list(env)}]}
+    return scaled_job(spec={"jobTargetRef": {"template": {"spec": pod}}})
+
+
+def events(count, *, read=0, acknowledged=True, trimmed_to=None):
+    """Let events come, of which a worker reads the first."""
+
+    def apply(world):
+        redis = world.redis
+        redis.add(STREAM, [{"visit": "1"}] * count)
+        ids = redis.read(STREAM, GROUP, "pod-1", read) if read else []
+        if acknowledged:
+            redis.ack(STREAM, GROUP, ids)
+        if trimmed_to is not None:
+            redis.trim(STREAM, trimmed_to)
+
+    return apply
+
+
+def left_pending(idle_s):
+    def apply(world):
+        events(1, read=1, acknowledged=False)(world)
+        world.redis.grow_old(STREAM, GROUP, ["1-0"], idle_s)
+
+    return apply
+
+
+def last_event(**ago):
+    """Let the last event have come so long ago."""
+    came_ms = int((datetime.now(UTC) - timedelta(**ago)).timestamp() * 1000)
+
+    def apply(world):
+        inside = world.redis._stream(STREAM)
+        inside["added"], inside["groups"][GROUP]["at"] = came_ms, came_ms
+
+    return apply
+
+
+MAY_ASK = "redis/keda-may-ask"
+TRIMMED = "redis/backlog-not-trimmed"
+EMPTY = "redis/not-restarted-empty"
+OF_A_USER = {"secretTargetRef": [{"parameter": "password", "name": "prompt-redis-auth", "key": "redis-password"}]}
+PASSWORD = {"name": "P", "valueFrom": {"secretKeyRef": {"name": "prompt-redis-auth", "key": "redis-password"}}}
+OF_INSTRUMENTS = [
+    "redis/groups-exist",
+    "redis/lag-is-right",
+    "redis/backlog-not-trimmed",
+    "redis/keda-may-ask",
+    "redis/not-restarted-empty",
+    "redis/pending-is-young",
+    "redis/fan-out-alive",
+]
+RED = [
+    *((check, environment(instruments=()), "unknown", "names none") for check in OF_INSTRUMENTS),
+    ("redis/answers", attribute("redis", down=True), "unknown", "connection refused"),
+    ("redis/answers", attribute("redis", given="wrong"), "fail", "WRONGPASS"),
+    ("redis/version-at-least-7", info("server", redis_version="6.2.1"), "fail", "6.2.1"),
+    ("redis/is-a-master", info("replication", role="slave"), "fail", "slave"),
+    ("redis/takes-writes", info("persistence", rdb_last_bgsave_status="err"), "fail", "refuses writes"),
+    ("redis/takes-writes", info("persistence", loading=1), "fail", "loading"),
+    (
+        "redis/takes-writes",
+        info("persistence", aof_enabled=1, aof_last_write_status="err"),
+        "fail",
+        "append-only file failed",
+    ),
+    ("redis/memory-left", info("memory", maxmemory=2**20), "fail", "new events are refused"),
+    ("redis/memory-left", info("memory", maxmemory=2**20 + 1), "warn", "1 MiB used of 1 MiB"),
+    (
+        "redis/memory-left",
+        info("memory", maxmemory=2**30, maxmemory_policy="allkeys-lru"),
+        "warn",
+        "may be evicted",
+    ),
+    ("redis/lag-is-right", lost_lag, "fail", "2 events wait, the lag is unknown, and KEDA takes that for 0"),
+    (
+        "redis/lag-is-right",
+        lambda world: lost_count(world, 1),
+        "fail",
+        "0 events wait, the lag is 1, and KEDA believes",
+    ),
+    ("redis/lag-is-right", lost_count, "warn", "has lost what was read"),
+    ("redis/lag-is-right", renamed_group, "unknown", "NOGROUP"),
+    ("redis/groups-exist", renamed_group, "fail", f"has no group {GROUP}"),
+    (
+        "redis/groups-exist",
+        latiss(renamed_group, fails_for("redis", "group_info", "instrument:latiss")),
+        "fail",
+        f"has no group {GROUP}",
+    ),
+    (
+        "redis/lag-is-right",
+        latiss(lost_lag, lambda world: world.redis.delete_stream("instrument:latiss")),
+        "fail",
+        "for 0",
+    ),
+    ("redis/info-allowed", denies("INFO"), "fail", "no permissions to run the 'info' command"),
+    ("redis/is-a-master", info("replication", role="slave", master_link_status="down"), "fail", "link down"),
+    ("redis/data-is-kept", lambda world: world.redis.saves.update(save=""), "warn", "a restart comes back empty"),
+    (
+        "redis/data-is-kept",
+        denies("CONFIG GET"),
+        "unknown",
+        "whether it takes snapshots cannot be seen: this user has no",
+    ),
+    (EMPTY, renamed_group, "fail", f"came back without {STREAM} with its group {GROUP}"),
+    (TRIMMED, events(5, read=2, trimmed_to=1), "fail", "2 events were gone before they were read"),
+    (TRIMMED, events(3, read=1, trimmed_to=0), "fail", "2 events were gone before they were read"),
+    (TRIMMED, events(800), "warn", "800 events wait; beyond 1000 the oldest are trimmed unread"),
+    (
+        "redis/pending-is-young",
+        left_pending(61),
+        "warn",
+        "1 events were given out and not acknowledged, the oldest for",
+    ),
+    ("redis/pending-is-young", left_pending(3600), "warn", "for 1:00:00 by pod-1"),
+    ("redis/pending-is-young", renamed_group, "unknown", "NOGROUP"),
+    (TRIMMED, renamed_group, "unknown", "NOGROUP"),
+    ("redis/fan-out-alive", last_event(hours=49), "warn", "last event 49.0 h ago, expected within 48 h"),
+    (
+        "redis/fan-out-alive",
+        info("server", uptime_in_seconds=200_000),
+        "warn",
+        "no event in the 55.6 h that Redis is up",
+    ),
+    ("redis/fan-out-alive", renamed_group, "unknown", "is absent"),
+    (MAY_ASK, denies("INFO"), "fail", "as the default user: INFO is denied"),
+    (MAY_ASK, denies("XLEN", "XINFO GROUPS"), "fail", "XINFO GROUPS, XLEN is denied"),
+    (MAY_ASK, own_secret(data={"redis-password": "b2xk"}), "fail", "the login fails: WRONGPASS"),
+    (MAY_ASK, trigger(), "fail", "without a password: the login fails: NOAUTH"),
+    (MAY_ASK, trigger({"enableTLS": "true"}), "fail", "KEDA wants TLS"),
+    (MAY_ASK, trigger({"password": "old"}), "fail", "WRONGPASS"),
+    (
+        MAY_ASK,
+        trigger({"passwordFromEnv": "P", "username": "keda"}),
+        "unknown",
+        "which no container's env names plainly",
+    ),
+    (
+        MAY_ASK,
+        both(trigger({"passwordFromEnv": "P"}), container({"name": "P", "value": "old"})),
+        "fail",
+        "WRONGPASS",
+    ),
+    (MAY_ASK, remove(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE), "fail", "triggerauthentications"),
+    (MAY_ASK, own_secret(data={"redis-password": None}), "fail", "Secret prompt-keda-lsstcam/prompt-redis-auth has no"),
+    (MAY_ASK, authentication(hashiCorpVault={"address": "a"}), "unknown", "KEDA's password comes from hashiCorpVault"),
+    (MAY_ASK, denied("get", "triggerauthentications"), "unknown", "cannot get"),
+    (MAY_ASK, scaled_job(spec={"triggers": []}), "fail", "has no trigger of type redis-streams"),
+    (MAY_ASK, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent: KEDA asks for nothing"),
+]
+
+
+@red(RED)
+def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
+    """One thing is broken; the verdict fits, and names it."""
+    outcome = seen(check, breaks)
+    assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+
+
+@pytest.mark.parametrize(
+    ("check", "breaks"),
+    [
+        (EMPTY, both(renamed_group, info("commandstats", cmdstat_del={"calls": 1}))),
+        (EMPTY, both(renamed_group, info("server", uptime_in_seconds=100_000))),
+        ("redis/data-is-kept", both(denies("CONFIG GET"), info("persistence", aof_enabled=1))),
+        (TRIMMED, events(5, read=3, trimmed_to=2)),
+        (TRIMMED, lambda world: lost_count(world, 1)),
+        ("redis/pending-is-young", left_pending(5)),
+        ("redis/fan-out-alive", last_event(hours=47)),
+        (MAY_ASK, both(trigger({"passwordFromEnv": "P"}), container(PASSWORD))),
+        (MAY_ASK, trigger({"password": "value"})),
+        (MAY_ASK, both(authentication(env=[{"parameter": "password", "name": "P"}]), container(PASSWORD))),
+        (
+            MAY_ASK,
+            both(
+                trigger({"username": "keda"}, authenticationRef={"name": "prompt-redis"}),
+                lambda world: world.redis.users.update(keda="value"),
+            ),
+        ),
+    ],
+)
+def test_redis_is_green_in_other_ways_too(check, breaks):
+    """Another way to log in, and another cause than the one that a check is for."""
+    outcome = seen(check, breaks)
+    assert outcome.verdict.value == "ok", outcome
+
+
+def test_a_shared_authentication_takes_its_secret_from_kedas_namespace():
+    """ClusterTriggerAuthentication: its Secrets stand beside KEDA, not beside the ScaledJob."""
+    world = World()
+    world.put(kinds.CLUSTER_TRIGGER_AUTHENTICATIONS, "shared", spec=OF_A_USER)
+    trigger(authenticationRef={"name": "shared", "kind": "ClusterTriggerAuthentication"})(world)
+    assert "404" in world.verdict(MAY_ASK).observed
+    world.put(kinds.SECRETS, "prompt-redis-auth", "keda", data={"redis-password": "dmFsdWU="})
+    assert world.verdict(MAY_ASK).verdict.value == "ok"
+
+
+def test_redis_is_asked_once_for_all_of_its_checks():
+    """One survey, in one round trip; beside it the login and KEDA's own."""
+    world, asked = World(), []
+    original = world.redis.survey
+    world.redis.survey = lambda pairs: [asked.append(pairs), original(pairs)][1]
+    of_redis = [one for one in CHECKS.values() if one.category == "redis"]
+    results = run_checks(of_redis, world.systems, nobody, timedelta(seconds=30))
+    assert {one.verdict.value for one in results} == {"ok"} and asked == [[(STREAM, GROUP)]]

@@ -1,0 +1,258 @@
+"""The checks of ScaledJobs: each is seen red for its reason, and green where nothing is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.model.environment import FillIn
+
+from .breaks import (
+    change,
+    environment,
+    fails_for,
+    latiss,
+    red,
+    remove,
+    scaled_job,
+    seen,
+    without_manifests,
+)
+from .world import (
+    SCALED_JOB,
+    SCHEMA,
+    SPACE,
+    TRIGGER,
+    World,
+    conditions,
+    keda_manifests,
+)
+
+
+def triggers(changes, kind="redis-streams"):
+    metadata = {key: value for key, value in (TRIGGER | changes).items() if value}
+    return scaled_job(spec={"triggers": [{"type": kind, "metadata": metadata}]})
+
+
+def paused(value, **annotations):
+    return scaled_job(metadata={"annotations": {"autoscaling.keda.sh/paused": value, **annotations}})
+
+
+def schema(changes):
+    """Let the CRD's schema of a ScaledJob's spec have other properties."""
+    spec = SCHEMA["properties"]["spec"]
+    return {**SCHEMA, "properties": {"spec": {**spec, "properties": {**spec["properties"], **changes}}}}
+
+
+def next_keda(made):
+    """Let the environment's manifests have another schema."""
+
+    def apply(world):
+        path, sha256 = keda_manifests(json.dumps(made))
+        keda = world.systems.environment.keda
+        pinned = keda.manifests.model_copy(update={"source": path, "sha256": sha256})
+        environment(keda=keda.model_copy(update={"manifests": pinned}))(world)
+
+    return apply
+
+
+NO_DEFAULT = schema({"rollout": {"type": "object", "properties": {"strategy": {"enum": ["gradual", "immediate"]}}}})
+HANGS = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["finalizer.keda.sh"]}
+VALID, VALID_NEXT = "keda/scaled-jobs-valid", "keda/scaled-jobs-valid-for-redeploy"
+ACTIVATE = "keda/triggers-activate"
+UNSEEN = conditions(Ready="Unknown")
+OF_INSTRUMENTS = [
+    "keda/scaled-jobs-ready",
+    "keda/none-paused",
+    "keda/no-max-run-time",
+    "keda/triggers-scale-on-lag",
+    "keda/triggers-sensible",
+    "keda/sizes-as-named",
+    "keda/scaled-jobs-present",
+    "keda/finalizers-not-stuck",
+    "keda/history-limits-sensible",
+    "keda/triggers-activate",
+    "keda/scaled-jobs-valid",
+    "keda/scaled-jobs-valid-for-redeploy",
+]
+RED = [
+    *((check, environment(instruments=()), "unknown", "names none") for check in OF_INSTRUMENTS),
+    ("keda/scaled-jobs-ready", scaled_job(status=conditions(Ready="False")), "fail", "why"),
+    ("keda/scaled-jobs-ready", scaled_job(status={"conditions": None}), "unknown", "not looked"),
+    ("keda/scaled-jobs-ready", remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "fail", "absent"),
+    *(
+        ("keda/none-paused", paused(value), "warn", "not by this toolkit")
+        for value in ("true", "1", "T", "", "no", "FaLSE")
+    ),
+    ("keda/none-paused", paused("true", **{"prompt-keda.lsst.io/run": "r1"}), "warn", "is paused by run r1"),
+    ("keda/none-paused", scaled_job(status=conditions(Paused="True")), "warn", "KEDA has not seen that yet"),
+    (
+        "keda/no-max-run-time",
+        scaled_job(spec={"jobTargetRef": {"activeDeadlineSeconds": 900}}),
+        "fail",
+        "activeDeadline",
+    ),
+    ("keda/triggers-scale-on-lag", triggers({"lagCount": None}), "warn", "does not count lag"),
+    ("keda/triggers-scale-on-lag", triggers({}, "kafka"), "warn", "type kafka"),
+    (
+        "keda/triggers-sensible",
+        triggers({"stream": "instrument:latiss"}),
+        "fail",
+        "instrument:latiss",
+    ),
+    ("keda/triggers-scale-on-lag", scaled_job(spec={"triggers": []}), "warn", "has no trigger"),
+    ("keda/triggers-sensible", scaled_job(spec={"triggers": []}), "fail", "no trigger of type redis-streams"),
+    # what cannot be seen hides nothing that is broken
+    (
+        "keda/scaled-jobs-ready",
+        latiss(scaled_job(status=UNSEEN), status=conditions(Ready="False")),
+        "fail",
+        "prompt-keda-latiss: why",
+    ),
+    ("keda/scaled-jobs-ready", latiss(status=UNSEEN), "unknown", "prompt-keda-latiss: KEDA has not looked"),
+    (
+        "keda/scaled-jobs-ready",
+        latiss(fails_for("kube", "find", SCALED_JOB), status=conditions(Ready="False")),
+        "fail",
+        "prompt-keda-latiss: why",
+    ),
+    ("keda/scaled-jobs-ready", latiss(fails_for("kube", "find", SCALED_JOB)), "unknown", "no answer in time"),
+    (
+        "keda/none-paused",
+        latiss(paused("true"), fails_for("kube", "find", "prompt-keda-latiss")),
+        "unknown",
+        "no answer in time",
+    ),
+    (
+        "keda/no-max-run-time",
+        latiss(remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), spec={"jobTargetRef": {"activeDeadlineSeconds": 9}}),
+        "fail",
+        "is absent; prompt-keda-latiss has activeDeadlineSeconds",
+    ),
+    (
+        "keda/sizes-as-named",
+        scaled_job(spec={"maxReplicaCount": 10}),
+        "warn",
+        "maxReplicaCount is 10, the environment says 20",
+    ),
+    ("keda/sizes-as-named", scaled_job(spec={"maxReplicaCount": None}), "warn", "maxReplicaCount is 100, "),
+    (
+        "keda/sizes-as-named",
+        scaled_job(spec={"minReplicaCount": 0}),
+        "warn",
+        "minReplicaCount is 0, the environment says 3",
+    ),
+    (
+        "keda/sizes-as-named",
+        scaled_job(spec={"pollingInterval": 30}),
+        "warn",
+        "pollingInterval is 30, the environment says 2",
+    ),
+    ("keda/sizes-as-named", triggers({"lagCount": "5"}), "warn", "lagCount is 5, the environment says 1"),
+    ("keda/sizes-as-named", triggers({"activationLagCount": None}), "warn", "activationLagCount is not set"),
+    (VALID, scaled_job(spec={"triggers": None}), "fail", "spec lacks triggers"),
+    (VALID, scaled_job(spec={"maxReplicaCount": "20"}), "fail", "spec.maxReplicaCount is no integer"),
+    (VALID, scaled_job(spec={"maxReplicas": 20}), "warn", "KEDA knows no spec.maxReplicas"),
+    (VALID, change(kinds.CRDS, "scaledjobs.keda.sh", spec={"versions": []}), "unknown", "has no schema of v1alpha1"),
+    (VALID_NEXT, next_keda(NO_DEFAULT), "fail", "spec.rollout.strategy does not fit enum"),
+    (VALID_NEXT, without_manifests, "unknown", "not on this machine"),
+    ("keda/scaled-jobs-present", remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "fail", "is absent"),
+    ("keda/finalizers-not-stuck", scaled_job(metadata=HANGS), "fail", "held by finalizer.keda.sh"),
+    (
+        "keda/history-limits-sensible",
+        scaled_job(spec={"failedJobsHistoryLimit": 0}),
+        "warn",
+        "failedJobsHistoryLimit is 0",
+    ),
+    (ACTIVATE, triggers({"activationLagCount": "0"}), "fail", "activationLagCount is missing or 0"),
+    (ACTIVATE, triggers({"activationLagCount": None}), "fail", "activationLagCount is missing or 0"),
+    (ACTIVATE, triggers({"lagCount": "many"}), "fail", "lagCount is many, which is no number"),
+    (
+        ACTIVATE,
+        scaled_job(spec={"triggers": [{"type": "redis-streams", "metadata": TRIGGER, "metricType": "Value"}]}),
+        "fail",
+        "metricType is set",
+    ),
+    (
+        ACTIVATE,
+        scaled_job(spec={"triggers": [{"type": "redis-streams", "metadata": TRIGGER, "useCachedMetrics": True}]}),
+        "warn",
+        "useCachedMetrics",
+    ),
+    (
+        ACTIVATE,
+        scaled_job(spec={"triggers": [{"type": "redis-streams", "metadata": TRIGGER}] * 2}),
+        "warn",
+        "2 triggers, and one is expected",
+    ),
+    (
+        "keda/no-max-run-time",
+        scaled_job(spec={"jobTargetRef": {"template": {"spec": {"activeDeadlineSeconds": 900}}}}),
+        "fail",
+        "activeDeadlineSeconds",
+    ),
+    (
+        "keda/scaled-jobs-ready",
+        scaled_job(status={"conditions": [{"type": "Ready", "status": "Unknown", "reason": "PartialTriggerError"}]}),
+        "fail",
+        "PartialTriggerError",
+    ),
+]
+
+
+@red(RED)
+def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
+    """One thing is broken; the verdict fits, and names it."""
+    outcome = seen(check, breaks)
+    assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+
+
+@pytest.mark.parametrize(
+    ("check", "breaks", "said"),
+    [
+        (ACTIVATE, triggers({"activationLagCount": "2"}), "from a lag of 3 on"),
+        (VALID, scaled_job(status={"conditions": [], "unknown": 1}), "2 as KEDA's CRD wants them"),
+    ],
+)
+def test_what_is_told_and_no_more_is_green(check, breaks, said):
+    """A lag to begin at, and fields that KEDA's CRD does not know in the status."""
+    outcome = seen(check, breaks)
+    assert outcome.verdict.value == "ok" and said in f"{outcome.observed} {outcome.detail}", outcome
+
+
+def test_manifests_that_are_to_be_filled_in_are_no_next_keda():
+    """The check is then left out, with its reason, and makes nothing red."""
+    world = World()
+    keda = world.systems.environment.keda
+    unfilled = keda.manifests.model_copy(update={"source": FillIn("FILL-IN: the rendered chart")})
+    environment(keda=keda.model_copy(update={"manifests": unfilled}))(world)
+    assert world.verdict(VALID_NEXT).verdict.value == "skipped"
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        *({"autoscaling.keda.sh/paused": value} for value in ("0", "f", "F", "false", "False", "FALSE")),
+        {"autoscaling.keda.sh/paused-replicas": "0"},
+        {"prompt-keda.lsst.io/run": "r1"},
+    ],
+)
+def test_what_keda_does_not_take_for_paused_is_green(annotations):
+    """Go's words for false, and what KEDA reads in ScaledObjects only."""
+    outcome = seen("keda/none-paused", scaled_job(metadata={"annotations": annotations}))
+    assert outcome.verdict.value == "ok", outcome
+
+
+@pytest.mark.parametrize(
+    ("check", "breaks"),
+    [
+        ("keda/none-paused", paused("true")),
+        ("keda/scaled-jobs-ready", scaled_job(status=conditions(Ready="False"))),
+        ("keda/ready-is-fresh", lambda world: world.put_metrics(names=())),
+    ],
+)
+def test_no_advice_lets_keda_delete_jobs(check, breaks):
+    """KEDA deletes the Jobs of another generation when it reconciles: whoever makes it look, looks at them first."""
+    assert "keda/jobs-carry-their-generation is green" in seen(check, breaks).fix
