@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from prompt_keda.model.environment import Environment
+from prompt_keda.model.redeploy_plan import Decisions
 from prompt_keda.model.rights import Object, Right, plural_of
 
 APPLY = ("create", "patch")
@@ -23,11 +24,29 @@ REMOVED = (
     ("apiregistration.k8s.io", "apiservices", "v1beta1.external.metrics.k8s.io"),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations", "keda-admission"),
 )
+RBAC = "rbac.authorization.k8s.io"
+GROUPS = {
+    "APIService": "apiregistration.k8s.io",
+    "ValidatingWebhookConfiguration": "admissionregistration.k8s.io",
+    "CustomResourceDefinition": "apiextensions.k8s.io",
+    "Deployment": "apps",
+    "Lease": LEASES,
+    "Pod": "",
+    "Service": "",
+    "ServiceAccount": "",
+    **dict.fromkeys(("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"), RBAC),
+}
+"""The API groups of what a plan may remove."""
+EVENTING = "eventing.keda.sh"
+KEDA_KINDS = ("ScaledJob", "ScaledObject", "TriggerAuthentication", "ClusterTriggerAuthentication")
 SMOKE_OBJECTS = ((KEDA, "scaledjobs"), (KEDA, "triggerauthentications"), ("", "secrets"))
 
 
 def redeploy_rights(
-    environment: Environment, keda_objects: Iterable[Object], instrument_objects: Mapping[str, Iterable[Object]]
+    environment: Environment,
+    keda_objects: Iterable[Object],
+    instrument_objects: Mapping[str, Iterable[Object]],
+    decisions: Decisions | None = None,
 ) -> list[Right]:
     """Give every right that the steps of a redeploy need in this environment, sorted.
 
@@ -37,7 +56,10 @@ def redeploy_rights(
         KEDA's manifests.
     instrument_objects
         Instrument → its manifests; empty for one that somebody else delivers.
+    decisions
+        What the plan removes and brings back; None: what a reinstall removes.
     """
+    keda_objects = list(keda_objects)
     own = [one for objects in instrument_objects.values() for one in objects]
     return sorted(
         {
@@ -49,6 +71,8 @@ def redeploy_rights(
             *_running_jobs(environment),
             *_smoke(environment.smoke.namespace),
             *_redis(environment),
+            *_custom_objects(keda_objects),
+            *(_decided(decisions) if decisions else ()),
         }
     )
 
@@ -78,9 +102,9 @@ def _applied(objects: Iterable[Object]) -> Iterator[Right]:
         plural = plural_of(one["kind"])
         if one["kind"] == "Namespace":
             continue
-        seen = ("list", "watch") if one["kind"] == "CustomResourceDefinition" else ("get",)
-        name = "" if seen == ("list", "watch") else metadata["name"]
-        yield from _all(seen, group, plural, metadata.get("namespace", ""), name)
+        if one["kind"] == "CustomResourceDefinition":
+            yield from _all(("list", "watch"), group, plural)
+        yield from _all(("get",), group, plural, metadata.get("namespace", ""), metadata["name"])
         yield from _all(APPLY, group, plural, metadata.get("namespace", ""), metadata["name"])
 
 
@@ -98,7 +122,27 @@ def _removed(namespace: str) -> Iterator[Right]:
         yield from _all(("get", "delete"), group, plural, name=name)
     yield from _all(("get", "delete"), LEASES, "leases", namespace, "operator.keda.sh")
     yield from _all(("list", "watch", "get", "delete"), "apps", "deployments", namespace)
+    yield Right("list", "apps", "deployments")  # is there another KEDA?
+    yield from _all(("get", "delete"), "", "pods", namespace)
     yield Right("watch", "apiregistration.k8s.io", "apiservices")
+
+
+def _custom_objects(keda_objects: Iterable[Object]) -> Iterator[Right]:
+    """Give what it takes to look at all objects of KEDA's kinds, and to let go what hangs on its way out."""
+    for one in keda_objects:
+        if one["kind"] == "CustomResourceDefinition":
+            yield from _all(("list", "patch"), one["spec"]["group"], one["spec"]["names"]["plural"])
+
+
+def _decided(decisions: Decisions) -> Iterator[Right]:
+    """Give what only this plan needs: for what it removes beyond a reinstall, and for what it brings back."""
+    for one in decisions.deletions:
+        yield from _all(("get", "delete"), GROUPS[one.kind], plural_of(one.kind), one.namespace, one.name)
+    for kind, _, where in (one.partition(" ") for one in decisions.saved):
+        namespace, _, name = where.rpartition("/")
+        yield from _all(("get", *APPLY), KEDA if kind in KEDA_KINDS else EVENTING, plural_of(kind), namespace, name)
+        if kind == "ScaledJob":
+            yield Right("patch", "batch", "jobs", namespace)
 
 
 def _running_jobs(environment: Environment) -> Iterator[Right]:

@@ -63,7 +63,8 @@ def crds_inspect(context: Context) -> Progress:
 
 def difference(wanted: Object, live: Object) -> str | None:
     """Say where a live object differs from what KEDA's manifests want: in its content or its labels; None if nowhere."""
-    return first_difference({**wanted, "metadata": {"labels": wanted["metadata"].get("labels") or {}}}, live)
+    content = {key: value for key, value in wanted.items() if key not in ("apiVersion", "kind", "metadata")}
+    return first_difference({**content, "metadata": {"labels": wanted["metadata"].get("labels") or {}}}, live)
 
 
 def apply_crds(context: Context) -> None:

@@ -169,7 +169,7 @@ def _deletions(context: Context, seen: Survey, whole: bool) -> Iterator[Deletion
         why = _why_replaced(seen, one, whole) if one.kind in REPLACED else _why_not_applied(context, one)
         if why:
             yield _deletion(one.kind, one.live, why)
-            new_operator = new_operator or one.wanted["metadata"]["name"] == OPERATOR
+            new_operator = new_operator or (one.kind, one.wanted["metadata"]["name"]) == ("Deployment", OPERATOR)
     for live in seen.deployments:
         if live["metadata"]["name"] not in wanted:
             yield _deletion("Deployment", live, "not among KEDA's manifests")

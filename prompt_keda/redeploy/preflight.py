@@ -118,7 +118,7 @@ def _try_apply(context: Context, wanted: Object) -> str | None:
 
 
 def _may_do_all(context: Context) -> str | None:
-    wanted = redeploy_rights(context.environment, context.keda_objects, context.instrument_objects)
+    wanted = redeploy_rights(context.environment, context.keda_objects, context.instrument_objects, context.decisions)
     missing = missing_rights(context.systems.kube, wanted)
     return f"this identity may not {named(missing)}" if missing else None
 

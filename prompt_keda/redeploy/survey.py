@@ -154,7 +154,8 @@ def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) ->
     for one in parts:
         if one.kind != "Deployment" or one.live is None or one.difference:
             continue
-        selector = ",".join(f"{key}={value}" for key, value in one.live["spec"]["selector"]["matchLabels"].items())
+        labels = one.live["spec"]["selector"].get("matchLabels") or {}
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
         ready = is_available(one.live)
         silent = ready and one.wanted["metadata"]["name"] == OPERATOR and lease is not None and _is_old(lease, now)
         if ready and not silent:

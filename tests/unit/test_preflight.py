@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.errors import Unreachable
 from prompt_keda.model.plan import State
-from prompt_keda.redeploy import certificates, jobs, preflight, remove
+from prompt_keda.model.redeploy_plan import Decisions
+from prompt_keda.redeploy import certificates, modes, preflight, survey
 from prompt_keda.redeploy.context import Context
+from prompt_keda.redeploy.modes import Wishes
 
-from .world import HOST, KEDA_IMAGE, SCALED_JOB, SPACE, World
+from .world import HOST, KEDA_IMAGE, SPACE, World
+from .world import crd as keda_crd
 
 ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "keda-operator"}}
 CRD = "scaledjobs.keda.sh"
@@ -28,9 +33,19 @@ class Ready:
         labels = {"app.kubernetes.io/part-of": "keda-operator"}
         metadata = {"name": "keda-operator", "namespace": "keda", "labels": labels}
         deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": pod}
-        crd = {"apiVersion": kinds.CRDS.api_version, "kind": kinds.CRDS.kind, "metadata": {"name": CRD}}
+        crd = {
+            "apiVersion": kinds.CRDS.api_version,
+            "kind": kinds.CRDS.kind,
+            "metadata": {"name": CRD},
+            **keda_crd(CRD),
+        }
         self.context = Context(self.world.systems, [crd, {**ROLE, "rules": []}, deployment], {})
-        self.context.deletions = remove.find_deletions(self.world.systems)
+        self.plan("reinstall")
+
+    def plan(self, mode):
+        """Decide as a plan does."""
+        seen = survey.look(self.context)
+        self.context.decisions = modes.decide(self.context, seen, mode, Wishes())
 
     def seen(self):
         return preflight.inspect(self.context)
@@ -49,12 +64,8 @@ def test_when_all_is_at_hand_it_goes_ahead(ready):
     assert ready.world.kube._objects == before
 
 
-def dying_scaled_job(ready):
-    ready.world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"deletionTimestamp": "now"})
-
-
-def dying_crd(ready):
-    ready.world.change(kinds.CRDS, CRD, metadata={"deletionTimestamp": "now"})
+def dying_namespace(ready):
+    ready.world.change(kinds.NAMESPACES, SPACE, metadata={"deletionTimestamp": "now"})
 
 
 def missing_key(ready):
@@ -77,8 +88,7 @@ def no_image(ready):
 @pytest.mark.parametrize(
     ("break_it", "said"),
     [
-        (dying_scaled_job, f"ScaledJob {SPACE}/{SCALED_JOB} is being deleted while its Jobs run"),
-        (dying_crd, f"{CRD} is being deleted"),
+        (dying_namespace, f"which is Terminating: {SPACE}/j1; --give-up"),
         (missing_key, "db-auth_file"),
         (foreign_field, "ClusterRole keda-operator: 409"),
         (no_right("patch", "clusterroles"), "ClusterRole keda-operator: 403"),
@@ -94,6 +104,13 @@ def test_what_would_stop_it_half_way_is_named(ready, break_it, said):
     assert seen.state is State.BROKEN and said in seen.detail, seen.detail
 
 
+def test_a_job_that_a_person_has_given_up_does_not_stop_it(ready):
+    """It is named, and goes with its namespace in any case."""
+    dying_namespace(ready)
+    ready.context.decisions = replace(ready.context.decisions, given_up=(f"{SPACE}/j1",))
+    assert ready.seen().state is State.DONE
+
+
 def test_what_is_removed_first_is_no_conflict(ready):
     """Somebody has scaled the operator to nothing: its Deployment goes, and its fields with it."""
     kube = ready.world.kube
@@ -101,8 +118,9 @@ def test_what_is_removed_first_is_no_conflict(ready):
     wanted = ready.context.keda_objects[2]
     kube.apply({**wanted, "spec": {"replicas": 0}}, manager="somebody")
     ready.context.keda_objects[2] = {**wanted, "spec": {**wanted["spec"], "replicas": 1}}
+    ready.context.decisions = Decisions()
     assert "Deployment keda-operator: 409" in ready.seen().detail, "the test itself is wrong"
-    ready.context.deletions = remove.find_deletions(ready.world.systems)
+    ready.plan("reinstall")
     assert ready.seen().state is State.DONE
 
 
@@ -123,5 +141,4 @@ def unreachable(*image):
 def test_a_registry_that_is_not_reached_from_here_says_nothing(ready):
     """The nodes may reach it."""
     ready.world.registry.manifest_digest = unreachable
-    assert jobs.being_deleted(ready.world.kube) == []
     assert ready.seen().state is State.DONE

@@ -7,11 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.errors import Refusal
 from prompt_keda.model.job_object import keeps_older_jobs
 from prompt_keda.model.plan import Progress, State
 from prompt_keda.model.redeploy_plan import JobRecord, Plan
-from prompt_keda.redeploy import certificates, jobs, planner, prove, restore
+from prompt_keda.redeploy import certificates, jobs, prove, restore
 from prompt_keda.redeploy.compare import first_difference
 from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.pods import why_not_ready
@@ -192,28 +191,11 @@ def test_certificates_are_good_as_made_and_faults_are_told():
     assert "does not fit" in certificates.fault(mixed, "keda", NOW)
 
 
-@pytest.mark.parametrize(
-    ("mode", "parts", "crds", "resolved"),
-    [("auto", False, False, "cold"), ("auto", True, True, "reinstall"), ("auto", False, True, "reinstall")],
-)
-def test_auto_takes_the_mode_that_fits(mode, parts, crds, resolved):
-    """What stands decides."""
-    assert planner._resolve(mode, parts, crds)[0] == resolved
-
-
-@pytest.mark.parametrize(("mode", "stands"), [("cold", True), ("reinstall", False)])
-def test_a_mode_that_does_not_fit_is_refused(mode, stands):
-    """And the one that fits is named."""
-    with pytest.raises(Refusal) as caught:
-        planner._resolve(mode, stands, stands)
-    assert "Take mode" in caught.value.fix
-
-
 def test_the_digest_covers_the_inputs_and_nothing_else():
     """A Job list or another reason leaves it; another input changes it."""
-    one = Plan("cold", "because", (), (), {"a": 1})
-    assert one.digest == Plan("cold", "other", (), (), {"a": 1}, jobs_at_risk=(record("x"),)).digest
-    assert one.digest != Plan("cold", "because", (), (), {"a": 2}).digest
+    one = Plan("cold", "because", (), inputs={"a": 1})
+    assert one.digest == Plan("cold", "other", (), inputs={"a": 1}, jobs_at_risk=(record("x"),)).digest
+    assert one.digest != Plan("cold", "because", (), inputs={"a": 2}).digest
 
 
 def waiting(reason, message="", restarts=0, age_s=60):

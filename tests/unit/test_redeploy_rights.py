@@ -15,8 +15,9 @@ from prompt_keda.files.manifest_file import load_instrument_manifest
 from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.redeploy_rights import redeploy_rights
 from prompt_keda.model.rights import Right
-from prompt_keda.redeploy import certificates, guard, install, jobs, planner, prove, remove, restore, smoke
+from prompt_keda.redeploy import certificates, free, guard, install, jobs, planner, prove, remove, restore, smoke
 from prompt_keda.redeploy.context import Context
+from prompt_keda.redeploy.modes import Wishes
 from tests.contracts.fakes.recorder import Recorder
 
 from .world import SCALED_JOB, SPACE, World, conditions, keda_manifests
@@ -45,14 +46,14 @@ class Watched:
 @pytest.fixture
 def recorded(monkeypatch):
     """Give the rights that every step of a redeploy asks for, with KEDA there and without, and what is derived."""
-    for module in (install, prove, remove, smoke):
+    for module in (free, install, prove, remove, smoke):
         monkeypatch.setattr(module, "Watch", Watched)
     monkeypatch.setattr(restore, "RELEASE", timedelta(0))  # no controller settles anything here
     asked = set()
-    for there in (True, False):
+    for mode in ("reinstall", "cold", "repair"):
         world = World()
         recorder = world.systems._made["kube"] = Recorder(world.kube)
-        redeploy(world, there)
+        redeploy(world, mode)
         asked |= recorder.asked
     return asked, derived(world.systems.environment)
 
@@ -67,20 +68,22 @@ def derived(environment):
     return redeploy_rights(environment, *manifests(environment))
 
 
-def redeploy(world, there):
+def redeploy(world, mode):
     """Run the steps' looks and acts one after the other; nothing waits for what only controllers do."""
     kube, environment = world.systems.kube, world.systems.environment
     kube.delete(kinds.SECRETS, certificates.SECRET, "keda")
     labels = {"app.kubernetes.io/part-of": "keda-operator"}
     world.change(kinds.DEPLOYMENTS, "keda-operator", "keda", metadata={"labels": labels})
     world.change(kinds.JOBS, "j1", SPACE, metadata={"annotations": None})  # one that KEDA's restart would delete
-    if not there:
+    if mode == "repair":
+        not_at_work(world)
+    if mode == "cold":
         world.remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
         world.remove(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE)
     keda_looks(world)
     context = Context(world.systems, *manifests(environment), run_id="run")
     context.before = jobs.ledger(kube)
-    context.deletions = planner.make_plan(context, "auto").deletions
+    planner.make_plan(context, Wishes("auto" if mode == "cold" else mode))
     steps = [one for one in planner.STEPS if one.id not in ("preflight/all-at-hand", "prove/smoke")]
     for step in steps:
         for look in (step.inspect, step.act, step.inspect):
@@ -91,6 +94,14 @@ def redeploy(world, there):
             step.watch(context)
     smoke_test(context)
     guard.release_lease(context)
+
+
+def not_at_work(world):
+    """Let the operator's pod be one that a repair removes."""
+    world.change(kinds.DEPLOYMENTS, "keda-operator", "keda", status={"availableReplicas": 0})
+    status = {"phase": "Running", "containerStatuses": [{"ready": False, "state": {"running": {"startedAt": "t"}}}]}
+    metadata = {"labels": {"app": "keda-operator"}, "creationTimestamp": "2026-01-01T00:00:00Z"}
+    world.change(kinds.PODS, "keda-operator-1", "keda", metadata=metadata, status=status)
 
 
 def keda_looks(world):
@@ -145,4 +156,4 @@ def test_the_derivation_follows_the_manifests():
 def test_restore_is_one_of_the_stages():
     """The stages whose steps are run here are all that there are."""
     stages = {one.id.partition("/")[0] for one in planner.STEPS}
-    assert stages == {"preflight", "guard", "remove", "install", "restore", "prove"} and restore.STEPS
+    assert stages == {"preflight", "guard", "remove", "free", "install", "restore", "prove"} and restore.STEPS

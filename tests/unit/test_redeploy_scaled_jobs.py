@@ -155,15 +155,6 @@ def test_a_job_that_is_tidied_away_while_others_are_stamped_is_fine():
     jobs.stamp(cluster, first, 2)
 
 
-@pytest.mark.parametrize(("dying", "running", "told"), [(True, ("2",), ["n/sj"]), (True, (), []), (False, ("2",), [])])
-def test_a_scaled_job_that_is_on_its_way_out_with_jobs_is_told(dying, running, told):
-    """F5: the new operator would finish its deletion, and the garbage collector would take the Jobs."""
-    cluster = Cluster(running=running)
-    if dying:
-        cluster.patch(*KEY, {"metadata": {"deletionTimestamp": "now"}})
-    assert jobs.being_deleted(cluster) == told
-
-
 def test_a_scaled_job_that_others_deliver_is_proven_too():
     """Absent and paused are broken, also where this toolkit applies nothing."""
     cluster = Cluster(None)

@@ -14,6 +14,7 @@ from prompt_keda.errors import JournalMismatch, Refusal
 from prompt_keda.files.run_folder import RunFolder
 from prompt_keda.model.event import nobody
 from prompt_keda.redeploy.approval import MARKER
+from prompt_keda.redeploy.modes import Wishes
 
 from .world import World
 
@@ -49,7 +50,7 @@ def change(world, **values):
 
 
 def redeploy(approve="", ask=None):
-    return toolkit.redeploy("local", "auto", approve, nobody, ask)
+    return toolkit.redeploy("local", Wishes(), approve, nobody, ask)
 
 
 def smoke(approve="", ask=None, events=0):

@@ -51,9 +51,11 @@ def test_no_message_forges_a_line_of_the_checks(capsys):
 def test_no_message_forges_a_line_of_a_plan(capsys):
     """What a plan shows comes from the cluster: names, reasons, what is seen now."""
     step = {"id": "a/b", "title": EVIL, "destructive": False, "now": EVIL}
-    deletion = {"kind": EVIL, "name": EVIL, "uid": EVIL}
+    deletion = {"kind": EVIL, "name": EVIL, "uid": EVIL, "why": EVIL}
+    others = ("takes_over", "unpauses", "saved", "given_up")
+    decisions = {"deletions": [deletion], **{key: [EVIL] for key in others}}
     job = {"kind": "Job", "namespace": EVIL, "name": EVIL, "generation": EVIL}
-    plan = {"mode": "m", "reason": EVIL, "steps": [step], "deletions": [deletion], "jobs_at_risk": [job], "digest": "d"}
+    plan = {"mode": "m", "reason": EVIL, "steps": [step], "decisions": decisions, "jobs_at_risk": [job], "digest": "d"}
     as_text.show_plan(plan)
     as_text.show_prepared([{"what": EVIL, "objects_count": 1, "sha256": "0", "fetched": True, "file": EVIL}])
     assert forged(capsys.readouterr().out) == []

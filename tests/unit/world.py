@@ -111,10 +111,15 @@ def keda_certificates(begins_days=-1, ends_days=3650, signed_by_its_ca=True):
 _FOLDER = tempfile.TemporaryDirectory()
 
 
-def crd(schema=None):
+def crd(name, schema=None):
     """Give what a CRD of KEDA holds. ``schema``: as JSON; None: as it should be."""
-    version = {"name": "v1alpha1", "schema": {"openAPIV3Schema": json.loads(schema) if schema else SCHEMA}}
-    return {"spec": {"versions": [version]}, "status": conditions(Established="True")}
+    schema = json.loads(schema) if schema else SCHEMA
+    version = {"name": "v1alpha1", "served": True, "schema": {"openAPIV3Schema": schema}}
+    plural, _, group = name.partition(".")
+    kind = {"scaledjobs": "ScaledJob", "triggerauthentications": "TriggerAuthentication"}[plural]
+    names = {"kind": kind, "plural": plural}
+    spec = {"group": group, "names": names, "scope": "Namespaced", "versions": [version]}
+    return {"spec": spec, "status": conditions(Established="True")}
 
 
 @cache
@@ -131,11 +136,17 @@ def keda_manifests(schema=None):
     client = {"clientConfig": {"service": {"name": "webhooks", "namespace": "keda"}}}
     names = ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks")
     objects = [
-        *(one(kinds.CRDS, name, **crd(schema)) for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh")),
+        *(
+            one(kinds.CRDS, name, **crd(name, schema))
+            for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh")
+        ),
         one(kinds.SERVICE_ACCOUNTS, "keda-operator"),
         one(kinds.CLUSTER_ROLES, "keda-operator", rules=[]),
         one(kinds.SERVICES, "metrics"),
-        *(one(kinds.DEPLOYMENTS, name, spec={"template": pod}) for name in names),
+        *(
+            one(kinds.DEPLOYMENTS, name, spec={"selector": {"matchLabels": {"app": name}}, "template": pod})
+            for name in names
+        ),
         one(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=[client]),
         one(kinds.API_SERVICES, METRICS, spec={"service": {"name": "metrics", "namespace": "keda"}}),
     ]
@@ -219,11 +230,12 @@ class World:
         self.put(kinds.API_SERVICES, "v1beta1.metrics.k8s.io", spec={"service": metrics_server}, status=available)
         self.put(kinds.API_SERVICES, "v1.apps", spec={"service": None}, status=available)
         for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh"):
-            self.put(kinds.CRDS, name, labels=VERSION, **crd())
+            self.put(kinds.CRDS, name, labels=VERSION, **crd(name))
         for name in ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks"):
             labels = VERSION
             pod = {"spec": {"containers": [{"image": KEDA_IMAGE}], **PULLS}}
-            state = {"spec": {"replicas": 1, "template": pod}, "status": {"availableReplicas": 1}}
+            spec = {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": pod}
+            state = {"spec": spec, "status": {"availableReplicas": 1}}
             self.put(kinds.DEPLOYMENTS, name, "keda", labels, **state)
             self.put_part_pod(name)
         self.put(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": now(), "holderIdentity": f"{OPERATOR}_u"})

@@ -1,0 +1,330 @@
+"""Which mode fits what stands, and what it removes. Without a cluster."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.errors import Refusal
+from prompt_keda.files.manifest_file import load_instrument_manifest
+from prompt_keda.model.job_object import PAUSED
+from prompt_keda.redeploy import certificates, install, modes, planner, snapshot, survey
+from prompt_keda.redeploy.context import RUN_ANNOTATION, Context
+from prompt_keda.redeploy.modes import Wishes
+
+from .world import METRICS, SCALED_JOB, SPACE, World, keda_manifests
+
+OPERATOR, CRD = "keda-operator", "scaledjobs.keda.sh"
+LONG_AGO = (datetime.now(UTC) - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+GOING = {"deletionTimestamp": "now"}
+SCHEMA = {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "required": ["new"]}}}}
+
+
+class Standing:
+    """A cluster on which KEDA stands as a redeploy leaves it."""
+
+    def __init__(self):
+        self.world = World()
+        self.kube = kube = self.world.kube
+        environment = self.world.systems.environment
+        (instrument,) = environment.instruments
+        own = load_instrument_manifest(instrument.manifest, {"worker_image": "w"})
+        self.keda = json.loads(Path(keda_manifests()[0]).read_text())
+        self.context = Context(self.world.systems, self.keda, {instrument.name: own}, run_id="run")
+        for resource, name, where in (
+            *((kinds.DEPLOYMENTS, one["metadata"]["name"], "keda") for one in self.keda if one["kind"] == "Deployment"),
+            (kinds.API_SERVICES, METRICS, None),
+            (kinds.VALIDATING_WEBHOOKS, "keda-admission", None),
+            (kinds.SECRETS, certificates.SECRET, "keda"),
+        ):
+            kube.delete(resource, name, where)
+        kube.create(kinds.SECRETS, certificates.make("keda"), "keda")
+        for one in (*install.crds(self.context), *install.parts(self.context)):
+            kube.apply(one)
+        for one in kube.list(kinds.DEPLOYMENTS, "keda"):
+            self.put(kinds.DEPLOYMENTS, one["metadata"]["name"], "keda", status={"availableReplicas": 1})
+
+    def put(self, resource, name, namespace=None, **fields):
+        self.kube.patch(resource, name, namespace, fields)
+
+    def look(self):
+        return survey.look(self.context)
+
+    def plan(self, mode="auto"):
+        return planner.make_plan(self.context, Wishes(mode))
+
+    def removed(self, mode="auto"):
+        return sorted((one.kind, one.name) for one in self.plan(mode).decisions.deletions)
+
+
+@pytest.fixture
+def standing():
+    return Standing()
+
+
+def nothing(standing):
+    pass
+
+
+def operator_gone(standing):
+    standing.kube.delete(kinds.DEPLOYMENTS, OPERATOR, "keda")
+
+
+def all_gone(standing):
+    for one in (*install.parts(standing.context), *install.crds(standing.context)):
+        resource = standing.kube.resource_of(one)
+        standing.kube.delete(resource, one["metadata"]["name"], one["metadata"].get("namespace"))
+
+
+def namespace_going(standing):
+    standing.put(kinds.NAMESPACES, "keda", metadata=GOING)
+
+
+def crd_going(standing):
+    standing.put(kinds.CRDS, CRD, metadata=GOING)
+
+
+def scaled_job_going(standing):
+    standing.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata=GOING)
+
+
+def older(standing):
+    labels = {"app.kubernetes.io/version": "2.15.0"}
+    standing.put(kinds.DEPLOYMENTS, OPERATOR, "keda", metadata={"labels": labels})
+
+
+@pytest.mark.parametrize(
+    ("break_it", "mode", "said"),
+    [
+        (nothing, "repair", "nothing is removed"),
+        (operator_gone, "repair", "absent: Deployment keda/keda-operator"),
+        (all_gone, "cold", "nothing of KEDA stands here"),
+        (namespace_going, "reinstall", "on its way out is namespace keda"),
+        (crd_going, "reinstall", f"on its way out is CRD {CRD}"),
+        (scaled_job_going, "reinstall", f"on its way out is ScaledJob {SPACE}/{SCALED_JOB}"),
+        (older, "upgrade", "KEDA 2.15.0 stands"),
+    ],
+)
+def test_auto_takes_the_mode_that_removes_least(standing, break_it, mode, said):
+    """And says why."""
+    break_it(standing)
+    plan = standing.plan()
+    assert plan.mode == mode and said in plan.reason
+
+
+@pytest.mark.parametrize(
+    ("break_it", "asked", "fits"),
+    [
+        (nothing, "cold", "repair"),
+        (nothing, "upgrade", "repair"),
+        (all_gone, "repair", "cold"),
+        (all_gone, "purge", "cold"),
+        (crd_going, "repair", "reinstall"),
+        (older, "repair", "upgrade"),
+        (older, "reinstall", "upgrade"),
+    ],
+)
+def test_a_mode_that_does_not_fit_is_refused(standing, break_it, asked, fits):
+    """And the one that fits is named."""
+    break_it(standing)
+    with pytest.raises(Refusal) as caught:
+        standing.plan(asked)
+    assert caught.value.fix == f"Take mode {fits}."
+
+
+@pytest.mark.parametrize("words", [{"mode": "x"}, {"mode": "auto", "backlog": "x"}, {"mode": "auto", "give_up": "j1"}])
+def test_words_that_are_not_known_are_refused(words):
+    """Before anything is looked at."""
+    with pytest.raises(Refusal):
+        Wishes.parse(**words)
+
+
+def test_wishes_are_read():
+    """In any order, and with spaces."""
+    assert Wishes.parse("purge", "skip", "n/b, n/a") == Wishes("purge", "$", ("n/a", "n/b"))
+    assert Wishes.parse("auto", "replay").group_start == "0"
+
+
+WHOLE = [
+    ("APIService", METRICS),
+    ("Deployment", "keda-admission-webhooks"),
+    ("Deployment", OPERATOR),
+    ("Deployment", "keda-operator-metrics-apiserver"),
+    ("Lease", "operator.keda.sh"),
+    ("ValidatingWebhookConfiguration", "keda-admission"),
+]
+
+
+def other_bundle(standing):
+    standing.put(kinds.API_SERVICES, METRICS, spec={"caBundle": "b3RoZXI="})
+
+
+def other_spec(standing):
+    standing.put(kinds.DEPLOYMENTS, OPERATOR, "keda", spec={"template": {"spec": {"containers": []}}})
+
+
+def other_rules(standing):
+    role = {"apiVersion": kinds.CLUSTER_ROLES.api_version, "kind": "ClusterRole", "metadata": {"name": OPERATOR}}
+    standing.kube.apply({**role, "rules": "theirs"}, force=True, manager="somebody")
+
+
+def no_certificates(standing):
+    standing.kube.delete(kinds.SECRETS, certificates.SECRET, "keda")
+
+
+def operator_pod(standing, ready):
+    metadata = {"labels": {"app": OPERATOR}, "creationTimestamp": LONG_AGO}
+    status = {
+        "phase": "Running",
+        "containerStatuses": [{"ready": ready, "state": {"running": {"startedAt": LONG_AGO}}}],
+    }
+    standing.put(kinds.PODS, f"{OPERATOR}-1", "keda", metadata=metadata, status=status)
+
+
+def idle(standing):
+    """The operator's pod has not been ready for minutes."""
+    standing.put(kinds.DEPLOYMENTS, OPERATOR, "keda", status={"availableReplicas": 0})
+    operator_pod(standing, ready=False)
+
+
+def silent(standing):
+    """The operator's pod is ready, and its Lease is old."""
+    operator_pod(standing, ready=True)
+    standing.put(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": LONG_AGO})
+
+
+def unwanted(standing):
+    labels = {"app.kubernetes.io/part-of": "keda-operator"}
+    standing.kube.create(kinds.DEPLOYMENTS, {"metadata": {"name": "old", "labels": labels}, "spec": {}}, "keda")
+
+
+def another_keda(standing):
+    labels = {"app.kubernetes.io/part-of": "keda-operator"}
+    standing.kube.create(kinds.NAMESPACES, {"metadata": {"name": "other"}})
+    standing.kube.create(kinds.DEPLOYMENTS, {"metadata": {"name": "theirs", "labels": labels}, "spec": {}}, "other")
+
+
+LEASE = ("Lease", "operator.keda.sh")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "removed"),
+    [
+        (nothing, []),
+        (operator_gone, [LEASE]),
+        (other_bundle, [("APIService", METRICS)]),
+        (other_spec, [("Deployment", OPERATOR), LEASE]),
+        (other_rules, [("ClusterRole", OPERATOR)]),
+        (no_certificates, WHOLE),
+        (idle, [LEASE, ("Pod", f"{OPERATOR}-1")]),
+        (silent, [LEASE, ("Pod", f"{OPERATOR}-1")]),
+        (unwanted, [("Deployment", "old"), LEASE]),
+        (another_keda, [("Deployment", "theirs")]),
+    ],
+)
+def test_a_repair_removes_only_what_is_wrong(standing, break_it, removed):
+    """What can be applied over is not removed."""
+    break_it(standing)
+    assert standing.removed() == removed and standing.plan().mode == "repair"
+
+
+def test_a_pod_that_only_starts_is_left_alone(standing):
+    """KEDA's readiness probes begin after 20 s."""
+    idle(standing)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    standing.put(kinds.PODS, f"{OPERATOR}-1", "keda", metadata={"creationTimestamp": now})
+    assert standing.removed() == []
+
+
+def test_a_reinstall_replaces_all_parts_and_a_purge_the_crds_as_well(standing):
+    """CRDs stay in every other mode."""
+    assert standing.removed("reinstall") == WHOLE
+    more = [("CustomResourceDefinition", CRD), ("CustomResourceDefinition", "triggerauthentications.keda.sh")]
+    assert standing.removed("purge") == sorted([*WHOLE, *more])
+
+
+def test_a_crd_whose_fields_are_anothers_is_taken_over_and_not_removed(standing):
+    """Removing it would take its ScaledJobs with it."""
+    crd = install.crds(standing.context)[0]
+    standing.kube.apply({**crd, "spec": {**crd["spec"], "scope": "Cluster"}}, force=True, manager="helm")
+    plan = standing.plan()
+    assert plan.decisions.takes_over == (CRD,) and standing.removed() == []
+    install.apply_crds(standing.context)
+    assert standing.kube.get(kinds.CRDS, CRD)["spec"]["scope"] == "Namespaced"
+
+
+def test_what_no_source_brings_comes_back_from_the_snapshot(standing):
+    """The instrument's own objects come from its manifests."""
+    spec = {"spec": {"jobTargetRef": {}, "triggers": []}}
+    annotations = {RUN_ANNOTATION: "old", PAUSED: "true", "kept": "yes"}
+    metadata = {"name": "another", "annotations": annotations, "finalizers": ["finalizer.keda.sh"]}
+    standing.kube.create(kinds.SCALED_JOBS, {"metadata": metadata, **spec}, SPACE)
+    assert standing.plan().decisions.saved == ()
+    plan = standing.plan("purge")
+    assert plan.decisions.saved == (f"ScaledJob {SPACE}/another",)
+    (saved,) = standing.context.saved
+    assert saved["metadata"] == {"name": "another", "namespace": SPACE, "annotations": {"kept": "yes"}}
+    assert saved["spec"] == spec["spec"] and saved["kind"] == "ScaledJob"
+    again = planner.plan_again(standing.context, "purge", plan.decisions, standing.context.objects)
+    assert again.digest == plan.digest and standing.context.saved == (saved,)
+
+
+def test_no_secret_is_in_a_snapshot(standing):
+    """Not even KEDA's own."""
+    standing.plan()
+    assert {one["kind"] for one in snapshot.objects(standing.look())} >= {"ScaledJob", "Deployment"}
+    assert "tls.key" not in json.dumps(standing.context.objects)
+
+
+def test_a_pause_that_the_source_does_not_want_is_taken_away(standing):
+    """The plan names it, and the digest covers it."""
+    before = standing.plan()
+    standing.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"annotations": {PAUSED: "true"}})
+    plan = standing.plan()
+    assert plan.decisions.unpauses == (f"{SPACE}/{SCALED_JOB}",) and plan.digest != before.digest
+
+
+def test_a_pause_in_the_source_is_refused(standing):
+    """That is the place to change it."""
+    for own in standing.context.instrument_objects.values():
+        for one in own:
+            one["metadata"].setdefault("annotations", {})[PAUSED] = "true"
+    with pytest.raises(Refusal, match="itself pauses ScaledJob"):
+        standing.plan()
+
+
+def test_an_upgrade_is_refused_while_a_scaled_job_does_not_fit_the_new_crd(standing):
+    """KEDA 2.20 rejects a strategy that 2.16 takes; the ScaledJob is named."""
+    older(standing)
+    assert standing.plan().mode == "upgrade"
+    for crd in install.crds(standing.context):
+        crd["spec"]["versions"][0]["schema"] = SCHEMA
+    with pytest.raises(Refusal, match=f"ScaledJob {SPACE}/{SCALED_JOB} does not fit KEDA"):
+        standing.plan()
+
+
+def test_the_same_state_gives_the_same_digest(standing):
+    """Reasons and ages may differ."""
+    silent(standing)
+    first = standing.plan()
+    assert first.decisions.deletions
+    assert standing.plan().digest == first.digest
+    assert all(one.why for one in first.decisions.deletions)
+
+
+def test_what_cannot_be_read_is_not_taken_for_absent(standing):
+    """A denied list ends the planning."""
+    standing.kube.denied.add(("get", "deployments"))
+    with pytest.raises(Exception, match="403"):
+        standing.plan()
+
+
+def test_modes_are_those_of_the_command_line():
+    """The help names them all."""
+    tasks = (Path(__file__).parents[2] / "tasks.py").read_text()
+    assert "auto, cold, repair, reinstall, upgrade or purge" in tasks
+    assert set(modes.MODES) == {"auto", "cold", "repair", "reinstall", "upgrade", "purge"}
