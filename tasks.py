@@ -254,10 +254,17 @@ def _show_run(text, result):
     kept = len(parts["ledger"]["before"])
     text.show_lines(
         [
+            _spans(parts["timings"]),
             f"{kept} Jobs and pods ran at the start; all live on or ended by themselves",
             f"recovery time {parts['timings']['recovery']:.1f} s (mode {parts['mode']}, run {parts['run']})",
         ]
     )
+
+
+def _spans(timings):
+    """Say how long the parts took that goals are set for."""
+    removal = f"removal {timings['removal']:.1f} s, " if "removal" in timings else ""
+    return f"{removal}first scaled Job {timings['first_scaled_job']:.1f} s after the first write of the install"
 
 
 def _bring_up(observer, redis_password=True):

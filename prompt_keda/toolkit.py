@@ -27,7 +27,7 @@ from prompt_keda.model.environment import Environment
 from prompt_keda.model.event import Event, Observer
 from prompt_keda.model.plan import StepResult
 from prompt_keda.model.redeploy_plan import Decisions, JobRecord, Plan
-from prompt_keda.redeploy import guard, jobs, planner, smoke
+from prompt_keda.redeploy import guard, jobs, planner, smoke, timings
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
 from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.modes import Wishes
@@ -337,14 +337,10 @@ def _run(context: Context, made: Plan[Context], folder: RunFolder, observer: Obs
             **_streams(context.systems),
         },
         "smoke": context.smoke.to_json() if context.smoke else None,
-        "timings": {"recovery": round(seconds, 2), **_durations(steps)},
+        "timings": {"recovery": round(seconds, 2), **timings.parts(steps, context.smoke)},
     }
     folder.write_json("report.json", result.parts)
     return result
-
-
-def _durations(steps: Sequence[StepResult]) -> dict[str, float]:
-    return {one.id: round(one.duration_s, 2) for one in steps}
 
 
 def _tell_how_far(
@@ -358,7 +354,7 @@ def _tell_how_far(
         "mode": made.mode,
         "steps": [as_json.step_to_json(one) for one in steps],
         "ledger": {"before": [one.__dict__ for one in context.before]},
-        "timings": _durations(steps),
+        "timings": timings.parts(steps, None),
     }
     if context.lock_was_held and GO_ON not in error.fix:
         error.fix = f"{error.fix} Then {GO_ON}".strip()

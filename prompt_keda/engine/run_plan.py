@@ -73,6 +73,7 @@ def run_plan(
     Each error carries ``parts["steps"]``: the `StepResult` of every step until then, the failed one as BROKEN.
     """
     results: list[StepResult] = []
+    begun = now()
     for step in steps:
         started = now()
         observer(Event(EventKind.STARTED, step.id, State.WORKING.value, step.title))
@@ -83,15 +84,19 @@ def run_plan(
             journal.append(step.id, "interrupted" if isinstance(told, Interrupted) else "failed", told.what)
             took = now() - started
             broken = Progress(State.BROKEN, told.what)
-            told.parts["steps"] = [*results, StepResult(step.id, step.title, step.destructive, broken, True, took)]
+            told.parts["steps"] = [*results, _result(step, broken, True, took, started - begun)]
             if not isinstance(told, Interrupted):
                 observer(Event(EventKind.FINISHED, step.id, State.BROKEN.value, told.what, took))
             raise told from error
         took = now() - started
-        results.append(StepResult(step.id, step.title, step.destructive, progress, acted, took))
+        results.append(_result(step, progress, acted, took, started - begun))
         state = "done" if acted else "already done"
         observer(Event(EventKind.FINISHED, step.id, state, progress.detail, took))
     return results
+
+
+def _result(step: Step[C], progress: Progress, acted: bool, took: float, began: float) -> StepResult:
+    return StepResult(step.id, step.title, step.destructive, progress, acted, took, began)
 
 
 def _told(error: BaseException, step: Step[C], has_written: bool) -> PromptKedaError:

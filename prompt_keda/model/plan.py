@@ -81,7 +81,15 @@ class Step(Generic[C]):
 
 @dataclass(frozen=True)
 class StepResult:
-    """How one step ended. ``duration_s`` is in seconds; ``acted`` is False if it was done already."""
+    """How one step ended.
+
+    Parameters
+    ----------
+    acted
+        False if it was done already.
+    duration_s, began_s
+        Seconds; ``began_s`` since the run's begin.
+    """
 
     id: str
     title: str
@@ -89,3 +97,4 @@ class StepResult:
     progress: Progress
     acted: bool
     duration_s: float
+    began_s: float = 0.0

@@ -46,6 +46,8 @@ class SmokeResult:
         The Jobs that KEDA made, and their pods that ran.
     intervals_s
         Seconds to each point: ``ready`` from the ScaledJob's creation; all others from the sending of the events.
+    first_job_s
+        Seconds from the test's begin to the first Job.
     """
 
     events_count: int
@@ -53,6 +55,7 @@ class SmokeResult:
     job_uids: list[str] = field(default_factory=list)
     pod_uids: list[str] = field(default_factory=list)
     intervals_s: dict[str, float] = field(default_factory=dict)
+    first_job_s: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Give it as JSON."""
@@ -103,7 +106,8 @@ class _Smoke:
         self.run_id = run_id
         self.name = f"smoke-{secrets.token_hex(4)}"
         self.result = SmokeResult(events_count + smoke_objects.ACTIVATION)
-        self.end = time.monotonic() + self.environment.smoke.deadline.total_seconds()
+        self.begun = time.monotonic()
+        self.end = self.begun + self.environment.smoke.deadline.total_seconds()
 
     def run(self) -> SmokeResult:
         filled(self.environment.smoke.image, "smoke.image")
@@ -144,6 +148,7 @@ class _Smoke:
             self.systems.redis.add(self.name, events)
             self._say(f"{len(events)} events sent to stream {self.name}", EventKind.NOTE)
             self._until("first_job", lambda: self._jobs_made(1), watch, sent)
+            self.result.first_job_s = round(time.monotonic() - self.begun, 2)
             self._until("all_jobs", lambda: self._jobs_made(self.jobs_wanted), watch, sent)
             self._until("pods_ran", self._pods_ran, watch, sent)
             self._until("acknowledged", self._all_acknowledged, watch, sent)

@@ -1,0 +1,70 @@
+"""Jobs and pods that have to survive: seen by a watch that runs throughout, not by two lists."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+from prompt_keda.clients.kube_resources import JOBS, PODS
+from prompt_keda.errors import PromptKedaError
+
+
+class Survivors:
+    """Watches the Jobs and pods of a namespace, and notes each that goes or is told to go.
+
+    Parameters
+    ----------
+    kube
+        The API server, as its administrator.
+    wanted
+        (kind, name) → UID of those that have to live on.
+    """
+
+    def __init__(self, kube, namespace, wanted):
+        self._kube, self._namespace = kube, namespace
+        self.wanted = {uid: f"{kind} {name}" for (kind, name), uid in wanted.items()}
+        self.lost = {}
+        self._over = threading.Event()
+        self._seen = {kind: threading.Event() for kind in (JOBS, PODS)}
+        for kind in self._seen:
+            threading.Thread(target=self._follow, args=(kind,), daemon=True).start()
+        for event in self._seen.values():
+            assert event.wait(20), "the watch has not begun"
+
+    def _follow(self, kind):
+        """List, then watch from there; again from the start when the watch ends: what went meanwhile is then absent."""
+        while not self._over.is_set():
+            try:
+                listed = self._kube.get_raw(kind.path(self._namespace))
+                live = {one["metadata"]["uid"] for one in listed["items"]}
+                for one in listed["items"]:
+                    self._note("LISTED", one)
+                for uid, name in self.wanted.items():
+                    if name.startswith(kind.kind) and uid not in live:
+                        self.lost.setdefault(uid, f"{name} is gone")
+                self._seen[kind].set()
+                query = {"watch": "1", "resourceVersion": listed["metadata"]["resourceVersion"]}
+                answer = self._kube.open("GET", kind.path(self._namespace), query=query, timeout_s=60, stream=True)
+                self._read(answer)
+            except PromptKedaError:
+                continue
+
+    def _read(self, answer):
+        text = b""
+        try:
+            for part in answer.stream(4096):
+                *lines, text = (text + part).split(b"\n")
+                for event in map(json.loads, filter(None, lines)):
+                    if event["type"] == "ERROR":
+                        return
+                    self._note(event["type"], event["object"])
+        except Exception:  # noqa: BLE001  the watch has ended, in one of urllib3's ways: it is begun anew
+            return
+
+    def _note(self, kind, one):
+        uid = one.get("metadata", {}).get("uid")
+        if uid in self.wanted and (kind == "DELETED" or "deletionTimestamp" in one["metadata"]):
+            self.lost.setdefault(uid, f"{self.wanted[uid]}: {kind}")
+
+    def close(self):
+        self._over.set()

@@ -1,0 +1,299 @@
+"""Every way in which KEDA can be gone: `redeploy` ends green, and twenty running workers live on."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from prompt_keda.clients.kube_resources import (
+    API_SERVICES,
+    CLUSTER_ROLES,
+    CRDS,
+    DEPLOYMENTS,
+    JOBS,
+    LEASES,
+    NAMESPACES,
+    PODS,
+    SCALED_JOBS,
+    SECRETS,
+    SERVICES,
+    TRIGGER_AUTHENTICATIONS,
+    VALIDATING_WEBHOOKS,
+)
+from prompt_keda.model.job_object import PAUSED
+
+from .conftest import ENV, INSTRUMENT, ROOT, active_workers, run_json, run_task, until
+from .survivors import Survivors
+
+COUNT = 20
+STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
+OPERATOR, WEBHOOKS = "keda-operator", "keda-admission-webhooks"
+METRICS_SERVICE = "keda-operator-metrics-apiserver"
+METRICS, WEBHOOK = "v1beta1.external.metrics.k8s.io", "keda-admission"
+CRD = "scaledjobs.keda.sh"
+OTHERS = "keda,redis,cluster"
+"""The categories that a redeploy answers for."""
+
+
+@pytest.fixture(scope="module")
+def long_work(tmp_path_factory):
+    """The environment with workers that work for an hour on each event: they outlast this module."""
+    folder, environments = tmp_path_factory.mktemp("long"), ROOT / "environments"
+    manifest = (environments / "local" / "prompt-keda-lsstcam.yaml").read_text()
+    changed = manifest.replace('{name: WORK_TIME, value: "5"}', '{name: WORK_TIME, value: "3600"}')
+    assert changed != manifest
+    (folder / "long.yaml").write_text(changed)
+    environment = (environments / f"{ENV}.yaml").read_text()
+    (folder / f"{ENV}.yaml").write_text(environment.replace("local/prompt-keda-lsstcam.yaml", "long.yaml"))
+    return str(folder / f"{ENV}.yaml")
+
+
+class Twenty:
+    """Twenty workers in mid-work, watched."""
+
+    def __init__(self, admin, streams, environment):
+        self.admin, self.streams, self.environment = admin, streams, environment
+        self.watched = None
+
+    def redeploy(self, *more):
+        return run_json("redeploy", "--env", self.environment, *more)
+
+    def begin(self):
+        """Have twenty of them, new ones if some were lost."""
+        if self.watched is None or self.watched.lost:
+            code, document = self.redeploy()
+            assert code == 0, document.get("error")
+            self.end()
+            self.streams().add(STREAM, [{"visit": str(n)} for n in range(COUNT)])
+            workers = until(self._all_run, 180, f"{COUNT} running workers")
+            self.watched = Survivors(self.admin, INSTRUMENT, workers)
+
+    def _all_run(self):
+        workers = active_workers(self.admin)
+        return workers if sum(kind == "Pod" for kind, _ in workers) >= COUNT else None
+
+    def end(self):
+        """Let them go."""
+        if self.watched is not None:
+            self.watched.close()
+        self.watched = None
+        old = {one["metadata"]["uid"] for one in self.admin.list(JOBS, INSTRUMENT)}
+        self.admin.request("DELETE", JOBS.path(INSTRUMENT), body={"propagationPolicy": "Background"})
+        until(lambda: not old & self._uids(), 120, "the end of the workers that there were")
+
+    def _uids(self):
+        return {one["metadata"]["uid"] for kind in (JOBS, PODS) for one in self.admin.list(kind, INSTRUMENT)}
+
+
+@pytest.fixture(scope="module")
+def twenty_forever(deployed, admin, long_work, endpoints):
+    """Twenty workers for the whole module; then the environment as it was."""
+    from prompt_keda.clients.systems import Systems
+    from prompt_keda.files.environment_file import load_environment
+
+    systems = Systems(load_environment(ROOT / "environments" / "local.yaml", endpoints))
+
+    def streams():
+        systems.forget_redis()
+        return systems.redis
+
+    made = Twenty(admin, streams, long_work)
+    yield made
+    done = run_task("redeploy", "--env", ENV)
+    made.end()
+    systems.close()
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def twenty(twenty_forever):
+    """Twenty running workers, none lost before."""
+    twenty_forever.begin()
+    return twenty_forever
+
+
+def gone(admin, resource, name, namespace=None):
+    until(lambda: admin.find(resource, name, namespace) is None, 120, f"the end of {name}")
+
+
+def scale(admin, name, count):
+    admin.patch(DEPLOYMENTS, name, "keda", {"spec": {"replicas": count}})
+    until(lambda: len(admin.list(PODS, "keda", f"app={name}")) == count, 90, f"{count} pods of {name}")
+
+
+def cut_loose(admin):
+    for job in admin.list(JOBS, INSTRUMENT):
+        admin.patch(JOBS, job["metadata"]["name"], INSTRUMENT, {"metadata": {"ownerReferences": None}})
+
+
+def nothing_there(twenty):
+    """No CRD, no namespace, no role: as after somebody's clean-up that kept the Jobs."""
+    admin = twenty.admin
+    cut_loose(admin)
+    admin.delete(SCALED_JOBS, INSTRUMENT, INSTRUMENT, propagation="Orphan")
+    admin.delete(TRIGGER_AUTHENTICATIONS, "prompt-redis", INSTRUMENT)
+    gone(admin, SCALED_JOBS, INSTRUMENT, INSTRUMENT)
+    admin.delete(API_SERVICES, METRICS)
+    admin.delete(VALIDATING_WEBHOOKS, WEBHOOK)
+    for crd in admin.list(CRDS, label_selector="app.kubernetes.io/part-of=keda-operator"):
+        admin.delete(CRDS, crd["metadata"]["name"])
+        gone(admin, CRDS, crd["metadata"]["name"])
+    admin.delete(NAMESPACES, "keda")
+    gone(admin, NAMESPACES, "keda")
+
+
+def namespace_deleted(twenty):
+    twenty.admin.delete(API_SERVICES, METRICS)
+    twenty.admin.delete(NAMESPACES, "keda")
+    gone(twenty.admin, NAMESPACES, "keda")
+
+
+def namespace_stuck(twenty):
+    """F9: the APIService answers no more, and nobody can finish the namespace."""
+    twenty.admin.delete(NAMESPACES, "keda")
+    until(lambda: not twenty.admin.list(DEPLOYMENTS, "keda"), 90, "a namespace with nothing in it")
+
+
+def operator_deleted(twenty):
+    twenty.admin.delete(DEPLOYMENTS, OPERATOR, "keda", propagation="Foreground")
+    gone(twenty.admin, DEPLOYMENTS, OPERATOR, "keda")
+
+
+def removal_hung(twenty):
+    """F5: the operator went first, then the CRDs: they wait for finalizers that nobody removes."""
+    scale(twenty.admin, OPERATOR, 0)
+    for name in (CRD, "triggerauthentications.keda.sh"):
+        twenty.admin.delete(CRDS, name)
+    until(lambda: _dies(twenty.admin, SCALED_JOBS, INSTRUMENT, INSTRUMENT), 60, "a ScaledJob on its way out")
+
+
+def finalizer_stuck(twenty):
+    scale(twenty.admin, OPERATOR, 0)
+    twenty.admin.delete(SCALED_JOBS, INSTRUMENT, INSTRUMENT)
+    until(lambda: _dies(twenty.admin, SCALED_JOBS, INSTRUMENT, INSTRUMENT), 60, "a ScaledJob on its way out")
+
+
+def _dies(admin, resource, name, namespace=None):
+    return "deletionTimestamp" in (admin.find(resource, name, namespace) or {"metadata": {}})["metadata"]
+
+
+def api_service_stale(twenty):
+    twenty.admin.delete(SERVICES, METRICS_SERVICE, "keda")
+
+
+def certificates_corrupt(twenty):
+    garbage = base64.b64encode(b"garbage").decode()
+    twenty.admin.patch(SECRETS, "kedaorg-certs", "keda", {"data": {"tls.crt": garbage, "ca.crt": garbage}})
+
+
+def ca_bundle_corrupt(twenty):
+    other = base64.b64encode(b"another authority").decode()
+    twenty.admin.patch(API_SERVICES, METRICS, None, {"spec": {"caBundle": other}})
+
+
+def webhook_fails(twenty):
+    """F12: no backend, and policy Fail: no ScaledJob can be changed."""
+    scale(twenty.admin, WEBHOOKS, 0)
+    hooks = twenty.admin.get(VALIDATING_WEBHOOKS, WEBHOOK)["webhooks"]
+    changed = [{**one, "failurePolicy": "Fail"} for one in hooks]
+    twenty.admin.patch(VALIDATING_WEBHOOKS, WEBHOOK, None, {"webhooks": changed})
+
+
+def redis_empty(twenty):
+    twenty.streams()._redis.execute_command("FLUSHALL")
+
+
+def group_missing_with_a_backlog(twenty):
+    """F17: KEDA takes the whole stream for lag, and workers would fail."""
+    streams = twenty.streams()
+    streams.add(STREAM, [{"visit": f"late {n}"} for n in range(5)])
+    streams._redis.execute_command("XGROUP", "DESTROY", STREAM, GROUP)
+
+
+def two_kedas(twenty):
+    """The same operator once more, in another namespace, with rights of its own."""
+    admin = twenty.admin
+    operator = admin.get(DEPLOYMENTS, OPERATOR, "keda")
+    metadata = {"name": "another-keda", "namespace": "default", "labels": operator["metadata"]["labels"]}
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": operator["spec"]}
+    admin.create(DEPLOYMENTS, body, "default")
+
+
+def scaled_job_gone(twenty):
+    """F2: deleted, its Jobs orphaned."""
+    twenty.admin.delete(SCALED_JOBS, INSTRUMENT, INSTRUMENT, propagation="Orphan")
+    gone(twenty.admin, SCALED_JOBS, INSTRUMENT, INSTRUMENT)
+
+
+def paused_and_forgotten(twenty):
+    twenty.admin.patch(SCALED_JOBS, INSTRUMENT, INSTRUMENT, {"metadata": {"annotations": {PAUSED: "true"}}})
+
+
+def rights_taken(twenty):
+    """Somebody has emptied the operator's role; their fields are theirs."""
+    twenty.admin.patch(CLUSTER_ROLES, OPERATOR, None, {"rules": []})
+
+
+def wrong_image(twenty):
+    """Somebody has changed the operator's Deployment by hand."""
+    operator = twenty.admin.get(DEPLOYMENTS, OPERATOR, "keda")
+    containers = operator["spec"]["template"]["spec"]["containers"]
+    changed = [{**one, "image": f"{one['image'].partition('@')[0].rpartition(':')[0]}:0.0.0"} for one in containers]
+    twenty.admin.patch(DEPLOYMENTS, OPERATOR, "keda", {"spec": {"template": {"spec": {"containers": changed}}}})
+
+
+def lease_of_a_ghost(twenty):
+    """A Lease that no operator holds, renewed far in the future: a new operator would wait."""
+    scale(twenty.admin, OPERATOR, 0)
+    spec = {"holderIdentity": "ghost", "renewTime": "2099-01-01T00:00:00.000000Z", "leaseDurationSeconds": 15}
+    twenty.admin.patch(LEASES, "operator.keda.sh", "keda", {"spec": spec})
+
+
+STATES = [
+    (operator_deleted, "repair"),
+    (scaled_job_gone, "repair"),
+    (paused_and_forgotten, "repair"),
+    (api_service_stale, "repair"),
+    (certificates_corrupt, "repair"),
+    (ca_bundle_corrupt, "repair"),
+    (webhook_fails, "repair"),
+    (redis_empty, "repair"),
+    (group_missing_with_a_backlog, "repair"),
+    (two_kedas, "repair"),
+    (rights_taken, "repair"),
+    (wrong_image, "repair"),
+    (lease_of_a_ghost, "repair"),
+    (namespace_deleted, "repair"),
+    (namespace_stuck, "reinstall"),
+    (finalizer_stuck, "reinstall"),
+    (removal_hung, "reinstall"),
+    (nothing_there, "cold"),
+]
+SAMPLE = (scaled_job_gone, webhook_fails, removal_hung)
+"""Those of every test run; the others are exhaustive."""
+
+
+def _marked(state, mode):
+    marks = [] if state in SAMPLE else [pytest.mark.exhaustive]
+    return pytest.param(state, mode, id=state.__name__, marks=marks)
+
+
+@pytest.mark.parametrize(("state", "mode"), [_marked(*one) for one in STATES])
+def test_it_ends_green_and_no_worker_is_lost(twenty, state, mode):
+    """In the mode that fits; the same UIDs throughout; and a second run writes nothing."""
+    state(twenty)
+    assert not twenty.watched.lost, f"the breaking itself lost workers: {twenty.watched.lost}"
+    code, document = twenty.redeploy()
+    assert code == 0, document.get("error")
+    assert document["mode"] == mode
+    assert not twenty.watched.lost
+    code, checked = run_json("check-deps", "--env", twenty.environment, "--only", OTHERS)
+    assert code == 0, [
+        (one["id"], one["observed"]) for one in checked["results"] if one["verdict"] not in ("ok", "warn")
+    ]
+    code, again = twenty.redeploy()
+    assert code == 0 and again["mode"] == "repair"
+    written = {one["id"] for one in again["steps"] if one["acted"]}
+    assert written == {"guard/hold-lease", "prove/smoke"}
+    assert not twenty.watched.lost
