@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -22,8 +25,9 @@ from prompt_keda.clients.kube_resources import (
     VALIDATING_WEBHOOKS,
 )
 from prompt_keda.model.job_object import PAUSED
+from prompt_keda.redeploy.planner import STEPS
 
-from .conftest import ENV, INSTRUMENT, ROOT, active_workers, run_json, run_task, until
+from .conftest import AT_DESK, ENV, INSTRUMENT, ROOT, active_workers, run_json, run_task, until
 from .survivors import Survivors
 
 COUNT = 20
@@ -65,12 +69,15 @@ class Twenty:
             code, document = self.redeploy()
             assert code == 0, document.get("error")
             self.end()
-            self.streams().add(STREAM, [{"visit": str(n)} for n in range(COUNT)])
             workers = until(self._all_run, 180, f"{COUNT} running workers")
             self.watched = Survivors(self.admin, INSTRUMENT, workers)
 
     def _all_run(self):
+        """Give the workers once twenty run. More events are sent as needed: one that was stopped may have taken some."""
         workers = active_workers(self.admin)
+        missing = COUNT - sum(kind == "Job" for kind, _ in workers)
+        if missing > 0 and self.streams().group_info(STREAM, GROUP).lag == 0:
+            self.streams().add(STREAM, [{"visit": str(n)} for n in range(missing + 1)])
         return workers if sum(kind == "Pod" for kind, _ in workers) >= COUNT else None
 
     def end(self):
@@ -297,3 +304,46 @@ def test_it_ends_green_and_no_worker_is_lost(twenty, state, mode):
     written = {one["id"] for one in again["steps"] if one["acted"]}
     assert written == {"guard/hold-lease", "prove/smoke"}
     assert not twenty.watched.lost
+
+
+def of_another_version(twenty):
+    """What stands says that it is older than what the environment wants."""
+    labels = {"metadata": {"labels": {"app.kubernetes.io/version": "2.15.0"}}}
+    for one in twenty.admin.list(DEPLOYMENTS, "keda"):
+        twenty.admin.patch(DEPLOYMENTS, one["metadata"]["name"], "keda", labels)
+
+
+def much_is_wrong(twenty):
+    scaled_job_gone(twenty)
+    certificates_corrupt(twenty)
+    redis_empty(twenty)
+
+
+KILLED = [
+    (much_is_wrong, "repair"),
+    (removal_hung, "reinstall"),
+    (of_another_version, "upgrade"),
+    (nothing_there, "cold"),
+    (paused_and_forgotten, "purge"),
+]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(AT_DESK, reason="kills the toolkit from within, which the desk's approval does not allow")
+@pytest.mark.parametrize(("state", "mode"), KILLED, ids=lambda one: one if isinstance(one, str) else None)
+def test_a_run_that_is_killed_at_every_boundary_of_its_journal_ends_green(twenty, state, mode, tmp_path):
+    """SIGKILL after each entry, one after the other; each time it is resumed. The same ledger, and no worker lost."""
+    state(twenty)
+    boundaries = tmp_path / "boundaries"
+    command = [sys.executable, "-m", "tests.stack.killed_at", twenty.environment, mode, str(boundaries)]
+    kills = 0
+    while (done := subprocess.run(command, cwd=ROOT, capture_output=True, text=True)).returncode == -signal.SIGKILL:
+        kills += 1
+    assert done.returncode == 0, f"after {kills} kills, {boundaries.read_text()}: {done.stderr}"
+    steps = {one.split()[0] for one in boundaries.read_text().splitlines()}
+    assert steps == {one.id for one in STEPS} and kills >= len(steps)
+    assert not twenty.watched.lost
+    code, checked = run_json("check-deps", "--env", twenty.environment, "--only", OTHERS)
+    assert code == 0, [
+        (one["id"], one["observed"]) for one in checked["results"] if one["verdict"] not in ("ok", "warn")
+    ]

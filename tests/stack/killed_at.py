@@ -1,0 +1,47 @@
+"""Runs a redeploy that kills itself, by SIGKILL, at the first boundary of its journal at which no run was killed before.
+
+    killed_at.py ENVIRONMENT MODE FILE
+
+FILE holds the boundaries at which runs were killed. It begins a redeploy, or resumes the interrupted one; exit code 0
+when it came to its end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from prompt_keda import toolkit
+from prompt_keda.errors import PromptKedaError
+from prompt_keda.files.run_folder import JournalFile
+from prompt_keda.model.event import nobody
+from prompt_keda.redeploy.modes import Wishes
+
+
+def main(name, mode, file):
+    seen = Path(file)
+    before = seen.read_text().splitlines() if seen.exists() else []
+    append = JournalFile.append
+
+    def append_and_die(self, step_id, event, detail=""):
+        append(self, step_id, event, detail)
+        boundary = f"{step_id} {event}"
+        if step_id != "run" and boundary not in before:
+            with seen.open("a") as lines:
+                lines.write(f"{boundary}\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    JournalFile.append = append_and_die
+    if before:
+        toolkit.resume(name, "", nobody)
+    else:
+        toolkit.redeploy(name, Wishes(mode), "", nobody, None)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except PromptKedaError as error:
+        sys.exit(f"{error.what}\n{error.fix}")
