@@ -124,6 +124,8 @@ def _removed(namespace: str) -> Iterator[Right]:
     yield from _all(("list", "watch", "get", "delete"), "apps", "deployments", namespace)
     yield Right("list", "apps", "deployments")  # is there another KEDA?
     yield from _all(("get", "delete"), "", "pods", namespace)
+    yield Right("get", "", "pods", namespace, "", "log")  # the last words of one that crashes
+    yield Right("watch", LEASES, "leases", namespace)
     yield Right("watch", "apiregistration.k8s.io", "apiservices")
 
 

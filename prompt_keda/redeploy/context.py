@@ -44,6 +44,8 @@ class Context:
         The Jobs and pods that were active at the start.
     lag_was_counted
         Whether this process has let Redis count what was read: what is still not right then, no counting mends.
+    read_before
+        Stream → how many events its group had read when the proof began to look.
     lock
         The lock of this cluster; None until the run's id is known.
     """
@@ -60,6 +62,7 @@ class Context:
     observer: Observer = nobody
     smoke: SmokeResult | None = None
     lag_was_counted: bool = False
+    read_before: dict[str, int] = field(default_factory=dict)
     lock: Lock | None = None
 
     @property

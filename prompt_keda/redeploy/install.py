@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from prompt_keda.clients.kube_resources import CRDS, NAMESPACES, SECRETS
 from prompt_keda.clients.kube_watch import Watch
 from prompt_keda.errors import Missing
+from prompt_keda.model.crd_schema import examine, find_schema
 from prompt_keda.model.environment import SecretSync
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import certificates
@@ -75,6 +76,16 @@ def apply_crds(context: Context) -> None:
     taken = context.decisions.takes_over
     context.apply_all([one for one in crds(context) if one["metadata"]["name"] not in taken])
     context.apply_all([one for one in crds(context) if one["metadata"]["name"] in taken], force=True)
+
+
+def misfits(context: Context, wanted: Object) -> tuple[str, ...]:
+    """Say what the schema of KEDA's CRDs, as its manifests have them, would refuse in an object of KEDA's kinds."""
+    group, _, version = wanted["apiVersion"].partition("/")
+    for crd in crds(context):
+        if (crd["spec"]["group"], crd["spec"]["names"]["kind"]) == (group, wanted["kind"]):
+            schema = find_schema(crd, version)
+            return examine(schema, wanted).errors if schema else ()
+    return ()
 
 
 def wanted_secret(context: Context, sync: SecretSync) -> Object:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from prompt_keda.clients.kube_errors import cannot_be_changed
 from prompt_keda.clients.kube_resources import LEASES, SCALED_JOBS
 from prompt_keda.errors import BadAnswer, Refusal
-from prompt_keda.model.crd_schema import examine, find_schema
 from prompt_keda.model.environment import Instrument
 from prompt_keda.model.job_object import PAUSED, is_paused
 from prompt_keda.model.redeploy_plan import Decisions, Deletion
@@ -276,16 +275,13 @@ def _refuse_paused_source(context: Context, instrument: Instrument) -> None:
 
 
 def _refuse_unfit(context: Context, seen: Survey) -> None:
-    """Hold each ScaledJob, live and to be applied, to the CRD of the new version (decision 0007)."""
-    crd = next((one for one in install.crds(context) if one["metadata"]["name"] == "scaledjobs.keda.sh"), None)
-    schema = find_schema(crd, SCALED_JOBS.api_version.partition("/")[2]) if crd else None
-    if schema is None:
-        raise Refusal("KEDA's manifests have no CRD of ScaledJobs with a schema", "Take KEDA's own release manifests.")
-    applied = [one for own in context.instrument_objects.values() for one in own]
-    sources = {label(one) for one in applied}
-    live = [one for one in seen.custom if label(one) not in sources]
-    for one in (*applied, *live):
-        errors = examine(schema, one).errors if one["kind"] == SCALED_JOBS.kind else ()
+    """Hold each ScaledJob that no source brings to the CRD of the new version (decision 0007).
+
+    Those that are applied are held to it by the preflight, in every mode.
+    """
+    sources = {label(one) for own in context.instrument_objects.values() for one in own}
+    for one in seen.custom:
+        errors = install.misfits(context, one) if label(one) not in sources else ()
         if errors:
             raise Refusal(
                 f"{label(one)} does not fit KEDA {context.environment.keda.version}: {_some(errors)}",

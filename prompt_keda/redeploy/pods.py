@@ -14,10 +14,19 @@ KNOWN_RESTARTS = 1
 
 @dataclass(frozen=True)
 class Reason:
-    """Why, in one line; ``hopeless`` if waiting cannot mend it."""
+    """Why, in one line.
+
+    Parameters
+    ----------
+    hopeless
+        Waiting cannot mend it.
+    crashed
+        Pod and container whose last log lines tell more; empty where there are none.
+    """
 
     text: str
     hopeless: bool = False
+    crashed: tuple[str, ...] = ()
 
 
 PATIENCE = timedelta(seconds=30)
@@ -45,7 +54,8 @@ def why_not_ready(pod: dict[str, Any], now: datetime | None = None) -> Reason | 
             return Reason(f"{name}: image {container['image']}: {message[:200]}", hopeless)
         if waiting.get("reason") == "CrashLoopBackOff":
             hopeless = container.get("restartCount", 0) > KNOWN_RESTARTS + 1
-            return Reason(f"{name}: has crashed {container['restartCount']} times", hopeless)
+            crashed = (name, container.get("name", ""))
+            return Reason(f"{name}: has crashed {container['restartCount']} times", hopeless, crashed)
         if waiting.get("reason") in ("CreateContainerConfigError", "InvalidImageName"):
             return Reason(f"{name}: {waiting['reason']}: {waiting.get('message', '')[:200]}")
         if waiting:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 
-from prompt_keda.clients.kube_resources import CRDS, NAMESPACES, SECRETS
+from prompt_keda.clients.kube_resources import CRDS, NAMESPACES, SECRETS, VALIDATING_WEBHOOKS
 from prompt_keda.clients.kube_rights import missing_rights
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused
@@ -52,6 +52,7 @@ def _looks(context: Context) -> Iterator[Look]:
     for sync in (*context.environment.secrets, context.environment.smoke.pull_secret):
         if sync is not None:
             yield partial(_secret_in_vault, context, sync)
+    yield from (partial(_does_not_fit, context, one) for one in _own(context))
     yield from (partial(_try_apply, context, one) for one in _to_apply(context))
     yield partial(_may_do_all, context)
     yield from (partial(_is_there, context, image) for image in _images(context))
@@ -78,32 +79,47 @@ def _secret_in_vault(context: Context, sync: SecretSync) -> str | None:
 
 
 def _to_apply(context: Context) -> list[Object]:
-    """Give what will be applied, as far as that is known before the install.
+    """Give what will be applied and can be tried now, as far as that is known before the install.
 
     Left out is what is removed before, and what belongs into a namespace that is on its way out: nothing can be made
-    there now, and the removal waits until it is gone.
+    there now, and the removal waits until it is gone. So are objects of KEDA's kinds whose CRD goes, and all of them
+    while KEDA's webhooks go: these may not answer, and with the policy Fail nothing is taken (F12).
     """
     kube = context.systems.kube
     secret = kube.find(SECRETS, certificates.SECRET, context.namespace)
     rest = install.parts(context) if certificates.is_whole(secret) else install.parts_without_ca(context)
-    own = [*(one for objects in context.instrument_objects.values() for one in objects), *context.saved]
     removed = {(one.kind, one.name) for one in context.decisions.deletions}
     going = {one["metadata"]["name"] for one in kube.list(NAMESPACES) if is_going(one)}
-    crds = [
-        one
-        for one in kube.list(CRDS)
-        if is_going(one) or ("CustomResourceDefinition", one["metadata"]["name"]) in removed
-    ]
-    kinds = {(one["spec"]["group"], one["spec"]["names"]["kind"]) for one in crds}
-    taken = context.decisions.takes_over
+    taken = {("CustomResourceDefinition", name) for name in context.decisions.takes_over}
+    tried = () if any(kind == VALIDATING_WEBHOOKS.kind for kind, _ in removed) else _own(context)
+    gone_kinds = _kinds_that_go(context, removed)
     return [
         one
-        for one in [*install.crds(context), *rest, *own]
-        if (one["kind"], one["metadata"]["name"]) not in removed
+        for one in [*install.crds(context), *rest, *tried]
+        if (one["kind"], one["metadata"]["name"]) not in removed | taken
         and one["metadata"].get("namespace") not in going
-        and (one["apiVersion"].partition("/")[0], one["kind"]) not in kinds
-        and not (one["kind"] == "CustomResourceDefinition" and one["metadata"]["name"] in taken)
+        and (one["apiVersion"].partition("/")[0], one["kind"]) not in gone_kinds
     ]
+
+
+def _own(context: Context) -> list[Object]:
+    """Give the ScaledJobs that will be applied, with what belongs to them."""
+    return [*(one for objects in context.instrument_objects.values() for one in objects), *context.saved]
+
+
+def _kinds_that_go(context: Context, removed: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    crds = [
+        one
+        for one in context.systems.kube.list(CRDS)
+        if is_going(one) or ("CustomResourceDefinition", one["metadata"]["name"]) in removed
+    ]
+    return {(one["spec"]["group"], one["spec"]["names"]["kind"]) for one in crds}
+
+
+def _does_not_fit(context: Context, wanted: Object) -> str | None:
+    """Hold an object of KEDA's kinds to the CRD that is installed before it."""
+    errors = install.misfits(context, wanted)
+    return f"{wanted['kind']} {wanted['metadata']['name']}: {'; '.join(errors[:3])}" if errors else None
 
 
 def _try_apply(context: Context, wanted: Object) -> str | None:

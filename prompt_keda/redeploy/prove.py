@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from prompt_keda.clients.kube_resources import API_SERVICES, DEPLOYMENTS, PODS, SCALED_JOBS
+from prompt_keda.clients.kube_resources import API_SERVICES, DEPLOYMENTS, LEASES, PODS, SCALED_JOBS
 from prompt_keda.clients.kube_watch import Watch
+from prompt_keda.errors import ClientError
 from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import jobs, smoke
 from prompt_keda.redeploy.context import Context
-from prompt_keda.redeploy.pods import is_available, why_not_ready
+from prompt_keda.redeploy.pods import Reason, is_available, why_not_ready
 from prompt_keda.redeploy.remove import API_SERVICE
+from prompt_keda.redeploy.survey import OPERATOR, OPERATOR_LEASE
+
+LAST_WORDS = 300
+"""Characters of a crashed container's log that are told."""
 
 
 def smoke_inspect(context: Context) -> Progress:
@@ -45,7 +50,7 @@ def parts_inspect(context: Context) -> Progress:
         reasons = [why for why in map(why_not_ready, pods) if why]
         hopeless = next((why for why in reasons if why.hopeless), None)
         if hopeless:
-            return Progress(State.BROKEN, f"{ready}: {hopeless.text}")
+            return Progress(State.BROKEN, f"{ready}: {hopeless.text}{_last_words(context, hopeless)}")
         return Progress(State.WORKING, f"{ready}: {reasons[0].text if reasons else waiting[0]}")
     service = kube.find(API_SERVICES, API_SERVICE) or {}
     conditions = {one["type"]: one for one in service.get("status", {}).get("conditions") or []}
@@ -53,6 +58,32 @@ def parts_inspect(context: Context) -> Progress:
     if available["status"] != "True":
         return Progress(State.WORKING, f"{API_SERVICE} is not available: {available.get('message', '')[:200]}")
     return Progress(State.DONE, f"{len(wanted)}/{len(wanted)} ready, {API_SERVICE} available")
+
+
+def _last_words(context: Context, why: Reason) -> str:
+    """Give the last line that a crashed container has written; nothing where it cannot be read."""
+    if not why.crashed:
+        return ""
+    pod, container = why.crashed
+    try:
+        said = context.systems.kube.logs(context.namespace, pod, 1, previous=True, container=container).strip()
+    except ClientError:
+        return ""
+    return f"; its last words: {said[-LAST_WORDS:]}" if said else ""
+
+
+def leader_inspect(context: Context) -> Progress:
+    """Does an operator's pod of now hold the Lease? Until one does, every status of KEDA is only a memory (F15)."""
+    kube = context.systems.kube
+    lease = kube.find(LEASES, OPERATOR_LEASE, context.namespace)
+    if lease is None:
+        return Progress(State.WORKING, "no operator has taken the Lease yet")
+    holder = str((lease.get("spec") or {}).get("holderIdentity") or "")
+    pods = [one["metadata"]["name"] for one in kube.list(PODS, context.namespace, f"app={OPERATOR}")]
+    leader = next((name for name in pods if holder.startswith(f"{name}_")), None)
+    if leader is None:
+        return Progress(State.WORKING, f"the Lease is held by {holder or 'nobody'}, which is no pod of now")
+    return Progress(State.DONE, f"{leader} leads")
 
 
 def scaled_jobs_inspect(context: Context) -> Progress:
@@ -82,6 +113,23 @@ def lag_inspect(context: Context) -> Progress:
         if not seen.is_right:
             return Progress(State.WORKING, f"{one.stream}: KEDA is told lag {seen.lag}, and {seen.waiting} events wait")
         told.append(f"{one.stream} lag {seen.lag}")
+    return Progress(State.DONE, "; ".join(told))
+
+
+def work_inspect(context: Context) -> Progress:
+    """Is the backlog of every instrument worked off: has its group read on, or are all its Jobs at work already?"""
+    told, active = [], jobs.active_jobs(context.systems.kube)
+    for one in context.environment.instruments:
+        group = context.systems.redis.group_info(one.stream, one.consumer_group)
+        if group is None:
+            return Progress(State.BROKEN, f"{one.stream} has no group {one.consumer_group}")
+        began = context.read_before.setdefault(one.stream, group.entries_read or 0)
+        owner = {"metadata": {"namespace": one.namespace, "name": one.scaled_job}}
+        running = sum(jobs.is_of(job, owner) for job in active)
+        waits = group.lag is None or group.lag > one.activation_lag_count
+        if waits and (group.entries_read or 0) <= began and running < one.max_jobs:
+            return Progress(State.WORKING, f"{one.stream}: {group.lag} events wait, {running} Jobs run, none is read")
+        told.append(f"{one.stream} lag {group.lag}, {running} Jobs")
     return Progress(State.DONE, "; ".join(told))
 
 
@@ -119,6 +167,14 @@ STEPS: tuple[Step[Context], ...] = (
         deadline=timedelta(seconds=60),
         watch=lambda context: Watch(context.systems.kube, [(SCALED_JOBS, None)]),
     ),
+    Step(
+        "prove/operator-leads",
+        "wait until an operator holds the Lease",
+        leader_inspect,
+        look_only,
+        watch=lambda context: Watch(context.systems.kube, [(LEASES, context.namespace)]),
+    ),
     Step("prove/lag-right", "see that KEDA is told what waits for every group", lag_inspect, look_only),
+    Step("prove/backlog-moves", "see that what waits is worked off", work_inspect, look_only),
     Step("prove/no-job-lost", "compare the Jobs with those of the start", jobs_inspect, look_only),
 )

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import Unreachable
+from prompt_keda.errors import BadAnswer, Unreachable
 from prompt_keda.model.plan import State
-from prompt_keda.model.redeploy_plan import Decisions
+from prompt_keda.model.redeploy_plan import Decisions, Deletion
 from prompt_keda.redeploy import certificates, modes, preflight, survey
 from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.modes import Wishes
 
-from .world import HOST, KEDA_IMAGE, SPACE, World
+from .world import HOST, KEDA_IMAGE, SCALED_JOB, SPACE, World
 from .world import crd as keda_crd
 
 ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "keda-operator"}}
@@ -142,3 +142,30 @@ def test_a_registry_that_is_not_reached_from_here_says_nothing(ready):
     """The nodes may reach it."""
     ready.world.registry.manifest_digest = unreachable
     assert ready.seen().state is State.DONE
+
+
+def test_what_the_new_crd_would_refuse_is_seen_though_the_webhooks_go(ready):
+    """Nothing can be tried on the server then: a webhook without backend and with the policy Fail takes nothing (F12)."""
+    wanted = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledJob", "metadata": {"name": "s", "namespace": SPACE}}
+    ready.context.instrument_objects = {"i": [{**wanted, "spec": {"triggers": "none"}}]}
+    seen = ready.seen()
+    assert seen.state is State.BROKEN and "ScaledJob s: " in seen.detail, seen.detail
+
+
+def test_a_webhook_that_does_not_answer_does_not_stop_what_replaces_it(ready, monkeypatch):
+    """F12: every dry run of an object of KEDA's kinds would end with 500."""
+    apply = ready.world.kube.apply
+
+    def refuse(obj, *options, **more):
+        if obj["kind"] == "ScaledJob":
+            raise BadAnswer("Kubernetes", HOST, "500 on PATCH: failed calling webhook")
+        return apply(obj, *options, **more)
+
+    monkeypatch.setattr(ready.world.kube, "apply", refuse)
+    live = ready.world.kube.get(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
+    wanted = {key: live[key] for key in ("spec", "metadata")}
+    ready.context.instrument_objects = {"i": [{"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledJob", **wanted}]}
+    assert "500" in ready.seen().detail, "the test itself is wrong"
+    webhook = Deletion("ValidatingWebhookConfiguration", "", "keda-admission", "u")
+    ready.context.decisions = replace(ready.context.decisions, deletions=(webhook,))
+    assert "500" not in ready.seen().detail

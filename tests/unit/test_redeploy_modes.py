@@ -303,6 +303,7 @@ def test_an_upgrade_is_refused_while_a_scaled_job_does_not_fit_the_new_crd(stand
     assert standing.plan().mode == "upgrade"
     for crd in install.crds(standing.context):
         crd["spec"]["versions"][0]["schema"] = SCHEMA
+    standing.context.instrument_objects = {}
     with pytest.raises(Refusal, match=f"ScaledJob {SPACE}/{SCALED_JOB} does not fit KEDA"):
         standing.plan()
 

@@ -24,6 +24,7 @@ from .world import SCALED_JOB, SPACE, World, conditions, keda_manifests
 
 NOT_ASKED_HERE = {
     Right("list", "", "events"): "asked when a Job of the start is gone",
+    Right("get", "", "pods", "keda", "", "log"): "asked when a part of KEDA crashes",
     Right("list", "discovery.k8s.io", "endpointslices", "prompt-redis"): "the double of Redis needs no port-forward",
     Right("get", "", "pods", "prompt-redis", "", "portforward"): "the same",
     Right("create", "", "pods", "prompt-redis", "", "portforward"): "the same",
