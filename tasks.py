@@ -254,6 +254,7 @@ def _show_run(text, result):
     kept = len(parts["ledger"]["before"])
     text.show_lines(
         [
+            *parts["notes"],
             _spans(parts["timings"]),
             f"{kept} Jobs and pods ran at the start; all live on or ended by themselves",
             f"recovery time {parts['timings']['recovery']:.1f} s (mode {parts['mode']}, run {parts['run']})",

@@ -290,7 +290,7 @@ def resume(name: str, run_id: str, observer: Observer) -> Result:
     with _systems(kept["environment_file"]) as systems:
         context = _context(systems)
         decisions = Decisions.from_json(kept["decisions"])
-        made = planner.plan_again(context, kept["mode"], decisions, snapshot["objects"])
+        made = planner.plan_again(context, kept["mode"], decisions, snapshot["objects"], tuple(kept["notes"]))
         if made.digest != kept["digest"]:
             changed = [key for key, value in made.inputs.items() if _plain(value) != kept["inputs"].get(key)]
             raise JournalMismatch(
@@ -330,6 +330,7 @@ def _run(context: Context, made: Plan[Context], folder: RunFolder, observer: Obs
     result.parts = {
         "run": folder.run_id,
         "mode": made.mode,
+        "notes": list(made.notes),
         "steps": [as_json.step_to_json(one) for one in steps],
         "ledger": {
             "before": [one.__dict__ for one in context.before],

@@ -115,6 +115,8 @@ class Plan(Generic[C]):
         lists or inspections, which change by themselves.
     jobs_at_risk
         Active Jobs that KEDA's operator would delete when it starts (failure modes F2 and F3); a step stamps them.
+    notes
+        What a person has to know of what was lost before; the digest does not cover it.
     """
 
     mode: str
@@ -123,6 +125,7 @@ class Plan(Generic[C]):
     decisions: Decisions = field(default_factory=Decisions)
     inputs: dict[str, Any] = field(default_factory=dict)
     jobs_at_risk: tuple[JobRecord, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -139,5 +142,6 @@ class Plan(Generic[C]):
             "steps": [{"id": s.id, "title": s.title, "destructive": s.destructive} for s in self.steps],
             "decisions": self.decisions.to_json(),
             "jobs_at_risk": [asdict(one) for one in self.jobs_at_risk],
+            "notes": list(self.notes),
             "inputs": self.inputs,
         }

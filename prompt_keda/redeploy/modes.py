@@ -18,6 +18,7 @@ from prompt_keda.redeploy.survey import OPERATOR, OPERATOR_LEASE, Seen, Survey, 
 MODES = ("auto", "cold", "repair", "reinstall", "upgrade", "purge")
 REPLACED = ("APIService", "ValidatingWebhookConfiguration", "Deployment")
 """Kinds that are removed and made again where they differ; all others are applied over."""
+SCALED_JOBS_CRD = "scaledjobs.keda.sh"
 MOST_TOLD = 3
 BACKLOG = {"": "", "skip": "$", "replay": "0"}
 
@@ -132,6 +133,17 @@ def _some(names: Iterable[str]) -> str:
     named = list(names)
     more = f" and {len(named) - MOST_TOLD} more" if len(named) > MOST_TOLD else ""
     return ", ".join(named[:MOST_TOLD]) + more
+
+
+def notes(seen: Survey) -> tuple[str, ...]:
+    """Say what was lost before: nobody can bring it back, and a person has to know."""
+    absent = [one.wanted["metadata"]["name"] for one in seen.crds if one.live is None]
+    if SCALED_JOBS_CRD not in absent:
+        return ()
+    return (
+        f"CRD {SCALED_JOBS_CRD} is gone, and every ScaledJob with it; Jobs that ran and were not cut loose went as well, "
+        "and the visits that they worked on are lost",
+    )
 
 
 def decide(context: Context, seen: Survey, mode: str, wishes: Wishes) -> Decisions:

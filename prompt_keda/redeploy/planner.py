@@ -80,23 +80,27 @@ def make_plan(context: Context, wishes: Wishes) -> Plan[Context]:
     decisions = modes.decide(context, seen, mode, wishes)
     context.objects = snapshot.objects(seen)
     context.saved = snapshot.saved(context.objects, decisions)
-    return _plan(context, mode, reason, decisions)
+    return _plan(context, mode, reason, decisions, modes.notes(seen))
 
 
-def plan_again(context: Context, mode: str, decisions: Decisions, objects: list[Object]) -> Plan[Context]:
+def plan_again(
+    context: Context, mode: str, decisions: Decisions, objects: list[Object], notes: tuple[str, ...] = ()
+) -> Plan[Context]:
     """Make the plan of an interrupted run: with what was decided then, so that nothing it has installed is removed.
 
     Parameters
     ----------
     objects
         Those of its snapshot.
+    notes
+        Those of its plan.
     """
     context.objects = objects
     context.saved = snapshot.saved(objects, decisions)
-    return _plan(context, mode, "an interrupted run goes on", decisions)
+    return _plan(context, mode, "an interrupted run goes on", decisions, notes)
 
 
-def _plan(context: Context, mode: str, reason: str, decisions: Decisions) -> Plan[Context]:
+def _plan(context: Context, mode: str, reason: str, decisions: Decisions, notes: tuple[str, ...] = ()) -> Plan[Context]:
     kube = context.systems.kube
     context.decisions = decisions
     stands = kube.find(CRDS, "scaledjobs.keda.sh") is not None
@@ -107,6 +111,7 @@ def _plan(context: Context, mode: str, reason: str, decisions: Decisions) -> Pla
         decisions=decisions,
         inputs=_inputs(context, mode),
         jobs_at_risk=jobs.at_risk(kube) if stands else (),
+        notes=notes,
     )
 
 

@@ -102,6 +102,8 @@ def show_plan(plan: dict[str, Any]) -> None:
     ):
         for name in names:
             console.print(Text(one_line(f"  {what} {name}")))
+    for note in plan["notes"]:
+        console.print(Text(one_line(f"  {note}"), style="yellow"))
     for one in plan["jobs_at_risk"]:
         name = f"{one['namespace']}/{one['name']}"
         console.print(Text(one_line(f"  made safe first: {one['kind']} {name} has generation {one['generation']}")))

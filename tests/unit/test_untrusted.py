@@ -55,7 +55,15 @@ def test_no_message_forges_a_line_of_a_plan(capsys):
     others = ("takes_over", "unpauses", "saved", "given_up")
     decisions = {"deletions": [deletion], **{key: [EVIL] for key in others}}
     job = {"kind": "Job", "namespace": EVIL, "name": EVIL, "generation": EVIL}
-    plan = {"mode": "m", "reason": EVIL, "steps": [step], "decisions": decisions, "jobs_at_risk": [job], "digest": "d"}
+    plan = {
+        "mode": "m",
+        "reason": EVIL,
+        "steps": [step],
+        "decisions": decisions,
+        "jobs_at_risk": [job],
+        "notes": [EVIL],
+        "digest": "d",
+    }
     as_text.show_plan(plan)
     as_text.show_prepared([{"what": EVIL, "objects_count": 1, "sha256": "0", "fetched": True, "file": EVIL}])
     assert forged(capsys.readouterr().out) == []
