@@ -30,6 +30,7 @@ from prompt_keda.redeploy.planner import STEPS
 from .conftest import AT_DESK, ENV, INSTRUMENT, ROOT, active_workers, run_json, run_task, until
 from .survivors import Survivors
 
+pytestmark = pytest.mark.skipif(AT_DESK, reason="the same as on the stack itself, and takes minutes")
 COUNT = 20
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
 OPERATOR, WEBHOOKS = "keda-operator", "keda-admission-webhooks"
@@ -329,7 +330,6 @@ KILLED = [
 
 
 @pytest.mark.exhaustive
-@pytest.mark.skipif(AT_DESK, reason="kills the toolkit from within, which the desk's approval does not allow")
 @pytest.mark.parametrize(("state", "mode"), KILLED, ids=lambda one: one if isinstance(one, str) else None)
 def test_a_run_that_is_killed_at_every_boundary_of_its_journal_ends_green(twenty, state, mode, tmp_path):
     """SIGKILL after each entry, one after the other; each time it is resumed. The same ledger, and no worker lost."""

@@ -40,6 +40,11 @@ from .conftest import (
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
 
 
+def replace_it():
+    """Give the command line that replaces a KEDA that is in order."""
+    return command("redeploy", "--env", ENV, "--mode", "reinstall")
+
+
 @pytest.fixture
 def five_workers(deployed, systems, admin):
     """Five workers or more are in mid-work: events for a minute are on the stream, and their pods run."""
@@ -58,7 +63,7 @@ def test_the_first_redeploy_proves_scaling(deployed):
 def test_a_redeploy_over_running_workers_keeps_every_job_and_pod(five_workers, systems, admin):
     """Same UIDs before and after, no deletionTimestamp; events added while KEDA is away are worked off afterwards."""
     before = {one["metadata"]["name"]: one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")}
-    running = subprocess.Popen(command("redeploy", "--env", ENV), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(replace_it(), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     until(lambda: admin.find(DEPLOYMENTS, "keda-operator", "keda") is None, what="KEDA away")
     systems.redis.add(STREAM, [{"visit": f"late {n}"} for n in range(10)])
     assert running.wait(timeout=240) == 0, running.stderr.read()
@@ -103,7 +108,7 @@ def test_a_redeploy_keeps_crds_scaled_jobs_namespace_and_certificates(deployed, 
         (SECRETS, "kedaorg-certs", "keda"),
     ]
     before = [admin.get(*one)["metadata"]["uid"] for one in kept]
-    code, document = run_json("redeploy", "--env", ENV)
+    code, document = run_json("redeploy", "--env", ENV, "--mode", "reinstall")
     assert code == 0 and document["mode"] == "reinstall"
     assert [admin.get(*one)["metadata"]["uid"] for one in kept] == before
 
@@ -111,9 +116,7 @@ def test_a_redeploy_keeps_crds_scaled_jobs_namespace_and_certificates(deployed, 
 @pytest.mark.parametrize("stage", ["remove/deployments", "install/apply-parts", "prove/smoke"])
 def test_a_killed_redeploy_is_finished_by_resume(deployed, admin, stage):
     """SIGKILL while a stage is at work; resume ends green, and does not take the lock for somebody else's."""
-    running = subprocess.Popen(
-        command("redeploy", "--env", ENV), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    running = subprocess.Popen(replace_it(), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     until(lambda: _begun(stage), 120, f"the begin of {stage}")
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
@@ -125,9 +128,7 @@ def test_a_killed_redeploy_is_finished_by_resume(deployed, admin, stage):
 
 def test_ctrl_c_ends_with_130_and_can_be_resumed(deployed):
     """SIGINT in mid-run: exit code 130, a hint, and resume ends green."""
-    running = subprocess.Popen(
-        command("redeploy", "--env", ENV), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+    running = subprocess.Popen(replace_it(), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     until(lambda: _begun("install/apply-parts"), 120, "the begin of the install")
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
@@ -191,9 +192,7 @@ def test_a_second_redeploy_at_the_same_time_is_refused(deployed, admin):
 
 def test_a_resume_beside_its_own_live_run_is_refused(deployed, admin):
     """F47: it would remove the smoke test's objects from under the run; exit code 2, and the run ends green."""
-    running = subprocess.Popen(
-        command("redeploy", "--env", ENV), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+    running = subprocess.Popen(replace_it(), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     until(lambda: _begun("install/apply-parts"), 120, "the begin of the install")
     done = run_task("resume", "--env", ENV)
     assert done.returncode == 2 and f"still at work, in process {running.pid}" in done.stderr, done.stderr
@@ -250,34 +249,6 @@ def test_a_scaled_job_changes_under_its_running_jobs_and_loses_none(five_workers
         assert after["metadata"]["generation"] > before["generation"] and after["metadata"]["uid"] == before["uid"]
         assert "autoscaling.keda.sh/paused" not in (after["metadata"].get("annotations") or {})
         before = after["metadata"]
-
-
-def test_a_scaled_job_that_is_being_deleted_with_its_jobs_is_seen_before_any_write(five_workers, admin):
-    """F5: without an operator it hangs on its finalizer. A new operator would let it go, and its Jobs with it: refused."""
-    uids = {one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")}
-    scale_operator(admin, 0)
-    admin.delete(SCALED_JOBS, INSTRUMENT, INSTRUMENT)
-    try:
-        done = run_task("redeploy", "--env", ENV)
-        assert done.returncode == 2 and f"ScaledJob {INSTRUMENT}/{INSTRUMENT} is being deleted" in done.stderr, (
-            done.stderr
-        )
-        assert {one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")} == uids
-        assert_all_live(admin, five_workers)
-    finally:
-        for (kind, name), _ in five_workers.items():  # as a person would: the Jobs are cut loose, then it may go
-            if kind == "Job":
-                admin.patch(JOBS, name, INSTRUMENT, {"metadata": {"ownerReferences": None}})
-        scale_operator(admin, 1)
-    until(lambda: admin.find(SCALED_JOBS, INSTRUMENT, INSTRUMENT) is None, 60, "the end of the ScaledJob")
-    done = run_task("redeploy", "--env", ENV)
-    assert done.returncode == 0, done.stderr
-    assert_all_live(admin, five_workers)
-
-
-def scale_operator(admin, replicas):
-    admin.patch(DEPLOYMENTS, "keda-operator", "keda", {"spec": {"replicas": replicas}})
-    until(lambda: len(admin.list(PODS, "keda", "app=keda-operator")) == replicas, 90, f"{replicas} operator pods")
 
 
 def test_a_deleted_namespace_comes_back_with_new_certificates(deployed, admin):
