@@ -14,12 +14,11 @@ import pytest
 
 from prompt_keda.lab import network, settings, state
 
-from .conftest import AT_DESK, ENV, ROOT, command, until
+from .conftest import ENV, ROOT, command, until
 
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
 A_SECOND = 5
 ACKNOWLEDGED = re.compile(rf'"XACK" "{STREAM}" "{GROUP}"((?: "[0-9]+-[0-9]+")+)', re.IGNORECASE)
-pytestmark = pytest.mark.skipif(AT_DESK, reason="listens to Redis itself")
 
 
 class Producer:

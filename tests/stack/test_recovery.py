@@ -27,10 +27,9 @@ from prompt_keda.clients.kube_resources import (
 from prompt_keda.model.job_object import PAUSED
 from prompt_keda.redeploy.planner import STEPS
 
-from .conftest import AT_DESK, ENV, INSTRUMENT, ROOT, active_workers, run_json, run_task, until
+from .conftest import ENV, INSTRUMENT, ROOT, active_workers, run_json, run_task, until
 from .survivors import Survivors
 
-pytestmark = pytest.mark.skipif(AT_DESK, reason="the same as on the stack itself, and takes minutes")
 COUNT = 20
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
 OPERATOR, WEBHOOKS = "keda-operator", "keda-admission-webhooks"
