@@ -5,9 +5,22 @@ Only invoke is imported at module level, so that listing the tasks stays fast.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
-from invoke import Collection, Context, Exit, ParseError, Program, task
+
+def _stop_at_once(signum, frame):
+    os.write(2, b"stopped\n")
+    os._exit(130)
+
+
+if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody wants it ignored (nohup, &)
+        signal.signal(signal.SIGINT, _stop_at_once)  # until a task begins there is nothing to tidy up
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # run has held it back until here
+
+from invoke import Collection, Context, Exit, ParseError, Program, task  # noqa: E402
 
 JSON = {"json": "print one JSON document on standard output"}
 WISHES = {
@@ -20,8 +33,6 @@ ENV = {"env": "environment: a file in environments/ without its ending, or a pat
 
 
 def _environment(env, otherwise=""):
-    import os
-
     return env or os.environ.get("PROMPT_KEDA_ENV") or otherwise
 
 
@@ -60,8 +71,6 @@ def _finish(task_name, env, as_json, work, show=None, observer=None):
 
 
 def _stop_on_sigterm():
-    import signal
-
     def stop(signum, frame):
         raise KeyboardInterrupt
 
@@ -76,8 +85,6 @@ def _progress():
 
 def _ask():
     """Give a way to ask the person, or None without a terminal or in CI."""
-    import os
-
     if os.environ.get("CI") == "true" or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
 
@@ -397,16 +404,18 @@ class Commands(Program):
 
     def execute(self):
         """Run the task. What reads our output may have gone: then nobody knows the result."""
+        if signal.getsignal(signal.SIGINT) is _stop_at_once:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             super().execute()
             sys.stdout.flush()
         except BrokenPipeError:
-            import os
-
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=3) from None
         except KeyboardInterrupt:
             raise Exit("\nstopped", code=130) from None
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is said: what Python still clears away may be cut off
 
     def _parse(self, read):
         try:

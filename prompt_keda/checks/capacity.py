@@ -8,10 +8,11 @@ from typing import Any
 
 from prompt_keda.checks import quotas
 from prompt_keda.checks.cluster_nodes import free_room
+from prompt_keda.checks.host_room import STATED, in_a_vcluster, room_left, stated_workers
 from prompt_keda.checks.outcomes import all_of, fail, ok, unknown, warn, worst_of
 from prompt_keda.clients.kube_resources import DEPLOYMENTS, LIMIT_RANGES, NODES, RESOURCE_QUOTAS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.errors import BadAnswer
+from prompt_keda.errors import BadAnswer, Unfilled
 from prompt_keda.model import capacity
 from prompt_keda.model.capacity import Limit, Prediction
 from prompt_keda.model.check import Check, Outcome, Verdict
@@ -24,20 +25,19 @@ KEDA_LIMIT = Limit(20, 30)
 """KEDA 2.16.1's own, where its Deployment sets none (its cmd/operator/main.go)."""
 POLLING_S = 30
 """A ScaledJob's pollingInterval where it has none (KEDA 2.16.1)."""
-IN_A_VCLUSTER = "a vCluster shows neither all nodes nor what others use of them: whether there is room is not known"
 
 
 def burst_absorbed(systems: Systems) -> Outcome:
     """Predict when the last worker of one visit runs, and look whether the nodes have room for it."""
     keda = _keda_limit(systems)
     nodes = systems.kube.list(NODES)
-    free = None if _in_a_vcluster(systems) else free_room(systems, nodes)
+    free = None if in_a_vcluster(systems) else free_room(systems, nodes)
 
     def look(one: Instrument, live: Object) -> Outcome:
         time = _time(_prediction(systems, one, live, keda, nodes), systems.environment.capacity.target.total_seconds())
-        place = unknown(IN_A_VCLUSTER) if free is None else _room(one, _worker(live), nodes, free)
+        place = _stated_room(systems, one) if free is None else _room(one, _worker(live), nodes, free)
         if place.verdict is Verdict.UNKNOWN:  # it must not hide how long it takes
-            return unknown(f"{time.observed}; {place.observed}", time.fix)
+            return unknown(f"{time.observed}; {place.observed}", time.fix or place.fix)
         return worst_of([time, place])
 
     return _of_every_scaled_job(systems, look)
@@ -94,10 +94,21 @@ def _room(one: Instrument, worker: Object, nodes: list[Object], free: Free) -> O
     return fail(told, "Free the nodes of what else runs there, or ask the cluster's owners for more.")
 
 
+def _stated_room(systems: Systems, one: Instrument) -> Outcome:
+    try:
+        left = room_left(systems)
+    except Unfilled as error:
+        return unknown(error.what, error.fix)
+    said = f"room for {left} more workers ({STATED})"
+    if left >= one.burst_count:
+        return ok(said)
+    return fail(f"{one.name}: {said}, one visit wants {one.burst_count}", "Ask the vCluster's owners for more.")
+
+
 def maximum_fits(systems: Systems) -> Outcome:
     """Would as many workers as may run at most fit on the nodes, if nothing else ran there?"""
-    if _in_a_vcluster(systems):
-        return unknown(IN_A_VCLUSTER)
+    if in_a_vcluster(systems):
+        return _host_fits(systems)
     nodes = systems.kube.list(NODES)
     if not nodes:
         return unknown("no node is shown: whether there is room is not known")
@@ -111,6 +122,17 @@ def maximum_fits(systems: Systems) -> Outcome:
         return warn(f"{said} at most, {one.max_jobs} may run; too little of: {found.scarce}", fix)
 
     return _of_every_scaled_job(systems, look)
+
+
+def _host_fits(systems: Systems) -> Outcome:
+    wanted = sum(one.max_jobs for one in systems.environment.instruments)
+    if not wanted:
+        return worst_of([])
+    stated = stated_workers(systems)
+    said = f"the host keeps room for {stated} workers ({STATED}), {wanted} may run"
+    if stated >= wanted:
+        return ok(said)
+    return warn(said, "Ask the vCluster's owners for more, or name a smaller max_jobs.")
 
 
 def _as_far_as_seen(worker: Object, said: str) -> Outcome:
@@ -153,10 +175,6 @@ def _of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], 
 def _worker(scaled_job: Object) -> Object:
     found: Object = scaled_job["spec"]["jobTargetRef"]["template"]["spec"]
     return found
-
-
-def _in_a_vcluster(systems: Systems) -> bool:
-    return systems.environment.capacity.syncer is not None
 
 
 def _limit(given: ClientLimit) -> Limit:

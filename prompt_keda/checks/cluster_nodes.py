@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from prompt_keda.checks.outcomes import all_of, fail, ok, skipped, unknown, warn
+from prompt_keda.checks.host_room import STATED, in_a_vcluster, room_left
+from prompt_keda.checks.outcomes import all_of, fail, ok, skipped, unknown, warn, worst_of
 from prompt_keda.clients.kube_resources import LEASES, NODES, PODS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import BadAnswer, Refused
@@ -88,6 +89,8 @@ def free_room(systems: Systems, nodes: list[Object]) -> Free:
 
 def nodes_have_room(systems: Systems) -> Outcome:
     """Do as many more workers as each instrument always has fit on the nodes, one instrument after the other?"""
+    if in_a_vcluster(systems):
+        return _host_has_room(systems)
     kube = systems.kube
     nodes = kube.list(NODES)
     if not nodes:
@@ -109,3 +112,13 @@ def nodes_have_room(systems: Systems) -> Outcome:
         return ok(f"{one.name}: {wanted} more workers fit")
 
     return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look)
+
+
+def _host_has_room(systems: Systems) -> Outcome:
+    fix = "Ask the vCluster's owners for more; workers wait until others end."
+    wanted = sum(max(1, one.min_jobs) for one in systems.environment.instruments)
+    if not wanted:
+        return worst_of([])
+    left = room_left(systems)
+    said = f"room for {left} more workers ({STATED}), {wanted} are always wanted"
+    return ok(said) if left >= wanted else warn(said, fix)

@@ -5,6 +5,7 @@ The cache key covers everything that decides the result: go.mod, go.sum, the sou
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -22,6 +23,8 @@ from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, cache_home
 from prompt_keda.model.event import Event, EventKind, Observer
 
+LONGEST_S = 3600
+"""For another's build: a cold one takes some minutes."""
 SOURCES = Path(__file__).parent / "go"
 COMPILER_FLAGS = "all=-N -l -dwarf=false"
 """No optimisation, no inlining, no debug information: half the compile time (docs/local-stack.md)."""
@@ -102,7 +105,8 @@ def module_folder(module: GoModule, path: str) -> Path:
 def build(module: GoModule, observer: Observer, niceness: int = 0, children: Children | None = None) -> Path:
     """Build a module's programs unless the cache has them, and give their folder. Idempotent: yes.
 
-    The programs appear in the cache whole or not at all; an interrupted build goes on where Go's own cache stands.
+    The programs appear in the cache whole or not at all; an interrupted build goes on where Go's own cache stands. What
+    another process builds of this module is waited for.
 
     Parameters
     ----------
@@ -116,11 +120,40 @@ def build(module: GoModule, observer: Observer, niceness: int = 0, children: Chi
     """
     target = cached(module)
     subject = f"build/{module.name}"
-    if target.exists():
-        observer(Event(EventKind.FINISHED, subject, "done", "in the cache"))
-        return private_folder(target)
     children = children or Children()
-    started = time.monotonic()
+    if not target.exists():
+        with _alone(module, private_folder(target.parent) / f"{module.name}.lock", observer, children):
+            if not target.exists():
+                return _build(module, target, observer, niceness, children)
+    observer(Event(EventKind.FINISHED, subject, "done", "in the cache"))
+    return private_folder(target)
+
+
+@contextmanager
+def _alone(module: GoModule, lock: Path, observer: Observer, children: Children) -> Iterator[None]:
+    """Hold a module's lock file, which says whose it is: two builds would do the same work, and one lose its result.
+
+    The kernel lets go of it when its holder ends, however that is. Raises `LabError` when the waiting is stopped.
+    """
+    with lock.open("a+") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                file.seek(0)
+                told = f"waits for another build of {module.name} (PID {file.read() or 'unknown'})"
+                observer(Event(EventKind.NOTE, f"build/{module.name}", "working", told))
+                # a program waits, so that another thread may stop it
+                run(["flock", str(lock), "true"], timeout_s=LONGEST_S, children=children)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _build(module: GoModule, target: Path, observer: Observer, niceness: int, children: Children) -> Path:
+    subject, started = f"build/{module.name}", time.monotonic()
     observer(Event(EventKind.STARTED, subject, "working", "fetching Go modules"))
     total = _fetch(module, children)
     with _scratch(target) as scratch:
@@ -151,7 +184,7 @@ def _scratch(target: Path) -> Iterator[Path]:
     """Give a folder for what is half built. It goes in the end; those of processes that were killed go now."""
     folder = private_folder(target.parent)
     ours = folder / f"{target.name}.{os.getpid()}"
-    for left in folder.glob("*.*"):
+    for left in folder.glob("*.[0-9]*"):
         if left == ours or not Path("/proc", left.suffix[1:]).exists():
             shutil.rmtree(left, ignore_errors=True)
     try:

@@ -22,6 +22,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
+    PlainValidator,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -94,6 +95,15 @@ def _parse_kv_version(value: Any) -> Any:
     return value
 
 
+def _parse_count(value: Any) -> Any:
+    """Read a number from 1 on, or what is still to be filled in."""
+    if isinstance(value, str) and value.startswith(FILL_IN):
+        return FillIn(value)
+    if type(value) is not int or value < 1:
+        raise ValueError("a whole number from 1 on is expected, or FILL-IN")
+    return value
+
+
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 DURATION = re.compile("([1-9][0-9]{0,7})(ms|s|m|h)")
 LONGEST = timedelta(hours=24)
@@ -151,6 +161,13 @@ Text = Annotated[str, Field(min_length=1, strict=True), AfterValidator(_mark_fil
 
 Whole = Annotated[int, Field(strict=True)]
 """A whole number; neither a text nor true."""
+
+CountToFillIn = Annotated[
+    int | FillIn,
+    PlainValidator(_parse_count),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^{FILL_IN}.*"}]}),
+]
+"""A whole number from 1 on, or a `FillIn`."""
 
 File = Annotated[Path, BeforeValidator(_parse_path)]
 
@@ -416,10 +433,19 @@ class Capacity(Part):
     """The limit of kube-scheduler; left out: Kubernetes' own, 50/100."""
     syncer: ClientLimit | None = None
     """In a vCluster: the limit of its syncer towards the host, vCluster's own is 40/80. None: this is no vCluster."""
+    host_workers_count: CountToFillIn | None = None
+    """In a vCluster: for how many workers of all instruments its host keeps room, as its owners say. It cannot be seen:
+    checks take it as stated, and say so. None: not known, and room is UNKNOWN."""
     pod_start: Duration = timedelta(seconds=2)
     """From a pod that has its node to its container running, the image being there."""
     image_pull: Duration = timedelta(seconds=10)
     """What the pull of a worker's image adds on a node that does not show it; a guess until it is measured."""
+
+    @model_validator(mode="after")
+    def _host_is_of_a_vcluster(self) -> Capacity:
+        if self.host_workers_count is not None and self.syncer is None:
+            raise ValueError("host_workers_count is about the host of a vCluster: name its syncer")
+        return self
 
 
 class Limits(Part):

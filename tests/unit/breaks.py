@@ -46,6 +46,11 @@ def environment(**changes):
     return apply
 
 
+def known(**changes):
+    """Let the environment say something else about what cannot be read."""
+    return lambda world: environment(capacity=world.systems.environment.capacity.model_copy(update=changes))(world)
+
+
 def latiss(*breaks, **fields):
     """Give a second instrument after the first, and break what is given; its ScaledJob has ``fields``."""
 

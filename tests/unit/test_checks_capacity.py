@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.model.environment import ClientLimit
+from prompt_keda.model.environment import ClientLimit, FillIn
 
-from .breaks import both, change, denied, environment, red, remove, scaled_job, seen
+from .breaks import both, change, denied, environment, known, red, remove, scaled_job, seen
 from .world import KEDA_IMAGE, SCALED_JOB, SPACE, World
 
 ABSORBED, FITS, QUOTA = "capacity/burst-absorbed", "capacity/maximum-fits", "capacity/quota-allows"
@@ -24,11 +24,6 @@ def visit(events):
         environment(instruments=(first.model_copy(update=sizes),))(world)
 
     return apply
-
-
-def known(**changes):
-    """Let the environment say something else about what cannot be read."""
-    return lambda world: environment(capacity=world.systems.environment.capacity.model_copy(update=changes))(world)
 
 
 def big_node(**changes):
@@ -76,6 +71,8 @@ def limit_range(**limits):
 VISIT = both(visit(172), big_node())
 AFFINITY = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
 SYNCER = ClientLimit(qps=40, burst=80)
+IN_A_VCLUSTER = known(syncer=SYNCER, host_workers_count=2)
+WORKER = neighbour("10m", node="elsewhere", phase="Pending")
 NO_GPU = {"key": "gpu", "effect": "NoSchedule"}
 OF_INSTRUMENTS = [
     "capacity/burst-absorbed",
@@ -110,7 +107,16 @@ RED = [
     (ABSORBED, big_node(taints=[NO_GPU]), "fail", "room for 0 more workers on 0 nodes"),
     (ABSORBED, worker_asks(nodeSelector={"node": "big"}), "fail", "room for 0 more workers on 0 nodes"),
     (ABSORBED, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
-    (ABSORBED, known(syncer=SYNCER), "unknown", "after 4 s; a vCluster shows neither all nodes"),
+    (ABSORBED, known(syncer=SYNCER), "unknown", "after 4 s; the environment does not say capacity.host_workers_count"),
+    (ABSORBED, known(syncer=SYNCER, host_workers_count=FillIn("FILL-IN: x")), "unknown", "after 4 s; the environment"),
+    (ABSORBED, both(IN_A_VCLUSTER, WORKER), "fail", "LSSTCam: room for 1 more workers (as the environment states; not"),
+    (
+        FITS,
+        both(IN_A_VCLUSTER, visit(3)),
+        "warn",
+        "the host keeps room for 2 workers (as the environment states; not seen), 30",
+    ),
+    (FITS, both(IN_A_VCLUSTER, environment(instruments=())), "unknown", "names none"),
     (ABSORBED, both(known(syncer=SYNCER), visit(172)), "unknown", "20/30 binds with 19 s"),
     (ABSORBED, known(syncer=ClientLimit(qps=1, burst=1), pod_start=timedelta(seconds=30)), "unknown", "syncer at 1/1"),
     (ABSORBED, worker_asks(affinity=AFFINITY), "unknown", "require nodes by affinity"),
@@ -172,6 +178,13 @@ def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
         (ABSORBED, neighbour("3985m", node="n2"), "room for 107 more workers"),
         (ABSORBED, both(big_node(taints=[NO_GPU]), worker_asks(tolerations=[{"operator": "Exists"}])), "room for"),
         (ABSORBED, both(VISIT, keda_flag("--kube-api-qps=-1"), known(controller_manager=SYNCER)), "after 12 s"),
+        (ABSORBED, IN_A_VCLUSTER, "after 4 s; room for 2 more workers (as the environment states; not seen)"),
+        (ABSORBED, both(IN_A_VCLUSTER, neighbour("9", phase="Succeeded")), "room for 2 more workers"),
+        (
+            FITS,
+            known(syncer=SYNCER, host_workers_count=20),
+            "room for 20 workers (as the environment states; not seen)",
+        ),
         (FITS, both(visit(172), big_node()), "1 nodes hold 2000 workers, 1720 may run"),
         (QUOTA, quota({"pods": "30", "services": "0"}), "lets 20 workers in"),
         (QUOTA, quota({"pods": "1"}, scopes=["BestEffort"]), "is not about workers"),

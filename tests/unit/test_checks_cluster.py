@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.model.environment import ClientLimit
 
-from .breaks import HOUR, attribute, both, change, denied, red, remove, scaled_job, seen
+from .breaks import HOUR, attribute, both, change, denied, environment, known, red, remove, scaled_job, seen
 from .world import METRICS, SCALED_JOB, SPACE, WORKER_IMAGE, World, conditions, now
 
 
@@ -66,6 +67,8 @@ def with_policy(policy, *breaks):
 GOING, REPORT, ROOM = "cluster/pods-get-going", "cluster/nodes-report", "cluster/nodes-have-room"
 STUCK, DNS, HOOKS = "cluster/namespaces-not-stuck", "cluster/dns-answers", "cluster/webhooks-reachable"
 OTHER_APIS, TAINT = "cluster/api-services-available", {"key": "gpu", "value": "1", "effect": "NoSchedule"}
+SYNCER = ClientLimit(qps=40, burst=80)
+IN_A_VCLUSTER = known(syncer=SYNCER, host_workers_count=3)
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: cpu"}
 RED = [
     ("cluster/version-accepted", attribute("kube", version=lambda: "v1.20.0"), "warn", "v1.20.0"),
@@ -95,6 +98,15 @@ RED = [
     (ROOM, node(taints=[TAINT]), "warn", "too little of: nodes that take them"),
     (ROOM, asks(nodeSelector={"disk": "fast"}), "warn", "too little of: nodes that take them"),
     (ROOM, remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
+    (ROOM, known(syncer=SYNCER), "unknown", "a vCluster shows neither all nodes nor what others use of them"),
+    (
+        ROOM,
+        known(syncer=SYNCER, host_workers_count=2),
+        "warn",
+        "room for 2 more workers (as the environment states; not",
+    ),
+    (ROOM, both(IN_A_VCLUSTER, pod()), "warn", "room for 2 more workers (as the environment states; not seen), 3 are"),
+    (ROOM, both(IN_A_VCLUSTER, environment(instruments=())), "unknown", "names none"),
     (ROOM, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent"),
     (GOING, pod(), "fail", "p1 waits for 60 s and has neither a node nor a word of the scheduler"),
     (GOING, pod(conditions=[UNSCHEDULABLE]), "warn", "says the scheduler: Unschedulable: 0/1 nodes: cpu"),
@@ -145,6 +157,7 @@ def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
         (STUCK, terminating("keda", 90)),
         (OTHER_APIS, change(kinds.API_SERVICES, METRICS, status=conditions(Available="False"))),
         (ROOM, both(asks(cpu="1"), pod(node="n1", requests={"cpu": "2"}, phase="Succeeded"))),
+        (ROOM, both(IN_A_VCLUSTER, remove(kinds.NODES, "n1"), pod(phase="Failed"))),
         (ROOM, both(node(taints=[TAINT]), asks(tolerations=[{"key": "gpu", "operator": "Exists"}]))),
         (DNS, change(kinds.ENDPOINT_SLICES, "kube-dns", "kube-system", endpoints=[{"conditions": {}}])),
     ],

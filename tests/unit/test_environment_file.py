@@ -64,6 +64,8 @@ def test_a_fault_is_told_with_its_kind(tmp_path, old, new, said):
 
 WHOLE = "a whole number is expected, without quotes"
 TEXT = "a text is expected; put it into quotes"
+HOST_COUNT = next(line.strip() for line in PROD.splitlines() if "host_workers_count" in line)
+COUNT = "a whole number from 1 on is expected, or FILL-IN"
 VERSIONS = 'accepted_versions: ["1.29", "1.30", "1.31"]'
 
 
@@ -97,6 +99,10 @@ VERSIONS = 'accepted_versions: ["1.29", "1.30", "1.31"]'
             "redis.password: a mapping with the keys path and key is expected",
         ),
         ("login: {method: token}", "login: token", "with the keys method, role_id_file and secret_id_file is expected"),
+        (HOST_COUNT, 'host_workers_count: "7"', f"capacity.host_workers_count: {COUNT}"),
+        (HOST_COUNT, "host_workers_count: true", f"capacity.host_workers_count: {COUNT}"),
+        (HOST_COUNT, "host_workers_count: 0", f"capacity.host_workers_count: {COUNT}"),
+        ("syncer: {qps: 40, burst: 80}", "", "host_workers_count is about the host of a vCluster: name its syncer"),
         ("instruments:", "instruments:\n  - LSSTCam", "instruments.0: a mapping with the keys name, namespace,"),
     ],
 )
@@ -193,6 +199,7 @@ def test_two_instruments_that_are_the_same_are_refused(tmp_path, old, new, said)
         (SHA, f'sha256: "{HEX}"'),
         (SMOKE, f'image: "ghcr.io/x/y:1@sha256:{HEX}"'),
         (VERSIONS, 'accepted_versions: ["FILL-IN: the version"]'),
+        (HOST_COUNT, "host_workers_count: 1700"),
         (POLLING, f"{POLLING}\n    group_start: '1700000000000-0'"),
         (POLLING, f"{POLLING}\n    group_start: '0'"),
         (POLLING, f"{POLLING}\n    group_start: 'FILL-IN: where'"),

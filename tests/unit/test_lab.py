@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import queue
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -241,7 +243,7 @@ def test_an_error_does_not_wait_for_the_compilers(slow_go, monkeypatch, error):
         stack._Bringup(settings.Lab("unit"), nobody, True).run()
     assert time.monotonic() - started < 10
     assert ends(seen(slow_go / "compiler").strip())
-    assert not list((slow_go / "cache/prompt-keda/build").iterdir())
+    assert {path.suffix for path in (slow_go / "cache/prompt-keda/build").iterdir()} <= {".lock"}
 
 
 def test_what_was_begun_is_not_called_refused(slow_go, monkeypatch):
@@ -285,7 +287,55 @@ def test_the_next_build_clears_what_a_killed_one_left(slow_go, monkeypatch):
     )
     made = go_builds.build(go_builds.WORKER, nobody)
     assert (made / "worker").exists() and not (made / "tmp").exists()
-    assert {path.name for path in build.iterdir()} == {"kube-1.1", "kube-1", made.name}
+    assert {path.name for path in build.iterdir()} == {"kube-1.1", "kube-1", made.name, "worker.lock"}
+
+
+WAITING_GO = """#!/bin/sh
+case "$*" in *" -o "*)
+    echo $$ >> {folder}/compilers
+    cat {folder}/fifo
+    while [ $# -gt 1 ]; do [ "$1" = -o ] && touch "$2"; shift; done;;
+esac
+echo go1.26.8
+"""
+
+
+@pytest.fixture
+def two_builds(slow_go):
+    """A build that is on, and a second one of the same module beside it; gives what ends each, and what the second told."""
+    (slow_go / "go").write_text(WAITING_GO.format(folder=slow_go))
+    os.mkfifo(slow_go / "fifo")
+    told, first, second = queue.SimpleQueue(), Children(), Children()
+    with ThreadPoolExecutor() as pool:
+        builds = [pool.submit(go_builds.build, go_builds.WORKER, nobody, 0, first)]
+        seen(slow_go / "compilers")
+        builds.append(pool.submit(go_builds.build, go_builds.WORKER, told.put, 0, second))
+        try:
+            yield builds, told, second, lambda: (slow_go / "fifo").write_text("go on")
+        finally:
+            first.stop()
+            second.stop()
+
+
+def test_a_second_build_of_a_module_waits_for_the_first(two_builds):
+    """Two stacks that come up at once: it is compiled once, and both have it."""
+    builds, told, _, go_on = two_builds
+    first = told.get(timeout=20)
+    assert first.detail == f"waits for another build of worker (PID {os.getpid()})"
+    go_on()
+    made = {one.result(timeout=20) for one in builds}
+    assert len(made) == 1 and (made.pop() / "worker").exists()
+    assert told.get(timeout=20).detail == "in the cache"
+
+
+def test_waiting_for_another_build_can_be_stopped(two_builds):
+    """An error elsewhere shows at once."""
+    builds, told, second, _ = two_builds
+    assert told.get(timeout=20).detail.startswith("waits for another build")
+    second.stop()
+    with pytest.raises(LabError):
+        builds[1].result(timeout=20)
+    assert not builds[0].done()
 
 
 def test_what_is_kept_is_private_whatever_the_umask(slow_go, monkeypatch):

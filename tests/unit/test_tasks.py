@@ -74,3 +74,17 @@ def test_a_reader_that_goes_away_ends_with_3():
     done = subprocess.run(argv, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(writer)
     assert done.returncode == 3 and done.stderr == ""
+
+
+INTERRUPTS = (
+    "import os, signal, sys\nif sys.orig_argv[1].endswith('tasks.py'):\n    os.kill(os.getpid(), signal.SIGINT)\n"
+)
+
+
+@pytest.mark.parametrize("module", ["sitecustomize", "invoke"])
+def test_an_early_interrupt_is_one_line_and_130(module, tmp_path):
+    """Ctrl-C while Python itself starts, and while it imports: no traceback."""
+    (tmp_path / f"{module}.py").write_text(INTERRUPTS)
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([ROOT / "run", "--list"], env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr, done.stdout) == (130, "stopped\n", "")
