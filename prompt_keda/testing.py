@@ -19,7 +19,16 @@ from prompt_keda.report import as_junit
 from prompt_keda.report.progress import Progress
 
 ROOT = Path(__file__).parents[1]
-OF_THE_STACK = ("test_audit", "test_deep", "test_faults", "test_lab", "test_latency", "test_rights")
+OF_THE_STACK = (
+    "test_audit",
+    "test_deep",
+    "test_faults",
+    "test_lab",
+    "test_latency",
+    "test_rights",
+    "test_secrets",
+    "test_secrets_of_a_run",
+)
 """Tests of the stack itself, or that break it: they are not run a second time from the desk."""
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
@@ -17,7 +16,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import bcrypt
-import yaml
 
 from prompt_keda.clients.kube_resources import SCALED_JOBS, SECRETS
 from prompt_keda.lab import settings, vault_contents
@@ -25,6 +23,7 @@ from prompt_keda.lab.settings import REGISTRY_HOST
 from tests.leaks import SPECIAL, leaks, planted
 from tests.terminal import run_on_terminal
 
+from . import planted_environment
 from .conftest import INSTRUMENT, ROOT, TASKS, sealed
 
 PREFIX, ROLE = "rubin/prompt-keda-planted", "planted"
@@ -33,12 +32,6 @@ WORKER_KEYS = ("db-auth_file", "s3_credentials_file", "alert_stream_pass", "butl
 DEFECTIVE = str(Path(__file__).parent / "defective.py")
 IN_A_HEADER = "".join(one for one in SPECIAL if one.isascii())
 """A token travels in an HTTP header, which the library writes as Latin-1 and Vault reads as bytes."""
-RECORDER = """\
-import json, os, sys
-with open({file!r}, "a") as said:
-    said.write(json.dumps([sys.argv, dict(os.environ)], ensure_ascii=False) + chr(10))
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
 
 
 def docker_config(user, password):
@@ -102,8 +95,14 @@ class PlantedStack:
         self.vault.secrets.kv.v2.create_or_update_secret(f"{PREFIX}/{name}", values, mount_point="secret")
 
     def into_cluster(self, name, key, value):
-        data = {key: base64.b64encode(value.encode()).decode()}
-        self.admin.patch(SECRETS, name, INSTRUMENT, {"data": data})
+        self._write(INSTRUMENT, name, {key: base64.b64encode(value.encode()).decode()})
+
+    def _write(self, namespace, name, data):
+        """Write a Secret as a redeploy does: what another field manager had written would be a conflict for it."""
+        found = self.admin.get(SECRETS, name, namespace)
+        metadata = {"namespace": namespace, "name": name}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": found["type"], "data": data}
+        self.admin.apply(body, force=True)
 
     @contextmanager
     def _kept(self, namespace, name):
@@ -111,7 +110,7 @@ class PlantedStack:
         try:
             yield
         finally:
-            self.admin.patch(SECRETS, name, namespace, {"data": data})
+            self._write(namespace, name, data)
 
     @contextmanager
     def redis_lets_in(self, *names, let_in=">", shut_out="<"):
@@ -149,7 +148,9 @@ class PlantedStack:
     @contextmanager
     def vault_holds(self, name, values):
         """Let Vault have other values of one secret for a while."""
-        kept = self.vault.secrets.kv.v2.read_secret(f"{PREFIX}/{name}", mount_point="secret")["data"]["data"]
+        kept = self.vault.secrets.kv.v2.read_secret(
+            f"{PREFIX}/{name}", mount_point="secret", raise_on_deleted_version=True
+        )["data"]["data"]
         self.into_vault(name, values)
         try:
             yield
@@ -189,49 +190,8 @@ class PlantedStack:
         return sealed(self.endpoints)
 
     def write_environment(self, **changes):
-        """Write the environment, with the parts that a scene changes.
-
-        Parameters
-        ----------
-        changes
-            ``vault``, ``redis``, ``registry``: keys and values; ``secret_id``: the name of the value to log in with.
-        """
-        place = self.folder / "environments"
-        manifest = place / "worker.yaml"
-        manifest.write_text(self._resolved(ROOT / "environments/local/prompt-keda-lsstcam.yaml"))
-        made = yaml.safe_load(self._resolved(ROOT / "environments/local.yaml"))
-        login = {"method": "approle"}
-        for name, value in (("role_id", "role-id"), ("secret_id", changes.get("secret_id", "secret-id"))):
-            file = self.folder / name
-            file.write_text(self.values[value])
-            login[f"{name}_file"] = str(file)
-        made["vault"] |= {"login": login, **changes.get("vault", {})}
-        made["redis"] |= changes.get("redis", {})
-        made["registries"][0] |= changes.get("registry", {})
-        made["kubernetes"]["kubeconfig"] = str(self._kubeconfig())
-        made["instruments"][0]["manifest"] = str(manifest)
-        made["name"] = "planted"
-        (place / "planted.yaml").write_text(yaml.safe_dump(made))
-
-    def _resolved(self, path):
-        def value(match):
-            found = self.endpoints[match[1]]
-            return found if isinstance(found, str) else json.dumps(found)
-
-        text = re.sub(r"\$\{lab:([a-z0-9_]+)\}", value, path.read_text())
-        return text.replace(vault_contents.PREFIX + "/", PREFIX + "/")
-
-    def _kubeconfig(self):
-        """Give the kubeconfig of the person oncall, whose plugin is recorded: its arguments and environment."""
-        made = json.loads(Path(self.endpoints["kubeconfig"]).read_text())
-        plugin = made["users"][0]["user"]["exec"]
-        recorder = self.folder / "recorder.py"
-        recorder.write_text(RECORDER.format(file=str(self.out / "children.jsonl")))
-        plugin["args"] = ["-S", str(recorder), plugin["command"], *plugin["args"]]
-        plugin["command"] = sys.executable
-        path = self.folder / "kubeconfig"
-        path.write_text(json.dumps(made))
-        return path
+        """Write the environment, with the parts that a scene changes: see `planted_environment.write`."""
+        planted_environment.write(self.folder, self.endpoints, self.values, changes, PREFIX)
 
     def run(self, *arguments, on_terminal=False, defect=""):
         """Run a task with this environment; gives its exit code and all that it said."""
