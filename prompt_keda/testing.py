@@ -28,6 +28,8 @@ OF_THE_STACK = (
     "test_latency",
     "test_recovery",
     "test_rights",
+    "test_secrets",
+    "test_secrets_of_a_run",
 )
 """Tests of the stack itself, or that break it: they are not run a second time from the desk."""
 

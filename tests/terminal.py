@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import subprocess
 from contextlib import suppress
 
 
@@ -11,3 +13,14 @@ def until_closed(descriptor):
     with suppress(OSError):
         while data := os.read(descriptor, 10_000):
             yield data
+
+
+def run_on_terminal(argv, env, cwd=None):
+    """Run a program to its end with all three streams on a terminal; gives its exit code and what the terminal was told."""
+    ours, theirs = pty.openpty()
+    env = {**env, "TERM": "xterm-256color"}
+    with subprocess.Popen(argv, cwd=cwd, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        said = b"".join(until_closed(ours))
+    os.close(ours)
+    return process.returncode, said

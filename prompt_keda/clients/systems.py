@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prompt_keda.clients.kube import Kube
-from prompt_keda.errors import Missing, Unfilled
+from prompt_keda.errors import Missing, Refused, Unfilled
 from prompt_keda.model.environment import Environment, FillIn, VaultKey
 from prompt_keda.model.secret import Secret
 
@@ -53,6 +53,7 @@ class Systems:
         self.environment = environment
         self.placeholders = placeholders
         self._made: dict[str, Any] = {}
+        self._refused: dict[str, Refused] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -74,7 +75,7 @@ class Systems:
             context = filled(settings.context, "kubernetes.context")
             return Kube.connect(settings.kubeconfig, context, self.environment.limits.connect)
 
-        return self._once("kube", make)
+        return self._once("kube", make, is_login=True)
 
     @property
     def connected_kube(self) -> Kube | None:
@@ -112,7 +113,7 @@ class Systems:
     @property
     def vault(self) -> Vault:
         """Vault, logged in. Raises as its login does, and `Missing` when there is no credential here."""
-        return self._once("vault", self._log_in_to_vault)
+        return self._once("vault", self._log_in_to_vault, is_login=True)
 
     def vault_health(self) -> VaultHealth:
         """Ask Vault how it is; this needs no login."""
@@ -193,12 +194,24 @@ class Systems:
                 credentials = credentials_from_docker_config(self.secret(one.pull_secret), host)
         return self.registry_as(host, credentials)
 
-    def _once(self, name: str, make: Callable[[], T]) -> T:
+    def _once(self, name: str, make: Callable[[], T], is_login: bool = False) -> T:
+        """Give what was made once. A login that was refused is not tried again.
+
+        Each of a round's checks would try it, and servers lock out who fails too often: Vault an AppRole for 15 minutes
+        after five times (its documentation, "User lockout").
+        """
         with self._lock:
             lock = self._locks.setdefault(name, threading.Lock())
         with lock:  # two checks that need the same client wait for one connection
+            if name in self._refused:
+                raise self._refused[name]
             if name not in self._made:
-                self._made[name] = make()
+                try:
+                    self._made[name] = make()
+                except Refused as error:
+                    if is_login:
+                        self._refused[name] = error
+                    raise
             made: T = self._made[name]
             return made
 

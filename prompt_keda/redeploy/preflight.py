@@ -51,7 +51,7 @@ def _looks(context: Context) -> Iterator[Look]:
     yield partial(_jobs_of_dying_namespaces, context)
     for sync in (*context.environment.secrets, context.environment.smoke.pull_secret):
         if sync is not None:
-            yield partial(_secret_in_vault, context, sync)
+            yield partial(_try_secret, context, sync)
     yield from (partial(_does_not_fit, context, one) for one in _own(context))
     yield from (partial(_try_apply, context, one) for one in _to_apply(context))
     yield partial(_may_do_all, context)
@@ -70,12 +70,14 @@ def _jobs_of_dying_namespaces(context: Context) -> str | None:
     return f"running Jobs go with their namespace, which is Terminating: {told}; --give-up names those that may"
 
 
-def _secret_in_vault(context: Context, sync: SecretSync) -> str | None:
+def _try_secret(context: Context, sync: SecretSync) -> str | None:
+    """Say why a Secret could not be written: Vault has it not, or the API server would not take what Vault has."""
     try:
-        install.wanted_secret(context, sync)
+        wanted = install.wanted_secret(context, sync)
     except (Missing, Refused) as error:
         return error.what
-    return None
+    namespace = context.systems.kube.find(NAMESPACES, sync.namespace)
+    return _try_apply(context, wanted) if namespace is not None and not is_going(namespace) else None
 
 
 def _to_apply(context: Context) -> list[Object]:

@@ -157,3 +157,15 @@ def dependents(ids):
     while more := {one.id for one in ALL_CHECKS if set(one.needs) & found and not one.deep} - found:
         found |= more
     return found
+
+
+@pytest.fixture(scope="module")
+def planted(deployed, endpoints, admin, tmp_path_factory):
+    """The stack with planted secrets in it, and an environment that uses them."""
+    from .planted_stack import PlantedStack
+
+    owner = Systems(load_environment(ROOT / "environments" / "local.yaml", endpoints))
+    made = PlantedStack(tmp_path_factory.mktemp("planted"), endpoints, admin, owner.redis)
+    with made.all_planted():
+        yield made
+    owner.close()

@@ -73,6 +73,14 @@ def missing_key(ready):
         secret.pop("db-auth_file", None)
 
 
+def foreign_value(ready):
+    sync = ready.context.environment.secrets[0]
+    metadata = {"namespace": sync.namespace, "name": sync.name}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": sync.type}
+    ready.world.kube.delete(kinds.SECRETS, sync.name, sync.namespace)
+    ready.world.kube.apply({**secret, "data": dict.fromkeys(sync.keys, "dGhlaXJz")}, manager="somebody")
+
+
 def foreign_field(ready):
     ready.world.kube.apply({**ROLE, "rules": "theirs"}, manager="somebody")
 
@@ -90,6 +98,7 @@ def no_image(ready):
     [
         (dying_namespace, f"which is Terminating: {SPACE}/j1; --give-up"),
         (missing_key, "db-auth_file"),
+        (foreign_value, "409 on PATCH: Apply failed: conflict with 'somebody': .data."),
         (foreign_field, "ClusterRole keda-operator: 409"),
         (no_right("patch", "clusterroles"), "ClusterRole keda-operator: 403"),
         (no_right("delete", "deployments"), "may not delete deployments"),

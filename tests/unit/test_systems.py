@@ -5,10 +5,15 @@ from __future__ import annotations
 import getpass
 import os
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.systems import Systems
+from prompt_keda.errors import Refused, Unreachable
+
+LIMITS = SimpleNamespace(connect=None)
 
 
 class Opened:
@@ -57,3 +62,21 @@ def test_a_check_that_comes_too_late_does_not_disturb_closing():
     systems._made = {"first": Opened(late), "last": last}
     systems.close()
     assert last.closed and "late" in systems._made
+
+
+@pytest.mark.parametrize(("error", "tries"), [(Refused, 1), (Unreachable, 3)])
+@pytest.mark.parametrize(("name", "log_in"), [("vault", "_log_in_to_vault"), ("kube", None)])
+def test_a_refused_login_is_not_tried_again(monkeypatch, name, log_in, error, tries):
+    """Each use says so; but Vault or a directory locks out who fails several times. What did not answer may answer now."""
+    tried = []
+
+    def fails(*arguments):
+        tried.append(arguments)
+        raise error(name, "https://x.test", "no")
+
+    monkeypatch.setattr(Systems, log_in, fails) if log_in else monkeypatch.setattr(Kube, "connect", fails)
+    systems = Systems(SimpleNamespace(kubernetes=SimpleNamespace(context="c", kubeconfig=None), limits=LIMITS))
+    for _ in range(3):
+        with pytest.raises(error, match="no"):
+            getattr(systems, name)
+    assert len(tried) == tries

@@ -1,0 +1,126 @@
+"""No secret is shown: values planted in Vault, Redis and registry appear in nothing that the toolkit says or writes."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from prompt_keda.lab.settings import REGISTRY_HOST
+
+from .conftest import at_the_stack_only
+from .planted_stack import PlantedStack, docker_config
+
+pytestmark = at_the_stack_only  # Vault, Redis and registry are filled, which needs their administrator
+CLOSED = "https://127.0.0.1:9"
+
+
+def verdicts(said):
+    return {one["id"]: one["verdict"] for one in json.loads(said.stdout)["results"]}
+
+
+def reports(planted, name):
+    return "--junit", str(planted.out / f"{name}.xml"), "--svg", str(planted.out / f"{name}.svg")
+
+
+@pytest.mark.parametrize("form", ["plain", "terminal", "json", "with the libraries' logs"])
+def test_a_round_that_uses_all_of_them_shows_none(planted, form):
+    """Each login succeeds with a planted value; the cluster's Secrets hold others, and that is told by name."""
+    planted.write_environment()
+    begin = ("--debug",) if form.startswith("with") else ()
+    ending = ("--json",) if form == "json" else ()
+    said = planted.run(*begin, "check-deps", "--deep", *reports(planted, form), *ending, on_terminal=form == "terminal")
+    assert said.code == 1, said.stderr
+    assert planted.leaks(said.stdout, said.stderr) == []
+    if form == "json":
+        found = verdicts(said)
+        assert {id_ for id_, one in found.items() if one != "ok"} == {"vault/cluster-secrets-fresh"}
+    if begin:
+        assert b"/v1/auth/approle/login" in said.stderr  # what the libraries log was there to be searched
+
+
+def nothing(stack):
+    return nullcontext()
+
+
+def pull_secret(text):
+    """Give what lets Vault hold another pull secret; ``text`` gives it for the planted password."""
+    return lambda stack: stack.vault_holds("pull-secret", {".dockerconfigjson": text(stack.values["registry-1"])})
+
+
+def token(text):
+    return lambda stack: stack.token(text.format(stack.values["token"]))
+
+
+def no_base64(password):
+    return json.dumps({"auths": {REGISTRY_HOST: {"auth": password}}})
+
+
+PERSON = {"vault": {"login": {"method": "token"}}}
+NOWHERE = {"reach": "direct", "service": "127.0.0.1", "port": 9}
+IMAGES = "images/keda-images-present"
+SCENES = {
+    "Redis refuses": (lambda s: s.redis_refuses("redis-1"), {}, ("redis/answers", "fail")),
+    "Redis is away": (nothing, {"redis": NOWHERE}, ("redis/answers", "unknown")),
+    "a password in the open": (PlantedStack.password_in_the_open, {}, ("redis/keda-may-ask", "ok")),
+    "the registry refuses": (PlantedStack.registry_refuses, {}, (IMAGES, "fail")),
+    "the registry is away": (nothing, {"registry": {"url": CLOSED}}, (IMAGES, "unknown")),
+    "a torn pull secret": (pull_secret(lambda one: docker_config("x", one)[:-9]), {}, (IMAGES, "unknown")),
+    "a pull secret without base64": (pull_secret(no_base64), {}, (IMAGES, "unknown")),
+    "Vault denies": (PlantedStack.vault_denies, {}, ("vault/paths-readable", "fail")),
+    "Vault is sealed": (PlantedStack.vault_sealed, {}, ("vault/unsealed", "fail")),
+    "Vault is away": (nothing, {"vault": {"url": CLOSED}}, ("vault/unsealed", "unknown")),
+    "another secret id": (nothing, {"secret_id": "role-id"}, ("vault/login-works", "fail")),
+    "a person's token": (token("{}"), PERSON, ("vault/login-works", "ok")),
+    "a token in two lines": (token("{0}\n{0}"), PERSON, ("vault/login-works", "unknown")),
+    "a token that no header holds": (token("{}\u20ac"), PERSON, ("vault/login-works", "unknown")),
+}
+"""What is done to the stack, what the environment says otherwise, and the check that tells."""
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_what_goes_wrong_is_told_without_the_value(planted, scene):
+    """Wrong, denied, torn or away: the check says so, on a terminal and in each report."""
+    broken, changes, expected = SCENES[scene]
+    planted.write_environment(**changes)
+    with broken(planted):
+        said = planted.run("check-deps", *reports(planted, scene), "--json")
+        shown = planted.run("check-deps", on_terminal=True)
+    found = verdicts(said)
+    assert found[expected[0]] == expected[1], said.stdout
+    assert planted.leaks(said.stdout, said.stderr, shown.stdout) == []
+
+
+def test_a_wrong_secret_id_does_not_lock_the_role_out(planted):
+    """Vault would, after five failed logins: a round tries it once, and the right one is let in a moment later."""
+    planted.write_environment(secret_id="role-id")
+    assert verdicts(planted.run("check-deps", "--json"))["vault/login-works"] == "fail"
+    planted.write_environment()
+    said = planted.run("check-deps", "--only", "vault/unsealed,vault/login-works", "--json")
+    assert verdicts(said) == {"vault/unsealed": "ok", "vault/login-works": "ok"}
+
+
+@pytest.mark.parametrize("form", ["plain", "json"])
+def test_a_check_with_a_defect_shows_no_value(planted, form):
+    """What nobody foresaw is told by its type alone, though its words hold a secret."""
+    planted.write_environment()
+    ending = ("--json",) if form == "json" else ()
+    said = planted.run("check-deps", *reports(planted, "defect"), *ending, defect="unforeseen")
+    assert b"the check itself failed: ValueError" in said.stdout and said.code == 3
+    assert planted.leaks(said.stdout, said.stderr) == []
+
+
+@pytest.mark.parametrize("form", ["plain", "terminal", "json"])
+def test_a_check_that_tells_a_value_is_caught(planted, form):
+    """Otherwise the tests above would prove nothing: in what is said, in JUnit and in the picture."""
+    planted.write_environment()
+    files = reports(planted, "told")
+    ending = ("--json",) if form == "json" else ()
+    said = planted.run("check-deps", *files, *ending, on_terminal=form == "terminal", defect="told")
+    found = {(place, name) for place, name, _ in planted.leaks(said.stdout)}
+    for file in (files[1], files[3]):
+        Path(file).unlink()  # the next test searches this folder
+    places = ("output 0", files[1], files[3])
+    assert found >= {(place, name) for place in places for name in ("key-1", "key-2", "redis-1", "registry-1")}

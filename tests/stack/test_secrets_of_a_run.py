@@ -1,0 +1,76 @@
+"""No secret is shown by a redeploy: not by its plan, nor in its run's folder, however it ends."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+from .conftest import at_the_stack_only
+from .planted_stack import docker_config
+
+pytestmark = at_the_stack_only  # Vault, Redis and registry are filled, which needs their administrator
+
+
+def run_folder(planted):
+    """Give the newest run's folder."""
+    return max((planted.state / "prompt-keda/runs").iterdir(), key=lambda one: one.stat().st_mtime)
+
+
+def has_left_a_report(planted, said, function):
+    """Tell whether an error that nobody foresaw has left a report with its places; it stays among what is searched."""
+    assert b"ValueError, which nobody foresaw" in said.stderr and said.code == 3, said.stderr
+    (report,) = (planted.folder / "tmp").glob("prompt-keda-*.txt")
+    shutil.move(report, planted.out / f"{function}.txt")
+    return function in (planted.out / f"{function}.txt").read_text()
+
+
+def test_a_plan_shows_no_value(planted):
+    """As text and as JSON: the Secrets that differ from Vault are named."""
+    planted.write_environment()
+    plain, document = planted.run("plan"), planted.run("plan", "--json")
+    assert plain.code == document.code == 0 and b"absent or other than in Vault" in plain.stdout
+    assert planted.leaks(plain.stdout, plain.stderr, document.stdout, document.stderr) == []
+
+
+def test_a_plan_with_a_defect_shows_no_value(planted):
+    """Its report has the places in the code, and not the words."""
+    planted.write_environment()
+    said = planted.run("plan", "--json", defect="unforeseen")
+    assert has_left_a_report(planted, said, "read_and_raise")
+    assert planted.leaks(said.stdout, said.stderr) == []
+
+
+def test_a_redeploy_shows_no_value_however_it_ends(planted):
+    """Refused because the API server would not take a Secret, broken by a defect in its middle, and resumed to its end."""
+    planted.write_environment()
+    torn = docker_config("registry-1", planted.values["registry-1"])[:-2]
+    redeploy = ("redeploy", "--mode", "reinstall")
+    with planted.vault_holds("pull-secret", {".dockerconfigjson": torn}):
+        refused = planted.run(*redeploy)
+    assert refused.code == 2 and b"<secret contents redacted>" in refused.stderr, refused.stderr
+    broken = planted.run(*redeploy, defect="writing")
+    assert has_left_a_report(planted, broken, "write_and_raise")
+    resumed = planted.run("resume", "--json")
+    assert resumed.code == 0, resumed.stderr
+    files = {one.name for one in run_folder(planted).iterdir()}
+    assert files >= {"journal.jsonl", "snapshot.json", "plan.json", "report.json"}
+    said = [text for one in (refused, broken, resumed) for text in (one.stdout, one.stderr)]
+    assert planted.leaks(*said) == []
+    assert json.loads(resumed.stdout)["smoke"]["acknowledged_count"]  # KEDA and the workers log in with planted values
+
+
+def test_no_child_is_given_a_value(planted):
+    """The login's plugin is the one program that the toolkit starts: neither its arguments nor its environment."""
+    children = (planted.out / "children.jsonl").read_text().splitlines()
+    assert children and all("--config" in json.loads(one)[0] for one in children)
+    assert planted.leaks() == []  # that file is among what is searched
+
+
+def test_a_run_that_tells_a_value_is_caught(planted):
+    """Otherwise the tests above would prove nothing: in its journal as well."""
+    planted.write_environment()
+    said = planted.run("redeploy", defect="told")
+    found = {place for place, _, _ in planted.leaks(said.stdout, said.stderr)}
+    folder = run_folder(planted)
+    shutil.rmtree(folder)  # it is among what is searched
+    assert said.code and {"output 1", str(folder / "journal.jsonl")} <= found
