@@ -5,7 +5,7 @@ One file a category, its FAULTS table at the end.
 
 from __future__ import annotations
 
-from prompt_keda.faults import capacity, cluster, identity, images, keda, redis, redis_streams, vault
+from prompt_keda.faults import capacity, cluster, frozen, identity, images, keda, redis, redis_streams, vault
 from prompt_keda.faults.fault import Fault
 
 ALL_FAULTS: tuple[Fault, ...] = (
@@ -17,4 +17,5 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *images.FAULTS,
     *keda.FAULTS,
     *capacity.FAULTS,
+    *frozen.FAULTS,
 )
