@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prompt_keda.faults import jobs, keda_parts, keda_restarts, scaled_job_schemas, scaled_jobs
+from prompt_keda.faults import jobs, keda_metrics, keda_parts, keda_restarts, scaled_job_schemas, scaled_jobs
 from prompt_keda.faults.fault import Fault
 
 FAULTS: tuple[Fault, ...] = (
@@ -11,4 +11,5 @@ FAULTS: tuple[Fault, ...] = (
     *scaled_jobs.FAULTS,
     *scaled_job_schemas.FAULTS,
     *jobs.FAULTS,
+    *keda_metrics.FAULTS,
 )
