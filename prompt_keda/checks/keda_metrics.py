@@ -22,6 +22,7 @@ Labels = dict[str, str]
 SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 LOOP = "keda_internal_scale_loop_latency_seconds"
+"""How late the last poll of a loop was (KEDA 2.16.1, pkg/scaling/scale_handler.go, startScaleLoop)."""
 ERRORS = {"keda_scaled_job_errors_total": "scaledJob", "keda_scaler_detail_errors_total": "scaledObject"}
 """Counters of errors, and their label for the ScaledJob (KEDA 2.16.1, pkg/metricscollector/prommetrics.go)."""
 PATIENCE = timedelta(seconds=5)
@@ -46,28 +47,40 @@ def ready_is_fresh(systems: Systems) -> Outcome:
 
 
 def nothing_errors(systems: Systems) -> Outcome:
-    """Do KEDA's counts of errors stay as they are? What erred before, and does no more, is told and no more."""
+    """Do KEDA's counts of errors stay as they are? What erred before, and does no more, is told and no more.
+
+    A trigger whose time runs out errs more seldom than it is polled: a loop that is late tells of it meanwhile.
+    """
     instruments = systems.environment.instruments
-    before = _errors(_page(systems), instruments)
-    after = before
+    page = _page(systems)
+    before = _errors(page, instruments)
     polling = max((one.polling_interval for one in instruments), default=timedelta())
     if any(before.values()) and polling < PATIENCE:
         threading.Event().wait(1.5 * polling.total_seconds())  # nothing tells when KEDA has polled again
-        after = _errors(_page(systems), instruments)
+        page = _page(systems)
+    after = _errors(page, instruments)
 
     def look(one: Instrument) -> Outcome:
-        more = after[one.name] - before[one.name]
+        more, late_s = after[one.name] - before[one.name], _late_s(page, one)
         if not before[one.name] and not more:
             return ok(f"{one.scaled_job}: none since the operator's start")
         told = f"{one.scaled_job}: {after[one.name]:.0f} errors since the operator's start"
         fix = "Its log says which: kubectl logs -n keda deployment/keda-operator."
         if more:
             return warn(f"{told}, {more:.0f} of them just now", fix)
+        if late_s > one.polling_interval.total_seconds():
+            return warn(f"{told}, and its last poll came {late_s:.0f} s late: a trigger does not answer in time", fix)
         return (
             ok(f"{told}, none just now") if polling < PATIENCE else warn(f"{told}; whether they go on is not seen", fix)
         )
 
     return all_of(((one.scaled_job, one) for one in instruments), look)
+
+
+def _late_s(page: str, one: Instrument) -> float:
+    """Give how much later than it should have the operator's loop began its last poll, in seconds."""
+    wanted = {"namespace": one.namespace, "resource": one.scaled_job, "type": "scaledjob"}
+    return max((value for labels, value in _samples(page, LOOP) if wanted.items() <= labels.items()), default=0.0)
 
 
 def _errors(page: str, instruments: tuple[Instrument, ...]) -> dict[str, float]:

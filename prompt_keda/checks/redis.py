@@ -132,8 +132,9 @@ def _info(systems: Systems) -> dict[str, Any]:
 THERE = "keda/scaled-jobs-present"
 _GROUPS, _GONE = "redis/groups-exist", "redis-gone"
 _STREAMS, _STATE = (ANSWERS, _GROUPS), (ANSWERS, INFO)
+_FIX = "Look at its pod and the pod's log: does it hang, or is the way there blocked?"
 CHECKS: tuple[Check[Systems], ...] = (
-    Check(ANSWERS, "Prompt Redis answers", answers, ("cluster/api-answers",), runbook=_GONE),
+    Check(ANSWERS, "Prompt Redis answers", answers, ("cluster/api-answers",), fix=_FIX, runbook=_GONE),
     Check(INFO, "it tells how it is", info_allowed, (ANSWERS,), runbook=_GONE),
     Check("redis/version-at-least-7", "its version is 7 or newer", version_at_least_7, _STATE, runbook=_GONE),
     Check("redis/is-a-master", "it is a master", is_a_master, _STATE, runbook=_GONE),

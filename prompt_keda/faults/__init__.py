@@ -5,7 +5,18 @@ One file a category, its FAULTS table at the end.
 
 from __future__ import annotations
 
-from prompt_keda.faults import capacity, cluster, identity, images, keda, redis, redis_streams, vault
+from prompt_keda.faults import (
+    capacity,
+    cluster,
+    frozen,
+    identity,
+    image_contents,
+    images,
+    keda,
+    redis,
+    redis_streams,
+    vault,
+)
 from prompt_keda.faults.fault import Fault
 
 ALL_FAULTS: tuple[Fault, ...] = (
@@ -15,6 +26,8 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *redis.FAULTS,
     *redis_streams.FAULTS,
     *images.FAULTS,
+    *image_contents.FAULTS,
     *keda.FAULTS,
     *capacity.FAULTS,
+    *frozen.FAULTS,
 )

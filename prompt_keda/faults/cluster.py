@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +18,7 @@ from prompt_keda.clients.kube_resources import (
     PODS,
     SERVICES,
 )
-from prompt_keda.errors import LabError
+from prompt_keda.faults import signals
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab import control_plane, processes
@@ -58,14 +57,14 @@ def start_scheduler(stage: Stage) -> None:
 
 def freeze_kubelet(stage: Stage) -> None:
     """Freeze the kubelet until its Lease is over; some seconds later the cluster would call the node lost."""
-    _signal_kubelet(stage, signal.SIGSTOP)
+    signals.send(stage, "kubelet", signal.SIGSTOP)
     kube = stage.kube
     until(lambda: _unheard_s(kube) > 41, "a Lease that is over")
 
 
 def thaw_kubelet(stage: Stage) -> None:
     """Let it go on, and wait until the node is ready."""
-    _signal_kubelet(stage, signal.SIGCONT)
+    signals.send(stage, "kubelet", signal.SIGCONT)
     kube = stage.kube
 
     def ready() -> bool:
@@ -176,13 +175,6 @@ def _dns_ready(stage: Stage, ready: bool) -> None:
 def _available(kube: Kube) -> str:
     conditions = kube.get(API_SERVICES, FOREIGN_API).get("status", {}).get("conditions") or []
     return str({one["type"]: one["status"] for one in conditions}.get("Available"))
-
-
-def _signal_kubelet(stage: Stage, number: signal.Signals) -> None:
-    pid = processes.pid_of(stage.lab, "kubelet")
-    if pid is None:
-        raise LabError("the stack's kubelet does not run", "./run lab.up")
-    os.kill(pid, number)
 
 
 def _pod(stage: Stage) -> dict[str, Any]:

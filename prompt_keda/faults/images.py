@@ -15,23 +15,27 @@ PART = "keda-admission-webhooks"
 NEVER = f"{REGISTRY_HOST}/kedacore/{PART}@sha256:{'0' * 64}"
 
 
-def _set_image(stage: Stage, image: str) -> None:
-    body = {"spec": {"template": {"spec": {"containers": [{"name": PART, "image": image}]}}}}
+def set_image(stage: Stage, image: str) -> None:
+    """Let the webhooks' Deployment name this image."""
     place = stage.environment.keda.namespace
     live = stage.kube.get(DEPLOYMENTS, PART, place)["spec"]["template"]["spec"]["containers"][0]
-    body["spec"]["template"]["spec"]["containers"] = [{**live, "image": image}]
-    stage.kube.patch(DEPLOYMENTS, PART, place, body)
+    pod = {"containers": [{**live, "image": image}]}
+    stage.kube.patch(DEPLOYMENTS, PART, place, {"spec": {"template": {"spec": pod}}})
+
+
+def own_image(stage: Stage) -> str:
+    """Give the image of the webhooks as the manifests name it."""
+    return str(stage.keda_object("Deployment", PART)["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
 def name_absent_image(stage: Stage) -> None:
     """Let the webhooks' Deployment name an image that was never pushed; the pod that runs stays."""
-    _set_image(stage, NEVER)
+    set_image(stage, NEVER)
 
 
 def name_own_image(stage: Stage) -> None:
     """Let it name its own again, and wait until one pod is left."""
-    wanted = stage.keda_object("Deployment", PART)["spec"]["template"]["spec"]["containers"][0]["image"]
-    _set_image(stage, wanted)
+    set_image(stage, own_image(stage))
     place = stage.environment.keda.namespace
     until(lambda: len(stage.kube.list(PODS, place, f"app={PART}")) == 1, f"one pod of {PART}")
 

@@ -33,30 +33,33 @@ def _pods_ready(stage: Stage, name: str) -> list[bool]:
     return [all(one.get("ready") for one in pod["status"].get("containerStatuses") or [{}]) for pod in pods]
 
 
-def _lease_age_s(stage: Stage) -> float:
+def lease_age_s(stage: Stage) -> float:
+    """Give how long ago the operator renewed its Lease."""
     lease = stage.kube.get(LEASES, LEASE, stage.environment.keda.namespace)
     renewed = datetime.fromisoformat(lease["spec"]["renewTime"].replace("Z", "+00:00"))
     return (datetime.now(UTC) - renewed).total_seconds()
 
 
-def _until_stale(stage: Stage) -> None:
-    until(lambda: _lease_age_s(stage) > STALE_S, "an old Lease")
+def until_stale(stage: Stage) -> None:
+    """Wait until the operator's Lease is old."""
+    until(lambda: lease_age_s(stage) > STALE_S, "an old Lease")
 
 
-def _until_fresh(stage: Stage) -> None:
-    until(lambda: _lease_age_s(stage) < STALE_S / 2, "a fresh Lease")
+def until_fresh(stage: Stage) -> None:
+    """Wait until it is renewed."""
+    until(lambda: lease_age_s(stage) < STALE_S / 2, "a fresh Lease")
 
 
 def remove_operator(stage: Stage) -> None:
     """Take the operator's pods away, and wait until its Lease is old."""
     scale(stage, OPERATOR, 0)
-    _until_stale(stage)
+    until_stale(stage)
 
 
 def restore_operator(stage: Stage) -> None:
     """Bring them back; the new one takes the Lease."""
     scale(stage, OPERATOR, 1)
-    _until_fresh(stage)
+    until_fresh(stage)
 
 
 def corrupt_bundle(stage: Stage) -> None:

@@ -31,8 +31,8 @@ def unpause(stage: Stage) -> None:
     _annotate(stage, None)
 
 
-def _edit(stage: Stage, spec: Object) -> None:
-    """Change every ScaledJob while it is paused: KEDA then deletes no Job."""
+def edit(stage: Stage, spec: Object) -> None:
+    """Change every ScaledJob while it is paused: KEDA then deletes no Job. It stays paused."""
     pause(stage)
     until(lambda: all(_is_paused(one) for one in _live(stage)), "paused ScaledJobs")
     for one in stage.environment.instruments:
@@ -77,20 +77,25 @@ def _mark(stage: Stage, job: Object, metadata: Object) -> None:
 
 def limit_run_time(stage: Stage) -> None:
     """Give every ScaledJob a maximum run time."""
-    _edit(stage, {"jobTargetRef": {"activeDeadlineSeconds": 900}})
+    edit(stage, {"jobTargetRef": {"activeDeadlineSeconds": 900}})
 
 
 def lift_run_time(stage: Stage) -> None:
     """Take it away."""
-    _edit(stage, {"jobTargetRef": {"activeDeadlineSeconds": None}})
+    edit(stage, {"jobTargetRef": {"activeDeadlineSeconds": None}})
     restore(stage)
+
+
+def keep_no_failed_job(stage: Stage) -> None:
+    """Let KEDA keep no Job that failed."""
+    edit(stage, {"failedJobsHistoryLimit": 0})
 
 
 def read_another_stream(stage: Stage) -> None:
     """Let every trigger read another stream."""
     for one in _live(stage):
         triggers = [{**t, "metadata": {**t["metadata"], "stream": "instrument:other"}} for t in one["spec"]["triggers"]]
-        _edit(stage, {"triggers": triggers})
+        edit(stage, {"triggers": triggers})
 
 
 def refuse_trigger(stage: Stage) -> None:
@@ -100,7 +105,7 @@ def refuse_trigger(stage: Stage) -> None:
             {**t, "metadata": {k: v for k, v in t["metadata"].items() if k != "activationLagCount"}}
             for t in one["spec"]["triggers"]
         ]
-        _edit(stage, {"triggers": triggers})
+        edit(stage, {"triggers": triggers})
 
 
 def strip_generation(stage: Stage) -> None:
@@ -162,6 +167,15 @@ FAULTS: tuple[Fault, ...] = (
         lift_run_time,
         {"keda/no-max-run-time": "fail", "keda/none-paused": "warn"},
         "has activeDeadlineSeconds",
+    ),
+    Fault(
+        "keda/no-history",
+        "F48",
+        "KEDA keeps no Job that failed (paused, so that no Job is lost)",
+        keep_no_failed_job,
+        restore,
+        {"keda/history-limits-sensible": "warn", "keda/none-paused": "warn"},
+        "failedJobsHistoryLimit is 0",
     ),
     Fault(
         "keda/another-stream",

@@ -120,11 +120,23 @@ def push(built: Built, client: httpx.Client) -> str:
             _push_blob(client, name, built.layer_digest, built.layer)
             _push_blob(client, name, _digest(built.config), built.config)
         for reference in (built.image.tag, built.digest):
-            url = f"/v2/{name}/manifests/{reference}"
-            client.put(url, content=built.manifest, headers={"Content-Type": MANIFEST}).raise_for_status()
+            put_manifest(client, name, reference, built.manifest, MANIFEST)
     except httpx.HTTPError as error:
         raise LabError(f"the local registry does not take {name}: {error}", "Look at logs/registry.log.") from error
     return f"{name}@{built.digest}"
+
+
+def put_manifest(client: httpx.Client, name: str, reference: str, manifest: bytes, media_type: str) -> str:
+    """Put a manifest, or an index, under a tag or its digest, and give its digest. Raises `httpx.HTTPError`."""
+    url = f"/v2/{name}/manifests/{reference}"
+    client.put(url, content=manifest, headers={"Content-Type": media_type}).raise_for_status()
+    return _digest(manifest)
+
+
+def mount_blob(client: httpx.Client, name: str, digest: str, source: str) -> None:
+    """Let a repository have a blob of another one, without sending it. Raises `httpx.HTTPError`."""
+    query = {"mount": digest, "from": source}
+    client.post(f"/v2/{name}/blobs/uploads/", params=query).raise_for_status()
 
 
 def registry_client(url: str, ca_file: Path, user: str, password: Secret) -> httpx.Client:

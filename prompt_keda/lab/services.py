@@ -29,11 +29,10 @@ def start_registry(lab: Lab, address: str) -> None:
     users = lab.state / "registry-users"
     users.touch(mode=0o600)
     users.write_text(f"{REGISTRY_USER}:{hashed}\n")
-    storage = private_folder(cache_home() / "prompt-keda" / "registry")
     config = {
         "version": "0.1",
         "log": {"level": "warn", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(storage)}},
+        "storage": {"filesystem": {"rootdirectory": str(registry_storage())}},
         "http": {
             "addr": f"{address}:{PORTS['registry']}",
             "tls": {"certificate": str(lab.pki / "registry.crt"), "key": str(lab.pki / "registry.key")},
@@ -43,6 +42,11 @@ def start_registry(lab: Lab, address: str) -> None:
     file = lab.state / "registry.json"
     file.write_text(json.dumps(config))
     processes.start(lab, "registry", ["docker-registry", "serve", str(file)])
+
+
+def registry_storage() -> Path:
+    """Give the folder with the blobs and repositories of every stack's registry."""
+    return private_folder(cache_home() / "prompt-keda" / "registry")
 
 
 def docker_config(lab: Lab) -> Secret:

@@ -1,0 +1,80 @@
+"""Faults of parts that hang: the process is there, its port takes connections, and no answer comes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from prompt_keda.errors import LabError
+from prompt_keda.faults import keda_restarts, signals, vault
+from prompt_keda.faults.fault import Fault, Stage
+
+
+def freeze(name: str) -> Callable[[Stage], None]:
+    """Give what freezes a process that the stack started itself."""
+    return lambda stage: signals.send(stage, name, signal.SIGSTOP)
+
+
+def thaw(name: str) -> Callable[[Stage], None]:
+    """Give what lets it go on."""
+    return lambda stage: signals.send(stage, name, signal.SIGCONT)
+
+
+def freeze_redis(stage: Stage) -> None:
+    """Freeze Redis in its pod. The pod stays ready: the kernel takes its connections."""
+    if not _signal_redis(stage, signal.SIGSTOP):
+        raise LabError("no Redis runs in the stack's pods", "./run lab.up")
+
+
+def thaw_redis(stage: Stage) -> None:
+    """Let it go on."""
+    _signal_redis(stage, signal.SIGCONT)
+
+
+def _signal_redis(stage: Stage, number: signal.Signals) -> int:
+    redis = stage.environment.redis
+    return signals.send_in_pods(stage, redis.namespace, f"app.kubernetes.io/name={redis.service}", number)
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "redis/frozen",
+        "",
+        "Redis hangs: its port is open",
+        freeze_redis,
+        thaw_redis,
+        {"redis/answers": "unknown"},
+        "Timeout reading from socket",
+    ),
+    Fault(
+        "vault/frozen",
+        "",
+        "Vault hangs: its port is open",
+        freeze("vault"),
+        thaw("vault"),
+        {"vault/unsealed": "unknown", **vault.WITHOUT},
+        "no answer in time",
+    ),
+    Fault(
+        "images/registry-frozen",
+        "F40",
+        "the registry hangs: its port is open",
+        freeze("registry"),
+        thaw("registry"),
+        {
+            "images/keda-images-present": "unknown",
+            "images/instrument-images-present": "unknown",
+            "images/smoke-image-present": "unknown",
+        },
+        "no answer in time",
+    ),
+    Fault(
+        "keda/operator-frozen",
+        "F15",
+        "the operator hangs",
+        keda_restarts.freeze_operator,
+        keda_restarts.renew_operator,
+        {"keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
+        "every status of KEDA is stale",
+    ),
+)

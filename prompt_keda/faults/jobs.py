@@ -1,0 +1,115 @@
+"""Faults of ScaledJobs' Jobs. None ends a running Job: they are marked, and a ScaledJob that is edited is paused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
+from prompt_keda.faults import scaled_jobs
+from prompt_keda.faults.fault import Fault, Stage
+from prompt_keda.faults.waiting import until
+from prompt_keda.model.job_object import has_condition, is_finished
+from prompt_keda.redeploy import jobs
+
+Object = dict[str, Any]
+GROUP, NOBODY = "REDIS_STREAM_CONSUMER_GROUP", "nobody"
+MOST_FAILED = 5
+"""So many Jobs fail before anybody looks."""
+DAY_S = 86400
+HOOK = "argocd.argoproj.io/hook"
+
+
+def limit(stage: Stage) -> None:
+    """Let every running Job end after a day."""
+    for job in jobs.active_jobs(stage.kube):
+        _limit(stage, job, DAY_S)
+
+
+def lift_limit(stage: Stage) -> None:
+    """Take that away."""
+    for job in jobs.active_jobs(stage.kube):
+        _limit(stage, job, None)
+
+
+def _limit(stage: Stage, job: Object, seconds: int | None) -> None:
+    place = job["metadata"]["namespace"]
+    stage.kube.patch(JOBS, job["metadata"]["name"], place, {"spec": {"activeDeadlineSeconds": seconds}})
+
+
+def let_workers_fail(stage: Stage) -> None:
+    """Let new workers ask for a consumer group that is not there, and wait until they have failed."""
+    for one in stage.environment.instruments:
+        live = stage.kube.get(SCALED_JOBS, one.scaled_job, one.namespace)
+        containers = live["spec"]["jobTargetRef"]["template"]["spec"]["containers"]
+        spec = {"containers": [{**c, "env": [_misled(e) for e in c.get("env") or []]} for c in containers]}
+        scaled_jobs.edit(stage, {"jobTargetRef": {"template": {"spec": spec}}})
+    scaled_jobs.unpause(stage)
+    until(lambda: len(_failed(stage)) >= MOST_FAILED, f"{MOST_FAILED} Jobs that failed")
+
+
+def _misled(variable: Object) -> Object:
+    return {**variable, "value": NOBODY} if variable["name"] == GROUP else variable
+
+
+def let_workers_work(stage: Stage) -> None:
+    """Apply every ScaledJob as it was, and take the Jobs that failed away."""
+    scaled_jobs.restore(stage)
+    until(lambda: not [job for job in jobs.active_jobs(stage.kube) if _is_misled(job)], "the end of the failing Jobs")
+    for job in _failed(stage):
+        stage.kube.delete(JOBS, job["metadata"]["name"], job["metadata"]["namespace"])
+
+
+def _is_misled(job: Object) -> bool:
+    containers = job["spec"]["template"]["spec"]["containers"]
+    return {"name": GROUP, "value": NOBODY} in [one for container in containers for one in container.get("env") or []]
+
+
+def _failed(stage: Stage) -> list[Object]:
+    found = stage.kube.list(JOBS, label_selector=jobs.LABEL)
+    return [job for job in found if is_finished(job) and has_condition(job, "Failed") and _is_misled(job)]
+
+
+def mark_as_hook(stage: Stage) -> None:
+    """Let every ScaledJob be a hook of Argo CD, as the public chart has it: a sync would make it anew."""
+    _annotate(stage, "PostSync")
+
+
+def mark_as_none(stage: Stage) -> None:
+    """Take the mark away."""
+    _annotate(stage, None)
+
+
+def _annotate(stage: Stage, value: str | None) -> None:
+    for one in stage.environment.instruments:
+        stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, {"metadata": {"annotations": {HOOK: value}}})
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "keda/jobs-limited",
+        "",
+        "running Jobs are ended after a day",
+        limit,
+        lift_limit,
+        {"keda/no-job-has-a-limit": "fail"},
+        "running Jobs have a maximum run time",
+    ),
+    Fault(
+        "keda/jobs-fail",
+        "F17",
+        "new workers ask for a consumer group that is not there, and fail",
+        let_workers_fail,
+        let_workers_work,
+        {"keda/jobs-do-not-fail": "warn"},
+        "BackoffLimitExceeded",
+    ),
+    Fault(
+        "keda/hook",
+        "F6",
+        "the ScaledJob is a hook of Argo CD, and Jobs of it run",
+        mark_as_hook,
+        mark_as_none,
+        {"keda/rollout-keeps-jobs": "warn"},
+        "so a sync deletes its",
+    ),
+)

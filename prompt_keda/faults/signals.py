@@ -1,0 +1,57 @@
+"""Signals to the stack's processes: those that it started itself, and those in its pods."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from prompt_keda.clients.kube_resources import PODS
+from prompt_keda.errors import LabError
+from prompt_keda.faults.fault import Stage
+from prompt_keda.lab import processes
+
+
+def send(stage: Stage, name: str, number: signal.Signals) -> None:
+    """Send a signal to a process that the stack started itself.
+
+    Raises
+    ------
+    LabError
+        When it does not run.
+    """
+    pid = processes.pid_of(stage.lab, name)
+    if pid is None:
+        raise LabError(f"the stack's {name} does not run", "./run lab.up")
+    os.kill(pid, number)
+
+
+def send_in_pods(stage: Stage, namespace: str, labels: str, number: signal.Signals) -> int:
+    """Send a signal to every process in the containers of some pods, and give how many there are.
+
+    The kubelet says which containers these are, and the kernel which processes are in them: a container's cgroup bears
+    its id, and no other stack's container has the same.
+
+    Parameters
+    ----------
+    labels
+        The pods' label selector.
+    """
+    pods = stage.kube.list(PODS, namespace, labels)
+    states = [one for pod in pods for one in pod["status"].get("containerStatuses") or [] if one.get("containerID")]
+    count = 0
+    for pid in _processes_of({one["containerID"].rpartition("/")[2] for one in states}):
+        with suppress(ProcessLookupError):  # it has ended since
+            os.kill(pid, number)
+            count += 1
+    return count
+
+
+def _processes_of(containers: set[str]) -> Iterator[int]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            groups = (folder / "cgroup").read_text()
+            if any(one in groups for one in containers):
+                yield int(folder.name)
