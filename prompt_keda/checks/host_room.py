@@ -1,4 +1,4 @@
-"""Room in a vCluster: its host cannot be seen from inside, so what its owners state stands in (decision 0008)."""
+"""Room in a vCluster: its host cannot be seen from inside, so what its owners state stands in (decision 0010)."""
 
 from __future__ import annotations
 
