@@ -84,18 +84,26 @@ def delete_crds(context: Context) -> None:
     remove_all(context, "CustomResourceDefinition", "Background")
 
 
-def _hanging(context: Context) -> list[tuple[Object, str]]:
-    """Give what is on its way out and still there: objects of KEDA's kinds with their plural, and CRDs."""
-    kube = context.systems.kube
-    found = []
-    for kind in custom_kinds(context):
-        for one in kube.list(kind):
-            if is_going(one):
-                found.append(({**one, "kind": kind.kind}, kind.plural))
+def _hanging(context: Context) -> list[Object]:
+    """Give what is on its way out and still there: objects of KEDA's kinds, and CRDs."""
     wanted = {one["metadata"]["name"] for one in install.crds(context)}
-    for crd in kube.list(CRDS):
-        if crd["metadata"]["name"] in wanted and is_going(crd):
-            found.append(({**crd, "kind": CRDS.kind}, CRDS.plural))
+    crds = [one for one in context.systems.kube.list(CRDS) if one["metadata"]["name"] in wanted and is_going(one)]
+    return [*_dying(context), *({**one, "kind": CRDS.kind} for one in crds)]
+
+
+def _dying(context: Context) -> list[Object]:
+    """Give the objects of KEDA's kinds that are on their way out.
+
+    A smoke test's are left to the operator that comes, unless their CRD goes: each test removes its own.
+    """
+    kube, found = context.systems.kube, []
+    crds = {one["metadata"]["name"] for one in kube.list(CRDS) if is_going(one)}
+    for kind in custom_kinds(context):
+        crd_goes = f"{kind.plural}.{kind.group}" in crds
+        for one in kube.list(kind):
+            smoke = one["metadata"].get("namespace") == context.environment.smoke.namespace
+            if is_going(one) and (crd_goes or not smoke):
+                found.append({**one, "apiVersion": kind.api_version, "kind": kind.kind})
     return found
 
 
@@ -104,7 +112,7 @@ def hanging_inspect(context: Context) -> Progress:
     found = _hanging(context)
     if not found:
         return Progress(State.DONE)
-    told = [f"{label(one)} waits for {', '.join(_held_by(one)) or 'the server'}" for one, _ in found[:MOST_TOLD]]
+    told = [f"{label(one)} waits for {', '.join(_held_by(one)) or 'the server'}" for one in found[:MOST_TOLD]]
     more = f" and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
     return Progress(State.WORKING, "; ".join(told) + more)
 
@@ -132,20 +140,19 @@ def let_go(context: Context) -> None:
 def _strip(context: Context) -> None:
     kube = context.systems.kube
     owners = {uid for _, uid in _owned(context)}
-    for kind in custom_kinds(context):
-        for one in kube.list(kind):
-            metadata = one["metadata"]
-            rest = [name for name in metadata.get("finalizers") or [] if name not in FINALIZERS]
-            if not is_going(one) or rest == _held_by(one) or metadata["uid"] in owners:
-                continue
-            body = {"finalizers": rest or None, "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-            try:
-                kube.patch(kind, metadata["name"], metadata.get("namespace"), {"metadata": body})
-            except Missing:
-                continue
-            except BadAnswer as error:
-                if not is_conflict(error):
-                    raise
+    for one in _dying(context):
+        metadata = one["metadata"]
+        rest = [name for name in _held_by(one) if name not in FINALIZERS]
+        if rest == _held_by(one) or metadata["uid"] in owners:
+            continue
+        body = {"finalizers": rest or None, "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        try:
+            kube.patch(kube.resource_of(one), metadata["name"], metadata.get("namespace"), {"metadata": body})
+        except Missing:
+            continue
+        except BadAnswer as error:
+            if not is_conflict(error):  # it has changed since it was read: the loop looks again
+                raise
 
 
 STEPS: tuple[Step[Context], ...] = (

@@ -13,7 +13,7 @@ from prompt_keda.model.job_object import PAUSED, is_paused
 from prompt_keda.model.redeploy_plan import Decisions, Deletion
 from prompt_keda.redeploy import install
 from prompt_keda.redeploy.context import RUN_ANNOTATION, Context, Object
-from prompt_keda.redeploy.survey import OPERATOR, OPERATOR_LEASE, Seen, Survey, is_going, label
+from prompt_keda.redeploy.survey import OPERATOR, OPERATOR_LEASE, Seen, Survey, is_going, is_operator, label
 
 MODES = ("auto", "cold", "repair", "reinstall", "upgrade", "purge")
 REPLACED = ("APIService", "ValidatingWebhookConfiguration", "Deployment")
@@ -180,7 +180,7 @@ def _deletions(context: Context, seen: Survey, whole: bool) -> Iterator[Deletion
         why = _why_replaced(seen, one, whole) if one.kind in REPLACED else _why_not_applied(context, one)
         if why:
             yield _deletion(one.kind, one.live, why)
-            new_operator = new_operator or (one.kind, one.wanted["metadata"]["name"]) == ("Deployment", OPERATOR)
+            new_operator = new_operator or is_operator(one.wanted)
     for live in seen.deployments:
         if live["metadata"]["name"] not in wanted:
             yield _deletion("Deployment", live, "not among KEDA's manifests")

@@ -21,6 +21,8 @@ PATIENCE = timedelta(seconds=60)
 """A pod that is younger may only be starting: KEDA's readiness probes begin after 20 s."""
 LEASE_AGE = timedelta(seconds=30)
 """The operator renews its Lease well within 15 s (controller-runtime's default)."""
+LETTING_GO = timedelta(seconds=15)
+"""An operator that works takes its finalizers away within seconds."""
 AT_ONCE = 8
 
 
@@ -134,7 +136,7 @@ def look(context: Context) -> Survey:
         elsewhere=tuple(one for one in keda if one["metadata"]["namespace"] != namespace),
         idle_pods=tuple(_idle_pods(context, parts, lease)),
         certificate_fault=fault,
-        dying=tuple(_dying(context, crds, custom)),
+        dying=tuple(_dying(context, crds, parts, custom)),
         lease=lease,
         custom=custom,
     )
@@ -157,7 +159,7 @@ def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) ->
         labels = one.live["spec"]["selector"].get("matchLabels") or {}
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         ready = is_available(one.live)
-        silent = ready and one.wanted["metadata"]["name"] == OPERATOR and lease is not None and _is_old(lease, now)
+        silent = ready and is_operator(one.wanted) and lease is not None and _is_old(lease, now)
         if ready and not silent:
             continue
         for pod in kube.list(PODS, context.namespace, selector):
@@ -179,14 +181,25 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def _dying(context: Context, crds: Iterable[Seen], custom: Iterable[Object]) -> Iterator[str]:
+def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom: Iterable[Object]) -> Iterator[str]:
     wanted = {context.namespace, *(one.namespace for one in context.environment.instruments)}
     for name in sorted(wanted):
         found = context.systems.kube.find(NAMESPACES, name)
         if found is not None and is_going(found):
             yield f"namespace {name}"
     yield from (f"CRD {one.wanted['metadata']['name']}" for one in crds if one.live and is_going(one.live))
-    yield from (label(one) for one in custom if is_going(one))
+    works = any(one.live and is_operator(one.wanted) and is_available(one.live) for one in parts)
+    smoke = context.environment.smoke.namespace  # its objects go with each test, and a new operator lets them go
+    now = datetime.now(UTC)
+    for one in custom:
+        since = one["metadata"].get("deletionTimestamp")
+        if since and one["metadata"].get("namespace") != smoke and not (works and now - _time(since) < LETTING_GO):
+            yield label(one)
+
+
+def is_operator(obj: Object) -> bool:
+    """Tell whether an object of KEDA's manifests is the operator's Deployment."""
+    return (obj["kind"], obj["metadata"]["name"]) == ("Deployment", OPERATOR)
 
 
 def is_going(obj: Object) -> bool:

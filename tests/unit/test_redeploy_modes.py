@@ -20,7 +20,7 @@ from .world import METRICS, SCALED_JOB, SPACE, World, keda_manifests
 
 OPERATOR, CRD = "keda-operator", "scaledjobs.keda.sh"
 LONG_AGO = (datetime.now(UTC) - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
-GOING = {"deletionTimestamp": "now"}
+GOING = {"deletionTimestamp": LONG_AGO}
 SCHEMA = {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "required": ["new"]}}}}
 
 
@@ -230,6 +230,18 @@ def test_a_repair_removes_only_what_is_wrong(standing, break_it, removed):
     """What can be applied over is not removed."""
     break_it(standing)
     assert standing.removed() == removed and standing.plan().mode == "repair"
+
+
+def test_a_scaled_job_that_a_working_operator_lets_go_is_not_stuck(standing):
+    """Nor is what a smoke test has just removed."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    standing.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"deletionTimestamp": now})
+    smoke = standing.context.environment.smoke.namespace
+    standing.kube.create(kinds.NAMESPACES, {"metadata": {"name": smoke}})
+    standing.kube.create(kinds.SCALED_JOBS, {"metadata": {"name": "smoke", **GOING}}, smoke)
+    assert standing.plan().mode == "repair"
+    standing.kube.delete(kinds.DEPLOYMENTS, OPERATOR, "keda")
+    assert standing.plan().mode == "reinstall"
 
 
 def test_a_pod_that_only_starts_is_left_alone(standing):
