@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -33,9 +32,6 @@ INSTRUMENT = "prompt-keda-lsstcam"
 ENV = os.environ.get("PROMPT_KEDA_TEST_ENV", "local")
 AT_DESK = ENV == "prodlike"
 at_the_stack_only = pytest.mark.skipif(AT_DESK, reason="about what cannot be reached or seen from the desk")
-
-# A shell that runs the suite in the background ignores SIGINT, and a child would inherit that: Ctrl-C could not be tested.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def runs_folder():
