@@ -24,6 +24,7 @@ from prompt_keda.errors import BadAnswer, Missing, Unreachable
 if TYPE_CHECKING:
     from prompt_keda.clients.kube_watch import Watch
 
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 FIELD_MANAGER = "prompt-keda"
 Object = dict[str, Any]
 
@@ -119,10 +120,11 @@ class Kube:
         content_type: str = "application/json",
         timeout_s: float | None = None,
         stream: bool = False,
+        accept: str = "application/json",
     ) -> Any:
         """Send one request, and give urllib3's answer: for watches and logs. Raises as `request` does."""
         url = f"{self.address}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         token = self._token()
         answer = self._send(method, url, data, headers, token, timeout_s, stream)
         if answer.status == 401 and self._log_in_instead_of(token):  # the token was withdrawn before its time
@@ -206,6 +208,16 @@ class Kube:
             items: list[Object] = self.get_raw(resource.path(namespace), query).get("items") or []
         except Missing:
             return []
+        return items
+
+    def names(self, resource: Resource, namespace: str, label_selector: str = "") -> Sequence[Object]:
+        """List the metadata of objects alone: what they hold is not sent. Raises as `list` does.
+
+        Source: Kubernetes, "API concepts": PartialObjectMetadataList.
+        """
+        query = {"labelSelector": label_selector}
+        answer = self.open("GET", resource.path(namespace), query=query, accept=METADATA_ONLY)
+        items: Sequence[Object] = json.loads(answer.data).get("items") or []
         return items
 
     def each(self, resource: Resource, namespace: str | None = None, page_count: int = 250) -> Iterator[Object]:

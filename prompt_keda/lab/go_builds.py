@@ -66,6 +66,9 @@ KEDA = GoModule(
 VAULT = GoModule("vault", ".", ("vault",), tags="minimal")
 WORKER = GoModule("worker", ".", ("worker",))
 MODULES = (KUBE, KEDA, VAULT, WORKER)
+"""What the stack itself runs."""
+HELM = GoModule("helm", "tool", ("helm",))
+"""Built on first use: only faults and tests call it, to leave what a removal by Helm leaves."""
 
 
 def _environment() -> dict[str, str]:

@@ -52,6 +52,9 @@ class Decisions:
         snapshot because no source brings it.
     group_start
         Where consumer groups begin that have to be made: ``$`` or ``0``; empty: as the environment says.
+    helm_release
+        ``namespace/name`` of the Helm release that KEDA's objects say they are of; it is written on what is made again,
+        so that Helm can go on with it. Empty: none.
     given_up
         ``namespace/name`` of each running Job that a person has named as one that may be lost.
     """
@@ -61,6 +64,7 @@ class Decisions:
     unpauses: tuple[str, ...] = ()
     saved: tuple[str, ...] = ()
     group_start: str = ""
+    helm_release: str = ""
     given_up: tuple[str, ...] = ()
 
     @classmethod
@@ -72,6 +76,7 @@ class Decisions:
             unpauses=tuple(kept["unpauses"]),
             saved=tuple(kept["saved"]),
             group_start=str(kept["group_start"]),
+            helm_release=str(kept["helm_release"]),
             given_up=tuple(kept["given_up"]),
         )
 

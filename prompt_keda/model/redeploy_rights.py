@@ -32,6 +32,7 @@ GROUPS = {
     "Deployment": "apps",
     "Lease": LEASES,
     "Pod": "",
+    "Secret": "",
     "Service": "",
     "ServiceAccount": "",
     **dict.fromkeys(("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"), RBAC),
@@ -115,6 +116,7 @@ def _secrets(environment: Environment) -> Iterator[Right]:
     if pull:
         yield from _all(APPLY, "", "secrets", pull.namespace, pull.name)
     yield from _all(("get", "create", "delete"), "", "secrets", environment.keda.namespace, CERTIFICATES)
+    yield Right("list", "", "secrets", environment.keda.namespace)  # the metadata of Helm's, which says what hangs
 
 
 def _removed(namespace: str) -> Iterator[Right]:

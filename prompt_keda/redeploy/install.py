@@ -12,7 +12,7 @@ from prompt_keda.errors import Missing
 from prompt_keda.model.crd_schema import examine, find_schema
 from prompt_keda.model.environment import SecretSync
 from prompt_keda.model.plan import Progress, State, Step
-from prompt_keda.redeploy import certificates
+from prompt_keda.redeploy import certificates, helm
 from prompt_keda.redeploy.compare import first_difference
 from prompt_keda.redeploy.context import Context, Object
 
@@ -36,8 +36,9 @@ def apply_namespaces(context: Context) -> None:
 
 
 def crds(context: Context) -> list[Object]:
-    """Give KEDA's CustomResourceDefinitions."""
-    return [one for one in context.keda_objects if one["kind"] == "CustomResourceDefinition"]
+    """Give KEDA's CustomResourceDefinitions, with the marks of the Helm release that they were of."""
+    found = [one for one in context.keda_objects if one["kind"] == "CustomResourceDefinition"]
+    return [helm.marked(one, context.decisions.helm_release) for one in found]
 
 
 def crds_inspect(context: Context) -> Progress:
@@ -141,7 +142,7 @@ def make_certificates(context: Context) -> None:
 def parts_without_ca(context: Context) -> list[Object]:
     """Give the rest of KEDA's objects."""
     return [
-        copy.deepcopy(one)
+        helm.marked(copy.deepcopy(one), context.decisions.helm_release)
         for one in context.keda_objects
         if one["kind"] not in ("CustomResourceDefinition", "Namespace")
     ]

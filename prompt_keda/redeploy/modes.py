@@ -11,7 +11,7 @@ from prompt_keda.errors import BadAnswer, Refusal
 from prompt_keda.model.environment import Instrument
 from prompt_keda.model.job_object import PAUSED, is_paused
 from prompt_keda.model.redeploy_plan import Decisions, Deletion
-from prompt_keda.redeploy import install
+from prompt_keda.redeploy import helm, install
 from prompt_keda.redeploy.context import RUN_ANNOTATION, Context, Object
 from prompt_keda.redeploy.survey import OPERATOR, OPERATOR_LEASE, Seen, Survey, is_going, is_operator, label
 
@@ -166,6 +166,7 @@ def decide(context: Context, seen: Survey, mode: str, wishes: Wishes) -> Decisio
         unpauses=tuple(_unpauses(context, seen)),
         saved=tuple(label(one) for one in to_save(context, seen.custom, _going_crds(seen) | goes)),
         group_start=wishes.group_start,
+        helm_release=helm.release_of(one.live for one in (*seen.crds, *seen.parts) if one.live),
         given_up=wishes.given_up,
     )
 
@@ -191,6 +192,7 @@ def _deletions(context: Context, seen: Survey, whole: bool) -> Iterator[Deletion
             new_operator = new_operator or pod["metadata"]["name"].startswith(f"{OPERATOR}-")
     if new_operator and seen.lease is not None:
         yield _deletion("Lease", seen.lease, "its operator goes, and the next one would wait for it")
+    yield from helm.stuck(context.systems.kube, context.namespace)
     yield from _elsewhere(context, seen)
 
 

@@ -15,6 +15,7 @@ from prompt_keda.clients.kube_resources import (
     PODS,
     ROLE_BINDINGS,
     ROLES,
+    SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
     VALIDATING_WEBHOOKS,
@@ -26,8 +27,8 @@ from prompt_keda.model.redeploy_plan import Deletion
 from prompt_keda.redeploy.context import Context
 
 API_SERVICE = "v1beta1.external.metrics.k8s.io"
-OTHERS = (ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, SERVICES, SERVICE_ACCOUNTS)
-"""What is removed only where it cannot be applied over."""
+OTHERS = (ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, SERVICES, SERVICE_ACCOUNTS, SECRETS)
+"""What is removed only where it cannot be applied over; of Secrets the revisions of Helm releases that hang."""
 KINDS: dict[str, Resource] = {
     one.kind: one for one in (API_SERVICES, VALIDATING_WEBHOOKS, DEPLOYMENTS, PODS, LEASES, CRDS, *OTHERS)
 }
@@ -116,7 +117,7 @@ def others_inspect(context: Context) -> Progress:
 
 
 def delete_others(context: Context) -> None:
-    """Delete roles, bindings, Services and accounts of KEDA that cannot be applied over. Idempotent: yes."""
+    """Delete what cannot be applied over: roles, bindings, Services, accounts; and what holds Helm up. Idempotent: yes."""
     for kind in NAMES:
         remove_all(context, kind, "Background")
 

@@ -51,6 +51,16 @@ def config_map(name, labels=None, **data):
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
+def test_names_give_metadata_and_nothing_else(kube):
+    """So the contents of Secrets are not even sent."""
+    body = {"metadata": {"name": "named", "labels": {"owner": "helm"}}, "stringData": {"release": "x" * 1000}}
+    kube.create(SECRETS, body, NAMESPACE)
+    (found,) = kube.names(SECRETS, NAMESPACE, "owner=helm")
+    assert found["metadata"]["name"] == "named" and found["metadata"]["uid"]
+    assert set(found) <= {"metadata", "apiVersion", "kind"}
+    assert kube.names(SECRETS, NAMESPACE, "owner=nobody") == []
+
+
 def somebody_applies(kube, obj):
     """Take an object's fields as another field manager."""
     if isinstance(kube, FakeKube):

@@ -54,6 +54,9 @@ class FakeKube:
             if kind == resource and namespace in (None, where) and _fits(one, label_selector)
         ]
 
+    def names(self, resource, namespace, label_selector=""):
+        return [{"metadata": one["metadata"]} for one in self.list(resource, namespace, label_selector)]
+
     def each(self, resource, namespace=None, page_count=250):
         yield from self.list(resource, namespace)
 

@@ -8,6 +8,7 @@ VERBS = {
     "get": ("get",),
     "find": ("get",),
     "list": ("list",),
+    "names": ("list",),
     "each": ("list",),
     "create": ("create",),
     "patch": ("patch",),
@@ -31,7 +32,7 @@ class Recorder:
 
         def call(resource, *arguments, **options):
             target = arguments[0] if arguments else options.get("name", options.get("namespace"))
-            if name in ("list", "each"):
+            if name in ("list", "names", "each"):
                 self._note(verbs, resource, options.get("namespace", target), "")
             elif name == "create":
                 where = arguments[1] if len(arguments) > 1 else options.get("namespace")
