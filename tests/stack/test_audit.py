@@ -7,6 +7,8 @@ import secrets
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
 from prompt_keda import toolkit
 from prompt_keda.checks import ALL_CHECKS, cluster
 from prompt_keda.checks.outcomes import ok
@@ -15,7 +17,7 @@ from prompt_keda.lab import settings
 from prompt_keda.model.check import Check
 from prompt_keda.report.live_checks import LiveChecks
 
-from .conftest import ENV, at_the_stack_only, run_json
+from .conftest import ENV, ROOT, at_the_stack_only, run_json
 
 pytestmark = at_the_stack_only  # the log is the stack's own
 PERSON = "ldap:oncall"
@@ -104,3 +106,56 @@ def test_a_deep_round_writes_its_canary_alone(deployed, admin):
     deep = [(one["verb"], about(one)[1]) for one in entries if is_deep(one)]
     assert deep.count(("create", "jobs")) == deep.count(("delete", "jobs")) == 1
     assert {("create", "subjectaccessreviews"), ("patch", "deployments")} <= set(deep)
+
+
+def is_writing(entry):
+    """Anything but reading and dry runs; a review of oneself writes nothing."""
+    dry = "All" in parse_qs(urlsplit(entry["requestURI"]).query).get("dryRun", [])
+    return not (dry or is_reading(entry) or (about(entry)[1] == "secrets" and entry["verb"] in ("get", "list")))
+
+
+def changed(folder, **replaced):
+    """Give the environment with some words of it replaced, as a file of the same name."""
+    text = (ROOT / "environments" / "local.yaml").read_text()
+    for old, new in replaced.values():
+        assert old in text
+        text = text.replace(old, new)
+    for name in ("prompt-keda-lsstcam.yaml",):
+        text = text.replace(f"local/{name}", str(ROOT / "environments" / "local" / name))
+    (folder / "local.yaml").write_text(text)
+    return str(folder / "local.yaml")
+
+
+WRONG_CLUSTER = {"uid": ("${lab:kube_system_uid}", "00000000-0000-0000-0000-000000000000")}
+WRONG_CA = {"ca": ("${lab:ca_sha256}", "0" * 64)}
+DIGEST = {"approval": ("approval: none", "approval: digest")}
+CONFIRM = {"approval": ("approval: none", "approval: confirm")}
+
+
+@pytest.mark.parametrize("task", ["redeploy", "smoke"])
+@pytest.mark.parametrize(
+    ("replaced", "arguments", "said"),
+    [
+        (WRONG_CLUSTER, (), "is another cluster than environment local means"),
+        (WRONG_CA, (), "is another cluster than environment local means"),
+        (DIGEST, (), "there is no terminal to ask"),
+        (CONFIRM, (), "there is no terminal to ask"),
+        (DIGEST, ("--approve", "0123456789abcdef"), "is not the digest"),
+    ],
+)
+def test_what_is_refused_writes_nothing(deployed, tmp_path, task, replaced, arguments, said):
+    """Exit code 2, one message, and not one write in the audit log."""
+    start = datetime.now(UTC)
+    code, document = run_json(task, "--env", changed(tmp_path, **replaced), *arguments)
+    assert code == 2 and said in document["error"]["what"]
+    entries = asked_since(start)
+    assert entries and told(one for one in entries if is_writing(one)) == []
+
+
+def test_a_write_of_a_redeploy_is_seen(deployed):
+    """Otherwise the test above would prove nothing."""
+    start = datetime.now(UTC)
+    code, _ = run_json("redeploy", "--env", ENV)
+    assert code == 0
+    kinds = {about(one)[1] for one in asked_since(start) if is_writing(one)}
+    assert {"leases", "scaledjobs"} <= kinds

@@ -6,6 +6,8 @@ import base64
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -24,10 +26,12 @@ from prompt_keda.clients.kube_resources import (
     TRIGGER_AUTHENTICATIONS,
     VALIDATING_WEBHOOKS,
 )
+from prompt_keda.lab import state
 from prompt_keda.model.job_object import PAUSED
 from prompt_keda.redeploy.planner import STEPS
 
 from .conftest import ENV, INSTRUMENT, ROOT, active_workers, run_json, run_task, until
+from .helm import RELEASE, chart, helm
 from .survivors import Survivors
 
 COUNT = 20
@@ -257,7 +261,35 @@ def lease_of_a_ghost(twenty):
     twenty.admin.patch(LEASES, "operator.keda.sh", "keda", {"spec": spec})
 
 
+def owned_by_helm(twenty):
+    """KEDA's objects become a release's, as the public chart delivers them."""
+    with TemporaryDirectory() as folder:
+        made = chart(state.endpoints()["keda_manifests"], Path(folder))
+        done = helm("upgrade", "--install", RELEASE, str(made), "--take-ownership")
+    assert done.returncode == 0, done.stderr
+
+
+def helm_uninstall_hung(twenty):
+    """F5: `helm uninstall` waits for CRDs that wait for an operator that is gone; the release stays "uninstalling"."""
+    owned_by_helm(twenty)
+    scale(twenty.admin, OPERATOR, 0)
+    done = helm("uninstall", RELEASE, "--wait", "--timeout", "5s")
+    assert done.returncode != 0
+    assert "uninstalling" in helm("list", "--all", "--uninstalling").stdout
+
+
+def helm_upgrade_killed(twenty):
+    """A Helm that was killed leaves its revision pending, and the next one says that another is in progress."""
+    owned_by_helm(twenty)
+    (live,) = [one for one in twenty.admin.list(SECRETS, "keda", "owner=helm") if "deployed" in str(one["metadata"])]
+    metadata = {"name": f"sh.helm.release.v1.{RELEASE}.v9", "labels": {**live["metadata"]["labels"]}}
+    metadata["labels"] |= {"status": "pending-upgrade", "version": "9"}
+    twenty.admin.create(SECRETS, {"metadata": metadata, "type": live["type"], "data": live["data"]}, "keda")
+
+
 STATES = [
+    (helm_upgrade_killed, "repair"),
+    (helm_uninstall_hung, "reinstall"),
     (operator_deleted, "repair"),
     (scaled_job_gone, "repair"),
     (paused_and_forgotten, "repair"),
@@ -277,6 +309,7 @@ STATES = [
     (removal_hung, "reinstall"),
     (nothing_there, "cold"),
 ]
+BY_HELM = (helm_upgrade_killed, helm_uninstall_hung)
 SAMPLE = (scaled_job_gone, webhook_fails, removal_hung)
 """Those of every test run; the others are exhaustive."""
 
@@ -299,6 +332,8 @@ def test_it_ends_green_and_no_worker_is_lost(twenty, state, mode):
     assert code == 0, [
         (one["id"], one["observed"]) for one in checked["results"] if one["verdict"] not in ("ok", "warn")
     ]
+    if state in BY_HELM:
+        owned_by_helm(twenty)
     code, again = twenty.redeploy()
     assert code == 0 and again["mode"] == "repair"
     written = {one["id"] for one in again["steps"] if one["acted"]}

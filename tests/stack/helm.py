@@ -1,0 +1,34 @@
+"""Helm, from its Go module, with a chart of the tests' own that holds KEDA's objects as the public one does: in templates."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from prompt_keda.lab import go_builds, settings
+from prompt_keda.model.event import nobody
+
+RELEASE, NAMESPACE = "keda", "keda"
+
+
+def chart(manifests, folder):
+    """Write the chart: CRDs among the templates, so that `helm uninstall` removes them (F4)."""
+    templates = folder / "chart" / "templates"
+    templates.mkdir(parents=True)
+    (folder / "chart" / "Chart.yaml").write_text("apiVersion: v2\nname: keda\nversion: 2.16.1\n")
+    for number, one in enumerate(json.loads(Path(manifests).read_text())):
+        if one["kind"] != "Namespace":
+            escaped = json.dumps(one).replace("{{", '{{ "{{" }}')
+            (templates / f"{number:02}.yaml").write_text(escaped)
+    return folder / "chart"
+
+
+def helm(*arguments):
+    """Run Helm as the administrator; built on first use."""
+    lab = settings.current_lab()
+    program = go_builds.build(go_builds.HELM, nobody) / "helm"
+    home = {"HELM_CACHE_HOME": str(lab.state), "HELM_CONFIG_HOME": str(lab.state), "HELM_DATA_HOME": str(lab.state)}
+    argv = [program, "--kubeconfig", lab.admin_kubeconfig, "--namespace", NAMESPACE, *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=300, env={**os.environ, **home})
