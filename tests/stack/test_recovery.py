@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import signal
 import subprocess
 import sys
@@ -30,6 +32,7 @@ from prompt_keda.lab import state
 from prompt_keda.model.job_object import PAUSED
 from prompt_keda.redeploy.planner import STEPS
 
+from . import keda_versions
 from .conftest import ENV, INSTRUMENT, ROOT, active_workers, run_json, run_task, until
 from .helm import RELEASE, chart, helm
 from .survivors import Survivors
@@ -40,6 +43,7 @@ OPERATOR, WEBHOOKS = "keda-operator", "keda-admission-webhooks"
 METRICS_SERVICE = "keda-operator-metrics-apiserver"
 METRICS, WEBHOOK = "v1beta1.external.metrics.k8s.io", "keda-admission"
 CRD = "scaledjobs.keda.sh"
+OLDER, NEWER = "2.15.1", "2.20.2"
 OTHERS = "keda,redis,cluster"
 """The categories that a redeploy answers for."""
 
@@ -342,8 +346,12 @@ def test_it_ends_green_and_no_worker_is_lost(twenty, state, mode):
 
 
 def of_another_version(twenty):
-    """What stands says that it is older than what the environment wants."""
-    labels = {"metadata": {"labels": {"app.kubernetes.io/version": "2.15.0"}}}
+    """An older KEDA, which somebody has installed with another tool: its own CRDs, and parts that say they are of it."""
+    for crd in keda_versions.crds(OLDER):
+        query = {"fieldManager": "another-tool", "force": "true"}
+        path = CRDS.path(None, crd["metadata"]["name"])
+        twenty.admin.request("PATCH", path, query=query, body=crd, content_type="application/apply-patch+yaml")
+    labels = {"metadata": {"labels": {"app.kubernetes.io/version": OLDER}}}
     for one in twenty.admin.list(DEPLOYMENTS, "keda"):
         twenty.admin.patch(DEPLOYMENTS, one["metadata"]["name"], "keda", labels)
 
@@ -352,6 +360,43 @@ def much_is_wrong(twenty):
     scaled_job_gone(twenty)
     certificates_corrupt(twenty)
     redis_empty(twenty)
+
+
+@pytest.mark.exhaustive
+def test_an_upgrade_changes_crds_that_another_tool_has_applied(twenty):
+    """From KEDA 2.15's own CRDs to the environment's; no worker is lost, and the fields are taken over by name."""
+    of_another_version(twenty)
+    code, document = run_json("plan", "--env", twenty.environment)
+    assert code == 0 and document["plan"]["mode"] == "upgrade"
+    assert CRD in document["plan"]["decisions"]["takes_over"]
+    code, document = twenty.redeploy()
+    assert code == 0, document.get("error")
+    labels = twenty.admin.get(CRDS, CRD)["metadata"]["labels"]
+    assert document["mode"] == "upgrade" and labels["app.kubernetes.io/version"] != OLDER
+    assert not twenty.watched.lost
+
+
+@pytest.mark.exhaustive
+def test_an_upgrade_that_the_scaled_jobs_do_not_fit_is_refused(twenty, tmp_path):
+    """KEDA 2.20 knows no rollout strategy `default`: exit code 2, and nothing is replaced."""
+    before = {one["metadata"]["uid"] for one in twenty.admin.list(DEPLOYMENTS, "keda")}
+    objects = json.loads(Path(state.endpoints()["keda_manifests"]).read_text())
+    data = json.dumps(keda_versions.manifests(objects, NEWER)).encode()
+    (tmp_path / "keda.json").write_bytes(data)
+    text = Path(twenty.environment).read_text()
+    long = str(Path(twenty.environment).parent / "long.yaml")
+    for old, new in (
+        ("version: 2.16.1", f"version: {NEWER}"),
+        ("source: ${lab:keda_manifests}", f"source: {tmp_path / 'keda.json'}"),
+        ("sha256: ${lab:keda_manifests_sha256}", f"sha256: {hashlib.sha256(data).hexdigest()}"),
+        ("long.yaml", long),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "newer.yaml").write_text(text)
+    code, document = run_json("redeploy", "--env", str(tmp_path / "newer.yaml"))
+    assert code == 2 and "strategy" in document["error"]["what"], document["error"]
+    assert {one["metadata"]["uid"] for one in twenty.admin.list(DEPLOYMENTS, "keda")} == before
 
 
 KILLED = [
