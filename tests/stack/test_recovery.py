@@ -399,6 +399,18 @@ def test_an_upgrade_that_the_scaled_jobs_do_not_fit_is_refused(twenty, tmp_path)
     assert {one["metadata"]["uid"] for one in twenty.admin.list(DEPLOYMENTS, "keda")} == before
 
 
+@pytest.mark.exhaustive
+def test_what_went_with_its_crd_is_told(twenty):
+    """An operator that works finishes the deletion, and the Jobs go: nobody can bring them back, and the report says so."""
+    twenty.admin.delete(CRDS, CRD)
+    gone(twenty.admin, CRDS, CRD)
+    until(lambda: len(twenty.watched.lost) >= COUNT, 120, "the end of the workers")
+    code, document = twenty.redeploy()
+    assert code == 0, document.get("error")
+    assert any(CRD in one and "lost" in one for one in document["notes"])
+    assert document["mode"] == "repair"
+
+
 KILLED = [
     (much_is_wrong, "repair"),
     (removal_hung, "reinstall"),
