@@ -28,6 +28,7 @@ LIMIT = timedelta(seconds=180)
 """More than the smoke test's own deadline: it ends itself."""
 MOST_JOBS = 100
 """The history limit of the test's ScaledJob: with more Jobs KEDA would tidy the evidence away (failure mode F48)."""
+MOST_SENT_AGAIN = 3
 LEFTOVER_AGE = timedelta(minutes=10)
 """No smoke test takes that long."""
 
@@ -39,7 +40,7 @@ class SmokeResult:
     Parameters
     ----------
     events_count
-        Events sent: the activation threshold and as many more as Jobs are wanted.
+        Events sent: the activation threshold and as many more as Jobs are wanted; and those that were sent again.
     acknowledged_count
         Events that the group read and acknowledged.
     job_uids, pod_uids
@@ -105,6 +106,7 @@ class _Smoke:
         self.observer = observer
         self.run_id = run_id
         self.name = f"smoke-{secrets.token_hex(4)}"
+        self.sent_again_count = 0
         self.result = SmokeResult(events_count + smoke_objects.ACTIVATION)
         self.begun = time.monotonic()
         self.end = self.begun + self.environment.smoke.deadline.total_seconds()
@@ -144,12 +146,10 @@ class _Smoke:
             self.systems.kube.apply(body)
             self._until("ready", self._is_ready, watch, started)
             sent = time.monotonic()
-            events = [{"smoke": self.run_id, "number": str(n)} for n in range(self.result.events_count)]
-            self.systems.redis.add(self.name, events)
-            self._say(f"{len(events)} events sent to stream {self.name}", EventKind.NOTE)
+            self._send(self.result.events_count)
             self._until("first_job", lambda: self._jobs_made(1), watch, sent)
             self.result.first_job_s = round(time.monotonic() - self.begun, 2)
-            self._until("all_jobs", lambda: self._jobs_made(self.jobs_wanted), watch, sent)
+            self._until("all_jobs", self._all_jobs_made, watch, sent)
             self._until("pods_ran", self._pods_ran, watch, sent)
             self._until("acknowledged", self._all_acknowledged, watch, sent)
             self._until("inactive", self._is_inactive, watch, sent)
@@ -188,6 +188,28 @@ class _Smoke:
         known = set(self.result.job_uids) | {one["metadata"]["uid"] for one in made}
         self.result.job_uids = sorted(known)
         return len(known) >= wanted, f"{len(known)} of {self.jobs_wanted} Jobs made by KEDA"
+
+    def _all_jobs_made(self) -> tuple[bool, str]:
+        """Tell whether all Jobs were made. If too few events wait for KEDA to make the rest, more are sent.
+
+        KEDA breaks off in the middle of making Jobs when it reconciles a new ScaledJob a second time; on a slow cluster
+        its first workers then have taken all events before it looks again (docs/decisions/0003).
+        """
+        made, detail = self._jobs_made(self.jobs_wanted)
+        group = self.systems.redis.group_info(self.name, self.name)
+        if made or group is None or group.lag is None or group.lag > smoke_objects.ACTIVATION:
+            return made, detail
+        missing = self.jobs_wanted - len(self.result.job_uids)
+        if self.sent_again_count < MOST_SENT_AGAIN:
+            self.sent_again_count += 1
+            self.result.events_count += missing + smoke_objects.ACTIVATION
+            self._send(missing + smoke_objects.ACTIVATION)
+        return made, f"{detail}; {group.lag} events wait, {group.pending} are worked on"
+
+    def _send(self, count: int) -> None:
+        events = [{"smoke": self.run_id, "number": str(n)} for n in range(count)]
+        self.systems.redis.add(self.name, events)
+        self._say(f"{count} events sent to stream {self.name}", EventKind.NOTE)
 
     def _pods_ran(self) -> tuple[bool, str]:
         pods = self.systems.kube.list(PODS, self.namespace, f"{smoke_objects.SMOKE_LABEL}={self.name}")
