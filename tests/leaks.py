@@ -66,12 +66,11 @@ def leaks(text, values):
     """
     raw = text.lower()
     looks = (raw, NOISE.sub(b"", raw))
-    return sorted(
-        {
-            (name, form)
-            for name, value in values.items()
-            for start in range(0, len(value) - PIECE + 1, PIECE)
-            for form, written in forms(value[start : start + PIECE]).items()
-            if any(written.lower() in look for look in looks)
-        }
-    )
+    found = set()
+    for name, value in values.items():
+        for start in range(0, len(value) - PIECE + 1, PIECE):
+            wanted = {}  # many forms are the same for a piece: each is searched for once
+            for form, written in forms(value[start : start + PIECE]).items():
+                wanted.setdefault(written.lower(), form)
+            found |= {(name, form) for written, form in wanted.items() if any(written in look for look in looks)}
+    return sorted(found)

@@ -19,6 +19,7 @@ from prompt_keda.clients.kube_expiry import LoginLife, login_life
 from prompt_keda.clients.kube_login import ca_sha256, log_in
 from prompt_keda.clients.kube_port_forward import open_port
 from prompt_keda.clients.kube_resources import Resource
+from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.errors import BadAnswer, Missing, Unreachable
 
 if TYPE_CHECKING:
@@ -163,7 +164,8 @@ class Kube:
             raise Unreachable(SYSTEM, self.address, f"no connection: {one_line(error)}") from error
 
     def _set_login(self) -> None:
-        from kubernetes.client.rest import RESTClientObject
+        with ONE_AT_A_TIME:
+            from kubernetes.client.rest import RESTClientObject
 
         self._configuration = self._log_in_again()
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.clients.kube_errors import SYSTEM, one_line
+from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.clients.tls import require
 from prompt_keda.errors import BadAnswer, LoggedOut, Missing, Refused
 
@@ -35,8 +36,9 @@ def log_in(kubeconfig: Path | None, context: str | None) -> Any:
     LoggedOut
         When the exec plugin gives no token; with its own last line.
     """
-    import yaml
-    from kubernetes import client, config
+    with ONE_AT_A_TIME:
+        import yaml
+        from kubernetes import client, config
 
     where = str(kubeconfig or "the default kubeconfig")
     configuration = client.Configuration()

@@ -6,6 +6,7 @@ import ssl
 from datetime import timedelta
 from pathlib import Path
 
+from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.clients.tls import require, verified
 from prompt_keda.errors import BadAnswer, Refused, Unreachable
 
@@ -28,8 +29,9 @@ def ldap_probe(url: str, ca_file: Path | None, timeout: timedelta) -> list[str]:
     """
     require("ldaps", url, SYSTEM)
     verified(SYSTEM, url, ca_file)  # the library has an error of its own for a bad file, which tells no more
-    import ldap3
-    from ldap3.core import exceptions as ldap_errors
+    with ONE_AT_A_TIME:
+        import ldap3
+        from ldap3.core import exceptions as ldap_errors
 
     refusals = (
         ldap_errors.LDAPInsufficientAccessRightsResult,

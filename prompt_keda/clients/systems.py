@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.errors import Missing, Refused, Unfilled
 from prompt_keda.model.environment import Environment, FillIn, VaultKey
 from prompt_keda.model.secret import Secret
@@ -88,7 +89,8 @@ class Systems:
         settings = self.environment.redis
 
         def make() -> RedisStreams:
-            from prompt_keda.clients.redis_streams import RedisStreams
+            with ONE_AT_A_TIME:
+                from prompt_keda.clients.redis_streams import RedisStreams
 
             password = self.secret(settings.password) if settings.password else None
             timeout = self.environment.limits.connect
@@ -153,7 +155,8 @@ class Systems:
 
         Raises `Missing` when the environment does not name it.
         """
-        from prompt_keda.clients.registry import Registry
+        with ONE_AT_A_TIME:
+            from prompt_keda.clients.registry import Registry
 
         for one in self.environment.registries:
             if one.host == host:
@@ -171,7 +174,8 @@ class Systems:
     def _vault(self) -> Vault:
         settings = self.environment.vault
         timeout = self.environment.limits.connect
-        from prompt_keda.clients.vault import Vault
+        with ONE_AT_A_TIME:
+            from prompt_keda.clients.vault import Vault
 
         return Vault.connect(filled(settings.url, "vault.url"), settings.ca_file, timeout)
 
@@ -186,7 +190,8 @@ class Systems:
         return vault
 
     def _connect_registry(self, host: str) -> Registry:
-        from prompt_keda.clients.registry import credentials_from_docker_config
+        with ONE_AT_A_TIME:
+            from prompt_keda.clients.registry import credentials_from_docker_config
 
         credentials = None
         for one in self.environment.registries:

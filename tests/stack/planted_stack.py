@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,6 +50,8 @@ class PlantedStack:
             (folder / name).mkdir()
         names = ("key-1", "key-2", "role-id", "secret-id", "redis-1", "redis-2", "registry-1", "registry-2")
         self.values = {name: planted() for name in names} | {"token": planted(IN_A_HEADER)}
+        self.logs = (self.lab.state / "logs", self.lab.state / "pod-logs")
+        self._seen_bytes = {path: path.stat().st_size for place in self.logs for path in files(place)}
         self.vault = self._vault()
 
     def _vault(self):
@@ -209,7 +211,20 @@ class PlantedStack:
     def leaks(self, *said):
         """Give (place, value's name, form) of each leak: in what was said, in what the toolkit wrote, in the stack's logs."""
         texts = {f"output {number}": text for number, text in enumerate(said)}
-        places = (self.out, self.state, self.folder / "tmp", self.lab.state / "logs", self.lab.state / "pod-logs")
-        for place in places:
-            texts |= {str(path): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        for place in (self.out, self.state, self.folder / "tmp"):
+            texts |= {str(path): path.read_bytes() for path in files(place)}
+        texts |= {str(path): self._new(path) for place in self.logs for path in files(place)}
         return [(name, *one) for name, text in texts.items() for one in leaks(text, self.values)]
+
+    def _new(self, log):
+        """Give what a log has more than at the last look, and a little before."""
+        with suppress(FileNotFoundError), log.open("rb") as file:  # pods end, and their logs with them
+            file.seek(max(0, self._seen_bytes.get(log, 0) - 1000))
+            text = file.read()
+            self._seen_bytes[log] = file.tell()
+            return text
+        return b""
+
+
+def files(place):
+    return [path for path in place.rglob("*") if path.is_file()]

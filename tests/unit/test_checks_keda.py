@@ -208,7 +208,7 @@ RED = [
     ("keda/ready-is-fresh", denied("get", "pods/portforward"), "unknown", "metrics may not be read"),
     ("keda/nothing-errors", erring(3, 5), "warn", "5 errors since the operator's start, 2 of them just now"),
     ("keda/nothing-errors", erring(3, polling=timedelta(minutes=1)), "warn", "whether they go on is not seen"),
-    ("keda/nothing-errors", lambda world: world.kube.pages.clear(), "unknown", "404"),
+    ("keda/nothing-errors", lambda world: world.kube.pages.clear(), "unknown", "the connection broke"),
 ]
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import getpass
 import os
 import threading
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.ldap import ldap_probe
+from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import Refused, Unreachable
 
@@ -80,3 +85,37 @@ def test_a_refused_login_is_not_tried_again(monkeypatch, name, log_in, error, tr
         with pytest.raises(error, match="no"):
             getattr(systems, name)
     assert len(tried) == tries
+
+
+NOWHERE = SimpleNamespace(
+    kubernetes=SimpleNamespace(context="c", kubeconfig=Path("nowhere")),
+    vault=SimpleNamespace(url="https://127.0.0.1:9", ca_file=None),
+    redis=SimpleNamespace(password=None, reach="direct", service="127.0.0.1", port=9),
+    registries=[],
+    limits=SimpleNamespace(connect=timedelta(seconds=1)),
+)
+FIRST_USES = {
+    "kubernetes": lambda: Systems(NOWHERE).kube,
+    "kubernetes, later": lambda: Kube(lambda: None, timedelta(seconds=1)),
+    "hvac": lambda: Systems(NOWHERE)._vault(),
+    "redis": lambda: Systems(NOWHERE).redis,
+    "httpx": lambda: Systems(NOWHERE).registry_as("x.test", None),
+    "ldap3": lambda: ldap_probe("ldaps://127.0.0.1:9", None, timedelta(seconds=1)),
+}
+
+
+@pytest.mark.parametrize("library", FIRST_USES)
+def test_libraries_are_imported_by_one_thread_at_a_time(library):
+    """Two threads that import hvac and kubernetes at once may get halves of requests: each of them then fails."""
+
+    def use():
+        with suppress(Exception):
+            FIRST_USES[library]()
+
+    thread = threading.Thread(target=use, daemon=True)
+    with ONE_AT_A_TIME:
+        thread.start()
+        thread.join(0.3)
+        waits = thread.is_alive()
+    thread.join(10)
+    assert waits and not thread.is_alive()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from prompt_keda.clients.kube_expiry import LoginLife
 from prompt_keda.clients.kube_resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, SECRETS, Resource
-from prompt_keda.errors import BadAnswer, Missing, Refused
+from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
 
 ADDRESS = "https://fake.test:6443"
 
@@ -34,6 +34,7 @@ class FakeKube:
         self._objects = {}  # (Resource, namespace or None, name) → object
         self._owners = {}  # the same → field path → manager
         self._version = 0
+        self._expired_count = 0
 
     def get(self, resource, name, namespace=None):
         self._allow("get", resource)
@@ -58,7 +59,16 @@ class FakeKube:
         return [{"metadata": one["metadata"]} for one in self.list(resource, namespace, label_selector)]
 
     def each(self, resource, namespace=None, page_count=250):
-        yield from self.list(resource, namespace)
+        """Give what is there at the first page; a page that is asked for after `expire_pages` is too old (410)."""
+        found, began = self.list(resource, namespace), self._expired_count
+        for number, one in enumerate(found):
+            if number and number % page_count == 0 and self._expired_count > began:
+                raise BadAnswer("Kubernetes", ADDRESS, "410 on GET: the provided continue parameter is too old")
+            yield one
+
+    def expire_pages(self):
+        """Forget the state of every list that has begun, as a compaction of etcd does."""
+        self._expired_count += 1
 
     def create(self, resource, body, namespace=None):
         self._allow("create", resource)
@@ -141,9 +151,11 @@ class FakeKube:
         return (*account, asked["verb"], asked["resource"]) not in self.denied_to
 
     def page(self, namespace, pod, port, path):
-        self._have(PODS, pod, namespace)
         if ("get", "pods/portforward") in self.denied:
             raise Refused("Kubernetes", ADDRESS, "port-forward: HTTP 403")
+        self._have(PODS, pod, namespace)
+        if all(one[:3] != (namespace, pod, port) for one in self.pages):
+            raise Unreachable("Kubernetes", f"{namespace}/{pod}:{port}", f"{path}: the connection broke")
         if (namespace, pod, port, path) not in self.pages:
             raise BadAnswer("Kubernetes", ADDRESS, f"{path}: HTTP 404")
         return self.pages[namespace, pod, port, path]
