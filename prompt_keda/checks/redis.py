@@ -27,8 +27,16 @@ REMOVING = ("del", "unlink", "rename", "flushall", "flushdb", "xgroup|destroy")
 
 
 def answers(systems: Systems) -> Outcome:
-    """Connect and log in. That no pod stands behind the Service is the cluster's own word: FAIL, not UNKNOWN."""
-    systems.redis.ping()
+    """Connect and log in. That no pod stands behind the Service is the cluster's own word: FAIL, not UNKNOWN.
+
+    A Redis that could not save refuses even PING (Redis: stop-writes-on-bgsave-error; seen): redis/takes-writes tells of it.
+    """
+    try:
+        systems.redis.ping()
+    except BadAnswer as error:
+        if not error.detail.startswith("MISCONF"):
+            raise
+        return ok(f"{systems.redis.endpoint}; it refuses writes")
     return ok(systems.redis.endpoint)
 
 

@@ -151,9 +151,10 @@ def _api_path(mount: str, path: str, kv_version: int) -> str:
 
 _LOGIN, _KEYS, _PRESENT = "vault/login-works", "vault/secrets-have-their-keys", "vault/cluster-secrets-present"
 _AWAY, _SILENT = "secrets-missing", "Is this its address, and are you in its network? Then ask Vault's owners."
+_AGAIN = "Log in to Vault again, or get a new secret id. After five refusals Vault locks an AppRole for 15 minutes."
 CHECKS: tuple[Check[Systems], ...] = (
     Check("vault/unsealed", "Vault is unsealed", unsealed, fix=_SILENT, runbook=_AWAY),
-    Check(_LOGIN, "the login to Vault works", login_works, ("vault/unsealed",), runbook=_AWAY),
+    Check(_LOGIN, "the login to Vault works", login_works, ("vault/unsealed",), fix=_AGAIN, runbook=_AWAY),
     Check("vault/token-lives-on", "the token outlives a redeploy", token_lives_on, (_LOGIN,), runbook=_AWAY),
     Check("vault/kv-version-as-named", "the KV version is as named", kv_version_as_named, (_LOGIN,), runbook=_AWAY),
     Check("vault/paths-readable", "the policy lets every path be read", paths_readable, (_LOGIN,), runbook=_AWAY),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
-from prompt_keda.errors import Missing, Refused, Unfilled
+from prompt_keda.errors import ClientError, Missing, Refused, Unfilled
 from prompt_keda.model.environment import Environment, FillIn, VaultKey
 from prompt_keda.model.secret import Secret
 
@@ -85,14 +85,15 @@ class Systems:
 
     @property
     def redis(self) -> RedisStreams:
-        """Prompt Redis. Raises as `RedisStreams.through` does, and what Vault raises for its password."""
+        """Prompt Redis. Raises as `RedisStreams.through` does, and `ClientError` when Vault does not give its password."""
         settings = self.environment.redis
 
         def make() -> RedisStreams:
             with ONE_AT_A_TIME:
                 from prompt_keda.clients.redis_streams import RedisStreams
 
-            password = self.secret(settings.password) if settings.password else None
+            place = f"{settings.service}.{settings.namespace}:{settings.port}"
+            password = self._password("Redis", place, settings.password) if settings.password else None
             timeout = self.environment.limits.connect
             if settings.reach == "direct":
                 return RedisStreams.direct(settings.service, settings.port, password, timeout)
@@ -196,8 +197,16 @@ class Systems:
         credentials = None
         for one in self.environment.registries:
             if one.host == host and one.pull_secret:
-                credentials = credentials_from_docker_config(self.secret(one.pull_secret), host)
+                credentials = credentials_from_docker_config(self._password("registry", host, one.pull_secret), host)
         return self.registry_as(host, credentials)
+
+    def _password(self, system: str, place: str, key: VaultKey) -> Secret:
+        """Give what another system is logged in to with. That Vault has refused it says nothing of that system."""
+        try:
+            return self.secret(key)
+        except (Refused, Missing) as error:
+            fix = error.fix or "Mend the way to Vault first: its own checks say what is wrong."
+            raise ClientError(system, place, f"its password cannot be read: {error.what}", fix) from error
 
     def _once(self, name: str, make: Callable[[], T], is_login: bool = False) -> T:
         """Give what was made once. A login that was refused is not tried again.

@@ -16,6 +16,7 @@ from prompt_keda.faults import (
     redis,
     redis_streams,
     vault,
+    vault_secrets,
 )
 from prompt_keda.faults.fault import Fault
 
@@ -23,6 +24,7 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *cluster.FAULTS,
     *identity.FAULTS,
     *vault.FAULTS,
+    *vault_secrets.FAULTS,
     *redis.FAULTS,
     *redis_streams.FAULTS,
     *images.FAULTS,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from prompt_keda.clients.kube_resources import NODES, PODS, RESOURCE_QUOTAS
+from prompt_keda.clients.kube_resources import NODES, PODS, RESOURCE_QUOTAS, SCALED_JOBS
+from prompt_keda.faults import scaled_jobs
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab.node import PAUSE_IMAGE
-from prompt_keda.model.pod_room import Free
+from prompt_keda.model.pod_room import Free, amounts
 
 QUOTA, GREEDY, PLACE = "no-more-pods", "greedy", "default"
 YOUNG = timedelta(seconds=15)
@@ -67,6 +68,17 @@ def empty_node(stage: Stage) -> None:
     until(lambda: stage.kube.find(PODS, GREEDY, PLACE) is None, "the pod that fills the node gone")
 
 
+def want_much(stage: Stage) -> None:
+    """Let every worker (its ScaledJob is paused) ask for a tenth of the node."""
+    (node,) = stage.kube.list(NODES)
+    cpu = f"{amounts(node['status']['allocatable'])['cpu'] * 100:.0f}m"
+    for one in stage.environment.instruments:
+        live = stage.kube.get(SCALED_JOBS, one.scaled_job, one.namespace)
+        containers = live["spec"]["jobTargetRef"]["template"]["spec"]["containers"]
+        greedy = [{**container, "resources": {"requests": {"cpu": cpu}}} for container in containers]
+        scaled_jobs.edit(stage, {"jobTargetRef": {"template": {"spec": {"containers": greedy}}}})
+
+
 FAULTS: tuple[Fault, ...] = (
     Fault(
         "capacity/quota",
@@ -85,5 +97,14 @@ FAULTS: tuple[Fault, ...] = (
         empty_node,
         {"capacity/burst-absorbed": "fail", "cluster/nodes-have-room": "warn"},
         "one visit wants 2; too little of: cpu",
+    ),
+    Fault(
+        "capacity/maximum-too-large",
+        "",
+        "workers ask for so much that the node holds ten (paused, so that no Job is lost)",
+        want_much,
+        scaled_jobs.restore,
+        {"capacity/maximum-fits": "warn", "keda/none-paused": "warn"},
+        "nodes hold 10 workers at most",
     ),
 )

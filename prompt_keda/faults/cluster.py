@@ -28,7 +28,7 @@ METRICS = "keda-operator-metrics-apiserver"
 WEBHOOKS = "keda-admission-webhooks"
 DRILL = "prompt-keda-drill"
 FINALIZER = "prompt-keda.lsst.io/drill"
-FOREIGN_API = "v1.drill.prompt-keda.test"
+FOREIGN_API, KEDAS_API = "v1.drill.prompt-keda.test", "v1beta1.external.metrics.k8s.io"
 WAITS = "drill-waits"
 
 
@@ -62,16 +62,17 @@ def freeze_kubelet(stage: Stage) -> None:
     until(lambda: _unheard_s(kube) > 41, "a Lease that is over")
 
 
+def lose_node(stage: Stage) -> None:
+    """Freeze the kubelet until the cluster calls its node lost."""
+    signals.send(stage, "kubelet", signal.SIGSTOP)
+    until(lambda: not _node_ready(stage.kube), "a node that is not ready")
+    until(lambda: _available(stage.kube, KEDAS_API) == "False", "that nothing answers behind KEDA's API")
+
+
 def thaw_kubelet(stage: Stage) -> None:
     """Let it go on, and wait until the node is ready."""
     signals.send(stage, "kubelet", signal.SIGCONT)
-    kube = stage.kube
-
-    def ready() -> bool:
-        conditions = kube.get(NODES, NODE_NAME)["status"]["conditions"]
-        return _unheard_s(kube) < 10 and {one["type"]: one["status"] for one in conditions}["Ready"] == "True"
-
-    until(ready, "a node that is ready")
+    until(lambda: _unheard_s(stage.kube) < 10 and _node_ready(stage.kube), "a node that is ready")
 
 
 def take_dns_away(stage: Stage) -> None:
@@ -111,7 +112,7 @@ def add_foreign_api(stage: Stage) -> None:
     body = {"apiVersion": API_SERVICES.api_version, "kind": "APIService", "metadata": {"name": FOREIGN_API}}
     stage.kube.apply({**body, "spec": spec})
     kube = stage.kube
-    until(lambda: _available(kube) == "False", "an APIService that is not available")
+    until(lambda: _available(kube, FOREIGN_API) == "False", "an APIService that is not available")
 
 
 def remove_foreign_api(stage: Stage) -> None:
@@ -172,8 +173,8 @@ def _dns_ready(stage: Stage, ready: bool) -> None:
     stage.kube.patch(ENDPOINT_SLICES, "kube-dns", "kube-system", {"endpoints": endpoints})
 
 
-def _available(kube: Kube) -> str:
-    conditions = kube.get(API_SERVICES, FOREIGN_API).get("status", {}).get("conditions") or []
+def _available(kube: Kube, name: str) -> str:
+    conditions = kube.get(API_SERVICES, name).get("status", {}).get("conditions") or []
     return str({one["type"]: one["status"] for one in conditions}.get("Available"))
 
 
@@ -186,6 +187,11 @@ def _pod(stage: Stage) -> dict[str, Any]:
 
 def _workers(stage: Stage) -> str:
     return stage.environment.instruments[0].namespace
+
+
+def _node_ready(kube: Kube) -> bool:
+    conditions = kube.get(NODES, NODE_NAME)["status"]["conditions"]
+    return any((one["type"], one["status"]) == ("Ready", "True") for one in conditions)
 
 
 def _unheard_s(kube: Kube) -> float:
@@ -223,6 +229,21 @@ FAULTS: tuple[Fault, ...] = (
         thaw_kubelet,
         {"cluster/nodes-report": "warn", "redis/answers": "unknown"},  # a port-forward goes through the kubelet
         "was last heard of",
+    ),
+    Fault(
+        "cluster/node-lost",
+        "F30",
+        "the only node is lost",
+        lose_node,
+        thaw_kubelet,
+        {
+            "cluster/nodes-ready": "fail",
+            "cluster/external-metrics-available": "fail",  # from here on: what ran there counts as not ready
+            "redis/answers": "fail",
+            "keda/parts-ready": "fail",
+            "capacity/maximum-fits": "warn",
+        },
+        "Kubelet stopped posting node status",
     ),
     Fault(
         "cluster/dns-gone",

@@ -6,19 +6,18 @@ import base64
 from datetime import UTC, datetime
 from typing import Any
 
-from prompt_keda.clients.kube_resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES, PODS, SECRETS
+from prompt_keda.clients.kube_resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES, PODS
+from prompt_keda.faults import kept_secrets
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 
 Object = dict[str, Any]
-OPERATOR = "keda-operator"
+OPERATOR, WEBHOOKS = "keda-operator", "keda-admission-webhooks"
 LEASE, STALE_S = "operator.keda.sh", 31
 METRICS = "v1beta1.external.metrics.k8s.io"
 CERTIFICATES = "kedaorg-certs"
 CRD, VERSION = "scaledjobs.keda.sh", "app.kubernetes.io/version"
 OTHER = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "another-keda", "namespace": "default"}
-_kept: dict[str, Object] = {}
-"""What a fault has taken away, until it is put back."""
 
 
 def scale(stage: Stage, name: str, replicas: int) -> None:
@@ -88,21 +87,12 @@ def _other_ca(stage: Stage) -> str:
 
 def delete_certificates(stage: Stage) -> None:
     """Delete the Secret with KEDA's certificates; its pods go on with what they have read."""
-    place = stage.environment.keda.namespace
-    found = stage.kube.find(SECRETS, CERTIFICATES, place)
-    if found:
-        _kept[CERTIFICATES] = found
-        stage.kube.delete(SECRETS, CERTIFICATES, place)
+    kept_secrets.take(stage, CERTIFICATES, stage.environment.keda.namespace)
 
 
 def restore_certificates(stage: Stage) -> None:
     """Put it back as it was."""
-    place = stage.environment.keda.namespace
-    kept = _kept.pop(CERTIFICATES, None)
-    if kept and stage.kube.find(SECRETS, CERTIFICATES, place) is None:
-        metadata = {key: kept["metadata"][key] for key in ("name", "namespace", "labels") if key in kept["metadata"]}
-        body = {**{key: kept[key] for key in ("apiVersion", "kind", "type", "data")}, "metadata": metadata}
-        stage.kube.create(SECRETS, body, place)
+    kept_secrets.put_back(stage, CERTIFICATES, stage.environment.keda.namespace)
 
 
 def _label_crd(stage: Stage, version: str) -> None:
@@ -117,6 +107,21 @@ def age_crd(stage: Stage) -> None:
 def restore_crd(stage: Stage) -> None:
     """Give it the environment's version again."""
     _label_crd(stage, stage.environment.keda.version)
+
+
+def age_part(stage: Stage) -> None:
+    """Let the webhooks' Deployment say that it is of an older version."""
+    _label_part(stage, "2.15.0")
+
+
+def restore_part(stage: Stage) -> None:
+    """Give it the environment's version again."""
+    _label_part(stage, stage.environment.keda.version)
+
+
+def _label_part(stage: Stage, version: str) -> None:
+    body = {"metadata": {"labels": {VERSION: version}}}
+    stage.kube.patch(DEPLOYMENTS, WEBHOOKS, stage.environment.keda.namespace, body)
 
 
 def add_operator(stage: Stage) -> None:
@@ -176,6 +181,15 @@ FAULTS: tuple[Fault, ...] = (
         restore_crd,
         {"keda/crds-of-version": "warn"},
         "is of version",
+    ),
+    Fault(
+        "keda/part-of-another-version",
+        "",
+        "a part of KEDA is of another version",
+        age_part,
+        restore_part,
+        {"keda/one-version": "warn"},
+        "keda-admission-webhooks: label",
     ),
     Fault(
         "keda/second-operator",

@@ -9,11 +9,10 @@ from prompt_keda.clients.kube_resources import DEPLOYMENTS, PODS
 from prompt_keda.errors import LabError
 from prompt_keda.faults import signals
 from prompt_keda.faults.fault import Fault, Stage
-from prompt_keda.faults.keda_parts import OPERATOR, STALE_S, lease_age_s, scale, until_fresh, until_stale
+from prompt_keda.faults.keda_parts import OPERATOR, STALE_S, WEBHOOKS, lease_age_s, scale, until_fresh, until_stale
 from prompt_keda.faults.waiting import until
 
 Object = dict[str, Any]
-WEBHOOKS = "keda-admission-webhooks"
 
 
 def freeze_operator(stage: Stage) -> None:

@@ -68,6 +68,29 @@ def restore_password(stage: Stage) -> None:
     _write_password(stage, first)
 
 
+def close_volume(stage: Stage) -> None:
+    """Let Redis make no file in its volume, and let a snapshot fail."""
+    _open_volume(stage, False)
+
+
+def open_volume(stage: Stage) -> None:
+    """Let it make files again, and let a snapshot succeed."""
+    _open_volume(stage, True)
+
+
+def _open_volume(stage: Stage, may_write: bool) -> None:
+    (stage.lab.state / "redis-data").chmod(0o700 if may_write else 0o500)
+    wanted = "ok" if may_write else "err"
+
+    def told() -> bool:
+        seen = stage.redis.survey([]).info()
+        if seen["rdb_last_bgsave_status"] != wanted and not int(seen["rdb_bgsave_in_progress"]):
+            stage.redis.run(["BGSAVE"])
+        return bool(seen["rdb_last_bgsave_status"] == wanted)
+
+    until(told, f"a snapshot that ended with {wanted}")
+
+
 def send(*commands: list[str]) -> Callable[[Stage], None]:
     """Give what sends commands that hold no secret."""
     return lambda stage: _send(stage, commands)
@@ -141,6 +164,15 @@ FAULTS: tuple[Fault, ...] = (
         send(["CONFIG", "SET", "appendonly", "yes"], ["CONFIG", "SET", "save", "60 1"]),
         {"redis/data-is-kept": "warn"},
         "a restart comes back empty",
+    ),
+    Fault(
+        "redis/snapshot-failed",
+        "",
+        "Redis can make no file in its volume",
+        close_volume,
+        open_volume,
+        {"redis/takes-writes": "fail"},
+        "its last snapshot failed",
     ),
     Fault(
         "redis/memory-full",

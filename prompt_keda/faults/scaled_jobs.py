@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
@@ -91,21 +92,24 @@ def keep_no_failed_job(stage: Stage) -> None:
     edit(stage, {"failedJobsHistoryLimit": 0})
 
 
+def count_pending(stage: Stage) -> None:
+    """Take lagCount out of every trigger: KEDA then counts pending entries."""
+    _edit_triggers(stage, lambda known: {key: value for key, value in known.items() if "lag" not in key.lower()})
+
+
 def read_another_stream(stage: Stage) -> None:
     """Let every trigger read another stream."""
-    for one in _live(stage):
-        triggers = [{**t, "metadata": {**t["metadata"], "stream": "instrument:other"}} for t in one["spec"]["triggers"]]
-        edit(stage, {"triggers": triggers})
+    _edit_triggers(stage, lambda known: {**known, "stream": "instrument:other"})
 
 
 def refuse_trigger(stage: Stage) -> None:
     """Take activationLagCount out of every trigger: KEDA refuses it."""
+    _edit_triggers(stage, lambda known: {key: value for key, value in known.items() if key != "activationLagCount"})
+
+
+def _edit_triggers(stage: Stage, change: Callable[[Object], Object]) -> None:
     for one in _live(stage):
-        triggers = [
-            {**t, "metadata": {k: v for k, v in t["metadata"].items() if k != "activationLagCount"}}
-            for t in one["spec"]["triggers"]
-        ]
-        edit(stage, {"triggers": triggers})
+        edit(stage, {"triggers": [{**t, "metadata": change(t["metadata"])} for t in one["spec"]["triggers"]]})
 
 
 def strip_generation(stage: Stage) -> None:
@@ -185,6 +189,15 @@ FAULTS: tuple[Fault, ...] = (
         restore,
         {"keda/triggers-sensible": "fail", "keda/none-paused": "warn"},
         "stream is",
+    ),
+    Fault(
+        "keda/pending-counted",
+        "F23",
+        "the trigger counts pending entries, not lag (paused, so that no Job is lost)",
+        count_pending,
+        restore,
+        {"keda/triggers-scale-on-lag": "warn", "keda/sizes-as-named": "warn", "keda/none-paused": "warn"},
+        "does not count lag",
     ),
     Fault(
         "keda/trigger-refused",

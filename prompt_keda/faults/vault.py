@@ -8,16 +8,17 @@ from typing import Any
 
 import hvac
 
-from prompt_keda.clients.kube_resources import CRDS, SECRETS, VAULT_SECRETS
+from prompt_keda.clients.kube_resources import SECRETS
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab import contents, go_builds, processes, services, state, vault_contents
 from prompt_keda.lab.settings import PORTS
 from prompt_keda.model.environment import SecretSync
 from prompt_keda.model.event import nobody
+from prompt_keda.model.secret import Secret
 
 Object = dict[str, Any]
-ROLE = vault_contents.POLICY
+ROLE, SECRET_ID = vault_contents.POLICY, "vault-secret-id"
 
 
 def admin(stage: Stage) -> hvac.Client:
@@ -95,38 +96,16 @@ def fill_again(stage: Stage) -> None:
     vault_contents.fill(stage.lab, admin(stage), password, services.docker_config(stage.lab))
 
 
-def fail_to_fetch(stage: Stage) -> None:
-    """Let a VaultSecret stand behind the workers' Secret, and say that it could not be read, as its operator does."""
-    sync = worker_secret(stage)
-    if stage.kube.find(CRDS, _crd()["metadata"]["name"]) is None:
-        stage.kube.create(CRDS, _crd())
-    until(lambda: _served(stage), "the kind VaultSecret")
-    told = {"type": "SecretCreated", "status": "False", "reason": "FetchFailed", "message": "permission denied"}
-    metadata = {"name": sync.name, "namespace": sync.namespace}
-    body = {"apiVersion": VAULT_SECRETS.api_version, "kind": "VaultSecret", "metadata": metadata}
-    stage.kube.apply({**body, "status": {"conditions": [told]}}, force=True)
+def revoke_login(stage: Stage) -> None:
+    """Destroy the secret id with which the toolkit logs in."""
+    known = state.secret_file(stage.lab, SECRET_ID).read_text()
+    admin(stage).auth.approle.destroy_secret_id(ROLE, known)
 
 
-def remove_operator(stage: Stage) -> None:
-    """Take the kind away, and the VaultSecret with it."""
-    name = _crd()["metadata"]["name"]
-    stage.kube.delete(CRDS, name)
-    until(lambda: stage.kube.find(CRDS, name) is None, "the end of the kind VaultSecret")
-
-
-def _served(stage: Stage) -> bool:
-    found = stage.kube.find(CRDS, _crd()["metadata"]["name"]) or {}
-    conditions = found.get("status", {}).get("conditions") or []
-    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
-
-
-def _crd() -> Object:
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"kind": "VaultSecret", "plural": VAULT_SECRETS.plural, "singular": "vaultsecret"}
-    spec = {"group": VAULT_SECRETS.group, "scope": "Namespaced", "names": names, "versions": [version]}
-    metadata = {"name": f"{VAULT_SECRETS.plural}.{VAULT_SECRETS.group}"}
-    return {"apiVersion": CRDS.api_version, "kind": CRDS.kind, "metadata": metadata, "spec": spec}
+def renew_login(stage: Stage) -> None:
+    """Make a new one."""
+    made = admin(stage).auth.approle.generate_secret_id(ROLE)["data"]["secret_id"]
+    state.store_secret(stage.lab, SECRET_ID, Secret(made))
 
 
 def _live(stage: Stage) -> dict[str, str]:
@@ -153,6 +132,15 @@ FAULTS: tuple[Fault, ...] = (
         start,
         {"vault/unsealed": "unknown", **WITHOUT},
         "no connection",
+    ),
+    Fault(
+        "vault/login-revoked",
+        "",
+        "the login to Vault was revoked",
+        revoke_login,
+        renew_login,
+        {"vault/login-works": "fail", **WITHOUT},
+        "the login or request was not accepted",
     ),
     Fault(
         "vault/token-short",
@@ -202,14 +190,5 @@ FAULTS: tuple[Fault, ...] = (
         write_back,
         {"vault/cluster-secrets-fresh": "fail"},
         "differs from Vault in alert_stream_pass",
-    ),
-    Fault(
-        "vault/operator-fails",
-        "F37",
-        "vault-secrets-operator cannot read a secret",
-        fail_to_fetch,
-        remove_operator,
-        {"vault/vaultsecret-healthy": "fail"},
-        "FetchFailed",
     ),
 )

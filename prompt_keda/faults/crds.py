@@ -1,4 +1,4 @@
-"""Faults of what KEDA's CRD allows in a ScaledJob: the one that stands, and the one that a redeploy installs."""
+"""Faults of KEDA's CRDs: one is gone, or it allows another ScaledJob than the one that a redeploy installs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,25 @@ from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 
 Object = dict[str, Any]
-CRD = "scaledjobs.keda.sh"
+CRD, LOGINS = "scaledjobs.keda.sh", "triggerauthentications.keda.sh"
+
+
+def delete_crd(stage: Stage) -> None:
+    """Delete the CRD of TriggerAuthentications, and these with it."""
+    stage.kube.delete(CRDS, LOGINS)
+    until(lambda: stage.kube.find(CRDS, LOGINS) is None, f"no CRD {LOGINS}")
+
+
+def make_crd(stage: Stage) -> None:
+    """Make it anew; what was deleted with it comes from the instruments' manifests."""
+    stage.kube.apply(stage.keda_object(CRDS.kind, LOGINS), force=True)
+
+    def served() -> bool:
+        found = stage.kube.get(CRDS, LOGINS).get("status", {}).get("conditions") or []
+        return any((one["type"], one["status"]) == ("Established", "True") for one in found)
+
+    until(served, f"a CRD {LOGINS} that is served")
+    scaled_jobs.restore(stage)
 
 
 def narrow_crd(stage: Stage) -> None:
@@ -79,6 +97,15 @@ def _set_versions(stage: Stage, versions: list[Object]) -> None:
 
 
 FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "keda/crd-gone",
+        "F4",
+        "the CRD of TriggerAuthentications is gone, and these with it",
+        delete_crd,
+        make_crd,
+        {"keda/crds-established": "fail"},
+        "is absent",
+    ),
     Fault(
         "keda/crd-refuses",
         "",

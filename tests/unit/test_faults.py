@@ -1,0 +1,46 @@
+"""Every check is seen red or amber on the real stack: by a fault, or for a reason that is told here."""
+
+from __future__ import annotations
+
+from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.model.check import Verdict
+
+SEEN_ELSEWHERE = {
+    "cluster/version-accepted": "the stack has one version of Kubernetes",
+    "cluster/clocks-agree": "the stack has this machine's clock, which is not the project's to set",
+    "cluster/keda-namespace-present": "without it there is no KEDA: a redeploy mends that, and no fault does",
+    "identity/cluster-is-the-expected-one": "it tells of the environment's file, not of the cluster",
+    "identity/who-am-i": "whoever has no login is refused before: cluster/api-answers",
+    "identity/token-lives-on": "the stack's login is renewed by its exec plugin",
+    "identity/may-read": "tests/stack/test_rights.py takes each right of the shipped Role away",
+    "vault/kv-version-as-named": "an engine's version cannot be changed without its contents",
+    "redis/version-at-least-7": "the stack has one version of Redis",
+    "deep/dry-run-applies": "tests/stack/test_deep.py",
+    "deep/keda-may-work": "tests/stack/test_deep.py",
+    "deep/canary-runs": "tests/stack/test_deep.py",
+    "deep/dns-inside": "tests/stack/test_deep.py",
+}
+"""Check id → why no fault of the stack turns it red. Whoever adds a check adds a fault, and not a line here."""
+NAMED = {id_ for one in ALL_FAULTS for id_ in one.seen}
+
+
+def test_every_check_is_seen_by_a_fault():
+    """A check that nobody has seen red may be one that cannot be."""
+    assert sorted({one.id for one in ALL_CHECKS} - NAMED - set(SEEN_ELSEWHERE)) == []
+
+
+def test_no_exception_is_out_of_date():
+    """What a fault turns red by now, or what is no check any more, is no exception."""
+    assert sorted(set(SEEN_ELSEWHERE) & NAMED) == []
+    assert sorted(set(SEEN_ELSEWHERE) - {one.id for one in ALL_CHECKS}) == []
+
+
+def test_faults_name_what_is_there():
+    """Ids are unique, and each names checks, which are never green then."""
+    ids, checks = [one.id for one in ALL_FAULTS], {one.id for one in ALL_CHECKS}
+    assert len(set(ids)) == len(ids)
+    for one in ALL_FAULTS:
+        bad = {Verdict.FAIL.value, Verdict.WARN.value, Verdict.UNKNOWN.value}
+        assert one.seen and set(one.seen) <= checks and set(one.seen.values()) <= bad, one.id
+        assert one.title and one.said, one.id
