@@ -7,6 +7,7 @@ import threading
 import uuid
 from datetime import UTC, datetime, timedelta
 
+from prompt_keda.clients.kube_errors import FIXES
 from prompt_keda.clients.kube_expiry import LoginLife
 from prompt_keda.clients.kube_resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, SECRETS, Resource
 from prompt_keda.errors import BadAnswer, Missing, Refused
@@ -57,8 +58,8 @@ class FakeKube:
     def names(self, resource, namespace, label_selector=""):
         return [{"metadata": one["metadata"]} for one in self.list(resource, namespace, label_selector)]
 
-    def each(self, resource, namespace=None, page_count=250):
-        yield from self.list(resource, namespace)
+    def each(self, resource, namespace=None, label_selector="", page_count=250):
+        yield from self.list(resource, namespace, label_selector)
 
     def create(self, resource, body, namespace=None):
         self._allow("create", resource)
@@ -159,7 +160,7 @@ class FakeKube:
 
     def _allow(self, verb, resource):
         if (verb, resource.plural) in self.denied:
-            raise Refused("Kubernetes", ADDRESS, f"403: cannot {verb} resource {resource.plural!r}")
+            raise Refused("Kubernetes", ADDRESS, f"403: cannot {verb} resource {resource.plural!r}", FIXES[403])
 
     def _have(self, resource, name, namespace):
         try:
