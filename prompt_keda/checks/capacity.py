@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from prompt_keda.checks import quotas
-from prompt_keda.checks.cluster_nodes import free_room
+from prompt_keda.checks.cluster_nodes import CORRECT, NO_NODE_FIX, free_room
 from prompt_keda.checks.host_room import STATED, in_a_vcluster, room_left, stated_workers
+from prompt_keda.checks.image_places import containers_images
 from prompt_keda.checks.outcomes import all_of, fail, ok, unknown, warn, worst_of
 from prompt_keda.clients.kube_resources import DEPLOYMENTS, LIMIT_RANGES, NODES, RESOURCE_QUOTAS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
@@ -45,7 +46,7 @@ def burst_absorbed(systems: Systems) -> Outcome:
 
 def _prediction(systems: Systems, one: Instrument, live: Object, keda: Limit, nodes: list[Object]) -> Prediction:
     known = systems.environment.capacity
-    images = [container["image"] for container in _worker(live).get("containers") or []]
+    images = list(containers_images(_worker(live)))  # init containers are pulled and run before
     hosts = [node for node in nodes if takes(node, _worker(live))]
     there = hosts and all(capacity.has_image(node, image) for node in hosts for image in images)
     pull = timedelta() if there else known.image_pull
@@ -85,7 +86,7 @@ def _raise(name: str, limit: Limit) -> str:
 
 def _room(one: Instrument, worker: Object, nodes: list[Object], free: Free) -> Outcome:
     if not nodes:
-        return unknown("no node is shown: whether there is room is not known")
+        return unknown("no node is shown: whether there is room is not known", NO_NODE_FIX)
     found = free.room(worker)
     said = f"room for {found.workers_count} more workers on {found.nodes_count} nodes"
     if found.workers_count >= one.burst_count:
@@ -111,7 +112,7 @@ def maximum_fits(systems: Systems) -> Outcome:
         return _host_fits(systems)
     nodes = systems.kube.list(NODES)
     if not nodes:
-        return unknown("no node is shown: whether there is room is not known")
+        return unknown("no node is shown: whether there is room is not known", NO_NODE_FIX)
 
     def look(one: Instrument, live: Object) -> Outcome:
         found = Free(nodes).room(_worker(live))
@@ -138,7 +139,8 @@ def _host_fits(systems: Systems) -> Outcome:
 def _as_far_as_seen(worker: Object, said: str) -> Outcome:
     affinity = (worker.get("affinity") or {}).get("nodeAffinity") or {}
     if affinity.get("requiredDuringSchedulingIgnoredDuringExecution"):
-        return unknown(f"{said}, but the workers require nodes by affinity, which is not looked at")
+        fix = "Count the room on the nodes that their nodeAffinity allows; a nodeSelector would be looked at."
+        return unknown(f"{said}, but the workers require nodes by affinity, which is not looked at", fix)
     return ok(said)
 
 
@@ -161,13 +163,14 @@ def _of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], 
     def look_at(one: Instrument) -> Outcome:
         live = systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
         if live is None:
-            return unknown(
-                f"ScaledJob {one.namespace}/{one.scaled_job} is absent: what its workers ask for is not known"
-            )
+            said = f"ScaledJob {one.namespace}/{one.scaled_job} is absent: what its workers ask for is not known"
+            return unknown(said, "./run redeploy applies it.")
         try:
             return look(one, live)
         except ValueError as error:
-            raise BadAnswer("Kubernetes", systems.kube.address, f"an amount cannot be read: {error}") from error
+            raise BadAnswer(
+                "Kubernetes", systems.kube.address, f"an amount cannot be read: {error}", CORRECT
+            ) from error
 
     return all_of(((one.name, one) for one in systems.environment.instruments), look_at)
 
@@ -193,7 +196,9 @@ def _keda_limit(systems: Systems) -> Limit:
         qps = float(given.get("kube-api-qps", KEDA_LIMIT.qps))
         return Limit(qps or KEDA_LIMIT.qps, int(given.get("kube-api-burst", KEDA_LIMIT.burst)) or KEDA_LIMIT.burst)
     except ValueError as error:
-        raise BadAnswer("Kubernetes", systems.kube.address, f"{OPERATOR}: its limit cannot be read: {error}") from error
+        raise BadAnswer(
+            "Kubernetes", systems.kube.address, f"{OPERATOR}: its limit cannot be read: {error}", CORRECT
+        ) from error
 
 
 NEEDS = ("cluster/api-answers", "keda/scaled-jobs-present")

@@ -8,7 +8,7 @@ from prompt_keda.checks.cluster_namespaces import EXTERNAL_METRICS, api_services
 from prompt_keda.checks.cluster_nodes import nodes_have_room, nodes_ready, nodes_report
 from prompt_keda.checks.cluster_pods import pods_get_going
 from prompt_keda.checks.cluster_services import dns_answers, webhooks_reachable
-from prompt_keda.checks.outcomes import fail, ok, warn
+from prompt_keda.checks.outcomes import fail, ok, unknown, warn
 from prompt_keda.clients.kube_resources import API_SERVICES, NAMESPACES, SERVICES
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Check, Outcome
@@ -71,6 +71,10 @@ def external_metrics_available(systems: Systems) -> Outcome:
         )
     conditions = {one["type"]: one for one in found.get("status", {}).get("conditions") or []}
     available = conditions.get("Available", {"status": "Unknown", "message": "it has no condition yet"})
+    if available["status"] == "Unknown":
+        return unknown(
+            f"whether it is available is not known: {available.get('message', '')}", "Look again in a moment."
+        )
     if available["status"] != "True":
         return fail(f"not available: {available.get('message', '')}", "Look at the metrics API server's pod.")
     return ok("available")

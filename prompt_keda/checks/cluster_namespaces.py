@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from prompt_keda.checks.outcomes import all_of, fail, ok, unknown, warn
+from prompt_keda.checks.server_clock import age
 from prompt_keda.clients.kube_resources import API_SERVICES, NAMESPACES
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Outcome
@@ -28,10 +29,10 @@ def namespaces_not_stuck(systems: Systems) -> Outcome:
 
     def look(one: Object) -> Outcome:
         name, since = one["metadata"]["name"], one["metadata"].get("deletionTimestamp")
-        age = datetime.now(UTC) - datetime.fromisoformat(since.replace("Z", "+00:00")) if since else timedelta(0)
-        if age <= STUCK:
+        going = age(systems, since) if since else timedelta(0)
+        if going <= STUCK:
             return ok(name)
-        said = f"namespace {name} is Terminating since {age.total_seconds():.0f} s: {_why(one)}"
+        said = f"namespace {name} is Terminating since {going.total_seconds():.0f} s: {_why(one)}"
         return fail(said, fix) if name in ours else warn(said, fix)
 
     found = [one for one in systems.kube.list(NAMESPACES) if one["metadata"]["name"] != environment.keda.namespace]
@@ -49,7 +50,9 @@ def api_services_available(systems: Systems) -> Outcome:
         if available["status"] == "True":
             return ok(name)
         if available["status"] == "Unknown":
-            return unknown(f"{name}: the API server does not say yet whether it is available")
+            return unknown(
+                f"{name}: the API server does not say yet whether it is available", "Look again in a moment."
+            )
         where = f"{service.get('namespace')}/{service.get('name')}"
         said = f"{name} by {where} is not available: {available.get('message') or available.get('reason')}"
         return fail(f"{said}; no namespace can be deleted while this lasts", fix)

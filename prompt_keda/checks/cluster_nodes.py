@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from prompt_keda.checks.host_room import STATED, in_a_vcluster, room_left
 from prompt_keda.checks.outcomes import all_of, fail, ok, skipped, unknown, warn, worst_of
+from prompt_keda.checks.server_clock import age
 from prompt_keda.clients.kube_resources import LEASES, NODES, PODS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import BadAnswer, Refused
@@ -16,6 +17,8 @@ from prompt_keda.model.pod_room import Free
 
 Object = dict[str, Any]
 NO_NODE = "no node is shown: a vCluster shows only those that its pods run on"
+NO_NODE_FIX = "Ask the cluster's owners whether there is one; in a new vCluster, look again once a pod runs."
+CORRECT = "Correct it where it comes from."
 NODE_LEASES = "kube-node-lease"
 SILENT = timedelta(seconds=40)
 """A kubelet's Lease lasts 40 s and is renewed every 10 s (KubeletConfiguration, nodeLeaseDurationSeconds)."""
@@ -25,11 +28,11 @@ def nodes_ready(systems: Systems) -> Outcome:
     """Look at the condition Ready of every node."""
     nodes = systems.kube.list(NODES)
     if not nodes:
-        return unknown(NO_NODE)
-    bad = [f"{name}: {why}" for name, why in _not_ready(nodes).items()]
-    if len(bad) == len(nodes):
-        return fail("; ".join(bad[:3]), "No pod can run. Ask the cluster's owners.")
-    return warn("; ".join(bad[:3])) if bad else ok(f"{len(nodes)} nodes ready")
+        return unknown(NO_NODE, NO_NODE_FIX)
+    bad = _not_ready(nodes)
+    said, fix = fail if len(bad) == len(nodes) else warn, "Nothing begins there. Ask the cluster's owners."
+    seen = [said(f"{name}: {why}", fix) for name, why in bad.items()]
+    return worst_of(seen) if seen else ok(f"{len(nodes)} nodes ready")
 
 
 def nodes_lost(systems: Systems) -> set[str]:
@@ -51,9 +54,9 @@ def nodes_report(systems: Systems) -> Outcome:
     fix = "Its kubelet or machine hangs; the cluster counts it as lost some seconds later. Ask the cluster's owners."
     nodes = [one["metadata"]["name"] for one in systems.kube.list(NODES)]
     if not nodes:
-        return unknown(NO_NODE)
+        return unknown(NO_NODE, NO_NODE_FIX)
     try:
-        found = systems.kube.list(LEASES, NODE_LEASES)
+        found = list(systems.kube.each(LEASES, NODE_LEASES))
     except Refused as error:
         return unknown(f"the nodes' Leases may not be seen: {error.detail}", error.fix)
     leases = {one["metadata"]["name"]: one["spec"].get("renewTime") for one in found}
@@ -63,9 +66,9 @@ def nodes_report(systems: Systems) -> Outcome:
     def look(node: str) -> Outcome:
         if not leases.get(node):
             return warn(f"{node} keeps no Lease", fix)
-        age = datetime.now(UTC) - datetime.fromisoformat(leases[node].replace("Z", "+00:00"))
-        if age > SILENT:
-            return warn(f"{node} was last heard of {age.total_seconds():.0f} s ago", fix)
+        silent = age(systems, leases[node])
+        if silent > SILENT:
+            return warn(f"{node} was last heard of {silent.total_seconds():.0f} s ago", fix)
         return ok(node)
 
     return all_of(((one, one) for one in nodes), look, f"{len(nodes)} nodes heard of within {SILENT.seconds} s")
@@ -84,7 +87,7 @@ def free_room(systems: Systems, nodes: list[Object]) -> Free:
     try:
         return Free(nodes, systems.kube.each(PODS))
     except ValueError as error:
-        raise BadAnswer("Kubernetes", systems.kube.address, f"an amount cannot be read: {error}") from error
+        raise BadAnswer("Kubernetes", systems.kube.address, f"an amount cannot be read: {error}", CORRECT) from error
 
 
 def nodes_have_room(systems: Systems) -> Outcome:
@@ -94,13 +97,16 @@ def nodes_have_room(systems: Systems) -> Outcome:
     kube = systems.kube
     nodes = kube.list(NODES)
     if not nodes:
-        return unknown(NO_NODE)
+        return unknown(NO_NODE, NO_NODE_FIX)
     free = free_room(systems, nodes)
 
     def look(one: Instrument) -> Outcome:
         live = kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
         if live is None:
-            return unknown(f"ScaledJob {one.scaled_job} is absent: what a worker asks for is not known")
+            return unknown(
+                f"ScaledJob {one.scaled_job} is absent: what a worker asks for is not known",
+                "./run redeploy applies it.",
+            )
         worker, wanted = live["spec"]["jobTargetRef"]["template"]["spec"], max(1, one.min_jobs)
         found = free.room(worker)
         if found.workers_count < wanted:

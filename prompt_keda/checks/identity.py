@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from prompt_keda.checks.identity_rights import may_read, may_redeploy
-from prompt_keda.checks.outcomes import fail, ok, skipped, unknown, warn
+from prompt_keda.checks.outcomes import all_of, fail, ok, skipped, unknown, warn
+from prompt_keda.checks.server_clock import server_now
 from prompt_keda.clients.kube_resources import NAMESPACES
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.model.check import Check, Outcome
@@ -25,15 +26,22 @@ cannot promise ten; its next one comes soon. A certificate of months is renewed 
 
 def expected_cluster(systems: Systems) -> Outcome:
     """Compare CA and kube-system UID with the environment's."""
-    wanted = systems.environment.kubernetes.identity
-    uid = systems.kube.get(NAMESPACES, "kube-system")["metadata"]["uid"]
-    ca = filled(wanted.ca_sha256, "kubernetes.identity.ca_sha256")
-    expected_uid = filled(wanted.kube_system_uid, "kubernetes.identity.kube_system_uid")
-    if systems.kube.ca_sha256 != ca:
-        return fail(f"its CA is {systems.kube.ca_sha256}, expected {ca}", "Check the kubeconfig's context.")
-    if uid != expected_uid:
-        return fail(f"kube-system has the UID {uid}, expected {expected_uid}", "Was the cluster rebuilt?")
-    return ok(f"CA {ca[:12]}…, kube-system {uid}")
+    expected = systems.environment.kubernetes.identity
+
+    def ca() -> Outcome:
+        wanted, found = filled(expected.ca_sha256, "kubernetes.identity.ca_sha256"), systems.kube.ca_sha256
+        if found != wanted:
+            return fail(f"its CA is {found}, expected {wanted}", "Check the kubeconfig's context.")
+        return ok(f"CA {wanted[:12]}…")
+
+    def uid() -> Outcome:
+        found = systems.kube.get(NAMESPACES, "kube-system")["metadata"]["uid"]
+        wanted = filled(expected.kube_system_uid, "kubernetes.identity.kube_system_uid")
+        if found != wanted:
+            return fail(f"kube-system has the UID {found}, expected {wanted}", "Was the cluster rebuilt?")
+        return ok(f"kube-system {found}")
+
+    return all_of((("CA", ca), ("kube-system", uid)), lambda look: look())
 
 
 def who_am_i(systems: Systems) -> Outcome:
@@ -52,7 +60,7 @@ def token_lives_on(systems: Systems) -> Outcome:
         return unknown("the login does not say until when it lives", "If it ends in mid-run: log in, ./run resume.")
     if life.ends is None:
         return ok(f"the {life.kind} does not end")
-    now = datetime.now(UTC)
+    now = server_now(systems)
     left = life.ends - now
     said = f"the {life.kind} ends in {_in_words(left)}, at {life.ends:%Y-%m-%d %H:%M:%S} UTC"
     if left <= timedelta(0):
@@ -83,6 +91,7 @@ def ldap_answers(systems: Systems) -> Outcome:
     return ok(f"{settings.url} holds {wanted}")
 
 
+_AGAIN = "Try again; if the API server is away, cluster/api-answers says so."
 CHECKS: tuple[Check[Systems], ...] = (
     Check("identity/cluster-is-the-expected-one", "this is the cluster that is meant", expected_cluster, (API,)),
     Check("identity/who-am-i", "the API server knows who I am", who_am_i, (API,), runbook="cluster-unreachable"),
@@ -93,8 +102,8 @@ CHECKS: tuple[Check[Systems], ...] = (
         (API,),
         runbook="cluster-unreachable",
     ),
-    Check("identity/may-read", "I may read all that is looked at", may_read, ("identity/who-am-i",)),
-    Check("identity/may-redeploy", "I may redeploy", may_redeploy, ("identity/who-am-i",)),
+    Check("identity/may-read", "I may read all that is looked at", may_read, ("identity/who-am-i",), fix=_AGAIN),
+    Check("identity/may-redeploy", "I may redeploy", may_redeploy, ("identity/who-am-i",), fix=_AGAIN),
     Check(
         "identity/ldap-answers",
         "the directory that people log in with answers",

@@ -29,7 +29,7 @@ def jobs_carry_their_generation(systems: Systems) -> Outcome:
         if keeps_older_jobs(live["spec"]):
             return ok(one.scaled_job)
         risky, wanted = [], str(live["metadata"]["generation"])
-        for job in systems.kube.list(JOBS, one.namespace, f"{LABEL}={one.scaled_job}"):
+        for job in systems.kube.each(JOBS, one.namespace, f"{LABEL}={one.scaled_job}"):
             mark = (job["metadata"].get("annotations") or {}).get("scaledjob.keda.sh/generation")
             if not is_finished(job) and mark != wanted:
                 risky.append(job["metadata"]["name"])
@@ -52,7 +52,7 @@ def rollout_keeps_jobs(systems: Systems) -> Outcome:
 
     def look(one: Instrument, live: Object) -> Outcome:
         running = [
-            job for job in systems.kube.list(JOBS, one.namespace, f"{LABEL}={one.scaled_job}") if not is_finished(job)
+            job for job in systems.kube.each(JOBS, one.namespace, f"{LABEL}={one.scaled_job}") if not is_finished(job)
         ]
         annotations = live["metadata"].get("annotations") or {}
         policy = annotations.get(HOOK_POLICY) or "BeforeHookCreation (the default)"
@@ -79,7 +79,7 @@ def jobs_are_counted(systems: Systems) -> Outcome:
     def look(one: Instrument) -> Outcome:
         lost = [
             job["metadata"]["name"]
-            for job in systems.kube.list(JOBS, one.namespace)
+            for job in systems.kube.each(JOBS, one.namespace)
             if not is_finished(job) and _is_of(job, one) and _label(job) != one.scaled_job
         ]
         if lost:
@@ -113,7 +113,7 @@ def no_job_has_a_limit(systems: Systems) -> Outcome:
     def look(one: Instrument) -> Outcome:
         limited = [
             job["metadata"]["name"]
-            for job in systems.kube.list(JOBS, one.namespace)
+            for job in systems.kube.each(JOBS, one.namespace)
             if not is_finished(job) and (_is_of(job, one) or _label(job) == one.scaled_job) and _limit(job) is not None
         ]
         fix = "Correct the ScaledJob's source; whether these Jobs may end at their limit is for their people to say."
@@ -137,16 +137,16 @@ def jobs_do_not_fail(systems: Systems) -> Outcome:
     fix = "Look at the newest one: kubectl logs job/NAME."
 
     def look(one: Instrument) -> Outcome:
-        jobs = systems.kube.list(JOBS, one.namespace, f"{LABEL}={one.scaled_job}")
+        jobs = systems.kube.each(JOBS, one.namespace, f"{LABEL}={one.scaled_job}")
         newest = sorted((job for job in jobs if is_finished(job)), key=_finished_at)[-NEWEST:]
         failed = [job for job in newest if has_condition(job, "Failed")]
         if len(failed) <= MOST_FAILED:
-            return ok(one.scaled_job)
+            return ok(f"{one.scaled_job}: {len(newest) - len(failed)} of the newest {len(newest)} succeeded")
         why = next(one for one in failed[-1]["status"]["conditions"] if one["type"] == "Failed")
         reason = f"{failed[-1]['metadata']['name']}: {why.get('reason')}, {why.get('message')}"
         return warn(f"{one.scaled_job}: {len(failed)} of the newest {len(newest)} Jobs failed; {reason}", fix)
 
-    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look, "the newest Jobs succeed")
+    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look)
 
 
 def _finished_at(job: Object) -> str:

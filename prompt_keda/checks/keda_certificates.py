@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from prompt_keda.checks.outcomes import all_of, fail, ok, warn
+from prompt_keda.checks.server_clock import server_now
 from prompt_keda.clients.kube_resources import API_SERVICES, SECRETS, VALIDATING_WEBHOOKS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Outcome
@@ -30,20 +31,19 @@ def certificates_agree(systems: Systems) -> Outcome:
         return fail(f"the Secret {SECRET} is absent or incomplete", "./run redeploy makes it.")
     ca = str(data["ca.crt"])
     looks: dict[str, Callable[[], Outcome]] = {
-        "the certificates": lambda: _certificates(ca, str(data["tls.crt"])),
+        "the certificates": lambda: _certificates(server_now(systems), ca, str(data["tls.crt"])),
         "the APIService": lambda: _api_service(systems, ca),
         "the webhook configuration": lambda: _webhooks(systems, ca),
     }
     return all_of(looks.items(), lambda look: look(), "valid; APIService and webhooks trust KEDA's CA")
 
 
-def _certificates(*texts: str) -> Outcome:
+def _certificates(now: datetime, *texts: str) -> Outcome:
     try:
         ca, certificate = (x509.load_pem_x509_certificate(base64.b64decode(one)) for one in texts)
         certificate.verify_directly_issued_by(ca)
     except (ValueError, TypeError, InvalidSignature):
         return fail("its certificate is not signed by its CA", RENEW)
-    now = datetime.now(UTC)
     begins = max(ca.not_valid_before_utc, certificate.not_valid_before_utc)
     ends = min(ca.not_valid_after_utc, certificate.not_valid_after_utc)
     if begins > now:

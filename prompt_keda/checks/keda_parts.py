@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from prompt_keda.checks.outcomes import all_of, fail, ok, unknown, warn
 from prompt_keda.checks.scaled_job_looks import conditions
+from prompt_keda.checks.server_clock import age
 from prompt_keda.clients.kube_resources import (
     API_SERVICES,
     CRDS,
@@ -59,9 +60,16 @@ def parts_ready(systems: Systems) -> Outcome:
         found = systems.kube.find(DEPLOYMENTS, name, systems.environment.keda.namespace)
         if found is None:
             return fail(f"{name} is absent", fix)
-        available = found.get("status", {}).get("availableReplicas", 0)
+        status = found.get("status") or {}
+        available = status.get("availableReplicas", 0)
         if available < max(1, found["spec"].get("replicas", 1)):
             return fail(f"{name} has {available} available pods", fix)
+        if status.get("observedGeneration", 0) < found["metadata"].get("generation", 0):
+            said = f"{name} was changed, and the Deployment controller has not seen that: its status is a memory"
+            return warn(said, "Look at kube-controller-manager; in a vCluster ask its owners.")
+        if status.get("replicas", 0) > status.get("updatedReplicas", 0):
+            said = f"{name}: a pod of an older form still works, because its rollout is not through"
+            return warn(said, f"kubectl -n {systems.environment.keda.namespace} rollout status deployment/{name}")
         return ok(name)
 
     return all_of(((name, name) for name in PARTS), look, f"{len(PARTS)} of {len(PARTS)} ready")
@@ -94,11 +102,13 @@ def lease_fresh(systems: Systems) -> Outcome:
     lease = systems.kube.find(LEASES, LEASE, systems.environment.keda.namespace)
     if lease is None:
         return fail("the operator has no Lease", "No operator works; look at its pod.")
-    renewed = datetime.fromisoformat(lease["spec"]["renewTime"].replace("Z", "+00:00"))
-    age_s = (datetime.now(UTC) - renewed).total_seconds()
+    spec, fix = lease.get("spec") or {}, "./run redeploy, or restart it."
+    if not spec.get("holderIdentity") or not spec.get("renewTime"):
+        return fail("nobody holds the operator's Lease: every status of KEDA is stale", fix)
+    age_s = age(systems, spec["renewTime"]).total_seconds()
     if age_s > 2 * LEASE_S:
-        return fail(f"last renewed {age_s:.0f} s ago: every status of KEDA is stale", "./run redeploy, or restart it.")
-    return ok(f"renewed {max(0.0, age_s):.0f} s ago")
+        return fail(f"last renewed {age_s:.0f} s ago: every status of KEDA is stale", fix)
+    return ok(f"renewed {age_s:.0f} s ago")
 
 
 def crds_of_version(systems: Systems) -> Outcome:
@@ -132,10 +142,12 @@ def parts_not_restarting(systems: Systems) -> Outcome:
     containers = [(pod["metadata"]["name"], one) for pod in pods for one in _statuses(pod)]
     restarts = sum(one.get("restartCount", 0) for _, one in containers)
     good = f"{restarts} restarts of {len(containers)} containers"
-    return all_of(containers, _restarts, good) if containers else unknown("no container of KEDA has started")
+    if not containers:
+        return unknown("no container of KEDA has started", "See keda/parts-ready.")
+    return all_of(containers, lambda status: _restarts(systems, status), good)
 
 
-def _restarts(status: Object) -> Outcome:
+def _restarts(systems: Systems, status: Object) -> Outcome:
     fix = "Look at its last words: kubectl logs --previous; if memory ended it, raise its limit."
     name, count = status["name"], status.get("restartCount", 0)
     waiting = (status.get("state") or {}).get("waiting") or {}
@@ -143,12 +155,14 @@ def _restarts(status: Object) -> Outcome:
     why = f"{ended.get('reason', 'unknown reason')} (exit {ended.get('exitCode')})" if ended else "no reason is told"
     if waiting.get("reason") == "CrashLoopBackOff":
         return fail(f"{name} does not stay up: {count} restarts, last: {why}", fix)
-    if not ended or _age(ended.get("finishedAt")) > RECENT:
+    since = age(systems, ended["finishedAt"]) if ended.get("finishedAt") else timedelta()  # no time counts as now
+    if not ended or since > RECENT:
         return ok(name)
+    ago = f"{since.total_seconds() / 60:.0f} min ago"
     if ended.get("reason") == "OOMKilled":
-        return fail(f"{name} ran out of memory {_ago(ended['finishedAt'])} ago ({count} restarts)", fix)
+        return fail(f"{name} ran out of memory {ago} ({count} restarts)", fix)
     if count > 1:
-        return warn(f"{name} restarted {count} times, last {_ago(ended['finishedAt'])} ago: {why}", fix)
+        return warn(f"{name} restarted {count} times, last {ago}: {why}", fix)
     return ok(name)
 
 
@@ -168,15 +182,6 @@ def _statuses(pod: Object) -> list[Object]:
 def _part_of(pod: Object) -> bool:
     """Tell whether a pod is one of KEDA's parts: a Deployment's pod is named after it."""
     return any(pod["metadata"]["name"].startswith(f"{name}-") for name in PARTS)
-
-
-def _age(stamp: str | None) -> timedelta:
-    """Give how long ago a time of the API server was; no time at all counts as now."""
-    return datetime.now(UTC) - datetime.fromisoformat(stamp.replace("Z", "+00:00")) if stamp else timedelta()
-
-
-def _ago(stamp: str) -> str:
-    return f"{_age(stamp).total_seconds() / 60:.0f} min"
 
 
 def only_one(systems: Systems) -> Outcome:
@@ -206,7 +211,7 @@ def only_one(systems: Systems) -> Outcome:
 def _foreign_operators(systems: Systems) -> Iterator[str]:
     """Find Deployments that are KEDA's operator by image or label, other than the one that belongs there."""
     own = (systems.environment.keda.namespace, PARTS[0])
-    for one in systems.kube.list(DEPLOYMENTS):
+    for one in systems.kube.each(DEPLOYMENTS):
         metadata = one["metadata"]
         place = (metadata["namespace"], metadata["name"])
         if place != own and _is_operator(one):
@@ -220,10 +225,11 @@ def _is_operator(deployment: Object) -> bool:
 
 
 def _foreign_leases(systems: Systems) -> Iterator[str]:
-    for one in systems.kube.list(LEASES):
-        metadata = one["metadata"]
-        fresh = _age(one["spec"].get("renewTime")) < timedelta(seconds=2 * LEASE_S)
-        if metadata["name"] == LEASE and metadata["namespace"] != systems.environment.keda.namespace and fresh:
+    for one in systems.kube.each(LEASES):
+        metadata, renewed = one["metadata"], (one.get("spec") or {}).get("renewTime")
+        if metadata["name"] != LEASE or metadata["namespace"] == systems.environment.keda.namespace:
+            continue
+        if not renewed or age(systems, renewed) < timedelta(seconds=2 * LEASE_S):
             yield f"another KEDA operator holds a Lease in {metadata['namespace']}"
 
 

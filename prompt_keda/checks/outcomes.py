@@ -56,7 +56,8 @@ def look_at(name: str, thing: T, look: Callable[[T], Outcome]) -> Outcome:
 def worst_of(seen: list[Outcome], good: str = "") -> Outcome:
     """Give the worst of what was seen: FAIL before UNKNOWN before WARN.
 
-    So what cannot be seen hides nothing that is broken. Nothing to look at is UNKNOWN, never green.
+    So what cannot be seen hides nothing that is broken. Nothing to look at is UNKNOWN, never green, and where all is
+    SKIPPED so is the whole.
 
     Parameters
     ----------
@@ -69,7 +70,10 @@ def worst_of(seen: list[Outcome], good: str = "") -> Outcome:
             others = [one for one in seen if one.verdict not in (verdict, Verdict.OK)]
             fix = next((one.fix for one in found if one.fix), "")
             return Outcome(verdict, _named(found), detail=_named(others), fix=fix)
-    return ok(good or _named(seen)) if seen else unknown("nothing was looked at: the environment names none")
+    if seen and all(one.verdict is Verdict.SKIPPED for one in seen):
+        return skipped(_named(seen))
+    fix = "Name them in the environment: environments/README.md has all keys."
+    return ok(good or _named(seen)) if seen else unknown("nothing was looked at: the environment names none", fix)
 
 
 def _named(seen: list[Outcome]) -> str:

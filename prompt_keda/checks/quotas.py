@@ -38,7 +38,8 @@ def of_quota(quota: Object, ranges: list[Object], instrument: Instrument, scaled
     if scopes & FOR_OTHERS:
         return ok(f"quota {name} is not about workers")
     if spec.get("scopeSelector") or scopes - FOR_WORKERS:
-        return unknown(f"quota {name} is for some pods only; whether workers are among them is not known")
+        fix = "Look at its scopes: if it counts workers, compare it with max_jobs by hand."
+        return unknown(f"quota {name} is for some pods only; whether workers are among them is not known", fix)
     worst: tuple[int, str] | None = None
     for what, hard in amounts(spec.get("hard")).items():
         if what not in COUNTED and what not in COMPUTE:

@@ -1,4 +1,4 @@
-"""KEDA's own login to Redis: the one that the live ScaledJob and TriggerAuthentication name, tried."""
+"""KEDA's own way into Redis: the address and login that the live ScaledJob and TriggerAuthentication name, tried."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from prompt_keda.model.secret import Secret
 
 Object = dict[str, Any]
 TRIGGER = "redis-streams"
-PARAMETERS = ("username", "password")
+LOGIN, ADDRESS = ("username", "password"), ("address", "host", "port")
 
 
 def keda_may_ask(systems: Systems) -> Outcome:
-    """Log in as KEDA does, and ask what KEDA asks (failure modes F22 and F29).
+    """Log in as KEDA does, to the Redis that KEDA asks, and ask what KEDA asks (failure modes F22 and F29).
 
     KEDA takes each parameter from the trigger, else from the container's environment, else from the
     TriggerAuthentication (2.16.1, pkg/scalers/redis_scaler.go). Without a password it does not log in.
@@ -47,9 +47,12 @@ def _try(systems: Systems, one: Instrument, live: Object, trigger: Object) -> Ou
     if str((trigger.get("metadata") or {}).get("enableTLS")).lower() == "true":
         return fail(f"{one.scaled_job}: KEDA wants TLS, this Redis answers without", "Remove enableTLS at the source.")
     try:
-        login = dict(_login(systems, one, live, trigger))
+        elsewhere = _elsewhere(systems, one, live, trigger)
+        login = {} if elsewhere else dict(_login(systems, one, live, trigger))
     except Refused as error:  # it is this person who may not look: that says nothing about KEDA
         return unknown(f"{one.scaled_job}: {error.detail}", error.fix)
+    if elsewhere:
+        return fail(f"{one.scaled_job}: {elsewhere}", "Correct the trigger in the ScaledJob's source.")
     user, password = login.get("username"), login.get("password")
     who = "a user of its own" if user else "the default user"  # its name may come from a Secret
     where = f"{one.scaled_job} as {who}{'' if password else ' without a password'}"
@@ -68,9 +71,37 @@ def _try(systems: Systems, one: Instrument, live: Object, trigger: Object) -> Ou
     return ok(where)
 
 
+def _elsewhere(systems: Systems, one: Instrument, live: Object, trigger: Object) -> str:
+    """Say where KEDA asks instead of the environment's Redis and its database 0; empty if it asks there.
+
+    An address may come from a Secret: it is named only where the trigger itself says it.
+    """
+    metadata, wanted = trigger.get("metadata") or {}, systems.environment.redis
+    named = {name for name in ADDRESS if metadata.get(name) or metadata.get(f"{name}FromEnv")}
+    asked = ("address",) if "address" in named else ("host", "port") if "host" in named else ADDRESS  # as KEDA does
+    found = dict(_parameters(systems, one, live, trigger, asked))
+    given = {name: found[name].reveal().partition(",")[0] for name in ADDRESS if name in found}
+    address = given.get("address") or ":".join(filter(None, (given.get("host"), given.get("port"))))
+    host, _, port = address.rpartition(":")
+    inside = f"{wanted.service}.{wanted.namespace}"
+    names = {wanted.service} if wanted.reach == "direct" else {inside, f"{inside}.svc", f"{inside}.svc.cluster.local"}
+    if host.rstrip(".") not in names or port != str(wanted.port):
+        hidden = address and not any(metadata.get(name) for name in ADDRESS)
+        shown = "an address from elsewhere" if hidden else address or "no address"
+        return f"KEDA asks {shown}, the environment's Redis is {wanted.inside_address}"
+    database = str(metadata.get("databaseIndex") or "0")
+    return "" if database == "0" else f"KEDA asks database {database}, the streams are in 0"
+
+
 def _login(systems: Systems, one: Instrument, live: Object, trigger: Object) -> Iterator[tuple[str, Secret]]:
+    yield from _parameters(systems, one, live, trigger, LOGIN)
+
+
+def _parameters(
+    systems: Systems, one: Instrument, live: Object, trigger: Object, names: tuple[str, ...]
+) -> Iterator[tuple[str, Secret]]:
     metadata = trigger.get("metadata") or {}
-    for parameter in PARAMETERS:
+    for parameter in names:
         if metadata.get(parameter):
             yield parameter, Secret(str(metadata[parameter]))
         elif metadata.get(f"{parameter}FromEnv"):
@@ -98,8 +129,8 @@ def _from_authentication(
             yield parameter, _from_container(systems, one, live, given["name"], given.get("containerName", ""))
             return
     others = sorted(set(spec) - {"secretTargetRef", "env"})
-    if others and parameter == "password":
-        raise _unseen(systems, f"KEDA's password comes from {', '.join(others)}")
+    if others and parameter in ("password", "address"):
+        raise _unseen(systems, f"KEDA's {parameter} comes from {', '.join(others)}")
 
 
 def _from_container(systems: Systems, one: Instrument, live: Object, name: str, container: str = "") -> Secret:

@@ -7,6 +7,7 @@ from prompt_keda.checks.vault_secrets import cluster_secrets_fresh, cluster_secr
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.errors import Missing, Refused
 from prompt_keda.model.check import Check, Outcome
+from prompt_keda.model.environment import FillIn
 
 API = "cluster/api-answers"
 REDEPLOY_S = 600
@@ -76,19 +77,21 @@ def kv_version_as_named(systems: Systems) -> Outcome:
 def paths_readable(systems: Systems) -> Outcome:
     """Does the token's policy let it read each path? All are asked in one request (failure mode F35)."""
     settings = systems.environment.vault
-    api_paths = {path: _api_path(settings.mount, path, settings.kv_version) for path in _wanted(systems)}
+    paths = list(_wanted(systems))
+    known = [path for path in paths if not isinstance(path, FillIn)]
+    api_paths = {path: _api_path(settings.mount, path, settings.kv_version) for path in known}
     try:
         may = systems.vault.capabilities(list(api_paths.values())) if api_paths else {}
     except Refused as error:
         return unknown(f"Vault does not say what this token may: {error.detail}", "Ask for sys/capabilities-self.")
 
     def look(path: str) -> Outcome:
-        if may[api_paths[path]] & {"read", "root"}:
+        if may[api_paths[filled(path, "vault_path")]] & {"read", "root"}:
             return ok(path)
         fix = f'Ask Vault\'s owners for: path "{api_paths[path]}" {{ capabilities = ["read"] }}'
         return fail(f"the token's policies do not let it read {api_paths[path]}", fix)
 
-    return all_of(((path, path) for path in api_paths), look, f"{len(api_paths)} paths may be read")
+    return all_of(((path, path) for path in paths), look, f"{len(paths)} paths may be read")
 
 
 def secrets_not_deleted(systems: Systems) -> Outcome:

@@ -222,12 +222,14 @@ class Kube:
         items: Sequence[Object] = json.loads(answer.data).get("items") or []
         return items
 
-    def each(self, resource: Resource, namespace: str | None = None, page_count: int = 250) -> Iterator[Object]:
+    def each(
+        self, resource: Resource, namespace: str | None = None, label_selector: str = "", page_count: int = 250
+    ) -> Iterator[Object]:
         """Give objects of one kind one after another, asked for in pages: thousands of pods need no memory at once.
 
         Raises as `request` does, but a kind that is not served has none; `BadAnswer` (410) when reading takes minutes.
         """
-        query = {"limit": str(page_count)}
+        query = {"limit": str(page_count), "labelSelector": label_selector}
         while True:
             try:
                 page = self.get_raw(resource.path(namespace), query)

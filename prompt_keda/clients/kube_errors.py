@@ -7,7 +7,10 @@ import json
 from prompt_keda.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused
 
 SYSTEM = "Kubernetes"
-LOG_IN = "Log in again: the token is missing or has expired."
+FIXES = {
+    401: "Log in again: the token is missing or has expired.",
+    403: "Ask for that right: identity/may-read and identity/may-redeploy name all that are missing.",
+}
 
 
 def failure(address: str, method: str, path: str, status: int, data: bytes) -> ClientError:
@@ -18,7 +21,7 @@ def failure(address: str, method: str, path: str, status: int, data: bytes) -> C
         message = data.decode(errors="replace").strip()[:200] or "no reason given"
     kind = {401: LoggedOut, 403: Refused, 404: Missing}.get(status, BadAnswer)
     said = " ".join(message.split())  # an error is told in one line: more of them would look like ours
-    return kind(SYSTEM, address, f"{status} on {method} {path}: {said}", LOG_IN if status == 401 else "")
+    return kind(SYSTEM, address, f"{status} on {method} {path}: {said}", FIXES.get(status, ""))
 
 
 def is_conflict(error: ClientError) -> bool:

@@ -6,7 +6,7 @@ import socket
 import ssl
 from typing import Any
 
-from prompt_keda.clients.kube_errors import LOG_IN, SYSTEM, one_line
+from prompt_keda.clients.kube_errors import FIXES, SYSTEM, one_line
 from prompt_keda.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused, Unreachable
 
 PROTOCOLS = "v5.channel.k8s.io,v4.channel.k8s.io"
@@ -76,7 +76,7 @@ def _translated(error: Exception, endpoint: str, timeout_s: float) -> ClientErro
         kind = {401: LoggedOut, 403: Refused, 404: Missing}.get(error.status_code, BadAnswer)
         why = ": get and create pods/portforward are needed there" if kind is Refused else ""
         told = f"port-forward: HTTP {error.status_code}{why}"
-        return kind(SYSTEM, endpoint, told, LOG_IN if kind is LoggedOut else "")
+        return kind(SYSTEM, endpoint, told, FIXES[401] if kind is LoggedOut else "")
     if isinstance(error, (WebSocketTimeoutException, TimeoutError)):
         return Unreachable(SYSTEM, endpoint, f"no answer within {timeout_s:.0f} s")
     if isinstance(error, ssl.SSLError):

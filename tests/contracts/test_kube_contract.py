@@ -188,6 +188,8 @@ def test_a_long_list_comes_in_pages(kube):
         kube.apply(config_map(name))
     found = [one["metadata"]["name"] for one in kube.each(CONFIG_MAPS, NAMESPACE, page_count=2)]
     assert sorted(name for name in found if name.startswith("page-")) == wanted
+    kube.patch(CONFIG_MAPS, "page-3", NAMESPACE, {"metadata": {"labels": {"paged": "yes"}}})
+    assert [one["metadata"]["name"] for one in kube.each(CONFIG_MAPS, NAMESPACE, "paged=yes", 1)] == ["page-3"]
     assert list(kube.each(Resource("no.test/v1", "No", "nos"), NAMESPACE)) == []
 
 

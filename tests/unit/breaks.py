@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -37,6 +37,11 @@ def denied(verb, plural):
 
 def attribute(where, **values):
     return lambda world: [setattr(getattr(world, where), key, value) for key, value in values.items()]
+
+
+def clock(**ahead):
+    """Let the API server's clock be ahead of this machine's, or behind it."""
+    return attribute("kube", server_time=lambda: datetime.now(UTC) + timedelta(**ahead))
 
 
 def environment(**changes):

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 
+from prompt_keda.checks.outcomes import ok, skipped, worst_of
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.model.event import nobody
@@ -24,6 +25,7 @@ from . import test_checks_keda as keda
 from . import test_checks_redis as redis
 from . import test_checks_scaled_jobs as scaled_jobs
 from . import test_checks_vault as vault
+from .breaks import seen
 from .world import CHECKS, GROUP, SCALED_JOB, SPACE, STREAM, World
 
 FILES = (capacity, cluster, identity, images, jobs, keda, redis, scaled_jobs, vault)
@@ -54,6 +56,23 @@ def test_the_checks_read_and_never_write():
     assert (world.kube._objects, world.redis._streams) == before
 
 
+def test_what_grows_is_read_in_pages():
+    """A cluster in full swing has thousands of pods and Jobs: they are no peak in memory."""
+    world, whole = World(), set()
+    original = world.kube.list
+    world.kube.list = lambda *asked, **options: [whole.add(asked[:2]), original(*asked, **options)][1]
+    world.kube.each = original
+    run_checks([one for one in CHECKS.values() if not one.deep], world.systems, nobody, timedelta(seconds=30))
+    of_all = {(kinds.PODS,), (kinds.DEPLOYMENTS,), (kinds.LEASES,)}
+    assert not whole & {*of_all, (kinds.PODS, SPACE), (kinds.JOBS, SPACE)} and (kinds.NODES,) in whole
+
+
+def test_where_all_is_skipped_so_is_the_whole():
+    """It is not green: nothing was looked at."""
+    assert worst_of([skipped("a"), skipped("b")], "good").verdict.value == "skipped"
+    assert worst_of([skipped("a"), ok("b")], "good").observed == "good"
+
+
 @pytest.mark.parametrize(
     "write",
     [
@@ -68,6 +87,19 @@ def test_the_doubles_that_checks_get_let_nothing_be_written(write):
     """Otherwise the test above, and every row of the files beside, would prove nothing of that."""
     with pytest.raises(AssertionError, match="never writes"):
         write(World().read_only())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.__name__.rpartition("_")[2])
+def test_what_is_not_green_says_what_to_do(file):
+    """A fix, or a runbook: for every row that is not SKIPPED."""
+    helpless = {
+        (check, outcome.observed)
+        for check, breaks, verdict, _ in file.RED
+        if verdict != "skipped"
+        for outcome in [seen(check, breaks)]
+        if not (outcome.fix or CHECKS[check].fix or CHECKS[check].runbook)
+    }
+    assert helpless == set()
 
 
 def test_every_check_is_seen_red():

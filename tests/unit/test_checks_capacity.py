@@ -47,6 +47,11 @@ def worker_asks(**spec):
     return scaled_job(spec={"jobTargetRef": {"template": {"spec": spec}}})
 
 
+def starts_first(image):
+    """Let a worker have an init container with another image."""
+    return worker_asks(initContainers=[{"name": "init", "image": image}])
+
+
 def two_containers(world):
     """Let a worker have a second container, which names nothing."""
     asked = {"requests": {"cpu": "10m"}, "limits": {"memory": "64Mi"}}
@@ -93,6 +98,12 @@ RED = [
     (
         ABSORBED,
         both(change(kinds.NODES, "n1", status={"images": []}), known(image_pull=timedelta(seconds=90))),
+        "warn",
+        "92 s for the pod",
+    ),
+    (
+        ABSORBED,
+        both(known(image_pull=timedelta(seconds=90)), starts_first("a.test/init:1")),
         "warn",
         "92 s for the pod",
     ),

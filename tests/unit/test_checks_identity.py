@@ -8,11 +8,13 @@ import pytest
 
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.clients.kube_expiry import LoginLife
+from prompt_keda.model.environment import FillIn
 
 from .breaks import (
     HOUR,
     attribute,
     both,
+    clock,
     denied,
     environment,
     fails_for,
@@ -23,6 +25,17 @@ from .breaks import (
     without_manifests,
 )
 from .world import METRICS, SPACE
+
+
+def identity(**fields):
+    """Let the environment expect another cluster."""
+
+    def apply(world):
+        known = world.systems.environment.kubernetes
+        identity = known.identity.model_copy(update=fields)
+        environment(kubernetes=known.model_copy(update={"identity": identity}))(world)
+
+    return apply
 
 
 def login(left, whole=None, kind="token", renews=False):
@@ -45,6 +58,18 @@ RED = [
         "fail",
         "kube-system has the UID",
     ),
+    (
+        "identity/cluster-is-the-expected-one",
+        both(attribute("kube", ca_sha256="1" * 64), identity(kube_system_uid=FillIn("FILL-IN: x"))),
+        "fail",
+        "its CA is 111",
+    ),
+    (
+        "identity/cluster-is-the-expected-one",
+        identity(ca_sha256=FillIn("FILL-IN: x")),
+        "unknown",
+        "does not say kubernetes.identity.ca_sha256",
+    ),
     ("identity/who-am-i", attribute("kube", whoami=lambda: {"username": "system:anonymous"}), "fail", "nobody"),
     (
         "identity/ldap-answers",
@@ -56,6 +81,7 @@ RED = [
     ("identity/ldap-answers", attribute("directory", down=True), "unknown", "connection refused"),
     ("identity/ldap-answers", attribute("directory", wants_a_name=True), "fail", "without a name"),
     ("identity/ldap-answers", environment(ldap=None), "skipped", "names no directory"),
+    (LOGIN, both(clock(hours=2), login(HOUR, 8 * HOUR)), "fail", "the token has ended at 20"),
     (LOGIN, attribute("kube", life=None), "unknown", "does not say until when"),
     (LOGIN, login(-MINUTE, HOUR), "fail", "the token has ended at 20"),
     (LOGIN, login(-MINUTE, HOUR, renews=True), "fail", "the token has ended at 20"),

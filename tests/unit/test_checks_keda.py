@@ -11,6 +11,7 @@ from prompt_keda.clients import kube_resources as kinds
 from .breaks import (
     both,
     change,
+    clock,
     denied,
     environment,
     fails_for,
@@ -35,6 +36,10 @@ from .world import (
 
 def certificates(**how):
     return lambda world: world.put_certificates(**how)
+
+
+def lease(**spec):
+    return change(kinds.LEASES, "operator.keda.sh", "keda", spec=spec)
 
 
 def part(**status):
@@ -101,7 +106,29 @@ RED = [
         "warn",
         "2.15.0",
     ),
+    (
+        "keda/parts-ready",
+        change(
+            kinds.DEPLOYMENTS, "keda-operator", "keda", metadata={"generation": 3}, status={"observedGeneration": 2}
+        ),
+        "warn",
+        "keda-operator was changed, and the Deployment controller has not seen that",
+    ),
+    (
+        "keda/parts-ready",
+        change(kinds.DEPLOYMENTS, "keda-operator", "keda", status={"replicas": 2, "updatedReplicas": 1}),
+        "warn",
+        "keda-operator: a pod of an older form still works",
+    ),
     ("keda/one-version", without_parts, "unknown", "no part of KEDA stands"),
+    *(("keda/lease-fresh", lease(**{key: None}), "fail", "nobody holds") for key in ("holderIdentity", "renewTime")),
+    (
+        "keda/lease-fresh",
+        both(clock(minutes=10), lease(renewTime=now(minutes=-8))),
+        "fail",
+        "every status of KEDA is stale",
+    ),
+    (CERTIFICATES, both(clock(days=2), certificates(ends_days=1)), "fail", "they ended on 20"),
     ("keda/lease-fresh", remove(kinds.LEASES, "operator.keda.sh", "keda"), "fail", "no Lease"),
     (
         "keda/lease-fresh",
@@ -231,3 +258,9 @@ def test_what_is_told_and_no_more_is_green(check, breaks, said):
     """One restart, CRDs of no release, errors of before."""
     outcome = seen(check, breaks)
     assert outcome.verdict.value == "ok" and said in f"{outcome.observed} {outcome.detail}", outcome
+
+
+def test_a_clock_that_is_wrong_here_makes_no_lease_stale():
+    """The cluster's stamps are held against the cluster's clock."""
+    outcome = seen("keda/lease-fresh", both(clock(minutes=-10), lease(renewTime=now(minutes=10))))
+    assert outcome.verdict.value == "ok", outcome

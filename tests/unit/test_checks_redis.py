@@ -27,6 +27,7 @@ from .breaks import (
 from .world import (
     CHECKS,
     GROUP,
+    REDIS,
     SCALED_JOB,
     SPACE,
     STREAM,
@@ -115,6 +116,7 @@ def last_event(**ago):
     return apply
 
 
+REFERENCE = {"authenticationRef": {"name": "prompt-redis"}}
 MAY_ASK = "redis/keda-may-ask"
 TRIMMED = "redis/backlog-not-trimmed"
 EMPTY = "redis/not-restarted-empty"
@@ -209,6 +211,24 @@ RED = [
     (MAY_ASK, trigger(), "fail", "without a password: the login fails: NOAUTH"),
     (MAY_ASK, trigger({"enableTLS": "true"}), "fail", "KEDA wants TLS"),
     (MAY_ASK, trigger({"password": "old"}), "fail", "WRONGPASS"),
+    (MAY_ASK, trigger({"address": "other.test:6379"}), "fail", "KEDA asks other.test:6379, the environment's Redis is"),
+    (MAY_ASK, trigger({"address": "prompt-redis:6379"}), "fail", "KEDA asks prompt-redis:6379"),
+    (MAY_ASK, trigger({"address": f"{REDIS[:-4]}6380"}), "fail", "KEDA asks prompt-redis.prompt-redis:6380"),
+    (MAY_ASK, trigger({"address": None}), "fail", "KEDA asks no address"),
+    (MAY_ASK, trigger({"address": None, "host": "other.test", "port": "6379"}), "fail", "KEDA asks other.test:6379"),
+    (
+        MAY_ASK,
+        both(trigger({"address": None, "addressFromEnv": "A"}), container({"name": "A", "value": "other.test:1"})),
+        "fail",
+        "KEDA asks an address from elsewhere, the",
+    ),
+    (
+        MAY_ASK,
+        both(trigger({"address": None}, **REFERENCE), authentication(azureKeyVault={})),
+        "unknown",
+        "KEDA's address comes from azureKeyVault",
+    ),
+    (MAY_ASK, trigger({"databaseIndex": "3"}), "fail", "KEDA asks database 3, the streams are in 0"),
     (
         MAY_ASK,
         trigger({"passwordFromEnv": "P", "username": "keda"}),
@@ -249,6 +269,9 @@ def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
         ("redis/fan-out-alive", last_event(hours=47)),
         (MAY_ASK, both(trigger({"passwordFromEnv": "P"}), container(PASSWORD))),
         (MAY_ASK, trigger({"password": "value"})),
+        (MAY_ASK, trigger({"address": "prompt-redis.prompt-redis.svc.cluster.local:6379"}, **REFERENCE)),
+        (MAY_ASK, trigger({"address": None, "host": "prompt-redis.prompt-redis", "port": "6379"}, **REFERENCE)),
+        (MAY_ASK, trigger({"address": f"{REDIS},other.test:6379", "databaseIndex": "0"}, **REFERENCE)),
         (MAY_ASK, both(authentication(env=[{"parameter": "password", "name": "P"}]), container(PASSWORD))),
         (
             MAY_ASK,

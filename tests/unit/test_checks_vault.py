@@ -9,6 +9,7 @@ import pytest
 
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.clients.vault import Token
+from prompt_keda.model.environment import FillIn
 
 from .breaks import attribute, both, change, denied, environment, fails_for, own_secret, red, remove, seen
 from .world import SPACE, World, now
@@ -20,6 +21,12 @@ def nothing_secret(world):
         part.model_copy(update={key: None}) for part, key in ((known.redis, "password"), (known.smoke, "pull_secret"))
     )
     environment(secrets=(), redis=redis, smoke=smoke, registries=())(world)
+
+
+def unfilled_path(world):
+    """Let the first Secret's place in Vault be one that is to be filled in."""
+    first, *others = world.systems.environment.secrets
+    environment(secrets=(first.model_copy(update={"vault_path": FillIn("FILL-IN: where")}), *others))(world)
 
 
 def vault(**values):
@@ -102,6 +109,13 @@ RED = [
     ("vault/kv-version-as-named", vault(kv=1, tells_mounts=False), "unknown", "cannot be seen: denied"),
     ("vault/paths-readable", lambda world: world.vault.allowed.discard(KEY), "fail", f"not let it read {API_PATH}"),
     ("vault/paths-readable", vault(tells_capabilities=False), "unknown", "does not say what this token may"),
+    ("vault/paths-readable", unfilled_path, "unknown", "FILL-IN: where: the environment does not say vault_path"),
+    (
+        "vault/paths-readable",
+        both(unfilled_path, lambda world: world.vault.allowed.discard(KEY)),
+        "fail",
+        "not let it read",
+    ),
     ("vault/paths-readable", nothing_secret, "unknown", "names none"),
     (DELETED, lambda world: world.vault.deleted.add(KEY), "fail", f"{KEY}: version 1, its newest, is deleted"),
     (DELETED, lambda world: world.vault.destroyed.add(KEY), "fail", "is destroyed"),

@@ -7,6 +7,7 @@ import threading
 import uuid
 from datetime import UTC, datetime, timedelta
 
+from prompt_keda.clients.kube_errors import FIXES
 from prompt_keda.clients.kube_expiry import LoginLife
 from prompt_keda.clients.kube_resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, SECRETS, Resource
 from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
@@ -58,9 +59,9 @@ class FakeKube:
     def names(self, resource, namespace, label_selector=""):
         return [{"metadata": one["metadata"]} for one in self.list(resource, namespace, label_selector)]
 
-    def each(self, resource, namespace=None, page_count=250):
+    def each(self, resource, namespace=None, label_selector="", page_count=250):
         """Give what is there at the first page; a page that is asked for after `expire_pages` is too old (410)."""
-        found, began = self.list(resource, namespace), self._expired_count
+        found, began = self.list(resource, namespace, label_selector), self._expired_count
         for number, one in enumerate(found):
             if number and number % page_count == 0 and self._expired_count > began:
                 raise BadAnswer("Kubernetes", ADDRESS, "410 on GET: the provided continue parameter is too old")
@@ -171,7 +172,7 @@ class FakeKube:
 
     def _allow(self, verb, resource):
         if (verb, resource.plural) in self.denied:
-            raise Refused("Kubernetes", ADDRESS, f"403: cannot {verb} resource {resource.plural!r}")
+            raise Refused("Kubernetes", ADDRESS, f"403: cannot {verb} resource {resource.plural!r}", FIXES[403])
 
     def _have(self, resource, name, namespace):
         try:
