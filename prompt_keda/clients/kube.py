@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from prompt_keda.clients.kube_errors import SYSTEM, failure, is_conflict, one_line
+from prompt_keda.clients.kube_errors import SYSTEM, failure, is_conflict, one_line, retry_after_s
 from prompt_keda.clients.kube_expiry import LoginLife, login_life
 from prompt_keda.clients.kube_login import ca_sha256, log_in
 from prompt_keda.clients.kube_port_forward import open_port
@@ -123,12 +124,20 @@ class Kube:
         stream: bool = False,
         accept: str = "application/json",
     ) -> Any:
-        """Send one request, and give urllib3's answer: for watches and logs. Raises as `request` does."""
+        """Send one request, and give urllib3's answer: for watches and logs. Raises as `request` does.
+
+        A server that is busy (429), as while the storage of a new CRD is made, is asked again when it says, until the
+        client's time-out.
+        """
         url = f"{self.address}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept, "Content-Type": content_type}
         token = self._token()
         answer = self._send(method, url, data, headers, token, timeout_s, stream)
         if answer.status == 401 and self._log_in_instead_of(token):  # the token was withdrawn before its time
+            answer = self._send(method, url, data, headers, self._token(), timeout_s, stream)
+        end = time.monotonic() + self._timeout_s
+        while answer.status == 429 and (pause := retry_after_s(answer.headers)) < end - time.monotonic():
+            time.sleep(pause)  # the server says how long; nothing else tells when it takes requests again
             answer = self._send(method, url, data, headers, self._token(), timeout_s, stream)
         if answer.status >= 300:
             raise failure(self.address, method, path, answer.status, answer.data)

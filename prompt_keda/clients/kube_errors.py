@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from prompt_keda.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused
 
@@ -22,6 +23,14 @@ def failure(address: str, method: str, path: str, status: int, data: bytes) -> C
     kind = {401: LoggedOut, 403: Refused, 404: Missing}.get(status, BadAnswer)
     said = " ".join(message.split())  # an error is told in one line: more of them would look like ours
     return kind(SYSTEM, address, f"{status} on {method} {path}: {said}", FIXES.get(status, ""))
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float:
+    """Give the seconds that a busy server wants to be left alone: its Retry-After, at least 0.1; 1 if it says none."""
+    try:
+        return max(0.1, float(headers.get("Retry-After", "1")))
+    except ValueError:  # a date: allowed by HTTP, and not what an API server sends
+        return 1.0
 
 
 def is_conflict(error: ClientError) -> bool:

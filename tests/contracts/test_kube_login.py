@@ -313,3 +313,24 @@ def test_a_second_authority_in_the_kubeconfig_makes_another_identity(authority, 
     cluster = {"server": "https://127.0.0.1:1", "certificate-authority": str(both)}
     path.write_text(text_of(cluster, {"token": "t"}))
     assert Kube.connect(path, None, SECONDS).ca_sha256 not in (authority.ca_sha256(), other.ca_sha256(), None)
+
+
+def test_a_busy_server_is_asked_again_when_it_says(write_kubeconfig, authority, tmp_path):
+    """429, as while the storage of a new CRD is made (seen right after a CRD came back)."""
+    (tmp_path / "token").write_text("t")
+    busy = 429, {"Retry-After": "0.1"}, b'{"message": "storage is (re)initializing"}'
+    answers = [busy, busy, OK]
+    with recording(authority, lambda path, headers: answers.pop(0)) as (port, seen):
+        kube = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(tmp_path / "token")), None, SECONDS)
+        assert kube.version() == "v1.35.4" and len(seen) == 3
+
+
+def test_a_server_that_stays_busy_is_told(write_kubeconfig, authority, tmp_path):
+    """It wants to be left alone for longer than the client waits."""
+    (tmp_path / "token").write_text("t")
+    busy = 429, {"Retry-After": "3600"}, b'{"message": "too many requests"}'
+    with recording(authority, lambda path, headers: busy) as (port, seen):
+        kube = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(tmp_path / "token")), None, SECONDS)
+        with pytest.raises(BadAnswer, match="too many requests"):
+            kube.version()
+    assert len(seen) == 1
