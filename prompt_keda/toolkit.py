@@ -400,7 +400,7 @@ def run_smoke(name: str, events_count: int, approve: str, observer: Observer, as
         raise Refusal(f"--events {events_count} is not between 1 and {smoke.MOST_JOBS}")
     with _systems(name) as systems:
         context = _context(systems)
-        inputs = {"task": "smoke", "toolkit": __version__, "environment": systems.environment.model_dump_json()}
+        inputs = {"task": "smoke", "toolkit": __version__, "environment": systems.environment.portable()}
         approve_or_refuse(context, Plan("smoke", "", (), inputs=inputs).digest, "smoke test", approve, ask)
         result = Result("smoke", systems.environment.name, header=_header(systems, context.kube_system_uid))
         count = events_count or systems.environment.smoke.events_count

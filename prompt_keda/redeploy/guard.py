@@ -71,7 +71,7 @@ def under_lock(step: Step[Context]) -> Step[Context]:
 
 def _lock(context: Context) -> Lock:
     if context.lock is None:
-        context.lock = Lock(context.systems.kube, context.run_id, context.systems.viewpoint)
+        context.lock = Lock(context.systems.kube, context.run_id, context.systems.viewpoint, context.observer)
     return context.lock
 
 
