@@ -227,14 +227,14 @@ def redeploy(c: Context, env="", mode="auto", approve="", backlog="", give_up=""
     _finish("redeploy", name, json, work, _show_run, observer)
 
 
-@task(help={**ENV, **JSON, "run": "id of the run; the newest unfinished one unless named"})
-def resume(c: Context, env="", run="", json=False):
-    """Go on where an interrupted redeploy stopped."""
+@task(help={**ENV, **JSON, **APPROVE, "run": "id of the run; the newest unfinished one unless named"})
+def resume(c: Context, env="", run="", approve="", json=False):
+    """Go on where an interrupted redeploy stopped, here or on another machine."""
     from prompt_keda import toolkit
 
     name = _environment(env, "local")
     observer = _progress()
-    _finish("resume", name, json, lambda: toolkit.resume(name, run, observer), _show_run, observer)
+    _finish("resume", name, json, lambda: toolkit.resume(name, run, approve, observer, _ask()), _show_run, observer)
 
 
 @task(help={**ENV, **JSON, **APPROVE, "events": "how many Jobs to ask for, 1 to 100"})

@@ -140,7 +140,7 @@ class Plan(Generic[C]):
     @property
     def input_digests(self) -> dict[str, str]:
         """Give the SHA-256 of each input, of a mapping's keys each: enough to name what has changed, on any machine."""
-        found = {}
+        found: dict[str, str] = {}
         for name, value in self.inputs.items():
             parts = {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
             found |= {key: hashlib.sha256(_as_text(one)).hexdigest() for key, one in parts.items()}

@@ -39,7 +39,7 @@ def check_identity(context: Context) -> None:
             raise Refusal(
                 f"{kube.address} is another cluster than environment {context.environment.name} means: "
                 f"its {key} is {value}, expected {expected}",
-                "Check the kubeconfig's context. If the cluster was rebuilt, correct the environment's identity.",
+                f"Check the kubeconfig's context. If the cluster was rebuilt: ./run enrol --env {context.environment.name}",
             )
 
 

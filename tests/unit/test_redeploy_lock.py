@@ -108,13 +108,14 @@ def patient(cluster, run="run"):
 
 
 @pytest.mark.parametrize(
-    ("holder", "duration_s"), [(f"run {ME} {os.getppid()}", 60), (f"other {ME} 1", 60), ("other someone@elsewhere", 600)]
+    ("holder", "duration_s"),
+    [(f"run {ME} {os.getppid()}", 60), (f"other {ME} 1", 60), ("other someone@elsewhere", 600)],
 )
 def test_a_lock_that_is_at_work_here_or_lasts_long_is_respected_at_once(holder, duration_s):
     """A live process of this machine, of whatever run, and one that no killed process keeps: refused, and left alone."""
     cluster = held_by(Cluster(), holder, duration_s=duration_s)
     lock, told = patient(cluster)
-    with pytest.raises(Refusal, match="at work|someone@elsewhere"):
+    with pytest.raises(Refusal, match=r"at work|someone@elsewhere"):
         lock.take()
     lock.release()
     assert cluster.lease["metadata"]["uid"] == "uid-other" and not lock.was_held

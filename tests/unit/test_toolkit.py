@@ -11,10 +11,10 @@ import pytest
 from prompt_keda import toolkit
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.errors import JournalMismatch, Refusal
-from prompt_keda.files.run_folder import RunFolder
 from prompt_keda.model.event import nobody
 from prompt_keda.redeploy.approval import MARKER
 from prompt_keda.redeploy.modes import Wishes
+from tests.runs import unfinished_run
 
 from .world import World
 
@@ -49,8 +49,19 @@ def change(world, **values):
     world.systems.environment = world.systems.environment.model_copy(update=values)
 
 
+def made_anew(world):
+    """Make the cluster another one, which the environment knows."""
+    key = (kinds.NAMESPACES, None, "kube-system")
+    world.kube._objects[key]["metadata"]["uid"] = "another"
+    kubernetes(world, kube_system_uid="another")
+
+
 def redeploy(approve="", ask=None):
     return toolkit.redeploy("local", Wishes(), approve, nobody, ask)
+
+
+def resume(run_id="", approve="", ask=None):
+    return toolkit.resume("local", run_id, approve, nobody, ask)
 
 
 def smoke(approve="", ask=None, events=0):
@@ -99,7 +110,7 @@ def test_it_is_refused_before_any_write(world, work, break_it, said):
     break_it(world)
     with pytest.raises(Refusal, match=said):
         work()
-    assert RunFolder.latest_unfinished(toolkit.runs_folder(), "local") is None
+    assert unfinished_run(toolkit.runs_folder(), "local") is None
 
 
 @pytest.mark.parametrize("work", [redeploy, smoke])
@@ -140,7 +151,7 @@ def interrupted_run(world):
     """Give the folder of a run that was killed before its first write."""
     with pytest.raises(pytest.fail.Exception):
         redeploy()
-    return RunFolder.latest_unfinished(toolkit.runs_folder(), "local")
+    return unfinished_run(toolkit.runs_folder(), "local")
 
 
 def test_a_run_whose_inputs_have_changed_is_not_resumed(world):
@@ -148,7 +159,7 @@ def test_a_run_whose_inputs_have_changed_is_not_resumed(world):
     assert interrupted_run(world)
     change(world, description="another")
     with pytest.raises(JournalMismatch, match="changed since it was planned: environment"):
-        toolkit.resume("local", "", nobody)
+        resume()
 
 
 def test_a_run_of_another_environment_is_not_resumed(world):
@@ -156,15 +167,15 @@ def test_a_run_of_another_environment_is_not_resumed(world):
     run = interrupted_run(world)
     change(world, name="other")
     with pytest.raises(Refusal, match="is one of environment local, not of other"):
-        toolkit.resume("other", run.run_id, nobody)
+        resume(run.run_id)
 
 
 def test_a_run_on_another_cluster_of_the_same_name_is_not_resumed(world):
     """A second local stack, or one that was made anew: its runs are its own."""
     assert interrupted_run(world)
-    kubernetes(world, kube_system_uid="another")
+    made_anew(world)
     with pytest.raises(Refusal, match="no interrupted run"):
-        toolkit.resume("local", "", nobody)
+        resume()
 
 
 def test_a_run_that_was_refused_does_not_hide_an_interrupted_one(world, monkeypatch):
@@ -174,10 +185,10 @@ def test_a_run_that_was_refused_does_not_hide_an_interrupted_one(world, monkeypa
     monkeypatch.setattr("prompt_keda.files.run_folder.os.getpid", lambda: 4_000_000)
     with pytest.raises(Refusal):
         redeploy()
-    assert RunFolder.latest_unfinished(toolkit.runs_folder(), "local").run_id == first.run_id
+    assert unfinished_run(toolkit.runs_folder(), "local").run_id == first.run_id
     with pytest.raises(Refusal):
-        toolkit.resume("local", "", nobody)
-    assert RunFolder.latest_unfinished(toolkit.runs_folder(), "local").run_id == first.run_id
+        resume()
+    assert unfinished_run(toolkit.runs_folder(), "local").run_id == first.run_id
 
 
 def refuse(*arguments):

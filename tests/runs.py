@@ -1,0 +1,15 @@
+"""The runs that a machine keeps, as tests look for them."""
+
+from __future__ import annotations
+
+from prompt_keda.files.run_folder import RunFolder
+
+
+def unfinished_run(runs, environment, fits=lambda plan: True):
+    """Give the newest run of an environment whose plan fits, if it has not ended green; else None."""
+    for path in sorted(runs.glob(f"*-{environment}-*"), reverse=True):
+        run = RunFolder.find(runs, path.name)
+        if run is not None and run.environment == environment and not run.was_refused:
+            if fits(run.read_json("plan.json")):
+                return None if run.is_finished else run
+    return None
