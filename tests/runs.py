@@ -9,7 +9,8 @@ def unfinished_run(runs, environment, fits=lambda plan: True):
     """Give the newest run of an environment whose plan fits, if it has not ended green; else None."""
     for path in sorted(runs.glob(f"*-{environment}-*"), reverse=True):
         run = RunFolder.find(runs, path.name)
-        if run is not None and run.environment == environment and not run.was_refused:
-            if fits(run.read_json("plan.json")):
-                return None if run.is_finished else run
+        if run is None or run.environment != environment or run.was_refused:
+            continue
+        if fits(run.read_json("plan.json")):
+            return None if run.is_finished else run
     return None

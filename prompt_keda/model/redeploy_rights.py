@@ -91,7 +91,7 @@ def _lock() -> Iterator[Right]:
 
 
 def mirror_rights() -> list[Right]:
-    """Give the rights that the copy of a run in the cluster needs. Without them a redeploy goes on, and nobody else can resume it."""
+    """Give the rights that the copy of a run in the cluster needs. Without them a redeploy goes on all the same."""
     return [*_all(("get", "list", "create", "patch", "delete"), "", "configmaps", LOCK_NAMESPACE)]
 
 
