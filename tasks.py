@@ -237,6 +237,22 @@ def resume(c: Context, env="", run="", approve="", json=False):
     _finish("resume", name, json, lambda: toolkit.resume(name, run, approve, observer, _ask()), _show_run, observer)
 
 
+@task(help={**ENV, **JSON, **APPROVE})
+def enrol(c: Context, env="", approve="", json=False):
+    """Record the new identity of a cluster that was rebuilt; until then every write is refused."""
+    from prompt_keda import toolkit
+
+    name = _environment(env)
+    observer = _progress()
+    _finish("enrol", name, json, lambda: toolkit.enrol(name, approve, observer, _ask()), _show_enrolled, observer)
+
+
+def _show_enrolled(text, result):
+    parts = result.parts
+    said = "has the new identity" if parts["written"] else "has this identity already: nothing to do"
+    text.show_lines([f"{parts['file']} {said}"])
+
+
 @task(help={**ENV, **JSON, **APPROVE, "events": "how many Jobs to ask for, 1 to 100"})
 def smoke(c: Context, env="", events="", approve="", json=False):
     """Prove that events become Jobs, on a stream and ScaledJob of its own."""
@@ -380,7 +396,7 @@ def bench(c: Context, rounds="", json=False):
     _finish("bench", "local", json, work, lambda text, result: text.show_bench(result.parts["timings"]), observer)
 
 
-namespace = Collection(check_deps, plan, prepare, redeploy, resume, smoke, test, bench)
+namespace = Collection(check_deps, plan, prepare, redeploy, resume, smoke, enrol, test, bench)
 lab = Collection("lab")
 for one in (lab_up, lab_down, lab_status, lab_exec, lab_desk):
     lab.add_task(one)

@@ -28,6 +28,7 @@ from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.model.plan import StepResult
 from prompt_keda.model.redeploy_plan import Decisions, JobRecord, Plan
 from prompt_keda.model.run_record import environment_of
+from prompt_keda.redeploy import enrol as enrolment
 from prompt_keda.redeploy import guard, jobs, planner, smoke, timings
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
 from prompt_keda.redeploy.context import Context
@@ -409,6 +410,16 @@ def _streams(systems: Systems) -> dict[str, Any]:
             systems.forget_redis()
             found[one.stream] = {"unknown": error.what}
     return {"streams": found}
+
+
+def enrol(name: str, approve: str, observer: Observer, ask: Ask | None) -> Result:
+    """Record a rebuilt cluster's new identity in the environment's file, once a person has seen old and new. Idempotent: yes.
+
+    Raises as `prompt_keda.redeploy.enrol.enrol` does.
+    """
+    with _systems(name) as systems:
+        found = enrolment.enrol(systems, find_environment(name, ENVIRONMENTS), approve, observer, ask)
+        return Result("enrol", systems.environment.name, header=_header(systems), parts=found)
 
 
 def run_smoke(name: str, events_count: int, approve: str, observer: Observer, ask: Ask | None) -> Result:
