@@ -237,6 +237,15 @@ def resume(c: Context, env="", run="", approve="", json=False):
     _finish("resume", name, json, lambda: toolkit.resume(name, run, approve, observer, _ask()), _show_run, observer)
 
 
+@task(help={**ENV, **JSON})
+def history(c: Context, env="", json=False):
+    """Tell the runs of this machine and, of one environment, of its cluster: when, how they ended, what they took."""
+    from prompt_keda import toolkit
+
+    name = _environment(env)
+    _finish("history", name, json, lambda: toolkit.history(name), lambda text, result: text.show_history(result.parts))
+
+
 @task(help={**ENV, **JSON, **APPROVE})
 def enrol(c: Context, env="", approve="", json=False):
     """Record the new identity of a cluster that was rebuilt; until then every write is refused."""
@@ -396,7 +405,7 @@ def bench(c: Context, rounds="", json=False):
     _finish("bench", "local", json, work, lambda text, result: text.show_bench(result.parts["timings"]), observer)
 
 
-namespace = Collection(check_deps, plan, prepare, redeploy, resume, smoke, enrol, test, bench)
+namespace = Collection(check_deps, plan, prepare, redeploy, resume, history, enrol, smoke, test, bench)
 lab = Collection("lab")
 for one in (lab_up, lab_down, lab_status, lab_exec, lab_desk):
     lab.add_task(one)

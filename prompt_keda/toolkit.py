@@ -9,12 +9,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 from prompt_keda import __version__
-from prompt_keda.clients.systems import Systems, filled
+from prompt_keda.clients.systems import Systems, filled, viewpoint
 from prompt_keda.engine.exit_code import exit_code
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.engine.run_plan import GO_ON, run_plan
@@ -22,14 +23,17 @@ from prompt_keda.errors import JournalMismatch, LabError, PromptKedaError, Refus
 from prompt_keda.files.environment_file import find_environment, load_environment, unfilled
 from prompt_keda.files.manifest_file import load_keda_manifests, local_file
 from prompt_keda.files.run_folder import RunFolder
+from prompt_keda.files.run_history import runs_kept
 from prompt_keda.model.check import Check
 from prompt_keda.model.environment import Environment
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.model.plan import StepResult
 from prompt_keda.model.redeploy_plan import Decisions, JobRecord, Plan
 from prompt_keda.model.run_record import environment_of
+from prompt_keda.model.run_summary import RunSummary
 from prompt_keda.redeploy import enrol as enrolment
 from prompt_keda.redeploy import guard, jobs, planner, smoke, timings
+from prompt_keda.redeploy import history as run_history
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
 from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.mirrored_journal import MirroredJournal, mirrored_journal
@@ -410,6 +414,38 @@ def _streams(systems: Systems) -> dict[str, Any]:
             systems.forget_redis()
             found[one.stream] = {"unknown": error.what}
     return {"streams": found}
+
+
+def history(name: str) -> Result:
+    """Tell the runs of this machine, newest first; of an environment also those that only its cluster's mirror knows.
+
+    Parameters
+    ----------
+    name
+        The environment; empty: all that this machine has.
+
+    Notes
+    -----
+    A mirror that cannot be asked is said, and makes the exit code 3: what this machine knows is told all the same.
+    """
+    if not name:
+        found, damaged = runs_kept(runs_folder(), "", viewpoint())
+        return _history("", found, damaged, "")
+    with _systems(name) as systems:
+        environment = systems.environment.name
+        here, damaged = runs_kept(runs_folder(), environment, systems.viewpoint)
+        try:
+            mirrored, more = run_history.runs_mirrored(systems.kube, environment)
+        except PromptKedaError as error:
+            return _history(environment, here, damaged, f"its cluster's mirror could not be read: {error.what}")
+        return _history(environment, run_history.merged(here, mirrored), [*damaged, *more], "")
+
+
+def _history(environment: str, found: Sequence[RunSummary], damaged: Sequence[str], not_seen: str) -> Result:
+    result = Result("history", environment, header=f"runs of {environment or 'this machine'}")
+    result.parts = {"runs": [asdict(one) for one in found], "damaged": list(damaged), "not_seen": not_seen}
+    result.exit_code = PromptKedaError.exit_code if not_seen else 0
+    return result
 
 
 def enrol(name: str, approve: str, observer: Observer, ask: Ask | None) -> Result:

@@ -86,7 +86,7 @@ class Mirror:
             self._live = self._find_or_create(wanted)
             self._send(wanted)
         self._began = True
-        if self._result is not None and not self._is_pruned:
+        if wanted["metadata"]["labels"][STATE] == GREEN and not self._is_pruned:
             self._prune()
             self._is_pruned = True
 
@@ -112,10 +112,11 @@ class Mirror:
         entries = JournalFile(self._run).entries()
         data = {f"{ENTRY}{n:05}": json.dumps(portable_entry(one)) for n, one in enumerate(entries)}
         data[HOLDER] = self._holder
-        if self._result is not None:
-            data[RESULT] = json.dumps(self._result)
+        result = self._result  # once: another thread sets it
+        if result is not None:
+            data[RESULT] = json.dumps(result)
         labels = {RUN: self._run.run_id, ENVIRONMENT: self._run.environment}
-        labels[STATE] = UNFINISHED if self._result is None else GREEN
+        labels[STATE] = UNFINISHED if result is None else GREEN
         metadata = {"name": f"{PREFIX}{self._run.run_id}", "namespace": STATE_NAMESPACE, "labels": labels}
         return {"metadata": metadata, "data": data, "binaryData": self._fixed}
 

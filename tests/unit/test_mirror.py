@@ -284,6 +284,18 @@ def test_of_runs_that_are_over_the_last_five_stay(kube, tmp_path):
     assert copy_of(kube).is_green and copy_of(kube).result().timings == {"recovery": 1.5}
 
 
+def test_a_run_that_ends_while_its_copy_is_written_still_tidies_up(kube, run, monkeypatch):
+    """The end comes from another thread, in the middle of a write."""
+    monkeypatch.setattr(mirror, "KEPT", 1)
+    old = {"name": "old", "labels": {mirror.ENVIRONMENT: "local", mirror.RUN: "old", mirror.STATE: mirror.GREEN}}
+    kube.create(kinds.CONFIG_MAPS, {"metadata": old | {"creationTimestamp": "2000"}}, STATE_NAMESPACE)
+    made, create = Mirror(kube, run, "me"), kube.create
+    monkeypatch.setattr(kube, "create", lambda *a: made.finish({"mode": "cold", "timings": {}}) or create(*a))
+    made.write()
+    made.write()
+    assert [one["metadata"]["name"] for one in kube.list(kinds.CONFIG_MAPS)] == [f"run-{run.run_id}"]
+
+
 def packed(value):
     return base64.b64encode(gzip.compress(json.dumps(value).encode())).decode()
 
