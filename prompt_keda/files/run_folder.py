@@ -83,6 +83,14 @@ class RunFolder:
         path = runs / run_id
         return cls(path) if environment_of(run_id) and (path / "plan.json").is_file() else None
 
+    @classmethod
+    def open_(cls, runs: Path, run_id: str) -> RunFolder:
+        """Give a run's folder. Raises `Refusal` when there is no such run."""
+        found = cls.find(runs, run_id)
+        if found is None:
+            raise Refusal(f"there is no run {run_id} in {runs}")
+        return found
+
     def mark_refused(self, what: str) -> None:
         """Say that this run wrote nothing to the cluster, so that it does not hide an earlier one from `resume`."""
         self.write_json(REFUSED, {"what": what})

@@ -105,7 +105,7 @@ class MetadataRecord(Record):
 class ObjectRecord(Record):
     """An object of KEDA's kinds that the plan brings back."""
 
-    apiVersion: Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,100}/v[a-z0-9]{1,20}$")]
+    apiVersion: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,99}/v[a-z0-9]{1,20}$")]
     kind: Kind
     metadata: MetadataRecord
     spec: dict[str, Any]

@@ -14,7 +14,7 @@ import pytest
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.errors import Refusal, Unreachable
 from prompt_keda.files.run_folder import JournalFile, RunFolder
-from prompt_keda.model.redeploy_plan import Deletion, JobRecord, Plan
+from prompt_keda.model.redeploy_plan import Decisions, Deletion, JobRecord, Plan
 from prompt_keda.model.run_record import DETAIL_LENGTH
 from prompt_keda.redeploy import mirror, mirrored_journal, mirrored_runs
 from prompt_keda.redeploy.lease import STATE_NAMESPACE
@@ -23,6 +23,13 @@ from prompt_keda.redeploy.mirrored_journal import MirroredJournal
 from prompt_keda.redeploy.mirrored_runs import find_runs
 from tests.contracts.fakes.kube import FakeKube
 
+SAVED = {
+    "apiVersion": "keda.sh/v1alpha1",
+    "kind": "ScaledJob",
+    "metadata": {"name": "one", "namespace": "prompt", "labels": {"a": "b"}},
+    "spec": {"triggers": [{"type": "cron"}]},
+}
+NOT_SAVED = {**SAVED, "kind": "CustomResourceDefinition", "metadata": {"name": "scaledjobs.keda.sh"}}
 PLACE = "/home/somebody/clone"
 MIB = 2**20
 
@@ -42,12 +49,14 @@ def run(tmp_path):
 def a_run(runs, count=2, run_id="20250101t000000z-local-7"):
     """Give the folder of a run that has just begun, as `toolkit.redeploy` writes it."""
     made = RunFolder.adopt(runs, run_id, {}, {}, [])
-    record = Deletion("Deployment", "keda", "keda-operator", str(uuid.uuid4()))
+    record = Deletion("Deployment", "keda", "keda-operator", str(uuid.uuid4()), "differs at\n.spec")
+    decisions = Decisions((record,), ("scaledjobs.keda.sh",), saved=("ScaledJob prompt/one",))
     inputs = {"environment": {"name": "local", "ca": f"{PLACE}/ca.pem"}, "mode": "reinstall"}
-    plan = Plan("reinstall", "because", (), (record,), inputs, jobs_at_risk=running(count))
+    plan = Plan("reinstall", "because", (), decisions, inputs, running(count), ("a CRD\nis gone",))
     made.write_json("plan.json", {"environment_file": f"{PLACE}/local.yaml", **plan.to_json()})
     streams = {"instrument:lsstcam": {"length": 5, "lag": 0, "pending": None}, "s": {"unknown": "no\nanswer"}}
-    made.write_json("snapshot.json", {"jobs": [one.__dict__ for one in running(count)], "streams": streams})
+    snapshot = {"jobs": [one.__dict__ for one in running(count)], "objects": [SAVED, NOT_SAVED], "streams": streams}
+    made.write_json("snapshot.json", snapshot)
     return made
 
 
@@ -89,7 +98,11 @@ def test_the_copy_has_what_another_machine_needs_and_no_more(kube, run):
     journal.append("remove/deployments", "begin")
     journal.close()
     copy, plan, snapshot = copy_of(kube), run.read_json("plan.json"), run.read_json("snapshot.json")
-    assert copy.plan().model_dump() == {key: plan[key] for key in ("mode", "digest", "deletions", "input_digests")}
+    kept = copy.plan().model_dump()
+    assert Decisions.from_json(kept["decisions"]).inputs == Decisions.from_json(plan["decisions"]).inputs
+    assert {key: kept[key] for key in ("mode", "digest", "input_digests")}.items() <= plan.items()
+    assert kept["notes"] == ["a CRD is gone"] and kept["decisions"]["deletions"][0]["why"] == "differs at .spec"
+    assert [one.model_dump(exclude_unset=True) for one in copy.snapshot().objects] == [SAVED]
     assert [one.model_dump() for one in copy.snapshot().jobs] == snapshot["jobs"]
     assert copy.snapshot().streams["s"].unknown == "no answer"
     assert copy.entries() == JournalFile(run).entries() and not copy.is_green and copy.result() is None
@@ -308,6 +321,22 @@ def with_plan(**values):
     return change
 
 
+def with_decisions(**values):
+    def change(found):
+        plan = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][mirror.PLAN])))
+        found["binaryData"][mirror.PLAN] = packed(plan | {"decisions": plan["decisions"] | values})
+
+    return change
+
+
+def with_saved(**values):
+    def change(found):
+        snapshot = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][mirror.SNAPSHOT])))
+        found["binaryData"][mirror.SNAPSHOT] = packed(snapshot | {"objects": [SAVED | values]})
+
+    return change
+
+
 def with_data(name, value):
     return lambda found: found["data"].__setitem__(name, value)
 
@@ -316,7 +345,7 @@ def with_binary(name, value):
     return lambda found: found["binaryData"].__setitem__(name, value)
 
 
-REMOVED = {"kind": "Deployment", "namespace": "keda", "name": "n", "uid": "u"}
+REMOVED = {"kind": "Deployment", "namespace": "keda", "name": "n", "uid": "u", "why": ""}
 ENTRY = {"at": "2025-01-01T00:00:00+00:00", "step": "run", "event": "begin", "detail": ""}
 DAMAGES = {
     "no plan": lambda found: found["binaryData"].pop(mirror.PLAN),
@@ -332,11 +361,20 @@ DAMAGES = {
     "a path for a mode": with_plan(mode="../x"),
     "a number for a mode": with_plan(mode=1),
     "no digest": with_plan(digest="abc"),
-    "a strange kind": with_plan(deletions=[REMOVED | {"kind": "Job/../x"}]),
-    "a strange name": with_plan(deletions=[REMOVED | {"name": "../n"}]),
-    "a strange namespace": with_plan(deletions=[REMOVED | {"namespace": "a/b"}]),
-    "a strange UID": with_plan(deletions=[REMOVED | {"uid": "u u"}]),
-    "no UID": with_plan(deletions=[{key: value for key, value in REMOVED.items() if key != "uid"}]),
+    "a strange kind": with_decisions(deletions=[REMOVED | {"kind": "Job/../x"}]),
+    "a strange name": with_decisions(deletions=[REMOVED | {"name": "../n"}]),
+    "a strange namespace": with_decisions(deletions=[REMOVED | {"namespace": "a/b"}]),
+    "a strange UID": with_decisions(deletions=[REMOVED | {"uid": "u u"}]),
+    "no UID": with_decisions(deletions=[{key: value for key, value in REMOVED.items() if key != "uid"}]),
+    "a strange start of groups": with_decisions(group_start="+"),
+    "a strange name to save": with_decisions(saved=["ScaledJob ../../x"]),
+    "a strange release": with_decisions(helm_release="a b c"),
+    "no decisions": with_plan(decisions={}),
+    "a forged note": with_plan(notes=["a\nb"]),
+    "an object with an owner": with_saved(metadata={"name": "a", "ownerReferences": []}),
+    "an object with a path for a version": with_saved(apiVersion="../v1"),
+    "an object of no kind": with_saved(kind="scaledjobs/x"),
+    "an object without content": with_saved(spec=None),
     "strange jobs": with_binary(mirror.SNAPSHOT, packed({"jobs": [{"kind": "Job"}], "streams": {}})),
     "a gap": lambda found: found["data"].pop("journal-00000"),
     "an entry that is none": with_data("journal-00001", "[]"),
@@ -372,27 +410,75 @@ def test_an_object_that_only_looks_like_a_run_is_none(kube):
     assert find_runs(kube, "local") == []
 
 
+class Cluster:
+    """What a plan from the mirror is held against: KEDA's manifests, and what stands."""
+
+    namespace, decisions = "keda", Decisions()
+    keda_objects = (
+        {"kind": "APIService", "metadata": {"name": "v1beta1.external.metrics.k8s.io"}},
+        {
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "scaledjobs.keda.sh"},
+            "spec": {
+                "group": "keda.sh",
+                "scope": "Namespaced",
+                "names": {"kind": "ScaledJob", "plural": "scaledjobs"},
+                "versions": [{"name": "v1alpha1", "served": True}],
+            },
+        },
+    )
+
+    class systems:
+        kube = FakeKube((kinds.DEPLOYMENTS, kinds.NAMESPACES))
+
+
+def cluster():
+    kube = Cluster.systems.kube = FakeKube((kinds.DEPLOYMENTS, kinds.NAMESPACES))
+    kube.create(kinds.NAMESPACES, {"metadata": {"name": "other"}})
+    labels = {"app.kubernetes.io/part-of": "keda-operator"}
+    for name, found in (("keda-operator", labels), ("database", {})):
+        kube.create(kinds.DEPLOYMENTS, {"metadata": {"name": name, "labels": found}}, "other")
+    return Cluster
+
+
+def live_uid(name):
+    return Cluster.systems.kube.get(kinds.DEPLOYMENTS, name, "other")["metadata"]["uid"]
+
+
+ELSEWHERE = REMOVED | {"namespace": "other"}
+
+
 @pytest.mark.parametrize(
     ("deletion", "is_fine"),
     [
         (REMOVED, True),
         (REMOVED | {"kind": "APIService", "namespace": "", "name": "v1beta1.external.metrics.k8s.io"}, True),
-        (REMOVED | {"namespace": "prompt-keda-lsstcam"}, False),
+        (REMOVED | {"kind": "APIService", "namespace": "", "name": "v1.apps"}, False),
         (REMOVED | {"kind": "Namespace", "namespace": "", "name": "prompt-keda-lsstcam"}, False),
+        (ELSEWHERE | {"name": "keda-operator"}, True),
+        (ELSEWHERE | {"name": "database"}, False),
+        (ELSEWHERE | {"name": "gone"}, True),
+        (ELSEWHERE | {"kind": "Lease", "name": "operator.keda.sh"}, True),
+        (ELSEWHERE | {"kind": "Lease", "name": "other"}, False),
+        (ELSEWHERE | {"kind": "Pod"}, False),
+        (ELSEWHERE | {"kind": "Secret"}, False),
     ],
 )
-def test_a_plan_from_the_mirror_removes_parts_of_keda_alone(kube, run, deletion, is_fine):
+def test_a_plan_from_the_mirror_removes_parts_of_keda_alone(deletion, is_fine):
     """Whoever can write a ConfigMap must not choose what an operator deletes."""
-    Mirror(kube, run, "me").write()
-    copy = copy_of(kube)
-    with_plan(deletions=[deletion])(copy.config_map)
-
-    class Context:
-        namespace = "keda"
-        keda_objects = ({"kind": "APIService", "metadata": {"name": "v1beta1.external.metrics.k8s.io"}},)
-
+    found = cluster()
+    if deletion["name"] in ("keda-operator", "database"):
+        deletion = deletion | {"uid": live_uid(deletion["name"])}
+    decisions = Decisions((Deletion(**deletion),))
     if is_fine:
-        mirrored_runs.refuse_foreign_deletions(Context, copy.plan(), run.run_id)
+        mirrored_runs.refuse_foreign(found, decisions, [SAVED], "r")
         return
     with pytest.raises(Refusal, match="which is no part of KEDA"):
-        mirrored_runs.refuse_foreign_deletions(Context, copy.plan(), run.run_id)
+        mirrored_runs.refuse_foreign(found, decisions, [], "r")
+
+
+@pytest.mark.parametrize("values", [{"kind": "ClusterRoleBinding"}, {"apiVersion": "batch/v1", "kind": "Job"}])
+def test_a_plan_from_the_mirror_brings_back_objects_of_kedas_kinds_alone(values):
+    """Nothing that would give rights, or run by itself."""
+    with pytest.raises(Refusal, match=f"would bring back {values['kind']} prompt/one, which is no part of KEDA"):
+        mirrored_runs.refuse_foreign(cluster(), Decisions(), [SAVED | values], "r")

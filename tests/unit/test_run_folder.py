@@ -63,6 +63,8 @@ def test_only_a_run_with_a_plan_is_one(folder):
     (runs / "other" / "plan.json").write_text("{}")
     for name in ("20250101t000000z-local-1", "../runs/" + folder.run_id, "other", "", "."):
         assert RunFolder.find(runs, name) is None, name
+        with pytest.raises(Refusal, match="there is no run"):
+            RunFolder.open_(runs, name)
 
 
 def test_a_run_of_another_machine_gets_its_folder(folder):
