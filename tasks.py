@@ -227,14 +227,39 @@ def redeploy(c: Context, env="", mode="auto", approve="", backlog="", give_up=""
     _finish("redeploy", name, json, work, _show_run, observer)
 
 
-@task(help={**ENV, **JSON, "run": "id of the run; the newest unfinished one unless named"})
-def resume(c: Context, env="", run="", json=False):
-    """Go on where an interrupted redeploy stopped."""
+@task(help={**ENV, **JSON, **APPROVE, "run": "id of the run; the newest unfinished one unless named"})
+def resume(c: Context, env="", run="", approve="", json=False):
+    """Go on where an interrupted redeploy stopped, here or on another machine."""
     from prompt_keda import toolkit
 
     name = _environment(env, "local")
     observer = _progress()
-    _finish("resume", name, json, lambda: toolkit.resume(name, run, observer), _show_run, observer)
+    _finish("resume", name, json, lambda: toolkit.resume(name, run, approve, observer, _ask()), _show_run, observer)
+
+
+@task(help={**ENV, **JSON})
+def history(c: Context, env="", json=False):
+    """Tell the runs of this machine and, of one environment, of its cluster: when, how they ended, what they took."""
+    from prompt_keda import toolkit
+
+    name = _environment(env)
+    _finish("history", name, json, lambda: toolkit.history(name), lambda text, result: text.show_history(result.parts))
+
+
+@task(help={**ENV, **JSON, **APPROVE})
+def enrol(c: Context, env="", approve="", json=False):
+    """Record the new identity of a cluster that was rebuilt; until then every write is refused."""
+    from prompt_keda import toolkit
+
+    name = _environment(env)
+    observer = _progress()
+    _finish("enrol", name, json, lambda: toolkit.enrol(name, approve, observer, _ask()), _show_enrolled, observer)
+
+
+def _show_enrolled(text, result):
+    parts = result.parts
+    said = "has the new identity" if parts["written"] else "has this identity already: nothing to do"
+    text.show_lines([f"{parts['file']} {said}"])
 
 
 @task(help={**ENV, **JSON, **APPROVE, "events": "how many Jobs to ask for, 1 to 100"})
@@ -380,7 +405,7 @@ def bench(c: Context, rounds="", json=False):
     _finish("bench", "local", json, work, lambda text, result: text.show_bench(result.parts["timings"]), observer)
 
 
-namespace = Collection(check_deps, plan, prepare, redeploy, resume, smoke, test, bench)
+namespace = Collection(check_deps, plan, prepare, redeploy, resume, history, enrol, smoke, test, bench)
 lab = Collection("lab")
 for one in (lab_up, lab_down, lab_status, lab_exec, lab_desk):
     lab.add_task(one)

@@ -9,28 +9,37 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 from prompt_keda import __version__
-from prompt_keda.clients.systems import Systems, filled
+from prompt_keda.clients.systems import Systems, filled, viewpoint
 from prompt_keda.engine.exit_code import exit_code
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.engine.run_plan import GO_ON, run_plan
 from prompt_keda.errors import JournalMismatch, LabError, PromptKedaError, Refusal
 from prompt_keda.files.environment_file import find_environment, load_environment, unfilled
 from prompt_keda.files.manifest_file import load_keda_manifests, local_file
-from prompt_keda.files.run_folder import JournalFile, RunFolder
+from prompt_keda.files.run_folder import RunFolder
+from prompt_keda.files.run_history import runs_kept
 from prompt_keda.model.check import Check
 from prompt_keda.model.environment import Environment
-from prompt_keda.model.event import Event, Observer
+from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.model.plan import StepResult
 from prompt_keda.model.redeploy_plan import Decisions, JobRecord, Plan
+from prompt_keda.model.run_record import environment_of
+from prompt_keda.model.run_summary import RunSummary
+from prompt_keda.redeploy import enrol as enrolment
 from prompt_keda.redeploy import guard, jobs, planner, smoke, timings
+from prompt_keda.redeploy import history as run_history
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
 from prompt_keda.redeploy.context import Context
+from prompt_keda.redeploy.mirrored_journal import MirroredJournal, mirrored_journal
+from prompt_keda.redeploy.mirrored_runs import refuse_foreign, told
 from prompt_keda.redeploy.modes import Wishes
+from prompt_keda.redeploy.unfinished import KeptRun, find_unfinished
 from prompt_keda.report import as_json
 from prompt_keda.report.result import Result
 
@@ -255,66 +264,85 @@ def redeploy(name: str, wishes: Wishes, approve: str, observer: Observer, ask: A
         return _run(context, made, folder, observer, "redeploy")
 
 
-def latest_unfinished(environment: Environment) -> RunFolder | None:
-    """Give the newest run of an environment on its present cluster, if it is unfinished; else None."""
-    identity = environment.kubernetes.identity.model_dump(mode="json")
+def resume(name: str, run_id: str, approve: str, observer: Observer, ask: Ask | None) -> Result:
+    """Go on where an interrupted redeploy stopped, here or on another machine; each step looks for itself whether it is done.
 
-    def fits(plan: Any) -> bool:
-        return bool(plan["inputs"]["environment"]["kubernetes"]["identity"] == identity)
-
-    return RunFolder.latest_unfinished(runs_folder(), environment.name, fits)
-
-
-def resume(name: str, run_id: str, observer: Observer) -> Result:
-    """Go on where an interrupted redeploy stopped; each step looks for itself whether it is done.
+    Parameters
+    ----------
+    run_id
+        The run; empty: the newest, if it is unfinished.
+    approve, ask
+        As for `redeploy`; asked for only where the run was begun on another machine: nobody here has approved it.
 
     Raises
     ------
     Refusal
-        When there is nothing to resume.
+        When there is nothing to resume, or it is damaged or not approved.
     JournalMismatch
         When the environment, the manifests or the toolkit have changed since.
     """
-    runs = runs_folder()
-    environment = load(name)
-    wanted = environment.name
-    folder = RunFolder.open_(runs, run_id) if run_id else latest_unfinished(environment)
-    if folder is None:
-        raise Refusal(f"no interrupted run of environment {wanted} is recorded here", "Start one with ./run redeploy.")
-    if folder.environment != wanted:
-        raise Refusal(
-            f"run {folder.run_id} is one of environment {folder.environment}, not of {wanted}",
-            f"./run resume --env {folder.environment} --run {folder.run_id}",
-        )
-    kept, snapshot = folder.read_json("plan.json"), folder.read_json("snapshot.json")
-    with _systems(kept["environment_file"]) as systems:
+    with _systems(name) as systems:
         context = _context(systems)
-        decisions = Decisions.from_json(kept["decisions"])
-        made = planner.plan_again(context, kept["mode"], decisions, snapshot["objects"], tuple(kept["notes"]))
-        if made.digest != kept["digest"]:
-            changed = [key for key, value in made.inputs.items() if _plain(value) != kept["inputs"].get(key)]
-            raise JournalMismatch(
-                f"run {folder.run_id} cannot go on: changed since it was planned: {', '.join(changed)}",
-                "Undo the change, or begin a new redeploy.",
-            )
-        context.before = tuple(JobRecord(**one) for one in snapshot["jobs"])
-        return _run(context, made, folder, observer, "resume")
+        kept = find_unfinished(runs_folder(), systems.environment, systems.kube, run_id, observer)
+        if kept is None:
+            raise _nothing_to_resume(systems.environment.name, run_id)
+        made = _plan_again(context, kept)
+        if kept.folder is None:
+            for said in told(made.decisions):
+                observer(Event(EventKind.NOTE, "resume", "", said))
+            what = f"resume of run {kept.run_id}, begun on another machine, mode {made.mode}"
+            approve_or_refuse(context, made.digest, what, approve, ask)
+        context.before = tuple(JobRecord(**one) for one in kept.snapshot["jobs"])
+        return _run(context, made, kept.open(runs_folder()), observer, "resume")
 
 
-def _plain(value: Any) -> Any:
-    import json
+def _nothing_to_resume(environment: str, run_id: str) -> Refusal:
+    if not run_id:
+        said = f"no interrupted run of environment {environment} is recorded here or in its cluster"
+        return Refusal(said, "Start one with ./run redeploy.")
+    other = environment_of(run_id)
+    if other in (None, environment):
+        return Refusal(f"there is no run {run_id} here or in its cluster", "./run history names them.")
+    said = f"run {run_id} is one of environment {other}, not of {environment}"
+    return Refusal(said, f"./run resume --env {other} --run {run_id}")
 
-    return json.loads(json.dumps(value, default=str))
+
+def _plan_again(context: Context, kept: KeptRun) -> Plan[Context]:
+    """Make an interrupted run's plan anew. Raises `JournalMismatch` when something else comes out, and says what."""
+    plan, decisions = kept.plan, Decisions.from_json(kept.plan["decisions"])
+    if kept.folder is None:
+        refuse_foreign(context, decisions, kept.snapshot["objects"], kept.run_id)
+    made = planner.plan_again(context, plan["mode"], decisions, kept.snapshot["objects"], tuple(plan["notes"]))
+    if made.digest != plan["digest"]:
+        before = plan.get("input_digests", {})
+        changed = [key for key, value in made.input_digests.items() if before.get(key) != value]
+        gone = [key for key in before if key not in made.input_digests]
+        raise JournalMismatch(
+            f"run {kept.run_id} cannot go on: changed since it was planned: {', '.join([*changed, *gone]) or 'its plan'}",
+            f"Undo the change, or begin a new redeploy.{_planned_from(kept)}",
+        )
+    return made
+
+
+def _planned_from(kept: KeptRun) -> str:
+    file = kept.plan.get("environment_file") if kept.folder else None
+    return f" It was planned from {file}." if file else ""
 
 
 def _run(context: Context, made: Plan[Context], folder: RunFolder, observer: Observer, task: str) -> Result:
     header = f"{_header(context.systems, context.kube_system_uid)} · run {folder.run_id}"
     result = Result(task, context.environment.name, header=header)
     context.run_id, context.observer = folder.run_id, observer
-    journal = JournalFile(folder)
-    journal.append("run", "begin", f"{task} mode {made.mode} by {context.systems.viewpoint}")
+    journal = mirrored_journal(context, folder)
+    begun = f"{task} mode {made.mode} by {context.systems.viewpoint}, process {os.getpid()}"
+    journal.append("run", "begin", begun)
     try:
         steps = run_plan(made.steps, context, journal, observer)
+        seconds = time.monotonic() - result.began
+        result.parts = _proven(context, made, folder, steps, seconds)
+        journal.append("run", "done", f"{seconds:.1f} s")
+        folder.write_json("report.json", result.parts)
+        journal.finish({"mode": made.mode, "timings": result.parts["timings"]})
     except PromptKedaError as error:
         _tell_how_far(error, context, made, folder, header)
         if task == "redeploy" and not context.lock_was_held:
@@ -322,12 +350,23 @@ def _run(context: Context, made: Plan[Context], folder: RunFolder, observer: Obs
         raise
     finally:
         try:
-            guard.release_lease(context)
-        except PromptKedaError as error:  # it must not hide why the run ended; the lock expires by itself
-            journal.append("run", "lock-kept", error.what)
-    seconds = time.monotonic() - result.began
-    journal.append("run", "done", f"{seconds:.1f} s")
-    result.parts = {
+            journal.close()  # before the lock is given back: who takes it next finds the copy as it is
+        finally:
+            _give_lock_back(context, journal)
+    return result
+
+
+def _give_lock_back(context: Context, journal: MirroredJournal) -> None:
+    try:
+        guard.release_lease(context)
+    except PromptKedaError as error:  # it must not hide why the run ended; the lock expires by itself
+        journal.append("run", "lock-kept", error.what)
+
+
+def _proven(
+    context: Context, made: Plan[Context], folder: RunFolder, steps: Sequence[StepResult], seconds: float
+) -> dict[str, Any]:
+    return {
         "run": folder.run_id,
         "mode": made.mode,
         "notes": list(made.notes),
@@ -340,8 +379,6 @@ def _run(context: Context, made: Plan[Context], folder: RunFolder, observer: Obs
         "smoke": context.smoke.to_json() if context.smoke else None,
         "timings": {"recovery": round(seconds, 2), **timings.parts(steps, context.smoke)},
     }
-    folder.write_json("report.json", result.parts)
-    return result
 
 
 def _tell_how_far(
@@ -379,6 +416,48 @@ def _streams(systems: Systems) -> dict[str, Any]:
     return {"streams": found}
 
 
+def history(name: str) -> Result:
+    """Tell the runs of this machine, newest first; of an environment also those that only its cluster's mirror knows.
+
+    Parameters
+    ----------
+    name
+        The environment; empty: all that this machine has.
+
+    Notes
+    -----
+    A mirror that cannot be asked is said, and makes the exit code 3: what this machine knows is told all the same.
+    """
+    if not name:
+        found, damaged = runs_kept(runs_folder(), "", viewpoint())
+        return _history("", found, damaged, "")
+    with _systems(name) as systems:
+        environment = systems.environment.name
+        here, damaged = runs_kept(runs_folder(), environment, systems.viewpoint)
+        try:
+            mirrored, more = run_history.runs_mirrored(systems.kube, environment)
+        except PromptKedaError as error:
+            return _history(environment, here, damaged, f"its cluster's mirror could not be read: {error.what}")
+        return _history(environment, run_history.merged(here, mirrored), [*damaged, *more], "")
+
+
+def _history(environment: str, found: Sequence[RunSummary], damaged: Sequence[str], not_seen: str) -> Result:
+    result = Result("history", environment, header=f"runs of {environment or 'this machine'}")
+    result.parts = {"runs": [asdict(one) for one in found], "damaged": list(damaged), "not_seen": not_seen}
+    result.exit_code = PromptKedaError.exit_code if not_seen else 0
+    return result
+
+
+def enrol(name: str, approve: str, observer: Observer, ask: Ask | None) -> Result:
+    """Record a rebuilt cluster's new identity in the environment's file, once a person has seen old and new. Idempotent: yes.
+
+    Raises as `prompt_keda.redeploy.enrol.enrol` does.
+    """
+    with _systems(name) as systems:
+        found = enrolment.enrol(systems, find_environment(name, ENVIRONMENTS), approve, observer, ask)
+        return Result("enrol", systems.environment.name, header=_header(systems), parts=found)
+
+
 def run_smoke(name: str, events_count: int, approve: str, observer: Observer, ask: Ask | None) -> Result:
     """Prove scaling on a stream, ScaledJob and namespace of its own, and clean up.
 
@@ -400,7 +479,7 @@ def run_smoke(name: str, events_count: int, approve: str, observer: Observer, as
         raise Refusal(f"--events {events_count} is not between 1 and {smoke.MOST_JOBS}")
     with _systems(name) as systems:
         context = _context(systems)
-        inputs = {"task": "smoke", "toolkit": __version__, "environment": systems.environment.model_dump_json()}
+        inputs = {"task": "smoke", "toolkit": __version__, "environment": systems.environment.portable()}
         approve_or_refuse(context, Plan("smoke", "", (), inputs=inputs).digest, "smoke test", approve, ask)
         result = Result("smoke", systems.environment.name, header=_header(systems, context.kube_system_uid))
         count = events_count or systems.environment.smoke.events_count

@@ -39,6 +39,15 @@ def filled(value: str, key: str) -> str:
     return value
 
 
+def viewpoint() -> str:
+    """Give from where this looks: ``user@host``; the user's number where the machine has no name for it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user that stands in no passwd file
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
 class Systems:
     """The clients of one environment. Each is made once, at its first use; its errors are raised at each use.
 
@@ -60,12 +69,8 @@ class Systems:
 
     @property
     def viewpoint(self) -> str:
-        """From where this looks: ``user@host``; the user's number where the machine has no name for it."""
-        try:
-            user = getpass.getuser()
-        except (KeyError, OSError):  # a container may run as a user that stands in no passwd file
-            user = str(os.getuid())
-        return f"{user}@{socket.gethostname()}"
+        """From where this looks, as `viewpoint` says it."""
+        return viewpoint()
 
     @property
     def kube(self) -> Kube:

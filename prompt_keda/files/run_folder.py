@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from prompt_keda.errors import PromptKedaError, Refusal
 from prompt_keda.files.private_folder import private_folder
+from prompt_keda.model.run_record import environment_of
 
 REFUSED = "refused.json"
+JOURNAL = "journal.jsonl"
+ENTRY_KEYS = ("at", "step", "event", "detail")
 
 
 class RunFolder:
@@ -21,7 +24,7 @@ class RunFolder:
     Parameters
     ----------
     path
-        The folder. Make it with `create`, `open_` or `latest_unfinished`.
+        The folder. Make it with `create`, `adopt` or `find`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,44 +54,69 @@ class RunFolder:
         return cls(private_folder(path))
 
     @classmethod
-    def open_(cls, runs: Path, run_id: str) -> RunFolder:
-        """Open a run's folder. Raises `Refusal` when there is no such run."""
-        path = runs / run_id
-        if "/" in run_id or not (path / "plan.json").is_file():
-            raise Refusal(f"there is no run {run_id} in {runs}")
-        return cls(path)
-
-    @classmethod
-    def latest_unfinished(
-        cls, runs: Path, environment: str, fits: Callable[[Any], bool] = lambda plan: True
-    ) -> RunFolder | None:
-        """Give the newest run of an environment if it has no report, or None. One that was refused does not count.
+    def adopt(
+        cls, runs: Path, run_id: str, plan: Any, snapshot: Any, entries: Sequence[Mapping[str, str]]
+    ) -> RunFolder:
+        """Make the folder of a run that was begun on another machine.
 
         Parameters
         ----------
-        fits
-            Tells from its plan whether a run is about the same cluster: another one may have had the same name.
+        run_id
+            The id; it has to be one that `run_record.environment_of` knows, because it names the folder.
+
+        Raises
+        ------
+        Refusal
+            When it cannot be made.
         """
-        for path in sorted(runs.glob(f"*-{environment}-*"), reverse=True):
-            run = cls(path)
-            if run.environment != environment or not (path / "plan.json").is_file() or (path / REFUSED).exists():
-                continue
-            if fits(run.read_json("plan.json")):
-                return None if (path / "report.json").exists() else run
-        return None
+        if environment_of(run_id) is None:
+            raise Refusal(f"{run_id!r} is no id of a run")
+        run = cls(private_folder(runs / run_id))
+        JournalFile(run).replace(entries)
+        run.write_json("snapshot.json", snapshot)
+        run.write_json("plan.json", plan)  # the last one: without it there is no run
+        return run
+
+    @classmethod
+    def find(cls, runs: Path, run_id: str) -> RunFolder | None:
+        """Give a run's folder, or None when there is no such run."""
+        path = runs / run_id
+        return cls(path) if environment_of(run_id) and (path / "plan.json").is_file() else None
+
+    @classmethod
+    def open_(cls, runs: Path, run_id: str) -> RunFolder:
+        """Give a run's folder. Raises `Refusal` when there is no such run."""
+        found = cls.find(runs, run_id)
+        if found is None:
+            raise Refusal(f"there is no run {run_id} in {runs}")
+        return found
 
     def mark_refused(self, what: str) -> None:
         """Say that this run wrote nothing to the cluster, so that it does not hide an earlier one from `resume`."""
         self.write_json(REFUSED, {"what": what})
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has ended green."""
+        return (self.path / "report.json").exists()
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether it wrote nothing to the cluster."""
+        return (self.path / REFUSED).exists()
+
     def write_json(self, name: str, value: Any) -> None:
+        """Write JSON as `write_text` does."""
+        self.write_text(name, json.dumps(value, indent=1, default=str))
+
+    def write_text(self, name: str, text: str) -> None:
         """Write a file with mode 0600, whole or not at all. A symbolic link in its place is replaced, not followed."""
         scratch = self.path / f".{name}.new"
         try:
             scratch.unlink(missing_ok=True)
             descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             with os.fdopen(descriptor, "w") as file:
-                json.dump(value, file, indent=1, default=str)
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             scratch.rename(self.path / name)
@@ -113,7 +141,8 @@ class JournalFile:
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        self._path = folder.path / "journal.jsonl"
+        self._folder = folder
+        self._path = folder.path / JOURNAL
 
     def append(self, step_id: str, event: str, detail: str = "") -> None:
         """Write one entry, and return when it is on the disk.
@@ -146,14 +175,25 @@ class JournalFile:
             file.seek(-1, os.SEEK_END)
             return file.read(1) != b"\n"
 
+    def replace(self, entries: Sequence[Mapping[str, str]]) -> None:
+        """Write the whole journal anew, whole or not at all: when another machine has gone on with the run."""
+        self._folder.write_text(JOURNAL, "".join(json.dumps(one) + "\n" for one in entries))
+
     def entries(self) -> list[dict[str, str]]:
         """Give all entries; a line that a crash tore is left out."""
-        if not self._path.exists():
+        try:
+            lines = self._path.read_text(errors="replace").splitlines()
+        except FileNotFoundError:
             return []
-        found = []
-        for line in self._path.read_text().splitlines():
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                continue
-        return found
+        except OSError as error:
+            raise Refusal(f"{self._path} cannot be read: {error.strerror}") from error
+        return [one for one in map(_entry, lines) if one is not None]
+
+
+def _entry(line: str) -> dict[str, str] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ENTRY_KEYS)
+    return {key: found[key] for key in ENTRY_KEYS} if whole else None

@@ -180,6 +180,10 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{DURATION.pattern}$"}),
 ]
 
+Name = Annotated[
+    Text,
+    Like("[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", "1 to 32 lower-case letters, digits and dashes, no dash at an end, are"),
+]
 Sha256 = Annotated[Text, Like("[0-9a-f]{64}", "64 lower-case hex digits are")]
 MinorVersion = Annotated[Text, Like(r"[0-9]+\.[0-9]+", "a minor version such as '1.31' is")]
 HttpsUrl = Annotated[Text, Like(r"https://\S+", "an address that begins with https:// is")]
@@ -464,8 +468,8 @@ APART = (("name",), ("stream", "consumer_group"), ("namespace", "scaled_job"))
 class Environment(Part):
     """One cluster with a Prompt KEDA in it."""
 
-    name: Text
-    """The environment's name, typed to approve a plan."""
+    name: Name
+    """The environment's name, typed to approve a plan; part of the names of runs."""
     description: Annotated[str, Field(strict=True)] = ""
     """For people."""
     approval: Literal["none", "confirm", "digest"]
@@ -493,6 +497,11 @@ class Environment(Part):
     limits: Limits = Limits()
     """How long the toolkit waits."""
 
+    def portable(self) -> dict[str, Any]:
+        """Give the environment as JSON without its paths: these are each machine's own, and differ between clones."""
+        found: dict[str, Any] = _portable(self)
+        return found
+
     @field_validator("instruments")
     @classmethod
     def _each_its_own(cls, value: tuple[Instrument, ...]) -> tuple[Instrument, ...]:
@@ -505,3 +514,11 @@ class Environment(Part):
                     raise ValueError(f"{seen[own]} and {one.name} have the same {same}; each needs its own")
                 seen[own] = one.name
         return value
+
+
+def _portable(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return {key: _portable(one) for key, one in value if not isinstance(one, Path | PathText)}
+    if isinstance(value, tuple):
+        return [_portable(one) for one in value]
+    return format_duration(value) if isinstance(value, timedelta) else value

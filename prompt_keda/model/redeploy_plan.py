@@ -135,8 +135,16 @@ class Plan(Generic[C]):
     @property
     def digest(self) -> str:
         """What a person approves: the first 16 hex digits of the SHA-256 over the inputs."""
-        text = json.dumps(self.inputs, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(_as_text(self.inputs)).hexdigest()[:16]
+
+    @property
+    def input_digests(self) -> dict[str, str]:
+        """Give the SHA-256 of each input, of a mapping's keys each: enough to name what has changed, on any machine."""
+        found: dict[str, str] = {}
+        for name, value in self.inputs.items():
+            parts = {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
+            found |= {key: hashlib.sha256(_as_text(one)).hexdigest() for key, one in parts.items()}
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Give what is kept in plan.json and shown with ``--json``."""
@@ -149,4 +157,9 @@ class Plan(Generic[C]):
             "jobs_at_risk": [asdict(one) for one in self.jobs_at_risk],
             "notes": list(self.notes),
             "inputs": self.inputs,
+            "input_digests": self.input_digests,
         }
+
+
+def _as_text(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, default=str).encode()

@@ -65,6 +65,7 @@ def redeploy_rights(
     return sorted(
         {
             *_lock(),
+            *mirror_rights(),
             *_namespaces(environment, own),
             *_applied([*keda_objects, *own]),
             *_secrets(environment),
@@ -86,6 +87,12 @@ def _all(verbs: Iterable[str], group: str, plural: str, namespace: str = "", nam
 def _lock() -> Iterator[Right]:
     yield from _all(APPLY, "", "namespaces", name=LOCK_NAMESPACE)
     yield from _all(("get", "create", "patch", "delete"), LEASES, "leases", LOCK_NAMESPACE, LOCK)
+    yield Right("watch", LEASES, "leases", LOCK_NAMESPACE)
+
+
+def mirror_rights() -> list[Right]:
+    """Give the rights that the copy of a run in the cluster needs. Without them a redeploy goes on all the same."""
+    return [*_all(("get", "list", "create", "patch", "delete"), "", "configmaps", LOCK_NAMESPACE)]
 
 
 def _namespaces(environment: Environment, own: Iterable[Object]) -> Iterator[Right]:

@@ -39,7 +39,7 @@ def check_identity(context: Context) -> None:
             raise Refusal(
                 f"{kube.address} is another cluster than environment {context.environment.name} means: "
                 f"its {key} is {value}, expected {expected}",
-                "Check the kubeconfig's context. If the cluster was rebuilt, correct the environment's identity.",
+                f"Check the kubeconfig's context. If the cluster was rebuilt: ./run enrol --env {context.environment.name}",
             )
 
 
@@ -71,7 +71,7 @@ def under_lock(step: Step[Context]) -> Step[Context]:
 
 def _lock(context: Context) -> Lock:
     if context.lock is None:
-        context.lock = Lock(context.systems.kube, context.run_id, context.systems.viewpoint)
+        context.lock = Lock(context.systems.kube, context.run_id, context.systems.viewpoint, context.observer)
     return context.lock
 
 

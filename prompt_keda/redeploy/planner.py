@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -118,7 +117,7 @@ def _plan(context: Context, mode: str, reason: str, decisions: Decisions, notes:
 def _inputs(context: Context, mode: str) -> dict[str, Any]:
     environment = context.environment
     return {
-        "environment": json.loads(environment.model_dump_json()),
+        "environment": environment.portable(),
         "toolkit": prompt_keda.__version__,
         "instruments": context.instrument_objects,
         "mode": mode,

@@ -20,6 +20,7 @@ MARKS = {
     Verdict.SKIPPED: ("SKIPPED", "dim"),
 }
 
+RUN_STYLES = {"green": "green", "failed": "bold red", "interrupted": "yellow", "at work": "cyan"}
 SEEN = 60
 """How much of what a green check has seen is shown, in characters; --json has all of it."""
 
@@ -119,6 +120,28 @@ def show_smoke(smoke: dict[str, Any]) -> None:
             f"{len(smoke['pod_uids'])} pods ran, {smoke['acknowledged_count']} acknowledged, lag 0\n  {spans}"
         )
     )
+
+
+def show_history(parts: dict[str, Any]) -> None:
+    """Show a line for each run, newest first; then what is damaged, and what could not be seen."""
+    console, rows = _console(), parts["runs"]
+    width = max((len(one["environment"]) for one in rows), default=0)
+    for one in rows:
+        took = f"{one['recovery_s']:7.1f} s" if one["recovery_s"] is not None else " " * 9
+        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in one["parts_s"].items() if seconds >= 0.05)
+        again = f"{one['starts_count']} starts" if one["starts_count"] > 1 else ""
+        only = "only in the cluster" if one["places"] == ("cluster",) else ""
+        line = Text(f"{one['began_at'][:19].replace('T', ' ')}  {one['environment']:{width}}  {one['mode']:9}  ")
+        line.append(f"{one['state']:11}", style=RUN_STYLES.get(one["state"], ""))
+        line.append(f"  {took}  {'; '.join(filter(None, (stages, again, only)))}".rstrip())
+        line.append(f"\n  {one['run_id']}", style="dim")
+        console.print(line)
+    if not rows:
+        console.print("no runs")
+    for what in parts["damaged"]:
+        console.print(Text(one_line(f"damaged: {what}"), style="yellow"))
+    if parts["not_seen"]:
+        console.print(Text(one_line(f"not seen: {parts['not_seen']}"), style="yellow"))
 
 
 def show_lines(lines: Sequence[str]) -> None:

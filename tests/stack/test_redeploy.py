@@ -20,9 +20,10 @@ from prompt_keda.clients.kube_resources import (
     SECRETS,
     SERVICES,
 )
-from prompt_keda.files.run_folder import JournalFile, RunFolder
+from prompt_keda.files.run_folder import JournalFile
 from prompt_keda.lab import state
 from prompt_keda.redeploy import lease as lock
+from tests.runs import unfinished_run
 
 from .conftest import (
     ENV,
@@ -143,7 +144,7 @@ def _begun(stage):
     def here(plan):
         return plan["inputs"]["environment"]["kubernetes"]["identity"]["kube_system_uid"] == uid
 
-    folder = RunFolder.latest_unfinished(runs_folder(), ENV, here)
+    folder = unfinished_run(runs_folder(), ENV, here)
     return folder and any(one["step"] == stage and one["event"] == "begin" for one in JournalFile(folder).entries())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -24,9 +25,28 @@ class Cluster:
         self.lease = None
         self.made = 0
         self.patches = 0
+        self.time = datetime.now(UTC)
+        self.waited_s = 0
+        self.meanwhile = lambda: None
+
+    def now(self):
+        return self.time
+
+    def watch(self, targets):
+        return self
+
+    def wait(self, timeout_s):
+        """Time passes, as this cluster's clock tells it, and what happens meanwhile happens after ten seconds."""
+        self.time += timedelta(seconds=timeout_s)
+        self.waited_s += timeout_s
+        if self.waited_s > 10:
+            self.meanwhile()
+
+    def close(self):
+        self.meanwhile = None
 
     def find(self, resource, name, namespace=None):
-        return self.lease
+        return copy.deepcopy(self.lease)
 
     def create(self, resource, body, namespace=None):
         if self.lease is not None:
@@ -49,9 +69,9 @@ class Cluster:
             self.lease = None
 
 
-def held_by(cluster, holder, age_s=0):
-    renewed = (datetime.now(UTC) - timedelta(seconds=age_s)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    spec = {"holderIdentity": holder, "leaseDurationSeconds": 60, "renewTime": renewed}
+def held_by(cluster, holder, age_s=0, duration_s=60):
+    renewed = (cluster.time - timedelta(seconds=age_s)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    spec = {"holderIdentity": holder, "leaseDurationSeconds": duration_s, "renewTime": renewed}
     cluster.lease = {"metadata": {"name": LEASE, "uid": "uid-other"}, "spec": spec}
     return cluster
 
@@ -81,15 +101,67 @@ def test_a_free_lock_is_taken_and_given_back():
     assert cluster.lease is None
 
 
-@pytest.mark.parametrize("holder", ["other someone@elsewhere 7", f"run {ME} {os.getppid()}", "other someone@elsewhere"])
-def test_a_lock_that_is_at_work_is_respected(holder):
-    """Another run's, and this run's own other process: refused, and neither taken nor given back."""
-    cluster = held_by(Cluster(), holder)
-    lock = Lock(cluster, "run", ME)
-    with pytest.raises(Refusal):
+def patient(cluster, run="run"):
+    """Give a lock on a cluster's own clock, and what is told meanwhile."""
+    told = []
+    return Lock(cluster, run, ME, told.append, now=cluster.now), told
+
+
+@pytest.mark.parametrize(
+    ("holder", "duration_s"),
+    [(f"run {ME} {os.getppid()}", 60), (f"other {ME} 1", 60), ("other someone@elsewhere", 600)],
+)
+def test_a_lock_that_is_at_work_here_or_lasts_long_is_respected_at_once(holder, duration_s):
+    """A live process of this machine, of whatever run, and one that no killed process keeps: refused, and left alone."""
+    cluster = held_by(Cluster(), holder, duration_s=duration_s)
+    lock, told = patient(cluster)
+    with pytest.raises(Refusal, match=r"at work|someone@elsewhere"):
         lock.take()
     lock.release()
     assert cluster.lease["metadata"]["uid"] == "uid-other" and not lock.was_held
+    assert told == [] and cluster.waited_s == 0
+
+
+@pytest.mark.parametrize("run", ["run", "other"])
+def test_the_lock_of_a_process_killed_elsewhere_is_taken_when_it_expires(run):
+    """Its own run's, for resume, and another's: the wait names the holder, and says how long it will be."""
+    cluster = held_by(Cluster(), f"{run} someone@elsewhere 7", age_s=30)
+    lock, told = patient(cluster)
+    assert lock.inspect().state is State.TODO
+    lock.take()
+    assert cluster.lease["metadata"]["uid"] == "uid-1" and cluster.waited_s == pytest.approx(30, abs=0.1)
+    assert told[0].detail.startswith(f"waits for the lock of {run} someone@elsewhere 7, expires in 30 s")
+    assert len(told) == 6, "a line each five seconds"
+
+
+def test_a_holder_that_renews_its_lock_is_alive():
+    """Refused as soon as that is seen, naming it; its lock is left alone."""
+    cluster = held_by(Cluster(), "run someone@elsewhere 7")
+    cluster.meanwhile = lambda: cluster.lease["spec"].update(renewTime="2999-01-01T00:00:00.000000Z")
+    lock, _ = patient(cluster)
+    with pytest.raises(Refusal, match="run someone@elsewhere 7 holds the lock, and renews it"):
+        lock.take()
+    assert cluster.lease["metadata"]["uid"] == "uid-other" and cluster.waited_s < 15 and not lock.was_held
+
+
+def test_a_holder_that_ends_meanwhile_has_changed_what_was_planned_on():
+    """Its redeploy is over: this one looks again instead of going on with an old plan."""
+    cluster = held_by(Cluster(), "other someone@elsewhere 7")
+    cluster.meanwhile = lambda: setattr(cluster, "lease", None)
+    lock, _ = patient(cluster)
+    with pytest.raises(Refusal, match="has just ended"):
+        lock.take()
+    assert cluster.lease is None
+
+
+@pytest.mark.parametrize("spec", [None, {}, {"renewTime": "soon", "leaseDurationSeconds": 60}, {"holderIdentity": "x"}])
+def test_a_lock_that_makes_no_sense_has_expired(spec):
+    """Nobody renews such a thing."""
+    cluster = Cluster()
+    cluster.lease = {"metadata": {"name": LEASE, "uid": "uid-other"}, "spec": spec}
+    lock, _ = patient(cluster)
+    lock.take()
+    assert cluster.lease["metadata"]["uid"] == "uid-1" and cluster.waited_s == 0
 
 
 def test_the_lock_of_a_killed_process_of_the_same_run_is_taken_at_once():

@@ -6,21 +6,38 @@ import json
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import mock
 
 import pytest
 
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.errors import DeadlinePassed, PromptKedaError
 from prompt_keda.files.manifest_file import load_instrument_manifest
+from prompt_keda.files.run_folder import RunFolder
 from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.redeploy_rights import redeploy_rights
 from prompt_keda.model.rights import Right
-from prompt_keda.redeploy import certificates, free, guard, install, jobs, planner, prove, remove, restore, smoke
+from prompt_keda.redeploy import (
+    certificates,
+    free,
+    guard,
+    install,
+    jobs,
+    lease,
+    mirror,
+    planner,
+    prove,
+    remove,
+    restore,
+    smoke,
+)
 from prompt_keda.redeploy.context import Context
+from prompt_keda.redeploy.mirrored_journal import mirrored_journal
 from prompt_keda.redeploy.modes import Wishes
 from tests.contracts.fakes.recorder import Recorder
 
-from .world import SCALED_JOB, SPACE, World, conditions, keda_manifests
+from .world import SCALED_JOB, SPACE, World, conditions, keda_manifests, now
 
 NOT_ASKED_HERE = {
     Right("list", "", "events"): "asked when a Job of the start is gone",
@@ -94,7 +111,38 @@ def redeploy(world, mode):
         if step.watch is not None:
             step.watch(context)
     smoke_test(context)
+    mirror_it(context)
     guard.release_lease(context)
+    wait_for_a_lock(kube)
+
+
+def mirror_it(context):
+    """Copy the run into the cluster: make it, change it, end it, and tidy up what is old."""
+    with TemporaryDirectory() as folder:
+        run = RunFolder.create(Path(folder) / "runs", "local")
+        run.write_json("plan.json", planner.make_plan(context, Wishes()).to_json())
+        run.write_json("snapshot.json", {"jobs": [], "streams": {}, "objects": []})
+        journal = mirrored_journal(context, run)
+        journal.append("run", "begin")
+        journal._mirror._kube.create(kinds.CONFIG_MAPS, old_copy(), lease.STATE_NAMESPACE)
+        journal.append("run", "done")
+        journal.finish({"mode": "cold", "timings": {}})
+        with mock.patch.object(mirror, "KEPT", 1):
+            journal.close()
+
+
+def old_copy():
+    labels = {mirror.ENVIRONMENT: "local", mirror.RUN: "old", mirror.STATE: mirror.GREEN}
+    return {"metadata": {"name": "old", "labels": labels, "creationTimestamp": "2000-01-01T00:00:00Z"}}
+
+
+def wait_for_a_lock(kube):
+    """Take the lock of somebody else, just before it expires."""
+    spec = {"holderIdentity": "r u@h 1", "leaseDurationSeconds": 60, "renewTime": now(seconds=59.95)}
+    kube.create(kinds.LEASES, {"metadata": {"name": lease.LEASE}, "spec": spec}, lease.STATE_NAMESPACE)
+    lock = lease.Lock(kube, "run", "me@here")
+    lock.take()
+    lock.release()
 
 
 def not_at_work(world):

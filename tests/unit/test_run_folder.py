@@ -53,21 +53,38 @@ def test_a_symbolic_link_is_not_followed(folder, tmp_path):
     assert victim.read_text() == "mine"
 
 
-def test_only_an_unfinished_run_is_resumed(folder):
-    """A run with a report is over; one without a plan never began."""
+def test_only_a_run_with_a_plan_is_one(folder):
+    """And nothing that tries to leave the folder, or is named otherwise."""
     runs = folder.path.parent
-    assert RunFolder.latest_unfinished(runs, "local") is None
+    assert RunFolder.find(runs, folder.run_id) is None
     folder.write_json("plan.json", {})
-    assert RunFolder.latest_unfinished(runs, "local").run_id == folder.run_id
-    folder.write_json("report.json", {})
-    assert RunFolder.latest_unfinished(runs, "local") is None
+    assert RunFolder.find(runs, folder.run_id).run_id == folder.run_id
+    (runs / "other").mkdir()
+    (runs / "other" / "plan.json").write_text("{}")
+    for name in ("20250101t000000z-local-1", "../runs/" + folder.run_id, "other", "", "."):
+        assert RunFolder.find(runs, name) is None, name
+        with pytest.raises(Refusal, match="there is no run"):
+            RunFolder.open_(runs, name)
 
 
-def test_a_run_that_does_not_exist_is_refused(folder):
-    """Also one that tries to leave the folder."""
-    for name in ("absent", "../../etc"):
-        with pytest.raises(Refusal):
-            RunFolder.open_(folder.path.parent, name)
+def test_a_run_of_another_machine_gets_its_folder(folder):
+    """Private, whole, with the plan last; an id that is none names no folder."""
+    runs, entry = folder.path.parent, {"at": "t", "step": "run", "event": "begin", "detail": "d"}
+    made = RunFolder.adopt(runs, "20250101t000000z-local-7", {"mode": "cold"}, {"jobs": []}, [entry, entry])
+    assert JournalFile(made).entries() == [entry, entry] and made.read_json("plan.json") == {"mode": "cold"}
+    assert {mode(one) for one in made.path.iterdir()} == {0o600} and mode(made.path) == 0o700
+    for name in ("../20250101t000000z-local-7", "20259901t000000z-local-7", "20250101t000000z-a/b-7"):
+        with pytest.raises(Refusal, match="no id of a run"):
+            RunFolder.adopt(runs, name, {}, {}, [])
+
+
+@pytest.mark.parametrize("line", ["[]", "3", '{"at": 1}', '{"at": "t", "step": "s", "event": "e"}', "[" * 100_000])
+def test_a_line_of_the_journal_that_is_no_entry_is_left_out(folder, line):
+    """Whatever was done to the file, it can be read."""
+    JournalFile(folder).append("s", "begin")
+    with (folder.path / "journal.jsonl").open("a") as file:
+        file.write(line + "\n")
+    assert [one["event"] for one in JournalFile(folder).entries()] == ["begin"]
 
 
 def test_nothing_begins_without_a_journal(tmp_path):

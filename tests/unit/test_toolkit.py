@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from prompt_keda import toolkit
 from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import JournalMismatch, Refusal
-from prompt_keda.files.run_folder import RunFolder
+from prompt_keda.errors import JournalMismatch, Refusal, Refused
+from prompt_keda.files.run_folder import JournalFile, RunFolder
 from prompt_keda.model.event import nobody
+from prompt_keda.model.run_record import portable_plan
 from prompt_keda.redeploy.approval import MARKER
+from prompt_keda.redeploy.lease import STATE_NAMESPACE
+from prompt_keda.redeploy.mirror import GREEN, PLAN, STATE, Mirror
 from prompt_keda.redeploy.modes import Wishes
+from tests.runs import unfinished_run
 
+from .test_mirror import packed
 from .world import World
 
 WRITES = ("apply", "create", "patch", "delete")
@@ -49,8 +55,19 @@ def change(world, **values):
     world.systems.environment = world.systems.environment.model_copy(update=values)
 
 
+def made_anew(world):
+    """Make the cluster another one, which the environment knows."""
+    key = (kinds.NAMESPACES, None, "kube-system")
+    world.kube._objects[key]["metadata"]["uid"] = "another"
+    kubernetes(world, kube_system_uid="another")
+
+
 def redeploy(approve="", ask=None):
     return toolkit.redeploy("local", Wishes(), approve, nobody, ask)
+
+
+def resume(run_id="", approve="", ask=None):
+    return toolkit.resume("local", run_id, approve, nobody, ask)
 
 
 def smoke(approve="", ask=None, events=0):
@@ -99,7 +116,7 @@ def test_it_is_refused_before_any_write(world, work, break_it, said):
     break_it(world)
     with pytest.raises(Refusal, match=said):
         work()
-    assert RunFolder.latest_unfinished(toolkit.runs_folder(), "local") is None
+    assert unfinished_run(toolkit.runs_folder(), "local") is None
 
 
 @pytest.mark.parametrize("work", [redeploy, smoke])
@@ -140,7 +157,7 @@ def interrupted_run(world):
     """Give the folder of a run that was killed before its first write."""
     with pytest.raises(pytest.fail.Exception):
         redeploy()
-    return RunFolder.latest_unfinished(toolkit.runs_folder(), "local")
+    return unfinished_run(toolkit.runs_folder(), "local")
 
 
 def test_a_run_whose_inputs_have_changed_is_not_resumed(world):
@@ -148,7 +165,7 @@ def test_a_run_whose_inputs_have_changed_is_not_resumed(world):
     assert interrupted_run(world)
     change(world, description="another")
     with pytest.raises(JournalMismatch, match="changed since it was planned: environment"):
-        toolkit.resume("local", "", nobody)
+        resume()
 
 
 def test_a_run_of_another_environment_is_not_resumed(world):
@@ -156,15 +173,15 @@ def test_a_run_of_another_environment_is_not_resumed(world):
     run = interrupted_run(world)
     change(world, name="other")
     with pytest.raises(Refusal, match="is one of environment local, not of other"):
-        toolkit.resume("other", run.run_id, nobody)
+        resume(run.run_id)
 
 
 def test_a_run_on_another_cluster_of_the_same_name_is_not_resumed(world):
     """A second local stack, or one that was made anew: its runs are its own."""
     assert interrupted_run(world)
-    kubernetes(world, kube_system_uid="another")
+    made_anew(world)
     with pytest.raises(Refusal, match="no interrupted run"):
-        toolkit.resume("local", "", nobody)
+        resume()
 
 
 def test_a_run_that_was_refused_does_not_hide_an_interrupted_one(world, monkeypatch):
@@ -174,11 +191,188 @@ def test_a_run_that_was_refused_does_not_hide_an_interrupted_one(world, monkeypa
     monkeypatch.setattr("prompt_keda.files.run_folder.os.getpid", lambda: 4_000_000)
     with pytest.raises(Refusal):
         redeploy()
-    assert RunFolder.latest_unfinished(toolkit.runs_folder(), "local").run_id == first.run_id
+    assert unfinished_run(toolkit.runs_folder(), "local").run_id == first.run_id
     with pytest.raises(Refusal):
-        toolkit.resume("local", "", nobody)
-    assert RunFolder.latest_unfinished(toolkit.runs_folder(), "local").run_id == first.run_id
+        resume()
+    assert unfinished_run(toolkit.runs_folder(), "local").run_id == first.run_id
 
 
 def refuse(*arguments):
     raise Refusal("another redeploy is under way")
+
+
+def mirrored(world, run, forged=None):
+    """Copy a run into the cluster, as its process did; a forged copy is changed first."""
+    kube = world.kube
+    with_writes = {name: kube.__dict__.pop(name) for name in WRITES}
+    try:
+        kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": STATE_NAMESPACE}})
+        Mirror(kube, run, "them").write()
+        if forged:
+            kube.patch(kinds.CONFIG_MAPS, f"run-{run.run_id}", STATE_NAMESPACE, forged)
+    finally:
+        kube.__dict__.update(with_writes)
+
+
+def on_another_machine(world, monkeypatch, tmp_path, forged=None):
+    """Give the run that was begun here, as who sits at another machine comes upon it."""
+    run = interrupted_run(world)
+    mirrored(world, run, forged)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+    return run
+
+
+def runs_here():
+    return sorted(one.name for one in toolkit.runs_folder().glob("*"))
+
+
+def test_a_run_of_another_machine_goes_on_here(world, monkeypatch, tmp_path):
+    """With a folder of its own, whose journal says where it was begun and where it went on."""
+    run = on_another_machine(world, monkeypatch, tmp_path)
+    with pytest.raises(pytest.fail.Exception, match="was called"):
+        resume()
+    assert runs_here() == [run.run_id]
+    entries = JournalFile(RunFolder.find(toolkit.runs_folder(), run.run_id)).entries()
+    begun = [one["detail"].split()[0] for one in entries if (one["step"], one["event"]) == ("run", "begin")]
+    assert begun == ["redeploy", "resume"]
+
+
+@pytest.mark.parametrize("approval", ["confirm", "digest"])
+def test_without_an_approval_a_run_of_another_machine_is_not_resumed(world, monkeypatch, tmp_path, approval):
+    """What it may remove is named, and the digest; nothing is kept here until somebody agrees."""
+    change(world, approval=approval)
+    digest = refused_digest(redeploy)
+    begun(world, digest)
+    run = unfinished_run(toolkit.runs_folder(), "local")
+    mirrored(world, run)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+    told = []
+    with pytest.raises(Refusal, match=f"resume of run {run.run_id}, begun on another machine") as caught:
+        toolkit.resume("local", "", "", told.append, None)
+    assert caught.value.parts["digest"] == digest and runs_here() == []
+    said = [one.detail for one in told]
+    assert [one for one in said if one.startswith("may remove Lease operator.keda.sh (uid ")], said
+    for wrong in ("0123456789abcdef", ""):
+        with pytest.raises(Refusal):
+            resume(approve=wrong, ask=lambda question: "no\n")
+    assert runs_here() == []
+    with pytest.raises(pytest.fail.Exception, match="was called"):
+        resume(approve=digest)
+    assert runs_here() == [run.run_id]
+
+
+def refused_digest(work):
+    with pytest.raises(Refusal) as caught:
+        work()
+    return caught.value.parts["digest"]
+
+
+def begun(world, digest):
+    with pytest.raises(pytest.fail.Exception):
+        redeploy(digest)
+
+
+def test_the_longer_journal_wins(world):
+    """Another machine went on with this machine's run, and was killed too."""
+    run = interrupted_run(world)
+    journal = JournalFile(run)
+    longer = [*journal.entries(), *[{**journal.entries()[0], "step": "elsewhere"}] * 3]
+    shorter = journal.entries()
+    journal.replace(longer)
+    mirrored(world, run)
+    journal.replace(shorter)
+    with pytest.raises(pytest.fail.Exception):
+        resume()
+    assert journal.entries()[: len(longer)] == longer
+    journal.replace([*longer, longer[-1]])
+    with pytest.raises(pytest.fail.Exception):
+        resume()
+    assert journal.entries()[: len(longer) + 1] == [*longer, longer[-1]]
+
+
+def test_a_run_that_was_finished_elsewhere_is_over(world):
+    """Nothing is left to resume, although this machine does not know it yet."""
+    run = interrupted_run(world)
+    mirrored(world, run, {"metadata": {"labels": {STATE: GREEN}}})
+    with pytest.raises(Refusal, match="no interrupted run"):
+        resume()
+
+
+def test_a_damaged_copy_does_not_hide_what_this_machine_knows(world):
+    """Its own files count, and that is said."""
+    run = interrupted_run(world)
+    mirrored(world, run, {"data": {"journal-00000": "{"}})
+    told = []
+    with pytest.raises(pytest.fail.Exception, match="was called"):
+        toolkit.resume("local", "", "", told.append, None)
+    assert "damaged" in told[0].detail and told[0].detail.endswith("the files of this machine count")
+
+
+def test_a_damaged_folder_is_made_good_by_the_copy(world):
+    """Half a plan on a disk that was full."""
+    run = interrupted_run(world)
+    mirrored(world, run)
+    (run.path / "plan.json").write_text('{"mode"')
+    with pytest.raises(pytest.fail.Exception, match="was called"):
+        resume()
+    assert RunFolder.find(toolkit.runs_folder(), run.run_id).read_json("plan.json")["digest"]
+
+
+def test_a_damaged_run_without_a_copy_is_told(world):
+    """One message, and what to do."""
+    run = interrupted_run(world)
+    (run.path / "plan.json").write_text('{"mode"')
+    with pytest.raises(Refusal, match=r"plan\.json cannot be read") as caught:
+        resume()
+    assert "begin a new redeploy" in caught.value.fix.lower()
+
+
+def test_a_forged_copy_of_another_plan_is_not_taken(world):
+    """Where this machine has the run, what it has approved counts."""
+    run = interrupted_run(world)
+    mirrored(world, run)
+    key = next(one for one in world.kube._objects if one[2] == f"run-{run.run_id}")
+    plan = {**run.read_json("plan.json"), "digest": "f" * 16}
+    world.kube._objects[key]["binaryData"][PLAN] = packed(portable_plan(plan))
+    told = []
+    with pytest.raises(pytest.fail.Exception, match="was called"):
+        toolkit.resume("local", "", "", told.append, None)
+    assert "is of another plan; the files of this machine count" in told[0].detail
+
+
+def test_what_changed_is_named_on_another_machine_too(world, monkeypatch, tmp_path):
+    """The mirror has no inputs, only their digests; that is enough."""
+    on_another_machine(world, monkeypatch, tmp_path)
+    change(world, description="another", registries=())
+    with pytest.raises(
+        JournalMismatch, match=r"changed since it was planned: environment\.description, environment\.registries"
+    ):
+        resume()
+
+
+def test_another_clone_has_the_same_digest(world):
+    """Paths differ from machine to machine; what they lead to is compared, or is a person's own."""
+    before = refused_digest(lambda: with_approval(world))
+    settings = world.systems.environment
+    keda = settings.keda.model_copy(update={"manifests": settings.keda.manifests})
+    vault = settings.vault.model_copy(update={"ca_file": Path("/elsewhere/ca.pem")})
+    kubernetes = settings.kubernetes.model_copy(update={"kubeconfig": Path("/elsewhere/config")})
+    change(world, keda=keda, vault=vault, kubernetes=kubernetes)
+    assert refused_digest(lambda: with_approval(world)) == before
+
+
+def with_approval(world):
+    change(world, approval="digest")
+    redeploy()
+
+
+def test_a_mirror_that_cannot_be_read_hides_no_run_of_this_machine(world):
+    """It goes on with what it has, and says so; with nothing here it could not tell."""
+    world.kube.denied.add(("list", "configmaps"))
+    with pytest.raises(Refused):
+        resume()
+    interrupted_run(world)
+    told = []
+    with pytest.raises(pytest.fail.Exception, match="was called"):
+        toolkit.resume("local", "", "", told.append, None)
+    assert "could not be read" in told[0].detail

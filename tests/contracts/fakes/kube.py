@@ -195,6 +195,7 @@ class FakeKube:
             metadata["namespace"] = namespace
         metadata["name"], metadata["uid"] = name, before.get("metadata", {}).get("uid") or str(uuid.uuid4())
         metadata["resourceVersion"] = before.get("metadata", {}).get("resourceVersion", "")
+        metadata.setdefault("creationTimestamp", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         if made != before:
             self._version += 1
             metadata["resourceVersion"] = str(self._version)

@@ -1,0 +1,75 @@
+"""The runs that this machine keeps, in a line each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.errors import Refusal
+from prompt_keda.files.run_folder import JournalFile, RunFolder
+from prompt_keda.model.run_record import environment_of
+from prompt_keda.model.run_summary import RunSummary, summarise
+
+HERE = "here"
+BEGUN_BY = re.compile(r" by (.+), process ([1-9][0-9]{0,9})")
+
+
+def runs_kept(runs: Path, environment: str, viewpoint: str) -> tuple[list[RunSummary], list[str]]:
+    """Give all runs in a folder of runs, newest first; and in words each folder that is damaged or is no run's.
+
+    Parameters
+    ----------
+    environment
+        Of this one alone; empty: of all.
+    viewpoint
+        ``user@host`` of this process: what it says of a process is true only here.
+    """
+    found, damaged = [], []
+    for path in sorted(runs.glob("*"), key=lambda one: one.name, reverse=True):
+        name = environment_of(path.name)
+        if name is None:
+            damaged.append(f"{path}: its name is no id of a run")
+        elif environment in ("", name):
+            try:
+                found.append(_summary(RunFolder(path), viewpoint))
+            except Refusal as error:
+                damaged.append(error.what)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                damaged.append(f"{path}: what it holds is no run's")
+    return found, damaged
+
+
+def _summary(run: RunFolder, viewpoint: str) -> RunSummary:
+    entries = JournalFile(run).entries()
+    timings = _timings(run.read_json("report.json")) if run.is_finished else None
+    return summarise(
+        run.run_id,
+        str(run.read_json("plan.json")["mode"]),
+        entries,
+        timings,
+        HERE,
+        was_refused=run.was_refused,
+        is_at_work=_is_at_work(entries, viewpoint),
+    )
+
+
+def _timings(report: Any) -> dict[str, float]:
+    return {str(key): float(value) for key, value in report["timings"].items()}
+
+
+def _is_at_work(entries: Sequence[Mapping[str, str]], viewpoint: str) -> bool:
+    """Tell whether the process that began or resumed a run last is one of this machine, and lives."""
+    begun = [one["detail"] for one in entries if (one["step"], one["event"]) == ("run", "begin")]
+    found = BEGUN_BY.search(begun[-1]) if begun else None
+    if found is None or found[1] != viewpoint:
+        return False
+    try:
+        os.kill(int(found[2]), 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True

@@ -1,0 +1,184 @@
+"""What the cluster's mirror keeps of a run, read strictly: text from a cluster is untrusted.
+
+No path is among it, and no Secret. Of the plan's inputs only digests are kept: enough to name what has changed.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+RUN_ID = re.compile("([0-9]{8}t[0-9]{6}z)-([a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?)-([0-9]{1,10})")
+STAMP = "%Y%m%dt%H%M%Sz"
+MOST_RECORDS = 20_000
+DETAIL_LENGTH = 1000
+"""What an entry of the journal says is cut off there: all of a run has to fit into one ConfigMap."""
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters")
+    return text
+
+
+def _moment(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time without its zone")
+    return text
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]{0,252}$")]
+Namespace = Annotated[str, Field(pattern="^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$")]
+Uid = Annotated[str, Field(pattern="^[A-Za-z0-9-]{1,64}$")]
+Kind = Annotated[str, Field(pattern="^[A-Z][A-Za-z]{0,62}$")]
+Word = Annotated[str, Field(pattern="^[a-z]{1,20}$")]
+Line = Annotated[str, Field(max_length=DETAIL_LENGTH), AfterValidator(_one_line)]
+Label = Annotated[str, Field(pattern=r"^([A-Z][A-Za-z]{0,62} )?([a-z0-9-]{1,63}/)?[A-Za-z0-9.:_-]{0,253}$")]
+"""``Kind namespace/name``, or a part of it."""
+Names = Annotated[list[Label], Field(max_length=MOST_RECORDS)]
+Hex16 = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+Hex64 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Record(BaseModel):
+    """The base of all records: frozen, strict about types and unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DeletionRecord(Record):
+    """One object that the plan removes, and why."""
+
+    kind: Kind
+    namespace: Namespace
+    name: Name
+    uid: Uid
+    why: Line
+
+
+class DecisionsRecord(Record):
+    """What was decided when the cluster was looked at, as `redeploy_plan.Decisions` has it."""
+
+    deletions: Annotated[list[DeletionRecord], Field(max_length=MOST_RECORDS)]
+    takes_over: Names
+    unpauses: Names
+    saved: Names
+    group_start: Annotated[str, Field(pattern=r"^(\$|0|)$")]
+    helm_release: Label
+    given_up: Names
+
+
+class PlanRecord(Record):
+    """A plan: what was decided, and digests of what it was planned from."""
+
+    mode: Word
+    digest: Hex16
+    decisions: DecisionsRecord
+    notes: Annotated[list[Line], Field(max_length=100)]
+    input_digests: Annotated[dict[Line, Hex64], Field(max_length=200)]
+
+
+class RunningRecord(Record):
+    """One Job or pod that was active when the redeploy began."""
+
+    kind: Kind
+    namespace: Namespace
+    name: Name
+    uid: Uid
+    scaled_job: Annotated[str, Field(pattern="^[a-z0-9.-]{0,253}$")]
+    generation: Line | None
+    job_uid: Annotated[str, Field(pattern="^[A-Za-z0-9-]{0,64}$")]
+
+
+class MetadataRecord(Record):
+    """The metadata of an object, as it is applied."""
+
+    name: Name
+    namespace: Namespace = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class ObjectRecord(Record):
+    """An object of KEDA's kinds that the plan brings back."""
+
+    apiVersion: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,99}/v[a-z0-9]{1,20}$")]
+    kind: Kind
+    metadata: MetadataRecord
+    spec: dict[str, Any]
+
+
+class StreamRecord(Record):
+    """One stream at the start; ``unknown`` says why nothing else is known."""
+
+    length: int | None = None
+    lag: int | None = None
+    pending: int | None = None
+    unknown: Line | None = None
+
+
+class SnapshotRecord(Record):
+    """What stood at the start."""
+
+    jobs: Annotated[list[RunningRecord], Field(max_length=MOST_RECORDS)]
+    streams: Annotated[dict[Line, StreamRecord], Field(max_length=1000)]
+    objects: Annotated[list[ObjectRecord], Field(max_length=MOST_RECORDS)]
+
+
+class EntryRecord(Record):
+    """One entry of the journal."""
+
+    at: Annotated[str, Field(max_length=40), AfterValidator(_moment)]
+    step: Annotated[str, Field(pattern="^[a-z0-9/-]{1,64}$")]
+    event: Annotated[str, Field(pattern="^[a-z -]{1,40}$")]
+    detail: Line
+
+
+class ResultRecord(Record):
+    """How a run that has ended green went: seconds for all of it, and for each of its steps."""
+
+    mode: Word
+    timings: Annotated[dict[Line, Annotated[float, Field(ge=0, le=1e7)]], Field(max_length=200)]
+
+
+def portable_plan(plan: dict[str, Any]) -> dict[str, Any]:
+    """Give what the mirror keeps of plan.json."""
+    decisions = plan["decisions"]
+    deletions = [{**one, "why": cut(one["why"])} for one in decisions["deletions"]]
+    kept = {key: plan[key] for key in PlanRecord.model_fields}
+    return {**kept, "decisions": {**decisions, "deletions": deletions}, "notes": [cut(one) for one in plan["notes"]]}
+
+
+def portable_snapshot(snapshot: dict[str, Any], objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """Give what the mirror keeps of snapshot.json: of all objects only those that come back."""
+    streams = {
+        name: {key: cut(one) if isinstance(one, str) else one for key, one in found.items()}
+        for name, found in snapshot["streams"].items()
+    }
+    jobs = [{**one, "generation": one["generation"] and cut(one["generation"])} for one in snapshot["jobs"]]
+    return {"jobs": jobs, "streams": streams, "objects": objects}
+
+
+def portable_entry(entry: dict[str, str]) -> dict[str, str]:
+    """Give what the mirror keeps of an entry of the journal: its detail in one line, cut off where it is too long."""
+    return {**entry, "detail": cut(entry["detail"])}
+
+
+def cut(text: str) -> str:
+    """Give a text in one line, cut off where it is too long, without what cannot be printed."""
+    return "".join(one if one.isprintable() else " " for one in text)[:DETAIL_LENGTH]
+
+
+def environment_of(run_id: str) -> str | None:
+    """Give the environment that a run's id names; None if it is no id of a run."""
+    found = RUN_ID.fullmatch(run_id)
+    if found is None:
+        return None
+    try:
+        datetime.strptime(found[1], STAMP)
+    except ValueError:
+        return None
+    return found[2]

@@ -1,0 +1,119 @@
+"""A rebuilt cluster has a new identity: who enrols it has seen the old one and the new one side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.kube_resources import NAMESPACES
+from prompt_keda.clients.systems import Systems
+from prompt_keda.errors import Refusal
+from prompt_keda.files.environment_edit import KEYS, identity_placeholders, write_identity
+from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.redeploy.approval import Ask
+
+UID = re.compile("[A-Za-z0-9-]{1,64}")
+
+
+def identity_of(kube: Kube) -> dict[str, str]:
+    """Give what tells a cluster from all others.
+
+    Raises
+    ------
+    Refusal
+        When the kubeconfig trusts no authority of its own: then any cluster of the system's authorities would do.
+    ClientError
+        When the cluster cannot be asked.
+    """
+    if not kube.ca_sha256:
+        raise Refusal(
+            f"the kubeconfig trusts no certificate authority of its own for {kube.address}",
+            "Ask for a kubeconfig with certificate-authority-data.",
+        )
+    uid = str(kube.get(NAMESPACES, "kube-system")["metadata"]["uid"])
+    if not UID.fullmatch(uid):
+        raise Refusal(f"the UID of the namespace kube-system at {kube.address} makes no sense")
+    return {"ca_sha256": kube.ca_sha256, "kube_system_uid": uid}
+
+
+def enrol(systems: Systems, path: Path, approve: str, observer: Observer, ask: Ask | None) -> dict[str, Any]:
+    """Write a cluster's new identity into its environment's file, if a person wants it. Idempotent: yes.
+
+    Parameters
+    ----------
+    path
+        The environment's file.
+    approve
+        The digest that a refusal named; empty: ask the person for the environment's name.
+    ask
+        None: there is no terminal.
+
+    Returns
+    -------
+    dict
+        ``file``, ``old``, ``new``, and whether it was ``written``: not where both are the same.
+
+    Raises
+    ------
+    Refusal
+        When nobody approves, or the identity is the local stack's own.
+    EnvironmentFileError
+        When the file cannot be changed safely.
+    ClientError
+        When the cluster cannot be asked.
+    """
+    environment = systems.environment
+    if found := identity_placeholders(path):
+        raise Refusal(
+            f"the identity of environment {environment.name} is the local stack's own ({', '.join(found)})",
+            "There is nothing to enrol: each stack fills it in by itself.",
+        )
+    old = {key: str(getattr(environment.kubernetes.identity, key)) for key in KEYS}
+    new = identity_of(systems.kube)
+    found_parts = {"file": str(path), "old": old, "new": new}
+    for line in side_by_side(old, new):
+        observer(Event(EventKind.NOTE, "enrol", "", line))
+    if old == new:
+        return {**found_parts, "written": False}
+    refusal = _unapproved(environment.name, _digest(environment.name, old, new), approve, ask)
+    if refusal:
+        refusal.parts |= {**found_parts, "written": False}
+        raise refusal
+    write_identity(path, environment, new, systems.placeholders)
+    return {**found_parts, "written": True}
+
+
+def side_by_side(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """Give a line for each value: as it stands in the file, and as the cluster says it now."""
+    found = []
+    for key in KEYS:
+        mark = "the same" if old[key] == new[key] else "another"
+        found += [f"{key}: {mark}", f"  in the file     {old[key]}", f"  at the cluster  {new[key]}"]
+    return found
+
+
+def _digest(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    text = json.dumps({"task": "enrol", "environment": name, "old": old, "new": new}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _unapproved(name: str, digest: str, approve: str, ask: Ask | None) -> Refusal | None:
+    if approve:
+        said = f"--approve {approve} is not the digest of this identity, which is {digest}"
+        refusal = None if approve == digest else Refusal(said, "Look at both again, then decide.")
+    elif ask is None:
+        said = (
+            f"the new identity of environment {name}, digest {digest}, is not approved, and there is no terminal to ask"
+        )
+        refusal = Refusal(said, f"If this is the rebuilt cluster: --approve {digest}")
+    else:
+        question = f"Is this the rebuilt cluster of {name}? Then type the environment's name: "
+        refusal = None if ask(question).strip() == name else Refusal("not approved: the file is as it was")
+    if refusal:
+        refusal.parts["digest"] = digest
+    return refusal

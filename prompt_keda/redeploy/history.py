@@ -1,0 +1,47 @@
+"""The runs of an environment: those of this machine and those in its cluster's mirror, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from prompt_keda.clients.kube import Kube
+from prompt_keda.errors import Refusal
+from prompt_keda.model.run_summary import AT_WORK, GREEN, RunSummary, summarise
+from prompt_keda.redeploy.lease import find_run_at_work
+from prompt_keda.redeploy.mirrored_runs import MirroredRun, find_runs
+
+CLUSTER = "cluster"
+
+
+def runs_mirrored(kube: Kube, environment: str) -> tuple[list[RunSummary], list[str]]:
+    """Give the runs that a cluster's mirror has of an environment; and in words each copy that is damaged.
+
+    Raises as `Kube.list` does.
+    """
+    found, damaged, at_work = [], [], find_run_at_work(kube)
+    for one in find_runs(kube, environment):
+        try:
+            found.append(_summary(one, at_work))
+        except Refusal as error:
+            damaged.append(error.what)
+    return found, damaged
+
+
+def _summary(run: MirroredRun, at_work: str | None) -> RunSummary:
+    result = run.result()
+    timings = result.timings if result and run.is_green else None
+    return summarise(run.run_id, run.plan().mode, run.entries(), timings, CLUSTER, is_at_work=run.run_id == at_work)
+
+
+def merged(here: Sequence[RunSummary], mirrored: Sequence[RunSummary]) -> list[RunSummary]:
+    """Give each run once, newest first. Of two that differ counts the green one, then the one at work, then the longer."""
+    found = {one.run_id: one for one in mirrored}
+    for one in here:
+        other = found.get(one.run_id)
+        if other is None:
+            found[one.run_id] = one
+            continue
+        best = max((one, other), key=lambda run: (run.state == GREEN, run.state == AT_WORK, run.starts_count))
+        found[one.run_id] = replace(best, places=(*one.places, *other.places))
+    return sorted(found.values(), key=lambda one: one.run_id, reverse=True)

@@ -1,0 +1,16 @@
+"""The runs that a machine keeps, as tests look for them."""
+
+from __future__ import annotations
+
+from prompt_keda.files.run_folder import RunFolder
+
+
+def unfinished_run(runs, environment, fits=lambda plan: True):
+    """Give the newest run of an environment whose plan fits, if it has not ended green; else None."""
+    for path in sorted(runs.glob(f"*-{environment}-*"), reverse=True):
+        run = RunFolder.find(runs, path.name)
+        if run is None or run.environment != environment or run.was_refused:
+            continue
+        if fits(run.read_json("plan.json")):
+            return None if run.is_finished else run
+    return None

@@ -1,0 +1,484 @@
+"""The copy of a run in the cluster: beside the files, never in their way, small enough, and read strictly."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import threading
+import time
+import uuid
+
+import pytest
+
+from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.errors import Refusal, Unreachable
+from prompt_keda.files.run_folder import JournalFile, RunFolder
+from prompt_keda.model.redeploy_plan import Decisions, Deletion, JobRecord, Plan
+from prompt_keda.model.run_record import DETAIL_LENGTH
+from prompt_keda.redeploy import mirror, mirrored_journal, mirrored_runs
+from prompt_keda.redeploy.lease import STATE_NAMESPACE
+from prompt_keda.redeploy.mirror import Mirror, TakenOver
+from prompt_keda.redeploy.mirrored_journal import MirroredJournal
+from prompt_keda.redeploy.mirrored_runs import find_runs
+from tests.contracts.fakes.kube import FakeKube
+
+SAVED = {
+    "apiVersion": "keda.sh/v1alpha1",
+    "kind": "ScaledJob",
+    "metadata": {"name": "one", "namespace": "prompt", "labels": {"a": "b"}},
+    "spec": {"triggers": [{"type": "cron"}]},
+}
+NOT_SAVED = {**SAVED, "kind": "CustomResourceDefinition", "metadata": {"name": "scaledjobs.keda.sh"}}
+PLACE = "/home/somebody/clone"
+MIB = 2**20
+
+
+@pytest.fixture
+def kube():
+    made = FakeKube()
+    made.create(kinds.NAMESPACES, {"metadata": {"name": STATE_NAMESPACE}})
+    return made
+
+
+@pytest.fixture
+def run(tmp_path):
+    return a_run(tmp_path / "runs")
+
+
+def a_run(runs, count=2, run_id="20250101t000000z-local-7"):
+    """Give the folder of a run that has just begun, as `toolkit.redeploy` writes it."""
+    made = RunFolder.adopt(runs, run_id, {}, {}, [])
+    record = Deletion("Deployment", "keda", "keda-operator", str(uuid.uuid4()), "differs at\n.spec")
+    decisions = Decisions((record,), ("scaledjobs.keda.sh",), saved=("ScaledJob prompt/one",))
+    inputs = {"environment": {"name": "local", "ca": f"{PLACE}/ca.pem"}, "mode": "reinstall"}
+    plan = Plan("reinstall", "because", (), decisions, inputs, running(count), ("a CRD\nis gone",))
+    made.write_json("plan.json", {"environment_file": f"{PLACE}/local.yaml", **plan.to_json()})
+    streams = {"instrument:lsstcam": {"length": 5, "lag": 0, "pending": None}, "s": {"unknown": "no\nanswer"}}
+    snapshot = {"jobs": [one.__dict__ for one in running(count)], "objects": [SAVED, NOT_SAVED], "streams": streams}
+    made.write_json("snapshot.json", snapshot)
+    return made
+
+
+def running(count):
+    """Give as many Jobs, each with its pod, named as KEDA and Kubernetes name them."""
+    found = []
+    for number in range(count // 2):
+        job, name = str(uuid.uuid4()), f"prompt-keda-lsstcam-{uuid.uuid4().hex[:5]}"
+        place = ("prompt-keda-lsstcam", name)
+        found.append(JobRecord("Job", *place, job, "prompt-keda-lsstcam", str(number)))
+        pod = (place[0], f"{name}-{uuid.uuid4().hex[:5]}")
+        found.append(JobRecord("Pod", *pod, str(uuid.uuid4()), "prompt-keda-lsstcam", None, job))
+    return tuple(found)
+
+
+def journaled(kube, run, may_write=lambda: True, told=None, holder="me"):
+    return MirroredJournal(
+        JournalFile(run), Mirror(kube, run, holder), may_write, (told if told is not None else []).append
+    )
+
+
+def copy_of(kube):
+    (found,) = find_runs(kube, "local")
+    return found
+
+
+def soon(look):
+    end = time.monotonic() + 5
+    while not look():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return True
+
+
+def test_the_copy_has_what_another_machine_needs_and_no_more(kube, run):
+    """Plan, snapshot and journal; of the plan's inputs digests alone, and no path of this machine."""
+    journal = journaled(kube, run)
+    journal.append("run", "begin", "by me")
+    journal.append("remove/deployments", "begin")
+    journal.close()
+    copy, plan, snapshot = copy_of(kube), run.read_json("plan.json"), run.read_json("snapshot.json")
+    kept = copy.plan().model_dump()
+    assert Decisions.from_json(kept["decisions"]).inputs == Decisions.from_json(plan["decisions"]).inputs
+    assert {key: kept[key] for key in ("mode", "digest", "input_digests")}.items() <= plan.items()
+    assert kept["notes"] == ["a CRD is gone"] and kept["decisions"]["deletions"][0]["why"] == "differs at .spec"
+    assert [one.model_dump(exclude_unset=True) for one in copy.snapshot().objects] == [SAVED]
+    assert [one.model_dump() for one in copy.snapshot().jobs] == snapshot["jobs"]
+    assert copy.snapshot().streams["s"].unknown == "no answer"
+    assert copy.entries() == JournalFile(run).entries() and not copy.is_green and copy.result() is None
+    packed = [gzip.decompress(base64.b64decode(one)).decode() for one in copy.config_map["binaryData"].values()]
+    assert PLACE not in json.dumps(copy.config_map) + "".join(packed)
+    assert copy.config_map["metadata"]["labels"][mirror.ENVIRONMENT] == "local"
+
+
+def test_seventeen_hundred_jobs_fit(kube, tmp_path):
+    """Production's maximum, each with its pod, and a journal of many resumes."""
+    run = a_run(tmp_path / "runs", 3400)
+    journal = JournalFile(run)
+    for _ in range(500):
+        journal.append("install/apply-parts", "begin", "x" * 120)
+    Mirror(kube, run, "me").write()
+    found = copy_of(kube).config_map
+    size = sum(len(one) for one in found["data"].values())
+    size += sum(len(base64.b64decode(one)) for one in found["binaryData"].values())
+    assert len(copy_of(kube).snapshot().jobs) == 3400
+    assert size < MIB / 2, f"{size} bytes: the API server takes {MIB}, and etcd 1.5 times that with base64"
+
+
+def test_nothing_is_written_to_the_cluster_before_the_lock_is_held(kube, run):
+    """A run that is refused by its preflight, or has no lock, leaves no trace."""
+    held = threading.Event()
+    journal = journaled(kube, run, held.is_set)
+    journal.append("run", "begin")
+    journal.append("preflight/all-at-hand", "failed")
+    journal.close()
+    assert find_runs(kube, "local") == []
+    journal = journaled(kube, run, held.is_set)
+    journal.append("guard/hold-lease", "begin")
+    held.set()
+    journal.append("guard/hold-lease", "done")
+    assert copy_of(kube).entries() == JournalFile(run).entries(), "the first copy is made before the next step"
+    journal.close()
+
+
+def test_each_entry_is_sent_alone(kube, run, monkeypatch):
+    """The copy is large, an entry is small."""
+    sent, patch = [], kube.patch
+    monkeypatch.setattr(kube, "patch", lambda *a: sent.append(json.dumps(a[3])) or patch(*a))
+    journal = journaled(kube, run)
+    journal.append("run", "begin")
+    for number in range(3):
+        journal.append("s", "begin", str(number))
+        assert soon(lambda: len(copy_of(kube).entries()) == number + 2)  # noqa: B023  waited for in this round
+    journal.close()
+    assert len(sent) == 3 and all(len(one) < 400 for one in sent)
+
+
+def deny(kube):
+    kube.denied |= {("create", "configmaps"), ("patch", "configmaps"), ("get", "configmaps")}
+
+
+def delete(kube):
+    for one in kube.list(kinds.CONFIG_MAPS):
+        kube.delete(kinds.CONFIG_MAPS, one["metadata"]["name"], STATE_NAMESPACE)
+
+
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_a_mirror_that_cannot_be_written_stops_nothing(kube, run, from_the_start, monkeypatch):
+    """The right is denied: noted in the journal, shown once, and made good once it is there again."""
+    monkeypatch.setattr(mirrored_journal, "TRY_AGAIN_S", 0.01)
+    told = []
+    journal = journaled(kube, run, told=told)
+    if not from_the_start:
+        journal.append("run", "begin")
+    deny(kube)
+    for number in range(5):
+        journal.append("s", "begin", str(number))
+    assert soon(lambda: ("mirror", "failed") in events(run))
+    for number in range(5):
+        journal.append("t", "begin", str(number))
+    assert len(told) == 1 and "the run goes on: Kubernetes at" in told[0].detail and "403" in told[0].detail
+    kube.denied.clear()
+    assert soon(lambda: copy_of_or_none(kube) and ("mirror", "caught up") in events(run))
+    journal.close()
+    assert copy_of(kube).entries() == JournalFile(run).entries()
+    assert events(run).count(("mirror", "failed")) == events(run).count(("mirror", "caught up")) == 1
+
+
+def copy_of_or_none(kube):
+    return next(iter(find_runs(kube, "local")), None)
+
+
+def events(run):
+    return [(one["step"], one["event"]) for one in JournalFile(run).entries()]
+
+
+def test_what_nobody_foresaw_in_the_mirror_stops_nothing(kube, run, monkeypatch):
+    """A defect in the copy is no reason to let KEDA lie."""
+    monkeypatch.setattr(kube, "create", lambda *a: 1 / 0)
+    told = []
+    journal = journaled(kube, run, told=told)
+    journal.append("run", "begin")
+    journal.close()
+    assert ("mirror", "failed") in events(run) and "ZeroDivisionError" in told[0].detail
+
+
+def test_a_server_that_does_not_answer_holds_up_the_end_only_for_a_while(kube, run, monkeypatch):
+    """The end of a run does not wait for ever."""
+    monkeypatch.setattr(mirrored_journal, "LAST_TRY_S", 0.05)
+    journal = journaled(kube, run)
+    journal.append("run", "begin")
+    gate = threading.Event()
+
+    def hang(*arguments):
+        gate.wait()
+        raise Unreachable("Kubernetes", "x", "no answer within 5 s")
+
+    monkeypatch.setattr(kube, "patch", hang)
+    journal.append("run", "done")
+    began = time.monotonic()
+    journal.close()
+    assert time.monotonic() - began < 2
+    gate.set()
+
+
+def test_a_copy_that_somebody_deletes_is_made_again(kube, run):
+    """With all that it had, and what came since."""
+    journal = journaled(kube, run)
+    journal.append("run", "begin")
+    delete(kube)
+    journal.append("s", "begin")
+    journal.close()
+    assert copy_of(kube).entries() == JournalFile(run).entries() and copy_of(kube).snapshot().jobs
+    assert ("mirror", "failed") not in events(run)
+
+
+def test_who_has_lost_the_run_to_another_machine_writes_over_nobody(kube, run, tmp_path):
+    """It slept, its lock expired, and somebody else went on."""
+    old = Mirror(kube, run, "old")
+    JournalFile(run).append("run", "begin")
+    old.write()
+    other = a_run(tmp_path / "elsewhere")
+    JournalFile(other).replace(copy_of(kube).entries())
+    JournalFile(other).append("run", "begin", "resume")
+    Mirror(kube, other, "new").write()
+    JournalFile(run).append("s", "begin", "late")
+    with pytest.raises(TakenOver, match="new goes on"):
+        old.write()
+    assert copy_of(kube).entries() == JournalFile(other).entries()
+
+
+def test_somebody_who_labels_the_copy_does_no_harm(kube, run):
+    """Another version of the object, and still ours: it is read again, and written."""
+    made = Mirror(kube, run, "me")
+    made.write()
+    kube.patch(kinds.CONFIG_MAPS, f"run-{run.run_id}", STATE_NAMESPACE, {"metadata": {"labels": {"a": "b"}}})
+    JournalFile(run).append("run", "begin")
+    made.write()
+    found = copy_of(kube)
+    assert len(found.entries()) == 1 and found.config_map["metadata"]["labels"]["a"] == "b"
+
+
+def test_a_resumed_run_goes_on_with_the_same_copy(kube, run):
+    """Whatever it held of entries that the files do not have is gone; what is equal is not sent again."""
+    journal = JournalFile(run)
+    for _ in range(3):
+        journal.append("s", "begin")
+    Mirror(kube, run, "old").write()
+    journal.replace(journal.entries()[:1])
+    Mirror(kube, run, "new").write()
+    assert copy_of(kube).entries() == journal.entries() and copy_of(kube).config_map["data"]["holder"] == "new"
+
+
+def test_a_long_detail_is_cut_off(kube, run):
+    """An error may quote a page."""
+    JournalFile(run).append("s", "failed", "a\tb" + "x" * 100_000)
+    Mirror(kube, run, "me").write()
+    detail = copy_of(kube).entries()[0]["detail"]
+    assert detail.startswith("a b") and len(detail) == DETAIL_LENGTH
+
+
+def test_of_runs_that_are_over_the_last_five_stay(kube, tmp_path):
+    """Finished ones, and unfinished ones that are older than a finished one; a newer unfinished one always stays."""
+    for number in range(9):
+        state = mirror.GREEN if number in (0, 3, 6) else mirror.UNFINISHED
+        labels = {mirror.ENVIRONMENT: "local", mirror.RUN: f"r{number}", mirror.STATE: state}
+        metadata = {"name": f"r{number}", "labels": labels, "creationTimestamp": f"2025-01-0{number + 1}T00:00:00Z"}
+        kube.create(kinds.CONFIG_MAPS, {"metadata": metadata}, STATE_NAMESPACE)
+    other = {"name": "other", "labels": {**labels, mirror.ENVIRONMENT: "prod"}, "creationTimestamp": "2000"}
+    kube.create(kinds.CONFIG_MAPS, {"metadata": other}, STATE_NAMESPACE)
+    made = Mirror(kube, a_run(tmp_path / "runs"), "me")
+    made.write()
+    assert len(kube.list(kinds.CONFIG_MAPS)) == 11, "only a run that ends green tidies up"
+    made.finish({"mode": "cold", "timings": {"recovery": 1.5}})
+    made.write()
+    left = [one["metadata"]["name"] for one in kube.list(kinds.CONFIG_MAPS)]
+    assert left == ["other", "r5", "r6", "r7", "r8", "run-20250101t000000z-local-7"]
+    assert copy_of(kube).is_green and copy_of(kube).result().timings == {"recovery": 1.5}
+
+
+def test_a_run_that_ends_while_its_copy_is_written_still_tidies_up(kube, run, monkeypatch):
+    """The end comes from another thread, in the middle of a write."""
+    monkeypatch.setattr(mirror, "KEPT", 1)
+    old = {"name": "old", "labels": {mirror.ENVIRONMENT: "local", mirror.RUN: "old", mirror.STATE: mirror.GREEN}}
+    kube.create(kinds.CONFIG_MAPS, {"metadata": old | {"creationTimestamp": "2000"}}, STATE_NAMESPACE)
+    made, create = Mirror(kube, run, "me"), kube.create
+    monkeypatch.setattr(kube, "create", lambda *a: made.finish({"mode": "cold", "timings": {}}) or create(*a))
+    made.write()
+    made.write()
+    assert [one["metadata"]["name"] for one in kube.list(kinds.CONFIG_MAPS)] == [f"run-{run.run_id}"]
+
+
+def packed(value):
+    return base64.b64encode(gzip.compress(json.dumps(value).encode())).decode()
+
+
+def with_plan(**values):
+    def change(found):
+        plan = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][mirror.PLAN])))
+        found["binaryData"][mirror.PLAN] = packed(plan | values)
+
+    return change
+
+
+def with_decisions(**values):
+    def change(found):
+        plan = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][mirror.PLAN])))
+        found["binaryData"][mirror.PLAN] = packed(plan | {"decisions": plan["decisions"] | values})
+
+    return change
+
+
+def with_saved(**values):
+    def change(found):
+        snapshot = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][mirror.SNAPSHOT])))
+        found["binaryData"][mirror.SNAPSHOT] = packed(snapshot | {"objects": [SAVED | values]})
+
+    return change
+
+
+def with_data(name, value):
+    return lambda found: found["data"].__setitem__(name, value)
+
+
+def with_binary(name, value):
+    return lambda found: found["binaryData"].__setitem__(name, value)
+
+
+REMOVED = {"kind": "Deployment", "namespace": "keda", "name": "n", "uid": "u", "why": ""}
+ENTRY = {"at": "2025-01-01T00:00:00+00:00", "step": "run", "event": "begin", "detail": ""}
+DAMAGES = {
+    "no plan": lambda found: found["binaryData"].pop(mirror.PLAN),
+    "no snapshot": lambda found: found["binaryData"].pop(mirror.SNAPSHOT),
+    "nothing at all": lambda found: [found.pop("data"), found.pop("binaryData")],
+    "no base64": with_binary(mirror.PLAN, "%%%"),
+    "no gzip": with_binary(mirror.PLAN, base64.b64encode(b"plain").decode()),
+    "no JSON": with_binary(mirror.PLAN, base64.b64encode(gzip.compress(b"{")).decode()),
+    "deep JSON": with_binary(mirror.PLAN, base64.b64encode(gzip.compress(b"[" * 10**6)).decode()),
+    "cut off": lambda found: found["binaryData"].update({mirror.PLAN: cut_off(found["binaryData"][mirror.PLAN])}),
+    "a bomb": with_binary(mirror.SNAPSHOT, base64.b64encode(gzip.compress(b" " * 65 * MIB)).decode()),
+    "another key": with_plan(environment_file="/etc/passwd"),
+    "a path for a mode": with_plan(mode="../x"),
+    "a number for a mode": with_plan(mode=1),
+    "no digest": with_plan(digest="abc"),
+    "a strange kind": with_decisions(deletions=[REMOVED | {"kind": "Job/../x"}]),
+    "a strange name": with_decisions(deletions=[REMOVED | {"name": "../n"}]),
+    "a strange namespace": with_decisions(deletions=[REMOVED | {"namespace": "a/b"}]),
+    "a strange UID": with_decisions(deletions=[REMOVED | {"uid": "u u"}]),
+    "no UID": with_decisions(deletions=[{key: value for key, value in REMOVED.items() if key != "uid"}]),
+    "a strange start of groups": with_decisions(group_start="+"),
+    "a strange name to save": with_decisions(saved=["ScaledJob ../../x"]),
+    "a strange release": with_decisions(helm_release="a b c"),
+    "no decisions": with_plan(decisions={}),
+    "a forged note": with_plan(notes=["a\nb"]),
+    "an object with an owner": with_saved(metadata={"name": "a", "ownerReferences": []}),
+    "an object with a path for a version": with_saved(apiVersion="../v1"),
+    "an object of no kind": with_saved(kind="scaledjobs/x"),
+    "an object without content": with_saved(spec=None),
+    "strange jobs": with_binary(mirror.SNAPSHOT, packed({"jobs": [{"kind": "Job"}], "streams": {}})),
+    "a gap": lambda found: found["data"].pop("journal-00000"),
+    "an entry that is none": with_data("journal-00001", "[]"),
+    "an entry with a forged line": with_data("journal-00001", json.dumps(ENTRY | {"detail": "a\nrefused: b"})),
+    "an entry with colours": with_data("journal-00001", json.dumps(ENTRY | {"detail": "\x1b[31m"})),
+    "an entry without a time": with_data("journal-00001", json.dumps(ENTRY | {"at": "yesterday"})),
+}
+
+
+def cut_off(text):
+    return base64.b64encode(base64.b64decode(text)[:-12]).decode()
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_copy_is_told_in_one_message(kube, run, damage):
+    """Nothing of it is used."""
+    journal = JournalFile(run)
+    journal.append("run", "begin")
+    journal.append("s", "begin")
+    Mirror(kube, run, "me").write()
+    copy = copy_of(kube)
+    damage(copy.config_map)
+    with pytest.raises(Refusal, match=f"the copy of run {run.run_id} in the cluster is damaged: ") as caught:
+        copy.plan(), copy.snapshot(), copy.entries()
+    assert caught.value.what.isprintable() and len(caught.value.what) < 300
+
+
+def test_an_object_that_only_looks_like_a_run_is_none(kube):
+    """Another name, another environment's id, an id that would leave the folder."""
+    for name, run_id in (("x", "20250101t000000z-local-1"), ("run-a", "a"), ("run-b", "20250101t000000z-prod-1")):
+        labels = {mirror.ENVIRONMENT: "local", mirror.RUN: run_id}
+        kube.create(kinds.CONFIG_MAPS, {"metadata": {"name": name, "labels": labels}}, STATE_NAMESPACE)
+    assert find_runs(kube, "local") == []
+
+
+class Cluster:
+    """What a plan from the mirror is held against: KEDA's manifests, and what stands."""
+
+    namespace, decisions = "keda", Decisions()
+    keda_objects = (
+        {"kind": "APIService", "metadata": {"name": "v1beta1.external.metrics.k8s.io"}},
+        {
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "scaledjobs.keda.sh"},
+            "spec": {
+                "group": "keda.sh",
+                "scope": "Namespaced",
+                "names": {"kind": "ScaledJob", "plural": "scaledjobs"},
+                "versions": [{"name": "v1alpha1", "served": True}],
+            },
+        },
+    )
+
+    class systems:
+        kube = FakeKube((kinds.DEPLOYMENTS, kinds.NAMESPACES))
+
+
+def cluster():
+    kube = Cluster.systems.kube = FakeKube((kinds.DEPLOYMENTS, kinds.NAMESPACES))
+    kube.create(kinds.NAMESPACES, {"metadata": {"name": "other"}})
+    labels = {"app.kubernetes.io/part-of": "keda-operator"}
+    for name, found in (("keda-operator", labels), ("database", {})):
+        kube.create(kinds.DEPLOYMENTS, {"metadata": {"name": name, "labels": found}}, "other")
+    return Cluster
+
+
+def live_uid(name):
+    return Cluster.systems.kube.get(kinds.DEPLOYMENTS, name, "other")["metadata"]["uid"]
+
+
+ELSEWHERE = REMOVED | {"namespace": "other"}
+
+
+@pytest.mark.parametrize(
+    ("deletion", "is_fine"),
+    [
+        (REMOVED, True),
+        (REMOVED | {"kind": "APIService", "namespace": "", "name": "v1beta1.external.metrics.k8s.io"}, True),
+        (REMOVED | {"kind": "APIService", "namespace": "", "name": "v1.apps"}, False),
+        (REMOVED | {"kind": "Namespace", "namespace": "", "name": "prompt-keda-lsstcam"}, False),
+        (ELSEWHERE | {"name": "keda-operator"}, True),
+        (ELSEWHERE | {"name": "database"}, False),
+        (ELSEWHERE | {"name": "gone"}, True),
+        (ELSEWHERE | {"kind": "Lease", "name": "operator.keda.sh"}, True),
+        (ELSEWHERE | {"kind": "Lease", "name": "other"}, False),
+        (ELSEWHERE | {"kind": "Pod"}, False),
+        (ELSEWHERE | {"kind": "Secret"}, False),
+    ],
+)
+def test_a_plan_from_the_mirror_removes_parts_of_keda_alone(deletion, is_fine):
+    """Whoever can write a ConfigMap must not choose what an operator deletes."""
+    found = cluster()
+    if deletion["name"] in ("keda-operator", "database"):
+        deletion = deletion | {"uid": live_uid(deletion["name"])}
+    decisions = Decisions((Deletion(**deletion),))
+    if is_fine:
+        mirrored_runs.refuse_foreign(found, decisions, [SAVED], "r")
+        return
+    with pytest.raises(Refusal, match="which is no part of KEDA"):
+        mirrored_runs.refuse_foreign(found, decisions, [], "r")
+
+
+@pytest.mark.parametrize("values", [{"kind": "ClusterRoleBinding"}, {"apiVersion": "batch/v1", "kind": "Job"}])
+def test_a_plan_from_the_mirror_brings_back_objects_of_kedas_kinds_alone(values):
+    """Nothing that would give rights, or run by itself."""
+    with pytest.raises(Refusal, match=f"would bring back {values['kind']} prompt/one, which is no part of KEDA"):
+        mirrored_runs.refuse_foreign(cluster(), Decisions(), [SAVED | values], "r")
