@@ -77,7 +77,7 @@ class Twenty:
             code, document = self.redeploy()
             assert code == 0, document.get("error")
             self.end()
-            workers = until(self._all_run, 180, f"{COUNT} running workers")
+            workers = until(self._all_run, 300, f"{COUNT} running workers")
             self.watched = Survivors(self.admin, INSTRUMENT, workers)
 
     def _all_run(self):
@@ -279,7 +279,8 @@ def helm_uninstall_hung(twenty):
     scale(twenty.admin, OPERATOR, 0)
     done = helm("uninstall", RELEASE, "--wait", "--timeout", "5s")
     assert done.returncode != 0
-    assert "uninstalling" in helm("list", "--all", "--uninstalling").stdout
+    statuses = [one["metadata"]["labels"]["status"] for one in twenty.admin.list(SECRETS, "keda", "owner=helm")]
+    assert "uninstalling" in statuses and "deployed" not in statuses
 
 
 def helm_upgrade_killed(twenty):
