@@ -390,19 +390,27 @@ def test(c: Context, exhaustive=False, junit=""):
     _finish_with_code("test", lambda: testing.run(exhaustive, junit))
 
 
-@task(help={"rounds": "how often each is run, 5 unless named", **JSON})
-def bench(c: Context, rounds="", json=False):
-    """Measure check-deps beside a shell script that asks the same, on the local stack."""
-    from prompt_keda import benchmark
+@task(help={"rounds": "how often each is run, 5 unless named", "of": "check-deps (unless named) or recovery", **JSON})
+def bench(c: Context, rounds="", of="check-deps", json=False):
+    """Measure check-deps, or a redeploy, beside what people use instead, on the local stack."""
+    from prompt_keda import benchmark, benchmark_recovery
+    from prompt_keda.errors import Refusal
     from prompt_keda.report.result import Result
 
     observer = _progress()
 
     def work():
-        timings = benchmark.run(_whole("--rounds", rounds) or 5, observer)
-        return Result("bench", "local", parts={"timings": benchmark.to_json(timings)})
+        runs = {"check-deps": benchmark.run, "recovery": benchmark_recovery.run}.get(of)
+        if runs is None:
+            raise Refusal(f"--of {of} cannot be measured", "Known are check-deps and recovery.")
+        timings = runs(_whole("--rounds", rounds) or 5, observer)
+        return Result("bench", "local", parts={"timings": [one.__dict__ for one in timings]})
 
-    _finish("bench", "local", json, work, lambda text, result: text.show_bench(result.parts["timings"]), observer)
+    def show(text, result):
+        told = text.show_bench if of == "check-deps" else text.show_recovery
+        told(result.parts["timings"])
+
+    _finish("bench", "local", json, work, show, observer)
 
 
 namespace = Collection(check_deps, plan, prepare, redeploy, resume, history, enrol, smoke, test, bench)

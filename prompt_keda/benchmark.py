@@ -5,7 +5,6 @@ It lies beside the layers, not in them: only `tasks.py` calls it.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import statistics
@@ -150,9 +149,3 @@ def _vault_token(known: dict[str, Any]) -> str:
     role_id, secret_id = (Path(known[f"vault_{one}_id_file"]).read_text() for one in ("role", "secret"))
     token: str = vault.auth.approle.login(role_id, secret_id)["auth"]["client_token"]
     return token
-
-
-def to_json(timings: list[Timing]) -> list[dict[str, Any]]:
-    """Give the medians for ``--json``."""
-    found: list[dict[str, Any]] = json.loads(json.dumps([one.__dict__ for one in timings]))
-    return found

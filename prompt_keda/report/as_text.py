@@ -159,6 +159,15 @@ def show_lab(status: dict[str, Any]) -> None:
     )
 
 
+def show_recovery(timings: Sequence[dict[str, Any]]) -> None:
+    """Show medians of ways to replace KEDA side by side."""
+    for one in timings:
+        spans = (
+            f"removal {one['removal_s']:5.1f} s, first Job {one['first_job_s']:5.1f} s, ready {one['ready_s']:5.1f} s"
+        )
+        _console().print(Text(f"  {one['name']:32} {spans}"))
+
+
 def show_bench(timings: Sequence[dict[str, Any]]) -> None:
     """Show medians side by side."""
     for one in timings:
