@@ -26,9 +26,21 @@ def chart(manifests, folder):
 
 
 def helm(*arguments):
-    """Run Helm as the administrator; built on first use."""
+    """Run Helm as the administrator, to its end."""
+    argv, env = _command(arguments)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=300, env=env)
+
+
+def begin_helm(*arguments):
+    """Begin Helm, and give its process."""
+    argv, env = _command(arguments)
+    return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+
+
+def _command(arguments):
+    """Give its command line and environment; it is built on first use."""
     lab = settings.current_lab()
     program = go_builds.build(go_builds.HELM, nobody) / "helm"
     home = {"HELM_CACHE_HOME": str(lab.state), "HELM_CONFIG_HOME": str(lab.state), "HELM_DATA_HOME": str(lab.state)}
     argv = [program, "--kubeconfig", lab.admin_kubeconfig, "--namespace", NAMESPACE, *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=300, env={**os.environ, **home})
+    return argv, {**os.environ, **home}

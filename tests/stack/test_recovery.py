@@ -34,7 +34,7 @@ from prompt_keda.redeploy.planner import STEPS
 
 from . import keda_versions
 from .conftest import ENV, INSTRUMENT, ROOT, active_workers, run_json, run_task, until
-from .helm import RELEASE, chart, helm
+from .helm import RELEASE, begin_helm, chart, helm
 from .survivors import Survivors
 
 COUNT = 20
@@ -274,11 +274,13 @@ def owned_by_helm(twenty):
 
 
 def helm_uninstall_hung(twenty):
-    """F5: `helm uninstall` waits for CRDs that wait for an operator that is gone; the release stays "uninstalling"."""
+    """F5: `helm uninstall` waits for CRDs that wait for an operator that is gone; killed, it leaves "uninstalling"."""
     owned_by_helm(twenty)
     scale(twenty.admin, OPERATOR, 0)
-    done = helm("uninstall", RELEASE, "--wait", "--timeout", "5s")
-    assert done.returncode != 0
+    uninstall = begin_helm("uninstall", RELEASE, "--wait", "--timeout", "120s")
+    until(lambda: _dies(twenty.admin, CRDS, CRD), 60, "a CRD on its way out")
+    uninstall.kill()
+    uninstall.wait()
     statuses = [one["metadata"]["labels"]["status"] for one in twenty.admin.list(SECRETS, "keda", "owner=helm")]
     assert "uninstalling" in statuses and "deployed" not in statuses
 
