@@ -30,6 +30,7 @@ OF_THE_STACK = (
     "test_rights",
     "test_secrets",
     "test_secrets_of_a_run",
+    "test_terminal",
 )
 """Tests of the stack itself, or that break it: they are not run a second time from the desk."""
 

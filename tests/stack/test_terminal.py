@@ -1,0 +1,100 @@
+"""What somebody writes into the cluster or Redis can neither steer a terminal nor forge a line of ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from xml.etree import ElementTree
+
+import pytest
+
+from prompt_keda.faults.fault import Stage
+from prompt_keda.files.environment_file import load_environment
+from prompt_keda.report.untrusted import UNSAFE
+from tests.terminal import run_on_terminal
+
+from .conftest import ROOT, at_the_stack_only, command, run_task
+from .hostile import FORGED, SEEN_BY, everywhere, evil, lock
+
+pytestmark = at_the_stack_only  # what is written into the stack needs its administrator
+OURS = re.compile(r"\x1b\[(?:0|1|2|31|32|33)(?:;(?:1|2|31|32|33))*m|\x1b\[\?25[lh]|\x1b\[\d*A|\x1b\[2K")
+"""The colours of a verdict, and how rich draws over its live lines."""
+
+
+@pytest.fixture(scope="module")
+def stage(deployed, endpoints):
+    return Stage(load_environment(ROOT / "environments" / "local.yaml", endpoints))
+
+
+@pytest.fixture(scope="module")
+def hostile(stage, admin):
+    """Each place holds a text that would steer a terminal."""
+    with everywhere(admin, stage):
+        yield
+
+
+def on_terminal(*arguments):
+    """Run a task on a terminal; gives its exit code and what was shown, without what is drawn by rich itself."""
+    code, said = run_on_terminal(command(*arguments), {**os.environ, "CI": "true"}, ROOT)
+    shown = re.sub(r"\r+\n|\r(?=\x1b\[(?:2K|\d*A))", "\n", said.decode())
+    return code, OURS.sub("", shown)
+
+
+def unsafe(text):
+    """Give the names of all characters that must not be there; what ends a line of ours may."""
+    return {repr(one) for one in text if unicodedata.category(one) in UNSAFE and one != "\n"}
+
+
+def forged(text):
+    return [line for line in text.split("\n") if line.strip().startswith(FORGED)]
+
+
+def piped(*arguments):
+    """Run a task without a terminal; gives its exit code and all that it said."""
+    done = run_task(*arguments)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_redeploy_that_is_refused_lets_no_text_through(deployed, admin, terminal):
+    """Who holds the lock is a text of somebody's: in the progress, and in the refusal. Before anything else is hostile."""
+    with lock(admin):
+        code, text = (on_terminal if terminal else piped)("redeploy", "--env", "local")
+    assert code == 2 and text.count("<holder>") >= 2, text
+    assert unsafe(text) == set() and forged(text) == []
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_no_check_lets_a_text_through(hostile, terminal):
+    """Annotations, messages, names in Redis: each is shown, and none of it does anything."""
+    _, text = (on_terminal if terminal else piped)("check-deps", "--env", "local")
+    absent = {marker for marker in SEEN_BY if f"<{marker}>" not in text}
+    assert absent == set() and unsafe(text) == set() and forged(text) == []
+
+
+def test_each_text_is_shown_by_the_check_that_should(hostile):
+    """Otherwise the test above would prove nothing; in JSON it stands as it is, and escaped."""
+    done = run_task("check-deps", "--env", "local", "--json")
+    told = {one["id"]: f"{one['observed']} {one['detail']}" for one in json.loads(done.stdout)["results"]}
+    assert {marker for marker, id_ in SEEN_BY.items() if evil(marker) not in told[id_]} == set()
+    assert unsafe(done.stdout) == set() and done.stdout.isascii()
+
+
+def test_no_report_lets_a_text_through(hostile, tmp_path):
+    """JUnit and picture: they can be read, and hold no such character."""
+    files = [tmp_path / "junit.xml", tmp_path / "picture.svg"]
+    run_task("check-deps", "--env", "local", "--junit", str(files[0]), "--svg", str(files[1]))
+    for one in files:
+        text = one.read_text()
+        assert ElementTree.fromstring(text) is not None
+        assert "run" in text and unsafe(text) == set()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_plan_lets_no_text_through(hostile, terminal):
+    """What each step sees now, and which Jobs are made safe first."""
+    _, text = (on_terminal if terminal else piped)("plan", "--env", "local")
+    assert "<holder>" in text and "<generation>" in text
+    assert unsafe(text) == set() and forged(text) == []
