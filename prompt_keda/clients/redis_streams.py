@@ -37,6 +37,8 @@ from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused, Unreach
 from prompt_keda.model.secret import Secret
 
 SYSTEM = "Redis"
+ANSWERS: dict[str, Any] = {"decode_responses": True, "encoding_errors": "backslashreplace", "protocol": 2}
+"""Answers are texts. Names and events are bytes to Redis: one that is no text is shown as far as it is, and hides nothing."""
 _COUNT_READ = f"""{BACKLOG}
 if counted and group['lag'] == waiting then return 0 end
 local added, stream = 0, redis.call('XINFO', 'STREAM', KEYS[1])
@@ -63,8 +65,7 @@ class RedisStreams:
             password=password.reveal() if password else None,
             socket_timeout=seconds,
             socket_connect_timeout=seconds,
-            decode_responses=True,
-            protocol=2,
+            **ANSWERS,
             retry=_once(),
         )
         return cls(connection, f"{host}:{port}")
@@ -87,8 +88,7 @@ class RedisStreams:
             open_socket=lambda: kube.port_forward(namespace, pod, port),
             password=password.reveal() if password else None,
             socket_timeout=seconds,
-            decode_responses=True,
-            protocol=2,
+            **ANSWERS,
             retry=_once(),
         )
         return cls(redis.Redis(connection_pool=pool), f"{service}.{namespace}:{port} (port-forward to pod {pod})")
