@@ -123,7 +123,10 @@ def show_smoke(smoke: dict[str, Any]) -> None:
 
 
 def show_history(parts: dict[str, Any]) -> None:
-    """Show a line for each run, newest first; then what is damaged, and what could not be seen."""
+    """Show a line for each run, newest first; then what is damaged, and what could not be seen.
+
+    Names of modes and stages may come from a cluster's mirror, where others can write.
+    """
     console, rows = _console(), parts["runs"]
     width = max((len(one["environment"]) for one in rows), default=0)
     for one in rows:
@@ -131,9 +134,9 @@ def show_history(parts: dict[str, Any]) -> None:
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in one["parts_s"].items() if seconds >= 0.05)
         again = f"{one['starts_count']} starts" if one["starts_count"] > 1 else ""
         only = "only in the cluster" if one["places"] == ("cluster",) else ""
-        line = Text(f"{one['began_at'][:19].replace('T', ' ')}  {one['environment']:{width}}  {one['mode']:9}  ")
+        line = Text(f"{one['began_at'][:19].replace('T', ' ')}  {one['environment']:{width}}  {one_line(one['mode']):9}  ")
         line.append(f"{one['state']:11}", style=RUN_STYLES.get(one["state"], ""))
-        line.append(f"  {took}  {'; '.join(filter(None, (stages, again, only)))}".rstrip())
+        line.append(one_line(f"  {took}  {'; '.join(filter(None, (stages, again, only)))}").rstrip())
         line.append(f"\n  {one['run_id']}", style="dim")
         console.print(line)
     if not rows:

@@ -7,6 +7,7 @@ those are put back as they were.
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import subprocess
@@ -17,9 +18,10 @@ from types import SimpleNamespace
 
 import bcrypt
 
-from prompt_keda.clients.kube_resources import SCALED_JOBS, SECRETS
+from prompt_keda.clients.kube_resources import CONFIG_MAPS, SCALED_JOBS, SECRETS
 from prompt_keda.lab import settings, vault_contents
 from prompt_keda.lab.settings import REGISTRY_HOST
+from prompt_keda.redeploy.lease import STATE_NAMESPACE
 from tests.leaks import SPECIAL, leaks, planted
 from tests.terminal import run_on_terminal
 
@@ -214,7 +216,18 @@ class PlantedStack:
         for place in (self.out, self.state, self.folder / "tmp"):
             texts |= {str(path): path.read_bytes() for path in files(place)}
         texts |= {str(path): self._new(path) for place in self.logs for path in files(place)}
+        texts |= self.mirrored()
         return [(name, *one) for name, text in texts.items() for one in leaks(text, self.values)]
+
+    def mirrored(self):
+        """Give what the runs of this environment have left in the cluster, unpacked."""
+        found = {}
+        for one in self.admin.list(CONFIG_MAPS, STATE_NAMESPACE):
+            name, packed = one["metadata"]["name"], one.get("binaryData") or {}
+            if planted_environment.NAME in name:
+                found[name] = json.dumps(one).encode()
+                found |= {f"{name} {key}": gzip.decompress(base64.b64decode(text)) for key, text in packed.items()}
+        return found
 
     def _new(self, log):
         """Give what a log has more than at the last look, and a little before."""

@@ -54,6 +54,7 @@ def test_a_redeploy_shows_no_value_however_it_ends(planted):
     assert resumed.code == 0, resumed.stderr
     files = {one.name for one in run_folder(planted).iterdir()}
     assert files >= {"journal.jsonl", "snapshot.json", "plan.json", "report.json"}
+    assert any(name.endswith("snapshot.json.gz") for name in planted.mirrored())
     said = [text for one in (refused, broken, resumed) for text in (one.stdout, one.stderr)]
     assert planted.leaks(*said) == []
     assert json.loads(resumed.stdout)["smoke"]["acknowledged_count"]  # KEDA and the workers log in with planted values

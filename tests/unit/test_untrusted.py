@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
@@ -10,6 +11,7 @@ import pytest
 
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import Event, EventKind
+from prompt_keda.model.run_summary import RunSummary
 from prompt_keda.report import as_junit, as_text
 from prompt_keda.report.progress import Progress
 from prompt_keda.report.untrusted import neutral, one_line
@@ -67,6 +69,14 @@ def test_no_message_forges_a_line_of_a_plan(capsys):
     as_text.show_plan(plan)
     as_text.show_prepared([{"what": EVIL, "objects_count": 1, "sha256": "0", "fetched": True, "file": EVIL}])
     assert forged(capsys.readouterr().out) == []
+
+
+def test_no_message_forges_a_line_of_the_history(capsys):
+    """Modes and stages may be those of a mirror in the cluster."""
+    run = RunSummary("id", "e", "2026-11-24", EVIL, "green", 1.0, {EVIL: 1.0}, 1, ("cluster",))
+    as_text.show_history({"runs": [asdict(run)], "damaged": [EVIL], "not_seen": EVIL})
+    said = capsys.readouterr().out
+    assert said.count(FORGED) > 4 and forged(said) == []
 
 
 def test_no_message_forges_a_line_of_the_progress():
