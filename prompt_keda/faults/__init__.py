@@ -8,6 +8,7 @@ from __future__ import annotations
 from prompt_keda.faults import (
     capacity,
     cluster,
+    cluster_nodes,
     frozen,
     identity,
     image_contents,
@@ -22,6 +23,7 @@ from prompt_keda.faults.fault import Fault
 
 ALL_FAULTS: tuple[Fault, ...] = (
     *cluster.FAULTS,
+    *cluster_nodes.FAULTS,
     *identity.FAULTS,
     *vault.FAULTS,
     *vault_secrets.FAULTS,

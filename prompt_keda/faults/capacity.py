@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from prompt_keda.clients.kube_resources import NODES, PODS, RESOURCE_QUOTAS, SCALED_JOBS
-from prompt_keda.faults import scaled_jobs
+from prompt_keda.faults import jobs, scaled_jobs
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab.node import PAUSE_IMAGE
 from prompt_keda.model.pod_room import Free, amounts
 
 QUOTA, GREEDY, PLACE = "no-more-pods", "greedy", "default"
-YOUNG = timedelta(seconds=15)
 LEFT_CPU = Decimal("0.005")
 """Less than one worker of the local stack asks for."""
 
@@ -32,20 +30,9 @@ def allow_pods(stage: Stage) -> None:
         stage.kube.delete(RESOURCE_QUOTAS, QUOTA, one.namespace)
 
 
-def _workers_stay(stage: Stage) -> bool:
-    """Idle workers end after 30 s. Are all but one of every instrument's younger than half of that?"""
-    for one in stage.environment.instruments:
-        pods = [pod["status"] for pod in stage.kube.list(PODS, one.namespace)]
-        started = [datetime.fromisoformat(pod["startTime"]) for pod in pods if pod["phase"] == "Running"]
-        young = [at for at in started if datetime.now(UTC) - at < YOUNG]
-        if len(started) < one.min_jobs or len(young) < len(started) - 1:
-            return False
-    return True
-
-
 def fill_node(stage: Stage) -> None:
     """Let one pod ask for all the CPU that is left, but for too little for a worker."""
-    until(lambda: _workers_stay(stage), "workers that stay for a while: an end of theirs would leave room")
+    jobs.until_workers_stay(stage)  # an end of theirs would leave room
     (node,) = stage.kube.list(NODES)
     name = node["metadata"]["name"]
     free = Free([node], stage.kube.each(PODS)).of(name)["cpu"] - LEFT_CPU

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,23 +11,19 @@ from prompt_keda.clients.kube_resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
-    LEASES,
     NAMESPACES,
-    NODES,
     PODS,
     SERVICES,
 )
-from prompt_keda.faults import signals
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab import control_plane, processes
-from prompt_keda.lab.settings import NODE_NAME
 
 METRICS = "keda-operator-metrics-apiserver"
 WEBHOOKS = "keda-admission-webhooks"
 DRILL = "prompt-keda-drill"
 FINALIZER = "prompt-keda.lsst.io/drill"
-FOREIGN_API, KEDAS_API = "v1.drill.prompt-keda.test", "v1beta1.external.metrics.k8s.io"
+FOREIGN_API = "v1.drill.prompt-keda.test"
 WAITS = "drill-waits"
 
 
@@ -46,33 +41,13 @@ def stop_scheduler(stage: Stage) -> None:
     """Stop the scheduler, and let a pod wait for it longer than one has patience."""
     processes.stop(stage.lab, "kube-scheduler")
     made = stage.kube.apply(_pod(stage))["metadata"]["creationTimestamp"]
-    until(lambda: _age_s(made) > 31, "a pod that waits for the scheduler")
+    until(lambda: age_s(made) > 31, "a pod that waits for the scheduler")
 
 
 def start_scheduler(stage: Stage) -> None:
     """Take the pod away, and start it again."""
     stage.kube.delete(PODS, WAITS, _workers(stage))
     control_plane.start_controllers(stage.lab)
-
-
-def freeze_kubelet(stage: Stage) -> None:
-    """Freeze the kubelet until its Lease is over; some seconds later the cluster would call the node lost."""
-    signals.send(stage, "kubelet", signal.SIGSTOP)
-    kube = stage.kube
-    until(lambda: _unheard_s(kube) > 41, "a Lease that is over")
-
-
-def lose_node(stage: Stage) -> None:
-    """Freeze the kubelet until the cluster calls its node lost."""
-    signals.send(stage, "kubelet", signal.SIGSTOP)
-    until(lambda: not _node_ready(stage.kube), "a node that is not ready")
-    until(lambda: _available(stage.kube, KEDAS_API) == "False", "that nothing answers behind KEDA's API")
-
-
-def thaw_kubelet(stage: Stage) -> None:
-    """Let it go on, and wait until the node is ready."""
-    signals.send(stage, "kubelet", signal.SIGCONT)
-    until(lambda: _unheard_s(stage.kube) < 10 and _node_ready(stage.kube), "a node that is ready")
 
 
 def take_dns_away(stage: Stage) -> None:
@@ -93,7 +68,7 @@ def hold_namespace(stage: Stage) -> None:
     kube = stage.kube
     kube.delete(NAMESPACES, DRILL)
     since = kube.get(NAMESPACES, DRILL)["metadata"]["deletionTimestamp"]
-    until(lambda: _age_s(since) > 61, "a stuck namespace")
+    until(lambda: age_s(since) > 61, "a stuck namespace")
 
 
 def let_namespace_go(stage: Stage) -> None:
@@ -112,7 +87,7 @@ def add_foreign_api(stage: Stage) -> None:
     body = {"apiVersion": API_SERVICES.api_version, "kind": "APIService", "metadata": {"name": FOREIGN_API}}
     stage.kube.apply({**body, "spec": spec})
     kube = stage.kube
-    until(lambda: _available(kube, FOREIGN_API) == "False", "an APIService that is not available")
+    until(lambda: available(kube, FOREIGN_API) == "False", "an APIService that is not available")
 
 
 def remove_foreign_api(stage: Stage) -> None:
@@ -173,7 +148,8 @@ def _dns_ready(stage: Stage, ready: bool) -> None:
     stage.kube.patch(ENDPOINT_SLICES, "kube-dns", "kube-system", {"endpoints": endpoints})
 
 
-def _available(kube: Kube, name: str) -> str:
+def available(kube: Kube, name: str) -> str:
+    """Give what an APIService says of itself: ``True``, ``False`` or ``None``."""
     conditions = kube.get(API_SERVICES, name).get("status", {}).get("conditions") or []
     return str({one["type"]: one["status"] for one in conditions}.get("Available"))
 
@@ -189,16 +165,8 @@ def _workers(stage: Stage) -> str:
     return stage.environment.instruments[0].namespace
 
 
-def _node_ready(kube: Kube) -> bool:
-    conditions = kube.get(NODES, NODE_NAME)["status"]["conditions"]
-    return any((one["type"], one["status"]) == ("Ready", "True") for one in conditions)
-
-
-def _unheard_s(kube: Kube) -> float:
-    return _age_s(kube.get(LEASES, NODE_NAME, "kube-node-lease")["spec"]["renewTime"])
-
-
-def _age_s(stamp: str) -> float:
+def age_s(stamp: str) -> float:
+    """Give how long ago a time of the API server was."""
     return (datetime.now(UTC) - datetime.fromisoformat(stamp.replace("Z", "+00:00"))).total_seconds()
 
 
@@ -220,30 +188,6 @@ FAULTS: tuple[Fault, ...] = (
         start_scheduler,
         {"cluster/pods-get-going": "fail"},
         "neither a node nor a word of the scheduler",
-    ),
-    Fault(
-        "cluster/kubelet-frozen",
-        "F30",
-        "a kubelet hangs",
-        freeze_kubelet,
-        thaw_kubelet,
-        {"cluster/nodes-report": "warn", "redis/answers": "unknown"},  # a port-forward goes through the kubelet
-        "was last heard of",
-    ),
-    Fault(
-        "cluster/node-lost",
-        "F30",
-        "the only node is lost",
-        lose_node,
-        thaw_kubelet,
-        {
-            "cluster/nodes-ready": "fail",
-            "cluster/external-metrics-available": "fail",  # from here on: what ran there counts as not ready
-            "redis/answers": "fail",
-            "keda/parts-ready": "fail",
-            "capacity/maximum-fits": "warn",
-        },
-        "Kubelet stopped posting node status",
     ),
     Fault(
         "cluster/dns-gone",

@@ -85,6 +85,8 @@ class Fault:
         SKIPPED because it needs one of these.
     said
         A part of what the first of them observes: the right cause. Never a name that the fault itself has brought in.
+    left_out
+        Checks that need none of these, and see by themselves that there is nothing to look at: SKIPPED as well.
     """
 
     id: str
@@ -94,3 +96,4 @@ class Fault:
     mends: Callable[[Stage], None]
     seen: Mapping[str, str]
     said: str
+    left_out: tuple[str, ...] = ()

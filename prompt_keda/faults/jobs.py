@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
+from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS
 from prompt_keda.faults import scaled_jobs
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
@@ -16,11 +17,52 @@ GROUP, NOBODY = "REDIS_STREAM_CONSUMER_GROUP", "nobody"
 MOST_FAILED = 5
 """So many Jobs fail before anybody looks."""
 DAY_S = 86400
+YOUNG = timedelta(seconds=15)
 HOOK = "argocd.argoproj.io/hook"
+
+
+def until_workers_stay(stage: Stage) -> None:
+    """Wait until all but one of the idle workers will run on for a while."""
+    until(lambda: _workers_stay(stage), "workers that stay for a while")
+
+
+def _workers_stay(stage: Stage) -> bool:
+    """Idle workers end after 30 s. Are all but one of every instrument's younger than half of that?"""
+    for one in stage.environment.instruments:
+        pods = [pod["status"] for pod in stage.kube.list(PODS, one.namespace)]
+        started = [datetime.fromisoformat(pod["startTime"]) for pod in pods if pod["phase"] == "Running"]
+        young = [at for at in started if datetime.now(UTC) - at < YOUNG]
+        if len(started) < one.min_jobs or len(young) < len(started) - 1:
+            return False
+    return True
+
+
+def strip_generation(stage: Stage) -> None:
+    """Take the generation from every running Job."""
+    until_workers_stay(stage)
+    for job in jobs.active_jobs(stage.kube):
+        scaled_jobs.mark(stage, job, {"annotations": {jobs.GENERATION: None}})
+
+
+def strip_label(stage: Stage) -> None:
+    """Take the label from every running Job: KEDA no longer counts it, and makes others."""
+    until_workers_stay(stage)
+    for job in jobs.active_jobs(stage.kube):
+        scaled_jobs.mark(stage, job, {"labels": {jobs.LABEL: None}})
+
+
+def put_label(stage: Stage) -> None:
+    """Put it back, by the Jobs' owners."""
+    for one in stage.environment.instruments:
+        for job in stage.kube.list(JOBS, one.namespace):
+            owners = [ref["name"] for ref in job["metadata"].get("ownerReferences") or []]
+            if one.scaled_job in owners:
+                scaled_jobs.mark(stage, job, {"labels": {jobs.LABEL: one.scaled_job}})
 
 
 def limit(stage: Stage) -> None:
     """Let every running Job end after a day."""
+    until_workers_stay(stage)
     for job in jobs.active_jobs(stage.kube):
         _limit(stage, job, DAY_S)
 
@@ -85,6 +127,24 @@ def _annotate(stage: Stage, value: str | None) -> None:
 
 
 FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "keda/jobs-without-generation",
+        "F3",
+        "running Jobs lack their generation",
+        strip_generation,
+        scaled_jobs.stamp,
+        {"keda/jobs-carry-their-generation": "warn"},
+        "at risk",
+    ),
+    Fault(
+        "keda/jobs-without-label",
+        "F26",
+        "running Jobs lack the label by which KEDA counts them",
+        strip_label,
+        put_label,
+        {"keda/jobs-are-counted": "warn"},
+        "are not counted",
+    ),
     Fault(
         "keda/jobs-limited",
         "",

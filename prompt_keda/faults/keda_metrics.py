@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from prompt_keda.clients.kube_resources import CLUSTER_ROLES, DEPLOYMENTS, LEASES, PODS, SCALED_JOBS
+from prompt_keda.clients.kube_resources import CLUSTER_ROLES, DEPLOYMENTS, LEASES, PODS
+from prompt_keda.faults import scaled_jobs
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.keda_parts import LEASE, OPERATOR, until_fresh
 from prompt_keda.faults.waiting import until
@@ -55,7 +56,7 @@ def _works_alone(stage: Stage, namespace: str) -> bool:
 def part_from_redis(stage: Stage) -> None:
     """Let no packet of the operator's reach Redis, as a network policy does, and wait until KEDA says so."""
     _block(stage)
-    until(lambda: _ready(stage) != {"True"}, "a ScaledJob that is not Ready")
+    until(lambda: scaled_jobs.readiness(stage) != {"True"}, "a ScaledJob that is not Ready")
 
 
 def join_redis(stage: Stage) -> None:
@@ -63,7 +64,7 @@ def join_redis(stage: Stage) -> None:
     for rule in _iptables(stage, "-S", CHAIN).splitlines():
         if NOTE in rule:
             _iptables(stage, "-D", *shlex.split(rule)[1:])
-    until(lambda: _ready(stage) == {"True"}, "a ScaledJob that is Ready")
+    scaled_jobs.until_ready(stage)
 
 
 def part_silently(stage: Stage) -> None:
@@ -104,13 +105,6 @@ def _may_tell(stage: Stage, may: bool) -> None:
     rules = stage.keda_object(CLUSTER_ROLES.kind, OPERATOR)["rules"]
     kept = [{**one, "resources": [name for name in one["resources"] if may or name != STATUS]} for one in rules]
     stage.kube.patch(CLUSTER_ROLES, OPERATOR, None, {"rules": kept})
-
-
-def _ready(stage: Stage) -> set[str]:
-    """Give what the ScaledJobs say of themselves."""
-    found = [stage.kube.get(SCALED_JOBS, one.scaled_job, one.namespace) for one in stage.environment.instruments]
-    conditions = [told for one in found for told in one.get("status", {}).get("conditions") or []]
-    return {one["status"] for one in conditions if one["type"] == "Ready"}
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prompt_keda.clients.kube_resources import PODS, STATEFUL_SETS
 from prompt_keda.errors import Refused
-from prompt_keda.faults import vault
+from prompt_keda.faults import scaled_jobs, vault
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab import state
@@ -41,6 +41,7 @@ def restart_empty(stage: Stage) -> None:
     stage.redis.run(["FLUSHALL"])
     _scale(stage, 0)
     _scale(stage, 1)
+    scaled_jobs.until_ready(stage)  # KEDA may have missed it meanwhile, and says so until it asks again
 
 
 def count_again(stage: Stage) -> None:

@@ -38,7 +38,7 @@ def edit(stage: Stage, spec: Object) -> None:
     until(lambda: all(_is_paused(one) for one in _live(stage)), "paused ScaledJobs")
     for one in stage.environment.instruments:
         stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, {"spec": spec})
-    _stamp(stage)
+    stamp(stage)
 
 
 def restore(stage: Stage) -> None:
@@ -50,8 +50,19 @@ def restore(stage: Stage) -> None:
                 wanted["metadata"].setdefault("annotations", {})[PAUSED] = "true"
             stage.kube.apply(wanted, force=True)
     until(lambda: all(jobs.is_settled(one) and _is_paused(one) for one in _live(stage)), "settled ScaledJobs")
-    _stamp(stage)
+    stamp(stage)
     unpause(stage)
+
+
+def until_ready(stage: Stage) -> None:
+    """Wait until KEDA calls every ScaledJob Ready."""
+    until(lambda: readiness(stage) == {"True"}, "ScaledJobs that are Ready")
+
+
+def readiness(stage: Stage) -> set[str]:
+    """Give what the ScaledJobs say of themselves: the statuses of their conditions Ready."""
+    conditions = [told for one in _live(stage) for told in one.get("status", {}).get("conditions") or []]
+    return {one["status"] for one in conditions if one["type"] == "Ready"}
 
 
 def _live(stage: Stage) -> list[Object]:
@@ -64,15 +75,17 @@ def _is_paused(live: Object) -> bool:
     return any((one["type"], one["status"]) == ("Paused", "True") for one in conditions)
 
 
-def _stamp(stage: Stage) -> None:
+def stamp(stage: Stage) -> None:
+    """Let every running Job carry the generation that its ScaledJob has now."""
     generations = {one["metadata"]["name"]: one["metadata"]["generation"] for one in _live(stage)}
     for job in jobs.active_jobs(stage.kube):
         wanted = generations.get(job["metadata"]["labels"][jobs.LABEL])
         if wanted is not None:
-            _mark(stage, job, {"annotations": {jobs.GENERATION: str(wanted)}})
+            mark(stage, job, {"annotations": {jobs.GENERATION: str(wanted)}})
 
 
-def _mark(stage: Stage, job: Object, metadata: Object) -> None:
+def mark(stage: Stage, job: Object, metadata: Object) -> None:
+    """Change labels or annotations of a Job."""
     stage.kube.patch(JOBS, job["metadata"]["name"], job["metadata"]["namespace"], {"metadata": metadata})
 
 
@@ -110,27 +123,6 @@ def refuse_trigger(stage: Stage) -> None:
 def _edit_triggers(stage: Stage, change: Callable[[Object], Object]) -> None:
     for one in _live(stage):
         edit(stage, {"triggers": [{**t, "metadata": change(t["metadata"])} for t in one["spec"]["triggers"]]})
-
-
-def strip_generation(stage: Stage) -> None:
-    """Take the generation from every running Job."""
-    for job in jobs.active_jobs(stage.kube):
-        _mark(stage, job, {"annotations": {jobs.GENERATION: None}})
-
-
-def strip_label(stage: Stage) -> None:
-    """Take the label from every running Job: KEDA no longer counts it, and makes others."""
-    for job in jobs.active_jobs(stage.kube):
-        _mark(stage, job, {"labels": {jobs.LABEL: None}})
-
-
-def put_label(stage: Stage) -> None:
-    """Put it back, by the Jobs' owners."""
-    for one in stage.environment.instruments:
-        for job in stage.kube.list(JOBS, one.namespace):
-            owners = [ref["name"] for ref in job["metadata"].get("ownerReferences") or []]
-            if one.scaled_job in owners:
-                _mark(stage, job, {"labels": {jobs.LABEL: one.scaled_job}})
 
 
 def delete(stage: Stage) -> None:
@@ -207,24 +199,6 @@ FAULTS: tuple[Fault, ...] = (
         restore,
         {"keda/triggers-activate": "fail", "keda/sizes-as-named": "warn", "keda/none-paused": "warn"},
         "which KEDA refuses",
-    ),
-    Fault(
-        "keda/jobs-without-generation",
-        "F3",
-        "running Jobs lack their generation",
-        strip_generation,
-        _stamp,
-        {"keda/jobs-carry-their-generation": "warn"},
-        "at risk",
-    ),
-    Fault(
-        "keda/jobs-without-label",
-        "F26",
-        "running Jobs lack the label by which KEDA counts them",
-        strip_label,
-        put_label,
-        {"keda/jobs-are-counted": "warn"},
-        "are not counted",
     ),
     Fault(
         "keda/scaled-job-deleted",

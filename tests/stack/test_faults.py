@@ -85,7 +85,7 @@ def test_a_fault_is_seen_by_its_checks_and_by_no_other(fault, stage, rows):
         fault.mends(stage)
     assert seen(results) == dict(fault.seen), {id_: results[id_].observed for id_ in seen(results)}
     skipped = {id_ for id_, one in results.items() if one.verdict.value == "skipped"}
-    assert skipped <= dependents(fault.seen)
+    assert skipped <= dependents(fault.seen) | set(fault.left_out)
     first = results[next(iter(fault.seen))]
     assert fault.said in first.observed, first.observed
     assert first.fix
@@ -93,9 +93,3 @@ def test_a_fault_is_seen_by_its_checks_and_by_no_other(fault, stage, rows):
     told = neutral(first.observed).replace("|", "/")[:160]
     names = ", ".join(f"{id_} ({verdict})" for id_, verdict in fault.seen.items())
     rows[fault.id] = f"{row_start(fault)} {names} | {told} |"
-
-
-def test_the_page_names_every_fault():
-    """docs/faults.md is of the last run that wrote it."""
-    text = PAGE.read_text()
-    assert [one.id for one in ALL_FAULTS if row_start(one) not in text] == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prompt_keda.checks import ALL_CHECKS
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.model.check import Verdict
@@ -44,3 +46,9 @@ def test_faults_name_what_is_there():
         bad = {Verdict.FAIL.value, Verdict.WARN.value, Verdict.UNKNOWN.value}
         assert one.seen and set(one.seen) <= checks and set(one.seen.values()) <= bad, one.id
         assert one.title and one.said, one.id
+
+
+def test_the_page_of_faults_names_every_fault():
+    """docs/faults.md is of runs on the stack; how it is made stands in tests/stack/test_faults.py."""
+    text = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
+    assert [one.id for one in ALL_FAULTS if f"| {one.title} | {one.case} |" not in text] == []
