@@ -10,7 +10,7 @@ from prompt_keda.model.run_record import RUN_ID, STAMP, environment_of
 
 GREEN, INTERRUPTED, FAILED, REFUSED, AT_WORK = "green", "interrupted", "failed", "refused", "at work"
 WHOLE = "recovery"
-"""The name of the whole among a report's timings; all others are those of steps, ``stage/verb-object``."""
+"""The name of the whole among a report's timings. Those of steps are named ``stage/verb-object``, spans without a slash."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class RunSummary:
     recovery_s
         Seconds that the process took which ended it green; None if none did.
     parts_s
-        The same by stage: preflight, guard, remove, install, restore, prove.
+        The same by stage: preflight, guard, remove, free, install, restore, prove.
+    spans_s
+        What goals are set for: ``removal``, ``first_scaled_job``.
     starts_count
         How often it was begun and resumed.
     places
@@ -42,6 +44,7 @@ class RunSummary:
     state: str
     recovery_s: float | None = None
     parts_s: Mapping[str, float] = field(default_factory=dict)
+    spans_s: Mapping[str, float] = field(default_factory=dict)
     starts_count: int = 0
     places: tuple[str, ...] = ()
 
@@ -67,9 +70,10 @@ def summarise(
     began = datetime.strptime(RUN_ID.fullmatch(run_id)[1], STAMP).replace(tzinfo=UTC)  # type: ignore[index]
     parts: dict[str, float] = {}
     for step, seconds in (timings or {}).items():
-        if step != WHOLE:
-            stage = step.partition("/")[0]
+        stage, slash, _ = step.partition("/")
+        if slash:
             parts[stage] = round(parts.get(stage, 0.0) + seconds, 2)
+    spans = {name: seconds for name, seconds in (timings or {}).items() if "/" not in name and name != WHOLE}
     return RunSummary(
         run_id=run_id,
         environment=environment_of(run_id) or "",
@@ -78,6 +82,7 @@ def summarise(
         state=_state(entries, timings is not None, was_refused, is_at_work),
         recovery_s=(timings or {}).get(WHOLE),
         parts_s=parts,
+        spans_s=spans,
         starts_count=sum((one["step"], one["event"]) == ("run", "begin") for one in entries),
         places=(place,),
     )

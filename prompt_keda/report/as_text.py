@@ -25,8 +25,16 @@ SEEN = 60
 """How much of what a green check has seen is shown, in characters; --json has all of it."""
 
 
+class _Console(Console):
+    """A console that lets the program know when nobody reads any more; rich would end it with a code of its own."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise on, for the one place that turns this into an exit code."""
+        raise BrokenPipeError
+
+
 def _console() -> Console:
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    return _Console(file=sys.stdout, highlight=False, soft_wrap=True)
 
 
 def show_header(header: str) -> None:

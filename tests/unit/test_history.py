@@ -1,0 +1,203 @@
+"""The runs in a line each: how they ended is told by what was written, and what is damaged is named."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+import pytest
+
+from prompt_keda import toolkit
+from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.clients.systems import viewpoint
+from prompt_keda.files.run_folder import JournalFile, RunFolder
+from prompt_keda.files.run_history import runs_kept
+from prompt_keda.redeploy.history import runs_mirrored
+from prompt_keda.redeploy.lease import LEASE, STATE_NAMESPACE
+from prompt_keda.redeploy.mirror import Mirror
+from prompt_keda.report import as_text
+
+from .test_mirror import a_run, kube  # noqa: F401  a fixture
+from .test_redeploy_lock import dead_pid
+from .world import World, now
+
+TIMINGS = {"recovery": 27.6, "install/a": 1.25, "install/b": 2.5, "prove/c": 20, "removal": 3}
+ENDS = {
+    "green": [("prove/smoke", "done"), ("run", "done")],
+    "failed": [("install/a", "begin"), ("install/a", "failed"), ("run", "lock-kept"), ("mirror", "failed")],
+    "interrupted": [("install/a", "begin"), ("install/a", "interrupted")],
+    "at work": [("install/a", "begin")],
+    "refused": [("preflight/all-at-hand", "failed")],
+}
+
+
+def put(runs, number, state, pid=None, who=None):
+    """Give a run that has ended so; the newer, the higher its number."""
+    run = a_run(runs, run_id=f"2025010{number}t000000z-local-7")
+    journal = JournalFile(run)
+    pid = os.getpid() if pid is None else pid
+    journal.append("run", "begin", f"redeploy mode reinstall by {who or viewpoint()}, process {pid}")
+    for entry in ENDS[state]:
+        journal.append(*entry)
+    if state == "green":
+        run.write_json("report.json", {"timings": TIMINGS})
+    if state == "refused":
+        run.mark_refused("no")
+    return run
+
+
+@pytest.fixture
+def runs(tmp_path):
+    made = tmp_path / "state/prompt-keda/runs"
+    made.mkdir(parents=True)
+    return made
+
+
+def kept(runs):
+    return runs_kept(runs, "", viewpoint())
+
+
+def test_each_run_says_how_it_ended(runs):
+    """Newest first; a process that lives is at work, and one that was killed was interrupted, whatever it had begun."""
+    pid = dead_pid()
+    for number, state in enumerate(("green", "failed", "interrupted", "refused"), 1):
+        put(runs, number, state, pid)
+    put(runs, 5, "at work", pid)
+    put(runs, 6, "at work", who="somebody@elsewhere")
+    put(runs, 7, "at work")
+    found, damaged = kept(runs)
+    states = ["at work", "interrupted", "interrupted", "refused", "interrupted", "failed", "green"]
+    assert [one.state for one in found] == states and damaged == []
+    green = found[-1]
+    assert (green.began_at, green.mode, green.environment) == ("2025-01-01T00:00:00+00:00", "reinstall", "local")
+    assert (green.recovery_s, green.parts_s) == (27.6, {"install": 3.75, "prove": 20.0})
+    assert green.spans_s == {"removal": 3.0} and found[0].recovery_s is None
+
+
+def test_a_run_that_was_resumed_counts_its_starts(runs):
+    """And its state is that of the last one."""
+    run = put(runs, 1, "failed", dead_pid())
+    JournalFile(run).append("run", "begin", f"resume mode reinstall by {viewpoint()}, process {dead_pid()}")
+    JournalFile(run).append("prove/smoke", "begin")
+    (found,), _ = kept(runs)
+    assert (found.starts_count, found.state) == (2, "interrupted")
+
+
+def no_mode(run):
+    run.write_json("plan.json", [])
+
+
+DAMAGES = {
+    "plan": lambda run: (run.path / "plan.json").write_text("{"),
+    "no plan": lambda run: (run.path / "plan.json").unlink(),
+    "mode": no_mode,
+    "report": lambda run: (run.path / "report.json").write_text(""),
+    "timings": lambda run: run.write_json("report.json", {"timings": {"recovery": "soon"}}),
+    "a link": lambda run: [(run.path / "plan.json").unlink(), (run.path / "plan.json").symlink_to("/nowhere")],
+    "a folder": lambda run: [(run.path / "journal.jsonl").unlink(), (run.path / "journal.jsonl").mkdir()],
+    "bytes": lambda run: (run.path / "plan.json").write_bytes(b"\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_folder_is_named_and_hides_no_other(runs, damage):
+    """A disk that was full, or somebody who tidied up."""
+    put(runs, 1, "green")
+    damage(put(runs, 2, "green"))
+    found, (damaged,) = kept(runs)
+    assert [one.run_id for one in found] == ["20250101t000000z-local-7"] and "20250102t000000z-local-7" in damaged
+
+
+def test_what_is_no_run_is_named_too(runs):
+    """A name that no run has."""
+    (runs / "notes").mkdir()
+    (runs / "20259901t000000z-local-7").mkdir()
+    assert kept(runs)[0] == [] and len(kept(runs)[1]) == 2
+
+
+def test_only_the_runs_of_the_environment_are_told(runs):
+    """Others are left out, and not damaged."""
+    put(runs, 1, "green")
+    assert runs_kept(runs, "prod", "me")[0] == [] and len(runs_kept(runs, "local", "me")[0]) == 1
+
+
+def test_the_mirror_tells_its_runs(kube, tmp_path):  # noqa: F811
+    """Green with its timings, one at work by the lock, and what is damaged by name."""
+    for number, state in enumerate(("green", "failed", "at work"), 1):
+        copy = Mirror(kube, put(tmp_path, number, state), "me")
+        if state == "green":
+            copy.finish({"mode": "reinstall", "timings": TIMINGS})
+        copy.write()
+    Mirror(kube, put(tmp_path, 4, "green"), "me").write()
+    kube.patch(kinds.CONFIG_MAPS, "run-20250104t000000z-local-7", STATE_NAMESPACE, {"binaryData": None})
+    found, (damaged,) = runs_mirrored(kube, "local")
+    assert [one.state for one in found] == ["interrupted", "failed", "green"], "nobody holds the lock"
+    assert found[-1].recovery_s == 27.6 and found[-1].places == ("cluster",)
+    assert "20250104t000000z-local-7 in the cluster is damaged" in damaged
+
+
+def hold(kube, run_id):  # noqa: F811
+    spec = {"holderIdentity": f"{run_id} u@h 1", "leaseDurationSeconds": 60, "renewTime": now()}
+    kube.create(kinds.NAMESPACES, {"metadata": {"name": STATE_NAMESPACE}})
+    kube.create(kinds.LEASES, {"metadata": {"name": LEASE}, "spec": spec}, STATE_NAMESPACE)
+
+
+@pytest.fixture
+def world(monkeypatch, tmp_path, runs):
+    """A cluster, and this machine's runs."""
+    made = World()
+
+    @contextmanager
+    def systems(name):
+        yield made.systems
+
+    monkeypatch.setattr(toolkit, "_systems", systems)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return made
+
+
+def test_both_places_are_told_as_one(world, runs, tmp_path, capsys):
+    """A run that another machine has finished is green, one that only the cluster knows is told, each once."""
+    hold(world.kube, "20250103t000000z-local-7")
+    here = put(runs, 1, "interrupted", dead_pid())
+    elsewhere = RunFolder.adopt(
+        tmp_path / "b", here.run_id, here.read_json("plan.json"), here.read_json("snapshot.json"), []
+    )
+    JournalFile(elsewhere).append("run", "begin", "redeploy")
+    copy = Mirror(world.kube, elsewhere, "me")
+    copy.finish({"mode": "reinstall", "timings": TIMINGS})
+    copy.write()
+    put(runs, 2, "failed", dead_pid())
+    Mirror(world.kube, put(tmp_path / "c", 3, "at work"), "me").write()
+    result = toolkit.history("local")
+    told = [(one["run_id"][:8], one["state"], one["places"]) for one in result.parts["runs"]]
+    assert told == [
+        ("20250103", "at work", ("cluster",)),
+        ("20250102", "failed", ("here",)),
+        ("20250101", "green", ("here", "cluster")),
+    ]
+    assert result.exit_code == 0
+    as_text.show_history(result.parts)
+    said = capsys.readouterr().out
+    assert "only in the cluster" in said and "27.6 s" in said and "install 3.8, prove 20.0" in said
+
+
+def test_a_mirror_that_cannot_be_asked_is_said_and_is_not_green(world, runs, capsys):
+    """What this machine knows is told all the same; the exit code says that it is not all."""
+    put(runs, 1, "green")
+    world.kube.denied.add(("list", "configmaps"))
+    result = toolkit.history("local")
+    assert result.exit_code == 3 and len(result.parts["runs"]) == 1
+    as_text.show_history(result.parts)
+    assert "not seen: its cluster's mirror could not be read: Kubernetes at" in capsys.readouterr().out
+
+
+def test_without_an_environment_no_cluster_is_asked(world, runs, capsys, monkeypatch):
+    """An incident may have no cluster."""
+    monkeypatch.setattr(toolkit, "_systems", lambda name: pytest.fail("a cluster was asked"))
+    put(runs, 1, "green")
+    (runs / "x\x1b[31m").mkdir()
+    result = toolkit.history("")
+    as_text.show_history(result.parts)
+    said = capsys.readouterr().out
+    assert "green" in said and "damaged:" in said and "\x1b" not in said
