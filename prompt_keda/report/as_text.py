@@ -142,7 +142,9 @@ def show_history(parts: dict[str, Any]) -> None:
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in one["parts_s"].items() if seconds >= 0.05)
         again = f"{one['starts_count']} starts" if one["starts_count"] > 1 else ""
         only = "only in the cluster" if one["places"] == ("cluster",) else ""
-        line = Text(f"{one['began_at'][:19].replace('T', ' ')}  {one['environment']:{width}}  {one_line(one['mode']):9}  ")
+        line = Text(
+            f"{one['began_at'][:19].replace('T', ' ')}  {one['environment']:{width}}  {one_line(one['mode']):9}  "
+        )
         line.append(f"{one['state']:11}", style=RUN_STYLES.get(one["state"], ""))
         line.append(one_line(f"  {took}  {'; '.join(filter(None, (stages, again, only)))}").rstrip())
         line.append(f"\n  {one['run_id']}", style="dim")
