@@ -43,7 +43,7 @@ def begun(runs, step):
 def test_a_redeploy_killed_on_one_machine_is_finished_on_another(five_workers, elsewhere, shared, admin):  # noqa: F811
     """SIGKILL, KEDA half removed: a machine with another state folder and another clone waits for the lock, names its
     holder, goes on with the same plan and the same ledger, and ends green; the first one sees that nothing is left to do."""
-    running = elsewhere.start("redeploy")
+    running = elsewhere.start("redeploy", "--mode", "reinstall")
     run = until(lambda: begun(elsewhere.runs, "remove/deployments"), 120, "the begin of the removal")
     running.send_signal(signal.SIGKILL)
     running.wait()
@@ -63,7 +63,7 @@ def test_a_redeploy_killed_on_one_machine_is_finished_on_another(five_workers, e
 
 def test_of_two_machines_at_once_one_goes_on_and_the_other_is_refused(deployed, elsewhere, admin):
     """The second one sees within a renewal that the first is alive, and names it; the first ends green."""
-    running = elsewhere.start("redeploy")
+    running = elsewhere.start("redeploy", "--mode", "reinstall")
     run = until(lambda: begun(elsewhere.runs, "install/apply-parts"), 120, "the begin of the install")
     done = run_task("redeploy", "--env", ENV)
     assert done.returncode == 2, done.stderr
@@ -115,7 +115,7 @@ def test_a_mirror_that_is_denied_does_not_stop_a_redeploy(deployed, admin):
 
 def test_a_copy_that_is_deleted_in_mid_run_is_made_again(deployed, admin):
     """And at the end it is whole."""
-    running = subprocess.Popen(command("redeploy", "--env", ENV), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command("redeploy", "--env", ENV, "--mode", "reinstall"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     run = until(lambda: begun(runs_folder(), "install/apply-parts"), 120, "the begin of the install")
     admin.delete(CONFIG_MAPS, f"run-{run.run_id}", STATE_NAMESPACE)
     _, said = running.communicate(timeout=240)
