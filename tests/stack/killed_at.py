@@ -35,7 +35,7 @@ def main(name, mode, file):
 
     JournalFile.append = append_and_die
     if before:
-        toolkit.resume(name, "", nobody)
+        toolkit.resume(name, "", "", nobody, None)
     else:
         toolkit.redeploy(name, Wishes(mode), "", nobody, None)
 
