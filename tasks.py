@@ -390,25 +390,32 @@ def test(c: Context, exhaustive=False, junit=""):
     _finish_with_code("test", lambda: testing.run(exhaustive, junit))
 
 
-@task(help={"rounds": "how often each is run, 5 unless named", "of": "check-deps (unless named) or recovery", **JSON})
+@task(
+    help={
+        "rounds": "how often each is run, 5 unless named",
+        "of": "check-deps (unless named), recovery or burst",
+        **JSON,
+    }
+)
 def bench(c: Context, rounds="", of="check-deps", json=False):
-    """Measure check-deps, or a redeploy, beside what people use instead, on the local stack."""
-    from prompt_keda import benchmark, benchmark_recovery
+    """Measure check-deps, a redeploy, or a burst of events, beside what people use or what is predicted."""
+    from prompt_keda import benchmark, benchmark_burst, benchmark_recovery
     from prompt_keda.errors import Refusal
     from prompt_keda.report.result import Result
 
     observer = _progress()
 
     def work():
-        runs = {"check-deps": benchmark.run, "recovery": benchmark_recovery.run}.get(of)
+        known = {"check-deps": benchmark.run, "recovery": benchmark_recovery.run, "burst": benchmark_burst.run}
+        runs = known.get(of)
         if runs is None:
-            raise Refusal(f"--of {of} cannot be measured", "Known are check-deps and recovery.")
+            raise Refusal(f"--of {of} cannot be measured", f"Known are {', '.join(known)}.")
         timings = runs(_whole("--rounds", rounds) or 5, observer)
         return Result("bench", "local", parts={"timings": [one.__dict__ for one in timings]})
 
     def show(text, result):
-        told = text.show_bench if of == "check-deps" else text.show_recovery
-        told(result.parts["timings"])
+        shown = {"check-deps": text.show_bench, "recovery": text.show_recovery, "burst": text.show_bursts}
+        shown[of](result.parts["timings"])
 
     _finish("bench", "local", json, work, show, observer)
 

@@ -30,12 +30,12 @@ POLLING_S = 30
 
 def burst_absorbed(systems: Systems) -> Outcome:
     """Predict when the last worker of one visit runs, and look whether the nodes have room for it."""
-    keda = _keda_limit(systems)
+    keda = keda_limit(systems)
     nodes = systems.kube.list(NODES)
     free = None if in_a_vcluster(systems) else free_room(systems, nodes)
 
     def look(one: Instrument, live: Object) -> Outcome:
-        time = _time(_prediction(systems, one, live, keda, nodes), systems.environment.capacity.target.total_seconds())
+        time = _time(predicted(systems, one.burst_count, live, keda, nodes), systems.environment.capacity.target.total_seconds())
         place = _stated_room(systems, one) if free is None else _room(one, _worker(live), nodes, free)
         if place.verdict is Verdict.UNKNOWN:  # it must not hide how long it takes
             return unknown(f"{time.observed}; {place.observed}", time.fix or place.fix)
@@ -44,18 +44,31 @@ def burst_absorbed(systems: Systems) -> Outcome:
     return _of_every_scaled_job(systems, look)
 
 
-def _prediction(systems: Systems, one: Instrument, live: Object, keda: Limit, nodes: list[Object]) -> Prediction:
+def predicted(systems: Systems, jobs_count: int, live: Object, keda: Limit, nodes: list[Object]) -> Prediction:
+    """Predict how long it takes until so many workers of a ScaledJob run.
+
+    Parameters
+    ----------
+    live
+        The ScaledJob.
+    keda
+        What `keda_limit` gave.
+    nodes
+        All nodes of the cluster.
+    """
     known = systems.environment.capacity
     images = list(containers_images(_worker(live)))  # init containers are pulled and run before
     hosts = [node for node in nodes if takes(node, _worker(live))]
     there = hosts and all(capacity.has_image(node, image) for node in hosts for image in images)
     pull = timedelta() if there else known.image_pull
+    each = known.pod_start_each
     return capacity.predict(
-        one.burst_count,
+        jobs_count,
         keda=keda,
         controller_manager=_limit(known.controller_manager),
         scheduler=_limit(known.scheduler),
         syncer=_limit(known.syncer) if known.syncer else None,
+        starts=Limit(len(hosts) / each.total_seconds(), 0) if hosts and each else None,
         before_s=float(live["spec"].get("pollingInterval", POLLING_S)),
         after_s=(known.pod_start + pull).total_seconds(),
     )
@@ -69,8 +82,11 @@ def _time(found: Prediction, target_s: float) -> Outcome:
     said += f" of {target_s:.0f} s, {found.before_s:.0f} s of them until KEDA looks, {found.after_s:.0f} s for the pod"
     if bound == 0:
         return warn(said, "Poll more often (pollingInterval), or have the image on the nodes beforehand.")
-    said += f"; {found.binding.name} at {found.binding.limit} binds with {bound:.0f} s"
+    at = f"{found.binding.limit.qps:g} pods a second" if found.binding.name == capacity.NODES else found.binding.limit
+    said += f"; {found.binding.name} at {at} binds with {bound:.0f} s"
     relief = found.relieved(target_s)
+    if found.binding.name == capacity.NODES:
+        return warn(said, "Let the workers have more nodes, or nodes with more cores.")
     if not relief:
         return warn(said, f"Ask the cluster's owners to raise the limit of {found.binding.name}.")
     return warn(f"{said}, at {relief[0]}: {relief[1]:.0f} s in all", _raise(found.binding.name, relief[0]))
@@ -184,7 +200,7 @@ def _limit(given: ClientLimit) -> Limit:
     return Limit(given.qps, given.burst)
 
 
-def _keda_limit(systems: Systems) -> Limit:
+def keda_limit(systems: Systems) -> Limit:
     """Give the limit that the operator's Deployment sets, flag by flag."""
     found = systems.kube.get(DEPLOYMENTS, OPERATOR, systems.environment.keda.namespace)
     given: dict[str, str] = {}

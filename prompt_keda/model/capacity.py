@@ -12,7 +12,7 @@ from typing import Any
 Object = dict[str, Any]
 LADDER = ((50.0, 100), (100.0, 200), (300.0, 600))
 """Limits to try instead of those that bind, from the gentlest."""
-SYNCER = "the vCluster's syncer"
+SYNCER, NODES = "the vCluster's syncer", "the pods' start on the nodes"
 JOB_REQUESTS = 2.4
 """Requests of the Job controller for each Job: see `predict`."""
 
@@ -92,6 +92,8 @@ class Prediction:
         It is the gentlest of `LADDER` that reaches the target or lets another stage bind; None if there is no higher one.
         """
         found = None
+        if self.binding.name == NODES:
+            return None
         for limit in (Limit(*one) for one in LADDER if one[0] > self.binding.limit.qps >= 0):
             stages = [Stage(one.name, limit, one.requests_each) if one is self.binding else one for one in self.stages]
             changed = Prediction(self.jobs_count, stages, self.before_s, self.after_s)
@@ -108,6 +110,7 @@ def predict(
     controller_manager: Limit,
     scheduler: Limit,
     syncer: Limit | None,
+    starts: Limit | None = None,
     before_s: float,
     after_s: float,
 ) -> Prediction:
@@ -119,6 +122,8 @@ def predict(
         Events of the burst, from 1 on.
     syncer
         The vCluster syncer's limit towards its host; None: no vCluster.
+    starts
+        How many pods all nodes together start at once, and then a second; None: as many as come.
     before_s, after_s
         As in `Prediction`.
 
@@ -140,6 +145,7 @@ def predict(
         Stage("kube-controller-manager", controller_manager, JOB_REQUESTS),
         *([Stage(SYNCER, syncer)] if syncer else []),
         Stage("kube-scheduler", scheduler),
+        *([Stage(NODES, starts)] if starts else []),
     ]
     return Prediction(jobs_count, stages, before_s, after_s)
 

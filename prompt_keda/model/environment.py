@@ -442,6 +442,9 @@ class Capacity(Part):
     checks take it as stated, and say so. None: not known, and room is UNKNOWN."""
     pod_start: Duration = timedelta(seconds=2)
     """From a pod that has its node to its container running, the image being there."""
+    pod_start_each: Duration | None = None
+    """What each pod adds that starts on the same node at the same time: the node's CPU sets it. ``./run bench --of burst``
+    measures it. None: nothing, as on nodes of many cores."""
     image_pull: Duration = timedelta(seconds=10)
     """What the pull of a worker's image adds on a node that does not show it; a guess until it is measured."""
 

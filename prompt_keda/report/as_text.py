@@ -181,6 +181,16 @@ def show_recovery(timings: Sequence[dict[str, Any]]) -> None:
         _console().print(Text(f"  {one['name']:32} {spans}"))
 
 
+def show_bursts(timings: Sequence[dict[str, Any]]) -> None:
+    """Show predicted and measured bursts side by side."""
+    for one in timings:
+        least, most = one["spread_s"]
+        said = f"last worker predicted after {one['predicted_s']:5.1f} s, measured {one['running_s']:5.1f} s"
+        more = f" ({least:.1f} to {most:.1f} s), last Job {one['jobs_s']:.1f} s, load {one['load']:.1f} a CPU"
+        each = f", {one['each_s'] * 1000:.0f} ms each pod more" if one["each_s"] is not None else ""
+        _console().print(Text(f"  {one['jobs_count']:3} events: {said}{more}{each}"))
+
+
 def show_bench(timings: Sequence[dict[str, Any]]) -> None:
     """Show medians side by side."""
     for one in timings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_keda.model.capacity import Limit, predict
+from prompt_keda.model.capacity import NODES, Limit, predict
 
 STOCK = {
     "keda": Limit(20, 30),
@@ -59,3 +59,10 @@ def test_a_vcluster_has_one_stage_more():
     """Its syncer can bind."""
     found = predict(800, **STOCK | {"keda": Limit(-1, 0), "controller_manager": Limit(-1, 0), "syncer": Limit(40, 80)})
     assert (found.binding.name, found.seconds) == ("the vCluster's syncer", 18)
+
+
+def test_nodes_that_start_pods_one_by_one_set_the_pace():
+    """No limit on requests helps then."""
+    found = predict(40, **STOCK | {"starts": Limit(4, 0), "before_s": 1, "after_s": 2})
+    assert (found.binding.name, found.seconds, found.relieved(5)) == (NODES, 13, None)
+    assert predict(40, **STOCK | {"starts": Limit(40, 0)}).binding.name == "kube-controller-manager"

@@ -107,6 +107,12 @@ RED = [
         "warn",
         "92 s for the pod",
     ),
+    (
+        ABSORBED,
+        both(VISIT, known(pod_start_each=timedelta(milliseconds=250))),
+        "warn",
+        "2 s for the pod; the pods' start on the nodes at 4 pods a second binds with 43 s",
+    ),
     (ABSORBED, neighbour("3985m"), "fail", "room for 1 more workers on 1 nodes, one visit wants 2; too little of: cpu"),
     (ABSORBED, both(VISIT, neighbour("63500m")), "fail", "room for 50 more workers"),
     (

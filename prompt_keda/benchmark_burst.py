@@ -1,0 +1,93 @@
+"""Measures real bursts of events beside what the model of capacity predicts for them, on the local stack.
+
+It lies beside the layers, not in them: only `tasks.py` calls it.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from contextlib import closing
+from dataclasses import dataclass
+
+from prompt_keda import toolkit
+from prompt_keda.checks.capacity import keda_limit, predicted
+from prompt_keda.clients.kube_resources import NODES
+from prompt_keda.clients.systems import Systems
+from prompt_keda.lab import state
+from prompt_keda.model.event import Event, EventKind, Observer, nobody
+from prompt_keda.redeploy import smoke_objects
+from prompt_keda.redeploy.smoke import SmokeResult, run_smoke
+
+SIZES = (10, 40)
+"""Workers of the bursts: from two sizes follows what each further pod costs."""
+
+
+@dataclass(frozen=True)
+class Burst:
+    """One size of burst, in seconds from the sending of its events; what was measured are medians.
+
+    Parameters
+    ----------
+    predicted_s
+        Until the last worker runs; on average, that is with half of a polling interval, not a whole one.
+    jobs_s, running_s
+        Measured: until KEDA has made the last Job; until the last worker runs, as a watch saw it.
+    spread_s
+        The quickest and the slowest round.
+    each_s
+        What each pod costs beyond those of the smaller size; None for the smallest.
+    load
+        How many threads wanted a CPU, by CPU (load average of the last minute), at the worst beginning of a round.
+    """
+
+    jobs_count: int
+    predicted_s: float
+    jobs_s: float
+    running_s: float
+    spread_s: tuple[float, float]
+    each_s: float | None
+    load: float
+
+
+def run(rounds: int, observer: Observer) -> list[Burst]:
+    """Send each size of burst in turn, ``rounds`` times each: the smoke test's own events, Jobs and proof.
+
+    Raises
+    ------
+    LabError
+        When the local stack is not up.
+    PromptKedaError
+        When a burst does not become running workers.
+    """
+    with closing(Systems(toolkit.load("local"), state.endpoints())) as systems:
+        took: dict[int, list[SmokeResult]] = {size: [] for size in SIZES}
+        loads: dict[int, list[float]] = {size: [] for size in SIZES}
+        for number in range(rounds):
+            for size in SIZES:
+                loads[size].append(os.getloadavg()[0] / (os.cpu_count() or 1))
+                took[size].append(run_smoke(systems, size, nobody, f"bench-{number}"))
+                said = f"{size} workers after {took[size][-1].intervals_s['pods_ran']:.1f} s"
+                observer(Event(EventKind.NOTE, "bench", "working", f"round {number + 1}: {said}"))
+        return _compared(took, loads, {size: _predicted_s(systems, size) for size in SIZES})
+
+
+def _compared(
+    took: dict[int, list[SmokeResult]], loads: dict[int, list[float]], predictions: dict[int, float]
+) -> list[Burst]:
+    found: list[Burst] = []
+    for size, results in took.items():
+        running = [one.intervals_s["pods_ran"] for one in results]
+        median_s = statistics.median(running)
+        each_s = (median_s - found[-1].running_s) / (size - found[-1].jobs_count) if found else None
+        jobs_s = statistics.median(one.intervals_s["all_jobs"] for one in results)
+        spread = min(running), max(running)
+        found.append(Burst(size, predictions[size], jobs_s, median_s, spread, each_s, max(loads[size])))
+    return found
+
+
+def _predicted_s(systems: Systems, size: int) -> float:
+    """Predict as `capacity/burst-absorbed` does, for the smoke test's ScaledJob."""
+    body = smoke_objects.scaled_job(systems.environment, "burst", size, "bench")
+    found = predicted(systems, size, body, keda_limit(systems), systems.kube.list(NODES))
+    return found.seconds - found.before_s / 2  # events come at any moment between two looks
