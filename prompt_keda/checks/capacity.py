@@ -35,7 +35,9 @@ def burst_absorbed(systems: Systems) -> Outcome:
     free = None if in_a_vcluster(systems) else free_room(systems, nodes)
 
     def look(one: Instrument, live: Object) -> Outcome:
-        time = _time(predicted(systems, one.burst_count, live, keda, nodes), systems.environment.capacity.target.total_seconds())
+        time = _time(
+            predicted(systems, one.burst_count, live, keda, nodes), systems.environment.capacity.target.total_seconds()
+        )
         place = _stated_room(systems, one) if free is None else _room(one, _worker(live), nodes, free)
         if place.verdict is Verdict.UNKNOWN:  # it must not hide how long it takes
             return unknown(f"{time.observed}; {place.observed}", time.fix or place.fix)

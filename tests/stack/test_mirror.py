@@ -115,7 +115,8 @@ def test_a_mirror_that_is_denied_does_not_stop_a_redeploy(deployed, admin):
 
 def test_a_copy_that_is_deleted_in_mid_run_is_made_again(deployed, admin):
     """And at the end it is whole."""
-    running = subprocess.Popen(command("redeploy", "--env", ENV, "--mode", "reinstall"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    argv = command("redeploy", "--env", ENV, "--mode", "reinstall")
+    running = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     run = until(lambda: begun(runs_folder(), "install/apply-parts"), 120, "the begin of the install")
     admin.delete(CONFIG_MAPS, f"run-{run.run_id}", STATE_NAMESPACE)
     _, said = running.communicate(timeout=240)
