@@ -443,6 +443,8 @@ def test_an_upgrade_that_the_scaled_jobs_do_not_fit_is_refused(twenty, tmp_path)
 @pytest.mark.exhaustive
 def test_what_went_with_its_crd_is_told(twenty):
     """An operator that works finishes the deletion, and the Jobs go: nobody can bring them back, and the report says so."""
+    twenty.end()  # other tests may have cut these loose
+    twenty.begin()
     twenty.admin.delete(CRDS, CRD)
     gone(twenty.admin, CRDS, CRD)
     until(lambda: len(twenty.watched.lost) >= COUNT, 120, "the end of the workers")
