@@ -32,7 +32,6 @@ OTHERS = (ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, SERVICES, 
 KINDS: dict[str, Resource] = {
     one.kind: one for one in (API_SERVICES, VALIDATING_WEBHOOKS, DEPLOYMENTS, PODS, LEASES, CRDS, *OTHERS)
 }
-NAMES = tuple(one.kind for one in OTHERS)
 
 
 def left(context: Context, *kinds: str) -> list[Deletion]:
@@ -58,68 +57,28 @@ def _inspect(context: Context, *kinds: str) -> Progress:
     return Progress(State.WORKING, f"still there: {', '.join(one.name for one in found)}")
 
 
-def api_service_inspect(context: Context) -> Progress:
-    """Is the old APIService gone?"""
-    return _inspect(context, "APIService")
+def _removal(
+    id_: str, title: str, kinds: tuple[Resource, ...], *, foreground: bool = False, watch: str = ""
+) -> Step[Context]:
+    """Give the step that removes what the plan removes of some kinds.
 
-
-def delete_api_service(context: Context) -> None:
-    """Delete the APIService, before what serves it. Idempotent: yes."""
-    remove_all(context, "APIService", "Background")
-
-
-def webhooks_inspect(context: Context) -> Progress:
-    """Is the old webhook configuration gone?"""
-    return _inspect(context, "ValidatingWebhookConfiguration")
-
-
-def delete_webhooks(context: Context) -> None:
-    """Delete the webhook configuration, before what serves it. Idempotent: yes.
-
-    KEDA's operator owns its caBundle: where the certificates are new, applying another one over it would be a conflict.
+    Parameters
+    ----------
+    foreground
+        They stay until what they own is gone.
+    watch
+        ``cluster`` or ``keda``: where a watch tells that they are gone; empty: it is looked at each second.
     """
-    remove_all(context, "ValidatingWebhookConfiguration", "Background")
+    names = tuple(one.kind for one in kinds)
 
+    def act(context: Context) -> None:
+        for name in names:
+            remove_all(context, name, "Foreground" if foreground else "Background")
 
-def deployments_inspect(context: Context) -> Progress:
-    """Are the old Deployments gone, with their pods?"""
-    return _inspect(context, "Deployment")
+    def signal(context: Context) -> Watch:
+        return Watch(context.systems.kube, [(one, context.namespace if watch == "keda" else None) for one in kinds])
 
-
-def delete_deployments(context: Context) -> None:
-    """Delete KEDA's Deployments; in the foreground, so that they are there until their pods are gone. Idempotent: yes."""
-    remove_all(context, "Deployment", "Foreground")
-
-
-def pods_inspect(context: Context) -> Progress:
-    """Are the pods gone that did not work?"""
-    return _inspect(context, "Pod")
-
-
-def delete_pods(context: Context) -> None:
-    """Delete KEDA's pods that do not work; their Deployments make new ones at once. Idempotent: yes."""
-    remove_all(context, "Pod", "Background")
-
-
-def lease_inspect(context: Context) -> Progress:
-    """Is the old operator's Lease gone?"""
-    return _inspect(context, "Lease")
-
-
-def delete_lease(context: Context) -> None:
-    """Delete the Lease of an operator that is gone: the new one need not wait up to 17 s for it. Idempotent: yes."""
-    remove_all(context, "Lease", "Background")
-
-
-def others_inspect(context: Context) -> Progress:
-    """Is gone what cannot be applied over?"""
-    return _inspect(context, *NAMES)
-
-
-def delete_others(context: Context) -> None:
-    """Delete what cannot be applied over: roles, bindings, Services, accounts; and what holds Helm up. Idempotent: yes."""
-    for kind in NAMES:
-        remove_all(context, kind, "Background")
+    return Step(id_, title, lambda context: _inspect(context, *names), act, True, watch=signal if watch else None)
 
 
 def namespaces_inspect(context: Context) -> Progress:
@@ -138,41 +97,22 @@ def wait_for_namespaces(context: Context) -> None:
 
 
 STEPS: tuple[Step[Context], ...] = (
-    Step(
-        "remove/api-service",
-        "remove the metrics APIService, before what serves it",
-        api_service_inspect,
-        delete_api_service,
-        destructive=True,
-        watch=lambda context: Watch(context.systems.kube, [(API_SERVICES, None)]),
+    _removal(
+        "remove/api-service", "remove the metrics APIService, before what serves it", (API_SERVICES,), watch="cluster"
     ),
-    Step(
-        "remove/webhooks",
-        "remove the admission webhooks, before what serves them",
-        webhooks_inspect,
-        delete_webhooks,
-        destructive=True,
-    ),
-    Step(
+    # KEDA's operator owns its caBundle: where the certificates are new, applying another one over it would be a conflict.
+    _removal("remove/webhooks", "remove the admission webhooks, before what serves them", (VALIDATING_WEBHOOKS,)),
+    _removal(
         "remove/deployments",
         "remove KEDA's Deployments and their pods",
-        deployments_inspect,
-        delete_deployments,
-        destructive=True,
-        watch=lambda context: Watch(context.systems.kube, [(DEPLOYMENTS, context.namespace)]),
+        (DEPLOYMENTS,),
+        foreground=True,
+        watch="keda",
     ),
-    Step(
-        "remove/idle-pods",
-        "remove KEDA's pods that do not work",
-        pods_inspect,
-        delete_pods,
-        destructive=True,
-        watch=lambda context: Watch(context.systems.kube, [(PODS, context.namespace)]),
-    ),
-    Step("remove/operator-lease", "remove the old operator's Lease", lease_inspect, delete_lease, destructive=True),
-    Step(
-        "remove/what-conflicts", "remove what cannot be applied over", others_inspect, delete_others, destructive=True
-    ),
+    _removal("remove/idle-pods", "remove KEDA's pods that do not work", (PODS,), watch="keda"),
+    # The new operator need not wait up to 17 s for the Lease of one that is gone.
+    _removal("remove/operator-lease", "remove the old operator's Lease", (LEASES,)),
+    _removal("remove/what-conflicts", "remove what cannot be applied over, and what holds Helm up", OTHERS),
 )
 NAMESPACES_GONE: Step[Context] = Step(
     "remove/terminating-namespaces",
