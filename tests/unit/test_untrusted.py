@@ -73,7 +73,8 @@ def test_no_message_forges_a_line_of_a_plan(capsys):
 
 def test_no_message_forges_a_line_of_the_history(capsys):
     """Modes and stages may be those of a mirror in the cluster."""
-    run = RunSummary("id", "e", "2026-11-24", EVIL, "green", 1.0, {EVIL: 1.0}, 1, ("cluster",))
+    known = {"run_id": "id", "environment": "e", "began_at": "2026-11-24", "state": "green", "places": ("cluster",)}
+    run = RunSummary(**known, mode=EVIL, parts_s={EVIL: 1.0}, spans_s={EVIL: 1.0})
     as_text.show_history({"runs": [asdict(run)], "damaged": [EVIL], "not_seen": EVIL})
     said = capsys.readouterr().out
     assert said.count(FORGED) > 4 and forged(said) == []
