@@ -172,6 +172,7 @@ def plan(name: str, wishes: Wishes) -> Result:
         context = _context(systems)
         result = Result("plan", systems.environment.name, header=_header(systems, context.kube_system_uid))
         made = planner.make_plan(context, wishes)
+        context.before = jobs.ledger(systems.kube)
         shown = made.to_json()
         for step, row in zip(made.steps, shown["steps"], strict=True):
             row["now"] = _seen_now(step, context)
