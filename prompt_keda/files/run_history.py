@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prompt_keda.errors import Refusal
+from prompt_keda.files.process import is_alive
 from prompt_keda.files.run_folder import JournalFile, RunFolder
 from prompt_keda.model.run_record import environment_of
 from prompt_keda.model.run_summary import RunSummary, summarise
@@ -64,12 +64,4 @@ def _is_at_work(entries: Sequence[Mapping[str, str]], viewpoint: str) -> bool:
     """Tell whether the process that began or resumed a run last is one of this machine, and lives."""
     begun = [one["detail"] for one in entries if (one["step"], one["event"]) == ("run", "begin")]
     found = BEGUN_BY.search(begun[-1]) if begun else None
-    if found is None or found[1] != viewpoint:
-        return False
-    try:
-        os.kill(int(found[2]), 0)
-    except PermissionError:
-        return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True
+    return found is not None and found[1] == viewpoint and is_alive(int(found[2]))

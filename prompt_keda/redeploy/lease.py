@@ -10,15 +10,17 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from prompt_keda.clients.kube import Kube, Object
 from prompt_keda.clients.kube_errors import is_conflict
 from prompt_keda.clients.kube_resources import LEASES
 from prompt_keda.errors import BadAnswer, ClientError, Missing, Refusal, StepBroken
+from prompt_keda.files.process import is_alive
 from prompt_keda.model.event import Event, EventKind, Observer, nobody
 from prompt_keda.model.plan import Progress, State
 from prompt_keda.redeploy.context import RUN_ANNOTATION
+from prompt_keda.redeploy.lease_object import ends, holder_of, renewal, run_of
 
 STATE_NAMESPACE = "prompt-keda-state"
 LEASE = "prompt-keda-redeploy"
@@ -93,13 +95,13 @@ class Lock:
             return Progress(State.TODO, f"the lock of {holder} has expired")
         if pid := self._process_here(lease):
             this = run_of(lease) == self._run_id
-            if _is_alive(pid):
+            if is_alive(pid):
                 whose = "this run is" if this else f"run {run_of(lease)} is"
                 return Progress(State.BROKEN, f"{whose} still at work, in process {pid}")
             if this:
                 return Progress(State.TODO, f"this run's process {pid} has ended without giving its lock back")
         if self._left_s(lease) > DURATION_S:
-            until = f"{_ends(lease):%H:%M:%S} UTC"
+            until = f"{ends(lease):%H:%M:%S} UTC"
             return Progress(State.BROKEN, f"{holder} holds the lock until {until}, unless it is renewed")
         return Progress(State.TODO, self._waits_for(lease))
 
@@ -146,7 +148,7 @@ class Lock:
                 if lease is None:
                     said = f"another redeploy was under way, and has just ended: that of {holder_of(first)}"
                     raise Refusal(said, "Begin again.")
-                if _renewal(lease) != _renewal(first):
+                if renewal(lease) != renewal(first):
                     said = f"another redeploy is under way: {holder_of(lease)} holds the lock, and renews it"
                     raise Refusal(said, "Wait for it.")
                 left_s = self._left_s(lease)
@@ -162,7 +164,7 @@ class Lock:
     def _is_free(self, lease: Object) -> bool:
         """Whether nobody is behind it: it has expired, or it is of this run's process here, which has ended."""
         pid = self._process_here(lease)
-        ended = run_of(lease) == self._run_id and pid is not None and not _is_alive(pid)
+        ended = run_of(lease) == self._run_id and pid is not None and not is_alive(pid)
         return ended or self._left_s(lease) <= 0
 
     def _process_here(self, lease: Object) -> int | None:
@@ -174,7 +176,7 @@ class Lock:
         return f"waits for the lock of {holder_of(lease)}, expires in {self._left_s(lease):.0f} s unless it is renewed"
 
     def _left_s(self, lease: Object) -> float:
-        return (_ends(lease) - self._now()).total_seconds()
+        return (ends(lease) - self._now()).total_seconds()
 
     def check(self) -> None:
         """Renew it, before something is written: so it is this process's, whatever happened meanwhile.
@@ -233,45 +235,7 @@ def _now() -> str:
     return clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def holder_of(lease: Object) -> str:
-    """Give who holds a lock: run, user, host and process. Text from the cluster."""
-    return str(_spec(lease).get("holderIdentity") or "somebody")
-
-
-def run_of(lease: Object) -> str:
-    """Give the run that a lock is held for. Text from the cluster."""
-    return holder_of(lease).partition(" ")[0]
-
-
 def find_run_at_work(kube: Kube) -> str | None:
     """Give the run that holds this cluster's lock, or None. Raises as `Kube.find` does."""
     lease = kube.find(LEASES, LEASE, STATE_NAMESPACE)
-    return run_of(lease) if lease is not None and _ends(lease) > clock() else None
-
-
-def _renewal(lease: Object) -> tuple[object, object]:
-    return lease["metadata"]["uid"], _spec(lease).get("renewTime")
-
-
-def _ends(lease: Object) -> datetime:
-    """Give when a lock expires; one that does not say it in a way that makes sense has expired."""
-    try:
-        renewed = datetime.fromisoformat(str(_spec(lease).get("renewTime")).replace("Z", "+00:00"))
-        return renewed.astimezone(UTC) + timedelta(seconds=int(_spec(lease).get("leaseDurationSeconds") or 0))
-    except (ValueError, TypeError, OverflowError):
-        return datetime.min.replace(tzinfo=UTC)
-
-
-def _spec(lease: Object) -> Object:
-    return lease.get("spec") or {}
-
-
-def _is_alive(pid: int) -> bool:
-    """Tell whether a process of this machine runs. A number used again says yes: then the lock expires by itself."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return run_of(lease) if lease is not None and ends(lease) > clock() else None

@@ -64,7 +64,7 @@ class Machine:
         """Begin a task in its environment."""
         arguments = (*arguments, "--env", self.environment)
         argv = self.command(*arguments, *(approval(*arguments) if AT_DESK else ()))
-        kept = {"env": {**os.environ, "CI": "true"}, "cwd": self.clone, "text": True}
+        kept = {"env": {**os.environ, "CI": "true"}, "cwd": ROOT if AT_DESK else self.clone, "text": True}
         return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **kept)
 
     def resume(self):
@@ -77,7 +77,12 @@ class Machine:
 
     def run(self, *arguments):
         """Run a task in its environment to its end; give its exit code, its document, and what it said meanwhile."""
-        kept = {"env": {**os.environ, "CI": "true"}, "cwd": self.clone, "text": True, "timeout": 300}
+        kept = {
+            "env": {**os.environ, "CI": "true"},
+            "cwd": ROOT if AT_DESK else self.clone,
+            "text": True,
+            "timeout": 300,
+        }
         argv = self.command(*arguments, "--env", self.environment, "--json")
         done = subprocess.run(argv, capture_output=True, **kept)
         assert done.stdout.strip(), f"no document; standard error: {done.stderr}"

@@ -285,15 +285,17 @@ def test_of_runs_that_are_over_the_last_five_stay(kube, tmp_path):
         labels = {mirror.ENVIRONMENT: "local", mirror.RUN: f"r{number}", mirror.STATE: state}
         metadata = {"name": f"r{number}", "labels": labels, "creationTimestamp": f"2025-01-0{number + 1}T00:00:00Z"}
         kube.create(kinds.CONFIG_MAPS, {"metadata": metadata}, STATE_NAMESPACE)
+    newer = {"name": "newer", "labels": {**labels, mirror.STATE: mirror.UNFINISHED}, "creationTimestamp": "2999"}
+    kube.create(kinds.CONFIG_MAPS, {"metadata": newer}, STATE_NAMESPACE)
     other = {"name": "other", "labels": {**labels, mirror.ENVIRONMENT: "prod"}, "creationTimestamp": "2000"}
     kube.create(kinds.CONFIG_MAPS, {"metadata": other}, STATE_NAMESPACE)
     made = Mirror(kube, a_run(tmp_path / "runs"), "me")
     made.write()
-    assert len(kube.list(kinds.CONFIG_MAPS)) == 11, "only a run that ends green tidies up"
+    assert len(kube.list(kinds.CONFIG_MAPS)) == 12, "only a run that ends green tidies up"
     made.finish({"mode": "cold", "timings": {"recovery": 1.5}})
     made.write()
     left = [one["metadata"]["name"] for one in kube.list(kinds.CONFIG_MAPS)]
-    assert left == ["other", "r5", "r6", "r7", "r8", "run-20250101t000000z-local-7"]
+    assert left == ["newer", "other", "r5", "r6", "r7", "r8", "run-20250101t000000z-local-7"]
     assert copy_of(kube).is_green and copy_of(kube).result().timings == {"recovery": 1.5}
 
 
@@ -400,6 +402,16 @@ def test_a_damaged_copy_is_told_in_one_message(kube, run, damage):
     with pytest.raises(Refusal, match=f"the copy of run {run.run_id} in the cluster is damaged: ") as caught:
         copy.plan(), copy.snapshot(), copy.entries()
     assert caught.value.what.isprintable() and len(caught.value.what) < 300
+
+
+@pytest.mark.parametrize(("damage", "why"), [("cut off", "it is cut off"), ("a bomb", "it is too large")])
+def test_a_copy_that_was_not_unpacked_whole_says_so(kube, run, damage, why):
+    """It is not read any further."""
+    Mirror(kube, run, "me").write()
+    copy = copy_of(kube)
+    DAMAGES[damage](copy.config_map)
+    with pytest.raises(Refusal, match=why):
+        copy.plan(), copy.snapshot()
 
 
 def test_an_object_that_only_looks_like_a_run_is_none(kube):

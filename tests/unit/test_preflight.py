@@ -113,6 +113,13 @@ def test_what_would_stop_it_half_way_is_named(ready, break_it, said):
     assert seen.state is State.BROKEN and said in seen.detail, seen.detail
 
 
+@pytest.mark.parametrize("verb", ["get", "list", "create", "patch", "delete"])
+def test_a_run_that_may_not_be_copied_into_the_cluster_goes_ahead(ready, verb):
+    """Nobody else could resume it; that is no reason to let KEDA lie."""
+    no_right(verb, "configmaps")(ready)
+    assert ready.seen().state is State.DONE, ready.seen().detail
+
+
 def test_a_job_that_a_person_has_given_up_does_not_stop_it(ready):
     """It is named, and goes with its namespace in any case."""
     dying_namespace(ready)
