@@ -16,7 +16,7 @@ Object = dict[str, Any]
 TRIGGER = "redis-streams"
 LOOK_AGAIN = (
     f"Check Redis first. Then, if keda/jobs-carry-their-generation is green (KEDA deletes the other Jobs when it looks), "
-    f"annotate it {PAUSED}=true and remove that: KEDA looks again."
+    f"annotate it {PAUSED}=true, wait 5 s, and remove that: KEDA looks again."
 )
 
 

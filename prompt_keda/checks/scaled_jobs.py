@@ -41,7 +41,11 @@ def scaled_jobs_ready(systems: Systems) -> Outcome:
 
 
 def none_paused(systems: Systems) -> Outcome:
-    """Is one paused, and by whom?"""
+    """Is one paused, and by whom?
+
+    A pause that is lifted while KEDA 2.16.1 is about to write its condition Paused leaves that True for good (seen, 1 in
+    96): KEDA works on, and does not stop at the next pause, because by its condition it has (checkIfPaused).
+    """
     fix = f"When it may go on, and keda/jobs-carry-their-generation is green: kubectl annotate scaledjob NAME {PAUSED}-"
 
     def look(one: Instrument, live: Object) -> Outcome:
@@ -52,7 +56,8 @@ def none_paused(systems: Systems) -> Outcome:
         if is_paused(live):
             return warn(f"{one.scaled_job} is paused (not by this toolkit)", fix)
         if conditions(live).get("Paused", {}).get("status") == "True":
-            return warn(f"{one.scaled_job} is unpaused, and KEDA has not seen that yet", "See keda/lease-fresh.")
+            said = f"{one.scaled_job} is unpaused, and KEDA's condition Paused is True: KEDA would not stop at a pause"
+            return warn(said, LOOK_AGAIN)
         return ok(one.scaled_job)
 
     return of_every_scaled_job(systems, look, "none is paused")

@@ -125,7 +125,7 @@ FAULTS: tuple[Fault, ...] = (
         "a part of KEDA names an image that is built for other nodes",
         offer_another_platform,
         name_own_images,
-        {"images/platforms-fit": "fail"},
+        {"images/platforms-fit": "fail", "keda/parts-ready": "warn"},
         ", not for linux/",
     ),
     Fault(
@@ -134,7 +134,7 @@ FAULTS: tuple[Fault, ...] = (
         "the registry has lost a layer of an image",
         lose_layer,
         name_own_images,
-        {"images/layers-present": "fail"},
+        {"images/layers-present": "fail", "keda/parts-ready": "warn"},
         "lacks its part sha256:",
     ),
     Fault(

@@ -82,7 +82,7 @@ FAULTS: tuple[Fault, ...] = (
         "a part of KEDA names an image that the registry does not have",
         name_absent_image,
         name_own_image,
-        {"images/keda-images-present": "fail"},
+        {"images/keda-images-present": "fail", "keda/parts-ready": "warn"},
         "has no sha256:",
     ),
     Fault(

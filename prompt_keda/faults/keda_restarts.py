@@ -127,7 +127,7 @@ FAULTS: tuple[Fault, ...] = (
         "a part of KEDA is started with an argument that it does not know",
         mistake_argument,
         correct_argument,
-        {"keda/parts-not-restarting": "fail"},
+        {"keda/parts-not-restarting": "fail", "keda/parts-ready": "warn"},
         "does not stay up",
     ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
+from prompt_keda.errors import DeadlinePassed
 from prompt_keda.faults import keda_parts
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
@@ -14,6 +15,7 @@ from prompt_keda.model.job_object import PAUSED
 from prompt_keda.redeploy import jobs
 
 Object = dict[str, Any]
+QUICK_S = 10
 
 
 def _annotate(stage: Stage, value: str | None) -> None:
@@ -23,19 +25,28 @@ def _annotate(stage: Stage, value: str | None) -> None:
 
 
 def pause(stage: Stage) -> None:
-    """Pause every ScaledJob."""
+    """Pause every ScaledJob, and wait until KEDA says so."""
     _annotate(stage, "true")
+    until(lambda: all(_is_paused(one) for one in _live(stage)), "paused ScaledJobs")
 
 
 def unpause(stage: Stage) -> None:
-    """Unpause them."""
+    """Unpause them, and wait until KEDA says so.
+
+    What it writes of a pause that is lifted in that moment may stay for good (seen): then it is made to look again.
+    """
     _annotate(stage, None)
+    try:
+        until(lambda: not any(_is_paused(one) for one in _live(stage)), "unpaused ScaledJobs", QUICK_S)
+    except DeadlinePassed:
+        pause(stage)
+        _annotate(stage, None)
+        until(lambda: not any(_is_paused(one) for one in _live(stage)), "unpaused ScaledJobs")
 
 
 def edit(stage: Stage, spec: Object) -> None:
     """Change every ScaledJob while it is paused: KEDA then deletes no Job. It stays paused."""
     pause(stage)
-    until(lambda: all(_is_paused(one) for one in _live(stage)), "paused ScaledJobs")
     for one in stage.environment.instruments:
         stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, {"spec": spec})
     stamp(stage)
