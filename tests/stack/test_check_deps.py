@@ -151,7 +151,7 @@ def test_no_secret_is_shown(deployed, shared):
         (["redeploy", "--env", "prd"], "Did you mean prod"),
         (["redeploy", "--env", "prod"], "Argo CD"),
         (["redeploy", "--env", ENV, "--mode", "hope"], "no mode 'hope'"),
-        (["redeploy", "--env", ENV, "--mode", "cold"], "Take mode reinstall"),
+        (["redeploy", "--env", ENV, "--mode", "cold"], "Take mode repair"),
         (["check-deps", "--env", ENV, "--only", "weather"], "no check fits"),
         (["resume", "--env", ENV, "--run", "never"], "no run never"),
     ],
