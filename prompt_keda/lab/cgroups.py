@@ -1,4 +1,4 @@
-"""The stack's cgroup: it holds every process and every pod, so that nothing escapes `lab.down`.
+"""The stack's cgroup: it holds every process but those in pods, which have cgroups of their own (`Lab.pod_cgroups`).
 
 Both layouts are served: version 1, where each controller is a hierarchy of its own, and version 2.
 """

@@ -68,6 +68,11 @@ class Lab:
         """Path of the stack's cgroup below each cgroup root."""
         return f"prompt-keda-{self.name}"
 
+    def pod_cgroups(self) -> list[str]:
+        """Give the paths of the cgroups of all containers that containerd has records of."""
+        records = self.run / "containerd" / "io.containerd.runtime.v2.task" / "k8s.io"
+        return sorted(f"k8s.io/{one.name}" for one in records.iterdir()) if records.exists() else []
+
     @property
     def pki(self) -> Path:
         """Keys and certificates."""

@@ -224,6 +224,7 @@ def down(observer: Observer = nobody) -> None:
         raise Refusal("lab.down needs root", "Run it with sudo.")
     parts: list[tuple[str, Callable[[], None]]] = [
         ("processes", lambda: cgroups.kill_all(lab.cgroup)),
+        ("pods", lambda: _remove_pods(lab)),
         ("mounts", lambda: _unmount_below(lab)),
         ("desk", lambda: desk.close(lab)),
         ("network", lambda: network.delete(lab)),
@@ -234,6 +235,17 @@ def down(observer: Observer = nobody) -> None:
         observer(Event(EventKind.STARTED, f"lab.down/{part}", "working"))
         work()
     observer(Event(EventKind.FINISHED, "lab.down", "done", f"nothing of {lab.name!r} is left"))
+
+
+def _remove_pods(lab: Lab) -> None:
+    """End what runs in pods, once nothing of the stack can make more of it.
+
+    Without a cgroup for each quality of service the kubelet names no parent, and containerd puts its containers beside
+    the stack's cgroup (seen).
+    """
+    for cgroup in lab.pod_cgroups():
+        cgroups.kill_all(cgroup)
+        cgroups.remove(cgroup)
 
 
 def _mounts_below(lab: Lab) -> list[Path]:

@@ -154,8 +154,11 @@ def test_a_second_stack_comes_and_goes_without_a_trace(endpoints):
     assert asked.returncode == 0 and asked.stdout and endpoints["address"] not in asked.stdout
     assert task_in("second", "lab.desk", "--", "id", "-un").stdout.strip() == "nobody"
     assert_a_cold_redeploy_scales("second")
+    pods = Lab("second").pod_cgroups()
+    assert any(cgroups.pids(one) for one in pods), "the test itself is wrong"
     finish(lab_task("second", "lab.down"))
     assert_nothing_is_left("second")
+    assert not any(cgroups.pids(one) for one in pods)
     assert run_json("lab.status")[1]["state"] == "up", "the first stack was harmed"
 
 

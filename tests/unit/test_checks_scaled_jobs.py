@@ -87,7 +87,12 @@ RED = [
         for value in ("true", "1", "T", "", "no", "FaLSE")
     ),
     ("keda/none-paused", paused("true", **{"prompt-keda.lsst.io/run": "r1"}), "warn", "is paused by run r1"),
-    ("keda/none-paused", scaled_job(status=conditions(Paused="True")), "warn", "condition Paused is True: KEDA would not stop"),
+    (
+        "keda/none-paused",
+        scaled_job(status=conditions(Paused="True")),
+        "warn",
+        "condition Paused is True: KEDA would not stop",
+    ),
     (
         "keda/no-max-run-time",
         scaled_job(spec={"jobTargetRef": {"activeDeadlineSeconds": 900}}),
