@@ -34,10 +34,10 @@ PATIENCE = timedelta(seconds=30)
 
 
 def is_available(deployment: dict[str, Any]) -> bool:
-    """Tell whether a Deployment's controller has seen its spec, and has as many available pods as that wants."""
+    """Tell whether a Deployment's controller has seen its spec, and has as many available pods as that wants, and one."""
     status, metadata, spec = (deployment.get(key) or {} for key in ("status", "metadata", "spec"))
     seen = status.get("observedGeneration") == metadata.get("generation")
-    return bool(deployment) and seen and status.get("availableReplicas", 0) >= spec.get("replicas", 1)
+    return bool(deployment) and seen and status.get("availableReplicas", 0) >= max(1, spec.get("replicas", 1))
 
 
 def why_not_ready(pod: dict[str, Any], now: datetime | None = None) -> Reason | None:

@@ -17,6 +17,8 @@ from prompt_keda.redeploy.compare import first_difference
 from prompt_keda.redeploy.context import RUN_ANNOTATION, Context, Object
 from prompt_keda.redeploy.survey import OPERATOR, label
 
+HOLD = timedelta(seconds=3)
+"""So long a pause is held once KEDA has seen it: nothing tells when its scale loop has."""
 RELEASE = timedelta(seconds=120)
 """An operator that was just installed looks at its ScaledJobs within some seconds; its image may have to be pulled."""
 
@@ -164,14 +166,19 @@ def release_scaled_jobs(context: Context) -> None:
 
     The Jobs get the generation that KEDA has settled at, and are looked at again until none differs. One that somebody
     else has paused stays paused, but its Jobs will survive when they unpause it.
+
+    A pause lasts some seconds: one that is lifted at once may stay in KEDA's own copy of its conditions (seen).
     """
     kube = context.systems.kube
+    seen_since: dict[tuple[str, str], float] = {}
     watch = kube.watch([(SCALED_JOBS, None), (JOBS, None)])
     end = time.monotonic() + RELEASE.total_seconds()
     try:
         while release_inspect(context).state is not State.DONE and time.monotonic() < end:
-            for live in jobs.owners(kube).values():
-                if is_paused(live) and _is_seen_paused(live):
+            for key, live in jobs.owners(kube).items():
+                if not (is_paused(live) and _is_seen_paused(live)):
+                    seen_since.pop(key, None)
+                elif time.monotonic() - seen_since.setdefault(key, time.monotonic()) >= HOLD.total_seconds():
                     _make_safe(context, live)
             watch.wait(1.0)
     finally:

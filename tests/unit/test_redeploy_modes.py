@@ -197,6 +197,12 @@ def silent(standing):
     standing.put(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": LONG_AGO})
 
 
+def stale_pause(standing):
+    """The operator takes a ScaledJob for paused that is not."""
+    operator_pod(standing, ready=True)
+    standing.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, status={"conditions": [{"type": "Paused", "status": "True"}]})
+
+
 def unwanted(standing):
     labels = {"app.kubernetes.io/part-of": "keda-operator"}
     standing.kube.create(kinds.DEPLOYMENTS, {"metadata": {"name": "old", "labels": labels}, "spec": {}}, "keda")
@@ -222,6 +228,7 @@ LEASE = ("Lease", "operator.keda.sh")
         (no_certificates, WHOLE),
         (idle, [LEASE, ("Pod", f"{OPERATOR}-1")]),
         (silent, [LEASE, ("Pod", f"{OPERATOR}-1")]),
+        (stale_pause, [LEASE, ("Pod", f"{OPERATOR}-1")]),
         (unwanted, [("Deployment", "old"), LEASE]),
         (another_keda, [("Deployment", "theirs")]),
     ],
@@ -240,8 +247,8 @@ def test_a_scaled_job_that_a_working_operator_lets_go_is_not_stuck(standing):
     standing.kube.create(kinds.NAMESPACES, {"metadata": {"name": smoke}})
     standing.kube.create(kinds.SCALED_JOBS, {"metadata": {"name": "smoke", **GOING}}, smoke)
     assert standing.plan().mode == "repair"
-    standing.kube.delete(kinds.DEPLOYMENTS, OPERATOR, "keda")
-    assert standing.plan().mode == "reinstall"
+    standing.put(kinds.DEPLOYMENTS, OPERATOR, "keda", spec={"replicas": 0}, status={"availableReplicas": 0})
+    assert standing.plan().mode == "reinstall", "nobody lets it go"
 
 
 def test_a_pod_that_only_starts_is_left_alone(standing):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -48,6 +49,12 @@ class Cluster(FakeKube):
         """What KEDA does with a ScaledJob that is paused: it settles, and says that it has seen the pause."""
         metadata = {"generation": generation, "finalizers": [jobs.FINALIZER]}
         self.patch(*KEY, {"metadata": metadata, **SEEN_PAUSED})
+
+
+@pytest.fixture(autouse=True)
+def no_hold(monkeypatch):
+    """Nothing has a copy of its own here."""
+    monkeypatch.setattr(restore, "HOLD", timedelta(0))
 
 
 def restoring(cluster, wanted):
