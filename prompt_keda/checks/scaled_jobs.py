@@ -43,8 +43,8 @@ def scaled_jobs_ready(systems: Systems) -> Outcome:
 def none_paused(systems: Systems) -> Outcome:
     """Is one paused, and by whom?
 
-    A pause that is lifted while KEDA 2.16.1 is about to write its condition Paused leaves that True for good (seen, 1 in
-    96): KEDA works on, and does not stop at the next pause, because by its condition it has (checkIfPaused).
+    KEDA 2.16.1's condition Paused may stay True after a pause was lifted (seen, 1 in 96 quick ones; probably its scale loop
+    writes an old copy of all conditions back). KEDA works on, and does not stop at the next pause (checkIfPaused).
     """
     fix = f"When it may go on, and keda/jobs-carry-their-generation is green: kubectl annotate scaledjob NAME {PAUSED}-"
 
