@@ -125,9 +125,9 @@ def twenty_forever(deployed, admin, long_work, endpoints):
 
 def forget_what_is_pending(redis):
     """Acknowledge what a worker had read when it was deleted: other tests look at what is pending."""
-    pending = redis.execute_command("XPENDING", STREAM, GROUP, "-", "+", 1000)
+    pending = redis.xpending_range(STREAM, GROUP, "-", "+", 1000)
     if pending:
-        redis.execute_command("XACK", STREAM, GROUP, *(one[0] for one in pending))
+        redis.xack(STREAM, GROUP, *(one["message_id"] for one in pending))
 
 
 @pytest.fixture
