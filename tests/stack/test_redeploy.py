@@ -22,6 +22,7 @@ from prompt_keda.clients.kube_resources import (
 )
 from prompt_keda.files.run_folder import JournalFile
 from prompt_keda.lab import state
+from prompt_keda.model.job_object import is_finished
 from prompt_keda.redeploy import lease as lock
 from tests.runs import unfinished_run
 
@@ -48,7 +49,13 @@ def replace_it():
 
 @pytest.fixture
 def five_workers(deployed, systems, admin):
-    """Five workers or more are in mid-work: events for a minute are on the stream, and their pods run."""
+    """Five workers or more are in mid-work: events for a minute are on the stream, and their pods run.
+
+    Finished Jobs are tidied away before: with them KEDA's history limit would remove those that end in the test.
+    """
+    for job in admin.list(JOBS, INSTRUMENT):
+        if is_finished(job):
+            admin.delete(JOBS, job["metadata"]["name"], INSTRUMENT)
     systems.redis.add(STREAM, [{"visit": str(n)} for n in range(60)])
     until(lambda: sum(kind == "Pod" for kind, _ in active_workers(admin)) >= 5, what="five running workers")
     return active_workers(admin)

@@ -98,7 +98,7 @@ def until_it_is_so(look, wanted):
         last.update(look())
         return wanted(last)
 
-    until(reached, 30, "a change of the rights")
+    until(reached, 90, "a change of the rights")
     return last
 
 
