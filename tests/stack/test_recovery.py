@@ -94,7 +94,7 @@ class Twenty:
         if self.watched is not None:
             self.watched.close()
         self.watched = None
-        old = {one["metadata"]["uid"] for one in self.admin.list(JOBS, INSTRUMENT)}
+        old = self._uids()
         self.admin.request("DELETE", JOBS.path(INSTRUMENT), body={"propagationPolicy": "Background"})
         until(lambda: not old & self._uids(), 120, "the end of the workers that there were")
 
