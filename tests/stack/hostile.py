@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
 from prompt_keda.clients.kube_resources import CRDS, JOBS, LEASES, NAMESPACES, PODS, SCALED_JOBS, VAULT_SECRETS
-from prompt_keda.faults import vault as vault_faults
+from prompt_keda.faults import vault, vault_secrets
 from prompt_keda.lab.node import PAUSE_IMAGE
 from prompt_keda.redeploy.lease import LEASE, STATE_NAMESPACE
 
@@ -135,13 +135,13 @@ def _crd(admin):
 def _vault_secret(admin, stage):
     """What vault-secrets-operator says of a secret."""
     try:
-        vault_faults.fail_to_fetch(stage)
-        name = vault_faults.worker_secret(stage)
+        vault_secrets.fail_to_fetch(stage)
+        name = vault.worker_secret(stage)
         told = [{"type": "SecretCreated", "status": "False", "reason": "R", "message": evil("fetch")}]
         admin.patch(VAULT_SECRETS, name.name, name.namespace, {"status": {"conditions": told}})
         yield
     finally:
-        vault_faults.remove_operator(stage)
+        vault_secrets.remove_operator(stage)
 
 
 @contextmanager
