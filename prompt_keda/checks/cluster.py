@@ -12,6 +12,7 @@ from prompt_keda.checks.outcomes import fail, ok, unknown, warn
 from prompt_keda.clients.kube_resources import API_SERVICES, NAMESPACES, SERVICES
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Check, Outcome
+from prompt_keda.model.conditions import conditions
 
 API = "cluster/api-answers"
 NODES_READY = "cluster/nodes-ready"
@@ -69,8 +70,7 @@ def external_metrics_available(systems: Systems) -> Outcome:
             f"its Service {target['namespace']}/{target['name']} is gone: while this lasts no namespace can be deleted",
             f"./run redeploy, or: kubectl delete apiservice {EXTERNAL_METRICS}",
         )
-    conditions = {one["type"]: one for one in found.get("status", {}).get("conditions") or []}
-    available = conditions.get("Available", {"status": "Unknown", "message": "it has no condition yet"})
+    available = conditions(found).get("Available", {"status": "Unknown", "message": "it has no condition yet"})
     if available["status"] == "Unknown":
         return unknown(
             f"whether it is available is not known: {available.get('message', '')}", "Look again in a moment."

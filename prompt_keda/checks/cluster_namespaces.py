@@ -10,6 +10,7 @@ from prompt_keda.checks.server_clock import age
 from prompt_keda.clients.kube_resources import API_SERVICES, NAMESPACES
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Outcome
+from prompt_keda.model.conditions import conditions
 
 Object = dict[str, Any]
 EXTERNAL_METRICS = "v1beta1.external.metrics.k8s.io"
@@ -45,8 +46,7 @@ def api_services_available(systems: Systems) -> Outcome:
 
     def look(one: Object) -> Outcome:
         name, service = one["metadata"]["name"], one["spec"]["service"]
-        conditions = {seen["type"]: seen for seen in one.get("status", {}).get("conditions") or []}
-        available = conditions.get("Available", {"status": "Unknown"})
+        available = conditions(one).get("Available", {"status": "Unknown"})
         if available["status"] == "True":
             return ok(name)
         if available["status"] == "Unknown":

@@ -12,6 +12,7 @@ from prompt_keda.clients.kube_resources import LEASES, NODES, PODS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import BadAnswer, Refused
 from prompt_keda.model.check import Outcome
+from prompt_keda.model.conditions import conditions
 from prompt_keda.model.environment import Instrument
 from prompt_keda.model.pod_room import Free
 
@@ -43,7 +44,7 @@ def nodes_lost(systems: Systems) -> set[str]:
 def _not_ready(nodes: list[Object]) -> dict[str, str]:
     found = {}
     for node in nodes:
-        ready = {one["type"]: one for one in node.get("status", {}).get("conditions") or []}.get("Ready", {})
+        ready = conditions(node).get("Ready", {})
         if ready.get("status") != "True":
             found[node["metadata"]["name"]] = str(ready.get("message", "no condition Ready"))
     return found

@@ -11,6 +11,7 @@ from prompt_keda.checks.server_clock import age
 from prompt_keda.clients.kube_resources import PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Outcome
+from prompt_keda.model.conditions import conditions
 
 Object = dict[str, Any]
 PATIENCE = timedelta(seconds=30)
@@ -57,7 +58,7 @@ def _namespaces(systems: Systems) -> list[str]:
 def _look(systems: Systems, pod: Object) -> Outcome:
     metadata, status, node = pod["metadata"], pod.get("status", {}), pod["spec"].get("nodeName")
     name = f"{metadata['namespace']}/{metadata['name']}"
-    scheduled = {one["type"]: one for one in status.get("conditions") or []}.get("PodScheduled", {})
+    scheduled = conditions(pod).get("PodScheduled", {})
     if status.get("phase") in ("Succeeded", "Failed"):
         return ok(name)
     if "deletionTimestamp" in metadata:

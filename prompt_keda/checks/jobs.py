@@ -11,8 +11,9 @@ from prompt_keda.checks.scaled_job_looks import of_every_scaled_job
 from prompt_keda.clients.kube_resources import JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Outcome
+from prompt_keda.model.conditions import has_condition
 from prompt_keda.model.environment import Instrument
-from prompt_keda.model.job_object import has_condition, is_finished, keeps_older_jobs, limit_of_pod
+from prompt_keda.model.job_object import is_finished, keeps_older_jobs, limit_of_pod
 
 Object = dict[str, Any]
 LABEL = "scaledjob.keda.sh/name"

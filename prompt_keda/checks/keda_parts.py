@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 from prompt_keda.checks.outcomes import all_of, fail, ok, unknown, warn
-from prompt_keda.checks.scaled_job_looks import conditions
 from prompt_keda.checks.server_clock import age
 from prompt_keda.clients.kube_resources import (
     API_SERVICES,
@@ -22,6 +21,7 @@ from prompt_keda.clients.registry import parse_image
 from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import Refused
 from prompt_keda.model.check import Outcome
+from prompt_keda.model.conditions import has_condition
 
 Object = dict[str, Any]
 PARTS = ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks")
@@ -46,8 +46,7 @@ def crds_established(systems: Systems) -> Outcome:
             return fail(f"{name} is absent", fix)
         if "deletionTimestamp" in found["metadata"]:
             return fail(f"{name} is being deleted", fix)
-        established = conditions(found).get("Established", {}).get("status")
-        return ok(name) if established == "True" else fail(f"{name} is not served", fix)
+        return ok(name) if has_condition(found, "Established") else fail(f"{name} is not served", fix)
 
     return all_of(((name, name) for name in KINDS), look, "scaledjobs and triggerauthentications are served")
 

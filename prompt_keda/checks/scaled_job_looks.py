@@ -32,11 +32,6 @@ def of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], O
     return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look_at, good)
 
 
-def conditions(found: Object) -> dict[str, Object]:
-    """Give an object's conditions by type."""
-    return {one["type"]: one for one in found.get("status", {}).get("conditions") or []}
-
-
 def lag_triggers(live: Object) -> list[Object]:
     """Give what the triggers that read a stream say; others (cron) have neither stream nor lag."""
     triggers = live["spec"].get("triggers") or []

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from prompt_keda.checks.outcomes import fail, ok, unknown, warn
-from prompt_keda.checks.scaled_job_looks import LOOK_AGAIN, TRIGGER, conditions, lag_triggers, of_every_scaled_job
+from prompt_keda.checks.scaled_job_looks import LOOK_AGAIN, TRIGGER, lag_triggers, of_every_scaled_job
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Outcome, Verdict
+from prompt_keda.model.conditions import conditions, has_condition
 from prompt_keda.model.environment import Instrument
 from prompt_keda.model.job_object import PAUSED, is_paused, limit_of_pod
 
@@ -55,7 +56,7 @@ def none_paused(systems: Systems) -> Outcome:
             return warn(f"{one.scaled_job} is paused by run {run}", mine)
         if is_paused(live):
             return warn(f"{one.scaled_job} is paused (not by this toolkit)", fix)
-        if conditions(live).get("Paused", {}).get("status") == "True":
+        if has_condition(live, "Paused"):
             said = f"{one.scaled_job} is unpaused, and KEDA's condition Paused is True: KEDA would not stop at a pause"
             return warn(said, LOOK_AGAIN)
         return ok(one.scaled_job)

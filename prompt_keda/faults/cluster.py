@@ -18,6 +18,7 @@ from prompt_keda.clients.kube_resources import (
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab import control_plane, processes
+from prompt_keda.model.conditions import conditions
 
 METRICS = "keda-operator-metrics-apiserver"
 WEBHOOKS = "keda-admission-webhooks"
@@ -150,8 +151,7 @@ def _dns_ready(stage: Stage, ready: bool) -> None:
 
 def available(kube: Kube, name: str) -> str:
     """Give what an APIService says of itself: ``True``, ``False`` or ``None``."""
-    conditions = kube.get(API_SERVICES, name).get("status", {}).get("conditions") or []
-    return str({one["type"]: one["status"] for one in conditions}.get("Available"))
+    return str(conditions(kube.get(API_SERVICES, name)).get("Available", {}).get("status"))
 
 
 def _pod(stage: Stage) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from prompt_keda.faults.cluster import age_s, available
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab.settings import NODE_NAME
+from prompt_keda.model.conditions import has_condition
 
 KEDAS_API = "v1beta1.external.metrics.k8s.io"
 
@@ -36,8 +37,7 @@ def thaw_kubelet(stage: Stage) -> None:
 
 
 def _node_ready(kube: Kube) -> bool:
-    conditions = kube.get(NODES, NODE_NAME)["status"]["conditions"]
-    return any((one["type"], one["status"]) == ("Ready", "True") for one in conditions)
+    return has_condition(kube.get(NODES, NODE_NAME), "Ready")
 
 
 def _unheard_s(kube: Kube) -> float:

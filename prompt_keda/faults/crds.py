@@ -9,6 +9,7 @@ from prompt_keda.errors import BadAnswer
 from prompt_keda.faults import scaled_jobs
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
+from prompt_keda.model.conditions import has_condition
 
 Object = dict[str, Any]
 CRD, LOGINS = "scaledjobs.keda.sh", "triggerauthentications.keda.sh"
@@ -24,11 +25,7 @@ def make_crd(stage: Stage) -> None:
     """Make it anew; what was deleted with it comes from the instruments' manifests."""
     stage.kube.apply(stage.keda_object(CRDS.kind, LOGINS), force=True)
 
-    def served() -> bool:
-        found = stage.kube.get(CRDS, LOGINS).get("status", {}).get("conditions") or []
-        return any((one["type"], one["status"]) == ("Established", "True") for one in found)
-
-    until(served, f"a CRD {LOGINS} that is served")
+    until(lambda: has_condition(stage.kube.get(CRDS, LOGINS), "Established"), f"a CRD {LOGINS} that is served")
     scaled_jobs.restore(stage)
 
 

@@ -9,7 +9,8 @@ from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS
 from prompt_keda.faults import scaled_jobs
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
-from prompt_keda.model.job_object import has_condition, is_finished
+from prompt_keda.model.conditions import has_condition
+from prompt_keda.model.job_object import is_finished
 from prompt_keda.redeploy import jobs
 
 Object = dict[str, Any]

@@ -11,6 +11,7 @@ from prompt_keda.faults import keda_parts
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.files.manifest_file import load_instrument_manifest
+from prompt_keda.model.conditions import conditions, has_condition
 from prompt_keda.model.job_object import PAUSED
 from prompt_keda.redeploy import jobs
 
@@ -27,7 +28,7 @@ def _annotate(stage: Stage, value: str | None) -> None:
 def pause(stage: Stage) -> None:
     """Pause every ScaledJob, and wait until KEDA says so."""
     _annotate(stage, "true")
-    until(lambda: all(_is_paused(one) for one in _live(stage)), "paused ScaledJobs")
+    until(lambda: all(has_condition(one, "Paused") for one in _live(stage)), "paused ScaledJobs")
 
 
 def unpause(stage: Stage) -> None:
@@ -37,11 +38,11 @@ def unpause(stage: Stage) -> None:
     """
     _annotate(stage, None)
     try:
-        until(lambda: not any(_is_paused(one) for one in _live(stage)), "unpaused ScaledJobs", QUICK_S)
+        until(lambda: not any(has_condition(one, "Paused") for one in _live(stage)), "unpaused ScaledJobs", QUICK_S)
     except DeadlinePassed:
         pause(stage)
         _annotate(stage, None)
-        until(lambda: not any(_is_paused(one) for one in _live(stage)), "unpaused ScaledJobs")
+        until(lambda: not any(has_condition(one, "Paused") for one in _live(stage)), "unpaused ScaledJobs")
 
 
 def edit(stage: Stage, spec: Object) -> None:
@@ -60,7 +61,9 @@ def restore(stage: Stage) -> None:
             if wanted["kind"] == SCALED_JOBS.kind:
                 wanted["metadata"].setdefault("annotations", {})[PAUSED] = "true"
             stage.kube.apply(wanted, force=True)
-    until(lambda: all(jobs.is_settled(one) and _is_paused(one) for one in _live(stage)), "settled ScaledJobs")
+    until(
+        lambda: all(jobs.is_settled(one) and has_condition(one, "Paused") for one in _live(stage)), "settled ScaledJobs"
+    )
     stamp(stage)
     unpause(stage)
 
@@ -72,18 +75,12 @@ def until_ready(stage: Stage) -> None:
 
 def readiness(stage: Stage) -> set[str]:
     """Give what the ScaledJobs say of themselves: the statuses of their conditions Ready."""
-    conditions = [told for one in _live(stage) for told in one.get("status", {}).get("conditions") or []]
-    return {one["status"] for one in conditions if one["type"] == "Ready"}
+    found = [conditions(one) for one in _live(stage)]
+    return {one["Ready"]["status"] for one in found if "Ready" in one}
 
 
 def _live(stage: Stage) -> list[Object]:
     return [stage.kube.get(SCALED_JOBS, one.scaled_job, one.namespace) for one in stage.environment.instruments]
-
-
-def _is_paused(live: Object) -> bool:
-    """Tell whether KEDA has seen that a ScaledJob is paused."""
-    conditions = live.get("status", {}).get("conditions") or []
-    return any((one["type"], one["status"]) == ("Paused", "True") for one in conditions)
 
 
 def stamp(stage: Stage) -> None:

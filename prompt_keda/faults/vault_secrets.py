@@ -9,6 +9,7 @@ from prompt_keda.faults import kept_secrets
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.vault import worker_secret
 from prompt_keda.faults.waiting import until
+from prompt_keda.model.conditions import has_condition
 
 Object = dict[str, Any]
 
@@ -45,9 +46,7 @@ def remove_operator(stage: Stage) -> None:
 
 
 def _served(stage: Stage) -> bool:
-    found = stage.kube.find(CRDS, _crd()["metadata"]["name"]) or {}
-    conditions = found.get("status", {}).get("conditions") or []
-    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+    return has_condition(stage.kube.find(CRDS, _crd()["metadata"]["name"]) or {}, "Established")
 
 
 def _crd() -> Object:

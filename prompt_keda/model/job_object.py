@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from prompt_keda.model.conditions import has_condition
+
 PAUSED = "autoscaling.keda.sh/paused"
 NOT_PAUSED = ("0", "f", "F", "false", "False", "FALSE")
 """What Go's strconv.ParseBool takes for false; anything else pauses."""
-
-
-def has_condition(job: dict[str, Any], *kinds: str) -> bool:
-    """Tell whether one of these conditions is True."""
-    conditions = job.get("status", {}).get("conditions") or []
-    return any(one["type"] in kinds and one["status"] == "True" for one in conditions)
 
 
 def is_finished(job: dict[str, Any]) -> bool:

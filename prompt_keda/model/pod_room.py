@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from prompt_keda.model.conditions import has_condition
+
 Object = dict[str, Any]
 Amounts = dict[str, Decimal]
 """Resource name → amount: CPUs, bytes, pods."""
@@ -160,11 +162,10 @@ def takes(node: Object, pod: Object) -> bool:
     Affinities are not looked at.
     """
     spec, labels = node.get("spec") or {}, node["metadata"].get("labels") or {}
-    conditions = {one["type"]: one["status"] for one in node.get("status", {}).get("conditions") or []}
     against = [one for one in spec.get("taints") or [] if one.get("effect") in ("NoSchedule", "NoExecute")]
     tolerated = all(any(_tolerates(one, taint) for one in pod.get("tolerations") or []) for taint in against)
     selected = all(labels.get(key) == value for key, value in (pod.get("nodeSelector") or {}).items())
-    return conditions.get("Ready") == "True" and not spec.get("unschedulable") and selected and tolerated
+    return has_condition(node, "Ready") and not spec.get("unschedulable") and selected and tolerated
 
 
 def _tolerates(toleration: Object, taint: Object) -> bool:

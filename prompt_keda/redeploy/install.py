@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from prompt_keda.clients.kube_resources import CRDS, NAMESPACES, SECRETS
 from prompt_keda.clients.kube_watch import Watch
 from prompt_keda.errors import Missing
+from prompt_keda.model.conditions import has_condition
 from prompt_keda.model.crd_schema import examine, find_schema
 from prompt_keda.model.environment import SecretSync
 from prompt_keda.model.plan import Progress, State, Step
@@ -55,8 +56,7 @@ def crds_inspect(context: Context) -> Progress:
             return Progress(State.TODO, f"{name} is absent")
         if "deletionTimestamp" in found["metadata"]:
             return Progress(State.BROKEN, f"{name} is being deleted, and waits for its objects' finalizers")
-        conditions = {c["type"]: c["status"] for c in (found.get("status", {}).get("conditions") or [])}
-        if conditions.get("Established") != "True":
+        if not has_condition(found, "Established"):
             return Progress(State.WORKING, f"{name} is not served yet")
         if differs := difference(one, found):
             return Progress(State.TODO, f"{name} differs at {differs}")

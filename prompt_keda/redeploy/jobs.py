@@ -10,7 +10,8 @@ from typing import Any
 from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS, Resource
 from prompt_keda.errors import Missing
-from prompt_keda.model.job_object import PAUSED, has_condition, is_finished, keeps_older_jobs
+from prompt_keda.model.conditions import has_condition
+from prompt_keda.model.job_object import PAUSED, is_finished, keeps_older_jobs
 from prompt_keda.model.redeploy_plan import JobRecord
 from prompt_keda.redeploy.context import RUN_ANNOTATION
 

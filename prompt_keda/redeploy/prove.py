@@ -7,6 +7,7 @@ from datetime import timedelta
 from prompt_keda.clients.kube_resources import API_SERVICES, DEPLOYMENTS, LEASES, PODS, SCALED_JOBS
 from prompt_keda.clients.kube_watch import Watch
 from prompt_keda.errors import ClientError
+from prompt_keda.model.conditions import conditions, has_condition
 from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import jobs, smoke
@@ -53,8 +54,7 @@ def parts_inspect(context: Context) -> Progress:
             return Progress(State.BROKEN, f"{ready}: {hopeless.text}{_last_words(context, hopeless)}")
         return Progress(State.WORKING, f"{ready}: {reasons[0].text if reasons else waiting[0]}")
     service = kube.find(API_SERVICES, API_SERVICE) or {}
-    conditions = {one["type"]: one for one in service.get("status", {}).get("conditions") or []}
-    available = conditions.get("Available", {"status": "Unknown", "message": "no condition yet"})
+    available = conditions(service).get("Available", {"status": "Unknown", "message": "no condition yet"})
     if available["status"] != "True":
         return Progress(State.WORKING, f"{API_SERVICE} is not available: {available.get('message', '')[:200]}")
     return Progress(State.DONE, f"{len(wanted)}/{len(wanted)} ready, {API_SERVICE} available")
@@ -96,11 +96,10 @@ def scaled_jobs_inspect(context: Context) -> Progress:
             )
         if is_paused(live):
             return Progress(State.BROKEN, f"{one.scaled_job} is paused; whoever paused it has to unpause it")
-        conditions = {c["type"]: c for c in live.get("status", {}).get("conditions") or []}
-        ready = conditions.get("Ready", {"status": "Unknown", "message": "KEDA has not looked yet"})
+        ready = conditions(live).get("Ready", {"status": "Unknown", "message": "KEDA has not looked yet"})
         if ready["status"] != "True":
             return Progress(State.WORKING, f"{one.scaled_job}: Ready={ready['status']}: {ready.get('message', '')}")
-        if conditions.get("Paused", {}).get("status") == "True":
+        if has_condition(live, "Paused"):
             return Progress(State.WORKING, f"{one.scaled_job}: KEDA has not seen yet that it is unpaused")
     return Progress(State.DONE, f"{len(context.environment.instruments)} Ready")
 

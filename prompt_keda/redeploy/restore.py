@@ -10,6 +10,7 @@ from datetime import timedelta
 from prompt_keda.clients.kube_errors import is_conflict
 from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
 from prompt_keda.errors import BadAnswer
+from prompt_keda.model.conditions import conditions, has_condition
 from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import jobs
@@ -143,7 +144,7 @@ def _asleep(context: Context) -> list[Object]:
     return [
         {**live, "kind": SCALED_JOBS.kind}
         for key, live in jobs.owners(context.systems.kube).items()
-        if key in mine and not is_paused(live) and _condition(live, "Ready") == "False"
+        if key in mine and not is_paused(live) and conditions(live).get("Ready", {}).get("status") == "False"
     ]
 
 
@@ -203,12 +204,7 @@ def _make_safe(context: Context, live: Object) -> None:
 
 def _is_seen_paused(live: Object) -> bool:
     """Whether KEDA has settled at a generation and will make no Job: both before it writes this condition."""
-    return jobs.is_settled(live) and _condition(live, "Paused") == "True"
-
-
-def _condition(live: Object, kind: str) -> str:
-    conditions = {one["type"]: one["status"] for one in live.get("status", {}).get("conditions") or []}
-    return str(conditions.get(kind, "Unknown"))
+    return jobs.is_settled(live) and has_condition(live, "Paused")
 
 
 def _is_unpaused(context: Context, live: Object) -> bool:

@@ -16,6 +16,7 @@ from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS, SECRETS,
 from prompt_keda.clients.kube_watch import Watch
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.errors import ClientError, DeadlinePassed, StepBroken
+from prompt_keda.model.conditions import conditions
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.redeploy import smoke_objects
 from prompt_keda.redeploy.context import RUN_ANNOTATION, Context
@@ -175,9 +176,8 @@ class _Smoke:
 
     def _is_ready(self) -> tuple[bool, str]:
         live = self.systems.kube.find(SCALED_JOBS, self.name, self.namespace) or {}
-        for one in live.get("status", {}).get("conditions") or []:
-            if one["type"] == "Ready":
-                return one["status"] == "True", f"ScaledJob Ready={one['status']}: {one.get('message', '')}"
+        if ready := conditions(live).get("Ready"):
+            return ready["status"] == "True", f"ScaledJob Ready={ready['status']}: {ready.get('message', '')}"
         if why := self.obstacle():
             raise StepBroken(f"smoke test: KEDA does not work: {why}")
         return False, "KEDA has not seen the smoke test's ScaledJob yet"
@@ -235,7 +235,7 @@ class _Smoke:
 
     def _is_inactive(self) -> tuple[bool, str]:
         live = self.systems.kube.find(SCALED_JOBS, self.name, self.namespace) or {}
-        active = {one["type"]: one["status"] for one in live.get("status", {}).get("conditions") or []}.get("Active")
+        active = conditions(live).get("Active", {}).get("status")
         return active == "False", f"ScaledJob Active={active}"
 
     def _say(self, detail: str, kind: EventKind = EventKind.PROGRESS) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from prompt_keda.clients.kube_resources import DEPLOYMENTS, LEASES, NAMESPACES, PODS, SECRETS, Resource
 from prompt_keda.errors import Missing
+from prompt_keda.model.conditions import has_condition
 from prompt_keda.model.job_object import is_paused
 from prompt_keda.redeploy import certificates, install
 from prompt_keda.redeploy.context import Context, Object
@@ -184,8 +185,7 @@ def _why_wrong(lease: Object | None, custom: Iterable[Object], now: datetime) ->
     if lease is not None and _is_old(lease, now):
         return "it is ready, and does not renew its Lease"
     for one in custom:
-        conditions = {c["type"]: c["status"] for c in (one.get("status") or {}).get("conditions") or []}
-        if one["kind"] == "ScaledJob" and conditions.get("Paused") == "True" and not is_paused(one):
+        if one["kind"] == "ScaledJob" and has_condition(one, "Paused") and not is_paused(one):
             return f"it takes {label(one)} for paused, which it is not, and would not stop at a pause"
     return ""
 

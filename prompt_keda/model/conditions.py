@@ -1,0 +1,18 @@
+"""The conditions in which a Kubernetes object says that it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Object = dict[str, Any]
+
+
+def conditions(obj: Object) -> dict[str, Object]:
+    """Give an object's conditions by type: each has a ``status``, mostly also a ``message``. Empty before the first look."""
+    return {one["type"]: one for one in (obj.get("status") or {}).get("conditions") or []}
+
+
+def has_condition(obj: Object, *kinds: str) -> bool:
+    """Tell whether one of these conditions is True."""
+    found = conditions(obj)
+    return any(found[kind]["status"] == "True" for kind in kinds if kind in found)
