@@ -221,8 +221,10 @@ class Kube:
             return []
         return items
 
-    def names(self, resource: Resource, namespace: str, label_selector: str = "") -> Sequence[Object]:
-        """List the metadata of objects alone: what they hold is not sent. Raises as `list` does.
+    def names(self, resource: Resource, namespace: str | None = None, label_selector: str = "") -> Sequence[Object]:
+        """List the metadata of objects alone, of all namespaces if ``namespace`` is None: what they hold is not sent.
+
+        Raises as `request` does.
 
         Source: Kubernetes, "API concepts": PartialObjectMetadataList.
         """

@@ -38,6 +38,11 @@ def is_conflict(error: ClientError) -> bool:
     return error.detail.startswith("409 ")
 
 
+def has_changed(error: ClientError) -> bool:
+    """Tell whether what was to be written is not as it was read: it is gone (404), or somebody else has written it (409)."""
+    return isinstance(error, Missing) or is_conflict(error)
+
+
 def cannot_be_changed(error: ClientError) -> bool:
     """Tell whether the API server answered 409 or 422: what stands cannot be made into what is wanted."""
     return is_conflict(error) or error.detail.startswith("422 ")

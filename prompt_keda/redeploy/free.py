@@ -8,29 +8,28 @@ Jobs' ownerReferences go first, and that is looked at again before each finalize
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from typing import Any
 
-from prompt_keda.clients.kube_errors import is_conflict
-from prompt_keda.clients.kube_resources import CRDS, JOBS, SCALED_JOBS
+from prompt_keda.clients.kube_errors import has_changed
+from prompt_keda.clients.kube_resources import CRDS, JOBS, SCALED_JOBS, Resource
 from prompt_keda.clients.kube_watch import Watch
 from prompt_keda.errors import BadAnswer, Missing
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import install, jobs
 from prompt_keda.redeploy.context import Context, Object
 from prompt_keda.redeploy.remove import left, remove_all
-from prompt_keda.redeploy.survey import custom_kinds, is_going, label
+from prompt_keda.redeploy.survey import SCALED_JOBS_CRD, custom_kinds, is_going, label, some
 
-FINALIZERS = ("finalizer.keda.sh",)
-"""KEDA 2.16.1 puts this one on all its objects (controllers/keda, */*_finalizer.go)."""
 LIMIT = timedelta(seconds=60)
-MOST_TOLD = 3
 
 
 def _owned(context: Context) -> Iterator[tuple[Object, str]]:
     """Give each running Job that goes if its ScaledJob goes, with that one's UID."""
     kube = context.systems.kube
-    crd_goes = bool(_crds_going(context))
+    planned = {one.name for one in left(context, "CustomResourceDefinition")}
+    crd_goes = SCALED_JOBS_CRD in _going_crds(context).keys() | planned
     going = {one["metadata"]["uid"] for one in kube.list(SCALED_JOBS) if crd_goes or is_going(one)}
     for job in jobs.active_jobs(kube):
         for owner in job["metadata"].get("ownerReferences") or []:
@@ -38,12 +37,9 @@ def _owned(context: Context) -> Iterator[tuple[Object, str]]:
                 yield job, owner["uid"]
 
 
-def _crds_going(context: Context) -> list[str]:
-    """Name the CRDs that are on their way out or will be removed, if the one of ScaledJobs is among them."""
-    planned = {one.name for one in left(context, "CustomResourceDefinition")}
-    live = [one for one in context.systems.kube.list(CRDS) if is_going(one) or one["metadata"]["name"] in planned]
-    names = [one["metadata"]["name"] for one in live]
-    return names if "scaledjobs.keda.sh" in names else []
+def _going_crds(context: Context) -> dict[str, Object]:
+    """Give the CRDs that are on their way out by name, without their schemas of up to half a megabyte each."""
+    return {one["metadata"]["name"]: one for one in context.systems.kube.names(CRDS) if is_going(one)}
 
 
 def detach_inspect(context: Context) -> Progress:
@@ -58,63 +54,56 @@ def detach_jobs(context: Context) -> None:
     Jobs keep their label, by which KEDA finds them again.
     """
     for job, uid in _owned(context):
-        metadata = job["metadata"]
-        rest = [one for one in metadata["ownerReferences"] if one["uid"] != uid]
-        body = {"ownerReferences": rest or None, "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        try:
-            context.systems.kube.patch(JOBS, metadata["name"], metadata["namespace"], {"metadata": body})
-        except Missing:
-            continue  # it ended, and was tidied away
-        except BadAnswer as error:
-            if not is_conflict(error):  # it has changed since it was read: the wait looks again
-                raise
+        rest = [one for one in job["metadata"]["ownerReferences"] if one["uid"] != uid]
+        _change(context, JOBS, job, ownerReferences=rest or None)
+
+
+def _change(context: Context, kind: Resource, live: Object, **metadata: Any) -> None:
+    """Change an object's metadata, if it is still as it was read. If it is not, whoever waits looks again."""
+    known = live["metadata"]
+    body = {"uid": known["uid"], "resourceVersion": known["resourceVersion"], **metadata}
+    try:
+        context.systems.kube.patch(kind, known["name"], known.get("namespace"), {"metadata": body})
+    except (Missing, BadAnswer) as error:
+        if not has_changed(error):
+            raise
 
 
 def crds_inspect(context: Context) -> Progress:
     """Has every CRD that is purged at least begun to go?"""
-    live = {one["metadata"]["uid"]: one for one in context.systems.kube.list(CRDS)}
-    waiting = [one.name for one in left(context, "CustomResourceDefinition") if not is_going(live[one.uid])]
-    return Progress(State.TODO, f"to be removed: {', '.join(waiting[:MOST_TOLD])}") if waiting else Progress(State.DONE)
+    going = _going_crds(context)
+    waiting = [one.name for one in left(context, "CustomResourceDefinition") if one.name not in going]
+    return Progress(State.TODO, f"to be removed: {some(waiting)}") if waiting else Progress(State.DONE)
 
 
 def delete_crds(context: Context) -> None:
     """Remove the CRDs that the plan purges; their objects go with them. Idempotent: yes."""
-    if detach_inspect(context).state is not State.DONE:
-        detach_jobs(context)
+    detach_jobs(context)
     remove_all(context, "CustomResourceDefinition", "Background")
 
 
-def _hanging(context: Context) -> list[Object]:
-    """Give what is on its way out and still there: objects of KEDA's kinds, and CRDs."""
-    wanted = {one["metadata"]["name"] for one in install.crds(context)}
-    crds = [one for one in context.systems.kube.list(CRDS) if one["metadata"]["name"] in wanted and is_going(one)]
-    return [*_dying(context), *({**one, "kind": CRDS.kind} for one in crds)]
-
-
-def _dying(context: Context) -> list[Object]:
+def _dying(context: Context, going_crds: Mapping[str, Object]) -> list[Object]:
     """Give the objects of KEDA's kinds that are on their way out.
 
     A smoke test's are left to the operator that comes, unless their CRD goes: each test removes its own.
     """
-    kube, found = context.systems.kube, []
-    crds = {one["metadata"]["name"] for one in kube.list(CRDS) if is_going(one)}
-    for kind in custom_kinds(context):
-        crd_goes = f"{kind.plural}.{kind.group}" in crds
-        for one in kube.list(kind):
-            smoke = one["metadata"].get("namespace") == context.environment.smoke.namespace
-            if is_going(one) and (crd_goes or not smoke):
-                found.append({**one, "apiVersion": kind.api_version, "kind": kind.kind})
-    return found
+    smoke = context.environment.smoke.namespace
+    return [
+        {**one, "apiVersion": kind.api_version, "kind": kind.kind}
+        for kind in custom_kinds(context)
+        for one in context.systems.kube.list(kind)
+        if is_going(one) and (f"{kind.plural}.{kind.group}" in going_crds or one["metadata"].get("namespace") != smoke)
+    ]
 
 
 def hanging_inspect(context: Context) -> Progress:
     """Is something of KEDA's kinds on its way out, and what holds it?"""
-    found = _hanging(context)
-    if not found:
-        return Progress(State.DONE)
-    told = [f"{label(one)} waits for {', '.join(_held_by(one)) or 'the server'}" for one in found[:MOST_TOLD]]
-    more = f" and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
-    return Progress(State.WORKING, "; ".join(told) + more)
+    going = _going_crds(context)
+    wanted = (one["metadata"]["name"] for one in install.crds(context))
+    crds = [{**going[name], "kind": CRDS.kind} for name in wanted if name in going]
+    hanging = [*_dying(context, going), *crds]
+    told = [f"{label(one)} waits for {', '.join(_held_by(one)) or 'the server'}" for one in hanging]
+    return Progress(State.WORKING, some(told, "; ")) if told else Progress(State.DONE)
 
 
 def _held_by(one: Object) -> list[str]:
@@ -138,21 +127,11 @@ def let_go(context: Context) -> None:
 
 
 def _strip(context: Context) -> None:
-    kube = context.systems.kube
     owners = {uid for _, uid in _owned(context)}
-    for one in _dying(context):
-        metadata = one["metadata"]
-        rest = [name for name in _held_by(one) if name not in FINALIZERS]
-        if rest == _held_by(one) or metadata["uid"] in owners:
-            continue
-        body = {"finalizers": rest or None, "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        try:
-            kube.patch(kube.resource_of(one), metadata["name"], metadata.get("namespace"), {"metadata": body})
-        except Missing:
-            continue
-        except BadAnswer as error:
-            if not is_conflict(error):  # it has changed since it was read: the loop looks again
-                raise
+    for one in _dying(context, _going_crds(context)):
+        rest = [name for name in _held_by(one) if name != jobs.FINALIZER]
+        if rest != _held_by(one) and one["metadata"]["uid"] not in owners:
+            _change(context, context.systems.kube.resource_of(one), one, finalizers=rest or None)
 
 
 STEPS: tuple[Step[Context], ...] = (

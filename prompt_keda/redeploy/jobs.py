@@ -23,6 +23,7 @@ ENDED = ("Completed", "BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePol
 """Reasons of the Job controller's events for a Job that is Complete or Failed (Kubernetes, pkg/controller/job)."""
 GENERATION = "scaledjob.keda.sh/generation"
 FINALIZER = "finalizer.keda.sh"
+"""KEDA 2.16.1 puts this one on all its objects (controllers/keda, */*_finalizer.go)."""
 
 
 def active_jobs(kube: Kube) -> list[Object]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from prompt_keda.clients.kube import Kube, Object
-from prompt_keda.clients.kube_errors import is_conflict
+from prompt_keda.clients.kube_errors import has_changed, is_conflict
 from prompt_keda.clients.kube_resources import LEASES
 from prompt_keda.errors import BadAnswer, ClientError, Missing, Refusal, StepBroken
 from prompt_keda.files.process import is_alive
@@ -193,7 +193,7 @@ class Lock:
         try:
             self._renew()
         except (Missing, BadAnswer) as error:
-            if not _is_lost(error):
+            if not has_changed(error):
                 raise
             how = "it was deleted" if isinstance(error, Missing) else "somebody else took it"
             said = f"this run lost its lock, and must not go on: {how}"
@@ -223,12 +223,8 @@ class Lock:
             try:
                 self._renew()
             except ClientError as error:
-                if _is_lost(error):
+                if has_changed(error):
                     return  # the next check tells
-
-
-def _is_lost(error: ClientError) -> bool:
-    return isinstance(error, Missing) or (isinstance(error, BadAnswer) and is_conflict(error))
 
 
 def _now() -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prompt_keda.clients.kube import Kube, Object
-from prompt_keda.clients.kube_errors import is_conflict
+from prompt_keda.clients.kube_errors import has_changed
 from prompt_keda.clients.kube_resources import CONFIG_MAPS
 from prompt_keda.errors import BadAnswer, Missing, PromptKedaError
 from prompt_keda.files.run_folder import JournalFile, RunFolder
@@ -77,11 +77,8 @@ class Mirror:
             self._live = self._find_or_create(wanted)
         try:
             self._send(wanted)
-        except Missing:  # somebody has deleted it
-            self._live = self._find_or_create(wanted)
-            self._send(wanted)
-        except BadAnswer as error:
-            if not is_conflict(error):
+        except (Missing, BadAnswer) as error:  # somebody has deleted it, or written it
+            if not has_changed(error):
                 raise
             self._live = self._find_or_create(wanted)
             self._send(wanted)

@@ -13,13 +13,21 @@ from prompt_keda.model.job_object import PAUSED, is_paused
 from prompt_keda.model.redeploy_plan import Decisions, Deletion
 from prompt_keda.redeploy import helm, install
 from prompt_keda.redeploy.context import RUN_ANNOTATION, Context, Object
-from prompt_keda.redeploy.survey import OPERATOR, OPERATOR_LEASE, Seen, Survey, is_going, is_operator, label
+from prompt_keda.redeploy.survey import (
+    OPERATOR,
+    OPERATOR_LEASE,
+    SCALED_JOBS_CRD,
+    Seen,
+    Survey,
+    is_going,
+    is_operator,
+    label,
+    some,
+)
 
 MODES = ("auto", "cold", "repair", "reinstall", "upgrade", "purge")
 REPLACED = ("APIService", "ValidatingWebhookConfiguration", "Deployment")
 """Kinds that are removed and made again where they differ; all others are applied over."""
-SCALED_JOBS_CRD = "scaledjobs.keda.sh"
-MOST_TOLD = 3
 BACKLOG = {"": "", "skip": "$", "replay": "0"}
 
 
@@ -100,7 +108,7 @@ def resolve(mode: str, seen: Survey, version: str) -> tuple[str, str]:
 def _fitting(seen: Survey, version: str) -> tuple[str, str]:
     others = sorted(seen.versions - {version})
     if seen.dying:
-        told = _some(seen.dying)
+        told = some(seen.dying)
         return "reinstall", f"repair is not enough, on its way out is {told}: {_what('reinstall')}"
     if not seen.stands:
         return "cold", "nothing of KEDA stands here: everything comes from the environment"
@@ -125,14 +133,8 @@ def _to_repair(seen: Survey) -> str:
         "certificates": [seen.certificate_fault] if seen.certificate_fault else [],
         "another KEDA": [label({**one, "kind": "Deployment"}) for one in seen.elsewhere],
     }
-    told = "; ".join(f"{what}: {_some(names)}" for what, names in wrong.items() if names)
+    told = "; ".join(f"{what}: {some(names)}" for what, names in wrong.items() if names)
     return f"only what is wrong is put right ({told})" if told else "KEDA stands as it should: nothing is removed"
-
-
-def _some(names: Iterable[str]) -> str:
-    named = list(names)
-    more = f" and {len(named) - MOST_TOLD} more" if len(named) > MOST_TOLD else ""
-    return ", ".join(named[:MOST_TOLD]) + more
 
 
 def notes(seen: Survey) -> tuple[str, ...]:
@@ -298,6 +300,6 @@ def _refuse_unfit(context: Context, seen: Survey) -> None:
         errors = install.misfits(context, one) if label(one) not in sources else ()
         if errors:
             raise Refusal(
-                f"{label(one)} does not fit KEDA {context.environment.keda.version}: {_some(errors)}",
+                f"{label(one)} does not fit KEDA {context.environment.keda.version}: {some(errors)}",
                 "Correct it where it comes from, before the upgrade.",
             )

@@ -17,7 +17,7 @@ from prompt_keda.model.redeploy_rights import mirror_rights, redeploy_rights
 from prompt_keda.model.rights import named
 from prompt_keda.redeploy import certificates, install, jobs
 from prompt_keda.redeploy.context import Context, Object
-from prompt_keda.redeploy.survey import is_going
+from prompt_keda.redeploy.survey import is_going, some
 
 Look = Callable[[], str | None]
 """Gives what stands in the way, or None."""
@@ -66,8 +66,7 @@ def _jobs_of_dying_namespaces(context: Context) -> str | None:
     doomed = [name for name in lost if name.partition("/")[0] in going and name not in context.decisions.given_up]
     if not doomed:
         return None
-    told = ", ".join(doomed[:3]) + (f" and {len(doomed) - 3} more" if len(doomed) > 3 else "")
-    return f"running Jobs go with their namespace, which is Terminating: {told}; --give-up names those that may"
+    return f"running Jobs go with their namespace, which is Terminating: {some(doomed)}; --give-up names those that may"
 
 
 def _try_secret(context: Context, sync: SecretSync) -> str | None:

@@ -26,6 +26,8 @@ LEASE_AGE = timedelta(seconds=30)
 LETTING_GO = timedelta(seconds=15)
 """An operator that works takes its finalizers away within seconds."""
 AT_ONCE = 8
+SCALED_JOBS_CRD = "scaledjobs.keda.sh"
+MOST_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -230,3 +232,10 @@ def label(obj: Object) -> str:
     metadata: dict[str, Any] = obj["metadata"]
     where = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
     return f"{obj['kind']} {where}{metadata['name']}"
+
+
+def some(names: Iterable[str], between: str = ", ") -> str:
+    """Give the first three of some names, and how many more there are."""
+    named = list(names)
+    more = f" and {len(named) - MOST_TOLD} more" if len(named) > MOST_TOLD else ""
+    return between.join(named[:MOST_TOLD]) + more

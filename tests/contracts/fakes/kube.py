@@ -56,7 +56,7 @@ class FakeKube:
             if kind == resource and namespace in (None, where) and _fits(one, label_selector)
         ]
 
-    def names(self, resource, namespace, label_selector=""):
+    def names(self, resource, namespace=None, label_selector=""):
         return [{"metadata": one["metadata"]} for one in self.list(resource, namespace, label_selector)]
 
     def each(self, resource, namespace=None, label_selector="", page_count=250):
