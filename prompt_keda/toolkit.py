@@ -28,8 +28,8 @@ from prompt_keda.model.check import Check
 from prompt_keda.model.environment import Environment
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.model.plan import StepResult
-from prompt_keda.model.redeploy_plan import Decisions, JobRecord, Plan
-from prompt_keda.model.run_record import environment_of
+from prompt_keda.model.redeploy_plan import Decisions, JobRecord, Plan, digest_of
+from prompt_keda.model.run_record import STAMP, environment_of
 from prompt_keda.model.run_summary import RunSummary
 from prompt_keda.redeploy import enrol as enrolment
 from prompt_keda.redeploy import guard, jobs, planner, smoke, timings
@@ -481,10 +481,10 @@ def run_smoke(name: str, events_count: int, approve: str, observer: Observer, as
     with _systems(name) as systems:
         context = _context(systems)
         inputs = {"task": "smoke", "toolkit": __version__, "environment": systems.environment.portable()}
-        approve_or_refuse(context, Plan("smoke", "", (), inputs=inputs).digest, "smoke test", approve, ask)
+        approve_or_refuse(context, digest_of(inputs), "smoke test", approve, ask)
         result = Result("smoke", systems.environment.name, header=_header(systems, context.kube_system_uid))
         count = events_count or systems.environment.smoke.events_count
-        stamp = datetime.now(UTC).strftime("smoke-%Y%m%dt%H%M%Sz")
+        stamp = f"smoke-{datetime.now(UTC):{STAMP}}"
         proven = smoke.run_smoke(systems, count, observer, stamp)
         result.parts = {"smoke": proven.to_json(), "timings": proven.intervals_s}
         return result

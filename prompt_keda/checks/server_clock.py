@@ -15,4 +15,4 @@ def server_now(systems: Systems) -> datetime:
 
 def age(systems: Systems, stamp: str) -> timedelta:
     """Give how long ago a time of the API server's objects was, by its own clock; not below 0. Raises as `server_now`."""
-    return max(timedelta(0), server_now(systems) - datetime.fromisoformat(stamp.replace("Z", "+00:00")))
+    return max(timedelta(0), server_now(systems) - datetime.fromisoformat(stamp))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from prompt_keda.clients.kube import Kube
@@ -16,7 +15,7 @@ from prompt_keda.clients.kube_resources import (
     SERVICES,
 )
 from prompt_keda.faults.fault import Fault, Stage
-from prompt_keda.faults.waiting import until
+from prompt_keda.faults.waiting import age_s, until
 from prompt_keda.lab import control_plane, processes
 from prompt_keda.model.conditions import conditions
 
@@ -163,11 +162,6 @@ def _pod(stage: Stage) -> dict[str, Any]:
 
 def _workers(stage: Stage) -> str:
     return stage.environment.instruments[0].namespace
-
-
-def age_s(stamp: str) -> float:
-    """Give how long ago a time of the API server was."""
-    return (datetime.now(UTC) - datetime.fromisoformat(stamp.replace("Z", "+00:00"))).total_seconds()
 
 
 FAULTS: tuple[Fault, ...] = (

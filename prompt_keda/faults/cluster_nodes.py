@@ -7,9 +7,9 @@ import signal
 from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import LEASES, NODES
 from prompt_keda.faults import signals
-from prompt_keda.faults.cluster import age_s, available
+from prompt_keda.faults.cluster import available
 from prompt_keda.faults.fault import Fault, Stage
-from prompt_keda.faults.waiting import until
+from prompt_keda.faults.waiting import age_s, until
 from prompt_keda.lab.settings import NODE_NAME
 from prompt_keda.model.conditions import has_condition
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-from datetime import UTC, datetime
 from typing import Any
 
 from prompt_keda.clients.kube_resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES, PODS
 from prompt_keda.faults import kept_secrets
 from prompt_keda.faults.fault import Fault, Stage
-from prompt_keda.faults.waiting import until
+from prompt_keda.faults.waiting import age_s, until
 
 Object = dict[str, Any]
 OPERATOR, WEBHOOKS = "keda-operator", "keda-admission-webhooks"
@@ -35,8 +34,7 @@ def _pods_ready(stage: Stage, name: str) -> list[bool]:
 def lease_age_s(stage: Stage) -> float:
     """Give how long ago the operator renewed its Lease."""
     lease = stage.kube.get(LEASES, LEASE, stage.environment.keda.namespace)
-    renewed = datetime.fromisoformat(lease["spec"]["renewTime"].replace("Z", "+00:00"))
-    return (datetime.now(UTC) - renewed).total_seconds()
+    return age_s(lease["spec"]["renewTime"])
 
 
 def until_stale(stage: Stage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from prompt_keda.errors import DeadlinePassed
 
@@ -23,3 +24,8 @@ def until(look: Callable[[], object], what: str, timeout_s: float = 90) -> None:
         if time.monotonic() > end:
             raise DeadlinePassed(what, timeout_s, "not seen")
         time.sleep(LOOK_S)
+
+
+def age_s(stamp: str) -> float:
+    """Give how long ago a time of the API server was."""
+    return (datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds()

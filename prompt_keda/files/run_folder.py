@@ -11,7 +11,7 @@ from typing import Any
 
 from prompt_keda.errors import PromptKedaError, Refusal
 from prompt_keda.files.private_folder import private_folder
-from prompt_keda.model.run_record import environment_of
+from prompt_keda.model.run_record import STAMP, environment_of
 
 REFUSED = "refused.json"
 JOURNAL = "journal.jsonl"
@@ -49,8 +49,7 @@ class RunFolder:
         Refusal
             When it cannot be made: nothing is begun without a journal.
         """
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ").lower()
-        path = runs / f"{stamp}-{environment}-{os.getpid()}"
+        path = runs / f"{datetime.now(UTC):{STAMP}}-{environment}-{os.getpid()}"
         return cls(private_folder(path))
 
     @classmethod

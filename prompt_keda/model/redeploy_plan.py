@@ -135,7 +135,7 @@ class Plan(Generic[C]):
     @property
     def digest(self) -> str:
         """What a person approves: the first 16 hex digits of the SHA-256 over the inputs."""
-        return hashlib.sha256(_as_text(self.inputs)).hexdigest()[:16]
+        return digest_of(self.inputs)
 
     @property
     def input_digests(self) -> dict[str, str]:
@@ -159,6 +159,11 @@ class Plan(Generic[C]):
             "inputs": self.inputs,
             "input_digests": self.input_digests,
         }
+
+
+def digest_of(inputs: Mapping[str, Any]) -> str:
+    """Give what a person approves: the first 16 hex digits of the SHA-256 over all that it covers."""
+    return hashlib.sha256(_as_text(inputs)).hexdigest()[:16]
 
 
 def _as_text(value: Any) -> bytes:

@@ -84,6 +84,11 @@ class Context:
         """Give the instruments whose ScaledJobs this toolkit delivers."""
         return [one for one in self.environment.instruments if self.instrument_objects.get(one.name)]
 
+    def find(self, wanted: Object) -> Object | None:
+        """Give what stands of an object, or None. Raises `Missing` when its kind is not served, and as `Kube.find`."""
+        kube, metadata = self.systems.kube, wanted["metadata"]
+        return kube.find(kube.resource_of(wanted), metadata["name"], metadata.get("namespace"))
+
     def apply_all(self, objects: list[Object], force: bool = False) -> None:
         """Apply objects side by side. Raises what `Kube.apply` raises, for the first that fails."""
         kube = self.systems.kube

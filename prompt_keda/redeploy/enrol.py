@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +13,7 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import Refusal
 from prompt_keda.files.environment_edit import KEYS, identity_placeholders, write_identity
 from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.model.redeploy_plan import digest_of
 from prompt_keda.redeploy.approval import Ask
 
 UID = re.compile("[A-Za-z0-9-]{1,64}")
@@ -80,7 +79,8 @@ def enrol(systems: Systems, path: Path, approve: str, observer: Observer, ask: A
         observer(Event(EventKind.NOTE, "enrol", "", line))
     if old == new:
         return {**found_parts, "written": False}
-    refusal = _unapproved(environment.name, _digest(environment.name, old, new), approve, ask)
+    inputs = {"task": "enrol", "environment": environment.name, "old": old, "new": new}
+    refusal = _unapproved(environment.name, digest_of(inputs), approve, ask)
     if refusal:
         refusal.parts |= {**found_parts, "written": False}
         raise refusal
@@ -95,11 +95,6 @@ def side_by_side(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
         mark = "the same" if old[key] == new[key] else "another"
         found += [f"{key}: {mark}", f"  in the file     {old[key]}", f"  at the cluster  {new[key]}"]
     return found
-
-
-def _digest(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> str:
-    text = json.dumps({"task": "enrol", "environment": name, "old": old, "new": new}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _unapproved(name: str, digest: str, approve: str, ask: Ask | None) -> Refusal | None:

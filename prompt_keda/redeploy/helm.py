@@ -8,7 +8,6 @@ releases" (failure mode F5); over objects that somebody else made, "invalid owne
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator
 
 from prompt_keda.clients.kube import Kube
@@ -36,10 +35,10 @@ def marked(obj: Object, release: str) -> Object:
     namespace, _, name = release.rpartition("/")
     if not name:
         return obj
-    made = copy.deepcopy(obj)
-    made["metadata"].setdefault("labels", {}).update([MANAGED])
-    made["metadata"].setdefault("annotations", {}).update({NAME: name, NAMESPACE: namespace})
-    return made
+    metadata = obj["metadata"]
+    labels = {**(metadata.get("labels") or {}), **dict([MANAGED])}
+    annotations = {**(metadata.get("annotations") or {}), NAME: name, NAMESPACE: namespace}
+    return {**obj, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
 
 
 def stuck(kube: Kube, namespace: str) -> Iterator[Deletion]:

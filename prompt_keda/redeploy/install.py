@@ -163,14 +163,11 @@ def parts(context: Context) -> list[Object]:
 
 def parts_inspect(context: Context) -> Progress:
     """Are all objects of KEDA there and as they should be?"""
-    kube = context.systems.kube
-    if kube.find(SECRETS, certificates.SECRET, context.namespace) is None:
+    if context.systems.kube.find(SECRETS, certificates.SECRET, context.namespace) is None:
         return Progress(State.TODO, "its certificates come first")
     wanted = parts(context)
     for one in wanted:
-        metadata = one["metadata"]
-        found = kube.find(kube.resource_of(one), metadata["name"], metadata.get("namespace"))
-        what = f"{one['kind']} {metadata['name']}"
+        found, what = context.find(one), f"{one['kind']} {one['metadata']['name']}"
         if found is None:
             return Progress(State.TODO, f"{what} is absent")
         if differs := difference(one, found):

@@ -25,7 +25,7 @@ def renewal(lease: Object) -> tuple[object, object]:
 def ends(lease: Object) -> datetime:
     """Give when a lock expires; one that does not say it in a way that makes sense has expired."""
     try:
-        renewed = datetime.fromisoformat(str(_spec(lease).get("renewTime")).replace("Z", "+00:00"))
+        renewed = datetime.fromisoformat(str(_spec(lease).get("renewTime")))
         return renewed.astimezone(UTC) + timedelta(seconds=int(_spec(lease).get("leaseDurationSeconds") or 0))
     except (ValueError, TypeError, OverflowError):
         return datetime.min.replace(tzinfo=UTC)

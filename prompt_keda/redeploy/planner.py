@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import prompt_keda
-from prompt_keda.clients.kube_resources import CRDS
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.errors import EnvironmentFileError, Refusal
 from prompt_keda.files.manifest_file import load_instrument_manifest, load_keda_manifests, local_file
@@ -100,16 +99,14 @@ def plan_again(
 
 
 def _plan(context: Context, mode: str, reason: str, decisions: Decisions, notes: tuple[str, ...] = ()) -> Plan[Context]:
-    kube = context.systems.kube
     context.decisions = decisions
-    stands = kube.find(CRDS, "scaledjobs.keda.sh") is not None
     return Plan(
         mode=mode,
         reason=reason,
         steps=STEPS,
         decisions=decisions,
         inputs=_inputs(context, mode),
-        jobs_at_risk=jobs.at_risk(kube) if stands else (),
+        jobs_at_risk=jobs.at_risk(context.systems.kube),
         notes=notes,
     )
 

@@ -72,4 +72,4 @@ def why_not_ready(pod: dict[str, Any], now: datetime | None = None) -> Reason | 
 
 def _age(pod: dict[str, Any], now: datetime) -> timedelta:
     started = pod.get("status", {}).get("startTime")
-    return now - datetime.fromisoformat(started.replace("Z", "+00:00")) if started else timedelta(0)
+    return now - datetime.fromisoformat(started) if started else timedelta(0)

@@ -72,7 +72,7 @@ def count_lag(context: Context) -> None:
 def scaled_jobs_inspect(context: Context) -> Progress:
     """Is every ScaledJob there and as it should be, with what belongs to it?"""
     for one, _ in _wanted(context):
-        found = _find(context, one)
+        found = context.find(one)
         if found is None:
             return Progress(State.TODO, f"{label(one)} is absent")
         if difference := first_difference(_content(one), found):
@@ -96,7 +96,7 @@ def apply_scaled_jobs(context: Context) -> None:
     alone: somebody else may deliver it.
     """
     for one, source in _wanted(context):
-        found = _find(context, one)
+        found = context.find(one)
         if found is not None and (source == "snapshot" or not first_difference(_content(one), found)):
             continue
         if one["kind"] == SCALED_JOBS.kind and _needs_pause(context, one, found):
@@ -212,12 +212,6 @@ def _is_unpaused(context: Context, live: Object) -> bool:
     metadata = live["metadata"]
     ours = RUN_ANNOTATION in (metadata.get("annotations") or {})
     return is_paused(live) and (ours or f"{metadata['namespace']}/{metadata['name']}" in context.decisions.unpauses)
-
-
-def _find(context: Context, wanted: Object) -> Object | None:
-    kube = context.systems.kube
-    metadata = wanted["metadata"]
-    return kube.find(kube.resource_of(wanted), metadata["name"], metadata.get("namespace"))
 
 
 STEPS: tuple[Step[Context], ...] = (

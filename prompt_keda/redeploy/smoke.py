@@ -247,7 +247,7 @@ class _Smoke:
             for one in self.systems.kube.list(kind, self.namespace, smoke_objects.SMOKE_LABEL):
                 metadata = one["metadata"]
                 mine = (metadata.get("annotations") or {}).get(RUN_ANNOTATION) == self.run_id
-                age = datetime.now(UTC) - datetime.fromisoformat(metadata["creationTimestamp"].replace("Z", "+00:00"))
+                age = datetime.now(UTC) - datetime.fromisoformat(metadata["creationTimestamp"])
                 if mine or age > LEFTOVER_AGE:
                     self._say(f"removing {metadata['name']}, which a smoke test that was killed has left")
                     self._clean_up(metadata["name"])

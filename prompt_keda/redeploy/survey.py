@@ -147,9 +147,8 @@ def look(context: Context) -> Survey:
 
 
 def _seen(context: Context, wanted: Object) -> Seen:
-    kube, metadata = context.systems.kube, wanted["metadata"]
     try:
-        live = kube.find(kube.resource_of(wanted), metadata["name"], metadata.get("namespace"))
+        live = context.find(wanted)
     except Missing:
         live = None
     return Seen(wanted, live, install.difference(wanted, live) if live else None)
@@ -171,7 +170,7 @@ def _idle_pods(
         for pod in kube.list(PODS, context.namespace, selector):
             why = why_not_ready(pod, now)
             started = pod["metadata"].get("creationTimestamp")
-            young = not started or now - _time(started) < PATIENCE
+            young = not started or now - datetime.fromisoformat(started) < PATIENCE
             if wrong:
                 yield pod, wrong
             elif why is not None and (why.hopeless or not young):
@@ -194,11 +193,7 @@ def _why_wrong(lease: Object | None, custom: Iterable[Object], now: datetime) ->
 
 def _is_old(lease: Object, now: datetime) -> bool:
     renewed = (lease.get("spec") or {}).get("renewTime")
-    return renewed is None or now - _time(renewed) > LEASE_AGE
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return renewed is None or now - datetime.fromisoformat(renewed) > LEASE_AGE
 
 
 def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom: Iterable[Object]) -> Iterator[str]:
@@ -213,7 +208,11 @@ def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom
     now = datetime.now(UTC)
     for one in custom:
         since = one["metadata"].get("deletionTimestamp")
-        if since and one["metadata"].get("namespace") != smoke and not (works and now - _time(since) < LETTING_GO):
+        if (
+            since
+            and one["metadata"].get("namespace") != smoke
+            and not (works and now - datetime.fromisoformat(since) < LETTING_GO)
+        ):
             yield label(one)
 
 

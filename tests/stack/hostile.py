@@ -202,4 +202,4 @@ def _is_acknowledged(redis):
 
 
 def _age(obj):
-    return datetime.now(UTC) - datetime.fromisoformat(obj["metadata"]["creationTimestamp"].replace("Z", "+00:00"))
+    return datetime.now(UTC) - datetime.fromisoformat(obj["metadata"]["creationTimestamp"])
