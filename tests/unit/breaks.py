@@ -115,14 +115,20 @@ def own_secret(**fields):
     return change(kinds.SECRETS, "prompt-redis-auth", SPACE, **fields)
 
 
-def red(rows):
-    """Run a test for each row: a check, what breaks the world, the verdict, and what is then said."""
-    ids = [f"{check}-{said}" for check, _, _, said in rows]
-    return pytest.mark.parametrize(("check", "breaks", "verdict", "said"), rows, ids=ids)
-
-
 def seen(check, breaks):
     """Give what a check says of a world in which one thing is broken."""
     world = World()
     breaks(world)
     return world.verdict(check)
+
+
+def turns_red(rows):
+    """Give the test that runs for each row: a check, what breaks the world, the verdict, and what is then said."""
+
+    @pytest.mark.parametrize(("check", "breaks", "verdict", "said"), rows, ids=[f"{one[0]}-{one[3]}" for one in rows])
+    def test(check, breaks, verdict, said):
+        """One thing is broken; the verdict fits, and names it."""
+        outcome = seen(check, breaks)
+        assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+
+    return test

@@ -9,8 +9,8 @@ import pytest
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.model.environment import ClientLimit, FillIn
 
-from .breaks import both, change, denied, environment, known, red, remove, scaled_job, seen
-from .world import KEDA_IMAGE, SCALED_JOB, SPACE, World
+from .breaks import both, change, denied, environment, known, remove, scaled_job, seen, turns_red
+from .world import KEDA_IMAGE, SCALED_JOB, SPACE
 
 ABSORBED, FITS, QUOTA = "capacity/burst-absorbed", "capacity/maximum-fits", "capacity/quota-allows"
 
@@ -181,11 +181,7 @@ RED = [
 ]
 
 
-@red(RED)
-def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
-    """One thing is broken; the verdict fits, and names it."""
-    outcome = seen(check, breaks)
-    assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +209,5 @@ def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
 )
 def test_what_leaves_room_is_green(check, breaks, said):
     """Pods that have ended or stand elsewhere, taints that are tolerated, quotas that are wide enough or not meant."""
-    world = World()
-    breaks(world)
-    outcome = world.verdict(check)
+    outcome = seen(check, breaks)
     assert (outcome.verdict.value, said in outcome.observed) == ("ok", True), outcome

@@ -9,7 +9,20 @@ import pytest
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.model.environment import ClientLimit
 
-from .breaks import HOUR, attribute, both, change, clock, denied, environment, known, red, remove, scaled_job, seen
+from .breaks import (
+    HOUR,
+    attribute,
+    both,
+    change,
+    clock,
+    denied,
+    environment,
+    known,
+    remove,
+    scaled_job,
+    seen,
+    turns_red,
+)
 from .world import METRICS, SCALED_JOB, SPACE, WORKER_IMAGE, conditions, now
 
 
@@ -179,11 +192,7 @@ RED = [
 ]
 
 
-@red(RED)
-def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
-    """One thing is broken; the verdict fits, and names it."""
-    outcome = seen(check, breaks)
-    assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from .breaks import (
     environment,
     fails_for,
     keda_settings,
-    red,
     remove,
     seen,
+    turns_red,
     without_manifests,
 )
 from .world import METRICS, SPACE
@@ -99,11 +99,7 @@ RED = [
 ]
 
 
-@red(RED)
-def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
-    """One thing is broken; the verdict fits, and names it."""
-    outcome = seen(check, breaks)
-    assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(

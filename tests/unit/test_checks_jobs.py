@@ -6,7 +6,7 @@ import pytest
 
 from prompt_keda.clients import kube_resources as kinds
 
-from .breaks import both, environment, red, scaled_job, seen
+from .breaks import both, environment, scaled_job, seen, turns_red
 from .world import SCALED_JOB, SPACE
 
 
@@ -73,11 +73,7 @@ RED = [
 ]
 
 
-@red(RED)
-def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
-    """One thing is broken; the verdict fits, and names it."""
-    outcome = seen(check, breaks)
-    assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(

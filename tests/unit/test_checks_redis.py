@@ -19,10 +19,10 @@ from .breaks import (
     fails_for,
     latiss,
     own_secret,
-    red,
     remove,
     scaled_job,
     seen,
+    turns_red,
 )
 from .world import (
     CHECKS,
@@ -250,11 +250,7 @@ RED = [
 ]
 
 
-@red(RED)
-def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
-    """One thing is broken; the verdict fits, and names it."""
-    outcome = seen(check, breaks)
-    assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from .breaks import (
     environment,
     fails_for,
     latiss,
-    red,
     remove,
     scaled_job,
     seen,
+    turns_red,
     without_manifests,
 )
 from .world import (
@@ -207,11 +207,7 @@ RED = [
 ]
 
 
-@red(RED)
-def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
-    """One thing is broken; the verdict fits, and names it."""
-    outcome = seen(check, breaks)
-    assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(

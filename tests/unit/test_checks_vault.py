@@ -11,7 +11,7 @@ from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.clients.vault import Token
 from prompt_keda.model.environment import FillIn
 
-from .breaks import attribute, both, change, denied, environment, fails_for, own_secret, red, remove, seen
+from .breaks import attribute, both, change, denied, environment, fails_for, own_secret, remove, seen, turns_red
 from .world import SPACE, World, now
 
 
@@ -143,11 +143,7 @@ RED = [
 ]
 
 
-@red(RED)
-def test_a_check_turns_red_for_its_reason(check, breaks, verdict, said):
-    """One thing is broken; the verdict fits, and names it."""
-    outcome = seen(check, breaks)
-    assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
