@@ -22,6 +22,7 @@ from typing import Any
 
 from prompt_keda import toolkit
 from prompt_keda.clients.kube_resources import JOBS
+from prompt_keda.clients.kube_watch import events
 from prompt_keda.errors import LabError
 from prompt_keda.faults.fault import Stage
 from prompt_keda.files.run_folder import JournalFile, RunFolder
@@ -93,12 +94,10 @@ class _NewJobs:
         query = {"watch": "1", "resourceVersion": version}
         path = self._kind.path(self._namespace)
         answer = self._kube.open("GET", path, query=query, timeout_s=LIMIT_S, stream=True)
-        text = b""
-        for part in answer.stream(4096):
-            *lines, text = (text + part).split(b"\n")
-            now = time.time()
+        for event in events(answer):
             with self._changed:
-                self.times += [now for one in lines if one and json.loads(one)["type"] == "ADDED"]
+                if event["type"] == "ADDED":
+                    self.times.append(time.time())
                 self._changed.notify()
                 if self._over:
                     return

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.kube import Kube, Object
 from prompt_keda.clients.kube_resources import Resource
 from prompt_keda.errors import ClientError
 
@@ -75,6 +76,13 @@ class Watch:
             with self._lock:
                 self._answers.remove(answer)
             answer.close()
+
+
+def events(answer: Any) -> Iterator[Object]:
+    """Give the events of an open watch as they come: each has a ``type`` and an ``object``."""
+    for line in answer:
+        if line.strip():
+            yield json.loads(line)
 
 
 def _end(answer: Any) -> None:

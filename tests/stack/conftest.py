@@ -165,3 +165,31 @@ def planted(deployed, endpoints, admin, tmp_path_factory):
     with made.all_planted():
         yield made
     owner.close()
+
+
+def changed_environment(folder, *, environment=(), manifest=()):
+    """Write the suite's environment into a folder, with some words replaced in it or in its instrument's manifest.
+
+    Parameters
+    ----------
+    environment, manifest
+        Pairs of words: each old one, which has to be there, and the new one.
+    """
+    own, name = folder / "worker.yaml", "local/prompt-keda-lsstcam.yaml"
+    own.write_text(_replaced((ROOT / "environments" / name).read_text(), manifest))
+    file = folder / f"{ENV}.yaml"
+    text = (ROOT / "environments" / f"{ENV}.yaml").read_text()
+    file.write_text(_replaced(text, [*environment, (name, str(own))]))
+    return str(file)
+
+
+def _replaced(text, pairs):
+    for old, new in pairs:
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def work_time(seconds):
+    """Give the words of the manifest that let a worker work so long on each event."""
+    return (('{name: WORK_TIME, value: "5"}', f'{{name: WORK_TIME, value: "{seconds}"}}'),)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
 
 from prompt_keda.clients.kube_resources import JOBS, PODS
+from prompt_keda.clients.kube_watch import events
 from prompt_keda.errors import PromptKedaError
 
 
@@ -50,14 +50,11 @@ class Survivors:
                 continue
 
     def _read(self, answer):
-        text = b""
         try:
-            for part in answer.stream(4096):
-                *lines, text = (text + part).split(b"\n")
-                for event in map(json.loads, filter(None, lines)):
-                    if event["type"] == "ERROR":
-                        return
-                    self._note(event["type"], event["object"])
+            for event in events(answer):
+                if event["type"] == "ERROR":
+                    return
+                self._note(event["type"], event["object"])
         except Exception:  # noqa: BLE001  the watch has ended, in one of urllib3's ways: it is begun anew
             return
 

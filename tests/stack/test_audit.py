@@ -17,7 +17,7 @@ from prompt_keda.lab import settings
 from prompt_keda.model.check import Check
 from prompt_keda.report.live_checks import LiveChecks
 
-from .conftest import ENV, ROOT, at_the_stack_only, run_json
+from .conftest import ENV, at_the_stack_only, changed_environment, run_json
 
 pytestmark = at_the_stack_only  # the log is the stack's own
 PERSON = "ldap:oncall"
@@ -114,22 +114,10 @@ def is_writing(entry):
     return not (dry or is_reading(entry) or (about(entry)[1] == "secrets" and entry["verb"] in ("get", "list")))
 
 
-def changed(folder, **replaced):
-    """Give the environment with some words of it replaced, as a file of the same name."""
-    text = (ROOT / "environments" / "local.yaml").read_text()
-    for old, new in replaced.values():
-        assert old in text
-        text = text.replace(old, new)
-    for name in ("prompt-keda-lsstcam.yaml",):
-        text = text.replace(f"local/{name}", str(ROOT / "environments" / "local" / name))
-    (folder / "local.yaml").write_text(text)
-    return str(folder / "local.yaml")
-
-
-WRONG_CLUSTER = {"uid": ("${lab:kube_system_uid}", "00000000-0000-0000-0000-000000000000")}
-WRONG_CA = {"ca": ("${lab:ca_sha256}", "ab" * 32)}
-DIGEST = {"approval": ("approval: none", "approval: digest")}
-CONFIRM = {"approval": ("approval: none", "approval: confirm")}
+WRONG_CLUSTER = [("${lab:kube_system_uid}", "00000000-0000-0000-0000-000000000000")]
+WRONG_CA = [("${lab:ca_sha256}", "ab" * 32)]
+DIGEST = [("approval: none", "approval: digest")]
+CONFIRM = [("approval: none", "approval: confirm")]
 
 
 @pytest.mark.parametrize("task", ["redeploy", "smoke"])
@@ -146,7 +134,7 @@ CONFIRM = {"approval": ("approval: none", "approval: confirm")}
 def test_what_is_refused_writes_nothing(deployed, tmp_path, task, replaced, arguments, said):
     """Exit code 2, one message, and not one write in the audit log."""
     start = datetime.now(UTC)
-    code, document = run_json(task, "--env", changed(tmp_path, **replaced), *arguments)
+    code, document = run_json(task, "--env", changed_environment(tmp_path, environment=replaced), *arguments)
     assert code == 2 and said in document["error"]["what"]
     entries = asked_since(start)
     assert entries and told(one for one in entries if is_writing(one)) == []

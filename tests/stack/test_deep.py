@@ -16,7 +16,7 @@ from prompt_keda.faults.fault import Stage
 from prompt_keda.files.environment_file import load_environment
 from prompt_keda.lab import node, processes, settings
 
-from .conftest import ENV, ROOT, at_the_stack_only, command, run_json, until
+from .conftest import ENV, ROOT, at_the_stack_only, changed_environment, command, run_json, until
 
 pytestmark = at_the_stack_only  # parts of the stack are stopped
 SMOKE = "prompt-keda-smoke"
@@ -140,11 +140,8 @@ def as_reader(deployed, admin, endpoints, tmp_path):
     roles = list(yaml.safe_load_all(text.replace("FILL-IN\n", "ldap:prompt-keda-readers\n")))
     for one in roles:
         admin.apply(one)
-    local = (ROOT / "environments" / "local.yaml").read_text()
-    local = local.replace("${lab:kubeconfig}", str(settings.current_lab().state / "reader.kubeconfig"))
-    file = tmp_path / "reader.yaml"
-    file.write_text(local.replace("local/prompt-keda", f"{ROOT}/environments/local/prompt-keda"))
-    yield file
+    reader = str(settings.current_lab().state / "reader.kubeconfig")
+    yield changed_environment(tmp_path, environment=[("${lab:kubeconfig}", reader)])
     for one in roles:
         admin.delete(admin.resource_of(one), one["metadata"]["name"], one["metadata"].get("namespace"))
 

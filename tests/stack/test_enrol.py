@@ -6,13 +6,14 @@ import json
 import os
 import pty
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.terminal import until_closed
 
-from .conftest import AT_DESK, ENV, ROOT, at_desk, command, run_json, run_task
+from .conftest import AT_DESK, ENV, ROOT, at_desk, changed_environment, command, run_json, run_task
 
 OLD = {"ca_sha256": "a" * 64, "kube_system_uid": "11111111-aaaa-bbbb-cccc-000000000000"}
 
@@ -20,14 +21,8 @@ OLD = {"ca_sha256": "a" * 64, "kube_system_uid": "11111111-aaaa-bbbb-cccc-000000
 @pytest.fixture
 def rebuilt(shared, endpoints):
     """An environment's file that knows the cluster as it was before it was rebuilt."""
-    text = (ROOT / "environments" / f"{ENV}.yaml").read_text()
-    for key, value in OLD.items():
-        placeholder = f"${{lab:{key}}}"
-        assert placeholder in text
-        text = text.replace(placeholder, f"{value} # of the old one")
-    text = text.replace("manifest: local/", f"manifest: {ROOT / 'environments' / 'local'}/")
-    file = shared / "rebuilt.yaml"
-    file.write_text(text)
+    words = [(f"${{lab:{key}}}", f"{value} # of the old one") for key, value in OLD.items()]
+    file = Path(changed_environment(shared, environment=words))
     file.chmod(0o666)
     return file
 

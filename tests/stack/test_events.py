@@ -14,7 +14,7 @@ import pytest
 
 from prompt_keda.lab import network, settings, state
 
-from .conftest import ENV, ROOT, command, until
+from .conftest import ENV, ROOT, changed_environment, command, until, work_time
 
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
 A_SECOND = 5
@@ -64,7 +64,7 @@ def acknowledged(file):
 
 def test_every_event_of_a_redeploy_is_acknowledged_exactly_once(deployed, systems, monitor, shared, capsys):
     """Five events a second throughout; workers of a second each. Lost and doubled are counted."""
-    environment = quick_workers(shared)
+    environment = changed_environment(shared, manifest=work_time(1))
     assert subprocess.run(command("redeploy", "--env", environment), cwd=ROOT).returncode == 0
     producer = Producer(systems.redis)
     done = subprocess.run(
@@ -81,15 +81,3 @@ def test_every_event_of_a_redeploy_is_acknowledged_exactly_once(deployed, system
         sys.stdout.write(f"\n{len(ids)} events during a redeploy: {len(lost)} lost, {len(doubled)} doubled\n")
     assert (lost, doubled) == ([], [])
     assert subprocess.run(command("redeploy", "--env", ENV), cwd=ROOT).returncode == 0
-
-
-def quick_workers(shared):
-    """Give the environment with workers that work for a second on each event."""
-    folder = ROOT / "environments"
-    manifest = (folder / "local" / "prompt-keda-lsstcam.yaml").read_text()
-    changed = manifest.replace('{name: WORK_TIME, value: "5"}', '{name: WORK_TIME, value: "1"}')
-    assert changed != manifest
-    (shared / "quick.yaml").write_text(changed)
-    environment = (folder / f"{ENV}.yaml").read_text()
-    (shared / f"{ENV}.yaml").write_text(environment.replace("local/prompt-keda-lsstcam.yaml", "quick.yaml"))
-    return str(shared / f"{ENV}.yaml")

@@ -34,11 +34,22 @@ from prompt_keda.model.job_object import PAUSED
 from prompt_keda.redeploy.planner import STEPS
 
 from . import keda_versions
-from .conftest import ENV, INSTRUMENT, ROOT, active_workers, run_json, run_task, until
+from .conftest import (
+    ENV,
+    INSTRUMENT,
+    ROOT,
+    active_workers,
+    changed_environment,
+    run_json,
+    run_task,
+    until,
+    work_time,
+)
 from .helm import RELEASE, begin_helm, chart, helm
 from .survivors import Survivors
 
 COUNT = 20
+LONG_WORK = work_time(3600)
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
 OPERATOR, WEBHOOKS = "keda-operator", "keda-admission-webhooks"
 METRICS_SERVICE = "keda-operator-metrics-apiserver"
@@ -52,14 +63,7 @@ OTHERS = "keda,redis,cluster"
 @pytest.fixture(scope="module")
 def long_work(tmp_path_factory):
     """The environment with workers that work for an hour on each event: they outlast this module."""
-    folder, environments = tmp_path_factory.mktemp("long"), ROOT / "environments"
-    manifest = (environments / "local" / "prompt-keda-lsstcam.yaml").read_text()
-    changed = manifest.replace('{name: WORK_TIME, value: "5"}', '{name: WORK_TIME, value: "3600"}')
-    assert changed != manifest
-    (folder / "long.yaml").write_text(changed)
-    environment = (environments / f"{ENV}.yaml").read_text()
-    (folder / f"{ENV}.yaml").write_text(environment.replace("local/prompt-keda-lsstcam.yaml", "long.yaml"))
-    return str(folder / f"{ENV}.yaml")
+    return changed_environment(tmp_path_factory.mktemp("long"), manifest=LONG_WORK)
 
 
 class Twenty:
@@ -436,18 +440,13 @@ def test_an_upgrade_that_the_scaled_jobs_do_not_fit_is_refused(twenty, tmp_path)
     objects = json.loads(Path(state.endpoints()["keda_manifests"]).read_text())
     data = json.dumps(keda_versions.manifests(objects, NEWER)).encode()
     (tmp_path / "keda.json").write_bytes(data)
-    text = Path(twenty.environment).read_text()
-    long = str(Path(twenty.environment).parent / "long.yaml")
-    for old, new in (
+    changes = (
         ("version: 2.16.1", f"version: {NEWER}"),
         ("source: ${lab:keda_manifests}", f"source: {tmp_path / 'keda.json'}"),
         ("sha256: ${lab:keda_manifests_sha256}", f"sha256: {hashlib.sha256(data).hexdigest()}"),
-        ("long.yaml", long),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    (tmp_path / "newer.yaml").write_text(text)
-    code, document = run_json("redeploy", "--env", str(tmp_path / "newer.yaml"))
+    )
+    newer = changed_environment(tmp_path, environment=changes, manifest=LONG_WORK)
+    code, document = run_json("redeploy", "--env", newer)
     assert code == 2 and "strategy" in document["error"]["what"], document["error"]
     assert {one["metadata"]["uid"] for one in twenty.admin.list(DEPLOYMENTS, "keda")} == before
 

@@ -31,6 +31,7 @@ from .conftest import (
     INSTRUMENT,
     ROOT,
     active_workers,
+    changed_environment,
     command,
     run_json,
     run_task,
@@ -223,21 +224,6 @@ def test_orphaned_jobs_survive_the_return_of_their_scaled_job(five_workers, admi
     assert "autoscaling.keda.sh/paused" not in annotations
 
 
-def changed_environment(shared, **replaced):
-    """Give an environment whose manifest of the instrument says something else."""
-    folder = ROOT / "environments"
-    manifest = (folder / "local" / "prompt-keda-lsstcam.yaml").read_text()
-    for old, new in replaced.values():
-        assert old in manifest
-        manifest = manifest.replace(old, new)
-    (shared / "changed.yaml").write_text(manifest)
-    environment = (folder / f"{ENV}.yaml").read_text()
-    (shared / "changed-environment.yaml").write_text(
-        environment.replace("local/prompt-keda-lsstcam.yaml", "changed.yaml")
-    )
-    return str(shared / "changed-environment.yaml")
-
-
 def assert_all_live(admin, workers):
     live = {one["metadata"]["uid"]: one for r in (JOBS, PODS) for one in admin.list(r, INSTRUMENT)}
     for (kind, name), uid in workers.items():
@@ -246,7 +232,7 @@ def assert_all_live(admin, workers):
 
 def test_a_scaled_job_changes_under_its_running_jobs_and_loses_none(five_workers, admin, shared):
     """F1: another spec with the strategy default. It is applied paused, its Jobs are stamped, and all live on; then back."""
-    changed = changed_environment(shared, size=("maxReplicaCount: 20", "maxReplicaCount: 19"))
+    changed = changed_environment(shared, manifest=[("maxReplicaCount: 20", "maxReplicaCount: 19")])
     before = admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"]
     for environment, count in ((changed, 19), (ENV, 20)):
         done = run_task("redeploy", "--env", environment)
