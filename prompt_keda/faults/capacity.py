@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from prompt_keda.clients.kube_resources import NODES, PODS, RESOURCE_QUOTAS, SCALED_JOBS
+from prompt_keda.clients.kube_resources import NODES, PODS, RESOURCE_QUOTAS
 from prompt_keda.faults import jobs, scaled_jobs
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
@@ -59,11 +59,8 @@ def want_much(stage: Stage) -> None:
     """Let every worker (its ScaledJob is paused) ask for a tenth of the node."""
     (node,) = stage.kube.list(NODES)
     cpu = f"{amounts(node['status']['allocatable'])['cpu'] * 100:.0f}m"
-    for one in stage.environment.instruments:
-        live = stage.kube.get(SCALED_JOBS, one.scaled_job, one.namespace)
-        containers = live["spec"]["jobTargetRef"]["template"]["spec"]["containers"]
-        greedy = [{**container, "resources": {"requests": {"cpu": cpu}}} for container in containers]
-        scaled_jobs.edit(stage, {"jobTargetRef": {"template": {"spec": {"containers": greedy}}}})
+    asked = {"resources": {"requests": {"cpu": cpu}}}
+    scaled_jobs.edit_workers(stage, lambda pod: {"containers": [{**one, **asked} for one in pod["containers"]]})
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -71,7 +71,7 @@ def _leaves_name_out(stage: Stage) -> bool:
 
 
 def _set_os(stage: Stage, system: Object | None) -> None:
-    scaled_jobs.edit(stage, {"jobTargetRef": {"template": {"spec": {"os": system}}}})
+    scaled_jobs.edit_workers(stage, lambda pod: {"os": system})
 
 
 def _own_versions(stage: Stage) -> list[Object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.kube_resources import PODS
 from prompt_keda.clients.redis_streams import RedisStreams
 from prompt_keda.errors import Missing
 from prompt_keda.files.manifest_file import load_keda_manifests
@@ -59,6 +60,10 @@ class Stage:
             if (one["kind"], one["metadata"]["name"]) == (kind, name):
                 return one
         raise Missing("file", str(manifests), f"no {kind} {name}")
+
+    def keda_pods(self, part: str) -> list[dict[str, Any]]:
+        """Give the pods of one of KEDA's Deployments, by its name."""
+        return self.kube.list(PODS, self.environment.keda.namespace, f"app={part}")
 
     @property
     def ca_file(self) -> Path:

@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from prompt_keda.clients.kube_resources import PODS, SCALED_JOBS
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.faults import scaled_jobs
 from prompt_keda.faults.fault import Fault, Stage
@@ -58,12 +57,16 @@ def move_tag(stage: Stage) -> None:
 
 def name_latest(stage: Stage) -> None:
     """Let every ScaledJob, paused, name its image by the tag latest."""
-    for one in stage.environment.instruments:
-        live = stage.kube.get(SCALED_JOBS, one.scaled_job, one.namespace)
-        containers = live["spec"]["jobTargetRef"]["template"]["spec"]["containers"]
-        _copy(stage, containers[0]["image"], "latest")
-        named = [{**container, "image": f"{REGISTRY_HOST}/{_repository(stage)}:latest"} for container in containers]
-        scaled_jobs.edit(stage, {"jobTargetRef": {"template": {"spec": {"containers": named}}}})
+
+    def named(pod: Object) -> Object:
+        _copy(stage, pod["containers"][0]["image"], "latest")
+        return {
+            "containers": [
+                {**one, "image": f"{REGISTRY_HOST}/{_repository(stage)}:latest"} for one in pod["containers"]
+            ]
+        }
+
+    scaled_jobs.edit_workers(stage, named)
 
 
 def name_own_images(stage: Stage) -> None:
@@ -98,7 +101,7 @@ def _copy(stage: Stage, name: str, tag: str) -> bytes:
 
 
 def _run_by_tag(stage: Stage) -> bool:
-    pods = stage.kube.list(PODS, stage.environment.keda.namespace, f"app={PART}")
+    pods = stage.keda_pods(PART)
     named = [one["image"] for pod in pods for one in pod["spec"]["containers"]]
     ready = [one.get("ready") for pod in pods for one in pod["status"].get("containerStatuses") or []]
     return len(named) == 1 and "@" not in named[0] and ready == [True]

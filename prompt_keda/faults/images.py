@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from prompt_keda.clients.kube_resources import DEPLOYMENTS, PODS, SECRETS
+from prompt_keda.clients.kube_resources import DEPLOYMENTS, SECRETS
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab import contents, processes, services
@@ -36,8 +36,7 @@ def name_absent_image(stage: Stage) -> None:
 def name_own_image(stage: Stage) -> None:
     """Let it name its own again, and wait until one pod is left."""
     set_image(stage, own_image(stage))
-    place = stage.environment.keda.namespace
-    until(lambda: len(stage.kube.list(PODS, place, f"app={PART}")) == 1, f"one pod of {PART}")
+    until(lambda: len(stage.keda_pods(PART)) == 1, f"one pod of {PART}")
 
 
 def stop_registry(stage: Stage) -> None:

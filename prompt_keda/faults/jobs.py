@@ -10,7 +10,6 @@ from prompt_keda.faults import scaled_jobs
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.model.conditions import has_condition
-from prompt_keda.model.job_object import is_finished
 from prompt_keda.redeploy import jobs
 
 Object = dict[str, Any]
@@ -81,17 +80,14 @@ def _limit(stage: Stage, job: Object, seconds: int | None) -> None:
 
 def let_workers_fail(stage: Stage) -> None:
     """Let new workers ask for a consumer group that is not there, and wait until they have failed."""
-    for one in stage.environment.instruments:
-        live = stage.kube.get(SCALED_JOBS, one.scaled_job, one.namespace)
-        containers = live["spec"]["jobTargetRef"]["template"]["spec"]["containers"]
-        spec = {"containers": [{**c, "env": [_misled(e) for e in c.get("env") or []]} for c in containers]}
-        scaled_jobs.edit(stage, {"jobTargetRef": {"template": {"spec": spec}}})
+    scaled_jobs.edit_workers(stage, lambda pod: {"containers": [_misled(one) for one in pod["containers"]]})
     scaled_jobs.unpause(stage)
     until(lambda: len(_failed(stage)) >= MOST_FAILED, f"{MOST_FAILED} Jobs that failed")
 
 
-def _misled(variable: Object) -> Object:
-    return {**variable, "value": NOBODY} if variable["name"] == GROUP else variable
+def _misled(container: Object) -> Object:
+    env = container.get("env") or []
+    return {**container, "env": [{**one, "value": NOBODY} if one["name"] == GROUP else one for one in env]}
 
 
 def let_workers_work(stage: Stage) -> None:
@@ -109,7 +105,7 @@ def _is_misled(job: Object) -> bool:
 
 def _failed(stage: Stage) -> list[Object]:
     found = stage.kube.list(JOBS, label_selector=jobs.LABEL)
-    return [job for job in found if is_finished(job) and has_condition(job, "Failed") and _is_misled(job)]
+    return [job for job in found if has_condition(job, "Failed") and _is_misled(job)]
 
 
 def mark_as_hook(stage: Stage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from prompt_keda.clients.kube_resources import CLUSTER_ROLES, DEPLOYMENTS, LEASES, PODS
+from prompt_keda.clients.kube_resources import CLUSTER_ROLES, DEPLOYMENTS, LEASES
 from prompt_keda.faults import scaled_jobs
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.keda_parts import LEASE, OPERATOR, until_fresh
@@ -44,7 +44,7 @@ def _watch(stage: Stage, namespace: str) -> None:
 def _works_alone(stage: Stage, namespace: str) -> bool:
     """Tell whether the only pod of the operator watches this namespace, is ready, and holds the Lease."""
     place = stage.environment.keda.namespace
-    pods = stage.kube.list(PODS, place, f"app={OPERATOR}")
+    pods = stage.keda_pods(OPERATOR)
     holder = str(stage.kube.get(LEASES, LEASE, place)["spec"].get("holderIdentity"))
     if len(pods) != 1 or not holder.startswith(pods[0]["metadata"]["name"]):
         return False
@@ -82,8 +82,7 @@ def join_and_tell(stage: Stage) -> None:
 
 
 def _block(stage: Stage) -> None:
-    place = stage.environment.keda.namespace
-    for pod in stage.kube.list(PODS, place, f"app={OPERATOR}"):
+    for pod in stage.keda_pods(OPERATOR):
         packets = ["-s", pod["status"]["podIP"], "-p", "tcp", "--dport", str(stage.environment.redis.port)]
         _iptables(stage, "-I", CHAIN, *packets, "-m", "comment", "--comment", NOTE, "-j", "DROP")
 
@@ -95,7 +94,7 @@ def _iptables(stage: Stage, *arguments: str) -> str:
 def _errors(stage: Stage) -> float:
     """Give how often the operator says that it has erred."""
     place = stage.environment.keda.namespace
-    (pod,) = stage.kube.list(PODS, place, f"app={OPERATOR}")
+    (pod,) = stage.keda_pods(OPERATOR)
     page = stage.kube.page(place, pod["metadata"]["name"], METRICS_PORT, "/metrics")
     return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(f"{ERRORS}{{"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from prompt_keda.clients.kube_resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES, PODS
+from prompt_keda.clients.kube_resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES
 from prompt_keda.faults import kept_secrets
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import age_s, until
@@ -27,7 +27,7 @@ def scale(stage: Stage, name: str, replicas: int) -> None:
 
 
 def _pods_ready(stage: Stage, name: str) -> list[bool]:
-    pods = stage.kube.list(PODS, stage.environment.keda.namespace, f"app={name}")
+    pods = stage.keda_pods(name)
     return [all(one.get("ready") for one in pod["status"].get("containerStatuses") or [{}]) for pod in pods]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-from prompt_keda.clients.kube_resources import DEPLOYMENTS, PODS
+from prompt_keda.clients.kube_resources import DEPLOYMENTS
 from prompt_keda.errors import LabError
 from prompt_keda.faults import signals
 from prompt_keda.faults.fault import Fault, Stage
@@ -61,7 +61,7 @@ def mistake_argument(stage: Stage) -> None:
 def correct_argument(stage: Stage) -> None:
     """Give them those of the manifests, and wait until one pod is left."""
     _set_arguments(stage, _own_arguments(stage))
-    until(lambda: len(_pods(stage, WEBHOOKS)) == 1, f"one pod of {WEBHOOKS}")
+    until(lambda: len(stage.keda_pods(WEBHOOKS)) == 1, f"one pod of {WEBHOOKS}")
 
 
 def _signal_operator(stage: Stage, number: signal.Signals) -> int:
@@ -80,12 +80,8 @@ def _set_arguments(stage: Stage, arguments: list[str]) -> None:
     stage.kube.patch(DEPLOYMENTS, WEBHOOKS, place, {"spec": {"template": {"spec": pod}}})
 
 
-def _pods(stage: Stage, name: str) -> list[Object]:
-    return stage.kube.list(PODS, stage.environment.keda.namespace, f"app={name}")
-
-
 def _containers(stage: Stage, name: str) -> list[Object]:
-    return [one for pod in _pods(stage, name) for one in pod["status"].get("containerStatuses") or []]
+    return [one for pod in stage.keda_pods(name) for one in pod["status"].get("containerStatuses") or []]
 
 
 def _until_restarted(stage: Stage, count: int) -> None:

@@ -45,12 +45,27 @@ def unpause(stage: Stage) -> None:
         until(lambda: not any(has_condition(one, "Paused") for one in _live(stage)), "unpaused ScaledJobs")
 
 
-def edit(stage: Stage, spec: Object) -> None:
-    """Change every ScaledJob while it is paused: KEDA then deletes no Job. It stays paused."""
+def edit(stage: Stage, change: Callable[[Object], Object]) -> None:
+    """Change every ScaledJob while it is paused: KEDA then deletes no Job. It stays paused.
+
+    Parameters
+    ----------
+    change
+        What is given its spec, and gives what of that becomes another.
+    """
     pause(stage)
-    for one in stage.environment.instruments:
-        stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, {"spec": spec})
+    for one, live in zip(stage.environment.instruments, _live(stage), strict=True):
+        stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, {"spec": change(live["spec"])})
     stamp(stage)
+
+
+def edit_workers(stage: Stage, change: Callable[[Object], Object]) -> None:
+    """Change the spec of every ScaledJob's pods as `edit` does."""
+
+    def of_pods(spec: Object) -> Object:
+        return {"jobTargetRef": {"template": {"spec": change(spec["jobTargetRef"]["template"]["spec"])}}}
+
+    edit(stage, of_pods)
 
 
 def restore(stage: Stage) -> None:
@@ -99,18 +114,18 @@ def mark(stage: Stage, job: Object, metadata: Object) -> None:
 
 def limit_run_time(stage: Stage) -> None:
     """Give every ScaledJob a maximum run time."""
-    edit(stage, {"jobTargetRef": {"activeDeadlineSeconds": 900}})
+    edit(stage, lambda spec: {"jobTargetRef": {"activeDeadlineSeconds": 900}})
 
 
 def lift_run_time(stage: Stage) -> None:
     """Take it away."""
-    edit(stage, {"jobTargetRef": {"activeDeadlineSeconds": None}})
+    edit(stage, lambda spec: {"jobTargetRef": {"activeDeadlineSeconds": None}})
     restore(stage)
 
 
 def keep_no_failed_job(stage: Stage) -> None:
     """Let KEDA keep no Job that failed."""
-    edit(stage, {"failedJobsHistoryLimit": 0})
+    edit(stage, lambda spec: {"failedJobsHistoryLimit": 0})
 
 
 def count_pending(stage: Stage) -> None:
@@ -129,8 +144,7 @@ def refuse_trigger(stage: Stage) -> None:
 
 
 def _edit_triggers(stage: Stage, change: Callable[[Object], Object]) -> None:
-    for one in _live(stage):
-        edit(stage, {"triggers": [{**t, "metadata": change(t["metadata"])} for t in one["spec"]["triggers"]]})
+    edit(stage, lambda spec: {"triggers": [{**one, "metadata": change(one["metadata"])} for one in spec["triggers"]]})
 
 
 def delete(stage: Stage) -> None:
