@@ -44,8 +44,8 @@ def scaled_jobs_ready(systems: Systems) -> Outcome:
 def none_paused(systems: Systems) -> Outcome:
     """Is one paused, and by whom?
 
-    KEDA 2.16.1's condition Paused may stay True after a pause was lifted (seen, 1 in 96 quick ones; probably its scale loop
-    writes an old copy of all conditions back). KEDA works on, and does not stop at the next pause (checkIfPaused).
+    KEDA 2.16.1's condition Paused may stay True after a pause was lifted (seen): its scale loop writes an old
+    copy of all conditions back (redeploy/release.py). KEDA works on, and does not stop at the next pause (checkIfPaused).
     """
     fix = f"When it may go on, and keda/jobs-carry-their-generation is green: kubectl annotate scaledjob NAME {PAUSED}-"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.kube_resources import NAMESPACES, SCALED_JOBS
 from prompt_keda.errors import Refusal
 from prompt_keda.model.environment import FillIn
@@ -77,7 +76,7 @@ def _lock(context: Context) -> Lock:
 
 def stamp_jobs_inspect(context: Context) -> Progress:
     """Would the operator's start delete a running Job?"""
-    risky = _to_make_safe(context.systems.kube)
+    risky = _to_make_safe(context)
     if not risky:
         return Progress(State.DONE, f"{len(context.before)} running Jobs and pods recorded, none at risk")
     return Progress(State.TODO, f"{len(risky)} running Jobs have another generation than their ScaledJob")
@@ -87,10 +86,10 @@ def stamp_jobs(context: Context) -> None:
     """Make every running Job safe whose generation is not its ScaledJob's. Idempotent: yes.
 
     It gets the ScaledJob's generation. Where KEDA has never looked at that one, its generation may change at the first
-    look: it is paused instead, and `restore.release_scaled_jobs` stamps its Jobs once it has settled.
+    look: it is paused instead, and `release.release_scaled_jobs` stamps its Jobs once it has settled.
     """
     kube = context.systems.kube
-    for record, owner in _to_make_safe(kube):
+    for record, owner in _to_make_safe(context):
         if jobs.is_settled(owner):
             jobs.stamp(kube, record, owner["metadata"]["generation"])
         else:
@@ -98,10 +97,12 @@ def stamp_jobs(context: Context) -> None:
             kube.patch(SCALED_JOBS, record.scaled_job, record.namespace, marks)
 
 
-def _to_make_safe(kube: Kube) -> list[tuple[JobRecord, Object]]:
+def _to_make_safe(context: Context) -> list[tuple[JobRecord, Object]]:
     """Give the Jobs at risk, each with its ScaledJob, which is not paused: KEDA leaves those of a paused one alone."""
+    kube = context.systems.kube
     scaled = jobs.owners(kube)
-    found = [(one, scaled[one.namespace, one.scaled_job]) for one in jobs.at_risk(kube, scaled)]
+    risky = jobs.at_risk(kube, scaled, context.before)
+    found = [(one, scaled[one.namespace, one.scaled_job]) for one in risky]
     return [(one, owner) for one, owner in found if not is_paused(owner)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -79,7 +79,9 @@ def _uids(kube: Kube, kind: str, reasons: tuple[str, ...]) -> set[str]:
     }
 
 
-def at_risk(kube: Kube, scaled: Mapping[tuple[str, str], Object] | None = None) -> tuple[JobRecord, ...]:
+def at_risk(
+    kube: Kube, scaled: Mapping[tuple[str, str], Object] | None = None, recorded: Collection[JobRecord] = ()
+) -> tuple[JobRecord, ...]:
     """Record the active Jobs that KEDA's operator deletes when it next reconciles their ScaledJob.
 
     It finds Jobs by label, and unless the rollout strategy is ``gradual`` it deletes those whose generation annotation
@@ -89,11 +91,15 @@ def at_risk(kube: Kube, scaled: Mapping[tuple[str, str], Object] | None = None) 
     ----------
     scaled
         What `owners` gave; None: ask now.
+    recorded
+        What ran at the start of a redeploy: it is at risk even when it has finished since, with its pods and their logs.
     """
     scaled = owners(kube) if scaled is None else scaled
-    found = []
-    for job in active_jobs(kube):
+    found, ran = [], {one.uid for one in recorded}
+    for job in kube.list(JOBS, label_selector=LABEL):
         record = _record("Job", job)
+        if is_finished(job) and record.uid not in ran:
+            continue
         owner = scaled.get((record.namespace, record.scaled_job))
         if owner is None or keeps_older_jobs(owner["spec"]):
             continue

@@ -11,12 +11,34 @@ from prompt_keda.errors import EnvironmentFileError, Refusal
 from prompt_keda.files.manifest_file import load_instrument_manifest, load_keda_manifests, local_file
 from prompt_keda.model.environment import Instrument
 from prompt_keda.model.redeploy_plan import Decisions, Plan
-from prompt_keda.redeploy import free, guard, install, jobs, modes, preflight, prove, remove, restore, snapshot, survey
+from prompt_keda.redeploy import (
+    free,
+    guard,
+    install,
+    jobs,
+    modes,
+    preflight,
+    prove,
+    release,
+    remove,
+    restore,
+    snapshot,
+    survey,
+)
 from prompt_keda.redeploy.context import Context, Object
 from prompt_keda.redeploy.modes import Wishes
 
 GONE = (*remove.STEPS, *free.STEPS, remove.NAMESPACES_GONE)
-UNDER_LOCK = (*guard.STEPS, *GONE, *install.STEPS, *restore.STEPS, *prove.STEPS)
+UNDER_LOCK = (
+    *guard.STEPS,
+    *GONE,
+    *install.STEPS,
+    *restore.STEPS,
+    *release.STEPS,
+    prove.SMOKE,
+    release.SETTLE,
+    *prove.STEPS,
+)
 STEPS = (preflight.STEP, guard.HOLD_LEASE, *map(guard.under_lock, UNDER_LOCK))
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from prompt_keda.clients.kube_resources import DEPLOYMENTS, LEASES, NAMESPACES, PODS, SECRETS, Resource
 from prompt_keda.errors import Missing
-from prompt_keda.model.conditions import has_condition
-from prompt_keda.model.job_object import is_paused
 from prompt_keda.redeploy import certificates, install
 from prompt_keda.redeploy.context import Context, Object
 from prompt_keda.redeploy.pods import is_available, why_not_ready
@@ -138,7 +136,7 @@ def look(context: Context) -> Survey:
         parts=parts,
         deployments=tuple(one for one in keda if one["metadata"]["namespace"] == namespace),
         elsewhere=tuple(one for one in keda if one["metadata"]["namespace"] != namespace),
-        idle_pods=tuple(_idle_pods(context, parts, lease, custom)),
+        idle_pods=tuple(_idle_pods(context, parts, lease)),
         certificate_fault=fault,
         dying=tuple(_dying(context, crds, parts, custom)),
         lease=lease,
@@ -154,9 +152,7 @@ def _seen(context: Context, wanted: Object) -> Seen:
     return Seen(wanted, live, install.difference(wanted, live) if live else None)
 
 
-def _idle_pods(
-    context: Context, parts: Iterable[Seen], lease: Object | None, custom: Iterable[Object]
-) -> Iterator[tuple[Object, str]]:
+def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) -> Iterator[tuple[Object, str]]:
     kube, now = context.systems.kube, datetime.now(UTC)
     for one in parts:
         if one.kind != "Deployment" or one.live is None or one.difference:
@@ -164,31 +160,17 @@ def _idle_pods(
         labels = one.live["spec"]["selector"].get("matchLabels") or {}
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         ready = is_available(one.live)
-        wrong = _why_wrong(lease, custom, now) if ready and is_operator(one.wanted) else ""
-        if ready and not wrong:
+        silent = ready and is_operator(one.wanted) and lease is not None and _is_old(lease, now)
+        if ready and not silent:
             continue
         for pod in kube.list(PODS, context.namespace, selector):
             why = why_not_ready(pod, now)
             started = pod["metadata"].get("creationTimestamp")
             young = not started or now - datetime.fromisoformat(started) < PATIENCE
-            if wrong:
-                yield pod, wrong
+            if silent:
+                yield pod, "it is ready, and does not renew its Lease"
             elif why is not None and (why.hopeless or not young):
                 yield pod, why.text
-
-
-def _why_wrong(lease: Object | None, custom: Iterable[Object], now: datetime) -> str:
-    """Say why an operator that is ready does not work as it should; empty if it does.
-
-    A condition Paused that stayed True after its pause (seen, 1 in 96 quick ones) makes KEDA 2.16.1 leave its loop running
-    at the next pause: it would make Jobs of an old generation, and delete them afterwards. A new operator begins anew.
-    """
-    if lease is not None and _is_old(lease, now):
-        return "it is ready, and does not renew its Lease"
-    for one in custom:
-        if one["kind"] == "ScaledJob" and has_condition(one, "Paused") and not is_paused(one):
-            return f"it takes {label(one)} for paused, which it is not, and would not stop at a pause"
-    return ""
 
 
 def _is_old(lease: Object, now: datetime) -> bool:

@@ -197,12 +197,6 @@ def silent(standing):
     standing.put(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": LONG_AGO})
 
 
-def stale_pause(standing):
-    """The operator takes a ScaledJob for paused that is not."""
-    operator_pod(standing, ready=True)
-    standing.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, status={"conditions": [{"type": "Paused", "status": "True"}]})
-
-
 def unwanted(standing):
     labels = {"app.kubernetes.io/part-of": "keda-operator"}
     standing.kube.create(kinds.DEPLOYMENTS, {"metadata": {"name": "old", "labels": labels}, "spec": {}}, "keda")
@@ -228,7 +222,6 @@ LEASE = ("Lease", "operator.keda.sh")
         (no_certificates, WHOLE),
         (idle, [LEASE, ("Pod", f"{OPERATOR}-1")]),
         (silent, [LEASE, ("Pod", f"{OPERATOR}-1")]),
-        (stale_pause, [LEASE, ("Pod", f"{OPERATOR}-1")]),
         (unwanted, [("Deployment", "old"), LEASE]),
         (another_keda, [("Deployment", "theirs")]),
     ],

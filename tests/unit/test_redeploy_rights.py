@@ -28,6 +28,7 @@ from prompt_keda.redeploy import (
     mirror,
     planner,
     prove,
+    release,
     remove,
     restore,
     smoke,
@@ -66,7 +67,7 @@ def recorded(monkeypatch):
     """Give the rights that every step of a redeploy asks for, with KEDA there and without, and what is derived."""
     for module in (free, install, prove, remove, smoke):
         monkeypatch.setattr(module, "Watch", Watched)
-    monkeypatch.setattr(restore, "RELEASE", timedelta(0))  # no controller settles anything here
+    monkeypatch.setattr(release, "LIMIT", timedelta(0))  # no controller settles anything here
     asked = set()
     for mode in ("reinstall", "cold", "repair"):
         world = World()

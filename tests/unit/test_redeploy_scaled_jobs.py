@@ -11,7 +11,7 @@ from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.errors import EnvironmentFileError
 from prompt_keda.model.job_object import PAUSED, is_paused
 from prompt_keda.model.plan import State
-from prompt_keda.redeploy import guard, jobs, planner, prove, restore
+from prompt_keda.redeploy import guard, jobs, planner, prove, release, restore
 from prompt_keda.redeploy.context import RUN_ANNOTATION, Context
 from tests.contracts.fakes.kube import FakeKube
 
@@ -54,7 +54,8 @@ class Cluster(FakeKube):
 @pytest.fixture(autouse=True)
 def no_hold(monkeypatch):
     """Nothing has a copy of its own here."""
-    monkeypatch.setattr(restore, "HOLD", timedelta(0))
+    monkeypatch.setattr(release, "HOLD", timedelta(0))
+    monkeypatch.setattr(release, "PATIENCE", timedelta(0))
 
 
 def restoring(cluster, wanted):
@@ -81,7 +82,7 @@ def test_a_scaled_job_that_changes_or_comes_back_is_applied_paused(live, wanted,
     restore.apply_scaled_jobs(context)
     assert cluster.annotations() == {PAUSED: "true", RUN_ANNOTATION: "run-1"}
     assert restore.scaled_jobs_inspect(context).state is State.DONE
-    assert restore.release_inspect(context).state is State.TODO
+    assert release.release_inspect(context).state is State.TODO
 
 
 def test_a_new_scaled_job_without_jobs_and_one_that_is_as_it_should_be_are_not_paused():
@@ -101,13 +102,13 @@ def test_it_is_unpaused_only_when_its_jobs_carry_the_generation_that_keda_has_se
     context = restoring(cluster, DEFAULT)
     restore.apply_scaled_jobs(context)
     live = cluster.get(*KEY)
-    assert not restore._is_seen_paused(live)
+    assert not release._is_seen_paused(live)
     cluster.keda_looks(7)
-    restore._make_safe(context, cluster.get(*KEY))
+    release._make_safe(context, cluster.get(*KEY))
     assert cluster.generations() == ["7", "7", "7"] and is_paused(cluster.get(*KEY))
-    restore._make_safe(context, cluster.get(*KEY))
+    release._make_safe(context, cluster.get(*KEY))
     assert cluster.annotations() == {}
-    assert restore.release_inspect(context).state is State.DONE
+    assert release.release_inspect(context).state is State.DONE
 
 
 def test_the_release_stamps_and_unpauses_in_one_go():
@@ -116,7 +117,7 @@ def test_the_release_stamps_and_unpauses_in_one_go():
     context = restoring(cluster, {**DEFAULT, "maxReplicaCount": 9})
     restore.apply_scaled_jobs(context)
     cluster.keda_looks(3)
-    restore.release_scaled_jobs(context)
+    release.release_scaled_jobs(context)
     assert cluster.generations() == ["3"] and cluster.annotations() == {}
 
 
@@ -126,10 +127,60 @@ def test_what_somebody_else_has_paused_stays_paused_with_its_jobs_made_safe():
     cluster.patch(*KEY, {"metadata": {"annotations": {PAUSED: "true"}}, **SEEN_PAUSED})
     context = restoring(cluster, {**DEFAULT, "maxReplicaCount": 9})
     restore.apply_scaled_jobs(context)
-    restore.release_scaled_jobs(context)
+    release.release_scaled_jobs(context)
     assert cluster.annotations() == {PAUSED: "true"} and cluster.generations() == ["2"]
     assert cluster.get(*KEY)["spec"]["maxReplicaCount"] == 9
-    assert restore.release_inspect(context).state is State.DONE
+    assert release.release_inspect(context).state is State.DONE
+
+
+class LateWriter(Cluster):
+    """Whose KEDA sees each unpause; after the first one its scale loop writes the old condition back."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch(*KEY, SEEN_PAUSED)
+        self.unpaused = 0
+
+    def patch(self, resource, name, namespace, body):
+        marks = (body.get("metadata") or {}).get("annotations") or {}
+        if resource is kinds.SCALED_JOBS and PAUSED in marks and marks[PAUSED] is None:
+            self.unpaused += 1
+            body = {**body, "status": {"conditions": [{"type": "Paused", "status": "False"}]}}
+        return super().patch(resource, name, namespace, body)
+
+
+def test_what_keda_goes_on_to_take_for_paused_is_paused_again_and_released():
+    """KEDA 2.16.1's scale loop writes an old condition back (seen after the return of a ScaledJob)."""
+    cluster = LateWriter()
+    context = restoring(cluster, DEFAULT)
+    assert release.release_inspect(context).state is State.DONE
+    seen = release.settle_inspect(context)
+    assert seen.state is State.TODO and seen.detail == "unpaused, and KEDA still takes it for paused: sj"
+    release.settle_scaled_jobs(context)
+    assert cluster.unpaused == 1 and cluster.annotations() == {}
+    assert release.settle_inspect(context).state is State.DONE
+
+
+def test_what_belongs_to_nobody_here_is_not_paused():
+    """A ScaledJob of others that KEDA takes for paused is theirs."""
+    cluster = LateWriter()
+    context = restoring(cluster, DEFAULT)
+    context.environment.instruments[0].scaled_job = "other"
+    assert release.settle_inspect(context).state is State.DONE
+
+
+def test_a_job_of_the_start_that_has_finished_is_made_safe_too():
+    """KEDA deletes finished Jobs of another generation as it does others: the logs of their pods would be gone."""
+    cluster = Cluster(running=("1", "1"))
+    context = restoring(cluster, {**DEFAULT, "maxReplicaCount": 9})
+    context.before = jobs.ledger(cluster)[:1]
+    for name in ("j0", "j1"):
+        done = {"conditions": [{"type": "Complete", "status": "True"}]}
+        cluster.patch(kinds.JOBS, name, "n", {"status": done})
+    restore.apply_scaled_jobs(context)
+    cluster.keda_looks(3)
+    release.release_scaled_jobs(context)
+    assert cluster.generations() == ["3", "1"] and cluster.annotations() == {}
 
 
 def test_before_the_restart_jobs_are_stamped_with_a_settled_generation():
@@ -150,7 +201,7 @@ def test_a_scaled_job_that_keda_has_never_seen_is_paused_instead():
     assert cluster.generations() == ["1"] and cluster.annotations()[PAUSED] == "true"
     assert guard.stamp_jobs_inspect(context).state is State.DONE
     cluster.keda_looks(3)
-    restore.release_scaled_jobs(context)
+    release.release_scaled_jobs(context)
     assert cluster.generations() == ["3"] and cluster.annotations() == {}
 
 
