@@ -14,10 +14,11 @@ from prompt_keda import toolkit
 from prompt_keda.checks.capacity import keda_limit, predicted
 from prompt_keda.clients.kube_resources import NODES
 from prompt_keda.clients.systems import Systems
-from prompt_keda.lab import state
-from prompt_keda.model.event import Event, EventKind, Observer, nobody
+from prompt_keda.lab import cgroups, state
+from prompt_keda.lab.settings import current_lab
+from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.redeploy import smoke_objects
-from prompt_keda.redeploy.smoke import SmokeResult, run_smoke
+from prompt_keda.redeploy.smoke import run_smoke
 
 SIZES = (10, 40)
 """Workers of the bursts: from two sizes follows what each further pod costs."""
@@ -37,6 +38,9 @@ class Burst:
         The quickest and the slowest round.
     each_s
         What each pod costs beyond those of the smaller size; None for the smallest.
+    cpu_s
+        CPU seconds of the whole stack until the last worker ran: unlike all others it depends little on what else the
+        machine does.
     load
         How many threads wanted a CPU, by CPU (load average of the last minute), at the worst beginning of a round.
     """
@@ -47,6 +51,7 @@ class Burst:
     running_s: float
     spread_s: tuple[float, float]
     each_s: float | None
+    cpu_s: float
     load: float
 
 
@@ -61,28 +66,46 @@ def run(rounds: int, observer: Observer) -> list[Burst]:
         When a burst does not become running workers.
     """
     with closing(Systems(toolkit.load("local"), state.endpoints())) as systems:
-        took: dict[int, list[SmokeResult]] = {size: [] for size in SIZES}
-        loads: dict[int, list[float]] = {size: [] for size in SIZES}
+        took: dict[int, list[_Round]] = {size: [] for size in SIZES}
         for number in range(rounds):
             for size in SIZES:
-                loads[size].append(os.getloadavg()[0] / (os.cpu_count() or 1))
-                took[size].append(run_smoke(systems, size, nobody, f"bench-{number}"))
-                said = f"{size} workers after {took[size][-1].intervals_s['pods_ran']:.1f} s"
+                took[size].append(_round(systems, size, f"bench-{number}"))
+                said = f"{size} workers after {took[size][-1].running_s:.1f} s"
                 observer(Event(EventKind.NOTE, "bench", "working", f"round {number + 1}: {said}"))
-        return _compared(took, loads, {size: _predicted_s(systems, size) for size in SIZES})
+        return _compared(took, {size: _predicted_s(systems, size) for size in SIZES})
 
 
-def _compared(
-    took: dict[int, list[SmokeResult]], loads: dict[int, list[float]], predictions: dict[int, float]
-) -> list[Burst]:
+@dataclass(frozen=True)
+class _Round:
+    """One burst; as in `Burst`."""
+
+    jobs_s: float
+    running_s: float
+    cpu_s: float
+    load: float
+
+
+def _round(systems: Systems, size: int, run_id: str) -> _Round:
+    load, used = os.getloadavg()[0] / (os.cpu_count() or 1), dict[str, float]()
+
+    def note(event: Event) -> None:
+        for point in ("events sent", "pods ran after"):  # as the smoke test says them, at the moment when they are so
+            if event.kind is EventKind.NOTE and point in event.detail:
+                used.setdefault(point, cgroups.usage(current_lab().cgroup)[0])
+
+    took = run_smoke(systems, size, note, run_id).intervals_s
+    return _Round(took["all_jobs"], took["pods_ran"], used["pods ran after"] - used["events sent"], load)
+
+
+def _compared(took: dict[int, list[_Round]], predictions: dict[int, float]) -> list[Burst]:
     found: list[Burst] = []
-    for size, results in took.items():
-        running = [one.intervals_s["pods_ran"] for one in results]
+    for size, rounds in took.items():
+        running = [one.running_s for one in rounds]
         median_s = statistics.median(running)
         each_s = (median_s - found[-1].running_s) / (size - found[-1].jobs_count) if found else None
-        jobs_s = statistics.median(one.intervals_s["all_jobs"] for one in results)
-        spread = min(running), max(running)
-        found.append(Burst(size, predictions[size], jobs_s, median_s, spread, each_s, max(loads[size])))
+        jobs_s, cpu_s = (statistics.median(getattr(one, name) for one in rounds) for name in ("jobs_s", "cpu_s"))
+        spread, load = (min(running), max(running)), max(one.load for one in rounds)
+        found.append(Burst(size, predictions[size], jobs_s, median_s, spread, each_s, cpu_s, load))
     return found
 
 
