@@ -187,7 +187,7 @@ def show_bursts(timings: Sequence[dict[str, Any]]) -> None:
         least, most = one["spread_s"]
         said = f"last worker predicted after {one['predicted_s']:5.1f} s, measured {one['running_s']:5.1f} s"
         more = f" ({least:.1f} to {most:.1f} s), last Job {one['jobs_s']:.1f} s, {one['cpu_s']:.1f} s of CPU"
-        more += f", load {one['load']:.1f} a CPU"
+        more += f", {one['others']:.0%} of the CPUs taken by others"
         each = f", {one['each_s'] * 1000:.0f} ms each pod more" if one["each_s"] is not None else ""
         _console().print(Text(f"  {one['jobs_count']:3} events: {said}{more}{each}"))
 
