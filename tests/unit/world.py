@@ -21,6 +21,7 @@ from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.clients.systems import Systems
 from prompt_keda.engine.run_checks import look
 from prompt_keda.files.environment_file import load_environment
+from prompt_keda.model.environment import Capacity
 from tests.contracts.fakes.kube import FakeKube
 from tests.contracts.fakes.ldap import FakeDirectory
 from tests.contracts.fakes.read_only import KUBE_READS, REDIS_READS, ReadOnly
@@ -183,7 +184,10 @@ class World:
         for name in ("kube-system", "keda", "prompt-redis", SPACE):
             self.put(kinds.NAMESPACES, name, status={"phase": "Active"})
         given["kube_system_uid"] = self.kube.get(kinds.NAMESPACES, "kube-system")["metadata"]["uid"]
-        environment = load_environment(FOLDER / "local.yaml", given)
+        local = load_environment(FOLDER / "local.yaml", given)
+        environment = local.model_copy(
+            update={"capacity": Capacity()}
+        )  # what was measured on a stack is not this world's
         wanted = {}
         for one in environment.secrets:
             text = DOCKER_CONFIG if one.type == "kubernetes.io/dockerconfigjson" else "value"
