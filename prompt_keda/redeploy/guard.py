@@ -75,15 +75,15 @@ def _lock(context: Context) -> Lock:
 
 
 def stamp_jobs_inspect(context: Context) -> Progress:
-    """Would the operator's start delete a running Job?"""
+    """Would the operator's start delete a Job?"""
     risky = _to_make_safe(context)
     if not risky:
         return Progress(State.DONE, f"{len(context.before)} running Jobs and pods recorded, none at risk")
-    return Progress(State.TODO, f"{len(risky)} running Jobs have another generation than their ScaledJob")
+    return Progress(State.TODO, f"{len(risky)} Jobs have another generation than their ScaledJob")
 
 
 def stamp_jobs(context: Context) -> None:
-    """Make every running Job safe whose generation is not its ScaledJob's. Idempotent: yes.
+    """Make every Job safe whose generation is not its ScaledJob's. Idempotent: yes.
 
     It gets the ScaledJob's generation. Where KEDA has never looked at that one, its generation may change at the first
     look: it is paused instead, and `release.release_scaled_jobs` stamps its Jobs once it has settled.
@@ -101,12 +101,12 @@ def _to_make_safe(context: Context) -> list[tuple[JobRecord, Object]]:
     """Give the Jobs at risk, each with its ScaledJob, which is not paused: KEDA leaves those of a paused one alone."""
     kube = context.systems.kube
     scaled = jobs.owners(kube)
-    risky = jobs.at_risk(kube, scaled, context.before)
+    risky = jobs.at_risk(kube, scaled, finished_too=True)
     found = [(one, scaled[one.namespace, one.scaled_job]) for one in risky]
     return [(one, owner) for one, owner in found if not is_paused(owner)]
 
 
 HOLD_LEASE: Step[Context] = Step("guard/hold-lease", "hold the lock of this cluster", hold_lease_inspect, hold_lease)
 STEPS: tuple[Step[Context], ...] = (
-    Step("guard/stamp-jobs", "make running Jobs safe from KEDA's restart", stamp_jobs_inspect, stamp_jobs),
+    Step("guard/stamp-jobs", "make Jobs safe from KEDA's restart", stamp_jobs_inspect, stamp_jobs),
 )

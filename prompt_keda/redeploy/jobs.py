@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -80,9 +80,9 @@ def _uids(kube: Kube, kind: str, reasons: tuple[str, ...]) -> set[str]:
 
 
 def at_risk(
-    kube: Kube, scaled: Mapping[tuple[str, str], Object] | None = None, recorded: Collection[JobRecord] = ()
+    kube: Kube, scaled: Mapping[tuple[str, str], Object] | None = None, finished_too: bool = False
 ) -> tuple[JobRecord, ...]:
-    """Record the active Jobs that KEDA's operator deletes when it next reconciles their ScaledJob.
+    """Record the Jobs that KEDA's operator deletes when it next reconciles their ScaledJob.
 
     It finds Jobs by label, and unless the rollout strategy is ``gradual`` it deletes those whose generation annotation
     is missing or is not the ScaledJob's generation (failure modes F2 and F3, seen).
@@ -91,15 +91,13 @@ def at_risk(
     ----------
     scaled
         What `owners` gave; None: ask now.
-    recorded
-        What ran at the start of a redeploy: it is at risk even when it has finished since, with its pods and their logs.
+    finished_too
+        Also those that have ended: KEDA deletes them as it does others, and the logs of their pods go with them.
     """
     scaled = owners(kube) if scaled is None else scaled
-    found, ran = [], {one.uid for one in recorded}
-    for job in kube.list(JOBS, label_selector=LABEL):
+    found = []
+    for job in kube.list(JOBS, label_selector=LABEL) if finished_too else active_jobs(kube):
         record = _record("Job", job)
-        if is_finished(job) and record.uid not in ran:
-            continue
         owner = scaled.get((record.namespace, record.scaled_job))
         if owner is None or keeps_older_jobs(owner["spec"]):
             continue

@@ -52,7 +52,7 @@ def wake_scaled_jobs(context: Context) -> None:
 def release_inspect(context: Context) -> Progress:
     """Is a ScaledJob still paused by this toolkit, or do Jobs of a paused one carry another generation than it has?"""
     kube = context.systems.kube
-    risky = jobs.at_risk(kube, recorded=context.before)
+    risky = jobs.at_risk(kube, finished_too=True)
     for (namespace, name), live in jobs.owners(kube).items():
         if not is_paused(live):
             continue
@@ -131,7 +131,7 @@ def _pause(context: Context, live: Object) -> None:
 def _make_safe(context: Context, live: Object) -> None:
     kube, metadata = context.systems.kube, live["metadata"]
     key = (metadata["namespace"], metadata["name"])
-    mine = [one for one in jobs.at_risk(kube, recorded=context.before) if (one.namespace, one.scaled_job) == key]
+    mine = [one for one in jobs.at_risk(kube, finished_too=True) if (one.namespace, one.scaled_job) == key]
     for record in mine:
         jobs.stamp(kube, record, metadata["generation"])
     if mine or not _is_to_unpause(context, live):
@@ -179,7 +179,7 @@ STEPS: tuple[Step[Context], ...] = (
     Step("restore/wake-scaled-jobs", "let KEDA look again at what is not Ready", wake_inspect, wake_scaled_jobs),
     Step(
         "restore/release-scaled-jobs",
-        "make running Jobs safe, and unpause the ScaledJobs",
+        "make Jobs safe, and unpause the ScaledJobs",
         release_inspect,
         release_scaled_jobs,
         deadline=LIMIT + timedelta(seconds=5),
