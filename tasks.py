@@ -246,6 +246,86 @@ def history(c: Context, env="", json=False):
     _finish("history", name, json, lambda: toolkit.history(name), lambda text, result: text.show_history(result.parts))
 
 
+@task(help=JSON)
+def runbooks(c: Context, json=False):
+    """List the runbooks, each with its symptom and what it runs."""
+    from prompt_keda import response
+
+    _finish(
+        "runbooks",
+        "",
+        json,
+        response.list_runbooks,
+        lambda text, result: _report("runbooks_as_text").show_runbooks(result.parts),
+    )
+
+
+@task(
+    positional=["name"],
+    help={
+        "name": "the runbook, as runbooks lists it",
+        **ENV,
+        **JSON,
+        **APPROVE,
+        "from": "id of the step to begin with, such as mitigation/1",
+        "plan": "only say what it would run, and the digest that approves it",
+    },
+)
+def runbook(c: Context, name, env="", from_="", plan=False, approve="", json=False):
+    """Run a runbook: diagnosis, mitigation, proof; kept in the incident's record."""
+    from prompt_keda import response
+
+    where = _environment(env)
+    if plan:
+        _finish("runbook", where, json, lambda: response.plan_runbook(name, where), _show_runbook_plan)
+        return
+    observer = _progress()
+    _finish(
+        "runbook",
+        where,
+        json,
+        lambda: response.run(name, where, from_, approve, observer, _ask()),
+        lambda text, result: _report("runbooks_as_text").show_run(result.parts),
+        observer,
+    )
+
+
+def _show_runbook_plan(text, result):
+    _report("runbooks_as_text").show_plan(result.parts)
+
+
+@task(help={**ENV, **JSON})
+def respond(c: Context, env="", json=False):
+    """From symptoms to the runbook that fits: look, rank the causes, and run what is wanted."""
+    from prompt_keda import response
+
+    name = _environment(env)
+    observer = _progress()
+    _finish(
+        "respond",
+        name,
+        json,
+        lambda: response.respond(name, _live, observer, _ask()),
+        lambda text, result: _report("runbooks_as_text").show_response(result.parts, result.checks),
+        observer,
+    )
+
+
+@task(positional=["text"], help={"text": "what people have seen or done", **ENV, **JSON})
+def note(c: Context, text, env="", json=False):
+    """Add a note to the open incident's record."""
+    from prompt_keda import response
+
+    name = _environment(env)
+    _finish(
+        "note",
+        name,
+        json,
+        lambda: response.note(text, name),
+        lambda shown, result: shown.show_lines([f"{result.parts['at']}  {result.parts['note']}"]),
+    )
+
+
 @task(help={**ENV, **JSON, **APPROVE})
 def enrol(c: Context, env="", approve="", json=False):
     """Record the new identity of a cluster that was rebuilt; until then every write is refused."""
@@ -420,7 +500,9 @@ def bench(c: Context, rounds="", of="check-deps", json=False):
     _finish("bench", "local", json, work, show, observer)
 
 
-namespace = Collection(check_deps, plan, prepare, redeploy, resume, history, enrol, smoke, test, bench)
+namespace = Collection(
+    check_deps, plan, prepare, redeploy, resume, history, runbooks, runbook, respond, note, enrol, smoke, test, bench
+)
 lab = Collection("lab")
 for one in (lab_up, lab_down, lab_status, lab_exec, lab_desk):
     lab.add_task(one)
@@ -431,7 +513,10 @@ class Commands(Program):
     """invoke, with the exit codes of this project for what invoke itself ends."""
 
     def parse_core(self, argv):
-        """Read what stands before the tasks."""
+        """Read what stands before the tasks. A task that takes a word would take --help for it."""
+        argv = list(sys.argv if argv is None else argv)
+        if argv[2:] in (["--help"], ["-h"]):
+            argv[1:] = ["--help", argv[1]]
         self._parse(lambda: super(Commands, self).parse_core(argv))
 
     def parse_tasks(self):

@@ -459,6 +459,15 @@ def enrol(name: str, approve: str, observer: Observer, ask: Ask | None) -> Resul
         return Result("enrol", systems.environment.name, header=_header(systems), parts=found)
 
 
+def smoke_digest(name: str) -> str:
+    """Give the digest that approves a smoke test in an environment. Raises as `load_environment` does."""
+    return _smoke_digest(load(name))
+
+
+def _smoke_digest(environment: Environment) -> str:
+    return digest_of({"task": "smoke", "toolkit": __version__, "environment": environment.portable()})
+
+
 def run_smoke(name: str, events_count: int, approve: str, observer: Observer, ask: Ask | None) -> Result:
     """Prove scaling on a stream, ScaledJob and namespace of its own, and clean up.
 
@@ -480,8 +489,7 @@ def run_smoke(name: str, events_count: int, approve: str, observer: Observer, as
         raise Refusal(f"--events {events_count} is not between 1 and {smoke.MOST_JOBS}")
     with _systems(name) as systems:
         context = _context(systems)
-        inputs = {"task": "smoke", "toolkit": __version__, "environment": systems.environment.portable()}
-        approve_or_refuse(context, digest_of(inputs), "smoke test", approve, ask)
+        approve_or_refuse(context, _smoke_digest(systems.environment), "smoke test", approve, ask)
         result = Result("smoke", systems.environment.name, header=_header(systems, context.kube_system_uid))
         count = events_count or systems.environment.smoke.events_count
         stamp = f"smoke-{datetime.now(UTC):{STAMP}}"

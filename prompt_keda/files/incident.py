@@ -1,0 +1,88 @@
+"""The record of an incident: a folder with a journal, and with what each command gave. Private, and kept for ever.
+
+It opens with the first runbook, response or note of an environment, and closes with the proof. Entries are those of
+`JournalFile`: ``step`` is a step's id, or ``incident`` or ``note``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.files.run_folder import JournalFile, RunFolder
+from prompt_keda.model.run_record import environment_of
+
+INCIDENT, NOTE = "incident", "note"
+OPENED, CLOSED, BEGAN, DONE, FAILED = "opened", "closed", "begin", "done", "failed"
+
+
+class Incident:
+    """One incident's record.
+
+    Parameters
+    ----------
+    folder
+        Below ``incidents/`` of the state folder; its id is made like a run's. Find or open it with `find_open` or `open_`.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._journal = JournalFile(folder)
+
+    @classmethod
+    def find_open(cls, incidents: Path, environment: str) -> Incident | None:
+        """Give the newest incident of an environment if it is not closed; else None."""
+        names = sorted((path.name for path in incidents.glob(f"*-{environment}-*")), reverse=True)
+        for name in names:
+            if environment_of(name) == environment:
+                newest = cls(RunFolder(incidents / name))
+                return None if newest.is_closed else newest
+        return None
+
+    @classmethod
+    def open_(cls, incidents: Path, environment: str, why: str, who: str) -> Incident:
+        """Give the open incident of an environment, or begin one. Raises `Refusal` when its folder cannot be made."""
+        found = cls.find_open(incidents, environment)
+        if found is None:
+            found = cls(RunFolder.create(incidents, environment))
+            found.add(INCIDENT, OPENED, f"{why}, by {who}")
+        return found
+
+    @property
+    def id(self) -> str:
+        """Its id: time, environment and process."""
+        return self._folder.run_id
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self._folder.path
+
+    @property
+    def entries(self) -> list[dict[str, str]]:
+        """What happened, in its order; a line that a crash tore is left out."""
+        return self._journal.entries()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended with a proof."""
+        return any((one["step"], one["event"]) == (INCIDENT, CLOSED) for one in self.entries)
+
+    def add(self, step: str, event: str, detail: str = "") -> None:
+        """Write an entry, and return when it is on the disk. Raises as `JournalFile.append` does."""
+        self._journal.append(step, event, detail)
+
+    def keep(self, name: str, document: Any) -> str:
+        """Keep what a command gave, under a number and a name; give the file's name. Raises as `RunFolder.write_json` does."""
+        count = len(list(self.path.glob("*.json")))
+        file = f"{count + 1:03}-{name.replace('/', '-')}.json"
+        self._folder.write_json(file, document)
+        return file
+
+    def kept(self, file: str) -> Any:
+        """Give what was kept under a name; None when it cannot be read."""
+        try:
+            return json.loads((self.path / file).read_text())
+        except (OSError, ValueError):
+            return None

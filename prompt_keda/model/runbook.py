@@ -1,0 +1,61 @@
+"""A runbook: the page that a person reads, as the program that acts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SECTIONS = ("Meaning", "Impact", "Diagnosis", "Mitigation", "Proof", "Escalation")
+DIAGNOSIS, MITIGATION, PROOF = "Diagnosis", "Mitigation", "Proof"
+
+
+@dataclass(frozen=True)
+class RunbookStep:
+    """One command of a runbook.
+
+    Parameters
+    ----------
+    id
+        ``section/number`` in lower case: ``mitigation/1``.
+    section
+        One of `SECTIONS`.
+    text
+        What stands above it on the page, in one line: what people have to do before, or why.
+    words
+        The task and its flags, without ``invoke`` and without the environment: ``("check-deps", "--only", "redis")``.
+    """
+
+    id: str
+    section: str
+    text: str
+    words: tuple[str, ...]
+
+    @property
+    def task(self) -> str:
+        """The task that it runs."""
+        return self.words[0]
+
+
+@dataclass(frozen=True)
+class Runbook:
+    """One page of runbooks/.
+
+    Parameters
+    ----------
+    name
+        The file's name without its ending: what checks and people call it.
+    title
+        The symptom, in words.
+    sections
+        Section → its prose, without the commands.
+    steps
+        Its commands, in the order of the page.
+    sha256
+        Of the whole page: what a person has approved.
+    """
+
+    name: str
+    title: str
+    sections: Mapping[str, str]
+    steps: tuple[RunbookStep, ...]
+    sha256: str

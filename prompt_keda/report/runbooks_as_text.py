@@ -1,0 +1,44 @@
+"""Runbooks and responses for people, on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from prompt_keda.model.check import CheckResult
+from prompt_keda.report.as_text import show_lines, summary
+
+
+def show_runbooks(parts: dict[str, Any]) -> None:
+    """Show each runbook: its name, its symptom, and its commands."""
+    for one in parts["runbooks"]:
+        show_lines([f"{one['name']:22} {one['title']}"])
+        show_lines([f"    {step['id']:14} {step['command']}" for step in one["steps"]])
+
+
+def show_plan(parts: dict[str, Any]) -> None:
+    """Show what a runbook would run, and the digest that approves it."""
+    show_lines([parts["title"]])
+    for one in parts["steps"]:
+        show_lines([f"  {one['id']:14} {one['text']}".rstrip(), f"  {'':14} {one['command']}"])
+    show_lines([*parts["notes"], f"digest {parts['digest']}"])
+
+
+def show_run(parts: dict[str, Any]) -> None:
+    """Show what each step of a runbook gave."""
+    for one in parts["steps"]:
+        show_lines([f"  exit {one['exit_code']:<4}{one['id']:14} {one['said']} ({one['duration_s']:.1f} s)"])
+    show_lines([f"incident {parts['incident']}"])
+
+
+def show_response(parts: dict[str, Any], checks: Sequence[CheckResult]) -> None:
+    """Show what was run, what is left, and what is proposed."""
+    for one in parts["ran"]:
+        show_lines([f"runbook {one['runbook']}: exit {one['exit_code']}"])
+        show_run(one)
+    for one in parts["causes"]:
+        first = one["checks"][0]
+        show_lines([f"{one['worst']:8} {one['runbook'] or 'no runbook':22} {first['id']}: {first['observed']}"])
+    if "proposed" in parts:
+        show_lines([f"proposed: runbook {parts['proposed']['runbook']}", f"  {parts['proposed']['how']}"])
+    show_lines([parts["said"], *summary(checks).splitlines()[:1]])

@@ -1,0 +1,95 @@
+"""A command of this toolkit, run as people run it: a process of its own, whose document is kept and whose news are shown."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, Protocol
+
+from prompt_keda.errors import PromptKedaError
+
+STOPPED = 130
+TASKS = Path(__file__).parents[2] / "tasks.py"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command gave.
+
+    Parameters
+    ----------
+    exit_code
+        As docs/output.md says: 0 proven, 1 broken, 2 refused, 3 not known, 130 stopped.
+    document
+        Its JSON document; empty when it gave none.
+    duration_s
+        In seconds.
+    """
+
+    exit_code: int
+    document: dict[str, Any]
+    duration_s: float
+
+    @property
+    def said(self) -> str:
+        """What it found, in a line."""
+        error = self.document.get("error")
+        if error:
+            return " ".join(filter(None, (str(error.get("what", "")), str(error.get("fix", "")))))
+        results = self.document.get("results") or []
+        if results:
+            bad = [f"{one['verdict'].upper()} {one['id']}: {one['observed']}" for one in results if _is_bad(one)]
+            green = sum(one["verdict"] == "ok" for one in results)
+            return "; ".join([f"{green} of {len(results)} checks are green", *bad[:3]])
+        timings = self.document.get("timings") or {}
+        if "recovery" in timings:
+            return f"mode {self.document.get('mode')}, recovery time {timings['recovery']:.1f} s"
+        return {0: "proven", 130: "stopped"}.get(self.exit_code, f"exit code {self.exit_code}")
+
+
+def _is_bad(result: dict[str, Any]) -> bool:
+    return result["verdict"] in ("fail", "unknown", "warn")
+
+
+class Runs(Protocol):
+    """What runs a command: a process, or in a unit test something else."""
+
+    def __call__(self, words: Sequence[str]) -> Ran:
+        """Run it to its end."""
+
+
+def run_command(words: Sequence[str]) -> Ran:
+    """Run a task with ``--json``, and wait for its end; what it tells on its way goes to our standard error.
+
+    It may ask on the terminal. On Ctrl-C it gets the signal as well: its end is waited for, and it says that it was stopped.
+
+    Raises
+    ------
+    PromptKedaError
+        When it cannot be started.
+    """
+    began = time.monotonic()
+    argv = [sys.executable, str(TASKS), *words, "--json"]
+    with TemporaryFile() as answer:  # a pipe would fill while we wait after a Ctrl-C
+        try:
+            process = subprocess.Popen(argv, stdout=answer)
+        except OSError as error:
+            raise PromptKedaError(f"{words[0]} cannot be started: {error.strerror}") from error
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            process.wait()
+        answer.seek(0)
+        said = answer.read()
+    try:
+        document = json.loads(said)
+    except ValueError:
+        document = {}
+    code = process.returncode if process.returncode >= 0 else STOPPED
+    return Ran(code, document if isinstance(document, dict) else {}, time.monotonic() - began)

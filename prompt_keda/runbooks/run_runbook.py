@@ -1,0 +1,116 @@
+"""Runs a runbook: each command of the page in its order, kept in the incident's record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from prompt_keda.files.incident import BEGAN, DONE, FAILED, Incident
+from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.model.runbook import DIAGNOSIS, PROOF, Runbook, RunbookStep
+from prompt_keda.runbooks.commands import STOPPED, Ran, Runs
+
+REFUSED, BROKEN, UNKNOWN = 2, 1, 3
+ENDS = (REFUSED, STOPPED)
+"""Whatever the section, a person has to look: what follows cannot be meant any more."""
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """What became of one step: its command as it was run, and what it gave. ``file`` holds its document."""
+
+    id: str
+    command: str
+    exit_code: int
+    said: str
+    duration_s: float
+    file: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as JSON."""
+        return {**asdict(self), "duration_s": round(self.duration_s, 2)}
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a runbook is run with.
+
+    Parameters
+    ----------
+    environment
+        As the person named it: a name or a path.
+    digests
+        Task → the digest that approves it; a task that is not in it asks for itself.
+    first
+        The id of the step to begin with; empty: the first.
+    interrupted_run
+        The redeploy that this incident has begun and not ended; empty if there is none. It is resumed, not begun anew.
+    """
+
+    environment: str
+    digests: Mapping[str, str]
+    first: str = ""
+    interrupted_run: str = ""
+
+
+def run_runbook(runbook: Runbook, given: Given, incident: Incident, run: Runs, observer: Observer) -> list[StepDone]:
+    """Run a runbook to its proof, or to the first step without which the others make no sense.
+
+    A diagnosis only tells: whatever it sees, the runbook goes on. A mitigation that does not end well stops it, and so does
+    anything that was refused or stopped. Every command looks for itself what is done already, so a runbook that was
+    killed is simply run again.
+
+    Returns
+    -------
+    list of StepDone
+        One for each step that was run; `exit_code` makes one code of them.
+    """
+    steps = list(runbook.steps)
+    begins = next((place for place, one in enumerate(steps) if one.id == given.first), 0)
+    done: list[StepDone] = []
+    for step in steps[begins:]:
+        done.append(_run_step(runbook, step, given, incident, run, observer))
+        code = done[-1].exit_code
+        if code in ENDS or (code and step.section not in (DIAGNOSIS, PROOF)):
+            break
+    return done
+
+
+def exit_code(runbook: Runbook, done: Sequence[StepDone]) -> int:
+    """Give 0 if every step that counts ended well, else the worst code: refused or stopped, then broken, then not known."""
+    section = {one.id: one.section for one in runbook.steps}
+    last = done[-1].exit_code if done else 0
+    if last in ENDS:
+        return last
+    codes = {one.exit_code for one in done if section[one.id] != DIAGNOSIS} - {0}
+    return BROKEN if BROKEN in codes else max(codes, default=0)
+
+
+def words_of(step: RunbookStep, given: Given) -> list[str]:
+    """Give the words of the command: for this environment, approved if it was, and resuming what was interrupted."""
+    words = list(step.words)
+    if step.task == "redeploy" and given.interrupted_run:
+        return ["resume", "--env", given.environment, "--run", given.interrupted_run]
+    words += ["--env", given.environment]
+    return [*words, "--approve", given.digests[step.task]] if step.task in given.digests else words
+
+
+def _run_step(
+    runbook: Runbook, step: RunbookStep, given: Given, incident: Incident, run: Runs, observer: Observer
+) -> StepDone:
+    words = words_of(step, given)
+    command, where = " ".join(("invoke", *words)), f"{runbook.name}/{step.id}"
+    if step.text:
+        observer(Event(EventKind.NOTE, where, "", step.text))
+    observer(Event(EventKind.NOTE, where, "", command))
+    incident.add(where, BEGAN, command)
+    ran: Ran = run(words)
+    file = incident.keep(where, ran.document)
+    is_well = ran.exit_code == 0 or (step.section == DIAGNOSIS and ran.exit_code not in ENDS)
+    incident.add(
+        where, DONE if is_well else FAILED, f"{ran.said} [exit {ran.exit_code}, {ran.duration_s:.1f} s, {file}]"
+    )
+    state = "done" if ran.exit_code == 0 else ("seen" if is_well else "broken")
+    observer(Event(EventKind.FINISHED, where, state, ran.said, ran.duration_s))
+    return StepDone(step.id, command, ran.exit_code, ran.said, ran.duration_s, file)

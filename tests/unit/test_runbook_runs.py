@@ -1,0 +1,204 @@
+"""Runbooks: pages are read strictly, the root cause comes first, and a run keeps what it did. Without a cluster."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.errors import EnvironmentFileError, Refusal
+from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.files.incident import CLOSED, INCIDENT, Incident
+from prompt_keda.files.runbook_file import find_runbook, load_runbook
+from prompt_keda.model.check import CheckResult, Verdict
+from prompt_keda.model.event import nobody
+from prompt_keda.runbooks.causes import ORDER, causes
+from prompt_keda.runbooks.commands import Ran, run_command
+from prompt_keda.runbooks.run_runbook import Given, exit_code, run_runbook
+
+PAGE = """# Redis is gone
+## Meaning
+It does not answer.
+## Impact
+No event is read.
+## Diagnosis
+Look first.
+```sh
+invoke check-deps --env prod --only redis
+```
+## Mitigation
+1. Bring it back.
+```sh
+invoke redeploy --env prod
+```
+## Proof
+```sh
+invoke check-deps --only redis,keda --env prod
+invoke smoke --env prod
+```
+## Escalation
+Its owners.
+"""
+CHECKS = {one.id: one for one in ALL_CHECKS}
+
+
+@pytest.fixture
+def page(tmp_path):
+    path = tmp_path / "redis-gone.md"
+    path.write_text(PAGE)
+    return path
+
+
+@pytest.fixture
+def incident(tmp_path):
+    return Incident.open_(tmp_path / "prompt-keda" / "incidents", "local", "a test", "me@here")
+
+
+def test_a_page_is_read_as_people_read_it(page):
+    """Steps in order, each with the text above it; the environment is left to who runs it."""
+    runbook = load_runbook(page)
+    assert (runbook.name, runbook.title) == ("redis-gone", "Redis is gone")
+    assert [(one.id, one.text, one.words) for one in runbook.steps] == [
+        ("diagnosis/1", "Look first.", ("check-deps", "--only", "redis")),
+        ("mitigation/1", "1. Bring it back.", ("redeploy",)),
+        ("proof/1", "", ("check-deps", "--only", "redis,keda")),
+        ("proof/2", "", ("smoke",)),
+    ]
+    assert runbook.sections["Escalation"] == "Its owners."
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("# Redis is gone\n", "Redis\n", "line 1: it has no title"),
+        ("## Proof\n", "", "its sections are Meaning, Impact, Diagnosis, Mitigation, Escalation"),
+        ("invoke redeploy --env prod", "kubectl delete pod", "line 14: 'kubectl delete pod' is no `invoke"),
+        ("invoke redeploy --env prod", "invoke redeploy --env dev", "line 14"),
+        ("invoke redeploy --env prod", "invoke redeploy", "line 14"),
+        ("invoke redeploy --env prod", "", "line 14: an empty line among the commands"),
+        ("invoke redeploy --env prod", "invoke 'redeploy", "line 14: No closing quotation"),
+        ("```sh\ninvoke redeploy", "```\ninvoke redeploy", "line 13: a fence without `sh`"),
+        ("invoke smoke --env prod\n```\n", "invoke smoke --env prod\n", "is no `invoke"),
+    ],
+)
+def test_a_page_of_another_form_is_refused_with_its_line(page, old, new, said):
+    """Nothing is run that the page does not say plainly."""
+    assert old in PAGE
+    page.write_text(PAGE.replace(old, new, 1))
+    with pytest.raises(EnvironmentFileError) as refused:
+        load_runbook(page)
+    assert said in refused.value.what
+
+
+@pytest.mark.parametrize("name", ["../redis-gone", "redis", "", "--env"])
+def test_a_runbook_that_is_not_there_is_refused_by_the_names_of_those_that_are(page, name):
+    """A name is no path."""
+    with pytest.raises(Refusal) as refused:
+        find_runbook(page.parent, name)
+    assert refused.value.fix == "Known are redis-gone."
+
+
+class Commands:
+    """Answers each task with a code, and remembers what was asked."""
+
+    def __init__(self, **codes):
+        self.codes, self.asked = codes, []
+
+    def __call__(self, words):
+        self.asked.append(" ".join(words))
+        return Ran(self.codes.get(words[0].replace("-", "_"), 0), {"results": []}, 0.1)
+
+
+def test_every_command_is_run_for_the_environment_and_kept(page, incident):
+    """A diagnosis that sees what is broken only tells. The journal has a beginning and an end of each."""
+    commands, runbook = Commands(check_deps=1), load_runbook(page)
+    done = run_runbook(runbook, Given("local", {}), incident, commands, nobody)
+    assert commands.asked == [
+        "check-deps --only redis --env local",
+        "redeploy --env local",
+        "check-deps --only redis,keda --env local",
+        "smoke --env local",
+    ]
+    assert exit_code(runbook, done) == 1, "the proof has seen that it is broken"
+    events = [(one["step"], one["event"]) for one in incident.entries][1:]
+    assert events[:4] == [
+        (f"redis-gone/{step}", event) for step in ("diagnosis/1", "mitigation/1") for event in ("begin", "done")
+    ]
+    assert [incident.kept(one.file) for one in done] == [{"results": []}] * 4
+
+
+@pytest.mark.parametrize(
+    ("codes", "asked", "code"),
+    [
+        ({"redeploy": 1}, 2, 1),
+        ({"redeploy": 3}, 2, 3),
+        ({"redeploy": 130}, 2, 130),
+        ({"check_deps": 2}, 1, 2),
+        ({"check_deps": 130}, 1, 130),
+        ({"smoke": 3}, 4, 3),
+        ({"check_deps": 3, "smoke": 1}, 4, 1),
+        ({"check_deps": 4}, 4, 4),
+        ({}, 4, 0),
+    ],
+)
+def test_it_stops_where_the_rest_makes_no_sense(page, incident, codes, asked, code):
+    """After a mitigation that failed nothing is proven; what was refused or stopped ends it anywhere."""
+    commands, runbook = Commands(**codes), load_runbook(page)
+    done = run_runbook(runbook, Given("local", {}), incident, commands, nobody)
+    assert (len(commands.asked), exit_code(runbook, done)) == (asked, code)
+
+
+def test_an_interrupted_redeploy_is_resumed_and_what_was_approved_is_handed_on(page, incident):
+    """And it can begin at a later step."""
+    commands, runbook = Commands(), load_runbook(page)
+    run_runbook(runbook, Given("dev", {"smoke": "abc"}, "mitigation/1", "run-1"), incident, commands, nobody)
+    assert commands.asked == [
+        "resume --env dev --run run-1",
+        "check-deps --only redis,keda --env dev",
+        "smoke --env dev --approve abc",
+    ]
+
+
+def test_an_incident_goes_on_until_it_is_closed(tmp_path):
+    """Of another environment it is another one."""
+    folder = tmp_path / "prompt-keda" / "incidents"
+    first = Incident.open_(folder, "local", "why", "me")
+    assert Incident.open_(folder, "local", "why", "me").id == first.id
+    assert Incident.find_open(folder, "prod") is None
+    first.add(INCIDENT, CLOSED, "proven")
+    assert Incident.find_open(folder, "local") is None
+    assert [one["event"] for one in first.entries] == ["opened", "closed"]
+
+
+def result(check_id, verdict):
+    check = CHECKS[check_id]
+    return CheckResult(
+        check_id, check.title, Verdict(verdict), "", "seen", "", "", check.runbook, datetime.now(UTC), 0.0
+    )
+
+
+@pytest.mark.parametrize("fault", ALL_FAULTS, ids=[one.id for one in ALL_FAULTS])
+def test_the_root_cause_of_every_fault_comes_first(fault):
+    """The first check of a fault's row is its cause: its runbook is the one that is proposed."""
+    seen = [result(*one) for one in fault.seen.items()]
+    assert causes(seen)[0].runbook == CHECKS[next(iter(fault.seen))].runbook
+
+
+def test_every_runbook_has_its_place_among_the_causes():
+    """One that is not in the order would always come last."""
+    assert {one.runbook for one in ALL_CHECKS if one.runbook} <= set(ORDER)
+
+
+def test_broken_comes_before_not_seen_before_amber():
+    """What was skipped is a consequence."""
+    seen = [result("redis/answers", "unknown"), result("keda/none-paused", "warn"), result("keda/parts-ready", "fail")]
+    ranked = causes([*seen, result("redis/groups-exist", "skipped")])
+    assert [one.worst.value for one in ranked][:2] == ["fail", "unknown"]
+    assert all(check.verdict is not Verdict.SKIPPED for one in ranked for check in one.checks)
+
+
+def test_a_command_is_a_process_whose_document_is_kept():
+    """Here one that is refused at once."""
+    ran = run_command(["check-deps", "--env", "no-such-environment"])
+    assert ran.exit_code == 2 and "no-such-environment" in ran.said
