@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
-from prompt_keda.checks.keda_parts import LEASE
 from prompt_keda.checks.outcomes import all_of, ok, warn
 from prompt_keda.checks.scaled_job_looks import LOOK_AGAIN
-from prompt_keda.clients.kube_resources import LEASES, PODS
+from prompt_keda.clients.operator_metrics import LOOP, operator_metrics, samples
 from prompt_keda.clients.systems import Systems
-from prompt_keda.errors import Missing, Refused, Unreachable
 from prompt_keda.model.check import Outcome
 from prompt_keda.model.environment import Instrument
 
-Object = dict[str, Any]
-Labels = dict[str, str]
-SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
-LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-LOOP = "keda_internal_scale_loop_latency_seconds"
-"""How late the last poll of a loop was (KEDA 2.16.1, pkg/scaling/scale_handler.go, startScaleLoop)."""
 ERRORS = {"keda_scaled_job_errors_total": "scaledJob", "keda_scaler_detail_errors_total": "scaledObject"}
 """Counters of errors, and their label for the ScaledJob (KEDA 2.16.1, pkg/metricscollector/prommetrics.go)."""
 PATIENCE = timedelta(seconds=5)
@@ -39,7 +28,7 @@ def ready_is_fresh(systems: Systems) -> Outcome:
 
     def look(one: Instrument) -> Outcome:
         wanted = {"namespace": one.namespace, "resource": one.scaled_job, "type": "scaledjob"}
-        if any(wanted.items() <= labels.items() for labels, _ in _samples(page, LOOP)):
+        if any(wanted.items() <= labels.items() for labels, _ in samples(page, LOOP)):
             return ok(one.scaled_job)
         return warn(f"{one.scaled_job}: the operator runs no loop for it, so its Ready is a memory", fix)
 
@@ -80,7 +69,7 @@ def nothing_errors(systems: Systems) -> Outcome:
 def _late_s(page: str, one: Instrument) -> float:
     """Give how much later than it should have the operator's loop began its last poll, in seconds."""
     wanted = {"namespace": one.namespace, "resource": one.scaled_job, "type": "scaledjob"}
-    return max((value for labels, value in _samples(page, LOOP) if wanted.items() <= labels.items()), default=0.0)
+    return max((value for labels, value in samples(page, LOOP) if wanted.items() <= labels.items()), default=0.0)
 
 
 def _errors(page: str, instruments: tuple[Instrument, ...]) -> dict[str, float]:
@@ -89,45 +78,11 @@ def _errors(page: str, instruments: tuple[Instrument, ...]) -> dict[str, float]:
         found[one.name] = sum(
             value
             for name, key in ERRORS.items()
-            for labels, value in _samples(page, name)
+            for labels, value in samples(page, name)
             if (labels.get("namespace"), labels.get(key)) == (one.namespace, one.scaled_job)
         )
     return found
 
 
-def _samples(page: str, name: str) -> Iterator[tuple[Labels, float]]:
-    """Give the samples of one metric in Prometheus' text format."""
-    for line in page.splitlines():
-        found = SAMPLE.match(line)
-        if found and found[1] == name:
-            yield dict(LABEL.findall(found[2])), float(found[3])
-
-
 def _page(systems: Systems) -> str:
-    """Give the metrics of the operator that holds the Lease, through a port-forward.
-
-    Raises
-    ------
-    Unreachable
-        When they cannot be read from here: nothing is then known, and so nothing is red.
-    """
-    namespace, address = systems.environment.keda.namespace, systems.kube.address
-    holder = (systems.kube.get(LEASES, LEASE, namespace)["spec"].get("holderIdentity") or "").partition("_")[0]
-    try:
-        pods = {one["metadata"]["name"]: one for one in systems.kube.list(PODS, namespace)}
-        if holder not in pods:
-            raise Missing("Kubernetes", address, "no such pod")
-        port = _port(pods[holder])
-        if port is None:
-            raise Unreachable("Kubernetes", address, f"{holder} names no port for metrics")
-        return systems.kube.page(namespace, holder, port, "/metrics")
-    except Missing as error:
-        raise Unreachable("Kubernetes", address, f"the Lease's holder {holder or '(none)'} is no pod") from error
-    except Refused as error:
-        raise Unreachable("Kubernetes", address, f"the operator's metrics may not be read: {error.detail}") from error
-
-
-def _port(pod: Object) -> int | None:
-    """Give the port for metrics: the container's port of that name, as the public chart has it."""
-    ports = (port for one in pod["spec"]["containers"] for port in one.get("ports") or [])
-    return next((int(one["containerPort"]) for one in ports if one.get("name") == "metrics"), None)
+    return operator_metrics(systems.kube, systems.environment.keda.namespace)

@@ -17,6 +17,7 @@ from prompt_keda.clients.kube_resources import (
     PODS,
     VALIDATING_WEBHOOKS,
 )
+from prompt_keda.clients.operator_metrics import OPERATOR_LEASE
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import Refused
@@ -27,7 +28,6 @@ Object = dict[str, Any]
 PARTS = ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks")
 """The Deployments of the public chart 2.16.1."""
 KINDS = ("scaledjobs.keda.sh", "triggerauthentications.keda.sh")
-LEASE = "operator.keda.sh"
 LEASE_S = 15
 """The operator renews its Lease well within 15 s (controller-runtime's default)."""
 RECENT = timedelta(hours=1)
@@ -98,7 +98,7 @@ def one_version(systems: Systems) -> Outcome:
 
 def lease_fresh(systems: Systems) -> Outcome:
     """Does the operator renew its Lease? If not, the ScaledJobs' Ready is only a memory (failure mode F15)."""
-    lease = systems.kube.find(LEASES, LEASE, systems.environment.keda.namespace)
+    lease = systems.kube.find(LEASES, OPERATOR_LEASE, systems.environment.keda.namespace)
     if lease is None:
         return fail("the operator has no Lease", "No operator works; look at its pod.")
     spec, fix = lease.get("spec") or {}, "./run redeploy, or restart it."
@@ -226,7 +226,7 @@ def _is_operator(deployment: Object) -> bool:
 def _foreign_leases(systems: Systems) -> Iterator[str]:
     for one in systems.kube.each(LEASES):
         metadata, renewed = one["metadata"], (one.get("spec") or {}).get("renewTime")
-        if metadata["name"] != LEASE or metadata["namespace"] == systems.environment.keda.namespace:
+        if metadata["name"] != OPERATOR_LEASE or metadata["namespace"] == systems.environment.keda.namespace:
             continue
         if not renewed or age(systems, renewed) < timedelta(seconds=2 * LEASE_S):
             yield f"another KEDA operator holds a Lease in {metadata['namespace']}"

@@ -34,6 +34,7 @@ from prompt_keda.clients.kube_resources import (
     VAULT_SECRETS,
     Resource,
 )
+from prompt_keda.clients.operator_metrics import OPERATOR_LEASE
 from prompt_keda.model.environment import Environment
 from prompt_keda.model.redeploy_rights import forwarding
 from prompt_keda.model.rights import Right
@@ -69,7 +70,7 @@ def _of_keda(environment: Environment) -> Iterator[Right]:
     yield from (_right(verb, DEPLOYMENTS, namespace) for verb in ("get", "list"))
     yield _right("get", SERVICES, namespace)
     yield _right("list", ENDPOINT_SLICES, namespace)
-    yield _right("get", LEASES, namespace, "operator.keda.sh")
+    yield _right("get", LEASES, namespace, OPERATOR_LEASE)
     yield _right("get", SECRETS, namespace, SECRET)
     yield _right("get", SERVICE_ACCOUNTS, namespace)  # their pull secrets, where a pod names none
     yield from forwarding(namespace)  # to the operator's metrics

@@ -6,9 +6,10 @@ import shlex
 from typing import Any
 
 from prompt_keda.clients.kube_resources import CLUSTER_ROLES, DEPLOYMENTS, LEASES
+from prompt_keda.clients.operator_metrics import OPERATOR_LEASE
 from prompt_keda.faults import scaled_jobs
 from prompt_keda.faults.fault import Fault, Stage
-from prompt_keda.faults.keda_parts import LEASE, OPERATOR, until_fresh
+from prompt_keda.faults.keda_parts import OPERATOR, until_fresh
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab import network
 from prompt_keda.lab.commands import run
@@ -45,7 +46,7 @@ def _works_alone(stage: Stage, namespace: str) -> bool:
     """Tell whether the only pod of the operator watches this namespace, is ready, and holds the Lease."""
     place = stage.environment.keda.namespace
     pods = stage.keda_pods(OPERATOR)
-    holder = str(stage.kube.get(LEASES, LEASE, place)["spec"].get("holderIdentity"))
+    holder = str(stage.kube.get(LEASES, OPERATOR_LEASE, place)["spec"].get("holderIdentity"))
     if len(pods) != 1 or not holder.startswith(pods[0]["metadata"]["name"]):
         return False
     env = {one["name"]: one.get("value", "") for one in pods[0]["spec"]["containers"][0]["env"]}

@@ -6,13 +6,14 @@ import base64
 from typing import Any
 
 from prompt_keda.clients.kube_resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES
+from prompt_keda.clients.operator_metrics import OPERATOR_LEASE
 from prompt_keda.faults import kept_secrets
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import age_s, until
 
 Object = dict[str, Any]
 OPERATOR, WEBHOOKS = "keda-operator", "keda-admission-webhooks"
-LEASE, STALE_S = "operator.keda.sh", 31
+STALE_S = 31
 METRICS = "v1beta1.external.metrics.k8s.io"
 CERTIFICATES = "kedaorg-certs"
 CRD, VERSION = "scaledjobs.keda.sh", "app.kubernetes.io/version"
@@ -33,7 +34,7 @@ def _pods_ready(stage: Stage, name: str) -> list[bool]:
 
 def lease_age_s(stage: Stage) -> float:
     """Give how long ago the operator renewed its Lease."""
-    lease = stage.kube.get(LEASES, LEASE, stage.environment.keda.namespace)
+    lease = stage.kube.get(LEASES, OPERATOR_LEASE, stage.environment.keda.namespace)
     return age_s(lease["spec"]["renewTime"])
 
 

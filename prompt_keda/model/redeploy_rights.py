@@ -161,6 +161,7 @@ def _running_jobs(environment: Environment) -> Iterator[Right]:
     yield from _all(("list", "watch"), KEDA, "scaledjobs")
     yield from _all(("list",), "", "pods")
     yield from _all(("list", "watch"), "", "pods", environment.keda.namespace)
+    yield from _of_a_pod(environment.keda.namespace)  # the operator's metrics
     yield Right("list", "", "events")  # what ended by itself is not lost
     for one in environment.instruments:
         yield from _all(("patch",), "batch", "jobs", one.namespace)
@@ -187,5 +188,9 @@ def forwarding(namespace: str) -> Iterator[Right]:
     AuthorizePodWebsocketUpgradeCreatePermission).
     """
     yield Right("list", "discovery.k8s.io", "endpointslices", namespace)
+    yield from _of_a_pod(namespace)
+
+
+def _of_a_pod(namespace: str) -> Iterator[Right]:
     for verb in ("get", "create"):
         yield Right(verb, "", "pods", namespace, "", "portforward")

@@ -46,6 +46,8 @@ class Context:
         Whether this process has let Redis count what was read: what is still not right then, no counting mends.
     read_before
         Stream → how many events its group had read when the proof began to look.
+    polled_before
+        Namespace and name of a ScaledJob → how late its last poll was when the proof began to look, in seconds.
     lock
         The lock of this cluster; None until the run's id is known.
     """
@@ -63,6 +65,7 @@ class Context:
     smoke: SmokeResult | None = None
     lag_was_counted: bool = False
     read_before: dict[str, int] = field(default_factory=dict)
+    polled_before: dict[tuple[str, str], float] = field(default_factory=dict)
     lock: Lock | None = None
 
     @property

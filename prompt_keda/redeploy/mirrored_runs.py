@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from prompt_keda.clients.kube import Kube, Object
 from prompt_keda.clients.kube_resources import CONFIG_MAPS, DEPLOYMENTS
+from prompt_keda.clients.operator_metrics import OPERATOR_LEASE
 from prompt_keda.errors import Refusal
 from prompt_keda.model.redeploy_plan import Decisions, Deletion
 from prompt_keda.model.run_record import (
@@ -26,7 +27,7 @@ from prompt_keda.model.run_record import (
 from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.lease import STATE_NAMESPACE
 from prompt_keda.redeploy.mirror import ENTRY, ENVIRONMENT, GREEN, PLAN, PREFIX, RESULT, RUN, SNAPSHOT, STATE
-from prompt_keda.redeploy.survey import LABEL, OPERATOR_LEASE, custom_kinds, label
+from prompt_keda.redeploy.survey import LABEL, custom_kinds, label
 
 R = TypeVar("R", bound=Record)
 MOST_BYTES = 64 * 2**20

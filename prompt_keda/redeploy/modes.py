@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from prompt_keda.clients.kube_errors import cannot_be_changed
 from prompt_keda.clients.kube_resources import LEASES, SCALED_JOBS
+from prompt_keda.clients.operator_metrics import OPERATOR_LEASE
 from prompt_keda.errors import BadAnswer, Refusal
 from prompt_keda.model.environment import Instrument
 from prompt_keda.model.job_object import PAUSED, is_paused
@@ -15,7 +16,6 @@ from prompt_keda.redeploy import helm, install
 from prompt_keda.redeploy.context import RUN_ANNOTATION, Context, Object
 from prompt_keda.redeploy.survey import (
     OPERATOR,
-    OPERATOR_LEASE,
     SCALED_JOBS_CRD,
     Seen,
     Survey,

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from prompt_keda.clients.kube_resources import API_SERVICES, DEPLOYMENTS, LEASES, PODS, SCALED_JOBS
 from prompt_keda.clients.kube_watch import Watch
-from prompt_keda.errors import ClientError
+from prompt_keda.clients.operator_metrics import LOOP, OPERATOR_LEASE, operator_metrics, samples
+from prompt_keda.errors import ClientError, Unreachable
 from prompt_keda.model.conditions import conditions
 from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.plan import Progress, State, Step
@@ -14,7 +15,7 @@ from prompt_keda.redeploy import jobs, smoke
 from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.pods import Reason, is_available, why_not_ready
 from prompt_keda.redeploy.remove import API_SERVICE
-from prompt_keda.redeploy.survey import OPERATOR, OPERATOR_LEASE
+from prompt_keda.redeploy.survey import OPERATOR
 
 LAST_WORDS = 300
 """Characters of a crashed container's log that are told."""
@@ -102,6 +103,27 @@ def scaled_jobs_inspect(context: Context) -> Progress:
     return Progress(State.DONE, f"{len(context.environment.instruments)} Ready")
 
 
+def loops_inspect(context: Context) -> Progress:
+    """Does the operator poll every ScaledJob now? A status, and a metric that does not move, may be a memory (F15, F21).
+
+    Each poll of a loop writes anew how late it was, to the nanosecond: two that are alike are one poll.
+    """
+    try:
+        page = operator_metrics(context.systems.kube, context.namespace)
+    except Unreachable as error:
+        return Progress(State.WORKING, error.what)
+    told = {
+        (one["namespace"], one["resource"]): value for one, value in samples(page, LOOP) if one["type"] == "scaledjob"
+    }
+    wanted = [(one.namespace, one.scaled_job) for one in context.environment.instruments]
+    for key in wanted:
+        if key not in told:
+            return Progress(State.WORKING, f"{key[1]}: the operator has no loop for it")
+        if context.polled_before.setdefault(key, told[key]) == told[key]:
+            return Progress(State.WORKING, f"{key[1]}: not polled yet since the first look")
+    return Progress(State.DONE, f"{len(wanted)} polled")
+
+
 def lag_inspect(context: Context) -> Progress:
     """Is KEDA told what waits for every instrument? The smoke test's own stream says nothing of theirs (F16)."""
     told = []
@@ -173,6 +195,7 @@ STEPS: tuple[Step[Context], ...] = (
         look_only,
         watch=lambda context: Watch(context.systems.kube, [(LEASES, context.namespace)]),
     ),
+    Step("prove/loops-poll", "see that KEDA polls every ScaledJob", loops_inspect, look_only),
     Step("prove/lag-right", "see that KEDA is told what waits for every group", lag_inspect, look_only),
     Step("prove/backlog-moves", "see that what waits is worked off", work_inspect, look_only),
     Step("prove/no-job-lost", "compare the Jobs with those of the start", jobs_inspect, look_only),

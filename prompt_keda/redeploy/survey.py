@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prompt_keda.clients.kube_resources import DEPLOYMENTS, LEASES, NAMESPACES, PODS, SECRETS, Resource
+from prompt_keda.clients.operator_metrics import OPERATOR_LEASE
 from prompt_keda.errors import Missing
 from prompt_keda.redeploy import certificates, install
 from prompt_keda.redeploy.context import Context, Object
@@ -16,7 +17,7 @@ from prompt_keda.redeploy.pods import is_available, why_not_ready
 
 LABEL = "app.kubernetes.io/part-of=keda-operator"
 VERSION = "app.kubernetes.io/version"
-OPERATOR, OPERATOR_LEASE = "keda-operator", "operator.keda.sh"
+OPERATOR = "keda-operator"
 PATIENCE = timedelta(seconds=60)
 """A pod that is younger may only be starting: KEDA's readiness probes begin after 20 s."""
 LEASE_AGE = timedelta(seconds=30)

@@ -14,6 +14,7 @@ from prompt_keda.model.plan import State
 from prompt_keda.redeploy import guard, jobs, planner, prove, release, restore
 from prompt_keda.redeploy.context import RUN_ANNOTATION, Context
 from tests.contracts.fakes.kube import FakeKube
+from tests.unit.world import OPERATOR, SCALED_JOB, World
 
 DEFAULT, GRADUAL = {"rollout": {"strategy": "default"}}, {"rollout": {"strategy": "gradual"}}
 SERVED = [one for one in vars(kinds).values() if isinstance(one, kinds.Resource)]
@@ -231,3 +232,39 @@ def test_a_manifest_about_another_scaled_job_is_refused(found):
     made = [{"kind": "ScaledJob", "metadata": {"namespace": where, "name": name}} for where, name in found]
     with pytest.raises(EnvironmentFileError, match="instrument i is n/sj"):
         planner._check_scaled_job(instrument, [*made, {"kind": "ConfigMap", "metadata": {}}])
+
+
+def loops(world, late_s="0.1", names=(SCALED_JOB,)):
+    """Let the operator's metrics say how late the last poll of each ScaledJob was."""
+    world.put_metrics(names=names)
+    key = ("keda", OPERATOR, 8080, "/metrics")
+    world.kube.pages[key] = world.kube.pages[key].replace("} 0.1", f"}} {late_s}")
+
+
+def test_a_scaled_job_is_proven_only_when_it_is_polled_again():
+    """F15, F21: a condition Ready and a metric that does not move may both be a memory."""
+    world = World()
+    context = Context(world.systems, [], {})
+    assert prove.loops_inspect(context).state is State.WORKING
+    assert prove.loops_inspect(context).detail == f"{SCALED_JOB}: not polled yet since the first look"
+    loops(world, "0.2")
+    assert prove.loops_inspect(context).state is State.DONE
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda world: loops(world, names=()), "the operator has no loop for it"),
+        (lambda world: world.kube.denied.add(("get", "pods/portforward")), "may not be read"),
+        (lambda world: world.remove(kinds.PODS, OPERATOR, "keda"), "is no pod"),
+    ],
+)
+def test_metrics_that_do_not_say_it_prove_nothing(change, said):
+    """Unknown is never green."""
+    world = World()
+    context = Context(world.systems, [], {})
+    prove.loops_inspect(context)
+    loops(world, "0.2")
+    change(world)
+    seen = prove.loops_inspect(context)
+    assert seen.state is State.WORKING and said in seen.detail
