@@ -326,6 +326,30 @@ def note(c: Context, text, env="", json=False):
     )
 
 
+@task(
+    help={
+        **ENV,
+        **JSON,
+        "incident": "its id; the newest of the environment unless named",
+        "html": "write the page to this file",
+        "markdown": "write the same as Markdown to this file",
+    }
+)
+def report(c: Context, env="", incident="", html="", markdown="", json=False):
+    """Tell an incident: what was seen and run, what it took, and what is still open."""
+    from prompt_keda import response
+
+    name = _environment(env)
+
+    def work():
+        result = response.report(name, incident)
+        _write("--html", html, lambda: result.parts["html"])
+        _write("--markdown", markdown, lambda: result.parts["markdown"])
+        return result
+
+    _finish("report", name, json, work, lambda text, result: text.show_lines(result.parts["chat"].splitlines()))
+
+
 @task(help={**ENV, **JSON, **APPROVE})
 def enrol(c: Context, env="", approve="", json=False):
     """Record the new identity of a cluster that was rebuilt; until then every write is refused."""
@@ -501,7 +525,21 @@ def bench(c: Context, rounds="", of="check-deps", json=False):
 
 
 namespace = Collection(
-    check_deps, plan, prepare, redeploy, resume, history, runbooks, runbook, respond, note, enrol, smoke, test, bench
+    check_deps,
+    plan,
+    prepare,
+    redeploy,
+    resume,
+    history,
+    runbooks,
+    runbook,
+    respond,
+    note,
+    report,
+    enrol,
+    smoke,
+    test,
+    bench,
 )
 lab = Collection("lab")
 for one in (lab_up, lab_down, lab_status, lab_exec, lab_desk):

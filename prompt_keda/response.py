@@ -10,15 +10,18 @@ from typing import Any
 from prompt_keda import toolkit
 from prompt_keda.clients.systems import viewpoint
 from prompt_keda.errors import PromptKedaError, Refusal
-from prompt_keda.files.incident import CLOSED, INCIDENT, NOTE, Incident
+from prompt_keda.files.incident import Incident
 from prompt_keda.files.runbook_file import find_runbook, load_runbooks
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.model.incident_story import CLOSED, INCIDENT, NOTE, tell
 from prompt_keda.model.redeploy_plan import digest_of
+from prompt_keda.model.run_record import environment_of
 from prompt_keda.model.run_summary import FAILED, INTERRUPTED
 from prompt_keda.model.runbook import DIAGNOSIS, Runbook
 from prompt_keda.redeploy.approval import Ask
 from prompt_keda.redeploy.modes import Wishes
+from prompt_keda.report.incident_page import to_chat, to_html, to_markdown
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.causes import Cause, causes
 from prompt_keda.runbooks.commands import run_command
@@ -266,3 +269,36 @@ def note(text: str, environment: str) -> Result:
     incident.add(NOTE, viewpoint(), text.strip())
     parts = {"incident": incident.id, "at": datetime.now(UTC).isoformat(), "note": text.strip()}
     return Result("note", loaded, header=f"environment {loaded} · incident {incident.id}", parts=parts)
+
+
+def report(environment: str, incident_id: str) -> Result:
+    """Tell an incident: its story, and the same as Markdown and as a few lines for a chat.
+
+    Parameters
+    ----------
+    incident_id
+        Empty: the newest of the environment.
+
+    Raises
+    ------
+    Refusal
+        When there is no such incident, or its record is damaged.
+    """
+    loaded = toolkit.load(environment).name
+    folder = incidents_folder()
+    if incident_id and environment_of(incident_id) != loaded:
+        raise Refusal(f"{incident_id!r} is no incident of environment {loaded}")
+    found = Incident.find(folder, incident_id) if incident_id else Incident.find_newest(folder, loaded)
+    if found is None:
+        raise Refusal(
+            f"no such incident of environment {loaded} is recorded on this machine",
+            "They begin with a runbook or a note.",
+        )
+    try:
+        story = tell(found.id, loaded, found.entries, found.documents())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refusal(
+            f"the record {found.path} is damaged: {error}", "Its files are text: read them as they are."
+        ) from error
+    parts = {"incident": found.id, "chat": to_chat(story), "markdown": to_markdown(story), "html": to_html(story)}
+    return Result("report", loaded, header=f"environment {loaded} · incident {found.id}", parts=parts)

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.files.run_folder import JournalFile, RunFolder
+from prompt_keda.model.incident_story import CLOSED, INCIDENT, OPENED
 from prompt_keda.model.run_record import environment_of
-
-INCIDENT, NOTE = "incident", "note"
-OPENED, CLOSED, BEGAN, DONE, FAILED = "opened", "closed", "begin", "done", "failed"
 
 
 class Incident:
@@ -33,12 +31,8 @@ class Incident:
     @classmethod
     def find_open(cls, incidents: Path, environment: str) -> Incident | None:
         """Give the newest incident of an environment if it is not closed; else None."""
-        names = sorted((path.name for path in incidents.glob(f"*-{environment}-*")), reverse=True)
-        for name in names:
-            if environment_of(name) == environment:
-                newest = cls(RunFolder(incidents / name))
-                return None if newest.is_closed else newest
-        return None
+        newest = cls.find_newest(incidents, environment)
+        return None if newest is None or newest.is_closed else newest
 
     @classmethod
     def open_(cls, incidents: Path, environment: str, why: str, who: str) -> Incident:
@@ -48,6 +42,18 @@ class Incident:
             found = cls(RunFolder.create(incidents, environment))
             found.add(INCIDENT, OPENED, f"{why}, by {who}")
         return found
+
+    @classmethod
+    def find(cls, incidents: Path, incident_id: str) -> Incident | None:
+        """Give an incident by its id; None if there is none."""
+        path = incidents / incident_id
+        return cls(RunFolder(path)) if environment_of(incident_id) and path.is_dir() else None
+
+    @classmethod
+    def find_newest(cls, incidents: Path, environment: str) -> Incident | None:
+        """Give the newest incident of an environment, open or closed; None if there is none."""
+        names = sorted((path.name for path in incidents.glob(f"*-{environment}-*")), reverse=True)
+        return next((cls(RunFolder(incidents / name)) for name in names if environment_of(name) == environment), None)
 
     @property
     def id(self) -> str:
@@ -79,6 +85,10 @@ class Incident:
         file = f"{count + 1:03}-{name.replace('/', '-')}.json"
         self._folder.write_json(file, document)
         return file
+
+    def documents(self) -> list[Any]:
+        """Give all that was kept, in its order; a file that cannot be read is left out."""
+        return [one for path in sorted(self.path.glob("*.json")) if (one := self.kept(path.name)) is not None]
 
     def kept(self, file: str) -> Any:
         """Give what was kept under a name; None when it cannot be read."""

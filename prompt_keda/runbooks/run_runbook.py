@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from prompt_keda.files.incident import BEGAN, DONE, FAILED, Incident
+from prompt_keda.files.incident import Incident
 from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.model.incident_story import BEGAN, DONE, FAILED
 from prompt_keda.model.runbook import DIAGNOSIS, PROOF, Runbook, RunbookStep
 from prompt_keda.runbooks.commands import STOPPED, Ran, Runs
 

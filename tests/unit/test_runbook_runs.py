@@ -9,10 +9,11 @@ import pytest
 from prompt_keda.checks import ALL_CHECKS
 from prompt_keda.errors import EnvironmentFileError, Refusal
 from prompt_keda.faults import ALL_FAULTS
-from prompt_keda.files.incident import CLOSED, INCIDENT, Incident
+from prompt_keda.files.incident import Incident
 from prompt_keda.files.runbook_file import find_runbook, load_runbook
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import nobody
+from prompt_keda.model.incident_story import CLOSED, INCIDENT
 from prompt_keda.runbooks.causes import ORDER, causes
 from prompt_keda.runbooks.commands import Ran, run_command
 from prompt_keda.runbooks.run_runbook import Given, exit_code, run_runbook
