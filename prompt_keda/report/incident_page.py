@@ -10,8 +10,6 @@ from prompt_keda.model.incident_story import Story
 from prompt_keda.report.untrusted import one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
-WIDTH = 720
-"""Of the timeline, in the units of its picture."""
 MARKDOWN = re.compile(r"([\\`*_\[\]<>|#])")
 
 
@@ -54,8 +52,7 @@ def _render(name: str, story: Story) -> str:
         "span": _span,
         "moment": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
         "clock": lambda at: f"{at.astimezone(UTC):%H:%M:%S}",
-        "scaled": lambda seconds: round(WIDTH * seconds / story.length_s, 1),
-        "wide": lambda seconds: max(3.0, round(WIDTH * (seconds or 0) / story.length_s, 1)),
+        "share": lambda seconds: min(100.0, round(100 * (seconds or 0) / story.length_s, 2)),
     }
     return environment.get_template(name).render(story=story)
 
