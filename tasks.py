@@ -486,6 +486,31 @@ def _finish_with_code(task_name, work, observer=None):
     _finish(task_name, "local", False, lambda: Result(task_name, "local", exit_code=work()), observer=observer)
 
 
+@task(
+    help={
+        "fault": "id of the fault, or the start of several",
+        "all": "every fault, one after the other: more than an hour",
+        "markdown": "write the table of what was drilled to this file",
+        **JSON,
+    }
+)
+def drill(c: Context, fault="", all=False, markdown="", json=False):
+    """Break the local stack, follow the runbook, prove scaling, and see that nothing was lost."""
+    from prompt_keda import drilling
+
+    observer = _progress()
+
+    def work():
+        result = drilling.run(fault, all, observer)
+        _write("--markdown", markdown, lambda: result.parts["markdown"])
+        return result
+
+    def show(text, result):
+        _report("runbooks_as_text").show_drills(result.parts["drills"])
+
+    _finish("drill", "local", json, work, show, observer)
+
+
 @task(help={"exhaustive": "also what takes longer", "junit": "write JUnit XML to this file"})
 def test(c: Context, exhaustive=False, junit=""):
     """Run the project's own tests; brings up the local stack."""

@@ -226,7 +226,8 @@ CHECKS: tuple[Check[Systems], ...] = (
         "one visit's burst is absorbed in time",
         burst_absorbed,
         (*NEEDS, "keda/parts-ready"),
+        runbook="no-room",
     ),
-    Check("capacity/maximum-fits", "the nodes hold as many workers as may run", maximum_fits, NEEDS),
-    Check("capacity/quota-allows", "no quota keeps workers out", quota_allows, NEEDS),
+    Check("capacity/maximum-fits", "the nodes hold as many workers as may run", maximum_fits, NEEDS, runbook="no-room"),
+    Check("capacity/quota-allows", "no quota keeps workers out", quota_allows, NEEDS, runbook="no-room"),
 )

@@ -88,29 +88,36 @@ CHECKS: tuple[Check[Systems], ...] = (
         fix="Check VPN, kubeconfig and login.",
         runbook="cluster-unreachable",
     ),
-    Check("cluster/version-accepted", "its version is one that is known to work", version_accepted, (API,)),
-    Check("cluster/clocks-agree", "its clock agrees with this machine's", clocks_agree, (API,)),
-    Check(NODES_READY, "nodes are ready", nodes_ready, (API,)),
-    Check("cluster/nodes-report", "every node reports", nodes_report, (NODES_READY,)),
+    Check(
+        "cluster/version-accepted",
+        "its version is one that is known to work",
+        version_accepted,
+        (API,),
+        runbook="cluster-ill",
+    ),
+    Check("cluster/clocks-agree", "its clock agrees with this machine's", clocks_agree, (API,), runbook="cluster-ill"),
+    Check(NODES_READY, "nodes are ready", nodes_ready, (API,), runbook="cluster-ill"),
+    Check("cluster/nodes-report", "every node reports", nodes_report, (NODES_READY,), runbook="cluster-ill"),
     Check(
         "cluster/nodes-have-room",
         "the nodes have room for more workers",
         nodes_have_room,
         (NODES_READY, "keda/sizes-as-named"),
+        runbook="no-room",
     ),
-    Check("cluster/pods-get-going", "no pod is left alone", pods_get_going, (API,)),
-    Check("cluster/dns-answers", "the cluster's DNS has somebody to answer", dns_answers, (API,)),
+    Check("cluster/pods-get-going", "no pod is left alone", pods_get_going, (API,), runbook="cluster-ill"),
+    Check(
+        "cluster/dns-answers", "the cluster's DNS has somebody to answer", dns_answers, (API,), runbook="cluster-ill"
+    ),
     Check(
         "cluster/namespaces-not-stuck",
         "no namespace is stuck",
         namespaces_not_stuck,
         ("cluster/external-metrics-available", OTHER_APIS),  # else all are, and these say why
+        runbook="namespace-stuck",
     ),
     Check(
-        OTHER_APIS,
-        "every other aggregated API is available",
-        api_services_available,
-        (API,),
+        OTHER_APIS, "every other aggregated API is available", api_services_available, (API,), runbook="namespace-stuck"
     ),
     Check(
         "cluster/keda-namespace-present",
@@ -131,6 +138,6 @@ CHECKS: tuple[Check[Systems], ...] = (
         "KEDA's webhooks can be reached",
         webhooks_reachable,
         ("keda/parts-ready", "keda/certificates-agree"),
-        runbook="keda-gone",
+        runbook="certificates-wrong",
     ),
 )

@@ -205,6 +205,7 @@ CHECKS: tuple[Check[Systems], ...] = (
         (*NEEDS, "cluster/keda-namespace-present", "keda/crds-established"),
         timedelta(seconds=30),
         deep=True,
+        runbook="scaled-job-wrong",
     ),
     Check(
         "deep/keda-may-work",
@@ -223,6 +224,7 @@ CHECKS: tuple[Check[Systems], ...] = (
         canary.TO_RUN + canary.TO_SAY + timedelta(seconds=10),
         fix="Look at the node and the pull secret; in a vCluster ask its owners to look at the syncer.",
         deep=True,
+        runbook="cluster-ill",
     ),
     Check(
         "deep/dns-inside",
@@ -230,5 +232,6 @@ CHECKS: tuple[Check[Systems], ...] = (
         dns_inside,
         (*NEEDS, "deep/canary-runs"),
         deep=True,
+        runbook="cluster-ill",
     ),
 )

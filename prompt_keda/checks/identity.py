@@ -93,7 +93,13 @@ def ldap_answers(systems: Systems) -> Outcome:
 
 _AGAIN = "Try again; if the API server is away, cluster/api-answers says so."
 CHECKS: tuple[Check[Systems], ...] = (
-    Check("identity/cluster-is-the-expected-one", "this is the cluster that is meant", expected_cluster, (API,)),
+    Check(
+        "identity/cluster-is-the-expected-one",
+        "this is the cluster that is meant",
+        expected_cluster,
+        (API,),
+        runbook="wrong-cluster",
+    ),
     Check("identity/who-am-i", "the API server knows who I am", who_am_i, (API,), runbook="cluster-unreachable"),
     Check(
         "identity/token-lives-on",
@@ -102,8 +108,22 @@ CHECKS: tuple[Check[Systems], ...] = (
         (API,),
         runbook="cluster-unreachable",
     ),
-    Check("identity/may-read", "I may read all that is looked at", may_read, ("identity/who-am-i",), fix=_AGAIN),
-    Check("identity/may-redeploy", "I may redeploy", may_redeploy, ("identity/who-am-i",), fix=_AGAIN),
+    Check(
+        "identity/may-read",
+        "I may read all that is looked at",
+        may_read,
+        ("identity/who-am-i",),
+        fix=_AGAIN,
+        runbook="not-allowed",
+    ),
+    Check(
+        "identity/may-redeploy",
+        "I may redeploy",
+        may_redeploy,
+        ("identity/who-am-i",),
+        fix=_AGAIN,
+        runbook="not-allowed",
+    ),
     Check(
         "identity/ldap-answers",
         "the directory that people log in with answers",

@@ -79,35 +79,53 @@ def _limits(systems: Systems, hosts: Iterable[str]) -> str:
 
 
 _KEDA = "images/keda-images-present"
-_RUNBOOK = "image-not-pulled"
 _FIX = "Ask the registry's owners, or wait; until it answers no new node can pull."
 CHECKS: tuple[Check[Systems], ...] = (
     Check(
-        _KEDA, "KEDA's images can be pulled", keda_images_present, ("cluster/api-answers",), fix=_FIX, runbook=_RUNBOOK
+        _KEDA,
+        "KEDA's images can be pulled",
+        keda_images_present,
+        ("cluster/api-answers",),
+        fix=_FIX,
+        runbook="image-not-pulled",
     ),
     Check(
         "images/instrument-images-present",
         "the workers' images can be pulled",
         instrument_images_present,
         fix=_FIX,
-        runbook=_RUNBOOK,
+        runbook="image-not-pulled",
     ),
     Check(
         "images/smoke-image-present",
         "the smoke test's image can be pulled",
         smoke_image_present,
         fix=_FIX,
-        runbook=_RUNBOOK,
+        runbook="image-not-pulled",
     ),
-    Check("images/platforms-fit", "every image fits the nodes", platforms_fit, (_KEDA,), runbook=_RUNBOOK),
-    Check("images/layers-present", "every image has all its layers", layers_present, (_KEDA,), runbook=_RUNBOOK),
+    Check("images/platforms-fit", "every image fits the nodes", platforms_fit, (_KEDA,), runbook="image-not-pulled"),
+    Check(
+        "images/layers-present", "every image has all its layers", layers_present, (_KEDA,), runbook="image-not-pulled"
+    ),
     Check(
         "images/pull-secrets-fit",
         "every pod's own pull secret opens its images",
         pull_secrets_fit,
         (_KEDA,),
-        runbook=_RUNBOOK,
+        runbook="image-not-pulled",
     ),
-    Check("images/images-pinned", "every image is pinned by its digest", images_pinned, ("cluster/api-answers",)),
-    Check("images/running-as-named", "KEDA runs what its images' names mean now", running_as_named, (_KEDA,)),
+    Check(
+        "images/images-pinned",
+        "every image is pinned by its digest",
+        images_pinned,
+        ("cluster/api-answers",),
+        runbook="image-moved",
+    ),
+    Check(
+        "images/running-as-named",
+        "KEDA runs what its images' names mean now",
+        running_as_named,
+        (_KEDA,),
+        runbook="image-moved",
+    ),
 )

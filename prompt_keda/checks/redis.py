@@ -138,22 +138,38 @@ def _info(systems: Systems) -> dict[str, Any]:
 
 
 THERE = "keda/scaled-jobs-present"
-_GROUPS, _GONE = "redis/groups-exist", "redis-gone"
+_GROUPS = "redis/groups-exist"
 _STREAMS, _STATE = (ANSWERS, _GROUPS), (ANSWERS, INFO)
 _FIX = "Look at its pod and the pod's log: does it hang, or is the way there blocked?"
 CHECKS: tuple[Check[Systems], ...] = (
-    Check(ANSWERS, "Prompt Redis answers", answers, ("cluster/api-answers",), fix=_FIX, runbook=_GONE),
-    Check(INFO, "it tells how it is", info_allowed, (ANSWERS,), runbook=_GONE),
-    Check("redis/version-at-least-7", "its version is 7 or newer", version_at_least_7, _STATE, runbook=_GONE),
-    Check("redis/is-a-master", "it is a master", is_a_master, _STATE, runbook=_GONE),
-    Check("redis/takes-writes", "it takes writes", takes_writes, _STATE, runbook=_GONE),
-    Check("redis/memory-left", "it has memory left", memory_left, _STATE, runbook=_GONE),
-    Check("redis/data-is-kept", "its data outlives a restart", data_is_kept, _STATE, runbook=_GONE),
-    Check("redis/not-restarted-empty", "no restart has lost its data", not_restarted_empty, _STATE, runbook=_GONE),
-    Check("redis/keda-may-ask", "KEDA's login may ask for the lag", keda_may_ask, (ANSWERS, THERE), runbook=_GONE),
-    Check(_GROUPS, "every stream has its consumer group", groups_exist, (ANSWERS,), runbook=_GONE),
-    Check("redis/lag-is-right", "the lag is what waits", lag_is_right, _STREAMS, runbook=_GONE),
-    Check("redis/backlog-not-trimmed", "nothing unread is trimmed", backlog_not_trimmed, _STREAMS, runbook=_GONE),
-    Check("redis/pending-is-young", "what is given out is acknowledged", pending_is_young, _STREAMS, runbook=_GONE),
-    Check("redis/fan-out-alive", "events come in", fan_out_alive, (*_STREAMS, INFO), runbook=_GONE),
+    Check(ANSWERS, "Prompt Redis answers", answers, ("cluster/api-answers",), fix=_FIX, runbook="redis-gone"),
+    Check(INFO, "it tells how it is", info_allowed, (ANSWERS,), runbook="redis-gone"),
+    Check("redis/version-at-least-7", "its version is 7 or newer", version_at_least_7, _STATE, runbook="redis-gone"),
+    Check("redis/is-a-master", "it is a master", is_a_master, _STATE, runbook="redis-gone"),
+    Check("redis/takes-writes", "it takes writes", takes_writes, _STATE, runbook="redis-gone"),
+    Check("redis/memory-left", "it has memory left", memory_left, _STATE, runbook="redis-full"),
+    Check("redis/data-is-kept", "its data outlives a restart", data_is_kept, _STATE, runbook="redis-full"),
+    Check(
+        "redis/not-restarted-empty", "no restart has lost its data", not_restarted_empty, _STATE, runbook="redis-empty"
+    ),
+    Check(
+        "redis/keda-may-ask", "KEDA's login may ask for the lag", keda_may_ask, (ANSWERS, THERE), runbook="redis-gone"
+    ),
+    Check(_GROUPS, "every stream has its consumer group", groups_exist, (ANSWERS,), runbook="redis-empty"),
+    Check("redis/lag-is-right", "the lag is what waits", lag_is_right, _STREAMS, runbook="redis-lag-wrong"),
+    Check(
+        "redis/backlog-not-trimmed",
+        "nothing unread is trimmed",
+        backlog_not_trimmed,
+        _STREAMS,
+        runbook="redis-lag-wrong",
+    ),
+    Check(
+        "redis/pending-is-young",
+        "what is given out is acknowledged",
+        pending_is_young,
+        _STREAMS,
+        runbook="workers-fail",
+    ),
+    Check("redis/fan-out-alive", "events come in", fan_out_alive, (*_STREAMS, INFO), runbook="events-stop"),
 )

@@ -153,29 +153,39 @@ def _api_path(mount: str, path: str, kv_version: int) -> str:
 
 
 _LOGIN, _KEYS, _PRESENT = "vault/login-works", "vault/secrets-have-their-keys", "vault/cluster-secrets-present"
-_AWAY, _SILENT = "secrets-missing", "Is this its address, and are you in its network? Then ask Vault's owners."
+_SILENT = "Is this its address, and are you in its network? Then ask Vault's owners."
 _AGAIN = "Log in to Vault again, or get a new secret id. After five refusals Vault locks an AppRole for 15 minutes."
 CHECKS: tuple[Check[Systems], ...] = (
-    Check("vault/unsealed", "Vault is unsealed", unsealed, fix=_SILENT, runbook=_AWAY),
-    Check(_LOGIN, "the login to Vault works", login_works, ("vault/unsealed",), fix=_AGAIN, runbook=_AWAY),
-    Check("vault/token-lives-on", "the token outlives a redeploy", token_lives_on, (_LOGIN,), runbook=_AWAY),
-    Check("vault/kv-version-as-named", "the KV version is as named", kv_version_as_named, (_LOGIN,), runbook=_AWAY),
-    Check("vault/paths-readable", "the policy lets every path be read", paths_readable, (_LOGIN,), runbook=_AWAY),
-    Check("vault/secrets-not-deleted", "no secret is deleted", secrets_not_deleted, (_LOGIN,), runbook=_AWAY),
-    Check(_KEYS, "Vault has every key that is needed", secrets_have_their_keys, (_LOGIN,), runbook=_AWAY),
-    Check(_PRESENT, "every Kubernetes Secret is there", cluster_secrets_present, (API,), runbook=_AWAY),
+    Check("vault/unsealed", "Vault is unsealed", unsealed, fix=_SILENT, runbook="vault-sealed"),
+    Check(_LOGIN, "the login to Vault works", login_works, ("vault/unsealed",), fix=_AGAIN, runbook="vault-sealed"),
+    Check("vault/token-lives-on", "the token outlives a redeploy", token_lives_on, (_LOGIN,), runbook="vault-sealed"),
+    Check(
+        "vault/kv-version-as-named",
+        "the KV version is as named",
+        kv_version_as_named,
+        (_LOGIN,),
+        runbook="vault-sealed",
+    ),
+    Check(
+        "vault/paths-readable", "the policy lets every path be read", paths_readable, (_LOGIN,), runbook="vault-sealed"
+    ),
+    Check(
+        "vault/secrets-not-deleted", "no secret is deleted", secrets_not_deleted, (_LOGIN,), runbook="secrets-missing"
+    ),
+    Check(_KEYS, "Vault has every key that is needed", secrets_have_their_keys, (_LOGIN,), runbook="secrets-missing"),
+    Check(_PRESENT, "every Kubernetes Secret is there", cluster_secrets_present, (API,), runbook="secrets-missing"),
     Check(
         "vault/cluster-secrets-fresh",
         "every Kubernetes Secret is as Vault has it",
         cluster_secrets_fresh,
         (_KEYS, _PRESENT),
-        runbook=_AWAY,
+        runbook="secrets-missing",
     ),
     Check(
         "vault/vaultsecret-healthy",
         "vault-secrets-operator delivers what it should",
         vault_secret_healthy,
         (_PRESENT,),
-        runbook=_AWAY,
+        runbook="secrets-missing",
     ),
 )

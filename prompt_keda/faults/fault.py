@@ -92,6 +92,8 @@ class Fault:
         A part of what the first of them observes: the right cause. Never a name that the fault itself has brought in.
     left_out
         Checks that need none of these, and see by themselves that there is nothing to look at: SKIPPED as well.
+    runbook
+        The one that answers it; empty: that of the first check that sees it.
     """
 
     id: str
@@ -102,3 +104,4 @@ class Fault:
     seen: Mapping[str, str]
     said: str
     left_out: tuple[str, ...] = ()
+    runbook: str = ""

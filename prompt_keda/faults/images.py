@@ -105,6 +105,7 @@ FAULTS: tuple[Fault, ...] = (
         right_pull_secret,
         {"images/pull-secrets-fit": "fail", "vault/cluster-secrets-fresh": "fail"},
         "is denied by",
+        runbook="secrets-missing",
     ),
     Fault(
         "images/wrong-registry",
@@ -114,5 +115,6 @@ FAULTS: tuple[Fault, ...] = (
         right_pull_secret,
         {"images/pull-secrets-fit": "fail", "vault/cluster-secrets-fresh": "fail"},
         "has nothing for",
+        runbook="secrets-missing",
     ),
 )

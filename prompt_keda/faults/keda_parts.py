@@ -162,6 +162,7 @@ FAULTS: tuple[Fault, ...] = (
             "keda/parts-ready": "fail",
         },
         "the APIService trusts another CA",
+        runbook="keda-gone",
     ),
     Fault(
         "keda/certificates-gone",

@@ -147,6 +147,7 @@ FAULTS: tuple[Fault, ...] = (
         restore_password,
         {"redis/keda-may-ask": "fail", "vault/cluster-secrets-fresh": "fail"},
         "the login fails",
+        runbook="secrets-missing",
     ),
     Fault(
         "redis/info-denied",

@@ -42,3 +42,20 @@ def show_response(parts: dict[str, Any], checks: Sequence[CheckResult]) -> None:
     if "proposed" in parts:
         show_lines([f"proposed: runbook {parts['proposed']['runbook']}", f"  {parts['proposed']['how']}"])
     show_lines([parts["said"], *summary(checks).splitlines()[:1]])
+
+
+def show_drills(drills: Sequence[dict[str, Any]]) -> None:
+    """Show a line for each drill, and what should not have been."""
+    for one in drills:
+        seen, recovered = (_span(one[key]) for key in ("detected_s", "recovered_s"))
+        word = "failed" if one["problems"] else "passed"
+        how = f"{one['answered_by'] or 'nobody'} ({one['runbook'] or 'no runbook'})"
+        said = f"seen after {seen}, answered by {how}, recovered in {recovered}, {len(one['lost'])} lost"
+        show_lines([f"{word:7} {one['fault']:34} {said}"])
+        show_lines([f"        {problem}" for problem in one["problems"]])
+    passed = sum(not one["problems"] for one in drills)
+    show_lines([f"{passed} of {len(drills)} drills passed"])
+
+
+def _span(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds:.1f} s"

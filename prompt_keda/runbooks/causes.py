@@ -11,27 +11,31 @@ ORDER = (
     "cluster-unreachable",
     "wrong-cluster",
     "not-allowed",
-    "namespace-stuck",
-    "cluster-nodes",
+    "cluster-ill",
     "vault-sealed",
     "secrets-missing",
     "redis-gone",
     "redis-empty",
     "image-not-pulled",
-    "certificates-wrong",
+    "namespace-stuck",
     "two-kedas",
     "keda-gone",
+    "certificates-wrong",
     "scaled-job-wrong",
     "keda-does-not-scale",
-    "keda-paused",
     "redis-lag-wrong",
+    "redis-full",
     "jobs-at-risk",
-    "workers-fail",
-    "redis-at-its-limit",
     "no-room",
+    "workers-fail",
+    "image-moved",
+    "keda-paused",
+    "events-stop",
 )
 """What stands earlier makes what stands later red as well: KEDA needs Redis, Redis needs nodes, all need the API server."""
 SEVERITY = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
+RANK = {Verdict.FAIL: 0, Verdict.UNKNOWN: 1, Verdict.WARN: 1}
+"""What is amber may be the reason why another cannot be seen: a node that does not report, before Redis on it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Cause:
 
 
 def causes(results: Sequence[CheckResult]) -> list[Cause]:
-    """Rank what may be at the root: seen broken before not seen before amber, each in the order in which things need another.
+    """Rank what may be at the root: seen broken first, then not seen and amber, each in the order in which things need another.
 
     A check that was skipped is a consequence of one that is not green, and counts for nothing here.
     """
@@ -66,7 +70,7 @@ def causes(results: Sequence[CheckResult]) -> list[Cause]:
     for runbook, checks in found.items():
         checks.sort(key=lambda one: SEVERITY.index(one.verdict))
         ranked.append(Cause(runbook, checks[0].verdict, tuple(checks)))
-    return sorted(ranked, key=lambda one: (SEVERITY.index(one.worst), _place(one.runbook)))
+    return sorted(ranked, key=lambda one: (RANK[one.worst], _place(one.runbook)))
 
 
 def _place(runbook: str) -> int:

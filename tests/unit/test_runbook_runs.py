@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.drills.drill import runbook_of
 from prompt_keda.errors import EnvironmentFileError, Refusal
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.files.incident import Incident
@@ -181,9 +182,9 @@ def result(check_id, verdict):
 
 @pytest.mark.parametrize("fault", ALL_FAULTS, ids=[one.id for one in ALL_FAULTS])
 def test_the_root_cause_of_every_fault_comes_first(fault):
-    """The first check of a fault's row is its cause: its runbook is the one that is proposed."""
+    """Its runbook is the one that is proposed."""
     seen = [result(*one) for one in fault.seen.items()]
-    assert causes(seen)[0].runbook == CHECKS[next(iter(fault.seen))].runbook
+    assert causes(seen)[0].runbook == runbook_of(fault)
 
 
 def test_every_runbook_has_its_place_among_the_causes():
@@ -191,7 +192,7 @@ def test_every_runbook_has_its_place_among_the_causes():
     assert {one.runbook for one in ALL_CHECKS if one.runbook} <= set(ORDER)
 
 
-def test_broken_comes_before_not_seen_before_amber():
+def test_broken_comes_before_what_is_not_seen():
     """What was skipped is a consequence."""
     seen = [result("redis/answers", "unknown"), result("keda/none-paused", "warn"), result("keda/parts-ready", "fail")]
     ranked = causes([*seen, result("redis/groups-exist", "skipped")])

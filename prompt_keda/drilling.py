@@ -1,0 +1,107 @@
+"""The composition root of drills: the local stack alone is ever broken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prompt_keda import response, toolkit
+from prompt_keda.clients.kube_resources import CONFIG_MAPS
+from prompt_keda.drills.drill import Drilled, drill
+from prompt_keda.errors import PromptKedaError, Refusal
+from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.faults.fault import Fault, Stage
+from prompt_keda.model.check import CheckResult
+from prompt_keda.model.event import Event, Observer
+from prompt_keda.redeploy.approval import MARKER
+from prompt_keda.report.result import Result
+from prompt_keda.runbooks.commands import run_command
+
+LOCAL = "local"
+HEAD = """# Drills
+Made by `./run drill --all --markdown docs/drills.md` on the local stack. Each fault is brought in, seen by its checks, answered
+by the runbook that `respond` proposes, and events become Jobs again. Where the runbook's commands cannot mend it, what its page
+asks people to do was done (people). Lost are Jobs and pods that ran before, and neither live on nor ended by themselves.
+
+| fault | seen by | after | runbook | answered by | recovered in | lost | passed |
+|---|---|---|---|---|---|---|---|
+"""
+
+
+class _Silent:
+    """Watches a round of checks, and says nothing: a drill tells only what changes."""
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+
+    def close(self) -> None:
+        """The round is over."""
+
+
+class _Ways:
+    """The toolkit's own ways, on the local stack."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def look(self) -> Sequence[CheckResult]:
+        return toolkit.check_deps(LOCAL, lambda _: _Silent()).checks
+
+    def follow(self, runbook: str) -> int:
+        return response.run(runbook, LOCAL, "", "", self._observer, None).exit_code
+
+    def prove(self) -> int:
+        return run_command(["smoke", "--env", LOCAL]).exit_code
+
+
+def run(fault_id: str, all_of_them: bool, observer: Observer) -> Result:
+    """Drill one fault, or all of them, one after the other.
+
+    Parameters
+    ----------
+    fault_id
+        Its id, or the start of several.
+
+    Raises
+    ------
+    Refusal
+        When no fault is named, there is none of that name, or the cluster is not the local stack that `lab.up` made.
+    LabError
+        When the local stack is not up.
+    """
+    chosen = _chosen(fault_id, all_of_them)
+    stage = Stage(toolkit.load(LOCAL))
+    if stage.kube.find(CONFIG_MAPS, MARKER, "kube-system") is None:
+        raise Refusal("this cluster does not carry the marker of the local stack", "Drills break things: only there.")
+    result = Result("drill", LOCAL, header=f"{len(chosen)} drills on the local stack")
+    drilled = []
+    try:
+        for fault in chosen:
+            drilled.append(drill(fault, stage, _Ways(observer), observer))
+    except PromptKedaError as error:
+        error.parts = {"drills": [one.to_json() for one in drilled]}
+        raise
+    result.parts = {"drills": [one.to_json() for one in drilled], "markdown": page(drilled)}
+    result.exit_code = 1 if any(one.problems for one in drilled) else 0
+    return result
+
+
+def _chosen(fault_id: str, all_of_them: bool) -> list[Fault]:
+    if not fault_id and not all_of_them:
+        raise Refusal("say what to break: --fault ID or --all", f"Ids look like {ALL_FAULTS[0].id}: docs/faults.md.")
+    chosen = [one for one in ALL_FAULTS if all_of_them or one.id.startswith(fault_id)]
+    if not chosen:
+        raise Refusal(f"there is no fault {fault_id!r}", f"Known are {', '.join(one.id for one in ALL_FAULTS)}.")
+    return chosen
+
+
+def page(drilled: Sequence[Drilled]) -> str:
+    """Give the table of what was drilled, as Markdown."""
+    return HEAD + "".join(f"{_row(one)}\n" for one in drilled)
+
+
+def _row(one: Drilled) -> str:
+    seen = ", ".join(one.seen_by)
+    spans = [f"{value:.0f} s" if value is not None else "never" for value in (one.detected_s, one.recovered_s)]
+    passed = "yes" if not one.problems else "; ".join(one.problems).replace("|", "/")
+    runbook = f"[{one.runbook}](../runbooks/{one.runbook}.md)" if one.runbook else "none"
+    return f"| {one.title} | {seen} | {spans[0]} | {runbook} | {one.answered_by} | {spans[1]} | {len(one.lost)} | {passed} |"

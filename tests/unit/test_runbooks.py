@@ -1,0 +1,78 @@
+"""Every page of runbooks/ can be run: its commands parse, its links resolve, and each check finds its own."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+from invoke.parser import Parser
+
+from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.files.runbook_file import load_runbooks, runbook_names
+from prompt_keda.model.runbook import DIAGNOSIS, PROOF
+from prompt_keda.response import RUNBOOKS
+from prompt_keda.runbooks.causes import ORDER
+
+sys.path.insert(0, str(RUNBOOKS.parent))
+from tasks import namespace
+
+PAGES = list(load_runbooks(RUNBOOKS))
+LINK = re.compile(r"\]\(([^)]+)\)")
+ONLY_READS = ("check-deps", "plan", "history")
+
+
+def by_name(one):
+    return one.name
+
+
+def only(step):
+    words = list(step.words)
+    return tuple(words[words.index("--only") + 1].split(",")) if "--only" in words else ("",)
+
+
+def test_every_check_names_a_runbook_and_every_runbook_is_named():
+    """No red line leaves a person without a page, and no page is dead."""
+    named = {one.runbook for one in ALL_CHECKS}
+    assert named == set(runbook_names(RUNBOOKS)) == set(ORDER)
+
+
+def looked_at(page, section):
+    """Give the starts of the ids that a section's checks look at."""
+    steps = [one for one in page.steps if one.section == section and one.task == "check-deps"]
+    return tuple(start for one in steps for start in only(one))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_its_commands_are_tasks_with_flags_that_exist(page):
+    """As invoke itself reads them; ``--only`` fits checks."""
+    for step in page.steps:
+        parsed = Parser(contexts=namespace.to_contexts()).parse_argv([*step.words, "--env", "prod"])
+        assert [one.name for one in parsed] == [step.task]
+        for start in only(step):
+            assert any(one.id.startswith(start) for one in ALL_CHECKS), f"{step.id}: no check fits {start!r}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_its_links_resolve(page):
+    """Relative to the page."""
+    for link in LINK.findall((RUNBOOKS / f"{page.name}.md").read_text()):
+        assert (RUNBOOKS / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_its_diagnosis_only_reads_and_its_proof_looks_at_what_led_to_it(page):
+    """Otherwise a page could be green while the check that named it is red. Deep checks need rights of their own."""
+    assert page.steps[0].section == "Diagnosis"
+    assert all(one.task in ONLY_READS for one in page.steps if one.section == "Diagnosis")
+    for check in ALL_CHECKS:
+        if check.runbook == page.name and not check.deep:
+            for section in (DIAGNOSIS, PROOF):
+                assert check.id.startswith(looked_at(page, section)), f"{section}: {check.id}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_it_says_all_that_a_person_needs(page):
+    """No section is empty."""
+    for section, text in page.sections.items():
+        assert text, section
