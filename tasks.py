@@ -563,6 +563,7 @@ namespace = Collection(
     report,
     enrol,
     smoke,
+    drill,
     test,
     bench,
 )
