@@ -46,8 +46,10 @@ class _Ways:
     def look(self) -> Sequence[CheckResult]:
         return toolkit.check_deps(LOCAL, lambda _: _Silent()).checks
 
-    def follow(self, runbook: str) -> int:
-        return response.run(runbook, LOCAL, "", "", self._observer, None).exit_code
+    def follow(self, runbook: str) -> tuple[int, bool]:
+        done = response.run(runbook, LOCAL, "", "", self._observer, None)
+        proven = [one for one in done.parts["steps"] if " smoke " in one["command"] and one["exit_code"] == 0]
+        return done.exit_code, bool(proven)
 
     def prove(self) -> int:
         return run_command(["smoke", "--env", LOCAL]).exit_code

@@ -29,8 +29,8 @@ class Ways(Protocol):
     def look(self) -> Sequence[CheckResult]:
         """Give what check-deps sees."""
 
-    def follow(self, runbook: str) -> int:
-        """Run a runbook to its end; give its exit code."""
+    def follow(self, runbook: str) -> tuple[int, bool]:
+        """Run a runbook to its end; give its exit code, and whether it has proven that events become Jobs."""
 
     def prove(self) -> int:
         """Prove that events become Jobs; give the exit code."""
@@ -101,13 +101,14 @@ def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled
         tell(f"seen after {seen['detected_s']} s; the runbook is {seen['runbook'] or 'none'}")
         if seen["runbook"] != (wanted := runbook_of(fault)):
             problems.append(f"the runbook should be {wanted}")
-        is_mended = bool(seen["runbook"]) and ways.follow(seen["runbook"]) == 0 and not _red(ways.look())
+        code, is_proven = ways.follow(seen["runbook"]) if seen["runbook"] else (1, False)
+        is_mended = code == 0 and not _red(ways.look())
         seen["answered_by"] = RUNBOOK if is_mended else PEOPLE
         if not is_mended:
             tell("the runbook alone does not mend it: now what its page asks people to do")
             fault.mends(stage)
             until_green(ways, f"the end of {fault.id}")
-        if (code := ways.prove()) == 0:
+        if (is_mended and is_proven) or (code := ways.prove()) == 0:
             seen["recovered_s"] = round(time.monotonic() - began, 1)
         else:
             problems.append(f"scaling is not proven: exit code {code}")
