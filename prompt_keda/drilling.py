@@ -90,7 +90,8 @@ def run(fault_id: str, all_of_them: bool, observer: Observer) -> Result:
 def _chosen(fault_id: str, all_of_them: bool) -> list[Fault]:
     if not fault_id and not all_of_them:
         raise Refusal("say what to break: --fault ID or --all", f"Ids look like {ALL_FAULTS[0].id}: docs/faults.md.")
-    chosen = [one for one in ALL_FAULTS if all_of_them or one.id.startswith(fault_id)]
+    exact = [one for one in ALL_FAULTS if one.id == fault_id]
+    chosen = exact or [one for one in ALL_FAULTS if all_of_them or one.id.startswith(fault_id)]
     if not chosen:
         raise Refusal(f"there is no fault {fault_id!r}", f"Known are {', '.join(one.id for one in ALL_FAULTS)}.")
     return chosen

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 OF_THE_STACK = (
     "test_audit",
     "test_deep",
+    "test_drills",
     "test_events",
     "test_faults",
     "test_lab",

@@ -1,0 +1,41 @@
+"""Drills: every fault is seen, answered by its runbook, and scaling is proven; no Job is lost. And only on the local stack.
+
+What they showed is kept in docs/drills.md: `./run drill --all --markdown docs/drills.md`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from prompt_keda.clients.kube_resources import CONFIG_MAPS
+from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.redeploy.approval import MARKER
+
+from .conftest import at_the_stack_only, run_json
+
+pytestmark = at_the_stack_only
+SAMPLE = ("keda/operator-gone",)
+"""Those of every test run; the others are exhaustive, about a minute each."""
+
+
+@pytest.mark.parametrize(
+    "fault_id",
+    [one.id if one.id in SAMPLE else pytest.param(one.id, marks=pytest.mark.exhaustive) for one in ALL_FAULTS],
+)
+def test_a_drill_is_passed(deployed, fault_id):
+    """Seen by its checks, the right runbook proposed, mended by it or by people, proven, and nothing lost."""
+    code, document = run_json("drill", "--fault", fault_id)
+    (drilled,) = document["drills"]
+    assert (code, drilled["problems"], drilled["lost"]) == (0, [], [])
+    assert drilled["detected_s"] is not None and drilled["recovered_s"] > drilled["detected_s"]
+
+
+def test_a_cluster_without_the_marker_is_never_broken(deployed, admin):
+    """Whatever flags are given: exit 2, and nothing is done."""
+    marker = admin.get(CONFIG_MAPS, MARKER, "kube-system")
+    admin.delete(CONFIG_MAPS, MARKER, "kube-system")
+    try:
+        code, document = run_json("drill", "--fault", "keda/operator-gone")
+    finally:
+        admin.create(CONFIG_MAPS, {"metadata": {"name": MARKER}, "data": marker.get("data")}, "kube-system")
+    assert code == 2 and "marker" in document["error"]["what"]

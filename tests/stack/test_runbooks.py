@@ -1,0 +1,121 @@
+"""A runbook is run as its page reads: approved where that is asked for, kept in the incident's record, run again after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from prompt_keda.drills.drill import runbook_of
+from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.faults.fault import Stage
+from prompt_keda.files.environment_file import load_environment
+
+from .conftest import AT_DESK, ENV, ROOT, at_the_stack_only, command, run_json, run_task, runs_folder, until
+
+FAULTS = {one.id: one for one in ALL_FAULTS}
+
+
+@pytest.fixture(scope="module")
+def stage(deployed, endpoints):
+    return Stage(load_environment(ROOT / "environments" / "local.yaml", endpoints))
+
+
+@pytest.fixture
+def operator_gone(stage):
+    fault = FAULTS["keda/operator-gone"]
+    fault.breaks(stage)
+    yield
+    fault.mends(stage)
+
+
+def approved(name):
+    """Give --approve with the digest that --plan printed, where the environment asks for it."""
+    code, plan = run_json("runbook", name, "--env", ENV, "--plan")
+    assert code == 0, plan
+    return ("--approve", plan["digest"]) if AT_DESK else ()
+
+
+def record(incident):
+    folder = runs_folder().parent / "incidents" / incident
+    return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+
+
+def test_a_runbook_brings_keda_back_and_its_record_is_whole(operator_gone):
+    """Each step has its beginning and its end; the proof closes the incident; the page tells it."""
+    code, document = run_json("runbook", "keda-gone", "--env", ENV, *approved("keda-gone"))
+    assert code == 0, document
+    assert [one["id"] for one in document["steps"]][-3:] == ["mitigation/1", "proof/1", "proof/2"]
+    entries = record(document["incident"])
+    assert [one["event"] for one in entries if one["step"] == "incident"] == ["opened", "closed"]
+    steps = [one for one in entries if one["step"].startswith("keda-gone/")]
+    assert [one["event"] for one in steps] == ["begin", "done"] * len(document["steps"])
+    code, told = run_json("report", "--env", ENV, "--incident", document["incident"])
+    assert code == 0 and "KEDA recovered in" in told["chat"] and "<h2>Timeline</h2>" in told["html"]
+
+
+def test_without_a_terminal_nothing_is_run_that_was_not_approved(deployed):
+    """Exit 2, and the digest is named. The local stack needs no approval."""
+    if not AT_DESK:
+        pytest.skip("only where an approval is asked for")
+    done = run_task("runbook", "keda-gone", "--env", ENV)
+    assert done.returncode == 2 and "--approve" in done.stderr
+    done = run_task("runbook", "keda-gone", "--env", ENV, "--approve", "0" * 16)
+    assert done.returncode == 2 and "another digest" in done.stderr
+
+
+@at_the_stack_only
+def test_a_runbook_that_is_killed_in_its_mitigation_goes_on_with_the_same_run(operator_gone):
+    """SIGKILL of everything; then the same command again: the redeploy is resumed, and the record tells both."""
+    before = {one.name for one in runs_folder().glob("*")}
+    process = subprocess.Popen(
+        command("runbook", "keda-gone", "--env", ENV), cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+
+    def at_work():
+        new = [one for one in runs_folder().glob("*") if one.name not in before]
+        return any(
+            '"install/' in (one / "journal.jsonl").read_text() for one in new if (one / "journal.jsonl").exists()
+        )
+
+    until(at_work, 90, "a redeploy that installs")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    code, document = run_json("runbook", "keda-gone", "--env", ENV)
+    assert code == 0, document
+    assert "invoke resume" in next(one["command"] for one in document["steps"] if one["id"] == "mitigation/1")
+    events = [one["event"] for one in record(document["incident"]) if one["step"] == "keda-gone/mitigation/1"]
+    assert events == ["begin", "begin", "done"]
+
+
+@at_the_stack_only
+@pytest.mark.parametrize("id_", ["keda/certificates-gone", "redis/group-gone"])
+def test_respond_finds_the_root_cause_and_its_runbook_brings_scaling_back(stage, id_):
+    """Unattended on the local stack."""
+    fault = FAULTS[id_]
+    try:
+        fault.breaks(stage)
+        code, document = run_json("respond", "--env", ENV)
+    finally:
+        fault.mends(stage)
+    assert code == 0, document
+    assert document["ran"][0]["runbook"] == runbook_of(fault)
+    assert document["causes"] == [], "something is left that is not green"
+
+
+def test_respond_proposes_and_does_nothing_where_nobody_is_asked(operator_gone):
+    """At the desk, without a terminal; the stack's own environment needs no approval."""
+    if not AT_DESK:
+        pytest.skip("only where an approval is asked for")
+    code, document = run_json("respond", "--env", ENV)
+    assert code == 1 and document["proposed"]["runbook"] == "keda-gone" and document["ran"] == []
+
+
+def test_a_note_is_kept(deployed):
+    """In the open incident, or a new one."""
+    code, document = run_json("note", "asked the owners", "--env", ENV)
+    assert code == 0
+    assert [one["detail"] for one in record(document["incident"]) if one["step"] == "note"][-1] == "asked the owners"
