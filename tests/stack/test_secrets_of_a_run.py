@@ -60,6 +60,17 @@ def test_a_redeploy_shows_no_value_however_it_ends(planted):
     assert json.loads(resumed.stdout)["smoke"]["acknowledged_count"]  # KEDA and the workers log in with planted values
 
 
+def test_a_runbook_and_its_incident_show_no_value(planted):
+    """Each command's document is kept, and the page is made of them."""
+    planted.write_environment()
+    ran = planted.run("runbook", "keda-gone")
+    kept = list((planted.state / "prompt-keda/incidents").glob("*/*.json"))
+    assert len(kept) >= 3 and b"mitigation/1" in ran.stdout, ran.stderr
+    told = planted.run("report", "--html", str(planted.out / "incident.html"))
+    assert told.code == 0, told.stderr
+    assert planted.leaks(ran.stdout, ran.stderr, told.stdout, told.stderr) == []
+
+
 def test_no_child_is_given_a_value(planted):
     """The login's plugin is the one program that the toolkit starts: neither its arguments nor its environment."""
     children = (planted.out / "children.jsonl").read_text().splitlines()

@@ -1,0 +1,153 @@
+"""A drill tells what was seen, who mended it, and what should not have been. Without a stack."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from prompt_keda import drilling
+from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.drills import drill as module
+from prompt_keda.drills.drill import drill
+from prompt_keda.errors import DeadlinePassed, Refusal
+from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.faults.fault import Fault
+from prompt_keda.model.check import CheckResult, Verdict
+from prompt_keda.model.event import nobody
+from tests.unit.world import World
+
+CHECKS = {one.id: one for one in ALL_CHECKS}
+SEEN = {"keda/parts-ready": "fail"}
+
+
+class Stack:
+    """Breaks, and is mended by the runbook or by people; ``ways`` of a toolkit that works."""
+
+    def __init__(self, runbook_mends=True, runbook_code=0, proof=0, proves=True):
+        self.broken, self.asked = False, []
+        self.runbook_mends, self.runbook_code, self.proof, self.proves = runbook_mends, runbook_code, proof, proves
+        self.world = World()
+        self.stage = SimpleNamespace(
+            kube=self.world.kube, environment=SimpleNamespace(instruments=[]), redis=self.world.redis
+        )
+
+    def fault(self, seen=SEEN, breaks=None, mends=None):
+        return Fault("keda/x", "", "x is broken", breaks or self.breaks, mends or self.mends, seen, "")
+
+    def breaks(self, stage):
+        self.broken = True
+
+    def mends(self, stage):
+        self.broken = False
+
+    def look(self):
+        verdict = Verdict.FAIL if self.broken else Verdict.OK
+        check = CHECKS["keda/parts-ready"]
+        return [CheckResult(check.id, check.title, verdict, "", "0/1", "", "", check.runbook, datetime.now(UTC), 0.0)]
+
+    def follow(self, runbook):
+        self.asked.append(runbook)
+        if self.runbook_mends:
+            self.broken = False
+        return self.runbook_code, self.proves
+
+    def prove(self):
+        self.asked.append("prove")
+        return self.proof
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr(module, "STEADY_S", 0)
+    monkeypatch.setattr(module, "DETECTION_S", 0)
+
+
+def test_a_fault_that_its_runbook_mends_is_passed():
+    """Seen, the right runbook, proven by it once, nothing lost."""
+    stack = Stack()
+    seen = drill(stack.fault(), stack.stage, stack, nobody)
+    assert (seen.runbook, seen.answered_by, seen.problems, seen.lost) == ("keda-gone", "runbook", (), ())
+    assert stack.asked == ["keda-gone"] and seen.recovered_s is not None
+
+
+@pytest.mark.parametrize("stack", [Stack(runbook_mends=False), Stack(runbook_mends=False, runbook_code=1)])
+def test_what_the_runbook_does_not_mend_is_mended_by_people_and_told(stack):
+    """Also where the runbook says that all is well, and it is not."""
+    seen = drill(stack.fault(), stack.stage, stack, nobody)
+    assert (seen.answered_by, seen.problems) == ("people", ()) and stack.asked == ["keda-gone", "prove"]
+
+
+def test_scaling_that_is_not_proven_fails_the_drill():
+    """Whoever has mended it."""
+    stack = Stack(proves=False, proof=3)
+    seen = drill(stack.fault(), stack.stage, stack, nobody)
+    assert seen.problems == ("scaling is not proven: exit code 3",) and seen.recovered_s is None
+
+
+def test_a_fault_that_its_checks_do_not_see_fails_the_drill_and_is_taken_back():
+    """Nothing is run then: there is no symptom."""
+    stack = Stack()
+    seen = drill(stack.fault({"redis/answers": "fail"}), stack.stage, stack, nobody)
+    assert "the checks that see keda/x" in seen.problems[0] and stack.asked == [] and not stack.broken
+
+
+def test_another_runbook_than_the_one_that_answers_it_fails_the_drill():
+    """The root cause has to come first."""
+    stack = Stack()
+    fault = Fault("keda/x", "", "x", stack.breaks, stack.mends, SEEN, "", runbook="redis-gone")
+    assert drill(fault, stack.stage, stack, nobody).problems == ("the runbook should be redis-gone",)
+
+
+def test_a_job_that_is_lost_fails_the_drill(monkeypatch):
+    """It ran before, and neither lives on nor has ended."""
+    stack = Stack()
+    monkeypatch.setattr(module.jobs, "lost", lambda kube, before: [f"{one.name} is gone" for one in before[:1]])
+    seen = drill(stack.fault(), stack.stage, stack, nobody)
+    assert seen.lost == ("j1 is gone",) and seen.problems == ("lost: j1 is gone",)
+
+
+def test_a_fault_that_cannot_be_taken_back_is_told():
+    """The next drill would begin on a broken stack."""
+    stack = Stack()
+
+    def mends(stage):
+        raise DeadlinePassed("the mend", 1, "not there")
+
+    seen = drill(stack.fault(mends=mends), stack.stage, stack, nobody)
+    assert "could not be taken back" in seen.problems[-1]
+
+
+def test_a_stack_that_is_not_green_is_not_drilled():
+    """Nothing could be told of the fault."""
+    stack = Stack()
+    stack.broken = True
+    with pytest.raises(DeadlinePassed, match="steady state"):
+        drill(stack.fault(), stack.stage, stack, nobody)
+
+
+@pytest.mark.parametrize(
+    ("fault", "all_of_them", "said"), [("", False, "say what to break"), ("no/such", False, "no fault")]
+)
+def test_a_drill_without_a_fault_is_refused(fault, all_of_them, said):
+    """Nothing is broken by mistake."""
+    with pytest.raises(Refusal, match=said):
+        drilling._chosen(fault, all_of_them)
+
+
+def test_a_fault_is_chosen_by_its_name_or_its_beginning():
+    """A whole id is that one alone."""
+    assert [one.id for one in drilling._chosen("keda/paused", False)] == ["keda/paused"]
+    assert len(drilling._chosen("redis/", False)) > 5 and len(drilling._chosen("", True)) == len(ALL_FAULTS)
+
+
+def test_the_page_has_a_row_for_each_drill():
+    """With what should not have been."""
+    stack = Stack(proves=False, proof=3)
+    page = drilling.page([drill(stack.fault(), stack.stage, stack, nobody)])
+    row = page.splitlines()[-1]
+    assert row.startswith(
+        "| x is broken | keda/parts-ready | 0 s | [keda-gone](../runbooks/keda-gone.md) | runbook | never | 0 |"
+    )
+    assert "exit code 3" in row
