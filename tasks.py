@@ -295,6 +295,19 @@ def _show_runbook_plan(text, result):
 
 
 @task(help={**ENV, **JSON})
+def status(c: Context, env="", json=False):
+    """Say what stands now: KEDA's parts, ScaledJobs, streams, Jobs, the last runs, the open incident."""
+    from prompt_keda import response
+
+    name = _environment(env)
+
+    def show(text, result):
+        _report("status_as_text").show_status(result.parts)
+
+    _finish("status", name, json, lambda: response.status(name), show)
+
+
+@task(help={**ENV, **JSON})
 def respond(c: Context, env="", json=False):
     """From symptoms to the runbook that fits: look, rank the causes, and run what is wanted."""
     from prompt_keda import response
@@ -551,6 +564,7 @@ def bench(c: Context, rounds="", of="check-deps", json=False):
 
 namespace = Collection(
     check_deps,
+    status,
     plan,
     prepare,
     redeploy,

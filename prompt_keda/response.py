@@ -29,6 +29,7 @@ from prompt_keda.runbooks.run_runbook import Given, exit_code, run_runbook, word
 
 RUNBOOKS = Path(__file__).parents[1] / "runbooks"
 NO_APPROVAL = "none"
+LAST_RUNS = 3
 MOST_RUNBOOKS = 5
 """So many a response runs one after the other: what is broken after that needs people."""
 
@@ -258,6 +259,15 @@ def _cause_told(cause: Cause) -> dict[str, Any]:
 
 def _kept(one: CheckResult) -> dict[str, str]:
     return {"id": one.id, "verdict": one.verdict.value, "observed": one.observed, "runbook": one.runbook}
+
+
+def status(environment: str) -> Result:
+    """Say what stands, with the last runs and the open incident; raises as `toolkit.status` does."""
+    result = toolkit.status(environment)
+    found = Incident.find_open(incidents_folder(), result.environment)
+    runs = toolkit.runs_of_this_machine(result.environment)[:LAST_RUNS]
+    result.parts |= {"runs": runs, "incident": found.id if found else ""}
+    return result
 
 
 def note(text: str, environment: str) -> Result:

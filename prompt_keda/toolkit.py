@@ -34,6 +34,7 @@ from prompt_keda.model.run_summary import RunSummary
 from prompt_keda.redeploy import enrol as enrolment
 from prompt_keda.redeploy import guard, jobs, planner, smoke, timings
 from prompt_keda.redeploy import history as run_history
+from prompt_keda.redeploy import status as standing
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
 from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.mirrored_journal import MirroredJournal, mirrored_journal
@@ -177,6 +178,21 @@ def plan(name: str, wishes: Wishes) -> Result:
         for step, row in zip(made.steps, shown["steps"], strict=True):
             row["now"] = _seen_now(step, context)
         result.parts = {"plan": shown, "steps": shown["steps"]}
+        return result
+
+
+def status(name: str) -> Result:
+    """Say what stands: KEDA's parts, ScaledJobs, streams and Jobs. It reads, and never writes, and gives no verdict.
+
+    Notes
+    -----
+    What could not be seen is said in its place, and makes the exit code 3.
+    """
+    with _systems(name) as systems:
+        result = Result("status", systems.environment.name)
+        result.parts = {"status": standing.look(systems)}
+        result.header = _header(systems)
+        result.exit_code = 0 if standing.is_all_seen(result.parts) else PromptKedaError.exit_code
         return result
 
 
@@ -440,6 +456,11 @@ def history(name: str) -> Result:
         except PromptKedaError as error:
             return _history(environment, here, damaged, f"its cluster's mirror could not be read: {error.what}")
         return _history(environment, run_history.merged(here, mirrored), [*damaged, *more], "")
+
+
+def runs_of_this_machine(environment: str) -> list[dict[str, Any]]:
+    """Give the runs of an environment that this machine has, newest first, as `history` does."""
+    return [asdict(one) for one in runs_kept(runs_folder(), environment, viewpoint())[0]]
 
 
 def _history(environment: str, found: Sequence[RunSummary], damaged: Sequence[str], not_seen: str) -> Result:
