@@ -1,0 +1,178 @@
+"""A response goes from what is seen to the runbook that fits, asks where it has to, and ends. Without a cluster."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from prompt_keda import response, toolkit
+from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.errors import Refusal
+from prompt_keda.files.incident import Incident
+from prompt_keda.files.runbook_file import find_runbook
+from prompt_keda.model.check import CheckResult, Verdict
+from prompt_keda.model.event import nobody
+from prompt_keda.report.result import Result
+from prompt_keda.runbooks.commands import Ran
+
+CHECKS = {one.id: one for one in ALL_CHECKS}
+RUNBOOK = find_runbook(response.RUNBOOKS, "keda-gone")
+
+
+def result(check_id, verdict):
+    check = CHECKS[check_id]
+    return CheckResult(
+        check_id, check.title, Verdict(verdict), "", "seen", "", "", check.runbook, datetime.now(UTC), 0.0
+    )
+
+
+@pytest.fixture
+def toolkits(monkeypatch, tmp_path):
+    """What the toolkit would say: looks one after the other, codes of commands, approval and digests."""
+    said = SimpleNamespace(looks=[], codes={}, commands=[], approval="none", runs=[])
+
+    def look(environment, observe):
+        found = said.looks.pop(0) if len(said.looks) > 1 else said.looks[0]
+        made = Result("check-deps", "local", checks=[result(*one) for one in found.items()])
+        made.exit_code = 1 if "fail" in found.values() else 0
+        return made
+
+    def command(words):
+        said.commands.append(" ".join(words))
+        return Ran(said.codes.get(words[0], 0), {}, 0.1)
+
+    monkeypatch.setattr(toolkit, "check_deps", look)
+    monkeypatch.setattr(toolkit, "load", lambda name: SimpleNamespace(name="local", approval=said.approval))
+    monkeypatch.setattr(toolkit, "history", lambda name: Result("history", name, parts={"runs": said.runs}))
+    plan = Result("plan", "local", parts={"plan": {"digest": "d1"}})
+    monkeypatch.setattr(toolkit, "plan", lambda name, wishes: plan)
+    monkeypatch.setattr(toolkit, "smoke_digest", lambda name: "d2")
+    monkeypatch.setattr(toolkit, "runs_folder", lambda: tmp_path / "prompt-keda" / "runs")
+    monkeypatch.setattr(response, "run_command", command)
+    return said
+
+
+GONE, GREEN = {"keda/parts-ready": "fail"}, {"keda/parts-ready": "ok"}
+
+
+def respond(ask=None):
+    return response.respond("local", lambda ids: None, nobody, ask)
+
+
+def test_what_is_green_needs_nothing(toolkits):
+    """No incident is opened."""
+    toolkits.looks = [GREEN]
+    assert respond().parts["said"] == "nothing is broken"
+    assert toolkits.commands == [] and not response.incidents_folder().exists()
+
+
+def test_a_cause_is_answered_and_then_looked_at_again(toolkits):
+    """Green afterwards: exit code 0."""
+    toolkits.looks = [GONE, GREEN]
+    done = respond()
+    assert done.exit_code == 0 and [one["runbook"] for one in done.parts["ran"]] == ["keda-gone"]
+    assert "redeploy --env local" in toolkits.commands
+    assert Incident.find_open(response.incidents_folder(), "local") is None, "its proof has closed it"
+
+
+def test_a_runbook_that_does_not_help_is_not_run_again(toolkits):
+    """What is left stays red; it does not go round in circles."""
+    toolkits.looks, toolkits.codes = [GONE], {"redeploy": 1}
+    done = respond()
+    assert done.exit_code == 1 and len(done.parts["ran"]) == 1
+    assert done.parts["said"] == "1 causes left, 0 amber"
+
+
+def test_the_next_cause_follows(toolkits):
+    """Redis first, then what is left of KEDA."""
+    both = {"redis/answers": "fail", "keda/parts-ready": "fail"}
+    toolkits.looks = [both, GONE, GREEN]
+    assert [one["runbook"] for one in respond().parts["ran"]] == ["redis-gone", "keda-gone"]
+
+
+@pytest.mark.parametrize("code", [2, 130])
+def test_what_was_refused_or_stopped_ends_the_response(toolkits, code):
+    """A person has to look."""
+    toolkits.looks, toolkits.codes = [GONE], {"redeploy": code}
+    assert respond().exit_code == code
+
+
+@pytest.mark.parametrize(("ask", "ran"), [(None, 0), (lambda question: "no\n", 0), (lambda question: "yes\n", 1)])
+def test_where_an_approval_is_wanted_a_person_is_asked(toolkits, ask, ran):
+    """Without a terminal, or with a no, it is proposed and not run."""
+    toolkits.looks, toolkits.approval = [GONE, GREEN], "digest"
+    done = respond(ask)
+    assert len(done.parts["ran"]) == ran
+    assert ("proposed" in done.parts) == (not ran) and bool(toolkits.commands) == bool(ran)
+
+
+def test_one_digest_covers_the_page_and_all_that_it_would_write(toolkits):
+    """Another page, or another plan, is another digest; what was approved is handed on."""
+    toolkits.approval = "digest"
+    digest = response.plan_runbook("keda-gone", "local").parts["digest"]
+    done = response.run("keda-gone", "local", "", digest, nobody, None)
+    assert done.exit_code == 0
+    assert "redeploy --env local --approve d1" in toolkits.commands
+    assert "smoke --env local --approve d2" in toolkits.commands
+    assert response._digest(RUNBOOK, {"redeploy": "d1"}) != response._digest(RUNBOOK, {"redeploy": "other"})
+
+
+@pytest.mark.parametrize("approve", ["", "0" * 16])
+def test_without_the_right_digest_and_a_terminal_nothing_is_run(toolkits, approve):
+    """It is refused before the first command, and the digest is named."""
+    toolkits.approval = "digest"
+    with pytest.raises(Refusal) as refused:
+        response.run("keda-gone", "local", "", approve, nobody, None)
+    assert response.plan_runbook("keda-gone", "local").parts["digest"] in refused.value.fix
+    assert toolkits.commands == [] and not response.incidents_folder().exists()
+
+
+def test_a_step_that_is_not_there_is_refused(toolkits):
+    """With those that are."""
+    with pytest.raises(Refusal, match="has no step 'mitigation/9'") as refused:
+        response.run("keda-gone", "local", "mitigation/9", "", nobody, None)
+    assert "mitigation/1" in refused.value.fix
+
+
+@pytest.mark.parametrize(
+    ("run_id", "state", "resumed"),
+    [
+        ("29991231t000000z-local-7", "interrupted", True),
+        ("29991231t000000z-local-7", "failed", True),
+        ("29991231t000000z-local-7", "green", False),
+        ("19991231t000000z-local-7", "interrupted", False),
+    ],
+)
+def test_a_redeploy_of_this_incident_that_has_not_ended_is_resumed(toolkits, run_id, state, resumed):
+    """One of long ago, or one that ended, is not."""
+    toolkits.runs = [{"run_id": run_id, "state": state}]
+    response.run("keda-gone", "local", "", "", nobody, None)
+    assert (f"resume --env local --run {run_id}" in toolkits.commands) == resumed
+    assert ("redeploy --env local" in toolkits.commands) != resumed
+
+
+def test_a_note_opens_an_incident_and_the_report_tells_it(toolkits):
+    """And one without a word is refused."""
+    with pytest.raises(Refusal):
+        response.note("  ", "local")
+    response.note("asked the owners", "local")
+    told = response.report("local", "")
+    assert "asked the owners" in told.parts["markdown"] and "open, not proven yet" in told.parts["chat"]
+
+
+@pytest.mark.parametrize("incident_id", ["29991231t000000z-local-7", "29991231t000000z-prod-7", "../../etc"])
+def test_an_incident_that_is_not_there_is_refused(toolkits, incident_id):
+    """An id is no path."""
+    with pytest.raises(Refusal):
+        response.report("local", incident_id)
+
+
+def test_a_damaged_record_is_refused(toolkits):
+    """It names the folder."""
+    response.note("x", "local")
+    found = Incident.find_newest(response.incidents_folder(), "local")
+    (found.path / "journal.jsonl").write_text("torn")
+    with pytest.raises(Refusal, match="is damaged"):
+        response.report("local", "")
