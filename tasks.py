@@ -324,6 +324,24 @@ def respond(c: Context, env="", json=False):
     )
 
 
+@task(help={**ENV, **JSON, "file": "the archive to write; without it only what it would hold is told"})
+def bundle(c: Context, env="", file="", json=False):
+    """Collect what an expert asks for into one archive, without secrets: objects, events, logs, versions."""
+    from prompt_keda import response
+
+    name = _environment(env)
+    observer = _progress()
+
+    def show(text, result):
+        parts = result.parts
+        where = (
+            f"{parts['file']}, {parts['size_bytes']} bytes" if parts["file"] else "nothing is written: name a --file"
+        )
+        text.show_lines([f"{len(parts['files'])} files, {parts['redacted_count']} places redacted; {where}"])
+
+    _finish("bundle", name, json, lambda: response.bundle(name, file, observer), show, observer)
+
+
 @task(positional=["text"], help={"text": "what people have seen or done", **ENV, **JSON})
 def note(c: Context, text, env="", json=False):
     """Add a note to the open incident's record."""
@@ -575,6 +593,7 @@ namespace = Collection(
     respond,
     note,
     report,
+    bundle,
     enrol,
     smoke,
     drill,

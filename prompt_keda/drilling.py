@@ -11,7 +11,7 @@ from prompt_keda.errors import PromptKedaError, Refusal
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.model.check import CheckResult
-from prompt_keda.model.event import Event, Observer
+from prompt_keda.model.event import Observer
 from prompt_keda.redeploy.approval import MARKER
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import run_command
@@ -27,16 +27,6 @@ asks people to do was done (people). Lost are Jobs and pods that ran before, and
 """
 
 
-class _Silent:
-    """Watches a round of checks, and says nothing: a drill tells only what changes."""
-
-    def __call__(self, event: Event) -> None:
-        """Take one event."""
-
-    def close(self) -> None:
-        """The round is over."""
-
-
 class _Ways:
     """The toolkit's own ways, on the local stack."""
 
@@ -44,7 +34,7 @@ class _Ways:
         self._observer = observer
 
     def look(self) -> Sequence[CheckResult]:
-        return toolkit.check_deps(LOCAL, lambda _: _Silent()).checks
+        return toolkit.check_deps(LOCAL, lambda _: toolkit.Unwatched()).checks
 
     def follow(self, runbook: str) -> tuple[int, bool]:
         done = response.run(runbook, LOCAL, "", "", self._observer, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 from prompt_keda import toolkit
 from prompt_keda.clients.systems import viewpoint
 from prompt_keda.errors import PromptKedaError, Refusal
+from prompt_keda.files.archive import write_archive
 from prompt_keda.files.incident import Incident
+from prompt_keda.files.run_folder import JOURNAL
 from prompt_keda.files.runbook_file import find_runbook, load_runbooks
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import Event, EventKind, Observer
@@ -268,6 +271,42 @@ def status(environment: str) -> Result:
     runs = toolkit.runs_of_this_machine(result.environment)[:LAST_RUNS]
     result.parts |= {"runs": runs, "incident": found.id if found else ""}
     return result
+
+
+def bundle(environment: str, file: str, observer: Observer) -> Result:
+    """Write what an expert asks for into one archive, without secrets; its content is told before it is written.
+
+    Parameters
+    ----------
+    file
+        The archive; empty: it is only told what it would hold.
+
+    Raises
+    ------
+    Refusal
+        When the file is there already, or cannot be written.
+    ClientError
+        When the Secrets that have to be taken out cannot be read: then nothing is collected.
+    """
+    loaded = toolkit.load(environment).name
+    checks = toolkit.check_deps(environment, lambda ids: toolkit.Unwatched())
+    own = {"check-deps.json": json.dumps([_kept(one) for one in checks.checks], indent=1), **_journals(loaded)}
+    files, count = toolkit.support_files(environment, own)
+    rows = [{"name": name, "size_bytes": len(text.encode())} for name, text in files.items()]
+    for one in rows:
+        observer(Event(EventKind.NOTE, "bundle", "", f"{one['size_bytes']:9} bytes  {one['name']}"))
+    size = write_archive(Path(file), f"prompt-keda-{loaded}", files) if file else 0
+    parts = {"file": file, "size_bytes": size, "files": rows, "redacted_count": count}
+    return Result("bundle", loaded, header=checks.header, parts=parts)
+
+
+def _journals(environment: str) -> dict[str, str]:
+    """Give the journals of the last runs and of the newest incident that this machine has."""
+    folders = [toolkit.runs_folder() / one["run_id"] for one in toolkit.runs_of_this_machine(environment)[:LAST_RUNS]]
+    incident = Incident.find_newest(incidents_folder(), environment)
+    folders += [incident.path] if incident else []
+    kept = [one / JOURNAL for one in folders]
+    return {f"{one.parent.parent.name}/{one.parent.name}.jsonl": one.read_text() for one in kept if one.is_file()}
 
 
 def note(text: str, environment: str) -> Result:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -28,11 +28,12 @@ from prompt_keda.model.check import Check
 from prompt_keda.model.environment import Environment
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.model.plan import StepResult
+from prompt_keda.model.redaction import Redaction
 from prompt_keda.model.redeploy_plan import Decisions, JobRecord, Plan, digest_of
 from prompt_keda.model.run_record import STAMP, environment_of
 from prompt_keda.model.run_summary import RunSummary
 from prompt_keda.redeploy import enrol as enrolment
-from prompt_keda.redeploy import guard, jobs, planner, smoke, timings
+from prompt_keda.redeploy import guard, jobs, planner, smoke, support, timings
 from prompt_keda.redeploy import history as run_history
 from prompt_keda.redeploy import status as standing
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
@@ -51,6 +52,16 @@ DEEP = timedelta(seconds=60)
 
 class ChecksObserver(Protocol):
     """What watches a round of checks."""
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+
+    def close(self) -> None:
+        """The round is over."""
+
+
+class Unwatched:
+    """Watches a round of checks, and says nothing."""
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
@@ -194,6 +205,25 @@ def status(name: str) -> Result:
         result.header = _header(systems)
         result.exit_code = 0 if standing.is_all_seen(result.parts) else PromptKedaError.exit_code
         return result
+
+
+def support_files(name: str, more: Mapping[str, str]) -> tuple[dict[str, str], int]:
+    """Give what a support bundle holds, by file name, without secrets; and how many places were redacted.
+
+    Parameters
+    ----------
+    more
+        What else goes into it, by file name: it is redacted as well.
+
+    Raises
+    ------
+    ClientError
+        When the Secrets that have to be taken out cannot be read: then nothing is collected.
+    """
+    with _systems(name) as systems:
+        redact = Redaction(support.secret_values(systems))
+        found = {file: redact(text) for file, text in (*more.items(), *support.collect(systems))}
+        return found, redact.count
 
 
 def prepare(name: str) -> Result:

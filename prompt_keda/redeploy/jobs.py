@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS, Resource
+from prompt_keda.clients.kube_resources import EVENTS, JOBS, PODS, SCALED_JOBS
 from prompt_keda.errors import Missing
 from prompt_keda.model.conditions import has_condition
 from prompt_keda.model.job_object import PAUSED, is_finished, keeps_older_jobs
@@ -18,7 +18,6 @@ from prompt_keda.redeploy.context import RUN_ANNOTATION
 Object = dict[str, Any]
 LABEL = "scaledjob.keda.sh/name"
 POD_LABEL = "batch.kubernetes.io/job-name"
-EVENTS = Resource("v1", "Event", "events")
 ENDED = ("Completed", "BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy")
 """Reasons of the Job controller's events for a Job that is Complete or Failed (Kubernetes, pkg/controller/job)."""
 GENERATION = "scaledjob.keda.sh/generation"

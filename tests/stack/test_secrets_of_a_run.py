@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 
 from .conftest import at_the_stack_only
 from .planted_stack import docker_config
@@ -69,6 +70,18 @@ def test_a_runbook_and_its_incident_show_no_value(planted):
     told = planted.run("report", "--html", str(planted.out / "incident.html"))
     assert told.code == 0, told.stderr
     assert planted.leaks(ran.stdout, ran.stderr, told.stdout, told.stderr) == []
+
+
+def test_a_bundle_holds_no_value(planted):
+    """Unpacked as well: objects, events and logs. That something was taken out shows that it is looked for."""
+    planted.write_environment()
+    archive = planted.out / "bundle.tar.gz"
+    made = planted.run("bundle", "--file", str(archive))
+    assert made.code == 0, made.stderr
+    with tarfile.open(archive) as packed:
+        texts = [packed.extractfile(one).read() for one in packed.getmembers()]
+    assert len(texts) > 10 and archive.stat().st_mode & 0o077 == 0
+    assert planted.leaks(made.stdout, made.stderr, *texts) == []
 
 
 def test_no_child_is_given_a_value(planted):
