@@ -237,13 +237,19 @@ def resume(c: Context, env="", run="", approve="", json=False):
     _finish("resume", name, json, lambda: toolkit.resume(name, run, approve, observer, _ask()), _show_run, observer)
 
 
-@task(help={**ENV, **JSON})
-def history(c: Context, env="", json=False):
+@task(help={**ENV, **JSON, "html": "write the recovery times as a page to this file"})
+def history(c: Context, env="", html="", json=False):
     """Tell the runs of this machine and, of one environment, of its cluster: when, how they ended, what they took."""
     from prompt_keda import toolkit
 
     name = _environment(env)
-    _finish("history", name, json, lambda: toolkit.history(name), lambda text, result: text.show_history(result.parts))
+
+    def work():
+        result = toolkit.history(name)
+        _write("--html", html, lambda: _report("history_page").to_html(result.environment, result.parts["runs"]))
+        return result
+
+    _finish("history", name, json, work, lambda text, result: text.show_history(result.parts))
 
 
 @task(help=JSON)

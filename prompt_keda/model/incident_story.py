@@ -80,6 +80,10 @@ class Story:
         """From its opening to the end of the last step that was seen, in seconds; at least 1."""
         return max([1.0, self.duration_s or 0.0, *(one.began_s + (one.duration_s or 0.0) for one in self.steps)])
 
+    def share(self, seconds: float | None) -> float:
+        """Give a time as a part of the whole, in percent."""
+        return min(100.0, round(100 * (seconds or 0) / self.length_s, 2))
+
 
 def tell(
     id_: str, environment: str, entries: Sequence[Mapping[str, str]], documents: Sequence[Mapping[str, Any]]

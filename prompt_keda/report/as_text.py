@@ -21,6 +21,8 @@ MARKS = {
 }
 
 RUN_STYLES = {"green": "green", "failed": "bold red", "interrupted": "yellow", "at work": "cyan"}
+BAR = 40
+"""The longest recovery's bar, in characters."""
 SEEN = 60
 """How much of what a green check has seen is shown, in characters; --json has all of it."""
 
@@ -137,8 +139,10 @@ def show_history(parts: dict[str, Any]) -> None:
     """
     console, rows = _console(), parts["runs"]
     width = max((len(one["environment"]) for one in rows), default=0)
+    longest = max([0.1, *(one["recovery_s"] or 0.0 for one in rows)])
     for one in rows:
         took = f"{one['recovery_s']:7.1f} s" if one["recovery_s"] is not None else " " * 9
+        bar = "▇" * max(1, round(BAR * one["recovery_s"] / longest)) if one["recovery_s"] is not None else ""
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in one["parts_s"].items() if seconds >= 0.05)
         again = f"{one['starts_count']} starts" if one["starts_count"] > 1 else ""
         only = "only in the cluster" if one["places"] == ("cluster",) else ""
@@ -147,6 +151,7 @@ def show_history(parts: dict[str, Any]) -> None:
         )
         line.append(f"{one['state']:11}", style=RUN_STYLES.get(one["state"], ""))
         line.append(one_line(f"  {took}  {'; '.join(filter(None, (stages, again, only)))}").rstrip())
+        line.append(f"\n  {bar}" if bar else "", style="cyan")
         line.append(f"\n  {one['run_id']}", style="dim")
         console.print(line)
     if not rows:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from prompt_keda.model.incident_story import tell
+from prompt_keda.report import history_page
 from prompt_keda.report.incident_page import to_chat, to_html, to_markdown
 
 START = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -98,3 +99,23 @@ def test_the_page_loads_nothing():
     assert "default-src 'none'" in page
     assert not any(word in page for word in ("src=", "href=", "url(", "@import", "http://", "https://"))
     assert "21.5 s" in page and "1 min 15 s" in page
+
+
+def run(state="green", recovery_s=21.5, mode="repair"):
+    parts = {"install": 3.5, "prove": 9.0} if recovery_s else {}
+    began = "2026-11-24T03:00:00+00:00"
+    return {"began_at": began, "mode": mode, "state": state, "recovery_s": recovery_s, "parts_s": parts}
+
+
+def test_recovery_times_are_a_page_that_loads_nothing():
+    """Green runs have their bar, the longest the whole width; what others may have written makes no markup."""
+    page = history_page.to_html("local", [run(), run(recovery_s=43.0), run("failed", None, HOSTILE)])
+    assert "3 runs, 2 of them green; median 32.2 s, longest 43.0 s" in page
+    assert "width: 50.0%" in page and "width: 100.0%" in page
+    assert "<script" not in page and "\x1b" not in page
+    assert not any(word in page for word in ("src=", "href=", "url(", "@import"))
+
+
+def test_no_run_is_a_page_as_well():
+    """A new machine."""
+    assert "0 runs, 0 of them green" in history_page.to_html("", [])
