@@ -9,6 +9,8 @@ import pytest
 from invoke.parser import Parser
 
 from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.drills.drill import runbook_of
+from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.files.runbook_file import load_runbooks, runbook_names
 from prompt_keda.model.runbook import DIAGNOSIS, PROOF
 from prompt_keda.response import RUNBOOKS
@@ -76,3 +78,8 @@ def test_it_says_all_that_a_person_needs(page):
     """No section is empty."""
     for section, text in page.sections.items():
         assert text, section
+
+
+def test_every_runbook_is_drilled():
+    """By a fault that it answers. That this is another cluster is no fault of a stack: tests/stack/test_enrol.py shows it."""
+    assert {runbook_of(one) for one in ALL_FAULTS} == set(ORDER) - {"wrong-cluster"}
