@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from prompt_keda.model.run_summary import WHOLE, by_stage
 
 INCIDENT, NOTE = "incident", "note"
 OPENED, CLOSED, BEGAN, DONE, FAILED = "opened", "closed", "begin", "done", "failed"
@@ -143,18 +145,13 @@ def _steps(entries: Sequence[Mapping[str, str]], start: datetime) -> list[StoryS
 
 def _recovery(document: Mapping[str, Any]) -> Recovery | None:
     timings, ledger = document.get("timings") or {}, document.get("ledger") or {}
-    if "recovery" not in timings or document.get("error"):
+    if WHOLE not in timings or document.get("error"):
         return None
-    stages: dict[str, float] = {}
-    for name, seconds in timings.items():
-        stage, slash, _ = name.partition("/")
-        if slash:
-            stages[stage] = round(stages.get(stage, 0.0) + seconds, 2)
     return Recovery(
         run=str(document.get("run", "")),
         mode=str(document.get("mode", "")),
-        recovery_s=float(timings["recovery"]),
-        stages_s=stages,
+        recovery_s=float(timings[WHOLE]),
+        stages_s=by_stage(timings),
         before_count=len(ledger.get("before") or []),
         after_count=len(ledger.get("after") or []),
     )
@@ -167,7 +164,3 @@ def _open_checks(documents: Sequence[Mapping[str, Any]]) -> list[tuple[str, str,
         for one in document.get("results") or []:
             newest[one["id"]] = (one["verdict"], one["observed"])
     return [(id_, verdict, seen) for id_, (verdict, seen) in newest.items() if verdict in RED]
-
-
-Page = Callable[[Story], str]
-"""Makes a page of a story: Markdown, HTML, or a few lines for a chat."""

@@ -68,11 +68,6 @@ def summarise(
         Of its report, in seconds; None: it has not ended green.
     """
     began = datetime.strptime(RUN_ID.fullmatch(run_id)[1], STAMP).replace(tzinfo=UTC)  # type: ignore[index]
-    parts: dict[str, float] = {}
-    for step, seconds in (timings or {}).items():
-        stage, slash, _ = step.partition("/")
-        if slash:
-            parts[stage] = round(parts.get(stage, 0.0) + seconds, 2)
     spans = {name: seconds for name, seconds in (timings or {}).items() if "/" not in name and name != WHOLE}
     return RunSummary(
         run_id=run_id,
@@ -81,11 +76,21 @@ def summarise(
         mode=mode,
         state=_state(entries, timings is not None, was_refused, is_at_work),
         recovery_s=(timings or {}).get(WHOLE),
-        parts_s=parts,
+        parts_s=by_stage(timings or {}),
         spans_s=spans,
         starts_count=sum((one["step"], one["event"]) == ("run", "begin") for one in entries),
         places=(place,),
     )
+
+
+def by_stage(timings: Mapping[str, float]) -> dict[str, float]:
+    """Add up the seconds of a report's steps by their stage."""
+    found: dict[str, float] = {}
+    for step, seconds in timings.items():
+        stage, slash, _ = step.partition("/")
+        if slash:
+            found[stage] = round(found.get(stage, 0.0) + seconds, 2)
+    return found
 
 
 def _state(entries: Sequence[Mapping[str, str]], is_green: bool, was_refused: bool, is_at_work: bool) -> str:
