@@ -18,9 +18,10 @@ from prompt_keda.runbooks.commands import run_command
 
 LOCAL = "local"
 HEAD = """# Drills
-Made by `./run drill --all --markdown docs/drills.md` on the local stack. Each fault is brought in, seen by its checks, answered
-by the runbook that `respond` proposes, and events become Jobs again. Where the runbook's commands cannot mend it, what its page
-asks people to do was done (people). Lost are Jobs and pods that ran before, and neither live on nor ended by themselves.
+Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack. Each fault is brought in, seen by its
+checks, answered by the runbook that `respond` proposes, and events become Jobs again. Where the runbook's commands cannot
+mend it, what its page asks people to do was done (people). Lost are Jobs and pods that ran before, and neither live on nor
+ended by themselves.
 
 | fault | seen by | after | runbook | answered by | recovered in | lost | passed |
 |---|---|---|---|---|---|---|---|
