@@ -40,7 +40,7 @@ class Kube:
     def __init__(self, log_in_again: Callable[[], Any], timeout: timedelta) -> None:
         self._log_in_again = log_in_again
         self._timeout_s = timeout.total_seconds()
-        self._plurals: dict[str, list[Object]] = {}
+        self._plurals: dict[str, Sequence[Object]] = {}
         self._lock = threading.Lock()
         self._set_login()
         self.address: str = self._configuration.host
@@ -300,16 +300,23 @@ class Kube:
                 raise
 
     def resource_of(self, obj: Object) -> Resource:
-        """Give the kind of an object, asked of the server's discovery. Raises `Missing` when it is not served."""
+        """Give the kind of an object, asked of the server's discovery. Raises `Missing` when it is not served.
+
+        What was asked before may be older than a CRD that came since: the server is asked again before that is said.
+        """
         api_version, kind = obj["apiVersion"], obj["kind"]
-        if api_version not in self._plurals:
-            root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-            self._plurals[api_version] = self.get_raw(root)["resources"]
-        for one in self._plurals[api_version]:
-            if one["kind"] == kind and "/" not in one["name"]:
-                return Resource(api_version, kind, one["name"], one["namespaced"])
-        self._plurals.pop(api_version, None)
+        for ask in (api_version not in self._plurals, True):
+            if ask:
+                self._plurals[api_version] = self._served(api_version)
+            for one in self._plurals[api_version]:
+                if one["kind"] == kind and "/" not in one["name"]:
+                    return Resource(api_version, kind, one["name"], one["namespaced"])
         raise Missing(SYSTEM, self.address, f"the kind {kind} of {api_version} is not served")
+
+    def _served(self, api_version: str) -> Sequence[Object]:
+        root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        found: Sequence[Object] = self.get_raw(root)["resources"]
+        return found
 
     def watch(self, targets: Sequence[tuple[Resource, str | None]]) -> Watch:
         """Open a watch for each kind, each with a namespace (None: all). The caller closes it."""

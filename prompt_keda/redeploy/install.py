@@ -56,11 +56,24 @@ def crds_inspect(context: Context) -> Progress:
             return Progress(State.TODO, f"{name} is absent")
         if "deletionTimestamp" in found["metadata"]:
             return Progress(State.BROKEN, f"{name} is being deleted, and waits for its objects' finalizers")
-        if not has_condition(found, "Established"):
+        if not has_condition(found, "Established") or not _is_known(context, one):
             return Progress(State.WORKING, f"{name} is not served yet")
         if differs := difference(one, found):
             return Progress(State.TODO, f"{name} differs at {differs}")
     return Progress(State.DONE, f"{len(crds(context))} served")
+
+
+def _is_known(context: Context, crd: Object) -> bool:
+    """Whether the server's discovery has its kind: some time after it is Established (seen)."""
+    spec = crd["spec"]
+    try:
+        for one in spec["versions"]:
+            if one["served"]:
+                kind = {"apiVersion": f"{spec['group']}/{one['name']}", "kind": spec["names"]["kind"]}
+                context.systems.kube.resource_of(kind)
+    except Missing:
+        return False
+    return True
 
 
 def difference(wanted: Object, live: Object) -> str | None:

@@ -1,0 +1,47 @@
+"""A kind is looked for again before it is said not to be served. Without a cluster."""
+
+from __future__ import annotations
+
+import pytest
+
+from prompt_keda.clients.kube import Kube
+from prompt_keda.errors import Missing
+
+SCALED_JOB = {"kind": "ScaledJob", "name": "scaledjobs", "namespaced": True}
+AUTHENTICATION = {"kind": "TriggerAuthentication", "name": "triggerauthentications", "namespaced": True}
+VERSION = "keda.sh/v1alpha1"
+
+
+class Server(Kube):
+    """Whose discovery gives one answer after the other, then the last again."""
+
+    address = "https://fake.test"
+
+    def __init__(self, *answers):
+        self._plurals, self.answers, self.asked = {}, list(answers), 0
+
+    def get_raw(self, path):
+        self.asked += 1
+        return {"resources": self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]}
+
+
+def find(server, kind):
+    return server.resource_of({"apiVersion": VERSION, "kind": kind}).plural
+
+
+def test_a_kind_whose_crd_came_later_is_found():
+    """A drill had shown a redeploy that failed: it had asked before its CRD was applied."""
+    server = Server([SCALED_JOB], [SCALED_JOB, AUTHENTICATION])
+    assert find(server, "ScaledJob") == "scaledjobs"
+    assert find(server, "TriggerAuthentication") == "triggerauthentications"
+    assert find(server, "ScaledJob") == "scaledjobs" and server.asked == 2
+
+
+def test_a_kind_that_is_not_served_is_said_so():
+    """Each time the server is asked anew."""
+    server = Server([SCALED_JOB])
+    find(server, "ScaledJob")
+    for asked in (2, 3):
+        with pytest.raises(Missing, match="is not served"):
+            find(server, "TriggerAuthentication")
+        assert server.asked == asked
