@@ -68,6 +68,7 @@ def test_without_a_terminal_nothing_is_run_that_was_not_approved(deployed):
 
 
 @at_the_stack_only
+@pytest.mark.exhaustive  # the lock of the killed run has to expire
 def test_a_runbook_that_is_killed_in_its_mitigation_goes_on_with_the_same_run(operator_gone):
     """SIGKILL of everything; then the same command again: the redeploy is resumed, and the record tells both."""
     before = {one.name for one in runs_folder().glob("*")}
