@@ -45,6 +45,7 @@ def runs_kept(runs: Path, environment: str, viewpoint: str) -> tuple[list[RunSum
 def _summary(run: RunFolder, viewpoint: str) -> RunSummary:
     entries = JournalFile(run).entries()
     timings = _timings(run.read_json("report.json")) if run.is_finished else None
+    process = _process(entries, viewpoint)
     return summarise(
         run.run_id,
         str(run.read_json("plan.json")["mode"]),
@@ -52,7 +53,8 @@ def _summary(run: RunFolder, viewpoint: str) -> RunSummary:
         timings,
         HERE,
         was_refused=run.was_refused,
-        is_at_work=_is_at_work(entries, viewpoint),
+        is_at_work=process is not None and is_alive(process),
+        is_left=process is not None and not is_alive(process),
     )
 
 
@@ -60,8 +62,8 @@ def _timings(report: Any) -> dict[str, float]:
     return {str(key): float(value) for key, value in report["timings"].items()}
 
 
-def _is_at_work(entries: Sequence[Mapping[str, str]], viewpoint: str) -> bool:
-    """Tell whether the process that began or resumed a run last is one of this machine, and lives."""
+def _process(entries: Sequence[Mapping[str, str]], viewpoint: str) -> int | None:
+    """Give the process that began or resumed a run last, if it was one of this machine."""
     begun = [one["detail"] for one in entries if (one["step"], one["event"]) == ("run", "begin")]
     found = BEGUN_BY.search(begun[-1]) if begun else None
-    return found is not None and found[1] == viewpoint and is_alive(int(found[2]))
+    return int(found[2]) if found is not None and found[1] == viewpoint else None

@@ -35,6 +35,9 @@ class RunSummary:
         How often it was begun and resumed.
     places
         ``here``: this machine has its files. ``cluster``: the mirror has its copy.
+    is_left
+        Whether the process that began or resumed it last was of this machine, and is gone. Its lock may live on for some
+        seconds, and still names the run.
     """
 
     run_id: str
@@ -47,6 +50,7 @@ class RunSummary:
     spans_s: Mapping[str, float] = field(default_factory=dict)
     starts_count: int = 0
     places: tuple[str, ...] = ()
+    is_left: bool = False
 
 
 def summarise(
@@ -57,6 +61,7 @@ def summarise(
     place: str,
     was_refused: bool = False,
     is_at_work: bool = False,
+    is_left: bool = False,
 ) -> RunSummary:
     """Give a run in a line.
 
@@ -80,6 +85,7 @@ def summarise(
         spans_s=spans,
         starts_count=sum((one["step"], one["event"]) == ("run", "begin") for one in entries),
         places=(place,),
+        is_left=is_left,
     )
 
 

@@ -35,13 +35,21 @@ def _summary(run: MirroredRun, at_work: str | None) -> RunSummary:
 
 
 def merged(here: Sequence[RunSummary], mirrored: Sequence[RunSummary]) -> list[RunSummary]:
-    """Give each run once, newest first. Of two that differ counts the green one, then the one at work, then the longer."""
+    """Give each run once, newest first.
+
+    Of two that differ counts the green one, then the one that was begun more often. Of equals this machine's counts if it saw
+    the process end: the lock that makes the other "at work" is a dead one then. Else the one at work counts.
+    """
     found = {one.run_id: one for one in mirrored}
     for one in here:
         other = found.get(one.run_id)
         if other is None:
             found[one.run_id] = one
             continue
-        best = max((one, other), key=lambda run: (run.state == GREEN, run.state == AT_WORK, run.starts_count))
+        best = max((one, other), key=_weight)
         found[one.run_id] = replace(best, places=(*one.places, *other.places))
     return sorted(found.values(), key=lambda one: one.run_id, reverse=True)
+
+
+def _weight(run: RunSummary) -> tuple[bool, int, bool, bool]:
+    return run.state == GREEN, run.starts_count, run.is_left, run.state == AT_WORK

@@ -104,7 +104,8 @@ def test_respond_finds_the_root_cause_and_its_runbook_brings_scaling_back(stage,
         fault.mends(stage)
     assert code == 0, document
     assert document["ran"][0]["runbook"] == runbook_of(fault)
-    assert document["causes"] == [], "something is left that is not green"
+    left = [one for one in document["causes"] if one["worst"] != "warn"]
+    assert left == [], "amber may stay: workers that failed while the group was gone are told until new ones end well"
 
 
 def test_respond_proposes_and_does_nothing_where_nobody_is_asked(operator_gone):

@@ -182,6 +182,26 @@ def test_both_places_are_told_as_one(world, runs, tmp_path, capsys):
     assert "only in the cluster" in said and "27.6 s" in said and "install 3.8, prove 20.0" in said
 
 
+@pytest.mark.parametrize(("pid", "state"), [(dead_pid, "interrupted"), (os.getpid, "at work")])
+def test_a_killed_run_is_interrupted_while_its_lock_lives_on(world, runs, pid, state):
+    """The cluster still names its lock; this machine saw its process end."""
+    killed = put(runs, 1, "at work", pid())
+    hold(world.kube, killed.run_id)
+    Mirror(world.kube, killed, "me").write()
+    (found,) = toolkit.history("local").parts["runs"]
+    assert (found["state"], found["places"]) == (state, ("here", "cluster"))
+
+
+def test_a_killed_run_that_another_machine_goes_on_with_is_at_work(world, runs, tmp_path):
+    """It was begun once more there, and holds the lock."""
+    killed = put(runs, 1, "at work", dead_pid())
+    elsewhere = put(tmp_path / "b", 1, "at work", dead_pid())
+    JournalFile(elsewhere).append("run", "begin", "resume mode reinstall by u@elsewhere, process 7")
+    hold(world.kube, killed.run_id)
+    Mirror(world.kube, elsewhere, "me").write()
+    assert toolkit.history("local").parts["runs"][0]["state"] == "at work"
+
+
 def test_a_mirror_that_cannot_be_asked_is_said_and_is_not_green(world, runs, capsys):
     """What this machine knows is told all the same; the exit code says that it is not all."""
     put(runs, 1, "green")
