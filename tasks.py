@@ -527,23 +527,37 @@ def _finish_with_code(task_name, work, observer=None):
     help={
         "fault": "id of the fault, or the start of several",
         "all": "every fault, one after the other: more than an hour",
+        "rounds": "a storm instead: so many redeploys, each with much that goes wrong at random",
+        "seed": "the storm's seed, 1 unless named; the same seed gives the same rounds",
+        "only": "of the storm, the round of this number alone",
+        "sequence": "of the storm, the one round that this file describes, as a failing one is printed",
         "markdown": "write the table of what was drilled to this file",
         **JSON,
     }
 )
-def drill(c: Context, fault="", all=False, markdown="", json=False):
+def drill(c: Context, fault="", all=False, rounds="", seed="1", only="", sequence="", markdown="", json=False):
     """Break the local stack, follow the runbook, prove scaling, and see that nothing was lost."""
-    from prompt_keda import drilling
-
     observer = _progress()
 
     def work():
-        result = drilling.run(fault, all, observer)
+        if rounds or only or sequence:
+            from prompt_keda import storming
+
+            numbers = (_whole("--rounds", rounds), _whole("--seed", seed), _whole("--only", only) if only else None)
+            result = storming.run(*numbers, sequence, observer)
+        else:
+            from prompt_keda import drilling
+
+            result = drilling.run(fault, all, observer)
         _write("--markdown", markdown, lambda: result.parts["markdown"])
         return result
 
     def show(text, result):
-        _report("runbooks_as_text").show_drills(result.parts["drills"])
+        report = _report("runbooks_as_text")
+        if "rounds" in result.parts:
+            report.show_storm(result.parts["rounds"])
+        else:
+            report.show_drills(result.parts["drills"])
 
     _finish("drill", "local", json, work, show, observer)
 

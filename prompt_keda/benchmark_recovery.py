@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from prompt_keda import toolkit
-from prompt_keda.clients.kube_resources import JOBS
+from prompt_keda.clients.kube_resources import DEPLOYMENTS, JOBS
 from prompt_keda.clients.kube_watch import events
 from prompt_keda.errors import LabError
 from prompt_keda.faults.fault import Stage
@@ -32,7 +32,8 @@ from prompt_keda.model.event import Event, EventKind, Observer
 
 ROOT = Path(__file__).parents[1]
 EVENTS_COUNT = 60
-"""More than the workers of the old KEDA take while there is none: some wait when the new one comes."""
+"""More than the idle workers take: some wait when the new KEDA comes. They are sent once the old one is gone, because it would
+make so many Jobs that no more may be."""
 PARTS = ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks")
 LIMIT_S = 180.0
 
@@ -121,14 +122,46 @@ def _let_wait(stage: Stage) -> None:
     stage.redis.add(instrument.stream, [{"visit": str(n)} for n in range(EVENTS_COUNT)])
 
 
+def _until_idle(stage: Stage) -> None:
+    """Wait until only the workers are left that there always are: with many more KEDA would have to wait for their end."""
+    (instrument, *_) = stage.environment.instruments
+    end = time.monotonic() + LIMIT_S
+    while sum(job.get("status", {}).get("active", 0) for job in stage.kube.list(JOBS, instrument.namespace)) > (
+        instrument.min_jobs
+    ):
+        if time.monotonic() > end:
+            raise LabError("bench: the workers of the round before do not end", "./run check-deps --env local")
+        time.sleep(1)
+
+
+def _let_wait_once_removed(stage: Stage) -> threading.Thread:
+    """Send the events as soon as the operator's Deployment is deleted; give the thread that does it."""
+    path = DEPLOYMENTS.path(stage.environment.keda.namespace)
+    version = stage.kube.get_raw(path)["metadata"]["resourceVersion"]
+    query = {"watch": "1", "resourceVersion": version}
+    answer = stage.kube.open("GET", path, query=query, timeout_s=LIMIT_S, stream=True)
+
+    def follow() -> None:
+        for event in events(answer):
+            if (event["type"], event["object"]["metadata"]["name"]) == ("DELETED", PARTS[0]):
+                _let_wait(stage)
+                return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    return thread
+
+
 def _ours(stage: Stage, folder: Path) -> tuple[float, float, float]:
+    _until_idle(stage)
     jobs = _NewJobs(stage)
-    _let_wait(stage)
+    sender = _let_wait_once_removed(stage)
     argv = [sys.executable, str(ROOT / "tasks.py"), "redeploy", "--env", "local", "--mode", "reinstall", "--json"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     document = json.loads(done.stdout)
     if done.returncode:
         raise LabError(f"bench: redeploy failed: {document.get('error')}")
+    sender.join(LIMIT_S)
     entries = JournalFile(RunFolder.open_(toolkit.runs_folder(), document["run"])).entries()
     begun = next(_time(one) for one in entries if one["step"].startswith("install/") and one["event"] == "begin")
     ready = next(_time(one) for one in entries if one["step"] == "prove/parts-ready" and one["event"] != "begin")
@@ -141,14 +174,15 @@ def _time(entry: dict[str, str]) -> float:
 
 def _kubectl(stage: Stage, folder: Path) -> tuple[float, float, float]:
     lab = stage.lab
+    _until_idle(stage)
     with _kept(lab, folder) as secret:
         jobs = _NewJobs(stage)
-        _let_wait(stage)
         began = time.time()
         _run(lab, "delete", "apiservice", "v1beta1.external.metrics.k8s.io")
         _run(lab, "delete", "validatingwebhookconfiguration", "keda-admission")
         _run(lab, "delete", "namespace", "keda", "--wait", "--timeout=180s")
         removed = time.time()
+        _let_wait(stage)
         _run(lab, "create", "namespace", "keda")
         _run(lab, "apply", "-f", str(secret))
         _run(lab, "apply", "--server-side", "-f", str(_as_list(state.endpoints(lab), folder)))

@@ -20,30 +20,51 @@ LOCAL = "local"
 HEAD = """# Drills
 Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack. Each fault is brought in, seen by its
 checks, answered by the runbook that `respond` proposes, and events become Jobs again. Where the runbook's commands cannot
-mend it, what its page asks people to do was done (people). Lost are Jobs and pods that ran before, and neither live on nor
-ended by themselves.
+mend it, what its page asks people to do was done (people). Lost are Jobs and pods that ran before, or came while it was
+mended, and neither live on nor ended by themselves (seen by a watch). Events come throughout; of each group of numbers the
+first were sent, then come those that the recovery lost, those that it gave to two workers, and those that the fault itself
+took, for example with all that Redis held.
 
-| fault | seen by | after | runbook | answered by | recovered in | lost | passed |
-|---|---|---|---|---|---|---|---|
+| fault | seen by | after | runbook | answered by | recovered in | Jobs and pods lost | events sent, lost, doubled, taken | passed |
+|---|---|---|---|---|---|---|---|---|
 """
 
 
-class _Ways:
-    """The toolkit's own ways, on the local stack."""
+class Ways:
+    """The toolkit's own ways, on the local stack: `prompt_keda.drills.drill.Ways`."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
 
     def look(self) -> Sequence[CheckResult]:
+        """Give what check-deps sees."""
         return toolkit.check_deps(LOCAL, lambda _: toolkit.Unwatched()).checks
 
     def follow(self, runbook: str) -> tuple[int, bool]:
+        """Run a runbook; give its exit code, and whether a smoke test in it was green."""
         done = response.run(runbook, LOCAL, "", "", self._observer, None)
         proven = [one for one in done.parts["steps"] if " smoke " in one["command"] and one["exit_code"] == 0]
         return done.exit_code, bool(proven)
 
     def prove(self) -> int:
+        """Run the smoke test; give its exit code."""
         return run_command(["smoke", "--env", LOCAL]).exit_code
+
+
+def stage() -> Stage:
+    """Give the local stack to break.
+
+    Raises
+    ------
+    Refusal
+        When the cluster does not carry the marker that `lab.up` puts there.
+    LabError
+        When it is not up.
+    """
+    found = Stage(toolkit.load(LOCAL))
+    if found.kube.find(CONFIG_MAPS, MARKER, "kube-system") is None:
+        raise Refusal("this cluster does not carry the marker of the local stack", "Drills break things: only there.")
+    return found
 
 
 def run(fault_id: str, all_of_them: bool, observer: Observer) -> Result:
@@ -62,14 +83,12 @@ def run(fault_id: str, all_of_them: bool, observer: Observer) -> Result:
         When the local stack is not up.
     """
     chosen = _chosen(fault_id, all_of_them)
-    stage = Stage(toolkit.load(LOCAL))
-    if stage.kube.find(CONFIG_MAPS, MARKER, "kube-system") is None:
-        raise Refusal("this cluster does not carry the marker of the local stack", "Drills break things: only there.")
+    there = stage()
     result = Result("drill", LOCAL, header=f"{len(chosen)} drills on the local stack")
     drilled = []
     try:
         for fault in chosen:
-            drilled.append(drill(fault, stage, _Ways(observer), observer))
+            drilled.append(drill(fault, there, Ways(observer), observer))
     except PromptKedaError as error:
         error.parts = {"drills": [one.to_json() for one in drilled]}
         raise
@@ -98,4 +117,6 @@ def _row(one: Drilled) -> str:
     spans = [f"{value:.0f} s" if value is not None else "never" for value in (one.detected_s, one.recovered_s)]
     passed = "yes" if not one.problems else "; ".join(one.problems).replace("|", "/")
     runbook = f"[{one.runbook}](../runbooks/{one.runbook}.md)" if one.runbook else "none"
-    return f"| {one.title} | {seen} | {spans[0]} | {runbook} | {one.answered_by} | {spans[1]} | {len(one.lost)} | {passed} |"
+    events = ", ".join(str(one.events.get(kind, "unknown")) for kind in ("sent", "lost", "doubled", "taken"))
+    cells = [one.title, seen, spans[0], runbook, one.answered_by, spans[1], str(len(one.lost)), events, passed]
+    return f"| {' | '.join(cells)} |"

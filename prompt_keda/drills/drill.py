@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.drills.event_ledger import EventLedger
+from prompt_keda.drills.witness import Witness
 from prompt_keda.errors import DeadlinePassed, PromptKedaError
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import Event, EventKind, Observer
-from prompt_keda.redeploy import jobs
 from prompt_keda.runbooks.causes import causes
 
 STEADY_S, DETECTION_S = 90, 120
 """A stack that was left alone is green after some seconds; a fault is seen once its longest delay is over, in seconds."""
 RUNBOOK, PEOPLE = "runbook", "people"
-EVENTS = 5
-"""So many are sent before: some workers are in mid-work when it breaks."""
+EVENTS, A_SECOND = 5, 1.0
+"""So many are sent before, and some workers are in mid-work when it breaks; and so many while it is mended."""
+FAULT, RECOVERY = "the fault", "the recovery"
 RED = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
 
 
@@ -54,7 +57,10 @@ class Drilled:
     recovered_s
         From the fault to the proof that events become Jobs again, in seconds; None if there was none.
     lost
-        Jobs and pods that ran before, and neither live on nor ended by themselves.
+        Jobs and pods that ran before, or came while it was mended, and neither live on nor ended by themselves.
+    events
+        Numbers of them: ``sent``, ``lost`` and ``doubled`` by the recovery, ``taken`` by the fault itself, and ``unseen``:
+        acknowledged by the group's own account while nobody could listen.
     problems
         What should not have been, in words. Empty: the drill was passed.
     """
@@ -67,6 +73,7 @@ class Drilled:
     answered_by: str = ""
     recovered_s: float | None = None
     lost: Sequence[str] = ()
+    events: Mapping[str, int] = field(default_factory=dict)
     problems: Sequence[str] = field(default_factory=tuple)
 
     def to_json(self) -> dict[str, Any]:
@@ -82,45 +89,89 @@ def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled
     DeadlinePassed
         When the stack is not green before: nothing could be told of this fault then.
     """
-
-    def tell(news: str) -> None:
-        observer(Event(EventKind.NOTE, f"drill/{fault.id}", "", news))
-
     until_green(ways, f"the steady state before {fault.id}")
-    _give_work(stage)
-    before = jobs.ledger(stage.kube)
-    tell(f"{fault.title}; {len(before)} Jobs and pods run")
-    seen: dict[str, Any] = {"fault": fault.id, "title": fault.title, "seen_by": dict(fault.seen)}
-    problems: list[str] = []
-    began = time.monotonic()
-    try:
-        fault.breaks(stage)
-        results = _until_detected(fault, ways)
-        seen["detected_s"] = round(time.monotonic() - began, 1)
-        seen["runbook"] = causes(results)[0].runbook
-        tell(f"seen after {seen['detected_s']} s; the runbook is {seen['runbook'] or 'none'}")
-        if seen["runbook"] != (wanted := runbook_of(fault)):
-            problems.append(f"the runbook should be {wanted}")
-        code, is_proven = ways.follow(seen["runbook"]) if seen["runbook"] else (1, False)
-        is_mended = code == 0 and not _red(ways.look())
-        seen["answered_by"] = RUNBOOK if is_mended else PEOPLE
+    instruments = stage.environment.instruments
+    with ExitStack() as stack:
+        witness = stack.enter_context(Witness.at_work(lambda: stage.kube, [one.namespace for one in instruments]))
+        ledgers = [stack.enter_context(EventLedger.kept(stage, one, A_SECOND)) for one in instruments]
+        return _Drill(fault, stage, ways, witness, ledgers, observer).run()
+
+
+class _Drill:
+    def __init__(
+        self,
+        fault: Fault,
+        stage: Stage,
+        ways: Ways,
+        witness: Witness,
+        ledgers: Sequence[EventLedger],
+        observer: Observer,
+    ) -> None:
+        self.fault, self.stage, self.ways = fault, stage, ways
+        self.witness, self.ledgers, self.observer = witness, ledgers, observer
+        self.seen: dict[str, Any] = {"fault": fault.id, "title": fault.title, "seen_by": dict(fault.seen)}
+        self.problems: list[str] = []
+
+    def run(self) -> Drilled:
+        try:
+            for one in self.ledgers:
+                one.give(EVENTS)
+            before = self.witness.at_work_now()
+            self._tell(f"{self.fault.title}; {len(before)} Jobs and pods run")
+            self._break_and_mend()
+            self._count(before)
+        except PromptKedaError as error:
+            self.problems.append(error.what)
+        try:
+            self.fault.mends(self.stage)
+        except PromptKedaError as error:
+            self.problems.append(f"it could not be taken back: {error.what}")
+        return Drilled(**self.seen, problems=tuple(self.problems))
+
+    def _tell(self, news: str) -> None:
+        self.observer(Event(EventKind.NOTE, f"drill/{self.fault.id}", "", news))
+
+    def _break_and_mend(self) -> None:
+        began = time.monotonic()
+        self.witness.phase(FAULT)
+        self.fault.breaks(self.stage)
+        runbook = causes(_until_detected(self.fault, self.ways))[0].runbook
+        self.seen |= {"detected_s": round(time.monotonic() - began, 1), "runbook": runbook}
+        self._tell(f"seen after {self.seen['detected_s']} s; the runbook is {runbook or 'none'}")
+        if runbook != (wanted := runbook_of(self.fault)):
+            self.problems.append(f"the runbook should be {wanted}")
+        self.witness.phase(RECOVERY)
+        for one in self.ledgers:
+            one.recovery_begins()
+        code, is_proven = self.ways.follow(runbook) if runbook else (1, False)
+        is_mended = code == 0 and not _red(self.ways.look())
+        self.seen["answered_by"] = RUNBOOK if is_mended else PEOPLE
         if not is_mended:
-            tell("the runbook alone does not mend it: now what its page asks people to do")
-            fault.mends(stage)
-            until_green(ways, f"the end of {fault.id}")
-        if (is_mended and is_proven) or (code := ways.prove()) == 0:
-            seen["recovered_s"] = round(time.monotonic() - began, 1)
+            self._tell("the runbook alone does not mend it: now what its page asks people to do")
+            self.fault.mends(self.stage)
+            until_green(self.ways, f"the end of {self.fault.id}")
+        if (is_mended and is_proven) or (code := self.ways.prove()) == 0:
+            self.seen["recovered_s"] = round(time.monotonic() - began, 1)
         else:
-            problems.append(f"scaling is not proven: exit code {code}")
-        seen["lost"] = tuple(jobs.lost(stage.kube, before))
-        problems += [f"lost: {one}" for one in seen["lost"]]
-    except PromptKedaError as error:
-        problems.append(error.what)
-    try:
-        fault.mends(stage)
-    except PromptKedaError as error:
-        problems.append(f"it could not be taken back: {error.what}")
-    return Drilled(**seen, problems=tuple(problems))
+            self.problems.append(f"scaling is not proven: exit code {code}")
+
+    def _count(self, before: set[str]) -> None:
+        """Tell what was lost: of those that ran before at any time, of all others while it was mended."""
+        found = self.witness.lost().items()
+        lost = tuple(f"{what} in {phase}" for uid, (phase, what) in found if uid in before or phase != FAULT)
+        fates = [one.close_books() for one in self.ledgers]
+        self.seen["lost"] = lost
+        self.seen["events"] = {
+            "sent": sum(one.sent_count for one in fates),
+            "lost": sum(len(one.lost) for one in fates),
+            "doubled": sum(len(one.doubled) for one in fates),
+            "taken": sum(len(one.taken_by_fault) for one in fates),
+            "unseen": sum(one.unseen_count for one in fates),
+        }
+        self.problems += [f"lost: {one}" for one in lost]
+        for one in fates:
+            self.problems += [f"{len(one.lost)} events lost, the first {one.lost[0]}"] if one.lost else []
+            self.problems += [f"{len(one.doubled)} events doubled, the first {one.doubled[0]}"] if one.doubled else []
 
 
 def runbook_of(fault: Fault) -> str:
@@ -153,8 +204,3 @@ def _until_detected(fault: Fault, ways: Ways) -> Sequence[CheckResult]:
         if time.monotonic() > end:
             last = ", ".join(f"{id_} {verdict}" for id_, verdict in red.items()) or "all is green"
             raise DeadlinePassed(f"the checks that see {fault.id}", DETECTION_S, last)
-
-
-def _give_work(stage: Stage) -> None:
-    for one in stage.environment.instruments:
-        stage.redis.add(one.stream, [{"visit": f"drill-{number}"} for number in range(EVENTS)])

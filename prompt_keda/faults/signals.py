@@ -39,14 +39,19 @@ def send_in_pods(stage: Stage, namespace: str, labels: str, number: signal.Signa
     labels
         The pods' label selector.
     """
-    pods = stage.kube.list(PODS, namespace, labels)
-    states = [one for pod in pods for one in pod["status"].get("containerStatuses") or [] if one.get("containerID")]
     count = 0
-    for pid in _processes_of({one["containerID"].rpartition("/")[2] for one in states}):
+    for pid in pids_in_pods(stage, namespace, labels):
         with suppress(ProcessLookupError):  # it has ended since
             os.kill(pid, number)
             count += 1
     return count
+
+
+def pids_in_pods(stage: Stage, namespace: str, labels: str) -> list[int]:
+    """Give every process in the containers of some pods, by the pods' label selector."""
+    pods = stage.kube.list(PODS, namespace, labels)
+    states = [one for pod in pods for one in pod["status"].get("containerStatuses") or [] if one.get("containerID")]
+    return list(_processes_of({one["containerID"].rpartition("/")[2] for one in states}))
 
 
 def _processes_of(containers: set[str]) -> Iterator[int]:

@@ -82,14 +82,26 @@ def difference(wanted: Object, live: Object) -> str | None:
     return first_difference({**content, "metadata": {"labels": wanted["metadata"].get("labels") or {}}}, live)
 
 
+def unlike(context: Context, objects: list[Object]) -> list[Object]:
+    """Give those objects that are absent, or differ from what is wanted.
+
+    The others are left alone: to apply what is there already may be refused. Who has applied it before owns its fields,
+    and the API server counts a default that it has filled in itself as another value (seen: ``fieldRef`` of a container's
+    variable, after ``kubectl apply --server-side``).
+    """
+    found = [(one, context.find(one)) for one in objects]
+    return [one for one, live in found if live is None or difference(one, live)]
+
+
 def apply_crds(context: Context) -> None:
     """Apply the CRDs server-side; they are too large for client-side annotations (F45). Idempotent: yes.
 
     Those whose fields others own are taken over, as the plan says: removing one would take its ScaledJobs with it.
     """
     taken = context.decisions.takes_over
-    context.apply_all([one for one in crds(context) if one["metadata"]["name"] not in taken])
-    context.apply_all([one for one in crds(context) if one["metadata"]["name"] in taken], force=True)
+    wanted = unlike(context, crds(context))
+    context.apply_all([one for one in wanted if one["metadata"]["name"] not in taken])
+    context.apply_all([one for one in wanted if one["metadata"]["name"] in taken], force=True)
 
 
 def misfits(context: Context, wanted: Object) -> tuple[str, ...]:
@@ -190,7 +202,7 @@ def parts_inspect(context: Context) -> Progress:
 
 def apply_parts(context: Context) -> None:
     """Apply KEDA's objects: rights and Services first, then what runs with them. Idempotent: yes."""
-    wanted = parts(context)
+    wanted = unlike(context, parts(context))
     context.apply_all([one for one in wanted if one["kind"] != "Deployment"])
     context.apply_all([one for one in wanted if one["kind"] == "Deployment"])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from prompt_keda.clients.kube import Kube
@@ -32,12 +31,12 @@ def active_jobs(kube: Kube) -> list[Object]:
 
 def ledger(kube: Kube) -> tuple[JobRecord, ...]:
     """Record every active Job of a ScaledJob, and every pod of one that is not finished."""
-    records = [_record("Job", job) for job in active_jobs(kube)]
-    uids = {record.uid for record in records}
+    records = [record("Job", job) for job in active_jobs(kube)]
+    uids = {one.uid for one in records}
     for pod in kube.list(PODS, label_selector=POD_LABEL):
         owners = uids & {one["uid"] for one in pod["metadata"].get("ownerReferences", [])}
         if owners and pod.get("status", {}).get("phase") in ("Pending", "Running"):
-            records.append(replace(_record("Pod", pod), job_uid=owners.pop()))
+            records.append(record("Pod", pod, owners.pop()))
     return tuple(records)
 
 
@@ -96,12 +95,12 @@ def at_risk(
     scaled = owners(kube) if scaled is None else scaled
     found = []
     for job in kube.list(JOBS, label_selector=LABEL) if finished_too else active_jobs(kube):
-        record = _record("Job", job)
-        owner = scaled.get((record.namespace, record.scaled_job))
+        one = record("Job", job)
+        owner = scaled.get((one.namespace, one.scaled_job))
         if owner is None or keeps_older_jobs(owner["spec"]):
             continue
-        if record.generation != str(owner["metadata"]["generation"]):
-            found.append(record)
+        if one.generation != str(owner["metadata"]["generation"]):
+            found.append(one)
     return tuple(found)
 
 
@@ -136,7 +135,8 @@ def _key(obj: Object) -> tuple[str, str]:
     return obj["metadata"]["namespace"], obj["metadata"]["name"]
 
 
-def _record(kind: str, obj: Object) -> JobRecord:
+def record(kind: str, obj: Object, job_uid: str = "") -> JobRecord:
+    """Record a Job, or a pod with the UID of its Job."""
     metadata = obj["metadata"]
     return JobRecord(
         kind=kind,
@@ -145,4 +145,5 @@ def _record(kind: str, obj: Object) -> JobRecord:
         uid=metadata["uid"],
         scaled_job=metadata.get("labels", {}).get(LABEL, ""),
         generation=metadata.get("annotations", {}).get(GENERATION),
+        job_uid=job_uid,
     )

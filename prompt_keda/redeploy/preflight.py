@@ -82,9 +82,9 @@ def _try_secret(context: Context, sync: SecretSync) -> str | None:
 def _to_apply(context: Context) -> list[Object]:
     """Give what will be applied and can be tried now, as far as that is known before the install.
 
-    Left out is what is removed before, and what belongs into a namespace that is on its way out: nothing can be made
-    there now, and the removal waits until it is gone. So are objects of KEDA's kinds whose CRD goes, and all of them
-    while KEDA's webhooks go: these may not answer, and with the policy Fail nothing is taken (F12).
+    Left out is what stands as it should, what is removed before, and what belongs into a namespace that is on its way
+    out: nothing can be made there now, and the removal waits until it is gone. So are objects of KEDA's kinds whose CRD
+    goes, and all of them while KEDA's webhooks go: these may not answer, and with the policy Fail nothing is taken (F12).
     """
     kube = context.systems.kube
     secret = kube.find(SECRETS, certificates.SECRET, context.namespace)
@@ -96,7 +96,7 @@ def _to_apply(context: Context) -> list[Object]:
     gone_kinds = _kinds_that_go(context, removed)
     return [
         one
-        for one in [*install.crds(context), *rest, *tried]
+        for one in [*install.unlike(context, [*install.crds(context), *rest]), *tried]
         if (one["kind"], one["metadata"]["name"]) not in removed | taken
         and one["metadata"].get("namespace") not in going
         and (one["apiVersion"].partition("/")[0], one["kind"]) not in gone_kinds

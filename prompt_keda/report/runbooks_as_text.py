@@ -57,5 +57,18 @@ def show_drills(drills: Sequence[dict[str, Any]]) -> None:
     show_lines([f"{passed} of {len(drills)} drills passed"])
 
 
+def show_storm(rounds: Sequence[dict[str, Any]]) -> None:
+    """Show a line for each round of a storm, and each promise that was not kept."""
+    for one in rounds:
+        word, plan = "broken" if one["problems"] else "kept", one["round"]
+        said = f"mode {plan['mode']}, {len(plan['acts'])} acts, {one['starts_count']} starts"
+        show_lines(
+            [f"{word:7} round {plan['number']:<4} {said}, {one['events_sent']} events, {one['duration_s']:.0f} s"]
+        )
+        show_lines([f"        {problem}" for problem in one["problems"]])
+    kept = sum(not one["problems"] for one in rounds)
+    show_lines([f"{kept} of {len(rounds)} rounds kept every promise"])
+
+
 def _span(seconds: float | None) -> str:
     return "never" if seconds is None else f"{seconds:.1f} s"

@@ -100,12 +100,21 @@ def test_another_runbook_than_the_one_that_answers_it_fails_the_drill():
     assert drill(fault, stack.stage, stack, nobody).problems == ("the runbook should be redis-gone",)
 
 
-def test_a_job_that_is_lost_fails_the_drill(monkeypatch):
-    """It ran before, and neither lives on nor has ended."""
+def test_a_job_that_is_lost_while_it_is_mended_fails_the_drill(monkeypatch):
+    """It worked, and neither lives on nor has ended. What the fault itself makes and takes away again is its own."""
     stack = Stack()
-    monkeypatch.setattr(module.jobs, "lost", lambda kube, before: [f"{one.name} is gone" for one in before[:1]])
+    lost = {"1": ("the recovery", "Job a/j1"), "2": ("the fault", "Job a/j2")}
+    monkeypatch.setattr(module.Witness, "lost", lambda self: lost)
     seen = drill(stack.fault(), stack.stage, stack, nobody)
-    assert seen.lost == ("j1 is gone",) and seen.problems == ("lost: j1 is gone",)
+    assert seen.lost == ("Job a/j1 in the recovery",) and seen.problems == ("lost: Job a/j1 in the recovery",)
+
+
+def test_a_job_that_ran_before_and_is_lost_by_the_fault_fails_it_too(monkeypatch):
+    """Nobody may say then that a fault of that kind costs nothing."""
+    stack = Stack()
+    monkeypatch.setattr(module.Witness, "at_work_now", lambda self: {"2"})
+    monkeypatch.setattr(module.Witness, "lost", lambda self: {"2": ("the fault", "Job a/j2")})
+    assert drill(stack.fault(), stack.stage, stack, nobody).lost == ("Job a/j2 in the fault",)
 
 
 def test_a_fault_that_cannot_be_taken_back_is_told():

@@ -10,7 +10,7 @@ from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.errors import BadAnswer, Unreachable
 from prompt_keda.model.plan import State
 from prompt_keda.model.redeploy_plan import Decisions, Deletion
-from prompt_keda.redeploy import certificates, modes, preflight, survey
+from prompt_keda.redeploy import certificates, install, modes, preflight, survey
 from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.modes import Wishes
 
@@ -138,6 +138,25 @@ def test_what_is_removed_first_is_no_conflict(ready):
     assert "Deployment keda-operator: 409" in ready.seen().detail, "the test itself is wrong"
     ready.plan("reinstall")
     assert ready.seen().state is State.DONE
+
+
+def test_what_stands_as_it_should_is_not_applied_again(ready, monkeypatch):
+    """Somebody has applied KEDA by kubectl: what is right would be a conflict all the same, and need not be written."""
+    context, kube = ready.context, ready.world.kube
+    context.decisions = Decisions()
+    context.apply_all(context.keda_objects)
+    apply = kube.apply
+
+    def refuses(obj, force=False, dry_run=False, **more):
+        if obj["kind"] == "ClusterRole":
+            raise BadAnswer("Kubernetes", "x", "409 on PATCH: conflict with 'kubectl'")
+        return apply(obj, force, dry_run, **more)
+
+    monkeypatch.setattr(kube, "apply", refuses)
+    assert ready.seen().state is State.DONE, ready.seen().detail
+    install.apply_parts(context)
+    ready.world.kube.delete(kinds.CLUSTER_ROLES, "keda-operator")
+    assert "conflict with 'kubectl'" in ready.seen().detail
 
 
 def test_a_namespace_that_is_on_its_way_out_does_not_stop_it(ready):

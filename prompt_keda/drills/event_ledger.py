@@ -1,0 +1,172 @@
+"""What became of every event: each has to be acknowledged by exactly one worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from prompt_keda.clients.kube_resources import SERVICES
+from prompt_keda.errors import DeadlinePassed, PromptKedaError
+from prompt_keda.faults.fault import Stage
+from prompt_keda.lab import network, state
+from prompt_keda.model.environment import Instrument
+
+READY_S, DRAIN_S, LOOK_S = 20.0, 120.0, 0.5
+
+
+@dataclass(frozen=True)
+class Fates:
+    """What became of the events that were sent.
+
+    Parameters
+    ----------
+    sent_count
+        Those that Redis has confirmed.
+    lost
+        Ids of those that were in the stream when the recovery began, or came later, and that no worker acknowledged.
+    doubled
+        Ids of those that were acknowledged more than once.
+    unseen_count
+        Those that are acknowledged by the group's own account, while nobody could listen: once or more often is not known.
+    taken_by_fault
+        Ids of those that were gone before the recovery began, or whose group was: the fault itself took them.
+    """
+
+    sent_count: int
+    lost: Sequence[str]
+    doubled: Sequence[str]
+    unseen_count: int
+    taken_by_fault: Sequence[str]
+
+
+class EventLedger:
+    """Sends events and counts their acknowledgements, from inside the stack's network. Make it with `kept`."""
+
+    def __init__(self, stage: Stage, instrument: Instrument, file: Path, begin: Callable[[], None]) -> None:
+        self._stage, self._instrument, self._file, self._begin = stage, instrument, file, begin
+        self._given: list[str] = []
+        self._taken: set[str] = set()
+
+    @classmethod
+    @contextmanager
+    def kept(cls, stage: Stage, instrument: Instrument, a_second: float) -> Iterator[EventLedger]:
+        """Listen from now, and send events from `recovery_begins` on.
+
+        Raises
+        ------
+        DeadlinePassed
+            When Redis cannot be heard within 20 s.
+        """
+        redis = stage.environment.redis
+        address = stage.kube.get(SERVICES, redis.service, redis.namespace)["spec"]["clusterIP"]
+        names = [instrument.stream, instrument.consumer_group, str(a_second)]
+        program = [sys.executable, "-m", "prompt_keda.drills.traffic", address, str(redis.port), *names]
+        password = (
+            state.ensure_secret(stage.lab, "redis-password").reveal() if stage.endpoints["redis_password"] else ""
+        )
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "traffic"
+            with file.open("wb") as out:
+                process = subprocess.Popen(
+                    [*network.enter(stage.lab), *program],
+                    stdin=subprocess.PIPE,
+                    stdout=out,
+                    env={**os.environ, "REDISCLI_AUTH": password},
+                )
+            sends = process.stdin
+            assert sends is not None
+
+            def begin() -> None:
+                sends.write(b"go\n")
+                sends.flush()
+
+            ledger = cls(stage, instrument, file, begin)
+            try:
+                _until(ledger._gaps, READY_S, f"what {redis.service} is asked")
+                yield ledger
+            finally:
+                process.kill()
+                process.wait()
+
+    def give(self, count: int) -> None:
+        """Send some events at once. Raises as `prompt_keda.clients.redis_streams.RedisStreams.add` does."""
+        self._given += self._stage.redis.add(self._instrument.stream, [{"visit": f"first-{n}"} for n in range(count)])
+
+    def recovery_begins(self) -> None:
+        """Send events at a steady pace from now on. None may be lost any more but those that the fault has taken already.
+
+        A Redis that does not answer has lost none.
+        """
+        with suppress(PromptKedaError):
+            there, counts = set(self._ids()), self._counts()
+            found = self._stage.redis.group_info(self._instrument.stream, self._instrument.consumer_group)
+            self._taken = {one for one in self._sent() if not counts[one] and (one not in there or found is None)}
+        self._begin()
+
+    def close_books(self) -> Fates:
+        """Wait until what was sent is acknowledged, at most 120 s, and tell what became of it.
+
+        Raises as `prompt_keda.clients.redis_streams.RedisStreams.ping` does.
+        """
+        with suppress(DeadlinePassed):  # then what is left is lost, and named
+            _until(lambda: not self._open(), DRAIN_S, "the acknowledgement of every event")
+        counts, sent = self._counts(), self._sent()
+        left = self._open()
+        unseen = [one for one in sent if not counts[one] and one not in left and one not in self._taken]
+        doubled = [one for one in sent if counts[one] > 1]
+        return Fates(len(sent), left, doubled, len(unseen), sorted(self._taken))
+
+    def _open(self) -> list[str]:
+        """Give the events that nobody has acknowledged: not heard of, and by the group's account waiting or pending."""
+        counts = self._counts()
+        unheard = [one for one in self._sent() if not counts[one] and one not in self._taken]
+        if not unheard:
+            return []
+        found = self._stage.redis.group_info(self._instrument.stream, self._instrument.consumer_group)
+        if found is None:
+            return unheard
+        read, pending, was_deaf = _number(found.last_delivered_id), self._pending(), self._gaps() > 1
+        return [one for one in unheard if _number(one) > read or one in pending or not was_deaf]
+
+    def _pending(self) -> set[str]:
+        stream, group = self._instrument.stream, self._instrument.consumer_group
+        (rows,) = self._stage.redis.run(["XPENDING", stream, group, "-", "+", 10000])
+        return {str(one["message_id"] if isinstance(one, dict) else one[0]) for one in rows}
+
+    def _ids(self) -> list[str]:
+        (rows,) = self._stage.redis.run(["XRANGE", self._instrument.stream, "-", "+"])
+        return [str(one[0]) for one in rows]
+
+    def _sent(self) -> list[str]:
+        return [*self._given, *(one["sent"] for one in self._news("sent"))]
+
+    def _counts(self) -> Counter[str]:
+        return Counter(id_ for one in self._news("acknowledged") for id_ in one["acknowledged"])
+
+    def _gaps(self) -> int:
+        return len(self._news("gap"))
+
+    def _news(self, kind: str) -> list[dict[str, str]]:
+        lines = self._file.read_text().split("\n")[:-1]  # the last one may not be whole yet
+        return [one for one in map(json.loads, lines) if kind in one]
+
+
+def _number(id_: str) -> tuple[int, ...]:
+    return tuple(int(one) for one in id_.split("-"))
+
+
+def _until(look: Callable[[], object], limit_s: float, what: str) -> None:
+    end = time.monotonic() + limit_s
+    while not look():
+        if time.monotonic() > end:
+            raise DeadlinePassed(what, limit_s, "not there")
+        time.sleep(LOOK_S)

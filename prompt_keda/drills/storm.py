@@ -1,0 +1,245 @@
+"""One round of a storm: a redeploy while events come and much goes wrong; then everything has to be whole again."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
+from prompt_keda.drills.drill import Ways, until_green
+from prompt_keda.drills.event_ledger import EventLedger
+from prompt_keda.drills.storm_acts import Acts
+from prompt_keda.drills.storm_plan import KILL, STOP, Act, Round
+from prompt_keda.drills.witness import Witness
+from prompt_keda.errors import PromptKedaError
+from prompt_keda.faults.fault import Stage
+from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.model.job_object import PAUSED
+from prompt_keda.redeploy.lease import find_run_at_work
+
+MOST_TRIES = 4
+"""So often people try again once nothing goes wrong any more."""
+LOOK_S = 0.02
+COMMAND_S = 600.0
+KNOWN_CODES = (0, 1, 2, 3, 130, -signal.SIGKILL)
+SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGINT}
+
+
+class Runs(Protocol):
+    """What a storm asks of the runs that this machine keeps."""
+
+    def newest(self) -> tuple[str, bool, int] | None:
+        """Give the newest run's id, whether it can be resumed, and the number of its journal's entries."""
+
+
+@dataclass
+class Outcome:
+    """What a round has shown.
+
+    Parameters
+    ----------
+    duration_s
+        In seconds, with the wait for the last event.
+    starts_count
+        How often the toolkit was started until it ended well.
+    not_done
+        Acts that were not possible, each with the reason: nothing is said about them.
+    problems
+        What should not have been. Empty: every promise was kept.
+    """
+
+    round: Round
+    duration_s: float = 0.0
+    starts_count: int = 0
+    events_sent: int = 0
+    events_unseen: int = 0
+    not_done: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as JSON."""
+        return asdict(self)
+
+
+def weather(storm_round: Round, stage: Stage, ways: Ways, runs: Runs, environment: str, observer: Observer) -> Outcome:
+    """Run a round, and see whether every promise was kept. The stack is whole before, or this raises.
+
+    Parameters
+    ----------
+    environment
+        The path of the local stack's environment: by its name alone a redeploy would mend the stack itself.
+
+    Raises
+    ------
+    DeadlinePassed
+        When the stack is not green before.
+    """
+    until_green(ways, f"the steady state before round {storm_round.number}")
+    begun = time.monotonic()
+    instruments = stage.environment.instruments
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        witness = stack.enter_context(Witness.at_work(lambda: stage.kube, [one.namespace for one in instruments]))
+        pace = storm_round.events_a_second
+        ledgers = [stack.enter_context(EventLedger.kept(stage, one, pace)) for one in instruments]
+        acts = stack.enter_context(Acts.of(stage))
+        one = _Round(storm_round, stage, ways, runs, environment, observer, acts, folder)
+        outcome = one.run(witness, ledgers)
+    outcome.duration_s = round(time.monotonic() - begun, 1)
+    return outcome
+
+
+class _Round:
+    def __init__(
+        self,
+        storm_round: Round,
+        stage: Stage,
+        ways: Ways,
+        runs: Runs,
+        environment: str,
+        observer: Observer,
+        acts: Acts,
+        folder: Path,
+    ) -> None:
+        self.round, self.stage, self.ways, self.runs = storm_round, stage, ways, runs
+        self.environment, self.observer, self.acts, self.folder = environment, observer, acts, folder
+        self.outcome = Outcome(storm_round)
+        newest = runs.newest()
+        self.before = newest[0] if newest else ""
+        self.last_words = ""
+
+    def run(self, witness: Witness, ledgers: Sequence[EventLedger]) -> Outcome:
+        self._tell(f"mode {self.round.mode}, {self.round.events_a_second} events a second; {_words(self.round.acts)}")
+        witness.phase("the storm")
+        for one in ledgers:
+            one.recovery_begins()
+        self._guarded(self._storm)
+        self._guarded(self._look)
+        self._guarded(self.acts.undo)
+        witness.phase("the clearing")
+        self._guarded(self._clear_up)
+        self._guarded(lambda: until_green(self.ways, "the steady state after it"))
+        self._guarded(self._nothing_left)
+        self._guarded(lambda: self._count(witness, ledgers))
+        self.outcome.not_done = list(self.acts.not_done)
+        self._tell("; ".join(self.outcome.problems) or "every promise was kept")
+        return self.outcome
+
+    def _tell(self, news: str) -> None:
+        self.observer(Event(EventKind.NOTE, f"storm/{self.round.seed}-{self.round.number}", "", news))
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except PromptKedaError as error:
+            self.outcome.problems.append(error.what)
+
+    def _storm(self) -> None:
+        """Redeploy; at its entry each act strikes. What was killed is resumed; what ended badly waits for the clearing."""
+        left = list(self.round.acts)
+        command = ["redeploy", "--env", self.environment, "--mode", self.round.mode]
+        while self._run(command, left) and left:
+            command = self._next_command()
+        for act in left:
+            if act.kind not in SIGNALS:
+                self.acts.strike(act)
+
+    def _next_command(self) -> list[str]:
+        newest = self.runs.newest()
+        if newest and newest[0] != self.before and newest[1]:
+            return ["resume", "--env", self.environment, "--run", newest[0]]
+        return ["redeploy", "--env", self.environment]
+
+    def _run(self, command: Sequence[str], left: list[Act]) -> bool:
+        """Run the toolkit, and let the acts strike whose entry comes. Tell whether one of them ended it."""
+        self.outcome.starts_count += 1
+        file = self.folder / f"{self.outcome.starts_count}.stderr"
+        was_ended, limit = False, time.monotonic() + COMMAND_S
+        with file.open("wb") as out:
+            argv = [sys.executable, "tasks.py", *command, "--json"]
+            process = subprocess.Popen(argv, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=out)
+            while process.poll() is None:
+                while left and not was_ended and left[0].at_entry <= self._entries():
+                    act = left.pop(0)
+                    if act.kind in SIGNALS:
+                        process.send_signal(SIGNALS[act.kind])
+                        was_ended = True
+                    else:
+                        self.acts.strike(act)
+                if time.monotonic() > limit:
+                    process.kill()
+                    self.outcome.problems.append(f"{command[0]} did not end within {COMMAND_S:.0f} s")
+                time.sleep(LOOK_S)
+        self._look_at_end(command[0], process.returncode, file)
+        return was_ended
+
+    def _entries(self) -> int:
+        newest = self.runs.newest()
+        return newest[2] if newest and newest[0] != self.before else 0
+
+    def _look_at_end(self, task: str, code: int, file: Path) -> None:
+        said = file.read_text(errors="replace")
+        if code not in KNOWN_CODES:
+            self.outcome.problems.append(f"{task} ended with {code}")
+        if "Traceback" in said:
+            self.outcome.problems.append(f"{task} ended with a traceback: {said.strip().splitlines()[-1]}")
+        self.last_words = " / ".join(said.strip().splitlines()[-2:])
+
+    def _look(self) -> None:
+        """Whatever check-deps could not see, it may not call green."""
+        results = self.ways.look()
+        if all(one.verdict.value == "ok" for one in results) and self.acts.still_broken:
+            self.outcome.problems.append(f"all is green while {', '.join(self.acts.still_broken)}")
+
+    def _clear_up(self) -> None:
+        """What people do once nothing goes wrong any more: resume what was interrupted, else redeploy, until it is well."""
+        for number in range(MOST_TRIES):
+            command = self._next_command() if number < MOST_TRIES - 1 else ["redeploy", "--env", self.environment]
+            before = self.outcome.starts_count
+            self._run(command, [])
+            assert self.outcome.starts_count > before
+            newest = self.runs.newest()
+            if newest and newest[0] != self.before and not newest[1]:
+                return
+        self.outcome.problems.append(f"no redeploy ended well after {MOST_TRIES} tries: {self.last_words}")
+
+    def _nothing_left(self) -> None:
+        """Nothing of the toolkit's own may be left: no pause, no lock, none of the smoke test's objects."""
+        kube, left = self.stage.kube, []
+        for one in kube.list(SCALED_JOBS):
+            name = f"{one['metadata']['namespace']}/{one['metadata']['name']}"
+            if PAUSED in (one["metadata"].get("annotations") or {}):
+                left.append(f"ScaledJob {name} is paused")
+        smoke = self.stage.environment.smoke.namespace
+        for kind in (SCALED_JOBS, JOBS):
+            left += [f"{kind.kind} {one['metadata']['name']}" for one in kube.list(kind, smoke)]
+        keys = self.stage.redis.run(["KEYS", "smoke-*"])[0]
+        left += [f"stream {one}" for one in keys]
+        if holder := find_run_at_work(kube):
+            left.append(f"the lock of {holder}")
+        if left:
+            self.outcome.problems.append(f"left behind: {', '.join(left)}")
+
+    def _count(self, witness: Witness, ledgers: Sequence[EventLedger]) -> None:
+        self.outcome.problems += [f"lost: {what} in {phase}" for phase, what in witness.lost().values()]
+        for fates in [one.close_books() for one in ledgers]:
+            self.outcome.events_sent += fates.sent_count
+            self.outcome.events_unseen += fates.unseen_count
+            for how, ids in (("lost", fates.lost), ("doubled", fates.doubled)):
+                if ids:
+                    self.outcome.problems.append(f"{len(ids)} events {how}, the first {ids[0]}")
+
+
+def _words(acts: Sequence[Act]) -> str:
+    return ", ".join(map(str, acts)) or "nothing goes wrong"
+
+
+_ROOT = Path(__file__).parents[2]

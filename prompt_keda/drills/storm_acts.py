@@ -1,0 +1,147 @@
+"""What strikes in a storm, on the local stack; and how it is taken back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from prompt_keda.clients.kube_resources import PODS, SCALED_JOBS
+from prompt_keda.drills.storm_plan import BREAK, DELETE, FREEZE, PAUSE, POD, Act, Targets
+from prompt_keda.errors import Missing, PromptKedaError
+from prompt_keda.faults import ALL_FAULTS, signals
+from prompt_keda.faults.fault import Fault, Stage
+from prompt_keda.files.manifest_file import load_keda_manifests
+from prompt_keda.lab import processes
+from prompt_keda.model.job_object import PAUSED
+
+OPERATOR, REDIS = "the operator", "Redis"
+"""These run in pods; the others are processes that the stack started itself."""
+FROZEN = (
+    *("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kubelet", "coredns"),
+    *("vault", "registry", "slapd", OPERATOR, REDIS),
+)
+BROKEN = (
+    *("cluster/metrics-service-gone", "cluster/scheduler-stopped", "cluster/dns-gone", "cluster/foreign-api-gone"),
+    *("cluster/webhooks-mislead", "identity/directory-stopped", "identity/may-only-look"),
+    *("vault/stopped", "vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "vault/secret-gone"),
+    *("vault/secret-stale", "images/registry-stopped", "redis/persistence-off", "redis/info-denied"),
+    *("keda/certificates-gone", "keda/part-of-another-version", "keda/second-operator", "keda/crd-of-another-version"),
+)
+"""Faults that take neither Jobs nor events, and come and go within seconds, whatever else is broken."""
+KEPT_KINDS = ("CustomResourceDefinition",)
+"""With KEDA's CRD every ScaledJob is deleted, and its Jobs with it: what a redeploy finds then is past help."""
+
+
+def targets(stage: Stage) -> Targets:
+    """Give what a storm may strike. Raises `LabError` when the stack is not up, `ManifestError` for a wrong file."""
+    manifests = load_keda_manifests(stage.endpoints["keda_manifests"], stage.endpoints["keda_manifests_sha256"])
+    known = [one for one in manifests if one["kind"] not in KEPT_KINDS]
+    objects = sorted(f"{one['kind']}/{one['metadata']['name']}" for one in known)
+    parts = sorted(one["metadata"]["name"] for one in known if one["kind"] == "Deployment")
+    return Targets(FROZEN, objects, parts, BROKEN)
+
+
+class Acts:
+    """Strikes, and takes all of it back. Make it with `of`; at its end nothing is left frozen."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._faults: list[Fault] = []
+        self._thaws: list[tuple[threading.Timer, Callable[[], None]]] = []
+        self.not_done: list[str] = []
+
+    @classmethod
+    @contextmanager
+    def of(cls, stage: Stage) -> Iterator[Acts]:
+        """Give what strikes for a while."""
+        acts = cls(stage)
+        try:
+            yield acts
+        finally:
+            acts.undo()
+
+    @property
+    def still_broken(self) -> list[str]:
+        """The titles of the faults that were not taken back yet."""
+        return [one.title for one in self._faults]
+
+    def strike(self, act: Act) -> None:
+        """Let an act happen. One that is not possible now, because of another, is noted in ``not_done``."""
+        do = {
+            FREEZE: self._freeze,
+            DELETE: self._delete,
+            POD: self._delete_pods,
+            PAUSE: self._pause,
+            BREAK: self._break,
+        }
+        try:
+            do[act.kind](act)
+        except PromptKedaError as error:
+            self.not_done.append(f"{act}: {error.what}")
+
+    def undo(self) -> None:
+        """Take all of it back, the last first. Idempotent: yes. Raises as the faults' own mends do, when all were tried."""
+        for timer, thaw in self._thaws:
+            timer.cancel()
+            thaw()
+        self._thaws.clear()
+        errors = []
+        while self._faults:
+            try:
+                self._faults.pop().mends(self._stage)
+            except PromptKedaError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _freeze(self, act: Act) -> None:
+        pids = self._pids(act.target)
+
+        def send(number: signal.Signals) -> None:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+        send(signal.SIGSTOP)
+        timer = threading.Timer(act.seconds, send, (signal.SIGCONT,))
+        timer.daemon = True
+        timer.start()
+        self._thaws.append((timer, lambda: send(signal.SIGCONT)))
+
+    def _pids(self, name: str) -> list[int]:
+        """Give the processes. Those in pods are found by way of the API server, before anything is frozen."""
+        if name == OPERATOR:
+            return signals.pids_in_pods(self._stage, self._stage.environment.keda.namespace, "app=keda-operator")
+        if name == REDIS:
+            redis = self._stage.environment.redis
+            return signals.pids_in_pods(self._stage, redis.namespace, f"app.kubernetes.io/name={redis.service}")
+        pid = processes.pid_of(self._stage.lab, name)
+        return [] if pid is None else [pid]
+
+    def _delete(self, act: Act) -> None:
+        kind, _, name = act.target.partition("/")
+        one = self._stage.keda_object(kind, name)
+        kube = self._stage.kube
+        with suppress(Missing):
+            kube.delete(kube.resource_of(one), name, one["metadata"].get("namespace"))
+
+    def _delete_pods(self, act: Act) -> None:
+        kube, namespace = self._stage.kube, self._stage.environment.keda.namespace
+        for pod in self._stage.keda_pods(act.target):
+            with suppress(Missing):
+                kube.delete(PODS, pod["metadata"]["name"], namespace)
+
+    def _pause(self, act: Act) -> None:
+        for one in self._stage.environment.instruments:
+            mark = {"metadata": {"annotations": {PAUSED: "true"}}}
+            self._stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, mark)
+
+    def _break(self, act: Act) -> None:
+        fault = next(one for one in ALL_FAULTS if one.id == act.target)
+        if fault in self._faults:
+            return
+        self._faults.append(fault)
+        fault.breaks(self._stage)

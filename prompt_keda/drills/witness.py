@@ -1,0 +1,167 @@
+"""What became of every Job and pod of the instruments: seen by watches that run throughout, not by two lists."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.kube_resources import JOBS, PODS, Resource
+from prompt_keda.clients.kube_watch import events
+from prompt_keda.errors import DeadlinePassed, PromptKedaError
+from prompt_keda.model.job_object import is_finished
+from prompt_keda.model.redeploy_plan import JobRecord
+from prompt_keda.redeploy import jobs
+
+Object = dict[str, Any]
+LABELS = {JOBS: jobs.LABEL, PODS: jobs.POD_LABEL}
+FIRST_LOOK_S = 20.0
+AGAIN_S = 0.5
+WATCH_S = 60
+
+
+@dataclass
+class Seen:
+    """One Job or pod as it was seen last.
+
+    Parameters
+    ----------
+    has_ended
+        It is Complete or Failed by itself: whoever removes it then takes nothing away.
+    lost_in
+        The phase in which it was told to go, or went, while it worked; empty: it did not.
+    is_absent
+        A look after a gap did not find it: the API server's events have to say what became of it.
+    """
+
+    record: JobRecord
+    has_ended: bool = False
+    lost_in: str = ""
+    is_absent: bool = False
+
+
+class Witness:
+    """Follows the Jobs and pods of namespaces. Where the API server is away, it looks again as soon as it can.
+
+    Parameters
+    ----------
+    connect
+        Gives the API server, as its administrator.
+    namespaces
+        Those of the instruments. What the smoke test makes is its own, and not looked at.
+    """
+
+    def __init__(self, connect: Callable[[], Kube], namespaces: Sequence[str]) -> None:
+        self._connect = connect
+        self._phase = ""
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._seen: dict[str, Seen] = {}
+        targets = [(kind, namespace) for kind in LABELS for namespace in namespaces]
+        self._looked = {target: threading.Event() for target in targets}
+        for target in targets:
+            threading.Thread(target=self._follow, args=target, daemon=True, name=f"witness of {target[1]}").start()
+
+    @classmethod
+    @contextmanager
+    def at_work(cls, connect: Callable[[], Kube], namespaces: Sequence[str]) -> Iterator[Witness]:
+        """Follow for a while. Raises `DeadlinePassed` when a first look is not possible within 20 s."""
+        witness = cls(connect, namespaces)
+        try:
+            for (kind, namespace), looked in witness._looked.items():
+                if not looked.wait(FIRST_LOOK_S):
+                    raise DeadlinePassed(f"a first look at {kind.plural} of {namespace}", FIRST_LOOK_S, "no answer")
+            yield witness
+        finally:
+            witness._over.set()
+
+    def phase(self, name: str) -> None:
+        """Say what is going on from now: what is lost is counted for it."""
+        with self._lock:
+            self._phase = name
+
+    def at_work_now(self) -> set[str]:
+        """Give the UIDs of the Jobs and pods that work now."""
+        with self._lock:
+            return {uid for uid, one in self._seen.items() if not (one.has_ended or one.lost_in)}
+
+    def lost(self) -> dict[str, tuple[str, str]]:
+        """Give UID → phase and words of each that was lost. Raises as `Kube.list` does: what is not known is never green."""
+        with self._lock:
+            found = {uid: (one.lost_in, _told(one.record)) for uid, one in self._seen.items() if one.lost_in}
+            absent = {uid: one for uid, one in self._seen.items() if one.is_absent and uid not in found}
+        said = set(jobs.lost(self._connect(), tuple(one.record for one in absent.values()))) if absent else set()
+        for uid, one in absent.items():
+            if any(words.startswith(f"{_told(one.record)} ") for words in said):
+                found[uid] = ("while nobody could look", _told(one.record))
+        return found
+
+    def _follow(self, kind: Resource, namespace: str) -> None:
+        while not self._over.is_set():
+            try:
+                self._look_and_watch(self._connect(), kind, namespace)
+            except _broken():
+                self._over.wait(AGAIN_S)
+
+    def _look_and_watch(self, kube: Kube, kind: Resource, namespace: str) -> None:
+        path, query = kind.path(namespace), {"labelSelector": LABELS[kind]}
+        listed = kube.get_raw(path, query)
+        self._note_list(kind, namespace, listed.get("items") or [])
+        self._looked[kind, namespace].set()
+        version = {"watch": "1", "resourceVersion": listed["metadata"]["resourceVersion"]}
+        answer = kube.open("GET", path, query={**query, **version}, timeout_s=WATCH_S, stream=True)
+        for event in events(answer):
+            if self._over.is_set() or event["type"] == "ERROR":
+                return
+            self._note(kind, event["object"], event["type"] == "DELETED")
+
+    def _note_list(self, kind: Resource, namespace: str, items: Sequence[Object]) -> None:
+        for one in items:
+            self._note(kind, one, False)
+        live = {one["metadata"]["uid"] for one in items}
+        with self._lock:
+            for uid, seen in self._seen.items():
+                is_here = (seen.record.kind, seen.record.namespace) == (kind.kind, namespace)
+                if is_here and uid not in live and not seen.has_ended:
+                    seen.is_absent = True
+
+    def _note(self, kind: Resource, one: Object, is_deleted: bool) -> None:
+        uid = one["metadata"]["uid"]
+        with self._lock:
+            seen = self._seen.get(uid)
+            if seen is None:
+                seen = self._seen[uid] = Seen(self._record(kind, one))
+            if _has_ended(kind, one) and not seen.lost_in:
+                seen.has_ended = True
+            goes = is_deleted or "deletionTimestamp" in one["metadata"]
+            if goes and not seen.has_ended and not seen.lost_in and not self._job_has_ended(seen):
+                seen.lost_in = self._phase or "before"
+
+    def _record(self, kind: Resource, one: Object) -> JobRecord:
+        owners = [owner["uid"] for owner in one["metadata"].get("ownerReferences") or [] if owner["kind"] == "Job"]
+        return jobs.record(kind.kind, one, owners[0] if owners else "")
+
+    def _job_has_ended(self, seen: Seen) -> bool:
+        """Tell whether a pod's Job is known to have ended: the two watches are not in step."""
+        job = self._seen.get(seen.record.job_uid)
+        return job is not None and job.has_ended
+
+
+def _has_ended(kind: Resource, one: Object) -> bool:
+    if kind == JOBS:
+        return is_finished(one)
+    return one.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _told(record: JobRecord) -> str:
+    return f"{record.kind} {record.namespace}/{record.name}"
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    from urllib3.exceptions import HTTPError
+
+    # AttributeError: urllib3's own, when an answer is closed while it is read
+    return (PromptKedaError, OSError, ValueError, KeyError, AttributeError, HTTPError)

@@ -1,0 +1,124 @@
+"""The composition root of storms: rounds from a seed, on the local stack alone; a round that fails is shrunk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prompt_keda import drilling, toolkit
+from prompt_keda.drills import storm_acts
+from prompt_keda.drills.storm import Outcome, weather
+from prompt_keda.drills.storm_plan import Round, Targets, make_round, shrink
+from prompt_keda.errors import PromptKedaError, Refusal
+from prompt_keda.files.run_folder import JOURNAL
+from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.model.run_summary import FAILED, INTERRUPTED
+from prompt_keda.report.result import Result
+from prompt_keda.runbooks.commands import run_command
+
+ENVIRONMENT = str(Path(__file__).parents[1] / "environments" / "local.yaml")
+"""By its path: named ``local``, a redeploy would bring the stack up first, and so mend what a storm breaks."""
+MOST_TRIES = 8
+"""So many rounds are run at most to shrink one that fails: about ten minutes."""
+HEAD = """# Storms
+Made by `./run drill --rounds N --seed S --markdown FILE` on the local stack. Each round is a redeploy while workers run and
+events come, and while what its row names happens, each at an entry of the journal. Afterwards, as people would, what was
+interrupted is resumed, or a redeploy begun anew. Kept in every round: no Job or pod is lost (seen by a watch), every event is
+acknowledged by one worker, no command ends with a traceback or an unknown exit code, nothing of the toolkit's is left behind,
+what is broken is not called green, and all checks are green in the end.
+
+"""
+
+
+class _Runs:
+    """The runs of the local stack that this machine keeps."""
+
+    def newest(self) -> tuple[str, bool, int] | None:
+        found = toolkit.runs_of_this_machine(drilling.LOCAL)
+        if not found:
+            return None
+        file = toolkit.runs_folder() / found[0]["run_id"] / JOURNAL
+        count = len(file.read_text().splitlines()) if file.is_file() else 0
+        return str(found[0]["run_id"]), found[0]["state"] in (FAILED, INTERRUPTED), count
+
+
+def run(rounds: int, seed: int, only: int | None, file: str, observer: Observer) -> Result:
+    """Run rounds 1 to ``rounds`` of a seed, or one of them, or one that a file describes.
+
+    Parameters
+    ----------
+    only
+        The number of the one round; None: all.
+    file
+        A file with a round as JSON, as a failing one is printed; empty: rounds are made from the seed.
+
+    Raises
+    ------
+    Refusal
+        When the cluster is not the local stack that `lab.up` made, a number is wrong, or the file holds no round.
+    LabError
+        When the local stack is not up.
+    """
+    stage = drilling.stage()
+    chosen = [_read(file)] if file else _made(rounds, seed, only, storm_acts.targets(stage))
+    ways = drilling.Ways(observer)
+    outcomes: list[Outcome] = []
+    smallest: list[dict[str, Any]] = []
+
+    def once(one: Round) -> Outcome:
+        if run_command(["redeploy", "--env", drilling.LOCAL]).exit_code:
+            observer(Event(EventKind.NOTE, "storm", "", "the redeploy before a round did not end well"))
+        return weather(one, stage, ways, _Runs(), ENVIRONMENT, observer)
+
+    result = Result("drill", drilling.LOCAL, header=f"{len(chosen)} rounds of seed {seed} on the local stack")
+    try:
+        for one in chosen:
+            outcomes.append(once(one))
+            if outcomes[-1].problems and len(one.acts) > 1:
+                found, tries = shrink(one, lambda candidate: bool(once(candidate).problems), MOST_TRIES)
+                smallest.append({"round": found.to_json(), "tries": tries})
+                said = f"still fails after {tries} tries: {json.dumps(found.to_json())}"
+                observer(Event(EventKind.NOTE, f"storm/{seed}-{one.number}", "", said))
+    except PromptKedaError as error:
+        error.parts = {"rounds": [one.to_json() for one in outcomes], "smallest": smallest}
+        raise
+    result.parts = {
+        "rounds": [one.to_json() for one in outcomes],
+        "smallest": smallest,
+        "markdown": page(outcomes),
+    }
+    result.exit_code = 1 if any(one.problems for one in outcomes) else 0
+    return result
+
+
+def _made(rounds: int, seed: int, only: int | None, targets: Targets) -> list[Round]:
+    if rounds < 1 and only is None:
+        raise Refusal("a storm without a round", "Say how many: --rounds 5")
+    numbers = range(1, rounds + 1) if only is None else [only]
+    return [make_round(seed, number, targets) for number in numbers]
+
+
+def _read(file: str) -> Round:
+    try:
+        return Round.read(json.loads(Path(file).read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refusal(f"{file} holds no round: {error}", "A round that fails is printed as JSON: keep that.") from error
+
+
+def page(outcomes: Sequence[Outcome]) -> str:
+    """Give the table of rounds, as Markdown."""
+    kept = sum(not one.problems for one in outcomes)
+    seeds = ", ".join(str(one) for one in sorted({one.round.seed for one in outcomes}))
+    sent = sum(one.events_sent for one in outcomes)
+    head = f"Seed {seeds}: {kept} of {len(outcomes)} rounds kept every promise; {sent} events.\n\n"
+    rows = ["| round | mode | what happened | starts | events | took | kept |", "|---|---|---|---|---|---|---|"]
+    return HEAD + head + "".join(f"{row}\n" for row in [*rows, *map(_row, outcomes)])
+
+
+def _row(one: Outcome) -> str:
+    acts = "; ".join(map(str, one.round.acts))
+    kept = "yes" if not one.problems else "; ".join(one.problems).replace("|", "/")
+    cells = [str(one.round.number), one.round.mode, acts, str(one.starts_count), str(one.events_sent)]
+    return f"| {' | '.join([*cells, f'{one.duration_s:.0f} s', kept])} |"

@@ -1,0 +1,99 @@
+"""The ledger of events: each is acknowledged once, or it is named. Without a stack."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from prompt_keda.drills import event_ledger as module
+from prompt_keda.drills.event_ledger import EventLedger
+from prompt_keda.drills.traffic import _acknowledged
+from prompt_keda.errors import Unreachable
+
+INSTRUMENT = SimpleNamespace(stream="instrument:x", consumer_group="g")
+GAP = {"gap": "begins to listen"}
+
+
+class Redis:
+    """A stream with these ids; the group has read to the last one."""
+
+    def __init__(self, ids=("1-0", "2-0"), read="2-0", pending=(), group=True, answers=True):
+        self.ids, self.pending, self.answers = ids, pending, answers
+        self.group = SimpleNamespace(last_delivered_id=read) if group else None
+
+    def group_info(self, stream, group):
+        if not self.answers:
+            raise Unreachable("Redis", "x", "no answer in time")
+        return self.group
+
+    def run(self, command):
+        if not self.answers:
+            raise Unreachable("Redis", "x", "no answer in time")
+        return [[[one, {}] for one in (self.pending if command[0] == "XPENDING" else self.ids)]]
+
+
+@pytest.fixture
+def books(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "DRAIN_S", 0)
+    monkeypatch.setattr(module, "LOOK_S", 0)
+
+    def kept(news, redis):
+        file = tmp_path / "traffic"
+        file.write_text("".join(f"{json.dumps(one)}\n" for one in news))
+        return EventLedger(SimpleNamespace(redis=redis), INSTRUMENT, file, lambda: None)
+
+    return kept
+
+
+def heard(*ids):
+    return {"acknowledged": list(ids)}
+
+
+SENT = [GAP, {"sent": "1-0"}, {"sent": "2-0"}]
+
+
+@pytest.mark.parametrize(
+    ("news", "redis", "lost", "doubled", "unseen"),
+    [
+        ([*SENT, heard("1-0"), heard("2-0")], Redis(), [], [], 0),
+        ([*SENT, heard("1-0", "2-0"), heard("2-0")], Redis(), [], ["2-0"], 0),
+        ([*SENT, heard("1-0")], Redis(read="1-0"), ["2-0"], [], 0),
+        ([*SENT, heard("1-0")], Redis(pending=["2-0"]), ["2-0"], [], 0),
+        ([*SENT, heard("1-0")], Redis(), ["2-0"], [], 0),
+        ([*SENT, heard("1-0")], Redis(group=False), ["2-0"], [], 0),
+        ([*SENT, GAP, heard("1-0")], Redis(), [], [], 1),
+        ([*SENT, GAP, heard("1-0")], Redis(read="1-0"), ["2-0"], [], 0),
+    ],
+)
+def test_each_event_has_one_fate(books, news, redis, lost, doubled, unseen):
+    """Waiting, pending or passed over: lost. Acknowledged while nobody listened, by the group's own account: unseen."""
+    fates = books(news, redis).close_books()
+    assert (list(fates.lost), list(fates.doubled), fates.unseen_count) == (lost, doubled, unseen)
+    assert fates.sent_count == 2
+
+
+@pytest.mark.parametrize(
+    ("redis", "taken"),
+    [
+        (Redis(ids=()), ["1-0", "2-0"]),
+        (Redis(group=False), ["1-0", "2-0"]),
+        (Redis(read="0-0"), []),
+        (Redis(answers=False), []),
+    ],
+)
+def test_what_a_fault_has_taken_is_no_loss_of_the_recovery(books, redis, taken):
+    """A Redis that does not answer has taken nothing."""
+    ledger = books(SENT, redis)
+    ledger.recovery_begins()
+    ledger._stage.redis = Redis(read="0-0")
+    fates = ledger.close_books()
+    assert list(fates.taken_by_fault) == taken and len(fates.lost) == 2 - len(taken)
+
+
+def test_an_acknowledgement_is_read_from_what_redis_is_asked():
+    """MONITOR's words, as redis-py gives them; other streams and commands are none."""
+    assert list(_acknowledged("XACK instrument:x g 1-0 2-0", "instrument:x", "g")) == ["1-0", "2-0"]
+    assert list(_acknowledged("XACK instrument:y g 1-0", "instrument:x", "g")) == []
+    assert list(_acknowledged("XREADGROUP GROUP g c STREAMS instrument:x >", "instrument:x", "g")) == []

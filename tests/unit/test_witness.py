@@ -1,0 +1,81 @@
+"""The witness: whatever goes while it works is lost, whatever has ended before is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from prompt_keda.clients.kube_resources import JOBS, PODS
+from prompt_keda.drills import witness as module
+from prompt_keda.drills.witness import Witness
+
+NAMESPACE = "prompt-keda-lsstcam"
+
+
+@pytest.fixture
+def witness():
+    made = Witness(lambda: None, [])
+    made.phase("the recovery")
+    return made
+
+
+def job(condition="", dies=False):
+    conditions = [{"type": condition, "status": "True"}] if condition else []
+    return made("j", {"conditions": conditions}, dies)
+
+
+def pod(phase="Running", dies=False):
+    return made("p", {"phase": phase}, dies, [{"kind": "Job", "uid": "uid-j"}])
+
+
+def made(name, status, dies, owners=()):
+    metadata = {"namespace": NAMESPACE, "name": name, "uid": f"uid-{name}", "ownerReferences": list(owners)}
+    if dies:
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return {"metadata": metadata, "status": status}
+
+
+LOST = {"uid-j": ("the recovery", f"Job {NAMESPACE}/j")}
+
+
+@pytest.mark.parametrize(
+    ("seen", "lost"),
+    [
+        ([(job(), False), (job("Complete"), False), (job("Complete"), True)], {}),
+        ([(job(), False), (job("Failed"), False), (job("Failed"), True)], {}),
+        ([(job(), False), (job(), True)], LOST),
+        ([(job(), False), (job(dies=True), False)], LOST),
+        ([(job(), False), (job(dies=True), False), (job("Failed", dies=True), False)], LOST),
+    ],
+)
+def test_a_job_is_lost_if_it_goes_before_it_has_ended(witness, seen, lost):
+    """Also one that is told to go and fails because of that."""
+    for one, is_deleted in seen:
+        witness._note(JOBS, one, is_deleted)
+    assert witness.lost() == lost
+
+
+def test_a_pod_whose_job_has_ended_is_not_lost(witness):
+    """The two watches are not in step."""
+    witness._note(JOBS, job("Complete"), False)
+    witness._note(PODS, pod(), False)
+    witness._note(PODS, pod(dies=True), False)
+    assert witness.lost() == {}
+
+
+def test_a_pod_that_is_told_to_go_is_lost(witness):
+    """Its Job lives on: it will make another one, and the visit is gone."""
+    witness._note(JOBS, job(), False)
+    witness._note(PODS, pod(), False)
+    witness._note(PODS, pod(dies=True), False)
+    assert list(witness.lost()) == ["uid-p"] and witness.at_work_now() == {"uid-j"}
+
+
+@pytest.mark.parametrize("said", [[], [f"Job {NAMESPACE}/j is gone"]])
+def test_of_one_that_went_while_nobody_could_look_the_clusters_events_tell(witness, monkeypatch, said):
+    """As `jobs.lost` reads them."""
+    asked = []
+    monkeypatch.setattr(module.jobs, "lost", lambda kube, records: asked.extend(records) or said)
+    witness._note(JOBS, job(), False)
+    witness._note_list(JOBS, NAMESPACE, [])
+    assert [one for _, one in witness.lost().values()] == [one.removesuffix(" is gone") for one in said]
+    assert [one.name for one in asked] == ["j"]
