@@ -144,7 +144,7 @@ class _Drill:
         for one in self.ledgers:
             one.recovery_begins()
         code, is_proven = self.ways.follow(runbook) if runbook else (1, False)
-        is_mended = code == 0 and not _red(self.ways.look())
+        is_mended = code == 0 and self._is_mended(self.ways.look())
         self.seen["answered_by"] = RUNBOOK if is_mended else PEOPLE
         if not is_mended:
             self._tell("the runbook alone does not mend it: now what its page asks people to do")
@@ -154,6 +154,14 @@ class _Drill:
             self.seen["recovered_s"] = round(time.monotonic() - began, 1)
         else:
             self.problems.append(f"scaling is not proven: exit code {code}")
+
+    def _is_mended(self, results: Sequence[CheckResult]) -> bool:
+        """Tell whether no check of this fault is red or amber, and no other one red.
+
+        Amber of others may stay a while: workers that failed are told until new ones have ended well.
+        """
+        red = _red(results)
+        return not self.fault.seen.keys() & red.keys() and set(red.values()) <= {Verdict.WARN.value}
 
     def _count(self, before: set[str]) -> None:
         """Tell what was lost: of those that ran before at any time, of all others while it was mended."""

@@ -1,0 +1,107 @@
+"""Storms as data: the same seed is the same storm, and a failing one is shrunk to what it needs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from prompt_keda import storming
+from prompt_keda.drills import storm_acts
+from prompt_keda.drills.storm import Outcome
+from prompt_keda.drills.storm_plan import (
+    BREAK,
+    FREEZE,
+    KILL,
+    KINDS,
+    LAST_ENTRY,
+    Act,
+    Round,
+    Targets,
+    make_round,
+    shrink,
+)
+from prompt_keda.errors import Refusal
+from prompt_keda.faults import ALL_FAULTS
+
+TARGETS = Targets(["etcd", "vault"], ["Service/a", "Deployment/b"], ["b"], ["vault/stopped"])
+
+
+def test_a_seed_and_a_number_give_the_same_round():
+    """Others give others."""
+    rounds = [make_round(1, number, TARGETS) for number in range(1, 40)]
+    assert rounds == [make_round(1, number, TARGETS) for number in range(1, 40)]
+    assert len({one.acts for one in rounds}) > 30 and rounds[0].acts != make_round(2, 1, TARGETS).acts
+
+
+def test_every_kind_of_act_and_every_mode_comes():
+    """In the order of the journal's entries; only a freeze takes a while."""
+    rounds = [make_round(1, number, TARGETS) for number in range(200)]
+    acts = [act for one in rounds for act in one.acts]
+    assert {one.kind for one in acts} == set(KINDS) and len({one.mode for one in rounds}) == 4
+    assert all(0 <= one.at_entry <= LAST_ENTRY for one in acts)
+    assert all((one.seconds > 0) == (one.kind == FREEZE) for one in acts)
+    assert all([a.at_entry for a in one.acts] == sorted(a.at_entry for a in one.acts) for one in rounds)
+
+
+def test_a_round_is_read_as_it_was_written():
+    """So that a failing one can be run again from its print."""
+    one = make_round(7, 3, TARGETS)
+    assert Round.read(json.loads(json.dumps(one.to_json()))) == one
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"seed": 1}', '{"seed": 1, "number": 1, "mode": "auto", "acts": [{"x": 1}]}']
+)
+def test_a_file_that_holds_no_round_is_refused(tmp_path, text):
+    """With what it should hold."""
+    file = tmp_path / "round.json"
+    file.write_text(text)
+    with pytest.raises(Refusal, match="holds no round"):
+        storming._read(str(file))
+
+
+def acts(*names):
+    return tuple(Act("delete", name, number) for number, name in enumerate(names))
+
+
+@pytest.mark.parametrize(
+    ("needed", "most", "left"),
+    [("c", 20, "c"), ("bf", 30, "bf"), ("", 20, ""), ("abcdef", 30, "abcdef"), ("a", 1, "abcdef"), ("f", 1, "def")],
+)
+def test_a_failing_round_is_shrunk_to_what_it_needs(needed, most, left):
+    """Each act that is left was needed, unless the tries were over before."""
+    tried = []
+
+    def fails(candidate):
+        tried.append(candidate)
+        return set(needed) <= {one.target for one in candidate.acts}
+
+    smallest, tries = shrink(Round(1, 1, "auto", 1.0, acts(*"abcdef")), fails, most)
+    assert "".join(one.target for one in smallest.acts) == left
+    assert tries == len(tried) <= most
+
+
+def test_what_is_broken_in_a_storm_exists():
+    """Its faults, and no Job's or event's."""
+    known = {one.id for one in ALL_FAULTS}
+    assert set(storm_acts.BROKEN) <= known and len(set(storm_acts.BROKEN)) == len(storm_acts.BROKEN)
+    assert not any("job" in one or "stream" in one for one in storm_acts.BROKEN)
+
+
+def test_the_page_tells_each_round_and_what_was_not_kept():
+    """What happened in words; a bar in a message does not break the table."""
+    happened = (Act(KILL, "", 3), Act(FREEZE, "etcd", 5, 1.5), Act(BREAK, "vault/stopped", 9))
+    made = Round(4, 2, "repair", 1.0, happened)
+    page = storming.page([Outcome(made, 31.4, 3, 60), Outcome(made, 2.0, 1, 1, problems=["a | b"])])
+    assert "Seed 4: 1 of 2 rounds kept every promise; 61 events." in page
+    assert "kill at entry 3; freeze etcd for 1.5 s at entry 5; break vault/stopped at entry 9" in page
+    assert page.splitlines()[-1].endswith("| 1 | 1 | 2 s | a / b |")
+
+
+def test_a_storm_without_a_round_is_refused():
+    """Nothing is broken by mistake."""
+    with pytest.raises(Refusal, match="without a round"):
+        storming._made(0, 1, None, TARGETS)
+    assert [one.number for one in storming._made(3, 1, None, TARGETS)] == [1, 2, 3]
+    assert [one.number for one in storming._made(0, 1, 7, TARGETS)] == [7]
