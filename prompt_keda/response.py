@@ -17,7 +17,7 @@ from prompt_keda.files.run_folder import JOURNAL
 from prompt_keda.files.runbook_file import find_runbook, load_runbooks
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import Event, EventKind, Observer
-from prompt_keda.model.incident_story import CLOSED, INCIDENT, NOTE, tell
+from prompt_keda.model.incident_story import CLOSED, INCIDENT, NOTE
 from prompt_keda.model.redeploy_plan import digest_of
 from prompt_keda.model.run_record import environment_of
 from prompt_keda.model.run_summary import FAILED, INTERRUPTED
@@ -343,11 +343,6 @@ def report(environment: str, incident_id: str) -> Result:
             f"no such incident of environment {loaded} is recorded on this machine",
             "They begin with a runbook or a note.",
         )
-    try:
-        story = tell(found.id, loaded, found.entries, found.documents())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal(
-            f"the record {found.path} is damaged: {error}", "Its files are text: read them as they are."
-        ) from error
+    story = found.story()
     parts = {"incident": found.id, "chat": to_chat(story), "markdown": to_markdown(story), "html": to_html(story)}
     return Result("report", loaded, header=f"environment {loaded} · incident {found.id}", parts=parts)
