@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from prompt_keda import __version__
 from prompt_keda.clients.systems import Systems, filled, viewpoint
 from prompt_keda.engine.exit_code import exit_code
+from prompt_keda.engine.in_time import in_time
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.engine.run_plan import GO_ON, run_plan
 from prompt_keda.errors import JournalMismatch, LabError, PromptKedaError, Refusal
@@ -48,6 +49,8 @@ from prompt_keda.report.result import Result
 ENVIRONMENTS = Path(__file__).parents[1] / "environments"
 DEEP = timedelta(seconds=60)
 """A pod has to be made, to pull its image and to run."""
+CHAT = timedelta(seconds=5)
+"""For the login to Vault and the post together: in an incident nobody waits longer for a chat."""
 
 
 class ChecksObserver(Protocol):
@@ -508,6 +511,24 @@ def enrol(name: str, approve: str, observer: Observer, ask: Ask | None) -> Resul
     with _systems(name) as systems:
         found = enrolment.enrol(systems, find_environment(name, ENVIRONMENTS), approve, observer, ask)
         return Result("enrol", systems.environment.name, header=_header(systems), parts=found)
+
+
+def post_to_chat(name: str, text: str) -> str:
+    """Post a text to the chat that an environment names, within `CHAT`; give the chat's host.
+
+    Raises
+    ------
+    Missing
+        When the environment names no chat.
+    Unfilled
+        When it does not say where the webhook's address stands.
+    ClientError
+        When Vault does not give the address, or as `prompt_keda.clients.webhook.post` raises.
+    DeadlinePassed
+        When it takes too long.
+    """
+    with _systems(name) as systems:
+        return in_time(lambda: systems.post_to_chat(text), CHAT, "the post to the chat")
 
 
 def smoke_digest(name: str) -> str:

@@ -22,7 +22,7 @@ def chat(authority, status=200, headers=None, drips=False):
     status, headers
         Of its answers. Status None: it does not answer.
     drips
-        Whether each answer comes in single characters, and never ends.
+        Whether each answer comes in single characters, and is never whole.
 
     Yields
     ------
@@ -37,9 +37,11 @@ def chat(authority, status=200, headers=None, drips=False):
             made.posts.append((self.path, dict(self.headers), json.loads(body)))
             if drips:
                 self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
-                while not over.wait(0.05):
-                    self.wfile.write(b"x")
-            if status is None or drips:
+                for _ in range(200):  # an end after 10 s, for a client that waits without a limit
+                    if not over.wait(0.05):
+                        self.wfile.write(b"x")
+                return
+            if status is None:
                 over.wait(30)
                 return
             self.send_response(status)
