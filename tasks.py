@@ -354,12 +354,14 @@ def note(c: Context, text, env="", json=False):
     from prompt_keda import response
 
     name = _environment(env)
+    observer = _progress()
     _finish(
         "note",
         name,
         json,
-        lambda: response.note(text, name),
+        lambda: response.note(text, name, observer),
         lambda shown, result: shown.show_lines([f"{result.parts['at']}  {result.parts['note']}"]),
+        observer,
     )
 
 
