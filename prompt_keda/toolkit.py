@@ -21,6 +21,7 @@ from prompt_keda.engine.in_time import in_time
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.engine.run_plan import GO_ON, run_plan
 from prompt_keda.errors import JournalMismatch, LabError, PromptKedaError, Refusal
+from prompt_keda.files.drill_history import drills_kept
 from prompt_keda.files.environment_file import find_environment, load_environment, unfilled
 from prompt_keda.files.manifest_file import load_keda_manifests, local_file
 from prompt_keda.files.run_folder import RunFolder
@@ -77,6 +78,11 @@ def runs_folder() -> Path:
     """Give the folder that holds all runs."""
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     return home / "prompt-keda" / "runs"
+
+
+def drills_folder() -> Path:
+    """Give the folder that holds what drills have shown."""
+    return runs_folder().parent / "drills"
 
 
 def _placeholders() -> dict[str, Any] | None:
@@ -467,7 +473,7 @@ def _streams(systems: Systems) -> dict[str, Any]:
 
 
 def history(name: str) -> Result:
-    """Tell the runs of this machine, newest first; of an environment also those that only its cluster's mirror knows.
+    """Tell runs and drills of this machine, newest first; of an environment also runs that only its cluster's mirror knows.
 
     Parameters
     ----------
@@ -498,7 +504,13 @@ def runs_of_this_machine(environment: str) -> list[dict[str, Any]]:
 
 def _history(environment: str, found: Sequence[RunSummary], damaged: Sequence[str], not_seen: str) -> Result:
     result = Result("history", environment, header=f"runs of {environment or 'this machine'}")
-    result.parts = {"runs": [asdict(one) for one in found], "damaged": list(damaged), "not_seen": not_seen}
+    drills, more = drills_kept(drills_folder(), environment)
+    result.parts = {
+        "runs": [asdict(one) for one in found],
+        "drills": [one.to_json() for one in drills],
+        "damaged": [*damaged, *more],
+        "not_seen": not_seen,
+    }
     result.exit_code = PromptKedaError.exit_code if not_seen else 0
     return result
 
