@@ -19,7 +19,7 @@ def show_kept(drills: Sequence[dict[str, Any]]) -> None:
     show_lines([f"drills: {passed} of {len(drills)} passed; ▒ until it was seen, ▇ until scaling was proven"])
     for one in drills:
         when = one["began_at"][:19].replace("T", " ")
-        took = f"seen {span(one['detected_s'])}, recovered {span(one['recovered_s'])}, {len(one['lost'])} lost"
+        took = f"seen {_after(one['detected_s'])}, recovered {_after(one['recovered_s'])}, {len(one['lost'])} lost"
         word = "passed" if one["passed"] else "failed"
         show_lines([f"{when}  {one['fault']:{width}}  {word}  {took}; {'; '.join(one['problems'])}".rstrip("; ")])
         if one["recovered_s"] is not None:
@@ -30,3 +30,7 @@ def _bar(detected_s: float, recovered_s: float, longest: float) -> str:
     whole = max(1, round(BAR * recovered_s / longest))
     seen = min(whole, round(BAR * detected_s / longest))
     return "▒" * seen + "▇" * (whole - seen)
+
+
+def _after(seconds: float | None) -> str:
+    return "never" if seconds is None else f"after {span(seconds)}"

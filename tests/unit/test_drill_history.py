@@ -161,9 +161,9 @@ def test_drills_are_shown_as_lines_with_bars(state, capsys):
     put(state, 3, Drilled("a/b", "t", {}, 5.0, "", "people", 20.0))
     lines = shown(capsys).splitlines()
     assert lines[1].startswith("drills: 2 of 3 passed")
-    assert lines[2] == "2025-01-03 00:00:00  a/b         passed  seen 5.0 s, recovered 20.0 s, 0 lost"
+    assert lines[2] == "2025-01-03 00:00:00  a/b         passed  seen after 5.0 s, recovered after 20.0 s, 0 lost"
     assert lines[3] == "  " + "▒" * 5 + "▇" * 15
-    assert lines[4].endswith("failed  seen not seen, recovered not seen, 1 lost; lost: j1 is gone; more")
+    assert lines[4].endswith("failed  seen never, recovered never, 1 lost; lost: j1 is gone; more")
     assert lines[6] == "  " + "▒" * 10 + "▇" * 30 and len(lines) == 7
 
 
