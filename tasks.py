@@ -237,19 +237,24 @@ def resume(c: Context, env="", run="", approve="", json=False):
     _finish("resume", name, json, lambda: toolkit.resume(name, run, approve, observer, _ask()), _show_run, observer)
 
 
-@task(help={**ENV, **JSON, "html": "write the recovery times as a page to this file"})
+@task(help={**ENV, **JSON, "html": "write the recovery times, and the drills, as a page to this file"})
 def history(c: Context, env="", html="", json=False):
-    """Tell the runs of this machine and, of one environment, of its cluster: when, how they ended, what they took."""
+    """Tell runs and drills of this machine and, of one environment, the runs of its cluster: how they ended, what they took."""
     from prompt_keda import toolkit
 
     name = _environment(env)
 
     def work():
         result = toolkit.history(name)
-        _write("--html", html, lambda: _report("history_page").to_html(result.environment, result.parts["runs"]))
+        runs, drills = result.parts["runs"], result.parts["drills"]
+        _write("--html", html, lambda: _report("history_page").to_html(result.environment, runs, drills))
         return result
 
-    _finish("history", name, json, work, lambda text, result: text.show_history(result.parts))
+    def show(text, result):
+        text.show_history(result.parts)
+        _report("drills_as_text").show_kept(result.parts["drills"])
+
+    _finish("history", name, json, work, show)
 
 
 @task(help=JSON)
@@ -354,12 +359,14 @@ def note(c: Context, text, env="", json=False):
     from prompt_keda import response
 
     name = _environment(env)
+    observer = _progress()
     _finish(
         "note",
         name,
         json,
-        lambda: response.note(text, name),
+        lambda: response.note(text, name, observer),
         lambda shown, result: shown.show_lines([f"{result.parts['at']}  {result.parts['note']}"]),
+        observer,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from prompt_keda import response, toolkit
 from prompt_keda.clients.kube_resources import CONFIG_MAPS
@@ -10,7 +11,10 @@ from prompt_keda.drills.drill import Drilled, drill
 from prompt_keda.errors import PromptKedaError, Refusal
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.faults.fault import Fault, Stage
+from prompt_keda.files.drill_history import keep_drill
+from prompt_keda.files.run_folder import RunFolder
 from prompt_keda.model.check import CheckResult
+from prompt_keda.model.drill_record import DrillRecord
 from prompt_keda.model.event import Observer
 from prompt_keda.redeploy.approval import MARKER
 from prompt_keda.report.result import Result
@@ -68,7 +72,7 @@ def stage() -> Stage:
 
 
 def run(fault_id: str, all_of_them: bool, observer: Observer) -> Result:
-    """Drill one fault, or all of them, one after the other.
+    """Drill one fault, or all of them, one after the other. What each has shown is kept on this machine.
 
     Parameters
     ----------
@@ -78,17 +82,21 @@ def run(fault_id: str, all_of_them: bool, observer: Observer) -> Result:
     Raises
     ------
     Refusal
-        When no fault is named, there is none of that name, or the cluster is not the local stack that `lab.up` made.
+        When no fault is named, there is none of that name, the cluster is not the local stack that `lab.up` made, or
+        nothing can be kept on this machine.
     LabError
         When the local stack is not up.
     """
     chosen = _chosen(fault_id, all_of_them)
     there = stage()
     result = Result("drill", LOCAL, header=f"{len(chosen)} drills on the local stack")
-    drilled = []
+    kept = RunFolder.create(toolkit.drills_folder(), LOCAL)
+    drilled: list[Drilled] = []
     try:
         for fault in chosen:
+            began_at = datetime.now(UTC).isoformat()
             drilled.append(drill(fault, there, Ways(observer), observer))
+            keep_drill(kept, DrillRecord.of(began_at, drilled[-1].to_json()))
     except PromptKedaError as error:
         error.parts = {"drills": [one.to_json() for one in drilled]}
         raise

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda import toolkit
+from prompt_keda.chat import tell_chat
 from prompt_keda.clients.systems import viewpoint
 from prompt_keda.errors import PromptKedaError, Refusal
 from prompt_keda.files.archive import write_archive
@@ -17,7 +18,7 @@ from prompt_keda.files.run_folder import JOURNAL
 from prompt_keda.files.runbook_file import find_runbook, load_runbooks
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import Event, EventKind, Observer
-from prompt_keda.model.incident_story import CLOSED, INCIDENT, NOTE, tell
+from prompt_keda.model.incident_story import CLOSED, INCIDENT, NOTE
 from prompt_keda.model.redeploy_plan import digest_of
 from prompt_keda.model.run_record import environment_of
 from prompt_keda.model.run_summary import FAILED, INTERRUPTED
@@ -27,7 +28,7 @@ from prompt_keda.redeploy.modes import Wishes
 from prompt_keda.report.incident_page import to_chat, to_html, to_markdown
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.causes import Cause, causes
-from prompt_keda.runbooks.commands import run_command
+from prompt_keda.runbooks.commands import STOPPED, run_command
 from prompt_keda.runbooks.run_runbook import Given, exit_code, run_runbook, words_of
 
 RUNBOOKS = Path(__file__).parents[1] / "runbooks"
@@ -127,9 +128,20 @@ def run(name: str, environment: str, first: str, approve: str, observer: Observe
     if first and all(one.id != first for one in runbook.steps):
         raise Refusal(f"runbook {name} has no step {first!r}", f"Known are {', '.join(s.id for s in runbook.steps)}.")
     digests = _approved(runbook, environment, approve, ask)
-    loaded = toolkit.load(environment).name
-    incident = Incident.open_(incidents_folder(), loaded, f"runbook {name}", viewpoint())
+    incident = _open(environment, f"runbook {name}", observer)
     return _run(runbook, environment, first, digests, incident, observer)
+
+
+def _open(environment: str, why: str, observer: Observer, looked: Sequence[CheckResult] = ()) -> Incident:
+    """Give the open incident of an environment, or begin one, and tell the chat of it. ``looked`` is kept first."""
+    loaded = toolkit.load(environment)
+    is_new = Incident.find_open(incidents_folder(), loaded.name) is None
+    incident = Incident.open_(incidents_folder(), loaded.name, why, viewpoint())
+    if looked:
+        incident.keep("respond/check-deps", {"results": [_kept(one) for one in looked]})
+    if is_new:
+        tell_chat(loaded, environment, incident, "incident opened", observer)
+    return incident
 
 
 def _approved(runbook: Runbook, environment: str, approve: str, ask: Ask | None) -> dict[str, str]:
@@ -156,8 +168,9 @@ def _approved(runbook: Runbook, environment: str, approve: str, ask: Ask | None)
 def _run(
     runbook: Runbook, environment: str, first: str, digests: Mapping[str, str], incident: Incident, observer: Observer
 ) -> Result:
-    loaded = toolkit.load(environment).name
-    result = Result("runbook", loaded, header=f"environment {loaded} · runbook {runbook.name} · incident {incident.id}")
+    loaded = toolkit.load(environment)
+    header = f"environment {loaded.name} · runbook {runbook.name} · incident {incident.id}"
+    result = Result("runbook", loaded.name, header=header)
     given = Given(environment, digests, first, _interrupted(environment, incident))
     if given.interrupted_run:
         observer(Event(EventKind.NOTE, runbook.name, "", f"goes on with the interrupted run {given.interrupted_run}"))
@@ -166,6 +179,10 @@ def _run(
     result.parts = {"runbook": runbook.name, "incident": incident.id, "steps": [one.to_json() for one in done]}
     if result.exit_code == 0 and any(one.section != DIAGNOSIS for one in runbook.steps):
         incident.add(INCIDENT, CLOSED, f"proven by runbook {runbook.name}")
+        tell_chat(loaded, environment, incident, "incident closed", observer)
+    elif result.exit_code not in (0, STOPPED):  # who stopped it knows that
+        news = f"runbook {runbook.name} ended with exit code {result.exit_code}"
+        tell_chat(loaded, environment, incident, news, observer)
     return result
 
 
@@ -222,8 +239,7 @@ def respond(
             result.parts["proposed"] = {"runbook": cause.runbook, "how": fix}
             break
         runbook = find_runbook(RUNBOOKS, cause.runbook)
-        incident = Incident.open_(incidents_folder(), loaded.name, f"respond: {_told(cause)}", viewpoint())
-        incident.keep("respond/check-deps", {"results": [_kept(one) for one in looked.checks]})
+        incident = _open(environment, f"respond: {_told(cause)}", observer, looked.checks)
         done = _run(runbook, environment, "", {}, incident, observer)
         ran.append({"runbook": cause.runbook, "exit_code": done.exit_code, **done.parts})
         if done.exit_code in (2, 130):
@@ -309,12 +325,12 @@ def _journals(environment: str) -> dict[str, str]:
     return {f"{one.parent.parent.name}/{one.parent.name}.jsonl": one.read_text() for one in kept if one.is_file()}
 
 
-def note(text: str, environment: str) -> Result:
+def note(text: str, environment: str, observer: Observer) -> Result:
     """Add a note to the open incident of an environment, or open one with it. Raises `Refusal` when there is no text."""
     if not text.strip():
         raise Refusal("a note without a word", 'Say it: ./run note "asked the owners of Redis" --env prod')
     loaded = toolkit.load(environment).name
-    incident = Incident.open_(incidents_folder(), loaded, "a note", viewpoint())
+    incident = _open(environment, "a note", observer)
     incident.add(NOTE, viewpoint(), text.strip())
     parts = {"incident": incident.id, "at": datetime.now(UTC).isoformat(), "note": text.strip()}
     return Result("note", loaded, header=f"environment {loaded} · incident {incident.id}", parts=parts)
@@ -343,11 +359,6 @@ def report(environment: str, incident_id: str) -> Result:
             f"no such incident of environment {loaded} is recorded on this machine",
             "They begin with a runbook or a note.",
         )
-    try:
-        story = tell(found.id, loaded, found.entries, found.documents())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal(
-            f"the record {found.path} is damaged: {error}", "Its files are text: read them as they are."
-        ) from error
+    story = found.story()
     parts = {"incident": found.id, "chat": to_chat(story), "markdown": to_markdown(story), "html": to_html(story)}
     return Result("report", loaded, header=f"environment {loaded} · incident {found.id}", parts=parts)

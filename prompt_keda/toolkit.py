@@ -17,9 +17,11 @@ from typing import Any, Protocol
 from prompt_keda import __version__
 from prompt_keda.clients.systems import Systems, filled, viewpoint
 from prompt_keda.engine.exit_code import exit_code
+from prompt_keda.engine.in_time import in_time
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.engine.run_plan import GO_ON, run_plan
 from prompt_keda.errors import JournalMismatch, LabError, PromptKedaError, Refusal
+from prompt_keda.files.drill_history import drills_kept
 from prompt_keda.files.environment_file import find_environment, load_environment, unfilled
 from prompt_keda.files.manifest_file import load_keda_manifests, local_file
 from prompt_keda.files.run_folder import RunFolder
@@ -48,6 +50,8 @@ from prompt_keda.report.result import Result
 ENVIRONMENTS = Path(__file__).parents[1] / "environments"
 DEEP = timedelta(seconds=60)
 """A pod has to be made, to pull its image and to run."""
+CHAT = timedelta(seconds=5)
+"""For the login to Vault and the post together: in an incident nobody waits longer for a chat."""
 
 
 class ChecksObserver(Protocol):
@@ -74,6 +78,11 @@ def runs_folder() -> Path:
     """Give the folder that holds all runs."""
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     return home / "prompt-keda" / "runs"
+
+
+def drills_folder() -> Path:
+    """Give the folder that holds what drills have shown."""
+    return runs_folder().parent / "drills"
 
 
 def _placeholders() -> dict[str, Any] | None:
@@ -464,7 +473,7 @@ def _streams(systems: Systems) -> dict[str, Any]:
 
 
 def history(name: str) -> Result:
-    """Tell the runs of this machine, newest first; of an environment also those that only its cluster's mirror knows.
+    """Tell runs and drills of this machine, newest first; of an environment also runs that only its cluster's mirror knows.
 
     Parameters
     ----------
@@ -495,7 +504,13 @@ def runs_of_this_machine(environment: str) -> list[dict[str, Any]]:
 
 def _history(environment: str, found: Sequence[RunSummary], damaged: Sequence[str], not_seen: str) -> Result:
     result = Result("history", environment, header=f"runs of {environment or 'this machine'}")
-    result.parts = {"runs": [asdict(one) for one in found], "damaged": list(damaged), "not_seen": not_seen}
+    drills, more = drills_kept(drills_folder(), environment)
+    result.parts = {
+        "runs": [asdict(one) for one in found],
+        "drills": [one.to_json() for one in drills],
+        "damaged": [*damaged, *more],
+        "not_seen": not_seen,
+    }
     result.exit_code = PromptKedaError.exit_code if not_seen else 0
     return result
 
@@ -508,6 +523,24 @@ def enrol(name: str, approve: str, observer: Observer, ask: Ask | None) -> Resul
     with _systems(name) as systems:
         found = enrolment.enrol(systems, find_environment(name, ENVIRONMENTS), approve, observer, ask)
         return Result("enrol", systems.environment.name, header=_header(systems), parts=found)
+
+
+def post_to_chat(name: str, text: str) -> str:
+    """Post a text to the chat that an environment names, within `CHAT`; give the chat's host.
+
+    Raises
+    ------
+    Missing
+        When the environment names no chat.
+    Unfilled
+        When it does not say where the webhook's address stands.
+    ClientError
+        When Vault does not give the address, or as `prompt_keda.clients.webhook.post` raises.
+    DeadlinePassed
+        When it takes too long.
+    """
+    with _systems(name) as systems:
+        return in_time(lambda: systems.post_to_chat(text), CHAT, "the post to the chat")
 
 
 def smoke_digest(name: str) -> str:

@@ -39,6 +39,7 @@ from prompt_keda.model.secret import Secret
 SYSTEM = "Redis"
 ANSWERS: dict[str, Any] = {"decode_responses": True, "encoding_errors": "backslashreplace", "protocol": 2}
 """Answers are texts. Names and events are bytes to Redis: one that is no text is shown as far as it is, and hides nothing."""
+MOST_PENDING = 10_000
 _COUNT_READ = f"""{BACKLOG}
 if counted and group['lag'] == waiting then return 0 end
 local added, stream = 0, redis.call('XINFO', 'STREAM', KEYS[1])
@@ -165,6 +166,11 @@ class RedisStreams:
         """Give the names of a group's consumers. Raises as `ping` does."""
         found = self._ask_absent(lambda: self._redis.xinfo_consumers(stream, group)) or []
         return [one["name"] for one in found]
+
+    def pending_ids(self, stream: str, group: str) -> set[str]:
+        """Give the ids of the events that a group has given out and that were not acknowledged. Raises as `ping` does."""
+        rows = self._ask_absent(lambda: self._redis.xpending_range(stream, group, "-", "+", MOST_PENDING)) or []
+        return {one["message_id"] for one in rows}
 
     def ensure_group(self, stream: str, group: str, start: str) -> bool:
         """Make a consumer group, and its stream, unless it is there. An existing group is never moved.

@@ -152,6 +152,26 @@ class Systems:
         """Give a registry of the environment by its host. Raises `Missing` when the environment does not name it."""
         return self._once(f"registry {host}", lambda: self._connect_registry(host))
 
+    def post_to_chat(self, text: str) -> str:
+        """Post a text to the environment's chat; give the chat's host.
+
+        Raises as `webhook.post` does, `Missing` when the environment names no chat, `Unfilled` when it does not say where the
+        address stands, and `ClientError` when Vault does not give it.
+        """
+        from prompt_keda.clients.webhook import KEY, SYSTEM, post
+
+        settings = self.environment.incidents.webhook
+        if settings is None:
+            raise Missing(SYSTEM, self.environment.name, "the environment names no chat")
+        place = VaultKey(
+            path=filled(settings.address.path, f"{KEY}.path"), key=filled(settings.address.key, f"{KEY}.key")
+        )
+        try:
+            address = self.secret(place)
+        except ClientError as error:
+            raise ClientError(SYSTEM, KEY, f"its address cannot be read: {error.what}", error.fix) from error
+        return post(address, text, settings.ca_file, self.environment.limits.connect)
+
     def keep(self, name: str, make: Callable[[], T]) -> T:
         """Give what several checks share: made by the first who asks, and closed with the systems if it can be."""
         return self._once(name, make)

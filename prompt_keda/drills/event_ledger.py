@@ -131,16 +131,12 @@ class EventLedger:
         unheard = [one for one in self._sent() if not counts[one] and one not in self._taken]
         if not unheard:
             return []
-        found = self._stage.redis.group_info(self._instrument.stream, self._instrument.consumer_group)
+        redis, stream, group = self._stage.redis, self._instrument.stream, self._instrument.consumer_group
+        found = redis.group_info(stream, group)
         if found is None:
             return unheard
-        read, pending, was_deaf = _number(found.last_delivered_id), self._pending(), self._gaps() > 1
+        read, pending, was_deaf = _number(found.last_delivered_id), redis.pending_ids(stream, group), self._gaps() > 1
         return [one for one in unheard if _number(one) > read or one in pending or not was_deaf]
-
-    def _pending(self) -> set[str]:
-        stream, group = self._instrument.stream, self._instrument.consumer_group
-        (rows,) = self._stage.redis.run(["XPENDING", stream, group, "-", "+", 10000])
-        return {str(one["message_id"] if isinstance(one, dict) else one[0]) for one in rows}
 
     def _ids(self) -> list[str]:
         (rows,) = self._stage.redis.run(["XRANGE", self._instrument.stream, "-", "+"])

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from prompt_keda.clients.kube_resources import PODS, SCALED_JOBS
 from prompt_keda.drills.storm_plan import BREAK, DELETE, FREEZE, PAUSE, POD, Act, Targets
@@ -37,7 +38,7 @@ KEPT_KINDS = ("CustomResourceDefinition",)
 
 def targets(stage: Stage) -> Targets:
     """Give what a storm may strike. Raises `LabError` when the stack is not up, `ManifestError` for a wrong file."""
-    manifests = load_keda_manifests(stage.endpoints["keda_manifests"], stage.endpoints["keda_manifests_sha256"])
+    manifests = load_keda_manifests(Path(stage.endpoints["keda_manifests"]), stage.endpoints["keda_manifests_sha256"])
     known = [one for one in manifests if one["kind"] not in KEPT_KINDS]
     objects = sorted(f"{one['kind']}/{one['metadata']['name']}" for one in known)
     parts = sorted(one["metadata"]["name"] for one in known if one["kind"] == "Deployment")

@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from prompt_keda.errors import Refusal
 from prompt_keda.files.run_folder import JournalFile, RunFolder
-from prompt_keda.model.incident_story import CLOSED, INCIDENT, OPENED
+from prompt_keda.model.incident_story import CLOSED, INCIDENT, OPENED, Story, tell
 from prompt_keda.model.run_record import environment_of
 
 
@@ -89,6 +90,15 @@ class Incident:
     def documents(self) -> list[Any]:
         """Give all that was kept, in its order; a file that cannot be read is left out."""
         return [one for path in sorted(self.path.glob("*.json")) if (one := self.kept(path.name)) is not None]
+
+    def story(self) -> Story:
+        """Give its story. Raises `Refusal` when its record is damaged."""
+        try:
+            return tell(self.id, self._folder.environment, self.entries, self.documents())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Refusal(
+                f"the record {self.path} is damaged: {error}", "Its files are text: read them as they are."
+            ) from error
 
     def kept(self, file: str) -> Any:
         """Give what was kept under a name; None when it cannot be read."""

@@ -455,6 +455,22 @@ class Capacity(Part):
         return self
 
 
+class Webhook(Part):
+    """An incoming webhook of a chat: Slack's, or one that takes the same."""
+
+    address: VaultKey
+    """Where its https address stands in Vault. Who knows the address can write into the chat: it never stands in this file."""
+    ca_file: File | None = None
+    """The certificate authority of its server; None: the system's."""
+
+
+class Incidents(Part):
+    """Who is told of an incident."""
+
+    webhook: Webhook | None = None
+    """A chat that is told when an incident is opened, is closed, or a runbook in it ends badly; None: no chat is told."""
+
+
 class Limits(Part):
     """How long the toolkit waits."""
 
@@ -497,6 +513,8 @@ class Environment(Part):
     """What the smoke test runs with."""
     capacity: Capacity = Capacity()
     """What cannot be read from the cluster, and sets how long one visit's burst takes."""
+    incidents: Incidents = Incidents()
+    """Who is told of an incident."""
     limits: Limits = Limits()
     """How long the toolkit waits."""
 

@@ -35,6 +35,8 @@ Namespace = Annotated[str, Field(pattern="^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?
 Uid = Annotated[str, Field(pattern="^[A-Za-z0-9-]{1,64}$")]
 Kind = Annotated[str, Field(pattern="^[A-Z][A-Za-z]{0,62}$")]
 Word = Annotated[str, Field(pattern="^[a-z]{1,20}$")]
+Moment = Annotated[str, Field(max_length=40), AfterValidator(_moment)]
+"""A time with its zone, ISO 8601."""
 Line = Annotated[str, Field(max_length=DETAIL_LENGTH), AfterValidator(_one_line)]
 Label = Annotated[str, Field(pattern=r"^([A-Z][A-Za-z]{0,62} )?([a-z0-9-]{1,63}/)?[A-Za-z0-9.:_-]{0,253}$")]
 """``Kind namespace/name``, or a part of it."""
@@ -131,7 +133,7 @@ class SnapshotRecord(Record):
 class EntryRecord(Record):
     """One entry of the journal."""
 
-    at: Annotated[str, Field(max_length=40), AfterValidator(_moment)]
+    at: Moment
     step: Annotated[str, Field(pattern="^[a-z0-9/-]{1,64}$")]
     event: Annotated[str, Field(pattern="^[a-z -]{1,40}$")]
     detail: Line

@@ -78,6 +78,7 @@ def worker(redis):
 def test_what_is_absent_is_none(redis):
     """Neither a stream nor a group is an error."""
     assert redis.stream_info("s") is None and redis.group_info("s", "g") is None and redis.consumers("s", "g") == []
+    assert redis.pending_ids("s", "g") == set()
     redis.delete_stream("s")
 
 
@@ -131,8 +132,11 @@ def test_reading_lowers_the_lag_and_acknowledging_the_pending(redis, worker):
     assert worker.read("s", "g", "pod-1", 2) == ids[:2]
     found = redis.group_info("s", "g")
     assert (found.lag, found.pending, found.entries_read, redis.consumers("s", "g")) == (1, 2, 2, ["pod-1"])
+    assert redis.pending_ids("s", "g") == set(ids[:2])
+    worker.ack("s", "g", ids[:1])
+    assert redis.pending_ids("s", "g") == {ids[1]}
     worker.ack("s", "g", ids[:2])
-    assert redis.group_info("s", "g").pending == 0
+    assert redis.group_info("s", "g").pending == 0 and redis.pending_ids("s", "g") == set()
     assert worker.read("s", "g", "pod-2", 5) == ids[2:]
     assert redis.group_info("s", "g").lag == 0 and redis.group_info("s", "g").last_delivered_id == ids[2]
 

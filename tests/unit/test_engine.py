@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 
 import pytest
 
 from prompt_keda.engine.exit_code import exit_code
+from prompt_keda.engine.in_time import in_time
 from prompt_keda.engine.run_checks import look, run_checks
 from prompt_keda.engine.run_plan import run_plan
 from prompt_keda.errors import (
@@ -306,3 +308,29 @@ def test_ctrl_c_in_a_round_of_checks_ends_with_130():
 
     results = run_checks(checks, None, observer, OVERALL)
     assert [one.verdict for one in results] == [Verdict.OK, Verdict.UNKNOWN] and exit_code(results) == 130
+
+
+def test_work_in_time_gives_what_it_gives_and_raises_what_it_raises():
+    """In the thread that waits for it."""
+    assert in_time(lambda: 7, timedelta(seconds=5), "x") == 7
+    with pytest.raises(Refusal, match="no"):
+        in_time(lambda: refuses("no"), timedelta(seconds=5), "x")
+
+
+def refuses(what):
+    raise Refusal(what)
+
+
+def test_work_that_takes_too_long_is_given_up():
+    """It holds up neither who waits nor the exit: its thread is a daemon."""
+    over, threads = threading.Event(), []
+
+    def hangs():
+        threads.append(threading.current_thread())
+        over.wait(30)
+
+    began = time.monotonic()
+    with pytest.raises(DeadlinePassed, match="the answer: not there after 0 s"):
+        in_time(hangs, timedelta(seconds=0.1), "the answer")
+    assert time.monotonic() - began < 5 and threads[0].daemon
+    over.set()

@@ -12,6 +12,7 @@ import yaml
 from prompt_keda.errors import EnvironmentFileError
 from prompt_keda.files.environment_file import find_environment, load_environment, unfilled
 from prompt_keda.files.environment_reference import COMMAND, pages, schema
+from tests.leaks import leaks, planted
 
 FOLDER = Path(__file__).parents[2] / "environments"
 PROD = (FOLDER / "prod.yaml").read_text()
@@ -215,6 +216,24 @@ def test_two_instruments_that_are_the_same_are_refused(tmp_path, old, new, said)
 def test_what_makes_sense_is_taken(tmp_path, old, new):
     """The edges of each rule; and FILL-IN wherever a text is."""
     load_environment(changed(tmp_path, old, new), None)
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+@pytest.mark.parametrize("place", ["{{webhook: {}}}", "{{webhook: {{address: {}}}}}", "{}"])
+def test_the_address_of_a_webhook_is_never_written_into_the_file(tmp_path, scheme, place):
+    """With or without TLS it is refused, and not shown: who knows it can write into the chat."""
+    value = planted("-_")
+    literal = place.format(f"{scheme}://chat.test/{value}")
+    said = fault(tmp_path, "smoke:", f"incidents: {literal}\nsmoke:")
+    assert "incidents" in said and "a mapping with the keys" in said and leaks(said.encode(), {"it": value}) == []
+
+
+def test_a_webhook_is_named_by_its_place_in_vault(tmp_path):
+    """Its certificate authority is a path like all others."""
+    webhook = "{address: {path: a/b, key: url}, ca_file: ca.crt}"
+    read = load_environment(changed(tmp_path, "smoke:", f"incidents: {{webhook: {webhook}}}\nsmoke:"), None)
+    assert (read.incidents.webhook.address.path, read.incidents.webhook.ca_file) == ("a/b", tmp_path / "ca.crt")
+    assert load_environment(FOLDER / "prod.yaml", None).incidents.webhook is None
 
 
 def test_two_instruments_that_are_not_filled_in_yet_are_not_the_same(tmp_path):

@@ -109,7 +109,7 @@ def run(state="green", recovery_s=21.5, mode="repair"):
 
 def test_recovery_times_are_a_page_that_loads_nothing():
     """Green runs have their bar, the longest the whole width; what others may have written makes no markup."""
-    page = history_page.to_html("local", [run(), run(recovery_s=43.0), run("failed", None, HOSTILE)])
+    page = history_page.to_html("local", [run(), run(recovery_s=43.0), run("failed", None, HOSTILE)], [])
     assert "3 runs, 2 of them green; median 32.2 s, longest 43.0 s" in page
     assert "width: 50.0%" in page and "width: 100.0%" in page
     assert "<script" not in page and "\x1b" not in page
@@ -118,4 +118,4 @@ def test_recovery_times_are_a_page_that_loads_nothing():
 
 def test_no_run_is_a_page_as_well():
     """A new machine."""
-    assert "0 runs, 0 of them green" in history_page.to_html("", [])
+    assert "0 runs, 0 of them green" in history_page.to_html("", [], [])

@@ -13,6 +13,7 @@ from prompt_keda.errors import Refusal
 from prompt_keda.files.incident import Incident
 from prompt_keda.files.runbook_file import find_runbook
 from prompt_keda.model.check import CheckResult, Verdict
+from prompt_keda.model.environment import Incidents
 from prompt_keda.model.event import nobody
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import Ran
@@ -44,7 +45,9 @@ def toolkits(monkeypatch, tmp_path):
         return Ran(said.codes.get(words[0], 0), {}, 0.1)
 
     monkeypatch.setattr(toolkit, "check_deps", look)
-    monkeypatch.setattr(toolkit, "load", lambda name: SimpleNamespace(name="local", approval=said.approval))
+    monkeypatch.setattr(
+        toolkit, "load", lambda name: SimpleNamespace(name="local", approval=said.approval, incidents=Incidents())
+    )
     monkeypatch.setattr(toolkit, "history", lambda name: Result("history", name, parts={"runs": said.runs}))
     plan = Result("plan", "local", parts={"plan": {"digest": "d1"}})
     monkeypatch.setattr(toolkit, "plan", lambda name, wishes: plan)
@@ -156,8 +159,8 @@ def test_a_redeploy_of_this_incident_that_has_not_ended_is_resumed(toolkits, run
 def test_a_note_opens_an_incident_and_the_report_tells_it(toolkits):
     """And one without a word is refused."""
     with pytest.raises(Refusal):
-        response.note("  ", "local")
-    response.note("asked the owners", "local")
+        response.note("  ", "local", nobody)
+    response.note("asked the owners", "local", nobody)
     told = response.report("local", "")
     assert "asked the owners" in told.parts["markdown"] and "open, not proven yet" in told.parts["chat"]
 
@@ -171,7 +174,7 @@ def test_an_incident_that_is_not_there_is_refused(toolkits, incident_id):
 
 def test_a_damaged_record_is_refused(toolkits):
     """It names the folder."""
-    response.note("x", "local")
+    response.note("x", "local", nobody)
     found = Incident.find_newest(response.incidents_folder(), "local")
     (found.path / "journal.jsonl").write_text("torn")
     with pytest.raises(Refusal, match="is damaged"):

@@ -94,6 +94,11 @@ class FakeRedis:
         found = self._streams.get(stream, {"groups": {}})["groups"].get(group)
         return sorted(found["consumers"]) if found else []
 
+    def pending_ids(self, stream, group):
+        self.ping()
+        found = self._streams.get(stream, {"groups": {}})["groups"].get(group, {"pending": ()})
+        return {_id(one) for one in found["pending"]}
+
     def ensure_group(self, stream, group, start):
         if self.group_info(stream, group) is not None:
             return False

@@ -1,0 +1,258 @@
+"""An incident is told to a real https server; whatever that or Vault does, the response goes on, and no address is shown."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from prompt_keda import response, toolkit
+from prompt_keda.chat import tell_chat
+from prompt_keda.clients import webhook
+from prompt_keda.files.environment_file import load_environment
+from prompt_keda.files.incident import Incident
+from prompt_keda.model.environment import Incidents, Webhook
+from tests.chat_server import chat
+from tests.contracts.conftest import authority  # noqa: F401  a fixture
+from tests.leaks import leaks, planted
+
+from .test_environment_file import FOLDER
+from .test_response import GONE, GREEN, toolkits  # noqa: F401  a fixture
+from .world import World
+
+PATH, KEY = "rubin/prompt-keda-local/chat", "url"
+
+
+class Told:
+    """An environment that names a chat, and all that is said and written."""
+
+    def __init__(self, monkeypatch, toolkits, authority, caplog):  # noqa: F811
+        self.world, self.toolkits, self.events, self.authority = World(), toolkits, [], authority
+        self.limits(timedelta(seconds=5))
+        self.names({"path": PATH, "key": KEY})
+        monkeypatch.setattr(toolkit, "load", lambda name: self.world.systems.environment)
+        monkeypatch.setattr(toolkit, "_systems", self._systems)
+        caplog.set_level(logging.DEBUG)
+        self._caplog = caplog
+
+    @contextmanager
+    def _systems(self, name):
+        yield self.world.systems
+
+    def names(self, address, ca_file=None):
+        """Let the environment name this place in Vault."""
+        made = Incidents(webhook=Webhook(address=address, ca_file=ca_file or self.authority.ca_file))
+        self._update(incidents=made)
+
+    def limits(self, connect):
+        self._update(limits=self.world.systems.environment.limits.model_copy(update={"connect": connect}))
+
+    def _update(self, **fields):
+        self.world.systems.environment = self.world.systems.environment.model_copy(update=fields)
+
+    def vault_has(self, address, key=KEY):
+        self.world.vault.contents[PATH] = {key: address}
+        self.world.vault.allowed.add(PATH)
+        self.world.vault.versions[PATH] = 1
+
+    def respond(self, *looks):
+        self.toolkits.looks = list(looks or (GONE, GREEN))
+        return response.respond("local", lambda ids: None, self.events.append, None)
+
+    @property
+    def record(self):
+        return Incident.find_newest(response.incidents_folder(), "local")
+
+    @property
+    def notes(self):
+        return [one["detail"] for one in self.record.entries if one["step"] == "note"]
+
+    def leaks(self, result, token):
+        """Give each place where a part of the address stands: results, events, files, pages, logs."""
+        report = response.report("local", "").to_json()
+        files = [one.read_bytes() for one in response.incidents_folder().rglob("*") if one.is_file()]
+        said = [result.to_json().encode(), report.encode(), repr(self.events).encode(), self._caplog.text.encode()]
+        return leaks(b"\n".join(said + files), {"address": token})
+
+
+@pytest.fixture
+def told(monkeypatch, toolkits, authority, caplog):  # noqa: F811
+    return Told(monkeypatch, toolkits, authority, caplog)
+
+
+def texts(there):
+    return [document["text"] for _, _, document in there.posts]
+
+
+def test_an_incident_is_told_when_it_is_opened_and_when_it_is_closed(told):
+    """As few lines as for pasting; the record and the person know that it was posted; nobody sees the address."""
+    with chat(told.authority) as there:
+        told.vault_has(there.address.reveal())
+        done = told.respond()
+    opened, closed = texts(there)
+    assert opened.startswith("incident opened\nIncident in local: respond: keda-gone: fail keda/parts-ready")
+    assert "open, not proven yet" in opened and "still open: fail keda/parts-ready" in opened
+    assert closed.startswith("incident closed\n") and "proven after" in closed
+    wanted = [f"posted to the chat at 127.0.0.1: incident {how}" for how in ("opened", "closed")]
+    assert told.notes == wanted and [one.detail for one in told.events if one.subject == "incident/chat"] == wanted
+    assert done.exit_code == 0 and told.leaks(done, there.token) == []
+
+
+def test_a_runbook_that_ends_badly_is_told_and_the_next_one_opens_nothing(told):
+    """The incident is the same."""
+    told.toolkits.codes = {"redeploy": 1}
+    with chat(told.authority) as there:
+        told.vault_has(there.address.reveal())
+        response.run("keda-gone", "local", "", "", told.events.append, None)
+        response.run("keda-gone", "local", "", "", told.events.append, None)
+    bad = "runbook keda-gone ended with exit code 1"
+    assert [one.splitlines()[0] for one in texts(there)] == ["incident opened", bad, bad]
+
+
+def test_what_a_person_stopped_is_not_told(told):
+    """That person knows it."""
+    told.toolkits.codes = {"redeploy": 130}
+    with chat(told.authority) as there:
+        told.vault_has(there.address.reveal())
+        response.run("keda-gone", "local", "", "", told.events.append, None)
+    assert len(there.posts) == 1
+
+
+def test_a_note_that_opens_an_incident_is_told(told):
+    """A second one is not."""
+    with chat(told.authority) as there:
+        told.vault_has(there.address.reveal())
+        for text in ("first", "second"):
+            response.note(text, "local", told.events.append)
+    assert len(there.posts) == 1 and told.notes[1:] == ["first", "second"]
+
+
+def test_what_a_cluster_says_mentions_nobody(told):
+    """It stands in the chat as it was written."""
+    incident = Incident.open_(response.incidents_folder(), "local", "<!channel> & <https://evil.test|ours>", "me@here")
+    with chat(told.authority) as there:
+        told.vault_has(there.address.reveal())
+        tell_chat(told.world.systems.environment, "local", incident, "incident opened", told.events.append)
+    assert "&lt;!channel&gt; &amp; &lt;https://evil.test|ours&gt;, by me@here" in texts(there)[0]
+
+
+def test_where_no_chat_is_named_nothing_is_posted_or_noted(told, monkeypatch):
+    """Vault is not asked."""
+    monkeypatch.setattr(toolkit, "post_to_chat", lambda *arguments: pytest.fail("it was posted"))
+    told._update(incidents=Incidents())
+    told.respond()
+    assert told.notes == []
+
+
+def test_no_environment_that_is_shipped_names_a_chat(told):
+    """Drills and tests on the local stack post nowhere."""
+    assert World().systems.environment.incidents.webhook is None
+    for name in ("dev", "prod"):
+        assert load_environment(FOLDER / f"{name}.yaml", None).incidents.webhook is None
+
+
+def answers(**how):
+    """Let the chat answer so."""
+
+    @contextmanager
+    def scene(told, monkeypatch):
+        with chat(told.authority, **how) as there:
+            told.vault_has(there.address.reveal())
+            yield there.token
+
+    return scene
+
+
+def without_a_chat(change):
+    """Let something else be wrong; ``change`` is given a planted value."""
+
+    @contextmanager
+    def scene(told, monkeypatch):
+        token = planted("-_")
+        told.vault_has(f"https://127.0.0.1:9/services/{token}")
+        change(told, monkeypatch, token)
+        yield token
+
+    return scene
+
+
+def late(told, monkeypatch, token):
+    monkeypatch.setattr(told.world.vault, "read_keys", lambda *arguments: time.sleep(30))
+
+
+def defective(told, monkeypatch, token):
+    def fails(address, *arguments):
+        raise ValueError(address.reveal())
+
+    monkeypatch.setattr(webhook, "post", fails)
+
+
+def not_logged_in(told, monkeypatch, token):
+    told.world.vault.use_token("")
+
+
+HOST = "webhook at 127.0.0.1: "
+PLACE = "webhook at incidents.webhook.address: "
+SCENES = {
+    "an error": (answers(status=500), f"{HOST}HTTP 500."),
+    "a redirect": (answers(status=307, headers={"Location": "https://127.0.0.1:9/x"}), f"{HOST}HTTP 307: it redirects"),
+    "an address that is gone": (answers(status=404), f"{HOST}HTTP 404: it does not take the post"),
+    "no answer": (answers(status=None), f"{HOST}no answer in time."),
+    "an answer without end": (answers(drips=True), "the post to the chat: not there after 1 s"),
+    "nobody there": (without_a_chat(lambda *_: None), f"{HOST}no connection"),
+    "no TLS": (
+        without_a_chat(lambda told, _, token: told.vault_has(f"http://127.0.0.1:9/{token}")),
+        f"{HOST}its address is not https: nothing is sent.",
+    ),
+    "no address": (without_a_chat(lambda told, _, token: told.vault_has(token)), f"{PLACE}what Vault has there is no"),
+    "another key": (
+        without_a_chat(lambda told, _, token: told.vault_has(token, "other")),
+        f"{PLACE}its address cannot be read: Vault at https://vault.test:8200: {PATH} has no key url.",
+    ),
+    "Vault is sealed": (
+        without_a_chat(lambda told, *_: setattr(told.world.vault, "sealed", True)),
+        f"{PLACE}its address cannot be read: Vault at https://vault.test:8200: it is sealed. Unseal it",
+    ),
+    "Vault refuses": (without_a_chat(not_logged_in), f"{PLACE}its address cannot be read: Vault at"),
+    "Vault is late": (without_a_chat(late), "the post to the chat: not there after 1 s"),
+    "not filled in": (
+        without_a_chat(lambda told, *_: told.names({"path": "FILL-IN: ask", "key": KEY})),
+        "the environment does not say incidents.webhook.address.path. Fill it in: ask",
+    ),
+    "no such authorities": (
+        without_a_chat(lambda told, *_: told.names({"path": PATH, "key": KEY}, FOLDER / "nowhere.crt")),
+        f"{HOST}{FOLDER / 'nowhere.crt'} cannot be read",
+    ),
+    "a defect": (without_a_chat(defective), "the post itself failed: ValueError. Please report this."),
+}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_a_chat_or_vault_that_fails_stops_nothing(told, monkeypatch, scene):
+    """The runbook is run and closed by its proof; record and person are told why, where, and what to do; no address is."""
+    setting, said = SCENES[scene]
+    monkeypatch.setattr(toolkit, "CHAT", timedelta(seconds=1))
+    told.limits(timedelta(seconds=0.3))
+    began = time.monotonic()
+    with setting(told, monkeypatch) as token:
+        done = told.respond()
+        took_s = time.monotonic() - began
+        assert done.exit_code == 0 and told.record.is_closed and "redeploy --env local" in told.toolkits.commands
+        assert len(told.notes) == 2 and took_s < 8
+        for note, how in zip(told.notes, ("opened", "closed"), strict=True):
+            assert note.startswith(f"not posted to the chat: incident {how}. {said}")
+            assert note.endswith("Tell the chat yourself: ./run report --env local says what to paste.")
+        assert [one.detail for one in told.events if one.subject == "incident/chat"] == told.notes
+        assert "not posted to the chat" in response.report("local", "").parts["html"]
+        assert told.leaks(done, token) == []
+
+
+def test_the_search_for_the_address_finds_it(told):
+    """Otherwise the tests above would prove nothing."""
+    token = planted("-_")
+    response.note(f"https://chat.test/{token}", "local", told.events.append)
+    assert told.leaks(SimpleNamespace(to_json=lambda: ""), token) != []

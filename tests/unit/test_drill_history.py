@@ -1,0 +1,190 @@
+"""What drills have shown is kept on this machine, and told by history: as lines with bars, as a page, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from prompt_keda import drilling, toolkit
+from prompt_keda.drills.drill import Drilled
+from prompt_keda.errors import DeadlinePassed, Refusal
+from prompt_keda.files.drill_history import drills_kept, keep_drill
+from prompt_keda.files.run_folder import RunFolder
+from prompt_keda.model.drill_record import DrillRecord
+from prompt_keda.model.event import nobody
+from prompt_keda.report import as_text, drills_as_text, history_page
+
+from .test_incident_story import HOSTILE
+from .world import World
+
+GOOD = Drilled("keda/gone", "KEDA is gone", {"keda/parts-ready": "fail"}, 10.0, "keda-gone", "runbook", 40.0)
+BAD = Drilled("redis/gone", "Redis is gone", {}, lost=("j1 is gone",), problems=("lost: j1 is gone", "more"))
+
+
+def record(day, drilled=GOOD):
+    return DrillRecord.of(f"2025-01-0{day}T00:00:00+00:00", drilled.to_json())
+
+
+@pytest.fixture
+def state(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return toolkit.drills_folder()
+
+
+def put(state, day, drilled=GOOD, environment="local"):
+    folder = RunFolder(state / f"2025010{day}t000000z-{environment}-7")
+    folder.path.mkdir(parents=True, exist_ok=True)
+    keep_drill(folder, record(day, drilled))
+    return folder
+
+
+@pytest.fixture
+def drills(monkeypatch, state):
+    """Drills without a stack: each fault's result, in their order."""
+    results = []
+
+    def drill(fault, *arguments):
+        found = results.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(drilling, "drill", drill)
+    monkeypatch.setattr(toolkit, "load", lambda name: None)
+    kube = SimpleNamespace(find=lambda *arguments: {})
+    monkeypatch.setattr(drilling, "Stage", lambda environment: SimpleNamespace(kube=kube))
+    monkeypatch.setattr(drilling, "_chosen", lambda fault, all_of_them: [None] * len(results))
+    return results
+
+
+def test_each_drill_is_kept_for_this_user_alone(drills, state):
+    """Also the same fault twice in one command; history tells what the drill told."""
+    drills += [GOOD, GOOD, BAD]
+    drilling.run("", True, nobody)
+    told = toolkit.history("").parts["drills"]
+    assert [one["fault"] for one in told] == ["redis/gone", "keda/gone", "keda/gone"]
+    assert [one["passed"] for one in told] == [False, True, True]
+    assert (told[0]["lost"], told[0]["problems"], told[0]["recovered_s"]) == ([*BAD.lost], [*BAD.problems], None)
+    assert (told[1]["detected_s"], told[1]["recovered_s"], told[1]["runbook"]) == (10.0, 40.0, "keda-gone")
+    (folder,) = state.iterdir()
+    assert [one.stat().st_mode & 0o777 for one in (state, folder)] == [0o700] * 2
+    assert {one.stat().st_mode & 0o777 for one in folder.iterdir()} == {0o600}
+
+
+def test_what_was_drilled_before_one_that_could_not_be_is_kept(drills, state):
+    """A stack that is not green."""
+    drills += [GOOD, DeadlinePassed("the steady state", 90, "red")]
+    with pytest.raises(DeadlinePassed):
+        drilling.run("", True, nobody)
+    assert [one.fault for one in drills_kept(state, "")[0]] == ["keda/gone"]
+
+
+def test_nothing_is_broken_where_nothing_can_be_kept(drills, state):
+    """It is refused before the first fault."""
+    drills += [GOOD]
+    state.parent.mkdir()
+    state.write_text("a file")
+    with pytest.raises(Refusal, match="drills"):
+        drilling.run("", True, nobody)
+    assert drills == [GOOD]
+
+
+DAMAGES = {
+    "torn": lambda file: file.write_text(file.read_text()[:-9]),
+    "no object": lambda file: file.write_text("[]"),
+    "no number": lambda file: changed(file, detected_s="soon"),
+    "a number in quotes": lambda file: changed(file, recovered_s="40"),
+    "no such number": lambda file: changed(file, recovered_s=float("nan")),
+    "below nothing": lambda file: changed(file, recovered_s=-1.0),
+    "no time": lambda file: changed(file, began_at="yesterday"),
+    "no zone": lambda file: changed(file, began_at="2025-01-02T00:00:00"),
+    "more": lambda file: changed(file, more=1),
+    "bytes": lambda file: file.write_bytes(b"\xff\xfe"),
+    "a folder": lambda file: [file.unlink(), file.mkdir()],
+}
+
+
+def changed(file, **fields):
+    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_record_is_named_and_hides_no_other(state, damage):
+    """Neither of its own command nor of another."""
+    put(state, 1)
+    folder = put(state, 2)
+    put(state, 2, BAD)
+    damage(folder.path / "001-keda-gone.json")
+    parts = toolkit.history("").parts
+    assert [one["fault"] for one in parts["drills"]] == ["redis/gone", "keda/gone"]
+    (damaged,) = parts["damaged"]
+    assert "001-keda-gone.json" in damaged and "20250102" in damaged
+
+
+def test_what_is_no_drill_is_named_too(state):
+    """A name that no command has."""
+    put(state, 1)
+    (state / "notes").mkdir()
+    found, (damaged,) = drills_kept(state, "")
+    assert len(found) == 1 and "notes" in damaged
+
+
+def test_only_the_drills_of_the_environment_are_told(state, monkeypatch):
+    """Those of the local stack say nothing of another cluster."""
+    put(state, 1)
+    world = World()
+
+    @contextmanager
+    def systems(name):
+        yield world.systems
+
+    monkeypatch.setattr(toolkit, "_systems", systems)
+    assert len(toolkit.history("local").parts["drills"]) == 1
+    world.systems.environment = world.systems.environment.model_copy(update={"name": "prod"})
+    assert toolkit.history("prod").parts["drills"] == []
+
+
+def shown(capsys):
+    parts = toolkit.history("").parts
+    as_text.show_history(parts)
+    drills_as_text.show_kept(parts["drills"])
+    return capsys.readouterr().out
+
+
+def test_drills_are_shown_as_lines_with_bars(state, capsys):
+    """The longest has the whole width; what was not proven has none."""
+    put(state, 1)
+    put(state, 2, BAD)
+    put(state, 3, Drilled("a/b", "t", {}, 5.0, "", "people", 20.0))
+    lines = shown(capsys).splitlines()
+    assert lines[1].startswith("drills: 2 of 3 passed")
+    assert lines[2] == "2025-01-03 00:00:00  a/b         passed  seen after 5.0 s, recovered after 20.0 s, 0 lost"
+    assert lines[3] == "  " + "▒" * 5 + "▇" * 15
+    assert lines[4].endswith("failed  seen never, recovered never, 1 lost; lost: j1 is gone; more")
+    assert lines[6] == "  " + "▒" * 10 + "▇" * 30 and len(lines) == 7
+
+
+def test_drills_stand_on_the_page(state):
+    """With their bars; what a record says makes no markup."""
+    bad = Drilled(HOSTILE, HOSTILE, {}, problems=(HOSTILE,))
+    drills = [record(1).to_json(), record(2, bad).to_json()]
+    page = history_page.to_html("local", [], drills)
+    assert "1 of 2 passed" in page and "flex: 10.0" in page and "flex: 30.0" in page and "width: 100.0%" in page
+    assert "<script" not in page and "\x1b" not in page
+    assert not any(word in page for word in ("src=", "href=", "url(", "@import"))
+
+
+def test_no_record_forges_a_line(state, capsys):
+    """Nor steers a terminal."""
+    put(state, 1, Drilled("a", "t", {}, problems=(HOSTILE, "x\nforged")))
+    said = shown(capsys)
+    assert "\x1b" not in said and "\nforged" not in said
+
+
+def test_without_a_drill_nothing_is_shown(state, capsys):
+    """The page and the lines are as they were."""
+    assert shown(capsys) == "no runs\n"
+    assert "rill" not in history_page.to_html("local", [], [])
