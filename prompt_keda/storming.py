@@ -12,9 +12,8 @@ from prompt_keda.drills import storm_acts
 from prompt_keda.drills.storm import Outcome, weather
 from prompt_keda.drills.storm_plan import Round, Targets, make_round, shrink
 from prompt_keda.errors import PromptKedaError, Refusal
-from prompt_keda.files.run_folder import JOURNAL
+from prompt_keda.files.run_folder import JOURNAL, RunFolder
 from prompt_keda.model.event import Event, EventKind, Observer
-from prompt_keda.model.run_summary import FAILED, INTERRUPTED
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import run_command
 
@@ -33,15 +32,30 @@ what is broken is not called green, and all checks are green in the end.
 
 
 class _Runs:
-    """The runs of the local stack that this machine keeps."""
+    """The runs of this local stack; another one on this machine keeps its own in the same folder."""
+
+    def __init__(self) -> None:
+        self._identity = toolkit.load(drilling.LOCAL).kubernetes.identity.model_dump()
+        self._mine: dict[str, bool] = {}
 
     def newest(self) -> tuple[str, bool, int] | None:
-        found = toolkit.runs_of_this_machine(drilling.LOCAL)
-        if not found:
-            return None
-        file = toolkit.runs_folder() / found[0]["run_id"] / JOURNAL
-        count = len(file.read_text().splitlines()) if file.is_file() else 0
-        return str(found[0]["run_id"]), found[0]["state"] in (FAILED, INTERRUPTED), count
+        """Give the newest run's id, whether it can be resumed once its process has ended, and its journal's entries."""
+        for path in sorted(toolkit.runs_folder().glob(f"*-{drilling.LOCAL}-*"), reverse=True):
+            run = RunFolder(path)
+            if self._is_mine(run):
+                journal = path / JOURNAL
+                count = len(journal.read_text().splitlines()) if journal.is_file() else 0
+                return run.run_id, not (run.is_finished or run.was_refused), count
+        return None
+
+    def _is_mine(self, run: RunFolder) -> bool:
+        if run.run_id not in self._mine:
+            try:
+                inputs = run.read_json("plan.json")["inputs"]
+            except Refusal:  # it is written in this moment, or never was
+                return False
+            self._mine[run.run_id] = inputs["environment"]["kubernetes"]["identity"] == self._identity
+        return self._mine[run.run_id]
 
 
 def run(rounds: int, seed: int, only: int | None, file: str, observer: Observer) -> Result:
@@ -66,11 +80,15 @@ def run(rounds: int, seed: int, only: int | None, file: str, observer: Observer)
     ways = drilling.Ways(observer)
     outcomes: list[Outcome] = []
     smallest: list[dict[str, Any]] = []
+    is_whole, runs = False, _Runs()
 
     def once(one: Round) -> Outcome:
-        if run_command(["redeploy", "--env", drilling.LOCAL]).exit_code:
+        nonlocal is_whole
+        if not is_whole and run_command(["redeploy", "--env", drilling.LOCAL]).exit_code:
             observer(Event(EventKind.NOTE, "storm", "", "the redeploy before a round did not end well"))
-        return weather(one, stage, ways, _Runs(), ENVIRONMENT, observer)
+        outcome = weather(one, stage, ways, runs, ENVIRONMENT, observer)
+        is_whole = not outcome.problems
+        return outcome
 
     result = Result("drill", drilling.LOCAL, header=f"{len(chosen)} rounds of seed {seed} on the local stack")
     try:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from prompt_keda.checks.outcomes import all_of, fail, ok, warn
@@ -15,6 +13,7 @@ from prompt_keda.checks.server_clock import server_now
 from prompt_keda.clients.kube_resources import API_SERVICES, SECRETS, VALIDATING_WEBHOOKS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Outcome
+from prompt_keda.model.keda_certificate import read_certificate
 
 SECRET = "kedaorg-certs"  # noqa: S105  a name
 SOON = timedelta(days=30)
@@ -40,7 +39,7 @@ def certificates_agree(systems: Systems) -> Outcome:
 
 def _certificates(now: datetime, *texts: str) -> Outcome:
     try:
-        ca, certificate = (x509.load_pem_x509_certificate(base64.b64decode(one)) for one in texts)
+        ca, certificate = map(read_certificate, texts)
         certificate.verify_directly_issued_by(ca)
     except (ValueError, TypeError, InvalidSignature):
         return fail("its certificate is not signed by its CA", RENEW)

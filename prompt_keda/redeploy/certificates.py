@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from prompt_keda.model.keda_certificate import read_certificate
+
 SECRET = "kedaorg-certs"  # noqa: S105  a name
 SERVICES = ("keda-operator", "keda-admission-webhooks", "keda-operator-metrics-apiserver")
 LIFETIME = timedelta(days=3650)
@@ -76,7 +78,7 @@ def fault(secret: dict[str, Any] | None, namespace: str, now: datetime) -> str |
         return "incomplete"
     data = secret["data"]
     try:
-        ca, certificate = (x509.load_pem_x509_certificate(base64.b64decode(data[one])) for one in ("ca.crt", "tls.crt"))
+        ca, certificate = (read_certificate(data[one]) for one in ("ca.crt", "tls.crt"))
         certificate.verify_directly_issued_by(ca)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):

@@ -1,0 +1,53 @@
+"""Runs a task of a toolkit that is broken on purpose; the commands that it starts itself are broken as well.
+
+    mutant.py TASK ARGUMENTS…
+
+PROMPT_KEDA_TEST_MUTANT names what is broken.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from prompt_keda.engine import run_checks  # noqa: E402
+from prompt_keda.model.check import Verdict  # noqa: E402
+from prompt_keda.redeploy import free, jobs, release  # noqa: E402
+from prompt_keda.runbooks import commands  # noqa: E402
+
+
+def jobs_stay_owned():
+    """No Job is cut loose from a ScaledJob that goes, and no step sees one that hangs on it."""
+    free._owned = lambda context: iter(())
+
+
+def unknown_is_green():
+    """What could not be seen counts as good."""
+    finish = run_checks._Round._finish
+
+    def green(self, check, outcome):
+        seen = replace(outcome, verdict=Verdict.OK) if outcome.verdict is Verdict.UNKNOWN else outcome
+        finish(self, check, seen)
+
+    run_checks._Round._finish = green
+
+
+def old_generations_are_no_risk():
+    """No Job of another generation is taken for one that KEDA would delete."""
+    jobs.at_risk = lambda *arguments, **more: ()
+    release.jobs.at_risk = jobs.at_risk
+
+
+MUTANTS = {one.__name__: one for one in (jobs_stay_owned, unknown_is_green, old_generations_are_no_risk)}
+
+if __name__ == "__main__":
+    MUTANTS[os.environ["PROMPT_KEDA_TEST_MUTANT"]]()
+    commands.TASKS = Path(__file__)
+    sys.argv[0] = str(ROOT / "tasks.py")
+    runpy.run_path(sys.argv[0], run_name="__main__")

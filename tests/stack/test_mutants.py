@@ -1,0 +1,50 @@
+"""Drills find what they are for: each breaks the toolkit itself on purpose, and the drill has to fail.
+
+Every one of them is passed by the toolkit as it is: tests/stack/test_drills.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.faults.fault import Stage
+from prompt_keda.files.environment_file import load_environment
+
+from .conftest import ROOT, at_the_stack_only, run_task
+from .mutant import MUTANTS
+
+pytestmark = [at_the_stack_only, pytest.mark.exhaustive]
+FAULTS = {one.id: one for one in ALL_FAULTS}
+KILLED_BY = {
+    "jobs_stay_owned": ("keda/deletion-stuck", "lost: Job prompt-keda-lsstcam/"),
+    "old_generations_are_no_risk": ("keda/jobs-without-generation", "lost: Job prompt-keda-lsstcam/"),
+    "unknown_is_green": ("vault/frozen", "the checks that see vault/frozen"),
+}
+"""Mutant → the drill that finds it, and what that says. A journal that is not on the disk: test_power_cut.py."""
+
+
+def drill(fault_id, **env):
+    argv = [sys.executable, "-m", "tests.stack.mutant", "drill", "--fault", fault_id, "--json"]
+    done = subprocess.run(
+        argv, cwd=ROOT, capture_output=True, text=True, timeout=500, env={**os.environ, "CI": "true", **env}
+    )
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_drill_finds_a_toolkit_that_is_broken(deployed, endpoints, mutant):
+    """And says what it has seen."""
+    fault_id, said = KILLED_BY[mutant]
+    try:
+        code, document = drill(fault_id, PROMPT_KEDA_TEST_MUTANT=mutant)
+    finally:
+        FAULTS[fault_id].mends(Stage(load_environment(ROOT / "environments" / "local.yaml", endpoints)))
+        assert run_task("redeploy", "--env", "local").returncode == 0
+    (drilled,) = document["drills"]
+    assert code == 1 and any(one.startswith(said) for one in drilled["problems"]), drilled
