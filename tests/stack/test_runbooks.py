@@ -17,6 +17,15 @@ from prompt_keda.files.environment_file import load_environment
 from .conftest import AT_DESK, ENV, ROOT, at_the_stack_only, command, run_json, run_task, runs_folder, until
 
 FAULTS = {one.id: one for one in ALL_FAULTS}
+EXHAUSTIVE = pytest.mark.exhaustive
+SAMPLE = ("keda/certificates-gone", "redis/group-gone")
+MORE = (
+    *("keda/operator-gone", "keda/another-ca", "keda/crd-of-another-version", "keda/part-of-another-version"),
+    *("keda/operator-crash-loops", "keda/webhooks-crash-loop", "keda/paused", "keda/scaled-job-deleted"),
+    *("keda/deletion-stuck", "keda/crd-gone", "keda/jobs-without-generation", "keda/watches-elsewhere"),
+    *("keda/operator-frozen", "redis/streams-gone", "cluster/metrics-service-gone"),
+)
+"""Those that a runbook's own commands mend, about a minute each."""
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +102,7 @@ def test_a_runbook_that_is_killed_in_its_mitigation_goes_on_with_the_same_run(op
 
 
 @at_the_stack_only
-@pytest.mark.parametrize("id_", ["keda/certificates-gone", "redis/group-gone"])
+@pytest.mark.parametrize("id_", [*map(pytest.param, SAMPLE), *(pytest.param(one, marks=EXHAUSTIVE) for one in MORE)])
 def test_respond_finds_the_root_cause_and_its_runbook_brings_scaling_back(stage, id_):
     """Unattended on the local stack."""
     fault = FAULTS[id_]
