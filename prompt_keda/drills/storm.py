@@ -194,10 +194,11 @@ class _Round:
         self.last_words = " / ".join(said.strip().splitlines()[-2:])
 
     def _look(self) -> None:
-        """Whatever check-deps could not see, it may not call green."""
-        results = self.ways.look()
-        if all(one.verdict.value == "ok" for one in results) and self.acts.still_broken:
-            self.outcome.problems.append(f"all is green while {', '.join(self.acts.still_broken)}")
+        """What is broken, and what cannot be seen because of that, may not be green."""
+        verdicts = {one.id: one.verdict.value for one in self.ways.look()}
+        for fault in self.acts.still_broken:
+            green = [id_ for id_ in fault.seen if verdicts[id_] == "ok"]
+            self.outcome.problems += [f"{id_} is green while {fault.title}" for id_ in green]
 
     def _clear_up(self) -> None:
         """What people do once nothing goes wrong any more: resume what was interrupted, else redeploy, until it is well."""

@@ -32,6 +32,11 @@ BROKEN = (
     *("keda/certificates-gone", "keda/part-of-another-version", "keda/second-operator", "keda/crd-of-another-version"),
 )
 """Faults that take neither Jobs nor events, and come and go within seconds, whatever else is broken."""
+NOT_MENDED = (
+    *("cluster/scheduler-stopped", "cluster/dns-gone", "identity/directory-stopped", "images/registry-stopped"),
+    *("vault/stopped", "vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "redis/info-denied"),
+)
+"""Those of them that no redeploy mends: as long as they are not taken back, their checks may not be green."""
 KEPT_KINDS = ("CustomResourceDefinition",)
 """With KEDA's CRD every ScaledJob is deleted, and its Jobs with it: what a redeploy finds then is past help."""
 
@@ -51,6 +56,7 @@ class Acts:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._faults: list[Fault] = []
+        self._seen: list[Fault] = []
         self._thaws: list[tuple[threading.Timer, Callable[[], None]]] = []
         self.not_done: list[str] = []
 
@@ -65,9 +71,9 @@ class Acts:
             acts.undo()
 
     @property
-    def still_broken(self) -> list[str]:
-        """The titles of the faults that were not taken back yet."""
-        return [one.title for one in self._faults]
+    def still_broken(self) -> list[Fault]:
+        """The faults that were not taken back yet, and that no redeploy mends."""
+        return [one for one in self._seen if one.id in NOT_MENDED]
 
     def strike(self, act: Act) -> None:
         """Let an act happen. One that is not possible now, because of another, is noted in ``not_done``."""
@@ -89,6 +95,7 @@ class Acts:
             timer.cancel()
             thaw()
         self._thaws.clear()
+        self._seen.clear()
         errors = []
         while self._faults:
             try:
@@ -146,3 +153,4 @@ class Acts:
             return
         self._faults.append(fault)
         fault.breaks(self._stage)
+        self._seen.append(fault)  # one that broke only half is taken back as well, but nothing is asked of its checks
