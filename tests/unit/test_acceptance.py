@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ from .test_redeploy_rights import manifests
 from .world import OPERATOR, World
 
 PATIENCE, SOON = timedelta(seconds=20), timedelta(seconds=1)
+ROOT = Path(__file__).parents[2]
 GENERATION = "scaledjob.keda.sh/generation"
 BY_ID = {one.id: one for one in CASES}
 
@@ -82,26 +84,26 @@ def test_each_case_is_green_with_a_keda_as_it_should_be(keda, case):
     assert keda.left() == []
 
 
-@pytest.mark.parametrize(
-    ("case", "other", "said"),
-    [
-        ("lag/activation", "has no activation", "expected none, seen 1 Jobs made"),
-        ("lag/activation", "knows no maximum", "expected no more than"),
-        ("strategy/eager", "always default", "Jobs at once, expected 8"),
-        ("strategy/eager", "knows no maximum", "Jobs at once: expected no more than"),
-        ("strategy/default", "always eager", "expected no more than 4, seen 8"),
-        ("strategy/accurate", "always eager", "expected no more than 4, seen 6"),
-        ("strategy/custom", "always default", "Jobs at once, expected 6"),
-        ("minimum/without-events", "has no minimum", "Jobs at once, expected 2"),
-        ("minimum/with-work", "has no minimum", "Jobs at once, expected 1"),
-        ("minimum/up-to-the-maximum", "knows no maximum", "expected no more than 4"),
-        ("pause/no-new-jobs", "does not pause", "expected no more than 1, seen 2"),
-        ("rollout/gradual", "deletes on a change", "expected the same, seen 0 of 4 live on"),
-        ("errors/counted", "counts no errors", "errors that KEDA counts, expected 1 or more"),
-        ("operator/deleted", "has no operator", "Jobs at once, expected 2"),
-        ("strategy/eager", "does not poll", "polls, expected polled"),
-    ],
-)
+OTHERWISE = [
+    ("lag/activation", "has no activation", "expected none, seen 1 Jobs made"),
+    ("lag/activation", "knows no maximum", "expected no more than"),
+    ("strategy/eager", "always default", "Jobs at once, expected 8"),
+    ("strategy/eager", "knows no maximum", "Jobs at once: expected no more than"),
+    ("strategy/default", "always eager", "expected no more than 4, seen 8"),
+    ("strategy/accurate", "always eager", "expected no more than 4, seen 6"),
+    ("strategy/custom", "always default", "Jobs at once, expected 6"),
+    ("minimum/without-events", "has no minimum", "Jobs at once, expected 2"),
+    ("minimum/with-work", "has no minimum", "Jobs at once, expected 1"),
+    ("minimum/up-to-the-maximum", "knows no maximum", "expected no more than 4"),
+    ("pause/no-new-jobs", "does not pause", "expected no more than 1, seen 2"),
+    ("rollout/gradual", "deletes on a change", "expected the same, seen 0 of 4 live on"),
+    ("errors/counted", "counts no errors", "errors that KEDA counts, expected 1 or more"),
+    ("operator/deleted", "has no operator", "Jobs at once, expected 2"),
+    ("strategy/eager", "does not poll", "polls, expected polled"),
+]
+
+
+@pytest.mark.parametrize(("case", "other", "said"), OTHERWISE)
 def test_each_case_is_red_with_a_keda_that_does_otherwise(monkeypatch, case, other, said):
     """It is told what was expected, and what was seen; what it made is removed all the same."""
     keda = Keda(monkeypatch, other)
@@ -199,6 +201,15 @@ def test_the_suite_needs_no_right_that_a_redeploy_does_not_need(keda):
     environment = keda.world.systems.environment
     rights = redeploy_rights(environment, *manifests(environment))
     assert sorted(one for one in keda.recorder.asked if not any(right.covers(one) for right in rights)) == []
+
+
+def test_every_case_has_its_row_and_is_seen_red():
+    """docs/acceptance.md says what it promises, with the test it is from; and a KEDA that does otherwise is tried."""
+    page = (ROOT / "docs" / "acceptance.md").read_text()
+    for one in CASES:
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{one.id}` |")]
+        assert row.split("|")[-2].strip() in one.source, one.id
+    assert {case for case, _, _ in OTHERWISE} == set(BY_ID)
 
 
 def test_every_case_names_its_promise_and_its_source():
