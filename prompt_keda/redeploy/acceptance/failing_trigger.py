@@ -14,6 +14,7 @@ NOWHERE = {
 
 
 def _errors(trial: Trial) -> None:
+    """One error is not enough: KEDA may count one of a new ScaledJob whose trigger is right (seen)."""
     trial.until("errors that KEDA counts", "1 or more", lambda: _more_than(trial, 0))
     counted = trial.errors_count()
     trial.until("errors that KEDA counts", "still more", lambda: _more_than(trial, counted))
