@@ -410,21 +410,40 @@ def _show_enrolled(text, result):
     text.show_lines([f"{parts['file']} {said}"])
 
 
-@task(help={**ENV, **JSON, **APPROVE, "events": "how many Jobs to ask for, 1 to 100"})
-def smoke(c: Context, env="", events="", approve="", json=False):
+@task(
+    help={
+        **ENV,
+        **JSON,
+        **APPROVE,
+        "events": "how many Jobs to ask for, 1 to 100",
+        "full": "also the acceptance suite: what KEDA promises, each case on a ScaledJob and stream of its own",
+        "only": "with --full: cases whose id begins so (several with commas)",
+    }
+)
+def smoke(c: Context, env="", events="", full=False, only="", approve="", json=False):
     """Prove that events become Jobs, on a stream and ScaledJob of its own."""
     from prompt_keda import toolkit
+    from prompt_keda.errors import Refusal
 
     name = _environment(env)
     observer = _progress()
-    _finish(
-        "smoke",
-        name,
-        json,
-        lambda: toolkit.run_smoke(name, _whole("--events", events), approve, observer, _ask()),
-        lambda text, result: text.show_smoke(result.parts["smoke"]),
-        observer,
-    )
+
+    def work():
+        if full and events:
+            raise Refusal("--events is not for --full", "Its cases say themselves how many events they send.")
+        if only and not full:
+            raise Refusal("--only is for --full alone")
+        if full:
+            return toolkit.run_full_smoke(name, only, approve, observer, _ask())
+        return toolkit.run_smoke(name, _whole("--events", events), approve, observer, _ask())
+
+    _finish("smoke", name, json, work, _show_smoke, observer)
+
+
+def _show_smoke(text, result):
+    text.show_smoke(result.parts["smoke"])
+    if "cases" in result.parts:
+        text.show_cases(result.parts["cases"])
 
 
 def _show_run(text, result):

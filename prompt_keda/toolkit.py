@@ -38,6 +38,10 @@ from prompt_keda.redeploy import enrol as enrolment
 from prompt_keda.redeploy import guard, jobs, planner, smoke, support, timings
 from prompt_keda.redeploy import history as run_history
 from prompt_keda.redeploy import status as standing
+from prompt_keda.redeploy.acceptance import CASES
+from prompt_keda.redeploy.acceptance.case import Case
+from prompt_keda.redeploy.acceptance.case import exit_code as acceptance_exit_code
+from prompt_keda.redeploy.acceptance.run_acceptance import run_acceptance
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
 from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.mirrored_journal import MirroredJournal, mirrored_journal
@@ -170,8 +174,12 @@ def check_deps(
         return result
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in text.split(",") if one.strip())
+
+
 def _starts(text: str, checks: Sequence[Check[Systems]]) -> tuple[str, ...]:
-    starts = tuple(one.strip() for one in text.split(",") if one.strip())
+    starts = _words(text)
     for start in starts:
         if not any(check.id.startswith(start) for check in checks):
             raise Refusal(
@@ -580,3 +588,51 @@ def run_smoke(name: str, events_count: int, approve: str, observer: Observer, as
         proven = smoke.run_smoke(systems, count, observer, stamp)
         result.parts = {"smoke": proven.to_json(), "timings": proven.intervals_s}
         return result
+
+
+def run_full_smoke(name: str, only: str, approve: str, observer: Observer, ask: Ask | None) -> Result:
+    """Run the smoke test, and then the acceptance suite: what KEDA promises, each case on objects of its own.
+
+    Parameters
+    ----------
+    only
+        The start of a case's id, such as ``strategy`` or ``lag/activation``; several with commas; empty: all.
+    approve, ask
+        As for `redeploy`; the digest is another one than the smoke test's.
+
+    Raises
+    ------
+    Refusal
+        Before any write, as `redeploy` does; and when a part of ``only`` fits no case.
+    PromptKedaError
+        When the smoke test is not passed: then no case is tried.
+    """
+    cases = _cases(only)
+    with _systems(name) as systems:
+        context = _context(systems)
+        digest = full_smoke_digest(systems.environment, cases)
+        approve_or_refuse(context, digest, f"acceptance suite of {len(cases)} cases", approve, ask)
+        result = Result("smoke", systems.environment.name, header=_header(systems, context.kube_system_uid))
+        stamp = f"smoke-{datetime.now(UTC):{STAMP}}"
+        proven = smoke.run_smoke(systems, systems.environment.smoke.events_count, observer, stamp)
+        found = run_acceptance(systems, cases, observer, stamp)
+        result.parts = {"smoke": proven.to_json(), "cases": [one.to_json() for one in found]}
+        result.parts["timings"] = {**proven.intervals_s, **{one.id: one.duration_s for one in found}}
+        result.exit_code = acceptance_exit_code(found)
+        return result
+
+
+def full_smoke_digest(environment: Environment, cases: Sequence[Case]) -> str:
+    """Give the digest that approves these cases of the acceptance suite, and the smoke test before them."""
+    ids = [one.id for one in cases]
+    return digest_of(
+        {"task": "smoke --full", "cases": ids, "toolkit": __version__, "environment": environment.portable()}
+    )
+
+
+def _cases(only: str) -> list[Case]:
+    starts = _words(only)
+    for start in starts:
+        if not any(one.id.startswith(start) for one in CASES):
+            raise Refusal(f"no case fits {start!r}", f"Known are {', '.join(one.id for one in CASES)}.")
+    return [one for one in CASES if not starts or one.id.startswith(starts)]

@@ -247,6 +247,21 @@ class RedisStreams:
         ids: list[str] = self._ask(send)
         return ids
 
+    def take(self, stream: str, group: str, consumer: str, count: int) -> int:
+        """Read events that the group has not read yet, and acknowledge them at once, as workers do; give how many.
+
+        Raises
+        ------
+        BadAnswer
+            When stream or group is not there; otherwise as `ping` does.
+        """
+        answer = self._ask(
+            lambda: self._redis.xreadgroup(
+                group, consumer, {stream: ">"}, count=count, noack=True
+            )  # nothing is pending
+        )
+        return sum(len(entries) for _, entries in answer)
+
     def delete_stream(self, stream: str) -> None:
         """Delete a stream with its groups. Idempotent: yes. Raises as `ping` does."""
         self._ask(lambda: self._redis.delete(stream))

@@ -9,29 +9,25 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS, SECRETS, Resource
+from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS, Resource
 from prompt_keda.clients.kube_watch import Watch
 from prompt_keda.clients.systems import Systems, filled
-from prompt_keda.errors import ClientError, DeadlinePassed, StepBroken
+from prompt_keda.errors import DeadlinePassed, StepBroken
 from prompt_keda.model.conditions import conditions
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.redeploy import smoke_objects
-from prompt_keda.redeploy.context import RUN_ANNOTATION, Context
-from prompt_keda.redeploy.install import wanted_secret
 from prompt_keda.redeploy.pods import why_not_ready
+from prompt_keda.redeploy.smoke_place import SmokePlace
 
-TRIGGER_AUTHENTICATIONS = Resource("keda.sh/v1alpha1", "TriggerAuthentication", "triggerauthentications")
 SUBJECT = "prove/smoke"
 LIMIT = timedelta(seconds=180)
 """More than the smoke test's own deadline: it ends itself."""
 MOST_JOBS = 100
 """The history limit of the test's ScaledJob: with more Jobs KEDA would tidy the evidence away (failure mode F48)."""
 MOST_SENT_AGAIN = 3
-LEFTOVER_AGE = timedelta(minutes=10)
-"""No smoke test takes that long."""
 
 
 @dataclass
@@ -107,6 +103,7 @@ class _Smoke:
         self.observer = observer
         self.run_id = run_id
         self.name = f"smoke-{secrets.token_hex(4)}"
+        self.place = SmokePlace(systems, run_id, self._say)
         self.sent_again_count = 0
         self.result = SmokeResult(events_count + smoke_objects.ACTIVATION)
         self.begun = time.monotonic()
@@ -119,20 +116,13 @@ class _Smoke:
             self._prove()
             return self.result
         finally:
-            self._clean_up(self.name)
+            self.place.remove(self.name)
 
     def _create(self) -> None:
-        kube, redis = self.systems.kube, self.systems.redis
-        kube.apply(smoke_objects.namespace(self.environment))
-        self._clear_leftovers()
-        if self.environment.smoke.pull_secret:
-            context = Context(self.systems, [], {})
-            kube.apply(wanted_secret(context, self.environment.smoke.pull_secret))
-        if self.environment.redis.password:
-            value = self.systems.secret(self.environment.redis.password)
-            for one in smoke_objects.password(self.environment, self.name, value, self.run_id):
-                kube.apply(one)
-        redis.ensure_group(self.name, self.name, "0")  # before any event: then the lag is known from the first on (F16)
+        self.place.prepare()
+        self.place.put_password(self.name)
+        # before any event: then the lag is known from the first on (F16)
+        self.systems.redis.ensure_group(self.name, self.name, "0")
 
     def _prove(self) -> None:
         targets: list[tuple[Resource, str | None]] = [
@@ -240,35 +230,3 @@ class _Smoke:
 
     def _say(self, detail: str, kind: EventKind = EventKind.PROGRESS) -> None:
         self.observer(Event(kind, SUBJECT, "working", detail))
-
-    def _clear_leftovers(self) -> None:
-        """Remove what a killed test left: one of this run, or one too old to be still at work."""
-        for kind in (SCALED_JOBS, TRIGGER_AUTHENTICATIONS, SECRETS):
-            for one in self.systems.kube.list(kind, self.namespace, smoke_objects.SMOKE_LABEL):
-                metadata = one["metadata"]
-                mine = (metadata.get("annotations") or {}).get(RUN_ANNOTATION) == self.run_id
-                age = datetime.now(UTC) - datetime.fromisoformat(metadata["creationTimestamp"])
-                if mine or age > LEFTOVER_AGE:
-                    self._say(f"removing {metadata['name']}, which a smoke test that was killed has left")
-                    self._clean_up(metadata["name"])
-
-    def _clean_up(self, name: str) -> None:
-        """Remove a test's objects; what cannot be removed is said, and does not hide how the test ended."""
-        kube = self.systems.kube
-        removals: list[tuple[str, Callable[[], None]]] = [
-            ("stream", lambda: self.systems.redis.delete_stream(name)),
-            ("ScaledJob", lambda: kube.delete(SCALED_JOBS, name, self.namespace)),
-            ("Jobs", lambda: self._delete_jobs(name)),
-            ("TriggerAuthentication", lambda: kube.delete(TRIGGER_AUTHENTICATIONS, name, self.namespace)),
-            ("Secret", lambda: kube.delete(SECRETS, name, self.namespace)),
-        ]
-        for what, remove in removals:
-            try:
-                remove()
-            except ClientError as error:
-                self._say(f"the smoke test's {what} {name} is left in {self.namespace}: {error.what}")
-
-    def _delete_jobs(self, name: str) -> None:
-        for job in self.systems.kube.list(JOBS, self.namespace, f"scaledjob.keda.sh/name={name}"):
-            metadata = job["metadata"]
-            self.systems.kube.delete(JOBS, metadata["name"], self.namespace, uid=metadata["uid"])

@@ -132,6 +132,23 @@ def show_smoke(smoke: dict[str, Any]) -> None:
     )
 
 
+def show_cases(cases: Sequence[dict[str, Any]]) -> None:
+    """Show what each case of the acceptance suite saw, and how many passed."""
+    console = _console()
+    for one in cases:
+        word, style = MARKS[Verdict(one["verdict"])]
+        line = Text(f"  {word:8}", style=style)
+        line.append(f" {one['id']:28} {one_line(one['title'])} ({one['duration_s']:.1f} s)", style="default")
+        console.print(line)
+        if one["verdict"] != Verdict.OK.value:
+            for name, told in (("seen", one["detail"]), ("fix", one["fix"])):
+                if told:
+                    console.print(Text(f"           {name}: {one_line(told)}"))
+    verdicts = [one["verdict"] for one in cases]
+    counts = ", ".join(f"{verdicts.count(one.value)} {one.value}" for one in Verdict if one.value in verdicts)
+    console.print(Text(f"acceptance suite: {len(cases)} cases: {counts}", style="bold"))
+
+
 def show_history(parts: dict[str, Any]) -> None:
     """Show a line for each run, newest first; then what is damaged, and what could not be seen.
 

@@ -141,6 +141,18 @@ def test_reading_lowers_the_lag_and_acknowledging_the_pending(redis, worker):
     assert redis.group_info("s", "g").lag == 0 and redis.group_info("s", "g").last_delivered_id == ids[2]
 
 
+def test_what_is_taken_is_acknowledged_at_once(redis):
+    """Nothing is pending, and the group knows what is left; who takes from no group is told so."""
+    redis.ensure_group("s", "g", "0")
+    redis.add("s", [{"a": str(number)} for number in range(3)])
+    assert redis.take("s", "g", "me", 2) == 2
+    found = redis.group_info("s", "g")
+    assert (found.lag, found.pending, found.entries_read) == (1, 0, 2)
+    assert (redis.take("s", "g", "me", 5), redis.take("s", "g", "me", 5)) == (1, 0)
+    with pytest.raises(BadAnswer, match="NOGROUP"):
+        redis.take("s", "other", "me", 1)
+
+
 def test_a_lag_that_was_lost_is_counted_again_and_the_group_is_not_moved(redis, worker):
     """F16: nil becomes the number of events that wait; what is right is left alone."""
     redis.ensure_group("s", "g", "0")

@@ -183,7 +183,7 @@ def smoke_test(context):
     test._is_ready()
     metadata = {"name": "j", "labels": {"scaledjob.keda.sh/name": "left"}}
     context.systems.kube._kube.create(kinds.JOBS, {"metadata": metadata}, test.namespace)
-    test._clean_up("left")
+    test.place.remove("left")
 
 
 def test_a_redeploy_asks_for_no_right_that_is_not_derived(recorded):

@@ -74,6 +74,10 @@ def smoke(approve="", ask=None, events=0):
     return toolkit.run_smoke("local", events, approve, nobody, ask)
 
 
+def full_smoke(approve="", ask=None, only=""):
+    return toolkit.run_full_smoke("local", only, approve, nobody, ask)
+
+
 def kubernetes(world, **values):
     settings = world.systems.environment.kubernetes
     identity = settings.identity.model_copy(update=values)
@@ -109,7 +113,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("work", [redeploy, smoke])
+@pytest.mark.parametrize("work", [redeploy, smoke, full_smoke])
 @pytest.mark.parametrize(("break_it", "said"), CASES)
 def test_it_is_refused_before_any_write(world, work, break_it, said):
     """Exit code 2, and one message that says why."""
@@ -119,7 +123,7 @@ def test_it_is_refused_before_any_write(world, work, break_it, said):
     assert unfinished_run(toolkit.runs_folder(), "local") is None
 
 
-@pytest.mark.parametrize("work", [redeploy, smoke])
+@pytest.mark.parametrize("work", [redeploy, smoke, full_smoke])
 @pytest.mark.parametrize(
     ("approval", "approve", "answer"),
     [("digest", "0123456789abcdef", None), ("digest", "", "prod\n"), ("confirm", "", "y\n"), ("confirm", "", "")],
@@ -132,7 +136,7 @@ def test_another_digest_and_another_answer_do_not_approve(world, work, approval,
     assert len(caught.value.parts["digest"]) == 16
 
 
-@pytest.mark.parametrize("work", [redeploy, smoke])
+@pytest.mark.parametrize("work", [redeploy, smoke, full_smoke])
 @pytest.mark.parametrize(("approval", "answer"), [("digest", "local\n"), ("confirm", "yes\n"), ("digest", None)])
 def test_what_is_approved_goes_on_to_write(world, work, approval, answer, monkeypatch):
     """Typed, or by the digest that the refusal named: the first write is then tried."""
@@ -151,6 +155,26 @@ def test_a_number_of_events_out_of_its_range_is_refused(world, events):
     """Below, it means nothing; above, the history limit would eat the evidence (F48)."""
     with pytest.raises(Refusal, match="between 1 and 100"):
         smoke(events=events)
+
+
+def test_a_case_that_is_not_there_is_refused(world):
+    """With the ids of those that are."""
+    with pytest.raises(Refusal, match="no case fits 'egaer'") as caught:
+        full_smoke(only="strategy,egaer")
+    assert "strategy/eager" in caught.value.fix
+
+
+def test_the_acceptance_suite_has_a_digest_of_its_own(world):
+    """Who approved the smoke test has not approved the suite, nor who approved some cases all of them."""
+    change(world, approval="digest")
+    digests = {toolkit.smoke_digest("local")}
+    for only in ("", "lag", "strategy/eager"):
+        with pytest.raises(Refusal, match="acceptance suite") as caught:
+            full_smoke(only=only)
+        digests.add(caught.value.parts["digest"])
+    assert len(digests) == 4
+    with pytest.raises(Refusal, match="is not the digest"):
+        full_smoke(approve=toolkit.smoke_digest("local"))
 
 
 def interrupted_run(world):

@@ -132,6 +132,13 @@ class FakeRedis:
             ids.append(_id(made["added"]))
         return ids
 
+    def take(self, stream, group, consumer, count):
+        if self.group_info(stream, group) is None:
+            raise BadAnswer("Redis", self.endpoint, f"NOGROUP {group}")
+        ids = self.read(stream, group, consumer, count)
+        self.ack(stream, group, ids)
+        return len(ids)
+
     def delete_stream(self, stream):
         self.ping()
         self._streams.pop(stream, None)
