@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from prompt_keda import toolkit
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.clients.systems import viewpoint
+from prompt_keda.files.process import is_alive
 from prompt_keda.files.run_folder import JournalFile, RunFolder
 from prompt_keda.files.run_history import runs_kept
 from prompt_keda.redeploy.history import runs_mirrored
@@ -221,3 +224,14 @@ def test_without_an_environment_no_cluster_is_asked(world, runs, capsys, monkeyp
     as_text.show_history(result.parts)
     said = capsys.readouterr().out
     assert "green" in said and "damaged:" in said and "\x1b" not in said
+
+
+def test_a_process_that_was_killed_and_not_asked_for_does_not_run():
+    """A zombie: its number is still taken."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert is_alive(process.pid)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    os.kill(process.pid, 0)
+    assert not is_alive(process.pid)
+    process.communicate()
