@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from typing import Any
 
+from prompt_keda.clients.broken_connections import NO_NAME, find_reason
 from prompt_keda.clients.kube_errors import FIXES, SYSTEM, one_line
 from prompt_keda.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused, Unreachable
 
@@ -80,7 +80,7 @@ def _translated(error: Exception, endpoint: str, timeout_s: float) -> ClientErro
     if isinstance(error, (WebSocketTimeoutException, TimeoutError)):
         return Unreachable(SYSTEM, endpoint, f"no answer within {timeout_s:.0f} s")
     if isinstance(error, ssl.SSLError):
-        return Unreachable(SYSTEM, endpoint, f"TLS: {one_line(error)}")
-    if isinstance(error, (WebSocketAddressException, socket.gaierror)):
-        return Unreachable(SYSTEM, endpoint, "its name cannot be resolved")
-    return Unreachable(SYSTEM, endpoint, f"no connection: {one_line(error)}")
+        return Unreachable(SYSTEM, endpoint, find_reason(error) or f"TLS: {one_line(error)}")
+    if isinstance(error, WebSocketAddressException):
+        return Unreachable(SYSTEM, endpoint, NO_NAME)
+    return Unreachable(SYSTEM, endpoint, find_reason(error) or f"no connection: {one_line(error)}")

@@ -39,14 +39,19 @@ def send_in_pods(stage: Stage, namespace: str, labels: str, number: signal.Signa
     labels
         The pods' label selector.
     """
-    pods = stage.kube.list(PODS, namespace, labels)
-    states = [one for pod in pods for one in pod["status"].get("containerStatuses") or [] if one.get("containerID")]
     count = 0
-    for pid in _processes_of({one["containerID"].rpartition("/")[2] for one in states}):
+    for pid in processes_in_pods(stage, namespace, labels):
         with suppress(ProcessLookupError):  # it has ended since
             os.kill(pid, number)
             count += 1
     return count
+
+
+def processes_in_pods(stage: Stage, namespace: str, labels: str) -> Iterator[int]:
+    """Give the id of every process in the containers of some pods; ``labels`` is the pods' label selector."""
+    pods = stage.kube.list(PODS, namespace, labels)
+    states = [one for pod in pods for one in pod["status"].get("containerStatuses") or [] if one.get("containerID")]
+    yield from _processes_of({one["containerID"].rpartition("/")[2] for one in states})
 
 
 def _processes_of(containers: set[str]) -> Iterator[int]:
