@@ -14,8 +14,8 @@ REFUSED = "no connection: refused"
 CUT_OFF = "it connected, and the connection was cut off"
 """A reset, or an end before the answer. Python cannot tell them apart: OpenSSL loses a reset that comes while it sends (seen)."""
 NO_NAME = "its name cannot be resolved"
-CUT_WORDS = ("disconnected without", "peer closed connection", "terminated by server")
-"""What httpx and ldap3 say, which have no kind of error for it."""
+CUT_WORDS = ("disconnected without", "peer closed connection", "terminated by server", "closed by server")
+"""What httpx, ldap3 and redis-py say, which have no kind of error for it."""
 HANDSHAKE = "handshake"
 """Stands in what Python's ssl says when the time is over in the midst of it: TCP has connected by then."""
 

@@ -26,6 +26,8 @@ SAID = {
     CUTS_ANSWERS: "was cut off",
     SLOWS: "gave no answer",
 }
+SAID_BEHIND_A_FORWARD = {SWALLOWS: "the port-forward stands, but it gave no answer"}
+"""What becomes of a connection at the pod's end is seen from there alone."""
 BREAKS: Mapping[str, Callable[[Route], network_cuts.Act]] = {
     REFUSES: network_cuts.refuse,
     SWALLOWS: network_cuts.swallow,
@@ -48,7 +50,7 @@ def _of(route: Route, called: str, ways: tuple[str, ...], seen: Mapping[str, str
             BREAKS[way](route),
             network_cuts.mend(route),
             seen,
-            SAID[way],
+            SAID_BEHIND_A_FORWARD.get(way, SAID[way]) if route is REDIS else SAID[way],
         )
         for way in ways
     ]
@@ -67,5 +69,5 @@ FAULTS: tuple[Fault, ...] = (
     *_of(VAULT, "Vault", NOT_REFUSED, {"vault/unsealed": "unknown", **vault.WITHOUT}),
     *_of(REGISTRY, "the registry", NOT_REFUSED, dict.fromkeys(vault.IMAGES, "unknown"), "F40"),
     *_of(DIRECTORY, "the directory", ALL, {"identity/ldap-answers": "unknown"}),
-    *_of(REDIS, "Redis", (REFUSES, SWALLOWS, CUTS, SLOWS), {"redis/answers": "unknown"}),
+    *_of(REDIS, "Redis's port", (REFUSES, SWALLOWS, CUTS, SLOWS), {"redis/answers": "unknown"}),
 )

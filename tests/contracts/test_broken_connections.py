@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
+from kubernetes.stream import ws_client
+from websocket import ABNF, WebSocketConnectionClosedException
 
 from prompt_keda.clients.download import download
 from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.kube_port_forward import _forwarded
 from prompt_keda.clients.ldap import ldap_probe
+from prompt_keda.clients.redis_streams import RedisStreams
 from prompt_keda.clients.registry import Registry
 from prompt_keda.clients.vault import Vault
 from prompt_keda.errors import ClientError, Unreachable
@@ -106,6 +112,54 @@ def test_silence_is_told_as_no_connection(ask, authority, tmp_path):
             one.connect_ex(full.getsockname())
         said = told(ask, full.getsockname()[1], authority, tmp_path)
     assert said.startswith("no connection ") and said.endswith(": nothing comes back")
+
+
+class Websocket:
+    """The API server's end of a port-forward: it gives these frames, one after the other; an error is raised."""
+
+    def __init__(self, *frames):
+        self.connected, self.frames = True, list(frames)
+        self.sock, there = socket.socketpair()
+        there.send(b"always readable")
+        self.there = there
+
+    def fileno(self):
+        return self.sock.fileno()
+
+    def recv_data_frame(self, control):
+        frame = self.frames.pop(0)
+        if isinstance(frame, Exception):
+            raise frame
+        return ABNF.OPCODE_BINARY, SimpleNamespace(data=frame)
+
+    def close(self):
+        self.connected = False
+
+
+BEGUN = (bytes([0, 0xEB, 0x18]), bytes([1, 0xEB, 0x18]))
+"""The first frames of both channels: port 6379."""
+KUBELET = b"error forwarding port 6379: dial tcp4 127.0.0.1:6379: connect: connection refused"
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        ((*BEGUN, b"\x01" + KUBELET), "no connection: refused, at the pod's end of the port-forward"),
+        ((*BEGUN, b"\x01" + b"lost connection to pod"), "lost connection to pod"),
+        ((*BEGUN, ConnectionResetError(104, "reset")), "it connected, and the connection was cut off"),
+        ((*BEGUN, WebSocketConnectionClosedException()), "it connected, and the connection was cut off (a Redis that "),
+    ],
+    ids=["refused", "other words", "the way was reset", "no words"],
+)
+def test_a_port_forward_that_ends_tells_why(frames, said):
+    """The kubelet's words, or what became of the way; nobody waits for a connection that is gone."""
+    forward = lambda namespace, pod, port: _forwarded(ws_client, Websocket(*frames), port)  # noqa: E731
+    pod = {"conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": "p"}}
+    made = SimpleNamespace(list=lambda *asked: [{"endpoints": [pod]}], port_forward=forward)
+    began = time.monotonic()
+    with pytest.raises(Unreachable) as caught:
+        RedisStreams.through(made, "n", "s", 6379, None, timedelta(seconds=5)).ping()
+    assert caught.value.detail.startswith(said) and time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize("ask", [kube, vault, registry, fetching])
