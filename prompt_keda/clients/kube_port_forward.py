@@ -5,10 +5,12 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from prompt_keda.clients.broken_connections import NO_NAME, REFUSED, find_reason
+from prompt_keda.clients.broken_connections import CUT_OFF, NO_NAME, REFUSED, find_reason
 from prompt_keda.clients.kube_errors import FIXES, SYSTEM, one_line
 from prompt_keda.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused, Unreachable
 
+KUBELET_WORDS = {"connection refused": REFUSED, "connection reset": CUT_OFF}
+"""What Linux says of a connection at the pod's end, which the kubelet passes on in a long sentence with names of its own."""
 PROTOCOLS = "v5.channel.k8s.io,v4.channel.k8s.io"
 
 
@@ -59,7 +61,10 @@ def open_port(
 def why_closed(connection: Any) -> str:
     """Give why a forwarded connection has ended: as the kubelet says, or what became of the way to it; empty: not known."""
     said = str(getattr(connection, "why", str)() or "").strip()
-    return f"{REFUSED}, at the pod's end of the port-forward" if "connection refused" in said else said[-200:]
+    for words, told in KUBELET_WORDS.items():
+        if words in said:
+            return f"{told}, at the pod's end of the port-forward"
+    return said[-200:]
 
 
 def _forwarded(package: Any, websocket: Any, port: int) -> Any:

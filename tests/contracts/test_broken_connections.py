@@ -139,17 +139,22 @@ class Websocket:
 BEGUN = (bytes([0, 0xEB, 0x18]), bytes([1, 0xEB, 0x18]))
 """The first frames of both channels: port 6379."""
 KUBELET = b"error forwarding port 6379: dial tcp4 127.0.0.1:6379: connect: connection refused"
+RESET = b"error forwarding port 6379: read tcp4 127.0.0.1:1->127.0.0.1:6379: read: connection reset by peer"
 
 
 @pytest.mark.parametrize(
     ("frames", "said"),
     [
         ((*BEGUN, b"\x01" + KUBELET), "no connection: refused, at the pod's end of the port-forward"),
+        (
+            (*BEGUN, b"\x01" + RESET),
+            "it connected, and the connection was cut off, at the pod's end of the port-forward",
+        ),
         ((*BEGUN, b"\x01" + b"lost connection to pod"), "lost connection to pod"),
         ((*BEGUN, ConnectionResetError(104, "reset")), "it connected, and the connection was cut off"),
         ((*BEGUN, WebSocketConnectionClosedException()), "it connected, and the connection was cut off (a Redis that "),
     ],
-    ids=["refused", "other words", "the way was reset", "no words"],
+    ids=["refused", "reset", "other words", "the way was reset", "no words"],
 )
 def test_a_port_forward_that_ends_tells_why(frames, said):
     """The kubelet's words, or what became of the way; nobody waits for a connection that is gone."""
