@@ -27,6 +27,7 @@ OF_THE_STACK = (
     "test_faults",
     "test_lab",
     "test_latency",
+    "test_network",
     "test_recovery",
     "test_rights",
     "test_secrets",

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from prompt_keda.clients.broken_connections import find_reason, time_over
 from prompt_keda.clients.tls import verified
 from prompt_keda.errors import BadAnswer, ClientError, Missing, Unreachable
 
@@ -97,9 +98,9 @@ def _fetch(url: str, place: str, context: ssl.SSLContext, timeout: timedelta) ->
         with httpx.Client(verify=context, timeout=timeout.total_seconds(), **options) as client:
             return _read(client, url, place)
     except httpx.TimeoutException as error:
-        raise Unreachable(SYSTEM, place, "no answer in time") from error
+        raise Unreachable(SYSTEM, place, time_over(error, isinstance(error, httpx.ConnectTimeout))) from error
     except httpx.HTTPError as error:
-        raise Unreachable(SYSTEM, place, f"no connection: {error}") from error
+        raise Unreachable(SYSTEM, place, find_reason(error) or f"no connection: {error}") from error
 
 
 def _only_https(request: httpx.Request) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from prompt_keda.clients.broken_connections import NO_NAME, find_reason, time_over
 from prompt_keda.clients.kube_errors import SYSTEM, failure, is_conflict, one_line, retry_after_s
 from prompt_keda.clients.kube_expiry import LoginLife, login_life
 from prompt_keda.clients.kube_login import ca_sha256, log_in
@@ -157,20 +158,28 @@ class Kube:
 
         if token:
             headers = {**headers, "Authorization": token}
-        wait = urllib3.Timeout(connect=self._timeout_s, read=timeout_s or self._timeout_s)
+        read_s = timeout_s or self._timeout_s
+        wait = urllib3.Timeout(connect=self._timeout_s, read=read_s)
         options: dict[str, Any] = {"redirect": False, "retries": False, "preload_content": not stream}
         try:
             return self._pool.request(method, url, body=data, headers=headers, timeout=wait, **options)
         except urllib3.exceptions.SSLError as error:
-            raise Unreachable(SYSTEM, self.address, f"TLS: {one_line(error)}") from error
+            raise Unreachable(SYSTEM, self.address, find_reason(error) or f"TLS: {one_line(error)}") from error
         except urllib3.exceptions.NameResolutionError as error:
-            raise Unreachable(SYSTEM, self.address, "its name cannot be resolved") from error
-        except urllib3.exceptions.NewConnectionError as error:  # before TimeoutError, of which it is one in urllib3
-            raise Unreachable(SYSTEM, self.address, f"no connection: {one_line(error)}") from error
+            raise Unreachable(SYSTEM, self.address, NO_NAME) from error
+        except urllib3.exceptions.NewConnectionError as error:  # before time-outs, of which it is one in urllib3
+            raise self._broken(error) from error
+        except urllib3.exceptions.ConnectTimeoutError as error:
+            raise Unreachable(
+                SYSTEM, self.address, time_over(error, True, f"within {self._timeout_s:.0f} s")
+            ) from error
         except urllib3.exceptions.TimeoutError as error:
-            raise Unreachable(SYSTEM, self.address, f"no answer within {self._timeout_s:.0f} s") from error
+            raise Unreachable(SYSTEM, self.address, time_over(error, False, f"within {read_s:.0f} s")) from error
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(SYSTEM, self.address, f"no connection: {one_line(error)}") from error
+            raise self._broken(error) from error
+
+    def _broken(self, error: Exception) -> Unreachable:
+        return Unreachable(SYSTEM, self.address, find_reason(error) or f"no connection: {one_line(error)}")
 
     def _set_login(self) -> None:
         with ONE_AT_A_TIME:

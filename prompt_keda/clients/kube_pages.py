@@ -6,6 +6,7 @@ import http.client
 from typing import Any
 
 from prompt_keda.clients.kube_errors import SYSTEM
+from prompt_keda.clients.kube_port_forward import why_closed
 from prompt_keda.errors import BadAnswer, Unreachable
 
 LARGEST_BYTES = 8 * 2**20
@@ -29,7 +30,7 @@ def read_page(connection: Any, endpoint: str, path: str, timeout_s: float) -> st
         answer.begin()
         data = answer.read(LARGEST_BYTES + 1)
     except OSError as error:
-        raise Unreachable(SYSTEM, endpoint, f"{path}: {error or 'the connection broke'}") from error
+        raise Unreachable(SYSTEM, endpoint, f"{path}: {why_closed(connection) or error or 'it broke'}") from error
     except http.client.HTTPException as error:
         raise BadAnswer(SYSTEM, endpoint, f"{path}: no HTTP ({type(error).__name__})") from error
     finally:

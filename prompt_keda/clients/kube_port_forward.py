@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from typing import Any
 
+from prompt_keda.clients.broken_connections import CUT_OFF, NO_NAME, REFUSED, find_reason
 from prompt_keda.clients.kube_errors import FIXES, SYSTEM, one_line
 from prompt_keda.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused, Unreachable
 
+KUBELET_WORDS = {"connection refused": REFUSED, "connection reset": CUT_OFF}
+"""What Linux says of a connection at the pod's end, which the kubelet passes on in a long sentence with names of its own."""
 PROTOCOLS = "v5.channel.k8s.io,v4.channel.k8s.io"
 
 
 def open_port(
     configuration: Any, address: str, token: str | None, namespace: str, pod: str, port: int, timeout_s: float
 ) -> Any:
-    """Give a socket to a port of a pod.
+    """Give a socket to a port of a pod; `why_closed` tells why it has ended.
 
     The package's own call has no time-out and one kind of error for everything, so the websocket is opened here.
 
@@ -53,7 +55,34 @@ def open_port(
             raise BadAnswer(SYSTEM, endpoint, f"port-forward: HTTP {answer.status}") from error
         raise _translated(error, endpoint, timeout_s) from error
     websocket.settimeout(None)  # from here on the reader of the socket has the time-out
-    return package.PortForward(websocket, [port]).socket(port)
+    return _forwarded(package, websocket, port)
+
+
+def why_closed(connection: Any) -> str:
+    """Give why a forwarded connection has ended: as the kubelet says, or what became of the way to it; empty: not known."""
+    said = str(getattr(connection, "why", str)() or "").strip()
+    for words, told in KUBELET_WORDS.items():
+        if words in said:
+            return f"{told}, at the pod's end of the port-forward"
+    return said[-200:]
+
+
+def _forwarded(package: Any, websocket: Any, port: int) -> Any:
+    """Start the package's port-forward. Its own thread dies of a connection that breaks, and lets who reads wait."""
+
+    class Forward(package.PortForward):  # type: ignore[misc]  # the package is imported at its first use
+        def _proxy(self) -> None:
+            try:
+                super()._proxy()
+            except Exception as error:  # noqa: BLE001  whatever it is, nothing comes any more
+                end = self.local_ports[port]
+                end.error = find_reason(error) or one_line(error)
+                end.python.close()
+
+    forward = Forward(websocket, [port])
+    made = forward.socket(port)
+    made.why = lambda: forward.error(port)
+    return made
 
 
 def _tls(configuration: Any) -> dict[str, Any]:
@@ -80,7 +109,7 @@ def _translated(error: Exception, endpoint: str, timeout_s: float) -> ClientErro
     if isinstance(error, (WebSocketTimeoutException, TimeoutError)):
         return Unreachable(SYSTEM, endpoint, f"no answer within {timeout_s:.0f} s")
     if isinstance(error, ssl.SSLError):
-        return Unreachable(SYSTEM, endpoint, f"TLS: {one_line(error)}")
-    if isinstance(error, (WebSocketAddressException, socket.gaierror)):
-        return Unreachable(SYSTEM, endpoint, "its name cannot be resolved")
-    return Unreachable(SYSTEM, endpoint, f"no connection: {one_line(error)}")
+        return Unreachable(SYSTEM, endpoint, find_reason(error) or f"TLS: {one_line(error)}")
+    if isinstance(error, WebSocketAddressException):
+        return Unreachable(SYSTEM, endpoint, NO_NAME)
+    return Unreachable(SYSTEM, endpoint, find_reason(error) or f"no connection: {one_line(error)}")

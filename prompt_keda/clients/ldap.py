@@ -6,6 +6,7 @@ import ssl
 from datetime import timedelta
 from pathlib import Path
 
+from prompt_keda.clients.broken_connections import NO_NAME, find_reason, time_over
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.clients.tls import require, verified
 from prompt_keda.errors import BadAnswer, Refused, Unreachable
@@ -50,17 +51,24 @@ def ldap_probe(url: str, ca_file: Path | None, timeout: timedelta) -> list[str]:
                 raise BadAnswer(SYSTEM, url, "its root entry cannot be read")
             return [str(one) for one in connection.entries[0].namingContexts.values]
     except (ldap_errors.LDAPCommunicationError, ldap_errors.LDAPMaximumRetriesError) as error:
-        raise Unreachable(SYSTEM, url, _reason(error)) from error
+        raise Unreachable(SYSTEM, url, _broken(error)) from error
     except refusals as error:
         raise Refused(SYSTEM, url, f"it lets nobody read without a name: {_reason(error)}") from error
     except (ldap_errors.LDAPException, ValueError) as error:
         raise BadAnswer(SYSTEM, url, _reason(error)) from error
 
 
+def _broken(error: Exception) -> str:
+    """Say why no answer came. The library makes each of its errors one of Python's own kind as well."""
+    if isinstance(error, TimeoutError):
+        return time_over(error, "while opening" in str(error))
+    return find_reason(error) or _reason(error)
+
+
 def _reason(error: Exception) -> str:
     text = (str(error).strip().splitlines() or [""])[-1][:200]
     if "gaierror" in text or "invalid server address" in text:
-        return "its name cannot be resolved"
+        return NO_NAME
     if "ssl" in text.lower() or "certificate" in text.lower():
         return f"TLS: {text}"
     return text or type(error).__name__

@@ -19,7 +19,9 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from prompt_keda.clients.broken_connections import CUT_OFF, find_reason, time_over
 from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.kube_port_forward import why_closed
 from prompt_keda.clients.kube_resources import ENDPOINT_SLICES
 from prompt_keda.clients.redis_survey import (
     BACKLOG,
@@ -40,6 +42,8 @@ SYSTEM = "Redis"
 ANSWERS: dict[str, Any] = {"decode_responses": True, "encoding_errors": "backslashreplace", "protocol": 2}
 """Answers are texts. Names and events are bytes to Redis: one that is no text is shown as far as it is, and hides nothing."""
 MOST_PENDING = 10_000
+FORWARD_SILENT = "the port-forward stands, but it gave no answer in time"
+"""Whether the connection came about at the pod's end is told to nobody."""
 _COUNT_READ = f"""{BACKLOG}
 if counted and group['lag'] == waiting then return 0 end
 local added, stream = 0, redis.call('XINFO', 'STREAM', KEYS[1])
@@ -52,9 +56,10 @@ return 1
 class RedisStreams:
     """One Redis. Make it with `direct` or `through`."""
 
-    def __init__(self, connection: redis.Redis, endpoint: str) -> None:
+    def __init__(self, connection: redis.Redis, endpoint: str, way: _Way | None = None) -> None:
         self._redis = connection
         self.endpoint = endpoint
+        self._way = way
 
     @classmethod
     def direct(cls, host: str, port: int, password: Secret | None, timeout: timedelta) -> RedisStreams:
@@ -84,15 +89,16 @@ class RedisStreams:
         """
         pod = ready_pod(kube, namespace, service, port)
         seconds = timeout.total_seconds()
+        way = _Way(lambda: kube.port_forward(namespace, pod, port))
         pool = redis.ConnectionPool(
             connection_class=_ForwardedConnection,
-            open_socket=lambda: kube.port_forward(namespace, pod, port),
+            open_socket=way.open,
             password=password.reveal() if password else None,
             socket_timeout=seconds,
             **ANSWERS,
             retry=_once(),
         )
-        return cls(redis.Redis(connection_pool=pool), f"{service}.{namespace}:{port} (port-forward to pod {pod})")
+        return cls(redis.Redis(connection_pool=pool), f"{service}.{namespace}:{port} (port-forward to pod {pod})", way)
 
     def logged_in_as(self, username: str | None, password: Secret | None) -> RedisStreams:
         """Give the same Redis, reached in the same way, with another login. Nothing is sent yet.
@@ -108,7 +114,7 @@ class RedisStreams:
         login = {"username": username, "password": password.reveal() if password else None}
         kwargs = {**pool.connection_kwargs, **login}
         other = redis.ConnectionPool(connection_class=pool.connection_class, **kwargs)
-        return RedisStreams(redis.Redis(connection_pool=other), self.endpoint)
+        return RedisStreams(redis.Redis(connection_pool=other), self.endpoint, self._way)
 
     def survey(self, streams: Sequence[tuple[str, str]]) -> Survey:
         """Ask what the checks look at, in one round trip. It reads, and never writes.
@@ -313,10 +319,32 @@ class RedisStreams:
         if isinstance(error, kinds) or any(word in text for word in denied):
             return Refused(SYSTEM, self.endpoint, text, "Compare the password in Vault with the one that Redis has.")
         if isinstance(error, (ConnectionError, TimeoutError)):
-            cut = "closed by server" in text or "reset by peer" in text
-            wants = " (a Redis that wants TLS does so)" if cut else ""
-            return Unreachable(SYSTEM, self.endpoint, f"{text}{wants}")
+            return Unreachable(SYSTEM, self.endpoint, self._broken(error, text))
         return BadAnswer(SYSTEM, self.endpoint, text)
+
+    def _broken(self, error: RedisError, text: str) -> str:
+        if isinstance(error, TimeoutError):
+            is_connecting = "connecting" in text
+            return FORWARD_SILENT if self._way and not is_connecting else time_over(error, is_connecting)
+        if self._way and (why := self._way.why()):
+            return why
+        told = find_reason(error) or text
+        return f"{told} (a Redis that wants TLS does so)" if told == CUT_OFF else told
+
+
+class _Way:
+    """The way to a Redis behind a port-forward, and why it ended last."""
+
+    def __init__(self, open_socket: Callable[[], Any]) -> None:
+        self._open_socket = open_socket
+        self._newest: Any = None
+
+    def open(self) -> Any:
+        self._newest = self._open_socket()
+        return self._newest
+
+    def why(self) -> str:
+        return why_closed(self._newest)
 
 
 def ready_pod(kube: Kube, namespace: str, service: str, port: int) -> str:

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from prompt_keda.clients.broken_connections import find_reason, time_over
 from prompt_keda.clients.tls import require, verified
 from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
 from prompt_keda.model.secret import Secret
@@ -319,7 +319,9 @@ class Registry:
                     raise BadAnswer(SYSTEM, self.endpoint, "it gives more than any manifest or config has")
                 answer.read()
         except httpx.TimeoutException as error:
-            raise Unreachable(SYSTEM, self.endpoint, "no answer in time") from error
+            raise Unreachable(
+                SYSTEM, self.endpoint, time_over(error, isinstance(error, httpx.ConnectTimeout))
+            ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(SYSTEM, self.endpoint, _reason(error)) from error
         self._note_limits(answer)
@@ -377,10 +379,10 @@ def _platform(said: Any) -> str:
 
 def _reason(error: Exception) -> str:
     """Say in one line whether name, TLS or TCP failed; httpx keeps it in the chain of causes."""
+    if told := find_reason(error):
+        return told
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, socket.gaierror):
-            return "its name cannot be resolved"
         if isinstance(cause, ssl.SSLError):
             return f"TLS: {cause}"
         cause = cause.__cause__ or cause.__context__

@@ -13,6 +13,7 @@ import hvac
 import requests
 from hvac import exceptions
 
+from prompt_keda.clients.broken_connections import NO_NAME, find_reason, time_over
 from prompt_keda.clients.tls import require, verified
 from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
 from prompt_keda.model.secret import Secret
@@ -204,7 +205,8 @@ class Vault:
         except exceptions.VaultError as error:
             raise BadAnswer(SYSTEM, self.endpoint, type(error).__name__) from error
         except requests.exceptions.SSLError as error:
-            raise Unreachable(SYSTEM, self.endpoint, "TLS: its certificate is not trusted") from error
+            told = find_reason(error) or "TLS: its certificate is not trusted"
+            raise Unreachable(SYSTEM, self.endpoint, told) from error
         except requests.exceptions.RequestException as error:
             raise Unreachable(SYSTEM, self.endpoint, _reason(error)) from error
 
@@ -235,7 +237,7 @@ def _version(document: dict[str, Any]) -> SecretVersion:
 
 def _reason(error: requests.exceptions.RequestException) -> str:
     if isinstance(error, requests.exceptions.Timeout):
-        return "no answer in time"
+        return time_over(error, isinstance(error, requests.exceptions.ConnectTimeout))
     if "NameResolutionError" in str(error):  # requests keeps the kind of the cause in its words alone
-        return "its name cannot be resolved"
-    return f"no connection ({type(error).__name__})"
+        return NO_NAME
+    return find_reason(error) or f"no connection ({type(error).__name__})"

@@ -122,10 +122,13 @@ class Acts:
     def _pids(self, name: str) -> list[int]:
         """Give the processes. Those in pods are found by way of the API server, before anything is frozen."""
         if name == OPERATOR:
-            return signals.pids_in_pods(self._stage, self._stage.environment.keda.namespace, "app=keda-operator")
+            return list(
+                signals.processes_in_pods(self._stage, self._stage.environment.keda.namespace, "app=keda-operator")
+            )
         if name == REDIS:
             redis = self._stage.environment.redis
-            return signals.pids_in_pods(self._stage, redis.namespace, f"app.kubernetes.io/name={redis.service}")
+            labels = f"app.kubernetes.io/name={redis.service}"
+            return list(signals.processes_in_pods(self._stage, redis.namespace, labels))
         pid = processes.pid_of(self._stage.lab, name)
         return [] if pid is None else [pid]
 

@@ -66,7 +66,8 @@ def run_plan(
     Refusal
         When a step refuses, and none before it has written.
     ClientError
-        When an act, or the first inspection of a step, cannot reach its system.
+        When an act, or the first inspection of a step, cannot reach its system; or the last one before its deadline:
+        what could not be seen is not seen broken.
 
     Notes
     -----
@@ -137,12 +138,13 @@ def _wait(
 ) -> Progress:
     shown = ""
     while True:
+        unseen: ClientError | None = None
         try:
             progress = step.inspect(context)
         except ClientError as error:
             if not error.retriable:
                 raise
-            progress = Progress(State.WORKING, error.what)
+            unseen, progress = error, Progress(State.WORKING, error.what)
         if progress.state is State.DONE:
             return progress
         if progress.state is State.BROKEN:
@@ -152,5 +154,5 @@ def _wait(
             observer(Event(EventKind.PROGRESS, step.id, progress.state.value, shown))
         left = end - now()
         if left <= 0:
-            raise DeadlinePassed(step.title, step.deadline.total_seconds(), progress.detail)
+            raise unseen or DeadlinePassed(step.title, step.deadline.total_seconds(), progress.detail)
         signal.wait(min(LOOK_AGAIN_S, left))

@@ -14,6 +14,7 @@ from prompt_keda.faults import (
     image_contents,
     images,
     keda,
+    network,
     redis,
     redis_streams,
     vault,
@@ -34,4 +35,5 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *keda.FAULTS,
     *capacity.FAULTS,
     *frozen.FAULTS,
+    *network.FAULTS,
 )

@@ -44,7 +44,7 @@ FAULTS: tuple[Fault, ...] = (
         freeze_redis,
         thaw_redis,
         {"redis/answers": "unknown"},
-        "Timeout reading from socket",
+        "gave no answer in time",
     ),
     Fault(
         "vault/frozen",

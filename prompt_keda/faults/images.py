@@ -95,7 +95,7 @@ FAULTS: tuple[Fault, ...] = (
             "images/instrument-images-present": "unknown",
             "images/smoke-image-present": "unknown",
         },
-        "no connection",
+        "no connection: refused",
     ),
     Fault(
         "images/wrong-password",

@@ -40,18 +40,18 @@ def send_in_pods(stage: Stage, namespace: str, labels: str, number: signal.Signa
         The pods' label selector.
     """
     count = 0
-    for pid in pids_in_pods(stage, namespace, labels):
+    for pid in processes_in_pods(stage, namespace, labels):
         with suppress(ProcessLookupError):  # it has ended since
             os.kill(pid, number)
             count += 1
     return count
 
 
-def pids_in_pods(stage: Stage, namespace: str, labels: str) -> list[int]:
-    """Give every process in the containers of some pods, by the pods' label selector."""
+def processes_in_pods(stage: Stage, namespace: str, labels: str) -> Iterator[int]:
+    """Give the id of every process in the containers of some pods; ``labels`` is the pods' label selector."""
     pods = stage.kube.list(PODS, namespace, labels)
     states = [one for pod in pods for one in pod["status"].get("containerStatuses") or [] if one.get("containerID")]
-    return list(_processes_of({one["containerID"].rpartition("/")[2] for one in states}))
+    yield from _processes_of({one["containerID"].rpartition("/")[2] for one in states})
 
 
 def _processes_of(containers: set[str]) -> Iterator[int]:

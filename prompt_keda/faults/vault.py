@@ -131,7 +131,7 @@ FAULTS: tuple[Fault, ...] = (
         stop,
         start,
         {"vault/unsealed": "unknown", **WITHOUT},
-        "no connection",
+        "no connection: refused",
     ),
     Fault(
         "vault/login-revoked",

@@ -68,6 +68,12 @@ def stop(lab: Lab, name: str, grace_s: float = 5) -> None:
         time.sleep(0.02)
 
 
+def remove(lab: Lab, name: str) -> None:
+    """Stop one process, and forget it: the stack counts as whole without it. Idempotent: yes."""
+    stop(lab, name)
+    (lab.state / "pids" / f"{name}.json").unlink(missing_ok=True)
+
+
 def require(lab: Lab, name: str) -> None:
     """Make sure that a process still runs.
 

@@ -86,7 +86,7 @@ def test_tcp_name_and_silence_are_told_apart(authority):
         ldap_probe(f"ldaps://127.0.0.1:{free_port()}", authority.ca_file, SECONDS)
     with pytest.raises(Unreachable, match="cannot be resolved"):
         ldap_probe("ldaps://directory.invalid", authority.ca_file, SECONDS)
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Unreachable, match="timed out"):
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Unreachable, match="gave no answer"):
         ldap_probe(f"ldaps://127.0.0.1:{silent.getsockname()[1]}", authority.ca_file, timedelta(seconds=0.5))
 
 

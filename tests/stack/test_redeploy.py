@@ -126,7 +126,7 @@ def test_a_redeploy_keeps_crds_scaled_jobs_namespace_and_certificates(deployed, 
 def test_a_killed_redeploy_is_finished_by_resume(deployed, admin, stage):
     """SIGKILL while a stage is at work; resume ends green, and does not take the lock for somebody else's."""
     running = subprocess.Popen(replace_it(), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    until(lambda: _begun(stage), 120, f"the begin of {stage}")
+    until(lambda: begun(stage), 120, f"the begin of {stage}")
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     code, document = run_json("resume", "--env", ENV)
@@ -138,7 +138,7 @@ def test_a_killed_redeploy_is_finished_by_resume(deployed, admin, stage):
 def test_ctrl_c_ends_with_130_and_can_be_resumed(deployed):
     """SIGINT in mid-run: exit code 130, a hint, and resume ends green."""
     running = subprocess.Popen(replace_it(), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    until(lambda: _begun("install/apply-parts"), 120, "the begin of the install")
+    until(lambda: begun("install/apply-parts"), 120, "the begin of the install")
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130, said
@@ -146,7 +146,7 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(deployed):
     assert run_task("resume", "--env", ENV).returncode == 0
 
 
-def _begun(stage):
+def begun(stage):
     uid = state.endpoints()["kube_system_uid"]  # other stacks of this user have runs of the same name
 
     def here(plan):
@@ -202,7 +202,7 @@ def test_a_second_redeploy_at_the_same_time_is_refused(deployed, admin):
 def test_a_resume_beside_its_own_live_run_is_refused(deployed, admin):
     """F47: it would remove the smoke test's objects from under the run; exit code 2, and the run ends green."""
     running = subprocess.Popen(replace_it(), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    until(lambda: _begun("install/apply-parts"), 120, "the begin of the install")
+    until(lambda: begun("install/apply-parts"), 120, "the begin of the install")
     done = run_task("resume", "--env", ENV)
     assert done.returncode == 2 and f"still at work, in process {running.pid}" in done.stderr, done.stderr
     _, said = running.communicate(timeout=240)

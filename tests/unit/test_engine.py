@@ -257,6 +257,15 @@ def test_a_system_that_is_away_for_a_moment_is_waited_for():
     assert run_plan([step([State.TODO, lost, State.DONE])], None, Book(), nobody)[0].acted
 
 
+def test_a_system_that_stays_away_until_the_deadline_is_not_seen_broken():
+    """Exit code 3, with why it cannot be seen, and not 1: the step may well be done by then."""
+    times = iter(range(0, 1000, 4))
+    lost = Unreachable("Kubernetes", "a", "gone")
+    with pytest.raises(Unreachable) as caught:
+        run_plan([step([State.TODO, lost])], None, Book(), nobody, now=lambda: next(times))
+    assert caught.value.exit_code == 3 and caught.value.parts["steps"][0].progress.state is State.BROKEN
+
+
 def test_ctrl_c_is_journaled_and_can_be_resumed():
     """Exit code 130, and the step stands as interrupted."""
     book = Book()

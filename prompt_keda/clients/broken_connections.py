@@ -1,0 +1,67 @@
+"""Why a connection failed, in the same words for every system: refused, silent, cut off, slow.
+
+Each of them leads people elsewhere. Refused: the host is there, and nothing listens, or a firewall says no. Silent: no packet
+comes back, as without the VPN. Cut off: the server, or something on the way, has ended it. Slow: it connected, and then nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+REFUSED = "no connection: refused"
+CUT_OFF = "it connected, and the connection was cut off"
+"""A reset, or an end before the answer. Python cannot tell them apart: OpenSSL loses a reset that comes while it sends (seen)."""
+NO_NAME = "its name cannot be resolved"
+CUT_WORDS = ("disconnected without", "peer closed connection", "terminated by server", "closed by server")
+"""What httpx, ldap3 and redis-py say, which have no kind of error for it."""
+HANDSHAKE = "handshake"
+"""Stands in what Python's ssl says when the time is over in the midst of it: TCP has connected by then."""
+
+
+def find_reason(error: BaseException) -> str | None:
+    """Give why a connection failed, out of all that has led to an error; None where that does not tell.
+
+    Time-outs are for `time_over`: each library says in its own way whether it was still connecting.
+    """
+    kinds: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+        (socket.gaierror, NO_NAME),
+        (ConnectionRefusedError, REFUSED),
+        ((ConnectionResetError, BrokenPipeError, ssl.SSLEOFError), CUT_OFF),
+    )
+    for one in _causes(error):
+        for kind, words in kinds:
+            if isinstance(one, kind):
+                return words
+        if any(words in str(one) for words in CUT_WORDS):
+            return CUT_OFF
+    return None
+
+
+def time_over(error: BaseException, was_connecting: bool, limit: str = "in time") -> str:
+    """Say what there was when the time was over: no connection, or one without an answer.
+
+    Parameters
+    ----------
+    was_connecting
+        What the library says. To some the TLS handshake is a part of connecting; here it is not.
+    limit
+        ``in time``, or with a number: ``within 5 s``.
+    """
+    in_the_handshake = any(isinstance(one, TimeoutError) and HANDSHAKE in str(one) for one in _causes(error))
+    if was_connecting and not in_the_handshake:
+        return f"no connection {limit}: nothing comes back"
+    return f"it connected, but gave no answer {limit}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Give an error, and all errors that have led to it: its causes, and those that it only carries."""
+    known, left = set[int](), [error]
+    while left:
+        one = left.pop(0)
+        if id(one) not in known:
+            known.add(id(one))
+            yield one
+            carried = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
+            left += [more for more in carried if isinstance(more, BaseException)]
