@@ -115,6 +115,7 @@ class _Round:
         newest = runs.newest()
         self.before = newest[0] if newest else ""
         self.last_words = ""
+        self.left_before = set(self._left())
 
     def run(self, witness: Witness, ledgers: Sequence[EventLedger]) -> Outcome:
         self._tell(f"mode {self.round.mode}, {self.round.events_a_second} events a second; {_words(self.round.acts)}")
@@ -213,7 +214,13 @@ class _Round:
         self.outcome.problems.append(f"no redeploy ended well after {MOST_TRIES} tries: {self.last_words}")
 
     def _nothing_left(self) -> None:
-        """Nothing of the toolkit's own may be left: no pause, no lock, none of the smoke test's objects."""
+        """Nothing of the toolkit's own may be left that was not there before."""
+        left = [one for one in self._left() if one not in self.left_before]
+        if left:
+            self.outcome.problems.append(f"left behind: {', '.join(left)}")
+
+    def _left(self) -> list[str]:
+        """Name what the toolkit may have left: a pause, its lock, the smoke test's objects."""
         kube, left = self.stage.kube, []
         for one in kube.list(SCALED_JOBS):
             name = f"{one['metadata']['namespace']}/{one['metadata']['name']}"
@@ -226,8 +233,7 @@ class _Round:
         left += [f"stream {one}" for one in keys]
         if holder := find_run_at_work(kube):
             left.append(f"the lock of {holder}")
-        if left:
-            self.outcome.problems.append(f"left behind: {', '.join(left)}")
+        return left
 
     def _count(self, witness: Witness, ledgers: Sequence[EventLedger]) -> None:
         self.outcome.problems += [f"lost: {what} in {phase}" for phase, what in witness.lost().values()]

@@ -98,9 +98,9 @@ def run_task(*arguments, timeout=300, before=()):
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=timeout, env=env)
 
 
-def run_json(*arguments, before=()):
+def run_json(*arguments, before=(), timeout=300):
     """Run a task with --json, and give its exit code and its document."""
-    done = run_task(*arguments, "--json", before=before)
+    done = run_task(*arguments, "--json", before=before, timeout=timeout)
     assert done.stdout.strip(), f"no document; standard error: {done.stderr}"
     return done.returncode, json.loads(done.stdout)
 
