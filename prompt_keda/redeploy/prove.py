@@ -37,16 +37,24 @@ def run_smoke(context: Context) -> None:
     count = context.environment.smoke.events_count
 
     def obstacle() -> str | None:
+        live = {one["metadata"]["name"] for one in context.systems.kube.list(DEPLOYMENTS, context.namespace)}
+        gone = [name for name in _deployments(context) if name not in live]
+        if gone:
+            return f"{', '.join(gone)} is gone again: somebody has removed it since the install"
         seen = parts_inspect(context)
         return seen.detail if seen.state is State.BROKEN else None
 
     context.smoke = smoke.run_smoke(context.systems, count, context.observer, context.run_id, obstacle)
 
 
+def _deployments(context: Context) -> list[str]:
+    return [one["metadata"]["name"] for one in context.keda_objects if one["kind"] == "Deployment"]
+
+
 def parts_inspect(context: Context) -> Progress:
     """Is every part of KEDA ready? With the reason of the first that is not."""
     kube = context.systems.kube
-    wanted = [one["metadata"]["name"] for one in context.keda_objects if one["kind"] == "Deployment"]
+    wanted = _deployments(context)
     live = {one["metadata"]["name"]: one for one in kube.list(DEPLOYMENTS, context.namespace)}
     waiting = [name for name in wanted if not is_available(live.get(name, {}))]
     if waiting:

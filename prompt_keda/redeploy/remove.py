@@ -92,8 +92,18 @@ def namespaces_inspect(context: Context) -> Progress:
     return Progress(State.DONE)
 
 
-def wait_for_namespaces(context: Context) -> None:
-    """Do nothing: what blocks a namespace was removed by the steps before. Idempotent: yes."""
+def let_namespaces_go(context: Context) -> None:
+    """Remove the metrics APIService if KEDA's namespace is Terminating: it would hold it up (F9). Idempotent: yes.
+
+    What the plan saw of it was removed by the steps before. This one is there where somebody deletes the namespace after
+    the install, and the run is resumed (seen in a storm). Its Service goes with the namespace; the install makes both anew.
+    """
+    kube = context.systems.kube
+    namespace, service = kube.find(NAMESPACES, context.namespace), kube.find(API_SERVICES, API_SERVICE)
+    if namespace is None or "deletionTimestamp" not in namespace["metadata"] or service is None:
+        return
+    if (service["spec"].get("service") or {}).get("namespace") == context.namespace:
+        kube.delete(API_SERVICES, API_SERVICE, uid=service["metadata"]["uid"])
 
 
 STEPS: tuple[Step[Context], ...] = (
@@ -118,7 +128,7 @@ NAMESPACES_GONE: Step[Context] = Step(
     "remove/terminating-namespaces",
     "wait until no namespace is Terminating",
     namespaces_inspect,
-    wait_for_namespaces,
+    let_namespaces_go,
     deadline=timedelta(seconds=120),
     watch=lambda context: Watch(context.systems.kube, [(NAMESPACES, None)]),
 )
