@@ -66,7 +66,7 @@ def none_paused(systems: Systems) -> Outcome:
 
 def finalizers_not_stuck(systems: Systems) -> Outcome:
     """Is a ScaledJob being deleted, and held by its finalizer (failure mode F5)? Its Jobs are then in danger."""
-    fix = "Do not strip the finalizer: that ends its Jobs. Bring the operator back (./run redeploy); runbook keda-gone."
+    fix = "Strip no finalizer, and start no operator: both end its Jobs. ./run redeploy cuts them loose first."
 
     def look(one: Instrument, live: Object) -> Outcome:
         metadata = live["metadata"]

@@ -56,7 +56,7 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
     if environment.keda.delivery == "argocd":
         raise Refusal(
             f"environment {environment.name} is delivered by Argo CD, and this toolkit cannot drive Argo CD yet",
-            "Sync the Applications keda and prompt-keda-… in Argo CD; check-deps shows what is missing.",
+            "Sync the Application keda there. A full sync of prompt-keda-… deletes running Jobs: see docs/by-hand.md.",
         )
     source = filled(environment.keda.manifests.source, "keda.manifests.source")
     sha256 = filled(environment.keda.manifests.sha256, "keda.manifests.sha256")

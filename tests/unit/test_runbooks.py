@@ -80,6 +80,15 @@ def test_it_says_all_that_a_person_needs(page):
         assert text, section
 
 
+@pytest.mark.parametrize(
+    "page", [one for one in PAGES if any(step.task == "redeploy" for step in one.steps)], ids=by_name
+)
+def test_it_says_what_to_do_where_a_redeploy_is_refused(page):
+    """Where Argo CD delivers. A full sync of a ScaledJob's Application deletes its running Jobs (F6): no page asks for it."""
+    assert "(../docs/by-hand.md)" in page.sections["Mitigation"]
+    assert "sync the Applications" not in page.sections["Mitigation"]
+
+
 def test_every_runbook_is_drilled():
     """By a fault that it answers. That this is another cluster is no fault of a stack: tests/stack/test_enrol.py shows it."""
     assert {runbook_of(one) for one in ALL_FAULTS} == set(ORDER) - {"wrong-cluster"}
