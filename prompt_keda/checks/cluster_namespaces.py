@@ -26,7 +26,7 @@ def namespaces_not_stuck(systems: Systems) -> Outcome:
         environment.smoke.namespace,
         *(one.namespace for one in environment.instruments),
     }
-    fix = "Remove what holds it: finalizers of the objects that are named, or the APIService that is not available."
+    fix = "Read the runbook first: who takes the finalizer from a ScaledJob ends its Jobs."
 
     def look(one: Object) -> Outcome:
         name, since = one["metadata"]["name"], one["metadata"].get("deletionTimestamp")

@@ -75,7 +75,7 @@ def jobs_are_counted(systems: Systems) -> Outcome:
 
     One without it is left out of the count, and KEDA makes Jobs beyond the maximum.
     """
-    fix = "kubectl label job NAME scaledjob.keda.sh/name=SCALEDJOB"
+    fix = "First the generation, as the runbook says; then kubectl label job NAME scaledjob.keda.sh/name=SCALEDJOB"
 
     def look(one: Instrument) -> Outcome:
         lost = [

@@ -123,7 +123,7 @@ def secrets_not_deleted(systems: Systems) -> Outcome:
 
 def secrets_have_their_keys(systems: Systems) -> Outcome:
     """Read each secret that the environment names, and look for its keys."""
-    wanted, fix = _wanted(systems), "Write the missing keys into Vault."
+    wanted, fix = _wanted(systems), "Add the missing keys in Vault by `vault kv patch`: `put` drops the others."
 
     def look(path: str) -> Outcome:
         try:
