@@ -84,7 +84,7 @@ def run(rounds: int, seed: int, only: int | None, file: str, observer: Observer)
 
     def once(one: Round) -> Outcome:
         nonlocal is_whole
-        if not is_whole and run_command(["redeploy", "--env", drilling.LOCAL]).exit_code:
+        if not is_whole and drilling.go_on(run_command(["redeploy", "--env", drilling.LOCAL]).exit_code):
             observer(Event(EventKind.NOTE, "storm", "", "the redeploy before a round did not end well"))
         outcome = weather(one, stage, ways, runs, ENVIRONMENT, observer)
         is_whole = not outcome.problems

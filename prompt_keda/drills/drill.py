@@ -122,11 +122,16 @@ class _Drill:
             self._count(before)
         except PromptKedaError as error:
             self.problems.append(error.what)
+        finally:  # also after Ctrl-C, or an error that nobody foresaw
+            self._take_back()
+        return Drilled(**self.seen, problems=tuple(self.problems))
+
+    def _take_back(self) -> None:
         try:
             self.fault.mends(self.stage)
         except PromptKedaError as error:
             self.problems.append(f"it could not be taken back: {error.what}")
-        return Drilled(**self.seen, problems=tuple(self.problems))
+            self._tell(self.problems[-1])
 
     def _tell(self, news: str) -> None:
         self.observer(Event(EventKind.NOTE, f"drill/{self.fault.id}", "", news))

@@ -23,6 +23,8 @@ from prompt_keda.drills.storm_plan import (
 )
 from prompt_keda.errors import Refusal
 from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.model.event import nobody
+from prompt_keda.runbooks.commands import STOPPED, Ran
 
 TARGETS = Targets(["etcd", "vault"], ["Service/a", "Deployment/b"], ["b"], ["vault/stopped"])
 
@@ -97,6 +99,17 @@ def test_the_page_tells_each_round_and_what_was_not_kept():
     assert "Seed 4: 1 of 2 rounds kept every promise; 61 events." in page
     assert "kill at entry 3; freeze etcd for 1.5 s at entry 5; break vault/stopped at entry 9" in page
     assert page.splitlines()[-1].endswith("| 1 | 1 | 2 s | a / b |")
+
+
+def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_storm(monkeypatch):
+    """Nothing is broken after a Ctrl-C."""
+    monkeypatch.setattr(storming.drilling, "stage", lambda: None)
+    monkeypatch.setattr(storming.storm_acts, "targets", lambda stage: TARGETS)
+    monkeypatch.setattr(storming, "_Runs", lambda: None)
+    monkeypatch.setattr(storming, "run_command", lambda words: Ran(STOPPED, {}, 1.0))
+    monkeypatch.setattr(storming, "weather", lambda one, *_: Outcome(one))
+    with pytest.raises(KeyboardInterrupt):
+        storming.run(1, 1, None, "", nobody)
 
 
 def test_a_storm_without_a_round_is_refused():
