@@ -21,6 +21,7 @@ from prompt_keda.lab import network, state
 from prompt_keda.model.environment import Instrument
 
 READY_S, DRAIN_S, LOOK_S = 20.0, 120.0, 0.5
+GO, ENOUGH = "go\n", "enough\n"
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class Fates:
 class EventLedger:
     """Sends events and counts their acknowledgements, from inside the stack's network. Make it with `kept`."""
 
-    def __init__(self, stage: Stage, instrument: Instrument, file: Path, begin: Callable[[], None]) -> None:
-        self._stage, self._instrument, self._file, self._begin = stage, instrument, file, begin
+    def __init__(self, stage: Stage, instrument: Instrument, file: Path, say: Callable[[str], None]) -> None:
+        self._stage, self._instrument, self._file, self._say = stage, instrument, file, say
+        self._sends = False
         self._given: list[str] = []
         self._taken: set[str] = set()
 
@@ -85,11 +87,11 @@ class EventLedger:
             sends = process.stdin
             assert sends is not None
 
-            def begin() -> None:
-                sends.write(b"go\n")
+            def say(word: str) -> None:
+                sends.write(word.encode())
                 sends.flush()
 
-            ledger = cls(stage, instrument, file, begin)
+            ledger = cls(stage, instrument, file, say)
             try:
                 _until(ledger._gaps, READY_S, f"what {redis.service} is asked")
                 yield ledger
@@ -110,13 +112,25 @@ class EventLedger:
             there, counts = set(self._ids()), self._counts()
             found = self._stage.redis.group_info(self._instrument.stream, self._instrument.consumer_group)
             self._taken = {one for one in self._sent() if not counts[one] and (one not in there or found is None)}
-        self._begin()
+        self._say(GO)
+        self._sends = True
 
     def close_books(self) -> Fates:
-        """Wait until what was sent is acknowledged, at most 120 s, and tell what became of it.
+        """Send no more, wait until what was sent is acknowledged, at most 120 s, and tell what became of it.
 
-        Raises as `prompt_keda.clients.redis_streams.RedisStreams.ping` does.
+        An event that is sent while the others are counted would be on its way, and look like one that is lost.
+
+        Raises
+        ------
+        DeadlinePassed
+            When what sends does not end within 20 s.
+        ClientError
+            As `prompt_keda.clients.redis_streams.RedisStreams.ping` does.
         """
+        if self._sends:
+            self._say(ENOUGH)
+            _until(lambda: self._news("over"), READY_S, "the end of sending")
+            self._sends = False
         with suppress(DeadlinePassed):  # then what is left is lost, and named
             _until(lambda: not self._open(), DRAIN_S, "the acknowledgement of every event")
         counts, sent = self._counts(), self._sent()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from types import SimpleNamespace
 
 import pytest
 
 from prompt_keda.drills import event_ledger as module
+from prompt_keda.drills import traffic
 from prompt_keda.drills.event_ledger import EventLedger
 from prompt_keda.drills.traffic import _acknowledged
 from prompt_keda.errors import Unreachable
@@ -45,7 +47,13 @@ def books(tmp_path, monkeypatch):
     def kept(news, redis):
         file = tmp_path / "traffic"
         file.write_text("".join(f"{json.dumps(one)}\n" for one in news))
-        return EventLedger(SimpleNamespace(redis=redis), INSTRUMENT, file, lambda: None)
+
+        def say(word):
+            if word == module.ENOUGH:
+                with file.open("a") as more:
+                    more.write(f"{json.dumps({'over': True})}\n")
+
+        return EventLedger(SimpleNamespace(redis=redis), INSTRUMENT, file, say)
 
     return kept
 
@@ -93,6 +101,60 @@ def test_what_a_fault_has_taken_is_no_loss_of_the_recovery(books, redis, taken):
     ledger._stage.redis = Redis(read="0-0")
     fates = ledger.close_books()
     assert list(fates.taken_by_fault) == taken and len(fates.lost) == 2 - len(taken)
+
+
+def test_nothing_is_sent_any_more_while_events_are_counted(books):
+    """One that came in between would look like a lost one: what sends is told to end first, and has ended."""
+    ledger = books(SENT, Redis())
+    said, say = [], ledger._say
+
+    def note(word):
+        said.append((word, len(ledger._news("over"))))
+        say(word)
+
+    ledger._say = note
+    ledger.recovery_begins()
+    ledger.close_books()
+    assert said == [(module.GO, 0), (module.ENOUGH, 0)] and ledger._news("over")
+
+
+def test_what_sends_ends_when_it_is_told_to_and_goes_on_to_listen(monkeypatch, capsys):
+    """The end of sending is told after the last event."""
+    sent, told = threading.Event(), threading.Event()
+
+    class Connection:
+        def __init__(self, **settings):
+            pass
+
+        def xadd(self, stream, fields):
+            sent.set()
+            return "1-0"
+
+    class Input:
+        def __init__(self):
+            self.lines = iter(["go", "enough"])
+
+        def readline(self):
+            line = next(self.lines)
+            assert line == "go" or sent.wait(5)
+            return line
+
+        def read(self):
+            assert told.wait(5)
+
+    def tell(**news):
+        write(**news)
+        if "over" in news:
+            told.set()
+
+    write = traffic._tell
+    monkeypatch.setattr(traffic, "_tell", tell)
+    monkeypatch.setattr(traffic, "_listen", lambda *_: None)
+    monkeypatch.setattr(traffic.redis, "Redis", Connection)
+    monkeypatch.setattr(traffic.sys, "stdin", Input())
+    traffic.main("h", "1", "s", "g", "100")
+    lines = [json.loads(one) for one in capsys.readouterr().out.splitlines()]
+    assert {"sent": "1-0"} in lines and lines[-1] == {"over": True}
 
 
 def test_an_acknowledgement_is_read_from_what_redis_is_asked():
