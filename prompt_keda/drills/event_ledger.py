@@ -83,13 +83,17 @@ class EventLedger:
                     stdin=subprocess.PIPE,
                     stdout=out,
                     env={**os.environ, "REDISCLI_AUTH": password},
+                    start_new_session=True,  # a Ctrl-C is for us: it would end with a traceback, and we end it ourselves
                 )
             sends = process.stdin
             assert sends is not None
 
             def say(word: str) -> None:
-                sends.write(word.encode())
-                sends.flush()
+                try:
+                    sends.write(word.encode())
+                    sends.flush()
+                except OSError as error:
+                    raise PromptKedaError(f"what sends events to {redis.service} has ended") from error
 
             ledger = cls(stage, instrument, file, say)
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from types import SimpleNamespace
 
@@ -12,7 +13,8 @@ from prompt_keda.drills import event_ledger as module
 from prompt_keda.drills import traffic
 from prompt_keda.drills.event_ledger import EventLedger
 from prompt_keda.drills.traffic import _acknowledged
-from prompt_keda.errors import Unreachable
+from prompt_keda.errors import PromptKedaError, Unreachable
+from prompt_keda.files.process import is_alive
 
 INSTRUMENT = SimpleNamespace(stream="instrument:x", consumer_group="g")
 GAP = {"gap": "begins to listen"}
@@ -155,6 +157,44 @@ def test_what_sends_ends_when_it_is_told_to_and_goes_on_to_listen(monkeypatch, c
     traffic.main("h", "1", "s", "g", "100")
     lines = [json.loads(one) for one in capsys.readouterr().out.splitlines()]
     assert {"sent": "1-0"} in lines and lines[-1] == {"over": True}
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    """A stack whose network is this machine's, and whose Redis has no password."""
+    monkeypatch.setattr(module.network, "enter", lambda lab: [])
+    service = {"spec": {"clusterIP": "127.0.0.1"}}
+    return SimpleNamespace(
+        environment=SimpleNamespace(redis=SimpleNamespace(service="prompt-redis", namespace="r", port=1)),
+        kube=SimpleNamespace(get=lambda *_: service),
+        endpoints={"redis_password": False},
+        lab=None,
+    )
+
+
+def program(monkeypatch, tmp_path, lines):
+    file = tmp_path / "program"
+    file.write_text(f"#!/bin/sh\n{lines}\n")
+    file.chmod(0o700)
+    monkeypatch.setattr(module, "sys", SimpleNamespace(executable=str(file)))
+
+
+def test_what_listens_is_ended_by_us_and_not_by_a_persons_ctrl_c(stage, monkeypatch, tmp_path):
+    """It is of another process group than ours, and gone at the end."""
+    program(monkeypatch, tmp_path, """echo '{"gap": '$$'}'; exec cat >/dev/null""")
+    with EventLedger.kept(stage, INSTRUMENT, 1.0) as ledger:
+        (told,) = ledger._news("gap")
+        assert os.getpgid(told["gap"]) != os.getpgid(0)
+    assert not is_alive(told["gap"])
+
+
+def test_what_sends_and_has_ended_is_told(stage, monkeypatch, tmp_path):
+    """In plain words, so that the drill takes its fault back and goes on."""
+    program(monkeypatch, tmp_path, """echo '{"gap": "x"}'; exec <&-; echo '{"gap": "y"}'; exec sleep 60""")
+    with EventLedger.kept(stage, INSTRUMENT, 1.0) as ledger:
+        module._until(lambda: ledger._gaps() > 1, 5, "the end of its input")
+        with pytest.raises(PromptKedaError, match="what sends events to prompt-redis has ended"):
+            ledger._say(module.GO)
 
 
 def test_an_acknowledgement_is_read_from_what_redis_is_asked():
