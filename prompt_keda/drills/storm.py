@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
 from prompt_keda.drills.drill import Ways, until_green
@@ -28,7 +28,8 @@ from prompt_keda.redeploy.lease import find_run_at_work
 MOST_TRIES = 4
 """So often people try again once nothing goes wrong any more."""
 LOOK_S = 0.02
-COMMAND_S = 600.0
+COMMAND_S, TIDY_S = 600.0, 30.0
+"""A command is given so many seconds; and so many to tidy up when the storm is stopped."""
 KNOWN_CODES = (0, 1, 2, 3, 130, -signal.SIGKILL)
 SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGINT}
 
@@ -164,9 +165,7 @@ class _Round:
         self.outcome.starts_count += 1
         file = self.folder / f"{self.outcome.starts_count}.stderr"
         was_ended, limit = False, time.monotonic() + COMMAND_S
-        with file.open("wb") as out:
-            argv = [sys.executable, "tasks.py", *command, "--json"]
-            process = subprocess.Popen(argv, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=out)
+        with file.open("wb") as out, _toolkit(command, out) as process:
             while process.poll() is None:
                 while left and not was_ended and left[0].at_entry <= self._entries():
                     act = left.pop(0)
@@ -177,6 +176,7 @@ class _Round:
                         self.acts.strike(act)
                 if time.monotonic() > limit:
                     process.kill()
+                    process.wait()
                     self.outcome.problems.append(f"{command[0]} did not end within {COMMAND_S:.0f} s")
                 time.sleep(LOOK_S)
         self._look_at_end(command[0], process.returncode, file)
@@ -243,6 +243,33 @@ class _Round:
             for how, ids in (("lost", fates.lost), ("doubled", fates.doubled)):
                 if ids:
                     self.outcome.problems.append(f"{len(ids)} events {how}, the first {ids[0]}")
+
+
+@contextmanager
+def _toolkit(command: Sequence[str], out: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the toolkit as ./run does: SIGINT waits until tasks.py can answer it; Python itself would show a traceback.
+
+    It is ended when we are stopped, once: a Ctrl-C at the terminal is for us alone, and a second signal would keep it from
+    giving its lock back.
+    """
+    argv = [sys.executable, "tasks.py", *command, "--json"]
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = subprocess.Popen(
+            argv, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=out, start_new_session=True
+        )
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(TIDY_S)
+                process.kill()
+                process.wait()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _words(acts: Sequence[Act]) -> str:

@@ -1,0 +1,96 @@
+"""A round of a storm: what it starts it ends, and what it tells is so. Without a stack, with a toolkit that a file plays."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from prompt_keda.drills import storm as module
+from prompt_keda.drills.storm_plan import DELETE, STOP, Act, Round
+from prompt_keda.files.process import is_alive
+from prompt_keda.model.event import nobody
+from tests.unit.world import World
+
+LIKE_TASKS = """
+import os, signal, sys
+def stop(signum, frame):
+    os._exit(130)
+signal.signal(signal.SIGINT, stop)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+"""
+"""As tasks.py begins."""
+WAITS = f"""{LIKE_TASKS}
+import pathlib, time
+pathlib.Path("pid.new").write_text(str(os.getpid()))
+os.rename("pid.new", "pid")
+time.sleep(60)
+"""
+
+
+class Runs:
+    """What this machine keeps: nothing before the round, then this run."""
+
+    def __init__(self, *later):
+        self.told = [None]
+        self.later = later
+
+    def newest(self):
+        return self.told.pop() if self.told else self.later
+
+
+class Strikes:
+    """Acts that do something of the test's."""
+
+    not_done, still_broken = (), ()
+
+    def __init__(self, strike=lambda act: None):
+        self.strike = strike
+
+    def undo(self):
+        pass
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_ROOT", tmp_path)
+    world = World()
+    smoke = SimpleNamespace(namespace="prompt-keda-smoke")
+    redis = SimpleNamespace(run=lambda command: [[]])
+    stage = SimpleNamespace(kube=world.kube, redis=redis, environment=SimpleNamespace(smoke=smoke))
+
+    def make(program, runs, *acts, strikes=None):
+        (tmp_path / "tasks.py").write_text(program)
+        one = Round(1, 1, "auto", 1.0, acts)
+        return module._Round(one, stage, None, runs, "local", nobody, strikes or Strikes(), tmp_path)
+
+    return make
+
+
+def test_a_stop_at_the_first_moment_is_none_of_the_toolkits_faults(made):
+    """The interpreter is not up yet: as behind ./run, the signal waits until the toolkit can answer it."""
+    one = made(WAITS, Runs("r", True, 0), Act(STOP, "", 0))
+    one._storm()
+    assert one.outcome.problems == [] and one.outcome.starts_count == 1
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, ZeroDivisionError])
+def test_what_a_round_has_started_does_not_outlive_it(made, tmp_path, end):
+    """Ctrl-C, or an error that nobody foresaw: no redeploy goes on behind our back."""
+
+    def strike(act):
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.01)
+        raise end
+
+    one = made(WAITS, Runs("r", True, 0), Act(DELETE, "Service/a", 0), strikes=Strikes(strike))
+    with pytest.raises(end):
+        one._storm()
+    pid = int((tmp_path / "pid").read_text())
+    try:
+        assert not is_alive(pid)
+    finally:
+        if is_alive(pid):
+            os.kill(pid, 9)
