@@ -115,7 +115,7 @@ class _Round:
         self.outcome = Outcome(storm_round)
         newest = runs.newest()
         self.before = newest[0] if newest else ""
-        self.last_words = ""
+        self.last_words, self.is_well = "", False
         self.left_before = set(self._left())
 
     def run(self, witness: Witness, ledgers: Sequence[EventLedger]) -> Outcome:
@@ -187,6 +187,7 @@ class _Round:
         return newest[2] if newest and newest[0] != self.before else 0
 
     def _look_at_end(self, task: str, code: int, file: Path) -> None:
+        self.is_well = code == 0
         said = file.read_text(errors="replace")
         if code not in KNOWN_CODES:
             self.outcome.problems.append(f"{task} ended with {code}")
@@ -205,11 +206,8 @@ class _Round:
         """What people do once nothing goes wrong any more: resume what was interrupted, else redeploy, until it is well."""
         for number in range(MOST_TRIES):
             command = self._next_command() if number < MOST_TRIES - 1 else ["redeploy", "--env", self.environment]
-            before = self.outcome.starts_count
             self._run(command, [])
-            assert self.outcome.starts_count > before
-            newest = self.runs.newest()
-            if newest and newest[0] != self.before and not newest[1]:
+            if self.is_well:
                 return
         self.outcome.problems.append(f"no redeploy ended well after {MOST_TRIES} tries: {self.last_words}")
 

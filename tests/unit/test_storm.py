@@ -94,3 +94,12 @@ def test_what_a_round_has_started_does_not_outlive_it(made, tmp_path, end):
     finally:
         if is_alive(pid):
             os.kill(pid, 9)
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, []), (2, ["no redeploy ended well"]), (1, ["no redeploy ended well"])])
+def test_only_a_redeploy_that_was_proven_ends_the_clearing(made, code, said):
+    """One that was refused has a folder that cannot be resumed as well."""
+    one = made(f"raise SystemExit({code})", Runs("r", False, 0))
+    one._clear_up()
+    assert [problem[: len(said[0])] for problem in one.outcome.problems] == said
+    assert one.outcome.starts_count == (module.MOST_TRIES if code else 1)
