@@ -13,6 +13,8 @@ from prompt_keda.drills.storm_plan import BREAK, FREEZE, Act
 from prompt_keda.errors import Unreachable
 from prompt_keda.faults.fault import Fault
 
+STRIKES_VAULT = ("vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
+
 
 class Vault:
     """It can be stopped, and lose a policy: which nobody can take or give back while it is stopped."""
@@ -61,6 +63,20 @@ def test_what_cannot_be_taken_back_at_the_end_does_not_hide_why_the_storm_ended(
         acts.strike(Act(BREAK, "vault/policy-lost", 0))
         vault.runs = False
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("fault", STRIKES_VAULT)
+def test_what_strikes_a_vault_that_is_stopped_is_not_done(fault):
+    """Another act may have stopped it: that is noted, and the storm goes on."""
+    endpoints = {"vault_url": "http://127.0.0.1:1", "redis_password": False}
+    secret = SimpleNamespace(keys=("a", "b"), vault_path="x", name="s", namespace="n")
+    environment = SimpleNamespace(secrets=[secret], vault=SimpleNamespace(mount="secret"))
+    kube = SimpleNamespace(get=lambda *_: {"data": {"alert_stream_pass": "eA=="}})
+    stage = SimpleNamespace(lab=None, endpoints=endpoints, ca_file="/none", environment=environment, kube=kube)
+    acts = Acts(stage)
+    acts.strike(Act(BREAK, fault, 0))
+    (noted,) = acts.not_done
+    assert "the stack's Vault does not answer" in noted and acts.still_broken == []
 
 
 def test_what_was_frozen_is_thawed_whatever_happens(monkeypatch):
