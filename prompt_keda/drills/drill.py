@@ -170,9 +170,9 @@ class _Drill:
 
     def _count(self, before: set[str]) -> None:
         """Tell what was lost: of those that ran before at any time, of all others while it was mended."""
+        fates = [one.close_books() for one in self.ledgers]  # this waits: who is lost meanwhile counts as well
         found = self.witness.lost().items()
         lost = tuple(f"{what} in {phase}" for uid, (phase, what) in found if uid in before or phase != FAULT)
-        fates = [one.close_books() for one in self.ledgers]
         self.seen["lost"] = lost
         self.seen["events"] = {
             "sent": sum(one.sent_count for one in fates),

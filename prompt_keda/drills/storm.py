@@ -234,8 +234,9 @@ class _Round:
         return left
 
     def _count(self, witness: Witness, ledgers: Sequence[EventLedger]) -> None:
+        all_fates = [one.close_books() for one in ledgers]  # this waits: who is lost meanwhile counts as well
         self.outcome.problems += [f"lost: {what} in {phase}" for phase, what in witness.lost().values()]
-        for fates in [one.close_books() for one in ledgers]:
+        for fates in all_fates:
             self.outcome.events_sent += fates.sent_count
             self.outcome.events_unseen += fates.unseen_count
             for how, ids in (("lost", fates.lost), ("doubled", fates.doubled)):

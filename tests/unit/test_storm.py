@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from prompt_keda.drills import storm as module
+from prompt_keda.drills.event_ledger import Fates
 from prompt_keda.drills.storm_plan import DELETE, STOP, Act, Round
 from prompt_keda.files.process import is_alive
 from prompt_keda.model.event import nobody
@@ -103,3 +104,16 @@ def test_only_a_redeploy_that_was_proven_ends_the_clearing(made, code, said):
     one._clear_up()
     assert [problem[: len(said[0])] for problem in one.outcome.problems] == said
     assert one.outcome.starts_count == (module.MOST_TRIES if code else 1)
+
+
+def test_a_job_that_is_lost_while_the_last_events_are_waited_for_is_told(made):
+    """The wait may take two minutes."""
+    lost = {}
+
+    def close_books():
+        lost["1"] = ("the clearing", "Job a/j1")
+        return Fates(3, [], [], 0, [])
+
+    one = made("", Runs())
+    one._count(SimpleNamespace(lost=lambda: lost), [SimpleNamespace(close_books=close_books)])
+    assert one.outcome.problems == ["lost: Job a/j1 in the clearing"] and one.outcome.events_sent == 3
