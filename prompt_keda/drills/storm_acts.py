@@ -37,6 +37,8 @@ NOT_MENDED = (
     *("vault/stopped", "vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "redis/info-denied"),
 )
 """Those of them that no redeploy mends: as long as they are not taken back, their checks may not be green."""
+OF_ONE_SECRET = ("vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
+"""Each writes the workers' secret in Vault, and so takes back what another one has done: what was broken is whole then."""
 KEPT_KINDS = ("CustomResourceDefinition",)
 """With KEDA's CRD every ScaledJob is deleted, and its Jobs with it: what a redeploy finds then is past help."""
 
@@ -117,6 +119,8 @@ class Acts:
 
     def _freeze(self, act: Act) -> None:
         pids = self._pids(act.target)
+        if not pids:
+            raise PromptKedaError("it does not run")
 
         def send(number: signal.Signals) -> None:
             for pid in pids:
@@ -164,6 +168,8 @@ class Acts:
         fault = next(one for one in ALL_FAULTS if one.id == act.target)
         if fault in self._faults:
             return
+        if fault.id in OF_ONE_SECRET and (others := [one for one in self._faults if one.id in OF_ONE_SECRET]):
+            raise PromptKedaError(f"it would take back that {others[0].title}")
         self._faults.append(fault)
         fault.breaks(self._stage)
         self._seen.append(fault)  # one that broke only half is taken back as well, but nothing is asked of its checks

@@ -11,7 +11,9 @@ from prompt_keda.drills import storm_acts as module
 from prompt_keda.drills.storm_acts import Acts
 from prompt_keda.drills.storm_plan import BREAK, FREEZE, Act
 from prompt_keda.errors import Unreachable
+from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.faults.fault import Fault
+from prompt_keda.faults.vault import write_back
 
 STRIKES_VAULT = ("vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
 
@@ -77,6 +79,26 @@ def test_what_strikes_a_vault_that_is_stopped_is_not_done(fault):
     acts.strike(Act(BREAK, fault, 0))
     (noted,) = acts.not_done
     assert "the stack's Vault does not answer" in noted and acts.still_broken == []
+
+
+def test_of_the_acts_that_take_each_other_back_only_the_first_strikes(monkeypatch):
+    """Else a check that is green again would be told as one that does not see what is broken."""
+    known = [Fault(one, "", one, lambda _: None, lambda _: None, {}, "") for one in module.OF_ONE_SECRET]
+    monkeypatch.setattr(module, "ALL_FAULTS", known)
+    acts = Acts(None)
+    for one in module.OF_ONE_SECRET:
+        acts.strike(Act(BREAK, one, 0))
+    assert [one.id for one in acts.still_broken] == ["vault/newest-deleted"] and len(acts.not_done) == 2
+    writers = {one.id for one in ALL_FAULTS if one.mends is write_back}
+    assert writers & set(module.BROKEN) == set(module.OF_ONE_SECRET)
+
+
+def test_a_freeze_of_what_does_not_run_is_not_done(monkeypatch):
+    """Another act has stopped it: nothing may be said about this one."""
+    monkeypatch.setattr(module.processes, "pid_of", lambda lab, name: None)
+    acts = Acts(SimpleNamespace(lab=None))
+    acts.strike(Act(FREEZE, "vault", 0, 1.0))
+    assert acts.not_done == ["freeze vault for 1.0 s at entry 0: it does not run"]
 
 
 def test_what_was_frozen_is_thawed_whatever_happens(monkeypatch):
