@@ -52,8 +52,25 @@ def test_a_round_is_read_as_it_was_written():
     assert Round.read(json.loads(json.dumps(one.to_json()))) == one
 
 
+def written(**other):
+    whole = {"kind": BREAK, "target": "vault/stopped", "at_entry": 3, "seconds": 0.0}
+    act = {key: other.pop(key, value) for key, value in whole.items()}
+    return json.dumps({"seed": 1, "number": 1, "mode": "auto", "events_a_second": 1.0, "acts": [act], **other})
+
+
+def test_a_file_that_was_written_by_hand_is_read(tmp_path):
+    """Else the refusals below could have another reason."""
+    (tmp_path / "round.json").write_text(written())
+    assert storming._read(str(tmp_path / "round.json")).acts == (Act(BREAK, "vault/stopped", 3),)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"seed": 1}', '{"seed": 1, "number": 1, "mode": "auto", "acts": [{"x": 1}]}']
+    "text",
+    [
+        *("", "[]", '{"seed": 1}', '{"seed": 1, "number": 1, "mode": "auto", "acts": [{"x": 1}]}'),
+        *(written(kind="burn"), written(target="vault/burnt"), written(mode="gentle"), written(events_a_second=0)),
+        *(written(at_entry="3"), written(seconds=-1), written(events_a_second="x")),
+    ],
 )
 def test_a_file_that_holds_no_round_is_refused(tmp_path, text):
     """With what it should hold."""
