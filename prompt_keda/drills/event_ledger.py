@@ -38,6 +38,7 @@ class Fates:
         Ids of those that were acknowledged more than once.
     unseen_count
         Those that are acknowledged by the group's own account, while nobody could listen: once or more often is not known.
+        One that was sent when somebody listened again is none of them.
     taken_by_fault
         Ids of those that were gone before the recovery began, or whose group was: the fault itself took them.
     """
@@ -153,8 +154,24 @@ class EventLedger:
         found = redis.group_info(stream, group)
         if found is None:
             return unheard
-        read, pending, was_deaf = _number(found.last_delivered_id), redis.pending_ids(stream, group), self._gaps() > 1
-        return [one for one in unheard if _number(one) > read or one in pending or not was_deaf]
+        read, pending, told = (
+            _number(found.last_delivered_id),
+            redis.pending_ids(stream, group),
+            self._sure_to_be_heard(),
+        )
+        return [one for one in unheard if _number(one) > read or one in pending or one in told]
+
+    def _sure_to_be_heard(self) -> set[str]:
+        """Give the events whose acknowledgement cannot have been missed: nobody was deaf since they were sent.
+
+        The first one after a gap may have been sent before it ended, and told after.
+        """
+        if self._gaps() <= 1:
+            return set(self._sent())
+        ids: list[str] = []
+        for one in self._lines():
+            ids = [] if "gap" in one else [*ids, one["sent"]] if "sent" in one else ids
+        return set(ids[1:])
 
     def _ids(self) -> list[str]:
         (rows,) = self._stage.redis.run(["XRANGE", self._instrument.stream, "-", "+"])
@@ -170,8 +187,10 @@ class EventLedger:
         return len(self._news("gap"))
 
     def _news(self, kind: str) -> list[dict[str, str]]:
-        lines = self._file.read_text().split("\n")[:-1]  # the last one may not be whole yet
-        return [one for one in map(json.loads, lines) if kind in one]
+        return [one for one in self._lines() if kind in one]
+
+    def _lines(self) -> Iterator[dict[str, str]]:
+        return map(json.loads, self._file.read_text().split("\n")[:-1])  # the last one may not be whole yet
 
 
 def _number(id_: str) -> tuple[int, ...]:

@@ -87,6 +87,13 @@ def test_each_event_has_one_fate(books, news, redis, lost, doubled, unseen):
     assert fates.sent_count == 2
 
 
+def test_an_event_that_was_sent_after_a_gap_and_that_nobody_acknowledged_is_lost(books):
+    """Whatever the group's account says: a group that is moved past it has read it, by that. The first may be of the gap."""
+    news = [GAP, {"sent": "1-0"}, GAP, {"sent": "2-0"}, {"sent": "3-0"}, {"sent": "4-0"}, heard("1-0"), heard("4-0")]
+    fates = books(news, Redis(read="4-0")).close_books()
+    assert (list(fates.lost), fates.unseen_count, fates.sent_count) == (["3-0"], 1, 4)
+
+
 @pytest.mark.parametrize(
     ("redis", "taken"),
     [
