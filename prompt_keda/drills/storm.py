@@ -30,7 +30,7 @@ MOST_TRIES = 4
 LOOK_S = 0.02
 COMMAND_S, TIDY_S = 600.0, 30.0
 """A command is given so many seconds; and so many to tidy up when the storm is stopped."""
-KNOWN_CODES = (0, 1, 2, 3, 130, -signal.SIGKILL)
+KNOWN_CODES = (0, 1, 2, 3, 130)
 SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGINT}
 
 
@@ -164,32 +164,33 @@ class _Round:
         """Run the toolkit, and let the acts strike whose entry comes. Tell whether one of them ended it."""
         self.outcome.starts_count += 1
         file = self.folder / f"{self.outcome.starts_count}.stderr"
-        was_ended, limit = False, time.monotonic() + COMMAND_S
+        was_ended, was_killed, limit = False, False, time.monotonic() + COMMAND_S
         with file.open("wb") as out, _toolkit(command, out) as process:
             while process.poll() is None:
                 while left and not was_ended and left[0].at_entry <= self._entries():
                     act = left.pop(0)
                     if act.kind in SIGNALS:
                         process.send_signal(SIGNALS[act.kind])
-                        was_ended = True
+                        was_ended, was_killed = True, act.kind == KILL
                     else:
                         self.acts.strike(act)
                 if time.monotonic() > limit:
                     process.kill()
                     process.wait()
+                    was_killed = True
                     self.outcome.problems.append(f"{command[0]} did not end within {COMMAND_S:.0f} s")
                 time.sleep(LOOK_S)
-        self._look_at_end(command[0], process.returncode, file)
+        self._look_at_end(command[0], process.returncode, file, was_killed)
         return was_ended
 
     def _entries(self) -> int:
         newest = self.runs.newest()
         return newest[2] if newest and newest[0] != self.before else 0
 
-    def _look_at_end(self, task: str, code: int, file: Path) -> None:
+    def _look_at_end(self, task: str, code: int, file: Path, was_killed: bool) -> None:
         self.is_well = code == 0
         said = file.read_text(errors="replace")
-        if code not in KNOWN_CODES:
+        if code not in KNOWN_CODES and not (was_killed and code == -signal.SIGKILL):
             self.outcome.problems.append(f"{task} ended with {code}")
         if "Traceback" in said:
             self.outcome.problems.append(f"{task} ended with a traceback: {said.strip().splitlines()[-1]}")

@@ -10,7 +10,7 @@ import pytest
 
 from prompt_keda.drills import storm as module
 from prompt_keda.drills.event_ledger import Fates
-from prompt_keda.drills.storm_plan import DELETE, STOP, Act, Round
+from prompt_keda.drills.storm_plan import DELETE, KILL, STOP, Act, Round
 from prompt_keda.files.process import is_alive
 from prompt_keda.model.event import nobody
 from tests.unit.world import World
@@ -117,3 +117,18 @@ def test_a_job_that_is_lost_while_the_last_events_are_waited_for_is_told(made):
     one = made("", Runs())
     one._count(SimpleNamespace(lost=lambda: lost), [SimpleNamespace(close_books=close_books)])
     assert one.outcome.problems == ["lost: Job a/j1 in the clearing"] and one.outcome.events_sent == 3
+
+
+@pytest.mark.parametrize(("end", "said"), [("9", ["redeploy ended with -9"]), ("15", ["redeploy ended with -15"])])
+def test_a_toolkit_that_is_killed_by_another_than_the_storm_is_told(made, end, said):
+    """By the kernel, for want of memory: SIGKILL is known only where the storm has sent it."""
+    one = made(f"import os; os.kill(os.getpid(), {end})", Runs("r", True, 0))
+    one._storm()
+    assert one.outcome.problems == said
+
+
+def test_a_kill_of_the_storms_own_is_no_problem(made):
+    """What was killed is resumed."""
+    one = made(WAITS, Runs("r", True, 0), Act(KILL, "", 0))
+    one._storm()
+    assert one.outcome.problems == []
