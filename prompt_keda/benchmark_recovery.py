@@ -158,9 +158,9 @@ def _ours(stage: Stage, folder: Path) -> tuple[float, float, float]:
     sender = _let_wait_once_removed(stage)
     argv = [sys.executable, str(ROOT / "tasks.py"), "redeploy", "--env", "local", "--mode", "reinstall", "--json"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    document = json.loads(done.stdout)
+    document = json.loads(done.stdout or "{}")
     if done.returncode:
-        raise LabError(f"bench: redeploy failed: {document.get('error')}")
+        raise LabError(f"bench: redeploy failed: {document.get('error', f'exit code {done.returncode}')}")
     sender.join(LIMIT_S)
     entries = JournalFile(RunFolder.open_(toolkit.runs_folder(), document["run"])).entries()
     begun = next(_time(one) for one in entries if one["step"].startswith("install/") and one["event"] == "begin")
@@ -217,5 +217,6 @@ def _run(lab: Lab, *arguments: str) -> str:
     argv = [lab.program("kubectl"), "--kubeconfig", str(lab.admin_kubeconfig), *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=dict(os.environ))
     if done.returncode:
-        raise LabError(f"bench: kubectl {arguments[0]} failed: {done.stderr.strip().splitlines()[-1]}")
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise LabError(f"bench: kubectl {arguments[0]} failed: {said[-1]}")
     return done.stdout

@@ -18,7 +18,7 @@ from prompt_keda.model.drill_record import DrillRecord
 from prompt_keda.model.event import Observer
 from prompt_keda.redeploy.approval import MARKER
 from prompt_keda.report.result import Result
-from prompt_keda.runbooks.commands import run_command
+from prompt_keda.runbooks.commands import STOPPED, run_command
 
 LOCAL = "local"
 HEAD = """# Drills
@@ -35,24 +35,38 @@ took, for example with all that Redis held.
 
 
 class Ways:
-    """The toolkit's own ways, on the local stack: `prompt_keda.drills.drill.Ways`."""
+    """The toolkit's own ways, on the local stack: `prompt_keda.drills.drill.Ways`.
+
+    Ctrl-C ends a look or a command with a result of its own. Each of these raises `KeyboardInterrupt` then: else the drill
+    would go on to break things.
+    """
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
 
     def look(self) -> Sequence[CheckResult]:
         """Give what check-deps sees."""
-        return toolkit.check_deps(LOCAL, lambda _: toolkit.Unwatched()).checks
+        looked = toolkit.check_deps(LOCAL, lambda _: toolkit.Unwatched())
+        go_on(looked.exit_code)
+        return looked.checks
 
     def follow(self, runbook: str) -> tuple[int, bool]:
         """Run a runbook; give its exit code, and whether a smoke test in it was green."""
         done = response.run(runbook, LOCAL, "", "", self._observer, None)
+        go_on(done.exit_code)
         proven = [one for one in done.parts["steps"] if " smoke " in one["command"] and one["exit_code"] == 0]
         return done.exit_code, bool(proven)
 
     def prove(self) -> int:
         """Run the smoke test; give its exit code."""
-        return run_command(["smoke", "--env", LOCAL]).exit_code
+        return go_on(run_command(["smoke", "--env", LOCAL]).exit_code)
+
+
+def go_on(exit_code: int) -> int:
+    """Give the exit code of something that was run. Raises `KeyboardInterrupt` when a person has stopped it."""
+    if exit_code == STOPPED:
+        raise KeyboardInterrupt
+    return exit_code
 
 
 def stage() -> Stage:

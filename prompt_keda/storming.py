@@ -10,8 +10,9 @@ from typing import Any
 from prompt_keda import drilling, toolkit
 from prompt_keda.drills import storm_acts
 from prompt_keda.drills.storm import Outcome, weather
-from prompt_keda.drills.storm_plan import Round, Targets, make_round, shrink
+from prompt_keda.drills.storm_plan import BREAK, Round, Targets, make_round, shrink
 from prompt_keda.errors import PromptKedaError, Refusal
+from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.files.run_folder import JOURNAL, RunFolder
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.report.result import Result
@@ -84,13 +85,13 @@ def run(rounds: int, seed: int, only: int | None, file: str, observer: Observer)
 
     def once(one: Round) -> Outcome:
         nonlocal is_whole
-        if not is_whole and run_command(["redeploy", "--env", drilling.LOCAL]).exit_code:
+        if not is_whole and drilling.go_on(run_command(["redeploy", "--env", drilling.LOCAL]).exit_code):
             observer(Event(EventKind.NOTE, "storm", "", "the redeploy before a round did not end well"))
         outcome = weather(one, stage, ways, runs, ENVIRONMENT, observer)
         is_whole = not outcome.problems
         return outcome
 
-    result = Result("drill", drilling.LOCAL, header=f"{len(chosen)} rounds of seed {seed} on the local stack")
+    result = Result("drill", drilling.LOCAL, header=f"{len(chosen)} rounds of seed {chosen[0].seed} on the local stack")
     try:
         for one in chosen:
             outcomes.append(once(one))
@@ -98,7 +99,7 @@ def run(rounds: int, seed: int, only: int | None, file: str, observer: Observer)
                 found, tries = shrink(one, lambda candidate: bool(once(candidate).problems), MOST_TRIES)
                 smallest.append({"round": found.to_json(), "tries": tries})
                 said = f"still fails after {tries} tries: {json.dumps(found.to_json())}"
-                observer(Event(EventKind.NOTE, f"storm/{seed}-{one.number}", "", said))
+                observer(Event(EventKind.NOTE, f"storm/{one.seed}-{one.number}", "", said))
     except PromptKedaError as error:
         error.parts = {"rounds": [one.to_json() for one in outcomes], "smallest": smallest}
         raise
@@ -119,8 +120,12 @@ def _made(rounds: int, seed: int, only: int | None, targets: Targets) -> list[Ro
 
 
 def _read(file: str) -> Round:
+    known = {one.id for one in ALL_FAULTS}
     try:
-        return Round.read(json.loads(Path(file).read_text()))
+        found = Round.read(json.loads(Path(file).read_text()))
+        if unknown := [one.target for one in found.acts if one.kind == BREAK and one.target not in known]:
+            raise ValueError(f"there is no fault {unknown[0]!r}")
+        return found
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Refusal(f"{file} holds no round: {error}", "A round that fails is printed as JSON: keep that.") from error
 

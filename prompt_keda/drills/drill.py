@@ -122,11 +122,16 @@ class _Drill:
             self._count(before)
         except PromptKedaError as error:
             self.problems.append(error.what)
+        finally:  # also after Ctrl-C, or an error that nobody foresaw
+            self._take_back()
+        return Drilled(**self.seen, problems=tuple(self.problems))
+
+    def _take_back(self) -> None:
         try:
             self.fault.mends(self.stage)
         except PromptKedaError as error:
             self.problems.append(f"it could not be taken back: {error.what}")
-        return Drilled(**self.seen, problems=tuple(self.problems))
+            self._tell(self.problems[-1])
 
     def _tell(self, news: str) -> None:
         self.observer(Event(EventKind.NOTE, f"drill/{self.fault.id}", "", news))
@@ -165,9 +170,9 @@ class _Drill:
 
     def _count(self, before: set[str]) -> None:
         """Tell what was lost: of those that ran before at any time, of all others while it was mended."""
+        fates = [one.close_books() for one in self.ledgers]  # this waits: who is lost meanwhile counts as well
         found = self.witness.lost().items()
         lost = tuple(f"{what} in {phase}" for uid, (phase, what) in found if uid in before or phase != FAULT)
-        fates = [one.close_books() for one in self.ledgers]
         self.seen["lost"] = lost
         self.seen["events"] = {
             "sent": sum(one.sent_count for one in fates),

@@ -21,6 +21,7 @@ from prompt_keda.lab import network, state
 from prompt_keda.model.environment import Instrument
 
 READY_S, DRAIN_S, LOOK_S = 20.0, 120.0, 0.5
+GO, ENOUGH = "go\n", "enough\n"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Fates:
         Ids of those that were acknowledged more than once.
     unseen_count
         Those that are acknowledged by the group's own account, while nobody could listen: once or more often is not known.
+        One that was sent when somebody listened again is none of them.
     taken_by_fault
         Ids of those that were gone before the recovery began, or whose group was: the fault itself took them.
     """
@@ -51,8 +53,9 @@ class Fates:
 class EventLedger:
     """Sends events and counts their acknowledgements, from inside the stack's network. Make it with `kept`."""
 
-    def __init__(self, stage: Stage, instrument: Instrument, file: Path, begin: Callable[[], None]) -> None:
-        self._stage, self._instrument, self._file, self._begin = stage, instrument, file, begin
+    def __init__(self, stage: Stage, instrument: Instrument, file: Path, say: Callable[[str], None]) -> None:
+        self._stage, self._instrument, self._file, self._say = stage, instrument, file, say
+        self._sends = False
         self._given: list[str] = []
         self._taken: set[str] = set()
 
@@ -81,15 +84,19 @@ class EventLedger:
                     stdin=subprocess.PIPE,
                     stdout=out,
                     env={**os.environ, "REDISCLI_AUTH": password},
+                    start_new_session=True,  # a Ctrl-C is for us: it would end with a traceback, and we end it ourselves
                 )
             sends = process.stdin
             assert sends is not None
 
-            def begin() -> None:
-                sends.write(b"go\n")
-                sends.flush()
+            def say(word: str) -> None:
+                try:
+                    sends.write(word.encode())
+                    sends.flush()
+                except OSError as error:
+                    raise PromptKedaError(f"what sends events to {redis.service} has ended") from error
 
-            ledger = cls(stage, instrument, file, begin)
+            ledger = cls(stage, instrument, file, say)
             try:
                 _until(ledger._gaps, READY_S, f"what {redis.service} is asked")
                 yield ledger
@@ -110,13 +117,25 @@ class EventLedger:
             there, counts = set(self._ids()), self._counts()
             found = self._stage.redis.group_info(self._instrument.stream, self._instrument.consumer_group)
             self._taken = {one for one in self._sent() if not counts[one] and (one not in there or found is None)}
-        self._begin()
+        self._say(GO)
+        self._sends = True
 
     def close_books(self) -> Fates:
-        """Wait until what was sent is acknowledged, at most 120 s, and tell what became of it.
+        """Send no more, wait until what was sent is acknowledged, at most 120 s, and tell what became of it.
 
-        Raises as `prompt_keda.clients.redis_streams.RedisStreams.ping` does.
+        An event that is sent while the others are counted would be on its way, and look like one that is lost.
+
+        Raises
+        ------
+        DeadlinePassed
+            When what sends does not end within 20 s.
+        ClientError
+            As `prompt_keda.clients.redis_streams.RedisStreams.ping` does.
         """
+        if self._sends:
+            self._say(ENOUGH)
+            _until(lambda: self._news("over"), READY_S, "the end of sending")
+            self._sends = False
         with suppress(DeadlinePassed):  # then what is left is lost, and named
             _until(lambda: not self._open(), DRAIN_S, "the acknowledgement of every event")
         counts, sent = self._counts(), self._sent()
@@ -135,8 +154,24 @@ class EventLedger:
         found = redis.group_info(stream, group)
         if found is None:
             return unheard
-        read, pending, was_deaf = _number(found.last_delivered_id), redis.pending_ids(stream, group), self._gaps() > 1
-        return [one for one in unheard if _number(one) > read or one in pending or not was_deaf]
+        read, pending, told = (
+            _number(found.last_delivered_id),
+            redis.pending_ids(stream, group),
+            self._sure_to_be_heard(),
+        )
+        return [one for one in unheard if _number(one) > read or one in pending or one in told]
+
+    def _sure_to_be_heard(self) -> set[str]:
+        """Give the events whose acknowledgement cannot have been missed: nobody was deaf since they were sent.
+
+        The first one after a gap may have been sent before it ended, and told after.
+        """
+        if self._gaps() <= 1:
+            return set(self._sent())
+        ids: list[str] = []
+        for one in self._lines():
+            ids = [] if "gap" in one else [*ids, one["sent"]] if "sent" in one else ids
+        return set(ids[1:])
 
     def _ids(self) -> list[str]:
         (rows,) = self._stage.redis.run(["XRANGE", self._instrument.stream, "-", "+"])
@@ -152,8 +187,10 @@ class EventLedger:
         return len(self._news("gap"))
 
     def _news(self, kind: str) -> list[dict[str, str]]:
-        lines = self._file.read_text().split("\n")[:-1]  # the last one may not be whole yet
-        return [one for one in map(json.loads, lines) if kind in one]
+        return [one for one in self._lines() if kind in one]
+
+    def _lines(self) -> Iterator[dict[str, str]]:
+        return map(json.loads, self._file.read_text().split("\n")[:-1])  # the last one may not be whole yet
 
 
 def _number(id_: str) -> tuple[int, ...]:

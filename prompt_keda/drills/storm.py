@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
 from prompt_keda.drills.drill import Ways, until_green
@@ -28,8 +28,9 @@ from prompt_keda.redeploy.lease import find_run_at_work
 MOST_TRIES = 4
 """So often people try again once nothing goes wrong any more."""
 LOOK_S = 0.02
-COMMAND_S = 600.0
-KNOWN_CODES = (0, 1, 2, 3, 130, -signal.SIGKILL)
+COMMAND_S, TIDY_S = 600.0, 30.0
+"""A command is given so many seconds; and so many to tidy up when the storm is stopped."""
+KNOWN_CODES = (0, 1, 2, 3, 130)
 SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGINT}
 
 
@@ -114,7 +115,7 @@ class _Round:
         self.outcome = Outcome(storm_round)
         newest = runs.newest()
         self.before = newest[0] if newest else ""
-        self.last_words = ""
+        self.last_words, self.is_well = "", False
         self.left_before = set(self._left())
 
     def run(self, witness: Witness, ledgers: Sequence[EventLedger]) -> Outcome:
@@ -163,32 +164,33 @@ class _Round:
         """Run the toolkit, and let the acts strike whose entry comes. Tell whether one of them ended it."""
         self.outcome.starts_count += 1
         file = self.folder / f"{self.outcome.starts_count}.stderr"
-        was_ended, limit = False, time.monotonic() + COMMAND_S
-        with file.open("wb") as out:
-            argv = [sys.executable, "tasks.py", *command, "--json"]
-            process = subprocess.Popen(argv, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=out)
+        was_ended, was_killed, limit = False, False, time.monotonic() + COMMAND_S
+        with file.open("wb") as out, _toolkit(command, out) as process:
             while process.poll() is None:
                 while left and not was_ended and left[0].at_entry <= self._entries():
                     act = left.pop(0)
                     if act.kind in SIGNALS:
                         process.send_signal(SIGNALS[act.kind])
-                        was_ended = True
+                        was_ended, was_killed = True, act.kind == KILL
                     else:
                         self.acts.strike(act)
                 if time.monotonic() > limit:
                     process.kill()
+                    process.wait()
+                    was_killed = True
                     self.outcome.problems.append(f"{command[0]} did not end within {COMMAND_S:.0f} s")
                 time.sleep(LOOK_S)
-        self._look_at_end(command[0], process.returncode, file)
+        self._look_at_end(command[0], process.returncode, file, was_killed)
         return was_ended
 
     def _entries(self) -> int:
         newest = self.runs.newest()
         return newest[2] if newest and newest[0] != self.before else 0
 
-    def _look_at_end(self, task: str, code: int, file: Path) -> None:
+    def _look_at_end(self, task: str, code: int, file: Path, was_killed: bool) -> None:
+        self.is_well = code == 0
         said = file.read_text(errors="replace")
-        if code not in KNOWN_CODES:
+        if code not in KNOWN_CODES and not (was_killed and code == -signal.SIGKILL):
             self.outcome.problems.append(f"{task} ended with {code}")
         if "Traceback" in said:
             self.outcome.problems.append(f"{task} ended with a traceback: {said.strip().splitlines()[-1]}")
@@ -205,11 +207,8 @@ class _Round:
         """What people do once nothing goes wrong any more: resume what was interrupted, else redeploy, until it is well."""
         for number in range(MOST_TRIES):
             command = self._next_command() if number < MOST_TRIES - 1 else ["redeploy", "--env", self.environment]
-            before = self.outcome.starts_count
             self._run(command, [])
-            assert self.outcome.starts_count > before
-            newest = self.runs.newest()
-            if newest and newest[0] != self.before and not newest[1]:
+            if self.is_well:
                 return
         self.outcome.problems.append(f"no redeploy ended well after {MOST_TRIES} tries: {self.last_words}")
 
@@ -236,13 +235,41 @@ class _Round:
         return left
 
     def _count(self, witness: Witness, ledgers: Sequence[EventLedger]) -> None:
+        all_fates = [one.close_books() for one in ledgers]  # this waits: who is lost meanwhile counts as well
         self.outcome.problems += [f"lost: {what} in {phase}" for phase, what in witness.lost().values()]
-        for fates in [one.close_books() for one in ledgers]:
+        for fates in all_fates:
             self.outcome.events_sent += fates.sent_count
             self.outcome.events_unseen += fates.unseen_count
             for how, ids in (("lost", fates.lost), ("doubled", fates.doubled)):
                 if ids:
                     self.outcome.problems.append(f"{len(ids)} events {how}, the first {ids[0]}")
+
+
+@contextmanager
+def _toolkit(command: Sequence[str], out: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the toolkit as ./run does: SIGINT waits until tasks.py can answer it; Python itself would show a traceback.
+
+    It is ended when we are stopped, once: a Ctrl-C at the terminal is for us alone, and a second signal would keep it from
+    giving its lock back.
+    """
+    argv = [sys.executable, "tasks.py", *command, "--json"]
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = subprocess.Popen(
+            argv, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=out, start_new_session=True
+        )
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(TIDY_S)
+                process.kill()
+                process.wait()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _words(acts: Sequence[Act]) -> str:

@@ -37,6 +37,8 @@ NOT_MENDED = (
     *("vault/stopped", "vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "redis/info-denied"),
 )
 """Those of them that no redeploy mends: as long as they are not taken back, their checks may not be green."""
+OF_ONE_SECRET = ("vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
+"""Each writes the workers' secret in Vault, and so takes back what another one has done: what was broken is whole then."""
 KEPT_KINDS = ("CustomResourceDefinition",)
 """With KEDA's CRD every ScaledJob is deleted, and its Jobs with it: what a redeploy finds then is past help."""
 
@@ -68,7 +70,8 @@ class Acts:
         try:
             yield acts
         finally:
-            acts.undo()
+            with suppress(PromptKedaError):  # the round's own undo has told it, or what ended the round is told
+                acts.undo()
 
     @property
     def still_broken(self) -> list[Fault]:
@@ -90,34 +93,45 @@ class Acts:
             self.not_done.append(f"{act}: {error.what}")
 
     def undo(self) -> None:
-        """Take all of it back, the last first. Idempotent: yes. Raises as the faults' own mends do, when all were tried."""
+        """Take all of it back, the last first. Idempotent: yes.
+
+        What another one keeps from being taken back, as a stopped Vault does its policy, is tried again after that one. What
+        is left then is tried at the next call. Raises as the faults' own mends do, when all were tried.
+        """
         for timer, thaw in self._thaws:
             timer.cancel()
             thaw()
         self._thaws.clear()
         self._seen.clear()
-        errors = []
-        while self._faults:
+        self._mend_all()
+        if errors := self._mend_all():
+            raise errors[0]
+
+    def _mend_all(self) -> list[PromptKedaError]:
+        errors: list[PromptKedaError] = []
+        for fault in reversed(tuple(self._faults)):
             try:
-                self._faults.pop().mends(self._stage)
+                fault.mends(self._stage)
+                self._faults.remove(fault)
             except PromptKedaError as error:
                 errors.append(error)
-        if errors:
-            raise errors[0]
+        return errors
 
     def _freeze(self, act: Act) -> None:
         pids = self._pids(act.target)
+        if not pids:
+            raise PromptKedaError("it does not run")
 
         def send(number: signal.Signals) -> None:
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
 
-        send(signal.SIGSTOP)
         timer = threading.Timer(act.seconds, send, (signal.SIGCONT,))
         timer.daemon = True
+        self._thaws.append((timer, lambda: send(signal.SIGCONT)))  # before it is frozen: whatever happens, it is thawed
+        send(signal.SIGSTOP)
         timer.start()
-        self._thaws.append((timer, lambda: send(signal.SIGCONT)))
 
     def _pids(self, name: str) -> list[int]:
         """Give the processes. Those in pods are found by way of the API server, before anything is frozen."""
@@ -154,6 +168,8 @@ class Acts:
         fault = next(one for one in ALL_FAULTS if one.id == act.target)
         if fault in self._faults:
             return
+        if fault.id in OF_ONE_SECRET and (others := [one for one in self._faults if one.id in OF_ONE_SECRET]):
+            raise PromptKedaError(f"it would take back that {others[0].title}")
         self._faults.append(fault)
         fault.breaks(self._stage)
         self._seen.append(fault)  # one that broke only half is taken back as well, but nothing is asked of its checks

@@ -58,8 +58,14 @@ class Round:
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Round:
-        """Read what `to_json` gave. Raises `KeyError` or `TypeError` when it is something else."""
-        return cls(**{**document, "acts": tuple(Act(**one) for one in document["acts"])})
+        """Read what `to_json` gave. Raises `KeyError`, `TypeError` or `ValueError` when it is something else."""
+        found = cls(**{**document, "acts": tuple(Act(**one) for one in document["acts"])})
+        if found.mode not in MODES or not found.events_a_second > 0:
+            raise ValueError(f"mode {found.mode!r}, {found.events_a_second} events a second")
+        for one in found.acts:
+            if one.kind not in KINDS or not isinstance(one.at_entry, int) or not one.seconds >= 0:
+                raise ValueError(f"no such act: {one}")
+        return found
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
     python -m prompt_keda.drills.traffic HOST PORT STREAM GROUP EVENTS_A_SECOND
 
 Redis' password comes by the variable ``REDISCLI_AUTH``, as for redis-cli. Each line of standard output is one of
-``{"sent": id}``, ``{"acknowledged": [id, …]}`` and ``{"gap": reason}``: from the line before until now acknowledgements may
-have come that nobody saw. It ends when its standard input does.
+``{"sent": id}``, ``{"acknowledged": [id, …]}``, ``{"gap": reason}``: from the line before until now acknowledgements may
+have come that nobody saw; and ``{"over": true}``: nothing more will be sent. It begins to send with the first line of its
+standard input, ends sending with the second, listens until then and after, and ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ WRITE = threading.Lock()
 
 
 def main(host: str, port: str, stream: str, group: str, pace: str) -> None:
-    """Send and tell until standard input ends."""
+    """Listen until standard input ends; send between its first line and its second."""
     settings = {"host": host, "port": int(port), "password": os.environ.get("REDISCLI_AUTH") or None, "protocol": 2}
     threading.Thread(target=_listen, args=(settings, stream, group), daemon=True).start()
     if sys.stdin.readline():
-        threading.Thread(target=_send, args=(settings, stream, 1 / float(pace)), daemon=True).start()
+        over = threading.Event()
+        threading.Thread(target=_send, args=(settings, stream, 1 / float(pace), over), daemon=True).start()
+        sys.stdin.readline()
+        over.set()
         sys.stdin.read()
 
 
@@ -43,8 +47,11 @@ def _tell(**news: Any) -> None:
         sys.stdout.flush()
 
 
-def _send(settings: dict[str, Any], stream: str, every_s: float) -> None:
-    """Add an event each so many seconds. One that Redis did not answer for is not counted: it may be there or not."""
+def _send(settings: dict[str, Any], stream: str, every_s: float, over: threading.Event) -> None:
+    """Add an event each so many seconds, until it is over.
+
+    One that Redis did not answer for is not counted: it may be there or not.
+    """
     limits: dict[str, Any] = {
         "socket_timeout": CONNECT_S,
         "socket_connect_timeout": CONNECT_S,
@@ -52,14 +59,15 @@ def _send(settings: dict[str, Any], stream: str, every_s: float) -> None:
     }
     connection = redis.Redis(**settings, **limits, retry=Retry(NoBackoff(), 0))
     number = 0
-    while True:
+    while not over.is_set():
         begun = time.monotonic()
         try:
             _tell(sent=connection.xadd(stream, {"visit": f"drill-{number}"}))
             number += 1
         except redis.RedisError:
             connection.close()
-        time.sleep(max(0.0, begun + every_s - time.monotonic()))
+        over.wait(max(0.0, begun + every_s - time.monotonic()))
+    _tell(over=True)
 
 
 def _listen(settings: dict[str, Any], stream: str, group: str) -> None:

@@ -30,17 +30,19 @@ class Seen:
     Parameters
     ----------
     has_ended
-        It is Complete or Failed by itself: whoever removes it then takes nothing away.
+        It is Complete or Failed by itself: whoever removes it then takes nothing away. Or it was told to go before the first
+        look, and so by nobody whom this is about.
     lost_in
         The phase in which it was told to go, or went, while it worked; empty: it did not.
-    is_absent
-        A look after a gap did not find it: the API server's events have to say what became of it.
+    is_doubtful
+        A look after a gap did not find it, or found it ended and told to go: the API server's events have to say whether it
+        ended by itself.
     """
 
     record: JobRecord
     has_ended: bool = False
     lost_in: str = ""
-    is_absent: bool = False
+    is_doubtful: bool = False
 
 
 class Witness:
@@ -89,12 +91,18 @@ class Witness:
             return {uid for uid, one in self._seen.items() if not (one.has_ended or one.lost_in)}
 
     def lost(self) -> dict[str, tuple[str, str]]:
-        """Give UID → phase and words of each that was lost. Raises as `Kube.list` does: what is not known is never green."""
+        """Give UID → phase and words of each that was lost. Raises as `Kube.list` does: what is not known is never green.
+
+        It looks once more: a watch whose connection nobody answers tells nothing for a minute, and does not know that.
+        """
+        kube = self._connect()
+        for kind, namespace in self._looked:
+            self._look(kube, kind, namespace)
         with self._lock:
             found = {uid: (one.lost_in, _told(one.record)) for uid, one in self._seen.items() if one.lost_in}
-            absent = {uid: one for uid, one in self._seen.items() if one.is_absent and uid not in found}
-        said = set(jobs.lost(self._connect(), tuple(one.record for one in absent.values()))) if absent else set()
-        for uid, one in absent.items():
+            doubtful = {uid: one for uid, one in self._seen.items() if one.is_doubtful and uid not in found}
+        said = set(jobs.lost(kube, tuple(one.record for one in doubtful.values()))) if doubtful else set()
+        for uid, one in doubtful.items():
             if any(words.startswith(f"{_told(one.record)} ") for words in said):
                 found[uid] = ("while nobody could look", _told(one.record))
         return found
@@ -107,16 +115,24 @@ class Witness:
                 self._over.wait(AGAIN_S)
 
     def _look_and_watch(self, kube: Kube, kind: Resource, namespace: str) -> None:
-        path, query = kind.path(namespace), {"labelSelector": LABELS[kind]}
-        listed = kube.get_raw(path, query)
-        self._note_list(kind, namespace, listed.get("items") or [])
+        query = {"labelSelector": LABELS[kind], "watch": "1", "resourceVersion": self._look(kube, kind, namespace)}
         self._looked[kind, namespace].set()
-        version = {"watch": "1", "resourceVersion": listed["metadata"]["resourceVersion"]}
-        answer = kube.open("GET", path, query={**query, **version}, timeout_s=WATCH_S, stream=True)
+        answer = kube.open("GET", kind.path(namespace), query=query, timeout_s=WATCH_S, stream=True)
         for event in events(answer):
             if self._over.is_set() or event["type"] == "ERROR":
                 return
             self._note(kind, event["object"], event["type"] == "DELETED")
+
+    def _look(self, kube: Kube, kind: Resource, namespace: str) -> str:
+        """Note what is there, and give the version from which a watch goes on."""
+        listed = kube.get_raw(kind.path(namespace), {"labelSelector": LABELS[kind]})
+        items = listed.get("items") or []
+        if not self._looked[kind, namespace].is_set():
+            with self._lock:
+                going = [one for one in items if "deletionTimestamp" in one["metadata"]]
+                self._seen |= {one["metadata"]["uid"]: Seen(self._record(kind, one), True) for one in going}
+        self._note_list(kind, namespace, items)
+        return str(listed["metadata"]["resourceVersion"])
 
     def _note_list(self, kind: Resource, namespace: str, items: Sequence[Object]) -> None:
         for one in items:
@@ -126,7 +142,7 @@ class Witness:
             for uid, seen in self._seen.items():
                 is_here = (seen.record.kind, seen.record.namespace) == (kind.kind, namespace)
                 if is_here and uid not in live and not seen.has_ended:
-                    seen.is_absent = True
+                    seen.is_doubtful = True
 
     def _note(self, kind: Resource, one: Object, is_deleted: bool) -> None:
         uid = one["metadata"]["uid"]
@@ -134,9 +150,9 @@ class Witness:
             seen = self._seen.get(uid)
             if seen is None:
                 seen = self._seen[uid] = Seen(self._record(kind, one))
-            if _has_ended(kind, one) and not seen.lost_in:
-                seen.has_ended = True
             goes = is_deleted or "deletionTimestamp" in one["metadata"]
+            if _has_ended(kind, one) and not (seen.has_ended or seen.lost_in):
+                seen.has_ended, seen.is_doubtful = True, goes and not self._job_has_ended(seen)
             if goes and not seen.has_ended and not seen.lost_in and not self._job_has_ended(seen):
                 seen.lost_in = self._phase or "before"
 

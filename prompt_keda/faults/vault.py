@@ -9,6 +9,7 @@ from typing import Any
 import hvac
 
 from prompt_keda.clients.kube_resources import SECRETS
+from prompt_keda.errors import LabError
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab import contents, go_builds, processes, services, state, vault_contents
@@ -22,8 +23,17 @@ ROLE, SECRET_ID = vault_contents.POLICY, "vault-secret-id"
 
 
 def admin(stage: Stage) -> hvac.Client:
-    """Give the stack's Vault, unsealed, as its administrator."""
-    return vault_contents.unseal(stage.lab, stage.endpoints["vault_url"], stage.ca_file)
+    """Give the stack's Vault, unsealed, as its administrator.
+
+    Raises
+    ------
+    LabError
+        When it does not answer: in a storm it may be stopped.
+    """
+    try:
+        return vault_contents.unseal(stage.lab, stage.endpoints["vault_url"], stage.ca_file)
+    except (hvac.exceptions.VaultError, OSError) as error:  # requests' errors are OSErrors
+        raise LabError(f"the stack's Vault does not answer ({type(error).__name__})") from error
 
 
 def worker_secret(stage: Stage) -> SecretSync:

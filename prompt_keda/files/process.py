@@ -24,5 +24,5 @@ def is_alive(pid: int) -> bool:
 def _is_zombie(pid: int) -> bool:
     """Read the state that follows the program's name in parentheses (Linux, proc(5)); elsewhere nobody can tell: no."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"  # a name need be no text
     return False

@@ -90,9 +90,10 @@ def require(lab: Lab, name: str) -> None:
 def _start_time(pid: int) -> str | None:
     """Give the kernel's start time of a process (field 22 of /proc/PID/stat); None if it is gone or a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")  # the program's name in it need be no text
     except (FileNotFoundError, ProcessLookupError):
         return None
+    fields = stat.rpartition(")")[2].split()
     return None if fields[0] == "Z" else fields[19]
 
 

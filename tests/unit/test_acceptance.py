@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import StepBroken, Unreachable
+from prompt_keda.errors import BadAnswer, StepBroken, Unreachable
 from prompt_keda.model.check import Verdict
 from prompt_keda.model.event import EventKind, nobody
 from prompt_keda.model.redeploy_rights import redeploy_rights
@@ -121,6 +121,30 @@ def test_what_could_not_be_seen_is_unknown(keda, monkeypatch):
     monkeypatch.setattr(keda.world.redis, "add", away)
     (found,) = keda.run(BY_ID["strategy/eager"])
     assert (found.verdict, exit_code([found])) == (Verdict.UNKNOWN, 3) and "no answer" in found.detail
+
+
+def test_whether_keda_may_be_disturbed_can_be_unknown(keda, monkeypatch):
+    """That is this case's verdict, and hides those of the others not."""
+
+    def away(*_):
+        raise Unreachable("Kubernetes", "k:6443", "no answer")
+
+    monkeypatch.setattr(run_acceptance.jobs, "at_risk", away)
+    found = keda.run(BY_ID["minimum/with-work"], BY_ID["operator/deleted"])
+    assert [one.verdict for one in found] == [Verdict.OK, Verdict.UNKNOWN] and "no answer" in found[1].detail
+
+
+def test_a_case_whose_scaled_job_is_not_taken_watches_no_more(keda, monkeypatch):
+    """Its threads would ask the API server until the suite ends."""
+    closed = []
+
+    def refused(*_, **__):
+        raise BadAnswer("Kubernetes", "k:6443", "the webhook denied it")
+
+    monkeypatch.setattr(trial.Watch, "close", lambda self: closed.append(self))
+    monkeypatch.setattr(trial.Trial, "change", refused)
+    (found,) = keda.run(CASES[0])
+    assert found.verdict is Verdict.UNKNOWN and len(closed) == 1 and keda.left() == []
 
 
 def test_what_disturbs_keda_is_only_for_a_local_stack(keda):

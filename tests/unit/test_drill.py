@@ -16,6 +16,7 @@ from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.faults.fault import Fault
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import nobody
+from prompt_keda.runbooks.commands import STOPPED
 from tests.unit.world import World
 
 CHECKS = {one.id: one for one in ALL_CHECKS}
@@ -126,6 +127,31 @@ def test_a_fault_that_cannot_be_taken_back_is_told():
 
     seen = drill(stack.fault(mends=mends), stack.stage, stack, nobody)
     assert "could not be taken back" in seen.problems[-1]
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, ZeroDivisionError])
+def test_a_drill_that_is_stopped_takes_its_fault_back(end):
+    """Ctrl-C, or an error that nobody foresaw: the stack does not stay broken."""
+    stack = Stack()
+
+    def breaks(stage):
+        stack.broken = True
+        raise end
+
+    with pytest.raises(end):
+        drill(stack.fault(breaks=breaks), stack.stage, stack, nobody)
+    assert not stack.broken
+
+
+@pytest.mark.parametrize("way", [lambda ways: ways.look(), lambda ways: ways.follow("x"), lambda ways: ways.prove()])
+def test_what_a_person_stops_stops_the_drill(monkeypatch, way):
+    """A look or a command that Ctrl-C ends gives a result of its own; the drill must not go on to the next fault."""
+    stopped = SimpleNamespace(exit_code=STOPPED, checks=[], parts={"steps": []})
+    monkeypatch.setattr(drilling.toolkit, "check_deps", lambda *_: stopped)
+    monkeypatch.setattr(drilling.response, "run", lambda *_: stopped)
+    monkeypatch.setattr(drilling, "run_command", lambda words: stopped)
+    with pytest.raises(KeyboardInterrupt):
+        way(drilling.Ways(nobody))
 
 
 def test_a_stack_that_is_not_green_is_not_drilled():

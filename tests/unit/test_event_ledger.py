@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from types import SimpleNamespace
 
 import pytest
 
 from prompt_keda.drills import event_ledger as module
+from prompt_keda.drills import traffic
 from prompt_keda.drills.event_ledger import EventLedger
 from prompt_keda.drills.traffic import _acknowledged
-from prompt_keda.errors import Unreachable
+from prompt_keda.errors import PromptKedaError, Unreachable
+from prompt_keda.files.process import is_alive
 
 INSTRUMENT = SimpleNamespace(stream="instrument:x", consumer_group="g")
 GAP = {"gap": "begins to listen"}
@@ -45,7 +49,13 @@ def books(tmp_path, monkeypatch):
     def kept(news, redis):
         file = tmp_path / "traffic"
         file.write_text("".join(f"{json.dumps(one)}\n" for one in news))
-        return EventLedger(SimpleNamespace(redis=redis), INSTRUMENT, file, lambda: None)
+
+        def say(word):
+            if word == module.ENOUGH:
+                with file.open("a") as more:
+                    more.write(f"{json.dumps({'over': True})}\n")
+
+        return EventLedger(SimpleNamespace(redis=redis), INSTRUMENT, file, say)
 
     return kept
 
@@ -77,6 +87,13 @@ def test_each_event_has_one_fate(books, news, redis, lost, doubled, unseen):
     assert fates.sent_count == 2
 
 
+def test_an_event_that_was_sent_after_a_gap_and_that_nobody_acknowledged_is_lost(books):
+    """Whatever the group's account says: a group that is moved past it has read it, by that. The first may be of the gap."""
+    news = [GAP, {"sent": "1-0"}, GAP, {"sent": "2-0"}, {"sent": "3-0"}, {"sent": "4-0"}, heard("1-0"), heard("4-0")]
+    fates = books(news, Redis(read="4-0")).close_books()
+    assert (list(fates.lost), fates.unseen_count, fates.sent_count) == (["3-0"], 1, 4)
+
+
 @pytest.mark.parametrize(
     ("redis", "taken"),
     [
@@ -93,6 +110,98 @@ def test_what_a_fault_has_taken_is_no_loss_of_the_recovery(books, redis, taken):
     ledger._stage.redis = Redis(read="0-0")
     fates = ledger.close_books()
     assert list(fates.taken_by_fault) == taken and len(fates.lost) == 2 - len(taken)
+
+
+def test_nothing_is_sent_any_more_while_events_are_counted(books):
+    """One that came in between would look like a lost one: what sends is told to end first, and has ended."""
+    ledger = books(SENT, Redis())
+    said, say = [], ledger._say
+
+    def note(word):
+        said.append((word, len(ledger._news("over"))))
+        say(word)
+
+    ledger._say = note
+    ledger.recovery_begins()
+    ledger.close_books()
+    assert said == [(module.GO, 0), (module.ENOUGH, 0)] and ledger._news("over")
+
+
+def test_what_sends_ends_when_it_is_told_to_and_goes_on_to_listen(monkeypatch, capsys):
+    """The end of sending is told after the last event."""
+    sent, told = threading.Event(), threading.Event()
+
+    class Connection:
+        def __init__(self, **settings):
+            pass
+
+        def xadd(self, stream, fields):
+            sent.set()
+            return "1-0"
+
+    class Input:
+        def __init__(self):
+            self.lines = iter(["go", "enough"])
+
+        def readline(self):
+            line = next(self.lines)
+            assert line == "go" or sent.wait(5)
+            return line
+
+        def read(self):
+            assert told.wait(5)
+
+    def tell(**news):
+        write(**news)
+        if "over" in news:
+            told.set()
+
+    write = traffic._tell
+    monkeypatch.setattr(traffic, "_tell", tell)
+    monkeypatch.setattr(traffic, "_listen", lambda *_: None)
+    monkeypatch.setattr(traffic.redis, "Redis", Connection)
+    monkeypatch.setattr(traffic.sys, "stdin", Input())
+    traffic.main("h", "1", "s", "g", "100")
+    lines = [json.loads(one) for one in capsys.readouterr().out.splitlines()]
+    assert {"sent": "1-0"} in lines and lines[-1] == {"over": True}
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    """A stack whose network is this machine's, and whose Redis has no password."""
+    monkeypatch.setattr(module.network, "enter", lambda lab: [])
+    service = {"spec": {"clusterIP": "127.0.0.1"}}
+    return SimpleNamespace(
+        environment=SimpleNamespace(redis=SimpleNamespace(service="prompt-redis", namespace="r", port=1)),
+        kube=SimpleNamespace(get=lambda *_: service),
+        endpoints={"redis_password": False},
+        lab=None,
+    )
+
+
+def program(monkeypatch, tmp_path, lines):
+    file = tmp_path / "program"
+    file.write_text(f"#!/bin/sh\n{lines}\n")
+    file.chmod(0o700)
+    monkeypatch.setattr(module, "sys", SimpleNamespace(executable=str(file)))
+
+
+def test_what_listens_is_ended_by_us_and_not_by_a_persons_ctrl_c(stage, monkeypatch, tmp_path):
+    """It is of another process group than ours, and gone at the end."""
+    program(monkeypatch, tmp_path, """echo '{"gap": '$$'}'; exec cat >/dev/null""")
+    with EventLedger.kept(stage, INSTRUMENT, 1.0) as ledger:
+        (told,) = ledger._news("gap")
+        assert os.getpgid(told["gap"]) != os.getpgid(0)
+    assert not is_alive(told["gap"])
+
+
+def test_what_sends_and_has_ended_is_told(stage, monkeypatch, tmp_path):
+    """In plain words, so that the drill takes its fault back and goes on."""
+    program(monkeypatch, tmp_path, """echo '{"gap": "x"}'; exec <&-; echo '{"gap": "y"}'; exec sleep 60""")
+    with EventLedger.kept(stage, INSTRUMENT, 1.0) as ledger:
+        module._until(lambda: ledger._gaps() > 1, 5, "the end of its input")
+        with pytest.raises(PromptKedaError, match="what sends events to prompt-redis has ended"):
+            ledger._say(module.GO)
 
 
 def test_an_acknowledgement_is_read_from_what_redis_is_asked():

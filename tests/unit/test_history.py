@@ -15,6 +15,7 @@ from prompt_keda.clients.systems import viewpoint
 from prompt_keda.files.process import is_alive
 from prompt_keda.files.run_folder import JournalFile, RunFolder
 from prompt_keda.files.run_history import runs_kept
+from prompt_keda.lab.processes import _start_time
 from prompt_keda.redeploy.history import runs_mirrored
 from prompt_keda.redeploy.lease import LEASE, STATE_NAMESPACE
 from prompt_keda.redeploy.mirror import Mirror
@@ -235,3 +236,12 @@ def test_a_process_that_was_killed_and_not_asked_for_does_not_run():
     os.kill(process.pid, 0)
     assert not is_alive(process.pid)
     process.communicate()
+
+
+def test_a_process_whose_name_is_no_text_runs():
+    """The number of a killed run may be used again by any program; then no run is damaged, and no lock unreadable."""
+    named = "open('/proc/self/comm', 'wb').write(b'\\xff) Z'); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", named], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert is_alive(process.pid) and _start_time(process.pid)
+        process.kill()

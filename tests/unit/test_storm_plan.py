@@ -23,6 +23,8 @@ from prompt_keda.drills.storm_plan import (
 )
 from prompt_keda.errors import Refusal
 from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.model.event import nobody
+from prompt_keda.runbooks.commands import STOPPED, Ran
 
 TARGETS = Targets(["etcd", "vault"], ["Service/a", "Deployment/b"], ["b"], ["vault/stopped"])
 
@@ -50,8 +52,25 @@ def test_a_round_is_read_as_it_was_written():
     assert Round.read(json.loads(json.dumps(one.to_json()))) == one
 
 
+def written(**other):
+    whole = {"kind": BREAK, "target": "vault/stopped", "at_entry": 3, "seconds": 0.0}
+    act = {key: other.pop(key, value) for key, value in whole.items()}
+    return json.dumps({"seed": 1, "number": 1, "mode": "auto", "events_a_second": 1.0, "acts": [act], **other})
+
+
+def test_a_file_that_was_written_by_hand_is_read(tmp_path):
+    """Else the refusals below could have another reason."""
+    (tmp_path / "round.json").write_text(written())
+    assert storming._read(str(tmp_path / "round.json")).acts == (Act(BREAK, "vault/stopped", 3),)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"seed": 1}', '{"seed": 1, "number": 1, "mode": "auto", "acts": [{"x": 1}]}']
+    "text",
+    [
+        *("", "[]", '{"seed": 1}', '{"seed": 1, "number": 1, "mode": "auto", "acts": [{"x": 1}]}'),
+        *(written(kind="burn"), written(target="vault/burnt"), written(mode="gentle"), written(events_a_second=0)),
+        *(written(at_entry="3"), written(seconds=-1), written(events_a_second="x")),
+    ],
 )
 def test_a_file_that_holds_no_round_is_refused(tmp_path, text):
     """With what it should hold."""
@@ -97,6 +116,17 @@ def test_the_page_tells_each_round_and_what_was_not_kept():
     assert "Seed 4: 1 of 2 rounds kept every promise; 61 events." in page
     assert "kill at entry 3; freeze etcd for 1.5 s at entry 5; break vault/stopped at entry 9" in page
     assert page.splitlines()[-1].endswith("| 1 | 1 | 2 s | a / b |")
+
+
+def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_storm(monkeypatch):
+    """Nothing is broken after a Ctrl-C."""
+    monkeypatch.setattr(storming.drilling, "stage", lambda: None)
+    monkeypatch.setattr(storming.storm_acts, "targets", lambda stage: TARGETS)
+    monkeypatch.setattr(storming, "_Runs", lambda: None)
+    monkeypatch.setattr(storming, "run_command", lambda words: Ran(STOPPED, {}, 1.0))
+    monkeypatch.setattr(storming, "weather", lambda one, *_: Outcome(one))
+    with pytest.raises(KeyboardInterrupt):
+        storming.run(1, 1, None, "", nobody)
 
 
 def test_a_storm_without_a_round_is_refused():

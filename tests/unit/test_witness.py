@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import threading
+
 import pytest
 
 from prompt_keda.clients.kube_resources import JOBS, PODS
@@ -79,3 +82,51 @@ def test_of_one_that_went_while_nobody_could_look_the_clusters_events_tell(witne
     witness._note_list(JOBS, NAMESPACE, [])
     assert [one for _, one in witness.lost().values()] == [one.removesuffix(" is gone") for one in said]
     assert [one.name for one in asked] == ["j"]
+
+
+class Server:
+    """An API server that has these objects, by kind, and whose watches tell this."""
+
+    def __init__(self, has, told=()):
+        self.has, self.told = has, told
+
+    def get_raw(self, path, query):
+        return {"items": self.has.get(path.rpartition("/")[2], []), "metadata": {"resourceVersion": "1"}}
+
+    def open(self, *_, **__):
+        return [json.dumps({"type": kind, "object": one}) for kind, one in self.told]
+
+
+def test_what_was_told_to_go_before_the_first_look_is_nobodys_loss(witness):
+    """It is still on its way out from a drill before; another that is told to go from then on is one."""
+    going, working = job(dies=True), made("k", {}, False)
+    ends = [("DELETED", going), ("MODIFIED", made("k", {}, True))]
+    witness._looked = {(JOBS, NAMESPACE): threading.Event()}
+    server = Server({"jobs": [going, working]}, told=ends)
+    witness._connect = lambda: server
+    witness._look_and_watch(server, JOBS, NAMESPACE)
+    assert witness.at_work_now() == set() and list(witness.lost()) == ["uid-k"]
+
+
+@pytest.mark.parametrize("said", [[], [f"Pod {NAMESPACE}/p is being deleted"]])
+def test_of_one_that_was_told_to_go_and_ended_while_nobody_could_look_the_clusters_events_tell(
+    witness, monkeypatch, said
+):
+    """It may have ended because of that: a pod that is killed is Failed then."""
+    monkeypatch.setattr(module.jobs, "lost", lambda kube, records: said)
+    witness._note(PODS, pod(), False)
+    witness._note_list(PODS, NAMESPACE, [pod("Failed", dies=True)])
+    assert [one for _, one in witness.lost().values()] == [f"Pod {NAMESPACE}/p" for _ in said]
+
+
+def test_what_went_while_a_watch_hangs_is_seen_by_a_last_look(monkeypatch):
+    """A connection that nobody answers is told only after a minute: what is not known may not be green."""
+    monkeypatch.setattr(module.jobs, "lost", lambda kube, records: [f"Job {NAMESPACE}/j is gone"])
+    server = Server({"jobs": [job()]})
+    hangs = threading.Event()
+    monkeypatch.setattr(server, "open", lambda *_, **__: iter(lambda: hangs.wait(30), True))
+    with Witness.at_work(lambda: server, [NAMESPACE]) as witness:
+        assert witness.at_work_now() == {"uid-j"}
+        server.has = {}
+        assert list(witness.lost()) == ["uid-j"]
+    hangs.set()

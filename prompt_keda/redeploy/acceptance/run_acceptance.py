@@ -63,11 +63,7 @@ class _Run:
         case = self._case
         result = CaseResult(case.id, case.title, case.source, Verdict.OK)
         self._observer(Event(EventKind.STARTED, f"acceptance/{case.id}"))
-        why = self._why_not_here() if case.disrupts else ""
-        if why:
-            result.verdict, result.detail = Verdict.SKIPPED, why
-        else:
-            self._try(result)
+        self._try(result)
         result.duration_s = round(time.monotonic() - self._began, 2)
         told = result.detail or result.title
         finished = Event(EventKind.FINISHED, f"acceptance/{case.id}", result.verdict.value, told, result.duration_s)
@@ -76,6 +72,9 @@ class _Run:
 
     def _try(self, result: CaseResult) -> None:
         try:
+            if self._case.disrupts and (why := self._why_not_here()):
+                result.verdict, result.detail = Verdict.SKIPPED, why
+                return
             with Trial(self._systems, self._case, self._run_id, self._observer, self._stop) as trial:
                 result.points = trial.points
                 if self._case.settles:

@@ -64,15 +64,15 @@ class Trial:
         self._uids: set[str] = set()
 
     def __enter__(self) -> Trial:
+        targets = [(one, self.namespace) for one in (SCALED_JOBS, JOBS, PODS)]
+        self._watch = Watch(self.systems.kube, list(targets))
         try:
             self._place.put_password(self.name)
             for stream in (self.name, self._held):  # before any event: then the lag is known from the first on (F16)
                 self.systems.redis.ensure_group(stream, self.name, "0")
-            targets = [(one, self.namespace) for one in (SCALED_JOBS, JOBS, PODS)]
-            self._watch = Watch(self.systems.kube, list(targets))
             self.change(self.shape)
         except BaseException:
-            self._place.remove(self.name)
+            self.__exit__()
             raise
         return self
 

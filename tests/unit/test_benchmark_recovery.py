@@ -1,0 +1,34 @@
+"""The benchmark of a recovery tells which way failed. Without a stack."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from prompt_keda import benchmark_recovery as module
+from prompt_keda.errors import LabError
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [("", "exit code -9"), (json.dumps({"error": {"what": "no room", "fix": ""}}), "no room")],
+)
+def test_a_redeploy_that_fails_is_told(monkeypatch, answer, said):
+    """Also one that was killed and has said nothing."""
+    monkeypatch.setattr(module, "_until_idle", lambda stage: None)
+    monkeypatch.setattr(module, "_NewJobs", lambda stage: None)
+    monkeypatch.setattr(module, "_let_wait_once_removed", lambda stage: None)
+    done = subprocess.CompletedProcess([], -9, answer, "")
+    monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(LabError, match=f"redeploy failed: .*{said}"):
+        module._ours(None, None)
+
+
+def test_a_kubectl_that_fails_without_a_word_is_told():
+    """One that was killed."""
+    lab = SimpleNamespace(program=lambda name: "false", admin_kubeconfig="x")
+    with pytest.raises(LabError, match="kubectl get failed: exit code 1"):
+        module._run(lab, "get", "pods")

@@ -1,0 +1,134 @@
+"""A round of a storm: what it starts it ends, and what it tells is so. Without a stack, with a toolkit that a file plays."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from prompt_keda.drills import storm as module
+from prompt_keda.drills.event_ledger import Fates
+from prompt_keda.drills.storm_plan import DELETE, KILL, STOP, Act, Round
+from prompt_keda.files.process import is_alive
+from prompt_keda.model.event import nobody
+from tests.unit.world import World
+
+LIKE_TASKS = """
+import os, signal, sys
+def stop(signum, frame):
+    os._exit(130)
+signal.signal(signal.SIGINT, stop)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+"""
+"""As tasks.py begins."""
+WAITS = f"""{LIKE_TASKS}
+import pathlib, time
+pathlib.Path("pid.new").write_text(str(os.getpid()))
+os.rename("pid.new", "pid")
+time.sleep(60)
+"""
+
+
+class Runs:
+    """What this machine keeps: nothing before the round, then this run."""
+
+    def __init__(self, *later):
+        self.told = [None]
+        self.later = later
+
+    def newest(self):
+        return self.told.pop() if self.told else self.later
+
+
+class Strikes:
+    """Acts that do something of the test's."""
+
+    not_done, still_broken = (), ()
+
+    def __init__(self, strike=lambda act: None):
+        self.strike = strike
+
+    def undo(self):
+        pass
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_ROOT", tmp_path)
+    world = World()
+    smoke = SimpleNamespace(namespace="prompt-keda-smoke")
+    redis = SimpleNamespace(run=lambda command: [[]])
+    stage = SimpleNamespace(kube=world.kube, redis=redis, environment=SimpleNamespace(smoke=smoke))
+
+    def make(program, runs, *acts, strikes=None):
+        (tmp_path / "tasks.py").write_text(program)
+        one = Round(1, 1, "auto", 1.0, acts)
+        return module._Round(one, stage, None, runs, "local", nobody, strikes or Strikes(), tmp_path)
+
+    return make
+
+
+def test_a_stop_at_the_first_moment_is_none_of_the_toolkits_faults(made):
+    """The interpreter is not up yet: as behind ./run, the signal waits until the toolkit can answer it."""
+    one = made(WAITS, Runs("r", True, 0), Act(STOP, "", 0))
+    one._storm()
+    assert one.outcome.problems == [] and one.outcome.starts_count == 1
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, ZeroDivisionError])
+def test_what_a_round_has_started_does_not_outlive_it(made, tmp_path, end):
+    """Ctrl-C, or an error that nobody foresaw: no redeploy goes on behind our back."""
+
+    def strike(act):
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.01)
+        raise end
+
+    one = made(WAITS, Runs("r", True, 0), Act(DELETE, "Service/a", 0), strikes=Strikes(strike))
+    with pytest.raises(end):
+        one._storm()
+    pid = int((tmp_path / "pid").read_text())
+    try:
+        assert not is_alive(pid)
+    finally:
+        if is_alive(pid):
+            os.kill(pid, 9)
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, []), (2, ["no redeploy ended well"]), (1, ["no redeploy ended well"])])
+def test_only_a_redeploy_that_was_proven_ends_the_clearing(made, code, said):
+    """One that was refused has a folder that cannot be resumed as well."""
+    one = made(f"raise SystemExit({code})", Runs("r", False, 0))
+    one._clear_up()
+    assert [problem[: len(said[0])] for problem in one.outcome.problems] == said
+    assert one.outcome.starts_count == (module.MOST_TRIES if code else 1)
+
+
+def test_a_job_that_is_lost_while_the_last_events_are_waited_for_is_told(made):
+    """The wait may take two minutes."""
+    lost = {}
+
+    def close_books():
+        lost["1"] = ("the clearing", "Job a/j1")
+        return Fates(3, [], [], 0, [])
+
+    one = made("", Runs())
+    one._count(SimpleNamespace(lost=lambda: lost), [SimpleNamespace(close_books=close_books)])
+    assert one.outcome.problems == ["lost: Job a/j1 in the clearing"] and one.outcome.events_sent == 3
+
+
+@pytest.mark.parametrize(("end", "said"), [("9", ["redeploy ended with -9"]), ("15", ["redeploy ended with -15"])])
+def test_a_toolkit_that_is_killed_by_another_than_the_storm_is_told(made, end, said):
+    """By the kernel, for want of memory: SIGKILL is known only where the storm has sent it."""
+    one = made(f"import os; os.kill(os.getpid(), {end})", Runs("r", True, 0))
+    one._storm()
+    assert one.outcome.problems == said
+
+
+def test_a_kill_of_the_storms_own_is_no_problem(made):
+    """What was killed is resumed."""
+    one = made(WAITS, Runs("r", True, 0), Act(KILL, "", 0))
+    one._storm()
+    assert one.outcome.problems == []

@@ -1,0 +1,112 @@
+"""What strikes in a storm is taken back, whatever the order, and nothing is left frozen. Without a stack."""
+
+from __future__ import annotations
+
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from prompt_keda.drills import storm_acts as module
+from prompt_keda.drills.storm_acts import Acts
+from prompt_keda.drills.storm_plan import BREAK, FREEZE, Act
+from prompt_keda.errors import Unreachable
+from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.faults.fault import Fault
+from prompt_keda.faults.vault import write_back
+
+STRIKES_VAULT = ("vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
+
+
+class Vault:
+    """It can be stopped, and lose a policy: which nobody can take or give back while it is stopped."""
+
+    def __init__(self, monkeypatch):
+        self.runs, self.has_policy = True, True
+        self.faults = [self.fault("vault/stopped", "runs"), self.fault("vault/policy-lost", "has_policy", True)]
+        monkeypatch.setattr(module, "ALL_FAULTS", self.faults)
+
+    def fault(self, id_, what, needs_it=False):
+        def change(value):
+            if needs_it and not self.runs:
+                raise Unreachable("Vault", "v", "the connection is refused")
+            setattr(self, what, value)
+
+        return Fault(id_, "", id_, lambda _: change(False), lambda _: change(True), {}, "")
+
+
+@pytest.mark.parametrize("order", [["vault/stopped", "vault/policy-lost"], ["vault/policy-lost", "vault/stopped"]])
+def test_all_is_taken_back_in_whatever_order_it_can_be(monkeypatch, order):
+    """The last first; what another one keeps from being taken back comes after that one."""
+    vault = Vault(monkeypatch)
+    acts = Acts(None)
+    for one in order:
+        acts.strike(Act(BREAK, one, 0))
+    acts.undo()
+    assert vault.runs and vault.has_policy and acts.still_broken == []
+
+
+def test_what_could_not_be_taken_back_is_told_and_tried_again_at_the_end(monkeypatch):
+    """Nothing of a storm stays because the stack did not answer for a moment."""
+    vault = Vault(monkeypatch)
+    with Acts.of(None) as acts:
+        acts.strike(Act(BREAK, "vault/policy-lost", 0))
+        vault.runs = False
+        with pytest.raises(Unreachable):
+            acts.undo()
+        vault.runs = True
+    assert vault.has_policy
+
+
+def test_what_cannot_be_taken_back_at_the_end_does_not_hide_why_the_storm_ended(monkeypatch):
+    """A Ctrl-C stays one."""
+    vault = Vault(monkeypatch)
+    with pytest.raises(KeyboardInterrupt), Acts.of(None) as acts:
+        acts.strike(Act(BREAK, "vault/policy-lost", 0))
+        vault.runs = False
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("fault", STRIKES_VAULT)
+def test_what_strikes_a_vault_that_is_stopped_is_not_done(fault):
+    """Another act may have stopped it: that is noted, and the storm goes on."""
+    endpoints = {"vault_url": "http://127.0.0.1:1", "redis_password": False}
+    secret = SimpleNamespace(keys=("a", "b"), vault_path="x", name="s", namespace="n")
+    environment = SimpleNamespace(secrets=[secret], vault=SimpleNamespace(mount="secret"))
+    kube = SimpleNamespace(get=lambda *_: {"data": {"alert_stream_pass": "eA=="}})
+    stage = SimpleNamespace(lab=None, endpoints=endpoints, ca_file="/none", environment=environment, kube=kube)
+    acts = Acts(stage)
+    acts.strike(Act(BREAK, fault, 0))
+    (noted,) = acts.not_done
+    assert "the stack's Vault does not answer" in noted and acts.still_broken == []
+
+
+def test_of_the_acts_that_take_each_other_back_only_the_first_strikes(monkeypatch):
+    """Else a check that is green again would be told as one that does not see what is broken."""
+    known = [Fault(one, "", one, lambda _: None, lambda _: None, {}, "") for one in module.OF_ONE_SECRET]
+    monkeypatch.setattr(module, "ALL_FAULTS", known)
+    acts = Acts(None)
+    for one in module.OF_ONE_SECRET:
+        acts.strike(Act(BREAK, one, 0))
+    assert [one.id for one in acts.still_broken] == ["vault/newest-deleted"] and len(acts.not_done) == 2
+    writers = {one.id for one in ALL_FAULTS if one.mends is write_back}
+    assert writers & set(module.BROKEN) == set(module.OF_ONE_SECRET)
+
+
+def test_a_freeze_of_what_does_not_run_is_not_done(monkeypatch):
+    """Another act has stopped it: nothing may be said about this one."""
+    monkeypatch.setattr(module.processes, "pid_of", lambda lab, name: None)
+    acts = Acts(SimpleNamespace(lab=None))
+    acts.strike(Act(FREEZE, "vault", 0, 1.0))
+    assert acts.not_done == ["freeze vault for 1.0 s at entry 0: it does not run"]
+
+
+def test_what_was_frozen_is_thawed_whatever_happens(monkeypatch):
+    """Also when the timer that should thaw it cannot be started."""
+    sent = []
+    monkeypatch.setattr(module.processes, "pid_of", lambda lab, name: 7)
+    monkeypatch.setattr(module.os, "kill", lambda pid, number: sent.append((pid, number)))
+    monkeypatch.setattr(module.threading.Timer, "start", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError), Acts.of(SimpleNamespace(lab=None)) as acts:
+        acts.strike(Act(FREEZE, "etcd", 0, 1.0))
+    assert sent == [(7, signal.SIGSTOP), (7, signal.SIGCONT)]
