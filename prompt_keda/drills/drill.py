@@ -20,8 +20,8 @@ from prompt_keda.runbooks.causes import causes
 STEADY_S, DETECTION_S = 90, 120
 """A stack that was left alone is green after some seconds; a fault is seen once its longest delay is over, in seconds."""
 RUNBOOK, PEOPLE = "runbook", "people"
-EVENTS, A_SECOND = 5, 1.0
-"""So many are sent before, and some workers are in mid-work when it breaks; and so many while it is mended."""
+EVENTS, A_SECOND = 60, 1.0
+"""So many are sent before, so that twenty workers are at work for 45 s; and so many while it is mended."""
 FAULT, RECOVERY = "the fault", "the recovery"
 RED = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
 

@@ -23,7 +23,7 @@ pytestmark = [at_the_stack_only, pytest.mark.exhaustive]
 FAULTS = {one.id: one for one in ALL_FAULTS}
 KILLED_BY = {
     "jobs_stay_owned": ("keda/deletion-stuck", "lost: Job prompt-keda-lsstcam/"),
-    "old_generations_are_no_risk": ("keda/jobs-without-generation", "lost: Job prompt-keda-lsstcam/"),
+    "old_generations_are_no_risk": ("keda/scaled-job-deleted", "lost: Job prompt-keda-lsstcam/"),
     "unknown_is_green": ("vault/frozen", "the checks that see vault/frozen"),
 }
 """Mutant → the drill that finds it, and what that says. A journal that is not on the disk: test_power_cut.py."""
