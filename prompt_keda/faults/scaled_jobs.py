@@ -156,14 +156,19 @@ def delete(stage: Stage) -> None:
 
 
 def delete_without_operator(stage: Stage) -> None:
-    """Take the operator away, then delete every ScaledJob: its finalizer holds it. Its Jobs run on."""
+    """Take the operator away, then delete every ScaledJob: its finalizer holds it.
+
+    Its Jobs run on, and go with it once the finalizer does: who mends it has to cut them loose before.
+    """
     keda_parts.remove_operator(stage)
     for one in stage.environment.instruments:
-        stage.kube.delete(SCALED_JOBS, one.scaled_job, one.namespace, propagation="Orphan")
+        stage.kube.delete(SCALED_JOBS, one.scaled_job, one.namespace)
 
 
 def let_go_and_restore(stage: Stage) -> None:
-    """Bring the operator back, which lets the ScaledJobs go, and apply them anew."""
+    """Cut the Jobs loose, bring the operator back, which lets the ScaledJobs go, and apply them anew."""
+    for job in jobs.active_jobs(stage.kube) if _held(stage) else ():
+        mark(stage, job, {"ownerReferences": None})
     keda_parts.restore_operator(stage)
     until(lambda: not _held(stage), "ScaledJobs that are gone")
     restore(stage)

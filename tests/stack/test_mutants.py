@@ -37,10 +37,19 @@ def drill(fault_id, **env):
     return done.returncode, json.loads(done.stdout)
 
 
+def change_generations(endpoints):
+    """Edit the ScaledJob twice, so that one that is made anew has another generation than its Jobs."""
+    stage = Stage(load_environment(ROOT / "environments" / "local.yaml", endpoints))
+    FAULTS["keda/no-history"].breaks(stage)
+    FAULTS["keda/no-history"].mends(stage)
+
+
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_drill_finds_a_toolkit_that_is_broken(deployed, endpoints, mutant):
     """And says what it has seen."""
     fault_id, said = KILLED_BY[mutant]
+    if mutant == "old_generations_are_no_risk":
+        change_generations(endpoints)
     try:
         code, document = drill(fault_id, PROMPT_KEDA_TEST_MUTANT=mutant)
     finally:
