@@ -183,8 +183,7 @@ class _Drill:
         }
         self.problems += [f"lost: {one}" for one in lost]
         for one in fates:
-            self.problems += [f"{len(one.lost)} events lost, the first {one.lost[0]}"] if one.lost else []
-            self.problems += [f"{len(one.doubled)} events doubled, the first {one.doubled[0]}"] if one.doubled else []
+            self.problems += one.problems()
 
 
 def runbook_of(fault: Fault) -> str:

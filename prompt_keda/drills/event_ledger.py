@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,10 +16,11 @@ from tempfile import TemporaryDirectory
 from prompt_keda.clients.kube_resources import SERVICES
 from prompt_keda.errors import DeadlinePassed, PromptKedaError
 from prompt_keda.faults.fault import Stage
+from prompt_keda.faults.waiting import until
 from prompt_keda.lab import network, state
 from prompt_keda.model.environment import Instrument
 
-READY_S, DRAIN_S, LOOK_S = 20.0, 120.0, 0.5
+READY_S, DRAIN_S = 20.0, 120.0
 GO, ENOUGH = "go\n", "enough\n"
 
 
@@ -48,6 +48,11 @@ class Fates:
     doubled: Sequence[str]
     unseen_count: int
     taken_by_fault: Sequence[str]
+
+    def problems(self) -> list[str]:
+        """Say what should not have been, in words."""
+        found = {"lost": self.lost, "doubled": self.doubled}
+        return [f"{len(ids)} events {how}, the first {ids[0]}" for how, ids in found.items() if ids]
 
 
 class EventLedger:
@@ -98,7 +103,7 @@ class EventLedger:
 
             ledger = cls(stage, instrument, file, say)
             try:
-                _until(ledger._gaps, READY_S, f"what {redis.service} is asked")
+                until(ledger._gaps, f"what {redis.service} is asked", READY_S)
                 yield ledger
             finally:
                 process.kill()
@@ -134,10 +139,10 @@ class EventLedger:
         """
         if self._sends:
             self._say(ENOUGH)
-            _until(lambda: self._news("over"), READY_S, "the end of sending")
+            until(lambda: self._news("over"), "the end of sending", READY_S)
             self._sends = False
         with suppress(DeadlinePassed):  # then what is left is lost, and named
-            _until(lambda: not self._open(), DRAIN_S, "the acknowledgement of every event")
+            until(lambda: not self._open(), "the acknowledgement of every event", DRAIN_S)
         counts, sent = self._counts(), self._sent()
         left = self._open()
         unseen = [one for one in sent if not counts[one] and one not in left and one not in self._taken]
@@ -195,11 +200,3 @@ class EventLedger:
 
 def _number(id_: str) -> tuple[int, ...]:
     return tuple(int(one) for one in id_.split("-"))
-
-
-def _until(look: Callable[[], object], limit_s: float, what: str) -> None:
-    end = time.monotonic() + limit_s
-    while not look():
-        if time.monotonic() > end:
-            raise DeadlinePassed(what, limit_s, "not there")
-        time.sleep(LOOK_S)

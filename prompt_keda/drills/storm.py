@@ -24,6 +24,7 @@ from prompt_keda.faults.fault import Stage
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.model.job_object import PAUSED
 from prompt_keda.redeploy.lease import find_run_at_work
+from prompt_keda.runbooks.commands import TASKS
 
 MOST_TRIES = 4
 """So often people try again once nothing goes wrong any more."""
@@ -240,9 +241,7 @@ class _Round:
         for fates in all_fates:
             self.outcome.events_sent += fates.sent_count
             self.outcome.events_unseen += fates.unseen_count
-            for how, ids in (("lost", fates.lost), ("doubled", fates.doubled)):
-                if ids:
-                    self.outcome.problems.append(f"{len(ids)} events {how}, the first {ids[0]}")
+            self.outcome.problems += fates.problems()
 
 
 @contextmanager
@@ -252,11 +251,16 @@ def _toolkit(command: Sequence[str], out: IO[bytes]) -> Iterator[subprocess.Pope
     It is ended when we are stopped, once: a Ctrl-C at the terminal is for us alone, and a second signal would keep it from
     giving its lock back.
     """
-    argv = [sys.executable, "tasks.py", *command, "--json"]
+    argv = [sys.executable, str(TASKS), *command, "--json"]
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process = subprocess.Popen(
-            argv, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=out, start_new_session=True
+            argv,
+            cwd=TASKS.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=out,
+            start_new_session=True,
         )
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -274,6 +278,3 @@ def _toolkit(command: Sequence[str], out: IO[bytes]) -> Iterator[subprocess.Pope
 
 def _words(acts: Sequence[Act]) -> str:
     return ", ".join(map(str, acts)) or "nothing goes wrong"
-
-
-_ROOT = Path(__file__).parents[2]

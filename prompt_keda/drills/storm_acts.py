@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from prompt_keda.clients.kube_resources import PODS, SCALED_JOBS
+from prompt_keda.clients.kube_resources import PODS
 from prompt_keda.drills.storm_plan import BREAK, DELETE, FREEZE, PAUSE, POD, Act, Targets
 from prompt_keda.errors import Missing, PromptKedaError
-from prompt_keda.faults import ALL_FAULTS, signals
+from prompt_keda.faults import ALL_FAULTS, scaled_jobs, signals
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.files.manifest_file import load_keda_manifests
 from prompt_keda.lab import processes
-from prompt_keda.model.job_object import PAUSED
 
 OPERATOR, REDIS = "the operator", "Redis"
 """These run in pods; the others are processes that the stack started itself."""
@@ -160,9 +159,7 @@ class Acts:
                 kube.delete(PODS, pod["metadata"]["name"], namespace)
 
     def _pause(self, act: Act) -> None:
-        for one in self._stage.environment.instruments:
-            mark = {"metadata": {"annotations": {PAUSED: "true"}}}
-            self._stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, mark)
+        scaled_jobs.mark_paused(self._stage, "true")
 
     def _break(self, act: Act) -> None:
         fault = next(one for one in ALL_FAULTS if one.id == act.target)

@@ -19,7 +19,8 @@ Object = dict[str, Any]
 QUICK_S = 10
 
 
-def _annotate(stage: Stage, value: str | None) -> None:
+def mark_paused(stage: Stage, value: str | None) -> None:
+    """Write KEDA's pause into every ScaledJob, or take it away (None), and wait for nothing."""
     for one in stage.environment.instruments:
         body = {"metadata": {"annotations": {PAUSED: value}}}
         stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, body)
@@ -27,7 +28,7 @@ def _annotate(stage: Stage, value: str | None) -> None:
 
 def pause(stage: Stage) -> None:
     """Pause every ScaledJob, and wait until KEDA says so."""
-    _annotate(stage, "true")
+    mark_paused(stage, "true")
     until(lambda: all(has_condition(one, "Paused") for one in _live(stage)), "paused ScaledJobs")
 
 
@@ -36,12 +37,12 @@ def unpause(stage: Stage) -> None:
 
     What it writes of a pause that is lifted in that moment may stay for good (seen): then it is made to look again.
     """
-    _annotate(stage, None)
+    mark_paused(stage, None)
     try:
         until(lambda: not any(has_condition(one, "Paused") for one in _live(stage)), "unpaused ScaledJobs", QUICK_S)
     except DeadlinePassed:
         pause(stage)
-        _annotate(stage, None)
+        mark_paused(stage, None)
         until(lambda: not any(has_condition(one, "Paused") for one in _live(stage)), "unpaused ScaledJobs")
 
 

@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+ZOMBIE = "Z"
+
 
 def is_alive(pid: int) -> bool:
     """Tell whether a process of this machine runs. A number that is used again says yes.
@@ -18,11 +20,16 @@ def is_alive(pid: int) -> bool:
         return True
     except (ProcessLookupError, OverflowError):
         return False
-    return not _is_zombie(pid)
+    fields = kernel_fields(pid)
+    return fields is None or fields[0] != ZOMBIE
 
 
-def _is_zombie(pid: int) -> bool:
-    """Read the state that follows the program's name in parentheses (Linux, proc(5)); elsewhere nobody can tell: no."""
+def kernel_fields(pid: int) -> list[str] | None:
+    """Give what the kernel says of a process after its name: the state first (Linux, proc(5), /proc/PID/stat, fields 3 on).
+
+    None if it is gone, or on a system without /proc.
+    """
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"  # a name need be no text
-    return False
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")  # the program's name in it need be no text
+        return stat.rpartition(")")[2].split()
+    return None

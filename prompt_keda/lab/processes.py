@@ -12,6 +12,7 @@ from pathlib import Path
 
 from prompt_keda.errors import LabError
 from prompt_keda.files.private_folder import private_folder
+from prompt_keda.files.process import ZOMBIE, kernel_fields
 from prompt_keda.lab import cgroups, network
 from prompt_keda.lab.settings import Lab
 
@@ -89,12 +90,8 @@ def require(lab: Lab, name: str) -> None:
 
 def _start_time(pid: int) -> str | None:
     """Give the kernel's start time of a process (field 22 of /proc/PID/stat); None if it is gone or a zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")  # the program's name in it need be no text
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else fields[19]
+    fields = kernel_fields(pid)
+    return None if fields is None or fields[0] == ZOMBIE else fields[19]
 
 
 def _last_line(log: Path) -> str:

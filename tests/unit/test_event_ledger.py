@@ -14,6 +14,7 @@ from prompt_keda.drills import traffic
 from prompt_keda.drills.event_ledger import EventLedger
 from prompt_keda.drills.traffic import _acknowledged
 from prompt_keda.errors import PromptKedaError, Unreachable
+from prompt_keda.faults import waiting
 from prompt_keda.files.process import is_alive
 
 INSTRUMENT = SimpleNamespace(stream="instrument:x", consumer_group="g")
@@ -44,7 +45,7 @@ class Redis:
 @pytest.fixture
 def books(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "DRAIN_S", 0)
-    monkeypatch.setattr(module, "LOOK_S", 0)
+    monkeypatch.setattr(waiting, "LOOK_S", 0)
 
     def kept(news, redis):
         file = tmp_path / "traffic"
@@ -199,7 +200,7 @@ def test_what_sends_and_has_ended_is_told(stage, monkeypatch, tmp_path):
     """In plain words, so that the drill takes its fault back and goes on."""
     program(monkeypatch, tmp_path, """echo '{"gap": "x"}'; exec <&-; echo '{"gap": "y"}'; exec sleep 60""")
     with EventLedger.kept(stage, INSTRUMENT, 1.0) as ledger:
-        module._until(lambda: ledger._gaps() > 1, 5, "the end of its input")
+        waiting.until(lambda: ledger._gaps() > 1, "the end of its input", 5)
         with pytest.raises(PromptKedaError, match="what sends events to prompt-redis has ended"):
             ledger._say(module.GO)
 

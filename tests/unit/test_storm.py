@@ -56,7 +56,7 @@ class Strikes:
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_ROOT", tmp_path)
+    monkeypatch.setattr(module, "TASKS", tmp_path / "tasks.py")
     world = World()
     smoke = SimpleNamespace(namespace="prompt-keda-smoke")
     redis = SimpleNamespace(run=lambda command: [[]])
