@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prompt_keda import __version__
 from prompt_keda.clients.systems import Systems, filled, viewpoint
@@ -38,10 +38,6 @@ from prompt_keda.redeploy import enrol as enrolment
 from prompt_keda.redeploy import guard, jobs, planner, smoke, support, timings
 from prompt_keda.redeploy import history as run_history
 from prompt_keda.redeploy import status as standing
-from prompt_keda.redeploy.acceptance import CASES
-from prompt_keda.redeploy.acceptance.case import Case
-from prompt_keda.redeploy.acceptance.case import exit_code as acceptance_exit_code
-from prompt_keda.redeploy.acceptance.run_acceptance import run_acceptance
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
 from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.mirrored_journal import MirroredJournal, mirrored_journal
@@ -50,6 +46,9 @@ from prompt_keda.redeploy.modes import Wishes
 from prompt_keda.redeploy.unfinished import KeptRun, find_unfinished
 from prompt_keda.report import as_json
 from prompt_keda.report.result import Result
+
+if TYPE_CHECKING:
+    from prompt_keda.redeploy.acceptance.case import Case
 
 ENVIRONMENTS = Path(__file__).parents[1] / "environments"
 DEEP = timedelta(seconds=60)
@@ -607,6 +606,9 @@ def run_full_smoke(name: str, only: str, approve: str, observer: Observer, ask: 
     PromptKedaError
         When the smoke test is not passed: then no case is tried.
     """
+    from prompt_keda.redeploy.acceptance.case import exit_code as acceptance_exit_code
+    from prompt_keda.redeploy.acceptance.run_acceptance import run_acceptance
+
     cases = _cases(only)
     with _systems(name) as systems:
         context = _context(systems)
@@ -631,6 +633,8 @@ def full_smoke_digest(environment: Environment, cases: Sequence[Case]) -> str:
 
 
 def _cases(only: str) -> list[Case]:
+    from prompt_keda.redeploy.acceptance import CASES  # here: no other command needs them at its start
+
     starts = _words(only)
     for start in starts:
         if not any(one.id.startswith(start) for one in CASES):
