@@ -557,7 +557,7 @@ def _finish_with_code(task_name, work, observer=None):
         "seed": "the storm's seed, 1 unless named; the same seed gives the same rounds",
         "only": "of the storm, the round of this number alone",
         "sequence": "of the storm, the one round that this file describes, as a failing one is printed",
-        "markdown": "write the table of what was drilled to this file",
+        "markdown": "write the table of what was drilled to this file, after each drill or round",
         **JSON,
     }
 )
@@ -565,18 +565,18 @@ def drill(c: Context, fault="", all=False, rounds="", seed="1", only="", sequenc
     """Break the local stack, follow the runbook, prove scaling, and see that nothing was lost."""
     observer = _progress()
 
+    def write(page):
+        _write("--markdown", markdown, lambda: page)
+
     def work():
         if rounds or only or sequence:
             from prompt_keda import storming
 
             numbers = (_whole("--rounds", rounds), _whole("--seed", seed), _whole("--only", only) if only else None)
-            result = storming.run(*numbers, sequence, observer)
-        else:
-            from prompt_keda import drilling
+            return storming.run(*numbers, sequence, write, observer)
+        from prompt_keda import drilling
 
-            result = drilling.run(fault, all, observer)
-        _write("--markdown", markdown, lambda: result.parts["markdown"])
-        return result
+        return drilling.run(fault, all, write, observer)
 
     def show(text, result):
         report = _report("runbooks_as_text")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from prompt_keda import response, toolkit
@@ -85,19 +85,21 @@ def stage() -> Stage:
     return found
 
 
-def run(fault_id: str, all_of_them: bool, observer: Observer) -> Result:
+def run(fault_id: str, all_of_them: bool, write: Callable[[str], None], observer: Observer) -> Result:
     """Drill one fault, or all of them, one after the other. What each has shown is kept on this machine.
 
     Parameters
     ----------
     fault_id
         Its id, or the start of several.
+    write
+        Given the table as Markdown before the first drill and after each: more than an hour of them may be stopped.
 
     Raises
     ------
     Refusal
         When no fault is named, there is none of that name, the cluster is not the local stack that `lab.up` made, or
-        nothing can be kept on this machine.
+        nothing can be kept on this machine; and what ``write`` raises.
     LabError
         When the local stack is not up.
     """
@@ -106,15 +108,17 @@ def run(fault_id: str, all_of_them: bool, observer: Observer) -> Result:
     result = Result("drill", LOCAL, header=f"{len(chosen)} drills on the local stack")
     kept = RunFolder.create(toolkit.drills_folder(), LOCAL)
     drilled: list[Drilled] = []
+    write(page(drilled))
     try:
         for fault in chosen:
             began_at = datetime.now(UTC).isoformat()
             drilled.append(drill(fault, there, Ways(observer), observer))
             keep_drill(kept, DrillRecord.of(began_at, drilled[-1].to_json()))
+            write(page(drilled))
     except PromptKedaError as error:
         error.parts = {"drills": [one.to_json() for one in drilled]}
         raise
-    result.parts = {"drills": [one.to_json() for one in drilled], "markdown": page(drilled)}
+    result.parts = {"drills": [one.to_json() for one in drilled]}
     result.exit_code = 1 if any(one.problems for one in drilled) else 0
     return result
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,9 @@ class _Runs:
         return self._mine[run.run_id]
 
 
-def run(rounds: int, seed: int, only: int | None, file: str, observer: Observer) -> Result:
+def run(
+    rounds: int, seed: int, only: int | None, file: str, write: Callable[[str], None], observer: Observer
+) -> Result:
     """Run rounds 1 to ``rounds`` of a seed, or one of them, or one that a file describes.
 
     Parameters
@@ -68,11 +70,14 @@ def run(rounds: int, seed: int, only: int | None, file: str, observer: Observer)
         The number of the one round; None: all.
     file
         A file with a round as JSON, as a failing one is printed; empty: rounds are made from the seed.
+    write
+        Given the table as Markdown before the first round and after each: an hour of them may be stopped.
 
     Raises
     ------
     Refusal
-        When the cluster is not the local stack that `lab.up` made, a number is wrong, or the file holds no round.
+        When the cluster is not the local stack that `lab.up` made, a number is wrong, or the file holds no round; and what ``write``
+        raises.
     LabError
         When the local stack is not up.
     """
@@ -92,9 +97,11 @@ def run(rounds: int, seed: int, only: int | None, file: str, observer: Observer)
         return outcome
 
     result = Result("drill", drilling.LOCAL, header=f"{len(chosen)} rounds of seed {chosen[0].seed} on the local stack")
+    write(page(outcomes))
     try:
         for one in chosen:
             outcomes.append(once(one))
+            write(page(outcomes))
             if outcomes[-1].problems and len(one.acts) > 1:
                 found, tries = shrink(one, lambda candidate: bool(once(candidate).problems), MOST_TRIES)
                 smallest.append({"round": found.to_json(), "tries": tries})
@@ -103,11 +110,7 @@ def run(rounds: int, seed: int, only: int | None, file: str, observer: Observer)
     except PromptKedaError as error:
         error.parts = {"rounds": [one.to_json() for one in outcomes], "smallest": smallest}
         raise
-    result.parts = {
-        "rounds": [one.to_json() for one in outcomes],
-        "smallest": smallest,
-        "markdown": page(outcomes),
-    }
+    result.parts = {"rounds": [one.to_json() for one in outcomes], "smallest": smallest}
     result.exit_code = 1 if any(one.problems for one in outcomes) else 0
     return result
 
@@ -132,6 +135,8 @@ def _read(file: str) -> Round:
 
 def page(outcomes: Sequence[Outcome]) -> str:
     """Give the table of rounds, as Markdown."""
+    if not outcomes:
+        return f"{HEAD}No round has come to its end yet.\n"
     kept = sum(not one.problems for one in outcomes)
     seeds = ", ".join(str(one) for one in sorted({one.round.seed for one in outcomes}))
     sent = sum(one.events_sent for one in outcomes)

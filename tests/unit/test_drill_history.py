@@ -41,6 +41,10 @@ def put(state, day, drilled=GOOD, environment="local"):
     return folder
 
 
+def nowhere(page):
+    """No file is named for the table."""
+
+
 @pytest.fixture
 def drills(monkeypatch, state):
     """Drills without a stack: each fault's result, in their order."""
@@ -63,7 +67,7 @@ def drills(monkeypatch, state):
 def test_each_drill_is_kept_for_this_user_alone(drills, state):
     """Also the same fault twice in one command; history tells what the drill told."""
     drills += [GOOD, GOOD, BAD]
-    drilling.run("", True, nobody)
+    drilling.run("", True, nowhere, nobody)
     told = toolkit.history("").parts["drills"]
     assert [one["fault"] for one in told] == ["redis/gone", "keda/gone", "keda/gone"]
     assert [one["passed"] for one in told] == [False, True, True]
@@ -78,8 +82,17 @@ def test_what_was_drilled_before_one_that_could_not_be_is_kept(drills, state):
     """A stack that is not green."""
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red")]
     with pytest.raises(DeadlinePassed):
-        drilling.run("", True, nobody)
+        drilling.run("", True, nowhere, nobody)
     assert [one.fault for one in drills_kept(state, "")[0]] == ["keda/gone"]
+
+
+def test_the_table_is_written_before_the_first_drill_and_after_each(drills):
+    """A person who stops them has what was drilled; a file that cannot be written is told before anything breaks."""
+    drills += [GOOD, DeadlinePassed("the steady state", 90, "red")]
+    written = []
+    with pytest.raises(DeadlinePassed):
+        drilling.run("", True, written.append, nobody)
+    assert [page.count(GOOD.title) for page in written] == [0, 1]
 
 
 def test_nothing_is_broken_where_nothing_can_be_kept(drills, state):
@@ -88,7 +101,7 @@ def test_nothing_is_broken_where_nothing_can_be_kept(drills, state):
     state.parent.mkdir()
     state.write_text("a file")
     with pytest.raises(Refusal, match="drills"):
-        drilling.run("", True, nobody)
+        drilling.run("", True, nowhere, nobody)
     assert drills == [GOOD]
 
 
