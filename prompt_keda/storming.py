@@ -76,8 +76,8 @@ def run(
     Raises
     ------
     Refusal
-        When the cluster is not the local stack that `lab.up` made, a number is wrong, or the file holds no round; and what ``write``
-        raises.
+        When the cluster is not the local stack that `lab.up` made, a number is wrong, or the file holds no round; and what
+        ``write`` raises.
     LabError
         When the local stack is not up.
     """

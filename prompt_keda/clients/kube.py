@@ -27,6 +27,7 @@ from prompt_keda.errors import BadAnswer, Missing, Unreachable
 if TYPE_CHECKING:
     from prompt_keda.clients.kube_watch import Watch
 
+READY = "/readyz"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 FIELD_MANAGER = "prompt-keda"
 Object = dict[str, Any]
@@ -130,6 +131,23 @@ class Kube:
         A server that is busy (429), as while the storage of a new CRD is made, is asked again when it says, until the
         client's time-out.
         """
+        answer = self._ask(method, path, query, data, content_type, timeout_s, stream, accept)
+        if answer.status >= 300:
+            raise failure(self.address, method, path, answer.status, answer.data)
+        return answer
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        content_type: str = "application/json",
+        timeout_s: float | None = None,
+        stream: bool = False,
+        accept: str = "application/json",
+    ) -> Any:
+        """Send one request as `open` does, and give urllib3's answer whatever its status is."""
         url = f"{self.address}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept, "Content-Type": content_type}
         token = self._token()
@@ -140,8 +158,6 @@ class Kube:
         while answer.status == 429 and (pause := retry_after_s(answer.headers)) < end - time.monotonic():
             time.sleep(pause)  # the server says how long; nothing else tells when it takes requests again
             answer = self._send(method, url, data, headers, self._token(), timeout_s, stream)
-        if answer.status >= 300:
-            raise failure(self.address, method, path, answer.status, answer.data)
         return answer
 
     def _send(
@@ -344,6 +360,29 @@ class Kube:
     def version(self) -> str:
         """Give the server's version: ``v1.35.4``. Raises as `request` does."""
         return str(self.get_raw("/version")["gitVersion"])
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Give the parts of the API server that are not ready, as ``etcd``; none when it is ready.
+
+        It says its version while nothing can be read or written: that comes from no storage.
+
+        Raises
+        ------
+        Refused, Missing
+            When whether it is ready may not be asked: by default every login may.
+        ClientError
+            As `request` does, when it does not answer.
+
+        Source: Kubernetes, "API health endpoints": ``/readyz``, a line for each part, ``[-]`` before one that is not ready.
+        """
+        answer = self._ask("GET", READY)
+        if answer.status == 200:
+            return ()
+        if answer.status < 500:
+            raise failure(self.address, "GET", READY, answer.status, answer.data)
+        lines = answer.data.decode(errors="replace").splitlines()
+        parts = tuple(one[3:].split()[0] for one in lines if one.startswith("[-]") and one[3:].strip())
+        return parts or (str(failure(self.address, "GET", READY, answer.status, answer.data).detail),)
 
     def server_time(self) -> datetime:
         """Give the server's clock, exact to a second. Raises as `request` does."""

@@ -9,6 +9,7 @@ from prompt_keda.faults import (
     capacity,
     cluster,
     cluster_nodes,
+    control_plane,
     frozen,
     identity,
     image_contents,
@@ -25,6 +26,7 @@ from prompt_keda.faults.fault import Fault
 ALL_FAULTS: tuple[Fault, ...] = (
     *cluster.FAULTS,
     *cluster_nodes.FAULTS,
+    *control_plane.FAULTS,
     *identity.FAULTS,
     *vault.FAULTS,
     *vault_secrets.FAULTS,

@@ -20,27 +20,29 @@ def freeze_kubelet(stage: Stage) -> None:
     """Freeze the kubelet until its Lease is over; some seconds later the cluster would call the node lost."""
     signals.send(stage, "kubelet", signal.SIGSTOP)
     kube = stage.kube
-    until(lambda: _unheard_s(kube) > 41, "a Lease that is over")
+    until(lambda: unheard_s(kube) > 41, "a Lease that is over")
 
 
 def lose_node(stage: Stage) -> None:
     """Freeze the kubelet until the cluster calls its node lost."""
     signals.send(stage, "kubelet", signal.SIGSTOP)
-    until(lambda: not _node_ready(stage.kube), "a node that is not ready")
+    until(lambda: not node_ready(stage.kube), "a node that is not ready")
     until(lambda: available(stage.kube, KEDAS_API) == "False", "that nothing answers behind KEDA's API")
 
 
 def thaw_kubelet(stage: Stage) -> None:
     """Let it go on, and wait until the node is ready."""
     signals.send(stage, "kubelet", signal.SIGCONT)
-    until(lambda: _unheard_s(stage.kube) < 10 and _node_ready(stage.kube), "a node that is ready")
+    until(lambda: unheard_s(stage.kube) < 10 and node_ready(stage.kube), "a node that is ready")
 
 
-def _node_ready(kube: Kube) -> bool:
+def node_ready(kube: Kube) -> bool:
+    """Tell whether the cluster calls its only node ready."""
     return has_condition(kube.get(NODES, NODE_NAME), "Ready")
 
 
-def _unheard_s(kube: Kube) -> float:
+def unheard_s(kube: Kube) -> float:
+    """Give how long ago its kubelet renewed its Lease, in seconds."""
     return age_s(kube.get(LEASES, NODE_NAME, "kube-node-lease")["spec"]["renewTime"])
 
 

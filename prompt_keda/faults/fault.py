@@ -71,6 +71,10 @@ class Stage:
         return Path(self.endpoints["ca_file"])
 
 
+Act = Callable[[Stage], None]
+"""What is done to the stack."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One way in which Prompt KEDA breaks.
@@ -99,8 +103,8 @@ class Fault:
     id: str
     case: str
     title: str
-    breaks: Callable[[Stage], None]
-    mends: Callable[[Stage], None]
+    breaks: Act
+    mends: Act
     seen: Mapping[str, str]
     said: str
     left_out: tuple[str, ...] = ()

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 
 from prompt_keda.errors import LabError
 from prompt_keda.faults import keda_restarts, signals, vault
-from prompt_keda.faults.fault import Fault, Stage
+from prompt_keda.faults.fault import Act, Fault, Stage
 
 
-def freeze(name: str) -> Callable[[Stage], None]:
+def freeze(name: str) -> Act:
     """Give what freezes a process that the stack started itself."""
     return lambda stage: signals.send(stage, name, signal.SIGSTOP)
 
 
-def thaw(name: str) -> Callable[[Stage], None]:
+def thaw(name: str) -> Act:
     """Give what lets it go on."""
     return lambda stage: signals.send(stage, name, signal.SIGCONT)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from prompt_keda.faults import network_cuts, vault
-from prompt_keda.faults.fault import Fault
+from prompt_keda.faults.fault import Act, Fault
 from prompt_keda.faults.network_cuts import API_SERVER, DIRECTORY, REDIS, REGISTRY, VAULT, Route
 
 REFUSES, SWALLOWS, CUTS, CUTS_ANSWERS, SLOWS = "refuses", "black-hole", "resets", "resets-answers", "slow"
@@ -28,7 +28,7 @@ SAID = {
 }
 SAID_BEHIND_A_FORWARD = {SWALLOWS: "the port-forward stands, but it gave no answer"}
 """What becomes of a connection at the pod's end is seen from there alone."""
-BREAKS: Mapping[str, Callable[[Route], network_cuts.Act]] = {
+BREAKS: Mapping[str, Callable[[Route], Act]] = {
     REFUSES: network_cuts.refuse,
     SWALLOWS: network_cuts.swallow,
     CUTS: network_cuts.cut,

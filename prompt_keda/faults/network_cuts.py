@@ -15,13 +15,12 @@ from pathlib import Path
 from prompt_keda.clients.kube_resources import PODS
 from prompt_keda.errors import LabError
 from prompt_keda.faults import network_proxy, signals
-from prompt_keda.faults.fault import Stage
+from prompt_keda.faults.fault import Act, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab import network, processes
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import PORTS
 
-Act = Callable[[Stage], None]
 NOTE = "prompt-keda-network"
 OFFSET = 10_000
 """The proxy of port N listens on N + 10000."""

@@ -41,6 +41,21 @@ def start(lab: Lab, name: str, argv: Sequence[str], env: dict[str, str] | None =
     return process.pid
 
 
+def start_again(lab: Lab, name: str) -> int:
+    """Start a process as it was started before, unless it runs, and give its pid. Idempotent: yes.
+
+    Raises
+    ------
+    LabError
+        When it was never started in this stack.
+    """
+    try:
+        record = json.loads((lab.state / "pids" / f"{name}.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise LabError(f"{name} was never started in the local stack", "./run lab.up") from error
+    return start(lab, name, record["argv"])
+
+
 def pid_of(lab: Lab, name: str) -> int | None:
     """Give the pid of a running process of the stack, or None."""
     try:

@@ -75,7 +75,7 @@ def test_a_person_comes_in_through_the_directory(kube):
     """Person → LDAP → token → API server."""
     user = kube.whoami()
     assert user["username"] == "ldap:oncall" and "ldap:prompt-keda-operators" in user["groups"]
-    assert kube.version().startswith("v1.")
+    assert kube.version().startswith("v1.") and kube.not_ready() == ()
 
 
 def test_the_server_tells_its_time(kube):

@@ -76,6 +76,26 @@ def test_a_token_that_was_withdrawn_is_fetched_anew_once(write_kubeconfig, autho
     assert [one for _, one in seen] == ["Bearer old", "Bearer new"] and runs(token) == 2
 
 
+@pytest.mark.parametrize(
+    ("answer", "parts"),
+    [
+        ((200, {}, b"ok"), ()),
+        (
+            (500, {}, b"[+]ping ok\n[-]etcd failed: reason withheld\n[-]shutdown failed\nreadyz check failed"),
+            ("etcd", "shutdown"),
+        ),
+        ((503, {}, b"the syncer is not ready"), ("503 on GET /readyz: the syncer is not ready",)),
+    ],
+)
+def test_a_server_says_which_of_its_parts_are_not_ready(write_kubeconfig, authority, tmp_path, answer, parts):
+    """In Kubernetes' own form, or in that of whatever stands before it."""
+    token = tmp_path / "token"
+    token.write_text("t")
+    with recording(authority, lambda path, headers: answer) as (port, seen):
+        found = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token)), None, SECONDS).not_ready()
+    assert (found, [path for path, _ in seen]) == (parts, ["/readyz"])
+
+
 def test_a_login_that_stays_refused_ends_after_one_new_try(write_kubeconfig, authority, tmp_path):
     """No loop: Refused, and what to do."""
     token = tmp_path / "token"

@@ -30,12 +30,11 @@ from .world import CHECKS, GROUP, SCALED_JOB, SPACE, STREAM, World
 
 FILES = (capacity, cluster, identity, images, jobs, keda, redis, scaled_jobs, vault)
 """One a category, as `prompt_keda/checks/`; each has its rows ``RED``."""
-NOT_HERE = {"cluster/api-answers"}
-"""Seen red by tests/contracts/test_kube_login.py. The deep ones: tests/unit/test_deep.py."""
 
 
 def here():
-    return [id_ for id_, one in CHECKS.items() if id_ not in NOT_HERE and not one.deep]
+    """The deep ones: tests/unit/test_deep.py."""
+    return [id_ for id_, one in CHECKS.items() if not one.deep]
 
 
 @pytest.mark.parametrize("check", here())

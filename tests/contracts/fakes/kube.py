@@ -164,6 +164,9 @@ class FakeKube:
     def version(self):
         return "v1.35.4"
 
+    def not_ready(self):
+        return ()
+
     def server_time(self):
         return datetime.now(UTC).replace(microsecond=0)
 

@@ -11,6 +11,7 @@ KUBE_READS = {
     "each",
     "may",
     "version",
+    "not_ready",
     "server_time",
     "whoami",
     "can_i",

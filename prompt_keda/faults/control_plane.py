@@ -1,0 +1,154 @@
+"""Faults of the control plane's processes: each hangs (SIGSTOP), or is killed (SIGKILL) and stays away."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from prompt_keda.clients.kube_resources import JOBS
+from prompt_keda.errors import PromptKedaError
+from prompt_keda.faults import signals
+from prompt_keda.faults.cluster_nodes import node_ready, unheard_s
+from prompt_keda.faults.fault import Act, Fault, Stage
+from prompt_keda.faults.frozen import freeze
+from prompt_keda.faults.waiting import age_s, until
+from prompt_keda.lab import processes
+
+API_SERVER, ETCD, CONTROLLERS = "kube-apiserver", "etcd", "kube-controller-manager"
+KUBELET = "kubelet"
+WAITS = "drill-has-no-pod"
+
+
+def kill(name: str) -> Act:
+    """Give what kills a process of the stack; it stays away. Nothing where it does not run."""
+
+    def act(stage: Stage) -> None:
+        if processes.pid_of(stage.lab, name) is not None:
+            signals.send(stage, name, signal.SIGKILL)
+            until(lambda: processes.pid_of(stage.lab, name) is None, f"that {name} is gone")
+
+    return act
+
+
+def start(name: str) -> Act:
+    """Give what starts it again, as it was started, and waits until the cluster can be read and written."""
+
+    def act(stage: Stage) -> None:
+        processes.start_again(stage.lab, name)
+        until(lambda: _is_served(stage), "the API server and its etcd")
+
+    return act
+
+
+def thaw(name: str) -> Act:
+    """Give what lets a process go on, and waits until the cluster can be read and written."""
+
+    def act(stage: Stage) -> None:
+        signals.send(stage, name, signal.SIGCONT)
+        until(lambda: _is_served(stage), "the API server and its etcd")
+
+    return act
+
+
+def kill_controllers(stage: Stage) -> None:
+    """Kill the controller manager, and let a Job wait for its pod longer than one has patience."""
+    kill(CONTROLLERS)(stage)
+    made = stage.kube.apply(_job(stage))["metadata"]["creationTimestamp"]
+    until(lambda: age_s(made) > 31, "a Job that waits for its pod")
+
+
+def start_controllers(stage: Stage) -> None:
+    """Take the Job away, and start it again."""
+    stage.kube.delete(JOBS, WAITS, stage.environment.instruments[0].namespace)
+    processes.start_again(stage.lab, CONTROLLERS)
+
+
+def kill_kubelet(stage: Stage) -> None:
+    """Kill the kubelet, and wait until its Lease is over; some seconds later the cluster would call the node lost."""
+    kill(KUBELET)(stage)
+    kube = stage.kube
+    until(lambda: unheard_s(kube) > 41, "a Lease that is over")
+
+
+def start_kubelet(stage: Stage) -> None:
+    """Start it again, and wait until the node is ready."""
+    processes.start_again(stage.lab, KUBELET)
+    until(lambda: unheard_s(stage.kube) < 10 and node_ready(stage.kube), "a node that is ready")
+
+
+def _is_served(stage: Stage) -> bool:
+    try:
+        return not stage.kube.not_ready()
+    except PromptKedaError:
+        return False
+
+
+def _job(stage: Stage) -> dict[str, Any]:
+    container = {"name": "worker", "image": stage.environment.smoke.image}
+    pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
+    metadata = {"name": WAITS, "namespace": stage.environment.instruments[0].namespace}
+    spec = {"backoffLimit": 0, "template": {"spec": pod}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+NO_ANSWER = {
+    "cluster/api-answers": "unknown",
+    "images/instrument-images-present": "unknown",  # which of them run cannot be seen
+}
+NO_STORAGE = {"cluster/api-answers": "fail", "images/instrument-images-present": "unknown"}
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "cluster/api-server-frozen",
+        "F30",
+        "the API server hangs: its port is open",
+        freeze(API_SERVER),
+        thaw(API_SERVER),
+        NO_ANSWER,
+        "gave no answer",
+    ),
+    Fault(
+        "cluster/api-server-killed",
+        "F30",
+        "the API server is killed, and stays away",
+        kill(API_SERVER),
+        start(API_SERVER),
+        NO_ANSWER,
+        "no connection: refused",
+    ),
+    Fault(
+        "cluster/etcd-frozen",
+        "F30",
+        "the API server's etcd hangs",
+        freeze(ETCD),
+        thaw(ETCD),
+        NO_STORAGE,
+        "not ready: etcd",
+    ),
+    Fault(
+        "cluster/etcd-killed",
+        "F30",
+        "the API server's etcd is killed, and stays away",
+        kill(ETCD),
+        start(ETCD),
+        NO_STORAGE,
+        "not ready: etcd",
+    ),
+    Fault(
+        "cluster/controllers-killed",
+        "F30",
+        "the controller manager is killed, and stays away",
+        kill_controllers,
+        start_controllers,
+        {"cluster/jobs-get-pods": "fail"},
+        "controller manager suspect",
+    ),
+    Fault(
+        "cluster/kubelet-killed",
+        "F30",
+        "a kubelet is killed, and stays away",
+        kill_kubelet,
+        start_kubelet,
+        {"cluster/nodes-report": "warn", "redis/answers": "unknown"},  # a port-forward goes through the kubelet
+        "was last heard of",
+    ),
+)
