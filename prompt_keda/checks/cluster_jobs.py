@@ -32,7 +32,8 @@ def _look(systems: Systems, found: list[Object]) -> Outcome:
     oldest = min(waiting, key=lambda one: str(one["metadata"]["creationTimestamp"]))
     metadata = oldest["metadata"]
     name, since = f"{metadata['namespace']}/{metadata['name']}", age(systems, metadata["creationTimestamp"])
-    said = f"Job {name} is there for {since.total_seconds():.0f} s and has no pod; so do {len(waiting) - 1} more"
+    others = f", nor have {len(waiting) - 1} more" if len(waiting) > 1 else ""
+    said = f"Job {name} is there for {since.total_seconds():.0f} s and has no pod{others}"
     if "startTime" not in oldest.get("status", {}):
         fix = "Look at the controller manager; in a vCluster, at its control plane: the API server alone answers."
         return fail(f"{said}. No controller has looked at it: controller manager suspect", fix)

@@ -14,7 +14,7 @@ from pathlib import Path
 from prompt_keda.errors import EnvironmentFileError, Refusal
 from prompt_keda.model.runbook import SECTIONS, Runbook, RunbookStep
 
-FENCE, OPENS = "```", "```sh"
+FENCE, OPENS, TABLE = "```", "```sh", "(see the table on its page)"
 FORM = "A page has a title, the sections " + ", ".join(SECTIONS) + ", and `sh` fences of `invoke TASK … --env prod`."
 
 
@@ -66,7 +66,7 @@ def load_runbook(path: Path) -> Runbook:
             prose[section] = []
         elif section:
             prose[section].append(line)
-            above = f"{above} {line}"
+            above = _more(above, line)
     if fenced:
         raise _wrong(path, len(lines), "a fence that does not end")
     if tuple(prose) != SECTIONS:
@@ -74,6 +74,13 @@ def load_runbook(path: Path) -> Runbook:
     sections = {name: "\n".join(found).strip() for name, found in prose.items()}
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Runbook(path.stem, lines[0][2:].strip(), sections, tuple(steps), digest)
+
+
+def _more(above: str, line: str) -> str:
+    """Add a line to the text above a command. A table makes no sense in one line: it is named alone."""
+    if not line.startswith("|"):
+        return f"{above} {line}"
+    return above if above.endswith(TABLE) else f"{above} {TABLE}"
 
 
 def _words(path: Path, number: int, line: str) -> tuple[str, ...]:

@@ -40,13 +40,17 @@ def create(name: str) -> None:
             (folder / "cgroup.subtree_control").write_text(wanted)
 
 
-def add(name: str, pid: int) -> None:
-    """Put a process, and so its future children, into ``<name>/stack``. A process that has ended is fine."""
-    for root in _hierarchies():
-        try:
-            (root / name / "stack" / "cgroup.procs").write_text(str(pid))
-        except ProcessLookupError:
-            return
+ENTER = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; exec "$@"'
+
+
+def enter(name: str) -> list[str]:
+    """Give what stands before a command so that it runs in ``<name>/stack``, and so its future children.
+
+    The process itself goes in before it becomes the command: what is put in by another, as soon as it runs, is outside for
+    good when that other one is killed in between (seen). Where there is no such cgroup the command is not run.
+    """
+    files = [str(root / name / "stack" / "cgroup.procs") for root in _hierarchies()]
+    return ["sh", "-c", ENTER, "sh", *files, "--"]
 
 
 def _folders(name: str) -> Iterator[Path]:

@@ -27,7 +27,7 @@ def start(lab: Lab, name: str, argv: Sequence[str], env: dict[str, str] | None =
         return running
     with (private_folder(lab.state / "logs") / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            [*network.enter(lab), *argv],
+            [*cgroups.enter(lab.cgroup), *network.enter(lab), *argv],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -35,7 +35,6 @@ def start(lab: Lab, name: str, argv: Sequence[str], env: dict[str, str] | None =
             cwd=lab.state,
             start_new_session=True,
         )
-    cgroups.add(lab.cgroup, process.pid)
     record = {"pid": process.pid, "started": _start_time(process.pid), "argv": list(argv)}
     (private_folder(lab.state / "pids") / f"{name}.json").write_text(json.dumps(record))
     return process.pid

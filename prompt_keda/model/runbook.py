@@ -20,7 +20,7 @@ class RunbookStep:
     section
         One of `SECTIONS`.
     text
-        What stands above it on the page, in one line: what people have to do before, or why.
+        What stands above it on the page, in one line and without tables: what people have to do before, or why.
     words
         The task and its flags, without ``invoke`` and without the environment: ``("check-deps", "--only", "redis")``.
     """

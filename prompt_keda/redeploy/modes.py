@@ -138,13 +138,16 @@ def _to_repair(seen: Survey) -> str:
 
 
 def notes(seen: Survey) -> tuple[str, ...]:
-    """Say what was lost before: nobody can bring it back, and a person has to know."""
+    """Say what may have been lost before: nobody can bring it back, and a person has to know.
+
+    A cluster that never had KEDA looks the same.
+    """
     absent = [one.wanted["metadata"]["name"] for one in seen.crds if one.live is None]
     if SCALED_JOBS_CRD not in absent:
         return ()
     return (
-        f"CRD {SCALED_JOBS_CRD} is gone, and every ScaledJob with it; Jobs that ran and were not cut loose went as well, "
-        "and the visits that they worked on are lost",
+        f"CRD {SCALED_JOBS_CRD} is not there. If KEDA stood here before, every ScaledJob went with it, and every Job that "
+        "ran and was not cut loose: the visits that they worked on are lost then",
     )
 
 

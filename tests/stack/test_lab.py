@@ -163,6 +163,20 @@ def test_a_second_stack_comes_and_goes_without_a_trace(endpoints):
     assert run_json("lab.status")[1]["state"] == "up", "the first stack was harmed"
 
 
+def test_a_process_is_in_the_stacks_cgroup_whatever_becomes_of_who_started_it(endpoints, monkeypatch):
+    """Else one whose lab.up is killed in that moment outlives every lab.down."""
+    lab, popen = current_lab(), subprocess.Popen
+
+    def started(*arguments, **options):
+        process = popen(*arguments, **options)
+        until(lambda: process.pid in cgroups.pids(lab.cgroup), 5, "the process in its cgroup")
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    processes.start(lab, "probe", ["sleep", "60"])
+    processes.remove(lab, "probe")
+
+
 def assert_private(*folders):
     """From prompt-keda down nobody else may enter, although lab.up ran with umask 0."""
     for folder in folders:

@@ -19,7 +19,7 @@ from prompt_keda.files.environment_file import load_environment
 from .conftest import ROOT, at_the_stack_only, run_task
 from .mutant import MUTANTS
 
-pytestmark = [at_the_stack_only, pytest.mark.exhaustive]
+pytestmark = at_the_stack_only
 FAULTS = {one.id: one for one in ALL_FAULTS}
 KILLED_BY = {
     "jobs_stay_owned": ("keda/deletion-stuck", "lost: Job prompt-keda-lsstcam/"),

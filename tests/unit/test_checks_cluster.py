@@ -191,7 +191,7 @@ RED = [
         PODLESS,
         job(),
         "fail",
-        "and has no pod; so do 0 more. No controller has looked at it: controller manager suspect",
+        "and has no pod. No controller has looked at it: controller manager suspect",
     ),
     (PODLESS, job(begun=35), "fail", "Its pods are refused, or go at once"),
     (PODLESS, denied("list", "jobs"), "fail", "cannot list"),

@@ -75,9 +75,10 @@ def test_its_diagnosis_only_reads_and_its_proof_looks_at_what_led_to_it(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
 def test_it_says_all_that_a_person_needs(page):
-    """No section is empty."""
+    """No section is empty; what is told above a command is one line, and no table."""
     for section, text in page.sections.items():
         assert text, section
+    assert not [step.text for step in page.steps if "|" in step.text]
 
 
 @pytest.mark.parametrize(
