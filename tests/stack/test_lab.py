@@ -173,8 +173,10 @@ def test_a_process_is_in_the_stacks_cgroup_whatever_becomes_of_who_started_it(en
         return process
 
     monkeypatch.setattr(subprocess, "Popen", started)
-    processes.start(lab, "probe", ["sleep", "60"])
-    processes.remove(lab, "probe")
+    try:
+        processes.start(lab, "probe", ["sleep", "60"])
+    finally:
+        processes.remove(lab, "probe")
 
 
 def assert_private(*folders):
