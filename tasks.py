@@ -181,7 +181,7 @@ def _live(ids):
 @task(help={**ENV, **JSON, **WISHES})
 def plan(c: Context, env="", mode="auto", backlog="", give_up="", json=False):
     """Say what redeploy would do; reads, never writes."""
-    from prompt_keda import toolkit
+    from prompt_keda import redeploying
     from prompt_keda.redeploy.modes import Wishes
 
     name = _environment(env)
@@ -189,7 +189,7 @@ def plan(c: Context, env="", mode="auto", backlog="", give_up="", json=False):
         "plan",
         name,
         json,
-        lambda: toolkit.plan(name, Wishes.parse(mode, backlog, give_up)),
+        lambda: redeploying.plan(name, Wishes.parse(mode, backlog, give_up)),
         lambda text, result: text.show_plan(result.parts["plan"]),
     )
 
@@ -212,7 +212,7 @@ def prepare(c: Context, env="", json=False):
 @task(help={**ENV, **JSON, **APPROVE, **WISHES})
 def redeploy(c: Context, env="", mode="auto", approve="", backlog="", give_up="", json=False):
     """Redeploy KEDA, and prove that scaling resumes; no running Job is touched."""
-    from prompt_keda import toolkit
+    from prompt_keda import redeploying
     from prompt_keda.redeploy.modes import Wishes
 
     name = _environment(env)
@@ -222,7 +222,7 @@ def redeploy(c: Context, env="", mode="auto", approve="", backlog="", give_up=""
         wishes = Wishes.parse(mode, backlog, give_up)
         if name == "local":
             _bring_up(observer)
-        return toolkit.redeploy(name, wishes, approve, observer, _ask())
+        return redeploying.redeploy(name, wishes, approve, observer, _ask())
 
     _finish("redeploy", name, json, work, _show_run, observer)
 
@@ -230,11 +230,11 @@ def redeploy(c: Context, env="", mode="auto", approve="", backlog="", give_up=""
 @task(help={**ENV, **JSON, **APPROVE, "run": "id of the run; the newest unfinished one unless named"})
 def resume(c: Context, env="", run="", approve="", json=False):
     """Go on where an interrupted redeploy stopped, here or on another machine."""
-    from prompt_keda import toolkit
+    from prompt_keda import redeploying
 
     name = _environment(env, "local")
     observer = _progress()
-    _finish("resume", name, json, lambda: toolkit.resume(name, run, approve, observer, _ask()), _show_run, observer)
+    _finish("resume", name, json, lambda: redeploying.resume(name, run, approve, observer, _ask()), _show_run, observer)
 
 
 @task(help={**ENV, **JSON, "html": "write the recovery times, and the drills, as a page to this file"})
@@ -422,7 +422,7 @@ def _show_enrolled(text, result):
 )
 def smoke(c: Context, env="", events="", full=False, only="", approve="", json=False):
     """Prove that events become Jobs, on a stream and ScaledJob of its own."""
-    from prompt_keda import toolkit
+    from prompt_keda import proving
     from prompt_keda.errors import Refusal
 
     name = _environment(env)
@@ -434,8 +434,8 @@ def smoke(c: Context, env="", events="", full=False, only="", approve="", json=F
         if only and not full:
             raise Refusal("--only is for --full alone")
         if full:
-            return toolkit.run_full_smoke(name, only, approve, observer, _ask())
-        return toolkit.run_smoke(name, _whole("--events", events), approve, observer, _ask())
+            return proving.run_full_smoke(name, only, approve, observer, _ask())
+        return proving.run_smoke(name, _whole("--events", events), approve, observer, _ask())
 
     _finish("smoke", name, json, work, _show_smoke, observer)
 

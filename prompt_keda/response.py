@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prompt_keda import toolkit
+from prompt_keda import proving, redeploying, toolkit
 from prompt_keda.chat import tell_chat
 from prompt_keda.clients.systems import viewpoint
 from prompt_keda.errors import PromptKedaError, Refusal
@@ -89,8 +89,8 @@ def _digests(runbook: Runbook, environment: str) -> tuple[dict[str, str], list[s
     """Give task → the digest that approves it now; and in words each task that would be refused."""
     digests, notes = {}, []
     makers: dict[str, Callable[[], str]] = {
-        "redeploy": lambda: str(toolkit.plan(environment, Wishes()).parts["plan"]["digest"]),
-        "smoke": lambda: toolkit.smoke_digest(environment),
+        "redeploy": lambda: str(redeploying.plan(environment, Wishes()).parts["plan"]["digest"]),
+        "smoke": lambda: proving.smoke_digest(environment),
     }
     for task, make in makers.items():
         if any(step.task == task for step in runbook.steps):

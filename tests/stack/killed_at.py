@@ -13,7 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
-from prompt_keda import toolkit
+from prompt_keda import redeploying
 from prompt_keda.errors import PromptKedaError
 from prompt_keda.files.run_folder import JournalFile
 from prompt_keda.model.event import nobody
@@ -35,9 +35,9 @@ def main(name, mode, file):
 
     JournalFile.append = append_and_die
     if before:
-        toolkit.resume(name, "", "", nobody, None)
+        redeploying.resume(name, "", "", nobody, None)
     else:
-        toolkit.redeploy(name, Wishes(mode), "", nobody, None)
+        redeploying.redeploy(name, Wishes(mode), "", nobody, None)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Told:
         self.limits(timedelta(seconds=5))
         self.names({"path": PATH, "key": KEY})
         monkeypatch.setattr(toolkit, "load", lambda name: self.world.systems.environment)
-        monkeypatch.setattr(toolkit, "_systems", self._systems)
+        monkeypatch.setattr(toolkit, "open_systems", self._systems)
         caplog.set_level(logging.DEBUG)
         self._caplog = caplog
 

@@ -154,7 +154,7 @@ def test_only_the_drills_of_the_environment_are_told(state, monkeypatch):
     def systems(name):
         yield world.systems
 
-    monkeypatch.setattr(toolkit, "_systems", systems)
+    monkeypatch.setattr(toolkit, "open_systems", systems)
     assert len(toolkit.history("local").parts["drills"]) == 1
     world.systems.environment = world.systems.environment.model_copy(update={"name": "prod"})
     assert toolkit.history("prod").parts["drills"] == []

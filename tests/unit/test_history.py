@@ -155,7 +155,7 @@ def world(monkeypatch, tmp_path, runs):
     def systems(name):
         yield made.systems
 
-    monkeypatch.setattr(toolkit, "_systems", systems)
+    monkeypatch.setattr(toolkit, "open_systems", systems)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return made
 
@@ -218,7 +218,7 @@ def test_a_mirror_that_cannot_be_asked_is_said_and_is_not_green(world, runs, cap
 
 def test_without_an_environment_no_cluster_is_asked(world, runs, capsys, monkeypatch):
     """An incident may have no cluster."""
-    monkeypatch.setattr(toolkit, "_systems", lambda name: pytest.fail("a cluster was asked"))
+    monkeypatch.setattr(toolkit, "open_systems", lambda name: pytest.fail("a cluster was asked"))
     put(runs, 1, "green")
     (runs / "x\x1b[31m").mkdir()
     result = toolkit.history("")

@@ -47,7 +47,7 @@ def run(tmp_path):
 
 
 def a_run(runs, count=2, run_id="20250101t000000z-local-7"):
-    """Give the folder of a run that has just begun, as `toolkit.redeploy` writes it."""
+    """Give the folder of a run that has just begun, as `redeploying.redeploy` writes it."""
     made = RunFolder.adopt(runs, run_id, {}, {}, [])
     record = Deletion("Deployment", "keda", "keda-operator", str(uuid.uuid4()), "differs at\n.spec")
     decisions = Decisions((record,), ("scaledjobs.keda.sh",), saved=("ScaledJob prompt/one",))

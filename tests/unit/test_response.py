@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda import response, toolkit
+from prompt_keda import proving, redeploying, response, toolkit
 from prompt_keda.checks import ALL_CHECKS
 from prompt_keda.errors import Refusal
 from prompt_keda.files.incident import Incident
@@ -50,8 +50,8 @@ def toolkits(monkeypatch, tmp_path):
     )
     monkeypatch.setattr(toolkit, "history", lambda name: Result("history", name, parts={"runs": said.runs}))
     plan = Result("plan", "local", parts={"plan": {"digest": "d1"}})
-    monkeypatch.setattr(toolkit, "plan", lambda name, wishes: plan)
-    monkeypatch.setattr(toolkit, "smoke_digest", lambda name: "d2")
+    monkeypatch.setattr(redeploying, "plan", lambda name, wishes: plan)
+    monkeypatch.setattr(proving, "smoke_digest", lambda name: "d2")
     monkeypatch.setattr(toolkit, "runs_folder", lambda: tmp_path / "prompt-keda" / "runs")
     monkeypatch.setattr(response, "run_command", command)
     return said

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prompt_keda import toolkit
+from prompt_keda import proving, redeploying, toolkit
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.errors import JournalMismatch, Refusal, Refused
 from prompt_keda.files.run_folder import JournalFile, RunFolder
@@ -45,7 +45,7 @@ def world(tmp_path, monkeypatch):
     def systems(name):
         yield made.systems
 
-    monkeypatch.setattr(toolkit, "_systems", systems)
+    monkeypatch.setattr(toolkit, "open_systems", systems)
     monkeypatch.setattr(toolkit, "load", lambda name: made.systems.environment)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return made
@@ -63,19 +63,19 @@ def made_anew(world):
 
 
 def redeploy(approve="", ask=None):
-    return toolkit.redeploy("local", Wishes(), approve, nobody, ask)
+    return redeploying.redeploy("local", Wishes(), approve, nobody, ask)
 
 
 def resume(run_id="", approve="", ask=None):
-    return toolkit.resume("local", run_id, approve, nobody, ask)
+    return redeploying.resume("local", run_id, approve, nobody, ask)
 
 
 def smoke(approve="", ask=None, events=0):
-    return toolkit.run_smoke("local", events, approve, nobody, ask)
+    return proving.run_smoke("local", events, approve, nobody, ask)
 
 
 def full_smoke(approve="", ask=None, only=""):
-    return toolkit.run_full_smoke("local", only, approve, nobody, ask)
+    return proving.run_full_smoke("local", only, approve, nobody, ask)
 
 
 def kubernetes(world, **values):
@@ -167,14 +167,14 @@ def test_a_case_that_is_not_there_is_refused(world):
 def test_the_acceptance_suite_has_a_digest_of_its_own(world):
     """Who approved the smoke test has not approved the suite, nor who approved some cases all of them."""
     change(world, approval="digest")
-    digests = {toolkit.smoke_digest("local")}
+    digests = {proving.smoke_digest("local")}
     for only in ("", "lag", "strategy/eager"):
         with pytest.raises(Refusal, match="acceptance suite") as caught:
             full_smoke(only=only)
         digests.add(caught.value.parts["digest"])
     assert len(digests) == 4
     with pytest.raises(Refusal, match="is not the digest"):
-        full_smoke(approve=toolkit.smoke_digest("local"))
+        full_smoke(approve=proving.smoke_digest("local"))
 
 
 def interrupted_run(world):
@@ -211,7 +211,7 @@ def test_a_run_on_another_cluster_of_the_same_name_is_not_resumed(world):
 def test_a_run_that_was_refused_does_not_hide_an_interrupted_one(world, monkeypatch):
     """The lock was held by somebody: that run wrote nothing, and resume goes on with the one before."""
     first = interrupted_run(world)
-    monkeypatch.setattr(toolkit, "run_plan", refuse)
+    monkeypatch.setattr(redeploying, "run_plan", refuse)
     monkeypatch.setattr("prompt_keda.files.run_folder.os.getpid", lambda: 4_000_000)
     with pytest.raises(Refusal):
         redeploy()
@@ -272,7 +272,7 @@ def test_without_an_approval_a_run_of_another_machine_is_not_resumed(world, monk
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
     told = []
     with pytest.raises(Refusal, match=f"resume of run {run.run_id}, begun on another machine") as caught:
-        toolkit.resume("local", "", "", told.append, None)
+        redeploying.resume("local", "", "", told.append, None)
     assert caught.value.parts["digest"] == digest and runs_here() == []
     said = [one.detail for one in told]
     assert [one for one in said if one.startswith("may remove Lease operator.keda.sh (uid ")], said
@@ -328,7 +328,7 @@ def test_a_damaged_copy_does_not_hide_what_this_machine_knows(world):
     mirrored(world, run, {"data": {"journal-00000": "{"}})
     told = []
     with pytest.raises(pytest.fail.Exception, match="was called"):
-        toolkit.resume("local", "", "", told.append, None)
+        redeploying.resume("local", "", "", told.append, None)
     assert "damaged" in told[0].detail and told[0].detail.endswith("the files of this machine count")
 
 
@@ -360,7 +360,7 @@ def test_a_forged_copy_of_another_plan_is_not_taken(world):
     world.kube._objects[key]["binaryData"][PLAN] = packed(portable_plan(plan))
     told = []
     with pytest.raises(pytest.fail.Exception, match="was called"):
-        toolkit.resume("local", "", "", told.append, None)
+        redeploying.resume("local", "", "", told.append, None)
     assert "is of another plan; the files of this machine count" in told[0].detail
 
 
@@ -398,5 +398,5 @@ def test_a_mirror_that_cannot_be_read_hides_no_run_of_this_machine(world):
     interrupted_run(world)
     told = []
     with pytest.raises(pytest.fail.Exception, match="was called"):
-        toolkit.resume("local", "", "", told.append, None)
+        redeploying.resume("local", "", "", told.append, None)
     assert "could not be read" in told[0].detail
