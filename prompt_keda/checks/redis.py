@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from prompt_keda.checks.outcomes import fail, ok, unknown, warn
@@ -17,13 +16,10 @@ from prompt_keda.checks.redis_streams import (
 from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import BadAnswer, Refused
 from prompt_keda.model.check import Check, Outcome
+from prompt_keda.model.redis_restart import lost_what_is_absent, up_for
 
 ANSWERS = "redis/answers"
 INFO = "redis/info-allowed"
-RECENT = timedelta(days=1)
-"""What is absent from a Redis that has run for longer was not lost in its last restart: somebody would have noticed."""
-REMOVING = ("del", "unlink", "rename", "flushall", "flushdb", "xgroup|destroy")
-"""Commands that take a stream or group away."""
 
 
 def answers(systems: Systems) -> Outcome:
@@ -118,19 +114,14 @@ def not_restarted_empty(systems: Systems) -> Outcome:
         return unknown("nothing was looked at: the environment names none")
     if not gone:
         return ok(f"{up}; nothing is missing")
-    if timedelta(seconds=int(seen["uptime_in_seconds"])) > RECENT or _has_removed(seen):
+    if not lost_what_is_absent(seen):
         return ok(f"{up}; what is missing was not lost in a restart")
-    fix = "./run redeploy makes them again; what was not yet read is lost."
+    fix = "./run redeploy makes them again, and what came since is read; what was not yet read before is lost."
     return fail(f"{up}, and came back without {'; '.join(gone)}", fix)
 
 
-def _has_removed(seen: dict[str, Any]) -> bool:
-    called = any(seen.get(f"cmdstat_{one}", {}).get("calls") for one in REMOVING)
-    return called or bool(int(seen.get("evicted_keys", 0)) or int(seen.get("expired_keys", 0)))
-
-
 def _up(seen: dict[str, Any]) -> str:
-    return str(timedelta(seconds=int(seen["uptime_in_seconds"])))
+    return str(up_for(seen))
 
 
 def _info(systems: Systems) -> dict[str, Any]:

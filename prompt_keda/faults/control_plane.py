@@ -7,7 +7,7 @@ from typing import Any
 
 from prompt_keda.clients.kube_resources import JOBS
 from prompt_keda.errors import PromptKedaError
-from prompt_keda.faults import signals
+from prompt_keda.faults import keda_restarts, signals
 from prompt_keda.faults.cluster_nodes import node_ready, unheard_s
 from prompt_keda.faults.fault import Act, Fault, Stage
 from prompt_keda.faults.frozen import freeze
@@ -31,21 +31,21 @@ def kill(name: str) -> Act:
 
 
 def start(name: str) -> Act:
-    """Give what starts it again, as it was started, and waits until the cluster can be read and written."""
+    """Give what starts it again, as it was started, and waits until all works that lives on it."""
 
     def act(stage: Stage) -> None:
         processes.start_again(stage.lab, name)
-        until(lambda: _is_served(stage), "the API server and its etcd")
+        _settle(stage)
 
     return act
 
 
 def thaw(name: str) -> Act:
-    """Give what lets a process go on, and waits until the cluster can be read and written."""
+    """Give what lets a process go on, and waits until all works that lives on it."""
 
     def act(stage: Stage) -> None:
         signals.send(stage, name, signal.SIGCONT)
-        until(lambda: _is_served(stage), "the API server and its etcd")
+        _settle(stage)
 
     return act
 
@@ -74,6 +74,12 @@ def start_kubelet(stage: Stage) -> None:
     """Start it again, and wait until the node is ready."""
     processes.start_again(stage.lab, KUBELET)
     until(lambda: unheard_s(stage.kube) < 10 and node_ready(stage.kube), "a node that is ready")
+
+
+def _settle(stage: Stage) -> None:
+    """Wait for the API server and its etcd, and put a new operator in place of one that may have lost its Lease, and ended."""
+    until(lambda: _is_served(stage), "the API server and its etcd")
+    keda_restarts.renew_operator(stage)
 
 
 def _is_served(stage: Stage) -> bool:

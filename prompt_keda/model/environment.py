@@ -386,7 +386,10 @@ class Instrument(Part):
     visit_events: Whole | None = Field(default=None, ge=1)
     """Events of one visit, one for each detector; None: a tenth of ``max_jobs``, because ten visits are in flight at most."""
     group_start: GroupStart = "$"
-    """Where a consumer group that has to be made again begins: ``$`` skips the backlog, ``0`` replays it."""
+    """Where a consumer group that has to be made again begins: ``$`` skips the backlog, ``0`` replays it.
+
+    After Redis has lost its data all of the stream is read: it came since, and nobody can have read it.
+    """
 
     @property
     def burst_count(self) -> int:

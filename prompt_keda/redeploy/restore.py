@@ -7,32 +7,54 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from prompt_keda.clients.kube_resources import SCALED_JOBS
+from prompt_keda.errors import Refused
+from prompt_keda.model.environment import Instrument
 from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.plan import Progress, State, Step
+from prompt_keda.model.redis_restart import SECTIONS, lost_what_is_absent
 from prompt_keda.redeploy import jobs
 from prompt_keda.redeploy.compare import first_difference
 from prompt_keda.redeploy.context import Context, Object
 from prompt_keda.redeploy.survey import label
 
+ALL = "0"
+
 
 def streams_inspect(context: Context) -> Progress:
     """Has every instrument its stream and consumer group?"""
-    redis = context.systems.redis
-    absent = [
-        f"{one.stream} {one.consumer_group}"
-        for one in context.environment.instruments
-        if redis.group_info(one.stream, one.consumer_group) is None
-    ]
-    if absent:
-        return Progress(State.TODO, f"absent: {', '.join(absent)}")
+    if absent := list(_without_group(context)):
+        told = [f"{one.stream} {one.consumer_group}, to begin {_place(_start(context, one))}" for one in absent]
+        return Progress(State.TODO, f"absent: {'; '.join(told)}")
     return Progress(State.DONE, f"{len(context.environment.instruments)} groups there")
 
 
 def ensure_streams(context: Context) -> None:
-    """Make the groups that are absent, where the plan says that they begin. An existing one is never moved. Idempotent: yes."""
-    for one in context.environment.instruments:
-        start = context.decisions.group_start or one.group_start
-        context.systems.redis.ensure_group(one.stream, one.consumer_group, start)
+    """Make the groups that are absent. An existing one is never moved. Idempotent: yes."""
+    for one in _without_group(context):
+        context.systems.redis.ensure_group(one.stream, one.consumer_group, _start(context, one))
+
+
+def _without_group(context: Context) -> Iterator[Instrument]:
+    redis = context.systems.redis
+    yield from (one for one in context.environment.instruments if not redis.group_info(one.stream, one.consumer_group))
+
+
+def _start(context: Context, one: Instrument) -> str:
+    """Say where a group begins: where a person has asked for, else as the environment says, but before all after a loss.
+
+    What the stream of a Redis that came back empty holds has come since, and nobody can have read any of it.
+    """
+    if context.decisions.group_start:
+        return context.decisions.group_start
+    try:
+        info = {key: value for section in SECTIONS for key, value in context.systems.redis.info(section).items()}
+    except Refused:  # INFO is denied: whether it has lost anything is not known
+        return one.group_start
+    return ALL if lost_what_is_absent(info) else one.group_start
+
+
+def _place(start: str) -> str:
+    return {ALL: "before all that is there", "$": "behind what is there"}.get(start, f"behind {start}")
 
 
 def lag_inspect(context: Context) -> Progress:

@@ -9,7 +9,7 @@ import pytest
 
 from prompt_keda.model.job_object import keeps_older_jobs
 from prompt_keda.model.plan import Progress, State
-from prompt_keda.model.redeploy_plan import JobRecord, Plan
+from prompt_keda.model.redeploy_plan import Decisions, JobRecord, Plan
 from prompt_keda.redeploy import certificates, jobs, prove, restore
 from prompt_keda.redeploy.compare import first_difference
 from prompt_keda.redeploy.context import Context
@@ -118,6 +118,43 @@ def test_a_lag_that_no_counting_mends_holds_nothing_up_and_is_not_proven():
     seen = restore.lag_inspect(context)
     assert seen.state is State.DONE and "cannot tell" in seen.detail
     assert prove.lag_inspect(context).state is State.WORKING
+
+
+RESTARTED = {"uptime_in_seconds": 600}
+BEGINNINGS = {
+    "came back empty": ("$", "", RESTARTED, 5, "before all that is there"),
+    "came back empty, and only what comes is wanted": ("$", "$", RESTARTED, 0, "behind what is there"),
+    "a person took the group away": (
+        "$",
+        "",
+        {**RESTARTED, "cmdstat_xgroup|destroy": {"calls": 1}},
+        0,
+        "behind what is",
+    ),
+    "some keys were evicted": ("$", "", {**RESTARTED, "evicted_keys": 1}, 0, "behind what is there"),
+    "up for long": ("$", "", {"uptime_in_seconds": 100_000}, 0, "behind what is there"),
+    "up for long, and all is wanted": ("$", "0", {"uptime_in_seconds": 100_000}, 5, "before all that is there"),
+    "the environment wants all": ("0", "", {"uptime_in_seconds": 100_000}, 5, "before all that is there"),
+    "INFO is denied": ("$", "", None, 0, "behind what is there"),
+}
+
+
+@pytest.mark.parametrize(("as_set", "asked_for", "info", "lag", "told"), BEGINNINGS.values(), ids=BEGINNINGS)
+def test_a_group_that_is_absent_begins_where_nothing_unread_is_lost(as_set, asked_for, info, lag, told):
+    """F28: what the stream of a Redis that came back empty holds, nobody has read; else as asked for, or as set."""
+    redis = FakeRedis()
+    redis.add("s", [{"a": "1"}] * 5)
+    if info is None:
+        redis.denied_commands.add("INFO")
+    else:
+        redis.info = lambda section: info
+    instrument = SimpleNamespace(stream="s", consumer_group="g", group_start=as_set)
+    systems = SimpleNamespace(redis=redis, environment=SimpleNamespace(instruments=(instrument,)))
+    context = Context(systems, [], {})
+    context.decisions = Decisions(group_start=asked_for)
+    assert f"absent: s g, to begin {told}" in restore.streams_inspect(context).detail
+    restore.ensure_streams(context)
+    assert redis.backlog("s", "g").waiting == lag
 
 
 def record(name, kind="Job", job_uid=""):
