@@ -27,7 +27,7 @@ checks, answered by the runbook that `respond` proposes, and events become Jobs 
 mend it, what its page asks people to do was done (people). Lost are Jobs and pods that ran before, or came while it was
 mended, and neither live on nor ended by themselves (seen by a watch). Events come throughout; of each group of numbers the
 first were sent, then come those that the recovery lost, those that it gave to two workers, and those that the fault itself
-took, for example with all that Redis held.
+took, for example with all that Redis held. What drills have found: [found.md](found.md).
 
 | fault | seen by | after | runbook | answered by | recovered in | Jobs and pods lost | events sent, lost, doubled, taken | passed |
 |---|---|---|---|---|---|---|---|---|

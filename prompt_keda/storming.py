@@ -27,7 +27,7 @@ Made by `./run drill --rounds N --seed S --markdown FILE` on the local stack. Ea
 events come, and while what its row names happens, each at an entry of the journal. Afterwards, as people would, what was
 interrupted is resumed, or a redeploy begun anew. Kept in every round: no Job or pod is lost (seen by a watch), every event is
 acknowledged by one worker, no command ends with a traceback or an unknown exit code, nothing of the toolkit's is left behind,
-what is broken is not called green, and all checks are green in the end.
+what is broken is not called green, and all checks are green in the end. What storms have found: [found.md](found.md).
 
 """
 

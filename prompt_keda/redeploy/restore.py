@@ -11,7 +11,7 @@ from prompt_keda.errors import Refused
 from prompt_keda.model.environment import Instrument
 from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.plan import Progress, State, Step
-from prompt_keda.model.redis_restart import SECTIONS, lost_what_is_absent
+from prompt_keda.model.redis_restart import SECTIONS, came_after_restart, lost_what_is_absent
 from prompt_keda.redeploy import jobs
 from prompt_keda.redeploy.compare import first_difference
 from prompt_keda.redeploy.context import Context, Object
@@ -42,15 +42,18 @@ def _without_group(context: Context) -> Iterator[Instrument]:
 def _start(context: Context, one: Instrument) -> str:
     """Say where a group begins: where a person has asked for, else as the environment says, but before all after a loss.
 
-    What the stream of a Redis that came back empty holds has come since, and nobody can have read any of it.
+    What came into the stream since Redis came back empty nobody can have read.
     """
     if context.decisions.group_start:
         return context.decisions.group_start
+    redis = context.systems.redis
     try:
-        info = {key: value for section in SECTIONS for key, value in context.systems.redis.info(section).items()}
+        info = {key: value for section in SECTIONS for key, value in redis.info(section).items()}
     except Refused:  # INFO is denied: whether it has lost anything is not known
         return one.group_start
-    return ALL if lost_what_is_absent(info) else one.group_start
+    stream = redis.stream_info(one.stream)
+    is_unread = lost_what_is_absent(info) and came_after_restart(info, stream.first_id if stream else None)
+    return ALL if is_unread else one.group_start
 
 
 def _place(start: str) -> str:

@@ -120,7 +120,8 @@ def test_a_lag_that_no_counting_mends_holds_nothing_up_and_is_not_proven():
     assert prove.lag_inspect(context).state is State.WORKING
 
 
-RESTARTED = {"uptime_in_seconds": 600}
+RESTARTED = {"uptime_in_seconds": 600, "server_time_usec": 600_000_000}
+"""By its own clock, which begins with it: the ids of a double begin with 1 ms."""
 BEGINNINGS = {
     "came back empty": ("$", "", RESTARTED, 5, "before all that is there"),
     "came back empty, and only what comes is wanted": ("$", "$", RESTARTED, 0, "behind what is there"),
@@ -132,6 +133,14 @@ BEGINNINGS = {
         "behind what is",
     ),
     "some keys were evicted": ("$", "", {**RESTARTED, "evicted_keys": 1}, 0, "behind what is there"),
+    "came back with an old stream": (
+        "$",
+        "",
+        {**RESTARTED, "server_time_usec": 700_000_000},
+        0,
+        "behind what is there",
+    ),
+    "tells no clock": ("$", "", {"uptime_in_seconds": 600}, 0, "behind what is there"),
     "up for long": ("$", "", {"uptime_in_seconds": 100_000}, 0, "behind what is there"),
     "up for long, and all is wanted": ("$", "0", {"uptime_in_seconds": 100_000}, 5, "before all that is there"),
     "the environment wants all": ("0", "", {"uptime_in_seconds": 100_000}, 5, "before all that is there"),

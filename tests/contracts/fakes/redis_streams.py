@@ -10,7 +10,7 @@ from prompt_keda.clients.redis_survey import MOST_PENDING, PENDING_S, Backlog, G
 from prompt_keda.errors import BadAnswer, ClientError, Refused, Unreachable
 
 INFO = {
-    "server": {"redis_version": "7.0.15", "uptime_in_seconds": 0},
+    "server": {"redis_version": "7.0.15", "uptime_in_seconds": 0, "server_time_usec": 0},
     "stats": {"evicted_keys": 0, "expired_keys": 0},
     "commandstats": {},
     "replication": {"role": "master"},
