@@ -25,7 +25,7 @@ from invoke import Collection, Context, Exit, ParseError, Program, task  # noqa:
 JSON = {"json": "print one JSON document on standard output"}
 WISHES = {
     "mode": "auto, cold, repair, reinstall, upgrade or purge",
-    "backlog": "where a lost consumer group begins: skip what waits or replay it; unless named, as the environment says",
+    "backlog": "where a lost consumer group begins: skip what waits or replay it; unless named, as the plan says",
     "give_up": "running Jobs that may be lost, as NAMESPACE/NAME, with commas",
 }
 APPROVE = {"approve": "the digest of what is approved, as plan or a refusal printed it"}
@@ -156,6 +156,20 @@ def _report(name):
     from importlib import import_module
 
     return import_module(f"prompt_keda.report.{name}")
+
+
+def _may_append(flag, path):
+    """Refuse a file that cannot be written, before anything is done; what stands in it stays."""
+    from pathlib import Path
+
+    from prompt_keda.errors import Refusal
+
+    if not path:
+        return
+    try:
+        Path(path).open("a").close()
+    except OSError as error:
+        raise Refusal(f"{flag} {path} cannot be written: {error.strerror}") from error
 
 
 def _write(flag, path, text):
@@ -563,12 +577,18 @@ def _finish_with_code(task_name, work, observer=None):
 )
 def drill(c: Context, fault="", all=False, rounds="", seed="1", only="", sequence="", markdown="", json=False):
     """Break the local stack, follow the runbook, prove scaling, and see that nothing was lost."""
+    from prompt_keda.errors import LabError, Refusal
+
     observer = _progress()
 
     def write(page):
-        _write("--markdown", markdown, lambda: page)
+        try:
+            _write("--markdown", markdown, lambda: page)
+        except Refusal as error:  # by now things were broken, and mended: nothing was refused
+            raise LabError(error.what, error.fix) from error
 
     def work():
+        _may_append("--markdown", markdown)
         if rounds or only or sequence:
             from prompt_keda import storming
 

@@ -93,7 +93,7 @@ def run(fault_id: str, all_of_them: bool, write: Callable[[str], None], observer
     fault_id
         Its id, or the start of several.
     write
-        Given the table as Markdown before the first drill and after each: more than an hour of them may be stopped.
+        Given the table as Markdown after each drill: more than an hour of them may be stopped.
 
     Raises
     ------
@@ -108,7 +108,6 @@ def run(fault_id: str, all_of_them: bool, write: Callable[[str], None], observer
     result = Result("drill", LOCAL, header=f"{len(chosen)} drills on the local stack")
     kept = RunFolder.create(toolkit.drills_folder(), LOCAL)
     drilled: list[Drilled] = []
-    write(page(drilled))
     try:
         for fault in chosen:
             began_at = datetime.now(UTC).isoformat()

@@ -71,7 +71,7 @@ def run(
     file
         A file with a round as JSON, as a failing one is printed; empty: rounds are made from the seed.
     write
-        Given the table as Markdown before the first round and after each: an hour of them may be stopped.
+        Given the table as Markdown after each round: an hour of them may be stopped.
 
     Raises
     ------
@@ -97,7 +97,6 @@ def run(
         return outcome
 
     result = Result("drill", drilling.LOCAL, header=f"{len(chosen)} rounds of seed {chosen[0].seed} on the local stack")
-    write(page(outcomes))
     try:
         for one in chosen:
             outcomes.append(once(one))
@@ -135,8 +134,6 @@ def _read(file: str) -> Round:
 
 def page(outcomes: Sequence[Outcome]) -> str:
     """Give the table of rounds, as Markdown."""
-    if not outcomes:
-        return f"{HEAD}No round has come to its end yet.\n"
     kept = sum(not one.problems for one in outcomes)
     seeds = ", ".join(str(one) for one in sorted({one.round.seed for one in outcomes}))
     sent = sum(one.events_sent for one in outcomes)

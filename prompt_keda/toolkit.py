@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from prompt_keda.clients.systems import Systems, filled, viewpoint
 from prompt_keda.engine.exit_code import exit_code
@@ -33,9 +33,6 @@ from prompt_keda.redeploy import status as standing
 from prompt_keda.redeploy import support
 from prompt_keda.redeploy.approval import Ask
 from prompt_keda.report.result import Result
-
-if TYPE_CHECKING:
-    pass
 
 ENVIRONMENTS = Path(__file__).parents[1] / "environments"
 DEEP = timedelta(seconds=60)

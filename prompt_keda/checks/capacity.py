@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from prompt_keda.checks import quotas
+from prompt_keda.checks.cluster_jobs import pods_admitted
 from prompt_keda.checks.cluster_nodes import CORRECT, NO_NODE_FIX, free_room
 from prompt_keda.checks.host_room import STATED, in_a_vcluster, room_left, stated_workers
 from prompt_keda.checks.image_places import containers_images
@@ -230,4 +231,11 @@ CHECKS: tuple[Check[Systems], ...] = (
     ),
     Check("capacity/maximum-fits", "the nodes hold as many workers as may run", maximum_fits, NEEDS, runbook="no-room"),
     Check("capacity/quota-allows", "no quota keeps workers out", quota_allows, NEEDS, runbook="no-room"),
+    Check(
+        "capacity/pods-admitted",
+        "no Job's pods are refused",
+        pods_admitted,
+        ("capacity/quota-allows",),  # where a quota keeps them out, that one says so
+        runbook="no-room",
+    ),
 )

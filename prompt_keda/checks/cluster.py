@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prompt_keda.checks.cluster_jobs import jobs_get_pods
+from prompt_keda.checks.cluster_jobs import jobs_taken_up
 from prompt_keda.checks.cluster_namespaces import EXTERNAL_METRICS, api_services_available, namespaces_not_stuck
 from prompt_keda.checks.cluster_nodes import nodes_have_room, nodes_ready, nodes_report
 from prompt_keda.checks.cluster_pods import pods_get_going
@@ -12,13 +12,15 @@ from prompt_keda.checks.cluster_services import dns_answers, webhooks_reachable
 from prompt_keda.checks.outcomes import fail, ok, unknown, warn
 from prompt_keda.clients.kube_resources import API_SERVICES, NAMESPACES, SERVICES
 from prompt_keda.clients.systems import Systems
-from prompt_keda.errors import Missing, Refused
+from prompt_keda.errors import BadAnswer, LoggedOut, Missing, Refused
 from prompt_keda.model.check import Check, Outcome
 from prompt_keda.model.conditions import conditions
 
 API = "cluster/api-answers"
 NODES_READY = "cluster/nodes-ready"
 OTHER_APIS = "cluster/api-services-available"
+STORAGE = "etcd"
+"""How the parts of /readyz begin that say that nothing can be read or written (Kubernetes 1.35: etcd, etcd-readiness)."""
 CLOCK_S = 10
 """A redeploy's lock stands up to 45 s (redeploy/lease.py); certificates are made valid from some minutes before."""
 
@@ -27,14 +29,21 @@ def api_answers(systems: Systems) -> Outcome:
     """Ask the API server for its version, and whether it is ready: it gives its version while its storage is away."""
     answers = f"{systems.kube.address} answers, {systems.kube.version()}"
     try:
-        if parts := systems.kube.not_ready():
-            said = f"{answers}, but says that it is not ready: {', '.join(parts)}"
-            return fail(
-                said, "Tell the owners of the cluster: its control plane is ill. Nothing can be done from here."
-            )
+        parts = systems.kube.not_ready()
+    except LoggedOut:
+        raise
     except (Refused, Missing):
         return ok(f"{answers}; whether it is ready may not be asked")
-    return ok(answers)
+    except BadAnswer as error:
+        return ok(f"{answers}; whether it is ready is not told: {error.detail}")
+    said = f"{answers}, but says that it is not ready: {', '.join(parts)}"
+    if any(one.startswith(STORAGE) for one in parts):
+        return fail(said, "Tell the owners of the cluster: without its storage nothing can be read or written.")
+    return (
+        warn(said, "It may just be starting or ending. If it stays so, tell the owners of the cluster.")
+        if parts
+        else ok(answers)
+    )
 
 
 def version_accepted(systems: Systems) -> Outcome:
@@ -117,13 +126,7 @@ CHECKS: tuple[Check[Systems], ...] = (
         runbook="no-room",
     ),
     Check("cluster/pods-get-going", "no pod is left alone", pods_get_going, (API,), runbook="cluster-ill"),
-    Check(
-        "cluster/jobs-get-pods",
-        "no Job is left without a pod",
-        jobs_get_pods,
-        (API, "capacity/quota-allows"),  # where a quota keeps pods out, that one says so
-        runbook="cluster-ill",
-    ),
+    Check("cluster/jobs-taken-up", "a controller makes pods for Jobs", jobs_taken_up, (API,), runbook="cluster-ill"),
     Check(
         "cluster/dns-answers", "the cluster's DNS has somebody to answer", dns_answers, (API,), runbook="cluster-ill"
     ),

@@ -1,49 +1,94 @@
-"""Jobs that nobody makes a pod for: a Job controller that stands still, or whose pods are refused (failure mode F30)."""
+"""Jobs that nobody makes a pod for: a Job controller that stands still (failure mode F30), or pods that are refused."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from prompt_keda.checks.cluster_pods import PATIENCE
-from prompt_keda.checks.outcomes import all_of, fail, ok
+from prompt_keda.checks.outcomes import all_of, fail, ok, warn
 from prompt_keda.checks.server_clock import age
 from prompt_keda.clients.kube_resources import JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.model.check import Outcome
+from prompt_keda.model.conditions import conditions
 from prompt_keda.model.job_object import is_finished
 
 Object = dict[str, Any]
+CONTROLLER = "kubernetes.io/job-controller"
+"""The value of ``spec.managedBy`` for Kubernetes' own controller, as if there were none."""
 COUNTS = ("active", "succeeded", "failed", "terminating")
 """Fields of a Job's status, each a number of pods (Kubernetes, batch/v1 JobStatus); absent is 0."""
 
 
-def jobs_get_pods(systems: Systems) -> Outcome:
-    """Is there a Job of an instrument that for half a minute has had no pod at all, though none keeps it from one?"""
-    spaces = sorted({one.namespace for one in systems.environment.instruments})
-    seen = [(space, list(systems.kube.each(JOBS, space))) for space in spaces]
-    count = sum(len(found) for _, found in seen)
-    return all_of(seen, lambda found: _look(systems, found), f"{count} Jobs, none waits for its pod")
+def jobs_taken_up(systems: Systems) -> Outcome:
+    """Is there a Job of an instrument that for half a minute no controller has looked at?"""
 
-
-def _look(systems: Systems, found: list[Object]) -> Outcome:
-    waiting = [one for one in found if _waits(systems, one)]
-    if not waiting:
-        return ok("none waits")
-    oldest = min(waiting, key=lambda one: str(one["metadata"]["creationTimestamp"]))
-    metadata = oldest["metadata"]
-    name, since = f"{metadata['namespace']}/{metadata['name']}", age(systems, metadata["creationTimestamp"])
-    others = f", nor have {len(waiting) - 1} more" if len(waiting) > 1 else ""
-    said = f"Job {name} is there for {since.total_seconds():.0f} s and has no pod{others}"
-    if "startTime" not in oldest.get("status", {}):
+    def look(space: str) -> Outcome:
+        found = list(_unfinished(systems, space))
+        late = [one for one in found if not _began(one) and _waits(systems, one) > PATIENCE]
+        if not late:
+            return ok(f"{len(found)} Jobs")
+        said = f"{_oldest(systems, late)}, and no controller has looked at it"
+        if any(_began(one) and _waits(systems, one) <= PATIENCE for one in found):
+            return warn(f"{said}: it takes up others, and is behind", "Wait: a burst of hundreds takes it a minute.")
         fix = "Look at the controller manager; in a vCluster, at its control plane: the API server alone answers."
-        return fail(f"{said}. No controller has looked at it: controller manager suspect", fix)
-    fix = f"Its events say what refuses its pods: kubectl -n {metadata['namespace']} describe job {metadata['name']}"
-    return fail(f"{said}. Its pods are refused, or go at once", fix)
+        return fail(f"{said}: controller manager suspect", fix)
+
+    return _of_each_namespace(systems, look, "all Jobs are taken up")
 
 
-def _waits(systems: Systems, job: Object) -> bool:
-    status, metadata = job.get("status", {}), job["metadata"]
-    is_over = is_finished(job) or "deletionTimestamp" in metadata
-    if is_over or job.get("spec", {}).get("suspend") or any(status.get(one) for one in COUNTS):
-        return False
-    return age(systems, status.get("startTime") or metadata["creationTimestamp"]) > PATIENCE
+def pods_admitted(systems: Systems) -> Outcome:
+    """Is there a Job of an instrument that was taken up, and for half a minute has had no pod?"""
+
+    def look(space: str) -> Outcome:
+        found = list(_unfinished(systems, space))
+        late = [one for one in found if _began(one) and not _has_pods(one) and _waits(systems, one) > PATIENCE]
+        if not late:
+            return ok(f"{len(found)} Jobs")
+        name = min(late, key=lambda one: -_waits(systems, one))["metadata"]["name"]
+        fix = f"Its events say what refuses its pods: kubectl -n {space} describe job {name}"
+        return fail(f"{_oldest(systems, late)}: its pods are refused, or go at once", fix)
+
+    return _of_each_namespace(systems, look, "every Job that was taken up has or had a pod")
+
+
+def _of_each_namespace(systems: Systems, look: Callable[[str], Outcome], good: str) -> Outcome:
+    spaces = sorted({one.namespace for one in systems.environment.instruments})
+    return all_of(((one, one) for one in spaces), look, good)
+
+
+def _unfinished(systems: Systems, space: str) -> Iterator[Object]:
+    """Give the Jobs that want a pod of Kubernetes' own controller."""
+    for job in systems.kube.each(JOBS, space):
+        spec = job.get("spec", {})
+        is_over = is_finished(job) or "deletionTimestamp" in job["metadata"]
+        is_idle = spec.get("suspend") or spec.get("parallelism") == 0
+        if not is_over and not is_idle and spec.get("managedBy", CONTROLLER) == CONTROLLER:
+            yield job
+
+
+def _began(job: Object) -> bool:
+    return "startTime" in job.get("status", {})
+
+
+def _has_pods(job: Object) -> bool:
+    """Tell whether it has or had pods; those that have just ended are not yet counted."""
+    status = job.get("status", {})
+    uncounted = status.get("uncountedTerminatedPods") or {}
+    return any(status.get(one) for one in COUNTS) or any(uncounted.values())
+
+
+def _waits(systems: Systems, job: Object) -> timedelta:
+    """Give how long it may have had a pod: since it was made, taken up, or resumed."""
+    resumed = conditions(job).get("Suspended", {}).get("lastTransitionTime")
+    stamps = (job["metadata"]["creationTimestamp"], job.get("status", {}).get("startTime"), resumed)
+    return min(age(systems, one) for one in stamps if one)
+
+
+def _oldest(systems: Systems, late: list[Object]) -> str:
+    first = max(late, key=lambda one: _waits(systems, one))
+    others = f", nor have {len(late) - 1} more" if len(late) > 1 else ""
+    metadata, waited = first["metadata"], _waits(systems, first).total_seconds()
+    return f"Job {metadata['namespace']}/{metadata['name']} has had no pod for {waited:.0f} s{others}"

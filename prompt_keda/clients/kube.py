@@ -370,19 +370,22 @@ class Kube:
         ------
         Refused, Missing
             When whether it is ready may not be asked: by default every login may.
+        BadAnswer
+            When what answers is not an API server's, for example a balancer's own page.
         ClientError
             As `request` does, when it does not answer.
 
-        Source: Kubernetes, "API health endpoints": ``/readyz``, a line for each part, ``[-]`` before one that is not ready.
+        Source: Kubernetes, "API health endpoints": ``/readyz`` says ``ok``, or has a line for each part, ``[-]`` before one
+        that is not ready.
         """
         answer = self._ask("GET", READY)
-        if answer.status == 200:
+        text = answer.data.decode(errors="replace")
+        if answer.status == 200 and text.strip() == "ok":
             return ()
-        if answer.status < 500:
-            raise failure(self.address, "GET", READY, answer.status, answer.data)
-        lines = answer.data.decode(errors="replace").splitlines()
-        parts = tuple(one[3:].split()[0] for one in lines if one.startswith("[-]") and one[3:].strip())
-        return parts or (str(failure(self.address, "GET", READY, answer.status, answer.data).detail),)
+        parts = tuple(one[3:].split()[0] for one in text.splitlines() if one.startswith("[-]") and one[3:].strip())
+        if parts:
+            return parts
+        raise failure(self.address, "GET", READY, answer.status, answer.data)
 
     def server_time(self) -> datetime:
         """Give the server's clock, exact to a second. Raises as `request` does."""

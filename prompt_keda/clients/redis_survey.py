@@ -33,12 +33,13 @@ Question = tuple[str, ...]
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """What XINFO STREAM says: events held, the last id given, events ever added, the id of the first event held."""
+    """What XINFO STREAM says: events held, last id given, events ever added, id of the first event held, number of groups."""
 
     length: int
     last_id: str
     entries_added: int
     first_id: str | None = None
+    groups_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def read_stream(reply: dict[str, Any]) -> StreamInfo:
     """Read what XINFO STREAM says."""
     first = reply.get("first-entry")
     added = reply.get("entries-added", reply["length"])
-    return StreamInfo(reply["length"], reply["last-generated-id"], added, first[0] if first else None)
+    return StreamInfo(reply["length"], reply["last-generated-id"], added, first[0] if first else None, reply["groups"])
 
 
 def read_group(reply: list[dict[str, Any]], group: str) -> GroupInfo | None:

@@ -125,10 +125,15 @@ class EventLedger:
         self._say(GO)
         self._sends = True
 
-    def close_books(self) -> Fates:
+    def close_books(self, place_was_lost: bool = False) -> Fates:
         """Send no more, wait until what was sent is acknowledged, at most 120 s, and tell what became of it.
 
         An event that is sent while the others are counted would be on its way, and look like one that is lost.
+
+        Parameters
+        ----------
+        place_was_lost
+            The fault took the group's place in the stream: what it skips when it is made again counts as taken.
 
         Raises
         ------
@@ -145,9 +150,22 @@ class EventLedger:
             until(lambda: not self._open(), "the acknowledgement of every event", DRAIN_S)
         counts, sent = self._counts(), self._sent()
         left = self._open()
+        if place_was_lost:
+            self._taken |= {one for one in left if not self._is_waiting(one)}
+            left = [one for one in left if one not in self._taken]
         unseen = [one for one in sent if not counts[one] and one not in left and one not in self._taken]
         doubled = [one for one in sent if counts[one] > 1]
         return Fates(len(sent), left, doubled, len(unseen), sorted(self._taken))
+
+    def _is_waiting(self, event: str) -> bool:
+        """Tell whether an event is still to be given out by its group, or was given out and not acknowledged."""
+        redis, stream, group = self._stage.redis, self._instrument.stream, self._instrument.consumer_group
+        found = redis.group_info(stream, group)
+        return (
+            found is None
+            or _number(event) > _number(found.last_delivered_id)
+            or event in redis.pending_ids(stream, group)
+        )
 
     def _open(self) -> list[str]:
         """Give the events that nobody has acknowledged: not heard of, and by the group's account waiting or pending."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from prompt_keda.clients.kube_resources import NODES, PODS, RESOURCE_QUOTAS
-from prompt_keda.faults import jobs, scaled_jobs
+from prompt_keda.clients.kube_resources import NAMESPACES, NODES, PODS, RESOURCE_QUOTAS
+from prompt_keda.faults import jobs, podless, scaled_jobs
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab.node import PAUSE_IMAGE
 from prompt_keda.model.pod_room import Free, amounts
 
 QUOTA, GREEDY, PLACE = "no-more-pods", "greedy", "default"
+POD_SECURITY = "pod-security.kubernetes.io/enforce"
 LEFT_CPU = Decimal("0.005")
 """Less than one worker of the local stack asks for."""
 
@@ -28,6 +29,23 @@ def allow_pods(stage: Stage) -> None:
     """Take the quota away."""
     for one in stage.environment.instruments:
         stage.kube.delete(RESOURCE_QUOTAS, QUOTA, one.namespace)
+
+
+def refuse_pods(stage: Stage) -> None:
+    """Let Pod Security refuse new pods in each instrument's namespace, and a Job wait for its pod for too long."""
+    _enforce(stage, "restricted")
+    podless.wait_for_one(stage)
+
+
+def admit_pods(stage: Stage) -> None:
+    """Let them in again, and take the Job away."""
+    _enforce(stage, None)
+    podless.take_away(stage)
+
+
+def _enforce(stage: Stage, level: str | None) -> None:
+    for one in stage.environment.instruments:
+        stage.kube.patch(NAMESPACES, one.namespace, None, {"metadata": {"labels": {POD_SECURITY: level}}})
 
 
 def fill_node(stage: Stage) -> None:
@@ -72,6 +90,15 @@ FAULTS: tuple[Fault, ...] = (
         allow_pods,
         {"capacity/quota-allows": "fail"},
         "lets 1 workers of LSSTCam in (pods), one visit wants 2",
+    ),
+    Fault(
+        "capacity/pods-refused",
+        "",
+        "Pod Security refuses the workers' pods",
+        refuse_pods,
+        admit_pods,
+        {"capacity/pods-admitted": "fail"},
+        "its pods are refused, or go at once",
     ),
     Fault(
         "capacity/node-full",

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
 
-from prompt_keda.clients.kube_resources import JOBS
 from prompt_keda.errors import PromptKedaError
-from prompt_keda.faults import keda_restarts, signals
+from prompt_keda.faults import keda_restarts, podless, signals
 from prompt_keda.faults.cluster_nodes import node_ready, unheard_s
 from prompt_keda.faults.fault import Act, Fault, Stage
 from prompt_keda.faults.frozen import freeze
-from prompt_keda.faults.waiting import age_s, until
+from prompt_keda.faults.waiting import until
 from prompt_keda.lab import processes
 
 API_SERVER, ETCD, CONTROLLERS = "kube-apiserver", "etcd", "kube-controller-manager"
 KUBELET = "kubelet"
-WAITS = "drill-has-no-pod"
 
 
 def kill(name: str) -> Act:
@@ -53,14 +50,13 @@ def thaw(name: str) -> Act:
 def kill_controllers(stage: Stage) -> None:
     """Kill the controller manager, and let a Job wait for its pod longer than one has patience."""
     kill(CONTROLLERS)(stage)
-    made = stage.kube.apply(_job(stage))["metadata"]["creationTimestamp"]
-    until(lambda: age_s(made) > 31, "a Job that waits for its pod")
+    podless.wait_for_one(stage)
 
 
 def start_controllers(stage: Stage) -> None:
-    """Take the Job away, and start it again."""
-    stage.kube.delete(JOBS, WAITS, stage.environment.instruments[0].namespace)
+    """Start it again, and take the Job away."""
     processes.start_again(stage.lab, CONTROLLERS)
+    podless.take_away(stage)
 
 
 def kill_kubelet(stage: Stage) -> None:
@@ -87,14 +83,6 @@ def _is_served(stage: Stage) -> bool:
         return not stage.kube.not_ready()
     except PromptKedaError:
         return False
-
-
-def _job(stage: Stage) -> dict[str, Any]:
-    container = {"name": "worker", "image": stage.environment.smoke.image}
-    pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
-    metadata = {"name": WAITS, "namespace": stage.environment.instruments[0].namespace}
-    spec = {"backoffLimit": 0, "template": {"spec": pod}}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
 NO_ANSWER = {
@@ -145,7 +133,7 @@ FAULTS: tuple[Fault, ...] = (
         "the controller manager is killed, and stays away",
         kill_controllers,
         start_controllers,
-        {"cluster/jobs-get-pods": "fail"},
+        {"cluster/jobs-taken-up": "fail"},
         "controller manager suspect",
     ),
     Fault(

@@ -1,6 +1,7 @@
 """Faults of the streams in Prompt Redis.
 
 Idle workers wait for events. A transaction in which a consumer of the fault's own reads what it adds gives them none.
+Where events of others wait, none of them is taken but by a fault that says so.
 """
 
 from __future__ import annotations
@@ -9,9 +10,47 @@ from datetime import timedelta
 
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.redis import count_again
+from prompt_keda.faults.waiting import until
 from prompt_keda.model.environment import Instrument
 
 CONSUMER = "a-dead-worker"
+_PREPARE = """
+local stream, group, consumer, hour_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local function told(reply)
+  local found = {}
+  for at = 1, #reply, 2 do found[reply[at]] = reply[at + 1] end
+  return found
+end
+local function of_group()
+  for _, one in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local found = told(one)
+    if found['name'] == group then return found end
+  end
+end
+if of_group()['last-delivered-id'] == told(redis.call('XINFO', 'STREAM', stream))['last-generated-id'] then
+  local id = redis.call('XADD', stream, '*', 'visit', 'of a fault')
+  redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>')
+  redis.call('XACK', stream, group, id)
+end
+local last = of_group()['last-delivered-id']
+"""
+"""What begins each script: where nothing waits, one event of the fault's own is added, read and acknowledged.
+
+So there is one at least, no idle worker is woken by it, and no event of others is taken.
+"""
+_FORGET = "redis.call('XGROUP', 'SETID', stream, group, last) return 1"
+_COUNT_TOO_FEW = (
+    "redis.call('XGROUP', 'SETID', stream, group, last, 'ENTRIESREAD', of_group()['entries-read'] - 1) return 1"
+)
+_LEAVE_PENDING = """
+for _, entry in ipairs(redis.call('XRANGE', stream, '-', last)) do
+  if #redis.call('XPENDING', stream, group, entry[1], entry[1], 1) == 0 then
+    redis.call('XCLAIM', stream, group, consumer, 0, entry[1], 'IDLE', hour_ms, 'FORCE')
+    return 1
+  end
+end
+return 0
+"""
 
 
 def delete_streams(stage: Stage) -> None:
@@ -28,18 +67,12 @@ def destroy_groups(stage: Stage) -> None:
 
 def forget_count(stage: Stage) -> None:
     """Lose how many events were read, as a restart of Redis before 7.2.4 does."""
-    for one in stage.environment.instruments:
-        at = _read_one(stage, one)
-        stage.redis.run(["XGROUP", "SETID", one.stream, one.consumer_group, at])
+    _for_each(stage, _FORGET)
 
 
 def count_too_few(stage: Stage) -> None:
     """Go back to an old count of events read, as a restart of Redis before 7.2.4 does."""
-    for one in stage.environment.instruments:
-        at = _read_one(stage, one)
-        known = stage.redis.stream_info(one.stream)
-        old = known.entries_added - 1 if known else 0
-        stage.redis.run(["XGROUP", "SETID", one.stream, one.consumer_group, at, "ENTRIESREAD", old])
+    _for_each(stage, _COUNT_TOO_FEW)
 
 
 def trim_unread(stage: Stage) -> None:
@@ -58,19 +91,17 @@ def let_many_wait(stage: Stage) -> None:
 
 
 def read_all(stage: Stage) -> None:
-    """Read what waits, without working on it."""
+    """Read and acknowledge what waits, as fast workers would."""
     for one in stage.environment.instruments:
-        rest: list[str | int] = ["COUNT", 1000, "NOACK", "STREAMS", one.stream, ">"]
-        stage.redis.run(["XREADGROUP", "GROUP", one.consumer_group, CONSUMER, *rest])
+        (read,) = stage.redis.run([*_read(one, 2000)])
+        ids = [entry[0] for _, entries in read or [] for entry in entries]
+        if ids:
+            stage.redis.run(["XACK", one.stream, one.consumer_group, *ids])
 
 
 def leave_pending(stage: Stage) -> None:
-    """Let a consumer read an event an hour ago, and die before it acknowledges."""
-    for one in stage.environment.instruments:
-        entry = _next_id(stage, 1)
-        hour_ms = int(timedelta(hours=1).total_seconds() * 1000)
-        claim: list[str | int] = ["XCLAIM", one.stream, one.consumer_group, CONSUMER, 0, entry, "IDLE", hour_ms]
-        stage.redis.run(["XADD", one.stream, entry, "visit", "of a fault"], _read(one), claim)
+    """Let an event that was worked on already look like one that a consumer read an hour ago, and died of."""
+    until(lambda: all(_for_each(stage, _LEAVE_PENDING)), "an event that was acknowledged")
 
 
 def forget_consumer(stage: Stage) -> None:
@@ -93,15 +124,15 @@ def begin_anew(stage: Stage) -> None:
     count_again(stage)
 
 
-def _read_one(stage: Stage, one: Instrument) -> str:
-    """Let one event be added, read and acknowledged, and give its id."""
-    entry = _next_id(stage, 1)
-    stage.redis.run(["XADD", one.stream, entry, "visit", "of a fault"], _read(one), _acknowledge(one, entry))
-    return entry
+def _for_each(stage: Stage, script: str) -> list[object]:
+    """Run a script on each instrument's group, and give what each has returned."""
+    hour_ms = int(timedelta(hours=1).total_seconds() * 1000)
+    given = [(one.stream, one.consumer_group, CONSUMER, hour_ms) for one in stage.environment.instruments]
+    return [stage.redis.run(["EVAL", _PREPARE + script, 1, *one])[0] for one in given]
 
 
-def _read(one: Instrument) -> list[str | int]:
-    return ["XREADGROUP", "GROUP", one.consumer_group, CONSUMER, "COUNT", 1, "STREAMS", one.stream, ">"]
+def _read(one: Instrument, count: int = 1) -> list[str | int]:
+    return ["XREADGROUP", "GROUP", one.consumer_group, CONSUMER, "COUNT", count, "STREAMS", one.stream, ">"]
 
 
 def _acknowledge(one: Instrument, entry: str) -> list[str | int]:

@@ -35,7 +35,7 @@ def start(lab: Lab, name: str, argv: Sequence[str], env: dict[str, str] | None =
             cwd=lab.state,
             start_new_session=True,
         )
-    record = {"pid": process.pid, "started": _start_time(process.pid), "argv": list(argv)}
+    record = {"pid": process.pid, "started": _start_time(process.pid), "argv": list(argv), "env": env or {}}
     (private_folder(lab.state / "pids") / f"{name}.json").write_text(json.dumps(record))
     return process.pid
 
@@ -52,7 +52,7 @@ def start_again(lab: Lab, name: str) -> int:
         record = json.loads((lab.state / "pids" / f"{name}.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError) as error:
         raise LabError(f"{name} was never started in the local stack", "./run lab.up") from error
-    return start(lab, name, record["argv"])
+    return start(lab, name, record["argv"], record.get("env"))
 
 
 def pid_of(lab: Lab, name: str) -> int | None:

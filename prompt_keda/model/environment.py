@@ -388,7 +388,7 @@ class Instrument(Part):
     group_start: GroupStart = "$"
     """Where a consumer group that has to be made again begins: ``$`` skips the backlog, ``0`` replays it.
 
-    After Redis has lost its data all of the stream is read: it came since, and nobody can have read it.
+    A group that was lost in a restart of Redis begins before all that came since in any case: nobody can have read it.
     """
 
     @property

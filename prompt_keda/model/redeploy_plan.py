@@ -51,7 +51,8 @@ class Decisions:
         ``Kind namespace/name`` of each object that goes with its CRD or is on its way out, and that comes back from the
         snapshot because no source brings it.
     group_start
-        Where consumer groups begin that have to be made: ``$`` or ``0``; empty: as the environment says.
+        Where consumer groups begin that have to be made: ``$`` or ``0``; empty: as the environment says, but after
+        a loss before all that came since.
     helm_release
         ``namespace/name`` of the Helm release that KEDA's objects say they are of; it is written on what is made again,
         so that Helm can go on with it. Empty: none.

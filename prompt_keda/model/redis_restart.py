@@ -8,12 +8,14 @@ from typing import Any
 
 RECENT = timedelta(days=1)
 """What is absent from a Redis that has run for longer was not lost in its last restart: somebody would have noticed."""
-REMOVING = ("del", "unlink", "rename", "flushall", "flushdb", "xgroup|destroy")
-"""Commands that take a stream or group away."""
+LEAVES_EVENTS = ("rename", "renamenx", "xgroup|destroy")
+"""Commands that take a group away from events that stay, or put events where there was another stream."""
+TAKES_EVENTS = ("del", "unlink", "flushall", "flushdb")
+"""Commands that take a stream away with its events and groups."""
 SECOND_MS = 1000
 """INFO tells how long it has been up in whole seconds."""
-SECTIONS = ("server", "stats", "commandstats")
-"""The sections of INFO that tell it."""
+SECTIONS = ("server", "commandstats")
+"""The sections of INFO that `started_ms` and `took_groups_alone` read."""
 
 
 def up_for(info: Mapping[str, Any]) -> timedelta:
@@ -27,30 +29,27 @@ def lost_what_is_absent(info: Mapping[str, Any]) -> bool:
     Parameters
     ----------
     info
-        INFO with the sections `SECTIONS`. One that is absent counts as if nothing had been taken away.
+        INFO with the sections ``server``, ``stats`` and ``commandstats``. One that is absent counts as if nothing had been
+        taken away.
     """
-    called = any(info.get(f"cmdstat_{one}", {}).get("calls") for one in REMOVING)
     removed = int(info.get("evicted_keys", 0)) or int(info.get("expired_keys", 0))
-    return up_for(info) <= RECENT and not called and not removed
+    return up_for(info) <= RECENT and not removed and not _called(info, *LEAVES_EVENTS, *TAKES_EVENTS)
 
 
-def came_after_restart(info: Mapping[str, Any], first_id: str | None) -> bool:
-    """Tell whether all that a stream holds came after the last restart, by the id of its first event.
+def took_groups_alone(info: Mapping[str, Any]) -> bool:
+    """Tell whether since the last restart somebody may have taken a group away from events that it had read."""
+    return _called(info, *LEAVES_EVENTS)
 
-    A Redis that comes back with an old snapshot may have the stream without its group: what is in it may have been read.
 
-    Parameters
-    ----------
-    info
-        INFO with the section ``server``. Without its clock (Redis before 7) nothing is known: False.
-    first_id
-        ``milliseconds-number``, by Redis' own clock; None: it holds nothing.
+def started_ms(info: Mapping[str, Any]) -> int | None:
+    """Give when it started by its own clock, in ms since 1970 and at most a second too early; None where it tells no clock.
 
-    Source: Redis, "INFO": ``server_time_usec``; "Streams": entry ids.
+    Source: Redis, "INFO": ``server_time_usec``.
     """
-    if first_id is None:
-        return True
     if "server_time_usec" not in info:
-        return False
-    started_ms = int(info["server_time_usec"]) // 1000 - int(up_for(info).total_seconds() * 1000)
-    return int(first_id.partition("-")[0]) >= started_ms - SECOND_MS
+        return None
+    return int(info["server_time_usec"]) // 1000 - int(up_for(info).total_seconds() * 1000) - SECOND_MS
+
+
+def _called(info: Mapping[str, Any], *commands: str) -> bool:
+    return any(info.get(f"cmdstat_{one}", {}).get("calls") for one in commands)

@@ -40,8 +40,8 @@ class Wishes:
     mode
         One of `MODES`.
     group_start
-        Where consumer groups begin that have to be made: ``$`` skips the backlog, ``0`` replays it; empty: as the
-        environment says.
+        Where consumer groups begin that have to be made: ``$`` skips the backlog, ``0`` replays it; empty: as
+        `restore.group_start` says.
     given_up
         ``namespace/name`` of each running Job that may be lost.
     """

@@ -7,31 +7,31 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from prompt_keda.clients.kube_resources import SCALED_JOBS
-from prompt_keda.errors import Refused
+from prompt_keda.errors import BadAnswer, Refused
 from prompt_keda.model.environment import Instrument
 from prompt_keda.model.job_object import is_paused
 from prompt_keda.model.plan import Progress, State, Step
-from prompt_keda.model.redis_restart import SECTIONS, came_after_restart, lost_what_is_absent
+from prompt_keda.model.redis_restart import RECENT, SECTIONS, started_ms, took_groups_alone, up_for
 from prompt_keda.redeploy import jobs
 from prompt_keda.redeploy.compare import first_difference
 from prompt_keda.redeploy.context import Context, Object
 from prompt_keda.redeploy.survey import label
 
-ALL = "0"
+PLACES = {"0": "before all that is there", "$": "behind what is there"}
+"""Where a group begins → in words."""
 
 
 def streams_inspect(context: Context) -> Progress:
     """Has every instrument its stream and consumer group?"""
     if absent := list(_without_group(context)):
-        told = [f"{one.stream} {one.consumer_group}, to begin {_place(_start(context, one))}" for one in absent]
-        return Progress(State.TODO, f"absent: {'; '.join(told)}")
+        return Progress(State.TODO, f"absent: {'; '.join(_told(context, one) for one in absent)}")
     return Progress(State.DONE, f"{len(context.environment.instruments)} groups there")
 
 
 def ensure_streams(context: Context) -> None:
     """Make the groups that are absent. An existing one is never moved. Idempotent: yes."""
     for one in _without_group(context):
-        context.systems.redis.ensure_group(one.stream, one.consumer_group, _start(context, one))
+        context.systems.redis.ensure_group(one.stream, one.consumer_group, group_start(context, one))
 
 
 def _without_group(context: Context) -> Iterator[Instrument]:
@@ -39,25 +39,33 @@ def _without_group(context: Context) -> Iterator[Instrument]:
     yield from (one for one in context.environment.instruments if not redis.group_info(one.stream, one.consumer_group))
 
 
-def _start(context: Context, one: Instrument) -> str:
-    """Say where a group begins: where a person has asked for, else as the environment says, but before all after a loss.
+def _told(context: Context, one: Instrument) -> str:
+    start, stream = group_start(context, one), context.systems.redis.stream_info(one.stream)
+    held = f"{stream.length if stream else 0} events are there"
+    return f"{one.stream} {one.consumer_group}, to begin {PLACES.get(start, f'behind {start}')} ({held})"
 
-    What came into the stream since Redis came back empty nobody can have read.
+
+def group_start(context: Context, one: Instrument) -> str:
+    """Say where a group begins that is absent: ``$``, ``0`` or an id of the stream.
+
+    Where a person has asked for, else as the environment says. But after a restart of Redis in which the group was lost it
+    begins before all that came since: nobody can have read that (docs/decisions/0008-modes.md).
     """
     if context.decisions.group_start:
         return context.decisions.group_start
     redis = context.systems.redis
     try:
         info = {key: value for section in SECTIONS for key, value in redis.info(section).items()}
-    except Refused:  # INFO is denied: whether it has lost anything is not known
+        started, is_recent = started_ms(info), up_for(info) <= RECENT
+    except (Refused, BadAnswer, KeyError):  # it tells nothing of itself: whether it has lost anything is not known
         return one.group_start
     stream = redis.stream_info(one.stream)
-    is_unread = lost_what_is_absent(info) and came_after_restart(info, stream.first_id if stream else None)
-    return ALL if is_unread else one.group_start
-
-
-def _place(start: str) -> str:
-    return {ALL: "before all that is there", "$": "behind what is there"}.get(start, f"behind {start}")
+    if stream and stream.groups_count:  # another group may have read them under the name of before
+        return one.group_start
+    if started is None or not is_recent or took_groups_alone(info):
+        return one.group_start
+    is_older = stream and stream.first_id and int(stream.first_id.partition("-")[0]) < started
+    return f"{started}-0" if is_older else "0"
 
 
 def lag_inspect(context: Context) -> Progress:

@@ -9,7 +9,7 @@ import pytest
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.errors import Unreachable
 
-from .world import KEDA_IMAGE, SCALED_JOB, SPACE, World
+from .world import KEDA_IMAGE, SCALED_JOB, SPACE, World, now
 
 HOUR = timedelta(hours=1)
 
@@ -132,3 +132,19 @@ def turns_red(rows):
         assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
 
     return test
+
+
+def job(name="late", seconds=40, going=False, begun=None, resumed=None, spec=None, **status):
+    """Make a Job ``seconds`` ago that was taken up ``begun`` s ago, and resumed ``resumed`` s ago."""
+
+    def apply(world):
+        told = dict(status)
+        if begun is not None:
+            told["startTime"] = now(seconds=begun)
+        if resumed is not None:
+            told["conditions"] = [{"type": "Suspended", "status": "False", "lastTransitionTime": now(seconds=resumed)}]
+        world.put(kinds.JOBS, name, SPACE, spec=spec or {}, status=told)
+        times = {"creationTimestamp": now(seconds=max(seconds, begun or 0))}
+        world.change(kinds.JOBS, name, SPACE, metadata=times | ({"deletionTimestamp": now()} if going else {}))
+
+    return apply

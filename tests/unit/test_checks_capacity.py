@@ -9,10 +9,11 @@ import pytest
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.model.environment import ClientLimit, FillIn
 
-from .breaks import both, change, denied, environment, known, remove, scaled_job, seen, turns_red
+from .breaks import both, change, denied, environment, job, known, remove, scaled_job, seen, turns_red
 from .world import KEDA_IMAGE, SCALED_JOB, SPACE
 
 ABSORBED, FITS, QUOTA = "capacity/burst-absorbed", "capacity/maximum-fits", "capacity/quota-allows"
+ADMITTED = "capacity/pods-admitted"
 
 
 def visit(events):
@@ -145,6 +146,14 @@ RED = [
     (FITS, known(syncer=SYNCER), "unknown", "a vCluster"),
     (FITS, worker_asks(affinity=AFFINITY), "unknown", "by affinity"),
     (FITS, worker_asks(containers=[{"resources": {"requests": {"cpu": "much"}}}]), "unknown", "'much' is no quantity"),
+    (ADMITTED, job(begun=35), "fail", f"Job {SPACE}/late has had no pod for 3"),
+    (
+        ADMITTED,
+        both(job(begun=300), job("later", begun=40)),
+        "fail",
+        "s, nor have 1 more: its pods are refused, or go at once",
+    ),
+    (ADMITTED, denied("list", "jobs"), "fail", "cannot list"),
     (QUOTA, quota({"pods": "1"}), "fail", "lets 1 workers of LSSTCam in (pods), one visit wants 2"),
     (
         QUOTA,
@@ -182,6 +191,24 @@ RED = [
 
 
 test_a_check_turns_red_for_its_reason = turns_red(RED)
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        job(),
+        job(begun=20),
+        job(begun=300, active=1),
+        job(begun=300, failed=1),
+        job(begun=300, uncountedTerminatedPods={"succeeded": ["u1"]}),
+        job(begun=300, spec={"parallelism": 0}),
+        job(begun=300, resumed=10),
+        job(begun=300, conditions=[{"type": "Complete", "status": "True"}]),
+    ],
+)
+def test_a_job_that_may_have_its_pod_is_none_whose_pods_are_refused(breaks):
+    """Nobody has taken it up, it is young, it wants none, or its pods have just ended."""
+    assert seen(ADMITTED, breaks).verdict.value == "ok"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import Refused
+from prompt_keda.errors import BadAnswer, LoggedOut, Refused
 from prompt_keda.model.environment import ClientLimit
 
 from .breaks import (
@@ -18,6 +18,7 @@ from .breaks import (
     clock,
     denied,
     environment,
+    job,
     known,
     remove,
     scaled_job,
@@ -38,8 +39,11 @@ def many_nodes(count):
     return apply
 
 
-def refuses():
-    raise Refused("Kubernetes", "https://fake.test", "403 on GET /readyz: forbidden")
+def raises(kind):
+    def ask():
+        raise kind("Kubernetes", "https://fake.test", "403 on GET /readyz: forbidden")
+
+    return ask
 
 
 def without_pods(world):
@@ -49,17 +53,6 @@ def without_pods(world):
 
 def pod(name="p1", namespace=SPACE, node=None, begun=False, **status):
     return lambda world: world.put_pod(name, namespace, node, begun, **status)
-
-
-def job(seconds=40, suspend=False, going=False, begun=None, **status):
-    def apply(world):
-        if begun is not None:
-            status["startTime"] = now(seconds=begun)
-        world.put(kinds.JOBS, "late", SPACE, spec={"suspend": suspend}, status=status)
-        going_since = {"deletionTimestamp": now()} if going else {}
-        world.change(kinds.JOBS, "late", SPACE, metadata={"creationTimestamp": now(seconds=seconds), **going_since})
-
-    return apply
 
 
 def waits(reason):
@@ -112,7 +105,7 @@ def with_policy(policy, *breaks):
     return both(change(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=hooks), *breaks)
 
 
-API, PODLESS = "cluster/api-answers", "cluster/jobs-get-pods"
+API, TAKEN_UP = "cluster/api-answers", "cluster/jobs-taken-up"
 GOING, REPORT, ROOM = "cluster/pods-get-going", "cluster/nodes-report", "cluster/nodes-have-room"
 STUCK, DNS, HOOKS = "cluster/namespaces-not-stuck", "cluster/dns-answers", "cluster/webhooks-reachable"
 OTHER_APIS, TAINT = "cluster/api-services-available", {"key": "gpu", "value": "1", "effect": "NoSchedule"}
@@ -121,6 +114,8 @@ IN_A_VCLUSTER = known(syncer=SYNCER, host_workers_count=3)
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: cpu"}
 RED = [
     (API, attribute("kube", not_ready=lambda: ("etcd", "etcd-readiness")), "fail", "not ready: etcd, etcd-readiness"),
+    (API, attribute("kube", not_ready=lambda: ("informer-sync",)), "warn", "not ready: informer-sync"),
+    (API, attribute("kube", not_ready=raises(LoggedOut)), "fail", "403 on GET"),
     ("cluster/version-accepted", attribute("kube", version=lambda: "v1.20.0"), "warn", "v1.20.0"),
     ("cluster/clocks-agree", attribute("kube", server_time=lambda: datetime.now(UTC) + HOUR), "warn", "ahead of"),
     ("cluster/nodes-ready", change(kinds.NODES, "n1", status=conditions(Ready="False")), "fail", "why"),
@@ -186,15 +181,11 @@ RED = [
     (GOING, leaving("keda-operator-1", "keda", 50), "fail", "keda-operator-1 should have stopped "),
     (GOING, without_pods, "unknown", "no pod at all"),
     (GOING, change(kinds.NODES, "n1", status=conditions(Ready="Unknown")), "skipped", "on nodes that are not ready"),
-    (PODLESS, job(), "fail", f"Job {SPACE}/late is there for 4"),
-    (
-        PODLESS,
-        job(),
-        "fail",
-        "and has no pod. No controller has looked at it: controller manager suspect",
-    ),
-    (PODLESS, job(begun=35), "fail", "Its pods are refused, or go at once"),
-    (PODLESS, denied("list", "jobs"), "fail", "cannot list"),
+    (TAKEN_UP, job(), "fail", f"Job {SPACE}/late has had no pod for 4"),
+    (TAKEN_UP, both(job(), job("later", 35)), "fail", "s, nor have 1 more, and no controller has looked at it: contr"),
+    (TAKEN_UP, both(job(), job("begun", begun=300)), "fail", "controller manager suspect"),
+    (TAKEN_UP, both(job(), job("begun", begun=1)), "warn", "it takes up others, and is behind"),
+    (TAKEN_UP, denied("list", "jobs"), "fail", "cannot list"),
     (DNS, nothing_ready_behind("kube-dns", "kube-system"), "fail", "nothing ready is behind the Service kube-system/"),
     (DNS, remove(kinds.ENDPOINT_SLICES, "kube-dns", "kube-system"), "fail", "nothing ready is behind the Service"),
     (DNS, remove(kinds.SERVICES, "kube-dns", "kube-system"), "unknown", "no Service of the cluster's DNS"),
@@ -232,14 +223,16 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
         (GOING, pod(node="n1", containerStatuses=[waits("ContainerCreating")])),
         (GOING, both(pod(node="n2"), lambda world: world.put(kinds.NODES, "n2", status=conditions(Ready="Unknown")))),
         (GOING, both(pod(), leaving("p1", SPACE, 20))),
-        (API, attribute("kube", not_ready=refuses)),
-        (PODLESS, job(seconds=20)),
-        (PODLESS, job(begun=20)),
-        (PODLESS, job(suspend=True)),
-        (PODLESS, job(going=True)),
-        (PODLESS, job(active=1)),
-        (PODLESS, job(failed=1)),
-        (PODLESS, job(conditions=[{"type": "Failed", "status": "True"}])),
+        (API, attribute("kube", not_ready=raises(Refused))),
+        (API, attribute("kube", not_ready=raises(BadAnswer))),
+        (TAKEN_UP, job(seconds=20)),
+        (TAKEN_UP, job(spec={"suspend": True})),
+        (TAKEN_UP, job(spec={"parallelism": 0})),
+        (TAKEN_UP, job(spec={"managedBy": "kueue.x-k8s.io/multikueue"})),
+        (TAKEN_UP, job(resumed=20)),
+        (TAKEN_UP, job(going=True)),
+        (TAKEN_UP, job(begun=300)),
+        (TAKEN_UP, job(conditions=[{"type": "Failed", "status": "True"}])),
         (STUCK, terminating("a", 40)),
         (STUCK, both(clock(minutes=-10), terminating("a", 90))),
         (STUCK, terminating("keda", 90)),

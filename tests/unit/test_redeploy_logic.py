@@ -121,30 +121,23 @@ def test_a_lag_that_no_counting_mends_holds_nothing_up_and_is_not_proven():
 
 
 RESTARTED = {"uptime_in_seconds": 600, "server_time_usec": 600_000_000}
-"""By its own clock, which begins with it: the ids of a double begin with 1 ms."""
+"""By its own clock, which begins with it: the ids of a double begin with 1 ms, and five are there."""
+LATER = {**RESTARTED, "server_time_usec": 601_003_000}
+"""It began 3 ms later, and more than the second that is not certain."""
+ALL, NOTHING = "before all that is there (5 events", "behind what is there (5 events"
 BEGINNINGS = {
-    "came back empty": ("$", "", RESTARTED, 5, "before all that is there"),
-    "came back empty, and only what comes is wanted": ("$", "$", RESTARTED, 0, "behind what is there"),
-    "a person took the group away": (
-        "$",
-        "",
-        {**RESTARTED, "cmdstat_xgroup|destroy": {"calls": 1}},
-        0,
-        "behind what is",
-    ),
-    "some keys were evicted": ("$", "", {**RESTARTED, "evicted_keys": 1}, 0, "behind what is there"),
-    "came back with an old stream": (
-        "$",
-        "",
-        {**RESTARTED, "server_time_usec": 700_000_000},
-        0,
-        "behind what is there",
-    ),
-    "tells no clock": ("$", "", {"uptime_in_seconds": 600}, 0, "behind what is there"),
-    "up for long": ("$", "", {"uptime_in_seconds": 100_000}, 0, "behind what is there"),
-    "up for long, and all is wanted": ("$", "0", {"uptime_in_seconds": 100_000}, 5, "before all that is there"),
-    "the environment wants all": ("0", "", {"uptime_in_seconds": 100_000}, 5, "before all that is there"),
-    "INFO is denied": ("$", "", None, 0, "behind what is there"),
+    "came back empty": ("$", "", RESTARTED, 5, ALL),
+    "a smoke test has deleted its stream": ("$", "", {**RESTARTED, "cmdstat_del": {"calls": 1}}, 5, ALL),
+    "came back empty, and only what comes is wanted": ("$", "$", RESTARTED, 0, NOTHING),
+    "a person took the group away": ("$", "", {**RESTARTED, "cmdstat_xgroup|destroy": {"calls": 1}}, 0, NOTHING),
+    "a stream was renamed": ("$", "", {**RESTARTED, "cmdstat_renamenx": {"calls": 1}}, 0, NOTHING),
+    "came back with an old stream": ("$", "", LATER, 2, "behind 3-0 (5 events"),
+    "tells no clock": ("$", "", {"uptime_in_seconds": 600}, 0, NOTHING),
+    "tells nothing of itself": ("$", "", {}, 0, NOTHING),
+    "up for long": ("$", "", {**RESTARTED, "uptime_in_seconds": 100_000}, 0, NOTHING),
+    "up for long, and all is wanted": ("$", "0", {"uptime_in_seconds": 100_000}, 5, ALL),
+    "the environment wants all": ("0", "", {"uptime_in_seconds": 100_000}, 5, ALL),
+    "INFO is denied": ("$", "", None, 0, NOTHING),
 }
 
 
@@ -164,6 +157,17 @@ def test_a_group_that_is_absent_begins_where_nothing_unread_is_lost(as_set, aske
     assert f"absent: s g, to begin {told}" in restore.streams_inspect(context).detail
     restore.ensure_streams(context)
     assert redis.backlog("s", "g").waiting == lag
+
+
+def test_what_another_group_may_have_read_is_not_read_again():
+    """The group has another name since today, and Redis kept its data."""
+    redis = FakeRedis()
+    redis.add("s", [{"a": "1"}] * 5)
+    redis.ensure_group("s", "before", "0")
+    redis.info = lambda section: RESTARTED
+    instrument = SimpleNamespace(stream="s", consumer_group="g", group_start="$")
+    systems = SimpleNamespace(redis=redis, environment=SimpleNamespace(instruments=(instrument,)))
+    assert restore.group_start(Context(systems, [], {}), instrument) == "$"
 
 
 def record(name, kind="Job", job_uid=""):

@@ -76,7 +76,7 @@ class FakeRedis:
         if found is None:
             return None
         first = _id(found["entries"][0]) if found["entries"] else None
-        return StreamInfo(len(found["entries"]), _id(found["added"]), found["added"], first)
+        return StreamInfo(len(found["entries"]), _id(found["added"]), found["added"], first, len(found["groups"]))
 
     def group_info(self, stream, group):
         self.ping()
@@ -103,7 +103,7 @@ class FakeRedis:
         if self.group_info(stream, group) is not None:
             return False
         made = self._stream(stream)
-        at = made["added"] if start == "$" else 0
+        at = made["added"] if start == "$" else int(start.partition("-")[0])
         made["groups"][group] = {"at": at, "read": at or None, "pending": {}, "consumers": set()}
         return True
 
