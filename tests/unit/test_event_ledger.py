@@ -113,6 +113,21 @@ def test_what_a_fault_has_taken_is_no_loss_of_the_recovery(books, redis, taken):
     assert list(fates.taken_by_fault) == taken and len(fates.lost) == 2 - len(taken)
 
 
+@pytest.mark.parametrize(
+    ("redis", "lost", "taken"),
+    [
+        (Redis(), [], ["2-0"]),
+        (Redis(read="1-0"), ["2-0"], []),
+        (Redis(pending=["2-0"]), ["2-0"], []),
+        (Redis(group=False), ["2-0"], []),
+    ],
+)
+def test_what_a_group_that_lost_its_place_skips_was_taken_by_the_fault(books, redis, lost, taken):
+    """But nothing that it has still to give out, or has given to somebody."""
+    fates = books([*SENT, heard("1-0")], redis).close_books(place_was_lost=True)
+    assert (list(fates.lost), list(fates.taken_by_fault)) == (lost, taken)
+
+
 def test_nothing_is_sent_any_more_while_events_are_counted(books):
     """One that came in between would look like a lost one: what sends is told to end first, and has ended."""
     ledger = books(SENT, Redis())
