@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from prompt_keda.clients.kube_errors import is_conflict
 from prompt_keda.clients.systems import Systems
+from prompt_keda.engine.run_plan import GO_ON
+from prompt_keda.errors import ClientError
 from prompt_keda.model.environment import Environment, Instrument
 from prompt_keda.model.event import Observer, nobody
 from prompt_keda.model.redeploy_plan import Decisions, JobRecord
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 RUN_ANNOTATION = "prompt-keda.lsst.io/run"
 """On every object that we mark: the id of the run, so that anyone can see who did it."""
+
+CHANGED = f"Somebody has changed it since it was planned. A new ./run redeploy puts it right; or undo that, and {GO_ON}"
 
 
 @dataclass
@@ -93,8 +98,16 @@ class Context:
         return kube.find(kube.resource_of(wanted), metadata["name"], metadata.get("namespace"))
 
     def apply_all(self, objects: list[Object], force: bool = False) -> None:
-        """Apply objects side by side. Raises what `Kube.apply` raises, for the first that fails."""
+        """Apply objects side by side. Raises what `Kube.apply` raises, for the first that fails.
+
+        What conflicted when it was planned is removed before, so that a conflict is news: resume alone meets it again.
+        """
         kube = self.systems.kube
-        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="apply") as pool:
-            for done in [pool.submit(kube.apply, one, force) for one in objects]:
-                done.result()
+        try:
+            with ThreadPoolExecutor(max_workers=8, thread_name_prefix="apply") as pool:
+                for done in [pool.submit(kube.apply, one, force) for one in objects]:
+                    done.result()
+        except ClientError as error:
+            if is_conflict(error):
+                error.fix = CHANGED
+            raise

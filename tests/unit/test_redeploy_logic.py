@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from prompt_keda.engine.run_plan import GO_ON
+from prompt_keda.errors import BadAnswer
 from prompt_keda.model.job_object import keeps_older_jobs
 from prompt_keda.model.plan import Progress, State
 from prompt_keda.model.redeploy_plan import Decisions, JobRecord, Plan
@@ -98,6 +100,18 @@ def with_lost_lag():
     instrument = SimpleNamespace(stream="s", consumer_group="g")
     systems = SimpleNamespace(redis=redis, environment=SimpleNamespace(instruments=(instrument,)))
     return Context(systems, [], {}), redis
+
+
+def test_what_somebody_changed_in_the_midst_of_a_run_is_not_for_resume_alone():
+    """It would meet the same conflict again: a new redeploy plans its removal (a storm of seed 1, round 43)."""
+
+    def apply(one, force):
+        raise BadAnswer("Kubernetes", "x", "409 on PATCH: Apply failed with 1 conflict")
+
+    context = Context(SimpleNamespace(kube=SimpleNamespace(apply=apply), environment=None), [], {})
+    with pytest.raises(BadAnswer) as caught:
+        context.apply_all([{}])
+    assert "A new ./run redeploy puts it right" in caught.value.fix and GO_ON in caught.value.fix
 
 
 def test_a_lag_that_redis_has_lost_is_counted_and_proven():
