@@ -125,29 +125,18 @@ class Kube:
         timeout_s: float | None = None,
         stream: bool = False,
         accept: str = "application/json",
+        whatever_it_says: bool = False,
     ) -> Any:
         """Send one request, and give urllib3's answer: for watches and logs. Raises as `request` does.
 
         A server that is busy (429), as while the storage of a new CRD is made, is asked again when it says, until the
         client's time-out.
-        """
-        answer = self._ask(method, path, query, data, content_type, timeout_s, stream, accept)
-        if answer.status >= 300:
-            raise failure(self.address, method, path, answer.status, answer.data)
-        return answer
 
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        data: bytes | None = None,
-        content_type: str = "application/json",
-        timeout_s: float | None = None,
-        stream: bool = False,
-        accept: str = "application/json",
-    ) -> Any:
-        """Send one request as `open` does, and give urllib3's answer whatever its status is."""
+        Parameters
+        ----------
+        whatever_it_says
+            Give an answer of any status, and raise for none.
+        """
         url = f"{self.address}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept, "Content-Type": content_type}
         token = self._token()
@@ -158,6 +147,8 @@ class Kube:
         while answer.status == 429 and (pause := retry_after_s(answer.headers)) < end - time.monotonic():
             time.sleep(pause)  # the server says how long; nothing else tells when it takes requests again
             answer = self._send(method, url, data, headers, self._token(), timeout_s, stream)
+        if answer.status >= 300 and not whatever_it_says:
+            raise failure(self.address, method, path, answer.status, answer.data)
         return answer
 
     def _send(
@@ -362,7 +353,7 @@ class Kube:
         return str(self.get_raw("/version")["gitVersion"])
 
     def not_ready(self) -> tuple[str, ...]:
-        """Give the parts of the API server that are not ready, as ``etcd``; none when it is ready.
+        """Give the parts of the API server that are not ready, as ``etcd``, or what else it says; none when it is ready.
 
         It says its version while nothing can be read or written: that comes from no storage.
 
@@ -378,14 +369,17 @@ class Kube:
         Source: Kubernetes, "API health endpoints": ``/readyz`` says ``ok``, or has a line for each part, ``[-]`` before one
         that is not ready.
         """
-        answer = self._ask("GET", READY)
+        answer = self.open("GET", READY, whatever_it_says=True)
         text = answer.data.decode(errors="replace")
         if answer.status == 200 and text.strip() == "ok":
             return ()
         parts = tuple(one[3:].split()[0] for one in text.splitlines() if one.startswith("[-]") and one[3:].strip())
         if parts:
             return parts
-        raise failure(self.address, "GET", READY, answer.status, answer.data)
+        error = failure(self.address, "GET", READY, answer.status, answer.data)
+        if answer.status >= 500:
+            return (error.detail,)
+        raise error
 
     def server_time(self) -> datetime:
         """Give the server's clock, exact to a second. Raises as `request` does."""

@@ -181,7 +181,7 @@ RED = [
     (GOING, leaving("keda-operator-1", "keda", 50), "fail", "keda-operator-1 should have stopped "),
     (GOING, without_pods, "unknown", "no pod at all"),
     (GOING, change(kinds.NODES, "n1", status=conditions(Ready="Unknown")), "skipped", "on nodes that are not ready"),
-    (TAKEN_UP, job(), "fail", f"Job {SPACE}/late has had no pod for 4"),
+    (TAKEN_UP, job(), "fail", f"Job {SPACE}/late has had no pod for "),
     (TAKEN_UP, both(job(), job("later", 35)), "fail", "s, nor have 1 more, and no controller has looked at it: contr"),
     (TAKEN_UP, both(job(), job("begun", begun=300)), "fail", "controller manager suspect"),
     (TAKEN_UP, both(job(), job("begun", begun=1)), "warn", "it takes up others, and is behind"),
