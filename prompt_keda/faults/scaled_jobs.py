@@ -119,9 +119,12 @@ def limit_run_time(stage: Stage) -> None:
 
 
 def lift_run_time(stage: Stage) -> None:
-    """Take it away."""
+    """Take it away, also from the Jobs that were made meanwhile."""
     edit(stage, lambda spec: {"jobTargetRef": {"activeDeadlineSeconds": None}})
     restore(stage)
+    for job in jobs.active_jobs(stage.kube):
+        lift = {"spec": {"activeDeadlineSeconds": None}}
+        stage.kube.patch(JOBS, job["metadata"]["name"], job["metadata"]["namespace"], lift)
 
 
 def keep_no_failed_job(stage: Stage) -> None:
