@@ -240,4 +240,6 @@ class PlantedStack:
 
 
 def files(place):
-    return [path for path in place.rglob("*") if path.is_file()]
+    """os.walk passes over a folder that goes meanwhile, as a pod's logs do; Path.rglob raises."""
+    found = (Path(folder) / name for folder, _, names in os.walk(place) for name in names)
+    return [path for path in found if path.is_file()]
