@@ -160,20 +160,15 @@ def _report(name):
 
 def _may_append(flag, path):
     """Refuse a file that cannot be written, before anything is done; what stands in it stays."""
-    from pathlib import Path
-
-    from prompt_keda.errors import Refusal
-
-    if not path:
-        return
-    try:
-        Path(path).open("a").close()
-    except OSError as error:
-        raise Refusal(f"{flag} {path} cannot be written: {error.strerror}") from error
+    _into(flag, path, lambda file: file.open("a").close())
 
 
 def _write(flag, path, text):
     """Write what ``text`` gives into the file that a flag names; nothing where it names none."""
+    _into(flag, path, lambda file: file.write_text(text()))
+
+
+def _into(flag, path, act):
     from pathlib import Path
 
     from prompt_keda.errors import Refusal
@@ -181,7 +176,7 @@ def _write(flag, path, text):
     if not path:
         return
     try:
-        Path(path).write_text(text())
+        act(Path(path))
     except OSError as error:
         raise Refusal(f"{flag} {path} cannot be written: {error.strerror}") from error
 

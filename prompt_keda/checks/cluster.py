@@ -36,14 +36,12 @@ def api_answers(systems: Systems) -> Outcome:
         return ok(f"{answers}; whether it is ready may not be asked")
     except BadAnswer as error:
         return ok(f"{answers}; whether it is ready is not told: {error.detail}")
+    if not parts:
+        return ok(answers)
     said = f"{answers}, but says that it is not ready: {', '.join(parts)}"
     if any(one.startswith(STORAGE) for one in parts):
         return fail(said, "Tell the owners of the cluster: without its storage nothing can be read or written.")
-    return (
-        warn(said, "It may just be starting or ending. If it stays so, tell the owners of the cluster.")
-        if parts
-        else ok(answers)
-    )
+    return warn(said, "It may just be starting or ending. If it stays so, tell the owners of the cluster.")
 
 
 def version_accepted(systems: Systems) -> Outcome:

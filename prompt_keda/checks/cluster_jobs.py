@@ -30,7 +30,7 @@ def jobs_taken_up(systems: Systems) -> Outcome:
         late = [one for one in found if not _began(one) and _waits(systems, one) > PATIENCE]
         if not late:
             return ok(f"{len(found)} Jobs")
-        said = f"{_oldest(systems, late)}, and no controller has looked at it"
+        said = f"{_told(systems, late)}, and no controller has looked at it"
         if any(_began(one) and _waits(systems, one) <= PATIENCE for one in found):
             return warn(f"{said}: it takes up others, and is behind", "Wait: a burst of hundreds takes it a minute.")
         fix = "Look at the controller manager; in a vCluster, at its control plane: the API server alone answers."
@@ -47,9 +47,9 @@ def pods_admitted(systems: Systems) -> Outcome:
         late = [one for one in found if _began(one) and not _has_pods(one) and _waits(systems, one) > PATIENCE]
         if not late:
             return ok(f"{len(found)} Jobs")
-        name = min(late, key=lambda one: -_waits(systems, one))["metadata"]["name"]
+        name = _oldest(systems, late)["metadata"]["name"]
         fix = f"Its events say what refuses its pods: kubectl -n {space} describe job {name}"
-        return fail(f"{_oldest(systems, late)}: its pods are refused, or go at once", fix)
+        return fail(f"{_told(systems, late)}: its pods are refused, or go at once", fix)
 
     return _of_each_namespace(systems, look, "every Job that was taken up has or had a pod")
 
@@ -87,8 +87,12 @@ def _waits(systems: Systems, job: Object) -> timedelta:
     return min(age(systems, one) for one in stamps if one)
 
 
-def _oldest(systems: Systems, late: list[Object]) -> str:
-    first = max(late, key=lambda one: _waits(systems, one))
+def _oldest(systems: Systems, late: list[Object]) -> Object:
+    return max(late, key=lambda one: _waits(systems, one))
+
+
+def _told(systems: Systems, late: list[Object]) -> str:
+    first = _oldest(systems, late)
     others = f", nor have {len(late) - 1} more" if len(late) > 1 else ""
     metadata, waited = first["metadata"], _waits(systems, first).total_seconds()
     return f"Job {metadata['namespace']}/{metadata['name']} has had no pod for {waited:.0f} s{others}"

@@ -151,21 +151,20 @@ class EventLedger:
         counts, sent = self._counts(), self._sent()
         left = self._open()
         if place_was_lost:
-            self._taken |= {one for one in left if not self._is_waiting(one)}
+            self._taken |= set(left) - self._waiting(left)
             left = [one for one in left if one not in self._taken]
         unseen = [one for one in sent if not counts[one] and one not in left and one not in self._taken]
         doubled = [one for one in sent if counts[one] > 1]
         return Fates(len(sent), left, doubled, len(unseen), sorted(self._taken))
 
-    def _is_waiting(self, event: str) -> bool:
-        """Tell whether an event is still to be given out by its group, or was given out and not acknowledged."""
+    def _waiting(self, events: Sequence[str]) -> set[str]:
+        """Give those events that their group has still to give out, or that it gave out and nobody acknowledged."""
         redis, stream, group = self._stage.redis, self._instrument.stream, self._instrument.consumer_group
         found = redis.group_info(stream, group)
-        return (
-            found is None
-            or _number(event) > _number(found.last_delivered_id)
-            or event in redis.pending_ids(stream, group)
-        )
+        if found is None:
+            return set(events)
+        read, pending = _number(found.last_delivered_id), redis.pending_ids(stream, group)
+        return {one for one in events if _number(one) > read or one in pending}
 
     def _open(self) -> list[str]:
         """Give the events that nobody has acknowledged: not heard of, and by the group's account waiting or pending."""
@@ -173,16 +172,8 @@ class EventLedger:
         unheard = [one for one in self._sent() if not counts[one] and one not in self._taken]
         if not unheard:
             return []
-        redis, stream, group = self._stage.redis, self._instrument.stream, self._instrument.consumer_group
-        found = redis.group_info(stream, group)
-        if found is None:
-            return unheard
-        read, pending, told = (
-            _number(found.last_delivered_id),
-            redis.pending_ids(stream, group),
-            self._sure_to_be_heard(),
-        )
-        return [one for one in unheard if _number(one) > read or one in pending or one in told]
+        wanted = self._waiting(unheard) | self._sure_to_be_heard()
+        return [one for one in unheard if one in wanted]
 
     def _sure_to_be_heard(self) -> set[str]:
         """Give the events whose acknowledgement cannot have been missed: nobody was deaf since they were sent.

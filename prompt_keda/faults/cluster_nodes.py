@@ -19,33 +19,43 @@ KEDAS_API = "v1beta1.external.metrics.k8s.io"
 def freeze_kubelet(stage: Stage) -> None:
     """Freeze the kubelet until its Lease is over; some seconds later the cluster would call the node lost."""
     signals.send(stage, "kubelet", signal.SIGSTOP)
-    kube = stage.kube
-    until(lambda: unheard_s(kube) > 41, "a Lease that is over")
+    until_unheard(stage)
 
 
 def lose_node(stage: Stage) -> None:
     """Freeze the kubelet until the cluster calls its node lost."""
     signals.send(stage, "kubelet", signal.SIGSTOP)
-    until(lambda: not node_ready(stage.kube), "a node that is not ready")
+    until(lambda: not _node_ready(stage.kube), "a node that is not ready")
     until(lambda: available(stage.kube, KEDAS_API) == "False", "that nothing answers behind KEDA's API")
 
 
 def thaw_kubelet(stage: Stage) -> None:
     """Let it go on, and wait until the node is ready."""
     signals.send(stage, "kubelet", signal.SIGCONT)
-    until(lambda: unheard_s(stage.kube) < 10 and node_ready(stage.kube), "a node that is ready")
+    until_heard(stage)
 
 
-def node_ready(kube: Kube) -> bool:
-    """Tell whether the cluster calls its only node ready."""
+def until_unheard(stage: Stage) -> None:
+    """Wait until the kubelet's Lease is over; some seconds later the cluster would call the node lost."""
+    kube = stage.kube
+    until(lambda: _unheard_s(kube) > 41, "a Lease that is over")
+
+
+def until_heard(stage: Stage) -> None:
+    """Wait until it is renewed, and the node ready."""
+    until(lambda: _unheard_s(stage.kube) < 10 and _node_ready(stage.kube), "a node that is ready")
+
+
+def _node_ready(kube: Kube) -> bool:
     return has_condition(kube.get(NODES, NODE_NAME), "Ready")
 
 
-def unheard_s(kube: Kube) -> float:
-    """Give how long ago its kubelet renewed its Lease, in seconds."""
+def _unheard_s(kube: Kube) -> float:
     return age_s(kube.get(LEASES, NODE_NAME, "kube-node-lease")["spec"]["renewTime"])
 
 
+UNHEARD = {"cluster/nodes-report": "warn", "redis/answers": "unknown"}
+"""What sees it: a port-forward goes through the kubelet."""
 FAULTS: tuple[Fault, ...] = (
     Fault(
         "cluster/kubelet-frozen",
@@ -53,7 +63,7 @@ FAULTS: tuple[Fault, ...] = (
         "a kubelet hangs",
         freeze_kubelet,
         thaw_kubelet,
-        {"cluster/nodes-report": "warn", "redis/answers": "unknown"},  # a port-forward goes through the kubelet
+        UNHEARD,
         "was last heard of",
     ),
     Fault(

@@ -6,7 +6,7 @@ import signal
 
 from prompt_keda.errors import PromptKedaError
 from prompt_keda.faults import keda_restarts, podless, signals
-from prompt_keda.faults.cluster_nodes import node_ready, unheard_s
+from prompt_keda.faults.cluster_nodes import UNHEARD, until_heard, until_unheard
 from prompt_keda.faults.fault import Act, Fault, Stage
 from prompt_keda.faults.frozen import freeze
 from prompt_keda.faults.waiting import until
@@ -62,14 +62,13 @@ def start_controllers(stage: Stage) -> None:
 def kill_kubelet(stage: Stage) -> None:
     """Kill the kubelet, and wait until its Lease is over; some seconds later the cluster would call the node lost."""
     kill(KUBELET)(stage)
-    kube = stage.kube
-    until(lambda: unheard_s(kube) > 41, "a Lease that is over")
+    until_unheard(stage)
 
 
 def start_kubelet(stage: Stage) -> None:
     """Start it again, and wait until the node is ready."""
     processes.start_again(stage.lab, KUBELET)
-    until(lambda: unheard_s(stage.kube) < 10 and node_ready(stage.kube), "a node that is ready")
+    until_heard(stage)
 
 
 def _settle(stage: Stage) -> None:
@@ -142,7 +141,7 @@ FAULTS: tuple[Fault, ...] = (
         "a kubelet is killed, and stays away",
         kill_kubelet,
         start_kubelet,
-        {"cluster/nodes-report": "warn", "redis/answers": "unknown"},  # a port-forward goes through the kubelet
+        UNHEARD,
         "was last heard of",
     ),
 )

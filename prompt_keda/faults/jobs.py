@@ -64,18 +64,7 @@ def limit(stage: Stage) -> None:
     """Let every running Job end after a day."""
     until_workers_stay(stage)
     for job in jobs.active_jobs(stage.kube):
-        _limit(stage, job, DAY_S)
-
-
-def lift_limit(stage: Stage) -> None:
-    """Take that away."""
-    for job in jobs.active_jobs(stage.kube):
-        _limit(stage, job, None)
-
-
-def _limit(stage: Stage, job: Object, seconds: int | None) -> None:
-    place = job["metadata"]["namespace"]
-    stage.kube.patch(JOBS, job["metadata"]["name"], place, {"spec": {"activeDeadlineSeconds": seconds}})
+        scaled_jobs.limit_job(stage, job, DAY_S)
 
 
 def let_workers_fail(stage: Stage) -> None:
@@ -147,7 +136,7 @@ FAULTS: tuple[Fault, ...] = (
         "",
         "running Jobs are ended after a day",
         limit,
-        lift_limit,
+        scaled_jobs.lift_limits,
         {"keda/no-job-has-a-limit": "fail"},
         "running Jobs have a maximum run time",
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from prompt_keda.faults import network_cuts, vault
+from prompt_keda.faults.control_plane import NO_ANSWER
 from prompt_keda.faults.fault import Act, Fault
 from prompt_keda.faults.network_cuts import API_SERVER, DIRECTORY, REDIS, REGISTRY, VAULT, Route
 
@@ -61,10 +62,7 @@ FAULTS: tuple[Fault, ...] = (
         API_SERVER,
         "the API server",
         ALL,
-        {
-            "cluster/api-answers": "unknown",
-            "images/instrument-images-present": "unknown",  # which of them run cannot be seen
-        },
+        NO_ANSWER,
     ),
     *_of(VAULT, "Vault", NOT_REFUSED, {"vault/unsealed": "unknown", **vault.WITHOUT}),
     *_of(REGISTRY, "the registry", NOT_REFUSED, dict.fromkeys(vault.IMAGES, "unknown"), "F40"),

@@ -93,7 +93,7 @@ def let_many_wait(stage: Stage) -> None:
 def read_all(stage: Stage) -> None:
     """Read and acknowledge what waits, as fast workers would."""
     for one in stage.environment.instruments:
-        (read,) = stage.redis.run([*_read(one, 2000)])
+        (read,) = stage.redis.run(_read(one, 2000))
         ids = [entry[0] for _, entries in read or [] for entry in entries]
         if ids:
             stage.redis.run(["XACK", one.stream, one.consumer_group, *ids])

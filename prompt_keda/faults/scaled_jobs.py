@@ -122,9 +122,19 @@ def lift_run_time(stage: Stage) -> None:
     """Take it away, also from the Jobs that were made meanwhile."""
     edit(stage, lambda spec: {"jobTargetRef": {"activeDeadlineSeconds": None}})
     restore(stage)
+    lift_limits(stage)
+
+
+def lift_limits(stage: Stage) -> None:
+    """Take the maximum run time from every running Job."""
     for job in jobs.active_jobs(stage.kube):
-        lift = {"spec": {"activeDeadlineSeconds": None}}
-        stage.kube.patch(JOBS, job["metadata"]["name"], job["metadata"]["namespace"], lift)
+        limit_job(stage, job, None)
+
+
+def limit_job(stage: Stage, job: Object, seconds: int | None) -> None:
+    """Give a Job a maximum run time in seconds, or None."""
+    place = job["metadata"]["namespace"]
+    stage.kube.patch(JOBS, job["metadata"]["name"], place, {"spec": {"activeDeadlineSeconds": seconds}})
 
 
 def keep_no_failed_job(stage: Stage) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from prompt_keda.errors import LabError
 from prompt_keda.files.private_folder import private_folder
@@ -48,21 +49,28 @@ def start_again(lab: Lab, name: str) -> int:
     LabError
         When it was never started in this stack.
     """
-    try:
-        record = json.loads((lab.state / "pids" / f"{name}.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise LabError(f"{name} was never started in the local stack", "./run lab.up") from error
+    record = _record(lab, name)
+    if record is None:
+        raise LabError(f"{name} was never started in the local stack", "./run lab.up")
     return start(lab, name, record["argv"], record.get("env"))
 
 
 def pid_of(lab: Lab, name: str) -> int | None:
     """Give the pid of a running process of the stack, or None."""
-    try:
-        record = json.loads((lab.state / "pids" / f"{name}.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    record = _record(lab, name)
+    if record is None:
         return None
     alive = record["started"] is not None and _start_time(record["pid"]) == record["started"]
     return int(record["pid"]) if alive else None
+
+
+def _record(lab: Lab, name: str) -> dict[str, Any] | None:
+    """Give what `start` has kept of a process; None when it was never started, or was killed while it wrote."""
+    try:
+        found: dict[str, Any] = json.loads((lab.state / "pids" / f"{name}.json").read_text())
+        return found
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
 
 
 def names(lab: Lab) -> list[str]:

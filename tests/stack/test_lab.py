@@ -174,7 +174,7 @@ def test_a_process_is_in_the_stacks_cgroup_whatever_becomes_of_who_started_it(en
 
     monkeypatch.setattr(subprocess, "Popen", started)
     try:
-        processes.start(lab, "probe", ["sleep", "60"])
+        assert processes.start(lab, "probe", ["sleep", "60"]) in cgroups.pids(lab.cgroup)
     finally:
         processes.remove(lab, "probe")
 
