@@ -68,7 +68,7 @@ def _to_server(name: str, part: str) -> Route:
 
 
 def _enter_redis(stage: Stage) -> list[str] | None:
-    pid = next(signals.processes_in_pods(stage, *_redis_pods(stage)), None)
+    pid = signals.first_process_in_pods(stage, *_redis_pods(stage))
     return None if pid is None else [*network.enter(stage.lab), "nsenter", f"--net=/proc/{pid}/ns/net", "--"]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from prompt_keda.clients.kube_resources import PODS
 from prompt_keda.errors import LabError
 from prompt_keda.faults.fault import Stage
+from prompt_keda.files.process import kernel_fields
 from prompt_keda.lab import processes
 
 
@@ -52,6 +53,18 @@ def processes_in_pods(stage: Stage, namespace: str, labels: str) -> Iterator[int
     pods = stage.kube.list(PODS, namespace, labels)
     states = [one for pod in pods for one in pod["status"].get("containerStatuses") or [] if one.get("containerID")]
     yield from _processes_of({one["containerID"].rpartition("/")[2] for one in states})
+
+
+def first_process_in_pods(stage: Stage, namespace: str, labels: str) -> int | None:
+    """Give the id of the process in some pods that began first, which is a container's own; None if there is none.
+
+    A probe's process ends in a moment, and may have a lower id: the kernel begins again at the bottom (pid_max).
+    """
+    began = {}
+    for pid in processes_in_pods(stage, namespace, labels):
+        if fields := kernel_fields(pid):  # it may have ended since
+            began[pid] = int(fields[19])  # field 22, starttime
+    return min(began, key=began.__getitem__, default=None)
 
 
 def _processes_of(containers: set[str]) -> Iterator[int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.faults import ALL_FAULTS, signals
 from prompt_keda.model.check import Verdict
 
 SEEN_ELSEWHERE = {
@@ -52,3 +54,18 @@ def test_the_page_of_faults_names_every_fault():
     """docs/faults.md is of runs on the stack; how it is made stands in tests/stack/test_faults.py."""
     text = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
     assert [one.id for one in ALL_FAULTS if f"| {one.title} | {one.case} |" not in text] == []
+
+
+def test_the_first_process_of_pods_is_no_probe_of_theirs(monkeypatch):
+    """A probe's process may come first in /proc, once the kernel has begun again with low ids; and ends in a moment."""
+    with subprocess.Popen(["sleep", "60"]) as probe:
+        monkeypatch.setattr(signals, "processes_in_pods", lambda *_: iter([probe.pid, os.getpid()]))
+        assert signals.first_process_in_pods(None, "redis", "app=redis") == os.getpid()
+        probe.kill()
+    assert signals.first_process_in_pods(None, "redis", "app=redis") == os.getpid()  # the probe has ended meanwhile
+
+
+def test_pods_without_processes_have_no_first(monkeypatch):
+    """Such as those of a Redis that was scaled down."""
+    monkeypatch.setattr(signals, "processes_in_pods", lambda *_: iter(()))
+    assert signals.first_process_in_pods(None, "redis", "app=redis") is None
