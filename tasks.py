@@ -561,7 +561,8 @@ def _finish_with_code(task_name, work, observer=None):
 @task(
     help={
         "fault": "id of the fault, or the start of several",
-        "all": "every fault, one after the other: more than an hour",
+        "all": "every fault, one after the other: some hours",
+        "rest": "go on with the newest drills that were stopped: those that they had not come to",
         "rounds": "a storm instead: so many redeploys, each with much that goes wrong at random",
         "seed": "the storm's seed, 1 unless named; the same seed gives the same rounds",
         "only": "of the storm, the round of this number alone",
@@ -570,7 +571,18 @@ def _finish_with_code(task_name, work, observer=None):
         **JSON,
     }
 )
-def drill(c: Context, fault="", all=False, rounds="", seed="1", only="", sequence="", markdown="", json=False):
+def drill(
+    c: Context,
+    fault="",
+    all=False,
+    rest=False,
+    rounds="",
+    seed="1",
+    only="",
+    sequence="",
+    markdown="",
+    json=False,
+):
     """Break the local stack, follow the runbook, prove scaling, and see that nothing was lost."""
     from prompt_keda.errors import LabError, Refusal
 
@@ -591,7 +603,7 @@ def drill(c: Context, fault="", all=False, rounds="", seed="1", only="", sequenc
             return storming.run(*numbers, sequence, write, observer)
         from prompt_keda import drilling
 
-        return drilling.run(fault, all, write, observer)
+        return drilling.run(fault, all, rest, write, observer)
 
     def show(text, result):
         report = _report("runbooks_as_text")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import fcntl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 
 from prompt_keda import response, toolkit
@@ -11,23 +14,22 @@ from prompt_keda.drills.drill import Drilled, drill
 from prompt_keda.errors import PromptKedaError, Refusal
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.faults.fault import Fault, Stage
-from prompt_keda.files.drill_history import keep_drill
-from prompt_keda.files.run_folder import RunFolder
+from prompt_keda.files.drill_history import Drills, begin_drills, keep_drill, stopped_drills
 from prompt_keda.model.check import CheckResult
 from prompt_keda.model.drill_record import DrillRecord
-from prompt_keda.model.event import Observer
+from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.redeploy.approval import MARKER
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import STOPPED, run_command
 
 LOCAL = "local"
 HEAD = """# Drills
-Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack. Each fault is brought in, seen by its
-checks, answered by the runbook that `respond` proposes, and events become Jobs again. Where the runbook's commands cannot
-mend it, what its page asks people to do was done (people). Lost are Jobs and pods that ran before, or came while it was
-mended, and neither live on nor ended by themselves (seen by a watch). Events come throughout; of each group of numbers the
-first were sent, then come those that the recovery lost, those that it gave to two workers, and those that the fault itself
-took, for example with all that Redis held. What drills have found: [found.md](found.md).
+Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack; `--rest` goes on with those that were
+stopped. Each fault is brought in, seen by its checks, answered by the runbook that `respond` proposes, and events become Jobs
+again. Where the runbook's commands cannot mend it, what its page asks people to do was done (people). Lost are Jobs and pods
+that ran before, or came while it was mended, and neither live on nor ended by themselves (seen by a watch). Events come
+throughout; of each group of numbers the first were sent, then come those that the recovery lost, those that it gave to two
+workers, and those that the fault itself took, for example with all that Redis held. What drills have found: [found.md](found.md).
 
 | fault | seen by | after | runbook | answered by | recovered in | Jobs and pods lost | events sent, lost, doubled, taken | passed |
 |---|---|---|---|---|---|---|---|---|
@@ -69,6 +71,28 @@ def go_on(exit_code: int) -> int:
     return exit_code
 
 
+@contextmanager
+def alone() -> Iterator[Stage]:
+    """Give the local stack to break, to nobody else meanwhile. A drill that is killed lets it go.
+
+    Raises
+    ------
+    Refusal
+        When another drill is at work on it, or the cluster does not carry the marker that `lab.up` puts there.
+    LabError
+        When it is not up.
+    """
+    there = stage()
+    with (there.lab.state / "drill.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refusal(
+                "another drill is at work on the local stack", "Two would see each other's faults."
+            ) from error
+        yield there
+
+
 def stage() -> Stage:
     """Give the local stack to break.
 
@@ -85,34 +109,46 @@ def stage() -> Stage:
     return found
 
 
-def run(fault_id: str, all_of_them: bool, write: Callable[[str], None], observer: Observer) -> Result:
+def run(fault_id: str, all_of_them: bool, rest: bool, write: Callable[[str], None], observer: Observer) -> Result:
     """Drill one fault, or all of them, one after the other. What each has shown is kept on this machine.
 
     Parameters
     ----------
     fault_id
         Its id, or the start of several.
+    rest
+        Go on with the newest drills that were stopped; then no fault is named.
     write
-        Given the table as Markdown after each drill: more than an hour of them may be stopped.
+        Given the table as Markdown after each drill: hours of them may be stopped.
 
     Raises
     ------
     Refusal
-        When no fault is named, there is none of that name, the cluster is not the local stack that `lab.up` made, or
-        nothing can be kept on this machine; and what ``write`` raises.
+        When no fault is named, there is none of that name, no drills were stopped, the cluster is not the local stack that
+        `lab.up` made, another drill is at work on it, or nothing can be kept on this machine; and what ``write`` raises.
     LabError
         When the local stack is not up.
     """
-    chosen = _chosen(fault_id, all_of_them)
-    there = stage()
-    result = Result("drill", LOCAL, header=f"{len(chosen)} drills on the local stack")
-    kept = RunFolder.create(toolkit.drills_folder(), LOCAL)
-    drilled: list[Drilled] = []
+    chosen = [] if rest else _chosen(fault_id, all_of_them)
+    with alone() as there:
+        if rest:
+            drills = stopped_drills(toolkit.drills_folder(), LOCAL)
+        else:
+            drills = begin_drills(toolkit.drills_folder(), LOCAL, [one.id for one in chosen])
+        return _drill_each(drills, there, write, observer)
+
+
+def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], observer: Observer) -> Result:
+    result = Result("drill", LOCAL, header=f"{len(drills.chosen)} drills on the local stack")
+    drilled = [_as_drilled(one) for one in drills.done]
+    if drilled:
+        news = f"{len(drilled)} of {len(drills.chosen)} drills were done, since {drills.done[0].began_at:.16}"
+        observer(Event(EventKind.NOTE, "drill", "", news))
     try:
-        for fault in chosen:
+        for fault in [_known(one) for one in drills.left]:
             began_at = datetime.now(UTC).isoformat()
             drilled.append(drill(fault, there, Ways(observer), observer))
-            keep_drill(kept, DrillRecord.of(began_at, drilled[-1].to_json()))
+            keep_drill(drills.folder, DrillRecord.of(began_at, drilled[-1].to_json()))
             write(page(drilled))
     except PromptKedaError as error:
         error.parts = {"drills": [one.to_json() for one in drilled]}
@@ -122,14 +158,27 @@ def run(fault_id: str, all_of_them: bool, write: Callable[[str], None], observer
     return result
 
 
+def _as_drilled(record: DrillRecord) -> Drilled:
+    return Drilled(**{one.name: getattr(record, one.name) for one in fields(Drilled)})
+
+
 def _chosen(fault_id: str, all_of_them: bool) -> list[Fault]:
     if not fault_id and not all_of_them:
-        raise Refusal("say what to break: --fault ID or --all", f"Ids look like {ALL_FAULTS[0].id}: docs/faults.md.")
+        raise Refusal(
+            "say what to break: --fault ID, --all or --rest", f"Ids look like {ALL_FAULTS[0].id}: docs/faults.md."
+        )
     exact = [one for one in ALL_FAULTS if one.id == fault_id]
     chosen = exact or [one for one in ALL_FAULTS if all_of_them or one.id.startswith(fault_id)]
     if not chosen:
         raise Refusal(f"there is no fault {fault_id!r}", f"Known are {', '.join(one.id for one in ALL_FAULTS)}.")
     return chosen
+
+
+def _known(fault_id: str) -> Fault:
+    found = next((one for one in ALL_FAULTS if one.id == fault_id), None)
+    if found is None:
+        raise Refusal(f"there is no fault {fault_id!r} any more", "Begin anew: drill --all")
+    return found
 
 
 def page(drilled: Sequence[Drilled]) -> str:

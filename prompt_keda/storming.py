@@ -13,6 +13,7 @@ from prompt_keda.drills.storm import Outcome, weather
 from prompt_keda.drills.storm_plan import BREAK, Round, Targets, make_round, shrink
 from prompt_keda.errors import PromptKedaError, Refusal
 from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.faults.fault import Stage
 from prompt_keda.files.run_folder import JOURNAL, RunFolder
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.report.result import Result
@@ -76,13 +77,17 @@ def run(
     Raises
     ------
     Refusal
-        When the cluster is not the local stack that `lab.up` made, a number is wrong, or the file holds no round; and what
-        ``write`` raises.
+        When the cluster is not the local stack that `lab.up` made, another drill is at work on it, a number is wrong, or the
+        file holds no round; and what ``write`` raises.
     LabError
         When the local stack is not up.
     """
-    stage = drilling.stage()
-    chosen = [_read(file)] if file else _made(rounds, seed, only, storm_acts.targets(stage))
+    with drilling.alone() as stage:
+        chosen = [_read(file)] if file else _made(rounds, seed, only, storm_acts.targets(stage))
+        return _storm(chosen, stage, write, observer)
+
+
+def _storm(chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], observer: Observer) -> Result:
     ways = drilling.Ways(observer)
     outcomes: list[Outcome] = []
     smallest: list[dict[str, Any]] = []

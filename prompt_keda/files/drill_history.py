@@ -1,12 +1,65 @@
-"""The drills that this machine keeps: a folder for each command, in it a file for each drill."""
+"""The drills that this machine keeps: a folder for each command, in it what was chosen and a file for each drill."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from prompt_keda.errors import Refusal
 from prompt_keda.files.run_folder import RunFolder
 from prompt_keda.model.drill_record import DrillRecord
 from prompt_keda.model.run_record import environment_of
+
+CHOSEN = "chosen.txt"
+"""The ids of the faults that a command was to drill, one a line, in their order."""
+
+
+@dataclass(frozen=True)
+class Drills:
+    """The drills of one command: where they are kept, which faults were chosen, and what was drilled of them."""
+
+    folder: RunFolder
+    chosen: Sequence[str]
+    done: Sequence[DrillRecord] = ()
+
+    @property
+    def left(self) -> Sequence[str]:
+        """The ids of the faults that were not drilled."""
+        return self.chosen[len(self.done) :]
+
+
+def begin_drills(drills: Path, environment: str, chosen: Sequence[str]) -> Drills:
+    """Make the folder of a command's drills. Raises as `RunFolder.create` and `RunFolder.write_text` do."""
+    folder = RunFolder.create(drills, environment)
+    folder.write_text(CHOSEN, "".join(f"{one}\n" for one in chosen))
+    return Drills(folder, chosen)
+
+
+def stopped_drills(drills: Path, environment: str) -> Drills:
+    """Give the newest drills of an environment of which some are left.
+
+    Raises
+    ------
+    Refusal
+        When there are none, or one of their files cannot be read.
+    """
+    for path in sorted(drills.glob("*"), reverse=True):
+        if environment_of(path.name) == environment and (path / CHOSEN).is_file():
+            found = _drills_in(path)
+            if found.left:
+                return found
+    raise Refusal(f"no drills in {drills} were stopped", "Begin: drill --all")
+
+
+def _drills_in(path: Path) -> Drills:
+    done: list[DrillRecord] = []
+    damaged: list[str] = []
+    for file in sorted(path.glob("*.json")):
+        _read(file, done, damaged)
+    if damaged:
+        raise Refusal(damaged[0], "Begin anew: drill --all")
+    return Drills(RunFolder(path), (path / CHOSEN).read_text().split(), done)
 
 
 def keep_drill(folder: RunFolder, record: DrillRecord) -> None:

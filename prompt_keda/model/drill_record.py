@@ -22,6 +22,8 @@ class DrillRecord(BaseModel):
     """The id of the fault."""
     title: str
     """The fault in words."""
+    seen_by: dict[str, str] = Field(default_factory=dict)
+    """The checks that the fault names, each with its verdict. Empty as well in what was kept before this was."""
     runbook: str
     """The runbook that was proposed first; empty if none was."""
     answered_by: str
@@ -32,6 +34,8 @@ class DrillRecord(BaseModel):
     """From the fault to the proof that events become Jobs again, in seconds; None if there was none."""
     lost: tuple[str, ...]
     """Jobs and pods that ran before, and neither live on nor ended by themselves."""
+    events: dict[str, int] = Field(default_factory=dict)
+    """Numbers of events as `prompt_keda.drills.drill.Drilled` has them. Empty as well in what was kept before this was."""
     passed: bool
     """Whether all was as it should be."""
     problems: tuple[str, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 
 import pytest
 
@@ -120,7 +121,7 @@ def test_the_page_tells_each_round_and_what_was_not_kept():
 
 def test_the_table_is_written_after_each_round(monkeypatch):
     """An hour of rounds may be stopped."""
-    monkeypatch.setattr(storming.drilling, "stage", lambda: None)
+    monkeypatch.setattr(storming.drilling, "alone", nullcontext)
     monkeypatch.setattr(storming.storm_acts, "targets", lambda stage: TARGETS)
     monkeypatch.setattr(storming, "_Runs", lambda: None)
     monkeypatch.setattr(storming, "run_command", lambda words: Ran(0, {}, 1.0))
@@ -132,7 +133,7 @@ def test_the_table_is_written_after_each_round(monkeypatch):
 
 def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_storm(monkeypatch):
     """Nothing is broken after a Ctrl-C."""
-    monkeypatch.setattr(storming.drilling, "stage", lambda: None)
+    monkeypatch.setattr(storming.drilling, "alone", nullcontext)
     monkeypatch.setattr(storming.storm_acts, "targets", lambda stage: TARGETS)
     monkeypatch.setattr(storming, "_Runs", lambda: None)
     monkeypatch.setattr(storming, "run_command", lambda words: Ran(STOPPED, {}, 1.0))
