@@ -564,7 +564,7 @@ def _finish_with_code(task_name, work, observer=None):
         "all": "every fault, one after the other: some hours",
         "rest": "go on with the newest drills that were stopped: those that they had not come to",
         "rounds": "a storm instead: so many redeploys, each with much that goes wrong at random",
-        "seed": "the storm's seed, 1 unless named; the same seed gives the same rounds",
+        "seed": "one fault that this number picks; of a storm its seed, 1 unless named: the same gives the same rounds",
         "only": "of the storm, the round of this number alone",
         "sequence": "of the storm, the one round that this file describes, as a failing one is printed",
         "markdown": "write the table of what was drilled to this file, after each drill or round",
@@ -577,7 +577,7 @@ def drill(
     all=False,
     rest=False,
     rounds="",
-    seed="1",
+    seed="",
     only="",
     sequence="",
     markdown="",
@@ -599,11 +599,16 @@ def drill(
         if rounds or only or sequence:
             from prompt_keda import storming
 
-            numbers = (_whole("--rounds", rounds), _whole("--seed", seed), _whole("--only", only) if only else None)
+            numbers = (
+                _whole("--rounds", rounds),
+                _whole("--seed", seed or "1"),
+                _whole("--only", only) if only else None,
+            )
             return storming.run(*numbers, sequence, write, observer)
         from prompt_keda import drilling
 
-        return drilling.run(fault, all, rest, write, observer)
+        wanted = drilling.Wanted(fault, all, _whole("--seed", seed) if seed else None, rest)
+        return drilling.run(wanted, write, observer)
 
     def show(text, result):
         report = _report("runbooks_as_text")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from prompt_keda import response, toolkit
@@ -109,33 +110,68 @@ def stage() -> Stage:
     return found
 
 
-def run(fault_id: str, all_of_them: bool, rest: bool, write: Callable[[str], None], observer: Observer) -> Result:
-    """Drill one fault, or all of them, one after the other. What each has shown is kept on this machine.
+@dataclass(frozen=True)
+class Wanted:
+    """Which faults a person asks for: by one of these alone.
 
     Parameters
     ----------
-    fault_id
+    fault
         Its id, or the start of several.
+    all_of_them
+        Every fault.
+    seed
+        One fault, which this picks: the same as long as the faults are the same.
     rest
-        Go on with the newest drills that were stopped; then no fault is named.
+        What is left of the newest drills that were stopped.
+    """
+
+    fault: str = ""
+    all_of_them: bool = False
+    seed: int | None = None
+    rest: bool = False
+
+
+def run(wanted: Wanted, write: Callable[[str], None], observer: Observer) -> Result:
+    """Drill one fault, or several, one after the other. What each has shown is kept on this machine.
+
+    Parameters
+    ----------
     write
         Given the table as Markdown after each drill: hours of them may be stopped.
 
     Raises
     ------
     Refusal
-        When no fault is named, there is none of that name, no drills were stopped, the cluster is not the local stack that
-        `lab.up` made, another drill is at work on it, or nothing can be kept on this machine; and what ``write`` raises.
+        When no fault is asked for, or in two ways, there is none of that name, no drills were stopped, the cluster is not the
+        local stack that `lab.up` made, another drill is at work on it, or nothing can be kept on this machine; and what
+        ``write`` raises.
     LabError
         When the local stack is not up.
     """
-    chosen = [] if rest else _chosen(fault_id, all_of_them)
+    chosen = choose(wanted)
     with alone() as there:
-        if rest:
+        if wanted.rest:
             drills = stopped_drills(toolkit.drills_folder(), LOCAL)
         else:
             drills = begin_drills(toolkit.drills_folder(), LOCAL, [one.id for one in chosen])
         return _drill_each(drills, there, write, observer)
+
+
+def choose(wanted: Wanted) -> Sequence[Fault]:
+    """Give the faults that are asked for; none for ``rest``. Raises `Refusal` as `run` does."""
+    if [bool(wanted.fault), wanted.all_of_them, wanted.seed is not None, wanted.rest].count(True) != 1:
+        known = f"Ids look like {ALL_FAULTS[0].id}: docs/faults.md."
+        raise Refusal("say what to break, in one way: --fault ID, --all, --seed N or --rest", known)
+    if wanted.rest:
+        return []
+    if wanted.seed is not None:
+        return [random.Random(wanted.seed).choice(ALL_FAULTS)]  # noqa: S311  nobody has to be unable to guess it
+    exact = [one for one in ALL_FAULTS if one.id == wanted.fault]
+    chosen = exact or [one for one in ALL_FAULTS if one.id.startswith(wanted.fault)]
+    if not chosen:
+        raise Refusal(f"there is no fault {wanted.fault!r}", f"Known are {', '.join(one.id for one in ALL_FAULTS)}.")
+    return chosen
 
 
 def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], observer: Observer) -> Result:
@@ -160,18 +196,6 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
 
 def _as_drilled(record: DrillRecord) -> Drilled:
     return Drilled(**{one.name: getattr(record, one.name) for one in fields(Drilled)})
-
-
-def _chosen(fault_id: str, all_of_them: bool) -> list[Fault]:
-    if not fault_id and not all_of_them:
-        raise Refusal(
-            "say what to break: --fault ID, --all or --rest", f"Ids look like {ALL_FAULTS[0].id}: docs/faults.md."
-        )
-    exact = [one for one in ALL_FAULTS if one.id == fault_id]
-    chosen = exact or [one for one in ALL_FAULTS if all_of_them or one.id.startswith(fault_id)]
-    if not chosen:
-        raise Refusal(f"there is no fault {fault_id!r}", f"Known are {', '.join(one.id for one in ALL_FAULTS)}.")
-    return chosen
 
 
 def _known(fault_id: str) -> Fault:

@@ -91,7 +91,11 @@ def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled
     DeadlinePassed
         When the stack is not green before: nothing could be told of this fault then.
     """
-    until_green(ways, f"the steady state before {fault.id}")
+    try:
+        until_green(ways, f"the steady state before {fault.id}")
+    except DeadlinePassed as error:
+        error.fix = "Make it whole: ./run redeploy --env local. Then go on: ./run drill --rest"
+        raise
     instruments = stage.environment.instruments
     with ExitStack() as stack:
         witness = stack.enter_context(Witness.at_work(lambda: stage.kube, [one.namespace for one in instruments]))

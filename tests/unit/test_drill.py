@@ -9,6 +9,7 @@ import pytest
 
 from prompt_keda import drilling
 from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.drilling import Wanted
 from prompt_keda.drills import drill as module
 from prompt_keda.drills.drill import drill
 from prompt_keda.errors import DeadlinePassed, Refusal
@@ -155,26 +156,42 @@ def test_what_a_person_stops_stops_the_drill(monkeypatch, way):
 
 
 def test_a_stack_that_is_not_green_is_not_drilled():
-    """Nothing could be told of the fault."""
+    """Nothing could be told of the fault. It is said how to go on."""
     stack = Stack()
     stack.broken = True
-    with pytest.raises(DeadlinePassed, match="steady state"):
+    with pytest.raises(DeadlinePassed, match="steady state") as refused:
         drill(stack.fault(), stack.stage, stack, nobody)
+    assert "redeploy --env local" in refused.value.fix and "--rest" in refused.value.fix
 
 
 @pytest.mark.parametrize(
-    ("fault", "all_of_them", "said"), [("", False, "say what to break"), ("no/such", False, "no fault")]
+    ("wanted", "said"),
+    [
+        (Wanted(), "say what to break"),
+        (Wanted("keda/paused", all_of_them=True), "in one way"),
+        (Wanted("keda/paused", rest=True), "in one way"),
+        (Wanted(all_of_them=True, seed=0), "in one way"),
+        (Wanted("no/such"), "no fault"),
+    ],
 )
-def test_a_drill_without_a_fault_is_refused(fault, all_of_them, said):
+def test_a_drill_without_a_fault_or_with_two_ways_to_it_is_refused(wanted, said):
     """Nothing is broken by mistake."""
     with pytest.raises(Refusal, match=said):
-        drilling._chosen(fault, all_of_them)
+        drilling.choose(wanted)
 
 
 def test_a_fault_is_chosen_by_its_name_or_its_beginning():
     """A whole id is that one alone."""
-    assert [one.id for one in drilling._chosen("keda/paused", False)] == ["keda/paused"]
-    assert len(drilling._chosen("redis/", False)) > 5 and len(drilling._chosen("", True)) == len(ALL_FAULTS)
+    assert [one.id for one in drilling.choose(Wanted("keda/paused"))] == ["keda/paused"]
+    assert len(drilling.choose(Wanted("redis/"))) > 5
+    assert len(drilling.choose(Wanted(all_of_them=True))) == len(ALL_FAULTS)
+
+
+def test_a_seed_picks_one_fault_and_the_same_again():
+    """Other seeds pick others; 0 is a seed as well."""
+    picked = [[one.id for one in drilling.choose(Wanted(seed=seed))] for seed in range(20)]
+    assert picked == [[one.id for one in drilling.choose(Wanted(seed=seed))] for seed in range(20)]
+    assert {len(one) for one in picked} == {1} and len({id_ for (id_,) in picked}) > 10
 
 
 def test_the_page_has_a_row_for_each_drill():

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from prompt_keda import drilling, toolkit
+from prompt_keda.drilling import Wanted
 from prompt_keda.drills.drill import Drilled
 from prompt_keda.errors import DeadlinePassed, Refusal
 from prompt_keda.files.drill_history import drills_kept, keep_drill
@@ -20,6 +21,7 @@ from prompt_keda.report import as_text, drills_as_text, history_page
 from .test_incident_story import HOSTILE
 from .world import World
 
+ALL, REST = Wanted(all_of_them=True), Wanted(rest=True)
 FAULTS = ("keda/gone", "keda/gone-too", "redis/gone")
 GOOD = Drilled("keda/gone", "KEDA is gone", {"keda/parts-ready": "fail"}, 10.0, "keda-gone", "runbook", 40.0)
 BAD = Drilled("redis/gone", "Redis is gone", {}, lost=("j1 is gone",), problems=("lost: j1 is gone", "more"))
@@ -68,7 +70,7 @@ def drills(monkeypatch, state, tmp_path):
 def test_each_drill_is_kept_for_this_user_alone(drills, state):
     """Also the same fault twice in one command; history tells what the drill told."""
     drills += [GOOD, GOOD, BAD]
-    drilling.run("", True, False, nowhere, nobody)
+    drilling.run(ALL, nowhere, nobody)
     told = toolkit.history("").parts["drills"]
     assert [one["fault"] for one in told] == ["redis/gone", "keda/gone", "keda/gone"]
     assert [one["passed"] for one in told] == [False, True, True]
@@ -83,7 +85,7 @@ def test_what_was_drilled_before_one_that_could_not_be_is_kept(drills, state):
     """A stack that is not green."""
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red")]
     with pytest.raises(DeadlinePassed):
-        drilling.run("", True, False, nowhere, nobody)
+        drilling.run(ALL, nowhere, nobody)
     assert [one.fault for one in drills_kept(state, "")[0]] == ["keda/gone"]
 
 
@@ -92,7 +94,7 @@ def test_the_table_is_written_after_each_drill(drills):
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red")]
     written = []
     with pytest.raises(DeadlinePassed):
-        drilling.run("", True, False, written.append, nobody)
+        drilling.run(ALL, written.append, nobody)
     assert [page.count(GOOD.title) for page in written] == [1]
 
 
@@ -102,7 +104,7 @@ def test_nothing_is_broken_where_nothing_can_be_kept(drills, state):
     state.parent.mkdir()
     state.write_text("a file")
     with pytest.raises(Refusal, match="drills"):
-        drilling.run("", True, False, nowhere, nobody)
+        drilling.run(ALL, nowhere, nobody)
     assert drills == [GOOD]
 
 
@@ -110,25 +112,25 @@ def test_drills_that_were_stopped_are_gone_on_with(drills, state):
     """What was drilled is not drilled again, and stands in the table and in the result."""
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red"), BAD, GOOD]
     with pytest.raises(DeadlinePassed):
-        drilling.run("", True, False, nowhere, nobody)
+        drilling.run(ALL, nowhere, nobody)
     written = []
-    result = drilling.run("", False, True, written.append, nobody)
+    result = drilling.run(REST, written.append, nobody)
     assert (drills, result.exit_code) == ([], 1)
     assert result.parts["drills"] == [one.to_json() | {"lost": (*one.lost,)} for one in (GOOD, BAD, GOOD)]
     assert [page.count(GOOD.title) for page in written] == [1, 2] and len(list(state.iterdir())) == 1
     with pytest.raises(Refusal, match="were stopped"):
-        drilling.run("", False, True, nowhere, nobody)
+        drilling.run(REST, nowhere, nobody)
 
 
 def test_only_the_faults_that_were_chosen_are_left(drills, state):
     """And a command that has ended since hides none that was stopped."""
     drills += [DeadlinePassed("the steady state", 90, "red"), BAD, GOOD, GOOD]
     with pytest.raises(DeadlinePassed):
-        drilling.run("keda/", False, False, nowhere, nobody)
+        drilling.run(Wanted("keda/"), nowhere, nobody)
     (folder,) = state.iterdir()
     folder.rename(state / "20250101t000000z-local-7")  # an id tells the second and the process: here one for both
-    drilling.run("redis/gone", False, False, nowhere, nobody)
-    assert len(drilling.run("", False, True, nowhere, nobody).parts["drills"]) == 2 and drills == []
+    drilling.run(Wanted("redis/gone"), nowhere, nobody)
+    assert len(drilling.run(REST, nowhere, nobody).parts["drills"]) == 2 and drills == []
 
 
 @pytest.mark.parametrize("gone", [0, 1])
@@ -136,25 +138,25 @@ def test_a_fault_that_is_there_no_more_is_named_before_anything_is_broken(drills
     """The toolkit may have changed since. What was drilled already needs no fault."""
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red"), GOOD]
     with pytest.raises(DeadlinePassed):
-        drilling.run("keda/", False, False, nowhere, nobody)
+        drilling.run(Wanted("keda/"), nowhere, nobody)
     monkeypatch.setattr(drilling, "ALL_FAULTS", [one for one in drilling.ALL_FAULTS if one.id != FAULTS[gone]])
     if gone:
         with pytest.raises(Refusal, match="gone-too"):
-            drilling.run("", False, True, nowhere, nobody)
+            drilling.run(REST, nowhere, nobody)
         assert drills == [GOOD]
     else:
-        drilling.run("", False, True, nowhere, nobody)
+        drilling.run(REST, nowhere, nobody)
 
 
 def test_what_cannot_be_read_is_not_gone_on_with(drills, state):
     """A table without one of its rows would not be whole."""
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red"), GOOD]
     with pytest.raises(DeadlinePassed):
-        drilling.run("", True, False, nowhere, nobody)
+        drilling.run(ALL, nowhere, nobody)
     (folder,) = state.iterdir()
     (folder / "001-keda-gone.json").write_text("{")
     with pytest.raises(Refusal, match="001-keda-gone"):
-        drilling.run("", False, True, nowhere, nobody)
+        drilling.run(REST, nowhere, nobody)
     assert drills == [GOOD]
 
 
@@ -162,8 +164,8 @@ def test_two_drills_are_not_at_work_at_once(drills):
     """Neither breaks the stack of the other; once it has ended, the next may."""
     drills += [GOOD] * 3
     with drilling.alone(), pytest.raises(Refusal, match="another drill"):
-        drilling.run("", True, False, nowhere, nobody)
-    assert len(drilling.run("", True, False, nowhere, nobody).parts["drills"]) == 3
+        drilling.run(ALL, nowhere, nobody)
+    assert len(drilling.run(ALL, nowhere, nobody).parts["drills"]) == 3
 
 
 DAMAGES = {
