@@ -81,7 +81,7 @@ def run_smoke(
     DeadlinePassed
         When a point is not reached in time; with what was seen last.
     StepBroken
-        When a state is seen that cannot heal, such as an image that cannot be pulled.
+        When a state is seen that cannot heal, such as an image that cannot be pulled, or a command that Redis denies to KEDA.
     """
     return _Smoke(systems, events_count, observer, run_id, obstacle).run()
 
@@ -111,12 +111,19 @@ class _Smoke:
 
     def run(self) -> SmokeResult:
         filled(self.environment.smoke.image, "smoke.image")
+        self._may_ask()
         try:
             self._create()
             self._prove()
             return self.result
         finally:
             self.place.remove(self.name)
+
+    def _may_ask(self) -> None:
+        """See that KEDA may ask for the lag, with the login that it is given and that this has: else it is waited for in vain."""
+        if denied := self.systems.redis.denied(self.name):
+            said = f"smoke test: Redis denies {', '.join(denied)} to the login that KEDA is given"
+            raise StepBroken(said, "ACL SETUSER NAME +info +xinfo +xlen")
 
     def _create(self) -> None:
         self.place.prepare()

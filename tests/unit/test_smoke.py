@@ -1,10 +1,11 @@
-"""What the smoke test does when KEDA breaks off in the middle of making Jobs. Without a cluster."""
+"""What the smoke test does when KEDA may not ask, or breaks off in the middle of making Jobs. Without a cluster."""
 
 from __future__ import annotations
 
 import pytest
 
 from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.errors import StepBroken
 from prompt_keda.redeploy import smoke
 
 from .world import World
@@ -55,3 +56,13 @@ def test_none_are_sent_again_while_enough_wait_or_all_jobs_are_there(proof, made
     take(proof, taken)
     assert proof._all_jobs_made()[0] == (made == 5)
     assert sent(proof) == proof.result.events_count == 6
+
+
+def test_a_command_that_redis_denies_to_keda_is_told_before_anything_is_made():
+    """KEDA would be waited for until the deadline, and its ScaledJob says no more than that it failed."""
+    world = World()
+    world.redis.denied_commands = ("INFO",)
+    with pytest.raises(StepBroken, match="Redis denies INFO") as broken:
+        smoke.run_smoke(world.systems, 5, lambda event: None, "run")
+    assert "ACL SETUSER" in broken.value.fix
+    assert not [one for one in world.kube.list(kinds.NAMESPACES) if one["metadata"]["name"] == "prompt-keda-smoke"]
