@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prompt_keda.clients.kube_errors import is_conflict
 from prompt_keda.clients.systems import Systems
@@ -13,15 +13,10 @@ from prompt_keda.errors import ClientError
 from prompt_keda.model.environment import Environment, Instrument
 from prompt_keda.model.event import Observer, nobody
 from prompt_keda.model.redeploy_plan import Decisions, JobRecord
-
-if TYPE_CHECKING:
-    from prompt_keda.redeploy.lease import Lock
-    from prompt_keda.redeploy.smoke import SmokeResult
+from prompt_keda.model.smoke_result import SmokeResult
+from prompt_keda.redeploy.lease import Lock
 
 Object = dict[str, Any]
-RUN_ANNOTATION = "prompt-keda.lsst.io/run"
-"""On every object that we mark: the id of the run, so that anyone can see who did it."""
-
 CHANGED = f"Somebody has changed it since it was planned. A new ./run redeploy puts it right; or undo that, and {GO_ON}"
 
 

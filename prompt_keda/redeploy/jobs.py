@@ -11,8 +11,8 @@ from prompt_keda.clients.kube_resources import EVENTS, JOBS, PODS, SCALED_JOBS
 from prompt_keda.errors import Missing
 from prompt_keda.model.conditions import has_condition
 from prompt_keda.model.job_object import PAUSED, is_finished, keeps_older_jobs
+from prompt_keda.model.marks import RUN_ANNOTATION
 from prompt_keda.model.redeploy_plan import JobRecord
-from prompt_keda.redeploy.context import RUN_ANNOTATION
 
 Object = dict[str, Any]
 LABEL = "scaledjob.keda.sh/name"

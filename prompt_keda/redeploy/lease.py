@@ -18,8 +18,8 @@ from prompt_keda.clients.kube_resources import LEASES
 from prompt_keda.errors import BadAnswer, ClientError, Missing, Refusal, StepBroken
 from prompt_keda.files.process import is_alive
 from prompt_keda.model.event import Event, EventKind, Observer, nobody
+from prompt_keda.model.marks import RUN_ANNOTATION
 from prompt_keda.model.plan import Progress, State
-from prompt_keda.redeploy.context import RUN_ANNOTATION
 from prompt_keda.redeploy.lease_object import ends, holder_of, renewal, run_of
 
 STATE_NAMESPACE = "prompt-keda-state"

@@ -11,9 +11,10 @@ from prompt_keda.clients.operator_metrics import OPERATOR_LEASE
 from prompt_keda.errors import BadAnswer, Refusal
 from prompt_keda.model.environment import Instrument
 from prompt_keda.model.job_object import PAUSED, is_paused
+from prompt_keda.model.marks import RUN_ANNOTATION
 from prompt_keda.model.redeploy_plan import Decisions, Deletion
 from prompt_keda.redeploy import helm, install
-from prompt_keda.redeploy.context import RUN_ANNOTATION, Context, Object
+from prompt_keda.redeploy.context import Context, Object
 from prompt_keda.redeploy.survey import (
     OPERATOR,
     SCALED_JOBS_CRD,

@@ -16,9 +16,10 @@ from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
 from prompt_keda.errors import BadAnswer
 from prompt_keda.model.conditions import conditions, has_condition
 from prompt_keda.model.job_object import is_paused
+from prompt_keda.model.marks import RUN_ANNOTATION
 from prompt_keda.model.plan import Progress, State, Step
 from prompt_keda.redeploy import jobs
-from prompt_keda.redeploy.context import RUN_ANNOTATION, Context, Object
+from prompt_keda.redeploy.context import Context, Object
 from prompt_keda.redeploy.survey import OPERATOR, label
 
 HOLD = timedelta(seconds=3)

@@ -8,9 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS, Resource
 from prompt_keda.clients.kube_watch import Watch
@@ -18,6 +16,7 @@ from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.errors import DeadlinePassed, StepBroken
 from prompt_keda.model.conditions import conditions
 from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.model.smoke_result import SmokeResult
 from prompt_keda.redeploy import smoke_objects
 from prompt_keda.redeploy.pods import why_not_ready
 from prompt_keda.redeploy.smoke_place import SmokePlace
@@ -28,36 +27,6 @@ LIMIT = timedelta(seconds=180)
 MOST_JOBS = 100
 """The history limit of the test's ScaledJob: with more Jobs KEDA would tidy the evidence away (failure mode F48)."""
 MOST_SENT_AGAIN = 3
-
-
-@dataclass
-class SmokeResult:
-    """What was proven.
-
-    Parameters
-    ----------
-    events_count
-        Events sent: the activation threshold and as many more as Jobs are wanted; and those that were sent again.
-    acknowledged_count
-        Events that the group read and acknowledged.
-    job_uids, pod_uids
-        The Jobs that KEDA made, and their pods that ran.
-    intervals_s
-        Seconds to each point: ``ready`` from the ScaledJob's creation; all others from the sending of the events.
-    first_job_s
-        Seconds from the test's begin to the first Job.
-    """
-
-    events_count: int
-    acknowledged_count: int = 0
-    job_uids: list[str] = field(default_factory=list)
-    pod_uids: list[str] = field(default_factory=list)
-    intervals_s: dict[str, float] = field(default_factory=dict)
-    first_job_s: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """Give it as JSON."""
-        return asdict(self)
 
 
 def run_smoke(

@@ -6,8 +6,8 @@ import base64
 from typing import Any
 
 from prompt_keda.model.environment import Environment
+from prompt_keda.model.marks import RUN_ANNOTATION
 from prompt_keda.model.secret import Secret
-from prompt_keda.redeploy.context import RUN_ANNOTATION
 
 Object = dict[str, Any]
 SMOKE_LABEL = "prompt-keda.lsst.io/smoke"

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS, SECRETS, TRIGGER_AUTHENTICATIONS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.errors import ClientError
+from prompt_keda.model.marks import RUN_ANNOTATION
 from prompt_keda.redeploy import smoke_objects
-from prompt_keda.redeploy.context import RUN_ANNOTATION, Context
+from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.install import wanted_secret
 
 LEFTOVER_AGE = timedelta(minutes=10)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from prompt_keda.model.job_object import PAUSED
+from prompt_keda.model.marks import RUN_ANNOTATION
 from prompt_keda.model.redeploy_plan import Decisions
-from prompt_keda.redeploy.context import RUN_ANNOTATION, Object
+from prompt_keda.redeploy.context import Object
 from prompt_keda.redeploy.survey import Survey, label
 
 NOT_KEPT = ("kubectl.kubernetes.io/last-applied-configuration", RUN_ANNOTATION, PAUSED)

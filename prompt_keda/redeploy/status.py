@@ -13,8 +13,9 @@ from prompt_keda.errors import PromptKedaError
 from prompt_keda.model.conditions import conditions, has_condition
 from prompt_keda.model.environment import Instrument
 from prompt_keda.model.job_object import is_paused
+from prompt_keda.model.marks import RUN_ANNOTATION
 from prompt_keda.redeploy import jobs
-from prompt_keda.redeploy.context import RUN_ANNOTATION, Object
+from prompt_keda.redeploy.context import Object
 
 UNKNOWN = "unknown"
 """The key of what could not be seen, with the reason."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prompt_keda.model.plan import StepResult
-from prompt_keda.redeploy.smoke import SmokeResult
+from prompt_keda.model.smoke_result import SmokeResult
 
 
 def parts(steps: Sequence[StepResult], smoke: SmokeResult | None) -> dict[str, float]:

@@ -12,8 +12,9 @@ from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.errors import Refusal
 from prompt_keda.files.manifest_file import load_instrument_manifest
 from prompt_keda.model.job_object import PAUSED
+from prompt_keda.model.marks import RUN_ANNOTATION
 from prompt_keda.redeploy import certificates, install, modes, planner, snapshot, survey
-from prompt_keda.redeploy.context import RUN_ANNOTATION, Context
+from prompt_keda.redeploy.context import Context
 from prompt_keda.redeploy.modes import Wishes
 
 from .world import METRICS, SCALED_JOB, SPACE, World, keda_manifests

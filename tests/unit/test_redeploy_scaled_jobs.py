@@ -10,9 +10,10 @@ import pytest
 from prompt_keda.clients import kube_resources as kinds
 from prompt_keda.errors import EnvironmentFileError
 from prompt_keda.model.job_object import PAUSED, is_paused
+from prompt_keda.model.marks import RUN_ANNOTATION
 from prompt_keda.model.plan import State
 from prompt_keda.redeploy import guard, jobs, planner, prove, release, restore
-from prompt_keda.redeploy.context import RUN_ANNOTATION, Context
+from prompt_keda.redeploy.context import Context
 from tests.contracts.fakes.kube import FakeKube
 from tests.unit.world import OPERATOR, SCALED_JOB, World
 
