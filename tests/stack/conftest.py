@@ -93,9 +93,26 @@ def approval(*arguments):
 
 
 def run_task(*arguments, timeout=300, before=()):
-    """Run a task to its end as a person would; ``before`` is what runs it."""
+    """Run a task to its end as a person would; ``before`` is what runs it. One that takes too long is told to tidy up."""
     env, argv = {**os.environ, "CI": "true"}, [*before, *command(*arguments)]
-    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=timeout, env=env)
+    with subprocess.Popen(
+        argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    ) as running:
+        try:
+            out, err = running.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            out, err = _told_to_stop(running)
+            raise AssertionError(f"{argv} took more than {timeout} s: {out[-2000:]}{err[-2000:]}") from None
+    return subprocess.CompletedProcess(argv, running.returncode, out, err)
+
+
+def _told_to_stop(running):
+    running.terminate()
+    try:
+        return running.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        return running.communicate()
 
 
 def run_json(*arguments, before=(), timeout=300):

@@ -53,7 +53,7 @@ def test_all_is_green_and_the_canary_goes(deployed, admin):
     code, said = deep()
     assert code == 0, said
     assert "a pod ran after" in said["canary-runs"][1] and said["dns-inside"][1].endswith("prompt-redis:6379")
-    until(lambda: not canaries(admin), 20, "no canary")
+    until(lambda: not canaries(admin), 90, "no canary")
 
 
 def test_ctrl_c_takes_the_canary_away(deployed, admin):
@@ -61,10 +61,10 @@ def test_ctrl_c_takes_the_canary_away(deployed, admin):
     until(lambda: not canaries(admin), 30, "no canary of before")
     argv = command("check-deps", "--env", ENV, "--deep", "--only", "deep/canary-runs")
     with frozen("kube-scheduler"), subprocess.Popen(argv, cwd=ROOT) as running:
-        until(lambda: canaries(admin), 20, "the canary")
+        until(lambda: canaries(admin), 90, "the canary")
         running.send_signal(signal.SIGINT)
-        assert running.wait(20) == 130
-        until(lambda: not canaries(admin), 20, "no canary")
+        assert running.wait(90) == 130
+        until(lambda: not canaries(admin), 90, "no canary")
 
 
 @pytest.mark.exhaustive

@@ -20,7 +20,7 @@ from tests.runs import unfinished_run
 
 from .conftest import ENV, ROOT, command, run_task, runs_folder, until
 from .other_machine import Machine
-from .test_redeploy import assert_all_live, five_workers  # noqa: F401  a fixture
+from .test_redeploy import assert_none_lost, five_workers  # noqa: F401  a fixture
 
 POLICIES, BINDINGS = (
     Resource("admissionregistration.k8s.io/v1", kind, f"{kind.lower()[:-1]}{end}", False)
@@ -40,7 +40,7 @@ def begun(runs, step):
     return run and any((one["step"], one["event"]) == (step, "begin") for one in JournalFile(run).entries()) and run
 
 
-def test_a_redeploy_killed_on_one_machine_is_finished_on_another(five_workers, elsewhere, shared, admin):  # noqa: F811
+def test_a_redeploy_killed_on_one_machine_is_finished_on_another(five_workers, elsewhere, shared):  # noqa: F811
     """SIGKILL, KEDA half removed: a machine with another state folder and another clone waits for the lock, names its
     holder, goes on with the same plan and the same ledger, and ends green; the first one sees that nothing is left to do."""
     running = elsewhere.start("redeploy", "--mode", "reinstall")
@@ -53,8 +53,8 @@ def test_a_redeploy_killed_on_one_machine_is_finished_on_another(five_workers, e
     assert f"waits for the lock of {run.run_id} " in said and "@elsewhere" in said and "expires in" in said
     assert document["run"] == run.run_id and document["mode"] == "reinstall"
     assert document["ledger"]["before"] == run.read_json("snapshot.json")["jobs"]
-    assert {one["uid"] for one in document["ledger"]["before"]} >= set(five_workers.values())
-    assert_all_live(admin, five_workers)
+    assert {one["uid"] for one in document["ledger"]["before"]} >= five_workers.uids
+    assert_none_lost(five_workers)
     ended = RunFolder.find(third.runs, run.run_id)
     assert ended.is_finished and JournalFile(ended).entries()[:3] == JournalFile(run).entries()[:3]
     code, document, _ = elsewhere.run("resume")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,16 +15,15 @@ from prompt_keda.clients.kube_resources import (
     API_SERVICES,
     CRDS,
     DEPLOYMENTS,
-    JOBS,
     NAMESPACES,
     PODS,
     SCALED_JOBS,
     SECRETS,
     SERVICES,
 )
+from prompt_keda.drills.witness import Witness
 from prompt_keda.files.run_folder import JournalFile
 from prompt_keda.lab import state
-from prompt_keda.model.job_object import is_finished
 from prompt_keda.redeploy import lease as lock
 from tests.runs import unfinished_run
 
@@ -50,22 +51,21 @@ def replace_it():
 
 @pytest.fixture
 def five_workers(deployed, systems, admin):
-    """Five workers or more are in mid-work: events for a minute are on the stream, and their pods run.
+    """Five workers or more are in mid-work, and watched: events for a minute are on the stream, and their pods run.
 
-    Finished Jobs are tidied away before: with them KEDA's history limit would remove those that end in the test.
+    Gives the UIDs of their Jobs and pods, and the witness. KEDA removes the oldest ones that have ended: these are not lost.
     """
-    for job in admin.list(JOBS, INSTRUMENT):
-        if is_finished(job):
-            admin.delete(JOBS, job["metadata"]["name"], INSTRUMENT)
-    systems.redis.add(STREAM, [{"visit": str(n)} for n in range(60)])
-    until(lambda: sum(kind == "Pod" for kind, _ in active_workers(admin)) >= 5, what="five running workers")
-    return active_workers(admin)
+    with Witness.at_work(lambda: admin, [INSTRUMENT]) as witness:
+        systems.redis.add(STREAM, [{"visit": str(n)} for n in range(60)])
+        until(lambda: sum(kind == "Pod" for kind, _ in active_workers(admin)) >= 5, what="five running workers")
+        yield SimpleNamespace(uids=set(active_workers(admin).values()), witness=witness)
 
 
 def test_the_first_redeploy_proves_scaling(deployed):
     """From no KEDA at all to events that became Jobs and were acknowledged; the output says so."""
-    assert "smoke test: 6 events sent, 5 Jobs made" in deployed.stdout
-    assert "6 acknowledged, lag 0" in deployed.stdout
+    said = re.search(r"smoke test: (\d+) events sent, (\d+) Jobs made", deployed.stdout)
+    assert said and int(said[1]) >= 6 and int(said[2]) >= 5  # more where KEDA breaks off: docs/decisions/0003
+    assert f"{said[1]} acknowledged, lag 0" in deployed.stdout
     assert "recovery time" in deployed.stdout
 
 
@@ -78,12 +78,7 @@ def test_a_redeploy_over_running_workers_keeps_every_job_and_pod(five_workers, s
     assert running.wait(timeout=240) == 0, running.stderr.read()
     after = {one["metadata"]["name"]: one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")}
     assert set(before) == set(after) and not set(before.values()) & set(after.values()), "KEDA was not replaced"
-    jobs = {one["metadata"]["uid"]: one for one in admin.list(JOBS, INSTRUMENT)}
-    pods = {one["metadata"]["uid"]: one for one in admin.list(PODS, INSTRUMENT)}
-    for (kind, name), uid in five_workers.items():
-        live = (jobs if kind == "Job" else pods).get(uid)
-        assert live is not None, f"{kind} {name} is gone"
-        assert "deletionTimestamp" not in live["metadata"], f"{kind} {name} is being deleted"
+    assert_none_lost(five_workers)
     done = until(lambda: (g := systems.redis.group_info(STREAM, GROUP)).lag == 0 and g, 120, "lag 0")
     assert done.pending == 0
 
@@ -213,21 +208,19 @@ def test_orphaned_jobs_survive_the_return_of_their_scaled_job(five_workers, admi
     """F2: a ScaledJob deleted with its Jobs orphaned comes back paused, its Jobs are stamped, and all live on."""
     admin.delete(SCALED_JOBS, INSTRUMENT, INSTRUMENT, propagation="Orphan")
     until(lambda: admin.find(SCALED_JOBS, INSTRUMENT, INSTRUMENT) is None, 60, "the end of the ScaledJob")
-    orphans = {key: uid for key, uid in active_workers(admin).items() if key in five_workers}
-    assert orphans, "no Job survived the orphaning: the test itself is wrong"
+    five_workers.uids &= set(active_workers(admin).values())
+    assert five_workers.uids, "no Job survived the orphaning: the test itself is wrong"
     done = run_task("redeploy", "--env", ENV)
     assert done.returncode == 0, done.stderr
-    live = {one["metadata"]["uid"]: one for r in (JOBS, PODS) for one in admin.list(r, INSTRUMENT)}
-    for (kind, name), uid in orphans.items():
-        assert uid in live and "deletionTimestamp" not in live[uid]["metadata"], f"{kind} {name} was lost"
+    assert_none_lost(five_workers)
     annotations = admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"].get("annotations") or {}
     assert "autoscaling.keda.sh/paused" not in annotations
 
 
-def assert_all_live(admin, workers):
-    live = {one["metadata"]["uid"]: one for r in (JOBS, PODS) for one in admin.list(r, INSTRUMENT)}
-    for (kind, name), uid in workers.items():
-        assert uid in live and "deletionTimestamp" not in live[uid]["metadata"], f"{kind} {name} was lost"
+def assert_none_lost(workers):
+    """All of these Jobs and pods live on, or have ended by themselves."""
+    lost = workers.witness.lost()
+    assert [lost[uid] for uid in workers.uids if uid in lost] == []
 
 
 def test_a_scaled_job_changes_under_its_running_jobs_and_loses_none(five_workers, admin, shared):
@@ -237,7 +230,7 @@ def test_a_scaled_job_changes_under_its_running_jobs_and_loses_none(five_workers
     for environment, count in ((changed, 19), (ENV, 20)):
         done = run_task("redeploy", "--env", environment)
         assert done.returncode == 0, done.stderr
-        assert_all_live(admin, five_workers)
+        assert_none_lost(five_workers)
         after = admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)
         assert after["spec"]["maxReplicaCount"] == count and after["spec"]["rollout"]["strategy"] == "default"
         assert after["metadata"]["generation"] > before["generation"] and after["metadata"]["uid"] == before["uid"]

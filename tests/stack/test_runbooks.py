@@ -108,7 +108,7 @@ def test_respond_finds_the_root_cause_and_its_runbook_brings_scaling_back(stage,
     fault = FAULTS[id_]
     try:
         fault.breaks(stage)
-        code, document = run_json("respond", "--env", ENV)
+        code, document = run_json("respond", "--env", ENV, timeout=900)  # of five runbooks at most
     finally:
         fault.mends(stage)
     assert code == 0, document
