@@ -558,6 +558,31 @@ def _finish_with_code(task_name, work, observer=None):
     _finish(task_name, "local", False, lambda: Result(task_name, "local", exit_code=work()), observer=observer)
 
 
+@task(help={"mend": "take back all that were brought in by fault", **JSON})
+def faults(c: Context, mend=False, json=False):
+    """List what can break on the local stack, what sees it and what answers it."""
+    from prompt_keda import breaking
+
+    observer = _progress()
+    _fault("faults", json, lambda: breaking.take_back("", observer) if mend else breaking.list_faults(), observer)
+
+
+@task(positional=["id"], help={"id": "the fault, as faults lists it", "mend": "take it back", **JSON})
+def fault(c: Context, id, mend=False, json=False):
+    """Break the local stack by one fault, and leave it so: to look at it, or to practise."""
+    from prompt_keda import breaking
+
+    observer = _progress()
+    _fault("fault", json, lambda: (breaking.take_back if mend else breaking.bring_in)(id, observer), observer)
+
+
+def _fault(task_name, json, work, observer):
+    def show(text, result):
+        _report("runbooks_as_text").show_faults(result.parts["faults"])
+
+    _finish(task_name, "local", json, work, show, observer)
+
+
 @task(
     help={
         "fault": "id of the fault, or the start of several",
@@ -674,6 +699,8 @@ namespace = Collection(
     bundle,
     enrol,
     smoke,
+    faults,
+    fault,
     drill,
     test,
     bench,

@@ -13,7 +13,7 @@ from prompt_keda import response, toolkit
 from prompt_keda.clients.kube_resources import CONFIG_MAPS
 from prompt_keda.drills.drill import Drilled, drill
 from prompt_keda.errors import PromptKedaError, Refusal
-from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.faults import ALL_FAULTS, fault_of
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.files.drill_history import Drills, begin_drills, keep_drill, stopped_drills
 from prompt_keda.model.check import CheckResult
@@ -28,11 +28,11 @@ HEAD = """# Drills
 Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack; `--rest` goes on with those that were
 stopped. Each fault is brought in, seen by its checks, answered by the runbook that `respond` proposes, and events become Jobs
 again. Where the runbook's commands cannot mend it, what its page asks people to do was done (people). Lost are Jobs and pods
-that ran before, or came while it was mended, and neither live on nor ended by themselves (seen by a watch). Events come
-throughout; of each group of numbers the first were sent, then come those that the recovery lost, those that it gave to two
-workers, and those that the fault itself took, for example with all that Redis held. What drills have found: [found.md](found.md).
+that ran before, or came while it was mended, and neither live on nor ended by themselves (seen by a watch); before them
+stands how many ran. Events come throughout: lost are those that the recovery lost, doubled those that it gave to two workers,
+taken those that the fault itself took, for example with all that Redis held. What drills have found: [found.md](found.md).
 
-| fault | seen by | after | runbook | answered by | recovered in | Jobs and pods lost | events sent, lost, doubled, taken | passed |
+| fault | seen by | after | runbook | answered by | recovered in | Jobs and pods | events | passed |
 |---|---|---|---|---|---|---|---|---|
 """
 
@@ -161,17 +161,16 @@ def run(wanted: Wanted, write: Callable[[str], None], observer: Observer) -> Res
 def choose(wanted: Wanted) -> Sequence[Fault]:
     """Give the faults that are asked for; none for ``rest``. Raises `Refusal` as `run` does."""
     if [bool(wanted.fault), wanted.all_of_them, wanted.seed is not None, wanted.rest].count(True) != 1:
-        known = f"Ids look like {ALL_FAULTS[0].id}: docs/faults.md."
-        raise Refusal("say what to break, in one way: --fault ID, --all, --seed N or --rest", known)
+        raise Refusal(
+            "say what to break, in one way: --fault ID, --all, --seed N or --rest", "./run faults lists the ids."
+        )
     if wanted.rest:
         return []
     if wanted.seed is not None:
         return [random.Random(wanted.seed).choice(ALL_FAULTS)]  # noqa: S311  nobody has to be unable to guess it
-    exact = [one for one in ALL_FAULTS if one.id == wanted.fault]
-    chosen = exact or [one for one in ALL_FAULTS if one.id.startswith(wanted.fault)]
-    if not chosen:
-        raise Refusal(f"there is no fault {wanted.fault!r}", f"Known are {', '.join(one.id for one in ALL_FAULTS)}.")
-    return chosen
+    ids = [one.id for one in ALL_FAULTS]
+    several = [] if wanted.fault in ids else [one for one in ALL_FAULTS if one.id.startswith(wanted.fault)]
+    return several or [fault_of(wanted.fault)]
 
 
 def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], observer: Observer) -> Result:
@@ -181,13 +180,17 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
         news = f"{len(drilled)} of {len(drills.chosen)} drills were done, since {drills.done[0].began_at:.16}"
         observer(Event(EventKind.NOTE, "drill", "", news))
     try:
-        for fault in [_known(one) for one in drills.left]:
+        for fault in [fault_of(one) for one in drills.left]:
             began_at = datetime.now(UTC).isoformat()
             drilled.append(drill(fault, there, Ways(observer), observer))
             keep_drill(drills.folder, DrillRecord.of(began_at, drilled[-1].to_json()))
             write(page(drilled))
     except PromptKedaError as error:
         error.parts = {"drills": [one.to_json() for one in drilled]}
+        raise
+    except KeyboardInterrupt:
+        news = f"{len(drilled)} of {len(drills.chosen)} drills are done; ./run drill --rest goes on"
+        observer(Event(EventKind.NOTE, "drill", "", news))
         raise
     result.parts = {"drills": [one.to_json() for one in drilled]}
     result.exit_code = 1 if any(one.problems for one in drilled) else 0
@@ -196,13 +199,6 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
 
 def _as_drilled(record: DrillRecord) -> Drilled:
     return Drilled(**{one.name: getattr(record, one.name) for one in fields(Drilled)})
-
-
-def _known(fault_id: str) -> Fault:
-    found = next((one for one in ALL_FAULTS if one.id == fault_id), None)
-    if found is None:
-        raise Refusal(f"there is no fault {fault_id!r} any more", "Begin anew: drill --all")
-    return found
 
 
 def page(drilled: Sequence[Drilled]) -> str:
@@ -215,6 +211,8 @@ def _row(one: Drilled) -> str:
     spans = [f"{value:.0f} s" if value is not None else "never" for value in (one.detected_s, one.recovered_s)]
     passed = "yes" if not one.problems else "; ".join(one.problems).replace("|", "/")
     runbook = f"[{one.runbook}](../runbooks/{one.runbook}.md)" if one.runbook else "none"
-    events = ", ".join(str(one.events.get(kind, "unknown")) for kind in ("sent", "lost", "doubled", "taken"))
-    cells = [one.title, seen, spans[0], runbook, one.answered_by, spans[1], str(len(one.lost)), events, passed]
+    events = ", ".join(f"{one.events.get(kind, 'unknown')} {kind}" for kind in ("sent", "lost", "doubled", "taken"))
+    ran = "not counted" if one.at_work is None else f"{one.at_work} ran"
+    pods = f"{ran}, {len(one.lost)} lost"
+    cells = [one.title, seen, spans[0], runbook, one.answered_by, spans[1], pods, events, passed]
     return f"| {' | '.join(cells)} |"

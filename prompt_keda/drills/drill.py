@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from prompt_keda.drills.event_ledger import EventLedger
 from prompt_keda.drills.witness import Witness
 from prompt_keda.errors import DeadlinePassed, PromptKedaError
 from prompt_keda.faults.fault import Fault, Stage
+from prompt_keda.faults.waiting import until
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.runbooks.causes import causes
@@ -20,8 +21,10 @@ from prompt_keda.runbooks.causes import causes
 STEADY_S, DETECTION_S = 90, 120
 """A stack that was left alone is green after some seconds; a fault is seen once its longest delay is over, in seconds."""
 RUNBOOK, PEOPLE = "runbook", "people"
-EVENTS, A_SECOND = 60, 1.0
-"""So many are sent before, so that twenty workers are at work for 45 s; and so many while it is mended."""
+EVENTS, A_SECOND = 120, 1.0
+"""So many are sent before, so that twenty workers are at work for a minute; and so many a second while it is mended."""
+AT_WORK_S = 30
+"""KEDA has made all workers by then: only then something is broken."""
 FAULT, RECOVERY = "the fault", "the recovery"
 PLACE_LOST = ("redis/group-gone",)
 """Faults after which nobody can know how far the group had read: people choose between events lost and events doubled."""
@@ -58,6 +61,8 @@ class Drilled:
         Empty where it did not come so far.
     recovered_s
         From the fault to the proof that events become Jobs again, in seconds; None if there was none.
+    at_work
+        Number of Jobs and pods that ran when it was broken; None: not counted.
     lost
         Jobs and pods that ran before, or came while it was mended, and neither live on nor ended by themselves.
     events
@@ -74,6 +79,7 @@ class Drilled:
     runbook: str = ""
     answered_by: str = ""
     recovered_s: float | None = None
+    at_work: int | None = None
     lost: Sequence[str] = ()
     events: Mapping[str, int] = field(default_factory=dict)
     problems: Sequence[str] = field(default_factory=tuple)
@@ -120,9 +126,8 @@ class _Drill:
 
     def run(self) -> Drilled:
         try:
-            for one in self.ledgers:
-                one.give(EVENTS)
-            before = self.witness.at_work_now()
+            before = self._workers_at_work()
+            self.seen["at_work"] = len(before)
             self._tell(f"{self.fault.title}; {len(before)} Jobs and pods run")
             self._break_and_mend()
             self._count(before)
@@ -131,6 +136,15 @@ class _Drill:
         finally:  # also after Ctrl-C, or an error that nobody foresaw
             self._take_back()
         return Drilled(**self.seen, problems=tuple(self.problems))
+
+    def _workers_at_work(self) -> set[str]:
+        """Let as many workers as there may be begin, and give the UIDs of their Jobs and pods."""
+        for one in self.ledgers:
+            one.give(EVENTS)
+        wanted = 2 * sum(one.max_jobs for one in self.stage.environment.instruments)
+        with suppress(DeadlinePassed):  # a node without room: the drill goes on with those that there are
+            until(lambda: len(self.witness.at_work_now()) >= wanted, "workers at work", AT_WORK_S)
+        return self.witness.at_work_now()
 
     def _take_back(self) -> None:
         try:

@@ -5,6 +5,7 @@ One file a category, its FAULTS table at the end.
 
 from __future__ import annotations
 
+from prompt_keda.errors import Refusal
 from prompt_keda.faults import (
     capacity,
     cluster,
@@ -39,3 +40,11 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *frozen.FAULTS,
     *network.FAULTS,
 )
+
+
+def fault_of(id_: str) -> Fault:
+    """Give the fault of an id. Raises `Refusal` when there is none."""
+    for one in ALL_FAULTS:
+        if one.id == id_:
+            return one
+    raise Refusal(f"there is no fault {id_!r}", "./run faults lists them.")

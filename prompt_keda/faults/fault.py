@@ -98,6 +98,9 @@ class Fault:
         Checks that need none of these, and see by themselves that there is nothing to look at: SKIPPED as well.
     runbook
         The one that answers it; empty: that of the first check that sees it.
+    stops_scaling
+        Whether no worker takes an event that comes while it is broken: visits are lost then, each 36 s one. Else there is
+        time. Measured: tests/stack/test_scaling_stops.py.
     """
 
     id: str
@@ -109,3 +112,4 @@ class Fault:
     said: str
     left_out: tuple[str, ...] = ()
     runbook: str = ""
+    stops_scaling: bool = False

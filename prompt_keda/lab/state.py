@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,21 @@ def endpoints(lab: Lab | None = None) -> dict[str, Any]:
     return found
 
 
+def write_faults(lab: Lab, ids: Sequence[str]) -> None:
+    """Note which faults people have brought in, by their ids; whole or not at all."""
+    scratch = lab.state / ".faults.new"
+    scratch.write_text("".join(f"{one}\n" for one in ids))
+    scratch.rename(lab.state / "faults.txt")
+
+
+def faults(lab: Lab) -> list[str]:
+    """Give the ids of the faults that people have brought in and not taken back, in their order."""
+    try:
+        return (lab.state / "faults.txt").read_text().split()
+    except FileNotFoundError:
+        return []
+
+
 def versions() -> dict[str, str | None]:
     """Give the versions of what the stack is built from; Redis has its Debian package's, None if that is not installed."""
     return {
@@ -100,6 +116,7 @@ def status(lab: Lab | None = None) -> dict[str, Any]:
         "endpoints": known,
         "versions": versions(),
         "processes": running,
+        "faults": faults(lab),
         "state_folder": str(lab.state),
         "cpu_s": cpu_s,
         "memory_bytes": memory_bytes,

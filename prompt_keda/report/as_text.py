@@ -189,9 +189,10 @@ def show_lab(status: dict[str, Any]) -> None:
     """Show where the local stack is and what it uses."""
     running = [name for name, pid in status["processes"].items() if pid]
     used = f"{status['memory_bytes'] / 2**20:.0f} MiB, {status['cpu_s']:.0f} CPU seconds since its start"
-    show_lines(
-        [f"  kubeconfig {status['kubeconfig']}", f"  {len(running)} processes: {', '.join(running)}", f"  {used}"]
-    )
+    lines = [f"kubeconfig {status['kubeconfig']}", f"{len(running)} processes: {', '.join(running)}", used]
+    if status["faults"]:
+        lines += [f"broken by hand: {', '.join(status['faults'])}; ./run faults --mend takes it back"]
+    show_lines([f"  {line}" for line in lines])
 
 
 def show_recovery(timings: Sequence[dict[str, Any]]) -> None:

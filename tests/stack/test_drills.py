@@ -10,8 +10,9 @@ import pytest
 from prompt_keda.clients.kube_resources import CONFIG_MAPS
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.redeploy.approval import MARKER
+from prompt_keda.storming import MOST_TRIES
 
-from .conftest import at_the_stack_only, run_json
+from .conftest import ENV, at_the_stack_only, run_json
 
 pytestmark = at_the_stack_only
 SAMPLE = ("keda/operator-gone",)
@@ -24,7 +25,7 @@ SAMPLE = ("keda/operator-gone",)
 )
 def test_a_drill_is_passed(deployed, fault_id):
     """Seen by its checks, the right runbook proposed, mended by it or by people, proven, and no Job and no event lost."""
-    code, document = run_json("drill", "--fault", fault_id)
+    code, document = run_json("drill", "--fault", fault_id, timeout=900)
     (drilled,) = document["drills"]
     assert (code, drilled["problems"], drilled["lost"]) == (0, [], [])
     assert drilled["detected_s"] is not None and drilled["recovered_s"] > drilled["detected_s"]
@@ -45,8 +46,27 @@ def test_a_cluster_without_the_marker_is_never_broken(deployed, admin):
 @pytest.mark.parametrize(("rounds", "seed"), [(2, 7), pytest.param(50, 1, marks=pytest.mark.exhaustive)])
 def test_a_storm_breaks_no_promise(deployed, rounds, seed):
     """Much goes wrong at once while events come, and the toolkit is killed and resumed. What 50 rounds found: docs/storms.md."""
-    code, document = run_json("drill", "--rounds", str(rounds), "--seed", str(seed), timeout=rounds * 300)
+    code, document = run_json(
+        "drill", "--rounds", str(rounds), "--seed", str(seed), timeout=(rounds + MOST_TRIES) * 300
+    )
     broken = [(one["round"], one["problems"]) for one in document["rounds"] if one["problems"]]
     assert broken == [], document["smallest"]
     assert code == 0 and len(document["rounds"]) == rounds
     assert sum(one["events_sent"] for one in document["rounds"]) > 10
+
+
+def test_a_fault_that_people_bring_in_stays_until_they_take_it_back(deployed):
+    """The list and lab.status tell it, and check-deps sees it; then all are as before."""
+    fault_id = "keda/paused"
+    assert run_json("fault", fault_id)[0] == 0
+    try:
+        code, document = run_json("faults")
+        assert code == 0 and [one["id"] for one in document["faults"] if one["is_there"]] == [fault_id]
+        assert run_json("lab.status")[1]["faults"] == [fault_id]
+        results = run_json("check-deps", "--env", ENV, "--only", "keda")[1]["results"]
+        assert [one["id"] for one in results if one["verdict"] == "warn"] == ["keda/none-paused"]
+    finally:
+        code, document = run_json("faults", "--mend")
+    assert code == 0 and [(one["id"], one["is_there"]) for one in document["faults"]] == [(fault_id, False)]
+    assert run_json("check-deps", "--env", ENV, "--only", "keda")[0] == 0
+    assert run_json("lab.status")[1]["faults"] == []

@@ -200,6 +200,27 @@ def test_the_page_has_a_row_for_each_drill():
     page = drilling.page([drill(stack.fault(), stack.stage, stack, nobody)])
     row = page.splitlines()[-1]
     assert row.startswith(
-        "| x is broken | keda/parts-ready | 0 s | [keda-gone](../runbooks/keda-gone.md) | runbook | never | 0 |"
+        "| x is broken | keda/parts-ready | 0 s | [keda-gone](../runbooks/keda-gone.md) | runbook | never | 0 ran, 0 lost |"
     )
     assert "exit code 3" in row
+
+
+def test_it_is_broken_once_all_workers_are_at_work(monkeypatch):
+    """An operator that is taken away at once would make none of them, and nothing could be lost."""
+    stack, grows = Stack(), [set("ab"), set("abcd"), set("abcd")]
+    monkeypatch.setattr("prompt_keda.faults.waiting.LOOK_S", 0)
+    stack.stage.environment.instruments = [SimpleNamespace(max_jobs=2)]
+    witness = SimpleNamespace(at_work_now=lambda: grows.pop(0))
+    given = []
+    ledger = SimpleNamespace(give=given.append)
+    made = module._Drill(stack.fault(), stack.stage, stack, witness, [ledger], nobody)
+    assert made._workers_at_work() == set("abcd") and given == [module.EVENTS]
+
+
+def test_a_node_without_room_for_all_stops_no_drill(monkeypatch):
+    """It goes on with those that run."""
+    stack = Stack()
+    monkeypatch.setattr(module, "AT_WORK_S", 0)
+    stack.stage.environment.instruments = [SimpleNamespace(max_jobs=2)]
+    witness = SimpleNamespace(at_work_now=lambda: {"a"})
+    assert module._Drill(stack.fault(), stack.stage, stack, witness, [], nobody)._workers_at_work() == {"a"}

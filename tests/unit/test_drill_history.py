@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda import drilling, toolkit
+from prompt_keda import drilling, faults, toolkit
 from prompt_keda.drilling import Wanted
 from prompt_keda.drills.drill import Drilled
 from prompt_keda.errors import DeadlinePassed, Refusal
@@ -48,6 +48,12 @@ def nowhere(page):
     """No file is named for the table."""
 
 
+def known(monkeypatch, ids):
+    """Let these faults be all."""
+    for module in (drilling, faults):
+        monkeypatch.setattr(module, "ALL_FAULTS", [SimpleNamespace(id=id_) for id_ in ids])
+
+
 @pytest.fixture
 def drills(monkeypatch, state, tmp_path):
     """Drills without a stack: each fault's result, in their order."""
@@ -63,7 +69,7 @@ def drills(monkeypatch, state, tmp_path):
     monkeypatch.setattr(toolkit, "load", lambda name: None)
     stack = SimpleNamespace(kube=SimpleNamespace(find=lambda *arguments: {}), lab=SimpleNamespace(state=tmp_path))
     monkeypatch.setattr(drilling, "Stage", lambda environment: stack)
-    monkeypatch.setattr(drilling, "ALL_FAULTS", [SimpleNamespace(id=id_) for id_ in FAULTS])
+    known(monkeypatch, FAULTS)
     return results
 
 
@@ -139,7 +145,7 @@ def test_a_fault_that_is_there_no_more_is_named_before_anything_is_broken(drills
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red"), GOOD]
     with pytest.raises(DeadlinePassed):
         drilling.run(Wanted("keda/"), nowhere, nobody)
-    monkeypatch.setattr(drilling, "ALL_FAULTS", [one for one in drilling.ALL_FAULTS if one.id != FAULTS[gone]])
+    known(monkeypatch, [one for one in FAULTS if one != FAULTS[gone]])
     if gone:
         with pytest.raises(Refusal, match="gone-too"):
             drilling.run(REST, nowhere, nobody)

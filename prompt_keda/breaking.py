@@ -1,0 +1,77 @@
+"""The composition root of faults by hand: for people who look at what one does, or practise. The local stack alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prompt_keda import drilling
+from prompt_keda.drills.drill import runbook_of
+from prompt_keda.faults import ALL_FAULTS, fault_of
+from prompt_keda.faults.fault import Fault
+from prompt_keda.lab import state
+from prompt_keda.lab.settings import current_lab
+from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.report.result import Result
+
+
+def list_faults() -> Result:
+    """Give every fault, and which of them people have brought into the local stack and not mended yet."""
+    there = state.faults(current_lab())
+    return _result("faults", ALL_FAULTS, there, f"{len(ALL_FAULTS)} faults, {len(there)} of them brought in by hand")
+
+
+def bring_in(fault_id: str, observer: Observer) -> Result:
+    """Break the local stack by one fault, and leave it so. Idempotent: yes.
+
+    Raises
+    ------
+    Refusal
+        When there is no such fault, the cluster is not the local stack that `lab.up` made, or a drill is at work on it.
+    LabError
+        When the local stack is not up.
+    PromptKedaError
+        As the fault's own act does. What it has broken by then is mended by `take_back`.
+    """
+    fault = fault_of(fault_id)
+    with drilling.alone() as stage:
+        there = state.faults(stage.lab)
+        state.write_faults(
+            stage.lab, [*(one for one in there if one != fault.id), fault.id]
+        )  # before: it may fail half-way
+        _tell(observer, fault, "comes in")
+        fault.breaks(stage)
+        return _result("fault", [fault], [fault.id], f"{fault.title}: ./run faults --mend takes it back")
+
+
+def take_back(fault_id: str, observer: Observer) -> Result:
+    """Mend one fault; or all that people have brought in, the last one first. Idempotent: yes. Raises as `bring_in` does."""
+    with drilling.alone() as stage:
+        there = state.faults(stage.lab)
+        chosen = [fault_of(fault_id)] if fault_id else [fault_of(one) for one in reversed(there)]
+        for fault in chosen:
+            _tell(observer, fault, "is mended")
+            fault.mends(stage)
+            there = [one for one in there if one != fault.id]
+            state.write_faults(stage.lab, there)
+        header = f"{len(chosen)} faults mended; ./run check-deps --env local tells when all is well"
+        return _result("fault" if fault_id else "faults", chosen, there, header)
+
+
+def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: str) -> Result:
+    rows = [
+        {
+            "id": one.id,
+            "title": one.title,
+            "case": one.case,
+            "seen_by": dict(one.seen),
+            "runbook": runbook_of(one),
+            "stops_scaling": one.stops_scaling,
+            "is_there": one.id in there,
+        }
+        for one in faults
+    ]
+    return Result(task, drilling.LOCAL, header=header, parts={"faults": rows})
+
+
+def _tell(observer: Observer, fault: Fault, what: str) -> None:
+    observer(Event(EventKind.NOTE, f"fault/{fault.id}", "", f"{fault.title}: {what}"))

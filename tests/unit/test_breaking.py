@@ -1,0 +1,101 @@
+"""Faults by hand: what was brought in is known until it is taken back. Without a stack."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from prompt_keda import breaking
+from prompt_keda.errors import LabError, Refusal
+from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.faults.fault import Fault
+from prompt_keda.lab import state
+from prompt_keda.model.event import nobody
+from prompt_keda.report import runbooks_as_text
+
+
+@pytest.fixture
+def stack(monkeypatch, tmp_path):
+    """A stack of two faults that write down what they do."""
+    done, lab = [], SimpleNamespace(state=tmp_path)
+
+    def made(id_):
+        acts = [lambda stage, word=word: done.append(f"{word} {id_}") for word in ("break", "mend")]
+        return Fault(id_, "F1", f"{id_} is broken", *acts, {"keda/parts-ready": "fail"}, "said", stops_scaling=True)
+
+    faults = {id_: made(id_) for id_ in ("a/one", "b/two")}
+
+    @contextmanager
+    def alone():
+        yield SimpleNamespace(lab=lab)
+
+    monkeypatch.setattr(breaking.drilling, "alone", alone)
+    monkeypatch.setattr(breaking, "current_lab", lambda: lab)
+    monkeypatch.setattr(breaking, "ALL_FAULTS", [*faults.values()])
+    monkeypatch.setattr(breaking, "fault_of", lambda id_: faults[id_])
+    return SimpleNamespace(lab=lab, done=done, faults=faults)
+
+
+def there():
+    return [one["id"] for one in breaking.list_faults().parts["faults"] if one["is_there"]]
+
+
+def test_what_is_brought_in_is_told_until_it_is_taken_back(stack):
+    """Also by the list, and once where it was brought in twice."""
+    for _ in range(2):
+        (row,) = breaking.bring_in("a/one", nobody).parts["faults"]
+    assert (row["id"], row["is_there"], row["runbook"], row["stops_scaling"]) == ("a/one", True, "keda-gone", True)
+    assert there() == state.faults(stack.lab) == ["a/one"]
+    breaking.take_back("a/one", nobody)
+    assert there() == [] and stack.done == ["break a/one"] * 2 + ["mend a/one"]
+
+
+def test_without_an_id_all_are_taken_back_the_last_one_first(stack):
+    """As one undoes what one has done. Then there is nothing to take back."""
+    for id_ in ("a/one", "b/two"):
+        breaking.bring_in(id_, nobody)
+    breaking.take_back("", nobody)
+    assert stack.done[2:] == ["mend b/two", "mend a/one"] and there() == []
+    assert breaking.take_back("", nobody).parts["faults"] == [] and len(stack.done) == 4
+
+
+def test_one_that_was_not_brought_in_so_can_be_taken_back(stack):
+    """A drill that was killed leaves it."""
+    breaking.bring_in("b/two", nobody)
+    breaking.take_back("a/one", nobody)
+    assert stack.done[1:] == ["mend a/one"] and there() == ["b/two"]
+
+
+@pytest.mark.parametrize("act", ["breaks", "mends"])
+def test_one_that_fails_half_way_is_still_there(stack, act):
+    """What it has done by then has to be taken back."""
+
+    def fails(stage):
+        raise LabError("half-way")
+
+    object.__setattr__(stack.faults["a/one"], act, fails)
+    with pytest.raises(LabError):
+        breaking.bring_in("a/one", nobody)
+        breaking.take_back("", nobody)
+    assert there() == ["a/one"]
+
+
+def test_a_fault_that_there_is_not_is_refused():
+    """Before anything is looked at."""
+    for act in (breaking.bring_in, breaking.take_back):
+        with pytest.raises(Refusal, match="no/such"):
+            act("no/such", nobody)
+
+
+def test_all_faults_are_listed_with_what_answers_them(stack, capsys, monkeypatch):
+    """A line for what is broken, and one for what sees and answers it."""
+    breaking.bring_in("a/one", nobody)
+    runbooks_as_text.show_faults(breaking.list_faults().parts["faults"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split(maxsplit=1) == ["a/one", "a/one is broken; scaling stops; BROKEN NOW"]
+    assert lines[1].strip() == "seen by keda/parts-ready FAIL; runbook keda-gone"
+    assert "BROKEN" not in lines[2] and len(lines) == 4
+    monkeypatch.setattr(breaking, "ALL_FAULTS", ALL_FAULTS)
+    assert all(one["runbook"] for one in breaking.list_faults().parts["faults"])
