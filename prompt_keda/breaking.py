@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prompt_keda import drilling
 from prompt_keda.drills.drill import runbook_of
-from prompt_keda.faults import ALL_FAULTS, fault_of
+from prompt_keda.faults import ALL_FAULTS, fault_of, presence
 from prompt_keda.faults.fault import Fault
 from prompt_keda.lab import state
 from prompt_keda.lab.settings import current_lab
@@ -15,9 +15,9 @@ from prompt_keda.report.result import Result
 
 
 def list_faults() -> Result:
-    """Give every fault, and which of them people have brought into the local stack and not mended yet."""
+    """Give every fault, and which of them are in the local stack: brought in by hand, or left by a drill that was killed."""
     there = state.faults(current_lab())
-    return _result("faults", ALL_FAULTS, there, f"{len(ALL_FAULTS)} faults, {len(there)} of them brought in by hand")
+    return _result("faults", ALL_FAULTS, there, f"{len(ALL_FAULTS)} faults, {len(there)} of them in the local stack")
 
 
 def bring_in(fault_id: str, observer: Observer) -> Result:
@@ -34,27 +34,23 @@ def bring_in(fault_id: str, observer: Observer) -> Result:
     """
     fault = fault_of(fault_id)
     with drilling.alone() as stage:
-        there = state.faults(stage.lab)
-        state.write_faults(
-            stage.lab, [*(one for one in there if one != fault.id), fault.id]
-        )  # before: it may fail half-way
         _tell(observer, fault, "comes in")
-        fault.breaks(stage)
+        presence.bring_in(fault, stage)
         return _result("fault", [fault], [fault.id], f"{fault.title}: ./run faults --mend takes it back")
 
 
 def take_back(fault_id: str, observer: Observer) -> Result:
-    """Mend one fault; or all that people have brought in, the last one first. Idempotent: yes. Raises as `bring_in` does."""
-    with drilling.alone() as stage:
-        there = state.faults(stage.lab)
-        chosen = [fault_of(fault_id)] if fault_id else [fault_of(one) for one in reversed(there)]
+    """Mend one fault; or all that are in the local stack, the last one first. Idempotent: yes. Raises as `bring_in` does."""
+    there = state.faults(current_lab())
+    chosen = [fault_of(fault_id)] if fault_id else [fault_of(one) for one in reversed(there)]
+    # what is noted was brought into this stack when its marker was seen; the API server may be what is away now
+    is_noted = all(one.id in there for one in chosen)
+    with drilling.alone(is_marked=is_noted) as stage:
         for fault in chosen:
             _tell(observer, fault, "is mended")
-            fault.mends(stage)
-            there = [one for one in there if one != fault.id]
-            state.write_faults(stage.lab, there)
+            presence.take_back(fault, stage)
         header = f"{len(chosen)} faults mended; ./run check-deps --env local tells when all is well"
-        return _result("fault" if fault_id else "faults", chosen, there, header)
+        return _result("fault" if fault_id else "faults", chosen, state.faults(stage.lab), header)
 
 
 def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: str) -> Result:

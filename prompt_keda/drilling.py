@@ -73,8 +73,13 @@ def go_on(exit_code: int) -> int:
 
 
 @contextmanager
-def alone() -> Iterator[Stage]:
+def alone(is_marked: bool = False) -> Iterator[Stage]:
     """Give the local stack to break, to nobody else meanwhile. A drill that is killed lets it go.
+
+    Parameters
+    ----------
+    is_marked
+        It is known already that the cluster carries the marker: it is not asked.
 
     Raises
     ------
@@ -83,7 +88,7 @@ def alone() -> Iterator[Stage]:
     LabError
         When it is not up.
     """
-    there = stage()
+    there = Stage(toolkit.load(LOCAL)) if is_marked else stage()
     with (there.lab.state / "drill.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

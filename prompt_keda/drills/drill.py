@@ -13,6 +13,7 @@ from prompt_keda.drills.event_ledger import EventLedger
 from prompt_keda.drills.witness import Witness
 from prompt_keda.errors import DeadlinePassed, PromptKedaError
 from prompt_keda.faults.fault import Fault, Stage
+from prompt_keda.faults.presence import bring_in, take_back
 from prompt_keda.faults.waiting import until
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import Event, EventKind, Observer
@@ -148,7 +149,7 @@ class _Drill:
 
     def _take_back(self) -> None:
         try:
-            self.fault.mends(self.stage)
+            take_back(self.fault, self.stage)
         except PromptKedaError as error:
             self.problems.append(f"it could not be taken back: {error.what}")
             self._tell(self.problems[-1])
@@ -159,7 +160,7 @@ class _Drill:
     def _break_and_mend(self) -> None:
         began = time.monotonic()
         self.witness.phase(FAULT)
-        self.fault.breaks(self.stage)
+        bring_in(self.fault, self.stage)
         runbook = causes(_until_detected(self.fault, self.ways))[0].runbook
         self.seen |= {"detected_s": round(time.monotonic() - began, 1), "runbook": runbook}
         self._tell(f"seen after {self.seen['detected_s']} s; the runbook is {runbook or 'none'}")
@@ -173,7 +174,7 @@ class _Drill:
         self.seen["answered_by"] = RUNBOOK if is_mended else PEOPLE
         if not is_mended:
             self._tell("the runbook alone does not mend it: now what its page asks people to do")
-            self.fault.mends(self.stage)
+            take_back(self.fault, self.stage)
             until_green(self.ways, f"the end of {self.fault.id}")
         if (is_mended and is_proven) or (code := self.ways.prove()) == 0:
             self.seen["recovered_s"] = round(time.monotonic() - began, 1)

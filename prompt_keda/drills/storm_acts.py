@@ -14,6 +14,7 @@ from prompt_keda.drills.storm_plan import BREAK, DELETE, FREEZE, PAUSE, POD, Act
 from prompt_keda.errors import Missing, PromptKedaError
 from prompt_keda.faults import ALL_FAULTS, scaled_jobs, signals
 from prompt_keda.faults.fault import Fault, Stage
+from prompt_keda.faults.presence import bring_in, take_back
 from prompt_keda.files.manifest_file import load_keda_manifests
 from prompt_keda.lab import processes
 
@@ -110,7 +111,7 @@ class Acts:
         errors: list[PromptKedaError] = []
         for fault in reversed(tuple(self._faults)):
             try:
-                fault.mends(self._stage)
+                take_back(fault, self._stage)
                 self._faults.remove(fault)
             except PromptKedaError as error:
                 errors.append(error)
@@ -168,5 +169,5 @@ class Acts:
         if fault.id in OF_ONE_SECRET and (others := [one for one in self._faults if one.id in OF_ONE_SECRET]):
             raise PromptKedaError(f"it would take back that {others[0].title}")
         self._faults.append(fault)
-        fault.breaks(self._stage)
+        bring_in(fault, self._stage)
         self._seen.append(fault)  # one that broke only half is taken back as well, but nothing is asked of its checks

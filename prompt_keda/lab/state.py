@@ -66,14 +66,14 @@ def endpoints(lab: Lab | None = None) -> dict[str, Any]:
 
 
 def write_faults(lab: Lab, ids: Sequence[str]) -> None:
-    """Note which faults people have brought in, by their ids; whole or not at all."""
+    """Note which faults are in the stack, by their ids; whole or not at all."""
     scratch = lab.state / ".faults.new"
     scratch.write_text("".join(f"{one}\n" for one in ids))
     scratch.rename(lab.state / "faults.txt")
 
 
 def faults(lab: Lab) -> list[str]:
-    """Give the ids of the faults that people have brought in and not taken back, in their order."""
+    """Give the ids of the faults that were brought in and not taken back, in their order."""
     try:
         return (lab.state / "faults.txt").read_text().split()
     except FileNotFoundError:

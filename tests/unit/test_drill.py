@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +17,7 @@ from prompt_keda.drills.drill import drill
 from prompt_keda.errors import DeadlinePassed, Refusal
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.faults.fault import Fault
+from prompt_keda.lab import state
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import nobody
 from prompt_keda.runbooks.commands import STOPPED
@@ -28,11 +31,14 @@ class Stack:
     """Breaks, and is mended by the runbook or by people; ``ways`` of a toolkit that works."""
 
     def __init__(self, runbook_mends=True, runbook_code=0, proof=0, proves=True):
-        self.broken, self.asked = False, []
+        self.broken, self.asked, self.folder = False, [], TemporaryDirectory()
         self.runbook_mends, self.runbook_code, self.proof, self.proves = runbook_mends, runbook_code, proof, proves
         self.world = World()
         self.stage = SimpleNamespace(
-            kube=self.world.kube, environment=SimpleNamespace(instruments=[]), redis=self.world.redis
+            kube=self.world.kube,
+            environment=SimpleNamespace(instruments=[]),
+            redis=self.world.redis,
+            lab=SimpleNamespace(state=Path(self.folder.name)),
         )
 
     def fault(self, seen=SEEN, breaks=None, mends=None):
@@ -141,7 +147,19 @@ def test_a_drill_that_is_stopped_takes_its_fault_back(end):
 
     with pytest.raises(end):
         drill(stack.fault(breaks=breaks), stack.stage, stack, nobody)
-    assert not stack.broken
+    assert not stack.broken and state.faults(stack.stage.lab) == []
+
+
+def test_a_fault_is_noted_as_long_as_it_is_there():
+    """A drill that is killed leaves it: then `faults` tells it, and mends it."""
+    stack, noted = Stack(), []
+
+    def breaks(stage):
+        noted.extend(state.faults(stage.lab))
+        stack.breaks(stage)
+
+    drill(stack.fault(breaks=breaks), stack.stage, stack, nobody)
+    assert noted == ["keda/x"] and state.faults(stack.stage.lab) == []
 
 
 @pytest.mark.parametrize("way", [lambda ways: ways.look(), lambda ways: ways.follow("x"), lambda ways: ways.prove()])

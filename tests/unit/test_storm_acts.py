@@ -18,6 +18,11 @@ from prompt_keda.faults.vault import write_back
 STRIKES_VAULT = ("vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
 
 
+@pytest.fixture
+def stage(tmp_path):
+    return SimpleNamespace(lab=SimpleNamespace(state=tmp_path))
+
+
 class Vault:
     """It can be stopped, and lose a policy: which nobody can take or give back while it is stopped."""
 
@@ -36,20 +41,20 @@ class Vault:
 
 
 @pytest.mark.parametrize("order", [["vault/stopped", "vault/policy-lost"], ["vault/policy-lost", "vault/stopped"]])
-def test_all_is_taken_back_in_whatever_order_it_can_be(monkeypatch, order):
+def test_all_is_taken_back_in_whatever_order_it_can_be(monkeypatch, order, stage):
     """The last first; what another one keeps from being taken back comes after that one."""
     vault = Vault(monkeypatch)
-    acts = Acts(None)
+    acts = Acts(stage)
     for one in order:
         acts.strike(Act(BREAK, one, 0))
     acts.undo()
     assert vault.runs and vault.has_policy and acts.still_broken == []
 
 
-def test_what_could_not_be_taken_back_is_told_and_tried_again_at_the_end(monkeypatch):
+def test_what_could_not_be_taken_back_is_told_and_tried_again_at_the_end(monkeypatch, stage):
     """Nothing of a storm stays because the stack did not answer for a moment."""
     vault = Vault(monkeypatch)
-    with Acts.of(None) as acts:
+    with Acts.of(stage) as acts:
         acts.strike(Act(BREAK, "vault/policy-lost", 0))
         vault.runs = False
         with pytest.raises(Unreachable):
@@ -58,34 +63,34 @@ def test_what_could_not_be_taken_back_is_told_and_tried_again_at_the_end(monkeyp
     assert vault.has_policy
 
 
-def test_what_cannot_be_taken_back_at_the_end_does_not_hide_why_the_storm_ended(monkeypatch):
+def test_what_cannot_be_taken_back_at_the_end_does_not_hide_why_the_storm_ended(monkeypatch, stage):
     """A Ctrl-C stays one."""
     vault = Vault(monkeypatch)
-    with pytest.raises(KeyboardInterrupt), Acts.of(None) as acts:
+    with pytest.raises(KeyboardInterrupt), Acts.of(stage) as acts:
         acts.strike(Act(BREAK, "vault/policy-lost", 0))
         vault.runs = False
         raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("fault", STRIKES_VAULT)
-def test_what_strikes_a_vault_that_is_stopped_is_not_done(fault):
+def test_what_strikes_a_vault_that_is_stopped_is_not_done(fault, stage):
     """Another act may have stopped it: that is noted, and the storm goes on."""
     endpoints = {"vault_url": "http://127.0.0.1:1", "redis_password": False}
     secret = SimpleNamespace(keys=("a", "b"), vault_path="x", name="s", namespace="n")
     environment = SimpleNamespace(secrets=[secret], vault=SimpleNamespace(mount="secret"))
     kube = SimpleNamespace(get=lambda *_: {"data": {"alert_stream_pass": "eA=="}})
-    stage = SimpleNamespace(lab=None, endpoints=endpoints, ca_file="/none", environment=environment, kube=kube)
-    acts = Acts(stage)
+    broken = {"endpoints": endpoints, "ca_file": "/none", "environment": environment, "kube": kube}
+    acts = Acts(SimpleNamespace(lab=stage.lab, **broken))
     acts.strike(Act(BREAK, fault, 0))
     (noted,) = acts.not_done
     assert "the stack's Vault does not answer" in noted and acts.still_broken == []
 
 
-def test_of_the_acts_that_take_each_other_back_only_the_first_strikes(monkeypatch):
+def test_of_the_acts_that_take_each_other_back_only_the_first_strikes(monkeypatch, stage):
     """Else a check that is green again would be told as one that does not see what is broken."""
     known = [Fault(one, "", one, lambda _: None, lambda _: None, {}, "") for one in module.OF_ONE_SECRET]
     monkeypatch.setattr(module, "ALL_FAULTS", known)
-    acts = Acts(None)
+    acts = Acts(stage)
     for one in module.OF_ONE_SECRET:
         acts.strike(Act(BREAK, one, 0))
     assert [one.id for one in acts.still_broken] == ["vault/newest-deleted"] and len(acts.not_done) == 2
