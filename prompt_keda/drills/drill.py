@@ -22,8 +22,9 @@ from prompt_keda.runbooks.causes import causes
 STEADY_S, DETECTION_S = 90, 120
 """A stack that was left alone is green after some seconds; a fault is seen once its longest delay is over, in seconds."""
 RUNBOOK, PEOPLE = "runbook", "people"
-EVENTS, A_SECOND = 120, 1.0
-"""So many are sent before, so that twenty workers are at work for a minute; and so many a second while it is mended."""
+EVENTS, MORE, A_SECOND = 100, 60, 1.0
+"""So many are sent before: twenty workers work half a minute, and wait as long. When it is seen more are sent at once, so that
+they work while it is mended; and from then on so many a second."""
 AT_WORK_S = 30
 """KEDA has made all workers by then: only then something is broken."""
 FAULT, RECOVERY = "the fault", "the recovery"
@@ -169,6 +170,8 @@ class _Drill:
         self.witness.phase(RECOVERY)
         for one in self.ledgers:
             one.recovery_begins()
+            with suppress(PromptKedaError):  # the fault may have taken Redis away
+                one.give(MORE)
         code, is_proven = self.ways.follow(runbook) if runbook else (1, False)
         is_mended = code == 0 and self._is_mended(self.ways.look())
         self.seen["answered_by"] = RUNBOOK if is_mended else PEOPLE

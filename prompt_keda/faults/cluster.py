@@ -186,6 +186,7 @@ FAULTS: tuple[Fault, ...] = (
         start_scheduler,
         {"cluster/pods-get-going": "fail"},
         "neither a node nor a word of the scheduler",
+        stops_scaling=True,
     ),
     Fault(
         "cluster/dns-gone",
@@ -195,6 +196,7 @@ FAULTS: tuple[Fault, ...] = (
         bring_dns_back,
         {"cluster/dns-answers": "fail"},
         "nothing ready is behind the Service",
+        stops_scaling=True,
     ),
     Fault(
         "cluster/namespace-held",

@@ -65,6 +65,7 @@ FAULTS: tuple[Fault, ...] = (
         thaw_kubelet,
         UNHEARD,
         "was last heard of",
+        stops_scaling=True,
     ),
     Fault(
         "cluster/node-lost",
@@ -81,5 +82,6 @@ FAULTS: tuple[Fault, ...] = (
         },
         "Kubelet stopped posting node status",
         ("cluster/pods-get-going",),  # no pod is on another node
+        stops_scaling=True,
     ),
 )

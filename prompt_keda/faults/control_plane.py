@@ -98,6 +98,7 @@ FAULTS: tuple[Fault, ...] = (
         thaw(API_SERVER),
         NO_ANSWER,
         "gave no answer",
+        stops_scaling=True,
     ),
     Fault(
         "cluster/api-server-killed",
@@ -107,6 +108,7 @@ FAULTS: tuple[Fault, ...] = (
         start(API_SERVER),
         NO_ANSWER,
         "no connection: refused",
+        stops_scaling=True,
     ),
     Fault(
         "cluster/etcd-frozen",
@@ -116,6 +118,7 @@ FAULTS: tuple[Fault, ...] = (
         thaw(ETCD),
         NO_STORAGE,
         "not ready: etcd",
+        stops_scaling=True,
     ),
     Fault(
         "cluster/etcd-killed",
@@ -125,6 +128,7 @@ FAULTS: tuple[Fault, ...] = (
         start(ETCD),
         NO_STORAGE,
         "not ready: etcd",
+        stops_scaling=True,
     ),
     Fault(
         "cluster/controllers-killed",
@@ -134,6 +138,7 @@ FAULTS: tuple[Fault, ...] = (
         start_controllers,
         {"cluster/jobs-taken-up": "fail"},
         "controller manager suspect",
+        stops_scaling=True,
     ),
     Fault(
         "cluster/kubelet-killed",
@@ -143,5 +148,6 @@ FAULTS: tuple[Fault, ...] = (
         start_kubelet,
         UNHEARD,
         "was last heard of",
+        stops_scaling=True,
     ),
 )

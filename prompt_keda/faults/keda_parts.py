@@ -149,6 +149,7 @@ FAULTS: tuple[Fault, ...] = (
         restore_operator,
         {"keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
         "every status of KEDA is stale",
+        stops_scaling=True,
     ),
     Fault(
         "keda/another-ca",

@@ -120,7 +120,16 @@ def _write_password(stage: Stage, password: Secret) -> None:
 
 
 FAULTS: tuple[Fault, ...] = (
-    Fault("redis/stopped", "", "Redis has no pod", stop, start, {"redis/answers": "fail"}, "no ready pod"),
+    Fault(
+        "redis/stopped",
+        "",
+        "Redis has no pod",
+        stop,
+        start,
+        {"redis/answers": "fail"},
+        "no ready pod",
+        stops_scaling=True,
+    ),
     Fault(
         "redis/restarted-empty",
         "F28",
@@ -129,6 +138,7 @@ FAULTS: tuple[Fault, ...] = (
         count_again,
         {"redis/not-restarted-empty": "fail", "redis/groups-exist": "fail"},
         "came back without",
+        stops_scaling=True,
     ),
     Fault(
         "redis/password-changed",
@@ -138,6 +148,7 @@ FAULTS: tuple[Fault, ...] = (
         restore_password,
         {"redis/answers": "fail"},
         "invalid username-password pair",
+        stops_scaling=True,
     ),
     Fault(
         "redis/password-rotated",
@@ -148,6 +159,7 @@ FAULTS: tuple[Fault, ...] = (
         {"redis/keda-may-ask": "fail", "vault/cluster-secrets-fresh": "fail"},
         "the login fails",
         runbook="secrets-missing",
+        stops_scaling=True,
     ),
     Fault(
         "redis/info-denied",
@@ -157,6 +169,7 @@ FAULTS: tuple[Fault, ...] = (
         send(["ACL", "SETUSER", "default", "+info"]),
         {"redis/keda-may-ask": "fail", "redis/info-allowed": "fail"},
         "INFO is denied",
+        stops_scaling=True,
     ),
     Fault(
         "redis/persistence-off",
@@ -175,6 +188,7 @@ FAULTS: tuple[Fault, ...] = (
         open_volume,
         {"redis/takes-writes": "fail"},
         "its last snapshot failed",
+        stops_scaling=True,
     ),
     Fault(
         "redis/memory-full",
@@ -184,6 +198,7 @@ FAULTS: tuple[Fault, ...] = (
         send(["CONFIG", "SET", "maxmemory", "0"]),
         {"redis/memory-left": "fail"},
         "new events are refused",
+        stops_scaling=True,
     ),
     Fault(
         "redis/replica",
@@ -193,5 +208,6 @@ FAULTS: tuple[Fault, ...] = (
         send(["REPLICAOF", "NO", "ONE"]),
         {"redis/is-a-master": "fail"},
         "this Redis is a slave",
+        stops_scaling=True,
     ),
 )

@@ -156,6 +156,7 @@ FAULTS: tuple[Fault, ...] = (
         count_again,
         {"redis/groups-exist": "fail"},
         "has no group",
+        stops_scaling=True,
     ),
     Fault(
         "redis/group-gone",
@@ -165,6 +166,7 @@ FAULTS: tuple[Fault, ...] = (
         count_again,
         {"redis/groups-exist": "fail"},
         "has no group",
+        stops_scaling=True,
     ),
     Fault(
         "redis/count-lost",
@@ -174,6 +176,7 @@ FAULTS: tuple[Fault, ...] = (
         count_again,
         {"redis/lag-is-right": "warn"},
         "has lost what was read",
+        stops_scaling=True,
     ),
     Fault(
         "redis/lag-too-high",
@@ -201,6 +204,7 @@ FAULTS: tuple[Fault, ...] = (
         read_all,
         {"redis/backlog-not-trimmed": "warn"},
         "the oldest are trimmed unread",
+        stops_scaling=True,
     ),
     Fault(
         "redis/pending-old",

@@ -67,6 +67,7 @@ FAULTS: tuple[Fault, ...] = (
         find_again,
         {"vault/cluster-secrets-present": "fail"},
         "is absent",
+        stops_scaling=True,
     ),
     Fault(
         "vault/operator-fails",

@@ -22,10 +22,11 @@ pytestmark = at_the_stack_only  # faults are made by the stack's own user; the c
 PAGE = ROOT / "docs" / "faults.md"
 HEAD = """# What breaks, and what sees it
 Made by tests/stack/test_faults.py: each fault is brought into the local stack, seen by the checks named here and by no
-other, and mended. What needs one of them is SKIPPED.
+other, and mended. What needs one of them is SKIPPED. Events stop where not enough workers begin to take those that come
+meanwhile (tests/stack/test_scaling_stops.py): visits are lost then, each 36 s one. Else there is time.
 
-| fault | case | seen by | said |
-|---|---|---|---|
+| fault | case | events | seen by | said |
+|---|---|---|---|---|
 """
 
 
@@ -48,7 +49,7 @@ def rows():
 
 
 def row_start(fault):
-    return f"| {fault.title} | {fault.case} |"
+    return f"| {fault.title} | {fault.case} | {'stop' if fault.stops_scaling else 'go on'} |"
 
 
 def look():

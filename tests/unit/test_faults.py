@@ -53,7 +53,9 @@ def test_faults_name_what_is_there():
 def test_the_page_of_faults_names_every_fault():
     """docs/faults.md is of runs on the stack; how it is made stands in tests/stack/test_faults.py."""
     text = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
-    assert [one.id for one in ALL_FAULTS if f"| {one.title} | {one.case} |" not in text] == []
+    events = {True: "stop", False: "go on"}
+    rows = {one.id: f"| {one.title} | {one.case} | {events[one.stops_scaling]} |" for one in ALL_FAULTS}
+    assert [id_ for id_, row in rows.items() if row not in text] == []
 
 
 def test_the_first_process_of_pods_is_no_probe_of_theirs(monkeypatch):

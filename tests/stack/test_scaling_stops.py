@@ -1,0 +1,53 @@
+"""Which faults stop scaling: not enough workers take the events that come meanwhile, and visits are lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from prompt_keda import toolkit
+from prompt_keda.drills.drill import until_green
+from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.faults.fault import Stage
+
+from .conftest import ENV, at_the_stack_only, changed_environment, run_task
+from .scaling import QUICK, Scaling
+
+pytestmark = at_the_stack_only  # faults are made by the stack's own user
+SAMPLE = ("keda/operator-gone", "vault/sealed")
+"""Those of every test run, one of each kind; the others are exhaustive, up to a minute each."""
+
+
+class Looks:
+    """What check-deps sees of an environment."""
+
+    def __init__(self, environment):
+        self._environment = environment
+
+    def look(self):
+        return toolkit.check_deps(self._environment, lambda _: toolkit.Unwatched()).checks
+
+
+@pytest.fixture(scope="module")
+def quick(deployed, tmp_path_factory):
+    """The stack with workers that end soon, and an environment's file that says so."""
+    environment = changed_environment(tmp_path_factory.mktemp("quick"), manifest=QUICK)
+    assert run_task("redeploy", "--env", environment).returncode == 0
+    yield environment
+    assert run_task("redeploy", "--env", ENV).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(one, id=one.id, marks=[] if one.id in SAMPLE else pytest.mark.exhaustive) for one in ALL_FAULTS],
+)
+def test_a_fault_stops_scaling_as_it_says(quick, fault):
+    """Events are sent while it lasts: the workers that KEDA keeps do not take them all, more are needed."""
+    until_green(Looks(quick), f"the steady state before {fault.id}")
+    stage = Stage(toolkit.load(quick))
+    scaling = Scaling(stage)
+    try:
+        fault.breaks(stage)
+        goes_on = scaling.goes_on()
+    finally:
+        fault.mends(stage)
+    assert goes_on is not fault.stops_scaling
