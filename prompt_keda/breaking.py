@@ -49,7 +49,7 @@ def take_back(fault_id: str, observer: Observer) -> Result:
         for fault in chosen:
             _tell(observer, fault, "is mended")
             presence.take_back(fault, stage)
-        header = f"{len(chosen)} faults mended; ./run check-deps --env local tells when all is well"
+        header = f"mended: {len(chosen)}; ./run check-deps --env local tells when all is well"
         return _result("fault" if fault_id else "faults", chosen, state.faults(stage.lab), header)
 
 

@@ -53,13 +53,13 @@ def count_again(stage: Stage) -> None:
 
 def change_password(stage: Stage) -> None:
     """Give Redis another password."""
-    _with_either_password(stage, ["CONFIG", "SET", "requirepass", _other_password(stage).reveal()])
+    _with_either_password(stage, ["CONFIG", "SET", "requirepass", other_password(stage).reveal()])
 
 
 def rotate_password(stage: Stage) -> None:
     """Give Redis another password and write it into Vault; the Kubernetes Secret stays as it was."""
     change_password(stage)
-    _write_password(stage, _other_password(stage))
+    _write_password(stage, other_password(stage))
 
 
 def restore_password(stage: Stage) -> None:
@@ -101,7 +101,8 @@ def _send(stage: Stage, commands: tuple[list[str], ...]) -> None:
     stage.redis.run(*commands)
 
 
-def _other_password(stage: Stage) -> Secret:
+def other_password(stage: Stage) -> Secret:
+    """Give the password that Redis has while one of these faults has changed it."""
     return state.ensure_secret(stage.lab, "redis-password-of-a-fault")
 
 
@@ -109,7 +110,7 @@ def _with_either_password(stage: Stage, command: list[str]) -> None:
     try:
         stage.redis.run(command)
     except Refused:
-        stage.redis.logged_in_as(None, _other_password(stage)).run(command)
+        stage.redis.logged_in_as(None, other_password(stage)).run(command)
 
 
 def _write_password(stage: Stage, password: Secret) -> None:

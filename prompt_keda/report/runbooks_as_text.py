@@ -48,9 +48,9 @@ def show_faults(faults: Sequence[dict[str, Any]]) -> None:
     """Show two lines for each fault: what is broken, and what sees and answers it."""
     for one in faults:
         marks = ["scaling stops"] * one["stops_scaling"] + ["BROKEN NOW"] * one["is_there"]
-        show_lines([f"{one['id']:34} {'; '.join([one['title'], *marks])}"])
+        show_lines([f"{one['id']}: {'; '.join([one['title'], *marks])}"])
         seen = ", ".join(f"{check} {verdict.upper()}" for check, verdict in one["seen_by"].items())
-        show_lines([f"{'':34} seen by {seen}; runbook {one['runbook']}"])
+        show_lines([f"  seen by {seen}; runbook {one['runbook']}"])
 
 
 def show_drills(drills: Sequence[dict[str, Any]]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 
 from prompt_keda.clients.kube_resources import SERVICES
 from prompt_keda.errors import DeadlinePassed
+from prompt_keda.faults.redis import other_password
 from prompt_keda.faults.waiting import until
 from prompt_keda.lab import network, state
 from prompt_keda.redeploy.jobs import active_jobs
@@ -35,44 +35,48 @@ class Scaling:
         redis, (self._instrument, *_) = stage.environment.redis, stage.environment.instruments
         address = stage.kube.get(SERVICES, redis.service, redis.namespace)["spec"]["clusterIP"]
         self._ask = [*network.enter(stage.lab), "redis-cli", "-h", address, "-p", str(redis.port)]
-        self._env = {**os.environ, "REDISCLI_AUTH": state.ensure_secret(stage.lab, "redis-password").reveal()}
-        self._last = ""
+        self._passwords, self._first = (state.ensure_secret(stage.lab, "redis-password"), other_password(stage)), "0-0"
 
     def goes_on(self):
-        """Send events, and tell whether there are soon enough workers to take them all. Where none can be sent, there are not."""
+        """Send events, and tell whether workers soon take as many. Where none can be sent, they do not."""
         try:
             until(self._is_sent, "an answer of Redis", ANSWER_S)
-            until(self._all_taken, "enough workers", WITHIN_S)
+            until(self._as_many_taken, "enough workers", WITHIN_S)
         except DeadlinePassed:
             return False
         return True
 
     def _is_sent(self):
-        add = f"for n = 1, {COUNT} do id = redis.call('XADD', KEYS[1], '*', 'visit', 'probe-' .. n) end return id"
-        self._last = self._redis("EVAL", f"local id; {add}", "1", self._instrument.stream)
-        return re.fullmatch("[0-9]+-[0-9]+", self._last)
+        self._first = self._last_taken() or "0-0"
+        add = f"for n = 1, {COUNT} do redis.call('XADD', KEYS[1], '*', 'visit', 'probe-' .. n) end return 'sent'"
+        return self._redis("EVAL", add, "1", self._instrument.stream) == "sent"
 
-    def _all_taken(self):
+    def _as_many_taken(self):
+        """Count events, whichever: others may wait before these, and the group's own count may be lost."""
+        last = self._last_taken()
+        count = f"return #redis.call('XRANGE', KEYS[1], '({self._first}', '{last}', 'COUNT', {COUNT})"
+        return last and self._redis("EVAL", count, "1", self._instrument.stream) == str(COUNT)
+
+    def _last_taken(self):
+        """Give the id of the last event that the group has given out; None if there is no group, or no answer."""
         words = self._redis("XINFO", "GROUPS", self._instrument.stream).split("\n")
         rows = [dict(zip(row[::2], row[1::2], strict=False)) for row in _groups(words)]
-        read = [one["last-delivered-id"] for one in rows if one["name"] == self._instrument.consumer_group]
-        return bool(read) and _number(read[0]) >= _number(self._last)
+        return next((one["last-delivered-id"] for one in rows if one["name"] == self._instrument.consumer_group), None)
 
     def _redis(self, *words):
-        try:
-            done = subprocess.run(
-                [*self._ask, *words], capture_output=True, text=True, timeout=ANSWER_S, env=self._env, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return ""
-        return done.stdout.strip()
+        """Ask with the first password, or with the one that Redis has while another is its fault; empty: no answer."""
+        for password in self._passwords:
+            env = {**os.environ, "REDISCLI_AUTH": password.reveal()}
+            try:
+                done = subprocess.run([*self._ask, *words], capture_output=True, text=True, timeout=ANSWER_S, env=env)
+            except subprocess.TimeoutExpired:
+                return ""
+            if not done.stdout.startswith("NOAUTH"):
+                return done.stdout.strip()
+        return ""
 
 
 def _groups(words):
     """Split what redis-cli prints of XINFO GROUPS: each group begins with its name."""
     starts = [place for place, word in enumerate(words) if word == "name"]
     return [words[start:end] for start, end in zip(starts, [*starts[1:], len(words)], strict=False)]  # none: no answer
-
-
-def _number(id_):
-    return tuple(int(one) for one in id_.split("-"))

@@ -109,7 +109,7 @@ def test_all_faults_are_listed_with_what_answers_them(stack, capsys, monkeypatch
     breaking.bring_in("a/one", nobody)
     runbooks_as_text.show_faults(breaking.list_faults().parts["faults"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split(maxsplit=1) == ["a/one", "a/one is broken; scaling stops; BROKEN NOW"]
+    assert lines[0] == "a/one: a/one is broken; scaling stops; BROKEN NOW"
     assert lines[1].strip() == "seen by keda/parts-ready FAIL; runbook keda-gone"
     assert "BROKEN" not in lines[2] and len(lines) == 4
     monkeypatch.setattr(breaking, "ALL_FAULTS", ALL_FAULTS)
