@@ -558,13 +558,13 @@ def _finish_with_code(task_name, work, observer=None):
     _finish(task_name, "local", False, lambda: Result(task_name, "local", exit_code=work()), observer=observer)
 
 
-@task(help={"mend": "take back all that were brought in by fault", **JSON})
+@task(help={"mend": "take back all that are there, also those that a killed drill has left", **JSON})
 def faults(c: Context, mend=False, json=False):
     """List what can break on the local stack, what sees it and what answers it."""
     from prompt_keda import breaking
 
     observer = _progress()
-    _fault("faults", json, lambda: breaking.take_back("", observer) if mend else breaking.list_faults(), observer)
+    _fault("faults", json, lambda: breaking.take_back_all(observer) if mend else breaking.list_faults(), observer)
 
 
 @task(positional=["id"], help={"id": "the fault, as faults lists it", "mend": "take it back", **JSON})
@@ -623,6 +623,11 @@ def drill(
         _may_append("--markdown", markdown)
         if rounds or only or sequence:
             from prompt_keda import storming
+
+            if fault or all or rest:
+                raise Refusal(
+                    "--fault, --all and --rest are not for a storm", "A storm takes --rounds, --seed and --only."
+                )
 
             numbers = (
                 _whole("--rounds", rounds),

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 from prompt_keda import drilling
 from prompt_keda.drills.drill import runbook_of
+from prompt_keda.errors import PromptKedaError
 from prompt_keda.faults import ALL_FAULTS, fault_of, presence
-from prompt_keda.faults.fault import Fault
+from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.lab import state
 from prompt_keda.lab.settings import current_lab
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.report.result import Result
+
+TO_SEE = "./run check-deps --env local tells when all is well"
 
 
 def list_faults() -> Result:
@@ -26,9 +29,11 @@ def bring_in(fault_id: str, observer: Observer) -> Result:
     Raises
     ------
     Refusal
-        When there is no such fault, the cluster is not the local stack that `lab.up` made, or a drill is at work on it.
+        When there is no such fault; and as `drilling.alone` does.
+    EnvironmentFileError, ClientError
+        As `drilling.alone` does.
     LabError
-        When the local stack is not up.
+        When it cannot be noted.
     PromptKedaError
         As the fault's own act does. What it has broken by then is mended by `take_back`.
     """
@@ -40,17 +45,48 @@ def bring_in(fault_id: str, observer: Observer) -> Result:
 
 
 def take_back(fault_id: str, observer: Observer) -> Result:
-    """Mend one fault; or all that are in the local stack, the last one first. Idempotent: yes. Raises as `bring_in` does."""
-    there = state.faults(current_lab())
-    chosen = [fault_of(fault_id)] if fault_id else [fault_of(one) for one in reversed(there)]
+    """Mend one fault. Idempotent: yes. Raises as `bring_in` does."""
+    fault = fault_of(fault_id)
     # what is noted was brought into this stack when its marker was seen; the API server may be what is away now
-    is_noted = all(one.id in there for one in chosen)
-    with drilling.alone(is_marked=is_noted) as stage:
-        for fault in chosen:
+    with drilling.alone(is_marked=fault.id in state.faults(current_lab())) as stage:
+        _tell(observer, fault, "is mended")
+        presence.take_back(fault, stage)
+        return _result("fault", [fault], state.faults(stage.lab), f"mended. {TO_SEE}")
+
+
+def take_back_all(observer: Observer) -> Result:
+    """Mend all faults that are there, the last one first. Idempotent: yes.
+
+    What another one keeps from being mended, as a stopped Vault does its policy, is tried again after all others.
+
+    Raises
+    ------
+    PromptKedaError
+        As `bring_in` does; and the first error of those that could not be mended, when all were tried.
+    """
+    with drilling.alone(is_marked=True) as stage:
+        there = state.faults(stage.lab)
+        _mend_each(stage, observer)
+        errors = _mend_each(stage, observer)
+        left = state.faults(stage.lab)
+        mended = [one for one in ALL_FAULTS if one.id in there and one.id not in left]
+        result = _result("faults", mended, left, f"mended: {len(mended)}. {TO_SEE}")
+        if errors:
+            errors[0].parts = result.parts
+            raise errors[0]
+        return result
+
+
+def _mend_each(stage: Stage, observer: Observer) -> list[PromptKedaError]:
+    errors: list[PromptKedaError] = []
+    for one in reversed(state.faults(stage.lab)):
+        try:
+            fault = fault_of(one)
             _tell(observer, fault, "is mended")
             presence.take_back(fault, stage)
-        header = f"mended: {len(chosen)}; ./run check-deps --env local tells when all is well"
-        return _result("fault" if fault_id else "faults", chosen, state.faults(stage.lab), header)
+        except PromptKedaError as error:
+            errors.append(error)
+    return errors
 
 
 def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: str) -> Result:

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from pathlib import Path
 
 from prompt_keda import response, toolkit
 from prompt_keda.clients.kube_resources import CONFIG_MAPS
 from prompt_keda.drills.drill import Drilled, drill
-from prompt_keda.errors import PromptKedaError, Refusal
+from prompt_keda.errors import ClientError, PromptKedaError, Refusal
 from prompt_keda.faults import ALL_FAULTS, fault_of
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.files.drill_history import Drills, begin_drills, keep_drill, stopped_drills
+from prompt_keda.lab import state
 from prompt_keda.model.check import CheckResult
 from prompt_keda.model.drill_record import DrillRecord
 from prompt_keda.model.event import Event, EventKind, Observer
@@ -28,12 +30,13 @@ HEAD = """# Drills
 Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack; `--rest` goes on with those that were
 stopped. Each fault is brought in, seen by its checks, answered by the runbook that `respond` proposes, and events become Jobs
 again. Where the runbook's commands cannot mend it, what its page asks people to do was done (people). Lost are Jobs and pods
-that ran before, or came while it was mended, and neither live on nor ended by themselves (seen by a watch); before them
-stands how many ran. Events come throughout: lost are those that the recovery lost, doubled those that it gave to two workers,
-taken those that the fault itself took, for example with all that Redis held. What drills have found: [found.md](found.md).
+that ran before, or came while it was mended, and neither live on nor ended by themselves (seen by a watch); workers are those
+that ran when it was broken. Events come throughout: lost are those that the recovery lost, doubled those that it gave to two
+workers, taken those that the fault itself took, for example with all that Redis held. What drills have found:
+[found.md](found.md).
 
-| fault | seen by | after | runbook | answered by | recovered in | Jobs and pods | events | passed |
-|---|---|---|---|---|---|---|---|---|
+| fault | seen by | after | runbook | answered by | recovered in | workers | Jobs and pods lost | events | passed |
+|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -83,36 +86,45 @@ def alone(is_marked: bool = False) -> Iterator[Stage]:
 
     Raises
     ------
+    EnvironmentFileError
+        When the local stack is not up.
     Refusal
-        When another drill is at work on it, or the cluster does not carry the marker that `lab.up` puts there.
-    LabError
-        When it is not up.
+        When another drill is at work on it, the cluster does not carry the marker that `lab.up` puts there, or the stack's
+        state folder cannot be written.
+    ClientError
+        When the API server cannot be asked for the marker.
     """
-    there = Stage(toolkit.load(LOCAL)) if is_marked else stage()
-    with (there.lab.state / "drill.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Refusal(
-                "another drill is at work on the local stack", "Two would see each other's faults."
-            ) from error
+    there = Stage(toolkit.load(LOCAL))
+    with _locked(there.lab.state / "drill.lock"):
+        if not is_marked:
+            _see_marker(there)
         yield there
 
 
-def stage() -> Stage:
-    """Give the local stack to break.
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise Refusal(f"{path} cannot be written: {error.strerror}", "Make room.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            said = "another drill is at work on the local stack"
+            raise Refusal(said, "Two would see each other's faults.") from error
+        yield
 
-    Raises
-    ------
-    Refusal
-        When the cluster does not carry the marker that `lab.up` puts there.
-    LabError
-        When it is not up.
-    """
-    found = Stage(toolkit.load(LOCAL))
-    if found.kube.find(CONFIG_MAPS, MARKER, "kube-system") is None:
+
+def _see_marker(there: Stage) -> None:
+    try:
+        marker = there.kube.find(CONFIG_MAPS, MARKER, "kube-system")
+    except ClientError as error:
+        if state.faults(there.lab):
+            error.fix = "A fault that was brought in is still there: ./run faults --mend"
+        raise
+    if marker is None:
         raise Refusal("this cluster does not carry the marker of the local stack", "Drills break things: only there.")
-    return found
 
 
 @dataclass(frozen=True)
@@ -151,8 +163,8 @@ def run(wanted: Wanted, write: Callable[[str], None], observer: Observer) -> Res
         When no fault is asked for, or in two ways, there is none of that name, no drills were stopped, the cluster is not the
         local stack that `lab.up` made, another drill is at work on it, or nothing can be kept on this machine; and what
         ``write`` raises.
-    LabError
-        When the local stack is not up.
+    EnvironmentFileError, ClientError
+        As `alone` does.
     """
     chosen = choose(wanted)
     with alone() as there:
@@ -217,7 +229,6 @@ def _row(one: Drilled) -> str:
     passed = "yes" if not one.problems else "; ".join(one.problems).replace("|", "/")
     runbook = f"[{one.runbook}](../runbooks/{one.runbook}.md)" if one.runbook else "none"
     events = ", ".join(f"{one.events.get(kind, 'unknown')} {kind}" for kind in ("sent", "lost", "doubled", "taken"))
-    ran = "not counted" if one.at_work is None else f"{one.at_work} ran"
-    pods = f"{ran}, {len(one.lost)} lost"
-    cells = [one.title, seen, spans[0], runbook, one.answered_by, spans[1], pods, events, passed]
+    ran = "not counted" if one.at_work is None else str(one.at_work)
+    cells = [one.title, seen, spans[0], runbook, one.answered_by, spans[1], ran, str(len(one.lost)), events, passed]
     return f"| {' | '.join(cells)} |"

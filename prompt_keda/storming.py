@@ -79,8 +79,8 @@ def run(
     Refusal
         When the cluster is not the local stack that `lab.up` made, another drill is at work on it, a number is wrong, or the
         file holds no round; and what ``write`` raises.
-    LabError
-        When the local stack is not up.
+    EnvironmentFileError, ClientError
+        As `drilling.alone` does.
     """
     with drilling.alone() as stage:
         chosen = [_read(file)] if file else _made(rounds, seed, only, storm_acts.targets(stage))

@@ -15,6 +15,7 @@ from prompt_keda.errors import DeadlinePassed, PromptKedaError
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.presence import bring_in, take_back
 from prompt_keda.faults.waiting import until
+from prompt_keda.lab import state
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.runbooks.causes import causes
@@ -64,7 +65,7 @@ class Drilled:
     recovered_s
         From the fault to the proof that events become Jobs again, in seconds; None if there was none.
     at_work
-        Number of Jobs and pods that ran when it was broken; None: not counted.
+        Number of workers (pods) that ran when it was broken; None: not counted.
     lost
         Jobs and pods that ran before, or came while it was mended, and neither live on nor ended by themselves.
     events
@@ -102,7 +103,9 @@ def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled
     try:
         until_green(ways, f"the steady state before {fault.id}")
     except DeadlinePassed as error:
-        error.fix = "Make it whole: ./run redeploy --env local. Then go on: ./run drill --rest"
+        there = state.faults(stage.lab)
+        whole = "./run faults --mend" if there else "./run redeploy --env local"
+        error.fix = f"Make it whole: {whole}. Then go on: ./run drill --rest"
         raise
     instruments = stage.environment.instruments
     with ExitStack() as stack:
@@ -128,9 +131,10 @@ class _Drill:
 
     def run(self) -> Drilled:
         try:
-            before = self._workers_at_work()
-            self.seen["at_work"] = len(before)
-            self._tell(f"{self.fault.title}; {len(before)} Jobs and pods run")
+            self._await_workers()
+            before = self.witness.at_work_now()
+            self.seen["at_work"] = self.witness.workers_count()
+            self._tell(f"{self.fault.title}; {self.seen['at_work']} workers run")
             self._break_and_mend()
             self._count(before)
         except PromptKedaError as error:
@@ -139,14 +143,13 @@ class _Drill:
             self._take_back()
         return Drilled(**self.seen, problems=tuple(self.problems))
 
-    def _workers_at_work(self) -> set[str]:
-        """Let as many workers as there may be begin, and give the UIDs of their Jobs and pods."""
+    def _await_workers(self) -> None:
+        """Send events until as many workers run as there may be."""
         for one in self.ledgers:
             one.give(EVENTS)
-        wanted = 2 * sum(one.max_jobs for one in self.stage.environment.instruments)
+        wanted = sum(one.max_jobs for one in self.stage.environment.instruments)
         with suppress(DeadlinePassed):  # a node without room: the drill goes on with those that there are
-            until(lambda: len(self.witness.at_work_now()) >= wanted, "workers at work", AT_WORK_S)
-        return self.witness.at_work_now()
+            until(lambda: self.witness.workers_count() >= wanted, "workers at work", AT_WORK_S)
 
     def _take_back(self) -> None:
         try:

@@ -32,6 +32,8 @@ class Seen:
     has_ended
         It is Complete or Failed by itself: whoever removes it then takes nothing away. Or it was told to go before the first
         look, and so by nobody whom this is about.
+    is_running
+        It is a pod whose containers run.
     lost_in
         The phase in which it was told to go, or went, while it worked; empty: it did not.
     is_doubtful
@@ -41,6 +43,7 @@ class Seen:
 
     record: JobRecord
     has_ended: bool = False
+    is_running: bool = False
     lost_in: str = ""
     is_doubtful: bool = False
 
@@ -89,6 +92,11 @@ class Witness:
         """Give the UIDs of the Jobs and pods that work now."""
         with self._lock:
             return {uid for uid, one in self._seen.items() if not (one.has_ended or one.lost_in)}
+
+    def workers_count(self) -> int:
+        """Give how many pods run now: one that waits for its node or its image does not."""
+        with self._lock:
+            return sum(one.is_running and not (one.has_ended or one.lost_in) for one in self._seen.values())
 
     def lost(self) -> dict[str, tuple[str, str]]:
         """Give UID → phase and words of each that was lost. Raises as `Kube.list` does: what is not known is never green.
@@ -150,6 +158,7 @@ class Witness:
             seen = self._seen.get(uid)
             if seen is None:
                 seen = self._seen[uid] = Seen(self._record(kind, one))
+            seen.is_running = kind == PODS and one.get("status", {}).get("phase") == "Running"
             goes = is_deleted or "deletionTimestamp" in one["metadata"]
             if _has_ended(kind, one) and not (seen.has_ended or seen.lost_in):
                 seen.has_ended, seen.is_doubtful = True, goes and not self._job_has_ended(seen)

@@ -99,8 +99,8 @@ class Fault:
     runbook
         The one that answers it; empty: that of the first check that sees it.
     stops_scaling
-        Whether no worker takes an event that comes while it is broken: visits are lost then, each 36 s one. Else there is
-        time. Measured: tests/stack/test_scaling_stops.py.
+        Whether no more workers begin while it is broken: those that run or wait take few of the events that come, and visits
+        are lost, each 36 s one. Else there is time. Measured: tests/stack/test_scaling_stops.py.
     """
 
     id: str

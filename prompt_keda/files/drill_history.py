@@ -46,20 +46,29 @@ def stopped_drills(drills: Path, environment: str) -> Drills:
     """
     for path in sorted(drills.glob("*"), reverse=True):
         if environment_of(path.name) == environment and (path / CHOSEN).is_file():
-            found = _drills_in(path)
-            if found.left:
-                return found
+            chosen = _chosen_in(path)
+            if len(list(path.glob("*.json"))) < len(chosen):
+                return Drills(RunFolder(path), chosen, _drills_in(path))
     raise Refusal(f"no drills in {drills} were stopped", "Begin: drill --all")
 
 
-def _drills_in(path: Path) -> Drills:
+def _chosen_in(path: Path) -> list[str]:
+    try:
+        return (path / CHOSEN).read_text().split()
+    except OSError as error:
+        raise Refusal(f"{path / CHOSEN} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise Refusal(f"{path / CHOSEN} is damaged", "Remove its folder.") from error
+
+
+def _drills_in(path: Path) -> list[DrillRecord]:
     done: list[DrillRecord] = []
     damaged: list[str] = []
     for file in sorted(path.glob("*.json")):
         _read(file, done, damaged)
     if damaged:
         raise Refusal(damaged[0], "Begin anew: drill --all")
-    return Drills(RunFolder(path), (path / CHOSEN).read_text().split(), done)
+    return done
 
 
 def keep_drill(folder: RunFolder, record: DrillRecord) -> None:

@@ -66,10 +66,13 @@ def endpoints(lab: Lab | None = None) -> dict[str, Any]:
 
 
 def write_faults(lab: Lab, ids: Sequence[str]) -> None:
-    """Note which faults are in the stack, by their ids; whole or not at all."""
-    scratch = lab.state / ".faults.new"
-    scratch.write_text("".join(f"{one}\n" for one in ids))
-    scratch.rename(lab.state / "faults.txt")
+    """Note which faults are in the stack, by their ids; whole or not at all. Raises `LabError` when it cannot be written."""
+    scratch, path = lab.state / ".faults.new", lab.state / "faults.txt"
+    try:
+        scratch.write_text("".join(f"{one}\n" for one in ids))
+        scratch.rename(path)
+    except OSError as error:
+        raise LabError(f"{path} cannot be written: {error.strerror}", "Make room.") from error
 
 
 def faults(lab: Lab) -> list[str]:

@@ -33,7 +33,7 @@ class DrillRecord(BaseModel):
     recovered_s: Seconds | None
     """From the fault to the proof that events become Jobs again, in seconds; None if there was none."""
     at_work: int | None = None
-    """Number of Jobs and pods that ran when it was broken; None: not counted, as before this was."""
+    """Number of workers that ran when it was broken; None: not counted, as before this was."""
     lost: tuple[str, ...]
     """Jobs and pods that ran before, and neither live on nor ended by themselves."""
     events: dict[str, int] = Field(default_factory=dict)

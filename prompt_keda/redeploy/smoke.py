@@ -92,7 +92,7 @@ class _Smoke:
         """See that KEDA may ask for the lag, with the login that it is given and that this has: else it is waited for in vain."""
         if denied := self.systems.redis.denied(self.name):
             said = f"smoke test: Redis denies {', '.join(denied)} to the login that KEDA is given"
-            raise StepBroken(said, "ACL SETUSER NAME +info +xinfo +xlen")
+            raise StepBroken(said, "ACL SETUSER NAME +info +xinfo +xlen; and ~smoke-* where it may use some keys only")
 
     def _create(self) -> None:
         self.place.prepare()

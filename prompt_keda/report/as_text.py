@@ -191,7 +191,9 @@ def show_lab(status: dict[str, Any]) -> None:
     used = f"{status['memory_bytes'] / 2**20:.0f} MiB, {status['cpu_s']:.0f} CPU seconds since its start"
     lines = [f"kubeconfig {status['kubeconfig']}", f"{len(running)} processes: {', '.join(running)}", used]
     if status["faults"]:
-        lines += [f"broken by: {', '.join(status['faults'])}; ./run faults --mend takes it back"]
+        lines += [
+            f"faults brought in, not taken back: {', '.join(status['faults'])}; ./run faults --mend takes them back"
+        ]
     show_lines([f"  {line}" for line in lines])
 
 

@@ -47,7 +47,7 @@ def show_response(parts: dict[str, Any], checks: Sequence[CheckResult]) -> None:
 def show_faults(faults: Sequence[dict[str, Any]]) -> None:
     """Show two lines for each fault: what is broken, and what sees and answers it."""
     for one in faults:
-        marks = ["scaling stops"] * one["stops_scaling"] + ["BROKEN NOW"] * one["is_there"]
+        marks = ["scaling stops"] * one["stops_scaling"] + ["BROUGHT IN, NOT TAKEN BACK"] * one["is_there"]
         show_lines([f"{one['id']}: {'; '.join([one['title'], *marks])}"])
         seen = ", ".join(f"{check} {verdict.upper()}" for check, verdict in one["seen_by"].items())
         show_lines([f"  seen by {seen}; runbook {one['runbook']}"])

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda import breaking
+from prompt_keda import breaking, faults
 from prompt_keda.errors import LabError, Refusal
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.faults.fault import Fault
@@ -61,9 +61,9 @@ def test_without_an_id_all_are_taken_back_the_last_one_first(stack):
     """As one undoes what one has done. Then there is nothing to take back."""
     for id_ in ("a/one", "b/two"):
         breaking.bring_in(id_, nobody)
-    breaking.take_back("", nobody)
+    breaking.take_back_all(nobody)
     assert acts(stack)[2:] == ["mend b/two", "mend a/one"] and there() == []
-    assert breaking.take_back("", nobody).parts["faults"] == [] and len(acts(stack)) == 4
+    assert breaking.take_back_all(nobody).parts["faults"] == [] and len(acts(stack)) == 4
 
 
 def test_one_that_was_not_brought_in_so_can_be_taken_back(stack):
@@ -93,15 +93,52 @@ def test_one_that_fails_half_way_is_still_there(stack, act):
     object.__setattr__(stack.faults["a/one"], act, fails)
     with pytest.raises(LabError):
         breaking.bring_in("a/one", nobody)
-        breaking.take_back("", nobody)
+        breaking.take_back_all(nobody)
     assert there() == ["a/one"]
 
 
-def test_a_fault_that_there_is_not_is_refused():
-    """Before anything is looked at."""
+@pytest.mark.parametrize("id_", ["no/such", ""])
+def test_a_fault_that_there_is_not_is_refused(id_):
+    """Before anything is looked at; no id is not all of them."""
     for act in (breaking.bring_in, breaking.take_back):
-        with pytest.raises(Refusal, match="no/such"):
-            act("no/such", nobody)
+        with pytest.raises(Refusal, match="there is no fault"):
+            act(id_, nobody)
+
+
+def test_one_that_another_keeps_from_being_mended_is_mended_after_it(stack):
+    """A stopped Vault takes no policy: though that came in later, it comes last."""
+    mended = []
+
+    def mends_after(stage):
+        if "a/one" not in mended:
+            raise LabError("Vault does not answer")
+        mended.append("b/two")
+
+    object.__setattr__(stack.faults["a/one"], "mends", lambda stage: mended.append("a/one"))
+    object.__setattr__(stack.faults["b/two"], "mends", mends_after)
+    for id_ in ("a/one", "b/two"):
+        breaking.bring_in(id_, nobody)
+    rows = breaking.take_back_all(nobody).parts["faults"]
+    assert mended == ["a/one", "b/two"] and {one["id"] for one in rows} == set(mended) and there() == []
+
+
+def test_one_that_cannot_be_mended_hides_no_other(stack, monkeypatch):
+    """Nor does one that this toolkit does not know: the others are mended, then its error is told."""
+    breaking.bring_in("a/one", nobody)
+    state.write_faults(stack.lab, ["a/one", "of/another-version"])
+    monkeypatch.setattr(breaking, "fault_of", lambda id_: stack.faults.get(id_) or faults.fault_of(id_))
+    with pytest.raises(Refusal, match="of/another-version") as refused:
+        breaking.take_back_all(nobody)
+    assert [one["id"] for one in refused.value.parts["faults"]] == ["a/one"]
+    assert state.faults(stack.lab) == ["of/another-version"]
+
+
+def test_what_cannot_be_noted_is_not_broken(stack):
+    """A full disk: nobody could take it back."""
+    (stack.lab.state / ".faults.new").mkdir()
+    with pytest.raises(LabError, match="cannot be written"):
+        breaking.bring_in("a/one", nobody)
+    assert acts(stack) == []
 
 
 def test_all_faults_are_listed_with_what_answers_them(stack, capsys, monkeypatch):
@@ -109,8 +146,8 @@ def test_all_faults_are_listed_with_what_answers_them(stack, capsys, monkeypatch
     breaking.bring_in("a/one", nobody)
     runbooks_as_text.show_faults(breaking.list_faults().parts["faults"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "a/one: a/one is broken; scaling stops; BROKEN NOW"
+    assert lines[0] == "a/one: a/one is broken; scaling stops; BROUGHT IN, NOT TAKEN BACK"
     assert lines[1].strip() == "seen by keda/parts-ready FAIL; runbook keda-gone"
-    assert "BROKEN" not in lines[2] and len(lines) == 4
+    assert "BROUGHT" not in lines[2] and len(lines) == 4
     monkeypatch.setattr(breaking, "ALL_FAULTS", ALL_FAULTS)
     assert all(one["runbook"] for one in breaking.list_faults().parts["faults"])

@@ -218,27 +218,39 @@ def test_the_page_has_a_row_for_each_drill():
     page = drilling.page([drill(stack.fault(), stack.stage, stack, nobody)])
     row = page.splitlines()[-1]
     assert row.startswith(
-        "| x is broken | keda/parts-ready | 0 s | [keda-gone](../runbooks/keda-gone.md) | runbook | never | 0 ran, 0 lost |"
+        "| x is broken | keda/parts-ready | 0 s | [keda-gone](../runbooks/keda-gone.md) | runbook | never | 0 | 0 |"
     )
     assert "exit code 3" in row
 
 
+def waiting(stack, counts, given):
+    """A drill of a stack of two workers at most, of which so many run at each look."""
+    stack.stage.environment.instruments = [SimpleNamespace(max_jobs=2)]
+    witness = SimpleNamespace(workers_count=lambda: counts.pop(0))
+    return module._Drill(stack.fault(), stack.stage, stack, witness, [SimpleNamespace(give=given.append)], nobody)
+
+
 def test_it_is_broken_once_all_workers_are_at_work(monkeypatch):
     """An operator that is taken away at once would make none of them, and nothing could be lost."""
-    stack, grows = Stack(), [set("ab"), set("abcd"), set("abcd")]
     monkeypatch.setattr("prompt_keda.faults.waiting.LOOK_S", 0)
-    stack.stage.environment.instruments = [SimpleNamespace(max_jobs=2)]
-    witness = SimpleNamespace(at_work_now=lambda: grows.pop(0))
-    given = []
-    ledger = SimpleNamespace(give=given.append)
-    made = module._Drill(stack.fault(), stack.stage, stack, witness, [ledger], nobody)
-    assert made._workers_at_work() == set("abcd") and given == [module.EVENTS]
+    counts, given = [0, 1, 2, 2], []
+    waiting(Stack(), counts, given)._await_workers()
+    assert (counts, given) == ([2], [module.EVENTS])
 
 
 def test_a_node_without_room_for_all_stops_no_drill(monkeypatch):
     """It goes on with those that run."""
-    stack = Stack()
     monkeypatch.setattr(module, "AT_WORK_S", 0)
-    stack.stage.environment.instruments = [SimpleNamespace(max_jobs=2)]
-    witness = SimpleNamespace(at_work_now=lambda: {"a"})
-    assert module._Drill(stack.fault(), stack.stage, stack, witness, [], nobody)._workers_at_work() == {"a"}
+    counts = [1]
+    waiting(Stack(), counts, [])._await_workers()
+    assert counts == []
+
+
+def test_a_stack_with_a_fault_in_it_is_told_how_to_be_mended():
+    """No redeploy mends a frozen process."""
+    stack = Stack()
+    stack.broken = True
+    state.write_faults(stack.stage.lab, ["redis/frozen"])
+    with pytest.raises(DeadlinePassed) as refused:
+        drill(stack.fault(), stack.stage, stack, nobody)
+    assert "faults --mend" in refused.value.fix

@@ -11,9 +11,10 @@ import pytest
 from prompt_keda import drilling, faults, toolkit
 from prompt_keda.drilling import Wanted
 from prompt_keda.drills.drill import Drilled
-from prompt_keda.errors import DeadlinePassed, Refusal
-from prompt_keda.files.drill_history import drills_kept, keep_drill
+from prompt_keda.errors import DeadlinePassed, Refusal, Unreachable
+from prompt_keda.files.drill_history import begin_drills, drills_kept, keep_drill
 from prompt_keda.files.run_folder import RunFolder
+from prompt_keda.lab import state as lab_state
 from prompt_keda.model.drill_record import DrillRecord
 from prompt_keda.model.event import nobody
 from prompt_keda.report import as_text, drills_as_text, history_page
@@ -164,6 +165,53 @@ def test_what_cannot_be_read_is_not_gone_on_with(drills, state):
     with pytest.raises(Refusal, match="001-keda-gone"):
         drilling.run(REST, nowhere, nobody)
     assert drills == [GOOD]
+
+
+def test_one_that_has_ended_hides_none_that_was_stopped(drills, state):
+    """Also where one of its records is damaged: nothing is left of it."""
+    drills += [GOOD, DeadlinePassed("the steady state", 90, "red"), BAD, GOOD]
+    with pytest.raises(DeadlinePassed):
+        drilling.run(ALL, nowhere, nobody)
+    (folder,) = state.iterdir()
+    folder.rename(state / "20250101t000000z-local-7")  # an id tells the second and the process: here one for both
+    newer = begin_drills(state, "local", ["keda/gone"])
+    newer.folder.path.rename(state / "20990101t000000z-local-7")
+    (state / "20990101t000000z-local-7" / "001-keda-gone.json").write_text("{")
+    assert len(drilling.run(REST, nowhere, nobody).parts["drills"]) == 3
+
+
+def test_a_choice_that_cannot_be_read_is_refused(drills, state):
+    """It is damaged."""
+    begin_drills(state, "local", ["keda/gone"]).folder.path.joinpath("chosen.txt").write_bytes(b"\xff")
+    with pytest.raises(Refusal, match="damaged"):
+        drilling.run(REST, nowhere, nobody)
+
+
+def test_who_drills_is_told_before_the_cluster_is_asked(drills, monkeypatch):
+    """Another drill may have taken the API server away."""
+    drills += [GOOD]
+
+    def away(*arguments):
+        raise Unreachable("Kubernetes", "https://k", "refused")
+
+    with drilling.alone() as stage:
+        monkeypatch.setattr(stage.kube, "find", away)
+        with pytest.raises(Refusal, match="another drill"):
+            drilling.run(ALL, nowhere, nobody)
+    with pytest.raises(Unreachable):
+        drilling.run(ALL, nowhere, nobody)
+    with drilling.alone(is_marked=True):
+        lab_state.write_faults(stage.lab, ["cluster/api-server-killed"])
+    with pytest.raises(Unreachable) as refused:
+        drilling.run(ALL, nowhere, nobody)
+    assert "faults --mend" in refused.value.fix
+
+
+def test_a_folder_that_cannot_be_written_is_refused(drills, tmp_path):
+    """Before anything is broken."""
+    (tmp_path / "drill.lock").mkdir()
+    with pytest.raises(Refusal, match="cannot be written"):
+        drilling.run(ALL, nowhere, nobody)
 
 
 def test_two_drills_are_not_at_work_at_once(drills):

@@ -37,6 +37,12 @@ def run(*arguments, cwd=ROOT, **env):
         (["redeploy"], "say which environment"),
         (["redeploy", "--env", "prd"], "Did you mean prod"),
         (["lab.exec"], "nothing to run"),
+        (["drill"], "say what to break"),
+        (["drill", "--all", "--fault", "keda/paused"], "in one way"),
+        (["drill", "--rest", "--rounds", "2"], "not for a storm"),
+        (["drill", "--seed", "x"], "--seed x"),
+        (["fault", "no/such"], "there is no fault"),
+        (["fault", "", "--mend"], "there is no fault"),
     ],
 )
 def test_what_cannot_be_understood_is_refused_with_2(arguments, said):

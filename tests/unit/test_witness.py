@@ -130,3 +130,12 @@ def test_what_went_while_a_watch_hangs_is_seen_by_a_last_look(monkeypatch):
         server.has = {}
         assert list(witness.lost()) == ["uid-j"]
     hangs.set()
+
+
+def test_workers_are_pods_that_run(witness):
+    """One that waits for its image, and one that has ended, do no work."""
+    for phase, count in (("Pending", 0), ("Running", 1), ("Succeeded", 0)):
+        witness._note(PODS, pod(phase), False)
+        assert witness.workers_count() == count
+    witness._note(JOBS, job(), False)
+    assert witness.workers_count() == 0
