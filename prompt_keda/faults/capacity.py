@@ -90,6 +90,7 @@ FAULTS: tuple[Fault, ...] = (
         allow_pods,
         {"capacity/quota-allows": "fail"},
         "lets 1 workers of LSSTCam in (pods), one visit wants 2",
+        stops_scaling=True,
     ),
     Fault(
         "capacity/pods-refused",
@@ -99,6 +100,7 @@ FAULTS: tuple[Fault, ...] = (
         admit_pods,
         {"capacity/pods-admitted": "fail"},
         "its pods are refused, or go at once",
+        stops_scaling=True,
     ),
     Fault(
         "capacity/node-full",
@@ -108,6 +110,7 @@ FAULTS: tuple[Fault, ...] = (
         empty_node,
         {"capacity/burst-absorbed": "fail", "cluster/nodes-have-room": "warn"},
         "one visit wants 2; too little of: cpu",
+        stops_scaling=True,
     ),
     Fault(
         "capacity/maximum-too-large",
@@ -117,5 +120,6 @@ FAULTS: tuple[Fault, ...] = (
         scaled_jobs.restore,
         {"capacity/maximum-fits": "warn", "keda/none-paused": "warn"},
         "nodes hold 10 workers at most",
+        stops_scaling=True,
     ),
 )

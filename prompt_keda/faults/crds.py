@@ -120,5 +120,6 @@ FAULTS: tuple[Fault, ...] = (
         use_what_the_next_accepts,
         {"keda/scaled-jobs-valid-for-redeploy": "fail", "keda/none-paused": "warn"},
         "spec.jobTargetRef.template.spec.os lacks name",
+        stops_scaling=True,
     ),
 )

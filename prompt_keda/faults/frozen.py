@@ -44,6 +44,7 @@ FAULTS: tuple[Fault, ...] = (
         thaw_redis,
         {"redis/answers": "unknown"},
         "gave no answer in time",
+        stops_scaling=True,
     ),
     Fault(
         "vault/frozen",
@@ -75,5 +76,6 @@ FAULTS: tuple[Fault, ...] = (
         keda_restarts.renew_operator,
         {"keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
         "every status of KEDA is stale",
+        stops_scaling=True,
     ),
 )

@@ -157,5 +157,6 @@ FAULTS: tuple[Fault, ...] = (
         name_digests,
         {"images/images-pinned": "warn", "keda/none-paused": "warn"},
         "is named by the tag latest",
+        stops_scaling=True,
     ),
 )

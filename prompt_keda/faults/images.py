@@ -116,5 +116,6 @@ FAULTS: tuple[Fault, ...] = (
         {"images/pull-secrets-fit": "fail", "vault/cluster-secrets-fresh": "fail"},
         "has nothing for",
         runbook="secrets-missing",
+        stops_scaling=True,
     ),
 )

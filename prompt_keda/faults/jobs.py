@@ -148,6 +148,7 @@ FAULTS: tuple[Fault, ...] = (
         let_workers_work,
         {"keda/jobs-do-not-fail": "warn"},
         "BackoffLimitExceeded",
+        stops_scaling=True,
     ),
     Fault(
         "keda/hook",

@@ -116,6 +116,7 @@ FAULTS: tuple[Fault, ...] = (
         watch_all,
         {"keda/ready-is-fresh": "warn"},
         "so its Ready is a memory",
+        stops_scaling=True,
     ),
     Fault(
         "keda/parted-from-redis",
@@ -125,6 +126,7 @@ FAULTS: tuple[Fault, ...] = (
         join_redis,
         {"keda/scaled-jobs-ready": "fail"},
         "Some triggers defined in ScaledJob are not working correctly",
+        stops_scaling=True,
     ),
     Fault(
         "keda/errors-untold",
@@ -134,5 +136,6 @@ FAULTS: tuple[Fault, ...] = (
         join_and_tell,
         {"keda/nothing-errors": "warn"},
         "errors since the operator's start, ",
+        stops_scaling=True,
     ),
 )

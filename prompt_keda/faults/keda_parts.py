@@ -164,6 +164,7 @@ FAULTS: tuple[Fault, ...] = (
         },
         "the APIService trusts another CA",
         runbook="keda-gone",
+        stops_scaling=True,
     ),
     Fault(
         "keda/certificates-gone",

@@ -116,6 +116,7 @@ FAULTS: tuple[Fault, ...] = (
         renew_operator,
         {"keda/parts-not-restarting": "fail", "keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
         "does not stay up",
+        stops_scaling=True,
     ),
     Fault(
         "keda/webhooks-crash-loop",

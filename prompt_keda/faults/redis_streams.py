@@ -204,7 +204,6 @@ FAULTS: tuple[Fault, ...] = (
         read_all,
         {"redis/backlog-not-trimmed": "warn"},
         "the oldest are trimmed unread",
-        stops_scaling=True,
     ),
     Fault(
         "redis/pending-old",

@@ -194,7 +194,14 @@ def _held(stage: Stage) -> list[Object]:
 
 FAULTS: tuple[Fault, ...] = (
     Fault(
-        "keda/paused", "", "somebody has paused the ScaledJob", pause, unpause, {"keda/none-paused": "warn"}, "paused"
+        "keda/paused",
+        "",
+        "somebody has paused the ScaledJob",
+        pause,
+        unpause,
+        {"keda/none-paused": "warn"},
+        "paused",
+        stops_scaling=True,
     ),
     Fault(
         "keda/max-run-time",
@@ -204,6 +211,7 @@ FAULTS: tuple[Fault, ...] = (
         lift_run_time,
         {"keda/no-max-run-time": "fail", "keda/none-paused": "warn"},
         "has activeDeadlineSeconds",
+        stops_scaling=True,
     ),
     Fault(
         "keda/no-history",
@@ -213,6 +221,7 @@ FAULTS: tuple[Fault, ...] = (
         restore,
         {"keda/history-limits-sensible": "warn", "keda/none-paused": "warn"},
         "failedJobsHistoryLimit is 0",
+        stops_scaling=True,
     ),
     Fault(
         "keda/another-stream",
@@ -222,6 +231,7 @@ FAULTS: tuple[Fault, ...] = (
         restore,
         {"keda/triggers-sensible": "fail", "keda/none-paused": "warn"},
         "stream is",
+        stops_scaling=True,
     ),
     Fault(
         "keda/pending-counted",
@@ -231,6 +241,7 @@ FAULTS: tuple[Fault, ...] = (
         restore,
         {"keda/triggers-scale-on-lag": "warn", "keda/sizes-as-named": "warn", "keda/none-paused": "warn"},
         "does not count lag",
+        stops_scaling=True,
     ),
     Fault(
         "keda/trigger-refused",
@@ -240,6 +251,7 @@ FAULTS: tuple[Fault, ...] = (
         restore,
         {"keda/triggers-activate": "fail", "keda/sizes-as-named": "warn", "keda/none-paused": "warn"},
         "which KEDA refuses",
+        stops_scaling=True,
     ),
     Fault(
         "keda/scaled-job-deleted",
@@ -249,6 +261,7 @@ FAULTS: tuple[Fault, ...] = (
         restore,
         {"keda/scaled-jobs-present": "fail"},
         "is absent",
+        stops_scaling=True,
     ),
     Fault(
         "keda/deletion-stuck",
@@ -258,5 +271,6 @@ FAULTS: tuple[Fault, ...] = (
         let_go_and_restore,
         {"keda/finalizers-not-stuck": "fail", "keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
         "held by finalizer.keda.sh",
+        stops_scaling=True,
     ),
 )
