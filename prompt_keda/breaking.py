@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from prompt_keda import drilling
 from prompt_keda.drills.drill import runbook_of
-from prompt_keda.errors import PromptKedaError
+from prompt_keda.errors import PromptKedaError, Refusal
 from prompt_keda.faults import ALL_FAULTS, fault_of, presence
-from prompt_keda.faults.fault import Fault, Stage
+from prompt_keda.faults.fault import Fault
 from prompt_keda.lab import state
 from prompt_keda.lab.settings import current_lab
 from prompt_keda.model.event import Event, EventKind, Observer
@@ -55,9 +55,7 @@ def take_back(fault_id: str, observer: Observer) -> Result:
 
 
 def take_back_all(observer: Observer) -> Result:
-    """Mend all faults that are there, the last one first. Idempotent: yes.
-
-    What another one keeps from being mended, as a stopped Vault does its policy, is tried again after all others.
+    """Mend all faults that are there, as `presence.take_back_all` does. Idempotent: yes.
 
     Raises
     ------
@@ -65,11 +63,10 @@ def take_back_all(observer: Observer) -> Result:
         As `bring_in` does; and the first error of those that could not be mended, when all were tried.
     """
     with drilling.alone(is_marked=True) as stage:
-        there = state.faults(stage.lab)
-        _mend_each(stage, observer)
-        errors = _mend_each(stage, observer)
+        known, errors = _known(state.faults(stage.lab))
+        errors += presence.take_back_all(known, stage, lambda fault: _tell(observer, fault, "is mended")).values()
         left = state.faults(stage.lab)
-        mended = [one for one in ALL_FAULTS if one.id in there and one.id not in left]
+        mended = [one for one in known if one.id not in left]
         result = _result("faults", mended, left, f"mended: {len(mended)}. {TO_SEE}")
         if errors:
             errors[0].parts = result.parts
@@ -77,16 +74,16 @@ def take_back_all(observer: Observer) -> Result:
         return result
 
 
-def _mend_each(stage: Stage, observer: Observer) -> list[PromptKedaError]:
+def _known(ids: Sequence[str]) -> tuple[list[Fault], list[PromptKedaError]]:
+    """Give the faults of these ids, and an error for each that this toolkit does not know."""
+    known: list[Fault] = []
     errors: list[PromptKedaError] = []
-    for one in reversed(state.faults(stage.lab)):
+    for one in ids:
         try:
-            fault = fault_of(one)
-            _tell(observer, fault, "is mended")
-            presence.take_back(fault, stage)
-        except PromptKedaError as error:
+            known.append(fault_of(one))
+        except Refusal as error:
             errors.append(error)
-    return errors
+    return known, errors
 
 
 def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: str) -> Result:

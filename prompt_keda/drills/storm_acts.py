@@ -12,9 +12,9 @@ from pathlib import Path
 from prompt_keda.clients.kube_resources import PODS
 from prompt_keda.drills.storm_plan import BREAK, DELETE, FREEZE, PAUSE, POD, Act, Targets
 from prompt_keda.errors import Missing, PromptKedaError
-from prompt_keda.faults import ALL_FAULTS, scaled_jobs, signals
+from prompt_keda.faults import fault_of, scaled_jobs, signals
 from prompt_keda.faults.fault import Fault, Stage
-from prompt_keda.faults.presence import bring_in, take_back
+from prompt_keda.faults.presence import bring_in, take_back_all
 from prompt_keda.files.manifest_file import load_keda_manifests
 from prompt_keda.lab import processes
 
@@ -103,19 +103,10 @@ class Acts:
             thaw()
         self._thaws.clear()
         self._seen.clear()
-        self._mend_all()
-        if errors := self._mend_all():
-            raise errors[0]
-
-    def _mend_all(self) -> list[PromptKedaError]:
-        errors: list[PromptKedaError] = []
-        for fault in reversed(tuple(self._faults)):
-            try:
-                take_back(fault, self._stage)
-                self._faults.remove(fault)
-            except PromptKedaError as error:
-                errors.append(error)
-        return errors
+        errors = take_back_all(self._faults, self._stage)
+        self._faults[:] = [one for one in self._faults if one.id in errors]
+        if errors:
+            raise next(iter(errors.values()))
 
     def _freeze(self, act: Act) -> None:
         pids = self._pids(act.target)
@@ -163,7 +154,7 @@ class Acts:
         scaled_jobs.mark_paused(self._stage, "true")
 
     def _break(self, act: Act) -> None:
-        fault = next(one for one in ALL_FAULTS if one.id == act.target)
+        fault = fault_of(act.target)
         if fault in self._faults:
             return
         if fault.id in OF_ONE_SECRET and (others := [one for one in self._faults if one.id in OF_ONE_SECRET]):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from prompt_keda.errors import PromptKedaError
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.lab import state
 
@@ -33,3 +36,34 @@ def take_back(fault: Fault, stage: Stage) -> None:
     """
     fault.mends(stage)
     state.write_faults(stage.lab, [one for one in state.faults(stage.lab) if one != fault.id])
+
+
+def take_back_all(
+    faults: Sequence[Fault], stage: Stage, tell: Callable[[Fault], None] = lambda fault: None
+) -> dict[str, PromptKedaError]:
+    """Mend all of these, the last one first. Idempotent: yes.
+
+    What another one keeps from being mended, as a stopped Vault does its policy, is tried again after all others.
+
+    Parameters
+    ----------
+    tell
+        Told each before it is mended.
+
+    Returns
+    -------
+    dict
+        Id of each that could not be mended → why.
+    """
+    left: list[Fault] = [*reversed(faults)]
+    errors: dict[str, PromptKedaError] = {}
+    for _ in range(2):
+        errors = {}
+        for fault in left:
+            tell(fault)
+            try:
+                take_back(fault, stage)
+            except PromptKedaError as error:
+                errors[fault.id] = error
+        left = [one for one in left if one.id in errors]
+    return errors

@@ -40,9 +40,7 @@ def secret_file(lab: Lab, name: str) -> Path:
 
 def write_endpoints(lab: Lab, endpoints: dict[str, Any]) -> None:
     """Say that the stack is up, and where its parts are: the values for ``${lab:NAME}`` in environments/local.yaml."""
-    scratch = lab.state / ".endpoints.new"
-    scratch.write_text(json.dumps(endpoints, indent=1))
-    scratch.rename(lab.state / "endpoints.json")
+    _write_whole(lab.state / "endpoints.json", json.dumps(endpoints, indent=1))
 
 
 def endpoints(lab: Lab | None = None) -> dict[str, Any]:
@@ -67,12 +65,18 @@ def endpoints(lab: Lab | None = None) -> dict[str, Any]:
 
 def write_faults(lab: Lab, ids: Sequence[str]) -> None:
     """Note which faults are in the stack, by their ids; whole or not at all. Raises `LabError` when it cannot be written."""
-    scratch, path = lab.state / ".faults.new", lab.state / "faults.txt"
+    path = lab.state / "faults.txt"
     try:
-        scratch.write_text("".join(f"{one}\n" for one in ids))
-        scratch.rename(path)
+        _write_whole(path, "".join(f"{one}\n" for one in ids))
     except OSError as error:
         raise LabError(f"{path} cannot be written: {error.strerror}", "Make room.") from error
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    scratch = path.with_name(f".{path.stem}.new")
+    scratch.write_text(text)
+    scratch.rename(path)
 
 
 def faults(lab: Lab) -> list[str]:

@@ -49,6 +49,18 @@ def nowhere(page):
     """No file is named for the table."""
 
 
+def stop(wanted=ALL):
+    """Begin drills that a stack stops which is not green."""
+    with pytest.raises(DeadlinePassed):
+        drilling.run(wanted, nowhere, nobody)
+
+
+def grow_old(state):
+    """Let the drills that are kept be of another time: an id tells the second and the process, here one for all."""
+    (folder,) = state.iterdir()
+    folder.rename(state / "20250101t000000z-local-7")
+
+
 def known(monkeypatch, ids):
     """Let these faults be all."""
     for module in (drilling, faults):
@@ -91,8 +103,7 @@ def test_each_drill_is_kept_for_this_user_alone(drills, state):
 def test_what_was_drilled_before_one_that_could_not_be_is_kept(drills, state):
     """A stack that is not green."""
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red")]
-    with pytest.raises(DeadlinePassed):
-        drilling.run(ALL, nowhere, nobody)
+    stop()
     assert [one.fault for one in drills_kept(state, "")[0]] == ["keda/gone"]
 
 
@@ -118,8 +129,7 @@ def test_nothing_is_broken_where_nothing_can_be_kept(drills, state):
 def test_drills_that_were_stopped_are_gone_on_with(drills, state):
     """What was drilled is not drilled again, and stands in the table and in the result."""
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red"), BAD, GOOD]
-    with pytest.raises(DeadlinePassed):
-        drilling.run(ALL, nowhere, nobody)
+    stop()
     written = []
     result = drilling.run(REST, written.append, nobody)
     assert (drills, result.exit_code) == ([], 1)
@@ -132,10 +142,8 @@ def test_drills_that_were_stopped_are_gone_on_with(drills, state):
 def test_only_the_faults_that_were_chosen_are_left(drills, state):
     """And a command that has ended since hides none that was stopped."""
     drills += [DeadlinePassed("the steady state", 90, "red"), BAD, GOOD, GOOD]
-    with pytest.raises(DeadlinePassed):
-        drilling.run(Wanted("keda/"), nowhere, nobody)
-    (folder,) = state.iterdir()
-    folder.rename(state / "20250101t000000z-local-7")  # an id tells the second and the process: here one for both
+    stop(Wanted("keda/"))
+    grow_old(state)
     drilling.run(Wanted("redis/gone"), nowhere, nobody)
     assert len(drilling.run(REST, nowhere, nobody).parts["drills"]) == 2 and drills == []
 
@@ -144,8 +152,7 @@ def test_only_the_faults_that_were_chosen_are_left(drills, state):
 def test_a_fault_that_is_there_no_more_is_named_before_anything_is_broken(drills, monkeypatch, gone):
     """The toolkit may have changed since. What was drilled already needs no fault."""
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red"), GOOD]
-    with pytest.raises(DeadlinePassed):
-        drilling.run(Wanted("keda/"), nowhere, nobody)
+    stop(Wanted("keda/"))
     known(monkeypatch, [one for one in FAULTS if one != FAULTS[gone]])
     if gone:
         with pytest.raises(Refusal, match="gone-too"):
@@ -158,8 +165,7 @@ def test_a_fault_that_is_there_no_more_is_named_before_anything_is_broken(drills
 def test_what_cannot_be_read_is_not_gone_on_with(drills, state):
     """A table without one of its rows would not be whole."""
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red"), GOOD]
-    with pytest.raises(DeadlinePassed):
-        drilling.run(ALL, nowhere, nobody)
+    stop()
     (folder,) = state.iterdir()
     (folder / "001-keda-gone.json").write_text("{")
     with pytest.raises(Refusal, match="001-keda-gone"):
@@ -170,10 +176,8 @@ def test_what_cannot_be_read_is_not_gone_on_with(drills, state):
 def test_one_that_has_ended_hides_none_that_was_stopped(drills, state):
     """Also where one of its records is damaged: nothing is left of it."""
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red"), BAD, GOOD]
-    with pytest.raises(DeadlinePassed):
-        drilling.run(ALL, nowhere, nobody)
-    (folder,) = state.iterdir()
-    folder.rename(state / "20250101t000000z-local-7")  # an id tells the second and the process: here one for both
+    stop()
+    grow_old(state)
     newer = begin_drills(state, "local", ["keda/gone"])
     newer.folder.path.rename(state / "20990101t000000z-local-7")
     (state / "20990101t000000z-local-7" / "001-keda-gone.json").write_text("{")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from prompt_keda import faults
 from prompt_keda.drills import storm_acts as module
 from prompt_keda.drills.storm_acts import Acts
 from prompt_keda.drills.storm_plan import BREAK, FREEZE, Act
@@ -29,7 +30,7 @@ class Vault:
     def __init__(self, monkeypatch):
         self.runs, self.has_policy = True, True
         self.faults = [self.fault("vault/stopped", "runs"), self.fault("vault/policy-lost", "has_policy", True)]
-        monkeypatch.setattr(module, "ALL_FAULTS", self.faults)
+        monkeypatch.setattr(faults, "ALL_FAULTS", self.faults)
 
     def fault(self, id_, what, needs_it=False):
         def change(value):
@@ -89,7 +90,7 @@ def test_what_strikes_a_vault_that_is_stopped_is_not_done(fault, stage):
 def test_of_the_acts_that_take_each_other_back_only_the_first_strikes(monkeypatch, stage):
     """Else a check that is green again would be told as one that does not see what is broken."""
     known = [Fault(one, "", one, lambda _: None, lambda _: None, {}, "") for one in module.OF_ONE_SECRET]
-    monkeypatch.setattr(module, "ALL_FAULTS", known)
+    monkeypatch.setattr(faults, "ALL_FAULTS", known)
     acts = Acts(stage)
     for one in module.OF_ONE_SECRET:
         acts.strike(Act(BREAK, one, 0))
