@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from prompt_keda.errors import LabError
-from prompt_keda.faults import keda_restarts, signals, vault
+from prompt_keda.faults import keda_restarts, redis, signals, vault
 from prompt_keda.faults.fault import Act, Fault, Stage
 
 
@@ -21,18 +21,24 @@ def thaw(name: str) -> Act:
 
 def freeze_redis(stage: Stage) -> None:
     """Freeze Redis in its pod. The pod stays ready: the kernel takes its connections."""
-    if not _signal_redis(stage, signal.SIGSTOP):
+    if not signals.send_in_pods(stage, *_redis_pods(stage), signal.SIGSTOP):
         raise LabError("no Redis runs in the stack's pods", "./run lab.up")
 
 
-def thaw_redis(stage: Stage) -> None:
-    """Let it go on."""
-    _signal_redis(stage, signal.SIGCONT)
+def replace_redis(stage: Stage) -> None:
+    """Put a new pod in the place of one that hangs, as the page asks people to do.
+
+    One that went on instead would answer workers that have given up: it hands an event to each, which nobody works on.
+    """
+    if any(signals.is_stopped(pid) for pid in signals.processes_in_pods(stage, *_redis_pods(stage))):
+        redis.stop(stage)
+        redis.start(stage)
 
 
-def _signal_redis(stage: Stage, number: signal.Signals) -> int:
-    redis = stage.environment.redis
-    return signals.send_in_pods(stage, redis.namespace, f"app.kubernetes.io/name={redis.service}", number)
+def _redis_pods(stage: Stage) -> tuple[str, str]:
+    """Give the namespace and the label selector of Redis' pod."""
+    settings = stage.environment.redis
+    return settings.namespace, f"app.kubernetes.io/name={settings.service}"
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -41,7 +47,7 @@ FAULTS: tuple[Fault, ...] = (
         "",
         "Redis hangs: its port is open",
         freeze_redis,
-        thaw_redis,
+        replace_redis,
         {"redis/answers": "unknown"},
         "gave no answer in time",
         stops_scaling=True,

@@ -67,6 +67,12 @@ def first_process_in_pods(stage: Stage, namespace: str, labels: str) -> int | No
     return min(began, key=began.__getitem__, default=None)
 
 
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process stands still by SIGSTOP (Linux, proc(5): state T)."""
+    fields = kernel_fields(pid)
+    return fields is not None and fields[0] == "T"
+
+
 def _processes_of(containers: set[str]) -> Iterator[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(FileNotFoundError, ProcessLookupError):

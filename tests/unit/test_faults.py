@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -71,3 +72,17 @@ def test_pods_without_processes_have_no_first(monkeypatch):
     """Such as those of a Redis that was scaled down."""
     monkeypatch.setattr(signals, "processes_in_pods", lambda *_: iter(()))
     assert signals.first_process_in_pods(None, "redis", "app=redis") is None
+
+
+def test_a_process_that_stands_still_is_known():
+    """Redis is given a new pod only while it hangs: a fault may be mended twice."""
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        assert not signals.is_stopped(process.pid)
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        assert signals.is_stopped(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+    assert not signals.is_stopped(process.pid)
