@@ -46,7 +46,7 @@ def _finish(task_name, env, as_json, work, show=None, observer=None):
     from prompt_keda.report import as_text, failure
 
     began = datetime.now(UTC)
-    _stop_on_sigterm()
+    _stop_on_signals()
     try:
         try:
             result = work()
@@ -70,11 +70,13 @@ def _finish(task_name, env, as_json, work, show=None, observer=None):
         raise Exit(code=result.exit_code)
 
 
-def _stop_on_sigterm():
+def _stop_on_signals():
     def stop(signum, frame):
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a terminal that is closed; nohup ignores it
+        signal.signal(signal.SIGHUP, stop)
 
 
 def _progress():

@@ -22,18 +22,23 @@ from prompt_keda.model.check import CheckResult
 from prompt_keda.model.drill_record import DrillRecord
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.redeploy.approval import MARKER
+from prompt_keda.report.failure import NOBODY_FORESAW
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import STOPPED, run_command
 
 LOCAL = "local"
+ENVIRONMENT = str(Path(__file__).parents[1] / "environments" / "local.yaml")
+"""By its path: named ``local``, a redeploy would bring the stack up first, and so mend what a fault breaks."""
+EVENTS = ("sent", "lost", "doubled", "taken", "unseen")
+NOT_COUNTED = "not counted"
 HEAD = """# Drills
 Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack; `--rest` goes on with those that were
 stopped. Each fault is brought in, seen by its checks, answered by the runbook that `respond` proposes, and events become Jobs
 again. Where the runbook's commands cannot mend it, what its page asks people to do was done (people). Lost are Jobs and pods
 that ran before, or came while it was mended, and neither live on nor ended by themselves (seen by a watch); workers are those
 that ran when it was broken. Events come throughout: lost are those that the recovery lost, doubled those that it gave to two
-workers, taken those that the fault itself took, for example with all that Redis held. What drills have found:
-[found.md](found.md).
+workers, taken those that the fault itself took, for example with all that Redis held; unseen were acknowledged by the group's
+own account, while nobody could listen: once or more often is not known. What drills have found: [found.md](found.md).
 
 | fault | seen by | after | runbook | answered by | recovered in | workers | Jobs and pods lost | events | passed |
 |---|---|---|---|---|---|---|---|---|---|
@@ -58,14 +63,17 @@ class Ways:
 
     def follow(self, runbook: str) -> tuple[int, bool]:
         """Run a runbook; give its exit code, and whether a smoke test in it was green."""
-        done = response.run(runbook, LOCAL, "", "", self._observer, None)
+        done = response.run(runbook, ENVIRONMENT, "", "", self._observer, None)
         go_on(done.exit_code)
+        for one in done.parts["steps"]:
+            if NOBODY_FORESAW in one["said"]:
+                raise PromptKedaError(f"{one['command']}: {one['said']}")
         proven = [one for one in done.parts["steps"] if " smoke " in one["command"] and one["exit_code"] == 0]
         return done.exit_code, bool(proven)
 
     def prove(self) -> int:
         """Run the smoke test; give its exit code."""
-        return go_on(run_command(["smoke", "--env", LOCAL]).exit_code)
+        return go_on(run_command(["smoke", "--env", ENVIRONMENT]).exit_code)
 
 
 def go_on(exit_code: int) -> int:
@@ -169,9 +177,9 @@ def run(wanted: Wanted, write: Callable[[str], None], observer: Observer) -> Res
     chosen = choose(wanted)
     with alone() as there:
         if wanted.rest:
-            drills = stopped_drills(toolkit.drills_folder(), LOCAL)
+            drills = stopped_drills(toolkit.drills_folder(), LOCAL, there.lab.name)
         else:
-            drills = begin_drills(toolkit.drills_folder(), LOCAL, [one.id for one in chosen])
+            drills = begin_drills(toolkit.drills_folder(), LOCAL, there.lab.name, [one.id for one in chosen])
         return _drill_each(drills, there, write, observer)
 
 
@@ -193,13 +201,15 @@ def choose(wanted: Wanted) -> Sequence[Fault]:
 def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], observer: Observer) -> Result:
     result = Result("drill", LOCAL, header=f"{len(drills.chosen)} drills on the local stack")
     drilled = [_as_drilled(one) for one in drills.done]
+    response.close(LOCAL, "drills begin")
     if drilled:
         news = f"{len(drilled)} of {len(drills.chosen)} drills were done, since {drills.done[0].began_at:.16}"
         observer(Event(EventKind.NOTE, "drill", "", news))
     try:
-        for fault in [fault_of(one) for one in drills.left]:
+        for fault in _faults_left(drills):
             began_at = datetime.now(UTC).isoformat()
             drilled.append(drill(fault, there, Ways(observer), observer))
+            response.close(LOCAL, f"drill {fault.id} is over")  # the next one's runbook would go on with this one's run
             keep_drill(drills.folder, DrillRecord.of(began_at, drilled[-1].to_json()))
             write(page(drilled))
     except PromptKedaError as error:
@@ -212,6 +222,14 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
     result.parts = {"drills": [one.to_json() for one in drilled]}
     result.exit_code = 1 if any(one.problems for one in drilled) else 0
     return result
+
+
+def _faults_left(drills: Drills) -> list[Fault]:
+    try:
+        return [fault_of(one) for one in drills.left]
+    except Refusal as error:  # it is there no more, or was renamed
+        error.fix = f"What was chosen is of another version: remove {drills.folder.path}, and begin: drill --all"
+        raise
 
 
 def _as_drilled(record: DrillRecord) -> Drilled:
@@ -228,7 +246,8 @@ def _row(one: Drilled) -> str:
     spans = [f"{value:.0f} s" if value is not None else "never" for value in (one.detected_s, one.recovered_s)]
     passed = "yes" if not one.problems else "; ".join(one.problems).replace("|", "/")
     runbook = f"[{one.runbook}](../runbooks/{one.runbook}.md)" if one.runbook else "none"
-    events = ", ".join(f"{one.events.get(kind, 'unknown')} {kind}" for kind in ("sent", "lost", "doubled", "taken"))
-    ran = "not counted" if one.at_work is None else str(one.at_work)
-    cells = [one.title, seen, spans[0], runbook, one.answered_by, spans[1], ran, str(len(one.lost)), events, passed]
+    events = ", ".join(f"{one.events[kind]} {kind}" for kind in EVENTS if kind in one.events) or NOT_COUNTED
+    ran = NOT_COUNTED if one.at_work is None else str(one.at_work)
+    lost = NOT_COUNTED if one.lost is None else str(len(one.lost))
+    cells = [one.title, seen, spans[0], runbook, one.answered_by, spans[1], ran, lost, events, passed]
     return f"| {' | '.join(cells)} |"

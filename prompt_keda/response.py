@@ -186,6 +186,12 @@ def _run(
     return result
 
 
+def close(environment: str, why: str) -> None:
+    """Close the open incident of an environment, if there is one. Raises `Refusal` when it cannot be written."""
+    if incident := Incident.find_open(incidents_folder(), environment):
+        incident.add(INCIDENT, CLOSED, why)
+
+
 def _interrupted(environment: str, incident: Incident) -> str:
     """Give the redeploy that was begun since this incident, and has not ended; empty if there is none or it cannot be seen."""
     try:

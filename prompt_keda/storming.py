@@ -11,7 +11,7 @@ from prompt_keda import drilling, toolkit
 from prompt_keda.drills import storm_acts
 from prompt_keda.drills.storm import Outcome, weather
 from prompt_keda.drills.storm_plan import BREAK, Round, Targets, make_round, shrink
-from prompt_keda.errors import PromptKedaError, Refusal
+from prompt_keda.errors import DeadlinePassed, PromptKedaError, Refusal
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.faults.fault import Stage
 from prompt_keda.files.run_folder import JOURNAL, RunFolder
@@ -19,8 +19,6 @@ from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import run_command
 
-ENVIRONMENT = str(Path(__file__).parents[1] / "environments" / "local.yaml")
-"""By its path: named ``local``, a redeploy would bring the stack up first, and so mend what a storm breaks."""
 MOST_TRIES = 8
 """So many rounds are run at most to shrink one that fails: about ten minutes."""
 HEAD = """# Storms
@@ -97,20 +95,30 @@ def _storm(chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], 
         nonlocal is_whole
         if not is_whole and drilling.go_on(run_command(["redeploy", "--env", drilling.LOCAL]).exit_code):
             observer(Event(EventKind.NOTE, "storm", "", "the redeploy before a round did not end well"))
-        outcome = weather(one, stage, ways, runs, ENVIRONMENT, observer)
+        outcome = weather(one, stage, ways, runs, drilling.ENVIRONMENT, observer)
         is_whole = not outcome.problems
         return outcome
+
+    def made_smaller(one: Round) -> str:
+        try:
+            found, tries = shrink(one, lambda candidate: bool(once(candidate).problems), MOST_TRIES)
+        except DeadlinePassed as error:  # what it has left behind, no redeploy mends
+            return f"it cannot be made smaller: {error.what}"
+        smallest.append({"round": found.to_json(), "tries": tries})
+        return f"still fails after {tries} tries: {json.dumps(found.to_json())}"
+
+    def tell(one: Round, said: str) -> None:
+        observer(Event(EventKind.NOTE, f"storm/{one.seed}-{one.number}", "", said))
 
     result = Result("drill", drilling.LOCAL, header=f"{len(chosen)} rounds of seed {chosen[0].seed} on the local stack")
     try:
         for one in chosen:
             outcomes.append(once(one))
             write(page(outcomes))
-            if outcomes[-1].problems and len(one.acts) > 1:
-                found, tries = shrink(one, lambda candidate: bool(once(candidate).problems), MOST_TRIES)
-                smallest.append({"round": found.to_json(), "tries": tries})
-                said = f"still fails after {tries} tries: {json.dumps(found.to_json())}"
-                observer(Event(EventKind.NOTE, f"storm/{one.seed}-{one.number}", "", said))
+            if outcomes[-1].problems:
+                tell(one, f"failed: {json.dumps(one.to_json())}")
+                if len(one.acts) > 1:
+                    tell(one, made_smaller(one))
     except PromptKedaError as error:
         error.parts = {"rounds": [one.to_json() for one in outcomes], "smallest": smallest}
         raise
@@ -150,5 +158,8 @@ def page(outcomes: Sequence[Outcome]) -> str:
 def _row(one: Outcome) -> str:
     acts = "; ".join(map(str, one.round.acts))
     kept = "yes" if not one.problems else "; ".join(one.problems).replace("|", "/")
-    cells = [str(one.round.number), one.round.mode, acts, str(one.starts_count), str(one.events_sent)]
+    if one.not_done:
+        acts += f". Not done: {'; '.join(one.not_done)}".replace("|", "/")
+    events = f"{one.events_sent}, {one.events_unseen} unseen" if one.events_unseen else str(one.events_sent)
+    cells = [str(one.round.number), one.round.mode, acts, str(one.starts_count), events]
     return f"| {' | '.join([*cells, f'{one.duration_s:.0f} s', kept])} |"

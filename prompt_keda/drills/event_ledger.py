@@ -40,7 +40,8 @@ class Fates:
         Those that are acknowledged by the group's own account, while nobody could listen: once or more often is not known.
         One that was sent when somebody listened again is none of them.
     taken_by_fault
-        Ids of those that were gone before the recovery began, or whose group was: the fault itself took them.
+        Ids of those that were gone before the recovery began, or whose group was, or that the fault acknowledged in a worker's
+        place: the fault itself took them.
     """
 
     sent_count: int
@@ -148,6 +149,7 @@ class EventLedger:
             self._sends = False
         with suppress(DeadlinePassed):  # then what is left is lost, and named
             until(lambda: not self._open(), "the acknowledgement of every event", DRAIN_S)
+        self._taken |= self._swallowed()
         counts, sent = self._counts(), self._sent()
         left = self._open()
         if place_was_lost:
@@ -169,7 +171,8 @@ class EventLedger:
     def _open(self) -> list[str]:
         """Give the events that nobody has acknowledged: not heard of, and by the group's account waiting or pending."""
         counts = self._counts()
-        unheard = [one for one in self._sent() if not counts[one] and one not in self._taken]
+        taken = self._taken | self._swallowed()
+        unheard = [one for one in self._sent() if not counts[one] and one not in taken]
         if not unheard:
             return []
         wanted = self._waiting(unheard) | self._sure_to_be_heard()
@@ -196,6 +199,11 @@ class EventLedger:
 
     def _counts(self) -> Counter[str]:
         return Counter(id_ for one in self._news("acknowledged") for id_ in one["acknowledged"])
+
+    def _swallowed(self) -> set[str]:
+        """Give the events that were acknowledged by a fault, and by no worker: it has taken them."""
+        swallowed = {id_ for one in self._news("swallowed") for id_ in one["swallowed"]}
+        return swallowed.intersection(self._sent()) - self._counts().keys()
 
     def _gaps(self) -> int:
         return len(self._news("gap"))

@@ -13,17 +13,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any, Protocol
 
-from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
 from prompt_keda.drills.drill import Ways, until_green
 from prompt_keda.drills.event_ledger import EventLedger
+from prompt_keda.drills.leftovers import leftovers
 from prompt_keda.drills.storm_acts import Acts
 from prompt_keda.drills.storm_plan import KILL, STOP, Act, Round
 from prompt_keda.drills.witness import Witness
 from prompt_keda.errors import PromptKedaError
 from prompt_keda.faults.fault import Stage
 from prompt_keda.model.event import Event, EventKind, Observer
-from prompt_keda.model.job_object import PAUSED
-from prompt_keda.redeploy.lease import find_run_at_work
+from prompt_keda.report.failure import NOBODY_FORESAW
 from prompt_keda.runbooks.commands import TASKS
 
 MOST_TRIES = 4
@@ -117,7 +116,7 @@ class _Round:
         newest = runs.newest()
         self.before = newest[0] if newest else ""
         self.last_words, self.is_well = "", False
-        self.left_before = set(self._left())
+        self.left_before = set(leftovers(stage))
 
     def run(self, witness: Witness, ledgers: Sequence[EventLedger]) -> Outcome:
         self._tell(f"mode {self.round.mode}, {self.round.events_a_second} events a second; {_words(self.round.acts)}")
@@ -132,7 +131,7 @@ class _Round:
         self._guarded(lambda: until_green(self.ways, "the steady state after it"))
         self._guarded(self._nothing_left)
         self._guarded(lambda: self._count(witness, ledgers))
-        self.outcome.not_done = list(self.acts.not_done)
+        self.outcome.not_done += self.acts.not_done
         self._tell("; ".join(self.outcome.problems) or "every promise was kept")
         return self.outcome
 
@@ -152,7 +151,9 @@ class _Round:
         while self._run(command, left) and left:
             command = self._next_command()
         for act in left:
-            if act.kind not in SIGNALS:
+            if act.kind in SIGNALS:
+                self.outcome.not_done.append(f"{act}: the toolkit had ended before")
+            else:
                 self.acts.strike(act)
 
     def _next_command(self) -> list[str]:
@@ -193,8 +194,8 @@ class _Round:
         said = file.read_text(errors="replace")
         if code not in KNOWN_CODES and not (was_killed and code == -signal.SIGKILL):
             self.outcome.problems.append(f"{task} ended with {code}")
-        if "Traceback" in said:
-            self.outcome.problems.append(f"{task} ended with a traceback: {said.strip().splitlines()[-1]}")
+        if "Traceback" in said or NOBODY_FORESAW in said:
+            self.outcome.problems.append(f"{task} ended with an error of its own: {said.strip().splitlines()[-1]}")
         self.last_words = " / ".join(said.strip().splitlines()[-2:])
 
     def _look(self) -> None:
@@ -215,25 +216,9 @@ class _Round:
 
     def _nothing_left(self) -> None:
         """Nothing of the toolkit's own may be left that was not there before."""
-        left = [one for one in self._left() if one not in self.left_before]
+        left = [one for one in leftovers(self.stage) if one not in self.left_before]
         if left:
             self.outcome.problems.append(f"left behind: {', '.join(left)}")
-
-    def _left(self) -> list[str]:
-        """Name what the toolkit may have left: a pause, its lock, the smoke test's objects."""
-        kube, left = self.stage.kube, []
-        for one in kube.list(SCALED_JOBS):
-            name = f"{one['metadata']['namespace']}/{one['metadata']['name']}"
-            if PAUSED in (one["metadata"].get("annotations") or {}):
-                left.append(f"ScaledJob {name} is paused")
-        smoke = self.stage.environment.smoke.namespace
-        for kind in (SCALED_JOBS, JOBS):
-            left += [f"{kind.kind} {one['metadata']['name']}" for one in kube.list(kind, smoke)]
-        keys = self.stage.redis.run(["KEYS", "smoke-*"])[0]
-        left += [f"stream {one}" for one in keys]
-        if holder := find_run_at_work(kube):
-            left.append(f"the lock of {holder}")
-        return left
 
     def _count(self, witness: Witness, ledgers: Sequence[EventLedger]) -> None:
         all_fates = [one.close_books() for one in ledgers]  # this waits: who is lost meanwhile counts as well
@@ -242,6 +227,8 @@ class _Round:
             self.outcome.events_sent += fates.sent_count
             self.outcome.events_unseen += fates.unseen_count
             self.outcome.problems += fates.problems()
+        if not self.outcome.events_sent:
+            self.outcome.problems.append("no event was sent: nothing is known of events")
 
 
 @contextmanager

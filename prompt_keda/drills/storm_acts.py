@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class Acts:
         self._stage = stage
         self._faults: list[Fault] = []
         self._seen: list[Fault] = []
-        self._thaws: list[tuple[threading.Timer, Callable[[], None]]] = []
+        self._thaws: list[tuple[subprocess.Popen[bytes], Sequence[int]]] = []
         self.not_done: list[str] = []
 
     @classmethod
@@ -98,9 +98,10 @@ class Acts:
         What another one keeps from being taken back, as a stopped Vault does its policy, is tried again after that one. What
         is left then is tried at the next call. Raises as the faults' own mends do, when all were tried.
         """
-        for timer, thaw in self._thaws:
-            timer.cancel()
-            thaw()
+        for thaw, pids in self._thaws:
+            _send(pids, signal.SIGCONT)
+            thaw.kill()
+            thaw.wait()
         self._thaws.clear()
         self._seen.clear()
         errors = take_back_all(self._faults, self._stage)
@@ -113,16 +114,11 @@ class Acts:
         if not pids:
             raise PromptKedaError("it does not run")
 
-        def send(number: signal.Signals) -> None:
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
-
-        timer = threading.Timer(act.seconds, send, (signal.SIGCONT,))
-        timer.daemon = True
-        self._thaws.append((timer, lambda: send(signal.SIGCONT)))  # before it is frozen: whatever happens, it is thawed
-        send(signal.SIGSTOP)
-        timer.start()
+        words = f"sleep {act.seconds}; kill -CONT {' '.join(map(str, pids))}"
+        # a process of its own, and before it is frozen: it is thawed also when we are killed
+        thaw = subprocess.Popen(["sh", "-c", words], start_new_session=True, stderr=subprocess.DEVNULL)
+        self._thaws.append((thaw, pids))
+        _send(pids, signal.SIGSTOP)
 
     def _pids(self, name: str) -> list[int]:
         """Give the processes. Those in pods are found by way of the API server, before anything is frozen."""
@@ -162,3 +158,9 @@ class Acts:
         self._faults.append(fault)
         bring_in(fault, self._stage)
         self._seen.append(fault)  # one that broke only half is taken back as well, but nothing is asked of its checks
+
+
+def _send(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

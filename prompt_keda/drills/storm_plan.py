@@ -27,7 +27,8 @@ class Act:
     target
         The process, ``kind/name`` of the object, the Deployment, or the fault; empty for the others.
     at_entry
-        It happens when the journal of the round's redeploy has so many entries, or at its end if it never does.
+        It happens when the journal of the round's redeploy has so many entries, or at its end if it never does; but for
+        ``kill`` and ``stop``, which are not done then.
     seconds
         How long a freeze takes.
     """

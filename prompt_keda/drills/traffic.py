@@ -3,7 +3,8 @@
     python -m prompt_keda.drills.traffic HOST PORT STREAM GROUP EVENTS_A_SECOND
 
 Redis' password comes by the variable ``REDISCLI_AUTH``, as for redis-cli. Each line of standard output is one of
-``{"sent": id}``, ``{"acknowledged": [id, …]}``, ``{"gap": reason}``: from the line before until now acknowledgements may
+``{"sent": id}``, ``{"acknowledged": [id, …]}``, ``{"swallowed": [id, …]}`` (acknowledged from Redis' own pod or in a script:
+by a fault, through a port-forward, and by no worker), ``{"gap": reason}``: from the line before until now acknowledgements may
 have come that nobody saw; and ``{"over": true}``: nothing more will be sent. It begins to send with the first line of its
 standard input, ends sending with the second, listens until then and after, and ends when its standard input does.
 """
@@ -79,11 +80,16 @@ def _listen(settings: dict[str, Any], stream: str, group: str) -> None:
                 _tell(gap="begins to listen")
                 for asked in monitor.listen():
                     if ids := list(_acknowledged(str(asked["command"]), stream, group)):
-                        _tell(acknowledged=ids)
+                        _tell(**{"acknowledged" if _is_workers(asked) else "swallowed": ids})
         except (redis.RedisError, OSError, ValueError):
             time.sleep(AGAIN_S)
         finally:
             connection.close()
+
+
+def _is_workers(asked: dict[str, str]) -> bool:
+    """Tell whether a worker has asked: from a pod of its own."""
+    return asked["client_type"] == "tcp" and asked["client_address"] not in ("127.0.0.1", "[::1]", "::1")
 
 
 def _acknowledged(command: str, stream: str, group: str) -> Iterator[str]:

@@ -32,7 +32,7 @@ def replace_redis(stage: Stage) -> None:
     """
     if any(signals.is_stopped(pid) for pid in signals.processes_in_pods(stage, *_redis_pods(stage))):
         redis.stop(stage)
-        redis.start(stage)
+    redis.start(stage)  # also where another mend came as far as its stop
 
 
 def _redis_pods(stage: Stage) -> tuple[str, str]:

@@ -31,7 +31,9 @@ def renew_operator(stage: Stage) -> None:
 
 
 def restart_operator(stage: Stage) -> None:
-    """Kill the operator twice, and wait until it works again."""
+    """Let the operator be killed twice, and wait until it works again."""
+    scale(stage, OPERATOR, 0)  # a new pod: what is counted is the restarts of this fault
+    scale(stage, OPERATOR, 1)
     for count in (1, 2):
         _signal_operator(stage, signal.SIGKILL)
         _until_restarted(stage, count)

@@ -36,7 +36,7 @@ def put_back(stage: Stage, name: str, namespace: str) -> None:
         kept = json.loads(file.read_text())
         metadata = {key: kept["metadata"][key] for key in ("name", "namespace", "labels") if key in kept["metadata"]}
         body = {**{key: kept[key] for key in ("apiVersion", "kind", "type", "data")}, "metadata": metadata}
-        stage.kube.create(SECRETS, body, namespace)
+        stage.kube.apply(body)  # as a redeploy writes it, so that the next one may
     file.unlink(missing_ok=True)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 
-from prompt_keda.clients.kube_resources import PODS, STATEFUL_SETS
+from prompt_keda.clients.kube_resources import PODS, SECRETS, STATEFUL_SETS
 from prompt_keda.errors import Refused
 from prompt_keda.faults import scaled_jobs, vault
 from prompt_keda.faults.fault import Fault, Stage
@@ -63,10 +64,11 @@ def rotate_password(stage: Stage) -> None:
 
 
 def restore_password(stage: Stage) -> None:
-    """Put the first password back, in Redis and in Vault."""
+    """Put the first password back, in Redis, in Vault, and in the Secrets that a redeploy may have brought up to date."""
     first = state.ensure_secret(stage.lab, "redis-password")
     _with_either_password(stage, ["CONFIG", "SET", "requirepass", first.reveal()])
     _write_password(stage, first)
+    _write_copies(stage, first)
 
 
 def close_volume(stage: Stage) -> None:
@@ -118,6 +120,16 @@ def _write_password(stage: Stage, password: Secret) -> None:
     if known:
         kv, mount = vault.admin(stage).secrets.kv.v2, stage.environment.vault.mount
         kv.create_or_update_secret(known.path, {known.key: password.reveal()}, mount_point=mount)
+
+
+def _write_copies(stage: Stage, password: Secret) -> None:
+    known = stage.environment.redis.password
+    for sync in stage.environment.secrets:
+        if known and sync.vault_path == known.path and stage.kube.find(SECRETS, sync.name, sync.namespace):
+            metadata = {"name": sync.name, "namespace": sync.namespace}
+            data = {known.key: base64.b64encode(password.reveal().encode()).decode()}
+            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": sync.type, "data": data}
+            stage.kube.apply(secret)
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -76,8 +77,8 @@ def write_without(key: str) -> Callable[[Stage], None]:
 
 
 def write_other(key: str) -> Callable[[Stage], None]:
-    """Give what writes the workers' secret with another value of one key."""
-    return lambda stage: _write(stage, _live(stage) | {key: "another one"})
+    """Give what writes the workers' secret with another value of one key, each time a new one: a redeploy takes it over."""
+    return lambda stage: _write(stage, _live(stage) | {key: secrets.token_urlsafe(12)})
 
 
 def write_back(stage: Stage) -> None:

@@ -13,6 +13,8 @@ from prompt_keda.model.run_record import environment_of
 
 CHOSEN = "chosen.txt"
 """The ids of the faults that a command was to drill, one a line, in their order."""
+STACK = "stack.txt"
+"""The name of the stack that they are of."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +28,26 @@ class Drills:
     @property
     def left(self) -> Sequence[str]:
         """The ids of the faults that were not drilled."""
-        return self.chosen[len(self.done) :]
+        done = {one.fault for one in self.done}
+        return [one for one in self.chosen if one not in done]
 
 
-def begin_drills(drills: Path, environment: str, chosen: Sequence[str]) -> Drills:
-    """Make the folder of a command's drills. Raises as `RunFolder.create` and `RunFolder.write_text` do."""
+def begin_drills(drills: Path, environment: str, stack: str, chosen: Sequence[str]) -> Drills:
+    """Make the folder of a command's drills. Raises as `RunFolder.create` and `RunFolder.write_text` do.
+
+    Parameters
+    ----------
+    stack
+        The name of the stack: several of one user are all of environment ``local``.
+    """
     folder = RunFolder.create(drills, environment)
+    folder.write_text(STACK, stack)
     folder.write_text(CHOSEN, "".join(f"{one}\n" for one in chosen))
     return Drills(folder, chosen)
 
 
-def stopped_drills(drills: Path, environment: str) -> Drills:
-    """Give the newest drills of an environment of which some are left.
+def stopped_drills(drills: Path, environment: str, stack: str) -> Drills:
+    """Give the newest drills of an environment and a stack of which some are left.
 
     Raises
     ------
@@ -45,20 +55,21 @@ def stopped_drills(drills: Path, environment: str) -> Drills:
         When there are none, or one of their files cannot be read.
     """
     for path in sorted(drills.glob("*"), reverse=True):
-        if environment_of(path.name) == environment and (path / CHOSEN).is_file():
-            chosen = _chosen_in(path)
+        is_kept = all((path / name).is_file() for name in (CHOSEN, STACK))
+        if environment_of(path.name) == environment and is_kept and _words_in(path / STACK) == [stack]:
+            chosen = _words_in(path / CHOSEN)
             if len(list(path.glob("*.json"))) < len(chosen):
                 return Drills(RunFolder(path), chosen, _drills_in(path))
     raise Refusal(f"no drills in {drills} were stopped", "Begin: drill --all")
 
 
-def _chosen_in(path: Path) -> list[str]:
+def _words_in(file: Path) -> list[str]:
     try:
-        return (path / CHOSEN).read_text().split()
+        return file.read_text().split()
     except OSError as error:
-        raise Refusal(f"{path / CHOSEN} cannot be read: {error.strerror}") from error
+        raise Refusal(f"{file} cannot be read: {error.strerror}", "Remove its folder.") from error
     except ValueError as error:
-        raise Refusal(f"{path / CHOSEN} is damaged", "Remove its folder.") from error
+        raise Refusal(f"{file} is damaged", "Remove its folder.") from error
 
 
 def _drills_in(path: Path) -> list[DrillRecord]:

@@ -34,8 +34,8 @@ class DrillRecord(BaseModel):
     """From the fault to the proof that events become Jobs again, in seconds; None if there was none."""
     at_work: int | None = None
     """Number of workers that ran when it was broken; None: not counted, as before this was."""
-    lost: tuple[str, ...]
-    """Jobs and pods that ran before, and neither live on nor ended by themselves."""
+    lost: tuple[str, ...] | None
+    """Jobs and pods that ran before, and neither live on nor ended by themselves; None: not counted."""
     events: dict[str, int] = Field(default_factory=dict)
     """Numbers of events as `prompt_keda.drills.drill.Drilled` has them. Empty as well in what was kept before this was."""
     passed: bool
@@ -47,7 +47,8 @@ class DrillRecord(BaseModel):
     def of(cls, began_at: str, drilled: dict[str, Any]) -> DrillRecord:
         """Make the record of a drill from its JSON. Raises `ValueError` when something is missing or of another type."""
         known = {key: drilled[key] for key in cls.model_fields if key in drilled}
-        told = {"lost": tuple(drilled["lost"]), "problems": tuple(drilled["problems"])}
+        lost = None if drilled["lost"] is None else tuple(drilled["lost"])
+        told = {"lost": lost, "problems": tuple(drilled["problems"])}
         return cls(**{**known, **told, "began_at": began_at, "passed": not drilled["problems"]})
 
     def to_json(self) -> dict[str, Any]:

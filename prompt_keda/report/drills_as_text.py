@@ -19,11 +19,16 @@ def show_kept(drills: Sequence[dict[str, Any]]) -> None:
     show_lines([f"drills: {passed} of {len(drills)} passed; ▒ until it was seen, ▇ until scaling was proven"])
     for one in drills:
         when = one["began_at"][:19].replace("T", " ")
-        took = f"seen {_after(one['detected_s'])}, recovered {_after(one['recovered_s'])}, {len(one['lost'])} lost"
+        took = f"seen {_after(one['detected_s'])}, recovered {_after(one['recovered_s'])}, {lost_told(one['lost'])}"
         word = "passed" if one["passed"] else "failed"
         show_lines([f"{when}  {one['fault']:{width}}  {word}  {took}; {'; '.join(one['problems'])}".rstrip("; ")])
         if one["recovered_s"] is not None:
             show_lines([f"  {_bar(one['detected_s'] or 0.0, one['recovered_s'], longest)}"])
+
+
+def lost_told(lost: Sequence[str] | None) -> str:
+    """Say how many Jobs and pods were lost; None: they were not counted."""
+    return "losses not counted" if lost is None else f"{len(lost)} lost"
 
 
 def _bar(detected_s: float, recovered_s: float, longest: float) -> str:

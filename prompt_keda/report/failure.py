@@ -10,6 +10,8 @@ from prompt_keda.report.unforeseen import write_report
 from prompt_keda.report.untrusted import neutral, one_line
 
 UNFORESEEN, STOPPED = 3, 130
+NOBODY_FORESAW = "which nobody foresaw"
+"""What every message of an error says that is a fault of the toolkit itself."""
 
 
 def exit_code(error: BaseException) -> int:
@@ -34,7 +36,7 @@ def explain(error: BaseException) -> tuple[str, str]:
         return one_line(f"{word}: {error.what}"), one_line(error.fix)
     if isinstance(error, KeyboardInterrupt):
         return "stopped", ""
-    return f"failed: {type(error).__name__}, which nobody foresaw", write_report(error)
+    return f"failed: {type(error).__name__}, {NOBODY_FORESAW}", write_report(error)
 
 
 def to_json(task: str, environment: str, began: datetime, error: BaseException, explained: tuple[str, str]) -> str:

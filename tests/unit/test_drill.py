@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,17 +15,24 @@ from prompt_keda.checks import ALL_CHECKS
 from prompt_keda.drilling import Wanted
 from prompt_keda.drills import drill as module
 from prompt_keda.drills.drill import drill
-from prompt_keda.errors import DeadlinePassed, Refusal
+from prompt_keda.drills.event_ledger import Fates
+from prompt_keda.errors import DeadlinePassed, PromptKedaError, Refusal
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.faults.fault import Fault
 from prompt_keda.lab import state
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import nobody
+from prompt_keda.report.failure import NOBODY_FORESAW
 from prompt_keda.runbooks.commands import STOPPED
 from tests.unit.world import World
 
 CHECKS = {one.id: one for one in ALL_CHECKS}
 SEEN = {"keda/parts-ready": "fail"}
+
+
+def result(id_, verdict, observed=""):
+    check = CHECKS[id_]
+    return CheckResult(id_, check.title, verdict, "", observed, "", "", check.runbook, datetime.now(UTC), 0.0)
 
 
 class Stack:
@@ -41,8 +49,8 @@ class Stack:
             lab=SimpleNamespace(state=Path(self.folder.name)),
         )
 
-    def fault(self, seen=SEEN, breaks=None, mends=None):
-        return Fault("keda/x", "", "x is broken", breaks or self.breaks, mends or self.mends, seen, "")
+    def fault(self, seen=SEEN, breaks=None, mends=None, said=""):
+        return Fault("keda/x", "", "x is broken", breaks or self.breaks, mends or self.mends, seen, said)
 
     def breaks(self, stage):
         self.broken = True
@@ -51,9 +59,7 @@ class Stack:
         self.broken = False
 
     def look(self):
-        verdict = Verdict.FAIL if self.broken else Verdict.OK
-        check = CHECKS["keda/parts-ready"]
-        return [CheckResult(check.id, check.title, verdict, "", "0/1", "", "", check.runbook, datetime.now(UTC), 0.0)]
+        return [result("keda/parts-ready", Verdict.FAIL if self.broken else Verdict.OK, "0/1 ready")]
 
     def follow(self, runbook):
         self.asked.append(runbook)
@@ -70,6 +76,9 @@ class Stack:
 def at_once(monkeypatch):
     monkeypatch.setattr(module, "STEADY_S", 0)
     monkeypatch.setattr(module, "DETECTION_S", 0)
+    monkeypatch.setattr(module, "WHOLE_S", 0)
+    monkeypatch.setattr(module, "leftovers", lambda stage: [])
+    monkeypatch.setattr(module.Witness, "workers_count", lambda self: 20)
 
 
 def test_a_fault_that_its_runbook_mends_is_passed():
@@ -77,6 +86,7 @@ def test_a_fault_that_its_runbook_mends_is_passed():
     stack = Stack()
     seen = drill(stack.fault(), stack.stage, stack, nobody)
     assert (seen.runbook, seen.answered_by, seen.problems, seen.lost) == ("keda-gone", "runbook", (), ())
+    assert seen.seen_by == {"keda/parts-ready": "fail"}
     assert stack.asked == ["keda-gone"] and seen.recovered_s is not None
 
 
@@ -218,9 +228,126 @@ def test_the_page_has_a_row_for_each_drill():
     page = drilling.page([drill(stack.fault(), stack.stage, stack, nobody)])
     row = page.splitlines()[-1]
     assert row.startswith(
-        "| x is broken | keda/parts-ready | 0 s | [keda-gone](../runbooks/keda-gone.md) | runbook | never | 0 | 0 |"
+        "| x is broken | keda/parts-ready | 0 s | [keda-gone](../runbooks/keda-gone.md) | runbook | never | 20 | 0 |"
     )
     assert "exit code 3" in row
+
+
+class Books:
+    """A ledger of events: what was done with it, and the fates that it tells."""
+
+    def __init__(self, monkeypatch, stack, *lost):
+        self.fates, self.asked = Fates(3, lost, (), 1, ()), stack.asked
+        stack.stage.environment.instruments = [SimpleNamespace(namespace="a", max_jobs=20)]
+        monkeypatch.setattr(module.EventLedger, "kept", lambda *_: nullcontext(self))
+        witness = module.Witness(lambda: stack.world.kube, [])
+        monkeypatch.setattr(module.Witness, "at_work", lambda *_: nullcontext(witness))
+
+    def give(self, count):
+        self.asked.append(f"give {count}")
+
+    def recovery_begins(self):
+        self.asked.append("recovery begins")
+
+    def close_books(self, place_was_lost):
+        self.asked.append("close the books")
+        return self.fates
+
+
+def test_an_event_that_is_lost_fails_the_drill(monkeypatch):
+    """Its id is told."""
+    stack = Stack()
+    Books(monkeypatch, stack, "7-0")
+    seen = drill(stack.fault(), stack.stage, stack, nobody)
+    assert seen.problems == ("1 events lost, the first 7-0",)
+    assert seen.events == {"sent": 3, "lost": 1, "doubled": 0, "taken": 0, "unseen": 1}
+
+
+def test_events_come_while_it_is_mended_and_are_counted_once_the_stack_is_whole(monkeypatch):
+    """What a fault's own mend does to Jobs and events counts as well."""
+    stack = Stack()
+    Books(monkeypatch, stack)
+
+    def mends(stage):
+        stack.asked.append("take back")
+        stack.mends(stage)
+
+    drill(stack.fault(mends=mends), stack.stage, stack, nobody)
+    more = ["recovery begins", f"give {module.MORE}", "keda-gone", "take back", "close the books"]
+    assert stack.asked == [f"give {module.EVENTS}", *more]
+
+
+def test_what_is_lost_is_of_the_fault_until_it_was_seen_and_then_of_the_recovery(monkeypatch):
+    """A Job that comes and goes with the fault is its own; one that the runbook takes is not."""
+    stack, phases = Stack(), []
+    monkeypatch.setattr(module.Witness, "phase", lambda self, name: phases.append((name, stack.broken)))
+    drill(stack.fault(), stack.stage, stack, nobody)
+    assert phases == [(module.FAULT, False), (module.RECOVERY, True)]
+
+
+def test_a_job_that_came_while_it_was_brought_in_counts_as_well(monkeypatch):
+    """That may take a minute."""
+    stack = Stack()
+    monkeypatch.setattr(module.Witness, "at_work_now", lambda self: {"2"} if stack.broken else {"1"})
+    monkeypatch.setattr(module.Witness, "lost", lambda self: {one: ("the fault", f"Job {one}") for one in "123"})
+    assert drill(stack.fault(), stack.stage, stack, nobody).lost == ("Job 1 in the fault", "Job 2 in the fault")
+
+
+def test_without_a_worker_nothing_is_proven(monkeypatch):
+    """Nothing could be lost."""
+    stack = Stack()
+    monkeypatch.setattr(module.Witness, "workers_count", lambda self: 0)
+    assert drill(stack.fault(), stack.stage, stack, nobody).problems == ("no worker runs: nothing could be lost",)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.UNKNOWN])
+def test_another_check_that_is_red_or_not_known_is_not_mended(verdict):
+    """The runbook has broken something else, or nobody knows: people have to look, and it has to be green in the end."""
+    stack = Stack()
+    own = stack.look
+    stack.look = lambda: [*own(), result("redis/answers", verdict if stack.asked else Verdict.OK)]
+    seen = drill(stack.fault(), stack.stage, stack, nobody)
+    assert seen.answered_by == "people" and f"redis/answers {verdict.value}" in seen.problems[0] + str(seen)
+
+
+def test_a_check_that_is_red_before_sees_nothing(monkeypatch):
+    """Twenty workers may turn it red as well."""
+    stack = Stack()
+    monkeypatch.setattr(module._Drill, "_await_workers", lambda self: stack.breaks(None))
+    seen = drill(stack.fault(), stack.stage, stack, nobody)
+    assert seen.problems == ("keda/parts-ready is fail before anything is broken",)
+
+
+@pytest.mark.parametrize(("said", "is_seen"), [("5/7 ready", True), ("another reason", False)])
+def test_a_check_that_is_red_for_another_reason_has_not_seen_it(said, is_seen):
+    """Numbers may be other ones, with events at work."""
+    stack = Stack()
+    seen = drill(stack.fault(said=said), stack.stage, stack, nobody)
+    assert (seen.detected_s is not None) == is_seen and ("none says: another reason" in str(seen.problems)) != is_seen
+    assert (seen.lost is None) != is_seen and bool(seen.seen_by) == is_seen
+
+
+def test_what_is_left_behind_fails_the_drill(monkeypatch):
+    """A pause, a lock, what a smoke test has made; not what was there before."""
+    stack, left = Stack(), [["old"], ["old", "the lock of x"]]
+    monkeypatch.setattr(module, "leftovers", lambda stage: left.pop(0))
+    assert drill(stack.fault(), stack.stage, stack, nobody).problems == ("left behind: the lock of x",)
+
+
+def test_a_fault_that_is_not_whole_once_it_is_taken_back_fails_the_drill():
+    """The runbook has mended it, and taking it back breaks something."""
+    stack = Stack()
+    seen = drill(stack.fault(mends=stack.breaks), stack.stage, stack, nobody)
+    assert "a stack that is whole after keda/x" in seen.problems[0] and seen.lost is None
+
+
+def test_a_runbook_that_ends_with_an_error_of_the_toolkits_own_fails_the_drill(monkeypatch):
+    """Its exit code says no more than that nothing is known."""
+    step = {"command": "invoke redeploy", "exit_code": 3, "said": f"failed: KeyError, {NOBODY_FORESAW}"}
+    done = SimpleNamespace(exit_code=3, parts={"steps": [step]})
+    monkeypatch.setattr(drilling.response, "run", lambda *_: done)
+    with pytest.raises(PromptKedaError, match="KeyError"):
+        drilling.Ways(nobody).follow("keda-gone")
 
 
 def waiting(stack, counts, given):

@@ -24,7 +24,7 @@ from .world import World
 
 ALL, REST = Wanted(all_of_them=True), Wanted(rest=True)
 FAULTS = ("keda/gone", "keda/gone-too", "redis/gone")
-GOOD = Drilled("keda/gone", "KEDA is gone", {"keda/parts-ready": "fail"}, 10.0, "keda-gone", "runbook", 40.0)
+GOOD = Drilled("keda/gone", "KEDA is gone", {"keda/parts-ready": "fail"}, 10.0, "keda-gone", "runbook", 40.0, lost=())
 BAD = Drilled("redis/gone", "Redis is gone", {}, lost=("j1 is gone",), problems=("lost: j1 is gone", "more"))
 
 
@@ -80,7 +80,9 @@ def drills(monkeypatch, state, tmp_path):
 
     monkeypatch.setattr(drilling, "drill", drill)
     monkeypatch.setattr(toolkit, "load", lambda name: None)
-    stack = SimpleNamespace(kube=SimpleNamespace(find=lambda *arguments: {}), lab=SimpleNamespace(state=tmp_path))
+    stack = SimpleNamespace(
+        kube=SimpleNamespace(find=lambda *arguments: {}), lab=SimpleNamespace(state=tmp_path, name="one")
+    )
     monkeypatch.setattr(drilling, "Stage", lambda environment: stack)
     known(monkeypatch, FAULTS)
     return results
@@ -178,15 +180,22 @@ def test_one_that_has_ended_hides_none_that_was_stopped(drills, state):
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red"), BAD, GOOD]
     stop()
     grow_old(state)
-    newer = begin_drills(state, "local", ["keda/gone"])
+    newer = begin_drills(state, "local", "one", ["keda/gone"])
     newer.folder.path.rename(state / "20990101t000000z-local-7")
     (state / "20990101t000000z-local-7" / "001-keda-gone.json").write_text("{")
     assert len(drilling.run(REST, nowhere, nobody).parts["drills"]) == 3
 
 
+def test_the_drills_of_another_stack_are_not_gone_on_with(drills, state):
+    """Several of one user are all of environment local; those of one may be at work."""
+    begin_drills(state, "local", "another", ["keda/gone"])
+    with pytest.raises(Refusal, match="no drills"):
+        drilling.run(REST, nowhere, nobody)
+
+
 def test_a_choice_that_cannot_be_read_is_refused(drills, state):
     """It is damaged."""
-    begin_drills(state, "local", ["keda/gone"]).folder.path.joinpath("chosen.txt").write_bytes(b"\xff")
+    begin_drills(state, "local", "one", ["keda/gone"]).folder.path.joinpath("chosen.txt").write_bytes(b"\xff")
     with pytest.raises(Refusal, match="damaged"):
         drilling.run(REST, nowhere, nobody)
 
@@ -292,7 +301,7 @@ def test_drills_are_shown_as_lines_with_bars(state, capsys):
     """The longest has the whole width; what was not proven has none."""
     put(state, 1)
     put(state, 2, BAD)
-    put(state, 3, Drilled("a/b", "t", {}, 5.0, "", "people", 20.0))
+    put(state, 3, Drilled("a/b", "t", {}, 5.0, "", "people", 20.0, lost=()))
     lines = shown(capsys).splitlines()
     assert lines[1].startswith("drills: 2 of 3 passed")
     assert lines[2] == "2025-01-03 00:00:00  a/b         passed  seen after 5.0 s, recovered after 20.0 s, 0 lost"
@@ -302,12 +311,12 @@ def test_drills_are_shown_as_lines_with_bars(state, capsys):
 
 
 def test_drills_stand_on_the_page(state):
-    """With their bars; what a record says makes no markup."""
+    """With their bars; what a record says makes no markup. What was not counted is not nought."""
     bad = Drilled(HOSTILE, HOSTILE, {}, problems=(HOSTILE,))
     drills = [record(1).to_json(), record(2, bad).to_json()]
     page = history_page.to_html("local", [], drills)
     assert "1 of 2 passed" in page and "flex: 10.0" in page and "flex: 30.0" in page and "width: 100.0%" in page
-    assert "<script" not in page and "\x1b" not in page
+    assert page.count("not counted") == 1 and "<script" not in page and "\x1b" not in page
     assert not any(word in page for word in ("src=", "href=", "url(", "@import"))
 
 

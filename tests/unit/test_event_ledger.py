@@ -12,7 +12,7 @@ import pytest
 from prompt_keda.drills import event_ledger as module
 from prompt_keda.drills import traffic
 from prompt_keda.drills.event_ledger import EventLedger
-from prompt_keda.drills.traffic import _acknowledged
+from prompt_keda.drills.traffic import _acknowledged, _is_workers
 from prompt_keda.errors import PromptKedaError, Unreachable
 from prompt_keda.faults import waiting
 from prompt_keda.files.process import is_alive
@@ -111,6 +111,13 @@ def test_what_a_fault_has_taken_is_no_loss_of_the_recovery(books, redis, taken):
     ledger._stage.redis = Redis(read="0-0")
     fates = ledger.close_books()
     assert list(fates.taken_by_fault) == taken and len(fates.lost) == 2 - len(taken)
+
+
+@pytest.mark.parametrize(("news", "taken"), [([], ["2-0"]), ([heard("2-0")], [])])
+def test_what_a_fault_acknowledges_itself_it_has_taken(books, news, taken):
+    """No worker has worked on it. One that a worker has acknowledged as well was worked on; others are nobody's here."""
+    fates = books([*SENT, heard("1-0"), {"swallowed": ["2-0", "9-9"]}, *news], Redis()).close_books()
+    assert (list(fates.taken_by_fault), list(fates.lost), list(fates.doubled)) == (taken, [], [])
 
 
 @pytest.mark.parametrize(
@@ -225,3 +232,12 @@ def test_an_acknowledgement_is_read_from_what_redis_is_asked():
     assert list(_acknowledged("XACK instrument:x g 1-0 2-0", "instrument:x", "g")) == ["1-0", "2-0"]
     assert list(_acknowledged("XACK instrument:y g 1-0", "instrument:x", "g")) == []
     assert list(_acknowledged("XREADGROUP GROUP g c STREAMS instrument:x >", "instrument:x", "g")) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "is_workers"),
+    [("tcp", "10.1.2.3", True), ("tcp", "127.0.0.1", False), ("tcp", "[::1]", False), ("lua", "lua", False)],
+)
+def test_a_worker_asks_from_a_pod_of_its_own(kind, address, is_workers):
+    """Faults ask through a port-forward, which ends in Redis' own pod, or by a script."""
+    assert _is_workers({"client_type": kind, "client_address": address}) is is_workers

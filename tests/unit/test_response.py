@@ -179,3 +179,14 @@ def test_a_damaged_record_is_refused(toolkits):
     (found.path / "journal.jsonl").write_text("torn")
     with pytest.raises(Refusal, match="is damaged"):
         response.report("local", "")
+
+
+def test_an_incident_is_closed_by_who_knows_that_it_is_over(toolkits):
+    """The next runbook begins one of its own, and does not go on with this one's run. Without one nothing is done."""
+    toolkits.looks = [GONE, GREEN]
+    toolkits.codes = {"redeploy": 1}
+    response.run("keda-gone", "local", "", "", nobody, None)
+    assert Incident.find_open(response.incidents_folder(), "local")
+    for _ in range(2):
+        response.close("local", "the drill is over")
+    assert Incident.find_open(response.incidents_folder(), "local") is None

@@ -8,11 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from prompt_keda.drills import drill
 from prompt_keda.drills import storm as module
 from prompt_keda.drills.event_ledger import Fates
 from prompt_keda.drills.storm_plan import DELETE, KILL, STOP, Act, Round
 from prompt_keda.files.process import is_alive
+from prompt_keda.model.check import Verdict
 from prompt_keda.model.event import nobody
+from prompt_keda.report.failure import NOBODY_FORESAW
+from tests.unit.test_drill import result
 from tests.unit.world import World
 
 LIKE_TASKS = """
@@ -132,3 +136,85 @@ def test_a_kill_of_the_storms_own_is_no_problem(made):
     one = made(WAITS, Runs("r", True, 0), Act(KILL, "", 0))
     one._storm()
     assert one.outcome.problems == []
+
+
+def test_an_event_that_is_lost_breaks_the_promise(made):
+    """As a round counts it; and one without an event proves nothing."""
+    one = made("", Runs())
+    fates = [Fates(3, ["7-0"], ["8-0"], 1, [])]
+    one._count(SimpleNamespace(lost=dict), [SimpleNamespace(close_books=fates.pop)])
+    assert one.outcome.problems == ["1 events lost, the first 7-0", "1 events doubled, the first 8-0"]
+    assert (one.outcome.events_sent, one.outcome.events_unseen) == (3, 1)
+    other = made("", Runs())
+    other._count(SimpleNamespace(lost=dict), [SimpleNamespace(close_books=lambda: Fates(0, [], [], 0, []))])
+    assert other.outcome.problems == ["no event was sent: nothing is known of events"]
+
+
+@pytest.mark.parametrize("said", ["Traceback (most recent call last)", f"failed: KeyError, {NOBODY_FORESAW}"])
+def test_a_toolkit_that_fails_by_a_fault_of_its_own_is_told(made, said):
+    """Its exit code is that of something that could not be known."""
+    one = made(f"import sys; print({said!r}, file=sys.stderr); raise SystemExit(3)", Runs("r", False, 0))
+    one._storm()
+    assert one.outcome.problems == [f"redeploy ended with an error of its own: {said}"]
+
+
+def test_a_kill_whose_moment_never_comes_is_told_as_not_done(made):
+    """Nothing was killed or stopped: the table of storms may not say so. Others strike at the end."""
+    struck = []
+    acts = (Act(DELETE, "Service/a", 9), Act(KILL, "", 40), Act(STOP, "", 50))
+    one = made("", Runs("r", True, 0), *acts, strikes=Strikes(struck.append))
+    one._storm()
+    assert struck == [acts[0]] and one.outcome.problems == []
+    assert [words[:13] for words in one.outcome.not_done] == ["kill at entry", "stop at entry"]
+
+
+class Calm:
+    """Watches and ledgers of a round in which nothing is lost."""
+
+    phase = staticmethod(lambda name: None)
+    lost = staticmethod(dict)
+    recovery_begins = staticmethod(lambda: None)
+    close_books = staticmethod(lambda: Fates(1, [], [], 0, []))
+
+
+@pytest.fixture
+def calm(made):
+    """Runs a whole round in which nothing goes wrong, with these ways and acts."""
+
+    def run(look=lambda: [], strikes=None):
+        one = made("", Runs("r", False, 0), strikes=strikes)
+        one.ways = SimpleNamespace(look=look)
+        return one.run(Calm, [Calm])
+
+    return run
+
+
+def test_a_round_in_which_nothing_goes_wrong_keeps_every_promise(calm):
+    """So each of the next ones fails by one thing alone."""
+    assert calm().problems == []
+
+
+def test_what_is_broken_and_called_green_breaks_the_promise(calm):
+    """Not known would be right."""
+    strikes = Strikes()
+    strikes.still_broken = [
+        SimpleNamespace(title="Vault is gone", seen={"vault/unsealed": "fail", "redis/answers": "u"})
+    ]
+    results = [result("vault/unsealed", Verdict.OK), result("redis/answers", Verdict.UNKNOWN)]
+    outcome = calm(lambda: [results[0], results.pop()] if len(results) > 1 else results, strikes)
+    assert outcome.problems == ["vault/unsealed is green while Vault is gone"]
+
+
+@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN])
+def test_a_stack_that_is_not_green_in_the_end_breaks_the_promise(calm, monkeypatch, verdict):
+    """Also one of which nobody knows."""
+    monkeypatch.setattr(drill, "STEADY_S", 0)
+    (problem,) = calm(lambda: [result("vault/unsealed", verdict)]).problems
+    assert problem.startswith("the steady state after it") and verdict.value in problem
+
+
+def test_what_the_toolkit_leaves_behind_breaks_the_promise(calm, monkeypatch):
+    """What was there before is not its own."""
+    left = [["old"], ["old", "ScaledJob a/b is paused", "the lock of x"]]
+    monkeypatch.setattr(module, "leftovers", lambda stage: left.pop(0))
+    assert calm().problems == ["left behind: ScaledJob a/b is paused, the lock of x"]

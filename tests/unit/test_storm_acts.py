@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +12,10 @@ from prompt_keda.drills import storm_acts as module
 from prompt_keda.drills.storm_acts import Acts
 from prompt_keda.drills.storm_plan import BREAK, FREEZE, Act
 from prompt_keda.errors import Unreachable
-from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.faults import ALL_FAULTS, signals
 from prompt_keda.faults.fault import Fault
 from prompt_keda.faults.vault import write_back
+from prompt_keda.faults.waiting import until
 
 STRIKES_VAULT = ("vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
 
@@ -107,12 +108,30 @@ def test_a_freeze_of_what_does_not_run_is_not_done(monkeypatch):
     assert acts.not_done == ["freeze vault for 1.0 s at entry 0: it does not run"]
 
 
-def test_what_was_frozen_is_thawed_whatever_happens(monkeypatch):
-    """Also when the timer that should thaw it cannot be started."""
-    sent = []
-    monkeypatch.setattr(module.processes, "pid_of", lambda lab, name: 7)
-    monkeypatch.setattr(module.os, "kill", lambda pid, number: sent.append((pid, number)))
-    monkeypatch.setattr(module.threading.Timer, "start", lambda self: 1 / 0)
+@pytest.fixture
+def asleep(monkeypatch):
+    """A process that acts can freeze."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        monkeypatch.setattr(module.processes, "pid_of", lambda lab, name: process.pid)
+        yield process.pid
+        process.kill()
+
+
+def test_what_was_frozen_is_thawed_whatever_ends_the_round(asleep):
+    """And what should have thawed it later ends with it."""
     with pytest.raises(ZeroDivisionError), Acts.of(SimpleNamespace(lab=None)) as acts:
-        acts.strike(Act(FREEZE, "etcd", 0, 1.0))
-    assert sent == [(7, signal.SIGSTOP), (7, signal.SIGCONT)]
+        acts.strike(Act(FREEZE, "etcd", 0, 60.0))
+        until(lambda: signals.is_stopped(asleep), "the freeze", 5)
+        ((thaw, _),) = acts._thaws
+        raise ZeroDivisionError
+    assert thaw.poll() is not None
+    until(lambda: not signals.is_stopped(asleep), "the thaw", 5)
+
+
+def test_what_was_frozen_is_thawed_though_nobody_takes_it_back(asleep):
+    """A storm that is killed cannot."""
+    acts = Acts(SimpleNamespace(lab=None))
+    acts.strike(Act(FREEZE, "etcd", 0, 2.0))
+    until(lambda: signals.is_stopped(asleep), "the freeze", 1)
+    until(lambda: not signals.is_stopped(asleep), "the thaw", 10)
+    acts.undo()

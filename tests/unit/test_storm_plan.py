@@ -16,13 +16,15 @@ from prompt_keda.drills.storm_plan import (
     KILL,
     KINDS,
     LAST_ENTRY,
+    PAUSE,
+    STOP,
     Act,
     Round,
     Targets,
     make_round,
     shrink,
 )
-from prompt_keda.errors import Refusal
+from prompt_keda.errors import DeadlinePassed, Refusal
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.model.event import nobody
 from prompt_keda.runbooks.commands import STOPPED, Ran
@@ -119,6 +121,13 @@ def test_the_page_tells_each_round_and_what_was_not_kept():
     assert page.splitlines()[-1].endswith("| 1 | 1 | 2 s | a / b |")
 
 
+def test_the_page_tells_what_was_not_done_and_not_seen():
+    """Else a kill that never came would stand there as one that was survived."""
+    made = Round(4, 2, "repair", 1.0, (Act(KILL, "", 3),))
+    row = storming.page([Outcome(made, 1.0, 1, 5, 2, ["kill at entry 3: it had ended | before"])]).splitlines()[-1]
+    assert "kill at entry 3. Not done: kill at entry 3: it had ended / before | 1 | 5, 2 unseen |" in row
+
+
 def test_the_table_is_written_after_each_round(monkeypatch):
     """An hour of rounds may be stopped."""
     monkeypatch.setattr(storming.drilling, "alone", nullcontext)
@@ -129,6 +138,45 @@ def test_the_table_is_written_after_each_round(monkeypatch):
     written = []
     storming.run(2, 1, None, "", written.append, nobody)
     assert ["1 of 1 rounds" in written[0], "2 of 2 rounds" in written[1], len(written)] == [True, True, 2]
+
+
+@pytest.fixture
+def storm(monkeypatch):
+    """Runs a round of three acts whose outcomes are these; what it told, and its result."""
+    monkeypatch.setattr(storming.drilling, "alone", nullcontext)
+    monkeypatch.setattr(storming, "_Runs", lambda: None)
+    monkeypatch.setattr(storming, "run_command", lambda words: Ran(0, {}, 1.0))
+    one = Round(1, 1, "repair", 1.0, (Act(KILL, "", 3), Act(STOP, "", 4), Act(PAUSE, "", 5)))
+    monkeypatch.setattr(storming, "_read", lambda file: one)
+
+    def run(weather):
+        told = []
+        monkeypatch.setattr(storming, "weather", lambda one, *_: weather(one))
+        result = storming.run(1, 1, None, "round.json", lambda page: None, lambda event: told.append(event.detail))
+        return result, told
+
+    return run
+
+
+def test_a_round_that_fails_is_printed_and_shrunk(storm):
+    """Whoever reads it can run it again, also when it cannot be made smaller."""
+    result, told = storm(lambda one: Outcome(one, problems=["lost"] * any(act.kind == KILL for act in one.acts)))
+    (smallest,) = result.parts["smallest"]
+    assert [act["kind"] for act in smallest["round"]["acts"]] == [KILL] and result.exit_code == 1
+    assert json.dumps(result.parts["rounds"][0]["round"]) in told[0] and "still fails after" in told[-1]
+
+
+def test_a_round_that_leaves_the_stack_broken_is_not_shrunk_and_ends_no_storm(storm):
+    """No redeploy mends it: nothing can be told of a smaller one."""
+    outcomes = [Outcome, None]
+
+    def weather(one):
+        if outcomes.pop(0) is None:
+            raise DeadlinePassed("the steady state", 90, "vault/unsealed fail")
+        return Outcome(one, problems=["lost"])
+
+    result, told = storm(weather)
+    assert len(result.parts["rounds"]) == 1 and result.parts["smallest"] == [] and "cannot be made smaller" in told[-1]
 
 
 def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_storm(monkeypatch):

@@ -97,3 +97,22 @@ def test_an_early_interrupt_is_one_line_and_130(module, tmp_path):
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([ROOT / "run", "--list"], env=env, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr, done.stdout) == (130, "stopped\n", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "ignored", "said"), [("SIGTERM", 0, "stopped"), ("SIGHUP", 0, "stopped"), ("SIGHUP", 1, "went on")]
+)
+def test_a_terminal_that_is_closed_stops_a_task_as_ctrl_c_does(name, ignored, said):
+    """Else its lock would be kept, and what it broke would stay broken. Behind nohup it goes on."""
+    program = (
+        "import os, signal, tasks\n"
+        f"if {ignored}: signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "tasks._stop_on_signals()\n"
+        "try:\n"
+        f"    os.kill(os.getpid(), signal.{name})\n"
+        "    print('went on')\n"
+        "except KeyboardInterrupt:\n"
+        "    print('stopped')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{said}\n", "")
