@@ -25,6 +25,7 @@ KILLED_BY = {
     "jobs_stay_owned": ("keda/deletion-stuck", "lost: Job prompt-keda-lsstcam/"),
     "old_generations_are_no_risk": ("keda/scaled-job-deleted", "lost: Job prompt-keda-lsstcam/"),
     "unknown_is_green": ("vault/frozen", "the checks that see vault/frozen"),
+    "what_waits_is_skipped": ("redis/restarted-empty", "events lost, the first"),
 }
 """Mutant → the drill that finds it, and what that says. A journal that is not on the disk: test_power_cut.py."""
 
@@ -56,4 +57,4 @@ def test_a_drill_finds_a_toolkit_that_is_broken(deployed, endpoints, mutant):
         FAULTS[fault_id].mends(Stage(load_environment(ROOT / "environments" / "local.yaml", endpoints)))
         assert run_task("redeploy", "--env", "local").returncode == 0
     (drilled,) = document["drills"]
-    assert code == 1 and any(one.startswith(said) for one in drilled["problems"]), drilled
+    assert code == 1 and any(said in one for one in drilled["problems"]), drilled
