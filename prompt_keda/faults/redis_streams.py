@@ -113,14 +113,17 @@ def forget_consumer(stage: Stage) -> None:
 def fall_silent(stage: Stage) -> None:
     """Let the last event be three days old."""
     for one in stage.environment.instruments:
-        old = f"{_now_ms(stage) - int(timedelta(days=3).total_seconds() * 1000)}-0"
+        old = f"{_days_ago_ms(stage, 3)}-0"
         make = ["XGROUP", "CREATE", one.stream, one.consumer_group, "$", "MKSTREAM"]
         stage.redis.run(["DEL", one.stream], make, ["XSETID", one.stream, old])
 
 
-def begin_anew(stage: Stage) -> None:
-    """Make the streams and groups anew."""
-    delete_streams(stage)
+def end_silence(stage: Stage) -> None:
+    """Make a stream anew in which no event has come since; one that has events is silent no more, and they are waited for."""
+    for one in stage.environment.instruments:
+        known = stage.redis.stream_info(one.stream)
+        if known and int(known.last_id.partition("-")[0]) < _days_ago_ms(stage, 1):
+            stage.redis.delete_stream(one.stream)
     count_again(stage)
 
 
@@ -141,6 +144,10 @@ def _acknowledge(one: Instrument, entry: str) -> list[str | int]:
 
 def _next_id(stage: Stage, number: int) -> str:
     return f"{_now_ms(stage)}-{number}"
+
+
+def _days_ago_ms(stage: Stage, days: int) -> int:
+    return _now_ms(stage) - int(timedelta(days=days).total_seconds() * 1000)
 
 
 def _now_ms(stage: Stage) -> int:
@@ -219,7 +226,7 @@ FAULTS: tuple[Fault, ...] = (
         "",
         "no event comes any more",
         fall_silent,
-        begin_anew,
+        end_silence,
         {"redis/fan-out-alive": "warn"},
         "expected within 48 h",
     ),
