@@ -32,8 +32,10 @@ they work while it is mended; and from then on so many a second."""
 AT_WORK_S = 30
 """KEDA has made all workers by then: only then something is broken."""
 FAULT, RECOVERY = "the fault", "the recovery"
-PLACE_LOST = ("redis/group-gone",)
-"""Faults after which nobody can know how far the group had read: people choose between events lost and events doubled."""
+PLACE_LOST = ("redis/group-gone", "redis/streams-gone")
+"""Faults after which nobody can know how far the group had read: people choose between events lost and events doubled. A stream
+that was deleted looks like a young one whose group is gone; only a restart of Redis says more (docs/decisions/0008-modes.md).
+"""
 RED = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
 
 
