@@ -106,7 +106,7 @@ def test_a_terminal_that_is_closed_stops_a_task_as_ctrl_c_does(name, ignored, sa
     """Else its lock would be kept, and what it broke would stay broken. Behind nohup it goes on."""
     program = (
         "import os, signal, tasks\n"
-        f"if {ignored}: signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        f"signal.signal(signal.SIGHUP, signal.SIG_IGN if {ignored} else signal.SIG_DFL)\n"
         "tasks._stop_on_signals()\n"
         "try:\n"
         f"    os.kill(os.getpid(), signal.{name})\n"
