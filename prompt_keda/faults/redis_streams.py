@@ -11,7 +11,6 @@ from datetime import timedelta
 from prompt_keda.faults.fault import Fault, Stage
 from prompt_keda.faults.redis import count_again
 from prompt_keda.faults.waiting import until
-from prompt_keda.model.environment import Instrument
 
 CONSUMER = "a-dead-worker"
 _PREPARE = """
@@ -53,6 +52,15 @@ return 0
 """
 
 
+_TRIM_UNREAD = """
+for _ = 1, 3 do redis.call('XADD', stream, '*', 'visit', 'of a fault') end
+local read = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>')
+redis.call('XACK', stream, group, read[1][2][1][1])
+redis.call('XTRIM', stream, 'MAXLEN', '=', 0)
+return 1
+"""
+
+
 def delete_streams(stage: Stage) -> None:
     """Delete the streams with their groups."""
     for one in stage.environment.instruments:
@@ -76,12 +84,8 @@ def count_too_few(stage: Stage) -> None:
 
 
 def trim_unread(stage: Stage) -> None:
-    """Add three events, of which one is read, and trim them all."""
-    for one in stage.environment.instruments:
-        first, *others = (_next_id(stage, number) for number in (1, 2, 3))
-        sent: list[list[str | int]] = [["XADD", one.stream, entry, "visit", "of a fault"] for entry in (first, *others)]
-        sent += [_read(one), _acknowledge(one, first), ["XTRIM", one.stream, "MAXLEN", "=", 0]]
-        stage.redis.run(*sent)
+    """Add three events, read and acknowledge the first that waits, and trim all."""
+    _for_each(stage, _TRIM_UNREAD)
 
 
 def let_many_wait(stage: Stage) -> None:
@@ -93,7 +97,8 @@ def let_many_wait(stage: Stage) -> None:
 def read_all(stage: Stage) -> None:
     """Read and acknowledge what waits, as fast workers would."""
     for one in stage.environment.instruments:
-        (read,) = stage.redis.run(_read(one, 2000))
+        group: list[str | int] = ["GROUP", one.consumer_group, CONSUMER]
+        (read,) = stage.redis.run(["XREADGROUP", *group, "COUNT", 2000, "STREAMS", one.stream, ">"])
         ids = [entry[0] for _, entries in read or [] for entry in entries]
         if ids:
             stage.redis.run(["XACK", one.stream, one.consumer_group, *ids])
@@ -132,18 +137,6 @@ def _for_each(stage: Stage, script: str) -> list[object]:
     hour_ms = int(timedelta(hours=1).total_seconds() * 1000)
     given = [(one.stream, one.consumer_group, CONSUMER, hour_ms) for one in stage.environment.instruments]
     return [stage.redis.run(["EVAL", _PREPARE + script, 1, *one])[0] for one in given]
-
-
-def _read(one: Instrument, count: int = 1) -> list[str | int]:
-    return ["XREADGROUP", "GROUP", one.consumer_group, CONSUMER, "COUNT", count, "STREAMS", one.stream, ">"]
-
-
-def _acknowledge(one: Instrument, entry: str) -> list[str | int]:
-    return ["XACK", one.stream, one.consumer_group, entry]
-
-
-def _next_id(stage: Stage, number: int) -> str:
-    return f"{_now_ms(stage)}-{number}"
 
 
 def _days_ago_ms(stage: Stage, days: int) -> int:
