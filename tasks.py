@@ -72,7 +72,7 @@ def _finish(task_name, env, as_json, work, show=None, observer=None):
 
 def _stop_on_signals():
     def stop(signum, frame):
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(signum)
 
     signal.signal(signal.SIGTERM, stop)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a terminal that is closed; nohup ignores it
@@ -121,7 +121,7 @@ def check_deps(
 
     def work():
         for flag, path in (("--junit", junit), ("--svg", svg)):
-            _write(flag, path, lambda: "")  # seen now, not after the round, that it can be written
+            _may_append(flag, path)  # seen now, not after the round, that it can be written
         chosen = {"only": only, "skip": skip, "deep": deep}
         result = toolkit.check_deps(name, _live, **chosen, timeout_s=_seconds(timeout), strict=strict)
         _write("--junit", junit, lambda: _report("as_junit").to_xml(result.checks))

@@ -229,6 +229,8 @@ def respond(
     ran: list[dict[str, Any]] = []
     while True:
         looked = toolkit.check_deps(environment, observe)
+        if looked.exit_code == STOPPED:  # what was not looked at is no cause, and nothing may be begun any more
+            raise KeyboardInterrupt
         result.header, result.checks, result.exit_code = looked.header, looked.checks, looked.exit_code
         ranked = causes(looked.checks)
         result.parts = {"causes": [_cause_told(one) for one in ranked], "ran": ran, "said": _summary(ranked)}
@@ -312,6 +314,8 @@ def bundle(environment: str, file: str, observer: Observer) -> Result:
     """
     loaded = toolkit.load(environment).name
     checks = toolkit.check_deps(environment, lambda ids: toolkit.Unwatched())
+    if checks.exit_code == STOPPED:
+        raise KeyboardInterrupt
     own = {"check-deps.json": json.dumps([_kept(one) for one in checks.checks], indent=1), **_journals(loaded)}
     files, count = toolkit.support_files(environment, own)
     rows = [{"name": name, "size_bytes": len(text.encode())} for name, text in files.items()]

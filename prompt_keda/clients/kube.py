@@ -108,11 +108,23 @@ class Kube:
         """
         data = None if body is None else json.dumps(body).encode()
         answer = self.open(method, path, query=query, data=data, content_type=content_type, timeout_s=timeout_s)
+        return self._object(answer.data)
+
+    def _object(self, data: bytes) -> Object:
+        """Read an answer. What is no object of Kubernetes' is not known, and never "nothing there"."""
         try:
-            found: Object = json.loads(answer.data)
-        except json.JSONDecodeError:
-            return {"text": answer.data.decode(errors="replace")}
+            found = json.loads(data)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise BadAnswer(SYSTEM, self.address, "it did not answer with a JSON object: is it an API server?")
         return found
+
+    def _items(self, found: Object) -> list[Object]:
+        if "items" not in found:
+            raise BadAnswer(SYSTEM, self.address, "it was asked for a list, and gave none")
+        items: list[Object] = found["items"] or []
+        return items
 
     def open(
         self,
@@ -232,10 +244,9 @@ class Kube:
         """List objects of one kind, of all namespaces if ``namespace`` is None. A kind that is not served: none."""
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}
         try:
-            items: list[Object] = self.get_raw(resource.path(namespace), query).get("items") or []
+            return self._items(self.get_raw(resource.path(namespace), query))
         except Missing:
             return []
-        return items
 
     def names(self, resource: Resource, namespace: str | None = None, label_selector: str = "") -> Sequence[Object]:
         """List the metadata of objects alone, of all namespaces if ``namespace`` is None: what they hold is not sent.
@@ -246,8 +257,7 @@ class Kube:
         """
         query = {"labelSelector": label_selector}
         answer = self.open("GET", resource.path(namespace), query=query, accept=METADATA_ONLY)
-        items: Sequence[Object] = json.loads(answer.data).get("items") or []
-        return items
+        return self._items(self._object(answer.data))
 
     def each(
         self, resource: Resource, namespace: str | None = None, label_selector: str = "", page_count: int = 250
@@ -262,7 +272,7 @@ class Kube:
                 page = self.get_raw(resource.path(namespace), query)
             except Missing:
                 return
-            yield from page.get("items") or []
+            yield from self._items(page)
             more = (page.get("metadata") or {}).get("continue")
             if not more:
                 return

@@ -77,7 +77,7 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
 
 def _check_scaled_job(instrument: Instrument, objects: list[Object]) -> None:
     """Make sure that what is applied is what the guard looks at: one ScaledJob of the name in the environment."""
-    wanted = [(instrument.namespace, instrument.scaled_job)] if objects else []
+    wanted = [(instrument.namespace, instrument.scaled_job)] if instrument.manifest else []
     found = [(o["metadata"]["namespace"], o["metadata"]["name"]) for o in objects if o["kind"] == "ScaledJob"]
     if found != wanted:
         named = ", ".join("/".join(one) for one in found) or "no ScaledJob"

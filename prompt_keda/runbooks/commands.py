@@ -67,7 +67,8 @@ class Runs(Protocol):
 def run_command(words: Sequence[str]) -> Ran:
     """Run a task with ``--json``, and wait for its end; what it tells on its way goes to our standard error.
 
-    It may ask on the terminal. On Ctrl-C it gets the signal as well: its end is waited for, and it says that it was stopped.
+    It may ask on the terminal. On Ctrl-C it gets the signal as well, on SIGTERM it is told to end: its end is waited for, and
+    whatever it gave, it was stopped.
 
     Raises
     ------
@@ -81,9 +82,13 @@ def run_command(words: Sequence[str]) -> Ran:
             process = subprocess.Popen(argv, stdout=answer)
         except OSError as error:
             raise PromptKedaError(f"{words[0]} cannot be started: {error.strerror}") from error
+        is_stopped = False
         try:
             process.wait()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stopped:
+            is_stopped = True
+            if stopped.args:  # a Ctrl-C has reached it as well; another signal was for us alone
+                process.terminate()
             process.wait()
         answer.seek(0)
         said = answer.read()
@@ -91,5 +96,5 @@ def run_command(words: Sequence[str]) -> Ran:
         document = json.loads(said)
     except ValueError:
         document = {}
-    code = process.returncode if process.returncode >= 0 else STOPPED
+    code = STOPPED if is_stopped or process.returncode < 0 else process.returncode
     return Ran(code, document if isinstance(document, dict) else {}, time.monotonic() - began)

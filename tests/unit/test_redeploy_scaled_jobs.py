@@ -235,6 +235,15 @@ def test_a_manifest_about_another_scaled_job_is_refused(found):
         planner._check_scaled_job(instrument, [*made, {"kind": "ConfigMap", "metadata": {}}])
 
 
+def test_a_manifest_that_holds_nothing_is_refused_and_none_at_all_is_not():
+    """An empty file would say that the ScaledJob is as it should be."""
+    instrument = SimpleNamespace(name="i", namespace="n", scaled_job="sj", manifest="m.yaml")
+    with pytest.raises(EnvironmentFileError, match="holds no ScaledJob"):
+        planner._check_scaled_job(instrument, [])
+    instrument.manifest = None
+    planner._check_scaled_job(instrument, [])
+
+
 def loops(world, late_s="0.1", names=(SCALED_JOB,)):
     """Let the operator's metrics say how late the last poll of each ScaledJob was."""
     world.put_metrics(names=names)

@@ -16,7 +16,7 @@ from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.environment import Incidents
 from prompt_keda.model.event import nobody
 from prompt_keda.report.result import Result
-from prompt_keda.runbooks.commands import Ran
+from prompt_keda.runbooks.commands import STOPPED, Ran
 
 CHECKS = {one.id: one for one in ALL_CHECKS}
 RUNBOOK = find_runbook(response.RUNBOOKS, "keda-gone")
@@ -190,3 +190,14 @@ def test_an_incident_is_closed_by_who_knows_that_it_is_over(toolkits):
     for _ in range(2):
         response.close("local", "the drill is over")
     assert Incident.find_open(response.incidents_folder(), "local") is None
+
+
+@pytest.mark.parametrize("asks", [respond, lambda: response.bundle("local", "", nobody)])
+def test_a_look_that_a_person_has_stopped_begins_nothing(toolkits, monkeypatch, asks):
+    """What was not looked at any more is unknown, and would be a cause."""
+    stopped = Result("check-deps", "local", checks=[result("keda/parts-ready", "unknown")])
+    stopped.exit_code = STOPPED
+    monkeypatch.setattr(toolkit, "check_deps", lambda *_: stopped)
+    with pytest.raises(KeyboardInterrupt):
+        asks()
+    assert toolkits.commands == [] and not response.incidents_folder().exists()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -10,11 +13,13 @@ from prompt_keda.checks import ALL_CHECKS
 from prompt_keda.drills.drill import runbook_of
 from prompt_keda.errors import EnvironmentFileError, Refusal
 from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.faults.waiting import until
 from prompt_keda.files.incident import Incident
 from prompt_keda.files.runbook_file import find_runbook, load_runbook
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import nobody
 from prompt_keda.model.incident_story import CLOSED, INCIDENT
+from prompt_keda.runbooks import commands
 from prompt_keda.runbooks.causes import ORDER, causes
 from prompt_keda.runbooks.commands import Ran, run_command
 from prompt_keda.runbooks.run_runbook import Given, exit_code, run_runbook
@@ -204,3 +209,26 @@ def test_a_command_is_a_process_whose_document_is_kept():
     """Here one that is refused at once."""
     ran = run_command(["check-deps", "--env", "no-such-environment"])
     assert ran.exit_code == 2 and "no-such-environment" in ran.said
+
+
+def test_a_command_is_stopped_by_what_stops_us(tmp_path, monkeypatch):
+    """By SIGTERM, which is for us alone: its end is waited for, and it counts as stopped though it ended well."""
+    program = "import pathlib, signal, time\nsignal.signal(signal.SIGTERM, lambda *_: exit(0))\n"
+    (tmp_path / "tasks.py").write_text(f"{program}pathlib.Path('up').touch()\ntime.sleep(60)\n")
+    monkeypatch.setattr(commands, "TASKS", tmp_path / "tasks.py")
+    monkeypatch.chdir(tmp_path)
+
+    def stop(number, frame):
+        raise KeyboardInterrupt(number)
+
+    def end():
+        until((tmp_path / "up").exists, "the command", 20)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        threading.Thread(target=end).start()
+        ran = run_command(["redeploy"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ran.exit_code == commands.STOPPED and ran.duration_s < 30
