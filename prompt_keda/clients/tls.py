@@ -9,7 +9,7 @@ from prompt_keda.errors import Missing, Refused
 
 
 def require(scheme: str, url: str, system: str) -> None:
-    """Make sure that an address has the scheme that means TLS.
+    """Make sure that an address has the scheme that means TLS, and holds no login: it is shown.
 
     Parameters
     ----------
@@ -21,13 +21,15 @@ def require(scheme: str, url: str, system: str) -> None:
     Raises
     ------
     Refused
-        When it has another one, or none; without a password that may stand in it.
+        When it has another one, or none, or a login; without a password that may stand in it.
     """
     found, _, rest = url.partition("://")
+    place = (rest or found).rpartition("@")[2] or "no address"
     if found.lower() != scheme:
         fix = f"Give an address that begins with {scheme}://."
-        place = (rest or found).rpartition("@")[2] or "no address"
         raise Refused(system, place, f"its address is not {scheme}: nothing is sent", fix)
+    if "@" in rest.partition("/")[0]:
+        raise Refused(system, place, "its address holds a login: nothing is sent", "Take the login out of the address.")
 
 
 def verified(system: str, endpoint: str, ca_file: Path | None) -> ssl.SSLContext:

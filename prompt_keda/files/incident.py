@@ -38,9 +38,8 @@ class Incident:
     @classmethod
     def open_(cls, incidents: Path, environment: str, why: str, who: str) -> Incident:
         """Give the open incident of an environment, or begin one. Raises `Refusal` when its folder cannot be made."""
-        found = cls.find_open(incidents, environment)
-        if found is None:
-            found = cls(RunFolder.create(incidents, environment))
+        found = cls.find_open(incidents, environment) or cls(RunFolder.create(incidents, environment))
+        if not found.entries:  # a new one, or one whose beginning a full disk or a kill has cut off
             found.add(INCIDENT, OPENED, f"{why}, by {who}")
         return found
 

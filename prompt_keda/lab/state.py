@@ -49,18 +49,32 @@ def endpoints(lab: Lab | None = None) -> dict[str, Any]:
     Raises
     ------
     LabError
-        When the local stack is not up.
+        When the local stack is not up, or the file that says where its parts are is damaged.
     """
     lab = lab or current_lab()
-    try:
-        found: dict[str, Any] = json.loads((lab.state / "endpoints.json").read_text())
-    except FileNotFoundError as error:
-        raise LabError(f"the local stack {lab.name!r} is not up", "Bring it up with ./run lab.up.") from error
+    found = _known(lab)
+    if found is None:
+        raise LabError(f"the local stack {lab.name!r} is not up", "Bring it up with ./run lab.up.")
     if not network.exists(lab):
         raise LabError(
             f"the local stack {lab.name!r} was up, but its network is gone", "Run ./run lab.down, then lab.up."
         )
     return found
+
+
+def _known(lab: Lab) -> dict[str, Any] | None:
+    """Give what `write_endpoints` wrote; None if it has not. Raises `LabError` when it is damaged."""
+    path = lab.state / "endpoints.json"
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError("no object")
+        return found
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:  # ValueError: no JSON, or no text
+        reason = getattr(error, "strerror", None) or "it is damaged"
+        raise LabError(f"{path} cannot be read: {reason}", "Run ./run lab.down, then lab.up.") from error
 
 
 def write_faults(lab: Lab, ids: Sequence[str]) -> None:
@@ -80,11 +94,14 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 def faults(lab: Lab) -> list[str]:
-    """Give the ids of the faults that were brought in and not taken back, in their order."""
+    """Give the ids of the faults that were brought in and not taken back, in their order. Raises `LabError` if damaged."""
+    path = lab.state / "faults.txt"
     try:
-        return (lab.state / "faults.txt").read_text().split()
+        return path.read_text().split()
     except FileNotFoundError:
         return []
+    except (OSError, ValueError) as error:
+        raise LabError(f"{path} cannot be read, or is damaged", "Run ./run lab.down, then lab.up.") from error
 
 
 def versions() -> dict[str, str | None]:
@@ -110,9 +127,9 @@ def status(lab: Lab | None = None) -> dict[str, Any]:
     """
     lab = lab or current_lab()
     running = {name: processes.pid_of(lab, name) for name in processes.names(lab)}
-    finished = (lab.state / "endpoints.json").exists()
+    known = _known(lab)
+    finished = known is not None
     up = finished and bool(running) and all(running.values())
-    known = json.loads((lab.state / "endpoints.json").read_text()) if finished else {}
     cpu_s, memory_bytes = cgroups.usage(lab.cgroup) if cgroups.pids(lab.cgroup) else (0.0, 0)
     return {
         "name": lab.name,
@@ -120,7 +137,7 @@ def status(lab: Lab | None = None) -> dict[str, Any]:
         "state": "up" if up else "partial" if any(running.values()) or finished else "down",
         "kubeconfig": str(lab.people_kubeconfig),
         "admin_kubeconfig": str(lab.admin_kubeconfig),
-        "endpoints": known,
+        "endpoints": known or {},
         "versions": versions(),
         "processes": running,
         "faults": faults(lab),

@@ -186,8 +186,10 @@ Name = Annotated[
 ]
 Sha256 = Annotated[Text, Like("[0-9a-f]{64}", "64 lower-case hex digits are")]
 MinorVersion = Annotated[Text, Like(r"[0-9]+\.[0-9]+", "a minor version such as '1.31' is")]
-HttpsUrl = Annotated[Text, Like(r"https://\S+", "an address that begins with https:// is")]
-LdapsUrl = Annotated[Text, Like(r"ldaps://\S+", "an address that begins with ldaps:// is")]
+PLACE = r"[^\s/?#@]+(/[^\s?#@]*)?"
+"""A host, perhaps a port and a path. No login and no token: the address is shown."""
+HttpsUrl = Annotated[Text, Like(f"https://{PLACE}", "an address that begins with https://, and holds no login, is")]
+LdapsUrl = Annotated[Text, Like(f"ldaps://{PLACE}", "an address that begins with ldaps://, and holds no login, is")]
 PathOrUrl = Annotated[
     Text,
     Like(r"https://\S+|(?!\w+://).+", "a path or an address that begins with https:// is"),

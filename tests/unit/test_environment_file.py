@@ -160,10 +160,24 @@ DURATION = "polling_interval: a duration is a whole number and a unit: 500ms, 20
         (POLLING, f"{POLLING}\n    group_start: 0", f"group_start: {TEXT}"),
         (LOGIN, "login: {method: approle}", "vault.login: method approle needs role_id_file and secret_id_file"),
         (LOGIN, "login: {method: approle, role_id_file: r}", "method approle needs role_id_file and secret_id_file"),
-        (VAULT, "url: http://vault", "vault.url: an address that begins with https:// is expected"),
-        (VAULT, 'url: "https://"', "vault.url: an address that begins with https:// is expected"),
+        (
+            VAULT,
+            "url: http://vault",
+            "vault.url: an address that begins with https://, and holds no login, is expected",
+        ),
+        (VAULT, 'url: "https://"', "vault.url: an address that begins with https://, and holds no login, is expected"),
+        (VAULT, "url: https://me:pw@vault", "vault.url: an address that begins with https://, and holds no login, is"),
+        (
+            VAULT,
+            "url: https://vault?token=x",
+            "vault.url: an address that begins with https://, and holds no login, is",
+        ),
         ('url: "https://ghcr.io"', "url: ghcr.io", "registries.0.url: an address that begins with https://"),
-        (LDAP, "url: ldap://directory", "ldap.url: an address that begins with ldaps:// is expected"),
+        (
+            LDAP,
+            "url: ldap://directory",
+            "ldap.url: an address that begins with ldaps://, and holds no login, is expected",
+        ),
         (SOURCE, "source: http://x/y", "keda.manifests.source: a path or an address that begins with https://"),
     ],
 )

@@ -350,3 +350,26 @@ def test_what_is_kept_is_private_whatever_the_umask(slow_go, monkeypatch):
     for home in (slow_go / "cache/prompt-keda", slow_go / "state/prompt-keda"):
         for folder, _, _ in os.walk(home):
             assert Path(folder).stat().st_mode & 0o777 == 0o700, folder
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff", None])
+@pytest.mark.parametrize("ask", [state.endpoints, state.status])
+def test_a_damaged_file_of_the_stack_is_named(tmp_path, monkeypatch, damage, ask):
+    """A power cut may leave it empty. None: it is a folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    lab = settings.Lab("damaged")
+    lab.state.mkdir(parents=True)
+    file = lab.state / "endpoints.json"
+    file.mkdir() if damage is None else file.write_bytes(damage)
+    with pytest.raises(LabError, match="cannot be read"):
+        ask(lab)
+
+
+def test_a_damaged_note_of_faults_is_named(tmp_path, monkeypatch):
+    """Nobody can say then which faults are in the stack."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    lab = settings.Lab("damaged")
+    lab.state.mkdir(parents=True)
+    (lab.state / "faults.txt").write_bytes(b"\xff")
+    with pytest.raises(LabError, match="cannot be read"):
+        state.faults(lab)

@@ -15,10 +15,11 @@ from prompt_keda.errors import EnvironmentFileError, Refusal
 from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.faults.waiting import until
 from prompt_keda.files.incident import Incident
+from prompt_keda.files.run_folder import RunFolder
 from prompt_keda.files.runbook_file import find_runbook, load_runbook
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import nobody
-from prompt_keda.model.incident_story import CLOSED, INCIDENT
+from prompt_keda.model.incident_story import CLOSED, INCIDENT, NOTE
 from prompt_keda.runbooks import commands
 from prompt_keda.runbooks.causes import ORDER, causes
 from prompt_keda.runbooks.commands import Ran, run_command
@@ -232,3 +233,12 @@ def test_a_command_is_stopped_by_what_stops_us(tmp_path, monkeypatch):
     finally:
         signal.signal(signal.SIGTERM, before)
     assert ran.exit_code == commands.STOPPED and ran.duration_s < 30
+
+
+def test_an_incident_whose_beginning_was_cut_off_is_begun_again(tmp_path):
+    """By a full disk, or SIGKILL: its folder is there, and what is noted in it later has to be told."""
+    folder = tmp_path / "prompt-keda" / "incidents"
+    RunFolder.create(folder, "local")
+    Incident.open_(folder, "local", "why", "me").add(NOTE, "the dome is closed")
+    assert Incident.open_(folder, "local", "more", "me").story().id
+    assert len(list(folder.iterdir())) == 1

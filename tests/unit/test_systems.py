@@ -16,6 +16,7 @@ from prompt_keda.clients.kube import Kube
 from prompt_keda.clients.ldap import ldap_probe
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.clients.systems import Systems
+from prompt_keda.clients.tls import require
 from prompt_keda.errors import Refused, Unreachable
 
 LIMITS = SimpleNamespace(connect=None)
@@ -119,3 +120,14 @@ def test_libraries_are_imported_by_one_thread_at_a_time(library):
         waits = thread.is_alive()
     thread.join(10)
     assert waits and not thread.is_alive()
+
+
+@pytest.mark.parametrize("url", ["https://me:hunter2@vault.test", "http://me:hunter2@vault.test"])
+def test_an_address_with_a_login_is_refused_and_not_shown(url):
+    """It stands in every message and header."""
+    with pytest.raises(Refused) as refused:
+        require("https", url, "Vault")
+    assert (
+        "hunter2" not in f"{refused.value}{refused.value.what}{refused.value.fix}"
+        and "vault.test" in refused.value.what
+    )
