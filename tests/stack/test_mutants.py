@@ -45,6 +45,13 @@ def change_generations(endpoints):
     FAULTS["keda/no-history"].mends(stage)
 
 
+def acknowledge_all(stage):
+    """Workers that a mutant has killed may leave an event pending: the next drill would not begin."""
+    for one in stage.environment.instruments:
+        if ids := stage.redis.pending_ids(one.stream, one.consumer_group):
+            stage.redis.run(["XACK", one.stream, one.consumer_group, *ids])
+
+
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_drill_finds_a_toolkit_that_is_broken(deployed, endpoints, mutant):
     """And says what it has seen."""
@@ -54,7 +61,9 @@ def test_a_drill_finds_a_toolkit_that_is_broken(deployed, endpoints, mutant):
     try:
         code, document = drill(fault_id, PROMPT_KEDA_TEST_MUTANT=mutant)
     finally:
-        FAULTS[fault_id].mends(Stage(load_environment(ROOT / "environments" / "local.yaml", endpoints)))
+        stage = Stage(load_environment(ROOT / "environments" / "local.yaml", endpoints))
+        FAULTS[fault_id].mends(stage)
+        acknowledge_all(stage)
         assert run_task("redeploy", "--env", "local").returncode == 0
-    (drilled,) = document["drills"]
-    assert code == 1 and any(said in one for one in drilled["problems"]), drilled
+    (drilled,) = document["drills"] or [document]
+    assert code == 1 and any(said in one for one in drilled.get("problems", ())), drilled
