@@ -24,7 +24,7 @@ from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.redeploy.approval import MARKER
 from prompt_keda.report.failure import NOBODY_FORESAW
 from prompt_keda.report.result import Result
-from prompt_keda.runbooks.commands import STOPPED, run_command
+from prompt_keda.runbooks.commands import go_on, run_command
 
 LOCAL = "local"
 ENVIRONMENT = str(Path(__file__).parents[1] / "environments" / "local.yaml")
@@ -74,13 +74,6 @@ class Ways:
     def prove(self) -> int:
         """Run the smoke test; give its exit code."""
         return go_on(run_command(["smoke", "--env", ENVIRONMENT]).exit_code)
-
-
-def go_on(exit_code: int) -> int:
-    """Give the exit code of something that was run. Raises `KeyboardInterrupt` when a person has stopped it."""
-    if exit_code == STOPPED:
-        raise KeyboardInterrupt
-    return exit_code
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from prompt_keda.redeploy.modes import Wishes
 from prompt_keda.report.incident_page import to_chat, to_html, to_markdown
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.causes import Cause, causes
-from prompt_keda.runbooks.commands import STOPPED, run_command
+from prompt_keda.runbooks.commands import STOPPED, go_on, run_command
 from prompt_keda.runbooks.run_runbook import Given, exit_code, run_runbook, words_of
 
 RUNBOOKS = Path(__file__).parents[1] / "runbooks"
@@ -229,8 +229,7 @@ def respond(
     ran: list[dict[str, Any]] = []
     while True:
         looked = toolkit.check_deps(environment, observe)
-        if looked.exit_code == STOPPED:  # what was not looked at is no cause, and nothing may be begun any more
-            raise KeyboardInterrupt
+        go_on(looked.exit_code)  # what was not looked at is no cause, and nothing may be begun any more
         result.header, result.checks, result.exit_code = looked.header, looked.checks, looked.exit_code
         ranked = causes(looked.checks)
         result.parts = {"causes": [_cause_told(one) for one in ranked], "ran": ran, "said": _summary(ranked)}
@@ -314,8 +313,7 @@ def bundle(environment: str, file: str, observer: Observer) -> Result:
     """
     loaded = toolkit.load(environment).name
     checks = toolkit.check_deps(environment, lambda ids: toolkit.Unwatched())
-    if checks.exit_code == STOPPED:
-        raise KeyboardInterrupt
+    go_on(checks.exit_code)
     own = {"check-deps.json": json.dumps([_kept(one) for one in checks.checks], indent=1), **_journals(loaded)}
     files, count = toolkit.support_files(environment, own)
     rows = [{"name": name, "size_bytes": len(text.encode())} for name, text in files.items()]

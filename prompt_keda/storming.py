@@ -17,7 +17,7 @@ from prompt_keda.faults.fault import Stage
 from prompt_keda.files.run_folder import JOURNAL, RunFolder
 from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.report.result import Result
-from prompt_keda.runbooks.commands import run_command
+from prompt_keda.runbooks.commands import go_on, run_command
 
 MOST_TRIES = 8
 """So many rounds are run at most to shrink one that fails: about ten minutes."""
@@ -93,7 +93,7 @@ def _storm(chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], 
 
     def once(one: Round) -> Outcome:
         nonlocal is_whole
-        if not is_whole and drilling.go_on(run_command(["redeploy", "--env", drilling.LOCAL]).exit_code):
+        if not is_whole and go_on(run_command(["redeploy", "--env", drilling.LOCAL]).exit_code):
             observer(Event(EventKind.NOTE, "storm", "", "the redeploy before a round did not end well"))
         outcome = weather(one, stage, ways, runs, drilling.ENVIRONMENT, observer)
         is_whole = not outcome.problems

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -99,7 +98,7 @@ class Acts:
         is left then is tried at the next call. Raises as the faults' own mends do, when all were tried.
         """
         for thaw, pids in self._thaws:
-            _send(pids, signal.SIGCONT)
+            signals.send_to(pids, signal.SIGCONT)
             thaw.kill()
             thaw.wait()
         self._thaws.clear()
@@ -118,7 +117,7 @@ class Acts:
         # a process of its own, and before it is frozen: it is thawed also when we are killed
         thaw = subprocess.Popen(["sh", "-c", words], start_new_session=True, stderr=subprocess.DEVNULL)
         self._thaws.append((thaw, pids))
-        _send(pids, signal.SIGSTOP)
+        signals.send_to(pids, signal.SIGSTOP)
 
     def _pids(self, name: str) -> list[int]:
         """Give the processes. Those in pods are found by way of the API server, before anything is frozen."""
@@ -127,9 +126,7 @@ class Acts:
                 signals.processes_in_pods(self._stage, self._stage.environment.keda.namespace, "app=keda-operator")
             )
         if name == REDIS:
-            redis = self._stage.environment.redis
-            labels = f"app.kubernetes.io/name={redis.service}"
-            return list(signals.processes_in_pods(self._stage, redis.namespace, labels))
+            return list(signals.processes_in_pods(self._stage, *self._stage.redis_pods))
         pid = processes.pid_of(self._stage.lab, name)
         return [] if pid is None else [pid]
 
@@ -158,9 +155,3 @@ class Acts:
         self._faults.append(fault)
         bring_in(fault, self._stage)
         self._seen.append(fault)  # one that broke only half is taken back as well, but nothing is asked of its checks
-
-
-def _send(pids: Sequence[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)

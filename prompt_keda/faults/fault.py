@@ -66,6 +66,12 @@ class Stage:
         return self.kube.list(PODS, self.environment.keda.namespace, f"app={part}")
 
     @property
+    def redis_pods(self) -> tuple[str, str]:
+        """The namespace and the label selector of Redis' pod."""
+        settings = self.environment.redis
+        return settings.namespace, f"app.kubernetes.io/name={settings.service}"
+
+    @property
     def ca_file(self) -> Path:
         """The authority of all its servers."""
         return Path(self.endpoints["ca_file"])

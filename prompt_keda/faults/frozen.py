@@ -21,7 +21,7 @@ def thaw(name: str) -> Act:
 
 def freeze_redis(stage: Stage) -> None:
     """Freeze Redis in its pod. The pod stays ready: the kernel takes its connections."""
-    if not signals.send_in_pods(stage, *_redis_pods(stage), signal.SIGSTOP):
+    if not signals.send_in_pods(stage, *stage.redis_pods, signal.SIGSTOP):
         raise LabError("no Redis runs in the stack's pods", "./run lab.up")
 
 
@@ -30,15 +30,9 @@ def replace_redis(stage: Stage) -> None:
 
     One that went on instead would answer workers that have given up: it hands an event to each, which nobody works on.
     """
-    if any(signals.is_stopped(pid) for pid in signals.processes_in_pods(stage, *_redis_pods(stage))):
+    if any(signals.is_stopped(pid) for pid in signals.processes_in_pods(stage, *stage.redis_pods)):
         redis.stop(stage)
     redis.start(stage)  # also where another mend came as far as its stop
-
-
-def _redis_pods(stage: Stage) -> tuple[str, str]:
-    """Give the namespace and the label selector of Redis' pod."""
-    settings = stage.environment.redis
-    return settings.namespace, f"app.kubernetes.io/name={settings.service}"
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -68,18 +68,13 @@ def _to_server(name: str, part: str) -> Route:
 
 
 def _enter_redis(stage: Stage) -> list[str] | None:
-    pid = signals.first_process_in_pods(stage, *_redis_pods(stage))
+    pid = signals.first_process_in_pods(stage, *stage.redis_pods)
     return None if pid is None else [*network.enter(stage.lab), "nsenter", f"--net=/proc/{pid}/ns/net", "--"]
 
 
 def _redis_address(stage: Stage) -> str:
-    (pod,) = stage.kube.list(PODS, *_redis_pods(stage))
+    (pod,) = stage.kube.list(PODS, *stage.redis_pods)
     return str(pod["status"]["podIP"])
-
-
-def _redis_pods(stage: Stage) -> tuple[str, str]:
-    settings = stage.environment.redis
-    return settings.namespace, f"app.kubernetes.io/name={settings.service}"
 
 
 API_SERVER, VAULT = _to_server("api-server", "api"), _to_server("vault", "vault")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,8 +40,13 @@ def send_in_pods(stage: Stage, namespace: str, labels: str, number: signal.Signa
     labels
         The pods' label selector.
     """
+    return send_to(processes_in_pods(stage, namespace, labels), number)
+
+
+def send_to(pids: Iterable[int], number: signal.Signals) -> int:
+    """Send a signal to processes, and give how many of them there still are."""
     count = 0
-    for pid in processes_in_pods(stage, namespace, labels):
+    for pid in pids:
         with suppress(ProcessLookupError):  # it has ended since
             os.kill(pid, number)
             count += 1

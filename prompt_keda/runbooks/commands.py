@@ -53,6 +53,13 @@ class Ran:
         return {0: "proven", 130: "stopped"}.get(self.exit_code, f"exit code {self.exit_code}")
 
 
+def go_on(exit_code: int) -> int:
+    """Give the exit code of something that was run. Raises `KeyboardInterrupt` when a person has stopped it."""
+    if exit_code == STOPPED:
+        raise KeyboardInterrupt
+    return exit_code
+
+
 def _is_bad(result: dict[str, Any]) -> bool:
     return result["verdict"] in ("fail", "unknown", "warn")
 
