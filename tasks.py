@@ -223,7 +223,7 @@ def prepare(c: Context, env="", json=False):
 @task(help={**ENV, **JSON, **APPROVE, **WISHES})
 def redeploy(c: Context, env="", mode="auto", approve="", backlog="", give_up="", json=False):
     """Redeploy KEDA, and prove that scaling resumes; no running Job is touched."""
-    from prompt_keda import redeploying
+    from prompt_keda import redeploying, toolkit
     from prompt_keda.redeploy.modes import Wishes
 
     name = _environment(env)
@@ -231,8 +231,10 @@ def redeploy(c: Context, env="", mode="auto", approve="", backlog="", give_up=""
 
     def work():
         wishes = Wishes.parse(mode, backlog, give_up)
-        if name == "local":
-            _bring_up(observer)
+        if toolkit.is_local(name):
+            from prompt_keda.lab import stack
+
+            stack.ensure_up(observer)
         return redeploying.redeploy(name, wishes, approve, observer, _ask())
 
     _finish("redeploy", name, json, work, _show_run, observer)
@@ -478,19 +480,17 @@ def _spans(timings):
     return f"{removal}first scaled Job {timings['first_scaled_job']:.1f} s after the first write of the install"
 
 
-def _bring_up(observer, redis_password=True):
-    from prompt_keda.lab import stack
-
-    return stack.up(observer, redis_password=redis_password)
-
-
 @task(name="up", help={"no-redis-password": "Prompt Redis without a password, as in production", **JSON})
 def lab_up(c: Context, no_redis_password=False, json=False):
     """Bring up the local stack: a real one-node Kubernetes and all that Prompt KEDA depends on."""
+    from prompt_keda.lab import stack
+
     observer = _progress()
-    _finish(
-        "lab.up", "local", json, lambda: _lab("lab.up", _bring_up(observer, not no_redis_password)), _show_lab, observer
-    )
+
+    def work():
+        return _lab("lab.up", stack.up(observer, redis_password=not no_redis_password))
+
+    _finish("lab.up", "local", json, work, _show_lab, observer)
 
 
 @task(name="down", help=JSON)
@@ -523,7 +523,13 @@ def _lab(task_name, status):
 
 
 def _show_lab(text, result):
-    text.show_lab(result.parts)
+    _lab_text().show_lab(result.parts)
+
+
+def _lab_text():
+    from prompt_keda.lab import as_text
+
+    return as_text
 
 
 @task(name="exec")
@@ -563,7 +569,7 @@ def _finish_with_code(task_name, work, observer=None):
 @task(help={"mend": "take back all that are there, also those that a killed drill has left", **JSON})
 def faults(c: Context, mend=False, json=False):
     """List what can break on the local stack, what sees it and what answers it."""
-    from prompt_keda import breaking
+    from prompt_keda.lab import breaking
 
     observer = _progress()
     _fault("faults", json, lambda: breaking.take_back_all(observer) if mend else breaking.list_faults(), observer)
@@ -572,7 +578,7 @@ def faults(c: Context, mend=False, json=False):
 @task(positional=["id"], help={"id": "the fault, as faults lists it", "mend": "take it back", **JSON})
 def fault(c: Context, id, mend=False, json=False):
     """Break the local stack by one fault, and leave it so: to look at it, or to practise."""
-    from prompt_keda import breaking
+    from prompt_keda.lab import breaking
 
     observer = _progress()
     _fault("fault", json, lambda: (breaking.take_back if mend else breaking.bring_in)(id, observer), observer)
@@ -580,7 +586,7 @@ def fault(c: Context, id, mend=False, json=False):
 
 def _fault(task_name, json, work, observer):
     def show(text, result):
-        _report("runbooks_as_text").show_faults(result.parts["faults"])
+        _lab_text().show_faults(result.parts["faults"])
 
     _finish(task_name, "local", json, work, show, observer)
 
@@ -624,7 +630,7 @@ def drill(
     def work():
         _may_append("--markdown", markdown)
         if rounds or only or sequence:
-            from prompt_keda import storming
+            from prompt_keda.lab import storming
 
             if fault or all or rest:
                 raise Refusal(
@@ -637,13 +643,13 @@ def drill(
                 _whole("--only", only) if only else None,
             )
             return storming.run(*numbers, sequence, write, observer)
-        from prompt_keda import drilling
+        from prompt_keda.lab import drilling
 
         wanted = drilling.Wanted(fault, all, _whole("--seed", seed) if seed else None, rest)
         return drilling.run(wanted, write, observer)
 
     def show(text, result):
-        report = _report("runbooks_as_text")
+        report = _lab_text()
         if "rounds" in result.parts:
             report.show_storm(result.parts["rounds"])
         else:
@@ -669,22 +675,21 @@ def test(c: Context, exhaustive=False, junit=""):
 )
 def bench(c: Context, rounds="", of="check-deps", json=False):
     """Measure check-deps, a redeploy, or a burst of events, beside what people use or what is predicted."""
-    from prompt_keda import benchmark, benchmark_burst, benchmark_recovery
     from prompt_keda.errors import Refusal
+    from prompt_keda.lab import bench as benches
     from prompt_keda.report.result import Result
 
     observer = _progress()
 
     def work():
-        known = {"check-deps": benchmark.run, "recovery": benchmark_recovery.run, "burst": benchmark_burst.run}
-        runs = known.get(of)
-        if runs is None:
-            raise Refusal(f"--of {of} cannot be measured", f"Known are {', '.join(known)}.")
-        timings = runs(_whole("--rounds", rounds) or 5, observer)
+        if of not in benches.BENCHMARKS:
+            raise Refusal(f"--of {of} cannot be measured", f"Known are {', '.join(benches.BENCHMARKS)}.")
+        timings = benches.BENCHMARKS[of](_whole("--rounds", rounds) or 5, observer)
         return Result("bench", "local", parts={"timings": [one.__dict__ for one in timings]})
 
     def show(text, result):
-        shown = {"check-deps": text.show_bench, "recovery": text.show_recovery, "burst": text.show_bursts}
+        report = _lab_text()
+        shown = {"check-deps": report.show_bench, "recovery": report.show_recovery, "burst": report.show_bursts}
         shown[of](result.parts["timings"])
 
     _finish("bench", "local", json, work, show, observer)

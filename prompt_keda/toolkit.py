@@ -5,7 +5,6 @@ It is the only place that builds clients. What changes a cluster stands in `rede
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from prompt_keda.engine.exit_code import exit_code
 from prompt_keda.engine.in_time import in_time
 from prompt_keda.engine.run_checks import run_checks
 from prompt_keda.errors import LabError, PromptKedaError, Refusal
+from prompt_keda.files import local_stack
 from prompt_keda.files.drill_history import drills_kept
 from prompt_keda.files.environment_file import find_environment, load_environment
 from prompt_keda.files.manifest_file import load_keda_manifests, local_file
@@ -63,8 +63,7 @@ class Unwatched:
 
 def runs_folder() -> Path:
     """Give the folder that holds all runs."""
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return home / "prompt-keda" / "runs"
+    return local_stack.state_home() / "prompt-keda" / "runs"
 
 
 def drills_folder() -> Path:
@@ -74,12 +73,15 @@ def drills_folder() -> Path:
 
 def placeholders() -> dict[str, Any] | None:
     """Give the local stack's values, or None when it is not up."""
-    from prompt_keda.lab import state
-
     try:
-        return state.endpoints()
+        return local_stack.endpoints(local_stack.current_stack())
     except LabError:
         return None
+
+
+def is_local(name: str) -> bool:
+    """Tell whether a name or path means the environment of the local stack. Raises as `find_environment` does."""
+    return bool(name) and find_environment(name, ENVIRONMENTS).resolve() == (ENVIRONMENTS / "local.yaml").resolve()
 
 
 def load(name: str) -> Environment:

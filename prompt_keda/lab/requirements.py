@@ -10,8 +10,9 @@ import subprocess
 from collections.abc import Callable
 
 from prompt_keda.errors import Refusal
+from prompt_keda.files.local_stack import state_home
 from prompt_keda.lab import go_builds, network
-from prompt_keda.lab.settings import cache_home, state_home
+from prompt_keda.lab.settings import cache_home
 
 BUILD_BYTES = 8 * 1024**3
 """Go's module and build caches, the programs and a running stack; measured: 6.5 GB."""

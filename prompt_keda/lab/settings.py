@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from prompt_keda.errors import Refusal
+from prompt_keda.files.local_stack import current_stack, stack_folder
 
 KUBERNETES_VERSION = "1.35.4"
 KEDA_VERSION = "2.16.1"
@@ -19,11 +18,6 @@ SERVICE_CIDR = "10.96.0.0/16"
 API_SERVICE_IP = "10.96.0.1"
 DNS_SERVICE_IP = "10.96.0.10"
 PORTS = {"api": 6443, "vault": 8200, "registry": 5000, "ldap": 636, "login": 5556}
-
-
-def state_home() -> Path:
-    """Give the user's state folder (XDG_STATE_HOME, else ``~/.local/state``)."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
 
 
 def cache_home() -> Path:
@@ -46,7 +40,7 @@ class Lab:
     @property
     def state(self) -> Path:
         """Everything that outlives a process: keys, data, logs, pid files."""
-        return state_home() / "prompt-keda" / "lab" / self.name
+        return stack_folder(self.name)
 
     @property
     def run(self) -> Path:
@@ -111,10 +105,4 @@ def current_lab() -> Lab:
     Refusal
         When the name cannot be part of the names of namespaces and folders.
     """
-    name = os.environ.get("PROMPT_KEDA_LAB") or "local"
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,11}", name):
-        raise Refusal(
-            f"$PROMPT_KEDA_LAB is {name!r}, which cannot name a local stack",
-            "Take 1 to 12 lower-case letters, digits and dashes.",
-        )
-    return Lab(name)
+    return Lab(current_stack())

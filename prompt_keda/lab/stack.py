@@ -72,6 +72,12 @@ def up(observer: Observer = nobody, *, redis_password: bool = True) -> dict[str,
     return state.status(lab)
 
 
+def ensure_up(observer: Observer = nobody) -> None:
+    """Bring the local stack up for who works on it. One with a fault injected stays as it is. Raises as `up` does."""
+    if not state.faults(current_lab()):
+        up(observer)
+
+
 class _Bringup:
     """One run of `up`: what compiles goes on in the background while the parts that are there start."""
 

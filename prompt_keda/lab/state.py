@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.errors import LabError
+from prompt_keda.files import local_stack
 from prompt_keda.files.private_folder import private_folder
-from prompt_keda.lab import cgroups, go_builds, network, packages, processes
+from prompt_keda.lab import cgroups, go_builds, packages, processes
 from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, Lab, current_lab
 from prompt_keda.model.secret import Secret
 
@@ -40,41 +41,13 @@ def secret_file(lab: Lab, name: str) -> Path:
 
 def write_endpoints(lab: Lab, endpoints: dict[str, Any]) -> None:
     """Say that the stack is up, and where its parts are: the values for ``${lab:NAME}`` in environments/local.yaml."""
-    _write_whole(lab.state / "endpoints.json", json.dumps(endpoints, indent=1))
+    published = {**endpoints, local_stack.STANDS_WHILE: str(lab.netns_path)}
+    _write_whole(local_stack.endpoints_file(lab.name), json.dumps(published, indent=1))
 
 
 def endpoints(lab: Lab | None = None) -> dict[str, Any]:
-    """Give the values for ``${lab:NAME}`` in an environment's file.
-
-    Raises
-    ------
-    LabError
-        When the local stack is not up, or the file that says where its parts are is damaged.
-    """
-    lab = lab or current_lab()
-    found = _known(lab)
-    if found is None:
-        raise LabError(f"the local stack {lab.name!r} is not up", "Bring it up with ./run lab.up.")
-    if not network.exists(lab):
-        raise LabError(
-            f"the local stack {lab.name!r} was up, but its network is gone", "Run ./run lab.down, then lab.up."
-        )
-    return found
-
-
-def _known(lab: Lab) -> dict[str, Any] | None:
-    """Give what `write_endpoints` wrote; None if it has not. Raises `LabError` when it is damaged."""
-    path = lab.state / "endpoints.json"
-    try:
-        found = json.loads(path.read_text())
-        if not isinstance(found, dict):
-            raise ValueError("no object")
-        return found
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:  # ValueError: no JSON, or no text
-        reason = getattr(error, "strerror", None) or "it is damaged"
-        raise LabError(f"{path} cannot be read: {reason}", "Run ./run lab.down, then lab.up.") from error
+    """Return a stack's endpoints; the current one's unless named. Raises as `local_stack.endpoints` does."""
+    return local_stack.endpoints((lab or current_lab()).name)
 
 
 def write_faults(lab: Lab, ids: Sequence[str]) -> None:
@@ -127,7 +100,7 @@ def status(lab: Lab | None = None) -> dict[str, Any]:
     """
     lab = lab or current_lab()
     running = {name: processes.pid_of(lab, name) for name in processes.names(lab)}
-    known = _known(lab)
+    known = local_stack.read_endpoints(lab.name)
     finished = known is not None
     up = finished and bool(running) and all(running.values())
     cpu_s, memory_bytes = cgroups.usage(lab.cgroup) if cgroups.pids(lab.cgroup) else (0.0, 0)

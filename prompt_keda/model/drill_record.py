@@ -37,7 +37,7 @@ class DrillRecord(BaseModel):
     lost: tuple[str, ...] | None
     """Jobs and pods that ran before, and neither live on nor ended by themselves; None: not counted."""
     events: dict[str, int] = Field(default_factory=dict)
-    """Numbers of events as `prompt_keda.drills.drill.Drilled` has them. Empty as well in what was kept before this was."""
+    """Numbers of events as `prompt_keda.lab.drills.drill.Drilled` has them. Empty as well in what was kept before this was."""
     passed: bool
     """Whether all was as it should be."""
     problems: tuple[str, ...]

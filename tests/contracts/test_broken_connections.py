@@ -24,7 +24,7 @@ from prompt_keda.clients.redis_streams import RedisStreams
 from prompt_keda.clients.registry import Registry
 from prompt_keda.clients.vault import Vault
 from prompt_keda.errors import ClientError, Unreachable
-from prompt_keda.faults.network_cuts import PROGRAM
+from prompt_keda.lab.faults.network_cuts import PROGRAM
 from tests.contracts.conftest import free_port, recording, serving
 
 LIMIT = timedelta(seconds=1)

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
 from prompt_keda.clients.kube_resources import CRDS, JOBS, LEASES, NAMESPACES, PODS, SCALED_JOBS, VAULT_SECRETS
-from prompt_keda.faults import vault, vault_secrets
+from prompt_keda.lab.faults import vault, vault_secrets
 from prompt_keda.lab.node import PAUSE_IMAGE
 from prompt_keda.redeploy.lease import LEASE, STATE_NAMESPACE
 

@@ -7,9 +7,9 @@ import subprocess
 
 from prompt_keda.clients.kube_resources import SERVICES
 from prompt_keda.errors import DeadlinePassed
-from prompt_keda.faults.redis import other_password
-from prompt_keda.faults.waiting import until
 from prompt_keda.lab import network, state
+from prompt_keda.lab.faults.redis import other_password
+from prompt_keda.lab.faults.waiting import until
 from prompt_keda.redeploy.jobs import active_jobs
 
 LEAST = 3

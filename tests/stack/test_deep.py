@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from prompt_keda.clients.kube_resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, JOBS, PODS, ROLE_BINDINGS
-from prompt_keda.faults.fault import Stage
 from prompt_keda.files.environment_file import load_environment
 from prompt_keda.lab import node, processes, settings
+from prompt_keda.lab.faults.fault import Stage
 
 from .conftest import ENV, ROOT, at_the_stack_only, changed_environment, command, run_json, until
 

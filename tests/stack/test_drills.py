@@ -8,9 +8,9 @@ from __future__ import annotations
 import pytest
 
 from prompt_keda.clients.kube_resources import CONFIG_MAPS
-from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.lab.faults import ALL_FAULTS
+from prompt_keda.lab.storming import MOST_TRIES
 from prompt_keda.redeploy.approval import MARKER
-from prompt_keda.storming import MOST_TRIES
 
 from .conftest import ENV, at_the_stack_only, run_json
 

@@ -10,9 +10,9 @@ import os
 import pytest
 
 from prompt_keda import toolkit
-from prompt_keda.faults import ALL_FAULTS
-from prompt_keda.faults.fault import Stage
 from prompt_keda.files.environment_file import load_environment
+from prompt_keda.lab.faults import ALL_FAULTS
+from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.report.live_checks import LiveChecks
 from prompt_keda.report.untrusted import neutral
 

@@ -12,9 +12,9 @@ import sys
 
 import pytest
 
-from prompt_keda.faults import ALL_FAULTS
-from prompt_keda.faults.fault import Stage
 from prompt_keda.files.environment_file import load_environment
+from prompt_keda.lab.faults import ALL_FAULTS
+from prompt_keda.lab.faults.fault import Stage
 
 from .conftest import ROOT, at_the_stack_only, run_task
 from .mutant import MUTANTS

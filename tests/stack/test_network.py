@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from prompt_keda.engine.run_plan import GO_ON
-from prompt_keda.faults import network_cuts
-from prompt_keda.faults.fault import Stage
-from prompt_keda.faults.network_cuts import API_SERVER, DIRECTORY, NOTE, REDIS, REGISTRY, VAULT
 from prompt_keda.files.environment_file import load_environment
 from prompt_keda.lab import cgroups, network, processes
+from prompt_keda.lab.faults import network_cuts
+from prompt_keda.lab.faults.fault import Stage
+from prompt_keda.lab.faults.network_cuts import API_SERVER, DIRECTORY, NOTE, REDIS, REGISTRY, VAULT
 from prompt_keda.lab.settings import Lab
 
 from .conftest import ENV, ROOT, TASKS, at_the_stack_only, command, run_json, until
@@ -34,8 +34,8 @@ DELAY_S = 0.3
 """Every piece of an answer comes so much later: as from another continent, and well within each limit."""
 BREAK_AND_STAY = """
 import sys
-from prompt_keda.faults.fault import Stage
-from prompt_keda.faults.network_cuts import VAULT, slow
+from prompt_keda.lab.faults.fault import Stage
+from prompt_keda.lab.faults.network_cuts import VAULT, slow
 from prompt_keda.files.private_folder import private_folder
 from prompt_keda.lab import cgroups, network, settings, state
 lab = settings.current_lab()

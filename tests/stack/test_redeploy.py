@@ -21,9 +21,9 @@ from prompt_keda.clients.kube_resources import (
     SECRETS,
     SERVICES,
 )
-from prompt_keda.drills.witness import Witness
 from prompt_keda.files.run_folder import JournalFile
 from prompt_keda.lab import state
+from prompt_keda.lab.drills.witness import Witness
 from prompt_keda.redeploy import lease as lock
 from tests.runs import unfinished_run
 

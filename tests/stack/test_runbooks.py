@@ -9,10 +9,10 @@ import subprocess
 
 import pytest
 
-from prompt_keda.drills.drill import runbook_of
-from prompt_keda.faults import ALL_FAULTS
-from prompt_keda.faults.fault import Stage
 from prompt_keda.files.environment_file import load_environment
+from prompt_keda.lab.drills.drill import runbook_of
+from prompt_keda.lab.faults import ALL_FAULTS
+from prompt_keda.lab.faults.fault import Stage
 
 from .conftest import AT_DESK, ENV, ROOT, at_the_stack_only, command, run_json, run_task, runs_folder, until
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from prompt_keda import toolkit
-from prompt_keda.drills.drill import until_green
-from prompt_keda.faults import ALL_FAULTS
-from prompt_keda.faults.fault import Stage
+from prompt_keda.lab.drills.drill import until_green
+from prompt_keda.lab.faults import ALL_FAULTS
+from prompt_keda.lab.faults.fault import Stage
 
 from .conftest import ENV, at_the_stack_only, changed_environment, run_task
 from .scaling import QUICK, Scaling

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from prompt_keda.faults.fault import Stage
 from prompt_keda.files.environment_file import load_environment
+from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.report.untrusted import UNSAFE
 from tests.terminal import run_on_terminal
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda import benchmark_recovery as module
 from prompt_keda.errors import LabError
+from prompt_keda.lab.bench import recovery as module
 
 
 @pytest.mark.parametrize(

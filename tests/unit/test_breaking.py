@@ -7,13 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda import breaking, faults
 from prompt_keda.errors import LabError, Refusal
-from prompt_keda.faults import ALL_FAULTS
-from prompt_keda.faults.fault import Fault
-from prompt_keda.lab import state
+from prompt_keda.lab import as_text, breaking, faults, state
+from prompt_keda.lab.faults import ALL_FAULTS
+from prompt_keda.lab.faults.fault import Fault
 from prompt_keda.model.event import nobody
-from prompt_keda.report import runbooks_as_text
 
 
 @pytest.fixture
@@ -144,7 +142,7 @@ def test_what_cannot_be_noted_is_not_broken(stack):
 def test_all_faults_are_listed_with_what_answers_them(stack, capsys, monkeypatch):
     """A line for what is broken, and one for what sees and answers it."""
     breaking.bring_in("a/one", nobody)
-    runbooks_as_text.show_faults(breaking.list_faults().parts["faults"])
+    as_text.show_faults(breaking.list_faults().parts["faults"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "a/one: a/one is broken; scaling stops; BROUGHT IN, NOT TAKEN BACK"
     assert lines[1].strip() == "seen by keda/parts-ready FAIL; runbook keda-gone"

@@ -10,16 +10,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda import drilling
 from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.drilling import Wanted
-from prompt_keda.drills import drill as module
-from prompt_keda.drills.drill import drill
-from prompt_keda.drills.event_ledger import Fates
 from prompt_keda.errors import DeadlinePassed, PromptKedaError, Refusal
-from prompt_keda.faults import ALL_FAULTS
-from prompt_keda.faults.fault import Fault
-from prompt_keda.lab import state
+from prompt_keda.lab import drilling, state
+from prompt_keda.lab.drilling import Wanted
+from prompt_keda.lab.drills import drill as module
+from prompt_keda.lab.drills.drill import drill
+from prompt_keda.lab.drills.event_ledger import Fates
+from prompt_keda.lab.faults import ALL_FAULTS
+from prompt_keda.lab.faults.fault import Fault
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import nobody
 from prompt_keda.report.failure import NOBODY_FORESAW
@@ -359,7 +358,7 @@ def waiting(stack, counts, given):
 
 def test_it_is_broken_once_all_workers_are_at_work(monkeypatch):
     """An operator that is taken away at once would make none of them, and nothing could be lost."""
-    monkeypatch.setattr("prompt_keda.faults.waiting.LOOK_S", 0)
+    monkeypatch.setattr("prompt_keda.lab.faults.waiting.LOOK_S", 0)
     counts, given = [0, 1, 2, 2], []
     waiting(Stack(), counts, given)._await_workers()
     assert (counts, given) == ([2], [module.EVENTS])

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.drills import event_ledger as module
-from prompt_keda.drills import traffic
-from prompt_keda.drills.event_ledger import EventLedger
-from prompt_keda.drills.traffic import _acknowledged, _is_workers
 from prompt_keda.errors import PromptKedaError, Unreachable
-from prompt_keda.faults import waiting
 from prompt_keda.files.process import is_alive
+from prompt_keda.lab.drills import event_ledger as module
+from prompt_keda.lab.drills import traffic
+from prompt_keda.lab.drills.event_ledger import EventLedger
+from prompt_keda.lab.drills.traffic import _acknowledged, _is_workers
+from prompt_keda.lab.faults import waiting
 
 INSTRUMENT = SimpleNamespace(stream="instrument:x", consumer_group="g")
 GAP = {"gap": "begins to listen"}

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.faults import ALL_FAULTS, signals
+from prompt_keda.lab.faults import ALL_FAULTS, signals
 from prompt_keda.model.check import Verdict
 
 SEEN_ELSEWHERE = {

@@ -8,8 +8,8 @@ import pytest
 
 from prompt_keda.clients.kube_resources import SECRETS
 from prompt_keda.errors import LabError
-from prompt_keda.faults import kept_secrets
 from prompt_keda.lab import state
+from prompt_keda.lab.faults import kept_secrets
 
 from .world import World
 

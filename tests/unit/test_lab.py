@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from prompt_keda import toolkit
 from prompt_keda.errors import LabError, Refusal
 from prompt_keda.lab import go_builds, images, network, packages, requirements, settings, stack, state
 from prompt_keda.lab.commands import Children, run
@@ -373,3 +374,42 @@ def test_a_damaged_note_of_faults_is_named(tmp_path, monkeypatch):
     (lab.state / "faults.txt").write_bytes(b"\xff")
     with pytest.raises(LabError, match="cannot be read"):
         state.faults(lab)
+
+
+def test_a_stack_with_a_fault_injected_is_not_brought_up(tmp_path, monkeypatch):
+    """A redeploy does not repair what a drill has broken: the runbook would get the praise."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    asked = []
+    monkeypatch.setattr(stack, "up", asked.append)
+    lab = settings.current_lab()
+    lab.state.mkdir(parents=True)
+    state.write_faults(lab, ["redis/gone"])
+    stack.ensure_up(nobody)
+    assert asked == []
+    state.write_faults(lab, [])
+    stack.ensure_up(nobody)
+    assert asked == [nobody]
+
+
+@pytest.mark.parametrize(
+    "name", ["local", str(ROOT / "environments" / "local.yaml"), "environments/../environments/local.yaml"]
+)
+def test_the_local_environment_is_known_by_name_and_by_path(monkeypatch, name):
+    """``--env local`` and ``--env environments/local.yaml`` behave alike."""
+    monkeypatch.chdir(ROOT)
+    assert toolkit.is_local(name)
+    assert not toolkit.is_local("prod")
+    assert not toolkit.is_local("")
+
+
+def test_a_stack_whose_network_is_gone_is_not_up(tmp_path, monkeypatch):
+    """After a restart of the machine the published endpoints lead nowhere."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    lab = settings.current_lab()
+    lab.state.mkdir(parents=True)
+    monkeypatch.setattr(settings.Lab, "netns_path", tmp_path / "netns")
+    state.write_endpoints(lab, {"address": "10.0.0.1"})
+    with pytest.raises(LabError, match="its network is gone"):
+        state.endpoints(lab)
+    (tmp_path / "netns").touch()
+    assert state.endpoints(lab)["address"] == "10.0.0.1"

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 import pytest
 
 from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.drills.drill import runbook_of
 from prompt_keda.errors import EnvironmentFileError, Refusal
-from prompt_keda.faults import ALL_FAULTS
-from prompt_keda.faults.waiting import until
 from prompt_keda.files.incident import Incident
 from prompt_keda.files.run_folder import RunFolder
 from prompt_keda.files.runbook_file import find_runbook, load_runbook
+from prompt_keda.lab.drills.drill import runbook_of
+from prompt_keda.lab.faults import ALL_FAULTS
+from prompt_keda.lab.faults.waiting import until
 from prompt_keda.model.check import CheckResult, Verdict
 from prompt_keda.model.event import nobody
 from prompt_keda.model.incident_story import CLOSED, INCIDENT, NOTE

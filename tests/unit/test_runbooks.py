@@ -9,9 +9,9 @@ import pytest
 from invoke.parser import Parser
 
 from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.drills.drill import runbook_of
-from prompt_keda.faults import ALL_FAULTS
 from prompt_keda.files.runbook_file import load_runbooks, runbook_names
+from prompt_keda.lab.drills.drill import runbook_of
+from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.model.runbook import DIAGNOSIS, PROOF
 from prompt_keda.response import RUNBOOKS
 from prompt_keda.runbooks.causes import ORDER

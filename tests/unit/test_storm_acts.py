@@ -7,15 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda import faults
-from prompt_keda.drills import storm_acts as module
-from prompt_keda.drills.storm_acts import Acts
-from prompt_keda.drills.storm_plan import BREAK, FREEZE, Act
 from prompt_keda.errors import Unreachable
-from prompt_keda.faults import ALL_FAULTS, signals
-from prompt_keda.faults.fault import Fault
-from prompt_keda.faults.vault import write_back
-from prompt_keda.faults.waiting import until
+from prompt_keda.lab import faults
+from prompt_keda.lab.drills import storm_acts as module
+from prompt_keda.lab.drills.storm_acts import Acts
+from prompt_keda.lab.drills.storm_plan import BREAK, FREEZE, Act
+from prompt_keda.lab.faults import ALL_FAULTS, signals
+from prompt_keda.lab.faults.fault import Fault
+from prompt_keda.lab.faults.vault import write_back
+from prompt_keda.lab.faults.waiting import until
 
 STRIKES_VAULT = ("vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
 

@@ -7,10 +7,11 @@ from contextlib import nullcontext
 
 import pytest
 
-from prompt_keda import storming
-from prompt_keda.drills import storm_acts
-from prompt_keda.drills.storm import Outcome
-from prompt_keda.drills.storm_plan import (
+from prompt_keda.errors import DeadlinePassed, Refusal
+from prompt_keda.lab import storming
+from prompt_keda.lab.drills import storm_acts
+from prompt_keda.lab.drills.storm import Outcome
+from prompt_keda.lab.drills.storm_plan import (
     BREAK,
     FREEZE,
     KILL,
@@ -24,8 +25,7 @@ from prompt_keda.drills.storm_plan import (
     make_round,
     shrink,
 )
-from prompt_keda.errors import DeadlinePassed, Refusal
-from prompt_keda.faults import ALL_FAULTS
+from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.model.event import nobody
 from prompt_keda.runbooks.commands import STOPPED, Ran
 

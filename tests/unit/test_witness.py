@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from prompt_keda.clients.kube_resources import JOBS, PODS
-from prompt_keda.drills import witness as module
-from prompt_keda.drills.witness import Witness
+from prompt_keda.lab.drills import witness as module
+from prompt_keda.lab.drills.witness import Witness
 
 NAMESPACE = "prompt-keda-lsstcam"
 

@@ -1,0 +1,89 @@
+"""The local stack, its faults, drills and benchmarks for people, on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from prompt_keda.report.as_text import show_lines
+from prompt_keda.report.drills_as_text import lost_told
+
+
+def show_lab(status: dict[str, Any]) -> None:
+    """Show where the local stack is and what it uses."""
+    running = [name for name, pid in status["processes"].items() if pid]
+    used = f"{status['memory_bytes'] / 2**20:.0f} MiB, {status['cpu_s']:.0f} CPU seconds since its start"
+    lines = [f"kubeconfig {status['kubeconfig']}", f"{len(running)} processes: {', '.join(running)}", used]
+    if status["faults"]:
+        lines += [
+            f"faults brought in, not taken back: {', '.join(status['faults'])}; ./run faults --mend takes them back"
+        ]
+    show_lines([f"  {line}" for line in lines])
+
+
+def show_recovery(timings: Sequence[dict[str, Any]]) -> None:
+    """Show medians of ways to replace KEDA side by side."""
+    for one in timings:
+        spans = (
+            f"removal {one['removal_s']:5.1f} s, first Job {one['first_job_s']:5.1f} s, ready {one['ready_s']:5.1f} s"
+        )
+        show_lines([f"  {one['name']:32} {spans}"])
+
+
+def show_bursts(timings: Sequence[dict[str, Any]]) -> None:
+    """Show predicted and measured bursts side by side."""
+    for one in timings:
+        least, most = one["spread_s"]
+        said = f"last worker predicted after {one['predicted_s']:5.1f} s, measured {one['running_s']:5.1f} s"
+        more = f" ({least:.1f} to {most:.1f} s), last Job {one['jobs_s']:.1f} s, {one['cpu_s']:.1f} s of CPU"
+        more += f", {one['others']:.0%} of the CPUs taken by others"
+        each = f", {one['each_s'] * 1000:.0f} ms each pod more" if one["each_s"] is not None else ""
+        show_lines([f"  {one['jobs_count']:3} events: {said}{more}{each}"])
+
+
+def show_bench(timings: Sequence[dict[str, Any]]) -> None:
+    """Show medians side by side."""
+    for one in timings:
+        took = f"{one['wall_s']:6.2f} s on the clock, {one['cpu_s']:6.2f} s of CPU, {one['ratio']:5.1f} times ours"
+        show_lines([f"  {one['name']:42} {took}"])
+
+
+def show_faults(faults: Sequence[dict[str, Any]]) -> None:
+    """Show two lines for each fault: what is broken, and what sees and answers it."""
+    for one in faults:
+        marks = ["scaling stops"] * one["stops_scaling"] + ["BROUGHT IN, NOT TAKEN BACK"] * one["is_there"]
+        show_lines([f"{one['id']}: {'; '.join([one['title'], *marks])}"])
+        seen = ", ".join(f"{check} {verdict.upper()}" for check, verdict in one["seen_by"].items())
+        show_lines([f"  seen by {seen}; runbook {one['runbook']}"])
+
+
+def show_drills(drills: Sequence[dict[str, Any]]) -> None:
+    """Show a line for each drill, and what should not have been."""
+    for one in drills:
+        seen, recovered = (_span(one[key]) for key in ("detected_s", "recovered_s"))
+        word = "failed" if one["problems"] else "passed"
+        how = f"{one['answered_by'] or 'nobody'} ({one['runbook'] or 'no runbook'})"
+        said = f"seen after {seen}, answered by {how}, recovered in {recovered}, {lost_told(one['lost'])}"
+        show_lines([f"{word:7} {one['fault']:34} {said}"])
+        show_lines([f"        {problem}" for problem in one["problems"]])
+    passed = sum(not one["problems"] for one in drills)
+    show_lines([f"{passed} of {len(drills)} drills passed"])
+
+
+def show_storm(rounds: Sequence[dict[str, Any]]) -> None:
+    """Show a line for each round of a storm, and each promise that was not kept."""
+    for one in rounds:
+        word, plan = "broken" if one["problems"] else "kept", one["round"]
+        acts = f"{len(plan['acts']) - len(one['not_done'])} of {len(plan['acts'])} acts"
+        said = f"mode {plan['mode']}, {acts}, {one['starts_count']} starts"
+        show_lines(
+            [f"{word:7} round {plan['number']:<4} {said}, {one['events_sent']} events, {one['duration_s']:.0f} s"]
+        )
+        show_lines([f"        not done: {act}" for act in one["not_done"]])
+        show_lines([f"        {problem}" for problem in one["problems"]])
+    kept = sum(not one["problems"] for one in rounds)
+    show_lines([f"{kept} of {len(rounds)} rounds kept every promise"])
+
+
+def _span(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds:.1f} s"

@@ -1,0 +1,222 @@
+"""Measures a redeploy of a healthy KEDA beside the same by plain kubectl, in one run, on the local stack.
+
+It lies beside the layers, not in them: only `tasks.py` calls it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from prompt_keda import toolkit
+from prompt_keda.clients.kube_resources import DEPLOYMENTS, JOBS
+from prompt_keda.clients.kube_watch import events
+from prompt_keda.errors import LabError
+from prompt_keda.files.run_folder import JournalFile, RunFolder
+from prompt_keda.lab import state
+from prompt_keda.lab.faults.fault import Stage
+from prompt_keda.lab.settings import Lab
+from prompt_keda.model.event import Event, EventKind, Observer
+
+ROOT = Path(__file__).parents[3]
+EVENTS_COUNT = 60
+"""More than the idle workers take: some wait when the new KEDA comes. They are sent once the old one is gone, because it would
+make so many Jobs that no more may be."""
+PARTS = ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks")
+LIMIT_S = 180.0
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Medians of one way to replace KEDA, in seconds.
+
+    Parameters
+    ----------
+    removal_s
+        From the first removal until all is gone.
+    first_job_s
+        From the first write of the install to the first new Job of a ScaledJob whose events wait.
+    ready_s
+        From the first write of the install until every part is available.
+    """
+
+    name: str
+    removal_s: float
+    first_job_s: float
+    ready_s: float
+
+
+def run(rounds: int, observer: Observer) -> list[Recovery]:
+    """Replace KEDA by both ways in turn, ``rounds`` times each, and give their medians; ours first.
+
+    Raises
+    ------
+    LabError
+        When the local stack is not up, or a way fails.
+    """
+    stage = Stage(toolkit.load("local"))
+    ways = {"redeploy --mode reinstall": _ours, "kubectl delete, kubectl apply": _kubectl}
+    took: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways}
+    with TemporaryDirectory() as folder:
+        for number in range(rounds):
+            for name, way in ways.items():
+                took[name].append(way(stage, Path(folder)))
+                said = "removal {:.1f} s, first Job {:.1f} s, ready {:.1f} s".format(*took[name][-1])
+                observer(Event(EventKind.NOTE, "bench", "working", f"round {number + 1}: {name}: {said}"))
+    return [Recovery(name, *map(statistics.median, zip(*runs, strict=True))) for name, runs in took.items()]
+
+
+class _NewJobs:
+    """Notes when each Job of the instrument is made."""
+
+    def __init__(self, stage: Stage) -> None:
+        (instrument, *_) = stage.environment.instruments
+        self._kube, self._kind, self._namespace = stage.kube, JOBS, instrument.namespace
+        self.times: list[float] = []
+        self._over = False
+        self._changed = threading.Condition()
+        listed = self._kube.get_raw(self._kind.path(self._namespace))
+        version = listed["metadata"]["resourceVersion"]
+        threading.Thread(target=self._follow, args=(version,), daemon=True).start()
+
+    def _follow(self, version: str) -> None:
+        query = {"watch": "1", "resourceVersion": version}
+        path = self._kind.path(self._namespace)
+        answer = self._kube.open("GET", path, query=query, timeout_s=LIMIT_S, stream=True)
+        for event in events(answer):
+            with self._changed:
+                if event["type"] == "ADDED":
+                    self.times.append(time.time())
+                self._changed.notify()
+                if self._over:
+                    return
+
+    def first_after(self, begun: float) -> float:
+        """Give the time of the first one after ``begun``, in seconds since then; wait for it."""
+
+        def later() -> list[float]:
+            return [one for one in self.times if one > begun]
+
+        with self._changed:
+            self._changed.wait_for(later, LIMIT_S)
+            self._over = True
+            if not later():
+                raise LabError(f"bench: no new Job within {LIMIT_S:.0f} s", "Is the stack green? ./run check-deps")
+            return later()[0] - begun
+
+
+def _let_wait(stage: Stage) -> None:
+    (instrument, *_) = stage.environment.instruments
+    stage.redis.add(instrument.stream, [{"visit": str(n)} for n in range(EVENTS_COUNT)])
+
+
+def _until_idle(stage: Stage) -> None:
+    """Wait until only the workers are left that there always are: with many more KEDA would have to wait for their end."""
+    (instrument, *_) = stage.environment.instruments
+    end = time.monotonic() + LIMIT_S
+    while sum(job.get("status", {}).get("active", 0) for job in stage.kube.list(JOBS, instrument.namespace)) > (
+        instrument.min_jobs
+    ):
+        if time.monotonic() > end:
+            raise LabError("bench: the workers of the round before do not end", "./run check-deps --env local")
+        time.sleep(1)
+
+
+def _let_wait_once_removed(stage: Stage) -> threading.Thread:
+    """Send the events as soon as the operator's Deployment is deleted; give the thread that does it."""
+    path = DEPLOYMENTS.path(stage.environment.keda.namespace)
+    version = stage.kube.get_raw(path)["metadata"]["resourceVersion"]
+    query = {"watch": "1", "resourceVersion": version}
+    answer = stage.kube.open("GET", path, query=query, timeout_s=LIMIT_S, stream=True)
+
+    def follow() -> None:
+        for event in events(answer):
+            if (event["type"], event["object"]["metadata"]["name"]) == ("DELETED", PARTS[0]):
+                _let_wait(stage)
+                return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    return thread
+
+
+def _ours(stage: Stage, folder: Path) -> tuple[float, float, float]:
+    _until_idle(stage)
+    jobs = _NewJobs(stage)
+    sender = _let_wait_once_removed(stage)
+    argv = [sys.executable, str(ROOT / "tasks.py"), "redeploy", "--env", "local", "--mode", "reinstall", "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    document = json.loads(done.stdout or "{}")
+    if done.returncode:
+        raise LabError(f"bench: redeploy failed: {document.get('error', f'exit code {done.returncode}')}")
+    sender.join(LIMIT_S)
+    entries = JournalFile(RunFolder.open_(toolkit.runs_folder(), document["run"])).entries()
+    begun = next(_time(one) for one in entries if one["step"].startswith("install/") and one["event"] == "begin")
+    ready = next(_time(one) for one in entries if one["step"] == "prove/parts-ready" and one["event"] != "begin")
+    return document["timings"]["removal"], jobs.first_after(begun), ready - begun
+
+
+def _time(entry: dict[str, str]) -> float:
+    return datetime.fromisoformat(entry["at"]).timestamp()
+
+
+def _kubectl(stage: Stage, folder: Path) -> tuple[float, float, float]:
+    lab = stage.lab
+    _until_idle(stage)
+    with _kept(lab, folder) as secret:
+        jobs = _NewJobs(stage)
+        began = time.time()
+        _run(lab, "delete", "apiservice", "v1beta1.external.metrics.k8s.io")
+        _run(lab, "delete", "validatingwebhookconfiguration", "keda-admission")
+        _run(lab, "delete", "namespace", "keda", "--wait", "--timeout=180s")
+        removed = time.time()
+        _let_wait(stage)
+        _run(lab, "create", "namespace", "keda")
+        _run(lab, "apply", "-f", str(secret))
+        _run(lab, "apply", "--server-side", "-f", str(_as_list(state.endpoints(lab), folder)))
+        first = jobs.first_after(removed)
+        for part in PARTS:
+            _run(lab, "-n", "keda", "wait", "--for=condition=Available", f"deployment/{part}", "--timeout=180s")
+        return removed - began, first, time.time() - removed
+
+
+@contextmanager
+def _kept(lab: Lab, folder: Path) -> Iterator[Path]:
+    """Keep KEDA's pull secret, as who deletes its namespace has to."""
+    file = folder / "pull-secret.json"
+    live = json.loads(_run(lab, "-n", "keda", "get", "secret", "pull-secret", "-o", "json"))
+    metadata = {key: live["metadata"][key] for key in ("name", "namespace")}
+    file.touch(mode=0o600)
+    file.write_text(json.dumps({**live, "metadata": metadata}))
+    try:
+        yield file
+    finally:
+        file.unlink()
+
+
+def _as_list(known: dict[str, Any], folder: Path) -> Path:
+    file = folder / "keda.json"
+    items = json.loads(Path(known["keda_manifests"]).read_text())
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    return file
+
+
+def _run(lab: Lab, *arguments: str) -> str:
+    argv = [lab.program("kubectl"), "--kubeconfig", str(lab.admin_kubeconfig), *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=dict(os.environ))
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise LabError(f"bench: kubectl {arguments[0]} failed: {said[-1]}")
+    return done.stdout

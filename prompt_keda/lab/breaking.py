@@ -1,0 +1,105 @@
+"""The composition root of faults by hand: for people who look at what one does, or practise. The local stack alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prompt_keda.errors import PromptKedaError, Refusal
+from prompt_keda.lab import drilling, state
+from prompt_keda.lab.drills.drill import runbook_of
+from prompt_keda.lab.faults import ALL_FAULTS, fault_of, presence
+from prompt_keda.lab.faults.fault import Fault
+from prompt_keda.lab.settings import current_lab
+from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.report.result import Result
+
+TO_SEE = "./run check-deps --env local tells when all is well"
+
+
+def list_faults() -> Result:
+    """Give every fault, and which of them are in the local stack: brought in by hand, or left by a drill that was killed."""
+    there = state.faults(current_lab())
+    return _result("faults", ALL_FAULTS, there, f"{len(ALL_FAULTS)} faults, {len(there)} of them in the local stack")
+
+
+def bring_in(fault_id: str, observer: Observer) -> Result:
+    """Break the local stack by one fault, and leave it so. Idempotent: yes.
+
+    Raises
+    ------
+    Refusal
+        When there is no such fault; and as `drilling.alone` does.
+    EnvironmentFileError, ClientError
+        As `drilling.alone` does.
+    LabError
+        When it cannot be noted.
+    PromptKedaError
+        As the fault's own act does. What it has broken by then is mended by `take_back`.
+    """
+    fault = fault_of(fault_id)
+    with drilling.alone() as stage:
+        _tell(observer, fault, "comes in")
+        presence.bring_in(fault, stage)
+        return _result("fault", [fault], [fault.id], f"{fault.title}: ./run faults --mend takes it back")
+
+
+def take_back(fault_id: str, observer: Observer) -> Result:
+    """Mend one fault. Idempotent: yes. Raises as `bring_in` does."""
+    fault = fault_of(fault_id)
+    # what is noted was brought into this stack when its marker was seen; the API server may be what is away now
+    with drilling.alone(is_marked=fault.id in state.faults(current_lab())) as stage:
+        _tell(observer, fault, "is mended")
+        presence.take_back(fault, stage)
+        return _result("fault", [fault], state.faults(stage.lab), f"mended. {TO_SEE}")
+
+
+def take_back_all(observer: Observer) -> Result:
+    """Mend all faults that are there, as `presence.take_back_all` does. Idempotent: yes.
+
+    Raises
+    ------
+    PromptKedaError
+        As `bring_in` does; and the first error of those that could not be mended, when all were tried.
+    """
+    with drilling.alone(is_marked=True) as stage:
+        known, errors = _known(state.faults(stage.lab))
+        errors += presence.take_back_all(known, stage, lambda fault: _tell(observer, fault, "is mended")).values()
+        left = state.faults(stage.lab)
+        mended = [one for one in known if one.id not in left]
+        result = _result("faults", mended, left, f"mended: {len(mended)}. {TO_SEE}")
+        if errors:
+            errors[0].parts = result.parts
+            raise errors[0]
+        return result
+
+
+def _known(ids: Sequence[str]) -> tuple[list[Fault], list[PromptKedaError]]:
+    """Give the faults of these ids, and an error for each that this toolkit does not know."""
+    known: list[Fault] = []
+    errors: list[PromptKedaError] = []
+    for one in ids:
+        try:
+            known.append(fault_of(one))
+        except Refusal as error:
+            errors.append(error)
+    return known, errors
+
+
+def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: str) -> Result:
+    rows = [
+        {
+            "id": one.id,
+            "title": one.title,
+            "case": one.case,
+            "seen_by": dict(one.seen),
+            "runbook": runbook_of(one),
+            "stops_scaling": one.stops_scaling,
+            "is_there": one.id in there,
+        }
+        for one in faults
+    ]
+    return Result(task, drilling.LOCAL, header=header, parts={"faults": rows})
+
+
+def _tell(observer: Observer, fault: Fault, what: str) -> None:
+    observer(Event(EventKind.NOTE, f"fault/{fault.id}", "", f"{fault.title}: {what}"))

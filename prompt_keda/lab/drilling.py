@@ -1,0 +1,244 @@
+"""The composition root of drills: the local stack alone is ever broken."""
+
+from __future__ import annotations
+
+import fcntl
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prompt_keda import response, toolkit
+from prompt_keda.clients.kube_resources import CONFIG_MAPS
+from prompt_keda.errors import ClientError, PromptKedaError, Refusal
+from prompt_keda.files.drill_history import Drills, begin_drills, keep_drill, stopped_drills
+from prompt_keda.lab import state
+from prompt_keda.lab.drills.drill import Drilled, drill
+from prompt_keda.lab.faults import ALL_FAULTS, fault_of
+from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.model.check import CheckResult
+from prompt_keda.model.drill_record import DrillRecord
+from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.redeploy.approval import MARKER
+from prompt_keda.report.failure import NOBODY_FORESAW
+from prompt_keda.report.result import Result
+from prompt_keda.runbooks.commands import go_on, run_command
+
+LOCAL = "local"
+EVENTS = ("sent", "lost", "doubled", "taken", "unseen")
+NOT_COUNTED = "not counted"
+HEAD = """# Drills
+Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack; `--rest` goes on with those that were
+stopped. Each fault is brought in, seen by its checks, answered by the runbook that `respond` proposes, and events become Jobs
+again. Where the runbook's commands cannot mend it, what its page asks people to do was done (people). Lost are Jobs and pods
+that ran before, or came while it was mended, and neither live on nor ended by themselves (seen by a watch); workers are those
+that ran when it was broken. Events come throughout: lost are those that the recovery lost, doubled those that it gave to two
+workers, taken those that the fault itself took, for example with all that Redis held; unseen were acknowledged by the group's
+own account, while nobody could listen: once or more often is not known. What drills have found: [found.md](found.md).
+
+| fault | seen by | after | runbook | answered by | recovered in | workers | Jobs and pods lost | events | passed |
+|---|---|---|---|---|---|---|---|---|---|
+"""
+
+
+class Ways:
+    """The toolkit's own ways, on the local stack: `prompt_keda.lab.drills.drill.Ways`.
+
+    Ctrl-C ends a look or a command with a result of its own. Each of these raises `KeyboardInterrupt` then: else the drill
+    would go on to break things.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def look(self) -> Sequence[CheckResult]:
+        """Give what check-deps sees."""
+        looked = toolkit.check_deps(LOCAL, lambda _: toolkit.Unwatched())
+        go_on(looked.exit_code)
+        return looked.checks
+
+    def follow(self, runbook: str) -> tuple[int, bool]:
+        """Run a runbook; give its exit code, and whether a smoke test in it was green."""
+        done = response.run(runbook, LOCAL, "", "", self._observer, None)
+        go_on(done.exit_code)
+        for one in done.parts["steps"]:
+            if NOBODY_FORESAW in one["said"]:
+                raise PromptKedaError(f"{one['command']}: {one['said']}")
+        proven = [one for one in done.parts["steps"] if " smoke " in one["command"] and one["exit_code"] == 0]
+        return done.exit_code, bool(proven)
+
+    def prove(self) -> int:
+        """Run the smoke test; give its exit code."""
+        return go_on(run_command(["smoke", "--env", LOCAL]).exit_code)
+
+
+@contextmanager
+def alone(is_marked: bool = False) -> Iterator[Stage]:
+    """Give the local stack to break, to nobody else meanwhile. A drill that is killed lets it go.
+
+    Parameters
+    ----------
+    is_marked
+        It is known already that the cluster carries the marker: it is not asked.
+
+    Raises
+    ------
+    EnvironmentFileError
+        When the local stack is not up.
+    Refusal
+        When another drill is at work on it, the cluster does not carry the marker that `lab.up` puts there, or the stack's
+        state folder cannot be written.
+    ClientError
+        When the API server cannot be asked for the marker.
+    """
+    there = Stage(toolkit.load(LOCAL))
+    with _locked(there.lab.state / "drill.lock"):
+        if not is_marked:
+            _see_marker(there)
+        yield there
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise Refusal(f"{path} cannot be written: {error.strerror}", "Make room.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            said = "another drill is at work on the local stack"
+            raise Refusal(said, "Two would see each other's faults.") from error
+        yield
+
+
+def _see_marker(there: Stage) -> None:
+    try:
+        marker = there.kube.find(CONFIG_MAPS, MARKER, "kube-system")
+    except ClientError as error:
+        if state.faults(there.lab):
+            error.fix = "A fault that was brought in is still there: ./run faults --mend"
+        raise
+    if marker is None:
+        raise Refusal("this cluster does not carry the marker of the local stack", "Drills break things: only there.")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which faults a person asks for: by one of these alone.
+
+    Parameters
+    ----------
+    fault
+        Its id, or the start of several.
+    all_of_them
+        Every fault.
+    seed
+        One fault, which this picks: the same as long as the faults are the same.
+    rest
+        What is left of the newest drills that were stopped.
+    """
+
+    fault: str = ""
+    all_of_them: bool = False
+    seed: int | None = None
+    rest: bool = False
+
+
+def run(wanted: Wanted, write: Callable[[str], None], observer: Observer) -> Result:
+    """Drill one fault, or several, one after the other. What each has shown is kept on this machine.
+
+    Parameters
+    ----------
+    write
+        Given the table as Markdown after each drill: hours of them may be stopped.
+
+    Raises
+    ------
+    Refusal
+        When no fault is asked for, or in two ways, there is none of that name, no drills were stopped, the cluster is not the
+        local stack that `lab.up` made, another drill is at work on it, or nothing can be kept on this machine; and what
+        ``write`` raises.
+    EnvironmentFileError, ClientError
+        As `alone` does.
+    """
+    chosen = choose(wanted)
+    with alone() as there:
+        if wanted.rest:
+            drills = stopped_drills(toolkit.drills_folder(), LOCAL, there.lab.name)
+        else:
+            drills = begin_drills(toolkit.drills_folder(), LOCAL, there.lab.name, [one.id for one in chosen])
+        return _drill_each(drills, there, write, observer)
+
+
+def choose(wanted: Wanted) -> Sequence[Fault]:
+    """Give the faults that are asked for; none for ``rest``. Raises `Refusal` as `run` does."""
+    if [bool(wanted.fault), wanted.all_of_them, wanted.seed is not None, wanted.rest].count(True) != 1:
+        raise Refusal(
+            "say what to break, in one way: --fault ID, --all, --seed N or --rest", "./run faults lists the ids."
+        )
+    if wanted.rest:
+        return []
+    if wanted.seed is not None:
+        return [random.Random(wanted.seed).choice(ALL_FAULTS)]  # noqa: S311  nobody has to be unable to guess it
+    ids = [one.id for one in ALL_FAULTS]
+    several = [] if wanted.fault in ids else [one for one in ALL_FAULTS if one.id.startswith(wanted.fault)]
+    return several or [fault_of(wanted.fault)]
+
+
+def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], observer: Observer) -> Result:
+    result = Result("drill", LOCAL, header=f"{len(drills.chosen)} drills on the local stack")
+    drilled = [_as_drilled(one) for one in drills.done]
+    response.close(LOCAL, "drills begin")
+    if drilled:
+        news = f"{len(drilled)} of {len(drills.chosen)} drills were done, since {drills.done[0].began_at:.16}"
+        observer(Event(EventKind.NOTE, "drill", "", news))
+    try:
+        for fault in _faults_left(drills):
+            began_at = datetime.now(UTC).isoformat()
+            drilled.append(drill(fault, there, Ways(observer), observer))
+            response.close(LOCAL, f"drill {fault.id} is over")  # the next one's runbook would go on with this one's run
+            keep_drill(drills.folder, DrillRecord.of(began_at, drilled[-1].to_json()))
+            write(page(drilled))
+    except PromptKedaError as error:
+        error.parts = {"drills": [one.to_json() for one in drilled]}
+        raise
+    except KeyboardInterrupt:
+        news = f"{len(drilled)} of {len(drills.chosen)} drills are done; ./run drill --rest goes on"
+        observer(Event(EventKind.NOTE, "drill", "", news))
+        raise
+    result.parts = {"drills": [one.to_json() for one in drilled]}
+    result.exit_code = 1 if any(one.problems for one in drilled) else 0
+    return result
+
+
+def _faults_left(drills: Drills) -> list[Fault]:
+    try:
+        return [fault_of(one) for one in drills.left]
+    except Refusal as error:  # it is there no more, or was renamed
+        error.fix = f"What was chosen is of another version: remove {drills.folder.path}, and begin: drill --all"
+        raise
+
+
+def _as_drilled(record: DrillRecord) -> Drilled:
+    return Drilled(**{one.name: getattr(record, one.name) for one in fields(Drilled)})
+
+
+def page(drilled: Sequence[Drilled]) -> str:
+    """Give the table of what was drilled, as Markdown."""
+    return HEAD + "".join(f"{_row(one)}\n" for one in drilled)
+
+
+def _row(one: Drilled) -> str:
+    seen = ", ".join(one.seen_by)
+    spans = [f"{value:.0f} s" if value is not None else "never" for value in (one.detected_s, one.recovered_s)]
+    passed = "yes" if not one.problems else "; ".join(one.problems).replace("|", "/")
+    runbook = f"[{one.runbook}](../runbooks/{one.runbook}.md)" if one.runbook else "none"
+    events = ", ".join(f"{one.events[kind]} {kind}" for kind in EVENTS if kind in one.events) or NOT_COUNTED
+    ran = NOT_COUNTED if one.at_work is None else str(one.at_work)
+    lost = NOT_COUNTED if one.lost is None else str(len(one.lost))
+    cells = [one.title, seen, spans[0], runbook, one.answered_by, spans[1], ran, lost, events, passed]
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,294 @@
+"""One drill: steady state, fault, detection, runbook, proof, and what was lost on the way."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.errors import DeadlinePassed, PromptKedaError
+from prompt_keda.lab import state
+from prompt_keda.lab.drills.event_ledger import EventLedger
+from prompt_keda.lab.drills.leftovers import leftovers
+from prompt_keda.lab.drills.witness import Witness
+from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.presence import bring_in, take_back
+from prompt_keda.lab.faults.waiting import until
+from prompt_keda.model.check import CheckResult, Verdict
+from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.runbooks.causes import causes
+
+STEADY_S, DETECTION_S, WHOLE_S = 90, 120, 180
+"""A stack that was left alone is green after some seconds; a fault is seen once its longest delay is over, in seconds. What a
+fault's own mend restarts, and workers that failed meanwhile, are told a while longer."""
+RUNBOOK, PEOPLE = "runbook", "people"
+EVENTS, MORE, A_SECOND = 100, 60, 1.0
+"""So many are sent before: twenty workers work half a minute, and wait as long. When it is seen more are sent at once, so that
+they work while it is mended; and from then on so many a second."""
+AT_WORK_S = 30
+"""KEDA has made all workers by then: only then something is broken."""
+FAULT, RECOVERY = "the fault", "the recovery"
+PLACE_LOST = ("redis/group-gone", "redis/streams-gone")
+"""Faults after which nobody can know how far the group had read: people choose between events lost and events doubled. A stream
+that was deleted looks like a young one whose group is gone; only a restart of Redis says more (docs/decisions/0008-modes.md).
+"""
+RED = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
+
+
+class Ways(Protocol):
+    """What a drill does with the toolkit; every way is one that people have."""
+
+    def look(self) -> Sequence[CheckResult]:
+        """Give what check-deps sees."""
+
+    def follow(self, runbook: str) -> tuple[int, bool]:
+        """Run a runbook to its end; give its exit code, and whether it has proven that events become Jobs."""
+
+    def prove(self) -> int:
+        """Prove that events become Jobs; give the exit code."""
+
+
+@dataclass(frozen=True)
+class Drilled:
+    """What a drill has shown.
+
+    Parameters
+    ----------
+    seen_by
+        The checks that the fault names, each with the verdict that they gave; empty if not all of them saw it.
+    detected_s
+        From the fault to the first look that saw all of them, in seconds; None if none did.
+    runbook
+        What was proposed first; empty if nothing was.
+    answered_by
+        ``runbook``: it mended everything by itself. ``people``: it could not, and what its page asks people to do was done.
+        Empty where it did not come so far.
+    recovered_s
+        From the fault to the proof that events become Jobs again, in seconds; None if there was none.
+    at_work
+        Number of workers (pods) that ran when it was broken; None: not counted.
+    lost
+        Jobs and pods that ran before, or came while it was mended, and neither live on nor ended by themselves; None: it did
+        not come so far that they were counted.
+    events
+        Numbers of them: ``sent``, ``lost`` and ``doubled`` by the recovery, ``taken`` by the fault itself, and ``unseen``:
+        acknowledged by the group's own account while nobody could listen.
+    problems
+        What should not have been, in words. Empty: the drill was passed.
+    """
+
+    fault: str
+    title: str
+    seen_by: Mapping[str, str] = field(default_factory=dict)
+    detected_s: float | None = None
+    runbook: str = ""
+    answered_by: str = ""
+    recovered_s: float | None = None
+    at_work: int | None = None
+    lost: Sequence[str] | None = None
+    events: Mapping[str, int] = field(default_factory=dict)
+    problems: Sequence[str] = field(default_factory=tuple)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as JSON."""
+        return asdict(self)
+
+
+def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled:
+    """Break the stack by one fault, and mend it as people would. It is whole again at the end, whatever happened.
+
+    Raises
+    ------
+    DeadlinePassed
+        When the stack is not green before: nothing could be told of this fault then.
+    """
+    try:
+        until_green(ways, f"the steady state before {fault.id}")
+    except DeadlinePassed as error:
+        there = state.faults(stage.lab)
+        whole = "./run faults --mend" if there else "./run redeploy --env local"
+        error.fix = f"Make it whole: {whole}. Then go on: ./run drill --rest"
+        raise
+    instruments = stage.environment.instruments
+    with ExitStack() as stack:
+        witness = stack.enter_context(Witness.at_work(lambda: stage.kube, [one.namespace for one in instruments]))
+        ledgers = [stack.enter_context(EventLedger.kept(stage, one, A_SECOND)) for one in instruments]
+        return _Drill(fault, stage, ways, witness, ledgers, observer).run()
+
+
+class _Drill:
+    def __init__(
+        self,
+        fault: Fault,
+        stage: Stage,
+        ways: Ways,
+        witness: Witness,
+        ledgers: Sequence[EventLedger],
+        observer: Observer,
+    ) -> None:
+        self.fault, self.stage, self.ways = fault, stage, ways
+        self.witness, self.ledgers, self.observer = witness, ledgers, observer
+        self.seen: dict[str, Any] = {"fault": fault.id, "title": fault.title}
+        self.problems: list[str] = []
+        self.is_taken_back = False
+
+    def run(self) -> Drilled:
+        try:
+            left_before = set(leftovers(self.stage))
+            self._await_workers()
+            self._look_before()
+            before = self._break()
+            self._mend()
+            self._whole_again(left_before)
+            self._count(before)
+        except PromptKedaError as error:
+            self.problems.append(error.what)
+        finally:  # also after Ctrl-C, or an error that nobody foresaw
+            if not self.is_taken_back:
+                self._guarded_take_back()
+        return Drilled(**self.seen, problems=tuple(self.problems))
+
+    def _await_workers(self) -> None:
+        """Send events until as many workers run as there may be."""
+        for one in self.ledgers:
+            one.give(EVENTS)
+        wanted = sum(one.max_jobs for one in self.stage.environment.instruments)
+        with suppress(DeadlinePassed):  # a node without room: the drill goes on with those that there are
+            until(lambda: self.witness.workers_count() >= wanted, "workers at work", AT_WORK_S)
+
+    def _look_before(self) -> None:
+        """What these checks say of the fault has to be of the fault, and not of twenty workers."""
+        red = _red(self.ways.look())
+        self.problems += [f"{id_} is {red[id_]} before anything is broken" for id_ in self.fault.seen if id_ in red]
+
+    def _take_back(self) -> None:
+        take_back(self.fault, self.stage)
+        self.is_taken_back = True
+
+    def _guarded_take_back(self) -> None:
+        try:
+            self._take_back()
+        except PromptKedaError as error:
+            self.problems.append(f"it could not be taken back: {error.what}")
+            self._tell(self.problems[-1])
+
+    def _tell(self, news: str) -> None:
+        self.observer(Event(EventKind.NOTE, f"drill/{self.fault.id}", "", news))
+
+    def _break(self) -> set[str]:
+        """Bring the fault in, and give the UIDs of what works when it does and when it is there: that may take a minute."""
+        before, self.seen["at_work"] = self.witness.at_work_now(), self.witness.workers_count()
+        self._tell(f"{self.fault.title}; {self.seen['at_work']} workers run")
+        if not self.seen["at_work"]:
+            self.problems.append("no worker runs: nothing could be lost")
+        self.began = time.monotonic()
+        self.witness.phase(FAULT)
+        bring_in(self.fault, self.stage)
+        return before | self.witness.at_work_now()
+
+    def _mend(self) -> None:
+        results = _until_detected(self.fault, self.ways)
+        runbook = causes(results)[0].runbook
+        found = {one.id: one.verdict.value for one in results if one.id in self.fault.seen}
+        self.seen |= {"seen_by": found, "detected_s": self._since_broken_s(), "runbook": runbook}
+        self._tell(f"seen after {self.seen['detected_s']} s; the runbook is {runbook or 'none'}")
+        if runbook != (wanted := runbook_of(self.fault)):
+            self.problems.append(f"the runbook should be {wanted}")
+        self.witness.phase(RECOVERY)
+        for one in self.ledgers:
+            one.recovery_begins()
+            with suppress(PromptKedaError):  # the fault may have taken Redis away
+                one.give(MORE)
+        code, is_proven = self.ways.follow(runbook) if runbook else (1, False)
+        is_mended = code == 0 and self._is_mended(self.ways.look())
+        self.seen["answered_by"] = RUNBOOK if is_mended else PEOPLE
+        if not is_mended:
+            self._tell("the runbook alone does not mend it: now what its page asks people to do")
+            self._take_back()
+            until_green(self.ways, f"the end of {self.fault.id}")
+        if (is_mended and is_proven) or (code := self.ways.prove()) == 0:
+            self.seen["recovered_s"] = self._since_broken_s()
+        else:
+            self.problems.append(f"scaling is not proven: exit code {code}")
+
+    def _since_broken_s(self) -> float:
+        return round(time.monotonic() - self.began, 1)
+
+    def _whole_again(self, left_before: set[str]) -> None:
+        """Take back what the runbook has mended as well, which may touch more than it; nothing may be left behind."""
+        if not self.is_taken_back:
+            self._take_back()
+        until_green(self.ways, f"a stack that is whole after {self.fault.id}", WHOLE_S)
+        self.problems += [f"left behind: {one}" for one in leftovers(self.stage) if one not in left_before]
+
+    def _is_mended(self, results: Sequence[CheckResult]) -> bool:
+        """Tell whether no check of this fault is red or amber, and no other one red.
+
+        Amber of others may stay a while: workers that failed are told until new ones have ended well.
+        """
+        red = _red(results)
+        return not self.fault.seen.keys() & red.keys() and set(red.values()) <= {Verdict.WARN.value}
+
+    def _count(self, before: set[str]) -> None:
+        """Tell what was lost: of those that ran before at any time, of all others while it was mended."""
+        # this waits: who is lost meanwhile counts as well
+        fates = [one.close_books(self.fault.id in PLACE_LOST) for one in self.ledgers]
+        found = self.witness.lost().items()
+        lost = tuple(f"{what} in {phase}" for uid, (phase, what) in found if uid in before or phase != FAULT)
+        self.seen["lost"] = lost
+        self.seen["events"] = {
+            "sent": sum(one.sent_count for one in fates),
+            "lost": sum(len(one.lost) for one in fates),
+            "doubled": sum(len(one.doubled) for one in fates),
+            "taken": sum(len(one.taken_by_fault) for one in fates),
+            "unseen": sum(one.unseen_count for one in fates),
+        }
+        self.problems += [f"lost: {one}" for one in lost]
+        for one in fates:
+            self.problems += one.problems()
+
+
+def runbook_of(fault: Fault) -> str:
+    """Give the runbook that answers a fault."""
+    if fault.runbook:
+        return fault.runbook
+    first = next(iter(fault.seen))
+    return next(one.runbook for one in ALL_CHECKS if one.id == first)
+
+
+def until_green(ways: Ways, what: str, timeout_s: float | None = None) -> None:
+    """Look until no check is red or amber. Raises `DeadlinePassed` when that does not come; it names what is left."""
+    limit_s = STEADY_S if timeout_s is None else timeout_s
+    end = time.monotonic() + limit_s
+    while red := _red(ways.look()):
+        if time.monotonic() > end:
+            raise DeadlinePassed(what, limit_s, ", ".join(f"{id_} {verdict}" for id_, verdict in red.items()))
+
+
+def _red(results: Sequence[CheckResult]) -> dict[str, str]:
+    return {one.id: one.verdict.value for one in results if one.verdict in RED}
+
+
+def _until_detected(fault: Fault, ways: Ways) -> Sequence[CheckResult]:
+    """Look until the fault's checks are red or amber, and one of them says what is wrong: they may be red for another reason."""
+    end = time.monotonic() + DETECTION_S
+    while True:
+        results = ways.look()
+        red = _red(results)
+        said = [_without_numbers(one.observed) for one in results if one.id in fault.seen]
+        is_told = any(_without_numbers(fault.said) in one for one in said)
+        if is_told and fault.seen.keys() <= red.keys():  # with events at work an amber one may be red
+            return results
+        if time.monotonic() > end:
+            last = ", ".join(f"{id_} {verdict}" for id_, verdict in red.items()) or "all is green"
+            last += "" if is_told else f"; none says: {fault.said}"
+            raise DeadlinePassed(f"the checks that see {fault.id}", DETECTION_S, last)
+
+
+def _without_numbers(text: str) -> str:
+    """With events at work other numbers come than on a quiet stack."""
+    return re.sub(r"\d+", "N", text)

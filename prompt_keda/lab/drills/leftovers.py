@@ -1,0 +1,24 @@
+"""What the toolkit may have left behind on the stack: pauses, its lock, and the smoke test's objects."""
+
+from __future__ import annotations
+
+from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS, SECRETS, TRIGGER_AUTHENTICATIONS
+from prompt_keda.lab.faults.fault import Stage
+from prompt_keda.model.job_object import PAUSED
+from prompt_keda.redeploy.lease import find_run_at_work
+
+
+def leftovers(stage: Stage) -> list[str]:
+    """Name them. Whoever looks before and after knows what came between. Raises as the clients do."""
+    kube, left = stage.kube, []
+    for one in kube.list(SCALED_JOBS):
+        if PAUSED in (one["metadata"].get("annotations") or {}):
+            left.append(f"ScaledJob {one['metadata']['namespace']}/{one['metadata']['name']} is paused")
+    smoke = stage.environment.smoke.namespace
+    for kind in (SCALED_JOBS, JOBS, TRIGGER_AUTHENTICATIONS, SECRETS):
+        left += [f"{kind.kind} {smoke}/{one['metadata']['name']}" for one in kube.list(kind, smoke)]
+    (keys,) = stage.redis.run(["KEYS", "smoke-*"])
+    left += [f"stream {one}" for one in keys]
+    if holder := find_run_at_work(kube):
+        left.append(f"the lock of {holder}")
+    return left

@@ -1,0 +1,267 @@
+"""One round of a storm: a redeploy while events come and much goes wrong; then everything has to be whole again."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any, Protocol
+
+from prompt_keda.errors import PromptKedaError
+from prompt_keda.lab.drills.drill import Ways, until_green
+from prompt_keda.lab.drills.event_ledger import EventLedger
+from prompt_keda.lab.drills.leftovers import leftovers
+from prompt_keda.lab.drills.storm_acts import Acts
+from prompt_keda.lab.drills.storm_plan import KILL, STOP, Act, Round
+from prompt_keda.lab.drills.witness import Witness
+from prompt_keda.lab.faults.fault import Stage
+from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.report.failure import NOBODY_FORESAW
+from prompt_keda.runbooks.commands import TASKS
+
+MOST_TRIES = 4
+"""So often people try again once nothing goes wrong any more."""
+LOOK_S = 0.02
+COMMAND_S, TIDY_S = 600.0, 30.0
+"""A command is given so many seconds; and so many to tidy up when the storm is stopped."""
+KNOWN_CODES = (0, 1, 2, 3, 130)
+SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGINT}
+
+
+class Runs(Protocol):
+    """What a storm asks of the runs that this machine keeps."""
+
+    def newest(self) -> tuple[str, bool, int] | None:
+        """Give the newest run's id, whether it can be resumed, and the number of its journal's entries."""
+
+
+@dataclass
+class Outcome:
+    """What a round has shown.
+
+    Parameters
+    ----------
+    duration_s
+        In seconds, with the wait for the last event.
+    starts_count
+        How often the toolkit was started until it ended well.
+    not_done
+        Acts that were not possible, each with the reason: nothing is said about them.
+    problems
+        What should not have been. Empty: every promise was kept.
+    """
+
+    round: Round
+    duration_s: float = 0.0
+    starts_count: int = 0
+    events_sent: int = 0
+    events_unseen: int = 0
+    not_done: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as JSON."""
+        return asdict(self)
+
+
+def weather(storm_round: Round, stage: Stage, ways: Ways, runs: Runs, environment: str, observer: Observer) -> Outcome:
+    """Run a round, and see whether every promise was kept. The stack is whole before, or this raises.
+
+    Parameters
+    ----------
+    environment
+        The path of the local stack's environment: by its name alone a redeploy would mend the stack itself.
+
+    Raises
+    ------
+    DeadlinePassed
+        When the stack is not green before.
+    """
+    until_green(ways, f"the steady state before round {storm_round.number}")
+    begun = time.monotonic()
+    instruments = stage.environment.instruments
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        witness = stack.enter_context(Witness.at_work(lambda: stage.kube, [one.namespace for one in instruments]))
+        pace = storm_round.events_a_second
+        ledgers = [stack.enter_context(EventLedger.kept(stage, one, pace)) for one in instruments]
+        acts = stack.enter_context(Acts.of(stage))
+        one = _Round(storm_round, stage, ways, runs, environment, observer, acts, folder)
+        outcome = one.run(witness, ledgers)
+    outcome.duration_s = round(time.monotonic() - begun, 1)
+    return outcome
+
+
+class _Round:
+    def __init__(
+        self,
+        storm_round: Round,
+        stage: Stage,
+        ways: Ways,
+        runs: Runs,
+        environment: str,
+        observer: Observer,
+        acts: Acts,
+        folder: Path,
+    ) -> None:
+        self.round, self.stage, self.ways, self.runs = storm_round, stage, ways, runs
+        self.environment, self.observer, self.acts, self.folder = environment, observer, acts, folder
+        self.outcome = Outcome(storm_round)
+        newest = runs.newest()
+        self.before = newest[0] if newest else ""
+        self.last_words, self.is_well = "", False
+        self.left_before = set(leftovers(stage))
+
+    def run(self, witness: Witness, ledgers: Sequence[EventLedger]) -> Outcome:
+        self._tell(f"mode {self.round.mode}, {self.round.events_a_second} events a second; {_words(self.round.acts)}")
+        witness.phase("the storm")
+        for one in ledgers:
+            one.recovery_begins()
+        self._guarded(self._storm)
+        self._guarded(self._look)
+        self._guarded(self.acts.undo)
+        witness.phase("the clearing")
+        self._guarded(self._clear_up)
+        self._guarded(lambda: until_green(self.ways, "the steady state after it"))
+        self._guarded(self._nothing_left)
+        self._guarded(lambda: self._count(witness, ledgers))
+        self.outcome.not_done += self.acts.not_done
+        self._tell("; ".join(self.outcome.problems) or "every promise was kept")
+        return self.outcome
+
+    def _tell(self, news: str) -> None:
+        self.observer(Event(EventKind.NOTE, f"storm/{self.round.seed}-{self.round.number}", "", news))
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except PromptKedaError as error:
+            self.outcome.problems.append(error.what)
+
+    def _storm(self) -> None:
+        """Redeploy; at its entry each act strikes. What was killed is resumed; what ended badly waits for the clearing."""
+        left = list(self.round.acts)
+        command = ["redeploy", "--env", self.environment, "--mode", self.round.mode]
+        while self._run(command, left) and left:
+            command = self._next_command()
+        for act in left:
+            if act.kind in SIGNALS:
+                self.outcome.not_done.append(f"{act}: the toolkit had ended before")
+            else:
+                self.acts.strike(act)
+
+    def _next_command(self) -> list[str]:
+        newest = self.runs.newest()
+        if newest and newest[0] != self.before and newest[1]:
+            return ["resume", "--env", self.environment, "--run", newest[0]]
+        return ["redeploy", "--env", self.environment]
+
+    def _run(self, command: Sequence[str], left: list[Act]) -> bool:
+        """Run the toolkit, and let the acts strike whose entry comes. Tell whether one of them ended it."""
+        self.outcome.starts_count += 1
+        file = self.folder / f"{self.outcome.starts_count}.stderr"
+        was_ended, was_killed, limit = False, False, time.monotonic() + COMMAND_S
+        with file.open("wb") as out, _toolkit(command, out) as process:
+            while process.poll() is None:
+                while left and not was_ended and left[0].at_entry <= self._entries():
+                    act = left.pop(0)
+                    if act.kind in SIGNALS:
+                        process.send_signal(SIGNALS[act.kind])
+                        was_ended, was_killed = True, act.kind == KILL
+                    else:
+                        self.acts.strike(act)
+                if time.monotonic() > limit:
+                    process.kill()
+                    process.wait()
+                    was_killed = True
+                    self.outcome.problems.append(f"{command[0]} did not end within {COMMAND_S:.0f} s")
+                time.sleep(LOOK_S)
+        self._look_at_end(command[0], process.returncode, file, was_killed)
+        return was_ended
+
+    def _entries(self) -> int:
+        newest = self.runs.newest()
+        return newest[2] if newest and newest[0] != self.before else 0
+
+    def _look_at_end(self, task: str, code: int, file: Path, was_killed: bool) -> None:
+        self.is_well = code == 0
+        said = file.read_text(errors="replace")
+        if code not in KNOWN_CODES and not (was_killed and code == -signal.SIGKILL):
+            self.outcome.problems.append(f"{task} ended with {code}")
+        if "Traceback" in said or NOBODY_FORESAW in said:
+            self.outcome.problems.append(f"{task} ended with an error of its own: {said.strip().splitlines()[-1]}")
+        self.last_words = " / ".join(said.strip().splitlines()[-2:])
+
+    def _look(self) -> None:
+        """What is broken, and what cannot be seen because of that, may not be green."""
+        verdicts = {one.id: one.verdict.value for one in self.ways.look()}
+        for fault in self.acts.still_broken:
+            green = [id_ for id_ in fault.seen if verdicts[id_] == "ok"]
+            self.outcome.problems += [f"{id_} is green while {fault.title}" for id_ in green]
+
+    def _clear_up(self) -> None:
+        """What people do once nothing goes wrong any more: resume what was interrupted, else redeploy, until it is well."""
+        for number in range(MOST_TRIES):
+            command = self._next_command() if number < MOST_TRIES - 1 else ["redeploy", "--env", self.environment]
+            self._run(command, [])
+            if self.is_well:
+                return
+        self.outcome.problems.append(f"no redeploy ended well after {MOST_TRIES} tries: {self.last_words}")
+
+    def _nothing_left(self) -> None:
+        """Nothing of the toolkit's own may be left that was not there before."""
+        left = [one for one in leftovers(self.stage) if one not in self.left_before]
+        if left:
+            self.outcome.problems.append(f"left behind: {', '.join(left)}")
+
+    def _count(self, witness: Witness, ledgers: Sequence[EventLedger]) -> None:
+        all_fates = [one.close_books() for one in ledgers]  # this waits: who is lost meanwhile counts as well
+        self.outcome.problems += [f"lost: {what} in {phase}" for phase, what in witness.lost().values()]
+        for fates in all_fates:
+            self.outcome.events_sent += fates.sent_count
+            self.outcome.events_unseen += fates.unseen_count
+            self.outcome.problems += fates.problems()
+        if not self.outcome.events_sent:
+            self.outcome.problems.append("no event was sent: nothing is known of events")
+
+
+@contextmanager
+def _toolkit(command: Sequence[str], out: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the toolkit as ./run does: SIGINT waits until tasks.py can answer it; Python itself would show a traceback.
+
+    It is ended when we are stopped, once: a Ctrl-C at the terminal is for us alone, and a second signal would keep it from
+    giving its lock back.
+    """
+    argv = [sys.executable, str(TASKS), *command, "--json"]
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = subprocess.Popen(
+            argv,
+            cwd=TASKS.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=out,
+            start_new_session=True,
+        )
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(TIDY_S)
+                process.kill()
+                process.wait()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _words(acts: Sequence[Act]) -> str:
+    return ", ".join(map(str, acts)) or "nothing goes wrong"

@@ -1,0 +1,157 @@
+"""What strikes in a storm, on the local stack; and how it is taken back."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from prompt_keda.clients.kube_resources import PODS
+from prompt_keda.errors import Missing, PromptKedaError
+from prompt_keda.files.manifest_file import load_keda_manifests
+from prompt_keda.lab import processes
+from prompt_keda.lab.drills.storm_plan import BREAK, DELETE, FREEZE, PAUSE, POD, Act, Targets
+from prompt_keda.lab.faults import fault_of, scaled_jobs, signals
+from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.presence import bring_in, take_back_all
+
+OPERATOR, REDIS = "the operator", "Redis"
+"""These run in pods; the others are processes that the stack started itself."""
+FROZEN = (
+    *("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kubelet", "coredns"),
+    *("vault", "registry", "slapd", OPERATOR, REDIS),
+)
+BROKEN = (
+    *("cluster/metrics-service-gone", "cluster/scheduler-stopped", "cluster/dns-gone", "cluster/foreign-api-gone"),
+    *("cluster/webhooks-mislead", "identity/directory-stopped", "identity/may-only-look"),
+    *("vault/stopped", "vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "vault/secret-gone"),
+    *("vault/secret-stale", "images/registry-stopped", "redis/persistence-off", "redis/info-denied"),
+    *("keda/certificates-gone", "keda/part-of-another-version", "keda/second-operator", "keda/crd-of-another-version"),
+)
+"""Faults that take neither Jobs nor events, and come and go within seconds, whatever else is broken."""
+NOT_MENDED = (
+    *("cluster/scheduler-stopped", "cluster/dns-gone", "identity/directory-stopped", "images/registry-stopped"),
+    *("vault/stopped", "vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "redis/info-denied"),
+)
+"""Those of them that no redeploy mends: as long as they are not taken back, their checks may not be green."""
+OF_ONE_SECRET = ("vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
+"""Each writes the workers' secret in Vault, and so takes back what another one has done: what was broken is whole then."""
+KEPT_KINDS = ("CustomResourceDefinition",)
+"""With KEDA's CRD every ScaledJob is deleted, and its Jobs with it: what a redeploy finds then is past help."""
+
+
+def targets(stage: Stage) -> Targets:
+    """Give what a storm may strike. Raises `LabError` when the stack is not up, `ManifestError` for a wrong file."""
+    manifests = load_keda_manifests(Path(stage.endpoints["keda_manifests"]), stage.endpoints["keda_manifests_sha256"])
+    known = [one for one in manifests if one["kind"] not in KEPT_KINDS]
+    objects = sorted(f"{one['kind']}/{one['metadata']['name']}" for one in known)
+    parts = sorted(one["metadata"]["name"] for one in known if one["kind"] == "Deployment")
+    return Targets(FROZEN, objects, parts, BROKEN)
+
+
+class Acts:
+    """Strikes, and takes all of it back. Make it with `of`; at its end nothing is left frozen."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._faults: list[Fault] = []
+        self._seen: list[Fault] = []
+        self._thaws: list[tuple[subprocess.Popen[bytes], Sequence[int]]] = []
+        self.not_done: list[str] = []
+
+    @classmethod
+    @contextmanager
+    def of(cls, stage: Stage) -> Iterator[Acts]:
+        """Give what strikes for a while."""
+        acts = cls(stage)
+        try:
+            yield acts
+        finally:
+            with suppress(PromptKedaError):  # the round's own undo has told it, or what ended the round is told
+                acts.undo()
+
+    @property
+    def still_broken(self) -> list[Fault]:
+        """The faults that were not taken back yet, and that no redeploy mends."""
+        return [one for one in self._seen if one.id in NOT_MENDED]
+
+    def strike(self, act: Act) -> None:
+        """Let an act happen. One that is not possible now, because of another, is noted in ``not_done``."""
+        do = {
+            FREEZE: self._freeze,
+            DELETE: self._delete,
+            POD: self._delete_pods,
+            PAUSE: self._pause,
+            BREAK: self._break,
+        }
+        try:
+            do[act.kind](act)
+        except PromptKedaError as error:
+            self.not_done.append(f"{act}: {error.what}")
+
+    def undo(self) -> None:
+        """Take all of it back, the last first. Idempotent: yes.
+
+        What another one keeps from being taken back, as a stopped Vault does its policy, is tried again after that one. What
+        is left then is tried at the next call. Raises as the faults' own mends do, when all were tried.
+        """
+        for thaw, pids in self._thaws:
+            signals.send_to(pids, signal.SIGCONT)
+            thaw.kill()
+            thaw.wait()
+        self._thaws.clear()
+        self._seen.clear()
+        errors = take_back_all(self._faults, self._stage)
+        self._faults[:] = [one for one in self._faults if one.id in errors]
+        if errors:
+            raise next(iter(errors.values()))
+
+    def _freeze(self, act: Act) -> None:
+        pids = self._pids(act.target)
+        if not pids:
+            raise PromptKedaError("it does not run")
+
+        words = f"sleep {act.seconds}; kill -CONT {' '.join(map(str, pids))}"
+        # a process of its own, and before it is frozen: it is thawed also when we are killed
+        thaw = subprocess.Popen(["sh", "-c", words], start_new_session=True, stderr=subprocess.DEVNULL)
+        self._thaws.append((thaw, pids))
+        signals.send_to(pids, signal.SIGSTOP)
+
+    def _pids(self, name: str) -> list[int]:
+        """Give the processes. Those in pods are found by way of the API server, before anything is frozen."""
+        if name == OPERATOR:
+            return list(
+                signals.processes_in_pods(self._stage, self._stage.environment.keda.namespace, "app=keda-operator")
+            )
+        if name == REDIS:
+            return list(signals.processes_in_pods(self._stage, *self._stage.redis_pods))
+        pid = processes.pid_of(self._stage.lab, name)
+        return [] if pid is None else [pid]
+
+    def _delete(self, act: Act) -> None:
+        kind, _, name = act.target.partition("/")
+        one = self._stage.keda_object(kind, name)
+        kube = self._stage.kube
+        with suppress(Missing):
+            kube.delete(kube.resource_of(one), name, one["metadata"].get("namespace"))
+
+    def _delete_pods(self, act: Act) -> None:
+        kube, namespace = self._stage.kube, self._stage.environment.keda.namespace
+        for pod in self._stage.keda_pods(act.target):
+            with suppress(Missing):
+                kube.delete(PODS, pod["metadata"]["name"], namespace)
+
+    def _pause(self, act: Act) -> None:
+        scaled_jobs.mark_paused(self._stage, "true")
+
+    def _break(self, act: Act) -> None:
+        fault = fault_of(act.target)
+        if fault in self._faults:
+            return
+        if fault.id in OF_ONE_SECRET and (others := [one for one in self._faults if one.id in OF_ONE_SECRET]):
+            raise PromptKedaError(f"it would take back that {others[0].title}")
+        self._faults.append(fault)
+        bring_in(fault, self._stage)
+        self._seen.append(fault)  # one that broke only half is taken back as well, but nothing is asked of its checks

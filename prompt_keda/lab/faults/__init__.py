@@ -1,0 +1,50 @@
+"""Faults of the local stack: each breaks one thing as production breaks, and mends it. For tests and drills.
+
+One file a category, its FAULTS table at the end.
+"""
+
+from __future__ import annotations
+
+from prompt_keda.errors import Refusal
+from prompt_keda.lab.faults import (
+    capacity,
+    cluster,
+    cluster_nodes,
+    control_plane,
+    frozen,
+    identity,
+    image_contents,
+    images,
+    keda,
+    network,
+    redis,
+    redis_streams,
+    vault,
+    vault_secrets,
+)
+from prompt_keda.lab.faults.fault import Fault
+
+ALL_FAULTS: tuple[Fault, ...] = (
+    *cluster.FAULTS,
+    *cluster_nodes.FAULTS,
+    *control_plane.FAULTS,
+    *identity.FAULTS,
+    *vault.FAULTS,
+    *vault_secrets.FAULTS,
+    *redis.FAULTS,
+    *redis_streams.FAULTS,
+    *images.FAULTS,
+    *image_contents.FAULTS,
+    *keda.FAULTS,
+    *capacity.FAULTS,
+    *frozen.FAULTS,
+    *network.FAULTS,
+)
+
+
+def fault_of(id_: str) -> Fault:
+    """Give the fault of an id. Raises `Refusal` when there is none."""
+    for one in ALL_FAULTS:
+        if one.id == id_:
+            return one
+    raise Refusal(f"there is no fault {id_!r}", "./run faults lists them.")

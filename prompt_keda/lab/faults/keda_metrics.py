@@ -1,0 +1,141 @@
+"""Faults that only the operator's own metrics tell of: all else says Ready."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from prompt_keda.clients.kube_resources import CLUSTER_ROLES, DEPLOYMENTS, LEASES
+from prompt_keda.clients.operator_metrics import OPERATOR_LEASE
+from prompt_keda.lab import network
+from prompt_keda.lab.commands import run
+from prompt_keda.lab.faults import scaled_jobs
+from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.keda_parts import OPERATOR, until_fresh
+from prompt_keda.lab.faults.waiting import until
+
+Object = dict[str, Any]
+WATCHED, ELSEWHERE = "WATCH_NAMESPACE", "default"
+CHAIN, NOTE = "FORWARD", "prompt-keda-fault"
+STATUS = "scaledjobs/status"
+METRICS_PORT, ERRORS = 8080, "keda_scaled_job_errors_total"
+
+
+def watch_elsewhere(stage: Stage) -> None:
+    """Let the operator watch one namespace, in which no ScaledJob is."""
+    _watch(stage, ELSEWHERE)
+
+
+def watch_all(stage: Stage) -> None:
+    """Let it watch all."""
+    _watch(stage, "")
+
+
+def _watch(stage: Stage, namespace: str) -> None:
+    """Set the namespace that it watches, and wait until its new pod has the Lease."""
+    place = stage.environment.keda.namespace
+    (live,) = stage.kube.get(DEPLOYMENTS, OPERATOR, place)["spec"]["template"]["spec"]["containers"]
+    env = [{**one, "value": namespace} if one["name"] == WATCHED else one for one in live["env"]]
+    body = {"spec": {"template": {"spec": {"containers": [{**live, "env": env}]}}}}
+    stage.kube.patch(DEPLOYMENTS, OPERATOR, place, body)
+    until(lambda: _works_alone(stage, namespace), "a new operator")
+    until_fresh(stage)
+
+
+def _works_alone(stage: Stage, namespace: str) -> bool:
+    """Tell whether the only pod of the operator watches this namespace, is ready, and holds the Lease."""
+    place = stage.environment.keda.namespace
+    pods = stage.keda_pods(OPERATOR)
+    holder = str(stage.kube.get(LEASES, OPERATOR_LEASE, place)["spec"].get("holderIdentity"))
+    if len(pods) != 1 or not holder.startswith(pods[0]["metadata"]["name"]):
+        return False
+    env = {one["name"]: one.get("value", "") for one in pods[0]["spec"]["containers"][0]["env"]}
+    ready = [one.get("ready") for one in pods[0]["status"].get("containerStatuses") or []]
+    return env[WATCHED] == namespace and ready == [True]
+
+
+def part_from_redis(stage: Stage) -> None:
+    """Let no packet of the operator's reach Redis, as a network policy does, and wait until KEDA says so."""
+    _block(stage)
+    until(lambda: scaled_jobs.readiness(stage) != {"True"}, "a ScaledJob that is not Ready")
+
+
+def join_redis(stage: Stage) -> None:
+    """Let them through."""
+    for rule in _iptables(stage, "-S", CHAIN).splitlines():
+        if NOTE in rule:
+            _iptables(stage, "-D", *shlex.split(rule)[1:])
+    scaled_jobs.until_ready(stage)
+
+
+def part_silently(stage: Stage) -> None:
+    """Take the operator's right to say how its ScaledJobs are, then its way to Redis, and wait until it has erred."""
+    _may_tell(stage, False)
+    before = _errors(stage)
+    _block(stage)
+    until(lambda: _errors(stage) > before, "an error of KEDA's")
+
+
+def join_and_tell(stage: Stage) -> None:
+    """Give both back."""
+    _may_tell(stage, True)
+    join_redis(stage)
+
+
+def _block(stage: Stage) -> None:
+    for pod in stage.keda_pods(OPERATOR):
+        packets = ["-s", pod["status"]["podIP"], "-p", "tcp", "--dport", str(stage.environment.redis.port)]
+        _iptables(stage, "-I", CHAIN, *packets, "-m", "comment", "--comment", NOTE, "-j", "DROP")
+
+
+def _iptables(stage: Stage, *arguments: str) -> str:
+    return run([*network.enter(stage.lab), "iptables", "-w", *arguments])
+
+
+def _errors(stage: Stage) -> float:
+    """Give how often the operator says that it has erred."""
+    place = stage.environment.keda.namespace
+    (pod,) = stage.keda_pods(OPERATOR)
+    page = stage.kube.page(place, pod["metadata"]["name"], METRICS_PORT, "/metrics")
+    return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(f"{ERRORS}{{"))
+
+
+def _may_tell(stage: Stage, may: bool) -> None:
+    """Let the operator's role have the right to write statuses of ScaledJobs, or not."""
+    rules = stage.keda_object(CLUSTER_ROLES.kind, OPERATOR)["rules"]
+    kept = [{**one, "resources": [name for name in one["resources"] if may or name != STATUS]} for one in rules]
+    stage.kube.patch(CLUSTER_ROLES, OPERATOR, None, {"rules": kept})
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "keda/watches-elsewhere",
+        "F15",
+        "the operator watches another namespace, and the ScaledJob still says Ready",
+        watch_elsewhere,
+        watch_all,
+        {"keda/ready-is-fresh": "warn"},
+        "so its Ready is a memory",
+        stops_scaling=True,
+    ),
+    Fault(
+        "keda/parted-from-redis",
+        "F21",
+        "KEDA cannot reach Redis, others can",
+        part_from_redis,
+        join_redis,
+        {"keda/scaled-jobs-ready": "fail"},
+        "Some triggers defined in ScaledJob are not working correctly",
+        stops_scaling=True,
+    ),
+    Fault(
+        "keda/errors-untold",
+        "F15",
+        "KEDA cannot reach Redis, and may not write that into the ScaledJob: it still says Ready",
+        part_silently,
+        join_and_tell,
+        {"keda/nothing-errors": "warn"},
+        "errors since the operator's start, ",
+        stops_scaling=True,
+    ),
+)

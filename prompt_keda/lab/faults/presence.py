@@ -1,0 +1,69 @@
+"""Bringing faults in and taking them back. Each is noted before: it can be mended whatever became of who brought it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from prompt_keda.errors import PromptKedaError
+from prompt_keda.lab import state
+from prompt_keda.lab.faults.fault import Fault, Stage
+
+
+def bring_in(fault: Fault, stage: Stage) -> None:
+    """Break the stack by one fault. Idempotent: yes.
+
+    Raises
+    ------
+    LabError
+        When it cannot be noted: then nothing is broken.
+    PromptKedaError
+        As the fault's own act does: it may be broken half-way then.
+    """
+    others = [one for one in state.faults(stage.lab) if one != fault.id]
+    state.write_faults(stage.lab, [*others, fault.id])
+    fault.breaks(stage)
+
+
+def take_back(fault: Fault, stage: Stage) -> None:
+    """Mend it. Idempotent: yes.
+
+    Raises
+    ------
+    LabError
+        When it cannot be noted that it is mended.
+    PromptKedaError
+        As the fault's own act does: it stays noted then.
+    """
+    fault.mends(stage)
+    state.write_faults(stage.lab, [one for one in state.faults(stage.lab) if one != fault.id])
+
+
+def take_back_all(
+    faults: Sequence[Fault], stage: Stage, tell: Callable[[Fault], None] = lambda fault: None
+) -> dict[str, PromptKedaError]:
+    """Mend all of these, the last one first. Idempotent: yes.
+
+    What another one keeps from being mended, as a stopped Vault does its policy, is tried again after all others.
+
+    Parameters
+    ----------
+    tell
+        Told each before it is mended.
+
+    Returns
+    -------
+    dict
+        Id of each that could not be mended → why.
+    """
+    left: list[Fault] = [*reversed(faults)]
+    errors: dict[str, PromptKedaError] = {}
+    for _ in range(2):
+        errors = {}
+        for fault in left:
+            tell(fault)
+            try:
+                take_back(fault, stage)
+            except PromptKedaError as error:
+                errors[fault.id] = error
+        left = [one for one in left if one.id in errors]
+    return errors

@@ -1,0 +1,81 @@
+"""Faults of the Kubernetes Secrets that come from Vault, and of the operator that makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prompt_keda.clients.kube_resources import CRDS, VAULT_SECRETS
+from prompt_keda.lab.faults import kept_secrets
+from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.vault import worker_secret
+from prompt_keda.lab.faults.waiting import until
+from prompt_keda.model.conditions import has_condition
+
+Object = dict[str, Any]
+
+
+def lose(stage: Stage) -> None:
+    """Delete the workers' Secret; what runs has read it."""
+    sync = worker_secret(stage)
+    kept_secrets.take(stage, sync.name, sync.namespace)
+
+
+def find_again(stage: Stage) -> None:
+    """Put it back as it was."""
+    sync = worker_secret(stage)
+    kept_secrets.put_back(stage, sync.name, sync.namespace)
+
+
+def fail_to_fetch(stage: Stage) -> None:
+    """Let a VaultSecret stand behind the workers' Secret, and say that it could not be read, as its operator does."""
+    sync = worker_secret(stage)
+    if stage.kube.find(CRDS, _crd()["metadata"]["name"]) is None:
+        stage.kube.create(CRDS, _crd())
+    until(lambda: _served(stage), "the kind VaultSecret")
+    told = {"type": "SecretCreated", "status": "False", "reason": "FetchFailed", "message": "permission denied"}
+    metadata = {"name": sync.name, "namespace": sync.namespace}
+    body = {"apiVersion": VAULT_SECRETS.api_version, "kind": "VaultSecret", "metadata": metadata}
+    stage.kube.apply({**body, "status": {"conditions": [told]}}, force=True)
+
+
+def remove_operator(stage: Stage) -> None:
+    """Take the kind away, and the VaultSecret with it."""
+    name = _crd()["metadata"]["name"]
+    stage.kube.delete(CRDS, name)
+    until(lambda: stage.kube.find(CRDS, name) is None, "the end of the kind VaultSecret")
+
+
+def _served(stage: Stage) -> bool:
+    return has_condition(stage.kube.find(CRDS, _crd()["metadata"]["name"]) or {}, "Established")
+
+
+def _crd() -> Object:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"kind": "VaultSecret", "plural": VAULT_SECRETS.plural, "singular": "vaultsecret"}
+    spec = {"group": VAULT_SECRETS.group, "scope": "Namespaced", "names": names, "versions": [version]}
+    metadata = {"name": f"{VAULT_SECRETS.plural}.{VAULT_SECRETS.group}"}
+    return {"apiVersion": CRDS.api_version, "kind": CRDS.kind, "metadata": metadata, "spec": spec}
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "vault/secret-gone",
+        "F39",
+        "a Kubernetes Secret is gone",
+        lose,
+        find_again,
+        {"vault/cluster-secrets-present": "fail"},
+        "is absent",
+        stops_scaling=True,
+    ),
+    Fault(
+        "vault/operator-fails",
+        "F37",
+        "vault-secrets-operator cannot read a secret",
+        fail_to_fetch,
+        remove_operator,
+        {"vault/vaultsecret-healthy": "fail"},
+        "FetchFailed",
+    ),
+)

@@ -1,0 +1,166 @@
+"""The composition root of storms: rounds from a seed, on the local stack alone; a round that fails is shrunk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from prompt_keda import toolkit
+from prompt_keda.errors import DeadlinePassed, PromptKedaError, Refusal
+from prompt_keda.files.run_folder import JOURNAL, RunFolder
+from prompt_keda.lab import drilling
+from prompt_keda.lab.drills import storm_acts
+from prompt_keda.lab.drills.storm import Outcome, weather
+from prompt_keda.lab.drills.storm_plan import BREAK, Round, Targets, make_round, shrink
+from prompt_keda.lab.faults import ALL_FAULTS
+from prompt_keda.lab.faults.fault import Stage
+from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.report.result import Result
+from prompt_keda.runbooks.commands import go_on, run_command
+
+MOST_TRIES = 8
+"""So many rounds are run at most to shrink one that fails: about ten minutes."""
+HEAD = """# Storms
+Made by `./run drill --rounds N --seed S --markdown FILE` on the local stack. Each round is a redeploy while workers run and
+events come, and while what its row names happens, each at an entry of the journal. Afterwards, as people would, what was
+interrupted is resumed, or a redeploy begun anew. Kept in every round: no Job or pod is lost (seen by a watch), every event is
+acknowledged by one worker, no command ends with a traceback or an unknown exit code, nothing of the toolkit's is left behind,
+what is broken is not called green, and all checks are green in the end. What storms have found: [found.md](found.md).
+
+"""
+
+
+class _Runs:
+    """The runs of this local stack; another one on this machine keeps its own in the same folder."""
+
+    def __init__(self) -> None:
+        self._identity = toolkit.load(drilling.LOCAL).kubernetes.identity.model_dump()
+        self._mine: dict[str, bool] = {}
+
+    def newest(self) -> tuple[str, bool, int] | None:
+        """Give the newest run's id, whether it can be resumed once its process has ended, and its journal's entries."""
+        for path in sorted(toolkit.runs_folder().glob(f"*-{drilling.LOCAL}-*"), reverse=True):
+            run = RunFolder(path)
+            if self._is_mine(run):
+                journal = path / JOURNAL
+                count = len(journal.read_text().splitlines()) if journal.is_file() else 0
+                return run.run_id, not (run.is_finished or run.was_refused), count
+        return None
+
+    def _is_mine(self, run: RunFolder) -> bool:
+        if run.run_id not in self._mine:
+            try:
+                inputs = run.read_json("plan.json")["inputs"]
+            except Refusal:  # it is written in this moment, or never was
+                return False
+            self._mine[run.run_id] = inputs["environment"]["kubernetes"]["identity"] == self._identity
+        return self._mine[run.run_id]
+
+
+def run(
+    rounds: int, seed: int, only: int | None, file: str, write: Callable[[str], None], observer: Observer
+) -> Result:
+    """Run rounds 1 to ``rounds`` of a seed, or one of them, or one that a file describes.
+
+    Parameters
+    ----------
+    only
+        The number of the one round; None: all.
+    file
+        A file with a round as JSON, as a failing one is printed; empty: rounds are made from the seed.
+    write
+        Given the table as Markdown after each round: an hour of them may be stopped.
+
+    Raises
+    ------
+    Refusal
+        When the cluster is not the local stack that `lab.up` made, another drill is at work on it, a number is wrong, or the
+        file holds no round; and what ``write`` raises.
+    EnvironmentFileError, ClientError
+        As `drilling.alone` does.
+    """
+    with drilling.alone() as stage:
+        chosen = [_read(file)] if file else _made(rounds, seed, only, storm_acts.targets(stage))
+        return _storm(chosen, stage, write, observer)
+
+
+def _storm(chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], observer: Observer) -> Result:
+    ways = drilling.Ways(observer)
+    outcomes: list[Outcome] = []
+    smallest: list[dict[str, Any]] = []
+    is_whole, runs = False, _Runs()
+
+    def once(one: Round) -> Outcome:
+        nonlocal is_whole
+        if not is_whole and go_on(run_command(["redeploy", "--env", drilling.LOCAL]).exit_code):
+            observer(Event(EventKind.NOTE, "storm", "", "the redeploy before a round did not end well"))
+        outcome = weather(one, stage, ways, runs, drilling.LOCAL, observer)
+        is_whole = not outcome.problems
+        return outcome
+
+    def made_smaller(one: Round) -> str:
+        try:
+            found, tries = shrink(one, lambda candidate: bool(once(candidate).problems), MOST_TRIES)
+        except DeadlinePassed as error:  # what it has left behind, no redeploy mends
+            return f"it cannot be made smaller: {error.what}"
+        smallest.append({"round": found.to_json(), "tries": tries})
+        return f"still fails after {tries} tries: {json.dumps(found.to_json())}"
+
+    def tell(one: Round, said: str) -> None:
+        observer(Event(EventKind.NOTE, f"storm/{one.seed}-{one.number}", "", said))
+
+    result = Result("drill", drilling.LOCAL, header=f"{len(chosen)} rounds of seed {chosen[0].seed} on the local stack")
+    try:
+        for one in chosen:
+            outcomes.append(once(one))
+            write(page(outcomes))
+            if outcomes[-1].problems:
+                tell(one, f"failed: {json.dumps(one.to_json())}")
+                if len(one.acts) > 1:
+                    tell(one, made_smaller(one))
+    except PromptKedaError as error:
+        error.parts = {"rounds": [one.to_json() for one in outcomes], "smallest": smallest}
+        raise
+    result.parts = {"rounds": [one.to_json() for one in outcomes], "smallest": smallest}
+    result.exit_code = 1 if any(one.problems for one in outcomes) else 0
+    return result
+
+
+def _made(rounds: int, seed: int, only: int | None, targets: Targets) -> list[Round]:
+    if rounds < 1 and only is None:
+        raise Refusal("a storm without a round", "Say how many: --rounds 5")
+    numbers = range(1, rounds + 1) if only is None else [only]
+    return [make_round(seed, number, targets) for number in numbers]
+
+
+def _read(file: str) -> Round:
+    known = {one.id for one in ALL_FAULTS}
+    try:
+        found = Round.read(json.loads(Path(file).read_text()))
+        if unknown := [one.target for one in found.acts if one.kind == BREAK and one.target not in known]:
+            raise ValueError(f"there is no fault {unknown[0]!r}")
+        return found
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refusal(f"{file} holds no round: {error}", "A round that fails is printed as JSON: keep that.") from error
+
+
+def page(outcomes: Sequence[Outcome]) -> str:
+    """Give the table of rounds, as Markdown."""
+    kept = sum(not one.problems for one in outcomes)
+    seeds = ", ".join(str(one) for one in sorted({one.round.seed for one in outcomes}))
+    sent = sum(one.events_sent for one in outcomes)
+    head = f"Seed {seeds}: {kept} of {len(outcomes)} rounds kept every promise; {sent} events.\n\n"
+    rows = ["| round | mode | what happened | starts | events | took | kept |", "|---|---|---|---|---|---|---|"]
+    return HEAD + head + "".join(f"{row}\n" for row in [*rows, *map(_row, outcomes)])
+
+
+def _row(one: Outcome) -> str:
+    acts = "; ".join(map(str, one.round.acts))
+    kept = "yes" if not one.problems else "; ".join(one.problems).replace("|", "/")
+    if one.not_done:
+        acts += f". Not done: {'; '.join(one.not_done)}".replace("|", "/")
+    events = f"{one.events_sent}, {one.events_unseen} unseen" if one.events_unseen else str(one.events_sent)
+    cells = [str(one.round.number), one.round.mode, acts, str(one.starts_count), events]
+    return f"| {' | '.join([*cells, f'{one.duration_s:.0f} s', kept])} |"
