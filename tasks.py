@@ -115,7 +115,7 @@ def check_deps(
     c: Context, env="", only="", skip="", timeout="", strict=False, deep=False, json=False, junit="", svg=""
 ):
     """Look at every dependency of Prompt KEDA, read-only."""
-    from prompt_keda import toolkit
+    from prompt_keda.commands import toolkit
 
     name = _environment(env, "local")
 
@@ -133,7 +133,7 @@ def check_deps(
 
 def _whole(flag, text):
     """Give a whole number, or 0 for nothing."""
-    from prompt_keda.errors import Refusal
+    from prompt_keda.core.errors import Refusal
 
     try:
         return int(text or 0)
@@ -143,7 +143,7 @@ def _whole(flag, text):
 
 def _seconds(text):
     """Give a number of seconds, or None for nothing."""
-    from prompt_keda.errors import Refusal
+    from prompt_keda.core.errors import Refusal
 
     try:
         seconds = float(text) if text else None
@@ -173,7 +173,7 @@ def _write(flag, path, text):
 def _into(flag, path, act):
     from pathlib import Path
 
-    from prompt_keda.errors import Refusal
+    from prompt_keda.core.errors import Refusal
 
     if not path:
         return
@@ -192,7 +192,7 @@ def _live(ids):
 @task(help={**ENV, **JSON, **WISHES})
 def plan(c: Context, env="", mode="auto", backlog="", give_up="", json=False):
     """Say what redeploy would do; reads, never writes."""
-    from prompt_keda import redeploying
+    from prompt_keda.commands import redeploy as redeploying
     from prompt_keda.redeploy.modes import Wishes
 
     name = _environment(env)
@@ -208,7 +208,7 @@ def plan(c: Context, env="", mode="auto", backlog="", give_up="", json=False):
 @task(help={**ENV, **JSON})
 def prepare(c: Context, env="", json=False):
     """Fetch what a redeploy needs, so that an incident needs no internet."""
-    from prompt_keda import toolkit
+    from prompt_keda.commands import toolkit
 
     name = _environment(env)
     _finish(
@@ -223,7 +223,8 @@ def prepare(c: Context, env="", json=False):
 @task(help={**ENV, **JSON, **APPROVE, **WISHES})
 def redeploy(c: Context, env="", mode="auto", approve="", backlog="", give_up="", json=False):
     """Redeploy KEDA, and prove that scaling resumes; no running Job is touched."""
-    from prompt_keda import redeploying, toolkit
+    from prompt_keda.commands import redeploy as redeploying
+    from prompt_keda.commands import toolkit
     from prompt_keda.redeploy.modes import Wishes
 
     name = _environment(env)
@@ -243,7 +244,7 @@ def redeploy(c: Context, env="", mode="auto", approve="", backlog="", give_up=""
 @task(help={**ENV, **JSON, **APPROVE, "run": "id of the run; the newest unfinished one unless named"})
 def resume(c: Context, env="", run="", approve="", json=False):
     """Go on where an interrupted redeploy stopped, here or on another machine."""
-    from prompt_keda import redeploying
+    from prompt_keda.commands import redeploy as redeploying
 
     name = _environment(env, "local")
     observer = _progress()
@@ -253,7 +254,7 @@ def resume(c: Context, env="", run="", approve="", json=False):
 @task(help={**ENV, **JSON, "html": "write the recovery times, and the drills, as a page to this file"})
 def history(c: Context, env="", html="", json=False):
     """Tell runs and drills of this machine and, of one environment, the runs of its cluster: how they ended, what they took."""
-    from prompt_keda import toolkit
+    from prompt_keda.commands import toolkit
 
     name = _environment(env)
 
@@ -273,7 +274,7 @@ def history(c: Context, env="", html="", json=False):
 @task(help=JSON)
 def runbooks(c: Context, json=False):
     """List the runbooks, each with its symptom and what it runs."""
-    from prompt_keda import response
+    from prompt_keda.commands import response
 
     _finish(
         "runbooks",
@@ -297,7 +298,7 @@ def runbooks(c: Context, json=False):
 )
 def runbook(c: Context, name, env="", from_="", plan=False, approve="", json=False):
     """Run a runbook: diagnosis, mitigation, proof; kept in the incident's record."""
-    from prompt_keda import response
+    from prompt_keda.commands import response
 
     where = _environment(env)
     if plan:
@@ -321,7 +322,7 @@ def _show_runbook_plan(text, result):
 @task(help={**ENV, **JSON})
 def status(c: Context, env="", json=False):
     """Say what stands now: KEDA's parts, ScaledJobs, streams, Jobs, the last runs, the open incident."""
-    from prompt_keda import response
+    from prompt_keda.commands import response
 
     name = _environment(env)
 
@@ -334,7 +335,7 @@ def status(c: Context, env="", json=False):
 @task(help={**ENV, **JSON})
 def respond(c: Context, env="", json=False):
     """From symptoms to the runbook that fits: look, rank the causes, and run what is wanted."""
-    from prompt_keda import response
+    from prompt_keda.commands import response
 
     name = _environment(env)
     observer = _progress()
@@ -351,7 +352,7 @@ def respond(c: Context, env="", json=False):
 @task(help={**ENV, **JSON, "file": "the archive to write; without it only what it would hold is told"})
 def bundle(c: Context, env="", file="", json=False):
     """Collect what an expert asks for into one archive, without secrets: objects, events, logs, versions."""
-    from prompt_keda import response
+    from prompt_keda.commands import response
 
     name = _environment(env)
     observer = _progress()
@@ -369,7 +370,7 @@ def bundle(c: Context, env="", file="", json=False):
 @task(positional=["text"], help={"text": "what people have seen or done", **ENV, **JSON})
 def note(c: Context, text, env="", json=False):
     """Add a note to the open incident's record."""
-    from prompt_keda import response
+    from prompt_keda.commands import response
 
     name = _environment(env)
     observer = _progress()
@@ -394,7 +395,7 @@ def note(c: Context, text, env="", json=False):
 )
 def report(c: Context, env="", incident="", html="", markdown="", json=False):
     """Tell an incident: what was seen and run, what it took, and what is still open."""
-    from prompt_keda import response
+    from prompt_keda.commands import response
 
     name = _environment(env)
 
@@ -410,7 +411,7 @@ def report(c: Context, env="", incident="", html="", markdown="", json=False):
 @task(help={**ENV, **JSON, **APPROVE})
 def enrol(c: Context, env="", approve="", json=False):
     """Record the new identity of a cluster that was rebuilt; until then every write is refused."""
-    from prompt_keda import toolkit
+    from prompt_keda.commands import toolkit
 
     name = _environment(env)
     observer = _progress()
@@ -435,8 +436,8 @@ def _show_enrolled(text, result):
 )
 def smoke(c: Context, env="", events="", full=False, only="", approve="", json=False):
     """Prove that events become Jobs, on a stream and ScaledJob of its own."""
-    from prompt_keda import proving
-    from prompt_keda.errors import Refusal
+    from prompt_keda.commands import smoke as proving
+    from prompt_keda.core.errors import Refusal
 
     name = _environment(env)
     observer = _progress()
@@ -617,7 +618,7 @@ def drill(
     json=False,
 ):
     """Break the local stack, follow the runbook, prove scaling, and see that nothing was lost."""
-    from prompt_keda.errors import LabError, Refusal
+    from prompt_keda.core.errors import LabError, Refusal
 
     observer = _progress()
 
@@ -661,7 +662,7 @@ def drill(
 @task(help={"exhaustive": "also what takes longer", "junit": "write JUnit XML to this file"})
 def test(c: Context, exhaustive=False, junit=""):
     """Run the project's own tests; brings up the local stack."""
-    from prompt_keda import testing
+    from prompt_keda.lab import testing
 
     _finish_with_code("test", lambda: testing.run(exhaustive, junit))
 
@@ -675,7 +676,7 @@ def test(c: Context, exhaustive=False, junit=""):
 )
 def bench(c: Context, rounds="", of="check-deps", json=False):
     """Measure check-deps, a redeploy, or a burst of events, beside what people use or what is predicted."""
-    from prompt_keda.errors import Refusal
+    from prompt_keda.core.errors import Refusal
     from prompt_keda.lab import bench as benches
     from prompt_keda.report.result import Result
 

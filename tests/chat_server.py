@@ -9,7 +9,7 @@ import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
 
-from prompt_keda.model.secret import Secret
+from prompt_keda.core.secret import Secret
 from tests.leaks import planted
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prompt_keda.files.run_folder import RunFolder
+from prompt_keda.records.run_folder import RunFolder
 
 
 def unfinished_run(runs, environment, fits=lambda plan: True):

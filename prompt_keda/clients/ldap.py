@@ -6,10 +6,10 @@ import ssl
 from datetime import timedelta
 from pathlib import Path
 
-from prompt_keda.clients.broken_connections import NO_NAME, find_reason, time_over
+from prompt_keda.clients.http.failures import NO_NAME, find_reason, time_over
+from prompt_keda.clients.http.tls import require, verified
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
-from prompt_keda.clients.tls import require, verified
-from prompt_keda.errors import BadAnswer, Refused, Unreachable
+from prompt_keda.core.errors import BadAnswer, Refused, Unreachable
 
 SYSTEM = "LDAP"
 

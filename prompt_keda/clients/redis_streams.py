@@ -19,10 +19,10 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from prompt_keda.clients.broken_connections import CUT_OFF, find_reason, time_over
-from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_port_forward import why_closed
-from prompt_keda.clients.kube_resources import ENDPOINT_SLICES
+from prompt_keda.clients.http.failures import CUT_OFF, find_reason, time_over
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.port_forward import why_closed
+from prompt_keda.clients.kube.resources import ENDPOINT_SLICES
 from prompt_keda.clients.redis_survey import (
     BACKLOG,
     GIVE_BACKLOG,
@@ -35,8 +35,8 @@ from prompt_keda.clients.redis_survey import (
     read_group,
     read_stream,
 )
-from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused, Unreachable
-from prompt_keda.model.secret import Secret
+from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Refused, Unreachable
+from prompt_keda.core.secret import Secret
 
 SYSTEM = "Redis"
 ANSWERS: dict[str, Any] = {"decode_responses": True, "encoding_errors": "backslashreplace", "protocol": 2}

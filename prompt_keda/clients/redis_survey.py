@@ -9,7 +9,7 @@ from typing import Any
 import redis
 from redis.exceptions import RedisError
 
-from prompt_keda.errors import ClientError
+from prompt_keda.core.errors import ClientError
 
 PENDING_S = 60
 """An event that is pending for longer counts as old. Workers acknowledge before they work: it takes them milliseconds."""

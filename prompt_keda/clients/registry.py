@@ -17,10 +17,10 @@ from typing import Any
 
 import httpx
 
-from prompt_keda.clients.broken_connections import find_reason, time_over
-from prompt_keda.clients.tls import require, verified
-from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
-from prompt_keda.model.secret import Secret
+from prompt_keda.clients.http.failures import find_reason, time_over
+from prompt_keda.clients.http.tls import require, verified
+from prompt_keda.core.errors import BadAnswer, Missing, Refused, Unreachable
+from prompt_keda.core.secret import Secret
 
 SYSTEM = "registry"
 ACCEPT = ", ".join(

@@ -11,11 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
-from prompt_keda.errors import ClientError, Missing, Refused, Unfilled
-from prompt_keda.model.environment import Environment, FillIn, VaultKey
-from prompt_keda.model.secret import Secret
+from prompt_keda.core.errors import ClientError, Missing, Refused, Unfilled
+from prompt_keda.core.secret import Secret
+from prompt_keda.environment.model import Environment, FillIn, VaultKey
 
 if TYPE_CHECKING:  # each library is imported where its system is first needed: together they cost half a second
     from prompt_keda.clients.redis_streams import RedisStreams
@@ -158,7 +158,7 @@ class Systems:
         Raises as `webhook.post` does, `Missing` when the environment names no chat, `Unfilled` when it does not say where the
         address stands, and `ClientError` when Vault does not give it.
         """
-        from prompt_keda.clients.webhook import KEY, SYSTEM, post
+        from prompt_keda.clients.http.webhook import KEY, SYSTEM, post
 
         settings = self.environment.incidents.webhook
         if settings is None:

@@ -13,10 +13,10 @@ import hvac
 import requests
 from hvac import exceptions
 
-from prompt_keda.clients.broken_connections import NO_NAME, find_reason, time_over
-from prompt_keda.clients.tls import require, verified
-from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
-from prompt_keda.model.secret import Secret
+from prompt_keda.clients.http.failures import NO_NAME, find_reason, time_over
+from prompt_keda.clients.http.tls import require, verified
+from prompt_keda.core.errors import BadAnswer, Missing, Refused, Unreachable
+from prompt_keda.core.secret import Secret
 
 SYSTEM = "Vault"
 

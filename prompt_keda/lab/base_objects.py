@@ -6,8 +6,8 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from prompt_keda.core.secret import Secret
 from prompt_keda.lab.settings import DNS_SERVICE_IP
-from prompt_keda.model.secret import Secret
 
 MARKER = "prompt-keda-lab"
 """Name of the ConfigMap in kube-system that marks a cluster as a local stack: only there approval `none` counts."""

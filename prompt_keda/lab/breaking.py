@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prompt_keda.errors import PromptKedaError, Refusal
+from prompt_keda.core.errors import PromptKedaError, Refusal
+from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import drilling, state
 from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.faults import ALL_FAULTS, fault_of, presence
 from prompt_keda.lab.faults.fault import Fault
 from prompt_keda.lab.settings import current_lab
-from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.report.result import Result
 
 TO_SEE = "./run check-deps --env local tells when all is well"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from prompt_keda.errors import LabError
+from prompt_keda.core.errors import LabError
 
 ROOT = Path("/sys/fs/cgroup")
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from prompt_keda.errors import LabError
+from prompt_keda.core.errors import LabError
 
 
 class Children:

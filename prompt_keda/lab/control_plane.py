@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from prompt_keda.files.private_folder import private_folder
+from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import kubeconfig, processes
 from prompt_keda.lab.pki import Authority
 from prompt_keda.lab.settings import API_SERVICE_IP, NODE_NAME, POD_CIDR, PORTS, SERVICE_CIDR, Lab

@@ -18,8 +18,8 @@ from typing import Any
 
 import hvac
 
-from prompt_keda.errors import LabError
-from prompt_keda.files.private_folder import private_folder
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import kubeconfig, login, network, state
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import PORTS, Lab, current_lab

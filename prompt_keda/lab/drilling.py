@@ -10,17 +10,17 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prompt_keda import response, toolkit
-from prompt_keda.clients.kube_resources import CONFIG_MAPS
-from prompt_keda.errors import ClientError, PromptKedaError, Refusal
-from prompt_keda.files.drill_history import Drills, begin_drills, keep_drill, stopped_drills
+from prompt_keda.clients.kube.resources import CONFIG_MAPS
+from prompt_keda.commands import response, toolkit
+from prompt_keda.core.check import CheckResult
+from prompt_keda.core.errors import ClientError, PromptKedaError, Refusal
+from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import state
 from prompt_keda.lab.drills.drill import Drilled, drill
 from prompt_keda.lab.faults import ALL_FAULTS, fault_of
 from prompt_keda.lab.faults.fault import Fault, Stage
-from prompt_keda.model.check import CheckResult
-from prompt_keda.model.drill_record import DrillRecord
-from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.records.drill_history import Drills, begin_drills, keep_drill, stopped_drills
+from prompt_keda.records.drill_record import DrillRecord
 from prompt_keda.redeploy.approval import MARKER
 from prompt_keda.report.failure import NOBODY_FORESAW
 from prompt_keda.report.result import Result

@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prompt_keda.errors import LabError
-from prompt_keda.files.private_folder import private_folder
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, cache_home
-from prompt_keda.model.event import Event, EventKind, Observer
 
 LONGEST_S = 3600
 """For another's build: a cold one takes some minutes."""

@@ -18,10 +18,10 @@ from typing import Any
 
 import httpx
 
-from prompt_keda.errors import LabError
-from prompt_keda.files.private_folder import private_folder
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.secret import Secret
 from prompt_keda.lab.commands import run
-from prompt_keda.model.secret import Secret
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 CONFIG = "application/vnd.oci.image.config.v1+json"

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from prompt_keda.errors import LabError
-from prompt_keda.files.private_folder import private_folder
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab.commands import run
 
 PARTS = Path(__file__).parent / "keda" / "parts.yaml"

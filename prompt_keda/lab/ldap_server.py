@@ -8,11 +8,11 @@ import os
 import secrets
 from pathlib import Path
 
-from prompt_keda.files.private_folder import private_folder
+from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.secret import Secret
 from prompt_keda.lab import processes, state
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import PORTS, Lab
-from prompt_keda.model.secret import Secret
 
 BASE_DN = "dc=slac,dc=test"
 PEOPLE = {"oncall": "prompt-keda-operators", "reader": "prompt-keda-readers"}

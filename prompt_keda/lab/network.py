@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from prompt_keda.errors import LabError
+from prompt_keda.core.errors import LabError
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import Lab
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from prompt_keda.files.private_folder import private_folder
+from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import processes
 from prompt_keda.lab.settings import DNS_SERVICE_IP, NODE_NAME, POD_CIDR, PORTS, REGISTRY_HOST, Lab
 

@@ -6,8 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab.commands import run
-from prompt_keda.model.event import Event, EventKind, Observer
 
 PROGRAMS = {
     "redis-server": "/usr/bin/redis-server",

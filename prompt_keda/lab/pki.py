@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from prompt_keda.files.private_folder import private_folder
+from prompt_keda.core.private_folder import private_folder
 
 LIFETIME = timedelta(days=30)
 """A local stack does not live longer; `lab.up` makes what is missing."""

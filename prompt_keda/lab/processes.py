@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prompt_keda.errors import LabError
-from prompt_keda.files.private_folder import private_folder
-from prompt_keda.files.process import ZOMBIE, kernel_fields
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.process import ZOMBIE, kernel_fields
 from prompt_keda.lab import cgroups, network
 from prompt_keda.lab.settings import Lab
 

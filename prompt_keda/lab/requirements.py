@@ -9,8 +9,8 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
-from prompt_keda.errors import Refusal
-from prompt_keda.files.local_stack import state_home
+from prompt_keda.core.errors import Refusal
+from prompt_keda.environment.local_stack import state_home
 from prompt_keda.lab import go_builds, network
 from prompt_keda.lab.settings import cache_home
 

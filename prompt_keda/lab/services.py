@@ -10,11 +10,11 @@ from pathlib import Path
 
 import bcrypt
 
-from prompt_keda.errors import LabError
-from prompt_keda.files.private_folder import private_folder
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.secret import Secret
 from prompt_keda.lab import processes, state
 from prompt_keda.lab.settings import PORTS, REGISTRY_HOST, Lab, cache_home
-from prompt_keda.model.secret import Secret
 
 REGISTRY_USER = "puller"
 

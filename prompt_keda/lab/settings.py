@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from prompt_keda.files.local_stack import current_stack, stack_folder
+from prompt_keda.environment.local_stack import current_stack, stack_folder
 
 KUBERNETES_VERSION = "1.35.4"
 KEDA_VERSION = "2.16.1"

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from prompt_keda.errors import LabError, Refusal
-from prompt_keda.files.private_folder import private_folder
+from prompt_keda.core.errors import LabError, Refusal
+from prompt_keda.core.event import Event, EventKind, Observer, nobody
+from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import (
     base_objects,
     cgroups,
@@ -31,7 +32,6 @@ from prompt_keda.lab import (
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.pki import Authority
 from prompt_keda.lab.settings import PORTS, Lab, current_lab
-from prompt_keda.model.event import Event, EventKind, Observer, nobody
 
 PROGRAMS = [
     "etcd",

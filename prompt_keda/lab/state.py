@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prompt_keda.errors import LabError
-from prompt_keda.files import local_stack
-from prompt_keda.files.private_folder import private_folder
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.secret import Secret
+from prompt_keda.environment import local_stack
 from prompt_keda.lab import cgroups, go_builds, packages, processes
 from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, Lab, current_lab
-from prompt_keda.model.secret import Secret
 
 
 def ensure_secret(lab: Lab, name: str) -> Secret:

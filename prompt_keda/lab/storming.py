@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prompt_keda import toolkit
-from prompt_keda.errors import DeadlinePassed, PromptKedaError, Refusal
-from prompt_keda.files.run_folder import JOURNAL, RunFolder
+from prompt_keda.commands import toolkit
+from prompt_keda.core.errors import DeadlinePassed, PromptKedaError, Refusal
+from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import drilling
 from prompt_keda.lab.drills import storm_acts
 from prompt_keda.lab.drills.storm import Outcome, weather
 from prompt_keda.lab.drills.storm_plan import BREAK, Round, Targets, make_round, shrink
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage
-from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.records.run_folder import JOURNAL, RunFolder
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import go_on, run_command
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import hvac
 
+from prompt_keda.core.secret import Secret
 from prompt_keda.lab import state
 from prompt_keda.lab.settings import Lab
-from prompt_keda.model.secret import Secret
 
 PREFIX = "rubin/prompt-keda-local"
 POLICY = "prompt-keda"

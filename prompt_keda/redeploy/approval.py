@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prompt_keda.clients.kube_resources import CONFIG_MAPS
-from prompt_keda.errors import Refusal
-from prompt_keda.model.environment import Environment
-from prompt_keda.redeploy.context import Context
+from prompt_keda.clients.kube.resources import CONFIG_MAPS
+from prompt_keda.components.run import Context
+from prompt_keda.core.errors import Refusal
+from prompt_keda.environment.model import Environment
 
 MARKER = "prompt-keda-lab"
 """ConfigMap in kube-system that `lab.up` puts there: only such a cluster needs no approval."""

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import NAMESPACES
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.resources import NAMESPACES
 from prompt_keda.clients.systems import Systems
-from prompt_keda.errors import Refusal
-from prompt_keda.files.environment_edit import KEYS, identity_placeholders, write_identity
-from prompt_keda.model.event import Event, EventKind, Observer
-from prompt_keda.model.redeploy_plan import digest_of
+from prompt_keda.core.decisions import digest_of
+from prompt_keda.core.errors import Refusal
+from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.environment.edit import KEYS, identity_placeholders, write_identity
 from prompt_keda.redeploy.approval import Ask
 
 UID = re.compile("[A-Za-z0-9-]{1,64}")

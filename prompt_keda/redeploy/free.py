@@ -12,15 +12,18 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from prompt_keda.clients.kube_errors import has_changed
-from prompt_keda.clients.kube_resources import CRDS, JOBS, SCALED_JOBS, Resource
-from prompt_keda.clients.kube_watch import Watch
-from prompt_keda.errors import BadAnswer, Missing
-from prompt_keda.model.plan import Progress, State, Step
-from prompt_keda.redeploy import install, jobs
-from prompt_keda.redeploy.context import Context, Object
+from prompt_keda.clients.kube.errors import has_changed
+from prompt_keda.clients.kube.objects import Object, is_going, label, some
+from prompt_keda.clients.kube.resources import CRDS, JOBS, SCALED_JOBS, Resource
+from prompt_keda.clients.kube.watch import Watch
+from prompt_keda.components.keda import install
+from prompt_keda.components.keda.names import FINALIZER, SCALED_JOBS_CRD
+from prompt_keda.components.run import Context
+from prompt_keda.components.scaled_jobs import running_jobs
+from prompt_keda.core.errors import BadAnswer, Missing
+from prompt_keda.core.plan import Progress, State, Step
+from prompt_keda.redeploy.inventory import custom_kinds
 from prompt_keda.redeploy.remove import left, remove_all
-from prompt_keda.redeploy.survey import SCALED_JOBS_CRD, custom_kinds, is_going, label, some
 
 LIMIT = timedelta(seconds=60)
 
@@ -31,7 +34,7 @@ def _owned(context: Context) -> Iterator[tuple[Object, str]]:
     planned = {one.name for one in left(context, "CustomResourceDefinition")}
     crd_goes = SCALED_JOBS_CRD in _going_crds(context).keys() | planned
     going = {one["metadata"]["uid"] for one in kube.list(SCALED_JOBS) if crd_goes or is_going(one)}
-    for job in jobs.active_jobs(kube):
+    for job in running_jobs.active_jobs(kube):
         for owner in job["metadata"].get("ownerReferences") or []:
             if owner["uid"] in going:
                 yield job, owner["uid"]
@@ -129,7 +132,7 @@ def let_go(context: Context) -> None:
 def _strip(context: Context) -> None:
     owners = {uid for _, uid in _owned(context)}
     for one in _dying(context, _going_crds(context)):
-        rest = [name for name in _held_by(one) if name != jobs.FINALIZER]
+        rest = [name for name in _held_by(one) if name != FINALIZER]
         if rest != _held_by(one) and one["metadata"]["uid"] not in owners:
             _change(context, context.systems.kube.resource_of(one), one, finalizers=rest or None)
 

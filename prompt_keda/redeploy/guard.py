@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prompt_keda.clients.kube_resources import NAMESPACES, SCALED_JOBS
-from prompt_keda.errors import Refusal
-from prompt_keda.model.environment import FillIn
-from prompt_keda.model.job_object import is_paused
-from prompt_keda.model.plan import Progress, State, Step
-from prompt_keda.model.redeploy_plan import JobRecord
-from prompt_keda.redeploy import jobs
-from prompt_keda.redeploy.context import Context, Object
-from prompt_keda.redeploy.lease import STATE_NAMESPACE, Lock
+from prompt_keda.clients.kube.objects import Object
+from prompt_keda.clients.kube.resources import NAMESPACES, SCALED_JOBS
+from prompt_keda.components.run import Context
+from prompt_keda.components.scaled_jobs import running_jobs
+from prompt_keda.components.scaled_jobs.objects import is_paused
+from prompt_keda.core.decisions import JobRecord
+from prompt_keda.core.errors import Refusal
+from prompt_keda.core.plan import Progress, State, Step
+from prompt_keda.environment.model import FillIn
+from prompt_keda.records.lock import STATE_NAMESPACE, Lock
 
 
 def check_identity(context: Context) -> None:
@@ -90,18 +91,18 @@ def stamp_jobs(context: Context) -> None:
     """
     kube = context.systems.kube
     for record, owner in _to_make_safe(context):
-        if jobs.is_settled(owner):
-            jobs.stamp(kube, record, owner["metadata"]["generation"])
+        if running_jobs.is_settled(owner):
+            running_jobs.stamp(kube, record, owner["metadata"]["generation"])
         else:
-            marks = {"metadata": {"annotations": jobs.pause_marks(context.run_id)}}
+            marks = {"metadata": {"annotations": running_jobs.pause_marks(context.run_id)}}
             kube.patch(SCALED_JOBS, record.scaled_job, record.namespace, marks)
 
 
 def _to_make_safe(context: Context) -> list[tuple[JobRecord, Object]]:
     """Give the Jobs at risk, each with its ScaledJob, which is not paused: KEDA leaves those of a paused one alone."""
     kube = context.systems.kube
-    scaled = jobs.owners(kube)
-    risky = jobs.at_risk(kube, scaled, finished_too=True)
+    scaled = running_jobs.owners(kube)
+    risky = running_jobs.at_risk(kube, scaled, finished_too=True)
     found = [(one, scaled[one.namespace, one.scaled_job]) for one in risky]
     return [(one, owner) for one, owner in found if not is_paused(owner)]
 

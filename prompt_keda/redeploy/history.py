@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from prompt_keda.clients.kube import Kube
-from prompt_keda.errors import Refusal
-from prompt_keda.model.run_summary import AT_WORK, GREEN, RunSummary, summarise
-from prompt_keda.redeploy.lease import find_run_at_work
-from prompt_keda.redeploy.mirrored_runs import MirroredRun, find_runs
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.core.errors import Refusal
+from prompt_keda.records.lock import find_run_at_work
+from prompt_keda.records.run_summary import AT_WORK, GREEN, RunSummary, summarise
+from prompt_keda.redeploy.copied_runs import MirroredRun, find_runs
 
 CLUSTER = "cluster"
 

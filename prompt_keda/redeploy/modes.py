@@ -5,26 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from prompt_keda.clients.kube_errors import cannot_be_changed
-from prompt_keda.clients.kube_resources import LEASES, SCALED_JOBS
-from prompt_keda.clients.operator_metrics import OPERATOR_LEASE
-from prompt_keda.errors import BadAnswer, Refusal
-from prompt_keda.model.environment import Instrument
-from prompt_keda.model.job_object import PAUSED, is_paused
-from prompt_keda.model.marks import RUN_ANNOTATION
-from prompt_keda.model.redeploy_plan import Decisions, Deletion
-from prompt_keda.redeploy import helm, install
-from prompt_keda.redeploy.context import Context, Object
-from prompt_keda.redeploy.survey import (
-    OPERATOR,
-    SCALED_JOBS_CRD,
-    Seen,
-    Survey,
-    is_going,
-    is_operator,
-    label,
-    some,
-)
+from prompt_keda.clients.kube.errors import cannot_be_changed
+from prompt_keda.clients.kube.objects import Object, is_going, label, some
+from prompt_keda.clients.kube.resources import LEASES, SCALED_JOBS
+from prompt_keda.components.keda import install
+from prompt_keda.components.keda.names import LEASE, OPERATOR, SCALED_JOBS_CRD
+from prompt_keda.components.run import Context
+from prompt_keda.components.scaled_jobs.objects import PAUSED, is_paused
+from prompt_keda.core.decisions import Decisions, Deletion
+from prompt_keda.core.errors import BadAnswer, Refusal
+from prompt_keda.core.marks import RUN_ANNOTATION
+from prompt_keda.delivery import helm
+from prompt_keda.environment.model import Instrument
+from prompt_keda.redeploy.inventory import Seen, Survey, is_operator
 
 MODES = ("auto", "cold", "repair", "reinstall", "upgrade", "purge")
 REPLACED = ("APIService", "ValidatingWebhookConfiguration", "Deployment")
@@ -230,7 +223,7 @@ def _elsewhere(context: Context, seen: Survey) -> Iterator[Deletion]:
     for live in seen.elsewhere:
         yield _deletion("Deployment", live, "another KEDA beside this one")
     for namespace in sorted({one["metadata"]["namespace"] for one in seen.elsewhere}):
-        lease = context.systems.kube.find(LEASES, OPERATOR_LEASE, namespace)
+        lease = context.systems.kube.find(LEASES, LEASE, namespace)
         if lease is not None:
             yield _deletion("Lease", lease, "of another KEDA")
 

@@ -6,26 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 import prompt_keda
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.systems import Systems, filled
-from prompt_keda.errors import EnvironmentFileError, Refusal
-from prompt_keda.files.manifest_file import load_instrument_manifest, load_keda_manifests, local_file
-from prompt_keda.model.environment import Instrument
-from prompt_keda.model.redeploy_plan import Decisions, Plan
+from prompt_keda.components.keda import install
+from prompt_keda.components.run import Context
+from prompt_keda.components.scaled_jobs import running_jobs, unpause
+from prompt_keda.core.decisions import Decisions, Plan
+from prompt_keda.core.errors import EnvironmentFileError, Refusal
+from prompt_keda.delivery.manifests import load_instrument_manifest, load_keda_manifests, local_file
+from prompt_keda.environment.model import Instrument
 from prompt_keda.redeploy import (
     free,
     guard,
-    install,
-    jobs,
     modes,
     preflight,
-    prove,
-    release,
     remove,
     restore,
     snapshot,
-    survey,
 )
-from prompt_keda.redeploy.context import Context, Object
+from prompt_keda.redeploy import (
+    inventory as survey,
+)
+from prompt_keda.redeploy import (
+    verify as prove,
+)
 from prompt_keda.redeploy.modes import Wishes
 
 GONE = (*remove.STEPS, *free.STEPS, remove.NAMESPACES_GONE)
@@ -34,9 +38,9 @@ UNDER_LOCK = (
     *GONE,
     *install.STEPS,
     *restore.STEPS,
-    *release.STEPS,
+    *unpause.STEPS,
     prove.SMOKE,
-    release.SETTLE,
+    unpause.SETTLE,
     *prove.STEPS,
 )
 STEPS = (preflight.STEP, guard.HOLD_LEASE, *map(guard.under_lock, UNDER_LOCK))
@@ -128,7 +132,7 @@ def _plan(context: Context, mode: str, reason: str, decisions: Decisions, notes:
         steps=STEPS,
         decisions=decisions,
         inputs=_inputs(context, mode),
-        jobs_at_risk=jobs.at_risk(context.systems.kube),
+        jobs_at_risk=running_jobs.at_risk(context.systems.kube),
         notes=notes,
     )
 

@@ -7,17 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 
-from prompt_keda.clients.kube_resources import CRDS, NAMESPACES, SECRETS, VALIDATING_WEBHOOKS
-from prompt_keda.clients.kube_rights import missing_rights
+from prompt_keda.clients.kube.access_reviews import missing_rights
+from prompt_keda.clients.kube.objects import Object, is_going, some
+from prompt_keda.clients.kube.resources import CRDS, NAMESPACES, SECRETS, VALIDATING_WEBHOOKS
 from prompt_keda.clients.registry import parse_image
-from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused
-from prompt_keda.model.environment import SecretSync
-from prompt_keda.model.plan import Progress, State, Step
-from prompt_keda.model.redeploy_rights import mirror_rights, redeploy_rights
-from prompt_keda.model.rights import named
-from prompt_keda.redeploy import certificates, install, jobs
-from prompt_keda.redeploy.context import Context, Object
-from prompt_keda.redeploy.survey import is_going, some
+from prompt_keda.components.identity.redeploy_rights import mirror_rights, redeploy_rights
+from prompt_keda.components.keda import install, serving_certificate
+from prompt_keda.components.keda.names import CERTIFICATES
+from prompt_keda.components.run import Context
+from prompt_keda.components.scaled_jobs import running_jobs
+from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Refused
+from prompt_keda.core.plan import Progress, State, Step
+from prompt_keda.core.rights import named
+from prompt_keda.environment.model import SecretSync
 
 Look = Callable[[], str | None]
 """Gives what stands in the way, or None."""
@@ -62,7 +64,7 @@ def _jobs_of_dying_namespaces(context: Context) -> str | None:
     """Name the running Jobs that nobody can keep: the server removes all that is in a Terminating namespace."""
     kube = context.systems.kube
     going = {one["metadata"]["name"] for one in kube.list(NAMESPACES) if is_going(one)}
-    lost = [f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in jobs.active_jobs(kube)]
+    lost = [f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in running_jobs.active_jobs(kube)]
     doomed = [name for name in lost if name.partition("/")[0] in going and name not in context.decisions.given_up]
     if not doomed:
         return None
@@ -87,8 +89,8 @@ def _to_apply(context: Context) -> list[Object]:
     goes, and all of them while KEDA's webhooks go: these may not answer, and with the policy Fail nothing is taken (F12).
     """
     kube = context.systems.kube
-    secret = kube.find(SECRETS, certificates.SECRET, context.namespace)
-    rest = install.parts(context) if certificates.is_whole(secret) else install.parts_without_ca(context)
+    secret = kube.find(SECRETS, CERTIFICATES, context.namespace)
+    rest = install.parts(context) if serving_certificate.is_whole(secret) else install.parts_without_ca(context)
     removed = {(one.kind, one.name) for one in context.decisions.deletions}
     going = {one["metadata"]["name"] for one in kube.list(NAMESPACES) if is_going(one)}
     taken = {("CustomResourceDefinition", name) for name in context.decisions.takes_over}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from prompt_keda.clients.kube_resources import (
+from prompt_keda.clients.kube.resources import (
     API_SERVICES,
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
@@ -21,12 +21,12 @@ from prompt_keda.clients.kube_resources import (
     VALIDATING_WEBHOOKS,
     Resource,
 )
-from prompt_keda.clients.kube_watch import Watch
-from prompt_keda.model.plan import Progress, State, Step
-from prompt_keda.model.redeploy_plan import Deletion
-from prompt_keda.redeploy.context import Context
+from prompt_keda.clients.kube.watch import Watch
+from prompt_keda.components.keda.names import API_SERVICE
+from prompt_keda.components.run import Context
+from prompt_keda.core.decisions import Deletion
+from prompt_keda.core.plan import Progress, State, Step
 
-API_SERVICE = "v1beta1.external.metrics.k8s.io"
 OTHERS = (ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, SERVICES, SERVICE_ACCOUNTS, SECRETS)
 """What is removed only where it cannot be applied over; of Secrets the revisions of Helm releases that hang."""
 KINDS: dict[str, Resource] = {

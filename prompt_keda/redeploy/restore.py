@@ -6,16 +6,16 @@ import copy
 from collections.abc import Iterator
 from datetime import timedelta
 
-from prompt_keda.clients.kube_resources import SCALED_JOBS
-from prompt_keda.errors import BadAnswer, Refused
-from prompt_keda.model.environment import Instrument
-from prompt_keda.model.job_object import is_paused
-from prompt_keda.model.plan import Progress, State, Step
-from prompt_keda.model.redis_restart import RECENT, SECTIONS, started_ms, took_groups_alone, up_for
-from prompt_keda.redeploy import jobs
-from prompt_keda.redeploy.compare import first_difference
-from prompt_keda.redeploy.context import Context, Object
-from prompt_keda.redeploy.survey import label
+from prompt_keda.clients.kube.objects import Object, label
+from prompt_keda.clients.kube.resources import SCALED_JOBS
+from prompt_keda.components.compare import first_difference
+from prompt_keda.components.event_source.restart import RECENT, SECTIONS, started_ms, took_groups_alone, up_for
+from prompt_keda.components.run import Context
+from prompt_keda.components.scaled_jobs import running_jobs
+from prompt_keda.components.scaled_jobs.objects import is_paused
+from prompt_keda.core.errors import BadAnswer, Refused
+from prompt_keda.core.plan import Progress, State, Step
+from prompt_keda.environment.model import Instrument
 
 PLACES = {"0": "before all that is there", "$": "behind what is there"}
 """Where a group begins → in words."""
@@ -125,7 +125,7 @@ def apply_scaled_jobs(context: Context) -> None:
             continue
         if one["kind"] == SCALED_JOBS.kind and _needs_pause(context, one, found):
             one = copy.deepcopy(one)
-            one["metadata"].setdefault("annotations", {}).update(jobs.pause_marks(context.run_id))
+            one["metadata"].setdefault("annotations", {}).update(running_jobs.pause_marks(context.run_id))
         context.systems.kube.apply(one)
 
 
@@ -140,7 +140,7 @@ def _needs_pause(context: Context, wanted: Object, live: Object | None) -> bool:
     """
     if live is not None:
         return not is_paused(live)
-    return any(jobs.is_of(job, wanted) for job in jobs.active_jobs(context.systems.kube))
+    return any(running_jobs.is_of(job, wanted) for job in running_jobs.active_jobs(context.systems.kube))
 
 
 STEPS: tuple[Step[Context], ...] = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from prompt_keda.model.job_object import PAUSED
-from prompt_keda.model.marks import RUN_ANNOTATION
-from prompt_keda.model.redeploy_plan import Decisions
-from prompt_keda.redeploy.context import Object
-from prompt_keda.redeploy.survey import Survey, label
+from prompt_keda.clients.kube.objects import Object, label
+from prompt_keda.components.scaled_jobs.objects import PAUSED
+from prompt_keda.core.decisions import Decisions
+from prompt_keda.core.marks import RUN_ANNOTATION
+from prompt_keda.redeploy.inventory import Survey
 
 NOT_KEPT = ("kubectl.kubernetes.io/last-applied-configuration", RUN_ANNOTATION, PAUSED)
 """Annotations of what somebody did to an object, and not of what it is."""

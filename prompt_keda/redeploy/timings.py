@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prompt_keda.model.plan import StepResult
-from prompt_keda.model.smoke_result import SmokeResult
+from prompt_keda.components.smoke.result import SmokeResult
+from prompt_keda.core.plan import StepResult
 
 
 def parts(steps: Sequence[StepResult], smoke: SmokeResult | None) -> dict[str, float]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prompt_keda.clients.kube import Kube
-from prompt_keda.errors import ClientError, Refusal
-from prompt_keda.files.run_folder import JournalFile, RunFolder
-from prompt_keda.model.environment import Environment
-from prompt_keda.model.event import Event, EventKind, Observer
-from prompt_keda.redeploy.mirrored_runs import MirroredRun, find_runs
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.core.errors import ClientError, Refusal
+from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.environment.model import Environment
+from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.redeploy.copied_runs import MirroredRun, find_runs
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from prompt_keda.model.check import CheckResult
-from prompt_keda.model.plan import StepResult
+from prompt_keda.core.check import CheckResult
+from prompt_keda.core.plan import StepResult
 
 SCHEMA = "prompt-keda/1"
 

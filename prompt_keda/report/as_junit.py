@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from prompt_keda.model.check import CheckResult, Verdict
-from prompt_keda.report.untrusted import one_line
+from prompt_keda.core.check import CheckResult, Verdict
+from prompt_keda.core.untrusted import one_line
 
 
 def to_xml(results: Sequence[CheckResult]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from prompt_keda.model.check import CheckResult
+from prompt_keda.core.check import CheckResult
 from prompt_keda.report.as_text import show_checks
 
 WIDTH = 100

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from prompt_keda.model.check import CheckResult, Verdict
-from prompt_keda.report.untrusted import one_line
+from prompt_keda.core.check import CheckResult, Verdict
+from prompt_keda.core.untrusted import one_line
 
 MARKS = {
     Verdict.OK: ("OK", "green"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prompt_keda.errors import EnvironmentFileError, Interrupted, PromptKedaError
+from prompt_keda.core.errors import EnvironmentFileError, Interrupted, PromptKedaError
+from prompt_keda.core.untrusted import neutral, one_line
 from prompt_keda.report import as_json
 from prompt_keda.report.unforeseen import write_report
-from prompt_keda.report.untrusted import neutral, one_line
 
 UNFORESEEN, STOPPED = 3, 130
 NOBODY_FORESAW = "which nobody foresaw"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from prompt_keda.model.incident_story import Story
+from prompt_keda.core.untrusted import one_line
+from prompt_keda.records.incident_story import Story
 from prompt_keda.report.pages import render, span
-from prompt_keda.report.untrusted import one_line
 
 
 def to_html(story: Story) -> str:

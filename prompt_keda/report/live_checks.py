@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from prompt_keda.model.event import Event, EventKind
+from prompt_keda.core.event import Event, EventKind
 
 MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "bold red"), "unknown": ("?", "bold yellow")}
 OTHER = ("·", "dim")

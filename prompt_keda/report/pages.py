@@ -7,7 +7,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from prompt_keda.report.untrusted import one_line
+from prompt_keda.core.untrusted import one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 MARKDOWN = re.compile(r"([\\`*_\[\]<>|#])")

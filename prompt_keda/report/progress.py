@@ -18,8 +18,8 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from prompt_keda.model.event import Event, EventKind
-from prompt_keda.report.untrusted import one_line
+from prompt_keda.core.event import Event, EventKind
+from prompt_keda.core.untrusted import one_line
 
 STYLES = {"ok": "green", "done": "green", "fail": "red", "broken": "red", "unknown": "yellow", "warn": "yellow"}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from prompt_keda.model.check import CheckResult
+from prompt_keda.core.check import CheckResult
 from prompt_keda.report import as_json
 
 

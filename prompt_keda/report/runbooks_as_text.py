@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from prompt_keda.model.check import CheckResult
+from prompt_keda.core.check import CheckResult
 from prompt_keda.report.as_text import show_lines, summary
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prompt_keda.model.check import CheckResult, Verdict
+from prompt_keda.core.check import CheckResult, Verdict
 
 ORDER = (
     "cluster-unreachable",

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Protocol
 
-from prompt_keda.errors import PromptKedaError
+from prompt_keda.core.errors import PromptKedaError
 
 STOPPED = 130
 TASKS = Path(__file__).parents[2] / "tasks.py"

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from prompt_keda.files.incident import Incident
-from prompt_keda.model.event import Event, EventKind, Observer
-from prompt_keda.model.incident_story import BEGAN, DONE, FAILED
-from prompt_keda.model.runbook import DIAGNOSIS, PROOF, Runbook, RunbookStep
+from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.records.incident import Incident
+from prompt_keda.records.incident_story import BEGAN, DONE, FAILED
 from prompt_keda.runbooks.commands import STOPPED, Ran, Runs
+from prompt_keda.runbooks.page import DIAGNOSIS, PROOF, Runbook, RunbookStep
 
 REFUSED, BROKEN, UNKNOWN = 2, 1, 3
 ENDS = (REFUSED, STOPPED)

@@ -16,14 +16,14 @@ import pytest
 from kubernetes.stream import ws_client
 from websocket import ABNF, WebSocketConnectionClosedException
 
-from prompt_keda.clients.download import download
-from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_port_forward import _forwarded
+from prompt_keda.clients.http.download import download
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.port_forward import _forwarded
 from prompt_keda.clients.ldap import ldap_probe
 from prompt_keda.clients.redis_streams import RedisStreams
 from prompt_keda.clients.registry import Registry
 from prompt_keda.clients.vault import Vault
-from prompt_keda.errors import ClientError, Unreachable
+from prompt_keda.core.errors import ClientError, Unreachable
 from prompt_keda.lab.faults.network_cuts import PROGRAM
 from tests.contracts.conftest import free_port, recording, serving
 

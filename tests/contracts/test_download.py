@@ -6,9 +6,9 @@ import hashlib
 
 import pytest
 
-from prompt_keda.clients import download as module
-from prompt_keda.clients.download import download
-from prompt_keda.errors import BadAnswer, ClientError, Missing, Unreachable
+from prompt_keda.clients.http import download as module
+from prompt_keda.clients.http.download import download
+from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Unreachable
 from tests.contracts.conftest import SECONDS, free_port, recording
 
 FILE = b"kind: Namespace\n"

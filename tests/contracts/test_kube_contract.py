@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import CONFIG_MAPS, NAMESPACES, PODS, ROLE_BINDINGS, ROLES, SECRETS, Resource
-from prompt_keda.clients.kube_rights import missing_rights
-from prompt_keda.errors import BadAnswer, Missing, Refused
+from prompt_keda.clients.kube.access_reviews import missing_rights
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.resources import CONFIG_MAPS, NAMESPACES, PODS, ROLE_BINDINGS, ROLES, SECRETS, Resource
+from prompt_keda.core.errors import BadAnswer, Missing, Refused
+from prompt_keda.core.rights import Right
 from prompt_keda.lab import settings, state
-from prompt_keda.model.rights import Right
 from tests.contracts.conftest import SECONDS
 from tests.contracts.fakes.kube import FakeKube
 

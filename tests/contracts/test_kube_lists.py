@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import CONFIG_MAPS, NAMESPACES, SECRETS
-from prompt_keda.errors import BadAnswer, Refused
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS
+from prompt_keda.core.errors import BadAnswer, Refused
 from prompt_keda.lab import network, settings, state
 from tests.contracts.conftest import SECONDS
 from tests.contracts.fakes.kube import FakeKube

@@ -14,8 +14,8 @@ from datetime import timedelta
 
 import pytest
 
-from prompt_keda.clients.kube import Kube
-from prompt_keda.errors import BadAnswer, LoggedOut, Missing, Refused, Unreachable
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.core.errors import BadAnswer, LoggedOut, Missing, Refused, Unreachable
 from prompt_keda.lab.pki import Authority
 from tests.contracts.conftest import SECONDS, free_port, recording
 from tests.terminal import until_closed
@@ -129,7 +129,7 @@ def test_on_a_terminal_the_plugin_speaks_itself_and_the_message_points_there(wri
     """There the words have gone to the person already; the package's own message would be an AttributeError."""
     path = write_kubeconfig("https://127.0.0.1:1", "echo your ticket has expired >&2; exit 3")
     code = (
-        "import datetime, pathlib, prompt_keda.clients.kube as k, prompt_keda.errors as e\n"
+        "import datetime, pathlib, prompt_keda.clients.kube.client as k, prompt_keda.core.errors as e\n"
         f"try: k.Kube.connect(pathlib.Path({str(path)!r}), None, datetime.timedelta(seconds=1))\n"
         "except e.Refused as error: print(error.what)\n"
     )

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import NAMESPACES, PODS, SECRETS
-from prompt_keda.errors import BadAnswer, ClientError, Missing, Refused, Unreachable
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.resources import NAMESPACES, PODS, SECRETS
+from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Refused, Unreachable
 from prompt_keda.lab import settings, state
 from tests.contracts.conftest import SECONDS
 from tests.contracts.fakes.kube import FakeKube

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from prompt_keda.clients import kube_pages
-from prompt_keda.clients.kube_pages import read_page
-from prompt_keda.errors import BadAnswer, Unreachable
+from prompt_keda.clients.kube import pages as kube_pages
+from prompt_keda.clients.kube.pages import read_page
+from prompt_keda.core.errors import BadAnswer, Unreachable
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
 

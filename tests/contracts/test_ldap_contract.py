@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from prompt_keda.clients.ldap import ldap_probe
-from prompt_keda.errors import BadAnswer, Refused, Unreachable
+from prompt_keda.core.errors import BadAnswer, Refused, Unreachable
 from tests.contracts.conftest import SECONDS, free_port, serving
 from tests.contracts.fakes.ldap import FakeDirectory
 

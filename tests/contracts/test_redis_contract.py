@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 
 from prompt_keda.clients.redis_streams import Backlog, RedisStreams
-from prompt_keda.errors import BadAnswer, Refused, Unreachable
-from prompt_keda.model.secret import Secret
+from prompt_keda.core.errors import BadAnswer, Refused, Unreachable
+from prompt_keda.core.secret import Secret
 from tests.contracts.conftest import SECONDS, free_port, serving
 from tests.contracts.fakes.redis_streams import INFO, FakeRedis
 

@@ -17,8 +17,8 @@ from prompt_keda.clients.registry import (
     credentials_from_docker_config,
     parse_image,
 )
-from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
-from prompt_keda.model.secret import Secret
+from prompt_keda.core.errors import BadAnswer, Missing, Refused, Unreachable
+from prompt_keda.core.secret import Secret
 from tests.contracts.conftest import SECONDS, free_port, serving
 from tests.contracts.fakes.registry import FakeRegistry
 

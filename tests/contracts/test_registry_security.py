@@ -13,8 +13,8 @@ import socket
 import pytest
 
 from prompt_keda.clients.registry import TOKEN_SERVICES, ManifestInfo, Registry
-from prompt_keda.errors import BadAnswer, Refused, Unreachable
-from prompt_keda.model.secret import Secret
+from prompt_keda.core.errors import BadAnswer, Refused, Unreachable
+from prompt_keda.core.secret import Secret
 from tests.contracts.conftest import SECONDS, recording
 
 USER, PASSWORD = "puller", "canary-91ac"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_keda.clients.download import download
+from prompt_keda.clients.http.download import download
 from prompt_keda.clients.ldap import ldap_probe
 from prompt_keda.clients.registry import Registry
 from prompt_keda.clients.vault import Vault
-from prompt_keda.errors import Missing, Refused
+from prompt_keda.core.errors import Missing, Refused
 from tests.contracts.conftest import SECONDS
 
 CLIENTS = {

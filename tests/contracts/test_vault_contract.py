@@ -9,10 +9,10 @@ import hvac
 import pytest
 
 from prompt_keda.clients.vault import Vault
-from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
+from prompt_keda.core.errors import BadAnswer, Missing, Refused, Unreachable
+from prompt_keda.core.event import nobody
+from prompt_keda.core.secret import Secret
 from prompt_keda.lab import go_builds
-from prompt_keda.model.event import nobody
-from prompt_keda.model.secret import Secret
 from tests.contracts.conftest import SECONDS, free_port, recording, serving
 from tests.contracts.fakes.vault import ROLE_ID, SECRET_ID, FakeVault
 

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.clients.webhook import MOST_CHARACTERS, escaped, post
-from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
-from prompt_keda.model.secret import Secret
+from prompt_keda.clients.http.webhook import MOST_CHARACTERS, escaped, post
+from prompt_keda.core.errors import BadAnswer, Missing, Refused, Unreachable
+from prompt_keda.core.secret import Secret
 from tests.chat_server import chat
 from tests.contracts.conftest import SECONDS, free_port
 from tests.leaks import leaks, planted

@@ -18,13 +18,13 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import JOBS, PODS
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.files.environment_file import load_environment
+from prompt_keda.commands.toolkit import runs_folder as own_runs_folder
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import desk, settings, state, vault_contents
-from prompt_keda.toolkit import runs_folder as own_runs_folder
 
 ROOT = Path(__file__).parents[2]
 TASKS = str(ROOT / "tasks.py")

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 def break_reading(how):
     from prompt_keda.clients.systems import Systems
-    from prompt_keda.errors import BadAnswer
+    from prompt_keda.core.errors import BadAnswer
 
     read = Systems.secret_keys
 
@@ -31,7 +31,7 @@ def break_reading(how):
 
 
 def break_writing():
-    from prompt_keda.redeploy.context import Context
+    from prompt_keda.components.run import Context
 
     write = Context.apply_all
 

@@ -7,8 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from prompt_keda.core.event import nobody
 from prompt_keda.lab import go_builds, settings
-from prompt_keda.model.event import nobody
 
 RELEASE, NAMESPACE = "keda", "keda"
 

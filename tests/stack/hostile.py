@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
-from prompt_keda.clients.kube_resources import CRDS, JOBS, LEASES, NAMESPACES, PODS, SCALED_JOBS, VAULT_SECRETS
+from prompt_keda.clients.kube.resources import CRDS, JOBS, LEASES, NAMESPACES, PODS, SCALED_JOBS, VAULT_SECRETS
 from prompt_keda.lab.faults import vault, vault_secrets
 from prompt_keda.lab.node import PAUSE_IMAGE
-from prompt_keda.redeploy.lease import LEASE, STATE_NAMESPACE
+from prompt_keda.records.lock import LEASE, STATE_NAMESPACE
 
 from .conftest import INSTRUMENT, active_workers, until
 

@@ -13,10 +13,10 @@ import signal
 import sys
 from pathlib import Path
 
-from prompt_keda import redeploying
-from prompt_keda.errors import PromptKedaError
-from prompt_keda.files.run_folder import JournalFile
-from prompt_keda.model.event import nobody
+from prompt_keda.commands import redeploy as redeploying
+from prompt_keda.core.errors import PromptKedaError
+from prompt_keda.core.event import nobody
+from prompt_keda.records.run_folder import JournalFile
 from prompt_keda.redeploy.modes import Wishes
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from prompt_keda.engine import run_checks  # noqa: E402
-from prompt_keda.model.check import Verdict  # noqa: E402
-from prompt_keda.redeploy import free, jobs, release, restore  # noqa: E402
+from prompt_keda.components.scaled_jobs import running_jobs, unpause  # noqa: E402
+from prompt_keda.core import run_checks  # noqa: E402
+from prompt_keda.core.check import Verdict  # noqa: E402
+from prompt_keda.redeploy import free, restore  # noqa: E402
 from prompt_keda.runbooks import commands  # noqa: E402
 
 
@@ -40,8 +41,8 @@ def unknown_is_green():
 
 def old_generations_are_no_risk():
     """No Job of another generation is taken for one that KEDA would delete."""
-    jobs.at_risk = lambda *arguments, **more: ()
-    release.jobs.at_risk = jobs.at_risk
+    running_jobs.at_risk = lambda *arguments, **more: ()
+    unpause.running_jobs.at_risk = running_jobs.at_risk
 
 
 def what_waits_is_skipped():

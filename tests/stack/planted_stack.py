@@ -18,10 +18,10 @@ from types import SimpleNamespace
 
 import bcrypt
 
-from prompt_keda.clients.kube_resources import CONFIG_MAPS, SCALED_JOBS, SECRETS
+from prompt_keda.clients.kube.resources import CONFIG_MAPS, SCALED_JOBS, SECRETS
 from prompt_keda.lab import settings, vault_contents
 from prompt_keda.lab.settings import REGISTRY_HOST
-from prompt_keda.redeploy.lease import STATE_NAMESPACE
+from prompt_keda.records.lock import STATE_NAMESPACE
 from tests.leaks import SPECIAL, leaks, planted
 from tests.terminal import run_on_terminal
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from prompt_keda.clients.kube_resources import JOBS, PODS
-from prompt_keda.clients.kube_watch import events
-from prompt_keda.errors import PromptKedaError
+from prompt_keda.clients.kube.resources import JOBS, PODS
+from prompt_keda.clients.kube.watch import events
+from prompt_keda.core.errors import PromptKedaError
 
 
 class Survivors:

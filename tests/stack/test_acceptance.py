@@ -9,11 +9,11 @@ from datetime import timedelta
 
 import pytest
 
-from prompt_keda.clients.kube_resources import SCALED_JOBS
-from prompt_keda.model.check import Verdict
-from prompt_keda.model.event import nobody
-from prompt_keda.redeploy.acceptance import CASES
-from prompt_keda.redeploy.acceptance.run_acceptance import run_acceptance
+from prompt_keda.clients.kube.resources import SCALED_JOBS
+from prompt_keda.components.smoke.acceptance import CASES
+from prompt_keda.components.smoke.acceptance.run_acceptance import run_acceptance
+from prompt_keda.core.check import Verdict
+from prompt_keda.core.event import nobody
 
 from .conftest import AT_DESK, ENV, INSTRUMENT, ROOT, at_the_stack_only, command, run_json, until
 from .test_smoke import NAMESPACE, left_behind, scale
@@ -110,7 +110,7 @@ def test_a_keda_that_does_otherwise_is_seen(deployed, admin, systems):
 @at_the_stack_only
 def test_a_pause_that_does_not_hold_is_seen(deployed, admin, systems):
     """An annotation that says false is no pause."""
-    from prompt_keda.redeploy.acceptance.trial import Trial
+    from prompt_keda.components.smoke.acceptance.trial import Trial
 
     class Unpaused(Trial):
         def pause(self, value):

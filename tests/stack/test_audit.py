@@ -10,12 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from prompt_keda import toolkit
-from prompt_keda.checks import ALL_CHECKS, cluster
-from prompt_keda.checks.outcomes import ok
-from prompt_keda.clients.kube_resources import CONFIG_MAPS
+from prompt_keda.clients.kube.resources import CONFIG_MAPS
+from prompt_keda.commands import toolkit
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.components.cluster import checks as cluster
+from prompt_keda.core.check import Check
+from prompt_keda.core.outcomes import ok
 from prompt_keda.lab import settings
-from prompt_keda.model.check import Check
 from prompt_keda.report.live_checks import LiveChecks
 
 from .conftest import ENV, at_the_stack_only, changed_environment, run_json
@@ -99,7 +100,7 @@ def test_a_check_that_writes_is_seen(deployed, admin, monkeypatch):
         return ok("written")
 
     defective = Check("cluster/writes", "it writes", write, (cluster.API,))
-    monkeypatch.setattr("prompt_keda.checks.ALL_CHECKS", (*ALL_CHECKS, defective))
+    monkeypatch.setattr("prompt_keda.components.catalogue.ALL_CHECKS", (*ALL_CHECKS, defective))
     start = datetime.now(UTC)
     try:
         toolkit.check_deps("local", LiveChecks, only="cluster")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from prompt_keda.clients.kube_resources import PODS, SCALED_JOBS, STATEFUL_SETS
+from prompt_keda.clients.kube.resources import PODS, SCALED_JOBS, STATEFUL_SETS
 from prompt_keda.lab import processes, settings, state
 
 from .conftest import (

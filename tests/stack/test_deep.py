@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 import yaml
 
-from prompt_keda.clients.kube_resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, JOBS, PODS, ROLE_BINDINGS
-from prompt_keda.files.environment_file import load_environment
+from prompt_keda.clients.kube.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, JOBS, PODS, ROLE_BINDINGS
+from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import node, processes, settings
 from prompt_keda.lab.faults.fault import Stage
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_keda.clients.kube_resources import CONFIG_MAPS
+from prompt_keda.clients.kube.resources import CONFIG_MAPS
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.storming import MOST_TRIES
 from prompt_keda.redeploy.approval import MARKER

@@ -9,12 +9,12 @@ import os
 
 import pytest
 
-from prompt_keda import toolkit
-from prompt_keda.files.environment_file import load_environment
+from prompt_keda.commands import toolkit
+from prompt_keda.core.untrusted import neutral
+from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.report.live_checks import LiveChecks
-from prompt_keda.report.untrusted import neutral
 
 from .conftest import ROOT, at_the_stack_only, dependents, until
 

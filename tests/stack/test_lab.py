@@ -85,7 +85,7 @@ def test_the_desk_is_not_root_and_reaches_three_servers(endpoints):
 
 def test_an_in_cluster_name_is_resolved_from_a_pod(deployed, admin):
     """The workers reach prompt-redis.prompt-redis by name: their logs show work, not a failed look-up."""
-    from prompt_keda.clients.kube_resources import PODS
+    from prompt_keda.clients.kube.resources import PODS
 
     from .conftest import INSTRUMENT
 

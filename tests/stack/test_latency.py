@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.lab import network, settings
 from prompt_keda.lab.settings import PORTS
 

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from prompt_keda.clients.kube_resources import CONFIG_MAPS, DEPLOYMENTS, Resource
-from prompt_keda.errors import BadAnswer, Refused
-from prompt_keda.files.run_folder import JournalFile, RunFolder
+from prompt_keda.clients.kube.resources import CONFIG_MAPS, DEPLOYMENTS, Resource
+from prompt_keda.core.errors import BadAnswer, Refused
 from prompt_keda.lab import state
-from prompt_keda.redeploy.lease import STATE_NAMESPACE
-from prompt_keda.redeploy.mirror import PLAN
-from prompt_keda.redeploy.mirrored_runs import find_runs
+from prompt_keda.records.lock import STATE_NAMESPACE
+from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.redeploy.cluster_copy import PLAN
+from prompt_keda.redeploy.copied_runs import find_runs
 from tests.runs import unfinished_run
 
 from .conftest import ENV, ROOT, command, run_task, runs_folder, until

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from prompt_keda.engine.run_plan import GO_ON
-from prompt_keda.files.environment_file import load_environment
+from prompt_keda.core.run_plan import GO_ON
+from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import cgroups, network, processes
 from prompt_keda.lab.faults import network_cuts
 from prompt_keda.lab.faults.fault import Stage
@@ -36,7 +36,7 @@ BREAK_AND_STAY = """
 import sys
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.lab.faults.network_cuts import VAULT, slow
-from prompt_keda.files.private_folder import private_folder
+from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import cgroups, network, settings, state
 lab = settings.current_lab()
 cgroups.create(lab.cgroup)

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from prompt_keda.clients.kube_resources import (
+from prompt_keda.clients.kube.resources import (
     API_SERVICES,
     CLUSTER_ROLES,
     CRDS,
@@ -29,8 +29,8 @@ from prompt_keda.clients.kube_resources import (
     TRIGGER_AUTHENTICATIONS,
     VALIDATING_WEBHOOKS,
 )
+from prompt_keda.components.scaled_jobs.objects import PAUSED
 from prompt_keda.lab import state
-from prompt_keda.model.job_object import PAUSED
 from prompt_keda.redeploy.planner import STEPS
 
 from . import keda_versions
@@ -114,7 +114,7 @@ class Twenty:
 def twenty_forever(deployed, admin, long_work, endpoints):
     """Twenty workers for the whole module; then the environment as it was."""
     from prompt_keda.clients.systems import Systems
-    from prompt_keda.files.environment_file import load_environment
+    from prompt_keda.environment.loading import load_environment
 
     systems = Systems(load_environment(ROOT / "environments" / "local.yaml", endpoints))
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.clients.kube_resources import (
+from prompt_keda.clients.kube.resources import (
     API_SERVICES,
     CRDS,
     DEPLOYMENTS,
@@ -21,10 +21,10 @@ from prompt_keda.clients.kube_resources import (
     SECRETS,
     SERVICES,
 )
-from prompt_keda.files.run_folder import JournalFile
 from prompt_keda.lab import state
 from prompt_keda.lab.drills.witness import Witness
-from prompt_keda.redeploy import lease as lock
+from prompt_keda.records import lock
+from prompt_keda.records.run_folder import JournalFile
 from tests.runs import unfinished_run
 
 from .conftest import (
@@ -182,7 +182,7 @@ def test_a_second_redeploy_at_the_same_time_is_refused(deployed, admin):
         "metadata": {"name": lock.LEASE, "namespace": lock.STATE_NAMESPACE},
         "spec": spec,
     }
-    from prompt_keda.clients.kube_resources import LEASES
+    from prompt_keda.clients.kube.resources import LEASES
 
     admin.create(LEASES, lease, lock.STATE_NAMESPACE)
     try:

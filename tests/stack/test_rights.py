@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.clients.kube_resources import NAMESPACES, SERVICE_ACCOUNTS
+from prompt_keda.clients.kube.resources import NAMESPACES, SERVICE_ACCOUNTS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.engine.run_checks import run_checks
-from prompt_keda.files.environment_file import load_environment
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.event import nobody
+from prompt_keda.core.rights import Right
+from prompt_keda.core.run_checks import run_checks
+from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import kubeconfig
-from prompt_keda.model.event import nobody
-from prompt_keda.model.rights import Right
 
 from .conftest import ROOT, at_the_stack_only, until
 

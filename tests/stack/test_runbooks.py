@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from prompt_keda.files.environment_file import load_environment
+from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage

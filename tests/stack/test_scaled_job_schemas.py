@@ -6,10 +6,10 @@ import copy
 
 import pytest
 
-from prompt_keda.clients.kube_resources import CRDS, SCALED_JOBS
-from prompt_keda.errors import BadAnswer
-from prompt_keda.files.manifest_file import load_instrument_manifest
-from prompt_keda.model.crd_schema import examine, find_schema
+from prompt_keda.clients.kube.resources import CRDS, SCALED_JOBS
+from prompt_keda.components.keda.crd_schema import examine, find_schema
+from prompt_keda.core.errors import BadAnswer
+from prompt_keda.delivery.manifests import load_instrument_manifest
 
 from .conftest import INSTRUMENT, ROOT
 

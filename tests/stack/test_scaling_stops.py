@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_keda import toolkit
+from prompt_keda.commands import toolkit
 from prompt_keda.lab.drills.drill import until_green
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage

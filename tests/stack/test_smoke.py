@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 
-from prompt_keda.clients.kube_resources import DEPLOYMENTS, JOBS, SCALED_JOBS, SECRETS
+from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS, SCALED_JOBS, SECRETS
 
 from .conftest import ENV, ROOT, command, run_json, run_task, until
 

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from prompt_keda.files.environment_file import load_environment
+from prompt_keda.core.untrusted import UNSAFE
+from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab.faults.fault import Stage
-from prompt_keda.report.untrusted import UNSAFE
 from tests.terminal import run_on_terminal
 
 from .conftest import ROOT, at_the_stack_only, command, run_task

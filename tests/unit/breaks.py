@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import Unreachable
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.core.errors import Unreachable
 
 from .world import KEDA_IMAGE, SCALED_JOB, SPACE, World, now
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import itertools
 import math
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.model.conditions import conditions as conditions_of
-from prompt_keda.model.job_object import is_finished, is_paused
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.clients.kube.conditions import conditions as conditions_of
+from prompt_keda.components.scaled_jobs.objects import is_finished, is_paused
 
 from .world import OPERATOR, conditions
 

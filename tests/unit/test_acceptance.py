@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import BadAnswer, StepBroken, Unreachable
-from prompt_keda.model.check import Verdict
-from prompt_keda.model.event import EventKind, nobody
-from prompt_keda.model.redeploy_rights import redeploy_rights
-from prompt_keda.redeploy import smoke_objects
-from prompt_keda.redeploy.acceptance import CASES, pausing, run_acceptance, trial
-from prompt_keda.redeploy.acceptance.case import CaseResult, exit_code
-from prompt_keda.redeploy.acceptance.shape import Shape, scaled_job
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.components.identity.redeploy_rights import redeploy_rights
+from prompt_keda.components.smoke import smoke_objects
+from prompt_keda.components.smoke.acceptance import CASES, pausing, run_acceptance, trial
+from prompt_keda.components.smoke.acceptance.case import CaseResult, exit_code
+from prompt_keda.components.smoke.acceptance.shape import Shape, scaled_job
+from prompt_keda.core.check import Verdict
+from prompt_keda.core.errors import BadAnswer, StepBroken, Unreachable
+from prompt_keda.core.event import EventKind, nobody
 from tests.contracts.fakes.recorder import Recorder
 
 from .fake_keda import NAMESPACE, FakeKeda
@@ -129,7 +129,7 @@ def test_whether_keda_may_be_disturbed_can_be_unknown(keda, monkeypatch):
     def away(*_):
         raise Unreachable("Kubernetes", "k:6443", "no answer")
 
-    monkeypatch.setattr(run_acceptance.jobs, "at_risk", away)
+    monkeypatch.setattr(run_acceptance.running_jobs, "at_risk", away)
     found = keda.run(BY_ID["minimum/with-work"], BY_ID["operator/deleted"])
     assert [one.verdict for one in found] == [Verdict.OK, Verdict.UNKNOWN] and "no answer" in found[1].detail
 

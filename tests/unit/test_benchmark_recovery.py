@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.errors import LabError
+from prompt_keda.core.errors import LabError
 from prompt_keda.lab.bench import recovery as module
 
 

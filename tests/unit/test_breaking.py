@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.errors import LabError, Refusal
+from prompt_keda.core.errors import LabError, Refusal
+from prompt_keda.core.event import nobody
 from prompt_keda.lab import as_text, breaking, faults, state
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Fault
-from prompt_keda.model.event import nobody
 
 
 @pytest.fixture

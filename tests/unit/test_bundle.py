@@ -8,11 +8,11 @@ import tarfile
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import Refusal
-from prompt_keda.files.archive import write_archive
-from prompt_keda.model.redaction import Redaction, known_secrets
-from prompt_keda.redeploy import support
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.commands import support
+from prompt_keda.core.errors import Refusal
+from prompt_keda.core.redaction import Redaction, known_secrets
+from prompt_keda.report.archive import write_archive
 from tests.leaks import forms, leaks, planted
 from tests.unit.world import World
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_keda.model.capacity import NODES, Limit, predict
+from prompt_keda.components.capacity.prediction import NODES, Limit, predict
 
 STOCK = {
     "keda": Limit(20, 30),

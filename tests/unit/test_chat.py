@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda import response, toolkit
-from prompt_keda.chat import tell_chat
-from prompt_keda.clients import webhook
-from prompt_keda.files.environment_file import load_environment
-from prompt_keda.files.incident import Incident
-from prompt_keda.model.environment import Incidents, Webhook
+from prompt_keda.clients.http import webhook
+from prompt_keda.commands import response, toolkit
+from prompt_keda.commands.chat import tell_chat
+from prompt_keda.environment.loading import load_environment
+from prompt_keda.environment.model import Incidents, Webhook
+from prompt_keda.records.incident import Incident
 from tests.chat_server import chat
 from tests.contracts.conftest import authority  # noqa: F401  a fixture
 from tests.leaks import leaks, planted

@@ -11,10 +11,10 @@ from datetime import timedelta
 
 import pytest
 
-from prompt_keda.checks.outcomes import ok, skipped, worst_of
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.engine.run_checks import run_checks
-from prompt_keda.model.event import nobody
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.core.event import nobody
+from prompt_keda.core.outcomes import ok, skipped, worst_of
+from prompt_keda.core.run_checks import run_checks
 
 from . import test_checks_capacity as capacity
 from . import test_checks_cluster as cluster

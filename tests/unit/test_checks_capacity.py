@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.model.environment import ClientLimit, FillIn
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.environment.model import ClientLimit, FillIn
 
 from .breaks import both, change, denied, environment, job, known, remove, scaled_job, seen, turns_red
 from .world import KEDA_IMAGE, SCALED_JOB, SPACE

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import BadAnswer, LoggedOut, Refused
-from prompt_keda.model.environment import ClientLimit
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.core.errors import BadAnswer, LoggedOut, Refused
+from prompt_keda.environment.model import ClientLimit
 
 from .breaks import (
     HOUR,

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.clients.kube_expiry import LoginLife
-from prompt_keda.model.environment import FillIn
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.clients.kube.expiry import LoginLife
+from prompt_keda.environment.model import FillIn
 
 from .breaks import (
     HOUR,

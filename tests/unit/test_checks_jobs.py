@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.clients.kube import resources as kinds
 
 from .breaks import both, environment, scaled_job, seen, turns_red
 from .world import SCALED_JOB, SPACE

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.clients.kube import resources as kinds
 
 from .breaks import (
     both,

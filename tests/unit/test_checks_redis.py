@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.engine.run_checks import run_checks
-from prompt_keda.model.event import nobody
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.core.event import nobody
+from prompt_keda.core.run_checks import run_checks
 
 from .breaks import (
     attribute,

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.model.environment import FillIn
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.environment.model import FillIn
 
 from .breaks import (
     change,

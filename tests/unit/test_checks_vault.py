@@ -7,9 +7,9 @@ import hashlib
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.vault import Token
-from prompt_keda.model.environment import FillIn
+from prompt_keda.environment.model import FillIn
 
 from .breaks import attribute, both, change, denied, environment, fails_for, own_secret, remove, seen, turns_red
 from .world import SPACE, World, now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_keda.model.crd_schema import examine, find_schema
+from prompt_keda.components.keda.crd_schema import examine, find_schema
 
 TEXT = {"type": "string"}
 PORT = {"type": "object", "properties": {"number": {"type": "integer"}, "protocol": {**TEXT, "default": "TCP"}}}

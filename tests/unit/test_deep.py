@@ -9,13 +9,14 @@ from datetime import timedelta
 
 import pytest
 
-from prompt_keda import toolkit
-from prompt_keda.checks import ALL_CHECKS, canary
-from prompt_keda.checks.canary import Canary
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.engine.run_checks import look
-from prompt_keda.errors import BadAnswer, Missing, Refusal, Refused, Unreachable
-from prompt_keda.model.environment import FillIn
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.commands import toolkit
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.components.smoke import canary
+from prompt_keda.components.smoke.canary import Canary
+from prompt_keda.core.errors import BadAnswer, Missing, Refusal, Refused, Unreachable
+from prompt_keda.core.run_checks import look
+from prompt_keda.environment.model import FillIn
 
 from .world import CHECKS, SPACE, World
 
@@ -300,7 +301,7 @@ class Round:
 @pytest.mark.parametrize(("deep", "only"), [(False, ""), (True, ""), (True, "deep")])
 def test_deep_checks_run_only_when_they_are_asked_for(monkeypatch, deep, only):
     """Without --deep they are neither in the round nor in its count."""
-    monkeypatch.setattr("prompt_keda.toolkit.run_checks", lambda checks, *rest: [])
+    monkeypatch.setattr("prompt_keda.commands.toolkit.run_checks", lambda checks, *rest: [])
     toolkit.check_deps("environments/prod.yaml", Round, deep=deep, only=only)
     found = {id_ for id_ in Round.ids if id_.startswith("deep/")}
     assert found == ({one.id for one in ALL_CHECKS if one.deep} if deep else set())

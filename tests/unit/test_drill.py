@@ -10,8 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.errors import DeadlinePassed, PromptKedaError, Refusal
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.check import CheckResult, Verdict
+from prompt_keda.core.errors import DeadlinePassed, PromptKedaError, Refusal
+from prompt_keda.core.event import nobody
 from prompt_keda.lab import drilling, state
 from prompt_keda.lab.drilling import Wanted
 from prompt_keda.lab.drills import drill as module
@@ -19,8 +21,6 @@ from prompt_keda.lab.drills.drill import drill
 from prompt_keda.lab.drills.event_ledger import Fates
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Fault
-from prompt_keda.model.check import CheckResult, Verdict
-from prompt_keda.model.event import nobody
 from prompt_keda.report.failure import NOBODY_FORESAW
 from prompt_keda.runbooks.commands import STOPPED
 from tests.unit.world import World

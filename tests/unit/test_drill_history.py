@@ -8,16 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda import toolkit
-from prompt_keda.errors import DeadlinePassed, Refusal, Unreachable
-from prompt_keda.files.drill_history import begin_drills, drills_kept, keep_drill
-from prompt_keda.files.run_folder import RunFolder
+from prompt_keda.commands import toolkit
+from prompt_keda.core.errors import DeadlinePassed, Refusal, Unreachable
+from prompt_keda.core.event import nobody
 from prompt_keda.lab import drilling, faults
 from prompt_keda.lab import state as lab_state
 from prompt_keda.lab.drilling import Wanted
 from prompt_keda.lab.drills.drill import Drilled
-from prompt_keda.model.drill_record import DrillRecord
-from prompt_keda.model.event import nobody
+from prompt_keda.records.drill_history import begin_drills, drills_kept, keep_drill
+from prompt_keda.records.drill_record import DrillRecord
+from prompt_keda.records.run_folder import RunFolder
 from prompt_keda.report import as_text, drills_as_text, history_page
 
 from .test_incident_story import HOSTILE

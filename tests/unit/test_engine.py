@@ -8,11 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from prompt_keda.engine.exit_code import exit_code
-from prompt_keda.engine.in_time import in_time
-from prompt_keda.engine.run_checks import look, run_checks
-from prompt_keda.engine.run_plan import run_plan
-from prompt_keda.errors import (
+from prompt_keda.core.check import Check, Outcome, Verdict
+from prompt_keda.core.deadline import in_time
+from prompt_keda.core.errors import (
     DeadlinePassed,
     Interrupted,
     LoggedOut,
@@ -23,9 +21,11 @@ from prompt_keda.errors import (
     Unfilled,
     Unreachable,
 )
-from prompt_keda.model.check import Check, Outcome, Verdict
-from prompt_keda.model.event import EventKind, nobody
-from prompt_keda.model.plan import Progress, State, Step
+from prompt_keda.core.event import EventKind, nobody
+from prompt_keda.core.exit_code import exit_code
+from prompt_keda.core.plan import Progress, State, Step
+from prompt_keda.core.run_checks import look, run_checks
+from prompt_keda.core.run_plan import run_plan
 
 OVERALL = timedelta(seconds=5)
 
@@ -108,14 +108,14 @@ def test_what_cannot_pass_by_itself_is_tried_once(first):
 def test_what_took_long_to_fail_is_not_tried_again(monkeypatch):
     """It would take as long again; the time is the monotonic clock's, and no test waits."""
     times = iter((0.0, 1.5))
-    monkeypatch.setattr("prompt_keda.engine.run_checks.time", Clock(times))
+    monkeypatch.setattr("prompt_keda.core.run_checks.time", Clock(times))
     found = look(Check("c/a", "a", lambda context: raise_(RESET)), None)
     assert (found.verdict, found.observed) == (Verdict.UNKNOWN, RESET.what)
 
 
 def test_there_is_no_second_try_beyond_the_deadline(monkeypatch):
     """A check that has a tenth of a second left is over."""
-    monkeypatch.setattr("prompt_keda.engine.run_checks.time", Clock(iter((0.0, 0.3))))
+    monkeypatch.setattr("prompt_keda.core.run_checks.time", Clock(iter((0.0, 0.3))))
     one = Check("c/a", "a", lambda context: raise_(RESET), deadline=timedelta(milliseconds=350))
     assert look(one, None).observed == RESET.what
 

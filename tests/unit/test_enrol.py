@@ -7,13 +7,13 @@ import stat
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.systems import Systems
-from prompt_keda.errors import EnvironmentFileError, Refusal
-from prompt_keda.files import environment_edit
-from prompt_keda.files.environment_edit import write_identity
-from prompt_keda.files.environment_file import load_environment
-from prompt_keda.model.event import nobody
+from prompt_keda.core.errors import EnvironmentFileError, Refusal
+from prompt_keda.core.event import nobody
+from prompt_keda.environment import edit as environment_edit
+from prompt_keda.environment.edit import write_identity
+from prompt_keda.environment.loading import load_environment
 from prompt_keda.redeploy.enrol import enrol
 from tests.contracts.fakes.kube import FakeKube
 

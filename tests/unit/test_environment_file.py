@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prompt_keda.errors import EnvironmentFileError
-from prompt_keda.files.environment_file import find_environment, load_environment, unfilled
-from prompt_keda.files.environment_reference import COMMAND, pages, schema
+from prompt_keda.core.errors import EnvironmentFileError
+from prompt_keda.environment.loading import find_environment, load_environment, unfilled
+from prompt_keda.environment.reference import COMMAND, pages, schema
 from tests.leaks import leaks, planted
 
 FOLDER = Path(__file__).parents[2] / "environments"

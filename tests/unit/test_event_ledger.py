@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.errors import PromptKedaError, Unreachable
-from prompt_keda.files.process import is_alive
+from prompt_keda.core.errors import PromptKedaError, Unreachable
+from prompt_keda.core.process import is_alive
 from prompt_keda.lab.drills import event_ledger as module
 from prompt_keda.lab.drills import traffic
 from prompt_keda.lab.drills.event_ledger import EventLedger

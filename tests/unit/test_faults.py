@@ -7,9 +7,9 @@ import signal
 import subprocess
 from pathlib import Path
 
-from prompt_keda.checks import ALL_CHECKS
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.check import Verdict
 from prompt_keda.lab.faults import ALL_FAULTS, signals
-from prompt_keda.model.check import Verdict
 
 SEEN_ELSEWHERE = {
     "cluster/version-accepted": "the stack has one version of Kubernetes",

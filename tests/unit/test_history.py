@@ -9,16 +9,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from prompt_keda import toolkit
-from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.systems import viewpoint
-from prompt_keda.files.process import is_alive
-from prompt_keda.files.run_folder import JournalFile, RunFolder
-from prompt_keda.files.run_history import runs_kept
+from prompt_keda.commands import toolkit
+from prompt_keda.core.process import is_alive
 from prompt_keda.lab.processes import _start_time
+from prompt_keda.records.lock import LEASE, STATE_NAMESPACE
+from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.run_history import runs_kept
+from prompt_keda.redeploy.cluster_copy import Mirror
 from prompt_keda.redeploy.history import runs_mirrored
-from prompt_keda.redeploy.lease import LEASE, STATE_NAMESPACE
-from prompt_keda.redeploy.mirror import Mirror
 from prompt_keda.report import as_text
 
 from .test_mirror import a_run, kube  # noqa: F401  a fixture

@@ -11,10 +11,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.model.event import Event, EventKind
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.event import Event, EventKind
+from prompt_keda.core.untrusted import neutral
 from prompt_keda.report.progress import Progress
-from prompt_keda.report.untrusted import neutral
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = sorted((ROOT / "prompt_keda").rglob("*.py"))
@@ -60,7 +60,7 @@ def test_every_check_has_its_page_and_runbook():
 def test_a_terminal_escape_from_outside_does_not_reach_the_terminal(capsys):
     """Control characters and direction marks are replaced."""
     assert neutral("a\x1b[31mb\u202ec\rd\ne") == "a\ufffd[31mb\ufffdc\ufffdd\ne"
-    from prompt_keda.model.event import Event, EventKind
+    from prompt_keda.core.event import Event, EventKind
 
     Progress()(Event(EventKind.FINISHED, "s", "done", "evil\x1b]0;title\x07"))
     assert "\x1b" not in capsys.readouterr().err

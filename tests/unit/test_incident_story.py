@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from prompt_keda.model.incident_story import tell
+from prompt_keda.records.incident_story import tell
 from prompt_keda.report import history_page
 from prompt_keda.report.incident_page import to_chat, to_html, to_markdown
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from prompt_keda.model.check import Verdict
+from prompt_keda.core.check import Verdict
 
 from .world import SCALED_JOB, SPACE, World
 

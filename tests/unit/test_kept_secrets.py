@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.clients.kube_resources import SECRETS
-from prompt_keda.errors import LabError
+from prompt_keda.clients.kube.resources import SECRETS
+from prompt_keda.core.errors import LabError
 from prompt_keda.lab import state
 from prompt_keda.lab.faults import kept_secrets
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import JOBS
-from prompt_keda.errors import BadAnswer, Missing
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.resources import JOBS
+from prompt_keda.core.errors import BadAnswer, Missing
 
 SCALED_JOB = {"kind": "ScaledJob", "name": "scaledjobs", "namespaced": True}
 AUTHENTICATION = {"kind": "TriggerAuthentication", "name": "triggerauthentications", "namespaced": True}

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from prompt_keda import toolkit
-from prompt_keda.errors import LabError, Refusal
+from prompt_keda.commands import toolkit
+from prompt_keda.core.errors import LabError, Refusal
+from prompt_keda.core.event import nobody
 from prompt_keda.lab import go_builds, images, network, packages, requirements, settings, stack, state
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.pki import Authority
-from prompt_keda.model.event import nobody
 
 ROOT = Path(__file__).parents[2]
 

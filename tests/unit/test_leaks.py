@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
-from prompt_keda.model.check import CheckResult, Verdict
+from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.report import as_json, as_junit, as_svg, as_text
 from tests.leaks import SPECIAL, leaks, planted
 

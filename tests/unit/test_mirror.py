@@ -11,16 +11,24 @@ import uuid
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import Refusal, Unreachable
-from prompt_keda.files.run_folder import JournalFile, RunFolder
-from prompt_keda.model.redeploy_plan import Decisions, Deletion, JobRecord, Plan
-from prompt_keda.model.run_record import DETAIL_LENGTH
-from prompt_keda.redeploy import mirror, mirrored_journal, mirrored_runs
-from prompt_keda.redeploy.lease import STATE_NAMESPACE
-from prompt_keda.redeploy.mirror import Mirror, TakenOver
-from prompt_keda.redeploy.mirrored_journal import MirroredJournal
-from prompt_keda.redeploy.mirrored_runs import find_runs
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.core.decisions import Decisions, Deletion, JobRecord, Plan
+from prompt_keda.core.errors import Refusal, Unreachable
+from prompt_keda.records.lock import STATE_NAMESPACE
+from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.run_record import DETAIL_LENGTH
+from prompt_keda.redeploy import (
+    cluster_copy as mirror,
+)
+from prompt_keda.redeploy import (
+    copied_journal as mirrored_journal,
+)
+from prompt_keda.redeploy import (
+    copied_runs as mirrored_runs,
+)
+from prompt_keda.redeploy.cluster_copy import Mirror, TakenOver
+from prompt_keda.redeploy.copied_journal import MirroredJournal
+from prompt_keda.redeploy.copied_runs import find_runs
 from tests.contracts.fakes.kube import FakeKube
 
 SAVED = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.engine.run_checks import look
-from prompt_keda.errors import BadAnswer, Refused
-from prompt_keda.model.check import Verdict
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.check import Verdict
+from prompt_keda.core.errors import BadAnswer, Refused
+from prompt_keda.core.run_checks import look
 
 from .world import HOST, World
 

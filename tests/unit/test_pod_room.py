@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from prompt_keda.model.pod_room import Free, Room, asked_by, quantity, takes
+from prompt_keda.components.capacity.pod_room import Free, Room, asked_by, quantity, takes
 
 MI = 2**20
 

@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import BadAnswer, Unreachable
-from prompt_keda.model.plan import State
-from prompt_keda.model.redeploy_plan import Decisions, Deletion
-from prompt_keda.redeploy import certificates, install, modes, preflight, survey
-from prompt_keda.redeploy.context import Context
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.components.keda import install, serving_certificate
+from prompt_keda.components.keda.names import CERTIFICATES
+from prompt_keda.components.run import Context
+from prompt_keda.core.decisions import Decisions, Deletion
+from prompt_keda.core.errors import BadAnswer, Unreachable
+from prompt_keda.core.plan import State
+from prompt_keda.redeploy import inventory as survey
+from prompt_keda.redeploy import modes, preflight
 from prompt_keda.redeploy.modes import Wishes
 
 from .world import HOST, KEDA_IMAGE, SCALED_JOB, SPACE, World
@@ -27,8 +30,8 @@ class Ready:
     def __init__(self):
         self.world = World()
         kube = self.world.kube
-        kube.delete(kinds.SECRETS, certificates.SECRET, "keda")
-        kube.create(kinds.SECRETS, certificates.make("keda"), "keda")
+        kube.delete(kinds.SECRETS, CERTIFICATES, "keda")
+        kube.create(kinds.SECRETS, serving_certificate.make("keda"), "keda")
         pod = {"template": {"spec": {"containers": [{"image": KEDA_IMAGE}]}}}
         labels = {"app.kubernetes.io/part-of": "keda-operator"}
         metadata = {"name": "keda-operator", "namespace": "keda", "labels": labels}

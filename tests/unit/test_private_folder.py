@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from prompt_keda.errors import Refusal
-from prompt_keda.files.private_folder import private_folder
+from prompt_keda.core.errors import Refusal
+from prompt_keda.core.private_folder import private_folder
 
 
 @pytest.fixture

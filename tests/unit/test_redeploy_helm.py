@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.redeploy import helm
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.delivery import helm
 from tests.contracts.fakes.kube import FakeKube
 
 

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from prompt_keda.errors import BadAnswer, Missing, Refusal, StepBroken
-from prompt_keda.model.plan import State
-from prompt_keda.redeploy.lease import LEASE, Lock
+from prompt_keda.core.errors import BadAnswer, Missing, Refusal, StepBroken
+from prompt_keda.core.plan import State
+from prompt_keda.records.lock import LEASE, Lock
 
 ME = "me@here"
 

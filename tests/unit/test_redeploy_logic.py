@@ -7,15 +7,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.engine.run_plan import GO_ON
-from prompt_keda.errors import BadAnswer
-from prompt_keda.model.job_object import keeps_older_jobs
-from prompt_keda.model.plan import Progress, State
-from prompt_keda.model.redeploy_plan import Decisions, JobRecord, Plan
-from prompt_keda.redeploy import certificates, jobs, prove, restore
-from prompt_keda.redeploy.compare import first_difference
-from prompt_keda.redeploy.context import Context
-from prompt_keda.redeploy.pods import why_not_ready
+from prompt_keda.components.cluster.readiness import why_not_ready
+from prompt_keda.components.compare import first_difference
+from prompt_keda.components.keda import serving_certificate
+from prompt_keda.components.run import Context
+from prompt_keda.components.scaled_jobs import running_jobs
+from prompt_keda.components.scaled_jobs.objects import GENERATION, SCALED_JOB_LABEL, keeps_older_jobs
+from prompt_keda.core.decisions import Decisions, JobRecord, Plan
+from prompt_keda.core.errors import BadAnswer
+from prompt_keda.core.plan import Progress, State
+from prompt_keda.core.run_plan import GO_ON
+from prompt_keda.redeploy import restore, verify
 from tests.contracts.fakes.redis_streams import FakeRedis
 
 NOW = datetime.now(UTC)
@@ -41,12 +43,12 @@ class Cluster:
 
 
 def job(name, generation="2", **extra):
-    annotations = {jobs.GENERATION: generation} if generation else {}
+    annotations = {GENERATION: generation} if generation else {}
     metadata = {
         "name": name,
         "namespace": "n",
         "uid": f"uid-{name}",
-        "labels": {jobs.LABEL: "sj"},
+        "labels": {SCALED_JOB_LABEL: "sj"},
         "annotations": annotations,
     }
     return {"metadata": {**metadata, **extra}, "status": {"active": 1}}
@@ -65,7 +67,7 @@ def scaled_job(generation, strategy="default"):
 )
 def test_a_job_of_another_generation_is_at_risk_unless_the_rollout_is_gradual(generation, strategy, risky):
     """F2 and F3: KEDA compares the annotation with the ScaledJob's generation."""
-    found = jobs.at_risk(Cluster(Job=[job("a", generation)], ScaledJob=[scaled_job(2, strategy)]))
+    found = running_jobs.at_risk(Cluster(Job=[job("a", generation)], ScaledJob=[scaled_job(2, strategy)]))
     assert [one.name for one in found] == risky
 
 
@@ -87,7 +89,7 @@ def test_a_finished_job_is_not_at_risk():
     """It has nothing to lose."""
     done = job("a", "1")
     done["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
-    assert jobs.at_risk(Cluster(Job=[done], ScaledJob=[scaled_job(2)])) == ()
+    assert running_jobs.at_risk(Cluster(Job=[done], ScaledJob=[scaled_job(2)])) == ()
 
 
 def with_lost_lag():
@@ -118,10 +120,10 @@ def test_a_lag_that_redis_has_lost_is_counted_and_proven():
     """F16: TODO, then DONE with the number; the proof waits while it is wrong."""
     context, _ = with_lost_lag()
     assert restore.lag_inspect(context).state is State.TODO
-    assert prove.lag_inspect(context).state is State.WORKING
+    assert verify.lag_inspect(context).state is State.WORKING
     restore.count_lag(context)
     assert restore.lag_inspect(context).state is State.DONE
-    assert prove.lag_inspect(context) == Progress(State.DONE, "s lag 3")
+    assert verify.lag_inspect(context) == Progress(State.DONE, "s lag 3")
 
 
 def test_a_lag_that_no_counting_mends_holds_nothing_up_and_is_not_proven():
@@ -131,7 +133,7 @@ def test_a_lag_that_no_counting_mends_holds_nothing_up_and_is_not_proven():
     restore.count_lag(context)
     seen = restore.lag_inspect(context)
     assert seen.state is State.DONE and "cannot tell" in seen.detail
-    assert prove.lag_inspect(context).state is State.WORKING
+    assert verify.lag_inspect(context).state is State.WORKING
 
 
 RESTARTED = {"uptime_in_seconds": 600, "server_time_usec": 600_000_000}
@@ -200,9 +202,9 @@ def test_a_lost_job_is_told():
     dying = job("dying", deletionTimestamp="now")
     kube = Cluster(Job=[job("fine"), failed, impostor, dying])
     before = tuple(record(one) for one in ("fine", "failed", "replaced", "dying", "absent"))
-    said = jobs.lost(kube, before)
+    said = running_jobs.lost(kube, before)
     assert [one.split("/")[1].split()[0] for one in said] == ["replaced", "dying", "absent"]
-    assert jobs.failed(kube, before) == ["failed"]
+    assert running_jobs.failed(kube, before) == ["failed"]
 
 
 def test_a_finished_job_that_the_history_limit_removed_is_not_lost():
@@ -210,7 +212,7 @@ def test_a_finished_job_that_the_history_limit_removed_is_not_lost():
     seen = [event("Job", "uid-a", "Completed"), event("Job", "uid-b", "BackoffLimitExceeded")]
     kube = Cluster(Event=[*seen, event("Pod", "uid-b-pod", "Killing")])
     pods = [record(f"{one}-pod", "Pod", f"uid-{one}") for one in "abc"]
-    said = jobs.lost(kube, (*(record(one) for one in "abc"), *pods))
+    said = running_jobs.lost(kube, (*(record(one) for one in "abc"), *pods))
     assert [one.split()[:2] for one in said] == [["Job", "n/c"], ["Pod", "n/b-pod"], ["Pod", "n/c-pod"]]
 
 
@@ -218,9 +220,9 @@ def test_a_pod_that_is_removed_after_its_job_has_ended_is_not_lost():
     """A Job that is Complete may be on its way out, with its pod."""
     done = job("a", deletionTimestamp="now")
     done["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
-    assert jobs.lost(Cluster(Job=[done]), (record("a"), record("p", "Pod", "uid-a"))) == []
+    assert running_jobs.lost(Cluster(Job=[done]), (record("a"), record("p", "Pod", "uid-a"))) == []
     running = Cluster(Job=[job("a")])
-    assert jobs.lost(running, (record("a"), record("p", "Pod", "uid-a"))) == ["Pod n/p is gone"]
+    assert running_jobs.lost(running, (record("a"), record("p", "Pod", "uid-a"))) == ["Pod n/p is gone"]
 
 
 @pytest.mark.parametrize(
@@ -245,14 +247,16 @@ def test_a_difference_is_found_where_it_is(desired, live, difference):
 
 def test_certificates_are_good_as_made_and_faults_are_told():
     """What we make passes; absent, incomplete, ending and foreign ones do not."""
-    secret = certificates.make("keda")
-    assert certificates.fault(secret, "keda", NOW) is None
-    assert certificates.fault(None, "keda", NOW) == "absent"
-    assert certificates.fault({"data": {}}, "keda", NOW) == "incomplete"
-    assert "ends on" in certificates.fault(secret, "keda", NOW + certificates.LIFETIME - timedelta(days=30))
-    assert "is not for" in certificates.fault(secret, "other", NOW)
-    mixed = {"data": {**secret["data"], "ca.crt": certificates.make("keda")["data"]["ca.crt"]}}
-    assert "does not fit" in certificates.fault(mixed, "keda", NOW)
+    secret = serving_certificate.make("keda")
+    assert serving_certificate.fault(secret, "keda", NOW) is None
+    assert serving_certificate.fault(None, "keda", NOW) == "absent"
+    assert serving_certificate.fault({"data": {}}, "keda", NOW) == "incomplete"
+    assert "ends on" in serving_certificate.fault(
+        secret, "keda", NOW + serving_certificate.LIFETIME - timedelta(days=30)
+    )
+    assert "is not for" in serving_certificate.fault(secret, "other", NOW)
+    mixed = {"data": {**secret["data"], "ca.crt": serving_certificate.make("keda")["data"]["ca.crt"]}}
+    assert "does not fit" in serving_certificate.fault(mixed, "keda", NOW)
 
 
 def test_the_digest_covers_the_inputs_and_nothing_else():

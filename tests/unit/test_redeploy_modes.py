@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import Refusal
-from prompt_keda.files.manifest_file import load_instrument_manifest
-from prompt_keda.model.job_object import PAUSED
-from prompt_keda.model.marks import RUN_ANNOTATION
-from prompt_keda.redeploy import certificates, install, modes, planner, snapshot, survey
-from prompt_keda.redeploy.context import Context
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.components.keda import install, serving_certificate
+from prompt_keda.components.keda.names import CERTIFICATES
+from prompt_keda.components.run import Context
+from prompt_keda.components.scaled_jobs.objects import PAUSED
+from prompt_keda.core.errors import Refusal
+from prompt_keda.core.marks import RUN_ANNOTATION
+from prompt_keda.delivery.manifests import load_instrument_manifest
+from prompt_keda.redeploy import inventory as survey
+from prompt_keda.redeploy import modes, planner, snapshot
 from prompt_keda.redeploy.modes import Wishes
 
 from .world import METRICS, SCALED_JOB, SPACE, World, keda_manifests
@@ -40,10 +43,10 @@ class Standing:
             *((kinds.DEPLOYMENTS, one["metadata"]["name"], "keda") for one in self.keda if one["kind"] == "Deployment"),
             (kinds.API_SERVICES, METRICS, None),
             (kinds.VALIDATING_WEBHOOKS, "keda-admission", None),
-            (kinds.SECRETS, certificates.SECRET, "keda"),
+            (kinds.SECRETS, CERTIFICATES, "keda"),
         ):
             kube.delete(resource, name, where)
-        kube.create(kinds.SECRETS, certificates.make("keda"), "keda")
+        kube.create(kinds.SECRETS, serving_certificate.make("keda"), "keda")
         for one in (*install.crds(self.context), *install.parts(self.context)):
             kube.apply(one)
         for one in kube.list(kinds.DEPLOYMENTS, "keda"):
@@ -174,7 +177,7 @@ def other_rules(standing):
 
 
 def no_certificates(standing):
-    standing.kube.delete(kinds.SECRETS, certificates.SECRET, "keda")
+    standing.kube.delete(kinds.SECRETS, CERTIFICATES, "keda")
 
 
 def operator_pod(standing, ready):

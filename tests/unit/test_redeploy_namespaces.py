@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.redeploy import prove, remove, smoke
-from prompt_keda.redeploy.context import Context
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.components.keda.names import API_SERVICE
+from prompt_keda.components.run import Context
+from prompt_keda.components.smoke import smoke_test
+from prompt_keda.redeploy import remove, verify
 
 from .world import World
 
@@ -24,7 +26,7 @@ def context(world):
 
 
 def stands(world):
-    return world.kube.find(kinds.API_SERVICES, remove.API_SERVICE) is not None
+    return world.kube.find(kinds.API_SERVICES, API_SERVICE) is not None
 
 
 def test_the_metrics_api_service_goes_if_its_namespace_does(world):
@@ -37,7 +39,7 @@ def test_the_metrics_api_service_goes_if_its_namespace_does(world):
 
 def elsewhere(world):
     world.change(kinds.NAMESPACES, "keda", metadata=DYING)
-    world.change(kinds.API_SERVICES, remove.API_SERVICE, spec={"service": {"name": "metrics", "namespace": "other"}})
+    world.change(kinds.API_SERVICES, API_SERVICE, spec={"service": {"name": "metrics", "namespace": "other"}})
 
 
 @pytest.mark.parametrize("change", [lambda world: None, elsewhere], ids=["a namespace that stays", "another's"])
@@ -50,10 +52,10 @@ def test_else_it_stays(world, change):
 
 def test_the_smoke_test_does_not_wait_for_a_keda_that_was_removed_again(world, monkeypatch):
     """What is missing is named at once, and not after two minutes."""
-    monkeypatch.setattr(smoke, "run_smoke", lambda *given: given[-1]())
+    monkeypatch.setattr(smoke_test, "run_smoke", lambda *given: given[-1]())
     made = context(world)
-    prove.run_smoke(made)
+    verify.run_smoke(made)
     assert made.smoke is None
     world.kube.delete(kinds.DEPLOYMENTS, "keda-operator", "keda")
-    prove.run_smoke(made)
+    verify.run_smoke(made)
     assert made.smoke == "keda-operator is gone again: somebody has removed it since the install"

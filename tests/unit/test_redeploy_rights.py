@@ -11,30 +11,22 @@ from unittest import mock
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import DeadlinePassed, PromptKedaError
-from prompt_keda.files.manifest_file import load_instrument_manifest
-from prompt_keda.files.run_folder import RunFolder
-from prompt_keda.model.job_object import is_paused
-from prompt_keda.model.redeploy_rights import redeploy_rights
-from prompt_keda.model.rights import Right
-from prompt_keda.redeploy import (
-    certificates,
-    free,
-    guard,
-    install,
-    jobs,
-    lease,
-    mirror,
-    planner,
-    prove,
-    release,
-    remove,
-    restore,
-    smoke,
-)
-from prompt_keda.redeploy.context import Context
-from prompt_keda.redeploy.mirrored_journal import mirrored_journal
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.components.identity.redeploy_rights import redeploy_rights
+from prompt_keda.components.keda import install
+from prompt_keda.components.keda.names import CERTIFICATES, FINALIZER
+from prompt_keda.components.run import Context
+from prompt_keda.components.scaled_jobs import running_jobs, unpause
+from prompt_keda.components.scaled_jobs.objects import is_paused
+from prompt_keda.components.smoke import smoke_test
+from prompt_keda.core.errors import DeadlinePassed, PromptKedaError
+from prompt_keda.core.rights import Right
+from prompt_keda.delivery.manifests import load_instrument_manifest
+from prompt_keda.records import lock
+from prompt_keda.records.run_folder import RunFolder
+from prompt_keda.redeploy import cluster_copy as mirror
+from prompt_keda.redeploy import free, guard, planner, remove, restore, verify
+from prompt_keda.redeploy.copied_journal import mirrored_journal
 from prompt_keda.redeploy.modes import Wishes
 from tests.contracts.fakes.recorder import Recorder
 
@@ -65,9 +57,9 @@ class Watched:
 @pytest.fixture
 def recorded(monkeypatch):
     """Give the rights that every step of a redeploy asks for, with KEDA there and without, and what is derived."""
-    for module in (free, install, prove, remove, smoke):
+    for module in (free, install, verify, remove, smoke_test):
         monkeypatch.setattr(module, "Watch", Watched)
-    monkeypatch.setattr(release, "LIMIT", timedelta(0))  # no controller settles anything here
+    monkeypatch.setattr(unpause, "LIMIT", timedelta(0))  # no controller settles anything here
     asked = set()
     for mode in ("reinstall", "cold", "repair"):
         world = World()
@@ -90,7 +82,7 @@ def derived(environment):
 def redeploy(world, mode):
     """Run the steps' looks and acts one after the other; nothing waits for what only controllers do."""
     kube, environment = world.systems.kube, world.systems.environment
-    kube.delete(kinds.SECRETS, certificates.SECRET, "keda")
+    kube.delete(kinds.SECRETS, CERTIFICATES, "keda")
     labels = {"app.kubernetes.io/part-of": "keda-operator"}
     world.change(kinds.DEPLOYMENTS, "keda-operator", "keda", metadata={"labels": labels})
     world.change(kinds.JOBS, "j1", SPACE, metadata={"annotations": None})  # one that KEDA's restart would delete
@@ -101,7 +93,7 @@ def redeploy(world, mode):
         world.remove(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE)
     keda_looks(world)
     context = Context(world.systems, *manifests(environment), run_id="run")
-    context.before = jobs.ledger(kube)
+    context.before = running_jobs.ledger(kube)
     planner.make_plan(context, Wishes("auto" if mode == "cold" else mode))
     steps = [one for one in planner.STEPS if one.id not in ("preflight/all-at-hand", "prove/smoke")]
     for step in steps:
@@ -113,7 +105,7 @@ def redeploy(world, mode):
             keda_looks(world)
         if step.watch is not None:
             step.watch(context)
-    smoke_test(context)
+    smoke_part(context)
     mirror_it(context)
     guard.release_lease(context)
     wait_for_a_lock(kube)
@@ -127,7 +119,7 @@ def mirror_it(context):
         run.write_json("snapshot.json", {"jobs": [], "streams": {}, "objects": []})
         journal = mirrored_journal(context, run)
         journal.append("run", "begin")
-        journal._mirror._kube.create(kinds.CONFIG_MAPS, old_copy(), lease.STATE_NAMESPACE)
+        journal._mirror._kube.create(kinds.CONFIG_MAPS, old_copy(), lock.STATE_NAMESPACE)
         journal.append("run", "done")
         journal.finish({"mode": "cold", "timings": {}})
         with mock.patch.object(mirror, "KEPT", 1):
@@ -142,10 +134,10 @@ def old_copy():
 def wait_for_a_lock(kube):
     """Take the lock of somebody else, just before it expires."""
     spec = {"holderIdentity": "r u@h 1", "leaseDurationSeconds": 60, "renewTime": now(seconds=59.95)}
-    kube.create(kinds.LEASES, {"metadata": {"name": lease.LEASE}, "spec": spec}, lease.STATE_NAMESPACE)
-    lock = lease.Lock(kube, "run", "me@here")
-    lock.take()
-    lock.release()
+    kube.create(kinds.LEASES, {"metadata": {"name": lock.LEASE}, "spec": spec}, lock.STATE_NAMESPACE)
+    late = lock.Lock(kube, "run", "me@here")
+    late.take()
+    late.release()
 
 
 def not_at_work(world):
@@ -169,12 +161,12 @@ def keda_looks(world):
     live = world.kube.find(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
     if live is not None:
         paused = conditions(Paused="True" if is_paused(live) else "False")
-        metadata = {"finalizers": [jobs.FINALIZER], "generation": 2}
+        metadata = {"finalizers": [FINALIZER], "generation": 2}
         world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata=metadata, status=paused)
 
 
-def smoke_test(context):
-    test = smoke._Smoke(context.systems, 1, context.observer, "run", lambda: None)
+def smoke_part(context):
+    test = smoke_test._Smoke(context.systems, 1, context.observer, "run", lambda: None)
     test.end = 0
     with suppress(DeadlinePassed, PromptKedaError):
         test.run()

@@ -7,13 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import EnvironmentFileError
-from prompt_keda.model.job_object import PAUSED, is_paused
-from prompt_keda.model.marks import RUN_ANNOTATION
-from prompt_keda.model.plan import State
-from prompt_keda.redeploy import guard, jobs, planner, prove, release, restore
-from prompt_keda.redeploy.context import Context
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.components.keda.names import FINALIZER
+from prompt_keda.components.run import Context
+from prompt_keda.components.scaled_jobs import running_jobs, unpause
+from prompt_keda.components.scaled_jobs.objects import GENERATION, PAUSED, SCALED_JOB_LABEL, is_paused
+from prompt_keda.core.errors import EnvironmentFileError
+from prompt_keda.core.marks import RUN_ANNOTATION
+from prompt_keda.core.plan import State
+from prompt_keda.redeploy import guard, planner, restore, verify
 from tests.contracts.fakes.kube import FakeKube
 from tests.unit.world import OPERATOR, SCALED_JOB, World
 
@@ -30,11 +32,11 @@ class Cluster(FakeKube):
         super().__init__(SERVED)
         self.create(kinds.NAMESPACES, {"metadata": {"name": "n"}})
         if live is not None:
-            metadata = {"name": "sj", "generation": 2, "finalizers": [jobs.FINALIZER] if settled else []}
+            metadata = {"name": "sj", "generation": 2, "finalizers": [FINALIZER] if settled else []}
             self.create(kinds.SCALED_JOBS, {"metadata": metadata, "spec": live}, "n")
         for number, generation in enumerate(running):
-            annotations = {jobs.GENERATION: generation} if generation else {}
-            metadata = {"name": f"j{number}", "labels": {jobs.LABEL: "sj"}, "annotations": annotations}
+            annotations = {GENERATION: generation} if generation else {}
+            metadata = {"name": f"j{number}", "labels": {SCALED_JOB_LABEL: "sj"}, "annotations": annotations}
             self.create(kinds.JOBS, {"metadata": metadata, "status": {"active": 1}}, "n")
 
     def apply(self, obj, **options):
@@ -42,22 +44,22 @@ class Cluster(FakeKube):
         return self.patch(*KEY, {"metadata": {"generation": made["metadata"].get("generation", 1)}})
 
     def generations(self):
-        return [one["metadata"]["annotations"].get(jobs.GENERATION) for one in self.list(kinds.JOBS)]
+        return [one["metadata"]["annotations"].get(GENERATION) for one in self.list(kinds.JOBS)]
 
     def annotations(self):
         return self.get(*KEY)["metadata"].get("annotations") or {}
 
     def keda_looks(self, generation):
         """What KEDA does with a ScaledJob that is paused: it settles, and says that it has seen the pause."""
-        metadata = {"generation": generation, "finalizers": [jobs.FINALIZER]}
+        metadata = {"generation": generation, "finalizers": [FINALIZER]}
         self.patch(*KEY, {"metadata": metadata, **SEEN_PAUSED})
 
 
 @pytest.fixture(autouse=True)
 def no_hold(monkeypatch):
     """Nothing has a copy of its own here."""
-    monkeypatch.setattr(release, "HOLD", timedelta(0))
-    monkeypatch.setattr(release, "PATIENCE", timedelta(0))
+    monkeypatch.setattr(unpause, "HOLD", timedelta(0))
+    monkeypatch.setattr(unpause, "PATIENCE", timedelta(0))
 
 
 def restoring(cluster, wanted):
@@ -84,7 +86,7 @@ def test_a_scaled_job_that_changes_or_comes_back_is_applied_paused(live, wanted,
     restore.apply_scaled_jobs(context)
     assert cluster.annotations() == {PAUSED: "true", RUN_ANNOTATION: "run-1"}
     assert restore.scaled_jobs_inspect(context).state is State.DONE
-    assert release.release_inspect(context).state is State.TODO
+    assert unpause.release_inspect(context).state is State.TODO
 
 
 def test_a_new_scaled_job_without_jobs_and_one_that_is_as_it_should_be_are_not_paused():
@@ -104,13 +106,13 @@ def test_it_is_unpaused_only_when_its_jobs_carry_the_generation_that_keda_has_se
     context = restoring(cluster, DEFAULT)
     restore.apply_scaled_jobs(context)
     live = cluster.get(*KEY)
-    assert not release._is_seen_paused(live)
+    assert not unpause._is_seen_paused(live)
     cluster.keda_looks(7)
-    release._make_safe(context, cluster.get(*KEY))
+    unpause._make_safe(context, cluster.get(*KEY))
     assert cluster.generations() == ["7", "7", "7"] and is_paused(cluster.get(*KEY))
-    release._make_safe(context, cluster.get(*KEY))
+    unpause._make_safe(context, cluster.get(*KEY))
     assert cluster.annotations() == {}
-    assert release.release_inspect(context).state is State.DONE
+    assert unpause.release_inspect(context).state is State.DONE
 
 
 def test_the_release_stamps_and_unpauses_in_one_go():
@@ -119,7 +121,7 @@ def test_the_release_stamps_and_unpauses_in_one_go():
     context = restoring(cluster, {**DEFAULT, "maxReplicaCount": 9})
     restore.apply_scaled_jobs(context)
     cluster.keda_looks(3)
-    release.release_scaled_jobs(context)
+    unpause.release_scaled_jobs(context)
     assert cluster.generations() == ["3"] and cluster.annotations() == {}
 
 
@@ -129,10 +131,10 @@ def test_what_somebody_else_has_paused_stays_paused_with_its_jobs_made_safe():
     cluster.patch(*KEY, {"metadata": {"annotations": {PAUSED: "true"}}, **SEEN_PAUSED})
     context = restoring(cluster, {**DEFAULT, "maxReplicaCount": 9})
     restore.apply_scaled_jobs(context)
-    release.release_scaled_jobs(context)
+    unpause.release_scaled_jobs(context)
     assert cluster.annotations() == {PAUSED: "true"} and cluster.generations() == ["2"]
     assert cluster.get(*KEY)["spec"]["maxReplicaCount"] == 9
-    assert release.release_inspect(context).state is State.DONE
+    assert unpause.release_inspect(context).state is State.DONE
 
 
 class LateWriter(Cluster):
@@ -155,12 +157,12 @@ def test_what_keda_goes_on_to_take_for_paused_is_paused_again_and_released():
     """KEDA 2.16.1's scale loop writes an old condition back (seen after the return of a ScaledJob)."""
     cluster = LateWriter()
     context = restoring(cluster, DEFAULT)
-    assert release.release_inspect(context).state is State.DONE
-    seen = release.settle_inspect(context)
+    assert unpause.release_inspect(context).state is State.DONE
+    seen = unpause.settle_inspect(context)
     assert seen.state is State.TODO and seen.detail == "unpaused, and KEDA still takes it for paused: sj"
-    release.settle_scaled_jobs(context)
+    unpause.settle_scaled_jobs(context)
     assert cluster.unpaused == 1 and cluster.annotations() == {}
-    assert release.settle_inspect(context).state is State.DONE
+    assert unpause.settle_inspect(context).state is State.DONE
 
 
 def test_what_belongs_to_nobody_here_is_not_paused():
@@ -168,7 +170,7 @@ def test_what_belongs_to_nobody_here_is_not_paused():
     cluster = LateWriter()
     context = restoring(cluster, DEFAULT)
     context.environment.instruments[0].scaled_job = "other"
-    assert release.settle_inspect(context).state is State.DONE
+    assert unpause.settle_inspect(context).state is State.DONE
 
 
 def test_a_job_that_has_finished_is_made_safe_too():
@@ -180,7 +182,7 @@ def test_a_job_that_has_finished_is_made_safe_too():
         cluster.patch(kinds.JOBS, name, "n", {"status": done})
     restore.apply_scaled_jobs(context)
     cluster.keda_looks(3)
-    release.release_scaled_jobs(context)
+    unpause.release_scaled_jobs(context)
     assert cluster.generations() == ["3", "3"] and cluster.annotations() == {}
 
 
@@ -202,16 +204,16 @@ def test_a_scaled_job_that_keda_has_never_seen_is_paused_instead():
     assert cluster.generations() == ["1"] and cluster.annotations()[PAUSED] == "true"
     assert guard.stamp_jobs_inspect(context).state is State.DONE
     cluster.keda_looks(3)
-    release.release_scaled_jobs(context)
+    unpause.release_scaled_jobs(context)
     assert cluster.generations() == ["3"] and cluster.annotations() == {}
 
 
 def test_a_job_that_is_tidied_away_while_others_are_stamped_is_fine():
     """Of two Jobs the first goes in between."""
     cluster = Cluster(running=("1", "1"))
-    first, _ = jobs.at_risk(cluster)
+    first, _ = running_jobs.at_risk(cluster)
     cluster.delete(kinds.JOBS, "j0", "n")
-    jobs.stamp(cluster, first, 2)
+    running_jobs.stamp(cluster, first, 2)
 
 
 def test_a_scaled_job_that_others_deliver_is_proven_too():
@@ -219,11 +221,11 @@ def test_a_scaled_job_that_others_deliver_is_proven_too():
     cluster = Cluster(None)
     context = restoring(cluster, DEFAULT)
     context.instrument_objects = {}
-    assert prove.scaled_jobs_inspect(context).state is State.BROKEN
+    assert verify.scaled_jobs_inspect(context).state is State.BROKEN
     cluster.create(kinds.SCALED_JOBS, {"metadata": {"name": "sj"}, "spec": DEFAULT}, "n")
-    assert prove.scaled_jobs_inspect(context).state is State.WORKING
+    assert verify.scaled_jobs_inspect(context).state is State.WORKING
     cluster.patch(*KEY, {"metadata": {"annotations": {PAUSED: "true"}}})
-    assert prove.scaled_jobs_inspect(context).state is State.BROKEN
+    assert verify.scaled_jobs_inspect(context).state is State.BROKEN
 
 
 @pytest.mark.parametrize("found", [[], [("n", "other")], [("m", "sj")], [("n", "sj"), ("n", "sj2")]])
@@ -255,10 +257,10 @@ def test_a_scaled_job_is_proven_only_when_it_is_polled_again():
     """F15, F21: a condition Ready and a metric that does not move may both be a memory."""
     world = World()
     context = Context(world.systems, [], {})
-    assert prove.loops_inspect(context).state is State.WORKING
-    assert prove.loops_inspect(context).detail == f"{SCALED_JOB}: not polled yet since the first look"
+    assert verify.loops_inspect(context).state is State.WORKING
+    assert verify.loops_inspect(context).detail == f"{SCALED_JOB}: not polled yet since the first look"
     loops(world, "0.2")
-    assert prove.loops_inspect(context).state is State.DONE
+    assert verify.loops_inspect(context).state is State.DONE
 
 
 @pytest.mark.parametrize(
@@ -273,8 +275,8 @@ def test_metrics_that_do_not_say_it_prove_nothing(change, said):
     """Unknown is never green."""
     world = World()
     context = Context(world.systems, [], {})
-    prove.loops_inspect(context)
+    verify.loops_inspect(context)
     loops(world, "0.2")
     change(world)
-    seen = prove.loops_inspect(context)
+    seen = verify.loops_inspect(context)
     assert seen.state is State.WORKING and said in seen.detail

@@ -7,16 +7,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda import proving, redeploying, response, toolkit
-from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.errors import Refusal
-from prompt_keda.files.incident import Incident
-from prompt_keda.files.runbook_file import find_runbook
-from prompt_keda.model.check import CheckResult, Verdict
-from prompt_keda.model.environment import Incidents
-from prompt_keda.model.event import nobody
+from prompt_keda.commands import redeploy as redeploying
+from prompt_keda.commands import response, toolkit
+from prompt_keda.commands import smoke as proving
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.check import CheckResult, Verdict
+from prompt_keda.core.errors import Refusal
+from prompt_keda.core.event import nobody
+from prompt_keda.environment.model import Incidents
+from prompt_keda.records.incident import Incident
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import STOPPED, Ran
+from prompt_keda.runbooks.loading import find_runbook
 
 CHECKS = {one.id: one for one in ALL_CHECKS}
 RUNBOOK = find_runbook(response.RUNBOOKS, "keda-gone")

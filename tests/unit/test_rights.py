@@ -9,14 +9,14 @@ from itertools import groupby
 import pytest
 import yaml
 
-from prompt_keda.checks.rights import REVIEWS, rights_to_look
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.clients.kube_rights import missing_rights
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.clients.kube.access_reviews import missing_rights
 from prompt_keda.clients.redis_streams import ready_pod
-from prompt_keda.engine.run_checks import run_checks
-from prompt_keda.files.environment_file import load_environment
-from prompt_keda.model.event import nobody
-from prompt_keda.model.rights import Right, gives, named, plural_of
+from prompt_keda.components.identity.check_rights import REVIEWS, rights_to_look
+from prompt_keda.core.event import nobody
+from prompt_keda.core.rights import Right, gives, named, plural_of
+from prompt_keda.core.run_checks import run_checks
+from prompt_keda.environment.loading import load_environment
 from tests.contracts.fakes.recorder import Recorder
 
 from .test_environment_file import FOLDER

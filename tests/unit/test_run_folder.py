@@ -7,8 +7,8 @@ import stat
 
 import pytest
 
-from prompt_keda.errors import PromptKedaError, Refusal
-from prompt_keda.files.run_folder import JournalFile, RunFolder
+from prompt_keda.core.errors import PromptKedaError, Refusal
+from prompt_keda.records.run_folder import JournalFile, RunFolder
 
 
 @pytest.fixture

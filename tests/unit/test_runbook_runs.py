@@ -9,20 +9,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.errors import EnvironmentFileError, Refusal
-from prompt_keda.files.incident import Incident
-from prompt_keda.files.run_folder import RunFolder
-from prompt_keda.files.runbook_file import find_runbook, load_runbook
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.check import CheckResult, Verdict
+from prompt_keda.core.errors import EnvironmentFileError, Refusal
+from prompt_keda.core.event import nobody
 from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.waiting import until
-from prompt_keda.model.check import CheckResult, Verdict
-from prompt_keda.model.event import nobody
-from prompt_keda.model.incident_story import CLOSED, INCIDENT, NOTE
+from prompt_keda.records.incident import Incident
+from prompt_keda.records.incident_story import CLOSED, INCIDENT, NOTE
+from prompt_keda.records.run_folder import RunFolder
 from prompt_keda.runbooks import commands
 from prompt_keda.runbooks.causes import ORDER, causes
 from prompt_keda.runbooks.commands import Ran, run_command
+from prompt_keda.runbooks.loading import find_runbook, load_runbook
 from prompt_keda.runbooks.run_runbook import Given, exit_code, run_runbook
 
 PAGE = """# Redis is gone

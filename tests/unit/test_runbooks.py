@@ -8,13 +8,13 @@ import sys
 import pytest
 from invoke.parser import Parser
 
-from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.files.runbook_file import load_runbooks, runbook_names
+from prompt_keda.commands.response import RUNBOOKS
+from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.faults import ALL_FAULTS
-from prompt_keda.model.runbook import DIAGNOSIS, PROOF
-from prompt_keda.response import RUNBOOKS
 from prompt_keda.runbooks.causes import ORDER
+from prompt_keda.runbooks.loading import load_runbooks, runbook_names
+from prompt_keda.runbooks.page import DIAGNOSIS, PROOF
 
 sys.path.insert(0, str(RUNBOOKS.parent))
 from tasks import namespace

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from prompt_keda.checks.outcomes import ok
-from prompt_keda.checks.side_by_side import AT_ONCE, look_side_by_side
-from prompt_keda.errors import Missing, Unreachable
+from prompt_keda.core.errors import Missing, Unreachable
+from prompt_keda.core.outcomes import ok
+from prompt_keda.core.side_by_side import AT_ONCE, look_side_by_side
 
 THINGS = [(str(number), number) for number in range(3 * AT_ONCE)]
 

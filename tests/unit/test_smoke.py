@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import StepBroken
-from prompt_keda.redeploy import smoke
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.components.smoke import smoke_test
+from prompt_keda.core.errors import StepBroken
 
 from .world import World
 
@@ -15,7 +15,7 @@ from .world import World
 def proof():
     """A smoke test of five Jobs, whose stream and group are there."""
     world = World()
-    made = smoke._Smoke(world.systems, 5, lambda event: None, "run", lambda: None)
+    made = smoke_test._Smoke(world.systems, 5, lambda event: None, "run", lambda: None)
     world.kube.create(kinds.NAMESPACES, {"metadata": {"name": made.namespace}})
     made.systems.redis.ensure_group(made.name, made.name, "0")
     made._send(made.result.events_count)
@@ -46,7 +46,7 @@ def test_events_are_sent_again_when_too_few_wait_for_the_missing_jobs(proof):
     for _ in range(5):
         proof._all_jobs_made()
         take(proof, 2)
-    assert sent(proof) == 6 + 2 * smoke.MOST_SENT_AGAIN
+    assert sent(proof) == 6 + 2 * smoke_test.MOST_SENT_AGAIN
 
 
 @pytest.mark.parametrize(("made", "taken"), [(4, 4), (5, 6), (0, 0)])
@@ -63,6 +63,6 @@ def test_a_command_that_redis_denies_to_keda_is_told_before_anything_is_made():
     world = World()
     world.redis.denied_commands = ("INFO",)
     with pytest.raises(StepBroken, match="Redis denies INFO") as broken:
-        smoke.run_smoke(world.systems, 5, lambda event: None, "run")
+        smoke_test.run_smoke(world.systems, 5, lambda event: None, "run")
     assert "ACL SETUSER" in broken.value.fix
     assert not [one for one in world.kube.list(kinds.NAMESPACES) if one["metadata"]["name"] == "prompt-keda-smoke"]

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.files.process import is_alive
+from prompt_keda.core.check import Verdict
+from prompt_keda.core.event import nobody
+from prompt_keda.core.process import is_alive
 from prompt_keda.lab.drills import drill
 from prompt_keda.lab.drills import storm as module
 from prompt_keda.lab.drills.event_ledger import Fates
 from prompt_keda.lab.drills.storm_plan import DELETE, KILL, STOP, Act, Round
-from prompt_keda.model.check import Verdict
-from prompt_keda.model.event import nobody
 from prompt_keda.report.failure import NOBODY_FORESAW
 from tests.unit.test_drill import result
 from tests.unit.world import World

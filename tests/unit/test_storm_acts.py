@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.errors import Unreachable
+from prompt_keda.core.errors import Unreachable
 from prompt_keda.lab import faults
 from prompt_keda.lab.drills import storm_acts as module
 from prompt_keda.lab.drills.storm_acts import Acts

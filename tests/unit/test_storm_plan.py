@@ -7,7 +7,8 @@ from contextlib import nullcontext
 
 import pytest
 
-from prompt_keda.errors import DeadlinePassed, Refusal
+from prompt_keda.core.errors import DeadlinePassed, Refusal
+from prompt_keda.core.event import nobody
 from prompt_keda.lab import storming
 from prompt_keda.lab.drills import storm_acts
 from prompt_keda.lab.drills.storm import Outcome
@@ -26,7 +27,6 @@ from prompt_keda.lab.drills.storm_plan import (
     shrink,
 )
 from prompt_keda.lab.faults import ALL_FAULTS
-from prompt_keda.model.event import nobody
 from prompt_keda.runbooks.commands import STOPPED, Ran
 
 TARGETS = Targets(["etcd", "vault"], ["Service/a", "Deployment/b"], ["b"], ["vault/stopped"])

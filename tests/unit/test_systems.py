@@ -12,12 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.clients.kube import Kube
+from prompt_keda.clients.http.tls import require
+from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.ldap import ldap_probe
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.clients.systems import Systems
-from prompt_keda.clients.tls import require
-from prompt_keda.errors import Refused, Unreachable
+from prompt_keda.core.errors import Refused, Unreachable
 
 LIMITS = SimpleNamespace(connect=None)
 

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from prompt_keda import proving, redeploying, toolkit
-from prompt_keda.clients import kube_resources as kinds
-from prompt_keda.errors import JournalMismatch, Refusal, Refused
-from prompt_keda.files.run_folder import JournalFile, RunFolder
-from prompt_keda.model.event import nobody
-from prompt_keda.model.run_record import portable_plan
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.commands import redeploy as redeploying
+from prompt_keda.commands import smoke as proving
+from prompt_keda.commands import toolkit
+from prompt_keda.core.errors import JournalMismatch, Refusal, Refused
+from prompt_keda.core.event import nobody
+from prompt_keda.records.lock import STATE_NAMESPACE
+from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.run_record import portable_plan
 from prompt_keda.redeploy.approval import MARKER
-from prompt_keda.redeploy.lease import STATE_NAMESPACE
-from prompt_keda.redeploy.mirror import GREEN, PLAN, STATE, Mirror
+from prompt_keda.redeploy.cluster_copy import GREEN, PLAN, STATE, Mirror
 from prompt_keda.redeploy.modes import Wishes
 from tests.runs import unfinished_run
 
@@ -93,7 +95,7 @@ def with_an_open_value(world):
 
 
 def toolkit_fill_in():
-    from prompt_keda.model.environment import FillIn
+    from prompt_keda.environment.model import FillIn
 
     return FillIn("FILL-IN: ask the owners")
 
@@ -212,7 +214,7 @@ def test_a_run_that_was_refused_does_not_hide_an_interrupted_one(world, monkeypa
     """The lock was held by somebody: that run wrote nothing, and resume goes on with the one before."""
     first = interrupted_run(world)
     monkeypatch.setattr(redeploying, "run_plan", refuse)
-    monkeypatch.setattr("prompt_keda.files.run_folder.os.getpid", lambda: 4_000_000)
+    monkeypatch.setattr("prompt_keda.records.run_folder.os.getpid", lambda: 4_000_000)
     with pytest.raises(Refusal):
         redeploy()
     assert unfinished_run(toolkit.runs_folder(), "local").run_id == first.run_id

@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from prompt_keda.model.check import CheckResult, Verdict
-from prompt_keda.model.event import Event, EventKind
-from prompt_keda.model.run_summary import RunSummary
+from prompt_keda.core.check import CheckResult, Verdict
+from prompt_keda.core.event import Event, EventKind
+from prompt_keda.core.untrusted import neutral, one_line
+from prompt_keda.records.run_summary import RunSummary
 from prompt_keda.report import as_junit, as_text
 from prompt_keda.report.progress import Progress
-from prompt_keda.report.untrusted import neutral, one_line
 
 FORGED = "OK redis/answers"
 EVIL = f"no\n{FORGED}\u2028{FORGED}\x85{FORGED}\r{FORGED}"

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from prompt_keda.clients.kube_resources import JOBS, PODS
+from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.lab.drills import witness as module
 from prompt_keda.lab.drills.witness import Witness
 
@@ -77,7 +77,7 @@ def test_a_pod_that_is_told_to_go_is_lost(witness):
 def test_of_one_that_went_while_nobody_could_look_the_clusters_events_tell(witness, monkeypatch, said):
     """As `jobs.lost` reads them."""
     asked = []
-    monkeypatch.setattr(module.jobs, "lost", lambda kube, records: asked.extend(records) or said)
+    monkeypatch.setattr(module.running_jobs, "lost", lambda kube, records: asked.extend(records) or said)
     witness._note(JOBS, job(), False)
     witness._note_list(JOBS, NAMESPACE, [])
     assert [one for _, one in witness.lost().values()] == [one.removesuffix(" is gone") for one in said]
@@ -113,7 +113,7 @@ def test_of_one_that_was_told_to_go_and_ended_while_nobody_could_look_the_cluste
     witness, monkeypatch, said
 ):
     """It may have ended because of that: a pod that is killed is Failed then."""
-    monkeypatch.setattr(module.jobs, "lost", lambda kube, records: said)
+    monkeypatch.setattr(module.running_jobs, "lost", lambda kube, records: said)
     witness._note(PODS, pod(), False)
     witness._note_list(PODS, NAMESPACE, [pod("Failed", dies=True)])
     assert [one for _, one in witness.lost().values()] == [f"Pod {NAMESPACE}/p" for _ in said]
@@ -121,7 +121,7 @@ def test_of_one_that_was_told_to_go_and_ended_while_nobody_could_look_the_cluste
 
 def test_what_went_while_a_watch_hangs_is_seen_by_a_last_look(monkeypatch):
     """A connection that nobody answers is told only after a minute: what is not known may not be green."""
-    monkeypatch.setattr(module.jobs, "lost", lambda kube, records: [f"Job {NAMESPACE}/j is gone"])
+    monkeypatch.setattr(module.running_jobs, "lost", lambda kube, records: [f"Job {NAMESPACE}/j is gone"])
     server = Server({"jobs": [job()]})
     hangs = threading.Event()
     monkeypatch.setattr(server, "open", lambda *_, **__: iter(lambda: hangs.wait(30), True))

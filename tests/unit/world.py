@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.clients import kube_resources as kinds
+from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.systems import Systems
-from prompt_keda.engine.run_checks import look
-from prompt_keda.files.environment_file import load_environment
-from prompt_keda.model.environment import Capacity
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.run_checks import look
+from prompt_keda.environment.loading import load_environment
+from prompt_keda.environment.model import Capacity
 from tests.contracts.fakes.kube import FakeKube
 from tests.contracts.fakes.ldap import FakeDirectory
 from tests.contracts.fakes.read_only import KUBE_READS, REDIS_READS, ReadOnly

@@ -12,15 +12,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from prompt_keda import toolkit
-from prompt_keda.checks.capacity import keda_limit, predicted
-from prompt_keda.clients.kube_resources import JOBS, NODES, PODS
+from prompt_keda.clients.kube.resources import JOBS, NODES, PODS
 from prompt_keda.clients.systems import Systems
+from prompt_keda.commands import toolkit
+from prompt_keda.components.capacity.checks import keda_limit, predicted
+from prompt_keda.components.smoke import smoke_objects
+from prompt_keda.components.smoke.smoke_test import run_smoke
+from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import cgroups, state
 from prompt_keda.lab.settings import current_lab
-from prompt_keda.model.event import Event, EventKind, Observer
-from prompt_keda.redeploy import smoke_objects
-from prompt_keda.redeploy.smoke import run_smoke
 
 SIZES = (1, 10, 25, 40)
 """Workers of the bursts: from two sizes follows what each further pod costs. With 60 the first workers of the smoke test end

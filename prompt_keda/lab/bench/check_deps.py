@@ -17,14 +17,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from prompt_keda import toolkit
-from prompt_keda.checks.identity_rights import rights_to_redeploy
-from prompt_keda.checks.rights import rights_to_look
-from prompt_keda.errors import LabError
+from prompt_keda.commands import toolkit
+from prompt_keda.components.identity.check_rights import rights_to_look
+from prompt_keda.components.identity.rights import rights_to_redeploy
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.rights import Right
 from prompt_keda.lab import network, services, state
 from prompt_keda.lab.settings import current_lab
-from prompt_keda.model.event import Event, EventKind, Observer
-from prompt_keda.model.rights import Right
 
 ROOT = Path(__file__).parents[3]
 BENCH = ROOT / "tests" / "bench"

@@ -20,15 +20,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from prompt_keda import toolkit
-from prompt_keda.clients.kube_resources import DEPLOYMENTS, JOBS
-from prompt_keda.clients.kube_watch import events
-from prompt_keda.errors import LabError
-from prompt_keda.files.run_folder import JournalFile, RunFolder
+from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS
+from prompt_keda.clients.kube.watch import events
+from prompt_keda.commands import toolkit
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import state
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.lab.settings import Lab
-from prompt_keda.model.event import Event, EventKind, Observer
+from prompt_keda.records.run_folder import JournalFile, RunFolder
 
 ROOT = Path(__file__).parents[3]
 EVENTS_COUNT = 60

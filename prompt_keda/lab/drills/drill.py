@@ -9,8 +9,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from prompt_keda.checks import ALL_CHECKS
-from prompt_keda.errors import DeadlinePassed, PromptKedaError
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.check import CheckResult, Verdict
+from prompt_keda.core.errors import DeadlinePassed, PromptKedaError
+from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import state
 from prompt_keda.lab.drills.event_ledger import EventLedger
 from prompt_keda.lab.drills.leftovers import leftovers
@@ -18,8 +20,6 @@ from prompt_keda.lab.drills.witness import Witness
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.presence import bring_in, take_back
 from prompt_keda.lab.faults.waiting import until
-from prompt_keda.model.check import CheckResult, Verdict
-from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.runbooks.causes import causes
 
 STEADY_S, DETECTION_S, WHOLE_S = 90, 120, 180

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from prompt_keda.clients.kube_resources import SERVICES
-from prompt_keda.errors import DeadlinePassed, PromptKedaError
+from prompt_keda.clients.kube.resources import SERVICES
+from prompt_keda.core.errors import DeadlinePassed, PromptKedaError
+from prompt_keda.environment.model import Instrument
 from prompt_keda.lab import network, state
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.lab.faults.waiting import until
-from prompt_keda.model.environment import Instrument
 
 READY_S, DRAIN_S = 20.0, 120.0
 GO, ENOUGH = "go\n", "enough\n"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS, SECRETS, TRIGGER_AUTHENTICATIONS
+from prompt_keda.clients.kube.resources import JOBS, SCALED_JOBS, SECRETS, TRIGGER_AUTHENTICATIONS
+from prompt_keda.components.scaled_jobs.objects import PAUSED
 from prompt_keda.lab.faults.fault import Stage
-from prompt_keda.model.job_object import PAUSED
-from prompt_keda.redeploy.lease import find_run_at_work
+from prompt_keda.records.lock import find_run_at_work
 
 
 def leftovers(stage: Stage) -> list[str]:

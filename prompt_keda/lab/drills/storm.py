@@ -13,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any, Protocol
 
-from prompt_keda.errors import PromptKedaError
+from prompt_keda.core.errors import PromptKedaError
+from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab.drills.drill import Ways, until_green
 from prompt_keda.lab.drills.event_ledger import EventLedger
 from prompt_keda.lab.drills.leftovers import leftovers
@@ -21,7 +22,6 @@ from prompt_keda.lab.drills.storm_acts import Acts
 from prompt_keda.lab.drills.storm_plan import KILL, STOP, Act, Round
 from prompt_keda.lab.drills.witness import Witness
 from prompt_keda.lab.faults.fault import Stage
-from prompt_keda.model.event import Event, EventKind, Observer
 from prompt_keda.report.failure import NOBODY_FORESAW
 from prompt_keda.runbooks.commands import TASKS
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from prompt_keda.clients.kube_resources import PODS
-from prompt_keda.errors import Missing, PromptKedaError
-from prompt_keda.files.manifest_file import load_keda_manifests
+from prompt_keda.clients.kube.resources import PODS
+from prompt_keda.core.errors import Missing, PromptKedaError
+from prompt_keda.delivery.manifests import load_keda_manifests
 from prompt_keda.lab import processes
 from prompt_keda.lab.drills.storm_plan import BREAK, DELETE, FREEZE, PAUSE, POD, Act, Targets
 from prompt_keda.lab.faults import fault_of, scaled_jobs, signals

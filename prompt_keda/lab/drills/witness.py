@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import JOBS, PODS, Resource
-from prompt_keda.clients.kube_watch import events
-from prompt_keda.errors import DeadlinePassed, PromptKedaError
-from prompt_keda.model.job_object import is_finished
-from prompt_keda.model.redeploy_plan import JobRecord
-from prompt_keda.redeploy import jobs
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.resources import JOBS, PODS, Resource
+from prompt_keda.clients.kube.watch import events
+from prompt_keda.components.scaled_jobs import running_jobs
+from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL, is_finished
+from prompt_keda.core.decisions import JobRecord
+from prompt_keda.core.errors import DeadlinePassed, PromptKedaError
 
 Object = dict[str, Any]
-LABELS = {JOBS: jobs.LABEL, PODS: jobs.POD_LABEL}
+LABELS = {JOBS: SCALED_JOB_LABEL, PODS: running_jobs.POD_LABEL}
 FIRST_LOOK_S = 20.0
 AGAIN_S = 0.5
 WATCH_S = 60
@@ -109,7 +109,7 @@ class Witness:
         with self._lock:
             found = {uid: (one.lost_in, _told(one.record)) for uid, one in self._seen.items() if one.lost_in}
             doubtful = {uid: one for uid, one in self._seen.items() if one.is_doubtful and uid not in found}
-        said = set(jobs.lost(kube, tuple(one.record for one in doubtful.values()))) if doubtful else set()
+        said = set(running_jobs.lost(kube, tuple(one.record for one in doubtful.values()))) if doubtful else set()
         for uid, one in doubtful.items():
             if any(words.startswith(f"{_told(one.record)} ") for words in said):
                 found[uid] = ("while nobody could look", _told(one.record))
@@ -167,7 +167,7 @@ class Witness:
 
     def _record(self, kind: Resource, one: Object) -> JobRecord:
         owners = [owner["uid"] for owner in one["metadata"].get("ownerReferences") or [] if owner["kind"] == "Job"]
-        return jobs.record(kind.kind, one, owners[0] if owners else "")
+        return running_jobs.record(kind.kind, one, owners[0] if owners else "")
 
     def _job_has_ended(self, seen: Seen) -> bool:
         """Tell whether a pod's Job is known to have ended: the two watches are not in step."""

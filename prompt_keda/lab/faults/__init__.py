@@ -5,7 +5,7 @@ One file a category, its FAULTS table at the end.
 
 from __future__ import annotations
 
-from prompt_keda.errors import Refusal
+from prompt_keda.core.errors import Refusal
 from prompt_keda.lab.faults import (
     capacity,
     cluster,

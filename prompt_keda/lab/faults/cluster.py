@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import (
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.resources import (
     API_SERVICES,
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -17,7 +18,6 @@ from prompt_keda.clients.kube_resources import (
 from prompt_keda.lab import control_plane, processes
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.waiting import age_s, until
-from prompt_keda.model.conditions import conditions
 
 METRICS = "keda-operator-metrics-apiserver"
 WEBHOOKS = "keda-admission-webhooks"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 
-from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import LEASES, NODES
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.resources import LEASES, NODES
 from prompt_keda.lab.faults import signals
 from prompt_keda.lab.faults.cluster import available
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.waiting import age_s, until
 from prompt_keda.lab.settings import NODE_NAME
-from prompt_keda.model.conditions import has_condition
 
 KEDAS_API = "v1beta1.external.metrics.k8s.io"
 

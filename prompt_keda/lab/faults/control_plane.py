@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from prompt_keda.errors import PromptKedaError
+from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.lab import processes
 from prompt_keda.lab.faults import keda_restarts, podless, signals
 from prompt_keda.lab.faults.cluster_nodes import UNHEARD, until_heard, until_unheard

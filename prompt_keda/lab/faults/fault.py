@@ -8,14 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from prompt_keda.clients.kube import Kube
-from prompt_keda.clients.kube_resources import PODS
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.clients.redis_streams import RedisStreams
-from prompt_keda.errors import Missing
-from prompt_keda.files.manifest_file import load_keda_manifests
+from prompt_keda.core.errors import Missing
+from prompt_keda.delivery.manifests import load_keda_manifests
+from prompt_keda.environment.model import Environment
 from prompt_keda.lab import state
 from prompt_keda.lab.settings import Lab, current_lab
-from prompt_keda.model.environment import Environment
 
 
 @dataclass(frozen=True)

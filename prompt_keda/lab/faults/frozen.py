@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from prompt_keda.errors import LabError
+from prompt_keda.core.errors import LabError
 from prompt_keda.lab.faults import keda_restarts, redis, signals, vault
 from prompt_keda.lab.faults.fault import Act, Fault, Stage
 

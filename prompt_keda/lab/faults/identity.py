@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prompt_keda.clients.kube_resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES
+from prompt_keda.clients.kube.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES
 from prompt_keda.lab import ldap_server, processes
 from prompt_keda.lab.faults.fault import Fault, Stage
 

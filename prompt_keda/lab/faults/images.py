@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from prompt_keda.clients.kube_resources import DEPLOYMENTS, SECRETS
+from prompt_keda.clients.kube.resources import DEPLOYMENTS, SECRETS
 from prompt_keda.lab import contents, processes, services
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.waiting import until

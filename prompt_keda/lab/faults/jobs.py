@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from prompt_keda.clients.kube_resources import JOBS, PODS, SCALED_JOBS
+from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.resources import JOBS, PODS, SCALED_JOBS
+from prompt_keda.components.scaled_jobs import running_jobs
+from prompt_keda.components.scaled_jobs.objects import GENERATION, SCALED_JOB_LABEL
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.waiting import until
-from prompt_keda.model.conditions import has_condition
-from prompt_keda.redeploy import jobs
 
 Object = dict[str, Any]
 GROUP, NOBODY = "REDIS_STREAM_CONSUMER_GROUP", "nobody"
@@ -40,15 +41,15 @@ def _workers_stay(stage: Stage) -> bool:
 def strip_generation(stage: Stage) -> None:
     """Take the generation from every running Job."""
     until_workers_stay(stage)
-    for job in jobs.active_jobs(stage.kube):
-        scaled_jobs.mark(stage, job, {"annotations": {jobs.GENERATION: None}})
+    for job in running_jobs.active_jobs(stage.kube):
+        scaled_jobs.mark(stage, job, {"annotations": {GENERATION: None}})
 
 
 def strip_label(stage: Stage) -> None:
     """Take the label from every running Job: KEDA no longer counts it, and makes others."""
     until_workers_stay(stage)
-    for job in jobs.active_jobs(stage.kube):
-        scaled_jobs.mark(stage, job, {"labels": {jobs.LABEL: None}})
+    for job in running_jobs.active_jobs(stage.kube):
+        scaled_jobs.mark(stage, job, {"labels": {SCALED_JOB_LABEL: None}})
 
 
 def put_label(stage: Stage) -> None:
@@ -57,13 +58,13 @@ def put_label(stage: Stage) -> None:
         for job in stage.kube.list(JOBS, one.namespace):
             owners = [ref["name"] for ref in job["metadata"].get("ownerReferences") or []]
             if one.scaled_job in owners:
-                scaled_jobs.mark(stage, job, {"labels": {jobs.LABEL: one.scaled_job}})
+                scaled_jobs.mark(stage, job, {"labels": {SCALED_JOB_LABEL: one.scaled_job}})
 
 
 def limit(stage: Stage) -> None:
     """Let every running Job end after a day."""
     until_workers_stay(stage)
-    for job in jobs.active_jobs(stage.kube):
+    for job in running_jobs.active_jobs(stage.kube):
         scaled_jobs.limit_job(stage, job, DAY_S)
 
 
@@ -82,7 +83,10 @@ def _misled(container: Object) -> Object:
 def let_workers_work(stage: Stage) -> None:
     """Apply every ScaledJob as it was, and take the Jobs that failed away."""
     scaled_jobs.restore(stage)
-    until(lambda: not [job for job in jobs.active_jobs(stage.kube) if _is_misled(job)], "the end of the failing Jobs")
+    until(
+        lambda: not [job for job in running_jobs.active_jobs(stage.kube) if _is_misled(job)],
+        "the end of the failing Jobs",
+    )
     for job in _failed(stage):
         stage.kube.delete(JOBS, job["metadata"]["name"], job["metadata"]["namespace"])
 
@@ -93,7 +97,7 @@ def _is_misled(job: Object) -> bool:
 
 
 def _failed(stage: Stage) -> list[Object]:
-    found = stage.kube.list(JOBS, label_selector=jobs.LABEL)
+    found = stage.kube.list(JOBS, label_selector=SCALED_JOB_LABEL)
     return [job for job in found if has_condition(job, "Failed") and _is_misled(job)]
 
 

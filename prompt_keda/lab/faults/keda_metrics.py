@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from prompt_keda.clients.kube_resources import CLUSTER_ROLES, DEPLOYMENTS, LEASES
-from prompt_keda.clients.operator_metrics import OPERATOR_LEASE
+from prompt_keda.clients.kube.resources import CLUSTER_ROLES, DEPLOYMENTS, LEASES
+from prompt_keda.components.keda.names import LEASE
 from prompt_keda.lab import network
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.faults import scaled_jobs
@@ -46,7 +46,7 @@ def _works_alone(stage: Stage, namespace: str) -> bool:
     """Tell whether the only pod of the operator watches this namespace, is ready, and holds the Lease."""
     place = stage.environment.keda.namespace
     pods = stage.keda_pods(OPERATOR)
-    holder = str(stage.kube.get(LEASES, OPERATOR_LEASE, place)["spec"].get("holderIdentity"))
+    holder = str(stage.kube.get(LEASES, LEASE, place)["spec"].get("holderIdentity"))
     if len(pods) != 1 or not holder.startswith(pods[0]["metadata"]["name"]):
         return False
     env = {one["name"]: one.get("value", "") for one in pods[0]["spec"]["containers"][0]["env"]}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from prompt_keda.clients.kube_resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES
-from prompt_keda.clients.operator_metrics import OPERATOR_LEASE
+from prompt_keda.clients.kube.resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES
+from prompt_keda.components.keda.names import LEASE
 from prompt_keda.lab.faults import kept_secrets
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.waiting import age_s, until
@@ -34,7 +34,7 @@ def _pods_ready(stage: Stage, name: str) -> list[bool]:
 
 def lease_age_s(stage: Stage) -> float:
     """Give how long ago the operator renewed its Lease."""
-    lease = stage.kube.get(LEASES, OPERATOR_LEASE, stage.environment.keda.namespace)
+    lease = stage.kube.get(LEASES, LEASE, stage.environment.keda.namespace)
     return age_s(lease["spec"]["renewTime"])
 
 

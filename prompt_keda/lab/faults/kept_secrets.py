@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from prompt_keda.clients.kube_resources import SECRETS
-from prompt_keda.errors import LabError
+from prompt_keda.clients.kube.resources import SECRETS
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.secret import Secret
 from prompt_keda.lab import state
 from prompt_keda.lab.faults.fault import Stage
-from prompt_keda.model.secret import Secret
 
 
 def take(stage: Stage, name: str, namespace: str) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prompt_keda.clients.kube_resources import PODS
-from prompt_keda.errors import LabError
+from prompt_keda.clients.kube.resources import PODS
+from prompt_keda.core.errors import LabError
 from prompt_keda.lab import network, processes
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.faults import network_proxy, signals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prompt_keda.clients.kube_resources import JOBS
+from prompt_keda.clients.kube.resources import JOBS
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.lab.faults.waiting import age_s, until
 

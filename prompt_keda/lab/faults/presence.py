@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from prompt_keda.errors import PromptKedaError
+from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.lab import state
 from prompt_keda.lab.faults.fault import Fault, Stage
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from prompt_keda.clients.kube_resources import JOBS, SCALED_JOBS
-from prompt_keda.errors import DeadlinePassed
-from prompt_keda.files.manifest_file import load_instrument_manifest
+from prompt_keda.clients.kube.conditions import conditions, has_condition
+from prompt_keda.clients.kube.resources import JOBS, SCALED_JOBS
+from prompt_keda.components.scaled_jobs import running_jobs
+from prompt_keda.components.scaled_jobs.objects import GENERATION, PAUSED, SCALED_JOB_LABEL
+from prompt_keda.core.errors import DeadlinePassed
+from prompt_keda.delivery.manifests import load_instrument_manifest
 from prompt_keda.lab.faults import keda_parts
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.waiting import until
-from prompt_keda.model.conditions import conditions, has_condition
-from prompt_keda.model.job_object import PAUSED
-from prompt_keda.redeploy import jobs
 
 Object = dict[str, Any]
 QUICK_S = 10
@@ -78,7 +78,8 @@ def restore(stage: Stage) -> None:
                 wanted["metadata"].setdefault("annotations", {})[PAUSED] = "true"
             stage.kube.apply(wanted, force=True)
     until(
-        lambda: all(jobs.is_settled(one) and has_condition(one, "Paused") for one in _live(stage)), "settled ScaledJobs"
+        lambda: all(running_jobs.is_settled(one) and has_condition(one, "Paused") for one in _live(stage)),
+        "settled ScaledJobs",
     )
     stamp(stage)
     unpause(stage)
@@ -102,10 +103,10 @@ def _live(stage: Stage) -> list[Object]:
 def stamp(stage: Stage) -> None:
     """Let every running Job carry the generation that its ScaledJob has now."""
     generations = {one["metadata"]["name"]: one["metadata"]["generation"] for one in _live(stage)}
-    for job in jobs.active_jobs(stage.kube):
-        wanted = generations.get(job["metadata"]["labels"][jobs.LABEL])
+    for job in running_jobs.active_jobs(stage.kube):
+        wanted = generations.get(job["metadata"]["labels"][SCALED_JOB_LABEL])
         if wanted is not None:
-            mark(stage, job, {"annotations": {jobs.GENERATION: str(wanted)}})
+            mark(stage, job, {"annotations": {GENERATION: str(wanted)}})
 
 
 def mark(stage: Stage, job: Object, metadata: Object) -> None:
@@ -127,7 +128,7 @@ def lift_run_time(stage: Stage) -> None:
 
 def lift_limits(stage: Stage) -> None:
     """Take the maximum run time from every running Job."""
-    for job in jobs.active_jobs(stage.kube):
+    for job in running_jobs.active_jobs(stage.kube):
         limit_job(stage, job, None)
 
 
@@ -181,7 +182,7 @@ def delete_without_operator(stage: Stage) -> None:
 
 def let_go_and_restore(stage: Stage) -> None:
     """Cut the Jobs loose, bring the operator back, which lets the ScaledJobs go, and apply them anew."""
-    for job in jobs.active_jobs(stage.kube) if _held(stage) else ():
+    for job in running_jobs.active_jobs(stage.kube) if _held(stage) else ():
         mark(stage, job, {"ownerReferences": None})
     keda_parts.restore_operator(stage)
     until(lambda: not _held(stage), "ScaledJobs that are gone")

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from prompt_keda.clients.kube_resources import PODS
-from prompt_keda.errors import LabError
-from prompt_keda.files.process import kernel_fields
+from prompt_keda.clients.kube.resources import PODS
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.process import kernel_fields
 from prompt_keda.lab import processes
 from prompt_keda.lab.faults.fault import Stage
 

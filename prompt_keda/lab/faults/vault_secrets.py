@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from prompt_keda.clients.kube_resources import CRDS, VAULT_SECRETS
+from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.resources import CRDS, VAULT_SECRETS
 from prompt_keda.lab.faults import kept_secrets
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.vault import worker_secret
 from prompt_keda.lab.faults.waiting import until
-from prompt_keda.model.conditions import has_condition
 
 Object = dict[str, Any]
 

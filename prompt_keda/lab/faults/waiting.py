@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from prompt_keda.errors import DeadlinePassed
+from prompt_keda.core.errors import DeadlinePassed
 
 LOOK_S = 0.25
 

@@ -7,10 +7,10 @@ import threading
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from prompt_keda.clients.kube_errors import FIXES
-from prompt_keda.clients.kube_expiry import LoginLife
-from prompt_keda.clients.kube_resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, SECRETS, Resource
-from prompt_keda.errors import BadAnswer, Missing, Refused, Unreachable
+from prompt_keda.clients.kube.errors import FIXES
+from prompt_keda.clients.kube.expiry import LoginLife
+from prompt_keda.clients.kube.resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, SECRETS, Resource
+from prompt_keda.core.errors import BadAnswer, Missing, Refused, Unreachable
 
 ADDRESS = "https://fake.test:6443"
 
@@ -213,7 +213,7 @@ class FakeKube:
 
 
 class FakeWatch:
-    """A `prompt_keda.model.plan.Signal`."""
+    """A `prompt_keda.core.plan.Signal`."""
 
     def __init__(self, targets):
         self.targets = list(targets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prompt_keda.errors import BadAnswer, Refused, Unreachable
+from prompt_keda.core.errors import BadAnswer, Refused, Unreachable
 
 
 class FakeDirectory:

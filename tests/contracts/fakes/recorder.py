@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prompt_keda.model.rights import Right
+from prompt_keda.core.rights import Right
 
 VERBS = {
     "get": ("get",),

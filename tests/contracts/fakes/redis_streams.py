@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 from prompt_keda.clients.redis_survey import MOST_PENDING, PENDING_S, Backlog, GroupInfo, OldPending, StreamInfo, Survey
-from prompt_keda.errors import BadAnswer, ClientError, Refused, Unreachable
+from prompt_keda.core.errors import BadAnswer, ClientError, Refused, Unreachable
 
 INFO = {
     "server": {"redis_version": "7.0.15", "uptime_in_seconds": 0, "server_time_usec": 0},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prompt_keda.clients.registry import ManifestInfo
-from prompt_keda.errors import Missing, Refused
+from prompt_keda.core.errors import Missing, Refused
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 

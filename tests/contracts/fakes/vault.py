@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from prompt_keda.clients.vault import SecretVersion, Token, VaultHealth
-from prompt_keda.errors import BadAnswer, Missing, Refused
-from prompt_keda.model.secret import Secret
+from prompt_keda.core.errors import BadAnswer, Missing, Refused
+from prompt_keda.core.secret import Secret
 
 ROLE_ID, SECRET_ID = "fake-role", "fake-secret-id"
 

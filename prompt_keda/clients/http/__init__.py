@@ -1,0 +1,1 @@
+"""HTTP: TLS that is verified, failures in words, downloads and the chat's webhook."""

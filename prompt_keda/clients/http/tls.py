@@ -1,0 +1,54 @@
+"""TLS, as every client wants it: never left out, always verified."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from prompt_keda.core.errors import Missing, Refused
+
+
+def require(scheme: str, url: str, system: str) -> None:
+    """Make sure that an address has the scheme that means TLS, and holds no login: it is shown.
+
+    Parameters
+    ----------
+    scheme
+        ``https`` or ``ldaps``.
+    system
+        The system's name as people say it.
+
+    Raises
+    ------
+    Refused
+        When it has another one, or none, or a login; without a password that may stand in it.
+    """
+    found, _, rest = url.partition("://")
+    place = (rest or found).rpartition("@")[2] or "no address"
+    if found.lower() != scheme:
+        fix = f"Give an address that begins with {scheme}://."
+        raise Refused(system, place, f"its address is not {scheme}: nothing is sent", fix)
+    if "@" in rest.partition("/")[0]:
+        raise Refused(system, place, "its address holds a login: nothing is sent", "Take the login out of the address.")
+
+
+def verified(system: str, endpoint: str, ca_file: Path | None) -> ssl.SSLContext:
+    """Give a context that verifies a server's certificate and its name.
+
+    Parameters
+    ----------
+    ca_file
+        None: the system's certificate authorities.
+
+    Raises
+    ------
+    Missing
+        When the file is not there, or holds no certificate in PEM form; with its name.
+    """
+    fix = "Check ca_file in the environment."
+    try:
+        return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except ssl.SSLError as error:
+        raise Missing(system, endpoint, f"{ca_file} holds no certificate in PEM form", fix) from error
+    except OSError as error:
+        raise Missing(system, endpoint, f"{ca_file} cannot be read: {error.strerror}", fix) from error

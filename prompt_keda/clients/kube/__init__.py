@@ -1,0 +1,1 @@
+"""The Kubernetes API: login, requests, watches, and what can be read off its objects."""

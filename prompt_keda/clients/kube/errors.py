@@ -1,0 +1,53 @@
+"""What goes wrong with Kubernetes, in the errors of this project."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from prompt_keda.core.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused
+
+SYSTEM = "Kubernetes"
+FIXES = {
+    401: "Log in again: the token is missing or has expired.",
+    403: "Ask for that right: identity/may-read and identity/may-redeploy name all that are missing.",
+}
+
+
+def failure(address: str, method: str, path: str, status: int, data: bytes) -> ClientError:
+    """Translate an answer that is not a success, with the server's own words, in one line."""
+    try:
+        message = str(json.loads(data)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = data.decode(errors="replace").strip()[:200] or "no reason given"
+    kind = {401: LoggedOut, 403: Refused, 404: Missing}.get(status, BadAnswer)
+    said = " ".join(message.split())  # an error is told in one line: more of them would look like ours
+    return kind(SYSTEM, address, f"{status} on {method} {path}: {said}", FIXES.get(status, ""))
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float:
+    """Give the seconds that a busy server wants to be left alone: its Retry-After, at least 0.1; 1 if it says none."""
+    try:
+        return max(0.1, float(headers.get("Retry-After", "1")))
+    except ValueError:  # a date: allowed by HTTP, and not what an API server sends
+        return 1.0
+
+
+def is_conflict(error: ClientError) -> bool:
+    """Tell whether the API server answered 409: it is there already, has changed, or others own what differs."""
+    return error.detail.startswith("409 ")
+
+
+def has_changed(error: ClientError) -> bool:
+    """Tell whether what was to be written is not as it was read: it is gone (404), or somebody else has written it (409)."""
+    return isinstance(error, Missing) or is_conflict(error)
+
+
+def cannot_be_changed(error: ClientError) -> bool:
+    """Tell whether the API server answered 409 or 422: what stands cannot be made into what is wanted."""
+    return is_conflict(error) or error.detail.startswith("422 ")
+
+
+def one_line(error: object) -> str:
+    """Give the last line of what an error says; its type if it says nothing."""
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -1,0 +1,142 @@
+"""Logging in to Kubernetes as a kubeconfig says (package `kubernetes`: certificates, tokens, exec plugins)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import ssl
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.clients.http.tls import require
+from prompt_keda.clients.kube.errors import SYSTEM, one_line
+from prompt_keda.clients.libraries import ONE_AT_A_TIME
+from prompt_keda.core.errors import BadAnswer, LoggedOut, Missing, Refused
+
+_NO_OUTPUT = "'NoneType' object has no attribute 'strip'"
+"""What the package logs when a plugin fails on a terminal: it looks for words that went to the terminal instead."""
+
+PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def log_in(kubeconfig: Path | None, context: str | None) -> Any:
+    """Read a kubeconfig, run its exec plugin if it names one, and give the package's ``Configuration``.
+
+    It gets two attributes for `kube_expiry`: ``has_plugin``, and ``plugin_expiry()``, the end that the plugin told last.
+
+    Raises
+    ------
+    Missing
+        When there is no such file, context or key in it.
+    BadAnswer
+        When the file is no kubeconfig, or its certificate authority is no certificate.
+    Refused
+        When it speaks without TLS, or does not verify it: the cluster's identity could not be known then.
+    LoggedOut
+        When the exec plugin gives no token; with its own last line.
+    """
+    with ONE_AT_A_TIME:
+        import yaml
+        from kubernetes import client, config
+
+    where = str(kubeconfig or "the default kubeconfig")
+    configuration = client.Configuration()
+    configuration.connection_pool_maxsize = 32
+    configuration.retries = False
+    said = _LogText()
+    root = logging.getLogger()
+    root.addHandler(said)
+    try:
+        _load(kubeconfig, context, configuration)
+    except (config.ConfigException, OSError) as error:
+        said_of_it = one_line(error).partition("{")[0]  # the package shows an entry whole, with its token
+        raise Missing(SYSTEM, where, said_of_it, "Check the file and the context's name.") from error
+    except yaml.YAMLError as error:
+        raise BadAnswer(SYSTEM, where, f"it is no YAML: {one_line(error).strip()}", "Correct the file.") from error
+    except (ValueError, TypeError, AttributeError, KeyError) as error:  # the package checks no types
+        detail = f"it is no kubeconfig, or a value in it makes no sense ({type(error).__name__})"
+        raise BadAnswer(SYSTEM, where, detail, "Correct the file.") from error
+    finally:
+        root.removeHandler(said)
+    _insist_on_tls(configuration)
+    if said.text and not configuration.api_key:
+        words = "its exec plugin failed, with the words above" if said.text == _NO_OUTPUT else said.text
+        fix = "Log in again, or look at the exec plugin that the kubeconfig names."
+        raise LoggedOut(SYSTEM, configuration.host, f"the kubeconfig's login gave no token: {words}", fix)
+    return configuration
+
+
+def _load(kubeconfig: Path | None, context: str | None, configuration: Any) -> None:
+    """Do what the package's ``load_kube_config`` does, and keep the loader: it alone knows what the plugin told."""
+    from kubernetes.config import ConfigException, kube_config
+
+    package: Any = kube_config
+    merged = package.KubeConfigMerger(str(kubeconfig or package.KUBE_CONFIG_DEFAULT_LOCATION))
+    if merged.config is None:
+        raise ConfigException("Invalid kube-config file. No configuration found.")
+    loader = package.KubeConfigLoader(
+        config_dict=merged.config,
+        active_context=context,
+        config_base_path=None,
+        config_persister=merged.save_changes,
+    )
+    loader.load_and_set(configuration)
+    configuration.has_plugin = _has_plugin(merged.config, loader.current_context)
+    configuration.plugin_expiry = lambda: getattr(loader, "expiry", None)
+
+
+def _has_plugin(config: Any, context: Any) -> bool:
+    name = context["context"].get("user")
+    entry = config["users"].get_with_name(name, safe=True) if name and config.safe_get("users") else None
+    return entry is not None and "exec" in entry["user"]
+
+
+def ca_sha256(configuration: Any) -> str | None:
+    """Give the SHA-256 of the DER form of all CA certificates that are trusted, one after the other, in lower-case hex.
+
+    All of them: a second one in the file would let another server pass for the cluster that is meant.
+
+    Raises
+    ------
+    Missing
+        When the file that holds it cannot be read.
+    BadAnswer
+        When that holds no certificate in PEM form.
+    """
+    path = configuration.ssl_ca_cert
+    if not path:
+        return None
+    try:
+        ssl.create_default_context(cafile=path)  # the whole of it: a certificate that is none is not trusted either
+        found = PEM.findall(Path(path).read_text())
+        if not found:
+            raise ValueError("no certificate")
+        return hashlib.sha256(b"".join(map(ssl.PEM_cert_to_DER_cert, found))).hexdigest()
+    except (ssl.SSLError, ValueError) as error:
+        detail = "the kubeconfig's certificate authority is no certificate in PEM form"
+        raise BadAnswer(SYSTEM, configuration.host, detail, "Correct the kubeconfig.") from error
+    except OSError as error:
+        detail = f"the kubeconfig's certificate authority cannot be read: {error.strerror}"
+        raise Missing(SYSTEM, configuration.host, detail, "Correct the kubeconfig.") from error
+
+
+def _insist_on_tls(configuration: Any) -> None:
+    """Make sure that the server has to prove who it is: what the kubeconfig trusts is compared as its identity."""
+    require("https", configuration.host, SYSTEM)
+    if not configuration.verify_ssl:
+        fix = "Take insecure-skip-tls-verify out of the kubeconfig, and name the certificate authority in it."
+        raise Refused(SYSTEM, configuration.host, "the kubeconfig says not to verify its certificate", fix)
+    ca_sha256(configuration)
+
+
+class _LogText(logging.Handler):
+    """Keeps what the `kubernetes` package logs instead of raising."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = record.getMessage().strip().splitlines()
+        self.text = lines[-1] if lines else self.text

@@ -1,0 +1,28 @@
+"""What can be read off any object of Kubernetes'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+Object = dict[str, Any]
+MOST_NAMED = 3
+
+
+def is_going(obj: Object) -> bool:
+    """Tell whether an object is on its way out."""
+    return "deletionTimestamp" in obj["metadata"]
+
+
+def label(obj: Object) -> str:
+    """Return the name of an object of any kind as people read it: ``Kind namespace/name``."""
+    metadata: Object = obj["metadata"]
+    where = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
+    return f"{obj['kind']} {where}{metadata['name']}"
+
+
+def some(names: Iterable[str], between: str = ", ") -> str:
+    """Return the first three of some names, and how many more there are."""
+    named = list(names)
+    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    return between.join(named[:MOST_NAMED]) + more

@@ -1,0 +1,1 @@
+"""What a task does: an environment is opened, the work is done, a result comes back."""

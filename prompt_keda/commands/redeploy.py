@@ -1,0 +1,250 @@
+"""The composition root of what changes Prompt KEDA: plan, redeploy, resume."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from prompt_keda.clients.systems import Systems
+from prompt_keda.commands import toolkit
+from prompt_keda.components.run import Context
+from prompt_keda.components.scaled_jobs import running_jobs
+from prompt_keda.core.decisions import Decisions, JobRecord, Plan
+from prompt_keda.core.errors import JournalMismatch, PromptKedaError, Refusal
+from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.plan import StepResult
+from prompt_keda.core.run_plan import GO_ON, run_plan
+from prompt_keda.environment.loading import find_environment, unfilled
+from prompt_keda.records.run_folder import RunFolder
+from prompt_keda.records.run_record import environment_of
+from prompt_keda.redeploy import guard, planner, timings
+from prompt_keda.redeploy.approval import Ask, approve_or_refuse
+from prompt_keda.redeploy.copied_journal import MirroredJournal, mirrored_journal
+from prompt_keda.redeploy.copied_runs import refuse_foreign, told
+from prompt_keda.redeploy.modes import Wishes
+from prompt_keda.redeploy.unfinished import KeptRun, find_unfinished
+from prompt_keda.report import as_json
+from prompt_keda.report.result import Result
+
+
+def plan(name: str, wishes: Wishes) -> Result:
+    """Say what a redeploy would do, each step with what its inspection sees now. It reads, and never writes."""
+    with toolkit.open_systems(name) as systems:
+        context = context_to_write(systems)
+        result = Result("plan", systems.environment.name, header=toolkit.header(systems, context.kube_system_uid))
+        made = planner.make_plan(context, wishes)
+        context.before = running_jobs.ledger(systems.kube)
+        shown = made.to_json()
+        for step, row in zip(made.steps, shown["steps"], strict=True):
+            row["now"] = _seen_now(step, context)
+        result.parts = {"plan": shown, "steps": shown["steps"]}
+        return result
+
+
+def _seen_now(step: Any, context: Context) -> str:
+    try:
+        progress = step.inspect(context)
+    except PromptKedaError as error:  # for example a kind that is not served before its CRD is there
+        return f"[not seen: {error.what}]"
+    return f"[{progress.state.value}{': ' + progress.detail if progress.detail else ''}]"
+
+
+def context_to_write(systems: Systems) -> Context:
+    """Make a context for writing.
+
+    Raises
+    ------
+    Refusal
+        When a value is not filled in, delivery is Argo CD's, or the cluster is another one.
+    """
+    context = planner.make_context(systems, toolkit.placeholders())
+    open_values = list(unfilled(systems.environment))
+    if open_values:
+        key, wanted = open_values[0]
+        raise Refusal(f"the environment does not say {key} (and {len(open_values) - 1} more)", f"Fill it in: {wanted}")
+    guard.check_identity(context)
+    return context
+
+
+def redeploy(name: str, wishes: Wishes, approve: str, observer: Observer, ask: Ask | None) -> Result:
+    """Plan, get approval, act, prove.
+
+    Parameters
+    ----------
+    approve
+        The digest that `plan` printed; empty: ask the person, where the environment wants an approval.
+    ask
+        None: there is no terminal.
+
+    Raises
+    ------
+    Refusal
+        Before any write: no approval, wrong cluster, unfilled value, Argo CD.
+    PromptKedaError
+        When a step fails; everything done until then stands in the journal, and in the error's ``parts``.
+    """
+    with toolkit.open_systems(name) as systems:
+        context = context_to_write(systems)
+        made = planner.make_plan(context, wishes)
+        approve_or_refuse(context, made.digest, f"redeploy, mode {made.mode}", approve, ask)
+        folder = RunFolder.create(toolkit.runs_folder(), systems.environment.name)
+        context.before = running_jobs.ledger(systems.kube)
+        ledger = [one.__dict__ for one in context.before]
+        folder.write_json("snapshot.json", {"jobs": ledger, "objects": context.objects, **_streams(systems)})
+        file = str(find_environment(name, toolkit.ENVIRONMENTS).resolve())
+        folder.write_json("plan.json", {"environment_file": file, **made.to_json()})
+        return _run(context, made, folder, observer, "redeploy")
+
+
+def resume(name: str, run_id: str, approve: str, observer: Observer, ask: Ask | None) -> Result:
+    """Go on where an interrupted redeploy stopped, here or on another machine; each step looks for itself whether it is done.
+
+    Parameters
+    ----------
+    run_id
+        The run; empty: the newest, if it is unfinished.
+    approve, ask
+        As for `redeploy`; asked for only where the run was begun on another machine: nobody here has approved it.
+
+    Raises
+    ------
+    Refusal
+        When there is nothing to resume, or it is damaged or not approved.
+    JournalMismatch
+        When the environment, the manifests or the toolkit have changed since.
+    """
+    with toolkit.open_systems(name) as systems:
+        context = context_to_write(systems)
+        kept = find_unfinished(toolkit.runs_folder(), systems.environment, systems.kube, run_id, observer)
+        if kept is None:
+            raise _nothing_to_resume(systems.environment.name, run_id)
+        made = _plan_again(context, kept)
+        if kept.folder is None:
+            for said in told(made.decisions):
+                observer(Event(EventKind.NOTE, "resume", "", said))
+            what = f"resume of run {kept.run_id}, begun on another machine, mode {made.mode}"
+            approve_or_refuse(context, made.digest, what, approve, ask)
+        context.before = tuple(JobRecord(**one) for one in kept.snapshot["jobs"])
+        return _run(context, made, kept.open(toolkit.runs_folder()), observer, "resume")
+
+
+def _nothing_to_resume(environment: str, run_id: str) -> Refusal:
+    if not run_id:
+        said = f"no interrupted run of environment {environment} is recorded here or in its cluster"
+        return Refusal(said, "Start one with ./run redeploy.")
+    other = environment_of(run_id)
+    if other in (None, environment):
+        return Refusal(f"there is no run {run_id} here or in its cluster", "./run history names them.")
+    said = f"run {run_id} is one of environment {other}, not of {environment}"
+    return Refusal(said, f"./run resume --env {other} --run {run_id}")
+
+
+def _plan_again(context: Context, kept: KeptRun) -> Plan[Context]:
+    """Make an interrupted run's plan anew. Raises `JournalMismatch` when something else comes out, and says what."""
+    plan, decisions = kept.plan, Decisions.from_json(kept.plan["decisions"])
+    if kept.folder is None:
+        refuse_foreign(context, decisions, kept.snapshot["objects"], kept.run_id)
+    made = planner.plan_again(context, plan["mode"], decisions, kept.snapshot["objects"], tuple(plan["notes"]))
+    if made.digest != plan["digest"]:
+        before = plan.get("input_digests", {})
+        changed = [key for key, value in made.input_digests.items() if before.get(key) != value]
+        gone = [key for key in before if key not in made.input_digests]
+        raise JournalMismatch(
+            f"run {kept.run_id} cannot go on: changed since it was planned: {', '.join([*changed, *gone]) or 'its plan'}",
+            f"Undo the change, or begin a new redeploy.{_planned_from(kept)}",
+        )
+    return made
+
+
+def _planned_from(kept: KeptRun) -> str:
+    file = kept.plan.get("environment_file") if kept.folder else None
+    return f" It was planned from {file}." if file else ""
+
+
+def _run(context: Context, made: Plan[Context], folder: RunFolder, observer: Observer, task: str) -> Result:
+    header = f"{toolkit.header(context.systems, context.kube_system_uid)} · run {folder.run_id}"
+    result = Result(task, context.environment.name, header=header)
+    context.run_id, context.observer = folder.run_id, observer
+    journal = mirrored_journal(context, folder)
+    begun = f"{task} mode {made.mode} by {context.systems.viewpoint}, process {os.getpid()}"
+    journal.append("run", "begin", begun)
+    try:
+        steps = run_plan(made.steps, context, journal, observer)
+        seconds = time.monotonic() - result.began
+        result.parts = _proven(context, made, folder, steps, seconds)
+        journal.append("run", "done", f"{seconds:.1f} s")
+        folder.write_json("report.json", result.parts)
+        journal.finish({"mode": made.mode, "timings": result.parts["timings"]})
+    except PromptKedaError as error:
+        _tell_how_far(error, context, made, folder, header)
+        if task == "redeploy" and not context.lock_was_held:
+            folder.mark_refused(error.what)  # it wrote nothing: it must not hide an earlier run from resume
+        raise
+    finally:
+        try:
+            journal.close()  # before the lock is given back: who takes it next finds the copy as it is
+        finally:
+            _give_lock_back(context, journal)
+    return result
+
+
+def _give_lock_back(context: Context, journal: MirroredJournal) -> None:
+    try:
+        guard.release_lease(context)
+    except PromptKedaError as error:  # it must not hide why the run ended; the lock expires by itself
+        journal.append("run", "lock-kept", error.what)
+
+
+def _proven(
+    context: Context, made: Plan[Context], folder: RunFolder, steps: Sequence[StepResult], seconds: float
+) -> dict[str, Any]:
+    return {
+        "run": folder.run_id,
+        "mode": made.mode,
+        "notes": list(made.notes),
+        "steps": [as_json.step_to_json(one) for one in steps],
+        "ledger": {
+            "before": [one.__dict__ for one in context.before],
+            "after": [one.__dict__ for one in running_jobs.ledger(context.systems.kube)],
+            **_streams(context.systems),
+        },
+        "smoke": context.smoke.to_json() if context.smoke else None,
+        "timings": {"recovery": round(seconds, 2), **timings.parts(steps, context.smoke)},
+    }
+
+
+def _tell_how_far(
+    error: PromptKedaError, context: Context, made: Plan[Context], folder: RunFolder, header: str
+) -> None:
+    """Give an error what the run had done."""
+    steps: list[StepResult] = error.parts.get("steps", [])
+    error.parts = {
+        "header": header,
+        "run": folder.run_id,
+        "mode": made.mode,
+        "steps": [as_json.step_to_json(one) for one in steps],
+        "ledger": {"before": [one.__dict__ for one in context.before]},
+        "timings": timings.parts(steps, None),
+    }
+    if context.lock_was_held and GO_ON not in error.fix:
+        error.fix = f"{error.fix} Then {GO_ON}".strip()
+
+
+def _streams(systems: Systems) -> dict[str, Any]:
+    """Give length, lag and pending of each instrument's stream; a Redis that does not answer is said, not fatal."""
+    found: dict[str, Any] = {}
+    for one in systems.environment.instruments:
+        try:
+            stream = systems.redis.stream_info(one.stream)
+            group = systems.redis.group_info(one.stream, one.consumer_group)
+            found[one.stream] = {
+                "length": stream.length if stream else None,
+                "lag": group.lag if group else None,
+                "pending": group.pending if group else None,
+            }
+        except PromptKedaError as error:
+            systems.forget_redis()
+            found[one.stream] = {"unknown": error.what}
+    return {"streams": found}

@@ -1,0 +1,112 @@
+"""What stands of Prompt KEDA now, without a verdict: for a first look, and for a support bundle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from prompt_keda.clients.kube.conditions import conditions, has_condition
+from prompt_keda.clients.kube.objects import Object
+from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS, PODS, SCALED_JOBS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.scaled_jobs import running_jobs
+from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL, is_paused
+from prompt_keda.core.errors import PromptKedaError
+from prompt_keda.core.marks import RUN_ANNOTATION
+from prompt_keda.environment.model import Instrument
+
+UNKNOWN = "unknown"
+"""The key of what could not be seen, with the reason."""
+
+
+def look(systems: Systems) -> dict[str, Any]:
+    """Give KEDA's parts, and for each instrument its ScaledJob, its stream and its Jobs. It reads, and never writes.
+
+    What could not be seen is ``{"unknown": why}`` in its place; the rest is told all the same.
+    """
+    return {
+        "keda": _seen(partial(_parts, systems)),
+        "instruments": {
+            one.name: {
+                "scaled_job": _seen(partial(_scaled_job, systems, one)),
+                "stream": _seen(partial(_stream, systems, one)),
+                "jobs": _seen(partial(_jobs, systems, one)),
+            }
+            for one in systems.environment.instruments
+        },
+    }
+
+
+def is_all_seen(found: Any) -> bool:
+    """Tell whether nothing of what `look` gave is unknown."""
+    if isinstance(found, dict):
+        return UNKNOWN not in found and all(map(is_all_seen, found.values()))
+    return not isinstance(found, list) or all(map(is_all_seen, found))
+
+
+def _seen(what: Callable[[], Any]) -> Any:
+    try:
+        return what()
+    except PromptKedaError as error:
+        return {UNKNOWN: error.what}
+
+
+def _parts(systems: Systems) -> list[dict[str, Any]]:
+    namespace = systems.environment.keda.namespace
+    pods = systems.kube.list(PODS, namespace)
+    found = []
+    for one in systems.kube.list(DEPLOYMENTS, namespace):
+        name = one["metadata"]["name"]
+        own = [pod for pod in pods if pod["metadata"]["name"].startswith(f"{name}-")]
+        restarts = sum(state["restartCount"] for pod in own for state in pod["status"].get("containerStatuses") or [])
+        images = [container["image"] for container in one["spec"]["template"]["spec"]["containers"]]
+        wanted, ready = one["spec"].get("replicas", 1), (one.get("status") or {}).get("availableReplicas", 0)
+        found.append({"name": name, "wanted": wanted, "ready": ready, "images": images, "restarts": restarts})
+    return found
+
+
+def _scaled_job(systems: Systems, instrument: Instrument) -> dict[str, Any]:
+    live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
+    if live is None:
+        return {"name": instrument.scaled_job, "is_there": False}
+    found = conditions(live)
+    run = (live["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)
+    return {
+        "name": instrument.scaled_job,
+        "is_there": True,
+        "ready": found.get("Ready", {}).get("status", "not looked at"),
+        "active": found.get("Active", {}).get("status", "not looked at"),
+        "paused_by": (f"run {run}" if run else "somebody") if is_paused(live) else "",
+        "generation": live["metadata"].get("generation"),
+    }
+
+
+def _stream(systems: Systems, instrument: Instrument) -> dict[str, Any]:
+    stream = systems.redis.stream_info(instrument.stream)
+    group = systems.redis.group_info(instrument.stream, instrument.consumer_group)
+    return {
+        "name": instrument.stream,
+        "length": stream.length if stream else None,
+        "lag": group.lag if group else None,
+        "pending": group.pending if group else None,
+        "has_group": group is not None,
+    }
+
+
+def _jobs(systems: Systems, instrument: Instrument) -> dict[str, int]:
+    """Count the Jobs of a ScaledJob by what they do."""
+    owner = {"metadata": {"namespace": instrument.namespace, "name": instrument.scaled_job}}
+    of_it = [
+        one for one in systems.kube.list(JOBS, instrument.namespace, SCALED_JOB_LABEL) if running_jobs.is_of(one, owner)
+    ]
+    return dict(Counter(map(_state, of_it)))
+
+
+def _state(job: Object) -> str:
+    if has_condition(job, "Failed"):
+        return "failed"
+    if has_condition(job, "Complete"):
+        return "complete"
+    return "running" if (job.get("status") or {}).get("ready") else "pending"

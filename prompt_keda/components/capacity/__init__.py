@@ -1,0 +1,1 @@
+"""Room: what fits on the nodes, what quotas leave, how long a burst takes."""

@@ -1,0 +1,241 @@
+"""Capacity: is one visit's burst taken up in time, and is there room for it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from prompt_keda.clients.kube.resources import DEPLOYMENTS, LIMIT_RANGES, NODES, RESOURCE_QUOTAS, SCALED_JOBS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.capacity import prediction as capacity
+from prompt_keda.components.capacity import quotas
+from prompt_keda.components.capacity.host_room import STATED, in_a_vcluster, room_left, stated_workers
+from prompt_keda.components.capacity.pod_room import Free, takes
+from prompt_keda.components.capacity.prediction import Limit, Prediction
+from prompt_keda.components.cluster.jobs import pods_admitted
+from prompt_keda.components.cluster.nodes import CORRECT, NO_NODE_FIX, free_room
+from prompt_keda.components.images.places import containers_images
+from prompt_keda.components.keda.names import OPERATOR
+from prompt_keda.core.check import Check, Outcome, Verdict
+from prompt_keda.core.errors import BadAnswer, Unfilled
+from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn, worst_of
+from prompt_keda.environment.model import ClientLimit, Instrument
+
+Object = dict[str, Any]
+KEDA_LIMIT = Limit(20, 30)
+"""KEDA 2.16.1's own, where its Deployment sets none (its cmd/operator/main.go)."""
+POLLING_S = 30
+"""A ScaledJob's pollingInterval where it has none (KEDA 2.16.1)."""
+
+
+def burst_absorbed(systems: Systems) -> Outcome:
+    """Predict when the last worker of one visit runs, and look whether the nodes have room for it."""
+    keda = keda_limit(systems)
+    nodes = systems.kube.list(NODES)
+    free = None if in_a_vcluster(systems) else free_room(systems, nodes)
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        time = _time(
+            predicted(systems, one.burst_count, live, keda, nodes), systems.environment.capacity.target.total_seconds()
+        )
+        place = _stated_room(systems, one) if free is None else _room(one, _worker(live), nodes, free)
+        if place.verdict is Verdict.UNKNOWN:  # it must not hide how long it takes
+            return unknown(f"{time.observed}; {place.observed}", time.fix or place.fix)
+        return worst_of([time, place])
+
+    return _of_every_scaled_job(systems, look)
+
+
+def predicted(systems: Systems, jobs_count: int, live: Object, keda: Limit, nodes: list[Object]) -> Prediction:
+    """Predict how long it takes until so many workers of a ScaledJob run.
+
+    Parameters
+    ----------
+    live
+        The ScaledJob.
+    keda
+        What `keda_limit` gave.
+    nodes
+        All nodes of the cluster.
+    """
+    known = systems.environment.capacity
+    images = list(containers_images(_worker(live)))  # init containers are pulled and run before
+    hosts = [node for node in nodes if takes(node, _worker(live))]
+    there = hosts and all(capacity.has_image(node, image) for node in hosts for image in images)
+    pull = timedelta() if there else known.image_pull
+    each = known.pod_start_each
+    return capacity.predict(
+        jobs_count,
+        keda=keda,
+        controller_manager=_limit(known.controller_manager),
+        scheduler=_limit(known.scheduler),
+        syncer=_limit(known.syncer) if known.syncer else None,
+        starts=Limit(len(hosts) / each.total_seconds(), 0) if hosts and each else None,
+        before_s=float(live["spec"].get("pollingInterval", POLLING_S)),
+        after_s=(known.pod_start + pull).total_seconds(),
+    )
+
+
+def _time(found: Prediction, target_s: float) -> Outcome:
+    said = f"{found.jobs_count} events: the last worker runs after {found.seconds:.0f} s"
+    if found.seconds <= target_s:
+        return ok(said)
+    bound = found.binding.seconds(found.jobs_count)
+    said += f" of {target_s:.0f} s, {found.before_s:.0f} s of them until KEDA looks, {found.after_s:.0f} s for the pod"
+    if bound == 0:
+        return warn(said, "Poll more often (pollingInterval), or have the image on the nodes beforehand.")
+    at = f"{found.binding.limit.qps:g} pods a second" if found.binding.name == capacity.NODES else found.binding.limit
+    said += f"; {found.binding.name} at {at} binds with {bound:.0f} s"
+    relief = found.relieved(target_s)
+    if found.binding.name == capacity.NODES:
+        return warn(said, "Let the workers have more nodes, or nodes with more cores.")
+    if not relief:
+        return warn(said, f"Ask the cluster's owners to raise the limit of {found.binding.name}.")
+    return warn(f"{said}, at {relief[0]}: {relief[1]:.0f} s in all", _raise(found.binding.name, relief[0]))
+
+
+def _raise(name: str, limit: Limit) -> str:
+    if name == capacity.SYNCER:
+        return "That limit is built into vCluster: ask the cluster's owners."
+    flags = f"--kube-api-qps={limit.qps:g} --kube-api-burst={limit.burst}"
+    whose = "" if name == OPERATOR else ", which belongs to the cluster's owners"
+    return f"Give {name}{whose}, {flags}; then say so in the environment under capacity."
+
+
+def _room(one: Instrument, worker: Object, nodes: list[Object], free: Free) -> Outcome:
+    if not nodes:
+        return unknown("no node is shown: whether there is room is not known", NO_NODE_FIX)
+    found = free.room(worker)
+    said = f"room for {found.workers_count} more workers on {found.nodes_count} nodes"
+    if found.workers_count >= one.burst_count:
+        return _as_far_as_seen(worker, said)
+    told = f"{one.name}: {said}, one visit wants {one.burst_count}; too little of: {found.scarce}"
+    return fail(told, "Free the nodes of what else runs there, or ask the cluster's owners for more.")
+
+
+def _stated_room(systems: Systems, one: Instrument) -> Outcome:
+    try:
+        left = room_left(systems)
+    except Unfilled as error:
+        return unknown(error.what, error.fix)
+    said = f"room for {left} more workers ({STATED})"
+    if left >= one.burst_count:
+        return ok(said)
+    return fail(f"{one.name}: {said}, one visit wants {one.burst_count}", "Ask the vCluster's owners for more.")
+
+
+def maximum_fits(systems: Systems) -> Outcome:
+    """Would as many workers as may run at most fit on the nodes, if nothing else ran there?"""
+    if in_a_vcluster(systems):
+        return _host_fits(systems)
+    nodes = systems.kube.list(NODES)
+    if not nodes:
+        return unknown("no node is shown: whether there is room is not known", NO_NODE_FIX)
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        found = Free(nodes).room(_worker(live))
+        said = f"{one.name}: {found.nodes_count} nodes hold {found.workers_count} workers"
+        if found.workers_count >= one.max_jobs:
+            return _as_far_as_seen(_worker(live), f"{said}, {one.max_jobs} may run")
+        fix = "Ask the cluster's owners for more, or name a smaller max_jobs."
+        return warn(f"{said} at most, {one.max_jobs} may run; too little of: {found.scarce}", fix)
+
+    return _of_every_scaled_job(systems, look)
+
+
+def _host_fits(systems: Systems) -> Outcome:
+    wanted = sum(one.max_jobs for one in systems.environment.instruments)
+    if not wanted:
+        return worst_of([])
+    stated = stated_workers(systems)
+    said = f"the host keeps room for {stated} workers ({STATED}), {wanted} may run"
+    if stated >= wanted:
+        return ok(said)
+    return warn(said, "Ask the vCluster's owners for more, or name a smaller max_jobs.")
+
+
+def _as_far_as_seen(worker: Object, said: str) -> Outcome:
+    affinity = (worker.get("affinity") or {}).get("nodeAffinity") or {}
+    if affinity.get("requiredDuringSchedulingIgnoredDuringExecution"):
+        fix = "Count the room on the nodes that their nodeAffinity allows; a nodeSelector would be looked at."
+        return unknown(f"{said}, but the workers require nodes by affinity, which is not looked at", fix)
+    return ok(said)
+
+
+def quota_allows(systems: Systems) -> Outcome:
+    """Do ResourceQuotas and LimitRanges of the instruments' namespaces let all workers in?"""
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        found = systems.kube.list(RESOURCE_QUOTAS, one.namespace)
+        ranges = systems.kube.list(LIMIT_RANGES, one.namespace)
+        seen = [quotas.of_quota(quota, ranges, one, live) for quota in found]
+        seen += [quotas.of_range(limits, ranges, _worker(live)) for limits in ranges]
+        return worst_of(seen) if seen else ok(f"no quota in {one.namespace}")
+
+    return _of_every_scaled_job(systems, look)
+
+
+def _of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], Outcome]) -> Outcome:
+    """Look at each instrument; without its ScaledJob nobody knows what a worker asks for."""
+
+    def look_at(one: Instrument) -> Outcome:
+        live = systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
+        if live is None:
+            said = f"ScaledJob {one.namespace}/{one.scaled_job} is absent: what its workers ask for is not known"
+            return unknown(said, "./run redeploy applies it.")
+        try:
+            return look(one, live)
+        except ValueError as error:
+            raise BadAnswer(
+                "Kubernetes", systems.kube.address, f"an amount cannot be read: {error}", CORRECT
+            ) from error
+
+    return all_of(((one.name, one) for one in systems.environment.instruments), look_at)
+
+
+def _worker(scaled_job: Object) -> Object:
+    found: Object = scaled_job["spec"]["jobTargetRef"]["template"]["spec"]
+    return found
+
+
+def _limit(given: ClientLimit) -> Limit:
+    return Limit(given.qps, given.burst)
+
+
+def keda_limit(systems: Systems) -> Limit:
+    """Give the limit that the operator's Deployment sets, flag by flag."""
+    found = systems.kube.get(DEPLOYMENTS, OPERATOR, systems.environment.keda.namespace)
+    given: dict[str, str] = {}
+    for container in found["spec"]["template"]["spec"]["containers"]:
+        for argument in [*(container.get("command") or []), *(container.get("args") or [])]:
+            name, _, value = argument.removeprefix("-").removeprefix("-").partition("=")
+            given[name] = value
+    try:
+        qps = float(given.get("kube-api-qps", KEDA_LIMIT.qps))
+        return Limit(qps or KEDA_LIMIT.qps, int(given.get("kube-api-burst", KEDA_LIMIT.burst)) or KEDA_LIMIT.burst)
+    except ValueError as error:
+        raise BadAnswer(
+            "Kubernetes", systems.kube.address, f"{OPERATOR}: its limit cannot be read: {error}", CORRECT
+        ) from error
+
+
+NEEDS = ("cluster/api-answers", "keda/scaled-jobs-present")
+CHECKS: tuple[Check[Systems], ...] = (
+    Check(
+        "capacity/burst-absorbed",
+        "one visit's burst is absorbed in time",
+        burst_absorbed,
+        (*NEEDS, "keda/parts-ready"),
+        runbook="no-room",
+    ),
+    Check("capacity/maximum-fits", "the nodes hold as many workers as may run", maximum_fits, NEEDS, runbook="no-room"),
+    Check("capacity/quota-allows", "no quota keeps workers out", quota_allows, NEEDS, runbook="no-room"),
+    Check(
+        "capacity/pods-admitted",
+        "no Job's pods are refused",
+        pods_admitted,
+        ("capacity/quota-allows",),  # where a quota keeps them out, that one says so
+        runbook="no-room",
+    ),
+)

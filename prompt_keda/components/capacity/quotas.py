@@ -1,0 +1,147 @@
+"""What a ResourceQuota or a LimitRange lets in of an instrument's workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from prompt_keda.components.capacity.pod_room import Amounts, amounts, asked_by
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.outcomes import fail, ok, unknown, warn
+from prompt_keda.environment.model import Instrument
+
+Object = dict[str, Any]
+COUNTED = ("pods", "count/pods", "count/jobs.batch")
+KEPT = 100
+"""A ScaledJob's history limits where it has none (KEDA 2.16.1)."""
+COMPUTE = {one: ("requests", one) for one in ("cpu", "memory", "ephemeral-storage")}
+COMPUTE |= {f"{kind}.{one}": (kind, one) for kind in ("requests", "limits") for one in tuple(COMPUTE)}
+"""What a quota counts → whether it is the pods' requests or limits, and of what."""
+TO_BE_NAMED = ("cpu", "memory")
+"""What every container has to name where a quota counts it (Kubernetes, quota evaluator of pods, validationSet)."""
+FOR_WORKERS, FOR_OTHERS = {"NotTerminating", "NotBestEffort"}, {"Terminating", "BestEffort"}
+"""Scopes; workers have no maximum run time, and ask for something."""
+FIX = "Raise the quota, or name a smaller max_jobs."
+
+
+def of_quota(quota: Object, ranges: list[Object], instrument: Instrument, scaled_job: Object) -> Outcome:
+    """Compare one ResourceQuota with as many workers as one visit wants, and as may run.
+
+    Raises
+    ------
+    ValueError
+        When an amount cannot be read.
+    """
+    name, spec = quota["metadata"]["name"], quota.get("spec") or {}
+    scopes = set(spec.get("scopes") or [])
+    if scopes & FOR_OTHERS:
+        return ok(f"quota {name} is not about workers")
+    if spec.get("scopeSelector") or scopes - FOR_WORKERS:
+        fix = "Look at its scopes: if it counts workers, compare it with max_jobs by hand."
+        return unknown(f"quota {name} is for some pods only; whether workers are among them is not known", fix)
+    worst: tuple[int, str] | None = None
+    for what, hard in amounts(spec.get("hard")).items():
+        if what not in COUNTED and what not in COMPUTE:
+            continue
+        each, unnamed = _each(what, ranges, scaled_job)
+        if unnamed:
+            fix = f"Give them {what}, or the namespace a LimitRange with a default."
+            return fail(f"quota {name} counts {what}, which {unnamed} does not name: no worker is let in", fix)
+        if each > 0:
+            count = max(0, int((hard - _kept(what, scaled_job)) // each))
+            worst = min(worst or (count, what), (count, what))
+    if worst is None or worst[0] >= instrument.max_jobs:
+        return ok(f"quota {name} lets {instrument.max_jobs} workers in")
+    said = f"quota {name} lets {worst[0]} workers of {instrument.name} in ({worst[1]}), "
+    if worst[0] < instrument.burst_count:
+        return fail(f"{said}one visit wants {instrument.burst_count}", FIX)
+    return warn(f"{said}{instrument.max_jobs} may run", FIX)
+
+
+def _each(what: str, ranges: list[Object], scaled_job: Object) -> tuple[Decimal, str]:
+    """Give what one worker takes of a quota, and which container of it names none though it has to; empty: each does."""
+    if what in COUNTED:
+        return Decimal(1), ""
+    kind, resource = COMPUTE[what]
+    worker = _with_defaults(scaled_job["spec"]["jobTargetRef"]["template"]["spec"], ranges)
+    if resource in TO_BE_NAMED and not worker.get(
+        "resources"
+    ):  # those of the whole pod stand for all of its containers
+        for one in _containers(worker):
+            if resource not in asked_by({"containers": [one]}, kind):
+                return Decimal(0), f"container {one.get('name', '?')}"
+    return asked_by(worker, kind).get(resource, Decimal(0)), ""
+
+
+def _containers(worker: Object) -> Iterator[Object]:
+    for part in ("initContainers", "containers"):
+        yield from worker.get(part) or []
+
+
+def _with_defaults(worker: Object, ranges: list[Object]) -> Object:
+    """Give a worker's spec with what LimitRanges give to containers that name nothing (admission plugin LimitRanger)."""
+    found: dict[str, Object] = {"default": {}, "defaultRequest": {}}
+    for one in ranges:
+        for limit in one.get("spec", {}).get("limits") or []:
+            for key in found:
+                if limit["type"] == "Container":
+                    found[key] = {**(limit.get(key) or {}), **found[key]}
+
+    def filled(container: Object) -> Object:
+        given = container.get("resources") or {}
+        limits, requests = given.get("limits") or {}, given.get("requests") or {}
+        requests = {**found["defaultRequest"], **limits, **requests}  # a limit is also its request, before any default
+        return {**container, "resources": {"limits": {**found["default"], **limits}, "requests": requests}}
+
+    parts = ("initContainers", "containers")
+    return {**worker, **{part: [filled(one) for one in worker.get(part) or []] for part in parts}}
+
+
+def _kept(what: str, scaled_job: Object) -> int:
+    """Give how many finished Jobs or pods count as well: KEDA keeps some."""
+    if not what.startswith("count/"):
+        return 0
+    limits = ("successfulJobsHistoryLimit", "failedJobsHistoryLimit")
+    return sum(int(scaled_job["spec"].get(one, KEPT)) for one in limits)
+
+
+def of_range(limits: Object, ranges: list[Object], worker: Object) -> Outcome:
+    """Hold a worker against one LimitRange's least and most (Kubernetes, admission plugin LimitRanger).
+
+    Parameters
+    ----------
+    ranges
+        All LimitRanges of the namespace: what they give to containers that name nothing counts as named.
+
+    Raises
+    ------
+    ValueError
+        When an amount cannot be read.
+    """
+    name, filled = limits["metadata"]["name"], _with_defaults(worker, ranges)
+    for one in limits.get("spec", {}).get("limits") or []:
+        specs = [{"containers": [container]} for container in _containers(filled)]
+        for spec in {"Pod": [filled], "Container": specs}.get(one["type"], []):
+            told = _out_of(one, asked_by(spec), asked_by(spec, "limits"))
+            if told:
+                return fail(f"LimitRange {name} lets no worker in: {told}", "Change the LimitRange or the ScaledJob.")
+    return ok(f"LimitRange {name} lets workers in")
+
+
+def _out_of(one: Object, requests: Amounts, limits: Amounts) -> str:
+    for resource, most in amounts(one.get("max")).items():
+        if resource not in limits:
+            return f"no limit of {resource}, {one['max'][resource]} is the most"
+        if max(requests.get(resource, Decimal(0)), limits[resource]) > most:
+            return f"more {resource} than {one['max'][resource]}"
+    for resource, least in amounts(one.get("min")).items():
+        if resource not in requests:
+            return f"no request of {resource}, {one['min'][resource]} is the least"
+        if min(requests[resource], limits.get(resource, requests[resource])) < least:
+            return f"less {resource} than {one['min'][resource]}"
+    for resource, most in amounts(one.get("maxLimitRequestRatio")).items():
+        asked, limit = requests.get(resource, Decimal(0)), limits.get(resource, Decimal(0))
+        if not asked or not limit or limit / asked > most:
+            return f"the limit of {resource} is more than {most:f} times its request, or one of them is missing"
+    return ""

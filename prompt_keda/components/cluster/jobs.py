@@ -1,0 +1,98 @@
+"""Jobs that nobody makes a pod for: a Job controller that stands still (failure mode F30), or pods that are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.resources import JOBS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.cluster.clock import age
+from prompt_keda.components.cluster.pods import PATIENCE
+from prompt_keda.components.scaled_jobs.objects import is_finished
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.outcomes import all_of, fail, ok, warn
+
+Object = dict[str, Any]
+CONTROLLER = "kubernetes.io/job-controller"
+"""The value of ``spec.managedBy`` for Kubernetes' own controller, as if there were none."""
+COUNTS = ("active", "succeeded", "failed", "terminating")
+"""Fields of a Job's status, each a number of pods (Kubernetes, batch/v1 JobStatus); absent is 0."""
+
+
+def jobs_taken_up(systems: Systems) -> Outcome:
+    """Is there a Job of an instrument that for half a minute no controller has looked at?"""
+
+    def look(space: str) -> Outcome:
+        found = list(_unfinished(systems, space))
+        late = [one for one in found if not _began(one) and _waits(systems, one) > PATIENCE]
+        if not late:
+            return ok(f"{len(found)} Jobs")
+        said = f"{_told(systems, late)}, and no controller has looked at it"
+        if any(_began(one) and _waits(systems, one) <= PATIENCE for one in found):
+            return warn(f"{said}: it takes up others, and is behind", "Wait: a burst of hundreds takes it a minute.")
+        fix = "Look at the controller manager; in a vCluster, at its control plane: the API server alone answers."
+        return fail(f"{said}: controller manager suspect", fix)
+
+    return _of_each_namespace(systems, look, "all Jobs are taken up")
+
+
+def pods_admitted(systems: Systems) -> Outcome:
+    """Is there a Job of an instrument that was taken up, and for half a minute has had no pod?"""
+
+    def look(space: str) -> Outcome:
+        found = list(_unfinished(systems, space))
+        late = [one for one in found if _began(one) and not _has_pods(one) and _waits(systems, one) > PATIENCE]
+        if not late:
+            return ok(f"{len(found)} Jobs")
+        name = _oldest(systems, late)["metadata"]["name"]
+        fix = f"Its events say what refuses its pods: kubectl -n {space} describe job {name}"
+        return fail(f"{_told(systems, late)}: its pods are refused, or go at once", fix)
+
+    return _of_each_namespace(systems, look, "every Job that was taken up has or had a pod")
+
+
+def _of_each_namespace(systems: Systems, look: Callable[[str], Outcome], good: str) -> Outcome:
+    spaces = sorted({one.namespace for one in systems.environment.instruments})
+    return all_of(((one, one) for one in spaces), look, good)
+
+
+def _unfinished(systems: Systems, space: str) -> Iterator[Object]:
+    """Give the Jobs that want a pod of Kubernetes' own controller."""
+    for job in systems.kube.each(JOBS, space):
+        spec = job.get("spec", {})
+        is_over = is_finished(job) or "deletionTimestamp" in job["metadata"]
+        is_idle = spec.get("suspend") or spec.get("parallelism") == 0
+        if not is_over and not is_idle and spec.get("managedBy", CONTROLLER) == CONTROLLER:
+            yield job
+
+
+def _began(job: Object) -> bool:
+    return "startTime" in job.get("status", {})
+
+
+def _has_pods(job: Object) -> bool:
+    """Tell whether it has or had pods; those that have just ended are not yet counted."""
+    status = job.get("status", {})
+    uncounted = status.get("uncountedTerminatedPods") or {}
+    return any(status.get(one) for one in COUNTS) or any(uncounted.values())
+
+
+def _waits(systems: Systems, job: Object) -> timedelta:
+    """Give how long it may have had a pod: since it was made, taken up, or resumed."""
+    resumed = conditions(job).get("Suspended", {}).get("lastTransitionTime")
+    stamps = (job["metadata"]["creationTimestamp"], job.get("status", {}).get("startTime"), resumed)
+    return min(age(systems, one) for one in stamps if one)
+
+
+def _oldest(systems: Systems, late: list[Object]) -> Object:
+    return max(late, key=lambda one: _waits(systems, one))
+
+
+def _told(systems: Systems, late: list[Object]) -> str:
+    first = _oldest(systems, late)
+    others = f", nor have {len(late) - 1} more" if len(late) > 1 else ""
+    metadata, waited = first["metadata"], _waits(systems, first).total_seconds()
+    return f"Job {metadata['namespace']}/{metadata['name']} has had no pod for {waited:.0f} s{others}"

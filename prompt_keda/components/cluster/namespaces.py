@@ -1,0 +1,71 @@
+"""Namespaces that do not go away, and the aggregated APIs that keep them (failure mode F9)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.resources import API_SERVICES, NAMESPACES
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.cluster.clock import age
+from prompt_keda.components.keda.names import API_SERVICE
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
+
+Object = dict[str, Any]
+STUCK = timedelta(seconds=60)
+"""An empty namespace is gone in some seconds, one with KEDA in it in 11 s (seen); a pod's grace is 30 s by default."""
+
+
+def namespaces_not_stuck(systems: Systems) -> Outcome:
+    """Is one Terminating for more than a minute, and why? KEDA's own has a check for itself."""
+    environment = systems.environment
+    ours = {
+        environment.redis.namespace,
+        environment.smoke.namespace,
+        *(one.namespace for one in environment.instruments),
+    }
+    fix = "Read the runbook first: who takes the finalizer from a ScaledJob ends its Jobs."
+
+    def look(one: Object) -> Outcome:
+        name, since = one["metadata"]["name"], one["metadata"].get("deletionTimestamp")
+        going = age(systems, since) if since else timedelta(0)
+        if going <= STUCK:
+            return ok(name)
+        said = f"namespace {name} is Terminating since {going.total_seconds():.0f} s: {_why(one)}"
+        return fail(said, fix) if name in ours else warn(said, fix)
+
+    found = [one for one in systems.kube.list(NAMESPACES) if one["metadata"]["name"] != environment.keda.namespace]
+    return all_of(((one["metadata"]["name"], one) for one in found), look, f"none of {len(found)} is stuck")
+
+
+def api_services_available(systems: Systems) -> Outcome:
+    """Is every aggregated API but KEDA's available? One that is not keeps all namespaces from going (F9)."""
+    fix = "Mend what serves it; if its Service is gone for good: kubectl delete apiservice NAME."
+
+    def look(one: Object) -> Outcome:
+        name, service = one["metadata"]["name"], one["spec"]["service"]
+        available = conditions(one).get("Available", {"status": "Unknown"})
+        if available["status"] == "True":
+            return ok(name)
+        if available["status"] == "Unknown":
+            return unknown(
+                f"{name}: the API server does not say yet whether it is available", "Look again in a moment."
+            )
+        where = f"{service.get('namespace')}/{service.get('name')}"
+        said = f"{name} by {where} is not available: {available.get('message') or available.get('reason')}"
+        return fail(f"{said}; no namespace can be deleted while this lasts", fix)
+
+    found = [one for one in systems.kube.list(API_SERVICES) if one["spec"].get("service")]
+    others = [one for one in found if one["metadata"]["name"] != API_SERVICE]
+    if not others:
+        return ok("there is none but KEDA's")
+    return all_of(((one["metadata"]["name"], one) for one in others), look, f"{len(others)} available beside KEDA's")
+
+
+def _why(namespace: Object) -> str:
+    """Give the reasons of the namespace controller, without those that only say that it is at work."""
+    conditions = namespace.get("status", {}).get("conditions") or []
+    said = [str(one.get("message") or one["type"]) for one in conditions if one["status"] == "True"]
+    return " ".join(said) or "its conditions give no reason"

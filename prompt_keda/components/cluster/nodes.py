@@ -1,0 +1,131 @@
+"""The nodes: are they ready, do they report, and is there room for more workers?"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.resources import LEASES, NODES, PODS, SCALED_JOBS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.capacity.host_room import STATED, in_a_vcluster, room_left
+from prompt_keda.components.capacity.pod_room import Free
+from prompt_keda.components.cluster.clock import age
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.errors import BadAnswer, Refused
+from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn, worst_of
+from prompt_keda.environment.model import Instrument
+
+Object = dict[str, Any]
+NO_NODE = "no node is shown: a vCluster shows only those that its pods run on"
+NO_NODE_FIX = "Ask the cluster's owners whether there is one; in a new vCluster, look again once a pod runs."
+CORRECT = "Correct it where it comes from."
+NODE_LEASES = "kube-node-lease"
+SILENT = timedelta(seconds=40)
+"""A kubelet's Lease lasts 40 s and is renewed every 10 s (KubeletConfiguration, nodeLeaseDurationSeconds)."""
+
+
+def nodes_ready(systems: Systems) -> Outcome:
+    """Look at the condition Ready of every node."""
+    nodes = systems.kube.list(NODES)
+    if not nodes:
+        return unknown(NO_NODE, NO_NODE_FIX)
+    bad = _not_ready(nodes)
+    said, fix = fail if len(bad) == len(nodes) else warn, "Nothing begins there. Ask the cluster's owners."
+    seen = [said(f"{name}: {why}", fix) for name, why in bad.items()]
+    return worst_of(seen) if seen else ok(f"{len(nodes)} nodes ready")
+
+
+def nodes_lost(systems: Systems) -> set[str]:
+    """Give the names of the nodes that are not ready. Raises as `Kube.list` does."""
+    return set(_not_ready(systems.kube.list(NODES)))
+
+
+def _not_ready(nodes: list[Object]) -> dict[str, str]:
+    found = {}
+    for node in nodes:
+        ready = conditions(node).get("Ready", {})
+        if ready.get("status") != "True":
+            found[node["metadata"]["name"]] = str(ready.get("message", "no condition Ready"))
+    return found
+
+
+def nodes_report(systems: Systems) -> Outcome:
+    """Does every kubelet renew its Lease? SKIPPED where nodes keep none: a vCluster's syncer speaks for them."""
+    fix = "Its kubelet or machine hangs; the cluster counts it as lost some seconds later. Ask the cluster's owners."
+    nodes = [one["metadata"]["name"] for one in systems.kube.list(NODES)]
+    if not nodes:
+        return unknown(NO_NODE, NO_NODE_FIX)
+    try:
+        found = list(systems.kube.each(LEASES, NODE_LEASES))
+    except Refused as error:
+        return unknown(f"the nodes' Leases may not be seen: {error.detail}", error.fix)
+    leases = {one["metadata"]["name"]: one["spec"].get("renewTime") for one in found}
+    if not leases:
+        return skipped(f"no node keeps a Lease in {NODE_LEASES}")
+
+    def look(node: str) -> Outcome:
+        if not leases.get(node):
+            return warn(f"{node} keeps no Lease", fix)
+        silent = age(systems, leases[node])
+        if silent > SILENT:
+            return warn(f"{node} was last heard of {silent.total_seconds():.0f} s ago", fix)
+        return ok(node)
+
+    return all_of(((one, one) for one in nodes), look, f"{len(nodes)} nodes heard of within {SILENT.seconds} s")
+
+
+def free_room(systems: Systems, nodes: list[Object]) -> Free:
+    """Give what all pods of the cluster leave of the nodes.
+
+    Raises
+    ------
+    BadAnswer
+        When an amount cannot be read.
+    PromptKedaError
+        As `Kube.each` does.
+    """
+    try:
+        return Free(nodes, systems.kube.each(PODS))
+    except ValueError as error:
+        raise BadAnswer("Kubernetes", systems.kube.address, f"an amount cannot be read: {error}", CORRECT) from error
+
+
+def nodes_have_room(systems: Systems) -> Outcome:
+    """Do as many more workers as each instrument always has fit on the nodes, one instrument after the other?"""
+    if in_a_vcluster(systems):
+        return _host_has_room(systems)
+    kube = systems.kube
+    nodes = kube.list(NODES)
+    if not nodes:
+        return unknown(NO_NODE, NO_NODE_FIX)
+    free = free_room(systems, nodes)
+
+    def look(one: Instrument) -> Outcome:
+        live = kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
+        if live is None:
+            return unknown(
+                f"ScaledJob {one.scaled_job} is absent: what a worker asks for is not known",
+                "./run redeploy applies it.",
+            )
+        worker, wanted = live["spec"]["jobTargetRef"]["template"]["spec"], max(1, one.min_jobs)
+        found = free.room(worker)
+        if found.workers_count < wanted:
+            said = (
+                f"room for {found.workers_count} of {wanted} more workers of {one.name}; too little of: {found.scarce}"
+            )
+            return warn(said, "Add nodes, or stop what is not needed; workers wait until others end.")
+        free.place(worker, wanted)
+        return ok(f"{one.name}: {wanted} more workers fit")
+
+    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look)
+
+
+def _host_has_room(systems: Systems) -> Outcome:
+    fix = "Ask the vCluster's owners for more; workers wait until others end."
+    wanted = sum(max(1, one.min_jobs) for one in systems.environment.instruments)
+    if not wanted:
+        return worst_of([])
+    left = room_left(systems)
+    said = f"room for {left} more workers ({STATED}), {wanted} are always wanted"
+    return ok(said) if left >= wanted else warn(said, fix)

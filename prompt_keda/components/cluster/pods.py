@@ -1,0 +1,100 @@
+"""Pods that nobody takes care of: no scheduler, no kubelet, or a vCluster's syncer that stands still (failure mode F30)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.resources import PODS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.cluster.clock import age
+from prompt_keda.components.cluster.nodes import nodes_lost
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.outcomes import fail, look_at, ok, skipped, unknown, warn, worst_of
+
+Object = dict[str, Any]
+PATIENCE = timedelta(seconds=30)
+"""Scheduler and kubelet take a second for a pod, a burst of a thousand some seconds more."""
+CANNOT_START = {
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImageInspectError",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+}
+"""Reasons of a kubelet for a container that it tries to start, and cannot (Kubernetes, pkg/kubelet: images, container)."""
+
+
+def pods_get_going(systems: Systems) -> Outcome:
+    """Is there a pod of Prompt KEDA that for half a minute nobody has scheduled, begun or stopped, or that cannot start?
+
+    What is on a node that is not ready is left out: cluster/nodes-ready tells of that one.
+    """
+    lost = nodes_lost(systems)
+    count, seen = 0, []
+    for namespace in _namespaces(systems):
+        for pod in systems.kube.each(PODS, namespace):
+            count += 1
+            if pod["spec"].get("nodeName") not in lost:
+                name = f"{namespace}/{pod['metadata']['name']}"
+                seen.append(look_at(name, pod, lambda one: _look(systems, one)))
+    if not count:
+        return unknown("there is no pod at all by which to tell", "KEDA and Redis have some: look at their checks.")
+    if not seen:
+        return skipped("all pods are on nodes that are not ready")
+    return worst_of(seen, f"{count} pods, none is left alone")
+
+
+def _namespaces(systems: Systems) -> list[str]:
+    environment = systems.environment
+    workers = {one.namespace for one in environment.instruments}
+    return sorted({environment.keda.namespace, environment.redis.namespace, *workers})
+
+
+def _look(systems: Systems, pod: Object) -> Outcome:
+    metadata, status, node = pod["metadata"], pod.get("status", {}), pod["spec"].get("nodeName")
+    name = f"{metadata['namespace']}/{metadata['name']}"
+    scheduled = conditions(pod).get("PodScheduled", {})
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return ok(name)
+    if "deletionTimestamp" in metadata:
+        late = age(systems, metadata["deletionTimestamp"])
+        fix = f"Look at the kubelet of {node}; in a vCluster, at its syncer."
+        said = f"{name} should have stopped {late.total_seconds():.0f} s ago"
+        return fail(said, fix) if late > PATIENCE else ok(name)
+    if not node:
+        return _not_scheduled(name, age(systems, metadata["creationTimestamp"]), scheduled)
+    here = age(systems, scheduled.get("lastTransitionTime") or metadata["creationTimestamp"])
+    if here <= PATIENCE:
+        return ok(name)
+    said = f"{name} is on {node} for {here.total_seconds():.0f} s"
+    statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    if not statuses:
+        fix = f"Look at the kubelet of {node}; in a vCluster, at its syncer."
+        return fail(f"{said}, and no container is begun: kubelet or syncer suspect", fix)
+    return _cannot_start(said, statuses) or ok(name)
+
+
+def _cannot_start(said: str, statuses: list[Object]) -> Outcome | None:
+    for one in statuses:
+        waiting = (one.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") in CANNOT_START:
+            why = f"{waiting['reason']}: {waiting.get('message', 'no reason is told')}"
+            fix = "Mend what it names: the image, the pull secret, or the Secret or ConfigMap that the container uses."
+            return fail(f"{said}, and container {one.get('name')} cannot start: {why}", fix)
+    return None
+
+
+def _not_scheduled(name: str, waiting: timedelta, scheduled: Object) -> Outcome:
+    if waiting <= PATIENCE:
+        return ok(name)
+    waits = f"{name} waits for {waiting.total_seconds():.0f} s"
+    if scheduled.get("status") == "False":
+        said = f"{scheduled.get('reason', 'no reason')}: {scheduled.get('message', '')}"
+        return warn(f"{waits}, says the scheduler: {said}", "Make room, or wait until other pods end.")
+    fix = "Look at the scheduler; in a vCluster, at its syncer: the API server alone answers."
+    return fail(f"{waits} and has neither a node nor a word of the scheduler: scheduler or syncer suspect", fix)

@@ -1,0 +1,64 @@
+"""What the cluster's Services lead to: DNS, and KEDA's admission webhooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prompt_keda.clients.kube.resources import ENDPOINT_SLICES, SERVICES, VALIDATING_WEBHOOKS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.keda.names import WEBHOOK_CONFIGURATION
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
+
+Object = dict[str, Any]
+DNS_NAMESPACE = "kube-system"
+DNS_SERVICE = "kube-dns"
+"""The Service keeps this name whatever serves it (Kubernetes, DNS for Services and Pods)."""
+
+
+def dns_answers(systems: Systems) -> Outcome:
+    """Has the Service of the cluster's DNS somebody behind it (F31)? Whether it answers rightly only a pod can tell."""
+    names = [one["metadata"]["name"] for one in systems.kube.list(SERVICES, DNS_NAMESPACE) if _is_dns(one)]
+    if not names:
+        return unknown(f"no Service of the cluster's DNS is shown in {DNS_NAMESPACE}", "Ask the cluster's owners.")
+    ready = {name: ready_endpoints(systems, name, DNS_NAMESPACE) for name in names}
+    if not any(ready.values()):
+        said = f"nothing ready is behind the Service {DNS_NAMESPACE}/{names[0]}: no name is resolved in the cluster"
+        return fail(said, f"Restart CoreDNS: kubectl -n {DNS_NAMESPACE} rollout restart deployment coredns")
+    return ok(", ".join(f"{count} behind {DNS_NAMESPACE}/{name}" for name, count in ready.items()))
+
+
+def _is_dns(service: Object) -> bool:
+    metadata = service["metadata"]
+    return DNS_SERVICE in (metadata["name"], (metadata.get("labels") or {}).get("k8s-app"))
+
+
+def webhooks_reachable(systems: Systems) -> Outcome:
+    """Has the Service of each of KEDA's webhooks somebody behind it (F12)? Their failurePolicy says what follows."""
+    config = systems.kube.find(VALIDATING_WEBHOOKS, WEBHOOK_CONFIGURATION)
+    if config is None:
+        return fail(f"the webhook configuration {WEBHOOK_CONFIGURATION} is absent", "./run redeploy makes it.")
+
+    def look(hook: Object) -> Outcome:
+        policy, service = hook.get("failurePolicy", "Fail"), hook["clientConfig"].get("service")
+        if not service:
+            return unknown(f"{hook['name']} is called by an address: {hook['clientConfig'].get('url')}")
+        where = f"{service['namespace']}/{service['name']}"
+        if ready_endpoints(systems, service["name"], service["namespace"]):
+            return ok(f"{hook['name']} by {where}")
+        fix = "./run redeploy puts Service and Deployment back."
+        if policy == "Fail":
+            said = "no ScaledJob can be applied, failurePolicy is Fail"
+            return fail(f"nothing ready is behind {where}: {said}", fix)
+        return warn(f"nothing ready is behind {where}: objects are admitted unseen, failurePolicy is {policy}", fix)
+
+    hooks = config.get("webhooks") or []
+    policies = ", ".join(sorted({one.get("failurePolicy", "Fail") for one in hooks}))
+    return all_of(((one["name"], one) for one in hooks), look, f"{len(hooks)} reachable, failurePolicy {policies}")
+
+
+def ready_endpoints(systems: Systems, service: str, namespace: str) -> int:
+    """Count the ready endpoints behind a Service. One that does not say counts as ready, as for kube-proxy."""
+    slices = systems.kube.list(ENDPOINT_SLICES, namespace, f"kubernetes.io/service-name={service}")
+    endpoints = [one for found in slices for one in found.get("endpoints") or []]
+    return sum((one.get("conditions") or {}).get("ready") is not False for one in endpoints)

@@ -1,0 +1,1 @@
+"""Where the events wait: Prompt Redis, its streams and consumer groups."""

@@ -1,0 +1,158 @@
+"""KEDA's own way into Redis: the address and login that the live ScaledJob and TriggerAuthentication name, tried."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+from prompt_keda.clients.kube.resources import (
+    CLUSTER_TRIGGER_AUTHENTICATIONS,
+    SCALED_JOBS,
+    SECRETS,
+    TRIGGER_AUTHENTICATIONS,
+)
+from prompt_keda.clients.systems import Systems
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.errors import BadAnswer, Missing, Refused
+from prompt_keda.core.outcomes import all_of, fail, ok, unknown
+from prompt_keda.core.secret import Secret
+from prompt_keda.environment.model import Instrument
+
+Object = dict[str, Any]
+TRIGGER = "redis-streams"
+LOGIN, ADDRESS = ("username", "password"), ("address", "host", "port")
+
+
+def keda_may_ask(systems: Systems) -> Outcome:
+    """Log in as KEDA does, to the Redis that KEDA asks, and ask what KEDA asks (failure modes F22 and F29).
+
+    KEDA takes each parameter from the trigger, else from the container's environment, else from the
+    TriggerAuthentication (2.16.1, pkg/scalers/redis_scaler.go). Without a password it does not log in.
+    """
+
+    def look(one: Instrument) -> Outcome:
+        live = systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
+        if live is None:
+            return unknown(f"ScaledJob {one.scaled_job} is absent: KEDA asks for nothing", "./run redeploy applies it.")
+        triggers = [given for given in live["spec"].get("triggers") or [] if given.get("type") == TRIGGER]
+        if not triggers:
+            return fail(f"{one.scaled_job} has no trigger of type {TRIGGER}", "Correct the ScaledJob's source.")
+        return all_of(((one.scaled_job, given) for given in triggers), lambda given: _try(systems, one, live, given))
+
+    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look)
+
+
+def _try(systems: Systems, one: Instrument, live: Object, trigger: Object) -> Outcome:
+    if str((trigger.get("metadata") or {}).get("enableTLS")).lower() == "true":
+        return fail(f"{one.scaled_job}: KEDA wants TLS, this Redis answers without", "Remove enableTLS at the source.")
+    try:
+        elsewhere = _elsewhere(systems, one, live, trigger)
+        login = {} if elsewhere else dict(_login(systems, one, live, trigger))
+    except Refused as error:  # it is this person who may not look: that says nothing about KEDA
+        return unknown(f"{one.scaled_job}: {error.detail}", error.fix)
+    if elsewhere:
+        return fail(f"{one.scaled_job}: {elsewhere}", "Correct the trigger in the ScaledJob's source.")
+    user, password = login.get("username"), login.get("password")
+    who = "a user of its own" if user else "the default user"  # its name may come from a Secret
+    where = f"{one.scaled_job} as {who}{'' if password else ' without a password'}"
+    redis = systems.redis.logged_in_as(user.reveal() if user else None, password)
+    try:
+        denied = redis.denied(one.stream)
+    except Refused as error:
+        fix = (
+            "KEDA's Secret and Redis differ: put the right password into Vault, then ./run redeploy writes the Secret."
+        )
+        return fail(f"{where}: the login fails: {error.detail}", fix)
+    finally:
+        redis.close()
+    if denied:
+        return fail(f"{where}: {', '.join(denied)} is denied", "ACL SETUSER: KEDA needs INFO, XINFO and XLEN.")
+    return ok(where)
+
+
+def _elsewhere(systems: Systems, one: Instrument, live: Object, trigger: Object) -> str:
+    """Say where KEDA asks instead of the environment's Redis and its database 0; empty if it asks there.
+
+    An address may come from a Secret: it is named only where the trigger itself says it.
+    """
+    metadata, wanted = trigger.get("metadata") or {}, systems.environment.redis
+    named = {name for name in ADDRESS if metadata.get(name) or metadata.get(f"{name}FromEnv")}
+    asked = ("address",) if "address" in named else ("host", "port") if "host" in named else ADDRESS  # as KEDA does
+    found = dict(_parameters(systems, one, live, trigger, asked))
+    given = {name: found[name].reveal().partition(",")[0] for name in ADDRESS if name in found}
+    address = given.get("address") or ":".join(filter(None, (given.get("host"), given.get("port"))))
+    host, _, port = address.rpartition(":")
+    inside = f"{wanted.service}.{wanted.namespace}"
+    names = {wanted.service} if wanted.reach == "direct" else {inside, f"{inside}.svc", f"{inside}.svc.cluster.local"}
+    if host.rstrip(".") not in names or port != str(wanted.port):
+        hidden = address and not any(metadata.get(name) for name in ADDRESS)
+        shown = "an address from elsewhere" if hidden else address or "no address"
+        return f"KEDA asks {shown}, the environment's Redis is {wanted.inside_address}"
+    database = str(metadata.get("databaseIndex") or "0")
+    return "" if database == "0" else f"KEDA asks database {database}, the streams are in 0"
+
+
+def _login(systems: Systems, one: Instrument, live: Object, trigger: Object) -> Iterator[tuple[str, Secret]]:
+    yield from _parameters(systems, one, live, trigger, LOGIN)
+
+
+def _parameters(
+    systems: Systems, one: Instrument, live: Object, trigger: Object, names: tuple[str, ...]
+) -> Iterator[tuple[str, Secret]]:
+    metadata = trigger.get("metadata") or {}
+    for parameter in names:
+        if metadata.get(parameter):
+            yield parameter, Secret(str(metadata[parameter]))
+        elif metadata.get(f"{parameter}FromEnv"):
+            yield parameter, _from_container(systems, one, live, str(metadata[f"{parameter}FromEnv"]))
+        else:
+            yield from _from_authentication(systems, one, live, trigger, parameter)
+
+
+def _from_authentication(
+    systems: Systems, one: Instrument, live: Object, trigger: Object, parameter: str
+) -> Iterator[tuple[str, Secret]]:
+    reference = trigger.get("authenticationRef")
+    if not reference:
+        return
+    shared = reference.get("kind") == "ClusterTriggerAuthentication"
+    kind = CLUSTER_TRIGGER_AUTHENTICATIONS if shared else TRIGGER_AUTHENTICATIONS
+    spec = systems.kube.get(kind, reference["name"], None if shared else one.namespace).get("spec") or {}
+    place = systems.environment.keda.namespace if shared else one.namespace
+    for given in spec.get("secretTargetRef") or []:
+        if given["parameter"] == parameter:
+            yield parameter, _from_secret(systems, place, given["name"], given["key"])
+            return
+    for given in spec.get("env") or []:
+        if given["parameter"] == parameter:
+            yield parameter, _from_container(systems, one, live, given["name"], given.get("containerName", ""))
+            return
+    others = sorted(set(spec) - {"secretTargetRef", "env"})
+    if others and parameter in ("password", "address"):
+        raise _unseen(systems, f"KEDA's {parameter} comes from {', '.join(others)}")
+
+
+def _from_container(systems: Systems, one: Instrument, live: Object, name: str, container: str = "") -> Secret:
+    target = live["spec"]["jobTargetRef"]["template"]["spec"]
+    wanted = container or live["spec"].get("envSourceContainerName")
+    containers = [each for each in target["containers"] if wanted in (None, "", each.get("name"))]
+    for given in (containers[0].get("env") or []) if containers else []:
+        if given["name"] == name and "value" in given:
+            return Secret(given["value"])
+        reference = (given.get("valueFrom") or {}).get("secretKeyRef")
+        if given["name"] == name and reference:
+            return _from_secret(systems, one.namespace, reference["name"], reference["key"])
+    raise _unseen(systems, f"KEDA takes a part of its login from {name}, which no container's env names plainly")
+
+
+def _from_secret(systems: Systems, namespace: str, name: str, key: str) -> Secret:
+    found = (systems.kube.get(SECRETS, name, namespace).get("data") or {}).get(key)
+    if not found:
+        where = f"{namespace}/{name}"
+        raise Missing("Kubernetes", systems.kube.address, f"Secret {where} has no {key}", "./run redeploy writes it.")
+    return Secret(base64.b64decode(found).decode(errors="replace"))
+
+
+def _unseen(systems: Systems, said: str) -> BadAnswer:
+    return BadAnswer("Kubernetes", systems.kube.address, said)

@@ -1,0 +1,1 @@
+"""Who this is, on which cluster, and what it may do."""

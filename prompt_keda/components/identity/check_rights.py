@@ -1,0 +1,88 @@
+"""The rights that the checks need: environments/rbac/check-deps.yaml gives them, and no more.
+
+tests/unit/test_rights.py holds this to what the checks ask for on the double, tests/stack/test_rights.py to a real server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prompt_keda.clients.kube.resources import (
+    API_SERVICES,
+    CLUSTER_TRIGGER_AUTHENTICATIONS,
+    CRDS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    JOBS,
+    LEASES,
+    LIMIT_RANGES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    RESOURCE_QUOTAS,
+    SCALED_JOBS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    TRIGGER_AUTHENTICATIONS,
+    VALIDATING_WEBHOOKS,
+    VAULT_SECRETS,
+    Resource,
+)
+from prompt_keda.components.cluster.nodes import NODE_LEASES
+from prompt_keda.components.cluster.services import DNS_NAMESPACE
+from prompt_keda.components.identity.redeploy_rights import forwarding
+from prompt_keda.components.keda.names import API_SERVICE, CERTIFICATES, LEASE, NEEDED_CRDS, WEBHOOK_CONFIGURATION
+from prompt_keda.core.rights import Right
+from prompt_keda.environment.model import Environment
+
+REVIEWS = (
+    ("authentication.k8s.io", "selfsubjectreviews"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+)
+
+
+def rights_to_look(environment: Environment) -> list[Right]:
+    """Give every right that the checks need in an environment, sorted; none that another one covers."""
+    needed = {*_of_the_cluster(environment), *_of_keda(environment), *_of_the_workers(environment)}
+    return sorted(one for one in needed if not any(other != one and other.covers(one) for other in needed))
+
+
+def _of_the_cluster(environment: Environment) -> Iterator[Right]:
+    yield from (Right("create", group, plural) for group, plural in REVIEWS)
+    yield from (_right("list", one) for one in (NODES, PODS, NAMESPACES, API_SERVICES))
+    yield from (_right("get", NAMESPACES, name=one) for one in ("kube-system", environment.keda.namespace))
+    yield _right("get", API_SERVICES, name=API_SERVICE)
+    yield _right("get", VALIDATING_WEBHOOKS, name=WEBHOOK_CONFIGURATION)
+    yield from (_right("get", CRDS, name=one) for one in NEEDED_CRDS)
+    yield _right("list", LEASES, NODE_LEASES)
+    yield from (_right("list", one) for one in (DEPLOYMENTS, LEASES))  # is there another KEDA?
+    yield _right("get", CLUSTER_TRIGGER_AUTHENTICATIONS)  # a live ScaledJob may name one
+    yield from (_right("list", one, DNS_NAMESPACE) for one in (SERVICES, ENDPOINT_SLICES))
+
+
+def _of_keda(environment: Environment) -> Iterator[Right]:
+    namespace = environment.keda.namespace
+    yield from (_right(verb, DEPLOYMENTS, namespace) for verb in ("get", "list"))
+    yield _right("get", SERVICES, namespace)
+    yield _right("list", ENDPOINT_SLICES, namespace)
+    yield _right("get", LEASES, namespace, LEASE)
+    yield _right("get", SECRETS, namespace, CERTIFICATES)
+    yield _right("get", SERVICE_ACCOUNTS, namespace)  # their pull secrets, where a pod names none
+    yield from forwarding(namespace)  # to the operator's metrics
+
+
+def _of_the_workers(environment: Environment) -> Iterator[Right]:
+    for one in environment.instruments:
+        yield _right("get", SCALED_JOBS, one.namespace, one.scaled_job)
+        yield from (_right("list", kind, one.namespace) for kind in (JOBS, RESOURCE_QUOTAS, LIMIT_RANGES))
+        yield from (_right("get", kind, one.namespace) for kind in (TRIGGER_AUTHENTICATIONS, SERVICE_ACCOUNTS))
+    for sync in environment.secrets:
+        yield from (_right("get", one, sync.namespace, sync.name) for one in (SECRETS, VAULT_SECRETS))
+    if environment.redis.reach == "port-forward":
+        yield from forwarding(environment.redis.namespace)
+
+
+def _right(verb: str, resource: Resource, namespace: str = "", name: str = "") -> Right:
+    return Right(verb, resource.group, resource.plural, namespace, name)

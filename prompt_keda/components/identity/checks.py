@@ -1,0 +1,134 @@
+"""Identity: is this the cluster that is meant, who am I and for how long, what may I do, does the directory answer?"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prompt_keda.clients.kube.resources import NAMESPACES
+from prompt_keda.clients.systems import Systems, filled
+from prompt_keda.components.cluster.clock import server_now
+from prompt_keda.components.identity.rights import may_read, may_redeploy
+from prompt_keda.core.check import Check, Outcome
+from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn
+
+API = "cluster/api-answers"
+LEFT_WANTED = (
+    (timedelta(days=30), timedelta(days=7)),
+    (timedelta(hours=1), timedelta(minutes=10)),
+    (timedelta(0), timedelta(minutes=2)),
+)
+"""A login that lives longer than the first has to have more than the second left.
+
+A redeploy takes less than two minutes where nothing has to be waited for, and up to ten with waiting. A token of minutes
+cannot promise ten; its next one comes soon. A certificate of months is renewed by people, who need days.
+"""
+
+
+def expected_cluster(systems: Systems) -> Outcome:
+    """Compare CA and kube-system UID with the environment's."""
+    expected = systems.environment.kubernetes.identity
+
+    def ca() -> Outcome:
+        wanted, found = filled(expected.ca_sha256, "kubernetes.identity.ca_sha256"), systems.kube.ca_sha256
+        if found != wanted:
+            return fail(f"its CA is {found}, expected {wanted}", "Check the kubeconfig's context.")
+        return ok(f"CA {wanted[:12]}…")
+
+    def uid() -> Outcome:
+        found = systems.kube.get(NAMESPACES, "kube-system")["metadata"]["uid"]
+        wanted = filled(expected.kube_system_uid, "kubernetes.identity.kube_system_uid")
+        if found != wanted:
+            return fail(f"kube-system has the UID {found}, expected {wanted}", "Was the cluster rebuilt?")
+        return ok(f"kube-system {found}")
+
+    return all_of((("CA", ca), ("kube-system", uid)), lambda look: look())
+
+
+def who_am_i(systems: Systems) -> Outcome:
+    """Ask the API server whom it sees."""
+    user = systems.kube.whoami()
+    if user["username"] == "system:anonymous":
+        return fail("nobody: the API server sees an anonymous request", "Log in again.")
+    return ok(f"{user['username']} in {', '.join(user.get('groups', []))}")
+
+
+def token_lives_on(systems: Systems) -> Outcome:
+    """Does the login live long enough for what is to be done with it? It is read, not verified, and never shown."""
+    fix = "Log in again."
+    life = systems.kube.login_life()
+    if life is None:
+        return unknown("the login does not say until when it lives", "If it ends in mid-run: log in, ./run resume.")
+    if life.ends is None:
+        return ok(f"the {life.kind} does not end")
+    now = server_now(systems)
+    left = life.ends - now
+    said = f"the {life.kind} ends in {_in_words(left)}, at {life.ends:%Y-%m-%d %H:%M:%S} UTC"
+    if left <= timedelta(0):
+        return fail(f"the {life.kind} has ended at {life.ends:%Y-%m-%d %H:%M:%S} UTC", fix)
+    whole = life.ends - (life.begins or now)
+    wanted = next((least for longer, least in LEFT_WANTED if whole > longer), LEFT_WANTED[-1][1])
+    if left < wanted and not life.renews:
+        return warn(f"{said}: a redeploy may outlive it", fix)
+    return ok(f"{said}{'; the exec plugin fetches the next' if life.renews else ''}")
+
+
+def _in_words(left: timedelta) -> str:
+    if left > timedelta(days=2):
+        return f"{left.days} days"
+    minutes, seconds = divmod(int(left.total_seconds()), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {seconds} s"
+
+
+def ldap_answers(systems: Systems) -> Outcome:
+    """Read the root of the directory over TLS."""
+    settings = systems.environment.ldap
+    if settings is None:
+        return skipped("the environment names no directory")
+    wanted = filled(settings.base_dn, "ldap.base_dn")
+    contexts = systems.naming_contexts()
+    if wanted.lower() not in (one.lower() for one in contexts):
+        return fail(f"{settings.url} holds {', '.join(contexts) or 'nothing'}, not {wanted}")
+    return ok(f"{settings.url} holds {wanted}")
+
+
+_AGAIN = "Try again; if the API server is away, cluster/api-answers says so."
+CHECKS: tuple[Check[Systems], ...] = (
+    Check(
+        "identity/cluster-is-the-expected-one",
+        "this is the cluster that is meant",
+        expected_cluster,
+        (API,),
+        runbook="wrong-cluster",
+    ),
+    Check("identity/who-am-i", "the API server knows who I am", who_am_i, (API,), runbook="cluster-unreachable"),
+    Check(
+        "identity/token-lives-on",
+        "the login lives long enough",
+        token_lives_on,
+        (API,),
+        runbook="cluster-unreachable",
+    ),
+    Check(
+        "identity/may-read",
+        "I may read all that is looked at",
+        may_read,
+        ("identity/who-am-i",),
+        fix=_AGAIN,
+        runbook="not-allowed",
+    ),
+    Check(
+        "identity/may-redeploy",
+        "I may redeploy",
+        may_redeploy,
+        ("identity/who-am-i",),
+        fix=_AGAIN,
+        runbook="not-allowed",
+    ),
+    Check(
+        "identity/ldap-answers",
+        "the directory that people log in with answers",
+        ldap_answers,
+        fix="Nobody gets a new token while it is away. Ask the directory's owners.",
+        runbook="cluster-unreachable",
+    ),
+)

@@ -1,0 +1,196 @@
+"""The rights that a redeploy needs: from what it applies, deletes, patches and waits for.
+
+tests/unit/test_redeploy_rights.py holds it to the steps: it runs them, and compares what they ask for with this, both ways.
+Applying KEDA's own roles needs more: the API server lets nobody give away rights that they do not have. That is tried by the
+preflight's dry run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from prompt_keda.components.keda.names import API_SERVICE, CERTIFICATES, LEASE, WEBHOOK_CONFIGURATION
+from prompt_keda.core.decisions import Decisions
+from prompt_keda.core.rights import Object, Right, plural_of
+from prompt_keda.environment.model import Environment
+
+APPLY = ("create", "patch")
+"""A server-side apply needs both, because it may be the first."""
+LOCK_NAMESPACE = "prompt-keda-state"
+LOCK = "prompt-keda-redeploy"
+KEDA = "keda.sh"
+LEASES = "coordination.k8s.io"
+REMOVED = (
+    ("apiregistration.k8s.io", "apiservices", API_SERVICE),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations", WEBHOOK_CONFIGURATION),
+)
+RBAC = "rbac.authorization.k8s.io"
+GROUPS = {
+    "APIService": "apiregistration.k8s.io",
+    "ValidatingWebhookConfiguration": "admissionregistration.k8s.io",
+    "CustomResourceDefinition": "apiextensions.k8s.io",
+    "Deployment": "apps",
+    "Lease": LEASES,
+    "Pod": "",
+    "Secret": "",
+    "Service": "",
+    "ServiceAccount": "",
+    **dict.fromkeys(("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"), RBAC),
+}
+"""The API groups of what a plan may remove."""
+EVENTING = "eventing.keda.sh"
+KEDA_KINDS = ("ScaledJob", "ScaledObject", "TriggerAuthentication", "ClusterTriggerAuthentication")
+SMOKE_OBJECTS = ((KEDA, "scaledjobs"), (KEDA, "triggerauthentications"), ("", "secrets"))
+
+
+def redeploy_rights(
+    environment: Environment,
+    keda_objects: Iterable[Object],
+    instrument_objects: Mapping[str, Iterable[Object]],
+    decisions: Decisions | None = None,
+) -> list[Right]:
+    """Give every right that the steps of a redeploy need in this environment, sorted.
+
+    Parameters
+    ----------
+    keda_objects
+        KEDA's manifests.
+    instrument_objects
+        Instrument → its manifests; empty for one that somebody else delivers.
+    decisions
+        What the plan removes and brings back; None: what a reinstall removes.
+    """
+    keda_objects = list(keda_objects)
+    own = [one for objects in instrument_objects.values() for one in objects]
+    return sorted(
+        {
+            *_lock(),
+            *mirror_rights(),
+            *_namespaces(environment, own),
+            *_applied([*keda_objects, *own]),
+            *_secrets(environment),
+            *_removed(environment.keda.namespace),
+            *_running_jobs(environment),
+            *_smoke(environment.smoke.namespace),
+            *_redis(environment),
+            *_custom_objects(keda_objects),
+            *(_decided(decisions) if decisions else ()),
+        }
+    )
+
+
+def _all(verbs: Iterable[str], group: str, plural: str, namespace: str = "", name: str = "") -> Iterator[Right]:
+    """Give the rights of several verbs. What is made has no name yet for RBAC, unless it is applied."""
+    yield from (Right(one, group, plural, namespace, "" if one == "create" else name) for one in verbs)
+
+
+def _lock() -> Iterator[Right]:
+    yield from _all(APPLY, "", "namespaces", name=LOCK_NAMESPACE)
+    yield from _all(("get", "create", "patch", "delete"), LEASES, "leases", LOCK_NAMESPACE, LOCK)
+    yield Right("watch", LEASES, "leases", LOCK_NAMESPACE)
+
+
+def mirror_rights() -> list[Right]:
+    """Give the rights that the copy of a run in the cluster needs. Without them a redeploy goes on all the same."""
+    return [*_all(("get", "list", "create", "patch", "delete"), "", "configmaps", LOCK_NAMESPACE)]
+
+
+def _namespaces(environment: Environment, own: Iterable[Object]) -> Iterator[Right]:
+    applied = {environment.keda.namespace, *(one["metadata"]["namespace"] for one in own)}
+    for name in applied | {one.namespace for one in environment.instruments}:
+        yield from _all(("get",), "", "namespaces", name=name)
+    for name in applied | {environment.smoke.namespace}:
+        yield from _all(APPLY, "", "namespaces", name=name)
+    yield Right("watch", "", "namespaces")
+
+
+def _applied(objects: Iterable[Object]) -> Iterator[Right]:
+    for one in objects:
+        group, metadata = one["apiVersion"].rpartition("/")[0], one["metadata"]
+        plural = plural_of(one["kind"])
+        if one["kind"] == "Namespace":
+            continue
+        if one["kind"] == "CustomResourceDefinition":
+            yield from _all(("list", "watch"), group, plural)
+        yield from _all(("get",), group, plural, metadata.get("namespace", ""), metadata["name"])
+        yield from _all(APPLY, group, plural, metadata.get("namespace", ""), metadata["name"])
+
+
+def _secrets(environment: Environment) -> Iterator[Right]:
+    for one in environment.secrets:
+        yield from _all(("get", *APPLY), "", "secrets", one.namespace, one.name)
+    pull = environment.smoke.pull_secret
+    if pull:
+        yield from _all(APPLY, "", "secrets", pull.namespace, pull.name)
+    yield from _all(("get", "create", "delete"), "", "secrets", environment.keda.namespace, CERTIFICATES)
+    yield Right("list", "", "secrets", environment.keda.namespace)  # the metadata of Helm's, which says what hangs
+
+
+def _removed(namespace: str) -> Iterator[Right]:
+    for group, plural, name in REMOVED:
+        yield from _all(("get", "delete"), group, plural, name=name)
+    yield from _all(("get", "delete"), LEASES, "leases", namespace, LEASE)
+    yield from _all(("list", "watch", "get", "delete"), "apps", "deployments", namespace)
+    yield Right("list", "apps", "deployments")  # is there another KEDA?
+    yield from _all(("get", "delete"), "", "pods", namespace)
+    yield Right("get", "", "pods", namespace, "", "log")  # the last words of one that crashes
+    yield Right("watch", LEASES, "leases", namespace)
+    yield Right("watch", "apiregistration.k8s.io", "apiservices")
+
+
+def _custom_objects(keda_objects: Iterable[Object]) -> Iterator[Right]:
+    """Give what it takes to look at all objects of KEDA's kinds, and to let go what hangs on its way out."""
+    for one in keda_objects:
+        if one["kind"] == "CustomResourceDefinition":
+            yield from _all(("list", "patch"), one["spec"]["group"], one["spec"]["names"]["plural"])
+
+
+def _decided(decisions: Decisions) -> Iterator[Right]:
+    """Give what only this plan needs: for what it removes beyond a reinstall, and for what it brings back."""
+    for one in decisions.deletions:
+        yield from _all(("get", "delete"), GROUPS[one.kind], plural_of(one.kind), one.namespace, one.name)
+    for kind, _, where in (one.partition(" ") for one in decisions.saved):
+        namespace, _, name = where.rpartition("/")
+        yield from _all(("get", *APPLY), KEDA if kind in KEDA_KINDS else EVENTING, plural_of(kind), namespace, name)
+        if kind == "ScaledJob":
+            yield Right("patch", "batch", "jobs", namespace)
+
+
+def _running_jobs(environment: Environment) -> Iterator[Right]:
+    yield from _all(("list", "watch"), "batch", "jobs")
+    yield from _all(("list", "watch"), KEDA, "scaledjobs")
+    yield from _all(("list",), "", "pods")
+    yield from _all(("list", "watch"), "", "pods", environment.keda.namespace)
+    yield from _of_a_pod(environment.keda.namespace)  # the operator's metrics
+    yield Right("list", "", "events")  # what ended by itself is not lost
+    for one in environment.instruments:
+        yield from _all(("patch",), "batch", "jobs", one.namespace)
+        yield from _all(("get", "patch"), KEDA, "scaledjobs", one.namespace, one.scaled_job)
+
+
+def _smoke(namespace: str) -> Iterator[Right]:
+    for group, plural in SMOKE_OBJECTS:
+        yield from _all(("list", *APPLY, "delete"), group, plural, namespace)
+    yield from _all(("get", "watch"), KEDA, "scaledjobs", namespace)
+    yield from _all(("list", "watch", "delete"), "batch", "jobs", namespace)
+    yield from _all(("list", "watch"), "", "pods", namespace)
+
+
+def _redis(environment: Environment) -> Iterator[Right]:
+    if environment.redis.reach == "port-forward":
+        yield from forwarding(environment.redis.namespace)
+
+
+def forwarding(namespace: str) -> Iterator[Right]:
+    """Give the rights to forward a port of a ready pod behind a Service.
+
+    A websocket begins with a GET, and so needs ``get``; from Kubernetes 1.35 on ``create`` as well (feature gate
+    AuthorizePodWebsocketUpgradeCreatePermission).
+    """
+    yield Right("list", "discovery.k8s.io", "endpointslices", namespace)
+    yield from _of_a_pod(namespace)
+
+
+def _of_a_pod(namespace: str) -> Iterator[Right]:
+    for verb in ("get", "create"):
+        yield Right(verb, "", "pods", namespace, "", "portforward")

@@ -1,0 +1,68 @@
+"""What this identity may do: read all that the checks look at, and redeploy."""
+
+from __future__ import annotations
+
+from prompt_keda.clients.kube.access_reviews import missing_rights
+from prompt_keda.clients.systems import Systems, filled
+from prompt_keda.components.identity.check_rights import rights_to_look
+from prompt_keda.components.identity.redeploy_rights import redeploy_rights
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.errors import EnvironmentFileError
+from prompt_keda.core.outcomes import fail, ok, skipped, unknown, warn
+from prompt_keda.core.rights import Right, named
+from prompt_keda.delivery.manifests import load_instrument_manifest, load_keda_manifests, local_file
+from prompt_keda.environment.model import Environment
+
+
+def may_read(systems: Systems) -> Outcome:
+    """Has this identity every right that the checks need?"""
+    wanted = rights_to_look(systems.environment)
+    missing = missing_rights(systems.kube, wanted)
+    if missing:
+        return fail(f"not allowed: {named(missing)}", "Ask for the Role in environments/rbac/check-deps.yaml.")
+    return ok(f"{len(wanted)} rights, all that the checks need")
+
+
+def may_redeploy(systems: Systems) -> Outcome:
+    """Has this identity every right that the steps of a redeploy need? Who only looks need not have them."""
+    environment = systems.environment
+    if environment.keda.delivery == "argocd":
+        return skipped("Argo CD delivers here: this toolkit applies nothing")
+    try:
+        wanted = rights_to_redeploy(environment)
+    except EnvironmentFileError as error:
+        return unknown(f"what would be applied is not known: {error.what}", "./run prepare fetches KEDA's manifests.")
+    missing = missing_rights(systems.kube, wanted)
+    if missing:
+        return warn(f"not allowed: {named(missing)}", "Somebody with these rights has to run ./run redeploy.")
+    return ok(f"{len(wanted)} rights, all that a redeploy needs")
+
+
+def rights_to_redeploy(environment: Environment) -> list[Right]:
+    """Give every right that the steps of a redeploy need.
+
+    Raises
+    ------
+    EnvironmentFileError
+        When a manifest that would be applied cannot be read.
+    Unfilled
+        When the environment does not say where KEDA's manifests are, or their SHA-256.
+    """
+    manifests = environment.keda.manifests
+    source = filled(manifests.source, "keda.manifests.source")
+    sha256 = filled(manifests.sha256, "keda.manifests.sha256")
+    own = {
+        one.name: load_instrument_manifest(one.manifest, _Anything()) if one.manifest else []
+        for one in environment.instruments
+    }
+    return redeploy_rights(environment, load_keda_manifests(local_file(source, sha256), sha256), own)
+
+
+class _Anything(dict[str, str]):
+    """Fills every placeholder: which rights a manifest needs does not depend on the images that it names."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: str) -> str:
+        return key

@@ -1,0 +1,1 @@
+"""Container images: where they come from, and whether they can be pulled."""

@@ -1,0 +1,116 @@
+"""What is in the images: the right platform, and every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prompt_keda.clients.kube.resources import NODES
+from prompt_keda.clients.registry import ImageName, ManifestInfo, parse_image
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.images.places import live_images, manifest_images, shown
+from prompt_keda.core.check import Outcome, Verdict
+from prompt_keda.core.errors import Missing, Refused
+from prompt_keda.core.outcomes import fail, ok, skipped, unknown, warn, worst_of
+from prompt_keda.core.side_by_side import look_side_by_side
+
+if TYPE_CHECKING:
+    from prompt_keda.clients.registry import Registry
+
+USUAL = "linux/amd64"
+MOST_PARTS = 250
+"""More parts of images than these are not asked for: a round of checks is no load test. An image has some dozens at
+most; a HEAD request for each, some at once, takes seconds."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An image that its registry has."""
+
+    name: str
+    image: ImageName
+    registry: Registry
+    info: ManifestInfo
+
+    def platforms(self) -> tuple[str, ...]:
+        return self.registry.platforms(self.image.repository, self.info)
+
+    def parts(self, wanted: list[str]) -> Iterator[str]:
+        """Give the digests of its config and layers; of an index for these platforms alone."""
+        yield from self.info.blobs
+        for platform in wanted:
+            if platform in self.info.children:
+                yield from self.registry.manifest(self.image.repository, self.info.children[platform]).blobs
+
+
+def platforms_fit(systems: Systems) -> Outcome:
+    """Is each image for the nodes' platform? Where no node is seen, for linux/amd64, and that is said."""
+    wanted, assumed = _platforms_of_nodes(systems)
+
+    def look(found: _Found) -> Outcome:
+        seen = found.platforms()
+        lacking = [one for one in wanted if one not in seen]
+        if not lacking:
+            return ok(found.name)
+        said = f"{found.name} is for {', '.join(seen) or 'a platform that it does not say'}, not for {lacking[0]}"
+        fix = "Name an image that is built for the nodes' platform."
+        return fail(said, fix) if len(lacking) == len(wanted) else warn(said, fix)
+
+    return _of_every_image(systems, look, f"for {', '.join(wanted)}{assumed}")
+
+
+def layers_present(systems: Systems) -> Outcome:
+    """Has the registry the config and every layer of what the nodes pull? A manifest alone starts no pod."""
+    wanted, _ = _platforms_of_nodes(systems)
+    asked: set[tuple[str, str]] = set()
+
+    def look(found: _Found) -> Outcome:
+        repository = found.image.repository
+        for digest in found.parts(wanted):
+            if (repository, digest) in asked:
+                continue
+            if len(asked) == MOST_PARTS:
+                return unknown(f"{found.name}: more than {MOST_PARTS} parts; the rest is not looked at")
+            asked.add((repository, digest))
+            if not found.registry.has_blob(repository, digest):
+                return fail(f"{found.name} lacks its part {digest[:19]}…", "Push the image again.")
+        return ok(found.name)
+
+    return _of_every_image(systems, look, "have all their parts")
+
+
+def _of_every_image(systems: Systems, look: Callable[[_Found], Outcome], good: str) -> Outcome:
+    """Look at each image that is there. What is not is told by the checks of what can be pulled, and counted here."""
+
+    def look_for(name: str) -> Outcome:
+        found = _find(systems, name)
+        return look(found) if found else skipped(name)
+
+    names = sorted({*live_images(systems), *manifest_images(systems)})
+    told = look_side_by_side([(shown(name), name) for name in names], look_for)
+    there = [one for one in told if one.verdict is not Verdict.SKIPPED]
+    absent = len(told) - len(there)
+    return worst_of(there, f"{len(there)} images {good}{f'; {absent} more are not there' if absent else ''}")
+
+
+def _find(systems: Systems, name: str) -> _Found | None:
+    image = parse_image(name)
+    if image.host not in {one.host for one in systems.environment.registries}:
+        return None
+    registry = systems.registry(image.host)
+    try:
+        return _Found(shown(name), image, registry, registry.manifest(image.repository, image.reference))
+    except (Missing, Refused):
+        return None
+
+
+def _platforms_of_nodes(systems: Systems) -> tuple[list[str], str]:
+    """Give the nodes' platforms, and what to say if they are only assumed."""
+    try:
+        nodes = systems.kube.list(NODES)
+    except Refused:
+        nodes = []
+    told = [one.get("status", {}).get("nodeInfo") or {} for one in nodes]
+    found = {f"{one['operatingSystem']}/{one['architecture']}" for one in told if one}
+    return (sorted(found), "") if found else ([USUAL], " (assumed: no node is seen)")

@@ -1,0 +1,72 @@
+"""What the names of images mean: one image for ever, or whatever their tag is moved to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prompt_keda.clients.kube.resources import PODS
+from prompt_keda.clients.registry import parse_image
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.images.places import live_pullers, shown
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.outcomes import all_of, ok, unknown, warn
+
+Object = dict[str, Any]
+
+
+def images_pinned(systems: Systems) -> Outcome:
+    """Is each image named by its digest? A tag can be moved, and two pods then run two images under one name."""
+    fix = "Name it by its digest where it comes from: name:tag@sha256:…"
+    where: dict[str, set[str]] = {}
+    for one in live_pullers(systems):
+        for name in one.images:
+            where.setdefault(name, set()).add(one.name)
+
+    def look(name: str) -> Outcome:
+        image = parse_image(name)
+        if "@" in name:
+            return ok(shown(name))
+        word = "the tag latest, which moves with each release" if image.reference == "latest" else "a tag alone"
+        return warn(f"{', '.join(sorted(where[name]))}: {name} is named by {word}", fix)
+
+    return all_of(((name, name) for name in sorted(where)), look, f"{len(where)} images, each by its digest")
+
+
+def running_as_named(systems: Systems) -> Outcome:
+    """Compare the digest that each container of KEDA runs with what its image's name means in the registry now.
+
+    A pod that starts anew, on another node say, pulls what the tag means then. A name with a digest cannot move.
+    """
+    fix = "Name the image by the digest that is meant."
+
+    def look(container: tuple[str, Object]) -> Outcome:
+        pod, seen = container
+        name, running = seen["image"], str(seen.get("imageID") or "").rpartition("@")[2]
+        image = parse_image(name)
+        if "@" in name:
+            return ok(shown(name))
+        if not running.startswith("sha256:"):
+            return unknown(f"{pod}: {name} does not run yet")
+        meant = systems.registry(image.host).manifest(image.repository, image.reference)
+        if running in (meant.digest, *meant.children.values()):
+            return ok(name)
+        return warn(f"{pod} runs {running[:19]}…, and {name} now means {meant.digest[:19]}…: the tag was moved", fix)
+
+    containers = list(_containers(systems))
+    if not containers:
+        return unknown("no pod of KEDA runs")
+    return all_of(((one[0], one) for one in containers), look, f"{len(containers)} containers run what is named")
+
+
+def _containers(systems: Systems) -> list[tuple[str, Object]]:
+    """Give each container of KEDA's pods: the pod's name, the image as the pod names it, and what runs.
+
+    The status's own ``image`` is left alone: a runtime may put another name of the same image there.
+    """
+    found = []
+    for pod in systems.kube.list(PODS, systems.environment.keda.namespace):
+        images = {one["name"]: one["image"] for one in pod["spec"]["containers"]}
+        for status in pod.get("status", {}).get("containerStatuses") or []:
+            seen = {"image": images[status["name"]], "imageID": status.get("imageID")}
+            found.append((pod["metadata"]["name"], seen))
+    return found

@@ -1,0 +1,1 @@
+"""KEDA itself: its CRDs, parts, certificates and metrics."""

@@ -1,0 +1,226 @@
+"""Stage install: namespaces, CRDs, Secrets, certificates, then everything else of KEDA."""
+
+from __future__ import annotations
+
+import base64
+import copy
+from datetime import UTC, datetime, timedelta
+
+from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.objects import Object
+from prompt_keda.clients.kube.resources import CRDS, NAMESPACES, SECRETS
+from prompt_keda.clients.kube.watch import Watch
+from prompt_keda.components.compare import first_difference
+from prompt_keda.components.keda import serving_certificate
+from prompt_keda.components.keda.crd_schema import examine, find_schema
+from prompt_keda.components.keda.names import CERTIFICATES
+from prompt_keda.components.run import Context
+from prompt_keda.core.errors import Missing
+from prompt_keda.core.plan import Progress, State, Step
+from prompt_keda.delivery import helm
+from prompt_keda.environment.model import SecretSync
+
+
+def wanted_namespaces(context: Context) -> list[str]:
+    """Give the namespaces of KEDA and of the instruments that this toolkit delivers."""
+    return sorted({context.namespace, *(one.namespace for one in context.instruments())})
+
+
+def namespaces_inspect(context: Context) -> Progress:
+    """Are the namespaces there?"""
+    kube = context.systems.kube
+    absent = [name for name in wanted_namespaces(context) if kube.find(NAMESPACES, name) is None]
+    return Progress(State.TODO, f"absent: {', '.join(absent)}") if absent else Progress(State.DONE)
+
+
+def apply_namespaces(context: Context) -> None:
+    """Make the namespaces. Idempotent: yes."""
+    names = wanted_namespaces(context)
+    context.apply_all([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names])
+
+
+def crds(context: Context) -> list[Object]:
+    """Give KEDA's CustomResourceDefinitions, with the marks of the Helm release that they were of."""
+    found = [one for one in context.keda_objects if one["kind"] == "CustomResourceDefinition"]
+    return [helm.marked(one, context.decisions.helm_release) for one in found]
+
+
+def crds_inspect(context: Context) -> Progress:
+    """Are the CRDs there, as they should be, and served?"""
+    kube = context.systems.kube
+    live = {
+        one["metadata"]["name"]: one
+        for one in kube.list(CRDS, label_selector="app.kubernetes.io/part-of=keda-operator")
+    }
+    for one in crds(context):
+        name = one["metadata"]["name"]
+        found = live.get(name)
+        if found is None:
+            return Progress(State.TODO, f"{name} is absent")
+        if "deletionTimestamp" in found["metadata"]:
+            return Progress(State.BROKEN, f"{name} is being deleted, and waits for its objects' finalizers")
+        if not has_condition(found, "Established") or not _is_known(context, one):
+            return Progress(State.WORKING, f"{name} is not served yet")
+        if differs := difference(one, found):
+            return Progress(State.TODO, f"{name} differs at {differs}")
+    return Progress(State.DONE, f"{len(crds(context))} served")
+
+
+def _is_known(context: Context, crd: Object) -> bool:
+    """Whether the server's discovery has its kind: some time after it is Established (seen)."""
+    spec = crd["spec"]
+    try:
+        for one in spec["versions"]:
+            if one["served"]:
+                kind = {"apiVersion": f"{spec['group']}/{one['name']}", "kind": spec["names"]["kind"]}
+                context.systems.kube.resource_of(kind)
+    except Missing:
+        return False
+    return True
+
+
+def difference(wanted: Object, live: Object) -> str | None:
+    """Say where a live object differs from what KEDA's manifests want: in its content or its labels; None if nowhere."""
+    content = {key: value for key, value in wanted.items() if key not in ("apiVersion", "kind", "metadata")}
+    return first_difference({**content, "metadata": {"labels": wanted["metadata"].get("labels") or {}}}, live)
+
+
+def unlike(context: Context, objects: list[Object]) -> list[Object]:
+    """Give those objects that are absent, or differ from what is wanted.
+
+    The others are left alone: to apply what is there already may be refused. Who has applied it before owns its fields,
+    and the API server counts a default that it has filled in itself as another value (seen: ``fieldRef`` of a container's
+    variable, after ``kubectl apply --server-side``).
+    """
+    found = [(one, context.find(one)) for one in objects]
+    return [one for one, live in found if live is None or difference(one, live)]
+
+
+def apply_crds(context: Context) -> None:
+    """Apply the CRDs server-side; they are too large for client-side annotations (F45). Idempotent: yes.
+
+    Those whose fields others own are taken over, as the plan says: removing one would take its ScaledJobs with it.
+    """
+    taken = context.decisions.takes_over
+    wanted = unlike(context, crds(context))
+    context.apply_all([one for one in wanted if one["metadata"]["name"] not in taken])
+    context.apply_all([one for one in wanted if one["metadata"]["name"] in taken], force=True)
+
+
+def misfits(context: Context, wanted: Object) -> tuple[str, ...]:
+    """Say what the schema of KEDA's CRDs, as its manifests have them, would refuse in an object of KEDA's kinds."""
+    group, _, version = wanted["apiVersion"].partition("/")
+    for crd in crds(context):
+        if (crd["spec"]["group"], crd["spec"]["names"]["kind"]) == (group, wanted["kind"]):
+            schema = find_schema(crd, version)
+            return examine(schema, wanted).errors if schema else ()
+    return ()
+
+
+def wanted_secret(context: Context, sync: SecretSync) -> Object:
+    """Give a Secret with the values that Vault has now.
+
+    Raises
+    ------
+    Missing
+        When Vault lacks a key that the environment names.
+    """
+    values = context.systems.secret_keys(sync.vault_path)
+    absent = [key for key in sync.keys if not values.get(key)]
+    if absent:
+        raise Missing("Vault", context.environment.vault.url, f"{sync.vault_path} has no {', '.join(absent)}")
+    data = {key: base64.b64encode(values[key].reveal().encode()).decode() for key in sync.keys}
+    metadata = {"name": sync.name, "namespace": sync.namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": sync.type, "data": data}
+
+
+def secrets_inspect(context: Context) -> Progress:
+    """Does each Secret have what Vault has? Only names are ever told, never values."""
+    wrong = []
+    for sync in context.environment.secrets:
+        live = context.systems.kube.find(SECRETS, sync.name, sync.namespace) or {}
+        if first_difference({**wanted_secret(context, sync), "metadata": {}}, live):
+            wrong.append(f"{sync.namespace}/{sync.name}")
+    if wrong:
+        return Progress(State.TODO, f"absent or other than in Vault: {', '.join(wrong)}")
+    return Progress(State.DONE, f"{len(context.environment.secrets)} as in Vault")
+
+
+def apply_secrets(context: Context) -> None:
+    """Write the Secrets from Vault. Idempotent: yes."""
+    context.apply_all([wanted_secret(context, sync) for sync in context.environment.secrets])
+
+
+def certificates_inspect(context: Context) -> Progress:
+    """Is the Secret with KEDA's certificates there and good?"""
+    secret = context.systems.kube.find(SECRETS, CERTIFICATES, context.namespace)
+    fault = serving_certificate.fault(secret, context.namespace, datetime.now(UTC))
+    return Progress(State.TODO, f"{CERTIFICATES}: {fault}") if fault else Progress(State.DONE, "kept")
+
+
+def make_certificates(context: Context) -> None:
+    """Make KEDA's certificates, unless good ones are there. Idempotent: yes."""
+    kube = context.systems.kube
+    if certificates_inspect(context).state is State.DONE:
+        return
+    kube.delete(SECRETS, CERTIFICATES, context.namespace)
+    kube.create(SECRETS, serving_certificate.make(context.namespace), context.namespace)
+
+
+def parts_without_ca(context: Context) -> list[Object]:
+    """Give the rest of KEDA's objects."""
+    return [
+        helm.marked(copy.deepcopy(one), context.decisions.helm_release)
+        for one in context.keda_objects
+        if one["kind"] not in ("CustomResourceDefinition", "Namespace")
+    ]
+
+
+def parts(context: Context) -> list[Object]:
+    """Give the rest of KEDA's objects, with the CA that its certificates are signed by. Needs the certificates."""
+    bundle = serving_certificate.ca_bundle(context.systems.kube.get(SECRETS, CERTIFICATES, context.namespace))
+    wanted = parts_without_ca(context)
+    for one in wanted:
+        if one["kind"] == "APIService":
+            one["spec"]["caBundle"] = bundle
+        if one["kind"] == "ValidatingWebhookConfiguration":
+            for hook in one["webhooks"]:
+                hook["clientConfig"]["caBundle"] = bundle
+    return wanted
+
+
+def parts_inspect(context: Context) -> Progress:
+    """Are all objects of KEDA there and as they should be?"""
+    if context.systems.kube.find(SECRETS, CERTIFICATES, context.namespace) is None:
+        return Progress(State.TODO, "its certificates come first")
+    wanted = parts(context)
+    for one in wanted:
+        found, what = context.find(one), f"{one['kind']} {one['metadata']['name']}"
+        if found is None:
+            return Progress(State.TODO, f"{what} is absent")
+        if differs := difference(one, found):
+            return Progress(State.TODO, f"{what} differs at {differs}")
+    return Progress(State.DONE, f"{len(wanted)} objects as they should be")
+
+
+def apply_parts(context: Context) -> None:
+    """Apply KEDA's objects: rights and Services first, then what runs with them. Idempotent: yes."""
+    wanted = unlike(context, parts(context))
+    context.apply_all([one for one in wanted if one["kind"] != "Deployment"])
+    context.apply_all([one for one in wanted if one["kind"] == "Deployment"])
+
+
+STEPS: tuple[Step[Context], ...] = (
+    Step("install/apply-namespaces", "make the namespaces", namespaces_inspect, apply_namespaces),
+    Step(
+        "install/apply-crds",
+        "apply KEDA's CRDs",
+        crds_inspect,
+        apply_crds,
+        deadline=timedelta(seconds=60),
+        watch=lambda context: Watch(context.systems.kube, [(CRDS, None)]),
+    ),
+    Step("install/apply-secrets", "write the Secrets that Vault holds", secrets_inspect, apply_secrets),
+    Step("install/make-certificates", "make KEDA's certificates", certificates_inspect, make_certificates),
+    Step("install/apply-parts", "apply KEDA's rights, Services and Deployments", parts_inspect, apply_parts),
+)

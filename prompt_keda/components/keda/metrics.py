@@ -1,0 +1,88 @@
+"""What the operator's own metrics say: its loops run, and its triggers do not err."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
+from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.outcomes import all_of, ok, warn
+from prompt_keda.environment.model import Instrument
+
+ERRORS = {"keda_scaled_job_errors_total": "scaledJob", "keda_scaler_detail_errors_total": "scaledObject"}
+"""Counters of errors, and their label for the ScaledJob (KEDA 2.16.1, pkg/metricscollector/prommetrics.go)."""
+PATIENCE = timedelta(seconds=5)
+"""A trigger that is polled more seldom is not waited for: a check has 10 s."""
+
+
+def ready_is_fresh(systems: Systems) -> Outcome:
+    """Does the operator that holds the Lease work each ScaledJob (failure modes F15 and F21)?
+
+    The condition Ready has no time, so it may be of an operator that is gone. A loop that runs is in this one's metrics.
+    """
+    fix = LOOK_AGAIN
+    page = _page(systems)
+
+    def look(one: Instrument) -> Outcome:
+        wanted = {"namespace": one.namespace, "resource": one.scaled_job, "type": "scaledjob"}
+        if any(wanted.items() <= labels.items() for labels, _ in samples(page, LOOP)):
+            return ok(one.scaled_job)
+        return warn(f"{one.scaled_job}: the operator runs no loop for it, so its Ready is a memory", fix)
+
+    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look, "every loop runs")
+
+
+def nothing_errors(systems: Systems) -> Outcome:
+    """Do KEDA's counts of errors stay as they are? What erred before, and does no more, is told and no more.
+
+    A trigger whose time runs out errs more seldom than it is polled: a loop that is late tells of it meanwhile.
+    """
+    instruments = systems.environment.instruments
+    page = _page(systems)
+    before = _errors(page, instruments)
+    polling = max((one.polling_interval for one in instruments), default=timedelta())
+    if any(before.values()) and polling < PATIENCE:
+        threading.Event().wait(1.5 * polling.total_seconds())  # nothing tells when KEDA has polled again
+        page = _page(systems)
+    after = _errors(page, instruments)
+
+    def look(one: Instrument) -> Outcome:
+        more, late_s = after[one.name] - before[one.name], _late_s(page, one)
+        if not before[one.name] and not more:
+            return ok(f"{one.scaled_job}: none since the operator's start")
+        told = f"{one.scaled_job}: {after[one.name]:.0f} errors since the operator's start"
+        fix = "Its log says which: kubectl logs -n keda deployment/keda-operator."
+        if more:
+            return warn(f"{told}, {more:.0f} of them just now", fix)
+        if late_s > one.polling_interval.total_seconds():
+            return warn(f"{told}, and its last poll came {late_s:.0f} s late: a trigger does not answer in time", fix)
+        return (
+            ok(f"{told}, none just now") if polling < PATIENCE else warn(f"{told}; whether they go on is not seen", fix)
+        )
+
+    return all_of(((one.scaled_job, one) for one in instruments), look)
+
+
+def _late_s(page: str, one: Instrument) -> float:
+    """Give how much later than it should have the operator's loop began its last poll, in seconds."""
+    wanted = {"namespace": one.namespace, "resource": one.scaled_job, "type": "scaledjob"}
+    return max((value for labels, value in samples(page, LOOP) if wanted.items() <= labels.items()), default=0.0)
+
+
+def _errors(page: str, instruments: tuple[Instrument, ...]) -> dict[str, float]:
+    found = {}
+    for one in instruments:
+        found[one.name] = sum(
+            value
+            for name, key in ERRORS.items()
+            for labels, value in samples(page, name)
+            if (labels.get("namespace"), labels.get(key)) == (one.namespace, one.scaled_job)
+        )
+    return found
+
+
+def _page(systems: Systems) -> str:
+    return operator_metrics(systems.kube, systems.environment.keda.namespace)

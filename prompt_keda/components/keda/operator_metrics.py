@@ -1,0 +1,56 @@
+"""The metrics of KEDA's operator, read from its pod."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.resources import LEASES, PODS
+from prompt_keda.components.keda.names import LEASE
+from prompt_keda.core.errors import Missing, Refused, Unreachable
+
+LOOP = "keda_internal_scale_loop_latency_seconds"
+"""How late the last poll of a loop was (KEDA 2.16.1, pkg/scaling/scale_handler.go, startScaleLoop)."""
+SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+def samples(page: str, name: str) -> Iterator[tuple[dict[str, str], float]]:
+    """Give the samples of one metric in Prometheus' text format: labels and value."""
+    for line in page.splitlines():
+        found = SAMPLE.match(line)
+        if found and found[1] == name:
+            yield dict(LABEL.findall(found[2])), float(found[3])
+
+
+def operator_metrics(kube: Kube, namespace: str) -> str:
+    """Give the metrics of the operator that holds the Lease, through a port-forward.
+
+    Raises
+    ------
+    Unreachable
+        When they cannot be read from here: nothing is then known, and so nothing is red.
+    """
+    lease = kube.get(LEASES, LEASE, namespace)
+    holder = (lease["spec"].get("holderIdentity") or "").partition("_")[0]
+    try:
+        pods = {one["metadata"]["name"]: one for one in kube.list(PODS, namespace)}
+        if holder not in pods:
+            raise Missing("Kubernetes", kube.address, "no such pod")
+        port = _port(pods[holder])
+        if port is None:
+            raise Unreachable("Kubernetes", kube.address, f"{holder} names no port for metrics")
+        return kube.page(namespace, holder, port, "/metrics")
+    except Missing as error:
+        raise Unreachable("Kubernetes", kube.address, f"the Lease's holder {holder or '(none)'} is no pod") from error
+    except Refused as error:
+        said = f"the operator's metrics may not be read: {error.detail}"
+        raise Unreachable("Kubernetes", kube.address, said) from error
+
+
+def _port(pod: dict[str, Any]) -> int | None:
+    """Give the port for metrics: the container's port of that name, as the public chart has it."""
+    ports = (port for one in pod["spec"]["containers"] for port in one.get("ports") or [])
+    return next((int(one["containerPort"]) for one in ports if one.get("name") == "metrics"), None)

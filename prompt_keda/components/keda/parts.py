@@ -1,0 +1,241 @@
+"""The parts of KEDA: CRDs, Deployments, their pods, the operator's Lease; and that there is one KEDA only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES, PODS, VALIDATING_WEBHOOKS
+from prompt_keda.clients.registry import parse_image
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.cluster.clock import age
+from prompt_keda.components.keda.names import (
+    API_SERVICE,
+    LEASE,
+    NEEDED_CRDS,
+    PARTS,
+    VERSION_LABEL,
+    WEBHOOK_CONFIGURATION,
+)
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.errors import Refused
+from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
+
+Object = dict[str, Any]
+LEASE_S = 15
+"""The operator renews its Lease well within 15 s (controller-runtime's default)."""
+RECENT = timedelta(hours=1)
+"""A restart longer ago is told, and warns nobody any more."""
+
+
+def crds_established(systems: Systems) -> Outcome:
+    """Are KEDA's two kinds for Prompt Processing served?"""
+    fix = "./run redeploy applies them."
+
+    def look(name: str) -> Outcome:
+        found = systems.kube.find(CRDS, name)
+        if found is None:
+            return fail(f"{name} is absent", fix)
+        if "deletionTimestamp" in found["metadata"]:
+            return fail(f"{name} is being deleted", fix)
+        return ok(name) if has_condition(found, "Established") else fail(f"{name} is not served", fix)
+
+    return all_of(((name, name) for name in NEEDED_CRDS), look, "scaledjobs and triggerauthentications are served")
+
+
+def parts_ready(systems: Systems) -> Outcome:
+    """Has every Deployment of KEDA an available pod?"""
+    fix = "./run redeploy replaces them."
+
+    def look(name: str) -> Outcome:
+        found = systems.kube.find(DEPLOYMENTS, name, systems.environment.keda.namespace)
+        if found is None:
+            return fail(f"{name} is absent", fix)
+        status = found.get("status") or {}
+        available = status.get("availableReplicas", 0)
+        if available < max(1, found["spec"].get("replicas", 1)):
+            return fail(f"{name} has {available} available pods", fix)
+        if status.get("observedGeneration", 0) < found["metadata"].get("generation", 0):
+            said = f"{name} was changed, and the Deployment controller has not seen that: its status is a memory"
+            return warn(said, "Look at kube-controller-manager; in a vCluster ask its owners.")
+        if status.get("replicas", 0) > status.get("updatedReplicas", 0):
+            said = f"{name}: a pod of an older form still works, because its rollout is not through"
+            return warn(said, f"kubectl -n {systems.environment.keda.namespace} rollout status deployment/{name}")
+        return ok(name)
+
+    return all_of(((name, name) for name in PARTS), look, f"{len(PARTS)} of {len(PARTS)} ready")
+
+
+def one_version(systems: Systems) -> Outcome:
+    """Are all parts of the environment's version, by their labels and by their images' tags? A digest tells none."""
+    wanted = systems.environment.keda.version
+    parts = [
+        one
+        for one in systems.kube.list(DEPLOYMENTS, systems.environment.keda.namespace)
+        if one["metadata"]["name"] in PARTS
+    ]
+    if not parts:
+        return unknown("no part of KEDA stands, so nothing has a version")
+
+    def look(one: Object) -> Outcome:
+        label = (one["metadata"].get("labels") or {}).get(VERSION_LABEL)
+        tags = [parse_image(container["image"]).tag for container in one["spec"]["template"]["spec"]["containers"]]
+        said = [f"label {label}", *(f"image tag {tag}" for tag in tags if tag)]
+        if {label, *filter(None, tags)} == {wanted}:
+            return ok(wanted)
+        return warn(f"{one['metadata']['name']}: {', '.join(said)}", f"The environment wants {wanted}.")
+
+    return all_of(((one["metadata"]["name"], one) for one in parts), look, wanted)
+
+
+def lease_fresh(systems: Systems) -> Outcome:
+    """Does the operator renew its Lease? If not, the ScaledJobs' Ready is only a memory (failure mode F15)."""
+    lease = systems.kube.find(LEASES, LEASE, systems.environment.keda.namespace)
+    if lease is None:
+        return fail("the operator has no Lease", "No operator works; look at its pod.")
+    spec, fix = lease.get("spec") or {}, "./run redeploy, or restart it."
+    if not spec.get("holderIdentity") or not spec.get("renewTime"):
+        return fail("nobody holds the operator's Lease: every status of KEDA is stale", fix)
+    age_s = age(systems, spec["renewTime"]).total_seconds()
+    if age_s > 2 * LEASE_S:
+        return fail(f"last renewed {age_s:.0f} s ago: every status of KEDA is stale", fix)
+    return ok(f"renewed {age_s:.0f} s ago")
+
+
+def crds_of_version(systems: Systems) -> Outcome:
+    """Are the CRDs of the environment's version, by their label? Who owns them (Helm) is told as well (F46)."""
+    wanted = systems.environment.keda.version
+    owners: set[str] = set()
+
+    def look(name: str) -> Outcome:
+        found = systems.kube.get(CRDS, name)
+        metadata = found["metadata"]
+        owners.add((metadata.get("annotations") or {}).get("meta.helm.sh/release-name") or "no Helm release")
+        said = (metadata.get("labels") or {}).get(VERSION_LABEL)
+        if said is None:
+            return unknown(f"{name} says no version", f"It has no label {VERSION_LABEL}.")
+        if said.removeprefix("v") == wanted:
+            return ok(name)
+        return warn(f"{name} is of version {said}", f"The environment wants {wanted}; ./run redeploy applies its CRDs.")
+
+    seen = all_of(((name, name) for name in NEEDED_CRDS), look, wanted)
+    return replace(seen, detail="; ".join(filter(None, (seen.detail, f"owned by {', '.join(sorted(owners))}"))))
+
+
+def parts_not_restarting(systems: Systems) -> Outcome:
+    """Do the containers of KEDA's parts stay up (failure modes F11 and F15)?
+
+    One restart is told and no more: an operator that finds no certificate yet, or that loses its Lease, begins again.
+    """
+    pods = [one for one in systems.kube.list(PODS, systems.environment.keda.namespace) if _part_of(one)]
+    if not pods:
+        return unknown("no pod of KEDA is there", "See keda/parts-ready.")
+    containers = [(pod["metadata"]["name"], one) for pod in pods for one in _statuses(pod)]
+    restarts = sum(one.get("restartCount", 0) for _, one in containers)
+    good = f"{restarts} restarts of {len(containers)} containers"
+    if not containers:
+        return unknown("no container of KEDA has started", "See keda/parts-ready.")
+    return all_of(containers, lambda status: _restarts(systems, status), good)
+
+
+def _restarts(systems: Systems, status: Object) -> Outcome:
+    fix = "Look at its last words: kubectl logs --previous; if memory ended it, raise its limit."
+    name, count = status["name"], status.get("restartCount", 0)
+    waiting = (status.get("state") or {}).get("waiting") or {}
+    ended = _last_end(status)
+    why = f"{ended.get('reason', 'unknown reason')} (exit {ended.get('exitCode')})" if ended else "no reason is told"
+    if waiting.get("reason") == "CrashLoopBackOff":
+        return fail(f"{name} does not stay up: {count} restarts, last: {why}", fix)
+    since = age(systems, ended["finishedAt"]) if ended.get("finishedAt") else timedelta()  # no time counts as now
+    if not ended or since > RECENT:
+        return ok(name)
+    ago = f"{since.total_seconds() / 60:.0f} min ago"
+    if ended.get("reason") == "OOMKilled":
+        return fail(f"{name} ran out of memory {ago} ({count} restarts)", fix)
+    if count > 1:
+        return warn(f"{name} restarted {count} times, last {ago}: {why}", fix)
+    return ok(name)
+
+
+def _last_end(status: Object) -> Object:
+    """Give how a container ended last: as it is now, or before it was started again."""
+    for key in ("state", "lastState"):
+        found: Object = (status.get(key) or {}).get("terminated") or {}
+        if found:
+            return found
+    return {}
+
+
+def _statuses(pod: Object) -> list[Object]:
+    return pod.get("status", {}).get("containerStatuses") or []
+
+
+def _part_of(pod: Object) -> bool:
+    """Tell whether a pod is one of KEDA's parts: a Deployment's pod is named after it."""
+    return any(pod["metadata"]["name"].startswith(f"{name}-") for name in PARTS)
+
+
+def only_one(systems: Systems) -> Outcome:
+    """Is there one KEDA only? Two of them make Jobs for the same events, and one serves the metrics of both.
+
+    KEDA's FAQ: one KEDA a cluster, because there is one APIService for external metrics.
+    """
+    looks = {
+        "Deployments of all namespaces": _foreign_operators,
+        "Leases of all namespaces": _foreign_leases,
+        "the APIService": _foreign_api_service,
+        "the webhooks": _foreign_webhooks,
+    }
+
+    def look(name: str) -> Outcome:
+        try:
+            found = list(looks[name](systems))
+        except Refused as error:
+            return unknown(f"{name} may not be seen: {error.detail}", "Ask for the right to list them.")
+        return (
+            fail("; ".join(found), "Find out whose it is, and remove the one that nobody needs.") if found else ok(name)
+        )
+
+    return all_of(((name, name) for name in looks), look, "no other KEDA")
+
+
+def _foreign_operators(systems: Systems) -> Iterator[str]:
+    """Find Deployments that are KEDA's operator by image or label, other than the one that belongs there."""
+    own = (systems.environment.keda.namespace, PARTS[0])
+    for one in systems.kube.each(DEPLOYMENTS):
+        metadata = one["metadata"]
+        place = (metadata["namespace"], metadata["name"])
+        if place != own and _is_operator(one):
+            yield f"another KEDA operator: Deployment {'/'.join(place)}"
+
+
+def _is_operator(deployment: Object) -> bool:
+    labels = deployment["metadata"].get("labels") or {}
+    images = [parse_image(one["image"]).repository for one in deployment["spec"]["template"]["spec"]["containers"]]
+    return labels.get("app.kubernetes.io/name") == PARTS[0] or any(one.endswith("kedacore/keda") for one in images)
+
+
+def _foreign_leases(systems: Systems) -> Iterator[str]:
+    for one in systems.kube.each(LEASES):
+        metadata, renewed = one["metadata"], (one.get("spec") or {}).get("renewTime")
+        if metadata["name"] != LEASE or metadata["namespace"] == systems.environment.keda.namespace:
+            continue
+        if not renewed or age(systems, renewed) < timedelta(seconds=2 * LEASE_S):
+            yield f"another KEDA operator holds a Lease in {metadata['namespace']}"
+
+
+def _foreign_api_service(systems: Systems) -> Iterator[str]:
+    found = systems.kube.find(API_SERVICES, API_SERVICE)
+    place = ((found or {}).get("spec", {}).get("service") or {}).get("namespace")
+    if place not in (None, systems.environment.keda.namespace):
+        yield f"the APIService {API_SERVICE} leads to {place}"
+
+
+def _foreign_webhooks(systems: Systems) -> Iterator[str]:
+    found = systems.kube.find(VALIDATING_WEBHOOKS, WEBHOOK_CONFIGURATION) or {}
+    services = [(one.get("clientConfig") or {}).get("service") or {} for one in found.get("webhooks") or []]
+    for place in {one.get("namespace") for one in services} - {None, systems.environment.keda.namespace}:
+        yield f"the webhooks of keda-admission lead to {place}"

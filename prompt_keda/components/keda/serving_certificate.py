@@ -1,0 +1,115 @@
+"""Makes the Secret ``kedaorg-certs`` before KEDA starts.
+
+KEDA's operator makes it itself when it is absent, and then exits once to load it; made beforehand, the first Job comes
+sooner (by hand, before this project: 3.8 s after the apply against 20.9 s). Form and names are those of
+open-policy-agent/cert-controller as KEDA 2.16.1 uses it (pkg/certificates/certificate_manager.go): an RSA CA ``KEDA`` of
+``KEDAORG``, and one certificate for the three Services.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from prompt_keda.components.keda.certificate_reading import read_certificate
+from prompt_keda.components.keda.names import CERTIFICATES, PARTS
+
+LIFETIME = timedelta(days=3650)
+"""As cert-controller's own default: ten years."""
+LOOK_AHEAD = timedelta(days=90)
+"""cert-controller renews a certificate that ends within 90 days; so such a one is not good enough."""
+KEYS = ("ca.crt", "ca.key", "tls.crt", "tls.key")
+
+
+def make(namespace: str) -> dict[str, Any]:
+    """Give a new Secret with a CA and a certificate for KEDA's Services in ``namespace``."""
+    ca_key, key = (rsa.generate_private_key(65537, 2048) for _ in range(2))
+    ca_name = x509.Name(
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "KEDAORG"), x509.NameAttribute(NameOID.COMMON_NAME, "KEDA")]
+    )
+    ca = (
+        _builder(ca_name, ca_name, ca_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_usage(sign=True), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("KEDA")]), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    hosts = [host for one in PARTS for host in _names(one, namespace)]
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    certificate = (
+        _builder(subject, ca_name, key.public_key())
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(sign=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    data = dict(
+        zip(KEYS, (ca.public_bytes(pem), _key_pem(ca_key), certificate.public_bytes(pem), _key_pem(key)), strict=True)
+    )
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": CERTIFICATES, "namespace": namespace, "labels": {"app.kubernetes.io/part-of": "keda"}},
+        "data": {name: base64.b64encode(value).decode() for name, value in data.items()},
+    }
+
+
+def is_whole(secret: dict[str, Any] | None) -> bool:
+    """Tell whether a Secret has every key that KEDA needs."""
+    return secret is not None and all((secret.get("data") or {}).get(key) for key in KEYS)
+
+
+def fault(secret: dict[str, Any] | None, namespace: str, now: datetime) -> str | None:
+    """Say why a Secret would be replaced by KEDA's operator; None if it is good."""
+    if secret is None:
+        return "absent"
+    if not is_whole(secret):
+        return "incomplete"
+    data = secret["data"]
+    try:
+        ca, certificate = (read_certificate(data[one]) for one in ("ca.crt", "tls.crt"))
+        certificate.verify_directly_issued_by(ca)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        return "its certificate does not fit its CA"
+    if min(ca.not_valid_after_utc, certificate.not_valid_after_utc) < now + LOOK_AHEAD:
+        return f"its certificate ends on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    missing = {_names(one, namespace)[2] for one in PARTS} - set(names.get_values_for_type(x509.DNSName))
+    return f"its certificate is not for {sorted(missing)[0]}" if missing else None
+
+
+def ca_bundle(secret: dict[str, Any]) -> str:
+    """Give the CA in the form that APIService and webhook configuration want."""
+    return str(secret["data"]["ca.crt"])
+
+
+def _names(service: str, namespace: str) -> list[str]:
+    return [service, f"{service}.{namespace}", f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local"]
+
+
+def _usage(*, sign: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(True, False, True, False, False, sign, False, False, False)
+
+
+def _key_pem(key: rsa.RSAPrivateKey) -> bytes:
+    """Give the key in PKCS#1 form, the only one that cert-controller reads."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
+    builder = builder.serial_number(x509.random_serial_number())
+    return builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + LIFETIME)

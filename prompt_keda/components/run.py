@@ -1,0 +1,108 @@
+"""What every step of a redeploy is given."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from prompt_keda.clients.kube.errors import is_conflict
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.smoke.result import SmokeResult
+from prompt_keda.core.decisions import Decisions, JobRecord
+from prompt_keda.core.errors import ClientError
+from prompt_keda.core.event import Observer, nobody
+from prompt_keda.core.run_plan import GO_ON
+from prompt_keda.environment.model import Environment, Instrument
+from prompt_keda.records.lock import Lock
+
+Object = dict[str, Any]
+CHANGED = f"Somebody has changed it since it was planned. A new ./run redeploy puts it right; or undo that, and {GO_ON}"
+
+
+@dataclass
+class Context:
+    """One redeploy of one environment.
+
+    Parameters
+    ----------
+    systems
+        The clients.
+    keda_objects
+        KEDA's objects in the order in which they can be applied.
+    instrument_objects
+        Instrument → its ScaledJob and what belongs to it. Empty for one that somebody else delivers.
+    decisions
+        What the plan removes, takes over, unpauses and brings back.
+    objects
+        All that stood of KEDA when it was looked at, for the snapshot.
+    saved
+        Those of them that come back, as they are applied.
+    kube_system_uid
+        The cluster's identity, once `guard.check_identity` has seen it.
+    before
+        The Jobs and pods that were active at the start.
+    lag_was_counted
+        Whether this process has let Redis count what was read: what is still not right then, no counting mends.
+    read_before
+        Stream → how many events its group had read when the proof began to look.
+    polled_before
+        Namespace and name of a ScaledJob → how late its last poll was when the proof began to look, in seconds.
+    lock
+        The lock of this cluster; None until the run's id is known.
+    """
+
+    systems: Systems
+    keda_objects: list[Object]
+    instrument_objects: dict[str, list[Object]]
+    run_id: str = ""
+    kube_system_uid: str = ""
+    decisions: Decisions = field(default_factory=Decisions)
+    objects: list[Object] = field(default_factory=list)
+    saved: tuple[Object, ...] = ()
+    before: tuple[JobRecord, ...] = ()
+    observer: Observer = nobody
+    smoke: SmokeResult | None = None
+    lag_was_counted: bool = False
+    read_before: dict[str, int] = field(default_factory=dict)
+    polled_before: dict[tuple[str, str], float] = field(default_factory=dict)
+    lock: Lock | None = None
+
+    @property
+    def lock_was_held(self) -> bool:
+        """Whether this process ever had the lock. If not, it has written nothing else."""
+        return self.lock is not None and self.lock.was_held
+
+    @property
+    def environment(self) -> Environment:
+        """The environment."""
+        return self.systems.environment
+
+    @property
+    def namespace(self) -> str:
+        """KEDA's namespace."""
+        return self.environment.keda.namespace
+
+    def instruments(self) -> list[Instrument]:
+        """Give the instruments whose ScaledJobs this toolkit delivers."""
+        return [one for one in self.environment.instruments if self.instrument_objects.get(one.name)]
+
+    def find(self, wanted: Object) -> Object | None:
+        """Give what stands of an object, or None. Raises `Missing` when its kind is not served, and as `Kube.find`."""
+        kube, metadata = self.systems.kube, wanted["metadata"]
+        return kube.find(kube.resource_of(wanted), metadata["name"], metadata.get("namespace"))
+
+    def apply_all(self, objects: list[Object], force: bool = False) -> None:
+        """Apply objects side by side. Raises what `Kube.apply` raises, for the first that fails.
+
+        What conflicted when it was planned is removed before, so that a conflict is news: resume alone meets it again.
+        """
+        kube = self.systems.kube
+        try:
+            with ThreadPoolExecutor(max_workers=8, thread_name_prefix="apply") as pool:
+                for done in [pool.submit(kube.apply, one, force) for one in objects]:
+                    done.result()
+        except ClientError as error:
+            if is_conflict(error):
+                error.fix = CHANGED
+            raise

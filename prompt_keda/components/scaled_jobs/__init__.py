@@ -1,0 +1,1 @@
+"""The ScaledJobs of the instruments, and the Jobs that KEDA makes for them."""

@@ -1,0 +1,165 @@
+"""The Jobs of ScaledJobs: would KEDA keep, count and not end them, and do they succeed?"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.resources import JOBS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.scaled_jobs.looks import of_every_scaled_job
+from prompt_keda.components.scaled_jobs.objects import (
+    GENERATION,
+    SCALED_JOB_LABEL,
+    is_finished,
+    keeps_older_jobs,
+    limit_of_pod,
+)
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.outcomes import all_of, fail, ok, warn
+from prompt_keda.environment.model import Instrument
+
+Object = dict[str, Any]
+HOOK = "argocd.argoproj.io/hook"
+HOOK_POLICY = "argocd.argoproj.io/hook-delete-policy"
+NEWEST, MOST_FAILED = 5, 2
+"""Of so many newest finished Jobs so many may have failed."""
+
+
+def jobs_carry_their_generation(systems: Systems) -> Outcome:
+    """Would KEDA delete running Jobs when it next reconciles (failure modes F2 and F3)?"""
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        if keeps_older_jobs(live["spec"]):
+            return ok(one.scaled_job)
+        risky, wanted = [], str(live["metadata"]["generation"])
+        for job in systems.kube.each(JOBS, one.namespace, f"{SCALED_JOB_LABEL}={one.scaled_job}"):
+            mark = (job["metadata"].get("annotations") or {}).get(GENERATION)
+            if not is_finished(job) and mark != wanted:
+                risky.append(job["metadata"]["name"])
+        if not risky:
+            return ok(one.scaled_job)
+        said = f"{len(risky)} running Jobs at risk when KEDA restarts: {', '.join(risky[:3])}"
+        return warn(f"{one.scaled_job}: {said}", "./run redeploy stamps them.")
+
+    return of_every_scaled_job(systems, look, "every running Job carries its ScaledJob's generation")
+
+
+def rollout_keeps_jobs(systems: Systems) -> Outcome:
+    """Would a sync of Argo CD delete running Jobs (failure modes F1 and F6)?
+
+    A hook without a delete policy is deleted and made anew at each sync (Argo CD, "Resource Hooks": BeforeHookCreation
+    is the default). A rollout that is not gradual deletes them at each edit; that alone is told, because it is meant so.
+    """
+    fix = "Ask for no sync while Jobs run; set rollout.strategy to gradual at the source, and no hook on a ScaledJob."
+    edits: list[str] = []
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        running = [
+            job
+            for job in systems.kube.each(JOBS, one.namespace, f"{SCALED_JOB_LABEL}={one.scaled_job}")
+            if not is_finished(job)
+        ]
+        annotations = live["metadata"].get("annotations") or {}
+        policy = annotations.get(HOOK_POLICY) or "BeforeHookCreation (the default)"
+        if annotations.get(HOOK) and "BeforeHookCreation" in policy and running:
+            told = f"it is a hook of Argo CD ({annotations[HOOK]}, {policy})"
+            return warn(f"{one.scaled_job}: {told}, so a sync deletes its {len(running)} running Jobs", fix)
+        if running and not keeps_older_jobs(live["spec"]):
+            edits.append(
+                f"an edit of {one.scaled_job} would delete its {len(running)} running Jobs (rollout not gradual)"
+            )
+        return ok(one.scaled_job)
+
+    seen = of_every_scaled_job(systems, look, "no sync deletes Jobs")
+    return replace(seen, detail="; ".join(filter(None, (seen.detail, *edits))))
+
+
+def jobs_are_counted(systems: Systems) -> Outcome:
+    """Has each running Job of a ScaledJob the label by which KEDA counts it (failure mode F26)?
+
+    One without it is left out of the count, and KEDA makes Jobs beyond the maximum.
+    """
+    fix = "First the generation, as the runbook says; then kubectl label job NAME scaledjob.keda.sh/name=SCALEDJOB"
+
+    def look(one: Instrument) -> Outcome:
+        lost = [
+            job["metadata"]["name"]
+            for job in systems.kube.each(JOBS, one.namespace)
+            if not is_finished(job) and _is_of(job, one) and _label(job) != one.scaled_job
+        ]
+        if lost:
+            return warn(f"{one.scaled_job}: {len(lost)} running Jobs are not counted: {', '.join(lost[:3])}", fix)
+        return ok(one.scaled_job)
+
+    return all_of(
+        ((one.scaled_job, one) for one in systems.environment.instruments), look, "every running Job is counted"
+    )
+
+
+def _label(job: Object) -> str | None:
+    found: str | None = (job["metadata"].get("labels") or {}).get(SCALED_JOB_LABEL)
+    return found
+
+
+def _is_of(job: Object, one: Instrument) -> bool:
+    """Tell whether KEDA has made a Job for this ScaledJob: by its owner, or by a name as the API server makes it.
+
+    The API server adds five letters or digits to a generated name.
+    """
+    owners = [(ref["kind"], ref["name"]) for ref in job["metadata"].get("ownerReferences") or []]
+    if owners:
+        return ("ScaledJob", one.scaled_job) in owners
+    return bool(re.fullmatch(f"{re.escape(one.scaled_job)}-[a-z0-9]{{5}}", job["metadata"]["name"]))
+
+
+def no_job_has_a_limit(systems: Systems) -> Outcome:
+    """Is a running Job limited in time? It would be ended in mid-visit. A Job keeps the limit that it was made with."""
+
+    def look(one: Instrument) -> Outcome:
+        limited = [
+            job["metadata"]["name"]
+            for job in systems.kube.each(JOBS, one.namespace)
+            if not is_finished(job) and (_is_of(job, one) or _label(job) == one.scaled_job) and _limit(job) is not None
+        ]
+        fix = "Correct the ScaledJob's source; whether these Jobs may end at their limit is for their people to say."
+        if limited:
+            return fail(
+                f"{one.scaled_job}: {len(limited)} running Jobs have a maximum run time: {', '.join(limited[:3])}", fix
+            )
+        return ok(one.scaled_job)
+
+    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look, "no running Job has one")
+
+
+def _limit(job: Object) -> int | None:
+    spec = job.get("spec") or {}
+    found: int | None = spec.get("activeDeadlineSeconds")
+    return limit_of_pod(spec) if found is None else found
+
+
+def jobs_do_not_fail(systems: Systems) -> Outcome:
+    """Do the newest finished Jobs succeed? KEDA makes Jobs that fail again and again, and all else looks green."""
+    fix = "Look at the newest one: kubectl logs job/NAME."
+
+    def look(one: Instrument) -> Outcome:
+        jobs = systems.kube.each(JOBS, one.namespace, f"{SCALED_JOB_LABEL}={one.scaled_job}")
+        newest = sorted((job for job in jobs if is_finished(job)), key=_finished_at)[-NEWEST:]
+        failed = [job for job in newest if has_condition(job, "Failed")]
+        if len(failed) <= MOST_FAILED:
+            return ok(f"{one.scaled_job}: {len(newest) - len(failed)} of the newest {len(newest)} succeeded")
+        why = next(one for one in failed[-1]["status"]["conditions"] if one["type"] == "Failed")
+        reason = f"{failed[-1]['metadata']['name']}: {why.get('reason')}, {why.get('message')}"
+        return warn(f"{one.scaled_job}: {len(failed)} of the newest {len(newest)} Jobs failed; {reason}", fix)
+
+    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look)
+
+
+def _finished_at(job: Object) -> str:
+    """Give when a Job finished; the API server's times sort as texts."""
+    ends = [
+        one for one in job["status"]["conditions"] if one["type"] in ("Complete", "Failed") and one["status"] == "True"
+    ]
+    return str(ends[0].get("lastTransitionTime", ""))

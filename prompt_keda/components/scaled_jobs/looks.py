@@ -1,0 +1,38 @@
+"""How the checks look at ScaledJobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from prompt_keda.clients.kube.resources import SCALED_JOBS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.scaled_jobs.objects import PAUSED
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.outcomes import all_of, fail
+from prompt_keda.environment.model import Instrument
+
+Object = dict[str, Any]
+TRIGGER = "redis-streams"
+LOOK_AGAIN = (
+    f"Check Redis first. Then, if keda/jobs-carry-their-generation is green (KEDA deletes the other Jobs when it looks), "
+    f"annotate it {PAUSED}=true, wait 5 s, and remove that: KEDA looks again."
+)
+
+
+def of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], Outcome], good: str) -> Outcome:
+    """Look at each instrument's ScaledJob; an absent one is FAIL, and hides none of the others."""
+
+    def look_at(one: Instrument) -> Outcome:
+        live = systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
+        if live is None:
+            return fail(f"ScaledJob {one.namespace}/{one.scaled_job} is absent", "./run redeploy applies it.")
+        return look(one, live)
+
+    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look_at, good)
+
+
+def lag_triggers(live: Object) -> list[Object]:
+    """Give what the triggers that read a stream say; others (cron) have neither stream nor lag."""
+    triggers = live["spec"].get("triggers") or []
+    return [one.get("metadata") or {} for one in triggers if one.get("type") == TRIGGER]

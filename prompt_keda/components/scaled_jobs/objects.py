@@ -1,0 +1,45 @@
+"""What the objects of Jobs and ScaledJobs say of themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prompt_keda.clients.kube.conditions import has_condition
+
+SCALED_JOB_LABEL = "scaledjob.keda.sh/name"
+"""On each Job that KEDA has made: which ScaledJob it belongs to. KEDA counts by it."""
+GENERATION = "scaledjob.keda.sh/generation"
+"""The annotation that KEDA's rollout compares."""
+PAUSED = "autoscaling.keda.sh/paused"
+NOT_PAUSED = ("0", "f", "F", "false", "False", "FALSE")
+"""What Go's strconv.ParseBool takes for false; anything else pauses."""
+
+
+def is_finished(job: dict[str, Any]) -> bool:
+    """Tell whether a Job is Complete or Failed."""
+    return has_condition(job, "Complete", "Failed")
+
+
+def keeps_older_jobs(spec: dict[str, Any]) -> bool:
+    """Tell whether KEDA leaves Jobs of another generation alone under this ScaledJob's spec.
+
+    The deprecated ``rolloutStrategy`` wins over ``rollout.strategy`` where it is set (KEDA 2.16.1,
+    scaledjob_controller.go, deletePreviousVersionScaleJobs).
+    """
+    strategy = spec.get("rolloutStrategy") or (spec.get("rollout") or {}).get("strategy")
+    return bool(strategy == "gradual")
+
+
+def is_paused(scaled_job: dict[str, Any]) -> bool:
+    """Tell whether KEDA is to leave a ScaledJob and its Jobs alone (KEDA 2.16.1, scaledjob_controller.go, checkIfPaused).
+
+    A value that is no truth value pauses too. ``autoscaling.keda.sh/paused-replicas`` is read in ScaledObjects only.
+    """
+    value = (scaled_job["metadata"].get("annotations") or {}).get(PAUSED)
+    return value is not None and value not in NOT_PAUSED
+
+
+def limit_of_pod(spec: dict[str, Any]) -> int | None:
+    """Give the maximum run time that a Job's spec, or a ScaledJob's jobTargetRef, gives its pods; None if none."""
+    found: int | None = ((spec.get("template") or {}).get("spec") or {}).get("activeDeadlineSeconds")
+    return found

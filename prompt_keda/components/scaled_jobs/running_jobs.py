@@ -1,0 +1,152 @@
+"""The Jobs of ScaledJobs: which are active, which KEDA would delete, and whether all of them live on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.resources import EVENTS, JOBS, PODS, SCALED_JOBS
+from prompt_keda.components.keda.names import FINALIZER
+from prompt_keda.components.scaled_jobs.objects import (
+    GENERATION,
+    PAUSED,
+    SCALED_JOB_LABEL,
+    is_finished,
+    keeps_older_jobs,
+)
+from prompt_keda.core.decisions import JobRecord
+from prompt_keda.core.errors import Missing
+from prompt_keda.core.marks import RUN_ANNOTATION
+
+Object = dict[str, Any]
+POD_LABEL = "batch.kubernetes.io/job-name"
+ENDED = ("Completed", "BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy")
+"""Reasons of the Job controller's events for a Job that is Complete or Failed (Kubernetes, pkg/controller/job)."""
+
+
+def active_jobs(kube: Kube) -> list[Object]:
+    """List the Jobs of all ScaledJobs that are not finished."""
+    return [job for job in kube.list(JOBS, label_selector=SCALED_JOB_LABEL) if not is_finished(job)]
+
+
+def ledger(kube: Kube) -> tuple[JobRecord, ...]:
+    """Record every active Job of a ScaledJob, and every pod of one that is not finished."""
+    records = [record("Job", job) for job in active_jobs(kube)]
+    uids = {one.uid for one in records}
+    for pod in kube.list(PODS, label_selector=POD_LABEL):
+        owners = uids & {one["uid"] for one in pod["metadata"].get("ownerReferences", [])}
+        if owners and pod.get("status", {}).get("phase") in ("Pending", "Running"):
+            records.append(record("Pod", pod, owners.pop()))
+    return tuple(records)
+
+
+def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
+    """Say of each recorded Job and pod that did not survive what became of it. Empty: none was lost.
+
+    What ended by itself is not lost, and may be gone: KEDA's history limits remove finished Jobs, with their pods. Once
+    a Job is gone, the Job controller's event tells that it had ended, and the kubelet's that a pod was stopped (the API
+    server keeps events for an hour). What nobody saw end counts as lost. Raises as `Kube.list` does.
+    """
+    live = {one["metadata"]["uid"]: one for one in kube.list(JOBS, label_selector=SCALED_JOB_LABEL)}
+    live |= {one["metadata"]["uid"]: one for one in kube.list(PODS, label_selector=POD_LABEL)}
+    doubtful = [one for one in before if one.uid not in live or "deletionTimestamp" in live[one.uid]["metadata"]]
+    if not doubtful:
+        return []
+    ended = {uid for uid, one in live.items() if is_finished(one)} | _uids(kube, "Job", ENDED)
+    stopped = _uids(kube, "Pod", ("Killing",))
+    return [
+        f"{one.kind} {one.namespace}/{one.name} is {'being deleted' if one.uid in live else 'gone'}"
+        for one in doubtful
+        if one.uid in stopped or (one.job_uid or one.uid) not in ended
+    ]
+
+
+def failed(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
+    """Give the names of the recorded Jobs that have failed since, for people to look at: their visits are at risk."""
+    recorded = {one.uid for one in before}
+    found = [one for one in kube.list(JOBS, label_selector=SCALED_JOB_LABEL) if one["metadata"]["uid"] in recorded]
+    return [one["metadata"]["name"] for one in found if has_condition(one, "Failed")]
+
+
+def _uids(kube: Kube, kind: str, reasons: tuple[str, ...]) -> set[str]:
+    """Give the UIDs of the objects of a kind that events with one of these reasons tell of."""
+    return {
+        event["involvedObject"]["uid"]
+        for reason in reasons
+        for event in kube.list(EVENTS, field_selector=f"involvedObject.kind={kind},reason={reason}")
+    }
+
+
+def at_risk(
+    kube: Kube, scaled: Mapping[tuple[str, str], Object] | None = None, finished_too: bool = False
+) -> tuple[JobRecord, ...]:
+    """Record the Jobs that KEDA's operator deletes when it next reconciles their ScaledJob.
+
+    It finds Jobs by label, and unless the rollout strategy is ``gradual`` it deletes those whose generation annotation
+    is missing or is not the ScaledJob's generation (failure modes F2 and F3, seen).
+
+    Parameters
+    ----------
+    scaled
+        What `owners` gave; None: ask now.
+    finished_too
+        Also those that have ended: KEDA deletes them as it does others, and the logs of their pods go with them.
+    """
+    scaled = owners(kube) if scaled is None else scaled
+    found = []
+    for job in kube.list(JOBS, label_selector=SCALED_JOB_LABEL) if finished_too else active_jobs(kube):
+        one = record("Job", job)
+        owner = scaled.get((one.namespace, one.scaled_job))
+        if owner is None or keeps_older_jobs(owner["spec"]):
+            continue
+        if one.generation != str(owner["metadata"]["generation"]):
+            found.append(one)
+    return tuple(found)
+
+
+def owners(kube: Kube) -> dict[tuple[str, str], Object]:
+    """Give every ScaledJob by namespace and name."""
+    return {_key(one): one for one in kube.list(SCALED_JOBS)}
+
+
+def pause_marks(run_id: str) -> dict[str, str]:
+    """Give the annotations that pause a ScaledJob, and say which run did it."""
+    return {PAUSED: "true", RUN_ANNOTATION: run_id}
+
+
+def is_settled(scaled_job: Object) -> bool:
+    """Tell whether KEDA has seen a ScaledJob once: until then its first look may give it another generation (seen)."""
+    return FINALIZER in (scaled_job["metadata"].get("finalizers") or [])
+
+
+def stamp(kube: Kube, record: JobRecord, generation: int) -> None:
+    """Write a generation on a Job, so that KEDA keeps it; one that has been tidied away is fine. Idempotent: yes."""
+    body = {"metadata": {"annotations": {GENERATION: str(generation)}}}
+    with suppress(Missing):
+        kube.patch(JOBS, record.name, record.namespace, body)
+
+
+def is_of(job: Object, scaled_job: Object) -> bool:
+    """Tell whether a Job is one of a ScaledJob's, by the label by which KEDA finds it."""
+    return (job["metadata"]["namespace"], job["metadata"]["labels"][SCALED_JOB_LABEL]) == _key(scaled_job)
+
+
+def _key(obj: Object) -> tuple[str, str]:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def record(kind: str, obj: Object, job_uid: str = "") -> JobRecord:
+    """Record a Job, or a pod with the UID of its Job."""
+    metadata = obj["metadata"]
+    return JobRecord(
+        kind=kind,
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        scaled_job=metadata.get("labels", {}).get(SCALED_JOB_LABEL, ""),
+        generation=metadata.get("annotations", {}).get(GENERATION),
+        job_uid=job_uid,
+    )

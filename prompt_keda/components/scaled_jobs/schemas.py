@@ -1,0 +1,94 @@
+"""Is each ScaledJob valid, for the KEDA that stands and for the one that a redeploy installs?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prompt_keda.clients.kube.resources import CRDS, SCALED_JOBS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.images.places import keda_manifests
+from prompt_keda.components.keda.crd_schema import examine, find_schema
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn
+from prompt_keda.delivery.manifests import load_instrument_manifest
+from prompt_keda.environment.model import FillIn, Instrument
+
+Object = dict[str, Any]
+CRD = "scaledjobs.keda.sh"
+VERSION = SCALED_JOBS.api_version.partition("/")[2]
+MOST_TOLD = 3
+
+
+class _Anything(Mapping[str, str]):
+    """Fills in every placeholder: what stands there is a text in any case, and is none of a schema's concern."""
+
+    def __getitem__(self, key: str) -> str:
+        return f"(lab:{key})"
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def scaled_jobs_valid(systems: Systems) -> Outcome:
+    """Hold each live ScaledJob, and each that the environment would apply, to the installed CRD's schema."""
+    crd = systems.kube.find(CRDS, CRD)
+    schema = find_schema(crd, VERSION) if crd else None
+    if schema is None:
+        return unknown(f"{CRD} has no schema of {VERSION}", "./run redeploy applies the CRDs.")
+    return _held_to(schema, systems, "as KEDA's CRD wants them")
+
+
+def scaled_jobs_valid_for_redeploy(systems: Systems) -> Outcome:
+    """Hold them to the CRD of the environment's manifests: the KEDA that a redeploy installs (decision 0007)."""
+    source = systems.environment.keda.manifests.source
+    if isinstance(source, FillIn):
+        return skipped("the environment names no manifests of KEDA, so there is no other KEDA to compare with")
+    manifests = keda_manifests(systems)
+    crd = next((one for one in manifests if one["metadata"].get("name") == CRD), None)
+    schema = find_schema(crd, VERSION) if crd else None
+    if schema is None:
+        return unknown(f"KEDA's manifests are not on this machine, or have no CRD {CRD}", "./run prepare fetches them.")
+    return _held_to(schema, systems, "as a redeploy's KEDA wants them")
+
+
+def _held_to(schema: Object, systems: Systems, good: str) -> Outcome:
+    def look(one: tuple[Instrument, str]) -> Outcome:
+        instrument, what = one
+        found = _live(systems, instrument) if what == "live" else _applied(instrument)
+        if found is None:
+            return ok(f"{instrument.scaled_job} is absent")  # told by keda/scaled-jobs-ready
+        return _verdict(schema, found, f"{instrument.scaled_job} ({what})")
+
+    places = [
+        (one, what)
+        for one in systems.environment.instruments
+        for what in (("live", "manifest") if one.manifest else ("live",))
+    ]
+    return all_of(((one.scaled_job, (one, what)) for one, what in places), look, f"{len(places)} {good}")
+
+
+def _live(systems: Systems, instrument: Instrument) -> Object | None:
+    return systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
+
+
+def _applied(instrument: Instrument) -> Object | None:
+    assert instrument.manifest
+    objects = load_instrument_manifest(instrument.manifest, _Anything())
+    return next((one for one in objects if one["kind"] == SCALED_JOBS.kind), None)
+
+
+def _verdict(schema: Object, found: Object, name: str) -> Outcome:
+    said = examine(schema, found)
+    fix = "Correct it where it comes from."
+    if said.errors:
+        return fail(f"{name}: {'; '.join(said.errors[:MOST_TOLD])}", fix)
+    if said.unknown:
+        return warn(f"{name}: KEDA knows no {', '.join(said.unknown[:MOST_TOLD])}, and leaves that out", fix)
+    return ok(name)

@@ -1,0 +1,216 @@
+"""ScaledJobs: are they there, Ready, not paused, and sized and triggered as the environment says?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prompt_keda.clients.kube.conditions import conditions, has_condition
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN, TRIGGER, lag_triggers, of_every_scaled_job
+from prompt_keda.components.scaled_jobs.objects import PAUSED, is_paused, limit_of_pod
+from prompt_keda.core.check import Outcome, Verdict
+from prompt_keda.core.outcomes import fail, ok, unknown, warn
+from prompt_keda.environment.model import Instrument
+
+Object = dict[str, Any]
+DEFAULT_HISTORY = 100
+"""What KEDA 2.16.1 takes where a ScaledJob names no history limit (pkg/scaling/executor/scale_jobs.go)."""
+
+
+def scaled_jobs_present(systems: Systems) -> Outcome:
+    """Is every instrument's ScaledJob there? Argo CD is no witness: it leaves hooks out of its sync status (F7)."""
+    return of_every_scaled_job(
+        systems,
+        lambda one, live: ok(f"{one.namespace}/{one.scaled_job}"),
+        f"{len(systems.environment.instruments)} there",
+    )
+
+
+def scaled_jobs_ready(systems: Systems) -> Outcome:
+    """Is every instrument's ScaledJob there and Ready?"""
+    fix = LOOK_AGAIN
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        ready = conditions(live).get("Ready", {"status": "Unknown"})
+        if ready.get("reason") == "PartialTriggerError":  # KEDA 2.16.1 says Unknown of a trigger that it saw fail
+            return fail(f"{one.scaled_job}: {_words(ready)}", fix)
+        if ready["status"] == "Unknown":
+            return unknown(f"{one.scaled_job}: KEDA has not looked at it yet")
+        return ok(one.scaled_job) if ready["status"] == "True" else fail(f"{one.scaled_job}: {_words(ready)}", fix)
+
+    return of_every_scaled_job(systems, look, f"{len(systems.environment.instruments)} Ready")
+
+
+def none_paused(systems: Systems) -> Outcome:
+    """Is one paused, and by whom?
+
+    KEDA 2.16.1's condition Paused may stay True after a pause was lifted (seen): its scale loop writes an old
+    copy of all conditions back (redeploy/release.py). KEDA works on, and does not stop at the next pause (checkIfPaused).
+    """
+    fix = f"When it may go on, and keda/jobs-carry-their-generation is green: kubectl annotate scaledjob NAME {PAUSED}-"
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        run = (live["metadata"].get("annotations") or {}).get("prompt-keda.lsst.io/run")
+        if is_paused(live) and run:
+            mine = "Unless it runs: ./run redeploy or ./run resume makes its Jobs safe, then unpauses it."
+            return warn(f"{one.scaled_job} is paused by run {run}", mine)
+        if is_paused(live):
+            return warn(f"{one.scaled_job} is paused (not by this toolkit)", fix)
+        if has_condition(live, "Paused"):
+            said = f"{one.scaled_job} is unpaused, and KEDA's condition Paused is True: KEDA would not stop at a pause"
+            return warn(said, LOOK_AGAIN)
+        return ok(one.scaled_job)
+
+    return of_every_scaled_job(systems, look, "none is paused")
+
+
+def finalizers_not_stuck(systems: Systems) -> Outcome:
+    """Is a ScaledJob being deleted, and held by its finalizer (failure mode F5)? Its Jobs are then in danger."""
+    fix = "Strip no finalizer, and start no operator: both end its Jobs. ./run redeploy cuts them loose first."
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        metadata = live["metadata"]
+        if "deletionTimestamp" not in metadata:
+            return ok(one.scaled_job)
+        by = ", ".join(metadata.get("finalizers") or []) or "nothing that it names"
+        return fail(f"{one.scaled_job} is being deleted since {metadata['deletionTimestamp']}, held by {by}", fix)
+
+    return of_every_scaled_job(systems, look, "none is being deleted")
+
+
+def history_limits_sensible(systems: Systems) -> Outcome:
+    """Does KEDA keep some finished Jobs of each kind (failure mode F48)? Without them nobody sees why one failed."""
+    keys = ("successfulJobsHistoryLimit", "failedJobsHistoryLimit")
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        none = [key for key in keys if live["spec"].get(key, DEFAULT_HISTORY) < 1]
+        if none:
+            return warn(f"{one.scaled_job}: {' and '.join(none)} is 0, so no such Job is kept", "Set it to 5 or more.")
+        return ok(one.scaled_job)
+
+    return of_every_scaled_job(systems, look, "each keeps finished Jobs")
+
+
+def no_max_run_time(systems: Systems) -> Outcome:
+    """A maximum run time kills workers in mid-visit; it is left out on purpose."""
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        target = live["spec"]["jobTargetRef"]
+        if target.get("activeDeadlineSeconds") is None and limit_of_pod(target) is None:
+            return ok(one.scaled_job)
+        return fail(f"{one.scaled_job} has activeDeadlineSeconds", "Remove it where the ScaledJob comes from.")
+
+    return of_every_scaled_job(systems, look, "none has a maximum run time")
+
+
+def triggers_sensible(systems: Systems) -> Outcome:
+    """Does each trigger point to its instrument's stream and group (failure modes F19 and F23)?"""
+    fix = "Correct the ScaledJob's source."
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        triggers = lag_triggers(live)
+        if not triggers:
+            return fail(f"{one.scaled_job} has no trigger of type {TRIGGER}", fix)
+        wanted = (("stream", one.stream), ("consumerGroup", one.consumer_group))
+        other = [
+            f"{one.scaled_job}: {key} is {given.get(key)}, expected {value}"
+            for given in triggers
+            for key, value in wanted
+            if given.get(key) != value
+        ]
+        return fail("; ".join(other), fix) if other else ok(one.scaled_job)
+
+    return of_every_scaled_job(systems, look, "each trigger reads its instrument's stream and group")
+
+
+def triggers_scale_on_lag(systems: Systems) -> Outcome:
+    """Is lag what each trigger counts (failure mode F23)? Without lagCount KEDA counts pending entries or the length.
+
+    pendingEntriesCount beside lagCount, as the public chart has it, is ignored by KEDA and does no harm.
+    """
+    fix = "Name lagCount in the ScaledJob's source."
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        triggers = live["spec"].get("triggers") or []
+        odd = [f"a trigger of type {given.get('type')}" for given in triggers if given.get("type") != TRIGGER]
+        if not triggers:
+            return warn(f"{one.scaled_job} has no trigger", fix)
+        if odd:
+            return warn(f"{one.scaled_job} has {', '.join(odd)}", fix)
+        if all("lagCount" in given for given in lag_triggers(live)):
+            return ok(one.scaled_job)
+        return warn(f"{one.scaled_job} does not count lag", fix)
+
+    return of_every_scaled_job(systems, look, "every trigger counts lag")
+
+
+def sizes_as_named(systems: Systems) -> Outcome:
+    """Has each ScaledJob the environment's limits, polling interval and thresholds?"""
+    fix = "Correct the ScaledJob's source, or the environment."
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        other = [
+            f"{key} is {seen if seen is not None else 'not set'}, the environment says {wanted}"
+            for key, seen, wanted in _sizes(one, live["spec"], next(iter(lag_triggers(live)), {}))
+            if str(seen) != wanted  # a trigger's values are texts
+        ]
+        return warn(f"{one.scaled_job}: {', '.join(other)}", fix) if other else ok(one.scaled_job)
+
+    return of_every_scaled_job(systems, look, "every ScaledJob is as the environment says")
+
+
+def _sizes(wanted: Instrument, spec: Object, trigger: Object) -> list[tuple[str, Any, str]]:
+    """Give each size's key, the live value and the environment's.
+
+    Where a ScaledJob says nothing, KEDA takes 0, 100 and 30 (2.16.1, apis/keda/v1alpha1, scaledjob_types.go and
+    withtriggers_types.go).
+    """
+    return [
+        ("minReplicaCount", spec.get("minReplicaCount", 0), str(wanted.min_jobs)),
+        ("maxReplicaCount", spec.get("maxReplicaCount", 100), str(wanted.max_jobs)),
+        ("pollingInterval", spec.get("pollingInterval", 30), f"{wanted.polling_interval.total_seconds():g}"),
+        ("lagCount", trigger.get("lagCount"), str(wanted.lag_count)),
+        ("activationLagCount", trigger.get("activationLagCount"), str(wanted.activation_lag_count)),
+    ]
+
+
+def triggers_activate(systems: Systems) -> Outcome:
+    """Does each trigger begin to make Jobs, and at what lag (failure modes F19 and F25)?
+
+    KEDA 2.16.1 refuses activationLagCount 0 beside lagCount (redis_streams_scaler.go) and metricType in a ScaledJob
+    (scaledjob_controller.go), and is active only when the lag is above activationLagCount.
+    """
+    fix = "Correct the trigger in the ScaledJob's source."
+    starts: set[int] = set()
+
+    def look(one: Instrument, live: Object) -> Outcome:
+        triggers = live["spec"].get("triggers") or []
+        wrong = [told for given in triggers for told in _refused(given)]
+        if wrong:
+            return fail(f"{one.scaled_job}: {'; '.join(wrong)}", fix)
+        starts.update(int(given["activationLagCount"]) + 1 for given in lag_triggers(live) if given.get("lagCount"))
+        odd = [f"{len(triggers)} triggers, and one is expected"] if len(triggers) != 1 else []
+        if any(given.get("useCachedMetrics") for given in triggers):
+            odd.append("useCachedMetrics, which KEDA ignores in a ScaledJob")
+        return warn(f"{one.scaled_job}: {'; '.join(odd)}", fix) if odd else ok(one.scaled_job)
+
+    seen = of_every_scaled_job(systems, look, "")
+    lags = " or ".join(map(str, sorted(starts)))
+    return ok(f"Jobs beyond the minimum are made from a lag of {lags} on") if seen.verdict is Verdict.OK else seen
+
+
+def _refused(trigger: Object) -> list[str]:
+    """Say what KEDA refuses in a trigger."""
+    found = ["metricType is set, which KEDA refuses in a ScaledJob"] if trigger.get("metricType") else []
+    given = trigger.get("metadata") or {}
+    if trigger.get("type") != TRIGGER:
+        return found
+    numbers = {key: given[key] for key in ("lagCount", "activationLagCount") if given.get(key) is not None}
+    found += [f"{key} is {value}, which is no number" for key, value in numbers.items() if not value.isdecimal()]
+    if "lagCount" in numbers and not found and int(numbers.get("activationLagCount", "0")) < 1:
+        found.append("activationLagCount is missing or 0, which KEDA refuses beside lagCount")
+    return found
+
+
+def _words(condition: Object) -> str:
+    return str(condition.get("message") or condition.get("reason") or "it gives no reason")

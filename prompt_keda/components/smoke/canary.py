@@ -1,0 +1,233 @@
+"""One small pod in the smoke test's namespace: made, seen, and deleted. It is all that check-deps ever writes (--deep).
+
+docs/decisions/0006-deep-checks.md says why it is a Job, and why it looks up Redis.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from prompt_keda.clients.kube.resources import JOBS, PODS
+from prompt_keda.clients.systems import Systems, filled
+from prompt_keda.core.errors import ClientError, Missing, PromptKedaError, Refusal
+from prompt_keda.environment.model import Environment
+
+Object = dict[str, Any]
+LABEL = "prompt-keda.lsst.io/canary"
+TO_RUN = timedelta(seconds=30)
+TO_SAY = timedelta(seconds=20)
+LIFE_S = 60
+"""The cluster ends the pod after this, and removes the Job as long after its end: also when this program was killed."""
+LOOK_S = 1.0
+"""A watch tells of changes; a log cannot be watched, and a watch may break."""
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""Pod Security ``restricted`` (https://kubernetes.io/docs/concepts/security/pod-security-standards/)."""
+REACHED = re.compile(r"(?:^|\")(?:[A-Z]{3,} |no event came|dial tcp \[?[0-9a-f.:]+\]?:[0-9]+: )")
+"""Redis' own answer, or a connection to an address: the worker had the name resolved.
+
+An error of Redis begins with a word in capitals (https://redis.io/docs/latest/develop/reference/protocol-spec/, simple
+errors): NOGROUP; to a worker without the password NOAUTH, or ERR for a command of more than ten words (seen).
+"""
+NEVER_RAN = ("StartError", "ContainerCannotRun")
+"""Reasons of a container that has ended and was never started."""
+NOT_RESOLVED = re.compile(r"lookup \S+?(?: on \S+)?: ([^\"]*)")
+"""Go's words for a name that it could not resolve; after them stands why."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What was seen of the canary.
+
+    Parameters
+    ----------
+    pod
+        Its name; empty: there was none.
+    running_s
+        Seconds from the Job's creation to the pod running; None: it never ran.
+    state
+        Where it stood when it did not run, in words.
+    said
+        What its log says last.
+    left
+        Why it could not be deleted; empty: it is gone.
+    """
+
+    pod: str = ""
+    running_s: float | None = None
+    state: str = ""
+    said: str = ""
+    left: str = ""
+
+
+class Canary:
+    """The canary of one round. `look` makes it, watches it and deletes it; `close` deletes it early, from another thread."""
+
+    def __init__(self, systems: Systems) -> None:
+        self._systems = systems
+        self._namespace = systems.environment.smoke.namespace
+        self._name = ""
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def look(self) -> Sight:
+        """Make it, watch it until it runs and has said something, and delete it whatever happens.
+
+        Raises
+        ------
+        ClientError
+            When it cannot be made or seen; `Missing` when its namespace is not there.
+        Refusal
+            When the round has ended meanwhile.
+        """
+        watch = self._systems.kube.watch([(PODS, self._namespace)])  # before the Job, so that nothing is missed
+        try:
+            began = self._make()
+            try:
+                seen = self._follow(watch, began)
+            except BaseException:
+                self._delete()
+                raise
+            return replace(seen, left=self._delete())
+        finally:
+            watch.close()
+
+    def _make(self) -> float:
+        """Create the Job, and give when, by the monotonic clock."""
+        name = f"canary-{secrets.token_hex(4)}"
+        body = job(self._systems.environment, name)
+        with self._lock:  # what is made now is deleted, even if the round ends this moment
+            if self._stopped:
+                raise Refusal("the round has ended")
+            began, self._name = time.monotonic(), name
+            try:
+                self._systems.kube.create(JOBS, body, self._namespace)
+            except PromptKedaError:  # an answer that was lost may have been a yes
+                self._delete()
+                raise
+        return began
+
+    def close(self) -> None:
+        """Delete it, and let none be made any more. Idempotent: yes."""
+        with self._lock:
+            self._stopped = True
+            self._delete()
+
+    def _delete(self) -> str:
+        """Delete it if it is there; give why that was not possible, or nothing."""
+        if self._name:
+            try:
+                self._systems.kube.delete(JOBS, self._name, self._namespace)
+            except ClientError as error:
+                return error.what
+            self._name = ""
+        return ""
+
+    def _follow(self, watch: Any, began: float) -> Sight:
+        seen, end = Sight(), began + TO_RUN.total_seconds()
+        wanted = f"{LABEL}={self._name}"
+        while seen.running_s is None and time.monotonic() < end and not self._stopped:
+            pods = self._systems.kube.list(PODS, self._namespace, wanted)
+            pod = pods[0] if pods else {}
+            name, state = pod.get("metadata", {}).get("name", ""), where_it_stands(pod)
+            ran = _has_run(pod)
+            seen = Sight(name, time.monotonic() - began if ran else None, state)
+            if not ran:
+                watch.wait(LOOK_S)
+        if seen.running_s is None:
+            return seen
+        return replace(seen, said=self._listen(watch, seen.pod))
+
+    def _listen(self, watch: Any, pod: str) -> str:
+        """Give the last line of its log, once there is one."""
+        end = time.monotonic() + TO_SAY.total_seconds()
+        while time.monotonic() < end and not self._stopped:
+            with suppress(Missing):
+                said = self._systems.kube.logs(self._namespace, pod).strip()
+                if said:
+                    return said.splitlines()[-1]
+            watch.wait(LOOK_S)
+        return ""
+
+
+def _has_run(pod: Object) -> bool:
+    states = [one.get("state", {}) for one in pod.get("status", {}).get("containerStatuses") or []]
+    ended = [one["terminated"].get("reason") for one in states if "terminated" in one]
+    return any("running" in one for one in states) or any(one not in NEVER_RAN for one in ended)
+
+
+def where_it_stands(pod: Object) -> str:
+    """Say how far a pod has come that does not run, and who is to be asked."""
+    if not pod:
+        return "no pod was made for it: kube-controller-manager makes none, or is not allowed to"
+    status, node = pod.get("status", {}), pod["spec"].get("nodeName")
+    for container in status.get("containerStatuses") or []:
+        state = container.get("state", {})
+        stuck = state.get("waiting") or state.get("terminated") or {}
+        if stuck.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return f"{stuck['reason']}: {stuck.get('message', '')[:200]}"
+    for one in status.get("conditions") or []:
+        if one["type"] == "PodScheduled" and one["status"] != "True":
+            return f"no node takes it: {one.get('message', '')[:200]}"
+    if not node:
+        return "it has no node: the scheduler, or in a vCluster the syncer, does not work"
+    return f"it has node {node} and does not start: the kubelet, or in a vCluster the syncer, does not work"
+
+
+def job(environment: Environment, name: str) -> Object:
+    """Give the Job: one pod, restricted, without a token, that looks up Redis and finds no group of its name.
+
+    Raises
+    ------
+    Unfilled
+        When the environment does not say the smoke test's image.
+    """
+    smoke, labels = environment.smoke, {LABEL: name}
+    variables = {
+        "REDIS_STREAM_HOST": environment.redis.inside_address,
+        "REDIS_STREAM_NAME": name,
+        "REDIS_STREAM_CONSUMER_GROUP": name,
+        "FANNED_OUT_MSG_LISTEN_TIMEOUT": "1",
+        "REDIS_RETRY_DELAY": "1",
+    }
+    container = {
+        "name": "canary",
+        "image": filled(smoke.image, "smoke.image"),
+        "imagePullPolicy": "Always",  # the node asks the registry, even if it has the layers
+        "env": [{"name": key, "value": value} for key, value in variables.items()],
+        "securityContext": RESTRICTED,
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 1,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532},
+        "imagePullSecrets": [{"name": smoke.pull_secret.name}] if smoke.pull_secret else [],
+        # a name server that is away is then told within seconds, and not after the time-outs of all search domains
+        "dnsConfig": {"options": [{"name": "timeout", "value": "1"}, {"name": "attempts", "value": "1"}]},
+        "containers": [container],
+    }
+    return {
+        "apiVersion": JOBS.api_version,
+        "kind": JOBS.kind,
+        "metadata": {"name": name, "namespace": smoke.namespace, "labels": labels},
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": LIFE_S,
+            "ttlSecondsAfterFinished": LIFE_S,
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }

@@ -1,0 +1,237 @@
+"""Deep checks: opt-in (--deep), with rights of their own. All but the canary change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from prompt_keda.clients.kube.resources import DEPLOYMENTS
+from prompt_keda.clients.systems import Systems, filled
+from prompt_keda.components.keda.names import METRICS_SERVER, OPERATOR, WEBHOOKS
+from prompt_keda.components.smoke import canary
+from prompt_keda.components.smoke.canary import Canary, Sight
+from prompt_keda.core.check import Check, Outcome
+from prompt_keda.core.errors import BadAnswer, Missing, Refused
+from prompt_keda.core.outcomes import fail, look_at, ok, unknown, warn, worst_of
+from prompt_keda.delivery.manifests import load_instrument_manifest, load_keda_manifests, local_file
+
+Object = dict[str, Any]
+Right = tuple[str, str, str]
+"""Verb, group and resource (with its subresource)."""
+KEDA, EVENTING = "keda.sh", "eventing.keda.sh"
+WATCHED: tuple[tuple[str, str], ...] = (
+    (KEDA, "scaledjobs"),
+    (KEDA, "scaledobjects"),
+    (KEDA, "triggerauthentications"),
+    (EVENTING, "cloudeventsources"),
+)
+WATCHED_EVERYWHERE: tuple[tuple[str, str], ...] = (
+    (KEDA, "clustertriggerauthentications"),
+    (EVENTING, "clustercloudeventsources"),
+)
+"""Kinds without namespace: a Role cannot give these, and without them an operator with watchNamespace crash-loops (F13)."""
+FOR_INSTRUMENTS: tuple[Right, ...] = (
+    *((verb, "batch", "jobs") for verb in ("create", "delete", "list", "watch")),
+    ("list", "", "pods"),
+    ("get", "", "secrets"),
+    ("create", "", "events"),
+    ("update", KEDA, "scaledjobs"),
+    ("patch", KEDA, "scaledjobs/status"),
+)
+AT_HOME: tuple[Right, ...] = (
+    *((verb, "coordination.k8s.io", "leases") for verb in ("get", "create", "update")),
+    *((verb, "", "secrets") for verb in ("get", "create", "update")),
+)
+"""In KEDA's own namespace: the Lease of its leader, and its certificates."""
+TO_TRUST: tuple[Right, ...] = (
+    ("update", "admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+    ("update", "apiregistration.k8s.io", "apiservices"),
+)
+"""The operator writes its CA there when it renews its certificates."""
+OF_METRICS: tuple[Right, ...] = (
+    ("create", "authentication.k8s.io", "tokenreviews"),
+    ("create", "authorization.k8s.io", "subjectaccessreviews"),
+)
+"""What every aggregated API server needs, to know who asks it and what they may."""
+OF_WEBHOOKS: tuple[Right, ...] = tuple(
+    (verb, group, plural)
+    for verb in ("list", "watch")
+    for group, plural in ((KEDA, "scaledobjects"), ("autoscaling", "horizontalpodautoscalers"))
+)
+NOT_TAKEN = ("400 ", "409 ", "413 ", "422 ")
+"""Statuses of an answer that is about the object: bad, a conflict of field managers, too large, invalid."""
+
+
+def dry_run_applies(systems: Systems) -> Outcome:
+    """Let the API server say of each object of the manifests whether it would take it; nothing is changed."""
+    objects = _objects(systems)
+    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="dry-run") as pool:
+        tried = list(pool.map(lambda one: look_at(_called(one), one, lambda thing: _try(systems, thing)), objects))
+    return worst_of(tried, f"{len(objects)} objects would be taken")
+
+
+def _objects(systems: Systems) -> list[Object]:
+    keda = systems.environment.keda.manifests
+    sha256 = filled(keda.sha256, "keda.manifests.sha256")
+    file = local_file(filled(keda.source, "keda.manifests.source"), sha256)
+    found = load_keda_manifests(file, sha256)
+    for one in systems.environment.instruments:
+        if one.manifest:
+            found += load_instrument_manifest(one.manifest, systems.placeholders)
+    return found
+
+
+def _try(systems: Systems, wanted: Object) -> Outcome:
+    try:
+        systems.kube.apply(wanted, dry_run=True)
+    except Refused as error:
+        if _may_try(systems, wanted):
+            return fail(f"{_called(wanted)}: {error.detail}", error.fix)
+        fix = "Who may redeploy can try it; leave it out with --skip deep/dry-run-applies."
+        return unknown(f"{_called(wanted)} cannot be tried: you may not patch it", fix)
+    except Missing as error:
+        return fail(f"{_called(wanted)}: {error.detail}", "./run redeploy makes what it needs.")
+    except BadAnswer as error:
+        if error.detail.startswith(NOT_TAKEN):
+            return fail(f"{_called(wanted)}: {error.detail}", "Correct the manifest, or ask who owns that field.")
+        raise
+    return ok(_called(wanted))
+
+
+def _may_try(systems: Systems, wanted: Object) -> bool:
+    kind, metadata = systems.kube.resource_of(wanted), wanted["metadata"]
+    return systems.kube.can_i("patch", kind.group, kind.plural, metadata.get("namespace", ""), metadata["name"])
+
+
+def _called(one: Object) -> str:
+    return f"{one['kind']} {one['metadata']['name']}"
+
+
+def keda_may_work(systems: Systems) -> Outcome:
+    """Ask the API server whether the accounts of KEDA's parts may do what they have to."""
+    space = systems.environment.keda.namespace
+    seen = []
+    for part in (OPERATOR, METRICS_SERVER, WEBHOOKS):
+        found = systems.kube.get(DEPLOYMENTS, part, space)
+        account = found["spec"]["template"]["spec"].get("serviceAccountName", "default")
+        for verb, group, plural, where in _rights(systems, part, found):
+            seen.append(_asked(systems, (space, account), part, (verb, group, plural), where))
+    return worst_of(seen, f"{len(seen)} rights of 3 parts are given")
+
+
+def _rights(systems: Systems, part: str, deployment: Object) -> Iterator[tuple[str, str, str, str]]:
+    """Give verb, group, resource and namespace (empty: all) of what a part has to be allowed."""
+    home, everywhere = systems.environment.keda.namespace, ""
+    if part == METRICS_SERVER:
+        yield from ((*right, everywhere) for right in OF_METRICS)
+        return
+    if part == WEBHOOKS:
+        yield from ((*right, everywhere) for right in OF_WEBHOOKS)
+        return
+    places = _watched_namespaces(deployment) or [everywhere]
+    for verb in ("list", "watch"):
+        yield from ((verb, *kind, place) for kind in WATCHED for place in places)
+        yield from ((verb, *kind, everywhere) for kind in WATCHED_EVERYWHERE)
+    for place in sorted({one.namespace for one in systems.environment.instruments}):
+        yield from ((*right, place) for right in FOR_INSTRUMENTS)
+    yield from ((*right, home) for right in AT_HOME)
+    yield from ((*right, everywhere) for right in TO_TRUST)
+
+
+def _watched_namespaces(deployment: Object) -> list[str]:
+    """Give the namespaces that the operator is confined to (the chart's watchNamespace); none: it watches all."""
+    for container in deployment["spec"]["template"]["spec"]["containers"]:
+        for one in container.get("env") or []:
+            if one["name"] == "WATCH_NAMESPACE":
+                return [name.strip() for name in (one.get("value") or "").split(",") if name.strip()]
+    return []
+
+
+def _asked(systems: Systems, account: tuple[str, str], part: str, right: Right, where: str) -> Outcome:
+    verb, group, plural = right
+    resource, _, subresource = plural.partition("/")
+    asked = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": where}
+    if systems.kube.may(account, asked):
+        return ok(part)
+    said = f"{part} may not {verb} {plural}{f'.{group}' if group else ''} in {where or 'all namespaces'}"
+    return fail(said, "./run redeploy applies KEDA's roles.")
+
+
+def canary_runs(systems: Systems) -> Outcome:
+    """Make one pod in the smoke test's namespace, see it run, and delete it."""
+    try:
+        seen = _canary(systems)
+    except Missing:
+        place = systems.environment.smoke.namespace
+        return unknown(f"namespace {place} is not there, so no pod can be tried", "./run smoke makes it.")
+    if seen.running_s is None:
+        limit = canary.TO_RUN.total_seconds()
+        return fail(f"a new pod does not run after {limit:.0f} s: {seen.state}", detail=seen.pod)
+    said = f"a pod ran after {seen.running_s:.1f} s, its image asked for at the registry by the node"
+    if seen.left:
+        return warn(f"{said}, but it could not be deleted: {seen.left}", "It ends and goes by itself within minutes.")
+    return ok(said)
+
+
+def dns_inside(systems: Systems) -> Outcome:
+    """Did the canary find Redis by its name?"""
+    name = systems.environment.redis.inside_address
+    said = _canary(systems).said
+    failed = canary.NOT_RESOLVED.search(said)
+    if failed:
+        fix = "Look at CoreDNS; restarting it is what helps most often. In a vCluster also at the syncer."
+        return fail(f"a pod cannot resolve {name}: {failed[1][:200]}", fix)
+    if canary.REACHED.search(said):
+        return ok(f"a pod resolves {name}")
+    if not said:
+        return unknown(f"the canary said nothing within {canary.TO_SAY.total_seconds():.0f} s")
+    return unknown(f"the canary's word does not tell whether it resolved {name}: {said[:200]}")
+
+
+def _canary(systems: Systems) -> Sight:
+    """Give what was seen of this round's canary; the first who asks makes it."""
+    made: Canary = systems.keep("canary", lambda: Canary(systems))
+    return systems.keep("canary's sight", made.look)
+
+
+NEEDS = ("cluster/api-answers",)
+CHECKS: tuple[Check[Systems], ...] = (
+    Check(
+        "deep/dry-run-applies",
+        "every object of the manifests would be taken",
+        dry_run_applies,
+        (*NEEDS, "cluster/keda-namespace-present", "keda/crds-established"),
+        timedelta(seconds=30),
+        deep=True,
+        runbook="scaled-job-wrong",
+    ),
+    Check(
+        "deep/keda-may-work",
+        "KEDA's accounts have their rights",
+        keda_may_work,
+        (*NEEDS, "keda/parts-ready"),
+        timedelta(seconds=20),
+        runbook="keda-gone",
+        deep=True,
+    ),
+    Check(
+        "deep/canary-runs",
+        "a new pod runs",
+        canary_runs,
+        NEEDS,
+        canary.TO_RUN + canary.TO_SAY + timedelta(seconds=10),
+        fix="Look at the node and the pull secret; in a vCluster ask its owners to look at the syncer.",
+        deep=True,
+        runbook="cluster-ill",
+    ),
+    Check(
+        "deep/dns-inside",
+        "a pod finds Redis by its name",
+        dns_inside,
+        (*NEEDS, "deep/canary-runs"),
+        deep=True,
+        runbook="cluster-ill",
+    ),
+)

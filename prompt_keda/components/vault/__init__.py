@@ -1,0 +1,1 @@
+"""Vault, and the Secrets that come from it."""

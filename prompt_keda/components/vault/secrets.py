@@ -1,0 +1,132 @@
+"""The Kubernetes Secrets that come from Vault, and who brings them. Names of keys are told, values never."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import secrets
+from contextlib import suppress
+from typing import Any
+
+from prompt_keda.clients.kube.resources import SECRETS, VAULT_SECRETS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.errors import ClientError, Refused
+from prompt_keda.core.outcomes import all_of, fail, ok, unknown
+from prompt_keda.environment.model import SecretSync
+
+Object = dict[str, Any]
+KIND = "VaultSecret"
+CONDITION = "SecretCreated"
+"""The one condition that ricoberger/vault-secrets-operator keeps (internal/controller/vaultsecret_controller.go)."""
+
+
+def cluster_secrets_present(systems: Systems) -> Outcome:
+    """Is each Kubernetes Secret there, with its keys?"""
+    fix = "./run redeploy writes them."
+
+    def look(one: SecretSync) -> Outcome:
+        live = systems.kube.find(SECRETS, one.name, one.namespace)
+        if live is None:
+            return fail(f"{_place(one)} is absent", fix)
+        absent = sorted(set(one.keys) - set(live.get("data") or {}))
+        return fail(f"{_place(one)} has no {', '.join(absent)}", fix) if absent else ok(one.name)
+
+    return all_of(_named(systems), look, f"{len(systems.environment.secrets)} Secrets with all their keys")
+
+
+def cluster_secrets_fresh(systems: Systems) -> Outcome:
+    """Has each Kubernetes Secret the values that Vault has now (failure mode F38)?
+
+    Compared are keyed hashes, with a key that is made for this one look: no value and no plain hash is kept or told.
+    """
+    key = secrets.token_bytes(32)
+
+    def look(one: SecretSync) -> Outcome:
+        live = systems.kube.find(SECRETS, one.name, one.namespace)
+        if live is None:
+            return unknown(f"{_place(one)} is absent")
+        if live.get("type") != one.type:
+            said = f"{_place(one)} is of type {live.get('type')}, not {one.type}"
+            return fail(said, "Delete it: a Secret's type cannot be changed. Then ./run redeploy writes it.")
+        wanted, found = systems.secret_keys(one.vault_path), live.get("data") or {}
+        stale = [name for name in one.keys if _hash(key, wanted[name].reveal().encode()) != _hash_of(key, found, name)]
+        if not stale:
+            return ok(one.name)
+        said = f"{_place(one)} differs from Vault in {', '.join(sorted(stale))}{_written(systems, one)}"
+        return fail(said, "./run redeploy writes it; where vault-secrets-operator does, look why it does not.")
+
+    return all_of(_named(systems), look, f"{len(systems.environment.secrets)} Secrets as Vault has them")
+
+
+def vault_secret_healthy(systems: Systems) -> Outcome:
+    """Does vault-secrets-operator say that it delivers each Secret (failure modes F37 to F39)?
+
+    Where no VaultSecret stands behind a Secret and the Secret has no owner of that kind, nobody but this toolkit brings
+    it: that is seen, and well.
+    """
+
+    def look(one: SecretSync) -> Outcome:
+        owner = _owner(systems.kube.find(SECRETS, one.name, one.namespace) or {})
+        try:
+            found = systems.kube.find(VAULT_SECRETS, owner or one.name, one.namespace)
+        except Refused as error:  # it is this person who may not look
+            return unknown(f"{_place(one)}: {error.detail}", error.fix)
+        if found is not None:
+            return _health(found)
+        if owner is None:
+            return ok(f"{_place(one)} has no {KIND}")
+        said = f"{_place(one)} belongs to {KIND} {owner}, which is not there: nobody brings it up to date"
+        return fail(said, "Apply the VaultSecret again: Kubernetes deletes a Secret without its owner.")
+
+    return all_of(_named(systems), look)
+
+
+def _health(found: Object) -> Outcome:
+    name = f"{found['metadata']['namespace']}/{found['metadata']['name']}"
+    if "deletionTimestamp" in found["metadata"]:
+        return fail(f"{KIND} {name} is being deleted, and its Secret with it", "Apply it again.")
+    conditions = (found.get("status") or {}).get("conditions") or []
+    told = next((one for one in conditions if one.get("type") == CONDITION), None)
+    if told is None:
+        return unknown(f"{KIND} {name}: the operator has not looked at it", "Does vault-secrets-operator run?")
+    if told.get("status") == "True":
+        return ok(f"{KIND} {name}: {told.get('reason')}")
+    since = f", since {told['lastTransitionTime']}" if told.get("lastTransitionTime") else ""
+    why = f"{told.get('reason')}: {told.get('message')}{since}"
+    fix = "The operator keeps the Secret as it was. Is its Vault token still valid? If not, restart it."
+    return fail(f"{KIND} {name}: {why}", fix)
+
+
+def _owner(live: Object) -> str | None:
+    owners = live.get("metadata", {}).get("ownerReferences") or []
+    return next((one["name"] for one in owners if one.get("kind") == KIND), None)
+
+
+def _written(systems: Systems, one: SecretSync) -> str:
+    """Give when Vault's version was written, where that can be seen."""
+    settings = systems.environment.vault
+    with suppress(ClientError):
+        newest = systems.vault.newest_version(settings.mount, one.vault_path, settings.kv_version)
+        return f"; Vault's version {newest.version} is of {newest.created_at}" if newest else ""
+    return ""
+
+
+def _hash_of(key: bytes, data: dict[str, str], name: str) -> bytes:
+    try:
+        return _hash(key, base64.b64decode(data.get(name) or ""))
+    except binascii.Error:
+        return b""
+
+
+def _hash(key: bytes, value: bytes) -> bytes:
+    return hmac.digest(key, value, "sha256")
+
+
+def _place(one: SecretSync) -> str:
+    return f"{one.namespace}/{one.name}"
+
+
+def _named(systems: Systems) -> list[tuple[str, SecretSync]]:
+    return [(_place(one), one) for one in systems.environment.secrets]

@@ -1,0 +1,1 @@
+"""What knows nothing of Kubernetes: checks, plans, running them, events and errors."""

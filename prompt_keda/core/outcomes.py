@@ -1,0 +1,81 @@
+"""Short ways to say what a check saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from prompt_keda.core.check import Outcome, Verdict
+from prompt_keda.core.errors import Missing, PromptKedaError, Refused
+
+T = TypeVar("T")
+MOST_NAMED = 5
+"""More things than these are counted, not named."""
+
+
+def ok(observed: str) -> Outcome:
+    """It holds."""
+    return Outcome(Verdict.OK, observed)
+
+
+def warn(observed: str, fix: str = "") -> Outcome:
+    """It holds, but somebody should know."""
+    return Outcome(Verdict.WARN, observed, fix=fix)
+
+
+def fail(observed: str, fix: str = "", detail: str = "") -> Outcome:
+    """It was seen not to hold."""
+    return Outcome(Verdict.FAIL, observed, fix=fix, detail=detail)
+
+
+def unknown(observed: str, fix: str = "") -> Outcome:
+    """It could not be seen."""
+    return Outcome(Verdict.UNKNOWN, observed, fix=fix)
+
+
+def skipped(observed: str) -> Outcome:
+    """There is no such thing here, and that is meant."""
+    return Outcome(Verdict.SKIPPED, observed)
+
+
+def all_of(things: Iterable[tuple[str, T]], look: Callable[[T], Outcome], good: str = "") -> Outcome:
+    """Look at every thing, each with its name, and give the worst that was seen, as `worst_of` does."""
+    return worst_of([look_at(name, thing, look) for name, thing in things], good)
+
+
+def look_at(name: str, thing: T, look: Callable[[T], Outcome]) -> Outcome:
+    """Look at one thing. What answers "no" is a FAIL of that thing alone, what does not answer an UNKNOWN."""
+    try:
+        return look(thing)
+    except (Refused, Missing) as error:
+        return fail(f"{name}: {error.detail}", error.fix)
+    except PromptKedaError as error:  # no answer, no sense in it, or a value that is not filled in
+        return unknown(f"{name}: {error.what}", error.fix)
+
+
+def worst_of(seen: list[Outcome], good: str = "") -> Outcome:
+    """Give the worst of what was seen: FAIL before UNKNOWN before WARN.
+
+    So what cannot be seen hides nothing that is broken. Nothing to look at is UNKNOWN, never green, and where all is
+    SKIPPED so is the whole.
+
+    Parameters
+    ----------
+    good
+        What to say when all are OK; empty: what was said of each.
+    """
+    for verdict in (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN):
+        found = [one for one in seen if one.verdict is verdict]
+        if found:
+            others = [one for one in seen if one.verdict not in (verdict, Verdict.OK)]
+            fix = next((one.fix for one in found if one.fix), "")
+            return Outcome(verdict, _named(found), detail=_named(others), fix=fix)
+    if seen and all(one.verdict is Verdict.SKIPPED for one in seen):
+        return skipped(_named(seen))
+    fix = "Name them in the environment: environments/README.md has all keys."
+    return ok(good or _named(seen)) if seen else unknown("nothing was looked at: the environment names none", fix)
+
+
+def _named(seen: list[Outcome]) -> str:
+    said = "; ".join(one.observed for one in seen[:MOST_NAMED])
+    return f"{said} (and {len(seen) - MOST_NAMED} more)" if len(seen) > MOST_NAMED else said

@@ -1,0 +1,158 @@
+"""Runs the steps of a plan: inspect, act, wait, one after the other, each written into the journal before and after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from prompt_keda.core.errors import (
+    ClientError,
+    DeadlinePassed,
+    Interrupted,
+    LoggedOut,
+    PromptKedaError,
+    Refusal,
+    StepBroken,
+)
+from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.plan import Progress, Signal, State, Step, StepResult
+
+C = TypeVar("C")
+GO_ON = "./run resume goes on from here."
+LOOK_AGAIN_S = 1.0
+"""The longest time between two inspections while waiting: some things cannot be watched."""
+
+
+class Journal(Protocol):
+    """Where each act is written down, before and after."""
+
+    def append(self, step_id: str, event: str, detail: str = "") -> None:
+        """Write one entry, and return when it is on the disk."""
+
+
+class Tick:
+    """A signal for what cannot be watched: it only lets time pass."""
+
+    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._sleep = sleep
+
+    def wait(self, timeout_s: float) -> bool:
+        """Let ``timeout_s`` seconds pass."""
+        self._sleep(timeout_s)
+        return False
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def run_plan(
+    steps: Sequence[Step[C]],
+    context: C,
+    journal: Journal,
+    observer: Observer,
+    now: Callable[[], float] = time.monotonic,
+) -> list[StepResult]:
+    """Run steps in order. A step whose inspection says DONE is skipped; so a second run does nothing.
+
+    Raises
+    ------
+    StepBroken
+        When an inspection says BROKEN: waiting cannot mend it; or when a step refuses after another one has written.
+    DeadlinePassed
+        When a step is not DONE by its deadline; with the last progress.
+    Interrupted
+        On Ctrl-C or SIGTERM (raised as KeyboardInterrupt), or when the login has expired after a step has written.
+    Refusal
+        When a step refuses, and none before it has written.
+    ClientError
+        When an act, or the first inspection of a step, cannot reach its system; or the last one before its deadline:
+        what could not be seen is not seen broken.
+
+    Notes
+    -----
+    Each error carries ``parts["steps"]``: the `StepResult` of every step until then, the failed one as BROKEN.
+    """
+    results: list[StepResult] = []
+    begun = now()
+    for step in steps:
+        started = now()
+        observer(Event(EventKind.STARTED, step.id, State.WORKING.value, step.title))
+        try:
+            progress, acted = _run_step(step, context, journal, observer, now)
+        except (KeyboardInterrupt, PromptKedaError) as error:
+            told = _told(error, step, any(one.acted for one in results))
+            journal.append(step.id, "interrupted" if isinstance(told, Interrupted) else "failed", told.what)
+            took = now() - started
+            broken = Progress(State.BROKEN, told.what)
+            told.parts["steps"] = [*results, _result(step, broken, True, took, started - begun)]
+            if not isinstance(told, Interrupted):
+                observer(Event(EventKind.FINISHED, step.id, State.BROKEN.value, told.what, took))
+            raise told from error
+        took = now() - started
+        results.append(_result(step, progress, acted, took, started - begun))
+        state = "done" if acted else "already done"
+        observer(Event(EventKind.FINISHED, step.id, state, progress.detail, took))
+    return results
+
+
+def _result(step: Step[C], progress: Progress, acted: bool, took: float, began: float) -> StepResult:
+    return StepResult(step.id, step.title, step.destructive, progress, acted, took, began)
+
+
+def _told(error: BaseException, step: Step[C], has_written: bool) -> PromptKedaError:
+    """Give the error that tells the truth about a run in its middle: 2 means that nothing was written."""
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted(f"stopped in {step.id}", GO_ON)
+    assert isinstance(error, PromptKedaError)
+    if has_written and isinstance(error, LoggedOut):
+        return Interrupted(f"stopped in {step.id}: {error.what}", f"Log in again. Then {GO_ON}")
+    if has_written and error.exit_code == Refusal.exit_code:
+        return StepBroken(error.what, error.fix)
+    return error
+
+
+def _run_step(
+    step: Step[C], context: C, journal: Journal, observer: Observer, now: Callable[[], float]
+) -> tuple[Progress, bool]:
+    progress = step.inspect(context)
+    if progress.state is State.DONE:
+        journal.append(step.id, "skipped", progress.detail)
+        return progress, False
+    if progress.state is State.BROKEN:  # no act mends that; if nothing was written before, it is a refusal
+        raise Refusal(f"{step.id}: {progress.detail}")
+    end = now() + step.deadline.total_seconds()
+    journal.append(step.id, "begin", progress.detail)
+    signal: Signal = step.watch(context) if step.watch else Tick()
+    try:
+        step.act(context)
+        progress = _wait(step, context, signal, observer, end, now)
+    finally:
+        signal.close()
+    journal.append(step.id, "done", progress.detail)
+    return progress, True
+
+
+def _wait(
+    step: Step[C], context: C, signal: Signal, observer: Observer, end: float, now: Callable[[], float]
+) -> Progress:
+    shown = ""
+    while True:
+        unseen: ClientError | None = None
+        try:
+            progress = step.inspect(context)
+        except ClientError as error:
+            if not error.retriable:
+                raise
+            unseen, progress = error, Progress(State.WORKING, error.what)
+        if progress.state is State.DONE:
+            return progress
+        if progress.state is State.BROKEN:
+            raise StepBroken(f"{step.id}: {progress.detail}")
+        if progress.detail != shown:
+            shown = progress.detail
+            observer(Event(EventKind.PROGRESS, step.id, progress.state.value, shown))
+        left = end - now()
+        if left <= 0:
+            raise unseen or DeadlinePassed(step.title, step.deadline.total_seconds(), progress.detail)
+        signal.wait(min(LOOK_AGAIN_S, left))

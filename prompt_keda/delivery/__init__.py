@@ -1,0 +1,1 @@
+"""How KEDA and the ScaledJobs come onto a cluster."""

@@ -1,0 +1,62 @@
+"""What Helm has left: releases that hang, and the marks by which it knows its objects.
+
+Helm keeps a release's revisions as Secrets in its namespace, with the labels ``owner=helm``, ``name`` and ``status``, and
+takes only objects for its own that carry its label and annotations (helm.sh/helm/v3, pkg/storage/driver/secrets.go and
+pkg/action/validate.go). After a removal that hung, ``helm upgrade --install`` says that the release "has no deployed
+releases" (failure mode F5); over objects that somebody else made, "invalid ownership metadata" (F46).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.objects import Object
+from prompt_keda.clients.kube.resources import SECRETS
+from prompt_keda.core.decisions import Deletion
+
+NAME, NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
+MANAGED = ("app.kubernetes.io/managed-by", "Helm")
+DEPLOYED, IN_ORDER = "deployed", ("deployed", "superseded")
+
+
+def release_of(objects: Iterable[Object]) -> str:
+    """Give ``namespace/name`` of the one release that live objects say they are of; empty if none or several."""
+    found = set()
+    for one in objects:
+        said = one["metadata"].get("annotations") or {}
+        if NAME in said:
+            found.add(f"{said.get(NAMESPACE, '')}/{said[NAME]}")
+    return found.pop() if len(found) == 1 else ""
+
+
+def marked(obj: Object, release: str) -> Object:
+    """Give an object with the marks of a release; as it is if there is none."""
+    namespace, _, name = release.rpartition("/")
+    if not name:
+        return obj
+    metadata = obj["metadata"]
+    labels = {**(metadata.get("labels") or {}), **dict([MANAGED])}
+    annotations = {**(metadata.get("annotations") or {}), NAME: name, NAMESPACE: namespace}
+    return {**obj, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
+
+
+def stuck(kube: Kube, namespace: str) -> Iterator[Deletion]:
+    """Give the revisions that hold a release up; raises as `Kube.names` does.
+
+    Of a release that has a deployed revision, only those that hang (pending, uninstalling, failed); of one that has
+    none, all: nothing can be upgraded from them.
+    """
+    releases: dict[str, list[Object]] = {}
+    for one in kube.names(SECRETS, namespace, "owner=helm"):
+        releases.setdefault(one["metadata"]["labels"].get("name", ""), []).append(one)
+    for name, revisions in sorted(releases.items()):
+        is_deployed = any(_status(one) == DEPLOYED for one in revisions)
+        for one in revisions:
+            if not is_deployed or _status(one) not in IN_ORDER:
+                metadata, why = one["metadata"], f"release {name} is {_status(one)}, and Helm cannot go on from it"
+                yield Deletion("Secret", namespace, metadata["name"], metadata["uid"], why)
+
+
+def _status(revision: Object) -> str:
+    return str(revision["metadata"]["labels"].get("status", "unknown"))

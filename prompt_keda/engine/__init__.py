@@ -1,1 +1,0 @@
-"""Runs checks and plans. It knows nothing of Kubernetes."""

@@ -1,0 +1,1 @@
+"""An environment: its file, its model, its reference."""

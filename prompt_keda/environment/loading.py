@@ -1,0 +1,161 @@
+"""Reads an environment from environments/: strict, and with the place of every fault."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from prompt_keda.core.errors import EnvironmentFileError
+from prompt_keda.core.strict_yaml import Marks, Where, load_documents, mark_near, place
+from prompt_keda.environment.model import Environment, FillIn, PathText
+
+CHOICE = re.compile("'([^']+)'")
+PLAIN = {
+    "missing": "this key is missing",
+    "int_type": "a whole number is expected, without quotes",
+    "greater_than_equal": "{ge} or more is expected",
+    "less_than_equal": "{le} or less is expected",
+    "string_type": "a text is expected; put it into quotes",
+    "string_too_short": "a text that is not empty is expected",
+    "too_short": "at least {min_length} is expected in this list",
+}
+"""Pydantic's kind of error → what it means for the person who wrote the file."""
+
+
+def find_environment(name: str, folder: Path) -> Path:
+    """Give the file of an environment.
+
+    Parameters
+    ----------
+    name
+        A file in ``folder`` without its ending, or a path.
+
+    Raises
+    ------
+    EnvironmentFileError
+        When there is none; with the nearest known name.
+    """
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        if os.path.isfile(name):
+            return Path(name)
+        if os.path.isdir(name):
+            raise EnvironmentFileError(f"{name} is a folder, and an environment is a file")
+        raise EnvironmentFileError(f"there is no environment file {name}")
+    path = folder / f"{name}.yaml"
+    if os.path.isfile(path):  # unlike Path.is_file it says no to a name that the file system refuses
+        return path
+    known = sorted(one.stem for one in folder.glob("*.yaml"))
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise EnvironmentFileError(f"there is no environment {name!r}", f"{hint}Known are: {', '.join(known)}.")
+
+
+def load_environment(path: Path, placeholders: Mapping[str, Any] | None) -> Environment:
+    """Read an environment.
+
+    Parameters
+    ----------
+    path
+        The file. Relative paths in it are taken from its folder.
+    placeholders
+        Values for ``${lab:NAME}``; None: the local stack is not up.
+
+    Raises
+    ------
+    EnvironmentFileError
+        With a line ``file:line:column: key: what is expected`` for each fault.
+    """
+    data, marks = _only_document(path, placeholders)
+    try:
+        environment = Environment.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(path, marks, dict(one)) for one in error.errors(include_url=False)]
+        raise EnvironmentFileError("\n".join(lines), "See environments/README.md for what each key means.") from error
+    read: Environment = _absolute(environment, path.resolve().parent)
+    return read
+
+
+def unfilled(part: BaseModel, where: str = "") -> Iterator[tuple[str, str]]:
+    """Give each value of an environment that is still to be filled in: its key's path, and what belongs there."""
+    for name in type(part).model_fields:
+        yield from _unfilled(getattr(part, name), f"{where}.{name}".lstrip("."))
+
+
+def _only_document(path: Path, placeholders: Mapping[str, Any] | None) -> tuple[dict[str, Any], Marks]:
+    documents = load_documents(path, placeholders)
+    fix = "See environments/README.md."
+    if not documents:
+        raise EnvironmentFileError(f"{path}:1:1: the file is empty", fix)
+    if len(documents) > 1:
+        second = place(path, documents[1][1][()])
+        raise EnvironmentFileError(f"{second}: an environment is one YAML document, and here begins another", fix)
+    data, marks = documents[0]
+    if not isinstance(data, dict):
+        raise EnvironmentFileError(f"{place(path, marks[()])}: an environment is one YAML mapping", fix)
+    return data, marks
+
+
+def _unfilled(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, FillIn):
+        yield where, value.wanted
+    elif isinstance(value, BaseModel):
+        yield from unfilled(value, where)
+    elif isinstance(value, tuple):
+        for index, one in enumerate(value):
+            yield from _unfilled(one, f"{where}[{index}]")
+
+
+def _explain(path: Path, marks: Marks, error: dict[str, Any]) -> str:
+    where: Where = tuple(error["loc"])
+    key = ".".join(str(one) for one in where)
+    return f"{place(path, mark_near(where, marks))}: {key}: {_message(error, where)}"
+
+
+def _message(error: dict[str, Any], where: Where) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return "unknown key" + _did_you_mean(where[-1], _fields_at(where[:-1]))
+    if kind == "literal_error":
+        return f"{context['expected']} is expected" + _did_you_mean(error["input"], CHOICE.findall(context["expected"]))
+    if kind == "model_type":
+        *others, last = _fields_at(where)
+        return f"a mapping with the keys {', '.join(others)} and {last} is expected"
+    if kind in PLAIN:
+        return PLAIN[kind].format(**context)
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _did_you_mean(word: object, known: list[str]) -> str:
+    near = difflib.get_close_matches(str(word), known, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _fields_at(where: Where) -> list[str]:
+    """Give the keys that the model knows at a place."""
+    definitions = Environment.model_json_schema()
+    node: Any = definitions
+    for step in where:
+        node = node.get("items", node) if isinstance(step, int) else node.get("properties", {}).get(step, {})
+        node = next((one for one in node.get("anyOf", []) if "$ref" in one), node)
+        if "$ref" in node:
+            node = definitions["$defs"][node["$ref"].rpartition("/")[2]]
+        if isinstance(step, str) and "items" in node and "$ref" in node["items"]:
+            node = {"items": definitions["$defs"][node["items"]["$ref"].rpartition("/")[2]]}
+    return list(node.get("properties", {}))
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    """Give a part of an environment with every path in it taken from a folder, and ``~`` as the home folder."""
+    if isinstance(value, BaseModel):
+        return value.model_copy(update={key: _absolute(one, folder) for key, one in value})
+    if isinstance(value, tuple):
+        return tuple(_absolute(one, folder) for one in value)
+    if isinstance(value, Path | PathText):
+        return type(value)(folder / os.path.expanduser(value))  # unlike Path.expanduser it lets an unknown ~user be
+    return value

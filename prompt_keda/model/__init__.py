@@ -1,1 +1,0 @@
-"""Frozen values without any input or output: what the other layers talk about."""

@@ -1,0 +1,107 @@
+"""The record of an incident: a folder with a journal, and with what each command gave. Private, and kept for ever.
+
+It opens with the first runbook, response or note of an environment, and closes with the proof. Entries are those of
+`JournalFile`: ``step`` is a step's id, or ``incident`` or ``note``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.core.errors import Refusal
+from prompt_keda.records.incident_story import CLOSED, INCIDENT, OPENED, Story, tell
+from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.run_record import environment_of
+
+
+class Incident:
+    """One incident's record.
+
+    Parameters
+    ----------
+    folder
+        Below ``incidents/`` of the state folder; its id is made like a run's. Find or open it with `find_open` or `open_`.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._journal = JournalFile(folder)
+
+    @classmethod
+    def find_open(cls, incidents: Path, environment: str) -> Incident | None:
+        """Give the newest incident of an environment if it is not closed; else None."""
+        newest = cls.find_newest(incidents, environment)
+        return None if newest is None or newest.is_closed else newest
+
+    @classmethod
+    def open_(cls, incidents: Path, environment: str, why: str, who: str) -> Incident:
+        """Give the open incident of an environment, or begin one. Raises `Refusal` when its folder cannot be made."""
+        found = cls.find_open(incidents, environment) or cls(RunFolder.create(incidents, environment))
+        if not found.entries:  # a new one, or one whose beginning a full disk or a kill has cut off
+            found.add(INCIDENT, OPENED, f"{why}, by {who}")
+        return found
+
+    @classmethod
+    def find(cls, incidents: Path, incident_id: str) -> Incident | None:
+        """Give an incident by its id; None if there is none."""
+        path = incidents / incident_id
+        return cls(RunFolder(path)) if environment_of(incident_id) and path.is_dir() else None
+
+    @classmethod
+    def find_newest(cls, incidents: Path, environment: str) -> Incident | None:
+        """Give the newest incident of an environment, open or closed; None if there is none."""
+        names = sorted((path.name for path in incidents.glob(f"*-{environment}-*")), reverse=True)
+        return next((cls(RunFolder(incidents / name)) for name in names if environment_of(name) == environment), None)
+
+    @property
+    def id(self) -> str:
+        """Its id: time, environment and process."""
+        return self._folder.run_id
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self._folder.path
+
+    @property
+    def entries(self) -> list[dict[str, str]]:
+        """What happened, in its order; a line that a crash tore is left out."""
+        return self._journal.entries()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended with a proof."""
+        return any((one["step"], one["event"]) == (INCIDENT, CLOSED) for one in self.entries)
+
+    def add(self, step: str, event: str, detail: str = "") -> None:
+        """Write an entry, and return when it is on the disk. Raises as `JournalFile.append` does."""
+        self._journal.append(step, event, detail)
+
+    def keep(self, name: str, document: Any) -> str:
+        """Keep what a command gave, under a number and a name; give the file's name. Raises as `RunFolder.write_json` does."""
+        count = len(list(self.path.glob("*.json")))
+        file = f"{count + 1:03}-{name.replace('/', '-')}.json"
+        self._folder.write_json(file, document)
+        return file
+
+    def documents(self) -> list[Any]:
+        """Give all that was kept, in its order; a file that cannot be read is left out."""
+        return [one for path in sorted(self.path.glob("*.json")) if (one := self.kept(path.name)) is not None]
+
+    def story(self) -> Story:
+        """Give its story. Raises `Refusal` when its record is damaged."""
+        try:
+            return tell(self.id, self._folder.environment, self.entries, self.documents())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Refusal(
+                f"the record {self.path} is damaged: {error}", "Its files are text: read them as they are."
+            ) from error
+
+    def kept(self, file: str) -> Any:
+        """Give what was kept under a name; None when it cannot be read."""
+        try:
+            return json.loads((self.path / file).read_text())
+        except (OSError, ValueError):
+            return None

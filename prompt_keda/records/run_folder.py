@@ -1,0 +1,198 @@
+"""The folder of one run: plan, journal, snapshot, report. Private, and written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.core.errors import PromptKedaError, Refusal
+from prompt_keda.core.private_folder import private_folder
+from prompt_keda.records.run_record import STAMP, environment_of
+
+REFUSED = "refused.json"
+JOURNAL = "journal.jsonl"
+ENTRY_KEYS = ("at", "step", "event", "detail")
+
+
+class RunFolder:
+    """One run's folder below ``runs/`` of the state folder; its name is the run's id.
+
+    Parameters
+    ----------
+    path
+        The folder. Make it with `create`, `adopt` or `find`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def run_id(self) -> str:
+        """The run's id: time, environment and process."""
+        return self.path.name
+
+    @property
+    def environment(self) -> str:
+        """The environment's name, as the id says it."""
+        return self.run_id.split("-", 1)[1].rpartition("-")[0]
+
+    @classmethod
+    def create(cls, runs: Path, environment: str) -> RunFolder:
+        """Make a new run's folder with mode 0700.
+
+        Raises
+        ------
+        Refusal
+            When it cannot be made: nothing is begun without a journal.
+        """
+        path = runs / f"{datetime.now(UTC):{STAMP}}-{environment}-{os.getpid()}"
+        return cls(private_folder(path))
+
+    @classmethod
+    def adopt(
+        cls, runs: Path, run_id: str, plan: Any, snapshot: Any, entries: Sequence[Mapping[str, str]]
+    ) -> RunFolder:
+        """Make the folder of a run that was begun on another machine.
+
+        Parameters
+        ----------
+        run_id
+            The id; it has to be one that `run_record.environment_of` knows, because it names the folder.
+
+        Raises
+        ------
+        Refusal
+            When it cannot be made.
+        """
+        if environment_of(run_id) is None:
+            raise Refusal(f"{run_id!r} is no id of a run")
+        run = cls(private_folder(runs / run_id))
+        JournalFile(run).replace(entries)
+        run.write_json("snapshot.json", snapshot)
+        run.write_json("plan.json", plan)  # the last one: without it there is no run
+        return run
+
+    @classmethod
+    def find(cls, runs: Path, run_id: str) -> RunFolder | None:
+        """Give a run's folder, or None when there is no such run."""
+        path = runs / run_id
+        return cls(path) if environment_of(run_id) and (path / "plan.json").is_file() else None
+
+    @classmethod
+    def open_(cls, runs: Path, run_id: str) -> RunFolder:
+        """Give a run's folder. Raises `Refusal` when there is no such run."""
+        found = cls.find(runs, run_id)
+        if found is None:
+            raise Refusal(f"there is no run {run_id} in {runs}")
+        return found
+
+    def mark_refused(self, what: str) -> None:
+        """Say that this run wrote nothing to the cluster, so that it does not hide an earlier one from `resume`."""
+        self.write_json(REFUSED, {"what": what})
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has ended green."""
+        return (self.path / "report.json").exists()
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether it wrote nothing to the cluster."""
+        return (self.path / REFUSED).exists()
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write JSON as `write_text` does."""
+        self.write_text(name, json.dumps(value, indent=1, default=str))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file with mode 0600, whole or not at all. A symbolic link in its place is replaced, not followed."""
+        scratch = self.path / f".{name}.new"
+        try:
+            scratch.unlink(missing_ok=True)
+            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.rename(self.path / name)
+        except OSError as error:
+            raise PromptKedaError(f"{self.path / name} cannot be written: {error.strerror}", "Make room.") from error
+
+    def read_json(self, name: str) -> Any:
+        """Read a file. Raises `Refusal` when it is absent or damaged."""
+        try:
+            return json.loads((self.path / name).read_text())
+        except (OSError, ValueError) as error:
+            raise Refusal(f"{self.path / name} cannot be read: {error}") from error
+
+
+class JournalFile:
+    """The journal of a run: one JSON line an entry, each on the disk before the next thing is done.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._path = folder.path / JOURNAL
+
+    def append(self, step_id: str, event: str, detail: str = "") -> None:
+        """Write one entry, and return when it is on the disk.
+
+        Raises
+        ------
+        PromptKedaError
+            When it cannot be written, for example on a full disk: then nothing more may be done.
+        """
+        entry = {"at": datetime.now(UTC).isoformat(), "step": step_id, "event": event, "detail": detail}
+        line = json.dumps(entry) + "\n"
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+            with os.fdopen(os.open(self._path, flags, 0o600), "wb") as file:
+                if self._is_torn():
+                    file.write(b"\n")
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise PromptKedaError(
+                f"the journal {self._path} cannot be written: {error.strerror}", "Make room, then resume."
+            ) from error
+
+    def _is_torn(self) -> bool:
+        """Tell whether a crash has left the last line without its end."""
+        with self._path.open("rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+
+    def replace(self, entries: Sequence[Mapping[str, str]]) -> None:
+        """Write the whole journal anew, whole or not at all: when another machine has gone on with the run."""
+        self._folder.write_text(JOURNAL, "".join(json.dumps(one) + "\n" for one in entries))
+
+    def entries(self) -> list[dict[str, str]]:
+        """Give all entries; a line that a crash tore is left out."""
+        try:
+            lines = self._path.read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise Refusal(f"{self._path} cannot be read: {error.strerror}") from error
+        return [one for one in map(_entry, lines) if one is not None]
+
+
+def _entry(line: str) -> dict[str, str] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ENTRY_KEYS)
+    return {key: found[key] for key in ENTRY_KEYS} if whole else None

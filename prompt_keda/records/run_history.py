@@ -1,0 +1,69 @@
+"""The runs that this machine keeps, in a line each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.core.errors import Refusal
+from prompt_keda.core.process import is_alive
+from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.run_record import environment_of
+from prompt_keda.records.run_summary import RunSummary, summarise
+
+HERE = "here"
+BEGUN_BY = re.compile(r" by (.+), process ([1-9][0-9]{0,9})")
+
+
+def runs_kept(runs: Path, environment: str, viewpoint: str) -> tuple[list[RunSummary], list[str]]:
+    """Give all runs in a folder of runs, newest first; and in words each folder that is damaged or is no run's.
+
+    Parameters
+    ----------
+    environment
+        Of this one alone; empty: of all.
+    viewpoint
+        ``user@host`` of this process: what it says of a process is true only here.
+    """
+    found, damaged = [], []
+    for path in sorted(runs.glob("*"), key=lambda one: one.name, reverse=True):
+        name = environment_of(path.name)
+        if name is None:
+            damaged.append(f"{path}: its name is no id of a run")
+        elif environment in ("", name):
+            try:
+                found.append(_summary(RunFolder(path), viewpoint))
+            except Refusal as error:
+                damaged.append(error.what)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                damaged.append(f"{path}: what it holds is no run's")
+    return found, damaged
+
+
+def _summary(run: RunFolder, viewpoint: str) -> RunSummary:
+    entries = JournalFile(run).entries()
+    timings = _timings(run.read_json("report.json")) if run.is_finished else None
+    process = _process(entries, viewpoint)
+    return summarise(
+        run.run_id,
+        str(run.read_json("plan.json")["mode"]),
+        entries,
+        timings,
+        HERE,
+        was_refused=run.was_refused,
+        is_at_work=process is not None and is_alive(process),
+        is_left=process is not None and not is_alive(process),
+    )
+
+
+def _timings(report: Any) -> dict[str, float]:
+    return {str(key): float(value) for key, value in report["timings"].items()}
+
+
+def _process(entries: Sequence[Mapping[str, str]], viewpoint: str) -> int | None:
+    """Give the process that began or resumed a run last, if it was one of this machine."""
+    begun = [one["detail"] for one in entries if (one["step"], one["event"]) == ("run", "begin")]
+    found = BEGUN_BY.search(begun[-1]) if begun else None
+    return int(found[2]) if found is not None and found[1] == viewpoint else None

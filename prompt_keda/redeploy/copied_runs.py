@@ -1,0 +1,163 @@
+"""Runs as the cluster's mirror has them: found, and read strictly. No path that stands there is ever used."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from prompt_keda.clients.kube.client import Kube, Object
+from prompt_keda.clients.kube.objects import label
+from prompt_keda.clients.kube.resources import CONFIG_MAPS, DEPLOYMENTS
+from prompt_keda.components.keda.names import LEASE, PART_OF
+from prompt_keda.components.run import Context
+from prompt_keda.core.decisions import Decisions, Deletion
+from prompt_keda.core.errors import Refusal
+from prompt_keda.records.lock import STATE_NAMESPACE
+from prompt_keda.records.run_record import (
+    EntryRecord,
+    PlanRecord,
+    Record,
+    ResultRecord,
+    SnapshotRecord,
+    cut,
+    environment_of,
+)
+from prompt_keda.redeploy.cluster_copy import ENTRY, ENVIRONMENT, GREEN, PLAN, PREFIX, RESULT, RUN, SNAPSHOT, STATE
+from prompt_keda.redeploy.inventory import custom_kinds
+
+R = TypeVar("R", bound=Record)
+MOST_BYTES = 64 * 2**20
+"""More is not unpacked: 20 000 Jobs and pods need 8 MiB."""
+
+
+@dataclass(frozen=True)
+class MirroredRun:
+    """One run in the mirror.
+
+    Parameters
+    ----------
+    run_id
+        Its id, which is one of the environment that was asked for.
+    config_map
+        All of it, as it was found.
+    """
+
+    run_id: str
+    config_map: Object
+
+    @property
+    def is_green(self) -> bool:
+        """Whether it has ended green, on whatever machine."""
+        return bool(self.config_map["metadata"]["labels"].get(STATE) == GREEN)
+
+    def plan(self) -> PlanRecord:
+        """Give its plan. Raises `Refusal` when it is damaged."""
+        return self._packed(PLAN, PlanRecord)
+
+    def snapshot(self) -> SnapshotRecord:
+        """Give what stood at its start. Raises `Refusal` when it is damaged."""
+        return self._packed(SNAPSHOT, SnapshotRecord)
+
+    def entries(self) -> list[dict[str, str]]:
+        """Give its journal. Raises `Refusal` when it is damaged, or has a gap."""
+        data = self.config_map.get("data") or {}
+        names = sorted(name for name in data if name.startswith(ENTRY))
+        if names != [f"{ENTRY}{n:05}" for n in range(len(names))]:
+            raise self._damaged("the journal", "it has a gap")
+        return [self._read(name, data[name], EntryRecord).model_dump() for name in names]
+
+    def result(self) -> ResultRecord | None:
+        """Give how it went; None while it has not ended green. Raises `Refusal` when it is damaged."""
+        text = (self.config_map.get("data") or {}).get(RESULT)
+        return None if text is None else self._read(RESULT, text, ResultRecord)
+
+    def _packed(self, name: str, kind: type[R]) -> R:
+        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # gzip
+        try:
+            packed = base64.b64decode((self.config_map.get("binaryData") or {})[name], validate=True)
+            text = unpacker.decompress(packed, MOST_BYTES)
+        except KeyError:
+            raise self._damaged(name, "it is not there") from None
+        except (ValueError, TypeError, zlib.error) as error:
+            raise self._damaged(name, str(error)) from error
+        if not unpacker.eof:
+            raise self._damaged(name, "it is cut off" if len(text) < MOST_BYTES else "it is too large")
+        return self._read(name, text, kind)
+
+    def _read(self, name: str, text: str | bytes, kind: type[R]) -> R:
+        try:
+            return kind.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            where = ".".join(str(one) for one in first["loc"])
+            raise self._damaged(name, f"{where}: {first['msg']}".removeprefix(": ")) from None
+
+    def _damaged(self, what: str, why: str) -> Refusal:
+        return Refusal(
+            f"the copy of run {self.run_id} in the cluster is damaged: {what}: {cut(why)}",
+            f"Resume where it was begun, or begin a new redeploy. To look: ConfigMap {PREFIX}{self.run_id} in "
+            f"{STATE_NAMESPACE}.",
+        )
+
+
+def find_runs(kube: Kube, environment: str) -> list[MirroredRun]:
+    """Give the runs of an environment that this cluster's mirror has, newest first. Raises as `Kube.list` does.
+
+    What does not carry the name of such a run is not one.
+    """
+    found = []
+    for one in kube.list(CONFIG_MAPS, STATE_NAMESPACE, f"{ENVIRONMENT}={environment},{RUN}"):
+        run_id = str(one["metadata"]["labels"][RUN])
+        if environment_of(run_id) == environment and one["metadata"]["name"] == f"{PREFIX}{run_id}":
+            found.append(MirroredRun(run_id, one))
+    return sorted(found, key=lambda one: one.run_id, reverse=True)
+
+
+def refuse_foreign(context: Context, decisions: Decisions, objects: Sequence[Object], run_id: str) -> None:
+    """Make sure that a plan from the mirror removes nothing but parts of KEDA, and brings back nothing but objects of its kinds.
+
+    Raises
+    ------
+    Refusal
+        When it names something else.
+    ClientError
+        When the cluster cannot be asked.
+    """
+    foreign = [f"remove {one.kind} {one.name}" for one in decisions.deletions if not _is_part(context, one)]
+    kinds = {(one.api_version, one.kind) for one in custom_kinds(context)}
+    foreign += [f"bring back {label(one)}" for one in objects if (one["apiVersion"], one["kind"]) not in kinds]
+    if foreign:
+        raise Refusal(
+            f"the copy of run {run_id} in the cluster would {foreign[0]}, which is no part of KEDA",
+            "Do not resume it: somebody has changed it. Begin a new redeploy.",
+        )
+
+
+def _is_part(context: Context, deletion: Deletion) -> bool:
+    """Tell whether a plan may remove this: a part of KEDA by its name and place, or of another KEDA by its label."""
+    kind, name, namespace = deletion.kind, deletion.name, deletion.namespace
+    if namespace == context.namespace:
+        return True
+    if not namespace:
+        return (kind, name) in {(one["kind"], one["metadata"]["name"]) for one in context.keda_objects}
+    if kind == "Lease":
+        return name == LEASE
+    live = context.systems.kube.find(DEPLOYMENTS, name, namespace) if kind == "Deployment" else None
+    key, _, value = PART_OF.partition("=")
+    gone = kind == "Deployment" and (live is None or live["metadata"]["uid"] != deletion.uid)
+    return gone or (live is not None and (live["metadata"].get("labels") or {}).get(key) == value)
+
+
+def told(decisions: Decisions) -> Iterator[str]:
+    """Say what a plan decides, a line each: for who has to approve what another machine has planned."""
+    for one in decisions.deletions:
+        yield f"may remove {one.kind} {one.name} (uid {one.uid}): {one.why}"
+    yield from (f"takes over the fields of CRD {one}" for one in decisions.takes_over)
+    yield from (f"takes away the pause of ScaledJob {one}" for one in decisions.unpauses)
+    yield from (f"brings back {one} from the snapshot" for one in decisions.saved)
+    yield from (f"may lose the running Job {one}" for one in decisions.given_up)

@@ -1,0 +1,199 @@
+"""One look at all of KEDA that stands, before it is decided what to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from prompt_keda.clients.kube.objects import Object, is_going, label
+from prompt_keda.clients.kube.resources import DEPLOYMENTS, LEASES, NAMESPACES, PODS, SECRETS, Resource
+from prompt_keda.components.cluster.readiness import is_available, why_not_ready
+from prompt_keda.components.keda import install, serving_certificate
+from prompt_keda.components.keda.names import CERTIFICATES, LEASE, OPERATOR, PART_OF, VERSION_LABEL
+from prompt_keda.components.run import Context
+from prompt_keda.core.errors import Missing
+
+PATIENCE = timedelta(seconds=60)
+"""A pod that is younger may only be starting: KEDA's readiness probes begin after 20 s."""
+LEASE_AGE = timedelta(seconds=30)
+"""The operator renews its Lease well within 15 s (controller-runtime's default)."""
+LETTING_GO = timedelta(seconds=15)
+"""An operator that works takes its finalizers away within seconds."""
+AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One object of KEDA's manifests, and what stands of it.
+
+    Parameters
+    ----------
+    live
+        None: it is absent.
+    difference
+        Where the live one differs from the wanted one; None if it does not, or is absent.
+    """
+
+    wanted: Object
+    live: Object | None
+    difference: str | None
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+        return str(self.wanted["kind"])
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What stands.
+
+    Parameters
+    ----------
+    crds, parts
+        KEDA's CRDs, and its other objects but for the namespace.
+    deployments
+        Live Deployments of a KEDA in its namespace, wanted or not.
+    elsewhere
+        The same in other namespaces: another KEDA.
+    idle_pods
+        Each pod of a wanted Deployment that does not work and is not only starting, with the reason.
+    certificate_fault
+        What is wrong with KEDA's certificates, or None.
+    dying
+        What is on its way out, in words: namespaces, CRDs, objects of KEDA's kinds.
+    lease
+        The operator's Lease, or None.
+    custom
+        All live objects of KEDA's kinds, in all namespaces.
+    """
+
+    crds: tuple[Seen, ...]
+    parts: tuple[Seen, ...]
+    deployments: tuple[Object, ...]
+    elsewhere: tuple[Object, ...]
+    idle_pods: tuple[tuple[Object, str], ...]
+    certificate_fault: str | None
+    dying: tuple[str, ...]
+    lease: Object | None
+    custom: tuple[Object, ...]
+
+    @property
+    def stands(self) -> bool:
+        """Whether there is anything of KEDA here."""
+        return bool(self.deployments) or any(one.live for one in self.crds)
+
+    @property
+    def versions(self) -> set[str]:
+        """The versions that the live Deployments and CRDs say they are of."""
+        live = [*self.deployments, *(one.live for one in self.crds if one.live)]
+        said = ((one["metadata"].get("labels") or {}).get(VERSION_LABEL) for one in live)
+        return {one.removeprefix("v") for one in said if one}
+
+
+def custom_kinds(context: Context) -> list[Resource]:
+    """Give the kinds of KEDA's CRDs, as its manifests have them."""
+    found = []
+    for crd in install.crds(context):
+        spec = crd["spec"]
+        served = next(one["name"] for one in spec["versions"] if one["served"])
+        names = spec["names"]
+        found.append(
+            Resource(f"{spec['group']}/{served}", names["kind"], names["plural"], spec["scope"] == "Namespaced")
+        )
+    return found
+
+
+def custom_objects(context: Context) -> list[Object]:
+    """Give all live objects of KEDA's kinds; a kind that is not served has none. Raises as `Kube.list` does."""
+    found = []
+    for kind in custom_kinds(context):
+        for one in context.systems.kube.list(kind):
+            found.append({**one, "apiVersion": kind.api_version, "kind": kind.kind})  # items of a list do not say it
+    return found
+
+
+def look(context: Context) -> Survey:
+    """Look at what stands. Raises as `Kube.request` does: what could not be seen is never taken for absent."""
+    kube, namespace = context.systems.kube, context.namespace
+    secret = kube.find(SECRETS, CERTIFICATES, namespace)
+    fault = serving_certificate.fault(secret, namespace, datetime.now(UTC))
+    wanted = install.parts(context) if serving_certificate.is_whole(secret) else install.parts_without_ca(context)
+    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="survey") as pool:
+        crds = tuple(pool.map(lambda one: _seen(context, one), install.crds(context)))
+        parts = tuple(pool.map(lambda one: _seen(context, one), wanted))
+    keda = kube.list(DEPLOYMENTS, label_selector=PART_OF)
+    lease = kube.find(LEASES, LEASE, namespace)
+    custom = tuple(custom_objects(context))
+    return Survey(
+        crds=crds,
+        parts=parts,
+        deployments=tuple(one for one in keda if one["metadata"]["namespace"] == namespace),
+        elsewhere=tuple(one for one in keda if one["metadata"]["namespace"] != namespace),
+        idle_pods=tuple(_idle_pods(context, parts, lease)),
+        certificate_fault=fault,
+        dying=tuple(_dying(context, crds, parts, custom)),
+        lease=lease,
+        custom=custom,
+    )
+
+
+def _seen(context: Context, wanted: Object) -> Seen:
+    try:
+        live = context.find(wanted)
+    except Missing:
+        live = None
+    return Seen(wanted, live, install.difference(wanted, live) if live else None)
+
+
+def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) -> Iterator[tuple[Object, str]]:
+    kube, now = context.systems.kube, datetime.now(UTC)
+    for one in parts:
+        if one.kind != "Deployment" or one.live is None or one.difference:
+            continue
+        labels = one.live["spec"]["selector"].get("matchLabels") or {}
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        ready = is_available(one.live)
+        silent = ready and is_operator(one.wanted) and lease is not None and _is_old(lease, now)
+        if ready and not silent:
+            continue
+        for pod in kube.list(PODS, context.namespace, selector):
+            why = why_not_ready(pod, now)
+            started = pod["metadata"].get("creationTimestamp")
+            young = not started or now - datetime.fromisoformat(started) < PATIENCE
+            if silent:
+                yield pod, "it is ready, and does not renew its Lease"
+            elif why is not None and (why.hopeless or not young):
+                yield pod, why.text
+
+
+def _is_old(lease: Object, now: datetime) -> bool:
+    renewed = (lease.get("spec") or {}).get("renewTime")
+    return renewed is None or now - datetime.fromisoformat(renewed) > LEASE_AGE
+
+
+def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom: Iterable[Object]) -> Iterator[str]:
+    wanted = {context.namespace, *(one.namespace for one in context.environment.instruments)}
+    for name in sorted(wanted):
+        found = context.systems.kube.find(NAMESPACES, name)
+        if found is not None and is_going(found):
+            yield f"namespace {name}"
+    yield from (f"CRD {one.wanted['metadata']['name']}" for one in crds if one.live and is_going(one.live))
+    works = any(one.live and is_operator(one.wanted) and is_available(one.live) for one in parts)
+    smoke = context.environment.smoke.namespace  # its objects go with each test, and a new operator lets them go
+    now = datetime.now(UTC)
+    for one in custom:
+        since = one["metadata"].get("deletionTimestamp")
+        if (
+            since
+            and one["metadata"].get("namespace") != smoke
+            and not (works and now - datetime.fromisoformat(since) < LETTING_GO)
+        ):
+            yield label(one)
+
+
+def is_operator(obj: Object) -> bool:
+    """Tell whether an object of KEDA's manifests is the operator's Deployment."""
+    return (obj["kind"], obj["metadata"]["name"]) == ("Deployment", OPERATOR)

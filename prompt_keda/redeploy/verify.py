@@ -1,0 +1,213 @@
+"""Stage prove: scaling resumes, every part is ready, and no Job was lost."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+
+from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.resources import API_SERVICES, DEPLOYMENTS, LEASES, PODS, SCALED_JOBS
+from prompt_keda.clients.kube.watch import Watch
+from prompt_keda.components.cluster.readiness import Reason, is_available, why_not_ready
+from prompt_keda.components.keda.names import API_SERVICE, LEASE, OPERATOR
+from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
+from prompt_keda.components.run import Context
+from prompt_keda.components.scaled_jobs import running_jobs
+from prompt_keda.components.scaled_jobs.objects import is_paused
+from prompt_keda.components.smoke import smoke_test
+from prompt_keda.core.errors import ClientError, PromptKedaError, Unreachable
+from prompt_keda.core.plan import Progress, State, Step
+
+LAST_WORDS = 300
+"""Characters of a crashed container's log that are told."""
+
+
+def smoke_inspect(context: Context) -> Progress:
+    """Has the smoke test of this run passed?"""
+    if context.smoke is None:
+        return Progress(State.TODO, "not proven in this run")
+    count, jobs_count = context.smoke.acknowledged_count, len(context.smoke.job_uids)
+    return Progress(State.DONE, f"{context.smoke.events_count} events, {jobs_count} Jobs, {count} acknowledged, lag 0")
+
+
+def run_smoke(context: Context) -> None:
+    """Run the smoke test. Idempotent: yes, each run has objects of its own."""
+    with suppress(PromptKedaError):  # the first look of loops_inspect: while the smoke test runs, KEDA polls
+        loops_inspect(context)
+    count = context.environment.smoke.events_count
+
+    def obstacle() -> str | None:
+        live = {one["metadata"]["name"] for one in context.systems.kube.list(DEPLOYMENTS, context.namespace)}
+        gone = [name for name in _deployments(context) if name not in live]
+        if gone:
+            return f"{', '.join(gone)} is gone again: somebody has removed it since the install"
+        seen = parts_inspect(context)
+        return seen.detail if seen.state is State.BROKEN else None
+
+    context.smoke = smoke_test.run_smoke(context.systems, count, context.observer, context.run_id, obstacle)
+
+
+def _deployments(context: Context) -> list[str]:
+    return [one["metadata"]["name"] for one in context.keda_objects if one["kind"] == "Deployment"]
+
+
+def parts_inspect(context: Context) -> Progress:
+    """Is every part of KEDA ready? With the reason of the first that is not."""
+    kube = context.systems.kube
+    wanted = _deployments(context)
+    live = {one["metadata"]["name"]: one for one in kube.list(DEPLOYMENTS, context.namespace)}
+    waiting = [name for name in wanted if not is_available(live.get(name, {}))]
+    if waiting:
+        ready = f"{len(wanted) - len(waiting)}/{len(wanted)} ready"
+        pods = kube.list(PODS, context.namespace, f"app in ({','.join(waiting)})")
+        reasons = [why for why in map(why_not_ready, pods) if why]
+        hopeless = next((why for why in reasons if why.hopeless), None)
+        if hopeless:
+            return Progress(State.BROKEN, f"{ready}: {hopeless.text}{_last_words(context, hopeless)}")
+        return Progress(State.WORKING, f"{ready}: {reasons[0].text if reasons else waiting[0]}")
+    service = kube.find(API_SERVICES, API_SERVICE) or {}
+    available = conditions(service).get("Available", {"status": "Unknown", "message": "no condition yet"})
+    if available["status"] != "True":
+        return Progress(State.WORKING, f"{API_SERVICE} is not available: {available.get('message', '')[:200]}")
+    return Progress(State.DONE, f"{len(wanted)}/{len(wanted)} ready, {API_SERVICE} available")
+
+
+def _last_words(context: Context, why: Reason) -> str:
+    """Give the last line that a crashed container has written; nothing where it cannot be read."""
+    if not why.crashed:
+        return ""
+    pod, container = why.crashed
+    try:
+        said = context.systems.kube.logs(context.namespace, pod, 1, previous=True, container=container).strip()
+    except ClientError:
+        return ""
+    return f"; its last words: {said[-LAST_WORDS:]}" if said else ""
+
+
+def leader_inspect(context: Context) -> Progress:
+    """Does an operator's pod of now hold the Lease? Until one does, every status of KEDA is only a memory (F15)."""
+    kube = context.systems.kube
+    lease = kube.find(LEASES, LEASE, context.namespace)
+    if lease is None:
+        return Progress(State.WORKING, "no operator has taken the Lease yet")
+    holder = str((lease.get("spec") or {}).get("holderIdentity") or "")
+    pods = [one["metadata"]["name"] for one in kube.list(PODS, context.namespace, f"app={OPERATOR}")]
+    leader = next((name for name in pods if holder.startswith(f"{name}_")), None)
+    if leader is None:
+        return Progress(State.WORKING, f"the Lease is held by {holder or 'nobody'}, which is no pod of now")
+    return Progress(State.DONE, f"{leader} leads")
+
+
+def scaled_jobs_inspect(context: Context) -> Progress:
+    """Is every instrument's ScaledJob there, Ready and not paused, whoever delivers it?"""
+    for one in context.environment.instruments:
+        live = context.systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
+        if live is None:
+            return Progress(
+                State.BROKEN, f"{one.namespace}/{one.scaled_job} is absent; who delivers it has to apply it"
+            )
+        if is_paused(live):
+            return Progress(State.BROKEN, f"{one.scaled_job} is paused; whoever paused it has to unpause it")
+        ready = conditions(live).get("Ready", {"status": "Unknown", "message": "KEDA has not looked yet"})
+        if ready["status"] != "True":
+            return Progress(State.WORKING, f"{one.scaled_job}: Ready={ready['status']}: {ready.get('message', '')}")
+    return Progress(State.DONE, f"{len(context.environment.instruments)} Ready")
+
+
+def loops_inspect(context: Context) -> Progress:
+    """Does the operator poll every ScaledJob now? A status, and a metric that does not move, may be a memory (F15, F21).
+
+    Each poll of a loop writes anew how late it was, to the nanosecond: two that are alike are one poll.
+    """
+    try:
+        page = operator_metrics(context.systems.kube, context.namespace)
+    except Unreachable as error:
+        return Progress(State.WORKING, error.what)
+    told = {
+        (one["namespace"], one["resource"]): value for one, value in samples(page, LOOP) if one["type"] == "scaledjob"
+    }
+    wanted = [(one.namespace, one.scaled_job) for one in context.environment.instruments]
+    for key in wanted:
+        if key not in told:
+            return Progress(State.WORKING, f"{key[1]}: the operator has no loop for it")
+        if context.polled_before.setdefault(key, told[key]) == told[key]:
+            return Progress(State.WORKING, f"{key[1]}: not polled yet since the first look")
+    return Progress(State.DONE, f"{len(wanted)} polled")
+
+
+def lag_inspect(context: Context) -> Progress:
+    """Is KEDA told what waits for every instrument? The smoke test's own stream says nothing of theirs (F16)."""
+    told = []
+    for one in context.environment.instruments:
+        seen = context.systems.redis.backlog(one.stream, one.consumer_group)
+        if not seen.is_right:
+            return Progress(State.WORKING, f"{one.stream}: KEDA is told lag {seen.lag}, and {seen.waiting} events wait")
+        told.append(f"{one.stream} lag {seen.lag}")
+    return Progress(State.DONE, "; ".join(told))
+
+
+def work_inspect(context: Context) -> Progress:
+    """Is the backlog of every instrument worked off: has its group read on, or are all its Jobs at work already?"""
+    told, active = [], running_jobs.active_jobs(context.systems.kube)
+    for one in context.environment.instruments:
+        group = context.systems.redis.group_info(one.stream, one.consumer_group)
+        if group is None:
+            return Progress(State.BROKEN, f"{one.stream} has no group {one.consumer_group}")
+        began = context.read_before.setdefault(one.stream, group.entries_read or 0)
+        owner = {"metadata": {"namespace": one.namespace, "name": one.scaled_job}}
+        running = sum(running_jobs.is_of(job, owner) for job in active)
+        waits = group.lag is None or group.lag > one.activation_lag_count
+        if waits and (group.entries_read or 0) <= began and running < one.max_jobs:
+            return Progress(State.WORKING, f"{one.stream}: {group.lag} events wait, {running} Jobs run, none is read")
+        told.append(f"{one.stream} lag {group.lag}, {running} Jobs")
+    return Progress(State.DONE, "; ".join(told))
+
+
+def jobs_inspect(context: Context) -> Progress:
+    """Did every Job and pod that was active at the start survive?"""
+    said = running_jobs.lost(context.systems.kube, context.before)
+    if said:
+        return Progress(State.BROKEN, f"{len(said)} of {len(context.before)} lost: {'; '.join(said[:5])}")
+    detail = f"all {len(context.before)} Jobs and pods of the start live on or ended by themselves"
+    failed = running_jobs.failed(context.systems.kube, context.before)
+    return Progress(State.DONE, detail + (f"; {len(failed)} Jobs failed: {', '.join(failed[:5])}" if failed else ""))
+
+
+def look_only(context: Context) -> None:
+    """Do nothing: this step only waits until what the others began is there. Idempotent: yes."""
+
+
+SMOKE: Step[Context] = Step(
+    "prove/smoke", "prove that events become Jobs", smoke_inspect, run_smoke, deadline=smoke_test.LIMIT
+)
+STEPS: tuple[Step[Context], ...] = (
+    Step(
+        "prove/parts-ready",
+        "wait until every part of KEDA is ready",
+        parts_inspect,
+        look_only,
+        deadline=timedelta(seconds=180),
+        watch=lambda context: Watch(
+            context.systems.kube, [(DEPLOYMENTS, context.namespace), (PODS, context.namespace), (API_SERVICES, None)]
+        ),
+    ),
+    Step(
+        "prove/scaled-jobs-ready",
+        "wait until every ScaledJob is Ready",
+        scaled_jobs_inspect,
+        look_only,
+        deadline=timedelta(seconds=60),
+        watch=lambda context: Watch(context.systems.kube, [(SCALED_JOBS, None)]),
+    ),
+    Step(
+        "prove/operator-leads",
+        "wait until an operator holds the Lease",
+        leader_inspect,
+        look_only,
+        watch=lambda context: Watch(context.systems.kube, [(LEASES, context.namespace)]),
+    ),
+    Step("prove/loops-poll", "see that KEDA polls every ScaledJob", loops_inspect, look_only),
+    Step("prove/lag-right", "see that KEDA is told what waits for every group", lag_inspect, look_only),
+    Step("prove/backlog-moves", "see that what waits is worked off", work_inspect, look_only),
+    Step("prove/no-job-lost", "compare the Jobs with those of the start", jobs_inspect, look_only),
+)

@@ -1,0 +1,40 @@
+"""A support bundle on the disk: one compressed archive, for this user alone, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from prompt_keda.core.errors import Refusal
+
+MODE = 0o600
+
+
+def write_archive(path: Path, folder: str, texts: Mapping[str, str]) -> int:
+    """Write texts below one folder of a tar.gz; give its size in bytes.
+
+    Raises
+    ------
+    Refusal
+        When there is a file of that name already, or it cannot be written.
+    """
+    scratch = path.with_name(f".{path.name}.new")
+    try:
+        if path.exists():
+            raise Refusal(f"{path} is there already", "Name another file: nothing is overwritten.")
+        scratch.unlink(missing_ok=True)
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE)
+        with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+            for name, text in texts.items():
+                entry = tarfile.TarInfo(f"{folder}/{name}")
+                raw = text.encode()
+                entry.size, entry.mode = len(raw), MODE
+                archive.addfile(entry, io.BytesIO(raw))
+        scratch.rename(path)
+        return path.stat().st_size
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise Refusal(f"{path} cannot be written: {error.strerror}", "Make room, or name another file.") from error

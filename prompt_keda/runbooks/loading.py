@@ -1,0 +1,106 @@
+"""Pages of runbooks/ ↔ `Runbook`.
+
+A page is plain Markdown: a title, the six sections of `model.runbook.SECTIONS`, and in ``sh`` fences commands of this
+toolkit alone, as people would type them for production: ``invoke check-deps --env prod``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from prompt_keda.core.errors import EnvironmentFileError, Refusal
+from prompt_keda.runbooks.page import SECTIONS, Runbook, RunbookStep
+
+FENCE, OPENS, TABLE = "```", "```sh", "(see the table on its page)"
+FORM = "A page has a title, the sections " + ", ".join(SECTIONS) + ", and `sh` fences of `invoke TASK … --env prod`."
+
+
+def runbook_names(folder: Path) -> list[str]:
+    """Give the names of all runbooks of a folder."""
+    return sorted(one.stem for one in folder.glob("*.md"))
+
+
+def find_runbook(folder: Path, name: str) -> Runbook:
+    """Read a runbook by its name.
+
+    Raises
+    ------
+    Refusal
+        When there is none of that name.
+    EnvironmentFileError
+        When its page cannot be read, or has another form.
+    """
+    names = runbook_names(folder)
+    if name not in names:
+        raise Refusal(f"there is no runbook {name!r}", f"Known are {', '.join(names)}.")
+    return load_runbook(folder / f"{name}.md")
+
+
+def load_runbook(path: Path) -> Runbook:
+    """Read a page. Raises `EnvironmentFileError` when it cannot be read, or has another form; it says the line."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EnvironmentFileError(f"{path} cannot be read: {error}", "") from error
+    lines = text.splitlines()
+    if not lines or not lines[0].startswith("# "):
+        raise _wrong(path, 1, "it has no title")
+    prose: dict[str, list[str]] = {}
+    steps: list[RunbookStep] = []
+    section, above, fenced = "", "", False
+    for number, line in enumerate(lines[1:], 2):
+        if fenced and line != FENCE:
+            words = _words(path, number, line)
+            count = sum(one.section == section for one in steps) + 1
+            steps.append(RunbookStep(f"{section.lower()}/{count}", section, above.strip(), words))
+            above = ""
+        elif line in (OPENS, FENCE):
+            if line == FENCE and not fenced:
+                raise _wrong(path, number, "a fence without `sh`")
+            fenced = line == OPENS
+        elif line.startswith("## "):
+            section, above = line[3:], ""
+            prose[section] = []
+        elif section:
+            prose[section].append(line)
+            above = _more(above, line)
+    if fenced:
+        raise _wrong(path, len(lines), "a fence that does not end")
+    if tuple(prose) != SECTIONS:
+        raise _wrong(path, 1, f"its sections are {', '.join(prose) or 'none'}")
+    sections = {name: "\n".join(found).strip() for name, found in prose.items()}
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Runbook(path.stem, lines[0][2:].strip(), sections, tuple(steps), digest)
+
+
+def _more(above: str, line: str) -> str:
+    """Add a line to the text above a command. A table makes no sense in one line: it is named alone."""
+    if not line.startswith("|"):
+        return f"{above} {line}"
+    return above if above.endswith(TABLE) else f"{above} {TABLE}"
+
+
+def _words(path: Path, number: int, line: str) -> tuple[str, ...]:
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise _wrong(path, number, str(error)) from error
+    if not words:
+        raise _wrong(path, number, "an empty line among the commands")
+    place = words.index("--env") if "--env" in words else -1
+    if words[0] != "invoke" or place < 2 or words[place : place + 2] != ["--env", "prod"]:
+        raise _wrong(path, number, f"{line!r} is no `invoke TASK … --env prod`")
+    return (*words[1:place], *words[place + 2 :])
+
+
+def _wrong(path: Path, number: int, what: str) -> EnvironmentFileError:
+    return EnvironmentFileError(f"{path}, line {number}: {what}", FORM)
+
+
+def load_runbooks(folder: Path) -> Iterator[Runbook]:
+    """Read all pages of a folder, by name. Raises as `load_runbook` does."""
+    for name in runbook_names(folder):
+        yield load_runbook(folder / f"{name}.md")
