@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -53,15 +54,19 @@ class Outcome:
 class Check(Generic[C]):
     """One fact that should hold. It reads, and never writes; a deep one may make a canary, and takes it away.
 
+    It is made by the decorator `check`, stands where its function stands, and is called like it.
+
     Parameters
     ----------
     id
         ``category/fact-that-should-hold``, for example ``redis/groups-exist``.
     title
-        The same fact in the present tense, for people.
+        The same fact as a whole sentence, for people: it stands alone in a chat or a JUnit report.
     run
-        Looks, and returns what it saw. A `prompt_keda.core.errors.ClientError` from it becomes UNKNOWN
-        (`Unreachable`, `BadAnswer`) or FAIL (`Refused`, `Missing`): see `prompt_keda.core.run_checks`.
+        Looks, and returns what it saw. Its docstring is the check's part of docs/checks.md: what is looked at; then, from
+        ``Cause:`` on, why the fact may not hold, and from ``Fix:`` on, what to do where the outcome does not say it.
+        A `prompt_keda.core.errors.ClientError` from it becomes UNKNOWN (`Unreachable`, `BadAnswer`) or FAIL (`Refused`,
+        `Missing`): see `prompt_keda.core.run_checks`.
     needs
         Ids of checks without whose OK or WARN this one cannot look; it is then SKIPPED.
     deadline
@@ -87,6 +92,33 @@ class Check(Generic[C]):
     def category(self) -> str:
         """The part of the id before the slash."""
         return self.id.split("/", 1)[0]
+
+    @property
+    def page(self) -> str:
+        """What docs/checks.md says of it: the docstring of its function, up to its notes for who reads the code."""
+        return (inspect.getdoc(self.run) or "").partition("\n\nNotes\n---")[0]
+
+    def __call__(self, context: C) -> Outcome:
+        """Look, as its function does."""
+        return self.run(context)
+
+
+def check(
+    id: str,
+    title: str,
+    *,
+    needs: tuple[str, ...] = (),
+    deadline: timedelta = timedelta(seconds=10),
+    fix: str = "",
+    runbook: str = "",
+    deep: bool = False,
+) -> Callable[[Callable[[C], Outcome]], Check[C]]:
+    """Return a decorator that makes a check of the function that looks. The parameters are those of `Check`."""
+
+    def decorate(run: Callable[[C], Outcome]) -> Check[C]:
+        return Check(id, title, run, needs, deadline, fix, runbook, deep)
+
+    return decorate
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,4 @@
-"""What an environment's keys are, made from the model: the table in environments/README.md, and the JSON schema for editors.
-
-``.venv/bin/python -m prompt_keda.environment.reference`` writes both anew.
-"""
+"""What an environment's keys are, made from the model: the table in environments/README.md, and the JSON schema for editors."""
 
 from __future__ import annotations
 
@@ -15,8 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from prompt_keda.environment.model import Environment, format_duration
 
-COMMAND = ".venv/bin/python -m prompt_keda.environment.reference"
-FOLDER = Path(__file__).parents[2] / "environments"
+COMMAND = ".venv/bin/python -m prompt_keda.commands.reference"
 BEGIN, END = "<!-- keys: made by the command above -->\n", "<!-- end of keys -->\n"
 Node = dict[str, Any]
 
@@ -45,12 +41,6 @@ def pages(folder: Path) -> dict[Path, str]:
     before, _, rest = readme.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     return {folder / "environment.schema.json": schema(), readme: before + BEGIN + table() + END + after}
-
-
-def write(folder: Path) -> None:
-    """Write these files. Idempotent: yes."""
-    for path, text in pages(folder).items():
-        path.write_text(text)
 
 
 def _model() -> Node:
@@ -93,7 +83,3 @@ def _default(name: str, node: Node, part: Node) -> str:
         return "required"
     value = node.get("default")
     return "" if value in (None, "") or isinstance(value, dict) else f"`{value}`"
-
-
-if __name__ == "__main__":
-    write(FOLDER)

@@ -35,12 +35,12 @@ SEEN_BY = {
     "run": "keda/none-paused",
     "hook": "keda/rollout-keeps-jobs",
     "group": "keda/triggers-sensible",
-    "image": "images/images-pinned",
+    "image": "images/pinned",
     "ready": "keda/scaled-jobs-ready",
     "release": "keda/crds-of-version",
     "fetch": "vault/vaultsecret-healthy",
-    "scheduler": "cluster/pods-get-going",
-    "consumer": "redis/pending-is-young",
+    "scheduler": "cluster/pods-start",
+    "consumer": "redis/pending-acknowledged",
 }
 """Marker of a text → the check that shows it."""
 CRD, POD, JOB = "scaledjobs.keda.sh", "not-scheduled", "stays"

@@ -13,7 +13,7 @@ import pytest
 from prompt_keda.clients.kube.resources import CONFIG_MAPS
 from prompt_keda.commands import toolkit
 from prompt_keda.components.catalogue import ALL_CHECKS
-from prompt_keda.components.cluster import checks as cluster
+from prompt_keda.components.cluster import api as cluster
 from prompt_keda.core.check import Check
 from prompt_keda.core.outcomes import ok
 from prompt_keda.lab import settings

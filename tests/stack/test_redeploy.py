@@ -91,7 +91,7 @@ def test_a_redis_that_was_restarted_is_counted_again(deployed, systems, admin):
     systems.redis.add(STREAM, [{"visit": str(n)} for n in range(60)])
     assert not systems.redis.backlog(STREAM, GROUP).is_right
     code, document = run_json("check-deps", "--env", ENV, "--only", "redis")
-    assert code == 1 and [r["id"] for r in document["results"] if r["verdict"] == "fail"] == ["redis/lag-is-right"]
+    assert code == 1 and [r["id"] for r in document["results"] if r["verdict"] == "fail"] == ["redis/lag-matches-backlog"]
     code, document = run_json("redeploy", "--env", ENV)
     acted = {one["id"]: one for one in document["steps"]}
     assert code == 0 and acted["restore/count-lag"]["acted"] and "lag" in acted["prove/lag-right"]["detail"]

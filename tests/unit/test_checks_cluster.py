@@ -105,8 +105,8 @@ def with_policy(policy, *breaks):
     return both(change(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=hooks), *breaks)
 
 
-API, TAKEN_UP = "cluster/api-answers", "cluster/jobs-taken-up"
-GOING, REPORT, ROOM = "cluster/pods-get-going", "cluster/nodes-report", "cluster/nodes-have-room"
+API, TAKEN_UP = "cluster/api-answers", "cluster/jobs-reconciled"
+GOING, REPORT, ROOM = "cluster/pods-start", "cluster/nodes-report", "cluster/nodes-have-room"
 STUCK, DNS, HOOKS = "cluster/namespaces-not-stuck", "cluster/dns-answers", "cluster/webhooks-reachable"
 OTHER_APIS, TAINT = "cluster/api-services-available", {"key": "gpu", "value": "1", "effect": "NoSchedule"}
 SYNCER = ClientLimit(qps=40, burst=80)

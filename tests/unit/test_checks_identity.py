@@ -51,21 +51,21 @@ def login(left, whole=None, kind="token", renews=False):
 LOGIN, READ, REDEPLOY = "identity/token-lives-on", "identity/may-read", "identity/may-redeploy"
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 RED = [
-    ("identity/cluster-is-the-expected-one", attribute("kube", ca_sha256="1" * 64), "fail", "its CA is 111"),
+    ("identity/expected-cluster", attribute("kube", ca_sha256="1" * 64), "fail", "its CA is 111"),
     (
-        "identity/cluster-is-the-expected-one",
+        "identity/expected-cluster",
         both(remove(kinds.NAMESPACES, "kube-system"), lambda world: world.put(kinds.NAMESPACES, "kube-system")),
         "fail",
         "kube-system has the UID",
     ),
     (
-        "identity/cluster-is-the-expected-one",
+        "identity/expected-cluster",
         both(attribute("kube", ca_sha256="1" * 64), identity(kube_system_uid=FillIn("FILL-IN: x"))),
         "fail",
         "its CA is 111",
     ),
     (
-        "identity/cluster-is-the-expected-one",
+        "identity/expected-cluster",
         identity(ca_sha256=FillIn("FILL-IN: x")),
         "unknown",
         "does not say kubernetes.identity.ca_sha256",

@@ -165,9 +165,9 @@ RED = [
         "is absent, and is not needed",
     ),
     (PULL_SECRETS, denied("get", "secrets"), "unknown", "may not be read here"),
-    ("images/images-pinned", runs(f"{HOST}/worker:local"), "warn", "is named by a tag alone"),
-    ("images/images-pinned", runs("busybox"), "warn", "the tag latest"),
-    ("images/images-pinned", keda_runs(f"{HOST}/keda:2.16.1"), "warn", "keda-operator: "),
+    ("images/pinned", runs(f"{HOST}/worker:local"), "warn", "is named by a tag alone"),
+    ("images/pinned", runs("busybox"), "warn", "the tag latest"),
+    ("images/pinned", keda_runs(f"{HOST}/keda:2.16.1"), "warn", "keda-operator: "),
     ("images/running-as-named", moved_tag, "warn", "the tag was moved"),
 ]
 

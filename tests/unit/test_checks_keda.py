@@ -75,12 +75,12 @@ def erring(*counts, polling=timedelta(milliseconds=1)):
     return apply
 
 
-ONLY_ONE = "keda/only-one"
+ONLY_ONE = "keda/single-operator"
 STAY_UP = "keda/parts-not-restarting"
 CERTIFICATES = "keda/certificates-agree"
 OF_INSTRUMENTS = [
-    "keda/ready-is-fresh",
-    "keda/nothing-errors",
+    "keda/scale-loops-run",
+    "keda/no-scaler-errors",
 ]
 RED = [
     *((check, environment(instruments=()), "unknown", "names none") for check in OF_INSTRUMENTS),
@@ -225,17 +225,17 @@ RED = [
         "webhooks of keda-admission lead to other",
     ),
     (ONLY_ONE, denied("list", "deployments"), "unknown", "Deployments of all namespaces may not be seen"),
-    ("keda/ready-is-fresh", lambda world: world.put_metrics(names=()), "warn", "runs no loop for it"),
+    ("keda/scale-loops-run", lambda world: world.put_metrics(names=()), "warn", "runs no loop for it"),
     (
-        "keda/ready-is-fresh",
+        "keda/scale-loops-run",
         change(kinds.LEASES, "operator.keda.sh", "keda", spec={"holderIdentity": "gone-1_u"}),
         "unknown",
         "the Lease's holder gone-1 is no pod",
     ),
-    ("keda/ready-is-fresh", denied("get", "pods/portforward"), "unknown", "metrics may not be read"),
-    ("keda/nothing-errors", erring(3, 5), "warn", "5 errors since the operator's start, 2 of them just now"),
-    ("keda/nothing-errors", erring(3, polling=timedelta(minutes=1)), "warn", "whether they go on is not seen"),
-    ("keda/nothing-errors", lambda world: world.kube.pages.clear(), "unknown", "the connection broke"),
+    ("keda/scale-loops-run", denied("get", "pods/portforward"), "unknown", "metrics may not be read"),
+    ("keda/no-scaler-errors", erring(3, 5), "warn", "5 errors since the operator's start, 2 of them just now"),
+    ("keda/no-scaler-errors", erring(3, polling=timedelta(minutes=1)), "warn", "whether they go on is not seen"),
+    ("keda/no-scaler-errors", lambda world: world.kube.pages.clear(), "unknown", "the connection broke"),
 ]
 
 
@@ -246,7 +246,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
     ("check", "breaks", "said"),
     [
         (STAY_UP, part(restartCount=1, lastState=ended(minutes=1)), "1 restarts of 3 containers"),
-        ("keda/nothing-errors", erring(3), "3 errors since the operator's start, none just now"),
+        ("keda/no-scaler-errors", erring(3), "3 errors since the operator's start, none just now"),
         ("keda/crds-of-version", lambda world: None, "owned by no Helm release"),
     ],
 )

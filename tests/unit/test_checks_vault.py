@@ -104,9 +104,9 @@ RED = [
     ),
     ("vault/token-lives-on", vault(token_is=Token(599, False)), "warn", "can not be renewed"),
     ("vault/token-lives-on", vault(token_is=Token(None, False, 3)), "warn", "good for 3 more requests"),
-    ("vault/kv-version-as-named", vault(kv=1), "fail", f"version 1 reads secret/{KEY[:6]}"),
-    ("vault/kv-version-as-named", vault(kv=1), "fail", "version 2 secret/data/"),
-    ("vault/kv-version-as-named", vault(kv=1, tells_mounts=False), "unknown", "cannot be seen: denied"),
+    ("vault/kv-version-as-configured", vault(kv=1), "fail", f"version 1 reads secret/{KEY[:6]}"),
+    ("vault/kv-version-as-configured", vault(kv=1), "fail", "version 2 secret/data/"),
+    ("vault/kv-version-as-configured", vault(kv=1, tells_mounts=False), "unknown", "cannot be seen: denied"),
     ("vault/paths-readable", lambda world: world.vault.allowed.discard(KEY), "fail", f"not let it read {API_PATH}"),
     ("vault/paths-readable", vault(tells_capabilities=False), "unknown", "does not say what this token may"),
     ("vault/paths-readable", unfilled_path, "unknown", "FILL-IN: where: the environment does not say vault_path"),
@@ -151,7 +151,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
     [
         ("vault/unsealed", vault(standby=True)),
         ("vault/token-lives-on", vault(token_is=Token(None, False))),
-        ("vault/kv-version-as-named", vault(tells_mounts=False)),
+        ("vault/kv-version-as-configured", vault(tells_mounts=False)),
         (SYNC_HEALTHY, both(OWNED, vault_secret(CREATED))),
     ],
 )

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+from prompt_keda import components
+from prompt_keda.commands import reference
 from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.check import Check
 from prompt_keda.core.event import Event, EventKind
 from prompt_keda.core.untrusted import neutral
 from prompt_keda.report.progress import Progress
@@ -46,15 +51,31 @@ def test_every_task_has_a_line_of_help():
     assert len(tasks) >= 10 and all(one["help"] for one in tasks)
 
 
-def test_every_check_has_its_page_and_runbook():
-    """Ids are unique, needs exist, and what a result names is there."""
-    ids = [one.id for one in ALL_CHECKS]
-    page = (ROOT / "docs" / "checks.md").read_text()
-    assert len(set(ids)) == len(ids) >= 20
-    for one in ALL_CHECKS:
-        assert set(one.needs) <= set(ids), one.id
-        assert f"### {one.id}\n" in page, one.id
-        assert not one.runbook or (ROOT / "runbooks" / f"{one.runbook}.md").is_file(), one.id
+def test_every_check_is_unique_and_what_it_names_exists():
+    """Ids and titles are unique, a title is a sentence, needs and runbooks exist, and its page says what it looks at."""
+    ids, titles = [check.id for check in ALL_CHECKS], [check.title for check in ALL_CHECKS]
+    assert len(set(ids)) == len(ids) >= 80
+    assert len(set(titles)) == len(titles)
+    for check in ALL_CHECKS:
+        assert check.title[0].isupper(), check.id
+        assert set(check.needs) <= set(ids), check.id
+        assert "\n\nCause: " in check.page and not check.page.startswith("\n"), check.id
+        assert not check.runbook or (ROOT / "runbooks" / f"{check.runbook}.md").is_file(), check.id
+
+
+def test_every_decorated_check_is_offered():
+    """A file with a check that the catalogue does not name would be looked at by nobody."""
+    declared = set()
+    for info in pkgutil.walk_packages(components.__path__, "prompt_keda.components."):
+        declared |= {
+            value.id for value in vars(importlib.import_module(info.name)).values() if isinstance(value, Check)
+        }
+    assert declared == {check.id for check in ALL_CHECKS}
+
+
+def test_what_is_made_from_the_code_is_up_to_date():
+    """`.venv/bin/python -m prompt_keda.commands.reference` makes it."""
+    assert [path.name for path, text in reference.pages(ROOT).items() if path.read_text() != text] == []
 
 
 def test_a_terminal_escape_from_outside_does_not_reach_the_terminal(capsys):

@@ -1,4 +1,4 @@
-"""keda/nothing-errors: a trigger whose time runs out errs more seldom than it is polled."""
+"""keda/no-scaler-errors: a trigger whose time runs out errs more seldom than it is polled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prompt_keda.core.check import Verdict
 
 from .world import SCALED_JOB, SPACE, World
 
-CHECK = "keda/nothing-errors"
+CHECK = "keda/no-scaler-errors"
 ERRORS = f'keda_scaled_job_errors_total{{namespace="{SPACE}",scaledJob="{SCALED_JOB}"}} '
 LOOP = f'keda_internal_scale_loop_latency_seconds{{namespace="{SPACE}",resource="{SCALED_JOB}",type="scaledjob"}} '
 

@@ -52,7 +52,7 @@ def test_a_login_that_was_refused_is_not_tried_again():
     [("MISCONF Redis is configured to save RDB snapshots", Verdict.OK), ("ERR what?", Verdict.UNKNOWN)],
 )
 def test_a_redis_that_refuses_writes_answers(detail, verdict):
-    """A Redis that could not save refuses even PING: redis/takes-writes is the check that tells of it."""
+    """A Redis that could not save refuses even PING: redis/accepts-writes is the check that tells of it."""
     world = World()
 
     def ping():

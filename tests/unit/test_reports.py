@@ -66,7 +66,7 @@ def test_on_a_terminal_what_is_at_work_goes_away_when_it_is_done(monkeypatch, te
     assert "3/3 ready (1.5 s)" in said
 
 
-IDS = ("redis/answers", "redis/lag-is-right", "keda/parts-ready")
+IDS = ("redis/answers", "redis/lag-matches-backlog", "keda/parts-ready")
 ROUND = (
     Event(EventKind.STARTED, "redis/answers"),
     Event(EventKind.FINISHED, "redis/answers", "ok", "evil\x1b]0;title\x07"),

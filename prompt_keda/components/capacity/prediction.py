@@ -1,6 +1,6 @@
 """How long one visit's burst takes until its last worker runs.
 
-Pure arithmetic on numbers; `prompt_keda.components.capacity.checks` looks at the cluster with it.
+Pure arithmetic on numbers; `prompt_keda.components.capacity.burst` looks at the cluster with it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
 from prompt_keda.components.cluster.pods import PATIENCE
 from prompt_keda.components.scaled_jobs.objects import is_finished
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, warn
 
 Object = dict[str, Any]
@@ -22,8 +22,21 @@ COUNTS = ("active", "succeeded", "failed", "terminating")
 """Fields of a Job's status, each a number of pods (Kubernetes, batch/v1 JobStatus); absent is 0."""
 
 
+@check(
+    "cluster/jobs-reconciled",
+    "The Job controller takes up every Job",
+    needs=("cluster/api-answers",),
+    runbook="cluster-degraded",
+)
 def jobs_taken_up(systems: Systems) -> Outcome:
-    """Is there a Job of an instrument that for half a minute no controller has looked at?"""
+    """Look for Jobs of the instruments that for 30 s no controller has looked at: they have no start time. Left out
+    are suspended ones, those that want no pod, and those of another controller (`managedBy`).
+
+    Cause: FAIL: the controller manager stands still, though the API server answers (F30): KEDA makes Jobs, and
+    nothing runs. WARN: it takes up others, and is behind, as in a burst of hundreds.
+
+    Fix: The result names the oldest such Job.
+    """
 
     def look(space: str) -> Outcome:
         found = list(_unfinished(systems, space))
@@ -39,8 +52,15 @@ def jobs_taken_up(systems: Systems) -> Outcome:
     return _of_each_namespace(systems, look, "all Jobs are taken up")
 
 
+@check("capacity/pods-admitted", "No Job's pods are refused", needs=("capacity/quota-allows",), runbook="no-room")
 def pods_admitted(systems: Systems) -> Outcome:
-    """Is there a Job of an instrument that was taken up, and for half a minute has had no pod?"""
+    """Look for Jobs of the instruments that were taken up, and for 30 s have had no pod at all.
+
+    Cause: Pod Security, an admission webhook or a policy refuses the pods, or something deletes them at once. Where
+    a quota keeps them out, capacity/quota-allows says so, and this is SKIPPED.
+
+    Fix: The result names the oldest such Job: its events say who refuses.
+    """
 
     def look(space: str) -> Outcome:
         found = list(_unfinished(systems, space))

@@ -10,7 +10,7 @@ from prompt_keda.clients.kube.resources import API_SERVICES, NAMESPACES
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
 from prompt_keda.components.keda.names import API_SERVICE
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 
 Object = dict[str, Any]
@@ -18,8 +18,21 @@ STUCK = timedelta(seconds=60)
 """An empty namespace is gone in some seconds, one with KEDA in it in 11 s (seen); a pod's grace is 30 s by default."""
 
 
+@check(
+    "cluster/namespaces-not-stuck",
+    "No namespace is stuck in Terminating",
+    needs=("cluster/external-metrics-available", "cluster/api-services-available"),
+    runbook="namespace-stuck",
+)
 def namespaces_not_stuck(systems: Systems) -> Outcome:
-    """Is one Terminating for more than a minute, and why? KEDA's own has a check for itself."""
+    """Look for one that is Terminating for more than a minute, and give the namespace controller's reason. KEDA's own
+    is told by cluster/keda-namespace-present.
+
+    Cause: An object in it has a finalizer that nobody removes (F9). FAIL for a namespace of Prompt KEDA, WARN for
+    another. While an aggregated API is not available all are stuck: then it is SKIPPED.
+
+    Fix: The result names what holds it.
+    """
     environment = systems.environment
     ours = {
         environment.redis.namespace,
@@ -40,8 +53,19 @@ def namespaces_not_stuck(systems: Systems) -> Outcome:
     return all_of(((one["metadata"]["name"], one) for one in found), look, f"none of {len(found)} is stuck")
 
 
+@check(
+    "cluster/api-services-available",
+    "Every aggregated API but KEDA's is available",
+    needs=("cluster/api-answers",),
+    runbook="namespace-stuck",
+)
 def api_services_available(systems: Systems) -> Outcome:
-    """Is every aggregated API but KEDA's available? One that is not keeps all namespaces from going (F9)."""
+    """Look at every APIService that a Service of the cluster stands behind, but for KEDA's, which has a check of its
+    own.
+
+    Cause: What serves it was removed and the APIService left behind, or is down. While this lasts no namespace of
+    the cluster can be deleted (F9).
+    """
     fix = "Mend what serves it; if its Service is gone for good: kubectl delete apiservice NAME."
 
     def look(one: Object) -> Outcome:

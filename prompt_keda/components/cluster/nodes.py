@@ -11,7 +11,7 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.components.capacity.host_room import STATED, in_a_vcluster, room_left
 from prompt_keda.components.capacity.pod_room import Free
 from prompt_keda.components.cluster.clock import age
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn, worst_of
 from prompt_keda.environment.model import Instrument
@@ -25,8 +25,13 @@ SILENT = timedelta(seconds=40)
 """A kubelet's Lease lasts 40 s and is renewed every 10 s (KubeletConfiguration, nodeLeaseDurationSeconds)."""
 
 
+@check("cluster/nodes-ready", "Nodes are Ready", needs=("cluster/api-answers",), runbook="cluster-degraded")
 def nodes_ready(systems: Systems) -> Outcome:
-    """Look at the condition Ready of every node."""
+    """Look at the condition Ready of every node.
+
+    Cause: A kubelet or its machine is down; no pod starts there. UNKNOWN when no node is shown, as in a new
+    vCluster.
+    """
     nodes = systems.kube.list(NODES)
     if not nodes:
         return unknown(NO_NODE, NO_NODE_FIX)
@@ -50,8 +55,18 @@ def _not_ready(nodes: list[Object]) -> dict[str, str]:
     return found
 
 
+@check(
+    "cluster/nodes-report", "Every node renews its Lease", needs=("cluster/nodes-ready",), runbook="cluster-degraded"
+)
 def nodes_report(systems: Systems) -> Outcome:
-    """Does every kubelet renew its Lease? SKIPPED where nodes keep none: a vCluster's syncer speaks for them."""
+    """Look at the Lease that each kubelet renews every 10 s.
+
+    Cause: WARN: a kubelet or its machine hangs; what runs there runs on, but nothing begins or stops. SKIPPED where
+    no node keeps a Lease, as in a vCluster, whose syncer speaks for the nodes. UNKNOWN: the Leases may not be read.
+
+    Fix: The result names the node. Some seconds later the cluster itself counts it as lost, and cluster/nodes-ready
+    says so.
+    """
     fix = "Its kubelet or machine hangs; the cluster counts it as lost some seconds later. Ask the cluster's owners."
     nodes = [one["metadata"]["name"] for one in systems.kube.list(NODES)]
     if not nodes:
@@ -91,8 +106,22 @@ def free_room(systems: Systems, nodes: list[Object]) -> Free:
         raise BadAnswer("Kubernetes", systems.kube.address, f"an amount cannot be read: {error}", CORRECT) from error
 
 
+@check(
+    "cluster/nodes-have-room",
+    "The nodes have room for more workers",
+    needs=("cluster/nodes-ready", "keda/limits-as-configured"),
+    runbook="no-room",
+)
 def nodes_have_room(systems: Systems) -> Outcome:
-    """Do as many more workers as each instrument always has fit on the nodes, one instrument after the other?"""
+    """What the nodes have, less what the pods on them ask for (cpu, memory, number of pods), is compared with what the
+    live ScaledJob's workers ask for: as many more as the instrument always has (min_jobs).
+
+    Cause: Too few nodes, nodes that are cordoned or tainted, or other pods that ask for much. Affinities are not
+    looked at. In a vCluster the room is what `capacity.host_workers_count` states, less the workers that are there;
+    UNKNOWN without it ([decision 0010](decisions/0010-room-that-cannot-be-seen.md)).
+
+    Fix: The result names what is short.
+    """
     if in_a_vcluster(systems):
         return _host_has_room(systems)
     kube = systems.kube

@@ -10,7 +10,7 @@ from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
 from prompt_keda.components.cluster.nodes import nodes_lost
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import fail, look_at, ok, skipped, unknown, warn, worst_of
 
 Object = dict[str, Any]
@@ -29,9 +29,24 @@ CANNOT_START = {
 """Reasons of a kubelet for a container that it tries to start, and cannot (Kubernetes, pkg/kubelet: images, container)."""
 
 
+@check(
+    "cluster/pods-start",
+    "Every pod is scheduled and its containers start",
+    needs=("cluster/api-answers",),
+    runbook="cluster-degraded",
+)
 def pods_get_going(systems: Systems) -> Outcome:
-    """Is there a pod of Prompt KEDA that for half a minute nobody has scheduled, begun or stopped, or that cannot start?
+    """Look for pods of KEDA, Redis and the workers that for 30 s have neither a node nor a word of the scheduler, that
+    have a node and no begun container, a container that the kubelet cannot start (image, pull secret, Secret or
+    ConfigMap), or that should have stopped. What is on a node that is not ready is left to cluster/nodes-ready.
 
+    Cause: FAIL: the scheduler, a kubelet or the vCluster's syncer stands still, though the API server answers
+    (F30), or the kubelet says why a container cannot start. WARN: the scheduler says that there is no room.
+
+    Fix: The result names which of them.
+
+    Notes
+    -----
     What is on a node that is not ready is left out: cluster/nodes-ready tells of that one.
     """
     lost = nodes_lost(systems)

@@ -7,7 +7,7 @@ from typing import Any
 from prompt_keda.clients.kube.resources import ENDPOINT_SLICES, SERVICES, VALIDATING_WEBHOOKS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.keda.names import WEBHOOK_CONFIGURATION
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 
 Object = dict[str, Any]
@@ -16,8 +16,17 @@ DNS_SERVICE = "kube-dns"
 """The Service keeps this name whatever serves it (Kubernetes, DNS for Services and Pods)."""
 
 
+@check(
+    "cluster/dns-answers",
+    "The cluster's DNS has ready endpoints",
+    needs=("cluster/api-answers",),
+    runbook="cluster-degraded",
+)
 def dns_answers(systems: Systems) -> Outcome:
-    """Has the Service of the cluster's DNS somebody behind it (F31)? Whether it answers rightly only a pod can tell."""
+    """Look at what is ready behind the Service kube-dns. Whether a name is resolved rightly only a pod can tell.
+
+    Cause: CoreDNS is down (F31): KEDA and the workers no longer find Redis. UNKNOWN: no such Service is shown.
+    """
     names = [one["metadata"]["name"] for one in systems.kube.list(SERVICES, DNS_NAMESPACE) if _is_dns(one)]
     if not names:
         return unknown(f"no Service of the cluster's DNS is shown in {DNS_NAMESPACE}", "Ask the cluster's owners.")
@@ -33,8 +42,18 @@ def _is_dns(service: Object) -> bool:
     return DNS_SERVICE in (metadata["name"], (metadata.get("labels") or {}).get("k8s-app"))
 
 
+@check(
+    "cluster/webhooks-reachable",
+    "KEDA's admission webhooks are reachable",
+    needs=("keda/parts-ready", "keda/certificates-agree"),
+    runbook="certificates-wrong",
+)
 def webhooks_reachable(systems: Systems) -> Outcome:
-    """Has the Service of each of KEDA's webhooks somebody behind it (F12)? Their failurePolicy says what follows."""
+    """Look at what is ready behind the Services of the configuration keda-admission.
+
+    Cause: The Service is gone, or selects no pod (F12). FAIL where failurePolicy is Fail: no ScaledJob can be
+    applied. WARN where it is Ignore, as in the public chart: bad ones are admitted.
+    """
     config = systems.kube.find(VALIDATING_WEBHOOKS, WEBHOOK_CONFIGURATION)
     if config is None:
         return fail(f"the webhook configuration {WEBHOOK_CONFIGURATION} is absent", "./run redeploy makes it.")

@@ -13,7 +13,7 @@ from prompt_keda.clients.kube.resources import (
     TRIGGER_AUTHENTICATIONS,
 )
 from prompt_keda.clients.systems import Systems
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, Missing, Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown
 from prompt_keda.core.secret import Secret
@@ -24,9 +24,26 @@ TRIGGER = "redis-streams"
 LOGIN, ADDRESS = ("username", "password"), ("address", "host", "port")
 
 
+@check(
+    "redis/keda-may-ask",
+    "KEDA's Redis login may read the lag",
+    needs=("redis/answers", "keda/scaled-jobs-present"),
+    runbook="redis-gone",
+)
 def keda_may_ask(systems: Systems) -> Outcome:
-    """Log in as KEDA does, to the Redis that KEDA asks, and ask what KEDA asks (failure modes F22 and F29).
+    """Log in with what the live trigger, container environment or TriggerAuthentication name, the Secret read by its
+    name, and run INFO, XINFO GROUPS and XLEN (F22, F29), after a look that the trigger's address and database are
+    those of the environment's Redis. No password means the login that everybody has. UNKNOWN: the ScaledJob is
+    absent, the Secret may not be read from here, or the password comes from elsewhere.
 
+    Cause: KEDA asks another Redis; the password was rotated and KEDA's Secret was not; or an ACL denies a command.
+    Without XINFO KEDA takes the stream's length for the lag. A KEDA that is logged in works on until it connects
+    anew.
+
+    Fix: The result names the login or the command.
+
+    Notes
+    -----
     KEDA takes each parameter from the trigger, else from the container's environment, else from the
     TriggerAuthentication (2.16.1, pkg/scalers/redis_scaler.go). Without a password it does not log in.
     """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from prompt_keda.clients.systems import Systems
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 from prompt_keda.environment.model import Instrument
 
@@ -17,8 +17,13 @@ SILENCE = timedelta(hours=48)
 """Longer without an event is told. In the southern summer a night that is lost to weather leaves 40 hours without one."""
 
 
+@check("redis/groups-exist", "Every stream has its consumer group", needs=("redis/answers",), runbook="redis-empty")
 def groups_exist(systems: Systems) -> Outcome:
-    """Is each instrument's stream and consumer group there?"""
+    """Is each instrument's stream and consumer group there? The number of consumers is told; those of dead workers
+    stay, and do no harm.
+
+    Cause: Redis was made anew. Workers fail with NOGROUP, and KEDA falls back to the stream's length (F17).
+    """
     fix = "./run redeploy makes them; without them workers fail with NOGROUP."
     survey = systems.redis_survey()
 
@@ -31,8 +36,24 @@ def groups_exist(systems: Systems) -> Outcome:
     return _of_every_stream(systems, look)
 
 
+@check(
+    "redis/lag-matches-backlog",
+    "Every group's lag matches its backlog",
+    needs=("redis/answers", "redis/groups-exist"),
+    runbook="redis-lag-wrong",
+)
 def lag_is_right(systems: Systems) -> Outcome:
-    """Is the lag what waits? KEDA 2.16.1 takes nil for 0, and makes workers for a lag that is too high (F16)."""
+    """The events after the last one that was given out are counted, and compared with the lag that Redis tells KEDA
+    (failure mode F16).
+
+    Cause: Redis before 7.2.4 was restarted with an append-only file, or a replica took over: what was read is then
+    lost (lag unknown, which KEDA takes for 0) or an old number (lag too high, and KEDA makes workers for nothing).
+    Or unread events were trimmed; or a group was made with a plain `$` on a stream that was not empty. UNKNOWN
+    without the group.
+
+    Fix: `./run redeploy` counts again what the group has read, and moves no group ([decision
+    0005](decisions/0005-a-lost-lag.md)).
+    """
     fix = "./run redeploy counts it again; no group is moved."
     survey = systems.redis_survey()
 
@@ -50,9 +71,23 @@ def lag_is_right(systems: Systems) -> Outcome:
     return _of_every_stream(systems, look)
 
 
+@check(
+    "redis/backlog-not-trimmed",
+    "No unread event was trimmed",
+    needs=("redis/answers", "redis/groups-exist"),
+    runbook="redis-lag-wrong",
+)
 def backlog_not_trimmed(systems: Systems) -> Outcome:
-    """Were events trimmed before anybody read them, or will be?
+    """FAIL: Redis counts more unread events than wait, and the stream holds none that was read, so the missing ones
+    were trimmed from its beginning. WARN: 800 events or more wait; a cron job trims each stream to 1000.
 
+    Cause: Nobody reads fast enough: KEDA does not scale, the maximum is too low, or the nodes have no room. The
+    visits of trimmed events are lost.
+
+    Fix: Let more workers run; `./run redeploy` counts again what was read.
+
+    Notes
+    -----
     They were, where Redis has counted more unread events than wait, and the stream holds none of those that were read:
     so what is missing stood at its beginning. A count that a restart has brought back old is told by lag-is-right.
     """
@@ -75,9 +110,22 @@ def backlog_not_trimmed(systems: Systems) -> Outcome:
     return _of_every_stream(systems, look)
 
 
+@check(
+    "redis/pending-acknowledged",
+    "Delivered events are acknowledged in time",
+    needs=("redis/answers", "redis/groups-exist"),
+    runbook="workers-fail",
+)
 def pending_is_young(systems: Systems) -> Outcome:
-    """Is every event that was given out acknowledged within a minute? Workers do so before they work.
+    """WARN when an event was given out more than a minute ago and not acknowledged (up to 100 are counted). Workers
+    acknowledge before they work, within milliseconds.
 
+    Cause: A worker died or hung between the two; nobody gives the event to another, so its visit is not worked on.
+
+    Fix: Work the visit off by hand, then `XACK`.
+
+    Notes
+    -----
     Who was given an older one is dead, or hangs: nobody gives the event to another, so its visit is not worked on.
     """
     fix = "Work the visit off by hand, then XACK the event: nobody gives it out again."
@@ -94,8 +142,21 @@ def pending_is_young(systems: Systems) -> Outcome:
     return _of_every_stream(systems, look)
 
 
+@check(
+    "redis/fan-out-alive",
+    "The fan-out writes events",
+    needs=("redis/answers", "redis/groups-exist", "redis/info-allowed"),
+    runbook="events-stop",
+)
 def fan_out_alive(systems: Systems) -> Outcome:
-    """How old is each stream's last event, by Redis' own clock? By day, and in a cloudy night, none comes."""
+    """The age of each stream's last event by Redis' own clock. WARN beyond 48 hours: by day none comes, and in the
+    southern summer a night lost to weather leaves 40 hours without one. A stream that never had one is as old as
+    Redis is up.
+
+    Cause: next-visit-fan-out does not write; or the telescope has not observed for two nights, and all is well.
+
+    Fix: Look at next-visit-fan-out.
+    """
     fix = "Is the telescope observing? Then look at next-visit-fan-out: it writes the events."
     survey = systems.redis_survey()
     up = timedelta(seconds=int(survey.info()["uptime_in_seconds"]))

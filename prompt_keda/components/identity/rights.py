@@ -6,7 +6,7 @@ from prompt_keda.clients.kube.access_reviews import missing_rights
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.components.identity.check_rights import rights_to_look
 from prompt_keda.components.identity.redeploy_rights import redeploy_rights
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import EnvironmentFileError
 from prompt_keda.core.outcomes import fail, ok, skipped, unknown, warn
 from prompt_keda.core.rights import Right, named
@@ -14,8 +14,21 @@ from prompt_keda.delivery.manifests import load_instrument_manifest, load_keda_m
 from prompt_keda.environment.model import Environment
 
 
+@check(
+    "identity/may-read",
+    "The login may read everything that the checks look at",
+    needs=("identity/who-am-i",),
+    fix="Try again; if the API server is away, cluster/api-answers says so.",
+    runbook="not-allowed",
+)
 def may_read(systems: Systems) -> Outcome:
-    """Has this identity every right that the checks need?"""
+    """One rules review for each namespace, and access reviews for what that does not prove.
+
+    Cause: The Role in [environments/rbac/check-deps.yaml](../environments/rbac/check-deps.yaml), which gives these
+    rights and no others, is not bound to this identity, or is an older one.
+
+    Fix: The result names verbs and resources; ask the cluster's owners for the Role.
+    """
     wanted = rights_to_look(systems.environment)
     missing = missing_rights(systems.kube, wanted)
     if missing:
@@ -23,8 +36,22 @@ def may_read(systems: Systems) -> Outcome:
     return ok(f"{len(wanted)} rights, all that the checks need")
 
 
+@check(
+    "identity/may-redeploy",
+    "The login may redeploy KEDA",
+    needs=("identity/who-am-i",),
+    fix="Try again; if the API server is away, cluster/api-answers says so.",
+    runbook="not-allowed",
+)
 def may_redeploy(systems: Systems) -> Outcome:
-    """Has this identity every right that the steps of a redeploy need? Who only looks need not have them."""
+    """Compare the rights that the steps of a redeploy need, by KEDA's manifests and the instruments', with what this
+    identity has. SKIPPED where Argo CD delivers.
+
+    Cause: WARN: this identity only looks, or lacks some rights. Whether it may apply KEDA's own roles, for which it
+    must have their rights, only the preflight of a redeploy tells. UNKNOWN: the manifests are not on this machine.
+
+    Fix: The result names verbs and resources; somebody who has them runs `./run redeploy`.
+    """
     environment = systems.environment
     if environment.keda.delivery == "argocd":
         return skipped("Argo CD delivers here: this toolkit applies nothing")

@@ -10,7 +10,7 @@ from prompt_keda.clients.kube.resources import NODES
 from prompt_keda.clients.registry import ImageName, ManifestInfo, parse_image
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.images.places import live_images, manifest_images, shown
-from prompt_keda.core.check import Outcome, Verdict
+from prompt_keda.core.check import Outcome, Verdict, check
 from prompt_keda.core.errors import Missing, Refused
 from prompt_keda.core.outcomes import fail, ok, skipped, unknown, warn, worst_of
 from prompt_keda.core.side_by_side import look_side_by_side
@@ -44,8 +44,20 @@ class _Found:
                 yield from self.registry.manifest(self.image.repository, self.info.children[platform]).blobs
 
 
+@check(
+    "images/platforms-fit",
+    "Every image fits the nodes' platform",
+    needs=("images/keda-images-present",),
+    runbook="image-not-pulled",
+)
 def platforms_fit(systems: Systems) -> Outcome:
-    """Is each image for the nodes' platform? Where no node is seen, for linux/amd64, and that is said."""
+    """Is each image that runs, or that a redeploy pulls, built for the nodes' platform? An index says it itself, a
+    single manifest in its config. Where no node is seen, linux/amd64 is assumed, and said. An image that is not
+    there is told by the checks above.
+
+    Cause: An image was built on another machine than the nodes are, or for one platform only. WARN: it fits some of
+    the nodes.
+    """
     wanted, assumed = _platforms_of_nodes(systems)
 
     def look(found: _Found) -> Outcome:
@@ -60,8 +72,20 @@ def platforms_fit(systems: Systems) -> Outcome:
     return _of_every_image(systems, look, f"for {', '.join(wanted)}{assumed}")
 
 
+@check(
+    "images/layers-present",
+    "Every image has all its layers",
+    needs=("images/keda-images-present",),
+    runbook="image-not-pulled",
+)
 def layers_present(systems: Systems) -> Outcome:
-    """Has the registry the config and every layer of what the nodes pull? A manifest alone starts no pod."""
+    """Ask the registry for the config and each layer of the nodes' platform (HEAD, 60 at most: more is UNKNOWN). A
+    manifest alone starts no pod.
+
+    Cause: A clean-up of the registry, or a push that was broken off, has left a manifest without its layers.
+
+    Fix: Push the image again.
+    """
     wanted, _ = _platforms_of_nodes(systems)
     asked: set[tuple[str, str]] = set()
 

@@ -8,14 +8,21 @@ from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.images.places import live_pullers, shown
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, ok, unknown, warn
 
 Object = dict[str, Any]
 
 
+@check("images/pinned", "Every image is pinned by digest", needs=("cluster/api-answers",), runbook="image-moved")
 def images_pinned(systems: Systems) -> Outcome:
-    """Is each image named by its digest? A tag can be moved, and two pods then run two images under one name."""
+    """Is each image of KEDA and of the workers named by a digest?
+
+    Cause: It is named by a tag, which can be moved: two pods then run two images under one name. `latest`, said or
+    meant by a name without a tag, moves with each release.
+
+    Fix: Name it by its digest where it comes from: `name:tag@sha256:…`.
+    """
     fix = "Name it by its digest where it comes from: name:tag@sha256:…"
     where: dict[str, set[str]] = {}
     for one in live_pullers(systems):
@@ -32,9 +39,21 @@ def images_pinned(systems: Systems) -> Outcome:
     return all_of(((name, name) for name in sorted(where)), look, f"{len(where)} images, each by its digest")
 
 
+@check(
+    "images/running-as-named",
+    "KEDA's pods run what their image tags mean now",
+    needs=("images/keda-images-present",),
+    runbook="image-moved",
+)
 def running_as_named(systems: Systems) -> Outcome:
-    """Compare the digest that each container of KEDA runs with what its image's name means in the registry now.
+    """Compare the digest that each container of KEDA runs with what its image's tag means in the registry now.
 
+    Cause: The tag was moved after the pod began. The next pod runs another image than this one.
+
+    Fix: Name the image by the digest that is meant.
+
+    Notes
+    -----
     A pod that starts anew, on another node say, pulls what the tag means then. A name with a digest cannot move.
     """
     fix = "Name the image by the digest that is meant."

@@ -11,7 +11,7 @@ from prompt_keda.clients.kube.resources import SECRETS, SERVICE_ACCOUNTS
 from prompt_keda.clients.registry import ImageName, credentials_for_image, parse_image
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.images.places import Puller, live_pullers, shown
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, Missing, Refused, Unreachable
 from prompt_keda.core.outcomes import fail, ok, unknown, warn, worst_of
 from prompt_keda.core.secret import Secret
@@ -43,8 +43,21 @@ class _Pull:
         return f"{self.owner}: {shown(self.name)}"
 
 
+@check(
+    "images/pull-secrets-fit",
+    "Every pod's own pull secret opens its images",
+    needs=("images/keda-images-present",),
+    runbook="image-not-pulled",
+)
 def pull_secrets_fit(systems: Systems) -> Outcome:
-    """Ask each image's registry with what the pods that pull it have: their pull secrets, read by name."""
+    """The pull secrets of each Deployment and ScaledJob (or of their service account) are read by name, and tried at
+    the registry as a kubelet does. Their values are never shown.
+
+    Cause: The Secret is absent, is for another registry, or is denied: told apart (F40). WARN: it is absent or
+    broken, but the image opens without. UNKNOWN: the Secret may not be read here, or the registry does not answer.
+
+    Fix: Correct the Secret where it comes from.
+    """
     known = {one.host for one in systems.environment.registries}
     pulls = {str(one): one for puller in live_pullers(systems) for one in _pulls(puller)}
     read, of_account = _reader(systems), _account_reader(systems)

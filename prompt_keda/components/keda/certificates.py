@@ -13,7 +13,7 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import server_now
 from prompt_keda.components.keda.certificate_reading import read_certificate
 from prompt_keda.components.keda.names import API_SERVICE, CERTIFICATES, WEBHOOK_CONFIGURATION
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, warn
 
 SOON = timedelta(days=30)
@@ -22,8 +22,19 @@ RENEW = "./run redeploy makes new ones."
 CORRECT = "./run redeploy corrects the bundles."
 
 
+@check(
+    "keda/certificates-agree",
+    "KEDA's serving certificates are trusted and not about to expire",
+    needs=("cluster/api-answers",),
+    runbook="certificates-wrong",
+)
 def certificates_agree(systems: Systems) -> Outcome:
-    """Are KEDA's certificates valid and of one CA, and do APIService and webhooks trust it (failure mode F10)?"""
+    """Are KEDA's certificates valid and of one CA, and do APIService and webhooks trust it (failure mode F10)? WARN
+    when one ends within 30 days: KEDA renews 90 days before.
+
+    Cause: The certificates have ended, or were rotated and a bundle was not (F10), or APIService or webhook is
+    absent.
+    """
     secret = systems.kube.find(SECRETS, CERTIFICATES, systems.environment.keda.namespace)
     data = (secret or {}).get("data") or {}
     if not data.get("ca.crt") or not data.get("tls.crt"):

@@ -8,7 +8,7 @@ from datetime import timedelta
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
 from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, ok, warn
 from prompt_keda.environment.model import Instrument
 
@@ -18,9 +18,23 @@ PATIENCE = timedelta(seconds=5)
 """A trigger that is polled more seldom is not waited for: a check has 10 s."""
 
 
+@check(
+    "keda/scale-loops-run",
+    "The operator runs a scale loop for every ScaledJob",
+    needs=("keda/scaled-jobs-present", "keda/lease-fresh", "keda/parts-ready", "keda/scaled-jobs-ready"),
+    runbook="keda-does-not-scale",
+)
 def ready_is_fresh(systems: Systems) -> Outcome:
-    """Does the operator that holds the Lease work each ScaledJob (failure modes F15 and F21)?
+    """The condition Ready has no time, so the metrics of the operator that holds the Lease are read through a
+    port-forward: has it a loop for each ScaledJob (F15, F21)?
 
+    Cause: Ready is the memory of an operator that is gone. UNKNOWN: the metrics cannot be read from here (the pod
+    names no port `metrics`, or port-forwards are denied).
+
+    Fix: Check Redis, then pause and unpause the ScaledJob: KEDA looks again.
+
+    Notes
+    -----
     The condition Ready has no time, so it may be of an operator that is gone. A loop that runs is in this one's metrics.
     """
     fix = LOOK_AGAIN
@@ -35,9 +49,26 @@ def ready_is_fresh(systems: Systems) -> Outcome:
     return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look, "every loop runs")
 
 
+@check(
+    "keda/no-scaler-errors",
+    "KEDA's scalers report no new errors",
+    needs=("keda/scaled-jobs-present", "keda/lease-fresh", "keda/parts-ready", "keda/scaled-jobs-ready"),
+    runbook="keda-does-not-scale",
+)
 def nothing_errors(systems: Systems) -> Outcome:
-    """Do KEDA's counts of errors stay as they are? What erred before, and does no more, is told and no more.
+    """Read `keda_scaled_job_errors_total` and `keda_scaler_detail_errors_total`; if there are any, read them once more
+    after a poll. Old errors are told and no more, unless `keda_internal_scale_loop_latency_seconds` says that the
+    last poll came late by more than the polling interval: a trigger whose time runs out errs more seldom than it is
+    polled.
 
+    Cause: A trigger errs at each poll: Redis, its password, or the stream; and KEDA may not say so in the
+    ScaledJob, or its Ready comes and goes. WARN also when the ScaledJob is polled too seldom to wait for. UNKNOWN
+    as above.
+
+    Fix: Read the operator's log.
+
+    Notes
+    -----
     A trigger whose time runs out errs more seldom than it is polled: a loop that is late tells of it meanwhile.
     """
     instruments = systems.environment.instruments

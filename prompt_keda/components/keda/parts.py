@@ -20,7 +20,7 @@ from prompt_keda.components.keda.names import (
     VERSION_LABEL,
     WEBHOOK_CONFIGURATION,
 )
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 
@@ -31,8 +31,12 @@ RECENT = timedelta(hours=1)
 """A restart longer ago is told, and warns nobody any more."""
 
 
+@check("keda/crds-established", "KEDA's CRDs are established", needs=("cluster/api-answers",), runbook="keda-gone")
 def crds_established(systems: Systems) -> Outcome:
-    """Are KEDA's two kinds for Prompt Processing served?"""
+    """Are KEDA's two kinds for Prompt Processing served?
+
+    Cause: KEDA was uninstalled with its CRDs (F4).
+    """
     fix = "./run redeploy applies them."
 
     def look(name: str) -> Outcome:
@@ -46,8 +50,13 @@ def crds_established(systems: Systems) -> Outcome:
     return all_of(((name, name) for name in NEEDED_CRDS), look, "scaledjobs and triggerauthentications are served")
 
 
+@check("keda/parts-ready", "Every part of KEDA is ready", needs=("cluster/api-answers",), runbook="keda-gone")
 def parts_ready(systems: Systems) -> Outcome:
-    """Has every Deployment of KEDA an available pod?"""
+    """Has every Deployment of KEDA an available pod, of its newest form?
+
+    Cause: A Deployment is gone, or its pod does not start. WARN: a rollout is not through, so the old pod works on;
+    or the Deployment controller has not seen the newest form, and the status is a memory.
+    """
     fix = "./run redeploy replaces them."
 
     def look(name: str) -> Outcome:
@@ -69,8 +78,18 @@ def parts_ready(systems: Systems) -> Outcome:
     return all_of(((name, name) for name in PARTS), look, f"{len(PARTS)} of {len(PARTS)} ready")
 
 
+@check(
+    "keda/one-version",
+    "Every part of KEDA has the environment's version",
+    needs=("cluster/api-answers",),
+    runbook="keda-gone",
+)
 def one_version(systems: Systems) -> Outcome:
-    """Are all parts of the environment's version, by their labels and by their images' tags? A digest tells none."""
+    """Are all parts of the environment's version, by their labels and by their images' tags? A digest tells no
+    version.
+
+    Cause: An upgrade stopped half-way, or an image was changed by hand.
+    """
     wanted = systems.environment.keda.version
     parts = [
         one
@@ -91,8 +110,13 @@ def one_version(systems: Systems) -> Outcome:
     return all_of(((one["metadata"]["name"], one) for one in parts), look, wanted)
 
 
+@check("keda/lease-fresh", "The operator renews its Lease", needs=("cluster/api-answers",), runbook="keda-gone")
 def lease_fresh(systems: Systems) -> Outcome:
-    """Does the operator renew its Lease? If not, the ScaledJobs' Ready is only a memory (failure mode F15)."""
+    """Does the operator renew its Lease? If not, the ScaledJobs' Ready is only a memory (failure mode F15).
+
+    Cause: The operator is dead or hangs, or has let go of its Lease; every status of KEDA is then a memory (F15).
+    As all of the cluster's stamps it is held against the API server's clock.
+    """
     lease = systems.kube.find(LEASES, LEASE, systems.environment.keda.namespace)
     if lease is None:
         return fail("the operator has no Lease", "No operator works; look at its pod.")
@@ -105,8 +129,20 @@ def lease_fresh(systems: Systems) -> Outcome:
     return ok(f"renewed {age_s:.0f} s ago")
 
 
+@check(
+    "keda/crds-of-version",
+    "KEDA's CRDs have the environment's version",
+    needs=("keda/crds-established",),
+    runbook="keda-gone",
+)
 def crds_of_version(systems: Systems) -> Outcome:
-    """Are the CRDs of the environment's version, by their label? Who owns them (Helm) is told as well (F46)."""
+    """Read their label `app.kubernetes.io/version`; the Helm release that owns them is told in the detail (F46).
+
+    Cause: An upgrade has left the CRDs behind: Helm does not upgrade those of a chart's folder crds. UNKNOWN: the
+    label is missing.
+
+    Fix: `./run redeploy` applies its CRDs.
+    """
     wanted = systems.environment.keda.version
     owners: set[str] = set()
 
@@ -125,9 +161,21 @@ def crds_of_version(systems: Systems) -> Outcome:
     return replace(seen, detail="; ".join(filter(None, (seen.detail, f"owned by {', '.join(sorted(owners))}"))))
 
 
+@check(
+    "keda/parts-not-restarting",
+    "KEDA's pods do not keep restarting",
+    needs=("cluster/api-answers",),
+    runbook="keda-gone",
+)
 def parts_not_restarting(systems: Systems) -> Outcome:
-    """Do the containers of KEDA's parts stay up (failure modes F11 and F15)?
+    """Look at the restarts of the containers of KEDA's pods, and at how the last one ended. One restart is told and no
+    more: a new operator begins again when it finds no certificate yet (F11). So is what was more than an hour ago.
 
+    Cause: FAIL: it ran out of memory, or Kubernetes waits before it starts it again (F15). WARN: it restarted more
+    than once, the last time within the hour.
+
+    Notes
+    -----
     One restart is told and no more: an operator that finds no certificate yet, or that loses its Lease, begins again.
     """
     pods = [one for one in systems.kube.list(PODS, systems.environment.keda.namespace) if _part_of(one)]
@@ -178,9 +226,23 @@ def _part_of(pod: Object) -> bool:
     return any(pod["metadata"]["name"].startswith(f"{name}-") for name in PARTS)
 
 
+@check(
+    "keda/single-operator",
+    "Only one KEDA runs in the cluster",
+    needs=("cluster/api-answers",),
+    runbook="duplicate-operator",
+)
 def only_one(systems: Systems) -> Outcome:
-    """Is there one KEDA only? Two of them make Jobs for the same events, and one serves the metrics of both.
+    """Is there another Deployment of KEDA's operator, another fresh Lease of it, or does the APIService or a webhook
+    lead to another namespace?
 
+    Cause: A trial installation was left standing. Two KEDAs make Jobs for the same events. UNKNOWN: what is in all
+    namespaces may not be listed here.
+
+    Fix: Find out whose it is, and remove the one that nobody needs.
+
+    Notes
+    -----
     KEDA's FAQ: one KEDA a cluster, because there is one APIService for external metrics.
     """
     looks = {

@@ -17,7 +17,7 @@ from prompt_keda.components.scaled_jobs.objects import (
     keeps_older_jobs,
     limit_of_pod,
 )
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, warn
 from prompt_keda.environment.model import Instrument
 
@@ -28,8 +28,17 @@ NEWEST, MOST_FAILED = 5, 2
 """Of so many newest finished Jobs so many may have failed."""
 
 
+@check(
+    "keda/jobs-carry-their-generation",
+    "A restart of KEDA would delete no running Job",
+    needs=("keda/scaled-jobs-present",),
+    runbook="jobs-at-risk",
+)
 def jobs_carry_their_generation(systems: Systems) -> Outcome:
-    """Would KEDA delete running Jobs when it next reconciles (failure modes F2 and F3)?"""
+    """Would KEDA delete running Jobs when it next reconciles (failure modes F2 and F3)?
+
+    Cause: The ScaledJob changed, or was made anew, while Jobs ran (F2, F3).
+    """
 
     def look(one: Instrument, live: Object) -> Outcome:
         if keeps_older_jobs(live["spec"]):
@@ -47,9 +56,23 @@ def jobs_carry_their_generation(systems: Systems) -> Outcome:
     return of_every_scaled_job(systems, look, "every running Job carries its ScaledJob's generation")
 
 
+@check(
+    "keda/rollout-keeps-jobs",
+    "No Argo CD sync would delete running Jobs",
+    needs=("keda/scaled-jobs-present",),
+    runbook="jobs-at-risk",
+)
 def rollout_keeps_jobs(systems: Systems) -> Outcome:
-    """Would a sync of Argo CD delete running Jobs (failure modes F1 and F6)?
+    """Is a ScaledJob with running Jobs a hook of Argo CD with the policy BeforeHookCreation, which is the default (F1,
+    F6)? That an edit would delete them, because the rollout is not gradual, is told in the detail.
 
+    Cause: The public chart makes the ScaledJob a PostSync hook: each full sync deletes it, with its Jobs, and makes
+    it anew.
+
+    Fix: Ask for no sync while Jobs run, and for `gradual` and no hook at the source.
+
+    Notes
+    -----
     A hook without a delete policy is deleted and made anew at each sync (Argo CD, "Resource Hooks": BeforeHookCreation
     is the default). A rollout that is not gradual deletes them at each edit; that alone is told, because it is meant so.
     """
@@ -77,9 +100,16 @@ def rollout_keeps_jobs(systems: Systems) -> Outcome:
     return replace(seen, detail="; ".join(filter(None, (seen.detail, *edits))))
 
 
+@check("keda/jobs-are-counted", "KEDA counts every running Job", needs=("cluster/api-answers",), runbook="jobs-at-risk")
 def jobs_are_counted(systems: Systems) -> Outcome:
-    """Has each running Job of a ScaledJob the label by which KEDA counts it (failure mode F26)?
+    """Has each running Job that a ScaledJob has made, by owner or name, the label `scaledjob.keda.sh/name` (F26)?
 
+    Cause: The label was taken away. KEDA then makes more Jobs than the maximum.
+
+    Fix: `kubectl label job NAME scaledjob.keda.sh/name=SCALEDJOB`.
+
+    Notes
+    -----
     One without it is left out of the count, and KEDA makes Jobs beyond the maximum.
     """
     fix = "First the generation, as the runbook says; then kubectl label job NAME scaledjob.keda.sh/name=SCALEDJOB"
@@ -115,8 +145,20 @@ def _is_of(job: Object, one: Instrument) -> bool:
     return bool(re.fullmatch(f"{re.escape(one.scaled_job)}-[a-z0-9]{{5}}", job["metadata"]["name"]))
 
 
+@check(
+    "keda/no-job-has-a-limit",
+    "No running Job has a maximum run time",
+    needs=("cluster/api-answers",),
+    runbook="jobs-at-risk",
+)
 def no_job_has_a_limit(systems: Systems) -> Outcome:
-    """Is a running Job limited in time? It would be ended in mid-visit. A Job keeps the limit that it was made with."""
+    """Look at `activeDeadlineSeconds` of each running Job and of its pods: a Job keeps what its ScaledJob had when it
+    was made.
+
+    Cause: The ScaledJob had a limit when the Job was made, or still has.
+
+    Fix: Correct the ScaledJob's source; whether such a Job may end at its limit is for its people to say.
+    """
 
     def look(one: Instrument) -> Outcome:
         limited = [
@@ -140,8 +182,20 @@ def _limit(job: Object) -> int | None:
     return limit_of_pod(spec) if found is None else found
 
 
+@check(
+    "keda/jobs-do-not-fail",
+    "The newest Jobs succeed",
+    needs=("cluster/api-answers", "redis/answers", "redis/groups-exist"),
+    runbook="workers-fail",
+)
 def jobs_do_not_fail(systems: Systems) -> Outcome:
-    """Do the newest finished Jobs succeed? KEDA makes Jobs that fail again and again, and all else looks green."""
+    """Look at how the five newest finished Jobs of each ScaledJob ended.
+
+    Cause: Three or more of them failed: a bad image, secret or database. KEDA goes on making Jobs, and all else
+    looks green.
+
+    Fix: `kubectl logs job/NAME` of the one that the result names.
+    """
     fix = "Look at the newest one: kubectl logs job/NAME."
 
     def look(one: Instrument) -> Outcome:

@@ -9,7 +9,7 @@ from prompt_keda.clients.kube.resources import CRDS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.images.places import keda_manifests
 from prompt_keda.components.keda.crd_schema import examine, find_schema
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn
 from prompt_keda.delivery.manifests import load_instrument_manifest
 from prompt_keda.environment.model import FillIn, Instrument
@@ -36,8 +36,20 @@ class _Anything(Mapping[str, str]):
         return 0
 
 
+@check(
+    "keda/scaled-jobs-valid",
+    "Every ScaledJob is valid for the installed KEDA",
+    needs=("keda/scaled-jobs-present",),
+    runbook="scaled-job-wrong",
+)
 def scaled_jobs_valid(systems: Systems) -> Outcome:
-    """Hold each live ScaledJob, and each that the environment would apply, to the installed CRD's schema."""
+    """Hold each live ScaledJob, and each that the environment would apply, to the schema of the installed CRD, without
+    asking the server.
+
+    Cause: It was written for another version of KEDA. WARN: it has fields that KEDA does not know, and leaves out.
+
+    Fix: Correct it where it comes from; the result names the field, and never its value.
+    """
     crd = systems.kube.find(CRDS, CRD)
     schema = find_schema(crd, VERSION) if crd else None
     if schema is None:
@@ -45,8 +57,20 @@ def scaled_jobs_valid(systems: Systems) -> Outcome:
     return _held_to(schema, systems, "as KEDA's CRD wants them")
 
 
+@check(
+    "keda/scaled-jobs-valid-for-redeploy",
+    "Every ScaledJob is valid for the KEDA that a redeploy installs",
+    needs=("keda/scaled-jobs-present",),
+    runbook="scaled-job-wrong",
+)
 def scaled_jobs_valid_for_redeploy(systems: Systems) -> Outcome:
-    """Hold them to the CRD of the environment's manifests: the KEDA that a redeploy installs (decision 0007)."""
+    """The same, against the CRD in the environment's manifests of KEDA ([decision
+    0007](decisions/0007-the-next-kedas-schema.md)). SKIPPED when the environment names none.
+
+    Cause: The environment pins a KEDA that refuses what runs today. UNKNOWN: the manifests are not on this machine.
+
+    Fix: Correct the ScaledJob before the redeploy; `./run prepare` fetches the manifests.
+    """
     source = systems.environment.keda.manifests.source
     if isinstance(source, FillIn):
         return skipped("the environment names no manifests of KEDA, so there is no other KEDA to compare with")

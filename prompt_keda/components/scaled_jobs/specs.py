@@ -8,7 +8,7 @@ from prompt_keda.clients.kube.conditions import conditions, has_condition
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN, TRIGGER, lag_triggers, of_every_scaled_job
 from prompt_keda.components.scaled_jobs.objects import PAUSED, is_paused, limit_of_pod
-from prompt_keda.core.check import Outcome, Verdict
+from prompt_keda.core.check import Outcome, Verdict, check
 from prompt_keda.core.outcomes import fail, ok, unknown, warn
 from prompt_keda.environment.model import Instrument
 
@@ -17,8 +17,19 @@ DEFAULT_HISTORY = 100
 """What KEDA 2.16.1 takes where a ScaledJob names no history limit (pkg/scaling/executor/scale_jobs.go)."""
 
 
+@check(
+    "keda/scaled-jobs-present",
+    "Every ScaledJob exists",
+    needs=("keda/crds-established",),
+    runbook="scaled-job-wrong",
+)
 def scaled_jobs_present(systems: Systems) -> Outcome:
-    """Is every instrument's ScaledJob there? Argo CD is no witness: it leaves hooks out of its sync status (F7)."""
+    """Ask the cluster itself: Argo CD leaves hooks out of its sync status (F7).
+
+    Cause: It was deleted by hand or by a sync, or never applied. Its Jobs may still run.
+
+    Fix: `./run redeploy` applies it.
+    """
     return of_every_scaled_job(
         systems,
         lambda one, live: ok(f"{one.namespace}/{one.scaled_job}"),
@@ -26,8 +37,17 @@ def scaled_jobs_present(systems: Systems) -> Outcome:
     )
 
 
+@check(
+    "keda/scaled-jobs-ready",
+    "Every ScaledJob is Ready",
+    needs=("keda/scaled-jobs-present", "keda/lease-fresh", "redis/info-allowed"),
+    runbook="keda-does-not-scale",
+)
 def scaled_jobs_ready(systems: Systems) -> Outcome:
-    """Is every instrument's ScaledJob there and Ready?"""
+    """Is every instrument's ScaledJob there and Ready?
+
+    Cause: Redis was away, or the trigger invalid, when KEDA looked; it tries again only after up to 1000 s (F21).
+    """
     fix = LOOK_AGAIN
 
     def look(one: Instrument, live: Object) -> Outcome:
@@ -41,9 +61,17 @@ def scaled_jobs_ready(systems: Systems) -> Outcome:
     return of_every_scaled_job(systems, look, f"{len(systems.environment.instruments)} Ready")
 
 
+@check("keda/none-paused", "No ScaledJob is paused", needs=("keda/scaled-jobs-present",), runbook="keda-paused")
 def none_paused(systems: Systems) -> Outcome:
     """Is one paused, and by whom?
 
+    Cause: Somebody paused it, or a run of this toolkit was killed while it had. Any value of
+    `autoscaling.keda.sh/paused` pauses but Go's words for false; `paused-replicas` does nothing in a ScaledJob. Or
+    a pause was lifted within milliseconds, and KEDA's condition Paused stayed True: KEDA works on, and would not
+    stop at the next pause.
+
+    Notes
+    -----
     KEDA 2.16.1's condition Paused may stay True after a pause was lifted (seen): its scale loop writes an old
     copy of all conditions back (redeploy/release.py). KEDA works on, and does not stop at the next pause (checkIfPaused).
     """
@@ -64,8 +92,20 @@ def none_paused(systems: Systems) -> Outcome:
     return of_every_scaled_job(systems, look, "none is paused")
 
 
+@check(
+    "keda/finalizers-not-stuck",
+    "No ScaledJob hangs in its deletion",
+    needs=("keda/scaled-jobs-present",),
+    runbook="namespace-stuck",
+)
 def finalizers_not_stuck(systems: Systems) -> Outcome:
-    """Is a ScaledJob being deleted, and held by its finalizer (failure mode F5)? Its Jobs are then in danger."""
+    """Has a ScaledJob in an instrument's namespace a deletionTimestamp (F5)?
+
+    Cause: It was deleted while no operator was there to let it go.
+
+    Fix: `./run redeploy` cuts its Jobs loose first. Strip no finalizer, and start no operator: the garbage
+    collector then ends its Jobs.
+    """
     fix = "Strip no finalizer, and start no operator: both end its Jobs. ./run redeploy cuts them loose first."
 
     def look(one: Instrument, live: Object) -> Outcome:
@@ -78,8 +118,19 @@ def finalizers_not_stuck(systems: Systems) -> Outcome:
     return of_every_scaled_job(systems, look, "none is being deleted")
 
 
+@check(
+    "keda/history-limits-sensible",
+    "Every ScaledJob keeps finished Jobs",
+    needs=("keda/scaled-jobs-present",),
+    runbook="scaled-job-wrong",
+)
 def history_limits_sensible(systems: Systems) -> Outcome:
-    """Does KEDA keep some finished Jobs of each kind (failure mode F48)? Without them nobody sees why one failed."""
+    """Are both history limits at least 1 (F48)?
+
+    Cause: A limit of 0: a Job that fails is gone before anybody sees why.
+
+    Fix: Set both to 5 or more in the ScaledJob's source.
+    """
     keys = ("successfulJobsHistoryLimit", "failedJobsHistoryLimit")
 
     def look(one: Instrument, live: Object) -> Outcome:
@@ -91,8 +142,17 @@ def history_limits_sensible(systems: Systems) -> Outcome:
     return of_every_scaled_job(systems, look, "each keeps finished Jobs")
 
 
+@check(
+    "keda/no-max-run-time",
+    "No ScaledJob limits how long its Jobs run",
+    needs=("keda/scaled-jobs-present",),
+    runbook="scaled-job-wrong",
+)
 def no_max_run_time(systems: Systems) -> Outcome:
-    """A maximum run time kills workers in mid-visit; it is left out on purpose."""
+    """A maximum run time kills workers in mid-visit; it is left out on purpose.
+
+    Cause: `activeDeadlineSeconds` was set; it kills workers in mid-visit.
+    """
 
     def look(one: Instrument, live: Object) -> Outcome:
         target = live["spec"]["jobTargetRef"]
@@ -103,8 +163,18 @@ def no_max_run_time(systems: Systems) -> Outcome:
     return of_every_scaled_job(systems, look, "none has a maximum run time")
 
 
+@check(
+    "keda/triggers-sensible",
+    "Every trigger reads its instrument's stream",
+    needs=("keda/scaled-jobs-present",),
+    runbook="scaled-job-wrong",
+)
 def triggers_sensible(systems: Systems) -> Outcome:
-    """Does each trigger point to its instrument's stream and group (failure modes F19 and F23)?"""
+    """Is there a redis-streams trigger, and does each trigger point to its instrument's stream and group (failure
+    modes F19 and F23)?
+
+    Cause: The ScaledJob reads another stream or group than the environment says.
+    """
     fix = "Correct the ScaledJob's source."
 
     def look(one: Instrument, live: Object) -> Outcome:
@@ -123,9 +193,19 @@ def triggers_sensible(systems: Systems) -> Outcome:
     return of_every_scaled_job(systems, look, "each trigger reads its instrument's stream and group")
 
 
+@check(
+    "keda/triggers-scale-on-lag",
+    "Every trigger scales on lag",
+    needs=("keda/scaled-jobs-present",),
+    runbook="scaled-job-wrong",
+)
 def triggers_scale_on_lag(systems: Systems) -> Outcome:
-    """Is lag what each trigger counts (failure mode F23)? Without lagCount KEDA counts pending entries or the length.
+    """Without `lagCount` KEDA counts pending entries or the stream's length (F23).
 
+    Cause: The ScaledJob was written for another scaler, or for older workers.
+
+    Notes
+    -----
     pendingEntriesCount beside lagCount, as the public chart has it, is ignored by KEDA and does no harm.
     """
     fix = "Name lagCount in the ScaledJob's source."
@@ -144,8 +224,21 @@ def triggers_scale_on_lag(systems: Systems) -> Outcome:
     return of_every_scaled_job(systems, look, "every trigger counts lag")
 
 
+@check(
+    "keda/limits-as-configured",
+    "Every ScaledJob has the configured limits",
+    needs=("keda/scaled-jobs-present",),
+    runbook="scaled-job-wrong",
+)
 def sizes_as_named(systems: Systems) -> Outcome:
-    """Has each ScaledJob the environment's limits, polling interval and thresholds?"""
+    """Compare minReplicaCount, maxReplicaCount, pollingInterval, lagCount and activationLagCount with the
+    environment's min_jobs, max_jobs, polling_interval, lag_count and activation_lag_count.
+
+    Cause: The ScaledJob was changed at its source, or by hand, and the environment was not. A smaller maximum means
+    fewer workers than the night needs.
+
+    Fix: The result names both values.
+    """
     fix = "Correct the ScaledJob's source, or the environment."
 
     def look(one: Instrument, live: Object) -> Outcome:
@@ -174,9 +267,23 @@ def _sizes(wanted: Instrument, spec: Object, trigger: Object) -> list[tuple[str,
     ]
 
 
+@check(
+    "keda/triggers-activate",
+    "Every trigger can activate",
+    needs=("keda/scaled-jobs-present",),
+    runbook="scaled-job-wrong",
+)
 def triggers_activate(systems: Systems) -> Outcome:
-    """Does each trigger begin to make Jobs, and at what lag (failure modes F19 and F25)?
+    """Has each ScaledJob one trigger that KEDA takes, and from which lag on does it make Jobs? KEDA is active only
+    when the lag is above `activationLagCount`, and that is told (F19).
 
+    Cause: `activationLagCount` is missing or 0, or `metricType` is set: KEDA refuses both. WARN: more than one
+    trigger, or `useCachedMetrics`, which KEDA ignores.
+
+    Fix: Correct the trigger in the ScaledJob's source.
+
+    Notes
+    -----
     KEDA 2.16.1 refuses activationLagCount 0 beside lagCount (redis_streams_scaler.go) and metricType in a ScaledJob
     (scaledjob_controller.go), and is active only when the lag is above activationLagCount.
     """

@@ -12,7 +12,7 @@ from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.components.keda.names import METRICS_SERVER, OPERATOR, WEBHOOKS
 from prompt_keda.components.smoke import canary
 from prompt_keda.components.smoke.canary import Canary, Sight
-from prompt_keda.core.check import Check, Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, Missing, Refused
 from prompt_keda.core.outcomes import fail, look_at, ok, unknown, warn, worst_of
 from prompt_keda.delivery.manifests import load_instrument_manifest, load_keda_manifests, local_file
@@ -64,8 +64,24 @@ NOT_TAKEN = ("400 ", "409 ", "413 ", "422 ")
 """Statuses of an answer that is about the object: bad, a conflict of field managers, too large, invalid."""
 
 
+@check(
+    "deep/dry-run-applies",
+    "The API server accepts every object of the manifests",
+    needs=("cluster/api-answers", "cluster/keda-namespace-present", "keda/crds-established"),
+    deadline=timedelta(seconds=30),
+    runbook="scaled-job-wrong",
+    deep=True,
+)
 def dry_run_applies(systems: Systems) -> Outcome:
-    """Let the API server say of each object of the manifests whether it would take it; nothing is changed."""
+    """Apply each object of KEDA's manifests and of the instruments' as a server-side dry run, which changes nothing.
+
+    Cause: FAIL: an object is invalid for this cluster, a webhook refuses it, or another field manager owns a field
+    that differs (409); a redeploy would stop there. UNKNOWN: you may not patch such objects, or the manifests are
+    not on this machine.
+
+    Fix: The result names it. It is for those who may redeploy; others leave it out with `--skip
+    deep/dry-run-applies`.
+    """
     objects = _objects(systems)
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="dry-run") as pool:
         tried = list(pool.map(lambda one: look_at(_called(one), one, lambda thing: _try(systems, thing)), objects))
@@ -109,8 +125,24 @@ def _called(one: Object) -> str:
     return f"{one['kind']} {one['metadata']['name']}"
 
 
+@check(
+    "deep/keda-may-work",
+    "KEDA's service accounts have their rights",
+    needs=("cluster/api-answers", "keda/parts-ready"),
+    deadline=timedelta(seconds=20),
+    runbook="keda-gone",
+    deep=True,
+)
 def keda_may_work(systems: Systems) -> Outcome:
-    """Ask the API server whether the accounts of KEDA's parts may do what they have to."""
+    """Ask the API server (SubjectAccessReview) whether the service accounts of KEDA's three Deployments may do what
+    they have to: watch ScaledJobs, make Jobs, read the instruments' Secrets, hold the Lease, renew certificates,
+    review who asks.
+
+    Cause: Its roles were changed or lost. With the chart's `watchNamespace` the rights on kinds without namespace
+    are missing (ClusterCloudEventSource), and the operator crash-loops (F13).
+
+    Fix: The result names the right.
+    """
     space = systems.environment.keda.namespace
     seen = []
     for part in (OPERATOR, METRICS_SERVER, WEBHOOKS):
@@ -159,8 +191,24 @@ def _asked(systems: Systems, account: tuple[str, str], part: str, right: Right, 
     return fail(said, "./run redeploy applies KEDA's roles.")
 
 
+@check(
+    "deep/canary-runs",
+    "A new pod runs",
+    needs=("cluster/api-answers",),
+    deadline=timedelta(seconds=60),
+    fix="Look at the node and the pull secret; in a vCluster ask its owners to look at the syncer.",
+    runbook="cluster-degraded",
+    deep=True,
+)
 def canary_runs(systems: Systems) -> Outcome:
-    """Make one pod in the smoke test's namespace, see it run, and delete it."""
+    """Make a Job with one small pod in the smoke test's namespace, tell how long it took to run, and delete it. Its
+    node asks the registry for the image each time; layers that it has are not fetched again. UNKNOWN without that
+    namespace: `./run smoke` makes it.
+
+    Cause: The API server answers and nothing starts (F30): the controller manager, the scheduler, the kubelet or a
+    vCluster's syncer is dead, the image cannot be pulled, or no node has room. The result tells how far the pod
+    came.
+    """
     try:
         seen = _canary(systems)
     except Missing:
@@ -175,8 +223,20 @@ def canary_runs(systems: Systems) -> Outcome:
     return ok(said)
 
 
+@check(
+    "deep/dns-inside",
+    "A pod resolves Redis' name",
+    needs=("cluster/api-answers", "deep/canary-runs"),
+    runbook="cluster-degraded",
+    deep=True,
+)
 def dns_inside(systems: Systems) -> Outcome:
-    """Did the canary find Redis by its name?"""
+    """Read from the canary's log whether it could look up Redis' Service: its own word, from inside. A Redis that
+    refuses it or does not listen was found.
+
+    Cause: CoreDNS or the way to it is down (F31); in a vCluster perhaps the syncer, which keeps its endpoints.
+    UNKNOWN: the canary did not say, for example because the smoke test's image is another worker.
+    """
     name = systems.environment.redis.inside_address
     said = _canary(systems).said
     failed = canary.NOT_RESOLVED.search(said)
@@ -197,41 +257,3 @@ def _canary(systems: Systems) -> Sight:
 
 
 NEEDS = ("cluster/api-answers",)
-CHECKS: tuple[Check[Systems], ...] = (
-    Check(
-        "deep/dry-run-applies",
-        "every object of the manifests would be taken",
-        dry_run_applies,
-        (*NEEDS, "cluster/keda-namespace-present", "keda/crds-established"),
-        timedelta(seconds=30),
-        deep=True,
-        runbook="scaled-job-wrong",
-    ),
-    Check(
-        "deep/keda-may-work",
-        "KEDA's accounts have their rights",
-        keda_may_work,
-        (*NEEDS, "keda/parts-ready"),
-        timedelta(seconds=20),
-        runbook="keda-gone",
-        deep=True,
-    ),
-    Check(
-        "deep/canary-runs",
-        "a new pod runs",
-        canary_runs,
-        NEEDS,
-        canary.TO_RUN + canary.TO_SAY + timedelta(seconds=10),
-        fix="Look at the node and the pull secret; in a vCluster ask its owners to look at the syncer.",
-        deep=True,
-        runbook="cluster-ill",
-    ),
-    Check(
-        "deep/dns-inside",
-        "a pod finds Redis by its name",
-        dns_inside,
-        (*NEEDS, "deep/canary-runs"),
-        deep=True,
-        runbook="cluster-ill",
-    ),
-)

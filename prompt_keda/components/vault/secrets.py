@@ -11,7 +11,7 @@ from typing import Any
 
 from prompt_keda.clients.kube.resources import SECRETS, VAULT_SECRETS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.core.check import Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import ClientError, Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown
 from prompt_keda.environment.model import SecretSync
@@ -22,8 +22,17 @@ CONDITION = "SecretCreated"
 """The one condition that ricoberger/vault-secrets-operator keeps (internal/controller/vaultsecret_controller.go)."""
 
 
+@check(
+    "vault/cluster-secrets-present",
+    "Every Kubernetes Secret that Vault delivers exists",
+    needs=("cluster/api-answers",),
+    runbook="secrets-missing",
+)
 def cluster_secrets_present(systems: Systems) -> Outcome:
-    """Is each Kubernetes Secret there, with its keys?"""
+    """Is each Kubernetes Secret there, with its keys?
+
+    Cause: vault-secrets-operator is down, or the namespace is new.
+    """
     fix = "./run redeploy writes them."
 
     def look(one: SecretSync) -> Outcome:
@@ -36,9 +45,24 @@ def cluster_secrets_present(systems: Systems) -> Outcome:
     return all_of(_named(systems), look, f"{len(systems.environment.secrets)} Secrets with all their keys")
 
 
+@check(
+    "vault/cluster-secrets-fresh",
+    "Every Kubernetes Secret matches Vault",
+    needs=("vault/secrets-have-their-keys", "vault/cluster-secrets-present"),
+    runbook="secrets-missing",
+)
 def cluster_secrets_fresh(systems: Systems) -> Outcome:
-    """Has each Kubernetes Secret the values that Vault has now (failure mode F38)?
+    """(F38). Compare each key by a keyed hash, with a key that is made for this one look; names of keys are told,
+    never values. The Secret's type is compared too.
 
+    Cause: Vault was changed, and whoever writes the Secret has not followed: the operator keeps the old Secret when
+    it fails. Pods that start get the old credentials.
+
+    Fix: `./run redeploy` writes them; a Secret of another type has to be deleted first, because its type cannot be
+    changed.
+
+    Notes
+    -----
     Compared are keyed hashes, with a key that is made for this one look: no value and no plain hash is kept or told.
     """
     key = secrets.token_bytes(32)
@@ -60,9 +84,25 @@ def cluster_secrets_fresh(systems: Systems) -> Outcome:
     return all_of(_named(systems), look, f"{len(systems.environment.secrets)} Secrets as Vault has them")
 
 
+@check(
+    "vault/vaultsecret-healthy",
+    "Every VaultSecret is synchronised by vault-secrets-operator",
+    needs=("vault/cluster-secrets-present",),
+    runbook="secrets-missing",
+)
 def vault_secret_healthy(systems: Systems) -> Outcome:
-    """Does vault-secrets-operator say that it delivers each Secret (failure modes F37 to F39)?
+    """Look at the condition SecretCreated of the VaultSecret (ricoberger.de/v1alpha1) behind each Secret. OK where no
+    VaultSecret is behind it and the Secret has no owner of that kind: then nobody but this toolkit brings it.
+    UNKNOWN where VaultSecrets may not be seen, or the operator has not looked.
 
+    Cause: The operator's Vault token was not renewed (F37), or a path is wrong; the Secret stays as it was. FAIL as
+    well when the VaultSecret that the Secret belongs to is not there, or going: Kubernetes deletes the Secret with
+    it (F39).
+
+    Fix: Renew the operator's token, and restart it; apply the VaultSecret again.
+
+    Notes
+    -----
     Where no VaultSecret stands behind a Secret and the Secret has no owner of that kind, nobody but this toolkit brings
     it: that is seen, and well.
     """

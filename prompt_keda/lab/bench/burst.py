@@ -15,7 +15,7 @@ from pathlib import Path
 from prompt_keda.clients.kube.resources import JOBS, NODES, PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.commands import toolkit
-from prompt_keda.components.capacity.checks import keda_limit, predicted
+from prompt_keda.components.capacity.burst import keda_limit, predicted
 from prompt_keda.components.smoke import smoke_objects
 from prompt_keda.components.smoke.smoke_test import run_smoke
 from prompt_keda.core.event import Event, EventKind, Observer

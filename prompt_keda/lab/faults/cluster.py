@@ -184,7 +184,7 @@ FAULTS: tuple[Fault, ...] = (
         "the scheduler stands still",
         stop_scheduler,
         start_scheduler,
-        {"cluster/pods-get-going": "fail"},
+        {"cluster/pods-start": "fail"},
         "neither a node nor a word of the scheduler",
         stops_scaling=True,
     ),

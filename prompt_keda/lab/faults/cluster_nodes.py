@@ -81,7 +81,7 @@ FAULTS: tuple[Fault, ...] = (
             "capacity/maximum-fits": "warn",
         },
         "Kubelet stopped posting node status",
-        ("cluster/pods-get-going",),  # no pod is on another node
+        ("cluster/pods-start",),  # no pod is on another node
         stops_scaling=True,
     ),
 )

@@ -136,7 +136,7 @@ FAULTS: tuple[Fault, ...] = (
         "the controller manager is killed, and stays away",
         kill_controllers,
         start_controllers,
-        {"cluster/jobs-taken-up": "fail"},
+        {"cluster/jobs-reconciled": "fail"},
         "controller manager suspect",
         stops_scaling=True,
     ),

@@ -146,7 +146,7 @@ FAULTS: tuple[Fault, ...] = (
         "a part of KEDA runs by a tag, which was moved since",
         move_tag,
         name_own_images,
-        {"images/running-as-named": "warn", "images/images-pinned": "warn"},
+        {"images/running-as-named": "warn", "images/pinned": "warn"},
         "the tag was moved",
     ),
     Fault(
@@ -155,7 +155,7 @@ FAULTS: tuple[Fault, ...] = (
         "the ScaledJob names its image by the tag latest (paused, so that no Job is lost)",
         name_latest,
         name_digests,
-        {"images/images-pinned": "warn", "keda/none-paused": "warn"},
+        {"images/pinned": "warn", "keda/none-paused": "warn"},
         "is named by the tag latest",
         stops_scaling=True,
     ),

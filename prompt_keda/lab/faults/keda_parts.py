@@ -199,7 +199,7 @@ FAULTS: tuple[Fault, ...] = (
         "a second KEDA stands in another namespace",
         add_operator,
         remove_added_operator,
-        {"keda/only-one": "fail"},
+        {"keda/single-operator": "fail"},
         "another KEDA operator",
     ),
 )

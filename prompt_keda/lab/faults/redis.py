@@ -190,7 +190,7 @@ FAULTS: tuple[Fault, ...] = (
         "Redis writes its data nowhere",
         send(["CONFIG", "SET", "appendonly", "no"], ["CONFIG", "SET", "save", ""]),
         send(["CONFIG", "SET", "appendonly", "yes"], ["CONFIG", "SET", "save", "60 1"]),
-        {"redis/data-is-kept": "warn"},
+        {"redis/data-persisted": "warn"},
         "a restart comes back empty",
     ),
     Fault(
@@ -199,7 +199,7 @@ FAULTS: tuple[Fault, ...] = (
         "Redis can make no file in its volume",
         close_volume,
         open_volume,
-        {"redis/takes-writes": "fail"},
+        {"redis/accepts-writes": "fail"},
         "its last snapshot failed",
         stops_scaling=True,
     ),

@@ -174,7 +174,7 @@ FAULTS: tuple[Fault, ...] = (
         "Redis has lost what was read",
         forget_count,
         count_again,
-        {"redis/lag-is-right": "warn"},
+        {"redis/lag-matches-backlog": "warn"},
         "has lost what was read",
         stops_scaling=True,
     ),
@@ -184,7 +184,7 @@ FAULTS: tuple[Fault, ...] = (
         "the lag is higher than what waits",
         count_too_few,
         count_again,
-        {"redis/lag-is-right": "fail"},
+        {"redis/lag-matches-backlog": "fail"},
         "0 events wait, the lag is 1",
     ),
     Fault(
@@ -193,7 +193,7 @@ FAULTS: tuple[Fault, ...] = (
         "events were trimmed before they were read",
         trim_unread,
         count_again,
-        {"redis/backlog-not-trimmed": "fail", "redis/lag-is-right": "fail"},
+        {"redis/backlog-not-trimmed": "fail", "redis/lag-matches-backlog": "fail"},
         "2 events were gone before they were read",
     ),
     Fault(
@@ -211,7 +211,7 @@ FAULTS: tuple[Fault, ...] = (
         "a worker died between reading an event and acknowledging it",
         leave_pending,
         forget_consumer,
-        {"redis/pending-is-young": "warn"},
+        {"redis/pending-acknowledged": "warn"},
         "given out and not acknowledged",
     ),
     Fault(

@@ -7,8 +7,7 @@ from datetime import timedelta
 from prompt_keda.clients.kube.resources import NAMESPACES
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.components.cluster.clock import server_now
-from prompt_keda.components.identity.rights import may_read, may_redeploy
-from prompt_keda.core.check import Check, Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn
 
 API = "cluster/api-answers"
@@ -24,8 +23,17 @@ cannot promise ten; its next one comes soon. A certificate of months is renewed 
 """
 
 
+@check(
+    "identity/expected-cluster",
+    "The cluster is the one that the environment names",
+    needs=("cluster/api-answers",),
+    runbook="wrong-cluster",
+)
 def expected_cluster(systems: Systems) -> Outcome:
-    """Compare CA and kube-system UID with the environment's."""
+    """Compare CA and kube-system UID with the environment's.
+
+    Cause: The kubeconfig's context leads elsewhere, or the vCluster was rebuilt.
+    """
     expected = systems.environment.kubernetes.identity
 
     def ca() -> Outcome:
@@ -44,16 +52,39 @@ def expected_cluster(systems: Systems) -> Outcome:
     return all_of((("CA", ca), ("kube-system", uid)), lambda look: look())
 
 
+@check(
+    "identity/who-am-i",
+    "The API server accepts the login",
+    needs=("cluster/api-answers",),
+    runbook="cluster-unreachable",
+)
 def who_am_i(systems: Systems) -> Outcome:
-    """Ask the API server whom it sees."""
+    """Ask the API server whom it sees.
+
+    Cause: The login gave no token, or it has expired.
+    """
     user = systems.kube.whoami()
     if user["username"] == "system:anonymous":
         return fail("nobody: the API server sees an anonymous request", "Log in again.")
     return ok(f"{user['username']} in {', '.join(user.get('groups', []))}")
 
 
+@check(
+    "identity/token-lives-on",
+    "The login outlives a redeploy",
+    needs=("cluster/api-answers",),
+    runbook="cluster-unreachable",
+)
 def token_lives_on(systems: Systems) -> Outcome:
-    """Does the login live long enough for what is to be done with it? It is read, not verified, and never shown."""
+    """The token (JWT), the exec plugin or the client certificate says until when; that is read, not verified, and
+    nothing else of it is shown.
+
+    Cause: FAIL: it has ended. WARN: a redeploy may outlive it: less than 10 minutes of a login of hours, 2 minutes
+    of one of minutes (or of one that does not say since when it lives), 7 days of one of months; not where an exec
+    plugin fetches the next. UNKNOWN: it does not say.
+
+    Fix: Log in again.
+    """
     fix = "Log in again."
     life = systems.kube.login_life()
     if life is None:
@@ -79,8 +110,18 @@ def _in_words(left: timedelta) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {seconds} s"
 
 
+@check(
+    "identity/ldap-answers",
+    "The login directory (LDAP) answers",
+    fix="Nobody gets a new token while it is away. Ask the directory's owners.",
+    runbook="cluster-unreachable",
+)
 def ldap_answers(systems: Systems) -> Outcome:
-    """Read the root of the directory over TLS."""
+    """Read the root of the directory over TLS. SKIPPED when the environment names no directory.
+
+    Cause: The directory is away, or it is another one than the environment's. Who has a token keeps it until it
+    expires; nobody gets a new one.
+    """
     settings = systems.environment.ldap
     if settings is None:
         return skipped("the environment names no directory")
@@ -92,43 +133,3 @@ def ldap_answers(systems: Systems) -> Outcome:
 
 
 _AGAIN = "Try again; if the API server is away, cluster/api-answers says so."
-CHECKS: tuple[Check[Systems], ...] = (
-    Check(
-        "identity/cluster-is-the-expected-one",
-        "this is the cluster that is meant",
-        expected_cluster,
-        (API,),
-        runbook="wrong-cluster",
-    ),
-    Check("identity/who-am-i", "the API server knows who I am", who_am_i, (API,), runbook="cluster-unreachable"),
-    Check(
-        "identity/token-lives-on",
-        "the login lives long enough",
-        token_lives_on,
-        (API,),
-        runbook="cluster-unreachable",
-    ),
-    Check(
-        "identity/may-read",
-        "I may read all that is looked at",
-        may_read,
-        ("identity/who-am-i",),
-        fix=_AGAIN,
-        runbook="not-allowed",
-    ),
-    Check(
-        "identity/may-redeploy",
-        "I may redeploy",
-        may_redeploy,
-        ("identity/who-am-i",),
-        fix=_AGAIN,
-        runbook="not-allowed",
-    ),
-    Check(
-        "identity/ldap-answers",
-        "the directory that people log in with answers",
-        ldap_answers,
-        fix="Nobody gets a new token while it is away. Ask the directory's owners.",
-        runbook="cluster-unreachable",
-    ),
-)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from prompt_keda.clients.systems import Systems, filled
-from prompt_keda.components.vault.secrets import cluster_secrets_fresh, cluster_secrets_present, vault_secret_healthy
-from prompt_keda.core.check import Check, Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import Missing, Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 from prompt_keda.environment.model import FillIn
@@ -14,8 +13,20 @@ REDEPLOY_S = 600
 """A redeploy reads its last secret within this time, with room for a person to answer."""
 
 
+@check(
+    "vault/unsealed",
+    "Vault is unsealed",
+    fix="Is this its address, and are you in its network? Then ask Vault's owners.",
+    runbook="vault-sealed",
+)
 def unsealed(systems: Systems) -> Outcome:
-    """Ask Vault how it is; a standby (429, 473) may be read from (failure mode F36)."""
+    """Ask Vault how it is. A standby (429) and a performance standby (473) may be read from; sealed (503),
+    uninitialised (501) and a disaster-recovery secondary (472) give nothing (F36).
+
+    Cause: Vault was restarted and not unsealed, is new, or the address is that of a secondary.
+
+    Fix: Ask Vault's owners.
+    """
     url, health = systems.environment.vault.url, systems.vault_health()
     if not health.initialized:
         return fail(f"{url} is not initialised", "Ask Vault's owners.")
@@ -28,14 +39,37 @@ def unsealed(systems: Systems) -> Outcome:
     return ok(f"{url} is unsealed{', a standby, which may be read from' if health.standby else ''}, {health.version}")
 
 
+@check(
+    "vault/login-works",
+    "The login to Vault works",
+    needs=("vault/unsealed",),
+    fix="Log in to Vault again, or get a new secret id. After five refusals Vault locks an AppRole for 15 minutes.",
+    runbook="vault-sealed",
+)
 def login_works(systems: Systems) -> Outcome:
-    """Log in, and let Vault say that it knows the token."""
+    """Log in, and let Vault say that it knows the token.
+
+    Cause: No credential on this machine, or it has expired or was revoked. What takes its password from Vault is
+    UNKNOWN then: that Redis or a registry is broken was not seen.
+    """
     ttl_s = systems.vault.token().ttl_s
     return ok(f"token with {ttl_s} s left" if ttl_s is not None else "a token that does not expire")
 
 
+@check(
+    "vault/token-lives-on",
+    "The Vault token outlives a redeploy",
+    needs=("vault/login-works",),
+    runbook="vault-sealed",
+)
 def token_lives_on(systems: Systems) -> Outcome:
-    """Does the token outlive a redeploy that would begin now? One with counted uses does not, whatever its time."""
+    """Look at the token's time and at how often it may still be used. WARN below 10 minutes, or when its uses are
+    counted.
+
+    Cause: An old login. The token of an AppRole is new with each run.
+
+    Fix: Log in again (`vault login`), or `vault token renew` where the result says that it can be renewed.
+    """
     found = systems.vault.token()
     fix = "Log in to Vault again (vault login)."
     if found.uses:
@@ -51,9 +85,23 @@ def token_lives_on(systems: Systems) -> Outcome:
     return warn(f"{said}; a redeploy may take {REDEPLOY_S // 60} min", renew)
 
 
+@check(
+    "vault/kv-version-as-configured",
+    "Vault's KV engine has the configured version",
+    needs=("vault/login-works",),
+    runbook="vault-sealed",
+)
 def kv_version_as_named(systems: Systems) -> Outcome:
-    """Is the mount's real version the environment's (failure mode F33)? The two have other API paths.
+    """Ask Vault for the mount's version, as the vault command does before it reads (`sys/internal/ui/mounts/…`). Where
+    that is denied, a secret that can be read as named proves it; else UNKNOWN.
 
+    Cause: The environment's `kv_version` is wrong, or the engine was upgraded. Version 1 reads `mount/path`,
+    version 2 `mount/data/path`, and policies name those paths (F33): the result shows both.
+
+    Fix: Write the real version into the environment, and let the policy name its path.
+
+    Notes
+    -----
     Who may not ask that sees it by the form of an answer: a secret that can be read as named is of that version.
     """
     settings, wanted = systems.environment.vault, _wanted(systems)
@@ -74,8 +122,20 @@ def kv_version_as_named(systems: Systems) -> Outcome:
     return fail(f"{said}: {paths}", f"Write kv_version: {real} into the environment.")
 
 
+@check(
+    "vault/paths-readable",
+    "The Vault policy allows reading every path",
+    needs=("vault/login-works",),
+    runbook="vault-sealed",
+)
 def paths_readable(systems: Systems) -> Outcome:
-    """Does the token's policy let it read each path? All are asked in one request (failure mode F35)."""
+    """Ask `sys/capabilities-self` for all paths in one request. It tells by the policy alone, so it tells denied from
+    absent (F35).
+
+    Cause: The policy does not name the API path. UNKNOWN: the token may not ask for its own capabilities.
+
+    Fix: The result names the rule that the policy needs.
+    """
     settings = systems.environment.vault
     paths = list(_wanted(systems))
     known = [path for path in paths if not isinstance(path, FillIn)]
@@ -94,8 +154,20 @@ def paths_readable(systems: Systems) -> Outcome:
     return all_of(((path, path) for path in paths), look, f"{len(paths)} paths may be read")
 
 
+@check(
+    "vault/secrets-not-deleted",
+    "No secret in Vault is deleted",
+    needs=("vault/login-works",),
+    runbook="secrets-missing",
+)
 def secrets_not_deleted(systems: Systems) -> Outcome:
-    """Is the newest version of each secret there, and neither deleted nor destroyed? Version 1 keeps no deleted one."""
+    """Is the newest version of each secret neither deleted nor destroyed? UNKNOWN where nothing at all is there, or
+    reading is denied. KV version 1 keeps no deleted version.
+
+    Cause: Somebody deleted (`vault kv delete`) or destroyed the newest version; older ones may still be there.
+
+    Fix: `vault kv undelete` for a deleted version; a destroyed one is written anew.
+    """
     settings, wanted = systems.environment.vault, _wanted(systems)
 
     def look(path: str) -> Outcome:
@@ -121,8 +193,19 @@ def secrets_not_deleted(systems: Systems) -> Outcome:
     return all_of(((path, path) for path in wanted), look, f"{len(wanted)} secrets, none deleted")
 
 
+@check(
+    "vault/secrets-have-their-keys",
+    "Every secret in Vault has its keys",
+    needs=("vault/login-works",),
+    runbook="secrets-missing",
+)
 def secrets_have_their_keys(systems: Systems) -> Outcome:
-    """Read each secret that the environment names, and look for its keys."""
+    """, and none is empty. Read each secret that the environment names (for Secrets, the smoke test's pull secret,
+    Redis' password, the registries' pull secrets), and look for its keys.
+
+    Cause: A path or key was renamed, emptied or deleted. Denied and absent look the same from outside (F35):
+    vault/paths-readable tells them apart.
+    """
     wanted, fix = _wanted(systems), "Add the missing keys in Vault by `vault kv patch`: `put` drops the others."
 
     def look(path: str) -> Outcome:
@@ -155,37 +238,3 @@ def _api_path(mount: str, path: str, kv_version: int) -> str:
 _LOGIN, _KEYS, _PRESENT = "vault/login-works", "vault/secrets-have-their-keys", "vault/cluster-secrets-present"
 _SILENT = "Is this its address, and are you in its network? Then ask Vault's owners."
 _AGAIN = "Log in to Vault again, or get a new secret id. After five refusals Vault locks an AppRole for 15 minutes."
-CHECKS: tuple[Check[Systems], ...] = (
-    Check("vault/unsealed", "Vault is unsealed", unsealed, fix=_SILENT, runbook="vault-sealed"),
-    Check(_LOGIN, "the login to Vault works", login_works, ("vault/unsealed",), fix=_AGAIN, runbook="vault-sealed"),
-    Check("vault/token-lives-on", "the token outlives a redeploy", token_lives_on, (_LOGIN,), runbook="vault-sealed"),
-    Check(
-        "vault/kv-version-as-named",
-        "the KV version is as named",
-        kv_version_as_named,
-        (_LOGIN,),
-        runbook="vault-sealed",
-    ),
-    Check(
-        "vault/paths-readable", "the policy lets every path be read", paths_readable, (_LOGIN,), runbook="vault-sealed"
-    ),
-    Check(
-        "vault/secrets-not-deleted", "no secret is deleted", secrets_not_deleted, (_LOGIN,), runbook="secrets-missing"
-    ),
-    Check(_KEYS, "Vault has every key that is needed", secrets_have_their_keys, (_LOGIN,), runbook="secrets-missing"),
-    Check(_PRESENT, "every Kubernetes Secret is there", cluster_secrets_present, (API,), runbook="secrets-missing"),
-    Check(
-        "vault/cluster-secrets-fresh",
-        "every Kubernetes Secret is as Vault has it",
-        cluster_secrets_fresh,
-        (_KEYS, _PRESENT),
-        runbook="secrets-missing",
-    ),
-    Check(
-        "vault/vaultsecret-healthy",
-        "vault-secrets-operator delivers what it should",
-        vault_secret_healthy,
-        (_PRESENT,),
-        runbook="secrets-missing",
-    ),
-)

@@ -5,16 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.event_source.login import keda_may_ask
 from prompt_keda.components.event_source.restart import lost_what_is_absent, up_for
-from prompt_keda.components.event_source.streams import (
-    backlog_not_trimmed,
-    fan_out_alive,
-    groups_exist,
-    lag_is_right,
-    pending_is_young,
-)
-from prompt_keda.core.check import Check, Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, Refused
 from prompt_keda.core.outcomes import fail, ok, unknown, warn
 
@@ -22,10 +14,23 @@ ANSWERS = "redis/answers"
 INFO = "redis/info-allowed"
 
 
+@check(
+    "redis/answers",
+    "Prompt Redis answers",
+    needs=("cluster/api-answers",),
+    fix="Look at its pod and the pod's log: does it hang, or is the way there blocked?",
+    runbook="redis-gone",
+)
 def answers(systems: Systems) -> Outcome:
     """Connect and log in. That no pod stands behind the Service is the cluster's own word: FAIL, not UNKNOWN.
 
-    A Redis that could not save refuses even PING (Redis: stop-writes-on-bgsave-error; seen): redis/takes-writes tells of it.
+    Cause: FAIL: the cluster itself says that no ready pod is behind the Service, or the password is wrong. UNKNOWN:
+    it cannot be reached from here, or Vault does not give its password; a Redis that wants TLS closes the
+    connection without a word. A Redis that refuses writes, and so even PING, has answered.
+
+    Notes
+    -----
+    A Redis that could not save refuses even PING (Redis: stop-writes-on-bgsave-error; seen): redis/accepts-writes tells of it.
     """
     try:
         systems.redis.ping()
@@ -36,8 +41,14 @@ def answers(systems: Systems) -> Outcome:
     return ok(systems.redis.endpoint)
 
 
+@check("redis/info-allowed", "Prompt Redis allows INFO", needs=("redis/answers",), runbook="redis-gone")
 def info_allowed(systems: Systems) -> Outcome:
-    """May this login read INFO (failure mode F22)? Half of the checks, and KEDA itself, look there."""
+    """May this login run INFO? The checks of Redis' state, and KEDA, look there.
+
+    Cause: An ACL without `+info` (F22).
+
+    Fix: `ACL SETUSER NAME +info`.
+    """
     fix = "Let the user run INFO: ACL SETUSER NAME +info."
     try:
         return ok(f"it has been up for {_up(_info(systems))}")
@@ -45,16 +56,36 @@ def info_allowed(systems: Systems) -> Outcome:
         return fail(error.detail, fix)
 
 
+@check(
+    "redis/version-at-least-7",
+    "Prompt Redis has version 7 or newer",
+    needs=("redis/answers", "redis/info-allowed"),
+    runbook="redis-gone",
+)
 def version_at_least_7(systems: Systems) -> Outcome:
-    """KEDA's lag needs Redis 7 (failure mode F22)."""
+    """KEDA's lag needs Redis 7 (failure mode F22).
+
+    Cause: An older Redis; KEDA then cannot read the lag (F22).
+    """
     version = str(_info(systems)["redis_version"])
     if int(version.split(".")[0]) < 7:
         return fail(f"Redis {version}", "KEDA reads lag from XINFO GROUPS, which Redis has from version 7 on.")
     return ok(version)
 
 
+@check(
+    "redis/is-a-master",
+    "Prompt Redis is a master",
+    needs=("redis/answers", "redis/info-allowed"),
+    runbook="redis-gone",
+)
 def is_a_master(systems: Systems) -> Outcome:
-    """A replica cannot be written to."""
+    """A replica cannot be written to.
+
+    Cause: A failover made this Redis a replica.
+
+    Fix: The result names it, with its master.
+    """
     seen = _info(systems)
     if seen["role"] == "master":
         return ok("master")
@@ -62,8 +93,17 @@ def is_a_master(systems: Systems) -> Outcome:
     return fail(f"{said}, link {seen.get('master_link_status')}", "Events cannot be written to a replica.")
 
 
+@check(
+    "redis/memory-left",
+    "Prompt Redis has memory left",
+    needs=("redis/answers", "redis/info-allowed"),
+    runbook="redis-full",
+)
 def memory_left(systems: Systems) -> Outcome:
-    """May streams be evicted, or new events refused, because memory is full? (Redis: key eviction)."""
+    """May streams be evicted, or new events refused, because memory is full?
+
+    Cause: Streams that nobody trims, or a maxmemory-policy that evicts them.
+    """
     seen = _info(systems)
     used, limit, policy = int(seen["used_memory"]), int(seen["maxmemory"]), str(seen["maxmemory_policy"])
     said = f"{used / 2**20:.0f} MiB used"
@@ -77,8 +117,17 @@ def memory_left(systems: Systems) -> Outcome:
     return warn(said, "Raise maxmemory before new events are refused.") if used > 0.9 * limit else ok(said)
 
 
+@check(
+    "redis/accepts-writes",
+    "Prompt Redis accepts writes",
+    needs=("redis/answers", "redis/info-allowed"),
+    runbook="redis-gone",
+)
 def takes_writes(systems: Systems) -> Outcome:
-    """Is it loading, or does it refuse writes because it could not save them? (Redis: stop-writes-on-bgsave-error)."""
+    """Is it loading, or does it refuse writes because it could not save them?
+
+    Cause: Its volume is full or gone; Redis refuses writes after a failed snapshot (stop-writes-on-bgsave-error).
+    """
     seen = _info(systems)
     if int(seen["loading"]):
         return fail("it is loading its data", "Wait: it answers nothing else until it is done.")
@@ -89,8 +138,19 @@ def takes_writes(systems: Systems) -> Outcome:
     return ok(f"it does; append-only file {'on' if int(seen['aof_enabled']) else 'off'}")
 
 
+@check(
+    "redis/data-persisted",
+    "Prompt Redis persists its data",
+    needs=("redis/answers", "redis/info-allowed"),
+    runbook="redis-full",
+)
 def data_is_kept(systems: Systems) -> Outcome:
-    """Does it write its data anywhere (failure mode F28)? The append-only file is in INFO, snapshots are a setting."""
+    """Is an append-only file on, or are snapshots taken? UNKNOWN where CONFIG is denied and no append-only file is on.
+
+    Cause: Persistence is off: after a restart streams and groups are gone (F28).
+
+    Fix: Set `appendonly yes` or `save` in its configuration.
+    """
     if int(_info(systems)["aof_enabled"]):
         return ok("by its append-only file")
     fix = "Set appendonly yes or save in its configuration; after a restart, ./run redeploy makes streams and groups."
@@ -101,8 +161,22 @@ def data_is_kept(systems: Systems) -> Outcome:
     return ok(f"by snapshots: save {snapshots}") if snapshots else warn("nowhere: a restart comes back empty", fix)
 
 
+@check(
+    "redis/not-restarted-empty",
+    "No restart of Prompt Redis has lost streams or groups",
+    needs=("redis/answers", "redis/info-allowed"),
+    runbook="redis-empty",
+)
 def not_restarted_empty(systems: Systems) -> Outcome:
-    """Did a restart lose streams or groups (failure mode F28)? They were never taken away, and are not there."""
+    """(F28). FAIL when a stream or group is absent, Redis has been up for less than a day, and nothing was deleted or
+    evicted since it started (INFO commandstats). It names the cause that redis/groups-exist cannot.
+
+    Cause: Redis came back without its data: no persistence, or another volume. Also a Redis in which the group was
+    never made.
+
+    Fix: `./run redeploy` makes streams and groups, and lets them begin before all that came since; what was not yet
+    read before is lost.
+    """
     seen, survey = _info(systems), systems.redis_survey()
     gone = [
         f"{one.stream} with its group {one.consumer_group}"
@@ -132,35 +206,3 @@ THERE = "keda/scaled-jobs-present"
 _GROUPS = "redis/groups-exist"
 _STREAMS, _STATE = (ANSWERS, _GROUPS), (ANSWERS, INFO)
 _FIX = "Look at its pod and the pod's log: does it hang, or is the way there blocked?"
-CHECKS: tuple[Check[Systems], ...] = (
-    Check(ANSWERS, "Prompt Redis answers", answers, ("cluster/api-answers",), fix=_FIX, runbook="redis-gone"),
-    Check(INFO, "it tells how it is", info_allowed, (ANSWERS,), runbook="redis-gone"),
-    Check("redis/version-at-least-7", "its version is 7 or newer", version_at_least_7, _STATE, runbook="redis-gone"),
-    Check("redis/is-a-master", "it is a master", is_a_master, _STATE, runbook="redis-gone"),
-    Check("redis/takes-writes", "it takes writes", takes_writes, _STATE, runbook="redis-gone"),
-    Check("redis/memory-left", "it has memory left", memory_left, _STATE, runbook="redis-full"),
-    Check("redis/data-is-kept", "its data outlives a restart", data_is_kept, _STATE, runbook="redis-full"),
-    Check(
-        "redis/not-restarted-empty", "no restart has lost its data", not_restarted_empty, _STATE, runbook="redis-empty"
-    ),
-    Check(
-        "redis/keda-may-ask", "KEDA's login may ask for the lag", keda_may_ask, (ANSWERS, THERE), runbook="redis-gone"
-    ),
-    Check(_GROUPS, "every stream has its consumer group", groups_exist, (ANSWERS,), runbook="redis-empty"),
-    Check("redis/lag-is-right", "the lag is what waits", lag_is_right, _STREAMS, runbook="redis-lag-wrong"),
-    Check(
-        "redis/backlog-not-trimmed",
-        "nothing unread is trimmed",
-        backlog_not_trimmed,
-        _STREAMS,
-        runbook="redis-lag-wrong",
-    ),
-    Check(
-        "redis/pending-is-young",
-        "what is given out is acknowledged",
-        pending_is_young,
-        _STREAMS,
-        runbook="workers-fail",
-    ),
-    Check("redis/fan-out-alive", "events come in", fan_out_alive, (*_STREAMS, INFO), runbook="events-stop"),
-)

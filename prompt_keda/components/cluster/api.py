@@ -7,13 +7,8 @@ from datetime import UTC, datetime
 from prompt_keda.clients.kube.conditions import conditions
 from prompt_keda.clients.kube.resources import API_SERVICES, NAMESPACES, SERVICES
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.cluster.jobs import jobs_taken_up
-from prompt_keda.components.cluster.namespaces import api_services_available, namespaces_not_stuck
-from prompt_keda.components.cluster.nodes import nodes_have_room, nodes_ready, nodes_report
-from prompt_keda.components.cluster.pods import pods_get_going
-from prompt_keda.components.cluster.services import dns_answers, webhooks_reachable
 from prompt_keda.components.keda.names import API_SERVICE
-from prompt_keda.core.check import Check, Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, LoggedOut, Missing, Refused
 from prompt_keda.core.outcomes import fail, ok, unknown, warn
 
@@ -26,8 +21,19 @@ CLOCK_S = 10
 """A redeploy's lock stands up to 45 s (redeploy/lease.py); certificates are made valid from some minutes before."""
 
 
+@check(
+    "cluster/api-answers",
+    "The API server answers",
+    fix="Check VPN, kubeconfig and login.",
+    runbook="cluster-unreachable",
+)
 def api_answers(systems: Systems) -> Outcome:
-    """Ask the API server for its version, and whether it is ready: it gives its version while its storage is away."""
+    """Ask the API server for its version, and whether it is ready (`/readyz`): it gives its version while its storage
+    is away.
+
+    Cause: VPN, kubeconfig, login or API server. The message tells name, TCP, TLS and login apart. FAIL: it says
+    itself that its storage is not ready; WARN: that another part of it is not, as while it starts.
+    """
     answers = f"{systems.kube.address} answers, {systems.kube.version()}"
     try:
         parts = systems.kube.not_ready()
@@ -45,8 +51,17 @@ def api_answers(systems: Systems) -> Outcome:
     return warn(said, "It may just be starting or ending. If it stays so, tell the owners of the cluster.")
 
 
+@check(
+    "cluster/version-accepted",
+    "The API server's version is a supported one",
+    needs=("cluster/api-answers",),
+    runbook="cluster-degraded",
+)
 def version_accepted(systems: Systems) -> Outcome:
-    """Compare the minor version with the environment's."""
+    """Compare the minor version with the environment's.
+
+    Cause: The cluster was upgraded. KEDA 2.16 is tested upstream on Kubernetes 1.29 to 1.31.
+    """
     found = systems.kube.version()
     minor = ".".join(found.removeprefix("v").split(".")[:2])
     accepted = systems.environment.kubernetes.accepted_versions
@@ -55,8 +70,18 @@ def version_accepted(systems: Systems) -> Outcome:
     return warn(f"{found}; known to work: {', '.join(accepted)}", "Try KEDA on this version first, then accept it.")
 
 
+@check(
+    "cluster/clocks-agree",
+    "The cluster's clock agrees with this machine's",
+    needs=("cluster/api-answers",),
+    runbook="cluster-degraded",
+)
 def clocks_agree(systems: Systems) -> Outcome:
-    """Compare this machine's clock with the server's: tokens, certificates and locks depend on both."""
+    """Tokens and the lock of a redeploy depend on both; the other checks hold the cluster's stamps against the
+    cluster's own clock.
+
+    Cause: A machine without NTP.
+    """
     apart_s = (systems.kube.server_time() - datetime.now(UTC)).total_seconds()
     if abs(apart_s) > CLOCK_S:
         word = "ahead of" if apart_s > 0 else "behind"
@@ -65,8 +90,12 @@ def clocks_agree(systems: Systems) -> Outcome:
     return ok(f"within {CLOCK_S} s")
 
 
+@check("cluster/keda-namespace-present", "KEDA's namespace exists", needs=("cluster/api-answers",), runbook="keda-gone")
 def keda_namespace_present(systems: Systems) -> Outcome:
-    """Is KEDA's namespace there, and not on its way out?"""
+    """Is KEDA's namespace there, and not on its way out?
+
+    Cause: KEDA was removed, or its namespace hangs in Terminating (F9).
+    """
     name = systems.environment.keda.namespace
     found = systems.kube.find(NAMESPACES, name)
     if found is None:
@@ -77,8 +106,18 @@ def keda_namespace_present(systems: Systems) -> Outcome:
     return ok(f"namespace {name} is {found['status']['phase']}")
 
 
+@check(
+    "cluster/external-metrics-available",
+    "KEDA's aggregated API is available",
+    needs=("cluster/api-answers",),
+    runbook="keda-gone",
+)
 def external_metrics_available(systems: Systems) -> Outcome:
-    """Is KEDA's aggregated API there, and is what it points to there?"""
+    """Is KEDA's aggregated API there, and is what it points to there?
+
+    Cause: KEDA's metrics API server is away. If its Service is gone as well, no namespace of the cluster can be
+    deleted (F9).
+    """
     found = systems.kube.find(API_SERVICES, API_SERVICE)
     if found is None:
         return fail(f"APIService {API_SERVICE} is absent", "./run redeploy makes it.")
@@ -97,67 +136,3 @@ def external_metrics_available(systems: Systems) -> Outcome:
     if available["status"] != "True":
         return fail(f"not available: {available.get('message', '')}", "Look at the metrics API server's pod.")
     return ok("available")
-
-
-CHECKS: tuple[Check[Systems], ...] = (
-    Check(
-        API,
-        "the API server answers",
-        api_answers,
-        fix="Check VPN, kubeconfig and login.",
-        runbook="cluster-unreachable",
-    ),
-    Check(
-        "cluster/version-accepted",
-        "its version is one that is known to work",
-        version_accepted,
-        (API,),
-        runbook="cluster-ill",
-    ),
-    Check("cluster/clocks-agree", "its clock agrees with this machine's", clocks_agree, (API,), runbook="cluster-ill"),
-    Check(NODES_READY, "nodes are ready", nodes_ready, (API,), runbook="cluster-ill"),
-    Check("cluster/nodes-report", "every node reports", nodes_report, (NODES_READY,), runbook="cluster-ill"),
-    Check(
-        "cluster/nodes-have-room",
-        "the nodes have room for more workers",
-        nodes_have_room,
-        (NODES_READY, "keda/sizes-as-named"),
-        runbook="no-room",
-    ),
-    Check("cluster/pods-get-going", "no pod is left alone", pods_get_going, (API,), runbook="cluster-ill"),
-    Check("cluster/jobs-taken-up", "a controller makes pods for Jobs", jobs_taken_up, (API,), runbook="cluster-ill"),
-    Check(
-        "cluster/dns-answers", "the cluster's DNS has somebody to answer", dns_answers, (API,), runbook="cluster-ill"
-    ),
-    Check(
-        "cluster/namespaces-not-stuck",
-        "no namespace is stuck",
-        namespaces_not_stuck,
-        ("cluster/external-metrics-available", OTHER_APIS),  # else all are, and these say why
-        runbook="namespace-stuck",
-    ),
-    Check(
-        OTHER_APIS, "every other aggregated API is available", api_services_available, (API,), runbook="namespace-stuck"
-    ),
-    Check(
-        "cluster/keda-namespace-present",
-        "KEDA's namespace is there",
-        keda_namespace_present,
-        (API,),
-        runbook="keda-gone",
-    ),
-    Check(
-        "cluster/external-metrics-available",
-        "KEDA's aggregated API is available",
-        external_metrics_available,
-        (API,),
-        runbook="keda-gone",
-    ),
-    Check(
-        "cluster/webhooks-reachable",
-        "KEDA's webhooks can be reached",
-        webhooks_reachable,
-        ("keda/parts-ready", "keda/certificates-agree"),
-        runbook="certificates-wrong",
-    ),
-)

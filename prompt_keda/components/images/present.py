@@ -6,18 +6,29 @@ from collections.abc import Iterable
 
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.clients.systems import Systems, filled
-from prompt_keda.components.images.contents import layers_present, platforms_fit
-from prompt_keda.components.images.names import images_pinned, running_as_named
 from prompt_keda.components.images.places import keda_pullers, manifest_images, shown, worker_images
-from prompt_keda.components.images.pull_secrets import pull_secrets_fit
-from prompt_keda.core.check import Check, Outcome
+from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import Missing, PromptKedaError, Refused, Unreachable
 from prompt_keda.core.outcomes import fail, look_at, ok, unknown, worst_of
 
 
+@check(
+    "images/keda-images-present",
+    "KEDA's images can be pulled",
+    needs=("cluster/api-answers",),
+    fix="Ask the registry's owners, or wait; until it answers no new node can pull.",
+    runbook="image-not-pulled",
+)
 def keda_images_present(systems: Systems) -> Outcome:
-    """Ask the registry for the images that KEDA's Deployments name, here and in the manifests of the environment.
+    """Ask the registry for the images that KEDA's Deployments name (init containers too), here and in the manifests of
+    the environment: those are what a redeploy pulls. Where a registry limits pulls, how many are left is told; one
+    that is asked too often (HTTP 429) is UNKNOWN, with the time after which it answers.
 
+    Cause: The image was removed, or the pull secret is wrong. UNKNOWN: the environment does not name its registry,
+    or that does not answer.
+
+    Notes
+    -----
     What a redeploy will pull stands in the manifests alone when KEDA is gone.
     """
     live = {name for one in keda_pullers(systems) for name in one.images}
@@ -29,8 +40,19 @@ def keda_images_present(systems: Systems) -> Outcome:
     return _pullable(systems, names)
 
 
+@check(
+    "images/instrument-images-present",
+    "The workers' images can be pulled",
+    fix="Ask the registry's owners, or wait; until it answers no new node can pull.",
+    runbook="image-not-pulled",
+)
 def instrument_images_present(systems: Systems) -> Outcome:
-    """Ask the registry for the workers' images: those that run, and those that the environment names."""
+    """Ask the registry for the images that the live ScaledJobs run (init containers too), and for those that the
+    environment names. Where the environment's name has neither tag nor digest, the live image stands in for it.
+
+    Cause: The image was removed, or the pull secret is wrong. UNKNOWN: a name without a tag that no ScaledJob runs,
+    a ScaledJob that cannot be seen, a registry that the environment does not name or that does not answer.
+    """
     names: set[str] = set()
     unseen: list[Outcome] = []
     for one in systems.environment.instruments:
@@ -42,8 +64,17 @@ def instrument_images_present(systems: Systems) -> Outcome:
     return _pullable(systems, names, unseen)
 
 
+@check(
+    "images/smoke-image-present",
+    "The smoke test's image can be pulled",
+    fix="Ask the registry's owners, or wait; until it answers no new node can pull.",
+    runbook="image-not-pulled",
+)
 def smoke_image_present(systems: Systems) -> Outcome:
-    """Ask the registry for the smoke test's image."""
+    """Ask the registry for the smoke test's image.
+
+    Cause: The image was removed, or the pull secret is wrong.
+    """
     return _pullable(systems, [filled(systems.environment.smoke.image, "smoke.image")])
 
 
@@ -80,52 +111,3 @@ def _limits(systems: Systems, hosts: Iterable[str]) -> str:
 
 _KEDA = "images/keda-images-present"
 _FIX = "Ask the registry's owners, or wait; until it answers no new node can pull."
-CHECKS: tuple[Check[Systems], ...] = (
-    Check(
-        _KEDA,
-        "KEDA's images can be pulled",
-        keda_images_present,
-        ("cluster/api-answers",),
-        fix=_FIX,
-        runbook="image-not-pulled",
-    ),
-    Check(
-        "images/instrument-images-present",
-        "the workers' images can be pulled",
-        instrument_images_present,
-        fix=_FIX,
-        runbook="image-not-pulled",
-    ),
-    Check(
-        "images/smoke-image-present",
-        "the smoke test's image can be pulled",
-        smoke_image_present,
-        fix=_FIX,
-        runbook="image-not-pulled",
-    ),
-    Check("images/platforms-fit", "every image fits the nodes", platforms_fit, (_KEDA,), runbook="image-not-pulled"),
-    Check(
-        "images/layers-present", "every image has all its layers", layers_present, (_KEDA,), runbook="image-not-pulled"
-    ),
-    Check(
-        "images/pull-secrets-fit",
-        "every pod's own pull secret opens its images",
-        pull_secrets_fit,
-        (_KEDA,),
-        runbook="image-not-pulled",
-    ),
-    Check(
-        "images/images-pinned",
-        "every image is pinned by its digest",
-        images_pinned,
-        ("cluster/api-answers",),
-        runbook="image-moved",
-    ),
-    Check(
-        "images/running-as-named",
-        "KEDA runs what its images' names mean now",
-        running_as_named,
-        (_KEDA,),
-        runbook="image-moved",
-    ),
-)

@@ -13,11 +13,10 @@ from prompt_keda.components.capacity import quotas
 from prompt_keda.components.capacity.host_room import STATED, in_a_vcluster, room_left, stated_workers
 from prompt_keda.components.capacity.pod_room import Free, takes
 from prompt_keda.components.capacity.prediction import Limit, Prediction
-from prompt_keda.components.cluster.jobs import pods_admitted
 from prompt_keda.components.cluster.nodes import CORRECT, NO_NODE_FIX, free_room
 from prompt_keda.components.images.places import containers_images
 from prompt_keda.components.keda.names import OPERATOR
-from prompt_keda.core.check import Check, Outcome, Verdict
+from prompt_keda.core.check import Outcome, Verdict, check
 from prompt_keda.core.errors import BadAnswer, Unfilled
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn, worst_of
 from prompt_keda.environment.model import ClientLimit, Instrument
@@ -29,8 +28,24 @@ POLLING_S = 30
 """A ScaledJob's pollingInterval where it has none (KEDA 2.16.1)."""
 
 
+@check(
+    "capacity/burst-absorbed",
+    "One visit's burst is absorbed in time",
+    needs=("cluster/api-answers", "keda/scaled-jobs-present", "keda/parts-ready"),
+    runbook="no-room",
+)
 def burst_absorbed(systems: Systems) -> Outcome:
-    """Predict when the last worker of one visit runs, and look whether the nodes have room for it."""
+    """Predict when the last worker of one visit runs, and look whether the nodes have room for it: what they can give,
+    less what pods there ask for. WARN above `capacity.target` (20 s); FAIL without room for one visit. In a
+    vCluster the room is what `capacity.host_workers_count` states, less the workers that are there ([decision
+    0010](decisions/0010-room-that-cannot-be-seen.md)). Without it, or with workers that require nodes by affinity,
+    the room is UNKNOWN; the prediction is said all the same.
+
+    Cause: A limit on requests, which is named with what a higher one gives; a pollingInterval that is too long; an
+    image that is not on the nodes; nodes that are full, cordoned or tainted.
+
+    Fix: The result names it. After a limit was raised, say so in the environment under `capacity`.
+    """
     keda = keda_limit(systems)
     nodes = systems.kube.list(NODES)
     free = None if in_a_vcluster(systems) else free_room(systems, nodes)
@@ -125,8 +140,18 @@ def _stated_room(systems: Systems, one: Instrument) -> Outcome:
     return fail(f"{one.name}: {said}, one visit wants {one.burst_count}", "Ask the vCluster's owners for more.")
 
 
+@check(
+    "capacity/maximum-fits",
+    "The nodes hold as many workers as may run",
+    needs=("cluster/api-answers", "keda/scaled-jobs-present"),
+    runbook="no-room",
+)
 def maximum_fits(systems: Systems) -> Outcome:
-    """Would as many workers as may run at most fit on the nodes, if nothing else ran there?"""
+    """Compare `max_jobs` workers with what the nodes could give if nothing else ran there.
+
+    Cause: Fewer or smaller nodes than max_jobs was chosen for. In a vCluster the `max_jobs` of all instruments are
+    compared with `capacity.host_workers_count`; UNKNOWN without it.
+    """
     if in_a_vcluster(systems):
         return _host_fits(systems)
     nodes = systems.kube.list(NODES)
@@ -163,8 +188,20 @@ def _as_far_as_seen(worker: Object, said: str) -> Outcome:
     return ok(said)
 
 
+@check(
+    "capacity/quota-allows",
+    "No quota keeps workers out",
+    needs=("cluster/api-answers", "keda/scaled-jobs-present"),
+    runbook="no-room",
+)
 def quota_allows(systems: Systems) -> Outcome:
-    """Do ResourceQuotas and LimitRanges of the instruments' namespaces let all workers in?"""
+    """Compare the ResourceQuotas of each instrument's namespace with as many workers as one visit wants (FAIL) and as
+    may run (WARN); hold a worker against its LimitRanges. Finished Jobs that KEDA keeps count in
+    `count/jobs.batch`; a quota on cpu or memory that one of the containers does not name keeps all workers out,
+    unless a LimitRange gives a default.
+
+    Cause: A quota or LimitRange that was made for something else, or for fewer workers.
+    """
 
     def look(one: Instrument, live: Object) -> Outcome:
         found = systems.kube.list(RESOURCE_QUOTAS, one.namespace)
@@ -221,21 +258,3 @@ def keda_limit(systems: Systems) -> Limit:
 
 
 NEEDS = ("cluster/api-answers", "keda/scaled-jobs-present")
-CHECKS: tuple[Check[Systems], ...] = (
-    Check(
-        "capacity/burst-absorbed",
-        "one visit's burst is absorbed in time",
-        burst_absorbed,
-        (*NEEDS, "keda/parts-ready"),
-        runbook="no-room",
-    ),
-    Check("capacity/maximum-fits", "the nodes hold as many workers as may run", maximum_fits, NEEDS, runbook="no-room"),
-    Check("capacity/quota-allows", "no quota keeps workers out", quota_allows, NEEDS, runbook="no-room"),
-    Check(
-        "capacity/pods-admitted",
-        "no Job's pods are refused",
-        pods_admitted,
-        ("capacity/quota-allows",),  # where a quota keeps them out, that one says so
-        runbook="no-room",
-    ),
-)
