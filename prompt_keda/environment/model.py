@@ -220,7 +220,10 @@ class Kubernetes(Part):
     """The API server, and who is expected behind it."""
 
     kubeconfig: File | None = None
-    """None: what kubectl would take (``$KUBECONFIG``, else the file in the home folder)."""
+    """None: what kubectl would take (``$KUBECONFIG``, else the file in the home folder).
+
+    Its ``as``, ``as-uid``, ``as-groups`` and ``as-user-extra`` hold for every request, as with kubectl.
+    """
     context: Text
     """The context of the cluster in the kubeconfig."""
     identity: Identity

@@ -175,13 +175,16 @@ class Kube:
     ) -> Any:
         import urllib3
 
+        whole = urllib3.HTTPHeaderDict(headers)
         if token:
-            headers = {**headers, "Authorization": token}
+            whole["Authorization"] = token
+        for name, value in self._configuration.impersonation:
+            whole.add(name, value.encode().decode("latin-1"))  # kubectl sends UTF-8, http.client Latin-1
         read_s = timeout_s or self._timeout_s
         wait = urllib3.Timeout(connect=self._timeout_s, read=read_s)
         options: dict[str, Any] = {"redirect": False, "retries": False, "preload_content": not stream}
         try:
-            return self._pool.request(method, url, body=data, headers=headers, timeout=wait, **options)
+            return self._pool.request(method, url, body=data, headers=whole, timeout=wait, **options)
         except urllib3.exceptions.SSLError as error:
             raise Unreachable(SYSTEM, self.address, find_reason(error) or f"TLS: {one_line(error)}") from error
         except urllib3.exceptions.NameResolutionError as error:

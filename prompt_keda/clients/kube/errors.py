@@ -13,16 +13,31 @@ FIXES = {
     403: "Ask for that right: identity/may-read and identity/may-redeploy name all that are missing.",
 }
 
+NO_IMPERSONATION = "cannot impersonate resource"
+"""How an API server says that a login may not act as another user."""
+
+
+def fix_of(status: int, message: str) -> str:
+    """Return what to do about a status that a server answered; empty: not known."""
+    if status == 403 and NO_IMPERSONATION in message:
+        return "Ask for the right to impersonate that user, or take `as` out of the kubeconfig."
+    return FIXES.get(status, "")
+
+
+def message_of(data: bytes) -> str:
+    """Return the server's own words, out of what it answered, in one line: more would look like ours."""
+    try:
+        message = str(json.loads(data)["message"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        message = data.decode(errors="replace").strip()[:200] or "no reason given"
+    return " ".join(message.split())
+
 
 def failure(address: str, method: str, path: str, status: int, data: bytes) -> ClientError:
     """Translate an answer that is not a success, with the server's own words, in one line."""
-    try:
-        message = str(json.loads(data)["message"])
-    except (ValueError, KeyError, TypeError):
-        message = data.decode(errors="replace").strip()[:200] or "no reason given"
     kind = {401: LoggedOut, 403: Refused, 404: Missing}.get(status, BadAnswer)
-    said = " ".join(message.split())  # an error is told in one line: more of them would look like ours
-    return kind(SYSTEM, address, f"{status} on {method} {path}: {said}", FIXES.get(status, ""))
+    message = message_of(data)
+    return kind(SYSTEM, address, f"{status} on {method} {path}: {message}", fix_of(status, message))
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float:

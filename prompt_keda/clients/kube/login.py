@@ -11,6 +11,7 @@ from typing import Any
 
 from prompt_keda.clients.http.tls import require
 from prompt_keda.clients.kube.errors import SYSTEM, one_line
+from prompt_keda.clients.kube.impersonation import NotHonoured, impersonation
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.core.errors import BadAnswer, LoggedOut, Missing, Refused
 
@@ -23,14 +24,15 @@ PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.
 def log_in(kubeconfig: Path | None, context: str | None) -> Any:
     """Read a kubeconfig, run its exec plugin if it names one, and give the package's ``Configuration``.
 
-    It gets two attributes for `kube_expiry`: ``has_plugin``, and ``plugin_expiry()``, the end that the plugin told last.
+    It gets two attributes for `kube_expiry`: ``has_plugin``, and ``plugin_expiry()``, the end that the plugin told last; and
+    ``impersonation``, the headers to send with every request, which the package does not know of.
 
     Raises
     ------
     Missing
         When there is no such file, context or key in it.
     BadAnswer
-        When the file is no kubeconfig, or its certificate authority is no certificate.
+        When the file is no kubeconfig, its certificate authority is no certificate, or whom to act as makes no sense.
     Refused
         When it speaks without TLS, or does not verify it: the cluster's identity could not be known then.
     LoggedOut
@@ -54,6 +56,9 @@ def log_in(kubeconfig: Path | None, context: str | None) -> Any:
         raise Missing(SYSTEM, where, said_of_it, "Check the file and the context's name.") from error
     except yaml.YAMLError as error:
         raise BadAnswer(SYSTEM, where, f"it is no YAML: {one_line(error).strip()}", "Correct the file.") from error
+    except NotHonoured as error:
+        fix = "Correct the file: kubectl would act as that user, and nothing is sent as anybody else."
+        raise BadAnswer(SYSTEM, where, f"whom to act as makes no sense: {error}", fix) from error
     except (ValueError, TypeError, AttributeError, KeyError) as error:  # the package checks no types
         detail = f"it is no kubeconfig, or a value in it makes no sense ({type(error).__name__})"
         raise BadAnswer(SYSTEM, where, detail, "Correct the file.") from error
@@ -81,15 +86,11 @@ def _load(kubeconfig: Path | None, context: str | None, configuration: Any) -> N
         config_base_path=None,
         config_persister=merged.save_changes,
     )
+    user = getattr(loader._user, "value", None) or {}  # the package shows whom it found nowhere else
+    configuration.impersonation = impersonation(user)
     loader.load_and_set(configuration)
-    configuration.has_plugin = _has_plugin(merged.config, loader.current_context)
+    configuration.has_plugin = "exec" in user
     configuration.plugin_expiry = lambda: getattr(loader, "expiry", None)
-
-
-def _has_plugin(config: Any, context: Any) -> bool:
-    name = context["context"].get("user")
-    entry = config["users"].get_with_name(name, safe=True) if name and config.safe_get("users") else None
-    return entry is not None and "exec" in entry["user"]
 
 
 def ca_sha256(configuration: Any) -> str | None:

@@ -6,7 +6,7 @@ import ssl
 from typing import Any
 
 from prompt_keda.clients.http.failures import CUT_OFF, NO_NAME, REFUSED, find_reason
-from prompt_keda.clients.kube.errors import FIXES, SYSTEM, one_line
+from prompt_keda.clients.kube.errors import FIXES, NO_IMPERSONATION, SYSTEM, fix_of, message_of, one_line
 from prompt_keda.core.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused, Unreachable
 
 KUBELET_WORDS = {"connection refused": REFUSED, "connection reset": CUT_OFF}
@@ -42,6 +42,7 @@ def open_port(
     query = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}"
     url = address.replace("http", "ws", 1) + query
     headers = [f"authorization: {token}"] if token else []
+    headers += [f"{name}: {value}" for name, value in configuration.impersonation]
     options: dict[str, Any] = {"header": [*headers, f"sec-websocket-protocol: {PROTOCOLS}"], "timeout": timeout_s}
     if configuration.proxy or configuration.proxy_headers:
         options = package.websocket_proxycare(options, configuration, url, {})
@@ -103,6 +104,9 @@ def _translated(error: Exception, endpoint: str, timeout_s: float) -> ClientErro
 
     if isinstance(error, WebSocketBadStatusException):
         kind = {401: LoggedOut, 403: Refused, 404: Missing}.get(error.status_code, BadAnswer)
+        message = message_of(error.resp_body or b"")
+        if kind is Refused and NO_IMPERSONATION in message:
+            return kind(SYSTEM, endpoint, f"port-forward: HTTP 403: {message}", fix_of(403, message))
         why = ": get and create pods/portforward are needed there" if kind is Refused else ""
         told = f"port-forward: HTTP {error.status_code}{why}"
         return kind(SYSTEM, endpoint, told, FIXES[401] if kind is LoggedOut else "")
