@@ -76,12 +76,19 @@ def recording(authority, answer, name="server"):
         def log_message(self, *arguments):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with serving_https(authority, Handler, name) as port:
+        yield port, seen
+
+
+@contextmanager
+def serving_https(authority, handler, name="server"):
+    """Serve https with a request handler, and a certificate of a name; gives the port."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(authority.folder / f"{name}.crt", authority.folder / f"{name}.key")
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield server.server_port, seen
+        yield server.server_port
         server.shutdown()
 
 

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from prompt_keda.clients.http.failures import NO_NAME, find_reason, time_over
-from prompt_keda.clients.kube.errors import SYSTEM, failure, is_conflict, one_line, retry_after_s
+from prompt_keda.clients.kube.errors import SYSTEM, failure, is_conflict, retry_after_s, unreachable
 from prompt_keda.clients.kube.expiry import LoginLife, login_life
 from prompt_keda.clients.kube.login import ca_sha256, log_in
 from prompt_keda.clients.kube.port_forward import open_port
 from prompt_keda.clients.kube.resources import Resource
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
-from prompt_keda.core.errors import BadAnswer, Missing, Unreachable
+from prompt_keda.core.errors import BadAnswer, Missing
 
 if TYPE_CHECKING:
     from prompt_keda.clients.kube.watch import Watch
@@ -49,7 +48,7 @@ class Kube:
 
     @classmethod
     def connect(cls, kubeconfig: Path | None, context: str | None, timeout: timedelta) -> Kube:
-        """Read a kubeconfig, and log in as it says. No request is sent yet, unless an exec plugin sends one.
+        """Read a kubeconfig, and log in as it says. No request is sent yet, unless the login needs one.
 
         Parameters
         ----------
@@ -58,7 +57,7 @@ class Kube:
         context
             None: the kubeconfig's current one.
         timeout
-            For each request. An exec plugin has none: it may wait for a person.
+            For each request, and for a refresh of the login at its issuer. An exec plugin has none: it may wait for a person.
 
         Raises
         ------
@@ -67,9 +66,9 @@ class Kube:
         BadAnswer
             When the file is no kubeconfig, or its certificate authority is no certificate.
         Refused
-            When it does without TLS or its verification; `LoggedOut` when the exec plugin gives no token.
+            When it does without TLS or its verification; `LoggedOut` when exec plugin or issuer give no token.
         """
-        return cls(lambda: log_in(kubeconfig, context), timeout)
+        return cls(lambda: log_in(kubeconfig, context, timeout), timeout)
 
     @property
     def ca_sha256(self) -> str | None:
@@ -185,23 +184,8 @@ class Kube:
         options: dict[str, Any] = {"redirect": False, "retries": False, "preload_content": not stream}
         try:
             return self._pool.request(method, url, body=data, headers=whole, timeout=wait, **options)
-        except urllib3.exceptions.SSLError as error:
-            raise Unreachable(SYSTEM, self.address, find_reason(error) or f"TLS: {one_line(error)}") from error
-        except urllib3.exceptions.NameResolutionError as error:
-            raise Unreachable(SYSTEM, self.address, NO_NAME) from error
-        except urllib3.exceptions.NewConnectionError as error:  # before time-outs, of which it is one in urllib3
-            raise self._broken(error) from error
-        except urllib3.exceptions.ConnectTimeoutError as error:
-            raise Unreachable(
-                SYSTEM, self.address, time_over(error, True, f"within {self._timeout_s:.0f} s")
-            ) from error
-        except urllib3.exceptions.TimeoutError as error:
-            raise Unreachable(SYSTEM, self.address, time_over(error, False, f"within {read_s:.0f} s")) from error
         except urllib3.exceptions.HTTPError as error:
-            raise self._broken(error) from error
-
-    def _broken(self, error: Exception) -> Unreachable:
-        return Unreachable(SYSTEM, self.address, find_reason(error) or f"no connection: {one_line(error)}")
+            raise unreachable(error, self.address, self._timeout_s, read_s) from error
 
     def _set_login(self) -> None:
         with ONE_AT_A_TIME:
@@ -215,7 +199,7 @@ class Kube:
             raise BadAnswer(SYSTEM, self._configuration.host, told, "Correct the kubeconfig.") from error
 
     def _token(self) -> str | None:
-        """Give the value of the Authorization header. An expired token is renewed by the exec plugin, once."""
+        """Give the value of the Authorization header. An expired token is renewed by exec plugin or issuer, once."""
         with self._lock:
             return self._known_token()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from prompt_keda.core.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused
+from prompt_keda.clients.http.failures import NO_NAME, find_reason, time_over
+from prompt_keda.core.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused, Unreachable
 
 SYSTEM = "Kubernetes"
 FIXES = {
@@ -38,6 +39,29 @@ def failure(address: str, method: str, path: str, status: int, data: bytes) -> C
     kind = {401: LoggedOut, 403: Refused, 404: Missing}.get(status, BadAnswer)
     message = message_of(data)
     return kind(SYSTEM, address, f"{status} on {method} {path}: {message}", fix_of(status, message))
+
+
+def unreachable(error: Exception, address: str, connect_s: float, read_s: float) -> Unreachable:
+    """Translate what urllib3 raises when no answer comes: name, TCP, TLS and time-out, told apart."""
+    from urllib3 import exceptions
+
+    if isinstance(error, exceptions.SSLError):
+        detail = find_reason(error) or f"TLS: {one_line(error)}"
+    elif isinstance(error, exceptions.NameResolutionError):
+        detail = NO_NAME
+    elif isinstance(error, exceptions.NewConnectionError):  # before time-outs, of which it is one in urllib3
+        detail = _broken(error)
+    elif isinstance(error, exceptions.ConnectTimeoutError):
+        detail = time_over(error, True, f"within {connect_s:.0f} s")
+    elif isinstance(error, exceptions.TimeoutError):
+        detail = time_over(error, False, f"within {read_s:.0f} s")
+    else:
+        detail = _broken(error)
+    return Unreachable(SYSTEM, address, detail)
+
+
+def _broken(error: Exception) -> str:
+    return find_reason(error) or f"no connection: {one_line(error)}"
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float:

@@ -23,7 +23,7 @@ class LoginLife:
     begins
         None where it does not say.
     renews
-        Whether an exec plugin fetches the next one.
+        Whether an exec plugin or a refresh-token fetches the next one.
     """
 
     kind: str
@@ -45,27 +45,28 @@ def login_life(configuration: Any, token: str | None) -> LoginLife | None:
     token
         The value of the Authorization header.
     """
-    plugin_says, renews = configuration.plugin_expiry(), configuration.has_plugin
+    plugin_says, renews = configuration.plugin_expiry(), configuration.renews
     if token:
-        claims = _claims(token) or {"exp": "not told"}
-        ends = _moment(claims.get("exp")) or plugin_says
+        claims = claims_of(token) or {"exp": "not told"}
+        ends = moment(claims.get("exp")) or plugin_says
         if ends is None and "exp" in claims:
             return None
-        return LoginLife("token", ends, _moment(claims.get("iat")) or _moment(claims.get("nbf")), renews)
+        return LoginLife("token", ends, moment(claims.get("iat")) or moment(claims.get("nbf")), renews)
     return _certificate_life(configuration.cert_file, renews)
 
 
-def _claims(token: str) -> dict[str, Any] | None:
-    """Give what a JWT says; None for a token that is none."""
+def claims_of(token: str) -> dict[str, Any] | None:
+    """Return what a JWT says, not verified; None for a token that is none."""
     parts = token.removeprefix("Bearer ").split(".")
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, RecursionError):
         return None
     return claims if len(parts) == 3 and isinstance(claims, dict) else None
 
 
-def _moment(seconds: Any) -> datetime | None:
+def moment(seconds: Any) -> datetime | None:
+    """Return the time that a claim names, in seconds since 1970; None if it names none."""
     try:
         return datetime.fromtimestamp(float(seconds), UTC)
     except (TypeError, ValueError, OverflowError, OSError):

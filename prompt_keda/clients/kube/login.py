@@ -1,4 +1,4 @@
-"""Logging in to Kubernetes as a kubeconfig says (package `kubernetes`: certificates, tokens, exec plugins)."""
+"""Logging in to Kubernetes as a kubeconfig says (package `kubernetes`: certificates, tokens, exec plugins; `kube_oidc`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import hashlib
 import logging
 import re
 import ssl
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from prompt_keda.clients.http.tls import require
 from prompt_keda.clients.kube.errors import SYSTEM, one_line
+from prompt_keda.clients.kube.expiry import claims_of, moment
 from prompt_keda.clients.kube.impersonation import NotHonoured, impersonation
+from prompt_keda.clients.kube.oidc import IdToken, Place
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.core.errors import BadAnswer, LoggedOut, Missing, Refused
 
@@ -21,10 +24,10 @@ _NO_OUTPUT = "'NoneType' object has no attribute 'strip'"
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def log_in(kubeconfig: Path | None, context: str | None) -> Any:
-    """Read a kubeconfig, run its exec plugin if it names one, and give the package's ``Configuration``.
+def log_in(kubeconfig: Path | None, context: str | None, timeout: timedelta) -> Any:
+    """Read a kubeconfig, run its exec plugin or ask its issuer if it names one, and return the package's ``Configuration``.
 
-    It gets two attributes for `kube_expiry`: ``has_plugin``, and ``plugin_expiry()``, the end that the plugin told last; and
+    It gets two attributes for `kube_expiry`: ``renews``, and ``plugin_expiry()``, the end that the plugin told last; and
     ``impersonation``, the headers to send with every request, which the package does not know of.
 
     Raises
@@ -36,7 +39,7 @@ def log_in(kubeconfig: Path | None, context: str | None) -> Any:
     Refused
         When it speaks without TLS, or does not verify it: the cluster's identity could not be known then.
     LoggedOut
-        When the exec plugin gives no token; with its own last line.
+        When the exec plugin gives no token; with its own last line. When the issuer gives none; with the reason.
     """
     with ONE_AT_A_TIME:
         import yaml
@@ -50,7 +53,7 @@ def log_in(kubeconfig: Path | None, context: str | None) -> Any:
     root = logging.getLogger()
     root.addHandler(said)
     try:
-        _load(kubeconfig, context, configuration)
+        _load(kubeconfig, context, configuration, timeout)
     except (config.ConfigException, OSError) as error:
         said_of_it = one_line(error).partition("{")[0]  # the package shows an entry whole, with its token
         raise Missing(SYSTEM, where, said_of_it, "Check the file and the context's name.") from error
@@ -72,7 +75,7 @@ def log_in(kubeconfig: Path | None, context: str | None) -> Any:
     return configuration
 
 
-def _load(kubeconfig: Path | None, context: str | None, configuration: Any) -> None:
+def _load(kubeconfig: Path | None, context: str | None, configuration: Any, timeout: timedelta) -> None:
     """Do what the package's ``load_kube_config`` does, and keep the loader: it alone knows what the plugin told."""
     from kubernetes.config import ConfigException, kube_config
 
@@ -80,17 +83,44 @@ def _load(kubeconfig: Path | None, context: str | None, configuration: Any) -> N
     merged = package.KubeConfigMerger(str(kubeconfig or package.KUBE_CONFIG_DEFAULT_LOCATION))
     if merged.config is None:
         raise ConfigException("Invalid kube-config file. No configuration found.")
-    loader = package.KubeConfigLoader(
-        config_dict=merged.config,
-        active_context=context,
-        config_base_path=None,
-        config_persister=merged.save_changes,
-    )
+    loader = _loader(merged, context, timeout)
     user = getattr(loader._user, "value", None) or {}  # the package shows whom it found nowhere else
     configuration.impersonation = impersonation(user)
     loader.load_and_set(configuration)
-    configuration.has_plugin = "exec" in user
+    configuration.renews = "exec" in user or (loader.id_token is not None and loader.id_token.renews)
     configuration.plugin_expiry = lambda: getattr(loader, "expiry", None)
+
+
+def _loader(merged: Any, context: str | None, timeout: timedelta) -> Any:
+    """Make the package's loader; its own way to an issuer, which verifies nothing, is not taken."""
+    from kubernetes.config import kube_config
+
+    package: Any = kube_config
+
+    class Loader(package.KubeConfigLoader):  # type: ignore[misc]  # the package is imported at its first use
+        id_token: IdToken | None = None
+
+        def _load_auth_provider_token(self) -> str | None:
+            provider = self._user.value.get("auth-provider")
+            if provider is None:
+                return None
+            name = provider.get("name")
+            if name == "gcp":
+                token: str | None = super()._load_auth_provider_token()
+                return token
+            if name != "oidc":
+                fix = "Log in by an exec plugin: kubectl needs one too, since 1.26."
+                raise LoggedOut(SYSTEM, self._user.path, f"its auth-provider {str(name)[:40]!r} is not supported", fix)
+            if self.id_token is None:
+                place = Place(Path(self._user.path), self._current_context["context"]["user"])
+                self.id_token = IdToken(place, provider.get("config") or {}, timeout)
+            living = self.id_token.token()
+            self.token, self.expiry = f"Bearer {living}", moment((claims_of(living) or {}).get("exp"))
+            return self.token
+
+    return Loader(
+        config_dict=merged.config, active_context=context, config_base_path=None, config_persister=merged.save_changes
+    )
 
 
 def ca_sha256(configuration: Any) -> str | None:

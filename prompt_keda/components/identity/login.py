@@ -100,7 +100,7 @@ def token_lives_on(systems: Systems) -> Outcome:
     wanted = next((least for longer, least in LEFT_WANTED if whole > longer), LEFT_WANTED[-1][1])
     if left < wanted and not life.renews:
         return warn(f"{said}: a redeploy may outlive it", fix)
-    return ok(f"{said}{'; the exec plugin fetches the next' if life.renews else ''}")
+    return ok(f"{said}{'; the next one is fetched by itself' if life.renews else ''}")
 
 
 def _in_words(left: timedelta) -> str:
