@@ -11,9 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from prompt_keda.clients.header_text import NotSendable
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
-from prompt_keda.core.errors import ClientError, Missing, Refused, Unfilled
+from prompt_keda.core.errors import ClientError, LoggedOut, Missing, Refused, Unfilled
 from prompt_keda.core.secret import Secret
 from prompt_keda.environment.model import Environment, FillIn, VaultKey
 
@@ -211,8 +212,14 @@ class Systems:
         if login.method == "approle":
             vault.login_approle(_secret_from(login.role_id_file, vault), _secret_from(login.secret_id_file, vault))
             return vault
-        token = os.environ.get("VAULT_TOKEN")
-        vault.use_token(Secret(token) if token else _secret_from(Path.home() / ".vault-token", vault))
+        path = Path.home() / ".vault-token"
+        token = os.environ.get("VAULT_TOKEN", "").strip()
+        try:
+            vault.use_token(Secret(token) if token else _secret_from(path, vault))
+        except NotSendable as error:
+            place = "VAULT_TOKEN" if token else str(path)
+            fix = "Log in to Vault again (vault login), or set VAULT_TOKEN anew."
+            raise LoggedOut("Vault", vault.endpoint, f"{place}: the {error}", fix) from error
         return vault
 
     def _connect_registry(self, host: str) -> Registry:
@@ -257,7 +264,7 @@ class Systems:
 
 def _secret_from(path: Path | None, vault: Vault) -> Secret:
     try:
-        text = path.read_text().strip() if path else ""
+        text = path.read_text(errors="surrogateescape").strip() if path else ""
     except OSError as error:
         fix = "Log in to Vault (vault login), or set VAULT_TOKEN."
         raise Missing("Vault", vault.endpoint, f"no credential here: {path}: {error.strerror}", fix) from error

@@ -13,6 +13,7 @@ import hvac
 import requests
 from hvac import exceptions
 
+from prompt_keda.clients.header_text import sendable
 from prompt_keda.clients.http.failures import NO_NAME, find_reason, time_over
 from prompt_keda.clients.http.tls import require, verified
 from prompt_keda.core.errors import BadAnswer, Missing, Refused, Unreachable
@@ -108,8 +109,8 @@ class Vault:
         self._ask(lambda: self._client.auth.approle.login(role_id.reveal(), secret_id.reveal()))
 
     def use_token(self, token: Secret) -> None:
-        """Use a token that the person has."""
-        self._client.token = token.reveal()
+        """Use a token that the person has. Raises `NotSendable` when it cannot be sent."""
+        self._client.token = sendable(token.reveal())
 
     def token(self) -> Token:
         """Give what this token is good for. Raises as `read_keys` does, but never `Missing`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
 import re
@@ -10,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from prompt_keda.clients.header_text import NotSendable, sendable
 from prompt_keda.clients.http.tls import require
 from prompt_keda.clients.kube.errors import SYSTEM, one_line
 from prompt_keda.clients.kube.expiry import claims_of, moment
@@ -83,7 +85,7 @@ def _load(kubeconfig: Path | None, context: str | None, configuration: Any, time
     merged = package.KubeConfigMerger(str(kubeconfig or package.KUBE_CONFIG_DEFAULT_LOCATION))
     if merged.config is None:
         raise ConfigException("Invalid kube-config file. No configuration found.")
-    loader = _loader(merged, context, timeout)
+    loader = _loader(merged, context, timeout, str(kubeconfig or "the default kubeconfig"))
     user = getattr(loader._user, "value", None) or {}  # the package shows whom it found nowhere else
     configuration.impersonation = impersonation(user)
     loader.load_and_set(configuration)
@@ -91,8 +93,8 @@ def _load(kubeconfig: Path | None, context: str | None, configuration: Any, time
     configuration.plugin_expiry = lambda: getattr(loader, "expiry", None)
 
 
-def _loader(merged: Any, context: str | None, timeout: timedelta) -> Any:
-    """Make the package's loader; its own way to an issuer, which verifies nothing, is not taken."""
+def _loader(merged: Any, context: str | None, timeout: timedelta, where: str) -> Any:
+    """Make the package's loader. Its way to an issuer, which verifies nothing, and its reading of tokens are not taken."""
     from kubernetes.config import kube_config
 
     package: Any = kube_config
@@ -110,13 +112,46 @@ def _loader(merged: Any, context: str | None, timeout: timedelta) -> Any:
                 return token
             if name != "oidc":
                 fix = "Log in by an exec plugin: kubectl needs one too, since 1.26."
-                raise LoggedOut(SYSTEM, self._user.path, f"its auth-provider {str(name)[:40]!r} is not supported", fix)
+                raise LoggedOut(SYSTEM, where, f"its auth-provider {str(name)[:40]!r} is not supported", fix)
             if self.id_token is None:
                 place = Place(Path(self._user.path), self._current_context["context"]["user"])
                 self.id_token = IdToken(place, provider.get("config") or {}, timeout)
             living = self.id_token.token()
             self.token, self.expiry = f"Bearer {living}", moment((claims_of(living) or {}).get("exp"))
             return self.token
+
+        def _load_user_token(self) -> bool | None:
+            """Read the token as kubectl does: a file comes before a token, which counts where the file cannot be read."""
+            known, file = self._user.value.get("token"), self._user.value.get("tokenFile")
+            if file:
+                try:
+                    path = Path(self._get_base_path(self._user.path), file)
+                    known = path.read_text(errors="surrogateescape") or " "
+                except OSError:
+                    if not known:
+                        raise
+            if not known:
+                return None
+            self.token = f"Bearer {known}"
+            return True
+
+        def _load_user_pass_token(self) -> bool | None:
+            user = self._user.value
+            if "username" not in user or "password" not in user:
+                return None
+            pair = f"{user['username']}:{user['password']}"
+            self.token = f"Basic {base64.b64encode(pair.encode()).decode()}"
+            return True
+
+        def _set_config(self, configuration: Any) -> None:
+            """Hand over the login, in a form that can be sent."""
+            if "token" in self.__dict__:
+                kind, _, token = self.token.partition(" ")
+                try:
+                    self.token = f"{kind} {sendable(token)}"
+                except NotSendable as error:
+                    raise LoggedOut(SYSTEM, where, f"the kubeconfig's {error}", "Log in again.") from error
+            super()._set_config(configuration)
 
     return Loader(
         config_dict=merged.config, active_context=context, config_base_path=None, config_persister=merged.save_changes
