@@ -44,6 +44,8 @@ class Context:
         The Jobs and pods that were active at the start.
     lag_was_counted
         Whether this process has let Redis count what was read: what is still not right then, no counting mends.
+    finalizers_were_waited_for
+        Whether this process has waited for what was on its way out: what still hangs comes back last.
     read_before
         Stream → how many events its group had read when the proof began to look.
     polled_before
@@ -64,6 +66,7 @@ class Context:
     observer: Observer = nobody
     smoke: SmokeResult | None = None
     lag_was_counted: bool = False
+    finalizers_were_waited_for: bool = False
     read_before: dict[str, int] = field(default_factory=dict)
     polled_before: dict[tuple[str, str], float] = field(default_factory=dict)
     lock: Lock | None = None

@@ -104,6 +104,8 @@ class JobRecord:
     """The annotation ``scaledjob.keda.sh/generation``; None if it has none (always for a pod)."""
     job_uid: str = ""
     """The UID of a pod's Job; empty for a Job."""
+    was_going: bool = False
+    """Whether it was on its way out already, or a pod's Job was and takes it along: its end is no loss of this run."""
 
 
 @dataclass(frozen=True)

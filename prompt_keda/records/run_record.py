@@ -93,6 +93,7 @@ class RunningRecord(Record):
     scaled_job: Annotated[str, Field(pattern="^[a-z0-9.-]{0,253}$")]
     generation: Line | None
     job_uid: Annotated[str, Field(pattern="^[A-Za-z0-9-]{0,64}$")]
+    was_going: bool = False
 
 
 class MetadataRecord(Record):

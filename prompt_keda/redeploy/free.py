@@ -16,6 +16,7 @@ from prompt_keda.clients.kube.errors import has_changed
 from prompt_keda.clients.kube.objects import Object, is_going, label, some
 from prompt_keda.clients.kube.resources import CRDS, JOBS, SCALED_JOBS, Resource
 from prompt_keda.clients.kube.watch import Watch
+from prompt_keda.components import finalizers
 from prompt_keda.components.keda import install
 from prompt_keda.components.keda.names import FINALIZER, SCALED_JOBS_CRD
 from prompt_keda.components.run import Context
@@ -28,7 +29,7 @@ from prompt_keda.redeploy.remove import left, remove_all
 LIMIT = timedelta(seconds=60)
 
 
-def _owned(context: Context) -> Iterator[tuple[Object, str]]:
+def owned(context: Context) -> Iterator[tuple[Object, str]]:
     """Give each running Job that goes if its ScaledJob goes, with that one's UID."""
     kube = context.systems.kube
     planned = {one.name for one in left(context, "CustomResourceDefinition")}
@@ -47,7 +48,7 @@ def _going_crds(context: Context) -> dict[str, Object]:
 
 def detach_inspect(context: Context) -> Progress:
     """Does a running Job hang on a ScaledJob that goes?"""
-    count = len(list(_owned(context)))
+    count = len(list(owned(context)))
     return Progress(State.TODO, f"{count} Jobs hang on a ScaledJob that goes") if count else Progress(State.DONE)
 
 
@@ -56,7 +57,7 @@ def detach_jobs(context: Context) -> None:
 
     Jobs keep their label, by which KEDA finds them again.
     """
-    for job, uid in _owned(context):
+    for job, uid in owned(context):
         rest = [one for one in job["metadata"]["ownerReferences"] if one["uid"] != uid]
         _change(context, JOBS, job, ownerReferences=rest or None)
 
@@ -85,11 +86,17 @@ def delete_crds(context: Context) -> None:
     remove_all(context, "CustomResourceDefinition", "Background")
 
 
-def _dying(context: Context, going_crds: Mapping[str, Object]) -> list[Object]:
+def dying(context: Context, going_crds: Mapping[str, Object] | None = None) -> list[Object]:
     """Give the objects of KEDA's kinds that are on their way out.
 
     A smoke test's are left to the operator that comes, unless their CRD goes: each test removes its own.
+
+    Parameters
+    ----------
+    going_crds
+        The CRDs that are on their way out; None: ask now.
     """
+    going_crds = _going_crds(context) if going_crds is None else going_crds
     smoke = context.environment.smoke.namespace
     return [
         {**one, "apiVersion": kind.api_version, "kind": kind.kind}
@@ -100,23 +107,37 @@ def _dying(context: Context, going_crds: Mapping[str, Object]) -> list[Object]:
 
 
 def hanging_inspect(context: Context) -> Progress:
-    """Is something of KEDA's kinds on its way out, and what holds it?"""
+    """Is something of KEDA's kinds on its way out that the install has to wait for, and what holds it?"""
     going = _going_crds(context)
-    wanted = (one["metadata"]["name"] for one in install.crds(context))
+    wanted = (crd["metadata"]["name"] for crd in install.crds(context))
     crds = [{**going[name], "kind": CRDS.kind} for name in wanted if name in going]
-    hanging = [*_dying(context, going), *crds]
-    told = [f"{label(one)} waits for {', '.join(_held_by(one)) or 'the server'}" for one in hanging]
-    return Progress(State.WORKING, some(told, "; ")) if told else Progress(State.DONE)
+    objects = dying(context, going)
+    crd_of = {(kind.api_version, kind.kind): f"{kind.plural}.{kind.group}" for kind in custom_kinds(context)}
+    left = [
+        live for live in objects if crd_of[live["apiVersion"], live["kind"]] not in going and _can_wait(context, live)
+    ]
+    hanging = [*(live for live in objects if live not in left), *crds]
+    reasons = [f"{label(live)} waits for {', '.join(finalizers.names_of(live)) or 'the server'}" for live in hanging]
+    if reasons:
+        return Progress(State.WORKING, some(reasons, "; "))
+    return Progress(State.DONE, f"left for last: {some(map(label, left))}" if left else "")
 
 
-def _held_by(one: Object) -> list[str]:
-    return list(one["metadata"].get("finalizers") or [])
+def _can_wait(context: Context, live: Object) -> bool:
+    """Whether the install need not wait for an object whose CRD stays: it comes back last (decision 0013).
+
+    One that has KEDA's finalizer still is waited for: the operator that comes would take it away, and its Jobs with it.
+    """
+    if not finalizers.is_held_by_others(live):
+        return False
+    return bool(finalizers.foreign(live)) or context.finalizers_were_waited_for
 
 
 def let_go(context: Context) -> None:
-    """Take KEDA's finalizers from what is on its way out, until all of it is gone. Idempotent: yes.
+    """Take KEDA's finalizers from what is on its way out, until all of it is gone that can go. Idempotent: yes.
 
-    A ScaledJob keeps its own while a running Job still refers to it. Finalizers of others stay: they are told.
+    A ScaledJob keeps its own while a running Job still refers to it. Finalizers of others stay, and are told at the end;
+    so are those of Kubernetes itself that are still there after a minute.
     """
     watch = context.systems.kube.watch([(CRDS, None), (SCALED_JOBS, None)])
     end = time.monotonic() + LIMIT.total_seconds()
@@ -127,14 +148,16 @@ def let_go(context: Context) -> None:
             watch.wait(1.0)
     finally:
         watch.close()
+    context.finalizers_were_waited_for = True
 
 
 def _strip(context: Context) -> None:
-    owners = {uid for _, uid in _owned(context)}
-    for one in _dying(context, _going_crds(context)):
-        rest = [name for name in _held_by(one) if name != FINALIZER]
-        if rest != _held_by(one) and one["metadata"]["uid"] not in owners:
-            _change(context, context.systems.kube.resource_of(one), one, finalizers=rest or None)
+    owners = {uid for _, uid in owned(context)}
+    for live in dying(context):
+        names = finalizers.names_of(live)
+        rest = [name for name in names if name != FINALIZER]
+        if rest != names and live["metadata"]["uid"] not in owners:
+            _change(context, context.systems.kube.resource_of(live), live, finalizers=rest or None)
 
 
 STEPS: tuple[Step[Context], ...] = (

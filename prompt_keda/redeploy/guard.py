@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prompt_keda.clients.kube.objects import Object
+from prompt_keda.clients.kube.objects import Object, some
 from prompt_keda.clients.kube.resources import NAMESPACES, SCALED_JOBS
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
@@ -77,9 +77,11 @@ def _lock(context: Context) -> Lock:
 
 def stamp_jobs_inspect(context: Context) -> Progress:
     """Would the operator's start delete a Job?"""
-    risky = _to_make_safe(context)
+    risky = to_make_safe(context)
     if not risky:
-        return Progress(State.DONE, f"{len(context.before)} running Jobs and pods recorded, none at risk")
+        going = running_jobs.going(context.before)
+        more = f"; on their way out before this run: {some(going)}" if going else ""
+        return Progress(State.DONE, f"{len(context.before)} running Jobs and pods recorded, none at risk{more}")
     return Progress(State.TODO, f"{len(risky)} Jobs have another generation than their ScaledJob")
 
 
@@ -90,7 +92,7 @@ def stamp_jobs(context: Context) -> None:
     look: it is paused instead, and `release.release_scaled_jobs` stamps its Jobs once it has settled.
     """
     kube = context.systems.kube
-    for record, owner in _to_make_safe(context):
+    for record, owner in to_make_safe(context):
         if running_jobs.is_settled(owner):
             running_jobs.stamp(kube, record, owner["metadata"]["generation"])
         else:
@@ -98,7 +100,7 @@ def stamp_jobs(context: Context) -> None:
             kube.patch(SCALED_JOBS, record.scaled_job, record.namespace, marks)
 
 
-def _to_make_safe(context: Context) -> list[tuple[JobRecord, Object]]:
+def to_make_safe(context: Context) -> list[tuple[JobRecord, Object]]:
     """Give the Jobs at risk, each with its ScaledJob, which is not paused: KEDA leaves those of a paused one alone."""
     kube = context.systems.kube
     scaled = running_jobs.owners(kube)

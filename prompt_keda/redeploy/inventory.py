@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from prompt_keda.clients.kube.objects import Object, is_going, label
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, LEASES, NAMESPACES, PODS, SECRETS, Resource
+from prompt_keda.components import finalizers
+from prompt_keda.components.cluster import held_namespaces as namespaces
 from prompt_keda.components.cluster.readiness import is_available, why_not_ready
 from prompt_keda.components.keda import install, serving_certificate
 from prompt_keda.components.keda.names import CERTIFICATES, LEASE, OPERATOR, PART_OF, VERSION_LABEL
@@ -68,6 +70,8 @@ class Survey:
         The operator's Lease, or None.
     custom
         All live objects of KEDA's kinds, in all namespaces.
+    left_namespaces
+        Why namespaces of instruments do not go that are on their way out, in words.
     """
 
     crds: tuple[Seen, ...]
@@ -79,6 +83,7 @@ class Survey:
     dying: tuple[str, ...]
     lease: Object | None
     custom: tuple[Object, ...]
+    left_namespaces: tuple[str, ...] = ()
 
     @property
     def stands(self) -> bool:
@@ -137,6 +142,7 @@ def look(context: Context) -> Survey:
         dying=tuple(_dying(context, crds, parts, custom)),
         lease=lease,
         custom=custom,
+        left_namespaces=tuple(namespaces.left(context).values()),
     )
 
 
@@ -176,7 +182,7 @@ def _is_old(lease: Object, now: datetime) -> bool:
 
 def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom: Iterable[Object]) -> Iterator[str]:
     wanted = {context.namespace, *(one.namespace for one in context.environment.instruments)}
-    for name in sorted(wanted):
+    for name in sorted(wanted - namespaces.left(context).keys()):
         found = context.systems.kube.find(NAMESPACES, name)
         if found is not None and is_going(found):
             yield f"namespace {name}"
@@ -185,6 +191,8 @@ def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom
     smoke = context.environment.smoke.namespace  # its objects go with each test, and a new operator lets them go
     now = datetime.now(UTC)
     for one in custom:
+        if finalizers.is_held_by_others(one) and finalizers.foreign(one):
+            continue  # no mode lets it go: nothing is replaced for it, and the end of the run tells of it
         since = one["metadata"].get("deletionTimestamp")
         if (
             since

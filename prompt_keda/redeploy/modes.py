@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from prompt_keda.clients.kube.errors import cannot_be_changed
 from prompt_keda.clients.kube.objects import Object, is_going, label, some
 from prompt_keda.clients.kube.resources import LEASES, SCALED_JOBS
+from prompt_keda.components import finalizers
 from prompt_keda.components.keda import install
 from prompt_keda.components.keda.names import LEASE, OPERATOR, SCALED_JOBS_CRD
 from prompt_keda.components.run import Context
@@ -22,6 +23,7 @@ from prompt_keda.redeploy.inventory import Seen, Survey, is_operator
 MODES = ("auto", "cold", "repair", "reinstall", "upgrade", "purge")
 REPLACED = ("APIService", "ValidatingWebhookConfiguration", "Deployment")
 """Kinds that are removed and made again where they differ; all others are applied over."""
+HELD = "is on its way out, and {} holds it, which no redeploy takes away: all else comes back first"
 BACKLOG = {"": "", "skip": "$", "replay": "0"}
 
 
@@ -136,13 +138,16 @@ def notes(seen: Survey) -> tuple[str, ...]:
 
     A cluster that never had KEDA looks the same.
     """
-    absent = [one.wanted["metadata"]["name"] for one in seen.crds if one.live is None]
-    if SCALED_JOBS_CRD not in absent:
-        return ()
-    return (
-        f"CRD {SCALED_JOBS_CRD} is not there. If KEDA stood here before, every ScaledJob went with it, and every Job that "
-        "ran and was not cut loose: the visits that they worked on are lost then",
-    )
+    held = [live for live in seen.custom if is_going(live) and finalizers.foreign(live)]
+    notes = [f"{why}: all else comes back" for why in seen.left_namespaces]
+    notes += [f"{label(live)} {HELD.format(', '.join(finalizers.foreign(live)))}" for live in held]
+    absent = [crd.wanted["metadata"]["name"] for crd in seen.crds if crd.live is None]
+    if SCALED_JOBS_CRD in absent:
+        notes.append(
+            f"CRD {SCALED_JOBS_CRD} is not there. If KEDA stood here before, every ScaledJob went with it, and every Job "
+            "that ran and was not cut loose: the visits that they worked on are lost then"
+        )
+    return tuple(notes)
 
 
 def decide(context: Context, seen: Survey, mode: str, wishes: Wishes) -> Decisions:

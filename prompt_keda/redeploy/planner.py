@@ -42,6 +42,7 @@ UNDER_LOCK = (
     prove.SMOKE,
     unpause.SETTLE,
     *prove.STEPS,
+    restore.LEFT,
 )
 STEPS = (preflight.STEP, guard.HOLD_LEASE, *map(guard.under_lock, UNDER_LOCK))
 

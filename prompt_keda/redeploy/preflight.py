@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 
 from prompt_keda.clients.kube.access_reviews import missing_rights
 from prompt_keda.clients.kube.objects import Object, is_going, some
-from prompt_keda.clients.kube.resources import CRDS, NAMESPACES, SECRETS, VALIDATING_WEBHOOKS
+from prompt_keda.clients.kube.resources import CRDS, NAMESPACES, SECRETS
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.components.identity.redeploy_rights import mirror_rights, redeploy_rights
 from prompt_keda.components.keda import install, serving_certificate
 from prompt_keda.components.keda.names import CERTIFICATES
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
-from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Refused
+from prompt_keda.core.errors import ClientError, Missing, Refused
 from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.core.rights import named
 from prompt_keda.environment.model import SecretSync
+from prompt_keda.redeploy import dry_runs, held, quota_room, remove
 
 Look = Callable[[], str | None]
 """Gives what stands in the way, or None."""
@@ -51,12 +52,18 @@ def look_only(context: Context) -> None:
 
 def _looks(context: Context) -> Iterator[Look]:
     yield partial(_jobs_of_dying_namespaces, context)
+    yield from (
+        partial(_in_one_line, context, look) for look in (held.of_namespaces, held.of_parts, held.of_certificates)
+    )
+    yield partial(_in_one_line, context, remove.obstacles)
     for sync in (*context.environment.secrets, context.environment.smoke.pull_secret):
         if sync is not None:
             yield partial(_try_secret, context, sync)
     yield from (partial(_does_not_fit, context, one) for one in _own(context))
-    yield from (partial(_try_apply, context, one) for one in _to_apply(context))
+    yield from (partial(dry_runs.try_apply, context, one) for one in _to_apply(context))
     yield partial(_may_do_all, context)
+    yield partial(_in_one_line, context, quota_room.of_quotas)
+    yield from dry_runs.looks(context)
     yield from (partial(_is_there, context, image) for image in _images(context))
 
 
@@ -71,6 +78,11 @@ def _jobs_of_dying_namespaces(context: Context) -> str | None:
     return f"running Jobs go with their namespace, which is Terminating: {some(doomed)}; --give-up names those that may"
 
 
+def _in_one_line(context: Context, look: Callable[[Context], Iterable[str]]) -> str | None:
+    """Put what one look says into one line."""
+    return "; ".join(look(context)) or None
+
+
 def _try_secret(context: Context, sync: SecretSync) -> str | None:
     """Say why a Secret could not be written: Vault has it not, or the API server would not take what Vault has."""
     try:
@@ -78,7 +90,7 @@ def _try_secret(context: Context, sync: SecretSync) -> str | None:
     except (Missing, Refused) as error:
         return error.what
     namespace = context.systems.kube.find(NAMESPACES, sync.namespace)
-    return _try_apply(context, wanted) if namespace is not None and not is_going(namespace) else None
+    return dry_runs.try_apply(context, wanted) if namespace is not None and not is_going(namespace) else None
 
 
 def _to_apply(context: Context) -> list[Object]:
@@ -86,7 +98,7 @@ def _to_apply(context: Context) -> list[Object]:
 
     Left out is what stands as it should, what is removed before, and what belongs into a namespace that is on its way
     out: nothing can be made there now, and the removal waits until it is gone. So are objects of KEDA's kinds whose CRD
-    goes, and all of them while KEDA's webhooks go: these may not answer, and with the policy Fail nothing is taken (F12).
+    goes.
     """
     kube = context.systems.kube
     secret = kube.find(SECRETS, CERTIFICATES, context.namespace)
@@ -94,11 +106,10 @@ def _to_apply(context: Context) -> list[Object]:
     removed = {(one.kind, one.name) for one in context.decisions.deletions}
     going = {one["metadata"]["name"] for one in kube.list(NAMESPACES) if is_going(one)}
     taken = {("CustomResourceDefinition", name) for name in context.decisions.takes_over}
-    tried = () if any(kind == VALIDATING_WEBHOOKS.kind for kind, _ in removed) else _own(context)
     gone_kinds = _kinds_that_go(context, removed)
     return [
         one
-        for one in [*install.unlike(context, [*install.crds(context), *rest]), *tried]
+        for one in [*install.unlike(context, [*install.crds(context), *rest]), *_own(context)]
         if (one["kind"], one["metadata"]["name"]) not in removed | taken
         and one["metadata"].get("namespace") not in going
         and (one["apiVersion"].partition("/")[0], one["kind"]) not in gone_kinds
@@ -123,17 +134,6 @@ def _does_not_fit(context: Context, wanted: Object) -> str | None:
     """Hold an object of KEDA's kinds to the CRD that is installed before it."""
     errors = install.misfits(context, wanted)
     return f"{wanted['kind']} {wanted['metadata']['name']}: {'; '.join(errors[:3])}" if errors else None
-
-
-def _try_apply(context: Context, wanted: Object) -> str | None:
-    """Say why an object would not be taken. A namespace or kind that the install brings first is no reason."""
-    try:
-        context.systems.kube.apply(wanted, dry_run=True)
-    except Missing:
-        return None
-    except (Refused, BadAnswer) as error:
-        return f"{wanted['kind']} {wanted['metadata']['name']}: {error.detail}"
-    return None
 
 
 def _may_do_all(context: Context) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from prompt_keda.clients.kube.objects import Object, is_going, some
 from prompt_keda.clients.kube.resources import (
     API_SERVICES,
     CLUSTER_ROLE_BINDINGS,
@@ -22,10 +23,13 @@ from prompt_keda.clients.kube.resources import (
     Resource,
 )
 from prompt_keda.clients.kube.watch import Watch
+from prompt_keda.components import finalizers
+from prompt_keda.components.cluster import held_namespaces as namespaces
 from prompt_keda.components.keda.names import API_SERVICE
 from prompt_keda.components.run import Context
 from prompt_keda.core.decisions import Deletion
 from prompt_keda.core.plan import Progress, State, Step
+from prompt_keda.redeploy import held
 
 OTHERS = (ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, SERVICES, SERVICE_ACCOUNTS, SECRETS)
 """What is removed only where it cannot be applied over; of Secrets the revisions of Helm releases that hang."""
@@ -36,12 +40,38 @@ KINDS: dict[str, Resource] = {
 
 def left(context: Context, *kinds: str) -> list[Deletion]:
     """Give what the plan removes of some kinds, and what is still there. Raises as `Kube.find` does."""
-    kube, found = context.systems.kube, []
-    for one in context.decisions.deletions:
-        live = kube.find(KINDS[one.kind], one.name, one.namespace or None) if one.kind in kinds else None
-        if live is not None and live["metadata"]["uid"] == one.uid:
-            found.append(one)
-    return found
+    return [deletion for deletion, _ in live_ones(context, *kinds)]
+
+
+def live_ones(context: Context, *kinds: str) -> list[tuple[Deletion, Object]]:
+    """Return what the plan removes of some kinds and is still there, each as it stands. Raises as `Kube.find` does."""
+    kube, there = context.systems.kube, []
+    for deletion in context.decisions.deletions:
+        if deletion.kind in kinds:
+            live = kube.find(KINDS[deletion.kind], deletion.name, deletion.namespace or None)
+            if live is not None and live["metadata"]["uid"] == deletion.uid:
+                there.append((deletion, live))
+    return there
+
+
+def deployments_to_come(context: Context) -> list[Object]:
+    """Return those of KEDA's wanted Deployments of which new pods come: absent, or removed, or a pod of one is."""
+    removed = {(deletion.kind, deletion.namespace, deletion.name) for deletion in context.decisions.deletions}
+    loses_pods = any(kind == PODS.kind for kind, _, _ in removed)
+    every = [wanted for wanted in context.keda_objects if wanted["kind"] == DEPLOYMENTS.kind]
+    return [
+        wanted
+        for wanted in every
+        if loses_pods
+        or (DEPLOYMENTS.kind, context.namespace, wanted["metadata"]["name"]) in removed
+        or context.find(wanted) is None
+    ]
+
+
+def obstacles(context: Context) -> list[str]:
+    """Say what would hold up one of the plan's removals: nothing is removed while there is something."""
+    every = live_ones(context, *KINDS)
+    return [words for deletion, live in every for words in held.of_removal(context, KINDS[deletion.kind], live)]
 
 
 def remove_all(context: Context, kind: str, propagation: str) -> None:
@@ -51,10 +81,18 @@ def remove_all(context: Context, kind: str, propagation: str) -> None:
 
 
 def _inspect(context: Context, *kinds: str) -> Progress:
-    found = left(context, *kinds)
-    if not found:
+    there = live_ones(context, *kinds)
+    if not there:
         return Progress(State.DONE)
-    return Progress(State.WORKING, f"still there: {', '.join(one.name for one in found)}")
+    begun = any(is_going(live) for _, live in there)
+    if not begun and (in_the_way := obstacles(context)):
+        return Progress(State.BROKEN, f"nothing more is removed: {some(in_the_way, '; ')}")
+    return Progress(State.WORKING, f"still there: {', '.join(_with_finalizers(*one) for one in there)}")
+
+
+def _with_finalizers(deletion: Deletion, live: Object) -> str:
+    names = finalizers.foreign(live)
+    return f"{deletion.name}, held by {' and '.join(names)}" if names else deletion.name
 
 
 def _removal(
@@ -84,7 +122,7 @@ def _removal(
 def namespaces_inspect(context: Context) -> Progress:
     """Is one of the namespaces on its way out, and why does it not go?"""
     wanted = {context.namespace, *(one.namespace for one in context.environment.instruments)}
-    for name in sorted(wanted):
+    for name in sorted(wanted - namespaces.left(context).keys()):
         found = context.systems.kube.find(NAMESPACES, name)
         if found is not None and "deletionTimestamp" in found["metadata"]:
             said = [one["message"] for one in (found["status"].get("conditions") or []) if one["status"] == "True"]

@@ -6,8 +6,10 @@ import copy
 from collections.abc import Iterator
 from datetime import timedelta
 
-from prompt_keda.clients.kube.objects import Object, label
+from prompt_keda.clients.kube.objects import Object, label, some
 from prompt_keda.clients.kube.resources import SCALED_JOBS
+from prompt_keda.components import finalizers
+from prompt_keda.components.cluster import held_namespaces as namespaces
 from prompt_keda.components.compare import first_difference
 from prompt_keda.components.event_source.restart import RECENT, SECTIONS, started_ms, took_groups_alone, up_for
 from prompt_keda.components.run import Context
@@ -99,17 +101,28 @@ def scaled_jobs_inspect(context: Context) -> Progress:
         found = context.find(one)
         if found is None:
             return Progress(State.TODO, f"{label(one)} is absent")
-        if difference := first_difference(_content(one), found):
+        difference = first_difference(_content(one), found)
+        if difference and not finalizers.is_held_by_others(found):
             return Progress(State.TODO, f"{label(one)} differs at {difference}")
     brought = f"; {len(context.saved)} objects from the snapshot" if context.saved else ""
     return Progress(State.DONE, f"{len(context.instruments())} as they should be{brought}")
 
 
 def _wanted(context: Context) -> Iterator[tuple[Object, str]]:
-    """Give what stands in the manifests, and what comes back from the snapshot; each with where it comes from."""
-    for instrument in context.instruments():
-        yield from ((one, instrument.name) for one in context.instrument_objects[instrument.name])
-    yield from ((one, "snapshot") for one in context.saved)
+    """Give what stands in the manifests, and what comes back from the snapshot; each with where it comes from.
+
+    What belongs into a namespace that does not go cannot be made now.
+    """
+    left = namespaces.left(context)
+    every = [
+        *((one, instrument.name) for instrument in context.instruments() for one in _own(context, instrument)),
+        *((one, "snapshot") for one in context.saved),
+    ]
+    yield from ((one, source) for one, source in every if one["metadata"].get("namespace") not in left)
+
+
+def _own(context: Context, instrument: Instrument) -> list[Object]:
+    return context.instrument_objects[instrument.name]
 
 
 def apply_scaled_jobs(context: Context) -> None:
@@ -117,11 +130,13 @@ def apply_scaled_jobs(context: Context) -> None:
 
     KEDA would delete these Jobs, because they carry another generation (failure modes F1 and F2); it leaves those of a
     paused one alone. The next step makes them safe, and unpauses it. What came from the snapshot and stands again is left
-    alone: somebody else may deliver it.
+    alone: somebody else may deliver it. So is what others hold on its way out: it comes back once they let it go.
     """
     for one, source in _wanted(context):
         found = context.find(one)
         if found is not None and (source == "snapshot" or not first_difference(_content(one), found)):
+            continue
+        if found is not None and finalizers.is_held_by_others(found):
             continue
         if one["kind"] == SCALED_JOBS.kind and _needs_pause(context, one, found):
             one = copy.deepcopy(one)
@@ -143,6 +158,24 @@ def _needs_pause(context: Context, wanted: Object, live: Object | None) -> bool:
     return any(running_jobs.is_of(job, wanted) for job in running_jobs.active_jobs(context.systems.kube))
 
 
+def left_inspect(context: Context) -> Progress:
+    """Is something still not back, because others hold what stood of it on its way out?"""
+    kube, left = context.systems.kube, namespaces.left(context)
+    others = [
+        {**SCALED_JOBS.head, "metadata": {"name": instrument.scaled_job, "namespace": instrument.namespace}}
+        for instrument in context.environment.instruments
+        if instrument.namespace not in left
+    ]
+    for wanted in [*(wanted for wanted, _ in _wanted(context)), *others]:
+        live = context.find(wanted)
+        if live is not None and finalizers.is_held_by_others(live):
+            left[label(wanted)] = finalizers.told(live, label(wanted), kube.resource_of(wanted).for_kubectl)
+    if left:
+        rest = "All else is back. Not back, because it is on its way out and does not go"
+        return Progress(State.BROKEN, f"{rest}: {some(left.values(), '; ')}")
+    return Progress(State.DONE)
+
+
 STEPS: tuple[Step[Context], ...] = (
     Step("restore/ensure-streams", "put streams and consumer groups back", streams_inspect, ensure_streams),
     Step("restore/count-lag", "let Redis count what every group has read", lag_inspect, count_lag),
@@ -154,3 +187,10 @@ STEPS: tuple[Step[Context], ...] = (
         deadline=timedelta(seconds=120),
     ),
 )
+LEFT: Step[Context] = Step(
+    "restore/nothing-left",
+    "see that all is back",
+    left_inspect,
+    lambda context: None,  # only who holds it can let it go
+)
+"""The last of all steps: one object that nobody lets go keeps no other from its work."""

@@ -6,8 +6,11 @@ from contextlib import suppress
 from datetime import timedelta
 
 from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.objects import some
 from prompt_keda.clients.kube.resources import API_SERVICES, DEPLOYMENTS, LEASES, PODS, SCALED_JOBS
 from prompt_keda.clients.kube.watch import Watch
+from prompt_keda.components import finalizers
+from prompt_keda.components.cluster import held_namespaces as namespaces
 from prompt_keda.components.cluster.readiness import Reason, is_available, why_not_ready
 from prompt_keda.components.keda.names import API_SERVICE, LEASE, OPERATOR
 from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
@@ -17,6 +20,7 @@ from prompt_keda.components.scaled_jobs.objects import is_paused
 from prompt_keda.components.smoke import smoke_test
 from prompt_keda.core.errors import ClientError, PromptKedaError, Unreachable
 from prompt_keda.core.plan import Progress, State, Step
+from prompt_keda.environment.model import Instrument
 
 LAST_WORDS = 300
 """Characters of a crashed container's log that are told."""
@@ -98,9 +102,20 @@ def leader_inspect(context: Context) -> Progress:
     return Progress(State.DONE, f"{leader} leads")
 
 
+def _to_prove(context: Context) -> list[Instrument]:
+    """Return the instruments whose ScaledJobs can work: one that others hold on its way out is told at the end."""
+    kube, wanted, left = context.systems.kube, [], namespaces.left(context)
+    for instrument in context.environment.instruments:
+        live = kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
+        if instrument.namespace not in left and (live is None or not finalizers.is_held_by_others(live)):
+            wanted.append(instrument)
+    return wanted
+
+
 def scaled_jobs_inspect(context: Context) -> Progress:
     """Is every instrument's ScaledJob there, Ready and not paused, whoever delivers it?"""
-    for one in context.environment.instruments:
+    wanted = _to_prove(context)
+    for one in wanted:
         live = context.systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
         if live is None:
             return Progress(
@@ -111,7 +126,7 @@ def scaled_jobs_inspect(context: Context) -> Progress:
         ready = conditions(live).get("Ready", {"status": "Unknown", "message": "KEDA has not looked yet"})
         if ready["status"] != "True":
             return Progress(State.WORKING, f"{one.scaled_job}: Ready={ready['status']}: {ready.get('message', '')}")
-    return Progress(State.DONE, f"{len(context.environment.instruments)} Ready")
+    return Progress(State.DONE, f"{len(wanted)} Ready")
 
 
 def loops_inspect(context: Context) -> Progress:
@@ -126,7 +141,7 @@ def loops_inspect(context: Context) -> Progress:
     told = {
         (one["namespace"], one["resource"]): value for one, value in samples(page, LOOP) if one["type"] == "scaledjob"
     }
-    wanted = [(one.namespace, one.scaled_job) for one in context.environment.instruments]
+    wanted = [(one.namespace, one.scaled_job) for one in _to_prove(context)]
     for key in wanted:
         if key not in told:
             return Progress(State.WORKING, f"{key[1]}: the operator has no loop for it")
@@ -149,7 +164,7 @@ def lag_inspect(context: Context) -> Progress:
 def work_inspect(context: Context) -> Progress:
     """Is the backlog of every instrument worked off: has its group read on, or are all its Jobs at work already?"""
     told, active = [], running_jobs.active_jobs(context.systems.kube)
-    for one in context.environment.instruments:
+    for one in _to_prove(context):
         group = context.systems.redis.group_info(one.stream, one.consumer_group)
         if group is None:
             return Progress(State.BROKEN, f"{one.stream} has no group {one.consumer_group}")
@@ -168,7 +183,10 @@ def jobs_inspect(context: Context) -> Progress:
     said = running_jobs.lost(context.systems.kube, context.before)
     if said:
         return Progress(State.BROKEN, f"{len(said)} of {len(context.before)} lost: {'; '.join(said[:5])}")
-    detail = f"all {len(context.before)} Jobs and pods of the start live on or ended by themselves"
+    going = running_jobs.going(context.before)
+    detail = f"all {len(context.before) - len(going)} Jobs and pods of the start live on or ended by themselves"
+    if going:
+        detail += f"; on their way out before this run, and not counted: {some(going)}"
     failed = running_jobs.failed(context.systems.kube, context.before)
     return Progress(State.DONE, detail + (f"; {len(failed)} Jobs failed: {', '.join(failed[:5])}" if failed else ""))
 

@@ -95,6 +95,18 @@ def test_a_dry_run_changes_nothing_and_tells_a_conflict(kube):
         kube.apply(config_map("tried", key="4"), dry_run=True)
 
 
+def test_dry_runs_of_the_other_writes_change_nothing(kube):
+    """A deletion, above all: it is asked for before anything of KEDA is removed."""
+    made = kube.apply(config_map("kept", key="1"))
+    uid = made["metadata"]["uid"]
+    kube.delete(CONFIG_MAPS, "kept", NAMESPACE, uid=uid, propagation="Foreground", dry_run=True)
+    assert kube.patch(CONFIG_MAPS, "kept", NAMESPACE, {"data": {"key": "2"}}, dry_run=True)["data"] == {"key": "2"}
+    kube.create(CONFIG_MAPS, {"metadata": {"name": "never"}}, NAMESPACE, dry_run=True)
+    assert kube.get(CONFIG_MAPS, "kept", NAMESPACE)["data"] == {"key": "1"}
+    assert "deletionTimestamp" not in kube.get(CONFIG_MAPS, "kept", NAMESPACE)["metadata"]
+    assert kube.find(CONFIG_MAPS, "never", NAMESPACE) is None
+
+
 def test_a_patch_with_an_old_version_is_a_conflict(kube):
     """The version as precondition: what changed meanwhile is not written over."""
     first = kube.apply(config_map("versions", key="1"))

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs
 
 import pytest
 import yaml
-from prompt_keda.core.errors import BadAnswer, LoggedOut
 
 from prompt_keda.clients.kube.client import Kube
+from prompt_keda.core.errors import BadAnswer, LoggedOut
 from prompt_keda.lab.pki import Authority
 from tests.contracts.conftest import SECONDS, free_port, recording, serving_https
 from tests.contracts.test_kube_login import OK, base64_of, jwt, text_of

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from prompt_keda.clients.kube.client import pages as kube_pages
+from prompt_keda.clients.kube import pages as kube_pages
 from prompt_keda.clients.kube.pages import read_page
 from prompt_keda.core.errors import BadAnswer, Unreachable
 

@@ -59,6 +59,7 @@ def next_keda(made):
 
 
 NO_DEFAULT = schema({"rollout": {"type": "object", "properties": {"strategy": {"enum": ["gradual", "immediate"]}}}})
+HOOKED = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["argocd.argoproj.io/hook-finalizer"]}
 HANGS = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["finalizer.keda.sh"]}
 VALID, VALID_NEXT = "keda/scaled-jobs-valid", "keda/scaled-jobs-valid-for-redeploy"
 ACTIVATE = "keda/triggers-activate"
@@ -165,6 +166,7 @@ RED = [
     (VALID_NEXT, without_manifests, "unknown", "not on this machine"),
     ("keda/scaled-jobs-present", remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "fail", "is absent"),
     ("keda/finalizers-not-stuck", scaled_job(metadata=HANGS), "fail", "held by finalizer.keda.sh"),
+    ("keda/finalizers-not-stuck", scaled_job(metadata=HOOKED), "fail", "held by argocd.argoproj.io/hook-finalizer"),
     (
         "keda/history-limits-sensible",
         scaled_job(spec={"failedJobsHistoryLimit": 0}),

@@ -138,7 +138,7 @@ def test_what_is_removed_first_is_no_conflict(ready):
     kube.apply({**wanted, "spec": {"replicas": 0}}, manager="somebody")
     ready.context.keda_objects[2] = {**wanted, "spec": {**wanted["spec"], "replicas": 1}}
     ready.context.decisions = Decisions()
-    assert "Deployment keda-operator: 409" in ready.seen().detail, "the test itself is wrong"
+    assert "Deployment keda/keda-operator: 409" in ready.seen().detail, "the test itself is wrong"
     ready.plan("reinstall")
     assert ready.seen().state is State.DONE
 
@@ -172,6 +172,179 @@ def test_a_namespace_that_is_on_its_way_out_does_not_stop_it(ready):
     assert ready.seen().state is State.DONE
 
 
+HOLD, HOOK = "example.com/hold", "argocd.argoproj.io/hook-finalizer"
+HELD = {"finalizers": [HOLD]}
+GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+
+
+def held(resource, name, namespace=None, finalizer=HOLD, **metadata):
+    return lambda ready: ready.world.change(resource, name, namespace, metadata={"finalizers": [finalizer], **metadata})
+
+
+def held_pod(ready):
+    """A pod of the operator; its Deployment waits for it."""
+    world = ready.world
+    deployment = world.kube.get(kinds.DEPLOYMENTS, "keda-operator", "keda")["metadata"]
+    metadata = {"name": "rs", "ownerReferences": [{"uid": deployment["uid"]}]}
+    replica_set = world.kube.create(kinds.REPLICA_SETS, {"metadata": metadata}, "keda")["metadata"]
+    owned = {"ownerReferences": [{"uid": replica_set["uid"]}]}
+    held(kinds.PODS, "keda-operator-1", "keda", **owned)(ready)
+
+
+def held_namespace(ready):
+    message = f"Some content in the namespace has finalizers remaining: finalizer.keda.sh in 2 resource instances, {HOLD} in 1"
+    conditions = [{"type": "NamespaceFinalizersRemaining", "status": "True", "message": message}]
+    ready.world.change(kinds.NAMESPACES, "keda", metadata=GOING, status={"conditions": conditions})
+
+
+def faulty_certificates(ready):
+    ready.world.change(kinds.SECRETS, CERTIFICATES, "keda", metadata=HELD, data={"tls.crt": "eA=="})
+
+
+def purged(ready):
+    held(kinds.SCALED_JOBS, SCALED_JOB, SPACE, HOOK)(ready)
+    assert ready.seen().state is State.DONE, "a CRD that stays holds nothing up"
+    ready.plan("purge")
+
+
+REFUSED = {
+    "Deployment keda/keda-operator would be held": held(kinds.DEPLOYMENTS, "keda-operator", "keda"),
+    "Deployment keda/keda-operator is held": held(kinds.DEPLOYMENTS, "keda-operator", "keda", **GOING),
+    "keda-operator waits for Pod keda/keda-operator-1, which would be held": held_pod,
+    f"CRD {CRD} waits for ScaledJob {SPACE}/{SCALED_JOB}, which would be held by finalizer {HOOK} (Argo CD": purged,
+    "Namespace keda is Terminating, and objects in it are held by finalizers of others (example.com/hold": held_namespace,
+    "Secret kedaorg-certs would be held": faulty_certificates,
+    "Lease keda/operator.keda.sh would be held": held(kinds.LEASES, "operator.keda.sh", "keda"),
+}
+
+
+@pytest.mark.parametrize(("words", "hold"), REFUSED.items(), ids=REFUSED)
+def test_a_finalizer_of_others_on_what_has_to_go_is_seen_first(ready, words, hold):
+    """Nobody of ours takes it away, and all of KEDA would be gone by then: its name, whose it is, and the command."""
+    hold(ready)
+    if "purged" not in hold.__name__:
+        ready.plan("reinstall")
+    seen = ready.seen()
+    assert seen.state is State.BROKEN and words in seen.detail, seen.detail
+
+
+def test_the_command_takes_only_that_finalizer_away(ready):
+    """As a person copies it."""
+    ready.world.change(kinds.DEPLOYMENTS, "keda-operator", "keda", metadata={"finalizers": ["orphan", HOLD]})
+    ready.plan("reinstall")
+    patch = """kubectl -n keda patch deployments.apps keda-operator --type merge -p '{"metadata":{"finalizers":["orphan"]}}'"""
+    assert patch in ready.seen().detail
+
+
+def test_a_finalizer_that_kubernetes_takes_away_stops_nothing(ready):
+    """Its garbage collector does, once what it owns is gone."""
+    held(kinds.DEPLOYMENTS, "keda-operator", "keda", "foregroundDeletion")(ready)
+    ready.plan("reinstall")
+    assert ready.seen().state is State.DONE, ready.seen().detail
+
+
+def policy(operation, plural, namespace=None):
+    return lambda ready: ready.world.kube.policies.add((operation, plural, namespace))
+
+
+def unsafe_job(ready):
+    """The one Job that runs has another generation than its ScaledJob: the run would write on it."""
+    ready.world.change(kinds.JOBS, "j1", SPACE, metadata={"annotations": {"scaledjob.keda.sh/generation": "1"}})
+    policy("update", "jobs", SPACE)(ready)
+
+
+def hanging(ready):
+    """KEDA's finalizer has to be taken from it."""
+    held(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE, "finalizer.keda.sh", **GOING)(ready)
+    names = {"kind": "TriggerAuthentication", "plural": "triggerauthentications"}
+    crd = keda_crd("triggerauthentications.keda.sh")
+    head = {"apiVersion": kinds.CRDS.api_version, "kind": kinds.CRDS.kind}
+    assert crd["spec"]["names"] == names
+    ready.context.keda_objects.append({**head, "metadata": {"name": "triggerauthentications.keda.sh"}, **crd})
+    policy("update", "triggerauthentications", SPACE)(ready)
+
+
+DENIED = {
+    "removing Deployment keda/keda-operator: 422": policy("delete", "deployments", "keda"),
+    "removing APIService v1beta1.external.metrics.k8s.io: 422": policy("delete", "apiservices"),
+    "making Deployment keda/keda-operator again: 422": policy("create", "deployments", "keda"),
+    "a pod of Deployment keda/keda-operator: 422": policy("create", "pods", "keda"),
+    f"ScaledJob {SPACE}/{SCALED_JOB}: 422": policy("update", "scaledjobs", SPACE),
+    f"Job {SPACE}/j1: 422": unsafe_job,
+    f"TriggerAuthentication {SPACE}/prompt-redis: 422": hanging,
+}
+
+
+@pytest.mark.parametrize(("words", "deny"), DENIED.items(), ids=DENIED)
+def test_what_admission_denies_is_seen_before_anything_is_removed(ready, words, deny):
+    """Removals, what is made again, and what is written on Jobs and ScaledJobs: each by a dry run; nothing is written."""
+    ready.context.keda_objects.append(
+        {**kinds.API_SERVICES.head, "metadata": {"name": "v1beta1.external.metrics.k8s.io"}, "spec": {"service": None}}
+    )
+    ready.plan("reinstall")
+    assert ready.seen().state is State.DONE, ready.seen().detail
+    deny(ready)
+    before = dict(ready.world.kube._objects)
+    seen = ready.seen()
+    assert seen.state is State.BROKEN and words in seen.detail, seen.detail
+    assert ready.world.kube._objects == before
+
+
+def quota(ready, hard, used, **spec):
+    """Put a quota into KEDA's namespace, whose operator asks for 100m and has one pod."""
+    asked = {"resources": {"requests": {"cpu": "100m"}}}
+    ready.context.keda_objects[2]["spec"] = {
+        "selector": {"matchLabels": {"app": "keda-operator"}},
+        "template": {"spec": {"containers": [{"name": "operator", "image": KEDA_IMAGE, **asked}]}},
+    }
+    ready.world.change(
+        kinds.PODS,
+        "keda-operator-1",
+        "keda",
+        metadata={"labels": {"app": "keda-operator"}},
+        spec={"containers": [asked]},
+    )
+    ready.world.put(kinds.RESOURCE_QUOTAS, "tight", "keda", spec={"hard": hard, **spec}, status={"used": used})
+
+
+@pytest.mark.parametrize(
+    ("hard", "used", "words"),
+    [
+        ({"pods": "1"}, {"pods": "1"}, ""),
+        ({"pods": "1"}, {"pods": "2"}, "lets KEDA's pods not in again: pods 1, others use 1, KEDA needs 1"),
+        ({"requests.cpu": "150m"}, {"requests.cpu": "100m"}, ""),
+        ({"requests.cpu": "50m"}, {"requests.cpu": "100m"}, "requests.cpu 0.05"),
+        ({"limits.memory": "1Gi"}, {}, "counts limits.memory, which container operator of keda-operator does not name"),
+        ({"count/configmaps": "0"}, {}, ""),
+    ],
+)
+def test_a_quota_that_lets_kedas_pods_not_in_again_is_seen_first(ready, hard, used, words):
+    """What they take now is free again by then; what others take is not."""
+    quota(ready, hard, used)
+    ready.plan("reinstall")
+    seen = ready.seen()
+    assert (seen.state is State.BROKEN) == bool(words) and words in seen.detail, seen.detail
+
+
+def test_a_keda_of_which_nothing_is_replaced_needs_no_room(ready):
+    """Nor is a pod of it tried: whatever denies new ones, it works."""
+    quota(ready, {"pods": "0"}, {"pods": "1"})
+    policy("create", "pods", "keda")(ready)
+    ready.context.decisions = Decisions()
+    ready.world.kube.apply(ready.context.keda_objects[2], force=True)
+    assert ready.seen().state is State.DONE, ready.seen().detail
+
+
+def test_a_quota_for_other_pods_or_one_that_may_not_be_read_stops_nothing(ready):
+    """KEDA's pods have no maximum run time."""
+    quota(ready, {"pods": "0"}, {"pods": "1"}, scopes=["Terminating"])
+    assert ready.seen().state is State.DONE, ready.seen().detail
+    ready.world.change(kinds.RESOURCE_QUOTAS, "tight", "keda", spec={"scopes": None})
+    assert ready.seen().state is State.BROKEN
+    no_right("list", "resourcequotas")(ready)
+    assert ready.seen().state is State.DONE, ready.seen().detail
+
+
 def unreachable(*image):
     raise Unreachable("registry", HOST, "no answer in time")
 
@@ -196,7 +369,9 @@ def test_a_webhook_that_does_not_answer_does_not_stop_what_replaces_it(ready, mo
 
     def refuse(obj, *options, **more):
         if obj["kind"] == "ScaledJob":
-            raise BadAnswer("Kubernetes", HOST, "500 on PATCH: failed calling webhook")
+            raise BadAnswer(
+                "Kubernetes", HOST, '500 on PATCH: failed calling webhook "vscaledjob.keda.sh": no endpoints'
+            )
         return apply(obj, *options, **more)
 
     monkeypatch.setattr(ready.world.kube, "apply", refuse)
@@ -205,5 +380,7 @@ def test_a_webhook_that_does_not_answer_does_not_stop_what_replaces_it(ready, mo
     ready.context.instrument_objects = {"i": [{"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledJob", **wanted}]}
     assert "500" in ready.seen().detail, "the test itself is wrong"
     webhook = Deletion("ValidatingWebhookConfiguration", "", "keda-admission", "u")
+    hooks = [{"name": "vscaledjob.keda.sh"}]
+    ready.world.change(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=hooks)
     ready.context.decisions = replace(ready.context.decisions, deletions=(webhook,))
     assert "500" not in ready.seen().detail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -223,6 +224,26 @@ def test_a_pod_that_is_removed_after_its_job_has_ended_is_not_lost():
     assert running_jobs.lost(Cluster(Job=[done]), (record("a"), record("p", "Pod", "uid-a"))) == []
     running = Cluster(Job=[job("a")])
     assert running_jobs.lost(running, (record("a"), record("p", "Pod", "uid-a"))) == ["Pod n/p is gone"]
+
+
+def pod(name, job_name, **extra):
+    metadata = {"name": name, "namespace": "n", "uid": f"uid-{name}", "ownerReferences": [{"uid": f"uid-{job_name}"}]}
+    return {"metadata": {**metadata, **extra}, "status": {"phase": "Running"}}
+
+
+def test_what_was_on_its_way_out_before_the_run_is_no_loss_of_it():
+    """`kubectl delete job --cascade=foreground`, and a finalizer holds its pod. It is noted at the start, and told."""
+    going = {"deletionTimestamp": "before"}
+    held, orphaned = job("held", **going), job("orphaned", finalizers=["orphan"], **going)
+    pods = [pod("p", "held"), pod("q", "orphaned"), pod("r", "fine"), pod("evicted", "fine", **going)]
+    before = running_jobs.ledger(Cluster(Job=[held, orphaned, job("fine")], Pod=pods))
+    assert running_jobs.going(before) == ["Job n/held", "Job n/orphaned", "Pod n/p", "Pod n/evicted"]
+    assert JobRecord(**json.loads(json.dumps(before[0].__dict__))) == before[0], "a resumed run reads it"
+    kube = Cluster(Job=[{**job("fine"), "metadata": {**job("fine")["metadata"], **going}}])
+    assert [words.split()[1] for words in running_jobs.lost(kube, before)] == ["n/fine", "n/q", "n/r"]
+    context = Context(SimpleNamespace(kube=kube, environment=None), [], {}, before=before[:1])
+    seen = verify.jobs_inspect(context)
+    assert seen.state is State.DONE and "not counted: Job n/held" in seen.detail
 
 
 @pytest.mark.parametrize(

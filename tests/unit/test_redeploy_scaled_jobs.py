@@ -64,7 +64,8 @@ def no_hold(monkeypatch):
 
 def restoring(cluster, wanted):
     instrument = SimpleNamespace(name="i", namespace="n", scaled_job="sj")
-    systems = SimpleNamespace(kube=cluster, environment=SimpleNamespace(instruments=[instrument]))
+    parts = {"keda": SimpleNamespace(namespace="keda"), "smoke": SimpleNamespace(namespace="smoke")}
+    systems = SimpleNamespace(kube=cluster, environment=SimpleNamespace(instruments=[instrument], **parts))
     body = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledJob"}
     wanted = {**body, "metadata": {"name": "sj", "namespace": "n"}, "spec": wanted}
     return Context(systems, [], {"i": [wanted]}, run_id="run-1")

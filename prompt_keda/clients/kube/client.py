@@ -265,9 +265,13 @@ class Kube:
                 return
             query["continue"] = more
 
-    def create(self, resource: Resource, body: Object, namespace: str | None = None) -> Object:
-        """Create one object. Raises as `request` does; `BadAnswer` when it is there already."""
-        return self.request("POST", resource.path(namespace), query={"fieldManager": FIELD_MANAGER}, body=body)
+    def create(self, resource: Resource, body: Object, namespace: str | None = None, dry_run: bool = False) -> Object:
+        """Create one object; with ``dry_run`` the server only says whether it would.
+
+        Raises as `request` does; `BadAnswer` when it is there already.
+        """
+        query = {"fieldManager": FIELD_MANAGER, **_dry(dry_run)}
+        return self.request("POST", resource.path(namespace), query=query, body=body)
 
     def apply(self, obj: Object, force: bool = False, dry_run: bool = False) -> Object:
         """Apply one object server-side; with ``dry_run`` the server only says what it would do. Idempotent: yes.
@@ -279,17 +283,24 @@ class Kube:
         """
         resource = self.resource_of(obj)
         path = resource.path(obj["metadata"].get("namespace"), obj["metadata"]["name"])
-        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
-        if dry_run:
-            query["dryRun"] = "All"
+        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false", **_dry(dry_run)}
         return self.request("PATCH", path, query=query, body=obj, content_type="application/apply-patch+yaml")
 
     def patch(
-        self, resource: Resource, name: str, namespace: str | None, body: Object, subresource: str = ""
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None,
+        body: Object,
+        subresource: str = "",
+        dry_run: bool = False,
     ) -> Object:
-        """Change one object, or its subresource, by a JSON merge patch. Raises as `request` does."""
+        """Change one object, or its subresource, by a JSON merge patch. Raises as `request` does.
+
+        With ``dry_run`` the server only says whether it would.
+        """
         path = resource.path(namespace, name) + (f"/{subresource}" if subresource else "")
-        query = {"fieldManager": FIELD_MANAGER}
+        query = {"fieldManager": FIELD_MANAGER, **_dry(dry_run)}
         return self.request("PATCH", path, query=query, body=body, content_type="application/merge-patch+json")
 
     def delete(
@@ -299,9 +310,15 @@ class Kube:
         namespace: str | None = None,
         uid: str | None = None,
         propagation: str = "Background",
+        dry_run: bool = False,
     ) -> None:
-        """Delete one object; one that is gone, or that is another one than ``uid``, is fine. Idempotent: yes."""
+        """Delete one object; one that is gone, or that is another one than ``uid``, is fine. Idempotent: yes.
+
+        With ``dry_run`` the server only says whether it would.
+        """
         body: Object = {"propagationPolicy": propagation}
+        if dry_run:
+            body["dryRun"] = ["All"]  # where there is a body, the server reads no query
         if uid:
             body["preconditions"] = {"uid": uid}
         try:
@@ -453,3 +470,7 @@ class Kube:
 
         connection = self.port_forward(namespace, pod, port)
         return read_page(connection, f"{namespace}/{pod}:{port}", path, self._timeout_s)
+
+
+def _dry(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}

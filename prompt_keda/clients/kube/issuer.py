@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
+from prompt_keda.clients.http.tls import require
 from prompt_keda.clients.kube.errors import SYSTEM, unreachable
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
-from prompt_keda.clients.http.tls import require
 from prompt_keda.core.errors import ClientError
 
 ISSUER = "its issuer"

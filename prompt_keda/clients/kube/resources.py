@@ -19,6 +19,16 @@ class Resource:
         """The API group; empty for the core group."""
         return self.api_version.rpartition("/")[0]
 
+    @property
+    def head(self) -> dict[str, str]:
+        """How an object of this kind begins."""
+        return {"apiVersion": self.api_version, "kind": self.kind}
+
+    @property
+    def for_kubectl(self) -> str:
+        """The kind's name on kubectl's command line: ``scaledjobs.keda.sh``."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
     def path(self, namespace: str | None = None, name: str | None = None) -> str:
         """Give the path of one object, or of the list (of all namespaces, if ``namespace`` is None)."""
         root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
@@ -40,6 +50,7 @@ CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
 ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 JOBS = Resource("batch/v1", "Job", "jobs")
 DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
+REPLICA_SETS = Resource("apps/v1", "ReplicaSet", "replicasets")
 STATEFUL_SETS = Resource("apps/v1", "StatefulSet", "statefulsets")
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", False)

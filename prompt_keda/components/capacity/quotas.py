@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from prompt_keda.components.capacity.pod_room import Amounts, amounts, asked_by
+from prompt_keda.components.capacity.quota_arithmetic import (
+    COMPUTE,
+    FOR_OTHERS,
+    FOR_PODS,
+    PODS,
+    containers,
+    takes,
+    with_defaults,
+)
 from prompt_keda.core.check import Outcome
 from prompt_keda.core.outcomes import fail, ok, unknown, warn
 from prompt_keda.environment.model import Instrument
 
 Object = dict[str, Any]
-COUNTED = ("pods", "count/pods", "count/jobs.batch")
+COUNTED = (*PODS, "count/jobs.batch")
 KEPT = 100
 """A ScaledJob's history limits where it has none (KEDA 2.16.1)."""
-COMPUTE = {one: ("requests", one) for one in ("cpu", "memory", "ephemeral-storage")}
-COMPUTE |= {f"{kind}.{one}": (kind, one) for kind in ("requests", "limits") for one in tuple(COMPUTE)}
-"""What a quota counts → whether it is the pods' requests or limits, and of what."""
-TO_BE_NAMED = ("cpu", "memory")
-"""What every container has to name where a quota counts it (Kubernetes, quota evaluator of pods, validationSet)."""
-FOR_WORKERS, FOR_OTHERS = {"NotTerminating", "NotBestEffort"}, {"Terminating", "BestEffort"}
-"""Scopes; workers have no maximum run time, and ask for something."""
 FIX = "Raise the quota, or name a smaller max_jobs."
 
 
@@ -37,14 +38,15 @@ def of_quota(quota: Object, ranges: list[Object], instrument: Instrument, scaled
     scopes = set(spec.get("scopes") or [])
     if scopes & FOR_OTHERS:
         return ok(f"quota {name} is not about workers")
-    if spec.get("scopeSelector") or scopes - FOR_WORKERS:
+    if spec.get("scopeSelector") or scopes - FOR_PODS:
         fix = "Look at its scopes: if it counts workers, compare it with max_jobs by hand."
         return unknown(f"quota {name} is for some pods only; whether workers are among them is not known", fix)
     worst: tuple[int, str] | None = None
     for what, hard in amounts(spec.get("hard")).items():
         if what not in COUNTED and what not in COMPUTE:
             continue
-        each, unnamed = _each(what, ranges, scaled_job)
+        worker = scaled_job["spec"]["jobTargetRef"]["template"]["spec"]
+        each, unnamed = (Decimal(1), "") if what in COUNTED else takes(what, ranges, worker)
         if unnamed:
             fix = f"Give them {what}, or the namespace a LimitRange with a default."
             return fail(f"quota {name} counts {what}, which {unnamed} does not name: no worker is let in", fix)
@@ -57,45 +59,6 @@ def of_quota(quota: Object, ranges: list[Object], instrument: Instrument, scaled
     if worst[0] < instrument.burst_count:
         return fail(f"{said}one visit wants {instrument.burst_count}", FIX)
     return warn(f"{said}{instrument.max_jobs} may run", FIX)
-
-
-def _each(what: str, ranges: list[Object], scaled_job: Object) -> tuple[Decimal, str]:
-    """Give what one worker takes of a quota, and which container of it names none though it has to; empty: each does."""
-    if what in COUNTED:
-        return Decimal(1), ""
-    kind, resource = COMPUTE[what]
-    worker = _with_defaults(scaled_job["spec"]["jobTargetRef"]["template"]["spec"], ranges)
-    if resource in TO_BE_NAMED and not worker.get(
-        "resources"
-    ):  # those of the whole pod stand for all of its containers
-        for one in _containers(worker):
-            if resource not in asked_by({"containers": [one]}, kind):
-                return Decimal(0), f"container {one.get('name', '?')}"
-    return asked_by(worker, kind).get(resource, Decimal(0)), ""
-
-
-def _containers(worker: Object) -> Iterator[Object]:
-    for part in ("initContainers", "containers"):
-        yield from worker.get(part) or []
-
-
-def _with_defaults(worker: Object, ranges: list[Object]) -> Object:
-    """Give a worker's spec with what LimitRanges give to containers that name nothing (admission plugin LimitRanger)."""
-    found: dict[str, Object] = {"default": {}, "defaultRequest": {}}
-    for one in ranges:
-        for limit in one.get("spec", {}).get("limits") or []:
-            for key in found:
-                if limit["type"] == "Container":
-                    found[key] = {**(limit.get(key) or {}), **found[key]}
-
-    def filled(container: Object) -> Object:
-        given = container.get("resources") or {}
-        limits, requests = given.get("limits") or {}, given.get("requests") or {}
-        requests = {**found["defaultRequest"], **limits, **requests}  # a limit is also its request, before any default
-        return {**container, "resources": {"limits": {**found["default"], **limits}, "requests": requests}}
-
-    parts = ("initContainers", "containers")
-    return {**worker, **{part: [filled(one) for one in worker.get(part) or []] for part in parts}}
 
 
 def _kept(what: str, scaled_job: Object) -> int:
@@ -119,9 +82,9 @@ def of_range(limits: Object, ranges: list[Object], worker: Object) -> Outcome:
     ValueError
         When an amount cannot be read.
     """
-    name, filled = limits["metadata"]["name"], _with_defaults(worker, ranges)
+    name, filled = limits["metadata"]["name"], with_defaults(worker, ranges)
     for one in limits.get("spec", {}).get("limits") or []:
-        specs = [{"containers": [container]} for container in _containers(filled)]
+        specs = [{"containers": [container]} for container in containers(filled)]
         for spec in {"Pod": [filled], "Container": specs}.get(one["type"], []):
             told = _out_of(one, asked_by(spec), asked_by(spec, "limits"))
             if told:

@@ -132,6 +132,7 @@ def _removed(namespace: str) -> Iterator[Right]:
     yield from _all(("get", "delete"), LEASES, "leases", namespace, LEASE)
     yield from _all(("list", "watch", "get", "delete"), "apps", "deployments", namespace)
     yield Right("list", "apps", "deployments")  # is there another KEDA?
+    yield Right("list", "apps", "replicasets", namespace)  # does one of them, or a pod, hold its Deployment up?
     yield from _all(("get", "delete"), "", "pods", namespace)
     yield Right("get", "", "pods", namespace, "", "log")  # the last words of one that crashes
     yield Right("watch", LEASES, "leases", namespace)
@@ -149,6 +150,8 @@ def _decided(decisions: Decisions) -> Iterator[Right]:
     """Give what only this plan needs: for what it removes beyond a reinstall, and for what it brings back."""
     for one in decisions.deletions:
         yield from _all(("get", "delete"), GROUPS[one.kind], plural_of(one.kind), one.namespace, one.name)
+        if one.kind == "Deployment":
+            yield Right("list", "apps", "replicasets", one.namespace)
     for kind, _, where in (one.partition(" ") for one in decisions.saved):
         namespace, _, name = where.rpartition("/")
         yield from _all(("get", *APPLY), KEDA if kind in KEDA_KINDS else EVENTING, plural_of(kind), namespace, name)

@@ -10,6 +10,7 @@ from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CRDS, NAMESPACES, SECRETS
 from prompt_keda.clients.kube.watch import Watch
+from prompt_keda.components.cluster import held_namespaces as namespaces
 from prompt_keda.components.compare import first_difference
 from prompt_keda.components.keda import serving_certificate
 from prompt_keda.components.keda.crd_schema import examine, find_schema
@@ -137,7 +138,7 @@ def wanted_secret(context: Context, sync: SecretSync) -> Object:
 def secrets_inspect(context: Context) -> Progress:
     """Does each Secret have what Vault has? Only names are ever told, never values."""
     wrong = []
-    for sync in context.environment.secrets:
+    for sync in _secrets(context):
         live = context.systems.kube.find(SECRETS, sync.name, sync.namespace) or {}
         if first_difference({**wanted_secret(context, sync), "metadata": {}}, live):
             wrong.append(f"{sync.namespace}/{sync.name}")
@@ -148,14 +149,25 @@ def secrets_inspect(context: Context) -> Progress:
 
 def apply_secrets(context: Context) -> None:
     """Write the Secrets from Vault. Idempotent: yes."""
-    context.apply_all([wanted_secret(context, sync) for sync in context.environment.secrets])
+    context.apply_all([wanted_secret(context, sync) for sync in _secrets(context)])
+
+
+def _secrets(context: Context) -> list[SecretSync]:
+    """Return the Secrets that can be written: none is made in a namespace that is on its way out and does not go."""
+    left = namespaces.left(context)
+    return [sync for sync in context.environment.secrets if sync.namespace not in left]
 
 
 def certificates_inspect(context: Context) -> Progress:
     """Is the Secret with KEDA's certificates there and good?"""
     secret = context.systems.kube.find(SECRETS, CERTIFICATES, context.namespace)
-    fault = serving_certificate.fault(secret, context.namespace, datetime.now(UTC))
+    fault = certificate_fault(context, secret)
     return Progress(State.TODO, f"{CERTIFICATES}: {fault}") if fault else Progress(State.DONE, "kept")
+
+
+def certificate_fault(context: Context, secret: Object | None) -> str | None:
+    """Say why KEDA's certificates have to be made anew; None if they are good."""
+    return serving_certificate.fault(secret, context.namespace, datetime.now(UTC))
 
 
 def make_certificates(context: Context) -> None:

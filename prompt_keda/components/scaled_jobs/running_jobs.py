@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.resources import EVENTS, JOBS, PODS, SCALED_JOBS
+from prompt_keda.components import finalizers
 from prompt_keda.components.keda.names import FINALIZER
 from prompt_keda.components.scaled_jobs.objects import (
     GENERATION,
@@ -33,14 +35,25 @@ def active_jobs(kube: Kube) -> list[Object]:
 
 
 def ledger(kube: Kube) -> tuple[JobRecord, ...]:
-    """Record every active Job of a ScaledJob, and every pod of one that is not finished."""
-    records = [record("Job", job) for job in active_jobs(kube)]
-    uids = {one.uid for one in records}
+    """Record every active Job of a ScaledJob, and every pod of one that is not finished; and which of them go already."""
+    active = {job["metadata"]["uid"]: job for job in active_jobs(kube)}
+    records = [replace(record("Job", job), was_going=_is_going(job)) for job in active.values()]
     for pod in kube.list(PODS, label_selector=POD_LABEL):
-        owners = uids & {one["uid"] for one in pod["metadata"].get("ownerReferences", [])}
+        owners = active.keys() & {reference["uid"] for reference in pod["metadata"].get("ownerReferences", [])}
         if owners and pod.get("status", {}).get("phase") in ("Pending", "Running"):
-            records.append(record("Pod", pod, owners.pop()))
+            uid = owners.pop()
+            goes = _is_going(pod) or (_is_going(active[uid]) and "orphan" not in finalizers.names_of(active[uid]))
+            records.append(replace(record("Pod", pod, uid), was_going=goes))
     return tuple(records)
+
+
+def _is_going(obj: Object) -> bool:
+    return "deletionTimestamp" in obj["metadata"]
+
+
+def going(before: tuple[JobRecord, ...]) -> list[str]:
+    """Return what was on its way out before the run, in words: whoever deleted it has ended it, and not this run."""
+    return [f"{record.kind} {record.namespace}/{record.name}" for record in before if record.was_going]
 
 
 def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
@@ -48,8 +61,10 @@ def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
 
     What ended by itself is not lost, and may be gone: KEDA's history limits remove finished Jobs, with their pods. Once
     a Job is gone, the Job controller's event tells that it had ended, and the kubelet's that a pod was stopped (the API
-    server keeps events for an hour). What nobody saw end counts as lost. Raises as `Kube.list` does.
+    server keeps events for an hour). What nobody saw end counts as lost. What was on its way out before is nobody's loss
+    here. Raises as `Kube.list` does.
     """
+    before = tuple(record for record in before if not record.was_going)
     live = {one["metadata"]["uid"]: one for one in kube.list(JOBS, label_selector=SCALED_JOB_LABEL)}
     live |= {one["metadata"]["uid"]: one for one in kube.list(PODS, label_selector=POD_LABEL)}
     doubtful = [one for one in before if one.uid not in live or "deletionTimestamp" in live[one.uid]["metadata"]]
@@ -108,8 +123,11 @@ def at_risk(
 
 
 def owners(kube: Kube) -> dict[tuple[str, str], Object]:
-    """Give every ScaledJob by namespace and name."""
-    return {_key(one): one for one in kube.list(SCALED_JOBS)}
+    """Return every ScaledJob by namespace and name, but those on their way out.
+
+    KEDA only lets these go: it makes, deletes and stamps no Job for them (2.16.1, scaledjob_controller.go, Reconcile).
+    """
+    return {_key(live): live for live in kube.list(SCALED_JOBS) if "deletionTimestamp" not in live["metadata"]}
 
 
 def pause_marks(run_id: str) -> dict[str, str]:

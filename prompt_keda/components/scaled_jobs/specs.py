@@ -6,6 +6,7 @@ from typing import Any
 
 from prompt_keda.clients.kube.conditions import conditions, has_condition
 from prompt_keda.clients.systems import Systems
+from prompt_keda.components import finalizers
 from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN, TRIGGER, lag_triggers, of_every_scaled_job
 from prompt_keda.components.scaled_jobs.objects import PAUSED, is_paused, limit_of_pod
 from prompt_keda.core.check import Outcome, Verdict, check
@@ -101,10 +102,11 @@ def none_paused(systems: Systems) -> Outcome:
 def finalizers_not_stuck(systems: Systems) -> Outcome:
     """Has a ScaledJob in an instrument's namespace a deletionTimestamp (F5)?
 
-    Cause: It was deleted while no operator was there to let it go.
+    Cause: It was deleted while no operator was there to remove the finalizer, or it carries somebody else's finalizer
+    (Argo CD's, Flux's): the fix names who takes that away.
 
-    Fix: `./run redeploy` cuts its Jobs loose first. Strip no finalizer, and start no operator: the garbage
-    collector then ends its Jobs.
+    Fix: `./run redeploy` orphans its Jobs first. Strip no finalizer, and start no operator: the garbage collector then
+    ends its Jobs. What others hold comes last ([decision 0013](decisions/0013-finalizers.md)).
     """
     fix = "Strip no finalizer, and start no operator: both end its Jobs. ./run redeploy cuts them loose first."
 
@@ -113,7 +115,11 @@ def finalizers_not_stuck(systems: Systems) -> Outcome:
         if "deletionTimestamp" not in metadata:
             return ok(one.scaled_job)
         by = ", ".join(metadata.get("finalizers") or []) or "nothing that it names"
-        return fail(f"{one.scaled_job} is being deleted since {metadata['deletionTimestamp']}, held by {by}", fix)
+        others = "; ".join(f"{name}: {finalizers.who_takes_away(name)}" for name in finalizers.foreign(live))
+        then = f" That does not let it go: {others}." if others else ""
+        return fail(
+            f"{one.scaled_job} is being deleted since {metadata['deletionTimestamp']}, held by {by}", fix + then
+        )
 
     return of_every_scaled_job(systems, look, "none is being deleted")
 

@@ -27,6 +27,7 @@ class FakeKube:
         self.ca_sha256 = "0" * 64
         self.served = {(one.api_version, one.kind): one for one in served}
         self.denied = set()
+        self.policies = set()
         made = datetime.now(UTC).replace(microsecond=0)
         self.life = LoginLife("token", made + timedelta(minutes=15), made, renews=True)
         self.denied_to = set()
@@ -71,7 +72,10 @@ class FakeKube:
         """Forget the state of every list that has begun, as a compaction of etcd does."""
         self._expired_count += 1
 
-    def create(self, resource, body, namespace=None):
+    def create(self, resource, body, namespace=None, dry_run=False):
+        self._admit("create", resource, namespace, body["metadata"].get("name", ""))
+        if dry_run:
+            return copy.deepcopy(body)
         self._allow("create", resource)
         key = self._key(resource, body["metadata"]["name"], namespace)
         if key in self._objects:
@@ -82,8 +86,10 @@ class FakeKube:
         """Apply as ``manager``; a field of another one that differs is a conflict unless ``force``."""
         if dry_run:
             copied = copy.deepcopy(self)
-            return copied.apply(obj, force, manager=manager)
+            return FakeKube.apply(copied, obj, force, manager=manager)  # an instance may have another in a test
         resource, metadata = self.resource_of(obj), obj["metadata"]
+        there = self._key(resource, metadata["name"], metadata.get("namespace"), exists=True) in self._objects
+        self._admit("update" if there else "create", resource, metadata.get("namespace"), metadata["name"])
         self._allow("patch", resource)
         key = self._key(resource, metadata["name"], metadata.get("namespace"))
         wanted = {path: value for path, value in _leaves(obj) if path[0] not in ("apiVersion", "kind")}
@@ -102,7 +108,10 @@ class FakeKube:
         self._owners[key] = {**kept, **dict.fromkeys(free, manager)}
         return self._store(key, merged)
 
-    def patch(self, resource, name, namespace, body, subresource=""):
+    def patch(self, resource, name, namespace, body, subresource="", dry_run=False):
+        self._admit("update", resource, namespace, name)
+        if dry_run:
+            return FakeKube.patch(copy.deepcopy(self), resource, name, namespace, body)
         self._allow("patch", resource)
         before = self._have(resource, name, namespace)
         wanted = body.get("metadata", {}).get("resourceVersion")
@@ -110,7 +119,10 @@ class FakeKube:
             raise BadAnswer("Kubernetes", ADDRESS, "409 on PATCH: the object has been modified")
         return self._store(self._key(resource, name, namespace), _merge(before, body))
 
-    def delete(self, resource, name, namespace=None, uid=None, propagation="Background"):
+    def delete(self, resource, name, namespace=None, uid=None, propagation="Background", dry_run=False):
+        self._admit("delete", resource, namespace, name)
+        if dry_run:
+            return FakeKube.delete(copy.deepcopy(self), resource, name, namespace, uid, propagation)
         self._allow("delete", resource)
         key = self._key(resource, name, namespace, exists=True)
         found = self._objects.get(key)
@@ -172,6 +184,12 @@ class FakeKube:
 
     def whoami(self):
         return {"username": "ldap:oncall", "groups": ["ldap:prompt-keda-operators"]}
+
+    def _admit(self, operation, resource, namespace, name):
+        """Deny what an admission policy denies: ``policies`` holds (operation, plural, namespace or None)."""
+        if (operation, resource.plural, namespace) in self.policies:
+            told = f"422 on {resource.plural}/{name}: ValidatingAdmissionPolicy 'no' denied request: not here"
+            raise BadAnswer("Kubernetes", ADDRESS, told)
 
     def _allow(self, verb, resource):
         if (verb, resource.plural) in self.denied:
