@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from prompt_keda.clients.http.failures import NO_NAME, find_reason, time_over
+from prompt_keda.clients.kube.proxy import Proxy, name_proxy
 from prompt_keda.core.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused, Unreachable
 
 SYSTEM = "Kubernetes"
@@ -41,23 +42,31 @@ def failure(address: str, method: str, path: str, status: int, data: bytes) -> C
     return kind(SYSTEM, address, f"{status} on {method} {path}: {message}", fix_of(status, message))
 
 
-def unreachable(error: Exception, address: str, connect_s: float, read_s: float) -> Unreachable:
-    """Translate what urllib3 raises when no answer comes: name, TCP, TLS and time-out, told apart."""
+def unreachable(
+    error: Exception, address: str, connect_s: float, read_s: float, proxy: Proxy | None = None
+) -> Unreachable:
+    """Translate what urllib3 raises when no answer comes: name, TCP, TLS and time-out, told apart; and the proxy's own."""
+    from urllib3.exceptions import ProxyError
+
+    is_proxys = isinstance(error, ProxyError)
+    inner = error.original_error if isinstance(error, ProxyError) else error
+    return name_proxy(Unreachable(SYSTEM, address, _reason(inner, connect_s, read_s)), error, is_proxys, proxy)
+
+
+def _reason(error: Exception, connect_s: float, read_s: float) -> str:
     from urllib3 import exceptions
 
     if isinstance(error, exceptions.SSLError):
-        detail = find_reason(error) or f"TLS: {one_line(error)}"
-    elif isinstance(error, exceptions.NameResolutionError):
-        detail = NO_NAME
-    elif isinstance(error, exceptions.NewConnectionError):  # before time-outs, of which it is one in urllib3
-        detail = _broken(error)
-    elif isinstance(error, exceptions.ConnectTimeoutError):
-        detail = time_over(error, True, f"within {connect_s:.0f} s")
-    elif isinstance(error, exceptions.TimeoutError):
-        detail = time_over(error, False, f"within {read_s:.0f} s")
-    else:
-        detail = _broken(error)
-    return Unreachable(SYSTEM, address, detail)
+        return find_reason(error) or f"TLS: {one_line(error)}"
+    if isinstance(error, exceptions.NameResolutionError):
+        return NO_NAME
+    if isinstance(error, exceptions.NewConnectionError):  # before time-outs, of which it is one in urllib3
+        return _broken(error)
+    if isinstance(error, exceptions.ConnectTimeoutError):
+        return time_over(error, True, f"within {connect_s:.0f} s")
+    if isinstance(error, exceptions.TimeoutError):
+        return time_over(error, False, f"within {read_s:.0f} s")
+    return _broken(error)
 
 
 def _broken(error: Exception) -> str:

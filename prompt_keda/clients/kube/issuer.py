@@ -16,10 +16,12 @@ from urllib.parse import quote_plus, urlencode
 
 from prompt_keda.clients.http.tls import require
 from prompt_keda.clients.kube.errors import SYSTEM, unreachable
+from prompt_keda.clients.kube.proxy import use_proxy
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.core.errors import ClientError
 
 ISSUER = "its issuer"
+LOG_IN = "Log in again."
 AUTHORITY = ("idp-certificate-authority-data", "idp-certificate-authority")
 LARGEST_BYTES = 2**20
 ERROR_CODE = re.compile(r"[a-z_]{1,40}")
@@ -27,15 +29,11 @@ ERROR_CODE = re.compile(r"[a-z_]{1,40}")
 
 
 class NoToken(Exception):
-    """There is no id-token to be had; says why, without any of the login."""
+    """There is no id-token to be had; says why, without any of the login, and what to do."""
 
-    fix = "Log in again."
-
-
-class NotTrusted(NoToken):
-    """The issuer's certificate is not trusted, and the kubeconfig does not say whom to trust."""
-
-    fix = "Log in again, or name the issuer's authority in the kubeconfig: idp-certificate-authority."
+    def __init__(self, why: str, fix: str = LOG_IN) -> None:
+        super().__init__(why)
+        self.fix = fix
 
 
 class Issuer:
@@ -64,9 +62,14 @@ class Issuer:
         self._end = time.monotonic() + timeout_s
         self._url = config["idp-issuer-url"].rstrip("/")
         self._require_tls(self._url)
-        configuration = client.Configuration(host=self._url)
+        configuration: Any = client.Configuration(host=self._url)
+        self._configuration = configuration
         configuration.retries = False
         configuration.ssl_ca_cert, configuration.ca_cert_data = _authority(config)
+        try:
+            use_proxy(configuration, None, SYSTEM)
+        except ClientError as error:
+            raise NoToken(f"{ISSUER} {self._url} cannot be asked: {error.detail}", error.fix) from error
         self._pool: Any = RESTClientObject(configuration).pool_manager
 
     def refresh(self) -> dict[str, Any]:
@@ -75,8 +78,7 @@ class Issuer:
         Raises
         ------
         NoToken
-            When it does not answer in time, refuses, or answers something that makes no sense; `NotTrusted` when it is not
-            verified by the system's authorities, and the kubeconfig names none.
+            When it is not verified, does not answer in time, refuses, or answers something that makes no sense.
         """
         place = self._ask("GET", f"{self._url}/.well-known/openid-configuration")[1].get("token_endpoint")
         if not isinstance(place, str) or not place:
@@ -134,10 +136,12 @@ class Issuer:
             finally:
                 answer.close()
         except urllib3.exceptions.HTTPError as error:
-            reason = unreachable(error, self._url, self._timeout_s, self._timeout_s).detail
-            by_system = isinstance(error, urllib3.exceptions.SSLError) and not any(map(self._config.get, AUTHORITY))
-            kind = NotTrusted if by_system else NoToken
-            raise kind(f"{ISSUER} {self._url} does not answer: {reason}") from error
+            proxy = self._configuration.named_proxy
+            reason = unreachable(error, self._url, self._timeout_s, self._timeout_s, proxy)
+            fix = f"{reason.fix} Then try again." if reason.fix else LOG_IN
+            if isinstance(error, urllib3.exceptions.SSLError) and not any(map(self._config.get, AUTHORITY)):
+                fix = f"{LOG_IN} Or name the issuer's authority in the kubeconfig: idp-certificate-authority."
+            raise NoToken(f"{ISSUER} {self._url} does not answer: {reason.detail}", fix) from error
 
     def _read(self, answer: Any) -> bytes:
         """Read an answer until the time is over: one that comes drop by drop never runs into a socket's time-out."""

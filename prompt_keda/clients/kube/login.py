@@ -17,6 +17,7 @@ from prompt_keda.clients.kube.errors import SYSTEM, one_line
 from prompt_keda.clients.kube.expiry import claims_of, moment
 from prompt_keda.clients.kube.impersonation import NotHonoured, impersonation
 from prompt_keda.clients.kube.oidc import IdToken, Place
+from prompt_keda.clients.kube.proxy import use_proxy
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.core.errors import BadAnswer, LoggedOut, Missing, Refused
 
@@ -30,14 +31,14 @@ def log_in(kubeconfig: Path | None, context: str | None, timeout: timedelta) -> 
     """Read a kubeconfig, run its exec plugin or ask its issuer if it names one, and return the package's ``Configuration``.
 
     It gets two attributes for `kube_expiry`: ``renews``, and ``plugin_expiry()``, the end that the plugin told last; and
-    ``impersonation``, the headers to send with every request, which the package does not know of.
+    ``impersonation``, the headers to send with every request, which the package does not know of; and ``named_proxy``.
 
     Raises
     ------
     Missing
         When there is no such file, context or key in it.
     BadAnswer
-        When the file is no kubeconfig, its certificate authority is no certificate, or whom to act as makes no sense.
+        When the file is no kubeconfig, its certificate authority is no certificate, or whom to act as or its proxy makes no sense.
     Refused
         When it speaks without TLS, or does not verify it: the cluster's identity could not be known then.
     LoggedOut
@@ -48,7 +49,7 @@ def log_in(kubeconfig: Path | None, context: str | None, timeout: timedelta) -> 
         from kubernetes import client, config
 
     where = str(kubeconfig or "the default kubeconfig")
-    configuration = client.Configuration()
+    configuration: Any = client.Configuration()
     configuration.connection_pool_maxsize = 32
     configuration.retries = False
     said = _LogText()
@@ -70,6 +71,7 @@ def log_in(kubeconfig: Path | None, context: str | None, timeout: timedelta) -> 
     finally:
         root.removeHandler(said)
     _insist_on_tls(configuration)
+    use_proxy(configuration, configuration.proxy_url, SYSTEM)
     if said.text and not configuration.api_key:
         words = "its exec plugin failed, with the words above" if said.text == _NO_OUTPUT else said.text
         fix = "Log in again, or look at the exec plugin that the kubeconfig names."
@@ -89,6 +91,7 @@ def _load(kubeconfig: Path | None, context: str | None, configuration: Any, time
     user = getattr(loader._user, "value", None) or {}  # the package shows whom it found nowhere else
     configuration.impersonation = impersonation(user)
     loader.load_and_set(configuration)
+    configuration.proxy_url = loader._cluster.value.get("proxy-url")
     configuration.renews = "exec" in user or (loader.id_token is not None and loader.id_token.renews)
     configuration.plugin_expiry = lambda: getattr(loader, "expiry", None)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from prompt_keda.clients.http.failures import CUT_OFF, NO_NAME, REFUSED, find_reason
 from prompt_keda.clients.kube.errors import FIXES, NO_IMPERSONATION, SYSTEM, fix_of, message_of, one_line
+from prompt_keda.clients.kube.proxy import name_proxy, websocket_options
 from prompt_keda.core.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused, Unreachable
 
 KUBELET_WORDS = {"connection refused": REFUSED, "connection reset": CUT_OFF}
@@ -44,19 +45,29 @@ def open_port(
     headers = [f"authorization: {token}"] if token else []
     headers += [f"{name}: {value}" for name, value in configuration.impersonation]
     options: dict[str, Any] = {"header": [*headers, f"sec-websocket-protocol: {PROTOCOLS}"], "timeout": timeout_s}
-    if configuration.proxy or configuration.proxy_headers:
-        options = package.websocket_proxycare(options, configuration, url, {})
+    proxy = configuration.named_proxy
+    if proxy and proxy.scheme == "https":  # the library would speak plain HTTP to it, with the proxy's login
+        detail = f"port-forward: not through the proxy {proxy!r}, only through one that is spoken to by http://"
+        raise BadAnswer(SYSTEM, endpoint, detail, proxy.fix)
     websocket: Any = WebSocket(sslopt=_tls(configuration), skip_utf8_validation=False)
     try:
-        websocket.connect(url, redirect_limit=0, **options)
+        websocket.connect(url, redirect_limit=0, **options, **websocket_options(proxy))
     except (WebSocketException, OSError) as error:
         websocket.shutdown()
         answer = websocket.handshake_response
         if answer is not None and answer.status != 101:  # a redirect: not followed, because the token would go along
             raise BadAnswer(SYSTEM, endpoint, f"port-forward: HTTP {answer.status}") from error
-        raise _translated(error, endpoint, timeout_s) from error
+        told = _translated(error, endpoint, timeout_s)
+        raise (name_proxy(told, error, _is_proxys(error), proxy) if isinstance(told, Unreachable) else told) from error
     websocket.settimeout(None)  # from here on the reader of the socket has the time-out
     return _forwarded(package, websocket, port)
+
+
+def _is_proxys(error: Exception) -> bool:
+    """Tell whether it was the proxy that could not be reached, where there is one: nothing else is connected to."""
+    from websocket import WebSocketAddressException, WebSocketProxyException
+
+    return isinstance(error, (WebSocketAddressException, WebSocketProxyException, ConnectionRefusedError))
 
 
 def why_closed(connection: Any) -> str:
@@ -110,7 +121,7 @@ def _translated(error: Exception, endpoint: str, timeout_s: float) -> ClientErro
         why = ": get and create pods/portforward are needed there" if kind is Refused else ""
         told = f"port-forward: HTTP {error.status_code}{why}"
         return kind(SYSTEM, endpoint, told, FIXES[401] if kind is LoggedOut else "")
-    if isinstance(error, (WebSocketTimeoutException, TimeoutError)):
+    if any(isinstance(cause, (WebSocketTimeoutException, TimeoutError)) for cause in (error, error.__context__)):
         return Unreachable(SYSTEM, endpoint, f"no answer within {timeout_s:.0f} s")
     if isinstance(error, ssl.SSLError):
         return Unreachable(SYSTEM, endpoint, find_reason(error) or f"TLS: {one_line(error)}")
