@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prompt_keda.clients.header_text import NotSendable
+from prompt_keda.clients.http.header_text import NotSendable
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.core.errors import ClientError, LoggedOut, Missing, Refused, Unfilled

@@ -13,8 +13,8 @@ import hvac
 import requests
 from hvac import exceptions
 
-from prompt_keda.clients.header_text import sendable
 from prompt_keda.clients.http.failures import NO_NAME, find_reason, time_over
+from prompt_keda.clients.http.header_text import sendable
 from prompt_keda.clients.http.tls import require, verified
 from prompt_keda.core.errors import BadAnswer, Missing, Refused, Unreachable
 from prompt_keda.core.secret import Secret

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from prompt_keda.clients.kube.access_reviews import missing_rights
 from prompt_keda.clients.kube.client import Kube
@@ -76,6 +77,22 @@ def test_a_person_comes_in_through_the_directory(kube):
     user = kube.whoami()
     assert user["username"] == "ldap:oncall" and "ldap:prompt-keda-operators" in user["groups"]
     assert kube.version().startswith("v1.") and kube.not_ready() == ()
+
+
+def test_who_acts_as_another_has_the_others_rights_alone(endpoints, tmp_path):
+    """`as` of the kubeconfig, for requests and port-forwards: kubectl would see the same user, with the same rights."""
+    document = yaml.safe_load(Path(endpoints["kubeconfig"]).read_text())
+    document["users"][0]["user"].update({"as": "someone", "as-groups": ["a", "b"]})
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(document))
+    kube = Kube.connect(path, None, SECONDS)
+    user = kube.whoami()
+    assert (user["username"], user["groups"]) == ("someone", ["a", "b", "system:authenticated"])
+    assert not kube.can_i("create", "", "pods", "prompt-redis", subresource="portforward")
+    with pytest.raises(Refused, match='User "someone" cannot list'):
+        kube.list(PODS, "prompt-redis")
+    with pytest.raises(Refused):
+        kube.port_forward("prompt-redis", "prompt-redis-0", 6379)
 
 
 def test_the_server_tells_its_time(kube):

@@ -74,7 +74,7 @@ class Kube:
     def ca_sha256(self) -> str | None:
         """The SHA-256 of the DER form of the CA certificates that the kubeconfig trusts, in lower-case hex.
 
-        Raises as `kube_login.ca_sha256` does.
+        Raises as `prompt_keda.clients.kube.login.ca_sha256` does.
         """
         return ca_sha256(self._configuration)
 

@@ -41,7 +41,7 @@ def login_life(configuration: Any, token: str | None) -> LoginLife | None:
     Parameters
     ----------
     configuration
-        What `kube_login.log_in` gives.
+        What `prompt_keda.clients.kube.login.log_in` gives.
     token
         The value of the Authorization header.
     """

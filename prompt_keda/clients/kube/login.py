@@ -1,8 +1,7 @@
-"""Logging in to Kubernetes as a kubeconfig says (package `kubernetes`: certificates, tokens, exec plugins; `kube_oidc`)."""
+"""Logging in to Kubernetes as a kubeconfig says (package `kubernetes`: certificates, tokens, exec plugins; `oidc`)."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import logging
 import re
@@ -11,12 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from prompt_keda.clients.header_text import NotSendable, sendable
 from prompt_keda.clients.http.tls import require
 from prompt_keda.clients.kube.errors import SYSTEM, one_line
-from prompt_keda.clients.kube.expiry import claims_of, moment
 from prompt_keda.clients.kube.impersonation import NotHonoured, impersonation
-from prompt_keda.clients.kube.oidc import IdToken, Place
+from prompt_keda.clients.kube.loader import make_loader
 from prompt_keda.clients.kube.proxy import use_proxy
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.core.errors import BadAnswer, LoggedOut, Missing, Refused
@@ -87,78 +84,13 @@ def _load(kubeconfig: Path | None, context: str | None, configuration: Any, time
     merged = package.KubeConfigMerger(str(kubeconfig or package.KUBE_CONFIG_DEFAULT_LOCATION))
     if merged.config is None:
         raise ConfigException("Invalid kube-config file. No configuration found.")
-    loader = _loader(merged, context, timeout, str(kubeconfig or "the default kubeconfig"))
+    loader = make_loader(merged, context, timeout, str(kubeconfig or "the default kubeconfig"))
     user = getattr(loader._user, "value", None) or {}  # the package shows whom it found nowhere else
     configuration.impersonation = impersonation(user)
     loader.load_and_set(configuration)
     configuration.proxy_url = loader._cluster.value.get("proxy-url")
     configuration.renews = "exec" in user or (loader.id_token is not None and loader.id_token.renews)
     configuration.plugin_expiry = lambda: getattr(loader, "expiry", None)
-
-
-def _loader(merged: Any, context: str | None, timeout: timedelta, where: str) -> Any:
-    """Make the package's loader. Its way to an issuer, which verifies nothing, and its reading of tokens are not taken."""
-    from kubernetes.config import kube_config
-
-    package: Any = kube_config
-
-    class Loader(package.KubeConfigLoader):  # type: ignore[misc]  # the package is imported at its first use
-        id_token: IdToken | None = None
-
-        def _load_auth_provider_token(self) -> str | None:
-            provider = self._user.value.get("auth-provider")
-            if provider is None:
-                return None
-            name = provider.get("name")
-            if name == "gcp":
-                token: str | None = super()._load_auth_provider_token()
-                return token
-            if name != "oidc":
-                fix = "Log in by an exec plugin: kubectl needs one too, since 1.26."
-                raise LoggedOut(SYSTEM, where, f"its auth-provider {str(name)[:40]!r} is not supported", fix)
-            if self.id_token is None:
-                place = Place(Path(self._user.path), self._current_context["context"]["user"])
-                self.id_token = IdToken(place, provider.get("config") or {}, timeout)
-            living = self.id_token.token()
-            self.token, self.expiry = f"Bearer {living}", moment((claims_of(living) or {}).get("exp"))
-            return self.token
-
-        def _load_user_token(self) -> bool | None:
-            """Read the token as kubectl does: a file comes before a token, which counts where the file cannot be read."""
-            known, file = self._user.value.get("token"), self._user.value.get("tokenFile")
-            if file:
-                try:
-                    path = Path(self._get_base_path(self._user.path), file)
-                    known = path.read_text(errors="surrogateescape") or " "
-                except OSError:
-                    if not known:
-                        raise
-            if not known:
-                return None
-            self.token = f"Bearer {known}"
-            return True
-
-        def _load_user_pass_token(self) -> bool | None:
-            user = self._user.value
-            if "username" not in user or "password" not in user:
-                return None
-            pair = f"{user['username']}:{user['password']}"
-            self.token = f"Basic {base64.b64encode(pair.encode()).decode()}"
-            return True
-
-        def _set_config(self, configuration: Any) -> None:
-            """Hand over the login, in a form that can be sent."""
-            if "token" in self.__dict__:
-                kind, _, token = self.token.partition(" ")
-                try:
-                    self.token = f"{kind} {sendable(token)}"
-                except NotSendable as error:
-                    raise LoggedOut(SYSTEM, where, f"the kubeconfig's {error}", "Log in again.") from error
-            super()._set_config(configuration)
-
-    return Loader(
-        config_dict=merged.config, active_context=context, config_base_path=None, config_persister=merged.save_changes
-    )
 
 
 def ca_sha256(configuration: Any) -> str | None:
