@@ -43,7 +43,7 @@ def looks(context: Context) -> Iterator[Look]:
     for deletion, live in remove.live_ones(context, *remove.KINDS):
         yield partial(_try_delete, context, remove.KINDS[deletion.kind], {**live, "kind": deletion.kind})
     secret = kube.find(SECRETS, CERTIFICATES, context.namespace)
-    if secret is not None and install.certificate_fault(context, secret):
+    if secret is not None and install.certificate_fault(context):
         yield partial(_try_delete, context, SECRETS, {**secret, "kind": SECRETS.kind})
     for live, metadata in [*_of_jobs(context), *_of_scaled_jobs(context), *_of_what_hangs(context)]:
         yield partial(_try_patch, context, live, metadata)

@@ -54,7 +54,7 @@ def of_certificates(context: Context) -> Iterator[str]:
     """Say whether the Secret with KEDA's certificates could not be made again, where that is needed."""
     kube = context.systems.kube
     live = kube.find(SECRETS, CERTIFICATES, context.namespace)
-    if live is None or not finalizers.foreign(live) or install.certificate_fault(context, live) is None:
+    if live is None or not finalizers.foreign(live) or not install.certificate_fault(context):
         return
     yield finalizers.told({**live, "kind": SECRETS.kind}, f"Secret {CERTIFICATES}", SECRETS.for_kubectl, WOULD)
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from prompt_keda.clients.kube.objects import Object, is_going, label
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, LEASES, NAMESPACES, PODS, SECRETS, Resource
 from prompt_keda.components import finalizers
 from prompt_keda.components.cluster import held_namespaces as namespaces
+from prompt_keda.components.cluster.clock import server_now
 from prompt_keda.components.cluster.readiness import is_available, why_not_ready
 from prompt_keda.components.keda import install, serving_certificate
+from prompt_keda.components.keda import parts as parts_of_keda
 from prompt_keda.components.keda.names import CERTIFICATES, LEASE, OPERATOR, PART_OF, VERSION_LABEL
 from prompt_keda.components.run import Context
+from prompt_keda.core.check import Verdict
 from prompt_keda.core.errors import Missing
 
 PATIENCE = timedelta(seconds=60)
 """A pod that is younger may only be starting: KEDA's readiness probes begin after 20 s."""
-LEASE_AGE = timedelta(seconds=30)
-"""The operator renews its Lease well within 15 s (controller-runtime's default)."""
 LETTING_GO = timedelta(seconds=15)
 """An operator that works takes its finalizers away within seconds."""
 AT_ONCE = 8
@@ -63,7 +64,7 @@ class Survey:
     idle_pods
         Each pod of a wanted Deployment that does not work and is not only starting, with the reason.
     certificate_fault
-        What is wrong with KEDA's certificates, or None.
+        What is wrong with KEDA's certificates; empty if nothing is.
     dying
         What is on its way out, in words: namespaces, CRDs, objects of KEDA's kinds.
     lease
@@ -79,7 +80,7 @@ class Survey:
     deployments: tuple[Object, ...]
     elsewhere: tuple[Object, ...]
     idle_pods: tuple[tuple[Object, str], ...]
-    certificate_fault: str | None
+    certificate_fault: str
     dying: tuple[str, ...]
     lease: Object | None
     custom: tuple[Object, ...]
@@ -124,7 +125,7 @@ def look(context: Context) -> Survey:
     """Look at what stands. Raises as `Kube.request` does: what could not be seen is never taken for absent."""
     kube, namespace = context.systems.kube, context.namespace
     secret = kube.find(SECRETS, CERTIFICATES, namespace)
-    fault = serving_certificate.fault(secret, namespace, datetime.now(UTC))
+    fault = install.certificate_fault(context)
     wanted = install.parts(context) if serving_certificate.is_whole(secret) else install.parts_without_ca(context)
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="survey") as pool:
         crds = tuple(pool.map(lambda one: _seen(context, one), install.crds(context)))
@@ -155,14 +156,15 @@ def _seen(context: Context, wanted: Object) -> Seen:
 
 
 def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) -> Iterator[tuple[Object, str]]:
-    kube, now = context.systems.kube, datetime.now(UTC)
+    kube, now = context.systems.kube, server_now(context.systems)
     for one in parts:
         if one.kind != "Deployment" or one.live is None or one.difference:
             continue
         labels = one.live["spec"]["selector"].get("matchLabels") or {}
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         ready = is_available(one.live)
-        silent = ready and is_operator(one.wanted) and lease is not None and _is_old(lease, now)
+        silent = ready and is_operator(one.wanted) and lease is not None  # without one it may only be starting
+        silent = silent and parts_of_keda.lease_standing(lease, now).verdict is Verdict.FAIL
         if ready and not silent:
             continue
         for pod in kube.list(PODS, context.namespace, selector):
@@ -175,11 +177,6 @@ def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) ->
                 yield pod, why.text
 
 
-def _is_old(lease: Object, now: datetime) -> bool:
-    renewed = (lease.get("spec") or {}).get("renewTime")
-    return renewed is None or now - datetime.fromisoformat(renewed) > LEASE_AGE
-
-
 def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom: Iterable[Object]) -> Iterator[str]:
     wanted = {context.namespace, *(one.namespace for one in context.environment.instruments)}
     for name in sorted(wanted - namespaces.left(context).keys()):
@@ -189,7 +186,7 @@ def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom
     yield from (f"CRD {one.wanted['metadata']['name']}" for one in crds if one.live and is_going(one.live))
     works = any(one.live and is_operator(one.wanted) and is_available(one.live) for one in parts)
     smoke = context.environment.smoke.namespace  # its objects go with each test, and a new operator lets them go
-    now = datetime.now(UTC)
+    now = server_now(context.systems)
     for one in custom:
         if finalizers.is_held_by_others(one) and finalizers.foreign(one):
             continue  # no mode lets it go: nothing is replaced for it, and the end of the run tells of it

@@ -267,17 +267,26 @@ def test_a_difference_is_found_where_it_is(desired, live, difference):
 
 
 def test_certificates_are_good_as_made_and_faults_are_told():
-    """What we make passes; absent, incomplete, ending and foreign ones do not."""
+    """What we make passes; absent, incomplete, expired, not yet valid, expiring and foreign ones do not."""
     secret = serving_certificate.make("keda")
-    assert serving_certificate.fault(secret, "keda", NOW) is None
-    assert serving_certificate.fault(None, "keda", NOW) == "absent"
-    assert serving_certificate.fault({"data": {}}, "keda", NOW) == "incomplete"
-    assert "ends on" in serving_certificate.fault(
-        secret, "keda", NOW + serving_certificate.LIFETIME - timedelta(days=30)
-    )
-    assert "is not for" in serving_certificate.fault(secret, "other", NOW)
     mixed = {"data": {**secret["data"], "ca.crt": serving_certificate.make("keda")["data"]["ca.crt"]}}
-    assert "does not fit" in serving_certificate.fault(mixed, "keda", NOW)
+    end = NOW + serving_certificate.LIFETIME
+
+    def look(secret, namespace="keda", now=NOW):
+        outcome = serving_certificate.look(secret, namespace, now)
+        return outcome.verdict.value, outcome.observed
+
+    assert look(secret)[0] == "ok"
+    for (verdict, words), outcome in {
+        ("fail", "absent"): look(None),
+        ("fail", "incomplete"): look({"data": {}}),
+        ("fail", "valid only from"): look(secret, now=NOW - timedelta(days=2)),
+        ("fail", "expired on"): look(secret, now=end + timedelta(days=1)),
+        ("warn", "expire on"): look(secret, now=end - timedelta(days=89)),
+        ("fail", "is not for"): look(secret, "other"),
+        ("fail", "is not signed by its CA"): look(mixed),
+    }.items():
+        assert outcome[0] == verdict and words in outcome[1], outcome
 
 
 def test_the_digest_covers_the_inputs_and_nothing_else():

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.components.keda.names import PARTS
 from prompt_keda.core.run_checks import look
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.environment.model import Capacity
@@ -103,11 +104,14 @@ def keda_certificates(begins_days=-1, ends_days=3650, signed_by_its_ca=True):
     def signed(public_key, by):
         builder = x509.CertificateBuilder(name, name, public_key, x509.random_serial_number())
         builder = builder.not_valid_before(now + timedelta(days=begins_days))
-        made = builder.not_valid_after(now + timedelta(days=ends_days)).sign(by, hashes.SHA256())
+        builder = builder.not_valid_after(now + timedelta(days=ends_days))
+        hosts = x509.SubjectAlternativeName([x509.DNSName(f"{part}.keda.svc") for part in PARTS])
+        made = builder.add_extension(hosts, critical=False).sign(by, hashes.SHA256())
         return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
 
     signer = ca_key if signed_by_its_ca else key
-    return {"ca.crt": signed(ca_key.public_key(), ca_key), "tls.crt": signed(key.public_key(), signer)}
+    keys = {"ca.key": "a2V5", "tls.key": "a2V5"}
+    return {"ca.crt": signed(ca_key.public_key(), ca_key), "tls.crt": signed(key.public_key(), signer), **keys}
 
 
 _FOLDER = tempfile.TemporaryDirectory()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.objects import Object
@@ -12,10 +12,11 @@ from prompt_keda.clients.kube.resources import CRDS, NAMESPACES, SECRETS
 from prompt_keda.clients.kube.watch import Watch
 from prompt_keda.components.cluster import held_namespaces as namespaces
 from prompt_keda.components.compare import first_difference
-from prompt_keda.components.keda import serving_certificate
+from prompt_keda.components.keda import certificates, serving_certificate
 from prompt_keda.components.keda.crd_schema import examine, find_schema
 from prompt_keda.components.keda.names import CERTIFICATES
 from prompt_keda.components.run import Context
+from prompt_keda.core.check import Verdict
 from prompt_keda.core.errors import Missing
 from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.delivery import helm
@@ -160,14 +161,14 @@ def _secrets(context: Context) -> list[SecretSync]:
 
 def certificates_inspect(context: Context) -> Progress:
     """Is the Secret with KEDA's certificates there and good?"""
-    secret = context.systems.kube.find(SECRETS, CERTIFICATES, context.namespace)
-    fault = certificate_fault(context, secret)
-    return Progress(State.TODO, f"{CERTIFICATES}: {fault}") if fault else Progress(State.DONE, "kept")
+    fault = certificate_fault(context)
+    return Progress(State.TODO, fault) if fault else Progress(State.DONE, "kept")
 
 
-def certificate_fault(context: Context, secret: Object | None) -> str | None:
-    """Say why KEDA's certificates have to be made anew; None if they are good."""
-    return serving_certificate.fault(secret, context.namespace, datetime.now(UTC))
+def certificate_fault(context: Context) -> str:
+    """Say why KEDA's certificates have to be made anew; empty if they are good."""
+    standing = certificates.serving(context.systems)
+    return "" if standing.verdict is Verdict.OK else standing.observed
 
 
 def make_certificates(context: Context) -> None:

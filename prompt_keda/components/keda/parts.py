@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES, PODS, VALIDATING_WEBHOOKS
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.cluster.clock import age
+from prompt_keda.components.cluster.clock import age, server_now
 from prompt_keda.components.keda.names import (
     API_SERVICE,
     LEASE,
@@ -118,12 +118,23 @@ def lease_fresh(systems: Systems) -> Outcome:
     As all of the cluster's stamps it is held against the API server's clock.
     """
     lease = systems.kube.find(LEASES, LEASE, systems.environment.keda.namespace)
+    return lease_standing(lease, server_now(systems))
+
+
+def lease_standing(lease: Object | None, now: datetime) -> Outcome:
+    """Tell whether the operator's Lease is held and renewed: the one look of check and plan.
+
+    Parameters
+    ----------
+    now
+        By the API server's clock.
+    """
     if lease is None:
         return fail("the operator has no Lease", "No operator works; look at its pod.")
     spec, fix = lease.get("spec") or {}, "./run redeploy, or restart it."
     if not spec.get("holderIdentity") or not spec.get("renewTime"):
         return fail("nobody holds the operator's Lease: every status of KEDA is stale", fix)
-    age_s = age(systems, spec["renewTime"]).total_seconds()
+    age_s = max(0.0, (now - datetime.fromisoformat(spec["renewTime"])).total_seconds())
     if age_s > 2 * LEASE_S:
         return fail(f"last renewed {age_s:.0f} s ago: every status of KEDA is stale", fix)
     return ok(f"renewed {age_s:.0f} s ago")

@@ -20,11 +20,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from prompt_keda.components.keda.certificate_reading import read_certificate
 from prompt_keda.components.keda.names import CERTIFICATES, PARTS
+from prompt_keda.core.check import Outcome
+from prompt_keda.core.outcomes import fail, ok, warn
 
 LIFETIME = timedelta(days=3650)
 """As cert-controller's own default: ten years."""
 LOOK_AHEAD = timedelta(days=90)
-"""cert-controller renews a certificate that ends within 90 days; so such a one is not good enough."""
+"""cert-controller renews a certificate that expires within 90 days: one that does is not being renewed."""
+RENEW = "./run redeploy makes new ones."
 KEYS = ("ca.crt", "ca.key", "tls.crt", "tls.key")
 
 
@@ -69,23 +72,40 @@ def is_whole(secret: dict[str, Any] | None) -> bool:
     return secret is not None and all((secret.get("data") or {}).get(key) for key in KEYS)
 
 
-def fault(secret: dict[str, Any] | None, namespace: str, now: datetime) -> str | None:
-    """Say why a Secret would be replaced by KEDA's operator; None if it is good."""
+def look(secret: dict[str, Any] | None, namespace: str, now: datetime) -> Outcome:
+    """Tell how KEDA's certificates stand: FAIL or WARN where they have to be made anew, and why.
+
+    Parameters
+    ----------
+    now
+        By the API server's clock.
+    """
     if secret is None:
-        return "absent"
+        return fail(f"the Secret {CERTIFICATES} is absent", RENEW)
     if not is_whole(secret):
-        return "incomplete"
+        return fail(f"the Secret {CERTIFICATES} is incomplete", RENEW)
     data = secret["data"]
     try:
-        ca, certificate = (read_certificate(data[one]) for one in ("ca.crt", "tls.crt"))
+        ca, certificate = (read_certificate(data[key]) for key in ("ca.crt", "tls.crt"))
         certificate.verify_directly_issued_by(ca)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
-        return "its certificate does not fit its CA"
-    if min(ca.not_valid_after_utc, certificate.not_valid_after_utc) < now + LOOK_AHEAD:
-        return f"its certificate ends on {certificate.not_valid_after_utc:%Y-%m-%d}"
-    missing = {_names(one, namespace)[2] for one in PARTS} - set(names.get_values_for_type(x509.DNSName))
-    return f"its certificate is not for {sorted(missing)[0]}" if missing else None
+        return fail("KEDA's serving certificate is not signed by its CA", RENEW)
+    begins = max(ca.not_valid_before_utc, certificate.not_valid_before_utc)
+    expires = min(ca.not_valid_after_utc, certificate.not_valid_after_utc)
+    if begins > now:
+        return fail(
+            f"KEDA's certificates are valid only from {begins:%Y-%m-%d %H:%M} UTC on", f"Compare clocks. {RENEW}"
+        )
+    if expires < now:
+        return fail(f"KEDA's certificates expired on {expires:%Y-%m-%d}", RENEW)
+    missing = {_names(part, namespace)[2] for part in PARTS} - set(names.get_values_for_type(x509.DNSName))
+    if missing:
+        return fail(f"KEDA's serving certificate is not for {sorted(missing)[0]}", RENEW)
+    if expires < now + LOOK_AHEAD:
+        days = (expires - now).days
+        return warn(f"KEDA's certificates expire on {expires:%Y-%m-%d} (in {days} days), and are not renewed", RENEW)
+    return ok(f"valid until {expires:%Y-%m-%d}")
 
 
 def ca_bundle(secret: dict[str, Any]) -> str:

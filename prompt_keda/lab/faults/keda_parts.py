@@ -173,7 +173,7 @@ FAULTS: tuple[Fault, ...] = (
         delete_certificates,
         restore_certificates,
         {"keda/certificates-agree": "fail"},
-        "is absent or incomplete",
+        "the Secret kedaorg-certs is",
     ),
     Fault(
         "keda/crd-of-another-version",
