@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
-from prompt_keda.clients.kube.client import Kube, Object
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import Resource
 from prompt_keda.core.errors import ClientError
 
 REOPEN_S = 1.0
+
+
+class _Opens(Protocol):
+    """What a watch needs of `prompt_keda.clients.kube.client.Kube`, which opens watches itself: so neither imports the other."""
+
+    def open(self, method: str, path: str, *, query: Mapping[str, str], stream: bool, timeout_s: float) -> Any:
+        """Send one request, and return urllib3's answer."""
 
 
 class Watch:
@@ -29,7 +36,7 @@ class Watch:
         Kinds, each with a namespace (None: all).
     """
 
-    def __init__(self, kube: Kube, targets: Sequence[tuple[Resource, str | None]]) -> None:
+    def __init__(self, kube: _Opens, targets: Sequence[tuple[Resource, str | None]]) -> None:
         self._kube = kube
         self._changed = threading.Event()
         self._closed = threading.Event()
