@@ -1,4 +1,4 @@
-"""The tasks of prompt-keda: flags → toolkit → report → exit code. No logic lives here.
+"""The tasks of prompt-keda: flags → command → report → exit code. No logic lives here.
 
 Only invoke is imported at module level, so that listing the tasks stays fast.
 """
@@ -15,14 +15,20 @@ def _stop_at_once(signum, frame):
     os._exit(130)
 
 
-if __name__ == "__main__":
+def _can_be_stopped_at_once():
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody wants it ignored (nohup, &)
         signal.signal(signal.SIGINT, _stop_at_once)  # until a task begins there is nothing to tidy up
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # run has held it back until here
 
-from invoke import Collection, Context, Exit, ParseError, Program, task  # noqa: E402
 
-JSON = {"json": "print one JSON document on standard output"}
+if __name__ == "__main__":
+    _can_be_stopped_at_once()
+
+import importlib  # noqa: E402
+import inspect  # noqa: E402
+
+from invoke import Collection, Exit, ParseError, Program, task  # noqa: E402
+
 WISHES = {
     "mode": "auto, cold, repair, reinstall, upgrade or purge",
     "backlog": "where a lost consumer group begins: skip what waits or replay it; unless named, as the plan says",
@@ -30,44 +36,83 @@ WISHES = {
 }
 APPROVE = {"approve": "the digest of what is approved, as plan or a refusal printed it"}
 ENV = {"env": "environment: a file in environments/ without its ending, or a path"}
+JSON = {"json": "print one JSON document on standard output"}
 
 
-def _environment(env, otherwise=""):
-    return env or os.environ.get("PROMPT_KEDA_ENV") or otherwise
+class _Modules:
+    """The modules of a package, each imported when a task first names it."""
+
+    def __init__(self, package):
+        self._package = package
+
+    def __getattr__(self, name):
+        return importlib.import_module(f"{self._package}.{name}")
 
 
-def _finish(task_name, env, as_json, work, show=None, observer=None):
-    """Do a task's work, show its result, and exit with its code; an error becomes one message and its own code.
+core, components = _Modules("prompt_keda.core"), _Modules("prompt_keda.components")
+commands, reports, labs = (_Modules(f"prompt_keda.{name}") for name in ("commands", "report", "lab"))
 
-    ``show`` shows the result as text. ``observer`` takes away its live lines before anything else is shown.
-    """
-    from datetime import UTC, datetime
 
-    from prompt_keda.report import as_text, failure
+class _Run:
+    """One run of a task: where and how, as its flags say, its progress, and its end. ``show`` shows its result as text."""
 
-    began = datetime.now(UTC)
-    _stop_on_signals()
-    try:
+    def __init__(self, name, env, as_json=False, show=None):
+        from datetime import UTC, datetime
+
+        self.name, self.env, self.as_json, self.show = name, env, as_json, show
+        self._began = datetime.now(UTC)
+        self._progress = None
+
+    def session(self):
+        """Open the environment."""
+        return commands.session.open_session(self.env)
+
+    @property
+    def observer(self):
+        """What shows progress on standard error."""
+        if self._progress is None:
+            self._progress = reports.progress.Progress()
+        return self._progress
+
+    @property
+    def ask(self):
+        """A way to ask the person, or None without a terminal or in CI."""
+        if os.environ.get("CI") == "true" or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return None
+
+        def ask(question):
+            print(question, end="", file=sys.stderr, flush=True)
+            return sys.stdin.readline()
+
+        return ask
+
+    def finish(self, work):
+        """Do the work, show its result, and exit with its code; an error becomes one message and its own code."""
+        failure = reports.failure  # imported now: it has to tell of an interrupt that comes at any moment
+        _stop_on_signals()
         try:
-            result = work()
-        finally:
-            if observer:
-                observer.close()
-        if as_json:
-            print(result.to_json(), flush=True)
-        elif show:
-            as_text.show_header(result.header)
-            show(as_text, result)
-    except BrokenPipeError:
-        raise
-    except BaseException as error:  # noqa: BLE001  the one place for every error, also for what nobody foresaw
-        explained = failure.explain(error)
-        print("\n  ".join(filter(None, explained)), file=sys.stderr)
-        if as_json:
-            print(failure.to_json(task_name, env, began, error, explained), flush=True)
-        raise Exit(code=failure.exit_code(error)) from None
-    if result.exit_code:
-        raise Exit(code=result.exit_code)
+            try:
+                result = work()
+            finally:
+                if self._progress:
+                    self._progress.close()  # its live lines go before anything else is shown
+            if isinstance(result, int):
+                raise Exit(code=result)
+            if self.as_json:
+                print(result.to_json(), flush=True)
+            elif self.show:
+                reports.as_text.show_header(result.header)
+                self.show(result)
+        except (BrokenPipeError, Exit):
+            raise
+        except BaseException as error:  # noqa: BLE001  the one place for every error, also for an unexpected one
+            explained = failure.explain(error)
+            print("\n  ".join(filter(None, explained)), file=sys.stderr)
+            if self.as_json:
+                print(failure.to_json(self.name, self.env, self._began, error, explained), flush=True)
+            raise Exit(code=core.exit_code.of_error(error)) from None
+        if result.exit_code:
+            raise Exit(code=result.exit_code)
 
 
 def _stop_on_signals():
@@ -79,29 +124,100 @@ def _stop_on_signals():
         signal.signal(signal.SIGHUP, stop)
 
 
-def _progress():
-    from prompt_keda.report.progress import Progress
+def _task(name="", *, env=True, json=True, otherwise="", show=None, help=None, positional=()):
+    """Make a task of a function: it takes a `_Run` and its own flags, and returns a result, or an exit code.
 
-    return Progress()
+    Parameters
+    ----------
+    name
+        With the collection's before it; unless named, the function's.
+    env, json
+        Whether it takes --env and --json. They stand before its own flags, so that -e and -j are theirs.
+    otherwise
+        The environment, where neither --env nor $PROMPT_KEDA_ENV names one; what a task without --env is about.
+    show
+        Shows the result as text.
+    """
+
+    def decorate(work):
+        full_name = name or work.__name__.replace("_", "-")
+        own = list(inspect.signature(work).parameters.values())[1:]
+        common = [inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=default) for flag, default in flags]
+
+        def run(c, **given):
+            as_json = given.pop("json", False)
+            where = given.pop("env", "") or (os.environ.get("PROMPT_KEDA_ENV") if env else "") or otherwise
+            this = _Run(full_name, where, as_json, show)
+            this.finish(lambda: work(this, **given))
+
+        context = inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        words = [one for one in own if one.default is inspect.Parameter.empty]
+        options = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own if one not in words]
+        run.__signature__ = inspect.Signature([context, *words, *common, *options])
+        run.__name__, run.__doc__ = work.__name__, work.__doc__
+        explained = {**(ENV if env else {}), **(JSON if json else {}), **(help or {})}
+        return task(run, name=full_name.rpartition(".")[2], positional=list(positional), help=explained)
+
+    flags = [("env", "")] * env + [("json", False)] * json
+    return decorate
 
 
-def _ask():
-    """Give a way to ask the person, or None without a terminal or in CI."""
-    if os.environ.get("CI") == "true" or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return None
-
-    def ask(question):
-        print(question, end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline()
-
-    return ask
+def _whole(flag, text):
+    """Return a whole number, or 0 for nothing."""
+    try:
+        return int(text or 0)
+    except ValueError:
+        raise core.errors.Refusal(f"{flag} {text} is no whole number") from None
 
 
-@task(
-    name="check-deps",
+def _seconds(text):
+    """Return a number of seconds, or None for nothing."""
+    try:
+        seconds = float(text) if text else None
+    except ValueError:
+        seconds = 0.0
+    if seconds is not None and not 0 < seconds < 1e6:
+        raise core.errors.Refusal(f"--timeout {text} is no number of seconds above 0")
+    return seconds
+
+
+def _may_append(flag, path):
+    """Refuse a file that cannot be written, before anything is done; what stands in it stays."""
+    _into(flag, path, lambda file: file.open("a").close())
+
+
+def _write(flag, path, text):
+    """Write what ``text`` returns into the file that a flag names; nothing where it names none."""
+    _into(flag, path, lambda file: file.write_text(text()))
+
+
+def _into(flag, path, act):
+    from pathlib import Path
+
+    if not path:
+        return
+    try:
+        act(Path(path))
+    except OSError as error:
+        raise core.errors.Refusal(f"{flag} {path} cannot be written: {error.strerror}") from error
+
+
+def _live(ids):
+    from contextlib import closing
+
+    return closing(reports.live_checks.LiveChecks(ids))
+
+
+def _wishes(mode, backlog, give_up):
+    from prompt_keda.redeploy.modes import Wishes
+
+    return Wishes.parse(mode, backlog, give_up)
+
+
+@_task(
+    show=lambda result: reports.as_text.show_checks(result.checks),
+    otherwise="local",
     help={
-        **ENV,
-        **JSON,
         "only": "checks whose id begins so (several with commas)",
         "skip": "checks to leave out (several with commas)",
         "timeout": "seconds for all checks together",
@@ -111,442 +227,254 @@ def _ask():
         "svg": "write the table as a picture to this file",
     },
 )
-def check_deps(
-    c: Context, env="", only="", skip="", timeout="", strict=False, deep=False, json=False, junit="", svg=""
-):
+def check_deps(run, only="", skip="", timeout="", strict=False, deep=False, junit="", svg=""):
     """Look at every dependency of Prompt KEDA, read-only."""
-    from prompt_keda.commands import toolkit
-
-    name = _environment(env, "local")
-
-    def work():
-        for flag, path in (("--junit", junit), ("--svg", svg)):
-            _may_append(flag, path)  # seen now, not after the round, that it can be written
-        chosen = {"only": only, "skip": skip, "deep": deep}
-        result = toolkit.check_deps(name, _live, **chosen, timeout_s=_seconds(timeout), strict=strict)
-        _write("--junit", junit, lambda: _report("as_junit").to_xml(result.checks))
-        _write("--svg", svg, lambda: _report("as_svg").to_svg(result.checks))
-        return result
-
-    _finish("check-deps", name, json, work, lambda text, result: text.show_checks(result.checks))
+    for flag, path in (("--junit", junit), ("--svg", svg)):
+        _may_append(flag, path)  # seen now, not after the round, that it can be written
+    checks, timeout_s = components.round.choose(only, skip, deep), _seconds(timeout)
+    with run.session() as session:
+        result = commands.check_deps.check_deps(session, checks, _live, timeout_s=timeout_s, strict=strict)
+    _write("--junit", junit, lambda: reports.as_junit.to_xml(result.checks))
+    _write("--svg", svg, lambda: reports.as_svg.to_svg(result.checks))
+    return result
 
 
-def _whole(flag, text):
-    """Give a whole number, or 0 for nothing."""
-    from prompt_keda.core.errors import Refusal
-
-    try:
-        return int(text or 0)
-    except ValueError:
-        raise Refusal(f"{flag} {text} is no whole number") from None
-
-
-def _seconds(text):
-    """Give a number of seconds, or None for nothing."""
-    from prompt_keda.core.errors import Refusal
-
-    try:
-        seconds = float(text) if text else None
-    except ValueError:
-        seconds = 0.0
-    if seconds is not None and not 0 < seconds < 1e6:
-        raise Refusal(f"--timeout {text} is no number of seconds above 0")
-    return seconds
-
-
-def _report(name):
-    from importlib import import_module
-
-    return import_module(f"prompt_keda.report.{name}")
-
-
-def _may_append(flag, path):
-    """Refuse a file that cannot be written, before anything is done; what stands in it stays."""
-    _into(flag, path, lambda file: file.open("a").close())
-
-
-def _write(flag, path, text):
-    """Write what ``text`` gives into the file that a flag names; nothing where it names none."""
-    _into(flag, path, lambda file: file.write_text(text()))
-
-
-def _into(flag, path, act):
-    from pathlib import Path
-
-    from prompt_keda.core.errors import Refusal
-
-    if not path:
-        return
-    try:
-        act(Path(path))
-    except OSError as error:
-        raise Refusal(f"{flag} {path} cannot be written: {error.strerror}") from error
-
-
-def _live(ids):
-    from prompt_keda.report.live_checks import LiveChecks
-
-    return LiveChecks(ids)
-
-
-@task(help={**ENV, **JSON, **WISHES})
-def plan(c: Context, env="", mode="auto", backlog="", give_up="", json=False):
+@_task(show=lambda result: reports.as_text.show_plan(result.parts["plan"]), help=WISHES)
+def plan(run, mode="auto", backlog="", give_up=""):
     """Say what redeploy would do; reads, never writes."""
-    from prompt_keda.commands import redeploy as redeploying
-    from prompt_keda.redeploy.modes import Wishes
-
-    name = _environment(env)
-    _finish(
-        "plan",
-        name,
-        json,
-        lambda: redeploying.plan(name, Wishes.parse(mode, backlog, give_up)),
-        lambda text, result: text.show_plan(result.parts["plan"]),
-    )
+    wishes = _wishes(mode, backlog, give_up)
+    with run.session() as session:
+        return commands.redeploy.plan(session, wishes)
 
 
-@task(help={**ENV, **JSON})
-def prepare(c: Context, env="", json=False):
+@_task(show=lambda result: reports.as_text.show_prepared(result.parts["prepared"]))
+def prepare(run):
     """Fetch what a redeploy needs, so that an incident needs no internet."""
-    from prompt_keda.commands import toolkit
+    with run.session() as session:
+        return commands.prepare.prepare(session)
 
-    name = _environment(env)
-    _finish(
-        "prepare",
-        name,
-        json,
-        lambda: toolkit.prepare(name),
-        lambda text, result: text.show_prepared(result.parts["prepared"]),
+
+def _show_run(result):
+    """Show what a redeploy proved."""
+    parts, timings = result.parts, result.parts["timings"]
+    removal = f"removal {timings['removal']:.1f} s, " if "removal" in timings else ""
+    reports.as_text.show_smoke(parts["smoke"])
+    reports.as_text.show_lines(
+        [
+            *parts["notes"],
+            f"{removal}first scaled Job {timings['first_scaled_job']:.1f} s after the first write of the install",
+            f"{len(parts['ledger']['before'])} Jobs and pods ran at the start; all live on or ended by themselves",
+            f"recovery time {timings['recovery']:.1f} s (mode {parts['mode']}, run {parts['run']})",
+        ]
     )
 
 
-@task(help={**ENV, **JSON, **APPROVE, **WISHES})
-def redeploy(c: Context, env="", mode="auto", approve="", backlog="", give_up="", json=False):
+@_task(show=_show_run, help={**APPROVE, **WISHES})
+def redeploy(run, mode="auto", approve="", backlog="", give_up=""):
     """Redeploy KEDA, and prove that scaling resumes; no running Job is touched."""
-    from prompt_keda.commands import redeploy as redeploying
-    from prompt_keda.commands import toolkit
-    from prompt_keda.redeploy.modes import Wishes
-
-    name = _environment(env)
-    observer = _progress()
-
-    def work():
-        wishes = Wishes.parse(mode, backlog, give_up)
-        if toolkit.is_local(name):
-            from prompt_keda.lab import stack
-
-            stack.ensure_up(observer)
-        return redeploying.redeploy(name, wishes, approve, observer, _ask())
-
-    _finish("redeploy", name, json, work, _show_run, observer)
+    wishes = _wishes(mode, backlog, give_up)
+    if commands.session.is_local(run.env):
+        labs.stack.ensure_up(run.observer)
+    with run.session() as session:
+        return commands.redeploy.redeploy(session, wishes, approve, run.observer, run.ask)
 
 
-@task(help={**ENV, **JSON, **APPROVE, "run": "id of the run; the newest unfinished one unless named"})
-def resume(c: Context, env="", run="", approve="", json=False):
+@_task(
+    show=_show_run,
+    otherwise="local",
+    help={**APPROVE, "run": "id of the run; the newest unfinished one unless named"},
+)
+def resume(run, run_="", approve=""):
     """Go on where an interrupted redeploy stopped, here or on another machine."""
-    from prompt_keda.commands import redeploy as redeploying
-
-    name = _environment(env, "local")
-    observer = _progress()
-    _finish("resume", name, json, lambda: redeploying.resume(name, run, approve, observer, _ask()), _show_run, observer)
+    with run.session() as session:
+        return commands.redeploy.resume(session, run_, approve, run.observer, run.ask)
 
 
-@task(help={**ENV, **JSON, "html": "write the recovery times, and the drills, as a page to this file"})
-def history(c: Context, env="", html="", json=False):
+def _show_history(result):
+    reports.as_text.show_history(result.parts)
+    reports.drills_as_text.show_kept(result.parts["drills"])
+
+
+@_task(show=_show_history, help={"html": "write the recovery times, and the drills, as a page to this file"})
+def history(run, html=""):
     """Tell runs and drills of this machine and, of one environment, the runs of its cluster: how they ended, what they took."""
-    from prompt_keda.commands import toolkit
+    from contextlib import nullcontext
 
-    name = _environment(env)
-
-    def work():
-        result = toolkit.history(name)
-        runs, drills = result.parts["runs"], result.parts["drills"]
-        _write("--html", html, lambda: _report("history_page").to_html(result.environment, runs, drills))
-        return result
-
-    def show(text, result):
-        text.show_history(result.parts)
-        _report("drills_as_text").show_kept(result.parts["drills"])
-
-    _finish("history", name, json, work, show)
+    with run.session() if run.env else nullcontext() as session:
+        result = commands.history.history(session)
+    runs, drills = result.parts["runs"], result.parts["drills"]
+    _write("--html", html, lambda: reports.history_page.to_html(result.environment, runs, drills))
+    return result
 
 
-@task(help=JSON)
-def runbooks(c: Context, json=False):
+@_task(env=False, show=lambda result: reports.runbooks_as_text.show_runbooks(result.parts))
+def runbooks(run):
     """List the runbooks, each with its symptom and what it runs."""
-    from prompt_keda.commands import response
-
-    _finish(
-        "runbooks",
-        "",
-        json,
-        response.list_runbooks,
-        lambda text, result: _report("runbooks_as_text").show_runbooks(result.parts),
-    )
+    return commands.runbooks.list_runbooks()
 
 
-@task(
+@_task(
+    show=lambda result: reports.runbooks_as_text.show_run(result.parts),
     positional=["name"],
     help={
         "name": "the runbook, as runbooks lists it",
-        **ENV,
-        **JSON,
         **APPROVE,
         "from": "id of the step to begin with, such as mitigation/1",
         "plan": "only say what it would run, and the digest that approves it",
     },
 )
-def runbook(c: Context, name, env="", from_="", plan=False, approve="", json=False):
+def runbook(run, name, from_="", plan=False, approve=""):
     """Run a runbook: diagnosis, mitigation, proof; kept in the incident's record."""
-    from prompt_keda.commands import response
-
-    where = _environment(env)
-    if plan:
-        _finish("runbook", where, json, lambda: response.plan_runbook(name, where), _show_runbook_plan)
-        return
-    observer = _progress()
-    _finish(
-        "runbook",
-        where,
-        json,
-        lambda: response.run(name, where, from_, approve, observer, _ask()),
-        lambda text, result: _report("runbooks_as_text").show_run(result.parts),
-        observer,
-    )
+    with run.session() as session:
+        if plan:
+            run.show = lambda result: reports.runbooks_as_text.show_plan(result.parts)
+            return commands.runbooks.plan_runbook(session, name)
+        return commands.runbooks.run(session, name, from_, approve, run.observer, run.ask)
 
 
-def _show_runbook_plan(text, result):
-    _report("runbooks_as_text").show_plan(result.parts)
-
-
-@task(help={**ENV, **JSON})
-def status(c: Context, env="", json=False):
+@_task(show=lambda result: reports.status_as_text.show_status(result.parts))
+def status(run):
     """Say what stands now: KEDA's parts, ScaledJobs, streams, Jobs, the last runs, the open incident."""
-    from prompt_keda.commands import response
-
-    name = _environment(env)
-
-    def show(text, result):
-        _report("status_as_text").show_status(result.parts)
-
-    _finish("status", name, json, lambda: response.status(name), show)
+    with run.session() as session:
+        return commands.status.status(session)
 
 
-@task(help={**ENV, **JSON})
-def respond(c: Context, env="", json=False):
+@_task(show=lambda result: reports.runbooks_as_text.show_response(result.parts, result.checks))
+def respond(run):
     """From symptoms to the runbook that fits: look, rank the causes, and run what is wanted."""
-    from prompt_keda.commands import response
-
-    name = _environment(env)
-    observer = _progress()
-    _finish(
-        "respond",
-        name,
-        json,
-        lambda: response.respond(name, _live, observer, _ask()),
-        lambda text, result: _report("runbooks_as_text").show_response(result.parts, result.checks),
-        observer,
-    )
+    with run.session() as session:
+        return commands.runbooks.respond(session, _live, run.observer, run.ask)
 
 
-@task(help={**ENV, **JSON, "file": "the archive to write; without it only what it would hold is told"})
-def bundle(c: Context, env="", file="", json=False):
+def _show_bundle(result):
+    parts = result.parts
+    where = f"{parts['file']}, {parts['size_bytes']} bytes" if parts["file"] else "nothing is written: name a --file"
+    counts = f"{len(parts['files'])} files, {parts['redacted_count']} places redacted"
+    reports.as_text.show_lines([f"{counts}; {where}"])
+
+
+@_task(show=_show_bundle, help={"file": "the archive to write; without it only what it would hold is told"})
+def bundle(run, file=""):
     """Collect what an expert asks for into one archive, without secrets: objects, events, logs, versions."""
-    from prompt_keda.commands import response
-
-    name = _environment(env)
-    observer = _progress()
-
-    def show(text, result):
-        parts = result.parts
-        where = (
-            f"{parts['file']}, {parts['size_bytes']} bytes" if parts["file"] else "nothing is written: name a --file"
-        )
-        text.show_lines([f"{len(parts['files'])} files, {parts['redacted_count']} places redacted; {where}"])
-
-    _finish("bundle", name, json, lambda: response.bundle(name, file, observer), show, observer)
+    with run.session() as session:
+        return commands.bundle.bundle(session, file, run.observer)
 
 
-@task(positional=["text"], help={"text": "what people have seen or done", **ENV, **JSON})
-def note(c: Context, text, env="", json=False):
+@_task(
+    show=lambda result: reports.as_text.show_lines([f"{result.parts['at']}  {result.parts['note']}"]),
+    positional=["text"],
+    help={"text": "what people have seen or done"},
+)
+def note(run, text):
     """Add a note to the open incident's record."""
-    from prompt_keda.commands import response
-
-    name = _environment(env)
-    observer = _progress()
-    _finish(
-        "note",
-        name,
-        json,
-        lambda: response.note(text, name, observer),
-        lambda shown, result: shown.show_lines([f"{result.parts['at']}  {result.parts['note']}"]),
-        observer,
-    )
+    with run.session() as session:
+        return commands.incidents.note(session, text, run.observer)
 
 
-@task(
+@_task(
+    show=lambda result: reports.as_text.show_lines(result.parts["chat"].splitlines()),
     help={
-        **ENV,
-        **JSON,
         "incident": "its id; the newest of the environment unless named",
         "html": "write the page to this file",
         "markdown": "write the same as Markdown to this file",
-    }
+    },
 )
-def report(c: Context, env="", incident="", html="", markdown="", json=False):
+def report(run, incident="", html="", markdown=""):
     """Tell an incident: what was seen and run, what it took, and what is still open."""
-    from prompt_keda.commands import response
-
-    name = _environment(env)
-
-    def work():
-        result = response.report(name, incident)
-        _write("--html", html, lambda: result.parts["html"])
-        _write("--markdown", markdown, lambda: result.parts["markdown"])
-        return result
-
-    _finish("report", name, json, work, lambda text, result: text.show_lines(result.parts["chat"].splitlines()))
+    with run.session() as session:
+        result = commands.incidents.report(session, incident)
+    _write("--html", html, lambda: result.parts["html"])
+    _write("--markdown", markdown, lambda: result.parts["markdown"])
+    return result
 
 
-@task(help={**ENV, **JSON, **APPROVE})
-def enrol(c: Context, env="", approve="", json=False):
-    """Record the new identity of a cluster that was rebuilt; until then every write is refused."""
-    from prompt_keda.commands import toolkit
-
-    name = _environment(env)
-    observer = _progress()
-    _finish("enrol", name, json, lambda: toolkit.enrol(name, approve, observer, _ask()), _show_enrolled, observer)
-
-
-def _show_enrolled(text, result):
+def _show_enrolled(result):
     parts = result.parts
-    said = "has the new identity" if parts["written"] else "has this identity already: nothing to do"
-    text.show_lines([f"{parts['file']} {said}"])
+    outcome = "has the new identity" if parts["written"] else "has this identity already: nothing to do"
+    reports.as_text.show_lines([f"{parts['file']} {outcome}"])
 
 
-@task(
+@_task(show=_show_enrolled, help=APPROVE)
+def enrol(run, approve=""):
+    """Record the new identity of a cluster that was rebuilt; until then every write is refused."""
+    with run.session() as session:
+        return commands.enrol.enrol(session, approve, run.observer, run.ask)
+
+
+def _show_smoke(result):
+    reports.as_text.show_smoke(result.parts["smoke"])
+    if "cases" in result.parts:
+        reports.as_text.show_cases(result.parts["cases"])
+
+
+@_task(
+    show=_show_smoke,
     help={
-        **ENV,
-        **JSON,
         **APPROVE,
         "events": "how many Jobs to ask for, 1 to 100",
         "full": "also the acceptance suite: what KEDA promises, each case on a ScaledJob and stream of its own",
         "only": "with --full: cases whose id begins so (several with commas)",
-    }
+    },
 )
-def smoke(c: Context, env="", events="", full=False, only="", approve="", json=False):
+def smoke(run, events="", full=False, only="", approve=""):
     """Prove that events become Jobs, on a stream and ScaledJob of its own."""
-    from prompt_keda.commands import smoke as proving
-    from prompt_keda.core.errors import Refusal
-
-    name = _environment(env)
-    observer = _progress()
-
-    def work():
-        if full and events:
-            raise Refusal("--events is not for --full", "Its cases say themselves how many events they send.")
-        if only and not full:
-            raise Refusal("--only is for --full alone")
+    if full and events:
+        raise core.errors.Refusal("--events is not for --full", "Its cases say themselves how many events they send.")
+    if only and not full:
+        raise core.errors.Refusal("--only is for --full alone")
+    count = _whole("--events", events)
+    cases = commands.smoke.choose_cases(only) if full else []
+    with run.session() as session:
         if full:
-            return proving.run_full_smoke(name, only, approve, observer, _ask())
-        return proving.run_smoke(name, _whole("--events", events), approve, observer, _ask())
-
-    _finish("smoke", name, json, work, _show_smoke, observer)
+            return commands.smoke.run_full_smoke(session, cases, approve, run.observer, run.ask)
+        return commands.smoke.run_smoke(session, count, approve, run.observer, run.ask)
 
 
-def _show_smoke(text, result):
-    text.show_smoke(result.parts["smoke"])
-    if "cases" in result.parts:
-        text.show_cases(result.parts["cases"])
-
-
-def _show_run(text, result):
-    """Show what a redeploy proved."""
-    parts = result.parts
-    text.show_smoke(parts["smoke"])
-    kept = len(parts["ledger"]["before"])
-    text.show_lines(
-        [
-            *parts["notes"],
-            _spans(parts["timings"]),
-            f"{kept} Jobs and pods ran at the start; all live on or ended by themselves",
-            f"recovery time {parts['timings']['recovery']:.1f} s (mode {parts['mode']}, run {parts['run']})",
-        ]
-    )
-
-
-def _spans(timings):
-    """Say how long the parts took that goals are set for."""
-    removal = f"removal {timings['removal']:.1f} s, " if "removal" in timings else ""
-    return f"{removal}first scaled Job {timings['first_scaled_job']:.1f} s after the first write of the install"
-
-
-@task(name="up", help={"no-redis-password": "Prompt Redis without a password, as in production", **JSON})
-def lab_up(c: Context, no_redis_password=False, json=False):
-    """Bring up the local stack: a real one-node Kubernetes and all that Prompt KEDA depends on."""
-    from prompt_keda.lab import stack
-
-    observer = _progress()
-
-    def work():
-        return _lab("lab.up", stack.up(observer, redis_password=not no_redis_password))
-
-    _finish("lab.up", "local", json, work, _show_lab, observer)
-
-
-@task(name="down", help=JSON)
-def lab_down(c: Context, json=False):
-    """Stop the local stack and remove all of it."""
-    from prompt_keda.lab import stack, state
-
-    observer = _progress()
-
-    def work():
-        stack.down(observer)
-        return _lab("lab.down", state.status())
-
-    _finish("lab.down", "local", json, work, observer=observer)
-
-
-@task(name="status", help=JSON)
-def lab_status(c: Context, json=False):
-    """Tell where the local stack is and what it uses."""
-    from prompt_keda.lab import state
-
-    _finish("lab.status", "local", json, lambda: _lab("lab.status", state.status()), _show_lab)
-
-
-def _lab(task_name, status):
+def _lab(name, status):
     from prompt_keda.report.result import Result
 
     header = f"local stack {status['name']} ({status['provider']}): {status['state']}"
-    return Result(task_name, "local", header=header, parts=status)
+    return Result(name, "local", header=header, parts=status)
 
 
-def _show_lab(text, result):
-    _lab_text().show_lab(result.parts)
+def _show_lab(result):
+    labs.as_text.show_lab(result.parts)
 
 
-def _lab_text():
-    from prompt_keda.lab import as_text
+def _lab_task(name="", **options):
+    """Make a task that is about the local stack."""
+    return _task(name, env=False, otherwise="local", **options)
 
-    return as_text
+
+@_lab_task("lab.up", show=_show_lab, help={"no-redis-password": "Prompt Redis without a password, as in production"})
+def lab_up(run, no_redis_password=False):
+    """Bring up the local stack: a real one-node Kubernetes and all that Prompt KEDA depends on."""
+    return _lab(run.name, labs.stack.up(run.observer, redis_password=not no_redis_password))
+
+
+@_lab_task("lab.down")
+def lab_down(run):
+    """Stop the local stack and remove all of it."""
+    labs.stack.down(run.observer)
+    return _lab(run.name, labs.state.status())
+
+
+@_lab_task("lab.status", show=_show_lab)
+def lab_status(run):
+    """Tell where the local stack is and what it uses."""
+    return _lab(run.name, labs.state.status())
 
 
 @task(name="exec")
-def lab_exec(c: Context):
+def lab_exec(c):
     """Run a command inside the local stack: lab.exec -- COMMAND ARGUMENTS…"""
-    from prompt_keda.lab import stack
-
-    _run_inside(c, stack.exec_, "./run lab.exec -- kubectl get pods -A")
+    _run_inside(c, lambda words: labs.stack.exec_(words), "./run lab.exec -- kubectl get pods -A")
 
 
 @task(name="desk")
-def lab_desk(c: Context):
+def lab_desk(c):
     """Run a command where production's operators would sit, not root: lab.desk -- COMMAND ARGUMENTS…"""
-    from prompt_keda.lab import desk
-
-    _run_inside(c, desk.exec_, "./run lab.desk -- ./run check-deps --env prodlike")
+    _run_inside(c, lambda words: labs.desk.exec_(words), "./run lab.desk -- ./run check-deps --env prodlike")
 
 
 def _run_inside(c, run, example):
@@ -557,42 +485,27 @@ def _run_inside(c, run, example):
     if not words:
         print(f"refused: nothing to run: {example}", file=sys.stderr)
         raise Exit(code=2)
-    _finish_with_code("lab", lambda: run(words))
+    _Run("lab", "local").finish(lambda: run(words))
 
 
-def _finish_with_code(task_name, work, observer=None):
-    """Do what gives an exit code and no result of its own."""
-    from prompt_keda.report.result import Result
-
-    _finish(task_name, "local", False, lambda: Result(task_name, "local", exit_code=work()), observer=observer)
+def _show_faults(result):
+    labs.as_text.show_faults(result.parts["faults"])
 
 
-@task(help={"mend": "take back all that are there, also those that a killed drill has left", **JSON})
-def faults(c: Context, mend=False, json=False):
+@_lab_task(show=_show_faults, help={"mend": "take back all that are there, also those that a killed drill has left"})
+def faults(run, mend=False):
     """List what can break on the local stack, what sees it and what answers it."""
-    from prompt_keda.lab import breaking
-
-    observer = _progress()
-    _fault("faults", json, lambda: breaking.take_back_all(observer) if mend else breaking.list_faults(), observer)
+    return labs.breaking.take_back_all(run.observer) if mend else labs.breaking.list_faults()
 
 
-@task(positional=["id"], help={"id": "the fault, as faults lists it", "mend": "take it back", **JSON})
-def fault(c: Context, id, mend=False, json=False):
+@_lab_task(show=_show_faults, positional=["id"], help={"id": "the fault, as faults lists it", "mend": "take it back"})
+def fault(run, id, mend=False):
     """Break the local stack by one fault, and leave it so: to look at it, or to practise."""
-    from prompt_keda.lab import breaking
-
-    observer = _progress()
-    _fault("fault", json, lambda: (breaking.take_back if mend else breaking.bring_in)(id, observer), observer)
+    return (labs.breaking.take_back if mend else labs.breaking.bring_in)(id, run.observer)
 
 
-def _fault(task_name, json, work, observer):
-    def show(text, result):
-        _lab_text().show_faults(result.parts["faults"])
-
-    _finish(task_name, "local", json, work, show, observer)
-
-
-@task(
+@_lab_task(
+    show=lambda result: labs.as_text.show_drills(result.parts["drills"]),
     help={
         "fault": "id of the fault, or the start of several",
         "all": "every fault, one after the other: some hours",
@@ -602,98 +515,53 @@ def _fault(task_name, json, work, observer):
         "only": "of the storm, the round of this number alone",
         "sequence": "of the storm, the one round that this file describes, as a failing one is printed",
         "markdown": "write the table of what was drilled to this file, after each drill or round",
-        **JSON,
-    }
+    },
 )
-def drill(
-    c: Context,
-    fault="",
-    all=False,
-    rest=False,
-    rounds="",
-    seed="",
-    only="",
-    sequence="",
-    markdown="",
-    json=False,
-):
+def drill(run, fault="", all=False, rest=False, rounds="", seed="", only="", sequence="", markdown=""):
     """Break the local stack, follow the runbook, prove scaling, and see that nothing was lost."""
-    from prompt_keda.core.errors import LabError, Refusal
-
-    observer = _progress()
+    Refusal = core.errors.Refusal
 
     def write(page):
         try:
             _write("--markdown", markdown, lambda: page)
         except Refusal as error:  # by now things were broken, and mended: nothing was refused
-            raise LabError(error.what, error.fix) from error
+            raise core.errors.LabError(error.what, error.fix) from error
 
-    def work():
-        _may_append("--markdown", markdown)
-        if rounds or only or sequence:
-            from prompt_keda.lab import storming
-
-            if fault or all or rest:
-                raise Refusal(
-                    "--fault, --all and --rest are not for a storm", "A storm takes --rounds, --seed and --only."
-                )
-
-            numbers = (
-                _whole("--rounds", rounds),
-                _whole("--seed", seed or "1"),
-                _whole("--only", only) if only else None,
-            )
-            return storming.run(*numbers, sequence, write, observer)
-        from prompt_keda.lab import drilling
-
-        wanted = drilling.Wanted(fault, all, _whole("--seed", seed) if seed else None, rest)
-        return drilling.run(wanted, write, observer)
-
-    def show(text, result):
-        report = _lab_text()
-        if "rounds" in result.parts:
-            report.show_storm(result.parts["rounds"])
-        else:
-            report.show_drills(result.parts["drills"])
-
-    _finish("drill", "local", json, work, show, observer)
+    _may_append("--markdown", markdown)
+    if rounds or only or sequence:
+        if fault or all or rest:
+            raise Refusal("--fault, --all and --rest are not for a storm", "A storm takes --rounds, --seed and --only.")
+        number = _whole("--only", only) if only else None
+        numbers = (_whole("--rounds", rounds), _whole("--seed", seed or "1"), number)
+        run.show = lambda result: labs.as_text.show_storm(result.parts["rounds"])
+        return labs.storming.run(*numbers, sequence, write, run.observer)
+    wanted = labs.drilling.Wanted(fault, all, _whole("--seed", seed) if seed else None, rest)
+    return labs.drilling.run(wanted, write, run.observer)
 
 
-@task(help={"exhaustive": "also what takes longer", "junit": "write JUnit XML to this file"})
-def test(c: Context, exhaustive=False, junit=""):
+@_lab_task(json=False, help={"exhaustive": "also what takes longer", "junit": "write JUnit XML to this file"})
+def test(run, exhaustive=False, junit=""):
     """Run the project's own tests; brings up the local stack."""
-    from prompt_keda.lab import testing
-
-    _finish_with_code("test", lambda: testing.run(exhaustive, junit))
+    return labs.testing.run(exhaustive, junit)
 
 
-@task(
+@_lab_task(
     help={
         "rounds": "how often each is run, 5 unless named",
         "of": "check-deps (unless named), recovery or burst",
-        **JSON,
-    }
+    },
 )
-def bench(c: Context, rounds="", of="check-deps", json=False):
+def bench(run, rounds="", of="check-deps"):
     """Measure check-deps, a redeploy, or a burst of events, beside what people use or what is predicted."""
-    from prompt_keda.core.errors import Refusal
-    from prompt_keda.lab import bench as benches
     from prompt_keda.report.result import Result
 
-    observer = _progress()
-
-    def work():
-        if of not in benches.BENCHMARKS:
-            raise Refusal(f"--of {of} cannot be measured", f"Known are {', '.join(benches.BENCHMARKS)}.")
-        timings = benches.BENCHMARKS[of](_whole("--rounds", rounds) or 5, observer)
-        return Result("bench", "local", parts={"timings": [one.__dict__ for one in timings]})
-
-    def show(text, result):
-        report = _lab_text()
-        shown = {"check-deps": report.show_bench, "recovery": report.show_recovery, "burst": report.show_bursts}
-        shown[of](result.parts["timings"])
-
-    _finish("bench", "local", json, work, show, observer)
+    benchmarks = labs.bench.BENCHMARKS
+    if of not in benchmarks:
+        raise core.errors.Refusal(f"--of {of} cannot be measured", f"Known are {', '.join(benchmarks)}.")
+    shown = {"check-deps": "show_bench", "recovery": "show_recovery", "burst": "show_bursts"}[of]
+    run.show = lambda result: getattr(labs.as_text, shown)(result.parts["timings"])
+    timings = benchmarks[of](_whole("--rounds", rounds) or 5, run.observer)
+    return Result("bench", "local", parts={"timings": [timing.__dict__ for timing in timings]})
 
 
 namespace = Collection(
@@ -718,10 +586,7 @@ namespace = Collection(
     test,
     bench,
 )
-lab = Collection("lab")
-for one in (lab_up, lab_down, lab_status, lab_exec, lab_desk):
-    lab.add_task(one)
-namespace.add_collection(lab)
+namespace.add_collection(Collection("lab", lab_up, lab_down, lab_status, lab_exec, lab_desk))
 
 
 class Commands(Program):
@@ -762,9 +627,18 @@ class Commands(Program):
             read()
         except (ParseError, ValueError) as error:
             raise Exit(
-                f"refused: {error}\n  ./run --list names the tasks, ./run TASK --help its flags.", code=2
+                f"refused: {error}\n  {self.binary} --list names the tasks, {self.binary} TASK --help its flags.",
+                code=2,
             ) from None
 
 
+def main(binary="prompt-keda"):
+    """Run the tasks of the command line; without an argument it is the program that a wheel installs."""
+    from prompt_keda import __version__
+
+    _can_be_stopped_at_once()
+    Commands(__version__, namespace, name="prompt-keda", binary=binary).run()
+
+
 if __name__ == "__main__":
-    Commands(name="prompt-keda", binary="./run", namespace=namespace).run()
+    main("./run")

@@ -1,4 +1,4 @@
-"""The composition root of what changes Prompt KEDA: plan, redeploy, resume."""
+"""plan, redeploy and resume: what changes Prompt KEDA."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from prompt_keda.clients.systems import Systems
-from prompt_keda.commands import toolkit
+from prompt_keda.commands.session import Session
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.core.decisions import Decisions, JobRecord, Plan
 from prompt_keda.core.errors import JournalMismatch, PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.places import runs_folder
 from prompt_keda.core.plan import StepResult
 from prompt_keda.core.run_plan import GO_ON, run_plan
-from prompt_keda.environment.loading import find_environment, unfilled
 from prompt_keda.records.run_folder import RunFolder
 from prompt_keda.records.run_record import environment_of
 from prompt_keda.redeploy import guard, planner, timings
@@ -29,18 +29,17 @@ from prompt_keda.report import as_json
 from prompt_keda.report.result import Result
 
 
-def plan(name: str, wishes: Wishes) -> Result:
+def plan(session: Session, wishes: Wishes) -> Result:
     """Say what a redeploy would do, each step with what its inspection sees now. It reads, and never writes."""
-    with toolkit.open_systems(name) as systems:
-        context = context_to_write(systems)
-        result = Result("plan", systems.environment.name, header=toolkit.header(systems, context.kube_system_uid))
-        made = planner.make_plan(context, wishes)
-        context.before = running_jobs.ledger(systems.kube)
-        shown = made.to_json()
-        for step, row in zip(made.steps, shown["steps"], strict=True):
-            row["now"] = _seen_now(step, context)
-        result.parts = {"plan": shown, "steps": shown["steps"]}
-        return result
+    context = session.for_writing()
+    result = Result("plan", session.environment.name, header=session.header(context.kube_system_uid))
+    made = planner.make_plan(context, wishes)
+    context.before = running_jobs.ledger(session.systems.kube)
+    shown = made.to_json()
+    for step, row in zip(made.steps, shown["steps"], strict=True):
+        row["now"] = _seen_now(step, context)
+    result.parts = {"plan": shown, "steps": shown["steps"]}
+    return result
 
 
 def _seen_now(step: Any, context: Context) -> str:
@@ -51,24 +50,7 @@ def _seen_now(step: Any, context: Context) -> str:
     return f"[{progress.state.value}{': ' + progress.detail if progress.detail else ''}]"
 
 
-def context_to_write(systems: Systems) -> Context:
-    """Make a context for writing.
-
-    Raises
-    ------
-    Refusal
-        When a value is not filled in, delivery is Argo CD's, or the cluster is another one.
-    """
-    context = planner.make_context(systems, toolkit.placeholders())
-    open_values = list(unfilled(systems.environment))
-    if open_values:
-        key, wanted = open_values[0]
-        raise Refusal(f"the environment does not say {key} (and {len(open_values) - 1} more)", f"Fill it in: {wanted}")
-    guard.check_identity(context)
-    return context
-
-
-def redeploy(name: str, wishes: Wishes, approve: str, observer: Observer, ask: Ask | None) -> Result:
+def redeploy(session: Session, wishes: Wishes, approve: str, observer: Observer, ask: Ask | None) -> Result:
     """Plan, get approval, act, prove.
 
     Parameters
@@ -85,20 +67,18 @@ def redeploy(name: str, wishes: Wishes, approve: str, observer: Observer, ask: A
     PromptKedaError
         When a step fails; everything done until then stands in the journal, and in the error's ``parts``.
     """
-    with toolkit.open_systems(name) as systems:
-        context = context_to_write(systems)
-        made = planner.make_plan(context, wishes)
-        approve_or_refuse(context, made.digest, f"redeploy, mode {made.mode}", approve, ask)
-        folder = RunFolder.create(toolkit.runs_folder(), systems.environment.name)
-        context.before = running_jobs.ledger(systems.kube)
-        ledger = [one.__dict__ for one in context.before]
-        folder.write_json("snapshot.json", {"jobs": ledger, "objects": context.objects, **_streams(systems)})
-        file = str(find_environment(name, toolkit.ENVIRONMENTS).resolve())
-        folder.write_json("plan.json", {"environment_file": file, **made.to_json()})
-        return _run(context, made, folder, observer, "redeploy")
+    context = session.for_writing()
+    made = planner.make_plan(context, wishes)
+    approve_or_refuse(context, made.digest, f"redeploy, mode {made.mode}", approve, ask)
+    folder = RunFolder.create(runs_folder(), session.environment.name)
+    context.before = running_jobs.ledger(session.systems.kube)
+    ledger = [job.__dict__ for job in context.before]
+    folder.write_json("snapshot.json", {"jobs": ledger, "objects": context.objects, **_streams(session.systems)})
+    folder.write_json("plan.json", {"environment_file": str(session.file.resolve()), **made.to_json()})
+    return _run(session, context, made, folder, observer, "redeploy")
 
 
-def resume(name: str, run_id: str, approve: str, observer: Observer, ask: Ask | None) -> Result:
+def resume(session: Session, run_id: str, approve: str, observer: Observer, ask: Ask | None) -> Result:
     """Go on where an interrupted redeploy stopped, here or on another machine; each step looks for itself whether it is done.
 
     Parameters
@@ -115,19 +95,18 @@ def resume(name: str, run_id: str, approve: str, observer: Observer, ask: Ask | 
     JournalMismatch
         When the environment, the manifests or the toolkit have changed since.
     """
-    with toolkit.open_systems(name) as systems:
-        context = context_to_write(systems)
-        kept = find_unfinished(toolkit.runs_folder(), systems.environment, systems.kube, run_id, observer)
-        if kept is None:
-            raise _nothing_to_resume(systems.environment.name, run_id)
-        made = _plan_again(context, kept)
-        if kept.folder is None:
-            for said in told(made.decisions):
-                observer(Event(EventKind.NOTE, "resume", "", said))
-            what = f"resume of run {kept.run_id}, begun on another machine, mode {made.mode}"
-            approve_or_refuse(context, made.digest, what, approve, ask)
-        context.before = tuple(JobRecord(**one) for one in kept.snapshot["jobs"])
-        return _run(context, made, kept.open(toolkit.runs_folder()), observer, "resume")
+    context = session.for_writing()
+    kept = find_unfinished(runs_folder(), session.environment, session.systems.kube, run_id, observer)
+    if kept is None:
+        raise _nothing_to_resume(session.environment.name, run_id)
+    made = _plan_again(context, kept)
+    if kept.folder is None:
+        for said in told(made.decisions):
+            observer(Event(EventKind.NOTE, "resume", "", said))
+        what = f"resume of run {kept.run_id}, begun on another machine, mode {made.mode}"
+        approve_or_refuse(context, made.digest, what, approve, ask)
+    context.before = tuple(JobRecord(**job) for job in kept.snapshot["jobs"])
+    return _run(session, context, made, kept.open(runs_folder()), observer, "resume")
 
 
 def _nothing_to_resume(environment: str, run_id: str) -> Refusal:
@@ -163,8 +142,10 @@ def _planned_from(kept: KeptRun) -> str:
     return f" It was planned from {file}." if file else ""
 
 
-def _run(context: Context, made: Plan[Context], folder: RunFolder, observer: Observer, task: str) -> Result:
-    header = f"{toolkit.header(context.systems, context.kube_system_uid)} · run {folder.run_id}"
+def _run(
+    session: Session, context: Context, made: Plan[Context], folder: RunFolder, observer: Observer, task: str
+) -> Result:
+    header = f"{session.header(context.kube_system_uid)} · run {folder.run_id}"
     result = Result(task, context.environment.name, header=header)
     context.run_id, context.observer = folder.run_id, observer
     journal = mirrored_journal(context, folder)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from prompt_keda.components import checks_page
+from prompt_keda.core.places import ROOT
 from prompt_keda.environment import reference
-
-ROOT = Path(__file__).parents[2]
 
 
 def pages(root: Path) -> dict[Path, str]:

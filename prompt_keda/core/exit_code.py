@@ -1,25 +1,60 @@
-"""Exit codes: 0 all proven, 1 seen broken, 3 could not tell, 4 warnings under ``--strict``; 1 beats 3 beats 4.
-
-130 beats them all: somebody stopped the round before every check had looked.
-"""
+"""The exit codes of tasks, and what makes each; docs/output.md tells people of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from prompt_keda.core.check import CheckResult, Verdict
-from prompt_keda.core.errors import Interrupted
+from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.run_checks import INTERRUPTED
 
+PROVEN, BROKEN, REFUSED, UNKNOWN, WARNINGS, STOPPED = 0, 1, 2, 3, 4, 130
+NEEDS_PEOPLE = (REFUSED, STOPPED)
+"""Whatever else was proven, a person has to look."""
 
-def exit_code(results: Iterable[CheckResult], strict: bool = False) -> int:
-    """Give the exit code of a round of checks. Nothing looked at is not proven: 3."""
+
+def of_checks(results: Iterable[CheckResult], strict: bool = False) -> int:
+    """Return the exit code of a round of checks, as `of_verdicts`; 130 when somebody stopped it before every check had looked."""
     results = list(results)
     if any(one.verdict is Verdict.UNKNOWN and one.observed == INTERRUPTED for one in results):
-        return Interrupted.exit_code
-    seen = {result.verdict for result in results}
+        return STOPPED
+    return of_verdicts((one.verdict for one in results), strict)
+
+
+def of_verdicts(verdicts: Iterable[Verdict], strict: bool = False) -> int:
+    """Return 1 if something was seen broken, else 3 if it could not be seen or nothing was looked at, else 0.
+
+    Parameters
+    ----------
+    strict
+        Return 4 instead of 0 if there is a warning.
+    """
+    seen = set(verdicts)
     if Verdict.FAIL in seen:
-        return 1
+        return BROKEN
     if Verdict.UNKNOWN in seen or not seen & {Verdict.OK, Verdict.WARN}:
-        return 3
-    return 4 if strict and Verdict.WARN in seen else 0
+        return UNKNOWN
+    return WARNINGS if strict and Verdict.WARN in seen else PROVEN
+
+
+def of_commands(codes: Iterable[int], last: int) -> int:
+    """Return the exit code of commands that were run one after the other.
+
+    Parameters
+    ----------
+    codes
+        Those of the commands that count.
+    last
+        That of the last command, whether it counts or not: if it was refused or stopped, so was the whole.
+    """
+    if last in NEEDS_PEOPLE:
+        return last
+    bad = set(codes) - {PROVEN}
+    return BROKEN if BROKEN in bad else max(bad, default=PROVEN)
+
+
+def of_error(error: BaseException) -> int:
+    """Return the exit code of a task that ends with an error; of an unexpected one nothing is known."""
+    if isinstance(error, PromptKedaError):
+        return error.exit_code
+    return STOPPED if isinstance(error, KeyboardInterrupt) else UNKNOWN

@@ -28,13 +28,13 @@ PLAIN = {
 """Pydantic's kind of error → what it means for the person who wrote the file."""
 
 
-def find_environment(name: str, folder: Path) -> Path:
+def find_environment(name: str, *folders: Path) -> Path:
     """Give the file of an environment.
 
     Parameters
     ----------
     name
-        A file in ``folder`` without its ending, or a path.
+        A file in one of ``folders`` without its ending, the first of them first; or a path.
 
     Raises
     ------
@@ -47,10 +47,10 @@ def find_environment(name: str, folder: Path) -> Path:
         if os.path.isdir(name):
             raise EnvironmentFileError(f"{name} is a folder, and an environment is a file")
         raise EnvironmentFileError(f"there is no environment file {name}")
-    path = folder / f"{name}.yaml"
-    if os.path.isfile(path):  # unlike Path.is_file it says no to a name that the file system refuses
-        return path
-    known = sorted(one.stem for one in folder.glob("*.yaml"))
+    for path in (folder / f"{name}.yaml" for folder in folders):
+        if os.path.isfile(path):  # unlike Path.is_file it says no to a name that the file system refuses
+            return path
+    known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
     near = difflib.get_close_matches(name, known, 1)
     hint = f"Did you mean {near[0]}? " if near else ""
     raise EnvironmentFileError(f"there is no environment {name!r}", f"{hint}Known are: {', '.join(known)}.")

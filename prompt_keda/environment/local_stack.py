@@ -12,14 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.core.errors import LabError, Refusal
+from prompt_keda.core.places import state_home
 
 STANDS_WHILE = "stands_while"
 """Key of the endpoints: a file that goes when the stack's network goes, for example when the machine is restarted."""
-
-
-def state_home() -> Path:
-    """Return the user's state folder (XDG_STATE_HOME, else ``~/.local/state``)."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
 
 
 def current_stack() -> str:

@@ -8,6 +8,7 @@ from prompt_keda.core.errors import PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import drilling, state
 from prompt_keda.lab.drills.drill import runbook_of
+from prompt_keda.lab.drills.ways import LOCAL
 from prompt_keda.lab.faults import ALL_FAULTS, fault_of, presence
 from prompt_keda.lab.faults.fault import Fault
 from prompt_keda.lab.settings import current_lab
@@ -98,7 +99,7 @@ def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: st
         }
         for one in faults
     ]
-    return Result(task, drilling.LOCAL, header=header, parts={"faults": rows})
+    return Result(task, LOCAL, header=header, parts={"faults": rows})
 
 
 def _tell(observer: Observer, fault: Fault, what: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import hvac
 
 from prompt_keda.core.errors import LabError
+from prompt_keda.core.places import CODE
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import kubeconfig, login, network, state
 from prompt_keda.lab.commands import run
@@ -26,7 +27,6 @@ from prompt_keda.lab.settings import PORTS, Lab, current_lab
 
 USER = 65534
 """The user nobody, whom every Debian has."""
-PROJECT = Path(__file__).parents[2]
 REACHABLE = ("api", "vault", "registry")
 WITHHELD = ("admin_kubeconfig", "vault_role_id_file", "vault_secret_id_file")
 """Endpoints that only the stack's own user may have."""
@@ -58,7 +58,7 @@ def command(lab: Lab, argv: Sequence[str]) -> list[str]:
 
 def exec_(argv: Sequence[str]) -> int:
     """Run a command at the desk, and give its exit code. Raises as `command` does."""
-    return subprocess.run(command(current_lab(), argv), cwd=PROJECT, env=_python_path(), check=False).returncode
+    return subprocess.run(command(current_lab(), argv), cwd=CODE, env=_python_path(), check=False).returncode
 
 
 def close(lab: Lab) -> None:
@@ -70,7 +70,7 @@ def close(lab: Lab) -> None:
 
 
 def _python_path() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(PROJECT)}
+    return {**os.environ, "PYTHONPATH": str(CODE)}
 
 
 def _netns(lab: Lab) -> str:
@@ -142,8 +142,8 @@ def _write_login(lab: Lab, known: dict[str, Any]) -> None:
 
 def _enter(place: str, argv: list[str]) -> None:
     """Become the command: called in a mount namespace of its own, as root."""
-    _show(PROJECT, Path(sys.base_prefix))
-    os.chdir(PROJECT)
+    _show(CODE, Path(sys.base_prefix))
+    os.chdir(CODE)
     kept = {key: os.environ[key] for key in KEPT_VARIABLES if key in os.environ}
     own = {"HOME": place, "XDG_STATE_HOME": f"{place}/state", "XDG_CACHE_HOME": f"{place}/cache"}
     limits = ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]

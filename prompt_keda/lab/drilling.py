@@ -11,22 +11,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from prompt_keda.clients.kube.resources import CONFIG_MAPS
-from prompt_keda.commands import response, toolkit
-from prompt_keda.core.check import CheckResult
+from prompt_keda.commands.incidents import close_incident
+from prompt_keda.commands.session import read_environment
 from prompt_keda.core.errors import ClientError, PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.places import drills_folder
 from prompt_keda.lab import state
 from prompt_keda.lab.drills.drill import Drilled, drill
+from prompt_keda.lab.drills.ways import LOCAL, Ways
 from prompt_keda.lab.faults import ALL_FAULTS, fault_of
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.records.drill_history import Drills, begin_drills, keep_drill, stopped_drills
 from prompt_keda.records.drill_record import DrillRecord
 from prompt_keda.redeploy.approval import MARKER
-from prompt_keda.report.failure import NOBODY_FORESAW
 from prompt_keda.report.result import Result
-from prompt_keda.runbooks.commands import go_on, run_command
 
-LOCAL = "local"
 EVENTS = ("sent", "lost", "doubled", "taken", "unseen")
 NOT_COUNTED = "not counted"
 HEAD = """# Drills
@@ -41,37 +40,6 @@ own account, while nobody could listen: once or more often is not known. What dr
 | fault | seen by | after | runbook | answered by | recovered in | workers | Jobs and pods lost | events | passed |
 |---|---|---|---|---|---|---|---|---|---|
 """
-
-
-class Ways:
-    """The toolkit's own ways, on the local stack: `prompt_keda.lab.drills.drill.Ways`.
-
-    Ctrl-C ends a look or a command with a result of its own. Each of these raises `KeyboardInterrupt` then: else the drill
-    would go on to break things.
-    """
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-
-    def look(self) -> Sequence[CheckResult]:
-        """Give what check-deps sees."""
-        looked = toolkit.check_deps(LOCAL, lambda _: toolkit.Unwatched())
-        go_on(looked.exit_code)
-        return looked.checks
-
-    def follow(self, runbook: str) -> tuple[int, bool]:
-        """Run a runbook; give its exit code, and whether a smoke test in it was green."""
-        done = response.run(runbook, LOCAL, "", "", self._observer, None)
-        go_on(done.exit_code)
-        for one in done.parts["steps"]:
-            if NOBODY_FORESAW in one["said"]:
-                raise PromptKedaError(f"{one['command']}: {one['said']}")
-        proven = [one for one in done.parts["steps"] if " smoke " in one["command"] and one["exit_code"] == 0]
-        return done.exit_code, bool(proven)
-
-    def prove(self) -> int:
-        """Run the smoke test; give its exit code."""
-        return go_on(run_command(["smoke", "--env", LOCAL]).exit_code)
 
 
 @contextmanager
@@ -93,7 +61,7 @@ def alone(is_marked: bool = False) -> Iterator[Stage]:
     ClientError
         When the API server cannot be asked for the marker.
     """
-    there = Stage(toolkit.load(LOCAL))
+    there = Stage(read_environment(LOCAL))
     with _locked(there.lab.state / "drill.lock"):
         if not is_marked:
             _see_marker(there)
@@ -168,9 +136,9 @@ def run(wanted: Wanted, write: Callable[[str], None], observer: Observer) -> Res
     chosen = choose(wanted)
     with alone() as there:
         if wanted.rest:
-            drills = stopped_drills(toolkit.drills_folder(), LOCAL, there.lab.name)
+            drills = stopped_drills(drills_folder(), LOCAL, there.lab.name)
         else:
-            drills = begin_drills(toolkit.drills_folder(), LOCAL, there.lab.name, [one.id for one in chosen])
+            drills = begin_drills(drills_folder(), LOCAL, there.lab.name, [one.id for one in chosen])
         return _drill_each(drills, there, write, observer)
 
 
@@ -192,7 +160,7 @@ def choose(wanted: Wanted) -> Sequence[Fault]:
 def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], observer: Observer) -> Result:
     result = Result("drill", LOCAL, header=f"{len(drills.chosen)} drills on the local stack")
     drilled = [_as_drilled(one) for one in drills.done]
-    response.close(LOCAL, "drills begin")
+    close_incident(LOCAL, "drills begin")
     if drilled:
         news = f"{len(drilled)} of {len(drills.chosen)} drills were done, since {drills.done[0].began_at:.16}"
         observer(Event(EventKind.NOTE, "drill", "", news))
@@ -200,7 +168,7 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
         for fault in _faults_left(drills):
             began_at = datetime.now(UTC).isoformat()
             drilled.append(drill(fault, there, Ways(observer), observer))
-            response.close(LOCAL, f"drill {fault.id} is over")  # the next one's runbook would go on with this one's run
+            close_incident(LOCAL, f"drill {fault.id} is over")  # the next one's runbook would go on with this one's run
             keep_drill(drills.folder, DrillRecord.of(began_at, drilled[-1].to_json()))
             write(page(drilled))
     except PromptKedaError as error:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
+from prompt_keda.core.places import CODE
 from prompt_keda.lab import control_plane, kubeconfig, ldap_server, login_server, processes
 from prompt_keda.lab.pki import Authority
 from prompt_keda.lab.settings import PORTS, Lab
 
 TOKEN_TTL_S = 900
-PROJECT = Path(__file__).parents[2]
 
 
 def start(lab: Lab, authority: Authority, address: str) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def start(lab: Lab, authority: Authority, address: str) -> dict[str, Any]:
     file = lab.state / "login.json"
     file.write_text(json.dumps(config.__dict__))
     argv = [sys.executable, "-m", "prompt_keda.lab.login_server", "--config", str(file)]
-    processes.start(lab, "login", argv, {"PYTHONPATH": str(PROJECT)})
+    processes.start(lab, "login", argv, {"PYTHONPATH": str(CODE)})
     write_kubeconfigs(lab, authority, address)
     return _authentication(issuer, authority.ca_file.read_text())
 
@@ -58,7 +57,7 @@ def write_kubeconfigs(lab: Lab, authority: Authority, address: str) -> None:
                 "apiVersion": "client.authentication.k8s.io/v1",
                 "command": sys.executable,
                 "args": ["-S", "-m", "prompt_keda.lab.login", "--config", str(file)],
-                "env": [{"name": "PYTHONPATH", "value": str(PROJECT)}],
+                "env": [{"name": "PYTHONPATH", "value": str(CODE)}],
                 "interactiveMode": "Never",
             }
         }

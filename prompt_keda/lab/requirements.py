@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable
 
 from prompt_keda.core.errors import Refusal
-from prompt_keda.environment.local_stack import state_home
+from prompt_keda.core.places import state_home
 from prompt_keda.lab import go_builds, network
 from prompt_keda.lab.settings import cache_home
 

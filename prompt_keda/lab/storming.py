@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prompt_keda.commands import toolkit
 from prompt_keda.core.errors import DeadlinePassed, PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import drilling
 from prompt_keda.lab.drills import storm_acts
+from prompt_keda.lab.drills.stack_runs import StackRuns
 from prompt_keda.lab.drills.storm import Outcome, weather
 from prompt_keda.lab.drills.storm_plan import BREAK, Round, Targets, make_round, shrink
+from prompt_keda.lab.drills.ways import LOCAL, Ways
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage
-from prompt_keda.records.run_folder import JOURNAL, RunFolder
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import go_on, run_command
 
@@ -30,33 +30,6 @@ acknowledged by one worker, no command ends with a traceback or an unknown exit 
 what is broken is not called green, and all checks are green in the end. What storms have found: [found.md](found.md).
 
 """
-
-
-class _Runs:
-    """The runs of this local stack; another one on this machine keeps its own in the same folder."""
-
-    def __init__(self) -> None:
-        self._identity = toolkit.load(drilling.LOCAL).kubernetes.identity.model_dump()
-        self._mine: dict[str, bool] = {}
-
-    def newest(self) -> tuple[str, bool, int] | None:
-        """Give the newest run's id, whether it can be resumed once its process has ended, and its journal's entries."""
-        for path in sorted(toolkit.runs_folder().glob(f"*-{drilling.LOCAL}-*"), reverse=True):
-            run = RunFolder(path)
-            if self._is_mine(run):
-                journal = path / JOURNAL
-                count = len(journal.read_text().splitlines()) if journal.is_file() else 0
-                return run.run_id, not (run.is_finished or run.was_refused), count
-        return None
-
-    def _is_mine(self, run: RunFolder) -> bool:
-        if run.run_id not in self._mine:
-            try:
-                inputs = run.read_json("plan.json")["inputs"]
-            except Refusal:  # it is written in this moment, or never was
-                return False
-            self._mine[run.run_id] = inputs["environment"]["kubernetes"]["identity"] == self._identity
-        return self._mine[run.run_id]
 
 
 def run(
@@ -87,16 +60,16 @@ def run(
 
 
 def _storm(chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], observer: Observer) -> Result:
-    ways = drilling.Ways(observer)
+    ways = Ways(observer)
     outcomes: list[Outcome] = []
     smallest: list[dict[str, Any]] = []
-    is_whole, runs = False, _Runs()
+    is_whole, runs = False, StackRuns(stage)
 
     def once(one: Round) -> Outcome:
         nonlocal is_whole
-        if not is_whole and go_on(run_command(["redeploy", "--env", drilling.LOCAL]).exit_code):
+        if not is_whole and go_on(run_command(["redeploy", "--env", LOCAL]).exit_code):
             observer(Event(EventKind.NOTE, "storm", "", "the redeploy before a round did not end well"))
-        outcome = weather(one, stage, ways, runs, drilling.LOCAL, observer)
+        outcome = weather(one, stage, ways, runs, LOCAL, observer)
         is_whole = not outcome.problems
         return outcome
 
@@ -111,7 +84,7 @@ def _storm(chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], 
     def tell(one: Round, said: str) -> None:
         observer(Event(EventKind.NOTE, f"storm/{one.seed}-{one.number}", "", said))
 
-    result = Result("drill", drilling.LOCAL, header=f"{len(chosen)} rounds of seed {chosen[0].seed} on the local stack")
+    result = Result("drill", LOCAL, header=f"{len(chosen)} rounds of seed {chosen[0].seed} on the local stack")
     try:
         for one in chosen:
             outcomes.append(once(one))

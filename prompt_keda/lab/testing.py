@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 from prompt_keda.core.event import Event, EventKind
+from prompt_keda.core.places import ROOT
 from prompt_keda.report import as_junit
 from prompt_keda.report.progress import Progress
 
-ROOT = Path(__file__).parents[2]
 OF_THE_STACK = (
     "test_audit",
     "test_deep",

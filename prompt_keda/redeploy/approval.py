@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from prompt_keda import __version__
 from prompt_keda.clients.kube.resources import CONFIG_MAPS
 from prompt_keda.components.run import Context
+from prompt_keda.core.decisions import digest_of
 from prompt_keda.core.errors import Refusal
 from prompt_keda.environment.model import Environment
 
@@ -13,6 +15,17 @@ MARKER = "prompt-keda-lab"
 """ConfigMap in kube-system that `lab.up` puts there: only such a cluster needs no approval."""
 Ask = Callable[[str], str]
 """Asks a person on a terminal, and gives the answer."""
+
+
+def smoke_digest(environment: Environment) -> str:
+    """Return the digest that approves a smoke test in an environment."""
+    return digest_of({"task": "smoke", "toolkit": __version__, "environment": environment.portable()})
+
+
+def full_smoke_digest(environment: Environment, case_ids: Sequence[str]) -> str:
+    """Return the digest that approves these cases of the acceptance suite, and the smoke test before them."""
+    asked = {"task": "smoke --full", "cases": list(case_ids), "toolkit": __version__}
+    return digest_of({**asked, "environment": environment.portable()})
 
 
 def approve_or_refuse(context: Context, digest: str, what: str, approve: str, ask: Ask | None) -> None:

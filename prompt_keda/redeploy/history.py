@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from prompt_keda.clients.kube.client import Kube
-from prompt_keda.core.errors import Refusal
+from prompt_keda.clients.systems import Systems
+from prompt_keda.core.errors import PromptKedaError, Refusal
 from prompt_keda.records.lock import find_run_at_work
+from prompt_keda.records.run_history import runs_kept
 from prompt_keda.records.run_summary import AT_WORK, GREEN, RunSummary, summarise
 from prompt_keda.redeploy.copied_runs import MirroredRun, find_runs
 
 CLUSTER = "cluster"
+
+
+def runs_here_and_in_cluster(systems: Systems, runs: Path) -> tuple[list[RunSummary], list[str], str]:
+    """Return all runs of an environment, newest first; in words each that is damaged; and why the cluster's are not among them.
+
+    Parameters
+    ----------
+    runs
+        The folder of this machine's runs.
+    """
+    environment = systems.environment.name
+    here, damaged = runs_kept(runs, environment, systems.viewpoint)
+    try:
+        mirrored, more = runs_mirrored(systems.kube, environment)
+    except PromptKedaError as error:
+        return here, damaged, f"its cluster's mirror could not be read: {error.what}"
+    return merged(here, mirrored), [*damaged, *more], ""
 
 
 def runs_mirrored(kube: Kube, environment: str) -> tuple[list[RunSummary], list[str]]:

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from prompt_keda.core import exit_code
 from prompt_keda.core.errors import EnvironmentFileError, Interrupted, PromptKedaError
 from prompt_keda.core.untrusted import neutral, one_line
 from prompt_keda.report import as_json
 from prompt_keda.report.unforeseen import write_report
 
-UNFORESEEN, STOPPED = 3, 130
 NOBODY_FORESAW = "which nobody foresaw"
 """What every message of an error says that is a fault of the toolkit itself."""
-
-
-def exit_code(error: BaseException) -> int:
-    """Give the exit code that belongs to an error."""
-    if isinstance(error, PromptKedaError):
-        return error.exit_code
-    return STOPPED if isinstance(error, KeyboardInterrupt) else UNFORESEEN
 
 
 def explain(error: BaseException) -> tuple[str, str]:
@@ -54,7 +47,7 @@ def to_json(task: str, environment: str, began: datetime, error: BaseException, 
     document = {
         "task": task,
         "environment": environment,
-        "exit_code": exit_code(error),
+        "exit_code": exit_code.of_error(error),
         "started_at": began.isoformat(),
         "duration_s": round((datetime.now(UTC) - began).total_seconds(), 3),
         "error": {"what": explained[0], "fix": explained[1]},

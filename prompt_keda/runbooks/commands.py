@@ -6,16 +6,14 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Protocol
+from typing import Any
 
 from prompt_keda.core.errors import PromptKedaError
-
-STOPPED = 130
-TASKS = Path(__file__).parents[2] / "tasks.py"
+from prompt_keda.core.exit_code import STOPPED
+from prompt_keda.core.places import TASKS
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,8 @@ def _is_bad(result: dict[str, Any]) -> bool:
     return result["verdict"] in ("fail", "unknown", "warn")
 
 
-class Runs(Protocol):
-    """What runs a command: a process, or in a unit test something else."""
-
-    def __call__(self, words: Sequence[str]) -> Ran:
-        """Run it to its end."""
+RunCommand = Callable[[Sequence[str]], Ran]
+"""Runs a command to its end, as `run_command` does."""
 
 
 def run_command(words: Sequence[str]) -> Ran:

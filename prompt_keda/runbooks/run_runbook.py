@@ -7,14 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.exit_code import NEEDS_PEOPLE, of_commands
 from prompt_keda.records.incident import Incident
 from prompt_keda.records.incident_story import BEGAN, DONE, FAILED
-from prompt_keda.runbooks.commands import STOPPED, Ran, Runs
+from prompt_keda.runbooks.commands import Ran, RunCommand
 from prompt_keda.runbooks.page import DIAGNOSIS, PROOF, Runbook, RunbookStep
-
-REFUSED, BROKEN, UNKNOWN = 2, 1, 3
-ENDS = (REFUSED, STOPPED)
-"""Whatever the section, a person has to look: what follows cannot be meant any more."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,9 @@ class Given:
     interrupted_run: str = ""
 
 
-def run_runbook(runbook: Runbook, given: Given, incident: Incident, run: Runs, observer: Observer) -> list[StepDone]:
+def run_runbook(
+    runbook: Runbook, given: Given, incident: Incident, run: RunCommand, observer: Observer
+) -> list[StepDone]:
     """Run a runbook to its proof, or to the first step without which the others make no sense.
 
     A diagnosis only tells: whatever it sees, the runbook goes on. A mitigation that does not end well stops it, and so does
@@ -73,19 +72,16 @@ def run_runbook(runbook: Runbook, given: Given, incident: Incident, run: Runs, o
     for step in steps[begins:]:
         done.append(_run_step(runbook, step, given, incident, run, observer))
         code = done[-1].exit_code
-        if code in ENDS or (code and step.section not in (DIAGNOSIS, PROOF)):
+        if code in NEEDS_PEOPLE or (code and step.section not in (DIAGNOSIS, PROOF)):
             break
     return done
 
 
 def exit_code(runbook: Runbook, done: Sequence[StepDone]) -> int:
-    """Give 0 if every step that counts ended well, else the worst code: refused or stopped, then broken, then not known."""
+    """Return the exit code of a runbook that was run: a diagnosis only tells, and does not count."""
     section = {one.id: one.section for one in runbook.steps}
-    last = done[-1].exit_code if done else 0
-    if last in ENDS:
-        return last
-    codes = {one.exit_code for one in done if section[one.id] != DIAGNOSIS} - {0}
-    return BROKEN if BROKEN in codes else max(codes, default=0)
+    counted = [one.exit_code for one in done if section[one.id] != DIAGNOSIS]
+    return of_commands(counted, done[-1].exit_code if done else 0)
 
 
 def words_of(step: RunbookStep, given: Given) -> list[str]:
@@ -98,7 +94,7 @@ def words_of(step: RunbookStep, given: Given) -> list[str]:
 
 
 def _run_step(
-    runbook: Runbook, step: RunbookStep, given: Given, incident: Incident, run: Runs, observer: Observer
+    runbook: Runbook, step: RunbookStep, given: Given, incident: Incident, run: RunCommand, observer: Observer
 ) -> StepDone:
     words = words_of(step, given)
     command, where = " ".join(("invoke", *words)), f"{runbook.name}/{step.id}"
@@ -108,7 +104,7 @@ def _run_step(
     incident.add(where, BEGAN, command)
     ran: Ran = run(words)
     file = incident.keep(where, ran.document)
-    is_well = ran.exit_code == 0 or (step.section == DIAGNOSIS and ran.exit_code not in ENDS)
+    is_well = ran.exit_code == 0 or (step.section == DIAGNOSIS and ran.exit_code not in NEEDS_PEOPLE)
     incident.add(
         where, DONE if is_well else FAILED, f"{ran.said} [exit {ran.exit_code}, {ran.duration_s:.1f} s, {file}]"
     )

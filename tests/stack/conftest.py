@@ -21,8 +21,8 @@ import pytest
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.commands.toolkit import runs_folder as own_runs_folder
 from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.places import runs_folder as own_runs_folder
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import desk, settings, state, vault_contents
 

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from prompt_keda.commands import redeploy as redeploying
+from prompt_keda.commands.session import open_session
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.event import nobody
 from prompt_keda.records.run_folder import JournalFile
@@ -34,10 +35,11 @@ def main(name, mode, file):
             os.kill(os.getpid(), signal.SIGKILL)
 
     JournalFile.append = append_and_die
-    if before:
-        redeploying.resume(name, "", "", nobody, None)
-    else:
-        redeploying.redeploy(name, Wishes(mode), "", nobody, None)
+    with open_session(name) as session:
+        if before:
+            redeploying.resume(session, "", "", nobody, None)
+        else:
+            redeploying.redeploy(session, Wishes(mode), "", nobody, None)
 
 
 if __name__ == "__main__":

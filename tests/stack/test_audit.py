@@ -11,13 +11,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from prompt_keda.clients.kube.resources import CONFIG_MAPS
-from prompt_keda.commands import toolkit
+from prompt_keda.commands.session import open_session
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.components.cluster import api as cluster
+from prompt_keda.components.round import choose, run_round
 from prompt_keda.core.check import Check
 from prompt_keda.core.outcomes import ok
 from prompt_keda.lab import settings
-from prompt_keda.report.live_checks import LiveChecks
 
 from .conftest import ENV, at_the_stack_only, changed_environment, run_json
 
@@ -103,7 +103,8 @@ def test_a_check_that_writes_is_seen(deployed, admin, monkeypatch):
     monkeypatch.setattr("prompt_keda.components.catalogue.ALL_CHECKS", (*ALL_CHECKS, defective))
     start = datetime.now(UTC)
     try:
-        toolkit.check_deps("local", LiveChecks, only="cluster")
+        with open_session("local") as session:
+            run_round(session.systems, choose("cluster"))
     finally:
         admin.delete(CONFIG_MAPS, name, "default")
     found = [one for one in asked_since(start) if not is_reading(one)]

@@ -9,12 +9,12 @@ import os
 
 import pytest
 
-from prompt_keda.commands import toolkit
+from prompt_keda.commands.session import open_session
+from prompt_keda.components.round import choose, run_round
 from prompt_keda.core.untrusted import neutral
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage
-from prompt_keda.report.live_checks import LiveChecks
 
 from .conftest import ROOT, at_the_stack_only, dependents, until
 
@@ -53,7 +53,8 @@ def row_start(fault):
 
 
 def look():
-    return {one.id: one for one in toolkit.check_deps("local", LiveChecks).checks}
+    with open_session("local") as session:
+        return {one.id: one for one in run_round(session.systems, choose())}
 
 
 def seen(results):

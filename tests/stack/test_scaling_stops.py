@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_keda.commands import toolkit
+from prompt_keda.commands.session import open_session, read_environment
+from prompt_keda.components.round import choose, run_round
 from prompt_keda.lab.drills.drill import until_green
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage
@@ -24,7 +25,8 @@ class Looks:
         self._environment = environment
 
     def look(self):
-        return toolkit.check_deps(self._environment, lambda _: toolkit.Unwatched()).checks
+        with open_session(self._environment) as session:
+            return run_round(session.systems, choose())
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def quick(deployed, tmp_path_factory):
 def test_a_fault_stops_scaling_as_it_says(quick, fault):
     """Events are sent while it lasts: the workers that KEDA keeps do not take them all, more are needed."""
     until_green(Looks(quick), f"the steady state before {fault.id}")
-    stage = Stage(toolkit.load(quick))
+    stage = Stage(read_environment(quick))
     scaling = Scaling(stage)
     try:
         fault.breaks(stage)

@@ -13,11 +13,12 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.components.identity.redeploy_rights import redeploy_rights
 from prompt_keda.components.smoke import smoke_objects
 from prompt_keda.components.smoke.acceptance import CASES, pausing, run_acceptance, trial
-from prompt_keda.components.smoke.acceptance.case import CaseResult, exit_code
+from prompt_keda.components.smoke.acceptance.case import CaseResult
 from prompt_keda.components.smoke.acceptance.shape import Shape, scaled_job
 from prompt_keda.core.check import Verdict
 from prompt_keda.core.errors import BadAnswer, StepBroken, Unreachable
 from prompt_keda.core.event import EventKind, nobody
+from prompt_keda.core.exit_code import of_verdicts
 from tests.contracts.fakes.recorder import Recorder
 
 from .fake_keda import NAMESPACE, FakeKeda
@@ -109,7 +110,7 @@ def test_each_case_is_red_with_a_keda_that_does_otherwise(monkeypatch, case, oth
     keda = Keda(monkeypatch, other)
     (found,) = keda.run(BY_ID[case], deadline=SOON)
     assert (found.verdict, said in found.detail) == (Verdict.FAIL, True), found.detail
-    assert exit_code([found]) == 1 and keda.left() == []
+    assert of_verdicts([found.verdict]) == 1 and keda.left() == []
 
 
 def test_what_could_not_be_seen_is_unknown(keda, monkeypatch):
@@ -120,7 +121,7 @@ def test_what_could_not_be_seen_is_unknown(keda, monkeypatch):
 
     monkeypatch.setattr(keda.world.redis, "add", away)
     (found,) = keda.run(BY_ID["strategy/eager"])
-    assert (found.verdict, exit_code([found])) == (Verdict.UNKNOWN, 3) and "no answer" in found.detail
+    assert (found.verdict, of_verdicts([found.verdict])) == (Verdict.UNKNOWN, 3) and "no answer" in found.detail
 
 
 def test_whether_keda_may_be_disturbed_can_be_unknown(keda, monkeypatch):
@@ -152,7 +153,10 @@ def test_what_disturbs_keda_is_only_for_a_local_stack(keda):
     environment = keda.world.systems.environment
     keda.world.systems.environment = environment.model_copy(update={"approval": "digest"})
     (found,) = keda.run(BY_ID["operator/deleted"])
-    assert (found.verdict, exit_code([found])) == (Verdict.SKIPPED, 3) and "only on a local stack" in found.detail
+    assert (found.verdict, of_verdicts([found.verdict])) == (
+        Verdict.SKIPPED,
+        3,
+    ) and "only on a local stack" in found.detail
 
 
 def test_what_disturbs_keda_is_not_run_where_a_new_operator_would_delete_a_job(keda):
@@ -259,7 +263,7 @@ def result(verdict):
 )
 def test_the_exit_code_tells_the_truth(verdicts, code):
     """Broken before unknown before proven; nothing tried is not proven."""
-    assert exit_code([result(one) for one in verdicts]) == code
+    assert of_verdicts(result(one).verdict for one in verdicts) == code
 
 
 def test_a_worker_that_cannot_start_is_red_at_once(keda):

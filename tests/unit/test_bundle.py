@@ -9,7 +9,7 @@ import tarfile
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
-from prompt_keda.commands import support
+from prompt_keda.commands import bundle
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.redaction import Redaction, known_secrets
 from prompt_keda.report.archive import write_archive
@@ -75,7 +75,7 @@ def test_what_is_collected_says_what_could_not_be_seen():
     world = World()
     world.kube.denied.add(("list", "deployments"))
     world.kube.logs = lambda *what: "a line\n"  # the double keeps none
-    found = dict(support.collect(world.systems))
+    found = dict(bundle.collect(world.systems))
     assert "unknown" in json.loads(found["keda/deployments.json"])
     assert json.loads(found["versions.json"])["kubernetes"] == "v1.35.4"
     assert not any("secret" in name for name in found)
@@ -87,7 +87,7 @@ def test_no_secret_is_collected_and_all_that_are_named_are_known(monkeypatch):
     sync = world.systems.environment.secrets[0]
     data = {"key": base64.b64encode(VALUE.encode()).decode()}
     world.change(kinds.SECRETS, sync.name, sync.namespace, data=data)
-    assert VALUE in support.secret_values(world.systems)
+    assert VALUE in bundle.secret_values(world.systems)
 
 
 def test_an_archive_is_private_and_overwrites_nothing(tmp_path):

@@ -11,8 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from prompt_keda.clients.http import webhook
-from prompt_keda.commands import response, toolkit
-from prompt_keda.commands.chat import tell_chat
+from prompt_keda.commands import incidents, runbooks
+from prompt_keda.commands import session as sessions
+from prompt_keda.components.round import unobserved
+from prompt_keda.core.places import incidents_folder
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.environment.model import Incidents, Webhook
 from prompt_keda.records.incident import Incident
@@ -31,17 +33,15 @@ class Told:
     """An environment that names a chat, and all that is said and written."""
 
     def __init__(self, monkeypatch, toolkits, authority, caplog):  # noqa: F811
-        self.world, self.toolkits, self.events, self.authority = World(), toolkits, [], authority
+        self.world, self.toolkits, self.events, self.authority = toolkits.world, toolkits, [], authority
         self.limits(timedelta(seconds=5))
         self.names({"path": PATH, "key": KEY})
-        monkeypatch.setattr(toolkit, "load", lambda name: self.world.systems.environment)
-        monkeypatch.setattr(toolkit, "open_systems", self._systems)
         caplog.set_level(logging.DEBUG)
         self._caplog = caplog
 
-    @contextmanager
-    def _systems(self, name):
-        yield self.world.systems
+    @property
+    def session(self):
+        return self.world.session
 
     def names(self, address, ca_file=None):
         """Let the environment name this place in Vault."""
@@ -61,11 +61,11 @@ class Told:
 
     def respond(self, *looks):
         self.toolkits.looks = list(looks or (GONE, GREEN))
-        return response.respond("local", lambda ids: None, self.events.append, None)
+        return runbooks.respond(self.session, unobserved, self.events.append, None)
 
     @property
     def record(self):
-        return Incident.find_newest(response.incidents_folder(), "local")
+        return Incident.find_newest(incidents_folder(), "local")
 
     @property
     def notes(self):
@@ -73,8 +73,8 @@ class Told:
 
     def leaks(self, result, token):
         """Give each place where a part of the address stands: results, events, files, pages, logs."""
-        report = response.report("local", "").to_json()
-        files = [one.read_bytes() for one in response.incidents_folder().rglob("*") if one.is_file()]
+        report = incidents.report(self.session, "").to_json()
+        files = [one.read_bytes() for one in incidents_folder().rglob("*") if one.is_file()]
         said = [result.to_json().encode(), report.encode(), repr(self.events).encode(), self._caplog.text.encode()]
         return leaks(b"\n".join(said + files), {"address": token})
 
@@ -107,8 +107,8 @@ def test_a_runbook_that_ends_badly_is_told_and_the_next_one_opens_nothing(told):
     told.toolkits.codes = {"redeploy": 1}
     with chat(told.authority) as there:
         told.vault_has(there.address.reveal())
-        response.run("keda-gone", "local", "", "", told.events.append, None)
-        response.run("keda-gone", "local", "", "", told.events.append, None)
+        runbooks.run(told.session, "keda-gone", "", "", told.events.append, None)
+        runbooks.run(told.session, "keda-gone", "", "", told.events.append, None)
     bad = "runbook keda-gone ended with exit code 1"
     assert [one.splitlines()[0] for one in texts(there)] == ["incident opened", bad, bad]
 
@@ -118,7 +118,7 @@ def test_what_a_person_stopped_is_not_told(told):
     told.toolkits.codes = {"redeploy": 130}
     with chat(told.authority) as there:
         told.vault_has(there.address.reveal())
-        response.run("keda-gone", "local", "", "", told.events.append, None)
+        runbooks.run(told.session, "keda-gone", "", "", told.events.append, None)
     assert len(there.posts) == 1
 
 
@@ -127,22 +127,22 @@ def test_a_note_that_opens_an_incident_is_told(told):
     with chat(told.authority) as there:
         told.vault_has(there.address.reveal())
         for text in ("first", "second"):
-            response.note(text, "local", told.events.append)
+            incidents.note(told.session, text, told.events.append)
     assert len(there.posts) == 1 and told.notes[1:] == ["first", "second"]
 
 
 def test_what_a_cluster_says_mentions_nobody(told):
     """It stands in the chat as it was written."""
-    incident = Incident.open_(response.incidents_folder(), "local", "<!channel> & <https://evil.test|ours>", "me@here")
+    incident = Incident.open_(incidents_folder(), "local", "<!channel> & <https://evil.test|ours>", "me@here")
     with chat(told.authority) as there:
         told.vault_has(there.address.reveal())
-        tell_chat(told.world.systems.environment, "local", incident, "incident opened", told.events.append)
+        incidents.tell_chat(told.session, incident, "incident opened", told.events.append)
     assert "&lt;!channel&gt; &amp; &lt;https://evil.test|ours&gt;, by me@here" in texts(there)[0]
 
 
 def test_where_no_chat_is_named_nothing_is_posted_or_noted(told, monkeypatch):
     """Vault is not asked."""
-    monkeypatch.setattr(toolkit, "post_to_chat", lambda *arguments: pytest.fail("it was posted"))
+    monkeypatch.setattr(sessions.Session, "post_to_chat", lambda *arguments: pytest.fail("it was posted"))
     told._update(incidents=Incidents())
     told.respond()
     assert told.notes == []
@@ -235,7 +235,7 @@ SCENES = {
 def test_a_chat_or_vault_that_fails_stops_nothing(told, monkeypatch, scene):
     """The runbook is run and closed by its proof; record and person are told why, where, and what to do; no address is."""
     setting, said = SCENES[scene]
-    monkeypatch.setattr(toolkit, "CHAT", timedelta(seconds=3))
+    monkeypatch.setattr(sessions, "CHAT", timedelta(seconds=3))
     told.limits(timedelta(seconds=1))
     began = time.monotonic()
     with setting(told, monkeypatch) as token:
@@ -247,12 +247,12 @@ def test_a_chat_or_vault_that_fails_stops_nothing(told, monkeypatch, scene):
             assert note.startswith(f"not posted to the chat: incident {how}. {said}")
             assert note.endswith("Tell the chat yourself: ./run report --env local says what to paste.")
         assert [one.detail for one in told.events if one.subject == "incident/chat"] == told.notes
-        assert "not posted to the chat" in response.report("local", "").parts["html"]
+        assert "not posted to the chat" in incidents.report(told.session, "").parts["html"]
         assert told.leaks(done, token) == []
 
 
 def test_the_search_for_the_address_finds_it(told):
     """Otherwise the tests above would prove nothing."""
     token = planted("-_")
-    response.note(f"https://chat.test/{token}", "local", told.events.append)
+    incidents.note(told.session, f"https://chat.test/{token}", told.events.append)
     assert told.leaks(SimpleNamespace(to_json=lambda: ""), token) != []

@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
-from prompt_keda.commands import toolkit
 from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.components.round import choose
 from prompt_keda.components.smoke import canary
 from prompt_keda.components.smoke.canary import Canary
 from prompt_keda.core.errors import BadAnswer, Missing, Refusal, Refused, Unreachable
@@ -285,30 +285,15 @@ def test_a_log_that_is_not_there_yet_is_waited_for(world):
     assert verdict(world, DNS).verdict.value == "ok"
 
 
-class Round:
-    """An observer that keeps the ids of its round."""
-
-    def __init__(self, ids):
-        Round.ids = ids
-
-    def __call__(self, event):
-        pass
-
-    def close(self):
-        pass
-
-
 @pytest.mark.parametrize(("deep", "only"), [(False, ""), (True, ""), (True, "deep")])
-def test_deep_checks_run_only_when_they_are_asked_for(monkeypatch, deep, only):
+def test_deep_checks_run_only_when_they_are_asked_for(deep, only):
     """Without --deep they are neither in the round nor in its count."""
-    monkeypatch.setattr("prompt_keda.commands.toolkit.run_checks", lambda checks, *rest: [])
-    toolkit.check_deps("environments/prod.yaml", Round, deep=deep, only=only)
-    found = {id_ for id_ in Round.ids if id_.startswith("deep/")}
+    found = {one.id for one in choose(only, deep=deep) if one.id.startswith("deep/")}
     assert found == ({one.id for one in ALL_CHECKS if one.deep} if deep else set())
 
 
 def test_a_deep_check_that_is_named_without_the_flag_is_refused():
     """With what is missing."""
     with pytest.raises(Refusal, match="no check fits 'deep'") as caught:
-        toolkit.check_deps("environments/prod.yaml", Round, only="deep")
+        choose("deep")
     assert "--deep" in caught.value.fix

@@ -14,15 +14,17 @@ from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.core.errors import DeadlinePassed, PromptKedaError, Refusal
 from prompt_keda.core.event import nobody
+from prompt_keda.core.exit_code import STOPPED
+from prompt_keda.core.run_checks import INTERRUPTED
 from prompt_keda.lab import drilling, state
 from prompt_keda.lab.drilling import Wanted
 from prompt_keda.lab.drills import drill as module
+from prompt_keda.lab.drills import ways
 from prompt_keda.lab.drills.drill import drill
 from prompt_keda.lab.drills.event_ledger import Fates
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Fault
 from prompt_keda.report.failure import NOBODY_FORESAW
-from prompt_keda.runbooks.commands import STOPPED
 from tests.unit.world import World
 
 CHECKS = {one.id: one for one in ALL_CHECKS}
@@ -171,15 +173,16 @@ def test_a_fault_is_noted_as_long_as_it_is_there():
     assert noted == ["keda/x"] and state.faults(stack.stage.lab) == []
 
 
-@pytest.mark.parametrize("way", [lambda ways: ways.look(), lambda ways: ways.follow("x"), lambda ways: ways.prove()])
+@pytest.mark.parametrize("way", [lambda ours: ours.look(), lambda ours: ours.follow("x"), lambda ours: ours.prove()])
 def test_what_a_person_stops_stops_the_drill(monkeypatch, way):
     """A look or a command that Ctrl-C ends gives a result of its own; the drill must not go on to the next fault."""
-    stopped = SimpleNamespace(exit_code=STOPPED, checks=[], parts={"steps": []})
-    monkeypatch.setattr(drilling.toolkit, "check_deps", lambda *_: stopped)
-    monkeypatch.setattr(drilling.response, "run", lambda *_: stopped)
-    monkeypatch.setattr(drilling, "run_command", lambda words: stopped)
+    stopped = SimpleNamespace(exit_code=STOPPED, parts={"steps": []})
+    monkeypatch.setattr(ways, "open_session", lambda name: nullcontext(World().session))
+    monkeypatch.setattr(ways, "run_round", lambda *_: [result("redis/answers", Verdict.UNKNOWN, INTERRUPTED)])
+    monkeypatch.setattr(ways.runbooks, "run", lambda *_: stopped)
+    monkeypatch.setattr(ways, "run_command", lambda words: stopped)
     with pytest.raises(KeyboardInterrupt):
-        way(drilling.Ways(nobody))
+        way(ways.Ways(nobody))
 
 
 def test_a_stack_that_is_not_green_is_not_drilled():
@@ -344,9 +347,10 @@ def test_a_runbook_that_ends_with_an_error_of_the_toolkits_own_fails_the_drill(m
     """Its exit code says no more than that nothing is known."""
     step = {"command": "invoke redeploy", "exit_code": 3, "said": f"failed: KeyError, {NOBODY_FORESAW}"}
     done = SimpleNamespace(exit_code=3, parts={"steps": [step]})
-    monkeypatch.setattr(drilling.response, "run", lambda *_: done)
+    monkeypatch.setattr(ways, "open_session", lambda name: nullcontext(World().session))
+    monkeypatch.setattr(ways.runbooks, "run", lambda *_: done)
     with pytest.raises(PromptKedaError, match="KeyError"):
-        drilling.Ways(nobody).follow("keda-gone")
+        ways.Ways(nobody).follow("keda-gone")
 
 
 def waiting(stack, counts, given):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.commands import toolkit
+from prompt_keda.commands.history import history
 from prompt_keda.core.errors import DeadlinePassed, Refusal, Unreachable
 from prompt_keda.core.event import nobody
+from prompt_keda.core.places import drills_folder
 from prompt_keda.lab import drilling, faults
 from prompt_keda.lab import state as lab_state
 from prompt_keda.lab.drilling import Wanted
@@ -36,7 +36,7 @@ def record(day, drilled=GOOD):
 @pytest.fixture
 def state(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    return toolkit.drills_folder()
+    return drills_folder()
 
 
 def put(state, day, drilled=GOOD, environment="local"):
@@ -80,7 +80,7 @@ def drills(monkeypatch, state, tmp_path):
         return found
 
     monkeypatch.setattr(drilling, "drill", drill)
-    monkeypatch.setattr(toolkit, "load", lambda name: None)
+    monkeypatch.setattr(drilling, "read_environment", lambda name: None)
     stack = SimpleNamespace(
         kube=SimpleNamespace(find=lambda *arguments: {}), lab=SimpleNamespace(state=tmp_path, name="one")
     )
@@ -93,7 +93,7 @@ def test_each_drill_is_kept_for_this_user_alone(drills, state):
     """Also the same fault twice in one command; history tells what the drill told."""
     drills += [GOOD, GOOD, BAD]
     drilling.run(ALL, nowhere, nobody)
-    told = toolkit.history("").parts["drills"]
+    told = history(None).parts["drills"]
     assert [one["fault"] for one in told] == ["redis/gone", "keda/gone", "keda/gone"]
     assert [one["passed"] for one in told] == [False, True, True]
     assert (told[0]["lost"], told[0]["problems"], told[0]["recovered_s"]) == ([*BAD.lost], [*BAD.problems], None)
@@ -262,7 +262,7 @@ def test_a_damaged_record_is_named_and_hides_no_other(state, damage):
     folder = put(state, 2)
     put(state, 2, BAD)
     damage(folder.path / "001-keda-gone.json")
-    parts = toolkit.history("").parts
+    parts = history(None).parts
     assert [one["fault"] for one in parts["drills"]] == ["redis/gone", "keda/gone"]
     (damaged,) = parts["damaged"]
     assert "001-keda-gone.json" in damaged and "20250102" in damaged
@@ -276,23 +276,17 @@ def test_what_is_no_drill_is_named_too(state):
     assert len(found) == 1 and "notes" in damaged
 
 
-def test_only_the_drills_of_the_environment_are_told(state, monkeypatch):
+def test_only_the_drills_of_the_environment_are_told(state):
     """Those of the local stack say nothing of another cluster."""
     put(state, 1)
     world = World()
-
-    @contextmanager
-    def systems(name):
-        yield world.systems
-
-    monkeypatch.setattr(toolkit, "open_systems", systems)
-    assert len(toolkit.history("local").parts["drills"]) == 1
+    assert len(history(world.session).parts["drills"]) == 1
     world.systems.environment = world.systems.environment.model_copy(update={"name": "prod"})
-    assert toolkit.history("prod").parts["drills"] == []
+    assert history(world.session).parts["drills"] == []
 
 
 def shown(capsys):
-    parts = toolkit.history("").parts
+    parts = history(None).parts
     as_text.show_history(parts)
     drills_as_text.show_kept(parts["drills"])
     return capsys.readouterr().out

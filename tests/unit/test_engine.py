@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from prompt_keda.core import exit_code
 from prompt_keda.core.check import Check, Outcome, Verdict
 from prompt_keda.core.deadline import in_time
 from prompt_keda.core.errors import (
@@ -22,7 +23,6 @@ from prompt_keda.core.errors import (
     Unreachable,
 )
 from prompt_keda.core.event import EventKind, nobody
-from prompt_keda.core.exit_code import exit_code
 from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.core.run_checks import look, run_checks
 from prompt_keda.core.run_plan import run_plan
@@ -178,7 +178,7 @@ def test_what_has_no_result_in_the_overall_time_is_unknown():
 def test_exit_codes_have_their_order(seen, strict, code):
     """1 beats 3 beats 4; nothing looked at is not green."""
     results = run_checks([check(str(n), verdict) for n, verdict in enumerate(seen)], None, nobody, OVERALL)
-    assert exit_code(results, strict) == code
+    assert exit_code.of_checks(results, strict) == code
 
 
 class Book:
@@ -316,7 +316,7 @@ def test_ctrl_c_in_a_round_of_checks_ends_with_130():
             raise KeyboardInterrupt
 
     results = run_checks(checks, None, observer, OVERALL)
-    assert [one.verdict for one in results] == [Verdict.OK, Verdict.UNKNOWN] and exit_code(results) == 130
+    assert [one.verdict for one in results] == [Verdict.OK, Verdict.UNKNOWN] and exit_code.of_checks(results) == 130
 
 
 def test_work_in_time_gives_what_it_gives_and_raises_what_it_raises():

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.systems import viewpoint
-from prompt_keda.commands import toolkit
+from prompt_keda.commands.history import history
 from prompt_keda.core.process import is_alive
 from prompt_keda.lab.processes import _start_time
 from prompt_keda.records.lock import LEASE, STATE_NAMESPACE
@@ -149,15 +148,8 @@ def hold(kube, run_id):  # noqa: F811
 @pytest.fixture
 def world(monkeypatch, tmp_path, runs):
     """A cluster, and this machine's runs."""
-    made = World()
-
-    @contextmanager
-    def systems(name):
-        yield made.systems
-
-    monkeypatch.setattr(toolkit, "open_systems", systems)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return made
+    return World()
 
 
 def test_both_places_are_told_as_one(world, runs, tmp_path, capsys):
@@ -173,7 +165,7 @@ def test_both_places_are_told_as_one(world, runs, tmp_path, capsys):
     copy.write()
     put(runs, 2, "failed", dead_pid())
     Mirror(world.kube, put(tmp_path / "c", 3, "at work"), "me").write()
-    result = toolkit.history("local")
+    result = history(world.session)
     told = [(one["run_id"][:8], one["state"], one["places"]) for one in result.parts["runs"]]
     assert told == [
         ("20250103", "at work", ("cluster",)),
@@ -192,7 +184,7 @@ def test_a_killed_run_is_interrupted_while_its_lock_lives_on(world, runs, pid, s
     killed = put(runs, 1, "at work", pid())
     hold(world.kube, killed.run_id)
     Mirror(world.kube, killed, "me").write()
-    (found,) = toolkit.history("local").parts["runs"]
+    (found,) = history(world.session).parts["runs"]
     assert (found["state"], found["places"]) == (state, ("here", "cluster"))
 
 
@@ -203,25 +195,24 @@ def test_a_killed_run_that_another_machine_goes_on_with_is_at_work(world, runs, 
     JournalFile(elsewhere).append("run", "begin", "resume mode reinstall by u@elsewhere, process 7")
     hold(world.kube, killed.run_id)
     Mirror(world.kube, elsewhere, "me").write()
-    assert toolkit.history("local").parts["runs"][0]["state"] == "at work"
+    assert history(world.session).parts["runs"][0]["state"] == "at work"
 
 
 def test_a_mirror_that_cannot_be_asked_is_said_and_is_not_green(world, runs, capsys):
     """What this machine knows is told all the same; the exit code says that it is not all."""
     put(runs, 1, "green")
     world.kube.denied.add(("list", "configmaps"))
-    result = toolkit.history("local")
+    result = history(world.session)
     assert result.exit_code == 3 and len(result.parts["runs"]) == 1
     as_text.show_history(result.parts)
     assert "not seen: its cluster's mirror could not be read: Kubernetes at" in capsys.readouterr().out
 
 
-def test_without_an_environment_no_cluster_is_asked(world, runs, capsys, monkeypatch):
+def test_without_an_environment_no_cluster_is_asked(world, runs, capsys):
     """An incident may have no cluster."""
-    monkeypatch.setattr(toolkit, "open_systems", lambda name: pytest.fail("a cluster was asked"))
     put(runs, 1, "green")
     (runs / "x\x1b[31m").mkdir()
-    result = toolkit.history("")
+    result = history(None)
     as_text.show_history(result.parts)
     said = capsys.readouterr().out
     assert "green" in said and "damaged:" in said and "\x1b" not in said

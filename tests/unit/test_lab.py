@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from prompt_keda.commands import toolkit
+from prompt_keda.commands.session import is_local
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.event import nobody
 from prompt_keda.lab import go_builds, images, network, packages, requirements, settings, stack, state
@@ -397,9 +397,9 @@ def test_a_stack_with_a_fault_injected_is_not_brought_up(tmp_path, monkeypatch):
 def test_the_local_environment_is_known_by_name_and_by_path(monkeypatch, name):
     """``--env local`` and ``--env environments/local.yaml`` behave alike."""
     monkeypatch.chdir(ROOT)
-    assert toolkit.is_local(name)
-    assert not toolkit.is_local("prod")
-    assert not toolkit.is_local("")
+    assert is_local(name)
+    assert not is_local("prod")
+    assert not is_local("")
 
 
 def test_a_stack_whose_network_is_gone_is_not_up(tmp_path, monkeypatch):

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.commands import redeploy as redeploying
-from prompt_keda.commands import response, toolkit
-from prompt_keda.commands import smoke as proving
+from prompt_keda.commands import bundle, incidents, runbooks
 from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.components.round import unobserved
 from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.event import nobody
-from prompt_keda.environment.model import Incidents
+from prompt_keda.core.places import RUNBOOKS, incidents_folder
+from prompt_keda.core.run_checks import INTERRUPTED
 from prompt_keda.records.incident import Incident
-from prompt_keda.report.result import Result
-from prompt_keda.runbooks.commands import STOPPED, Ran
+from prompt_keda.runbooks.commands import Ran
 from prompt_keda.runbooks.loading import find_runbook
 
+from .world import World, WorldSession
+
 CHECKS = {one.id: one for one in ALL_CHECKS}
-RUNBOOK = find_runbook(response.RUNBOOKS, "keda-gone")
+RUNBOOK = find_runbook(RUNBOOKS, "keda-gone")
 
 
 def result(check_id, verdict):
@@ -31,61 +33,71 @@ def result(check_id, verdict):
     )
 
 
+class Toolkits:
+    def __init__(self):
+        self.world = World()
+        self.looks, self.codes, self.commands, self.runs = [], {}, [], []
+
+    @property
+    def session(self):
+        return self.world.session
+
+    def needs_approval(self):
+        environment = self.world.systems.environment
+        self.world.systems.environment = environment.model_copy(update={"approval": "digest"})
+
+
 @pytest.fixture
 def toolkits(monkeypatch, tmp_path):
     """What the toolkit would say: looks one after the other, codes of commands, approval and digests."""
-    said = SimpleNamespace(looks=[], codes={}, commands=[], approval="none", runs=[])
+    said = Toolkits()
 
-    def look(environment, observe):
+    def look(systems, checks, observe=None):
         found = said.looks.pop(0) if len(said.looks) > 1 else said.looks[0]
-        made = Result("check-deps", "local", checks=[result(*one) for one in found.items()])
-        made.exit_code = 1 if "fail" in found.values() else 0
-        return made
+        return [result(*one) for one in found.items()]
 
     def command(words):
         said.commands.append(" ".join(words))
         return Ran(said.codes.get(words[0], 0), {}, 0.1)
 
-    monkeypatch.setattr(toolkit, "check_deps", look)
-    monkeypatch.setattr(
-        toolkit, "load", lambda name: SimpleNamespace(name="local", approval=said.approval, incidents=Incidents())
-    )
-    monkeypatch.setattr(toolkit, "history", lambda name: Result("history", name, parts={"runs": said.runs}))
-    plan = Result("plan", "local", parts={"plan": {"digest": "d1"}})
-    monkeypatch.setattr(redeploying, "plan", lambda name, wishes: plan)
-    monkeypatch.setattr(proving, "smoke_digest", lambda name: "d2")
-    monkeypatch.setattr(toolkit, "runs_folder", lambda: tmp_path / "prompt-keda" / "runs")
-    monkeypatch.setattr(response, "run_command", command)
+    for module in (runbooks, bundle):
+        monkeypatch.setattr(module, "run_round", look)
+    monkeypatch.setattr(runbooks, "runs_here_and_in_cluster", lambda systems, folder: (said.runs, [], ""))
+    monkeypatch.setattr(WorldSession, "for_writing", lambda session: None)
+    monkeypatch.setattr(runbooks.planner, "make_plan", lambda context, wishes: SimpleNamespace(digest="d1"))
+    monkeypatch.setattr(runbooks, "smoke_digest", lambda environment: "d2")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(runbooks, "run_command", command)
     return said
 
 
 GONE, GREEN = {"keda/parts-ready": "fail"}, {"keda/parts-ready": "ok"}
 
 
-def respond(ask=None):
-    return response.respond("local", lambda ids: None, nobody, ask)
+def respond(toolkits, ask=None):
+    return runbooks.respond(toolkits.session, unobserved, nobody, ask)
 
 
 def test_what_is_green_needs_nothing(toolkits):
     """No incident is opened."""
     toolkits.looks = [GREEN]
-    assert respond().parts["said"] == "nothing is broken"
-    assert toolkits.commands == [] and not response.incidents_folder().exists()
+    assert respond(toolkits).parts["said"] == "nothing is broken"
+    assert toolkits.commands == [] and not incidents_folder().exists()
 
 
 def test_a_cause_is_answered_and_then_looked_at_again(toolkits):
     """Green afterwards: exit code 0."""
     toolkits.looks = [GONE, GREEN]
-    done = respond()
+    done = respond(toolkits)
     assert done.exit_code == 0 and [one["runbook"] for one in done.parts["ran"]] == ["keda-gone"]
     assert "redeploy --env local" in toolkits.commands
-    assert Incident.find_open(response.incidents_folder(), "local") is None, "its proof has closed it"
+    assert Incident.find_open(incidents_folder(), "local") is None, "its proof has closed it"
 
 
 def test_a_runbook_that_does_not_help_is_not_run_again(toolkits):
     """What is left stays red; it does not go round in circles."""
     toolkits.looks, toolkits.codes = [GONE], {"redeploy": 1}
-    done = respond()
+    done = respond(toolkits)
     assert done.exit_code == 1 and len(done.parts["ran"]) == 1
     assert done.parts["said"] == "1 causes left, 0 amber"
 
@@ -94,50 +106,51 @@ def test_the_next_cause_follows(toolkits):
     """Redis first, then what is left of KEDA."""
     both = {"redis/answers": "fail", "keda/parts-ready": "fail"}
     toolkits.looks = [both, GONE, GREEN]
-    assert [one["runbook"] for one in respond().parts["ran"]] == ["redis-gone", "keda-gone"]
+    assert [one["runbook"] for one in respond(toolkits).parts["ran"]] == ["redis-gone", "keda-gone"]
 
 
 @pytest.mark.parametrize("code", [2, 130])
 def test_what_was_refused_or_stopped_ends_the_response(toolkits, code):
     """A person has to look."""
     toolkits.looks, toolkits.codes = [GONE], {"redeploy": code}
-    assert respond().exit_code == code
+    assert respond(toolkits).exit_code == code
 
 
 @pytest.mark.parametrize(("ask", "ran"), [(None, 0), (lambda question: "no\n", 0), (lambda question: "yes\n", 1)])
 def test_where_an_approval_is_wanted_a_person_is_asked(toolkits, ask, ran):
     """Without a terminal, or with a no, it is proposed and not run."""
-    toolkits.looks, toolkits.approval = [GONE, GREEN], "digest"
-    done = respond(ask)
+    toolkits.looks = [GONE, GREEN]
+    toolkits.needs_approval()
+    done = respond(toolkits, ask)
     assert len(done.parts["ran"]) == ran
     assert ("proposed" in done.parts) == (not ran) and bool(toolkits.commands) == bool(ran)
 
 
 def test_one_digest_covers_the_page_and_all_that_it_would_write(toolkits):
     """Another page, or another plan, is another digest; what was approved is handed on."""
-    toolkits.approval = "digest"
-    digest = response.plan_runbook("keda-gone", "local").parts["digest"]
-    done = response.run("keda-gone", "local", "", digest, nobody, None)
+    toolkits.needs_approval()
+    digest = runbooks.plan_runbook(toolkits.session, "keda-gone").parts["digest"]
+    done = runbooks.run(toolkits.session, "keda-gone", "", digest, nobody, None)
     assert done.exit_code == 0
     assert "redeploy --env local --approve d1" in toolkits.commands
     assert "smoke --env local --approve d2" in toolkits.commands
-    assert response._digest(RUNBOOK, {"redeploy": "d1"}) != response._digest(RUNBOOK, {"redeploy": "other"})
+    assert runbooks._digest(RUNBOOK, {"redeploy": "d1"}) != runbooks._digest(RUNBOOK, {"redeploy": "other"})
 
 
 @pytest.mark.parametrize("approve", ["", "0" * 16])
 def test_without_the_right_digest_and_a_terminal_nothing_is_run(toolkits, approve):
     """It is refused before the first command, and the digest is named."""
-    toolkits.approval = "digest"
+    toolkits.needs_approval()
     with pytest.raises(Refusal) as refused:
-        response.run("keda-gone", "local", "", approve, nobody, None)
-    assert response.plan_runbook("keda-gone", "local").parts["digest"] in refused.value.fix
-    assert toolkits.commands == [] and not response.incidents_folder().exists()
+        runbooks.run(toolkits.session, "keda-gone", "", approve, nobody, None)
+    assert runbooks.plan_runbook(toolkits.session, "keda-gone").parts["digest"] in refused.value.fix
+    assert toolkits.commands == [] and not incidents_folder().exists()
 
 
 def test_a_step_that_is_not_there_is_refused(toolkits):
     """With those that are."""
     with pytest.raises(Refusal, match="has no step 'mitigation/9'") as refused:
-        response.run("keda-gone", "local", "mitigation/9", "", nobody, None)
+        runbooks.run(toolkits.session, "keda-gone", "mitigation/9", "", nobody, None)
     assert "mitigation/1" in refused.value.fix
 
 
@@ -152,8 +165,8 @@ def test_a_step_that_is_not_there_is_refused(toolkits):
 )
 def test_a_redeploy_of_this_incident_that_has_not_ended_is_resumed(toolkits, run_id, state, resumed):
     """One of long ago, or one that ended, is not."""
-    toolkits.runs = [{"run_id": run_id, "state": state}]
-    response.run("keda-gone", "local", "", "", nobody, None)
+    toolkits.runs = [SimpleNamespace(run_id=run_id, state=state)]
+    runbooks.run(toolkits.session, "keda-gone", "", "", nobody, None)
     assert (f"resume --env local --run {run_id}" in toolkits.commands) == resumed
     assert ("redeploy --env local" in toolkits.commands) != resumed
 
@@ -161,9 +174,9 @@ def test_a_redeploy_of_this_incident_that_has_not_ended_is_resumed(toolkits, run
 def test_a_note_opens_an_incident_and_the_report_tells_it(toolkits):
     """And one without a word is refused."""
     with pytest.raises(Refusal):
-        response.note("  ", "local", nobody)
-    response.note("asked the owners", "local", nobody)
-    told = response.report("local", "")
+        incidents.note(toolkits.session, "  ", nobody)
+    incidents.note(toolkits.session, "asked the owners", nobody)
+    told = incidents.report(toolkits.session, "")
     assert "asked the owners" in told.parts["markdown"] and "open, not proven yet" in told.parts["chat"]
 
 
@@ -171,35 +184,35 @@ def test_a_note_opens_an_incident_and_the_report_tells_it(toolkits):
 def test_an_incident_that_is_not_there_is_refused(toolkits, incident_id):
     """An id is no path."""
     with pytest.raises(Refusal):
-        response.report("local", incident_id)
+        incidents.report(toolkits.session, incident_id)
 
 
 def test_a_damaged_record_is_refused(toolkits):
     """It names the folder."""
-    response.note("x", "local", nobody)
-    found = Incident.find_newest(response.incidents_folder(), "local")
+    incidents.note(toolkits.session, "x", nobody)
+    found = Incident.find_newest(incidents_folder(), "local")
     (found.path / "journal.jsonl").write_text("torn")
     with pytest.raises(Refusal, match="is damaged"):
-        response.report("local", "")
+        incidents.report(toolkits.session, "")
 
 
 def test_an_incident_is_closed_by_who_knows_that_it_is_over(toolkits):
     """The next runbook begins one of its own, and does not go on with this one's run. Without one nothing is done."""
     toolkits.looks = [GONE, GREEN]
     toolkits.codes = {"redeploy": 1}
-    response.run("keda-gone", "local", "", "", nobody, None)
-    assert Incident.find_open(response.incidents_folder(), "local")
+    runbooks.run(toolkits.session, "keda-gone", "", "", nobody, None)
+    assert Incident.find_open(incidents_folder(), "local")
     for _ in range(2):
-        response.close("local", "the drill is over")
-    assert Incident.find_open(response.incidents_folder(), "local") is None
+        incidents.close_incident("local", "the drill is over")
+    assert Incident.find_open(incidents_folder(), "local") is None
 
 
-@pytest.mark.parametrize("asks", [respond, lambda: response.bundle("local", "", nobody)])
+@pytest.mark.parametrize("asks", [respond, lambda toolkits: bundle.bundle(toolkits.session, "", nobody)])
 def test_a_look_that_a_person_has_stopped_begins_nothing(toolkits, monkeypatch, asks):
     """What was not looked at any more is unknown, and would be a cause."""
-    stopped = Result("check-deps", "local", checks=[result("keda/parts-ready", "unknown")])
-    stopped.exit_code = STOPPED
-    monkeypatch.setattr(toolkit, "check_deps", lambda *_: stopped)
+    stopped = [replace(result("keda/parts-ready", "unknown"), observed=INTERRUPTED)]
+    for module in (runbooks, bundle):
+        monkeypatch.setattr(module, "run_round", lambda *_: stopped)
     with pytest.raises(KeyboardInterrupt):
-        asks()
-    assert toolkits.commands == [] and not response.incidents_folder().exists()
+        asks(toolkits)
+    assert toolkits.commands == [] and not incidents_folder().exists()

@@ -13,6 +13,7 @@ from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.core.errors import EnvironmentFileError, Refusal
 from prompt_keda.core.event import nobody
+from prompt_keda.core.exit_code import STOPPED
 from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.waiting import until
@@ -232,7 +233,7 @@ def test_a_command_is_stopped_by_what_stops_us(tmp_path, monkeypatch):
         ran = run_command(["redeploy"])
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert ran.exit_code == commands.STOPPED and ran.duration_s < 30
+    assert ran.exit_code == STOPPED and ran.duration_s < 30
 
 
 def test_an_incident_whose_beginning_was_cut_off_is_begun_again(tmp_path):

@@ -8,8 +8,8 @@ import sys
 import pytest
 from invoke.parser import Parser
 
-from prompt_keda.commands.response import RUNBOOKS
 from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.places import RUNBOOKS
 from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.runbooks.causes import ORDER

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
-from prompt_keda.commands import standing as status
+from prompt_keda.commands import status
 from prompt_keda.components.scaled_jobs.objects import PAUSED
 from prompt_keda.report.status_as_text import show_status
 from tests.unit.world import SCALED_JOB, SPACE, World

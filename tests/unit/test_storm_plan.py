@@ -9,6 +9,7 @@ import pytest
 
 from prompt_keda.core.errors import DeadlinePassed, Refusal
 from prompt_keda.core.event import nobody
+from prompt_keda.core.exit_code import STOPPED
 from prompt_keda.lab import storming
 from prompt_keda.lab.drills import storm_acts
 from prompt_keda.lab.drills.storm import Outcome
@@ -27,7 +28,7 @@ from prompt_keda.lab.drills.storm_plan import (
     shrink,
 )
 from prompt_keda.lab.faults import ALL_FAULTS
-from prompt_keda.runbooks.commands import STOPPED, Ran
+from prompt_keda.runbooks.commands import Ran
 
 TARGETS = Targets(["etcd", "vault"], ["Service/a", "Deployment/b"], ["b"], ["vault/stopped"])
 
@@ -132,7 +133,7 @@ def test_the_table_is_written_after_each_round(monkeypatch):
     """An hour of rounds may be stopped."""
     monkeypatch.setattr(storming.drilling, "alone", nullcontext)
     monkeypatch.setattr(storming.storm_acts, "targets", lambda stage: TARGETS)
-    monkeypatch.setattr(storming, "_Runs", lambda: None)
+    monkeypatch.setattr(storming, "StackRuns", lambda stage: None)
     monkeypatch.setattr(storming, "run_command", lambda words: Ran(0, {}, 1.0))
     monkeypatch.setattr(storming, "weather", lambda one, *_: Outcome(one, 1.0, 1, 1))
     written = []
@@ -144,7 +145,7 @@ def test_the_table_is_written_after_each_round(monkeypatch):
 def storm(monkeypatch):
     """Runs a round of three acts whose outcomes are these; what it told, and its result."""
     monkeypatch.setattr(storming.drilling, "alone", nullcontext)
-    monkeypatch.setattr(storming, "_Runs", lambda: None)
+    monkeypatch.setattr(storming, "StackRuns", lambda stage: None)
     monkeypatch.setattr(storming, "run_command", lambda words: Ran(0, {}, 1.0))
     one = Round(1, 1, "repair", 1.0, (Act(KILL, "", 3), Act(STOP, "", 4), Act(PAUSE, "", 5)))
     monkeypatch.setattr(storming, "_read", lambda file: one)
@@ -183,7 +184,7 @@ def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_storm(monkeypa
     """Nothing is broken after a Ctrl-C."""
     monkeypatch.setattr(storming.drilling, "alone", nullcontext)
     monkeypatch.setattr(storming.storm_acts, "targets", lambda stage: TARGETS)
-    monkeypatch.setattr(storming, "_Runs", lambda: None)
+    monkeypatch.setattr(storming, "StackRuns", lambda stage: None)
     monkeypatch.setattr(storming, "run_command", lambda words: Ran(STOPPED, {}, 1.0))
     monkeypatch.setattr(storming, "weather", lambda one, *_: Outcome(one))
     with pytest.raises(KeyboardInterrupt):

@@ -7,6 +7,7 @@ import copy
 import hashlib
 import json
 import tempfile
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.systems import Systems
+from prompt_keda.commands.session import Session
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.components.keda.names import PARTS
 from prompt_keda.core.run_checks import look
@@ -361,3 +363,18 @@ class World:
             return look(CHECKS[check], self.systems)
         finally:
             self.systems._made = made
+
+    @property
+    def session(self):
+        """A session on these systems: to open it anew, or to connect anew, leads to the same ones."""
+        return WorldSession("local", FOLDER / "local.yaml", self.systems)
+
+
+class WorldSession(Session):
+    @contextmanager
+    def anew(self):
+        yield self
+
+    @contextmanager
+    def fresh_systems(self):
+        yield self.systems

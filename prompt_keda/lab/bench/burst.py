@@ -14,12 +14,12 @@ from pathlib import Path
 
 from prompt_keda.clients.kube.resources import JOBS, NODES, PODS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.commands import toolkit
+from prompt_keda.commands.session import open_session
 from prompt_keda.components.capacity.burst import keda_limit, predicted
 from prompt_keda.components.smoke import smoke_objects
 from prompt_keda.components.smoke.smoke_test import run_smoke
 from prompt_keda.core.event import Event, EventKind, Observer
-from prompt_keda.lab import cgroups, state
+from prompt_keda.lab import cgroups
 from prompt_keda.lab.settings import current_lab
 
 SIZES = (1, 10, 25, 40)
@@ -69,7 +69,8 @@ def run(rounds: int, observer: Observer) -> list[Burst]:
     PromptKedaError
         When a burst does not become running workers.
     """
-    with closing(Systems(toolkit.load("local"), state.endpoints())) as systems:
+    with open_session("local") as session:
+        systems = session.systems
         took: dict[int, list[_Round]] = {size: [] for size in SIZES}
         for number in range(rounds):
             for size in SIZES:

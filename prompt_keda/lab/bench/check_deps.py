@@ -17,16 +17,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from prompt_keda.commands import toolkit
+from prompt_keda.commands.session import read_environment
 from prompt_keda.components.identity.check_rights import rights_to_look
 from prompt_keda.components.identity.rights import rights_to_redeploy
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.places import ROOT, TASKS
 from prompt_keda.core.rights import Right
 from prompt_keda.lab import network, services, state
 from prompt_keda.lab.settings import current_lab
 
-ROOT = Path(__file__).parents[3]
 BENCH = ROOT / "tests" / "bench"
 OURS = "check-deps"
 
@@ -74,9 +74,7 @@ def _programs(known: dict[str, Any], folder: Path) -> dict[str, tuple[list[str],
     questions = (BENCH / "check_deps.questions").read_text().splitlines()
     rights = _asked_one_by_one()
     inside, env = network.enter(current_lab()), _peer_environment(known, folder)
-    programs = {
-        OURS: ([sys.executable, str(ROOT / "tasks.py"), "check-deps", "--env", "local", "--json"], {**os.environ})
-    }
+    programs = {OURS: ([sys.executable, str(TASKS), "check-deps", "--env", "local", "--json"], {**os.environ})}
     for what, asked in (("", questions + rights), (" without rights", questions)):
         file = folder / f"{len(asked)}.questions"
         file.write_text("\n".join(asked) + "\n")
@@ -91,7 +89,7 @@ def _asked_one_by_one() -> list[str]:
 
     ``kubectl auth can-i --list`` is no answer: it may be incomplete, and a person has to read it.
     """
-    environment = toolkit.load("local")
+    environment = read_environment("local")
     asked = sorted({*rights_to_look(environment), *rights_to_redeploy(environment)})
     return [_can_i(one) for one in asked]
 

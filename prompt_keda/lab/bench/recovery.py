@@ -22,15 +22,15 @@ from typing import Any
 
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS
 from prompt_keda.clients.kube.watch import events
-from prompt_keda.commands import toolkit
+from prompt_keda.commands.session import read_environment
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.places import TASKS, runs_folder
 from prompt_keda.lab import state
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.lab.settings import Lab
 from prompt_keda.records.run_folder import JournalFile, RunFolder
 
-ROOT = Path(__file__).parents[3]
 EVENTS_COUNT = 60
 """More than the idle workers take: some wait when the new KEDA comes. They are sent once the old one is gone, because it would
 make so many Jobs that no more may be."""
@@ -66,7 +66,7 @@ def run(rounds: int, observer: Observer) -> list[Recovery]:
     LabError
         When the local stack is not up, or a way fails.
     """
-    stage = Stage(toolkit.load("local"))
+    stage = Stage(read_environment("local"))
     ways = {"redeploy --mode reinstall": _ours, "kubectl delete, kubectl apply": _kubectl}
     took: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways}
     with TemporaryDirectory() as folder:
@@ -156,13 +156,13 @@ def _ours(stage: Stage, folder: Path) -> tuple[float, float, float]:
     _until_idle(stage)
     jobs = _NewJobs(stage)
     sender = _let_wait_once_removed(stage)
-    argv = [sys.executable, str(ROOT / "tasks.py"), "redeploy", "--env", "local", "--mode", "reinstall", "--json"]
+    argv = [sys.executable, str(TASKS), "redeploy", "--env", "local", "--mode", "reinstall", "--json"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     document = json.loads(done.stdout or "{}")
     if done.returncode:
         raise LabError(f"bench: redeploy failed: {document.get('error', f'exit code {done.returncode}')}")
     sender.join(LIMIT_S)
-    entries = JournalFile(RunFolder.open_(toolkit.runs_folder(), document["run"])).entries()
+    entries = JournalFile(RunFolder.open_(runs_folder(), document["run"])).entries()
     begun = next(_time(one) for one in entries if one["step"].startswith("install/") and one["event"] == "begin")
     ready = next(_time(one) for one in entries if one["step"] == "prove/parts-ready" and one["event"] != "begin")
     return document["timings"]["removal"], jobs.first_after(begun), ready - begun

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.core.check import CheckResult, Verdict
@@ -16,6 +16,7 @@ from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import state
 from prompt_keda.lab.drills.event_ledger import EventLedger
 from prompt_keda.lab.drills.leftovers import leftovers
+from prompt_keda.lab.drills.ways import Ways
 from prompt_keda.lab.drills.witness import Witness
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.presence import bring_in, take_back
@@ -37,19 +38,6 @@ PLACE_LOST = ("redis/group-gone", "redis/streams-gone")
 that was deleted looks like a young one whose group is gone; only a restart of Redis says more (docs/decisions/0008-modes.md).
 """
 RED = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
-
-
-class Ways(Protocol):
-    """What a drill does with the toolkit; every way is one that people have."""
-
-    def look(self) -> Sequence[CheckResult]:
-        """Give what check-deps sees."""
-
-    def follow(self, runbook: str) -> tuple[int, bool]:
-        """Run a runbook to its end; give its exit code, and whether it has proven that events become Jobs."""
-
-    def prove(self) -> int:
-        """Prove that events become Jobs; give the exit code."""
 
 
 @dataclass(frozen=True)

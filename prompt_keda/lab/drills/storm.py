@@ -11,19 +11,21 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.event import Event, EventKind, Observer
-from prompt_keda.lab.drills.drill import Ways, until_green
+from prompt_keda.core.places import TASKS
+from prompt_keda.lab.drills.drill import until_green
 from prompt_keda.lab.drills.event_ledger import EventLedger
 from prompt_keda.lab.drills.leftovers import leftovers
+from prompt_keda.lab.drills.stack_runs import StackRuns
 from prompt_keda.lab.drills.storm_acts import Acts
 from prompt_keda.lab.drills.storm_plan import KILL, STOP, Act, Round
+from prompt_keda.lab.drills.ways import Ways
 from prompt_keda.lab.drills.witness import Witness
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.report.failure import NOBODY_FORESAW
-from prompt_keda.runbooks.commands import TASKS
 
 MOST_TRIES = 4
 """So often people try again once nothing goes wrong any more."""
@@ -32,13 +34,6 @@ COMMAND_S, TIDY_S = 600.0, 30.0
 """A command is given so many seconds; and so many to tidy up when the storm is stopped."""
 KNOWN_CODES = (0, 1, 2, 3, 130)
 SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGINT}
-
-
-class Runs(Protocol):
-    """What a storm asks of the runs that this machine keeps."""
-
-    def newest(self) -> tuple[str, bool, int] | None:
-        """Give the newest run's id, whether it can be resumed, and the number of its journal's entries."""
 
 
 @dataclass
@@ -70,7 +65,9 @@ class Outcome:
         return asdict(self)
 
 
-def weather(storm_round: Round, stage: Stage, ways: Ways, runs: Runs, environment: str, observer: Observer) -> Outcome:
+def weather(
+    storm_round: Round, stage: Stage, ways: Ways, runs: StackRuns, environment: str, observer: Observer
+) -> Outcome:
     """Run a round, and see whether every promise was kept. The stack is whole before, or this raises.
 
     Parameters
@@ -104,7 +101,7 @@ class _Round:
         storm_round: Round,
         stage: Stage,
         ways: Ways,
-        runs: Runs,
+        runs: StackRuns,
         environment: str,
         observer: Observer,
         acts: Acts,

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prompt_keda.components.smoke.acceptance.shape import Shape
+from prompt_keda.components.smoke.acceptance.trial import Point, Trial
 from prompt_keda.core.check import Verdict
-
-if TYPE_CHECKING:
-    from prompt_keda.components.smoke.acceptance.trial import Trial
 
 PATIENCE = timedelta(seconds=180)
 """As long as KEDA's own tests wait: on a busy cluster a pod may have to pull its image first."""
@@ -51,22 +49,6 @@ class Case:
     disrupts: bool = False
 
 
-@dataclass(frozen=True)
-class Point:
-    """One thing that a case has seen.
-
-    Parameters
-    ----------
-    seconds
-        From the begin of the wait until it was seen.
-    """
-
-    what: str
-    expected: str
-    seen: str
-    seconds: float
-
-
 @dataclass
 class CaseResult:
     """What came of a case.
@@ -94,11 +76,3 @@ class CaseResult:
     def to_json(self) -> dict[str, Any]:
         """Give it as JSON."""
         return {**asdict(self), "verdict": self.verdict.value}
-
-
-def exit_code(results: list[CaseResult]) -> int:
-    """Give 1 if one was seen broken, 3 if one could not be seen or none was tried, else 0."""
-    seen = {one.verdict for one in results}
-    if Verdict.FAIL in seen:
-        return 1
-    return 3 if Verdict.UNKNOWN in seen or Verdict.OK not in seen else 0

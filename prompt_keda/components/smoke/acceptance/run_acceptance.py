@@ -75,11 +75,12 @@ class _Run:
             if self._case.disrupts and (why := self._why_not_here()):
                 result.verdict, result.detail = Verdict.SKIPPED, why
                 return
-            with Trial(self._systems, self._case, self._run_id, self._observer, self._stop) as trial:
+            case, told = self._case, (self._run_id, self._observer, self._stop)
+            with Trial(self._systems, case.id, case.shape, case.deadline, *told) as trial:
                 result.points = trial.points
-                if self._case.settles:
+                if case.settles:
                     trial.settle()
-                self._case.run(trial)
+                case.run(trial)
         except (StepBroken, DeadlinePassed) as error:
             result.verdict, result.detail, result.fix = Verdict.FAIL, error.what, error.fix
         except PromptKedaError as error:

@@ -6,6 +6,8 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from prompt_keda.clients.kube.conditions import conditions
@@ -16,7 +18,6 @@ from prompt_keda.components.cluster.readiness import why_not_ready
 from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
 from prompt_keda.components.scaled_jobs.objects import PAUSED, SCALED_JOB_LABEL, is_finished
 from prompt_keda.components.smoke import smoke_objects
-from prompt_keda.components.smoke.acceptance.case import Case, Point
 from prompt_keda.components.smoke.acceptance.shape import Shape, scaled_job
 from prompt_keda.components.smoke.place import SmokePlace
 from prompt_keda.core.errors import DeadlinePassed, StepBroken
@@ -37,21 +38,49 @@ class Stopped(Exception):
     """The suite was told to stop: the case ends, and cleans up."""
 
 
+@dataclass(frozen=True)
+class Point:
+    """One thing that a case has seen.
+
+    Parameters
+    ----------
+    seconds
+        From the begin of the wait until it was seen.
+    """
+
+    what: str
+    expected: str
+    seen: str
+    seconds: float
+
+
 class Trial:
     """One case at work. Use it as a context: at its end all that it made is removed, however it ended.
 
     Parameters
     ----------
+    case_id, shape, deadline
+        As its `prompt_keda.components.smoke.acceptance.case.Case` has them.
     run_id
         Of the suite's run; stands on every object.
     stop
         Set when the suite is to stop.
     """
 
-    def __init__(self, systems: Systems, case: Case, run_id: str, observer: Observer, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        systems: Systems,
+        case_id: str,
+        shape: Shape,
+        deadline: timedelta,
+        run_id: str,
+        observer: Observer,
+        stop: threading.Event,
+    ) -> None:
         self.systems = systems
-        self.case = case
-        self.shape = case.shape
+        self.shape = shape
+        self._case_id = case_id
+        self._deadline_s = deadline.total_seconds()
         self.namespace = systems.environment.smoke.namespace
         self.name = f"smoke-{secrets.token_hex(4)}"
         self.points: list[Point] = []
@@ -60,7 +89,7 @@ class Trial:
         self._stop = stop
         self._place = SmokePlace(systems, run_id, self.say)
         self._held = smoke_objects.hold_stream(self.name)
-        self._end = time.monotonic() + case.deadline.total_seconds()
+        self._end = time.monotonic() + self._deadline_s
         self._uids: set[str] = set()
 
     def __enter__(self) -> Trial:
@@ -82,7 +111,7 @@ class Trial:
 
     def say(self, detail: str, kind: EventKind = EventKind.PROGRESS) -> None:
         """Tell what is going on."""
-        self._observer(Event(kind, f"acceptance/{self.case.id}", "working", detail))
+        self._observer(Event(kind, f"acceptance/{self._case_id}", "working", detail))
 
     # What a case does.
 
@@ -264,7 +293,7 @@ class Trial:
 
     def _in_time(self, what: str, seen: str) -> None:
         if time.monotonic() > self._end:
-            raise DeadlinePassed(what, self.case.deadline.total_seconds(), seen)
+            raise DeadlinePassed(what, self._deadline_s, seen)
 
     def _go_on(self) -> None:
         if self._stop.is_set():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,13 @@ import pytest
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.commands import redeploy as redeploying
 from prompt_keda.commands import smoke as proving
-from prompt_keda.commands import toolkit
 from prompt_keda.core.errors import JournalMismatch, Refusal, Refused
 from prompt_keda.core.event import nobody
+from prompt_keda.core.places import runs_folder
 from prompt_keda.records.lock import STATE_NAMESPACE
 from prompt_keda.records.run_folder import JournalFile, RunFolder
 from prompt_keda.records.run_record import portable_plan
-from prompt_keda.redeploy.approval import MARKER
+from prompt_keda.redeploy.approval import MARKER, smoke_digest
 from prompt_keda.redeploy.cluster_copy import GREEN, PLAN, STATE, Mirror
 from prompt_keda.redeploy.modes import Wishes
 from tests.runs import unfinished_run
@@ -43,12 +42,6 @@ def world(tmp_path, monkeypatch):
     for name in WRITES:
         monkeypatch.setattr(made.kube, name, lambda *a, _name=name, **k: pytest.fail(f"{_name} was called"))
 
-    @contextmanager
-    def systems(name):
-        yield made.systems
-
-    monkeypatch.setattr(toolkit, "open_systems", systems)
-    monkeypatch.setattr(toolkit, "load", lambda name: made.systems.environment)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return made
 
@@ -64,20 +57,20 @@ def made_anew(world):
     kubernetes(world, kube_system_uid="another")
 
 
-def redeploy(approve="", ask=None):
-    return redeploying.redeploy("local", Wishes(), approve, nobody, ask)
+def redeploy(world, approve="", ask=None):
+    return redeploying.redeploy(world.session, Wishes(), approve, nobody, ask)
 
 
-def resume(run_id="", approve="", ask=None):
-    return redeploying.resume("local", run_id, approve, nobody, ask)
+def resume(world, run_id="", approve="", ask=None):
+    return redeploying.resume(world.session, run_id, approve, nobody, ask)
 
 
-def smoke(approve="", ask=None, events=0):
-    return proving.run_smoke("local", events, approve, nobody, ask)
+def smoke(world, approve="", ask=None, events=0):
+    return proving.run_smoke(world.session, events, approve, nobody, ask)
 
 
-def full_smoke(approve="", ask=None, only=""):
-    return proving.run_full_smoke("local", only, approve, nobody, ask)
+def full_smoke(world, approve="", ask=None, only=""):
+    return proving.run_full_smoke(world.session, proving.choose_cases(only), approve, nobody, ask)
 
 
 def kubernetes(world, **values):
@@ -121,8 +114,8 @@ def test_it_is_refused_before_any_write(world, work, break_it, said):
     """Exit code 2, and one message that says why."""
     break_it(world)
     with pytest.raises(Refusal, match=said):
-        work()
-    assert unfinished_run(toolkit.runs_folder(), "local") is None
+        work(world)
+    assert unfinished_run(runs_folder(), "local") is None
 
 
 @pytest.mark.parametrize("work", [redeploy, smoke, full_smoke])
@@ -134,7 +127,7 @@ def test_another_digest_and_another_answer_do_not_approve(world, work, approval,
     """The environment's name in full, yes in full, and the very digest."""
     change(world, approval=approval)
     with pytest.raises(Refusal) as caught:
-        work(approve, (lambda question: answer) if answer is not None else None)
+        work(world, approve, (lambda question: answer) if answer is not None else None)
     assert len(caught.value.parts["digest"]) == 16
 
 
@@ -146,44 +139,44 @@ def test_what_is_approved_goes_on_to_write(world, work, approval, answer, monkey
     digest = ""
     if answer is None:
         with pytest.raises(Refusal) as caught:
-            work()
+            work(world)
         digest = caught.value.parts["digest"]
     with pytest.raises(pytest.fail.Exception, match="was called"):
-        work(digest, (lambda question: answer) if answer else None)
+        work(world, digest, (lambda question: answer) if answer else None)
 
 
 @pytest.mark.parametrize("events", [-1, 101])
 def test_a_number_of_events_out_of_its_range_is_refused(world, events):
     """Below, it means nothing; above, the history limit would eat the evidence (F48)."""
     with pytest.raises(Refusal, match="between 1 and 100"):
-        smoke(events=events)
+        smoke(world, events=events)
 
 
 def test_a_case_that_is_not_there_is_refused(world):
     """With the ids of those that are."""
     with pytest.raises(Refusal, match="no case fits 'egaer'") as caught:
-        full_smoke(only="strategy,egaer")
+        full_smoke(world, only="strategy,egaer")
     assert "strategy/eager" in caught.value.fix
 
 
 def test_the_acceptance_suite_has_a_digest_of_its_own(world):
     """Who approved the smoke test has not approved the suite, nor who approved some cases all of them."""
     change(world, approval="digest")
-    digests = {proving.smoke_digest("local")}
+    digests = {smoke_digest(world.systems.environment)}
     for only in ("", "lag", "strategy/eager"):
         with pytest.raises(Refusal, match="acceptance suite") as caught:
-            full_smoke(only=only)
+            full_smoke(world, only=only)
         digests.add(caught.value.parts["digest"])
     assert len(digests) == 4
     with pytest.raises(Refusal, match="is not the digest"):
-        full_smoke(approve=proving.smoke_digest("local"))
+        full_smoke(world, approve=smoke_digest(world.systems.environment))
 
 
 def interrupted_run(world):
     """Give the folder of a run that was killed before its first write."""
     with pytest.raises(pytest.fail.Exception):
-        redeploy()
-    return unfinished_run(toolkit.runs_folder(), "local")
+        redeploy(world)
+    return unfinished_run(runs_folder(), "local")
 
 
 def test_a_run_whose_inputs_have_changed_is_not_resumed(world):
@@ -191,7 +184,7 @@ def test_a_run_whose_inputs_have_changed_is_not_resumed(world):
     assert interrupted_run(world)
     change(world, description="another")
     with pytest.raises(JournalMismatch, match="changed since it was planned: environment"):
-        resume()
+        resume(world)
 
 
 def test_a_run_of_another_environment_is_not_resumed(world):
@@ -199,7 +192,7 @@ def test_a_run_of_another_environment_is_not_resumed(world):
     run = interrupted_run(world)
     change(world, name="other")
     with pytest.raises(Refusal, match="is one of environment local, not of other"):
-        resume(run.run_id)
+        resume(world, run.run_id)
 
 
 def test_a_run_on_another_cluster_of_the_same_name_is_not_resumed(world):
@@ -207,7 +200,7 @@ def test_a_run_on_another_cluster_of_the_same_name_is_not_resumed(world):
     assert interrupted_run(world)
     made_anew(world)
     with pytest.raises(Refusal, match="no interrupted run"):
-        resume()
+        resume(world)
 
 
 def test_a_run_that_was_refused_does_not_hide_an_interrupted_one(world, monkeypatch):
@@ -216,11 +209,11 @@ def test_a_run_that_was_refused_does_not_hide_an_interrupted_one(world, monkeypa
     monkeypatch.setattr(redeploying, "run_plan", refuse)
     monkeypatch.setattr("prompt_keda.records.run_folder.os.getpid", lambda: 4_000_000)
     with pytest.raises(Refusal):
-        redeploy()
-    assert unfinished_run(toolkit.runs_folder(), "local").run_id == first.run_id
+        redeploy(world)
+    assert unfinished_run(runs_folder(), "local").run_id == first.run_id
     with pytest.raises(Refusal):
-        resume()
-    assert unfinished_run(toolkit.runs_folder(), "local").run_id == first.run_id
+        resume(world)
+    assert unfinished_run(runs_folder(), "local").run_id == first.run_id
 
 
 def refuse(*arguments):
@@ -249,16 +242,16 @@ def on_another_machine(world, monkeypatch, tmp_path, forged=None):
 
 
 def runs_here():
-    return sorted(one.name for one in toolkit.runs_folder().glob("*"))
+    return sorted(one.name for one in runs_folder().glob("*"))
 
 
 def test_a_run_of_another_machine_goes_on_here(world, monkeypatch, tmp_path):
     """With a folder of its own, whose journal says where it was begun and where it went on."""
     run = on_another_machine(world, monkeypatch, tmp_path)
     with pytest.raises(pytest.fail.Exception, match="was called"):
-        resume()
+        resume(world)
     assert runs_here() == [run.run_id]
-    entries = JournalFile(RunFolder.find(toolkit.runs_folder(), run.run_id)).entries()
+    entries = JournalFile(RunFolder.find(runs_folder(), run.run_id)).entries()
     begun = [one["detail"].split()[0] for one in entries if (one["step"], one["event"]) == ("run", "begin")]
     assert begun == ["redeploy", "resume"]
 
@@ -267,23 +260,23 @@ def test_a_run_of_another_machine_goes_on_here(world, monkeypatch, tmp_path):
 def test_without_an_approval_a_run_of_another_machine_is_not_resumed(world, monkeypatch, tmp_path, approval):
     """What it may remove is named, and the digest; nothing is kept here until somebody agrees."""
     change(world, approval=approval)
-    digest = refused_digest(redeploy)
+    digest = refused_digest(lambda: redeploy(world))
     begun(world, digest)
-    run = unfinished_run(toolkit.runs_folder(), "local")
+    run = unfinished_run(runs_folder(), "local")
     mirrored(world, run)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
     told = []
     with pytest.raises(Refusal, match=f"resume of run {run.run_id}, begun on another machine") as caught:
-        redeploying.resume("local", "", "", told.append, None)
+        redeploying.resume(world.session, "", "", told.append, None)
     assert caught.value.parts["digest"] == digest and runs_here() == []
     said = [one.detail for one in told]
     assert [one for one in said if one.startswith("may remove Lease operator.keda.sh (uid ")], said
     for wrong in ("0123456789abcdef", ""):
         with pytest.raises(Refusal):
-            resume(approve=wrong, ask=lambda question: "no\n")
+            resume(world, approve=wrong, ask=lambda question: "no\n")
     assert runs_here() == []
     with pytest.raises(pytest.fail.Exception, match="was called"):
-        resume(approve=digest)
+        resume(world, approve=digest)
     assert runs_here() == [run.run_id]
 
 
@@ -295,7 +288,7 @@ def refused_digest(work):
 
 def begun(world, digest):
     with pytest.raises(pytest.fail.Exception):
-        redeploy(digest)
+        redeploy(world, digest)
 
 
 def test_the_longer_journal_wins(world):
@@ -308,11 +301,11 @@ def test_the_longer_journal_wins(world):
     mirrored(world, run)
     journal.replace(shorter)
     with pytest.raises(pytest.fail.Exception):
-        resume()
+        resume(world)
     assert journal.entries()[: len(longer)] == longer
     journal.replace([*longer, longer[-1]])
     with pytest.raises(pytest.fail.Exception):
-        resume()
+        resume(world)
     assert journal.entries()[: len(longer) + 1] == [*longer, longer[-1]]
 
 
@@ -321,7 +314,7 @@ def test_a_run_that_was_finished_elsewhere_is_over(world):
     run = interrupted_run(world)
     mirrored(world, run, {"metadata": {"labels": {STATE: GREEN}}})
     with pytest.raises(Refusal, match="no interrupted run"):
-        resume()
+        resume(world)
 
 
 def test_a_damaged_copy_does_not_hide_what_this_machine_knows(world):
@@ -330,7 +323,7 @@ def test_a_damaged_copy_does_not_hide_what_this_machine_knows(world):
     mirrored(world, run, {"data": {"journal-00000": "{"}})
     told = []
     with pytest.raises(pytest.fail.Exception, match="was called"):
-        redeploying.resume("local", "", "", told.append, None)
+        redeploying.resume(world.session, "", "", told.append, None)
     assert "damaged" in told[0].detail and told[0].detail.endswith("the files of this machine count")
 
 
@@ -340,8 +333,8 @@ def test_a_damaged_folder_is_made_good_by_the_copy(world):
     mirrored(world, run)
     (run.path / "plan.json").write_text('{"mode"')
     with pytest.raises(pytest.fail.Exception, match="was called"):
-        resume()
-    assert RunFolder.find(toolkit.runs_folder(), run.run_id).read_json("plan.json")["digest"]
+        resume(world)
+    assert RunFolder.find(runs_folder(), run.run_id).read_json("plan.json")["digest"]
 
 
 def test_a_damaged_run_without_a_copy_is_told(world):
@@ -349,7 +342,7 @@ def test_a_damaged_run_without_a_copy_is_told(world):
     run = interrupted_run(world)
     (run.path / "plan.json").write_text('{"mode"')
     with pytest.raises(Refusal, match=r"plan\.json cannot be read") as caught:
-        resume()
+        resume(world)
     assert "begin a new redeploy" in caught.value.fix.lower()
 
 
@@ -362,7 +355,7 @@ def test_a_forged_copy_of_another_plan_is_not_taken(world):
     world.kube._objects[key]["binaryData"][PLAN] = packed(portable_plan(plan))
     told = []
     with pytest.raises(pytest.fail.Exception, match="was called"):
-        redeploying.resume("local", "", "", told.append, None)
+        redeploying.resume(world.session, "", "", told.append, None)
     assert "is of another plan; the files of this machine count" in told[0].detail
 
 
@@ -373,7 +366,7 @@ def test_what_changed_is_named_on_another_machine_too(world, monkeypatch, tmp_pa
     with pytest.raises(
         JournalMismatch, match=r"changed since it was planned: environment\.description, environment\.registries"
     ):
-        resume()
+        resume(world)
 
 
 def test_another_clone_has_the_same_digest(world):
@@ -389,16 +382,16 @@ def test_another_clone_has_the_same_digest(world):
 
 def with_approval(world):
     change(world, approval="digest")
-    redeploy()
+    redeploy(world)
 
 
 def test_a_mirror_that_cannot_be_read_hides_no_run_of_this_machine(world):
     """It goes on with what it has, and says so; with nothing here it could not tell."""
     world.kube.denied.add(("list", "configmaps"))
     with pytest.raises(Refused):
-        resume()
+        resume(world)
     interrupted_run(world)
     told = []
     with pytest.raises(pytest.fail.Exception, match="was called"):
-        redeploying.resume("local", "", "", told.append, None)
+        redeploying.resume(world.session, "", "", told.append, None)
     assert "could not be read" in told[0].detail

@@ -1,10 +1,11 @@
-"""What an expert asks for: objects, events, logs and versions of Prompt KEDA. No Secret is among it."""
+"""bundle: what an expert asks for, in one archive: objects, events, logs and versions of Prompt KEDA. No Secret is among it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from prompt_keda.clients.kube.objects import Object
@@ -22,15 +23,68 @@ from prompt_keda.clients.kube.resources import (
     TRIGGER_AUTHENTICATIONS,
     Resource,
 )
-from prompt_keda.clients.systems import Systems
-from prompt_keda.commands import standing as status
+from prompt_keda.clients.systems import Systems, viewpoint
+from prompt_keda.commands import status
+from prompt_keda.commands.session import Session
+from prompt_keda.components.round import choose, run_round, summaries
+from prompt_keda.core import exit_code
 from prompt_keda.core.errors import PromptKedaError
-from prompt_keda.core.redaction import known_secrets
+from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.places import incidents_folder, runs_folder
+from prompt_keda.core.redaction import Redaction, known_secrets
+from prompt_keda.records.incident import Incident
+from prompt_keda.records.run_folder import JOURNAL
+from prompt_keda.records.run_history import runs_kept
+from prompt_keda.report.archive import write_archive
+from prompt_keda.report.result import Result
+from prompt_keda.runbooks.commands import go_on
 
 LINES = 2000
 """Of each container's log."""
 OF_KEDA = (DEPLOYMENTS, PODS, LEASES, EVENTS)
 OF_WORKERS = (SCALED_JOBS, TRIGGER_AUTHENTICATIONS, JOBS, PODS, EVENTS)
+LAST_RUNS = 3
+
+
+def bundle(session: Session, file: str, observer: Observer) -> Result:
+    """Collect what an expert asks for into one archive, without secrets; its content is told before it is written.
+
+    Parameters
+    ----------
+    file
+        The archive; empty: it is only told what it would hold.
+
+    Raises
+    ------
+    Refusal
+        When the file is there already, or cannot be written.
+    ClientError
+        When the Secrets that have to be taken out cannot be read: then nothing is collected.
+    """
+    environment = session.environment.name
+    results = run_round(session.systems, choose())
+    go_on(exit_code.of_checks(results))
+    header = session.header()
+    own = {"check-deps.json": json.dumps(summaries(results), indent=1), **_journals(environment)}
+    with session.fresh_systems() as systems:  # a check that hangs may keep those of the session
+        redact = Redaction(secret_values(systems))
+        files = {name: redact(text) for name, text in (*own.items(), *collect(systems))}
+    rows = [{"name": name, "size_bytes": len(text.encode())} for name, text in files.items()]
+    for row in rows:
+        observer(Event(EventKind.NOTE, "bundle", "", f"{row['size_bytes']:9} bytes  {row['name']}"))
+    size = write_archive(Path(file), f"prompt-keda-{environment}", files) if file else 0
+    parts = {"file": file, "size_bytes": size, "files": rows, "redacted_count": redact.count}
+    return Result("bundle", environment, header=header, parts=parts)
+
+
+def _journals(environment: str) -> dict[str, str]:
+    """Return the journals of the last runs and of the newest incident that this machine has."""
+    runs, _ = runs_kept(runs_folder(), environment, viewpoint())
+    folders = [runs_folder() / run.run_id for run in runs[:LAST_RUNS]]
+    incident = Incident.find_newest(incidents_folder(), environment)
+    folders += [incident.path] if incident else []
+    kept = [folder / JOURNAL for folder in folders]
+    return {f"{file.parent.parent.name}/{file.parent.name}.jsonl": file.read_text() for file in kept if file.is_file()}
 
 
 def collect(systems: Systems) -> Iterator[tuple[str, str]]:

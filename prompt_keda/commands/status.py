@@ -1,9 +1,10 @@
-"""What stands of Prompt KEDA now, without a verdict: for a first look, and for a support bundle."""
+"""status: what stands of Prompt KEDA now, without a verdict. A support bundle holds the same."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -11,14 +12,42 @@ from prompt_keda.clients.kube.conditions import conditions, has_condition
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS, PODS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
+from prompt_keda.commands.session import Session
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL, is_paused
+from prompt_keda.core import exit_code
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.marks import RUN_ANNOTATION
+from prompt_keda.core.places import incidents_folder, runs_folder
 from prompt_keda.environment.model import Instrument
+from prompt_keda.records.incident import Incident
+from prompt_keda.records.run_history import runs_kept
+from prompt_keda.report.result import Result
 
 UNKNOWN = "unknown"
 """The key of what could not be seen, with the reason."""
+LAST_RUNS = 3
+
+
+def status(session: Session) -> Result:
+    """Return what stands, with the last runs of this machine and the open incident. It reads, and never writes.
+
+    Notes
+    -----
+    What could not be seen is said in its place, and makes the exit code 3.
+    """
+    environment = session.environment.name
+    result = Result("status", environment)
+    incident = Incident.find_open(incidents_folder(), environment)
+    runs, _ = runs_kept(runs_folder(), environment, session.systems.viewpoint)
+    result.parts = {
+        "status": look(session.systems),
+        "runs": [asdict(run) for run in runs[:LAST_RUNS]],
+        "incident": incident.id if incident else "",
+    }
+    result.header = session.header()
+    result.exit_code = exit_code.PROVEN if is_all_seen(result.parts["status"]) else exit_code.UNKNOWN
+    return result
 
 
 def look(systems: Systems) -> dict[str, Any]:

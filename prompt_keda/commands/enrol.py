@@ -1,0 +1,18 @@
+"""enrol: a rebuilt cluster's new identity, recorded in its environment's file."""
+
+from __future__ import annotations
+
+from prompt_keda.commands.session import Session
+from prompt_keda.core.event import Observer
+from prompt_keda.redeploy import enrol as enrolment
+from prompt_keda.redeploy.approval import Ask
+from prompt_keda.report.result import Result
+
+
+def enrol(session: Session, approve: str, observer: Observer, ask: Ask | None) -> Result:
+    """Record a rebuilt cluster's new identity in the environment's file, once a person has seen old and new. Idempotent: yes.
+
+    Raises as `prompt_keda.redeploy.enrol.enrol` does.
+    """
+    parts = enrolment.enrol(session.systems, session.file, approve, observer, ask)
+    return Result("enrol", session.environment.name, header=session.header(), parts=parts)

@@ -1,0 +1,248 @@
+"""runbooks, runbook and respond: which runbook fits, and running it. What is done is kept in the incident's record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from prompt_keda.commands.incidents import keep_look, open_incident, tell_chat
+from prompt_keda.commands.session import Session
+from prompt_keda.components.round import Observe, choose, run_round
+from prompt_keda.core import exit_code
+from prompt_keda.core.check import Verdict
+from prompt_keda.core.decisions import digest_of
+from prompt_keda.core.errors import PromptKedaError, Refusal
+from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.places import RUNBOOKS, runs_folder
+from prompt_keda.records.incident import Incident
+from prompt_keda.records.incident_story import CLOSED, INCIDENT
+from prompt_keda.records.run_summary import FAILED, INTERRUPTED
+from prompt_keda.redeploy import planner
+from prompt_keda.redeploy.approval import Ask, smoke_digest
+from prompt_keda.redeploy.history import runs_here_and_in_cluster
+from prompt_keda.redeploy.modes import Wishes
+from prompt_keda.report.result import Result
+from prompt_keda.runbooks.causes import Cause, causes
+from prompt_keda.runbooks.commands import go_on, run_command
+from prompt_keda.runbooks.loading import find_runbook, load_runbooks
+from prompt_keda.runbooks.page import DIAGNOSIS, Runbook
+from prompt_keda.runbooks.run_runbook import Given, run_runbook, words_of
+from prompt_keda.runbooks.run_runbook import exit_code as runbook_exit_code
+
+NO_APPROVAL = "none"
+MOST_RUNBOOKS = 5
+"""So many a response runs one after the other: what is broken after that needs people."""
+
+
+def list_runbooks() -> Result:
+    """Return every runbook with its symptom and the checks that name it. Raises as `load_runbooks` does."""
+    from prompt_keda.components.catalogue import ALL_CHECKS
+
+    rows = []
+    for runbook in load_runbooks(RUNBOOKS):
+        named_by = [check.id for check in ALL_CHECKS if check.runbook == runbook.name]
+        steps = [
+            {"id": step.id, "command": " ".join(("invoke", *step.words)), "text": step.text} for step in runbook.steps
+        ]
+        rows.append({"name": runbook.name, "title": runbook.title, "checks": named_by, "steps": steps})
+    return Result("runbooks", "", header=f"{len(rows)} runbooks", parts={"runbooks": rows})
+
+
+def plan_runbook(session: Session, name: str) -> Result:
+    """Return what a runbook would run, and the digest that approves all of it. It reads, and never writes.
+
+    Raises
+    ------
+    Refusal
+        When there is no such runbook.
+    EnvironmentFileError
+        When its page has a wrong form.
+    """
+    runbook = find_runbook(RUNBOOKS, name)
+    digests, notes = _digests(session, runbook)
+    given = Given(session.name, {})
+    steps = [
+        {"id": step.id, "text": step.text, "command": " ".join(("invoke", *words_of(step, given)))}
+        for step in runbook.steps
+    ]
+    parts = {
+        "runbook": name,
+        "title": runbook.title,
+        "steps": steps,
+        "digest": _digest(runbook, digests),
+        "notes": notes,
+    }
+    header = f"environment {session.environment.name} · runbook {name}"
+    return Result("runbook", session.environment.name, header=header, parts=parts)
+
+
+def _digests(session: Session, runbook: Runbook) -> tuple[dict[str, str], list[str]]:
+    """Return task → the digest that approves it now; and in words each task that would be refused."""
+    digests, notes = {}, []
+    makers: dict[str, Callable[[], str]] = {
+        "redeploy": lambda: planner.make_plan(session.for_writing(), Wishes()).digest,
+        "smoke": lambda: smoke_digest(session.environment),
+    }
+    for task, make in makers.items():
+        if any(step.task == task for step in runbook.steps):
+            try:
+                digests[task] = make()
+            except PromptKedaError as error:
+                notes.append(f"{task} cannot be approved now: {error.what}")
+    return digests, notes
+
+
+def _digest(runbook: Runbook, digests: Mapping[str, str]) -> str:
+    return digest_of({"runbook": runbook.sha256, **digests})
+
+
+def run(session: Session, name: str, first: str, approve: str, observer: Observer, ask: Ask | None) -> Result:
+    """Run a runbook: each command, with its text, kept in the open incident of this environment, or in a new one.
+
+    Parameters
+    ----------
+    first
+        The id of the step to begin with; empty: the first.
+    approve
+        The digest that `plan_runbook` returned; it approves every command of the runbook. Empty: each asks for itself.
+    ask
+        None: there is no terminal.
+
+    Raises
+    ------
+    Refusal
+        Before anything is run: there is no such runbook or step, or nobody can approve what writes.
+    EnvironmentFileError
+        When its page has a wrong form.
+    """
+    runbook = find_runbook(RUNBOOKS, name)
+    if first and all(step.id != first for step in runbook.steps):
+        raise Refusal(f"runbook {name} has no step {first!r}", f"Known are {', '.join(s.id for s in runbook.steps)}.")
+    digests = _approved(session, runbook, approve, ask)
+    incident = open_incident(session, f"runbook {name}", observer)
+    return _run(session, runbook, first, digests, incident, observer)
+
+
+def _approved(session: Session, runbook: Runbook, approve: str, ask: Ask | None) -> dict[str, str]:
+    """Return the digests that were approved. Raises `Refusal` when they are others, or nobody can be asked."""
+    if session.environment.approval == NO_APPROVAL or not (approve or ask is None):
+        return {}
+    digests, notes = _digests(session, runbook)
+    digest = _digest(runbook, digests)
+    if digests and approve != digest:
+        how = f"If you want it: --approve {digest}; look at ./run runbook {runbook.name} --env {session.name} --plan."
+        why = f"--approve {approve} is another digest"
+        if not approve:
+            why = "it is not approved, and there is no terminal to ask"
+        raise Refusal(f"runbook {runbook.name}: {'; '.join([why, *notes])}", how)
+    return digests
+
+
+def _run(
+    session: Session,
+    runbook: Runbook,
+    first: str,
+    digests: Mapping[str, str],
+    incident: Incident,
+    observer: Observer,
+) -> Result:
+    environment = session.environment.name
+    header = f"environment {environment} · runbook {runbook.name} · incident {incident.id}"
+    result = Result("runbook", environment, header=header)
+    given = Given(session.name, digests, first, _interrupted(session, incident))
+    if given.interrupted_run:
+        observer(Event(EventKind.NOTE, runbook.name, "", f"goes on with the interrupted run {given.interrupted_run}"))
+    done = run_runbook(runbook, given, incident, run_command, observer)
+    result.exit_code = runbook_exit_code(runbook, done)
+    result.parts = {"runbook": runbook.name, "incident": incident.id, "steps": [step.to_json() for step in done]}
+    if result.exit_code == exit_code.PROVEN and any(step.section != DIAGNOSIS for step in runbook.steps):
+        incident.add(INCIDENT, CLOSED, f"proven by runbook {runbook.name}")
+        tell_chat(session, incident, "incident closed", observer)
+    elif result.exit_code not in (exit_code.PROVEN, exit_code.STOPPED):  # who stopped it knows that
+        news = f"runbook {runbook.name} ended with exit code {result.exit_code}"
+        tell_chat(session, incident, news, observer)
+    return result
+
+
+def _interrupted(session: Session, incident: Incident) -> str:
+    """Return the redeploy that was begun since this incident, and has not ended; empty if there is none or it cannot be seen."""
+    with session.fresh_systems() as systems:
+        runs, _, _ = runs_here_and_in_cluster(systems, runs_folder())
+    newest = runs[0] if runs else None
+    stamp = len("20261124t213123z")
+    if newest and newest.state in (INTERRUPTED, FAILED) and newest.run_id[:stamp] >= incident.id[:stamp]:
+        return newest.run_id
+    return ""
+
+
+def respond(session: Session, observe: Observe, observer: Observer, ask: Ask | None) -> Result:
+    """Look, find the cause that is nearest to the root, run its runbook; again, until nothing is left that a runbook mends.
+
+    Parameters
+    ----------
+    observe
+        As for `prompt_keda.commands.check_deps.check_deps`.
+    ask
+        Asks the person before each runbook. None: there is no terminal; then only where the environment needs no approval
+        a runbook is run, elsewhere it is proposed.
+
+    Raises
+    ------
+    PromptKedaError
+        When the environment's file has a wrong form once a runbook was run, or the record cannot be written.
+    """
+    result = Result("respond", session.environment.name)
+    incident: Incident | None = None
+    ran: list[dict[str, Any]] = []
+    while True:
+        with session.anew() as now:  # what is seen after a runbook does not hang on what was connected before
+            result.checks = run_round(now.systems, choose(), observe)
+            result.header = now.header()
+        result.exit_code = go_on(exit_code.of_checks(result.checks))  # what was not looked at is no cause
+        ranked = causes(result.checks)
+        result.parts = {"causes": [_cause_told(cause) for cause in ranked], "ran": ran, "said": _summary(ranked)}
+        if incident:
+            keep_look(incident, result.checks)
+        tried = {done["runbook"] for done in ran}
+        cause = next((cause for cause in ranked if cause.runbook and cause.runbook not in tried), None)
+        if cause is None or len(ran) == MOST_RUNBOOKS:
+            return result
+        for seen in ranked:
+            observer(Event(EventKind.NOTE, "respond", "", _told(seen)))
+        if not _wanted(cause, session.environment.approval, ask):
+            how = f"./run runbook {cause.runbook} --env {session.name}; with --plan it prints what approves it."
+            result.parts["proposed"] = {"runbook": cause.runbook, "how": how}
+            return result
+        runbook = find_runbook(RUNBOOKS, cause.runbook)
+        incident = open_incident(session, f"respond: {_told(cause)}", observer, result.checks)
+        done = _run(session, runbook, "", {}, incident, observer)
+        ran.append({"runbook": cause.runbook, "exit_code": done.exit_code, **done.parts})
+        if done.exit_code in exit_code.NEEDS_PEOPLE:
+            result.exit_code = done.exit_code
+            return result
+
+
+def _wanted(cause: Cause, approval: str, ask: Ask | None) -> bool:
+    if approval == NO_APPROVAL:
+        return True
+    return ask is not None and ask(f"Run runbook {cause.runbook}? yes/no: ").strip() == "yes"
+
+
+def _told(cause: Cause) -> str:
+    first = cause.checks[0]
+    more = f" (and {len(cause.checks) - 1} more)" if len(cause.checks) > 1 else ""
+    return f"{cause.runbook or 'no runbook'}: {first.verdict.value} {first.id}: {first.observed}{more}"
+
+
+def _summary(ranked: Sequence[Cause]) -> str:
+    if not ranked:
+        return "nothing is broken"
+    worst = [cause for cause in ranked if cause.worst is not Verdict.WARN]
+    if not worst:
+        return f"nothing is broken; {len(ranked)} amber"
+    return f"{len(worst)} causes left, {len(ranked) - len(worst)} amber"
+
+
+def _cause_told(cause: Cause) -> dict[str, Any]:
+    checks = [{"id": check.id, "verdict": check.verdict.value, "observed": check.observed} for check in cause.checks]
+    return {"runbook": cause.runbook, "worst": cause.worst.value, "checks": checks}

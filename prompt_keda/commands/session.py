@@ -1,0 +1,157 @@
+"""The composition root: an environment's name → its file, read once → the clients of its systems.
+
+A command is given a `Session`, or opens one. Nothing else makes clients, but for the lab, which has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prompt_keda.clients.systems import Systems
+from prompt_keda.core.deadline import in_time
+from prompt_keda.core.errors import LabError, Refusal
+from prompt_keda.core.places import ENVIRONMENTS
+from prompt_keda.environment import local_stack
+from prompt_keda.environment.loading import find_environment, load_environment, unfilled
+from prompt_keda.environment.model import Environment
+
+if TYPE_CHECKING:  # a command that only reads needs nothing of a redeploy
+    from prompt_keda.components.run import Context
+
+OWN_ENVIRONMENTS = Path("environments")
+"""In the current folder. What a person has there counts before what is shipped: a wheel's own files are not for editing."""
+CHAT = timedelta(seconds=5)
+"""For the login to Vault and the post together: in an incident nobody waits longer for a chat."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One environment, read once, and its systems, each connected when it is first asked.
+
+    Parameters
+    ----------
+    name
+        As the person named it: a name or a path. Commands that are run as processes of their own get it again.
+    file
+        The environment's file.
+    """
+
+    name: str
+    file: Path
+    systems: Systems
+
+    @property
+    def environment(self) -> Environment:
+        """What the file says."""
+        return self.systems.environment
+
+    def header(self, kube_system_uid: str = "") -> str:
+        """Return what is looked at, and from where; the cluster's identity as far as it is known. It connects nothing."""
+        kube = self.systems.connected_kube
+        if kube is None:
+            cluster = "its cluster is not connected"
+        else:
+            cluster = f"{kube.address} (CA {(kube.ca_sha256 or 'none')[:12]}"
+            cluster += f", kube-system {kube_system_uid})" if kube_system_uid else ")"
+        return f"environment {self.environment.name} · {cluster} · seen from {self.systems.viewpoint}"
+
+    def for_writing(self) -> Context:
+        """Return what a writing command works on.
+
+        Raises
+        ------
+        Refusal
+            When a value is not filled in, delivery is Argo CD's, or the cluster is another one.
+        EnvironmentFileError
+            When a manifest cannot be read, or an instrument's is about another ScaledJob.
+        """
+        from prompt_keda.redeploy import guard, planner
+
+        context = planner.make_context(self.systems, self.systems.placeholders)
+        open_values = list(unfilled(self.environment))
+        if open_values:
+            key, wanted = open_values[0]
+            more = len(open_values) - 1
+            raise Refusal(f"the environment does not say {key} (and {more} more)", f"Fill it in: {wanted}")
+        guard.check_identity(context)
+        return context
+
+    @contextmanager
+    def anew(self) -> Iterator[Session]:
+        """Open the same environment once more: for a look after something was changed, the environment's file included.
+
+        Raises as `open_session` does.
+        """
+        with open_session(self.name) as session:
+            yield session
+
+    @contextmanager
+    def fresh_systems(self) -> Iterator[Systems]:
+        """Open clients of their own for a while: those of the session may have lost their connection, or their login."""
+        with closing(Systems(self.environment, self.systems.placeholders)) as systems:
+            yield systems
+
+    def post_to_chat(self, text: str) -> str:
+        """Post a text to the chat that the environment names, within `CHAT`, and return the chat's host.
+
+        Raises
+        ------
+        Missing
+            When the environment names no chat.
+        Unfilled
+            When it does not say where the webhook's address stands.
+        ClientError
+            When Vault does not give the address, or as `prompt_keda.clients.http.webhook.post` raises.
+        DeadlinePassed
+            When it takes too long.
+        """
+        with self.fresh_systems() as systems:
+            return in_time(lambda: systems.post_to_chat(text), CHAT, "the post to the chat")
+
+
+@contextmanager
+def open_session(name: str) -> Iterator[Session]:
+    """Open a session, by the environment's name or its file's path.
+
+    Raises
+    ------
+    Refusal
+        When no environment is named.
+    EnvironmentFileError
+        When there is none of that name, or its file has a wrong form.
+    """
+    if not name:
+        raise Refusal(
+            "say which environment: --env NAME", "environments/ holds them; $PROMPT_KEDA_ENV names one for all."
+        )
+    file, placeholders = _file(name), _placeholders()
+    with closing(Systems(load_environment(file, placeholders), placeholders)) as systems:
+        yield Session(name, file, systems)
+
+
+def read_environment(name: str) -> Environment:
+    """Return an environment alone, by its name or its file's path. Raises as `open_session` does."""
+    with open_session(name) as session:
+        return session.environment
+
+
+def is_local(name: str) -> bool:
+    """Return whether a name or path means the environment of the local stack. Raises as `find_environment` does."""
+    return bool(name) and _file(name).resolve() == (ENVIRONMENTS / "local.yaml").resolve()
+
+
+def _file(name: str) -> Path:
+    return find_environment(name, OWN_ENVIRONMENTS, ENVIRONMENTS)
+
+
+def _placeholders() -> dict[str, Any] | None:
+    """Return the local stack's values for ``${lab:NAME}``, or None when it is not up."""
+    try:
+        return local_stack.endpoints(local_stack.current_stack())
+    except LabError:
+        return None

@@ -1,0 +1,28 @@
+"""What a flag such as ``--only`` selects by the starts of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prompt_keda.core.errors import Refusal
+
+
+def starts_of_ids(text: str, ids: Iterable[str], what: str, fix: str) -> tuple[str, ...]:
+    """Return the starts of ids that a flag names; several are separated by commas.
+
+    Parameters
+    ----------
+    what
+        What the ids are of, for the message.
+
+    Raises
+    ------
+    Refusal
+        When one of them fits no id.
+    """
+    known = list(ids)
+    starts = tuple(start.strip() for start in text.split(",") if start.strip())
+    for start in starts:
+        if not any(id_.startswith(start) for id_ in known):
+            raise Refusal(f"no {what} fits {start!r}", fix)
+    return starts
