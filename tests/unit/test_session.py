@@ -1,0 +1,55 @@
+"""A command opens one session: the environment's file is read once, and what it opened is closed."""
+
+from __future__ import annotations
+
+import pytest
+
+from prompt_keda.commands import runbooks, session
+from prompt_keda.core.errors import Refusal
+from prompt_keda.core.event import nobody
+from prompt_keda.runbooks.commands import Ran
+
+
+@pytest.fixture
+def reads(monkeypatch, tmp_path):
+    """The files that were read, in their order."""
+    files, load = [], session.load_environment
+
+    def counted(path, placeholders):
+        files.append(path.name)
+        return load(path, placeholders)
+
+    monkeypatch.setattr(session, "load_environment", counted)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return files
+
+
+def test_a_runbook_reads_its_environment_once(reads, monkeypatch):
+    """Its plan, its approval, its incident and its run."""
+    monkeypatch.setattr(runbooks, "run_command", lambda words: Ran(0, {}, 0.1))
+    with session.open_session("prod") as opened:
+        digest = runbooks.plan_runbook(opened, "keda-gone").parts["digest"]
+        runbooks.run(opened, "keda-gone", "", digest, nobody, None)
+    assert reads == ["prod.yaml"]
+
+
+def test_what_is_opened_anew_is_read_anew(reads):
+    """Somebody may have changed the file since: enrol does."""
+    with session.open_session("prod") as opened, opened.anew() as again:
+        assert again.systems is not opened.systems and again.name == "prod"
+    assert reads == ["prod.yaml", "prod.yaml"]
+
+
+def test_a_session_closes_what_it_opened(monkeypatch):
+    """Also when the command fails."""
+    closed = []
+    monkeypatch.setattr(session.Systems, "close", lambda systems: closed.append(systems))
+    with pytest.raises(ZeroDivisionError), session.open_session("prod") as opened:
+        raise ZeroDivisionError
+    assert closed == [opened.systems]
+
+
+def test_without_a_name_nothing_is_opened():
+    """The message says where environments are."""
+    with pytest.raises(Refusal, match="say which environment"), session.open_session(""):
+        pass
