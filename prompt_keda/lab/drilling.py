@@ -6,7 +6,7 @@ import fcntl
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from prompt_keda.core.errors import ClientError, PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import drills_folder
 from prompt_keda.lab import state
-from prompt_keda.lab.drills.drill import Drilled, drill
+from prompt_keda.lab.drills.drill import drill
 from prompt_keda.lab.drills.ways import LOCAL, Ways
 from prompt_keda.lab.faults import ALL_FAULTS, fault_of
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.records.drill_history import Drills, begin_drills, keep_drill, stopped_drills
-from prompt_keda.records.drill_record import DrillRecord
+from prompt_keda.records.drill_record import Drilled, DrillRecord
 from prompt_keda.redeploy.approval import MARKER
 from prompt_keda.report.result import Result
 
@@ -159,7 +159,7 @@ def choose(wanted: Wanted) -> Sequence[Fault]:
 
 def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], observer: Observer) -> Result:
     result = Result("drill", LOCAL, header=f"{len(drills.chosen)} drills on the local stack")
-    drilled = [_as_drilled(one) for one in drills.done]
+    drilled = [record.drilled for record in drills.done]
     close_incident(LOCAL, "drills begin")
     if drilled:
         news = f"{len(drilled)} of {len(drills.chosen)} drills were done, since {drills.done[0].began_at:.16}"
@@ -169,7 +169,7 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
             began_at = datetime.now(UTC).isoformat()
             drilled.append(drill(fault, there, Ways(observer), observer))
             close_incident(LOCAL, f"drill {fault.id} is over")  # the next one's runbook would go on with this one's run
-            keep_drill(drills.folder, DrillRecord.of(began_at, drilled[-1].to_json()))
+            keep_drill(drills.folder, DrillRecord.of(began_at, drilled[-1]))
             write(page(drilled))
     except PromptKedaError as error:
         error.parts = {"drills": [one.to_json() for one in drilled]}
@@ -189,10 +189,6 @@ def _faults_left(drills: Drills) -> list[Fault]:
     except Refusal as error:  # it is there no more, or was renamed
         error.fix = f"What was chosen is of another version: remove {drills.folder.path}, and begin: drill --all"
         raise
-
-
-def _as_drilled(record: DrillRecord) -> Drilled:
-    return Drilled(**{one.name: getattr(record, one.name) for one in fields(Drilled)})
 
 
 def page(drilled: Sequence[Drilled]) -> str:

@@ -1,4 +1,4 @@
-"""What is kept of one drill, read strictly: a file may be damaged."""
+"""What a drill has shown, and what is kept of it. A file is read strictly: it may be damaged."""
 
 from __future__ import annotations
 
@@ -11,46 +11,56 @@ from prompt_keda.records.run_record import Moment
 Seconds = Annotated[float, Field(ge=0, le=1e7)]
 
 
-class DrillRecord(BaseModel):
-    """One drill: what was broken, how long it took to see and to mend it, what was lost, and whether it was passed."""
+class Drilled(BaseModel):
+    """What a drill has shown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    began_at: Moment
-    """When it began; UTC, ISO 8601."""
     fault: str
     """The id of the fault."""
     title: str
     """The fault in words."""
     seen_by: dict[str, str] = Field(default_factory=dict)
-    """The checks that the fault names, each with its verdict. Empty as well in what was kept before this was."""
-    runbook: str
-    """The runbook that was proposed first; empty if none was."""
-    answered_by: str
-    """``runbook``, ``people``, or empty where it did not come so far."""
-    detected_s: Seconds | None
-    """From the fault to the first look that saw it, in seconds; None if none did."""
-    recovered_s: Seconds | None
+    """The checks that the fault names, each with the verdict that they gave; empty if not all of them saw it."""
+    detected_s: Seconds | None = None
+    """From the fault to the first look that saw all of them, in seconds; None if none did."""
+    runbook: str = ""
+    """What was proposed first; empty if nothing was."""
+    answered_by: str = ""
+    """``runbook``: it mended everything by itself. ``people``: it could not, and what its page asks people to do was done.
+    Empty where it did not come so far."""
+    recovered_s: Seconds | None = None
     """From the fault to the proof that events become Jobs again, in seconds; None if there was none."""
     at_work: int | None = None
-    """Number of workers that ran when it was broken; None: not counted, as before this was."""
-    lost: tuple[str, ...] | None
-    """Jobs and pods that ran before, and neither live on nor ended by themselves; None: not counted."""
+    """Number of workers (pods) that ran when it was broken; None: not counted."""
+    lost: tuple[str, ...] | None = None
+    """Jobs and pods that ran before, or came while it was mended, and neither live on nor ended by themselves; None: it did
+    not come so far that they were counted."""
     events: dict[str, int] = Field(default_factory=dict)
-    """Numbers of events as `prompt_keda.lab.drills.drill.Drilled` has them. Empty as well in what was kept before this was."""
-    passed: bool
-    """Whether all was as it should be."""
-    problems: tuple[str, ...]
-    """What should not have been, in words."""
-
-    @classmethod
-    def of(cls, began_at: str, drilled: dict[str, Any]) -> DrillRecord:
-        """Make the record of a drill from its JSON. Raises `ValueError` when something is missing or of another type."""
-        known = {key: drilled[key] for key in cls.model_fields if key in drilled}
-        lost = None if drilled["lost"] is None else tuple(drilled["lost"])
-        told = {"lost": lost, "problems": tuple(drilled["problems"])}
-        return cls(**{**known, **told, "began_at": began_at, "passed": not drilled["problems"]})
+    """Numbers of them: ``sent``, ``lost`` and ``doubled`` by the recovery, ``taken`` by the fault itself, and ``unseen``:
+    acknowledged by the group's own account while nobody could listen."""
+    problems: tuple[str, ...] = ()
+    """What should not have been, in words. Empty: the drill was passed."""
 
     def to_json(self) -> dict[str, Any]:
-        """Give it as JSON."""
+        """Return it as JSON."""
         return self.model_dump(mode="json")
+
+
+class DrillRecord(Drilled):
+    """One drill as it is kept. What was not known of old ones is as if it had not been counted."""
+
+    began_at: Moment
+    """When it began; UTC, ISO 8601."""
+    passed: bool
+    """Whether all was as it should be."""
+
+    @classmethod
+    def of(cls, began_at: str, drilled: Drilled) -> DrillRecord:
+        """Return the record of a drill."""
+        return cls(**drilled.model_dump(), began_at=began_at, passed=not drilled.problems)
+
+    @property
+    def drilled(self) -> Drilled:
+        """What the drill has shown."""
+        return Drilled(**self.model_dump(include=set(Drilled.model_fields)))

@@ -14,9 +14,8 @@ from prompt_keda.core.places import drills_folder
 from prompt_keda.lab import drilling, faults
 from prompt_keda.lab import state as lab_state
 from prompt_keda.lab.drilling import Wanted
-from prompt_keda.lab.drills.drill import Drilled
 from prompt_keda.records.drill_history import begin_drills, drills_kept, keep_drill
-from prompt_keda.records.drill_record import DrillRecord
+from prompt_keda.records.drill_record import Drilled, DrillRecord
 from prompt_keda.records.run_folder import RunFolder
 from prompt_keda.report import as_text, drills_as_text, history_page
 
@@ -25,12 +24,21 @@ from .world import World
 
 ALL, REST = Wanted(all_of_them=True), Wanted(rest=True)
 FAULTS = ("keda/gone", "keda/gone-too", "redis/gone")
-GOOD = Drilled("keda/gone", "KEDA is gone", {"keda/parts-ready": "fail"}, 10.0, "keda-gone", "runbook", 40.0, lost=())
-BAD = Drilled("redis/gone", "Redis is gone", {}, lost=("j1 is gone",), problems=("lost: j1 is gone", "more"))
+GOOD = Drilled(
+    fault="keda/gone",
+    title="KEDA is gone",
+    seen_by={"keda/parts-ready": "fail"},
+    detected_s=10.0,
+    runbook="keda-gone",
+    answered_by="runbook",
+    recovered_s=40.0,
+    lost=(),
+)
+BAD = Drilled(fault="redis/gone", title="Redis is gone", lost=("j1 is gone",), problems=("lost: j1 is gone", "more"))
 
 
 def record(day, drilled=GOOD):
-    return DrillRecord.of(f"2025-01-0{day}T00:00:00+00:00", drilled.to_json())
+    return DrillRecord.of(f"2025-01-0{day}T00:00:00+00:00", drilled)
 
 
 @pytest.fixture
@@ -136,7 +144,7 @@ def test_drills_that_were_stopped_are_gone_on_with(drills, state):
     written = []
     result = drilling.run(REST, written.append, nobody)
     assert (drills, result.exit_code) == ([], 1)
-    assert result.parts["drills"] == [one.to_json() | {"lost": (*one.lost,)} for one in (GOOD, BAD, GOOD)]
+    assert result.parts["drills"] == [one.to_json() for one in (GOOD, BAD, GOOD)]
     assert [page.count(GOOD.title) for page in written] == [1, 2] and len(list(state.iterdir())) == 1
     with pytest.raises(Refusal, match="were stopped"):
         drilling.run(REST, nowhere, nobody)
@@ -296,7 +304,7 @@ def test_drills_are_shown_as_lines_with_bars(state, capsys):
     """The longest has the whole width; what was not proven has none."""
     put(state, 1)
     put(state, 2, BAD)
-    put(state, 3, Drilled("a/b", "t", {}, 5.0, "", "people", 20.0, lost=()))
+    put(state, 3, Drilled(fault="a/b", title="t", detected_s=5.0, answered_by="people", recovered_s=20.0, lost=()))
     lines = shown(capsys).splitlines()
     assert lines[1].startswith("drills: 2 of 3 passed")
     assert lines[2] == "2025-01-03 00:00:00  a/b         passed  seen after 5.0 s, recovered after 20.0 s, 0 lost"
@@ -307,7 +315,7 @@ def test_drills_are_shown_as_lines_with_bars(state, capsys):
 
 def test_drills_stand_on_the_page(state):
     """With their bars; what a record says makes no markup. What was not counted is not nought."""
-    bad = Drilled(HOSTILE, HOSTILE, {}, problems=(HOSTILE,))
+    bad = Drilled(fault=HOSTILE, title=HOSTILE, problems=(HOSTILE,))
     drills = [record(1).to_json(), record(2, bad).to_json()]
     page = history_page.to_html("local", [], drills)
     assert "1 of 2 passed" in page and "flex: 10.0" in page and "flex: 30.0" in page and "width: 100.0%" in page
@@ -317,7 +325,7 @@ def test_drills_stand_on_the_page(state):
 
 def test_no_record_forges_a_line(state, capsys):
     """Nor steers a terminal."""
-    put(state, 1, Drilled("a", "t", {}, problems=(HOSTILE, "x\nforged")))
+    put(state, 1, Drilled(fault="a", title="t", problems=(HOSTILE, "x\nforged")))
     said = shown(capsys)
     assert "\x1b" not in said and "\nforged" not in said
 

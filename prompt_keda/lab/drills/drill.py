@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from prompt_keda.components.catalogue import ALL_CHECKS
@@ -21,6 +20,7 @@ from prompt_keda.lab.drills.witness import Witness
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.presence import bring_in, take_back
 from prompt_keda.lab.faults.waiting import until
+from prompt_keda.records.drill_record import Drilled
 from prompt_keda.runbooks.causes import causes
 
 STEADY_S, DETECTION_S, WHOLE_S = 90, 120, 180
@@ -38,52 +38,6 @@ PLACE_LOST = ("redis/group-gone", "redis/streams-gone")
 that was deleted looks like a young one whose group is gone; only a restart of Redis says more (docs/decisions/0008-modes.md).
 """
 RED = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
-
-
-@dataclass(frozen=True)
-class Drilled:
-    """What a drill has shown.
-
-    Parameters
-    ----------
-    seen_by
-        The checks that the fault names, each with the verdict that they gave; empty if not all of them saw it.
-    detected_s
-        From the fault to the first look that saw all of them, in seconds; None if none did.
-    runbook
-        What was proposed first; empty if nothing was.
-    answered_by
-        ``runbook``: it mended everything by itself. ``people``: it could not, and what its page asks people to do was done.
-        Empty where it did not come so far.
-    recovered_s
-        From the fault to the proof that events become Jobs again, in seconds; None if there was none.
-    at_work
-        Number of workers (pods) that ran when it was broken; None: not counted.
-    lost
-        Jobs and pods that ran before, or came while it was mended, and neither live on nor ended by themselves; None: it did
-        not come so far that they were counted.
-    events
-        Numbers of them: ``sent``, ``lost`` and ``doubled`` by the recovery, ``taken`` by the fault itself, and ``unseen``:
-        acknowledged by the group's own account while nobody could listen.
-    problems
-        What should not have been, in words. Empty: the drill was passed.
-    """
-
-    fault: str
-    title: str
-    seen_by: Mapping[str, str] = field(default_factory=dict)
-    detected_s: float | None = None
-    runbook: str = ""
-    answered_by: str = ""
-    recovered_s: float | None = None
-    at_work: int | None = None
-    lost: Sequence[str] | None = None
-    events: Mapping[str, int] = field(default_factory=dict)
-    problems: Sequence[str] = field(default_factory=tuple)
-
-    def to_json(self) -> dict[str, Any]:
-        """Give it as JSON."""
-        return asdict(self)
 
 
 def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled:
