@@ -27,6 +27,31 @@ local waiting = #redis.call('XRANGE', KEYS[1], '(' .. at, '+')
 local counted = group['entries-read'] or at == '0-0'
 """
 """One script, because no event may come or go between its questions."""
+GIVE_FLOW = """
+local at
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    local fields = {}
+    for i = 1, #group, 2 do fields[group[i]] = group[i + 1] end
+    if fields['name'] == ARGV[1] then at = fields['last-delivered-id'] end
+end
+if not at then return redis.error_reply('NOGROUP ' .. ARGV[1]) end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function age(id)
+    return math.max(0, now - tonumber(string.match(id, '^%d+')))
+end
+local waiting, read, unacknowledged = -1, -1, -1
+for _, event in ipairs(redis.call('XRANGE', KEYS[1], '(' .. at, '+', 'COUNT', 1)) do waiting = age(event[1]) end
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+    for i = 1, #consumer, 2 do
+        if consumer[i] == 'idle' and (read < 0 or consumer[i + 1] < read) then read = consumer[i + 1] end
+    end
+end
+for _, event in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], at, at, 1)) do unacknowledged = event[3] end
+return {waiting, read, unacknowledged}
+"""
+"""Three ages in milliseconds, by Redis' own clock; -1 where there is no such thing. A group may have thousands of
+consumers, because those of dead workers stay: the script sends the newest of their ages alone."""
 GIVE_BACKLOG = f"{BACKLOG} return {{group['lag'] and 1 or 0, group['lag'] or 0, waiting, counted and 1 or 0}}"
 Question = tuple[str, ...]
 
@@ -97,6 +122,27 @@ class OldPending:
     consumer: str
 
 
+@dataclass(frozen=True)
+class Flow:
+    """Since when a consumer group's events wait, are read, and are acknowledged, by Redis' own clock.
+
+    Parameters
+    ----------
+    oldest_waiting_s
+        Age of the first event after the last one that was given out, in seconds; None when no event waits.
+    last_read_s
+        How long ago a consumer last asked for events, in seconds; None when the group has no consumer. Where events
+        wait, whoever asks gets one: so an event was read then. A consumer that waits in a blocking read asked when the
+        read began.
+    unacknowledged_s
+        How long the last event that was given out is pending, in seconds; None when it was acknowledged.
+    """
+
+    oldest_waiting_s: float | None
+    last_read_s: float | None
+    unacknowledged_s: float | None
+
+
 class Survey:
     """Answers to all questions; each raises its own error when it is looked at, so that one denied hides no other.
 
@@ -136,6 +182,11 @@ class Survey:
     def backlog(self, stream: str, group: str) -> Backlog:
         """Give a group's lag beside what really waits. Raises `BadAnswer` when stream or group is not there."""
         found: Backlog = self._answer("backlog", stream, group)
+        return found
+
+    def flow(self, stream: str, group: str) -> Flow:
+        """Return since when events wait and are read. Raises `BadAnswer` when stream or group is not there."""
+        found: Flow = self._answer("flow", stream, group)
         return found
 
     def old_pending(self, stream: str, group: str) -> OldPending:
@@ -199,6 +250,7 @@ def _plan_of_one(stream: str, group: str) -> dict[Question, tuple[Callable[[Any]
         ("stream", stream): (lambda pipe: pipe.xinfo_stream(stream), read_stream),
         ("group", stream, group): (lambda pipe: pipe.xinfo_groups(stream), lambda reply: read_group(reply, group)),
         ("backlog", stream, group): (lambda pipe: pipe.eval_ro(GIVE_BACKLOG, 1, stream, group), read_backlog),
+        ("flow", stream, group): (lambda pipe: pipe.eval_ro(GIVE_FLOW, 1, stream, group), read_flow),
         ("pending", stream, group): (lambda pipe: pipe.xpending_range(stream, group, **old), _read_pending),
     }
 
@@ -238,6 +290,11 @@ def read_backlog(reply: Sequence[Any]) -> Backlog:
     """Read what the script `GIVE_BACKLOG` gives."""
     known, lag, waiting, counted = reply
     return Backlog(int(lag) if known else None, int(waiting), bool(counted))
+
+
+def read_flow(reply: Sequence[Any]) -> Flow:
+    """Read what the script `GIVE_FLOW` gives."""
+    return Flow(*(None if int(age_ms) < 0 else int(age_ms) / 1000 for age_ms in reply))
 
 
 def _read_pending(reply: list[dict[str, Any]]) -> OldPending:

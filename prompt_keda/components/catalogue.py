@@ -13,11 +13,13 @@ from prompt_keda.components.images import contents, names, present, pull_secrets
 from prompt_keda.components.keda import certificates, metrics, parts
 from prompt_keda.components.scaled_jobs import jobs as scaled_jobs_jobs
 from prompt_keda.components.scaled_jobs import schemas, specs
+from prompt_keda.components.scaling import works
 from prompt_keda.components.smoke import deep_checks
 from prompt_keda.components.vault import secrets, server
 from prompt_keda.core.check import Check
 
 MODULES = (
+    works,
     *(api, nodes, pods, jobs, services, namespaces),
     *(login, rights),
     *(server, secrets),
@@ -27,7 +29,7 @@ MODULES = (
     *(burst, quotas),
     deep_checks,
 )
-CATEGORIES = ("cluster", "identity", "vault", "redis", "images", "keda", "capacity", "deep")
+CATEGORIES = ("scaling", "cluster", "identity", "vault", "redis", "images", "keda", "capacity", "deep")
 """In the order in which results are shown."""
 
 ALL_CHECKS: tuple[Check[Systems], ...] = tuple(

@@ -33,6 +33,12 @@ ORDER = (
     "events-stop",
 )
 """What stands earlier makes what stands later red as well: KEDA needs Redis, Redis needs nodes, all need the API server."""
+SYMPTOM = "scaling/works"
+"""Says that events do not become work, whatever the cause. Where another check names a cause, this is its consequence."""
+NO_CAUSE_OF_IT = ("wrong-cluster", "not-allowed", "jobs-at-risk", "image-moved", "events-stop", "redis-full")
+"""Runbooks of what may be red or amber beside it, and leaves scaling alone."""
+AMBER_CAUSES = ("cluster-degraded", "keda-does-not-scale", "redis-lag-wrong", "no-room", "workers-fail", "keda-paused")
+"""Runbooks whose checks are amber, and no more, where scaling stands still because of them."""
 SEVERITY = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
 RANK = {Verdict.FAIL: 0, Verdict.UNKNOWN: 1, Verdict.WARN: 1}
 """What is amber may be the reason why another cannot be seen: a node that does not report, before Redis on it."""
@@ -60,8 +66,26 @@ class Cause:
 def causes(results: Sequence[CheckResult]) -> list[Cause]:
     """Rank what may be at the root: seen broken first, then not seen and amber, each in the order in which things need another.
 
-    A check that was skipped is a consequence of one that is not green, and counts for nothing here.
+    A check that was skipped is a consequence of one that is not green, and counts for nothing here. `SYMPTOM` is ranked
+    behind the causes that explain it, and is the root where nothing does.
     """
+    ranked = _ranked(results)
+    symptom = next((cause for cause in ranked if [one.id for one in cause.checks] == [SYMPTOM]), None)
+    if symptom is None:
+        return ranked
+    others = [cause for cause in ranked if cause is not symptom]
+    explaining = [cause for cause in others if _explains(cause)]
+    return [*explaining, symptom, *(cause for cause in others if cause not in explaining)]
+
+
+def _explains(cause: Cause) -> bool:
+    """Tell whether events may wait for this reason."""
+    if cause.worst is Verdict.WARN:
+        return cause.runbook in AMBER_CAUSES
+    return cause.runbook not in NO_CAUSE_OF_IT
+
+
+def _ranked(results: Sequence[CheckResult]) -> list[Cause]:
     found: dict[str, list[CheckResult]] = {}
     for one in results:
         if one.verdict in SEVERITY:

@@ -291,6 +291,25 @@ def test_a_survey_of_what_is_absent(redis):
     assert found.info()["role"] == "master"
 
 
+def test_a_survey_tells_since_when_events_wait_and_are_read(redis, worker):
+    """By Redis' own clock: the first event that waits, the last read, and the last event that was given out."""
+    redis.ensure_group("s", "g", "0")
+    empty = redis.survey([("s", "g")]).flow("s", "g")
+    assert (empty.oldest_waiting_s, empty.last_read_s, empty.unacknowledged_s) == (None, None, None)
+    redis.add("s", [{"n": "1"}, {"n": "2"}])
+    ids = worker.read("s", "g", "pod-1", 1)
+    given = redis.survey([("s", "g")]).flow("s", "g")
+    assert all(0 <= age < 5 for age in (given.oldest_waiting_s, given.last_read_s, given.unacknowledged_s))
+    worker.grow_old("s", "g", ids, 90)
+    assert 89 < redis.survey([("s", "g")]).flow("s", "g").unacknowledged_s < 100
+    worker.ack("s", "g", ids)
+    assert redis.survey([("s", "g")]).flow("s", "g").unacknowledged_s is None
+    worker.read("s", "g", "pod-1", 1)
+    assert redis.survey([("s", "g")]).flow("s", "g").oldest_waiting_s is None
+    with pytest.raises(BadAnswer):
+        redis.survey([("s", "none")]).flow("s", "none")
+
+
 def test_a_survey_tells_what_is_pending_for_long(redis, worker):
     """Not what was given out just now; how many, for how long, and by whom."""
     redis.ensure_group("s", "g", "0")

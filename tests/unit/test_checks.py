@@ -24,11 +24,12 @@ from . import test_checks_jobs as jobs
 from . import test_checks_keda as keda
 from . import test_checks_redis as redis
 from . import test_checks_scaled_jobs as scaled_jobs
+from . import test_checks_scaling as scaling
 from . import test_checks_vault as vault
 from .breaks import seen
 from .world import CHECKS, GROUP, SCALED_JOB, SPACE, STREAM, World
 
-FILES = (capacity, cluster, identity, images, jobs, keda, redis, scaled_jobs, vault)
+FILES = (capacity, cluster, identity, images, jobs, keda, redis, scaled_jobs, scaling, vault)
 """One a category, as `prompt_keda/checks/`; each has its rows ``RED``."""
 
 

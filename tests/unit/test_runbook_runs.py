@@ -207,6 +207,18 @@ def test_broken_comes_before_what_is_not_seen():
     assert all(check.verdict is not Verdict.SKIPPED for one in ranked for check in one.checks)
 
 
+def test_that_events_wait_is_the_root_only_where_nothing_explains_it():
+    """With a known cause the symptom is its consequence, also of one that is amber; what leaves scaling alone is none."""
+    symptom = result("scaling/works", "fail")
+    for id_, verdict in (("keda/parts-ready", "fail"), ("keda/none-paused", "warn"), ("capacity/quota-allows", "fail")):
+        ranked = causes([symptom, result(id_, verdict)])
+        assert [one.checks[0].id for one in ranked] == [id_, "scaling/works"]
+    for id_ in ("images/pinned", "redis/fan-out-alive"):
+        ranked = causes([result(id_, "warn"), symptom])
+        assert [one.checks[0].id for one in ranked] == ["scaling/works", id_]
+    assert causes([symptom])[0].runbook == "keda-does-not-scale"
+
+
 def test_a_command_is_a_process_whose_document_is_kept():
     """Here one that is refused at once."""
     ran = run_command(["check-deps", "--env", "no-such-environment"])

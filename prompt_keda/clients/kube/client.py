@@ -244,13 +244,18 @@ class Kube:
         return self._items(self._object(answer.data))
 
     def each(
-        self, resource: Resource, namespace: str | None = None, label_selector: str = "", page_count: int = 250
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        label_selector: str = "",
+        page_count: int = 250,
+        field_selector: str = "",
     ) -> Iterator[Object]:
         """Give objects of one kind one after another, asked for in pages: thousands of pods need no memory at once.
 
         Raises as `request` does, but a kind that is not served has none; `BadAnswer` (410) when reading takes minutes.
         """
-        query = {"limit": str(page_count), "labelSelector": label_selector}
+        query = {"limit": str(page_count), "labelSelector": label_selector, "fieldSelector": field_selector}
         while True:
             try:
                 page = self.get_raw(resource.path(namespace), query)

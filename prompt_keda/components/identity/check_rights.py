@@ -13,6 +13,7 @@ from prompt_keda.clients.kube.resources import (
     CRDS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
+    EVENTS,
     JOBS,
     LEASES,
     LIMIT_RANGES,
@@ -76,7 +77,7 @@ def _of_keda(environment: Environment) -> Iterator[Right]:
 def _of_the_workers(environment: Environment) -> Iterator[Right]:
     for one in environment.instruments:
         yield _right("get", SCALED_JOBS, one.namespace, one.scaled_job)
-        yield from (_right("list", kind, one.namespace) for kind in (JOBS, RESOURCE_QUOTAS, LIMIT_RANGES))
+        yield from (_right("list", kind, one.namespace) for kind in (JOBS, EVENTS, RESOURCE_QUOTAS, LIMIT_RANGES))
         yield from (_right("get", kind, one.namespace) for kind in (TRIGGER_AUTHENTICATIONS, SERVICE_ACCOUNTS))
     for sync in environment.secrets:
         yield from (_right("get", one, sync.namespace, sync.name) for one in (SECRETS, VAULT_SECRETS))

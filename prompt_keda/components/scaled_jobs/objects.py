@@ -20,6 +20,16 @@ def is_finished(job: dict[str, Any]) -> bool:
     return has_condition(job, "Complete", "Failed")
 
 
+def is_suspended(job: dict[str, Any]) -> bool:
+    """Tell whether a Job is suspended: it has no pod and gets none, though it is not finished and KEDA counts it."""
+    return bool((job.get("spec") or {}).get("suspend"))
+
+
+def is_running(job: dict[str, Any]) -> bool:
+    """Tell whether a Job is at work or may be soon: neither finished nor suspended."""
+    return not is_finished(job) and not is_suspended(job)
+
+
 def keeps_older_jobs(spec: dict[str, Any]) -> bool:
     """Tell whether KEDA leaves Jobs of another generation alone under this ScaledJob's spec.
 

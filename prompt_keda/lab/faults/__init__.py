@@ -19,6 +19,7 @@ from prompt_keda.lab.faults import (
     network,
     redis,
     redis_streams,
+    scaling,
     vault,
     vault_secrets,
 )
@@ -39,6 +40,7 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *capacity.FAULTS,
     *frozen.FAULTS,
     *network.FAULTS,
+    *scaling.FAULTS,
 )
 
 

@@ -49,20 +49,20 @@ class FakeKube:
             return None
 
     def list(self, resource, namespace=None, label_selector="", field_selector=""):
-        assert not field_selector, "the fake knows no field selectors"
         self._allow("list", resource)
         return [
             copy.deepcopy(one)
             for (kind, where, _), one in sorted(self._objects.items(), key=lambda item: item[0][2])
             if kind == resource and namespace in (None, where) and _fits(one, label_selector)
+            if _has_fields(one, field_selector)
         ]
 
     def names(self, resource, namespace=None, label_selector=""):
         return [{"metadata": one["metadata"]} for one in self.list(resource, namespace, label_selector)]
 
-    def each(self, resource, namespace=None, label_selector="", page_count=250):
+    def each(self, resource, namespace=None, label_selector="", page_count=250, field_selector=""):
         """Give what is there at the first page; a page that is asked for after `expire_pages` is too old (410)."""
-        found, began = self.list(resource, namespace, label_selector), self._expired_count
+        found, began = self.list(resource, namespace, label_selector, field_selector), self._expired_count
         for number, one in enumerate(found):
             if number and number % page_count == 0 and self._expired_count > began:
                 raise BadAnswer("Kubernetes", ADDRESS, "410 on GET: the provided continue parameter is too old")
@@ -256,6 +256,18 @@ def _fits(obj, selector) -> bool:
     for part in filter(None, selector.split(",")):
         name, equals, value = part.partition("=")
         if name not in labels or (equals and labels[name] != value.removeprefix("=")):
+            return False
+    return True
+
+
+def _has_fields(obj, selector) -> bool:
+    """Tell whether an object has these fields: an Event's alone can be selected by more than name and namespace."""
+    for part in filter(None, selector.split(",")):
+        path, _, value = part.partition("=")
+        inside = obj
+        for key in path.split("."):
+            inside = inside.get(key) or {}
+        if inside != value:
             return False
     return True
 

@@ -6,7 +6,16 @@ import copy
 import time
 from functools import partial
 
-from prompt_keda.clients.redis_survey import MOST_PENDING, PENDING_S, Backlog, GroupInfo, OldPending, StreamInfo, Survey
+from prompt_keda.clients.redis_survey import (
+    MOST_PENDING,
+    PENDING_S,
+    Backlog,
+    Flow,
+    GroupInfo,
+    OldPending,
+    StreamInfo,
+    Survey,
+)
 from prompt_keda.core.errors import BadAnswer, ClientError, Refused, Unreachable
 
 INFO = {
@@ -67,6 +76,7 @@ class FakeRedis:
             asked["stream", stream] = partial(self.stream_info, stream)
             asked["group", stream, group] = partial(self.group_info, stream, group)
             asked["backlog", stream, group] = partial(self.backlog, stream, group)
+            asked["flow", stream, group] = partial(self._flow, stream, group)
             asked["pending", stream, group] = partial(self._old_pending, stream, group)
         return Survey({question: _answer(ask) for question, ask in asked.items()})
 
@@ -176,6 +186,29 @@ class FakeRedis:
         """Keep the newest events: XTRIM MAXLEN."""
         entries = self._streams[stream]["entries"]
         del entries[: len(entries) - length]
+
+    def let_come(self, stream, numbers, ago_s):
+        """Let events have come so long ago."""
+        self._stream(stream).setdefault("came", {}).update(dict.fromkeys(numbers, time.time() - ago_s))
+
+    def let_ask(self, stream, group, ago_s):
+        """Let the group's consumers have asked last so long ago: it has one then."""
+        found = self._streams[stream]["groups"][group]
+        found["consumers"].add("worker")
+        found["asked"] = time.time() - ago_s
+
+    def _flow(self, stream, group):
+        self.ping()
+        if self.group_info(stream, group) is None:
+            raise BadAnswer("Redis", self.endpoint, f"NOGROUP {group}")
+        inside = self._streams[stream]
+        found, now = inside["groups"][group], time.time()
+        waiting = [one for one in inside["entries"] if one > found["at"]]
+        came = inside.get("came", {}).get(waiting[0], now) if waiting else None
+        asked = found.get("asked", now) if found["consumers"] else None
+        given = found["pending"].get(found["at"])
+        ages = (came, asked, given and given[0])
+        return Flow(*(None if one is None else max(0.0, now - one) for one in ages))
 
     def _old_pending(self, stream, group):
         self.ping()

@@ -1,0 +1,229 @@
+"""The links of the chain from an event to a Job that ended well, as data: since when does each stand still?
+
+Every fact is held against the clock of the server that has stamped it: Redis' TIME, the API server's Date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from prompt_keda.components.scaling.workers import Workers
+
+MANY = 3
+"""So few that came to nothing may be chance: a node that went, a worker that was killed."""
+JOB_START = timedelta(seconds=30)
+"""What a Job's start may take beyond the model on a busy node; the checks of pods and Jobs wait as long."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What was seen of one instrument's chain.
+
+    Parameters
+    ----------
+    waiting_count
+        Events that no worker has been given.
+    oldest, event, read, unacknowledged
+        Ages by Redis' clock: the first event that waits, the newest event, the last read, the last event that was given
+        out and is pending still. None: there is no such thing.
+    old_pending_count
+        Events that were given out a minute ago or more, and not acknowledged.
+    polled
+        How long ago KEDA last found the ScaledJob active; None: it never did, or does not say.
+    made_at
+        Age of the ScaledJob.
+    polling
+        How often KEDA looks.
+    start
+        From a poll to the last of the workers that are wanted running, as the capacity model says.
+    minimum, maximum
+        Workers that KEDA keeps, and that may run.
+    workers
+        Its Jobs.
+    """
+
+    waiting_count: int
+    oldest: timedelta | None
+    event: timedelta | None
+    read: timedelta | None
+    unacknowledged: timedelta | None
+    old_pending_count: int
+    polled: timedelta | None
+    made_at: timedelta
+    polling: timedelta
+    start: timedelta
+    minimum: int
+    maximum: int
+    workers: Workers
+
+    @property
+    def model(self) -> timedelta:
+        """Within so long a worker takes an event, as the capacity model says."""
+        return self.polling + self.start
+
+    @property
+    def patience(self) -> timedelta:
+        """After so long something is wrong: some polls, and twice what the model says of the start."""
+        return 3 * self.polling + 2 * self.start
+
+    @property
+    def held_count(self) -> int:
+        """Places of workers that are taken, or that KEDA may still fill."""
+        return self.workers.starting_count(max(self.patience, JOB_START)) + self._taken_count
+
+    @property
+    def _taken_count(self) -> int:
+        return self.workers.at_work_count + self.workers.left_count(self.patience)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether an event has waited for too long."""
+        return self.oldest is not None and self.oldest > self.patience
+
+    @property
+    def lacks_workers(self) -> bool:
+        """Whether events have waited for some polls while more workers might run.
+
+        Jobs that are young are no excuse where no event is read at all: they may be new ones each time.
+        """
+        if self.oldest is None or self.oldest <= self.patience:
+            return False
+        unread = self.oldest if self.read is None else min(self.oldest, self.read)
+        nobody_reads = unread > max(self.patience, JOB_START)
+        return (self._taken_count if nobody_reads else self.held_count) < self.maximum
+
+    @property
+    def is_below_minimum(self) -> bool:
+        """Whether fewer workers than the minimum have been there for some polls."""
+        newest = self.workers.newest_made
+        since = min((age for age in (newest, self.made_at) if age is not None), default=self.made_at)
+        return self.held_count < self.minimum and since > self.patience
+
+    @property
+    def end_at_once(self) -> bool:
+        """Whether workers end as soon as they begin, again and again."""
+        return len(self.workers.ended_at_once()) >= MANY
+
+    @property
+    def acknowledges_nothing(self) -> bool:
+        """Whether the last event that was given out, and some before, are not acknowledged: a single one is chance."""
+        return self.unacknowledged is not None and self.old_pending_count >= MANY
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link of the chain.
+
+    Parameters
+    ----------
+    name
+        What happens there.
+    moved
+        Returns how long ago that was seen last; None: it is not known, or was never.
+    stands_still
+        Returns what stands still there, in words; empty: it moves, or has nothing to do.
+    """
+
+    name: str
+    moved: Callable[[Sight], timedelta | None]
+    stands_still: Callable[[Sight], str]
+
+
+def _nothing(sight: Sight) -> str:
+    return ""
+
+
+def _polls(sight: Sight) -> str:
+    if sight.polled is not None and sight.polled > sight.patience and sight.waiting_count:
+        return f"KEDA found nothing to do for {seconds(sight.polled)}, though events wait"
+    return ""
+
+
+def _jobs(sight: Sight) -> str:
+    if sight.workers.suspended_count:
+        return f"{sight.workers.suspended_count} Jobs are suspended"
+    newest, count = sight.workers.newest_made, len(sight.workers.open)
+    wanted = (sight.is_overdue and count < sight.maximum) or (sight.is_below_minimum and count < sight.minimum)
+    if not wanted or (newest is not None and newest <= sight.patience):
+        return ""
+    return f"no Job was made for {seconds(newest)}" if newest is not None else "there is no Job at all"
+
+
+def _pods(sight: Sight) -> str:
+    late = [worker.made for worker in sight.workers.open if worker.pod is None and worker.made > JOB_START]
+    return f"{len(late)} Jobs have no pod, the oldest for {seconds(max(late))}" if late else ""
+
+
+def _scheduled(sight: Sight) -> str:
+    late = [worker.pod for worker in sight.workers.open if worker.pod is not None and worker.scheduled is None]
+    late = [age for age in late if age > JOB_START]
+    return f"{len(late)} pods have no node, the oldest for {seconds(max(late))}" if late else ""
+
+
+def _run(sight: Sight) -> str:
+    ages = [worker.scheduled for worker in sight.workers.open if worker.scheduled is not None and not worker.is_at_work]
+    late = [age for age in ages if age > JOB_START]
+    if late:
+        return f"{len(late)} pods do not run, the oldest for {seconds(max(late))}"
+    if sight.end_at_once:
+        quick = sight.workers.ended_at_once()
+        how = "failed" if all(worker.has_failed for worker in quick) else "ended"
+        return f"{len(quick)} workers of the last minute {how} at once"
+    return ""
+
+
+def _reads(sight: Sight) -> str:
+    if not sight.is_overdue or (sight.read is not None and sight.read <= sight.patience):
+        return ""
+    return f"nobody has read for {seconds(sight.read)}" if sight.read is not None else "nobody has ever read"
+
+
+def _acknowledges(sight: Sight) -> str:
+    if not sight.acknowledges_nothing:
+        return ""
+    return f"{sight.old_pending_count} events were given out and not acknowledged, the last one too"
+
+
+def _ends(sight: Sight) -> str:
+    ended = sorted((w for w in sight.workers.all if w.ended is not None), key=lambda w: w.ended or timedelta())[:5]
+    failed = sum(worker.has_failed for worker in ended)
+    return f"{failed} of the newest {len(ended)} Jobs failed" if failed >= MANY else ""
+
+
+def _newest(pick: Callable[[Sight], list[timedelta | None]]) -> Callable[[Sight], timedelta | None]:
+    return lambda sight: min((age for age in pick(sight) if age is not None), default=None)
+
+
+LINKS = (
+    Link("events come in", lambda sight: sight.event, _nothing),
+    Link("KEDA polls", lambda sight: sight.polled, _polls),
+    Link("Jobs are made", lambda sight: sight.workers.newest_made, _jobs),
+    Link("pods are made", _newest(lambda sight: [worker.pod for worker in sight.workers.all]), _pods),
+    Link("pods are scheduled", _newest(lambda sight: [worker.scheduled for worker in sight.workers.all]), _scheduled),
+    Link("containers run", lambda sight: None, _run),
+    Link("workers read", lambda sight: sight.read, _reads),
+    Link("workers acknowledge", lambda sight: None, _acknowledges),
+    Link("Jobs end well", _newest(lambda sight: [w.ended for w in sight.workers.all if not w.has_failed]), _ends),
+)
+"""From the event to the end of its worker's Job; what comes first cuts off what comes after."""
+
+
+def standing_still(sight: Sight) -> list[str]:
+    """Return what stands still, link by link, in words."""
+    return [said for link in LINKS if (said := link.stands_still(sight))]
+
+
+def last_moves(sight: Sight) -> str:
+    """Return when each link was last seen to move, in one line."""
+    moves = [(link.name, link.moved(sight)) for link in LINKS]
+    return ", ".join(f"{name} {seconds(age)} ago" for name, age in moves if age is not None)
+
+
+def seconds(span: timedelta | None) -> str:
+    """Return a duration as people say it in an incident."""
+    if span is None:
+        return "an unknown time"
+    whole = int(span.total_seconds())
+    return f"{whole} s" if whole < 600 else f"{whole // 60} min"

@@ -1,0 +1,156 @@
+"""The one verdict above all others: do events become work?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from prompt_keda.clients.kube.resources import EVENTS, NODES
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.capacity.burst import POLLING_S, keda_limit, predicted
+from prompt_keda.components.cluster.clock import age
+from prompt_keda.components.scaled_jobs.looks import of_every_scaled_job
+from prompt_keda.components.scaling.chain import JOB_START, Sight, last_moves, seconds, standing_still
+from prompt_keda.components.scaling.workers import workers_of
+from prompt_keda.core.check import Outcome, check
+from prompt_keda.core.errors import ClientError
+from prompt_keda.core.outcomes import fail, ok, warn
+from prompt_keda.core.untrusted import one_line
+from prompt_keda.environment.model import Instrument
+
+Object = dict[str, Any]
+NEWS = timedelta(minutes=5)
+"""An Event that is older tells of something else."""
+FIX = "./run respond ranks the causes; what the operator says: kubectl -n {0} logs deployment/keda-operator --since=5m"
+REFUSED = "KEDA has asked for Jobs {0} ago, and none came to be: what admits Jobs refuses them (its log has the words)"
+
+
+@check(
+    "scaling/works",
+    "Events become work in time",
+    needs=("cluster/api-answers", "keda/scaled-jobs-present", "redis/answers", "redis/groups-exist"),
+    runbook="keda-does-not-scale",
+)
+def works(systems: Systems) -> Outcome:
+    """Follow each instrument's events link by link, by the clocks of Redis and the API server: events come in, the
+    group's lag grows, KEDA polls, Jobs are made, pods are made, are scheduled, their containers run, workers read,
+    acknowledge, and their Jobs end well. A suspended Job is not at work.
+
+    FAIL: the oldest event that waits is older than three polls and twice the start that the capacity model predicts,
+    while fewer than `max_jobs` workers are at work; or fewer than minReplicaCount are there for as long; or workers
+    end as soon as they begin; or what is given out is not acknowledged. WARN: events wait for longer than the model
+    says. It needs no known cause: other checks name one.
+
+    Cause: Whatever cuts the chain. The result says which links stand still, and since when.
+
+    Fix: `./run respond` ranks the causes that other checks see. With none: the operator's log, the Events of the
+    ScaledJob and of its Jobs.
+    """
+
+    def look(instrument: Instrument, live: Object) -> Outcome:
+        return _verdict(systems, instrument, see(systems, instrument, live))
+
+    return of_every_scaled_job(systems, look, "")
+
+
+def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
+    """Read all that one instrument's verdict needs. Raises as `Kube.each` and the survey of Redis do."""
+    survey, spec = systems.redis_survey(), live["spec"]
+    stream = survey.stream(instrument.stream)
+    backlog = survey.backlog(instrument.stream, instrument.consumer_group)
+    flow = survey.flow(instrument.stream, instrument.consumer_group)
+    came_ms = int(stream.last_id.partition("-")[0]) if stream else 0
+    active = (live.get("status") or {}).get("lastActiveTime")
+    return Sight(
+        waiting_count=backlog.waiting,
+        oldest=_span(flow.oldest_waiting_s),
+        event=timedelta(seconds=max(0.0, survey.now_s() - came_ms / 1000)) if came_ms else None,
+        read=_span(flow.last_read_s),
+        unacknowledged=_span(flow.unacknowledged_s),
+        old_pending_count=survey.old_pending(instrument.stream, instrument.consumer_group).count,
+        polled=age(systems, active) if active else None,
+        made_at=age(systems, live["metadata"]["creationTimestamp"]),
+        polling=timedelta(seconds=float(spec.get("pollingInterval", POLLING_S))),
+        start=_start(systems, instrument, live, backlog.waiting),
+        minimum=int(spec.get("minReplicaCount", 0)),
+        maximum=instrument.max_jobs,
+        workers=workers_of(systems, instrument),
+    )
+
+
+def _span(age_s: float | None) -> timedelta | None:
+    return None if age_s is None else timedelta(seconds=age_s)
+
+
+def _start(systems: Systems, instrument: Instrument, live: Object, waiting_count: int) -> timedelta:
+    """Return how long the start of the workers that are wanted may take; without what the model needs, a guess."""
+    wanted = max(1, min(waiting_count, instrument.max_jobs))
+    try:
+        model = predicted(systems, wanted, live, keda_limit(systems), systems.kube.list(NODES))
+    except ClientError:
+        return JOB_START
+    return timedelta(seconds=model.seconds - model.before_s)
+
+
+def _verdict(systems: Systems, instrument: Instrument, sight: Sight) -> Outcome:
+    workers = f"{sight.workers.at_work_count} of {sight.maximum} workers are at work"
+    waits = f"{sight.waiting_count} events wait, the oldest for {seconds(sight.oldest)}" if sight.oldest else ""
+    said = f"{instrument.name}: " + (f"{waits}, {workers}" if waits else f"no event waits, {workers}")
+    reasons = standing_still(sight)
+    is_cut = sight.lacks_workers or sight.is_below_minimum or sight.acknowledges_nothing
+    if is_cut or (sight.end_at_once and (sight.is_overdue or sight.workers.at_work_count < sight.minimum)):
+        if sight.is_below_minimum:
+            reasons.insert(0, f"{sight.minimum} are the least")
+        reasons += _known(systems, instrument, sight)
+        fix = FIX.format(systems.environment.keda.namespace)
+        return fail("; ".join([said, *reasons]), fix, last_moves(sight))
+    if sight.end_at_once:
+        return _warn("; ".join([said, *reasons]), "Look at the newest of them: kubectl logs job/NAME.", sight)
+    if sight.oldest is not None and sight.oldest > sight.model:
+        slow = f"{said}; the capacity model says {seconds(sight.model)}"
+        return _warn(slow, "Wait: workers take them one after another. More of them: max_jobs, room, limits.", sight)
+    return ok(said)
+
+
+def _warn(said: str, fix: str, sight: Sight) -> Outcome:
+    return replace(warn(said, fix), detail=last_moves(sight))
+
+
+def _known(systems: Systems, instrument: Instrument, sight: Sight) -> list[str]:
+    """Return what Kubernetes' Events tell of the cause: what KEDA has asked for in vain, and the newest warning."""
+    try:
+        found = [
+            event
+            for kind in ("ScaledJob", "Job", "Pod")
+            for event in _events(systems, instrument, kind)
+            if age(systems, _last(event)) <= NEWS
+        ]
+    except ClientError as error:
+        return [f"its Events cannot be read: {error.what}"]
+    told, newest = [], sight.workers.newest_made
+    asked = [age(systems, _last(event)) for event in found if event.get("reason") == "KEDAJobsCreated"]
+    if asked and (newest is None or newest - min(asked) > max(sight.patience, JOB_START)):
+        told.append(REFUSED.format(seconds(min(asked))))
+    warnings = sorted((event for event in found if event.get("type") == "Warning"), key=_last)
+    return told + [_words(event) for event in warnings[-1:]]
+
+
+def _events(systems: Systems, instrument: Instrument, kind: str) -> list[Object]:
+    """Read the Events of the ScaledJob, and the warnings of its Jobs and pods: they have its name before their own."""
+    selector = f"involvedObject.kind={kind}" + ("" if kind == "ScaledJob" else ",type=Warning")
+    events = systems.kube.each(EVENTS, instrument.namespace, field_selector=selector)
+    return [event for event in events if event["involvedObject"]["name"].startswith(instrument.scaled_job)]
+
+
+def _last(event: Object) -> str:
+    """Return when an Event happened last; the API server's times sort as texts."""
+    series = event.get("series") or {}
+    stamps = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
+    return str(next((stamp for stamp in stamps if stamp), event["metadata"]["creationTimestamp"]))
+
+
+def _words(event: Object) -> str:
+    about = event["involvedObject"]
+    message = one_line(str(event.get("message", "")))[:200]
+    return f"{about['kind']} {about['name']}: {event.get('reason')}: {message}"

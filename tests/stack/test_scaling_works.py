@@ -1,0 +1,99 @@
+"""That events become work is said from the symptom: red whatever the cause, never red where nothing is wrong."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from prompt_keda.clients.redis_streams import RedisStreams
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.run_checks import look
+from prompt_keda.environment.loading import load_environment
+from prompt_keda.lab.faults import scaling
+from prompt_keda.lab.faults.fault import Stage
+
+from .conftest import ENV, ROOT, at_the_stack_only, run_json, run_task, until
+
+pytestmark = at_the_stack_only  # a policy is the administrator's; the check is the same at the desk
+WORKS = next(check for check in ALL_CHECKS if check.id == "scaling/works")
+POLLS_S = 3 * 2
+WITHIN_S = 20
+"""So long after the third poll that was missed it has to be red."""
+LOOK_S = 10
+
+
+@pytest.fixture
+def stage(deployed, endpoints):
+    return Stage(load_environment(ROOT / "environments" / "local.yaml", endpoints))
+
+
+def send(redis: RedisStreams, stage, count):
+    (instrument,) = stage.environment.instruments
+    redis.add(instrument.stream, [{"visit": f"chain-{number}"} for number in range(count)])
+
+
+def outcome(systems):
+    systems.forget_redis()
+    return look(WORKS, systems)
+
+
+def test_events_that_wait_behind_a_refusal_are_red_in_time(stage, systems):
+    """A policy denies KEDA's Jobs, and no other check knows of it: exit code 1, the first line of the summary."""
+    (instrument,) = stage.environment.instruments
+    until(lambda: outcome(systems).verdict.value == "ok", 90, "a chain that moves")
+    try:
+        scaling.refuse_jobs(stage)  # returns once the workers of before have ended
+        send(systems.redis, stage, 40)
+        began = time.monotonic()
+        until(
+            lambda: "40 events wait" in (said := outcome(systems)).observed and said.verdict.value == "fail",
+            POLLS_S + WITHIN_S,
+            "that the events wait for too long",
+        )
+        assert time.monotonic() - began <= POLLS_S + WITHIN_S
+        code, document = run_json("check-deps", "--env", ENV)
+        red = [one for one in document["checks"] if one["verdict"] == "fail"]
+        assert (code, [one["id"] for one in red]) == (1, ["scaling/works"])
+        assert "0 of 20 workers are at work" in red[0]["observed"] and "none came to be" in red[0]["observed"]
+        text = run_task("check-deps", "--env", ENV, "--only", "scaling,redis").stdout
+        assert next(line for line in text.splitlines() if " checks: " in line) and "FAIL scaling/works: " in text
+    finally:
+        scaling.admit_jobs(stage)
+    until(lambda: systems.redis.backlog(instrument.stream, instrument.consumer_group).waiting == 0, 90, "no backlog")
+    until(lambda: outcome(systems).verdict.value == "ok", 60, "a chain that moves again")
+
+
+def never_red(systems, stage, seconds, each_s=None):
+    """Look every ten seconds, and send an event as often as is asked for; give the verdicts."""
+    verdicts, end, last = [], time.monotonic() + seconds, 0.0
+    while time.monotonic() < end:
+        if each_s:
+            send(systems.redis, stage, 1)
+        if time.monotonic() - last >= LOOK_S:
+            last = time.monotonic()
+            said = outcome(systems)
+            assert said.verdict.value in ("ok", "warn"), said
+            verdicts.append(said.verdict.value)
+        time.sleep(each_s or 1)  # a rate, and no wait for something
+    return verdicts
+
+
+@pytest.mark.parametrize(
+    ("seconds", "burst", "each_s"),
+    [
+        pytest.param(40, 60, None, id="a burst"),
+        pytest.param(40, 0, None, id="quiet"),
+        pytest.param(1800, 0, 0.2, id="30 minutes of 5 events a second", marks=pytest.mark.exhaustive),
+        pytest.param(1800, 0, None, id="30 quiet minutes", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_healthy_chain_is_never_red(stage, systems, seconds, burst, each_s):
+    """Through a burst of three times the maximum, with more events than the workers take, and with none."""
+    (instrument,) = stage.environment.instruments
+    until(lambda: outcome(systems).verdict.value == "ok", 90, "a chain that moves")
+    send(systems.redis, stage, burst)
+    verdicts = never_red(systems, stage, seconds, each_s)
+    if not (burst or each_s):
+        assert set(verdicts) == {"ok"}
+    until(lambda: systems.redis.backlog(instrument.stream, instrument.consumer_group).waiting == 0, 900, "no backlog")

@@ -1,0 +1,215 @@
+"""The verdict above all others: red from the symptom alone, and green where nothing stands still."""
+
+from __future__ import annotations
+
+import pytest
+
+from prompt_keda.clients.kube import resources as kinds
+
+from .breaks import both, denied, environment, scaled_job, seen, turns_red
+from .world import GROUP, SCALED_JOB, SPACE, STREAM, now
+
+WORKS = "scaling/works"
+LABELLED = {"scaledjob.keda.sh/name": SCALED_JOB}
+
+
+def events(count=40, ago_s=60, read_s=None):
+    """Let events wait, of which the first came so long ago; the last read was so long ago."""
+
+    def apply(world):
+        world.redis.add(STREAM, [{"n": "1"}] * count)
+        world.redis.let_come(STREAM, range(1, count + 1), ago_s)
+        if read_s is not None:
+            world.redis.let_ask(STREAM, GROUP, read_s)
+
+    return apply
+
+
+def unacknowledged(count, idle_s=90):
+    """Let events be given out so long ago that nobody has acknowledged."""
+
+    def apply(world):
+        world.redis.add(STREAM, [{"n": "1"}] * count)
+        world.redis.grow_old(STREAM, GROUP, world.redis.read(STREAM, GROUP, "worker", count), idle_s)
+
+    return apply
+
+
+def old_scaled_job(world):
+    """Let the ScaledJob stand for long, and no Job of it."""
+    world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"creationTimestamp": now(hours=1)})
+    world.remove(kinds.JOBS, "j1", SPACE)
+
+
+def jobs(count, made_s, ended_s=None, end="Complete", suspend=False, pod="Running", node="n1", ran_s=None, name="w"):
+    """Let Jobs stand, each with a pod in a phase (None: no pod), made and ended so many seconds ago.
+
+    Parameters
+    ----------
+    ran_s
+        How long their containers ran, where they have ended.
+    """
+
+    def apply(world):
+        for number in range(count):
+            status = {"active": 1}
+            if ended_s is not None:
+                status = {"conditions": [{"type": end, "status": "True", "lastTransitionTime": now(seconds=ended_s)}]}
+            own = f"{name}-{number}"
+            world.put(kinds.JOBS, own, SPACE, LABELLED, spec={"suspend": suspend}, status=status)
+            world.change(kinds.JOBS, own, SPACE, metadata={"creationTimestamp": now(seconds=made_s)})
+            if pod:
+                put_pod(world, own, made_s, pod, node, ran_s)
+
+    return apply
+
+
+def put_pod(world, own, made_s, phase, node, ran_s):
+    states = {"Running": {"running": {}}, "Crashing": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    state = states.get(phase, {"waiting": {"reason": "ContainerCreating"}})
+    if ran_s is not None:
+        state = {"terminated": {"startedAt": now(seconds=made_s), "finishedAt": now(seconds=made_s - ran_s)}}
+    status = {"name": "prompt-service", "state": state}
+    phase = "Running" if phase == "Crashing" else phase
+    world.put_pod(f"{own}-pod", SPACE, node, seconds=made_s, phase=phase, containerStatuses=[status])
+    owner = {"kind": "Job", "name": own, "uid": world.kube.get(kinds.JOBS, own, SPACE)["metadata"]["uid"]}
+    world.change(kinds.PODS, f"{own}-pod", SPACE, metadata={"ownerReferences": [owner]})
+
+
+def event(reason, kind="ScaledJob", message="m", type_="Normal", ago_s=2, name=SCALED_JOB):
+    """Let Kubernetes tell of something that happened so long ago."""
+
+    def apply(world):
+        about = {"kind": kind, "name": name, "namespace": SPACE}
+        fields = {"reason": reason, "message": message, "type": type_, "lastTimestamp": now(seconds=ago_s)}
+        world.put(kinds.EVENTS, f"{name}.{reason}", SPACE, involvedObject=about, **fields)
+
+    return apply
+
+
+IDLE = both(old_scaled_job, jobs(3, 20))
+"""Three workers wait for events, as they should."""
+LONG_IDLE = both(old_scaled_job, jobs(3, 690))
+RED = [
+    (WORKS, environment(instruments=()), "unknown", "names none"),
+    (WORKS, both(old_scaled_job, events()), "fail", "40 events wait, the oldest for 60 s, 0 of 20 workers are at work"),
+    (WORKS, both(old_scaled_job, events()), "fail", "there is no Job at all"),
+    (WORKS, both(LONG_IDLE, events(read_s=1)), "fail", "3 of 20 workers are at work; no Job was made for 11 min"),
+    (WORKS, both(LONG_IDLE, events()), "fail", "nobody has ever read"),
+    (WORKS, both(LONG_IDLE, events(read_s=50)), "fail", "nobody has read for 50 s"),
+    (WORKS, both(old_scaled_job, jobs(20, 90, suspend=True, pod=None), events()), "fail", "20 Jobs are suspended"),
+    (WORKS, both(old_scaled_job, jobs(20, 90, pod=None), events()), "fail", "20 Jobs have no pod, the oldest for "),
+    (
+        WORKS,
+        both(old_scaled_job, jobs(20, 90, pod="Pending", node=None), events()),
+        "fail",
+        "20 pods have no node, the oldest for ",
+    ),
+    (
+        WORKS,
+        both(old_scaled_job, jobs(20, 90, pod="Pending"), events()),
+        "fail",
+        "20 pods do not run, the oldest for ",
+    ),
+    (WORKS, both(old_scaled_job, jobs(20, 90, pod="Crashing"), events()), "fail", "pods do not run, the oldest"),
+    (WORKS, both(old_scaled_job, jobs(3, 90, pod=None)), "fail", "no event waits, 0 of 20 workers are at work; 3 are"),
+    (WORKS, old_scaled_job, "fail", "3 are the least; there is no Job at all"),
+    (
+        WORKS,
+        both(old_scaled_job, jobs(5, 8, ended_s=5, pod="Succeeded", ran_s=0), jobs(3, 1, pod="Pending", name="x")),
+        "fail",
+        "5 workers of the last minute ended at once",
+    ),
+    (
+        WORKS,
+        both(old_scaled_job, jobs(20, 8, 5, "Failed", pod="Failed", ran_s=0), events(ago_s=20)),
+        "fail",
+        "20 workers of the last minute failed at once; nobody has ever read; 5 of the newest 5 Jobs failed",
+    ),
+    (WORKS, both(IDLE, jobs(3, 50, 49, pod="Succeeded", ran_s=0, name="x")), "warn", "3 workers of the last minute"),
+    (WORKS, both(IDLE, unacknowledged(3)), "fail", "3 events were given out and not acknowledged, the last one too"),
+    (
+        WORKS,
+        both(old_scaled_job, jobs(20, 90), events(ago_s=40, read_s=39)),
+        "warn",
+        "20 of 20 workers are at work; the capacity model says",
+    ),
+    (
+        WORKS,
+        both(old_scaled_job, events(), event("KEDAJobsCreated")),
+        "fail",
+        "and none came to be",
+    ),
+    (
+        WORKS,
+        both(
+            old_scaled_job,
+            jobs(20, 90, pod="Pending"),
+            events(),
+            event("FailedMount", "Pod", 'configmap "no" not found', "Warning", 9, "prompt-keda-lsstcam-ab12c-x"),
+        ),
+        "fail",
+        'Pod prompt-keda-lsstcam-ab12c-x: FailedMount: configmap "no" not found',
+    ),
+    (WORKS, both(old_scaled_job, events(), denied("list", "events")), "fail", "its Events cannot be read"),
+    (
+        WORKS,
+        both(LONG_IDLE, events(read_s=1), scaled_job(status={"lastActiveTime": now(minutes=20)})),
+        "fail",
+        "KEDA found nothing to do for 20 min, though events wait",
+    ),
+]
+
+test_a_check_turns_red_for_its_reason = turns_red(RED)
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        IDLE,
+        both(old_scaled_job, jobs(3, 40, ended_s=2, pod="Succeeded", ran_s=30)),
+        both(old_scaled_job, jobs(3, 50, ended_s=20, pod="Succeeded", ran_s=30), jobs(3, 17, pod="Pending", name="x")),
+        both(IDLE, events(60, ago_s=1, read_s=1)),
+        both(IDLE, jobs(17, 2, pod="Pending", name="x"), events(60, ago_s=3, read_s=3)),
+        both(IDLE, unacknowledged(1)),
+        both(IDLE, unacknowledged(3, idle_s=1)),
+    ],
+    ids=[
+        "idle workers",
+        "idle workers that have just ended",
+        "their successors start",
+        "a burst that has just come",
+        "workers that start for a burst",
+        "one event that a killed worker has left",
+        "events that were just given out",
+    ],
+)
+def test_what_does_its_work_or_has_none_is_green(stack):
+    """Workers come and go: nothing of that stands still."""
+    outcome = seen(WORKS, stack)
+    assert outcome.verdict.value == "ok", outcome
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        both(
+            old_scaled_job,
+            jobs(5, 90),
+            jobs(15, 60, ended_s=2, pod="Succeeded", ran_s=50, name="x"),
+            events(300, ago_s=70, read_s=0.2),
+        ),
+        both(
+            old_scaled_job,
+            jobs(19, 90),
+            jobs(1, 90, ended_s=3, pod="Succeeded", ran_s=80, name="x"),
+            jobs(1, 1, pod="Pending", name="y"),
+            events(300, ago_s=70, read_s=60),
+        ),
+    ],
+    ids=["many workers end at the same time", "one ends while the others work on long visits"],
+)
+def test_workers_that_are_replaced_under_load_are_no_failure(stack):
+    """All places are taken, or were a moment ago: events wait for a worker, which is told and is not broken."""
+    outcome = seen(WORKS, stack)
+    assert outcome.verdict.value == "warn", outcome
