@@ -112,6 +112,52 @@ OTHER_APIS, TAINT = "cluster/api-services-available", {"key": "gpu", "value": "1
 SYNCER = ClientLimit(qps=40, burst=80)
 IN_A_VCLUSTER = known(syncer=SYNCER, host_workers_count=3)
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: cpu"}
+UNBOUND = {**UNSCHEDULABLE, "message": "0/1 nodes: pod has unbound immediate PersistentVolumeClaims"}
+
+
+def not_made(message, reason="FailedMount"):
+    """Let a pod stand on its node for a minute, and the kubelet warn of it."""
+
+    def apply(world):
+        pod(node="n1", containerStatuses=[waits("ContainerCreating")])(world)
+        (name,) = [one["metadata"]["name"] for one in world.kube.list(kinds.PODS, SPACE)]
+        about = {"kind": "Pod", "name": name, "uid": world.kube.get(kinds.PODS, name, SPACE)["metadata"]["uid"]}
+        told = {"reason": reason, "message": message, "type": "Warning", "lastTimestamp": now(seconds=3)}
+        world.put(kinds.EVENTS, "e1", SPACE, involvedObject=about, **told)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "fix"),
+    [
+        ('configmap "no" not found', "FailedMount", "get configmap,secret,pvc"),
+        ("references non-existent secret key: no", "FailedMount", "get configmap,secret,pvc"),
+        ("cannot set up the network", "FailedCreatePodSandBox", "network plugin of node n1"),
+        ('persistentvolumeclaim "no" not found', "FailedScheduling", "Look at the claim"),
+        ("image cannot be read", "Failed", "its pull secret"),
+        ("something new", "News", "describe pod"),
+    ],
+)
+def test_the_fix_of_a_pod_that_does_not_start_is_of_its_kind(message, reason, fix):
+    """Nobody makes room for a volume that is missing."""
+    assert fix in seen(GOING, not_made(message, reason)).fix
+
+
+@pytest.mark.parametrize(
+    ("message", "fix"),
+    [
+        ("0/1 nodes are available: 1 Insufficient cpu", "Make room"),
+        ("had untolerated taint(s)", "tolerations"),
+        ("didn't match Pod's node affinity/selector", "nodeSelector"),
+        (UNBOUND["message"], "Look at the claim"),
+    ],
+)
+def test_the_fix_of_a_pod_without_a_node_is_of_its_kind(message, fix):
+    """As the scheduler says why."""
+    assert fix in seen(GOING, pod(conditions=[{**UNSCHEDULABLE, "message": message}])).fix
+
+
 RED = [
     (API, attribute("kube", not_ready=lambda: ("etcd", "etcd-readiness")), "fail", "not ready: etcd, etcd-readiness"),
     (API, attribute("kube", not_ready=lambda: ("informer-sync",)), "warn", "not ready: informer-sync"),
@@ -177,6 +223,10 @@ RED = [
         "fail",
         "cannot start: CreateContainerConfigError: why",
     ),
+    (GOING, not_made('MountVolume.SetUp failed: configmap "no" not found'), "fail", 'configmap "no" not found'),
+    (GOING, both(not_made("m"), denied("list", "events")), "fail", "no container has begun; why cannot be read: "),
+    (GOING, pod(node="n1", seconds=130, containerStatuses=[waits("ContainerCreating")]), "warn", "nobody warns"),
+    (GOING, pod(conditions=[UNBOUND]), "fail", "unbound immediate PersistentVolumeClaims"),
     (GOING, leaving("keda-operator-1", "keda", 90_050), "fail", "should have stopped 900"),
     (GOING, leaving("keda-operator-1", "keda", 50), "fail", "keda-operator-1 should have stopped "),
     (GOING, without_pods, "unknown", "no pod at all"),

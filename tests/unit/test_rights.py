@@ -54,9 +54,11 @@ def asked_by_the_checks():
     stuck = World()
     stuck.remove(kinds.JOBS, "j1", SPACE)
     stuck.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"creationTimestamp": "2026-01-01T00:00:00Z"})
-    stuck_pod = {"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}
-    stuck.put_pod("stuck", SPACE, "n1", seconds=90, **stuck_pod)
-    return worlds[0][0] | worlds[1][0] | _asked_in(stuck, {"scaling/works"})[0], worlds[0][1]
+    made = {"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}
+    for namespace in ("keda", "prompt-redis", SPACE):
+        stuck.put_pod("stuck", namespace, "n1", seconds=200, **made)
+    red = {"scaling/works", "cluster/pods-start", "images/running-as-named"}
+    return worlds[0][0] | worlds[1][0] | _asked_in(stuck, red)[0], worlds[0][1]
 
 
 def _asked_in(world, red=frozenset()):

@@ -1,4 +1,4 @@
-"""Pods that nobody takes care of: no scheduler, no kubelet, or a vCluster's syncer that stands still (failure mode F30)."""
+"""Pods that do not start: nobody takes care of them (failure mode F30), or something that they need is not there."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from prompt_keda.clients.kube.conditions import conditions
 from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
+from prompt_keda.components.cluster.events import newest_warnings, words_of
 from prompt_keda.components.cluster.nodes import nodes_lost
 from prompt_keda.core.check import Outcome, check
+from prompt_keda.core.errors import ClientError
 from prompt_keda.core.outcomes import fail, look_at, ok, skipped, unknown, warn, worst_of
 
 Object = dict[str, Any]
@@ -27,6 +29,21 @@ CANNOT_START = {
     "RunContainerError",
 }
 """Reasons of a kubelet for a container that it tries to start, and cannot (Kubernetes, pkg/kubelet: images, container)."""
+IS_MADE = ("ContainerCreating", "PodInitializing")
+"""Reasons of a kubelet for a container whose pod it prepares: volumes, sandbox, image."""
+LONG = timedelta(minutes=2)
+"""A pull of some gigabytes takes minutes, and nobody warns of it."""
+FIXES = (
+    ("sandbox", "Look at the container runtime and the network plugin of node {node}."),
+    ("persistentvolumeclaim", "Look at the claim: kubectl -n {space} get pvc. A volume or a storage class is missing."),
+    ("volume", "Create what the volume names, or correct it: kubectl -n {space} get configmap,secret,pvc"),
+    ("mount", "Create what the volume names, or correct it: kubectl -n {space} get configmap,secret,pvc"),
+    ("image", "Look at the image, its pull secret, and the registry."),
+    ("insufficient", "Make room, or wait until other pods end."),
+    ("taint", "No node takes such pods: look at the nodes' taints, and at the workers' tolerations."),
+    ("affinity/selector", "No node takes such pods: look at the nodes' labels, and at the workers' nodeSelector."),
+)
+"""A part of what a warning says, in small letters → what to do about it; the first that fits."""
 
 
 @check(
@@ -38,10 +55,12 @@ CANNOT_START = {
 def pods_get_going(systems: Systems) -> Outcome:
     """Look for pods of KEDA, Redis and the workers that for 30 s have neither a node nor a word of the scheduler, that
     have a node and no begun container, a container that the kubelet cannot start (image, pull secret, Secret or
-    ConfigMap), or that should have stopped. What is on a node that is not ready is left to cluster/nodes-ready.
+    ConfigMap, a volume), or that should have stopped; the newest warning of such a pod is told. What is on a node that
+    is not ready is left to cluster/nodes-ready.
 
     Cause: FAIL: the scheduler, a kubelet or the vCluster's syncer stands still, though the API server answers
-    (F30), or the kubelet says why a container cannot start. WARN: the scheduler says that there is no room.
+    (F30), or the kubelet or the scheduler says what a pod lacks: a volume, a claim, a sandbox, an image. WARN: the
+    scheduler says that there is no room.
 
     Fix: The result names which of them.
 
@@ -91,7 +110,7 @@ def _look(systems: Systems, pod: Object) -> Outcome:
     if not statuses:
         fix = f"Look at the kubelet of {node}; in a vCluster, at its syncer."
         return fail(f"{said}, and no container is begun: kubelet or syncer suspect", fix)
-    return _cannot_start(said, statuses) or ok(name)
+    return _cannot_start(said, statuses) or _is_not_made(systems, pod, said, here, statuses) or ok(name)
 
 
 def _cannot_start(said: str, statuses: list[Object]) -> Outcome | None:
@@ -104,12 +123,39 @@ def _cannot_start(said: str, statuses: list[Object]) -> Outcome | None:
     return None
 
 
+def _is_not_made(systems: Systems, pod: Object, said: str, here: timedelta, statuses: list[Object]) -> Outcome | None:
+    """Return what keeps a pod from its first container, by the newest warning of it; None if one has begun."""
+    waiting = [((status.get("state") or {}).get("waiting") or {}).get("reason") for status in statuses]
+    if any(reason not in IS_MADE for reason in waiting):
+        return None
+    metadata, node = pod["metadata"], pod["spec"]["nodeName"]
+    try:
+        event = newest_warnings(systems, metadata["namespace"]).get(metadata["uid"])
+    except ClientError as error:
+        return fail(f"{said}, and no container has begun; why cannot be read: {error.what}", error.fix)
+    if event is not None:
+        why = words_of(event)
+        return fail(f"{said}, and no container has begun: {why}", _fix(why, metadata["namespace"], node))
+    if here <= LONG:
+        return None
+    fix = f"It may pull its image: kubectl -n {metadata['namespace']} describe pod {metadata['name']}"
+    return warn(f"{said}, no container has begun, and nobody warns of anything", fix)
+
+
+def _fix(why: str, space: str, node: str | None) -> str:
+    for part, fix in FIXES:
+        if part in why.lower():
+            return fix.format(space=space, node=node)
+    return f"Mend what it names; all of it: kubectl -n {space} describe pod"
+
+
 def _not_scheduled(name: str, waiting: timedelta, scheduled: Object) -> Outcome:
     if waiting <= PATIENCE:
         return ok(name)
     waits = f"{name} waits for {waiting.total_seconds():.0f} s"
     if scheduled.get("status") == "False":
         said = f"{scheduled.get('reason', 'no reason')}: {scheduled.get('message', '')}"
-        return warn(f"{waits}, says the scheduler: {said}", "Make room, or wait until other pods end.")
+        told = warn if "persistentvolumeclaim" not in said.lower() else fail
+        return told(f"{waits}, says the scheduler: {said}", _fix(said, name.partition("/")[0], None))
     fix = "Look at the scheduler; in a vCluster, at its syncer: the API server alone answers."
     return fail(f"{waits} and has neither a node nor a word of the scheduler: scheduler or syncer suspect", fix)

@@ -6,17 +6,17 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from prompt_keda.clients.kube.resources import EVENTS, NODES
+from prompt_keda.clients.kube.resources import NODES
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.capacity.burst import POLLING_S, keda_limit, predicted
 from prompt_keda.components.cluster.clock import age
+from prompt_keda.components.cluster.events import events_of, last_seen, words_of
 from prompt_keda.components.scaled_jobs.looks import of_every_scaled_job
 from prompt_keda.components.scaling.chain import JOB_START, Sight, last_moves, seconds, standing_still
 from prompt_keda.components.scaling.workers import workers_of
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import ClientError
 from prompt_keda.core.outcomes import fail, ok, warn
-from prompt_keda.core.untrusted import one_line
 from prompt_keda.environment.model import Instrument
 
 Object = dict[str, Any]
@@ -120,37 +120,25 @@ def _warn(said: str, fix: str, sight: Sight) -> Outcome:
 def _known(systems: Systems, instrument: Instrument, sight: Sight) -> list[str]:
     """Return what Kubernetes' Events tell of the cause: what KEDA has asked for in vain, and the newest warning."""
     try:
-        found = [
-            event
-            for kind in ("ScaledJob", "Job", "Pod")
-            for event in _events(systems, instrument, kind)
-            if age(systems, _last(event)) <= NEWS
-        ]
+        found = [event for kind in ("ScaledJob", "Job", "Pod") for event in _news(systems, instrument, kind)]
     except ClientError as error:
         return [f"its Events cannot be read: {error.what}"]
-    told, newest = [], sight.workers.newest_made
-    asked = [age(systems, _last(event)) for event in found if event.get("reason") == "KEDAJobsCreated"]
+    newest = sight.workers.newest_made
+    asked = [age(systems, last_seen(event)) for event in found if event.get("reason") == "KEDAJobsCreated"]
+    told = []
     if asked and (newest is None or newest - min(asked) > max(sight.patience, JOB_START)):
         told.append(REFUSED.format(seconds(min(asked))))
-    warnings = sorted((event for event in found if event.get("type") == "Warning"), key=_last)
-    return told + [_words(event) for event in warnings[-1:]]
+    warnings = sorted((event for event in found if event.get("type") == "Warning"), key=last_seen)
+    for event in warnings[-1:]:
+        about = event["involvedObject"]
+        told.append(f"{about['kind']} {about['name']}: {words_of(event)}")
+    return told
 
 
-def _events(systems: Systems, instrument: Instrument, kind: str) -> list[Object]:
-    """Read the Events of the ScaledJob, and the warnings of its Jobs and pods: they have its name before their own."""
-    selector = f"involvedObject.kind={kind}" + ("" if kind == "ScaledJob" else ",type=Warning")
-    events = systems.kube.each(EVENTS, instrument.namespace, field_selector=selector)
-    return [event for event in events if event["involvedObject"]["name"].startswith(instrument.scaled_job)]
-
-
-def _last(event: Object) -> str:
-    """Return when an Event happened last; the API server's times sort as texts."""
-    series = event.get("series") or {}
-    stamps = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
-    return str(next((stamp for stamp in stamps if stamp), event["metadata"]["creationTimestamp"]))
-
-
-def _words(event: Object) -> str:
-    about = event["involvedObject"]
-    message = one_line(str(event.get("message", "")))[:200]
-    return f"{about['kind']} {about['name']}: {event.get('reason')}: {message}"
+def _news(systems: Systems, instrument: Instrument, kind: str) -> list[Object]:
+    """Return what was told lately of the ScaledJob, or of its Jobs and pods: they have its name before their own."""
+    return [
+        event
+        for event in events_of(systems, instrument.namespace, kind, only_warnings=kind != "ScaledJob")
+        if event["involvedObject"]["name"].startswith(instrument.scaled_job) and age(systems, last_seen(event)) <= NEWS
+    ]
