@@ -14,7 +14,7 @@ from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS, PODS, SCALED_J
 from prompt_keda.clients.systems import Systems
 from prompt_keda.commands.session import Session
 from prompt_keda.components.scaled_jobs import running_jobs
-from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL, is_paused
+from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL, is_paused, is_suspended
 from prompt_keda.core import exit_code
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.marks import RUN_ANNOTATION
@@ -138,4 +138,6 @@ def _state(job: Object) -> str:
         return "failed"
     if has_condition(job, "Complete"):
         return "complete"
+    if is_suspended(job):
+        return "suspended"
     return "running" if (job.get("status") or {}).get("ready") else "pending"

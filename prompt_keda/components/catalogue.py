@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.capacity import burst, quotas
-from prompt_keda.components.cluster import api, jobs, namespaces, nodes, pods, services
+from prompt_keda.components.cluster import api, jobs, namespaces, nodes, other_jobs, pods, services
 from prompt_keda.components.event_source import login as redis_login
 from prompt_keda.components.event_source import server as redis_server
 from prompt_keda.components.event_source import streams
@@ -20,7 +20,7 @@ from prompt_keda.core.check import Check
 
 MODULES = (
     works,
-    *(api, nodes, pods, jobs, services, namespaces),
+    *(api, nodes, pods, jobs, other_jobs, services, namespaces),
     *(login, rights),
     *(server, secrets),
     *(redis_server, redis_login, streams),

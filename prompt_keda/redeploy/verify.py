@@ -16,7 +16,7 @@ from prompt_keda.components.keda.names import API_SERVICE, LEASE, OPERATOR
 from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
-from prompt_keda.components.scaled_jobs.objects import is_paused
+from prompt_keda.components.scaled_jobs.objects import is_paused, is_running
 from prompt_keda.components.smoke import smoke_test
 from prompt_keda.core.errors import ClientError, PromptKedaError, Unreachable
 from prompt_keda.core.plan import Progress, State, Step
@@ -163,7 +163,8 @@ def lag_inspect(context: Context) -> Progress:
 
 def work_inspect(context: Context) -> Progress:
     """Is the backlog of every instrument worked off: has its group read on, or are all its Jobs at work already?"""
-    told, active = [], running_jobs.active_jobs(context.systems.kube)
+    told = []
+    active = [job for job in running_jobs.active_jobs(context.systems.kube) if is_running(job)]
     for one in _to_prove(context):
         group = context.systems.redis.group_info(one.stream, one.consumer_group)
         if group is None:

@@ -158,7 +158,32 @@ def test_the_fix_of_a_pod_without_a_node_is_of_its_kind(message, fix):
     assert fix in seen(GOING, pod(conditions=[{**UNSCHEDULABLE, "message": message}])).fix
 
 
+def beside(*ends, cron=None, suspended=False):
+    """Let Jobs beside the workers have ended, one after the other, and a CronJob stand."""
+
+    def apply(world):
+        for number, end in enumerate(ends):
+            told = {"type": end, "status": "True", "reason": "BackoffLimitExceeded", "message": "m"}
+            world.put(kinds.JOBS, f"init-{number}", SPACE, status={"conditions": [told]})
+            owners = [{"kind": "CronJob", "name": cron, "uid": cron}] if cron else []
+            made = {"creationTimestamp": now(minutes=9 - number), "ownerReferences": owners}
+            world.change(kinds.JOBS, f"init-{number}", SPACE, metadata=made)
+        world.put(kinds.CRON_JOBS, "cron", SPACE, spec={"suspend": suspended})
+
+    return apply
+
+
+def test_a_cron_job_whose_newest_job_ended_well_is_green():
+    """That an older one failed is no news."""
+    assert seen(BESIDE, beside("Failed", "Complete", cron="c")).verdict.value == "ok"
+
+
+BESIDE = "cluster/other-jobs-succeed"
 RED = [
+    (BESIDE, environment(instruments=()), "unknown", "names none"),
+    (BESIDE, beside("Failed", "Complete"), "warn", "Job init-0 has failed (BackoffLimitExceeded, m)"),
+    (BESIDE, beside("Complete", "Failed", cron="c"), "warn", "Job init-1 has failed"),
+    (BESIDE, beside(suspended=True), "warn", "CronJob cron is suspended"),
     (API, attribute("kube", not_ready=lambda: ("etcd", "etcd-readiness")), "fail", "not ready: etcd, etcd-readiness"),
     (API, attribute("kube", not_ready=lambda: ("informer-sync",)), "warn", "not ready: informer-sync"),
     (API, attribute("kube", not_ready=raises(LoggedOut)), "fail", "403 on GET"),

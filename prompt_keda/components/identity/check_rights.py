@@ -11,6 +11,7 @@ from prompt_keda.clients.kube.resources import (
     API_SERVICES,
     CLUSTER_TRIGGER_AUTHENTICATIONS,
     CRDS,
+    CRON_JOBS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     EVENTS,
@@ -77,7 +78,7 @@ def _of_keda(environment: Environment) -> Iterator[Right]:
 def _of_the_workers(environment: Environment) -> Iterator[Right]:
     for one in environment.instruments:
         yield _right("get", SCALED_JOBS, one.namespace, one.scaled_job)
-        yield from (_right("list", kind, one.namespace) for kind in (JOBS, RESOURCE_QUOTAS, LIMIT_RANGES))
+        yield from (_right("list", kind, one.namespace) for kind in (JOBS, CRON_JOBS, RESOURCE_QUOTAS, LIMIT_RANGES))
         yield from (_right("get", kind, one.namespace) for kind in (TRIGGER_AUTHENTICATIONS, SERVICE_ACCOUNTS))
     places = {environment.keda.namespace, environment.redis.namespace, *(i.namespace for i in environment.instruments)}
     yield from (_right("list", EVENTS, place) for place in places)  # why a pod does not start

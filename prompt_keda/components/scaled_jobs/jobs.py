@@ -14,6 +14,7 @@ from prompt_keda.components.scaled_jobs.objects import (
     GENERATION,
     SCALED_JOB_LABEL,
     is_finished,
+    is_running,
     keeps_older_jobs,
     limit_of_pod,
 )
@@ -46,7 +47,7 @@ def jobs_carry_their_generation(systems: Systems) -> Outcome:
         risky, wanted = [], str(live["metadata"]["generation"])
         for job in systems.kube.each(JOBS, one.namespace, f"{SCALED_JOB_LABEL}={one.scaled_job}"):
             mark = (job["metadata"].get("annotations") or {}).get(GENERATION)
-            if not is_finished(job) and mark != wanted:
+            if is_running(job) and mark != wanted:
                 risky.append(job["metadata"]["name"])
         if not risky:
             return ok(one.scaled_job)
@@ -83,7 +84,7 @@ def rollout_keeps_jobs(systems: Systems) -> Outcome:
         running = [
             job
             for job in systems.kube.each(JOBS, one.namespace, f"{SCALED_JOB_LABEL}={one.scaled_job}")
-            if not is_finished(job)
+            if is_running(job)
         ]
         annotations = live["metadata"].get("annotations") or {}
         policy = annotations.get(HOOK_POLICY) or "BeforeHookCreation (the default)"
@@ -118,7 +119,7 @@ def jobs_are_counted(systems: Systems) -> Outcome:
         lost = [
             job["metadata"]["name"]
             for job in systems.kube.each(JOBS, one.namespace)
-            if not is_finished(job) and _is_of(job, one) and _label(job) != one.scaled_job
+            if is_running(job) and _is_of(job, one) and _label(job) != one.scaled_job
         ]
         if lost:
             return warn(f"{one.scaled_job}: {len(lost)} running Jobs are not counted: {', '.join(lost[:3])}", fix)
@@ -164,7 +165,7 @@ def no_job_has_a_limit(systems: Systems) -> Outcome:
         limited = [
             job["metadata"]["name"]
             for job in systems.kube.each(JOBS, one.namespace)
-            if not is_finished(job) and (_is_of(job, one) or _label(job) == one.scaled_job) and _limit(job) is not None
+            if is_running(job) and (_is_of(job, one) or _label(job) == one.scaled_job) and _limit(job) is not None
         ]
         fix = "Correct the ScaledJob's source; whether these Jobs may end at their limit is for their people to say."
         if limited:

@@ -17,6 +17,7 @@ from prompt_keda.components.scaled_jobs.objects import (
     PAUSED,
     SCALED_JOB_LABEL,
     is_finished,
+    is_running,
     keeps_older_jobs,
 )
 from prompt_keda.core.decisions import JobRecord
@@ -30,15 +31,15 @@ ENDED = ("Completed", "BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePol
 
 
 def active_jobs(kube: Kube) -> list[Object]:
-    """List the Jobs of all ScaledJobs that are not finished."""
-    return [job for job in kube.list(JOBS, label_selector=SCALED_JOB_LABEL) if not is_finished(job)]
+    """List the Jobs of all ScaledJobs that are not finished, suspended ones too: what may run is protected."""
+    return [job for job in kube.each(JOBS, label_selector=SCALED_JOB_LABEL) if not is_finished(job)]
 
 
 def ledger(kube: Kube) -> tuple[JobRecord, ...]:
-    """Record every active Job of a ScaledJob, and every pod of one that is not finished; and which of them go already."""
-    active = {job["metadata"]["uid"]: job for job in active_jobs(kube)}
+    """Record every running Job of a ScaledJob, and every pod of one; and which of them go already. A suspended Job does not run."""
+    active = {job["metadata"]["uid"]: job for job in active_jobs(kube) if is_running(job)}
     records = [replace(record("Job", job), was_going=_is_going(job)) for job in active.values()]
-    for pod in kube.list(PODS, label_selector=POD_LABEL):
+    for pod in kube.each(PODS, label_selector=POD_LABEL):
         owners = active.keys() & {reference["uid"] for reference in pod["metadata"].get("ownerReferences", [])}
         if owners and pod.get("status", {}).get("phase") in ("Pending", "Running"):
             uid = owners.pop()
@@ -65,8 +66,8 @@ def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
     here. Raises as `Kube.list` does.
     """
     before = tuple(record for record in before if not record.was_going)
-    live = {one["metadata"]["uid"]: one for one in kube.list(JOBS, label_selector=SCALED_JOB_LABEL)}
-    live |= {one["metadata"]["uid"]: one for one in kube.list(PODS, label_selector=POD_LABEL)}
+    live = {one["metadata"]["uid"]: one for one in kube.each(JOBS, label_selector=SCALED_JOB_LABEL)}
+    live |= {one["metadata"]["uid"]: one for one in kube.each(PODS, label_selector=POD_LABEL)}
     doubtful = [one for one in before if one.uid not in live or "deletionTimestamp" in live[one.uid]["metadata"]]
     if not doubtful:
         return []
@@ -82,7 +83,7 @@ def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
 def failed(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
     """Give the names of the recorded Jobs that have failed since, for people to look at: their visits are at risk."""
     recorded = {one.uid for one in before}
-    found = [one for one in kube.list(JOBS, label_selector=SCALED_JOB_LABEL) if one["metadata"]["uid"] in recorded]
+    found = [one for one in kube.each(JOBS, label_selector=SCALED_JOB_LABEL) if one["metadata"]["uid"] in recorded]
     return [one["metadata"]["name"] for one in found if has_condition(one, "Failed")]
 
 
@@ -112,7 +113,7 @@ def at_risk(
     """
     scaled = owners(kube) if scaled is None else scaled
     found = []
-    for job in kube.list(JOBS, label_selector=SCALED_JOB_LABEL) if finished_too else active_jobs(kube):
+    for job in kube.each(JOBS, label_selector=SCALED_JOB_LABEL) if finished_too else active_jobs(kube):
         one = record("Job", job)
         owner = scaled.get((one.namespace, one.scaled_job))
         if owner is None or keeps_older_jobs(owner["spec"]):

@@ -9,21 +9,36 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from prompt_keda.clients.kube.resources import PODS, Resource
+from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.resources import JOBS, PODS, RESOURCE_QUOTAS, SCALED_JOBS, Resource
+from prompt_keda.components.scaled_jobs import running_jobs
+from prompt_keda.components.scaling.chain import MANY
+from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.waiting import until
+from prompt_keda.lab.node import PAUSE_IMAGE
 
 Object = dict[str, Any]
 ADMISSION = "admissionregistration.k8s.io/v1"
 POLICIES = Resource(ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", False)
 BINDINGS = Resource(ADMISSION, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", False)
-POLICY = "no-jobs"
+CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+POLICY, NOBODY, ROUNDS = "no-jobs", "nobody", "WORKER_RESTART_FREQ"
+MARK, MARK_NAME = "prompt-keda.test/of-a-fault", "of-a-fault"
+"""On the Jobs of a fault, and the name of what it makes."""
 END_S = 180
 """Idle workers end after 30 s; those that take events after ten of them."""
-CUT_S = 20
-"""Some polls, and what the start of some workers may take on the local stack."""
+CUT_S = 35
+"""Some polls, and what the start of a worker may take: the checks of pods and Jobs wait for 30 s."""
 LASTS_S = 3
 """Who runs for longer is a worker that stays."""
+_ACKNOWLEDGE = """
+for _, pending in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1000)) do
+  local entry = redis.call('XRANGE', KEYS[1], pending[1], pending[1])[1]
+  if not entry or entry[2][2] == ARGV[2] then redis.call('XACK', KEYS[1], ARGV[1], pending[1]) end
+end
+return 1
+"""
 
 
 def refuse_jobs(stage: Stage) -> None:
@@ -86,6 +101,181 @@ def _running_count(stage: Stage, namespace: str) -> int:
     return sum((now - datetime.fromisoformat(start)).total_seconds() > LASTS_S for start in starts)
 
 
+def edit_workers(stage: Stage, *, pod: Object | None = None, job: Object | None = None) -> None:
+    """Change what new workers are, by their pod's or their Job's spec, and wait until the old ones have ended."""
+    template = {"metadata": {"labels": {MARK: "true"}}, "spec": pod or {}}
+    scaled_jobs.edit(stage, lambda spec: {"jobTargetRef": {**(job or {}), "template": template}})
+    scaled_jobs.unpause(stage)
+
+
+def restore_workers(stage: Stage, *, pod: Object | None = None, job: Object | None = None) -> None:
+    """Take the fields away that no manifest has, and the Jobs of the fault that cannot run; wait for workers.
+
+    Parameters
+    ----------
+    pod, job
+        Fields of the pod's and of the Job's spec; None as a value takes one away.
+    """
+    template = {"metadata": {"labels": {MARK: None}}, "spec": pod or {}}
+    scaled_jobs.edit(stage, lambda spec: {"jobTargetRef": {**(job or {}), "template": template}})
+    for one in running_jobs.active_jobs(stage.kube):
+        labels = one["spec"]["template"]["metadata"].get("labels") or {}
+        if MARK in labels and not (one.get("status") or {}).get("ready"):
+            stage.kube.delete(JOBS, one["metadata"]["name"], one["metadata"]["namespace"])
+    scaled_jobs.restore(stage)
+    until_at_work(stage)
+
+
+def want_other_scheduler(stage: Stage) -> None:
+    """Let new workers ask for a scheduler that nobody runs."""
+    edit_workers(stage, pod={"schedulerName": NOBODY})
+    until_cut(stage)
+
+
+def want_own_scheduler(stage: Stage) -> None:
+    """Let them ask for none."""
+    restore_workers(stage, pod={"schedulerName": None})
+
+
+def want_priority(stage: Stage) -> None:
+    """Let new workers name a priority class that is gone: the API server refuses their pods."""
+    edit_workers(stage, pod={"priorityClassName": NOBODY})
+    until_cut(stage)
+
+
+def want_no_priority(stage: Stage) -> None:
+    """Let them name none."""
+    restore_workers(stage, pod={"priorityClassName": None})
+
+
+def mount_nothing(stage: Stage) -> None:
+    """Let new workers mount a ConfigMap that is not there."""
+    _add_volume(stage, {"configMap": {"name": NOBODY}})
+
+
+def mount_unbound(stage: Stage) -> None:
+    """Let new workers mount a claim of a storage class that nobody serves."""
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": NOBODY,
+        "resources": {"requests": {"storage": "1Mi"}},
+    }
+    for instrument in stage.environment.instruments:
+        metadata = {"name": MARK_NAME, "namespace": instrument.namespace}
+        stage.kube.apply({"apiVersion": "v1", "kind": CLAIMS.kind, "metadata": metadata, "spec": spec})
+    _add_volume(stage, {"persistentVolumeClaim": {"claimName": MARK_NAME}})
+
+
+def _add_volume(stage: Stage, source: Object) -> None:
+    edit_workers(stage, pod={"volumes": [*_own_volumes(stage), {"name": MARK_NAME, **source}]})
+    until_cut(stage)
+
+
+def unmount(stage: Stage) -> None:
+    """Take that volume away, and its claim."""
+    restore_workers(stage, pod={"volumes": _own_volumes(stage)})
+    for instrument in stage.environment.instruments:
+        stage.kube.delete(CLAIMS, MARK_NAME, instrument.namespace)
+
+
+def _own_volumes(stage: Stage) -> list[Object]:
+    """Return the volumes that workers have without the fault; those of the local stack are the same everywhere."""
+    (instrument, *_) = stage.environment.instruments
+    live = stage.kube.get(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
+    found = live["spec"]["jobTargetRef"]["template"]["spec"].get("volumes") or []
+    return [volume for volume in found if volume["name"] != MARK_NAME]
+
+
+def suspend(stage: Stage) -> None:
+    """Let every new Job be born suspended: it gets no pod, and KEDA counts it."""
+    edit_workers(stage, job={"suspend": True})
+    until_cut(stage)
+
+
+def resume(stage: Stage) -> None:
+    """Let new Jobs run again; those that never did are deleted."""
+    restore_workers(stage, job={"suspend": None})
+
+
+def end_at_once(stage: Stage) -> None:
+    """Let new workers end as soon as they begin, and well: they want no round of events."""
+    (instrument, *_) = stage.environment.instruments
+    live = stage.kube.get(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
+    containers = live["spec"]["jobTargetRef"]["template"]["spec"]["containers"]
+    edit_workers(stage, pod={"containers": [_without_rounds(container) for container in containers]})
+    until_cut(stage)
+
+
+def _without_rounds(container: Object) -> Object:
+    env = [{**one, "value": "0"} if one["name"] == ROUNDS else one for one in container.get("env") or []]
+    return {**container, "env": env}
+
+
+def work_on(stage: Stage) -> None:
+    """Let them take events again."""
+    restore_workers(stage)
+
+
+def forbid_jobs(stage: Stage) -> None:
+    """Let a ResourceQuota count Jobs, of which more than enough are kept: no new one is let in."""
+    for instrument in stage.environment.instruments:
+        metadata = {"namespace": instrument.namespace, "name": MARK_NAME}
+        spec = {"hard": {"count/jobs.batch": "1"}}
+        stage.kube.apply({"apiVersion": "v1", "kind": RESOURCE_QUOTAS.kind, "metadata": metadata, "spec": spec})
+    until_cut(stage)
+
+
+def allow_jobs(stage: Stage) -> None:
+    """Take the quota away."""
+    for instrument in stage.environment.instruments:
+        stage.kube.delete(RESOURCE_QUOTAS, MARK_NAME, instrument.namespace)
+    until_at_work(stage)
+
+
+def deny_acknowledging(stage: Stage) -> None:
+    """Deny XACK to the workers' login, and let them read three events: none is acknowledged for more than a minute."""
+    stage.redis.run(("ACL", "SETUSER", "default", "-xack"))
+    for instrument in stage.environment.instruments:
+        if _unacknowledged_count(stage) < MANY:
+            stage.redis.add(instrument.stream, [{"visit": MARK_NAME}] * MANY)
+    until(lambda: _unacknowledged_count(stage) >= MANY, "events that nobody acknowledges", 2 * END_S)
+
+
+def _unacknowledged_count(stage: Stage) -> int:
+    pairs = [(instrument.stream, instrument.consumer_group) for instrument in stage.environment.instruments]
+    survey = stage.redis.survey(pairs)
+    return min(survey.old_pending(*pair).count for pair in pairs)
+
+
+def allow_acknowledging(stage: Stage) -> None:
+    """Allow it again, and acknowledge the events of the fault."""
+    stage.redis.run(("ACL", "SETUSER", "default", "+xack"))
+    for instrument in stage.environment.instruments:
+        stage.redis.run(("EVAL", _ACKNOWLEDGE, 1, instrument.stream, instrument.consumer_group, MARK_NAME))
+
+
+def fail_beside(stage: Stage) -> None:
+    """Let a Job beside the workers fail, as the public chart's init Job may."""
+    for instrument in stage.environment.instruments:
+        container = {"name": "init", "image": PAUSE_IMAGE, "imagePullPolicy": "Never", "command": ["/no-such-program"]}
+        pod = {"restartPolicy": "Never", "containers": [container]}
+        metadata = {"namespace": instrument.namespace, "name": MARK_NAME}
+        spec = {"backoffLimit": 0, "activeDeadlineSeconds": 5, "template": {"spec": pod}}
+        if stage.kube.find(JOBS, MARK_NAME, instrument.namespace) is None:
+            job = {"apiVersion": JOBS.api_version, "kind": JOBS.kind, "metadata": metadata, "spec": spec}
+            stage.kube.create(JOBS, job, instrument.namespace)
+        until(
+            lambda place=instrument.namespace: has_condition(stage.kube.get(JOBS, MARK_NAME, place), "Failed"),  # type: ignore[misc]
+            "a Job that failed",
+        )
+
+
+def take_beside_away(stage: Stage) -> None:
+    """Delete it."""
+    for instrument in stage.environment.instruments:
+        stage.kube.delete(JOBS, MARK_NAME, instrument.namespace)
+
+
 FAULTS: tuple[Fault, ...] = (
     Fault(
         "scaling/jobs-refused",
@@ -96,5 +286,94 @@ FAULTS: tuple[Fault, ...] = (
         {"scaling/works": "fail"},
         "and none came to be",
         stops_scaling=True,
+    ),
+    Fault(
+        "scaling/jobs-suspended",
+        "",
+        "the ScaledJob's Jobs are born suspended, and KEDA counts them",
+        suspend,
+        resume,
+        {"scaling/works": "fail"},
+        "Jobs are suspended",
+        stops_scaling=True,
+    ),
+    Fault(
+        "scaling/jobs-counted",
+        "",
+        "a ResourceQuota counts Jobs, and lets no new one in",
+        forbid_jobs,
+        allow_jobs,
+        {"capacity/quota-allows": "fail", "scaling/works": "fail"},
+        "(count/jobs.batch), one visit wants 2",
+        stops_scaling=True,
+    ),
+    Fault(
+        "scaling/no-scheduler",
+        "",
+        "new workers ask for a scheduler that nobody runs",
+        want_other_scheduler,
+        want_own_scheduler,
+        {"cluster/pods-start": "fail", "scaling/works": "fail"},
+        "has neither a node nor a word of the scheduler",
+        stops_scaling=True,
+    ),
+    Fault(
+        "scaling/no-priority-class",
+        "",
+        "new workers name a priority class that is gone",
+        want_priority,
+        want_no_priority,
+        {"capacity/pods-admitted": "fail", "scaling/works": "fail"},
+        "its pods are refused, or go at once",
+        stops_scaling=True,
+    ),
+    Fault(
+        "scaling/no-config-map",
+        "",
+        "new workers mount a ConfigMap that is not there",
+        mount_nothing,
+        unmount,
+        {"cluster/pods-start": "fail", "scaling/works": "fail"},
+        "and no container has begun: FailedMount",
+        stops_scaling=True,
+    ),
+    Fault(
+        "scaling/claim-unbound",
+        "",
+        "new workers mount a claim that no volume answers",
+        mount_unbound,
+        unmount,
+        {"cluster/pods-start": "fail", "scaling/works": "fail"},
+        "PersistentVolumeClaim",
+        stops_scaling=True,
+    ),
+    Fault(
+        "scaling/workers-end-at-once",
+        "",
+        "new workers end well as soon as they begin",
+        end_at_once,
+        work_on,
+        {"scaling/works": "fail"},
+        "workers of the last minute ended at once",
+        stops_scaling=True,
+    ),
+    Fault(
+        "scaling/nothing-acknowledged",
+        "",
+        "workers read events, and may not acknowledge them",
+        deny_acknowledging,
+        allow_acknowledging,
+        {"scaling/works": "fail", "redis/pending-acknowledged": "warn"},
+        "events were given out and not acknowledged, the last one too",
+        stops_scaling=True,
+    ),
+    Fault(
+        "cluster/init-job-failed",
+        "",
+        "a Job beside the workers, such as the chart's init Job, has failed",
+        fail_beside,
+        take_beside_away,
+        {"cluster/other-jobs-succeed": "warn"},
+        "has failed (",
     ),
 )
