@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -19,7 +20,8 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from prompt_keda.clients.http.failures import CUT_OFF, find_reason, time_over
+from prompt_keda.clients.http.failures import CUT_OFF, find_reason, find_tls_reason, is_in_handshake, time_over
+from prompt_keda.clients.http.tls import Tls
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.port_forward import why_closed
 from prompt_keda.clients.kube.resources import ENDPOINT_SLICES
@@ -35,13 +37,14 @@ from prompt_keda.clients.redis_survey import (
     read_group,
     read_stream,
 )
-from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Refused, Unreachable
+from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Refused, Unreachable, Untrusted
 from prompt_keda.core.secret import Secret
 
 SYSTEM = "Redis"
 ANSWERS: dict[str, Any] = {"decode_responses": True, "encoding_errors": "backslashreplace", "protocol": 2}
 """Answers are texts. Names and events are bytes to Redis: one that is no text is shown as far as it is, and hides nothing."""
 MOST_PENDING = 10_000
+TLS_FIX = "Compare redis.tls of the environment with the certificate that Redis serves."
 FORWARD_SILENT = "the port-forward stands, but it gave no answer in time"
 """Whether the connection came about at the pod's end is told to nobody."""
 _COUNT_READ = f"""{BACKLOG}
@@ -62,25 +65,47 @@ class RedisStreams:
         self._way = way
 
     @classmethod
-    def direct(cls, host: str, port: int, password: Secret | None, timeout: timedelta) -> RedisStreams:
-        """Reach Redis by TCP. Nothing is sent yet."""
+    def direct(
+        cls, host: str, port: int, password: Secret | None, timeout: timedelta, tls: Tls | None = None
+    ) -> RedisStreams:
+        """Reach Redis by TCP. Nothing is sent yet.
+
+        Parameters
+        ----------
+        tls
+            None: Redis answers without TLS.
+        """
         seconds = timeout.total_seconds()
-        connection = redis.Redis(
+        pool = redis.ConnectionPool(
+            connection_class=_Connection,
             host=host,
             port=port,
+            tls=tls,
             password=password.reveal() if password else None,
             socket_timeout=seconds,
             socket_connect_timeout=seconds,
             **ANSWERS,
             retry=_once(),
         )
-        return cls(connection, f"{host}:{port}")
+        return cls(redis.Redis(connection_pool=pool), f"{host}:{port}{_by(tls)}")
 
     @classmethod
     def through(
-        cls, kube: Kube, namespace: str, service: str, port: int, password: Secret | None, timeout: timedelta
+        cls,
+        kube: Kube,
+        namespace: str,
+        service: str,
+        port: int,
+        password: Secret | None,
+        timeout: timedelta,
+        tls: Tls | None = None,
     ) -> RedisStreams:
         """Reach Redis by a port-forward through the API server, to a ready pod behind its Service.
+
+        Parameters
+        ----------
+        tls
+            None: Redis answers without TLS. The name in the certificate is the Service's, not that of the pod.
 
         Raises
         ------
@@ -91,16 +116,18 @@ class RedisStreams:
         seconds = timeout.total_seconds()
         way = _Way(lambda: kube.port_forward(namespace, pod, port))
         pool = redis.ConnectionPool(
-            connection_class=_ForwardedConnection,
+            connection_class=_Connection,
             open_socket=way.open,
+            tls=tls,
             password=password.reveal() if password else None,
             socket_timeout=seconds,
             **ANSWERS,
             retry=_once(),
         )
-        return cls(redis.Redis(connection_pool=pool), f"{service}.{namespace}:{port} (port-forward to pod {pod})", way)
+        endpoint = f"{service}.{namespace}:{port}{_by(tls)} (port-forward to pod {pod})"
+        return cls(redis.Redis(connection_pool=pool), endpoint, way)
 
-    def logged_in_as(self, username: str | None, password: Secret | None) -> RedisStreams:
+    def logged_in_as(self, username: str | None, password: Secret | None, tls: Tls | None = None) -> RedisStreams:
         """Give the same Redis, reached in the same way, with another login. Nothing is sent yet.
 
         Parameters
@@ -109,10 +136,12 @@ class RedisStreams:
             None: the user ``default``.
         password
             None: no login at all.
+        tls
+            How this one verifies the server; None: as before.
         """
         pool = self._redis.connection_pool
         login = {"username": username, "password": password.reveal() if password else None}
-        kwargs = {**pool.connection_kwargs, **login}
+        kwargs = {**pool.connection_kwargs, **login, **({"tls": tls} if tls else {})}
         other = redis.ConnectionPool(connection_class=pool.connection_class, **kwargs)
         return RedisStreams(redis.Redis(connection_pool=other), self.endpoint, self._way)
 
@@ -318,18 +347,26 @@ class RedisStreams:
         kinds = (AuthenticationError, AuthorizationError, NoPermissionError)
         if isinstance(error, kinds) or any(word in text for word in denied):
             return Refused(SYSTEM, self.endpoint, text, "Compare the password in Vault with the one that Redis has.")
+        if words := find_tls_reason(error):
+            return Untrusted(SYSTEM, self.endpoint, words, TLS_FIX)
         if isinstance(error, (ConnectionError, TimeoutError)):
             return Unreachable(SYSTEM, self.endpoint, self._broken(error, text))
         return BadAnswer(SYSTEM, self.endpoint, text)
 
     def _broken(self, error: RedisError, text: str) -> str:
         if isinstance(error, TimeoutError):
+            if is_in_handshake(error):  # it reads on, because what is sent to it holds no end of a line
+                return f"{time_over(error, False)} (a Redis without TLS does so: see redis.tls of the environment)"
             is_connecting = "connecting" in text
             return FORWARD_SILENT if self._way and not is_connecting else time_over(error, is_connecting)
         if self._way and (why := self._way.why()):
             return why
         told = find_reason(error) or text
-        return f"{told} (a Redis that wants TLS does so)" if told == CUT_OFF else told
+        if told != CUT_OFF:
+            return told
+        by_tls = self._redis.connection_pool.connection_kwargs.get("tls")  # its alert may be lost with the connection
+        wants = "asks for a certificate of its client" if by_tls else "wants TLS"
+        return f"{told} (a Redis that {wants} does so: see redis.tls of the environment)"
 
 
 class _Way:
@@ -372,14 +409,23 @@ def _once() -> Retry:
     return Retry(NoBackoff(), 0)
 
 
-class _ForwardedConnection(redis.Connection):
-    """A connection of redis-py over a socket that the API server gives."""
+def _by(tls: Tls | None) -> str:
+    return " by TLS" if tls else ""
 
-    def __init__(self, open_socket: Callable[[], Any], **kwargs: Any) -> None:
+
+class _Connection(redis.Connection):
+    """A connection of redis-py, by TCP or over a socket that the API server gives; with TLS where Redis speaks it."""
+
+    def __init__(self, open_socket: Callable[[], Any] | None = None, tls: Tls | None = None, **kwargs: Any) -> None:
         self._open_socket = open_socket
+        self._tls = tls
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
 
     def _connect(self) -> Any:
-        forwarded = self._open_socket()
-        forwarded.settimeout(self.socket_timeout)
-        return forwarded
+        plain = self._open_socket() if self._open_socket else super()._connect()  # type: ignore[no-untyped-call]
+        plain.settimeout(self.socket_timeout)
+        if self._tls is None:
+            return plain
+        own = socket.socket(fileno=plain.detach())  # the API server's is a wrapper, which ssl does not take
+        own.settimeout(self.socket_timeout)
+        return self._tls.context.wrap_socket(own, server_hostname=self._tls.server_name)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prompt_keda.clients.http.header_text import NotSendable
+from prompt_keda.clients.http.tls import Tls, verified
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.core.errors import ClientError, LoggedOut, Missing, Refused, Unfilled
@@ -91,7 +92,11 @@ class Systems:
 
     @property
     def redis(self) -> RedisStreams:
-        """Prompt Redis. Raises as `RedisStreams.through` does, and `ClientError` when Vault does not give its password."""
+        """Prompt Redis.
+
+        Raises as `RedisStreams.through` does, `ClientError` when Vault does not give its password, and `Missing` when the file
+        of its authorities is not there.
+        """
         settings = self.environment.redis
 
         def make() -> RedisStreams:
@@ -101,10 +106,14 @@ class Systems:
             place = f"{settings.service}.{settings.namespace}:{settings.port}"
             password = self._password("Redis", place, settings.password) if settings.password else None
             timeout = self.environment.limits.connect
+            tls = None
+            if settings.tls:
+                name = filled(settings.server_name, "redis.tls.server_name")
+                tls = Tls(verified("Redis", place, settings.tls.ca_file), name)
             if settings.reach == "direct":
-                return RedisStreams.direct(settings.service, settings.port, password, timeout)
+                return RedisStreams.direct(settings.service, settings.port, password, timeout, tls)
             return RedisStreams.through(
-                self.kube, settings.namespace, settings.service, settings.port, password, timeout
+                self.kube, settings.namespace, settings.service, settings.port, password, timeout, tls
             )
 
         return self._once("redis", make)

@@ -120,6 +120,12 @@ class Unreachable(ClientError):
     retriable = True
 
 
+class Untrusted(Unreachable):
+    """TLS was not accepted: the certificate's authority, name or date, or a server without TLS. Nothing was sent."""
+
+    retriable = False
+
+
 class Refused(ClientError):
     """The system answered that this identity may not do this."""
 

@@ -284,6 +284,15 @@ class VaultKey(Part):
     """The key in the secret."""
 
 
+class RedisTls(Part):
+    """TLS to Redis. Its certificate is always verified; ``tls: {}`` trusts the system's authorities."""
+
+    ca_file: File | None = None
+    """The certificate authority of its server; None: the system's. Smoke tests hand its certificates to KEDA and workers."""
+    server_name: Text | None = None
+    """The name in its certificate, by which KEDA and workers reach it. None: ``service.namespace``; with ``direct`` the host."""
+
+
 class RedisSettings(Part):
     """Prompt Redis."""
 
@@ -297,11 +306,20 @@ class RedisSettings(Part):
     """How the toolkit gets there; from inside the cluster it is always ``service.namespace:port``."""
     password: Annotated[VaultKey | None, Field(json_schema_extra=_or_placeholder)] = None
     """None: Redis without a password."""
+    tls: RedisTls | None = None
+    """None: Redis without TLS."""
 
     @property
     def inside_address(self) -> str:
-        """The address as seen from a pod."""
-        return f"{self.service}.{self.namespace}:{self.port}"
+        """The address as seen from a pod. KEDA and workers verify a certificate against the host in it."""
+        named = self.tls.server_name if self.tls else None
+        return f"{named or f'{self.service}.{self.namespace}'}:{self.port}"
+
+    @property
+    def server_name(self) -> str:
+        """The name that the certificate of a Redis with TLS must have."""
+        named = self.tls.server_name if self.tls else None
+        return named or (self.service if self.reach == "direct" else f"{self.service}.{self.namespace}")
 
 
 class Registry(Part):

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from prompt_keda.clients.http.tls import Tls, verified
 from prompt_keda.clients.redis_streams import Backlog, RedisStreams
 from prompt_keda.core.errors import BadAnswer, Refused, Unreachable
 from prompt_keda.core.secret import Secret
@@ -20,16 +21,25 @@ PASSWORD = "correct horse"
 
 @pytest.fixture
 def start_redis(tmp_path):
-    """Give a context manager that runs a redis-server and gives its port."""
+    """Give a context manager that runs a redis-server and gives its port; ``pair`` names its certificate: it speaks TLS."""
 
-    def start(password, line=""):
+    def start(password, line="", pair=None):
         port = free_port()
         config = tmp_path / "redis.conf"
         secured = f'requirepass "{password}"\n' if password else ""
-        config.write_text(f'bind 127.0.0.1\nport {port}\ndir {tmp_path}\nsave ""\n{secured}{line}\n')
+        listens = f"port {port}"
+        if pair:
+            files = f"tls-cert-file {pair}.crt\ntls-key-file {pair}.key"
+            listens = f"port 0\ntls-port {port}\ntls-auth-clients no\n{files}\ntls-ca-cert-file {pair}.crt"
+        config.write_text(f'bind 127.0.0.1\n{listens}\ndir {tmp_path}\nsave ""\n{secured}{line}\n')
         return port, serving(["redis-server", config], port, tmp_path / "redis.log")
 
     return start
+
+
+def trust(authority, name="localhost"):
+    """Let a client verify a server by this authority, under this name."""
+    return Tls(verified("Redis", "here", authority.ca_file), name)
 
 
 class RealWorker:
@@ -57,15 +67,17 @@ class RealWorker:
         self._redis.execute_command("XGROUP", "SETID", stream, group, at, *counted)
 
 
-@pytest.fixture(params=["fake", "real", "real with a password"])
-def redis(request, start_redis):
+@pytest.fixture(params=["fake", "real", "real with a password", "real by TLS with a password"])
+def redis(request, start_redis, authority):
     if request.param == "fake":
         yield FakeRedis()
         return
     password = PASSWORD if "password" in request.param else ""
-    port, running = start_redis(password)
+    by_tls = "TLS" in request.param
+    port, running = start_redis(password, pair=authority.folder / "server" if by_tls else None)
+    tls = trust(authority) if by_tls else None
     with running:
-        made = RedisStreams.direct("127.0.0.1", port, Secret(password) if password else None, SECONDS)
+        made = RedisStreams.direct("127.0.0.1", port, Secret(password) if password else None, SECONDS, tls)
         yield made
         made.close()
 

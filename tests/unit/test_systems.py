@@ -91,7 +91,7 @@ def test_a_refused_login_is_not_tried_again(monkeypatch, name, log_in, error, tr
 NOWHERE = SimpleNamespace(
     kubernetes=SimpleNamespace(context="c", kubeconfig=Path("nowhere")),
     vault=SimpleNamespace(url="https://127.0.0.1:9", ca_file=None),
-    redis=SimpleNamespace(password=None, reach="direct", service="127.0.0.1", port=9),
+    redis=SimpleNamespace(password=None, tls=None, reach="direct", service="127.0.0.1", port=9),
     registries=[],
     limits=SimpleNamespace(connect=timedelta(seconds=1)),
 )

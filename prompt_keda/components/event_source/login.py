@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
+from prompt_keda.clients.http.tls import Tls, trusting
 from prompt_keda.clients.kube.resources import (
     CLUSTER_TRIGGER_AUTHENTICATIONS,
     SCALED_JOBS,
@@ -14,13 +15,18 @@ from prompt_keda.clients.kube.resources import (
 )
 from prompt_keda.clients.systems import Systems
 from prompt_keda.core.check import Outcome, check
-from prompt_keda.core.errors import BadAnswer, Missing, Refused
-from prompt_keda.core.outcomes import all_of, fail, ok, unknown
+from prompt_keda.core.errors import BadAnswer, Missing, Refused, Untrusted
+from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 from prompt_keda.core.secret import Secret
 from prompt_keda.environment.model import Instrument
 
 Object = dict[str, Any]
 TRIGGER = "redis-streams"
+ENABLE_TLS = {True: ("1", "t", "T", "TRUE", "true", "True"), False: ("", "0", "f", "F", "FALSE", "false", "False")}
+"""What KEDA takes in a trigger for on and off (Go, strconv.ParseBool)."""
+TLS = {True: ("enable",), False: ("disable",)}
+"""The same in a TriggerAuthentication."""
+TRUST_FIX = "Give KEDA the authority of Redis' certificate: parameter ca of the TriggerAuthentication, at the source."
 LOGIN, ADDRESS = ("username", "password"), ("address", "host", "port")
 
 
@@ -33,19 +39,23 @@ LOGIN, ADDRESS = ("username", "password"), ("address", "host", "port")
 def keda_may_ask(systems: Systems) -> Outcome:
     """Log in with what the live trigger, container environment or TriggerAuthentication name, the Secret read by its
     name, and run INFO, XINFO GROUPS and XLEN (F22, F29), after a look that the trigger's address and database are
-    those of the environment's Redis. No password means the login that everybody has. UNKNOWN: the ScaledJob is
-    absent, the Secret may not be read from here, or the password comes from elsewhere.
+    those of the environment's Redis. No password means the login that everybody has. With TLS, Redis' certificate is
+    verified as KEDA does: for the host of its address, by the authority that it is given. UNKNOWN: the ScaledJob is
+    absent, the Secret may not be read from here, the password comes from elsewhere, or KEDA is given no authority
+    and the environment names one.
 
-    Cause: KEDA asks another Redis; the password was rotated and KEDA's Secret was not; or an ACL denies a command.
+    Cause: KEDA asks another Redis, or with TLS one that answers without, or the reverse; it does not trust Redis'
+    certificate; the password was rotated and KEDA's Secret was not; or an ACL denies a command.
     Without XINFO KEDA takes the stream's length for the lag. A KEDA that is logged in works on until it connects
     anew.
 
-    Fix: The result names the login or the command.
+    Fix: The result names the login, the command, or what is wrong with TLS.
 
     Notes
     -----
     KEDA takes each parameter from the trigger, else from the container's environment, else from the
-    TriggerAuthentication (2.16.1, pkg/scalers/redis_scaler.go). Without a password it does not log in.
+    TriggerAuthentication (2.16.1, pkg/scalers/redis_scaler.go). Without a password it does not log in. With TLS it
+    trusts the authorities of its image and the one that it is given.
     """
 
     def look(one: Instrument) -> Outcome:
@@ -61,21 +71,24 @@ def keda_may_ask(systems: Systems) -> Outcome:
 
 
 def _try(systems: Systems, one: Instrument, live: Object, trigger: Object) -> Outcome:
-    if str((trigger.get("metadata") or {}).get("enableTLS")).lower() == "true":
-        return fail(f"{one.scaled_job}: KEDA wants TLS, this Redis answers without", "Remove enableTLS at the source.")
+    is_unverified = (trigger.get("metadata") or {}).get("unsafeSsl") in ENABLE_TLS[True]
     try:
-        elsewhere = _elsewhere(systems, one, live, trigger)
-        login = {} if elsewhere else dict(_login(systems, one, live, trigger))
+        host, wrong = _place(systems, one, live, trigger)
+        wrong = wrong or _wrong_about_tls(systems, one, live, trigger)
+        login = {} if wrong else dict(_login(systems, one, live, trigger))
+        tls = None if wrong or is_unverified else _trust(systems, one, live, trigger, host)
     except Refused as error:  # it is this person who may not look: that says nothing about KEDA
         return unknown(f"{one.scaled_job}: {error.detail}", error.fix)
-    if elsewhere:
-        return fail(f"{one.scaled_job}: {elsewhere}", "Correct the trigger in the ScaledJob's source.")
+    if wrong:
+        return fail(f"{one.scaled_job}: {wrong}", "Correct the trigger in the ScaledJob's source.")
     user, password = login.get("username"), login.get("password")
     who = "a user of its own" if user else "the default user"  # its name may come from a Secret
     where = f"{one.scaled_job} as {who}{'' if password else ' without a password'}"
-    redis = systems.redis.logged_in_as(user.reveal() if user else None, password)
+    redis = systems.redis.logged_in_as(user.reveal() if user else None, password, tls)
     try:
         denied = redis.denied(one.stream)
+    except Untrusted as error:
+        return fail(f"{one.scaled_job}: KEDA does not trust this Redis: {error.detail}", TRUST_FIX)
     except Refused as error:
         fix = (
             "KEDA's Secret and Redis differ: put the right password into Vault, then ./run redeploy writes the Secret."
@@ -85,11 +98,50 @@ def _try(systems: Systems, one: Instrument, live: Object, trigger: Object) -> Ou
         redis.close()
     if denied:
         return fail(f"{where}: {', '.join(denied)} is denied", "ACL SETUSER: KEDA needs INFO, XINFO and XLEN.")
+    if systems.environment.redis.tls and is_unverified:
+        return warn(f"{where}: KEDA does not verify Redis' certificate", f"Remove unsafeSsl. {TRUST_FIX}")
     return ok(where)
 
 
-def _elsewhere(systems: Systems, one: Instrument, live: Object, trigger: Object) -> str:
-    """Say where KEDA asks instead of the environment's Redis and its database 0; empty if it asks there.
+def _wrong_about_tls(systems: Systems, one: Instrument, live: Object, trigger: Object) -> str:
+    """Say what is wrong with whether KEDA asks with TLS (2.16.1, SetEnableTLS); empty if it asks as the environment says."""
+    in_trigger = (trigger.get("metadata") or {}).get("enableTLS") or ""
+    in_authentication = dict(_from_authentication(systems, one, live, trigger, "tls")).get("tls")
+    if in_trigger and in_authentication:
+        return "enableTLS in the trigger and tls in its TriggerAuthentication, which KEDA refuses"
+    words, word = (TLS, in_authentication.reveal()) if in_authentication else (ENABLE_TLS, in_trigger)
+    if word not in words[True] + words[False]:
+        return "KEDA refuses what it is told about TLS: neither on nor off"
+    asks, answers = word in words[True], systems.environment.redis.tls is not None
+    if asks and not answers:
+        return "KEDA wants TLS, this Redis answers without"
+    return "KEDA asks without TLS, this Redis wants it (enableTLS)" if answers and not asks else ""
+
+
+def _trust(systems: Systems, one: Instrument, live: Object, trigger: Object, host: str) -> Tls | None:
+    """Return how KEDA verifies Redis; None where it asks without TLS.
+
+    KEDA 2.16.1 adds an authority that one trigger names to those of all its triggers (pkg/util/certificates.go and
+    tls_config.go): a trigger that names none works until the operator restarts.
+
+    Raises
+    ------
+    BadAnswer
+        When KEDA is given no authority, and the environment has one of its own: the operator's image may have it, or not.
+    """
+    settings = systems.environment.redis
+    if settings.tls is None:
+        return None
+    given = dict(_from_authentication(systems, one, live, trigger, "ca")).get("ca")
+    if given is None and settings.tls.ca_file is not None:
+        raise _unseen(
+            systems, "KEDA is given no authority for Redis' certificate: parameter ca of a TriggerAuthentication"
+        )
+    return Tls(trusting("Redis", settings.inside_address, given.reveal() if given else ""), host)
+
+
+def _place(systems: Systems, one: Instrument, live: Object, trigger: Object) -> tuple[str, str]:
+    """Return the host that KEDA asks, and what is wrong unless it is the environment's Redis and its database 0.
 
     An address may come from a Secret: it is named only where the trigger itself says it.
     """
@@ -102,12 +154,13 @@ def _elsewhere(systems: Systems, one: Instrument, live: Object, trigger: Object)
     host, _, port = address.rpartition(":")
     inside = f"{wanted.service}.{wanted.namespace}"
     names = {wanted.service} if wanted.reach == "direct" else {inside, f"{inside}.svc", f"{inside}.svc.cluster.local"}
-    if host.rstrip(".") not in names or port != str(wanted.port):
+    host, names = host.rstrip("."), names | {wanted.server_name}
+    if host not in names or port != str(wanted.port):
         hidden = address and not any(metadata.get(name) for name in ADDRESS)
         shown = "an address from elsewhere" if hidden else address or "no address"
-        return f"KEDA asks {shown}, the environment's Redis is {wanted.inside_address}"
+        return host, f"KEDA asks {shown}, the environment's Redis is {wanted.inside_address}"
     database = str(metadata.get("databaseIndex") or "0")
-    return "" if database == "0" else f"KEDA asks database {database}, the streams are in 0"
+    return host, "" if database == "0" else f"KEDA asks database {database}, the streams are in 0"
 
 
 def _login(systems: Systems, one: Instrument, live: Object, trigger: Object) -> Iterator[tuple[str, Secret]]:
@@ -146,7 +199,7 @@ def _from_authentication(
             yield parameter, _from_container(systems, one, live, given["name"], given.get("containerName", ""))
             return
     others = sorted(set(spec) - {"secretTargetRef", "env"})
-    if others and parameter in ("password", "address"):
+    if others and parameter in ("password", "address", "ca"):
         raise _unseen(systems, f"KEDA's {parameter} comes from {', '.join(others)}")
 
 

@@ -25,8 +25,9 @@ def answers(systems: Systems) -> Outcome:
     """Connect and log in. That no pod stands behind the Service is the cluster's own word: FAIL, not UNKNOWN.
 
     Cause: FAIL: the cluster itself says that no ready pod is behind the Service, or the password is wrong. UNKNOWN:
-    it cannot be reached from here, or Vault does not give its password; a Redis that wants TLS closes the
-    connection without a word. A Redis that refuses writes, and so even PING, has answered.
+    it cannot be reached from here, or Vault does not give its password; its certificate is not accepted; a Redis that
+    wants TLS closes the connection without a word, one without TLS is silent to it.
+    A Redis that refuses writes, and so even PING, has answered.
 
     Notes
     -----

@@ -16,6 +16,7 @@ from typing import Any
 
 from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems, filled
+from prompt_keda.components.smoke import smoke_objects
 from prompt_keda.core.errors import ClientError, Missing, PromptKedaError, Refusal
 from prompt_keda.environment.model import Environment
 
@@ -34,8 +35,8 @@ RESTRICTED = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 """Pod Security ``restricted`` (https://kubernetes.io/docs/concepts/security/pod-security-standards/)."""
-REACHED = re.compile(r"(?:^|\")(?:[A-Z]{3,} |no event came|dial tcp \[?[0-9a-f.:]+\]?:[0-9]+: )")
-"""Redis' own answer, or a connection to an address: the worker had the name resolved.
+REACHED = re.compile(r"(?:^|\")(?:[A-Z]{3,} |no event came|tls: |dial tcp \[?[0-9a-f.:]+\]?:[0-9]+: )")
+"""Redis' own answer, its certificate, or a connection to an address: the worker had the name resolved.
 
 An error of Redis begins with a word in capitals (https://redis.io/docs/latest/develop/reference/protocol-spec/, simple
 errors): NOGROUP; to a worker without the password NOAUTH, or ERR for a command of more than ten words (seen).
@@ -192,6 +193,8 @@ def job(environment: Environment, name: str) -> Object:
     ------
     Unfilled
         When the environment does not say the smoke test's image.
+    Missing
+        When it names a file of Redis' authorities that is not there.
     """
     smoke, labels = environment.smoke, {LABEL: name}
     variables = {
@@ -205,7 +208,10 @@ def job(environment: Environment, name: str) -> Object:
         "name": "canary",
         "image": filled(smoke.image, "smoke.image"),
         "imagePullPolicy": "Always",  # the node asks the registry, even if it has the layers
-        "env": [{"name": key, "value": value} for key, value in variables.items()],
+        "env": [
+            *({"name": key, "value": value} for key, value in variables.items()),
+            *smoke_objects.tls_variables(environment),
+        ],
         "securityContext": RESTRICTED,
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
     }

@@ -51,12 +51,12 @@ class SmokePlace:
             context = Context(self._systems, [], {})
             kube.apply(wanted_secret(context, self._environment.smoke.pull_secret))
 
-    def put_password(self, name: str) -> None:
-        """Give a test Redis' password, where Redis has one. Idempotent: yes. Raises as `prepare` does."""
-        if self._environment.redis.password:
-            value = self._systems.secret(self._environment.redis.password)
-            for one in smoke_objects.password(self._environment, name, value, self._run_id):
-                self._systems.kube.apply(one)
+    def put_login(self, name: str) -> None:
+        """Give a test Redis' password and authorities, where it has them. Idempotent: yes. Raises as `prepare` does."""
+        key = self._environment.redis.password
+        password = self._systems.secret(key) if key else None
+        for made in smoke_objects.login(self._environment, name, password, self._run_id):
+            self._systems.kube.apply(made)
 
     def remove(self, name: str) -> None:
         """Remove a test's objects; what cannot be removed is said, and does not hide how the test ended. Idempotent: yes."""

@@ -97,7 +97,7 @@ class _Smoke:
 
     def _create(self) -> None:
         self.place.prepare()
-        self.place.put_password(self.name)
+        self.place.put_login(self.name)
         # before any event: then the lag is known from the first on (F16)
         self.systems.redis.ensure_group(self.name, self.name, "0")
 

@@ -16,7 +16,7 @@ from prompt_keda.clients.redis_survey import (
     StreamInfo,
     Survey,
 )
-from prompt_keda.core.errors import BadAnswer, ClientError, Refused, Unreachable
+from prompt_keda.core.errors import BadAnswer, ClientError, Refused, Unreachable, Untrusted
 
 INFO = {
     "server": {"redis_version": "7.0.15", "uptime_in_seconds": 0, "server_time_usec": 0},
@@ -37,7 +37,7 @@ class FakeRedis:
     """Behaves as `RedisStreams` does. ``password`` is what the server wants, ``given`` what the client has.
 
     While ``down`` is True nothing answers. ``denied`` holds the commands that this login may not run; ``users`` other
-    logins: name → password. ``saves`` is what CONFIG GET gives.
+    logins: name → password. ``saves`` is what CONFIG GET gives. ``trusts`` says why TLS fails with a client's trust.
     """
 
     def __init__(self, password="", given=""):
@@ -45,17 +45,21 @@ class FakeRedis:
         self.password, self.given, self.down = password, given, False
         self.user, self.users, self.denied_commands = "default", {}, set()
         self.saves = {"save": "", "appendonly": "no"}
+        self.tls, self.trusts = None, lambda tls: ""
         self._streams = {}  # name → {"entries": [id], "added": n, "groups": {name: group}}
 
     def ping(self):
         if self.down:
             raise Unreachable("Redis", self.endpoint, "connection refused")
+        if self.tls and self.trusts(self.tls):
+            raise Untrusted("Redis", self.endpoint, self.trusts(self.tls))
         wanted = self.password if self.user == "default" else self.users.get(self.user)
         if wanted != self.given:
             raise Refused("Redis", self.endpoint, "WRONGPASS" if self.given else "NOAUTH Authentication required.")
 
-    def logged_in_as(self, username, password):
+    def logged_in_as(self, username, password, tls=None):
         made = copy.copy(self)
+        made.tls = tls
         made.user, made.given = username or "default", password.reveal() if password else ""
         return made
 

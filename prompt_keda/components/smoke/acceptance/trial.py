@@ -96,7 +96,7 @@ class Trial:
         targets = [(one, self.namespace) for one in (SCALED_JOBS, JOBS, PODS)]
         self._watch = Watch(self.systems.kube, list(targets))
         try:
-            self._place.put_password(self.name)
+            self._place.put_login(self.name)
             for stream in (self.name, self._held):  # before any event: then the lag is known from the first on (F16)
                 self.systems.redis.ensure_group(stream, self.name, "0")
             self.change(self.shape)

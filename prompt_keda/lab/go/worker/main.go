@@ -6,6 +6,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +27,7 @@ type settings struct {
 	address, password, stream, group, consumer string
 	listen, work, retry                        time.Duration
 	rounds                                     int
+	tls                                        *tls.Config
 }
 
 func main() {
@@ -35,7 +38,10 @@ func main() {
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	err := serve(ctx, read(), log)
+	s, err := read()
+	if err == nil {
+		err = serve(ctx, s, log)
+	}
 	switch {
 	case ctx.Err() != nil:
 		log.Error("killed: a visit in work is lost")
@@ -52,18 +58,35 @@ func pause() {
 	<-signals
 }
 
-func read() settings {
+func read() (settings, error) {
 	host := os.Getenv("REDIS_STREAM_HOST")
 	if _, _, err := net.SplitHostPort(host); err != nil {
 		host = net.JoinHostPort(host, "6379")
 	}
 	name, _ := os.Hostname()
+	trust, err := trusted()
 	return settings{
+		tls:     trust,
 		address: host, password: os.Getenv("REDIS_PASSWORD"), consumer: name,
 		stream: os.Getenv("REDIS_STREAM_NAME"), group: os.Getenv("REDIS_STREAM_CONSUMER_GROUP"),
 		listen: seconds("FANNED_OUT_MSG_LISTEN_TIMEOUT", 900), work: seconds("WORK_TIME", 1),
 		retry: seconds("REDIS_RETRY_DELAY", 30), rounds: int(seconds("WORKER_RESTART_FREQ", 10) / time.Second),
+	}, err
+}
+
+// trusted says how Redis is verified: its name is the host of its address. None: Redis without TLS.
+func trusted() (*tls.Config, error) {
+	if os.Getenv("REDIS_TLS") != "true" {
+		return nil, nil
 	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if pem := os.Getenv("REDIS_TLS_CA"); pem != "" {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM([]byte(pem)) {
+			return nil, errors.New("REDIS_TLS_CA holds no certificate")
+		}
+	}
+	return config, nil
 }
 
 // seconds reads a number of seconds, such as "0.5", from the environment.
@@ -78,6 +101,7 @@ func seconds(name string, otherwise float64) time.Duration {
 func serve(ctx context.Context, s settings, log *slog.Logger) error {
 	client := redis.NewClient(&redis.Options{
 		Addr: s.address, Password: s.password, Protocol: 2, ReadTimeout: s.listen + 10*time.Second,
+		TLSConfig: s.tls,
 	})
 	defer client.Close()
 	for round := 1; round <= s.rounds; {
