@@ -525,6 +525,8 @@ class Environment(Part):
     """The directory that people authenticate to; None: it is not looked at."""
     vault: VaultSettings
     """The Vault that holds the secrets."""
+    event_source: Literal["redis-streams"] = "redis-streams"
+    """Where the events of the instruments wait."""
     redis: RedisSettings
     """Prompt Redis."""
     registries: ListOf[Registry]

@@ -75,7 +75,8 @@ def _meaning(node: Node, inner: str, root: Node) -> str:
 
 
 def _choices(node: Node) -> str:
-    return f" One of {', '.join(f'`{one}`' for one in node['enum'])}." if "enum" in node else ""
+    choices = node.get("enum") or ([node["const"]] if "const" in node else [])
+    return f" One of {', '.join(f'`{choice}`' for choice in choices)}." if choices else ""
 
 
 def _default(name: str, node: Node, part: Node) -> str:

@@ -11,11 +11,10 @@ from prompt_keda.clients.kube.resources import SCALED_JOBS
 from prompt_keda.components import finalizers
 from prompt_keda.components.cluster import held_namespaces as namespaces
 from prompt_keda.components.compare import first_difference
-from prompt_keda.components.event_source.restart import RECENT, SECTIONS, started_ms, took_groups_alone, up_for
+from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaled_jobs.objects import is_paused
-from prompt_keda.core.errors import BadAnswer, Refused
 from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.environment.model import Instrument
 
@@ -33,48 +32,30 @@ def streams_inspect(context: Context) -> Progress:
 def ensure_streams(context: Context) -> None:
     """Make the groups that are absent. An existing one is never moved. Idempotent: yes."""
     for one in _without_group(context):
-        context.systems.redis.ensure_group(one.stream, one.consumer_group, group_start(context, one))
+        event_source(context.systems).ensure_group(one.stream, one.consumer_group, group_start(context, one))
 
 
 def _without_group(context: Context) -> Iterator[Instrument]:
-    redis = context.systems.redis
-    yield from (one for one in context.environment.instruments if not redis.group_info(one.stream, one.consumer_group))
+    source = event_source(context.systems)
+    yield from (one for one in context.environment.instruments if not source.find_group(one.stream, one.consumer_group))
 
 
 def _told(context: Context, one: Instrument) -> str:
-    start, stream = group_start(context, one), context.systems.redis.stream_info(one.stream)
-    held = f"{stream.length if stream else 0} events are there"
+    start, length = group_start(context, one), event_source(context.systems).find_length(one.stream)
+    held = f"{length or 0} events are there"
     return f"{one.stream} {one.consumer_group}, to begin {PLACES.get(start, f'behind {start}')} ({held})"
 
 
 def group_start(context: Context, one: Instrument) -> str:
-    """Say where a group begins that is absent: ``$``, ``0`` or an id of the stream.
-
-    Where a person has asked for, else as the environment says. But after a restart of Redis in which the group was lost it
-    begins before all that came since: nobody can have read that (docs/decisions/0008-modes.md).
-    """
-    if context.decisions.group_start:
-        return context.decisions.group_start
-    redis = context.systems.redis
-    try:
-        info = {key: value for section in SECTIONS for key, value in redis.info(section).items()}
-        started, is_recent = started_ms(info), up_for(info) <= RECENT
-    except (Refused, BadAnswer, KeyError):  # it tells nothing of itself: whether it has lost anything is not known
-        return one.group_start
-    stream = redis.stream_info(one.stream)
-    if stream and stream.groups_count:  # another group may have read them under the name of before
-        return one.group_start
-    if started is None or not is_recent or took_groups_alone(info):
-        return one.group_start
-    is_older = stream and stream.first_id and int(stream.first_id.partition("-")[0]) < started
-    return f"{started}-0" if is_older else "0"
+    """Return where a group begins that is absent: where a person has asked for, else where the event source says."""
+    return context.decisions.group_start or event_source(context.systems).start_of_lost_group(one)
 
 
 def lag_inspect(context: Context) -> Progress:
     """Is the lag of every group what waits? KEDA takes an unknown one for 0, and believes a wrong one (F16)."""
-    redis, wrong = context.systems.redis, []
+    source, wrong = event_source(context.systems), []
     for one in context.environment.instruments:
-        seen = redis.backlog(one.stream, one.consumer_group)
+        seen = source.backlog(one.stream, one.consumer_group)
         if not seen.is_right:
             wrong.append(
                 f"{one.stream}: lag {seen.lag} {'' if seen.counted else '(not counted) '}but {seen.waiting} wait"
@@ -91,7 +72,7 @@ def lag_inspect(context: Context) -> Progress:
 def count_lag(context: Context) -> None:
     """Let Redis count again what each group has read; no group is moved. Idempotent: yes."""
     for one in context.environment.instruments:
-        context.systems.redis.count_read(one.stream, one.consumer_group)
+        event_source(context.systems).correct_lag(one.stream, one.consumer_group)
     context.lag_was_counted = True
 
 

@@ -12,6 +12,7 @@ from prompt_keda.clients.kube.watch import Watch
 from prompt_keda.components import finalizers
 from prompt_keda.components.cluster import held_namespaces as namespaces
 from prompt_keda.components.cluster.readiness import Reason, is_available, why_not_ready
+from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.keda.names import API_SERVICE, LEASE, OPERATOR
 from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
 from prompt_keda.components.run import Context
@@ -154,7 +155,7 @@ def lag_inspect(context: Context) -> Progress:
     """Is KEDA told what waits for every instrument? The smoke test's own stream says nothing of theirs (F16)."""
     told = []
     for one in context.environment.instruments:
-        seen = context.systems.redis.backlog(one.stream, one.consumer_group)
+        seen = event_source(context.systems).backlog(one.stream, one.consumer_group)
         if not seen.is_right:
             return Progress(State.WORKING, f"{one.stream}: KEDA is told lag {seen.lag}, and {seen.waiting} events wait")
         told.append(f"{one.stream} lag {seen.lag}")
@@ -166,7 +167,7 @@ def work_inspect(context: Context) -> Progress:
     told = []
     active = [job for job in running_jobs.active_jobs(context.systems.kube) if is_running(job)]
     for one in _to_prove(context):
-        group = context.systems.redis.group_info(one.stream, one.consumer_group)
+        group = event_source(context.systems).find_group(one.stream, one.consumer_group)
         if group is None:
             return Progress(State.BROKEN, f"{one.stream} has no group {one.consumer_group}")
         began = context.read_before.setdefault(one.stream, group.entries_read or 0)

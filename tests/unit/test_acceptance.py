@@ -209,9 +209,8 @@ def test_a_defect_of_a_case_is_raised_and_what_it_made_is_removed(keda):
 def test_leftovers_of_a_killed_suite_go_at_the_next_run(keda):
     """ScaledJob, Jobs, and both streams; what is young may be at work."""
     keda.run(CASES[0])
-    environment = keda.world.systems.environment
     for name, age in (("smoke-old", "2000-01-01T00:00:00Z"), ("smoke-young", None)):
-        made = scaled_job(environment, name, Shape(), "another")
+        made = scaled_job(keda.world.systems, name, Shape(), "another")
         if age:
             made["metadata"]["creationTimestamp"] = age
         keda.world.kube.create(kinds.SCALED_JOBS, made, NAMESPACE)

@@ -220,7 +220,7 @@ def test_both_checks_look_at_one_canary(world):
 
 def test_the_canary_is_small_restricted_and_ends_by_itself(world):
     """Also when this program is killed: the cluster ends it, and removes it."""
-    job = canary.job(world.systems.environment, "canary-1")
+    job = canary.job(world.systems, "canary-1")
     spec, pod = job["spec"], job["spec"]["template"]["spec"]
     assert job["metadata"]["namespace"] == SMOKE and spec["backoffLimit"] == 0
     assert spec["activeDeadlineSeconds"] == spec["ttlSecondsAfterFinished"] == 60

@@ -420,6 +420,7 @@ def faults(value, node, where=""):
     """Give what a JSON schema finds at a value, for the few words that ours uses."""
     known = {"$ref", "anyOf", "type", "enum", "pattern", "minLength", "minimum", "maximum", "minItems", "items"}
     known |= {"properties", "required", "additionalProperties", "title", "description", "default", "format", "$defs"}
+    known |= {"const"}
     assert set(node) <= known, f"teach this test {set(node) - known}"
     if "$ref" in node:
         return faults(value, SCHEMA["$defs"][node["$ref"].rpartition("/")[2]], where)
@@ -428,7 +429,8 @@ def faults(value, node, where=""):
         return [] if [] in found else found[0]
     if "type" in node and type(value) is not TYPES[node["type"]]:
         return [f"{where}: {value!r} is no {node['type']}"]
-    bad = [f"{where}: {value!r}"] if "enum" in node and value not in node["enum"] else []
+    choices = node.get("enum") or [node.get("const", value)]
+    bad = [f"{where}: {value!r}"] if value not in choices else []
     if isinstance(value, str) and not re.search(node.get("pattern", ""), value):
         bad.append(f"{where}: {value!r} is not like {node['pattern']}")
     if isinstance(value, list):

@@ -104,7 +104,8 @@ def with_lost_lag():
     redis.read("s", "g", "pod-1", 2)
     redis.forget("s", "g")
     instrument = SimpleNamespace(stream="s", consumer_group="g")
-    systems = SimpleNamespace(redis=redis, environment=SimpleNamespace(instruments=(instrument,)))
+    known = SimpleNamespace(instruments=(instrument,), event_source="redis-streams", redis=None)
+    systems = SimpleNamespace(redis=redis, environment=known)
     return Context(systems, [], {}), redis
 
 
@@ -171,7 +172,8 @@ def test_a_group_that_is_absent_begins_where_nothing_unread_is_lost(as_set, aske
     else:
         redis.info = lambda section: info
     instrument = SimpleNamespace(stream="s", consumer_group="g", group_start=as_set)
-    systems = SimpleNamespace(redis=redis, environment=SimpleNamespace(instruments=(instrument,)))
+    known = SimpleNamespace(instruments=(instrument,), event_source="redis-streams", redis=None)
+    systems = SimpleNamespace(redis=redis, environment=known)
     context = Context(systems, [], {})
     context.decisions = Decisions(group_start=asked_for)
     assert f"absent: s g, to begin {told}" in restore.streams_inspect(context).detail
@@ -186,7 +188,8 @@ def test_what_another_group_may_have_read_is_not_read_again():
     redis.ensure_group("s", "before", "0")
     redis.info = lambda section: RESTARTED
     instrument = SimpleNamespace(stream="s", consumer_group="g", group_start="$")
-    systems = SimpleNamespace(redis=redis, environment=SimpleNamespace(instruments=(instrument,)))
+    known = SimpleNamespace(instruments=(instrument,), event_source="redis-streams", redis=None)
+    systems = SimpleNamespace(redis=redis, environment=known)
     assert restore.group_start(Context(systems, [], {}), instrument) == "$"
 
 

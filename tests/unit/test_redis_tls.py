@@ -8,9 +8,9 @@ import ssl
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.smoke import canary, smoke_objects
 from prompt_keda.core.errors import Missing
-from prompt_keda.core.secret import Secret
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.environment.model import RedisTls
 from prompt_keda.lab.pki import Authority
@@ -118,16 +118,15 @@ def test_another_authority_than_that_of_redis_is_told(world, tmp_path):
 
 def test_a_smoke_test_hands_keda_the_authority_and_turns_tls_on(world, owner):
     """By the parameters that KEDA takes: enableTLS in the trigger, ca and password from one Secret."""
-    environment = world.systems.environment
-    secret, authentication = smoke_objects.login(environment, "smoke-1", Secret("p"), "run")
+    systems, parameters = world.systems, event_source(world.systems).trigger_parameters()
+    secret, authentication = smoke_objects.login(systems.environment, "smoke-1", parameters, "run")
     handed = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
-    assert handed == {"redis-password": "p", "ca.crt": owner.ca_file.read_text()}
-    parameters = {one["parameter"]: one["key"] for one in authentication["spec"]["secretTargetRef"]}
-    assert parameters == {"password": "redis-password", "ca": "ca.crt"}
-    made = smoke_objects.scaled_job(environment, "smoke-1", 5, "run")["spec"]
+    assert handed == {"password": "value", "ca": owner.ca_file.read_text()}
+    assert [one["parameter"] for one in authentication["spec"]["secretTargetRef"]] == ["password", "ca"]
+    made = smoke_objects.scaled_job(systems, "smoke-1", 5, "run")["spec"]
     (trigger,) = made["triggers"]
     assert trigger["metadata"]["enableTLS"] == "true" and trigger["authenticationRef"] == {"name": "smoke-1"}
-    pods = [made["jobTargetRef"]["template"]["spec"], canary.job(environment, "c")["spec"]["template"]["spec"]]
+    pods = [made["jobTargetRef"]["template"]["spec"], canary.job(systems, "c")["spec"]["template"]["spec"]]
     for pod in pods:
         variables = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
         assert (variables["REDIS_TLS"], variables["REDIS_TLS_CA"]) == ("true", owner.ca_file.read_text())
@@ -136,27 +135,29 @@ def test_a_smoke_test_hands_keda_the_authority_and_turns_tls_on(world, owner):
 def test_the_systems_authorities_are_handed_to_nobody(world):
     """KEDA and the workers have those of their images; without a password there is nothing to hand over at all."""
     speak_tls(world)
-    environment = world.systems.environment
-    assert smoke_objects.login(environment, "smoke-1", None, "run") == []
-    assert smoke_objects.tls_variables(environment) == [{"name": "REDIS_TLS", "value": "true"}]
-    open_redis = environment.redis.model_copy(update={"password": None})
-    made = smoke_objects.scaled_job(environment.model_copy(update={"redis": open_redis}), "smoke-1", 5, "run")
-    (trigger,) = made["spec"]["triggers"]
+    redis = world.systems.environment.redis.model_copy(update={"password": None})
+    world.systems.environment = world.systems.environment.model_copy(update={"redis": redis})
+    assert event_source(world.systems).trigger_parameters() == {}
+    assert smoke_objects.login(world.systems.environment, "smoke-1", {}, "run") == []
+    made = smoke_objects.scaled_job(world.systems, "smoke-1", 5, "run")["spec"]
+    (trigger,), (container,) = made["triggers"], made["jobTargetRef"]["template"]["spec"]["containers"]
     assert trigger["metadata"]["enableTLS"] == "true" and "authenticationRef" not in trigger
+    named = [one["name"] for one in container["env"]]
+    assert "REDIS_TLS" in named and "REDIS_TLS_CA" not in named and "REDIS_PASSWORD" not in named
 
 
 def test_without_tls_nothing_of_it_is_said():
     """As ever: no word of TLS in the trigger or the workers' environment."""
-    environment = World().systems.environment
-    made = str(smoke_objects.scaled_job(environment, "smoke-1", 5, "run")) + str(canary.job(environment, "c"))
-    assert "TLS" not in made and smoke_objects.tls_variables(environment) == []
+    systems = World().systems
+    made = str(smoke_objects.scaled_job(systems, "smoke-1", 5, "run")) + str(canary.job(systems, "c"))
+    assert "TLS" not in made and "REDIS_STREAM_HOST" in made
 
 
 def test_a_file_of_authorities_that_is_gone_is_named(world, tmp_path):
     """Before anything is made: by the client, and by what is handed on."""
     speak_tls(world, ca_file=tmp_path / "gone.crt")
     world.systems._made.pop("redis")
-    for ask in (lambda: world.systems.redis, lambda: smoke_objects.login(world.systems.environment, "s", None, "run")):
+    for ask in (lambda: world.systems.redis, lambda: event_source(world.systems).trigger_parameters()):
         with pytest.raises(Missing, match=r"gone\.crt cannot be read"):
             ask()
 

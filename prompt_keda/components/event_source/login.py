@@ -14,6 +14,7 @@ from prompt_keda.clients.kube.resources import (
     TRIGGER_AUTHENTICATIONS,
 )
 from prompt_keda.clients.systems import Systems
+from prompt_keda.components.event_source.redis_streams import TRIGGER
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, Missing, Refused, Untrusted
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
@@ -21,7 +22,6 @@ from prompt_keda.core.secret import Secret
 from prompt_keda.environment.model import Instrument
 
 Object = dict[str, Any]
-TRIGGER = "redis-streams"
 ENABLE_TLS = {True: ("1", "t", "T", "TRUE", "true", "True"), False: ("", "0", "f", "F", "FALSE", "false", "False")}
 """What KEDA takes in a trigger for on and off (Go, strconv.ParseBool)."""
 TLS = {True: ("enable",), False: ("disable",)}

@@ -7,7 +7,8 @@ from typing import Any
 from prompt_keda.clients.kube.conditions import conditions, has_condition
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components import finalizers
-from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN, TRIGGER, lag_triggers, of_every_scaled_job
+from prompt_keda.components.event_source.redis_streams import TRIGGER
+from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN, lag_triggers, of_every_scaled_job
 from prompt_keda.components.scaled_jobs.objects import PAUSED, is_paused, limit_of_pod
 from prompt_keda.core.check import Outcome, Verdict, check
 from prompt_keda.core.outcomes import fail, ok, unknown, warn

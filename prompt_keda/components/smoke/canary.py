@@ -16,9 +16,8 @@ from typing import Any
 
 from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems, filled
-from prompt_keda.components.smoke import smoke_objects
+from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.core.errors import ClientError, Missing, PromptKedaError, Refusal
-from prompt_keda.environment.model import Environment
 
 Object = dict[str, Any]
 LABEL = "prompt-keda.lsst.io/canary"
@@ -107,7 +106,7 @@ class Canary:
     def _make(self) -> float:
         """Create the Job, and give when, by the monotonic clock."""
         name = f"canary-{secrets.token_hex(4)}"
-        body = job(self._systems.environment, name)
+        body = job(self._systems, name)
         with self._lock:  # what is made now is deleted, even if the round ends this moment
             if self._stopped:
                 raise Refusal("the round has ended")
@@ -186,7 +185,7 @@ def where_it_stands(pod: Object) -> str:
     return f"it has node {node} and does not start: the kubelet, or in a vCluster the syncer, does not work"
 
 
-def job(environment: Environment, name: str) -> Object:
+def job(systems: Systems, name: str) -> Object:
     """Give the Job: one pod, restricted, without a token, that looks up Redis and finds no group of its name.
 
     Raises
@@ -196,11 +195,8 @@ def job(environment: Environment, name: str) -> Object:
     Missing
         When it names a file of Redis' authorities that is not there.
     """
-    smoke, labels = environment.smoke, {LABEL: name}
+    smoke, labels = systems.environment.smoke, {LABEL: name}
     variables = {
-        "REDIS_STREAM_HOST": environment.redis.inside_address,
-        "REDIS_STREAM_NAME": name,
-        "REDIS_STREAM_CONSUMER_GROUP": name,
         "FANNED_OUT_MSG_LISTEN_TIMEOUT": "1",
         "REDIS_RETRY_DELAY": "1",
     }
@@ -209,8 +205,8 @@ def job(environment: Environment, name: str) -> Object:
         "image": filled(smoke.image, "smoke.image"),
         "imagePullPolicy": "Always",  # the node asks the registry, even if it has the layers
         "env": [
+            *event_source(systems).worker_variables(name, name, secret=None),
             *({"name": key, "value": value} for key, value in variables.items()),
-            *smoke_objects.tls_variables(environment),
         ],
         "securityContext": RESTRICTED,
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from prompt_keda.clients.kube.resources import JOBS, SCALED_JOBS, SECRETS, TRIGGER_AUTHENTICATIONS
 from prompt_keda.clients.systems import Systems
+from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.keda.install import wanted_secret
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL
@@ -52,18 +53,17 @@ class SmokePlace:
             kube.apply(wanted_secret(context, self._environment.smoke.pull_secret))
 
     def put_login(self, name: str) -> None:
-        """Give a test Redis' password and authorities, where it has them. Idempotent: yes. Raises as `prepare` does."""
-        key = self._environment.redis.password
-        password = self._systems.secret(key) if key else None
-        for made in smoke_objects.login(self._environment, name, password, self._run_id):
+        """Hand a test what KEDA logs in with and trusts, if anything. Idempotent: yes. Raises as `prepare` does."""
+        parameters = event_source(self._systems).trigger_parameters()
+        for made in smoke_objects.login(self._environment, name, parameters, self._run_id):
             self._systems.kube.apply(made)
 
     def remove(self, name: str) -> None:
         """Remove a test's objects; what cannot be removed is said, and does not hide how the test ended. Idempotent: yes."""
-        kube, redis = self._systems.kube, self._systems.redis
+        kube, source = self._systems.kube, event_source(self._systems)
         removals: list[tuple[str, Callable[[], None]]] = [
-            ("stream", lambda: redis.delete_stream(name)),
-            ("stream for held workers", lambda: redis.delete_stream(smoke_objects.hold_stream(name))),
+            ("stream", lambda: source.delete(name)),
+            ("stream for held workers", lambda: source.delete(smoke_objects.hold_stream(name))),
             ("ScaledJob", lambda: kube.delete(SCALED_JOBS, name, self._namespace)),
             ("Jobs", lambda: self._delete_jobs(name)),
             ("TriggerAuthentication", lambda: kube.delete(TRIGGER_AUTHENTICATIONS, name, self._namespace)),

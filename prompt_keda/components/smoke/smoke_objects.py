@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
-from prompt_keda.clients.http.tls import authorities
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.core.secret import Secret
 from prompt_keda.environment.model import Environment
 
 Object = dict[str, Any]
 SMOKE_LABEL = "prompt-keda.lsst.io/smoke"
-PASSWORD, AUTHORITIES = "redis-password", "ca.crt"
-PARAMETERS = {PASSWORD: "password", AUTHORITIES: "ca"}
-"""Key of the test's Secret → the trigger's parameter (KEDA 2.16.1, pkg/scalers/redis_scaler.go)."""
 ACTIVATION = 1
 WORK_S = "3"
 """Seconds that a worker holds an event. KEDA may reconcile a new ScaledJob a second time, and then breaks off in the
@@ -43,77 +42,34 @@ def namespace(environment: Environment) -> Object:
     }
 
 
-def login(environment: Environment, name: str, password: Secret | None, run_id: str) -> list[Object]:
-    """Return the Secret with Redis' password and authorities, and the TriggerAuthentication that reads it; none of either: none.
-
-    Parameters
-    ----------
-    password
-        None: Redis without a password.
-
-    Raises
-    ------
-    Missing
-        When the environment names a file of authorities that is not there.
-    """
-    values = {PASSWORD: password.reveal()} if password else {}
-    if pem := _authorities(environment):
-        values[AUTHORITIES] = pem
-    if not values:
+def login(environment: Environment, name: str, parameters: Mapping[str, Secret], run_id: str) -> list[Object]:
+    """Return the Secret with a trigger's parameters, and the TriggerAuthentication that reads it; nothing without any."""
+    if not parameters:
         return []
     secret = _object("v1", "Secret", environment, name, run_id)
-    secret["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    secret["data"] = {key: base64.b64encode(value.reveal().encode()).decode() for key, value in parameters.items()}
     authentication = _object("keda.sh/v1alpha1", "TriggerAuthentication", environment, name, run_id)
-    authentication["spec"] = {
-        "secretTargetRef": [{"parameter": PARAMETERS[key], "name": name, "key": key} for key in values]
-    }
+    authentication["spec"] = {"secretTargetRef": [{"parameter": key, "name": name, "key": key} for key in parameters]}
     return [secret, authentication]
 
 
-def tls_variables(environment: Environment) -> list[Object]:
-    """Return what lets a worker speak TLS to Redis; nothing where Redis does not. Raises as `login` does."""
-    if environment.redis.tls is None:
-        return []
-    pem = _authorities(environment)
-    return [{"name": "REDIS_TLS", "value": "true"}, *([{"name": "REDIS_TLS_CA", "value": pem}] if pem else [])]
+def scaled_job(systems: Systems, name: str, max_jobs: int, run_id: str) -> Object:
+    """Return the ScaledJob: minimum 0, so that no idle worker takes the events (failure mode F20).
 
-
-def _authorities(environment: Environment) -> str:
-    """Return the certificates by which Redis is verified; empty where it is the system's, or no TLS."""
-    redis = environment.redis
-    if redis.tls is None or redis.tls.ca_file is None:
-        return ""
-    return authorities("Redis", redis.inside_address, redis.tls.ca_file)
-
-
-def scaled_job(environment: Environment, name: str, max_jobs: int, run_id: str) -> Object:
-    """Give the ScaledJob: minimum 0, so that no idle worker takes the events (failure mode F20). Raises as `login` does."""
-    redis = environment.redis
+    Raises
+    ------
+    ClientError
+        When Vault does not give what the event source needs, or a file of authorities is not there.
+    """
+    environment, source = systems.environment, event_source(systems)
     variables: list[Object] = [
-        {"name": "REDIS_STREAM_HOST", "value": redis.inside_address},
-        {"name": "REDIS_STREAM_NAME", "value": name},
-        {"name": "REDIS_STREAM_CONSUMER_GROUP", "value": name},
+        *source.worker_variables(name, name, secret=name),
         {"name": "FANNED_OUT_MSG_LISTEN_TIMEOUT", "value": "2"},
         {"name": "WORKER_RESTART_FREQ", "value": "10"},
         {"name": "WORK_TIME", "value": WORK_S},
-        *tls_variables(environment),
     ]
-    trigger: Object = {
-        "type": "redis-streams",
-        "metadata": {
-            "address": redis.inside_address,
-            "stream": name,
-            "consumerGroup": name,
-            "lagCount": "1",
-            "activationLagCount": str(ACTIVATION),
-        },
-    }
-    if redis.password:
-        key = {"name": name, "key": PASSWORD}
-        variables.append({"name": "REDIS_PASSWORD", "valueFrom": {"secretKeyRef": key}})
-    if redis.tls:
-        trigger["metadata"]["enableTLS"] = "true"
-    if redis.password or (redis.tls and redis.tls.ca_file):
+    trigger = source.trigger(name, name, 1, ACTIVATION)
+    if source.trigger_parameters():
         trigger["authenticationRef"] = {"name": name}
     pod = {
         "restartPolicy": "Never",

@@ -15,6 +15,7 @@ from prompt_keda.clients.kube.resources import JOBS, PODS, SCALED_JOBS, Resource
 from prompt_keda.clients.kube.watch import Watch
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.components.cluster.readiness import why_not_ready
+from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL
 from prompt_keda.components.smoke import smoke_objects
 from prompt_keda.components.smoke.place import SmokePlace
@@ -67,6 +68,7 @@ class _Smoke:
     ) -> None:
         self.obstacle = obstacle
         self.systems = systems
+        self.source = event_source(systems)
         self.environment = systems.environment
         self.namespace = self.environment.smoke.namespace
         self.jobs_wanted = events_count
@@ -91,15 +93,13 @@ class _Smoke:
 
     def _may_ask(self) -> None:
         """See that KEDA may ask for the lag, with the login that it is given and that this has: else it is waited for in vain."""
-        if denied := self.systems.redis.denied(self.name):
-            said = f"smoke test: Redis denies {', '.join(denied)} to the login that KEDA is given"
-            raise StepBroken(said, "ACL SETUSER NAME +info +xinfo +xlen; and ~smoke-* where it may use some keys only")
+        self.source.require_access(self.name)
 
     def _create(self) -> None:
         self.place.prepare()
         self.place.put_login(self.name)
         # before any event: then the lag is known from the first on (F16)
-        self.systems.redis.ensure_group(self.name, self.name, "0")
+        self.source.ensure_group(self.name, self.name, "0")
 
     def _prove(self) -> None:
         targets: list[tuple[Resource, str | None]] = [
@@ -110,7 +110,7 @@ class _Smoke:
         watch = Watch(self.systems.kube, targets)  # opened before the events, so that no Job is missed (F48)
         try:
             started = time.monotonic()
-            body = smoke_objects.scaled_job(self.environment, self.name, self.jobs_wanted, self.run_id)
+            body = smoke_objects.scaled_job(self.systems, self.name, self.jobs_wanted, self.run_id)
             self.systems.kube.apply(body)
             self._until("ready", self._is_ready, watch, started)
             sent = time.monotonic()
@@ -163,7 +163,7 @@ class _Smoke:
         its first workers then have taken all events before it looks again (docs/decisions/0003).
         """
         made, detail = self._jobs_made(self.jobs_wanted)
-        group = self.systems.redis.group_info(self.name, self.name)
+        group = self.source.find_group(self.name, self.name)
         if made or group is None or group.lag is None or group.lag > smoke_objects.ACTIVATION:
             return made, detail
         missing = self.jobs_wanted - len(self.result.job_uids)
@@ -175,7 +175,7 @@ class _Smoke:
 
     def _send(self, count: int) -> None:
         events = [{"smoke": self.run_id, "number": str(n)} for n in range(count)]
-        self.systems.redis.add(self.name, events)
+        self.source.add(self.name, events)
         self._say(f"{count} events sent to stream {self.name}", EventKind.NOTE)
 
     def _pods_ran(self) -> tuple[bool, str]:
@@ -191,7 +191,7 @@ class _Smoke:
         return count >= self.jobs_wanted, f"{count} of {self.jobs_wanted} pods have run{waits}"
 
     def _all_acknowledged(self) -> tuple[bool, str]:
-        group = self.systems.redis.group_info(self.name, self.name)
+        group = self.source.find_group(self.name, self.name)
         if group is None:
             raise StepBroken("smoke test: its consumer group is gone")
         read = group.entries_read or 0

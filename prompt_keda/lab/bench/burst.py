@@ -133,6 +133,6 @@ def _compared(took: dict[int, list[_Round]], predictions: dict[int, float]) -> l
 
 def _predicted_s(systems: Systems, size: int) -> float:
     """Predict as `capacity/burst-absorbed` does, for the smoke test's ScaledJob."""
-    body = smoke_objects.scaled_job(systems.environment, "burst", size, "bench")
+    body = smoke_objects.scaled_job(systems, "burst", size, "bench")
     found = predicted(systems, size, body, keda_limit(systems), systems.kube.list(NODES))
     return found.seconds - found.before_s / 2  # events come at any moment between two looks

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from prompt_keda.clients.systems import Systems
 from prompt_keda.components.smoke import smoke_objects
-from prompt_keda.environment.model import Environment
 
 Object = dict[str, Any]
 NOBODYS = "prompt-keda.lsst.io/no-node-has-this"
@@ -72,9 +72,9 @@ class Shape:
     trigger: Mapping[str, Any] | None = None
 
 
-def scaled_job(environment: Environment, name: str, shape: Shape, run_id: str) -> Object:
-    """Give a case's ScaledJob."""
-    made = smoke_objects.scaled_job(environment, name, shape.max_jobs, run_id)
+def scaled_job(systems: Systems, name: str, shape: Shape, run_id: str) -> Object:
+    """Return a case's ScaledJob. Raises as `smoke_objects.scaled_job` does."""
+    made = smoke_objects.scaled_job(systems, name, shape.max_jobs, run_id)
     spec = made["spec"]
     spec |= {
         "pollingInterval": shape.polling_s,

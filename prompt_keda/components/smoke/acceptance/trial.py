@@ -15,6 +15,7 @@ from prompt_keda.clients.kube.resources import JOBS, PODS, SCALED_JOBS
 from prompt_keda.clients.kube.watch import Watch
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.readiness import why_not_ready
+from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
 from prompt_keda.components.scaled_jobs.objects import PAUSED, SCALED_JOB_LABEL, is_finished
 from prompt_keda.components.smoke import smoke_objects
@@ -78,6 +79,7 @@ class Trial:
         stop: threading.Event,
     ) -> None:
         self.systems = systems
+        self.source = event_source(systems)
         self.shape = shape
         self._case_id = case_id
         self._deadline_s = deadline.total_seconds()
@@ -98,7 +100,7 @@ class Trial:
         try:
             self._place.put_login(self.name)
             for stream in (self.name, self._held):  # before any event: then the lag is known from the first on (F16)
-                self.systems.redis.ensure_group(stream, self.name, "0")
+                self.source.ensure_group(stream, self.name, "0")
             self.change(self.shape)
         except BaseException:
             self.__exit__()
@@ -118,7 +120,7 @@ class Trial:
     def change(self, shape: Shape) -> None:
         """Apply the ScaledJob in this shape. Idempotent: yes. Raises as `Kube.apply` does."""
         self.shape = shape
-        self.systems.kube.apply(scaled_job(self.systems.environment, self.name, shape, self._run_id))
+        self.systems.kube.apply(scaled_job(self.systems, self.name, shape, self._run_id))
 
     def pause(self, value: str | None) -> None:
         """Give the ScaledJob KEDA's annotation for a pause; None takes it away. Raises as `Kube.patch` does."""
@@ -126,22 +128,22 @@ class Trial:
         self.systems.kube.patch(SCALED_JOBS, self.name, self.namespace, body)
 
     def send(self, count: int) -> None:
-        """Send events, all at once. Raises as `RedisStreams.add` does."""
-        self.systems.redis.add(self.name, [{"smoke": self._run_id, "number": str(n)} for n in range(count)])
+        """Send events, all at once. Raises as `EventSource.add` does."""
+        self.source.add(self.name, [{"smoke": self._run_id, "number": str(n)} for n in range(count)])
         self.say(f"{count} events sent", EventKind.NOTE)
 
     def send_work_for(self, jobs_count: int) -> None:
-        """Send as many events as make work for so many Jobs. Raises as `RedisStreams.add` does."""
+        """Send as many events as make work for so many Jobs. Raises as `EventSource.add` does."""
         self.send(jobs_count * self.shape.lag_count)
 
     def take_all(self) -> None:
-        """Take all events, as workers would that have begun to work. Raises as `RedisStreams.take` does."""
-        count = self.systems.redis.take(self.name, self.name, "acceptance", 1000)
+        """Take all events, as workers would that have begun to work. Raises as `EventSource.take` does."""
+        count = self.source.take(self.name, self.name, 1000)
         self.say(f"{count} events taken")
 
     def release(self, count: int) -> None:
-        """Let so many held workers end. Raises as `RedisStreams.add` does."""
-        self.systems.redis.add(self._held, [{"end": "now"}] * count)
+        """Let so many held workers end. Raises as `EventSource.add` does."""
+        self.source.add(self._held, [{"end": "now"}] * count)
 
     # What a case sees.
 
@@ -260,7 +262,7 @@ class Trial:
 
     def is_worked_off(self) -> tuple[bool, str]:
         """Tell whether the workers have read and acknowledged all events."""
-        group = self.systems.redis.group_info(self.name, self.name)
+        group = self.source.find_group(self.name, self.name)
         if group is None:
             raise StepBroken(f"the consumer group {self.name} is gone")
         return group.lag == 0 and group.pending == 0, f"lag {group.lag}, {group.pending} not acknowledged"
