@@ -9,6 +9,7 @@ from typing import Any
 
 from prompt_keda.clients.systems import Systems
 from prompt_keda.commands.session import Session
+from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.core.decisions import Decisions, JobRecord, Plan
@@ -218,10 +219,10 @@ def _streams(systems: Systems) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one in systems.environment.instruments:
         try:
-            stream = systems.redis.stream_info(one.stream)
-            group = systems.redis.group_info(one.stream, one.consumer_group)
+            source = event_source(systems)
+            group = source.find_group(one.stream, one.consumer_group)
             found[one.stream] = {
-                "length": stream.length if stream else None,
+                "length": source.find_length(one.stream),
                 "lag": group.lag if group else None,
                 "pending": group.pending if group else None,
             }

@@ -13,6 +13,7 @@ from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS, PODS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.commands.session import Session
+from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL, is_paused, is_suspended
 from prompt_keda.core import exit_code
@@ -113,11 +114,11 @@ def _scaled_job(systems: Systems, instrument: Instrument) -> dict[str, Any]:
 
 
 def _stream(systems: Systems, instrument: Instrument) -> dict[str, Any]:
-    stream = systems.redis.stream_info(instrument.stream)
-    group = systems.redis.group_info(instrument.stream, instrument.consumer_group)
+    source = event_source(systems)
+    group = source.find_group(instrument.stream, instrument.consumer_group)
     return {
         "name": instrument.stream,
-        "length": stream.length if stream else None,
+        "length": source.find_length(instrument.stream),
         "lag": group.lag if group else None,
         "pending": group.pending if group else None,
         "has_group": group is not None,
