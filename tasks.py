@@ -36,6 +36,7 @@ WISHES = {
 }
 APPROVE = {"approve": "the digest of what is approved, as plan or a refusal printed it"}
 ENV = {"env": "environment: a file in environments/ without its ending, or a path"}
+VERBOSE = {"verbose": "show every check or step, not only what is not as it should be"}
 JSON = {"json": "print one JSON document on standard output"}
 
 
@@ -60,6 +61,7 @@ class _Run:
         from datetime import UTC, datetime
 
         self.name, self.env, self.as_json, self.show = name, env, as_json, show
+        self.verbose = False
         self._began = datetime.now(UTC)
         self._progress = None
 
@@ -71,7 +73,7 @@ class _Run:
     def observer(self):
         """What shows progress on standard error."""
         if self._progress is None:
-            self._progress = reports.progress.Progress()
+            self._progress = reports.progress.Progress(verbose=self.verbose)
         return self._progress
 
     @property
@@ -98,21 +100,63 @@ class _Run:
                     self._progress.close()  # its live lines go before anything else is shown
             if isinstance(result, int):
                 raise Exit(code=result)
-            if self.as_json:
-                print(result.to_json(), flush=True)
-            elif self.show:
-                reports.as_text.show_header(result.header)
-                self.show(result)
-        except (BrokenPipeError, Exit):
+        except Exit:
             raise
         except BaseException as error:  # noqa: BLE001  the one place for every error, also for an unexpected one
             explained = failure.explain(error)
+            reports.layout.make_safe(sys.stderr)
             print("\n  ".join(filter(None, explained)), file=sys.stderr)
             if self.as_json:
-                print(failure.to_json(self.name, self.env, self._began, error, explained), flush=True)
+                document = failure.to_json(self.name, self.env, self._began, error, explained)
+                _to_stdout(lambda: print(document))
             raise Exit(code=core.exit_code.of_error(error)) from None
+        if self.as_json or self.show:
+            _to_stdout(lambda: self._show(result))
         if result.exit_code:
             raise Exit(code=result.exit_code)
+
+    def _show(self, result):
+        if self.as_json:
+            print(result.to_json())
+        else:
+            reports.as_text.show_header(result.header)
+            self.show(result)
+
+
+def _to_stdout(show):
+    """Show something, all of it; a standard output that takes no more ends the task with 3: nobody got the result."""
+    try:
+        show()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up_stdout("")
+    except OSError as error:
+        _give_up_stdout(f"failed: standard output cannot be written: {error.strerror}")
+
+
+def _give_up_stdout(message):
+    """Say why, and end with 3. Python would try once more at its end, and show a traceback."""
+    if message:
+        print(message, file=sys.stderr)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    raise SystemExit(3) from None
+
+
+def _fill_closed_streams():
+    """Put /dev/null in the place of streams that are closed: a file of ours would become one of them, and be written over."""
+    is_open = []
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+            is_open.append(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    for descriptor, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        if descriptor not in is_open:
+            setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))
+    if 1 not in is_open:
+        print("refused: standard output is closed: nobody would get the result", file=sys.stderr)
+        raise SystemExit(2)
 
 
 def _stop_on_signals():
@@ -215,9 +259,9 @@ def _wishes(mode, backlog, give_up):
 
 
 @_task(
-    show=lambda result: reports.as_text.show_checks(result.checks),
     otherwise="local",
     help={
+        **VERBOSE,
         "only": "checks whose id begins so (several with commas)",
         "skip": "checks to leave out (several with commas)",
         "timeout": "seconds for all checks together",
@@ -227,10 +271,11 @@ def _wishes(mode, backlog, give_up):
         "svg": "write the table as a picture to this file",
     },
 )
-def check_deps(run, only="", skip="", timeout="", strict=False, deep=False, junit="", svg=""):
+def check_deps(run, only="", skip="", timeout="", strict=False, deep=False, verbose=False, junit="", svg=""):
     """Look at every dependency of Prompt KEDA, read-only."""
     for flag, path in (("--junit", junit), ("--svg", svg)):
         _may_append(flag, path)  # seen now, not after the round, that it can be written
+    run.show = lambda result: reports.checks_as_text.show_checks(result.checks, run.env, verbose)
     checks, timeout_s = components.round.choose(only, skip, deep), _seconds(timeout)
     with run.session() as session:
         result = commands.check_deps.check_deps(session, checks, _live, timeout_s=timeout_s, strict=strict)
@@ -239,9 +284,10 @@ def check_deps(run, only="", skip="", timeout="", strict=False, deep=False, juni
     return result
 
 
-@_task(show=lambda result: reports.as_text.show_plan(result.parts["plan"]), help=WISHES)
-def plan(run, mode="auto", backlog="", give_up=""):
+@_task(help={**VERBOSE, **WISHES})
+def plan(run, mode="auto", backlog="", give_up="", verbose=False):
     """Say what redeploy would do; reads, never writes."""
+    run.show = lambda result: reports.redeploy_as_text.show_plan(result.parts["plan"], verbose)
     wishes = _wishes(mode, backlog, give_up)
     with run.session() as session:
         return commands.redeploy.plan(session, wishes)
@@ -254,24 +300,16 @@ def prepare(run):
         return commands.prepare.prepare(session)
 
 
-def _show_run(result):
-    """Show what a redeploy proved."""
-    parts, timings = result.parts, result.parts["timings"]
-    removal = f"removal {timings['removal']:.1f} s, " if "removal" in timings else ""
-    reports.as_text.show_smoke(parts["smoke"])
-    reports.as_text.show_lines(
-        [
-            *parts["notes"],
-            f"{removal}first scaled Job {timings['first_scaled_job']:.1f} s after the first write of the install",
-            f"{len(parts['ledger']['before'])} Jobs and pods ran at the start; all live on or ended by themselves",
-            f"recovery time {timings['recovery']:.1f} s (mode {parts['mode']}, run {parts['run']})",
-        ]
-    )
+def _show_run(run, verbose):
+    """Let a redeploy show what it did, and its progress every step."""
+    run.verbose = verbose
+    run.show = lambda result: reports.redeploy_as_text.show_run(result.parts, verbose)
 
 
-@_task(show=_show_run, help={**APPROVE, **WISHES})
-def redeploy(run, mode="auto", approve="", backlog="", give_up=""):
+@_task(help={**VERBOSE, **APPROVE, **WISHES})
+def redeploy(run, mode="auto", approve="", backlog="", give_up="", verbose=False):
     """Redeploy KEDA, and prove that scaling resumes; no running Job is touched."""
+    _show_run(run, verbose)
     wishes = _wishes(mode, backlog, give_up)
     if commands.session.is_local(run.env):
         labs.stack.ensure_up(run.observer)
@@ -280,12 +318,12 @@ def redeploy(run, mode="auto", approve="", backlog="", give_up=""):
 
 
 @_task(
-    show=_show_run,
     otherwise="local",
-    help={**APPROVE, "run": "id of the run; the newest unfinished one unless named"},
+    help={**VERBOSE, **APPROVE, "run": "id of the run; the newest unfinished one unless named"},
 )
-def resume(run, run_="", approve=""):
+def resume(run, run_="", approve="", verbose=False):
     """Go on where an interrupted redeploy stopped, here or on another machine."""
+    _show_run(run, verbose)
     with run.session() as session:
         return commands.redeploy.resume(session, run_, approve, run.observer, run.ask)
 
@@ -613,10 +651,6 @@ class Commands(Program):
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             super().execute()
-            sys.stdout.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise Exit(code=3) from None
         except KeyboardInterrupt:
             raise Exit("\nstopped", code=130) from None
         finally:
@@ -626,10 +660,20 @@ class Commands(Program):
         try:
             read()
         except (ParseError, ValueError) as error:
-            raise Exit(
-                f"refused: {error}\n  {self.binary} --list names the tasks, {self.binary} TASK --help its flags.",
-                code=2,
-            ) from None
+            fix = f"{self.binary} --list names the tasks, {self.binary} TASK --help its flags."
+            words = sys.argv[1 : sys.argv.index("--") if "--" in sys.argv else None]
+            if "--json" in words or "-j" in words:
+                _refuse_in_json(words[0], str(error), fix)
+            raise Exit(f"refused: {error}\n  {fix}", code=2) from None
+
+
+def _refuse_in_json(task_name, what, fix):
+    """Print the document of a command line that could not be understood."""
+    from datetime import UTC, datetime
+
+    error = core.errors.Refusal(what, fix)
+    document = reports.failure.to_json(task_name, "", datetime.now(UTC), error, reports.failure.explain(error))
+    _to_stdout(lambda: print(document))
 
 
 def main(binary="prompt-keda"):
@@ -637,7 +681,20 @@ def main(binary="prompt-keda"):
     from prompt_keda import __version__
 
     _can_be_stopped_at_once()
-    Commands(__version__, namespace, name="prompt-keda", binary=binary).run()
+    _fill_closed_streams()
+    sys.stdout.reconfigure(errors="replace")  # for --list and --help; reports do better: report/layout.py
+    ended = None
+    try:
+        Commands(__version__, namespace, name="prompt-keda", binary=binary).run()
+    except SystemExit as error:
+        ended = error
+    except BrokenPipeError:
+        _give_up_stdout("")
+    except OSError as error:  # of --list and --help: every other one is explained where it was seen
+        _give_up_stdout(f"failed: standard output cannot be written: {error.strerror}")
+    _to_stdout(lambda: None)
+    if ended:
+        raise ended
 
 
 if __name__ == "__main__":

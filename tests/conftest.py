@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+os.environ["LC_ALL"] = "C.UTF-8"  # with LANG=C the reports would be ASCII
+
 # A shell that runs the suite in the background ignores SIGINT, and a child would inherit that: Ctrl-C could not be tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -19,6 +19,7 @@ from prompt_keda.core.places import runs_folder
 from prompt_keda.core.plan import StepResult
 from prompt_keda.core.run_plan import GO_ON, run_plan
 from prompt_keda.records.run_folder import RunFolder
+from prompt_keda.records.run_history import recent_recoveries, runs_kept
 from prompt_keda.records.run_record import environment_of
 from prompt_keda.redeploy import guard, planner, timings
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
@@ -39,8 +40,16 @@ def plan(session: Session, wishes: Wishes) -> Result:
     shown = made.to_json()
     for step, row in zip(made.steps, shown["steps"], strict=True):
         row["now"] = _seen_now(step, context)
+    shown["running_count"] = len(context.before)
+    shown["recent_s"] = _recent(session.systems, made.mode)
     result.parts = {"plan": shown, "steps": shown["steps"]}
     return result
+
+
+def _recent(systems: Systems, mode: str, besides: str = "") -> list[float]:
+    """Return what the last recoveries of a mode took here, in seconds."""
+    runs, _ = runs_kept(runs_folder(), systems.environment.name, systems.viewpoint)
+    return recent_recoveries(runs, mode, besides)
 
 
 def _seen_now(step: Any, context: Context) -> str:
@@ -158,6 +167,7 @@ def _run(
         result.parts = _proven(context, made, folder, steps, seconds)
         journal.append("run", "done", f"{seconds:.1f} s")
         folder.write_json("report.json", result.parts)
+        result.parts["recent_s"] = _recent(context.systems, made.mode, folder.run_id)
         journal.finish({"mode": made.mode, "timings": result.parts["timings"]})
     except PromptKedaError as error:
         _tell_how_far(error, context, made, folder, header)

@@ -21,8 +21,8 @@ from prompt_keda.redeploy import planner
 from prompt_keda.redeploy.approval import Ask, smoke_digest
 from prompt_keda.redeploy.history import runs_here_and_in_cluster
 from prompt_keda.redeploy.modes import Wishes
+from prompt_keda.report.causes import Cause, causes
 from prompt_keda.report.result import Result
-from prompt_keda.runbooks.causes import Cause, causes
 from prompt_keda.runbooks.commands import go_on, run_command
 from prompt_keda.runbooks.loading import find_runbook, load_runbooks
 from prompt_keda.runbooks.page import DIAGNOSIS, Runbook

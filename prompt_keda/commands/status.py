@@ -15,7 +15,7 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.commands.session import Session
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.scaled_jobs import running_jobs
-from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL, is_paused, is_suspended
+from prompt_keda.components.scaled_jobs.objects import PAUSED, SCALED_JOB_LABEL, is_paused, is_suspended
 from prompt_keda.core import exit_code
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.marks import RUN_ANNOTATION
@@ -108,9 +108,18 @@ def _scaled_job(systems: Systems, instrument: Instrument) -> dict[str, Any]:
         "is_there": True,
         "ready": found.get("Ready", {}).get("status", "not looked at"),
         "active": found.get("Active", {}).get("status", "not looked at"),
-        "paused_by": (f"run {run}" if run else "somebody") if is_paused(live) else "",
+        "paused_by": (f"run {run}" if run else _who_paused(live)) if is_paused(live) else "",
         "generation": live["metadata"].get("generation"),
     }
+
+
+def _who_paused(scaled_job: Object) -> str:
+    """Return the field manager that set the annotation, and when, as the API server kept it; ``somebody`` if it did not."""
+    for entry in scaled_job["metadata"].get("managedFields") or []:
+        annotations = ((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:annotations") or {}
+        if f"f:{PAUSED}" in annotations:
+            return f"{entry.get('manager') or 'somebody'} at {entry.get('time') or 'an unknown time'}"
+    return "somebody"
 
 
 def _stream(systems: Systems, instrument: Instrument) -> dict[str, Any]:
@@ -122,6 +131,7 @@ def _stream(systems: Systems, instrument: Instrument) -> dict[str, Any]:
         "lag": group.lag if group else None,
         "pending": group.pending if group else None,
         "has_group": group is not None,
+        "last_event_at": source.find_newest_at(instrument.stream),
     }
 
 

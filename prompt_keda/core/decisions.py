@@ -36,6 +36,28 @@ class Deletion:
 
 
 @dataclass(frozen=True)
+class Change:
+    """One object of KEDA that a redeploy changes, for people: no digest covers it.
+
+    Parameters
+    ----------
+    change
+        ``removed``, ``replaced`` (removed and made again), ``created`` or ``changed`` (applied over).
+    field
+        Of what is changed, where it first differs.
+    why
+        Of what is removed or replaced.
+    """
+
+    change: str
+    kind: str
+    namespace: str
+    name: str
+    field: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Decisions:
     """What was decided when the cluster was looked at; a resumed run keeps it (docs/decisions/0008-modes.md).
 
@@ -125,6 +147,8 @@ class Plan(Generic[C]):
         Active Jobs that KEDA's operator would delete when it starts (failure modes F2 and F3); a step stamps them.
     notes
         What a person has to know of what was lost before; the digest does not cover it.
+    changes, left_alone_count
+        What it changes of KEDA's objects, and how many stay as they are. Empty and 0 for a plan that is made again.
     """
 
     mode: str
@@ -134,6 +158,8 @@ class Plan(Generic[C]):
     inputs: dict[str, Any] = field(default_factory=dict)
     jobs_at_risk: tuple[JobRecord, ...] = ()
     notes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    left_alone_count: int = 0
 
     @property
     def digest(self) -> str:
@@ -159,6 +185,8 @@ class Plan(Generic[C]):
             "decisions": self.decisions.to_json(),
             "jobs_at_risk": [asdict(one) for one in self.jobs_at_risk],
             "notes": list(self.notes),
+            "changes": [asdict(one) for one in self.changes],
+            "left_alone_count": self.left_alone_count,
             "inputs": self.inputs,
             "input_digests": self.input_digests,
         }

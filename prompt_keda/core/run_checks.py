@@ -16,6 +16,8 @@ from prompt_keda.core.event import Event, EventKind, Observer
 C = TypeVar("C")
 INTERRUPTED = "interrupted"
 """What is observed of a check that Ctrl-C or SIGTERM has cut off."""
+WAITS_FOR = "needs "
+"""What is observed of a check that was skipped because of another begins so; the other's id follows."""
 QUICK = timedelta(seconds=1)
 PAUSE = timedelta(milliseconds=100)
 """Before a second try."""
@@ -79,7 +81,7 @@ class _Round(Generic[C]):
                 needs = [need for need in check.needs if need in self._checks]
                 failed = [n for n in needs if n in self._results and self._results[n].verdict not in GOOD]
                 if failed:
-                    self._finish(check, Outcome(Verdict.SKIPPED, f"needs {failed[0]}"))
+                    self._finish(check, Outcome(Verdict.SKIPPED, f"{WAITS_FOR}{failed[0]}"))
                     progress = True
                 elif all(need in self._results for need in needs):
                     self._started[check.id] = (time.monotonic(), datetime.now(UTC))

@@ -6,12 +6,12 @@ It opens with the first runbook, response or note of an environment, and closes 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from prompt_keda.core.errors import Refusal
 from prompt_keda.records.incident_story import CLOSED, INCIDENT, OPENED, Story, tell
+from prompt_keda.records.kept_json import read_kept
 from prompt_keda.records.run_folder import JournalFile, RunFolder
 from prompt_keda.records.run_record import environment_of
 
@@ -102,6 +102,6 @@ class Incident:
     def kept(self, file: str) -> Any:
         """Give what was kept under a name; None when it cannot be read."""
         try:
-            return json.loads((self.path / file).read_text())
+            return read_kept((self.path / file).read_text())
         except (OSError, ValueError):
             return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from prompt_keda.records.kept_json import seconds
 from prompt_keda.records.run_summary import WHOLE, by_stage
 
 INCIDENT, NOTE = "incident", "note"
@@ -150,7 +151,7 @@ def _recovery(document: Mapping[str, Any]) -> Recovery | None:
     return Recovery(
         run=str(document.get("run", "")),
         mode=str(document.get("mode", "")),
-        recovery_s=float(timings[WHOLE]),
+        recovery_s=seconds(timings[WHOLE]),
         stages_s=by_stage(timings),
         before_count=len(ledger.get("before") or []),
         after_count=len(ledger.get("after") or []),

@@ -11,6 +11,7 @@ from typing import Any
 
 from prompt_keda.core.errors import PromptKedaError, Refusal
 from prompt_keda.core.private_folder import private_folder
+from prompt_keda.records.kept_json import read_kept
 from prompt_keda.records.run_record import STAMP, environment_of
 
 REFUSED = "refused.json"
@@ -125,7 +126,7 @@ class RunFolder:
     def read_json(self, name: str) -> Any:
         """Read a file. Raises `Refusal` when it is absent or damaged."""
         try:
-            return json.loads((self.path / name).read_text())
+            return read_kept((self.path / name).read_text())
         except (OSError, ValueError) as error:
             raise Refusal(f"{self.path / name} cannot be read: {error}") from error
 
@@ -191,8 +192,8 @@ class JournalFile:
 
 def _entry(line: str) -> dict[str, str] | None:
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
+        found = read_kept(line)
+    except ValueError:
         return None
     whole = isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ENTRY_KEYS)
     return {key: found[key] for key in ENTRY_KEYS} if whole else None

@@ -9,11 +9,14 @@ from typing import Any
 
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.process import is_alive
+from prompt_keda.records.kept_json import seconds
 from prompt_keda.records.run_folder import JournalFile, RunFolder
 from prompt_keda.records.run_record import environment_of
 from prompt_keda.records.run_summary import RunSummary, summarise
 
 HERE = "here"
+RECENT = 5
+"""So many recovery times of before stand beside a new one."""
 BEGUN_BY = re.compile(r" by (.+), process ([1-9][0-9]{0,9})")
 
 
@@ -42,6 +45,22 @@ def runs_kept(runs: Path, environment: str, viewpoint: str) -> tuple[list[RunSum
     return found, damaged
 
 
+def recent_recoveries(runs: Sequence[RunSummary], mode: str, besides: str = "") -> list[float]:
+    """Return the recovery times of the last `RECENT` runs of a mode that ended green, in seconds, the newest first.
+
+    Parameters
+    ----------
+    runs
+        The newest first.
+    besides
+        The id of a run that does not count.
+    """
+    times = [
+        one.recovery_s for one in runs if one.mode == mode and one.run_id != besides and one.recovery_s is not None
+    ]
+    return times[:RECENT]
+
+
 def _summary(run: RunFolder, viewpoint: str) -> RunSummary:
     entries = JournalFile(run).entries()
     timings = _timings(run.read_json("report.json")) if run.is_finished else None
@@ -59,7 +78,7 @@ def _summary(run: RunFolder, viewpoint: str) -> RunSummary:
 
 
 def _timings(report: Any) -> dict[str, float]:
-    return {str(key): float(value) for key, value in report["timings"].items()}
+    return {str(key): seconds(value) for key, value in report["timings"].items()}
 
 
 def _process(entries: Sequence[Mapping[str, str]], viewpoint: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import prompt_keda
@@ -16,6 +17,7 @@ from prompt_keda.core.errors import EnvironmentFileError, Refusal
 from prompt_keda.delivery.manifests import load_instrument_manifest, load_keda_manifests, local_file
 from prompt_keda.environment.model import Instrument
 from prompt_keda.redeploy import (
+    changes,
     free,
     guard,
     modes,
@@ -105,7 +107,9 @@ def make_plan(context: Context, wishes: Wishes) -> Plan[Context]:
     decisions = modes.decide(context, seen, mode, wishes)
     context.objects = snapshot.objects(seen)
     context.saved = snapshot.saved(context.objects, decisions)
-    return _plan(context, mode, reason, decisions, modes.notes(seen))
+    found = changes.changes(seen, decisions, context.namespace)
+    made = _plan(context, mode, reason, decisions, modes.notes(seen))
+    return replace(made, changes=found, left_alone_count=changes.left_alone_count(seen, found))
 
 
 def plan_again(

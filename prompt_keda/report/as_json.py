@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -31,5 +32,13 @@ def step_to_json(step: StepResult) -> dict[str, Any]:
 
 
 def to_text(document: dict[str, Any]) -> str:
-    """Give the document as text; control characters are escaped by JSON itself."""
-    return json.dumps({"schema": SCHEMA, **document}, indent=1, default=str)
+    """Return the document as text; control characters are escaped by JSON itself, and what is no number becomes null."""
+    return json.dumps(_finite({"schema": SCHEMA, **document}), indent=1, default=str, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value

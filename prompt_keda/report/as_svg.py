@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from prompt_keda.core.check import CheckResult
-from prompt_keda.report.as_text import show_checks
+from prompt_keda.report.checks_as_text import show_checks
 
 WIDTH = 100
 FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
@@ -18,5 +18,5 @@ FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 def to_svg(results: Sequence[CheckResult]) -> str:
     """Give what a terminal of 100 columns shows as SVG. Fonts are the viewer's own: nothing is loaded from elsewhere."""
     console = Console(record=True, file=io.StringIO(), width=WIDTH, force_terminal=True, highlight=False)
-    show_checks(results, console)
+    show_checks(results, console=console)
     return FONT_FACE.sub("", console.export_svg(title="check-deps"))

@@ -2,76 +2,30 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
-from prompt_keda.core.check import CheckResult, Verdict
+from prompt_keda.core.check import Verdict
 from prompt_keda.core.untrusted import one_line
-
-MARKS = {
-    Verdict.OK: ("OK", "green"),
-    Verdict.WARN: ("WARN", "yellow"),
-    Verdict.FAIL: ("FAIL", "bold red"),
-    Verdict.UNKNOWN: ("UNKNOWN", "bold yellow"),
-    Verdict.SKIPPED: ("SKIPPED", "dim"),
-}
+from prompt_keda.report.checks_as_text import MARKS
+from prompt_keda.report.layout import block, columns, console_of
+from prompt_keda.report.redeploy_as_text import smoke_line
 
 RUN_STYLES = {"green": "green", "failed": "bold red", "interrupted": "yellow", "at work": "cyan"}
 BAR = 40
 """The longest recovery's bar, in characters."""
-SEEN = 60
-"""How much of what a green check has seen is shown, in characters; --json has all of it."""
-
-
-class _Console(Console):
-    """A console that lets the program know when nobody reads any more; rich would end it with a code of its own."""
-
-    def on_broken_pipe(self) -> None:
-        """Raise on, for the one place that turns this into an exit code."""
-        raise BrokenPipeError
-
-
-def _console() -> Console:
-    return _Console(file=sys.stdout, highlight=False, soft_wrap=True)
 
 
 def show_header(header: str) -> None:
-    """Say what is looked at, and from where."""
-    _console().print(Text(one_line(header), style="bold"))
-
-
-def show_checks(results: Sequence[CheckResult], console: Console | None = None) -> None:
-    """Show every result by category; what is not green with its fix, runbook and page.
-
-    Parameters
-    ----------
-    console
-        Where to; None: standard output.
-    """
-    console, category = console or _console(), ""
-    for one in results:
-        if one.id.split("/")[0] != category:
-            category = one.id.split("/")[0]
-            console.print(Text(f"\n{category}", style="bold"))
-        word, style = MARKS[one.verdict]
-        line = Text("  ")
-        line.append(f"{word:8}", style=style)
-        line.append(f" {one.title}")
-        if one.verdict is Verdict.OK and one.observed:
-            line.append(f"  {one_line(one.observed)[:SEEN]}", style="dim")
-        console.print(line)
-        if one.verdict is not Verdict.OK:
-            for name, text in (("seen", one.observed), ("more", one.detail), ("fix", one.fix)):
-                if text:
-                    console.print(Text(f"           {name}: {one_line(text)}"))
-            if one.runbook:
-                console.print(Text(f"           runbook: runbooks/{one.runbook}.md   page: docs/checks.md ({one.id})"))
-    console.print()
-    console.print(Text(summary(results), style="bold"))
+    """Show what is looked at, and from where."""
+    console = console_of()
+    width, text = columns(console.file), one_line(header)
+    if width is not None and len(text) > width:
+        text = text.removeprefix("environment ")
+    for line in block(text, width):
+        console.print(Text(line, style="bold"))
 
 
 def show_prepared(rows: Sequence[dict[str, Any]]) -> None:
@@ -79,64 +33,20 @@ def show_prepared(rows: Sequence[dict[str, Any]]) -> None:
     for one in rows:
         how = "fetched now" if one["fetched"] else "on this machine already"
         said = f"{one['what']}: {one['objects_count']} objects, SHA-256 {one['sha256'][:16]}…, {how}"
-        _console().print(Text(f"{one_line(said)}\n  {one_line(one['file'])}"))
-
-
-def summary(results: Sequence[CheckResult]) -> str:
-    """Give a line or a few that can be pasted into a chat: the counts, then each thing that is broken or unknown."""
-    count = {verdict: sum(one.verdict is verdict for one in results) for verdict in Verdict}
-    counts = ", ".join(f"{number} {verdict.value}" for verdict, number in count.items() if number)
-    worst = [one for one in results if one.verdict in (Verdict.FAIL, Verdict.UNKNOWN)]
-    lines = [f"{len(results)} checks: {counts}"]
-    lines += [f"{MARKS[one.verdict][0]} {one.id}: {one_line(one.observed)}" for one in worst[:8]]
-    if len(worst) > 8:
-        lines.append(f"… and {len(worst) - 8} more")
-    return "\n".join(lines)
-
-
-def show_plan(plan: dict[str, Any]) -> None:
-    """Show what a redeploy would do."""
-    console = _console()
-    console.print(Text(one_line(f"mode {plan['mode']}: {plan['reason']}")))
-    for step in plan["steps"]:
-        removes = "  (removes)" if step["destructive"] else ""
-        console.print(Text(one_line(f"  {step['id']:30} {step['title']}{removes}  {step.get('now', '')}".rstrip())))
-    decisions = plan["decisions"]
-    for one in decisions["deletions"]:
-        why = f": {one['why']}" if one["why"] else ""
-        console.print(Text(one_line(f"  will be removed: {one['kind']} {one['name']} (uid {one['uid']}){why}")))
-    for what, names in (
-        ("fields of others will be taken over in CRD", decisions["takes_over"]),
-        ("will be unpaused: ScaledJob", decisions["unpauses"]),
-        ("comes back from the snapshot:", decisions["saved"]),
-        ("may be lost, as you say: Job", decisions["given_up"]),
-    ):
-        for name in names:
-            console.print(Text(one_line(f"  {what} {name}")))
-    for note in plan["notes"]:
-        console.print(Text(one_line(f"  {note}"), style="yellow"))
-    for one in plan["jobs_at_risk"]:
-        name = f"{one['namespace']}/{one['name']}"
-        console.print(Text(one_line(f"  made safe first: {one['kind']} {name} has generation {one['generation']}")))
-    console.print(Text(f"digest {plan['digest']}", style="bold"))
+        console_of().print(Text(f"{one_line(said)}\n  {one_line(one['file'])}"))
 
 
 def show_smoke(smoke: dict[str, Any]) -> None:
     """Show what the smoke test proved."""
     spans = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in smoke["intervals_s"].items())
-    _console().print(
-        Text(
-            f"smoke test: {smoke['events_count']} events sent, {len(smoke['job_uids'])} Jobs made, "
-            f"{len(smoke['pod_uids'])} pods ran, {smoke['acknowledged_count']} acknowledged, lag 0\n  {spans}"
-        )
-    )
+    show_lines([smoke_line(smoke), f"  {spans}"])
 
 
 def show_cases(cases: Sequence[dict[str, Any]]) -> None:
     """Show what each case of the acceptance suite saw, and how many passed."""
-    console = _console()
+    console = console_of()
     for one in cases:
-        word, style = MARKS[Verdict(one["verdict"])]
+        _, word, style = MARKS[Verdict(one["verdict"])]
         line = Text(f"  {word:8}", style=style)
         line.append(f" {one['id']:28} {one_line(one['title'])} ({one['duration_s']:.1f} s)", style="default")
         console.print(line)
@@ -154,7 +64,7 @@ def show_history(parts: dict[str, Any]) -> None:
 
     Names of modes and stages may come from a cluster's mirror, where others can write.
     """
-    console, rows = _console(), parts["runs"]
+    console, rows = console_of(), parts["runs"]
     width = max((len(one["environment"]) for one in rows), default=0)
     longest = max([0.1, *(one["recovery_s"] or 0.0 for one in rows)])
     for one in rows:
@@ -180,6 +90,9 @@ def show_history(parts: dict[str, Any]) -> None:
 
 
 def show_lines(lines: Sequence[str]) -> None:
-    """Show lines as they are, made safe."""
+    """Show lines, made safe; what is longer than the terminal goes on below itself."""
+    console = console_of()
+    width = columns(console.file)
     for line in lines:
-        _console().print(Text(one_line(line)))
+        for part in block(one_line(line), width):
+            console.print(Text(part))

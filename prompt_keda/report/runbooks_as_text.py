@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from prompt_keda.core.check import CheckResult
-from prompt_keda.report.as_text import show_lines, summary
+from prompt_keda.report.as_text import show_lines
+from prompt_keda.report.checks_as_text import summary
 
 
 def show_runbooks(parts: dict[str, Any]) -> None:

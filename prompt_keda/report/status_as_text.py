@@ -1,62 +1,133 @@
-"""What stands, for people, on standard output."""
+"""What stands, for people, on standard output: one screen."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
-from prompt_keda.report.as_text import show_lines
+from rich.text import Text
+
+from prompt_keda.core.untrusted import one_line
+from prompt_keda.report.layout import can_show, columns, console_of, hanging, plain
+from prompt_keda.report.pages import span
 
 UNKNOWN = "unknown"
+DIGEST = len("sha256:") + 12
+"""So much of an image's digest tells it from others."""
+STATES = ("running", "pending", "failed", "complete")
+
+Row = tuple[str, str]
+"""A mark and a text. The mark is ``!`` for what a person should look at, ``?`` for what was not seen."""
+STYLES = {"!": "yellow", "?": "bold yellow"}
 
 
-def show_status(parts: dict[str, Any]) -> None:
-    """Show a line for each part of KEDA and for each instrument, then the last runs and the open incident."""
-    found = parts["status"]
-    show_lines(_parts(found["keda"]))
-    for name, one in found["instruments"].items():
-        show_lines([name, *(f"  {line}" for line in _instrument(one))])
-    for run in parts["runs"]:
-        took = f", {run['recovery_s']:.1f} s" if run["recovery_s"] is not None else ""
-        show_lines([f"run {run['run_id']}: {run['state']}, mode {run['mode']}{took}"])
+def show_status(parts: dict[str, Any], now: datetime | None = None) -> None:
+    """Show KEDA, each instrument, who paused what, the open incident and the last runs.
+
+    Parameters
+    ----------
+    now
+        What ages are counted from; None: this moment.
+    """
+    status, now = parts["status"], now or datetime.now(UTC)
+    _show(_parts(status["keda"]))
+    for name, instrument in status["instruments"].items():
+        _show([(" ", name), *((mark, f"  {text}") for mark, text in _instrument(instrument, now))])
+    _show(_paused(status["instruments"]))
     if parts["incident"]:
-        show_lines([f"open incident {parts['incident']}"])
+        _show([("!", f"open incident {parts['incident']}")])
+    else:
+        _show([(" ", "no incident is open")])
+    _show([(" ", _run(run)) for run in parts["runs"]] or [(" ", "no run of this machine")])
 
 
-def _parts(keda: Any) -> list[str]:
+def _show(rows: Iterator[Row] | list[Row]) -> None:
+    console = console_of()
+    width, shows_symbols = columns(console.file), can_show(console.file, "…")
+    for mark, text in rows:
+        indent = " " * (len(text) - len(text.lstrip(" ")))
+        for number, line in enumerate(hanging(f"{mark} {indent}", one_line(text.strip()), width)):
+            shown = Text(line if shows_symbols else plain(line))
+            if not number:
+                shown.stylize(STYLES.get(mark, ""), 0, 1)
+            console.print(shown)
+
+
+def _parts(keda: Any) -> Iterator[Row]:
     if UNKNOWN in keda:
-        return [f"KEDA: not seen: {keda[UNKNOWN]}"]
-    if not keda:
-        return ["KEDA: no Deployment stands"]
-    return [
-        f"{one['name']:34} {one['ready']}/{one['wanted']} ready, {one['restarts']} restarts, {', '.join(one['images'])}"
-        for one in keda
-    ]
+        yield "?", f"KEDA: not seen: {keda[UNKNOWN]}"
+    elif not keda:
+        yield "!", "KEDA: no Deployment stands"
+    else:
+        ready = sum(part["ready"] >= part["wanted"] > 0 for part in keda)
+        yield " " if ready == len(keda) else "!", f"KEDA: {ready} of {len(keda)} parts ready"
+        for part in keda:
+            mark = " " if part["ready"] >= part["wanted"] > 0 else "!"
+            told = f"{part['ready']}/{part['wanted']} ready, {part['restarts']} restarts"
+            yield mark, f"  {part['name']}: {told}, {', '.join(map(_image, part['images']))}"
 
 
-def _instrument(one: dict[str, Any]) -> list[str]:
-    job, stream, jobs = one["scaled_job"], one["stream"], one["jobs"]
-    return [_scaled_job(job), _stream(stream), _jobs(jobs)]
+def _image(name: str) -> str:
+    """Return an image's name without its registry, and with as much of its digest as tells it from others."""
+    path, at, digest = name.partition("@")
+    short = path.rpartition("/")[2]
+    return f"{short}@{digest[:DIGEST]}…" if at and len(digest) > DIGEST else f"{short}{at}{digest}"
 
 
-def _scaled_job(job: dict[str, Any]) -> str:
+def _instrument(instrument: dict[str, Any], now: datetime) -> Iterator[Row]:
+    yield _scaled_job(instrument["scaled_job"])
+    yield _stream(instrument["stream"], now)
+    yield _jobs(instrument["jobs"])
+
+
+def _scaled_job(job: dict[str, Any]) -> Row:
     if UNKNOWN in job:
-        return f"ScaledJob: not seen: {job[UNKNOWN]}"
+        return "?", f"ScaledJob: not seen: {job[UNKNOWN]}"
     if not job["is_there"]:
-        return f"ScaledJob {job['name']}: absent"
+        return "!", f"ScaledJob {job['name']}: absent"
+    is_well = job["ready"] == "True" and not job["paused_by"]
     paused = f", paused by {job['paused_by']}" if job["paused_by"] else ""
-    return f"ScaledJob {job['name']}: Ready={job['ready']}, Active={job['active']}{paused}"
+    told = f"ScaledJob {job['name']}: Ready={job['ready']}, Active={job['active']}{paused}"
+    return " " if is_well else "!", told
 
 
-def _stream(stream: dict[str, Any]) -> str:
+def _stream(stream: dict[str, Any], now: datetime) -> Row:
     if UNKNOWN in stream:
-        return f"stream: not seen: {stream[UNKNOWN]}"
+        return "?", f"stream: not seen: {stream[UNKNOWN]}"
     if stream["length"] is None:
-        return f"stream {stream['name']}: absent"
+        return "!", f"stream {stream['name']}: absent"
     group = f"lag {stream['lag']}, {stream['pending']} pending" if stream["has_group"] else "its group is absent"
-    return f"stream {stream['name']}: {stream['length']} events, {group}"
+    came = stream.get("last_event_at")
+    last = f"last event {_age(came, now)} ago" if came else "no event came yet"
+    mark = " " if stream["has_group"] and stream["lag"] is not None else "!"
+    return mark, f"stream {stream['name']}: {group}, {stream['length']} events held, {last}"
 
 
-def _jobs(jobs: dict[str, Any]) -> str:
+def _age(moment: str, now: datetime) -> str:
+    seconds = max(0.0, (now - datetime.fromisoformat(moment)).total_seconds())
+    if seconds < 2 * 3600:
+        return span(seconds)
+    return f"{seconds / 3600:.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
+
+
+def _jobs(jobs: dict[str, Any]) -> Row:
     if UNKNOWN in jobs:
-        return f"Jobs: not seen: {jobs[UNKNOWN]}"
-    return "Jobs: " + (", ".join(f"{count} {state}" for state, count in sorted(jobs.items())) or "none")
+        return "?", f"Jobs: not seen: {jobs[UNKNOWN]}"
+    states = [*(state for state in STATES if state in jobs), *sorted(jobs.keys() - set(STATES))]
+    told = "Jobs: " + (", ".join(f"{jobs[state]} {state}" for state in states) or "none")
+    return "!" if jobs.get("failed") else " ", told
+
+
+def _paused(instruments: dict[str, Any]) -> Iterator[Row]:
+    jobs = [instrument["scaled_job"] for instrument in instruments.values()]
+    for job in jobs:
+        if job.get("paused_by"):
+            yield "!", f"paused: {job['name']}, by {job['paused_by']}"
+    if not any(job.get("paused_by") or UNKNOWN in job for job in jobs):
+        yield " ", "nothing is paused"
+
+
+def _run(run: dict[str, Any]) -> str:
+    took = f", {run['recovery_s']:.1f} s" if run["recovery_s"] is not None else ""
+    return f"run {run['run_id']}: {run['state']}, mode {run['mode']}{took}"

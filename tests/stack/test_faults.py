@@ -15,7 +15,7 @@ from prompt_keda.core.untrusted import neutral
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage
-from prompt_keda.runbooks.causes import SYMPTOM
+from prompt_keda.report.causes import SYMPTOM
 
 from .conftest import ROOT, at_the_stack_only, dependents, until
 

@@ -39,6 +39,9 @@ class Elsewhere:
     def find_length(self, stream):
         return 7
 
+    def find_newest_at(self, stream):
+        return "2026-11-28T00:00:00+00:00"
+
     def find_group(self, stream, group):
         return self.groups.get(stream)
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.core.event import Event, EventKind
+from prompt_keda.lab.faults.waiting import until
 from prompt_keda.report import as_junit, as_svg
 from prompt_keda.report.live_checks import LiveChecks
 from prompt_keda.report.progress import Progress
@@ -33,20 +34,40 @@ EVENTS = (
     Event(EventKind.STARTED, "install/parts", "working", "wait for it"),
     Event(EventKind.PROGRESS, "install/parts", "working", "2/3 ready"),
     Event(EventKind.FINISHED, "install/parts", "done", "3/3 ready", 1.5),
+    Event(EventKind.STARTED, "install/secrets", "working", "write them"),
+    Event(EventKind.FINISHED, "install/secrets", "already done", "4 as in Vault"),
 )
 
 
-def test_without_a_terminal_each_event_is_a_line(monkeypatch):
-    """With its reason, for a log."""
+@pytest.mark.parametrize(
+    ("verbose", "news"),
+    [
+        (False, ["3/3 ready (1.5 s)"]),
+        (True, ["wait for it", "2/3 ready", "3/3 ready (1.5 s)", "write them", "4 as in Vault"]),
+    ],
+)
+def test_without_a_terminal_each_event_is_a_line(monkeypatch, verbose, news):
+    """For a log. What had nothing to do, or is overtaken within a second, is no news, unless all is asked for."""
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     stream = io.StringIO()
-    progress = Progress(stream)
+    progress = Progress(stream, verbose)
     for one in EVENTS:
         progress(one)
     progress.close()
     lines = stream.getvalue().splitlines()
-    assert [line.split(maxsplit=4)[4] for line in lines] == ["wait for it", "2/3 ready", "3/3 ready (1.5 s)"]
+    assert [line[line.index("install/") :].split(maxsplit=1)[1] for line in lines] == news
     assert "\x1b" not in stream.getvalue()
+
+
+def test_a_step_that_takes_long_is_told_before_it_ends(monkeypatch):
+    """In CI, where nothing is live, it would seem to hang."""
+    monkeypatch.setattr("prompt_keda.report.progress.HOLD_S", 0.0)
+    stream = io.StringIO()
+    progress = Progress(stream)
+    for event in EVENTS[:2]:
+        progress(event)
+        until(lambda: not progress._held, "the end of the patience", 10)
+    assert [line.split("  ")[-1].strip() for line in stream.getvalue().splitlines()] == ["wait for it", "2/3 ready"]
 
 
 @pytest.mark.parametrize(("term", "live"), [("xterm", True), ("dumb", False)])

@@ -20,8 +20,8 @@ from prompt_keda.lab.faults.waiting import until
 from prompt_keda.records.incident import Incident
 from prompt_keda.records.incident_story import CLOSED, INCIDENT, NOTE
 from prompt_keda.records.run_folder import RunFolder
+from prompt_keda.report.causes import ORDER, causes
 from prompt_keda.runbooks import commands
-from prompt_keda.runbooks.causes import ORDER, causes
 from prompt_keda.runbooks.commands import Ran, run_command
 from prompt_keda.runbooks.loading import find_runbook, load_runbook
 from prompt_keda.runbooks.run_runbook import Given, exit_code, run_runbook

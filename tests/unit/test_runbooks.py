@@ -12,7 +12,7 @@ from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.core.places import RUNBOOKS
 from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.faults import ALL_FAULTS
-from prompt_keda.runbooks.causes import ORDER
+from prompt_keda.report.causes import ORDER
 from prompt_keda.runbooks.loading import load_runbooks, runbook_names
 from prompt_keda.runbooks.page import DIAGNOSIS, PROOF
 

@@ -13,7 +13,7 @@ from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.core.event import Event, EventKind
 from prompt_keda.core.untrusted import neutral, one_line
 from prompt_keda.records.run_summary import RunSummary
-from prompt_keda.report import as_junit, as_text
+from prompt_keda.report import as_junit, as_text, checks_as_text, redeploy_as_text
 from prompt_keda.report.progress import Progress
 
 FORGED = "OK redis/answers"
@@ -44,7 +44,8 @@ def test_what_cannot_be_written_is_replaced():
 def test_no_message_forges_a_line_of_the_checks(capsys):
     """Neither among the results, nor in the summary that is pasted into a chat."""
     as_text.show_header(EVIL)
-    as_text.show_checks([result(Verdict.FAIL), result(Verdict.WARN)])
+    for verbose in (False, True):
+        checks_as_text.show_checks([result(Verdict.FAIL), result(Verdict.WARN)], "e", verbose)
     as_text.show_lines([EVIL])
     said = capsys.readouterr().out
     assert said.count(FORGED) > 4 and forged(said) == []
@@ -65,8 +66,10 @@ def test_no_message_forges_a_line_of_a_plan(capsys):
         "jobs_at_risk": [job],
         "notes": [EVIL],
         "digest": "d",
+        "changes": [{"change": "created", "kind": EVIL, "namespace": EVIL, "name": EVIL, "field": EVIL, "why": EVIL}],
     }
-    as_text.show_plan(plan)
+    for verbose in (False, True):
+        redeploy_as_text.show_plan(plan, verbose)
     as_text.show_prepared([{"what": EVIL, "objects_count": 1, "sha256": "0", "fetched": True, "file": EVIL}])
     assert forged(capsys.readouterr().out) == []
 
@@ -84,7 +87,7 @@ def test_no_message_forges_a_line_of_the_progress():
     """An event is a line."""
     stream = io.StringIO()
     for kind in EventKind:
-        Progress(stream)(Event(kind, "s", "done", EVIL))
+        Progress(stream, verbose=True)(Event(kind, "s", "done", EVIL))
     assert len(stream.getvalue().splitlines()) == len(EventKind) and forged(stream.getvalue()) == []
 
 

@@ -39,6 +39,9 @@ class EventSource(Protocol):
     def find_length(self, stream: str) -> int | None:
         """Return how many events a stream holds, read or not; None where there is no such stream."""
 
+    def find_newest_at(self, stream: str) -> str | None:
+        """Return when a stream's newest event came, UTC, ISO 8601; None where there never was one, or nobody can tell."""
+
     def find_group(self, stream: str, group: str) -> GroupInfo | None:
         """Return what KEDA sees of a group; None where there is none."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from prompt_keda.clients.http.tls import authorities
@@ -70,6 +71,15 @@ class RedisStreamsSource:
         """Return XINFO STREAM's length."""
         known = self._systems.redis.stream_info(stream)
         return known.length if known else None
+
+    def find_newest_at(self, stream: str) -> str | None:
+        """Return the time in the id of the stream's last event. Raises as `RedisStreams.stream_info` does."""
+        known = self._systems.redis.stream_info(stream)
+        try:
+            milliseconds = int(known.last_id.partition("-")[0]) if known else 0
+            return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat() if milliseconds else None
+        except (ValueError, OverflowError, OSError):  # an id that somebody made, and that is no time
+            return None
 
     def find_group(self, stream: str, group: str) -> GroupInfo | None:
         """Return what XINFO GROUPS says."""

@@ -21,7 +21,7 @@ from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.presence import bring_in, take_back
 from prompt_keda.lab.faults.waiting import until
 from prompt_keda.records.drill_record import Drilled
-from prompt_keda.runbooks.causes import causes
+from prompt_keda.report.causes import causes
 
 STEADY_S, DETECTION_S, WHOLE_S = 90, 120, 180
 """A stack that was left alone is green after some seconds; a fault is seen once its longest delay is over, in seconds. What a

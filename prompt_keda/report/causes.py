@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from prompt_keda.core.check import CheckResult, Verdict
+from prompt_keda.core.run_checks import WAITS_FOR
 
 ORDER = (
     "cluster-unreachable",
@@ -39,6 +41,8 @@ NO_CAUSE_OF_IT = ("wrong-cluster", "not-allowed", "jobs-at-risk", "image-moved",
 """Runbooks of what may be red or amber beside it, and leaves scaling alone."""
 AMBER_CAUSES = ("cluster-degraded", "keda-does-not-scale", "redis-lag-wrong", "no-room", "workers-fail", "keda-paused")
 """Runbooks whose checks are amber, and no more, where scaling stands still because of them."""
+EARLIER = {"cluster/keda-namespace-present": "secrets-missing"}
+"""A check that is seen broken → the runbook before which its own comes then: with KEDA's namespace its Secrets go as well."""
 SEVERITY = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
 RANK = {Verdict.FAIL: 0, Verdict.UNKNOWN: 1, Verdict.WARN: 1}
 """What is amber may be the reason why another cannot be seen: a node that does not report, before Redis on it."""
@@ -55,12 +59,15 @@ class Cause:
     worst
         The worst verdict of its checks.
     checks
-        Their results, the worst first.
+        Their results, the worst first, and of these those that most others wait for.
+    blocked
+        Id of one of these checks → how many others wait for it, directly or not; the most first. None where nothing waits.
     """
 
     runbook: str
     worst: Verdict
     checks: tuple[CheckResult, ...]
+    blocked: Mapping[str, int] = field(default_factory=dict)
 
 
 def causes(results: Sequence[CheckResult]) -> list[Cause]:
@@ -90,12 +97,35 @@ def _ranked(results: Sequence[CheckResult]) -> list[Cause]:
     for one in results:
         if one.verdict in SEVERITY:
             found.setdefault(one.runbook, []).append(one)
+    waiting = Counter(filter(None, waits_for(results).values()))
     ranked = []
     for runbook, checks in found.items():
-        checks.sort(key=lambda one: SEVERITY.index(one.verdict))
-        ranked.append(Cause(runbook, checks[0].verdict, tuple(checks)))
-    return sorted(ranked, key=lambda one: (RANK[one.worst], _place(one.runbook)))
+        checks.sort(key=lambda check: (SEVERITY.index(check.verdict), check.id not in EARLIER, -waiting[check.id]))
+        ids = {check.id for check in checks}
+        blocked = {id_: count for id_, count in waiting.most_common() if id_ in ids}
+        ranked.append(Cause(runbook, checks[0].verdict, tuple(checks), blocked))
+    return sorted(ranked, key=lambda one: (RANK[one.worst], _place(one)))
 
 
-def _place(runbook: str) -> int:
-    return ORDER.index(runbook) if runbook in ORDER else len(ORDER)
+def _place(cause: Cause) -> float:
+    earlier = [
+        ORDER.index(EARLIER[one.id]) - 0.5 for one in cause.checks if one.verdict is Verdict.FAIL and one.id in EARLIER
+    ]
+    return min([*earlier, ORDER.index(cause.runbook) if cause.runbook in ORDER else len(ORDER)])
+
+
+def waits_for(results: Sequence[CheckResult]) -> dict[str, str]:
+    """Return the id of each skipped check → the id of the check at the root of that; empty where it does not apply here."""
+    direct = {
+        result.id: result.observed.removeprefix(WAITS_FOR) if result.observed.startswith(WAITS_FOR) else ""
+        for result in results
+        if result.verdict is Verdict.SKIPPED
+    }
+    roots = {}
+    for id_ in direct:
+        root, passed = direct[id_], {id_}
+        while root in direct and direct[root] and root not in passed:
+            passed.add(root)
+            root = direct[root]
+        roots[id_] = root
+    return roots

@@ -1,0 +1,154 @@
+"""A plan reads like a diff, and a run ends in three lines. From plans that were made on the local stack."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from prompt_keda.core.decisions import Change, Decisions, Deletion
+from prompt_keda.records.run_history import recent_recoveries
+from prompt_keda.records.run_summary import RunSummary
+from prompt_keda.redeploy.changes import changes, left_alone_count
+from prompt_keda.redeploy.inventory import Seen, Survey
+from prompt_keda.report.redeploy_as_text import show_plan, show_run
+
+from .test_house_rules import ROOT
+
+
+def plan(name):
+    return json.loads((ROOT / "tests" / "unit" / "recorded" / f"plan-{name}.json").read_text())
+
+
+def shown(capsys, monkeypatch, made, verbose=False, width=80):
+    monkeypatch.setenv("COLUMNS", str(width))
+    show_plan(made, verbose)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_plan_that_changes_nothing_says_so(capsys, monkeypatch):
+    """In its first line, and all of it within twelve with the header; the digest is the last."""
+    lines = shown(capsys, monkeypatch, plan("healthy"))
+    assert lines[0] == "Nothing to change: KEDA 2.16.1 stands as wanted; smoke test only."
+    assert len(lines) < 12 and lines[-1].split() == ["digest", plan("healthy")["digest"]]
+
+
+def test_a_plan_lists_changes_and_counts_what_stays(capsys, monkeypatch):
+    """Removed, created, changed; Jobs at risk; the verification; the expected time."""
+    text = "\n".join(shown(capsys, monkeypatch, plan("keda-deleted"), width=200))
+    assert "Nothing to change" not in text
+    for part in (
+        "± replaced    APIService v1beta1.external.metrics.k8s.io",
+        "+ created     3 ServiceAccount, 3 Service, 3 Deployment, 1 Role, 1 RoleBinding",
+        "~ changed     install/apply-secrets: absent or other than in Vault: keda/pull-secret",
+        "left alone  14 objects of KEDA; no Job or pod runs",
+        "a smoke test (events become Jobs), then 7 looks",
+        "expected    about 29.4 s; the last 5 took 20.9 to 35.1 s (mode reinstall)",
+    ):
+        assert part in text, part
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("name", ["healthy", "keda-deleted"])
+def test_a_plan_fits_the_terminal(capsys, monkeypatch, name, width):
+    """No line is longer, and there are at most thirty; with --verbose every step is there."""
+    lines = shown(capsys, monkeypatch, plan(name), width=width)
+    assert max(map(len, lines)) <= width and len(lines) <= 30
+    text = " ".join(shown(capsys, monkeypatch, plan(name), verbose=True, width=200))
+    assert all(step["id"] in text for step in plan(name)["steps"])
+
+
+def test_what_cannot_be_seen_is_not_nothing_to_change(capsys, monkeypatch):
+    """Redis may hold what has to be put back."""
+    made = plan("healthy")
+    made["steps"][-2] = {**made["steps"][-2], "id": "restore/count-lag", "now": "[not seen: Redis is away]"}
+    lines = shown(capsys, monkeypatch, made)
+    assert "? not seen    restore/count-lag: Redis is away" in lines and "Nothing" not in lines[0]
+
+
+def test_a_plan_names_the_field_that_differs_and_the_jobs_at_risk(capsys, monkeypatch):
+    """The first field is enough to recognise a change of somebody's."""
+    made = plan("healthy")
+    made["changes"] = [
+        {
+            "change": "changed",
+            "kind": "Deployment",
+            "namespace": "keda",
+            "name": "o",
+            "field": "spec.replicas",
+            "why": "",
+        }
+    ]
+    made["jobs_at_risk"] = [{"kind": "Job", "namespace": "n", "name": "j", "generation": None}]
+    lines = shown(capsys, monkeypatch, made)
+    assert "~ changed     Deployment keda/o: differs at spec.replicas" in lines
+    assert "! Job at risk Job n/j has generation None; made safe first" in lines
+
+
+def obj(kind, name, live=True, difference=None):
+    wanted = {"kind": kind, "metadata": {"name": name, "namespace": "keda"}}
+    return Seen(wanted, wanted if live else None, difference)
+
+
+def test_a_diff_tells_removed_replaced_created_and_changed_apart():
+    """What a deletion takes away and the manifests bring back is replaced; what they do not know is removed."""
+    parts = (
+        obj("Deployment", "a", difference="spec.replicas"),
+        obj("Service", "b", live=False),
+        obj("Role", "c", difference="rules"),
+        obj("Role", "d"),
+    )
+    seen = Survey((), parts, (), (), (), "expired", (), None, ())
+    deletions = (
+        Deletion("Deployment", "keda", "a", "u", "differs at spec.replicas"),
+        Deletion("Deployment", "keda", "old", "u", "not among KEDA's manifests"),
+        Deletion("Deployment", "elsewhere", "a", "u", "another KEDA beside this one"),
+    )
+    found = changes(seen, Decisions(deletions), "keda")
+    assert [(change.change, change.namespace, change.name) for change in found] == [
+        ("replaced", "keda", "a"),
+        ("removed", "keda", "old"),
+        ("removed", "elsewhere", "a"),
+        ("created", "keda", "b"),
+        ("changed", "keda", "c"),
+        ("replaced", "keda", "kedaorg-certs"),
+    ]
+    assert found[4] == Change("changed", "Role", "keda", "c", field="rules") and left_alone_count(seen, found) == 1
+
+
+RUN = {
+    "run": "r1",
+    "mode": "repair",
+    "notes": [],
+    "steps": [
+        {"id": "guard/hold-lease", "acted": True, "title": "t", "detail": "", "duration_s": 0.1},
+        {"id": "install/apply-parts", "acted": True, "title": "t", "detail": "", "duration_s": 2.0},
+        {"id": "restore/x", "acted": False, "title": "t", "detail": "", "duration_s": 0.0},
+    ],
+    "smoke": {"events_count": 6, "job_uids": ["a"] * 5, "pod_uids": ["a"] * 5, "acknowledged_count": 6},
+    "ledger": {"before": [1, 2]},
+    "timings": {"recovery": 21.04, "first_scaled_job": 3.0},
+    "recent_s": [9.1, 12.7],
+}
+
+
+@pytest.mark.parametrize("recent", [[9.1, 12.7], []])
+def test_a_run_ends_in_three_lines(capsys, monkeypatch, recent):
+    """What was done, the proof, and the recovery time beside the last ones."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    show_run({**RUN, "recent_s": recent})
+    done, proof, took = capsys.readouterr().out.splitlines()
+    assert done == "done          mode repair: 1 of 3 steps changed something: install/apply-parts"
+    assert "smoke test: 6 events sent, 5 Jobs made, 5 pods ran, 6 acknowledged, lag 0" in proof
+    assert "2 Jobs and pods ran at the start; all live on or ended by themselves" in proof
+    assert "recovery time 21.0 s" in took and ("last 2: 9.1, 12.7 s" if recent else "the first") in took
+
+
+def test_times_beside_a_run_are_those_of_its_mode_and_not_its_own():
+    """The last five that ended green, the newest first."""
+
+    def run(number, mode="repair", seconds=1.0):
+        return RunSummary(f"r{number}", "e", "2026", mode, "green", seconds)
+
+    runs = [run(9, seconds=9.0), run(8, "cold"), run(7, seconds=None), *(run(n, seconds=float(n)) for n in range(6))]
+    assert recent_recoveries(runs, "repair", "r9") == [0.0, 1.0, 2.0, 3.0, 4.0]
