@@ -33,6 +33,8 @@ from prompt_keda.redeploy import free, guard, remove
 Look = Callable[[], str | None]
 TRIED = "-preflight"
 """Ends the name under which it is tried whether something can be made again that still stands."""
+CANNOT_TELL = "does not support dry run"
+"""What the API server says where a webhook with side effects would have to be asked (Kubernetes, webhook dispatcher)."""
 NOT_TRIED = (API_SERVICES.kind, VALIDATING_WEBHOOKS.kind, "CustomResourceDefinition")
 """The first has to have its own name; no admission is asked for the second; CRDs that stand are not made anew."""
 
@@ -60,8 +62,13 @@ def _try_delete(context: Context, resource: Resource, live: Object) -> str | Non
     try:
         context.systems.kube.delete(resource, metadata["name"], where, uid=uid, dry_run=True)
     except (Refused, BadAnswer) as error:
-        return f"removing {label(live)}: {error.detail}"
+        return _denial(f"removing {label(live)}", error)
     return None
+
+
+def _denial(what: str, error: ClientError) -> str | None:
+    """Say what was denied; None where a dry run cannot tell, because a webhook takes none."""
+    return None if CANNOT_TELL in error.detail else f"{what}: {error.detail}"
 
 
 def _of_jobs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]:
@@ -97,9 +104,7 @@ def _try_patch(context: Context, live: Object, metadata: dict[str, Any]) -> str 
     kube, known = context.systems.kube, live["metadata"]
     try:
         kube.patch(kube.resource_of(live), known["name"], known.get("namespace"), {"metadata": metadata}, dry_run=True)
-    except (Missing, Unreachable) as error:
-        return _unless_it_goes(context, live, error)
-    except (Refused, BadAnswer) as error:
+    except (Missing, Unreachable, Refused, BadAnswer) as error:
         return _unless_it_goes(context, live, error)
     return None
 
@@ -118,7 +123,7 @@ def _unless_it_goes(context: Context, wanted: Object, error: ClientError) -> str
         raise error
     if any(f'webhook "{name}"' in error.detail for name in names):
         return None
-    return f"{label(wanted)}: {error.detail}"
+    return _denial(label(wanted), error)
 
 
 def webhooks_that_go(context: Context) -> set[str]:
@@ -164,7 +169,7 @@ def _try_create(context: Context, wanted: Object) -> str | None:
     except Missing:
         return None
     except (Refused, BadAnswer) as error:
-        return f"making {label(wanted).removesuffix(TRIED)} again: {error.detail}"
+        return _denial(f"making {label(wanted).removesuffix(TRIED)} again", error)
     return None
 
 
@@ -183,7 +188,7 @@ def _try_pod(context: Context, deployment: Object) -> str | None:
     except (Refused, BadAnswer) as error:
         if "exceeded quota" in error.detail or "service account" in error.detail:  # it comes with the install
             return None
-        return f"a pod of Deployment {context.namespace}/{name}: {error.detail}"
+        return _denial(f"a pod of Deployment {context.namespace}/{name}", error)
     return None
 
 

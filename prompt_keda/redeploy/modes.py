@@ -24,6 +24,7 @@ MODES = ("auto", "cold", "repair", "reinstall", "upgrade", "purge")
 REPLACED = ("APIService", "ValidatingWebhookConfiguration", "Deployment")
 """Kinds that are removed and made again where they differ; all others are applied over."""
 HELD = "is on its way out, and {} holds it, which no redeploy takes away: all else comes back first"
+MOST_SAID = 500
 BACKLOG = {"": "", "skip": "$", "replay": "0"}
 
 
@@ -139,7 +140,7 @@ def notes(seen: Survey) -> tuple[str, ...]:
     A cluster that never had KEDA looks the same.
     """
     held = [live for live in seen.custom if is_going(live) and finalizers.foreign(live)]
-    notes = [f"{why}: all else comes back" for why in seen.left_namespaces]
+    notes = [f"{why[:MOST_SAID]}: all else comes back first" for why in seen.left_namespaces]
     notes += [f"{label(live)} {HELD.format(', '.join(finalizers.foreign(live)))}" for live in held]
     absent = [crd.wanted["metadata"]["name"] for crd in seen.crds if crd.live is None]
     if SCALED_JOBS_CRD in absent:

@@ -290,6 +290,15 @@ def test_what_admission_denies_is_seen_before_anything_is_removed(ready, words, 
     assert ready.world.kube._objects == before
 
 
+def test_a_webhook_that_takes_no_dry_run_stops_nothing(ready):
+    """What it would say is not known; before, nobody asked it at all."""
+    policy("delete", "deployments", "keda")(ready)
+    ready.plan("reinstall")
+    assert ready.seen().state is State.BROKEN
+    ready.world.kube.denial = 'admission webhook "x" does not support dry run'
+    assert ready.seen().state is State.DONE, ready.seen().detail
+
+
 def quota(ready, hard, used, **spec):
     """Put a quota into KEDA's namespace, whose operator asks for 100m and has one pod."""
     asked = {"resources": {"requests": {"cpu": "100m"}}}

@@ -139,7 +139,7 @@ def held_namespace(standing):
 def test_a_namespace_of_an_instrument_that_does_not_go_holds_nothing_else_up(held_namespace):
     """Nothing is replaced for it, waited for or made in it; the end tells of it."""
     plan, context = held_namespace.plan(), held_namespace.context
-    assert plan.mode == "repair" and any(HOOK in note and "all else comes back" in note for note in plan.notes)
+    assert plan.mode == "repair" and any(HOOK in note and "all else comes back first" in note for note in plan.notes)
     before = dict(held_namespace.kube._objects)
     assert remove.namespaces_inspect(context).state is State.DONE
     for act in (install.apply_secrets, restore.apply_scaled_jobs):

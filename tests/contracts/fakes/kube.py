@@ -28,6 +28,7 @@ class FakeKube:
         self.served = {(one.api_version, one.kind): one for one in served}
         self.denied = set()
         self.policies = set()
+        self.denial = "ValidatingAdmissionPolicy 'no' denied request: not here"
         made = datetime.now(UTC).replace(microsecond=0)
         self.life = LoginLife("token", made + timedelta(minutes=15), made, renews=True)
         self.denied_to = set()
@@ -188,7 +189,7 @@ class FakeKube:
     def _admit(self, operation, resource, namespace, name):
         """Deny what an admission policy denies: ``policies`` holds (operation, plural, namespace or None)."""
         if (operation, resource.plural, namespace) in self.policies:
-            told = f"422 on {resource.plural}/{name}: ValidatingAdmissionPolicy 'no' denied request: not here"
+            told = f"422 on {resource.plural}/{name}: {self.denial}"
             raise BadAnswer("Kubernetes", ADDRESS, told)
 
     def _allow(self, verb, resource):
