@@ -577,10 +577,20 @@ def drill(run, fault="", all=False, rest=False, rounds="", seed="", only="", seq
     return labs.drilling.run(wanted, write, run.observer)
 
 
-@_lab_task(json=False, help={"exhaustive": "also what takes longer", "junit": "write JUnit XML to this file"})
-def test(run, exhaustive=False, junit=""):
+@_lab_task(
+    json=False,
+    help={
+        "quick": "static checks and unit tests alone: two minutes, no stack",
+        "exhaustive": "also what takes longer",
+        "junit": "write JUnit XML to this file, with what each test took",
+    },
+)
+def test(run, quick=False, exhaustive=False, junit=""):
     """Run the project's own tests; brings up the local stack."""
-    return labs.testing.run(exhaustive, junit)
+    if quick and exhaustive:
+        raise core.errors.Refusal("--quick is not for --exhaustive")
+    _may_append("--junit", junit)
+    return labs.testing.run(quick, exhaustive, junit)
 
 
 @_lab_task(

@@ -1,10 +1,12 @@
-"""What was not run is said: it is not proven."""
+"""What was not run is written down: it is not proven. What each test took is kept by its phases."""
 
 from __future__ import annotations
 
 import os
 import signal
 from pathlib import Path
+
+import pytest
 
 os.environ["LC_ALL"] = "C.UTF-8"  # with LANG=C the reports would be ASCII
 
@@ -13,7 +15,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_deselected(items):
-    """Keep the names for the test run, which tells them at its end."""
+    """Keep names and reasons for the test run, which tells them at its end."""
     if file := os.environ.get("PROMPT_KEDA_TEST_NOT_RUN"):
         with Path(file).open("a") as names:
-            names.writelines(f"{one.nodeid}\n" for one in items)
+            for item in items:
+                why = "exhaustive" if item.get_closest_marker("exhaustive") else "viewpoint"
+                names.write(f"{why} {item.nodeid}\n")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Let JUnit tell setup, call and teardown apart: what tests share is made by the setup of the first one."""
+    item.user_properties.append((f"{call.when}_s", f"{call.duration:.3f}"))
+    return (yield)

@@ -9,9 +9,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from xml.etree import ElementTree
 
 from prompt_keda.core.event import Event, EventKind
@@ -19,116 +22,163 @@ from prompt_keda.core.places import ROOT
 from prompt_keda.report import as_junit
 from prompt_keda.report.progress import Progress
 
-OF_THE_STACK = (
-    "test_audit",
-    "test_deep",
-    "test_drills",
-    "test_events",
-    "test_faults",
-    "test_lab",
-    "test_latency",
-    "test_network",
-    "test_recovery",
-    "test_rights",
-    "test_secrets",
-    "test_secrets_of_a_run",
-    "test_terminal",
-)
-"""Tests of the stack itself, or that break it: they are not run a second time from the desk."""
+EVERY, FROM_THE_DESK = "not exhaustive", "(viewpoint or desk_only) and not exhaustive"
+"""What pytest selects by its markers, as pyproject.toml explains them."""
+SLOWEST = 15
+"""So many of the slowest tests are named; JUnit has the times of all."""
 
 
-def run(exhaustive: bool, junit: str = "") -> int:
-    """Run everything, and give the exit code: 0 if all passed.
+def run(quick: bool, exhaustive: bool, junit: str = "") -> int:
+    """Run everything, and return the exit code: 0 if all passed.
 
-    A stack that was not up before is taken down afterwards. The stack's tests run twice: as its own user, and as
-    production's operators see a cluster (environment prodlike).
+    A stack that was not up before is taken down afterwards. The stack's tests run as its own user; those that depend on
+    who looks from where run once more as production's operators see a cluster (environment prodlike).
 
     Parameters
     ----------
+    quick
+        Static checks and unit tests alone.
     exhaustive
-        Also the tests marked ``exhaustive``.
+        Also the tests marked ``exhaustive``, and all that can be run from the desk.
     junit
         File for the results as JUnit XML; empty: none.
     """
     with TemporaryDirectory(prefix="prompt-keda-test-") as folder:
-        parts = Path(folder)
         progress = Progress()
+        tests = _TestRun(Path(folder), exhaustive, progress)
         try:
-            code = _run(exhaustive, parts, progress)
+            tests.run_quick()
+            if not (quick or tests.failed):  # no need to build a cluster to know that something is wrong
+                tests.run_on_stack()
+            tests.end(quick)
         finally:
             progress.close()
         if junit:
-            Path(junit).write_text(as_junit.merge(sorted(parts.glob("*.xml"))))
-    return code
+            Path(junit).write_text(as_junit.merge(sorted(tests.folder.glob("*.xml"))))
+    return 1 if tests.failed else 0
 
 
-def _run(exhaustive: bool, parts: Path, progress: Progress) -> int:
-    from prompt_keda.lab import stack, state
+@dataclass
+class _TestRun:
+    """One run: its folder for what pytest writes, and the parts that have failed."""
 
-    selection = [] if exhaustive else ["-m", "not exhaustive"]
+    folder: Path
+    exhaustive: bool
+    progress: Progress
+    failed: list[str] = field(default_factory=list)
 
-    def pytest(name: str, *paths: str, environment: str = "local") -> bool:
-        results = [f"--junit-xml={parts / f'{name}.xml'}", "-o", f"junit_suite_name={name}"]
-        argv = [sys.executable, "-m", "pytest", "-q", *selection, *results, *paths]
-        env = {"PROMPT_KEDA_TEST_ENV": environment, "PROMPT_KEDA_TEST_NOT_RUN": str(parts / f"{name}.not-run")}
-        return _passes(name, argv, progress, env)
+    def run_quick(self) -> None:
+        """Run the static checks and the unit tests, the slowest of both side by side."""
+        self._run("ruff", [sys.executable, "-m", "ruff", "check", "."])
+        self._run("import-linter", [str(Path(sys.executable).parent / "lint-imports")])
+        with self._beside("mypy", [sys.executable, "-m", "mypy"]):
+            self._pytest("unit", "tests/unit")
 
-    quick = [
-        ("ruff", [sys.executable, "-m", "ruff", "check", "."]),
-        ("mypy", [sys.executable, "-m", "mypy"]),
-        ("import-linter", [str(Path(sys.executable).parent / "lint-imports")]),
-    ]
-    failed = [name for name, argv in quick if not _passes(name, argv, progress)]
-    if not pytest("unit", "tests/unit"):
-        failed.append("unit")
-    if failed:
-        return _end(failed, parts, progress)  # no need to build a cluster to know that this is wrong
-    found = state.status()["state"]
-    try:
-        if found != "up":
-            stack.up(progress)
-        if not pytest("stack", "tests/contracts", "tests/stack"):
-            failed.append("stack")
-        ignored = [f"--ignore=tests/stack/{name}.py" for name in OF_THE_STACK]
-        if not pytest("prodlike", "tests/stack", *ignored, environment="prodlike"):
-            failed.append("prodlike")
-    finally:
-        if found == "down":
-            stack.down(progress)
-    return _end(failed, parts, progress)
+    def run_on_stack(self) -> None:
+        """Run what needs the local stack."""
+        from prompt_keda.lab import stack, state
+
+        before = state.status()["state"]
+        try:
+            if before != "up":
+                stack.up(self.progress)
+            self._pytest("stack", "tests/contracts", "tests/stack", selection=EVERY)
+            self._pytest("prodlike", "tests/stack", selection=FROM_THE_DESK, environment="prodlike")
+        finally:
+            if before == "down":
+                stack.down(self.progress)
+
+    def end(self, quick: bool) -> None:
+        """Say how it ended. What was skipped, left out or not come to is named: it is not proven."""
+        lines = [*not_proven(self.folder, quick)]
+        for line in lines:
+            self.progress(Event(EventKind.NOTE, "test/not-proven", "unknown", line))
+        end = f"failed: {', '.join(self.failed)}" if self.failed else "all that ran passed"
+        end += f"; {len(lines)} not proven" if lines else ""
+        self.progress(Event(EventKind.FINISHED, "test", "fail" if self.failed else "ok", end))
+
+    def _pytest(self, name: str, *paths: str, selection: str = EVERY, environment: str = "local") -> None:
+        markers = [] if self.exhaustive else ["-m", selection]
+        results = [f"--junit-xml={self.folder / f'{name}.xml'}", "-o", f"junit_suite_name={name}"]
+        slowest = [f"--durations={SLOWEST}", "--durations-min=1"]
+        argv = [sys.executable, "-m", "pytest", "-q", *markers, *slowest, *results, *paths]
+        env = {"PROMPT_KEDA_TEST_ENV": environment, "PROMPT_KEDA_TEST_NOT_RUN": str(self.folder / f"{name}.not-run")}
+        self._run(name, argv, env)
+
+    def _run(self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+        began = self._begins(name)
+        code = subprocess.run(argv, cwd=ROOT, env=_environment(env), check=False).returncode
+        self._ended(name, code, time.monotonic() - began)
+
+    @contextmanager
+    def _beside(self, name: str, argv: Sequence[str]) -> Iterator[None]:
+        """Run a command beside the block. What it prints is shown when both have ended, not in the middle of the other's."""
+        began = self._begins(name)
+        with (
+            TemporaryFile() as printed,
+            subprocess.Popen(argv, cwd=ROOT, env=_environment(), stdout=printed, stderr=subprocess.STDOUT) as running,
+        ):
+            try:
+                yield
+                running.wait()
+            finally:
+                running.terminate()  # unless it has ended by itself: then the block was stopped, and so is this
+            printed.seek(0)
+            sys.stdout.write(printed.read().decode(errors="replace"))
+            sys.stdout.flush()
+        self._ended(name, running.returncode, time.monotonic() - began)
+
+    def _begins(self, name: str) -> float:
+        self.progress(Event(EventKind.NOTE, f"test/{name}", "working", "begins"))
+        return time.monotonic()
+
+    def _ended(self, name: str, code: int, took_s: float) -> None:
+        if code:
+            self.failed.append(name)
+        verdict = "fail" if code else "ok"
+        self.progress(Event(EventKind.FINISHED, f"test/{name}", verdict, f"exit code {code}", took_s))
 
 
-def _passes(name: str, argv: list[str], progress: Progress, env: Mapping[str, str] | None = None) -> bool:
-    started = time.monotonic()
-    progress(Event(EventKind.NOTE, f"test/{name}", "working", "begins"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
-    code = subprocess.run(argv, cwd=ROOT, env=environment, check=False).returncode
-    verdict = "ok" if code == 0 else "fail"
-    took = time.monotonic() - started
-    progress(Event(EventKind.FINISHED, f"test/{name}", verdict, f"exit code {code}", took))
-    return code == 0
+def _environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), **(more or {})}
 
 
-def _end(failed: list[str], parts: Path, progress: Progress) -> int:
-    """Say how it ended. What was skipped or left out is named: it is not proven."""
-    not_proven = [*_skipped(parts), *_left_out(parts)]
-    for one in not_proven:
-        progress(Event(EventKind.NOTE, "test/not-proven", "unknown", one))
-    said = f"failed: {', '.join(failed)}" if failed else "all that ran passed"
-    said += f"; {len(not_proven)} not proven" if not_proven else ""
-    progress(Event(EventKind.FINISHED, "test", "fail" if failed else "ok", said))
-    return 1 if failed else 0
+def not_proven(folder: Path, quick: bool) -> Iterator[str]:
+    """Return a line for each test that was skipped, each that was left out with its cases, and each part not come to.
+
+    Parameters
+    ----------
+    folder
+        With the files of pytest's runs: their JUnit, and what each has left out (tests/conftest.py).
+    quick
+        Whether only the quick parts were meant to run.
+    """
+    yield from _skipped(folder)
+    yield from _left_out(folder)
+    if not (folder / "stack.xml").exists():
+        why = "without --quick" if quick else "once static checks and unit tests pass"
+        yield f"contract tests, stack tests, and those at the desk: they run {why}"
 
 
-def _skipped(parts: Path) -> Iterator[str]:
-    for file in sorted(parts.glob("*.xml")):
+def _skipped(folder: Path) -> Iterator[str]:
+    for file in sorted(folder.glob("*.xml")):
         for case in ElementTree.parse(file).iter("testcase"):  # noqa: S314  pytest has just written it
             skipped = case.find("skipped")
             if skipped is not None:
                 yield f"{file.stem}: {case.get('classname')}.{case.get('name')}: {skipped.get('message')}"
 
 
-def _left_out(parts: Path) -> Iterator[str]:
-    for file in sorted(parts.glob("*.not-run")):
-        for name in file.read_text().splitlines():
-            yield f"{file.stem}: {name}: only with --exhaustive"
+def _left_out(folder: Path) -> Iterator[str]:
+    at_stack_alone = 0
+    exhaustive: Counter[str] = Counter()
+    for file in sorted(folder.glob("*.not-run")):
+        for line in file.read_text().splitlines():
+            why, _, test = line.partition(" ")
+            if file.stem == "prodlike":
+                at_stack_alone += why == "viewpoint"
+            elif why == "exhaustive":
+                exhaustive[f"{file.stem}: {test.partition('[')[0]}"] += 1
+    for test, count in exhaustive.items():
+        yield f"{test}{f' ({count} cases)' if count > 1 else ''}: only with --exhaustive"
+    if at_stack_alone:
+        yield f"prodlike: {at_stack_alone} tests ran as the stack's own user alone; at the desk only with --exhaustive"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
-from prompt_keda.components.keda import install, serving_certificate
+from prompt_keda.components.keda import install
 from prompt_keda.components.keda.names import CERTIFICATES
 from prompt_keda.components.run import Context
 from prompt_keda.core.decisions import Decisions, Deletion
@@ -17,7 +17,7 @@ from prompt_keda.redeploy import inventory as survey
 from prompt_keda.redeploy import modes, preflight
 from prompt_keda.redeploy.modes import Wishes
 
-from .world import HOST, KEDA_IMAGE, SCALED_JOB, SPACE, World
+from .world import HOST, KEDA_IMAGE, SCALED_JOB, SPACE, World, made_certificates
 from .world import crd as keda_crd
 
 ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "keda-operator"}}
@@ -31,7 +31,7 @@ class Ready:
         self.world = World()
         kube = self.world.kube
         kube.delete(kinds.SECRETS, CERTIFICATES, "keda")
-        kube.create(kinds.SECRETS, serving_certificate.make("keda"), "keda")
+        kube.create(kinds.SECRETS, made_certificates("keda"), "keda")
         pod = {"template": {"spec": {"containers": [{"image": KEDA_IMAGE}]}}}
         labels = {"app.kubernetes.io/part-of": "keda-operator"}
         metadata = {"name": "keda-operator", "namespace": "keda", "labels": labels}

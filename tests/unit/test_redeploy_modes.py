@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
-from prompt_keda.components.keda import install, serving_certificate
+from prompt_keda.components.keda import install
 from prompt_keda.components.keda.names import CERTIFICATES
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs.objects import PAUSED
@@ -20,7 +20,7 @@ from prompt_keda.redeploy import inventory as survey
 from prompt_keda.redeploy import modes, planner, snapshot
 from prompt_keda.redeploy.modes import Wishes
 
-from .world import METRICS, SCALED_JOB, SPACE, World, keda_manifests
+from .world import METRICS, SCALED_JOB, SPACE, World, keda_manifests, made_certificates
 
 OPERATOR, CRD = "keda-operator", "scaledjobs.keda.sh"
 LONG_AGO = (datetime.now(UTC) - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -46,7 +46,7 @@ class Standing:
             (kinds.SECRETS, CERTIFICATES, "keda"),
         ):
             kube.delete(resource, name, where)
-        kube.create(kinds.SECRETS, serving_certificate.make("keda"), "keda")
+        kube.create(kinds.SECRETS, made_certificates("keda"), "keda")
         for one in (*install.crds(self.context), *install.parts(self.context)):
             kube.apply(one)
         for one in kube.list(kinds.DEPLOYMENTS, "keda"):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
+
+import tasks
 
 from .test_house_rules import ROOT
 
@@ -18,6 +21,31 @@ def run(*arguments, cwd=ROOT, **env):
     argv = [sys.executable, TASKS, *arguments]
     kept = {key: value for key, value in os.environ.items() if key != "PROMPT_KEDA_ENV"}
     return subprocess.run(argv, cwd=cwd, env={**kept, **env}, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def refused(capsys, monkeypatch):
+    """Return a way to run a task in this process, which spares Python's start: its exit code, and what it said."""
+    held = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("PROMPT_KEDA_ENV", raising=False)
+
+    def run_here(*arguments):
+        monkeypatch.setattr(sys, "argv", [TASKS, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            tasks.Commands(name="prompt-keda", binary="./run", namespace=tasks.namespace).run()
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    yield run_here
+    for number, handler in held.items():
+        signal.signal(number, handler)
+
+
+def test_a_refusal_is_the_exit_code_of_the_process():
+    """As a shell sees it: all of tasks.py, and Python's own end."""
+    done = run("redeploy")
+    assert (done.returncode, done.stdout) == (2, "") and "say which environment" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -43,21 +71,23 @@ def run(*arguments, cwd=ROOT, **env):
         (["drill", "--seed", "x"], "--seed x"),
         (["fault", "no/such"], "there is no fault"),
         (["fault", "", "--mend"], "there is no fault"),
+        (["test", "--quick", "--exhaustive"], "--quick is not for --exhaustive"),
+        (["test", "--quick", "--junit", "/nowhere/j.xml"], "/nowhere/j.xml"),
     ],
 )
-def test_what_cannot_be_understood_is_refused_with_2(arguments, said):
+def test_what_cannot_be_understood_is_refused_with_2(refused, arguments, said):
     """One message, no traceback, nothing on standard output."""
-    done = run(*arguments)
-    assert (done.returncode, done.stdout) == (2, "") and said in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr
+    code, out, err = refused(*arguments)
+    assert (code, out) == (2, "") and said in err, err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize("task", ["plan", "redeploy", "smoke", "prepare", "resume"])
-def test_with_json_an_error_is_a_document_too(task):
+def test_with_json_an_error_is_a_document_too(refused, task):
     """The same exit code as in text, with what is wrong and what to do."""
-    done = run(task, "--env", "nowhere/x.yaml", "--json")
-    document = json.loads(done.stdout)
-    assert done.returncode == document["exit_code"] == 2
+    code, out, _ = refused(task, "--env", "nowhere/x.yaml", "--json")
+    document = json.loads(out)
+    assert code == document["exit_code"] == 2
     assert document["task"] == task and document["environment"] == "nowhere/x.yaml"
     assert "nowhere/x.yaml" in document["error"]["what"]
     assert {"schema", "started_at", "duration_s"} <= set(document)

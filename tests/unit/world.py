@@ -21,6 +21,7 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.systems import Systems
 from prompt_keda.commands.session import Session
 from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.components.keda import serving_certificate
 from prompt_keda.components.keda.names import PARTS
 from prompt_keda.core.run_checks import look
 from prompt_keda.environment.loading import load_environment
@@ -116,6 +117,8 @@ def keda_certificates(begins_days=-1, ends_days=3650, signed_by_its_ca=True):
     return {"ca.crt": signed(ca_key.public_key(), ca_key), "tls.crt": signed(key.public_key(), signer), **keys}
 
 
+made_certificates = cache(serving_certificate.make)
+"""Those that a redeploy makes, once for all tests: their keys take a second, and a double keeps copies of them."""
 _FOLDER = tempfile.TemporaryDirectory()
 
 

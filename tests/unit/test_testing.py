@@ -1,0 +1,116 @@
+"""The test run itself: what failed fails it, and what did not run is not taken for proven."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from prompt_keda.lab import stack, state, testing
+
+
+class Told:
+    """Stands for what is shown."""
+
+    def __init__(self):
+        self.lines = []
+
+    def __call__(self, event):
+        self.lines.append(f"{event.subject} {event.state} {event.detail}")
+
+    def close(self):
+        pass
+
+    def of(self, subject):
+        return [line.removeprefix(f"{subject} ") for line in self.lines if line.startswith(f"{subject} ")]
+
+
+@pytest.fixture
+def told(monkeypatch):
+    told = Told()
+    monkeypatch.setattr(testing, "Progress", lambda: told)
+    monkeypatch.setattr(state, "status", lambda: {"state": "up"})
+    monkeypatch.setattr(stack, "up", lambda progress: pytest.fail("a stack was brought up"))
+    return told
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    """Let each program end at once, those named here with 1; return the command lines."""
+    argvs, bad = [], set()
+    popen = subprocess.Popen
+
+    def start(argv, **options):
+        argvs.append([str(word) for word in argv])
+        return popen([sys.executable, "-c", f"raise SystemExit({int(bool(bad & set(argvs[-1])))})"], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    return argvs, bad
+
+
+def test_quick_needs_no_stack_and_says_what_it_did_not_prove(told, programs):
+    """Static checks and unit tests."""
+    argvs, _ = programs
+    assert testing.run(quick=True, exhaustive=False) == 0
+    assert [word for argv in argvs for word in argv if word.startswith("tests/")] == ["tests/unit"]
+    assert told.of("test/not-proven") == [
+        "unknown contract tests, stack tests, and those at the desk: they run without --quick"
+    ]
+    assert told.of("test") == ["ok all that ran passed; 1 not proven"]
+
+
+@pytest.mark.parametrize("part", ["ruff", "mypy", "tests/unit"])
+def test_what_fails_early_fails_the_run_before_a_stack_is_built(told, programs, part):
+    """Exit code 1, and the part is named, though others pass."""
+    argvs, bad = programs
+    bad.add(part)
+    assert testing.run(quick=False, exhaustive=False) == 1
+    assert not any("tests/stack" in argv for argv in argvs)
+    name = part.removeprefix("tests/")
+    assert told.of("test") == [f"fail failed: {name}; 1 not proven"]
+    assert told.of("test/not-proven")[0].endswith("they run once static checks and unit tests pass")
+
+
+def test_from_the_desk_only_what_depends_on_the_viewpoint_is_run(told, programs):
+    """With --exhaustive all that can be."""
+    argvs, _ = programs
+    assert testing.run(quick=False, exhaustive=False) == 0
+    assert argvs[-1][argvs[-1].index("-m", 4) + 1] == "(viewpoint or desk_only) and not exhaustive"
+    testing.run(quick=False, exhaustive=True)
+    assert "-m" not in argvs[-1][3:]
+
+
+def test_what_is_beside_ends_with_what_it_is_beside(told, tmp_path):
+    """Ctrl-C or an error in one leaves no process of the other."""
+    run = testing._TestRun(tmp_path, False, told)
+    argv = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with pytest.raises(KeyboardInterrupt), run._beside("slow", argv):
+        raise KeyboardInterrupt
+    assert told.of("test/slow") == ["working begins"]
+
+
+def test_skipped_and_left_out_tests_are_named(tmp_path):
+    """A test of many cases once; what the desk leaves out, because the stack's own user has proven it, as a number."""
+    (tmp_path / "stack.xml").write_text(
+        '<testsuites><testsuite><testcase classname="c" name="t"><skipped message="no root"/></testcase>'
+        '<testcase classname="c" name="u"/></testsuite></testsuites>'
+    )
+    (tmp_path / "stack.not-run").write_text("exhaustive f.py::a[1]\nexhaustive f.py::a[2]\nexhaustive f.py::b\n")
+    (tmp_path / "prodlike.not-run").write_text("exhaustive f.py::a[1]\nviewpoint f.py::c\nviewpoint f.py::d\n")
+    assert list(testing.not_proven(tmp_path, False)) == [
+        "stack: c.t: no root",
+        "stack: f.py::a (2 cases): only with --exhaustive",
+        "stack: f.py::b: only with --exhaustive",
+        "prodlike: 2 tests ran as the stack's own user alone; at the desk only with --exhaustive",
+    ]
+
+
+def test_junit_has_what_each_phase_of_a_test_took(tmp_path):
+    """Else a test would be blamed for what its neighbours share."""
+    file = tmp_path / "junit.xml"
+    (tmp_path / "test_own.py").write_text("def test_own():\n    pass\n")
+    argv = [sys.executable, "-m", "pytest", "-q", "-c", "pyproject.toml", "-p", "tests.conftest"]
+    subprocess.run([*argv, f"--junit-xml={file}", tmp_path], cwd=testing.ROOT, check=True, capture_output=True)
+    for phase in ("setup_s", "call_s", "teardown_s"):
+        assert f'name="{phase}"' in file.read_text()
