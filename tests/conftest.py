@@ -18,9 +18,14 @@ def pytest_deselected(items):
     """Keep names and reasons for the test run, which tells them at its end."""
     if file := os.environ.get("PROMPT_KEDA_TEST_NOT_RUN"):
         with Path(file).open("a") as names:
-            for item in items:
-                why = "exhaustive" if item.get_closest_marker("exhaustive") else "viewpoint"
-                names.write(f"{why} {item.nodeid}\n")
+            names.writelines(f"{why} {item.nodeid}\n" for item in items for why in _reasons(item))
+
+
+def _reasons(item):
+    """Return why a test is left out; nothing where there is no other place for it."""
+    if item.get_closest_marker("exhaustive"):
+        return ["exhaustive"]
+    return [] if item.get_closest_marker("stack_only") or item.get_closest_marker("desk_only") else ["viewpoint"]
 
 
 @pytest.hookimpl(wrapper=True)

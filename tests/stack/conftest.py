@@ -1,7 +1,8 @@
 """What the stack tests share: the running local stack, its clients, and ways to run the toolkit as a person does.
 
-The suite runs twice: as the stack's own user in the environment local, and with PROMPT_KEDA_TEST_ENV=prodlike at the stack's
-desk: not root, only API server, Vault and registry reachable, tokens of some minutes, and no write without an approval.
+The suite runs as the stack's own user in the environment local, and with PROMPT_KEDA_TEST_ENV=prodlike at the stack's desk: not
+root, only API server, Vault and registry reachable, tokens of some minutes, and no write without an approval. A test is marked
+where that makes a difference (the markers are explained in pyproject.toml); else `./run test` runs it as the stack's user alone.
 """
 
 from __future__ import annotations
@@ -31,7 +32,14 @@ TASKS = str(ROOT / "tasks.py")
 INSTRUMENT = "prompt-keda-lsstcam"
 ENV = os.environ.get("PROMPT_KEDA_TEST_ENV", "local")
 AT_DESK = ENV == "prodlike"
-at_the_stack_only = pytest.mark.skipif(AT_DESK, reason="about what cannot be reached or seen from the desk")
+at_the_stack_only = pytest.mark.stack_only
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is meant for the other viewpoint alone."""
+    other = "stack_only" if AT_DESK else "desk_only"
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(other)])
+    items[:] = [item for item in items if not item.get_closest_marker(other)]
 
 
 def runs_folder():

@@ -34,6 +34,7 @@ def streams(systems):
     return found
 
 
+@pytest.mark.desk_first
 def test_two_cases_are_proven(deployed, admin, systems):
     """A sample: each with what was expected and seen, the smoke test before them; nothing is left."""
     code, document = run_json("smoke", "--env", ENV, "--full", "--only", SAMPLE)

@@ -33,6 +33,7 @@ def by_verdict(document):
     return found
 
 
+@pytest.mark.viewpoint
 def test_all_is_green_after_a_redeploy(deployed):
     """Exit code 0, every check OK, and the document has what is promised. What cannot be seen is UNKNOWN, and 3."""
     code, document = run_json("check-deps", "--env", ENV, "--timeout", "60")  # a busy machine is no UNKNOWN
@@ -70,6 +71,7 @@ def scale(admin, replicas):
     until(reached, 60, f"{replicas} Redis pods")
 
 
+@pytest.mark.viewpoint
 def test_production_that_cannot_be_reached_is_unknown_within_15_seconds():
     """Exit code 3; each system that was tried is named with its address; nothing is green."""
     offline = () if AT_DESK else ("unshare", "--net")  # this machine may reach the internet, and then ghcr.io answers
@@ -119,6 +121,7 @@ def test_a_paused_scaled_job_is_a_warning(deployed, admin):
     assert code == 4 and by_verdict(document) == {"warn": {"keda/none-paused"}}
 
 
+@pytest.mark.viewpoint
 def test_no_secret_is_shown(deployed, shared):
     """None of the stack's secrets stands in text, JSON, JUnit, or in any file of a run."""
     junit = shared / "junit.xml"

@@ -15,6 +15,7 @@ from tests.terminal import until_closed
 
 from .conftest import AT_DESK, ENV, ROOT, at_desk, changed_environment, command, run_json, run_task
 
+pytestmark = pytest.mark.desk_first  # the file is somebody else's there, and an approval is asked for
 OLD = {"ca_sha256": "a" * 64, "kube_system_uid": "11111111-aaaa-bbbb-cccc-000000000000"}
 
 

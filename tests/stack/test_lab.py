@@ -17,7 +17,9 @@ import yaml
 from prompt_keda.lab import cgroups, processes
 from prompt_keda.lab.settings import PORTS, Lab, cache_home, current_lab
 
-from .conftest import ROOT, TASKS, active_workers, run_json, run_task, until
+from .conftest import ROOT, TASKS, active_workers, at_the_stack_only, run_json, run_task, until
+
+pytestmark = at_the_stack_only
 
 
 def test_lab_status_tells_where_everything_is(endpoints):

@@ -18,12 +18,13 @@ from .conftest import AT_DESK, ENV, ROOT, at_the_stack_only, command, run_json, 
 
 FAULTS = {one.id: one for one in ALL_FAULTS}
 EXHAUSTIVE = pytest.mark.exhaustive
-SAMPLE = ("keda/certificates-gone", "redis/group-gone")
+SAMPLE = ("redis/group-gone",)
+"""Of every test run; that KEDA's own parts are mended unattended is shown by the drill of test_drills.py."""
 MORE = (
     *("keda/operator-gone", "keda/another-ca", "keda/crd-of-another-version", "keda/part-of-another-version"),
-    *("keda/operator-crash-loops", "keda/webhooks-crash-loop", "keda/paused", "keda/scaled-job-deleted"),
-    *("keda/deletion-stuck", "keda/crd-gone", "keda/jobs-without-generation", "keda/watches-elsewhere"),
-    *("keda/operator-frozen", "redis/streams-gone", "cluster/metrics-service-gone"),
+    *("keda/certificates-gone", "keda/operator-crash-loops", "keda/webhooks-crash-loop", "keda/paused"),
+    *("keda/scaled-job-deleted", "keda/deletion-stuck", "keda/crd-gone", "keda/jobs-without-generation"),
+    *("keda/watches-elsewhere", "keda/operator-frozen", "redis/streams-gone", "cluster/metrics-service-gone"),
 )
 """Those that a runbook's own commands mend, about a minute each."""
 
@@ -53,6 +54,7 @@ def record(incident):
     return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.desk_first
 def test_a_runbook_brings_keda_back_and_its_record_is_whole(operator_gone):
     """Each step has its beginning and its end; the proof closes the incident; the page tells it."""
     code, document = run_json("runbook", "keda-gone", "--env", ENV, *approved("keda-gone"))
@@ -66,10 +68,9 @@ def test_a_runbook_brings_keda_back_and_its_record_is_whole(operator_gone):
     assert code == 0 and "KEDA recovered in" in told["chat"] and "<h2>Timeline</h2>" in told["html"]
 
 
+@pytest.mark.desk_only
 def test_without_a_terminal_nothing_is_run_that_was_not_approved(deployed):
     """Exit 2, and the digest is named. The local stack needs no approval."""
-    if not AT_DESK:
-        pytest.skip("only where an approval is asked for")
     done = run_task("runbook", "keda-gone", "--env", ENV)
     assert done.returncode == 2 and "--approve" in done.stderr
     done = run_task("runbook", "keda-gone", "--env", ENV, "--approve", "0" * 16)
@@ -117,10 +118,9 @@ def test_respond_finds_the_root_cause_and_its_runbook_brings_scaling_back(stage,
     assert left == [], "amber may stay: workers that failed while the group was gone are told until new ones end well"
 
 
+@pytest.mark.desk_only
 def test_respond_proposes_and_does_nothing_where_nobody_is_asked(operator_gone):
     """At the desk, without a terminal; the stack's own environment needs no approval."""
-    if not AT_DESK:
-        pytest.skip("only where an approval is asked for")
     code, document = run_json("respond", "--env", ENV)
     assert code == 1 and document["proposed"]["runbook"] == "keda-gone" and document["ran"] == []
 

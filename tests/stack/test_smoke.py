@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 
+import pytest
+
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS, SCALED_JOBS, SECRETS
 
 from .conftest import ENV, ROOT, command, run_json, run_task, until
@@ -20,6 +22,7 @@ def left_behind(admin):
     ]
 
 
+@pytest.mark.desk_first
 def test_events_become_jobs_and_are_acknowledged(deployed, admin):
     """N + activation events, N Jobs by UID, their pods ran, all acknowledged; nothing is left."""
     code, document = run_json("smoke", "--env", ENV, "--events", "4")

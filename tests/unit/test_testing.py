@@ -76,7 +76,7 @@ def test_from_the_desk_only_what_depends_on_the_viewpoint_is_run(told, programs)
     """With --exhaustive all that can be."""
     argvs, _ = programs
     assert testing.run(quick=False, exhaustive=False) == 0
-    assert argvs[-1][argvs[-1].index("-m", 4) + 1] == "(viewpoint or desk_only) and not exhaustive"
+    assert argvs[-1][argvs[-1].index("-m", 4) + 1] == testing.AT_DESK
     testing.run(quick=False, exhaustive=True)
     assert "-m" not in argvs[-1][3:]
 
