@@ -1,12 +1,20 @@
-"""The promise, on the real stack."""
+"""The promise, on the real stack.
+
+A redeploy takes half a minute: what can be seen of the same one is looked at by several tests.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
+import sys
+import threading
 import time
+from collections import Counter
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -21,7 +29,9 @@ from prompt_keda.clients.kube.resources import (
     SECRETS,
     SERVICES,
 )
-from prompt_keda.lab import state
+from prompt_keda.clients.systems import Systems
+from prompt_keda.environment.loading import load_environment
+from prompt_keda.lab import network, settings, state
 from prompt_keda.lab.drills.witness import Witness
 from prompt_keda.records import lock
 from prompt_keda.records.run_folder import JournalFile
@@ -42,11 +52,93 @@ from .conftest import (
 )
 
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
+AT_FIRST, A_SECOND = 60, 2
+"""Events: so many are enough for all workers, and then so many a second keep half of them at work."""
+ACKNOWLEDGED = re.compile(rf'"XACK" "{STREAM}" "{GROUP}"((?: "[0-9]+-[0-9]+")+)', re.IGNORECASE)
+KEPT = [
+    (CRDS, "scaledjobs.keda.sh", None),
+    (SCALED_JOBS, INSTRUMENT, INSTRUMENT),
+    (NAMESPACES, "keda", None),
+    (SECRETS, "kedaorg-certs", "keda"),
+]
 
 
-def replace_it():
-    """Give the command line that replaces a KEDA that is in order."""
-    return command("redeploy", "--env", ENV, "--mode", "reinstall")
+def replace_it(*more):
+    """Return the command line that replaces a KEDA that is in order."""
+    return command("redeploy", "--env", ENV, "--mode", "reinstall", *more)
+
+
+class Producer:
+    """Adds events at a steady pace, and keeps their ids."""
+
+    def __init__(self, redis):
+        self._redis, self._over = redis, threading.Event()
+        self.ids = redis.add(STREAM, [{"visit": str(n)} for n in range(AT_FIRST)])
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        begun, sent = time.monotonic(), 0
+        while not self._over.wait(max(0.0, begun + sent / A_SECOND - time.monotonic())):
+            self.ids += self._redis.add(STREAM, [{"visit": f"more {sent}"}])
+            sent += 1
+
+    def stop(self):
+        self._over.set()
+        self._thread.join(30)
+        return self.ids
+
+
+@contextmanager
+def monitor(admin, file):
+    """Keep everything that Redis is asked in a file."""
+    lab = settings.current_lab()
+    address = admin.get_raw("/api/v1/namespaces/prompt-redis/pods/prompt-redis-0")["status"]["podIP"]
+    with file.open("wb") as out:
+        argv = [*network.enter(lab), "redis-cli", "-h", address, "MONITOR"]
+        password = state.ensure_secret(lab, "redis-password").reveal()
+        running = subprocess.Popen(argv, stdout=out, env={**os.environ, "REDISCLI_AUTH": password})
+        try:
+            until(lambda: b"OK" in file.read_bytes(), 20, "the monitor's OK")
+            yield
+        finally:
+            running.terminate()
+            running.wait()
+
+
+def acknowledged(file):
+    """Return how often each event was acknowledged."""
+    groups = ACKNOWLEDGED.findall(file.read_text(errors="replace"))
+    return Counter(id_.strip('"') for group in groups for id_ in group.split())
+
+
+def uids(admin):
+    """Return the UIDs of KEDA's Deployments, and of what a redeploy keeps."""
+    deployments = {one["metadata"]["name"]: one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")}
+    return SimpleNamespace(deployments=deployments, kept=[admin.get(*what)["metadata"]["uid"] for what in KEPT])
+
+
+@pytest.fixture(scope="module")
+def replaced(deployed, admin, endpoints, tmp_path_factory):
+    """A KEDA in order that was replaced, once, over running workers and while events came: what was seen of that."""
+    systems = Systems(load_environment(ROOT / "environments" / "local.yaml", endpoints))
+    file = tmp_path_factory.mktemp("replaced") / "monitor"
+    with monitor(admin, file), Witness.at_work(lambda: admin, [INSTRUMENT]) as witness:
+        producer = Producer(systems.redis)
+        until(lambda: sum(kind == "Pod" for kind, _ in active_workers(admin)) >= 5, what="five running workers")
+        workers, before = set(active_workers(admin).values()), uids(admin)
+        done = subprocess.run(replace_it("--json"), cwd=ROOT, capture_output=True, text=True, timeout=300)
+        ids = producer.stop()
+        assert done.returncode == 0, done.stderr
+        after, lost = uids(admin), witness.lost()
+        until(lambda: set(ids) <= set(acknowledged(file)), 120, "the acknowledgement of every event")
+        ended = until(lambda: (g := systems.redis.group_info(STREAM, GROUP)).lag == 0 and g.pending == 0, 60, "the end")
+    assert ended
+    systems.close()
+    document = json.loads(done.stdout)
+    return SimpleNamespace(
+        document=document, before=before, after=after, workers=workers, lost=lost, ids=ids, taken=acknowledged(file)
+    )
 
 
 @pytest.fixture
@@ -56,11 +148,17 @@ def five_workers(deployed, systems, admin):
     Gives the UIDs of their Jobs and pods, and the witness. KEDA removes the oldest ones that have ended: these are not lost.
     """
     with Witness.at_work(lambda: admin, [INSTRUMENT]) as witness:
-        systems.redis.add(STREAM, [{"visit": str(n)} for n in range(60)])
-        until(lambda: sum(kind == "Pod" for kind, _ in active_workers(admin)) >= 5, what="five running workers")
-        yield SimpleNamespace(uids=set(active_workers(admin).values()), witness=witness)
+        yield SimpleNamespace(uids=begin_work(systems, admin), witness=witness)
 
 
+def begin_work(systems, admin):
+    """Send events until five workers or more are in mid-work; return the UIDs of all."""
+    systems.redis.add(STREAM, [{"visit": str(n)} for n in range(AT_FIRST)])
+    until(lambda: sum(kind == "Pod" for kind, _ in active_workers(admin)) >= 5, what="five running workers")
+    return set(active_workers(admin).values())
+
+
+@pytest.mark.viewpoint
 def test_the_first_redeploy_proves_scaling(deployed):
     """From no KEDA at all to events that became Jobs and were acknowledged; the output says so."""
     said = re.search(r"smoke test: (\d+) events sent, (\d+) Jobs made", deployed.stdout)
@@ -69,18 +167,29 @@ def test_the_first_redeploy_proves_scaling(deployed):
     assert "recovery time" in deployed.stdout
 
 
-def test_a_redeploy_over_running_workers_keeps_every_job_and_pod(five_workers, systems, admin):
-    """Same UIDs before and after, no deletionTimestamp; events added while KEDA is away are worked off afterwards."""
-    before = {one["metadata"]["name"]: one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")}
-    running = subprocess.Popen(replace_it(), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    until(lambda: admin.find(DEPLOYMENTS, "keda-operator", "keda") is None, what="KEDA away")
-    systems.redis.add(STREAM, [{"visit": f"late {n}"} for n in range(10)])
-    assert running.wait(timeout=240) == 0, running.stderr.read()
-    after = {one["metadata"]["name"]: one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")}
+@pytest.mark.viewpoint
+def test_a_redeploy_over_running_workers_keeps_every_job_and_pod(replaced):
+    """Same UIDs before and after, no deletionTimestamp, though KEDA itself was replaced."""
+    before, after = replaced.before.deployments, replaced.after.deployments
     assert set(before) == set(after) and not set(before.values()) & set(after.values()), "KEDA was not replaced"
-    assert_none_lost(five_workers)
-    done = until(lambda: (g := systems.redis.group_info(STREAM, GROUP)).lag == 0 and g, 120, "lag 0")
-    assert done.pending == 0
+    assert len(replaced.workers) >= 10
+    assert [replaced.lost[uid] for uid in replaced.workers if uid in replaced.lost] == []
+
+
+@pytest.mark.viewpoint
+def test_every_event_of_a_redeploy_is_acknowledged_exactly_once(replaced, capsys):
+    """Some a second throughout, also while KEDA is away. Lost and doubled are counted."""
+    ids, taken = replaced.ids, replaced.taken
+    lost, doubled = [one for one in ids if not taken[one]], [one for one in ids if taken[one] > 1]
+    with capsys.disabled():
+        sys.stdout.write(f"\n{len(ids)} events during a redeploy: {len(lost)} lost, {len(doubled)} doubled\n")
+    assert len(ids) > AT_FIRST + 5 * A_SECOND and (lost, doubled) == ([], [])
+
+
+@pytest.mark.viewpoint
+def test_a_redeploy_keeps_crds_scaled_jobs_namespace_and_certificates(replaced):
+    """What is kept has the same UID afterwards."""
+    assert replaced.document["mode"] == "reinstall" and replaced.after.kept == replaced.before.kept
 
 
 def test_a_redis_that_was_restarted_is_counted_again(deployed, systems, admin):
@@ -91,7 +200,9 @@ def test_a_redis_that_was_restarted_is_counted_again(deployed, systems, admin):
     systems.redis.add(STREAM, [{"visit": str(n)} for n in range(60)])
     assert not systems.redis.backlog(STREAM, GROUP).is_right
     code, document = run_json("check-deps", "--env", ENV, "--only", "redis")
-    assert code == 1 and [r["id"] for r in document["results"] if r["verdict"] == "fail"] == ["redis/lag-matches-backlog"]
+    assert code == 1 and [r["id"] for r in document["results"] if r["verdict"] == "fail"] == [
+        "redis/lag-matches-backlog"
+    ]
     code, document = run_json("redeploy", "--env", ENV)
     acted = {one["id"]: one for one in document["steps"]}
     assert code == 0 and acted["restore/count-lag"]["acted"] and "lag" in acted["prove/lag-right"]["detail"]
@@ -103,65 +214,67 @@ def _is_ready(pod, old_uid):
     return pod and pod["metadata"]["uid"] != old_uid and conditions.get("Ready") == "True"
 
 
-def test_a_redeploy_keeps_crds_scaled_jobs_namespace_and_certificates(deployed, admin):
-    """What is kept has the same UID afterwards."""
-    kept = [
-        (CRDS, "scaledjobs.keda.sh", None),
-        (SCALED_JOBS, INSTRUMENT, INSTRUMENT),
-        (NAMESPACES, "keda", None),
-        (SECRETS, "kedaorg-certs", "keda"),
-    ]
-    before = [admin.get(*one)["metadata"]["uid"] for one in kept]
-    code, document = run_json("redeploy", "--env", ENV, "--mode", "reinstall")
-    assert code == 0 and document["mode"] == "reinstall"
-    assert [admin.get(*one)["metadata"]["uid"] for one in kept] == before
-
-
-@pytest.mark.parametrize("stage", ["remove/deployments", "install/apply-parts", "prove/smoke"])
-def test_a_killed_redeploy_is_finished_by_resume(deployed, admin, stage):
-    """SIGKILL while a stage is at work; resume ends green, and does not take the lock for somebody else's."""
-    running = subprocess.Popen(replace_it(), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    until(lambda: begun(stage), 120, f"the begin of {stage}")
-    os.kill(running.pid, signal.SIGKILL)
-    running.wait()
-    code, document = run_json("resume", "--env", ENV)
-    assert code == 0
-    assert document["smoke"]["acknowledged_count"] == document["smoke"]["events_count"]
+@pytest.mark.viewpoint
+def test_a_redeploy_that_is_stopped_in_three_stages_is_finished_by_resume(deployed, admin):
+    """SIGKILL while it removes, Ctrl-C while it installs, SIGKILL while it proves: resume goes on each time, and does not take
+    the lock for somebody else's. Ctrl-C ends with 130 and a hint. Beside one that is at work another is refused (F47): it
+    would remove the smoke test's objects from under it. The last one ends green."""
+    resume = ("resume", "--env", ENV)
+    assert stopped(replace_it(), "remove/deployments", signal.SIGKILL)[0] == -signal.SIGKILL
+    code, said = stopped(command(*resume), "install/apply-parts", signal.SIGINT)
+    assert code == 130 and "resume" in said, said
+    assert stopped(command(*resume), "prove/smoke", signal.SIGKILL)[0] == -signal.SIGKILL
+    argv = command(*resume, "--json")
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        until(lambda: begun("prove/smoke", times=2), 120, "the begin of another smoke test")
+        done = run_task(*resume)
+        out, err = running.communicate(timeout=240)
+    assert done.returncode == 2 and f"still at work, in process {running.pid}" in done.stderr, done.stderr
+    assert running.returncode == 0, err
+    proven = json.loads(out)["smoke"]
+    assert proven["acknowledged_count"] == proven["events_count"] > 0
     until(lambda: not admin.list(SCALED_JOBS, "prompt-keda-smoke"), 60, "the end of what the killed smoke test left")
 
 
-def test_ctrl_c_ends_with_130_and_can_be_resumed(deployed):
-    """SIGINT in mid-run: exit code 130, a hint, and resume ends green."""
-    running = subprocess.Popen(replace_it(), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    until(lambda: begun("install/apply-parts"), 120, "the begin of the install")
-    running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
-    assert running.returncode == 130, said
-    assert "resume" in said
-    assert run_task("resume", "--env", ENV).returncode == 0
+def stopped(argv, stage, number):
+    """Run a task until it begins a stage, and send it a signal; return its exit code and what it said."""
+    with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as running:
+        until(lambda: begun(stage), 120, f"the begin of {stage}")
+        running.send_signal(number)
+        _, said = running.communicate(timeout=60)
+    return running.returncode, said
 
 
-def begun(stage):
+def begun(stage, times=1):
+    """Return the newest unfinished run of this stack once it has begun a stage so often."""
     uid = state.endpoints()["kube_system_uid"]  # other stacks of this user have runs of the same name
 
     def here(plan):
         return plan["inputs"]["environment"]["kubernetes"]["identity"]["kube_system_uid"] == uid
 
     folder = unfinished_run(runs_folder(), ENV, here)
-    return folder and any(one["step"] == stage and one["event"] == "begin" for one in JournalFile(folder).entries())
+    entries = JournalFile(folder).entries() if folder else ()
+    return sum(one["step"] == stage and one["event"] == "begin" for one in entries) >= times and folder
 
 
-def test_a_stale_api_service_does_not_block_the_redeploy(deployed, admin):
-    """F9: with the metrics Service gone, a namespace cannot be deleted; the redeploy mends it, and then it goes."""
-    name = "keda-operator-metrics-apiserver"
-    admin.delete(SERVICES, name, "keda")
+def test_a_deleted_namespace_that_is_stuck_comes_back_and_no_other_one_stays_stuck(deployed, admin):
+    """F9: with the metrics Service gone no namespace can be deleted; that is red, and nothing else. Then `kubectl delete
+    namespace keda`: the redeploy frees both, KEDA comes back with new certificates, and all is trusted again."""
+    admin.delete(SERVICES, "keda-operator-metrics-apiserver", "keda")
     admin.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "stuck"}})
     until(lambda: _is_unavailable(admin), 60, "an unavailable APIService")
     admin.delete(NAMESPACES, "stuck")
     code, document = run_json("check-deps", "--env", ENV, "--only", "cluster")
     red = {one["id"] for one in document["results"] if one["verdict"] == "fail"}
     assert code == 1 and red == {"cluster/external-metrics-available"}
-    assert run_task("redeploy", "--env", ENV).returncode == 0
+    before = admin.get(SECRETS, "kedaorg-certs", "keda")["data"]["ca.crt"]
+    admin.delete(NAMESPACES, "keda")
+    until(lambda: not admin.list(DEPLOYMENTS, "keda"), 60, "a namespace that is stuck with nothing in it")
+    done = run_task("redeploy", "--env", ENV)
+    assert done.returncode == 0, done.stderr
+    assert admin.get(SECRETS, "kedaorg-certs", "keda")["data"]["ca.crt"] != before
+    code, document = run_json("check-deps", "--env", ENV, "--only", "keda,cluster")
+    assert code == 0, [one for one in document["results"] if one["verdict"] != "ok"]
     until(lambda: admin.find(NAMESPACES, "stuck") is None, 120, "the end of the stuck namespace")
 
 
@@ -194,58 +307,36 @@ def test_a_second_redeploy_at_the_same_time_is_refused(deployed, admin):
     assert admin.get(DEPLOYMENTS, "keda-operator", "keda")["metadata"]["uid"] == uid
 
 
-def test_a_resume_beside_its_own_live_run_is_refused(deployed, admin):
-    """F47: it would remove the smoke test's objects from under the run; exit code 2, and the run ends green."""
-    running = subprocess.Popen(replace_it(), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    until(lambda: begun("install/apply-parts"), 120, "the begin of the install")
-    done = run_task("resume", "--env", ENV)
-    assert done.returncode == 2 and f"still at work, in process {running.pid}" in done.stderr, done.stderr
-    _, said = running.communicate(timeout=240)
-    assert running.returncode == 0, said
-
-
-def test_orphaned_jobs_survive_the_return_of_their_scaled_job(five_workers, admin):
-    """F2: a ScaledJob deleted with its Jobs orphaned comes back paused, its Jobs are stamped, and all live on."""
-    admin.delete(SCALED_JOBS, INSTRUMENT, INSTRUMENT, propagation="Orphan")
-    until(lambda: admin.find(SCALED_JOBS, INSTRUMENT, INSTRUMENT) is None, 60, "the end of the ScaledJob")
-    five_workers.uids &= set(active_workers(admin).values())
-    assert five_workers.uids, "no Job survived the orphaning: the test itself is wrong"
-    done = run_task("redeploy", "--env", ENV)
-    assert done.returncode == 0, done.stderr
-    assert_none_lost(five_workers)
-    annotations = admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"].get("annotations") or {}
-    assert "autoscaling.keda.sh/paused" not in annotations
-
-
 def assert_none_lost(workers):
     """All of these Jobs and pods live on, or have ended by themselves."""
     lost = workers.witness.lost()
     assert [lost[uid] for uid in workers.uids if uid in lost] == []
 
 
-def test_a_scaled_job_changes_under_its_running_jobs_and_loses_none(five_workers, admin, shared):
-    """F1: another spec with the strategy default. It is applied paused, its Jobs are stamped, and all live on; then back."""
+def test_a_scaled_job_changes_and_comes_back_over_its_running_jobs_and_loses_none(five_workers, systems, admin, shared):
+    """F1: another spec with the strategy default is applied paused, its Jobs are stamped, and all live on. F2: deleted with its
+    Jobs orphaned it comes back paused, its Jobs are stamped, and all live on."""
     changed = changed_environment(shared, manifest=[("maxReplicaCount: 20", "maxReplicaCount: 19")])
     before = admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"]
-    for environment, count in ((changed, 19), (ENV, 20)):
-        done = run_task("redeploy", "--env", environment)
-        assert done.returncode == 0, done.stderr
-        assert_none_lost(five_workers)
-        after = admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)
-        assert after["spec"]["maxReplicaCount"] == count and after["spec"]["rollout"]["strategy"] == "default"
-        assert after["metadata"]["generation"] > before["generation"] and after["metadata"]["uid"] == before["uid"]
-        assert "autoscaling.keda.sh/paused" not in (after["metadata"].get("annotations") or {})
-        before = after["metadata"]
+    after = redeployed_over(five_workers, admin, changed, 19)
+    assert after["generation"] > before["generation"] and after["uid"] == before["uid"]
+    begin_work(systems, admin)
+    admin.delete(SCALED_JOBS, INSTRUMENT, INSTRUMENT, propagation="Orphan")
+    until(lambda: admin.find(SCALED_JOBS, INSTRUMENT, INSTRUMENT) is None, 60, "the end of the ScaledJob")
+    five_workers.uids = set(active_workers(admin).values())
+    assert five_workers.uids, "no Job survived the orphaning: the test itself is wrong"
+    assert redeployed_over(five_workers, admin, ENV, 20)["uid"] != before["uid"]
 
 
-def test_a_deleted_namespace_comes_back_with_new_certificates(deployed, admin):
-    """`kubectl delete namespace keda`: stuck on the stale APIService; the redeploy frees it, and all is trusted again."""
-    admin.delete(NAMESPACES, "keda")
-    until(lambda: not admin.list(DEPLOYMENTS, "keda"), 60, "a namespace that is stuck with nothing in it")
-    done = run_task("redeploy", "--env", ENV)
+def redeployed_over(workers, admin, environment, count):
+    """Redeploy; return the metadata of the ScaledJob, which is as the environment says and not paused."""
+    done = run_task("redeploy", "--env", environment)
     assert done.returncode == 0, done.stderr
-    code, document = run_json("check-deps", "--env", ENV, "--only", "keda,cluster")
-    assert code == 0, [one for one in document["results"] if one["verdict"] != "ok"]
+    assert_none_lost(workers)
+    after = admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)
+    assert after["spec"]["maxReplicaCount"] == count and after["spec"]["rollout"]["strategy"] == "default"
+    assert "autoscaling.keda.sh/paused" not in (after["metadata"].get("annotations") or {})
+    return after["metadata"]
 
 
 def test_a_vault_that_is_sealed_is_seen_before_anything_is_removed(deployed, endpoints, admin):
