@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from contextlib import contextmanager
 
 import pytest
@@ -18,7 +17,7 @@ from prompt_keda.redeploy.cluster_copy import PLAN
 from prompt_keda.redeploy.copied_runs import find_runs
 from tests.runs import unfinished_run
 
-from .conftest import ENV, ROOT, command, run_task, runs_folder, until
+from .conftest import ENV, run_task, runs_folder, until
 from .other_machine import Machine
 from .test_redeploy import assert_none_lost, five_workers  # noqa: F401  a fixture
 
@@ -40,6 +39,7 @@ def begun(runs, step):
     return run and any((one["step"], one["event"]) == (step, "begin") for one in JournalFile(run).entries()) and run
 
 
+@pytest.mark.desk_first
 def test_a_redeploy_killed_on_one_machine_is_finished_on_another(five_workers, elsewhere, shared):  # noqa: F811
     """SIGKILL, KEDA half removed: a machine with another state folder and another clone waits for the lock, names its
     holder, goes on with the same plan and the same ledger, and ends green; the first one sees that nothing is left to do."""
@@ -62,14 +62,19 @@ def test_a_redeploy_killed_on_one_machine_is_finished_on_another(five_workers, e
 
 
 def test_of_two_machines_at_once_one_goes_on_and_the_other_is_refused(deployed, elsewhere, admin):
-    """The second one sees within a renewal that the first is alive, and names it; the first ends green."""
+    """The second one sees within a renewal that the first is alive, and names it; the first ends green. Its copy in the
+    cluster is deleted in mid-run: it is made again, and at the end it is whole."""
     running = elsewhere.start("redeploy", "--mode", "reinstall")
     run = until(lambda: begun(elsewhere.runs, "install/apply-parts"), 120, "the begin of the install")
+    admin.delete(CONFIG_MAPS, f"run-{run.run_id}", STATE_NAMESPACE)
     done = run_task("redeploy", "--env", ENV)
     assert done.returncode == 2, done.stderr
     assert "another redeploy" in done.stderr and run.run_id in done.stderr and "@elsewhere" in done.stderr
     _, said = running.communicate(timeout=240)
     assert running.returncode == 0, said
+    copy = {one.run_id: one for one in find_runs(admin, ENV)}[run.run_id]
+    assert copy.is_green and copy.entries() == JournalFile(run).entries() and copy.plan().mode == "reinstall"
+    assert len(find_runs(admin, ENV)) <= 5
 
 
 @contextmanager
@@ -111,19 +116,6 @@ def test_a_mirror_that_is_denied_does_not_stop_a_redeploy(deployed, admin):
     entries = JournalFile(RunFolder.find(runs_folder(), json.loads(done.stdout)["run"])).entries()
     (noted,) = [one for one in entries if one["step"] == "mirror"]
     assert noted["event"] == "failed" and "not today" in noted["detail"]
-
-
-def test_a_copy_that_is_deleted_in_mid_run_is_made_again(deployed, admin):
-    """And at the end it is whole."""
-    argv = command("redeploy", "--env", ENV, "--mode", "reinstall")
-    running = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    run = until(lambda: begun(runs_folder(), "install/apply-parts"), 120, "the begin of the install")
-    admin.delete(CONFIG_MAPS, f"run-{run.run_id}", STATE_NAMESPACE)
-    _, said = running.communicate(timeout=240)
-    assert running.returncode == 0, said
-    copy = {one.run_id: one for one in find_runs(admin, ENV)}[run.run_id]
-    assert copy.is_green and copy.entries() == JournalFile(run).entries() and copy.plan().mode == "reinstall"
-    assert len(find_runs(admin, ENV)) <= 5
 
 
 def test_a_damaged_copy_is_refused_with_one_message(deployed, elsewhere, admin):
