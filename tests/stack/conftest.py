@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -155,8 +155,10 @@ def active_workers(admin):
 
 @pytest.fixture(scope="session")
 def deployed(endpoints):
-    """KEDA stands, as `redeploy` leaves it."""
+    """KEDA stands, as `redeploy` leaves it; what that redeploy said, and when it began."""
+    began = datetime.now(UTC)
     done = run_task("redeploy", "--env", ENV)
+    done.began = began
     assert done.returncode == 0, done.stderr
     return done
 

@@ -18,8 +18,9 @@ from prompt_keda.components.round import choose, run_round
 from prompt_keda.core.check import Check
 from prompt_keda.core.outcomes import ok
 from prompt_keda.lab import settings
+from tests.in_process import run_in_process
 
-from .conftest import ENV, at_the_stack_only, changed_environment, run_json
+from .conftest import ENV, ROOT, at_the_stack_only, changed_environment, run_json
 
 pytestmark = at_the_stack_only  # the log is the stack's own
 PERSON = "ldap:oncall"
@@ -146,19 +147,18 @@ CONFIRM = [("approval: none", "approval: confirm")]
         (DIGEST, ("--approve", "0123456789abcdef"), "is not the digest"),
     ],
 )
-def test_what_is_refused_writes_nothing(deployed, tmp_path, task, replaced, arguments, said):
+def test_what_is_refused_writes_nothing(deployed, tmp_path, monkeypatch, capsys, task, replaced, arguments, said):
     """Exit code 2, one message, and not one write in the audit log."""
+    monkeypatch.setenv("CI", "true")
     start = datetime.now(UTC)
-    code, document = run_json(task, "--env", changed_environment(tmp_path, environment=replaced), *arguments)
-    assert code == 2 and said in document["error"]["what"]
+    argv = [task, "--env", changed_environment(tmp_path, environment=replaced), *arguments, "--json"]
+    code, out, _ = run_in_process(monkeypatch, capsys, ROOT, *argv)
+    assert code == 2 and said in json.loads(out)["error"]["what"]
     entries = asked_since(start)
     assert entries and told(one for one in entries if is_writing(one)) == []
 
 
 def test_a_write_of_a_redeploy_is_seen(deployed):
     """Otherwise the test above would prove nothing."""
-    start = datetime.now(UTC)
-    code, _ = run_json("redeploy", "--env", ENV)
-    assert code == 0
-    kinds = {about(one)[1] for one in asked_since(start) if is_writing(one)}
+    kinds = {about(one)[1] for one in asked_since(deployed.began) if is_writing(one)}
     assert {"configmaps", "scaledjobs"} <= kinds  # the stack's log leaves Leases out

@@ -43,9 +43,12 @@ def test_a_cluster_without_the_marker_is_never_broken(deployed, admin):
     assert code == 2 and "marker" in document["error"]["what"]
 
 
-@pytest.mark.parametrize(("rounds", "seed"), [(2, 7), pytest.param(50, 1, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(("rounds", "seed"), [(1, 24), pytest.param(50, 1, marks=pytest.mark.exhaustive)])
 def test_a_storm_breaks_no_promise(deployed, rounds, seed):
-    """Much goes wrong at once while events come, and the toolkit is killed and resumed. What 50 rounds found: docs/storms.md."""
+    """Much goes wrong at once while events come, and the toolkit is killed and resumed. What 50 rounds found: docs/storms.md.
+
+    The round of seed 24: a fault and a kill while it reinstalls, then the operator freezes, and Vault.
+    """
     code, document = run_json(
         "drill", "--rounds", str(rounds), "--seed", str(seed), timeout=(rounds + MOST_TRIES) * 300
     )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 
 import pytest
 
-import tasks
+from tests.in_process import run_in_process
 
 from .test_house_rules import ROOT
 
@@ -25,21 +24,9 @@ def run(*arguments, cwd=ROOT, **env):
 
 @pytest.fixture
 def refused(capsys, monkeypatch):
-    """Return a way to run a task in this process, which spares Python's start: its exit code, and what it said."""
-    held = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.chdir(ROOT)
+    """Return a way to run a task that is refused."""
     monkeypatch.delenv("PROMPT_KEDA_ENV", raising=False)
-
-    def run_here(*arguments):
-        monkeypatch.setattr(sys, "argv", [TASKS, *arguments])
-        with pytest.raises(SystemExit) as ended:
-            tasks.Commands(name="prompt-keda", binary="./run", namespace=tasks.namespace).run()
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
-
-    yield run_here
-    for number, handler in held.items():
-        signal.signal(number, handler)
+    return lambda *arguments: run_in_process(monkeypatch, capsys, ROOT, *arguments)
 
 
 def test_a_refusal_is_the_exit_code_of_the_process():
