@@ -363,8 +363,8 @@ FAULTS: tuple[Fault, ...] = (
         "workers read events, and may not acknowledge them",
         deny_acknowledging,
         allow_acknowledging,
-        {"scaling/works": "fail", "redis/pending-acknowledged": "warn"},
-        "events were given out and not acknowledged, the last one too",
+        {"redis/pending-acknowledged": "warn", "scaling/works": "fail"},
+        "events were given out and not acknowledged",
         stops_scaling=True,
     ),
     Fault(
