@@ -171,6 +171,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
         both(old_scaled_job, jobs(3, 50, ended_s=20, pod="Succeeded", ran_s=30), jobs(3, 17, pod="Pending", name="x")),
         both(IDLE, events(60, ago_s=1, read_s=1)),
         both(IDLE, jobs(17, 2, pod="Pending", name="x"), events(60, ago_s=3, read_s=3)),
+        both(old_scaled_job, jobs(20, 90), events(ago_s=18, read_s=17)),
         both(IDLE, unacknowledged(1)),
         both(IDLE, unacknowledged(3, idle_s=1)),
     ],
@@ -180,6 +181,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
         "their successors start",
         "a burst that has just come",
         "workers that start for a burst",
+        "all workers at work, within the target",
         "one event that a killed worker has left",
         "events that were just given out",
     ],
@@ -206,8 +208,13 @@ def test_what_does_its_work_or_has_none_is_green(stack):
             jobs(1, 1, pod="Pending", name="y"),
             events(300, ago_s=70, read_s=60),
         ),
+        both(old_scaled_job, jobs(10, 90), jobs(1, 18, pod="Pending", name="y"), events(1, ago_s=20, read_s=20)),
     ],
-    ids=["many workers end at the same time", "one ends while the others work on long visits"],
+    ids=[
+        "many workers end at the same time",
+        "one ends while the others work on long visits",
+        "a worker starts slowly for the one event that waits",
+    ],
 )
 def test_workers_that_are_replaced_under_load_are_no_failure(stack):
     """All places are taken, or were a moment ago: events wait for a worker, which is told and is not broken."""

@@ -38,6 +38,8 @@ class Sight:
         How often KEDA looks.
     start
         From a poll to the last of the workers that are wanted running, as the capacity model says.
+    target
+        Within so long a visit's workers have to run, as the environment says.
     minimum, maximum
         Workers that KEDA keeps, and that may run.
     workers
@@ -54,6 +56,7 @@ class Sight:
     made_at: timedelta
     polling: timedelta
     start: timedelta
+    target: timedelta
     minimum: int
     maximum: int
     workers: Workers
@@ -92,7 +95,14 @@ class Sight:
             return False
         unread = self.oldest if self.read is None else min(self.oldest, self.read)
         nobody_reads = unread > max(self.patience, JOB_START)
-        return (self._taken_count if nobody_reads else self.held_count) < self.maximum
+        wanted = min(self.maximum, self.workers.at_work_count + self.waiting_count)
+        return (self._taken_count if nobody_reads else self.held_count) < wanted
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether events wait for longer than is promised: by the model while more workers may run, else by the target."""
+        limit = self.model if self.held_count < self.maximum else max(self.model, self.target)
+        return self.oldest is not None and self.oldest > limit
 
     @property
     def is_below_minimum(self) -> bool:

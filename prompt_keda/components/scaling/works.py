@@ -38,9 +38,10 @@ def works(systems: Systems) -> Outcome:
     acknowledge, and their Jobs end well. A suspended Job is not at work.
 
     FAIL: the oldest event that waits is older than three polls and twice the start that the capacity model predicts,
-    while fewer than `max_jobs` workers are at work; or fewer than minReplicaCount are there for as long; or workers
-    end as soon as they begin; or what is given out is not acknowledged. WARN: events wait for longer than the model
-    says. It needs no known cause: other checks name one.
+    while fewer than `max_jobs` workers are at work, and no Job starts for it; or fewer than minReplicaCount are there
+    for as long; or workers end as soon as they begin; or what is given out is not acknowledged. WARN: events wait for
+    longer than the model says, or than `capacity.target` where `max_jobs` workers are at work. It needs no known
+    cause: other checks name one.
 
     Cause: Whatever cuts the chain. The result says which links stand still, and since when.
 
@@ -73,6 +74,7 @@ def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
         made_at=age(systems, live["metadata"]["creationTimestamp"]),
         polling=timedelta(seconds=float(spec.get("pollingInterval", POLLING_S))),
         start=_start(systems, instrument, live, backlog.waiting),
+        target=systems.environment.capacity.target,
         minimum=int(spec.get("minReplicaCount", 0)),
         maximum=instrument.max_jobs,
         workers=workers_of(systems, instrument),
@@ -107,7 +109,7 @@ def _verdict(systems: Systems, instrument: Instrument, sight: Sight) -> Outcome:
         return fail("; ".join([said, *reasons]), fix, last_moves(sight))
     if sight.end_at_once:
         return _warn("; ".join([said, *reasons]), "Look at the newest of them: kubectl logs job/NAME.", sight)
-    if sight.oldest is not None and sight.oldest > sight.model:
+    if sight.is_slow:
         slow = f"{said}; the capacity model says {seconds(sight.model)}"
         return _warn(slow, "Wait: workers take them one after another. More of them: max_jobs, room, limits.", sight)
     return ok(said)
