@@ -169,6 +169,19 @@ class Survey:
         found: dict[str, str] = self._answer("saving")
         return found
 
+    def lag_asked_s(self, address: str) -> float | None:
+        """Return how long ago a client at an address last asked for a group's lag, in seconds; None if none has.
+
+        By Redis' own clock (CLIENT LIST); who has asked for something else since is not seen.
+        """
+        clients: list[dict[str, Any]] = self._answer("clients")
+        ages = [
+            float(client["idle"])
+            for client in clients
+            if str(client["addr"]).rpartition(":")[0] == address and str(client["cmd"]).startswith("xinfo")
+        ]
+        return min(ages, default=None)
+
     def stream(self, stream: str) -> StreamInfo | None:
         """Give what is known of a stream, or None if it is not there."""
         found: StreamInfo | None = self._answer("stream", stream)
@@ -237,6 +250,7 @@ def _plan(streams: Sequence[tuple[str, str]]) -> dict[Question, tuple[Callable[[
         ("info",): (lambda pipe: pipe.info(), dict),
         ("commandstats",): (lambda pipe: pipe.info("commandstats"), dict),
         ("time",): (lambda pipe: pipe.time(), lambda reply: reply[0] + reply[1] / 1e6),
+        ("clients",): (lambda pipe: pipe.client_list(), list),
         ("saving",): (lambda pipe: pipe.config_get("save", "appendonly"), dict),
     }
     for stream, group in streams:

@@ -31,7 +31,7 @@ class Sight:
     old_pending_count
         Events that were given out a minute ago or more, and not acknowledged.
     polled
-        How long ago KEDA last found the ScaledJob active; None: it never did, or does not say.
+        How long ago KEDA's operator asked Redis for a lag, of whichever stream; None: that cannot be seen.
     made_at
         Age of the ScaledJob.
     polling
@@ -146,8 +146,8 @@ def _nothing(sight: Sight) -> str:
 
 
 def _polls(sight: Sight) -> str:
-    if sight.polled is not None and sight.polled > sight.patience and sight.waiting_count:
-        return f"KEDA found nothing to do for {seconds(sight.polled)}, though events wait"
+    if sight.polled is not None and sight.polled > sight.patience:
+        return f"KEDA has not asked Redis for {seconds(sight.polled)}"
     return ""
 
 

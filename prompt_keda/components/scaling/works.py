@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prompt_keda.clients.kube.resources import NODES
+from prompt_keda.clients.kube.resources import LEASES, NODES, PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.capacity.burst import POLLING_S, keda_limit, predicted
 from prompt_keda.components.cluster.clock import age
 from prompt_keda.components.cluster.events import events_of, last_seen, words_of
+from prompt_keda.components.keda.names import LEASE
 from prompt_keda.components.scaled_jobs.looks import of_every_scaled_job
 from prompt_keda.components.scaling.chain import JOB_START, Sight, last_moves, seconds, standing_still
 from prompt_keda.components.scaling.workers import workers_of
@@ -18,6 +19,9 @@ from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import ClientError
 from prompt_keda.core.outcomes import fail, ok, warn
 from prompt_keda.environment.model import Instrument
+
+if TYPE_CHECKING:
+    from prompt_keda.clients.redis_survey import Survey
 
 Object = dict[str, Any]
 NEWS = timedelta(minutes=5)
@@ -62,7 +66,6 @@ def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
     backlog = survey.backlog(instrument.stream, instrument.consumer_group)
     flow = survey.flow(instrument.stream, instrument.consumer_group)
     came_ms = int(stream.last_id.partition("-")[0]) if stream else 0
-    active = (live.get("status") or {}).get("lastActiveTime")
     return Sight(
         waiting_count=backlog.waiting,
         oldest=_span(flow.oldest_waiting_s),
@@ -70,7 +73,7 @@ def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
         read=_span(flow.last_read_s),
         unacknowledged=_span(flow.unacknowledged_s),
         old_pending_count=survey.old_pending(instrument.stream, instrument.consumer_group).count,
-        polled=age(systems, active) if active else None,
+        polled=_polled(systems, survey),
         made_at=age(systems, live["metadata"]["creationTimestamp"]),
         polling=timedelta(seconds=float(spec.get("pollingInterval", POLLING_S))),
         start=_start(systems, instrument, live, backlog.waiting),
@@ -79,6 +82,24 @@ def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
         maximum=instrument.max_jobs,
         workers=workers_of(systems, instrument),
     )
+
+
+def _polled(systems: Systems, survey: Survey) -> timedelta | None:
+    """Return how long ago the operator asked Redis for a lag; None where that cannot be seen.
+
+    A ScaledJob's ``lastActiveTime`` does not tell: KEDA 2.16.1 never writes it (pkg/scaling/executor/scale_jobs.go sets it
+    before the patch is made, which is then empty).
+    """
+    namespace = systems.environment.keda.namespace
+    try:
+        lease = systems.kube.get(LEASES, LEASE, namespace)
+        holder = str(lease["spec"].get("holderIdentity") or "").partition("_")[0]
+        pods = [pod for pod in systems.kube.each(PODS, namespace) if pod["metadata"]["name"] == holder]
+        addresses = [pod["status"]["podIP"] for pod in pods if (pod.get("status") or {}).get("podIP")]
+        ages = [survey.lag_asked_s(address) for address in addresses]
+    except ClientError:
+        return None
+    return _span(next((age_s for age_s in ages if age_s is not None), None))
 
 
 def _span(age_s: float | None) -> timedelta | None:

@@ -44,6 +44,7 @@ class FakeRedis:
         self.endpoint = "prompt-redis.prompt-redis:6379"
         self.password, self.given, self.down = password, given, False
         self.user, self.users, self.denied_commands = "default", {}, set()
+        self.clients = []  # what CLIENT LIST gives: addr, cmd, idle
         self.saves = {"save": "", "appendonly": "no"}
         self.tls, self.trusts = None, lambda tls: ""
         self._streams = {}  # name → {"entries": [id], "added": n, "groups": {name: group}}
@@ -75,7 +76,7 @@ class FakeRedis:
     def survey(self, streams):
         self.ping()
         asked = {("info",): self._all_info, ("commandstats",): lambda: self.info("commandstats")}
-        asked |= {("time",): time.time, ("saving",): self._saving}
+        asked |= {("time",): time.time, ("saving",): self._saving, ("clients",): lambda: self.clients}
         for stream, group in streams:
             asked["stream", stream] = partial(self.stream_info, stream)
             asked["group", stream, group] = partial(self.group_info, stream, group)
