@@ -57,7 +57,7 @@ def test_events_that_wait_behind_a_refusal_are_red_in_time(stage, systems):
         until(lambda: " events wait" in red_said(systems), POLLS_S + WITHIN_S, "that the events wait for too long")
         assert time.monotonic() - began <= POLLS_S + WITHIN_S
         code, document = run_json("check-deps", "--env", ENV)
-        red = [one for one in document["checks"] if one["verdict"] == "fail"]
+        red = [one for one in document["results"] if one["verdict"] == "fail"]
         assert (code, [one["id"] for one in red]) == (1, ["scaling/works"])
         assert "0 of 20 workers are at work" in red[0]["observed"] and "none came to be" in red[0]["observed"]
         text = run_task("check-deps", "--env", ENV, "--only", "scaling,redis").stdout

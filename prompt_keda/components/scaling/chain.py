@@ -173,7 +173,8 @@ def _scheduled(sight: Sight) -> str:
 
 
 def _run(sight: Sight) -> str:
-    ages = [worker.scheduled for worker in sight.workers.open if worker.scheduled is not None and not worker.is_at_work]
+    begun = [worker for worker in sight.workers.open if not (worker.is_at_work or worker.is_over)]
+    ages = [worker.scheduled for worker in begun if worker.scheduled is not None]
     late = [age for age in ages if age > JOB_START]
     if late:
         return f"{len(late)} pods do not run, the oldest for {seconds(max(late))}"

@@ -43,6 +43,8 @@ class Worker:
         How long its pod has a node.
     is_at_work
         All its containers run.
+    is_over
+        Its pod has ended; the Job is told so a moment later.
     ran
         How long the containers of its pod ran, where all have ended.
     """
@@ -55,6 +57,7 @@ class Worker:
     pod: timedelta | None = None
     scheduled: timedelta | None = None
     is_at_work: bool = False
+    is_over: bool = False
     ran: timedelta | None = None
 
     @property
@@ -142,6 +145,7 @@ def _worker(job: Object, pod: Object | None, now: datetime) -> Worker:
         pod=age(_made(pod)) if pod else None,
         scheduled=age(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
         is_at_work=pod is not None and _is_at_work(pod),
+        is_over=((pod or {}).get("status") or {}).get("phase") in ("Succeeded", "Failed"),
         ran=_ran(pod) if pod else None,
     )
 

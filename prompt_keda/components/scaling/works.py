@@ -133,7 +133,7 @@ def _verdict(systems: Systems, instrument: Instrument, sight: Sight) -> Outcome:
     if sight.is_slow:
         slow = f"{said}; the capacity model says {seconds(sight.model)}"
         return _warn(slow, "Wait: workers take them one after another. More of them: max_jobs, room, limits.", sight)
-    return ok(said)
+    return replace(ok(said), detail=last_moves(sight))
 
 
 def _warn(said: str, fix: str, sight: Sight) -> Outcome:
