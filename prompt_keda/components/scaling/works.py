@@ -52,11 +52,15 @@ def works(systems: Systems) -> Outcome:
     Fix: `./run respond` ranks the causes that other checks see. With none: the operator's log, the Events of the
     ScaledJob and of its Jobs.
     """
+    moves: list[str] = []
 
     def look(instrument: Instrument, live: Object) -> Outcome:
-        return _verdict(systems, instrument, see(systems, instrument, live))
+        sight = see(systems, instrument, live)
+        moves.append(f"{instrument.name}: {last_moves(sight)}")
+        return _verdict(systems, instrument, sight)
 
-    return of_every_scaled_job(systems, look, "")
+    seen = of_every_scaled_job(systems, look, "")
+    return replace(seen, detail="; ".join(filter(None, (seen.detail, *moves))))
 
 
 def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
@@ -127,17 +131,13 @@ def _verdict(systems: Systems, instrument: Instrument, sight: Sight) -> Outcome:
             reasons.insert(0, f"{sight.minimum} are the least")
         reasons += _known(systems, instrument, sight)
         fix = FIX.format(systems.environment.keda.namespace)
-        return fail("; ".join([said, *reasons]), fix, last_moves(sight))
+        return fail("; ".join([said, *reasons]), fix)
     if sight.end_at_once:
-        return _warn("; ".join([said, *reasons]), "Look at the newest of them: kubectl logs job/NAME.", sight)
+        return warn("; ".join([said, *reasons]), "Look at the newest of them: kubectl logs job/NAME.")
     if sight.is_slow:
         slow = f"{said}; the capacity model says {seconds(sight.model)}"
-        return _warn(slow, "Wait: workers take them one after another. More of them: max_jobs, room, limits.", sight)
-    return replace(ok(said), detail=last_moves(sight))
-
-
-def _warn(said: str, fix: str, sight: Sight) -> Outcome:
-    return replace(warn(said, fix), detail=last_moves(sight))
+        return warn(slow, "Wait: workers take them one after another. More of them: max_jobs, room, limits.")
+    return ok(said)
 
 
 def _known(systems: Systems, instrument: Instrument, sight: Sight) -> list[str]:
