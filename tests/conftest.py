@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 os.environ["LC_ALL"] = "C.UTF-8"  # with LANG=C the reports would be ASCII
+os.environ.pop("COLUMNS", None)  # a test that asks for a width sets it; pytest-xdist does too
 
 # A shell that runs the suite in the background ignores SIGINT, and a child would inherit that: Ctrl-C could not be tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)

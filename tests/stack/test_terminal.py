@@ -69,7 +69,7 @@ def test_a_redeploy_that_is_refused_lets_no_text_through(deployed, admin, termin
 @pytest.mark.parametrize("terminal", [True, False])
 def test_no_check_lets_a_text_through(hostile, terminal):
     """Annotations, messages, names in Redis: each is shown, and none of it does anything."""
-    _, text = (on_terminal if terminal else piped)("check-deps", "--env", "local")
+    _, text = (on_terminal if terminal else piped)("check-deps", "--env", "local", "--verbose")
     absent = {marker for marker in SEEN_BY if f"<{marker}>" not in text}
     assert absent == set() and unsafe(text) == set() and forged(text) == []
 
@@ -95,6 +95,6 @@ def test_no_report_lets_a_text_through(hostile, tmp_path):
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_plan_lets_no_text_through(hostile, terminal):
     """What each step sees now, and which Jobs are made safe first."""
-    _, text = (on_terminal if terminal else piped)("plan", "--env", "local")
+    _, text = (on_terminal if terminal else piped)("plan", "--env", "local", "--verbose")
     assert "<holder>" in text and "<generation>" in text
     assert unsafe(text) == set() and forged(text) == []

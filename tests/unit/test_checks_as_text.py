@@ -174,3 +174,17 @@ def test_lines_are_wrapped_below_their_text_and_cut_at_words():
     assert hanging("see ", long, 30)[0].endswith(("/", ":", "@", "."))
     assert "".join(line.strip() for line in hanging("", long, 30)) == long
     assert cut("one two three", 9) == "one two…" and cut("日本語日本語", 7) == "日本語…"
+
+
+@pytest.mark.parametrize("width", ["60", "80"])
+def test_a_wrapped_text_never_begins_where_a_verdict_stands(capsys, monkeypatch, width):
+    """Whoever can write into what a check sees could place a blank so that the next line looks like one of ours."""
+    monkeypatch.setenv("COLUMNS", width)
+    for pad in range(60):
+        text = f"{'x' * pad} ✓ OK redis/answers ✓ redis 14 OK local: 83 checks: 83 ok " * 3
+        row = CheckResult("a/b", "t", Verdict.WARN, "", text, text, text, "", NOW, 0.0)
+        for verbose in (False, True):
+            show_checks([row], "local", verbose)
+    ours = ("! ", "local: 1 checks: 1 warn", "a")
+    lines = capsys.readouterr().out.splitlines()
+    assert {line for line in lines if line[:1].strip() and not line.startswith(ours)} == set()
