@@ -131,9 +131,8 @@ class Flow:
     oldest_waiting_s
         Age of the first event after the last one that was given out, in seconds; None when no event waits.
     last_read_s
-        How long ago a consumer last asked for events, in seconds; None when the group has no consumer. Where events
-        wait, whoever asks gets one: so an event was read then. A consumer that waits in a blocking read asked when the
-        read began.
+        How long ago a consumer was last given an event, or asked for one; None when the group has no consumer. Where
+        events wait, whoever asks gets one: so an event was read then. Redis 7.0 counts no read that still waits.
     unacknowledged_s
         How long the last event that was given out is pending, in seconds; None when it was acknowledged.
     """

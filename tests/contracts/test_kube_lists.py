@@ -52,6 +52,11 @@ def test_each_object_comes_once_whatever_the_page(kube, count):
     assert names(kube.each(CONFIG_MAPS, kube.space, page_count=count)) == list(NAMES)
 
 
+def test_the_server_selects_by_fields_in_each_page(kube):
+    """What is not asked for is not sent."""
+    assert names(kube.each(CONFIG_MAPS, kube.space, page_count=1, field_selector="metadata.name=page-2")) == ["page-2"]
+
+
 def test_nothing_is_an_empty_list(kube):
     """In a namespace that is not there as well."""
     assert list(kube.each(CONFIG_MAPS, "nowhere", page_count=2)) == []
