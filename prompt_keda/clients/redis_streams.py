@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    BusyLoadingError,
     ConnectionError,
     NoPermissionError,
     RedisError,
@@ -36,8 +37,10 @@ from prompt_keda.clients.redis_survey import (
     read_backlog,
     read_group,
     read_stream,
+    read_ttl,
 )
-from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Refused, Unreachable, Untrusted
+from prompt_keda.clients.redis_words import HANGS, fix_for
+from prompt_keda.core.errors import BadAnswer, ClientError, ErrorReply, Missing, Refused, Unreachable, Untrusted
 from prompt_keda.core.secret import Secret
 
 SYSTEM = "Redis"
@@ -49,11 +52,28 @@ FORWARD_SILENT = "the port-forward stands, but it gave no answer in time"
 """Whether the connection came about at the pod's end is told to nobody."""
 _COUNT_READ = f"""{BACKLOG}
 if counted and group['lag'] == waiting then return 0 end
-local added, stream = 0, redis.call('XINFO', 'STREAM', KEYS[1])
-for i = 1, #stream, 2 do if stream[i] == 'entries-added' then added = stream[i + 1] end end
 redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], at, 'ENTRIESREAD', added - waiting)
 return 1
 """
+_MOVE_BACK = f"""{BACKLOG}
+if not ahead then return 0 end
+local start = ARGV[2]
+if start == '$' then start = last end
+if ARGV[3] == '1' and read and read <= added then
+    local unread = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', added - read + 1)
+    if #unread > added - read then start = unread[added - read + 1][1]
+    elseif #unread == added - read then start = '0-0' end
+end
+redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], start)
+return 1
+"""
+"""Only a group that stands ahead of its stream is moved: the script looks again before it does. Where it was is told by the
+count of what it has read, if Redis has that: then no event is lost, and none given out twice."""
+NO_SUCH_GROUP = "prompt-keda-asks-whether-it-may"
+"""A group that is never made: who asks for its events is told NOGROUP, once Redis would take the command."""
+OF_NO_EVENT = "0-0"
+"""The id that no event can have: XADD refuses it after it was allowed, and XACK finds nothing pending under it."""
+WOULD_ADD = "must be greater than 0-0"
 
 
 class RedisStreams:
@@ -178,6 +198,72 @@ class RedisStreams:
         replies: list[Any] = self._ask(send)
         commands = ("INFO", "XINFO GROUPS", "XLEN")
         return [one for one, reply in zip(commands, replies, strict=True) if isinstance(reply, NoPermissionError)]
+
+    def refused_work(self, stream: str, group: str) -> dict[str, str]:
+        """Return which of the commands of fan-out and workers Redis refuses, each with Redis' words; none: it takes all.
+
+        The commands are those that add, read and acknowledge an event, on the real key, with arguments under which
+        they change nothing: Redis looks at rights, memory, replicas and pauses first, and at the arguments last (seen: 7.0.15).
+
+        Raises
+        ------
+        Unreachable
+            When nothing at all is answered. Where PING is, and this is not, writes hang: that is told as refused.
+        Refused
+            When the login is.
+        """
+
+        def send() -> list[Any]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.execute_command("XADD", stream, "NOMKSTREAM", OF_NO_EVENT, "prompt-keda", "asks")  # type: ignore[no-untyped-call]
+                pipe.execute_command(  # type: ignore[no-untyped-call]
+                    "XREADGROUP", "GROUP", NO_SUCH_GROUP, NO_SUCH_GROUP, "COUNT", 1, "STREAMS", stream, ">"
+                )
+                pipe.execute_command("XACK", stream, group, OF_NO_EVENT)  # type: ignore[no-untyped-call]
+                return pipe.execute(raise_on_error=False)
+
+        try:
+            replies: list[Any] = self._ask(send)
+        except Unreachable:
+            self.ping()
+            return {"XADD": HANGS}
+        words = [str(reply) if isinstance(reply, RedisError) else "" for reply in replies]
+        commands = zip(("XADD", "XREADGROUP", "XACK"), words, (WOULD_ADD, "NOGROUP", ""), strict=True)
+        return {command: text for command, text, allowed in commands if text and not (allowed and allowed in text)}
+
+    def key_type(self, key: str) -> str:
+        """Return the type of a key: ``stream``, ``string``, ``none`` for an absent one. Raises as `ping` does."""
+        return str(self._ask(lambda: self._redis.type(key)))
+
+    def lives_ms(self, key: str) -> int | None:
+        """Return after how many milliseconds Redis deletes a key; None: it does not. Raises as `ping` does."""
+        return read_ttl(self._ask(lambda: self._redis.pttl(key)))
+
+    def persist(self, key: str) -> None:
+        """Let a key never expire. Idempotent: yes. Raises as `ping` does."""
+        self._ask(lambda: self._redis.persist(key))
+
+    def move_back(self, stream: str, group: str, start: str, by_count: bool = True) -> bool:
+        """Move a group that stands ahead of its stream, where no event reaches it; any other is left. Idempotent: yes.
+
+        Parameters
+        ----------
+        start
+            Where it goes, as `ensure_group`'s.
+        by_count
+            It goes behind as many events as Redis has counted as read instead, where it has counted them.
+
+        Returns
+        -------
+        bool
+            True if it was moved. What it has read is not counted then: see `count_read`.
+
+        Raises
+        ------
+        ErrorReply
+            When stream or group is not there; otherwise as `ping` does.
+        """
+        return bool(self._ask(lambda: self._redis.eval(_MOVE_BACK, 1, stream, group, start, int(by_count))))
 
     def ping(self) -> None:
         """Make sure that it answers. Raises `Unreachable`, `Refused` (password) or `BadAnswer`."""
@@ -349,6 +435,9 @@ class RedisStreams:
             return Refused(SYSTEM, self.endpoint, text, "Compare the password in Vault with the one that Redis has.")
         if words := find_tls_reason(error):
             return Untrusted(SYSTEM, self.endpoint, words, TLS_FIX)
+        is_reply = isinstance(error, (ResponseError, BusyLoadingError)) or "number of clients" in text
+        if is_reply:
+            return ErrorReply(SYSTEM, self.endpoint, text, fix_for(text))
         if isinstance(error, (ConnectionError, TimeoutError)):
             return Unreachable(SYSTEM, self.endpoint, self._broken(error, text))
         return BadAnswer(SYSTEM, self.endpoint, text)

@@ -24,7 +24,16 @@ end
 if not group then return redis.error_reply('NOGROUP ' .. ARGV[1]) end
 local at = group['last-delivered-id']
 local waiting = #redis.call('XRANGE', KEYS[1], '(' .. at, '+')
-local counted = group['entries-read'] or at == '0-0'
+local stream = {}
+local answer = redis.call('XINFO', 'STREAM', KEYS[1])
+for i = 1, #answer, 2 do stream[answer[i]] = answer[i + 1] end
+local read, added, last = group['entries-read'], stream['entries-added'], stream['last-generated-id']
+local excess = read and math.max(0, read - added) or 0
+local counted = (read or at == '0-0') and excess == 0
+local function order(id) local ms, number = string.match(id, '(%d+)-(%d+)') return tonumber(ms), tonumber(number) end
+local at_ms, at_number = order(at)
+local last_ms, last_number = order(last)
+local ahead = at_ms > last_ms or (at_ms == last_ms and at_number > last_number)
 """
 """One script, because no event may come or go between its questions."""
 GIVE_FLOW = """
@@ -52,7 +61,9 @@ return {waiting, read, unacknowledged}
 """
 """Three ages in milliseconds, by Redis' own clock; -1 where there is no such thing. A group may have thousands of
 consumers, because those of dead workers stay: the script sends the newest of their ages alone."""
-GIVE_BACKLOG = f"{BACKLOG} return {{group['lag'] and 1 or 0, group['lag'] or 0, waiting, counted and 1 or 0}}"
+GIVE_BACKLOG = f"""{BACKLOG}
+return {{group['lag'] and 1 or 0, group['lag'] or 0, waiting, counted and 1 or 0, excess, ahead and 1 or 0}}
+"""
 Question = tuple[str, ...]
 
 
@@ -91,16 +102,22 @@ class Backlog:
         The events after the last one that was given out, counted one by one.
     counted
         False where Redis has lost how many were read: the next events make the lag nil.
+    excess
+        So many more events Redis takes for read than were ever added: once events come, the lag is too low by that.
+    is_ahead
+        Whether the group stands after the stream's last id: what comes before its place is never delivered.
     """
 
     lag: int | None
     waiting: int
     counted: bool
+    excess: int = 0
+    is_ahead: bool = False
 
     @property
     def is_right(self) -> bool:
         """Whether KEDA is told the truth, and will be when the next events come."""
-        return self.counted and self.lag == self.waiting
+        return self.counted and not self.is_ahead and self.lag == self.waiting
 
 
 @dataclass(frozen=True)
@@ -186,6 +203,15 @@ class Survey:
         found: StreamInfo | None = self._answer("stream", stream)
         return found
 
+    def key_type(self, stream: str) -> str:
+        """Return the type of a stream's key: ``stream``, or what stands there instead."""
+        return str(self._answer("type", stream))
+
+    def lives_ms(self, stream: str) -> int | None:
+        """Return after how many milliseconds Redis deletes a stream; None: it does not."""
+        found: int | None = self._answer("lives", stream)
+        return found
+
     def group(self, stream: str, group: str) -> GroupInfo | None:
         """Give what is known of a consumer group, or None if stream or group is not there."""
         found: GroupInfo | None = self._answer("group", stream, group)
@@ -261,6 +287,8 @@ def _plan_of_one(stream: str, group: str) -> dict[Question, tuple[Callable[[Any]
     old = {"min": "-", "max": "+", "count": MOST_PENDING, "idle": PENDING_S * 1000}
     return {
         ("stream", stream): (lambda pipe: pipe.xinfo_stream(stream), read_stream),
+        ("type", stream): (lambda pipe: pipe.type(stream), str),
+        ("lives", stream): (lambda pipe: pipe.pttl(stream), read_ttl),
         ("group", stream, group): (lambda pipe: pipe.xinfo_groups(stream), lambda reply: read_group(reply, group)),
         ("backlog", stream, group): (lambda pipe: pipe.eval_ro(GIVE_BACKLOG, 1, stream, group), read_backlog),
         ("flow", stream, group): (lambda pipe: pipe.eval_ro(GIVE_FLOW, 1, stream, group), read_flow),
@@ -301,8 +329,13 @@ def read_group(reply: list[dict[str, Any]], group: str) -> GroupInfo | None:
 
 def read_backlog(reply: Sequence[Any]) -> Backlog:
     """Read what the script `GIVE_BACKLOG` gives."""
-    known, lag, waiting, counted = reply
-    return Backlog(int(lag) if known else None, int(waiting), bool(counted))
+    known, lag, waiting, counted, excess, is_ahead = reply
+    return Backlog(int(lag) if known else None, int(waiting), bool(counted), int(excess), bool(is_ahead))
+
+
+def read_ttl(reply: int) -> int | None:
+    """Read what PTTL says, in milliseconds; None where the key never expires, or is absent."""
+    return reply if reply >= 0 else None
 
 
 def read_flow(reply: Sequence[Any]) -> Flow:

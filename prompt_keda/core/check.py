@@ -66,7 +66,7 @@ class Check(Generic[C]):
         Looks, and returns what it saw. Its docstring is the check's part of docs/checks.md: what is looked at; then, from
         ``Cause:`` on, why the fact may not hold, and from ``Fix:`` on, what to do where the outcome does not say it.
         A `prompt_keda.core.errors.ClientError` from it becomes UNKNOWN (`Unreachable`, `BadAnswer`) or FAIL (`Refused`,
-        `Missing`): see `prompt_keda.core.run_checks`.
+        `Missing`, `ErrorReply`): see `prompt_keda.core.run_checks`.
     needs
         Ids of checks without whose OK or WARN this one cannot look; it is then SKIPPED.
     deadline

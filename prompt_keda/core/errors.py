@@ -14,6 +14,7 @@
     │   │   └── LoggedOut       it does not know who asks: the token is missing or has expired
     │   ├── Missing             it answered: not there
     │   └── BadAnswer           it answered something that makes no sense here
+    │       └── ErrorReply      it answered with an error of its own: a clear no   exit 1
     ├── StepBroken              a step saw a state that cannot heal by waiting exit 1
     ├── DeadlinePassed          a wait ended without the state it waited for   exit 1
     └── Interrupted             stopped part-way; `resume` goes on             exit 130
@@ -140,6 +141,12 @@ class Missing(ClientError):
 
 class BadAnswer(ClientError):
     """The system answered something that makes no sense here (a 5xx, a sealed Vault, a body of the wrong form)."""
+
+
+class ErrorReply(BadAnswer):
+    """The system understood the request and answered with an error of its own: a no, which is seen, and not unknown."""
+
+    exit_code = 1
 
 
 class StepBroken(PromptKedaError):

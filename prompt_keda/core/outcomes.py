@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from prompt_keda.core.check import Outcome, Verdict
-from prompt_keda.core.errors import Missing, PromptKedaError, Refused
+from prompt_keda.core.errors import ErrorReply, Missing, PromptKedaError, Refused
 
 T = TypeVar("T")
 MOST_NAMED = 5
@@ -47,7 +47,7 @@ def look_at(name: str, thing: T, look: Callable[[T], Outcome]) -> Outcome:
     """Look at one thing. What answers "no" is a FAIL of that thing alone, what does not answer an UNKNOWN."""
     try:
         return look(thing)
-    except (Refused, Missing) as error:
+    except (Refused, Missing, ErrorReply) as error:
         return fail(f"{name}: {error.detail}", error.fix)
     except PromptKedaError as error:  # no answer, no sense in it, or a value that is not filled in
         return unknown(f"{name}: {error.what}", error.fix)

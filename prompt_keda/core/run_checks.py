@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 from prompt_keda.core.check import Check, CheckResult, Outcome, Verdict
-from prompt_keda.core.errors import Missing, PromptKedaError, Refused, Unreachable
+from prompt_keda.core.errors import ErrorReply, Missing, PromptKedaError, Refused, Unreachable
 from prompt_keda.core.event import Event, EventKind, Observer
 
 C = TypeVar("C")
@@ -153,7 +153,7 @@ def _seen(check: Check[C], context: C) -> Outcome:
         return check.run(context)
     except Unreachable:
         raise
-    except (Refused, Missing) as error:
+    except (Refused, Missing, ErrorReply) as error:
         return Outcome(Verdict.FAIL, error.what, fix=error.fix)
     except PromptKedaError as error:
         return Outcome(Verdict.UNKNOWN, error.what, fix=error.fix)

@@ -11,15 +11,16 @@ from prompt_keda.clients.kube.access_reviews import missing_rights
 from prompt_keda.clients.kube.objects import Object, is_going, some
 from prompt_keda.clients.kube.resources import CRDS, NAMESPACES, SECRETS
 from prompt_keda.clients.registry import parse_image
+from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.identity.redeploy_rights import mirror_rights, redeploy_rights
 from prompt_keda.components.keda import install, serving_certificate
 from prompt_keda.components.keda.names import CERTIFICATES
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
-from prompt_keda.core.errors import ClientError, Missing, Refused
+from prompt_keda.core.errors import ClientError, ErrorReply, Missing, Refused, Untrusted
 from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.core.rights import named
-from prompt_keda.environment.model import SecretSync
+from prompt_keda.environment.model import Instrument, SecretSync
 from prompt_keda.redeploy import dry_runs, held, quota_room, remove
 
 Look = Callable[[], str | None]
@@ -29,7 +30,8 @@ Look = Callable[[], str | None]
 def inspect(context: Context) -> Progress:
     """Can all be read, written and pulled that a redeploy needs, and is nothing on its way out that it keeps?
 
-    Objects are tried by server-side dry runs, the rights of all steps by access reviews; nothing is changed. An image is looked up
+    Objects are tried by server-side dry runs, the rights of all steps by access reviews, Redis by commands that change
+    nothing; nothing is changed. An image is looked up
     only where its registry can be reached from here: that it cannot says nothing of the nodes.
 
     Raises
@@ -61,6 +63,7 @@ def _looks(context: Context) -> Iterator[Look]:
             yield partial(_try_secret, context, sync)
     yield from (partial(_does_not_fit, context, one) for one in _own(context))
     yield from (partial(dry_runs.try_apply, context, one) for one in _to_apply(context))
+    yield from (partial(_events_refused, context, one) for one in context.environment.instruments)
     yield partial(_may_do_all, context)
     yield partial(_in_one_line, context, quota_room.of_quotas)
     yield from dry_runs.looks(context)
@@ -134,6 +137,16 @@ def _does_not_fit(context: Context, wanted: Object) -> str | None:
     """Hold an object of KEDA's kinds to the CRD that is installed before it."""
     errors = install.misfits(context, wanted)
     return f"{wanted['kind']} {wanted['metadata']['name']}: {'; '.join(errors[:3])}" if errors else None
+
+
+def _events_refused(context: Context, instrument: Instrument) -> str | None:
+    """Say why no event could be added or worked on. An event source that is not reached is waited for by the steps."""
+    try:
+        return event_source(context.systems).obstacle(instrument.stream, instrument.consumer_group) or None
+    except (Refused, ErrorReply, Untrusted) as error:
+        return f"{error.what}. {error.fix}"
+    except ClientError:
+        return None
 
 
 def _may_do_all(context: Context) -> str | None:

@@ -23,16 +23,26 @@ PLACES = {"0": "before all that is there", "$": "behind what is there"}
 
 
 def streams_inspect(context: Context) -> Progress:
-    """Has every instrument its stream and consumer group?"""
+    """Has every instrument its stream and consumer group, where events reach it, and for good?"""
     if absent := list(_without_group(context)):
         return Progress(State.TODO, f"absent: {'; '.join(_told(context, one) for one in absent)}")
+    source = event_source(context.systems)
+    for one in context.environment.instruments:
+        if said := source.misplacement(one, context.decisions.group_start):
+            return Progress(State.TODO, said)
     return Progress(State.DONE, f"{len(context.environment.instruments)} groups there")
 
 
 def ensure_streams(context: Context) -> None:
-    """Make the groups that are absent. An existing one is never moved. Idempotent: yes."""
+    """Make the groups that are absent, and let no stream expire. Idempotent: yes.
+
+    An existing group is never moved, but for one that stands ahead of its stream: no event reaches it there.
+    """
+    source = event_source(context.systems)
     for one in _without_group(context):
-        event_source(context.systems).ensure_group(one.stream, one.consumer_group, group_start(context, one))
+        source.ensure_group(one.stream, one.consumer_group, group_start(context, one))
+    for one in context.environment.instruments:
+        source.correct_place(one, context.decisions.group_start)
 
 
 def _without_group(context: Context) -> Iterator[Instrument]:
@@ -57,9 +67,8 @@ def lag_inspect(context: Context) -> Progress:
     for one in context.environment.instruments:
         seen = source.backlog(one.stream, one.consumer_group)
         if not seen.is_right:
-            wrong.append(
-                f"{one.stream}: lag {seen.lag} {'' if seen.counted else '(not counted) '}but {seen.waiting} wait"
-            )
+            counted = "" if seen.counted else f"({seen.excess} too many read) " if seen.excess else "(not counted) "
+            wrong.append(f"{one.stream}: lag {seen.lag} {counted}but {seen.waiting} wait")
     if not wrong:
         return Progress(State.DONE, f"{len(context.environment.instruments)} right")
     if context.lag_was_counted:

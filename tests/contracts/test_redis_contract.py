@@ -11,7 +11,8 @@ import pytest
 
 from prompt_keda.clients.http.tls import Tls, verified
 from prompt_keda.clients.redis_streams import Backlog, RedisStreams
-from prompt_keda.core.errors import BadAnswer, Refused, Unreachable
+from prompt_keda.clients.redis_words import HANGS, fix_for
+from prompt_keda.core.errors import BadAnswer, ErrorReply, Refused, Unreachable
 from prompt_keda.core.secret import Secret
 from tests.contracts.conftest import SECONDS, free_port, serving
 from tests.contracts.fakes.redis_streams import INFO, FakeRedis
@@ -60,6 +61,16 @@ class RealWorker:
 
     def trim(self, stream, length):
         self._redis.xtrim(stream, maxlen=length, approximate=False)
+
+    def put_string(self, key):
+        self._redis.set(key, "x")
+
+    def expire(self, key, seconds):
+        self._redis.expire(key, seconds)
+
+    def set_group(self, stream, group, at, read=None):
+        counted = [] if read is None else ["ENTRIESREAD", read]
+        self._redis.execute_command("XGROUP", "SETID", stream, group, at, *counted)
 
     def forget(self, stream, group, read=None):
         at = next(one for one in self._redis.xinfo_groups(stream) if one["name"] == group)["last-delivered-id"]
@@ -225,6 +236,129 @@ def test_the_lag_of_a_group_that_is_absent_is_not_counted(redis):
         redis.backlog("s", "g")
     with pytest.raises(BadAnswer, match="NOGROUP"):
         redis.count_read("s", "g")
+
+
+def test_a_count_that_is_too_high_is_seen_before_the_first_event(redis, worker):
+    """`XGROUP CREATE … ENTRIESREAD 5000` on an empty stream: Redis tells lag 0 as long as nothing was added."""
+    redis.ensure_group("s", "g", "$")
+    worker.set_group("s", "g", 0, 5000)
+    assert redis.backlog("s", "g") == Backlog(0, 0, False, 5000)
+    assert redis.count_read("s", "g") is True and redis.backlog("s", "g") == Backlog(0, 0, True)
+    worker.set_group("s", "g", 0, 5000)
+    redis.add("s", [{"a": "1"}] * 6)
+    assert redis.backlog("s", "g") == Backlog(-4994, 6, False, 4994)
+    assert redis.count_read("s", "g") is True and redis.backlog("s", "g") == Backlog(6, 6, True)
+
+
+@pytest.mark.parametrize(
+    ("read", "start", "by_count", "waiting"),
+    [
+        (2, "$", True, 3),
+        (0, "$", True, 5),
+        (5, "0", True, 0),
+        (2, "0", False, 5),
+        (2, "$", False, 0),
+        (None, "$", True, 0),
+        (None, "0", True, 5),
+    ],
+)
+def test_a_group_that_stands_ahead_of_its_stream_is_moved_back(redis, worker, read, start, by_count, waiting):
+    """No event reaches it there. It goes behind what it has read, where that was counted, or where a person says.
+
+    What stands in its stream, or at its end, is left where it is.
+    """
+    redis.ensure_group("s", "g", "0")
+    ids = redis.add("s", [{"a": "1"}] * 5)
+    assert redis.move_back("s", "g", start, by_count) is False and redis.backlog("s", "g").waiting == 5
+    worker.set_group("s", "g", int(ids[-1].partition("-")[0]) + 10**6, read)
+    assert redis.backlog("s", "g").is_ahead and not redis.backlog("s", "g").is_right
+    assert redis.move_back("s", "g", start, by_count) is True
+    found = redis.backlog("s", "g")
+    assert (found.waiting, found.is_ahead) == (waiting, False)
+    assert redis.move_back("s", "g", start, by_count) is False
+    redis.count_read("s", "g")
+    assert redis.backlog("s", "g") == Backlog(waiting, waiting, True)
+
+
+def test_what_workers_send_is_tried_without_a_trace(redis, worker):
+    """On an absent stream, and on one with a group: nothing is added, read, or made."""
+    assert redis.refused_work("s", "g") == {} and redis.key_type("s") == "none"
+    redis.ensure_group("s", "g", "0")
+    redis.add("s", [{"a": "1"}] * 2)
+    worker.read("s", "g", "pod-1", 1)
+    before = redis.stream_info("s"), redis.group_info("s", "g")
+    assert redis.refused_work("s", "g") == {} and (redis.stream_info("s"), redis.group_info("s", "g")) == before
+    assert redis.key_type("s") == "stream"
+
+
+def test_a_key_that_is_no_stream_is_told_by_its_type(redis, worker):
+    """Redis answers with an error of its own: that is a no, and not unknown."""
+    worker.put_string("s")
+    survey = redis.survey([("s", "g")])
+    assert redis.key_type("s") == survey.key_type("s") == "string"
+    for ask in (lambda: redis.stream_info("s"), lambda: redis.group_info("s", "g"), lambda: survey.group("s", "g")):
+        with pytest.raises(ErrorReply, match="WRONGTYPE"):
+            ask()
+    assert {command: words[:9] for command, words in redis.refused_work("s", "g").items()} == {
+        "XREADGROUP": "WRONGTYPE",
+        "XACK": "WRONGTYPE",
+    }
+
+
+def test_a_stream_that_expires_is_told_and_made_to_stay(redis, worker):
+    """An absent one expires as little as one that stays."""
+    redis.ensure_group("s", "g", "0")
+    assert redis.lives_ms("s") is None and redis.survey([("s", "g")]).lives_ms("s") is None
+    worker.expire("s", 1000)
+    assert 900_000 < redis.lives_ms("s") <= 1_000_000 and redis.survey([("s", "g")]).lives_ms("s") > 900_000
+    redis.persist("s")
+    assert redis.lives_ms("s") is None and redis.lives_ms("absent") is None
+
+
+OF_A_NO = {
+    "min-replicas-to-write 1": ("NOREPLICAS Not enough good replicas to write.", "min-replicas-to-write"),
+    "maxmemory 1kb": ("command not allowed when used memory > 'maxmemory'.", "maxmemory"),
+    "replicaof 127.0.0.1 1": ("You can't write against a read only replica.", "master"),
+    "user default on nopass ~other* +@all": ("one of the keys used as arguments", "ACL SETUSER"),
+    "user default on nopass ~* +@all -xadd": ("this user has no permissions to run the 'xadd' command", "ACL SETUSER"),
+}
+
+
+@pytest.mark.parametrize("line", OF_A_NO)
+def test_a_redis_that_answers_ping_and_takes_no_event_says_why(start_redis, line):
+    """Its own words, by each setting; and what to do about them is known."""
+    words, fix = OF_A_NO[line]
+    port, running = start_redis("", line)
+    with running:
+        redis = RedisStreams.direct("127.0.0.1", port, None, SECONDS)
+        redis.ping()
+        refused = redis.refused_work("s", "g")
+        assert words in refused["XADD"] and fix in fix_for(refused["XADD"]), refused
+        redis.close()
+
+
+def test_a_redis_whose_writes_are_paused_is_told_though_it_answers_ping(start_redis):
+    """CLIENT PAUSE … WRITE: neither INFO nor CLIENT LIST of Redis 7.0 tells of it. What was tried is not done later."""
+    port, running = start_redis("")
+    with running:
+        redis = RedisStreams.direct("127.0.0.1", port, None, timedelta(seconds=0.5))
+        redis.run(["CLIENT", "PAUSE", 60000, "WRITE"])
+        assert redis.refused_work("s", "g") == {"XADD": HANGS}
+        redis.run(["CLIENT", "UNPAUSE"])
+        assert redis.refused_work("s", "g") == {} and redis.stream_info("s") is None
+        redis.close()
+
+
+@pytest.mark.parametrize("command", [["EVAL", "return redis.call('NO-SUCH')", 0], ["INCR", "s"], ["NO-SUCH"]])
+def test_an_error_reply_is_a_no(start_redis, command):
+    """Whatever it is about: Redis has understood, and refuses."""
+    port, running = start_redis("")
+    with running:
+        redis = RedisStreams.direct("127.0.0.1", port, None, SECONDS)
+        redis.add("s", [{"a": "1"}])
+        with pytest.raises(ErrorReply):
+            redis.run(command)
+        redis.close()
 
 
 @pytest.mark.parametrize(("by_hand", "told"), [(True, None), (False, 5)])

@@ -116,6 +116,22 @@ def last_event(**ago):
     return apply
 
 
+def refuses(words):
+    return attribute("redis", refuses=words)
+
+
+def counts_ahead(read):
+    """Let the group be made with a count of its own: XGROUP CREATE … ENTRIESREAD."""
+    return lambda world: world.redis.set_group(STREAM, GROUP, 0, read)
+
+
+def stands_ahead(world):
+    events(2)(world)
+    world.redis.set_group(STREAM, GROUP, 99, 2)
+
+
+NO_REPLICAS = "NOREPLICAS Not enough good replicas to write."
+WRITES, LAG = "redis/accepts-writes", "redis/lag-matches-backlog"
 REFERENCE = {"authenticationRef": {"name": "prompt-redis"}}
 MAY_ASK = "redis/keda-may-ask"
 TRIMMED = "redis/backlog-not-trimmed"
@@ -130,6 +146,7 @@ OF_INSTRUMENTS = [
     "redis/not-restarted-empty",
     "redis/pending-acknowledged",
     "redis/fan-out-alive",
+    "redis/streams-permanent",
 ]
 RED = [
     *((check, environment(instruments=()), "unknown", "names none") for check in OF_INSTRUMENTS),
@@ -161,7 +178,7 @@ RED = [
         "0 events wait, the lag is 1, and KEDA believes",
     ),
     ("redis/lag-matches-backlog", lost_count, "warn", "has lost what was read"),
-    ("redis/lag-matches-backlog", renamed_group, "unknown", "NOGROUP"),
+    ("redis/lag-matches-backlog", renamed_group, "fail", "NOGROUP"),
     ("redis/groups-exist", renamed_group, "fail", f"has no group {GROUP}"),
     (
         "redis/groups-exist",
@@ -195,8 +212,8 @@ RED = [
         "1 events were given out and not acknowledged, the oldest for",
     ),
     ("redis/pending-acknowledged", left_pending(3600), "warn", "for 1:00:00 by pod-1"),
-    ("redis/pending-acknowledged", renamed_group, "unknown", "NOGROUP"),
-    (TRIMMED, renamed_group, "unknown", "NOGROUP"),
+    ("redis/pending-acknowledged", renamed_group, "fail", "NOGROUP"),
+    (TRIMMED, renamed_group, "fail", "NOGROUP"),
     ("redis/fan-out-alive", last_event(hours=49), "warn", "last event 49.0 h ago, expected within 48 h"),
     (
         "redis/fan-out-alive",
@@ -205,6 +222,21 @@ RED = [
         "no event in the 55.6 h that Redis is up",
     ),
     ("redis/fan-out-alive", renamed_group, "unknown", "is absent"),
+    (WRITES, refuses(NO_REPLICAS), "fail", f"{STREAM}: XADD, XREADGROUP, XACK refused: {NO_REPLICAS}"),
+    (
+        WRITES,
+        both(refuses(NO_REPLICAS), info("replication", min_slaves_good_slaves=0)),
+        "fail",
+        "(replicas that are well: 0)",
+    ),
+    (WRITES, attribute("redis", pauses=True), "fail", "PING is answered, and a write is not"),
+    (WRITES, denies("XACK"), "fail", "XACK refused: this user has no permissions to run the 'xack' command"),
+    (WRITES, latiss(attribute("redis", refuses="BUSY a script runs")), "fail", "refused: BUSY a script runs"),
+    ("redis/groups-exist", lambda world: world.redis.put_string(STREAM), "fail", f"{STREAM} is a string, not a stream"),
+    (LAG, counts_ahead(5000), "fail", "takes 5000 more events for read than were ever added; once events come"),
+    (LAG, both(counts_ahead(5000), events(6)), "fail", "6 events wait, the lag is -4994, and KEDA believes it"),
+    (LAG, stands_ahead, "fail", f"{GROUP} stands at 99-0, which the stream has not reached"),
+    ("redis/streams-permanent", lambda world: world.redis.expire(STREAM, 1000), "fail", "expires in 0:16:40, with its"),
     (MAY_ASK, denies("INFO"), "fail", "as the default user: INFO is denied"),
     (MAY_ASK, denies("XLEN", "XINFO GROUPS"), "fail", "XINFO GROUPS, XLEN is denied"),
     (MAY_ASK, own_secret(data={"redis-password": "b2xk"}), "fail", "the login fails: WRONGPASS"),
@@ -292,6 +324,26 @@ def test_a_shared_authentication_takes_its_secret_from_kedas_namespace():
     assert "404" in world.verdict(MAY_ASK).observed
     world.put(kinds.SECRETS, "prompt-redis-auth", "keda", data={"redis-password": "dmFsdWU="})
     assert world.verdict(MAY_ASK).verdict.value == "ok"
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (NO_REPLICAS, "CONFIG SET min-replicas-to-write 0"),
+        ("this user has no permissions to run the 'xack' command", "ACL SETUSER NAME +xadd +xreadgroup +xack"),
+        ("BUSY a script runs", "Look at Redis' log"),
+    ],
+)
+def test_a_no_of_redis_comes_with_what_to_do(words, fix):
+    """Whoever reads it at night need not know the setting's name."""
+    assert fix in seen(WRITES, refuses(words)).fix
+
+
+def test_a_key_of_another_type_is_told_once():
+    """By the check of the groups, with the fix; a restart did not lose it, and writes are not refused for it."""
+    told = {check: seen(check, lambda world: world.redis.put_string(STREAM)) for check in (EMPTY, WRITES)}
+    assert {check: outcome.verdict.value for check, outcome in told.items()} == {EMPTY: "ok", WRITES: "ok"}, told
+    assert "RENAME it away" in seen("redis/groups-exist", lambda world: world.redis.put_string(STREAM)).fix
 
 
 def test_redis_is_asked_once_for_all_of_its_checks():

@@ -51,6 +51,15 @@ class Elsewhere:
     def start_of_lost_group(self, instrument):
         return "earliest"
 
+    def obstacle(self, stream, group):
+        return f"{stream} is closed"
+
+    def misplacement(self, instrument, asked):
+        return ""
+
+    def correct_place(self, instrument, asked):
+        return None
+
     def ensure_group(self, stream, group, start):
         self.groups[stream] = start
 

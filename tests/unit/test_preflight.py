@@ -17,7 +17,7 @@ from prompt_keda.redeploy import inventory as survey
 from prompt_keda.redeploy import modes, preflight
 from prompt_keda.redeploy.modes import Wishes
 
-from .world import HOST, KEDA_IMAGE, SCALED_JOB, SPACE, World, made_certificates
+from .world import HOST, KEDA_IMAGE, SCALED_JOB, SPACE, STREAM, World, made_certificates
 from .world import crd as keda_crd
 
 ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "keda-operator"}}
@@ -96,9 +96,21 @@ def no_image(ready):
     ready.world.registry.images.clear()
 
 
+def redis_with(**values):
+    return lambda ready: [setattr(ready.world.redis, key, value) for key, value in values.items()]
+
+
 @pytest.mark.parametrize(
     ("break_it", "said"),
     [
+        (redis_with(refuses="NOREPLICAS Not enough good replicas to write."), "NOREPLICAS Not enough good replicas"),
+        (redis_with(pauses=True), "PING is answered, and a write is not"),
+        (
+            redis_with(denied_commands={"XADD"}),
+            "no permissions to run the 'xadd' command. Let the user work: ACL SETUSER",
+        ),
+        (redis_with(given="old"), "WRONGPASS"),
+        (lambda ready: ready.world.redis.put_string(STREAM), f"{STREAM} is a string, not a stream. Ask who"),
         (dying_namespace, f"which is Terminating: {SPACE}/j1; --give-up"),
         (missing_key, "db-auth_file"),
         (foreign_value, "409 on PATCH: Apply failed: conflict with 'somebody': .data."),
@@ -362,6 +374,12 @@ def test_a_registry_that_is_not_reached_from_here_says_nothing(ready):
     """The nodes may reach it."""
     ready.world.registry.manifest_digest = unreachable
     assert ready.seen().state is State.DONE
+
+
+def test_a_redis_that_is_not_reached_does_not_stop_it(ready):
+    """It may come back until it is needed: the steps that need it wait, and say so."""
+    ready.world.redis.down = True
+    assert ready.seen().state is State.DONE, ready.seen().detail
 
 
 def test_what_the_new_crd_would_refuse_is_seen_though_the_webhooks_go(ready):

@@ -141,6 +141,55 @@ def test_a_lag_that_no_counting_mends_holds_nothing_up_and_is_not_proven():
     assert verify.lag_inspect(context).state is State.WORKING
 
 
+def of_one_group(**values):
+    """A redeploy of one instrument whose group exists, on a Redis that holds five events of which two were read."""
+    context, redis = with_lost_lag()
+    redis.count_read("s", "g")
+    context.environment.instruments[0].group_start = "$"
+    context.decisions = Decisions(**values)
+    return context, redis
+
+
+def test_a_count_that_is_too_high_on_an_empty_stream_is_mended_before_the_first_event():
+    """`XGROUP CREATE … ENTRIESREAD 5000`: Redis says lag 0, and would say −4999 of the first event."""
+    context, redis = of_one_group()
+    redis.delete_stream("s")
+    redis.ensure_group("s", "g", "$")
+    redis.set_group("s", "g", 0, 5000)
+    assert redis.group_info("s", "g").lag == 0
+    seen = restore.lag_inspect(context)
+    assert seen.state is State.TODO and "5000 too many read" in seen.detail
+    restore.count_lag(context)
+    redis.add("s", [{"a": "1"}] * 6)
+    assert redis.group_info("s", "g").lag == 6
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "waiting", "told"),
+    [("", 3, "what it has read"), ("0", 5, "to 0, as asked for"), ("$", 0, "to $, as asked for")],
+)
+def test_a_group_that_stands_ahead_goes_back_behind_what_it_has_read_or_where_a_person_says(asked_for, waiting, told):
+    """No event reaches it there; any other group is never moved."""
+    context, redis = of_one_group(group_start=asked_for)
+    assert restore.streams_inspect(context).state is State.DONE
+    redis.set_group("s", "g", 99, 2)
+    seen = restore.streams_inspect(context)
+    assert seen.state is State.TODO and told in seen.detail, seen.detail
+    restore.ensure_streams(context)
+    restore.count_lag(context)
+    assert restore.streams_inspect(context).state is State.DONE
+    assert redis.backlog("s", "g").waiting == waiting and redis.backlog("s", "g").is_right
+
+
+def test_a_stream_that_expires_is_made_to_stay():
+    """Redis would delete it with its group and all that waits."""
+    context, redis = of_one_group()
+    redis.expire("s", 1000)
+    assert "s expires" in restore.streams_inspect(context).detail
+    restore.ensure_streams(context)
+    assert restore.streams_inspect(context).state is State.DONE and redis.lives_ms("s") is None
+
+
 RESTARTED = {"uptime_in_seconds": 600, "server_time_usec": 600_000_000}
 """By its own clock, which begins with it: the ids of a double begin with 1 ms, and five are there."""
 LATER = {**RESTARTED, "server_time_usec": 601_003_000}

@@ -51,6 +51,24 @@ class EventSource(Protocol):
     def start_of_lost_group(self, instrument: Instrument) -> str:
         """Return where an instrument's group begins that is absent: before all that nobody can have read."""
 
+    def obstacle(self, stream: str, group: str) -> str:
+        """Return why no event could be added, read or acknowledged, and what to do about it; empty: nothing is in the way.
+
+        It changes nothing.
+        """
+
+    def misplacement(self, instrument: Instrument, asked: str) -> str:
+        """Return why events reach no worker through a stream and group that are there, or will not for good; empty: they do.
+
+        Parameters
+        ----------
+        asked
+            Where a person wants the group to begin; empty: nobody has said so.
+        """
+
+    def correct_place(self, instrument: Instrument, asked: str) -> None:
+        """Take away what `misplacement` names. Idempotent: yes."""
+
     def ensure_group(self, stream: str, group: str, start: str) -> None:
         """Make a group, and its stream, unless it is there. An existing one is never moved. Idempotent: yes."""
 

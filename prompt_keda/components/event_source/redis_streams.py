@@ -7,8 +7,10 @@ from typing import Any
 
 from prompt_keda.clients.http.tls import authorities
 from prompt_keda.clients.redis_survey import Backlog, GroupInfo
+from prompt_keda.clients.redis_words import fix_for
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.event_source.restart import RECENT, SECTIONS, started_ms, took_groups_alone, up_for
+from prompt_keda.components.event_source.words import other_than_stream, work_refused
 from prompt_keda.core.errors import BadAnswer, Refused, StepBroken
 from prompt_keda.core.secret import Secret
 from prompt_keda.environment.model import Instrument
@@ -108,6 +110,31 @@ class RedisStreamsSource:
             return instrument.group_start
         is_older = stream and stream.first_id and int(stream.first_id.partition("-")[0]) < started
         return f"{started}-0" if is_older else "0"
+
+    def obstacle(self, stream: str, group: str) -> str:
+        """Return why XADD, XREADGROUP or XACK is refused, or hangs; or that the stream's key is no stream."""
+        redis = self._systems.redis
+        if said := other_than_stream(stream, redis.key_type(stream)):
+            return f"{said}. {fix_for('WRONGTYPE')}"
+        said = work_refused(redis.refused_work(stream, group))
+        return f"{stream}: {said}. {fix_for(said)}" if said else ""
+
+    def misplacement(self, instrument: Instrument, asked: str) -> str:
+        """Return whether the group stands ahead of its stream, or the stream expires."""
+        redis, stream = self._systems.redis, instrument.stream
+        if redis.backlog(stream, instrument.consumer_group).is_ahead:
+            place = f"to {asked}, as asked for" if asked else "behind what it has read"
+            return f"{stream} {instrument.consumer_group} stands ahead of its stream, to go {place}"
+        return f"{stream} expires, and has to stay" if redis.lives_ms(stream) is not None else ""
+
+    def correct_place(self, instrument: Instrument, asked: str) -> None:
+        """Move a group that stands ahead of its stream, and let the stream stay. No other group is moved. Idempotent: yes."""
+        redis, stream = self._systems.redis, instrument.stream
+        if redis.backlog(stream, instrument.consumer_group).is_ahead:
+            start = asked or self.start_of_lost_group(instrument)
+            redis.move_back(stream, instrument.consumer_group, start, by_count=not asked)
+        if redis.lives_ms(stream) is not None:
+            redis.persist(stream)
 
     def ensure_group(self, stream: str, group: str, start: str) -> None:
         """Make a consumer group with its count. Idempotent: yes."""

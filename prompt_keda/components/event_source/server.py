@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from prompt_keda.clients.redis_words import fix_for
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.event_source.restart import lost_what_is_absent, up_for
+from prompt_keda.components.event_source.words import work_refused
 from prompt_keda.core.check import Outcome, check
-from prompt_keda.core.errors import BadAnswer, Refused
+from prompt_keda.core.errors import BadAnswer, ErrorReply, Refused
 from prompt_keda.core.outcomes import fail, ok, unknown, warn
+from prompt_keda.environment.model import Instrument
+
+if TYPE_CHECKING:
+    from prompt_keda.clients.redis_survey import Survey
 
 ANSWERS = "redis/answers"
 INFO = "redis/info-allowed"
@@ -121,13 +127,20 @@ def memory_left(systems: Systems) -> Outcome:
 @check(
     "redis/accepts-writes",
     "Prompt Redis accepts writes",
-    needs=("redis/answers", "redis/info-allowed"),
+    needs=("redis/answers", "redis/info-allowed", "redis/is-a-master", "redis/memory-left"),
     runbook="redis-gone",
 )
 def takes_writes(systems: Systems) -> Outcome:
-    """Is it loading, or does it refuse writes because it could not save them?
+    """Is it loading, does it refuse writes because it could not save them, and would it take what fan-out and workers
+    send? XADD, XREADGROUP and XACK are tried on each stream with arguments under which they change nothing: Redis
+    looks at rights, replicas and pauses before it looks at those.
 
     Cause: Its volume is full or gone; Redis refuses writes after a failed snapshot (stop-writes-on-bgsave-error).
+    `min-replicas-to-write` wants more replicas than it has. A `CLIENT PAUSE … WRITE` lets writes hang. An ACL denies
+    the command, or the key. The login tried is the environment's; where workers have another one, it says nothing of
+    theirs.
+
+    Fix: The result has Redis' own words, and the setting.
     """
     seen = _info(systems)
     if int(seen["loading"]):
@@ -136,6 +149,13 @@ def takes_writes(systems: Systems) -> Outcome:
         return fail("its last snapshot failed: by default it refuses writes now", "Look at its volume: is it full?")
     if int(seen["aof_enabled"]) and seen["aof_last_write_status"] != "ok":
         return fail("its last write to the append-only file failed", "Look at its volume: is it full?")
+    for one in systems.environment.instruments:
+        refused = systems.redis.refused_work(one.stream, one.consumer_group)
+        if said := work_refused(refused):
+            if "min_slaves_good_slaves" in seen:
+                said += f" (replicas that are well: {seen['min_slaves_good_slaves']})"
+            fix = fix_for(said) or "Look at Redis' log, and its settings."
+            return fail(f"{one.stream}: {said}", fix)
     return ok(f"it does; append-only file {'on' if int(seen['aof_enabled']) else 'off'}")
 
 
@@ -182,7 +202,7 @@ def not_restarted_empty(systems: Systems) -> Outcome:
     gone = [
         f"{one.stream} with its group {one.consumer_group}"
         for one in systems.environment.instruments
-        if survey.group(one.stream, one.consumer_group) is None
+        if _is_absent(survey, one)
     ]
     up = f"it has been up for {_up(seen)}"
     if not systems.environment.instruments:
@@ -197,6 +217,14 @@ def not_restarted_empty(systems: Systems) -> Outcome:
 
 def _up(seen: dict[str, Any]) -> str:
     return str(up_for(seen))
+
+
+def _is_absent(survey: Survey, instrument: Instrument) -> bool:
+    """Whether a stream or its group is absent; a key of another type is there, and was not lost."""
+    try:
+        return survey.group(instrument.stream, instrument.consumer_group) is None
+    except ErrorReply:
+        return False
 
 
 def _info(systems: Systems) -> dict[str, Any]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from prompt_keda.clients.redis_words import fix_for
 from prompt_keda.clients.systems import Systems
+from prompt_keda.components.event_source.words import other_than_stream
 from prompt_keda.core.check import Outcome, check
+from prompt_keda.core.errors import ErrorReply
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 from prompt_keda.environment.model import Instrument
 
@@ -22,13 +25,19 @@ def groups_exist(systems: Systems) -> Outcome:
     """Is each instrument's stream and consumer group there? The number of consumers is told; those of dead workers
     stay, and do no harm.
 
-    Cause: Redis was made anew. Workers fail with NOGROUP, and KEDA falls back to the stream's length (F17).
+    Cause: Redis was made anew. Workers fail with NOGROUP, and KEDA falls back to the stream's length (F17). Or
+    something else has taken the stream's name: a string, a list.
     """
     fix = "./run redeploy makes them; without them workers fail with NOGROUP."
     survey = systems.redis_survey()
 
     def look(one: Instrument) -> Outcome:
-        found = survey.group(one.stream, one.consumer_group)
+        try:
+            found = survey.group(one.stream, one.consumer_group)
+        except ErrorReply:
+            if said := other_than_stream(one.stream, survey.key_type(one.stream)):
+                return fail(said, fix_for("WRONGTYPE"))
+            raise
         if found is None:
             return fail(f"{one.stream} has no group {one.consumer_group}", fix)
         return ok(f"{one.consumer_group} with {found.consumers} consumers")
@@ -48,17 +57,28 @@ def lag_is_right(systems: Systems) -> Outcome:
 
     Cause: Redis before 7.2.4 was restarted with an append-only file, or a replica took over: what was read is then
     lost (lag unknown, which KEDA takes for 0) or an old number (lag too high, and KEDA makes workers for nothing).
-    Or unread events were trimmed; or a group was made with a plain `$` on a stream that was not empty. UNKNOWN
-    without the group.
+    Or unread events were trimmed; or a group was made with a plain `$` on a stream that was not empty, or with a
+    count of its own (`ENTRIESREAD 5000`): on an empty stream the lag is still told as 0, and is negative once events
+    come. Or the group was set to an id that the stream has not reached: no event before that is ever delivered.
 
     Fix: `./run redeploy` counts again what the group has read, and moves no group ([decision
-    0005](decisions/0005-a-lost-lag.md)).
+    0005](decisions/0005-a-lost-lag.md)) but one that stands ahead of its stream.
     """
     fix = "./run redeploy counts it again; no group is moved."
     survey = systems.redis_survey()
 
     def look(one: Instrument) -> Outcome:
         found = survey.backlog(one.stream, one.consumer_group)
+        if found.is_ahead:
+            group = survey.group(one.stream, one.consumer_group)
+            at = group.last_delivered_id if group else "an id"
+            said = f"{one.consumer_group} stands at {at}, which the stream has not reached: no event before it is delivered"
+            return fail(
+                f"{one.stream}: {said}", "./run redeploy moves it back; --backlog replay: to the stream's first event."
+            )
+        if found.excess and found.lag == found.waiting:
+            said = f"Redis takes {found.excess} more events for read than were ever added"
+            return fail(f"{one.stream}: {said}; once events come, the lag is too low by that", fix)
         if found.lag != found.waiting:
             told = "takes that for 0" if found.lag is None else "believes it"
             lag = "unknown" if found.lag is None else found.lag
@@ -69,6 +89,32 @@ def lag_is_right(systems: Systems) -> Outcome:
         return ok(f"{one.stream} lag {found.lag}")
 
     return _of_every_stream(systems, look)
+
+
+@check(
+    "redis/streams-permanent",
+    "No stream expires",
+    needs=("redis/answers", "redis/groups-exist"),
+    runbook="redis-full",
+)
+def streams_permanent(systems: Systems) -> Outcome:
+    """Ask how long each stream's key lives (PTTL): Redis deletes one that expires, with its groups and all that waits.
+
+    Cause: Somebody ran `EXPIRE` on it, or restored it with a time to live.
+
+    Fix: `PERSIST STREAM`; `./run redeploy` does that too.
+    """
+    survey = systems.redis_survey()
+
+    def look(one: Instrument) -> Outcome:
+        lives_ms = survey.lives_ms(one.stream)
+        if lives_ms is None:
+            return ok(one.stream)
+        left = timedelta(seconds=lives_ms // 1000)
+        fix = f"PERSIST {one.stream}; ./run redeploy does that too."
+        return fail(f"{one.stream} expires in {left}, with its group and all that waits", fix)
+
+    return all_of(((one.stream, one) for one in systems.environment.instruments), look, "no stream expires")
 
 
 @check(

@@ -32,6 +32,9 @@ REDIS_READS = {
     "survey",
     "logged_in_as",
     "denied",
+    "refused_work",
+    "key_type",
+    "lives_ms",
 }
 
 

@@ -16,7 +16,8 @@ from prompt_keda.clients.redis_survey import (
     StreamInfo,
     Survey,
 )
-from prompt_keda.core.errors import BadAnswer, ClientError, Refused, Unreachable, Untrusted
+from prompt_keda.clients.redis_words import HANGS
+from prompt_keda.core.errors import ClientError, ErrorReply, Refused, Unreachable, Untrusted
 
 INFO = {
     "server": {"redis_version": "7.0.15", "uptime_in_seconds": 0, "server_time_usec": 0},
@@ -38,6 +39,7 @@ class FakeRedis:
 
     While ``down`` is True nothing answers. ``denied`` holds the commands that this login may not run; ``users`` other
     logins: name → password. ``saves`` is what CONFIG GET gives. ``trusts`` says why TLS fails with a client's trust.
+    ``refuses`` is what Redis says to each write, ``pauses`` whether it says nothing to it.
     """
 
     def __init__(self, password="", given=""):
@@ -47,6 +49,9 @@ class FakeRedis:
         self.clients = []  # what CLIENT LIST gives: addr, cmd, idle
         self.saves = {"save": "", "appendonly": "no"}
         self.tls, self.trusts = None, lambda tls: ""
+        self.refuses, self.pauses = "", False
+        self._others = {}  # key that is no stream → its type
+        self._lives = {}  # stream → after how many ms it is deleted
         self._streams = {}  # name → {"entries": [id], "added": n, "groups": {name: group}}
 
     def ping(self):
@@ -68,6 +73,57 @@ class FakeRedis:
         self.ping()
         return [one for one in ("INFO", "XINFO GROUPS", "XLEN") if one in self.denied_commands]
 
+    def refused_work(self, stream, group):
+        self.ping()
+        if self.pauses:
+            return {"XADD": HANGS}
+        refused = {}
+        for command in ("XADD", "XREADGROUP", "XACK"):
+            words = "WRONGTYPE Operation against a key holding the wrong kind of value"
+            if command in self.denied_commands:
+                refused[command] = f"this user has no permissions to run the '{command.lower()}' command"
+            elif self.refuses:
+                refused[command] = self.refuses
+            elif stream in self._others and command != "XADD":
+                refused[command] = words
+        return refused
+
+    def key_type(self, key):
+        self.ping()
+        return self._others.get(key) or ("stream" if key in self._streams else "none")
+
+    def lives_ms(self, key):
+        self.ping()
+        return self._lives.get(key)
+
+    def persist(self, key):
+        self.ping()
+        self._lives.pop(key, None)
+
+    def put_string(self, key):
+        """Put a string where a stream stood: SET."""
+        self._streams.pop(key, None)
+        self._others[key] = "string"
+
+    def expire(self, key, seconds):
+        """Let a key be deleted after some seconds: EXPIRE."""
+        self._lives[key] = seconds * 1000
+
+    def set_group(self, stream, group, at, read=None):
+        """Set a group's place and count of events read: XGROUP SETID."""
+        self._streams[stream]["groups"][group].update(at=at, read=read)
+
+    def move_back(self, stream, group, start, by_count=True):
+        if not self.backlog(stream, group).is_ahead:
+            return False
+        inside = self._streams[stream]
+        at = inside["added"] if start == "$" else int(start.partition("-")[0])
+        read = inside["groups"][group]["read"]
+        if by_count and read is not None and inside["added"] - read <= len(inside["entries"]):
+            at = read
+        inside["groups"][group].update(at=at, read=None)
+        return True
+
     def info(self, section):
         self.ping()
         self._may("INFO")
@@ -79,6 +135,8 @@ class FakeRedis:
         asked |= {("time",): time.time, ("saving",): self._saving, ("clients",): lambda: self.clients}
         for stream, group in streams:
             asked["stream", stream] = partial(self.stream_info, stream)
+            asked["type", stream] = partial(self.key_type, stream)
+            asked["lives", stream] = partial(self.lives_ms, stream)
             asked["group", stream, group] = partial(self.group_info, stream, group)
             asked["backlog", stream, group] = partial(self.backlog, stream, group)
             asked["flow", stream, group] = partial(self._flow, stream, group)
@@ -87,6 +145,7 @@ class FakeRedis:
 
     def stream_info(self, stream):
         self.ping()
+        self._is_stream(stream)
         found = self._streams.get(stream)
         if found is None:
             return None
@@ -95,13 +154,14 @@ class FakeRedis:
 
     def group_info(self, stream, group):
         self.ping()
+        self._is_stream(stream)
         found = self._streams.get(stream, {"groups": {}})["groups"].get(group)
         if found is None:
             return None
         at, added = found["at"], self._streams[stream]["added"]
         read = found["read"]
         known = read is not None or at in (0, 1, added)  # Redis can tell for the ends of a stream without a count
-        lag = (added - at if read is None else added - read) if known else None
+        lag = (added - at if read is None else added - read) if known and added else 0 if not added else None
         return GroupInfo(group, len(found["consumers"]), len(found["pending"]), _id(at), read, lag)
 
     def consumers(self, stream, group):
@@ -125,11 +185,13 @@ class FakeRedis:
     def backlog(self, stream, group):
         found = self.group_info(stream, group)
         if found is None:
-            raise BadAnswer("Redis", self.endpoint, f"NOGROUP {group}")
+            raise ErrorReply("Redis", self.endpoint, f"NOGROUP {group}")
         inside = self._streams[stream]
         at = inside["groups"][group]["at"]
         waiting = sum(one > at for one in inside["entries"])
-        return Backlog(found.lag, waiting, found.entries_read is not None or at == 0)
+        excess = max(0, (found.entries_read or 0) - inside["added"])
+        counted = (found.entries_read is not None or at == 0) and not excess
+        return Backlog(found.lag, waiting, counted, excess, at > inside["added"])
 
     def count_read(self, stream, group):
         seen = self.backlog(stream, group)
@@ -149,7 +211,7 @@ class FakeRedis:
 
     def take(self, stream, group, consumer, count):
         if self.group_info(stream, group) is None:
-            raise BadAnswer("Redis", self.endpoint, f"NOGROUP {group}")
+            raise ErrorReply("Redis", self.endpoint, f"NOGROUP {group}")
         ids = self.read(stream, group, consumer, count)
         self.ack(stream, group, ids)
         return len(ids)
@@ -205,7 +267,7 @@ class FakeRedis:
     def _flow(self, stream, group):
         self.ping()
         if self.group_info(stream, group) is None:
-            raise BadAnswer("Redis", self.endpoint, f"NOGROUP {group}")
+            raise ErrorReply("Redis", self.endpoint, f"NOGROUP {group}")
         inside = self._streams[stream]
         found, now = inside["groups"][group], time.time()
         waiting = [one for one in inside["entries"] if one > found["at"]]
@@ -218,7 +280,7 @@ class FakeRedis:
     def _old_pending(self, stream, group):
         self.ping()
         if self.group_info(stream, group) is None:
-            raise BadAnswer("Redis", self.endpoint, f"NOGROUP {group}")
+            raise ErrorReply("Redis", self.endpoint, f"NOGROUP {group}")
         pending = self._streams[stream]["groups"][group]["pending"].values()
         old = sorted(one for one in pending if time.time() - one[0] > PENDING_S)
         oldest_s, consumer = (time.time() - old[0][0], old[0][1]) if old else (0, "")
@@ -237,6 +299,11 @@ class FakeRedis:
             raise Refused(
                 "Redis", self.endpoint, f"this user has no permissions to run the '{command.lower()}' command"
             )
+
+    def _is_stream(self, key):
+        if key in self._others:
+            words = "WRONGTYPE Operation against a key holding the wrong kind of value"
+            raise ErrorReply("Redis", self.endpoint, words)
 
     def _stream(self, stream):
         return self._streams.setdefault(stream, {"entries": [], "added": 0, "groups": {}})
