@@ -12,7 +12,7 @@ from prompt_keda.components.identity import login, rights
 from prompt_keda.components.images import contents, names, present, pull_secrets
 from prompt_keda.components.keda import certificates, metrics, parts
 from prompt_keda.components.scaled_jobs import jobs as scaled_jobs_jobs
-from prompt_keda.components.scaled_jobs import schemas, specs
+from prompt_keda.components.scaled_jobs import schemas, specs, whole_specs
 from prompt_keda.components.scaling import works
 from prompt_keda.components.smoke import deep_checks
 from prompt_keda.components.vault import secrets, server
@@ -25,7 +25,7 @@ MODULES = (
     *(server, secrets),
     *(redis_server, redis_login, streams),
     *(present, contents, pull_secrets, names),
-    *(parts, certificates, specs, schemas, metrics, scaled_jobs_jobs),
+    *(parts, certificates, specs, whole_specs, schemas, metrics, scaled_jobs_jobs),
     *(burst, quotas),
     deep_checks,
 )

@@ -12,6 +12,7 @@ from prompt_keda.components import finalizers
 from prompt_keda.components.keda import install
 from prompt_keda.components.keda.names import LEASE, OPERATOR, SCALED_JOBS_CRD
 from prompt_keda.components.run import Context
+from prompt_keda.components.scaled_jobs import lint
 from prompt_keda.components.scaled_jobs.objects import PAUSED, is_paused
 from prompt_keda.core.decisions import Decisions, Deletion
 from prompt_keda.core.errors import BadAnswer, Refusal
@@ -291,6 +292,8 @@ def _refuse_paused_source(context: Context, instrument: Instrument) -> None:
                 f"{instrument.manifest} itself pauses ScaledJob {instrument.scaled_job}: nothing would scale",
                 f"Take {PAUSED} out of it.",
             )
+        if one["kind"] == SCALED_JOBS.kind and (reason := next(lint.stops(one["spec"]), "")):
+            raise Refusal(f"{instrument.manifest}, ScaledJob {instrument.scaled_job}: {reason}", "Correct it there.")
 
 
 def _refuse_unfit(context: Context, seen: Survey) -> None:

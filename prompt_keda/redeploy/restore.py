@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from prompt_keda.clients.kube.objects import Object, label, some
-from prompt_keda.clients.kube.resources import SCALED_JOBS
+from prompt_keda.clients.kube.resources import JOBS, SCALED_JOBS
 from prompt_keda.components import finalizers
 from prompt_keda.components.cluster import held_namespaces as namespaces
-from prompt_keda.components.compare import first_difference
+from prompt_keda.components.compare import Difference, first_difference
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.run import Context
-from prompt_keda.components.scaled_jobs import running_jobs
-from prompt_keda.components.scaled_jobs.objects import is_paused
+from prompt_keda.components.scaled_jobs import drift, running_jobs
+from prompt_keda.components.scaled_jobs.objects import is_paused, is_suspended
+from prompt_keda.components.scaled_jobs.schemas import CRD
 from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.environment.model import Instrument
 
@@ -86,14 +87,18 @@ def count_lag(context: Context) -> None:
 
 
 def scaled_jobs_inspect(context: Context) -> Progress:
-    """Is every ScaledJob there and as it should be, with what belongs to it?"""
-    for one, _ in _wanted(context):
+    """Is every ScaledJob there and as it should be, with what belongs to it, and with no field that nobody wanted?"""
+    for one, source in _wanted(context):
         found = context.find(one)
         if found is None:
             return Progress(State.TODO, f"{label(one)} is absent")
         difference = first_difference(_content(one), found)
         if difference and not finalizers.is_held_by_others(found):
             return Progress(State.TODO, f"{label(one)} differs at {difference}")
+        if surplus := _surplus(context, one, source, found):
+            return Progress(State.TODO, f"{label(one)}: {drift.in_words(surplus[0], found)}")
+    if suspended := _suspended(context):
+        return Progress(State.TODO, f"{len(suspended)} Jobs are suspended, and nobody wants that: {_named(suspended)}")
     brought = f"; {len(context.saved)} objects from the snapshot" if context.saved else ""
     return Progress(State.DONE, f"{len(context.instruments())} as they should be{brought}")
 
@@ -116,26 +121,68 @@ def _own(context: Context, instrument: Instrument) -> list[Object]:
 
 
 def apply_scaled_jobs(context: Context) -> None:
-    """Apply the ScaledJobs. One that changes or comes back while Jobs of it run is applied paused. Idempotent: yes.
+    """Apply the ScaledJobs, and take away what their sources do not have. Idempotent: yes.
+
+    One that changes or comes back while Jobs of it run is applied paused.
 
     KEDA would delete these Jobs, because they carry another generation (failure modes F1 and F2); it leaves those of a
     paused one alone. The next step makes them safe, and unpauses it. What came from the snapshot and stands again is left
-    alone: somebody else may deliver it. So is what others hold on its way out: it comes back once they let it go.
+    alone: somebody else may deliver it. So is what others hold on its way out: it comes back once they let it go. What
+    somebody has added to a spec goes by a merge patch: applying takes away only what this toolkit has once applied. Then
+    Jobs that were born suspended by it are let run.
     """
     for one, source in _wanted(context):
         found = context.find(one)
-        if found is not None and (source == "snapshot" or not first_difference(_content(one), found)):
-            continue
         if found is not None and finalizers.is_held_by_others(found):
             continue
-        if one["kind"] == SCALED_JOBS.kind and _needs_pause(context, one, found):
-            one = copy.deepcopy(one)
-            one["metadata"].setdefault("annotations", {}).update(running_jobs.pause_marks(context.run_id))
-        context.systems.kube.apply(one)
+        if found is None or (source != "snapshot" and first_difference(_content(one), found)):
+            if one["kind"] == SCALED_JOBS.kind and _needs_pause(context, one, found):
+                one = copy.deepcopy(one)
+                one["metadata"].setdefault("annotations", {}).update(running_jobs.pause_marks(context.run_id))
+            found = context.systems.kube.apply(one)
+        if _surplus(context, one, source, found):
+            _take_away(context, one, found)
+    for job in _suspended(context):
+        metadata = job["metadata"]
+        context.systems.kube.patch(JOBS, metadata["name"], metadata["namespace"], {"spec": {"suspend": False}})
 
 
 def _content(wanted: Object) -> Object:
     return {key: value for key, value in wanted.items() if key != "metadata"}
+
+
+def _surplus(context: Context, wanted: Object, source: str, live: Object) -> list[Difference]:
+    """Return what a live ScaledJob has otherwise than its source, also what nobody wanted; of other kinds nothing."""
+    if wanted["kind"] != SCALED_JOBS.kind or source == "snapshot" or finalizers.is_held_by_others(live):
+        return []
+    return drift.drift(_crd(context), wanted, live)
+
+
+def _take_away(context: Context, wanted: Object, live: Object) -> None:
+    body: Object = drift.exactly(_crd(context), wanted, live)
+    if _needs_pause(context, wanted, live):
+        body["metadata"] = {"annotations": running_jobs.pause_marks(context.run_id)}
+    context.systems.kube.patch(SCALED_JOBS, wanted["metadata"]["name"], wanted["metadata"]["namespace"], body)
+
+
+def _crd(context: Context) -> Object | None:
+    """Return the CRD of ScaledJobs as it is installed before them."""
+    return next((crd for crd in context.keda_objects if crd["metadata"]["name"] == CRD), None)
+
+
+def _suspended(context: Context) -> list[Object]:
+    """Return the Jobs that wait suspended though the source of their ScaledJob does not want it: KEDA counts them as running."""
+    wanted = [one for one, _ in _wanted(context) if one["kind"] == SCALED_JOBS.kind]
+    free = [one for one in wanted if not (one["spec"].get("jobTargetRef") or {}).get("suspend")]
+    return [
+        job
+        for job in running_jobs.active_jobs(context.systems.kube)
+        if is_suspended(job) and any(running_jobs.is_of(job, one) for one in free)
+    ]
+
+
+def _named(jobs: list[Object]) -> str:
+    return some([f"{job['metadata']['namespace']}/{job['metadata']['name']}" for job in jobs])
 
 
 def _needs_pause(context: Context, wanted: Object, live: Object | None) -> bool:

@@ -16,7 +16,7 @@ from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.keda.names import API_SERVICE, LEASE, OPERATOR
 from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
 from prompt_keda.components.run import Context
-from prompt_keda.components.scaled_jobs import running_jobs
+from prompt_keda.components.scaled_jobs import lint, running_jobs
 from prompt_keda.components.scaled_jobs.objects import is_paused, is_running
 from prompt_keda.components.smoke import smoke_test
 from prompt_keda.core.errors import ClientError, PromptKedaError, Unreachable
@@ -114,7 +114,7 @@ def _to_prove(context: Context) -> list[Instrument]:
 
 
 def scaled_jobs_inspect(context: Context) -> Progress:
-    """Is every instrument's ScaledJob there, Ready and not paused, whoever delivers it?"""
+    """Is every instrument's ScaledJob there, Ready, not paused, and can its Jobs run, whoever delivers it?"""
     wanted = _to_prove(context)
     for one in wanted:
         live = context.systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
@@ -124,6 +124,8 @@ def scaled_jobs_inspect(context: Context) -> Progress:
             )
         if is_paused(live):
             return Progress(State.BROKEN, f"{one.scaled_job} is paused; whoever paused it has to unpause it")
+        if reason := next(lint.stops(live["spec"]), ""):
+            return Progress(State.BROKEN, f"{one.scaled_job}: {reason}; who delivers it has to correct it")
         ready = conditions(live).get("Ready", {"status": "Unknown", "message": "KEDA has not looked yet"})
         if ready["status"] != "True":
             return Progress(State.WORKING, f"{one.scaled_job}: Ready={ready['status']}: {ready.get('message', '')}")

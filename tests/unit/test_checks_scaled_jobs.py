@@ -58,6 +58,22 @@ def next_keda(made):
     return apply
 
 
+def pod(**fields):
+    return scaled_job(spec={"jobTargetRef": {"template": {"spec": fields}}})
+
+
+def container(**fields):
+    """Let the workers' container have other fields, and all others as before."""
+
+    def apply(world):
+        spec = world.kube.get(kinds.SCALED_JOBS, SCALED_JOB, SPACE)["spec"]["jobTargetRef"]["template"]["spec"]
+        pod(containers=[{**spec["containers"][0], **fields}])(world)
+
+    return apply
+
+
+SPECS, LINT = "keda/specs-as-wanted", "keda/specs-linted"
+CUSTOM = {"strategy": "custom", "customScalingQueueLengthDeduction": 3}
 NO_DEFAULT = schema({"rollout": {"type": "object", "properties": {"strategy": {"enum": ["gradual", "immediate"]}}}})
 HOOKED = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["argocd.argoproj.io/hook-finalizer"]}
 HANGS = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["finalizer.keda.sh"]}
@@ -77,6 +93,8 @@ OF_INSTRUMENTS = [
     "keda/triggers-activate",
     "keda/scaled-jobs-valid",
     "keda/scaled-jobs-valid-for-redeploy",
+    SPECS,
+    LINT,
 ]
 RED = [
     *((check, environment(instruments=()), "unknown", "names none") for check in OF_INSTRUMENTS),
@@ -158,6 +176,61 @@ RED = [
     ),
     ("keda/limits-as-configured", triggers({"lagCount": "5"}), "warn", "lagCount is 5, the environment says 1"),
     ("keda/limits-as-configured", triggers({"activationLagCount": None}), "warn", "activationLagCount is not set"),
+    (
+        SPECS,
+        scaled_job(spec={"jobTargetRef": {"suspend": True}}),
+        "fail",
+        "spec.jobTargetRef.suspend is true, which its",
+    ),
+    (
+        SPECS,
+        scaled_job(spec={"maxReplicaCount": 5}),
+        "fail",
+        "spec.maxReplicaCount is 5: that decides how many workers",
+    ),
+    (SPECS, scaled_job(spec={"pollingInterval": None}), "fail", "spec.pollingInterval is not set"),
+    (
+        SPECS,
+        scaled_job(spec={"jobTargetRef": {"backoffLimit": 0}}),
+        "fail",
+        "spec.jobTargetRef.backoffLimit is 0, which",
+    ),
+    (SPECS, pod(nodeSelector={"gpu": "yes"}), "fail", "spec.jobTargetRef.template.spec.nodeSelector, which its source"),
+    (SPECS, container(image="other.test/worker:1"), "warn", "containers[prompt-service].image is another one"),
+    (SPECS, container(env=[{"name": "A", "value": "hidden"}]), "warn", "containers[prompt-service].env, which its"),
+    (SPECS, pod(serviceAccountName="other"), "warn", "that decides what they run and may read"),
+    (SPECS, scaled_job(spec={"failedJobsHistoryLimit": 0}), "warn", "that decides who sees them fail"),
+    (SPECS, latiss(spec={"jobTargetRef": {"suspend": True}}), "fail", "prompt-keda-latiss: spec.jobTargetRef.suspend"),
+    (LINT, scaled_job(spec={"jobTargetRef": {"suspend": True}}), "fail", "every Job is born suspended"),
+    (LINT, scaled_job(spec={"jobTargetRef": {"parallelism": 0}}), "fail", "its Jobs make no pod"),
+    (LINT, scaled_job(spec={"jobTargetRef": {"completions": 0}}), "fail", "complete before a pod is made"),
+    (LINT, scaled_job(spec={"jobTargetRef": {"managedBy": "kueue.x-k8s.io/multikueue"}}), "fail", "another controller"),
+    (LINT, scaled_job(spec={"maxReplicaCount": 0}), "fail", "maxReplicaCount is 0: no Job is ever made"),
+    (LINT, pod(schedulingGates=[{"name": "wait"}]), "fail", "schedulingGates"),
+    (LINT, pod(restartPolicy=None), "fail", "restartPolicy is neither Never nor OnFailure"),
+    (
+        LINT,
+        container(env=[{"name": "REDIS_STREAM_NAME", "value": "instrument:x"}]),
+        "fail",
+        "REDIS_STREAM_NAME is instr",
+    ),
+    (LINT, scaled_job(spec={"jobTargetRef": {"parallelism": 2}}), "warn", "each Job is several pods"),
+    (LINT, scaled_job(spec={"minReplicaCount": 30}), "warn", "minReplicaCount is more than maxReplicaCount"),
+    (LINT, scaled_job(spec={"scalingStrategy": None}), "warn", "scalingStrategy is default"),
+    (LINT, scaled_job(spec={"scalingStrategy": CUSTOM}), "warn", "customScalingQueueLengthDeduction is 3"),
+    (LINT, scaled_job(spec={"jobTargetRef": {"ttlSecondsAfterFinished": 0}}), "warn", "gone before anybody sees why"),
+    (
+        LINT,
+        scaled_job(spec={"jobTargetRef": {"podFailurePolicy": {"rules": [{}]}}}),
+        "warn",
+        "podFailurePolicy decides",
+    ),
+    (LINT, pod(restartPolicy="OnFailure"), "warn", "no Job tells of it"),
+    (LINT, pod(terminationGracePeriodSeconds=1), "warn", "cannot finish its visit"),
+    (LINT, pod(schedulerName="mine"), "warn", "schedulerName is another one"),
+    (LINT, pod(nodeName="n1"), "warn", "nodeName is set"),
+    (LINT, pod(hostNetwork=True, volumes=[{"hostPath": {"path": "/"}}]), "warn", "their node: hostNetwork, hostPath"),
+    (LINT, container(securityContext={"privileged": True}), "warn", "privileged"),
     (VALID, scaled_job(spec={"triggers": None}), "fail", "spec lacks triggers"),
     (VALID, scaled_job(spec={"maxReplicaCount": "20"}), "fail", "spec.maxReplicaCount is no integer"),
     (VALID, scaled_job(spec={"maxReplicas": 20}), "warn", "KEDA knows no spec.maxReplicas"),
@@ -223,6 +296,53 @@ def test_what_is_told_and_no_more_is_green(check, breaks, said):
     """A lag to begin at, and fields that KEDA's CRD does not know in the status."""
     outcome = seen(check, breaks)
     assert outcome.verdict.value == "ok" and said in f"{outcome.observed} {outcome.detail}", outcome
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        scaled_job(spec={"jobTargetRef": {"template": {"metadata": {"creationTimestamp": None}}}}),
+        scaled_job(spec={"jobTargetRef": {"suspend": False}, "rollout": {"strategy": "default"}}),
+        pod(securityContext={}, volumes=[]),
+        scaled_job(spec={"jobTargetRef": {"ttlSecondsAfterFinished": None}}),
+    ],
+)
+def test_what_says_no_more_than_nothing_is_no_difference(breaks):
+    """KEDA itself writes a creationTimestamp of null when it sets its finalizer; empty values count as absent."""
+    assert seen(SPECS, breaks).verdict.value == seen(LINT, breaks).verdict.value == "ok"
+
+
+def test_what_the_api_server_fills_in_by_itself_is_no_difference():
+    """By the defaults in the CRD's schema, on both sides."""
+    world = World()
+    with_default = schema({"successfulJobsHistoryLimit": {"type": "integer", "default": 7}})
+    version = {"name": "v1alpha1", "schema": {"openAPIV3Schema": with_default}}
+    world.change(kinds.CRDS, "scaledjobs.keda.sh", spec={"versions": [version]})
+    scaled_job(spec={"successfulJobsHistoryLimit": 7})(world)
+    assert world.verdict(SPECS).verdict.value == "ok", world.verdict(SPECS)
+    scaled_job(spec={"successfulJobsHistoryLimit": 8})(world)
+    assert "successfulJobsHistoryLimit is 8" in world.verdict(SPECS).observed
+
+
+def test_who_has_set_a_field_is_told_and_no_text_of_it():
+    """By its managedFields; a value that is a text may be a password."""
+    world = World()
+    owned = {"f:spec": {"f:jobTargetRef": {"f:suspend": {}, "f:template": {"f:spec": {"f:serviceAccountName": {}}}}}}
+    fields = [{"manager": "kubectl-patch", "operation": "Update", "fieldsV1": owned}]
+    scaled_job(metadata={"managedFields": fields}, spec={"jobTargetRef": {"suspend": True}})(world)
+    pod(serviceAccountName="hidden-one")(world)
+    observed = world.verdict(SPECS).observed
+    assert "suspend is true, which its source does not have (set by kubectl-patch)" in observed
+    assert "hidden-one" not in observed and "serviceAccountName, which" in observed
+
+
+def test_what_others_deliver_has_no_source_here():
+    """Their ScaledJobs are read for what stops work all the same."""
+    world = World()
+    others = [one.model_copy(update={"manifest": None}) for one in world.systems.environment.instruments]
+    environment(instruments=tuple(others))(world)
+    scaled_job(spec={"jobTargetRef": {"suspend": True}})(world)
+    assert [world.verdict(check).verdict.value for check in (SPECS, LINT)] == ["skipped", "fail"]
 
 
 def test_manifests_that_are_to_be_filled_in_are_no_next_keda():

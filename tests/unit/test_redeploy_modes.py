@@ -313,6 +313,16 @@ def test_a_pause_in_the_source_is_refused(standing):
         standing.plan()
 
 
+def test_a_source_under_which_no_worker_comes_is_refused(standing):
+    """KEDA would take it, and the redeploy would end with Jobs that have no pod."""
+    for own in standing.context.instrument_objects.values():
+        for one in own:
+            if one["kind"] == "ScaledJob":
+                one["spec"]["jobTargetRef"]["suspend"] = True
+    with pytest.raises(Refusal, match="born suspended"):
+        standing.plan()
+
+
 def test_an_upgrade_is_refused_while_a_scaled_job_does_not_fit_the_new_crd(standing):
     """KEDA 2.20 rejects a strategy that 2.16 takes; the ScaledJob is named."""
     older(standing)

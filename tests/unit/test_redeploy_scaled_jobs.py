@@ -90,6 +90,63 @@ def test_a_scaled_job_that_changes_or_comes_back_is_applied_paused(live, wanted,
     assert unpause.release_inspect(context).state is State.TODO
 
 
+EXTRA = {"jobTargetRef": {"suspend": True, "template": {"spec": {"nodeName": "n1"}}}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "extra"),
+    [
+        (DEFAULT, EXTRA),
+        ({**DEFAULT, "maxReplicaCount": 9}, EXTRA),
+        ({**DEFAULT, "triggers": [{"type": "a"}]}, {"triggers": [{"type": "a"}, {"type": "b"}], "minReplicaCount": 0}),
+    ],
+)
+def test_what_nobody_wanted_is_taken_away(wanted, extra):
+    """Applying leaves what others have added. It is paused for that, as its generation changes."""
+    cluster = Cluster({**wanted, **extra})
+    context = restoring(cluster, wanted)
+    seen = restore.scaled_jobs_inspect(context)
+    assert seen.state is State.TODO and seen.detail, seen
+    restore.apply_scaled_jobs(context)
+    assert {key: value for key, value in cluster.get(*KEY)["spec"].items() if value not in ({}, None)} == wanted
+    assert cluster.annotations() == {PAUSED: "true", RUN_ANNOTATION: "run-1"}
+    assert restore.scaled_jobs_inspect(context).state is State.DONE
+
+
+def test_an_extra_field_is_named_with_who_has_set_it():
+    """The plan says what will be taken away."""
+    cluster = Cluster({**DEFAULT, "jobTargetRef": {"suspend": True}})
+    owned = {"manager": "kubectl-patch", "fieldsV1": {"f:spec": {"f:jobTargetRef": {"f:suspend": {}}}}}
+    cluster.patch(*KEY, {"metadata": {"managedFields": [owned]}})
+    detail = restore.scaled_jobs_inspect(restoring(cluster, {**DEFAULT, "jobTargetRef": {"parallelism": 1}})).detail
+    assert "differs at" in detail, "what is missing is told first"
+    detail = restore.scaled_jobs_inspect(restoring(cluster, DEFAULT)).detail
+    assert "jobTargetRef, which its source does not have (set by kubectl-patch)" in detail
+
+
+def test_jobs_that_were_born_suspended_are_let_run():
+    """KEDA counts them as running, and would make no others; where the source wants it so they are left."""
+    cluster = Cluster(running=("2", "2"))
+    cluster.patch(kinds.JOBS, "j0", "n", {"spec": {"suspend": True}})
+    context = restoring(cluster, DEFAULT)
+    assert restore.scaled_jobs_inspect(context).detail == "1 Jobs are suspended, and nobody wants that: n/j0"
+    restore.apply_scaled_jobs(context)
+    assert cluster.get(kinds.JOBS, "j0", "n")["spec"]["suspend"] is False
+    assert restore.scaled_jobs_inspect(context).state is State.DONE and cluster.annotations() == {}
+    wanted = {**DEFAULT, "jobTargetRef": {"suspend": True}}
+    cluster = Cluster(wanted)
+    cluster.patch(kinds.JOBS, "j0", "n", {"spec": {"suspend": True}})
+    assert restore.scaled_jobs_inspect(restoring(cluster, wanted)).state is State.DONE
+
+
+def test_a_scaled_job_whose_jobs_cannot_run_is_not_proven_whoever_delivers_it():
+    """KEDA calls it Ready all the same."""
+    cluster = Cluster({**DEFAULT, "jobTargetRef": {"suspend": True}})
+    cluster.patch(*KEY, {"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+    seen = verify.scaled_jobs_inspect(restoring(cluster, DEFAULT))
+    assert seen.state is State.BROKEN and "born suspended" in seen.detail
+
+
 def test_a_new_scaled_job_without_jobs_and_one_that_is_as_it_should_be_are_not_paused():
     """The first is applied as it is, the second not at all."""
     cluster = Cluster(None, ())

@@ -168,6 +168,21 @@ def keda_manifests(schema=None):
     return str(path), digest
 
 
+def manifest(name, spec):
+    """Give a file that holds a ScaledJob with a spec, in the namespace of its name, and its TriggerAuthentication."""
+
+    def made(kind, called, **fields):
+        metadata = {"name": called, "namespace": name}
+        return json.dumps({"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **fields})
+
+    reference = {"parameter": "password", "name": "prompt-redis-auth", "key": "redis-password"}
+    login = made(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", spec={"secretTargetRef": [reference]})
+    text = f"{login}\n---\n{made(kinds.SCALED_JOBS, name, spec=spec)}\n"
+    path = Path(_FOLDER.name) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.yaml"
+    path.write_text(text)
+    return path
+
+
 class World:
     """An environment and its systems as they should be. A test changes one thing."""
 
@@ -207,10 +222,10 @@ class World:
         self.vault = FakeVault(wanted)
         self.vault.use_token("t")
         self.directory = FakeDirectory([environment.ldap.base_dn])
+        self.systems = Systems(environment)
         self._put_cluster()
         self.redis.ensure_group(STREAM, GROUP, "0")
         self.redis.saves = {"save": "60 1", "appendonly": "no"}
-        self.systems = Systems(environment)
         self.systems.vault_health = self.vault.health
         self.systems.naming_contexts = lambda: self.directory.probe("ldaps://directory.test")
         self.registry = FakeRegistry(HOST)
@@ -267,8 +282,16 @@ class World:
         trigger = {"type": "redis-streams", "metadata": TRIGGER, "authenticationRef": {"name": "prompt-redis"}}
         asked = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
         pod = {"spec": {"containers": [{"name": "prompt-service", "image": WORKER_IMAGE, "resources": asked}], **PULLS}}
+        pod["spec"]["restartPolicy"] = "Never"
         spec = {"jobTargetRef": {"template": pod}, "triggers": [trigger], "rollout": {"strategy": "default"}}
-        spec |= {"minReplicaCount": 3, "maxReplicaCount": 20, "pollingInterval": 2}
+        spec |= {
+            "minReplicaCount": 3,
+            "maxReplicaCount": 20,
+            "pollingInterval": 2,
+            "scalingStrategy": {"strategy": "eager"},
+        }
+        first = self.systems.environment.instruments[0].model_copy(update={"manifest": manifest(SCALED_JOB, spec)})
+        self.systems.environment = self.systems.environment.model_copy(update={"instruments": (first,)})
         self.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec=spec, status=conditions(Ready="True"))
         self.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"generation": 2})
         self.put_job("2")
@@ -313,7 +336,11 @@ class World:
         self.put(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", space)
         metadata = {**TRIGGER, "stream": stream, "consumerGroup": group}
         trigger = {"type": "redis-streams", "metadata": metadata, "authenticationRef": {"name": "prompt-redis"}}
-        body = {"spec": {**spec, "triggers": [trigger]}, "status": conditions(Ready="True")}
+        spec = {**spec, "triggers": [trigger]}
+        named["manifest"] = manifest(space, spec)
+        instruments = (*self.systems.environment.instruments[:-1], first.model_copy(update=named))
+        self.systems.environment = self.systems.environment.model_copy(update={"instruments": instruments})
+        body = {"spec": spec, "status": conditions(Ready="True")}
         self.put(kinds.SCALED_JOBS, space, space, **body)
         self.change(kinds.SCALED_JOBS, space, space, metadata={"generation": 2}, **fields)
         self.redis.ensure_group(stream, group, "0")

@@ -50,6 +50,12 @@ def examine(schema: Object, obj: Object) -> Findings:
     return Findings((*errors, *_repeated(schema, defaulted, "")), unknown)
 
 
+def with_defaults(schema: Object, obj: Object) -> Object:
+    """Return an object as the API server would keep it: without what the schema does not know, and with its defaults."""
+    made: Object = _defaulted(schema, copy.deepcopy(obj))
+    return made
+
+
 def _told(error: Any) -> str:
     """Say where and what, without the value that stands there: it may be long, or a secret in an env."""
     where, wanted = ".".join(str(part) for part in error.absolute_path) or "the object", error.validator_value

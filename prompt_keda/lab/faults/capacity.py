@@ -118,7 +118,7 @@ FAULTS: tuple[Fault, ...] = (
         "workers ask for so much that the node holds ten (paused, so that no Job is lost)",
         want_much,
         scaled_jobs.restore,
-        {"capacity/maximum-fits": "warn", "keda/none-paused": "warn"},
+        {"capacity/maximum-fits": "warn", "keda/specs-as-wanted": "warn", "keda/none-paused": "warn"},
         "nodes hold 10 workers at most",
         stops_scaling=True,
     ),

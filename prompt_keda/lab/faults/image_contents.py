@@ -155,7 +155,7 @@ FAULTS: tuple[Fault, ...] = (
         "the ScaledJob names its image by the tag latest (paused, so that no Job is lost)",
         name_latest,
         name_digests,
-        {"images/pinned": "warn", "keda/none-paused": "warn"},
+        {"images/pinned": "warn", "keda/specs-as-wanted": "warn", "keda/none-paused": "warn"},
         "is named by the tag latest",
         stops_scaling=True,
     ),

@@ -150,7 +150,7 @@ FAULTS: tuple[Fault, ...] = (
         "new workers ask for a consumer group that is not there, and fail",
         let_workers_fail,
         let_workers_work,
-        {"keda/jobs-do-not-fail": "warn"},
+        {"keda/jobs-do-not-fail": "warn", "keda/specs-linted": "fail", "keda/specs-as-wanted": "warn"},
         "BackoffLimitExceeded",
         stops_scaling=True,
     ),

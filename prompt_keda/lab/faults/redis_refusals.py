@@ -5,8 +5,10 @@ Nothing that waits is lost by them: a stream that gives way to a string is kept,
 
 from __future__ import annotations
 
+from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.redis import count_again, send
+from prompt_keda.lab.faults.waiting import until
 
 KEPT = "kept-by-a-fault:"
 """Before the name of a stream: its copy, while a string stands in its place."""
@@ -31,6 +33,7 @@ def put_strings(stage: Stage) -> None:
     for one in stage.environment.instruments:
         if stage.redis.key_type(one.stream) == "stream":
             stage.redis.run(["COPY", one.stream, KEPT + one.stream, "REPLACE"], ["SET", one.stream, "x"])
+    until(lambda: scaled_jobs.readiness(stage) != {"True"}, "ScaledJobs whose trigger KEDA sees fail")
 
 
 def put_streams_back(stage: Stage) -> None:
@@ -40,6 +43,7 @@ def put_streams_back(stage: Stage) -> None:
             stage.redis.run(["COPY", KEPT + one.stream, one.stream, "REPLACE"])
         stage.redis.delete_stream(KEPT + one.stream)
     count_again(stage)
+    scaled_jobs.until_ready(stage)
 
 
 def count_too_many(stage: Stage) -> None:
@@ -114,7 +118,7 @@ FAULTS: tuple[Fault, ...] = (
         "a string stands where the stream was",
         put_strings,
         put_streams_back,
-        {"redis/groups-exist": "fail"},
+        {"redis/groups-exist": "fail", "keda/scaled-jobs-ready": "fail"},
         "is a string, not a stream",
         stops_scaling=True,
     ),
