@@ -31,7 +31,14 @@ ACCEPT = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     ]
 )
-
+INDEX_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+DEEPEST_INDEX = 2
+"""An index in an index is rare, and one in that is asked for no further: an image could name itself for ever."""
+MOST_UNNAMED = 20
+"""More entries of an index are not asked for one by one."""
 NO_CONFIG = "the pull secret is no docker config with user and password"
 REDIRECTS = (301, 302, 303, 307, 308)
 LARGEST_CONFIG_BYTES = 4 * 2**20
@@ -51,6 +58,8 @@ class ManifestInfo:
     """``linux/amd64``; empty for a manifest of one platform, which does not name it."""
     children: Mapping[str, str] = field(default_factory=dict, compare=False)
     """For an index: platform → the digest of its manifest."""
+    unnamed: tuple[str, ...] = field(default=(), compare=False)
+    """For an index: the digests of entries that name no platform, or are an index themselves."""
     blobs: tuple[str, ...] = field(default=(), compare=False)
     """For a manifest of one platform: the digests of its config, which comes first, and of its layers."""
 
@@ -208,19 +217,44 @@ class Registry:
         """Give what the manifest says. Raises as `manifest_digest` does."""
         answer = self._manifest("GET", repository, reference)
         document = self._json(answer)
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0]
+        digest = self._digest(answer, reference)
         try:
+            entries = [entry for entry in document.get("manifests", []) if not _is_attestation(entry)]
+            placed = [(_platform(entry.get("platform") or {}), entry) for entry in entries]
             children = {
-                _platform(one.get("platform") or {}): str(one["digest"]) for one in document.get("manifests", [])
+                platform: str(entry["digest"]) for platform, entry in placed if platform and not _is_index(entry)
             }
+            unnamed = tuple(str(entry["digest"]) for platform, entry in placed if not platform or _is_index(entry))
+            platforms = tuple(children)
             parts = [document["config"], *document.get("layers", [])] if "config" in document else []
-            blobs = tuple(str(one["digest"]) for one in parts)
+            blobs = tuple(str(part["digest"]) for part in parts)
+            if document.get("schemaVersion") == 1:
+                platforms = (f"linux/{document['architecture']}",)
+                blobs = tuple(str(part["blobSum"]) for part in document["fsLayers"])
         except (AttributeError, KeyError, TypeError):
             raise BadAnswer(SYSTEM, self.endpoint, f"the manifest of {repository} makes no sense") from None
-        media_type = answer.headers.get("Content-Type", "").partition(";")[0]
-        return ManifestInfo(self._digest(answer, reference), media_type, tuple(children), children, blobs)
+        return ManifestInfo(digest, media_type, platforms, children, unnamed, blobs)
+
+    def children(self, repository: str, info: ManifestInfo, depth: int = DEEPEST_INDEX) -> dict[str, str]:
+        """Return the manifests of an index: platform → digest; empty for a manifest of one platform.
+
+        What the index does not say is read in each entry: in its config, or where it is an index itself in that. An entry
+        that says no platform either, as an artifact, is left out. Raises as `manifest` and `platforms` do.
+        """
+        found = dict(info.children)
+        if len(info.unnamed) > MOST_UNNAMED:
+            raise BadAnswer(SYSTEM, self.endpoint, f"an index of {repository} has too many entries without a platform")
+        for digest in info.unnamed:
+            entry = self.manifest(repository, digest)
+            if (entry.children or entry.unnamed) and depth:
+                found = {**self.children(repository, entry, depth - 1), **found}
+            elif platform := self._platform_of_config(repository, entry):
+                found.setdefault(platform, digest)
+        return found
 
     def platforms(self, repository: str, info: ManifestInfo) -> tuple[str, ...]:
-        """Give the platforms that an image is for. A manifest of one platform says it in its config, which is read.
+        """Give the platforms that an image is for; none where it does not say. A single manifest's config is read.
 
         Raises
         ------
@@ -229,12 +263,20 @@ class Registry:
         BadAnswer
             When it is not what its digest says, or no config; and as `manifest` raises.
         """
-        if info.platforms or not info.blobs:
+        if info.unnamed:
+            return tuple(self.children(repository, info))
+        if info.platforms:
             return info.platforms
+        platform = self._platform_of_config(repository, info)
+        return (platform,) if platform else ()
+
+    def _platform_of_config(self, repository: str, info: ManifestInfo) -> str:
+        if not info.blobs:
+            return ""
         answer = self._blob("GET", repository, info.blobs[0])
         if f"sha256:{hashlib.sha256(answer.content).hexdigest()}" != info.blobs[0]:
             raise BadAnswer(SYSTEM, self.endpoint, f"the config of {repository} is not what its digest says")
-        return (_platform(self._json(answer)),)
+        return _platform(self._json(answer))
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """Tell whether a config or layer is there; a HEAD request, so nothing is downloaded. Raises as `manifest` does.
@@ -373,8 +415,19 @@ class Registry:
 
 
 def _platform(said: Any) -> str:
-    """Give ``linux/amd64`` of what a config, or an index's entry, says."""
-    return f"{said.get('os')}/{said.get('architecture')}"
+    """Give ``linux/amd64`` of what a config, or an index's entry, says; empty where it does not say."""
+    system, architecture = said.get("os"), said.get("architecture")
+    known = all(isinstance(part, str) and part not in ("", "unknown") for part in (system, architecture))
+    return f"{system}/{architecture}" if known else ""
+
+
+def _is_attestation(entry: Any) -> bool:
+    """Whether an index's entry is no image, but tells of one (Docker, "Attestation storage")."""
+    return bool((entry.get("annotations") or {}).get("vnd.docker.reference.type"))
+
+
+def _is_index(entry: Any) -> bool:
+    return str(entry.get("mediaType", "")) in INDEX_TYPES
 
 
 def _reason(error: Exception) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from prompt_keda.core.errors import EnvironmentFileError
-from prompt_keda.core.strict_yaml import load_documents
+from prompt_keda.core.strict_yaml import Where, load_documents, mark_near, place
 
 Object = dict[str, Any]
 
@@ -24,21 +24,61 @@ def load_instrument_manifest(path: Path, placeholders: Mapping[str, Any] | None)
     Raises
     ------
     EnvironmentFileError
-        When the file is no strict YAML, or a document is no Kubernetes object with name and namespace, or a Secret.
+        When the file is no strict YAML, or a document is no Kubernetes object with name and namespace, or a Secret; or when
+        its metadata or spec are not of the form that the API server takes. With file, line and column.
     """
-    objects = [value for value, _ in load_documents(path, placeholders)]
-    for one in objects:
-        if not _is_object(one):
-            raise EnvironmentFileError(
-                f"{path}: a document is no Kubernetes object", "It needs apiVersion, kind, metadata."
+    documents = load_documents(path, placeholders)
+    for document, marks in documents:
+        for where, what, fix in _wrong(document):
+            raise EnvironmentFileError(f"{place(path, mark_near(where, marks))}: {what}", fix)
+    return [document for document, _ in documents]
+
+
+def _wrong(document: Any) -> Iterator[tuple[Where, str, str]]:
+    """Yield the place, the words and the fix of each thing in a document for which the API server would not take it."""
+    if not isinstance(document, dict):
+        yield (), "a document is no Kubernetes object", "It needs apiVersion, kind, metadata."
+        return
+    for key, kind, form in (("apiVersion", str, "a text"), ("kind", str, "a text"), ("metadata", dict, "a mapping")):
+        if not isinstance(document.get(key), kind):
+            yield (
+                (key,),
+                f"a document is no Kubernetes object: {key} is not {form}",
+                "It needs apiVersion, kind, metadata.",
             )
-        for key in ("name", "namespace"):
-            if not isinstance(one["metadata"].get(key), str):
-                raise EnvironmentFileError(f"{path}: {one['kind']} {one['metadata'].get('name', '')} has no {key}")
-        if one["kind"] == "Secret":  # plans are shown and kept; what is secret comes from Vault
-            fix = "Name it in the environment under secrets; its values belong into Vault."
-            raise EnvironmentFileError(f"{path}: Secret {one['metadata']['name']} does not belong into a manifest", fix)
-    return objects
+            return
+    kind, metadata = document["kind"], document["metadata"]
+    if kind.endswith("List") and isinstance(document.get("items"), list):
+        yield (
+            ("kind",),
+            f"a {kind} is no object of its own",
+            "Write each of its items as a document, with --- between them.",
+        )
+    for key in ("name", "namespace"):
+        if not metadata.get(key) or not isinstance(metadata[key], str):
+            yield ("metadata", key), f"{kind} {metadata.get('name', '')} has no {key}", "Give it one, as a text."
+    for key in ("labels", "annotations"):
+        yield from _wrong_texts(metadata.get(key), ("metadata", key))
+    for key in ("finalizers", "ownerReferences"):
+        if not isinstance(metadata.get(key) or [], list):
+            yield ("metadata", key), f"metadata.{key} is not a list", ""
+    if not isinstance(document.get("spec", {}), dict):
+        yield ("spec",), f"the spec of {kind} {metadata.get('name', '')} is not a mapping", ""
+    if kind == "Secret":  # plans are shown and kept; what is secret comes from Vault
+        fix = "Name it in the environment under secrets; its values belong into Vault."
+        yield (), f"Secret {metadata.get('name', '')} does not belong into a manifest", fix
+
+
+def _wrong_texts(texts: Any, where: Where) -> Iterator[tuple[Where, str, str]]:
+    """Yield what is wrong with labels or annotations: a mapping whose values are texts, and nothing else is taken."""
+    name = ".".join(map(str, where))
+    if texts is not None and not isinstance(texts, dict):
+        yield where, f"{name} is not a mapping", 'Write each as KEY: "VALUE".'
+        return
+    for key, value in (texts or {}).items():
+        if not isinstance(value, str):
+            kind = type(value).__name__
+            yield (*where, key), f"{name}: {key} is {kind}, and not a text", f'Put its value into quotes: {key}: "…"'
 
 
 def _is_object(document: Any) -> bool:
@@ -81,4 +121,8 @@ def load_keda_manifests(path: Path, sha256: str) -> list[Object]:
         raise EnvironmentFileError(f"KEDA's manifests {path} are neither JSON nor YAML") from error
     if not isinstance(objects, list) or not objects or not all(map(_is_object, objects)):
         raise EnvironmentFileError(f"KEDA's manifests {path} are no list of Kubernetes objects")
+    for obj in objects:
+        for key in ("labels", "annotations"):
+            for _, what, fix in _wrong_texts(obj["metadata"].get(key), ("metadata", key)):
+                raise EnvironmentFileError(f"KEDA's manifests {path}: {obj['kind']}: {what}", fix)
     return objects

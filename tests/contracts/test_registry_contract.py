@@ -19,7 +19,7 @@ from prompt_keda.clients.registry import (
 )
 from prompt_keda.core.errors import BadAnswer, Missing, Refused, Unreachable
 from prompt_keda.core.secret import Secret
-from tests.contracts.conftest import SECONDS, free_port, serving
+from tests.contracts.conftest import SECONDS, free_port, recording, serving
 from tests.contracts.fakes.registry import FakeRegistry
 
 USER, PASSWORD, REPOSITORY = "puller", "canary-4b2e", "lsst-dm/prompt-service"
@@ -60,6 +60,7 @@ def push(url, ca_file):
         push_manifest(
             client, "single", json.dumps({**layers, "config": {**config, "mediaType": MANIFEST}}).encode(), MANIFEST
         )
+        push_odd(client, layers)
         platforms = []
         for architecture in ("amd64", "arm64"):
             text = json.dumps({**layers, "annotations": {"for": architecture}}).encode()
@@ -68,6 +69,33 @@ def push(url, ca_file):
             platforms.append({**one, "platform": {"os": "linux", "architecture": architecture}})
         index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": platforms}).encode()
         return push_manifest(client, "v1", index, INDEX)
+
+
+def push_odd(client, layers):
+    """Push indexes whose entries name no platform (bare, nested), one with an attestation, and an artifact."""
+    config = push_blob(client, CONFIG)
+    image = json.dumps({**layers, "config": {**config, "mediaType": MANIFEST}}).encode()
+    nothing = json.dumps({**layers, "annotations": {"an": "artifact"}}).encode()
+
+    def entry(text, media_type=MANIFEST, **more):
+        return {"mediaType": media_type, "digest": digest_of(text), "size": len(text), **more}
+
+    def push_index(tag, *entries):
+        text = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).encode()
+        push_manifest(client, tag, text, INDEX)
+        return text
+
+    for text in (image, nothing):
+        push_manifest(client, digest_of(text), text, MANIFEST)
+    unknown = {"platform": {"os": "unknown", "architecture": "unknown"}}
+    bare = push_index("bare", entry(image))
+    push_manifest(client, digest_of(bare), bare, INDEX)
+    push_index("unknown", entry(image, **unknown))
+    attests = {"annotations": {"vnd.docker.reference.type": "attestation-manifest"}, **unknown}
+    push_index("attested", entry(image), entry(nothing, **attests))
+    push_index("nested", entry(bare, INDEX))
+    push_index("artifact", entry(nothing))
+    push_manifest(client, "nothing", nothing, MANIFEST)
 
 
 def digest_of(data):
@@ -100,6 +128,12 @@ def served(request):
             made.put(REPOSITORY, "v1", digest, INDEX, ("linux/amd64", "linux/arm64"), (digest_of(b"{}"),))
             made.put(REPOSITORY, "single", "sha256:1", blobs=(digest_of(CONFIG),))
             made.configs[digest_of(CONFIG)] = "linux/arm64"
+            made.configs["nothing"] = ""
+            made.put(REPOSITORY, "nothing", "sha256:2", blobs=("nothing",))
+            for tag in ("bare", "unknown", "attested"):
+                made.put(REPOSITORY, tag, f"sha256:{tag}", INDEX, unnamed=("sha256:1",))
+            made.put(REPOSITORY, "nested", "sha256:4", INDEX, unnamed=("sha256:bare",))
+            made.put(REPOSITORY, "artifact", "sha256:5", INDEX, unnamed=("sha256:2",))
             return made
 
         return connect, digest
@@ -129,6 +163,55 @@ def test_an_image_says_its_platforms_and_its_parts(served):
     assert [registry.has_blob(REPOSITORY, blob) for blob in (*one.blobs, *single.blobs)] == [True, True]
     assert not registry.has_blob(REPOSITORY, digest_of(b"never pushed"))
     registry.close()
+
+
+@pytest.mark.parametrize("tag", ["bare", "unknown", "attested", "nested", "artifact", "nothing"])
+def test_what_an_index_does_not_say_is_read_in_its_entries(served, tag):
+    """In their configs; an attestation is no image, and what says no platform anywhere has none."""
+    connect, _ = served
+    registry = connect(GOOD)
+    info = registry.manifest(REPOSITORY, tag)
+    platforms = () if tag in ("artifact", "nothing") else ("linux/arm64",)
+    assert registry.platforms(REPOSITORY, info) == platforms
+    assert tuple(registry.children(REPOSITORY, info)) == (() if tag == "nothing" else platforms)
+    for digest in registry.children(REPOSITORY, info).values():
+        assert registry.manifest(REPOSITORY, digest).blobs
+    registry.close()
+
+
+def test_a_manifest_of_the_old_schema_says_its_platform_and_layers_itself(authority):
+    """Docker's schema 1, which some registries still serve to whoever did not ask for it."""
+    old = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+    layers = [{"blobSum": "sha256:l1"}, {"blobSum": "sha256:l2"}]
+    text = json.dumps({"schemaVersion": 1, "architecture": "amd64", "fsLayers": layers}).encode()
+    headers = {"Content-Type": old, "Docker-Content-Digest": "sha256:1"}
+    with recording(authority, lambda path, asked: (200, headers, text)) as (port, _):
+        registry = Registry.connect("h", f"https://127.0.0.1:{port}", authority.ca_file, None, SECONDS)
+        found = registry.manifest("a/b", "t")
+        assert (found.media_type, found.blobs) == (old, ("sha256:l1", "sha256:l2"))
+        assert registry.platforms("a/b", found) == ("linux/amd64",)
+        registry.close()
+
+
+def test_an_index_that_names_itself_is_asked_for_no_further(authority):
+    """Nor one with very many entries that name no platform."""
+    counts = iter([1, 21])
+    entry = {"mediaType": INDEX, "digest": "sha256:1"}
+    asked = []
+
+    def answer(path, headers):
+        asked.append(path)
+        body = json.dumps({"schemaVersion": 2, "manifests": [entry] * count}).encode()
+        return 200, {"Content-Type": INDEX, "Docker-Content-Digest": "sha256:1"}, body
+
+    with recording(authority, answer) as (port, _):
+        registry = Registry.connect("h", f"https://127.0.0.1:{port}", authority.ca_file, None, SECONDS)
+        count = next(counts)
+        assert registry.platforms("a/b", registry.manifest("a/b", "t")) == () and len(asked) < 6
+        count = next(counts)
+        with pytest.raises(BadAnswer, match="too many entries"):
+            registry.platforms("a/b", registry.manifest("a/b", "t"))
+        registry.close()
 
 
 def test_a_part_is_denied_as_an_image_is(served):

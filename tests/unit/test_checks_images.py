@@ -9,6 +9,7 @@ import json
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.clients.registry import ManifestInfo
 from prompt_keda.environment.model import FillIn
 from tests.contracts.fakes.registry import FakeRegistry
 
@@ -30,6 +31,7 @@ from .breaks import (
 )
 from .world import (
     HOST,
+    INDEX,
     OPERATOR,
     SCALED_JOB,
     SPACE,
@@ -94,6 +96,24 @@ def moved_tag(world):
     world.registry.put("keda", "2.16.1", f"sha256:{'3' * 64}")
 
 
+def indexed(platform):
+    """Let the workers' image be an index whose one entry says its platform in its config alone; empty: nowhere."""
+
+    def apply(world):
+        digest = WORKER_IMAGE.rpartition("@")[2]
+        world.registry.put("worker", "entry", "sha256:entry", blobs=("sha256:c1", "sha256:l1"))
+        world.registry.configs["sha256:c1"] = platform
+        world.registry.put("worker", "local", digest, INDEX, unnamed=("sha256:entry",))
+
+    return apply
+
+
+def of_schema_1(world):
+    digest = WORKER_IMAGE.rpartition("@")[2]
+    made = ManifestInfo(digest, "application/vnd.docker.distribution.manifest.v1+prettyjws", ("linux/amd64",))
+    world.registry.images["worker", digest] = made
+
+
 PLATFORMS, LAYERS, PULL_SECRETS = "images/platforms-fit", "images/layers-present", "images/pull-secrets-fit"
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {}}
 WORKERS = "images/instrument-images-present"
@@ -130,6 +150,17 @@ RED = [
         "gone has no 1",
     ),
     (WORKERS, both(second_registry, names_images("silent.test/a:1")), "unknown", "silent.test/a:1: "),
+    (PLATFORMS, indexed(""), "unknown", f"{HOST}/worker does not say its platform"),
+    (LAYERS, indexed(""), "unknown", f"{HOST}/worker: nothing was asked for, since it has nothing for linux/amd64"),
+    (PLATFORMS, indexed("linux/s390x"), "fail", f"{HOST}/worker is for linux/s390x, not for linux/amd64"),
+    (LAYERS, indexed("linux/s390x"), "unknown", "nothing was asked for"),
+    (
+        LAYERS,
+        both(indexed("linux/amd64"), lambda world: world.registry.lost.add("sha256:l1")),
+        "fail",
+        f"{HOST}/worker lacks its part sha256:l1",
+    ),
+    (PLATFORMS, of_schema_1, "warn", "is of manifest schema 1, which containerd 2 does not pull"),
     (PLATFORMS, node_of("s390x"), "fail", "not for linux/s390x"),
     (
         PLATFORMS,
@@ -178,6 +209,8 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 @pytest.mark.parametrize(
     ("check", "breaks", "said"),
     [
+        (PLATFORMS, indexed("linux/amd64"), "for linux/amd64"),
+        (LAYERS, indexed("linux/amd64"), "have all their parts"),
         (PLATFORMS, remove(kinds.NODES, "n1"), "linux/amd64 (assumed: no node is seen)"),
     ],
 )

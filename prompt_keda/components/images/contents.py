@@ -18,6 +18,7 @@ from prompt_keda.core.side_by_side import look_side_by_side
 if TYPE_CHECKING:
     from prompt_keda.clients.registry import Registry
 
+SCHEMA_1 = "docker.distribution.manifest.v1+"
 USUAL = "linux/amd64"
 MOST_PARTS = 250
 """More parts of images than these are not asked for: a round of checks is no load test. An image has some dozens at
@@ -39,9 +40,10 @@ class _Found:
     def parts(self, wanted: list[str]) -> Iterator[str]:
         """Give the digests of its config and layers; of an index for these platforms alone."""
         yield from self.info.blobs
+        children = self.registry.children(self.image.repository, self.info)
         for platform in wanted:
-            if platform in self.info.children:
-                yield from self.registry.manifest(self.image.repository, self.info.children[platform]).blobs
+            if platform in children:
+                yield from self.registry.manifest(self.image.repository, children[platform]).blobs
 
 
 @check(
@@ -52,20 +54,27 @@ class _Found:
 )
 def platforms_fit(systems: Systems) -> Outcome:
     """Is each image that runs, or that a redeploy pulls, built for the nodes' platform? An index says it itself, a
-    single manifest in its config. Where no node is seen, linux/amd64 is assumed, and said. An image that is not
-    there is told by the checks above.
+    single manifest in its config; so does an entry of an index that names no platform. Attestations are no images.
+    Where no node is seen, linux/amd64 is assumed, and said. An image that is not there is told by the checks above.
 
     Cause: An image was built on another machine than the nodes are, or for one platform only. WARN: it fits some of
-    the nodes.
+    the nodes, or is of manifest schema 1, which containerd 2 does not pull. UNKNOWN: it says no platform anywhere, as
+    an artifact that is no image.
     """
     wanted, assumed = _platforms_of_nodes(systems)
 
     def look(found: _Found) -> Outcome:
         seen = found.platforms()
+        if not seen:
+            return unknown(
+                f"{found.name} does not say its platform: is it an image?", "Look at its manifest and config."
+            )
+        if SCHEMA_1 in found.info.media_type:
+            return warn(f"{found.name} is of manifest schema 1, which containerd 2 does not pull", "Push it again.")
         lacking = [one for one in wanted if one not in seen]
         if not lacking:
             return ok(found.name)
-        said = f"{found.name} is for {', '.join(seen) or 'a platform that it does not say'}, not for {lacking[0]}"
+        said = f"{found.name} is for {', '.join(seen)}, not for {lacking[0]}"
         fix = "Name an image that is built for the nodes' platform."
         return fail(said, fix) if len(lacking) == len(wanted) else warn(said, fix)
 
@@ -80,7 +89,7 @@ def platforms_fit(systems: Systems) -> Outcome:
 )
 def layers_present(systems: Systems) -> Outcome:
     """Ask the registry for the config and each layer of the nodes' platform (HEAD, 60 at most: more is UNKNOWN). A
-    manifest alone starts no pod.
+    manifest alone starts no pod. UNKNOWN: nothing of an image could be asked for.
 
     Cause: A clean-up of the registry, or a push that was broken off, has left a manifest without its layers.
 
@@ -90,8 +99,11 @@ def layers_present(systems: Systems) -> Outcome:
     asked: set[tuple[str, str]] = set()
 
     def look(found: _Found) -> Outcome:
-        repository = found.image.repository
-        for digest in found.parts(wanted):
+        repository, digests = found.image.repository, list(found.parts(wanted))
+        if not digests:
+            said = f"{found.name}: nothing was asked for, since it has nothing for {', '.join(wanted)}"
+            return unknown(said, "Look at images/platforms-fit.")
+        for digest in digests:
             if (repository, digest) in asked:
                 continue
             if len(asked) == MOST_PARTS:

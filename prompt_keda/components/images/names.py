@@ -67,7 +67,7 @@ def running_as_named(systems: Systems) -> Outcome:
         if not running.startswith("sha256:"):
             return unknown(f"{pod}: {name} does not run yet")
         meant = systems.registry(image.host).manifest(image.repository, image.reference)
-        if running in (meant.digest, *meant.children.values()):
+        if running in (meant.digest, *meant.children.values(), *meant.unnamed):
             return ok(name)
         return warn(f"{pod} runs {running[:19]}…, and {name} now means {meant.digest[:19]}…: the tag was moved", fix)
 

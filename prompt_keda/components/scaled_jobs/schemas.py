@@ -10,6 +10,7 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.components.images.places import keda_manifests
 from prompt_keda.components.keda.crd_schema import examine, find_schema
 from prompt_keda.core.check import Outcome, check
+from prompt_keda.core.errors import EnvironmentFileError
 from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn
 from prompt_keda.delivery.manifests import load_instrument_manifest
 from prompt_keda.environment.model import FillIn, Instrument
@@ -85,7 +86,10 @@ def scaled_jobs_valid_for_redeploy(systems: Systems) -> Outcome:
 def _held_to(schema: Object, systems: Systems, good: str) -> Outcome:
     def look(one: tuple[Instrument, str]) -> Outcome:
         instrument, what = one
-        found = _live(systems, instrument) if what == "live" else _applied(instrument)
+        try:
+            found = _live(systems, instrument) if what == "live" else _applied(instrument)
+        except EnvironmentFileError as error:  # neither can a redeploy read it
+            return fail(f"{instrument.scaled_job} (manifest): {error.what}", error.fix)
         if found is None:
             return ok(f"{instrument.scaled_job} is absent")  # told by keda/scaled-jobs-ready
         return _verdict(schema, found, f"{instrument.scaled_job} ({what})")

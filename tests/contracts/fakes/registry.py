@@ -19,12 +19,16 @@ class FakeRegistry:
         self.configs = {}  # digest of a config → its platform
         self.pulls_left = None
 
-    def put(self, repository, tag, digest, media_type=MANIFEST, platforms=(), blobs=()):
-        """Push an image, under its tag and its digest; with ``platforms`` it is an index of manifests."""
+    def put(self, repository, tag, digest, media_type=MANIFEST, platforms=(), blobs=(), unnamed=()):
+        """Push an image, under its tag and its digest; with ``platforms`` it is an index of manifests.
+
+        ``unnamed``: digests of entries for which the index names no platform, each pushed before.
+        """
         children = {one: f"{digest}-{one}" for one in platforms}
         for one in children.values():
             self.images[repository, one] = ManifestInfo(one, MANIFEST, blobs=blobs)
-        info = ManifestInfo(digest, media_type, tuple(platforms), children, () if platforms else blobs)
+        is_index = platforms or unnamed
+        info = ManifestInfo(digest, media_type, tuple(platforms), children, tuple(unnamed), () if is_index else blobs)
         self.images[repository, tag] = self.images[repository, digest] = info
 
     def manifest(self, repository, reference):
@@ -37,11 +41,24 @@ class FakeRegistry:
         return self.manifest(repository, reference).digest
 
     def platforms(self, repository, info):
+        if info.unnamed:
+            return tuple(self.children(repository, info))
         if info.platforms or not info.blobs:
             return info.platforms
         if not self.has_blob(repository, info.blobs[0]):
             raise Missing("registry", self.endpoint, f"{repository} has no {info.blobs[0]}")
-        return (self.configs.get(info.blobs[0], "linux/amd64"),)
+        platform = self.configs.get(info.blobs[0], "linux/amd64")
+        return (platform,) if platform else ()
+
+    def children(self, repository, info, depth=2):
+        found = dict(info.children)
+        for digest in info.unnamed:
+            entry = self.manifest(repository, digest)
+            if (entry.children or entry.unnamed) and depth:
+                found = {**self.children(repository, entry, depth - 1), **found}
+            else:
+                found.update(dict.fromkeys(self.platforms(repository, entry), digest))
+        return found
 
     def has_blob(self, repository, digest):
         self._allow(repository)
