@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 import yaml
 
-from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS, NAMESPACES, PODS, SCALED_JOBS
+from prompt_keda.clients.kube.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, NAMESPACES, PODS, SCALED_JOBS
 
 from .conftest import (
     ENV,
@@ -132,6 +132,26 @@ def scaled_after(admin, made):
     started = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
     first = min(job["metadata"]["creationTimestamp"] for job in made)
     return datetime.fromisoformat(first) - datetime.fromisoformat(started)
+
+
+@pytest.mark.exhaustive
+@at_the_stack_only
+def test_a_held_namespace_of_one_instrument_keeps_no_other_from_its_work(two, admin):
+    """Its running Jobs have to be given up first: they go with it. Then all of KEDA is replaced without it; exit 1."""
+    body = {"metadata": {"name": "left", "finalizers": [HOLD]}}
+    admin.create(CONFIG_MAPS, body, OTHER)
+    try:
+        admin.delete(NAMESPACES, OTHER)
+        until(lambda: not admin.list(PODS, OTHER), 120, "the end of its workers")
+        until(lambda: HOLD in str(admin.get(NAMESPACES, OTHER)["status"]), what="a namespace that says what holds it")
+        code, document = run_json("redeploy", "--env", two, "--mode", "reinstall")
+    finally:
+        let_go(admin, CONFIG_MAPS, "left", OTHER)
+    assert code == 1 and f"Namespace {OTHER} is Terminating" in document["error"]["what"], document["error"]
+    assert {step["id"] for step in document["steps"] if step["acted"]} >= {"remove/deployments", "prove/smoke"}
+    until(lambda: admin.find(NAMESPACES, OTHER) is None, what="a namespace that is gone")
+    code, document = run_json("resume", "--env", two)
+    assert code == 0 and admin.find(SCALED_JOBS, OTHER, OTHER), document.get("error")
 
 
 @pytest.fixture
