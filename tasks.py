@@ -29,7 +29,7 @@ import inspect  # noqa: E402
 
 from invoke import Collection, Exit, ParseError, Program, task  # noqa: E402
 
-WISHES = {
+REDEPLOY_OPTIONS = {
     "mode": "auto, cold, repair, reinstall, upgrade or purge",
     "backlog": "where a lost consumer group begins: skip what waits or replay it; unless named, as the plan says",
     "give_up": "running Jobs that may be lost, as NAMESPACE/NAME, with commas",
@@ -253,9 +253,9 @@ def _live(ids):
 
 
 def _wishes(mode, backlog, give_up):
-    from prompt_keda.redeploy.modes import Wishes
+    from prompt_keda.redeploy.modes import RedeployOptions
 
-    return Wishes.parse(mode, backlog, give_up)
+    return RedeployOptions.parse(mode, backlog, give_up)
 
 
 @_task(
@@ -284,13 +284,13 @@ def check_deps(run, only="", skip="", timeout="", strict=False, deep=False, verb
     return result
 
 
-@_task(help={**VERBOSE, **WISHES})
+@_task(help={**VERBOSE, **REDEPLOY_OPTIONS})
 def plan(run, mode="auto", backlog="", give_up="", verbose=False):
     """Say what redeploy would do; reads, never writes."""
     run.show = lambda result: reports.redeploy_as_text.show_plan(result.parts["plan"], verbose)
-    wishes = _wishes(mode, backlog, give_up)
+    options = _wishes(mode, backlog, give_up)
     with run.session() as session:
-        return commands.redeploy.plan(session, wishes)
+        return commands.redeploy.plan(session, options)
 
 
 @_task(show=lambda result: reports.as_text.show_prepared(result.parts["prepared"]))
@@ -306,15 +306,15 @@ def _show_run(run, verbose):
     run.show = lambda result: reports.redeploy_as_text.show_run(result.parts, verbose)
 
 
-@_task(help={**VERBOSE, **APPROVE, **WISHES})
+@_task(help={**VERBOSE, **APPROVE, **REDEPLOY_OPTIONS})
 def redeploy(run, mode="auto", approve="", backlog="", give_up="", verbose=False):
     """Redeploy KEDA, and prove that scaling resumes; no running Job is touched."""
     _show_run(run, verbose)
-    wishes = _wishes(mode, backlog, give_up)
+    options = _wishes(mode, backlog, give_up)
     if commands.session.is_local(run.env):
         labs.stack.ensure_up(run.observer)
     with run.session() as session:
-        return commands.redeploy.redeploy(session, wishes, approve, run.observer, run.ask)
+        return commands.redeploy.redeploy(session, options, approve, run.observer, run.ask)
 
 
 @_task(
@@ -530,16 +530,16 @@ def _show_faults(result):
     labs.as_text.show_faults(result.parts["faults"])
 
 
-@_lab_task(show=_show_faults, help={"mend": "take back all that are there, also those that a killed drill has left"})
-def faults(run, mend=False):
+@_lab_task(show=_show_faults, help={"revert": "take back all that are there, also those that a killed drill has left"})
+def faults(run, revert=False):
     """List what can break on the local stack, what sees it and what answers it."""
-    return labs.breaking.take_back_all(run.observer) if mend else labs.breaking.list_faults()
+    return labs.injecting.revert_all(run.observer) if revert else labs.injecting.list_faults()
 
 
-@_lab_task(show=_show_faults, positional=["id"], help={"id": "the fault, as faults lists it", "mend": "take it back"})
-def fault(run, id, mend=False):
+@_lab_task(show=_show_faults, positional=["id"], help={"id": "the fault, as faults lists it", "revert": "take it back"})
+def fault(run, id, revert=False):
     """Break the local stack by one fault, and leave it so: to look at it, or to practise."""
-    return (labs.breaking.take_back if mend else labs.breaking.bring_in)(id, run.observer)
+    return (labs.injecting.revert if revert else labs.injecting.inject)(id, run.observer)
 
 
 @_lab_task(
@@ -548,10 +548,10 @@ def fault(run, id, mend=False):
         "fault": "id of the fault, or the start of several",
         "all": "every fault, one after the other: some hours",
         "rest": "go on with the newest drills that were stopped: those that they had not come to",
-        "rounds": "a storm instead: so many redeploys, each with much that goes wrong at random",
-        "seed": "one fault that this number picks; of a storm its seed, 1 unless named: the same gives the same rounds",
-        "only": "of the storm, the round of this number alone",
-        "sequence": "of the storm, the one round that this file describes, as a failing one is printed",
+        "rounds": "a chaos run instead: so many redeploys, each with much that goes wrong at random",
+        "seed": "one fault that this number picks; of a chaos run its seed, 1 unless named: the same gives the same rounds",
+        "only": "of the chaos run, the round of this number alone",
+        "sequence": "of the chaos run, the one round that this file describes, as a failing one is printed",
         "markdown": "write the table of what was drilled to this file, after each drill or round",
     },
 )
@@ -568,11 +568,13 @@ def drill(run, fault="", all=False, rest=False, rounds="", seed="", only="", seq
     _may_append("--markdown", markdown)
     if rounds or only or sequence:
         if fault or all or rest:
-            raise Refusal("--fault, --all and --rest are not for a storm", "A storm takes --rounds, --seed and --only.")
+            raise Refusal(
+                "--fault, --all and --rest are not for a chaos run", "A chaos run takes --rounds, --seed and --only."
+            )
         number = _whole("--only", only) if only else None
         numbers = (_whole("--rounds", rounds), _whole("--seed", seed or "1"), number)
-        run.show = lambda result: labs.as_text.show_storm(result.parts["rounds"])
-        return labs.storming.run(*numbers, sequence, write, run.observer)
+        run.show = lambda result: labs.as_text.show_chaos(result.parts["rounds"])
+        return labs.chaos.run(*numbers, sequence, write, run.observer)
     wanted = labs.drilling.Wanted(fault, all, _whole("--seed", seed) if seed else None, rest)
     return labs.drilling.run(wanted, write, run.observer)
 

@@ -23,19 +23,19 @@ from prompt_keda.records.run_history import recent_recoveries, runs_kept
 from prompt_keda.records.run_record import environment_of
 from prompt_keda.redeploy import guard, planner, timings
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
-from prompt_keda.redeploy.copied_journal import MirroredJournal, mirrored_journal
+from prompt_keda.redeploy.copied_journal import CopiedJournal, copied_journal_of
 from prompt_keda.redeploy.copied_runs import refuse_foreign, told
-from prompt_keda.redeploy.modes import Wishes
+from prompt_keda.redeploy.modes import RedeployOptions
 from prompt_keda.redeploy.unfinished import KeptRun, find_unfinished
 from prompt_keda.report import as_json
 from prompt_keda.report.result import Result
 
 
-def plan(session: Session, wishes: Wishes) -> Result:
+def plan(session: Session, options: RedeployOptions) -> Result:
     """Say what a redeploy would do, each step with what its inspection sees now. It reads, and never writes."""
     context = session.for_writing()
     result = Result("plan", session.environment.name, header=session.header(context.kube_system_uid))
-    made = planner.make_plan(context, wishes)
+    made = planner.make_plan(context, options)
     context.before = running_jobs.ledger(session.systems.kube)
     shown = made.to_json()
     for step, row in zip(made.steps, shown["steps"], strict=True):
@@ -60,7 +60,7 @@ def _seen_now(step: Any, context: Context) -> str:
     return f"[{progress.state.value}{': ' + progress.detail if progress.detail else ''}]"
 
 
-def redeploy(session: Session, wishes: Wishes, approve: str, observer: Observer, ask: Ask | None) -> Result:
+def redeploy(session: Session, options: RedeployOptions, approve: str, observer: Observer, ask: Ask | None) -> Result:
     """Plan, get approval, act, prove.
 
     Parameters
@@ -78,7 +78,7 @@ def redeploy(session: Session, wishes: Wishes, approve: str, observer: Observer,
         When a step fails; everything done until then stands in the journal, and in the error's ``parts``.
     """
     context = session.for_writing()
-    made = planner.make_plan(context, wishes)
+    made = planner.make_plan(context, options)
     approve_or_refuse(context, made.digest, f"redeploy, mode {made.mode}", approve, ask)
     folder = RunFolder.create(runs_folder(), session.environment.name)
     context.before = running_jobs.ledger(session.systems.kube)
@@ -158,7 +158,7 @@ def _run(
     header = f"{session.header(context.kube_system_uid)} · run {folder.run_id}"
     result = Result(task, context.environment.name, header=header)
     context.run_id, context.observer = folder.run_id, observer
-    journal = mirrored_journal(context, folder)
+    journal = copied_journal_of(context, folder)
     begun = f"{task} mode {made.mode} by {context.systems.viewpoint}, process {os.getpid()}"
     journal.append("run", "begin", begun)
     try:
@@ -182,7 +182,7 @@ def _run(
     return result
 
 
-def _give_lock_back(context: Context, journal: MirroredJournal) -> None:
+def _give_lock_back(context: Context, journal: CopiedJournal) -> None:
     try:
         guard.release_lease(context)
     except PromptKedaError as error:  # it must not hide why the run ended; the lock expires by itself

@@ -20,7 +20,7 @@ from prompt_keda.records.run_summary import FAILED, INTERRUPTED
 from prompt_keda.redeploy import planner
 from prompt_keda.redeploy.approval import Ask, smoke_digest
 from prompt_keda.redeploy.history import runs_here_and_in_cluster
-from prompt_keda.redeploy.modes import Wishes
+from prompt_keda.redeploy.modes import RedeployOptions
 from prompt_keda.report.causes import Cause, causes
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import go_on, run_command
@@ -80,7 +80,7 @@ def _digests(session: Session, runbook: Runbook) -> tuple[dict[str, str], list[s
     """Return task → the digest that approves it now; and in words each task that would be refused."""
     digests, notes = {}, []
     makers: dict[str, Callable[[], str]] = {
-        "redeploy": lambda: planner.make_plan(session.for_writing(), Wishes()).digest,
+        "redeploy": lambda: planner.make_plan(session.for_writing(), RedeployOptions()).digest,
         "smoke": lambda: smoke_digest(session.environment),
     }
     for task, make in makers.items():

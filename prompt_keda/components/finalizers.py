@@ -12,7 +12,7 @@ from prompt_keda.components.keda.names import FINALIZER
 Object = Mapping[str, Any]
 OF_THE_CLUSTER = {
     "foregroundDeletion": "the garbage collector, once all that it owns is gone",
-    "orphan": "the garbage collector, once all that it owns is cut loose",
+    "orphan": "the garbage collector, once all that it owns is orphaned",
     "customresourcecleanup.apiextensions.k8s.io": "the API server, once all its objects are gone",
     "batch.kubernetes.io/job-tracking": "the Job controller, once it has counted the pod",
     "kubernetes.io/pvc-protection": "the API server's controllers, once no pod uses it",

@@ -144,7 +144,7 @@ class Plan(Generic[C]):
         All that the digest covers: environment, versions, manifests, identity, mode, steps, decisions. Never lag, Job
         lists or inspections, which change by themselves.
     jobs_at_risk
-        Active Jobs that KEDA's operator would delete when it starts (failure modes F2 and F3); a step stamps them.
+        Active Jobs that KEDA's operator would delete when it starts (failure modes F2 and F3); a step annotates them.
     notes
         What a person has to know of what was lost before; the digest does not cover it.
     changes, left_alone_count

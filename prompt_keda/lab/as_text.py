@@ -15,9 +15,7 @@ def show_lab(status: dict[str, Any]) -> None:
     used = f"{status['memory_bytes'] / 2**20:.0f} MiB, {status['cpu_s']:.0f} CPU seconds since its start"
     lines = [f"kubeconfig {status['kubeconfig']}", f"{len(running)} processes: {', '.join(running)}", used]
     if status["faults"]:
-        lines += [
-            f"faults brought in, not taken back: {', '.join(status['faults'])}; ./run faults --mend takes them back"
-        ]
+        lines += [f"faults injected, not reverted: {', '.join(status['faults'])}; ./run faults --revert reverts them"]
     show_lines([f"  {line}" for line in lines])
 
 
@@ -51,9 +49,9 @@ def show_bench(timings: Sequence[dict[str, Any]]) -> None:
 def show_faults(faults: Sequence[dict[str, Any]]) -> None:
     """Show two lines for each fault: what is broken, and what sees and answers it."""
     for one in faults:
-        marks = ["scaling stops"] * one["stops_scaling"] + ["BROUGHT IN, NOT TAKEN BACK"] * one["is_there"]
+        marks = ["scaling stops"] * one["stops_scaling"] + ["INJECTED, NOT REVERTED"] * one["is_there"]
         show_lines([f"{one['id']}: {'; '.join([one['title'], *marks])}"])
-        seen = ", ".join(f"{check} {verdict.upper()}" for check, verdict in one["seen_by"].items())
+        seen = ", ".join(f"{check} {verdict.upper()}" for check, verdict in one["expected_checks"].items())
         show_lines([f"  seen by {seen}; runbook {one['runbook']}"])
 
 
@@ -70,8 +68,8 @@ def show_drills(drills: Sequence[dict[str, Any]]) -> None:
     show_lines([f"{passed} of {len(drills)} drills passed"])
 
 
-def show_storm(rounds: Sequence[dict[str, Any]]) -> None:
-    """Show a line for each round of a storm, and each promise that was not kept."""
+def show_chaos(rounds: Sequence[dict[str, Any]]) -> None:
+    """Show a line for each round of a chaos run, and each promise that was not kept."""
     for one in rounds:
         word, plan = "broken" if one["problems"] else "kept", one["round"]
         acts = f"{len(plan['acts']) - len(one['not_done'])} of {len(plan['acts'])} acts"

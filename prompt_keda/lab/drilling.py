@@ -30,7 +30,7 @@ EVENTS = ("sent", "lost", "doubled", "taken", "unseen")
 NOT_COUNTED = "not counted"
 HEAD = """# Drills
 Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack; `--rest` goes on with those that were
-stopped. Each fault is brought in, seen by its checks, answered by the runbook that `respond` proposes, and events become Jobs
+stopped. Each fault is injected, seen by its checks, answered by the runbook that `respond` proposes, and events become Jobs
 again. Where the runbook's commands cannot mend it, what its page asks people to do was done (people). Lost are Jobs and pods
 that ran before, or came while it was mended, and neither live on nor ended by themselves (seen by a watch); workers are those
 that ran when it was broken. Events come throughout: lost are those that the recovery lost, doubled those that it gave to two
@@ -88,7 +88,7 @@ def _see_marker(there: Stage) -> None:
         marker = there.kube.find(CONFIG_MAPS, MARKER, "kube-system")
     except ClientError as error:
         if state.faults(there.lab):
-            error.fix = "A fault that was brought in is still there: ./run faults --mend"
+            error.fix = "A fault that was injected is still there: ./run faults --revert"
         raise
     if marker is None:
         raise Refusal("this cluster does not carry the marker of the local stack", "Drills break things: only there.")
@@ -197,7 +197,7 @@ def page(drilled: Sequence[Drilled]) -> str:
 
 
 def _row(one: Drilled) -> str:
-    seen = ", ".join(one.seen_by)
+    seen = ", ".join(one.expected_checks)
     spans = [f"{value:.0f} s" if value is not None else "never" for value in (one.detected_s, one.recovered_s)]
     passed = "yes" if not one.problems else "; ".join(one.problems).replace("|", "/")
     runbook = f"[{one.runbook}](../runbooks/{one.runbook}.md)" if one.runbook else "none"

@@ -20,7 +20,7 @@ class Drilled(BaseModel):
     """The id of the fault."""
     title: str
     """The fault in words."""
-    seen_by: dict[str, str] = Field(default_factory=dict)
+    expected_checks: dict[str, str] = Field(default_factory=dict)
     """The checks that the fault names, each with the verdict that they gave; empty if not all of them saw it."""
     detected_s: Seconds | None = None
     """From the fault to the first look that saw all of them, in seconds; None if none did."""

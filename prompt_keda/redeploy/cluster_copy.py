@@ -1,4 +1,4 @@
-"""The mirror of a run: a copy of its plan, snapshot and journal in the cluster, so that another machine can go on with it.
+"""The cluster copy of a run: a copy of its plan, snapshot and journal in the cluster, so that another machine can go on with it.
 
 One ConfigMap a run, in the lock's namespace. The files of the run count; the copy is for who does not have them.
 """
@@ -33,7 +33,7 @@ class TakenOver(PromptKedaError):
     """Another process goes on with this run: the copy is its own now."""
 
 
-class Mirror:
+class ClusterCopy:
     """The copy of one run, as the process that holds the lock keeps it.
 
     Parameters

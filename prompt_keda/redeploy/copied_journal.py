@@ -1,4 +1,4 @@
-"""The journal of a run with its mirror: the file first, the cluster beside it, and never in the way."""
+"""The journal of a run with its copy in the cluster: the file first, the cluster beside it, and never in the way."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from prompt_keda.components.run import Context
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.records.run_folder import JournalFile, RunFolder
-from prompt_keda.redeploy.cluster_copy import Mirror, TakenOver
+from prompt_keda.redeploy.cluster_copy import ClusterCopy, TakenOver
 
 TRY_AGAIN_S = 5.0
 LAST_TRY_S = 10.0
-"""How long the end of a run waits for its mirror; one request may take `limits.connect` (5 s)."""
-STEP = "mirror"
+"""How long the end of a run waits for its copy in the cluster; one request may take `limits.connect` (5 s)."""
+STEP = "cluster-copy"
 
 
-class MirroredJournal:
-    """Writes each entry into the file, and lets a thread of its own bring the mirror up to date.
+class CopiedJournal:
+    """Writes each entry into the file, and lets a thread of its own bring the cluster copy up to date.
 
     The first copy is made before the first step goes on that writes under the lock: it holds plan and snapshot, which no
     later look at the cluster can give back. After that nothing waits for it.
@@ -29,7 +29,7 @@ class MirroredJournal:
     ----------
     journal
         The file. What it raises is raised: without it nothing may be done.
-    mirror
+    cluster_copy
         The copy. What it raises is noted in the file, and shown once.
     may_write
         Whether the lock is held: before that nothing is written to the cluster.
@@ -37,9 +37,11 @@ class MirroredJournal:
         Is shown the first failure.
     """
 
-    def __init__(self, journal: JournalFile, mirror: Mirror, may_write: Callable[[], bool], observer: Observer) -> None:
+    def __init__(
+        self, journal: JournalFile, cluster_copy: ClusterCopy, may_write: Callable[[], bool], observer: Observer
+    ) -> None:
         self._journal = journal
-        self._mirror = mirror
+        self._copy = cluster_copy
         self._may_write = may_write
         self._observer = observer
         self._lock = threading.Lock()
@@ -55,16 +57,16 @@ class MirroredJournal:
         self._write(step_id, event, detail)
         if self._thread is None and not self._closing.is_set() and self._may_write():
             self._bring_up_to_date()
-            self._thread = threading.Thread(target=self._follow, name="mirror", daemon=True)
+            self._thread = threading.Thread(target=self._follow, name="cluster copy", daemon=True)
             self._thread.start()
         self._news.set()
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Note that the run has ended green; `close` brings it into the mirror."""
-        self._mirror.finish(result)
+        """Note that the run has ended green; `close` brings it into the cluster copy."""
+        self._copy.finish(result)
 
     def close(self) -> None:
-        """Bring the mirror up to date a last time, and stop. It takes `LAST_TRY_S` at most. Idempotent: yes."""
+        """Bring the cluster copy up to date a last time, and stop. It takes `LAST_TRY_S` at most. Idempotent: yes."""
         self._closing.set()
         self._news.set()
         if self._thread is not None:
@@ -81,7 +83,7 @@ class MirroredJournal:
         if self._is_given_up:
             return
         try:
-            self._mirror.write()
+            self._copy.write()
         except Exception as error:  # noqa: BLE001  nothing that is wrong with a copy may stop a recovery
             self._note_failure(error)
             return
@@ -112,7 +114,7 @@ class MirroredJournal:
             self._journal.append(step_id, event, detail)
 
 
-def mirrored_journal(context: Context, run: RunFolder) -> MirroredJournal:
-    """Give the journal of a run; its mirror begins once the run holds its lock."""
-    mirror = Mirror(context.systems.kube, run, f"{run.run_id} {context.systems.viewpoint} {os.getpid()}")
-    return MirroredJournal(JournalFile(run), mirror, lambda: context.lock_was_held, context.observer)
+def copied_journal_of(context: Context, run: RunFolder) -> CopiedJournal:
+    """Give the journal of a run; its copy in the cluster begins once the run holds its lock."""
+    cluster_copy = ClusterCopy(context.systems.kube, run, f"{run.run_id} {context.systems.viewpoint} {os.getpid()}")
+    return CopiedJournal(JournalFile(run), cluster_copy, lambda: context.lock_was_held, context.observer)

@@ -1,4 +1,4 @@
-"""Runs as the cluster's mirror has them: found, and read strictly. No path that stands there is ever used."""
+"""Runs as the cluster's copy has them: found, and read strictly. No path that stands there is ever used."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ MOST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class MirroredRun:
-    """One run in the mirror.
+class CopiedRun:
+    """One run in the cluster copy.
 
     Parameters
     ----------
@@ -105,8 +105,8 @@ class MirroredRun:
         )
 
 
-def find_runs(kube: Kube, environment: str) -> list[MirroredRun]:
-    """Give the runs of an environment that this cluster's mirror has, newest first. Raises as `Kube.list` does.
+def find_runs(kube: Kube, environment: str) -> list[CopiedRun]:
+    """Give the runs of an environment that this cluster's copy has, newest first. Raises as `Kube.list` does.
 
     What does not carry the name of such a run is not one.
     """
@@ -114,12 +114,12 @@ def find_runs(kube: Kube, environment: str) -> list[MirroredRun]:
     for one in kube.list(CONFIG_MAPS, STATE_NAMESPACE, f"{ENVIRONMENT}={environment},{RUN}"):
         run_id = str(one["metadata"]["labels"][RUN])
         if environment_of(run_id) == environment and one["metadata"]["name"] == f"{PREFIX}{run_id}":
-            found.append(MirroredRun(run_id, one))
+            found.append(CopiedRun(run_id, one))
     return sorted(found, key=lambda one: one.run_id, reverse=True)
 
 
 def refuse_foreign(context: Context, decisions: Decisions, objects: Sequence[Object], run_id: str) -> None:
-    """Make sure that a plan from the mirror removes nothing but parts of KEDA, and brings back nothing but objects of its kinds.
+    """Make sure that a plan from the cluster removes nothing but parts of KEDA, and brings back only objects of its kinds.
 
     Raises
     ------

@@ -72,7 +72,7 @@ def _denial(what: str, error: ClientError) -> str | None:
 
 
 def _of_jobs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]:
-    """Give one Job of each namespace whose Jobs are cut loose or made safe, with the change; all are changed alike."""
+    """Give one Job of each namespace whose Jobs are orphaned or made safe, with the change; all are changed alike."""
     seen: set[tuple[str, str]] = set()
     for job, _ in free.owned(context):
         if (namespace := job["metadata"]["namespace"], "loose") not in seen:

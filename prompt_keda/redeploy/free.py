@@ -1,4 +1,4 @@
-"""Stage free: what hangs on its way out is let go, after its running Jobs were cut loose.
+"""Stage free: what hangs on its way out is let go, after its running Jobs were orphaned.
 
 KEDA's operator removes its finalizers itself; once it is gone, nobody does, and CRDs, ScaledJobs and namespaces stay
 Terminating (failure mode F5). Without the finalizer the garbage collector would remove the Jobs of a ScaledJob. So the
@@ -46,13 +46,13 @@ def _going_crds(context: Context) -> dict[str, Object]:
     return {one["metadata"]["name"]: one for one in context.systems.kube.names(CRDS) if is_going(one)}
 
 
-def detach_inspect(context: Context) -> Progress:
+def orphan_inspect(context: Context) -> Progress:
     """Does a running Job hang on a ScaledJob that goes?"""
     count = len(list(owned(context)))
     return Progress(State.TODO, f"{count} Jobs hang on a ScaledJob that goes") if count else Progress(State.DONE)
 
 
-def detach_jobs(context: Context) -> None:
+def orphan_jobs(context: Context) -> None:
     """Take the ownerReference to a ScaledJob that goes from each of its running Jobs. Idempotent: yes.
 
     Jobs keep their label, by which KEDA finds them again.
@@ -82,7 +82,7 @@ def crds_inspect(context: Context) -> Progress:
 
 def delete_crds(context: Context) -> None:
     """Remove the CRDs that the plan purges; their objects go with them. Idempotent: yes."""
-    detach_jobs(context)
+    orphan_jobs(context)
     remove_all(context, "CustomResourceDefinition", "Background")
 
 
@@ -133,7 +133,7 @@ def _can_wait(context: Context, live: Object) -> bool:
     return bool(finalizers.foreign(live)) or context.finalizers_were_waited_for
 
 
-def let_go(context: Context) -> None:
+def remove_finalizers(context: Context) -> None:
     """Take KEDA's finalizers from what is on its way out, until all of it is gone that can go. Idempotent: yes.
 
     A ScaledJob keeps its own while a running Job still refers to it. Finalizers of others stay, and are told at the end;
@@ -143,7 +143,7 @@ def let_go(context: Context) -> None:
     end = time.monotonic() + LIMIT.total_seconds()
     try:
         while hanging_inspect(context).state is not State.DONE and time.monotonic() < end:
-            detach_jobs(context)
+            orphan_jobs(context)
             _strip(context)
             watch.wait(1.0)
     finally:
@@ -161,13 +161,13 @@ def _strip(context: Context) -> None:
 
 
 STEPS: tuple[Step[Context], ...] = (
-    Step("free/detach-jobs", "cut running Jobs loose from what goes", detach_inspect, detach_jobs),
+    Step("free/orphan-jobs", "orphan running Jobs of what goes", orphan_inspect, orphan_jobs),
     Step("free/delete-crds", "remove the CRDs that are purged", crds_inspect, delete_crds, destructive=True),
     Step(
-        "free/let-go",
-        "let go what hangs on its way out",
+        "free/remove-finalizers",
+        "remove KEDA's finalizers from what hangs on its way out",
         hanging_inspect,
-        let_go,
+        remove_finalizers,
         destructive=True,
         deadline=LIMIT + timedelta(seconds=30),
         watch=lambda context: Watch(context.systems.kube, [(CRDS, None)]),

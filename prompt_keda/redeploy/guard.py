@@ -75,7 +75,7 @@ def _lock(context: Context) -> Lock:
     return context.lock
 
 
-def stamp_jobs_inspect(context: Context) -> Progress:
+def annotate_jobs_inspect(context: Context) -> Progress:
     """Would the operator's start delete a Job?"""
     risky = to_make_safe(context)
     if not risky:
@@ -85,16 +85,16 @@ def stamp_jobs_inspect(context: Context) -> Progress:
     return Progress(State.TODO, f"{len(risky)} Jobs have another generation than their ScaledJob")
 
 
-def stamp_jobs(context: Context) -> None:
+def annotate_jobs(context: Context) -> None:
     """Make every Job safe whose generation is not its ScaledJob's. Idempotent: yes.
 
     It gets the ScaledJob's generation. Where KEDA has never looked at that one, its generation may change at the first
-    look: it is paused instead, and `release.release_scaled_jobs` stamps its Jobs once it has settled.
+    look: it is paused instead, and `release.unpause_scaled_jobs` stamps its Jobs once it has settled.
     """
     kube = context.systems.kube
     for record, owner in to_make_safe(context):
         if running_jobs.is_settled(owner):
-            running_jobs.stamp(kube, record, owner["metadata"]["generation"])
+            running_jobs.annotate(kube, record, owner["metadata"]["generation"])
         else:
             marks = {"metadata": {"annotations": running_jobs.pause_marks(context.run_id)}}
             kube.patch(SCALED_JOBS, record.scaled_job, record.namespace, marks)
@@ -111,5 +111,5 @@ def to_make_safe(context: Context) -> list[tuple[JobRecord, Object]]:
 
 HOLD_LEASE: Step[Context] = Step("guard/hold-lease", "hold the lock of this cluster", hold_lease_inspect, hold_lease)
 STEPS: tuple[Step[Context], ...] = (
-    Step("guard/stamp-jobs", "make Jobs safe from KEDA's restart", stamp_jobs_inspect, stamp_jobs),
+    Step("guard/annotate-jobs", "make Jobs safe from KEDA's restart", annotate_jobs_inspect, annotate_jobs),
 )

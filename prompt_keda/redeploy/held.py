@@ -60,7 +60,7 @@ def of_certificates(context: Context) -> Iterator[str]:
 
 
 WOULD = "would be held by"
-JOBS_FIRST = " (its running Jobs would go with it: cut them loose before, runbooks/namespace-stuck.md)"
+JOBS_FIRST = " (its running Jobs would go with it: orphan them before, runbooks/namespace-stuck.md)"
 
 
 def of_removal(context: Context, resource: Resource, live: Object) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The runs of an environment: those of this machine and those in its cluster's mirror, side by side."""
+"""The runs of an environment: those of this machine and those in its cluster's copy, side by side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prompt_keda.core.errors import PromptKedaError, Refusal
 from prompt_keda.records.lock import find_run_at_work
 from prompt_keda.records.run_history import runs_kept
 from prompt_keda.records.run_summary import AT_WORK, GREEN, RunSummary, summarise
-from prompt_keda.redeploy.copied_runs import MirroredRun, find_runs
+from prompt_keda.redeploy.copied_runs import CopiedRun, find_runs
 
 CLUSTER = "cluster"
 
@@ -28,14 +28,14 @@ def runs_here_and_in_cluster(systems: Systems, runs: Path) -> tuple[list[RunSumm
     environment = systems.environment.name
     here, damaged = runs_kept(runs, environment, systems.viewpoint)
     try:
-        mirrored, more = runs_mirrored(systems.kube, environment)
+        copied, more = runs_copied(systems.kube, environment)
     except PromptKedaError as error:
-        return here, damaged, f"its cluster's mirror could not be read: {error.what}"
-    return merged(here, mirrored), [*damaged, *more], ""
+        return here, damaged, f"its cluster's copy could not be read: {error.what}"
+    return merged(here, copied), [*damaged, *more], ""
 
 
-def runs_mirrored(kube: Kube, environment: str) -> tuple[list[RunSummary], list[str]]:
-    """Give the runs that a cluster's mirror has of an environment; and in words each copy that is damaged.
+def runs_copied(kube: Kube, environment: str) -> tuple[list[RunSummary], list[str]]:
+    """Give the runs that a cluster's copy has of an environment; and in words each copy that is damaged.
 
     Raises as `Kube.list` does.
     """
@@ -48,19 +48,19 @@ def runs_mirrored(kube: Kube, environment: str) -> tuple[list[RunSummary], list[
     return found, damaged
 
 
-def _summary(run: MirroredRun, at_work: str | None) -> RunSummary:
+def _summary(run: CopiedRun, at_work: str | None) -> RunSummary:
     result = run.result()
     timings = result.timings if result and run.is_green else None
     return summarise(run.run_id, run.plan().mode, run.entries(), timings, CLUSTER, is_at_work=run.run_id == at_work)
 
 
-def merged(here: Sequence[RunSummary], mirrored: Sequence[RunSummary]) -> list[RunSummary]:
+def merged(here: Sequence[RunSummary], copied: Sequence[RunSummary]) -> list[RunSummary]:
     """Give each run once, newest first.
 
     Of two that differ counts the green one, then the one that was begun more often. Of equals this machine's counts if it saw
     the process end: the lock that makes the other "at work" is a dead one then. Else the one at work counts.
     """
-    found = {one.run_id: one for one in mirrored}
+    found = {one.run_id: one for one in copied}
     for one in here:
         other = found.get(one.run_id)
         if other is None:

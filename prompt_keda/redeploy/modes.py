@@ -30,7 +30,7 @@ BACKLOG = {"": "", "skip": "$", "replay": "0"}
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RedeployOptions:
     """What a person asks for.
 
     Parameters
@@ -49,7 +49,7 @@ class Wishes:
     given_up: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, mode: str, backlog: str = "", give_up: str = "") -> Wishes:
+    def parse(cls, mode: str, backlog: str = "", give_up: str = "") -> RedeployOptions:
         """Read the command line's words.
 
         Parameters
@@ -118,7 +118,7 @@ def _fitting(seen: Survey, version: str) -> tuple[str, str]:
 
 def _what(mode: str) -> str:
     if mode == "purge":
-        return "CRDs and ScaledJobs are removed and made again; running Jobs are cut loose before, and kept"
+        return "CRDs and ScaledJobs are removed and made again; running Jobs are orphaned before, and kept"
     return "KEDA's parts are replaced; CRDs, ScaledJobs, Jobs and good certificates are kept"
 
 
@@ -147,12 +147,12 @@ def notes(seen: Survey) -> tuple[str, ...]:
     if SCALED_JOBS_CRD in absent:
         notes.append(
             f"CRD {SCALED_JOBS_CRD} is not there. If KEDA stood here before, every ScaledJob went with it, and every Job "
-            "that ran and was not cut loose: the visits that they worked on are lost then"
+            "that ran and was not orphaned: the visits that they worked on are lost then"
         )
     return tuple(notes)
 
 
-def decide(context: Context, seen: Survey, mode: str, wishes: Wishes) -> Decisions:
+def decide(context: Context, seen: Survey, mode: str, options: RedeployOptions) -> Decisions:
     """Say what a mode removes, takes over, unpauses and brings back. It asks by dry runs; nothing is written.
 
     Raises
@@ -171,9 +171,9 @@ def decide(context: Context, seen: Survey, mode: str, wishes: Wishes) -> Decisio
         takes_over=tuple(one.wanted["metadata"]["name"] for one in kept if _cannot_be_applied(context, one.wanted)),
         unpauses=tuple(_unpauses(context, seen)),
         saved=tuple(label(one) for one in to_save(context, seen.custom, _going_crds(seen) | goes)),
-        group_start=wishes.group_start,
+        group_start=options.group_start,
         helm_release=helm.release_of(one.live for one in (*seen.crds, *seen.parts) if one.live),
-        given_up=wishes.given_up,
+        given_up=options.given_up,
     )
 
 

@@ -32,7 +32,7 @@ from prompt_keda.redeploy import (
 from prompt_keda.redeploy import (
     verify as prove,
 )
-from prompt_keda.redeploy.modes import Wishes
+from prompt_keda.redeploy.modes import RedeployOptions
 
 GONE = (*remove.STEPS, *free.STEPS, remove.NAMESPACES_GONE)
 UNDER_LOCK = (
@@ -94,7 +94,7 @@ def _check_scaled_job(instrument: Instrument, objects: list[Object]) -> None:
         )
 
 
-def make_plan(context: Context, wishes: Wishes) -> Plan[Context]:
+def make_plan(context: Context, options: RedeployOptions) -> Plan[Context]:
     """Look at the cluster, and say what a redeploy would do.
 
     Raises
@@ -103,8 +103,8 @@ def make_plan(context: Context, wishes: Wishes) -> Plan[Context]:
         When the mode does not fit what stands, or what stands does not fit the mode.
     """
     seen = survey.look(context)
-    mode, reason = modes.resolve(wishes.mode, seen, str(context.environment.keda.version))
-    decisions = modes.decide(context, seen, mode, wishes)
+    mode, reason = modes.resolve(options.mode, seen, str(context.environment.keda.version))
+    decisions = modes.decide(context, seen, mode, options)
     context.objects = snapshot.objects(seen)
     context.saved = snapshot.saved(context.objects, decisions)
     found = changes.changes(seen, decisions, context.namespace)

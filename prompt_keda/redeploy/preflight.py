@@ -12,7 +12,7 @@ from prompt_keda.clients.kube.objects import Object, is_going, some
 from prompt_keda.clients.kube.resources import CRDS, NAMESPACES, SECRETS
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.components.event_source.choice import event_source
-from prompt_keda.components.identity.redeploy_rights import mirror_rights, redeploy_rights
+from prompt_keda.components.identity.redeploy_rights import copy_rights, redeploy_rights
 from prompt_keda.components.keda import install, serving_certificate
 from prompt_keda.components.keda.names import CERTIFICATES
 from prompt_keda.components.run import Context
@@ -151,7 +151,7 @@ def _events_refused(context: Context, instrument: Instrument) -> str | None:
 
 def _may_do_all(context: Context) -> str | None:
     wanted = redeploy_rights(context.environment, context.keda_objects, context.instrument_objects, context.decisions)
-    missing = missing_rights(context.systems.kube, [one for one in wanted if one not in mirror_rights()])
+    missing = missing_rights(context.systems.kube, [one for one in wanted if one not in copy_rights()])
     return f"this identity may not {named(missing)}" if missing else None
 
 

@@ -27,7 +27,7 @@ def parts(steps: Sequence[StepResult], smoke: SmokeResult | None) -> dict[str, f
     removed = [one for one in steps if one.acted and one.id.startswith(("remove/", "free/"))]
     if removed:
         found["removal"] = round(removed[-1].began_s + removed[-1].duration_s - removed[0].began_s, 2)
-    proof = next((one for one in steps if one.id == "prove/smoke"), None)
+    proof = next((one for one in steps if one.id == "verify/smoke"), None)
     if smoke is not None and proof is not None:
         first = next(one for one in steps if one is proof or (one.acted and one.id.startswith("install/")))
         found["first_scaled_job"] = round(proof.began_s + smoke.first_job_s - first.began_s, 2)

@@ -1,4 +1,4 @@
-"""Which run `resume` goes on with: the newest one of this cluster, from this machine's files or from the cluster's mirror."""
+"""Which run `resume` goes on with: the newest one of this cluster, from this machine's files or from the cluster's copy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prompt_keda.core.errors import ClientError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.environment.model import Environment
 from prompt_keda.records.run_folder import JournalFile, RunFolder
-from prompt_keda.redeploy.copied_runs import MirroredRun, find_runs
+from prompt_keda.redeploy.copied_runs import CopiedRun, find_runs
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class KeptRun:
     folder
         Its folder; None: it was begun on another machine, and nobody here has approved it.
     copy
-        Its copy in the mirror; None: there is none that can be read.
+        Its copy in the cluster copy; None: there is none that can be read.
     plan, snapshot
         What plan.json and snapshot.json hold, or would.
     """
 
     run_id: str
     folder: RunFolder | None
-    copy: MirroredRun | None
+    copy: CopiedRun | None
     plan: Mapping[str, Any]
     snapshot: Mapping[str, Any]
 
@@ -57,21 +57,21 @@ def find_unfinished(
 ) -> KeptRun | None:
     """Give the newest run of an environment on its present cluster if it is unfinished; else None.
 
-    One that was refused does not count. Where this machine has a run and the mirror as well, its own plan counts.
+    One that was refused does not count. Where this machine has a run and the cluster copy as well, its own plan counts.
 
     Parameters
     ----------
     run_id
         The run that is meant, also a finished one; empty: the newest.
     observer
-        Is told what of the mirror could not be read, where that does no harm.
+        Is told what of the cluster copy could not be read, where that does no harm.
 
     Raises
     ------
     Refusal
-        When the run is damaged here and in the mirror.
+        When the run is damaged here and in the cluster copy.
     ClientError
-        When this machine has no such run, and the mirror could not be asked.
+        When this machine has no such run, and the cluster copy could not be asked.
     """
     copies, error = _copies(kube, environment.name)
     here = {path.name for path in runs.glob(f"*-{environment.name}-*")}
@@ -90,7 +90,7 @@ def find_unfinished(
     return None
 
 
-def _copies(kube: Kube, environment: str) -> tuple[dict[str, MirroredRun], ClientError | None]:
+def _copies(kube: Kube, environment: str) -> tuple[dict[str, CopiedRun], ClientError | None]:
     try:
         return {one.run_id: one for one in find_runs(kube, environment)}, None
     except ClientError as error:
@@ -98,7 +98,7 @@ def _copies(kube: Kube, environment: str) -> tuple[dict[str, MirroredRun], Clien
 
 
 def _kept(
-    runs: Path, run_id: str, copy: MirroredRun | None, environment: Environment, observer: Observer
+    runs: Path, run_id: str, copy: CopiedRun | None, environment: Environment, observer: Observer
 ) -> KeptRun | None:
     """Give a run of this cluster as it was kept; None if it is none."""
     folder, identity = RunFolder.find(runs, run_id), environment.kubernetes.identity.model_dump()
@@ -120,7 +120,7 @@ def _kept(
     return KeptRun(run_id, None, copy, {**plan, "inputs": inputs}, snapshot)
 
 
-def _agreeing(copy: MirroredRun | None, plan: Mapping[str, Any], observer: Observer) -> MirroredRun | None:
+def _agreeing(copy: CopiedRun | None, plan: Mapping[str, Any], observer: Observer) -> CopiedRun | None:
     """Give the copy of a run that this machine has as well, if it is whole and of the same plan."""
     if copy is None:
         return None

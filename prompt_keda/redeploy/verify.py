@@ -1,4 +1,4 @@
-"""Stage prove: scaling resumes, every part is ready, and no Job was lost."""
+"""Stage verify: scaling resumes, every part is ready, and no Job was lost."""
 
 from __future__ import annotations
 
@@ -200,11 +200,11 @@ def look_only(context: Context) -> None:
 
 
 SMOKE: Step[Context] = Step(
-    "prove/smoke", "prove that events become Jobs", smoke_inspect, run_smoke, deadline=smoke_test.LIMIT
+    "verify/smoke", "prove that events become Jobs", smoke_inspect, run_smoke, deadline=smoke_test.LIMIT
 )
 STEPS: tuple[Step[Context], ...] = (
     Step(
-        "prove/parts-ready",
+        "verify/parts-ready",
         "wait until every part of KEDA is ready",
         parts_inspect,
         look_only,
@@ -214,7 +214,7 @@ STEPS: tuple[Step[Context], ...] = (
         ),
     ),
     Step(
-        "prove/scaled-jobs-ready",
+        "verify/scaled-jobs-ready",
         "wait until every ScaledJob is Ready",
         scaled_jobs_inspect,
         look_only,
@@ -222,14 +222,14 @@ STEPS: tuple[Step[Context], ...] = (
         watch=lambda context: Watch(context.systems.kube, [(SCALED_JOBS, None)]),
     ),
     Step(
-        "prove/operator-leads",
+        "verify/operator-leads",
         "wait until an operator holds the Lease",
         leader_inspect,
         look_only,
         watch=lambda context: Watch(context.systems.kube, [(LEASES, context.namespace)]),
     ),
-    Step("prove/loops-poll", "see that KEDA polls every ScaledJob", loops_inspect, look_only),
-    Step("prove/lag-right", "see that KEDA is told what waits for every group", lag_inspect, look_only),
-    Step("prove/backlog-moves", "see that what waits is worked off", work_inspect, look_only),
-    Step("prove/no-job-lost", "compare the Jobs with those of the start", jobs_inspect, look_only),
+    Step("verify/loops-poll", "see that KEDA polls every ScaledJob", loops_inspect, look_only),
+    Step("verify/lag-right", "see that KEDA is told what waits for every group", lag_inspect, look_only),
+    Step("verify/backlog-moves", "see that what waits is worked off", work_inspect, look_only),
+    Step("verify/no-job-lost", "compare the Jobs with those of the start", jobs_inspect, look_only),
 )

@@ -10,7 +10,7 @@ from typing import Any
 from prompt_keda.core.check import CheckResult
 from prompt_keda.core.plan import StepResult
 
-SCHEMA = "prompt-keda/1"
+SCHEMA = "prompt-keda/2"
 
 
 def check_to_json(result: CheckResult) -> dict[str, Any]:

@@ -8,16 +8,16 @@ from prompt_keda.core import exit_code
 from prompt_keda.core.errors import EnvironmentFileError, Interrupted, PromptKedaError
 from prompt_keda.core.untrusted import neutral, one_line
 from prompt_keda.report import as_json
-from prompt_keda.report.unforeseen import write_report
+from prompt_keda.report.unexpected import write_report
 
-NOBODY_FORESAW = "which nobody foresaw"
+UNEXPECTED = "which is unexpected"
 """What every message of an error says that is a fault of the toolkit itself."""
 
 
 def explain(error: BaseException) -> tuple[str, str]:
     """Give what happened and what to do about it, both made safe to show; the second may be empty.
 
-    Of an error that nobody foresaw only the type is told, because its text may hold a value: the rest is written into a
+    Of an unexpected error only the type is told, because its text may hold a value: the rest is written into a
     report of its own.
     """
     if isinstance(error, EnvironmentFileError):  # a line for each fault of the file; nothing of it is from a cluster
@@ -29,7 +29,7 @@ def explain(error: BaseException) -> tuple[str, str]:
         return one_line(f"{word}: {error.what}"), one_line(error.fix)
     if isinstance(error, KeyboardInterrupt):
         return "stopped", ""
-    return f"failed: {type(error).__name__}, {NOBODY_FORESAW}", write_report(error)
+    return f"failed: {type(error).__name__}, {UNEXPECTED}", write_report(error)
 
 
 def to_json(task: str, environment: str, began: datetime, error: BaseException, explained: tuple[str, str]) -> str:

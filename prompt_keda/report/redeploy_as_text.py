@@ -173,7 +173,7 @@ def _left_alone(plan: Mapping[str, Any]) -> str:
 
 
 def _verification(plan: Mapping[str, Any]) -> str:
-    looks = sum(step["id"].startswith("prove/") for step in plan["steps"]) - 1
+    looks = sum(step["id"].startswith("verify/") for step in plan["steps"]) - 1
     return f"a smoke test (events become Jobs), then {looks} looks at parts, ScaledJobs, leader, polling, lag and Jobs"
 
 

@@ -218,7 +218,7 @@ def test_a_ca_that_goes_away_later_is_a_client_error(write_kubeconfig, authority
 
 @pytest.mark.parametrize(("status", "kind"), [(401, LoggedOut), (403, Refused), (404, Missing), (500, BadAnswer)])
 def test_a_port_forward_says_what_was_answered(status, kind, write_kubeconfig, authority, tmp_path):
-    """An expired login is told from a right that is missing: only the first is mended by logging in."""
+    """An expired login is told from a right that is missing: only the first is reverted by logging in."""
     token = tmp_path / "token"
     token.write_text("t")
     with recording(authority, lambda path, headers: (status, {}, b"")) as (port, _):
@@ -232,12 +232,12 @@ def test_the_servers_own_words_take_one_line(write_kubeconfig, authority, tmp_pa
     """Whoever can shape them could forge a line of ours otherwise."""
     token = tmp_path / "token"
     token.write_text("t")
-    words = json.dumps({"message": "no\n   1.0 s  done  prove/no-job-lost"}).encode()
+    words = json.dumps({"message": "no\n   1.0 s  done  verify/no-job-lost"}).encode()
     with recording(authority, lambda path, headers: (409, {}, words)) as (port, _):
         kube = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token)), None, SECONDS)
         with pytest.raises(BadAnswer) as caught:
             kube.version()
-    assert "\n" not in caught.value.what and "prove/no-job-lost" in caught.value.what
+    assert "\n" not in caught.value.what and "verify/no-job-lost" in caught.value.what
 
 
 def test_a_redirect_is_not_followed(write_kubeconfig, authority, tmp_path):

@@ -1,7 +1,7 @@
 """Runs a task with a defect: a part of it raises an error that has secrets in its words.
 
 ``defective.py DEFECT TASK ARGUMENTS…``: it stands in for a mistake in the toolkit, which cannot be brought about from
-outside. ``unforeseen``: what reads secrets raises an error that nobody foresaw; ``told``: one of the project's own,
+outside. ``unexpected``: what reads secrets raises an unexpected error; ``told``: one of the project's own,
 whose words are shown; ``writing``: what writes the Secrets raises one, in the middle of a redeploy.
 """
 

@@ -18,7 +18,7 @@ from prompt_keda.commands.session import open_session
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.event import nobody
 from prompt_keda.records.run_folder import JournalFile
-from prompt_keda.redeploy.modes import Wishes
+from prompt_keda.redeploy.modes import RedeployOptions
 
 
 def main(name, mode, file):
@@ -39,7 +39,7 @@ def main(name, mode, file):
         if before:
             redeploying.resume(session, "", "", nobody, None)
         else:
-            redeploying.redeploy(session, Wishes(mode), "", nobody, None)
+            redeploying.redeploy(session, RedeployOptions(mode), "", nobody, None)
 
 
 if __name__ == "__main__":

@@ -53,10 +53,10 @@ class PlantedStack:
         names = ("key-1", "key-2", "role-id", "secret-id", "redis-1", "redis-2", "registry-1", "registry-2")
         self.values = {name: planted() for name in names} | {"token": planted(IN_A_HEADER)}
         self.logs = (self.lab.state / "logs", self.lab.state / "pod-logs")
-        self._seen_bytes = {}
+        self._expected_checkstes = {}
         for path in (path for place in self.logs for path in files(place)):
             with suppress(FileNotFoundError):  # pods end, and their logs with them
-                self._seen_bytes[path] = path.stat().st_size
+                self._expected_checkstes[path] = path.stat().st_size
         self.vault = self._vault()
 
     def _vault(self):
@@ -219,10 +219,10 @@ class PlantedStack:
         for place in (self.out, self.state, self.folder / "tmp"):
             texts |= {str(path): path.read_bytes() for path in files(place)}
         texts |= {str(path): self._new(path) for place in self.logs for path in files(place)}
-        texts |= self.mirrored()
+        texts |= self.copied()
         return [(name, *one) for name, text in texts.items() for one in leaks(text, self.values)]
 
-    def mirrored(self):
+    def copied(self):
         """Give what the runs of this environment have left in the cluster, unpacked."""
         found = {}
         for one in self.admin.list(CONFIG_MAPS, STATE_NAMESPACE):
@@ -235,9 +235,9 @@ class PlantedStack:
     def _new(self, log):
         """Give what a log has more than at the last look, and a little before."""
         with suppress(FileNotFoundError), log.open("rb") as file:  # pods end, and their logs with them
-            file.seek(max(0, self._seen_bytes.get(log, 0) - 1000))
+            file.seek(max(0, self._expected_checkstes.get(log, 0) - 1000))
             text = file.read()
-            self._seen_bytes[log] = file.tell()
+            self._expected_checkstes[log] = file.tell()
             return text
         return b""
 

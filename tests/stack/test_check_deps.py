@@ -41,7 +41,7 @@ def test_all_is_green_after_a_redeploy(deployed):
     assert set(found) == ({"ok", "unknown"} if NOT_SEEN else {"ok"}), found
     assert found.get("unknown", set()) == NOT_SEEN and code == (3 if NOT_SEEN else 0)
     wanted = {"schema", "task", "environment", "exit_code", "started_at", "duration_s", "results"}
-    assert wanted <= set(document) and document["schema"] == "prompt-keda/1"
+    assert wanted <= set(document) and document["schema"] == "prompt-keda/2"
     assert len(document["results"]) >= 25
 
 
@@ -153,7 +153,7 @@ def test_no_secret_is_shown(deployed, shared):
         (["redeploy", "--env", "prod"], "Argo CD"),
         (["redeploy", "--env", ENV, "--mode", "hope"], "no mode 'hope'"),
         (["redeploy", "--env", ENV, "--mode", "cold"], "Take mode repair"),
-        (["check-deps", "--env", ENV, "--only", "weather"], "no check fits"),
+        (["check-deps", "--env", ENV, "--only", "run_round"], "no check fits"),
         (["resume", "--env", ENV, "--run", "never"], "no run never"),
     ],
 )

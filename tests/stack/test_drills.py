@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from prompt_keda.clients.kube.resources import CONFIG_MAPS
+from prompt_keda.lab.chaos import MOST_TRIES
 from prompt_keda.lab.faults import ALL_FAULTS
-from prompt_keda.lab.storming import MOST_TRIES
 from prompt_keda.redeploy.approval import MARKER
 
 from .conftest import ENV, at_the_stack_only, run_json
@@ -45,7 +45,7 @@ def test_a_cluster_without_the_marker_is_never_broken(deployed, admin):
 
 @pytest.mark.parametrize(("rounds", "seed"), [(1, 24), pytest.param(50, 1, marks=pytest.mark.exhaustive)])
 def test_a_storm_breaks_no_promise(deployed, rounds, seed):
-    """Much goes wrong at once while events come, and the toolkit is killed and resumed. What 50 rounds found: docs/storms.md.
+    """Much goes wrong at once while events come, and the toolkit is killed and resumed. What 50 rounds found: docs/chaos.md.
 
     The round of seed 24: a fault and a kill while it reinstalls, then the operator freezes, and Vault.
     """
@@ -69,7 +69,7 @@ def test_a_fault_that_people_bring_in_stays_until_they_take_it_back(deployed):
         results = run_json("check-deps", "--env", ENV, "--only", "keda")[1]["results"]
         assert [one["id"] for one in results if one["verdict"] == "warn"] == ["keda/none-paused"]
     finally:
-        code, document = run_json("faults", "--mend")
+        code, document = run_json("faults", "--revert")
     assert code == 0 and [(one["id"], one["is_there"]) for one in document["faults"]] == [(fault_id, False)]
     assert run_json("check-deps", "--env", ENV, "--only", "keda")[0] == 0
     assert run_json("lab.status")[1]["faults"] == []

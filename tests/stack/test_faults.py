@@ -22,7 +22,7 @@ from .conftest import ROOT, at_the_stack_only, dependents, until
 pytestmark = at_the_stack_only  # faults are made by the stack's own user; the checks are the same at the desk
 PAGE = ROOT / "docs" / "faults.md"
 HEAD = """# What breaks, and what sees it
-Made by tests/stack/test_faults.py: each fault is brought into the local stack, seen by the checks named here and by no
+Made by tests/stack/test_faults.py: each fault is injected into the local stack, seen by the checks named here and by no
 other, and mended. What needs one of them is SKIPPED. Events stop where not enough workers begin to take those that come
 meanwhile (tests/stack/test_scaling_stops.py): visits are lost then, each 36 s one. Else there is time.
 
@@ -78,14 +78,14 @@ def until_green(when):
 
 @pytest.mark.exhaustive  # about a quarter of a minute each
 @pytest.mark.parametrize("fault", ALL_FAULTS, ids=[one.id for one in ALL_FAULTS])
-def test_a_fault_is_seen_by_its_checks_and_by_no_other(fault, stage, rows):
-    """Green before; then exactly the verdicts that the fault names, with its cause; green again once it is mended."""
+def test_a_fault_is_expected_checks_its_checks_and_by_no_other(fault, stage, rows):
+    """Green before; then exactly the verdicts that the fault names, with its cause; green again once it is reverted."""
     until_green(f"before {fault.id}")
     try:
-        fault.breaks(stage)
+        fault.inject(stage)
         results = look()
     finally:
-        fault.mends(stage)
+        fault.revert(stage)
     found = seen(results)
     if fault.stops_scaling and SYMPTOM not in fault.seen:
         found.pop(SYMPTOM, None)  # whether it is red yet is a matter of seconds

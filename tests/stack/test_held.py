@@ -60,7 +60,7 @@ def two(deployed, systems, admin, tmp_path):
     code, document = run_json("redeploy", "--env", environment)
     assert code == 0, document.get("error")
     yield environment
-    let_go(admin, SCALED_JOBS, OTHER, OTHER)
+    remove_finalizers(admin, SCALED_JOBS, OTHER, OTHER)
     admin.delete(NAMESPACES, OTHER)
     until(lambda: admin.find(NAMESPACES, OTHER) is None, 120, f"the end of {OTHER}")
     systems.forget_redis()
@@ -74,7 +74,7 @@ def hold(admin, kind, name, namespace, finalizer):
     admin.patch(kind, name, namespace, {"metadata": {"finalizers": [*names, finalizer]}})
 
 
-def let_go(admin, kind, name, namespace):
+def remove_finalizers(admin, kind, name, namespace):
     if admin.find(kind, name, namespace) is not None:
         admin.patch(kind, name, namespace, {"metadata": {"finalizers": None}})
 
@@ -146,9 +146,9 @@ def test_a_held_namespace_of_one_instrument_keeps_no_other_from_its_work(two, ad
         until(lambda: HOLD in str(admin.get(NAMESPACES, OTHER)["status"]), what="a namespace that says what holds it")
         code, document = run_json("redeploy", "--env", two, "--mode", "reinstall")
     finally:
-        let_go(admin, CONFIG_MAPS, "left", OTHER)
+        remove_finalizers(admin, CONFIG_MAPS, "left", OTHER)
     assert code == 1 and f"Namespace {OTHER} is Terminating" in document["error"]["what"], document["error"]
-    assert {step["id"] for step in document["steps"] if step["acted"]} >= {"remove/deployments", "prove/smoke"}
+    assert {step["id"] for step in document["steps"] if step["acted"]} >= {"remove/deployments", "verify/smoke"}
     until(lambda: admin.find(NAMESPACES, OTHER) is None, what="a namespace that is gone")
     code, document = run_json("resume", "--env", two)
     assert code == 0 and admin.find(SCALED_JOBS, OTHER, OTHER), document.get("error")
@@ -158,7 +158,7 @@ def test_a_held_namespace_of_one_instrument_keeps_no_other_from_its_work(two, ad
 def held_operator(deployed, admin):
     hold(admin, DEPLOYMENTS, OPERATOR, "keda", HOLD)
     yield
-    let_go(admin, DEPLOYMENTS, OPERATOR, "keda")
+    remove_finalizers(admin, DEPLOYMENTS, OPERATOR, "keda")
 
 
 def test_a_finalizer_on_what_has_to_go_is_refused_before_any_write(held_operator, admin):
@@ -238,7 +238,7 @@ def test_a_job_that_was_on_its_way_out_before_the_run_is_no_loss(deployed, admin
         until(lambda: "deletionTimestamp" in admin.get(PODS, name, INSTRUMENT)["metadata"], what="a pod that goes")
         code, document = run_json("redeploy", "--env", ENV)
     finally:
-        let_go(admin, PODS, name, INSTRUMENT)
+        remove_finalizers(admin, PODS, name, INSTRUMENT)
     assert code == 0, document.get("error")
-    (step,) = [one for one in document["steps"] if one["id"] == "prove/no-job-lost"]
+    (step,) = [one for one in document["steps"] if one["id"] == "verify/no-job-lost"]
     assert job in str(step), step

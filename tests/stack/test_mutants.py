@@ -41,8 +41,8 @@ def drill(fault_id, **env):
 def change_generations(endpoints):
     """Edit the ScaledJob twice, so that one that is made anew has another generation than its Jobs."""
     stage = Stage(load_environment(ROOT / "environments" / "local.yaml", endpoints))
-    FAULTS["keda/no-history"].breaks(stage)
-    FAULTS["keda/no-history"].mends(stage)
+    FAULTS["keda/no-history"].inject(stage)
+    FAULTS["keda/no-history"].revert(stage)
 
 
 def acknowledge_all(stage):
@@ -62,7 +62,7 @@ def test_a_drill_finds_a_toolkit_that_is_broken(deployed, endpoints, mutant):
         code, document = drill(fault_id, PROMPT_KEDA_TEST_MUTANT=mutant)
     finally:
         stage = Stage(load_environment(ROOT / "environments" / "local.yaml", endpoints))
-        FAULTS[fault_id].mends(stage)
+        FAULTS[fault_id].revert(stage)
         acknowledge_all(stage)
         assert run_task("redeploy", "--env", "local").returncode == 0
     (drilled,) = document["drills"] or [document]

@@ -70,7 +70,7 @@ def test_a_fault_can_be_made_twice_and_mended_twice_and_leaves_nothing(route, st
     pid = processes.pid_of(stage.lab, f"{NOTE}-{route.name}")
     assert pid in cgroups.pids(stage.lab.cgroup), "lab.down would not end it"
     for _ in range(2):
-        network_cuts.mend(route)(stage)
+        network_cuts.restore(route)(stage)
     assert rules(stage, route) == [] and not Path(f"/proc/{pid}").exists()
     code, document = run_json("lab.status")
     assert (code, document["state"]) == (0, "up") and not [one for one in document["processes"] if NOTE in one]
@@ -108,13 +108,13 @@ def test_what_is_slow_within_the_limits_turns_nothing_red(route, stage):
         network_cuts.slow(route, DELAY_S)(stage)
         code, document = run_json("check-deps", "--env", ENV)
     finally:
-        network_cuts.mend(route)(stage)
+        network_cuts.restore(route)(stage)
     assert code == 0, [(one["id"], one["observed"]) for one in document["results"] if one["verdict"] != "ok"]
     assert max(one["duration_s"] for one in document["results"]) > DELAY_S, "the proxy was not in the way"
 
 
 @pytest.mark.exhaustive  # up to three minutes each
-@pytest.mark.parametrize("step", ["remove/deployments", "install/apply-parts", "prove/smoke"])
+@pytest.mark.parametrize("step", ["remove/deployments", "install/apply-parts", "verify/smoke"])
 @pytest.mark.parametrize(
     ("cut", "said"),
     [(network_cuts.refuse, "was cut off|no connection: refused"), (network_cuts.swallow, "nothing comes back")],
@@ -132,7 +132,7 @@ def test_a_redeploy_whose_api_server_is_cut_off_is_finished_by_resume(twenty, st
         cut(API_SERVER)(stage)
         out, err = running.communicate(timeout=300)
     finally:
-        network_cuts.mend(API_SERVER)(stage)
+        network_cuts.restore(API_SERVER)(stage)
         running.kill()
     document = json.loads(out)
     assert running.returncode == document["exit_code"] == 3, document["error"]

@@ -166,7 +166,7 @@ def cut_loose(admin):
 
 
 def nothing_there(twenty):
-    """No CRD, no namespace, no role of KEDA; the Jobs were cut loose before."""
+    """No CRD, no namespace, no role of KEDA; the Jobs were orphaned before."""
     admin = twenty.admin
     cut_loose(admin)
     admin.delete(SCALED_JOBS, INSTRUMENT, INSTRUMENT, propagation="Orphan")
@@ -404,7 +404,7 @@ def test_it_ends_green_and_no_worker_is_lost(twenty, state, mode, rows):
     code, again = twenty.redeploy()
     assert code == 0 and again["mode"] == "repair"
     written = {one["id"] for one in again["steps"] if one["acted"]}
-    assert written == {"guard/hold-lease", "prove/smoke"}
+    assert written == {"guard/hold-lease", "verify/smoke"}
     assert not twenty.watched.lost
     rows[state] = f"{_start(state)} {mode} | {document['timings']['recovery']:.0f} s | 0 |"
 

@@ -32,7 +32,7 @@ from prompt_keda.clients.kube.resources import (
 from prompt_keda.clients.systems import Systems
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import network, settings, state
-from prompt_keda.lab.drills.witness import Witness
+from prompt_keda.lab.drills.job_watcher import JobWatcher
 from prompt_keda.records import lock
 from prompt_keda.records.run_folder import JournalFile
 from tests.runs import unfinished_run
@@ -123,14 +123,14 @@ def replaced(deployed, admin, endpoints, tmp_path_factory):
     """A KEDA in order that was replaced, once, over running workers and while events came: what was seen of that."""
     systems = Systems(load_environment(ROOT / "environments" / "local.yaml", endpoints))
     file = tmp_path_factory.mktemp("replaced") / "monitor"
-    with monitor(admin, file), Witness.at_work(lambda: admin, [INSTRUMENT]) as witness:
+    with monitor(admin, file), JobWatcher.at_work(lambda: admin, [INSTRUMENT]) as job_watcher:
         producer = Producer(systems.redis)
         until(lambda: sum(kind == "Pod" for kind, _ in active_workers(admin)) >= 5, what="five running workers")
         workers, before = set(active_workers(admin).values()), uids(admin)
         done = subprocess.run(replace_it("--json"), cwd=ROOT, capture_output=True, text=True, timeout=300)
         ids = producer.stop()
         assert done.returncode == 0, done.stderr
-        after, lost = uids(admin), witness.lost()
+        after, lost = uids(admin), job_watcher.lost()
         until(lambda: set(ids) <= set(acknowledged(file)), 120, "the acknowledgement of every event")
         ended = until(lambda: (g := systems.redis.group_info(STREAM, GROUP)).lag == 0 and g.pending == 0, 60, "the end")
     assert ended
@@ -145,10 +145,10 @@ def replaced(deployed, admin, endpoints, tmp_path_factory):
 def five_workers(deployed, systems, admin):
     """Five workers or more are in mid-work, and watched: events for a minute are on the stream, and their pods run.
 
-    Gives the UIDs of their Jobs and pods, and the witness. KEDA removes the oldest ones that have ended: these are not lost.
+    Gives the UIDs of their Jobs and pods, and the job_watcher. KEDA removes the oldest ones that have ended: these are not lost.
     """
-    with Witness.at_work(lambda: admin, [INSTRUMENT]) as witness:
-        yield SimpleNamespace(uids=begin_work(systems, admin), witness=witness)
+    with JobWatcher.at_work(lambda: admin, [INSTRUMENT]) as job_watcher:
+        yield SimpleNamespace(uids=begin_work(systems, admin), job_watcher=job_watcher)
 
 
 def begin_work(systems, admin):
@@ -205,7 +205,7 @@ def test_a_redis_that_was_restarted_is_counted_again(deployed, systems, admin):
     ]
     code, document = run_json("redeploy", "--env", ENV)
     acted = {one["id"]: one for one in document["steps"]}
-    assert code == 0 and acted["restore/count-lag"]["acted"] and "lag" in acted["prove/lag-right"]["detail"]
+    assert code == 0 and acted["restore/count-lag"]["acted"] and "lag" in acted["verify/lag-right"]["detail"]
     until(lambda: (seen := systems.redis.backlog(STREAM, GROUP)).is_right and not seen.waiting, 120, "all worked off")
 
 
@@ -223,10 +223,10 @@ def test_a_redeploy_that_is_stopped_in_three_stages_is_finished_by_resume(deploy
     assert stopped(replace_it(), "remove/deployments", signal.SIGKILL)[0] == -signal.SIGKILL
     code, said = stopped(command(*resume), "install/apply-parts", signal.SIGINT)
     assert code == 130 and "resume" in said, said
-    assert stopped(command(*resume), "prove/smoke", signal.SIGKILL)[0] == -signal.SIGKILL
+    assert stopped(command(*resume), "verify/smoke", signal.SIGKILL)[0] == -signal.SIGKILL
     argv = command(*resume, "--json")
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        until(lambda: begun("prove/smoke", times=2), 120, "the begin of another smoke test")
+        until(lambda: begun("verify/smoke", times=2), 120, "the begin of another smoke test")
         done = run_task(*resume)
         out, err = running.communicate(timeout=240)
     assert done.returncode == 2 and f"still at work, in process {running.pid}" in done.stderr, done.stderr
@@ -309,13 +309,13 @@ def test_a_second_redeploy_at_the_same_time_is_refused(deployed, admin):
 
 def assert_none_lost(workers):
     """All of these Jobs and pods live on, or have ended by themselves."""
-    lost = workers.witness.lost()
+    lost = workers.job_watcher.lost()
     assert [lost[uid] for uid in workers.uids if uid in lost] == []
 
 
 def test_a_scaled_job_changes_and_comes_back_over_its_running_jobs_and_loses_none(five_workers, systems, admin, shared):
-    """F1: another spec with the strategy default is applied paused, its Jobs are stamped, and all live on. F2: deleted with its
-    Jobs orphaned it comes back paused, its Jobs are stamped, and all live on."""
+    """F1: another spec with the strategy default is applied paused, its Jobs are annotated, and all live on. F2: deleted with its
+    Jobs orphaned it comes back paused, its Jobs are annotated, and all live on."""
     changed = changed_environment(shared, manifest=[("maxReplicaCount: 20", "maxReplicaCount: 19")])
     before = admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"]
     after = redeployed_over(five_workers, admin, changed, 19)

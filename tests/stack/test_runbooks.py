@@ -37,9 +37,9 @@ def stage(deployed, endpoints):
 @pytest.fixture
 def operator_gone(stage):
     fault = FAULTS["keda/operator-gone"]
-    fault.breaks(stage)
+    fault.inject(stage)
     yield
-    fault.mends(stage)
+    fault.revert(stage)
 
 
 def approved(name):
@@ -108,10 +108,10 @@ def test_respond_finds_the_root_cause_and_its_runbook_brings_scaling_back(stage,
     """Unattended on the local stack."""
     fault = FAULTS[id_]
     try:
-        fault.breaks(stage)
+        fault.inject(stage)
         code, document = run_json("respond", "--env", ENV, timeout=900)  # of five runbooks at most
     finally:
-        fault.mends(stage)
+        fault.revert(stage)
     assert code == 0, document
     assert document["ran"][0]["runbook"] == runbook_of(fault)
     left = [one for one in document["causes"] if one["worst"] != "warn"]

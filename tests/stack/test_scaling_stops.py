@@ -48,8 +48,8 @@ def test_a_fault_stops_scaling_as_it_says(quick, fault):
     stage = Stage(read_environment(quick))
     scaling = Scaling(stage)
     try:
-        fault.breaks(stage)
+        fault.inject(stage)
         goes_on = scaling.goes_on()
     finally:
-        fault.mends(stage)
+        fault.revert(stage)
     assert goes_on is not fault.stops_scaling

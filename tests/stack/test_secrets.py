@@ -116,10 +116,10 @@ def test_a_wrong_secret_id_does_not_lock_the_role_out(planted):
 
 @pytest.mark.parametrize("form", ["plain", "json"])
 def test_a_check_with_a_defect_shows_no_value(planted, form):
-    """What nobody foresaw is told by its type alone, though its words hold a secret."""
+    """What is unexpected is told by its type alone, though its words hold a secret."""
     planted.write_environment()
     ending = ("--json",) if form == "json" else ()
-    said = planted.run("check-deps", *reports(planted, "defect"), *ending, defect="unforeseen")
+    said = planted.run("check-deps", *reports(planted, "defect"), *ending, defect="unexpected")
     assert b"the check itself failed: ValueError" in said.stdout and said.code == 3
     assert planted.leaks(said.stdout, said.stderr) == []
 

@@ -18,8 +18,8 @@ def run_folder(planted):
 
 
 def has_left_a_report(planted, said, function):
-    """Tell whether an error that nobody foresaw has left a report with its places; it stays among what is searched."""
-    assert b"ValueError, which nobody foresaw" in said.stderr and said.code == 3, said.stderr
+    """Tell whether an unexpected error has left a report with its places; it stays among what is searched."""
+    assert b"ValueError, which is unexpected" in said.stderr and said.code == 3, said.stderr
     (report,) = (planted.folder / "tmp").glob("prompt-keda-*.txt")
     shutil.move(report, planted.out / f"{function}.txt")
     return function in (planted.out / f"{function}.txt").read_text()
@@ -36,7 +36,7 @@ def test_a_plan_shows_no_value(planted):
 def test_a_plan_with_a_defect_shows_no_value(planted):
     """Its report has the places in the code, and not the words."""
     planted.write_environment()
-    said = planted.run("plan", "--json", defect="unforeseen")
+    said = planted.run("plan", "--json", defect="unexpected")
     assert has_left_a_report(planted, said, "read_and_raise")
     assert planted.leaks(said.stdout, said.stderr) == []
 
@@ -55,7 +55,7 @@ def test_a_redeploy_shows_no_value_however_it_ends(planted):
     assert resumed.code == 0, resumed.stderr
     files = {one.name for one in run_folder(planted).iterdir()}
     assert files >= {"journal.jsonl", "snapshot.json", "plan.json", "report.json"}
-    assert any(name.endswith("snapshot.json.gz") for name in planted.mirrored())
+    assert any(name.endswith("snapshot.json.gz") for name in planted.copied())
     said = [text for one in (refused, broken, resumed) for text in (one.stdout, one.stderr)]
     assert planted.leaks(*said) == []
     assert json.loads(resumed.stdout)["smoke"]["acknowledged_count"]  # KEDA and the workers log in with planted values

@@ -76,9 +76,7 @@ RED = [
 test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
-@pytest.mark.parametrize(
-    "check", ["keda/jobs-are-counted", "keda/no-job-has-a-limit"]
-)
+@pytest.mark.parametrize("check", ["keda/jobs-are-counted", "keda/no-job-has-a-limit"])
 def test_a_suspended_job_is_no_running_one(check):
     """It has no pod, and takes no event: nothing of it is at risk."""
     suspended = job("prompt-keda-lsstcam-ab12c", spec={"suspend": True, "activeDeadlineSeconds": 900})
@@ -86,7 +84,7 @@ def test_a_suspended_job_is_no_running_one(check):
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks", "said"),
+    ("check", "inject", "said"),
     [
         (
             "keda/rollout-keeps-jobs",

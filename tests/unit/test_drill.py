@@ -20,11 +20,11 @@ from prompt_keda.lab import drilling, state
 from prompt_keda.lab.drilling import Wanted
 from prompt_keda.lab.drills import drill as module
 from prompt_keda.lab.drills import ways
+from prompt_keda.lab.drills.delivery_audit import DeliveryReport
 from prompt_keda.lab.drills.drill import drill
-from prompt_keda.lab.drills.event_ledger import Fates
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Fault
-from prompt_keda.report.failure import NOBODY_FORESAW
+from prompt_keda.report.failure import UNEXPECTED
 from tests.unit.world import World
 
 CHECKS = {one.id: one for one in ALL_CHECKS}
@@ -37,7 +37,7 @@ def result(id_, verdict, observed=""):
 
 
 class Stack:
-    """Breaks, and is mended by the runbook or by people; ``ways`` of a toolkit that works."""
+    """Breaks, and is reverted by the runbook or by people; ``ways`` of a toolkit that works."""
 
     def __init__(self, runbook_mends=True, runbook_code=0, proof=0, proves=True):
         self.broken, self.asked, self.folder = False, [], TemporaryDirectory()
@@ -50,13 +50,13 @@ class Stack:
             lab=SimpleNamespace(state=Path(self.folder.name)),
         )
 
-    def fault(self, seen=SEEN, breaks=None, mends=None, said=""):
-        return Fault("keda/x", "", "x is broken", breaks or self.breaks, mends or self.mends, seen, said)
+    def fault(self, seen=SEEN, inject=None, revert=None, said=""):
+        return Fault("keda/x", "", "x is broken", inject or self.inject, revert or self.revert, seen, said)
 
-    def breaks(self, stage):
+    def inject(self, stage):
         self.broken = True
 
-    def mends(self, stage):
+    def revert(self, stage):
         self.broken = False
 
     def look(self):
@@ -79,7 +79,7 @@ def at_once(monkeypatch):
     monkeypatch.setattr(module, "DETECTION_S", 0)
     monkeypatch.setattr(module, "WHOLE_S", 0)
     monkeypatch.setattr(module, "leftovers", lambda stage: [])
-    monkeypatch.setattr(module.Witness, "workers_count", lambda self: 20)
+    monkeypatch.setattr(module.JobWatcher, "workers_count", lambda self: 20)
 
 
 def test_a_fault_that_its_runbook_mends_is_passed():
@@ -87,7 +87,7 @@ def test_a_fault_that_its_runbook_mends_is_passed():
     stack = Stack()
     seen = drill(stack.fault(), stack.stage, stack, nobody)
     assert (seen.runbook, seen.answered_by, seen.problems, seen.lost) == ("keda-gone", "runbook", (), ())
-    assert seen.seen_by == {"keda/parts-ready": "fail"}
+    assert seen.expected_checks == {"keda/parts-ready": "fail"}
     assert stack.asked == ["keda-gone"] and seen.recovered_s is not None
 
 
@@ -123,7 +123,7 @@ def test_a_job_that_is_lost_while_it_is_mended_fails_the_drill(monkeypatch):
     """It worked, and neither lives on nor has ended. What the fault itself makes and takes away again is its own."""
     stack = Stack()
     lost = {"1": ("the recovery", "Job a/j1"), "2": ("the fault", "Job a/j2")}
-    monkeypatch.setattr(module.Witness, "lost", lambda self: lost)
+    monkeypatch.setattr(module.JobWatcher, "lost", lambda self: lost)
     seen = drill(stack.fault(), stack.stage, stack, nobody)
     assert seen.lost == ("Job a/j1 in the recovery",) and seen.problems == ("lost: Job a/j1 in the recovery",)
 
@@ -131,8 +131,8 @@ def test_a_job_that_is_lost_while_it_is_mended_fails_the_drill(monkeypatch):
 def test_a_job_that_ran_before_and_is_lost_by_the_fault_fails_it_too(monkeypatch):
     """Nobody may say then that a fault of that kind costs nothing."""
     stack = Stack()
-    monkeypatch.setattr(module.Witness, "at_work_now", lambda self: {"2"})
-    monkeypatch.setattr(module.Witness, "lost", lambda self: {"2": ("the fault", "Job a/j2")})
+    monkeypatch.setattr(module.JobWatcher, "at_work_now", lambda self: {"2"})
+    monkeypatch.setattr(module.JobWatcher, "lost", lambda self: {"2": ("the fault", "Job a/j2")})
     assert drill(stack.fault(), stack.stage, stack, nobody).lost == ("Job a/j2 in the fault",)
 
 
@@ -140,24 +140,24 @@ def test_a_fault_that_cannot_be_taken_back_is_told():
     """The next drill would begin on a broken stack."""
     stack = Stack()
 
-    def mends(stage):
+    def revert(stage):
         raise DeadlinePassed("the mend", 1, "not there")
 
-    seen = drill(stack.fault(mends=mends), stack.stage, stack, nobody)
-    assert "could not be taken back" in seen.problems[-1]
+    seen = drill(stack.fault(revert=revert), stack.stage, stack, nobody)
+    assert "could not be reverted" in seen.problems[-1]
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, ZeroDivisionError])
 def test_a_drill_that_is_stopped_takes_its_fault_back(end):
-    """Ctrl-C, or an error that nobody foresaw: the stack does not stay broken."""
+    """Ctrl-C, or an unexpected error: the stack does not stay broken."""
     stack = Stack()
 
-    def breaks(stage):
+    def inject(stage):
         stack.broken = True
         raise end
 
     with pytest.raises(end):
-        drill(stack.fault(breaks=breaks), stack.stage, stack, nobody)
+        drill(stack.fault(inject=inject), stack.stage, stack, nobody)
     assert not stack.broken and state.faults(stack.stage.lab) == []
 
 
@@ -165,11 +165,11 @@ def test_a_fault_is_noted_as_long_as_it_is_there():
     """A drill that is killed leaves it: then `faults` tells it, and mends it."""
     stack, noted = Stack(), []
 
-    def breaks(stage):
+    def inject(stage):
         noted.extend(state.faults(stage.lab))
-        stack.breaks(stage)
+        stack.inject(stage)
 
-    drill(stack.fault(breaks=breaks), stack.stage, stack, nobody)
+    drill(stack.fault(inject=inject), stack.stage, stack, nobody)
     assert noted == ["keda/x"] and state.faults(stack.stage.lab) == []
 
 
@@ -239,11 +239,11 @@ class Books:
     """A ledger of events: what was done with it, and the fates that it tells."""
 
     def __init__(self, monkeypatch, stack, *lost):
-        self.fates, self.asked = Fates(3, lost, (), 1, ()), stack.asked
+        self.fates, self.asked = DeliveryReport(3, lost, (), 1, ()), stack.asked
         stack.stage.environment.instruments = [SimpleNamespace(namespace="a", max_jobs=20)]
-        monkeypatch.setattr(module.EventLedger, "kept", lambda *_: nullcontext(self))
-        witness = module.Witness(lambda: stack.world.kube, [])
-        monkeypatch.setattr(module.Witness, "at_work", lambda *_: nullcontext(witness))
+        monkeypatch.setattr(module.DeliveryAudit, "kept", lambda *_: nullcontext(self))
+        job_watcher = module.JobWatcher(lambda: stack.world.kube, [])
+        monkeypatch.setattr(module.JobWatcher, "at_work", lambda *_: nullcontext(job_watcher))
 
     def give(self, count):
         self.asked.append(f"give {count}")
@@ -270,11 +270,11 @@ def test_events_come_while_it_is_mended_and_are_counted_once_the_stack_is_whole(
     stack = Stack()
     Books(monkeypatch, stack)
 
-    def mends(stage):
+    def revert(stage):
         stack.asked.append("take back")
-        stack.mends(stage)
+        stack.revert(stage)
 
-    drill(stack.fault(mends=mends), stack.stage, stack, nobody)
+    drill(stack.fault(revert=revert), stack.stage, stack, nobody)
     more = ["recovery begins", f"give {module.MORE}", "keda-gone", "take back", "close the books"]
     assert stack.asked == [f"give {module.EVENTS}", *more]
 
@@ -282,7 +282,7 @@ def test_events_come_while_it_is_mended_and_are_counted_once_the_stack_is_whole(
 def test_what_is_lost_is_of_the_fault_until_it_was_seen_and_then_of_the_recovery(monkeypatch):
     """A Job that comes and goes with the fault is its own; one that the runbook takes is not."""
     stack, phases = Stack(), []
-    monkeypatch.setattr(module.Witness, "phase", lambda self, name: phases.append((name, stack.broken)))
+    monkeypatch.setattr(module.JobWatcher, "phase", lambda self, name: phases.append((name, stack.broken)))
     drill(stack.fault(), stack.stage, stack, nobody)
     assert phases == [(module.FAULT, False), (module.RECOVERY, True)]
 
@@ -290,15 +290,15 @@ def test_what_is_lost_is_of_the_fault_until_it_was_seen_and_then_of_the_recovery
 def test_a_job_that_came_while_it_was_brought_in_counts_as_well(monkeypatch):
     """That may take a minute."""
     stack = Stack()
-    monkeypatch.setattr(module.Witness, "at_work_now", lambda self: {"2"} if stack.broken else {"1"})
-    monkeypatch.setattr(module.Witness, "lost", lambda self: {one: ("the fault", f"Job {one}") for one in "123"})
+    monkeypatch.setattr(module.JobWatcher, "at_work_now", lambda self: {"2"} if stack.broken else {"1"})
+    monkeypatch.setattr(module.JobWatcher, "lost", lambda self: {one: ("the fault", f"Job {one}") for one in "123"})
     assert drill(stack.fault(), stack.stage, stack, nobody).lost == ("Job 1 in the fault", "Job 2 in the fault")
 
 
 def test_without_a_worker_nothing_is_proven(monkeypatch):
     """Nothing could be lost."""
     stack = Stack()
-    monkeypatch.setattr(module.Witness, "workers_count", lambda self: 0)
+    monkeypatch.setattr(module.JobWatcher, "workers_count", lambda self: 0)
     assert drill(stack.fault(), stack.stage, stack, nobody).problems == ("no worker runs: nothing could be lost",)
 
 
@@ -315,7 +315,7 @@ def test_another_check_that_is_red_or_not_known_is_not_mended(verdict):
 def test_a_check_that_is_red_before_sees_nothing(monkeypatch):
     """Twenty workers may turn it red as well."""
     stack = Stack()
-    monkeypatch.setattr(module._Drill, "_await_workers", lambda self: stack.breaks(None))
+    monkeypatch.setattr(module._Drill, "_await_workers", lambda self: stack.inject(None))
     seen = drill(stack.fault(), stack.stage, stack, nobody)
     assert seen.problems == ("keda/parts-ready is fail before anything is broken",)
 
@@ -326,7 +326,7 @@ def test_a_check_that_is_red_for_another_reason_has_not_seen_it(said, is_seen):
     stack = Stack()
     seen = drill(stack.fault(said=said), stack.stage, stack, nobody)
     assert (seen.detected_s is not None) == is_seen and ("none says: another reason" in str(seen.problems)) != is_seen
-    assert (seen.lost is None) != is_seen and bool(seen.seen_by) == is_seen
+    assert (seen.lost is None) != is_seen and bool(seen.expected_checks) == is_seen
 
 
 def test_what_is_left_behind_fails_the_drill(monkeypatch):
@@ -339,13 +339,13 @@ def test_what_is_left_behind_fails_the_drill(monkeypatch):
 def test_a_fault_that_is_not_whole_once_it_is_taken_back_fails_the_drill():
     """The runbook has mended it, and taking it back breaks something."""
     stack = Stack()
-    seen = drill(stack.fault(mends=stack.breaks), stack.stage, stack, nobody)
+    seen = drill(stack.fault(revert=stack.breaks), stack.stage, stack, nobody)
     assert "a stack that is whole after keda/x" in seen.problems[0] and seen.lost is None
 
 
 def test_a_runbook_that_ends_with_an_error_of_the_toolkits_own_fails_the_drill(monkeypatch):
     """Its exit code says no more than that nothing is known."""
-    step = {"command": "invoke redeploy", "exit_code": 3, "said": f"failed: KeyError, {NOBODY_FORESAW}"}
+    step = {"command": "invoke redeploy", "exit_code": 3, "said": f"failed: KeyError, {UNEXPECTED}"}
     done = SimpleNamespace(exit_code=3, parts={"steps": [step]})
     monkeypatch.setattr(ways, "open_session", lambda name: nullcontext(World().session))
     monkeypatch.setattr(ways.runbooks, "run", lambda *_: done)
@@ -356,8 +356,8 @@ def test_a_runbook_that_ends_with_an_error_of_the_toolkits_own_fails_the_drill(m
 def waiting(stack, counts, given):
     """A drill of a stack of two workers at most, of which so many run at each look."""
     stack.stage.environment.instruments = [SimpleNamespace(max_jobs=2)]
-    witness = SimpleNamespace(workers_count=lambda: counts.pop(0))
-    return module._Drill(stack.fault(), stack.stage, stack, witness, [SimpleNamespace(give=given.append)], nobody)
+    job_watcher = SimpleNamespace(workers_count=lambda: counts.pop(0))
+    return module._Drill(stack.fault(), stack.stage, stack, job_watcher, [SimpleNamespace(give=given.append)], nobody)
 
 
 def test_it_is_broken_once_all_workers_are_at_work(monkeypatch):
@@ -383,4 +383,4 @@ def test_a_stack_with_a_fault_in_it_is_told_how_to_be_mended():
     state.write_faults(stack.stage.lab, ["redis/frozen"])
     with pytest.raises(DeadlinePassed) as refused:
         drill(stack.fault(), stack.stage, stack, nobody)
-    assert "faults --mend" in refused.value.fix
+    assert "faults --revert" in refused.value.fix

@@ -27,7 +27,7 @@ FAULTS = ("keda/gone", "keda/gone-too", "redis/gone")
 GOOD = Drilled(
     fault="keda/gone",
     title="KEDA is gone",
-    seen_by={"keda/parts-ready": "fail"},
+    expected_checks={"keda/parts-ready": "fail"},
     detected_s=10.0,
     runbook="keda-gone",
     answered_by="runbook",
@@ -226,7 +226,7 @@ def test_who_drills_is_told_before_the_cluster_is_asked(drills, monkeypatch):
         lab_state.write_faults(stage.lab, ["cluster/api-server-killed"])
     with pytest.raises(Unreachable) as refused:
         drilling.run(ALL, nowhere, nobody)
-    assert "faults --mend" in refused.value.fix
+    assert "faults --revert" in refused.value.fix
 
 
 def test_a_folder_that_cannot_be_written_is_refused(drills, tmp_path):

@@ -16,18 +16,18 @@ from prompt_keda.lab.processes import _start_time
 from prompt_keda.records.lock import LEASE, STATE_NAMESPACE
 from prompt_keda.records.run_folder import JournalFile, RunFolder
 from prompt_keda.records.run_history import runs_kept
-from prompt_keda.redeploy.cluster_copy import Mirror
-from prompt_keda.redeploy.history import runs_mirrored
+from prompt_keda.redeploy.cluster_copy import ClusterCopy
+from prompt_keda.redeploy.history import runs_copied
 from prompt_keda.report import as_text
 
-from .test_mirror import a_run, kube  # noqa: F401  a fixture
+from .test_copy import a_run, kube  # noqa: F401  a fixture
 from .test_redeploy_lock import dead_pid
 from .world import World, now
 
-TIMINGS = {"recovery": 27.6, "install/a": 1.25, "install/b": 2.5, "prove/c": 20, "removal": 3}
+TIMINGS = {"recovery": 27.6, "install/a": 1.25, "install/b": 2.5, "verify/c": 20, "removal": 3}
 ENDS = {
-    "green": [("prove/smoke", "done"), ("run", "done")],
-    "failed": [("install/a", "begin"), ("install/a", "failed"), ("run", "lock-kept"), ("mirror", "failed")],
+    "green": [("verify/smoke", "done"), ("run", "done")],
+    "failed": [("install/a", "begin"), ("install/a", "failed"), ("run", "lock-kept"), ("cluster_copy", "failed")],
     "interrupted": [("install/a", "begin"), ("install/a", "interrupted")],
     "at work": [("install/a", "begin")],
     "refused": [("preflight/all-at-hand", "failed")],
@@ -81,7 +81,7 @@ def test_a_run_that_was_resumed_counts_its_starts(runs):
     """And its state is that of the last one."""
     run = put(runs, 1, "failed", dead_pid())
     JournalFile(run).append("run", "begin", f"resume mode reinstall by {viewpoint()}, process {dead_pid()}")
-    JournalFile(run).append("prove/smoke", "begin")
+    JournalFile(run).append("verify/smoke", "begin")
     (found,), _ = kept(runs)
     assert (found.starts_count, found.state) == (2, "interrupted")
 
@@ -127,13 +127,13 @@ def test_only_the_runs_of_the_environment_are_told(runs):
 def test_the_mirror_tells_its_runs(kube, tmp_path):  # noqa: F811
     """Green with its timings, one at work by the lock, and what is damaged by name."""
     for number, state in enumerate(("green", "failed", "at work"), 1):
-        copy = Mirror(kube, put(tmp_path, number, state), "me")
+        copy = ClusterCopy(kube, put(tmp_path, number, state), "me")
         if state == "green":
             copy.finish({"mode": "reinstall", "timings": TIMINGS})
         copy.write()
-    Mirror(kube, put(tmp_path, 4, "green"), "me").write()
+    ClusterCopy(kube, put(tmp_path, 4, "green"), "me").write()
     kube.patch(kinds.CONFIG_MAPS, "run-20250104t000000z-local-7", STATE_NAMESPACE, {"binaryData": None})
-    found, (damaged,) = runs_mirrored(kube, "local")
+    found, (damaged,) = runs_copied(kube, "local")
     assert [one.state for one in found] == ["interrupted", "failed", "green"], "nobody holds the lock"
     assert found[-1].recovery_s == 27.6 and found[-1].places == ("cluster",)
     assert "20250104t000000z-local-7 in the cluster is damaged" in damaged
@@ -160,11 +160,11 @@ def test_both_places_are_told_as_one(world, runs, tmp_path, capsys):
         tmp_path / "b", here.run_id, here.read_json("plan.json"), here.read_json("snapshot.json"), []
     )
     JournalFile(elsewhere).append("run", "begin", "redeploy")
-    copy = Mirror(world.kube, elsewhere, "me")
+    copy = ClusterCopy(world.kube, elsewhere, "me")
     copy.finish({"mode": "reinstall", "timings": TIMINGS})
     copy.write()
     put(runs, 2, "failed", dead_pid())
-    Mirror(world.kube, put(tmp_path / "c", 3, "at work"), "me").write()
+    ClusterCopy(world.kube, put(tmp_path / "c", 3, "at work"), "me").write()
     result = history(world.session)
     told = [(one["run_id"][:8], one["state"], one["places"]) for one in result.parts["runs"]]
     assert told == [
@@ -183,7 +183,7 @@ def test_a_killed_run_is_interrupted_while_its_lock_lives_on(world, runs, pid, s
     """The cluster still names its lock; this machine saw its process end."""
     killed = put(runs, 1, "at work", pid())
     hold(world.kube, killed.run_id)
-    Mirror(world.kube, killed, "me").write()
+    ClusterCopy(world.kube, killed, "me").write()
     (found,) = history(world.session).parts["runs"]
     assert (found["state"], found["places"]) == (state, ("here", "cluster"))
 
@@ -194,7 +194,7 @@ def test_a_killed_run_that_another_machine_goes_on_with_is_at_work(world, runs, 
     elsewhere = put(tmp_path / "b", 1, "at work", dead_pid())
     JournalFile(elsewhere).append("run", "begin", "resume mode reinstall by u@elsewhere, process 7")
     hold(world.kube, killed.run_id)
-    Mirror(world.kube, elsewhere, "me").write()
+    ClusterCopy(world.kube, elsewhere, "me").write()
     assert history(world.session).parts["runs"][0]["state"] == "at work"
 
 
@@ -205,7 +205,7 @@ def test_a_mirror_that_cannot_be_asked_is_said_and_is_not_green(world, runs, cap
     result = history(world.session)
     assert result.exit_code == 3 and len(result.parts["runs"]) == 1
     as_text.show_history(result.parts)
-    assert "not seen: its cluster's mirror could not be read: Kubernetes at" in capsys.readouterr().out
+    assert "not seen: its cluster's copy could not be read: Kubernetes at" in capsys.readouterr().out
 
 
 def test_without_an_environment_no_cluster_is_asked(world, runs, capsys):

@@ -15,7 +15,7 @@ START = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 REDEPLOY = {
     "run": "20261124t030010z-local-7",
     "mode": "repair",
-    "timings": {"recovery": 21.5, "install/a": 1.5, "install/b": 2.0, "prove/smoke": 9.0, "first_scaled_job": 4.0},
+    "timings": {"recovery": 21.5, "install/a": 1.5, "install/b": 2.0, "verify/smoke": 9.0, "first_scaled_job": 4.0},
     "ledger": {"before": [{}] * 40, "after": [{}] * 38},
 }
 RED = {"results": [{"id": "redis/answers", "verdict": "fail", "observed": "no answer"}]}

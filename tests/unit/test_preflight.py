@@ -15,7 +15,7 @@ from prompt_keda.core.errors import BadAnswer, Unreachable
 from prompt_keda.core.plan import State
 from prompt_keda.redeploy import inventory as survey
 from prompt_keda.redeploy import modes, preflight
-from prompt_keda.redeploy.modes import Wishes
+from prompt_keda.redeploy.modes import RedeployOptions
 
 from .world import HOST, KEDA_IMAGE, SCALED_JOB, SPACE, STREAM, World, made_certificates
 from .world import crd as keda_crd
@@ -48,7 +48,7 @@ class Ready:
     def plan(self, mode):
         """Decide as a plan does."""
         seen = survey.look(self.context)
-        self.context.decisions = modes.decide(self.context, seen, mode, Wishes())
+        self.context.decisions = modes.decide(self.context, seen, mode, RedeployOptions())
 
     def seen(self):
         return preflight.inspect(self.context)

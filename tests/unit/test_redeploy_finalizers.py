@@ -52,7 +52,7 @@ def test_the_install_does_not_wait_for_it(standing):
     standing.put(kinds.DEPLOYMENTS, OPERATOR, "keda", spec={"replicas": 0}, status={"availableReplicas": 0})
     assert standing.plan().mode == "reinstall"
     assert free.hanging_inspect(standing.context).state is State.WORKING
-    free.let_go(standing.context)
+    free.remove_finalizers(standing.context)
     seen = free.hanging_inspect(standing.context)
     assert seen.state is State.DONE and f"left for last: ScaledJob {SPACE}/{SCALED_JOB}" in seen.detail
     assert finalizers(standing) == [HOOK]
@@ -65,11 +65,11 @@ def test_what_holds_its_crd_up_is_waited_for(held):
 
 
 def test_the_garbage_collector_is_waited_for_for_a_while(standing, monkeypatch):
-    """It takes its finalizer away once the Jobs are cut loose; one that it leaves holds up nobody else."""
+    """It takes its finalizer away once the Jobs are orphaned; one that it leaves holds up nobody else."""
     hold(standing, "foregroundDeletion")
     assert free.hanging_inspect(standing.context).state is State.WORKING
     monkeypatch.setattr(free, "LIMIT", timedelta(0))
-    free.let_go(standing.context)
+    free.remove_finalizers(standing.context)
     assert free.hanging_inspect(standing.context).state is State.DONE
 
 
@@ -89,7 +89,12 @@ def test_it_is_neither_applied_nor_paused_nor_proven(held):
         one[:] = [wanted for wanted in one if wanted["kind"] == "ScaledJob"]
     assert restore.scaled_jobs_inspect(held.context).state is State.DONE
     before = held.kube.get(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
-    for act in (guard.stamp_jobs, restore.apply_scaled_jobs, unpause.wake_scaled_jobs, unpause.release_scaled_jobs):
+    for act in (
+        guard.annotate_jobs,
+        restore.apply_scaled_jobs,
+        unpause.requeue_scaled_jobs,
+        unpause.unpause_scaled_jobs,
+    ):
         act(held.context)
     assert held.kube.get(kinds.SCALED_JOBS, SCALED_JOB, SPACE) == before
     for look in (verify.scaled_jobs_inspect, verify.loops_inspect, verify.work_inspect):

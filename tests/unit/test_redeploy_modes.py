@@ -18,7 +18,7 @@ from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.delivery.manifests import load_instrument_manifest
 from prompt_keda.redeploy import inventory as survey
 from prompt_keda.redeploy import modes, planner, snapshot
-from prompt_keda.redeploy.modes import Wishes
+from prompt_keda.redeploy.modes import RedeployOptions
 
 from .world import METRICS, SCALED_JOB, SPACE, World, keda_manifests, made_certificates
 
@@ -59,7 +59,7 @@ class Standing:
         return survey.look(self.context)
 
     def plan(self, mode="auto"):
-        return planner.make_plan(self.context, Wishes(mode))
+        return planner.make_plan(self.context, RedeployOptions(mode))
 
     def removed(self, mode="auto"):
         return sorted((one.kind, one.name) for one in self.plan(mode).decisions.deletions)
@@ -144,13 +144,13 @@ def test_a_mode_that_does_not_fit_is_refused(standing, break_it, asked, fits):
 def test_words_that_are_not_known_are_refused(words):
     """Before anything is looked at."""
     with pytest.raises(Refusal):
-        Wishes.parse(**words)
+        RedeployOptions.parse(**words)
 
 
 def test_wishes_are_read():
     """In any order, and with spaces."""
-    assert Wishes.parse("purge", "skip", "n/b, n/a") == Wishes("purge", "$", ("n/a", "n/b"))
-    assert Wishes.parse("auto", "replay").group_start == "0"
+    assert RedeployOptions.parse("purge", "skip", "n/b, n/a") == RedeployOptions("purge", "$", ("n/a", "n/b"))
+    assert RedeployOptions.parse("auto", "replay").group_start == "0"
 
 
 WHOLE = [

@@ -24,10 +24,10 @@ from prompt_keda.core.rights import Right
 from prompt_keda.delivery.manifests import load_instrument_manifest
 from prompt_keda.records import lock
 from prompt_keda.records.run_folder import RunFolder
-from prompt_keda.redeploy import cluster_copy as mirror
+from prompt_keda.redeploy import cluster_copy as cluster_copy
 from prompt_keda.redeploy import free, guard, planner, remove, restore, verify
-from prompt_keda.redeploy.copied_journal import mirrored_journal
-from prompt_keda.redeploy.modes import Wishes
+from prompt_keda.redeploy.copied_journal import copied_journal_of
+from prompt_keda.redeploy.modes import RedeployOptions
 from tests.contracts.fakes.recorder import Recorder
 
 from .world import SCALED_JOB, SPACE, World, conditions, keda_manifests, now
@@ -94,10 +94,10 @@ def redeploy(world, mode):
     keda_looks(world)
     context = Context(world.systems, *manifests(environment), run_id="run")
     context.before = running_jobs.ledger(kube)
-    planner.make_plan(context, Wishes("auto" if mode == "cold" else mode))
-    steps = [one for one in planner.STEPS if one.id not in ("preflight/all-at-hand", "prove/smoke")]
+    planner.make_plan(context, RedeployOptions("auto" if mode == "cold" else mode))
+    steps = [one for one in planner.STEPS if one.id not in ("preflight/all-at-hand", "verify/smoke")]
     for step in steps:
-        if step.id == "prove/loops-poll":
+        if step.id == "verify/loops-poll":
             leads(world)
         for look in (step.inspect, step.act, step.inspect):
             with suppress(PromptKedaError):  # a lock that is lost, a kind that is not there yet
@@ -115,19 +115,19 @@ def mirror_it(context):
     """Copy the run into the cluster: make it, change it, end it, and tidy up what is old."""
     with TemporaryDirectory() as folder:
         run = RunFolder.create(Path(folder) / "runs", "local")
-        run.write_json("plan.json", planner.make_plan(context, Wishes()).to_json())
+        run.write_json("plan.json", planner.make_plan(context, RedeployOptions()).to_json())
         run.write_json("snapshot.json", {"jobs": [], "streams": {}, "objects": []})
-        journal = mirrored_journal(context, run)
+        journal = copied_journal_of(context, run)
         journal.append("run", "begin")
-        journal._mirror._kube.create(kinds.CONFIG_MAPS, old_copy(), lock.STATE_NAMESPACE)
+        journal._copy._kube.create(kinds.CONFIG_MAPS, old_copy(), lock.STATE_NAMESPACE)
         journal.append("run", "done")
         journal.finish({"mode": "cold", "timings": {}})
-        with mock.patch.object(mirror, "KEPT", 1):
+        with mock.patch.object(cluster_copy, "KEPT", 1):
             journal.close()
 
 
 def old_copy():
-    labels = {mirror.ENVIRONMENT: "local", mirror.RUN: "old", mirror.STATE: mirror.GREEN}
+    labels = {cluster_copy.ENVIRONMENT: "local", cluster_copy.RUN: "old", cluster_copy.STATE: cluster_copy.GREEN}
     return {"metadata": {"name": "old", "labels": labels, "creationTimestamp": "2000-01-01T00:00:00Z"}}
 
 

@@ -87,7 +87,7 @@ def test_a_scaled_job_that_changes_or_comes_back_is_applied_paused(live, wanted,
     restore.apply_scaled_jobs(context)
     assert cluster.annotations() == {PAUSED: "true", RUN_ANNOTATION: "run-1"}
     assert restore.scaled_jobs_inspect(context).state is State.DONE
-    assert unpause.release_inspect(context).state is State.TODO
+    assert unpause.unpause_inspect(context).state is State.TODO
 
 
 EXTRA = {"jobTargetRef": {"suspend": True, "template": {"spec": {"nodeName": "n1"}}}}
@@ -159,7 +159,7 @@ def test_a_new_scaled_job_without_jobs_and_one_that_is_as_it_should_be_are_not_p
 
 
 def test_it_is_unpaused_only_when_its_jobs_carry_the_generation_that_keda_has_settled_at():
-    """Before KEDA has looked nothing is stamped; then the Jobs are, and only at the next look it is unpaused."""
+    """Before KEDA has looked nothing is annotated; then the Jobs are, and only at the next look it is unpaused."""
     cluster = Cluster(None, ("2", "4", None))
     context = restoring(cluster, DEFAULT)
     restore.apply_scaled_jobs(context)
@@ -170,16 +170,16 @@ def test_it_is_unpaused_only_when_its_jobs_carry_the_generation_that_keda_has_se
     assert cluster.generations() == ["7", "7", "7"] and is_paused(cluster.get(*KEY))
     unpause._make_safe(context, cluster.get(*KEY))
     assert cluster.annotations() == {}
-    assert unpause.release_inspect(context).state is State.DONE
+    assert unpause.unpause_inspect(context).state is State.DONE
 
 
-def test_the_release_stamps_and_unpauses_in_one_go():
+def test_the_release_annotates_and_unpauses_in_one_go():
     """As the step does it."""
     cluster = Cluster(running=("1",))
     context = restoring(cluster, {**DEFAULT, "maxReplicaCount": 9})
     restore.apply_scaled_jobs(context)
     cluster.keda_looks(3)
-    unpause.release_scaled_jobs(context)
+    unpause.unpause_scaled_jobs(context)
     assert cluster.generations() == ["3"] and cluster.annotations() == {}
 
 
@@ -189,10 +189,10 @@ def test_what_somebody_else_has_paused_stays_paused_with_its_jobs_made_safe():
     cluster.patch(*KEY, {"metadata": {"annotations": {PAUSED: "true"}}, **SEEN_PAUSED})
     context = restoring(cluster, {**DEFAULT, "maxReplicaCount": 9})
     restore.apply_scaled_jobs(context)
-    unpause.release_scaled_jobs(context)
+    unpause.unpause_scaled_jobs(context)
     assert cluster.annotations() == {PAUSED: "true"} and cluster.generations() == ["2"]
     assert cluster.get(*KEY)["spec"]["maxReplicaCount"] == 9
-    assert unpause.release_inspect(context).state is State.DONE
+    assert unpause.unpause_inspect(context).state is State.DONE
 
 
 class LateWriter(Cluster):
@@ -215,7 +215,7 @@ def test_what_keda_goes_on_to_take_for_paused_is_paused_again_and_released():
     """KEDA 2.16.1's scale loop writes an old condition back (seen after the return of a ScaledJob)."""
     cluster = LateWriter()
     context = restoring(cluster, DEFAULT)
-    assert unpause.release_inspect(context).state is State.DONE
+    assert unpause.unpause_inspect(context).state is State.DONE
     seen = unpause.settle_inspect(context)
     assert seen.state is State.TODO and seen.detail == "unpaused, and KEDA still takes it for paused: sj"
     unpause.settle_scaled_jobs(context)
@@ -240,38 +240,38 @@ def test_a_job_that_has_finished_is_made_safe_too():
         cluster.patch(kinds.JOBS, name, "n", {"status": done})
     restore.apply_scaled_jobs(context)
     cluster.keda_looks(3)
-    unpause.release_scaled_jobs(context)
+    unpause.unpause_scaled_jobs(context)
     assert cluster.generations() == ["3", "3"] and cluster.annotations() == {}
 
 
-def test_before_the_restart_jobs_are_stamped_with_a_settled_generation():
+def test_before_the_restart_jobs_are_annotated_with_a_settled_generation():
     """F2, F3: and then none is at risk."""
     cluster = Cluster(running=("1", None, "2"))
     context = restoring(cluster, DEFAULT)
-    assert guard.stamp_jobs_inspect(context).detail.startswith("2 Jobs")
-    guard.stamp_jobs(context)
+    assert guard.annotate_jobs_inspect(context).detail.startswith("2 Jobs")
+    guard.annotate_jobs(context)
     assert cluster.generations() == ["2", "2", "2"]
-    assert guard.stamp_jobs_inspect(context).state is State.DONE
+    assert guard.annotate_jobs_inspect(context).state is State.DONE
 
 
 def test_a_scaled_job_that_keda_has_never_seen_is_paused_instead():
-    """Its generation may change at KEDA's first look: Jobs that were stamped with today's would be deleted then."""
+    """Its generation may change at KEDA's first look: Jobs that were annotated with today's would be deleted then."""
     cluster = Cluster(running=("1",), settled=False)
     context = restoring(cluster, DEFAULT)
-    guard.stamp_jobs(context)
+    guard.annotate_jobs(context)
     assert cluster.generations() == ["1"] and cluster.annotations()[PAUSED] == "true"
-    assert guard.stamp_jobs_inspect(context).state is State.DONE
+    assert guard.annotate_jobs_inspect(context).state is State.DONE
     cluster.keda_looks(3)
-    unpause.release_scaled_jobs(context)
+    unpause.unpause_scaled_jobs(context)
     assert cluster.generations() == ["3"] and cluster.annotations() == {}
 
 
-def test_a_job_that_is_tidied_away_while_others_are_stamped_is_fine():
+def test_a_job_that_is_tidied_away_while_others_are_annotated_is_fine():
     """Of two Jobs the first goes in between."""
     cluster = Cluster(running=("1", "1"))
     first, _ = running_jobs.at_risk(cluster)
     cluster.delete(kinds.JOBS, "j0", "n")
-    running_jobs.stamp(cluster, first, 2)
+    running_jobs.annotate(cluster, first, 2)
 
 
 def test_a_scaled_job_that_others_deliver_is_proven_too():

@@ -18,11 +18,11 @@ from prompt_keda.records.lock import STATE_NAMESPACE
 from prompt_keda.records.run_folder import JournalFile, RunFolder
 from prompt_keda.records.run_record import portable_plan
 from prompt_keda.redeploy.approval import MARKER, smoke_digest
-from prompt_keda.redeploy.cluster_copy import GREEN, PLAN, STATE, Mirror
-from prompt_keda.redeploy.modes import Wishes
+from prompt_keda.redeploy.cluster_copy import GREEN, PLAN, STATE, ClusterCopy
+from prompt_keda.redeploy.modes import RedeployOptions
 from tests.runs import unfinished_run
 
-from .test_mirror import packed
+from .test_copy import packed
 from .world import World
 
 WRITES = ("apply", "create", "patch", "delete")
@@ -58,7 +58,7 @@ def made_anew(world):
 
 
 def redeploy(world, approve="", ask=None):
-    return redeploying.redeploy(world.session, Wishes(), approve, nobody, ask)
+    return redeploying.redeploy(world.session, RedeployOptions(), approve, nobody, ask)
 
 
 def resume(world, run_id="", approve="", ask=None):
@@ -220,13 +220,13 @@ def refuse(*arguments):
     raise Refusal("another redeploy is under way")
 
 
-def mirrored(world, run, forged=None):
+def copied(world, run, forged=None):
     """Copy a run into the cluster, as its process did; a forged copy is changed first."""
     kube = world.kube
     with_writes = {name: kube.__dict__.pop(name) for name in WRITES}
     try:
         kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": STATE_NAMESPACE}})
-        Mirror(kube, run, "them").write()
+        ClusterCopy(kube, run, "them").write()
         if forged:
             kube.patch(kinds.CONFIG_MAPS, f"run-{run.run_id}", STATE_NAMESPACE, forged)
     finally:
@@ -236,7 +236,7 @@ def mirrored(world, run, forged=None):
 def on_another_machine(world, monkeypatch, tmp_path, forged=None):
     """Give the run that was begun here, as who sits at another machine comes upon it."""
     run = interrupted_run(world)
-    mirrored(world, run, forged)
+    copied(world, run, forged)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
     return run
 
@@ -263,7 +263,7 @@ def test_without_an_approval_a_run_of_another_machine_is_not_resumed(world, monk
     digest = refused_digest(lambda: redeploy(world))
     begun(world, digest)
     run = unfinished_run(runs_folder(), "local")
-    mirrored(world, run)
+    copied(world, run)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
     told = []
     with pytest.raises(Refusal, match=f"resume of run {run.run_id}, begun on another machine") as caught:
@@ -298,7 +298,7 @@ def test_the_longer_journal_wins(world):
     longer = [*journal.entries(), *[{**journal.entries()[0], "step": "elsewhere"}] * 3]
     shorter = journal.entries()
     journal.replace(longer)
-    mirrored(world, run)
+    copied(world, run)
     journal.replace(shorter)
     with pytest.raises(pytest.fail.Exception):
         resume(world)
@@ -312,7 +312,7 @@ def test_the_longer_journal_wins(world):
 def test_a_run_that_was_finished_elsewhere_is_over(world):
     """Nothing is left to resume, although this machine does not know it yet."""
     run = interrupted_run(world)
-    mirrored(world, run, {"metadata": {"labels": {STATE: GREEN}}})
+    copied(world, run, {"metadata": {"labels": {STATE: GREEN}}})
     with pytest.raises(Refusal, match="no interrupted run"):
         resume(world)
 
@@ -320,7 +320,7 @@ def test_a_run_that_was_finished_elsewhere_is_over(world):
 def test_a_damaged_copy_does_not_hide_what_this_machine_knows(world):
     """Its own files count, and that is said."""
     run = interrupted_run(world)
-    mirrored(world, run, {"data": {"journal-00000": "{"}})
+    copied(world, run, {"data": {"journal-00000": "{"}})
     told = []
     with pytest.raises(pytest.fail.Exception, match="was called"):
         redeploying.resume(world.session, "", "", told.append, None)
@@ -330,7 +330,7 @@ def test_a_damaged_copy_does_not_hide_what_this_machine_knows(world):
 def test_a_damaged_folder_is_made_good_by_the_copy(world):
     """Half a plan on a disk that was full."""
     run = interrupted_run(world)
-    mirrored(world, run)
+    copied(world, run)
     (run.path / "plan.json").write_text('{"mode"')
     with pytest.raises(pytest.fail.Exception, match="was called"):
         resume(world)
@@ -349,7 +349,7 @@ def test_a_damaged_run_without_a_copy_is_told(world):
 def test_a_forged_copy_of_another_plan_is_not_taken(world):
     """Where this machine has the run, what it has approved counts."""
     run = interrupted_run(world)
-    mirrored(world, run)
+    copied(world, run)
     key = next(one for one in world.kube._objects if one[2] == f"run-{run.run_id}")
     plan = {**run.read_json("plan.json"), "digest": "f" * 16}
     world.kube._objects[key]["binaryData"][PLAN] = packed(portable_plan(plan))
@@ -360,7 +360,7 @@ def test_a_forged_copy_of_another_plan_is_not_taken(world):
 
 
 def test_what_changed_is_named_on_another_machine_too(world, monkeypatch, tmp_path):
-    """The mirror has no inputs, only their digests; that is enough."""
+    """The cluster_copy has no inputs, only their digests; that is enough."""
     on_another_machine(world, monkeypatch, tmp_path)
     change(world, description="another", registries=())
     with pytest.raises(

@@ -64,7 +64,7 @@ def toolkits(monkeypatch, tmp_path):
         monkeypatch.setattr(module, "run_round", look)
     monkeypatch.setattr(runbooks, "runs_here_and_in_cluster", lambda systems, folder: (said.runs, [], ""))
     monkeypatch.setattr(WorldSession, "for_writing", lambda session: None)
-    monkeypatch.setattr(runbooks.planner, "make_plan", lambda context, wishes: SimpleNamespace(digest="d1"))
+    monkeypatch.setattr(runbooks.planner, "make_plan", lambda context, options: SimpleNamespace(digest="d1"))
     monkeypatch.setattr(runbooks, "smoke_digest", lambda environment: "d2")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(runbooks, "run_command", command)

@@ -65,7 +65,7 @@ def redeploy_rights(
     return sorted(
         {
             *_lock(),
-            *mirror_rights(),
+            *copy_rights(),
             *_namespaces(environment, own),
             *_applied([*keda_objects, *own]),
             *_secrets(environment),
@@ -90,7 +90,7 @@ def _lock() -> Iterator[Right]:
     yield Right("watch", LEASES, "leases", LOCK_NAMESPACE)
 
 
-def mirror_rights() -> list[Right]:
+def copy_rights() -> list[Right]:
     """Give the rights that the copy of a run in the cluster needs. Without them a redeploy goes on all the same."""
     return [*_all(("get", "list", "create", "patch", "delete"), "", "configmaps", LOCK_NAMESPACE)]
 
@@ -140,7 +140,7 @@ def _removed(namespace: str) -> Iterator[Right]:
 
 
 def _custom_objects(keda_objects: Iterable[Object]) -> Iterator[Right]:
-    """Give what it takes to look at all objects of KEDA's kinds, and to let go what hangs on its way out."""
+    """Give what it takes to look at all objects of KEDA's kinds, and to remove KEDA's finalizers from what hangs on its way out."""
     for one in keda_objects:
         if one["kind"] == "CustomResourceDefinition":
             yield from _all(("list", "patch"), one["spec"]["group"], one["spec"]["names"]["plural"])

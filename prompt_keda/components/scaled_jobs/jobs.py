@@ -52,7 +52,7 @@ def jobs_carry_their_generation(systems: Systems) -> Outcome:
         if not risky:
             return ok(one.scaled_job)
         said = f"{len(risky)} running Jobs at risk when KEDA restarts: {', '.join(risky[:3])}"
-        return warn(f"{one.scaled_job}: {said}", "./run redeploy stamps them.")
+        return warn(f"{one.scaled_job}: {said}", "./run redeploy annotates them.")
 
     return of_every_scaled_job(systems, look, "every running Job carries its ScaledJob's generation")
 

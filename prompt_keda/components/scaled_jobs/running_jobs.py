@@ -141,7 +141,7 @@ def is_settled(scaled_job: Object) -> bool:
     return FINALIZER in (scaled_job["metadata"].get("finalizers") or [])
 
 
-def stamp(kube: Kube, record: JobRecord, generation: int) -> None:
+def annotate(kube: Kube, record: JobRecord, generation: int) -> None:
     """Write a generation on a Job, so that KEDA keeps it; one that has been tidied away is fine. Idempotent: yes."""
     body = {"metadata": {"annotations": {GENERATION: str(generation)}}}
     with suppress(Missing):

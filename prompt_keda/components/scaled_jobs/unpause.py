@@ -34,7 +34,7 @@ LIMIT = timedelta(seconds=120)
 Act = Callable[[Context, Object], None]
 
 
-def wake_inspect(context: Context) -> Progress:
+def requeue_inspect(context: Context) -> Progress:
     """Is a ScaledJob not Ready, with the operator that found it so still at work?
 
     It looks again by itself after up to 1000 s (failure mode F21); a new operator looks at once.
@@ -45,13 +45,13 @@ def wake_inspect(context: Context) -> Progress:
     return Progress(State.TODO, f"not Ready: {', '.join(asleep)}") if asleep else Progress(State.DONE)
 
 
-def wake_scaled_jobs(context: Context) -> None:
+def requeue_scaled_jobs(context: Context) -> None:
     """Pause each ScaledJob that is not Ready: the next step unpauses it, and KEDA looks again. Idempotent: yes."""
     for live in _asleep(context):
         _pause(context, live)
 
 
-def release_inspect(context: Context) -> Progress:
+def unpause_inspect(context: Context) -> Progress:
     """Is a ScaledJob still paused by this toolkit, or do Jobs of a paused one carry another generation than it has?"""
     kube = context.systems.kube
     risky = running_jobs.at_risk(kube, finished_too=True)
@@ -65,18 +65,18 @@ def release_inspect(context: Context) -> Progress:
     return Progress(State.DONE, "none is paused by this toolkit")
 
 
-def release_scaled_jobs(context: Context) -> None:
+def unpause_scaled_jobs(context: Context) -> None:
     """Make the Jobs of every paused ScaledJob safe; then unpause those that this toolkit has paused. Idempotent: yes.
 
     The Jobs get the generation that KEDA has settled at, and are looked at again until none differs. One that somebody
     else has paused stays paused, but its Jobs will survive when they unpause it.
     """
-    _work_until_done(context, release_inspect)
+    _work_until_done(context, unpause_inspect)
 
 
 def settle_inspect(context: Context) -> Progress:
     """Is nothing paused by this toolkit, and does KEDA take no instrument's ScaledJob for paused that is not?"""
-    released = release_inspect(context)
+    released = unpause_inspect(context)
     if released.state is not State.DONE:
         return released
     mine, scaled = _instruments(context), running_jobs.owners(context.systems.kube)
@@ -139,9 +139,9 @@ def _make_safe(context: Context, live: Object) -> None:
     key = (metadata["namespace"], metadata["name"])
     mine = [one for one in running_jobs.at_risk(kube, finished_too=True) if (one.namespace, one.scaled_job) == key]
     for record in mine:
-        running_jobs.stamp(kube, record, metadata["generation"])
+        running_jobs.annotate(kube, record, metadata["generation"])
     if mine or not _is_to_unpause(context, live):
-        return  # stamped just now: look again before it is unpaused
+        return  # annotated just now: look again before it is unpaused
     unmarked = {
         "annotations": dict.fromkeys(running_jobs.pause_marks("")),
         "resourceVersion": metadata["resourceVersion"],
@@ -185,12 +185,12 @@ def _instruments(context: Context) -> set[tuple[str, str]]:
 
 
 STEPS: tuple[Step[Context], ...] = (
-    Step("restore/wake-scaled-jobs", "let KEDA look again at what is not Ready", wake_inspect, wake_scaled_jobs),
+    Step("restore/requeue-scaled-jobs", "requeue ScaledJobs that are not Ready", requeue_inspect, requeue_scaled_jobs),
     Step(
-        "restore/release-scaled-jobs",
+        "restore/unpause-scaled-jobs",
         "make Jobs safe, and unpause the ScaledJobs",
-        release_inspect,
-        release_scaled_jobs,
+        unpause_inspect,
+        unpause_scaled_jobs,
         deadline=LIMIT + timedelta(seconds=5),
     ),
 )

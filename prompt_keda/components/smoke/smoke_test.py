@@ -23,7 +23,7 @@ from prompt_keda.components.smoke.result import SmokeResult
 from prompt_keda.core.errors import DeadlinePassed, StepBroken
 from prompt_keda.core.event import Event, EventKind, Observer
 
-SUBJECT = "prove/smoke"
+SUBJECT = "verify/smoke"
 LIMIT = timedelta(seconds=180)
 """More than the smoke test's own deadline: it ends itself."""
 MOST_JOBS = 100

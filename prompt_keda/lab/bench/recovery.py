@@ -164,7 +164,7 @@ def _ours(stage: Stage, folder: Path) -> tuple[float, float, float]:
     sender.join(LIMIT_S)
     entries = JournalFile(RunFolder.open_(runs_folder(), document["run"])).entries()
     begun = next(_time(one) for one in entries if one["step"].startswith("install/") and one["event"] == "begin")
-    ready = next(_time(one) for one in entries if one["step"] == "prove/parts-ready" and one["event"] != "begin")
+    ready = next(_time(one) for one in entries if one["step"] == "verify/parts-ready" and one["event"] != "begin")
     return document["timings"]["removal"], jobs.first_after(begun), ready - begun
 
 

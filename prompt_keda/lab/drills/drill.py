@@ -13,12 +13,12 @@ from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.core.errors import DeadlinePassed, PromptKedaError
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import state
-from prompt_keda.lab.drills.event_ledger import EventLedger
+from prompt_keda.lab.drills.delivery_audit import DeliveryAudit
+from prompt_keda.lab.drills.job_watcher import JobWatcher
 from prompt_keda.lab.drills.leftovers import leftovers
 from prompt_keda.lab.drills.ways import Ways
-from prompt_keda.lab.drills.witness import Witness
 from prompt_keda.lab.faults.fault import Fault, Stage
-from prompt_keda.lab.faults.presence import bring_in, take_back
+from prompt_keda.lab.faults.presence import inject, revert
 from prompt_keda.lab.faults.waiting import until
 from prompt_keda.records.drill_record import Drilled
 from prompt_keda.report.causes import causes
@@ -29,7 +29,7 @@ fault's own mend restarts, and workers that failed meanwhile, are told a while l
 RUNBOOK, PEOPLE = "runbook", "people"
 EVENTS, MORE, A_SECOND = 100, 60, 1.0
 """So many are sent before: twenty workers work half a minute, and wait as long. When it is seen more are sent at once, so that
-they work while it is mended; and from then on so many a second."""
+they work while it is reverted; and from then on so many a second."""
 AT_WORK_S = 30
 """KEDA has made all workers by then: only then something is broken."""
 FAULT, RECOVERY = "the fault", "the recovery"
@@ -52,14 +52,16 @@ def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled
         until_green(ways, f"the steady state before {fault.id}")
     except DeadlinePassed as error:
         there = state.faults(stage.lab)
-        whole = "./run faults --mend" if there else "./run redeploy --env local"
+        whole = "./run faults --revert" if there else "./run redeploy --env local"
         error.fix = f"Make it whole: {whole}. Then go on: ./run drill --rest"
         raise
     instruments = stage.environment.instruments
     with ExitStack() as stack:
-        witness = stack.enter_context(Witness.at_work(lambda: stage.kube, [one.namespace for one in instruments]))
-        ledgers = [stack.enter_context(EventLedger.kept(stage, one, A_SECOND)) for one in instruments]
-        return _Drill(fault, stage, ways, witness, ledgers, observer).run()
+        job_watcher = stack.enter_context(
+            JobWatcher.at_work(lambda: stage.kube, [one.namespace for one in instruments])
+        )
+        ledgers = [stack.enter_context(DeliveryAudit.kept(stage, one, A_SECOND)) for one in instruments]
+        return _Drill(fault, stage, ways, job_watcher, ledgers, observer).run()
 
 
 class _Drill:
@@ -68,12 +70,12 @@ class _Drill:
         fault: Fault,
         stage: Stage,
         ways: Ways,
-        witness: Witness,
-        ledgers: Sequence[EventLedger],
+        job_watcher: JobWatcher,
+        ledgers: Sequence[DeliveryAudit],
         observer: Observer,
     ) -> None:
         self.fault, self.stage, self.ways = fault, stage, ways
-        self.witness, self.ledgers, self.observer = witness, ledgers, observer
+        self.job_watcher, self.ledgers, self.observer = job_watcher, ledgers, observer
         self.seen: dict[str, Any] = {"fault": fault.id, "title": fault.title}
         self.problems: list[str] = []
         self.is_taken_back = False
@@ -89,7 +91,7 @@ class _Drill:
             self._count(before)
         except PromptKedaError as error:
             self.problems.append(error.what)
-        finally:  # also after Ctrl-C, or an error that nobody foresaw
+        finally:  # also after Ctrl-C, or an unexpected error
             if not self.is_taken_back:
                 self._guarded_take_back()
         return Drilled(**self.seen, problems=tuple(self.problems))
@@ -100,7 +102,7 @@ class _Drill:
             one.give(EVENTS)
         wanted = sum(one.max_jobs for one in self.stage.environment.instruments)
         with suppress(DeadlinePassed):  # a node without room: the drill goes on with those that there are
-            until(lambda: self.witness.workers_count() >= wanted, "workers at work", AT_WORK_S)
+            until(lambda: self.job_watcher.workers_count() >= wanted, "workers at work", AT_WORK_S)
 
     def _look_before(self) -> None:
         """What these checks say of the fault has to be of the fault, and not of twenty workers."""
@@ -108,14 +110,14 @@ class _Drill:
         self.problems += [f"{id_} is {red[id_]} before anything is broken" for id_ in self.fault.seen if id_ in red]
 
     def _take_back(self) -> None:
-        take_back(self.fault, self.stage)
+        revert(self.fault, self.stage)
         self.is_taken_back = True
 
     def _guarded_take_back(self) -> None:
         try:
             self._take_back()
         except PromptKedaError as error:
-            self.problems.append(f"it could not be taken back: {error.what}")
+            self.problems.append(f"it could not be reverted: {error.what}")
             self._tell(self.problems[-1])
 
     def _tell(self, news: str) -> None:
@@ -123,24 +125,24 @@ class _Drill:
 
     def _break(self) -> set[str]:
         """Bring the fault in, and give the UIDs of what works when it does and when it is there: that may take a minute."""
-        before, self.seen["at_work"] = self.witness.at_work_now(), self.witness.workers_count()
+        before, self.seen["at_work"] = self.job_watcher.at_work_now(), self.job_watcher.workers_count()
         self._tell(f"{self.fault.title}; {self.seen['at_work']} workers run")
         if not self.seen["at_work"]:
             self.problems.append("no worker runs: nothing could be lost")
         self.began = time.monotonic()
-        self.witness.phase(FAULT)
-        bring_in(self.fault, self.stage)
-        return before | self.witness.at_work_now()
+        self.job_watcher.phase(FAULT)
+        inject(self.fault, self.stage)
+        return before | self.job_watcher.at_work_now()
 
     def _mend(self) -> None:
         results = _until_detected(self.fault, self.ways)
         runbook = causes(results)[0].runbook
         found = {one.id: one.verdict.value for one in results if one.id in self.fault.seen}
-        self.seen |= {"seen_by": found, "detected_s": self._since_broken_s(), "runbook": runbook}
+        self.seen |= {"expected_checks": found, "detected_s": self._since_broken_s(), "runbook": runbook}
         self._tell(f"seen after {self.seen['detected_s']} s; the runbook is {runbook or 'none'}")
         if runbook != (wanted := runbook_of(self.fault)):
             self.problems.append(f"the runbook should be {wanted}")
-        self.witness.phase(RECOVERY)
+        self.job_watcher.phase(RECOVERY)
         for one in self.ledgers:
             one.recovery_begins()
             with suppress(PromptKedaError):  # the fault may have taken Redis away
@@ -179,7 +181,7 @@ class _Drill:
         """Tell what was lost: of those that ran before at any time, of all others while it was mended."""
         # this waits: who is lost meanwhile counts as well
         fates = [one.close_books(self.fault.id in PLACE_LOST) for one in self.ledgers]
-        found = self.witness.lost().items()
+        found = self.job_watcher.lost().items()
         lost = tuple(f"{what} in {phase}" for uid, (phase, what) in found if uid in before or phase != FAULT)
         self.seen["lost"] = lost
         self.seen["events"] = {

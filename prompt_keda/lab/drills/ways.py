@@ -11,7 +11,7 @@ from prompt_keda.core import exit_code
 from prompt_keda.core.check import CheckResult
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.event import Observer
-from prompt_keda.report.failure import NOBODY_FORESAW
+from prompt_keda.report.failure import UNEXPECTED
 from prompt_keda.runbooks.commands import go_on, run_command
 
 LOCAL = "local"
@@ -41,7 +41,7 @@ class Ways:
         go_on(done.exit_code)
         steps = done.parts["steps"]
         for step in steps:
-            if NOBODY_FORESAW in step["said"]:
+            if UNEXPECTED in step["said"]:
                 raise PromptKedaError(f"{step['command']}: {step['said']}")
         return done.exit_code, any(" smoke " in step["command"] and step["exit_code"] == 0 for step in steps)
 

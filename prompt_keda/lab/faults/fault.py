@@ -93,13 +93,13 @@ class Fault:
         Its number in docs/failure-modes.md; empty where it has none.
     title
         What is broken, in words.
-    breaks, mends
+    inject, revert
         Do it, and take it back. Both return when it is so, and can be called twice.
     seen
         Check id → the verdict (``fail``, ``warn``, ``unknown``) that it gets; no other check is anything but OK, or
         SKIPPED because it needs one of these.
     said
-        A part of what the first of them observes: the right cause. Never a name that the fault itself has brought in.
+        A part of what the first of them observes: the right cause. Never a name that the fault itself has injected.
     left_out
         Checks that need none of these, and see by themselves that there is nothing to look at: SKIPPED as well.
     runbook
@@ -112,8 +112,8 @@ class Fault:
     id: str
     case: str
     title: str
-    breaks: Act
-    mends: Act
+    inject: Act
+    revert: Act
     seen: Mapping[str, str]
     said: str
     left_out: tuple[str, ...] = ()

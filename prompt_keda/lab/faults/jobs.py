@@ -122,7 +122,7 @@ FAULTS: tuple[Fault, ...] = (
         "F3",
         "running Jobs lack their generation",
         strip_generation,
-        scaled_jobs.stamp,
+        scaled_jobs.annotate,
         {"keda/jobs-carry-their-generation": "warn"},
         "at risk",
     ),

@@ -1,4 +1,4 @@
-"""Faults of KEDA's parts that do not stay up, or hang. A pod that was restarted is replaced when a fault is mended."""
+"""Faults of KEDA's parts that do not stay up, or hang. A pod that was restarted is replaced when a fault is reverted."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def _of(route: Route, called: str, ways: tuple[str, ...], seen: Mapping[str, str
             case,
             TITLES[way].format(called),
             BREAKS[way](route),
-            network_cuts.mend(route),
+            network_cuts.restore(route),
             seen,
             SAID_BEHIND_A_FORWARD.get(way, SAID[way]) if route is REDIS else SAID[way],
         )

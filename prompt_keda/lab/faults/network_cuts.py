@@ -121,7 +121,7 @@ def slow(route: Route, delay_s: float | None = None) -> Act:
     return act
 
 
-def mend(route: Route) -> Act:
+def restore(route: Route) -> Act:
     """Give what takes away all that these have made."""
 
     def act(stage: Stage) -> None:
@@ -137,7 +137,7 @@ def mend(route: Route) -> Act:
 
 def _place(stage: Stage, route: Route, where: str, what: str, table: str = "filter") -> None:
     """Let one rule be the only one of this route."""
-    mend(route)(stage)
+    restore(route)(stage)
     chain, *packets = where.split()
     comment = ["-m", "comment", "--comment", _note(route)]
     _iptables(_entered(stage, route), table, ["-I", chain, *packets, *comment, *what.split()])
@@ -145,7 +145,7 @@ def _place(stage: Stage, route: Route, where: str, what: str, table: str = "filt
 
 def _through_proxy(stage: Stage, route: Route, *way: str) -> None:
     """Lead new connections through the proxy, once that listens."""
-    mend(route)(stage)
+    restore(route)(stage)
     lab, port = stage.lab, route.port + OFFSET
     program = [sys.executable, str(PROGRAM), str(port), route.target(stage), str(route.port), *way]
     pid = processes.start(lab, _note(route), [*_entered(stage, route), *program])

@@ -9,7 +9,7 @@ from prompt_keda.lab import state
 from prompt_keda.lab.faults.fault import Fault, Stage
 
 
-def bring_in(fault: Fault, stage: Stage) -> None:
+def inject(fault: Fault, stage: Stage) -> None:
     """Break the stack by one fault. Idempotent: yes.
 
     Raises
@@ -21,24 +21,24 @@ def bring_in(fault: Fault, stage: Stage) -> None:
     """
     others = [one for one in state.faults(stage.lab) if one != fault.id]
     state.write_faults(stage.lab, [*others, fault.id])
-    fault.breaks(stage)
+    fault.inject(stage)
 
 
-def take_back(fault: Fault, stage: Stage) -> None:
+def revert(fault: Fault, stage: Stage) -> None:
     """Mend it. Idempotent: yes.
 
     Raises
     ------
     LabError
-        When it cannot be noted that it is mended.
+        When it cannot be noted that it is reverted.
     PromptKedaError
         As the fault's own act does: it stays noted then.
     """
-    fault.mends(stage)
+    fault.revert(stage)
     state.write_faults(stage.lab, [one for one in state.faults(stage.lab) if one != fault.id])
 
 
-def take_back_all(
+def revert_all(
     faults: Sequence[Fault], stage: Stage, tell: Callable[[Fault], None] = lambda fault: None
 ) -> dict[str, PromptKedaError]:
     """Mend all of these, the last one first. Idempotent: yes.
@@ -48,7 +48,7 @@ def take_back_all(
     Parameters
     ----------
     tell
-        Told each before it is mended.
+        Told each before it is reverted.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def take_back_all(
         for fault in left:
             tell(fault)
             try:
-                take_back(fault, stage)
+                revert(fault, stage)
             except PromptKedaError as error:
                 errors[fault.id] = error
         left = [one for one in left if one.id in errors]

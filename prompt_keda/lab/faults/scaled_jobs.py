@@ -1,4 +1,4 @@
-"""Faults of ScaledJobs and of their Jobs. None ends a running Job: what is edited is paused, and Jobs are stamped after."""
+"""Faults of ScaledJobs and of their Jobs. None ends a running Job: what is edited is paused, and Jobs are annotated after."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def edit(stage: Stage, change: Callable[[Object], Object]) -> None:
     pause(stage)
     for one, live in zip(stage.environment.instruments, _live(stage), strict=True):
         stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, {"spec": change(live["spec"])})
-    stamp(stage)
+    annotate(stage)
 
 
 def edit_workers(stage: Stage, change: Callable[[Object], Object]) -> None:
@@ -81,7 +81,7 @@ def restore(stage: Stage) -> None:
         lambda: all(running_jobs.is_settled(one) and has_condition(one, "Paused") for one in _live(stage)),
         "settled ScaledJobs",
     )
-    stamp(stage)
+    annotate(stage)
     unpause(stage)
 
 
@@ -100,7 +100,7 @@ def _live(stage: Stage) -> list[Object]:
     return [stage.kube.get(SCALED_JOBS, one.scaled_job, one.namespace) for one in stage.environment.instruments]
 
 
-def stamp(stage: Stage) -> None:
+def annotate(stage: Stage) -> None:
     """Let every running Job carry the generation that its ScaledJob has now."""
     generations = {one["metadata"]["name"]: one["metadata"]["generation"] for one in _live(stage)}
     for job in running_jobs.active_jobs(stage.kube):
@@ -173,7 +173,7 @@ def delete(stage: Stage) -> None:
 def delete_without_operator(stage: Stage) -> None:
     """Take the operator away, then delete every ScaledJob: its finalizer holds it.
 
-    Its Jobs run on, and go with it once the finalizer does: who mends it has to cut them loose before.
+    Its Jobs run on, and go with it once the finalizer does: who mends it has to orphan them before.
     """
     keda_parts.remove_operator(stage)
     for one in stage.environment.instruments:

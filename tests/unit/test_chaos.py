@@ -1,4 +1,4 @@
-"""A round of a storm: what it starts it ends, and what it tells is so. Without a stack, with a toolkit that a file plays."""
+"""A round of a chaos run: what it starts it ends, and what it tells is so. Without a stack, with a toolkit that a file plays."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from prompt_keda.core.check import Verdict
 from prompt_keda.core.event import nobody
 from prompt_keda.core.process import is_alive
+from prompt_keda.lab.drills import chaos as module
 from prompt_keda.lab.drills import drill
-from prompt_keda.lab.drills import storm as module
-from prompt_keda.lab.drills.event_ledger import Fates
-from prompt_keda.lab.drills.storm_plan import DELETE, KILL, STOP, Act, Round
-from prompt_keda.report.failure import NOBODY_FORESAW
+from prompt_keda.lab.drills.chaos_plan import DELETE, KILL, STOP, Act, Round
+from prompt_keda.lab.drills.delivery_audit import DeliveryReport
+from prompt_keda.report.failure import UNEXPECTED
 from tests.unit.test_drill import result
 from tests.unit.world import World
 
@@ -83,7 +83,7 @@ def test_a_stop_at_the_first_moment_is_none_of_the_toolkits_faults(made):
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, ZeroDivisionError])
 def test_what_a_round_has_started_does_not_outlive_it(made, tmp_path, end):
-    """Ctrl-C, or an error that nobody foresaw: no redeploy goes on behind our back."""
+    """Ctrl-C, or an unexpected error: no redeploy goes on behind our back."""
 
     def strike(act):
         while not (tmp_path / "pid").exists():
@@ -116,7 +116,7 @@ def test_a_job_that_is_lost_while_the_last_events_are_waited_for_is_told(made):
 
     def close_books():
         lost["1"] = ("the clearing", "Job a/j1")
-        return Fates(3, [], [], 0, [])
+        return DeliveryReport(3, [], [], 0, [])
 
     one = made("", Runs())
     one._count(SimpleNamespace(lost=lambda: lost), [SimpleNamespace(close_books=close_books)])
@@ -125,7 +125,7 @@ def test_a_job_that_is_lost_while_the_last_events_are_waited_for_is_told(made):
 
 @pytest.mark.parametrize(("end", "said"), [("9", ["redeploy ended with -9"]), ("15", ["redeploy ended with -15"])])
 def test_a_toolkit_that_is_killed_by_another_than_the_storm_is_told(made, end, said):
-    """By the kernel, for want of memory: SIGKILL is known only where the storm has sent it."""
+    """By the kernel, for want of memory: SIGKILL is known only where the chaos run has sent it."""
     one = made(f"import os; os.kill(os.getpid(), {end})", Runs("r", True, 0))
     one._storm()
     assert one.outcome.problems == said
@@ -141,16 +141,16 @@ def test_a_kill_of_the_storms_own_is_no_problem(made):
 def test_an_event_that_is_lost_breaks_the_promise(made):
     """As a round counts it; and one without an event proves nothing."""
     one = made("", Runs())
-    fates = [Fates(3, ["7-0"], ["8-0"], 1, [])]
+    fates = [DeliveryReport(3, ["7-0"], ["8-0"], 1, [])]
     one._count(SimpleNamespace(lost=dict), [SimpleNamespace(close_books=fates.pop)])
     assert one.outcome.problems == ["1 events lost, the first 7-0", "1 events doubled, the first 8-0"]
     assert (one.outcome.events_sent, one.outcome.events_unseen) == (3, 1)
     other = made("", Runs())
-    other._count(SimpleNamespace(lost=dict), [SimpleNamespace(close_books=lambda: Fates(0, [], [], 0, []))])
+    other._count(SimpleNamespace(lost=dict), [SimpleNamespace(close_books=lambda: DeliveryReport(0, [], [], 0, []))])
     assert other.outcome.problems == ["no event was sent: nothing is known of events"]
 
 
-@pytest.mark.parametrize("said", ["Traceback (most recent call last)", f"failed: KeyError, {NOBODY_FORESAW}"])
+@pytest.mark.parametrize("said", ["Traceback (most recent call last)", f"failed: KeyError, {UNEXPECTED}"])
 def test_a_toolkit_that_fails_by_a_fault_of_its_own_is_told(made, said):
     """Its exit code is that of something that could not be known."""
     one = made(f"import sys; print({said!r}, file=sys.stderr); raise SystemExit(3)", Runs("r", False, 0))
@@ -159,7 +159,7 @@ def test_a_toolkit_that_fails_by_a_fault_of_its_own_is_told(made, said):
 
 
 def test_a_kill_whose_moment_never_comes_is_told_as_not_done(made):
-    """Nothing was killed or stopped: the table of storms may not say so. Others strike at the end."""
+    """Nothing was killed or stopped: the table of chaos rounds may not say so. Others strike at the end."""
     struck = []
     acts = (Act(DELETE, "Service/a", 9), Act(KILL, "", 40), Act(STOP, "", 50))
     one = made("", Runs("r", True, 0), *acts, strikes=Strikes(struck.append))
@@ -174,7 +174,7 @@ class Calm:
     phase = staticmethod(lambda name: None)
     lost = staticmethod(dict)
     recovery_begins = staticmethod(lambda: None)
-    close_books = staticmethod(lambda: Fates(1, [], [], 0, []))
+    close_books = staticmethod(lambda: DeliveryReport(1, [], [], 0, []))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Storms as data: the same seed is the same storm, and a failing one is shrunk to what it needs."""
+"""Chaos rounds as data: the same seed is the same chaos run, and a failing one is shrunk to what it needs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from prompt_keda.core.errors import DeadlinePassed, Refusal
 from prompt_keda.core.event import nobody
 from prompt_keda.core.exit_code import STOPPED
-from prompt_keda.lab import storming
-from prompt_keda.lab.drills import storm_acts
-from prompt_keda.lab.drills.storm import Outcome
-from prompt_keda.lab.drills.storm_plan import (
+from prompt_keda.lab import chaos
+from prompt_keda.lab.drills import chaos_acts
+from prompt_keda.lab.drills.chaos import Outcome
+from prompt_keda.lab.drills.chaos_plan import (
     BREAK,
     FREEZE,
     KILL,
@@ -65,7 +65,7 @@ def written(**other):
 def test_a_file_that_was_written_by_hand_is_read(tmp_path):
     """Else the refusals below could have another reason."""
     (tmp_path / "round.json").write_text(written())
-    assert storming._read(str(tmp_path / "round.json")).acts == (Act(BREAK, "vault/stopped", 3),)
+    assert chaos._read(str(tmp_path / "round.json")).acts == (Act(BREAK, "vault/stopped", 3),)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_file_that_holds_no_round_is_refused(tmp_path, text):
     file = tmp_path / "round.json"
     file.write_text(text)
     with pytest.raises(Refusal, match="holds no round"):
-        storming._read(str(file))
+        chaos._read(str(file))
 
 
 def acts(*names):
@@ -108,15 +108,15 @@ def test_a_failing_round_is_shrunk_to_what_it_needs(needed, most, left):
 def test_what_is_broken_in_a_storm_exists():
     """Its faults, and no Job's or event's."""
     known = {one.id for one in ALL_FAULTS}
-    assert set(storm_acts.BROKEN) <= known and len(set(storm_acts.BROKEN)) == len(storm_acts.BROKEN)
-    assert not any("job" in one or "stream" in one for one in storm_acts.BROKEN)
+    assert set(chaos_acts.BROKEN) <= known and len(set(chaos_acts.BROKEN)) == len(chaos_acts.BROKEN)
+    assert not any("job" in one or "stream" in one for one in chaos_acts.BROKEN)
 
 
 def test_the_page_tells_each_round_and_what_was_not_kept():
     """What happened in words; a bar in a message does not break the table."""
     happened = (Act(KILL, "", 3), Act(FREEZE, "etcd", 5, 1.5), Act(BREAK, "vault/stopped", 9))
     made = Round(4, 2, "repair", 1.0, happened)
-    page = storming.page([Outcome(made, 31.4, 3, 60), Outcome(made, 2.0, 1, 1, problems=["a | b"])])
+    page = chaos.page([Outcome(made, 31.4, 3, 60), Outcome(made, 2.0, 1, 1, problems=["a | b"])])
     assert "Seed 4: 1 of 2 rounds kept every promise; 61 events." in page
     assert "kill at entry 3; freeze etcd for 1.5 s at entry 5; break vault/stopped at entry 9" in page
     assert page.splitlines()[-1].endswith("| 1 | 1 | 2 s | a / b |")
@@ -125,35 +125,35 @@ def test_the_page_tells_each_round_and_what_was_not_kept():
 def test_the_page_tells_what_was_not_done_and_not_seen():
     """Else a kill that never came would stand there as one that was survived."""
     made = Round(4, 2, "repair", 1.0, (Act(KILL, "", 3),))
-    row = storming.page([Outcome(made, 1.0, 1, 5, 2, ["kill at entry 3: it had ended | before"])]).splitlines()[-1]
+    row = chaos.page([Outcome(made, 1.0, 1, 5, 2, ["kill at entry 3: it had ended | before"])]).splitlines()[-1]
     assert "kill at entry 3. Not done: kill at entry 3: it had ended / before | 1 | 5, 2 unseen |" in row
 
 
 def test_the_table_is_written_after_each_round(monkeypatch):
     """An hour of rounds may be stopped."""
-    monkeypatch.setattr(storming.drilling, "alone", nullcontext)
-    monkeypatch.setattr(storming.storm_acts, "targets", lambda stage: TARGETS)
-    monkeypatch.setattr(storming, "StackRuns", lambda stage: None)
-    monkeypatch.setattr(storming, "run_command", lambda words: Ran(0, {}, 1.0))
-    monkeypatch.setattr(storming, "weather", lambda one, *_: Outcome(one, 1.0, 1, 1))
+    monkeypatch.setattr(chaos.drilling, "alone", nullcontext)
+    monkeypatch.setattr(chaos.chaos_acts, "targets", lambda stage: TARGETS)
+    monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
+    monkeypatch.setattr(chaos, "run_command", lambda words: Ran(0, {}, 1.0))
+    monkeypatch.setattr(chaos, "run_round", lambda one, *_: Outcome(one, 1.0, 1, 1))
     written = []
-    storming.run(2, 1, None, "", written.append, nobody)
+    chaos.run(2, 1, None, "", written.append, nobody)
     assert ["1 of 1 rounds" in written[0], "2 of 2 rounds" in written[1], len(written)] == [True, True, 2]
 
 
 @pytest.fixture
 def storm(monkeypatch):
     """Runs a round of three acts whose outcomes are these; what it told, and its result."""
-    monkeypatch.setattr(storming.drilling, "alone", nullcontext)
-    monkeypatch.setattr(storming, "StackRuns", lambda stage: None)
-    monkeypatch.setattr(storming, "run_command", lambda words: Ran(0, {}, 1.0))
+    monkeypatch.setattr(chaos.drilling, "alone", nullcontext)
+    monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
+    monkeypatch.setattr(chaos, "run_command", lambda words: Ran(0, {}, 1.0))
     one = Round(1, 1, "repair", 1.0, (Act(KILL, "", 3), Act(STOP, "", 4), Act(PAUSE, "", 5)))
-    monkeypatch.setattr(storming, "_read", lambda file: one)
+    monkeypatch.setattr(chaos, "_read", lambda file: one)
 
-    def run(weather):
+    def run(run_round):
         told = []
-        monkeypatch.setattr(storming, "weather", lambda one, *_: weather(one))
-        result = storming.run(1, 1, None, "round.json", lambda page: None, lambda event: told.append(event.detail))
+        monkeypatch.setattr(chaos, "run_round", lambda one, *_: run_round(one))
+        result = chaos.run(1, 1, None, "round.json", lambda page: None, lambda event: told.append(event.detail))
         return result, told
 
     return run
@@ -171,29 +171,29 @@ def test_a_round_that_leaves_the_stack_broken_is_not_shrunk_and_ends_no_storm(st
     """No redeploy mends it: nothing can be told of a smaller one."""
     outcomes = [Outcome, None]
 
-    def weather(one):
+    def run_round(one):
         if outcomes.pop(0) is None:
             raise DeadlinePassed("the steady state", 90, "vault/unsealed fail")
         return Outcome(one, problems=["lost"])
 
-    result, told = storm(weather)
+    result, told = storm(run_round)
     assert len(result.parts["rounds"]) == 1 and result.parts["smallest"] == [] and "cannot be made smaller" in told[-1]
 
 
 def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_storm(monkeypatch):
     """Nothing is broken after a Ctrl-C."""
-    monkeypatch.setattr(storming.drilling, "alone", nullcontext)
-    monkeypatch.setattr(storming.storm_acts, "targets", lambda stage: TARGETS)
-    monkeypatch.setattr(storming, "StackRuns", lambda stage: None)
-    monkeypatch.setattr(storming, "run_command", lambda words: Ran(STOPPED, {}, 1.0))
-    monkeypatch.setattr(storming, "weather", lambda one, *_: Outcome(one))
+    monkeypatch.setattr(chaos.drilling, "alone", nullcontext)
+    monkeypatch.setattr(chaos.chaos_acts, "targets", lambda stage: TARGETS)
+    monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
+    monkeypatch.setattr(chaos, "run_command", lambda words: Ran(STOPPED, {}, 1.0))
+    monkeypatch.setattr(chaos, "run_round", lambda one, *_: Outcome(one))
     with pytest.raises(KeyboardInterrupt):
-        storming.run(1, 1, None, "", lambda page: None, nobody)
+        chaos.run(1, 1, None, "", lambda page: None, nobody)
 
 
 def test_a_storm_without_a_round_is_refused():
     """Nothing is broken by mistake."""
     with pytest.raises(Refusal, match="without a round"):
-        storming._made(0, 1, None, TARGETS)
-    assert [one.number for one in storming._made(3, 1, None, TARGETS)] == [1, 2, 3]
-    assert [one.number for one in storming._made(0, 1, 7, TARGETS)] == [7]
+        chaos._made(0, 1, None, TARGETS)
+    assert [one.number for one in chaos._made(3, 1, None, TARGETS)] == [1, 2, 3]
+    assert [one.number for one in chaos._made(0, 1, 7, TARGETS)] == [7]

@@ -48,7 +48,7 @@ class Seen:
     is_doubtful: bool = False
 
 
-class Witness:
+class JobWatcher:
     """Follows the Jobs and pods of namespaces. Where the API server is away, it looks again as soon as it can.
 
     Parameters
@@ -68,20 +68,20 @@ class Witness:
         targets = [(kind, namespace) for kind in LABELS for namespace in namespaces]
         self._looked = {target: threading.Event() for target in targets}
         for target in targets:
-            threading.Thread(target=self._follow, args=target, daemon=True, name=f"witness of {target[1]}").start()
+            threading.Thread(target=self._follow, args=target, daemon=True, name=f"job_watcher of {target[1]}").start()
 
     @classmethod
     @contextmanager
-    def at_work(cls, connect: Callable[[], Kube], namespaces: Sequence[str]) -> Iterator[Witness]:
+    def at_work(cls, connect: Callable[[], Kube], namespaces: Sequence[str]) -> Iterator[JobWatcher]:
         """Follow for a while. Raises `DeadlinePassed` when a first look is not possible within 20 s."""
-        witness = cls(connect, namespaces)
+        job_watcher = cls(connect, namespaces)
         try:
-            for (kind, namespace), looked in witness._looked.items():
+            for (kind, namespace), looked in job_watcher._looked.items():
                 if not looked.wait(FIRST_LOOK_S):
                     raise DeadlinePassed(f"a first look at {kind.plural} of {namespace}", FIRST_LOOK_S, "no answer")
-            yield witness
+            yield job_watcher
         finally:
-            witness._over.set()
+            job_watcher._over.set()
 
     def phase(self, name: str) -> None:
         """Say what is going on from now: what is lost is counted for it."""

@@ -1,4 +1,4 @@
-"""Faults by hand: what was brought in is known until it is taken back. Without a stack."""
+"""Faults by hand: what was injected is known until it is reverted. Without a stack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.event import nobody
-from prompt_keda.lab import as_text, breaking, faults, state
+from prompt_keda.lab import as_text, faults, injecting, state
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Fault
 
@@ -30,10 +30,10 @@ def stack(monkeypatch, tmp_path):
         done.extend([] if is_marked else ["look for the marker"])
         yield SimpleNamespace(lab=lab)
 
-    monkeypatch.setattr(breaking.drilling, "alone", alone)
-    monkeypatch.setattr(breaking, "current_lab", lambda: lab)
-    monkeypatch.setattr(breaking, "ALL_FAULTS", [*faults.values()])
-    monkeypatch.setattr(breaking, "fault_of", lambda id_: faults[id_])
+    monkeypatch.setattr(injecting.drilling, "alone", alone)
+    monkeypatch.setattr(injecting, "current_lab", lambda: lab)
+    monkeypatch.setattr(injecting, "ALL_FAULTS", [*faults.values()])
+    monkeypatch.setattr(injecting, "fault_of", lambda id_: faults[id_])
     return SimpleNamespace(lab=lab, done=done, faults=faults)
 
 
@@ -42,91 +42,91 @@ def acts(stack):
 
 
 def there():
-    return [one["id"] for one in breaking.list_faults().parts["faults"] if one["is_there"]]
+    return [one["id"] for one in injecting.list_faults().parts["faults"] if one["is_there"]]
 
 
 def test_what_is_brought_in_is_told_until_it_is_taken_back(stack):
-    """Also by the list, and once where it was brought in twice."""
+    """Also by the list, and once where it was injected twice."""
     for _ in range(2):
-        (row,) = breaking.bring_in("a/one", nobody).parts["faults"]
+        (row,) = injecting.inject("a/one", nobody).parts["faults"]
     assert (row["id"], row["is_there"], row["runbook"], row["stops_scaling"]) == ("a/one", True, "keda-gone", True)
     assert there() == state.faults(stack.lab) == ["a/one"]
-    breaking.take_back("a/one", nobody)
+    injecting.revert("a/one", nobody)
     assert there() == [] and acts(stack) == ["break a/one"] * 2 + ["mend a/one"]
 
 
 def test_without_an_id_all_are_taken_back_the_last_one_first(stack):
     """As one undoes what one has done. Then there is nothing to take back."""
     for id_ in ("a/one", "b/two"):
-        breaking.bring_in(id_, nobody)
-    breaking.take_back_all(nobody)
+        injecting.inject(id_, nobody)
+    injecting.revert_all(nobody)
     assert acts(stack)[2:] == ["mend b/two", "mend a/one"] and there() == []
-    assert breaking.take_back_all(nobody).parts["faults"] == [] and len(acts(stack)) == 4
+    assert injecting.revert_all(nobody).parts["faults"] == [] and len(acts(stack)) == 4
 
 
 def test_one_that_was_not_brought_in_so_can_be_taken_back(stack):
     """A drill that was killed leaves it."""
-    breaking.bring_in("b/two", nobody)
-    breaking.take_back("a/one", nobody)
+    injecting.inject("b/two", nobody)
+    injecting.revert("a/one", nobody)
     assert acts(stack)[1:] == ["mend a/one"] and there() == ["b/two"]
 
 
 def test_what_is_noted_is_taken_back_though_the_api_server_is_away(stack):
     """It may be what was broken: then nobody can look for the marker. What is not noted needs it."""
-    breaking.bring_in("a/one", nobody)
+    injecting.inject("a/one", nobody)
     stack.done.clear()
-    breaking.take_back("a/one", nobody)
+    injecting.revert("a/one", nobody)
     assert stack.done == ["mend a/one"]
-    breaking.take_back("a/one", nobody)
+    injecting.revert("a/one", nobody)
     assert stack.done[1:] == ["look for the marker", "mend a/one"]
 
 
-@pytest.mark.parametrize("act", ["breaks", "mends"])
+@pytest.mark.parametrize("act", ["inject", "revert"])
 def test_one_that_fails_half_way_is_still_there(stack, act):
-    """What it has done by then has to be taken back."""
+    """What it has done by then has to be reverted."""
 
     def fails(stage):
         raise LabError("half-way")
 
     object.__setattr__(stack.faults["a/one"], act, fails)
     with pytest.raises(LabError):
-        breaking.bring_in("a/one", nobody)
-        breaking.take_back_all(nobody)
+        injecting.inject("a/one", nobody)
+        injecting.revert_all(nobody)
     assert there() == ["a/one"]
 
 
 @pytest.mark.parametrize("id_", ["no/such", ""])
 def test_a_fault_that_there_is_not_is_refused(id_):
     """Before anything is looked at; no id is not all of them."""
-    for act in (breaking.bring_in, breaking.take_back):
+    for act in (injecting.inject, injecting.revert):
         with pytest.raises(Refusal, match="there is no fault"):
             act(id_, nobody)
 
 
 def test_one_that_another_keeps_from_being_mended_is_mended_after_it(stack):
     """A stopped Vault takes no policy: though that came in later, it comes last."""
-    mended = []
+    reverted = []
 
     def mends_after(stage):
-        if "a/one" not in mended:
+        if "a/one" not in reverted:
             raise LabError("Vault does not answer")
-        mended.append("b/two")
+        reverted.append("b/two")
 
-    object.__setattr__(stack.faults["a/one"], "mends", lambda stage: mended.append("a/one"))
-    object.__setattr__(stack.faults["b/two"], "mends", mends_after)
+    object.__setattr__(stack.faults["a/one"], "revert", lambda stage: reverted.append("a/one"))
+    object.__setattr__(stack.faults["b/two"], "revert", mends_after)
     for id_ in ("a/one", "b/two"):
-        breaking.bring_in(id_, nobody)
-    rows = breaking.take_back_all(nobody).parts["faults"]
-    assert mended == ["a/one", "b/two"] and {one["id"] for one in rows} == set(mended) and there() == []
+        injecting.inject(id_, nobody)
+    rows = injecting.revert_all(nobody).parts["faults"]
+    assert reverted == ["a/one", "b/two"] and {one["id"] for one in rows} == set(reverted) and there() == []
 
 
 def test_one_that_cannot_be_mended_hides_no_other(stack, monkeypatch):
     """Nor does one that this toolkit does not know: the others are mended, then its error is told."""
-    breaking.bring_in("a/one", nobody)
+    injecting.inject("a/one", nobody)
     state.write_faults(stack.lab, ["a/one", "of/another-version"])
-    monkeypatch.setattr(breaking, "fault_of", lambda id_: stack.faults.get(id_) or faults.fault_of(id_))
+    monkeypatch.setattr(injecting, "fault_of", lambda id_: stack.faults.get(id_) or faults.fault_of(id_))
     with pytest.raises(Refusal, match="of/another-version") as refused:
-        breaking.take_back_all(nobody)
+        injecting.revert_all(nobody)
     assert [one["id"] for one in refused.value.parts["faults"]] == ["a/one"]
     assert state.faults(stack.lab) == ["of/another-version"]
 
@@ -135,17 +135,17 @@ def test_what_cannot_be_noted_is_not_broken(stack):
     """A full disk: nobody could take it back."""
     (stack.lab.state / ".faults.new").mkdir()
     with pytest.raises(LabError, match="cannot be written"):
-        breaking.bring_in("a/one", nobody)
+        injecting.inject("a/one", nobody)
     assert acts(stack) == []
 
 
 def test_all_faults_are_listed_with_what_answers_them(stack, capsys, monkeypatch):
     """A line for what is broken, and one for what sees and answers it."""
-    breaking.bring_in("a/one", nobody)
-    as_text.show_faults(breaking.list_faults().parts["faults"])
+    injecting.inject("a/one", nobody)
+    as_text.show_faults(injecting.list_faults().parts["faults"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "a/one: a/one is broken; scaling stops; BROUGHT IN, NOT TAKEN BACK"
+    assert lines[0] == "a/one: a/one is broken; scaling stops; INJECTED, NOT REVERTED"
     assert lines[1].strip() == "seen by keda/parts-ready FAIL; runbook keda-gone"
     assert "BROUGHT" not in lines[2] and len(lines) == 4
-    monkeypatch.setattr(breaking, "ALL_FAULTS", ALL_FAULTS)
-    assert all(one["runbook"] for one in breaking.list_faults().parts["faults"])
+    monkeypatch.setattr(injecting, "ALL_FAULTS", ALL_FAULTS)
+    assert all(one["runbook"] for one in injecting.list_faults().parts["faults"])

@@ -25,7 +25,7 @@ GO, ENOUGH = "go\n", "enough\n"
 
 
 @dataclass(frozen=True)
-class Fates:
+class DeliveryReport:
     """What became of the events that were sent.
 
     Parameters
@@ -56,7 +56,7 @@ class Fates:
         return [f"{len(ids)} events {how}, the first {ids[0]}" for how, ids in found.items() if ids]
 
 
-class EventLedger:
+class DeliveryAudit:
     """Sends events and counts their acknowledgements, from inside the stack's network. Make it with `kept`."""
 
     def __init__(self, stage: Stage, instrument: Instrument, file: Path, say: Callable[[str], None]) -> None:
@@ -67,7 +67,7 @@ class EventLedger:
 
     @classmethod
     @contextmanager
-    def kept(cls, stage: Stage, instrument: Instrument, a_second: float) -> Iterator[EventLedger]:
+    def kept(cls, stage: Stage, instrument: Instrument, a_second: float) -> Iterator[DeliveryAudit]:
         """Listen from now, and send events from `recovery_begins` on.
 
         Raises
@@ -126,7 +126,7 @@ class EventLedger:
         self._say(GO)
         self._sends = True
 
-    def close_books(self, place_was_lost: bool = False) -> Fates:
+    def close_books(self, place_was_lost: bool = False) -> DeliveryReport:
         """Send no more, wait until what was sent is acknowledged, at most 120 s, and tell what became of it.
 
         An event that is sent while the others are counted would be on its way, and look like one that is lost.
@@ -157,7 +157,7 @@ class EventLedger:
             left = [one for one in left if one not in self._taken]
         unseen = [one for one in sent if not counts[one] and one not in left and one not in self._taken]
         doubled = [one for one in sent if counts[one] > 1]
-        return Fates(len(sent), left, doubled, len(unseen), sorted(self._taken))
+        return DeliveryReport(len(sent), left, doubled, len(unseen), sorted(self._taken))
 
     def _waiting(self, events: Sequence[str]) -> set[str]:
         """Give those events that their group has still to give out, or that it gave out and nobody acknowledged."""

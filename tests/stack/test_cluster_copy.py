@@ -79,20 +79,20 @@ def test_of_two_machines_at_once_one_goes_on_and_the_other_is_refused(deployed, 
 
 @contextmanager
 def denied(admin):
-    """Let nobody write a ConfigMap of the mirror; the API server itself says no."""
+    """Let nobody write a ConfigMap of the cluster copy; the API server itself says no."""
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}
     space = {"matchLabels": {"kubernetes.io/metadata.name": STATE_NAMESPACE}}
     match = {"resourceRules": [rule], "namespaceSelector": space}
-    name = {"metadata": {"name": "no-mirror"}}
+    name = {"metadata": {"name": "no-cluster_copy"}}
     no = [{"expression": "false", "message": "not today"}]
     admin.create(POLICIES, {**name, "spec": {"matchConstraints": match, "validations": no}})
-    admin.create(BINDINGS, {**name, "spec": {"policyName": "no-mirror", "validationActions": ["Deny"]}})
+    admin.create(BINDINGS, {**name, "spec": {"policyName": "no-cluster_copy", "validationActions": ["Deny"]}})
     try:
         until(lambda: is_denied(admin), 60, "a policy at work")
         yield
     finally:
-        admin.delete(BINDINGS, "no-mirror")
-        admin.delete(POLICIES, "no-mirror")
+        admin.delete(BINDINGS, "no-cluster_copy")
+        admin.delete(POLICIES, "no-cluster_copy")
         until(lambda: not is_denied(admin), 60, "the end of the policy")
 
 
@@ -114,7 +114,7 @@ def test_a_mirror_that_is_denied_does_not_stop_a_redeploy(deployed, admin):
     assert done.stderr.count("the copy of this run in the cluster is behind; the run goes on") == 1, done.stderr
     assert {one.run_id for one in find_runs(admin, ENV)} == before
     entries = JournalFile(RunFolder.find(runs_folder(), json.loads(done.stdout)["run"])).entries()
-    (noted,) = [one for one in entries if one["step"] == "mirror"]
+    (noted,) = [one for one in entries if one["step"] == "cluster_copy"]
     assert noted["event"] == "failed" and "not today" in noted["detail"]
 
 

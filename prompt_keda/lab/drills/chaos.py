@@ -1,4 +1,4 @@
-"""One round of a storm: a redeploy while events come and much goes wrong; then everything has to be whole again."""
+"""One round of a chaos run: a redeploy while events come and much goes wrong; then everything has to be whole again."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from typing import IO, Any
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import TASKS
+from prompt_keda.lab.drills.chaos_acts import Acts
+from prompt_keda.lab.drills.chaos_plan import KILL, STOP, Act, Round
+from prompt_keda.lab.drills.delivery_audit import DeliveryAudit
 from prompt_keda.lab.drills.drill import until_green
-from prompt_keda.lab.drills.event_ledger import EventLedger
+from prompt_keda.lab.drills.job_watcher import JobWatcher
 from prompt_keda.lab.drills.leftovers import leftovers
 from prompt_keda.lab.drills.stack_runs import StackRuns
-from prompt_keda.lab.drills.storm_acts import Acts
-from prompt_keda.lab.drills.storm_plan import KILL, STOP, Act, Round
 from prompt_keda.lab.drills.ways import Ways
-from prompt_keda.lab.drills.witness import Witness
 from prompt_keda.lab.faults.fault import Stage
-from prompt_keda.report.failure import NOBODY_FORESAW
+from prompt_keda.report.failure import UNEXPECTED
 
 MOST_TRIES = 4
 """So often people try again once nothing goes wrong any more."""
 LOOK_S = 0.02
 COMMAND_S, TIDY_S = 600.0, 30.0
-"""A command is given so many seconds; and so many to tidy up when the storm is stopped."""
+"""A command is given so many seconds; and so many to tidy up when the chaos run is stopped."""
 KNOWN_CODES = (0, 1, 2, 3, 130)
 SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGINT}
 
@@ -65,8 +65,8 @@ class Outcome:
         return asdict(self)
 
 
-def weather(
-    storm_round: Round, stage: Stage, ways: Ways, runs: StackRuns, environment: str, observer: Observer
+def run_round(
+    chaos_round: Round, stage: Stage, ways: Ways, runs: StackRuns, environment: str, observer: Observer
 ) -> Outcome:
     """Run a round, and see whether every promise was kept. The stack is whole before, or this raises.
 
@@ -80,17 +80,19 @@ def weather(
     DeadlinePassed
         When the stack is not green before.
     """
-    until_green(ways, f"the steady state before round {storm_round.number}")
+    until_green(ways, f"the steady state before round {chaos_round.number}")
     begun = time.monotonic()
     instruments = stage.environment.instruments
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        witness = stack.enter_context(Witness.at_work(lambda: stage.kube, [one.namespace for one in instruments]))
-        pace = storm_round.events_a_second
-        ledgers = [stack.enter_context(EventLedger.kept(stage, one, pace)) for one in instruments]
+        job_watcher = stack.enter_context(
+            JobWatcher.at_work(lambda: stage.kube, [one.namespace for one in instruments])
+        )
+        pace = chaos_round.events_a_second
+        ledgers = [stack.enter_context(DeliveryAudit.kept(stage, one, pace)) for one in instruments]
         acts = stack.enter_context(Acts.of(stage))
-        one = _Round(storm_round, stage, ways, runs, environment, observer, acts, folder)
-        outcome = one.run(witness, ledgers)
+        one = _Round(chaos_round, stage, ways, runs, environment, observer, acts, folder)
+        outcome = one.run(job_watcher, ledgers)
     outcome.duration_s = round(time.monotonic() - begun, 1)
     return outcome
 
@@ -98,7 +100,7 @@ def weather(
 class _Round:
     def __init__(
         self,
-        storm_round: Round,
+        chaos_round: Round,
         stage: Stage,
         ways: Ways,
         runs: StackRuns,
@@ -107,33 +109,33 @@ class _Round:
         acts: Acts,
         folder: Path,
     ) -> None:
-        self.round, self.stage, self.ways, self.runs = storm_round, stage, ways, runs
+        self.round, self.stage, self.ways, self.runs = chaos_round, stage, ways, runs
         self.environment, self.observer, self.acts, self.folder = environment, observer, acts, folder
-        self.outcome = Outcome(storm_round)
+        self.outcome = Outcome(chaos_round)
         newest = runs.newest()
         self.before = newest[0] if newest else ""
         self.last_words, self.is_well = "", False
         self.left_before = set(leftovers(stage))
 
-    def run(self, witness: Witness, ledgers: Sequence[EventLedger]) -> Outcome:
+    def run(self, job_watcher: JobWatcher, ledgers: Sequence[DeliveryAudit]) -> Outcome:
         self._tell(f"mode {self.round.mode}, {self.round.events_a_second} events a second; {_words(self.round.acts)}")
-        witness.phase("the storm")
+        job_watcher.phase("the chaos run")
         for one in ledgers:
             one.recovery_begins()
         self._guarded(self._storm)
         self._guarded(self._look)
         self._guarded(self.acts.undo)
-        witness.phase("the clearing")
+        job_watcher.phase("the clearing")
         self._guarded(self._clear_up)
         self._guarded(lambda: until_green(self.ways, "the steady state after it"))
         self._guarded(self._nothing_left)
-        self._guarded(lambda: self._count(witness, ledgers))
+        self._guarded(lambda: self._count(job_watcher, ledgers))
         self.outcome.not_done += self.acts.not_done
         self._tell("; ".join(self.outcome.problems) or "every promise was kept")
         return self.outcome
 
     def _tell(self, news: str) -> None:
-        self.observer(Event(EventKind.NOTE, f"storm/{self.round.seed}-{self.round.number}", "", news))
+        self.observer(Event(EventKind.NOTE, f"chaos/{self.round.seed}-{self.round.number}", "", news))
 
     def _guarded(self, work: Callable[[], object]) -> None:
         try:
@@ -191,7 +193,7 @@ class _Round:
         said = file.read_text(errors="replace")
         if code not in KNOWN_CODES and not (was_killed and code == -signal.SIGKILL):
             self.outcome.problems.append(f"{task} ended with {code}")
-        if "Traceback" in said or NOBODY_FORESAW in said:
+        if "Traceback" in said or UNEXPECTED in said:
             self.outcome.problems.append(f"{task} ended with an error of its own: {said.strip().splitlines()[-1]}")
         self.last_words = " / ".join(said.strip().splitlines()[-2:])
 
@@ -217,9 +219,9 @@ class _Round:
         if left:
             self.outcome.problems.append(f"left behind: {', '.join(left)}")
 
-    def _count(self, witness: Witness, ledgers: Sequence[EventLedger]) -> None:
+    def _count(self, job_watcher: JobWatcher, ledgers: Sequence[DeliveryAudit]) -> None:
         all_fates = [one.close_books() for one in ledgers]  # this waits: who is lost meanwhile counts as well
-        self.outcome.problems += [f"lost: {what} in {phase}" for phase, what in witness.lost().values()]
+        self.outcome.problems += [f"lost: {what} in {phase}" for phase, what in job_watcher.lost().values()]
         for fates in all_fates:
             self.outcome.events_sent += fates.sent_count
             self.outcome.events_unseen += fates.unseen_count

@@ -11,9 +11,9 @@ import pytest
 
 from prompt_keda.core.errors import PromptKedaError, Unreachable
 from prompt_keda.core.process import is_alive
-from prompt_keda.lab.drills import event_ledger as module
+from prompt_keda.lab.drills import delivery_audit as module
 from prompt_keda.lab.drills import traffic
-from prompt_keda.lab.drills.event_ledger import EventLedger
+from prompt_keda.lab.drills.delivery_audit import DeliveryAudit
 from prompt_keda.lab.drills.traffic import _acknowledged, _is_workers
 from prompt_keda.lab.faults import waiting
 
@@ -56,7 +56,7 @@ def books(tmp_path, monkeypatch):
                 with file.open("a") as more:
                     more.write(f"{json.dumps({'over': True})}\n")
 
-        return EventLedger(SimpleNamespace(redis=redis), INSTRUMENT, file, say)
+        return DeliveryAudit(SimpleNamespace(redis=redis), INSTRUMENT, file, say)
 
     return kept
 
@@ -212,7 +212,7 @@ def program(monkeypatch, tmp_path, lines):
 def test_what_listens_is_ended_by_us_and_not_by_a_persons_ctrl_c(stage, monkeypatch, tmp_path):
     """It is of another process group than ours, and gone at the end."""
     program(monkeypatch, tmp_path, """echo '{"gap": '$$'}'; exec cat >/dev/null""")
-    with EventLedger.kept(stage, INSTRUMENT, 1.0) as ledger:
+    with DeliveryAudit.kept(stage, INSTRUMENT, 1.0) as ledger:
         (told,) = ledger._news("gap")
         assert os.getpgid(told["gap"]) != os.getpgid(0)
     assert not is_alive(told["gap"])
@@ -221,7 +221,7 @@ def test_what_listens_is_ended_by_us_and_not_by_a_persons_ctrl_c(stage, monkeypa
 def test_what_sends_and_has_ended_is_told(stage, monkeypatch, tmp_path):
     """In plain words, so that the drill takes its fault back and goes on."""
     program(monkeypatch, tmp_path, """echo '{"gap": "x"}'; exec <&-; echo '{"gap": "y"}'; exec sleep 60""")
-    with EventLedger.kept(stage, INSTRUMENT, 1.0) as ledger:
+    with DeliveryAudit.kept(stage, INSTRUMENT, 1.0) as ledger:
         waiting.until(lambda: ledger._gaps() > 1, "the end of its input", 5)
         with pytest.raises(PromptKedaError, match="what sends events to prompt-redis has ended"):
             ledger._say(module.GO)

@@ -1,4 +1,4 @@
-"""The composition root of storms: rounds from a seed, on the local stack alone; a round that fails is shrunk."""
+"""The composition root of chaos rounds: rounds from a seed, on the local stack alone; a round that fails is shrunk."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from prompt_keda.core.errors import DeadlinePassed, PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import drilling
-from prompt_keda.lab.drills import storm_acts
+from prompt_keda.lab.drills import chaos_acts
+from prompt_keda.lab.drills.chaos import Outcome, run_round
+from prompt_keda.lab.drills.chaos_plan import BREAK, Round, Targets, make_round, shrink
 from prompt_keda.lab.drills.stack_runs import StackRuns
-from prompt_keda.lab.drills.storm import Outcome, weather
-from prompt_keda.lab.drills.storm_plan import BREAK, Round, Targets, make_round, shrink
 from prompt_keda.lab.drills.ways import LOCAL, Ways
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage
@@ -22,12 +22,12 @@ from prompt_keda.runbooks.commands import go_on, run_command
 
 MOST_TRIES = 8
 """So many rounds are run at most to shrink one that fails: about ten minutes."""
-HEAD = """# Storms
+HEAD = """# Chaos rounds
 Made by `./run drill --rounds N --seed S --markdown FILE` on the local stack. Each round is a redeploy while workers run and
 events come, and while what its row names happens, each at an entry of the journal. Afterwards, as people would, what was
 interrupted is resumed, or a redeploy begun anew. Kept in every round: no Job or pod is lost (seen by a watch), every event is
 acknowledged by one worker, no command ends with a traceback or an unknown exit code, nothing of the toolkit's is left behind,
-what is broken is not called green, and all checks are green in the end. What storms have found: [found.md](found.md).
+what is broken is not called green, and all checks are green in the end. What chaos rounds have found: [found.md](found.md).
 
 """
 
@@ -55,7 +55,7 @@ def run(
         As `drilling.alone` does.
     """
     with drilling.alone() as stage:
-        chosen = [_read(file)] if file else _made(rounds, seed, only, storm_acts.targets(stage))
+        chosen = [_read(file)] if file else _made(rounds, seed, only, chaos_acts.targets(stage))
         return _storm(chosen, stage, write, observer)
 
 
@@ -68,8 +68,8 @@ def _storm(chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], 
     def once(one: Round) -> Outcome:
         nonlocal is_whole
         if not is_whole and go_on(run_command(["redeploy", "--env", LOCAL]).exit_code):
-            observer(Event(EventKind.NOTE, "storm", "", "the redeploy before a round did not end well"))
-        outcome = weather(one, stage, ways, runs, LOCAL, observer)
+            observer(Event(EventKind.NOTE, "chaos", "", "the redeploy before a round did not end well"))
+        outcome = run_round(one, stage, ways, runs, LOCAL, observer)
         is_whole = not outcome.problems
         return outcome
 
@@ -82,7 +82,7 @@ def _storm(chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], 
         return f"still fails after {tries} tries: {json.dumps(found.to_json())}"
 
     def tell(one: Round, said: str) -> None:
-        observer(Event(EventKind.NOTE, f"storm/{one.seed}-{one.number}", "", said))
+        observer(Event(EventKind.NOTE, f"chaos/{one.seed}-{one.number}", "", said))
 
     result = Result("drill", LOCAL, header=f"{len(chosen)} rounds of seed {chosen[0].seed} on the local stack")
     try:
@@ -103,7 +103,7 @@ def _storm(chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], 
 
 def _made(rounds: int, seed: int, only: int | None, targets: Targets) -> list[Round]:
     if rounds < 1 and only is None:
-        raise Refusal("a storm without a round", "Say how many: --rounds 5")
+        raise Refusal("a chaos run without a round", "Say how many: --rounds 5")
     numbers = range(1, rounds + 1) if only is None else [only]
     return [make_round(seed, number, targets) for number in numbers]
 

@@ -1,4 +1,4 @@
-"""A report of an error that nobody foresaw: a traceback with places and code lines, without any value."""
+"""A report of an unexpected error: a traceback with places and code lines, without any value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An error that nobody foresaw is reported without values."""
+"""An unexpected error is reported without values."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from prompt_keda.report import failure
-from prompt_keda.report.unforeseen import write_report
+from prompt_keda.report.unexpected import write_report
 
 SECRET = "hunter" + str(2)
 
 
-def unforeseen():
+def unexpected():
     try:
         raise ValueError(f"bad {SECRET}")
     except ValueError as error:
@@ -23,7 +23,7 @@ def unforeseen():
 
 def test_the_report_has_places_and_no_values():
     """Type and lines of code; not the message, which may hold a secret. Private."""
-    said = write_report(unforeseen())
+    said = write_report(unexpected())
     path = Path(said.removeprefix("Please send "))
     text = path.read_text()
     path_mode = path.stat().st_mode & 0o777
@@ -50,9 +50,9 @@ def disk_full(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "mkstemp", full)
 
 
-@pytest.mark.parametrize("breaks", [nowhere, no_temporary_folder, disk_full])
+@pytest.mark.parametrize("inject", [nowhere, no_temporary_folder, disk_full])
 def test_a_report_that_cannot_be_written_is_said(breaks, monkeypatch, tmp_path):
     """No second error: its traceback would show the first one's text."""
     breaks(monkeypatch, tmp_path)
-    what, fix = failure.explain(unforeseen())
+    what, fix = failure.explain(unexpected())
     assert "ValueError" in what and "No report could be written" in fix and SECRET not in what + fix

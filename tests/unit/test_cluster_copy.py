@@ -18,16 +18,16 @@ from prompt_keda.records.lock import STATE_NAMESPACE
 from prompt_keda.records.run_folder import JournalFile, RunFolder
 from prompt_keda.records.run_record import DETAIL_LENGTH
 from prompt_keda.redeploy import (
-    cluster_copy as mirror,
+    cluster_copy as cluster_copy,
 )
 from prompt_keda.redeploy import (
-    copied_journal as mirrored_journal,
+    copied_journal as copied_journal_of,
 )
 from prompt_keda.redeploy import (
     copied_runs as mirrored_runs,
 )
-from prompt_keda.redeploy.cluster_copy import Mirror, TakenOver
-from prompt_keda.redeploy.copied_journal import MirroredJournal
+from prompt_keda.redeploy.cluster_copy import ClusterCopy, TakenOver
+from prompt_keda.redeploy.copied_journal import CopiedJournal
 from prompt_keda.redeploy.copied_runs import find_runs
 from tests.contracts.fakes.kube import FakeKube
 
@@ -81,8 +81,8 @@ def running(count):
 
 
 def journaled(kube, run, may_write=lambda: True, told=None, holder="me"):
-    return MirroredJournal(
-        JournalFile(run), Mirror(kube, run, holder), may_write, (told if told is not None else []).append
+    return CopiedJournal(
+        JournalFile(run), ClusterCopy(kube, run, holder), may_write, (told if told is not None else []).append
     )
 
 
@@ -116,7 +116,7 @@ def test_the_copy_has_what_another_machine_needs_and_no_more(kube, run):
     assert copy.entries() == JournalFile(run).entries() and not copy.is_green and copy.result() is None
     packed = [gzip.decompress(base64.b64decode(one)).decode() for one in copy.config_map["binaryData"].values()]
     assert PLACE not in json.dumps(copy.config_map) + "".join(packed)
-    assert copy.config_map["metadata"]["labels"][mirror.ENVIRONMENT] == "local"
+    assert copy.config_map["metadata"]["labels"][cluster_copy.ENVIRONMENT] == "local"
 
 
 def test_seventeen_hundred_jobs_fit(kube, tmp_path):
@@ -125,7 +125,7 @@ def test_seventeen_hundred_jobs_fit(kube, tmp_path):
     journal = JournalFile(run)
     for _ in range(500):
         journal.append("install/apply-parts", "begin", "x" * 120)
-    Mirror(kube, run, "me").write()
+    ClusterCopy(kube, run, "me").write()
     found = copy_of(kube).config_map
     size = sum(len(one) for one in found["data"].values())
     size += sum(len(base64.b64decode(one)) for one in found["binaryData"].values())
@@ -174,7 +174,7 @@ def delete(kube):
 @pytest.mark.parametrize("from_the_start", [True, False])
 def test_a_mirror_that_cannot_be_written_stops_nothing(kube, run, from_the_start, monkeypatch):
     """The right is denied: noted in the journal, shown once, and made good once it is there again."""
-    monkeypatch.setattr(mirrored_journal, "TRY_AGAIN_S", 0.01)
+    monkeypatch.setattr(copied_journal_of, "TRY_AGAIN_S", 0.01)
     told = []
     journal = journaled(kube, run, told=told)
     if not from_the_start:
@@ -182,15 +182,15 @@ def test_a_mirror_that_cannot_be_written_stops_nothing(kube, run, from_the_start
     deny(kube)
     for number in range(5):
         journal.append("s", "begin", str(number))
-    assert soon(lambda: ("mirror", "failed") in events(run))
+    assert soon(lambda: ("cluster_copy", "failed") in events(run))
     for number in range(5):
         journal.append("t", "begin", str(number))
     assert len(told) == 1 and "the run goes on: Kubernetes at" in told[0].detail and "403" in told[0].detail
     kube.denied.clear()
-    assert soon(lambda: copy_of_or_none(kube) and ("mirror", "caught up") in events(run))
+    assert soon(lambda: copy_of_or_none(kube) and ("cluster_copy", "caught up") in events(run))
     journal.close()
     assert copy_of(kube).entries() == JournalFile(run).entries()
-    assert events(run).count(("mirror", "failed")) == events(run).count(("mirror", "caught up")) == 1
+    assert events(run).count(("cluster_copy", "failed")) == events(run).count(("cluster_copy", "caught up")) == 1
 
 
 def copy_of_or_none(kube):
@@ -201,19 +201,19 @@ def events(run):
     return [(one["step"], one["event"]) for one in JournalFile(run).entries()]
 
 
-def test_what_nobody_foresaw_in_the_mirror_stops_nothing(kube, run, monkeypatch):
+def test_what_is_unexpected_in_the_mirror_stops_nothing(kube, run, monkeypatch):
     """A defect in the copy is no reason to let KEDA lie."""
     monkeypatch.setattr(kube, "create", lambda *a: 1 / 0)
     told = []
     journal = journaled(kube, run, told=told)
     journal.append("run", "begin")
     journal.close()
-    assert ("mirror", "failed") in events(run) and "ZeroDivisionError" in told[0].detail
+    assert ("cluster_copy", "failed") in events(run) and "ZeroDivisionError" in told[0].detail
 
 
 def test_a_server_that_does_not_answer_holds_up_the_end_only_for_a_while(kube, run, monkeypatch):
     """The end of a run does not wait for ever."""
-    monkeypatch.setattr(mirrored_journal, "LAST_TRY_S", 0.05)
+    monkeypatch.setattr(copied_journal_of, "LAST_TRY_S", 0.05)
     journal = journaled(kube, run)
     journal.append("run", "begin")
     gate = threading.Event()
@@ -238,18 +238,18 @@ def test_a_copy_that_somebody_deletes_is_made_again(kube, run):
     journal.append("s", "begin")
     journal.close()
     assert copy_of(kube).entries() == JournalFile(run).entries() and copy_of(kube).snapshot().jobs
-    assert ("mirror", "failed") not in events(run)
+    assert ("cluster_copy", "failed") not in events(run)
 
 
 def test_who_has_lost_the_run_to_another_machine_writes_over_nobody(kube, run, tmp_path):
     """It slept, its lock expired, and somebody else went on."""
-    old = Mirror(kube, run, "old")
+    old = ClusterCopy(kube, run, "old")
     JournalFile(run).append("run", "begin")
     old.write()
     other = a_run(tmp_path / "elsewhere")
     JournalFile(other).replace(copy_of(kube).entries())
     JournalFile(other).append("run", "begin", "resume")
-    Mirror(kube, other, "new").write()
+    ClusterCopy(kube, other, "new").write()
     JournalFile(run).append("s", "begin", "late")
     with pytest.raises(TakenOver, match="new goes on"):
         old.write()
@@ -258,7 +258,7 @@ def test_who_has_lost_the_run_to_another_machine_writes_over_nobody(kube, run, t
 
 def test_somebody_who_labels_the_copy_does_no_harm(kube, run):
     """Another version of the object, and still ours: it is read again, and written."""
-    made = Mirror(kube, run, "me")
+    made = ClusterCopy(kube, run, "me")
     made.write()
     kube.patch(kinds.CONFIG_MAPS, f"run-{run.run_id}", STATE_NAMESPACE, {"metadata": {"labels": {"a": "b"}}})
     JournalFile(run).append("run", "begin")
@@ -272,16 +272,16 @@ def test_a_resumed_run_goes_on_with_the_same_copy(kube, run):
     journal = JournalFile(run)
     for _ in range(3):
         journal.append("s", "begin")
-    Mirror(kube, run, "old").write()
+    ClusterCopy(kube, run, "old").write()
     journal.replace(journal.entries()[:1])
-    Mirror(kube, run, "new").write()
+    ClusterCopy(kube, run, "new").write()
     assert copy_of(kube).entries() == journal.entries() and copy_of(kube).config_map["data"]["holder"] == "new"
 
 
 def test_a_long_detail_is_cut_off(kube, run):
     """An error may quote a page."""
     JournalFile(run).append("s", "failed", "a\tb" + "x" * 100_000)
-    Mirror(kube, run, "me").write()
+    ClusterCopy(kube, run, "me").write()
     detail = copy_of(kube).entries()[0]["detail"]
     assert detail.startswith("a b") and len(detail) == DETAIL_LENGTH
 
@@ -289,15 +289,19 @@ def test_a_long_detail_is_cut_off(kube, run):
 def test_of_runs_that_are_over_the_last_five_stay(kube, tmp_path):
     """Finished ones, and unfinished ones that are older than a finished one; a newer unfinished one always stays."""
     for number in range(9):
-        state = mirror.GREEN if number in (0, 3, 6) else mirror.UNFINISHED
-        labels = {mirror.ENVIRONMENT: "local", mirror.RUN: f"r{number}", mirror.STATE: state}
+        state = cluster_copy.GREEN if number in (0, 3, 6) else cluster_copy.UNFINISHED
+        labels = {cluster_copy.ENVIRONMENT: "local", cluster_copy.RUN: f"r{number}", cluster_copy.STATE: state}
         metadata = {"name": f"r{number}", "labels": labels, "creationTimestamp": f"2025-01-0{number + 1}T00:00:00Z"}
         kube.create(kinds.CONFIG_MAPS, {"metadata": metadata}, STATE_NAMESPACE)
-    newer = {"name": "newer", "labels": {**labels, mirror.STATE: mirror.UNFINISHED}, "creationTimestamp": "2999"}
+    newer = {
+        "name": "newer",
+        "labels": {**labels, cluster_copy.STATE: cluster_copy.UNFINISHED},
+        "creationTimestamp": "2999",
+    }
     kube.create(kinds.CONFIG_MAPS, {"metadata": newer}, STATE_NAMESPACE)
-    other = {"name": "other", "labels": {**labels, mirror.ENVIRONMENT: "prod"}, "creationTimestamp": "2000"}
+    other = {"name": "other", "labels": {**labels, cluster_copy.ENVIRONMENT: "prod"}, "creationTimestamp": "2000"}
     kube.create(kinds.CONFIG_MAPS, {"metadata": other}, STATE_NAMESPACE)
-    made = Mirror(kube, a_run(tmp_path / "runs"), "me")
+    made = ClusterCopy(kube, a_run(tmp_path / "runs"), "me")
     made.write()
     assert len(kube.list(kinds.CONFIG_MAPS)) == 12, "only a run that ends green tidies up"
     made.finish({"mode": "cold", "timings": {"recovery": 1.5}})
@@ -309,10 +313,13 @@ def test_of_runs_that_are_over_the_last_five_stay(kube, tmp_path):
 
 def test_a_run_that_ends_while_its_copy_is_written_still_tidies_up(kube, run, monkeypatch):
     """The end comes from another thread, in the middle of a write."""
-    monkeypatch.setattr(mirror, "KEPT", 1)
-    old = {"name": "old", "labels": {mirror.ENVIRONMENT: "local", mirror.RUN: "old", mirror.STATE: mirror.GREEN}}
+    monkeypatch.setattr(cluster_copy, "KEPT", 1)
+    old = {
+        "name": "old",
+        "labels": {cluster_copy.ENVIRONMENT: "local", cluster_copy.RUN: "old", cluster_copy.STATE: cluster_copy.GREEN},
+    }
     kube.create(kinds.CONFIG_MAPS, {"metadata": old | {"creationTimestamp": "2000"}}, STATE_NAMESPACE)
-    made, create = Mirror(kube, run, "me"), kube.create
+    made, create = ClusterCopy(kube, run, "me"), kube.create
     monkeypatch.setattr(kube, "create", lambda *a: made.finish({"mode": "cold", "timings": {}}) or create(*a))
     made.write()
     made.write()
@@ -325,24 +332,24 @@ def packed(value):
 
 def with_plan(**values):
     def change(found):
-        plan = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][mirror.PLAN])))
-        found["binaryData"][mirror.PLAN] = packed(plan | values)
+        plan = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][cluster_copy.PLAN])))
+        found["binaryData"][cluster_copy.PLAN] = packed(plan | values)
 
     return change
 
 
 def with_decisions(**values):
     def change(found):
-        plan = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][mirror.PLAN])))
-        found["binaryData"][mirror.PLAN] = packed(plan | {"decisions": plan["decisions"] | values})
+        plan = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][cluster_copy.PLAN])))
+        found["binaryData"][cluster_copy.PLAN] = packed(plan | {"decisions": plan["decisions"] | values})
 
     return change
 
 
 def with_saved(**values):
     def change(found):
-        snapshot = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][mirror.SNAPSHOT])))
-        found["binaryData"][mirror.SNAPSHOT] = packed(snapshot | {"objects": [SAVED | values]})
+        snapshot = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][cluster_copy.SNAPSHOT])))
+        found["binaryData"][cluster_copy.SNAPSHOT] = packed(snapshot | {"objects": [SAVED | values]})
 
     return change
 
@@ -358,15 +365,17 @@ def with_binary(name, value):
 REMOVED = {"kind": "Deployment", "namespace": "keda", "name": "n", "uid": "u", "why": ""}
 ENTRY = {"at": "2025-01-01T00:00:00+00:00", "step": "run", "event": "begin", "detail": ""}
 DAMAGES = {
-    "no plan": lambda found: found["binaryData"].pop(mirror.PLAN),
-    "no snapshot": lambda found: found["binaryData"].pop(mirror.SNAPSHOT),
+    "no plan": lambda found: found["binaryData"].pop(cluster_copy.PLAN),
+    "no snapshot": lambda found: found["binaryData"].pop(cluster_copy.SNAPSHOT),
     "nothing at all": lambda found: [found.pop("data"), found.pop("binaryData")],
-    "no base64": with_binary(mirror.PLAN, "%%%"),
-    "no gzip": with_binary(mirror.PLAN, base64.b64encode(b"plain").decode()),
-    "no JSON": with_binary(mirror.PLAN, base64.b64encode(gzip.compress(b"{")).decode()),
-    "deep JSON": with_binary(mirror.PLAN, base64.b64encode(gzip.compress(b"[" * 10**6)).decode()),
-    "cut off": lambda found: found["binaryData"].update({mirror.PLAN: cut_off(found["binaryData"][mirror.PLAN])}),
-    "a bomb": with_binary(mirror.SNAPSHOT, base64.b64encode(gzip.compress(b" " * 65 * MIB)).decode()),
+    "no base64": with_binary(cluster_copy.PLAN, "%%%"),
+    "no gzip": with_binary(cluster_copy.PLAN, base64.b64encode(b"plain").decode()),
+    "no JSON": with_binary(cluster_copy.PLAN, base64.b64encode(gzip.compress(b"{")).decode()),
+    "deep JSON": with_binary(cluster_copy.PLAN, base64.b64encode(gzip.compress(b"[" * 10**6)).decode()),
+    "cut off": lambda found: found["binaryData"].update(
+        {cluster_copy.PLAN: cut_off(found["binaryData"][cluster_copy.PLAN])}
+    ),
+    "a bomb": with_binary(cluster_copy.SNAPSHOT, base64.b64encode(gzip.compress(b" " * 65 * MIB)).decode()),
     "another key": with_plan(environment_file="/etc/passwd"),
     "a path for a mode": with_plan(mode="../x"),
     "a number for a mode": with_plan(mode=1),
@@ -385,7 +394,7 @@ DAMAGES = {
     "an object with a path for a version": with_saved(apiVersion="../v1"),
     "an object of no kind": with_saved(kind="scaledjobs/x"),
     "an object without content": with_saved(spec=None),
-    "strange jobs": with_binary(mirror.SNAPSHOT, packed({"jobs": [{"kind": "Job"}], "streams": {}})),
+    "strange jobs": with_binary(cluster_copy.SNAPSHOT, packed({"jobs": [{"kind": "Job"}], "streams": {}})),
     "a gap": lambda found: found["data"].pop("journal-00000"),
     "an entry that is none": with_data("journal-00001", "[]"),
     "an entry with a forged line": with_data("journal-00001", json.dumps(ENTRY | {"detail": "a\nrefused: b"})),
@@ -404,7 +413,7 @@ def test_a_damaged_copy_is_told_in_one_message(kube, run, damage):
     journal = JournalFile(run)
     journal.append("run", "begin")
     journal.append("s", "begin")
-    Mirror(kube, run, "me").write()
+    ClusterCopy(kube, run, "me").write()
     copy = copy_of(kube)
     damage(copy.config_map)
     with pytest.raises(Refusal, match=f"the copy of run {run.run_id} in the cluster is damaged: ") as caught:
@@ -415,7 +424,7 @@ def test_a_damaged_copy_is_told_in_one_message(kube, run, damage):
 @pytest.mark.parametrize(("damage", "why"), [("cut off", "it is cut off"), ("a bomb", "it is too large")])
 def test_a_copy_that_was_not_unpacked_whole_says_so(kube, run, damage, why):
     """It is not read any further."""
-    Mirror(kube, run, "me").write()
+    ClusterCopy(kube, run, "me").write()
     copy = copy_of(kube)
     DAMAGES[damage](copy.config_map)
     with pytest.raises(Refusal, match=why):
@@ -425,13 +434,13 @@ def test_a_copy_that_was_not_unpacked_whole_says_so(kube, run, damage, why):
 def test_an_object_that_only_looks_like_a_run_is_none(kube):
     """Another name, another environment's id, an id that would leave the folder."""
     for name, run_id in (("x", "20250101t000000z-local-1"), ("run-a", "a"), ("run-b", "20250101t000000z-prod-1")):
-        labels = {mirror.ENVIRONMENT: "local", mirror.RUN: run_id}
+        labels = {cluster_copy.ENVIRONMENT: "local", cluster_copy.RUN: run_id}
         kube.create(kinds.CONFIG_MAPS, {"metadata": {"name": name, "labels": labels}}, STATE_NAMESPACE)
     assert find_runs(kube, "local") == []
 
 
 class Cluster:
-    """What a plan from the mirror is held against: KEDA's manifests, and what stands."""
+    """What a plan from the cluster copy is held against: KEDA's manifests, and what stands."""
 
     namespace, decisions = "keda", Decisions()
     keda_objects = (

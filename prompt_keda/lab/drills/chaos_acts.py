@@ -1,4 +1,4 @@
-"""What strikes in a storm, on the local stack; and how it is taken back."""
+"""What strikes in a chaos run, on the local stack; and how it is reverted."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.core.errors import Missing, PromptKedaError
 from prompt_keda.delivery.manifests import load_keda_manifests
 from prompt_keda.lab import processes
-from prompt_keda.lab.drills.storm_plan import BREAK, DELETE, FREEZE, PAUSE, POD, Act, Targets
+from prompt_keda.lab.drills.chaos_plan import BREAK, DELETE, FREEZE, PAUSE, POD, Act, Targets
 from prompt_keda.lab.faults import fault_of, scaled_jobs, signals
 from prompt_keda.lab.faults.fault import Fault, Stage
-from prompt_keda.lab.faults.presence import bring_in, take_back_all
+from prompt_keda.lab.faults.presence import inject, revert_all
 
 OPERATOR, REDIS = "the operator", "Redis"
 """These run in pods; the others are processes that the stack started itself."""
@@ -35,7 +35,7 @@ NOT_MENDED = (
     *("cluster/scheduler-stopped", "cluster/dns-gone", "identity/directory-stopped", "images/registry-stopped"),
     *("vault/stopped", "vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "redis/info-denied"),
 )
-"""Those of them that no redeploy mends: as long as they are not taken back, their checks may not be green."""
+"""Those of them that no redeploy mends: as long as they are not reverted, their checks may not be green."""
 OF_ONE_SECRET = ("vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
 """Each writes the workers' secret in Vault, and so takes back what another one has done: what was broken is whole then."""
 KEPT_KINDS = ("CustomResourceDefinition",)
@@ -43,7 +43,7 @@ KEPT_KINDS = ("CustomResourceDefinition",)
 
 
 def targets(stage: Stage) -> Targets:
-    """Give what a storm may strike. Raises `LabError` when the stack is not up, `ManifestError` for a wrong file."""
+    """Give what a chaos run may strike. Raises `LabError` when the stack is not up, `ManifestError` for a wrong file."""
     manifests = load_keda_manifests(Path(stage.endpoints["keda_manifests"]), stage.endpoints["keda_manifests_sha256"])
     known = [one for one in manifests if one["kind"] not in KEPT_KINDS]
     objects = sorted(f"{one['kind']}/{one['metadata']['name']}" for one in known)
@@ -74,7 +74,7 @@ class Acts:
 
     @property
     def still_broken(self) -> list[Fault]:
-        """The faults that were not taken back yet, and that no redeploy mends."""
+        """The faults that were not reverted yet, and that no redeploy mends."""
         return [one for one in self._seen if one.id in NOT_MENDED]
 
     def strike(self, act: Act) -> None:
@@ -94,7 +94,7 @@ class Acts:
     def undo(self) -> None:
         """Take all of it back, the last first. Idempotent: yes.
 
-        What another one keeps from being taken back, as a stopped Vault does its policy, is tried again after that one. What
+        What another one keeps from being reverted, as a stopped Vault does its policy, is tried again after that one. What
         is left then is tried at the next call. Raises as the faults' own mends do, when all were tried.
         """
         for thaw, pids in self._thaws:
@@ -103,7 +103,7 @@ class Acts:
             thaw.wait()
         self._thaws.clear()
         self._seen.clear()
-        errors = take_back_all(self._faults, self._stage)
+        errors = revert_all(self._faults, self._stage)
         self._faults[:] = [one for one in self._faults if one.id in errors]
         if errors:
             raise next(iter(errors.values()))
@@ -153,5 +153,5 @@ class Acts:
         if fault.id in OF_ONE_SECRET and (others := [one for one in self._faults if one.id in OF_ONE_SECRET]):
             raise PromptKedaError(f"it would take back that {others[0].title}")
         self._faults.append(fault)
-        bring_in(fault, self._stage)
-        self._seen.append(fault)  # one that broke only half is taken back as well, but nothing is asked of its checks
+        inject(fault, self._stage)
+        self._seen.append(fault)  # one that broke only half is reverted as well, but nothing is asked of its checks

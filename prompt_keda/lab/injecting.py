@@ -18,12 +18,12 @@ TO_SEE = "./run check-deps --env local tells when all is well"
 
 
 def list_faults() -> Result:
-    """Give every fault, and which of them are in the local stack: brought in by hand, or left by a drill that was killed."""
+    """Give every fault, and which of them are in the local stack: injected by hand, or left by a drill that was killed."""
     there = state.faults(current_lab())
     return _result("faults", ALL_FAULTS, there, f"{len(ALL_FAULTS)} faults, {len(there)} of them in the local stack")
 
 
-def bring_in(fault_id: str, observer: Observer) -> Result:
+def inject(fault_id: str, observer: Observer) -> Result:
     """Break the local stack by one fault, and leave it so. Idempotent: yes.
 
     Raises
@@ -35,39 +35,39 @@ def bring_in(fault_id: str, observer: Observer) -> Result:
     LabError
         When it cannot be noted.
     PromptKedaError
-        As the fault's own act does. What it has broken by then is mended by `take_back`.
+        As the fault's own act does. What it has broken by then is reverted by `revert`.
     """
     fault = fault_of(fault_id)
     with drilling.alone() as stage:
-        _tell(observer, fault, "comes in")
-        presence.bring_in(fault, stage)
-        return _result("fault", [fault], [fault.id], f"{fault.title}: ./run faults --mend takes it back")
+        _tell(observer, fault, "is injected")
+        presence.inject(fault, stage)
+        return _result("fault", [fault], [fault.id], f"{fault.title}: ./run faults --revert reverts it")
 
 
-def take_back(fault_id: str, observer: Observer) -> Result:
-    """Mend one fault. Idempotent: yes. Raises as `bring_in` does."""
+def revert(fault_id: str, observer: Observer) -> Result:
+    """Mend one fault. Idempotent: yes. Raises as `inject` does."""
     fault = fault_of(fault_id)
-    # what is noted was brought into this stack when its marker was seen; the API server may be what is away now
+    # what is noted was injectedto this stack when its marker was seen; the API server may be what is away now
     with drilling.alone(is_marked=fault.id in state.faults(current_lab())) as stage:
-        _tell(observer, fault, "is mended")
-        presence.take_back(fault, stage)
-        return _result("fault", [fault], state.faults(stage.lab), f"mended. {TO_SEE}")
+        _tell(observer, fault, "is reverted")
+        presence.revert(fault, stage)
+        return _result("fault", [fault], state.faults(stage.lab), f"reverted. {TO_SEE}")
 
 
-def take_back_all(observer: Observer) -> Result:
-    """Mend all faults that are there, as `presence.take_back_all` does. Idempotent: yes.
+def revert_all(observer: Observer) -> Result:
+    """Mend all faults that are there, as `presence.revert_all` does. Idempotent: yes.
 
     Raises
     ------
     PromptKedaError
-        As `bring_in` does; and the first error of those that could not be mended, when all were tried.
+        As `inject` does; and the first error of those that could not be mended, when all were tried.
     """
     with drilling.alone(is_marked=True) as stage:
         known, errors = _known(state.faults(stage.lab))
-        errors += presence.take_back_all(known, stage, lambda fault: _tell(observer, fault, "is mended")).values()
+        errors += presence.revert_all(known, stage, lambda fault: _tell(observer, fault, "is reverted")).values()
         left = state.faults(stage.lab)
-        mended = [one for one in known if one.id not in left]
-        result = _result("faults", mended, left, f"mended: {len(mended)}. {TO_SEE}")
+        reverted = [one for one in known if one.id not in left]
+        result = _result("faults", reverted, left, f"reverted: {len(reverted)}. {TO_SEE}")
         if errors:
             errors[0].parts = result.parts
             raise errors[0]
@@ -92,7 +92,7 @@ def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: st
             "id": one.id,
             "title": one.title,
             "case": one.case,
-            "seen_by": dict(one.seen),
+            "expected_checks": dict(one.seen),
             "runbook": runbook_of(one),
             "stops_scaling": one.stops_scaling,
             "is_there": one.id in there,

@@ -1,4 +1,4 @@
-"""What strikes in a storm is taken back, whatever the order, and nothing is left frozen. Without a stack."""
+"""What strikes in a chaos run is reverted, whatever the order, and nothing is left frozen. Without a stack."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from prompt_keda.core.errors import Unreachable
 from prompt_keda.lab import faults
-from prompt_keda.lab.drills import storm_acts as module
-from prompt_keda.lab.drills.storm_acts import Acts
-from prompt_keda.lab.drills.storm_plan import BREAK, FREEZE, Act
+from prompt_keda.lab.drills import chaos_acts as module
+from prompt_keda.lab.drills.chaos_acts import Acts
+from prompt_keda.lab.drills.chaos_plan import BREAK, FREEZE, Act
 from prompt_keda.lab.faults import ALL_FAULTS, signals
 from prompt_keda.lab.faults.fault import Fault
 from prompt_keda.lab.faults.vault import write_back
@@ -44,7 +44,7 @@ class Vault:
 
 @pytest.mark.parametrize("order", [["vault/stopped", "vault/policy-lost"], ["vault/policy-lost", "vault/stopped"]])
 def test_all_is_taken_back_in_whatever_order_it_can_be(monkeypatch, order, stage):
-    """The last first; what another one keeps from being taken back comes after that one."""
+    """The last first; what another one keeps from being reverted comes after that one."""
     vault = Vault(monkeypatch)
     acts = Acts(stage)
     for one in order:
@@ -54,7 +54,7 @@ def test_all_is_taken_back_in_whatever_order_it_can_be(monkeypatch, order, stage
 
 
 def test_what_could_not_be_taken_back_is_told_and_tried_again_at_the_end(monkeypatch, stage):
-    """Nothing of a storm stays because the stack did not answer for a moment."""
+    """Nothing of a chaos run stays because the stack did not answer for a moment."""
     vault = Vault(monkeypatch)
     with Acts.of(stage) as acts:
         acts.strike(Act(BREAK, "vault/policy-lost", 0))
@@ -76,7 +76,7 @@ def test_what_cannot_be_taken_back_at_the_end_does_not_hide_why_the_storm_ended(
 
 @pytest.mark.parametrize("fault", STRIKES_VAULT)
 def test_what_strikes_a_vault_that_is_stopped_is_not_done(fault, stage):
-    """Another act may have stopped it: that is noted, and the storm goes on."""
+    """Another act may have stopped it: that is noted, and the chaos run goes on."""
     endpoints = {"vault_url": "http://127.0.0.1:1", "redis_password": False}
     secret = SimpleNamespace(keys=("a", "b"), vault_path="x", name="s", namespace="n")
     environment = SimpleNamespace(secrets=[secret], vault=SimpleNamespace(mount="secret"))
@@ -129,7 +129,7 @@ def test_what_was_frozen_is_thawed_whatever_ends_the_round(asleep):
 
 
 def test_what_was_frozen_is_thawed_though_nobody_takes_it_back(asleep):
-    """A storm that is killed cannot."""
+    """A chaos run that is killed cannot."""
     acts = Acts(SimpleNamespace(lab=None))
     acts.strike(Act(FREEZE, "etcd", 0, 2.0))
     until(lambda: signals.is_stopped(asleep), "the freeze", 1)
