@@ -20,7 +20,7 @@ MOST_NAMED = 3
 """More objects that are changed in one way for one reason are counted by kind, unless ``--verbose`` is asked for."""
 IN_DETAIL = ("install/apply-crds", "install/apply-parts", "install/make-certificates")
 """Steps whose objects stand among the changes one by one."""
-NO_CHANGE = ("preflight", "guard", "prove")
+NO_CHANGE = ("preflight", "guard", "verify")
 """Stages that leave nothing changed in the cluster."""
 
 

@@ -83,16 +83,16 @@ def denied(admin):
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}
     space = {"matchLabels": {"kubernetes.io/metadata.name": STATE_NAMESPACE}}
     match = {"resourceRules": [rule], "namespaceSelector": space}
-    name = {"metadata": {"name": "no-cluster_copy"}}
+    name = {"metadata": {"name": "no-cluster-copy"}}
     no = [{"expression": "false", "message": "not today"}]
     admin.create(POLICIES, {**name, "spec": {"matchConstraints": match, "validations": no}})
-    admin.create(BINDINGS, {**name, "spec": {"policyName": "no-cluster_copy", "validationActions": ["Deny"]}})
+    admin.create(BINDINGS, {**name, "spec": {"policyName": "no-cluster-copy", "validationActions": ["Deny"]}})
     try:
         until(lambda: is_denied(admin), 60, "a policy at work")
         yield
     finally:
-        admin.delete(BINDINGS, "no-cluster_copy")
-        admin.delete(POLICIES, "no-cluster_copy")
+        admin.delete(BINDINGS, "no-cluster-copy")
+        admin.delete(POLICIES, "no-cluster-copy")
         until(lambda: not is_denied(admin), 60, "the end of the policy")
 
 
@@ -114,7 +114,7 @@ def test_a_mirror_that_is_denied_does_not_stop_a_redeploy(deployed, admin):
     assert done.stderr.count("the copy of this run in the cluster is behind; the run goes on") == 1, done.stderr
     assert {one.run_id for one in find_runs(admin, ENV)} == before
     entries = JournalFile(RunFolder.find(runs_folder(), json.loads(done.stdout)["run"])).entries()
-    (noted,) = [one for one in entries if one["step"] == "cluster_copy"]
+    (noted,) = [one for one in entries if one["step"] == "cluster-copy"]
     assert noted["event"] == "failed" and "not today" in noted["detail"]
 
 

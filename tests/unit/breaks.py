@@ -125,7 +125,7 @@ def seen(check, breaks):
 def turns_red(rows):
     """Give the test that runs for each row: a check, what breaks the world, the verdict, and what is then said."""
 
-    @pytest.mark.parametrize(("check", "inject", "verdict", "said"), rows, ids=[f"{one[0]}-{one[3]}" for one in rows])
+    @pytest.mark.parametrize(("check", "breaks", "verdict", "said"), rows, ids=[f"{one[0]}-{one[3]}" for one in rows])
     def test(check, breaks, verdict, said):
         """One thing is broken; the verdict fits, and names it."""
         outcome = seen(check, breaks)

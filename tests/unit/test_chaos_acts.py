@@ -96,7 +96,7 @@ def test_of_the_acts_that_take_each_other_back_only_the_first_strikes(monkeypatc
     for one in module.OF_ONE_SECRET:
         acts.strike(Act(BREAK, one, 0))
     assert [one.id for one in acts.still_broken] == ["vault/newest-deleted"] and len(acts.not_done) == 2
-    writers = {one.id for one in ALL_FAULTS if one.mends is write_back}
+    writers = {one.id for one in ALL_FAULTS if one.revert is write_back}
     assert writers & set(module.BROKEN) == set(module.OF_ONE_SECRET)
 
 

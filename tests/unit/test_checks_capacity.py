@@ -194,7 +194,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    "inject",
+    "breaks",
     [
         job(),
         job(begun=20),
@@ -212,7 +212,7 @@ def test_a_job_that_may_have_its_pod_is_none_whose_pods_are_refused(breaks):
 
 
 @pytest.mark.parametrize(
-    ("check", "inject", "said"),
+    ("check", "breaks", "said"),
     [
         (ABSORBED, neighbour("3985m", phase="Succeeded"), "room for 107 more workers"),
         (ABSORBED, neighbour("3985m", node="n2"), "room for 107 more workers"),

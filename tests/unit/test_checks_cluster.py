@@ -289,7 +289,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "inject"),
+    ("check", "breaks"),
     [
         (GOING, pod(seconds=20)),
         (GOING, pod(node="n1", seconds=20)),

@@ -103,7 +103,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "inject"),
+    ("check", "breaks"),
     [
         (LOGIN, login(2.5 * MINUTE, 15 * MINUTE)),
         (LOGIN, login(MINUTE, 15 * MINUTE, renews=True)),

@@ -207,7 +207,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "inject", "said"),
+    ("check", "breaks", "said"),
     [
         (PLATFORMS, indexed("linux/amd64"), "for linux/amd64"),
         (LAYERS, indexed("linux/amd64"), "have all their parts"),
@@ -228,7 +228,7 @@ def test_a_service_accounts_pull_secret_opens_too():
 
 
 @pytest.mark.parametrize(
-    "inject",
+    "breaks",
     [
         both(names_images(f"{HOST}/worker"), runs(f"{HOST}/worker:local")),
         names_images(FillIn("FILL-IN: busybox by digest"), WORKER_IMAGE),

@@ -84,7 +84,7 @@ def test_a_suspended_job_is_no_running_one(check):
 
 
 @pytest.mark.parametrize(
-    ("check", "inject", "said"),
+    ("check", "breaks", "said"),
     [
         (
             "keda/rollout-keeps-jobs",

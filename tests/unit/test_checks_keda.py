@@ -243,7 +243,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "inject", "said"),
+    ("check", "breaks", "said"),
     [
         (STAY_UP, part(restartCount=1, lastState=ended(minutes=1)), "1 restarts of 3 containers"),
         ("keda/no-scaler-errors", erring(3), "3 errors since the operator's start, none just now"),

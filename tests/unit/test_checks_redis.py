@@ -286,7 +286,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "inject"),
+    ("check", "breaks"),
     [
         (EMPTY, both(renamed_group, info("commandstats", cmdstat_del={"calls": 1}))),
         (EMPTY, both(renamed_group, info("server", uptime_in_seconds=100_000))),

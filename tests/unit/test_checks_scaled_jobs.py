@@ -286,7 +286,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "inject", "said"),
+    ("check", "breaks", "said"),
     [
         (ACTIVATE, triggers({"activationLagCount": "2"}), "from a lag of 3 on"),
         (VALID, scaled_job(status={"conditions": [], "unknown": 1}), "2 as KEDA's CRD wants them"),
@@ -299,7 +299,7 @@ def test_what_is_told_and_no_more_is_green(check, breaks, said):
 
 
 @pytest.mark.parametrize(
-    "inject",
+    "breaks",
     [
         scaled_job(spec={"jobTargetRef": {"template": {"metadata": {"creationTimestamp": None}}}}),
         scaled_job(spec={"jobTargetRef": {"suspend": False}, "rollout": {"strategy": "default"}}),
@@ -369,7 +369,7 @@ def test_what_keda_does_not_take_for_paused_is_green(annotations):
 
 
 @pytest.mark.parametrize(
-    ("check", "inject"),
+    ("check", "breaks"),
     [
         ("keda/none-paused", paused("true")),
         ("keda/scaled-jobs-ready", scaled_job(status=conditions(Ready="False"))),

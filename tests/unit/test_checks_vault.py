@@ -147,7 +147,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "inject"),
+    ("check", "breaks"),
     [
         ("vault/unsealed", vault(standby=True)),
         ("vault/token-lives-on", vault(token_is=Token(None, False))),
@@ -162,7 +162,7 @@ def test_vault_is_green_in_other_ways_too(check, breaks):
 
 
 @pytest.mark.parametrize(
-    "inject", [in_vault(KEY, **{"redis-password": "new"}), own_secret(data={"redis-password": "bmV3"})]
+    "breaks", [in_vault(KEY, **{"redis-password": "new"}), own_secret(data={"redis-password": "bmV3"})]
 )
 def test_a_stale_secret_is_told_without_a_value(breaks):
     """Neither value, nor its base64 form, nor a hash of it."""

@@ -182,15 +182,15 @@ def test_a_mirror_that_cannot_be_written_stops_nothing(kube, run, from_the_start
     deny(kube)
     for number in range(5):
         journal.append("s", "begin", str(number))
-    assert soon(lambda: ("cluster_copy", "failed") in events(run))
+    assert soon(lambda: ("cluster-copy", "failed") in events(run))
     for number in range(5):
         journal.append("t", "begin", str(number))
     assert len(told) == 1 and "the run goes on: Kubernetes at" in told[0].detail and "403" in told[0].detail
     kube.denied.clear()
-    assert soon(lambda: copy_of_or_none(kube) and ("cluster_copy", "caught up") in events(run))
+    assert soon(lambda: copy_of_or_none(kube) and ("cluster-copy", "caught up") in events(run))
     journal.close()
     assert copy_of(kube).entries() == JournalFile(run).entries()
-    assert events(run).count(("cluster_copy", "failed")) == events(run).count(("cluster_copy", "caught up")) == 1
+    assert events(run).count(("cluster-copy", "failed")) == events(run).count(("cluster-copy", "caught up")) == 1
 
 
 def copy_of_or_none(kube):
@@ -208,7 +208,7 @@ def test_what_is_unexpected_in_the_mirror_stops_nothing(kube, run, monkeypatch):
     journal = journaled(kube, run, told=told)
     journal.append("run", "begin")
     journal.close()
-    assert ("cluster_copy", "failed") in events(run) and "ZeroDivisionError" in told[0].detail
+    assert ("cluster-copy", "failed") in events(run) and "ZeroDivisionError" in told[0].detail
 
 
 def test_a_server_that_does_not_answer_holds_up_the_end_only_for_a_while(kube, run, monkeypatch):
@@ -238,7 +238,7 @@ def test_a_copy_that_somebody_deletes_is_made_again(kube, run):
     journal.append("s", "begin")
     journal.close()
     assert copy_of(kube).entries() == JournalFile(run).entries() and copy_of(kube).snapshot().jobs
-    assert ("cluster_copy", "failed") not in events(run)
+    assert ("cluster-copy", "failed") not in events(run)
 
 
 def test_who_has_lost_the_run_to_another_machine_writes_over_nobody(kube, run, tmp_path):

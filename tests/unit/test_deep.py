@@ -174,7 +174,7 @@ def unfilled(world):
     return world.systems.environment.keda.manifests.model_copy(update={"sha256": FillIn("FILL-IN: its SHA-256")})
 
 
-@pytest.mark.parametrize(("check", "inject", "word", "said"), RED, ids=[f"{one[0]}-{one[3]}" for one in RED])
+@pytest.mark.parametrize(("check", "breaks", "word", "said"), RED, ids=[f"{one[0]}-{one[3]}" for one in RED])
 def test_a_deep_check_turns_red_for_its_reason(world, check, breaks, word, said):
     """One thing is broken; the verdict fits, and names it; no canary stays where it can be deleted."""
     breaks(world)

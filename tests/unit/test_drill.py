@@ -115,7 +115,7 @@ def test_a_fault_that_its_checks_do_not_see_fails_the_drill_and_is_taken_back():
 def test_another_runbook_than_the_one_that_answers_it_fails_the_drill():
     """The root cause has to come first."""
     stack = Stack()
-    fault = Fault("keda/x", "", "x", stack.breaks, stack.mends, SEEN, "", runbook="redis-gone")
+    fault = Fault("keda/x", "", "x", stack.inject, stack.revert, SEEN, "", runbook="redis-gone")
     assert drill(fault, stack.stage, stack, nobody).problems == ("the runbook should be redis-gone",)
 
 
@@ -339,7 +339,7 @@ def test_what_is_left_behind_fails_the_drill(monkeypatch):
 def test_a_fault_that_is_not_whole_once_it_is_taken_back_fails_the_drill():
     """The runbook has mended it, and taking it back breaks something."""
     stack = Stack()
-    seen = drill(stack.fault(revert=stack.breaks), stack.stage, stack, nobody)
+    seen = drill(stack.fault(revert=stack.inject), stack.stage, stack, nobody)
     assert "a stack that is whole after keda/x" in seen.problems[0] and seen.lost is None
 
 

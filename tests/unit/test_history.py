@@ -20,14 +20,14 @@ from prompt_keda.redeploy.cluster_copy import ClusterCopy
 from prompt_keda.redeploy.history import runs_copied
 from prompt_keda.report import as_text
 
-from .test_copy import a_run, kube  # noqa: F401  a fixture
+from .test_cluster_copy import a_run, kube  # noqa: F401  a fixture
 from .test_redeploy_lock import dead_pid
 from .world import World, now
 
 TIMINGS = {"recovery": 27.6, "install/a": 1.25, "install/b": 2.5, "verify/c": 20, "removal": 3}
 ENDS = {
     "green": [("verify/smoke", "done"), ("run", "done")],
-    "failed": [("install/a", "begin"), ("install/a", "failed"), ("run", "lock-kept"), ("cluster_copy", "failed")],
+    "failed": [("install/a", "begin"), ("install/a", "failed"), ("run", "lock-kept"), ("cluster-copy", "failed")],
     "interrupted": [("install/a", "begin"), ("install/a", "interrupted")],
     "at work": [("install/a", "begin")],
     "refused": [("preflight/all-at-hand", "failed")],
@@ -73,7 +73,7 @@ def test_each_run_says_how_it_ended(runs):
     assert [one.state for one in found] == states and damaged == []
     green = found[-1]
     assert (green.began_at, green.mode, green.environment) == ("2025-01-01T00:00:00+00:00", "reinstall", "local")
-    assert (green.recovery_s, green.parts_s) == (27.6, {"install": 3.75, "prove": 20.0})
+    assert (green.recovery_s, green.parts_s) == (27.6, {"install": 3.75, "verify": 20.0})
     assert green.spans_s == {"removal": 3.0} and found[0].recovery_s is None
 
 

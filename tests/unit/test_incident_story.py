@@ -48,7 +48,7 @@ def test_steps_are_told_with_their_times_and_one_that_was_never_seen_to_end_as_i
     ]
     assert story.duration_s == 75 and [one[2] for one in story.notes] == ["asked the owners of Redis"]
     (recovery,) = story.recoveries
-    assert recovery.stages_s == {"install": 3.5, "prove": 9.0} and recovery.before_count == 40
+    assert recovery.stages_s == {"install": 3.5, "verify": 9.0} and recovery.before_count == 40
     assert story.open_checks == [], "the newest look counts"
 
 
@@ -102,7 +102,7 @@ def test_the_page_loads_nothing():
 
 
 def run(state="green", recovery_s=21.5, mode="repair"):
-    parts = {"install": 3.5, "prove": 9.0} if recovery_s else {}
+    parts = {"install": 3.5, "verify": 9.0} if recovery_s else {}
     began = "2026-11-24T03:00:00+00:00"
     return {"began_at": began, "mode": mode, "state": state, "recovery_s": recovery_s, "parts_s": parts}
 

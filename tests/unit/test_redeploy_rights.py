@@ -208,4 +208,4 @@ def test_the_derivation_follows_the_manifests():
 def test_restore_is_one_of_the_stages():
     """The stages whose steps are run here are all that there are."""
     stages = {one.id.partition("/")[0] for one in planner.STEPS}
-    assert stages == {"preflight", "guard", "remove", "free", "install", "restore", "prove"} and restore.STEPS
+    assert stages == {"preflight", "guard", "remove", "free", "install", "restore", "verify"} and restore.STEPS

@@ -22,7 +22,7 @@ from prompt_keda.redeploy.cluster_copy import GREEN, PLAN, STATE, ClusterCopy
 from prompt_keda.redeploy.modes import RedeployOptions
 from tests.runs import unfinished_run
 
-from .test_copy import packed
+from .test_cluster_copy import packed
 from .world import World
 
 WRITES = ("apply", "create", "patch", "delete")

@@ -50,7 +50,7 @@ def disk_full(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "mkstemp", full)
 
 
-@pytest.mark.parametrize("inject", [nowhere, no_temporary_folder, disk_full])
+@pytest.mark.parametrize("breaks", [nowhere, no_temporary_folder, disk_full])
 def test_a_report_that_cannot_be_written_is_said(breaks, monkeypatch, tmp_path):
     """No second error: its traceback would show the first one's text."""
     breaks(monkeypatch, tmp_path)
