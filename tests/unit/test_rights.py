@@ -50,7 +50,7 @@ def other_world():
 
 def asked_by_the_checks():
     """Run every check on doubles of two kinds, and give the rights that this needed; events are read where something is wrong."""
-    worlds = [_asked_in(one) for one in (World(), other_world())]
+    worlds = [_asked_in(World()), _asked_in(other_world(), {"keda/specs-as-wanted"})]
     stuck = World()
     stuck.remove(kinds.JOBS, "j1", SPACE)
     stuck.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"creationTimestamp": "2026-01-01T00:00:00Z"})

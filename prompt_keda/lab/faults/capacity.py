@@ -120,6 +120,7 @@ FAULTS: tuple[Fault, ...] = (
         scaled_jobs.restore,
         {"capacity/maximum-fits": "warn", "keda/specs-as-wanted": "warn", "keda/none-paused": "warn"},
         "nodes hold 10 workers at most",
+        runbook="scaled-job-wrong",
         stops_scaling=True,
     ),
 )

@@ -157,6 +157,7 @@ FAULTS: tuple[Fault, ...] = (
         name_digests,
         {"images/pinned": "warn", "keda/specs-as-wanted": "warn", "keda/none-paused": "warn"},
         "is named by the tag latest",
+        runbook="scaled-job-wrong",
         stops_scaling=True,
     ),
 )

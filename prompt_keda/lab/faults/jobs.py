@@ -152,6 +152,7 @@ FAULTS: tuple[Fault, ...] = (
         let_workers_work,
         {"keda/jobs-do-not-fail": "warn", "keda/specs-linted": "fail", "keda/specs-as-wanted": "warn"},
         "BackoffLimitExceeded",
+        runbook="scaled-job-wrong",
         stops_scaling=True,
     ),
     Fault(

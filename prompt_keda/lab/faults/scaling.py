@@ -295,6 +295,7 @@ FAULTS: tuple[Fault, ...] = (
         resume,
         {"scaling/works": "fail", "keda/specs-as-wanted": "fail", "keda/specs-linted": "fail"},
         "Jobs are suspended",
+        runbook="scaled-job-wrong",
         stops_scaling=True,
     ),
     Fault(
@@ -330,6 +331,7 @@ FAULTS: tuple[Fault, ...] = (
         want_no_priority,
         {"capacity/pods-admitted": "fail", "scaling/works": "fail", "keda/specs-as-wanted": "fail"},
         "its pods are refused, or go at once",
+        runbook="scaled-job-wrong",
         stops_scaling=True,
     ),
     Fault(
@@ -370,6 +372,7 @@ FAULTS: tuple[Fault, ...] = (
         allow_acknowledging,
         {"redis/pending-acknowledged": "warn", "redis/accepts-writes": "fail", "scaling/works": "fail"},
         "events were given out and not acknowledged",
+        runbook="redis-gone",
         stops_scaling=True,
     ),
     Fault(
