@@ -167,23 +167,34 @@ def mount_unbound(stage: Stage) -> None:
 
 
 def _add_volume(stage: Stage, source: Object) -> None:
-    edit_workers(stage, pod={"volumes": [*_own_volumes(stage), {"name": MARK_NAME, **source}]})
+    mount = {"name": MARK_NAME, "mountPath": f"/{MARK_NAME}"}  # the kubelet leaves a volume alone that nobody mounts
+    pod = _own_pod(stage)
+    containers = [{**one, "volumeMounts": [*one["volumeMounts"], mount]} for one in pod["containers"]]
+    volumes = [*pod["volumes"], {"name": MARK_NAME, **source}]
+    edit_workers(stage, pod={"volumes": volumes, "containers": containers})
     until_cut(stage)
 
 
 def unmount(stage: Stage) -> None:
     """Take that volume away, and its claim."""
-    restore_workers(stage, pod={"volumes": _own_volumes(stage)})
+    restore_workers(stage, pod=_own_pod(stage))
     for instrument in stage.environment.instruments:
         stage.kube.delete(CLAIMS, MARK_NAME, instrument.namespace)
 
 
-def _own_volumes(stage: Stage) -> list[Object]:
-    """Return the volumes that workers have without the fault; those of the local stack are the same everywhere."""
+def _own_pod(stage: Stage) -> Object:
+    """Return the volumes and containers that workers have without the fault; on the local stack all have the same."""
     (instrument, *_) = stage.environment.instruments
     live = stage.kube.get(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
-    found = live["spec"]["jobTargetRef"]["template"]["spec"].get("volumes") or []
-    return [volume for volume in found if volume["name"] != MARK_NAME]
+    pod = live["spec"]["jobTargetRef"]["template"]["spec"]
+    return {
+        "volumes": _without_mark(pod.get("volumes")),
+        "containers": [{**one, "volumeMounts": _without_mark(one.get("volumeMounts"))} for one in pod["containers"]],
+    }
+
+
+def _without_mark(named: list[Object] | None) -> list[Object]:
+    return [one for one in named or [] if one["name"] != MARK_NAME]
 
 
 def suspend(stage: Stage) -> None:
