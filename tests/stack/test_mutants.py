@@ -28,6 +28,9 @@ KILLED_BY = {
     "what_waits_is_skipped": ("redis/restarted-empty", "events lost, the first"),
 }
 """Mutant → the drill that finds it, and what that says. A journal that is not on the disk: test_power_cut.py."""
+SAMPLE = ("jobs_stay_owned", "what_waits_is_skipped")
+"""Those of every test run: a Job is lost, an event is. The others are exhaustive: another one that loses Jobs, and one whose drill
+says what tests/unit/test_drill.py shows of it, that the checks did not see the fault."""
 
 
 def drill(fault_id, **env):
@@ -52,7 +55,17 @@ def acknowledge_all(stage):
             stage.redis.run(["XACK", one.stream, one.consumer_group, *ids])
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
+@pytest.fixture(scope="module", autouse=True)
+def whole_again(deployed):
+    """The mutants' redeploys are the last word only until the end of this file."""
+    yield
+    assert run_task("redeploy", "--env", "local").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [pytest.param(one, marks=[] if one in SAMPLE else [pytest.mark.exhaustive]) for one in MUTANTS],
+)
 def test_a_drill_finds_a_toolkit_that_is_broken(deployed, endpoints, mutant):
     """And says what it has seen."""
     fault_id, said = KILLED_BY[mutant]
@@ -64,6 +77,5 @@ def test_a_drill_finds_a_toolkit_that_is_broken(deployed, endpoints, mutant):
         stage = Stage(load_environment(ROOT / "environments" / "local.yaml", endpoints))
         FAULTS[fault_id].revert(stage)
         acknowledge_all(stage)
-        assert run_task("redeploy", "--env", "local").returncode == 0
     (drilled,) = document["drills"] or [document]
     assert code == 1 and any(said in one for one in drilled.get("problems", ())), drilled
