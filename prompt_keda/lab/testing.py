@@ -6,11 +6,12 @@ It lies beside the layers, not in them: only `tasks.py` calls it.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +23,10 @@ from prompt_keda.core.places import ROOT
 from prompt_keda.report import as_junit
 from prompt_keda.report.progress import Progress
 
-EVERY, AT_STACK = "not exhaustive", "not exhaustive and not desk_first"
-AT_DESK = "(viewpoint or desk_first or desk_only) and not exhaustive"
-"""What pytest selects by its markers, as pyproject.toml explains them."""
+AT_STACK, AT_DESK = "not desk_first", "viewpoint or desk_first or desk_only"
+"""What is run there by its markers, which pyproject.toml explains; with --exhaustive everything that can be."""
+STOP_S = 30
+"""Time to tidy up for what is stopped."""
 SLOWEST = 15
 """So many of the slowest tests are named; JUnit has the times of all."""
 
@@ -73,18 +75,20 @@ class _TestRun:
         self._run("ruff", [sys.executable, "-m", "ruff", "check", "."])
         self._run("import-linter", [str(Path(sys.executable).parent / "lint-imports")])
         with self._beside("mypy", [sys.executable, "-m", "mypy"]):
-            self._pytest("unit", "tests/unit")
+            self._run("unit", self._pytest("unit", "tests/unit"))
 
     def run_on_stack(self) -> None:
-        """Run what needs the local stack."""
+        """Run what needs the local stack, and beside it the contract tests that bring servers of their own."""
         from prompt_keda.lab import stack, state
 
         before = state.status()["state"]
         try:
             if before != "up":
                 stack.up(self.progress)
-            self._pytest("stack", "tests/contracts", "tests/stack", selection=AT_STACK)
-            self._pytest("prodlike", "tests/stack", selection=AT_DESK, environment="prodlike")
+            with self._beside("contracts", self._pytest("contracts", "tests/contracts", only="not stack_only")):
+                self._run("api-server", self._pytest("api-server", "tests/contracts", only="stack_only"))
+                self._run("stack", self._pytest("stack", "tests/stack", by_default=AT_STACK))
+            self._run("prodlike", self._pytest("prodlike", "tests/stack", by_default=AT_DESK), "prodlike")
         finally:
             if before == "down":
                 stack.down(self.progress)
@@ -98,36 +102,41 @@ class _TestRun:
         end += f"; {len(lines)} not proven" if lines else ""
         self.progress(Event(EventKind.FINISHED, "test", "fail" if self.failed else "ok", end))
 
-    def _pytest(self, name: str, *paths: str, selection: str = EVERY, environment: str = "local") -> None:
-        markers = [] if self.exhaustive else ["-m", selection]
+    def _pytest(self, name: str, folder: str, only: str = "", by_default: str = "") -> list[str]:
+        """Return the command line of pytest for a folder: the tests that markers select, and a file of its results."""
+        wanted = [only] if self.exhaustive else [only, by_default, "not exhaustive"]
+        selection = " and ".join(f"({expression})" for expression in wanted if expression)
+        markers = ["-m", selection] if selection else []
         results = [f"--junit-xml={self.folder / f'{name}.xml'}", "-o", f"junit_suite_name={name}"]
         slowest = [f"--durations={SLOWEST}", "--durations-min=1"]
-        argv = [sys.executable, "-m", "pytest", "-q", *markers, *slowest, *results, *paths]
-        env = {"PROMPT_KEDA_TEST_ENV": environment, "PROMPT_KEDA_TEST_NOT_RUN": str(self.folder / f"{name}.not-run")}
-        self._run(name, argv, env)
+        return [sys.executable, "-m", "pytest", "-q", *markers, *slowest, *results, folder]
 
-    def _run(self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    def _run(self, name: str, argv: Sequence[str], environment: str = "local") -> None:
         began = self._begins(name)
-        code = subprocess.run(argv, cwd=ROOT, env=_environment(env), check=False).returncode
+        code = subprocess.run(argv, cwd=ROOT, env=self._variables(name, environment), check=False).returncode
         self._ended(name, code, time.monotonic() - began)
 
     @contextmanager
     def _beside(self, name: str, argv: Sequence[str]) -> Iterator[None]:
         """Run a command beside the block. What it prints is shown when both have ended, not in the middle of the other's."""
-        began = self._begins(name)
+        began, env = self._begins(name), self._variables(name, "local")
         with (
             TemporaryFile() as printed,
-            subprocess.Popen(argv, cwd=ROOT, env=_environment(), stdout=printed, stderr=subprocess.STDOUT) as running,
+            subprocess.Popen(argv, cwd=ROOT, env=env, stdout=printed, stderr=subprocess.STDOUT) as running,
         ):
             try:
                 yield
                 running.wait()
             finally:
-                running.terminate()  # unless it has ended by itself: then the block was stopped, and so is this
+                _stop(running)
             printed.seek(0)
             sys.stdout.write(printed.read().decode(errors="replace"))
             sys.stdout.flush()
         self._ended(name, running.returncode, time.monotonic() - began)
+
+    def _variables(self, name: str, environment: str) -> dict[str, str]:
+        own = {"PROMPT_KEDA_TEST_ENV": environment, "PROMPT_KEDA_TEST_NOT_RUN": str(self.folder / f"{name}.not-run")}
+        return {**os.environ, "PYTHONPATH": str(ROOT), **own}
 
     def _begins(self, name: str) -> float:
         self.progress(Event(EventKind.NOTE, f"test/{name}", "working", "begins"))
@@ -140,8 +149,15 @@ class _TestRun:
         self.progress(Event(EventKind.FINISHED, f"test/{name}", verdict, f"exit code {code}", took_s))
 
 
-def _environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), **(more or {})}
+def _stop(running: subprocess.Popen[bytes]) -> None:
+    """End a process as Ctrl-C does, so that it takes down its own servers; one that ignores that is killed."""
+    if running.poll() is not None:
+        return
+    running.send_signal(signal.SIGINT)
+    try:
+        running.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        running.kill()
 
 
 def not_proven(folder: Path, quick: bool) -> Iterator[str]:

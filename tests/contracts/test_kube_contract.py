@@ -21,6 +21,7 @@ from prompt_keda.lab import settings, state
 from tests.contracts.conftest import SECONDS
 from tests.contracts.fakes.kube import FakeKube
 
+pytestmark = pytest.mark.stack_only
 NAMESPACE = f"contract-{secrets.token_hex(4)}"
 
 

@@ -18,6 +18,7 @@ from prompt_keda.lab import network, settings, state
 from tests.contracts.conftest import SECONDS
 from tests.contracts.fakes.kube import FakeKube
 
+pytestmark = pytest.mark.stack_only
 NAMES = tuple(f"page-{number}" for number in range(6))
 POLL_S = 30
 """The API server keeps old lists in its own cache as well, and looks each 15 s whether etcd has been compacted

@@ -15,6 +15,7 @@ from prompt_keda.lab import settings, state
 from tests.contracts.conftest import SECONDS
 from tests.contracts.fakes.kube import FakeKube
 
+pytestmark = pytest.mark.stack_only
 POD, PORT, CLOSED = "pages", 8080, 8081
 PAGE = "# HELP keda_build_info\nkeda_build_info 1\n"
 SERVE = f"printf '{PAGE}' > /www/metrics; exec /bin/busybox httpd -f -p {PORT} -h /www"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -72,13 +73,35 @@ def test_what_fails_early_fails_the_run_before_a_stack_is_built(told, programs, 
     assert told.of("test/not-proven")[0].endswith("they run once static checks and unit tests pass")
 
 
-def test_from_the_desk_only_what_depends_on_the_viewpoint_is_run(told, programs):
-    """With --exhaustive all that can be."""
+def selections(argvs):
+    """Return what each run of pytest selects, by its folder and name."""
+    runs = [argv for argv in argvs if "pytest" in argv]
+    return {
+        argv[-2].removeprefix("junit_suite_name="): argv[argv.index("-m", 3) + 1] if "-m" in argv[3:] else ""
+        for argv in runs
+    }
+
+
+def test_each_test_is_run_where_it_proves_most(told, programs):
+    """With --exhaustive everywhere where it can be. Contract tests run once, with or without the stack."""
     argvs, _ = programs
     assert testing.run(quick=False, exhaustive=False) == 0
-    assert argvs[-1][argvs[-1].index("-m", 4) + 1] == testing.AT_DESK
+    assert selections(argvs) == {
+        "unit": "(not exhaustive)",
+        "contracts": "(not stack_only) and (not exhaustive)",
+        "api-server": "(stack_only) and (not exhaustive)",
+        "stack": "(not desk_first) and (not exhaustive)",
+        "prodlike": "(viewpoint or desk_first or desk_only) and (not exhaustive)",
+    }
+    argvs.clear()
     testing.run(quick=False, exhaustive=True)
-    assert "-m" not in argvs[-1][3:]
+    assert selections(argvs) == {
+        "unit": "",
+        "contracts": "(not stack_only)",
+        "api-server": "(stack_only)",
+        "stack": "",
+        "prodlike": "",
+    }
 
 
 def test_what_is_beside_ends_with_what_it_is_beside(told, tmp_path):
@@ -88,6 +111,18 @@ def test_what_is_beside_ends_with_what_it_is_beside(told, tmp_path):
     with pytest.raises(KeyboardInterrupt), run._beside("slow", argv):
         raise KeyboardInterrupt
     assert told.of("test/slow") == ["working begins"]
+
+
+def test_what_ignores_to_be_stopped_is_killed(told, tmp_path, monkeypatch):
+    """As what was started in the background of a shell does."""
+    monkeypatch.setattr(testing, "STOP_S", 0.5)
+    program = (
+        "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as deaf:
+        assert deaf.stdout.readline() == "deaf\n"
+        testing._stop(deaf)
+    assert deaf.returncode == -signal.SIGKILL
 
 
 def test_skipped_and_left_out_tests_are_named(tmp_path):
