@@ -167,7 +167,6 @@ def test_the_first_redeploy_proves_scaling(deployed):
     assert "recovery time" in deployed.stdout
 
 
-@pytest.mark.viewpoint
 def test_a_redeploy_over_running_workers_keeps_every_job_and_pod(replaced):
     """Same UIDs before and after, no deletionTimestamp, though KEDA itself was replaced."""
     before, after = replaced.before.deployments, replaced.after.deployments
@@ -176,7 +175,6 @@ def test_a_redeploy_over_running_workers_keeps_every_job_and_pod(replaced):
     assert [replaced.lost[uid] for uid in replaced.workers if uid in replaced.lost] == []
 
 
-@pytest.mark.viewpoint
 def test_every_event_of_a_redeploy_is_acknowledged_exactly_once(replaced, capsys):
     """Some a second throughout, also while KEDA is away. Lost and doubled are counted."""
     ids, taken = replaced.ids, replaced.taken
@@ -186,7 +184,6 @@ def test_every_event_of_a_redeploy_is_acknowledged_exactly_once(replaced, capsys
     assert len(ids) > AT_FIRST + 5 * A_SECOND and (lost, doubled) == ([], [])
 
 
-@pytest.mark.viewpoint
 def test_a_redeploy_keeps_crds_scaled_jobs_namespace_and_certificates(replaced):
     """What is kept has the same UID afterwards."""
     assert replaced.document["mode"] == "reinstall" and replaced.after.kept == replaced.before.kept
@@ -214,7 +211,7 @@ def _is_ready(pod, old_uid):
     return pod and pod["metadata"]["uid"] != old_uid and conditions.get("Ready") == "True"
 
 
-@pytest.mark.viewpoint
+@pytest.mark.desk_first
 def test_a_redeploy_that_is_stopped_in_three_stages_is_finished_by_resume(deployed, admin):
     """SIGKILL while it removes, Ctrl-C while it installs, SIGKILL while it proves: resume goes on each time, and does not take
     the lock for somebody else's. Ctrl-C ends with 130 and a hint. Beside one that is at work another is refused (F47): it
