@@ -78,7 +78,7 @@ def until_green(when):
 
 @pytest.mark.exhaustive  # about a quarter of a minute each
 @pytest.mark.parametrize("fault", ALL_FAULTS, ids=[one.id for one in ALL_FAULTS])
-def test_a_fault_is_expected_checks_its_checks_and_by_no_other(fault, stage, rows):
+def test_a_fault_is_seen_by_its_checks_and_by_no_other(fault, stage, rows):
     """Green before; then exactly the verdicts that the fault names, with its cause; green again once it is reverted."""
     until_green(f"before {fault.id}")
     try:

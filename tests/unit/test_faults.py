@@ -30,7 +30,7 @@ SEEN_ELSEWHERE = {
 NAMED = {id_ for one in ALL_FAULTS for id_ in one.seen}
 
 
-def test_every_check_is_expected_checks_a_fault():
+def test_every_check_is_seen_by_a_fault():
     """A check that nobody has seen red may be one that cannot be."""
     assert sorted({one.id for one in ALL_CHECKS} - NAMED - set(SEEN_ELSEWHERE)) == []
 

@@ -175,7 +175,7 @@ def test_both_places_are_told_as_one(world, runs, tmp_path, capsys):
     assert result.exit_code == 0
     as_text.show_history(result.parts)
     said = capsys.readouterr().out
-    assert "only in the cluster" in said and "27.6 s" in said and "install 3.8, prove 20.0" in said
+    assert "only in the cluster" in said and "27.6 s" in said and "install 3.8, verify 20.0" in said
 
 
 @pytest.mark.parametrize(("pid", "state"), [(dead_pid, "interrupted"), (os.getpid, "at work")])

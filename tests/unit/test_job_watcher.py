@@ -119,7 +119,7 @@ def test_of_one_that_was_told_to_go_and_ended_while_nobody_could_look_the_cluste
     assert [one for _, one in job_watcher.lost().values()] == [f"Pod {NAMESPACE}/p" for _ in said]
 
 
-def test_what_went_while_a_watch_hangs_is_expected_checks_a_last_look(monkeypatch):
+def test_what_went_while_a_watch_hangs_is_seen_by_a_last_look(monkeypatch):
     """A connection that nobody answers is told only after a minute: what is not known may not be green."""
     monkeypatch.setattr(module.running_jobs, "lost", lambda kube, records: [f"Job {NAMESPACE}/j is gone"])
     server = Server({"jobs": [job()]})

@@ -28,7 +28,7 @@ def test_the_report_has_places_and_no_values():
     text = path.read_text()
     path_mode = path.stat().st_mode & 0o777
     path.unlink()
-    assert "ValueError" in text and "test_unforeseen" in text and SECRET not in text
+    assert "ValueError" in text and "test_unexpected" in text and SECRET not in text
     assert path_mode == 0o600
 
 
