@@ -35,6 +35,7 @@ class Machine:
         for name in ("prompt_keda", "environments"):
             shutil.copytree(ROOT / name, self.clone / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copyfile(ROOT / "tasks.py", self.clone / "tasks.py")
+        shutil.copyfile(ROOT / "environments" / f"{ENV}.yaml", self.environment)
         lab = Path("prompt-keda/lab") / settings.current_lab().name
         (self.state / lab).mkdir(parents=True)
         known = runs_folder().parents[1] / lab / "endpoints.json"
@@ -46,8 +47,8 @@ class Machine:
 
     @property
     def environment(self):
-        """The environment's file in its clone: by the name ``local`` it would bring up a stack of its own."""
-        return str(self.clone / "environments" / f"{ENV}.yaml")
+        """A copy of the environment's file in its clone: with its own ``local.yaml`` it would bring up a stack of its own."""
+        return str(self.clone / "environments" / f"{self.host}.yaml")
 
     @property
     def runs(self):
