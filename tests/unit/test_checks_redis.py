@@ -222,7 +222,7 @@ RED = [
         "no event in the 55.6 h that Redis is up",
     ),
     ("redis/fan-out-alive", renamed_group, "unknown", "is absent"),
-    (WRITES, refuses(NO_REPLICAS), "fail", f"{STREAM}: XADD, XREADGROUP, XACK refused: {NO_REPLICAS}"),
+    (WRITES, refuses(NO_REPLICAS), "fail", f"{STREAM}: XADD, XREADGROUP, XACK refused: {NO_REPLICAS[:-1]}"),
     (
         WRITES,
         both(refuses(NO_REPLICAS), info("replication", min_slaves_good_slaves=0)),

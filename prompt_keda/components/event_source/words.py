@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from prompt_keda.clients.redis_words import HANGS
+
 OF_ANOTHER_KIND = "WRONGTYPE"
 
 
@@ -15,8 +17,10 @@ def work_refused(refused: Mapping[str, str]) -> str:
     told: dict[str, list[str]] = {}
     for command, words in refused.items():
         if OF_ANOTHER_KIND not in words:
-            told.setdefault(words, []).append(command)
-    return "; ".join(f"{', '.join(commands)} refused: {words}" for words, commands in told.items())
+            told.setdefault(words.rstrip("."), []).append(command)
+    return "; ".join(
+        words if words == HANGS else f"{', '.join(commands)} refused: {words}" for words, commands in told.items()
+    )
 
 
 def other_than_stream(key: str, kind: str) -> str:
