@@ -207,7 +207,8 @@ RED = [
     (LINT, scaled_job(spec={"jobTargetRef": {"managedBy": "kueue.x-k8s.io/multikueue"}}), "fail", "another controller"),
     (LINT, scaled_job(spec={"maxReplicaCount": 0}), "fail", "maxReplicaCount is 0: no Job is ever made"),
     (LINT, pod(schedulingGates=[{"name": "wait"}]), "fail", "schedulingGates"),
-    (LINT, pod(restartPolicy=None), "fail", "restartPolicy is neither Never nor OnFailure"),
+    (LINT, pod(restartPolicy="Always"), "fail", "restartPolicy is neither Never nor OnFailure"),
+    (LINT, pod(restartPolicy=None), "warn", "restartPolicy is not set, which KEDA takes for OnFailure"),
     (
         LINT,
         container(env=[{"name": "REDIS_STREAM_NAME", "value": "instrument:x"}]),

@@ -12,6 +12,8 @@ from typing import Any
 Object = dict[str, Any]
 BUILT_IN_CONTROLLER, BUILT_IN_SCHEDULER = "kubernetes.io/job-controller", "default-scheduler"
 SHORT_TTL_S, SHORT_GRACE_S = 600, 30
+UNSET_POLICY = "OnFailure"
+"""What KEDA 2.16.1 writes into a Job where the ScaledJob names no restartPolicy (pkg/scaling/executor/scale_jobs.go)."""
 HOST = ("hostNetwork", "hostPID", "hostIPC")
 
 
@@ -36,7 +38,7 @@ def stops(spec: Object) -> Iterator[str]:
         yield f"maxReplicaCount is {spec['maxReplicaCount']}: no Job is ever made"
     if pod.get("schedulingGates"):
         yield "its pods have schedulingGates: they wait until somebody opens them"
-    if pod and pod.get("restartPolicy") not in ("Never", "OnFailure"):
+    if pod.get("restartPolicy", UNSET_POLICY) not in ("Never", "OnFailure"):
         yield "restartPolicy is neither Never nor OnFailure: the API server takes no such Job"
 
 
@@ -71,8 +73,9 @@ def oddities(spec: Object) -> Iterator[str]:
     for field in ("podFailurePolicy", "successPolicy"):
         if target.get(field):
             yield f"jobTargetRef.{field} decides which failures are told"
-    if pod.get("restartPolicy") == "OnFailure":
-        yield "restartPolicy is OnFailure: a worker that fails begins again in its pod, and no Job tells of it"
+    if pod and pod.get("restartPolicy", UNSET_POLICY) == "OnFailure":
+        policy = "OnFailure" if "restartPolicy" in pod else "not set, which KEDA takes for OnFailure"
+        yield f"restartPolicy is {policy}: a worker that fails begins again in its pod, and no Job tells of it"
     grace = pod.get("terminationGracePeriodSeconds")
     if grace is not None and grace < SHORT_GRACE_S:
         yield f"terminationGracePeriodSeconds is {grace}: a worker that has to go cannot finish its visit"
