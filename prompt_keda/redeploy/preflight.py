@@ -17,7 +17,7 @@ from prompt_keda.components.keda import install, serving_certificate
 from prompt_keda.components.keda.names import CERTIFICATES
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
-from prompt_keda.core.errors import ClientError, ErrorReply, Missing, Refused, Untrusted
+from prompt_keda.core.errors import BadAnswer, ClientError, ErrorReply, Missing, Refused, Unreachable, Untrusted
 from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.core.rights import named
 from prompt_keda.environment.model import Instrument, SecretSync
@@ -140,13 +140,18 @@ def _does_not_fit(context: Context, wanted: Object) -> str | None:
 
 
 def _events_refused(context: Context, instrument: Instrument) -> str | None:
-    """Say why no event could be added or worked on. An event source that is not reached is waited for by the steps."""
+    """Say why no event could be added or worked on. What may come back until it is needed is no reason.
+
+    That is an event source that is not reached, or has no pod that is ready. A password that Vault does not give is one.
+    """
     try:
         return event_source(context.systems).obstacle(instrument.stream, instrument.consumer_group) or None
     except (Refused, ErrorReply, Untrusted) as error:
         return f"{error.what}. {error.fix}"
-    except ClientError:
+    except (Unreachable, Missing, BadAnswer):  # the last: a kubelet that the API server does not reach
         return None
+    except ClientError as error:  # Vault has answered that its password is not to be had
+        return f"{error.what}. {error.fix}"
 
 
 def _may_do_all(context: Context) -> str | None:

@@ -11,7 +11,7 @@ from prompt_keda.components.keda import install
 from prompt_keda.components.keda.names import CERTIFICATES
 from prompt_keda.components.run import Context
 from prompt_keda.core.decisions import Decisions, Deletion
-from prompt_keda.core.errors import BadAnswer, Unreachable
+from prompt_keda.core.errors import BadAnswer, Refused, Unreachable
 from prompt_keda.core.plan import State
 from prompt_keda.redeploy import inventory as survey
 from prompt_keda.redeploy import modes, preflight
@@ -92,6 +92,25 @@ def no_right(verb, plural):
     return lambda ready: ready.world.kube.denied.add((verb, plural))
 
 
+def no_password(refused):
+    """Vault has answered that Redis' password is not for this login."""
+
+    def apply(ready):
+        systems = ready.world.systems
+        systems.environment = systems.environment.model_copy(update={"secrets": ()})
+        del systems._made["redis"]
+        known = ready.world.vault.read_keys
+
+        def read_keys(mount, path, version):
+            if path.endswith("/prompt-redis"):
+                raise refused
+            return known(mount, path, version)
+
+        ready.world.vault.read_keys = read_keys
+
+    return apply
+
+
 def no_image(ready):
     ready.world.registry.images.clear()
 
@@ -110,6 +129,7 @@ def redis_with(**values):
             "no permissions to run the 'xadd' command. Let the user work: ACL SETUSER",
         ),
         (redis_with(given="old"), "WRONGPASS"),
+        (no_password(Refused("Vault", "v", "403 permission denied")), "its password cannot be read: Vault at v: 403"),
         (lambda ready: ready.world.redis.put_string(STREAM), f"{STREAM} is a string, not a stream. Ask who"),
         (dying_namespace, f"which is Terminating: {SPACE}/j1; --give-up"),
         (missing_key, "db-auth_file"),
