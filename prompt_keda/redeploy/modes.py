@@ -292,7 +292,9 @@ def _refuse_paused_source(context: Context, instrument: Instrument) -> None:
                 f"{instrument.manifest} itself pauses ScaledJob {instrument.scaled_job}: nothing would scale",
                 f"Take {PAUSED} out of it.",
             )
-        if one["kind"] == SCALED_JOBS.kind and (reason := next(lint.stops(one["spec"]), "")):
+        if one["kind"] != SCALED_JOBS.kind or install.misfits(context, one):  # the preflight tells what the CRD refuses
+            continue
+        if reason := next(lint.stops(one.get("spec") or {}), ""):
             raise Refusal(f"{instrument.manifest}, ScaledJob {instrument.scaled_job}: {reason}", "Correct it there.")
 
 

@@ -323,6 +323,16 @@ def test_a_source_under_which_no_worker_comes_is_refused(standing):
         standing.plan()
 
 
+@pytest.mark.parametrize("spec", [{"maxReplicaCount": "20"}, {"jobTargetRef": "none"}, {"jobTargetRef": []}])
+def test_a_source_that_the_crd_refuses_is_left_to_the_preflight(standing, spec):
+    """It names the field; the plan itself does not end in an unexpected error."""
+    for own in standing.context.instrument_objects.values():
+        for one in own:
+            if one["kind"] == "ScaledJob":
+                one["spec"] |= spec
+    assert standing.plan().mode
+
+
 def test_an_upgrade_is_refused_while_a_scaled_job_does_not_fit_the_new_crd(standing):
     """KEDA 2.20 rejects a strategy that 2.16 takes; the ScaledJob is named."""
     older(standing)
