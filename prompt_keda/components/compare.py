@@ -10,9 +10,10 @@ from typing import Any
 
 UNITS = {"m": Decimal("0.001"), "": Decimal(1), "k": Decimal(10) ** 3, "M": Decimal(10) ** 6, "G": Decimal(10) ** 9}
 UNITS.update({"Ki": Decimal(2) ** 10, "Mi": Decimal(2) ** 20, "Gi": Decimal(2) ** 30, "Ti": Decimal(2) ** 40})
+UNITS.update({"T": Decimal(10) ** 12, "P": Decimal(10) ** 15, "Pi": Decimal(2) ** 50})
 TRUE_BY_DEFAULT = ("automountServiceAccountToken", "enableServiceLinks", "allowPrivilegeEscalation", "hostUsers")
 """Fields of pods whose absence means True."""
-QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|k|M|G|Ki|Mi|Gi|Ti|)")
+QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|)")
 
 
 def first_difference(desired: Any, live: Any, where: str = "") -> str | None:
@@ -136,6 +137,8 @@ def _is_empty(value: Any, key: str) -> bool:
     """Whether a value says no more than if it were absent."""
     if isinstance(value, dict):
         return all(_is_empty(inner, name) for name, inner in value.items())
+    if key == "divisor" and value in ("0", 0):  # as Go writes a Quantity that is not set; the kubelet takes it for 1
+        return True
     return value is None or value == "" or value == [] or (value is False and key not in TRUE_BY_DEFAULT)
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from prompt_keda.components.cluster.readiness import why_not_ready
-from prompt_keda.components.compare import first_difference
+from prompt_keda.components.compare import differences, first_difference, merge_patch
 from prompt_keda.components.keda import serving_certificate
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
@@ -310,6 +310,8 @@ def test_what_was_on_its_way_out_before_the_run_is_no_loss_of_it():
         ({"cpu": "1000m"}, {"cpu": "1"}, None),
         ({"memory": "1Gi"}, {"memory": "1024Mi"}, None),
         ({"memory": "1Gi"}, {"memory": "1G"}, "memory"),
+        ({"storage": "1000G"}, {"storage": "1T"}, None),
+        ({"storage": "1024Ti"}, {"storage": "1Pi"}, None),
         ({"l": [1, 2]}, {"l": [1]}, "l"),
         ({"l": [{"a": 1}]}, {"l": [{"a": 2, "b": 3}]}, "l[0].a"),
         ({"value": ""}, {}, None),
@@ -319,6 +321,14 @@ def test_what_was_on_its_way_out_before_the_run_is_no_loss_of_it():
 def test_a_difference_is_found_where_it_is(desired, live, difference):
     """The server's defaults and forms are no difference; what is asked for and not there is."""
     assert first_difference(desired, live) == difference
+
+
+def test_what_keda_writes_out_of_its_own_types_is_no_difference():
+    """Its first update of a ScaledJob writes a divisor of 0 beside each field of resources, which means 1 as none does."""
+    wanted = {"resourceFieldRef": {"resource": "limits.cpu"}}
+    live = {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "0"}}
+    assert not list(differences(wanted, live)) and not merge_patch(wanted, live)
+    assert list(differences(wanted, {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1k"}}))
 
 
 def test_certificates_are_good_as_made_and_faults_are_told():
