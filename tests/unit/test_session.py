@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from prompt_keda.commands import runbooks, session
@@ -53,3 +55,36 @@ def test_without_a_name_nothing_is_opened():
     """The message says where environments are."""
     with pytest.raises(Refusal, match="say which environment"), session.open_session(""):
         pass
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """An environment that a person has in the current folder."""
+    folder = tmp_path / "environments"
+    folder.mkdir()
+    (folder / "prod.yaml").write_text((session.ENVIRONMENTS / "prod.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_an_own_environment_counts_before_what_is_shipped(own):
+    """A wheel's own files are not for editing."""
+    with session.open_session("prod") as opened:
+        assert opened.file.resolve() == own / "prod.yaml"
+
+
+def test_an_environment_that_somebody_else_may_write_is_not_taken_by_its_name(own, monkeypatch):
+    """In /tmp anybody can put one: its kubeconfig may run a program, and the person's token goes to the Vault that it names."""
+    own.chmod(0o777)
+    with pytest.raises(Refusal, match="somebody else may write") as caught, session.open_session("prod"):
+        pass
+    assert "--env ./environments/prod.yaml" in caught.value.fix
+    own.chmod(0o755)
+    if os.getuid() == 0:
+        os.chown(own / "prod.yaml", 4711, -1)
+    else:
+        monkeypatch.setattr(session.os, "getuid", lambda: 4711)
+    with pytest.raises(Refusal, match="somebody else"), session.open_session("prod"):
+        pass
+    with session.open_session("environments/prod.yaml") as opened:
+        assert opened.file.name == "prod.yaml", "who names the file means it"
