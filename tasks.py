@@ -252,7 +252,7 @@ def _live(ids):
     return closing(reports.live_checks.LiveChecks(ids))
 
 
-def _wishes(mode, backlog, give_up):
+def _redeploy_options(mode, backlog, give_up):
     from prompt_keda.redeploy.modes import RedeployOptions
 
     return RedeployOptions.parse(mode, backlog, give_up)
@@ -288,7 +288,7 @@ def check_deps(run, only="", skip="", timeout="", strict=False, deep=False, verb
 def plan(run, mode="auto", backlog="", give_up="", verbose=False):
     """Say what redeploy would do; reads, never writes."""
     run.show = lambda result: reports.redeploy_as_text.show_plan(result.parts["plan"], verbose)
-    options = _wishes(mode, backlog, give_up)
+    options = _redeploy_options(mode, backlog, give_up)
     with run.session() as session:
         return commands.redeploy.plan(session, options)
 
@@ -308,9 +308,9 @@ def _show_run(run, verbose):
 
 @_task(help={**VERBOSE, **APPROVE, **REDEPLOY_OPTIONS})
 def redeploy(run, mode="auto", approve="", backlog="", give_up="", verbose=False):
-    """Redeploy KEDA, and prove that scaling resumes; no running Job is touched."""
+    """Redeploy KEDA, and verify that scaling resumes; no running Job is touched."""
     _show_run(run, verbose)
-    options = _wishes(mode, backlog, give_up)
+    options = _redeploy_options(mode, backlog, give_up)
     if commands.session.is_local(run.env):
         labs.stack.ensure_up(run.observer)
     with run.session() as session:
@@ -530,15 +530,17 @@ def _show_faults(result):
     labs.as_text.show_faults(result.parts["faults"])
 
 
-@_lab_task(show=_show_faults, help={"revert": "take back all that are there, also those that a killed drill has left"})
+@_lab_task(
+    show=_show_faults, help={"revert": "revert every fault that is there, also one that a killed drill has left"}
+)
 def faults(run, revert=False):
     """List what can break on the local stack, what sees it and what answers it."""
     return labs.injecting.revert_all(run.observer) if revert else labs.injecting.list_faults()
 
 
-@_lab_task(show=_show_faults, positional=["id"], help={"id": "the fault, as faults lists it", "revert": "take it back"})
+@_lab_task(show=_show_faults, positional=["id"], help={"id": "the fault, as faults lists it", "revert": "revert it"})
 def fault(run, id, revert=False):
-    """Break the local stack by one fault, and leave it so: to look at it, or to practise."""
+    """Inject one fault into the local stack, and leave it there: to look at it, or to practise."""
     return (labs.injecting.revert if revert else labs.injecting.inject)(id, run.observer)
 
 
@@ -548,15 +550,15 @@ def fault(run, id, revert=False):
         "fault": "id of the fault, or the start of several",
         "all": "every fault, one after the other: some hours",
         "rest": "go on with the newest drills that were stopped: those that they had not come to",
-        "rounds": "a chaos run instead: so many redeploys, each with much that goes wrong at random",
-        "seed": "one fault that this number picks; of a chaos run its seed, 1 unless named: the same gives the same rounds",
-        "only": "of the chaos run, the round of this number alone",
-        "sequence": "of the chaos run, the one round that this file describes, as a failing one is printed",
+        "rounds": "a chaos run of this many rounds: redeploys while much goes wrong at random",
+        "seed": "the number that picks one fault; of a chaos run its seed (default 1): the same seed makes the same rounds",
+        "only": "of a chaos run, the round of this number alone",
+        "sequence": "of a chaos run, the one round that this file describes, as a failing round is printed",
         "markdown": "write the table of what was drilled to this file, after each drill or round",
     },
 )
 def drill(run, fault="", all=False, rest=False, rounds="", seed="", only="", sequence="", markdown=""):
-    """Break the local stack, follow the runbook, prove scaling, and see that nothing was lost."""
+    """Break the local stack, follow the runbook, verify scaling, and see that nothing was lost."""
     Refusal = core.errors.Refusal
 
     def write(page):

@@ -17,7 +17,7 @@ from prompt_keda.report.result import Result
 
 
 def history(session: Session | None) -> Result:
-    """Return runs and drills of this machine, newest first; of an environment also runs that only its cluster's copy has.
+    """Return runs and drills of this machine, newest first; of an environment also runs that only its cluster has.
 
     Parameters
     ----------

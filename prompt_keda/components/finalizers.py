@@ -44,7 +44,7 @@ def of_others(names: Iterable[str]) -> list[str]:
 
 
 def is_held_by_others(obj: Object) -> bool:
-    """Tell whether an object is on its way out, and neither KEDA nor a redeploy can let it go."""
+    """Tell whether an object is on its way out, and neither KEDA nor a redeploy can remove what holds it."""
     names = names_of(obj)
     return "deletionTimestamp" in obj["metadata"] and bool(names) and FINALIZER not in names
 

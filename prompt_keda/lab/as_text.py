@@ -69,7 +69,7 @@ def show_drills(drills: Sequence[dict[str, Any]]) -> None:
 
 
 def show_chaos(rounds: Sequence[dict[str, Any]]) -> None:
-    """Show a line for each round of a chaos run, and each promise that was not kept."""
+    """Show a line for each chaos round, and each promise that was not kept."""
     for one in rounds:
         word, plan = "broken" if one["problems"] else "kept", one["round"]
         acts = f"{len(plan['acts']) - len(one['not_done'])} of {len(plan['acts'])} acts"

@@ -1,4 +1,4 @@
-"""The composition root of chaos rounds: rounds from a seed, on the local stack alone; a round that fails is shrunk."""
+"""The composition root of chaos runs: rounds from a seed, on the local stack alone; a round that fails is shrunk."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ MOST_TRIES = 8
 """So many rounds are run at most to shrink one that fails: about ten minutes."""
 HEAD = """# Chaos rounds
 Made by `./run drill --rounds N --seed S --markdown FILE` on the local stack. Each round is a redeploy while workers run and
-events come, and while what its row names happens, each at an entry of the journal. Afterwards, as people would, what was
-interrupted is resumed, or a redeploy begun anew. Kept in every round: no Job or pod is lost (seen by a watch), every event is
-acknowledged by one worker, no command ends with a traceback or an unknown exit code, nothing of the toolkit's is left behind,
-what is broken is not called green, and all checks are green in the end. What chaos rounds have found: [found.md](found.md).
+events come. Each act of its row happens at an entry of the run's journal. Afterwards an interrupted run is resumed, or a new
+redeploy begun, as people would do. What chaos rounds found: [found.md](found.md).
+
+A round keeps its promises when:
+- no Job or pod is lost (seen by a watch), and every event is acknowledged by exactly one worker;
+- no command ends with a traceback or an unknown exit code;
+- no check is green whose fault is still there, and all checks are green in the end;
+- nothing of the toolkit's is left behind.
 
 """
 
@@ -56,10 +60,10 @@ def run(
     """
     with drilling.alone() as stage:
         chosen = [_read(file)] if file else _made(rounds, seed, only, chaos_acts.targets(stage))
-        return _storm(chosen, stage, write, observer)
+        return _run_rounds(chosen, stage, write, observer)
 
 
-def _storm(chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], observer: Observer) -> Result:
+def _run_rounds(chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], observer: Observer) -> Result:
     ways = Ways(observer)
     outcomes: list[Outcome] = []
     smallest: list[dict[str, Any]] = []

@@ -29,13 +29,15 @@ from prompt_keda.report.result import Result
 EVENTS = ("sent", "lost", "doubled", "taken", "unseen")
 NOT_COUNTED = "not counted"
 HEAD = """# Drills
-Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack; `--rest` goes on with those that were
-stopped. Each fault is injected, seen by its checks, answered by the runbook that `respond` proposes, and events become Jobs
-again. Where the runbook's commands cannot mend it, what its page asks people to do was done (people). Lost are Jobs and pods
-that ran before, or came while it was mended, and neither live on nor ended by themselves (seen by a watch); workers are those
-that ran when it was broken. Events come throughout: lost are those that the recovery lost, doubled those that it gave to two
-workers, taken those that the fault itself took, for example with all that Redis held; unseen were acknowledged by the group's
-own account, while nobody could listen: once or more often is not known. What drills have found: [found.md](found.md).
+Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack; `--rest` goes on with drills that were
+stopped. In each a fault is injected, its checks see it, the runbook that `respond` proposes is followed, and scaling is
+verified. What drills found: [found.md](found.md).
+
+- answered by: people, where the runbook's commands were not enough and the steps that its page asks people for were done.
+- workers: those that ran when the fault was injected.
+- Jobs and pods lost (seen by a watch): they ran before, or came during the recovery, and were deleted before they had ended.
+- events: sent throughout. Lost: by the recovery. Doubled: given to two workers by it. Taken: by the fault itself, for example
+  with all that Redis held. Unseen: acknowledged, by the group's own account, while nobody could listen; how often is not known.
 
 | fault | seen by | after | runbook | answered by | recovered in | workers | Jobs and pods lost | events | passed |
 |---|---|---|---|---|---|---|---|---|---|
@@ -44,12 +46,12 @@ own account, while nobody could listen: once or more often is not known. What dr
 
 @contextmanager
 def alone(is_marked: bool = False) -> Iterator[Stage]:
-    """Give the local stack to break, to nobody else meanwhile. A drill that is killed lets it go.
+    """Lend the local stack to one drill at a time. A drill that is killed gives it back.
 
     Parameters
     ----------
     is_marked
-        It is known already that the cluster carries the marker: it is not asked.
+        The cluster is known to carry the marker: it is not asked again.
 
     Raises
     ------

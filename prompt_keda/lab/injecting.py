@@ -1,4 +1,4 @@
-"""The composition root of faults by hand: for people who look at what one does, or practise. The local stack alone."""
+"""The composition root of faults that people inject, to look at one or to practise. On the local stack alone."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from prompt_keda.lab.faults.fault import Fault
 from prompt_keda.lab.settings import current_lab
 from prompt_keda.report.result import Result
 
-TO_SEE = "./run check-deps --env local tells when all is well"
+TO_SEE = "./run check-deps --env local shows when all is well"
 
 
 def list_faults() -> Result:
-    """Give every fault, and which of them are in the local stack: injected by hand, or left by a drill that was killed."""
+    """Return every fault, and whether it is in the local stack: injected by hand, or left by a drill that was killed."""
     there = state.faults(current_lab())
     return _result("faults", ALL_FAULTS, there, f"{len(ALL_FAULTS)} faults, {len(there)} of them in the local stack")
 
 
 def inject(fault_id: str, observer: Observer) -> Result:
-    """Break the local stack by one fault, and leave it so. Idempotent: yes.
+    """Inject one fault into the local stack, and leave it there. Idempotent: yes.
 
     Raises
     ------
@@ -35,36 +35,36 @@ def inject(fault_id: str, observer: Observer) -> Result:
     LabError
         When it cannot be noted.
     PromptKedaError
-        As the fault's own act does. What it has broken by then is reverted by `revert`.
+        As the fault's own act does. `revert` reverts what it has broken by then.
     """
     fault = fault_of(fault_id)
     with drilling.alone() as stage:
-        _tell(observer, fault, "is injected")
+        _tell(observer, fault, "being injected")
         presence.inject(fault, stage)
         return _result("fault", [fault], [fault.id], f"{fault.title}: ./run faults --revert reverts it")
 
 
 def revert(fault_id: str, observer: Observer) -> Result:
-    """Mend one fault. Idempotent: yes. Raises as `inject` does."""
+    """Revert one fault. Idempotent: yes. Raises as `inject` does."""
     fault = fault_of(fault_id)
-    # what is noted was injectedto this stack when its marker was seen; the API server may be what is away now
+    # a noted fault was injected into this stack once its marker was seen; now the API server may be what is away
     with drilling.alone(is_marked=fault.id in state.faults(current_lab())) as stage:
-        _tell(observer, fault, "is reverted")
+        _tell(observer, fault, "being reverted")
         presence.revert(fault, stage)
         return _result("fault", [fault], state.faults(stage.lab), f"reverted. {TO_SEE}")
 
 
 def revert_all(observer: Observer) -> Result:
-    """Mend all faults that are there, as `presence.revert_all` does. Idempotent: yes.
+    """Revert all faults that are there, as `presence.revert_all` does. Idempotent: yes.
 
     Raises
     ------
     PromptKedaError
-        As `inject` does; and the first error of those that could not be mended, when all were tried.
+        As `inject` does; and the first error of those that could not be reverted, when all were tried.
     """
     with drilling.alone(is_marked=True) as stage:
         known, errors = _known(state.faults(stage.lab))
-        errors += presence.revert_all(known, stage, lambda fault: _tell(observer, fault, "is reverted")).values()
+        errors += presence.revert_all(known, stage, lambda fault: _tell(observer, fault, "being reverted")).values()
         left = state.faults(stage.lab)
         reverted = [one for one in known if one.id not in left]
         result = _result("faults", reverted, left, f"reverted: {len(reverted)}. {TO_SEE}")

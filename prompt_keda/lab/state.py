@@ -67,7 +67,7 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 def faults(lab: Lab) -> list[str]:
-    """Give the ids of the faults that were injected and not reverted, in their order. Raises `LabError` if damaged."""
+    """Return the ids of the faults that were injected and not reverted, in their order. Raises `LabError` if damaged."""
     path = lab.state / "faults.txt"
     try:
         return path.read_text().split()

@@ -1,4 +1,4 @@
-"""What the cluster's copy keeps of a run, read strictly: text from a cluster is untrusted.
+"""What the cluster copy keeps of a run, read strictly: text from a cluster is untrusted.
 
 No path is among it, and no Secret. Of the plan's inputs only digests are kept: enough to name what has changed.
 """
@@ -148,7 +148,7 @@ class ResultRecord(Record):
 
 
 def portable_plan(plan: dict[str, Any]) -> dict[str, Any]:
-    """Give what the cluster copy keeps of plan.json."""
+    """Return what the cluster copy keeps of plan.json."""
     decisions = plan["decisions"]
     deletions = [{**one, "why": cut(one["why"])} for one in decisions["deletions"]]
     kept = {key: plan[key] for key in PlanRecord.model_fields}
@@ -156,7 +156,7 @@ def portable_plan(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def portable_snapshot(snapshot: dict[str, Any], objects: list[dict[str, Any]]) -> dict[str, Any]:
-    """Give what the cluster copy keeps of snapshot.json: of all objects only those that come back."""
+    """Return what the cluster copy keeps of snapshot.json: of all objects only those that come back."""
     streams = {
         name: {key: cut(one) if isinstance(one, str) else one for key, one in found.items()}
         for name, found in snapshot["streams"].items()
@@ -166,7 +166,7 @@ def portable_snapshot(snapshot: dict[str, Any], objects: list[dict[str, Any]]) -
 
 
 def portable_entry(entry: dict[str, str]) -> dict[str, str]:
-    """Give what the cluster copy keeps of an entry of the journal: its detail in one line, cut off where it is too long."""
+    """Return what the cluster copy keeps of an entry of the journal: its detail in one line, cut off where it is too long."""
     return {**entry, "detail": cut(entry["detail"])}
 
 

@@ -34,7 +34,7 @@ class RunSummary:
     starts_count
         How often it was begun and resumed.
     places
-        ``here``: this machine has its files. ``cluster``: the cluster copy has its copy.
+        ``here``: this machine has its files. ``cluster``: the cluster has its copy.
     is_left
         Whether the process that began or resumed it last was of this machine, and is gone. Its lock may live on for some
         seconds, and still names the run.

@@ -1,4 +1,4 @@
-"""The cluster copy of a run: a copy of its plan, snapshot and journal in the cluster, so that another machine can go on with it.
+"""The cluster copy of a run: its plan, snapshot and journal in the cluster, so that another machine can go on with it.
 
 One ConfigMap a run, in the lock's namespace. The files of the run count; the copy is for who does not have them.
 """

@@ -1,4 +1,4 @@
-"""Runs as the cluster's copy has them: found, and read strictly. No path that stands there is ever used."""
+"""Runs as their copies in the cluster have them, read strictly. No path that stands there is ever used."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MOST_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class CopiedRun:
-    """One run in the cluster copy.
+    """One run, as its copy in the cluster has it.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class CopiedRun:
 
 
 def find_runs(kube: Kube, environment: str) -> list[CopiedRun]:
-    """Give the runs of an environment that this cluster's copy has, newest first. Raises as `Kube.list` does.
+    """Return the runs of an environment that have a copy in this cluster, newest first. Raises as `Kube.list` does.
 
     What does not carry the name of such a run is not one.
     """

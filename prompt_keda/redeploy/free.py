@@ -1,4 +1,4 @@
-"""Stage free: what hangs on its way out is let go, after its running Jobs were orphaned.
+"""Stage free: finalizers are removed from what hangs on its way out, once its running Jobs are orphaned.
 
 KEDA's operator removes its finalizers itself; once it is gone, nobody does, and CRDs, ScaledJobs and namespaces stay
 Terminating (failure mode F5). Without the finalizer the garbage collector would remove the Jobs of a ScaledJob. So the
@@ -134,7 +134,7 @@ def _can_wait(context: Context, live: Object) -> bool:
 
 
 def remove_finalizers(context: Context) -> None:
-    """Take KEDA's finalizers from what is on its way out, until all of it is gone that can go. Idempotent: yes.
+    """Remove KEDA's finalizers from what is on its way out, until all of it is gone that can go. Idempotent: yes.
 
     A ScaledJob keeps its own while a running Job still refers to it. Finalizers of others stay, and are told at the end;
     so are those of Kubernetes itself that are still there after a minute.

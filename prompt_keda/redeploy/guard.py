@@ -89,7 +89,7 @@ def annotate_jobs(context: Context) -> None:
     """Make every Job safe whose generation is not its ScaledJob's. Idempotent: yes.
 
     It gets the ScaledJob's generation. Where KEDA has never looked at that one, its generation may change at the first
-    look: it is paused instead, and `release.unpause_scaled_jobs` stamps its Jobs once it has settled.
+    look: it is paused instead, and `unpause.unpause_scaled_jobs` annotates its Jobs once it has settled.
     """
     kube = context.systems.kube
     for record, owner in to_make_safe(context):

@@ -1,4 +1,4 @@
-"""The runs of an environment: those of this machine and those in its cluster's copy, side by side."""
+"""The runs of an environment: those of this machine and those copied into its cluster, side by side."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def runs_here_and_in_cluster(systems: Systems, runs: Path) -> tuple[list[RunSumm
     try:
         copied, more = runs_copied(systems.kube, environment)
     except PromptKedaError as error:
-        return here, damaged, f"its cluster's copy could not be read: {error.what}"
+        return here, damaged, f"the copies of runs in its cluster could not be read: {error.what}"
     return merged(here, copied), [*damaged, *more], ""
 
 
 def runs_copied(kube: Kube, environment: str) -> tuple[list[RunSummary], list[str]]:
-    """Give the runs that a cluster's copy has of an environment; and in words each copy that is damaged.
+    """Return the runs of an environment that are copied in its cluster; and in words each copy that is damaged.
 
     Raises as `Kube.list` does.
     """

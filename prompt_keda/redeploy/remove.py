@@ -134,7 +134,7 @@ def let_namespaces_go(context: Context) -> None:
     """Remove the metrics APIService if KEDA's namespace is Terminating: it would hold it up (F9). Idempotent: yes.
 
     What the plan saw of it was removed by the steps before. This one is there where somebody deletes the namespace after
-    the install, and the run is resumed (seen in a chaos run). Its Service goes with the namespace; the install makes both anew.
+    the install, and the run is resumed (seen in a chaos round). Its Service goes with the namespace; the install makes both anew.
     """
     kube = context.systems.kube
     namespace, service = kube.find(NAMESPACES, context.namespace), kube.find(API_SERVICES, API_SERVICE)

@@ -1,4 +1,4 @@
-"""Which run `resume` goes on with: the newest one of this cluster, from this machine's files or from the cluster's copy."""
+"""Which run `resume` goes on with: the newest one of this cluster, from this machine's files or its copy in the cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class KeptRun:
     folder
         Its folder; None: it was begun on another machine, and nobody here has approved it.
     copy
-        Its copy in the cluster copy; None: there is none that can be read.
+        Its copy in the cluster; None: there is none that can be read.
     plan, snapshot
         What plan.json and snapshot.json hold, or would.
     """
@@ -57,21 +57,21 @@ def find_unfinished(
 ) -> KeptRun | None:
     """Give the newest run of an environment on its present cluster if it is unfinished; else None.
 
-    One that was refused does not count. Where this machine has a run and the cluster copy as well, its own plan counts.
+    One that was refused does not count. Where this machine has a run and the cluster has its copy, this machine's plan counts.
 
     Parameters
     ----------
     run_id
         The run that is meant, also a finished one; empty: the newest.
     observer
-        Is told what of the cluster copy could not be read, where that does no harm.
+        Is told which copies in the cluster could not be read, where that does no harm.
 
     Raises
     ------
     Refusal
-        When the run is damaged here and in the cluster copy.
+        When the run is damaged here and in its copy.
     ClientError
-        When this machine has no such run, and the cluster copy could not be asked.
+        When this machine has no such run, and the cluster could not be asked for copies.
     """
     copies, error = _copies(kube, environment.name)
     here = {path.name for path in runs.glob(f"*-{environment.name}-*")}

@@ -200,7 +200,7 @@ def look_only(context: Context) -> None:
 
 
 SMOKE: Step[Context] = Step(
-    "verify/smoke", "prove that events become Jobs", smoke_inspect, run_smoke, deadline=smoke_test.LIMIT
+    "verify/smoke", "verify that events become Jobs", smoke_inspect, run_smoke, deadline=smoke_test.LIMIT
 )
 STEPS: tuple[Step[Context], ...] = (
     Step(

@@ -62,7 +62,7 @@ def show_cases(cases: Sequence[dict[str, Any]]) -> None:
 def show_history(parts: dict[str, Any]) -> None:
     """Show a line for each run, newest first; then what is damaged, and what could not be seen.
 
-    Names of modes and stages may come from a cluster's copy, where others can write.
+    Names of modes and stages may come from a copy in a cluster, where others can write.
     """
     console, rows = console_of(), parts["runs"]
     width = max((len(one["environment"]) for one in rows), default=0)

@@ -10,14 +10,14 @@ from prompt_keda.core.untrusted import neutral, one_line
 from prompt_keda.report import as_json
 from prompt_keda.report.unexpected import write_report
 
-UNEXPECTED = "which is unexpected"
-"""What every message of an error says that is a fault of the toolkit itself."""
+UNEXPECTED = "an unexpected error"
+"""Stands in the message of every error that is a fault of the toolkit itself."""
 
 
 def explain(error: BaseException) -> tuple[str, str]:
     """Give what happened and what to do about it, both made safe to show; the second may be empty.
 
-    Of an unexpected error only the type is told, because its text may hold a value: the rest is written into a
+    Of an unexpected error only the type is shown, because its text may hold a value: the rest is written into a
     report of its own.
     """
     if isinstance(error, EnvironmentFileError):  # a line for each fault of the file; nothing of it is from a cluster

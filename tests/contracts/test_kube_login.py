@@ -218,7 +218,7 @@ def test_a_ca_that_goes_away_later_is_a_client_error(write_kubeconfig, authority
 
 @pytest.mark.parametrize(("status", "kind"), [(401, LoggedOut), (403, Refused), (404, Missing), (500, BadAnswer)])
 def test_a_port_forward_says_what_was_answered(status, kind, write_kubeconfig, authority, tmp_path):
-    """An expired login is told from a right that is missing: only the first is reverted by logging in."""
+    """An expired login is told apart from a missing right: logging in helps only the first."""
     token = tmp_path / "token"
     token.write_text("t")
     with recording(authority, lambda path, headers: (status, {}, b"")) as (port, _):

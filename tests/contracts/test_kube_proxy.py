@@ -180,7 +180,7 @@ def test_a_proxy_that_does_not_connect_is_named_with_its_answer(status, ask, mon
 @pytest.mark.parametrize("ask", [version, port_forward])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_proxy_gets_the_login_that_stands_in_its_address(place, ask, monkeypatch, connect):
-    """As kubectl does; percent signs are reverted, and the API server is reached through it."""
+    """As kubectl does: percent-encoding is decoded, and the API server is reached through the proxy."""
     with proxying() as (port, asked):
         ask(by(place, f"http://me:c%40n%C3%A4ry@127.0.0.1:{port}", monkeypatch, connect))
     assert len(connect.requests) == 1 and len(asked) == 1

@@ -24,7 +24,7 @@ from prompt_keda.runbooks import commands  # noqa: E402
 
 
 def jobs_stay_owned():
-    """No Job is orphaned from a ScaledJob that goes, and no step sees one that hangs on it."""
+    """No Job of a ScaledJob that goes is orphaned, and no step sees one that hangs on it."""
     free._owned = lambda context: iter(())
 
 

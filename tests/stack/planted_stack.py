@@ -53,10 +53,10 @@ class PlantedStack:
         names = ("key-1", "key-2", "role-id", "secret-id", "redis-1", "redis-2", "registry-1", "registry-2")
         self.values = {name: planted() for name in names} | {"token": planted(IN_A_HEADER)}
         self.logs = (self.lab.state / "logs", self.lab.state / "pod-logs")
-        self._expected_checkstes = {}
+        self._seen_bytes = {}
         for path in (path for place in self.logs for path in files(place)):
             with suppress(FileNotFoundError):  # pods end, and their logs with them
-                self._expected_checkstes[path] = path.stat().st_size
+                self._seen_bytes[path] = path.stat().st_size
         self.vault = self._vault()
 
     def _vault(self):
@@ -235,9 +235,9 @@ class PlantedStack:
     def _new(self, log):
         """Give what a log has more than at the last look, and a little before."""
         with suppress(FileNotFoundError), log.open("rb") as file:  # pods end, and their logs with them
-            file.seek(max(0, self._expected_checkstes.get(log, 0) - 1000))
+            file.seek(max(0, self._seen_bytes.get(log, 0) - 1000))
             text = file.read()
-            self._expected_checkstes[log] = file.tell()
+            self._seen_bytes[log] = file.tell()
             return text
         return b""
 

@@ -153,7 +153,7 @@ def test_no_secret_is_shown(deployed, shared):
         (["redeploy", "--env", "prod"], "Argo CD"),
         (["redeploy", "--env", ENV, "--mode", "hope"], "no mode 'hope'"),
         (["redeploy", "--env", ENV, "--mode", "cold"], "Take mode repair"),
-        (["check-deps", "--env", ENV, "--only", "run_round"], "no check fits"),
+        (["check-deps", "--env", ENV, "--only", "no-such"], "no check fits"),
         (["resume", "--env", ENV, "--run", "never"], "no run never"),
     ],
 )

@@ -79,7 +79,7 @@ def test_of_two_machines_at_once_one_goes_on_and_the_other_is_refused(deployed, 
 
 @contextmanager
 def denied(admin):
-    """Let nobody write a ConfigMap of the cluster copy; the API server itself says no."""
+    """Let nobody write the ConfigMap of a cluster copy; the API server itself says no."""
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}
     space = {"matchLabels": {"kubernetes.io/metadata.name": STATE_NAMESPACE}}
     match = {"resourceRules": [rule], "namespaceSelector": space}
@@ -105,7 +105,7 @@ def is_denied(admin):
     return False
 
 
-def test_a_mirror_that_is_denied_does_not_stop_a_redeploy(deployed, admin):
+def test_a_cluster_copy_that_is_denied_does_not_stop_a_redeploy(deployed, admin):
     """It ends green; the warning comes once, the journal keeps why."""
     before = {one.run_id for one in find_runs(admin, ENV)}
     with denied(admin):

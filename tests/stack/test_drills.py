@@ -44,7 +44,7 @@ def test_a_cluster_without_the_marker_is_never_broken(deployed, admin):
 
 
 @pytest.mark.parametrize(("rounds", "seed"), [(1, 24), pytest.param(50, 1, marks=pytest.mark.exhaustive)])
-def test_a_storm_breaks_no_promise(deployed, rounds, seed):
+def test_a_chaos_run_breaks_no_promise(deployed, rounds, seed):
     """Much goes wrong at once while events come, and the toolkit is killed and resumed. What 50 rounds found: docs/chaos.md.
 
     The round of seed 24: a fault and a kill while it reinstalls, then the operator freezes, and Vault.
@@ -58,7 +58,7 @@ def test_a_storm_breaks_no_promise(deployed, rounds, seed):
     assert sum(one["events_sent"] for one in document["rounds"]) > 10
 
 
-def test_a_fault_that_people_bring_in_stays_until_they_take_it_back(deployed):
+def test_a_fault_that_people_inject_stays_until_they_revert_it(deployed):
     """The list and lab.status tell it, and check-deps sees it; then all are as before."""
     fault_id = "keda/paused"
     assert run_json("fault", fault_id)[0] == 0

@@ -94,7 +94,7 @@ def workers_of(admin, namespace):
 def test_a_finalizer_of_others_on_one_scaled_job_keeps_no_other_from_its_work(two, systems, admin):
     """The operator and one ScaledJob are deleted, Argo CD has left a finalizer on it: the other one scales within 10 s.
 
-    The run ends with exit 1 and says what is left; the Jobs of the held one live on; once it is let go, resume brings it back.
+    The run ends with exit 1 and says what is left; the Jobs of the held one live on; resume brings it back once nothing holds it.
     """
     systems.redis.add(OTHER_STREAM, [{"visit": "long"}] * 3)
     workers = until(lambda: len(at_work := workers_of(admin, OTHER)) >= 6 and at_work, what="workers of the other one")

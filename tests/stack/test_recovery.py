@@ -100,7 +100,7 @@ class Twenty:
         return workers if sum(kind == "Pod" for kind, _ in workers) >= COUNT else None
 
     def end(self):
-        """Let them go."""
+        """Remove their finalizers."""
         if self.watched is not None:
             self.watched.close()
         self.watched = None
@@ -160,7 +160,7 @@ def scale(admin, name, count):
     until(lambda: len(admin.list(PODS, "keda", f"app={name}")) == count, 90, f"{count} pods of {name}")
 
 
-def cut_loose(admin):
+def orphan_jobs(admin):
     for job in admin.list(JOBS, INSTRUMENT):
         admin.patch(JOBS, job["metadata"]["name"], INSTRUMENT, {"metadata": {"ownerReferences": None}})
 
@@ -168,7 +168,7 @@ def cut_loose(admin):
 def nothing_there(twenty):
     """No CRD, no namespace, no role of KEDA; the Jobs were orphaned before."""
     admin = twenty.admin
-    cut_loose(admin)
+    orphan_jobs(admin)
     admin.delete(SCALED_JOBS, INSTRUMENT, INSTRUMENT, propagation="Orphan")
     admin.delete(TRIGGER_AUTHENTICATIONS, "prompt-redis", INSTRUMENT)
     gone(admin, SCALED_JOBS, INSTRUMENT, INSTRUMENT)

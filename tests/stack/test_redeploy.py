@@ -145,7 +145,7 @@ def replaced(deployed, admin, endpoints, tmp_path_factory):
 def five_workers(deployed, systems, admin):
     """Five workers or more are in mid-work, and watched: events for a minute are on the stream, and their pods run.
 
-    Gives the UIDs of their Jobs and pods, and the job_watcher. KEDA removes the oldest ones that have ended: these are not lost.
+    Yields the UIDs of their Jobs and pods, and the job watcher. KEDA removes the oldest ones that have ended: these are not lost.
     """
     with JobWatcher.at_work(lambda: admin, [INSTRUMENT]) as job_watcher:
         yield SimpleNamespace(uids=begin_work(systems, admin), job_watcher=job_watcher)

@@ -116,7 +116,7 @@ def test_a_wrong_secret_id_does_not_lock_the_role_out(planted):
 
 @pytest.mark.parametrize("form", ["plain", "json"])
 def test_a_check_with_a_defect_shows_no_value(planted, form):
-    """What is unexpected is told by its type alone, though its words hold a secret."""
+    """Of an unexpected error only the type is shown, though its words hold a secret."""
     planted.write_environment()
     ending = ("--json",) if form == "json" else ()
     said = planted.run("check-deps", *reports(planted, "defect"), *ending, defect="unexpected")

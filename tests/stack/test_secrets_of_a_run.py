@@ -19,7 +19,7 @@ def run_folder(planted):
 
 def has_left_a_report(planted, said, function):
     """Tell whether an unexpected error has left a report with its places; it stays among what is searched."""
-    assert b"ValueError, which is unexpected" in said.stderr and said.code == 3, said.stderr
+    assert b"ValueError, an unexpected error" in said.stderr and said.code == 3, said.stderr
     (report,) = (planted.folder / "tmp").glob("prompt-keda-*.txt")
     shutil.move(report, planted.out / f"{function}.txt")
     return function in (planted.out / f"{function}.txt").read_text()

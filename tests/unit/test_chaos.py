@@ -1,4 +1,4 @@
-"""A round of a chaos run: what it starts it ends, and what it tells is so. Without a stack, with a toolkit that a file plays."""
+"""A chaos round: what it starts it ends, and what it reports is so. Without a stack; a file plays the toolkit."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def made(tmp_path, monkeypatch):
 def test_a_stop_at_the_first_moment_is_none_of_the_toolkits_faults(made):
     """The interpreter is not up yet: as behind ./run, the signal waits until the toolkit can answer it."""
     one = made(WAITS, Runs("r", True, 0), Act(STOP, "", 0))
-    one._storm()
+    one._disrupt()
     assert one.outcome.problems == [] and one.outcome.starts_count == 1
 
 
@@ -92,7 +92,7 @@ def test_what_a_round_has_started_does_not_outlive_it(made, tmp_path, end):
 
     one = made(WAITS, Runs("r", True, 0), Act(DELETE, "Service/a", 0), strikes=Strikes(strike))
     with pytest.raises(end):
-        one._storm()
+        one._disrupt()
     pid = int((tmp_path / "pid").read_text())
     try:
         assert not is_alive(pid)
@@ -102,10 +102,10 @@ def test_what_a_round_has_started_does_not_outlive_it(made, tmp_path, end):
 
 
 @pytest.mark.parametrize(("code", "said"), [(0, []), (2, ["no redeploy ended well"]), (1, ["no redeploy ended well"])])
-def test_only_a_redeploy_that_was_proven_ends_the_clearing(made, code, said):
+def test_only_a_redeploy_that_ends_well_ends_the_recovery(made, code, said):
     """One that was refused has a folder that cannot be resumed as well."""
     one = made(f"raise SystemExit({code})", Runs("r", False, 0))
-    one._clear_up()
+    one._recover()
     assert [problem[: len(said[0])] for problem in one.outcome.problems] == said
     assert one.outcome.starts_count == (module.MOST_TRIES if code else 1)
 
@@ -114,39 +114,39 @@ def test_a_job_that_is_lost_while_the_last_events_are_waited_for_is_told(made):
     """The wait may take two minutes."""
     lost = {}
 
-    def close_books():
-        lost["1"] = ("the clearing", "Job a/j1")
+    def close():
+        lost["1"] = ("the recovery", "Job a/j1")
         return DeliveryReport(3, [], [], 0, [])
 
     one = made("", Runs())
-    one._count(SimpleNamespace(lost=lambda: lost), [SimpleNamespace(close_books=close_books)])
-    assert one.outcome.problems == ["lost: Job a/j1 in the clearing"] and one.outcome.events_sent == 3
+    one._count(SimpleNamespace(lost=lambda: lost), [SimpleNamespace(close=close)])
+    assert one.outcome.problems == ["lost: Job a/j1 in the recovery"] and one.outcome.events_sent == 3
 
 
 @pytest.mark.parametrize(("end", "said"), [("9", ["redeploy ended with -9"]), ("15", ["redeploy ended with -15"])])
-def test_a_toolkit_that_is_killed_by_another_than_the_storm_is_told(made, end, said):
+def test_a_toolkit_that_is_killed_by_another_than_the_chaos_run_is_told(made, end, said):
     """By the kernel, for want of memory: SIGKILL is known only where the chaos run has sent it."""
     one = made(f"import os; os.kill(os.getpid(), {end})", Runs("r", True, 0))
-    one._storm()
+    one._disrupt()
     assert one.outcome.problems == said
 
 
-def test_a_kill_of_the_storms_own_is_no_problem(made):
+def test_a_kill_by_the_chaos_run_itself_is_no_problem(made):
     """What was killed is resumed."""
     one = made(WAITS, Runs("r", True, 0), Act(KILL, "", 0))
-    one._storm()
+    one._disrupt()
     assert one.outcome.problems == []
 
 
 def test_an_event_that_is_lost_breaks_the_promise(made):
     """As a round counts it; and one without an event proves nothing."""
     one = made("", Runs())
-    fates = [DeliveryReport(3, ["7-0"], ["8-0"], 1, [])]
-    one._count(SimpleNamespace(lost=dict), [SimpleNamespace(close_books=fates.pop)])
+    reports = [DeliveryReport(3, ["7-0"], ["8-0"], 1, [])]
+    one._count(SimpleNamespace(lost=dict), [SimpleNamespace(close=reports.pop)])
     assert one.outcome.problems == ["1 events lost, the first 7-0", "1 events doubled, the first 8-0"]
     assert (one.outcome.events_sent, one.outcome.events_unseen) == (3, 1)
     other = made("", Runs())
-    other._count(SimpleNamespace(lost=dict), [SimpleNamespace(close_books=lambda: DeliveryReport(0, [], [], 0, []))])
+    other._count(SimpleNamespace(lost=dict), [SimpleNamespace(close=lambda: DeliveryReport(0, [], [], 0, []))])
     assert other.outcome.problems == ["no event was sent: nothing is known of events"]
 
 
@@ -154,7 +154,7 @@ def test_an_event_that_is_lost_breaks_the_promise(made):
 def test_a_toolkit_that_fails_by_a_fault_of_its_own_is_told(made, said):
     """Its exit code is that of something that could not be known."""
     one = made(f"import sys; print({said!r}, file=sys.stderr); raise SystemExit(3)", Runs("r", False, 0))
-    one._storm()
+    one._disrupt()
     assert one.outcome.problems == [f"redeploy ended with an error of its own: {said}"]
 
 
@@ -163,18 +163,18 @@ def test_a_kill_whose_moment_never_comes_is_told_as_not_done(made):
     struck = []
     acts = (Act(DELETE, "Service/a", 9), Act(KILL, "", 40), Act(STOP, "", 50))
     one = made("", Runs("r", True, 0), *acts, strikes=Strikes(struck.append))
-    one._storm()
+    one._disrupt()
     assert struck == [acts[0]] and one.outcome.problems == []
     assert [words[:13] for words in one.outcome.not_done] == ["kill at entry", "stop at entry"]
 
 
 class Calm:
-    """Watches and ledgers of a round in which nothing is lost."""
+    """The watcher and the audit of a round in which nothing is lost."""
 
     phase = staticmethod(lambda name: None)
     lost = staticmethod(dict)
     recovery_begins = staticmethod(lambda: None)
-    close_books = staticmethod(lambda: DeliveryReport(1, [], [], 0, []))
+    close = staticmethod(lambda: DeliveryReport(1, [], [], 0, []))
 
 
 @pytest.fixture

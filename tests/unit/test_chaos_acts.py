@@ -1,4 +1,4 @@
-"""What strikes in a chaos run is reverted, whatever the order, and nothing is left frozen. Without a stack."""
+"""The acts of a chaos round are reverted, whatever their order, and nothing is left frozen. Without a stack."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Vault:
 
 @pytest.mark.parametrize("order", [["vault/stopped", "vault/policy-lost"], ["vault/policy-lost", "vault/stopped"]])
 def test_all_is_taken_back_in_whatever_order_it_can_be(monkeypatch, order, stage):
-    """The last first; what another one keeps from being reverted comes after that one."""
+    """The last first; what another fault keeps from being reverted comes after that one."""
     vault = Vault(monkeypatch)
     acts = Acts(stage)
     for one in order:
@@ -54,7 +54,7 @@ def test_all_is_taken_back_in_whatever_order_it_can_be(monkeypatch, order, stage
 
 
 def test_what_could_not_be_taken_back_is_told_and_tried_again_at_the_end(monkeypatch, stage):
-    """Nothing of a chaos run stays because the stack did not answer for a moment."""
+    """Nothing of a chaos round stays because the stack did not answer for a moment."""
     vault = Vault(monkeypatch)
     with Acts.of(stage) as acts:
         acts.strike(Act(BREAK, "vault/policy-lost", 0))
@@ -65,7 +65,7 @@ def test_what_could_not_be_taken_back_is_told_and_tried_again_at_the_end(monkeyp
     assert vault.has_policy
 
 
-def test_what_cannot_be_taken_back_at_the_end_does_not_hide_why_the_storm_ended(monkeypatch, stage):
+def test_what_cannot_be_reverted_at_the_end_does_not_hide_why_the_chaos_run_ended(monkeypatch, stage):
     """A Ctrl-C stays one."""
     vault = Vault(monkeypatch)
     with pytest.raises(KeyboardInterrupt), Acts.of(stage) as acts:
@@ -76,7 +76,7 @@ def test_what_cannot_be_taken_back_at_the_end_does_not_hide_why_the_storm_ended(
 
 @pytest.mark.parametrize("fault", STRIKES_VAULT)
 def test_what_strikes_a_vault_that_is_stopped_is_not_done(fault, stage):
-    """Another act may have stopped it: that is noted, and the chaos run goes on."""
+    """Another act may have stopped it: that is noted, and the round goes on."""
     endpoints = {"vault_url": "http://127.0.0.1:1", "redis_password": False}
     secret = SimpleNamespace(keys=("a", "b"), vault_path="x", name="s", namespace="n")
     environment = SimpleNamespace(secrets=[secret], vault=SimpleNamespace(mount="secret"))

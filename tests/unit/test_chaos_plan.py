@@ -1,4 +1,4 @@
-"""Chaos rounds as data: the same seed is the same chaos run, and a failing one is shrunk to what it needs."""
+"""Chaos rounds as data: the same seed makes the same rounds, and a failing one is shrunk to what it needs."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_failing_round_is_shrunk_to_what_it_needs(needed, most, left):
     assert tries == len(tried) <= most
 
 
-def test_what_is_broken_in_a_storm_exists():
+def test_every_fault_of_chaos_rounds_exists():
     """Its faults, and no Job's or event's."""
     known = {one.id for one in ALL_FAULTS}
     assert set(chaos_acts.BROKEN) <= known and len(set(chaos_acts.BROKEN)) == len(chaos_acts.BROKEN)
@@ -142,7 +142,7 @@ def test_the_table_is_written_after_each_round(monkeypatch):
 
 
 @pytest.fixture
-def storm(monkeypatch):
+def chaos_run(monkeypatch):
     """Runs a round of three acts whose outcomes are these; what it told, and its result."""
     monkeypatch.setattr(chaos.drilling, "alone", nullcontext)
     monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
@@ -159,15 +159,15 @@ def storm(monkeypatch):
     return run
 
 
-def test_a_round_that_fails_is_printed_and_shrunk(storm):
+def test_a_round_that_fails_is_printed_and_shrunk(chaos_run):
     """Whoever reads it can run it again, also when it cannot be made smaller."""
-    result, told = storm(lambda one: Outcome(one, problems=["lost"] * any(act.kind == KILL for act in one.acts)))
+    result, told = chaos_run(lambda one: Outcome(one, problems=["lost"] * any(act.kind == KILL for act in one.acts)))
     (smallest,) = result.parts["smallest"]
     assert [act["kind"] for act in smallest["round"]["acts"]] == [KILL] and result.exit_code == 1
     assert json.dumps(result.parts["rounds"][0]["round"]) in told[0] and "still fails after" in told[-1]
 
 
-def test_a_round_that_leaves_the_stack_broken_is_not_shrunk_and_ends_no_storm(storm):
+def test_a_round_that_leaves_the_stack_broken_is_not_shrunk_and_ends_no_chaos_run(chaos_run):
     """No redeploy mends it: nothing can be told of a smaller one."""
     outcomes = [Outcome, None]
 
@@ -176,11 +176,11 @@ def test_a_round_that_leaves_the_stack_broken_is_not_shrunk_and_ends_no_storm(st
             raise DeadlinePassed("the steady state", 90, "vault/unsealed fail")
         return Outcome(one, problems=["lost"])
 
-    result, told = storm(run_round)
+    result, told = chaos_run(run_round)
     assert len(result.parts["rounds"]) == 1 and result.parts["smallest"] == [] and "cannot be made smaller" in told[-1]
 
 
-def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_storm(monkeypatch):
+def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_chaos_run(monkeypatch):
     """Nothing is broken after a Ctrl-C."""
     monkeypatch.setattr(chaos.drilling, "alone", nullcontext)
     monkeypatch.setattr(chaos.chaos_acts, "targets", lambda stage: TARGETS)
@@ -191,7 +191,7 @@ def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_storm(monkeypa
         chaos.run(1, 1, None, "", lambda page: None, nobody)
 
 
-def test_a_storm_without_a_round_is_refused():
+def test_a_chaos_run_without_a_round_is_refused():
     """Nothing is broken by mistake."""
     with pytest.raises(Refusal, match="without a round"):
         chaos._made(0, 1, None, TARGETS)

@@ -18,13 +18,9 @@ from prompt_keda.records.lock import STATE_NAMESPACE
 from prompt_keda.records.run_folder import JournalFile, RunFolder
 from prompt_keda.records.run_record import DETAIL_LENGTH
 from prompt_keda.redeploy import (
-    cluster_copy as cluster_copy,
-)
-from prompt_keda.redeploy import (
-    copied_journal as copied_journal_of,
-)
-from prompt_keda.redeploy import (
-    copied_runs as mirrored_runs,
+    cluster_copy,
+    copied_journal,
+    copied_runs,
 )
 from prompt_keda.redeploy.cluster_copy import ClusterCopy, TakenOver
 from prompt_keda.redeploy.copied_journal import CopiedJournal
@@ -172,9 +168,9 @@ def delete(kube):
 
 
 @pytest.mark.parametrize("from_the_start", [True, False])
-def test_a_mirror_that_cannot_be_written_stops_nothing(kube, run, from_the_start, monkeypatch):
+def test_a_copy_that_cannot_be_written_stops_nothing(kube, run, from_the_start, monkeypatch):
     """The right is denied: noted in the journal, shown once, and made good once it is there again."""
-    monkeypatch.setattr(copied_journal_of, "TRY_AGAIN_S", 0.01)
+    monkeypatch.setattr(copied_journal, "TRY_AGAIN_S", 0.01)
     told = []
     journal = journaled(kube, run, told=told)
     if not from_the_start:
@@ -201,7 +197,7 @@ def events(run):
     return [(one["step"], one["event"]) for one in JournalFile(run).entries()]
 
 
-def test_what_is_unexpected_in_the_mirror_stops_nothing(kube, run, monkeypatch):
+def test_an_unexpected_error_in_the_copy_stops_nothing(kube, run, monkeypatch):
     """A defect in the copy is no reason to let KEDA lie."""
     monkeypatch.setattr(kube, "create", lambda *a: 1 / 0)
     told = []
@@ -213,7 +209,7 @@ def test_what_is_unexpected_in_the_mirror_stops_nothing(kube, run, monkeypatch):
 
 def test_a_server_that_does_not_answer_holds_up_the_end_only_for_a_while(kube, run, monkeypatch):
     """The end of a run does not wait for ever."""
-    monkeypatch.setattr(copied_journal_of, "LAST_TRY_S", 0.05)
+    monkeypatch.setattr(copied_journal, "LAST_TRY_S", 0.05)
     journal = journaled(kube, run)
     journal.append("run", "begin")
     gate = threading.Event()
@@ -493,21 +489,21 @@ ELSEWHERE = REMOVED | {"namespace": "other"}
         (ELSEWHERE | {"kind": "Secret"}, False),
     ],
 )
-def test_a_plan_from_the_mirror_removes_parts_of_keda_alone(deletion, is_fine):
+def test_a_plan_from_the_cluster_copy_removes_parts_of_keda_alone(deletion, is_fine):
     """Whoever can write a ConfigMap must not choose what an operator deletes."""
     found = cluster()
     if deletion["name"] in ("keda-operator", "database"):
         deletion = deletion | {"uid": live_uid(deletion["name"])}
     decisions = Decisions((Deletion(**deletion),))
     if is_fine:
-        mirrored_runs.refuse_foreign(found, decisions, [SAVED], "r")
+        copied_runs.refuse_foreign(found, decisions, [SAVED], "r")
         return
     with pytest.raises(Refusal, match="which is no part of KEDA"):
-        mirrored_runs.refuse_foreign(found, decisions, [], "r")
+        copied_runs.refuse_foreign(found, decisions, [], "r")
 
 
 @pytest.mark.parametrize("values", [{"kind": "ClusterRoleBinding"}, {"apiVersion": "batch/v1", "kind": "Job"}])
-def test_a_plan_from_the_mirror_brings_back_objects_of_kedas_kinds_alone(values):
+def test_a_plan_from_the_cluster_copy_brings_back_objects_of_kedas_kinds_alone(values):
     """Nothing that would give rights, or run by itself."""
     with pytest.raises(Refusal, match=f"would bring back {values['kind']} prompt/one, which is no part of KEDA"):
-        mirrored_runs.refuse_foreign(cluster(), Decisions(), [SAVED | values], "r")
+        copied_runs.refuse_foreign(cluster(), Decisions(), [SAVED | values], "r")

@@ -1,4 +1,4 @@
-"""The ledger of events: each is acknowledged once, or it is named. Without a stack."""
+"""The audit of events: each is acknowledged once, or it is named. Without a stack."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Redis:
 
 
 @pytest.fixture
-def books(tmp_path, monkeypatch):
+def audited(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "DRAIN_S", 0)
     monkeypatch.setattr(waiting, "LOOK_S", 0)
 
@@ -81,18 +81,18 @@ SENT = [GAP, {"sent": "1-0"}, {"sent": "2-0"}]
         ([*SENT, GAP, heard("1-0")], Redis(read="1-0"), ["2-0"], [], 0),
     ],
 )
-def test_each_event_has_one_fate(books, news, redis, lost, doubled, unseen):
+def test_each_event_is_counted_once(audited, news, redis, lost, doubled, unseen):
     """Waiting, pending or passed over: lost. Acknowledged while nobody listened, by the group's own account: unseen."""
-    fates = books(news, redis).close_books()
-    assert (list(fates.lost), list(fates.doubled), fates.unseen_count) == (lost, doubled, unseen)
-    assert fates.sent_count == 2
+    report = audited(news, redis).close()
+    assert (list(report.lost), list(report.doubled), report.unseen_count) == (lost, doubled, unseen)
+    assert report.sent_count == 2
 
 
-def test_an_event_that_was_sent_after_a_gap_and_that_nobody_acknowledged_is_lost(books):
+def test_an_event_that_was_sent_after_a_gap_and_that_nobody_acknowledged_is_lost(audited):
     """Whatever the group's account says: a group that is moved past it has read it, by that. The first may be of the gap."""
     news = [GAP, {"sent": "1-0"}, GAP, {"sent": "2-0"}, {"sent": "3-0"}, {"sent": "4-0"}, heard("1-0"), heard("4-0")]
-    fates = books(news, Redis(read="4-0")).close_books()
-    assert (list(fates.lost), fates.unseen_count, fates.sent_count) == (["3-0"], 1, 4)
+    report = audited(news, Redis(read="4-0")).close()
+    assert (list(report.lost), report.unseen_count, report.sent_count) == (["3-0"], 1, 4)
 
 
 @pytest.mark.parametrize(
@@ -104,20 +104,20 @@ def test_an_event_that_was_sent_after_a_gap_and_that_nobody_acknowledged_is_lost
         (Redis(answers=False), []),
     ],
 )
-def test_what_a_fault_has_taken_is_no_loss_of_the_recovery(books, redis, taken):
+def test_what_a_fault_has_taken_is_no_loss_of_the_recovery(audited, redis, taken):
     """A Redis that does not answer has taken nothing."""
-    ledger = books(SENT, redis)
-    ledger.recovery_begins()
-    ledger._stage.redis = Redis(read="0-0")
-    fates = ledger.close_books()
-    assert list(fates.taken_by_fault) == taken and len(fates.lost) == 2 - len(taken)
+    audit = audited(SENT, redis)
+    audit.recovery_begins()
+    audit._stage.redis = Redis(read="0-0")
+    report = audit.close()
+    assert list(report.taken_by_fault) == taken and len(report.lost) == 2 - len(taken)
 
 
 @pytest.mark.parametrize(("news", "taken"), [([], ["2-0"]), ([heard("2-0")], [])])
-def test_what_a_fault_acknowledges_itself_it_has_taken(books, news, taken):
+def test_what_a_fault_acknowledges_itself_it_has_taken(audited, news, taken):
     """No worker has worked on it. One that a worker has acknowledged as well was worked on; others are nobody's here."""
-    fates = books([*SENT, heard("1-0"), {"swallowed": ["2-0", "9-9"]}, *news], Redis()).close_books()
-    assert (list(fates.taken_by_fault), list(fates.lost), list(fates.doubled)) == (taken, [], [])
+    report = audited([*SENT, heard("1-0"), {"swallowed": ["2-0", "9-9"]}, *news], Redis()).close()
+    assert (list(report.taken_by_fault), list(report.lost), list(report.doubled)) == (taken, [], [])
 
 
 @pytest.mark.parametrize(
@@ -129,25 +129,25 @@ def test_what_a_fault_acknowledges_itself_it_has_taken(books, news, taken):
         (Redis(group=False), ["2-0"], []),
     ],
 )
-def test_what_a_group_that_lost_its_place_skips_was_taken_by_the_fault(books, redis, lost, taken):
+def test_what_a_group_that_lost_its_place_skips_was_taken_by_the_fault(audited, redis, lost, taken):
     """But nothing that it has still to give out, or has given to somebody."""
-    fates = books([*SENT, heard("1-0")], redis).close_books(place_was_lost=True)
-    assert (list(fates.lost), list(fates.taken_by_fault)) == (lost, taken)
+    report = audited([*SENT, heard("1-0")], redis).close(place_was_lost=True)
+    assert (list(report.lost), list(report.taken_by_fault)) == (lost, taken)
 
 
-def test_nothing_is_sent_any_more_while_events_are_counted(books):
+def test_nothing_is_sent_any_more_while_events_are_counted(audited):
     """One that came in between would look like a lost one: what sends is told to end first, and has ended."""
-    ledger = books(SENT, Redis())
-    said, say = [], ledger._say
+    audit = audited(SENT, Redis())
+    said, say = [], audit._say
 
     def note(word):
-        said.append((word, len(ledger._news("over"))))
+        said.append((word, len(audit._news("over"))))
         say(word)
 
-    ledger._say = note
-    ledger.recovery_begins()
-    ledger.close_books()
-    assert said == [(module.GO, 0), (module.ENOUGH, 0)] and ledger._news("over")
+    audit._say = note
+    audit.recovery_begins()
+    audit.close()
+    assert said == [(module.GO, 0), (module.ENOUGH, 0)] and audit._news("over")
 
 
 def test_what_sends_ends_when_it_is_told_to_and_goes_on_to_listen(monkeypatch, capsys):
@@ -212,8 +212,8 @@ def program(monkeypatch, tmp_path, lines):
 def test_what_listens_is_ended_by_us_and_not_by_a_persons_ctrl_c(stage, monkeypatch, tmp_path):
     """It is of another process group than ours, and gone at the end."""
     program(monkeypatch, tmp_path, """echo '{"gap": '$$'}'; exec cat >/dev/null""")
-    with DeliveryAudit.kept(stage, INSTRUMENT, 1.0) as ledger:
-        (told,) = ledger._news("gap")
+    with DeliveryAudit.kept(stage, INSTRUMENT, 1.0) as audit:
+        (told,) = audit._news("gap")
         assert os.getpgid(told["gap"]) != os.getpgid(0)
     assert not is_alive(told["gap"])
 
@@ -221,10 +221,10 @@ def test_what_listens_is_ended_by_us_and_not_by_a_persons_ctrl_c(stage, monkeypa
 def test_what_sends_and_has_ended_is_told(stage, monkeypatch, tmp_path):
     """In plain words, so that the drill takes its fault back and goes on."""
     program(monkeypatch, tmp_path, """echo '{"gap": "x"}'; exec <&-; echo '{"gap": "y"}'; exec sleep 60""")
-    with DeliveryAudit.kept(stage, INSTRUMENT, 1.0) as ledger:
-        waiting.until(lambda: ledger._gaps() > 1, "the end of its input", 5)
+    with DeliveryAudit.kept(stage, INSTRUMENT, 1.0) as audit:
+        waiting.until(lambda: audit._gaps() > 1, "the end of its input", 5)
         with pytest.raises(PromptKedaError, match="what sends events to prompt-redis has ended"):
-            ledger._say(module.GO)
+            audit._say(module.GO)
 
 
 def test_an_acknowledgement_is_read_from_what_redis_is_asked():

@@ -235,11 +235,11 @@ def test_the_page_has_a_row_for_each_drill():
     assert "exit code 3" in row
 
 
-class Books:
-    """A ledger of events: what was done with it, and the fates that it tells."""
+class Audit:
+    """A delivery audit: what was done with it, and the report that it returns."""
 
     def __init__(self, monkeypatch, stack, *lost):
-        self.fates, self.asked = DeliveryReport(3, lost, (), 1, ()), stack.asked
+        self.report, self.asked = DeliveryReport(3, lost, (), 1, ()), stack.asked
         stack.stage.environment.instruments = [SimpleNamespace(namespace="a", max_jobs=20)]
         monkeypatch.setattr(module.DeliveryAudit, "kept", lambda *_: nullcontext(self))
         job_watcher = module.JobWatcher(lambda: stack.world.kube, [])
@@ -251,15 +251,15 @@ class Books:
     def recovery_begins(self):
         self.asked.append("recovery begins")
 
-    def close_books(self, place_was_lost):
-        self.asked.append("close the books")
-        return self.fates
+    def close(self, place_was_lost):
+        self.asked.append("close")
+        return self.report
 
 
 def test_an_event_that_is_lost_fails_the_drill(monkeypatch):
     """Its id is told."""
     stack = Stack()
-    Books(monkeypatch, stack, "7-0")
+    Audit(monkeypatch, stack, "7-0")
     seen = drill(stack.fault(), stack.stage, stack, nobody)
     assert seen.problems == ("1 events lost, the first 7-0",)
     assert seen.events == {"sent": 3, "lost": 1, "doubled": 0, "taken": 0, "unseen": 1}
@@ -268,14 +268,14 @@ def test_an_event_that_is_lost_fails_the_drill(monkeypatch):
 def test_events_come_while_it_is_mended_and_are_counted_once_the_stack_is_whole(monkeypatch):
     """What a fault's own mend does to Jobs and events counts as well."""
     stack = Stack()
-    Books(monkeypatch, stack)
+    Audit(monkeypatch, stack)
 
     def revert(stage):
-        stack.asked.append("take back")
+        stack.asked.append("revert")
         stack.revert(stage)
 
     drill(stack.fault(revert=revert), stack.stage, stack, nobody)
-    more = ["recovery begins", f"give {module.MORE}", "keda-gone", "take back", "close the books"]
+    more = ["recovery begins", f"give {module.MORE}", "keda-gone", "revert", "close"]
     assert stack.asked == [f"give {module.EVENTS}", *more]
 
 
@@ -287,7 +287,7 @@ def test_what_is_lost_is_of_the_fault_until_it_was_seen_and_then_of_the_recovery
     assert phases == [(module.FAULT, False), (module.RECOVERY, True)]
 
 
-def test_a_job_that_came_while_it_was_brought_in_counts_as_well(monkeypatch):
+def test_a_job_that_came_while_it_was_injected_counts_as_well(monkeypatch):
     """That may take a minute."""
     stack = Stack()
     monkeypatch.setattr(module.JobWatcher, "at_work_now", lambda self: {"2"} if stack.broken else {"1"})
@@ -337,7 +337,7 @@ def test_what_is_left_behind_fails_the_drill(monkeypatch):
 
 
 def test_a_fault_that_is_not_whole_once_it_is_taken_back_fails_the_drill():
-    """The runbook has mended it, and taking it back breaks something."""
+    """The runbook has mended it, and reverting it breaks something."""
     stack = Stack()
     seen = drill(stack.fault(revert=stack.inject), stack.stage, stack, nobody)
     assert "a stack that is whole after keda/x" in seen.problems[0] and seen.lost is None

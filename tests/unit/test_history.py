@@ -124,7 +124,7 @@ def test_only_the_runs_of_the_environment_are_told(runs):
     assert runs_kept(runs, "prod", "me")[0] == [] and len(runs_kept(runs, "local", "me")[0]) == 1
 
 
-def test_the_mirror_tells_its_runs(kube, tmp_path):  # noqa: F811
+def test_runs_that_only_the_cluster_has_are_listed(kube, tmp_path):  # noqa: F811
     """Green with its timings, one at work by the lock, and what is damaged by name."""
     for number, state in enumerate(("green", "failed", "at work"), 1):
         copy = ClusterCopy(kube, put(tmp_path, number, state), "me")
@@ -198,14 +198,14 @@ def test_a_killed_run_that_another_machine_goes_on_with_is_at_work(world, runs, 
     assert history(world.session).parts["runs"][0]["state"] == "at work"
 
 
-def test_a_mirror_that_cannot_be_asked_is_said_and_is_not_green(world, runs, capsys):
+def test_a_cluster_that_cannot_be_asked_for_copies_is_named_and_is_not_green(world, runs, capsys):
     """What this machine knows is told all the same; the exit code says that it is not all."""
     put(runs, 1, "green")
     world.kube.denied.add(("list", "configmaps"))
     result = history(world.session)
     assert result.exit_code == 3 and len(result.parts["runs"]) == 1
     as_text.show_history(result.parts)
-    assert "not seen: its cluster's copy could not be read: Kubernetes at" in capsys.readouterr().out
+    assert "not seen: the copies of runs in its cluster could not be read: Kubernetes at" in capsys.readouterr().out
 
 
 def test_without_an_environment_no_cluster_is_asked(world, runs, capsys):

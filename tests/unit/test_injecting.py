@@ -1,4 +1,4 @@
-"""Faults by hand: what was injected is known until it is reverted. Without a stack."""
+"""Faults that people inject: each is known until it is reverted. Without a stack."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_is_brought_in_is_told_until_it_is_taken_back(stack):
 
 
 def test_without_an_id_all_are_taken_back_the_last_one_first(stack):
-    """As one undoes what one has done. Then there is nothing to take back."""
+    """The last first. Then there is nothing to revert."""
     for id_ in ("a/one", "b/two"):
         injecting.inject(id_, nobody)
     injecting.revert_all(nobody)
@@ -107,13 +107,13 @@ def test_one_that_another_keeps_from_being_mended_is_mended_after_it(stack):
     """A stopped Vault takes no policy: though that came in later, it comes last."""
     reverted = []
 
-    def mends_after(stage):
+    def reverts_after(stage):
         if "a/one" not in reverted:
             raise LabError("Vault does not answer")
         reverted.append("b/two")
 
     object.__setattr__(stack.faults["a/one"], "revert", lambda stage: reverted.append("a/one"))
-    object.__setattr__(stack.faults["b/two"], "revert", mends_after)
+    object.__setattr__(stack.faults["b/two"], "revert", reverts_after)
     for id_ in ("a/one", "b/two"):
         injecting.inject(id_, nobody)
     rows = injecting.revert_all(nobody).parts["faults"]
@@ -132,7 +132,7 @@ def test_one_that_cannot_be_mended_hides_no_other(stack, monkeypatch):
 
 
 def test_what_cannot_be_noted_is_not_broken(stack):
-    """A full disk: nobody could take it back."""
+    """A full disk: nobody could revert it."""
     (stack.lab.state / ".faults.new").mkdir()
     with pytest.raises(LabError, match="cannot be written"):
         injecting.inject("a/one", nobody)

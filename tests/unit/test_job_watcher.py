@@ -1,4 +1,4 @@
-"""The job_watcher: whatever goes while it works is lost, whatever has ended before is not."""
+"""The job watcher: a Job that goes while it works is lost, one that has ended before is not."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def finalizers(standing):
 
 
 def test_nothing_is_replaced_for_it(held):
-    """No mode lets it go; the plan says who holds it."""
+    """No mode removes it; the plan says who holds it."""
     plan = held.plan()
     assert plan.mode == "repair" and plan.decisions.deletions == ()
     assert any(SCALED_JOB in note and HOOK in note for note in plan.notes)

@@ -110,7 +110,7 @@ def with_lost_lag():
 
 
 def test_what_somebody_changed_in_the_midst_of_a_run_is_not_for_resume_alone():
-    """It would meet the same conflict again: a new redeploy plans its removal (a chaos run of seed 1, round 43)."""
+    """It would meet the same conflict again: a new redeploy plans its removal (chaos round 43 of seed 1)."""
 
     def apply(one, force):
         raise BadAnswer("Kubernetes", "x", "409 on PATCH: Apply failed with 1 conflict")

@@ -245,7 +245,7 @@ def test_a_scaled_job_that_a_working_operator_lets_go_is_not_stuck(standing):
     standing.kube.create(kinds.SCALED_JOBS, {"metadata": {"name": "smoke", **GOING}}, smoke)
     assert standing.plan().mode == "repair"
     standing.put(kinds.DEPLOYMENTS, OPERATOR, "keda", spec={"replicas": 0}, status={"availableReplicas": 0})
-    assert standing.plan().mode == "reinstall", "nobody lets it go"
+    assert standing.plan().mode == "reinstall", "nobody removes its finalizer"
 
 
 def test_a_pod_that_only_starts_is_left_alone(standing):

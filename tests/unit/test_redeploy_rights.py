@@ -24,8 +24,7 @@ from prompt_keda.core.rights import Right
 from prompt_keda.delivery.manifests import load_instrument_manifest
 from prompt_keda.records import lock
 from prompt_keda.records.run_folder import RunFolder
-from prompt_keda.redeploy import cluster_copy as cluster_copy
-from prompt_keda.redeploy import free, guard, planner, remove, restore, verify
+from prompt_keda.redeploy import cluster_copy, free, guard, planner, remove, restore, verify
 from prompt_keda.redeploy.copied_journal import copied_journal_of
 from prompt_keda.redeploy.modes import RedeployOptions
 from tests.contracts.fakes.recorder import Recorder
@@ -106,12 +105,12 @@ def redeploy(world, mode):
         if step.watch is not None:
             step.watch(context)
     smoke_part(context)
-    mirror_it(context)
+    copy_into_the_cluster(context)
     guard.release_lease(context)
     wait_for_a_lock(kube)
 
 
-def mirror_it(context):
+def copy_into_the_cluster(context):
     """Copy the run into the cluster: make it, change it, end it, and tidy up what is old."""
     with TemporaryDirectory() as folder:
         run = RunFolder.create(Path(folder) / "runs", "local")

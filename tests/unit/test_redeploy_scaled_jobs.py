@@ -173,7 +173,7 @@ def test_it_is_unpaused_only_when_its_jobs_carry_the_generation_that_keda_has_se
     assert unpause.unpause_inspect(context).state is State.DONE
 
 
-def test_the_release_annotates_and_unpauses_in_one_go():
+def test_jobs_are_annotated_and_their_scaled_job_unpaused_in_one_go():
     """As the step does it."""
     cluster = Cluster(running=("1",))
     context = restoring(cluster, {**DEFAULT, "maxReplicaCount": 9})
@@ -211,7 +211,7 @@ class LateWriter(Cluster):
         return super().patch(resource, name, namespace, body)
 
 
-def test_what_keda_goes_on_to_take_for_paused_is_paused_again_and_released():
+def test_what_keda_goes_on_to_take_for_paused_is_paused_again_and_unpaused():
     """KEDA 2.16.1's scale loop writes an old condition back (seen after the return of a ScaledJob)."""
     cluster = LateWriter()
     context = restoring(cluster, DEFAULT)

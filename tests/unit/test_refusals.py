@@ -360,7 +360,7 @@ def test_a_forged_copy_of_another_plan_is_not_taken(world):
 
 
 def test_what_changed_is_named_on_another_machine_too(world, monkeypatch, tmp_path):
-    """The cluster_copy has no inputs, only their digests; that is enough."""
+    """The cluster copy has no inputs, only their digests; that is enough."""
     on_another_machine(world, monkeypatch, tmp_path)
     change(world, description="another", registries=())
     with pytest.raises(
@@ -385,7 +385,7 @@ def with_approval(world):
     redeploy(world)
 
 
-def test_a_mirror_that_cannot_be_read_hides_no_run_of_this_machine(world):
+def test_a_cluster_copy_that_cannot_be_read_hides_no_run_of_this_machine(world):
     """It goes on with what it has, and says so; with nothing here it could not tell."""
     world.kube.denied.add(("list", "configmaps"))
     with pytest.raises(Refused):

@@ -75,7 +75,7 @@ def test_no_message_forges_a_line_of_a_plan(capsys):
 
 
 def test_no_message_forges_a_line_of_the_history(capsys):
-    """Modes and stages may be those of a cluster_copy in the cluster."""
+    """Modes and stages may be those of a copy in the cluster."""
     known = {"run_id": "id", "environment": "e", "began_at": "2026-11-24", "state": "green", "places": ("cluster",)}
     run = RunSummary(**known, mode=EVIL, parts_s={EVIL: 1.0}, spans_s={EVIL: 1.0})
     as_text.show_history({"runs": [asdict(run)], "damaged": [EVIL], "not_seen": EVIL})

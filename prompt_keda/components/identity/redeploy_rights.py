@@ -140,7 +140,7 @@ def _removed(namespace: str) -> Iterator[Right]:
 
 
 def _custom_objects(keda_objects: Iterable[Object]) -> Iterator[Right]:
-    """Give what it takes to look at all objects of KEDA's kinds, and to remove KEDA's finalizers from what hangs on its way out."""
+    """Return the rights to look at all objects of KEDA's kinds, and to remove KEDA's finalizers from what hangs on its way out."""
     for one in keda_objects:
         if one["kind"] == "CustomResourceDefinition":
             yield from _all(("list", "patch"), one["spec"]["group"], one["spec"]["names"]["plural"])

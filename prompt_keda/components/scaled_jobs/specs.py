@@ -109,7 +109,7 @@ def finalizers_not_stuck(systems: Systems) -> Outcome:
     Fix: `./run redeploy` orphans its Jobs first. Strip no finalizer, and start no operator: the garbage collector then
     ends its Jobs. What others hold comes last ([decision 0013](decisions/0013-finalizers.md)).
     """
-    fix = "Strip no finalizer, and start no operator: both end its Jobs. ./run redeploy orphans them first."
+    fix = "Remove no finalizer, and start no operator: both end its Jobs. ./run redeploy orphans them first."
 
     def look(one: Instrument, live: Object) -> Outcome:
         metadata = live["metadata"]

@@ -1,4 +1,4 @@
-"""ScaledJobs that are paused: woken, made safe for their Jobs, and unpaused, until KEDA has seen it.
+"""ScaledJobs that are requeued, paused, made safe for their Jobs, and unpaused, until KEDA has seen it.
 
 KEDA 2.16.1 (controllers/keda/scaledjob_controller.go, checkIfPaused; pkg/scaling/executor/scale_jobs.go): a pause stops its
 scale loop only where the condition Paused is not True yet, and the loop that an unpause starts may still read True, and
@@ -76,9 +76,9 @@ def unpause_scaled_jobs(context: Context) -> None:
 
 def settle_inspect(context: Context) -> Progress:
     """Is nothing paused by this toolkit, and does KEDA take no instrument's ScaledJob for paused that is not?"""
-    released = unpause_inspect(context)
-    if released.state is not State.DONE:
-        return released
+    unpaused = unpause_inspect(context)
+    if unpaused.state is not State.DONE:
+        return unpaused
     mine, scaled = _instruments(context), running_jobs.owners(context.systems.kube)
     stale = [name for (space, name), live in scaled.items() if (space, name) in mine and _is_stale(live)]
     if stale:
@@ -87,7 +87,7 @@ def settle_inspect(context: Context) -> Progress:
 
 
 def settle_scaled_jobs(context: Context) -> None:
-    """Pause again what KEDA goes on to take for paused, and release it: then it looks again. Idempotent: yes.
+    """Pause again what KEDA goes on to take for paused, and unpause it: then it looks again. Idempotent: yes.
 
     Its scale loop runs on meanwhile, as it did before; no generation changes, so no Job is at risk.
     """

@@ -78,7 +78,7 @@ def specs_linted(systems: Systems) -> Outcome:
 
     Fix: The result names the field. Correct it where the ScaledJob comes from.
     """
-    fix = "Correct it where the ScaledJob comes from; what was changed by hand ./run redeploy takes back."
+    fix = "Correct it where the ScaledJob comes from; ./run redeploy reverts what was changed by hand."
 
     def look(instrument: Instrument, live: Object) -> Outcome:
         spec = live["spec"]

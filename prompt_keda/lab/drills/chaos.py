@@ -1,4 +1,4 @@
-"""One round of a chaos run: a redeploy while events come and much goes wrong; then everything has to be whole again."""
+"""One chaos round: a redeploy while events come and much goes wrong; afterwards everything has to be whole again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_TRIES = 4
 """So often people try again once nothing goes wrong any more."""
 LOOK_S = 0.02
 COMMAND_S, TIDY_S = 600.0, 30.0
-"""A command is given so many seconds; and so many to tidy up when the chaos run is stopped."""
+"""A command may take so many seconds, and so many to tidy up when the chaos run is stopped."""
 KNOWN_CODES = (0, 1, 2, 3, 130)
 SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGINT}
 
@@ -89,10 +89,10 @@ def run_round(
             JobWatcher.at_work(lambda: stage.kube, [one.namespace for one in instruments])
         )
         pace = chaos_round.events_a_second
-        ledgers = [stack.enter_context(DeliveryAudit.kept(stage, one, pace)) for one in instruments]
+        audits = [stack.enter_context(DeliveryAudit.kept(stage, one, pace)) for one in instruments]
         acts = stack.enter_context(Acts.of(stage))
         one = _Round(chaos_round, stage, ways, runs, environment, observer, acts, folder)
-        outcome = one.run(job_watcher, ledgers)
+        outcome = one.run(job_watcher, audits)
     outcome.duration_s = round(time.monotonic() - begun, 1)
     return outcome
 
@@ -117,19 +117,19 @@ class _Round:
         self.last_words, self.is_well = "", False
         self.left_before = set(leftovers(stage))
 
-    def run(self, job_watcher: JobWatcher, ledgers: Sequence[DeliveryAudit]) -> Outcome:
+    def run(self, job_watcher: JobWatcher, audits: Sequence[DeliveryAudit]) -> Outcome:
         self._tell(f"mode {self.round.mode}, {self.round.events_a_second} events a second; {_words(self.round.acts)}")
-        job_watcher.phase("the chaos run")
-        for one in ledgers:
-            one.recovery_begins()
-        self._guarded(self._storm)
+        job_watcher.phase("the disruptions")
+        for audit in audits:
+            audit.recovery_begins()
+        self._guarded(self._disrupt)
         self._guarded(self._look)
         self._guarded(self.acts.undo)
-        job_watcher.phase("the clearing")
-        self._guarded(self._clear_up)
+        job_watcher.phase("the recovery")
+        self._guarded(self._recover)
         self._guarded(lambda: until_green(self.ways, "the steady state after it"))
         self._guarded(self._nothing_left)
-        self._guarded(lambda: self._count(job_watcher, ledgers))
+        self._guarded(lambda: self._count(job_watcher, audits))
         self.outcome.not_done += self.acts.not_done
         self._tell("; ".join(self.outcome.problems) or "every promise was kept")
         return self.outcome
@@ -143,8 +143,8 @@ class _Round:
         except PromptKedaError as error:
             self.outcome.problems.append(error.what)
 
-    def _storm(self) -> None:
-        """Redeploy; at its entry each act strikes. What was killed is resumed; what ended badly waits for the clearing."""
+    def _disrupt(self) -> None:
+        """Redeploy; at its entry each act strikes. What was killed is resumed; what ended badly waits for the recovery."""
         left = list(self.round.acts)
         command = ["redeploy", "--env", self.environment, "--mode", self.round.mode]
         while self._run(command, left) and left:
@@ -204,7 +204,7 @@ class _Round:
             green = [id_ for id_ in fault.seen if verdicts[id_] == "ok"]
             self.outcome.problems += [f"{id_} is green while {fault.title}" for id_ in green]
 
-    def _clear_up(self) -> None:
+    def _recover(self) -> None:
         """What people do once nothing goes wrong any more: resume what was interrupted, else redeploy, until it is well."""
         for number in range(MOST_TRIES):
             command = self._next_command() if number < MOST_TRIES - 1 else ["redeploy", "--env", self.environment]
@@ -219,13 +219,13 @@ class _Round:
         if left:
             self.outcome.problems.append(f"left behind: {', '.join(left)}")
 
-    def _count(self, job_watcher: JobWatcher, ledgers: Sequence[DeliveryAudit]) -> None:
-        all_fates = [one.close_books() for one in ledgers]  # this waits: who is lost meanwhile counts as well
+    def _count(self, job_watcher: JobWatcher, audits: Sequence[DeliveryAudit]) -> None:
+        reports = [audit.close() for audit in audits]  # this waits: what is lost meanwhile counts as well
         self.outcome.problems += [f"lost: {what} in {phase}" for phase, what in job_watcher.lost().values()]
-        for fates in all_fates:
-            self.outcome.events_sent += fates.sent_count
-            self.outcome.events_unseen += fates.unseen_count
-            self.outcome.problems += fates.problems()
+        for report in reports:
+            self.outcome.events_sent += report.sent_count
+            self.outcome.events_unseen += report.unseen_count
+            self.outcome.problems += report.problems()
         if not self.outcome.events_sent:
             self.outcome.problems.append("no event was sent: nothing is known of events")
 

@@ -1,4 +1,4 @@
-"""What strikes in a chaos run, on the local stack; and how it is reverted."""
+"""The acts of a chaos round on the local stack, and how they are reverted."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ NOT_MENDED = (
 )
 """Those of them that no redeploy mends: as long as they are not reverted, their checks may not be green."""
 OF_ONE_SECRET = ("vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
-"""Each writes the workers' secret in Vault, and so takes back what another one has done: what was broken is whole then."""
+"""Each writes the workers' secret in Vault, and so reverts what another one has done: what was broken is whole then."""
 KEPT_KINDS = ("CustomResourceDefinition",)
 """With KEDA's CRD every ScaledJob is deleted, and its Jobs with it: what a redeploy finds then is past help."""
 
 
 def targets(stage: Stage) -> Targets:
-    """Give what a chaos run may strike. Raises `LabError` when the stack is not up, `ManifestError` for a wrong file."""
+    """Return what a chaos round may strike. Raises `LabError` when the stack is not up, `ManifestError` for a wrong file."""
     manifests = load_keda_manifests(Path(stage.endpoints["keda_manifests"]), stage.endpoints["keda_manifests_sha256"])
     known = [one for one in manifests if one["kind"] not in KEPT_KINDS]
     objects = sorted(f"{one['kind']}/{one['metadata']['name']}" for one in known)
@@ -52,7 +52,7 @@ def targets(stage: Stage) -> Targets:
 
 
 class Acts:
-    """Strikes, and takes all of it back. Make it with `of`; at its end nothing is left frozen."""
+    """Strikes, and reverts all of it. Make it with `of`; at its end nothing is left frozen."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -64,7 +64,7 @@ class Acts:
     @classmethod
     @contextmanager
     def of(cls, stage: Stage) -> Iterator[Acts]:
-        """Give what strikes for a while."""
+        """Yield the acts of a round; what is left of them at the end is reverted."""
         acts = cls(stage)
         try:
             yield acts
@@ -92,10 +92,10 @@ class Acts:
             self.not_done.append(f"{act}: {error.what}")
 
     def undo(self) -> None:
-        """Take all of it back, the last first. Idempotent: yes.
+        """Revert all of it, the last first. Idempotent: yes.
 
-        What another one keeps from being reverted, as a stopped Vault does its policy, is tried again after that one. What
-        is left then is tried at the next call. Raises as the faults' own mends do, when all were tried.
+        What another fault keeps from being reverted, as a stopped Vault does its policy, is tried again after that one. What
+        is left then is tried at the next call. Raises as the faults' own `revert` does, when all were tried.
         """
         for thaw, pids in self._thaws:
             signals.send_to(pids, signal.SIGCONT)
@@ -151,7 +151,7 @@ class Acts:
         if fault in self._faults:
             return
         if fault.id in OF_ONE_SECRET and (others := [one for one in self._faults if one.id in OF_ONE_SECRET]):
-            raise PromptKedaError(f"it would take back that {others[0].title}")
+            raise PromptKedaError(f"it would revert that {others[0].title}")
         self._faults.append(fault)
         inject(fault, self._stage)
         self._seen.append(fault)  # one that broke only half is reverted as well, but nothing is asked of its checks

@@ -1,4 +1,4 @@
-"""What a chaos run does, as data: made from a seed, kept as JSON, and shrunk to what still fails. It touches nothing."""
+"""A chaos round as data: made from a seed, kept as JSON, and shrunk to what still fails. It touches nothing."""
 
 from __future__ import annotations
 

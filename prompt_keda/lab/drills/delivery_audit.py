@@ -102,10 +102,10 @@ class DeliveryAudit:
                 except OSError as error:
                     raise PromptKedaError(f"what sends events to {redis.service} has ended") from error
 
-            ledger = cls(stage, instrument, file, say)
+            audit = cls(stage, instrument, file, say)
             try:
-                until(ledger._gaps, f"what {redis.service} is asked", READY_S)
-                yield ledger
+                until(audit._gaps, f"what {redis.service} is asked", READY_S)
+                yield audit
             finally:
                 process.kill()
                 process.wait()
@@ -126,8 +126,8 @@ class DeliveryAudit:
         self._say(GO)
         self._sends = True
 
-    def close_books(self, place_was_lost: bool = False) -> DeliveryReport:
-        """Send no more, wait until what was sent is acknowledged, at most 120 s, and tell what became of it.
+    def close(self, place_was_lost: bool = False) -> DeliveryReport:
+        """Send no more, wait until what was sent is acknowledged, at most 120 s, and return what became of it.
 
         An event that is sent while the others are counted would be on its way, and look like one that is lost.
 

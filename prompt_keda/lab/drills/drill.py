@@ -1,4 +1,4 @@
-"""One drill: steady state, fault, detection, runbook, proof, and what was lost on the way."""
+"""One drill: steady state, fault, detection, runbook, verification, and what was lost on the way."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ RED = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
 
 
 def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled:
-    """Break the stack by one fault, and mend it as people would. It is whole again at the end, whatever happened.
+    """Break the stack by one fault, and recover as people would. It is whole again at the end, whatever happened.
 
     Raises
     ------
@@ -60,8 +60,8 @@ def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled
         job_watcher = stack.enter_context(
             JobWatcher.at_work(lambda: stage.kube, [one.namespace for one in instruments])
         )
-        ledgers = [stack.enter_context(DeliveryAudit.kept(stage, one, A_SECOND)) for one in instruments]
-        return _Drill(fault, stage, ways, job_watcher, ledgers, observer).run()
+        audits = [stack.enter_context(DeliveryAudit.kept(stage, one, A_SECOND)) for one in instruments]
+        return _Drill(fault, stage, ways, job_watcher, audits, observer).run()
 
 
 class _Drill:
@@ -71,14 +71,14 @@ class _Drill:
         stage: Stage,
         ways: Ways,
         job_watcher: JobWatcher,
-        ledgers: Sequence[DeliveryAudit],
+        audits: Sequence[DeliveryAudit],
         observer: Observer,
     ) -> None:
         self.fault, self.stage, self.ways = fault, stage, ways
-        self.job_watcher, self.ledgers, self.observer = job_watcher, ledgers, observer
+        self.job_watcher, self.audits, self.observer = job_watcher, audits, observer
         self.seen: dict[str, Any] = {"fault": fault.id, "title": fault.title}
         self.problems: list[str] = []
-        self.is_taken_back = False
+        self.is_reverted = False
 
     def run(self) -> Drilled:
         try:
@@ -92,14 +92,14 @@ class _Drill:
         except PromptKedaError as error:
             self.problems.append(error.what)
         finally:  # also after Ctrl-C, or an unexpected error
-            if not self.is_taken_back:
-                self._guarded_take_back()
+            if not self.is_reverted:
+                self._guarded_revert()
         return Drilled(**self.seen, problems=tuple(self.problems))
 
     def _await_workers(self) -> None:
         """Send events until as many workers run as there may be."""
-        for one in self.ledgers:
-            one.give(EVENTS)
+        for audit in self.audits:
+            audit.give(EVENTS)
         wanted = sum(one.max_jobs for one in self.stage.environment.instruments)
         with suppress(DeadlinePassed):  # a node without room: the drill goes on with those that there are
             until(lambda: self.job_watcher.workers_count() >= wanted, "workers at work", AT_WORK_S)
@@ -109,13 +109,13 @@ class _Drill:
         red = _red(self.ways.look())
         self.problems += [f"{id_} is {red[id_]} before anything is broken" for id_ in self.fault.seen if id_ in red]
 
-    def _take_back(self) -> None:
+    def _revert(self) -> None:
         revert(self.fault, self.stage)
-        self.is_taken_back = True
+        self.is_reverted = True
 
-    def _guarded_take_back(self) -> None:
+    def _guarded_revert(self) -> None:
         try:
-            self._take_back()
+            self._revert()
         except PromptKedaError as error:
             self.problems.append(f"it could not be reverted: {error.what}")
             self._tell(self.problems[-1])
@@ -124,7 +124,7 @@ class _Drill:
         self.observer(Event(EventKind.NOTE, f"drill/{self.fault.id}", "", news))
 
     def _break(self) -> set[str]:
-        """Bring the fault in, and give the UIDs of what works when it does and when it is there: that may take a minute."""
+        """Inject the fault, and return the UIDs of what works before and after: that may take a minute."""
         before, self.seen["at_work"] = self.job_watcher.at_work_now(), self.job_watcher.workers_count()
         self._tell(f"{self.fault.title}; {self.seen['at_work']} workers run")
         if not self.seen["at_work"]:
@@ -143,16 +143,16 @@ class _Drill:
         if runbook != (wanted := runbook_of(self.fault)):
             self.problems.append(f"the runbook should be {wanted}")
         self.job_watcher.phase(RECOVERY)
-        for one in self.ledgers:
-            one.recovery_begins()
+        for audit in self.audits:
+            audit.recovery_begins()
             with suppress(PromptKedaError):  # the fault may have taken Redis away
-                one.give(MORE)
+                audit.give(MORE)
         code, is_proven = self.ways.follow(runbook) if runbook else (1, False)
         is_mended = code == 0 and self._is_mended(self.ways.look())
         self.seen["answered_by"] = RUNBOOK if is_mended else PEOPLE
         if not is_mended:
             self._tell("the runbook alone does not mend it: now what its page asks people to do")
-            self._take_back()
+            self._revert()
             until_green(self.ways, f"the end of {self.fault.id}")
         if (is_mended and is_proven) or (code := self.ways.prove()) == 0:
             self.seen["recovered_s"] = self._since_broken_s()
@@ -163,9 +163,9 @@ class _Drill:
         return round(time.monotonic() - self.began, 1)
 
     def _whole_again(self, left_before: set[str]) -> None:
-        """Take back what the runbook has mended as well, which may touch more than it; nothing may be left behind."""
-        if not self.is_taken_back:
-            self._take_back()
+        """Revert also what the runbook has mended, which may touch more than it did; nothing may be left behind."""
+        if not self.is_reverted:
+            self._revert()
         until_green(self.ways, f"a stack that is whole after {self.fault.id}", WHOLE_S)
         self.problems += [f"left behind: {one}" for one in leftovers(self.stage) if one not in left_before]
 
@@ -178,22 +178,22 @@ class _Drill:
         return not self.fault.seen.keys() & red.keys() and set(red.values()) <= {Verdict.WARN.value}
 
     def _count(self, before: set[str]) -> None:
-        """Tell what was lost: of those that ran before at any time, of all others while it was mended."""
-        # this waits: who is lost meanwhile counts as well
-        fates = [one.close_books(self.fault.id in PLACE_LOST) for one in self.ledgers]
+        """Count what was lost: of those that ran before at any time, of all others during the recovery."""
+        # this waits: what is lost meanwhile counts as well
+        reports = [audit.close(self.fault.id in PLACE_LOST) for audit in self.audits]
         found = self.job_watcher.lost().items()
         lost = tuple(f"{what} in {phase}" for uid, (phase, what) in found if uid in before or phase != FAULT)
         self.seen["lost"] = lost
         self.seen["events"] = {
-            "sent": sum(one.sent_count for one in fates),
-            "lost": sum(len(one.lost) for one in fates),
-            "doubled": sum(len(one.doubled) for one in fates),
-            "taken": sum(len(one.taken_by_fault) for one in fates),
-            "unseen": sum(one.unseen_count for one in fates),
+            "sent": sum(report.sent_count for report in reports),
+            "lost": sum(len(report.lost) for report in reports),
+            "doubled": sum(len(report.doubled) for report in reports),
+            "taken": sum(len(report.taken_by_fault) for report in reports),
+            "unseen": sum(report.unseen_count for report in reports),
         }
         self.problems += [f"lost: {one}" for one in lost]
-        for one in fates:
-            self.problems += one.problems()
+        for report in reports:
+            self.problems += report.problems()
 
 
 def runbook_of(fault: Fault) -> str:

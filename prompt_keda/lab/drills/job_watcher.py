@@ -68,7 +68,7 @@ class JobWatcher:
         targets = [(kind, namespace) for kind in LABELS for namespace in namespaces]
         self._looked = {target: threading.Event() for target in targets}
         for target in targets:
-            threading.Thread(target=self._follow, args=target, daemon=True, name=f"job_watcher of {target[1]}").start()
+            threading.Thread(target=self._follow, args=target, daemon=True, name=f"job watcher of {target[1]}").start()
 
     @classmethod
     @contextmanager

@@ -1,4 +1,4 @@
-"""The runs of this local stack, as a chaos run follows them."""
+"""The runs of this local stack, as a chaos round follows them."""
 
 from __future__ import annotations
 

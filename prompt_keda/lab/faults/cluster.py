@@ -106,7 +106,7 @@ def lead_webhooks(stage: Stage) -> None:
     stage.kube.apply(stage.keda_object("Service", WEBHOOKS), force=True)
     _select(stage, stage.keda_object("Service", WEBHOOKS)["spec"]["selector"])
     place = stage.environment.keda.namespace
-    # in a chaos run they may be gone: nobody comes behind the Service then
+    # in a chaos round they may be gone: nobody comes behind the Service then
     until(
         lambda: _behind_webhooks(stage) or not stage.kube.find(DEPLOYMENTS, WEBHOOKS, place), "a Service with endpoints"
     )

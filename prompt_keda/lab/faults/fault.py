@@ -94,12 +94,12 @@ class Fault:
     title
         What is broken, in words.
     inject, revert
-        Do it, and take it back. Both return when it is so, and can be called twice.
+        Break it, and put it back as it was. Both return when that is done, and can be called twice.
     seen
         Check id → the verdict (``fail``, ``warn``, ``unknown``) that it gets; no other check is anything but OK, or
         SKIPPED because it needs one of these.
     said
-        A part of what the first of them observes: the right cause. Never a name that the fault itself has injected.
+        A part of what the first of them observes: the right cause. Never a name that the fault itself has made.
     left_out
         Checks that need none of these, and see by themselves that there is nothing to look at: SKIPPED as well.
     runbook

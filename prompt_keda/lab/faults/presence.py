@@ -1,4 +1,4 @@
-"""Bringing faults in and taking them back. Each is noted before: it can be mended whatever became of who brought it in."""
+"""Injecting and reverting faults. Each is noted first, so that it can be reverted whatever became of who injected it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prompt_keda.lab.faults.fault import Fault, Stage
 
 
 def inject(fault: Fault, stage: Stage) -> None:
-    """Break the stack by one fault. Idempotent: yes.
+    """Inject a fault into the stack. Idempotent: yes.
 
     Raises
     ------
@@ -25,12 +25,12 @@ def inject(fault: Fault, stage: Stage) -> None:
 
 
 def revert(fault: Fault, stage: Stage) -> None:
-    """Mend it. Idempotent: yes.
+    """Revert a fault. Idempotent: yes.
 
     Raises
     ------
     LabError
-        When it cannot be noted that it is reverted.
+        When it cannot be noted as reverted.
     PromptKedaError
         As the fault's own act does: it stays noted then.
     """
@@ -41,19 +41,19 @@ def revert(fault: Fault, stage: Stage) -> None:
 def revert_all(
     faults: Sequence[Fault], stage: Stage, tell: Callable[[Fault], None] = lambda fault: None
 ) -> dict[str, PromptKedaError]:
-    """Mend all of these, the last one first. Idempotent: yes.
+    """Revert these faults, the last one first. Idempotent: yes.
 
-    What another one keeps from being mended, as a stopped Vault does its policy, is tried again after all others.
+    What another fault keeps from being reverted, as a stopped Vault does its policy, is tried again after all others.
 
     Parameters
     ----------
     tell
-        Told each before it is reverted.
+        Called with each fault before it is reverted.
 
     Returns
     -------
     dict
-        Id of each that could not be mended → why.
+        Id of each fault that could not be reverted → why.
     """
     left: list[Fault] = [*reversed(faults)]
     errors: dict[str, PromptKedaError] = {}

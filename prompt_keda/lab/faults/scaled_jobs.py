@@ -173,14 +173,14 @@ def delete(stage: Stage) -> None:
 def delete_without_operator(stage: Stage) -> None:
     """Take the operator away, then delete every ScaledJob: its finalizer holds it.
 
-    Its Jobs run on, and go with it once the finalizer does: who mends it has to orphan them before.
+    Its Jobs run on, and go with it once the finalizer does: whoever removes that has to orphan them first.
     """
     keda_parts.remove_operator(stage)
     for one in stage.environment.instruments:
         stage.kube.delete(SCALED_JOBS, one.scaled_job, one.namespace)
 
 
-def let_go_and_restore(stage: Stage) -> None:
+def remove_finalizer_and_restore(stage: Stage) -> None:
     """Cut the Jobs loose, bring the operator back, which lets the ScaledJobs go, and apply them anew."""
     for job in running_jobs.active_jobs(stage.kube) if _held(stage) else ():
         mark(stage, job, {"ownerReferences": None})
@@ -279,7 +279,7 @@ FAULTS: tuple[Fault, ...] = (
         "F5",
         "the ScaledJob was deleted while the operator was gone",
         delete_without_operator,
-        let_go_and_restore,
+        remove_finalizer_and_restore,
         {"keda/finalizers-not-stuck": "fail", "keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
         "held by finalizer.keda.sh",
         stops_scaling=True,

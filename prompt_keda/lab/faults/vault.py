@@ -29,7 +29,7 @@ def admin(stage: Stage) -> hvac.Client:
     Raises
     ------
     LabError
-        When it does not answer: in a chaos run it may be stopped.
+        When it does not answer: in a chaos round it may be stopped.
     """
     try:
         return vault_contents.unseal(stage.lab, stage.endpoints["vault_url"], stage.ca_file)
