@@ -19,10 +19,13 @@ from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.core.check import Check
 from prompt_keda.core.event import Event, EventKind
 from prompt_keda.core.untrusted import neutral
+from prompt_keda.lab.faults import ALL_FAULTS
+from prompt_keda.redeploy.planner import STEPS
 from prompt_keda.report.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = sorted((ROOT / "prompt_keda").rglob("*.py"))
+IDS = {one.id for one in (*ALL_CHECKS, *STEPS, *ALL_FAULTS)}
 
 
 def test_tasks_import_invoke_alone():
@@ -78,6 +81,52 @@ def test_what_is_made_from_the_code_is_up_to_date():
     assert [path.name for path, text in reference.pages(ROOT).items() if path.read_text() != text] == []
 
 
+def pages():
+    """Yield name and text of each page that tells of today: decisions and the changelog tell of their own day."""
+    for path in (ROOT / name for name in tracked("*.md")):
+        if path.name != "CHANGELOG.md" and path.parent.name != "decisions":
+            # the one section that lists ids as they were before
+            yield path.name, re.sub(r"### What changed with schema .*?(?=\n## )", "", path.read_text(), flags=re.DOTALL)
+
+
+def tracked(*patterns):
+    listing = ["git", "ls-files", "-z", "--", *patterns]
+    return subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+
+
+def is_an_id(name):
+    """Tell whether this is the id of a check, step or fault, or the start of one, as `--only` takes it.
+
+    KEDA's own objects look the same, by namespace and name: keda/keda-operator.
+    """
+    return name.startswith("keda/keda-") or any(id_.startswith(name) for id_ in IDS)
+
+
+def test_the_files_that_pages_name_exist():
+    """With a folder before its name: `core/places.py` of the package, or a path from the root."""
+    for page, text in pages():
+        for name in re.findall(r"(?<![\w/>.-])(?:\w+/)+\w+\.py\b", text):
+            assert (ROOT / name).is_file() or (ROOT / "prompt_keda" / name).is_file(), f"{page}: {name}"
+
+
+def test_the_checks_steps_and_faults_that_pages_name_exist():
+    """By the category or stage before the name: `keda/parts-ready`, or `keda/parts` of a command."""
+    groups = "|".join(sorted({id_.split("/")[0] for id_ in IDS}))
+    for page, text in pages():
+        named = re.findall(rf"(?<![\w./-])(?:{groups})/[a-z][a-z0-9-]*\b(?![\w/.#])", text)
+        assert [name for name in named if not is_an_id(name)] == [], page
+
+
+def test_the_tests_that_pages_name_exist():
+    """A file, or a test by the start of its name."""
+    files = [ROOT / name for name in tracked("tests/*.py")]
+    known = {path.stem for path in files}
+    known |= {name for path in files for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)}
+    for page, text in pages():
+        for name in re.findall(r"\btest_\w+", text):
+            assert any(one.startswith(name) for one in known), f"{page}: {name}"
+
+
 def test_a_terminal_escape_from_outside_does_not_reach_the_terminal(capsys):
     """Control characters and direction marks are replaced."""
     assert neutral("a\x1b[31mb\u202ec\rd\ne") == "a\ufffd[31mb\ufffdc\ufffdd\ne"
@@ -89,7 +138,7 @@ def test_a_terminal_escape_from_outside_does_not_reach_the_terminal(capsys):
 
 def test_no_tracked_file_names_this_machine():
     """A path of a machine or the host of a package registry is of no use to others."""
-    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    names = tracked()
     hosts = ("pypi" + ".org", "proxy.golang" + ".org", "files.pythonhosted" + ".org", "/wo" + "rk/", "../sha" + "red")
     for name in names:
         text = (ROOT / name).read_text(errors="replace")

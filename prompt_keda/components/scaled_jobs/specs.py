@@ -106,7 +106,7 @@ def finalizers_not_stuck(systems: Systems) -> Outcome:
     Cause: It was deleted while no operator was there to remove the finalizer, or it carries somebody else's finalizer
     (Argo CD's, Flux's): the fix names who takes that away.
 
-    Fix: `./run redeploy` orphans its Jobs first. Strip no finalizer, and start no operator: the garbage collector then
+    Fix: `./run redeploy` orphans its Jobs first. Remove no finalizer, and start no operator: the garbage collector then
     ends its Jobs. What others hold comes last ([decision 0013](decisions/0013-finalizers.md)).
     """
     fix = "Remove no finalizer, and start no operator: both end its Jobs. ./run redeploy orphans them first."
