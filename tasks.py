@@ -286,7 +286,7 @@ def check_deps(run, only="", skip="", timeout="", strict=False, deep=False, verb
 
 @_task(help={**VERBOSE, **REDEPLOY_OPTIONS})
 def plan(run, mode="auto", backlog="", give_up="", verbose=False):
-    """Say what redeploy would do; reads, never writes."""
+    """Show what redeploy would do; reads, never writes."""
     run.show = lambda result: reports.redeploy_as_text.show_plan(result.parts["plan"], verbose)
     options = _redeploy_options(mode, backlog, give_up)
     with run.session() as session:
@@ -335,7 +335,7 @@ def _show_history(result):
 
 @_task(show=_show_history, help={"html": "write the recovery times, and the drills, as a page to this file"})
 def history(run, html=""):
-    """Tell runs and drills of this machine and, of one environment, the runs of its cluster: how they ended, what they took."""
+    """List runs and drills of this machine and, of one environment, the runs of its cluster: how they ended, what they took."""
     from contextlib import nullcontext
 
     with run.session() if run.env else nullcontext() as session:
@@ -358,11 +358,11 @@ def runbooks(run):
         "name": "the runbook, as runbooks lists it",
         **APPROVE,
         "from": "id of the step to begin with, such as mitigation/1",
-        "plan": "only say what it would run, and the digest that approves it",
+        "plan": "only show what it would run, and the digest that approves it",
     },
 )
 def runbook(run, name, from_="", plan=False, approve=""):
-    """Run a runbook: diagnosis, mitigation, proof; kept in the incident's record."""
+    """Run a runbook: diagnosis, mitigation, verification; kept in the incident's record."""
     with run.session() as session:
         if plan:
             run.show = lambda result: reports.runbooks_as_text.show_plan(result.parts)
@@ -372,14 +372,14 @@ def runbook(run, name, from_="", plan=False, approve=""):
 
 @_task(show=lambda result: reports.status_as_text.show_status(result.parts))
 def status(run):
-    """Say what stands now: KEDA's parts, ScaledJobs, streams, Jobs, the last runs, the open incident."""
+    """Show what stands now: KEDA's parts, ScaledJobs, streams, Jobs, the last runs, the open incident."""
     with run.session() as session:
         return commands.status.status(session)
 
 
 @_task(show=lambda result: reports.runbooks_as_text.show_response(result.parts, result.checks))
 def respond(run):
-    """From symptoms to the runbook that fits: look, rank the causes, and run what is wanted."""
+    """From symptoms to the runbook that fits: run the checks, rank the causes, and run what you choose."""
     with run.session() as session:
         return commands.runbooks.respond(session, _live, run.observer, run.ask)
 
@@ -391,7 +391,7 @@ def _show_bundle(result):
     reports.as_text.show_lines([f"{counts}; {where}"])
 
 
-@_task(show=_show_bundle, help={"file": "the archive to write; without it only what it would hold is told"})
+@_task(show=_show_bundle, help={"file": "the archive to write; without it only what it would hold is shown"})
 def bundle(run, file=""):
     """Collect what an expert asks for into one archive, without secrets: objects, events, logs, versions."""
     with run.session() as session:
@@ -418,7 +418,7 @@ def note(run, text):
     },
 )
 def report(run, incident="", html="", markdown=""):
-    """Tell an incident: what was seen and run, what it took, and what is still open."""
+    """Report an incident: what was seen and run, what it took, and what is still open."""
     with run.session() as session:
         result = commands.incidents.report(session, incident)
     _write("--html", html, lambda: result.parts["html"])
@@ -455,7 +455,7 @@ def _show_smoke(result):
     },
 )
 def smoke(run, events="", full=False, only="", approve=""):
-    """Prove that events become Jobs, on a stream and ScaledJob of its own."""
+    """Verify that events become Jobs, on a stream and ScaledJob of its own."""
     if full and events:
         raise core.errors.Refusal("--events is not for --full", "Its cases say themselves how many events they send.")
     if only and not full:
@@ -499,7 +499,7 @@ def lab_down(run):
 
 @_lab_task("lab.status", show=_show_lab)
 def lab_status(run):
-    """Tell where the local stack is and what it uses."""
+    """Show where the local stack is and what it uses."""
     return _lab(run.name, labs.state.status())
 
 
