@@ -564,7 +564,7 @@ def drill(run, fault="", all=False, rest=False, rounds="", seed="", only="", seq
     def write(page):
         try:
             _write("--markdown", markdown, lambda: page)
-        except Refusal as error:  # by now things were broken, and mended: nothing was refused
+        except Refusal as error:  # by now faults were injected and reverted: nothing was refused
             raise core.errors.LabError(error.what, error.fix) from error
 
     _may_append("--markdown", markdown)

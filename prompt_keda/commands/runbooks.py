@@ -176,7 +176,7 @@ def _interrupted(session: Session, incident: Incident) -> str:
 
 
 def respond(session: Session, observe: Observe, observer: Observer, ask: Ask | None) -> Result:
-    """Look, find the cause that is nearest to the root, run its runbook; again, until nothing is left that a runbook mends.
+    """Look, find the cause that is nearest to the root, run its runbook; again, until nothing is left that a runbook repairs.
 
     Parameters
     ----------

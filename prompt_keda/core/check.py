@@ -74,7 +74,7 @@ class Check(Generic[C]):
     fix
         What to do when it fails and the outcome names nothing better.
     runbook
-        Name of the runbook that mends it, without its ending; empty if there is none.
+        Name of the runbook that answers it, without its ending; empty if there is none.
     deep
         It runs only when it is asked for (``--deep``): it needs rights of its own, and costs the cluster something.
     """

@@ -80,7 +80,7 @@ def _run_rounds(chosen: Sequence[Round], stage: Stage, write: Callable[[str], No
     def made_smaller(one: Round) -> str:
         try:
             found, tries = shrink(one, lambda candidate: bool(once(candidate).problems), MOST_TRIES)
-        except DeadlinePassed as error:  # what it has left behind, no redeploy mends
+        except DeadlinePassed as error:  # no redeploy repairs what it has left behind
             return f"it cannot be made smaller: {error.what}"
         smallest.append({"round": found.to_json(), "tries": tries})
         return f"still fails after {tries} tries: {json.dumps(found.to_json())}"

@@ -27,14 +27,14 @@ class Drilled(BaseModel):
     runbook: str = ""
     """What was proposed first; empty if nothing was."""
     answered_by: str = ""
-    """``runbook``: it mended everything by itself. ``people``: it could not, and what its page asks people to do was done.
+    """``runbook``: it was enough. ``people``: it was not, and what its page asks people to do was done.
     Empty where it did not come so far."""
     recovered_s: Seconds | None = None
     """From the fault to the proof that events become Jobs again, in seconds; None if there was none."""
     at_work: int | None = None
     """Number of workers (pods) that ran when it was broken; None: not counted."""
     lost: tuple[str, ...] | None = None
-    """Jobs and pods that ran before, or came while it was mended, and neither live on nor ended by themselves; None: it did
+    """Jobs and pods that ran before, or came during the recovery, and neither live on nor ended by themselves; None: it did
     not come so far that they were counted."""
     events: dict[str, int] = Field(default_factory=dict)
     """Numbers of them: ``sent``, ``lost`` and ``doubled`` by the recovery, ``taken`` by the fault itself, and ``unseen``:

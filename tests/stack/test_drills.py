@@ -24,7 +24,7 @@ SAMPLE = ("keda/operator-gone",)
     [one.id if one.id in SAMPLE else pytest.param(one.id, marks=pytest.mark.exhaustive) for one in ALL_FAULTS],
 )
 def test_a_drill_is_passed(deployed, fault_id):
-    """Seen by its checks, the right runbook proposed, mended by it or by people, proven, and no Job and no event lost."""
+    """Seen by its checks, the right runbook proposed, answered by it or by people, verified, and no Job and no event lost."""
     code, document = run_json("drill", "--fault", fault_id, timeout=900)
     (drilled,) = document["drills"]
     assert (code, drilled["problems"], drilled["lost"]) == (0, [], [])

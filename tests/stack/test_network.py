@@ -77,7 +77,7 @@ def test_a_fault_can_be_made_twice_and_mended_twice_and_leaves_nothing(route, st
 
 
 def test_lab_down_ends_a_fault_whose_maker_was_killed():
-    """By SIGKILL: nobody has mended it. On a stack of its own, which has no server."""
+    """By SIGKILL: nobody has restored it. On a stack of its own, which has no server."""
     lab, env = Lab("cut"), {**os.environ, "PROMPT_KEDA_LAB": "cut", "CI": "true"}
     maker = subprocess.Popen(
         [sys.executable, "-c", BREAK_AND_STAY],

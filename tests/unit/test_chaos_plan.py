@@ -168,7 +168,7 @@ def test_a_round_that_fails_is_printed_and_shrunk(chaos_run):
 
 
 def test_a_round_that_leaves_the_stack_broken_is_not_shrunk_and_ends_no_chaos_run(chaos_run):
-    """No redeploy mends it: nothing can be told of a smaller one."""
+    """No redeploy repairs it: nothing can be said of a smaller one."""
     outcomes = [Outcome, None]
 
     def run_round(one):

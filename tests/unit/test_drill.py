@@ -1,4 +1,4 @@
-"""A drill tells what was seen, who mended it, and what should not have been. Without a stack."""
+"""A drill reports what was seen, who answered it, and what should not have been. Without a stack."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def result(id_, verdict, observed=""):
 
 
 class Stack:
-    """Breaks, and is reverted by the runbook or by people; ``ways`` of a toolkit that works."""
+    """Breaks, and is repaired by the runbook or by people; ``ways`` of a toolkit that works."""
 
     def __init__(self, runbook_mends=True, runbook_code=0, proof=0, proves=True):
         self.broken, self.asked, self.folder = False, [], TemporaryDirectory()
@@ -99,7 +99,7 @@ def test_what_the_runbook_does_not_mend_is_mended_by_people_and_told(stack):
 
 
 def test_scaling_that_is_not_proven_fails_the_drill():
-    """Whoever has mended it."""
+    """Whoever has answered it."""
     stack = Stack(proves=False, proof=3)
     seen = drill(stack.fault(), stack.stage, stack, nobody)
     assert seen.problems == ("scaling is not proven: exit code 3",) and seen.recovered_s is None
@@ -141,7 +141,7 @@ def test_a_fault_that_cannot_be_taken_back_is_told():
     stack = Stack()
 
     def revert(stage):
-        raise DeadlinePassed("the mend", 1, "not there")
+        raise DeadlinePassed("the revert", 1, "not there")
 
     seen = drill(stack.fault(revert=revert), stack.stage, stack, nobody)
     assert "could not be reverted" in seen.problems[-1]
@@ -162,7 +162,7 @@ def test_a_drill_that_is_stopped_takes_its_fault_back(end):
 
 
 def test_a_fault_is_noted_as_long_as_it_is_there():
-    """A drill that is killed leaves it: then `faults` tells it, and mends it."""
+    """A drill that is killed leaves it: then `faults` lists it, and reverts it."""
     stack, noted = Stack(), []
 
     def inject(stage):
@@ -266,7 +266,7 @@ def test_an_event_that_is_lost_fails_the_drill(monkeypatch):
 
 
 def test_events_come_while_it_is_mended_and_are_counted_once_the_stack_is_whole(monkeypatch):
-    """What a fault's own mend does to Jobs and events counts as well."""
+    """What reverting a fault does to Jobs and events counts as well."""
     stack = Stack()
     Audit(monkeypatch, stack)
 
@@ -337,7 +337,7 @@ def test_what_is_left_behind_fails_the_drill(monkeypatch):
 
 
 def test_a_fault_that_is_not_whole_once_it_is_taken_back_fails_the_drill():
-    """The runbook has mended it, and reverting it breaks something."""
+    """The runbook was enough, and reverting the fault breaks something."""
     stack = Stack()
     seen = drill(stack.fault(revert=stack.inject), stack.stage, stack, nobody)
     assert "a stack that is whole after keda/x" in seen.problems[0] and seen.lost is None
@@ -377,7 +377,7 @@ def test_a_node_without_room_for_all_stops_no_drill(monkeypatch):
 
 
 def test_a_stack_with_a_fault_in_it_is_told_how_to_be_mended():
-    """No redeploy mends a frozen process."""
+    """No redeploy thaws a frozen process."""
     stack = Stack()
     stack.broken = True
     state.write_faults(stack.stage.lab, ["redis/frozen"])

@@ -75,7 +75,7 @@ def test_pods_without_processes_have_no_first(monkeypatch):
 
 
 def test_a_process_that_stands_still_is_known():
-    """Redis is given a new pod only while it hangs: a fault may be mended twice."""
+    """Redis is given a new pod only while it hangs: a fault may be reverted twice."""
     process = subprocess.Popen(["sleep", "60"])
     try:
         assert not signals.is_stopped(process.pid)

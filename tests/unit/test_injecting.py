@@ -20,7 +20,7 @@ def stack(monkeypatch, tmp_path):
     done, lab = [], SimpleNamespace(state=tmp_path)
 
     def made(id_):
-        acts = [lambda stage, word=word: done.append(f"{word} {id_}") for word in ("break", "mend")]
+        acts = [lambda stage, word=word: done.append(f"{word} {id_}") for word in ("inject", "revert")]
         return Fault(id_, "F1", f"{id_} is broken", *acts, {"keda/parts-ready": "fail"}, "said", stops_scaling=True)
 
     faults = {id_: made(id_) for id_ in ("a/one", "b/two")}
@@ -52,7 +52,7 @@ def test_what_is_brought_in_is_told_until_it_is_taken_back(stack):
     assert (row["id"], row["is_there"], row["runbook"], row["stops_scaling"]) == ("a/one", True, "keda-gone", True)
     assert there() == state.faults(stack.lab) == ["a/one"]
     injecting.revert("a/one", nobody)
-    assert there() == [] and acts(stack) == ["break a/one"] * 2 + ["mend a/one"]
+    assert there() == [] and acts(stack) == ["inject a/one"] * 2 + ["revert a/one"]
 
 
 def test_without_an_id_all_are_taken_back_the_last_one_first(stack):
@@ -60,7 +60,7 @@ def test_without_an_id_all_are_taken_back_the_last_one_first(stack):
     for id_ in ("a/one", "b/two"):
         injecting.inject(id_, nobody)
     injecting.revert_all(nobody)
-    assert acts(stack)[2:] == ["mend b/two", "mend a/one"] and there() == []
+    assert acts(stack)[2:] == ["revert b/two", "revert a/one"] and there() == []
     assert injecting.revert_all(nobody).parts["faults"] == [] and len(acts(stack)) == 4
 
 
@@ -68,7 +68,7 @@ def test_one_that_was_not_brought_in_so_can_be_taken_back(stack):
     """A drill that was killed leaves it."""
     injecting.inject("b/two", nobody)
     injecting.revert("a/one", nobody)
-    assert acts(stack)[1:] == ["mend a/one"] and there() == ["b/two"]
+    assert acts(stack)[1:] == ["revert a/one"] and there() == ["b/two"]
 
 
 def test_what_is_noted_is_taken_back_though_the_api_server_is_away(stack):
@@ -76,9 +76,9 @@ def test_what_is_noted_is_taken_back_though_the_api_server_is_away(stack):
     injecting.inject("a/one", nobody)
     stack.done.clear()
     injecting.revert("a/one", nobody)
-    assert stack.done == ["mend a/one"]
+    assert stack.done == ["revert a/one"]
     injecting.revert("a/one", nobody)
-    assert stack.done[1:] == ["look for the marker", "mend a/one"]
+    assert stack.done[1:] == ["look for the marker", "revert a/one"]
 
 
 @pytest.mark.parametrize("act", ["inject", "revert"])
@@ -121,7 +121,7 @@ def test_one_that_another_keeps_from_being_mended_is_mended_after_it(stack):
 
 
 def test_one_that_cannot_be_mended_hides_no_other(stack, monkeypatch):
-    """Nor does one that this toolkit does not know: the others are mended, then its error is told."""
+    """Nor does one that this toolkit does not know: the others are reverted, then its error is raised."""
     injecting.inject("a/one", nobody)
     state.write_faults(stack.lab, ["a/one", "of/another-version"])
     monkeypatch.setattr(injecting, "fault_of", lambda id_: stack.faults.get(id_) or faults.fault_of(id_))

@@ -1,4 +1,4 @@
-"""A Secret that a fault takes is put back by whoever mends it, also by another process. Without a stack."""
+"""A Secret that a fault takes is put back by whoever reverts it, also by another process. Without a stack."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_one_that_somebody_else_has_written_stays(stage):
 
 
 def test_one_that_is_neither_there_nor_kept_is_told(stage):
-    """It is not mended then."""
+    """It is not reverted then."""
     stage.kube.delete(SECRETS, *PLACE)
     with pytest.raises(LabError, match="was not kept"):
         kept_secrets.put_back(stage, *PLACE)

@@ -73,7 +73,7 @@ def run_round(
     Parameters
     ----------
     environment
-        The path of the local stack's environment: by its name alone a redeploy would mend the stack itself.
+        The path of the local stack's environment: by its name alone a redeploy would repair the stack itself.
 
     Raises
     ------

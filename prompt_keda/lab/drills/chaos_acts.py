@@ -35,7 +35,7 @@ NOT_MENDED = (
     *("cluster/scheduler-stopped", "cluster/dns-gone", "identity/directory-stopped", "images/registry-stopped"),
     *("vault/stopped", "vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "redis/info-denied"),
 )
-"""Those of them that no redeploy mends: as long as they are not reverted, their checks may not be green."""
+"""Those of them that no redeploy repairs: as long as they are not reverted, their checks may not be green."""
 OF_ONE_SECRET = ("vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
 """Each writes the workers' secret in Vault, and so reverts what another one has done: what was broken is whole then."""
 KEPT_KINDS = ("CustomResourceDefinition",)
@@ -74,7 +74,7 @@ class Acts:
 
     @property
     def still_broken(self) -> list[Fault]:
-        """The faults that were not reverted yet, and that no redeploy mends."""
+        """The faults that were not reverted yet, and that no redeploy repairs."""
         return [one for one in self._seen if one.id in NOT_MENDED]
 
     def strike(self, act: Act) -> None:

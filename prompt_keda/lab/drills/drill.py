@@ -24,12 +24,12 @@ from prompt_keda.records.drill_record import Drilled
 from prompt_keda.report.causes import causes
 
 STEADY_S, DETECTION_S, WHOLE_S = 90, 120, 180
-"""A stack that was left alone is green after some seconds; a fault is seen once its longest delay is over, in seconds. What a
-fault's own mend restarts, and workers that failed meanwhile, are told a while longer."""
+"""A stack that was left alone is green after some seconds; a fault is seen once its longest delay is over, in seconds. What
+reverting a fault restarts, and workers that failed meanwhile, stay amber a while longer."""
 RUNBOOK, PEOPLE = "runbook", "people"
 EVENTS, MORE, A_SECOND = 100, 60, 1.0
 """So many are sent before: twenty workers work half a minute, and wait as long. When it is seen more are sent at once, so that
-they work while it is reverted; and from then on so many a second."""
+they work during the recovery; and from then on so many a second."""
 AT_WORK_S = 30
 """KEDA has made all workers by then: only then something is broken."""
 FAULT, RECOVERY = "the fault", "the recovery"
@@ -151,7 +151,7 @@ class _Drill:
         is_mended = code == 0 and self._is_mended(self.ways.look())
         self.seen["answered_by"] = RUNBOOK if is_mended else PEOPLE
         if not is_mended:
-            self._tell("the runbook alone does not mend it: now what its page asks people to do")
+            self._tell("the runbook alone is not enough: now what its page asks people to do")
             self._revert()
             until_green(self.ways, f"the end of {self.fault.id}")
         if (is_mended and is_proven) or (code := self.ways.prove()) == 0:
@@ -163,7 +163,7 @@ class _Drill:
         return round(time.monotonic() - self.began, 1)
 
     def _whole_again(self, left_before: set[str]) -> None:
-        """Revert also what the runbook has mended, which may touch more than it did; nothing may be left behind."""
+        """Revert the fault also where the runbook was enough: that may touch more. Nothing may be left behind."""
         if not self.is_reverted:
             self._revert()
         until_green(self.ways, f"a stack that is whole after {self.fault.id}", WHOLE_S)

@@ -1,4 +1,4 @@
-"""Faults of the local stack: each breaks one thing as production breaks, and mends it. For tests and drills.
+"""Faults of the local stack: each breaks one thing as production breaks, and reverts it. For tests and drills.
 
 One file a category, its FAULTS table at the end.
 """

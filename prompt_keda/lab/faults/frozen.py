@@ -32,7 +32,7 @@ def replace_redis(stage: Stage) -> None:
     """
     if any(signals.is_stopped(pid) for pid in signals.processes_in_pods(stage, *stage.redis_pods)):
         redis.stop(stage)
-    redis.start(stage)  # also where another mend came as far as its stop
+    redis.start(stage)  # also where an earlier revert came as far as its stop
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -1,4 +1,4 @@
-"""Secrets that a fault takes away, and puts back as they were. Kept in the stack's state, for whoever mends it."""
+"""Secrets that a fault takes away, and puts back as they were. Kept in the stack's state, for whoever reverts it."""
 
 from __future__ import annotations
 
