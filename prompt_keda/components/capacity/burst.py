@@ -255,6 +255,3 @@ def keda_limit(systems: Systems) -> Limit:
         raise BadAnswer(
             "Kubernetes", systems.kube.address, f"{OPERATOR}: its limit cannot be read: {error}", CORRECT
         ) from error
-
-
-NEEDS = ("cluster/api-answers", "keda/scaled-jobs-present")

@@ -13,12 +13,10 @@ from prompt_keda.core.errors import BadAnswer, LoggedOut, Missing, Refused
 from prompt_keda.core.outcomes import fail, ok, unknown, warn
 
 API = "cluster/api-answers"
-NODES_READY = "cluster/nodes-ready"
-OTHER_APIS = "cluster/api-services-available"
 STORAGE = "etcd"
 """How the parts of /readyz begin that say that nothing can be read or written (Kubernetes 1.35: etcd, etcd-readiness)."""
 CLOCK_S = 10
-"""A redeploy's lock stands up to 45 s (redeploy/lease.py); certificates are made valid from some minutes before."""
+"""A redeploy's lock stands up to 45 s (records/lock.py); certificates are made valid from some minutes before."""
 
 
 @check(

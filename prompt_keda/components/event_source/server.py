@@ -16,9 +16,6 @@ from prompt_keda.environment.model import Instrument
 if TYPE_CHECKING:
     from prompt_keda.clients.redis_survey import Survey
 
-ANSWERS = "redis/answers"
-INFO = "redis/info-allowed"
-
 
 @check(
     "redis/answers",
@@ -229,9 +226,3 @@ def _is_absent(survey: Survey, instrument: Instrument) -> bool:
 
 def _info(systems: Systems) -> dict[str, Any]:
     return systems.redis_survey().info()
-
-
-THERE = "keda/scaled-jobs-present"
-_GROUPS = "redis/groups-exist"
-_STREAMS, _STATE = (ANSWERS, _GROUPS), (ANSWERS, INFO)
-_FIX = "Look at its pod and the pod's log: does it hang, or is the way there blocked?"

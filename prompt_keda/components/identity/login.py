@@ -130,6 +130,3 @@ def ldap_answers(systems: Systems) -> Outcome:
     if wanted.lower() not in (one.lower() for one in contexts):
         return fail(f"{settings.url} holds {', '.join(contexts) or 'nothing'}, not {wanted}")
     return ok(f"{settings.url} holds {wanted}")
-
-
-_AGAIN = "Try again; if the API server is away, cluster/api-answers says so."

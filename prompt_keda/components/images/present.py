@@ -107,7 +107,3 @@ def _limits(systems: Systems, hosts: Iterable[str]) -> str:
     """Say how many pulls are left where a registry limits them."""
     left = {host: systems.registry(host).pulls_left for host in hosts}
     return "".join(f"; {host} lets {count} more pulls through" for host, count in left.items() if count is not None)
-
-
-_KEDA = "images/keda-images-present"
-_FIX = "Ask the registry's owners, or wait; until it answers no new node can pull."

@@ -75,7 +75,7 @@ def none_paused(systems: Systems) -> Outcome:
     Notes
     -----
     KEDA 2.16.1's condition Paused may stay True after a pause was lifted (seen): its scale loop writes an old
-    copy of all conditions back (redeploy/release.py). KEDA works on, and does not stop at the next pause (checkIfPaused).
+    copy of all conditions back (scaled_jobs/unpause.py). KEDA works on, and does not stop at the next pause (checkIfPaused).
     """
     fix = f"When it may go on, and keda/jobs-carry-their-generation is green: kubectl annotate scaledjob NAME {PAUSED}-"
 

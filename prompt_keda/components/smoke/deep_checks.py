@@ -254,6 +254,3 @@ def _canary(systems: Systems) -> Sight:
     """Give what was seen of this round's canary; the first who asks makes it."""
     made: Canary = systems.keep("canary", lambda: Canary(systems))
     return systems.keep("canary's sight", made.look)
-
-
-NEEDS = ("cluster/api-answers",)

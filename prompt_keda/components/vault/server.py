@@ -233,8 +233,3 @@ def _wanted(systems: Systems) -> dict[str, set[str]]:
 
 def _api_path(mount: str, path: str, kv_version: int) -> str:
     return f"{mount}/data/{path}" if kv_version == 2 else f"{mount}/{path}"
-
-
-_LOGIN, _KEYS, _PRESENT = "vault/login-works", "vault/secrets-have-their-keys", "vault/cluster-secrets-present"
-_SILENT = "Is this its address, and are you in its network? Then ask Vault's owners."
-_AGAIN = "Log in to Vault again, or get a new secret id. After five refusals Vault locks an AppRole for 15 minutes."
