@@ -73,7 +73,8 @@ def container(**fields):
 
 
 SPECS, LINT = "keda/specs-as-wanted", "keda/specs-linted"
-CUSTOM = {"strategy": "custom", "customScalingQueueLengthDeduction": 3}
+HALF = {"strategy": "custom", "customScalingRunningJobPercentage": "0.5"}
+CUSTOM = {**HALF, "customScalingQueueLengthDeduction": 3}
 NO_DEFAULT = schema({"rollout": {"type": "object", "properties": {"strategy": {"enum": ["gradual", "immediate"]}}}})
 HOOKED = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["argocd.argoproj.io/hook-finalizer"]}
 HANGS = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["finalizer.keda.sh"]}
@@ -219,6 +220,9 @@ RED = [
     (LINT, scaled_job(spec={"minReplicaCount": 30}), "warn", "minReplicaCount is more than maxReplicaCount"),
     (LINT, scaled_job(spec={"scalingStrategy": None}), "warn", "scalingStrategy is default"),
     (LINT, scaled_job(spec={"scalingStrategy": CUSTOM}), "warn", "customScalingQueueLengthDeduction is 3"),
+    (LINT, scaled_job(spec={"scalingStrategy": HALF}), "fail", "KEDA's operator crashes at that, for all ScaledJobs"),
+    (LINT, scaled_job(spec={"scalingStrategy": {"strategy": "custom"}}), "warn", "is custom without a number in"),
+    (LINT, scaled_job(spec={"scalingStrategy": {"strategy": "Eager"}}), "warn", "scalingStrategy is Eager, which KEDA"),
     (LINT, scaled_job(spec={"jobTargetRef": {"ttlSecondsAfterFinished": 0}}), "warn", "gone before anybody sees why"),
     (
         LINT,

@@ -14,6 +14,7 @@ BUILT_IN_CONTROLLER, BUILT_IN_SCHEDULER = "kubernetes.io/job-controller", "defau
 SHORT_TTL_S, SHORT_GRACE_S = 600, 30
 UNSET_POLICY = "OnFailure"
 """What KEDA 2.16.1 writes into a Job where the ScaledJob names no restartPolicy (pkg/scaling/executor/scale_jobs.go)."""
+DEDUCTION = "customScalingQueueLengthDeduction"
 HOST = ("hostNetwork", "hostPID", "hostIPC")
 
 
@@ -36,6 +37,9 @@ def stops(spec: Object) -> Iterator[str]:
         yield "jobTargetRef.managedBy names another controller than the cluster's: that one has to make the pods"
     if spec.get("maxReplicaCount", 1) < 1:
         yield f"maxReplicaCount is {spec['maxReplicaCount']}: no Job is ever made"
+    strategy = spec.get("scalingStrategy") or {}
+    if _is_custom(strategy) and strategy.get(DEDUCTION) is None:
+        yield f"scalingStrategy is custom without {DEDUCTION}: KEDA's operator crashes at that, for all ScaledJobs"
     if pod.get("schedulingGates"):
         yield "its pods have schedulingGates: they wait until somebody opens them"
     if pod.get("restartPolicy", UNSET_POLICY) not in ("Never", "OnFailure"):
@@ -88,11 +92,21 @@ def oddities(spec: Object) -> Iterator[str]:
 
 def _of_strategy(strategy: Object) -> Iterator[str]:
     name = strategy.get("strategy", "default")
-    if name == "default":
-        yield "scalingStrategy is default: each Job that runs takes one off the lag, so too few come (eager does not)"
-    if name == "custom" and strategy.get("customScalingQueueLengthDeduction"):
-        count = strategy["customScalingQueueLengthDeduction"]
-        yield f"customScalingQueueLengthDeduction is {count}: so many events get no worker"
+    if name not in ("accurate", "eager") and not _is_custom(strategy):
+        lacks = " without a number in customScalingRunningJobPercentage" if name == "custom" else ""
+        said = name if name == "default" else f"{name}{lacks}, which KEDA takes for default"
+        yield f"scalingStrategy is {said}: each Job that runs takes one off the lag, so too few come (eager does not)"
+    if _is_custom(strategy) and strategy.get(DEDUCTION):
+        yield f"{DEDUCTION} is {strategy[DEDUCTION]}: so many events get no worker"
+
+
+def _is_custom(strategy: Object) -> bool:
+    """Whether KEDA takes the strategy custom: without a number it falls back to default (2.16.1, NewScalingStrategy)."""
+    try:
+        float(strategy.get("customScalingRunningJobPercentage") or "")
+    except ValueError:
+        return False
+    return strategy.get("strategy") == "custom"
 
 
 def _of_the_host(pod: Object) -> Iterator[str]:
