@@ -12,6 +12,7 @@ from prompt_keda.components.keda.names import FINALIZER
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs, unpause
 from prompt_keda.components.scaled_jobs.objects import GENERATION, PAUSED, SCALED_JOB_LABEL, is_paused
+from prompt_keda.core.decisions import Decisions, Deletion
 from prompt_keda.core.errors import EnvironmentFileError
 from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.core.plan import State
@@ -122,6 +123,24 @@ def test_an_extra_field_is_named_with_who_has_set_it():
     assert "differs at" in detail, "what is missing is told first"
     detail = restore.scaled_jobs_inspect(restoring(cluster, DEFAULT)).detail
     assert "jobTargetRef, which its source does not have (set by kubectl-patch)" in detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "namespace", "state"),
+    [
+        ("Deployment", "keda", State.DONE),
+        ("Deployment", "another-keda", State.TODO),
+        ("ClusterRole", "", State.TODO),
+        ("ServiceAccount", "keda", State.TODO),
+    ],
+)
+def test_only_a_new_operator_looks_by_itself(kind, namespace, state):
+    """F21: a repair may replace what has the operator's name, and leave this operator at work."""
+    cluster = Cluster()
+    cluster.patch(*KEY, {"status": {"conditions": [{"type": "Ready", "status": "False"}]}})
+    context = restoring(cluster, DEFAULT)
+    context.decisions = Decisions(deletions=(Deletion(kind, namespace, "keda-operator", "u"),))
+    assert unpause.requeue_inspect(context).state is state
 
 
 def test_jobs_that_were_born_suspended_are_let_run():

@@ -14,7 +14,7 @@ from datetime import timedelta
 from prompt_keda.clients.kube.conditions import conditions, has_condition
 from prompt_keda.clients.kube.errors import is_conflict
 from prompt_keda.clients.kube.objects import Object, label
-from prompt_keda.clients.kube.resources import JOBS, SCALED_JOBS
+from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS, SCALED_JOBS
 from prompt_keda.components.keda.names import OPERATOR
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
@@ -39,7 +39,8 @@ def requeue_inspect(context: Context) -> Progress:
 
     It looks again by itself after up to 1000 s (failure mode F21); a new operator looks at once.
     """
-    if any(one.name == OPERATOR for one in context.decisions.deletions):
+    operator = (DEPLOYMENTS.kind, context.namespace, OPERATOR)
+    if any((one.kind, one.namespace, one.name) == operator for one in context.decisions.deletions):
         return Progress(State.DONE, "a new operator looks at all of them")
     asleep = [label(live) for live in _asleep(context)]
     return Progress(State.TODO, f"not Ready: {', '.join(asleep)}") if asleep else Progress(State.DONE)
