@@ -66,8 +66,8 @@ def run_plan(
     Refusal
         When a step refuses, and none before it has written.
     ClientError
-        When an act, or the first inspection of a step, cannot reach its system; or the last one before its deadline:
-        what could not be seen is not seen broken.
+        When an act cannot reach its system; or the last inspection before a step's deadline, or the first one before
+        anything was written: what could not be seen is not seen broken.
 
     Notes
     -----
@@ -79,7 +79,8 @@ def run_plan(
         started = now()
         observer(Event(EventKind.STARTED, step.id, State.WORKING.value, step.title))
         try:
-            progress, acted = _run_step(step, context, journal, observer, now)
+            has_written = any(result.acted for result in results)
+            progress, acted = _run_step(step, context, journal, observer, now, has_written)
         except (KeyboardInterrupt, PromptKedaError) as error:
             told = _told(error, step, any(one.acted for one in results))
             journal.append(step.id, "interrupted" if isinstance(told, Interrupted) else "failed", told.what)
@@ -113,15 +114,15 @@ def _told(error: BaseException, step: Step[C], has_written: bool) -> PromptKedaE
 
 
 def _run_step(
-    step: Step[C], context: C, journal: Journal, observer: Observer, now: Callable[[], float]
+    step: Step[C], context: C, journal: Journal, observer: Observer, now: Callable[[], float], has_written: bool
 ) -> tuple[Progress, bool]:
-    progress = step.inspect(context)
+    end = now() + step.deadline.total_seconds()
+    progress = _first_look(step, context, observer, end if has_written else now(), now)
     if progress.state is State.DONE:
         journal.append(step.id, "skipped", progress.detail)
         return progress, False
     if progress.state is State.BROKEN:  # no act mends that; if nothing was written before, it is a refusal
         raise Refusal(f"{step.id}: {progress.detail}")
-    end = now() + step.deadline.total_seconds()
     journal.append(step.id, "begin", progress.detail)
     signal: Signal = step.watch(context) if step.watch else Tick()
     try:
@@ -131,6 +132,19 @@ def _run_step(
         signal.close()
     journal.append(step.id, "done", progress.detail)
     return progress, True
+
+
+def _first_look(step: Step[C], context: C, observer: Observer, end: float, now: Callable[[], float]) -> Progress:
+    """Inspect a step. Until ``end`` a system that does not answer is asked again: half-way, giving up leaves KEDA away."""
+    while True:
+        try:
+            return step.inspect(context)
+        except ClientError as error:
+            left = end - now()
+            if not error.retriable or left <= 0:
+                raise
+            observer(Event(EventKind.PROGRESS, step.id, State.WORKING.value, error.what))
+            Tick().wait(min(LOOK_AGAIN_S, left))
 
 
 def _wait(

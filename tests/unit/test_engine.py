@@ -257,6 +257,25 @@ def test_a_system_that_is_away_for_a_moment_is_waited_for():
     assert run_plan([step([State.TODO, lost, State.DONE])], None, Book(), nobody)[0].acted
 
 
+def test_the_first_look_of_a_step_waits_once_something_is_written():
+    """Redis away for a second, KEDA already replaced: giving up would leave the ScaledJobs away. Before any write it ends."""
+    lost = Unreachable("Redis", "a:1", "gone")
+    written = step([State.TODO, State.DONE])
+    results = run_plan([written, step([lost, State.TODO, State.DONE], deadline=2)], None, Book(), nobody)
+    assert [result.acted for result in results] == [True, True]
+    for before in ([], [step([State.DONE])]):
+        with pytest.raises(Unreachable):
+            run_plan([*before, step([lost, State.DONE])], None, Book(), nobody)
+
+
+def test_a_system_that_stays_away_at_the_first_look_ends_the_run_at_its_deadline():
+    """Exit code 3, and `resume` goes on: it was not seen broken."""
+    times = iter(range(0, 1000, 4))
+    lost = Unreachable("Redis", "a:1", "gone")
+    with pytest.raises(Unreachable):
+        run_plan([step([State.TODO, State.DONE]), step([lost])], None, Book(), nobody, now=lambda: next(times))
+
+
 def test_a_system_that_stays_away_until_the_deadline_is_not_seen_broken():
     """Exit code 3, with why it cannot be seen, and not 1: the step may well be done by then."""
     times = iter(range(0, 1000, 4))
