@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from prompt_keda.components.scaled_jobs import running_jobs, unpause  # noqa: E402
+from prompt_keda.components.scaled_jobs import running_jobs  # noqa: E402
 from prompt_keda.core import run_checks  # noqa: E402
 from prompt_keda.core.check import Verdict  # noqa: E402
 from prompt_keda.lab.drills import delivery_audit  # noqa: E402
@@ -24,9 +24,15 @@ from prompt_keda.redeploy import free, restore  # noqa: E402
 from prompt_keda.runbooks import commands  # noqa: E402
 
 
+def broken(module, name, value):
+    """Put something else in the place of what is there; a name that has gone would break nothing."""
+    assert hasattr(module, name), name
+    setattr(module, name, value)
+
+
 def jobs_stay_owned():
     """No Job of a ScaledJob that goes is orphaned, and no step sees one that hangs on it."""
-    free._owned = lambda context: iter(())
+    broken(free, "owned", lambda context: iter(()))
 
 
 def unknown_is_green():
@@ -42,13 +48,12 @@ def unknown_is_green():
 
 def old_generations_are_no_risk():
     """No Job of another generation is taken for one that KEDA would delete."""
-    running_jobs.at_risk = lambda *arguments, **more: ()
-    unpause.running_jobs.at_risk = running_jobs.at_risk
+    broken(running_jobs, "at_risk", lambda *arguments, **more: ())
 
 
 def what_waits_is_skipped():
     """A group that has to be made begins behind all that waits, whatever the environment says, or was lost before."""
-    restore.group_start = lambda context, one: "$"
+    broken(restore, "group_start", lambda context, one: "$")
 
 
 BROKEN = (jobs_stay_owned, unknown_is_green, old_generations_are_no_risk, what_waits_is_skipped)
@@ -60,7 +65,7 @@ second, and a drill sends fewer than 240."""
 
 if __name__ == "__main__":
     MUTANTS[os.environ["PROMPT_KEDA_TEST_MUTANT"]]()
-    delivery_audit.DRAIN_S = DRAIN_S
+    broken(delivery_audit, "DRAIN_S", DRAIN_S)
     commands.TASKS = Path(__file__)
     sys.argv[0] = str(ROOT / "tasks.py")
     runpy.run_path(sys.argv[0], run_name="__main__")
