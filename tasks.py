@@ -280,7 +280,7 @@ def check_deps(run, only="", skip="", timeout="", strict=False, deep=False, verb
     with run.session() as session:
         result = commands.check_deps.check_deps(session, checks, _live, timeout_s=timeout_s, strict=strict)
     _write("--junit", junit, lambda: reports.as_junit.to_xml(result.checks))
-    _write("--svg", svg, lambda: reports.as_svg.to_svg(result.checks))
+    _write("--svg", svg, lambda: reports.as_svg.to_svg(result.checks, verbose))
     return result
 
 
