@@ -72,7 +72,7 @@ def look(deployed, admin, endpoints, tmp_path_factory):
     environment = load_environment(ROOT / "environments" / "local.yaml", {**endpoints, "kubeconfig": str(file)})
 
     def run():
-        systems = Systems(environment)
+        systems = Systems(environment, endpoints)
         try:
             return {one.id: one for one in run_checks(LOOKING, systems, nobody, timedelta(seconds=30))}
         finally:
@@ -98,7 +98,10 @@ def until_it_is_so(look, wanted):
         last.update(look())
         return wanted(last)
 
-    until(reached, 90, "a change of the rights")
+    try:
+        until(reached, 90, "a change of the rights")
+    except AssertionError as error:
+        raise AssertionError({id_: last[id_].observed for id_ in seen(last)}) from error
     return last
 
 
