@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from prompt_keda.clients.kube.objects import is_going
 from prompt_keda.components.keda.names import FINALIZER
 
 Object = Mapping[str, Any]
@@ -46,7 +47,7 @@ def of_others(names: Iterable[str]) -> list[str]:
 def is_held_by_others(obj: Object) -> bool:
     """Tell whether an object is on its way out, and neither KEDA nor a redeploy can remove what holds it."""
     names = names_of(obj)
-    return "deletionTimestamp" in obj["metadata"] and bool(names) and FINALIZER not in names
+    return is_going(obj) and bool(names) and FINALIZER not in names
 
 
 def who_takes_away(name: str) -> str:

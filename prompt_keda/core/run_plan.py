@@ -78,11 +78,11 @@ def run_plan(
     for step in steps:
         started = now()
         observer(Event(EventKind.STARTED, step.id, State.WORKING.value, step.title))
+        has_written = any(result.acted for result in results)
         try:
-            has_written = any(result.acted for result in results)
             progress, acted = _run_step(step, context, journal, observer, now, has_written)
         except (KeyboardInterrupt, PromptKedaError) as error:
-            told = _told(error, step, any(one.acted for one in results))
+            told = _told(error, step, has_written)
             journal.append(step.id, "interrupted" if isinstance(told, Interrupted) else "failed", told.what)
             took = now() - started
             broken = Progress(State.BROKEN, told.what)

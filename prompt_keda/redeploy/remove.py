@@ -124,7 +124,7 @@ def namespaces_inspect(context: Context) -> Progress:
     wanted = {context.namespace, *(one.namespace for one in context.environment.instruments)}
     for name in sorted(wanted - namespaces.left(context).keys()):
         found = context.systems.kube.find(NAMESPACES, name)
-        if found is not None and "deletionTimestamp" in found["metadata"]:
+        if found is not None and is_going(found):
             said = [one["message"] for one in (found["status"].get("conditions") or []) if one["status"] == "True"]
             return Progress(State.WORKING, f"namespace {name} is Terminating: {' '.join(said)[:200]}")
     return Progress(State.DONE)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Object = dict[str, Any]
 MOST_NAMED = 3
 
 
-def is_going(obj: Object) -> bool:
+def is_going(obj: Mapping[str, Any]) -> bool:
     """Tell whether an object is on its way out."""
     return "deletionTimestamp" in obj["metadata"]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.objects import is_going
 from prompt_keda.clients.kube.resources import EVENTS, JOBS, PODS, SCALED_JOBS
 from prompt_keda.components import finalizers
 from prompt_keda.components.keda.names import FINALIZER
@@ -38,18 +39,14 @@ def active_jobs(kube: Kube) -> list[Object]:
 def ledger(kube: Kube) -> tuple[JobRecord, ...]:
     """Record every running Job of a ScaledJob, and every pod of one; and which of them go already. A suspended Job does not run."""
     active = {job["metadata"]["uid"]: job for job in active_jobs(kube) if is_running(job)}
-    records = [replace(record("Job", job), was_going=_is_going(job)) for job in active.values()]
+    records = [replace(record("Job", job), was_going=is_going(job)) for job in active.values()]
     for pod in kube.each(PODS, label_selector=POD_LABEL):
         owners = active.keys() & {reference["uid"] for reference in pod["metadata"].get("ownerReferences", [])}
         if owners and pod.get("status", {}).get("phase") in ("Pending", "Running"):
             uid = owners.pop()
-            goes = _is_going(pod) or (_is_going(active[uid]) and "orphan" not in finalizers.names_of(active[uid]))
+            goes = is_going(pod) or (is_going(active[uid]) and "orphan" not in finalizers.names_of(active[uid]))
             records.append(replace(record("Pod", pod, uid), was_going=goes))
     return tuple(records)
-
-
-def _is_going(obj: Object) -> bool:
-    return "deletionTimestamp" in obj["metadata"]
 
 
 def going(before: tuple[JobRecord, ...]) -> list[str]:
@@ -68,7 +65,7 @@ def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
     before = tuple(record for record in before if not record.was_going)
     live = {one["metadata"]["uid"]: one for one in kube.each(JOBS, label_selector=SCALED_JOB_LABEL)}
     live |= {one["metadata"]["uid"]: one for one in kube.each(PODS, label_selector=POD_LABEL)}
-    doubtful = [one for one in before if one.uid not in live or "deletionTimestamp" in live[one.uid]["metadata"]]
+    doubtful = [one for one in before if one.uid not in live or is_going(live[one.uid])]
     if not doubtful:
         return []
     ended = {uid for uid, one in live.items() if is_finished(one)} | _uids(kube, "Job", ENDED)
