@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from prompt_keda.clients.kube.errors import is_conflict
@@ -13,6 +15,7 @@ from prompt_keda.core.decisions import Decisions, JobRecord
 from prompt_keda.core.errors import ClientError
 from prompt_keda.core.event import Observer, nobody
 from prompt_keda.core.run_plan import GO_ON
+from prompt_keda.delivery.base import Delivery
 from prompt_keda.environment.model import Environment, Instrument
 from prompt_keda.records.lock import Lock
 
@@ -32,6 +35,8 @@ class Context:
         KEDA's objects in the order in which they can be applied.
     instrument_objects
         Instrument → its ScaledJob and what belongs to it. Empty for one that somebody else delivers.
+    delivery
+        Who else delivers, and how both agree.
     decisions
         What the plan removes, takes over, unpauses and brings back.
     objects
@@ -57,6 +62,7 @@ class Context:
     systems: Systems
     keda_objects: list[Object]
     instrument_objects: dict[str, list[Object]]
+    delivery: Delivery = field(default_factory=Delivery)
     run_id: str = ""
     kube_system_uid: str = ""
     decisions: Decisions = field(default_factory=Decisions)
@@ -95,15 +101,25 @@ class Context:
         kube, metadata = self.systems.kube, wanted["metadata"]
         return kube.find(kube.resource_of(wanted), metadata["name"], metadata.get("namespace"))
 
-    def apply_all(self, objects: list[Object], force: bool = False) -> None:
-        """Apply objects side by side. Raises what `Kube.apply` raises, for the first that fails.
+    def apply_all(self, objects: list[Object]) -> None:
+        """Apply objects of the toolkit's own side by side. Raises what `Kube.apply` raises, for the first that fails."""
+        self._apply_all(objects, self.systems.kube.apply)
+
+    def deliver(self, objects: list[Object], force: bool = False) -> None:
+        """Apply objects of the manifests side by side, as whoever delivers them. Raises as `apply_all` does.
 
         What conflicted when it was planned is removed before, so that a conflict is news: resume alone meets it again.
         """
-        kube = self.systems.kube
+        self._apply_all(objects, partial(self.deliver_one, force=force))
+
+    def deliver_one(self, wanted: Object, force: bool = False, dry_run: bool = False) -> Object:
+        """Apply one object of the manifests as whoever delivers it. Raises as `Kube.apply` does."""
+        return self.systems.kube.apply(wanted, force=force, dry_run=dry_run, field_manager=self.delivery.field_manager)
+
+    def _apply_all(self, objects: list[Object], apply: Callable[[Object], Object]) -> None:
         try:
             with ThreadPoolExecutor(max_workers=8, thread_name_prefix="apply") as pool:
-                for done in [pool.submit(kube.apply, one, force) for one in objects]:
+                for done in [pool.submit(apply, one) for one in objects]:
                     done.result()
         except ClientError as error:
             if is_conflict(error):

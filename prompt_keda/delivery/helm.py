@@ -13,11 +13,24 @@ from collections.abc import Iterable, Iterator
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import SECRETS
+from prompt_keda.clients.systems import Systems
 from prompt_keda.core.decisions import Deletion
+from prompt_keda.delivery.base import Delivery
 
 NAME, NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 MANAGED = ("app.kubernetes.io/managed-by", "Helm")
 DEPLOYED, IN_ORDER = "deployed", ("deployed", "superseded")
+
+
+class HelmDelivery(Delivery):
+    """Helm delivers too: what is applied bears its marks and has its field manager, so that its release goes on."""
+
+    field_manager = "helm"
+    """As whom Helm 4 applies server-side (helm.sh/helm/v4, pkg/kube/client.go)."""
+
+    def __init__(self, systems: Systems) -> None:
+        keda = systems.environment.keda
+        self.helm_release = f"{keda.namespace}/{keda.release}"
 
 
 def release_of(objects: Iterable[Object]) -> str:

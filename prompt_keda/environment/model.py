@@ -353,10 +353,38 @@ class KedaSettings(Part):
     """The version that KEDA's Deployments are expected to have: ``2.16.1``."""
     namespace: Text = "keda"
     """KEDA's namespace."""
-    delivery: Literal["manifests", "argocd"]
-    """``manifests``: this toolkit applies them. ``argocd``: Argo CD does; writes are refused until that is built."""
+    delivery: Literal["manifests", "argocd", "helm"]
+    """Who delivers KEDA besides this toolkit, which always applies the manifests itself. ``manifests``: nobody.
+    ``argocd``: they are what Argo CD would apply, with its marks; it keeps still meanwhile, and confirms. ``helm``: they
+    bear Helm's marks, and ``helm`` goes on with its release."""
+    release: Text = "keda"
+    """The Helm release, in KEDA's namespace; counts for the delivery ``helm``."""
     manifests: Manifests
     """They are used only if their SHA-256 fits."""
+
+
+class ArgoCdSettings(Part):
+    """The Argo CD that delivers KEDA, for the delivery ``argocd``."""
+
+    namespace: Text = "argocd"
+    """The namespace of its Applications and of its ConfigMap ``argocd-cm``."""
+    application: Text = "keda"
+    """The Application that delivers KEDA."""
+    tracking: Literal["label", "annotation", "annotation+label"]
+    """How it knows its objects: ``application.resourceTrackingMethod`` in ``argocd-cm``. ``argocd/tracking-right`` compares."""
+    label_key: Text = "argocd.argoproj.io/instance"
+    """The label's key: ``application.instanceLabelKey`` in ``argocd-cm``; without that, Argo CD's own default is
+    ``app.kubernetes.io/instance``."""
+
+    @property
+    def tracks_by_label(self) -> bool:
+        """Whether objects bear the label."""
+        return "label" in self.tracking
+
+    @property
+    def tracks_by_annotation(self) -> bool:
+        """Whether objects bear the annotation."""
+        return "annotation" in self.tracking
 
 
 class SecretSync(Part):
@@ -394,6 +422,8 @@ class Instrument(Part):
     manifest: File | None = None
     """File with the ScaledJob and what belongs to it (TriggerAuthentication), relative to the environment's file.
     None: delivered by someone else, for example Argo CD."""
+    application: Text | None = None
+    """The Argo CD Application that delivers it; None: there is none."""
     min_jobs: Whole = Field(ge=0)
     """The ScaledJob's minReplicaCount."""
     max_jobs: Whole = Field(ge=1)
@@ -533,6 +563,8 @@ class Environment(Part):
     """Where the images come from; an image of another registry is a fault."""
     keda: KedaSettings
     """The KEDA that belongs there."""
+    argocd: ArgoCdSettings | None = Field(default=None, validate_default=True)
+    """The Argo CD that delivers it; needed for the delivery ``argocd``, and only there."""
     secrets: ListOf[SecretSync]
     """The Kubernetes Secrets that are made from Vault."""
     instruments: ListOf[Instrument]
@@ -550,6 +582,14 @@ class Environment(Part):
         """Give the environment as JSON without its paths: these are each machine's own, and differ between clones."""
         found: dict[str, Any] = _portable(self)
         return found
+
+    @field_validator("argocd")
+    @classmethod
+    def _argocd_where_it_delivers(cls, value: ArgoCdSettings | None, info: ValidationInfo) -> ArgoCdSettings | None:
+        keda = info.data.get("keda")
+        if keda is not None and (keda.delivery == "argocd") != (value is not None):
+            raise ValueError("it belongs to keda.delivery argocd, and is needed there")
+        return value
 
     @field_validator("instruments")
     @classmethod

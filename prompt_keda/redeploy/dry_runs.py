@@ -31,6 +31,7 @@ from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Refused, Un
 from prompt_keda.redeploy import free, guard, remove
 
 Look = Callable[[], str | None]
+Apply = Callable[..., Object]
 TRIED = "-preflight"
 """Ends the name under which it is tried whether something can be made again that still stands."""
 CANNOT_TELL = "does not support dry run"
@@ -134,8 +135,13 @@ def webhooks_that_go(context: Context) -> set[str]:
     return {str(hook["name"]) for one in live for hook in one.get("webhooks") or []}
 
 
-def try_apply(context: Context, wanted: Object) -> str | None:
+def try_apply(context: Context, wanted: Object, apply: Apply) -> str | None:
     """Say why an object would not be taken. A namespace or kind that the install brings first is no reason.
+
+    Parameters
+    ----------
+    apply
+        As whom: `Kube.apply` or `Context.deliver_one`.
 
     Raises
     ------
@@ -143,7 +149,7 @@ def try_apply(context: Context, wanted: Object) -> str | None:
         When the server does not answer.
     """
     try:
-        context.systems.kube.apply(wanted, dry_run=True)
+        apply(wanted, dry_run=True)
     except (Missing, Unreachable, Refused, BadAnswer) as error:
         return _unless_it_goes(context, wanted, error)
     return None

@@ -55,11 +55,11 @@ def orphan_inspect(context: Context) -> Progress:
 def orphan_jobs(context: Context) -> None:
     """Take the ownerReference to a ScaledJob that goes from each of its running Jobs. Idempotent: yes.
 
-    Jobs keep their label, by which KEDA finds them again.
+    Jobs keep their label, by which KEDA finds them again, and lose the marks by which a deliverer would remove them.
     """
     for job, uid in owned(context):
         rest = [one for one in job["metadata"]["ownerReferences"] if one["uid"] != uid]
-        _change(context, JOBS, job, ownerReferences=rest or None)
+        _change(context, JOBS, job, ownerReferences=rest or None, **context.delivery.marks_of_a_job(job))
 
 
 def _change(context: Context, kind: Resource, live: Object, **metadata: Any) -> None:

@@ -172,7 +172,8 @@ def decide(context: Context, seen: Survey, mode: str, options: RedeployOptions) 
         unpauses=tuple(_unpauses(context, seen)),
         saved=tuple(label(one) for one in to_save(context, seen.custom, _going_crds(seen) | goes)),
         group_start=options.group_start,
-        helm_release=helm.release_of(one.live for one in (*seen.crds, *seen.parts) if one.live),
+        helm_release=context.delivery.helm_release
+        or helm.release_of(one.live for one in (*seen.crds, *seen.parts) if one.live),
         given_up=options.given_up,
     )
 
@@ -219,7 +220,7 @@ def _why_not_applied(context: Context, one: Seen) -> str:
 def _cannot_be_applied(context: Context, wanted: Object) -> bool:
     """Whether other field managers own what differs (409), or it cannot be changed (422)."""
     try:
-        context.systems.kube.apply(wanted, dry_run=True)
+        context.deliver_one(wanted, dry_run=True)
     except BadAnswer as error:
         return cannot_be_changed(error)
     return False

@@ -14,10 +14,12 @@ from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs, unpause
 from prompt_keda.core.decisions import Decisions, Plan
 from prompt_keda.core.errors import EnvironmentFileError, Refusal
+from prompt_keda.delivery.choice import delivery
 from prompt_keda.delivery.manifests import load_instrument_manifest, load_keda_manifests, local_file
 from prompt_keda.environment.model import Instrument
 from prompt_keda.redeploy import (
     changes,
+    deliverer,
     free,
     guard,
     modes,
@@ -37,6 +39,7 @@ from prompt_keda.redeploy.modes import RedeployOptions
 GONE = (*remove.STEPS, *free.STEPS, remove.NAMESPACES_GONE)
 UNDER_LOCK = (
     *guard.STEPS,
+    deliverer.SUSPEND,
     *GONE,
     *install.STEPS,
     *restore.STEPS,
@@ -44,6 +47,7 @@ UNDER_LOCK = (
     prove.SMOKE,
     unpause.SETTLE,
     *prove.STEPS,
+    *deliverer.STEPS,
     restore.LEFT,
 )
 STEPS = (preflight.STEP, guard.HOLD_LEASE, *map(guard.under_lock, UNDER_LOCK))
@@ -55,16 +59,11 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
     Raises
     ------
     Refusal
-        When the environment is delivered by Argo CD, or its manifests are not on this machine.
+        When the environment's manifests are not on this machine.
     EnvironmentFileError
         When a manifest cannot be read, or an instrument's is about another ScaledJob.
     """
     environment = systems.environment
-    if environment.keda.delivery == "argocd":
-        raise Refusal(
-            f"environment {environment.name} is delivered by Argo CD, and this toolkit cannot drive Argo CD yet",
-            "Sync the Application keda there. A full sync of prompt-keda-… deletes running Jobs: see docs/by-hand.md.",
-        )
     source = filled(environment.keda.manifests.source, "keda.manifests.source")
     sha256 = filled(environment.keda.manifests.sha256, "keda.manifests.sha256")
     file = local_file(source, sha256)
@@ -79,7 +78,13 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
     }
     for one in environment.instruments:
         _check_scaled_job(one, objects[one.name])
-    return Context(systems, load_keda_manifests(file, sha256), objects)
+    deliverer = delivery(systems)
+    keda = [deliverer.marked(obj) for obj in load_keda_manifests(file, sha256)]
+    marked = {
+        instrument.name: [deliverer.marked(obj, instrument) for obj in objects[instrument.name]]
+        for instrument in environment.instruments
+    }
+    return Context(systems, keda, marked, deliverer)
 
 
 def _check_scaled_job(instrument: Instrument, objects: list[Object]) -> None:

@@ -62,7 +62,7 @@ def _looks(context: Context) -> Iterator[Look]:
         if sync is not None:
             yield partial(_try_secret, context, sync)
     yield from (partial(_does_not_fit, context, one) for one in _own(context))
-    yield from (partial(dry_runs.try_apply, context, one) for one in _to_apply(context))
+    yield from (partial(dry_runs.try_apply, context, one, context.deliver_one) for one in _to_apply(context))
     yield from (partial(_events_refused, context, one) for one in context.environment.instruments)
     yield partial(_may_do_all, context)
     yield partial(_in_one_line, context, quota_room.of_quotas)
@@ -93,7 +93,9 @@ def _try_secret(context: Context, sync: SecretSync) -> str | None:
     except (Missing, Refused) as error:
         return error.what
     namespace = context.systems.kube.find(NAMESPACES, sync.namespace)
-    return dry_runs.try_apply(context, wanted) if namespace is not None and not is_going(namespace) else None
+    if namespace is None or is_going(namespace):
+        return None
+    return dry_runs.try_apply(context, wanted, context.systems.kube.apply)
 
 
 def _to_apply(context: Context) -> list[Object]:
@@ -156,7 +158,8 @@ def _events_refused(context: Context, instrument: Instrument) -> str | None:
 
 def _may_do_all(context: Context) -> str | None:
     wanted = redeploy_rights(context.environment, context.keda_objects, context.instrument_objects, context.decisions)
-    missing = missing_rights(context.systems.kube, [one for one in wanted if one not in copy_rights()])
+    wanted = [right for right in wanted if right not in copy_rights()] + context.delivery.rights()
+    missing = missing_rights(context.systems.kube, wanted)
     return f"this identity may not {named(missing)}" if missing else None
 
 

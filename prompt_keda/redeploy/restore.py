@@ -139,7 +139,7 @@ def apply_scaled_jobs(context: Context) -> None:
             if one["kind"] == SCALED_JOBS.kind and _needs_pause(context, one, found):
                 one = copy.deepcopy(one)
                 one["metadata"].setdefault("annotations", {}).update(running_jobs.pause_marks(context.run_id))
-            found = context.systems.kube.apply(one)
+            found = context.deliver_one(one) if source != "snapshot" else context.systems.kube.apply(one)
         if _surplus(context, one, source, found):
             _take_away(context, one, found)
     for job in _suspended(context):

@@ -65,12 +65,7 @@ def test_names_give_metadata_and_nothing_else(kube):
 
 def somebody_applies(kube, obj):
     """Take an object's fields as another field manager."""
-    if isinstance(kube, FakeKube):
-        kube.apply(obj, force=True, manager="somebody")
-        return
-    query = {"fieldManager": "somebody", "force": "true"}
-    path = CONFIG_MAPS.path(NAMESPACE, obj["metadata"]["name"])
-    kube.open("PATCH", path, query=query, data=json.dumps(obj).encode(), content_type="application/apply-patch+yaml")
+    kube.apply(obj, force=True, field_manager="somebody")
 
 
 def test_a_person_comes_in_through_the_directory(kube):

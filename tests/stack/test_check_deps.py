@@ -150,7 +150,7 @@ def test_no_secret_is_shown(deployed, shared):
     [
         (["redeploy"], "say which environment"),
         (["redeploy", "--env", "prd"], "Did you mean prod"),
-        (["redeploy", "--env", "prod"], "Argo CD"),
+        (["redeploy", "--env", "prod"], "does not say keda.manifests.source"),
         (["redeploy", "--env", ENV, "--mode", "hope"], "no mode 'hope'"),
         (["redeploy", "--env", ENV, "--mode", "cold"], "Take mode repair"),
         (["check-deps", "--env", ENV, "--only", "no-such"], "no check fits"),

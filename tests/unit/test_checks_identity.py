@@ -18,7 +18,6 @@ from .breaks import (
     denied,
     environment,
     fails_for,
-    keda_settings,
     remove,
     seen,
     turns_red,
@@ -95,7 +94,6 @@ RED = [
     (REDEPLOY, denied("delete", "apiservices"), "warn", f"not allowed: delete apiservices {METRICS}"),
     (REDEPLOY, denied("patch", "jobs"), "warn", f"not allowed: patch jobs in {SPACE}"),
     (REDEPLOY, without_manifests, "unknown", "what would be applied is not known"),
-    (REDEPLOY, keda_settings(delivery="argocd"), "skipped", "Argo CD delivers here"),
 ]
 
 

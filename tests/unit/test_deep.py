@@ -137,7 +137,7 @@ NOT_SCHEDULED = [{"type": "PodScheduled", "status": "False", "message": "0/1 nod
 RED = [
     (APPLIES, lambda w: answers_dry_runs(w, BadAnswer("K", "a", "422 on PATCH: bad spec")), "fail", "bad spec"),
     (APPLIES, lambda w: answers_dry_runs(w, BadAnswer("K", "a", "500 on PATCH: etcd")), "unknown", "etcd"),
-    (APPLIES, lambda w: w.kube.apply(SOMEBODYS, force=True, manager="somebody"), "fail", "conflict with 'somebody'"),
+    (APPLIES, lambda w: w.kube.apply(SOMEBODYS, force=True, field_manager="somebody"), "fail", "conflict with 'somebody'"),
     (APPLIES, lambda w: answers_dry_runs(w, Refused("K", "a", "403: a webhook says no")), "fail", "a webhook says no"),
     (APPLIES, lambda w: w.kube.denied.update({("patch", "configmaps")}), "unknown", "you may not patch it"),
     (APPLIES, lambda w: w.remove(kinds.NAMESPACES, SPACE), "fail", "namespaces 'prompt-keda-lsstcam' not found"),

@@ -81,11 +81,11 @@ def foreign_value(ready):
     metadata = {"namespace": sync.namespace, "name": sync.name}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": sync.type}
     ready.world.kube.delete(kinds.SECRETS, sync.name, sync.namespace)
-    ready.world.kube.apply({**secret, "data": dict.fromkeys(sync.keys, "dGhlaXJz")}, manager="somebody")
+    ready.world.kube.apply({**secret, "data": dict.fromkeys(sync.keys, "dGhlaXJz")}, field_manager="somebody")
 
 
 def foreign_field(ready):
-    ready.world.kube.apply({**ROLE, "rules": "theirs"}, manager="somebody")
+    ready.world.kube.apply({**ROLE, "rules": "theirs"}, field_manager="somebody")
 
 
 def no_right(verb, plural):
@@ -167,7 +167,7 @@ def test_what_is_removed_first_is_no_conflict(ready):
     kube = ready.world.kube
     kube.delete(kinds.DEPLOYMENTS, "keda-operator", "keda")
     wanted = ready.context.keda_objects[2]
-    kube.apply({**wanted, "spec": {"replicas": 0}}, manager="somebody")
+    kube.apply({**wanted, "spec": {"replicas": 0}}, field_manager="somebody")
     ready.context.keda_objects[2] = {**wanted, "spec": {**wanted["spec"], "replicas": 1}}
     ready.context.decisions = Decisions()
     assert "Deployment keda/keda-operator: 409" in ready.seen().detail, "the test itself is wrong"
@@ -198,7 +198,7 @@ def test_a_namespace_that_is_on_its_way_out_does_not_stop_it(ready):
     """`kubectl delete namespace keda`: nothing can be made there now; the removal waits until it is gone."""
     role = {"apiVersion": ROLE["apiVersion"], "kind": "Role", "metadata": {"name": "r", "namespace": "keda"}}
     ready.context.keda_objects.append({**role, "rules": []})
-    ready.world.kube.apply({**role, "rules": "theirs"}, manager="somebody")
+    ready.world.kube.apply({**role, "rules": "theirs"}, field_manager="somebody")
     assert ready.seen().state is State.BROKEN
     ready.world.change(kinds.NAMESPACES, "keda", metadata={"deletionTimestamp": "now"})
     assert ready.seen().state is State.DONE

@@ -112,12 +112,12 @@ def with_lost_lag():
 def test_what_somebody_changed_in_the_midst_of_a_run_is_not_for_resume_alone():
     """It would meet the same conflict again: a new redeploy plans its removal (chaos round 43 of seed 1)."""
 
-    def apply(one, force):
+    def apply(one, **options):
         raise BadAnswer("Kubernetes", "x", "409 on PATCH: Apply failed with 1 conflict")
 
     context = Context(SimpleNamespace(kube=SimpleNamespace(apply=apply), environment=None), [], {})
     with pytest.raises(BadAnswer) as caught:
-        context.apply_all([{}])
+        context.deliver([{}])
     assert "A new ./run redeploy puts it right" in caught.value.fix and GO_ON in caught.value.fix
 
 

@@ -173,7 +173,7 @@ def other_spec(standing):
 
 def other_rules(standing):
     role = {"apiVersion": kinds.CLUSTER_ROLES.api_version, "kind": "ClusterRole", "metadata": {"name": OPERATOR}}
-    standing.kube.apply({**role, "rules": "theirs"}, force=True, manager="somebody")
+    standing.kube.apply({**role, "rules": "theirs"}, force=True, field_manager="somebody")
 
 
 def no_certificates(standing):
@@ -266,7 +266,7 @@ def test_a_reinstall_replaces_all_parts_and_a_purge_the_crds_as_well(standing):
 def test_a_crd_whose_fields_are_anothers_is_taken_over_and_not_removed(standing):
     """Removing it would take its ScaledJobs with it."""
     crd = install.crds(standing.context)[0]
-    standing.kube.apply({**crd, "spec": {**crd["spec"], "scope": "Cluster"}}, force=True, manager="helm")
+    standing.kube.apply({**crd, "spec": {**crd["spec"], "scope": "Cluster"}}, force=True, field_manager="helm")
     plan = standing.plan()
     assert plan.decisions.takes_over == (CRD,) and standing.removed() == []
     install.apply_crds(standing.context)

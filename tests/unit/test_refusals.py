@@ -1,4 +1,4 @@
-"""What is refused is refused before any write: another cluster, no approval, Argo CD, an open value, a wrong number."""
+"""What is refused is refused before any write: another cluster, no approval, an open value, a wrong number."""
 
 from __future__ import annotations
 
@@ -79,10 +79,6 @@ def kubernetes(world, **values):
     change(world, kubernetes=settings.model_copy(update={"identity": identity}))
 
 
-def delivered_by_argo_cd(world):
-    change(world, keda=world.systems.environment.keda.model_copy(update={"delivery": "argocd"}))
-
-
 def with_an_open_value(world):
     change(world, smoke=world.systems.environment.smoke.model_copy(update={"image": toolkit_fill_in()}))
 
@@ -100,7 +96,6 @@ def without_marker(world):
 CASES = [
     (lambda world: kubernetes(world, ca_sha256="1" * 64), "another cluster"),
     (lambda world: kubernetes(world, kube_system_uid="another"), "another cluster"),
-    (delivered_by_argo_cd, "Argo CD"),
     (with_an_open_value, "does not say smoke.image"),
     (without_marker, "no local stack"),
     (lambda world: change(world, approval="confirm"), "no terminal to ask"),

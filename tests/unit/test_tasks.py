@@ -82,7 +82,7 @@ def test_with_json_an_error_is_a_document_too(refused, task):
 
 def test_the_environment_comes_from_the_variable():
     """$PROMPT_KEDA_ENV, where no --env is given."""
-    assert "delivered by Argo CD" in run("redeploy", PROMPT_KEDA_ENV="prod").stderr
+    assert "does not say keda.manifests.source" in run("redeploy", PROMPT_KEDA_ENV="prod").stderr
 
 
 def test_a_path_is_taken_from_where_the_person_is(tmp_path):

@@ -65,7 +65,7 @@ def test_it_lists_the_tasks_and_their_flags(installed, tmp_path):
 def test_it_reads_the_environments_and_runbooks_that_it_brings(installed, tmp_path):
     """Neither stands in the current folder."""
     refused = run(installed, "plan", "--env", "prod", cwd=tmp_path)
-    assert refused.returncode == 2 and "environment prod is delivered by Argo CD" in refused.stderr
+    assert refused.returncode == 2 and "the environment does not say keda.manifests.source" in refused.stderr
     runbooks = run(installed, "runbooks", cwd=tmp_path)
     assert runbooks.returncode == 0 and "keda-gone" in runbooks.stdout
 
@@ -84,4 +84,4 @@ def test_a_command_that_a_runbook_starts_is_one_of_the_wheel(installed, tmp_path
     code = "from prompt_keda.runbooks.commands import run_command; print(run_command(['plan', '--env', 'prod']).said)"
     env = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert "environment prod is delivered by Argo CD" in done.stdout, done.stderr
+    assert "the environment does not say keda.manifests.source" in done.stdout, done.stderr

@@ -275,7 +275,9 @@ class Kube:
         query = {"fieldManager": FIELD_MANAGER, **_dry(dry_run)}
         return self.request("POST", resource.path(namespace), query=query, body=body)
 
-    def apply(self, obj: Object, force: bool = False, dry_run: bool = False) -> Object:
+    def apply(
+        self, obj: Object, force: bool = False, dry_run: bool = False, field_manager: str = FIELD_MANAGER
+    ) -> Object:
         """Apply one object server-side; with ``dry_run`` the server only says what it would do. Idempotent: yes.
 
         Raises
@@ -285,7 +287,7 @@ class Kube:
         """
         resource = self.resource_of(obj)
         path = resource.path(obj["metadata"].get("namespace"), obj["metadata"]["name"])
-        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false", **_dry(dry_run)}
+        query = {"fieldManager": field_manager, "force": "true" if force else "false", **_dry(dry_run)}
         return self.request("PATCH", path, query=query, body=obj, content_type="application/apply-patch+yaml")
 
     def patch(

@@ -8,8 +8,9 @@ from prompt_keda.components.identity.check_rights import rights_to_look
 from prompt_keda.components.identity.redeploy_rights import redeploy_rights
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import EnvironmentFileError
-from prompt_keda.core.outcomes import fail, ok, skipped, unknown, warn
+from prompt_keda.core.outcomes import fail, ok, unknown, warn
 from prompt_keda.core.rights import Right, named
+from prompt_keda.delivery.choice import delivery
 from prompt_keda.delivery.manifests import load_instrument_manifest, load_keda_manifests, local_file
 from prompt_keda.environment.model import Environment
 
@@ -45,7 +46,7 @@ def may_read(systems: Systems) -> Outcome:
 )
 def may_redeploy(systems: Systems) -> Outcome:
     """Compare the rights that the steps of a redeploy need, by KEDA's manifests and the instruments', with what this
-    identity has. SKIPPED where Argo CD delivers.
+    identity has.
 
     Cause: WARN: this identity only looks, or lacks some rights. Whether it may apply KEDA's own roles, for which it
     must have their rights, only the preflight of a redeploy tells. UNKNOWN: the manifests are not on this machine.
@@ -53,10 +54,8 @@ def may_redeploy(systems: Systems) -> Outcome:
     Fix: The result names verbs and resources; somebody who has them runs `./run redeploy`.
     """
     environment = systems.environment
-    if environment.keda.delivery == "argocd":
-        return skipped("Argo CD delivers here: this toolkit applies nothing")
     try:
-        wanted = rights_to_redeploy(environment)
+        wanted = sorted({*rights_to_redeploy(environment), *delivery(systems).rights()})
     except EnvironmentFileError as error:
         return unknown(f"what would be applied is not known: {error.what}", "./run prepare fetches KEDA's manifests.")
     missing = missing_rights(systems.kube, wanted)

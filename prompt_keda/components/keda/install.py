@@ -82,9 +82,10 @@ def _is_known(context: Context, crd: Object) -> bool:
 
 
 def difference(wanted: Object, live: Object) -> str | None:
-    """Say where a live object differs from what KEDA's manifests want: in its content or its labels; None if nowhere."""
+    """Say where a live object differs from what KEDA's manifests want: in its content, labels or annotations; None if nowhere."""
     content = {key: value for key, value in wanted.items() if key not in ("apiVersion", "kind", "metadata")}
-    return first_difference({**content, "metadata": {"labels": wanted["metadata"].get("labels") or {}}}, live)
+    marks = {key: wanted["metadata"].get(key) or {} for key in ("labels", "annotations")}
+    return first_difference({**content, "metadata": marks}, live)
 
 
 def unlike(context: Context, objects: list[Object]) -> list[Object]:
@@ -105,8 +106,8 @@ def apply_crds(context: Context) -> None:
     """
     taken = context.decisions.takes_over
     wanted = unlike(context, crds(context))
-    context.apply_all([one for one in wanted if one["metadata"]["name"] not in taken])
-    context.apply_all([one for one in wanted if one["metadata"]["name"] in taken], force=True)
+    context.deliver([one for one in wanted if one["metadata"]["name"] not in taken])
+    context.deliver([one for one in wanted if one["metadata"]["name"] in taken], force=True)
 
 
 def misfits(context: Context, wanted: Object) -> tuple[str, ...]:
@@ -219,8 +220,8 @@ def parts_inspect(context: Context) -> Progress:
 def apply_parts(context: Context) -> None:
     """Apply KEDA's objects: rights and Services first, then what runs with them. Idempotent: yes."""
     wanted = unlike(context, parts(context))
-    context.apply_all([one for one in wanted if one["kind"] != "Deployment"])
-    context.apply_all([one for one in wanted if one["kind"] == "Deployment"])
+    context.deliver([one for one in wanted if one["kind"] != "Deployment"])
+    context.deliver([one for one in wanted if one["kind"] == "Deployment"])
 
 
 STEPS: tuple[Step[Context], ...] = (

@@ -83,11 +83,13 @@ class FakeKube:
             raise BadAnswer("Kubernetes", ADDRESS, f"409 on POST: {resource.plural} {key[2]!r} already exists")
         return self._store(key, body)
 
-    def apply(self, obj, force=False, dry_run=False, manager="prompt-keda"):
-        """Apply as ``manager``; a field of another one that differs is a conflict unless ``force``."""
+    def apply(self, obj, force=False, dry_run=False, field_manager="prompt-keda"):
+        """Apply as ``field_manager``; a field of another one that differs is a conflict unless ``force``."""
         if dry_run:
             copied = copy.deepcopy(self)
-            return FakeKube.apply(copied, obj, force, manager=manager)  # an instance may have another in a test
+            return FakeKube.apply(
+                copied, obj, force, field_manager=field_manager
+            )  # an instance may have another in a test
         resource, metadata = self.resource_of(obj), obj["metadata"]
         there = self._key(resource, metadata["name"], metadata.get("namespace"), exists=True) in self._objects
         self._admit("update" if there else "create", resource, metadata.get("namespace"), metadata["name"])
@@ -96,17 +98,19 @@ class FakeKube:
         wanted = {path: value for path, value in _leaves(obj) if path[0] not in ("apiVersion", "kind")}
         before = dict(_leaves(self._objects.get(key, {})))
         owners = self._owners.get(key, {})
-        taken = [path for path in wanted if owners.get(path, manager) != manager and before[path] != wanted[path]]
+        taken = [
+            path for path in wanted if owners.get(path, field_manager) != field_manager and before[path] != wanted[path]
+        ]
         if taken and not force:
             told = ", ".join(f"conflict with {owners[path]!r}: .{'.'.join(path)}" for path in taken)
             raise BadAnswer("Kubernetes", ADDRESS, f"409 on PATCH: Apply failed: {told}")
-        given_up = [path for path, owner in owners.items() if owner == manager and path not in wanted]
+        given_up = [path for path, owner in owners.items() if owner == field_manager and path not in wanted]
         merged = _merge(self._objects.get(key, {}), obj)
         for path in given_up:
             _remove(merged, path)
         kept = {path: owner for path, owner in owners.items() if path not in given_up}
         free = [path for path in wanted if force or path not in kept]
-        self._owners[key] = {**kept, **dict.fromkeys(free, manager)}
+        self._owners[key] = {**kept, **dict.fromkeys(free, field_manager)}
         return self._store(key, merged)
 
     def patch(self, resource, name, namespace, body, subresource="", dry_run=False):

@@ -44,7 +44,7 @@ class Recorder:
 
         return call
 
-    def apply(self, obj, force=False, dry_run=False):
+    def apply(self, obj, force=False, dry_run=False, field_manager="prompt-keda"):
         resource, metadata = self._kube.resource_of(obj), obj["metadata"]
         self._note(("patch",), resource, metadata.get("namespace"), metadata["name"])
         self._note(("create",), resource, metadata.get("namespace"), "")

@@ -1,0 +1,245 @@
+"""Delivery where Argo CD delivers too: it is not driven. What it would apply is applied as it would do it, and it confirms.
+
+What the toolkit applies bears Argo CD's marks and has its field manager, so that its next look says Synced and its next
+sync changes nothing, and a value that git takes away later goes. A sync is never asked for: a full one deletes the
+ScaledJobs, which are hooks in Phalanx, and all of their running Jobs with them.
+
+Sources: Argo CD, docs/user-guide/resource_tracking.md and docs/user-guide/auto_sync.md (``automated.enabled`` since 3.1);
+util/argo/resource_tracking.go (the form of the tracking id), common/common.go (the field manager).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prompt_keda.clients.kube.errors import has_changed
+from prompt_keda.clients.kube.objects import Object, is_going, some
+from prompt_keda.clients.kube.resources import APPLICATIONS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.core.errors import BadAnswer, StepBroken
+from prompt_keda.core.plan import Progress, State
+from prompt_keda.core.rights import Right
+from prompt_keda.delivery.base import Delivery
+from prompt_keda.environment.model import ArgoCdSettings, Instrument
+
+TRACKING_ID = "argocd.argoproj.io/tracking-id"
+REFRESH = "argocd.argoproj.io/refresh"
+SUSPENDED_BY = "prompt-keda.lsst.io/suspended-by"
+"""On an Application: the run that has suspended its automation."""
+ENABLED_WAS = "prompt-keda.lsst.io/automated-enabled-was"
+"""On an Application: what stood at ``automated.enabled`` before that, ``true``, or ``null`` for nothing."""
+NOT_MARKED = ("CustomResourceDefinition", "Namespace")
+"""Argo CD marks no CRD; namespaces belong to the parent Application."""
+ANSWERS_WITHIN_S = 45.0
+"""A controller with a whole cache answers a refresh within seconds; one that starts fills its cache first."""
+TRIES = 5
+"""The controller writes into the same object, whose status has no version of its own."""
+
+
+class ArgoCdDelivery(Delivery):
+    """Argo CD delivers from git. Needs ``argocd`` in the environment, which its model holds to that."""
+
+    field_manager = "argocd-controller"
+
+    def __init__(self, systems: Systems) -> None:
+        environment = systems.environment
+        assert environment.argocd is not None
+        self._systems, self._settings = systems, environment.argocd
+        self._asked_at: float | None = None
+
+    def marked(self, obj: Object, instrument: Instrument | None = None) -> Object:
+        """Return an object with the tracking marks of its Application; without one it gets none."""
+        application = instrument.application if instrument else self._settings.application
+        if obj["kind"] in NOT_MARKED or not application:
+            return obj
+        metadata = dict(obj["metadata"])
+        if self._settings.tracks_by_label:
+            metadata["labels"] = {**(metadata.get("labels") or {}), self._settings.label_key: application}
+        if self._settings.tracks_by_annotation:
+            home = instrument.namespace if instrument else self._systems.environment.keda.namespace
+            group = obj["apiVersion"].rpartition("/")[0]
+            where = f"{metadata.get('namespace') or home}/{metadata['name']}"
+            tracking_id = f"{application}:{group}/{obj['kind']}:{where}"
+            metadata["annotations"] = {**(metadata.get("annotations") or {}), TRACKING_ID: tracking_id}
+        return {**obj, "metadata": metadata}
+
+    def marks_of_a_job(self, job: Object) -> dict[str, dict[str, None]]:
+        """Return its tracking marks: KEDA copies them from the ScaledJob, and a Job without an owner would be pruned."""
+        marks = {"labels": self._settings.label_key, "annotations": TRACKING_ID}
+        return {where: {key: None} for where, key in marks.items() if key in (job["metadata"].get(where) or {})}
+
+    def suspension(self, run_id: str) -> Progress:
+        """Look whether no Application syncs: none by itself, and no operation runs."""
+        applications = dict(self._applications())
+        by_itself = [name for name, live in applications.items() if _syncs_by_itself(live)]
+        others = [name for name, live in applications.items() if _suspended_by(live) not in ("", run_id)]
+        if by_itself or others:
+            said = "syncs by itself" if by_itself else "was suspended by another run"
+            return Progress(State.TODO, f"{some(by_itself or others)} {said}")
+        busy = [f"{name} since {_began(live)}" for name, live in applications.items() if is_busy(live)]
+        if busy:
+            return Progress(State.WORKING, f"Argo CD syncs {some(busy)}: wait until it ends")
+        ours = [name for name, live in applications.items() if _suspended_by(live) == run_id]
+        return Progress(State.DONE, f"suspended: {some(ours)}" if ours else "nothing syncs by itself")
+
+    def suspend(self, run_id: str) -> None:
+        """Switch the automation of each Application off, and write on it whose doing that is."""
+
+        def change(live: Object) -> Object | None:
+            is_on, by = _syncs_by_itself(live), _suspended_by(live)
+            if not is_on and by in ("", run_id):
+                return None
+            annotations = {SUSPENDED_BY: run_id}
+            if is_on:
+                annotations[ENABLED_WAS] = "true" if _automated(live).get("enabled") else "null"
+            return {"metadata": {"annotations": annotations}, "spec": {"syncPolicy": {"automated": {"enabled": False}}}}
+
+        for name, live in self._changed(change):
+            if _syncs_by_itself(live):
+                raise StepBroken(
+                    f"the automation of Application {name} cannot be suspended: this Argo CD knows no automated.enabled",
+                    "It came with Argo CD 3.1. Switch automatic sync off in its user interface, and go on.",
+                )
+
+    def resumption(self, run_id: str) -> Progress:
+        """Look whether no Application is suspended by this run."""
+        ours = [name for name, live in self._applications() if _suspended_by(live) == run_id]
+        return Progress(State.TODO, f"suspended by this run: {some(ours)}") if ours else Progress(State.DONE)
+
+    def resume(self, run_id: str) -> None:
+        """Put the automation of each Application that this run has suspended back as it was."""
+
+        def change(live: Object) -> Object | None:
+            if _suspended_by(live) != run_id:
+                return None
+            body: Object = {"metadata": {"annotations": {SUSPENDED_BY: None, ENABLED_WAS: None}}}
+            if "automated" in _policy(
+                live
+            ):  # else somebody has taken it away: a patch would bring it back, switched on
+                was = (live["metadata"].get("annotations") or {}).get(ENABLED_WAS)
+                body["spec"] = {"syncPolicy": {"automated": {"enabled": True if was == "true" else None}}}
+            return body
+
+        for _ in self._changed(change):
+            pass
+
+    def agreement(self) -> Progress:
+        """Look what Argo CD says after it was asked to look anew. What it cannot tell is told, and holds nothing up."""
+        if self._asked_at is None:
+            return Progress(State.TODO, "Argo CD has not been asked to look since")
+        told, differing = [], []
+        for name, live in self._applications():
+            if REFRESH in (live["metadata"].get("annotations") or {}):
+                if time.monotonic() - self._asked_at < ANSWERS_WITHIN_S:
+                    return Progress(State.WORKING, f"Argo CD looks at {name}")
+                told.append(f"not confirmed: Argo CD has not looked at {name} for {ANSWERS_WITHIN_S:.0f} s")
+                continue
+            if trouble := trouble_of(live):
+                told.append(f"not confirmed: {name}: {trouble}")
+                continue
+            differing += [f"{one} ({name})" for one in out_of_sync(live)]
+            told.append(f"{name} {sync_status(live)}")
+        if differing:
+            return Progress(State.BROKEN, f"Argo CD wants otherwise: {some(differing)}")
+        return Progress(State.DONE, "; ".join(told) or "not confirmed: none of its Applications is there")
+
+    def ask_for_agreement(self) -> None:
+        """Ask for a refresh: a comparison, never a sync."""
+        for _ in self._changed(lambda live: {"metadata": {"annotations": {REFRESH: "normal"}}}):
+            pass
+        self._asked_at = time.monotonic()
+
+    def rights(self) -> list[Right]:
+        """Return those to read and patch its own Applications, by their names."""
+        where = (APPLICATIONS.group, APPLICATIONS.plural, self._settings.namespace)
+        return [Right(verb, *where, name) for name in self._names() for verb in ("get", "patch")]
+
+    def _names(self) -> list[str]:
+        return application_names(self._systems)
+
+    def _applications(self) -> Iterator[tuple[str, Object]]:
+        """Yield the Applications that are there: without one, or without Argo CD, there is nobody to wait for."""
+        for name in self._names():
+            live = self._systems.kube.find(APPLICATIONS, name, self._settings.namespace)
+            if live is not None and not is_going(live):
+                yield name, live
+
+    def _changed(self, change: Callable[[Object], Object | None]) -> Iterator[tuple[str, Object]]:
+        """Change each Application as ``change`` says of what stands, and yield it as it is then."""
+        kube, namespace = self._systems.kube, self._settings.namespace
+        for name, found in list(self._applications()):
+            live: Object | None = found
+            for attempt in range(TRIES):
+                body = change(live) if live is not None else None
+                if live is None or body is None:
+                    break
+                body["metadata"] = {**body["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}
+                try:
+                    yield name, kube.patch(APPLICATIONS, name, namespace, body)
+                    break
+                except BadAnswer as error:
+                    if not has_changed(error) or attempt == TRIES - 1:
+                        raise
+                    live = kube.find(APPLICATIONS, name, namespace)
+
+
+def application_names(systems: Systems) -> list[str]:
+    """Return the Applications that deliver KEDA and the instruments of an environment."""
+    settings: ArgoCdSettings | None = systems.environment.argocd
+    if settings is None:
+        return []
+    instruments = (instrument.application for instrument in systems.environment.instruments)
+    return list(dict.fromkeys([settings.application, *filter(None, instruments)]))
+
+
+def _policy(live: Object) -> dict[str, Any]:
+    return (live.get("spec") or {}).get("syncPolicy") or {}
+
+
+def _automated(live: Object) -> dict[str, Any]:
+    return _policy(live).get("automated") or {}
+
+
+def _syncs_by_itself(live: Object) -> bool:
+    """Tell whether an Application is synced automatically; an empty ``automated`` is one that is switched on."""
+    return _policy(live).get("automated") is not None and _automated(live).get("enabled") is not False
+
+
+def _suspended_by(live: Object) -> str:
+    return str((live["metadata"].get("annotations") or {}).get(SUSPENDED_BY, ""))
+
+
+def _state(live: Object) -> dict[str, Any]:
+    return (live.get("status") or {}).get("operationState") or {}
+
+
+def is_busy(live: Object) -> bool:
+    """Tell whether an operation on an Application runs, or is about to."""
+    return "operation" in live or _state(live).get("phase") in ("Running", "Terminating")
+
+
+def _began(live: Object) -> str:
+    return str(_state(live).get("startedAt", "a moment ago"))
+
+
+def sync_status(live: Object) -> str:
+    """Return what Argo CD said at its last look: ``Synced``, ``OutOfSync`` or ``Unknown``."""
+    return str(((live.get("status") or {}).get("sync") or {}).get("status", "Unknown"))
+
+
+def trouble_of(live: Object) -> str:
+    """Return why Argo CD cannot compare an Application with git, in its own words; empty: it can."""
+    conditions = (live.get("status") or {}).get("conditions") or []
+    errors = [condition for condition in conditions if str(condition.get("type", "")).endswith("Error")]
+    if errors:
+        return " ".join(str(errors[0].get("message", "")).split())[:300]
+    return "" if sync_status(live) != "Unknown" else "it says Unknown"
+
+
+def out_of_sync(live: Object) -> list[str]:
+    """Return the objects of an Application that are not as git has them, as Argo CD sees it."""
+    resources = (live.get("status") or {}).get("resources") or []
+    differing = (resource for resource in resources if resource.get("status") == "OutOfSync")
+    return ["/".join(filter(None, (str(one.get("kind")), one.get("namespace"), one.get("name")))) for one in differing]

@@ -1,0 +1,68 @@
+"""Who delivers KEDA and the ScaledJobs besides this toolkit, and how both agree: the port, and that nobody does."""
+
+from __future__ import annotations
+
+from prompt_keda.clients.kube.client import FIELD_MANAGER
+from prompt_keda.clients.kube.objects import Object
+from prompt_keda.core.plan import Progress, State
+from prompt_keda.core.rights import Right
+from prompt_keda.environment.model import Instrument
+
+NOBODY_ELSE = Progress(State.DONE, "nobody else delivers here")
+
+
+class Delivery:
+    """How objects come onto a cluster. This one: the toolkit applies its manifests, and nobody else does.
+
+    The toolkit always applies what is wanted by itself. What differs is as whom, with which marks, who has to keep still
+    meanwhile, and who confirms it.
+
+    Attributes
+    ----------
+    field_manager
+        As whom the wanted objects are applied.
+    helm_release
+        ``namespace/name`` of the Helm release that KEDA belongs to; empty: the one that live objects say.
+    """
+
+    field_manager = FIELD_MANAGER
+    helm_release = ""
+
+    def marked(self, obj: Object, instrument: Instrument | None = None) -> Object:
+        """Return an object with the marks by which its deliverer knows it.
+
+        Parameters
+        ----------
+        instrument
+            Whose it is; None: KEDA's.
+        """
+        return obj
+
+    def marks_of_a_job(self, job: Object) -> dict[str, dict[str, None]]:
+        """Return what an orphaned Job must lose so that its deliverer does not take it for its own, as a merge patch."""
+        return {}
+
+    def suspension(self, run_id: str) -> Progress:
+        """Look whether everybody else keeps still for a run. Raises as `Kube.find` does."""
+        return NOBODY_ELSE
+
+    def suspend(self, run_id: str) -> None:
+        """Make everybody else keep still. Idempotent: yes. Raises as `Kube.patch` does."""
+
+    def resumption(self, run_id: str) -> Progress:
+        """Look whether everybody else goes on as before. Raises as `Kube.find` does."""
+        return NOBODY_ELSE
+
+    def resume(self, run_id: str) -> None:
+        """Let everybody else go on as before. Idempotent: yes. Raises as `Kube.patch` does."""
+
+    def agreement(self) -> Progress:
+        """Look whether who else delivers finds what it wants. Raises as `Kube.find` does."""
+        return NOBODY_ELSE
+
+    def ask_for_agreement(self) -> None:
+        """Make it look anew. Idempotent: yes. Raises as `Kube.patch` does."""
+
+    def rights(self) -> list[Right]:
+        """Return the rights that the methods above need."""
+        return []

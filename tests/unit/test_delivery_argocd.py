@@ -1,0 +1,216 @@
+"""Argo CD delivers too: marks, who keeps still, who goes on, and what it says. On the double; the stack has a real one."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from prompt_keda.clients.kube.resources import APPLICATIONS, NAMESPACES
+from prompt_keda.core.errors import BadAnswer, StepBroken
+from prompt_keda.core.plan import State
+from prompt_keda.delivery import argocd
+from prompt_keda.delivery.argocd import ENABLED_WAS, REFRESH, SUSPENDED_BY, ArgoCdDelivery
+from prompt_keda.environment.model import ArgoCdSettings
+from tests.contracts.fakes.kube import FakeKube
+
+KEY = "argocd.argoproj.io/instance"
+LSSTCAM = SimpleNamespace(application="prompt-keda-lsstcam", namespace="prompt-keda-lsstcam")
+ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "keda-operator"}}
+SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "keda-operator", "namespace": "keda"}}
+CRD = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "x"}}
+
+
+def delivery(tracking="label", kube=None, instruments=(LSSTCAM,)):
+    settings = ArgoCdSettings(tracking=tracking)
+    environment = SimpleNamespace(argocd=settings, instruments=instruments, keda=SimpleNamespace(namespace="keda"))
+    return ArgoCdDelivery(SimpleNamespace(environment=environment, kube=kube or FakeKube()))
+
+
+def with_application(automated=None, name="keda", **more):
+    kube = FakeKube()
+    kube.create(NAMESPACES, {"metadata": {"name": "argocd"}})
+    spec = {"syncPolicy": {"automated": automated}} if automated is not None else {"syncPolicy": {}}
+    kube.create(APPLICATIONS, {"metadata": {"name": name}, "spec": spec, **more}, "argocd")
+    return kube, delivery(kube=kube)
+
+
+def live(kube, name="keda"):
+    return kube.get(APPLICATIONS, name, "argocd")
+
+
+def change(kube, **body):
+    kube.patch(APPLICATIONS, "keda", "argocd", body)
+
+
+@pytest.mark.parametrize(
+    ("tracking", "labels", "annotations"),
+    [
+        ("label", {KEY: "keda"}, None),
+        ("annotation", None, {argocd.TRACKING_ID: "keda:/Service:keda/keda-operator"}),
+        ("annotation+label", {KEY: "keda"}, {argocd.TRACKING_ID: "keda:/Service:keda/keda-operator"}),
+    ],
+)
+def test_what_is_applied_bears_the_marks_of_its_application(tracking, labels, annotations):
+    """Else Argo CD says OutOfSync; the object that is given is not changed."""
+    metadata = delivery(tracking).marked(SERVICE)["metadata"]
+    assert metadata.get("labels") == labels and metadata.get("annotations") == annotations
+    assert set(SERVICE["metadata"]) == {"name", "namespace"}
+
+
+def test_a_cluster_wide_object_is_tracked_by_its_applications_namespace():
+    """As Argo CD writes it (seen in its cache of rendered manifests)."""
+    expected = "keda:rbac.authorization.k8s.io/ClusterRole:keda/keda-operator"
+    assert delivery("annotation").marked(ROLE)["metadata"]["annotations"] == {argocd.TRACKING_ID: expected}
+
+
+def test_crds_and_what_no_application_delivers_get_no_mark():
+    """Argo CD marks no CRD; an instrument without an Application is somebody else's."""
+    assert delivery().marked(CRD) is CRD
+    alone = SimpleNamespace(application=None, namespace="n")
+    assert delivery().marked(SERVICE, alone) is SERVICE
+
+
+def test_an_orphaned_job_loses_the_marks_that_it_has():
+    """KEDA copies them from the ScaledJob; without an owner the Job would be pruned with the next sync."""
+    job = {"metadata": {"name": "j", "labels": {KEY: "prompt-keda-lsstcam", "scaledjob.keda.sh/name": "x"}}}
+    assert delivery("annotation+label").marks_of_a_job(job) == {"labels": {KEY: None}}
+    assert delivery().marks_of_a_job({"metadata": {"name": "j"}}) == {}
+
+
+@pytest.mark.parametrize(("automated", "was"), [({}, "null"), ({"prune": True}, "null"), ({"enabled": True}, "true")])
+def test_automation_is_suspended_for_a_run_and_put_back_as_it_was(automated, was):
+    """An empty ``automated`` is one that is switched on."""
+    kube, made = with_application(automated)
+    assert made.suspension("run-1").state is State.TODO
+    made.suspend("run-1")
+    assert live(kube)["spec"]["syncPolicy"]["automated"]["enabled"] is False
+    assert live(kube)["metadata"]["annotations"] == {SUSPENDED_BY: "run-1", ENABLED_WAS: was}
+    assert made.suspension("run-1").state is State.DONE
+    assert made.resumption("run-1").state is State.TODO
+    made.resume("run-1")
+    assert live(kube)["spec"]["syncPolicy"]["automated"] == automated
+    assert not live(kube)["metadata"].get("annotations") and made.resumption("run-1").state is State.DONE
+
+
+@pytest.mark.parametrize("automated", [None, {"enabled": False}])
+def test_what_does_not_sync_by_itself_is_left_alone(automated):
+    """Who has switched it off, switches it on."""
+    kube, made = with_application(automated)
+    before = live(kube)
+    assert made.suspension("run-1").state is State.DONE
+    made.suspend("run-1")
+    made.resume("run-1")
+    assert live(kube) == before
+
+
+def test_the_suspension_of_a_run_that_died_is_taken_over_and_put_back():
+    """Its begin is remembered, not what the other run had made of it."""
+    kube, made = with_application({"enabled": True})
+    made.suspend("run-1")
+    assert made.suspension("run-2").state is State.TODO
+    made.suspend("run-2")
+    made.resume("run-1")
+    assert live(kube)["spec"]["syncPolicy"]["automated"] == {"enabled": False}
+    made.resume("run-2")
+    assert live(kube)["spec"]["syncPolicy"]["automated"] == {"enabled": True}
+
+
+def test_automation_that_was_taken_away_meanwhile_is_not_brought_back():
+    """A patch of a key below would: an empty ``automated`` is one that is switched on."""
+    kube, made = with_application({})
+    made.suspend("run-1")
+    change(kube, spec={"syncPolicy": {"automated": None}})
+    made.resume("run-1")
+    assert "automated" not in live(kube)["spec"]["syncPolicy"]
+    assert made.resumption("run-1").state is State.DONE
+
+
+@pytest.mark.parametrize("busy", [{"operation": {"sync": {}}}, {"status": {"operationState": {"phase": "Running"}}}])
+def test_a_sync_that_runs_is_waited_for(busy):
+    """Whether it has begun or is about to."""
+    _, made = with_application(None, **busy)
+    assert made.suspension("run-1").state is State.WORKING
+
+
+def test_an_argo_cd_that_cannot_suspend_is_told():
+    """Before 3.1 the CRD does not keep ``enabled``, and the API server drops it without a word."""
+    kube, made = with_application({})
+    original = kube.patch
+
+    def forgetful(kind, name, namespace, body, **options):
+        body.get("spec", {}).get("syncPolicy", {}).get("automated", {}).pop("enabled", None)
+        return original(kind, name, namespace, body, **options)
+
+    kube.patch = forgetful
+    with pytest.raises(StepBroken, match=r"knows no automated\.enabled"):
+        made.suspend("run-1")
+
+
+def test_a_change_in_between_is_looked_at_again():
+    """The controller writes into the same object all the time."""
+    kube, made = with_application({})
+    original, refused = kube.patch, []
+
+    def once(kind, name, namespace, body, **options):
+        if not refused:
+            refused.append(body)
+            raise BadAnswer("Kubernetes", "x", "409 on PATCH x: the object has been modified")
+        return original(kind, name, namespace, body, **options)
+
+    kube.patch = once
+    made.suspend("run-1")
+    assert refused and made.suspension("run-1").state is State.DONE
+
+
+def test_without_argo_cd_there_is_nobody_to_wait_for():
+    """It is applied all the same: when Argo CD comes, it finds what it wants."""
+    made = delivery()
+    assert made.suspension("run-1").state is State.DONE
+    made.suspend("run-1")
+    made.ask_for_agreement()
+    assert made.agreement().state is State.DONE and "none of its Applications is there" in made.agreement().detail
+
+
+def looked(kube, **status):
+    change(kube, metadata={"annotations": {REFRESH: None}}, status=status)
+
+
+def test_argo_cd_is_asked_and_what_it_says_counts():
+    """Nothing it said before the question does."""
+    kube, made = with_application(None, status={"sync": {"status": "Synced"}})
+    assert made.agreement().state is State.TODO
+    made.ask_for_agreement()
+    assert live(kube)["metadata"]["annotations"] == {REFRESH: "normal"}
+    assert made.agreement().state is State.WORKING
+    looked(kube, sync={"status": "Synced"})
+    assert (made.agreement().state, made.agreement().detail) == (State.DONE, "keda Synced")
+
+
+def test_what_it_wants_otherwise_is_red_and_named():
+    """With the object and the Application."""
+    kube, made = with_application()
+    made.ask_for_agreement()
+    differing = {"kind": "Deployment", "namespace": "keda", "name": "keda-operator", "status": "OutOfSync"}
+    looked(kube, sync={"status": "OutOfSync"}, resources=[differing, {**differing, "status": "Synced"}])
+    found = made.agreement()
+    assert found.state is State.BROKEN and found.detail.endswith(
+        "wants otherwise: Deployment/keda/keda-operator (keda)"
+    )
+
+
+def test_what_it_cannot_tell_holds_nothing_up(monkeypatch):
+    """Its repo-server is away, or its controller: KEDA is back all the same, and the words say that nobody has confirmed it."""
+    kube, made = with_application()
+    made.ask_for_agreement()
+    monkeypatch.setattr(argocd, "ANSWERS_WITHIN_S", 0.0)
+    assert made.agreement().state is State.DONE and "not confirmed: Argo CD has not looked" in made.agreement().detail
+    looked(kube, sync={"status": "Unknown"}, conditions=[{"type": "ComparisonError", "message": "no\nrepo-server"}])
+    assert made.agreement().state is State.DONE and "not confirmed: keda: no repo-server" in made.agreement().detail
+
+
+def test_the_rights_are_by_name():
+    """Who may patch an Application may do all that Argo CD may: no more of them than needed."""
+    assert {(right.verb, right.name) for right in delivery().rights()} == {
+        (verb, name) for verb in ("get", "patch") for name in ("keda", "prompt-keda-lsstcam")
+    }
