@@ -106,10 +106,14 @@ class Sight:
 
     @property
     def is_below_minimum(self) -> bool:
-        """Whether fewer workers than the minimum have been there for some polls."""
-        newest = self.workers.newest_made
+        """Whether fewer workers than the minimum have been there for some polls.
+
+        Nothing waits for those that keep the minimum: a busy KEDA may take as long as a busy node to replace them.
+        """
+        limit, newest = max(self.patience, JOB_START), self.workers.newest_made
         since = min((age for age in (newest, self.made_at) if age is not None), default=self.made_at)
-        return self.held_count < self.minimum and since > self.patience
+        there = self.workers.starting_count(limit) + self.workers.at_work_count + self.workers.left_count(limit)
+        return there < self.minimum and since > limit
 
     @property
     def end_at_once(self) -> bool:
