@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prompt_keda.clients.systems import Systems
+from prompt_keda.components.argocd import applications
 from prompt_keda.components.capacity import burst, quotas
 from prompt_keda.components.cluster import api, jobs, namespaces, nodes, other_jobs, pods, services
 from prompt_keda.components.event_source import login as redis_login
@@ -26,10 +27,11 @@ MODULES = (
     *(redis_server, redis_login, streams),
     *(present, contents, pull_secrets, names),
     *(parts, certificates, specs, whole_specs, schemas, metrics, scaled_jobs_jobs),
+    applications,
     *(burst, quotas),
     deep_checks,
 )
-CATEGORIES = ("scaling", "cluster", "identity", "vault", "redis", "images", "keda", "capacity", "deep")
+CATEGORIES = ("scaling", "cluster", "identity", "vault", "redis", "images", "keda", "argocd", "capacity", "deep")
 """In the order in which results are shown."""
 
 ALL_CHECKS: tuple[Check[Systems], ...] = tuple(

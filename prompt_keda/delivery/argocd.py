@@ -22,7 +22,7 @@ from prompt_keda.core.errors import BadAnswer, StepBroken
 from prompt_keda.core.plan import Progress, State
 from prompt_keda.core.rights import Right
 from prompt_keda.delivery.base import Delivery
-from prompt_keda.environment.model import ArgoCdSettings, Instrument
+from prompt_keda.environment.model import Environment, Instrument
 
 TRACKING_ID = "argocd.argoproj.io/tracking-id"
 REFRESH = "argocd.argoproj.io/refresh"
@@ -70,25 +70,31 @@ class ArgoCdDelivery(Delivery):
         marks = {"labels": self._settings.label_key, "annotations": TRACKING_ID}
         return {where: {key: None} for where, key in marks.items() if key in (job["metadata"].get(where) or {})}
 
+    def others(self, live: Object) -> list[str]:
+        """Return who else has applied an object server-side: a port that they named stays, and Argo CD's next sync fails."""
+        entries = live["metadata"].get("managedFields") or []
+        applied = [entry for entry in entries if entry.get("operation") == "Apply" and not entry.get("subresource")]
+        return sorted({str(entry.get("manager")) for entry in applied} - {self.field_manager})
+
     def suspension(self, run_id: str) -> Progress:
         """Look whether no Application syncs: none by itself, and no operation runs."""
         applications = dict(self._applications())
-        by_itself = [name for name, live in applications.items() if _syncs_by_itself(live)]
-        others = [name for name, live in applications.items() if _suspended_by(live) not in ("", run_id)]
+        by_itself = [name for name, live in applications.items() if syncs_by_itself(live)]
+        others = [name for name, live in applications.items() if suspended_by(live) not in ("", run_id)]
         if by_itself or others:
             said = "syncs by itself" if by_itself else "was suspended by another run"
             return Progress(State.TODO, f"{some(by_itself or others)} {said}")
         busy = [f"{name} since {_began(live)}" for name, live in applications.items() if is_busy(live)]
         if busy:
             return Progress(State.WORKING, f"Argo CD syncs {some(busy)}: wait until it ends")
-        ours = [name for name, live in applications.items() if _suspended_by(live) == run_id]
+        ours = [name for name, live in applications.items() if suspended_by(live) == run_id]
         return Progress(State.DONE, f"suspended: {some(ours)}" if ours else "nothing syncs by itself")
 
     def suspend(self, run_id: str) -> None:
         """Switch the automation of each Application off, and write on it whose doing that is."""
 
         def change(live: Object) -> Object | None:
-            is_on, by = _syncs_by_itself(live), _suspended_by(live)
+            is_on, by = syncs_by_itself(live), suspended_by(live)
             if not is_on and by in ("", run_id):
                 return None
             annotations = {SUSPENDED_BY: run_id}
@@ -97,7 +103,7 @@ class ArgoCdDelivery(Delivery):
             return {"metadata": {"annotations": annotations}, "spec": {"syncPolicy": {"automated": {"enabled": False}}}}
 
         for name, live in self._changed(change):
-            if _syncs_by_itself(live):
+            if syncs_by_itself(live):
                 raise StepBroken(
                     f"the automation of Application {name} cannot be suspended: this Argo CD knows no automated.enabled",
                     "It came with Argo CD 3.1. Switch automatic sync off in its user interface, and go on.",
@@ -105,14 +111,14 @@ class ArgoCdDelivery(Delivery):
 
     def resumption(self, run_id: str) -> Progress:
         """Look whether no Application is suspended by this run."""
-        ours = [name for name, live in self._applications() if _suspended_by(live) == run_id]
+        ours = [name for name, live in self._applications() if suspended_by(live) == run_id]
         return Progress(State.TODO, f"suspended by this run: {some(ours)}") if ours else Progress(State.DONE)
 
     def resume(self, run_id: str) -> None:
         """Put the automation of each Application that this run has suspended back as it was."""
 
         def change(live: Object) -> Object | None:
-            if _suspended_by(live) != run_id:
+            if suspended_by(live) != run_id:
                 return None
             body: Object = {"metadata": {"annotations": {SUSPENDED_BY: None, ENABLED_WAS: None}}}
             if "automated" in _policy(
@@ -157,7 +163,7 @@ class ArgoCdDelivery(Delivery):
         return [Right(verb, *where, name) for name in self._names() for verb in ("get", "patch")]
 
     def _names(self) -> list[str]:
-        return application_names(self._systems)
+        return application_names(self._systems.environment)
 
     def _applications(self) -> Iterator[tuple[str, Object]]:
         """Yield the Applications that are there: without one, or without Argo CD, there is nobody to wait for."""
@@ -185,12 +191,11 @@ class ArgoCdDelivery(Delivery):
                     live = kube.find(APPLICATIONS, name, namespace)
 
 
-def application_names(systems: Systems) -> list[str]:
+def application_names(environment: Environment) -> list[str]:
     """Return the Applications that deliver KEDA and the instruments of an environment."""
-    settings: ArgoCdSettings | None = systems.environment.argocd
-    if settings is None:
+    if environment.argocd is None:
         return []
-    instruments = (instrument.application for instrument in systems.environment.instruments)
+    settings, instruments = environment.argocd, (instrument.application for instrument in environment.instruments)
     return list(dict.fromkeys([settings.application, *filter(None, instruments)]))
 
 
@@ -202,12 +207,13 @@ def _automated(live: Object) -> dict[str, Any]:
     return _policy(live).get("automated") or {}
 
 
-def _syncs_by_itself(live: Object) -> bool:
+def syncs_by_itself(live: Object) -> bool:
     """Tell whether an Application is synced automatically; an empty ``automated`` is one that is switched on."""
     return _policy(live).get("automated") is not None and _automated(live).get("enabled") is not False
 
 
-def _suspended_by(live: Object) -> str:
+def suspended_by(live: Object) -> str:
+    """Return the run that has suspended an Application's automation; empty: none."""
     return str((live["metadata"].get("annotations") or {}).get(SUSPENDED_BY, ""))
 
 

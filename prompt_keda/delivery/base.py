@@ -42,6 +42,10 @@ class Delivery:
         """Return what an orphaned Job must lose so that its deliverer does not take it for its own, as a merge patch."""
         return {}
 
+    def others(self, live: Object) -> list[str]:
+        """Return who else has applied an object server-side, and so keeps fields that its deliverer drops."""
+        return []
+
     def suspension(self, run_id: str) -> Progress:
         """Look whether everybody else keeps still for a run. Raises as `Kube.find` does."""
         return NOBODY_ELSE

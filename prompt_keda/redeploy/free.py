@@ -46,10 +46,21 @@ def _going_crds(context: Context) -> dict[str, Object]:
     return {one["metadata"]["name"]: one for one in context.systems.kube.names(CRDS) if is_going(one)}
 
 
+def prunable(context: Context) -> Iterator[Object]:
+    """Yield each running Job that has no owner, and that who else delivers would take for its own, and remove."""
+    for job in running_jobs.active_jobs(context.systems.kube):
+        if not job["metadata"].get("ownerReferences") and context.delivery.marks_of_a_job(job):
+            yield job
+
+
 def orphan_inspect(context: Context) -> Progress:
-    """Does a running Job hang on a ScaledJob that goes?"""
-    count = len(list(owned(context)))
-    return Progress(State.TODO, f"{count} Jobs hang on a ScaledJob that goes") if count else Progress(State.DONE)
+    """Does a running Job hang on a ScaledJob that goes, or would one be pruned?"""
+    count, prunable_count = len(list(owned(context))), len(list(prunable(context)))
+    if count:
+        return Progress(State.TODO, f"{count} Jobs hang on a ScaledJob that goes")
+    if prunable_count:
+        return Progress(State.TODO, f"{prunable_count} Jobs without an owner would be pruned by who else delivers")
+    return Progress(State.DONE)
 
 
 def orphan_jobs(context: Context) -> None:
@@ -60,6 +71,8 @@ def orphan_jobs(context: Context) -> None:
     for job, uid in owned(context):
         rest = [one for one in job["metadata"]["ownerReferences"] if one["uid"] != uid]
         _change(context, JOBS, job, ownerReferences=rest or None, **context.delivery.marks_of_a_job(job))
+    for job in prunable(context):
+        _change(context, JOBS, job, **context.delivery.marks_of_a_job(job))
 
 
 def _change(context: Context, kind: Resource, live: Object, **metadata: Any) -> None:

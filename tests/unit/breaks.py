@@ -8,6 +8,7 @@ import pytest
 
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.core.errors import Unreachable
+from prompt_keda.environment.model import ArgoCdSettings
 
 from .world import KEDA_IMAGE, SCALED_JOB, SPACE, World, now
 
@@ -148,3 +149,25 @@ def job(name="late", seconds=40, going=False, begun=None, resumed=None, spec=Non
         world.change(kinds.JOBS, name, SPACE, metadata=times | ({"deletionTimestamp": now()} if going else {}))
 
     return apply
+
+
+def delivered_by_argo_cd(world):
+    """Let Argo CD deliver, and agree."""
+    (instrument,) = world.systems.environment.instruments
+    known = world.systems.environment
+    world.systems.environment = known.model_copy(
+        update={
+            "keda": known.keda.model_copy(update={"delivery": "argocd"}),
+            "argocd": ArgoCdSettings(tracking="label"),
+            "instruments": (instrument.model_copy(update={"application": SCALED_JOB}),),
+        }
+    )
+    world.put(kinds.NAMESPACES, "argocd")
+    for name in ("keda", SCALED_JOB):
+        status = {"sync": {"status": "Synced"}, "reconciledAt": now(seconds=20)}
+        world.put(kinds.APPLICATIONS, name, "argocd", spec={"syncPolicy": {}}, status=status)
+    data = {
+        "application.resourceTrackingMethod": "label",
+        "application.instanceLabelKey": "argocd.argoproj.io/instance",
+    }
+    world.put(kinds.CONFIG_MAPS, "argocd-cm", "argocd", data=data)

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.clients.kube.resources import APPLICATIONS, NAMESPACES
+from prompt_keda.clients.kube.resources import APPLICATIONS, JOBS, NAMESPACES
+from prompt_keda.components.run import Context
 from prompt_keda.core.errors import BadAnswer, StepBroken
 from prompt_keda.core.plan import State
 from prompt_keda.delivery import argocd
 from prompt_keda.delivery.argocd import ENABLED_WAS, REFRESH, SUSPENDED_BY, ArgoCdDelivery
 from prompt_keda.environment.model import ArgoCdSettings
+from prompt_keda.redeploy import free
 from tests.contracts.fakes.kube import FakeKube
 
 KEY = "argocd.argoproj.io/instance"
@@ -214,3 +216,33 @@ def test_the_rights_are_by_name():
     assert {(right.verb, right.name) for right in delivery().rights()} == {
         (verb, name) for verb in ("get", "patch") for name in ("keda", "prompt-keda-lsstcam")
     }
+
+
+def test_who_else_has_applied_an_object_is_named():
+    """A status that a controller applies, and an update, keep no field of what is wanted."""
+    entries = [
+        {"manager": "argocd-controller", "operation": "Apply"},
+        {"manager": "prompt-keda", "operation": "Apply"},
+        {"manager": "kubelet", "operation": "Apply", "subresource": "status"},
+        {"manager": "kubectl-edit", "operation": "Update"},
+    ]
+    assert delivery().others({"metadata": {"managedFields": entries}}) == ["prompt-keda"]
+
+
+def test_a_job_without_an_owner_loses_its_marks_before_anybody_prunes_it():
+    """Only running ones of a ScaledJob, and only those without an owner: Argo CD counts no other."""
+    marked = {KEY: "prompt-keda-lsstcam", "scaledjob.keda.sh/name": "prompt-keda-lsstcam"}
+    kube = FakeKube()
+    kube.create(NAMESPACES, {"metadata": {"name": "n"}})
+    owner = [{"uid": "1", "kind": "ScaledJob", "name": "prompt-keda-lsstcam"}]
+    for name, owners in (("loose", None), ("owned", owner)):
+        metadata = {"name": name, "labels": marked, "ownerReferences": owners}
+        kube.create(JOBS, {"metadata": metadata, "status": {"active": 1}}, "n")
+    made = delivery(kube=kube)
+    context = Context(made._systems, [], {}, made)
+    assert [job["metadata"]["name"] for job in free.prunable(context)] == ["loose"]
+    assert free.orphan_inspect(context).detail == "1 Jobs without an owner would be pruned by who else delivers"
+    free.orphan_jobs(context)
+    assert free.orphan_inspect(context).state is State.DONE
+    assert KEY in kube.get(JOBS, "owned", "n")["metadata"]["labels"]
+    assert set(kube.get(JOBS, "loose", "n")["metadata"]["labels"]) == {"scaledjob.keda.sh/name"}

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 from prompt_keda.clients.kube.resources import (
     API_SERVICES,
+    APPLICATIONS,
     CLUSTER_TRIGGER_AUTHENTICATIONS,
+    CONFIG_MAPS,
     CRDS,
     CRON_JOBS,
     DEPLOYMENTS,
@@ -31,11 +33,13 @@ from prompt_keda.clients.kube.resources import (
     VAULT_SECRETS,
     Resource,
 )
+from prompt_keda.components.argocd.applications import CONFIG
 from prompt_keda.components.cluster.nodes import NODE_LEASES
 from prompt_keda.components.cluster.services import DNS_NAMESPACE
 from prompt_keda.components.identity.redeploy_rights import forwarding
 from prompt_keda.components.keda.names import API_SERVICE, CERTIFICATES, LEASE, NEEDED_CRDS, WEBHOOK_CONFIGURATION
 from prompt_keda.core.rights import Right
+from prompt_keda.delivery.argocd import application_names
 from prompt_keda.environment.model import Environment
 
 REVIEWS = (
@@ -48,6 +52,7 @@ REVIEWS = (
 def rights_to_look(environment: Environment) -> list[Right]:
     """Give every right that the checks need in an environment, sorted; none that another one covers."""
     needed = {*_of_the_cluster(environment), *_of_keda(environment), *_of_the_workers(environment)}
+    needed |= set(_of_argo_cd(environment))
     return sorted(one for one in needed if not any(other != one and other.covers(one) for other in needed))
 
 
@@ -86,6 +91,14 @@ def _of_the_workers(environment: Environment) -> Iterator[Right]:
         yield from (_right("get", one, sync.namespace, sync.name) for one in (SECRETS, VAULT_SECRETS))
     if environment.redis.reach == "port-forward":
         yield from forwarding(environment.redis.namespace)
+
+
+def _of_argo_cd(environment: Environment) -> Iterator[Right]:
+    settings = environment.argocd
+    if settings is not None:
+        yield _right("get", CONFIG_MAPS, settings.namespace, CONFIG)
+        for name in application_names(environment):
+            yield _right("get", APPLICATIONS, settings.namespace, name)
 
 
 def _right(verb: str, resource: Resource, namespace: str = "", name: str = "") -> Right:

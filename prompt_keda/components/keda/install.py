@@ -65,6 +65,8 @@ def crds_inspect(context: Context) -> Progress:
             return Progress(State.WORKING, f"{name} is not served yet")
         if differs := difference(one, found):
             return Progress(State.TODO, f"{name} differs at {differs}")
+        if others := context.delivery.others(found):
+            return Progress(State.TODO, f"{name} is applied by {', '.join(others)} as well")
     return Progress(State.DONE, f"{len(crds(context))} served")
 
 
@@ -108,6 +110,7 @@ def apply_crds(context: Context) -> None:
     wanted = unlike(context, crds(context))
     context.deliver([one for one in wanted if one["metadata"]["name"] not in taken])
     context.deliver([one for one in wanted if one["metadata"]["name"] in taken], force=True)
+    leave_to_the_deliverer(context, crds(context))
 
 
 def misfits(context: Context, wanted: Object) -> tuple[str, ...]:
@@ -214,6 +217,8 @@ def parts_inspect(context: Context) -> Progress:
             return Progress(State.TODO, f"{what} is absent")
         if differs := difference(one, found):
             return Progress(State.TODO, f"{what} differs at {differs}")
+        if others := context.delivery.others(found):
+            return Progress(State.TODO, f"{what} is applied by {', '.join(others)} as well")
     return Progress(State.DONE, f"{len(wanted)} objects as they should be")
 
 
@@ -222,6 +227,31 @@ def apply_parts(context: Context) -> None:
     wanted = unlike(context, parts(context))
     context.deliver([one for one in wanted if one["kind"] != "Deployment"])
     context.deliver([one for one in wanted if one["kind"] == "Deployment"])
+    leave_to_the_deliverer(context, parts(context))
+
+
+def leave_to_the_deliverer(context: Context, objects: list[Object]) -> None:
+    """Take over what others have applied as well, and let them own nothing of it any more. Idempotent: yes.
+
+    Lists are merged by key: what they have applied would stay, whatever the deliverer wants (seen: "Duplicate value" of a
+    port's name, at which each sync of Argo CD failed).
+
+    Source: Kubernetes, "Server-Side Apply", clearing managedFields and transferring ownership.
+    """
+    for wanted in objects:
+        live = context.find(wanted)
+        if live is None or not context.delivery.others(live):
+            continue
+        live = context.deliver_one(wanted, force=True)
+        others, metadata = context.delivery.others(live), live["metadata"]
+        kept = [
+            entry
+            for entry in metadata["managedFields"]
+            if entry.get("operation") != "Apply" or entry.get("manager") not in others
+        ]
+        body = {"metadata": {"managedFields": kept, "resourceVersion": metadata["resourceVersion"]}}
+        kube = context.systems.kube
+        kube.patch(kube.resource_of(wanted), metadata["name"], metadata.get("namespace"), body)
 
 
 STEPS: tuple[Step[Context], ...] = (

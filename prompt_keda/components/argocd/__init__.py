@@ -1,0 +1,1 @@
+"""Argo CD, where it delivers KEDA and the ScaledJobs."""

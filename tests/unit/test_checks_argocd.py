@@ -1,0 +1,78 @@
+"""The checks of Argo CD: each is green in a world as it should be, and turns red for its reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.components.argocd.applications import HOOK_FINALIZER
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.delivery.argocd import SUSPENDED_BY
+
+from .breaks import change, delivered_by_argo_cd, remove, scaled_job, turns_red
+from .breaks import seen as look
+from .world import now
+
+PRESENT, RUNS, AUTOMATION, TRACKING, AGREES, FINALIZER = (
+    f"argocd/{name}"
+    for name in (
+        *("applications-present", "no-sync-runs", "automation-as-meant", "tracking-right", "agrees"),
+        "no-finalizer-left",
+    )
+)
+
+
+def broken(*breaks):
+    def apply(world):
+        for one in (delivered_by_argo_cd, *breaks):
+            one(world)
+
+    return apply
+
+
+def application(**fields):
+    return change(kinds.APPLICATIONS, "keda", "argocd", **fields)
+
+
+def settings(**data):
+    return change(kinds.CONFIG_MAPS, "argocd-cm", "argocd", data=data)
+
+
+def operation(**state):
+    return application(status={"operationState": state})
+
+
+DRIFT = {"kind": "Deployment", "namespace": "keda", "name": "keda-operator", "status": "OutOfSync"}
+DENIED = [{"type": "ComparisonError", "message": "failed to list refs"}]
+RED = [
+    (PRESENT, broken(remove(kinds.APPLICATIONS, "keda", "argocd")), "warn", "absent: keda"),
+    (PRESENT, broken(application(metadata={"deletionTimestamp": now()})), "fail", "on its way out: keda"),
+    (RUNS, broken(application(operation={"sync": {}})), "warn", "a sync of keda runs: it has just begun"),
+    (RUNS, broken(operation(phase="Running", startedAt=now(minutes=5), message="w")), "warn", "a sync of keda runs: w"),
+    (RUNS, broken(operation(phase="Terminating", startedAt=now(hours=2))), "fail", "a sync of keda has run since"),
+    (
+        AUTOMATION,
+        broken(application(metadata={"annotations": {SUSPENDED_BY: "run-1"}})),
+        "warn",
+        "keda is suspended by run run-1",
+    ),
+    (TRACKING, broken(settings(**{"application.resourceTrackingMethod": "annotation"})), "fail", "says annotation"),
+    (TRACKING, broken(settings(**{"application.instanceLabelKey": None})), "fail", "says app.kubernetes.io/instance"),
+    (TRACKING, broken(settings(**{"application.resourceTrackingMethod": None})), "fail", "argocd-cm says annotation"),
+    (TRACKING, broken(remove(kinds.CONFIG_MAPS, "argocd-cm", "argocd")), "warn", "taken at its word"),
+    (AGREES, broken(application(status={"resources": [DRIFT]})), "warn", "OutOfSync: Deployment/keda/keda-operator"),
+    (AGREES, broken(application(status={"conditions": DENIED})), "warn", "it cannot compare: failed to list refs"),
+    (AGREES, broken(operation(phase="Failed", message="no")), "warn", "its last sync has failed: no"),
+    (AGREES, broken(application(status={"reconciledAt": now(hours=1)})), "warn", "Argo CD looked last at"),
+    (AGREES, broken(application(status={"reconciledAt": None})), "warn", "has never looked at it"),
+    (FINALIZER, broken(scaled_job(metadata={"finalizers": [HOOK_FINALIZER]})), "warn", f"{HOOK_FINALIZER} is on"),
+]
+test_a_check_turns_red_for_its_reason = turns_red(RED)
+
+
+@pytest.mark.parametrize("check", [check.id for check in ALL_CHECKS if check.category == "argocd"])
+def test_it_is_green_where_argo_cd_delivers_and_left_out_elsewhere(check):
+    """It has a row above, too."""
+    assert look(check, delivered_by_argo_cd).verdict.value == "ok"
+    assert look(check, lambda world: None).verdict.value == "skipped"
+    assert check in {row[0] for row in RED}
