@@ -21,7 +21,7 @@ from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab.commands import Children, run
-from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, cache_home
+from prompt_keda.lab.settings import ARGOCD_VERSION, KEDA_VERSION, KUBERNETES_VERSION, cache_home
 
 LONGEST_S = 3600
 """For another's build: a cold one takes some minutes."""
@@ -69,6 +69,8 @@ MODULES = (KUBE, KEDA, VAULT, WORKER)
 """What the stack itself runs."""
 HELM = GoModule("helm", "tool", ("helm",))
 """Built on first use: only faults and tests call it, to leave what a removal by Helm leaves."""
+ARGOCD = GoModule("argocd", "tool", ("argocd",), f"-X github.com/argoproj/argo-cd/v3/common.version={ARGOCD_VERSION}")
+"""Built on first use, for a stack on which Argo CD delivers: one program, which its name makes one of its servers."""
 
 
 def _environment() -> dict[str, str]:

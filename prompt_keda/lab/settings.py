@@ -10,6 +10,7 @@ from prompt_keda.environment.local_stack import current_stack, stack_folder
 
 KUBERNETES_VERSION = "1.35.4"
 KEDA_VERSION = "2.16.1"
+ARGOCD_VERSION = "3.2.1"
 REGISTRY_HOST = "registry.prompt-keda.test:5000"
 """As it stands in image names. Only the stack's containerd resolves it, by its own hosts file."""
 NODE_NAME = "lab-node"
