@@ -484,10 +484,17 @@ def _lab_task(name="", **options):
     return _task(name, env=False, otherwise="local", **options)
 
 
-@_lab_task("lab.up", show=_show_lab, help={"no-redis-password": "Prompt Redis without a password, as in production"})
-def lab_up(run, no_redis_password=False):
+@_lab_task(
+    "lab.up",
+    show=_show_lab,
+    help={
+        "no-redis-password": "Prompt Redis without a password, as in production",
+        "with": "argocd or helm, which delivers KEDA there; a stack that is up gets it as well",
+    },
+)
+def lab_up(run, no_redis_password=False, with_=""):
     """Bring up the local stack: a real one-node Kubernetes and all that Prompt KEDA depends on."""
-    return _lab(run.name, labs.stack.up(run.observer, redis_password=not no_redis_password))
+    return _lab(run.name, labs.stack.up(run.observer, redis_password=not no_redis_password, delivery=with_))
 
 
 @_lab_task("lab.down")

@@ -47,7 +47,7 @@ def cluster(lab_name: str, address: str) -> list[dict[str, Any]]:
                 {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
             ],
         ),
-        _binding("prompt-keda-lab:coredns", "prompt-keda-lab:coredns", "User", "prompt-keda-lab:coredns"),
+        binding("prompt-keda-lab:coredns", "prompt-keda-lab:coredns", "User", "prompt-keda-lab:coredns"),
         # The Node authorizer knows a new pod only a moment after the kubelet does; a kubelet that is refused the pod's
         # pull secret in between pulls without it, is denied, and waits 10 s (seen). On the one node of this cluster
         # these rights give nothing away: every Secret in use is there anyhow.
@@ -57,9 +57,9 @@ def cluster(lab_name: str, address: str) -> list[dict[str, Any]]:
             {"name": "prompt-keda-lab:node"},
             rules=[{"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["get", "list", "watch"]}],
         ),
-        _binding("prompt-keda-lab:node", "prompt-keda-lab:node", "Group", "system:nodes"),
-        _binding("prompt-keda-lab:operators", "cluster-admin", "Group", "ldap:prompt-keda-operators"),
-        _binding("prompt-keda-lab:readers", "view", "Group", "ldap:prompt-keda-readers"),
+        binding("prompt-keda-lab:node", "prompt-keda-lab:node", "Group", "system:nodes"),
+        binding("prompt-keda-lab:operators", "cluster-admin", "Group", "ldap:prompt-keda-operators"),
+        binding("prompt-keda-lab:readers", "view", "Group", "ldap:prompt-keda-readers"),
     ]
 
 
@@ -147,7 +147,8 @@ def pull_secret(namespace: str, config: Secret) -> dict[str, Any]:
     return _object("v1", "Secret", metadata, type="kubernetes.io/dockerconfigjson", data=data)
 
 
-def _binding(name: str, role: str, kind: str, subject: str) -> dict[str, Any]:
+def binding(name: str, role: str, kind: str, subject: str) -> dict[str, Any]:
+    """Return a ClusterRoleBinding of one user or group."""
     group = "rbac.authorization.k8s.io"
     return _object(
         f"{group}/v1",

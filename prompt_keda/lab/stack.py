@@ -13,13 +13,16 @@ from pathlib import Path
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer, nobody
 from prompt_keda.core.private_folder import private_folder
+from prompt_keda.environment import local_stack
 from prompt_keda.lab import (
+    argocd,
     base_objects,
     cgroups,
     contents,
     control_plane,
     desk,
     go_builds,
+    helm,
     network,
     node,
     packages,
@@ -33,6 +36,8 @@ from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.pki import Authority
 from prompt_keda.lab.settings import PORTS, Lab, current_lab
 
+DELIVERIES = ("argocd", "helm")
+"""What can be added to a stack, to deliver KEDA as in production."""
 PROGRAMS = [
     "etcd",
     "kube-apiserver",
@@ -45,7 +50,7 @@ PROGRAMS = [
 ]
 
 
-def up(observer: Observer = nobody, *, redis_password: bool = True) -> dict[str, object]:
+def up(observer: Observer = nobody, *, redis_password: bool = True, delivery: str = "") -> dict[str, object]:
     """Bring the local stack up, and give its `state.status`. Idempotent: yes.
 
     Parameters
@@ -54,28 +59,52 @@ def up(observer: Observer = nobody, *, redis_password: bool = True) -> dict[str,
         Is told what is built and started, and how long it took.
     redis_password
         False: Prompt Redis without a password, as in production. It counts when Redis is first made.
+    delivery
+        ``argocd`` or ``helm``: what delivers KEDA there, added to a stack that stands as well. Empty: what it has.
 
     Raises
     ------
     Refusal
-        When this machine cannot run it; nothing was changed.
+        When this machine cannot run it, or another delivery is there; nothing was changed.
     LabError
         When a part does not build or start.
     """
     lab = current_lab()
+    delivery = _only_delivery(lab, delivery)
     if state.status(lab)["state"] == "up":
         # The checkout that brought it up may be gone, and with it the Python that people log in with.
         people.write_kubeconfigs(lab, Authority(lab.pki), state.endpoints(lab)["address"])
-        return state.status(lab)
-    requirements.check()
-    _Bringup(lab, observer, redis_password).run()
+    else:
+        requirements.check()
+        _Bringup(lab, observer, redis_password).run()
+    if delivery:
+        add = {"argocd": argocd.up, "helm": helm.up}[delivery]
+        _timed(observer, delivery, lambda: add(lab, observer))
     return state.status(lab)
+
+
+def _only_delivery(lab: Lab, asked: str) -> str:
+    """Return what delivers KEDA on a stack; empty: nothing but the toolkit. Raises `Refusal` when that cannot be."""
+    if asked not in ("", *DELIVERIES):
+        raise Refusal(f"--with knows no {asked!r}", f"Known are: {', '.join(DELIVERIES)}.")
+    known = str((local_stack.read_endpoints(lab.name) or {}).get("delivery", ""))
+    if asked and known and asked != known:
+        fix = f"PROMPT_KEDA_LAB=another ./run lab.up --with {asked}"
+        raise Refusal(f"the local stack {lab.name!r} has {known} already", fix)
+    return asked or known
 
 
 def ensure_up(observer: Observer = nobody) -> None:
     """Bring the local stack up for who works on it. One with a fault injected stays as it is. Raises as `up` does."""
     if not state.faults(current_lab()):
         up(observer)
+
+
+def _timed(observer: Observer, name: str, work: Callable[[], None]) -> None:
+    started = time.monotonic()
+    observer(Event(EventKind.STARTED, f"lab/{name}", "working"))
+    work()
+    observer(Event(EventKind.FINISHED, f"lab/{name}", "done", "", time.monotonic() - started))
 
 
 class _Bringup:
@@ -117,10 +146,7 @@ class _Bringup:
         return go_builds.build(module, self.observer, niceness, self.children)
 
     def _timed(self, name: str, work: Callable[[], None]) -> None:
-        started = time.monotonic()
-        self.observer(Event(EventKind.STARTED, f"lab/{name}", "working"))
-        work()
-        self.observer(Event(EventKind.FINISHED, f"lab/{name}", "done", "", time.monotonic() - started))
+        _timed(self.observer, name, work)
 
     def _make_ground(self) -> None:
         """Make what needs no compiler: network, keys, registry, directory, login."""

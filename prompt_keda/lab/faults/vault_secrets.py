@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.resources import CRDS, VAULT_SECRETS
+from prompt_keda.lab.delivered import vault_secret_kind
 from prompt_keda.lab.faults import kept_secrets
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.vault import worker_secret
 from prompt_keda.lab.faults.waiting import until
-
-Object = dict[str, Any]
 
 
 def lose(stage: Stage) -> None:
@@ -29,8 +26,8 @@ def find_again(stage: Stage) -> None:
 def fail_to_fetch(stage: Stage) -> None:
     """Let a VaultSecret stand behind the workers' Secret, and say that it could not be read, as its operator does."""
     sync = worker_secret(stage)
-    if stage.kube.find(CRDS, _crd()["metadata"]["name"]) is None:
-        stage.kube.create(CRDS, _crd())
+    if stage.kube.find(CRDS, vault_secret_kind()["metadata"]["name"]) is None:
+        stage.kube.create(CRDS, vault_secret_kind())
     until(lambda: _served(stage), "the kind VaultSecret")
     told = {"type": "SecretCreated", "status": "False", "reason": "FetchFailed", "message": "permission denied"}
     metadata = {"name": sync.name, "namespace": sync.namespace}
@@ -40,22 +37,13 @@ def fail_to_fetch(stage: Stage) -> None:
 
 def remove_operator(stage: Stage) -> None:
     """Take the kind away, and the VaultSecret with it."""
-    name = _crd()["metadata"]["name"]
+    name = vault_secret_kind()["metadata"]["name"]
     stage.kube.delete(CRDS, name)
     until(lambda: stage.kube.find(CRDS, name) is None, "the end of the kind VaultSecret")
 
 
 def _served(stage: Stage) -> bool:
-    return has_condition(stage.kube.find(CRDS, _crd()["metadata"]["name"]) or {}, "Established")
-
-
-def _crd() -> Object:
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"kind": "VaultSecret", "plural": VAULT_SECRETS.plural, "singular": "vaultsecret"}
-    spec = {"group": VAULT_SECRETS.group, "scope": "Namespaced", "names": names, "versions": [version]}
-    metadata = {"name": f"{VAULT_SECRETS.plural}.{VAULT_SECRETS.group}"}
-    return {"apiVersion": CRDS.api_version, "kind": CRDS.kind, "metadata": metadata, "spec": spec}
+    return has_condition(stage.kube.find(CRDS, vault_secret_kind()["metadata"]["name"]) or {}, "Established")
 
 
 FAULTS: tuple[Fault, ...] = (
