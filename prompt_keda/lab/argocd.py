@@ -29,6 +29,7 @@ from prompt_keda.lab import (
     control_plane,
     delivered,
     go_builds,
+    helm,
     kubeconfig,
     processes,
     services,
@@ -64,14 +65,15 @@ def up(lab: Lab, observer: Observer) -> None:
     """
     known = state.endpoints(lab)
     address, url = known["address"], f"git://{known['address']}/phalanx"
-    programs = [go_builds.build(module, observer) for module in (go_builds.ARGOCD, go_builds.HELM)]
+    program = go_builds.build(go_builds.ARGOCD, observer) / "argocd"
+    helm.link(lab, observer)
     folder = delivered.ensure_ground(lab, url)
     _apply_settings(lab, url)
     if "argocd_tracking" not in known:
         track(lab, LABEL, LABEL_KEY)
-    _start(lab, address, programs[0] / "argocd", programs[1] / "helm")
+    _start(lab, address, program)
     made = {"argocd_namespace": NAMESPACE, "argocd_application": APPLICATIONS[0], "argocd_parent": PARENT}
-    repository = {"phalanx": str(folder), "phalanx_url": url, "phalanx_environment": delivered.ENVIRONMENT}
+    repository = {**helm.publish(lab, folder), "phalanx_url": url}
     state.write_endpoints(lab, {**state.endpoints(lab), **made, **repository, "delivery": "argocd"})
     deliver(lab)
 
@@ -286,12 +288,12 @@ def _parent(url: str) -> Object:
     return {**APPLICATION.head, "metadata": {"name": PARENT, "namespace": NAMESPACE}, "spec": spec}
 
 
-def _start(lab: Lab, address: str, argocd: Path, helm: Path) -> None:
+def _start(lab: Lab, address: str, argocd: Path) -> None:
     """Start the servers. Redis and the repo-server listen on the stack's own loopback, where nobody else is."""
     programs = private_folder(lab.state / "bin")
-    for name, program in (("argocd", argocd), (SERVERS[2], argocd), (SERVERS[3], argocd), ("helm", helm)):
+    for name in ("argocd", *SERVERS[2:]):  # one program, which its name makes one of its servers
         (programs / name).unlink(missing_ok=True)
-        (programs / name).symlink_to(program)
+        (programs / name).symlink_to(argocd)
     home = private_folder(lab.state / "argocd")
     env = {
         "HOME": str(home),
