@@ -12,10 +12,14 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from prompt_keda.clients.systems import filled
 from prompt_keda.core.errors import EnvironmentFileError
 from prompt_keda.core.strict_yaml import Where, load_documents, mark_near, place
+from prompt_keda.environment.model import PREPARED, Instrument
 
 Object = dict[str, Any]
+PREPARE = "Prepare it: ./run prepare --env E --phalanx CHECKOUT"
+"""What helps where a rendering is not on this machine, or is another one."""
 
 
 def load_instrument_manifest(path: Path, placeholders: Mapping[str, Any] | None) -> list[Object]:
@@ -87,11 +91,94 @@ def _is_object(document: Any) -> bool:
 
 
 def local_file(source: str, sha256: str) -> Path:
-    """Give the file of KEDA's manifests on this machine; for an ``https://`` address it is in the user's cache."""
+    """Return the file of KEDA's manifests on this machine.
+
+    What ``prepare`` rendered is in the user's cache, and so is what an ``https://`` address gave.
+    """
+    if source == PREPARED:
+        return prepared_file(sha256)
     if not source.startswith("https://"):
         return Path(source)
+    return _kept() / f"{sha256}{Path(urlsplit(source).path).suffix or '.yaml'}"
+
+
+def prepared_file(sha256: str) -> Path:
+    """Return the file in the user's cache that holds what ``prepare --phalanx`` rendered."""
+    return _kept() / f"{sha256}.json"
+
+
+def _kept() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "prompt-keda" / "manifests" / f"{sha256}{Path(urlsplit(source).path).suffix or '.yaml'}"
+    return cache / "prompt-keda" / "manifests"
+
+
+def has_objects(instrument: Instrument) -> bool:
+    """Return whether an instrument's objects have a source here, or are delivered by somebody else."""
+    return instrument.manifest is not None or instrument.prepared is not None
+
+
+def source_name(instrument: Instrument) -> str:
+    """Return what an instrument's objects are read from, for messages."""
+    if instrument.prepared is not None:
+        return f"the rendering {instrument.prepared.sha256[:16]}…"
+    return str(instrument.manifest)
+
+
+def load_instrument_objects(instrument: Instrument, placeholders: Mapping[str, Any] | None) -> list[Object]:
+    """Return an instrument's objects: of its manifest, or of what ``prepare`` rendered. None if somebody else delivers them.
+
+    Raises
+    ------
+    EnvironmentFileError
+        As `load_instrument_manifest` and `load_prepared` do.
+    Unfilled
+        When the environment does not say the rendering's SHA-256.
+    """
+    if instrument.prepared is not None:
+        sha256 = filled(instrument.prepared.sha256, f"instruments[{instrument.name}].prepared.sha256")
+        return load_prepared(sha256)
+    return load_instrument_manifest(instrument.manifest, placeholders) if instrument.manifest else []
+
+
+def load_prepared(sha256: str) -> list[Object]:
+    """Return the objects of an instrument as ``prepare`` rendered them, read as strictly as a manifest.
+
+    Raises
+    ------
+    EnvironmentFileError
+        When it is not in the cache, is not what the environment pins, or holds what no manifest may.
+    """
+    file = prepared_file(sha256)
+    data = _read_pinned(file, sha256, "the instrument's manifests")
+    try:
+        objects = json.loads(data)
+    except ValueError as error:
+        raise EnvironmentFileError(f"{file} is no JSON", PREPARE) from error
+    if not isinstance(objects, list) or not objects:
+        raise EnvironmentFileError(f"{file} is no list of Kubernetes objects", PREPARE)
+    for obj in objects:
+        for _, what, fix in _wrong(obj):
+            raise EnvironmentFileError(f"{file}: {what}", fix)
+    return objects
+
+
+def _read_pinned(path: Path, sha256: str, what: str) -> bytes:
+    """Return a file's bytes, if its SHA-256 fits."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        if path == prepared_file(sha256) and isinstance(error, FileNotFoundError):
+            raise EnvironmentFileError(
+                f"{what} {sha256[:16]}… are not in the cache of this machine", PREPARE
+            ) from error
+        raise EnvironmentFileError(f"{what} {path} cannot be read: {error.strerror}") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise EnvironmentFileError(
+            f"{what} {path} have the SHA-256 {found[:16]}…, and the environment pins {sha256[:16]}…",
+            "Take the file that belongs to the environment, or pin this one after you have read it.",
+        )
+    return data
 
 
 def load_keda_manifests(path: Path, sha256: str) -> list[Object]:
@@ -102,16 +189,7 @@ def load_keda_manifests(path: Path, sha256: str) -> list[Object]:
     EnvironmentFileError
         When it is not there, is not the one that the environment pins, or holds no Kubernetes objects.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise EnvironmentFileError(f"KEDA's manifests {path} cannot be read: {error.strerror}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise EnvironmentFileError(
-            f"KEDA's manifests {path} have the SHA-256 {found[:16]}…, and the environment pins {sha256[:16]}…",
-            "Take the file that belongs to the environment, or pin this one after you have read it.",
-        )
+    data = _read_pinned(path, sha256, "KEDA's manifests")
     try:
         json_file = path.suffix == ".json"
         objects = (

@@ -31,6 +31,8 @@ from pydantic import (
 from pydantic_core import core_schema
 
 FILL_IN = "FILL-IN:"
+PREPARED = "prepared"
+"""Stands where a file or an address could: what ``prepare --phalanx`` rendered, in the user's cache by its SHA-256."""
 T = TypeVar("T")
 
 
@@ -65,7 +67,7 @@ class PathText(str):
 
 
 def _mark_path(value: str) -> str:
-    if isinstance(value, FillIn) or value.startswith("https://"):
+    if isinstance(value, FillIn) or value.startswith("https://") or value == PREPARED:
         return value
     return PathText(value)
 
@@ -339,7 +341,8 @@ class Manifests(Part):
     """Where KEDA's manifests come from. They are used only if their SHA-256 fits."""
 
     source: PathOrUrl
-    """A path, or an ``https://`` address, which ``prepare`` fetches into the cache."""
+    """A path; an ``https://`` address, which ``prepare`` fetches into the cache; or ``prepared``: what ``prepare --phalanx``
+    rendered into the cache, and wrote here."""
     sha256: Sha256
     """The SHA-256 of that file."""
     ca_file: File | None = None
@@ -402,6 +405,13 @@ class SecretSync(Part):
     """The keys that it has, all of them."""
 
 
+class PreparedObjects(Part):
+    """What ``prepare --phalanx`` rendered."""
+
+    sha256: Sha256
+    """The SHA-256 of the rendering in the cache; ``prepare --phalanx`` writes it."""
+
+
 VISITS_IN_FLIGHT = 10
 """LSSTCam: 172 events a visit, at most 1700 Jobs (production's maxReplicaCount)."""
 
@@ -421,9 +431,11 @@ class Instrument(Part):
     """The consumer group whose lag is scaled on."""
     manifest: File | None = None
     """File with the ScaledJob and what belongs to it (TriggerAuthentication), relative to the environment's file.
-    None: delivered by someone else, for example Argo CD."""
+    None: delivered by someone else, for example Argo CD; or ``prepared``."""
     application: Text | None = None
-    """The Argo CD Application that delivers it; None: there is none."""
+    """The Argo CD Application that delivers it, whose chart ``prepare --phalanx`` renders; None: there is none."""
+    prepared: PreparedObjects | None = None
+    """In the place of ``manifest``: the rendering of its Application. None: there is none."""
     min_jobs: Whole = Field(ge=0)
     """The ScaledJob's minReplicaCount."""
     max_jobs: Whole = Field(ge=1)
@@ -444,6 +456,12 @@ class Instrument(Part):
     A group that was lost in a restart of Redis begins before all that came since in any case: nobody can have read it.
     """
 
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Instrument:
+        if self.manifest is not None and self.prepared is not None:
+            raise ValueError("manifest and prepared are two sources of one ScaledJob: take one of them out")
+        return self
+
     @property
     def burst_count(self) -> int:
         """How many events one visit brings at once."""
@@ -456,6 +474,30 @@ class Instrument(Part):
         if value < least:
             raise ValueError(f"min_jobs ({least}) or more is expected")
         return value
+
+
+class PhalanxChart(Part):
+    """A packed chart that Phalanx takes from a repository of charts, pinned."""
+
+    name: Text
+    """As the chart that needs it names it: ``keda``."""
+    version: Text
+    """The chart's version: ``2.16.1``."""
+    sha256: Sha256
+    """The SHA-256 of its file, NAME-VERSION.tgz. No other one is rendered."""
+    source: HttpsUrl | None = None
+    """The address that ``prepare`` fetches it from. None: it is in the checkout or in the cache."""
+
+
+class Phalanx(Part):
+    """Where this environment stands in Phalanx, from which Argo CD delivers it."""
+
+    environment: Text
+    """The environment's name there: ``usdfprod-prompt-processing``."""
+    revision: Text | None = None
+    """The targetRevision with which its app of apps is installed. None: as Phalanx' own values say."""
+    charts: ListOf[PhalanxChart] = ()
+    """Charts that are not in Phalanx itself."""
 
 
 class Smoke(Part):
@@ -567,6 +609,8 @@ class Environment(Part):
     """The Argo CD that delivers it; needed for the delivery ``argocd``, and only there."""
     secrets: ListOf[SecretSync]
     """The Kubernetes Secrets that are made from Vault."""
+    phalanx: Phalanx | None = None
+    """Where it stands in Phalanx; ``prepare --phalanx`` needs it. None: it is not delivered from there."""
     instruments: ListOf[Instrument]
     """One for each stream; no two share a name, a stream and group, or a ScaledJob."""
     smoke: Smoke

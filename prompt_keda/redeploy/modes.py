@@ -18,6 +18,7 @@ from prompt_keda.core.decisions import Decisions, Deletion
 from prompt_keda.core.errors import BadAnswer, Refusal
 from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.delivery import helm
+from prompt_keda.delivery.manifests import source_name
 from prompt_keda.environment.model import Instrument
 from prompt_keda.redeploy.inventory import Seen, Survey, is_operator
 
@@ -290,13 +291,15 @@ def _refuse_paused_source(context: Context, instrument: Instrument) -> None:
     for one in context.instrument_objects.get(instrument.name, []):
         if one["kind"] == SCALED_JOBS.kind and is_paused(one):
             raise Refusal(
-                f"{instrument.manifest} itself pauses ScaledJob {instrument.scaled_job}: nothing would scale",
+                f"{source_name(instrument)} itself pauses ScaledJob {instrument.scaled_job}: nothing would scale",
                 f"Take {PAUSED} out of it.",
             )
         if one["kind"] != SCALED_JOBS.kind or install.misfits(context, one):  # the preflight tells what the CRD refuses
             continue
         if reason := next(lint.stops(one.get("spec") or {}), ""):
-            raise Refusal(f"{instrument.manifest}, ScaledJob {instrument.scaled_job}: {reason}", "Correct it there.")
+            raise Refusal(
+                f"{source_name(instrument)}, ScaledJob {instrument.scaled_job}: {reason}", "Correct it there."
+            )
 
 
 def _refuse_unfit(context: Context, seen: Survey) -> None:

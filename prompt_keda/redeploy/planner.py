@@ -15,7 +15,13 @@ from prompt_keda.components.scaled_jobs import running_jobs, unpause
 from prompt_keda.core.decisions import Decisions, Plan
 from prompt_keda.core.errors import EnvironmentFileError, Refusal
 from prompt_keda.delivery.choice import delivery
-from prompt_keda.delivery.manifests import load_instrument_manifest, load_keda_manifests, local_file
+from prompt_keda.delivery.manifests import (
+    has_objects,
+    load_instrument_objects,
+    load_keda_manifests,
+    local_file,
+    source_name,
+)
 from prompt_keda.environment.model import Instrument
 from prompt_keda.redeploy import (
     changes,
@@ -72,10 +78,7 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
             f"KEDA's manifests {sha256[:16]}… are not in the cache of this machine",
             f"Fetch them: ./run prepare --env {environment.name}",
         )
-    objects = {
-        one.name: load_instrument_manifest(one.manifest, placeholders) if one.manifest else []
-        for one in environment.instruments
-    }
+    objects = {one.name: load_instrument_objects(one, placeholders) for one in environment.instruments}
     for one in environment.instruments:
         _check_scaled_job(one, objects[one.name])
     deliverer = delivery(systems)
@@ -89,12 +92,12 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
 
 def _check_scaled_job(instrument: Instrument, objects: list[Object]) -> None:
     """Make sure that what is applied is what the guard looks at: one ScaledJob of the name in the environment."""
-    wanted = [(instrument.namespace, instrument.scaled_job)] if instrument.manifest else []
+    wanted = [(instrument.namespace, instrument.scaled_job)] if has_objects(instrument) else []
     found = [(o["metadata"]["namespace"], o["metadata"]["name"]) for o in objects if o["kind"] == "ScaledJob"]
     if found != wanted:
         named = ", ".join("/".join(one) for one in found) or "no ScaledJob"
         raise EnvironmentFileError(
-            f"{instrument.manifest} holds {named}, and instrument {instrument.name} is {'/'.join(wanted[0])}",
+            f"{source_name(instrument)} holds {named}, and instrument {instrument.name} is {'/'.join(wanted[0])}",
             "The manifest of an instrument holds its one ScaledJob, under the name that the environment gives.",
         )
 

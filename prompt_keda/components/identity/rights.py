@@ -11,7 +11,7 @@ from prompt_keda.core.errors import EnvironmentFileError
 from prompt_keda.core.outcomes import fail, ok, unknown, warn
 from prompt_keda.core.rights import Right, named
 from prompt_keda.delivery.choice import delivery
-from prompt_keda.delivery.manifests import load_instrument_manifest, load_keda_manifests, local_file
+from prompt_keda.delivery.manifests import load_instrument_objects, load_keda_manifests, local_file
 from prompt_keda.environment.model import Environment
 
 
@@ -77,10 +77,7 @@ def rights_to_redeploy(environment: Environment) -> list[Right]:
     manifests = environment.keda.manifests
     source = filled(manifests.source, "keda.manifests.source")
     sha256 = filled(manifests.sha256, "keda.manifests.sha256")
-    own = {
-        one.name: load_instrument_manifest(one.manifest, _Anything()) if one.manifest else []
-        for one in environment.instruments
-    }
+    own = {one.name: load_instrument_objects(one, _Anything()) for one in environment.instruments}
     return redeploy_rights(environment, load_keda_manifests(local_file(source, sha256), sha256), own)
 
 

@@ -12,7 +12,7 @@ from prompt_keda.components.keda.crd_schema import examine, find_schema
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import EnvironmentFileError
 from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn
-from prompt_keda.delivery.manifests import load_instrument_manifest
+from prompt_keda.delivery.manifests import has_objects, load_instrument_objects
 from prompt_keda.environment.model import FillIn, Instrument
 
 Object = dict[str, Any]
@@ -97,7 +97,7 @@ def _held_to(schema: Object, systems: Systems, good: str) -> Outcome:
     places = [
         (one, what)
         for one in systems.environment.instruments
-        for what in (("live", "manifest") if one.manifest else ("live",))
+        for what in (("live", "manifest") if has_objects(one) else ("live",))
     ]
     return all_of(((one.scaled_job, (one, what)) for one, what in places), look, f"{len(places)} {good}")
 
@@ -107,8 +107,7 @@ def _live(systems: Systems, instrument: Instrument) -> Object | None:
 
 
 def _applied(instrument: Instrument) -> Object | None:
-    assert instrument.manifest
-    objects = load_instrument_manifest(instrument.manifest, _Anything())
+    objects = load_instrument_objects(instrument, _Anything())
     return next((one for one in objects if one["kind"] == SCALED_JOBS.kind), None)
 
 

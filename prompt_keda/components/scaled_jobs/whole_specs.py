@@ -12,7 +12,7 @@ from prompt_keda.components.scaled_jobs.schemas import CRD
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import EnvironmentFileError
 from prompt_keda.core.outcomes import fail, ok, skipped, unknown, warn
-from prompt_keda.delivery.manifests import load_instrument_manifest
+from prompt_keda.delivery.manifests import has_objects, load_instrument_objects, source_name
 from prompt_keda.environment.model import Instrument
 
 Object = dict[str, Any]
@@ -39,15 +39,15 @@ def specs_as_wanted(systems: Systems) -> Outcome:
     crd = systems.kube.find(CRDS, CRD)
 
     def look(instrument: Instrument, live: Object) -> Outcome:
-        if instrument.manifest is None:
+        if not has_objects(instrument):
             return skipped(f"{instrument.scaled_job} is delivered by others")
         try:
-            objects = load_instrument_manifest(instrument.manifest, systems.placeholders)
+            objects = load_instrument_objects(instrument, systems.placeholders)
         except EnvironmentFileError as error:
             return unknown(f"{instrument.scaled_job} has no source to compare with: {error.what}", error.fix)
         wanted = next((obj for obj in objects if obj["kind"] == SCALED_JOBS.kind), None)
         if wanted is None:
-            return unknown(f"{instrument.manifest} holds no ScaledJob")
+            return unknown(f"{source_name(instrument)} holds no ScaledJob")
         found = drift.drift(crd, wanted, live)
         if not found:
             return ok(instrument.scaled_job)

@@ -15,7 +15,7 @@ from prompt_keda.components.smoke.canary import Canary, Sight
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, Missing, Refused
 from prompt_keda.core.outcomes import fail, look_at, ok, unknown, warn, worst_of
-from prompt_keda.delivery.manifests import load_instrument_manifest, load_keda_manifests, local_file
+from prompt_keda.delivery.manifests import load_instrument_objects, load_keda_manifests, local_file
 
 Object = dict[str, Any]
 Right = tuple[str, str, str]
@@ -94,8 +94,7 @@ def _objects(systems: Systems) -> list[Object]:
     file = local_file(filled(keda.source, "keda.manifests.source"), sha256)
     found = load_keda_manifests(file, sha256)
     for one in systems.environment.instruments:
-        if one.manifest:
-            found += load_instrument_manifest(one.manifest, systems.placeholders)
+        found += load_instrument_objects(one, systems.placeholders)
     return found
 
 
