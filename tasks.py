@@ -293,11 +293,24 @@ def plan(run, mode="auto", backlog="", give_up="", verbose=False):
         return commands.redeploy.plan(session, options)
 
 
-@_task(show=lambda result: reports.as_text.show_prepared(result.parts["prepared"]))
-def prepare(run):
-    """Fetch what a redeploy needs, so that an incident needs no internet."""
+@_task(
+    show=lambda result: reports.as_text.show_prepared(result.parts),
+    help={
+        **APPROVE,
+        "phalanx": "a clone of Phalanx: render from it what Argo CD would apply, and write the digests into the environment",
+        "revision": "the branch, tag or commit to render; what is checked out unless named",
+        "helm": "Helm 3 or 4; the one on the PATH unless named",
+    },
+)
+def prepare(run, phalanx="", revision="", helm="", approve=""):
+    """Put what a redeploy needs on this machine, so that an incident needs no internet."""
+    if not phalanx and (revision or helm or approve):
+        raise core.errors.Refusal("--revision, --helm and --approve are for --phalanx", "Name a clone: --phalanx CHECKOUT")
     with run.session() as session:
-        return commands.prepare.prepare(session)
+        if not phalanx:
+            return commands.prepare.prepare(session)
+        options = commands.prepare.PhalanxOptions(phalanx, revision, helm)
+        return commands.prepare.prepare_from_phalanx(session, options, approve, run.observer, run.ask)
 
 
 def _show_run(run, verbose):

@@ -110,6 +110,50 @@ def _by_name(entries: list[Any]) -> dict[str, Any] | None:
     return named if len(named) == len(entries) else None
 
 
+@dataclass(frozen=True)
+class FieldChange:
+    """One place in which two texts of the same object differ.
+
+    Parameters
+    ----------
+    path
+        As of a `Difference`.
+    before, now
+        What stands there in each; None: nothing does.
+    """
+
+    path: str
+    before: Any
+    now: Any
+
+
+def field_changes(before: Any, now: Any, where: str = "") -> Iterator[FieldChange]:
+    """Yield every place in which two values differ, exactly: neither is a live object, and no server has changed one."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({**before, **now}):
+            path = f"{where}.{key}".lstrip(".")
+            yield from field_changes(before.get(key), now.get(key), path)
+        return
+    if isinstance(before, list) and isinstance(now, list):
+        named_before, named_now = _by_name(before), _by_name(now)
+        if named_before is not None and named_now is not None and [*named_before] != [*named_now]:
+            shared = [name for name in named_before if name in named_now]
+            if shared != [
+                name for name in named_now if name in named_before
+            ]:  # the order alone can change what is done
+                yield FieldChange(f"{where} (order)", [*named_before], [*named_now])
+        if named_before is not None and named_now is not None:
+            for name in {**named_before, **named_now}:
+                yield from field_changes(named_before.get(name), named_now.get(name), f"{where}[{name}]")
+            return
+        if len(before) == len(now):
+            for index, (old, new) in enumerate(zip(before, now, strict=True)):
+                yield from field_changes(old, new, f"{where}[{index}]")
+            return
+    if before != now or type(before) is not type(now):
+        yield FieldChange(where, before, now)
+
+
 def merge_patch(desired: Any, live: Any) -> Any:
     """Return the JSON merge patch that makes a live value the wanted one, without anything more.
 

@@ -28,12 +28,22 @@ def show_header(header: str) -> None:
         console.print(Text(line, style="bold"))
 
 
-def show_prepared(rows: Sequence[dict[str, Any]]) -> None:
-    """Show what lies on this machine for a redeploy."""
-    for one in rows:
-        how = "fetched now" if one["fetched"] else "on this machine already"
-        said = f"{one['what']}: {one['objects_count']} objects, SHA-256 {one['sha256'][:16]}…, {how}"
-        console_of().print(Text(f"{one_line(said)}\n  {one_line(one['file'])}"))
+def show_prepared(parts: dict[str, Any]) -> None:
+    """Show what lies on this machine for a redeploy, and whether the environment's file names it."""
+    for row in parts["prepared"]:
+        if "rendered" in row:
+            rendered = row["rendered"]
+            same = row["sha256"] == rendered["before_sha256"]
+            how = f"rendered now from {rendered['path']}" + (", the same as before" if same else "")
+        else:
+            how = "fetched now" if row["fetched"] else "on this machine already"
+        text = f"{row['what']}: {row['objects_count']} objects, SHA-256 {row['sha256'][:16]}…, {how}"
+        console_of().print(Text(f"{one_line(text)}\n  {one_line(row['file'])}"))
+    if "environment_file" in parts:
+        file = parts["environment_file"]
+        show_lines(
+            [f"{file['file']}: " + ("the digests are written" if file["written"] else f"as it was: {file['why']}")]
+        )
 
 
 def show_smoke(smoke: dict[str, Any]) -> None:
