@@ -87,7 +87,7 @@ class ArgoCdDelivery(Delivery):
         busy = [f"{name} since {_began(live)}" for name, live in applications.items() if is_busy(live)]
         if busy:
             return Progress(State.WORKING, f"Argo CD syncs {some(busy)}: wait until it ends")
-        ours = [name for name, live in applications.items() if suspended_by(live) == run_id]
+        ours = [name for name, live in applications.items() if run_id and suspended_by(live) == run_id]
         return Progress(State.DONE, f"suspended: {some(ours)}" if ours else "nothing syncs by itself")
 
     def suspend(self, run_id: str) -> None:
@@ -111,14 +111,14 @@ class ArgoCdDelivery(Delivery):
 
     def resumption(self, run_id: str) -> Progress:
         """Look whether no Application is suspended by this run."""
-        ours = [name for name, live in self._applications() if suspended_by(live) == run_id]
+        ours = [name for name, live in self._applications() if run_id and suspended_by(live) == run_id]
         return Progress(State.TODO, f"suspended by this run: {some(ours)}") if ours else Progress(State.DONE)
 
     def resume(self, run_id: str) -> None:
         """Put the automation of each Application that this run has suspended back as it was."""
 
         def change(live: Object) -> Object | None:
-            if suspended_by(live) != run_id:
+            if not run_id or suspended_by(live) != run_id:
                 return None
             body: Object = {"metadata": {"annotations": {SUSPENDED_BY: None, ENABLED_WAS: None}}}
             if "automated" in _policy(

@@ -9,12 +9,11 @@ from functools import partial
 
 from prompt_keda.clients.kube.access_reviews import missing_rights
 from prompt_keda.clients.kube.objects import Object, is_going, some
-from prompt_keda.clients.kube.resources import CRDS, NAMESPACES, SECRETS
+from prompt_keda.clients.kube.resources import CRDS, NAMESPACES
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.identity.redeploy_rights import copy_rights, redeploy_rights
-from prompt_keda.components.keda import install, serving_certificate
-from prompt_keda.components.keda.names import CERTIFICATES
+from prompt_keda.components.keda import install
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.core.errors import BadAnswer, ClientError, ErrorReply, Missing, Refused, Unreachable, Untrusted
@@ -106,8 +105,7 @@ def _to_apply(context: Context) -> list[Object]:
     goes.
     """
     kube = context.systems.kube
-    secret = kube.find(SECRETS, CERTIFICATES, context.namespace)
-    rest = install.parts(context) if serving_certificate.is_whole(secret) else install.parts_without_ca(context)
+    rest = install.parts_without_ca(context)
     removed = {(one.kind, one.name) for one in context.decisions.deletions}
     going = {one["metadata"]["name"] for one in kube.list(NAMESPACES) if is_going(one)}
     taken = {("CustomResourceDefinition", name) for name in context.decisions.takes_over}

@@ -95,6 +95,11 @@ def test_automation_is_suspended_for_a_run_and_put_back_as_it_was(automated, was
     assert not live(kube)["metadata"].get("annotations") and made.resumption("run-1").state is State.DONE
 
 
+def test_a_plan_has_no_run_and_resumes_nothing():
+    """An Application that nobody has suspended bears no run either."""
+    assert with_application({})[1].resumption("").state is State.DONE
+
+
 @pytest.mark.parametrize("automated", [None, {"enabled": False}])
 def test_what_does_not_sync_by_itself_is_left_alone(automated):
     """Who has switched it off, switches it on."""

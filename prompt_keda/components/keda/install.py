@@ -22,6 +22,9 @@ from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.delivery import helm
 from prompt_keda.environment.model import SecretSync
 
+WITH_CA = ("APIService", "ValidatingWebhookConfiguration")
+"""Kinds that hold the CA that KEDA's certificates are signed by."""
+
 
 def wanted_namespaces(context: Context) -> list[str]:
     """Give the namespaces of KEDA and of the instruments that this toolkit delivers."""
@@ -195,15 +198,25 @@ def parts_without_ca(context: Context) -> list[Object]:
 
 def parts(context: Context) -> list[Object]:
     """Give the rest of KEDA's objects, with the CA that its certificates are signed by. Needs the certificates."""
-    bundle = serving_certificate.ca_bundle(context.systems.kube.get(SECRETS, CERTIFICATES, context.namespace))
-    wanted = parts_without_ca(context)
-    for one in wanted:
-        if one["kind"] == "APIService":
-            one["spec"]["caBundle"] = bundle
-        if one["kind"] == "ValidatingWebhookConfiguration":
-            for hook in one["webhooks"]:
-                hook["clientConfig"]["caBundle"] = bundle
-    return wanted
+    bundle = _ca(context)
+    return [{**obj, **_with_ca(obj, bundle)} for obj in parts_without_ca(context)]
+
+
+def _ca(context: Context) -> str:
+    return serving_certificate.ca_bundle(context.systems.kube.get(SECRETS, CERTIFICATES, context.namespace))
+
+
+def _with_ca(obj: Object, bundle: str) -> Object:
+    """Return what of an object holds the CA bundle, with this one; nothing for most kinds."""
+    if obj["kind"] == "APIService":
+        return {"spec": {**obj["spec"], "caBundle": bundle}}
+    if obj["kind"] == "ValidatingWebhookConfiguration":
+        return {
+            "webhooks": [
+                {**hook, "clientConfig": {**hook["clientConfig"], "caBundle": bundle}} for hook in obj["webhooks"]
+            ]
+        }
+    return {}
 
 
 def parts_inspect(context: Context) -> Progress:
@@ -223,11 +236,29 @@ def parts_inspect(context: Context) -> Progress:
 
 
 def apply_parts(context: Context) -> None:
-    """Apply KEDA's objects: rights and Services first, then what runs with them. Idempotent: yes."""
-    wanted = unlike(context, parts(context))
-    context.deliver([one for one in wanted if one["kind"] != "Deployment"])
-    context.deliver([one for one in wanted if one["kind"] == "Deployment"])
-    leave_to_the_deliverer(context, parts(context))
+    """Apply KEDA's objects: rights and Services first, then what runs with them. Idempotent: yes.
+
+    The CA bundle is no part of what is delivered, and is written by the toolkit itself: who delivers would find in it a
+    field of its own that it does not want.
+    """
+    wanted = unlike(context, parts_without_ca(context))
+    context.deliver([obj for obj in wanted if obj["kind"] != "Deployment"])
+    _write_ca(context)
+    context.deliver([obj for obj in wanted if obj["kind"] == "Deployment"])
+    leave_to_the_deliverer(context, parts_without_ca(context))
+    _write_ca(context)
+
+
+def _write_ca(context: Context) -> None:
+    kube = context.systems.kube
+    for wanted in parts(context):
+        if wanted["kind"] not in WITH_CA:
+            continue
+        live, name = context.find(wanted), wanted["metadata"]["name"]
+        if live is None or difference(wanted, live) is None:
+            continue
+        body = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}}
+        kube.patch(kube.resource_of(wanted), name, None, {**body, **_with_ca(live, _ca(context))})
 
 
 def leave_to_the_deliverer(context: Context, objects: list[Object]) -> None:
