@@ -16,6 +16,7 @@ from prompt_keda.core.event import nobody
 from prompt_keda.core.outcomes import ok, skipped, worst_of
 from prompt_keda.core.run_checks import run_checks
 
+from . import test_checks_argocd as argocd
 from . import test_checks_capacity as capacity
 from . import test_checks_cluster as cluster
 from . import test_checks_identity as identity
@@ -26,10 +27,10 @@ from . import test_checks_redis as redis
 from . import test_checks_scaled_jobs as scaled_jobs
 from . import test_checks_scaling as scaling
 from . import test_checks_vault as vault
-from .breaks import seen
+from .breaks import delivered_by_argo_cd, seen
 from .world import CHECKS, GROUP, SCALED_JOB, SPACE, STREAM, World
 
-FILES = (capacity, cluster, identity, images, jobs, keda, redis, scaled_jobs, scaling, vault)
+FILES = (argocd, capacity, cluster, identity, images, jobs, keda, redis, scaled_jobs, scaling, vault)
 """One a category, as `prompt_keda/checks/`; each has its rows ``RED``."""
 
 
@@ -41,13 +42,16 @@ def here():
 @pytest.mark.parametrize("check", here())
 def test_a_check_is_green_when_all_is_as_it_should_be(check):
     """On the doubles."""
-    outcome = World().verdict(check)
+    world = World()
+    delivered_by_argo_cd(world)
+    outcome = world.verdict(check)
     assert outcome.verdict.value == "ok", outcome
 
 
 def test_the_checks_read_and_never_write():
     """All of them, side by side, on doubles whose writing methods raise; and nothing is other than before."""
     world = World()
+    delivered_by_argo_cd(world)
     before = copy.deepcopy((world.kube._objects, world.redis._streams))
     world.systems._made |= world.read_only()
     checks = [one for one in CHECKS.values() if not one.deep]
