@@ -137,7 +137,7 @@ NOT_SCHEDULED = [{"type": "PodScheduled", "status": "False", "message": "0/1 nod
 RED = [
     (APPLIES, lambda w: answers_dry_runs(w, BadAnswer("K", "a", "422 on PATCH: bad spec")), "fail", "bad spec"),
     (APPLIES, lambda w: answers_dry_runs(w, BadAnswer("K", "a", "500 on PATCH: etcd")), "unknown", "etcd"),
-    (APPLIES, lambda w: w.kube.apply(SOMEBODYS, force=True, field_manager="somebody"), "fail", "conflict with 'somebody'"),
+    (APPLIES, lambda w: w.kube.apply(SOMEBODYS, force=True, field_manager="somebody"), "warn", "data.a from somebody"),
     (APPLIES, lambda w: answers_dry_runs(w, Refused("K", "a", "403: a webhook says no")), "fail", "a webhook says no"),
     (APPLIES, lambda w: w.kube.denied.update({("patch", "configmaps")}), "unknown", "you may not patch it"),
     (APPLIES, lambda w: w.remove(kinds.NAMESPACES, SPACE), "fail", "namespaces 'prompt-keda-lsstcam' not found"),
@@ -297,3 +297,18 @@ def test_a_deep_check_that_is_named_without_the_flag_is_refused():
     with pytest.raises(Refusal, match="no check fits 'deep'") as caught:
         choose("deep")
     assert "--deep" in caught.value.fix
+
+
+def test_what_others_own_and_have_as_it_should_be_would_be_taken(world):
+    """The API server answers 409 for a default that it has filled in itself: a redeploy does not apply it."""
+    conflict = '409 on PATCH: Apply failed with 1 conflict: conflict with "kubectl" using v1: .data.a'
+    world.kube.apply({**SOMEBODYS, "data": {"a": "1"}}, force=True, field_manager="somebody")
+    takes = world.kube.apply
+
+    def refuses(obj, *options, **more):
+        if obj["kind"] == "ConfigMap":
+            raise BadAnswer("K", "a", conflict)
+        return takes(obj, *options, **more)
+
+    world.kube.apply = refuses
+    assert verdict(world, APPLIES).verdict.value == "ok", verdict(world, APPLIES)

@@ -133,7 +133,7 @@ def redis_with(**values):
         (lambda ready: ready.world.redis.put_string(STREAM), f"{STREAM} is a string, not a stream. Ask who"),
         (dying_namespace, f"which is Terminating: {SPACE}/j1; --give-up"),
         (missing_key, "db-auth_file"),
-        (foreign_value, "409 on PATCH: Apply failed: conflict with 'somebody': .data."),
+        (foreign_value, "409 on PATCH: Apply failed with "),
         (foreign_field, "ClusterRole keda-operator: 409"),
         (no_right("patch", "clusterroles"), "ClusterRole keda-operator: 403"),
         (no_right("delete", "deployments"), "may not delete deployments"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from prompt_keda.clients.http.failures import NO_NAME, find_reason, time_over
@@ -84,6 +85,18 @@ def retry_after_s(headers: Mapping[str, str]) -> float:
 def is_conflict(error: ClientError) -> bool:
     """Tell whether the API server answered 409: it is there already, has changed, or others own what differs."""
     return error.detail.startswith("409 ")
+
+
+def conflicts(error: ClientError) -> list[tuple[str, str]]:
+    """Return who owns which field that an apply would change: pairs of a field manager and a field's path, as a 409 names them.
+
+    Empty where it names none. Source: apimachinery, util/managedfields/internal/conflict.go.
+    """
+    if not is_conflict(error):
+        return []
+    _, *parts = re.split(r'conflicts? with "((?:[^"\\]|\\.)*)"', error.detail)
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return [(manager, path.lstrip(".")) for manager, rest in pairs for path in re.findall(r"(?<=\s)\.\S+", rest)]
 
 
 def has_changed(error: ClientError) -> bool:

@@ -7,8 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+from prompt_keda.clients.kube.errors import conflicts
+from prompt_keda.clients.kube.objects import some
 from prompt_keda.clients.kube.resources import DEPLOYMENTS
 from prompt_keda.clients.systems import Systems, filled
+from prompt_keda.components.compare import first_difference
 from prompt_keda.components.keda.names import METRICS_SERVER, OPERATOR, WEBHOOKS
 from prompt_keda.components.smoke import canary
 from prompt_keda.components.smoke.canary import Canary, Sight
@@ -75,9 +78,9 @@ NOT_TAKEN = ("400 ", "409 ", "413 ", "422 ")
 def dry_run_applies(systems: Systems) -> Outcome:
     """Apply each object of KEDA's manifests and of the instruments' as a server-side dry run, which changes nothing.
 
-    Cause: FAIL: an object is invalid for this cluster, a webhook refuses it, or another field manager owns a field
-    that differs (409); a redeploy would stop there. UNKNOWN: you may not patch such objects, or the manifests are
-    not on this machine.
+    Cause: FAIL: an object is invalid for this cluster, or a webhook refuses it; a redeploy would stop there. WARN:
+    somebody has edited a field that differs (409); a redeploy takes it over. UNKNOWN: you may not patch such objects, or
+    the manifests are not on this machine.
 
     Fix: The result names it. It is for those who may redeploy; others leave it out with `--skip
     deep/dry-run-applies`.
@@ -109,10 +112,23 @@ def _try(systems: Systems, wanted: Object) -> Outcome:
     except Missing as error:
         return fail(f"{_called(wanted)}: {error.detail}", "./run redeploy makes what it needs.")
     except BadAnswer as error:
+        if owned := conflicts(error):
+            return _owned_by_others(systems, wanted, owned)
         if error.detail.startswith(NOT_TAKEN):
-            return fail(f"{_called(wanted)}: {error.detail}", "Correct the manifest, or ask who owns that field.")
+            return fail(f"{_called(wanted)}: {error.detail}", "Correct the manifest.")
         raise
     return ok(_called(wanted))
+
+
+def _owned_by_others(systems: Systems, wanted: Object, owned: list[tuple[str, str]]) -> Outcome:
+    """Say whose fields an apply would change. What is as it should be is not applied, whoever owns it."""
+    metadata = wanted["metadata"]
+    live = systems.kube.find(systems.kube.resource_of(wanted), metadata["name"], metadata.get("namespace"))
+    content = {key: value for key, value in wanted.items() if key != "metadata"}
+    if live is not None and first_difference(content, live) is None:
+        return ok(_called(wanted))
+    fields = some(f"{field} from {manager}" for manager, field in owned)
+    return warn(f"{_called(wanted)} has been edited: {fields}", "./run redeploy takes it over, or makes it again.")
 
 
 def _may_try(systems: Systems, wanted: Object) -> bool:

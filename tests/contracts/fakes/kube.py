@@ -102,8 +102,7 @@ class FakeKube:
             path for path in wanted if owners.get(path, field_manager) != field_manager and before[path] != wanted[path]
         ]
         if taken and not force:
-            told = ", ".join(f"conflict with {owners[path]!r}: .{'.'.join(path)}" for path in taken)
-            raise BadAnswer("Kubernetes", ADDRESS, f"409 on PATCH: Apply failed: {told}")
+            raise BadAnswer("Kubernetes", ADDRESS, f"409 on PATCH: {_conflict(owners, taken)}")
         given_up = [path for path, owner in owners.items() if owner == field_manager and path not in wanted]
         merged = _merge(self._objects.get(key, {}), obj)
         for path in given_up:
@@ -275,6 +274,19 @@ def _has_fields(obj, selector) -> bool:
         if inside != value:
             return False
     return True
+
+
+def _conflict(owners, paths) -> str:
+    """Say it as the server does, in one line (apimachinery, managedfields/internal/conflict.go)."""
+    fields = {}
+    for path in paths:
+        fields.setdefault(owners[path], []).append(f".{'.'.join(path)}")
+    if len(paths) == 1:
+        return "".join(
+            f'Apply failed with 1 conflict: conflict with "{name}" using v1: {x}' for name, (x,) in fields.items()
+        )
+    parts = [f'conflicts with "{name}" using v1: {" ".join(f"- {x}" for x in found)}' for name, found in fields.items()]
+    return f"Apply failed with {len(paths)} conflicts: {' '.join(parts)}"
 
 
 def _leaves(obj, path=()):
