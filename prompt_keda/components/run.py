@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
+from prompt_keda.clients.kube.client import FIELD_MANAGER
 from prompt_keda.clients.kube.errors import is_conflict
+from prompt_keda.clients.kube.objects import label
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.smoke.result import SmokeResult
 from prompt_keda.core.decisions import Decisions, JobRecord
@@ -103,25 +104,35 @@ class Context:
 
     def apply_all(self, objects: list[Object]) -> None:
         """Apply objects of the toolkit's own side by side. Raises what `Kube.apply` raises, for the first that fails."""
-        self._apply_all(objects, self.systems.kube.apply)
+        self._side_by_side(self.apply, objects)
 
-    def deliver(self, objects: list[Object], force: bool = False) -> None:
-        """Apply objects of the manifests side by side, as whoever delivers them. Raises as `apply_all` does.
+    def deliver_all(self, objects: list[Object]) -> None:
+        """Apply objects of the manifests side by side. Raises as `apply_all` does."""
+        self._side_by_side(self.deliver, objects)
 
-        What conflicted when it was planned is removed before, so that a conflict is news: resume alone meets it again.
+    def apply(self, wanted: Object) -> Object:
+        """Apply one object of the toolkit's own. Raises as `Kube.apply` does. Idempotent: yes."""
+        return self._apply(wanted, FIELD_MANAGER)
+
+    def deliver(self, wanted: Object, force: bool = False) -> Object:
+        """Apply one object of the manifests, as whoever delivers it. Raises as `Kube.apply` does. Idempotent: yes."""
+        return self._apply(wanted, self.delivery.field_manager, force)
+
+    def _apply(self, wanted: Object, field_manager: str, force: bool = False) -> Object:
+        """Apply one object, by force where the plan takes over fields of others.
+
+        What conflicted when it was planned is taken over, or removed before, so that a conflict is news: resume alone
+        meets it again.
         """
-        self._apply_all(objects, partial(self.deliver_one, force=force))
-
-    def deliver_one(self, wanted: Object, force: bool = False, dry_run: bool = False) -> Object:
-        """Apply one object of the manifests as whoever delivers it. Raises as `Kube.apply` does."""
-        return self.systems.kube.apply(wanted, force=force, dry_run=dry_run, field_manager=self.delivery.field_manager)
-
-    def _apply_all(self, objects: list[Object], apply: Callable[[Object], Object]) -> None:
+        force = force or label(wanted) in self.decisions.takes_over
         try:
-            with ThreadPoolExecutor(max_workers=8, thread_name_prefix="apply") as pool:
-                for done in [pool.submit(apply, one) for one in objects]:
-                    done.result()
+            return self.systems.kube.apply(wanted, force=force, field_manager=field_manager)
         except ClientError as error:
             if is_conflict(error):
                 error.fix = CHANGED
             raise
+
+    def _side_by_side(self, apply: Callable[[Object], Object], objects: list[Object]) -> None:
+        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="apply") as pool:
+            for done in [pool.submit(apply, obj) for obj in objects]:
+                done.result()

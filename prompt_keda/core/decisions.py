@@ -66,7 +66,8 @@ class Decisions:
     deletions
         All that may be removed.
     takes_over
-        Names of CRDs whose fields other field managers own: they are applied by force.
+        ``Kind namespace/name`` of each CRD, and of each object of an instrument, whose fields other field managers own:
+        they are applied by force.
     unpauses
         ``namespace/name`` of each ScaledJob that somebody has paused, and that its source does not want paused.
     saved

@@ -157,7 +157,7 @@ def told(decisions: Decisions) -> Iterator[str]:
     """Say what a plan decides, a line each: for who has to approve what another machine has planned."""
     for one in decisions.deletions:
         yield f"may remove {one.kind} {one.name} (uid {one.uid}): {one.why}"
-    yield from (f"takes over the fields of CRD {one}" for one in decisions.takes_over)
+    yield from (f"takes over the fields of others in {one}" for one in decisions.takes_over)
     yield from (f"takes away the pause of ScaledJob {one}" for one in decisions.unpauses)
     yield from (f"brings back {one} from the snapshot" for one in decisions.saved)
     yield from (f"may lose the running Job {one}" for one in decisions.given_up)

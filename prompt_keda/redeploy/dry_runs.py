@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from prompt_keda.clients.kube.client import FIELD_MANAGER
 from prompt_keda.clients.kube.objects import Object, is_going, label
 from prompt_keda.clients.kube.resources import (
     API_SERVICES,
@@ -22,16 +23,16 @@ from prompt_keda.clients.kube.resources import (
     Resource,
 )
 from prompt_keda.components import finalizers
+from prompt_keda.components.compare import first_difference
 from prompt_keda.components.keda import install
 from prompt_keda.components.keda.names import CERTIFICATES, FINALIZER
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaled_jobs.objects import GENERATION
 from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Refused, Unreachable
-from prompt_keda.redeploy import free, guard, remove
+from prompt_keda.redeploy import free, guard, remove, takeovers
 
 Look = Callable[[], str | None]
-Apply = Callable[..., Object]
 TRIED = "-preflight"
 """Ends the name under which it is tried whether something can be made again that still stands."""
 CANNOT_TELL = "does not support dry run"
@@ -135,13 +136,10 @@ def webhooks_that_go(context: Context) -> set[str]:
     return {str(hook["name"]) for one in live for hook in one.get("webhooks") or []}
 
 
-def try_apply(context: Context, wanted: Object, apply: Apply) -> str | None:
+def try_apply(context: Context, wanted: Object, field_manager: str = FIELD_MANAGER) -> str | None:
     """Say why an object would not be taken. A namespace or kind that the install brings first is no reason.
 
-    Parameters
-    ----------
-    apply
-        As whom: `Kube.apply` or `Context.deliver_one`.
+    Nor are fields of others that the plan takes over, or where all is as it should be: it is not applied then.
 
     Raises
     ------
@@ -149,10 +147,16 @@ def try_apply(context: Context, wanted: Object, apply: Apply) -> str | None:
         When the server does not answer.
     """
     try:
-        apply(wanted, dry_run=True)
+        force = label(wanted) in context.decisions.takes_over or _is_as_wanted(context, wanted)
+        context.systems.kube.apply(wanted, force, dry_run=True, field_manager=field_manager)
     except (Missing, Unreachable, Refused, BadAnswer) as error:
         return _unless_it_goes(context, wanted, error)
     return None
+
+
+def _is_as_wanted(context: Context, wanted: Object) -> bool:
+    live = context.find(wanted)
+    return live is not None and first_difference(takeovers.content(wanted), live) is None
 
 
 def _made_again(context: Context) -> Iterator[Object]:

@@ -169,7 +169,7 @@ def decide(context: Context, seen: Survey, mode: str, options: RedeployOptions) 
     kept = [one for one in seen.crds if one.difference and one.wanted["metadata"]["name"] not in goes]
     return Decisions(
         deletions=tuple(chosen),
-        takes_over=tuple(one.wanted["metadata"]["name"] for one in kept if _cannot_be_applied(context, one.wanted)),
+        takes_over=tuple(label(one.wanted) for one in kept if _cannot_be_applied(context, one.wanted)),
         unpauses=tuple(_unpauses(context, seen)),
         saved=tuple(label(one) for one in to_save(context, seen.custom, _going_crds(seen) | goes)),
         group_start=options.group_start,
@@ -221,7 +221,7 @@ def _why_not_applied(context: Context, one: Seen) -> str:
 def _cannot_be_applied(context: Context, wanted: Object) -> bool:
     """Whether other field managers own what differs (409), or it cannot be changed (422)."""
     try:
-        context.deliver_one(wanted, dry_run=True)
+        context.systems.kube.apply(wanted, dry_run=True, field_manager=context.delivery.field_manager)
     except BadAnswer as error:
         return cannot_be_changed(error)
     return False

@@ -33,6 +33,7 @@ from prompt_keda.redeploy import (
     remove,
     restore,
     snapshot,
+    takeovers,
 )
 from prompt_keda.redeploy import (
     inventory as survey,
@@ -57,6 +58,8 @@ UNDER_LOCK = (
     restore.LEFT,
 )
 STEPS = (preflight.STEP, guard.HOLD_LEASE, *map(guard.under_lock, UNDER_LOCK))
+
+TAKES_OVER = "takes over {}: somebody has edited it, and its source has another value"
 
 
 def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Context:
@@ -113,10 +116,12 @@ def make_plan(context: Context, options: RedeployOptions) -> Plan[Context]:
     seen = survey.look(context)
     mode, reason = modes.resolve(options.mode, seen, str(context.environment.keda.version))
     decisions = modes.decide(context, seen, mode, options)
+    taken = takeovers.takeovers(context)
+    decisions = replace(decisions, takes_over=(*decisions.takes_over, *taken))
     context.objects = snapshot.objects(seen)
     context.saved = snapshot.saved(context.objects, decisions)
     found = changes.changes(seen, decisions, context.namespace)
-    made = _plan(context, mode, reason, decisions, modes.notes(seen))
+    made = _plan(context, mode, reason, decisions, (*modes.notes(seen), *map(TAKES_OVER.format, taken.values())))
     return replace(made, changes=found, left_alone_count=changes.left_alone_count(seen, found))
 
 

@@ -61,7 +61,8 @@ def _looks(context: Context) -> Iterator[Look]:
         if sync is not None:
             yield partial(_try_secret, context, sync)
     yield from (partial(_does_not_fit, context, one) for one in _own(context))
-    yield from (partial(dry_runs.try_apply, context, one, context.deliver_one) for one in _to_apply(context))
+    deliverer = context.delivery.field_manager
+    yield from (partial(dry_runs.try_apply, context, one, deliverer) for one in _to_apply(context))
     yield from (partial(_events_refused, context, one) for one in context.environment.instruments)
     yield partial(_may_do_all, context)
     yield partial(_in_one_line, context, quota_room.of_quotas)
@@ -94,7 +95,7 @@ def _try_secret(context: Context, sync: SecretSync) -> str | None:
     namespace = context.systems.kube.find(NAMESPACES, sync.namespace)
     if namespace is None or is_going(namespace):
         return None
-    return dry_runs.try_apply(context, wanted, context.systems.kube.apply)
+    return dry_runs.try_apply(context, wanted)
 
 
 def _to_apply(context: Context) -> list[Object]:
@@ -108,12 +109,11 @@ def _to_apply(context: Context) -> list[Object]:
     rest = install.parts_without_ca(context)
     removed = {(one.kind, one.name) for one in context.decisions.deletions}
     going = {one["metadata"]["name"] for one in kube.list(NAMESPACES) if is_going(one)}
-    taken = {("CustomResourceDefinition", name) for name in context.decisions.takes_over}
     gone_kinds = _kinds_that_go(context, removed)
     return [
         one
         for one in [*install.unlike(context, [*install.crds(context), *rest]), *_own(context)]
-        if (one["kind"], one["metadata"]["name"]) not in removed | taken
+        if (one["kind"], one["metadata"]["name"]) not in removed
         and one["metadata"].get("namespace") not in going
         and (one["apiVersion"].partition("/")[0], one["kind"]) not in gone_kinds
     ]

@@ -18,6 +18,7 @@ from prompt_keda.components.scaled_jobs.objects import is_paused, is_suspended
 from prompt_keda.components.scaled_jobs.schemas import CRD
 from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.environment.model import Instrument
+from prompt_keda.redeploy.takeovers import content
 
 PLACES = {"0": "before all that is there", "$": "behind what is there"}
 """Where a group begins → in words."""
@@ -92,7 +93,7 @@ def scaled_jobs_inspect(context: Context) -> Progress:
         found = context.find(one)
         if found is None:
             return Progress(State.TODO, f"{label(one)} is absent")
-        difference = first_difference(_content(one), found)
+        difference = first_difference(content(one), found)
         if difference and not finalizers.is_held_by_others(found):
             return Progress(State.TODO, f"{label(one)} differs at {difference}")
         if surplus := _surplus(context, one, source, found):
@@ -127,28 +128,24 @@ def apply_scaled_jobs(context: Context) -> None:
 
     KEDA would delete these Jobs, because they carry another generation (failure modes F1 and F2); it leaves those of a
     paused one alone. The next step makes them safe, and unpauses it. What came from the snapshot and stands again is left
-    alone: somebody else may deliver it. So is what others hold on its way out: it comes back once they let it go. What
-    somebody has added to a spec goes by a merge patch: applying takes away only what this toolkit has once applied. Then
-    Jobs that were born suspended by it are let run.
+    alone: somebody else may deliver it. So is what others hold on its way out: it comes back once they let it go. A value
+    that somebody has edited is taken over as the plan says. What somebody has added to a spec goes by a merge patch:
+    applying takes away only what this toolkit has once applied. Then Jobs that were born suspended by it are let run.
     """
     for one, source in _wanted(context):
         found = context.find(one)
         if found is not None and finalizers.is_held_by_others(found):
             continue
-        if found is None or (source != "snapshot" and first_difference(_content(one), found)):
+        if found is None or (source != "snapshot" and first_difference(content(one), found)):
             if one["kind"] == SCALED_JOBS.kind and _needs_pause(context, one, found):
                 one = copy.deepcopy(one)
                 one["metadata"].setdefault("annotations", {}).update(running_jobs.pause_marks(context.run_id))
-            found = context.deliver_one(one) if source != "snapshot" else context.systems.kube.apply(one)
+            found = context.apply(one) if source == "snapshot" else context.deliver(one)
         if _surplus(context, one, source, found):
             _take_away(context, one, found)
     for job in _suspended(context):
         metadata = job["metadata"]
         context.systems.kube.patch(JOBS, metadata["name"], metadata["namespace"], {"spec": {"suspend": False}})
-
-
-def _content(wanted: Object) -> Object:
-    return {key: value for key, value in wanted.items() if key != "metadata"}
 
 
 def _surplus(context: Context, wanted: Object, source: str, live: Object) -> list[Difference]:

@@ -39,7 +39,7 @@ def show_plan(plan: Mapping[str, Any], verbose: bool = False) -> None:
     for id_, detail in unseen:
         _show("? not seen", f"{id_}: {detail}", "bold yellow")
     for what, kind, names in (
-        ("~ taken over", "fields of others in CRD ", decisions["takes_over"]),
+        ("~ taken over", "fields of others in ", decisions["takes_over"]),
         ("~ unpaused", "ScaledJob ", decisions["unpauses"]),
         ("+ restored", "", decisions["saved"]),
         ("! may be lost", "Job ", decisions["given_up"]),

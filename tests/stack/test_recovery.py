@@ -432,7 +432,7 @@ def test_an_upgrade_changes_crds_that_another_tool_has_applied(twenty):
     of_another_version(twenty)
     code, document = run_json("plan", "--env", twenty.environment)
     assert code == 0 and document["plan"]["mode"] == "upgrade"
-    assert CRD in document["plan"]["decisions"]["takes_over"]
+    assert f"CustomResourceDefinition {CRD}" in document["plan"]["decisions"]["takes_over"]
     code, document = twenty.redeploy()
     assert code == 0, document.get("error")
     labels = twenty.admin.get(CRDS, CRD)["metadata"]["labels"]

@@ -42,6 +42,7 @@ from .conftest import (
     INSTRUMENT,
     ROOT,
     active_workers,
+    at_the_stack_only,
     changed_environment,
     command,
     run_json,
@@ -334,6 +335,24 @@ def redeployed_over(workers, admin, environment, count):
     assert after["spec"]["maxReplicaCount"] == count and after["spec"]["rollout"]["strategy"] == "default"
     assert "autoscaling.keda.sh/paused" not in (after["metadata"].get("annotations") or {})
     return after["metadata"]
+
+
+@at_the_stack_only  # who edits is the stack's administrator
+def test_a_value_that_kubectl_edit_has_changed_is_taken_over_and_no_job_is_lost(deployed, systems, admin):
+    """To apply over it is a conflict: every redeploy was refused. The plan says who has edited which field; it is put back
+    paused, the running Jobs are annotated, and all live on (F1)."""
+    editor = "sed -i 's/maxReplicaCount: 20$/maxReplicaCount: 17/; s/pollingInterval: 2$/pollingInterval: 3/'"
+    edit = ("kubectl", "-n", INSTRUMENT, "edit", "scaledjobs.keda.sh", INSTRUMENT)
+    done = run_task("lab.exec", "--", "env", f"KUBE_EDITOR={editor}", *edit)
+    assert done.returncode == 0, done.stderr
+    assert admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["spec"]["maxReplicaCount"] == 17, done.stdout
+    said = f"takes over spec.maxReplicaCount from kubectl-edit, spec.pollingInterval from kubectl-edit of ScaledJob {INSTRUMENT}/"
+    assert said in run_task("plan", "--env", ENV).stdout.replace("\n", " ")
+    # KEDA has ended the Jobs of before at the edit
+    with JobWatcher.at_work(lambda: admin, [INSTRUMENT]) as job_watcher:
+        workers = SimpleNamespace(uids=begin_work(systems, admin), job_watcher=job_watcher)
+        redeployed_over(workers, admin, ENV, 20)
+    assert admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["spec"]["pollingInterval"] == 2
 
 
 def test_a_vault_that_is_sealed_is_seen_before_anything_is_removed(deployed, endpoints, admin):

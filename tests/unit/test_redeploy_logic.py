@@ -117,7 +117,7 @@ def test_what_somebody_changed_in_the_midst_of_a_run_is_not_for_resume_alone():
 
     context = Context(SimpleNamespace(kube=SimpleNamespace(apply=apply), environment=None), [], {})
     with pytest.raises(BadAnswer) as caught:
-        context.deliver([{}])
+        context.deliver_all([{"kind": "Role", "metadata": {"name": "r"}}])
     assert "A new ./run redeploy puts it right" in caught.value.fix and GO_ON in caught.value.fix
 
 

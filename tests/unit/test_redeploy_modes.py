@@ -16,8 +16,8 @@ from prompt_keda.components.scaled_jobs.objects import PAUSED
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.delivery.manifests import load_instrument_manifest
+from prompt_keda.redeploy import dry_runs, modes, planner, restore, snapshot
 from prompt_keda.redeploy import inventory as survey
-from prompt_keda.redeploy import modes, planner, snapshot
 from prompt_keda.redeploy.modes import RedeployOptions
 
 from .world import METRICS, SCALED_JOB, SPACE, World, keda_manifests, made_certificates
@@ -263,12 +263,64 @@ def test_a_reinstall_replaces_all_parts_and_a_purge_the_crds_as_well(standing):
     assert standing.removed("purge") == sorted([*WHOLE, *more])
 
 
+EDITED = {"maxReplicaCount": 7, "pollingInterval": 9}
+
+
+@pytest.mark.parametrize("edited", [{"maxReplicaCount": 7}, EDITED])
+def test_a_scaled_job_that_somebody_has_edited_is_taken_over_and_the_plan_says_it(standing, edited):
+    """`kubectl edit`: every redeploy was refused, and by hand it is applied unpaused: KEDA ends its Jobs (F1)."""
+    (wanted,) = (one for one in standing.context.instrument_objects["LSSTCam"] if one["kind"] == "ScaledJob")
+    standing.kube.delete(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
+    standing.kube.apply(wanted)
+    standing.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"generation": 2})
+    spec = {**wanted["spec"], **edited}
+    standing.kube.apply({**wanted, "spec": spec}, force=True, manager="kubectl-edit")
+    assert "409" in dry_runs.try_apply(standing.context, wanted), "the test itself is wrong"
+    plan = standing.plan()
+    assert plan.decisions.takes_over == (f"ScaledJob {SPACE}/{SCALED_JOB}",)
+    fields = ", ".join(f"spec.{name} from kubectl-edit" for name in edited)
+    assert plan.notes == (planner.TAKES_OVER.format(f"{fields} of ScaledJob {SPACE}/{SCALED_JOB}"),)
+    assert dry_runs.try_apply(standing.context, wanted) is None
+    restore.apply_scaled_jobs(standing.context)
+    live = standing.kube.get(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
+    assert {name: live["spec"][name] for name in edited} == {name: wanted["spec"][name] for name in edited}
+    assert live["metadata"]["annotations"][PAUSED] == "true", "else KEDA ends its Jobs"
+    assert standing.plan().decisions.takes_over == ()
+
+
+def test_a_secret_that_somebody_has_edited_is_taken_over(standing):
+    """It was refused; Vault has the value."""
+    sync = standing.context.environment.secrets[0]
+    wanted = install.wanted_secret(standing.context, sync)
+    standing.kube.delete(kinds.SECRETS, sync.name, sync.namespace)
+    edited = {**wanted, "data": dict.fromkeys(wanted["data"], "dGhlaXJz")}
+    standing.kube.apply(edited, manager="kubectl-edit")
+    plan = standing.plan()
+    assert plan.decisions.takes_over == (f"Secret {sync.namespace}/{sync.name}",)
+    assert "dGhlaXJz" not in str(plan.to_json()) and dry_runs.try_apply(standing.context, wanted) is None
+    install.apply_secrets(standing.context)
+    assert standing.kube.get(kinds.SECRETS, sync.name, sync.namespace)["data"] == wanted["data"]
+
+
+def test_what_others_own_and_have_as_it_should_be_is_no_conflict(standing):
+    """It is not applied; a label that somebody has changed stopped every redeploy."""
+    (wanted,) = (one for one in standing.context.instrument_objects["LSSTCam"] if one["kind"] == "ScaledJob")
+    standing.kube.delete(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
+    wanted["metadata"]["labels"] = {"team": "ours"}
+    standing.kube.apply(wanted)
+    standing.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"generation": 2})
+    theirs = {**wanted, "metadata": {**wanted["metadata"], "labels": {"team": "theirs"}}}
+    standing.kube.apply(theirs, force=True, manager="kubectl-label")
+    assert standing.plan().decisions.takes_over == ()
+    assert dry_runs.try_apply(standing.context, wanted) is None
+
+
 def test_a_crd_whose_fields_are_anothers_is_taken_over_and_not_removed(standing):
     """Removing it would take its ScaledJobs with it."""
     crd = install.crds(standing.context)[0]
     standing.kube.apply({**crd, "spec": {**crd["spec"], "scope": "Cluster"}}, force=True, field_manager="helm")
     plan = standing.plan()
-    assert plan.decisions.takes_over == (CRD,) and standing.removed() == []
+    assert plan.decisions.takes_over == (f"CustomResourceDefinition {CRD}",) and standing.removed() == []
     install.apply_crds(standing.context)
     assert standing.kube.get(kinds.CRDS, CRD)["spec"]["scope"] == "Namespaced"
 

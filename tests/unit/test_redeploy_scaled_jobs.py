@@ -40,8 +40,8 @@ class Cluster(FakeKube):
             metadata = {"name": f"j{number}", "labels": {SCALED_JOB_LABEL: "sj"}, "annotations": annotations}
             self.create(kinds.JOBS, {"metadata": metadata, "status": {"active": 1}}, "n")
 
-    def apply(self, obj, **options):
-        made = super().apply(obj, **options)
+    def apply(self, obj, *options, **more):
+        made = super().apply(obj, *options, **more)
         return self.patch(*KEY, {"metadata": {"generation": made["metadata"].get("generation", 1)}})
 
     def generations(self):

@@ -109,10 +109,7 @@ def apply_crds(context: Context) -> None:
 
     Those whose fields others own are taken over, as the plan says: removing one would take its ScaledJobs with it.
     """
-    taken = context.decisions.takes_over
-    wanted = unlike(context, crds(context))
-    context.deliver([one for one in wanted if one["metadata"]["name"] not in taken])
-    context.deliver([one for one in wanted if one["metadata"]["name"] in taken], force=True)
+    context.deliver_all(unlike(context, crds(context)))
     leave_to_the_deliverer(context, crds(context))
 
 
@@ -242,9 +239,9 @@ def apply_parts(context: Context) -> None:
     field of its own that it does not want.
     """
     wanted = unlike(context, parts_without_ca(context))
-    context.deliver([obj for obj in wanted if obj["kind"] != "Deployment"])
+    context.deliver_all([obj for obj in wanted if obj["kind"] != "Deployment"])
     _write_ca(context)
-    context.deliver([obj for obj in wanted if obj["kind"] == "Deployment"])
+    context.deliver_all([obj for obj in wanted if obj["kind"] == "Deployment"])
     leave_to_the_deliverer(context, parts_without_ca(context))
     _write_ca(context)
 
@@ -273,7 +270,7 @@ def leave_to_the_deliverer(context: Context, objects: list[Object]) -> None:
         live = context.find(wanted)
         if live is None or not context.delivery.others(live):
             continue
-        live = context.deliver_one(wanted, force=True)
+        live = context.deliver(wanted, force=True)
         others, metadata = context.delivery.others(live), live["metadata"]
         kept = [
             entry
