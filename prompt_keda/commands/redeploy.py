@@ -13,7 +13,7 @@ from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.core.decisions import Decisions, JobRecord, Plan
-from prompt_keda.core.errors import JournalMismatch, PromptKedaError, Refusal
+from prompt_keda.core.errors import JournalMismatch, PromptKedaError, Refusal, Unexpected
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import runs_folder
 from prompt_keda.core.plan import StepResult
@@ -169,11 +169,16 @@ def _run(
         folder.write_json("report.json", result.parts)
         result.parts["recent_s"] = _recent(context.systems, made.mode, folder.run_id)
         journal.finish({"mode": made.mode, "timings": result.parts["timings"]})
-    except PromptKedaError as error:
-        _tell_how_far(error, context, made, folder, header)
+    except Exception as error:
+        failed = error if isinstance(error, PromptKedaError) else Unexpected(error)
+        if failed is not error:  # outside of a step, which journals its own
+            journal.append("run", "failed", failed.what)
+        _tell_how_far(failed, context, made, folder, header)
         if task == "redeploy" and not context.lock_was_held:
-            folder.mark_refused(error.what)  # it wrote nothing: it must not hide an earlier run from resume
-        raise
+            folder.mark_refused(failed.what)  # it wrote nothing: it must not hide an earlier run from resume
+        if failed is error:
+            raise
+        raise failed from error
     finally:
         try:
             journal.close()  # before the lock is given back: who takes it next finds the copy as it is

@@ -17,6 +17,7 @@
     │       └── ErrorReply      it answered with an error of its own: a clear no   exit 1
     ├── StepBroken              a step saw a state that cannot heal by waiting exit 1
     ├── DeadlinePassed          a wait ended without the state it waited for   exit 1
+    ├── Unexpected              an error of this toolkit itself, in a run      exit 3
     └── Interrupted             stopped part-way; `resume` goes on             exit 130
 
 An exception means "could not do or see". A state that was seen to be broken is a value (a `Verdict` or a `Progress`).
@@ -180,3 +181,10 @@ class Interrupted(PromptKedaError):
     """The person or the machine stopped the command part-way; it can be resumed."""
 
     exit_code = 130
+
+
+class Unexpected(PromptKedaError):
+    """An error that nobody foresaw ended a run. Its own text may hold a value, and is never shown: only its type is."""
+
+    def __init__(self, error: BaseException, fix: str = "") -> None:
+        super().__init__(f"{type(error).__name__}, an unexpected error", fix)

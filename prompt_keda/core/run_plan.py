@@ -14,6 +14,7 @@ from prompt_keda.core.errors import (
     PromptKedaError,
     Refusal,
     StepBroken,
+    Unexpected,
 )
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.plan import Progress, Signal, State, Step, StepResult
@@ -65,6 +66,8 @@ def run_plan(
         On Ctrl-C or SIGTERM (raised as KeyboardInterrupt), or when the login has expired after a step has written.
     Refusal
         When a step refuses, and none before it has written.
+    Unexpected
+        When a step raises what nobody foresaw: it is journaled as any other failure, by its type alone.
     ClientError
         When an act cannot reach its system; or the last inspection before a step's deadline, or the first one before
         anything was written: what could not be seen is not seen broken.
@@ -81,7 +84,7 @@ def run_plan(
         has_written = any(result.acted for result in results)
         try:
             progress, acted = _run_step(step, context, journal, observer, now, has_written)
-        except (KeyboardInterrupt, PromptKedaError) as error:
+        except (KeyboardInterrupt, Exception) as error:
             told = _told(error, step, has_written)
             journal.append(step.id, "interrupted" if isinstance(told, Interrupted) else "failed", told.what)
             took = now() - started
@@ -105,7 +108,8 @@ def _told(error: BaseException, step: Step[C], has_written: bool) -> PromptKedaE
     """Give the error that tells the truth about a run in its middle: 2 means that nothing was written."""
     if isinstance(error, KeyboardInterrupt):
         return Interrupted(f"stopped in {step.id}", GO_ON)
-    assert isinstance(error, PromptKedaError)
+    if not isinstance(error, PromptKedaError):
+        return Unexpected(error)
     if has_written and isinstance(error, LoggedOut):
         return Interrupted(f"stopped in {step.id}: {error.what}", f"Log in again. Then {GO_ON}")
     if has_written and error.exit_code == Refusal.exit_code:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from prompt_keda.core import exit_code
-from prompt_keda.core.errors import EnvironmentFileError, Interrupted, PromptKedaError
+from prompt_keda.core.errors import EnvironmentFileError, Interrupted, PromptKedaError, Unexpected
 from prompt_keda.core.untrusted import neutral, one_line
 from prompt_keda.report import as_json
 from prompt_keda.report.unexpected import write_report
@@ -24,6 +24,8 @@ def explain(error: BaseException) -> tuple[str, str]:
         return neutral(f"refused: {error.what}"), neutral(error.fix)
     if isinstance(error, Interrupted):
         return one_line(error.what), one_line(error.fix)
+    if isinstance(error, Unexpected):
+        return one_line(f"failed: {error.what}"), one_line(f"{write_report(error)}. {error.fix}".strip())
     if isinstance(error, PromptKedaError):
         word = "refused" if error.exit_code == 2 else "failed"
         return one_line(f"{word}: {error.what}"), one_line(error.fix)

@@ -19,6 +19,7 @@ from prompt_keda.core.errors import (
     PromptKedaError,
     Refusal,
     StepBroken,
+    Unexpected,
     Unfilled,
     Unreachable,
 )
@@ -311,6 +312,7 @@ def raising(error):
         (LoggedOut("Kubernetes", "a:1", "401"), LoggedOut, Interrupted),
         (Unreachable("Redis", "a:1", "x"), Unreachable, Unreachable),
         (PromptKedaError("disk full"), PromptKedaError, PromptKedaError),
+        (KeyError("value"), Unexpected, Unexpected),
     ],
 )
 def test_an_error_after_a_write_does_not_say_that_nothing_was_written(error, alone, after_a_write):

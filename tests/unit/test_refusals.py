@@ -5,21 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.commands import redeploy as redeploying
 from prompt_keda.commands import smoke as proving
-from prompt_keda.core.errors import JournalMismatch, Refusal, Refused
+from prompt_keda.core.errors import JournalMismatch, Refusal, Refused, Unexpected
 from prompt_keda.core.event import nobody
 from prompt_keda.core.places import runs_folder
+from prompt_keda.core.plan import Step
+from prompt_keda.core.run_plan import GO_ON, run_plan
 from prompt_keda.records.lock import STATE_NAMESPACE
 from prompt_keda.records.run_folder import JournalFile, RunFolder
 from prompt_keda.records.run_record import portable_plan
 from prompt_keda.redeploy.approval import MARKER, smoke_digest
 from prompt_keda.redeploy.cluster_copy import GREEN, PLAN, STATE, ClusterCopy
 from prompt_keda.redeploy.modes import RedeployOptions
+from prompt_keda.report import failure
 from tests.runs import unfinished_run
 
 from .test_cluster_copy import packed
@@ -213,6 +217,43 @@ def test_a_run_that_was_refused_does_not_hide_an_interrupted_one(world, monkeypa
 
 def refuse(*arguments):
     raise Refusal("another redeploy is under way")
+
+
+SECRET = "hunter" + str(2)
+
+
+def fails(*arguments):
+    raise KeyError(SECRET)
+
+
+def in_a_step(steps, context, journal, observer):
+    context.lock = SimpleNamespace(was_held=True, release=lambda: None)
+    return run_plan([Step("install/x", "x", fails, fails)], context, journal, observer)
+
+
+def beside_the_steps(steps, context, journal, observer):
+    context.lock = SimpleNamespace(was_held=True, release=lambda: None)
+    fails()
+
+
+@pytest.mark.parametrize(("ends", "where"), [(in_a_step, "install/x"), (beside_the_steps, "run")])
+def test_an_unexpected_error_of_a_run_is_journaled_and_resume_goes_on(world, monkeypatch, ends, where):
+    """By its type alone: its text may hold a value. The run is not taken for one that wrote nothing."""
+    monkeypatch.setattr(redeploying, "run_plan", ends)
+    for name in WRITES:
+        monkeypatch.delattr(world.kube, name)  # the copy in the cluster is written
+    with pytest.raises(Unexpected) as caught:
+        redeploy(world)
+    what, fix = failure.explain(caught.value)
+    assert "KeyError, an unexpected error" in what and GO_ON in fix and "Please send" in fix
+    Path(fix.removeprefix("Please send ").partition(". ")[0]).unlink()
+    folder = unfinished_run(runs_folder(), "local")
+    assert caught.value.parts["run"] == folder.run_id
+    (last,) = (
+        one for one in JournalFile(folder).entries() if one["event"] == "failed" and one["step"] != "cluster-copy"
+    )
+    assert (last["step"], last["detail"]) == (where, "KeyError, an unexpected error")
+    assert SECRET not in what + fix + json.dumps(caught.value.parts, default=str)
 
 
 def copied(world, run, forged=None):
