@@ -100,6 +100,33 @@ def polled(ago_s):
     return apply
 
 
+def none_wanted(world):
+    """Let the ScaledJob keep no worker, and none run."""
+    old_scaled_job(world)
+    world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec={"minReplicaCount": 0})
+
+
+def stands_ahead(world):
+    """Let somebody have set the group to an id that its stream has not reached, while events come."""
+    world.redis.add(STREAM, [{"n": "1"}] * 5)
+    world.redis.set_group(STREAM, GROUP, 99, 5)
+
+
+def no_loop(world):
+    """Let the operator's metrics have no loop for the ScaledJob."""
+    world.put_metrics(names=())
+
+
+def no_metrics(world):
+    """Let nobody reach the operator's metrics."""
+    world.kube.pages.clear()
+
+
+def new_leader(world):
+    """Let the operator have become the leader just now."""
+    world.change(kinds.LEASES, "operator.keda.sh", "keda", spec={"acquireTime": now(seconds=20)})
+
+
 IDLE = both(old_scaled_job, jobs(3, 20))
 """Three workers wait for events, as they should."""
 LONG_IDLE = both(old_scaled_job, jobs(3, 690))
@@ -165,6 +192,11 @@ RED = [
         'Pod prompt-keda-lsstcam-ab12c-x: FailedMount: configmap "no" not found',
     ),
     (WORKS, both(old_scaled_job, events(), denied("list", "events")), "fail", "its Events cannot be read"),
+    (WORKS, both(none_wanted, polled(7200)), "fail", "no event waits, 0 of 20 workers are at work; KEDA has not asked"),
+    (WORKS, both(LONG_IDLE, polled(7200)), "fail", "KEDA has not asked Redis for 120 min"),
+    (WORKS, both(none_wanted, no_loop), "warn", "has asked Redis for nothing, and runs no scale loop"),
+    (WORKS, both(none_wanted, no_metrics), "warn", "whether KEDA polls cannot be seen: "),
+    (WORKS, both(none_wanted, polled(1), stands_ahead), "fail", "the group stands ahead of its stream"),
     (WORKS, both(LONG_IDLE, events(read_s=1), polled(1200)), "fail", "KEDA has not asked Redis for 20 min"),
 ]
 
@@ -188,6 +220,9 @@ def test_when_each_link_moved_last_is_told():
         both(old_scaled_job, jobs(20, 90), events(ago_s=18, read_s=17)),
         both(IDLE, unacknowledged(1)),
         both(IDLE, unacknowledged(3, idle_s=1)),
+        both(none_wanted, polled(2), no_metrics),
+        none_wanted,
+        both(none_wanted, no_loop, new_leader),
     ],
     ids=[
         "idle workers",
@@ -198,6 +233,9 @@ def test_when_each_link_moved_last_is_told():
         "all workers at work, within the target",
         "one event that a killed worker has left",
         "events that were just given out",
+        "no worker is wanted, and KEDA has just polled",
+        "no worker is wanted, and KEDA's metrics have a loop",
+        "no loop yet: the operator has just become the leader",
     ],
 )
 def test_what_does_its_work_or_has_none_is_green(stack):

@@ -30,8 +30,12 @@ class Sight:
         out and is pending still. None: there is no such thing.
     old_pending_count
         Events that were given out a minute ago or more, and not acknowledged.
+    is_ahead
+        Whether the group stands after the stream's last id: no event reaches it, and so none seems to wait.
     polled
         How long ago KEDA's operator asked Redis for a lag, of whichever stream; None: that cannot be seen.
+    no_poll_seen
+        Why there is no sign at all that KEDA polls, in words; empty: there is one, or it is too early for one.
     made_at
         Age of the ScaledJob.
     polling
@@ -52,7 +56,9 @@ class Sight:
     read: timedelta | None
     unacknowledged: timedelta | None
     old_pending_count: int
+    is_ahead: bool
     polled: timedelta | None
+    no_poll_seen: str
     made_at: timedelta
     polling: timedelta
     start: timedelta
@@ -116,6 +122,11 @@ class Sight:
         return there < self.minimum and since > limit
 
     @property
+    def polls_no_more(self) -> bool:
+        """Whether KEDA has not asked for a lag for some polls: what comes next would wait, also where nothing waits now."""
+        return self.polled is not None and self.polled > max(self.patience, JOB_START)
+
+    @property
     def end_at_once(self) -> bool:
         """Whether workers end as soon as they begin, again and again."""
         return len(self.workers.ended_at_once()) >= MANY
@@ -145,14 +156,12 @@ class Link:
     stands_still: Callable[[Sight], str]
 
 
-def _nothing(sight: Sight) -> str:
-    return ""
+def _arrives(sight: Sight) -> str:
+    return "the group stands ahead of its stream, and is given no event that comes" if sight.is_ahead else ""
 
 
 def _polls(sight: Sight) -> str:
-    if sight.polled is not None and sight.polled > sight.patience:
-        return f"KEDA has not asked Redis for {seconds(sight.polled)}"
-    return ""
+    return f"KEDA has not asked Redis for {seconds(sight.polled)}" if sight.polls_no_more else sight.no_poll_seen
 
 
 def _jobs(sight: Sight) -> str:
@@ -212,7 +221,7 @@ def _newest(pick: Callable[[Sight], list[timedelta | None]]) -> Callable[[Sight]
 
 
 LINKS = (
-    Link("events come in", lambda sight: sight.event, _nothing),
+    Link("events come in", lambda sight: sight.event, _arrives),
     Link("KEDA polls", lambda sight: sight.polled, _polls),
     Link("Jobs are made", lambda sight: sight.workers.newest_made, _jobs),
     Link("pods are made", _newest(lambda sight: [worker.pod for worker in sight.workers.all]), _pods),

@@ -12,6 +12,7 @@ from prompt_keda.components.capacity.burst import POLLING_S, keda_limit, predict
 from prompt_keda.components.cluster.clock import age
 from prompt_keda.components.cluster.events import events_of, last_seen, words_of
 from prompt_keda.components.keda.names import LEASE
+from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
 from prompt_keda.components.scaled_jobs.looks import of_every_scaled_job
 from prompt_keda.components.scaling.chain import JOB_START, Sight, last_moves, seconds, standing_still
 from prompt_keda.components.scaling.workers import workers_of
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from prompt_keda.clients.redis_survey import Survey
 
 Object = dict[str, Any]
+BEGINS = timedelta(minutes=1)
+"""So long a new ScaledJob, or a new operator, may take until KEDA polls."""
 NEWS = timedelta(minutes=5)
 """An Event that is older tells of something else."""
 FIX = "./run respond ranks the causes; what the operator says: kubectl -n {0} logs deployment/keda-operator --since=5m"
@@ -43,9 +46,10 @@ def works(systems: Systems) -> Outcome:
 
     FAIL: the oldest event that waits is older than three polls and twice the start that the capacity model predicts,
     while fewer than `max_jobs` workers are at work, and no Job starts for it; or fewer than minReplicaCount are there
-    for as long; or workers end as soon as they begin; or what is given out is not acknowledged. WARN: events wait for
-    longer than the model says, or than `capacity.target` where `max_jobs` workers are at work. It needs no known
-    cause: other checks name one.
+    for as long; or workers end as soon as they begin; or what is given out is not acknowledged; or, also where no event
+    waits, KEDA has not asked Redis for some polls, or the group stands ahead of its stream. WARN: events wait for longer
+    than the model says, or than `capacity.target` where `max_jobs` workers are at work; or nothing shows that KEDA
+    polls: neither a connection to Redis nor a loop in its metrics. It needs no known cause: other checks name one.
 
     Cause: Whatever cuts the chain. The result says which links stand still, and since when.
 
@@ -66,6 +70,8 @@ def works(systems: Systems) -> Outcome:
 def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
     """Read all that one instrument's verdict needs. Raises as `Kube.each` and the survey of Redis do."""
     survey, spec = systems.redis_survey(), live["spec"]
+    polled = _polled(systems, survey)
+    made_at = age(systems, live["metadata"]["creationTimestamp"])
     stream = survey.stream(instrument.stream)
     backlog = survey.backlog(instrument.stream, instrument.consumer_group)
     flow = survey.flow(instrument.stream, instrument.consumer_group)
@@ -77,8 +83,10 @@ def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
         read=_span(flow.last_read_s),
         unacknowledged=_span(flow.unacknowledged_s),
         old_pending_count=survey.old_pending(instrument.stream, instrument.consumer_group).count,
-        polled=_polled(systems, survey),
-        made_at=age(systems, live["metadata"]["creationTimestamp"]),
+        is_ahead=backlog.is_ahead,
+        polled=polled,
+        no_poll_seen="" if polled is not None or made_at <= BEGINS else _no_loop(systems, instrument),
+        made_at=made_at,
         polling=timedelta(seconds=float(spec.get("pollingInterval", POLLING_S))),
         start=_start(systems, instrument, live, backlog.waiting),
         target=systems.environment.capacity.target,
@@ -106,6 +114,21 @@ def _polled(systems: Systems, survey: Survey) -> timedelta | None:
     return _span(next((age_s for age_s in ages if age_s is not None), None))
 
 
+def _no_loop(systems: Systems, instrument: Instrument) -> str:
+    """Return why the operator's own metrics do not show that it polls; empty: they do, or it has just begun its work."""
+    namespace = systems.environment.keda.namespace
+    wanted = {"namespace": instrument.namespace, "resource": instrument.scaled_job, "type": "scaledjob"}
+    try:
+        since = systems.kube.get(LEASES, LEASE, namespace)["spec"].get("acquireTime")
+        if since and age(systems, since) <= BEGINS:
+            return ""
+        page = operator_metrics(systems.kube, namespace)
+    except ClientError as error:
+        return f"whether KEDA polls cannot be seen: {error.what}"
+    has_loop = any(wanted.items() <= labels.items() for labels, _ in samples(page, LOOP))
+    return "" if has_loop else "KEDA's operator has asked Redis for nothing, and runs no scale loop"
+
+
 def _span(age_s: float | None) -> timedelta | None:
     return None if age_s is None else timedelta(seconds=age_s)
 
@@ -126,6 +149,7 @@ def _verdict(systems: Systems, instrument: Instrument, sight: Sight) -> Outcome:
     said = f"{instrument.name}: " + (f"{waits}, {workers}" if waits else f"no event waits, {workers}")
     reasons = standing_still(sight)
     is_cut = sight.lacks_workers or sight.is_below_minimum or sight.acknowledges_nothing
+    is_cut = is_cut or sight.is_ahead or sight.polls_no_more
     if is_cut or (sight.end_at_once and (sight.is_overdue or sight.workers.at_work_count < sight.minimum)):
         if sight.is_below_minimum:
             reasons.insert(0, f"{sight.minimum} are the least")
@@ -134,6 +158,8 @@ def _verdict(systems: Systems, instrument: Instrument, sight: Sight) -> Outcome:
         return fail("; ".join([said, *reasons]), fix)
     if sight.end_at_once:
         return warn("; ".join([said, *reasons]), "Look at the newest of them: kubectl logs job/NAME.")
+    if sight.no_poll_seen:
+        return warn("; ".join([said, *reasons]), FIX.format(systems.environment.keda.namespace))
     if sight.is_slow:
         slow = f"{said}; the capacity model says {seconds(sight.model)}"
         return warn(slow, "Wait: workers take them one after another. More of them: max_jobs, room, limits.")
