@@ -56,11 +56,18 @@ for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
         if consumer[i] == 'idle' and (read < 0 or consumer[i + 1] < read) then read = consumer[i + 1] end
     end
 end
-for _, event in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], at, at, 1)) do unacknowledged = event[3] end
-return {waiting, read, unacknowledged}
+local count = 0
+for _, event in ipairs(redis.call('XREVRANGE', KEYS[1], at, '-', 'COUNT', 3)) do
+    local id = event[1]
+    for _, pending in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)) do
+        count = count + 1
+        if id == at then unacknowledged = pending[3] end
+    end
+end
+return {waiting, read, unacknowledged, count}
 """
-"""Three ages in milliseconds, by Redis' own clock; -1 where there is no such thing. A group may have thousands of
-consumers, because those of dead workers stay: the script sends the newest of their ages alone."""
+"""Three ages in milliseconds, by Redis' own clock, -1 where there is no such thing; and a count. A group may have thousands
+of consumers, because those of dead workers stay: the script sends the newest of their ages alone."""
 GIVE_BACKLOG = f"""{BACKLOG}
 return {{group['lag'] and 1 or 0, group['lag'] or 0, waiting, counted and 1 or 0, excess, ahead and 1 or 0}}
 """
@@ -152,11 +159,14 @@ class Flow:
         events wait, whoever asks gets one: so an event was read then. Redis 7.0 counts no read that still waits.
     unacknowledged_s
         How long the last event that was given out is pending, in seconds; None when it was acknowledged.
+    unacknowledged_count
+        How many of the last three events that were given out are pending.
     """
 
     oldest_waiting_s: float | None
     last_read_s: float | None
     unacknowledged_s: float | None
+    unacknowledged_count: int
 
 
 class Survey:
@@ -340,7 +350,8 @@ def read_ttl(reply: int) -> int | None:
 
 def read_flow(reply: Sequence[Any]) -> Flow:
     """Read what the script `GIVE_FLOW` gives."""
-    return Flow(*(None if int(age_ms) < 0 else int(age_ms) / 1000 for age_ms in reply))
+    waiting, read, unacknowledged = (None if int(age_ms) < 0 else int(age_ms) / 1000 for age_ms in reply[:3])
+    return Flow(waiting, read, unacknowledged, int(reply[3]))
 
 
 def _read_pending(reply: list[dict[str, Any]]) -> OldPending:

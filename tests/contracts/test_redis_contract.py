@@ -452,6 +452,10 @@ def test_a_survey_tells_since_when_events_wait_and_are_read(redis, worker):
     assert redis.survey([("s", "g")]).flow("s", "g").unacknowledged_s is None
     worker.read("s", "g", "pod-1", 1)
     assert redis.survey([("s", "g")]).flow("s", "g").oldest_waiting_s is None
+    redis.add("s", [{"n": str(number)} for number in range(4)])
+    ids = worker.read("s", "g", "pod-1", 4)
+    worker.ack("s", "g", ids[1:2])
+    assert redis.survey([("s", "g")]).flow("s", "g").unacknowledged_count == 2, "of the last three"
     with pytest.raises(BadAnswer):
         redis.survey([("s", "none")]).flow("s", "none")
 

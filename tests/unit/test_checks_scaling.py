@@ -35,6 +35,16 @@ def unacknowledged(count, idle_s=90):
     return apply
 
 
+def acknowledged(count):
+    """Let as many events come, and be read and acknowledged, as a worker does."""
+
+    def apply(world):
+        world.redis.add(STREAM, [{"n": "1"}] * count)
+        world.redis.ack(STREAM, GROUP, world.redis.read(STREAM, GROUP, "worker", count))
+
+    return apply
+
+
 def old_scaled_job(world):
     """Let the ScaledJob stand for long, and no Job of it."""
     world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"creationTimestamp": now(hours=1)})
@@ -167,7 +177,12 @@ RED = [
         "20 workers of the last minute failed at once; nobody has ever read; 5 of the newest 5 Jobs failed",
     ),
     (WORKS, both(IDLE, jobs(3, 50, 49, pod="Succeeded", ran_s=0, name="x")), "warn", "3 workers of the last minute"),
-    (WORKS, both(IDLE, unacknowledged(3)), "fail", "3 events were given out and not acknowledged, the last one too"),
+    (
+        WORKS,
+        both(IDLE, unacknowledged(3, idle_s=40)),
+        "fail",
+        "the last 3 events that were given out are not acknowledged",
+    ),
     (
         WORKS,
         both(old_scaled_job, jobs(20, 90), events(ago_s=40, read_s=39)),
@@ -220,6 +235,7 @@ def test_when_each_link_moved_last_is_told():
         both(old_scaled_job, jobs(20, 90), events(ago_s=18, read_s=17)),
         both(IDLE, unacknowledged(1)),
         both(IDLE, unacknowledged(3, idle_s=1)),
+        both(unacknowledged(5, idle_s=90), IDLE, acknowledged(4)),
         both(none_wanted, polled(2), no_metrics),
         none_wanted,
         both(none_wanted, no_loop, new_leader),
@@ -233,6 +249,7 @@ def test_when_each_link_moved_last_is_told():
         "all workers at work, within the target",
         "one event that a killed worker has left",
         "events that were just given out",
+        "many events that dead workers have left, and none since",
         "no worker is wanted, and KEDA has just polled",
         "no worker is wanted, and KEDA's metrics have a loop",
         "no loop yet: the operator has just become the leader",

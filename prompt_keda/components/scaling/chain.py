@@ -28,8 +28,8 @@ class Sight:
     oldest, event, read, unacknowledged
         Ages by Redis' clock: the first event that waits, the newest event, the last read, the last event that was given
         out and is pending still. None: there is no such thing.
-    old_pending_count
-        Events that were given out a minute ago or more, and not acknowledged.
+    unacknowledged_count
+        How many of the last `MANY` events that were given out are pending still.
     is_ahead
         Whether the group stands after the stream's last id: no event reaches it, and so none seems to wait.
     polled
@@ -55,7 +55,7 @@ class Sight:
     event: timedelta | None
     read: timedelta | None
     unacknowledged: timedelta | None
-    old_pending_count: int
+    unacknowledged_count: int
     is_ahead: bool
     polled: timedelta | None
     no_poll_seen: str
@@ -133,8 +133,12 @@ class Sight:
 
     @property
     def acknowledges_nothing(self) -> bool:
-        """Whether the last event that was given out, and some before, are not acknowledged: a single one is chance."""
-        return self.unacknowledged is not None and self.old_pending_count >= MANY
+        """Whether the last events that were given out are not acknowledged for long: a single one is chance.
+
+        Workers acknowledge an event before they work on it. Those that dead workers have left are no sign.
+        """
+        is_old = self.unacknowledged is not None and self.unacknowledged > max(self.patience, JOB_START)
+        return is_old and self.unacknowledged_count >= MANY
 
 
 @dataclass(frozen=True)
@@ -207,7 +211,8 @@ def _reads(sight: Sight) -> str:
 def _acknowledges(sight: Sight) -> str:
     if not sight.acknowledges_nothing:
         return ""
-    return f"{sight.old_pending_count} events were given out and not acknowledged, the last one too"
+    count = sight.unacknowledged_count
+    return f"the last {count} events that were given out are not acknowledged, the newest for {seconds(sight.unacknowledged)}"
 
 
 def _ends(sight: Sight) -> str:

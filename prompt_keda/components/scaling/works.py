@@ -82,7 +82,7 @@ def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
         event=timedelta(seconds=max(0.0, survey.now_s() - came_ms / 1000)) if came_ms else None,
         read=_span(flow.last_read_s),
         unacknowledged=_span(flow.unacknowledged_s),
-        old_pending_count=survey.old_pending(instrument.stream, instrument.consumer_group).count,
+        unacknowledged_count=flow.unacknowledged_count,
         is_ahead=backlog.is_ahead,
         polled=polled,
         no_poll_seen="" if polled is not None or made_at <= BEGINS else _no_loop(systems, instrument),

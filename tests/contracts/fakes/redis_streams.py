@@ -275,7 +275,9 @@ class FakeRedis:
         asked = found.get("asked", now) if found["consumers"] else None
         given = found["pending"].get(found["at"])
         ages = (came, asked, given and given[0])
-        return Flow(*(None if one is None else max(0.0, now - one) for one in ages))
+        last = [one for one in inside["entries"] if one <= found["at"]][-3:]
+        count = sum(one in found["pending"] for one in last)
+        return Flow(*(None if one is None else max(0.0, now - one) for one in ages), unacknowledged_count=count)
 
     def _old_pending(self, stream, group):
         self.ping()
