@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+from prompt_keda.environment.model import FillIn
 from prompt_keda.records.run_folder import RunFolder
+
+NOBODY_KNOWS = FillIn("FILL-IN: ask the owners")
 
 
 def unfinished_run(runs, environment, fits=lambda plan: True):
@@ -14,3 +19,9 @@ def unfinished_run(runs, environment, fits=lambda plan: True):
         if fits(run.read_json("plan.json")):
             return None if run.is_finished else run
     return None
+
+
+def cluster_of(name, uid=NOBODY_KNOWS):
+    """Return as much of an environment as an incident needs: its name, and the identity of its cluster, which may be any."""
+    identity = SimpleNamespace(kube_system_uid=uid)
+    return SimpleNamespace(name=name, kubernetes=SimpleNamespace(identity=identity))

@@ -32,6 +32,7 @@ from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import incidents_folder, runs_folder
 from prompt_keda.core.redaction import Redaction, known_secrets
+from prompt_keda.environment.model import Environment
 from prompt_keda.records.incident import Incident
 from prompt_keda.records.run_folder import JOURNAL
 from prompt_keda.records.run_history import runs_kept
@@ -65,7 +66,7 @@ def bundle(session: Session, file: str, observer: Observer) -> Result:
     results = run_round(session.systems, choose())
     go_on(exit_code.of_checks(results))
     header = session.header()
-    own = {"check-deps.json": json.dumps(summaries(results), indent=1), **_journals(environment)}
+    own = {"check-deps.json": json.dumps(summaries(results), indent=1), **_journals(session.environment)}
     with session.fresh_systems() as systems:  # a check that hangs may keep those of the session
         redact = Redaction(secret_values(systems))
         files = {name: redact(text) for name, text in (*own.items(), *collect(systems))}
@@ -77,9 +78,9 @@ def bundle(session: Session, file: str, observer: Observer) -> Result:
     return Result("bundle", environment, header=header, parts=parts)
 
 
-def _journals(environment: str) -> dict[str, str]:
+def _journals(environment: Environment) -> dict[str, str]:
     """Return the journals of the last runs and of the newest incident that this machine has."""
-    runs, _ = runs_kept(runs_folder(), environment, viewpoint())
+    runs, _ = runs_kept(runs_folder(), environment.name, viewpoint())
     folders = [runs_folder() / run.run_id for run in runs[:LAST_RUNS]]
     incident = Incident.find_newest(incidents_folder(), environment)
     folders += [incident.path] if incident else []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prompt_keda.commands.session import Session
 from prompt_keda.core.event import Observer
+from prompt_keda.core.places import incidents_folder
+from prompt_keda.records.incident import Incident
 from prompt_keda.redeploy import enrol as enrolment
 from prompt_keda.redeploy.approval import Ask
 from prompt_keda.report.result import Result
@@ -15,4 +17,7 @@ def enrol(session: Session, approve: str, observer: Observer, ask: Ask | None) -
     Raises as `prompt_keda.redeploy.enrol.enrol` does.
     """
     parts = enrolment.enrol(session.systems, session.file, approve, observer, ask)
+    incident = Incident.find_open(incidents_folder(), session.environment)
+    if parts["written"] and incident:
+        incident.goes_on_at(parts["new"]["kube_system_uid"])
     return Result("enrol", session.environment.name, header=session.header(), parts=parts)

@@ -12,6 +12,7 @@ from prompt_keda.core.check import CheckResult
 from prompt_keda.core.errors import PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import incidents_folder
+from prompt_keda.environment.model import Environment
 from prompt_keda.records.incident import Incident
 from prompt_keda.records.incident_story import CLOSED, INCIDENT, NOTE
 from prompt_keda.records.run_record import environment_of
@@ -52,7 +53,7 @@ def report(session: Session, incident_id: str) -> Result:
     folder = incidents_folder()
     if incident_id and environment_of(incident_id) != environment:
         raise Refusal(f"{incident_id!r} is no incident of environment {environment}")
-    incident = Incident.find(folder, incident_id) if incident_id else Incident.find_newest(folder, environment)
+    incident = Incident.find(folder, incident_id) if incident_id else Incident.find_newest(folder, session.environment)
     if incident is None:
         raise Refusal(
             f"no such incident of environment {environment} is recorded on this machine",
@@ -65,7 +66,7 @@ def report(session: Session, incident_id: str) -> Result:
 
 def open_incident(session: Session, why: str, observer: Observer, results: Sequence[CheckResult] = ()) -> Incident:
     """Return the open incident of an environment, or begin one, and tell the chat of it. ``results`` are kept first."""
-    environment = session.environment.name
+    environment = session.environment
     is_new = Incident.find_open(incidents_folder(), environment) is None
     incident = Incident.open_(incidents_folder(), environment, why, viewpoint())
     if results:
@@ -80,7 +81,7 @@ def keep_look(incident: Incident, results: Sequence[CheckResult]) -> None:
     incident.keep(LOOK, {"results": summaries(results)})
 
 
-def close_incident(environment: str, why: str) -> None:
+def close_incident(environment: Environment, why: str) -> None:
     """Close the open incident of an environment, if there is one. Raises `Refusal` when it cannot be written."""
     if incident := Incident.find_open(incidents_folder(), environment):
         incident.add(INCIDENT, CLOSED, why)

@@ -39,7 +39,7 @@ def status(session: Session) -> Result:
     """
     environment = session.environment.name
     result = Result("status", environment)
-    incident = Incident.find_open(incidents_folder(), environment)
+    incident = Incident.find_open(incidents_folder(), session.environment)
     runs, _ = runs_kept(runs_folder(), environment, session.systems.viewpoint)
     result.parts = {
         "status": look(session.systems),

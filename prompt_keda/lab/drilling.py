@@ -162,7 +162,7 @@ def choose(wanted: Wanted) -> Sequence[Fault]:
 def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], observer: Observer) -> Result:
     result = Result("drill", LOCAL, header=f"{len(drills.chosen)} drills on the local stack")
     drilled = [record.drilled for record in drills.done]
-    close_incident(LOCAL, "drills begin")
+    close_incident(there.environment, "drills begin")
     if drilled:
         news = f"{len(drilled)} of {len(drills.chosen)} drills were done, since {drills.done[0].began_at:.16}"
         observer(Event(EventKind.NOTE, "drill", "", news))
@@ -170,7 +170,9 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
         for fault in _faults_left(drills):
             began_at = datetime.now(UTC).isoformat()
             drilled.append(drill(fault, there, Ways(observer), observer))
-            close_incident(LOCAL, f"drill {fault.id} is over")  # the next one's runbook would go on with this one's run
+            close_incident(
+                there.environment, f"drill {fault.id} is over"
+            )  # the next one's runbook would go on with this one's run
             keep_drill(drills.folder, DrillRecord.of(began_at, drilled[-1]))
             write(page(drilled))
     except PromptKedaError as error:

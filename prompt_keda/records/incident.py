@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.core.errors import Refusal
-from prompt_keda.records.incident_story import CLOSED, INCIDENT, OPENED, Story, tell
+from prompt_keda.environment.model import Environment, FillIn
+from prompt_keda.records.incident_story import CLOSED, CLUSTER, INCIDENT, OPENED, Story, tell
 from prompt_keda.records.kept_json import read_kept
 from prompt_keda.records.run_folder import JournalFile, RunFolder
 from prompt_keda.records.run_record import environment_of
@@ -30,16 +31,18 @@ class Incident:
         self._journal = JournalFile(folder)
 
     @classmethod
-    def find_open(cls, incidents: Path, environment: str) -> Incident | None:
-        """Give the newest incident of an environment if it is not closed; else None."""
+    def find_open(cls, incidents: Path, environment: Environment) -> Incident | None:
+        """Return the newest incident of an environment's cluster if it is not closed; else None."""
         newest = cls.find_newest(incidents, environment)
         return None if newest is None or newest.is_closed else newest
 
     @classmethod
-    def open_(cls, incidents: Path, environment: str, why: str, who: str) -> Incident:
-        """Give the open incident of an environment, or begin one. Raises `Refusal` when its folder cannot be made."""
-        found = cls.find_open(incidents, environment) or cls(RunFolder.create(incidents, environment))
+    def open_(cls, incidents: Path, environment: Environment, why: str, who: str) -> Incident:
+        """Return the open incident of an environment's cluster, or begin one. Raises `Refusal` when its folder cannot be made."""
+        found = cls.find_open(incidents, environment) or cls(RunFolder.create(incidents, environment.name))
         if not found.entries:  # a new one, or one whose beginning a full disk or a kill has cut off
+            if cluster := _cluster_of(environment):
+                found.add(INCIDENT, CLUSTER, cluster)
             found.add(INCIDENT, OPENED, f"{why}, by {who}")
         return found
 
@@ -50,10 +53,25 @@ class Incident:
         return cls(RunFolder(path)) if environment_of(incident_id) and path.is_dir() else None
 
     @classmethod
-    def find_newest(cls, incidents: Path, environment: str) -> Incident | None:
-        """Give the newest incident of an environment, open or closed; None if there is none."""
-        names = sorted((path.name for path in incidents.glob(f"*-{environment}-*")), reverse=True)
-        return next((cls(RunFolder(incidents / name)) for name in names if environment_of(name) == environment), None)
+    def find_newest(cls, incidents: Path, environment: Environment) -> Incident | None:
+        """Return the newest incident of an environment's cluster, open or closed; None if there is none.
+
+        Another local stack, or another clone's environment of the same name, has incidents of its own. One whose cluster
+        was not known counts for all.
+        """
+        name, cluster = environment.name, _cluster_of(environment)
+        ids = sorted((path.name for path in incidents.glob(f"*-{name}-*")), reverse=True)
+        every = (cls(RunFolder(incidents / id_)) for id_ in ids if environment_of(id_) == name)
+        return next((incident for incident in every if incident.is_of(cluster)), None)
+
+    def is_of(self, cluster: str) -> bool:
+        """Tell whether it is of this cluster; where one of both is not known it may be."""
+        clusters = {one["detail"] for one in self.entries if (one["step"], one["event"]) == (INCIDENT, CLUSTER)}
+        return not clusters or not cluster or cluster in clusters
+
+    def goes_on_at(self, cluster: str) -> None:
+        """Note that its cluster was rebuilt, and has another identity by now. Raises as `add` does."""
+        self.add(INCIDENT, CLUSTER, cluster)
 
     @property
     def id(self) -> str:
@@ -105,3 +123,9 @@ class Incident:
             return read_kept((self.path / file).read_text())
         except (OSError, ValueError):
             return None
+
+
+def _cluster_of(environment: Environment) -> str:
+    """Return what tells an environment's cluster from others: the UID of its kube-system; empty where nobody has said it."""
+    uid = environment.kubernetes.identity.kube_system_uid
+    return "" if isinstance(uid, FillIn) else str(uid)

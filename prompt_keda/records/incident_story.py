@@ -12,6 +12,8 @@ from prompt_keda.records.run_summary import WHOLE, by_stage
 
 INCIDENT, NOTE = "incident", "note"
 OPENED, CLOSED, BEGAN, DONE, FAILED = "opened", "closed", "begin", "done", "failed"
+CLUSTER = "cluster"
+"""Says which cluster it is of; more than one where it was rebuilt meanwhile."""
 INTERRUPTED = "interrupted"
 RED = ("fail", "unknown")
 

@@ -21,6 +21,7 @@ from prompt_keda.records.incident import Incident
 from tests.chat_server import chat
 from tests.contracts.conftest import authority  # noqa: F401  a fixture
 from tests.leaks import leaks, planted
+from tests.runs import cluster_of
 
 from .test_environment_file import FOLDER
 from .test_response import GONE, GREEN, toolkits  # noqa: F401  a fixture
@@ -65,7 +66,7 @@ class Told:
 
     @property
     def record(self):
-        return Incident.find_newest(incidents_folder(), "local")
+        return Incident.find_newest(incidents_folder(), cluster_of("local"))
 
     @property
     def notes(self):
@@ -133,7 +134,9 @@ def test_a_note_that_opens_an_incident_is_told(told):
 
 def test_what_a_cluster_says_mentions_nobody(told):
     """It stands in the chat as it was written."""
-    incident = Incident.open_(incidents_folder(), "local", "<!channel> & <https://evil.test|ours>", "me@here")
+    incident = Incident.open_(
+        incidents_folder(), cluster_of("local"), "<!channel> & <https://evil.test|ours>", "me@here"
+    )
     with chat(told.authority) as there:
         told.vault_has(there.address.reveal())
         incidents.tell_chat(told.session, incident, "incident opened", told.events.append)

@@ -19,6 +19,7 @@ from prompt_keda.core.run_checks import INTERRUPTED
 from prompt_keda.records.incident import Incident
 from prompt_keda.runbooks.commands import Ran
 from prompt_keda.runbooks.loading import find_runbook
+from tests.runs import cluster_of
 
 from .world import World, WorldSession
 
@@ -91,7 +92,7 @@ def test_a_cause_is_answered_and_then_looked_at_again(toolkits):
     done = respond(toolkits)
     assert done.exit_code == 0 and [one["runbook"] for one in done.parts["ran"]] == ["keda-gone"]
     assert "redeploy --env local" in toolkits.commands
-    assert Incident.find_open(incidents_folder(), "local") is None, "its proof has closed it"
+    assert Incident.find_open(incidents_folder(), cluster_of("local")) is None, "its proof has closed it"
 
 
 def test_a_runbook_that_does_not_help_is_not_run_again(toolkits):
@@ -190,7 +191,7 @@ def test_an_incident_that_is_not_there_is_refused(toolkits, incident_id):
 def test_a_damaged_record_is_refused(toolkits):
     """It names the folder."""
     incidents.note(toolkits.session, "x", nobody)
-    found = Incident.find_newest(incidents_folder(), "local")
+    found = Incident.find_newest(incidents_folder(), cluster_of("local"))
     (found.path / "journal.jsonl").write_text("torn")
     with pytest.raises(Refusal, match="is damaged"):
         incidents.report(toolkits.session, "")
@@ -201,10 +202,10 @@ def test_an_incident_is_closed_by_who_knows_that_it_is_over(toolkits):
     toolkits.looks = [GONE, GREEN]
     toolkits.codes = {"redeploy": 1}
     runbooks.run(toolkits.session, "keda-gone", "", "", nobody, None)
-    assert Incident.find_open(incidents_folder(), "local")
+    assert Incident.find_open(incidents_folder(), cluster_of("local"))
     for _ in range(2):
-        incidents.close_incident("local", "the drill is over")
-    assert Incident.find_open(incidents_folder(), "local") is None
+        incidents.close_incident(cluster_of("local"), "the drill is over")
+    assert Incident.find_open(incidents_folder(), cluster_of("local")) is None
 
 
 @pytest.mark.parametrize("asks", [respond, lambda toolkits: bundle.bundle(toolkits.session, "", nobody)])

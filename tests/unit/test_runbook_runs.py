@@ -25,6 +25,7 @@ from prompt_keda.runbooks import commands
 from prompt_keda.runbooks.commands import Ran, run_command
 from prompt_keda.runbooks.loading import find_runbook, load_runbook
 from prompt_keda.runbooks.run_runbook import Given, exit_code, run_runbook
+from tests.runs import cluster_of
 
 PAGE = """# Redis is gone
 ## Meaning
@@ -61,7 +62,7 @@ def page(tmp_path):
 
 @pytest.fixture
 def incident(tmp_path):
-    return Incident.open_(tmp_path / "prompt-keda" / "incidents", "local", "a test", "me@here")
+    return Incident.open_(tmp_path / "prompt-keda" / "incidents", cluster_of("local"), "a test", "me@here")
 
 
 def test_a_page_is_read_as_people_read_it(page):
@@ -172,12 +173,27 @@ def test_an_interrupted_redeploy_is_resumed_and_what_was_approved_is_handed_on(p
 def test_an_incident_goes_on_until_it_is_closed(tmp_path):
     """Of another environment it is another one."""
     folder = tmp_path / "prompt-keda" / "incidents"
-    first = Incident.open_(folder, "local", "why", "me")
-    assert Incident.open_(folder, "local", "why", "me").id == first.id
-    assert Incident.find_open(folder, "prod") is None
+    first = Incident.open_(folder, cluster_of("local"), "why", "me")
+    assert Incident.open_(folder, cluster_of("local"), "why", "me").id == first.id
+    assert Incident.find_open(folder, cluster_of("prod")) is None
     first.add(INCIDENT, CLOSED, "proven")
-    assert Incident.find_open(folder, "local") is None
+    assert Incident.find_open(folder, cluster_of("local")) is None
     assert [one["event"] for one in first.entries] == ["opened", "closed"]
+
+
+def test_another_cluster_under_the_same_name_has_incidents_of_its_own(tmp_path, monkeypatch):
+    """Two local stacks, or another clone: the runbook of one went on with the other's incident. A rebuilt cluster keeps its own."""
+    here, there, unknown = cluster_of("local", "here"), cluster_of("local", "there"), cluster_of("local")
+    first = Incident.open_(tmp_path, here, "why", "me")
+    monkeypatch.setattr("prompt_keda.records.run_folder.os.getpid", lambda: 4_000_000)  # an id has second and process
+    second = Incident.open_(tmp_path, there, "why", "me")
+    assert second.id != first.id
+    assert Incident.find_open(tmp_path, here).id == first.id and Incident.find_open(tmp_path, there).id == second.id
+    assert Incident.find_open(tmp_path, unknown).id == second.id, "where nobody has said which, it is the newest"
+    second.add(INCIDENT, CLOSED, "proven")
+    assert Incident.find_open(tmp_path, there) is None and not Incident.find_open(tmp_path, here).is_closed
+    first.goes_on_at("rebuilt")
+    assert Incident.find_open(tmp_path, cluster_of("local", "rebuilt")).id == first.id
 
 
 def result(check_id, verdict):
@@ -252,6 +268,6 @@ def test_an_incident_whose_beginning_was_cut_off_is_begun_again(tmp_path):
     """By a full disk, or SIGKILL: its folder is there, and what is noted in it later has to be told."""
     folder = tmp_path / "prompt-keda" / "incidents"
     RunFolder.create(folder, "local")
-    Incident.open_(folder, "local", "why", "me").add(NOTE, "the dome is closed")
-    assert Incident.open_(folder, "local", "more", "me").story().id
+    Incident.open_(folder, cluster_of("local"), "why", "me").add(NOTE, "the dome is closed")
+    assert Incident.open_(folder, cluster_of("local"), "more", "me").story().id
     assert len(list(folder.iterdir())) == 1

@@ -23,6 +23,7 @@ from prompt_keda.report.checks_as_text import show_checks
 from prompt_keda.report.layout import console_of
 from prompt_keda.report.live_checks import LiveChecks
 from prompt_keda.report.progress import Progress
+from tests.runs import cluster_of
 from tests.terminal import until_closed
 
 from .test_house_rules import ROOT
@@ -184,7 +185,7 @@ def test_what_is_kept_is_read_strictly(tmp_path, text):
     """An incident's document that nobody can read is left out; a line of a journal as well."""
     with pytest.raises(ValueError):
         read_kept(text)
-    incident = Incident.open_(tmp_path, "local", "why", "me")
+    incident = Incident.open_(tmp_path, cluster_of("local"), "why", "me")
     incident.keep("a", {"x": 1})
     (incident.path / "002-b.json").write_text(text)
     with (incident.path / "journal.jsonl").open("a") as journal:
