@@ -21,7 +21,7 @@ from prompt_keda.core.run_plan import GO_ON, run_plan
 from prompt_keda.records.run_folder import RunFolder
 from prompt_keda.records.run_history import recent_recoveries, runs_kept
 from prompt_keda.records.run_record import environment_of
-from prompt_keda.redeploy import guard, planner, timings
+from prompt_keda.redeploy import guard, planner, snapshot, timings
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
 from prompt_keda.redeploy.copied_journal import CopiedJournal, copied_journal_of
 from prompt_keda.redeploy.copied_runs import refuse_foreign, told
@@ -83,7 +83,8 @@ def redeploy(session: Session, options: RedeployOptions, approve: str, observer:
     folder = RunFolder.create(runs_folder(), session.environment.name)
     context.before = running_jobs.ledger(session.systems.kube)
     ledger = [job.__dict__ for job in context.before]
-    folder.write_json("snapshot.json", {"jobs": ledger, "objects": context.objects, **_streams(session.systems)})
+    kept = snapshot.to_keep(context.objects, made.decisions)
+    folder.write_json("snapshot.json", {"jobs": ledger, "objects": kept, **_streams(session.systems)})
     folder.write_json("plan.json", {"environment_file": str(session.file.resolve()), **made.to_json()})
     return _run(session, context, made, folder, observer, "redeploy")
 

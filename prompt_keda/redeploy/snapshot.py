@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from prompt_keda.clients.kube.objects import Object, label
@@ -12,6 +13,14 @@ from prompt_keda.redeploy.inventory import Survey
 
 NOT_KEPT = ("kubectl.kubernetes.io/last-applied-configuration", RUN_ANNOTATION, PAUSED)
 """Annotations of what somebody did to an object, and not of what it is."""
+
+
+SECRET_NAME = re.compile(r"(?i)(passw|passphrase|secret|token|credential|api_?key)")
+NO_SECRET = re.compile(r"(?i)(name|ref|fromenv|file|path|mount|key)$")
+"""Names that end like this say where a secret is."""
+IN_ADDRESS = re.compile(r"(://[^/@\s:]*):[^/@\s]+@")
+OPTION = re.compile(r"(?i)(--?[\w-]*(?:passw|secret|token)[\w-]*)([= ])\S+")
+LEFT_OUT = "(left out)"
 
 
 def objects(seen: Survey) -> list[Object]:
@@ -29,6 +38,30 @@ def clean(live: Object) -> Object:
         kept["annotations"] = annotations
     content = {key: value for key, value in live.items() if key not in ("metadata", "status")}
     return {**content, "metadata": kept}
+
+
+def to_keep(found: list[Object], decisions: Decisions) -> list[Object]:
+    """Return what the snapshot's file keeps: no value that looks like a password, but in what comes back from there alone."""
+    return [one if label(one) in decisions.saved else without_open_secrets(one) for one in found]
+
+
+def without_open_secrets(value: Any, name: str = "") -> Any:
+    """Return an object without the values that stand openly where a password should be a reference to a Secret.
+
+    By their names, as variables (``name`` and ``value``) and as fields have them; in texts, what stands in an address or
+    behind an option of a command.
+    """
+    if isinstance(value, dict):
+        own = str(value.get("name", ""))
+        return {key: without_open_secrets(inner, own if key == "value" else key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_open_secrets(inner) for inner in value]
+    if not isinstance(value, str) or not value:
+        return value
+    if SECRET_NAME.search(name) and not NO_SECRET.search(name):
+        return LEFT_OUT
+    value = IN_ADDRESS.sub(rf"\1:{LEFT_OUT}@", value)
+    return OPTION.sub(lambda one: one[0] if NO_SECRET.search(one[1]) else f"{one[1]}{one[2]}{LEFT_OUT}", value)
 
 
 def saved(kept: list[Object], decisions: Decisions) -> tuple[Object, ...]:
