@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prompt_keda.core.errors import DeadlinePassed, PromptKedaError, Refusal
+from prompt_keda.core.errors import DeadlinePassed, Interrupted, PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import drilling
 from prompt_keda.lab.drills import chaos_acts
@@ -97,12 +97,21 @@ def _run_rounds(chosen: Sequence[Round], stage: Stage, write: Callable[[str], No
                 tell(one, f"failed: {json.dumps(one.to_json())}")
                 if len(one.acts) > 1:
                     tell(one, made_smaller(one))
-    except PromptKedaError as error:
-        error.parts = {"rounds": [one.to_json() for one in outcomes], "smallest": smallest}
-        raise
+    except (KeyboardInterrupt, PromptKedaError) as error:
+        ended = error if isinstance(error, PromptKedaError) else _stopped(chosen, outcomes)
+        ended.parts = {"rounds": [one.to_json() for one in outcomes], "smallest": smallest}
+        raise ended from None
     result.parts = {"rounds": [one.to_json() for one in outcomes], "smallest": smallest}
     result.exit_code = 1 if any(one.problems for one in outcomes) else 0
     return result
+
+
+def _stopped(chosen: Sequence[Round], outcomes: Sequence[Outcome]) -> Interrupted:
+    """Return what a person is told who has stopped it: which rounds are done, and how the next one is run."""
+    left = chosen[len(outcomes)] if len(outcomes) < len(chosen) else chosen[-1]
+    kept = sum(not one.problems for one in outcomes)
+    what = f"stopped after {len(outcomes)} of {len(chosen)} rounds, {kept} of which kept every promise"
+    return Interrupted(what, f"The next one: ./run drill --seed {left.seed} --only {left.number}")
 
 
 def _made(rounds: int, seed: int, only: int | None, targets: Targets) -> list[Round]:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from prompt_keda.core.errors import DeadlinePassed, Refusal
+from prompt_keda.core.errors import DeadlinePassed, Interrupted, Refusal
 from prompt_keda.core.event import nobody
 from prompt_keda.core.exit_code import STOPPED
 from prompt_keda.lab import chaos
@@ -187,8 +187,29 @@ def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_chaos_run(monk
     monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
     monkeypatch.setattr(chaos, "run_command", lambda words: Ran(STOPPED, {}, 1.0))
     monkeypatch.setattr(chaos, "run_round", lambda one, *_: Outcome(one))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match="stopped after 0 of 1 rounds"):
         chaos.run(1, 1, None, "", lambda page: None, nobody)
+
+
+def test_who_stops_a_chaos_run_keeps_the_rounds_that_are_done(monkeypatch):
+    """In the document as well: an hour of them was lost. What is left is named, and the exit code is 130."""
+    monkeypatch.setattr(chaos.drilling, "alone", nullcontext)
+    monkeypatch.setattr(chaos.chaos_acts, "targets", lambda stage: TARGETS)
+    monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
+    monkeypatch.setattr(chaos, "run_command", lambda words: Ran(0, {}, 1.0))
+
+    def run_round(one, *_):
+        if one.number == 3:
+            raise KeyboardInterrupt
+        return Outcome(one, problems=["lost"] * (one.number == 2))
+
+    monkeypatch.setattr(chaos, "run_round", run_round)
+    monkeypatch.setattr(chaos, "shrink", lambda one, *_: (one, 1))
+    with pytest.raises(Interrupted) as caught:
+        chaos.run(5, 7, None, "", lambda page: None, nobody)
+    assert [one["round"]["number"] for one in caught.value.parts["rounds"]] == [1, 2]
+    assert "stopped after 2 of 5 rounds, 1 of which kept every promise" in caught.value.what
+    assert caught.value.fix.endswith("--seed 7 --only 3") and caught.value.exit_code == STOPPED
 
 
 def test_a_chaos_run_without_a_round_is_refused():
