@@ -139,7 +139,7 @@ def _jobs(systems: Systems, instrument: Instrument) -> dict[str, int]:
     """Count the Jobs of a ScaledJob by what they do."""
     owner = {"metadata": {"namespace": instrument.namespace, "name": instrument.scaled_job}}
     of_it = [
-        one for one in systems.kube.list(JOBS, instrument.namespace, SCALED_JOB_LABEL) if running_jobs.is_of(one, owner)
+        one for one in systems.kube.each(JOBS, instrument.namespace, SCALED_JOB_LABEL) if running_jobs.is_of(one, owner)
     ]
     return dict(Counter(map(_state, of_it)))
 

@@ -81,6 +81,15 @@ def test_what_is_made_from_the_code_is_up_to_date():
     assert [path.name for path, text in reference.pages(ROOT).items() if path.read_text() != text] == []
 
 
+def test_jobs_and_events_are_asked_for_in_pages():
+    """There may be thousands of each: all at once they take the API server seconds, and this machine's memory."""
+    sources = (
+        (path.name, path.read_text()) for path in (ROOT / "prompt_keda").rglob("*.py") if "lab" not in path.parts
+    )
+    whole = re.compile(r"\.list\(\s*(JOBS|EVENTS)\b")
+    assert [name for name, text in sources if whole.search(text)] == []
+
+
 def pages():
     """Yield name and text of each page that tells of today: decisions and the changelog tell of their own day."""
     for path in (ROOT / name for name in tracked("*.md")):

@@ -89,7 +89,7 @@ def _uids(kube: Kube, kind: str, reasons: tuple[str, ...]) -> set[str]:
     return {
         event["involvedObject"]["uid"]
         for reason in reasons
-        for event in kube.list(EVENTS, field_selector=f"involvedObject.kind={kind},reason={reason}")
+        for event in kube.each(EVENTS, field_selector=f"involvedObject.kind={kind},reason={reason}")
     }
 
 

@@ -87,6 +87,6 @@ class SmokePlace:
                     self.remove(metadata["name"])
 
     def _delete_jobs(self, name: str) -> None:
-        for job in self._systems.kube.list(JOBS, self._namespace, f"{SCALED_JOB_LABEL}={name}"):
+        for job in self._systems.kube.each(JOBS, self._namespace, f"{SCALED_JOB_LABEL}={name}"):
             metadata = job["metadata"]
             self._systems.kube.delete(JOBS, metadata["name"], self._namespace, uid=metadata["uid"])

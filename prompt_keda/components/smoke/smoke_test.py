@@ -151,8 +151,8 @@ class _Smoke:
 
     def _jobs_made(self, wanted: int) -> tuple[bool, str]:
         selector = f"{SCALED_JOB_LABEL}={self.name}"
-        made = self.systems.kube.list(JOBS, self.namespace, selector)
-        known = set(self.result.job_uids) | {one["metadata"]["uid"] for one in made}
+        made = {job["metadata"]["uid"] for job in self.systems.kube.each(JOBS, self.namespace, selector)}
+        known = set(self.result.job_uids) | made
         self.result.job_uids = sorted(known)
         return len(known) >= wanted, f"{len(known)} of {self.jobs_wanted} Jobs made by KEDA"
 

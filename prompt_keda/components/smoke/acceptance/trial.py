@@ -223,8 +223,8 @@ class Trial:
         self.until("pods that run", str(count), lambda: self._pods_run(count))
 
     def jobs(self) -> list[Object]:
-        """List the Jobs that KEDA has made for this case. Raises as `Kube.list` does."""
-        found = self.systems.kube.list(JOBS, self.namespace, f"{SCALED_JOB_LABEL}={self.name}")
+        """List the Jobs that KEDA has made for this case. Raises as `Kube.each` does."""
+        found = list(self.systems.kube.each(JOBS, self.namespace, f"{SCALED_JOB_LABEL}={self.name}"))
         self._uids |= {one["metadata"]["uid"] for one in found}
         return found
 
