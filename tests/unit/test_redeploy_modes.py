@@ -274,7 +274,7 @@ def test_a_scaled_job_that_somebody_has_edited_is_taken_over_and_the_plan_says_i
     standing.kube.apply(wanted)
     standing.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"generation": 2})
     spec = {**wanted["spec"], **edited}
-    standing.kube.apply({**wanted, "spec": spec}, force=True, manager="kubectl-edit")
+    standing.kube.apply({**wanted, "spec": spec}, force=True, field_manager="kubectl-edit")
     assert "409" in dry_runs.try_apply(standing.context, wanted), "the test itself is wrong"
     plan = standing.plan()
     assert plan.decisions.takes_over == (f"ScaledJob {SPACE}/{SCALED_JOB}",)
@@ -294,7 +294,7 @@ def test_a_secret_that_somebody_has_edited_is_taken_over(standing):
     wanted = install.wanted_secret(standing.context, sync)
     standing.kube.delete(kinds.SECRETS, sync.name, sync.namespace)
     edited = {**wanted, "data": dict.fromkeys(wanted["data"], "dGhlaXJz")}
-    standing.kube.apply(edited, manager="kubectl-edit")
+    standing.kube.apply(edited, field_manager="kubectl-edit")
     plan = standing.plan()
     assert plan.decisions.takes_over == (f"Secret {sync.namespace}/{sync.name}",)
     assert "dGhlaXJz" not in str(plan.to_json()) and dry_runs.try_apply(standing.context, wanted) is None
@@ -310,7 +310,7 @@ def test_what_others_own_and_have_as_it_should_be_is_no_conflict(standing):
     standing.kube.apply(wanted)
     standing.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"generation": 2})
     theirs = {**wanted, "metadata": {**wanted["metadata"], "labels": {"team": "theirs"}}}
-    standing.kube.apply(theirs, force=True, manager="kubectl-label")
+    standing.kube.apply(theirs, force=True, field_manager="kubectl-label")
     assert standing.plan().decisions.takes_over == ()
     assert dry_runs.try_apply(standing.context, wanted) is None
 

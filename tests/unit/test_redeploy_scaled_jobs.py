@@ -308,7 +308,7 @@ def test_a_scaled_job_that_others_deliver_is_proven_too():
 @pytest.mark.parametrize("found", [[], [("n", "other")], [("m", "sj")], [("n", "sj"), ("n", "sj2")]])
 def test_a_manifest_about_another_scaled_job_is_refused(found):
     """The guard looks at the name in the environment; what is applied has to be that."""
-    instrument = SimpleNamespace(name="i", namespace="n", scaled_job="sj", manifest="m.yaml")
+    instrument = SimpleNamespace(name="i", namespace="n", scaled_job="sj", manifest="m.yaml", prepared=None)
     made = [{"kind": "ScaledJob", "metadata": {"namespace": where, "name": name}} for where, name in found]
     with pytest.raises(EnvironmentFileError, match="instrument i is n/sj"):
         planner._check_scaled_job(instrument, [*made, {"kind": "ConfigMap", "metadata": {}}])
@@ -316,7 +316,7 @@ def test_a_manifest_about_another_scaled_job_is_refused(found):
 
 def test_a_manifest_that_holds_nothing_is_refused_and_none_at_all_is_not():
     """An empty file would say that the ScaledJob is as it should be."""
-    instrument = SimpleNamespace(name="i", namespace="n", scaled_job="sj", manifest="m.yaml")
+    instrument = SimpleNamespace(name="i", namespace="n", scaled_job="sj", manifest="m.yaml", prepared=None)
     with pytest.raises(EnvironmentFileError, match="holds no ScaledJob"):
         planner._check_scaled_job(instrument, [])
     instrument.manifest = None
