@@ -65,9 +65,10 @@ class HelmProgram:
     def _run(self, chart: Path, *arguments: str) -> str:
         ended = run_bounded([str(self.path), *arguments], chart, _environment(self.home), TIMEOUT, MOST_BYTES)
         if ended.exit_code:
-            missing = MISSING_DEPENDENCY in ended.stderr.decode(errors="replace")
-            kind = MissingDependency if missing else BadAnswer
-            raise kind("helm", "/".join(chart.parts[-2:]), ended.last_line.replace(f"{chart}/", ""))
+            lines = ended.stderr.decode(errors="replace").splitlines()
+            kind = MissingDependency if any(MISSING_DEPENDENCY in line for line in lines) else BadAnswer
+            error = next((line for line in lines if line.startswith("Error: ")), ended.last_line)
+            raise kind("helm", "/".join(chart.parts[-2:]), error.removeprefix("Error: ").replace(f"{chart}/", "")[:500])
         try:
             return ended.stdout.decode()
         except UnicodeDecodeError as error:
