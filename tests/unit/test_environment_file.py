@@ -114,8 +114,8 @@ def test_a_value_of_another_type_is_told_in_plain_words(tmp_path, old, new, said
 
 CA = 'ca_sha256: "FILL-IN: SHA-256 of the DER form of the vCluster\'s CA certificate; the S3DF vCluster admins know it"'
 UID = 'kube_system_uid: "FILL-IN'
-SHA = 'sha256: "FILL-IN: its SHA-256"'
-SOURCE = 'source: "FILL-IN: the rendered chart kedacore/keda 2.16.1, a path or an https address"'
+SHA = 'sha256: "FILL-IN: the same command writes it"'
+SOURCE = 'source: "FILL-IN: ./run prepare --env prod --phalanx CHECKOUT writes it (a clone of lsst-sqre/phalanx; docs/delivery.md)"'
 SMOKE = 'image: "FILL-IN: a small worker image by digest that this vCluster can pull, see docs/local-stack.md"'
 LDAP = 'url: "FILL-IN: ldaps:// address of the SLAC directory that the vCluster authenticates people against"'
 VAULT = "url: https://vault.slac.stanford.edu"

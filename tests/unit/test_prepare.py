@@ -37,10 +37,9 @@ def phalanx(tmp_path):
 def file(tmp_path):
     """An environment as prod.yaml is, delivered from Phalanx."""
     before, _, rest = PROD.partition("  manifests:\n")
-    after = rest[rest.index("argocd:") :]
-    made = (
-        before + "  manifests: # of Phalanx\n" + MANIFESTS.format(source="some.yaml", sha256="f" * 64) + PLACE + after
-    )
+    argocd = rest[rest.index("argocd:") : rest.index("phalanx:")]
+    manifests = "  manifests: # of Phalanx\n" + MANIFESTS.format(source="some.yaml", sha256="f" * 64)
+    made = before + manifests + argocd + PLACE + rest[rest.index("# The VaultSecret") :]
     path = tmp_path / "mine.yaml"
     path.write_text(made)
     return path
