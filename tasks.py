@@ -452,6 +452,28 @@ def enrol(run, approve=""):
         return commands.enrol.enrol(session, approve, run.observer, run.ask)
 
 
+@_task(
+    help={
+        "new": "write a first file environments/NEW.yaml for the cluster of --context",
+        "context": "with --new: the cluster's context in the kubeconfig",
+        "kubeconfig": "with --new: the kubeconfig's path; what kubectl would take unless named",
+        "write": "write what fills a gap without a question",
+        "all": "take also what differs from what a person has written",
+    }
+)
+def discover(run, new="", context="", kubeconfig="", write=False, all=False):
+    """Propose the values of an environment that its cluster shows, as a diff to its file; reads the cluster, never writes there."""
+    if new:
+        run.env, run.show = new, lambda result: reports.discovery_as_text.show_discovery(result.parts)
+        return commands.discover.discover_new(new, context, kubeconfig)
+    if context or kubeconfig:
+        raise core.errors.Refusal("--context and --kubeconfig are for --new alone", "An environment's file names them.")
+    ask = None if write else run.ask
+    run.show = lambda result: reports.discovery_as_text.show_discovery(result.parts, with_diff=ask is None)
+    with run.session() as session:
+        return commands.discover.discover(session, write, all, run.observer, ask)
+
+
 def _show_smoke(result):
     reports.as_text.show_smoke(result.parts["smoke"])
     if "cases" in result.parts:
@@ -651,6 +673,7 @@ namespace = Collection(
     report,
     bundle,
     enrol,
+    discover,
     smoke,
     faults,
     fault,

@@ -1,4 +1,4 @@
-"""Writes single values into an environment's file, and leaves all else in it byte for byte."""
+"""Writes values into an environment's file, and leaves all else in it byte for byte: comments, order, ends of lines."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ from prompt_keda.environment.model import Environment
 KEYS = ("ca_sha256", "kube_system_uid")
 PLACE = ("kubernetes", "identity")
 PLAIN = re.compile("[A-Za-z0-9-]{1,64}")
+UNQUOTED = re.compile(r"[A-Za-z0-9$][A-Za-z0-9_./@-]*")
+"""A text that YAML reads as itself, in a line of its own or between brackets, if it is no number, date or truth value."""
+ONE_LINE = 90
+"""Characters of a mapping or list that still stands in a line of its own."""
 BY_HAND = "Write the new values into it by hand."
-Values = Mapping[Where, str]
-"""The keys that lead to a value, an item of a list by its number → what is written there."""
+Values = Mapping[Where, Any]
+"""Where a value belongs (an item of a list by its number) → the value: one that stands there is replaced, another added."""
 
 
 def identity_placeholders(path: Path) -> list[str]:
@@ -33,8 +37,8 @@ def identity_placeholders(path: Path) -> list[str]:
 
 def placeholders_at(path: Path, places: Iterable[Where]) -> list[str]:
     """Return the ``${lab:…}`` that stand at these places of an environment's file. Raises as `read_text` does."""
-    root = _root(read_text(path))
-    nodes = [node for where in places if isinstance(node := _node(root, where), yaml.ScalarNode)]
+    root = _compose(read_text(path), path)
+    nodes = [node for where in places if isinstance(node := _node_at(root, where), yaml.ScalarNode)]
     return [match[0] for node in nodes if (match := PLACEHOLDER.search(node.value))]
 
 
@@ -48,8 +52,10 @@ def write_identity(
     values
         ``ca_sha256`` and ``kube_system_uid``.
 
-    Raises as `write_values` does, and when the file does not have them yet.
+    Raises as `write_values` does, and when a value is no part of an identity.
     """
+    if odd := [value for value in values.values() if not PLAIN.fullmatch(value)]:
+        raise EnvironmentFileError(f"{odd[0]!r} is no part of an identity")
     write_values(path, before, {(*PLACE, key): values[key] for key in KEYS}, placeholders, "identity", may_add=False)
 
 
@@ -77,15 +83,13 @@ def write_values(
     what
         The values together, in words: ``identity``.
     may_add
-        Whether a key that is not there yet is added, on a line of its own.
+        Whether what is not there yet is added, at the end of the mapping or list that it belongs to.
 
     Raises
     ------
     EnvironmentFileError
-        When a value is none, the file is a link, cannot be written or has changed, or when more than these values would change.
+        When the file is a link, cannot be written or has changed, or when more than these values would change.
     """
-    if odd := [value for value in values.values() if not PLAIN.fullmatch(value)]:
-        raise EnvironmentFileError(f"{odd[0]!r} is no part of the {what}")
     if path.is_symlink():
         raise EnvironmentFileError(
             f"{path} is a symbolic link, and those are not written through", f"Name the file itself: {path.resolve()}"
@@ -95,7 +99,7 @@ def write_values(
         raise EnvironmentFileError(f"{path} has changed meanwhile", "Begin again.")
     scratch = path.with_name(f".{path.name}.new")
     try:
-        _write(scratch, _replaced(path, text, values, may_add), path.stat())
+        _write(scratch, edited(text, values, path, may_add), path.stat())
         _refuse_other_changes(path, scratch, values, placeholders, what)
         if read_text(path) != text:
             raise EnvironmentFileError(f"{path} has changed meanwhile", "Begin again.")
@@ -107,61 +111,135 @@ def write_values(
         scratch.unlink(missing_ok=True)
 
 
-def _root(text: str) -> Any:
-    return yaml.compose(text, Loader=yaml.SafeLoader)  # the C loader's marks count bytes
+def edited(text: str, values: Values, path: Path, may_add: bool = True) -> str:
+    """Return a file's text with values in it.
 
-
-def _node(node: Any, where: Where) -> Any:
-    """Return the node at a place, which knows where it stands in the text; None if there is none."""
-    for step in where:
-        if isinstance(step, int):
-            node = node.value[step] if isinstance(node, yaml.SequenceNode) and step < len(node.value) else None
-        else:
-            pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-            node = next((value for key, value in pairs if key.value == step), None)
-    return node
-
-
-def _replaced(path: Path, text: str, values: Values, may_add: bool) -> str:
-    """Return the text with all values in their places, the last place first: what stands before it keeps its own."""
-    root = _root(text)
-    edits = [_edit(path, text, root, where, value, may_add) for where, value in values.items()]
-    for begin, end, new in sorted(edits, reverse=True):
-        text = f"{text[:begin]}{new}{text[end:]}"
+    Raises
+    ------
+    EnvironmentFileError
+        When a value is not written as a plain text, or is not there and cannot be added.
+    """
+    for where, value in values.items():
+        text = _edited(text, where, value, path, may_add)
     return text
 
 
-def _edit(path: Path, text: str, root: Any, where: Where, value: str, may_add: bool) -> tuple[int, int, str]:
-    """Return from where to where the text is replaced, and by what."""
-    node = _node(root, where)
-    if isinstance(node, yaml.ScalarNode) and node.style in (None, "'", '"'):
-        quote = node.style or _quote(value)
-        return node.start_mark.index, node.end_mark.index, f"{quote}{value}{quote}"
-    if node is None and may_add:
-        return _addition(path, text, root, where, value)
-    raise EnvironmentFileError(f"{path}: {'.'.join(map(str, where))} is not written as a plain text", BY_HAND)
+def _edited(text: str, where: Where, value: Any, path: Path, may_add: bool) -> str:
+    root = _compose(text, path)
+    while may_add and where[1:] and _node_at(root, where[:-1]) is None:
+        where, value = where[:-1], {where[-1]: value}
+    node, around = _node_at(root, where), _node_at(root, where[:-1])
+    if may_add and node is None and isinstance(around, yaml.MappingNode | yaml.SequenceNode):
+        return _with_more(text, around, where[-1], value)
+    scalar = _scalar_of(node, where, path)
+    return f"{text[: scalar.start_mark.index]}{_scalar(value, scalar.style)}{text[scalar.end_mark.index :]}"
 
 
-def _quote(value: str) -> str:
-    return "" if yaml.safe_load(value) == value else '"'
+def _compose(text: str, path: Path) -> yaml.Node | None:
+    """Return the nodes of a file, which know where they stand in the text."""
+    try:
+        root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)  # the C loader's marks count bytes
+    except yaml.YAMLError as error:  # the value before this one had a name, by which another stands for it
+        raise EnvironmentFileError(f"{path}: a value that would change is used elsewhere", BY_HAND) from error
+    return root
 
 
-def _addition(path: Path, text: str, root: Any, where: Where, value: str) -> tuple[int, int, str]:
-    """Return a line with a key that is not there yet: below the first line of the mapping that it belongs to."""
-    there = next(length for length in range(len(where) - 1, -1, -1) if _node(root, where[:length]) is not None)
-    mapping, missing = _node(root, where[:there]), where[there:]
-    pairs = mapping.value if isinstance(mapping, yaml.MappingNode) and not mapping.flow_style else []
-    for key, scalar in pairs:
-        is_one_line = isinstance(scalar, yaml.ScalarNode) and scalar.start_mark.line == scalar.end_mark.line
-        end = text.find("\n", scalar.end_mark.index)
-        if is_one_line and scalar.style in (None, "'", '"') and end >= 0:
-            line_end = "\r\n" if text[end - 1 : end] == "\r" else "\n"
-            written = f"{_quote(value)}{value}{_quote(value)}"
-            for name in reversed(missing[1:]):
-                written = f"{{{name}: {written}}}"
-            return end + 1, end + 1, f"{' ' * key.start_mark.column}{missing[0]}: {written}{line_end}"
-    fix = f"Write it by hand: {'.'.join(map(str, where))}: {value}"
-    raise EnvironmentFileError(f"{path}: {'.'.join(map(str, where))} is not there, and cannot be added", fix)
+def _node_at(node: yaml.Node | None, where: Where) -> yaml.Node | None:
+    for step in where:
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for name, value in node.value if name.value == step), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            node = node.value[step] if step < len(node.value) else None
+        else:
+            return None
+    return node
+
+
+def _scalar_of(node: yaml.Node | None, where: Where, path: Path) -> yaml.ScalarNode:
+    if not isinstance(node, yaml.ScalarNode) or node.style not in (None, "'", '"'):
+        raise EnvironmentFileError(f"{path}: {key_of(where)} is not written as a plain text", BY_HAND)
+    return node
+
+
+def key_of(where: Where) -> str:
+    """Return a value's place as people read it: ``instruments[0].max_jobs``."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)
+    return "".join(steps).lstrip(".")
+
+
+def _scalar(value: Any, style: str | None = None) -> str:
+    """Return a value as it stands in the file, in the quotes that stood there. Raises `ValueError` for what is no scalar."""
+    if isinstance(value, bool | int):
+        return json.dumps(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{type(value).__name__} is no single value")
+    if style == "'":
+        return "'" + value.replace("'", "''") + "'"
+    if style is None and UNQUOTED.fullmatch(value) and yaml.safe_load(value) == value:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _with_more(text: str, around: yaml.MappingNode | yaml.SequenceNode, step: str | int, value: Any) -> str:
+    """Return the text with one more key in a mapping, or one more value in a list."""
+    begin, end = around.start_mark.index, around.end_mark.index
+    if not around.flow_style:
+        return _with_lines(text, _last(around), _block(value, around.start_mark.column, step))
+    if isinstance(value, dict) and not around.value and _ends_its_line(text, end):  # [] becomes a line for each value
+        line = text[text.rfind("\n", 0, begin) + 1 : begin]
+        without = text[:begin].rstrip() + text[end:]
+        return _with_lines(without, len(text[:begin].rstrip()), _block(value, len(line) - len(line.lstrip()) + 2, step))
+    head = text[: end - 1].rstrip() if around.value else text[: end - 1]
+    more = f"{', ' if around.value else ''}{f'{step}: ' if isinstance(step, str) else ''}{_flow(value)}"
+    return f"{head}{more}{text[end - 1 :]}"
+
+
+def _with_lines(text: str, index: int, lines: list[str]) -> str:
+    """Return the text with lines below the one that holds ``index``."""
+    end, new_line = _end_of_line(text, index), "\r\n" if "\r\n" in text else "\n"
+    return text[:end] + "".join(f"{new_line}{line}" for line in lines) + text[end:]
+
+
+def _ends_its_line(text: str, index: int) -> bool:
+    return re.match(r"[ \t]*(#.*)?$", text[index : _end_of_line(text, index)]) is not None
+
+
+def _last(node: yaml.Node) -> int:
+    """Return where the last thing in a node ends: a block's own end is where the next thing begins."""
+    while isinstance(node, yaml.MappingNode | yaml.SequenceNode) and not node.flow_style:
+        node = node.value[-1][1] if isinstance(node, yaml.MappingNode) else node.value[-1]
+    return int(node.end_mark.index)
+
+
+def _end_of_line(text: str, index: int) -> int:
+    """Return where the line ends, its comment included."""
+    if index and text[index - 1] == "\n":  # a text of several lines ends where the next line begins
+        index -= 1
+    end = text.find("\n", index)
+    end = len(text) if end < 0 else end
+    return end - 1 if end and text[end - 1] == "\r" else end
+
+
+def _block(value: Any, indent: int, step: str | int) -> list[str]:
+    """Return the lines of a key with its value, or of a list's value."""
+    blanks = " " * indent
+    head = f"{blanks}{step}:" if isinstance(step, str) else f"{blanks}-"
+    if isinstance(value, dict) and isinstance(step, int):
+        lines = [line for key, inner in value.items() for line in _block(inner, indent + 2, key)]
+        return [f"{head} {lines[0].lstrip()}", *lines[1:]]
+    if isinstance(value, dict) and len(_flow(value)) > ONE_LINE:
+        return [head, *(line for key, inner in value.items() for line in _block(inner, indent + 2, key))]
+    if isinstance(value, list) and len(_flow(value)) > ONE_LINE:
+        return [head, *(line for inner in value for line in _block(inner, indent + 2, 0))]
+    return [f"{head} {_flow(value)}"]
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    return _scalar(value)
 
 
 def _write(scratch: Path, text: str, old: os.stat_result) -> None:
@@ -181,23 +259,37 @@ def _refuse_other_changes(
 ) -> None:
     """Make sure that the new file is an environment, and differs in these values alone: an anchor may be used twice."""
     load_environment(scratch, placeholders)
-    wanted = _as_it_stands(path)
+    wanted = as_it_stands(path)
     for where, value in values.items():
-        _set(wanted, where, value)
-    if _as_it_stands(scratch) != wanted:
+        wanted = with_value(wanted, where, value)
+    if as_it_stands(scratch) != wanted:
         raise EnvironmentFileError(f"{path}: more than the {what} would change: its values are used elsewhere", BY_HAND)
 
 
-def _as_it_stands(path: Path) -> Any:
-    """Return all that a file says, its placeholders unfilled, and nothing of it in two places."""
-    ((data, _),) = load_documents(path, _AsTheyStand())
-    return json.loads(json.dumps(data, default=str))
-
-
-def _set(data: Any, where: Where, value: str) -> None:
+def with_value(data: Any, where: Where, value: Any) -> Any:
+    """Return what a file says with a value in it. What was there stays as it is."""
+    changed = _apart(data)
+    around = changed
     for step in where[:-1]:
-        data = data[step] if isinstance(step, int) else data.setdefault(step, {})
-    data[where[-1]] = value
+        around = around[step] if isinstance(step, int) else around.setdefault(step, {})
+    if isinstance(around, list) and isinstance(where[-1], int) and where[-1] >= len(around):
+        around.append(value)
+    else:
+        around[where[-1]] = value
+    return changed
+
+
+def as_it_stands(path: Path) -> Any:
+    """Return all that a file says, its placeholders as they stand there. Raises as `load_documents` does."""
+    ((data, _),) = load_documents(path, _AsTheyStand())
+    return data
+
+
+def _apart(value: Any) -> Any:
+    """Return a copy in which no two places are the same object: what an alias stands for is one object in PyYAML."""
+    if isinstance(value, dict):
+        return {key: _apart(inner) for key, inner in value.items()}
+    return [_apart(inner) for inner in value] if isinstance(value, list) else value
 
 
 class _AsTheyStand(dict[str, str]):

@@ -182,10 +182,9 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{DURATION.pattern}$"}),
 ]
 
-Name = Annotated[
-    Text,
-    Like("[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", "1 to 32 lower-case letters, digits and dashes, no dash at an end, are"),
-]
+NAME = "[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?"
+NAME_WANTED = "1 to 32 lower-case letters, digits and dashes, no dash at an end, are"
+Name = Annotated[Text, Like(NAME, NAME_WANTED)]
 Sha256 = Annotated[Text, Like("[0-9a-f]{64}", "64 lower-case hex digits are")]
 MinorVersion = Annotated[Text, Like(r"[0-9]+\.[0-9]+", "a minor version such as '1.31' is")]
 PLACE = r"[^\s/?#@]+(/[^\s?#@]*)?"
