@@ -84,18 +84,56 @@ def propose(
     """
     stands, says = as_it_stands(path), environment.model_dump(mode="json")
     ((data, _),) = load_documents(path, placeholders)
-    proposals: list[Proposal] = []
-    refused = []
+    tried = _Tried(data)
     for proposal in (made for one in seen for made in _compare(stands, says, one)):
-        tried = with_value(data, proposal.where, proposal.proposed)
-        why = _unsafe(proposal.proposed) or _invalid(tried)
+        tried.take(proposal)
+    refused = tried.refused()
+    return tried.taken, refused
+
+
+class _Tried:
+    """What the model takes, by itself or together with what it needs: Argo CD's part belongs to its delivery."""
+
+    def __init__(self, data: Any) -> None:
+        self.taken: list[Proposal] = []
+        self._data = data
+        """With what fills gaps."""
+        self._whole = data
+        """With what differs as well."""
+        self._waiting: list[tuple[Proposal, str]] = []
+
+    def take(self, proposal: Proposal) -> None:
+        """Take a proposal if the file is an environment with it; else it waits for one that it belongs to."""
+        why = _unsafe(proposal.proposed) or self._wrong([proposal])
         if why:
-            refused.append(one_line(f"{key_of(proposal.where)}: not proposed: {why} ({proposal.source})"))
-            continue
-        proposals.append(proposal)
-        if not proposal.differs:
-            data = tried
-    return proposals, refused
+            self._waiting.append((proposal, why))
+        else:
+            self._take([proposal])
+
+    def refused(self) -> list[str]:
+        """Return what is not proposed, and why."""
+        safe = [proposal for proposal, _ in self._waiting if not _unsafe(proposal.proposed)]
+        together = [replace(proposal, differs=True) for proposal in safe]
+        if together and not self._wrong(together):
+            self._take(together)
+            self._waiting = [(proposal, why) for proposal, why in self._waiting if proposal not in safe]
+        lines = (f"{key_of(each.where)}: not proposed: {why} ({each.source})" for each, why in self._waiting)
+        return [one_line(line) for line in lines]
+
+    def _wrong(self, proposals: list[Proposal]) -> str:
+        fills = [proposal for proposal in proposals if not proposal.differs]
+        return _invalid(_with(self._whole, proposals)) or _invalid(_with(self._data, fills))
+
+    def _take(self, proposals: list[Proposal]) -> None:
+        self.taken += proposals
+        self._whole = _with(self._whole, proposals)
+        self._data = _with(self._data, [proposal for proposal in proposals if not proposal.differs])
+
+
+def _with(data: Any, proposals: Sequence[Proposal]) -> Any:
+    for proposal in proposals:
+        data = with_value(data, proposal.where, proposal.proposed)
+    return data
 
 
 def _compare(stands: Any, says: Any, seen: Seen) -> Iterator[Proposal]:
