@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.objects import label
 from prompt_keda.clients.kube.resources import (
+    CONFIG_MAPS,
     DEPLOYMENTS,
     NAMESPACES,
     NODES,
@@ -47,7 +48,10 @@ SYNCER = {"qps": 40, "burst": 80}
 HOST_WORKERS = FillIn(
     "FILL-IN: for how many workers its host keeps room (quota, reservation); the vCluster's admins know it"
 )
-ARGOCD_MARKS = ("argocd.argoproj.io/instance", "argocd.argoproj.io/tracking-id")
+TRACKING_ID = "argocd.argoproj.io/tracking-id"
+INSTANCE_LABELS = ("argocd.argoproj.io/instance", "app.kubernetes.io/instance")
+"""The key that the public chart of Argo CD sets, and Argo CD's own default, which charts set as well."""
+ARGOCD_CONFIG = "argocd-cm"
 HELM_MARK = "meta.helm.sh/release-name"
 CHART = "helm.sh/chart"
 PLAIN_TYPE = "Opaque"
@@ -104,6 +108,7 @@ class _Look:
         self.workers: list[Object] = []
         self.images: list[str] = []
         self.more: dict[str, int] = {}
+        self.label_key = ""
         self.pull_secrets: list[tuple[str, str]] = []
 
     def try_to(self, what: str, look: Callable[..., None], *arguments: Any) -> None:
@@ -163,9 +168,29 @@ class _Look:
             self.see(("keda", "delivery"), delivery, f"{named}: {why}")
         else:
             self.found.not_seen.append(f"KEDA's delivery: {why}")
+        if delivery == "argocd":
+            self._argocd(metadata, named)
+        if delivery == "helm":
+            self.see(("keda", "release"), metadata["annotations"][HELM_MARK], f"{named}, annotation {HELM_MARK}")
         template = operator["spec"]["template"]["spec"]
         self.images += [container["image"] for container in template["containers"]]
         self.pull_secrets += [(metadata["namespace"], each["name"]) for each in template.get("imagePullSecrets") or []]
+
+    def _argocd(self, metadata: Object, named: str) -> None:
+        """Which Application, and how Argo CD knows its objects: as its ConfigMap says, else as they are marked."""
+        settings = self.environment.argocd
+        namespace = settings.namespace if settings else "argocd"
+        config = self._find(CONFIG_MAPS, ARGOCD_CONFIG, namespace)
+        data = (config or {}).get("data") or {}
+        labels, has_id = metadata.get("labels") or {}, TRACKING_ID in (metadata.get("annotations") or {})
+        likely = next((key for key in INSTANCE_LABELS if key in labels), INSTANCE_LABELS[0])
+        self.label_key = data.get("application.instanceLabelKey") or likely
+        by_marks = "annotation" if has_id else "label"
+        tracking = data.get("application.resourceTrackingMethod") or by_marks
+        application = _application(metadata, self.label_key)
+        source = f"ConfigMap {namespace}/{ARGOCD_CONFIG}" if config else f"{named}, its marks"
+        value = {"namespace": namespace, "tracking": tracking, "label_key": self.label_key}
+        self.see(("argocd",), {**value, **({"application": application} if application else {})}, source)
 
     def scaled_jobs(self) -> None:
         """An instrument for each ScaledJob that is triggered by a stream."""
@@ -214,6 +239,7 @@ class _Look:
             "lag_count": _count(trigger.get("lagCount")),
             "activation_lag_count": _count(trigger.get("activationLagCount")),
             "polling_interval": f"{spec.get('pollingInterval', DEFAULTS['pollingInterval'])}s",
+            "application": _application(metadata, self.label_key) if self.label_key else None,
         }
         values = {key: value for key, value in values.items() if value is not None}
         images = dict(self._images(scaled_job))
@@ -398,7 +424,7 @@ def _delivery(metadata: Object) -> tuple[str, str]:
     """Return who delivers an object, as the environment names it, and by what it shows; empty: it cannot be told."""
     marks = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
     managers = [str(each.get("manager")) for each in metadata.get("managedFields") or []]
-    for mark in ARGOCD_MARKS:
+    for mark in (INSTANCE_LABELS[0], TRACKING_ID):
         if mark in marks:
             return "argocd", f"it carries {mark}"
     if "argocd-controller" in managers:
@@ -411,6 +437,13 @@ def _delivery(metadata: Object) -> tuple[str, str]:
             f"it carries {CHART}, and neither Argo CD's nor Helm's own mark: a rendered chart, by whom cannot be told",
         )
     return "manifests", "it carries no mark of Argo CD or Helm"
+
+
+def _application(metadata: Object, label_key: str) -> str | None:
+    """Return the Application that an object's marks name; None: they name none."""
+    tracking_id = str((metadata.get("annotations") or {}).get(TRACKING_ID) or "")
+    labelled = (metadata.get("labels") or {}).get(label_key)
+    return tracking_id.partition(":")[0] or (str(labelled) if labelled else None)
 
 
 def _trigger(scaled_job: Object) -> Object | None:

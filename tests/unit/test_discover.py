@@ -269,6 +269,45 @@ def test_who_delivers_keda_is_seen_by_its_marks(metadata, delivery):
     assert discovery._delivery(metadata)[0] == delivery
 
 
+ARGOCD = {
+    "by label": ({"labels": {"argocd.argoproj.io/instance": "keda"}}, {}, "label", "argocd.argoproj.io/instance"),
+    "by Argo CD's default": (
+        {"labels": {"app.kubernetes.io/instance": "keda"}, "managedFields": [{"manager": "argocd-controller"}]},
+        *({}, "label", "app.kubernetes.io/instance"),
+    ),
+    "as its ConfigMap says": (
+        {"annotations": {"argocd.argoproj.io/tracking-id": "keda:apps/Deployment:keda/keda-operator"}},
+        {"application.resourceTrackingMethod": "annotation+label", "application.instanceLabelKey": "x.test/app"},
+        *("annotation+label", "x.test/app"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("marks", "config", "tracking", "label_key"), ARGOCD.values(), ids=ARGOCD)
+def test_argocd_is_seen_by_its_marks_and_its_configmap(world, file, marks, config, tracking, label_key):
+    """It is proposed together with the delivery that needs it, or not at all."""
+    world.change(kinds.DEPLOYMENTS, "keda-operator", "keda", metadata=marks)
+    world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"labels": {label_key: "prompt-keda-lsstcam"}})
+    if config:
+        world.put(kinds.NAMESPACES, "argocd")
+        world.put(kinds.CONFIG_MAPS, "argocd-cm", "argocd", data=config)
+    assert set(keys(run(file), differing=True)) == {"keda.delivery", "argocd"}
+    assert run(file, write=True, differing=True)["written"]
+    environment = load_environment(file, None)
+    assert (environment.keda.delivery, environment.argocd.application) == ("argocd", "keda")
+    assert (environment.argocd.tracking, environment.argocd.label_key) == (tracking, label_key)
+    assert environment.instruments[0].application == "prompt-keda-lsstcam"
+
+
+def test_a_helm_release_is_seen_by_its_annotation(world, file):
+    """With the release's name."""
+    marks = {"annotations": {"meta.helm.sh/release-name": "my-keda"}}
+    world.change(kinds.DEPLOYMENTS, "keda-operator", "keda", metadata=marks)
+    run(file, write=True, differing=True)
+    keda = load_environment(file, None).keda
+    assert (keda.delivery, keda.release) == ("helm", "my-keda")
+
+
 def test_images_are_proposed_by_the_digest_that_the_newest_pod_runs(world, file):
     """In the place of the file's image of that name; one that no pod runs stays as it is named."""
     image = "ghcr.io/lsst-dm/prompt-service:15.2.0"
