@@ -34,6 +34,7 @@ REDEPLOY_OPTIONS = {
     "backlog": "where a lost consumer group begins: skip what waits or replay it; unless named, as the plan says",
     "give_up": "running Jobs that may be lost, as NAMESPACE/NAME, with commas",
 }
+WHILE_OBSERVING = {"while-observing": "do it also while people observe, without being asked once more"}
 APPROVE = {"approve": "the digest of what is approved, as plan or a refusal printed it"}
 ENV = {"env": "environment: a file in environments/ without its ending, or a path"}
 VERBOSE = {"verbose": "show every check or step, not only what is not as it should be"}
@@ -319,15 +320,15 @@ def _show_run(run, verbose):
     run.show = lambda result: reports.redeploy_as_text.show_run(result.parts, verbose)
 
 
-@_task(help={**VERBOSE, **APPROVE, **REDEPLOY_OPTIONS})
-def redeploy(run, mode="auto", approve="", backlog="", give_up="", verbose=False):
+@_task(help={**VERBOSE, **APPROVE, **REDEPLOY_OPTIONS, **WHILE_OBSERVING})
+def redeploy(run, mode="auto", approve="", backlog="", give_up="", while_observing=False, verbose=False):
     """Redeploy KEDA, and verify that scaling resumes; no running Job is touched."""
     _show_run(run, verbose)
     options = _redeploy_options(mode, backlog, give_up)
     if commands.session.is_local(run.env):
         labs.stack.ensure_up(run.observer)
     with run.session() as session:
-        return commands.redeploy.redeploy(session, options, approve, run.observer, run.ask)
+        return commands.redeploy.redeploy(session, options, approve, run.observer, run.ask, while_observing)
 
 
 @_task(
@@ -597,9 +598,21 @@ def fault(run, id, revert=False):
         "only": "of a chaos run, the round of this number alone",
         "sequence": "of a chaos run, the one round that this file describes, as a failing round is printed",
         "markdown": "write the table of what was drilled to this file, after each drill or round",
+        **WHILE_OBSERVING,
     },
 )
-def drill(run, fault="", all=False, rest=False, rounds="", seed="", only="", sequence="", markdown=""):
+def drill(
+    run,
+    fault="",
+    all=False,
+    rest=False,
+    rounds="",
+    seed="",
+    only="",
+    sequence="",
+    markdown="",
+    while_observing=False,
+):
     """Break the local stack, follow the runbook, verify scaling, and see that nothing was lost."""
     Refusal = core.errors.Refusal
 
@@ -618,9 +631,9 @@ def drill(run, fault="", all=False, rest=False, rounds="", seed="", only="", seq
         number = _whole("--only", only) if only else None
         numbers = (_whole("--rounds", rounds), _whole("--seed", seed or "1"), number)
         run.show = lambda result: labs.as_text.show_chaos(result.parts["rounds"])
-        return labs.chaos.run(*numbers, sequence, write, run.observer)
-    wanted = labs.drilling.Wanted(fault, all, _whole("--seed", seed) if seed else None, rest)
-    return labs.drilling.run(wanted, write, run.observer)
+        return labs.chaos.run(*numbers, sequence, write, run.observer, while_observing, run.ask)
+    wanted = labs.drilling.Wanted(fault, all, _whole("--seed", seed) if seed else None, rest, while_observing)
+    return labs.drilling.run(wanted, write, run.observer, run.ask)
 
 
 @_lab_task(

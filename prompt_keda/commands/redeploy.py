@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prompt_keda.clients.systems import Systems
-from prompt_keda.commands.session import Session
+from prompt_keda.commands.session import ChatNews, Session
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
@@ -26,6 +26,7 @@ from prompt_keda.redeploy.approval import Ask, approve_or_refuse
 from prompt_keda.redeploy.copied_journal import CopiedJournal, copied_journal_of
 from prompt_keda.redeploy.copied_runs import refuse_foreign, told
 from prompt_keda.redeploy.modes import RedeployOptions
+from prompt_keda.redeploy.observing import FLAG, agree_while_observing, why_observing
 from prompt_keda.redeploy.unfinished import KeptRun, find_unfinished
 from prompt_keda.report import as_json
 from prompt_keda.report.result import Result
@@ -40,6 +41,8 @@ def plan(session: Session, options: RedeployOptions) -> Result:
     shown = made.to_json()
     for step, row in zip(made.steps, shown["steps"], strict=True):
         row["now"] = _seen_now(step, context)
+    if why := why_observing(session.environment):
+        shown["notes"].append(f"observing: {why}; redeploy asks once more, without a terminal it wants {FLAG}")
     shown["running_count"] = len(context.before)
     shown["recent_s"] = _recent(session.systems, made.mode)
     result.parts = {"plan": shown, "steps": shown["steps"]}
@@ -60,7 +63,14 @@ def _seen_now(step: Any, context: Context) -> str:
     return f"[{progress.state.value}{': ' + progress.detail if progress.detail else ''}]"
 
 
-def redeploy(session: Session, options: RedeployOptions, approve: str, observer: Observer, ask: Ask | None) -> Result:
+def redeploy(
+    session: Session,
+    options: RedeployOptions,
+    approve: str,
+    observer: Observer,
+    ask: Ask | None,
+    while_observing: bool = False,
+) -> Result:
     """Plan, get approval, act, prove.
 
     Parameters
@@ -69,17 +79,20 @@ def redeploy(session: Session, options: RedeployOptions, approve: str, observer:
         The digest that `plan` printed; empty: ask the person, where the environment wants an approval.
     ask
         None: there is no terminal.
+    while_observing
+        A person has agreed to redeploy while people observe.
 
     Raises
     ------
     Refusal
-        Before any write: no approval, wrong cluster, unfilled value, Argo CD.
+        Before any write: no approval, none while people observe, wrong cluster, unfilled value, Argo CD.
     PromptKedaError
         When a step fails; everything done until then stands in the journal, and in the error's ``parts``.
     """
     context = session.for_writing()
     made = planner.make_plan(context, options)
     approve_or_refuse(context, made.digest, f"redeploy, mode {made.mode}", approve, ask)
+    agree_while_observing(session.environment, "redeploy", while_observing, ask)
     folder = RunFolder.create(runs_folder(), session.environment.name)
     context.before = running_jobs.ledger(session.systems.kube)
     ledger = [job.__dict__ for job in context.before]
@@ -159,9 +172,12 @@ def _run(
     header = f"{session.header(context.kube_system_uid)} · run {folder.run_id}"
     result = Result(task, context.environment.name, header=header)
     context.run_id, context.observer = folder.run_id, observer
-    journal = copied_journal_of(context, folder)
+    journal, news = copied_journal_of(context, folder), ChatNews(session, observer)
     begun = f"{task} mode {made.mode} by {context.systems.viewpoint}, process {os.getpid()}"
     journal.append("run", "begin", begun)
+    told = f"{task} of {context.environment.name}, mode {made.mode}, run {folder.run_id}"
+    news.post(f"{told}: begins, by {context.systems.viewpoint}")
+    outcome = "has ended; how is not known"
     try:
         steps = run_plan(made.steps, context, journal, observer)
         seconds = time.monotonic() - result.began
@@ -170,10 +186,17 @@ def _run(
         folder.write_json("report.json", result.parts)
         result.parts["recent_s"] = _recent(context.systems, made.mode, folder.run_id)
         journal.finish({"mode": made.mode, "timings": result.parts["timings"]})
+        outcome = f"verified, recovery time {seconds:.1f} s"
     except Exception as error:
         failed = error if isinstance(error, PromptKedaError) else Unexpected(error)
         if failed is not error:  # outside of a step, which journals its own
             journal.append("run", "failed", failed.what)
+        wrote = task == "resume" or context.lock_was_held
+        outcome = (
+            f"has stopped; ./run resume --env {context.environment.name} goes on"
+            if wrote
+            else "refused, nothing is changed"
+        )
         _tell_how_far(failed, context, made, folder, header)
         if task == "redeploy" and not context.lock_was_held:
             folder.mark_refused(failed.what)  # it wrote nothing: it must not hide an earlier run from resume
@@ -185,6 +208,8 @@ def _run(
             journal.close()  # before the lock is given back: who takes it next finds the copy as it is
         finally:
             _give_lock_back(context, journal)
+            news.post(f"{told}: {outcome}")
+            news.close()
     return result
 
 

@@ -6,7 +6,9 @@ A command is given a `Session`, or opens one. Nothing else makes clients, but fo
 from __future__ import annotations
 
 import os
+import queue
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from prompt_keda.clients.systems import Systems
 from prompt_keda.core.deadline import in_time
-from prompt_keda.core.errors import LabError, Refusal
+from prompt_keda.core.errors import LabError, PromptKedaError, Refusal
+from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import ENVIRONMENTS
 from prompt_keda.environment import local_stack
 from prompt_keda.environment.loading import find_environment, load_environment, unfilled
@@ -114,6 +117,46 @@ class Session:
         """
         with self.fresh_systems() as systems:
             return in_time(lambda: systems.post_to_chat(text), CHAT, "the post to the chat")
+
+
+class ChatNews:
+    """Short news for the chat that an environment names, posted in their order while the work goes on; none where there is none.
+
+    A chat holds up nothing: what it does not take within `CHAT` is noted, and so is where a post went.
+    """
+
+    def __init__(self, session: Session, observer: Observer) -> None:
+        self._session, self._observer = session, observer
+        self._waiting: queue.Queue[str | None] = queue.Queue()
+        self._outcomes: queue.Queue[str] = queue.Queue()
+        self._thread: threading.Thread | None = None
+
+    def post(self, news: str) -> None:
+        """Post a line, some time soon."""
+        if self._session.environment.incidents.webhook is None:
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._post_each, name="the chat", daemon=True)
+            self._thread.start()
+        self._waiting.put(news)
+
+    def close(self) -> None:
+        """Wait for the last posts, and note what became of each."""
+        if self._thread is None:
+            return
+        self._waiting.put(None)
+        self._thread.join(2 * CHAT.total_seconds())
+        while not self._outcomes.empty():
+            self._observer(Event(EventKind.NOTE, "chat", "", self._outcomes.get()))
+
+    def _post_each(self) -> None:
+        while (news := self._waiting.get()) is not None:
+            try:
+                self._outcomes.put(f"posted to the chat at {self._session.post_to_chat(news)}: {news}")
+            except PromptKedaError as error:
+                self._outcomes.put(f"not posted to the chat: {news}. {error.what}")
+            except Exception as error:  # noqa: BLE001  its words may hold the address, and no chat may end the work
+                self._outcomes.put(f"not posted to the chat: {news}. The post itself failed: {type(error).__name__}")
 
 
 @contextmanager

@@ -203,6 +203,9 @@ PinnedImage = Annotated[
         r"[^\s@]+@sha256:[0-9a-f]{64}", "an image pinned by its digest (name@sha256: and 64 lower-case hex digits) is"
     ),
 ]
+UtcHours = Annotated[
+    Text, Like("([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]", "hours such as 22:00-10:00 are")
+]
 GroupStart = Annotated[
     Text, Like(r"\$|0|[0-9]{1,20}-[0-9]{1,20}", "'$', '0' or a stream id such as '123-4', in quotes, is")
 ]
@@ -565,7 +568,30 @@ class Incidents(Part):
     """Who is told of an incident."""
 
     webhook: Webhook | None = None
-    """A chat that is told when an incident is opened, is closed, or a runbook in it ends badly; None: no chat is told."""
+    """A chat that is told when a redeploy begins and ends, when an incident is opened, is closed, or a runbook in it ends
+    badly; None: no chat is told."""
+
+
+class Observing(Part):
+    """When people observe: then ``redeploy`` and ``drill`` ask once more. One of ``hours`` and ``command``."""
+
+    hours: ListOf[UtcHours] = ()
+    """Hours of each day in UTC, each ``22:00-10:00``; an end before its begin is one of the next day."""
+    command: ListOf[Text] = ()
+    """A program and its arguments, run without a shell: exit code 0 says that people observe, 1 that they do not. Whatever
+    else it gives, or nothing in time, is taken for yes. An absolute path, or a name from the PATH."""
+    deadline: Duration = timedelta(seconds=10)
+    """For the command's answer."""
+
+    @model_validator(mode="after")
+    def _says_it_in_one_way(self) -> Observing:
+        if bool(self.hours) == bool(self.command):
+            raise ValueError("either hours or a command is expected")
+        if self.command and "/" in self.command[0] and not self.command[0].startswith("/"):
+            raise ValueError("the command is an absolute path, or a name from the PATH")
+        if any(hours.partition("-")[0] == hours.partition("-")[2] for hours in self.hours):
+            raise ValueError("hours begin and end at different times")
+        return self
 
 
 class Limits(Part):
@@ -618,6 +644,8 @@ class Environment(Part):
     """What cannot be read from the cluster, and sets how long one visit's burst takes."""
     incidents: Incidents = Incidents()
     """Who is told of an incident."""
+    observing: Observing | None = None
+    """When people observe; None: nobody is asked once more."""
     limits: Limits = Limits()
     """How long the toolkit waits."""
 

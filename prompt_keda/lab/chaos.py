@@ -17,6 +17,8 @@ from prompt_keda.lab.drills.stack_runs import StackRuns
 from prompt_keda.lab.drills.ways import LOCAL, Ways
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage
+from prompt_keda.redeploy.approval import Ask
+from prompt_keda.redeploy.observing import agree_while_observing
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import go_on, run_command
 
@@ -37,7 +39,14 @@ A round keeps its promises when:
 
 
 def run(
-    rounds: int, seed: int, only: int | None, file: str, write: Callable[[str], None], observer: Observer
+    rounds: int,
+    seed: int,
+    only: int | None,
+    file: str,
+    write: Callable[[str], None],
+    observer: Observer,
+    while_observing: bool = False,
+    ask: Ask | None = None,
 ) -> Result:
     """Run rounds 1 to ``rounds`` of a seed, or one of them, or one that a file describes.
 
@@ -59,6 +68,7 @@ def run(
         As `drilling.alone` does.
     """
     with drilling.alone() as stage:
+        agree_while_observing(stage.environment, "chaos run", while_observing, ask)
         chosen = [_read(file)] if file else _made(rounds, seed, only, chaos_acts.targets(stage))
         return _run_rounds(chosen, stage, write, observer)
 

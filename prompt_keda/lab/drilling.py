@@ -23,7 +23,8 @@ from prompt_keda.lab.faults import ALL_FAULTS, fault_of
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.records.drill_history import Drills, begin_drills, keep_drill, stopped_drills
 from prompt_keda.records.drill_record import Drilled, DrillRecord
-from prompt_keda.redeploy.approval import MARKER
+from prompt_keda.redeploy.approval import MARKER, Ask
+from prompt_keda.redeploy.observing import agree_while_observing
 from prompt_keda.report.result import Result
 
 EVENTS = ("sent", "lost", "doubled", "taken", "unseen")
@@ -110,15 +111,18 @@ class Wanted:
         One fault, which this picks: the same as long as the faults are the same.
     rest
         What is left of the newest drills that were stopped.
+    while_observing
+        A person has agreed to drill while people observe.
     """
 
     fault: str = ""
     all_of_them: bool = False
     seed: int | None = None
     rest: bool = False
+    while_observing: bool = False
 
 
-def run(wanted: Wanted, write: Callable[[str], None], observer: Observer) -> Result:
+def run(wanted: Wanted, write: Callable[[str], None], observer: Observer, ask: Ask | None = None) -> Result:
     """Drill one fault, or several, one after the other. What each has shown is kept on this machine.
 
     Parameters
@@ -130,13 +134,15 @@ def run(wanted: Wanted, write: Callable[[str], None], observer: Observer) -> Res
     ------
     Refusal
         When no fault is asked for, or in two ways, there is none of that name, no drills were stopped, the cluster is not the
-        local stack that `lab.up` made, another drill is at work on it, or nothing can be kept on this machine; and what
+        local stack that `lab.up` made, another drill is at work on it, people observe and nobody agrees, or nothing can be
+        kept on this machine; and what
         ``write`` raises.
     EnvironmentFileError, ClientError
         As `alone` does.
     """
     chosen = choose(wanted)
     with alone() as there:
+        agree_while_observing(there.environment, "drill", wanted.while_observing, ask)
         if wanted.rest:
             drills = stopped_drills(drills_folder(), LOCAL, there.lab.name)
         else:

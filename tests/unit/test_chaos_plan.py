@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
@@ -122,6 +123,9 @@ def test_the_page_tells_each_round_and_what_was_not_kept():
     assert page.splitlines()[-1].endswith("| 1 | 1 | 2 s | a / b |")
 
 
+STAGE = SimpleNamespace(environment=SimpleNamespace(observing=None))
+
+
 def test_the_page_tells_what_was_not_done_and_not_seen():
     """Else a kill that never came would stand there as one that was survived."""
     made = Round(4, 2, "repair", 1.0, (Act(KILL, "", 3),))
@@ -131,7 +135,7 @@ def test_the_page_tells_what_was_not_done_and_not_seen():
 
 def test_the_table_is_written_after_each_round(monkeypatch):
     """An hour of rounds may be stopped."""
-    monkeypatch.setattr(chaos.drilling, "alone", nullcontext)
+    monkeypatch.setattr(chaos.drilling, "alone", lambda: nullcontext(STAGE))
     monkeypatch.setattr(chaos.chaos_acts, "targets", lambda stage: TARGETS)
     monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
     monkeypatch.setattr(chaos, "run_command", lambda words: Ran(0, {}, 1.0))
@@ -144,7 +148,7 @@ def test_the_table_is_written_after_each_round(monkeypatch):
 @pytest.fixture
 def chaos_run(monkeypatch):
     """Runs a round of three acts whose outcomes are these; what it told, and its result."""
-    monkeypatch.setattr(chaos.drilling, "alone", nullcontext)
+    monkeypatch.setattr(chaos.drilling, "alone", lambda: nullcontext(STAGE))
     monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
     monkeypatch.setattr(chaos, "run_command", lambda words: Ran(0, {}, 1.0))
     one = Round(1, 1, "repair", 1.0, (Act(KILL, "", 3), Act(STOP, "", 4), Act(PAUSE, "", 5)))
@@ -182,7 +186,7 @@ def test_a_round_that_leaves_the_stack_broken_is_not_shrunk_and_ends_no_chaos_ru
 
 def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_chaos_run(monkeypatch):
     """Nothing is broken after a Ctrl-C."""
-    monkeypatch.setattr(chaos.drilling, "alone", nullcontext)
+    monkeypatch.setattr(chaos.drilling, "alone", lambda: nullcontext(STAGE))
     monkeypatch.setattr(chaos.chaos_acts, "targets", lambda stage: TARGETS)
     monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
     monkeypatch.setattr(chaos, "run_command", lambda words: Ran(STOPPED, {}, 1.0))
