@@ -36,7 +36,7 @@ from prompt_keda.environment.model import Environment
 from prompt_keda.records.incident import Incident
 from prompt_keda.records.run_folder import JOURNAL
 from prompt_keda.records.run_history import runs_kept
-from prompt_keda.report.archive import write_archive
+from prompt_keda.report.archive import refuse_unwritable, write_archive
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import go_on
 
@@ -58,11 +58,13 @@ def bundle(session: Session, file: str, observer: Observer) -> Result:
     Raises
     ------
     Refusal
-        When the file is there already, or cannot be written.
+        When the file is there already, or cannot be written: then nothing is collected.
     ClientError
         When the Secrets that have to be taken out cannot be read: then nothing is collected.
     """
     environment = session.environment.name
+    if file:
+        refuse_unwritable(Path(file))
     results = run_round(session.systems, choose())
     go_on(exit_code.of_checks(results))
     header = session.header()

@@ -17,6 +17,8 @@ from prompt_keda.core.errors import EnvironmentFileError
 PLACEHOLDER = re.compile(r"\$\{lab:([a-z0-9_]+)\}")
 DEPTH = 50
 """What a person writes is not nested deeper; the C parser's recursion would end the process."""
+VALUES = 100_000
+"""What a person writes has not more. Some lines of & and * marks can stand for more than any memory holds."""
 YAML_TAG = "tag:yaml.org,2002:"
 BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 Where = tuple[str | int, ...]
@@ -70,8 +72,8 @@ def load_documents(path: Path, placeholders: Mapping[str, Any] | None) -> list[t
     Raises
     ------
     EnvironmentFileError
-        When it is no YAML, has a tag, a duplicate key or a key that is no text, contains itself, is nested too deep, or
-        names a placeholder that is not known.
+        When it is no YAML, has a tag, a duplicate key or a key that is no text, contains itself, is nested too deep, stands
+        for too many values, or names a placeholder that is not known.
     """
     text = read_text(path)
     try:
@@ -136,6 +138,8 @@ def _place_of_byte(path: Path, data: bytes, offset: int) -> str:
 
 def _look(node: yaml.Node, where: Where, marks: Marks, path: Path, around: tuple[yaml.Node, ...]) -> None:
     marks[where] = node.start_mark
+    if len(marks) > VALUES:
+        raise EnvironmentFileError(f"{place(path, node.start_mark)}: the file stands for more than {VALUES} values")
     if node in around:
         raise EnvironmentFileError(f"{place(path, node.start_mark)}: what & marks here contains itself")
     _refuse_deeper(len(around), node.start_mark, path)  # once more: an alias adds the depth of what it stands for

@@ -13,19 +13,32 @@ from prompt_keda.core.errors import Refusal
 MODE = 0o600
 
 
+def refuse_unwritable(path: Path) -> None:
+    """See that an archive can be written, before anything is collected for it. Raises `Refusal` as `write_archive` does."""
+    if not path.name:
+        raise Refusal(f"{path} is a folder", "Name a file in it.")
+    scratch = _scratch(path)
+    try:
+        if path.exists():
+            raise Refusal(f"{path} is there already", "Name another file: nothing is overwritten.")
+        scratch.unlink(missing_ok=True)
+        os.close(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE))
+        scratch.unlink()
+    except OSError as error:
+        raise Refusal(f"{path} cannot be written: {error.strerror}", "Make room, or name another file.") from error
+
+
 def write_archive(path: Path, folder: str, texts: Mapping[str, str]) -> int:
     """Write texts below one folder of a tar.gz; give its size in bytes.
 
     Raises
     ------
     Refusal
-        When there is a file of that name already, or it cannot be written.
+        When there is a file or folder of that name already, or it cannot be written.
     """
-    scratch = path.with_name(f".{path.name}.new")
+    refuse_unwritable(path)
+    scratch = _scratch(path)
     try:
-        if path.exists():
-            raise Refusal(f"{path} is there already", "Name another file: nothing is overwritten.")
-        scratch.unlink(missing_ok=True)
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE)
         with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
             for name, text in texts.items():
@@ -38,3 +51,7 @@ def write_archive(path: Path, folder: str, texts: Mapping[str, str]) -> int:
     except OSError as error:
         scratch.unlink(missing_ok=True)
         raise Refusal(f"{path} cannot be written: {error.strerror}", "Make room, or name another file.") from error
+
+
+def _scratch(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")

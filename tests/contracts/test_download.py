@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
+import threading
+import time
+from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 
 from prompt_keda.clients.http import download as module
 from prompt_keda.clients.http.download import download
 from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Unreachable
-from tests.contracts.conftest import SECONDS, free_port, recording
+from tests.contracts.conftest import SECONDS, free_port, recording, serving_https
 
 FILE = b"kind: Namespace\n"
 SHA256 = hashlib.sha256(FILE).hexdigest()
@@ -110,3 +115,42 @@ def test_an_address_that_makes_no_sense_shows_no_part_of_a_password(url, authori
     with pytest.raises(BadAnswer) as caught:
         download(url, SHA256, tmp_path / "m", authority.ca_file, SECONDS)
     assert "ca55" not in caught.value.what and caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("variable", ["ALL_PROXY", "HTTPS_PROXY"])
+@pytest.mark.parametrize(
+    ("proxy", "said"), [("socks5://127.0.0.1:1", "a SOCKS proxy"), ("nonsense://u:ca55@h", "makes no sense")]
+)
+def test_a_proxy_that_is_not_taken_is_told(fetch, monkeypatch, variable, proxy, said):
+    """By the variables that may name it, without its address."""
+    monkeypatch.setenv(variable, proxy)
+    with pytest.raises(BadAnswer, match=said) as caught:
+        fetch[0]("/manifests.yaml")
+    assert variable in caught.value.what and "HTTPS_PROXY=http://" in caught.value.fix
+    assert "ca55" not in f"{caught.value.what} {caught.value.__cause__}"
+
+
+def test_a_server_that_drips_is_waited_for_no_longer_than_allowed(authority, tmp_path, monkeypatch):
+    """A byte now and then is within every limit of a single read."""
+    monkeypatch.setattr(module, "LIMIT", timedelta(seconds=1))
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while not ended.wait(0.2):
+                    self.wfile.write(b" ")
+
+        def log_message(self, *arguments):
+            pass
+
+    ended = threading.Event()
+    with serving_https(authority, Handler) as port:
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="the file has not come within 1 s"):
+            download(
+                f"https://127.0.0.1:{port}/m.yaml", SHA256, tmp_path / "m", authority.ca_file, timedelta(seconds=5)
+            )
+        ended.set()
+    assert time.monotonic() - began < 4 and not (tmp_path / "m").exists()

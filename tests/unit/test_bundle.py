@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +14,11 @@ from prompt_keda.commands import bundle
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.redaction import Redaction, known_secrets
 from prompt_keda.report.archive import write_archive
+from tests.in_process import run_in_process
 from tests.leaks import forms, leaks, planted
 from tests.unit.world import World
+
+from .test_house_rules import ROOT
 
 VALUE = planted()
 NOT_OF_A_CLUSTER = {"HTML", "XML", "latin-1", "Python", "Python, bytes"}
@@ -101,4 +105,16 @@ def test_an_archive_is_private_and_overwrites_nothing(tmp_path):
         write_archive(path, "top", {})
     with pytest.raises(Refusal, match="cannot be written"):
         write_archive(tmp_path / "none" / "b.tar.gz", "top", {})
+    with pytest.raises(Refusal, match="/ is a folder"):
+        write_archive(Path("/"), "top", {})
     assert [one.name for one in tmp_path.iterdir()] == ["b.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    ("file", "said"), [("/", "/ is a folder"), ("/nowhere/b.tgz", "cannot be written"), (__file__, "is there already")]
+)
+def test_an_archive_that_cannot_be_written_is_refused_before_anything_is_collected(monkeypatch, capsys, file, said):
+    """Not after the checks and a minute of logs."""
+    monkeypatch.setattr(bundle, "run_round", pytest.fail)
+    code, out, err = run_in_process(monkeypatch, capsys, ROOT, "bundle", "--env", "prod", "--file", file)
+    assert (code, out) == (2, "") and said in err and "bytes" not in err, err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 import pytest
@@ -14,10 +15,13 @@ from prompt_keda.core.event import nobody
 from prompt_keda.environment import edit as environment_edit
 from prompt_keda.environment.edit import write_identity
 from prompt_keda.environment.loading import load_environment
+from prompt_keda.lab.pki import Authority
 from prompt_keda.redeploy.enrol import enrol
 from tests.contracts.fakes.kube import FakeKube
+from tests.in_process import run_in_process
 
 from .test_environment_file import FOLDER, PROD
+from .test_house_rules import ROOT
 
 OLD_CA, OLD_UID = "a" * 64, "11111111-aaaa-bbbb-cccc-000000000000"
 NEW = {"ca_sha256": "0123456789abcdef" * 4, "kube_system_uid": "to come"}
@@ -242,3 +246,38 @@ def test_a_value_that_yaml_takes_for_a_number_gets_quotes(tmp_path, kube):
     path = a_file(tmp_path)
     run(path, kube, ask=typed("prod"))
     assert f'ca_sha256: "{"7" * 64}" # of 2024' in path.read_text()
+
+
+NOWHERE = """
+apiVersion: v1
+kind: Config
+current-context: c
+contexts: [{name: c, context: {cluster: c, user: u}}]
+users: [{name: u, user: {token: t}}]
+clusters: [{name: c, cluster: {server: "SERVER", certificate-authority: "CA"}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("server", "proxy", "said"),
+    [
+        ("https://127.0.0.1:1", "", "no connection: refused"),
+        ("https://name.invalid", "", "its name cannot be resolved"),
+        ("https://127.0.0.1:1", "socks5://127.0.0.1:1", "a SOCKS proxy (HTTPS_PROXY) is not supported"),
+    ],
+)
+def test_a_cluster_that_cannot_be_asked_is_one_message_and_3(monkeypatch, capsys, tmp_path, server, proxy, said):
+    """Nothing is asked of anybody, and the file is as it was."""
+    (tmp_path / "config").write_text(
+        NOWHERE.replace("SERVER", server).replace("CA", str(Authority(tmp_path / "pki").ca_file))
+    )
+    path = a_file(tmp_path)
+    text = re.sub("  context: .*", f"  kubeconfig: {tmp_path / 'config'}\n  context: c", path.read_text())
+    path.write_text(text)
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    if proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+    code, out, err = run_in_process(monkeypatch, capsys, ROOT, "enrol", "--env", str(path))
+    assert (code, out) == (3, "") and said in err and len(err.splitlines()) <= 2, err
+    assert path.read_text() == text

@@ -265,6 +265,9 @@ def unreadable(tmp_path, data):
     return caught.value.what
 
 
+BOMB = "the file stands for more than 100000 values"
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -281,6 +284,7 @@ def unreadable(tmp_path, data):
         (b"a: 1\nname: &x [*x]\n", "odd.yaml:2:7: what & marks here contains itself"),
         (b"name: " + b"[" * 100_000, "odd.yaml:1:56: nested deeper than 50 levels"),
         (b"- &a0 []\n" + b"".join(b"- &a%d [*a%d]\n" % (n + 1, n) for n in range(60)), "nested deeper than 50 levels"),
+        (b"- &a0 [1]\n" + b"".join(b"- &a%d [%s]\n" % (n + 1, b",".join([b"*a%d" % n] * 10)) for n in range(9)), BOMB),
         (b"\xef\xbb\xbfname: x\n", "odd.yaml:1:1: the file begins with a byte order mark"),
         ("name: x\n".encode("utf-16"), "odd.yaml:1:1: the file begins with a byte order mark"),
         ("a: 1\nname: ä\n".encode("latin-1"), "odd.yaml:2:7: this is not UTF-8"),

@@ -1,4 +1,4 @@
-"""Standard output that is full, closed, narrow or not UTF-8, and records of which a disk has made rubbish: one message each."""
+"""Streams that are full, closed or not UTF-8, records that a disk has spoilt, folders that nobody may write: one message each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -202,3 +203,42 @@ def test_a_document_holds_no_number_that_is_none():
         "b": [None, {"c": 1.5}],
         "d": [1],
     }
+
+
+READ_ONLY = ["unshare", "--user", "--map-root-user", "--mount", "--"]
+HOLD = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+
+
+def read_only(folder, *argv, **env):
+    """Run a program while a folder is read-only for everybody, also for root."""
+    line = [*READ_ONLY, "sh", "-c", HOLD, "sh", str(folder), *map(str, argv)]
+    return subprocess.run(line, cwd="/", env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def mount_namespaces(tmp_path_factory):
+    if read_only(tmp_path_factory.mktemp("ro"), "true").returncode:
+        pytest.skip("this machine lets nobody make a mount namespace")
+
+
+def test_a_read_only_clone_without_its_environment_says_so(mount_namespaces, tmp_path):
+    """What to do stands beside it; pip and venv are not blamed."""
+    for name in ("run", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    done = read_only(tmp_path, tmp_path / "run", "--list")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith(f"run: {tmp_path}/.venv cannot be made: ") and "Copy" in done.stderr
+
+
+def test_a_read_only_clone_that_has_its_environment_works(mount_namespaces):
+    """Nothing of a look is written into it."""
+    done = read_only(ROOT, sys.executable, TASKS, "runbooks")
+    assert done.returncode == 0 and "keda-gone" in done.stdout, done.stderr
+
+
+def test_a_state_folder_without_rights_is_one_refusal(mount_namespaces, tmp_path):
+    """Before anything is done: what cannot be written down cannot be resumed."""
+    argv = [sys.executable, TASKS, "note", "seen", "--env", "prod"]
+    done = read_only(tmp_path, *argv, XDG_STATE_HOME=str(tmp_path))
+    assert done.returncode == 2 and done.stderr.startswith("refused: "), done.stderr
+    assert str(tmp_path) in done.stderr and "Read-only file system" in done.stderr and len(done.stderr.splitlines()) == 2

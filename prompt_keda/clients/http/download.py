@@ -15,11 +15,14 @@ import httpx
 
 from prompt_keda.clients.http.failures import find_reason, time_over
 from prompt_keda.clients.http.tls import verified
-from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Unreachable
+from prompt_keda.core.deadline import in_time
+from prompt_keda.core.errors import BadAnswer, ClientError, DeadlinePassed, Missing, Unreachable
 
 SYSTEM = "download"
 NOWHERE = "keda.manifests.source"
 """The key of the environment stands in for an address that makes no sense."""
+LIMIT = timedelta(minutes=5)
+"""For the whole file."""
 MAX_BYTES = 64 * 2**20
 """No manifest is near this size (KEDA's have 0.8 MB); more is a mistake, and must not fill the disk."""
 
@@ -38,16 +41,17 @@ def download(url: str, sha256: str, target: Path, ca_file: Path | None, timeout:
     ca_file
         None: the system's certificate authorities.
     timeout
-        For each connection and each read.
+        For each connection and each read; all of it together gets `LIMIT`.
 
     Raises
     ------
     Unreachable
-        When no answer comes.
+        When no answer comes, or not all of it in time: a server may send a byte now and then.
     Missing
         On 404; and when ``ca_file`` is not there, or holds no certificate.
     BadAnswer
-        On another error, too large a file, a redirect away from https, or another SHA-256.
+        On another error, too large a file, a redirect away from https, or another SHA-256; and when the environment's proxy
+        is of SOCKS, or makes no sense.
     ClientError
         When this machine cannot keep the file: no right, or no room.
     """
@@ -58,7 +62,10 @@ def download(url: str, sha256: str, target: Path, ca_file: Path | None, timeout:
     data, makes_sense = b"", place != NOWHERE
     try:
         if makes_sense:
-            data = _fetch(url, place, context, timeout)
+            data = in_time(lambda: _fetch(url, place, context, timeout), LIMIT, "the download")
+    except DeadlinePassed as error:
+        detail = f"it connected, but the file has not come within {LIMIT.total_seconds():.0f} s"
+        raise Unreachable(SYSTEM, place, detail) from error
     except httpx.InvalidURL:
         makes_sense = False
     if not makes_sense:  # told outside the handler, without the address: a part of it may be a password
@@ -95,12 +102,25 @@ def _place(url: str) -> str:
 def _fetch(url: str, place: str, context: ssl.SSLContext, timeout: timedelta) -> bytes:
     options: dict[str, Any] = {"follow_redirects": True, "event_hooks": {"request": [_only_https]}}
     try:
-        with httpx.Client(verify=context, timeout=timeout.total_seconds(), **options) as client:
+        with _client(place, verify=context, timeout=timeout.total_seconds(), **options) as client:
             return _read(client, url, place)
     except httpx.TimeoutException as error:
         raise Unreachable(SYSTEM, place, time_over(error, isinstance(error, httpx.ConnectTimeout))) from error
     except httpx.HTTPError as error:
         raise Unreachable(SYSTEM, place, find_reason(error) or f"no connection: {error}") from error
+
+
+def _client(place: str, **options: Any) -> httpx.Client:
+    """Make a client; it reads the environment's proxy by itself, and has other errors for each that it cannot take."""
+    try:
+        return httpx.Client(**options)
+    except ImportError as error:  # the library for SOCKS
+        detail = "a SOCKS proxy (ALL_PROXY, HTTPS_PROXY) is not supported"
+        raise BadAnswer(SYSTEM, place, detail, "Name a proxy of HTTP: HTTPS_PROXY=http://HOST:PORT.") from error
+    except (ValueError, httpx.InvalidURL):
+        detail = "the environment's proxy (ALL_PROXY, HTTPS_PROXY) makes no sense"
+    # outside the handler: what makes no sense may hold a password
+    raise BadAnswer(SYSTEM, place, detail, "Correct it: HTTPS_PROXY=http://HOST:PORT.")
 
 
 def _only_https(request: httpx.Request) -> None:
