@@ -101,7 +101,7 @@ class _Run:
                     self._progress.close()  # its live lines go before anything else is shown
             if isinstance(result, int):
                 raise Exit(code=result)
-        except Exit:
+        except (Exit, SystemExit):  # the second: standard output takes no more, and that was said
             raise
         except BaseException as error:  # noqa: BLE001  the one place for every error, also for an unexpected one
             explained = failure.explain(error)
@@ -384,11 +384,24 @@ def runbook(run, name, from_="", plan=False, approve=""):
         return commands.runbooks.run(session, name, from_, approve, run.observer, run.ask)
 
 
-@_task(show=lambda result: reports.status_as_text.show_status(result.parts))
-def status(run):
+@_task(
+    show=lambda result: reports.status_as_text.show_status(result.parts),
+    help={"watch": "look again every two seconds and mark what changed, until Ctrl-C (exit code 130)"},
+)
+def status(run, watch=False):
     """Show what stands now: KEDA's parts, ScaledJobs, streams, Jobs, the last runs, the open incident."""
+    if watch and run.as_json:
+        raise core.errors.Refusal("--watch is not for --json", "Without a terminal --watch prints a line a change.")
     with run.session() as session:
-        return commands.status.status(session)
+        return _watch(session) if watch else commands.status.status(session)
+
+
+def _watch(session):
+    """Show the status again and again. Ctrl-C ends it with 130, as every task; kubectl's 1 means "broken" here."""
+    from contextlib import closing
+
+    with closing(reports.status_watch.StatusWatch(session.environment.name)) as screen:
+        commands.status.watch(session, lambda parts: _to_stdout(lambda: screen.show(parts)))
 
 
 @_task(show=lambda result: reports.runbooks_as_text.show_response(result.parts, result.checks))

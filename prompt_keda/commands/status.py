@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from time import sleep
+from typing import Any, NoReturn
 
 from prompt_keda.clients.kube.conditions import conditions, has_condition
 from prompt_keda.clients.kube.objects import Object
@@ -28,6 +29,8 @@ from prompt_keda.report.result import Result
 UNKNOWN = "unknown"
 """The key of what could not be seen, with the reason."""
 LAST_RUNS = 3
+EVERY_S = 2.0
+"""Between two looks of a watch, as `watch` of procps has it."""
 
 
 def status(session: Session) -> Result:
@@ -37,18 +40,45 @@ def status(session: Session) -> Result:
     -----
     What could not be seen is said in its place, and makes the exit code 3.
     """
-    environment = session.environment.name
-    result = Result("status", environment)
-    incident = Incident.find_open(incidents_folder(), session.environment)
-    runs, _ = runs_kept(runs_folder(), environment, session.systems.viewpoint)
-    result.parts = {
-        "status": look(session.systems),
-        "runs": [asdict(run) for run in runs[:LAST_RUNS]],
-        "incident": incident.id if incident else "",
-    }
+    result = Result("status", session.environment.name)
+    result.parts = _look_with_records(session.systems)
     result.header = session.header()
     result.exit_code = exit_code.PROVEN if is_all_seen(result.parts["status"]) else exit_code.UNKNOWN
     return result
+
+
+def watch(session: Session, show: Callable[[dict[str, Any]], None], pause: Callable[[float], None] = sleep) -> NoReturn:
+    """Look every `EVERY_S` seconds, until somebody stops it: nothing else ends it. It reads, and never writes.
+
+    Parameters
+    ----------
+    show
+        Given what `status` has as its parts.
+    pause
+        Waits so many seconds.
+    """
+    while True:
+        with session.fresh_systems() as systems:
+            parts = _look_with_records(systems)
+            show(parts)
+            pause(EVERY_S)
+            while is_all_seen(
+                parts["status"]
+            ):  # else with fresh ones: a client that has lost its connection may stay so
+                parts = _look_with_records(systems)
+                show(parts)
+                pause(EVERY_S)
+
+
+def _look_with_records(systems: Systems) -> dict[str, Any]:
+    environment = systems.environment
+    incident = Incident.find_open(incidents_folder(), environment)
+    runs, _ = runs_kept(runs_folder(), environment.name, systems.viewpoint)
+    return {
+        "status": look(systems),
+        "runs": [asdict(run) for run in runs[:LAST_RUNS]],
+        "incident": incident.id if incident else "",
+    }
 
 
 def look(systems: Systems) -> dict[str, Any]:

@@ -30,28 +30,32 @@ def show_status(parts: dict[str, Any], now: datetime | None = None) -> None:
     now
         What ages are counted from; None: this moment.
     """
-    status, now = parts["status"], now or datetime.now(UTC)
-    _show(_parts(status["keda"]))
-    for name, instrument in status["instruments"].items():
-        _show([(" ", name), *((mark, f"  {text}") for mark, text in _instrument(instrument, now))])
-    _show(_paused(status["instruments"]))
-    if parts["incident"]:
-        _show([("!", f"open incident {parts['incident']}")])
-    else:
-        _show([(" ", "no incident is open")])
-    _show([(" ", _run(run)) for run in parts["runs"]] or [(" ", "no run of this machine")])
-
-
-def _show(rows: Iterator[Row] | list[Row]) -> None:
     console = console_of()
     width, shows_symbols = columns(console.file), can_show(console.file, "…")
-    for mark, text in rows:
-        indent = " " * (len(text) - len(text.lstrip(" ")))
-        for number, line in enumerate(hanging(f"{mark} {indent}", one_line(text.strip()), width)):
-            shown = Text(line if shows_symbols else plain(line))
-            if not number:
-                shown.stylize(STYLES.get(mark, ""), 0, 1)
-            console.print(shown)
+    for row in status_rows(parts, now or datetime.now(UTC)):
+        for line in row_lines(row, width, shows_symbols):
+            console.print(line)
+
+
+def status_rows(parts: dict[str, Any], now: datetime) -> list[Row]:
+    """Return what is shown, row by row; what belongs to the row above is indented."""
+    status = parts["status"]
+    rows = [*_parts(status["keda"])]
+    for name, instrument in status["instruments"].items():
+        rows += [(" ", name), *((mark, f"  {text}") for mark, text in _instrument(instrument, now))]
+    rows += _paused(status["instruments"])
+    rows += [("!", f"open incident {parts['incident']}") if parts["incident"] else (" ", "no incident is open")]
+    return rows + ([(" ", _run(run)) for run in parts["runs"]] or [(" ", "no run of this machine")])
+
+
+def row_lines(row: Row, width: int | None, shows_symbols: bool) -> list[Text]:
+    """Return a row as lines: what does not fit goes on two columns to the right of where its text begins."""
+    mark, text = row
+    indent = " " * (len(text) - len(text.lstrip(" ")))
+    first, *rest = hanging(f"{mark} {indent}", one_line(text.strip()), width and width - 2)
+    lines = [Text(line if shows_symbols else plain(line)) for line in (first, *(f"  {more}" for more in rest))]
+    lines[0].stylize(STYLES.get(mark, ""), 0, 1)
+    return lines
 
 
 def _parts(keda: Any) -> Iterator[Row]:
@@ -106,6 +110,8 @@ def _stream(stream: dict[str, Any], now: datetime) -> Row:
 
 def _age(moment: str, now: datetime) -> str:
     seconds = max(0.0, (now - datetime.fromisoformat(moment)).total_seconds())
+    if seconds < 60:
+        return f"{seconds:.0f} s"
     if seconds < 2 * 3600:
         return span(seconds)
     return f"{seconds / 3600:.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"

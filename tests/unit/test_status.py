@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import os
+import pty
+import re
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.commands import status
 from prompt_keda.components.scaled_jobs.objects import PAUSED
 from prompt_keda.report.status_as_text import show_status
+from prompt_keda.report.status_watch import StatusWatch
+from tests.in_process import run_in_process
+from tests.terminal import until_closed
 from tests.unit.world import SCALED_JOB, SPACE, World
+
+from .test_house_rules import ROOT
 
 RUN = {"run_id": "20261124t030000z-local-7", "state": "green", "mode": "repair", "recovery_s": 21.5}
 
@@ -57,3 +69,82 @@ def test_what_was_not_seen_is_not_all_seen():
     """Exit code 3 hangs on it."""
     assert not status.is_all_seen({"a": [{"b": {"unknown": "why"}}]})
     assert status.is_all_seen({"a": [{"b": {}}], "c": 1})
+
+
+NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+
+
+def parts(**jobs):
+    """Return what a look saw: two instruments, of which one has these Jobs."""
+    stream = {"name": "s", "length": 3, "lag": 0, "pending": 0, "has_group": True, "last_event_at": NOW.isoformat()}
+    scaled_job = {"name": "j", "is_there": True, "ready": "True", "active": "True", "paused_by": "", "generation": 1}
+    one = {"scaled_job": scaled_job, "stream": stream, "jobs": {"running": 1}}
+    status = {"keda": [], "instruments": {"LSSTCam": {**one, "jobs": jobs}, "LATISS": one}}
+    return {"status": status, "runs": [], "incident": ""}
+
+
+def test_without_a_terminal_a_watch_prints_a_line_a_change():
+    """First all, then what changed alone, with its instrument and the time. An age that grows is no change."""
+    stream = io.StringIO()
+    watch = StatusWatch("local", stream)
+    watch.show(parts(running=1), NOW)
+    first = stream.getvalue().splitlines()
+    assert all(re.match(r"2026-11-24T03:00:00Z [ !?]", line) for line in first) and len(first) == 12
+    watch.show(parts(running=1), NOW + timedelta(seconds=2))
+    watch.show(parts(running=1, failed=1), NOW + timedelta(seconds=4))
+    watch.close()
+    assert stream.getvalue().splitlines()[len(first) :] == ["2026-11-24T03:00:04Z ! LSSTCam Jobs: 1 running, 1 failed"]
+
+
+def test_on_a_terminal_a_watch_draws_in_place_and_marks_what_changed(monkeypatch):
+    """A sign and bold print, on that row alone, and for some seconds."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        watch = StatusWatch("local", terminal)
+        for second, running in ((0, 1), (2, 2), (60, 2)):
+            watch.show(parts(running=running), NOW + timedelta(seconds=second))
+        watch.close()
+    screens = re.split(r"local at 03:", b"".join(until_closed(ours)).decode())[1:]
+    os.close(ours)
+    lines = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen).splitlines() for screen in screens]
+    marked = [[line.strip() for line in screen[1:] if line.startswith("~")] for screen in lines[:3]]
+    assert marked == [[], ["~    Jobs: 2 running"], []]
+    assert "\x1b[1A" in screens[0] and "\x1b[1m" in screens[1]
+
+
+def test_a_watch_looks_until_it_is_stopped_and_after_a_gap_with_new_clients():
+    """What has lost its connection may stay so; what is well is not connected anew."""
+    looks, opened = [], []
+
+    class Stop(Exception):
+        pass
+
+    def show(shown):
+        looks.append(shown)
+        if len(looks) == 4:
+            raise Stop
+
+    world = World()
+    denied = [False, True, False, False]
+
+    class Session:
+        def fresh_systems(self):
+            opened.append(len(looks))
+            return nullcontext(world.systems)
+
+    def pause(_):
+        world.kube.denied.clear()
+        if denied[len(looks)]:
+            world.kube.denied.add(("list", "deployments"))
+
+    with pytest.raises(Stop):
+        status.watch(Session(), show, pause)
+    assert [status.is_all_seen(look["status"]) for look in looks] == [True, False, True, True] and opened == [0, 2]
+
+
+def test_a_watch_is_no_document(monkeypatch, capsys):
+    """Refused before anything is asked."""
+    code, _, err = run_in_process(monkeypatch, capsys, ROOT, "status", "--env", "prod", "--watch", "--json")
+    assert code == 2 and "--watch is not for --json" in err
