@@ -81,9 +81,11 @@ def redis(image: str, data: Path, password: Secret | None, pull_config: Secret) 
     labels = {"app.kubernetes.io/name": "prompt-redis"}
     lines = ["dir /data", "appendonly yes", "bind * -::*", "protected-mode no", "save 60 1"]
     lines += [f"requirepass {password.reveal()}"] if password else []
+    for_cli = {"secretKeyRef": {"name": "prompt-redis-config", "key": "password"}}
     container = {
         "name": "redis",
         "image": image,
+        "env": [{"name": "REDISCLI_AUTH", "valueFrom": for_cli}] if password else [],
         "args": ["/etc/redis/redis.conf"],
         "ports": [{"containerPort": 6379, "name": "redis"}],
         "readinessProbe": {"tcpSocket": {"port": "redis"}, "periodSeconds": 1},
@@ -118,7 +120,7 @@ def redis(image: str, data: Path, password: Secret | None, pull_config: Secret) 
         "claimRef": {"namespace": REDIS_NAMESPACE, "name": "data-prompt-redis-0"},
         "hostPath": {"path": str(data)},
     }
-    config = {"redis.conf": "\n".join([*lines, ""])}
+    config = {"redis.conf": "\n".join([*lines, ""]), **({"password": password.reveal()} if password else {})}
     return [
         _object("v1", "Namespace", {"name": REDIS_NAMESPACE}),
         pull_secret(REDIS_NAMESPACE, pull_config),

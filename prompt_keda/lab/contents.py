@@ -11,7 +11,7 @@ from prompt_keda.lab import go_builds, images, keda_manifests, network, node, se
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import KEDA_VERSION, REGISTRY_HOST, Lab, cache_home
 
-REDIS_SERVER = Path("/usr/bin/redis-server")
+REDIS_SERVER, REDIS_CLI = Path("/usr/bin/redis-server"), Path("/usr/bin/redis-cli")
 BUSYBOX = Path("/bin/busybox")
 
 
@@ -69,7 +69,9 @@ def import_pause_image(lab: Lab, worker: Path) -> None:
 
 def publish_small_images(lab: Lab, registry_url: str, worker: Path) -> dict[str, str]:
     """Push the images of worker, Redis and busybox, and give their names by digest."""
-    redis_files = {str(REDIS_SERVER): REDIS_SERVER, **images.shared_libraries(REDIS_SERVER)}
+    redis_files: dict[str, Path] = {}
+    for program in (REDIS_SERVER, REDIS_CLI):  # upstream's image has both, and the runbooks call the second
+        redis_files |= {str(program): program, **images.shared_libraries(program)}
     wanted = {
         "worker": images.Image("lsst-dm/prompt-service", "local", {"/worker": worker / "worker"}, ("/worker",)),
         "redis": images.Image("redis", "7", redis_files, (str(REDIS_SERVER),)),

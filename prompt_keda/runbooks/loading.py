@@ -1,7 +1,8 @@
 """Pages of runbooks/ ↔ `Runbook`.
 
-A page is plain Markdown: a title, the six sections of `model.runbook.SECTIONS`, and in ``sh`` fences commands of this
-toolkit alone, as people would type them for production: ``invoke check-deps --env prod``.
+A page is plain Markdown: a title, the six sections of `prompt_keda.runbooks.page.SECTIONS`, in ``sh`` fences commands of this
+toolkit alone, as people would type them for production (``invoke check-deps --env prod``), and in ``bash`` fences what somebody
+without the toolkit copies. README.md is the index of the pages, and no page itself.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prompt_keda.core.errors import EnvironmentFileError, Refusal
-from prompt_keda.runbooks.page import SECTIONS, Runbook, RunbookStep
+from prompt_keda.runbooks.page import SECTIONS, Runbook, RunbookStep, ShellBlock
 
-FENCE, OPENS, TABLE = "```", "```sh", "(see the table on its page)"
-FORM = "A page has a title, the sections " + ", ".join(SECTIONS) + ", and `sh` fences of `invoke TASK … --env prod`."
+FENCE, OPENS, OPENS_SHELL, TABLE = "```", "```sh", "```bash", "(see the table on its page)"
+INDEX = "README"
+FORM = (
+    "A page has a title, the sections "
+    + ", ".join(SECTIONS)
+    + ", and fences: `sh` of `invoke TASK … --env prod`, or `bash`."
+)
 
 
 def runbook_names(folder: Path) -> list[str]:
     """Give the names of all runbooks of a folder."""
-    return sorted(one.stem for one in folder.glob("*.md"))
+    return sorted(page.stem for page in folder.glob("*.md") if page.stem != INDEX)
 
 
 def find_runbook(folder: Path, name: str) -> Runbook:
@@ -50,30 +56,38 @@ def load_runbook(path: Path) -> Runbook:
         raise _wrong(path, 1, "it has no title")
     prose: dict[str, list[str]] = {}
     steps: list[RunbookStep] = []
-    section, above, fenced = "", "", False
+    blocks: list[ShellBlock] = []
+    section, above, fence = "", "", ""
+    block: list[str] = []
     for number, line in enumerate(lines[1:], 2):
-        if fenced and line != FENCE:
+        if fence and line == FENCE:
+            if fence == OPENS_SHELL:
+                blocks.append(ShellBlock(section, "\n".join(block)))
+            fence, block = "", []
+        elif fence == OPENS_SHELL:
+            block.append(line)
+        elif fence:
             words = _words(path, number, line)
             count = sum(one.section == section for one in steps) + 1
             steps.append(RunbookStep(f"{section.lower()}/{count}", section, above.strip(), words))
             above = ""
-        elif line in (OPENS, FENCE):
-            if line == FENCE and not fenced:
-                raise _wrong(path, number, "a fence without `sh`")
-            fenced = line == OPENS
+        elif line in (OPENS, OPENS_SHELL):
+            fence = line
+        elif line.startswith(FENCE):
+            raise _wrong(path, number, "a fence without `sh` or `bash`")
         elif line.startswith("## "):
             section, above = line[3:], ""
             prose[section] = []
         elif section:
             prose[section].append(line)
             above = _more(above, line)
-    if fenced:
+    if fence:
         raise _wrong(path, len(lines), "a fence that does not end")
     if tuple(prose) != SECTIONS:
         raise _wrong(path, 1, f"its sections are {', '.join(prose) or 'none'}")
     sections = {name: "\n".join(found).strip() for name, found in prose.items()}
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return Runbook(path.stem, lines[0][2:].strip(), sections, tuple(steps), digest)
+    return Runbook(path.stem, lines[0][2:].strip(), sections, tuple(steps), tuple(blocks), digest)
 
 
 def _more(above: str, line: str) -> str:

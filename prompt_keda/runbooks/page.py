@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-SECTIONS = ("Meaning", "Impact", "Diagnosis", "Mitigation", "Proof", "Escalation")
-DIAGNOSIS, MITIGATION, PROOF = "Diagnosis", "Mitigation", "Proof"
+SECTIONS = ("Meaning", "Impact", "Diagnosis", "Mitigation", "Verification", "Escalation")
+DIAGNOSIS, MITIGATION, VERIFICATION = "Diagnosis", "Mitigation", "Verification"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,14 @@ class RunbookStep:
 
 
 @dataclass(frozen=True)
+class ShellBlock:
+    """Lines of bash that a person copies: for somebody without the toolkit. No program runs them."""
+
+    section: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Runbook:
     """One page of runbooks/.
 
@@ -50,6 +58,8 @@ class Runbook:
         Section → its prose, without the commands.
     steps
         Its commands, in the order of the page.
+    blocks
+        What people can type instead, in the order of the page.
     sha256
         Of the whole page: what a person has approved.
     """
@@ -58,4 +68,5 @@ class Runbook:
     title: str
     sections: Mapping[str, str]
     steps: tuple[RunbookStep, ...]
+    blocks: tuple[ShellBlock, ...]
     sha256: str

@@ -11,7 +11,7 @@ from prompt_keda.core.exit_code import NEEDS_PEOPLE, of_commands
 from prompt_keda.records.incident import Incident
 from prompt_keda.records.incident_story import BEGAN, DONE, FAILED
 from prompt_keda.runbooks.commands import Ran, RunCommand
-from prompt_keda.runbooks.page import DIAGNOSIS, PROOF, Runbook, RunbookStep
+from prompt_keda.runbooks.page import DIAGNOSIS, VERIFICATION, Runbook, RunbookStep
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Given:
 def run_runbook(
     runbook: Runbook, given: Given, incident: Incident, run: RunCommand, observer: Observer
 ) -> list[StepDone]:
-    """Run a runbook to its proof, or to the first step without which the others make no sense.
+    """Run a runbook to its verification, or to the first step without which the others make no sense.
 
     A diagnosis only tells: whatever it sees, the runbook goes on. A mitigation that does not end well stops it, and so does
     anything that was refused or stopped. Every command looks for itself what is done already, so a runbook that was
@@ -72,7 +72,7 @@ def run_runbook(
     for step in steps[begins:]:
         done.append(_run_step(runbook, step, given, incident, run, observer))
         code = done[-1].exit_code
-        if code in NEEDS_PEOPLE or (code and step.section not in (DIAGNOSIS, PROOF)):
+        if code in NEEDS_PEOPLE or (code and step.section not in (DIAGNOSIS, VERIFICATION)):
             break
     return done
 

@@ -1,9 +1,14 @@
-"""A runbook is run as its page reads: approved where that is asked for, kept in the incident's record, run again after a kill."""
+"""A runbook is run as its page reads: approved where that is asked for, kept in the incident's record, run again after a kill.
+
+And what its page offers to somebody without the toolkit runs as well, where it only reads.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 
@@ -13,6 +18,8 @@ from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage
+from prompt_keda.runbooks.page import DIAGNOSIS
+from tests import shell_blocks
 
 from .conftest import AT_DESK, ENV, ROOT, at_the_stack_only, command, run_json, run_task, runs_folder, until
 
@@ -56,10 +63,10 @@ def record(incident):
 
 @pytest.mark.desk_first
 def test_a_runbook_brings_keda_back_and_its_record_is_whole(operator_gone):
-    """Each step has its beginning and its end; the proof closes the incident; the page tells it."""
+    """Each step has its beginning and its end; its verification closes the incident; the page tells it."""
     code, document = run_json("runbook", "keda-gone", "--env", ENV, *approved("keda-gone"))
     assert code == 0, document
-    assert [one["id"] for one in document["steps"]][-3:] == ["mitigation/1", "proof/1", "proof/2"]
+    assert [one["id"] for one in document["steps"]][-3:] == ["mitigation/1", "verification/1", "verification/2"]
     entries = record(document["incident"])
     assert [one["event"] for one in entries if one["step"] == "incident"] == ["opened", "closed"]
     steps = [one for one in entries if one["step"].startswith("keda-gone/")]
@@ -130,3 +137,40 @@ def test_a_note_is_kept(deployed):
     code, document = run_json("note", "asked the owners", "--env", ENV)
     assert code == 0
     assert [one["detail"] for one in record(document["incident"]) if one["step"] == "note"][-1] == "asked the owners"
+
+
+NOT_HERE = ("--previous", "vaultsecrets", "vault ", ":?}")
+"""Lines that fail on a healthy stack: no operator has restarted, it has no vault-secrets-operator and no vault on its PATH, and
+nobody has set the names that a person sets."""
+
+
+def marks(page):
+    """Return the marks of a page's test: a few pages in each run, about ten seconds each, the others in an exhaustive one."""
+    return [] if page.name in ("keda-gone", "redis-lag-wrong") else [EXHAUSTIVE]
+
+
+@at_the_stack_only
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name, marks=marks(page)) for page in shell_blocks.PAGES])
+def test_the_lines_of_a_diagnosis_run_as_they_stand(deployed, page):
+    """With the names of the first block, and what a pipe begins with has to end well too."""
+    reading = [line.text for line in shell_blocks.lines(page) if line.section == DIAGNOSIS]
+    reading = [text for text in reading if not any(sign in text for sign in NOT_HERE)]
+    script = ["set -o pipefail", shell_blocks.first_block()]
+    script += [f"{{ {text}; }} >/dev/null || echo {shlex.quote(text)}" for text in reading]
+    done = run_task("lab.exec", "--", "bash", "-c", "\n".join(script))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@at_the_stack_only
+@pytest.mark.exhaustive  # some twenty starts of the stack's kubectl
+def test_kubectl_has_the_flags_that_pages_use(endpoints):
+    """As its own help lists them, for each subcommand."""
+    options = run_task("lab.exec", "--", "kubectl", "options").stdout
+    for name, flags in {**shell_blocks.KUBECTL_READS, **shell_blocks.KUBECTL_WRITES}.items():
+        children = {"auth": "can-i", "config": "view", "rollout": "status"}
+        help_ = run_task("lab.exec", "--", "kubectl", name, *filter(None, [children.get(name)]), "--help")
+        assert help_.returncode == 0
+        missing = [
+            flag for flag in flags if not re.search(rf"^ +.*(?<![\w-]){flag}[=,]", help_.stdout + options, re.MULTILINE)
+        ]
+        assert missing == [], name

@@ -42,7 +42,7 @@ invoke check-deps --env prod --only redis
 ```sh
 invoke redeploy --env prod
 ```
-## Proof
+## Verification
 ```sh
 invoke check-deps --only redis,keda --env prod
 invoke smoke --env prod
@@ -72,23 +72,32 @@ def test_a_page_is_read_as_people_read_it(page):
     assert [(one.id, one.text, one.words) for one in runbook.steps] == [
         ("diagnosis/1", "Look first.", ("check-deps", "--only", "redis")),
         ("mitigation/1", "1. Bring it back.", ("redeploy",)),
-        ("proof/1", "", ("check-deps", "--only", "redis,keda")),
-        ("proof/2", "", ("smoke",)),
+        ("verification/1", "", ("check-deps", "--only", "redis,keda")),
+        ("verification/2", "", ("smoke",)),
     ]
     assert runbook.sections["Escalation"] == "Its owners."
+
+
+def test_what_people_copy_is_no_step(page):
+    """Its lines are kept apart: no runbook runs them, and they stand in no text above a command."""
+    page.write_text(PAGE.replace("## Mitigation\n", "By hand:\n```bash\nredis-cli PING\n# and then\n```\n## Mitigation\n"))
+    runbook = load_runbook(page)
+    assert [(block.section, block.text) for block in runbook.blocks] == [("Diagnosis", "redis-cli PING\n# and then")]
+    assert len(runbook.steps) == 4 and not any("redis-cli" in step.text for step in runbook.steps)
+    assert "redis-cli" not in runbook.sections["Diagnosis"]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         ("# Redis is gone\n", "Redis\n", "line 1: it has no title"),
-        ("## Proof\n", "", "its sections are Meaning, Impact, Diagnosis, Mitigation, Escalation"),
+        ("## Verification\n", "", "its sections are Meaning, Impact, Diagnosis, Mitigation, Escalation"),
         ("invoke redeploy --env prod", "kubectl delete pod", "line 14: 'kubectl delete pod' is no `invoke"),
         ("invoke redeploy --env prod", "invoke redeploy --env dev", "line 14"),
         ("invoke redeploy --env prod", "invoke redeploy", "line 14"),
         ("invoke redeploy --env prod", "", "line 14: an empty line among the commands"),
         ("invoke redeploy --env prod", "invoke 'redeploy", "line 14: No closing quotation"),
-        ("```sh\ninvoke redeploy", "```\ninvoke redeploy", "line 13: a fence without `sh`"),
+        ("```sh\ninvoke redeploy", "```\ninvoke redeploy", "line 13: a fence without `sh` or `bash`"),
         ("invoke smoke --env prod\n```\n", "invoke smoke --env prod\n", "is no `invoke"),
     ],
 )
@@ -130,7 +139,7 @@ def test_every_command_is_run_for_the_environment_and_kept(page, incident):
         "check-deps --only redis,keda --env local",
         "smoke --env local",
     ]
-    assert exit_code(runbook, done) == 1, "the proof has seen that it is broken"
+    assert exit_code(runbook, done) == 1, "the verification has seen that it is broken"
     events = [(one["step"], one["event"]) for one in incident.entries][1:]
     assert events[:4] == [
         (f"redis-gone/{step}", event) for step in ("diagnosis/1", "mitigation/1") for event in ("begin", "done")

@@ -14,7 +14,7 @@ from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.report.causes import ORDER
 from prompt_keda.runbooks.loading import load_runbooks, runbook_names
-from prompt_keda.runbooks.page import DIAGNOSIS, PROOF
+from prompt_keda.runbooks.page import DIAGNOSIS, VERIFICATION
 
 sys.path.insert(0, str(RUNBOOKS.parent))
 from tasks import namespace
@@ -59,17 +59,25 @@ def test_its_commands_are_tasks_with_flags_that_exist(page):
 def test_its_links_resolve(page):
     """Relative to the page."""
     for link in LINK.findall((RUNBOOKS / f"{page.name}.md").read_text()):
-        assert (RUNBOOKS / link).exists(), link
+        file, _, anchor = link.partition("#")
+        assert (RUNBOOKS / file).exists(), link
+        assert not anchor or anchor in anchors(RUNBOOKS / file), link
+
+
+def anchors(path):
+    """Return the anchors that a code host makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
-def test_its_diagnosis_only_reads_and_its_proof_looks_at_what_led_to_it(page):
+def test_its_diagnosis_only_reads_and_its_verification_looks_at_what_led_to_it(page):
     """Otherwise a page could be green while the check that named it is red. Deep checks need rights of their own."""
     assert page.steps[0].section == "Diagnosis"
     assert all(one.task in ONLY_READS for one in page.steps if one.section == "Diagnosis")
     for check in ALL_CHECKS:
         if check.runbook == page.name and not check.deep:
-            for section in (DIAGNOSIS, PROOF):
+            for section in (DIAGNOSIS, VERIFICATION):
                 assert check.id.startswith(looked_at(page, section)), f"{section}: {check.id}"
 
 
@@ -86,8 +94,17 @@ def test_it_says_all_that_a_person_needs(page):
 )
 def test_it_says_what_to_do_where_a_redeploy_is_refused(page):
     """Where Argo CD delivers. A full sync of a ScaledJob's Application deletes its running Jobs (F6): no page asks for it."""
-    assert "(../docs/by-hand.md)" in page.sections["Mitigation"]
+    assert "(README.md#where-argo-cd-delivers)" in page.sections["Mitigation"]
     assert "sync the Applications" not in page.sections["Mitigation"]
+
+
+def test_what_to_do_where_argo_cd_delivers_is_told_once():
+    """And to whom what is sent: in the index, to which each page leads."""
+    index = (RUNBOOKS / "README.md").read_text()
+    assert "(../docs/by-hand.md)" in index and "Never a full sync" in index and "invoke bundle" in index
+    for page in PAGES:
+        text = (RUNBOOKS / f"{page.name}.md").read_text()
+        assert "full sync" not in text and "(README.md#escalation)" in page.sections["Escalation"], page.name
 
 
 def test_every_runbook_is_drilled():
