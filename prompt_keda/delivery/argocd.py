@@ -21,7 +21,7 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.core.errors import BadAnswer, StepBroken
 from prompt_keda.core.plan import Progress, State
 from prompt_keda.core.rights import Right
-from prompt_keda.delivery.base import Delivery
+from prompt_keda.delivery.base import Delivery, Wanted
 from prompt_keda.environment.model import Environment, Instrument
 
 TRACKING_ID = "argocd.argoproj.io/tracking-id"
@@ -151,7 +151,7 @@ class ArgoCdDelivery(Delivery):
             return Progress(State.BROKEN, f"Argo CD wants otherwise: {some(differing)}")
         return Progress(State.DONE, "; ".join(told) or "not confirmed: none of its Applications is there")
 
-    def ask_for_agreement(self) -> None:
+    def agree(self, wanted: Wanted) -> None:
         """Ask for a refresh: a comparison, never a sync."""
         for _ in self._changed(lambda live: {"metadata": {"annotations": {REFRESH: "normal"}}}):
             pass

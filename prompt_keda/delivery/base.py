@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from prompt_keda.clients.kube.client import FIELD_MANAGER
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.core.plan import Progress, State
 from prompt_keda.core.rights import Right
 from prompt_keda.environment.model import Instrument
 
+Wanted = Mapping[str, Sequence[Object]]
+"""Instrument → what was applied of it; KEDA's stands under the empty name."""
 NOBODY_ELSE = Progress(State.DONE, "nobody else delivers here")
 
 
@@ -61,11 +65,11 @@ class Delivery:
         """Let everybody else go on as before. Idempotent: yes. Raises as `Kube.patch` does."""
 
     def agreement(self) -> Progress:
-        """Look whether who else delivers finds what it wants. Raises as `Kube.find` does."""
+        """Look whether who else delivers takes what stands for its own, and for right. Raises as `Kube.find` does."""
         return NOBODY_ELSE
 
-    def ask_for_agreement(self) -> None:
-        """Make it look anew. Idempotent: yes. Raises as `Kube.patch` does."""
+    def agree(self, wanted: Wanted) -> None:
+        """Let it look anew, or write down for it what stands. Idempotent: yes. Raises as `Kube.patch` does."""
 
     def rights(self) -> list[Right]:
         """Return the rights that the methods above need."""

@@ -436,6 +436,8 @@ class Instrument(Part):
     None: delivered by someone else, for example Argo CD; or ``prepared``."""
     application: Text | None = None
     """The Argo CD Application that delivers it, whose chart ``prepare --phalanx`` renders; None: there is none."""
+    release: Text | None = None
+    """The Helm release that delivers it, in its namespace, for the delivery ``helm``; None: there is none."""
     prepared: PreparedObjects | None = None
     """In the place of ``manifest``: the rendering of its Application. None: there is none."""
     min_jobs: Whole = Field(ge=0)

@@ -13,7 +13,7 @@ import yaml
 
 from prompt_keda.core.event import Observer
 from prompt_keda.core.private_folder import private_folder
-from prompt_keda.lab import contents, delivered, go_builds, keda_manifests, network, state
+from prompt_keda.lab import contents, delivered, go_builds, keda_manifests, network, phalanx, state
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import Lab
 from prompt_keda.lab.vault_contents import PREFIX
@@ -84,6 +84,18 @@ def publish(lab: Lab, folder: Path) -> dict[str, str]:
         "rendered_keda_sha256": sha256,
         "rendered_workers": str(path),
     }
+
+
+def change_workers(lab: Lab, old: str, new: str) -> None:
+    """Change the workers' values in the repository, commit that, and publish what it renders to: who delivers wants it then.
+
+    Nothing is delivered. A text that is changed already stays. Raises as `render` does, and `LabError` when git fails.
+    """
+    folder = Path(state.endpoints(lab)["phalanx"])
+    values = folder / "applications" / RELEASES[1] / f"values-{delivered.ENVIRONMENT}.yaml"
+    values.write_text(values.read_text().replace(old, new))
+    phalanx.commit(folder, f"Let workers have {new}")
+    state.write_endpoints(lab, {**state.endpoints(lab), **publish(lab, folder)})
 
 
 def render(lab: Lab, folder: Path, name: str) -> list[Object]:

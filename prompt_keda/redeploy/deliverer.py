@@ -19,13 +19,13 @@ def suspend(context: Context) -> None:
 
 
 def agreement_inspect(context: Context) -> Progress:
-    """Does who else delivers find what it wants?"""
+    """Does who else delivers take what stands for right?"""
     return context.delivery.agreement()
 
 
-def ask_for_agreement(context: Context) -> None:
-    """Make it look anew. Idempotent: yes."""
-    context.delivery.ask_for_agreement()
+def agree(context: Context) -> None:
+    """Let it look anew, or write down for it what stands. Idempotent: yes."""
+    context.delivery.agree({"": context.keda_objects, **context.instrument_objects})
 
 
 def resumed_inspect(context: Context) -> Progress:
@@ -49,9 +49,9 @@ SUSPEND: Step[Context] = Step(
 STEPS: tuple[Step[Context], ...] = (
     Step(
         "verify/delivery-agrees",
-        "see that who else delivers finds what it wants",
+        "see that who else delivers agrees",
         agreement_inspect,
-        ask_for_agreement,
+        agree,
         deadline=timedelta(seconds=90),
     ),
     Step("restore/resume-delivery", "let who else delivers go on as before", resumed_inspect, resume),

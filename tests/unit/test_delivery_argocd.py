@@ -175,7 +175,7 @@ def test_without_argo_cd_there_is_nobody_to_wait_for():
     made = delivery()
     assert made.suspension("run-1").state is State.DONE
     made.suspend("run-1")
-    made.ask_for_agreement()
+    made.agree({})
     assert made.agreement().state is State.DONE and "none of its Applications is there" in made.agreement().detail
 
 
@@ -187,7 +187,7 @@ def test_argo_cd_is_asked_and_what_it_says_counts():
     """Nothing it said before the question does."""
     kube, made = with_application(None, status={"sync": {"status": "Synced"}})
     assert made.agreement().state is State.TODO
-    made.ask_for_agreement()
+    made.agree({})
     assert live(kube)["metadata"]["annotations"] == {REFRESH: "normal"}
     assert made.agreement().state is State.WORKING
     looked(kube, sync={"status": "Synced"})
@@ -197,7 +197,7 @@ def test_argo_cd_is_asked_and_what_it_says_counts():
 def test_what_it_wants_otherwise_is_red_and_named():
     """With the object and the Application."""
     kube, made = with_application()
-    made.ask_for_agreement()
+    made.agree({})
     differing = {"kind": "Deployment", "namespace": "keda", "name": "keda-operator", "status": "OutOfSync"}
     looked(kube, sync={"status": "OutOfSync"}, resources=[differing, {**differing, "status": "Synced"}])
     found = made.agreement()
@@ -209,7 +209,7 @@ def test_what_it_wants_otherwise_is_red_and_named():
 def test_what_it_cannot_tell_holds_nothing_up(monkeypatch):
     """Its repo-server is away, or its controller: KEDA is back all the same, and the words say that nobody has confirmed it."""
     kube, made = with_application()
-    made.ask_for_agreement()
+    made.agree({})
     monkeypatch.setattr(argocd, "ANSWERS_WITHIN_S", 0.0)
     assert made.agreement().state is State.DONE and "not confirmed: Argo CD has not looked" in made.agreement().detail
     looked(kube, sync={"status": "Unknown"}, conditions=[{"type": "ComparisonError", "message": "no\nrepo-server"}])
