@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from prompt_keda.clients.kube.errors import has_changed
@@ -34,6 +35,8 @@ NOT_MARKED = ("CustomResourceDefinition", "Namespace")
 """Argo CD marks no CRD; namespaces belong to the parent Application."""
 ANSWERS_WITHIN_S = 45.0
 """A controller with a whole cache answers a refresh within seconds; one that starts fills its cache first."""
+FRESH = timedelta(minutes=10)
+"""Argo CD compares every three minutes by default, and at each change that it sees."""
 TRIES = 5
 """The controller writes into the same object, whose status has no version of its own."""
 
@@ -75,6 +78,18 @@ class ArgoCdDelivery(Delivery):
         entries = live["metadata"].get("managedFields") or []
         applied = [entry for entry in entries if entry.get("operation") == "Apply" and not entry.get("subresource")]
         return sorted({str(entry.get("manager")) for entry in applied} - {self.field_manager})
+
+    def agrees_with_what_stands(self) -> str:
+        """Return that Argo CD finds what git has: git may have moved on since the rendering. An old look says nothing."""
+        live = dict(self._applications()).get(self._settings.application)
+        if live is None or sync_status(live) != "Synced" or trouble_of(live):
+            return ""
+        status = live["status"]
+        looked = datetime.fromisoformat(str(status.get("reconciledAt") or "2000-01-01T00:00:00Z"))
+        if self._systems.kube.server_time() - looked > FRESH:
+            return ""
+        revision = str(status["sync"].get("revision", ""))[:12] or "its revision"
+        return f"Application {self._settings.application} is Synced with git at {revision}"
 
     def suspension(self, run_id: str) -> Progress:
         """Look whether no Application syncs: none by itself, and no operation runs."""

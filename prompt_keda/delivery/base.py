@@ -50,6 +50,10 @@ class Delivery:
         """Return who else has applied an object server-side, and so keeps fields that its deliverer drops."""
         return []
 
+    def agrees_with_what_stands(self) -> str:
+        """Return why what stands may be right, though it is not what is wanted, in words; empty: nobody says so."""
+        return ""
+
     def suspension(self, run_id: str) -> Progress:
         """Look whether everybody else keeps still for a run. Raises as `Kube.find` does."""
         return NOBODY_ELSE

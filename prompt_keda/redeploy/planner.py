@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import prompt_keda
-from prompt_keda.clients.kube.objects import Object
+from prompt_keda.clients.kube.objects import Object, label, some
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.components.keda import install
 from prompt_keda.components.run import Context
@@ -121,8 +121,16 @@ def make_plan(context: Context, options: RedeployOptions) -> Plan[Context]:
     context.objects = snapshot.objects(seen)
     context.saved = snapshot.saved(context.objects, decisions)
     found = changes.changes(seen, decisions, context.namespace)
-    made = _plan(context, mode, reason, decisions, (*modes.notes(seen), *map(TAKES_OVER.format, taken.values())))
+    notes = (*modes.notes(seen), *_behind(context, seen), *map(TAKES_OVER.format, taken.values()))
+    made = _plan(context, mode, reason, decisions, notes)
     return replace(made, changes=found, left_alone_count=changes.left_alone_count(seen, found))
+
+
+def _behind(context: Context, seen: survey.Survey) -> Iterator[str]:
+    """Say that what was prepared may be behind who else delivers: then a redeploy would bring back what is old."""
+    differing = [label(part.wanted) for part in (*seen.crds, *seen.parts) if part.live and part.difference]
+    if differing and (said := context.delivery.agrees_with_what_stands()):
+        yield f"{some(differing)} differs from what was prepared, and {said}: prepare first, or this goes back to what is old"
 
 
 def plan_again(

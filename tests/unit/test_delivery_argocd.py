@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -251,3 +252,20 @@ def test_a_job_without_an_owner_loses_its_marks_before_anybody_prunes_it():
     assert free.orphan_inspect(context).state is State.DONE
     assert KEY in kube.get(JOBS, "owned", "n")["metadata"]["labels"]
     assert set(kube.get(JOBS, "loose", "n")["metadata"]["labels"]) == {"scaledjob.keda.sh/name"}
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ({"sync": {"status": "Synced", "revision": "abc"}}, "Application keda is Synced with git at abc"),
+        ({"sync": {"status": "OutOfSync", "revision": "abc"}}, ""),
+        ({"sync": {"status": "Synced"}, "conditions": [{"type": "ComparisonError", "message": "x"}]}, ""),
+        ({"sync": {"status": "Synced"}, "reconciledAt": "2020-01-01T00:00:00Z"}, ""),
+    ],
+)
+def test_a_rendering_may_be_behind_git(status, says):
+    """Only what Argo CD has seen lately, and as git has it, says that what stands is right."""
+    now = datetime.now(UTC).isoformat()
+    kube, made = with_application(None, status={"reconciledAt": now, **status})
+    kube.server_time = lambda: datetime.now(UTC)
+    assert made.agrees_with_what_stands() == says
