@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from prompt_keda.clients.kube.errors import has_changed
+from prompt_keda.clients.kube.managed_fields import appliers
 from prompt_keda.clients.kube.objects import Object, is_going, some
 from prompt_keda.clients.kube.resources import APPLICATIONS
 from prompt_keda.clients.systems import Systems
@@ -45,6 +46,7 @@ class ArgoCdDelivery(Delivery):
     """Argo CD delivers from git. Needs ``argocd`` in the environment, which its model holds to that."""
 
     field_manager = "argocd-controller"
+    helm_release = ""
 
     def __init__(self, systems: Systems) -> None:
         environment = systems.environment
@@ -75,9 +77,7 @@ class ArgoCdDelivery(Delivery):
 
     def others(self, live: Object) -> list[str]:
         """Return who else has applied an object server-side: a port that they named stays, and Argo CD's next sync fails."""
-        entries = live["metadata"].get("managedFields") or []
-        applied = [entry for entry in entries if entry.get("operation") == "Apply" and not entry.get("subresource")]
-        return sorted({str(entry.get("manager")) for entry in applied} - {self.field_manager})
+        return [manager for manager in appliers(live) if manager != self.field_manager]
 
     def agrees_with_what_stands(self) -> str:
         """Return that Argo CD finds what git has: git may have moved on since the rendering. An old look says nothing."""

@@ -26,11 +26,11 @@ class Delivery:
     field_manager
         As whom the wanted objects are applied.
     helm_release
-        ``namespace/name`` of the Helm release that KEDA belongs to; empty: the one that live objects say.
+        ``namespace/name`` of the Helm release that KEDA belongs to; empty: none. None: the one that live objects say.
     """
 
     field_manager = FIELD_MANAGER
-    helm_release = ""
+    helm_release: str | None = None
 
     def marked(self, obj: Object, instrument: Instrument | None = None) -> Object:
         """Return an object with the marks by which its deliverer knows it.

@@ -34,7 +34,7 @@ class HelmDelivery(Delivery):
 
     def __init__(self, systems: Systems) -> None:
         self._systems, keda = systems, systems.environment.keda
-        self.helm_release = f"{keda.namespace}/{keda.release}"
+        self._keda_release = self.helm_release = f"{keda.namespace}/{keda.release}"
 
     def marked(self, obj: Object, instrument: Instrument | None = None) -> Object:
         """Return an object with the marks of its release; without one it gets none."""
@@ -64,14 +64,14 @@ class HelmDelivery(Delivery):
 
     def _release(self, instrument: Instrument | None) -> str:
         if instrument is None:
-            return self.helm_release
+            return self._keda_release
         return f"{instrument.namespace}/{instrument.release}" if instrument.release else ""
 
     def _releases(self) -> dict[str, str]:
         """Return instrument → its release; KEDA's stands under the empty name."""
         instruments = self._systems.environment.instruments
         named = {each.name: self._release(each) for each in instruments if each.release}
-        return {"": self.helm_release, **named}
+        return {"": self._keda_release, **named}
 
     def _revisions(self, release: str) -> Sequence[Object]:
         namespace, _, name = release.partition("/")

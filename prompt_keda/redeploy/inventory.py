@@ -152,7 +152,7 @@ def _seen(context: Context, wanted: Object) -> Seen:
         live = context.find(wanted)
     except Missing:
         live = None
-    return Seen(wanted, live, install.difference(wanted, live) if live else None)
+    return Seen(wanted, live, install.difference(context, wanted, live) if live else None)
 
 
 def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) -> Iterator[tuple[Object, str]]:

@@ -173,10 +173,14 @@ def decide(context: Context, seen: Survey, mode: str, options: RedeployOptions) 
         unpauses=tuple(_unpauses(context, seen)),
         saved=tuple(label(one) for one in to_save(context, seen.custom, _going_crds(seen) | goes)),
         group_start=options.group_start,
-        helm_release=context.delivery.helm_release
-        or helm.release_of(one.live for one in (*seen.crds, *seen.parts) if one.live),
+        helm_release=_helm_release(context, seen),
         given_up=options.given_up,
     )
+
+
+def _helm_release(context: Context, seen: Survey) -> str:
+    release = context.delivery.helm_release
+    return helm.release_of(part.live for part in (*seen.crds, *seen.parts) if part.live) if release is None else release
 
 
 def _deletions(context: Context, seen: Survey, whole: bool) -> Iterator[Deletion]:

@@ -12,10 +12,12 @@ from prompt_keda.components import finalizers
 from prompt_keda.components.cluster import held_namespaces as namespaces
 from prompt_keda.components.compare import Difference, first_difference
 from prompt_keda.components.event_source.choice import event_source
+from prompt_keda.components.keda import install
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import drift, running_jobs
-from prompt_keda.components.scaled_jobs.objects import is_paused, is_suspended
+from prompt_keda.components.scaled_jobs.objects import PAUSED, is_paused, is_suspended
 from prompt_keda.components.scaled_jobs.schemas import CRD
+from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.environment.model import Instrument
 from prompt_keda.redeploy.takeovers import content
@@ -93,7 +95,7 @@ def scaled_jobs_inspect(context: Context) -> Progress:
         found = context.find(one)
         if found is None:
             return Progress(State.TODO, f"{label(one)} is absent")
-        difference = first_difference(content(one), found)
+        difference = _difference(context, one, source, found)
         if difference and not finalizers.is_held_by_others(found):
             return Progress(State.TODO, f"{label(one)} differs at {difference}")
         if surplus := _surplus(context, one, source, found):
@@ -136,7 +138,9 @@ def apply_scaled_jobs(context: Context) -> None:
         found = context.find(one)
         if found is not None and finalizers.is_held_by_others(found):
             continue
-        if found is None or (source != "snapshot" and first_difference(content(one), found)):
+        if found is None or (source != "snapshot" and _difference(context, one, source, found)):
+            if found is not None:
+                one = _with_our_pause(one, found)
             if one["kind"] == SCALED_JOBS.kind and _needs_pause(context, one, found):
                 one = copy.deepcopy(one)
                 one["metadata"].setdefault("annotations", {}).update(running_jobs.pause_marks(context.run_id))
@@ -146,6 +150,23 @@ def apply_scaled_jobs(context: Context) -> None:
     for job in _suspended(context):
         metadata = job["metadata"]
         context.systems.kube.patch(JOBS, metadata["name"], metadata["namespace"], {"spec": {"suspend": False}})
+
+
+def _difference(context: Context, wanted: Object, source: str, live: Object) -> str | None:
+    """Say where a live object differs; of what came from the snapshot only its content counts: its marks were others'."""
+    if source == "snapshot":
+        return first_difference(content(wanted), live)
+    return install.difference(context, _with_our_pause(wanted, live), live)
+
+
+def _with_our_pause(wanted: Object, live: Object) -> Object:
+    """Return what is wanted with the pause that a run has put on the live one: its own step takes it away again."""
+    there = live["metadata"].get("annotations") or {}
+    if RUN_ANNOTATION not in there:
+        return wanted
+    marks = {key: there[key] for key in (RUN_ANNOTATION, PAUSED) if key in there}
+    annotations = {**(wanted["metadata"].get("annotations") or {}), **marks}
+    return {**wanted, "metadata": {**wanted["metadata"], "annotations": annotations}}
 
 
 def _surplus(context: Context, wanted: Object, source: str, live: Object) -> list[Difference]:

@@ -7,6 +7,7 @@ import copy
 from datetime import timedelta
 
 from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.managed_fields import no_longer_wanted
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CRDS, NAMESPACES, SECRETS
 from prompt_keda.clients.kube.watch import Watch
@@ -66,7 +67,7 @@ def crds_inspect(context: Context) -> Progress:
             return Progress(State.BROKEN, f"{name} is being deleted, and waits for its objects' finalizers")
         if not has_condition(found, "Established") or not _is_known(context, one):
             return Progress(State.WORKING, f"{name} is not served yet")
-        if differs := difference(one, found):
+        if differs := difference(context, one, found):
             return Progress(State.TODO, f"{name} differs at {differs}")
         if others := context.delivery.others(found):
             return Progress(State.TODO, f"{name} is applied by {', '.join(others)} as well")
@@ -86,11 +87,15 @@ def _is_known(context: Context, crd: Object) -> bool:
     return True
 
 
-def difference(wanted: Object, live: Object) -> str | None:
-    """Say where a live object differs from what KEDA's manifests want: in its content, labels or annotations; None if nowhere."""
+def difference(context: Context, wanted: Object, live: Object) -> str | None:
+    """Say where a live object differs from what is wanted: in its content, labels or annotations; None if nowhere.
+
+    Also where it has a field that whoever delivers it has applied, and does not want any more.
+    """
     content = {key: value for key, value in wanted.items() if key not in ("apiVersion", "kind", "metadata")}
     marks = {key: wanted["metadata"].get(key) or {} for key in ("labels", "annotations")}
-    return first_difference({**content, "metadata": marks}, live)
+    differing = first_difference({**content, "metadata": marks}, live)
+    return differing or no_longer_wanted(wanted, live, context.delivery.field_manager)
 
 
 def unlike(context: Context, objects: list[Object]) -> list[Object]:
@@ -101,7 +106,7 @@ def unlike(context: Context, objects: list[Object]) -> list[Object]:
     variable, after ``kubectl apply --server-side``).
     """
     found = [(one, context.find(one)) for one in objects]
-    return [one for one, live in found if live is None or difference(one, live)]
+    return [one for one, live in found if live is None or difference(context, one, live)]
 
 
 def apply_crds(context: Context) -> None:
@@ -225,7 +230,7 @@ def parts_inspect(context: Context) -> Progress:
         found, what = context.find(one), f"{one['kind']} {one['metadata']['name']}"
         if found is None:
             return Progress(State.TODO, f"{what} is absent")
-        if differs := difference(one, found):
+        if differs := difference(context, one, found):
             return Progress(State.TODO, f"{what} differs at {differs}")
         if others := context.delivery.others(found):
             return Progress(State.TODO, f"{what} is applied by {', '.join(others)} as well")
@@ -252,7 +257,7 @@ def _write_ca(context: Context) -> None:
         if wanted["kind"] not in WITH_CA:
             continue
         live, name = context.find(wanted), wanted["metadata"]["name"]
-        if live is None or difference(wanted, live) is None:
+        if live is None or difference(context, wanted, live) is None:
             continue
         body = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}}
         kube.patch(kube.resource_of(wanted), name, None, {**body, **_with_ca(live, _ca(context))})
