@@ -106,6 +106,7 @@ def with_policy(policy, *breaks):
 
 
 API, TAKEN_UP = "cluster/api-answers", "cluster/jobs-reconciled"
+DENIED = 'binding rejected: pods "w" is forbidden: ValidatingAdmissionPolicy denied request: Jobs need a label'
 GOING, REPORT, ROOM = "cluster/pods-start", "cluster/nodes-report", "cluster/nodes-have-room"
 STUCK, DNS, HOOKS = "cluster/namespaces-not-stuck", "cluster/dns-answers", "cluster/webhooks-reachable"
 OTHER_APIS, TAINT = "cluster/api-services-available", {"key": "gpu", "value": "1", "effect": "NoSchedule"}
@@ -235,6 +236,7 @@ RED = [
     (ROOM, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent"),
     (GOING, pod(), "fail", "s and has neither a node nor a word of the scheduler"),
     (GOING, pod(conditions=[UNSCHEDULABLE]), "warn", "says the scheduler: Unschedulable: 0/1 nodes: cpu"),
+    (GOING, pod(conditions=[{**UNSCHEDULABLE, "message": DENIED}]), "fail", "binding rejected: "),
     (GOING, pod(node="n1"), "fail", "s, and no container is begun"),
     (
         GOING,

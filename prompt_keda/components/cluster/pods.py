@@ -34,6 +34,7 @@ IS_MADE = ("ContainerCreating", "PodInitializing")
 LONG = timedelta(minutes=2)
 """A pull of some gigabytes takes minutes, and nobody warns of it."""
 FIXES = (
+    ("forbidden", "An admission policy or webhook denies it: ask who made it to revert it."),
     ("sandbox", "Look at the container runtime and the network plugin of node {node}."),
     ("persistentvolumeclaim", "Look at the claim: kubectl -n {space} get pvc. A volume or a storage class is missing."),
     ("volume", "Create what the volume names, or correct it: kubectl -n {space} get configmap,secret,pvc"),
@@ -44,6 +45,8 @@ FIXES = (
     ("affinity/selector", "No node takes such pods: look at the nodes' labels, and at the workers' nodeSelector."),
 )
 """A part of what a warning says, in small letters → what to do about it; the first that fits."""
+NOT_ROOM = ("persistentvolumeclaim", "forbidden")
+"""What the scheduler says of a pod that waits for no room: it will not pass by itself."""
 
 
 @check(
@@ -59,7 +62,7 @@ def pods_get_going(systems: Systems) -> Outcome:
     is not ready is left to cluster/nodes-ready.
 
     Cause: FAIL: the scheduler, a kubelet or the vCluster's syncer stands still, though the API server answers
-    (F30), or the kubelet or the scheduler says what a pod lacks: a volume, a claim, a sandbox, an image. WARN: the
+    (F30), or the kubelet or the scheduler says what a pod lacks: a volume, a claim, a sandbox, an image, or that binding it is denied. WARN: the
     scheduler says that there is no room.
 
     Fix: The result names which of them.
@@ -155,7 +158,7 @@ def _not_scheduled(name: str, waiting: timedelta, scheduled: Object) -> Outcome:
     waits = f"{name} waits for {waiting.total_seconds():.0f} s"
     if scheduled.get("status") == "False":
         said = f"{scheduled.get('reason', 'no reason')}: {scheduled.get('message', '')}"
-        told = warn if "persistentvolumeclaim" not in said.lower() else fail
+        told = fail if any(word in said.lower() for word in NOT_ROOM) else warn
         return told(f"{waits}, says the scheduler: {said}", _fix(said, name.partition("/")[0], None))
     fix = "Look at the scheduler; in a vCluster, at its syncer: the API server alone answers."
     return fail(f"{waits} and has neither a node nor a word of the scheduler: scheduler or syncer suspect", fix)
