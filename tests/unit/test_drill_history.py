@@ -18,6 +18,7 @@ from prompt_keda.records.drill_history import begin_drills, drills_kept, keep_dr
 from prompt_keda.records.drill_record import Drilled, DrillRecord
 from prompt_keda.records.run_folder import RunFolder
 from prompt_keda.report import as_text, drills_as_text, history_page
+from tests.runs import cluster_of
 
 from .test_incident_story import HOSTILE
 from .world import World
@@ -89,9 +90,9 @@ def drills(monkeypatch, state, tmp_path):
 
     monkeypatch.setattr(drilling, "drill", drill)
     monkeypatch.setattr(drilling, "read_environment", lambda name: None)
-    stack = SimpleNamespace(
-        kube=SimpleNamespace(find=lambda *arguments: {}), lab=SimpleNamespace(state=tmp_path, name="one")
-    )
+    kube, lab = SimpleNamespace(find=lambda *arguments: {}), SimpleNamespace(state=tmp_path, name="one")
+    environment = SimpleNamespace(**vars(cluster_of("local")), observing=None)
+    stack = SimpleNamespace(kube=kube, lab=lab, environment=environment)
     monkeypatch.setattr(drilling, "Stage", lambda environment: stack)
     known(monkeypatch, FAULTS)
     return results

@@ -38,8 +38,8 @@ class Cluster:
             found = [one for one in found if one["reason"] == wanted["reason"]]
         return found
 
-    def each(self, resource, namespace=None, label_selector=""):
-        return self.list(resource, namespace, label_selector)
+    def each(self, resource, namespace=None, label_selector="", field_selector=""):
+        return self.list(resource, namespace, label_selector, field_selector)
 
     def find(self, resource, name, namespace=None):
         named = [one for one in self.list(resource) if one["metadata"]["name"] == name]
