@@ -8,6 +8,7 @@ Source: goyaml.v2/resolve.go and decode.go in sigs.k8s.io/yaml v1.4.
 from __future__ import annotations
 
 import re
+from math import isinf
 from typing import Any
 
 import yaml
@@ -20,7 +21,7 @@ FALSE = {"n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "O
 NULL = {"", "~", "null", "Null", "NULL"}
 WHOLE = re.compile(r"([-+]?)(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|[1-9][0-9]*|0)")
 FRACTION = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-PLAIN_TAG, MERGE_TAG = "!plain", "tag:yaml.org,2002:merge"
+PLAIN_TAG, MERGE_TAG, TEXT_TAG = "!plain", "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str"
 MOST_DEPTH = 100
 MOST_KEYS = 5000
 MOST_VALUES = 500_000
@@ -36,6 +37,9 @@ class _Loader(yaml.CSafeLoader):
         if len(merged) > 1 or any(isinstance(value, yaml.SequenceNode) for value in merged):
             raise ConstructorError(None, None, "several mappings are merged into one", node.start_mark)
         super().flatten_mapping(node)
+        for key, _ in node.value:  # before they are keys of a dict: True and 1 would be the same one
+            if key.tag == PLAIN_TAG:
+                key.tag, key.value = TEXT_TAG, _key(plain(key.value), key)
         if len(node.value) > MOST_KEYS:
             raise ConstructorError(None, None, f"a mapping has more than {MOST_KEYS} keys", node.start_mark)
 
@@ -46,12 +50,16 @@ def plain(text: str) -> Any:
         return None
     if text in TRUE or text in FALSE:
         return text in TRUE
+    if text[0] not in "+-.0123456789":
+        return text
     digits = text.replace("_", "")
     if match := WHOLE.fullmatch(digits):
         sign, number = match.groups()
         whole = int(f"{sign}{number}", 8 if re.fullmatch("0[0-7]+", number) else 0)
         return whole if -(2**63) <= whole < 2**64 else float(whole)
-    return float(digits) if FRACTION.fullmatch(digits) else text
+    if not FRACTION.fullmatch(digits) or isinf(float(digits)):
+        return text
+    return float(digits)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -101,8 +109,7 @@ def _cleaned(value: Any, left: list[int], depth: int, where: str) -> Any:
     if left[0] < 0 or depth > MOST_DEPTH:
         raise BadAnswer("helm", where, f"what it rendered has more than {MOST_VALUES} values, or contains itself")
     if isinstance(value, dict):
-        named = ((_key(key, where), inner) for key, inner in value.items())
-        return {key: _cleaned(inner, left, depth + 1, where) for key, inner in named if inner is not None}
+        return {str(key): _cleaned(inner, left, depth + 1, where) for key, inner in value.items() if inner is not None}
     if isinstance(value, list):
         return [_cleaned(inner, left, depth + 1, where) for inner in value]
     if value is None or isinstance(value, str | bool | int):
@@ -112,9 +119,10 @@ def _cleaned(value: Any, left: list[int], depth: int, where: str) -> Any:
     raise BadAnswer("helm", where, f"what it rendered holds a {type(value).__name__}, which JSON does not know")
 
 
-def _key(key: Any, where: str) -> str:
-    if isinstance(key, bool):
-        return str(key).lower()
-    if isinstance(key, str | int):
-        return str(key)
-    raise BadAnswer("helm", where, f"what it rendered has a key that is a {type(key).__name__}")
+def _key(value: Any, node: yaml.Node) -> str:
+    """Return a key as JSON has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int):
+        return str(value)
+    raise ConstructorError(None, None, f"a key is a {type(value).__name__}", node.start_mark)

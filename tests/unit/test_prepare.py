@@ -10,7 +10,7 @@ import pytest
 
 from prompt_keda.commands.prepare import PhalanxOptions, prepare, prepare_from_phalanx
 from prompt_keda.commands.session import open_session
-from prompt_keda.core.errors import BadAnswer, EnvironmentFileError, Refusal
+from prompt_keda.core.errors import BadAnswer, EnvironmentFileError, Refusal, Unreachable
 from prompt_keda.core.event import nobody
 from prompt_keda.delivery import rendering
 from prompt_keda.delivery.manifests import load_instrument_objects, load_keda_manifests, local_file, prepared_file
@@ -196,6 +196,9 @@ def test_a_chart_from_elsewhere_is_rendered_only_if_it_is_pinned(file, tmp_path)
     for kept in prepared_file(PIN).parent.glob("*.tgz"):
         kept.unlink()
     refused("keda 2.16.1 is not on this machine", file, phalanx, tmp_path)
+    away = f"sha256: {PIN}, source: https://127.0.0.1:1/keda.tgz"
+    file.write_text(file.read_text().replace(f"sha256: {PIN}}}", f"{away}}}"))
+    refused("download at https://127.0.0.1", file, phalanx, tmp_path, error=Unreachable)
 
 
 def test_a_chart_that_is_committed_is_pinned_by_the_commit(file, tmp_path):
