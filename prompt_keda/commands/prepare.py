@@ -163,13 +163,16 @@ def prepare_from_phalanx(
             rendering = render(helm, tree, application, kube_version)
             _refuse_another_scaled_job(target, rendering)
             renderings.append(rendering)
-    about = {"commit": commit, "environment": name, "helm": helm.version, "kube_version": kube_version}
+        committed_at, fetched_at = checkout.committed_at(commit), checkout.fetched_at()
+    about = {"commit": commit, "committed_at": committed_at.isoformat(timespec="seconds"), "environment": name}
+    about |= {"helm": helm.version, "kube_version": kube_version}
     files = [rendering.keep(about) for rendering in renderings]
     rows = [
         {**_row(target.what, file, rendering.sha256, rendering.objects, False), "rendered": _told(target, rendering)}
         for target, rendering, file in zip(targets, renderings, files, strict=True)
     ]
-    parts = {"phalanx": {**about, "checkout": str(checkout.folder)}, "prepared": rows}
+    fetched = fetched_at.isoformat(timespec="seconds") if fetched_at else None
+    parts = {"phalanx": {**about, "checkout": str(checkout.folder), "fetched_at": fetched}, "prepared": rows}
     parts["environment_file"] = {"file": str(session.file), "written": False}
     for line in _lines(parts):
         observer(Event(EventKind.NOTE, "prepare", "", line))
@@ -314,7 +317,9 @@ def _identity(obj: Object) -> tuple[str, str, str, str]:
 def _lines(parts: dict[str, Any]) -> Iterator[str]:
     """Yield what a person reads before deciding: commit, charts, digests, and what changed."""
     phalanx = parts["phalanx"]
-    yield f"Phalanx {phalanx['commit']}, environment {phalanx['environment']}, rendered by Helm {phalanx['helm']}"
+    yield f"Phalanx {phalanx['commit']}, committed {phalanx['committed_at']}"
+    yield f"  last fetch {phalanx['fetched_at'] or 'none since it was cloned'}"
+    yield f"  environment {phalanx['environment']}, rendered by Helm {phalanx['helm']}"
     for row in parts["prepared"]:
         told = row["rendered"]
         yield f"{told['application']}: {row['objects_count']} objects, SHA-256 {row['sha256']}"

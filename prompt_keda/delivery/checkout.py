@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from prompt_keda.core.bounded_program import Ended, run_bounded
@@ -63,6 +63,22 @@ class Checkout:
         if COMMIT.fullmatch(revision):
             names.append(revision)
         return next(filter(None, map(self._commit, names)), "")
+
+    def committed_at(self, commit: str) -> datetime:
+        """Return when a commit was made, in UTC, as its committer said."""
+        text = self._run("show", "--no-patch", "--format=%ct", commit).stdout.decode(errors="replace").strip()
+        try:
+            return datetime.fromtimestamp(int(text), UTC)
+        except (ValueError, OverflowError, OSError) as error:
+            raise BadAnswer("git", str(self.folder), f"the date of {commit[:12]} makes no sense") from error
+
+    def fetched_at(self) -> datetime | None:
+        """Return when this clone last asked for what is new, in UTC; None if never since it was cloned."""
+        place = self._run("rev-parse", "--git-path", "FETCH_HEAD").stdout.decode(errors="replace").rstrip("\n")
+        try:
+            return datetime.fromtimestamp((self.folder / place).stat().st_mtime, UTC)
+        except OSError:
+            return None
 
     def export(self, commit: str, folder: Path) -> tuple[str, ...]:
         """Write all regular files of a commit below a folder. Return the paths that are links or submodules, and not written.

@@ -107,6 +107,7 @@ def test_what_changed_is_told_field_by_field_before_anybody_is_asked(file, phala
     changes = [(one["change"], one["kind"], one["fields"]) for one in instrument["rendered"]["changes"]]
     assert changes == [("changed", "ScaledJob", fields), ("created", "TriggerAuthentication", [])]
     lines = [event.detail for event in told]
+    assert lines[0].startswith(f"Phalanx {head}, committed 20") and lines[1] == "  last fetch none since it was cloned"
     assert "    spec.maxReplicaCount: 1700 → 600" in lines and "  the same as before" in lines
 
 
@@ -140,8 +141,10 @@ def test_another_revision_than_the_applications_is_refused_unless_it_is_named(fi
     assert run(file, phalanx, tmp_path, revision=head, ask=typed("prod"))["phalanx"]["commit"] == head
     refused("knows no revision nowhere", file, phalanx, tmp_path, revision="nowhere")
     git(phalanx, "push", "--quiet", "origin", "HEAD:refs/heads/tickets/DM-1")
+    git(phalanx, "fetch", "--quiet")
     file.write_text(file.read_text().replace("prod-there\n", "prod-there\n  revision: tickets/DM-1\n"))
-    assert run(file, phalanx, tmp_path, ask=typed("prod"))["phalanx"]["commit"] == head
+    parts = run(file, phalanx, tmp_path, ask=typed("prod"))["phalanx"]
+    assert parts["commit"] == head and parts["fetched_at"] >= parts["committed_at"]
     git(phalanx, "branch", "tickets/DM-2", "HEAD~1")
     file.write_text(file.read_text().replace("tickets/DM-1", "tickets/DM-2"))
     refused("follows tickets/DM-2, which is", file, phalanx, tmp_path)
