@@ -16,8 +16,9 @@ from prompt_keda.components.compare import FieldChange, field_changes
 from prompt_keda.core.decisions import digest_of
 from prompt_keda.core.errors import EnvironmentFileError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.strict_yaml import Where
-from prompt_keda.delivery.application import Application, read_applications
+from prompt_keda.delivery.application import APP_OF_APPS, Application, read_applications
 from prompt_keda.delivery.chart_dependencies import place_charts
 from prompt_keda.delivery.checkout import Checkout, open_checkout
 from prompt_keda.delivery.helm_program import find_helm
@@ -139,45 +140,50 @@ def prepare_from_phalanx(
     ClientError
         When git or Helm fail.
     """
-    environment = session.environment
-    phalanx, targets = _phalanx(environment), list(_targets(environment))
-    with TemporaryDirectory(prefix="prompt-keda-") as scratch:
-        home, tree = (Path(scratch).resolve() / name for name in ("helm", "tree"))
-        home.mkdir()
-        tree.mkdir()
-        helm = find_helm(options.helm, home)
-        checkout = open_checkout(Path(options.checkout).expanduser())
-        commit = _commit(checkout, options.revision)
-        links = checkout.export(commit, tree)
-        kube_version, name = _kube_version(environment), filled(phalanx.environment, "phalanx.environment")
-        revision = filled(phalanx.revision or "", "phalanx.revision")
-        names = [target.name for target in targets]
-        applications = read_applications(helm, tree, name, revision, kube_version, names)
-        for application in applications:
-            _refuse_other_revision(checkout, commit, application, options.revision)
-        renderings = []
-        for target, application in zip(targets, applications, strict=True):
-            connect = environment.limits.connect
-            folders = place_charts(tree, application.path, checkout.folder, phalanx.charts, connect)
-            _refuse_links(links, folders)
-            rendering = render(helm, tree, application, kube_version)
-            _refuse_another_scaled_job(target, rendering)
-            renderings.append(rendering)
-        committed_at, fetched_at = checkout.committed_at(commit), checkout.fetched_at()
-    about = {"commit": commit, "committed_at": committed_at.isoformat(timespec="seconds"), "environment": name}
-    about |= {"helm": helm.version, "kube_version": kube_version}
+    targets = list(_targets(session.environment))
+    about, renderings = _render(session.environment, targets, options)
     files = [rendering.keep(about) for rendering in renderings]
     rows = [
         {**_row(target.what, file, rendering.sha256, rendering.objects, False), "rendered": _told(target, rendering)}
         for target, rendering, file in zip(targets, renderings, files, strict=True)
     ]
-    fetched = fetched_at.isoformat(timespec="seconds") if fetched_at else None
-    parts = {"phalanx": {**about, "checkout": str(checkout.folder), "fetched_at": fetched}, "prepared": rows}
-    parts["environment_file"] = {"file": str(session.file), "written": False}
+    unwritten = {"file": str(session.file), "written": False}
+    parts = {"phalanx": about, "prepared": rows, "environment_file": unwritten}
     for line in _lines(parts):
         observer(Event(EventKind.NOTE, "prepare", "", line))
     parts["environment_file"] = _write_digests(session, targets, renderings, approve, ask, parts)
-    return Result("prepare", environment.name, header=f"environment {environment.name}", parts=parts)
+    header = f"environment {session.environment.name}"
+    return Result("prepare", session.environment.name, header=header, parts=parts)
+
+
+def _render(
+    environment: Environment, targets: Sequence[_Target], options: PhalanxOptions
+) -> tuple[dict[str, Any], list[Rendering]]:
+    """Render the chart of each Application from one commit. Return where that stands, and the renderings."""
+    phalanx, kube_version = _phalanx(environment), _kube_version(environment)
+    name = filled(phalanx.environment, "phalanx.environment")
+    revision = filled(phalanx.revision or "", "phalanx.revision")
+    with TemporaryDirectory(prefix="prompt-keda-") as scratch:
+        home, tree = (private_folder(Path(scratch).resolve() / name) for name in ("helm", "tree"))
+        helm = find_helm(options.helm, home)
+        checkout = open_checkout(Path(options.checkout).expanduser())
+        commit = _commit(checkout, options.revision)
+        links = checkout.export(commit, tree)
+        names = [target.name for target in targets]
+        applications = read_applications(helm, tree, name, revision, kube_version, names)
+        _refuse_links(links, [APP_OF_APPS])
+        renderings = []
+        for target, application in zip(targets, applications, strict=True):
+            _refuse_other_revision(checkout, commit, application, options.revision)
+            connect = environment.limits.connect
+            folders = place_charts(tree, application.path, checkout.folder, phalanx.charts, connect)
+            _refuse_links(links, folders)
+            renderings.append(render(helm, tree, application, kube_version))
+            _refuse_another_scaled_job(target, renderings[-1])
+        dates = {"committed_at": checkout.committed_at(commit), "fetched_at": checkout.fetched_at()}
+    about: dict[str, Any] = {"commit": commit, "environment": name, "helm": helm.version, "kube_version": kube_version}
+    about |= {key: at.isoformat(timespec="seconds") if at else None for key, at in dates.items()}
+    return {**about, "checkout": str(checkout.folder)}, renderings
 
 
 def _phalanx(environment: Environment) -> Phalanx:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from prompt_keda.core.bounded_program import Ended, run_bounded
-from prompt_keda.core.errors import BadAnswer, Missing, Refusal
+from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Refusal
 
 TIMEOUT = timedelta(seconds=60)
 MOST_BYTES = 256 * 2**20
@@ -86,7 +86,9 @@ class Checkout:
         Raises
         ------
         BadAnswer
-            When there are too many files, or too large ones, or a path leads out of the folder.
+            When there are too many files, or too large ones, or a path leads out of the folder; or a file is not in the clone.
+        ClientError
+            When they cannot be written: no room.
         """
         listed = list(self._listed(commit))
         files = [entry for entry in listed if entry.mode in FILE_MODES]
@@ -105,9 +107,7 @@ class Checkout:
                     "Clone it whole: a partial clone lacks files.",
                 )
             place += len(head)
-            target = folder / entry.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(given[place : place + entry.size_bytes])
+            _write(folder / entry.path, given[place : place + entry.size_bytes])
             place += entry.size_bytes + 1
         return tuple(entry.path for entry in listed if entry.mode not in FILE_MODES)
 
@@ -129,6 +129,17 @@ class Checkout:
 
     def _run(self, *arguments: str, stdin: bytes = b"", may_fail: bool = False) -> Ended:
         return _git(self.git, self.folder, arguments, stdin, may_fail)
+
+
+def _write(target: Path, data: memoryview) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    except OSError as error:
+        what = f"a file of the commit cannot be written there: {error.strerror}"
+        raise ClientError(
+            "scratch folder", str(target.parents[-2]), what, "Make room, or point TMPDIR elsewhere."
+        ) from error
 
 
 @dataclass(frozen=True)
