@@ -8,7 +8,13 @@ import json
 import pytest
 
 from prompt_keda.core.errors import EnvironmentFileError
-from prompt_keda.delivery.manifests import load_instrument_manifest, load_keda_manifests
+from prompt_keda.delivery.manifests import (
+    load_instrument_manifest,
+    load_instrument_objects,
+    load_keda_manifests,
+    prepared_file,
+)
+from prompt_keda.environment.model import PreparedObjects
 
 from .breaks import environment
 from .world import World
@@ -98,3 +104,33 @@ def test_kedas_own_manifests_are_read_by_the_same_rules(annotations, tmp_path):
     path.write_bytes(data)
     with pytest.raises(EnvironmentFileError, match=r"Service: metadata\.annotations"):
         load_keda_manifests(path, hashlib.sha256(data).hexdigest())
+
+
+RENDERED = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "n"}}
+NOT_RENDERED = {
+    "a Secret": ([{**RENDERED, "kind": "Secret"}], "does not belong into a manifest"),
+    "no namespace": ([{**RENDERED, "metadata": {"name": "s"}}], "Service s has no namespace"),
+    "a truth value": ([{**RENDERED, "metadata": {**RENDERED["metadata"], "labels": {"a": True}}}], "a is bool"),
+    "a spec that is a list": ([{**RENDERED, "spec": []}], "the spec of Service s is not a mapping"),
+    "no list": (RENDERED, "is no list of Kubernetes objects"),
+    "nothing": ([], "is no list of Kubernetes objects"),
+}
+
+
+@pytest.mark.parametrize(("objects", "words"), NOT_RENDERED.values(), ids=NOT_RENDERED)
+def test_what_prepare_rendered_is_read_by_the_same_rules(objects, words, tmp_path, monkeypatch):
+    """Also where somebody has pinned a file of his own; and check and plan read it alike."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    data = json.dumps(objects).encode()
+    sha256 = hashlib.sha256(data).hexdigest()
+    world = World()
+    prepared = {"manifest": None, "prepared": PreparedObjects(sha256=sha256)}
+    instrument = world.systems.environment.instruments[0].model_copy(update=prepared)
+    environment(instruments=(instrument,))(world)
+    seen = world.verdict("keda/scaled-jobs-valid")
+    assert seen.verdict.value == "fail" and "./run prepare --env E --phalanx CHECKOUT" in seen.fix, seen
+    prepared_file(sha256).parent.mkdir(parents=True)
+    prepared_file(sha256).write_bytes(data)
+    with pytest.raises(EnvironmentFileError) as caught:
+        load_instrument_objects(instrument, None)
+    assert words in caught.value.what and words in world.verdict("keda/scaled-jobs-valid").observed
