@@ -280,7 +280,7 @@ class _Look:
             same = [place for place, name in enumerate(known) if _same_name(name, by_digest)]
             if not same:
                 new.append(by_digest)
-            elif not {image, by_digest} & {known[place] for place in same}:
+            elif not {_meant(image), _meant(by_digest)} & {_meant(known[place]) for place in same}:
                 source = f"{named}, its pod template, and the image that its newest pod runs"
                 self.see(("instruments", index, "images", same[0]), by_digest, source)
         if new:
@@ -502,6 +502,12 @@ def _same_name(first: str, second: str) -> bool:
         return False
     one, other = parse_image(first), parse_image(second)
     return (one.host, one.repository) == (other.host, other.repository)
+
+
+def _meant(name: str) -> tuple[str, str, str]:
+    """Return what an image's name means: ``busybox`` is ``docker.io/library/busybox:latest``."""
+    image = parse_image(name)
+    return image.host, image.repository, image.reference
 
 
 def _secrets_of(pod: Object) -> Iterator[str]:

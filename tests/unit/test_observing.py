@@ -114,7 +114,7 @@ WRONG = {
 def test_what_makes_no_sense_is_refused_with_its_place(tmp_path, text):
     """In the environment's file."""
     with pytest.raises(EnvironmentFileError, match=WRONG[text]) as caught:
-        load_environment(changed(tmp_path, "name: prod\n", f"name: prod\nobserving:\n  {text}\n"), None)
+        load_environment(changed(tmp_path, "  hours: [21:00-12:00]", f"  {text}"), None)
     assert "observing" in caught.value.what
 
 
