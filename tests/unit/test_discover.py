@@ -13,11 +13,13 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.commands.discover import discover, discover_new
 from prompt_keda.commands.session import Session
 from prompt_keda.components import discovery
+from prompt_keda.components.identity.check_rights import rights_to_look
 from prompt_keda.core.errors import EnvironmentFileError, Refusal
 from prompt_keda.core.event import nobody
 from prompt_keda.environment.edit import edited, write_values
 from prompt_keda.environment.loading import load_environment
 from tests.contracts.fakes.read_only import KUBE_READS, ReadOnly
+from tests.contracts.fakes.recorder import Recorder
 
 from .world import HOST, KEDA_IMAGE, SCALED_JOB, SPACE, STREAM, WORKER_IMAGE, World
 
@@ -237,6 +239,15 @@ def test_what_may_not_be_read_is_said_and_hides_nothing_else(world, file):
     assert set(keys(parts, differing=True)) == {"instruments[0].max_jobs", "instruments[1]"}
     for what in ("ScaledJobs of all namespaces: 403", "Secret keda/pull-secret: 403", "limits: 403"):
         assert any(line.startswith(what) for line in parts["not_seen"]), parts["not_seen"]
+
+
+def test_the_shipped_role_is_enough_but_for_a_list_of_all_scaledjobs(world):
+    """And for Argo CD's ConfigMap nothing is asked where Argo CD is not seen."""
+    recorder, environment = Recorder(world.kube), world.systems.environment
+    discovery.discover(recorder, environment)
+    listed = rights_to_look(environment)
+    lacking = [asked for asked in recorder.asked if not any(right.covers(asked) for right in listed)]
+    assert [(right.verb, right.plural) for right in lacking] == [("list", "scaledjobs")]
 
 
 def test_an_object_of_an_odd_form_hides_nothing_else(world, file):
