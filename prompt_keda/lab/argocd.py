@@ -101,12 +101,11 @@ def deliver(lab: Lab) -> None:
     kube = client(lab)
     if _is_new(kube, PARENT):
         require(sync(kube, PARENT))
-    delivered.ensure_inputs(lab)
+    delivered.ensure_groups(lab)
     for name in APPLICATIONS:
         refresh(kube, name)  # what it says of its project may be older than the project
         if _is_new(kube, name):
             require(sync(kube, name))
-    delivered.mark_vault_secrets(lab)
     for name in (PARENT, *APPLICATIONS):
         refresh(kube, name)
         wait_until_healthy(kube, name)

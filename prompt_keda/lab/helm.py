@@ -51,12 +51,11 @@ def up(lab: Lab, observer: Observer) -> None:
     folder = delivered.ensure_ground(lab, "")
     state.write_endpoints(lab, {**state.endpoints(lab), **publish(lab, folder), "delivery": "helm"})
     contents.apply(lab, [_namespace(name) for name in RELEASES])
-    delivered.ensure_inputs(lab)
+    delivered.ensure_groups(lab)
     installed = call(lab, "list", "--all-namespaces", "--short").split()
     for name in RELEASES:
         if name not in installed:
             upgrade(lab, folder, name)
-    delivered.mark_vault_secrets(lab)
 
 
 def link(lab: Lab, observer: Observer) -> None:

@@ -36,7 +36,11 @@ def fail_to_fetch(stage: Stage) -> None:
 
 
 def remove_operator(stage: Stage) -> None:
-    """Take the kind away, and the VaultSecret with it."""
+    """Take the kind away, and the VaultSecret with it; where others are, its operator's next look says that all is well."""
+    sync = worker_secret(stage)
+    if any(item["metadata"]["name"] != sync.name for item in stage.kube.list(VAULT_SECRETS)):
+        stage.kube.patch(VAULT_SECRETS, sync.name, sync.namespace, {"status": None})
+        return
     name = vault_secret_kind()["metadata"]["name"]
     stage.kube.delete(CRDS, name)
     until(lambda: stage.kube.find(CRDS, name) is None, "the end of the kind VaultSecret")
