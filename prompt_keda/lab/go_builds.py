@@ -67,6 +67,8 @@ VAULT = GoModule("vault", ".", ("vault",), tags="minimal")
 WORKER = GoModule("worker", ".", ("worker",))
 MODULES = (KUBE, KEDA, VAULT, WORKER)
 """What the stack itself runs."""
+PROMTOOL = GoModule("promtool", "tool", ("promtool",), tags="remove_all_sd")
+"""Built on first use: an exhaustive test run checks the alert rules by it. Without service discovery it is half as large."""
 HELM = GoModule("helm", "tool", ("helm",))
 """Built on first use: only faults and tests call it, to leave what a removal by Helm leaves."""
 ARGOCD = GoModule("argocd", "tool", ("argocd",), f"-X github.com/argoproj/argo-cd/v3/common.version={ARGOCD_VERSION}")
