@@ -285,6 +285,29 @@ def check_deps(run, only="", skip="", timeout="", strict=False, deep=False, verb
     return result
 
 
+@_task(
+    help={
+        "every": "from the beginning of one round to that of the next, such as 60s or 2m",
+        "listen": "serve /metrics for Prometheus at this host:port",
+        "only": "checks whose id begins so (several with commas)",
+        "skip": "checks to leave out (several with commas)",
+    }
+)
+def watch(run, every="60s", listen="", only="", skip=""):
+    """Look again and again, and report what changes alone: as lines, to the chat, and as metrics."""
+    from contextlib import nullcontext
+
+    def show(transition):
+        line = [transition.to_line()]
+        _to_stdout(lambda: print(transition.to_json()) if run.as_json else reports.as_text.show_lines(line))
+
+    checks, interval = components.round.choose(only, skip), commands.watch.interval(every)
+    with run.session() as session:
+        metrics = reports.as_metrics.Metrics(session.environment.name, {check.id: check.runbook for check in checks})
+        with metrics.serve(listen) if listen else nullcontext():
+            return commands.watch.watch(session, checks, interval, metrics, show, run.observer)
+
+
 @_task(help={**VERBOSE, **REDEPLOY_OPTIONS})
 def plan(run, mode="auto", backlog="", give_up="", verbose=False):
     """Show what redeploy would do; reads, never writes."""
@@ -686,6 +709,7 @@ def bench(run, rounds="", of="check-deps"):
 
 namespace = Collection(
     check_deps,
+    watch,
     status,
     plan,
     prepare,

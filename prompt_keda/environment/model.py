@@ -111,7 +111,7 @@ DURATION = re.compile("([1-9][0-9]{0,7})(ms|s|m|h)")
 LONGEST = timedelta(hours=24)
 
 
-def _parse_duration(value: Any) -> Any:
+def parse_duration(value: Any) -> Any:
     """Read ``500ms``, ``20s``, ``5m`` or ``1h``."""
     if isinstance(value, timedelta):
         return value
@@ -177,7 +177,7 @@ ListOf = Annotated[tuple[T, ...], BeforeValidator(_parse_list)]
 
 Duration = Annotated[
     timedelta,
-    BeforeValidator(_parse_duration),
+    BeforeValidator(parse_duration),
     PlainSerializer(format_duration),
     WithJsonSchema({"type": "string", "pattern": f"^{DURATION.pattern}$"}),
 ]

@@ -13,7 +13,9 @@ import time
 from datetime import timedelta
 
 import pytest
+from kubernetes.config import kube_config
 
+from prompt_keda.clients.kube import login
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.core.errors import BadAnswer, LoggedOut, Missing, Refused, Unreachable
 from prompt_keda.lab.pki import Authority
@@ -354,3 +356,51 @@ def test_a_server_that_stays_busy_is_told(write_kubeconfig, authority, tmp_path)
         with pytest.raises(BadAnswer, match="too many requests"):
             kube.version()
     assert len(seen) == 1
+
+
+@pytest.fixture
+def pod(tmp_path, monkeypatch, authority):
+    """What a pod sees: its ServiceAccount's files, the API server's address, and no kubeconfig."""
+    folder = tmp_path / "serviceaccount"
+    folder.mkdir()
+    (folder / "token").write_text("first")
+    (folder / "ca.crt").write_bytes(authority.ca_file.read_bytes())
+    monkeypatch.setattr(login, "SERVICE_ACCOUNT", folder)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+    return folder
+
+
+def test_in_a_pod_it_logs_in_as_the_service_account_and_reads_a_renewed_token(pod, authority, monkeypatch):
+    """The kubelet writes a new token into the file; the next request carries it, at the latest once the old one is refused."""
+
+    def answer(path, headers):
+        return OK if headers.get("Authorization") == f"bearer {(pod / 'token').read_text()}" else DENIED
+
+    with recording(authority, answer) as (port, seen):
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
+        kube = Kube.connect(None, "whatever the environment names", SECONDS)
+        assert kube.version() == "v1.35.4"
+        (pod / "token").write_text("second")
+        assert kube.version() == "v1.35.4"
+    assert [headers for _, headers in seen] == ["bearer first", "bearer first", "bearer second"]
+
+
+def test_a_kubeconfig_counts_before_the_service_account(pod, write_kubeconfig, authority, tmp_path, monkeypatch):
+    """As with kubectl: who puts one into a pod means it."""
+    token = tmp_path / "token"
+    token.write_text("own")
+    with recording(authority, lambda path, headers: OK) as (port, seen):
+        kubeconfig = write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token))
+        Kube.connect(kubeconfig, None, SECONDS).version()
+        monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
+        Kube.connect(None, None, SECONDS).version()
+    assert [headers for _, headers in seen] == ["Bearer own", "Bearer own"]
+
+
+def test_a_pod_without_a_certificate_authority_is_told_so(pod, monkeypatch):
+    """It would not know whose API server it is."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
+    (pod / "ca.crt").unlink()
+    with pytest.raises(Missing, match="certification file"):
+        Kube.connect(None, None, SECONDS)

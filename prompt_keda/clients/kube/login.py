@@ -1,9 +1,13 @@
-"""Logging in to Kubernetes as a kubeconfig says (package `kubernetes`: certificates, tokens, exec plugins; `oidc`)."""
+"""Logging in to Kubernetes as a kubeconfig says (package `kubernetes`: certificates, tokens, exec plugins; `oidc`).
+
+Inside a pod that has no kubeconfig it is the pod's ServiceAccount, as with kubectl.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import ssl
 from datetime import timedelta
@@ -21,6 +25,8 @@ from prompt_keda.core.errors import BadAnswer, LoggedOut, Missing, Refused
 _NO_OUTPUT = "'NoneType' object has no attribute 'strip'"
 """What the package logs when a plugin fails on a terminal: it looks for words that went to the terminal instead."""
 
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where the kubelet puts a pod's token, which it renews, and the certificate authority of its API server."""
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -81,7 +87,11 @@ def _load(kubeconfig: Path | None, context: str | None, configuration: Any, time
     from kubernetes.config import ConfigException, kube_config
 
     package: Any = kube_config
-    merged = package.KubeConfigMerger(str(kubeconfig or package.KUBE_CONFIG_DEFAULT_LOCATION))
+    location = str(kubeconfig or package.KUBE_CONFIG_DEFAULT_LOCATION)
+    if kubeconfig is None and _is_in_a_pod(location):
+        _load_service_account(configuration)
+        return
+    merged = package.KubeConfigMerger(location)
     if merged.config is None:
         raise ConfigException("Invalid kube-config file. No configuration found.")
     loader = make_loader(merged, context, timeout, str(kubeconfig or "the default kubeconfig"))
@@ -91,6 +101,25 @@ def _load(kubeconfig: Path | None, context: str | None, configuration: Any, time
     configuration.proxy_url = loader._cluster.value.get("proxy-url")
     configuration.renews = "exec" in user or (loader.id_token is not None and loader.id_token.renews)
     configuration.plugin_expiry = lambda: getattr(loader, "expiry", None)
+
+
+def _is_in_a_pod(location: str) -> bool:
+    """Tell whether this is a pod with a ServiceAccount, and no kubeconfig is where kubectl would look for one."""
+    has_file = any(Path(path).expanduser().exists() for path in location.split(os.pathsep) if path)
+    return not has_file and "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT / "token").exists()
+
+
+def _load_service_account(configuration: Any) -> None:
+    """Take the pod's token and certificate authority. The token is read again each minute: the kubelet renews the file."""
+    from kubernetes.config import incluster_config
+
+    package: Any = incluster_config
+    token, authority = str(SERVICE_ACCOUNT / "token"), str(SERVICE_ACCOUNT / "ca.crt")
+    package.InClusterConfigLoader(token, authority, environ=os.environ).load_and_set(configuration)
+    configuration.impersonation = ()
+    configuration.proxy_url = None
+    configuration.renews = True
+    configuration.plugin_expiry = lambda: None
 
 
 def ca_sha256(configuration: Any) -> str | None:
