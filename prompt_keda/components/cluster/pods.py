@@ -62,8 +62,8 @@ def pods_get_going(systems: Systems) -> Outcome:
     is not ready is left to cluster/nodes-ready.
 
     Cause: FAIL: the scheduler, a kubelet or the vCluster's syncer stands still, though the API server answers
-    (F30), or the kubelet or the scheduler says what a pod lacks: a volume, a claim, a sandbox, an image, or that binding it is denied. WARN: the
-    scheduler says that there is no room.
+    (F30), or the kubelet or the scheduler says what a pod lacks: a volume, a claim, a sandbox, an image, or that
+    binding it is denied. WARN: the scheduler says that there is no room.
 
     Fix: The result names which of them.
 
