@@ -1,0 +1,250 @@
+"""Faults of delivery: Argo CD disagrees, syncs, is away, or was left suspended. For a stack with ``lab.up --with argocd``.
+
+They are not among `ALL_FAULTS`, which each stack has. None of them deletes a running Job.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.clients.kube.resources import APPLICATIONS, JOBS, SCALED_JOBS, SERVICES
+from prompt_keda.components.argocd.applications import HOOK_FINALIZER
+from prompt_keda.delivery.argocd import ENABLED_WAS, SUSPENDED_BY
+from prompt_keda.lab import argocd, phalanx, processes, state
+from prompt_keda.lab.faults.fault import Act, Fault, Stage
+from prompt_keda.lab.faults.signals import send
+from prompt_keda.lab.faults.waiting import until
+
+Object = dict[str, Any]
+DEAD_RUN = "20260101t000000z-argocd-1"
+WORKERS = argocd.APPLICATIONS[1]
+CONTROLLER, REPO_SERVER = "argocd-application-controller", "argocd-repo-server"
+VALUES = "applications/keda/values-local.yaml"
+MOVED = "keda:\n  podLabels: {keda: {moved: 'on'}}\n"
+LOOSE = "prompt-keda-lsstcam-loose"
+
+
+def _patch(stage: Stage, name: str, body: Object) -> None:
+    stage.kube.patch(APPLICATIONS, name, argocd.NAMESPACE, body)
+
+
+def leave_suspended(stage: Stage) -> None:
+    """Leave both Applications as a run does that dies before its last step."""
+    annotations = {SUSPENDED_BY: DEAD_RUN, ENABLED_WAS: "null"}
+    spec = {"syncPolicy": {"automated": {"enabled": False}}}
+    for name in argocd.APPLICATIONS:
+        _patch(stage, name, {"metadata": {"annotations": annotations}, "spec": spec})
+
+
+def without_automation(stage: Stage) -> None:
+    """Let nothing sync by itself, and bear no mark, as lab.up has made them."""
+    annotations = {SUSPENDED_BY: None, ENABLED_WAS: None}
+    for name in argocd.APPLICATIONS:
+        _patch(stage, name, {"metadata": {"annotations": annotations}, "spec": {"syncPolicy": {"automated": None}}})
+
+
+def track_otherwise(stage: Stage) -> None:
+    """Tell Argo CD to look for annotations; it is not asked to look."""
+    argocd.track(stage.lab, "annotation")
+
+
+def track_as_before(stage: Stage) -> None:
+    """Tell it to look for labels again."""
+    argocd.track(stage.lab, argocd.LABEL)
+
+
+def move_git_on(stage: Stage) -> None:
+    """Commit another label for the operator's pods, which nobody has prepared or delivered."""
+    folder = Path(state.endpoints(stage.lab)["phalanx"])
+    (folder / VALUES).write_text(MOVED)
+    phalanx.commit(folder, "Label the operator's pods")
+    argocd.refresh(stage.kube, "keda")
+
+
+def move_git_back(stage: Stage) -> None:
+    """Commit what was there before."""
+    folder = Path(state.endpoints(stage.lab)["phalanx"])
+    before = phalanx.FILES / VALUES
+    (folder / VALUES).write_text(before.read_text())
+    phalanx.commit(folder, "Label nothing")
+    argocd.refresh(stage.kube, "keda")
+
+
+def stop_repo_server(stage: Stage) -> None:
+    """Stop what reads git, and let Argo CD find that out."""
+    processes.stop(stage.lab, REPO_SERVER)
+    argocd.refresh(stage.kube, "keda", "hard")
+
+
+def start_repo_server(stage: Stage) -> None:
+    """Start it again, and let Argo CD look."""
+    processes.start_again(stage.lab, REPO_SERVER)
+    until(lambda: argocd.verdict(argocd.refresh(stage.kube, "keda", "hard"))[0] == "Synced", "keda Synced")
+
+
+def begin_sync_that_waits(stage: Stage) -> None:
+    """Ask for a sync while the controller is frozen: it is about to begin, and does not."""
+    send(stage, CONTROLLER, signal.SIGSTOP)
+    argocd.begin_sync(stage.kube, "keda", [{"group": "", "kind": "ServiceAccount", "name": "keda-operator"}])
+
+
+def end_sync_that_waits(stage: Stage) -> None:
+    """Take the question back, and let the controller go on."""
+    _patch(stage, "keda", {"operation": None, "status": {"operationState": None}})
+    send(stage, CONTROLLER, signal.SIGCONT)
+    argocd.refresh(stage.kube, "keda")
+
+
+def add_finalizer(stage: Stage) -> None:
+    """Leave what a sync that was cut off leaves on its hook."""
+    _finalizers(stage, lambda names: [*names, HOOK_FINALIZER])
+
+
+def drop_finalizer(stage: Stage) -> None:
+    """Take it away."""
+    _finalizers(stage, lambda names: names)
+
+
+def _finalizers(stage: Stage, change: Any) -> None:
+    for instrument in stage.environment.instruments:
+        name, namespace = instrument.scaled_job, instrument.namespace
+        live = stage.kube.get(SCALED_JOBS, name, namespace)
+        names = [each for each in live["metadata"].get("finalizers") or [] if each != HOOK_FINALIZER]
+        stage.kube.patch(SCALED_JOBS, name, namespace, {"metadata": {"finalizers": change(names) or None}})
+
+
+def block_the_next_sync(stage: Stage) -> None:
+    """Apply the operator's Service with another name for its port, as another manager, and let a sync fail at it."""
+    live = stage.kube.get(SERVICES, "keda-operator", "keda")
+    port = {"name": "extra", "port": 9667, "targetPort": 9666}
+    wanted = {**SERVICES.head, "metadata": {"name": "keda-operator", "namespace": "keda"}}
+    names = {each["name"] for each in live["spec"]["ports"]}
+    stage.kube.apply({**wanted, "spec": {"ports": [port]}}, field_manager="somebody")
+    own = stage.kube.get(SERVICES, "keda-operator", "keda")
+    assert {each["name"] for each in own["spec"]["ports"]} == names | {"extra"}
+
+
+def unblock(stage: Stage) -> None:
+    """Let that manager give up its port."""
+    wanted = {**SERVICES.head, "metadata": {"name": "keda-operator", "namespace": "keda"}}
+    stage.kube.apply(wanted, force=True, field_manager="somebody")
+    argocd.refresh(stage.kube, "keda")
+
+
+def leave_a_loose_job(stage: Stage) -> None:
+    """Make a Job without an owner that bears the tracking mark, as one that was orphaned with its marks."""
+    instrument = stage.environment.instruments[0]
+    live = stage.kube.get(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
+    labels = {argocd.LABEL_KEY: WORKERS}
+    pod = {**live["spec"]["jobTargetRef"]["template"]["spec"], "restartPolicy": "Never"}
+    body = {
+        "metadata": {"name": LOOSE, "namespace": instrument.namespace, "labels": labels},
+        "spec": {"suspend": True, "template": {"spec": pod}},
+    }
+    if stage.kube.find(JOBS, LOOSE, instrument.namespace) is None:
+        stage.kube.create(JOBS, body, instrument.namespace)
+    argocd.refresh(stage.kube, WORKERS)
+
+
+def remove_the_loose_job(stage: Stage) -> None:
+    """Remove it."""
+    stage.kube.delete(JOBS, LOOSE, stage.environment.instruments[0].namespace)
+    argocd.refresh(stage.kube, WORKERS)
+
+
+def delete_application(stage: Stage) -> None:
+    """Delete the Application keda without what it has delivered."""
+    live = stage.kube.find(APPLICATIONS, "keda", argocd.NAMESPACE)
+    if live is not None:
+        _patch(stage, "keda", {"metadata": {"finalizers": None}})
+        stage.kube.delete(APPLICATIONS, "keda", argocd.NAMESPACE)
+
+
+def make_application_again(stage: Stage) -> None:
+    """Let the app of apps make it, and Argo CD look at what stands."""
+    if stage.kube.find(APPLICATIONS, "keda", argocd.NAMESPACE) is None:
+        argocd.require(argocd.sync(stage.kube, argocd.PARENT))
+    until(lambda: argocd.verdict(argocd.refresh(stage.kube, "keda"))[0] == "Synced", "keda Synced")
+
+
+def _disagrees(id_: str, title: str, inject: Act, revert: Act, seen: dict[str, str], said: str) -> Fault:
+    return Fault(f"argocd/{id_}", "", title, inject, revert, seen, said, runbook="argocd-disagrees")
+
+
+AGREES = "argocd/agrees"
+FAULTS: tuple[Fault, ...] = (
+    _disagrees(
+        "suspended-by-a-dead-run",
+        "A run has died, and automatic sync is still suspended",
+        leave_suspended,
+        without_automation,
+        {"argocd/automation-as-meant": "warn"},
+        "is suspended by run",
+    ),
+    _disagrees(
+        "tracking-changed",
+        "Argo CD looks for other marks than the environment says",
+        track_otherwise,
+        track_as_before,
+        {"argocd/tracking-right": "fail"},
+        "argocd-cm says annotation",
+    ),
+    _disagrees(
+        "git-has-moved-on",
+        "Git has another KEDA than stands",
+        move_git_on,
+        move_git_back,
+        {AGREES: "warn"},
+        "keda is OutOfSync: Deployment/keda/keda-operator",
+    ),
+    _disagrees(
+        "repo-server-away",
+        "Argo CD cannot read git",
+        stop_repo_server,
+        start_repo_server,
+        {AGREES: "warn"},
+        "it cannot compare",
+    ),
+    _disagrees(
+        "sync-that-waits",
+        "A sync was asked for, and does not begin",
+        begin_sync_that_waits,
+        end_sync_that_waits,
+        {"argocd/no-sync-runs": "warn"},
+        "a sync of keda runs",
+    ),
+    _disagrees(
+        "finalizer-left",
+        "A sync that was cut off has left its finalizer on a ScaledJob",
+        add_finalizer,
+        drop_finalizer,
+        {"argocd/no-finalizer-left": "warn"},
+        "argocd.argoproj.io/hook-finalizer is on",
+    ),
+    _disagrees(
+        "others-have-applied",
+        "Somebody has applied a port of their own to KEDA's Service",
+        block_the_next_sync,
+        unblock,
+        {AGREES: "warn"},
+        "keda is OutOfSync: Service/keda/keda-operator",
+    ),
+    _disagrees(
+        "job-would-be-pruned",
+        "A Job without an owner bears the tracking mark",
+        leave_a_loose_job,
+        remove_the_loose_job,
+        {AGREES: "warn"},
+        f"OutOfSync: Job/{WORKERS}/{LOOSE}",
+    ),
+    _disagrees(
+        "application-deleted",
+        "The Application keda was deleted",
+        delete_application,
+        make_application_again,
+        {"argocd/applications-present": "warn"},
+        "absent: keda",
+    ),
+)

@@ -1,0 +1,123 @@
+"""Where Argo CD delivers: its faults are seen, a redeploy works through them, and Argo CD agrees at its end.
+
+It needs a stack of its own: PROMPT_KEDA_LAB=argo ./run lab.up --with argocd. Elsewhere it is skipped. That KEDA comes back from
+every broken state with twenty running workers is tests/stack/test_recovery.py, run with PROMPT_KEDA_TEST_ENV=argocd.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from prompt_keda.clients.kube.resources import APPLICATIONS, DEPLOYMENTS, PODS, SCALED_JOBS, SERVICES
+from prompt_keda.delivery.argocd import SUSPENDED_BY
+from prompt_keda.environment.loading import load_environment
+from prompt_keda.lab import argocd, settings, state
+from prompt_keda.lab.faults import argocd as faults
+from prompt_keda.lab.faults.fault import Stage
+
+from .conftest import INSTRUMENT, ROOT, at_the_stack_only, run_json, until
+
+pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
+ARGOCD = "argocd"
+REPAIRED = ("argocd/others-have-applied", "argocd/suspended-by-a-dead-run")
+"""A redeploy mends these by itself. The others are somebody else's to mend: git, the environment, who runs Argo CD."""
+
+
+@pytest.fixture(scope="module")
+def stage():
+    known = state.endpoints(settings.current_lab())
+    if known.get("delivery") != ARGOCD:
+        pytest.skip("this stack has no Argo CD: PROMPT_KEDA_LAB=argo ./run lab.up --with argocd")
+    return Stage(load_environment(ROOT / "environments" / "argocd.yaml", known))
+
+
+def seen():
+    _, document = run_json("check-deps", "--env", ARGOCD, "--only", ARGOCD)
+    return {result["id"]: result for result in document["results"] if result["verdict"] not in ("ok", "skipped")}
+
+
+def until_green():
+    until(lambda: not seen(), 90, "Argo CD's checks green")
+
+
+def redeploy(*more):
+    code, document = run_json("redeploy", "--env", ARGOCD, *more)
+    return code, document, {step["id"]: step for step in document.get("steps", [])}
+
+
+def marks(kube):
+    """What a full sync would change if it changed anything: UIDs, generations, and the pods of KEDA."""
+    objects = [kube.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT), *kube.list(DEPLOYMENTS, "keda"), *kube.list(PODS, "keda")]
+    return {obj["metadata"]["name"]: (obj["metadata"]["uid"], obj["metadata"].get("generation")) for obj in objects}
+
+
+@pytest.mark.parametrize("fault", faults.FAULTS, ids=[fault.id for fault in faults.FAULTS])
+def test_a_fault_is_seen_by_its_check_and_is_gone_again(stage, fault):
+    """Exactly the verdicts that it names, with its words; green once it is reverted."""
+    until_green()
+    try:
+        fault.inject(stage)
+        until(lambda: set(seen()) == set(fault.seen), 30, fault.id)
+        red = seen()
+        assert {id_: result["verdict"] for id_, result in red.items()} == dict(fault.seen)
+        assert fault.said in red[next(iter(fault.seen))]["observed"]
+        assert red[next(iter(fault.seen))]["fix"]
+    finally:
+        fault.revert(stage)
+    until_green()
+
+
+@pytest.mark.parametrize("mode", ["repair", "reinstall"])
+def test_argo_cd_agrees_and_its_next_sync_changes_nothing(stage, mode):
+    """Synced after the redeploy; then a full sync of KEDA and a sync without hooks of the workers touch no object."""
+    code, document, steps = redeploy("--mode", mode)
+    assert code == 0, document.get("error")
+    assert "keda Synced" in steps["verify/delivery-agrees"]["detail"]
+    before = marks(stage.kube)
+    argocd.require(argocd.sync(stage.kube, "keda"))
+    argocd.require(argocd.sync(stage.kube, INSTRUMENT, strategy="apply"))
+    assert marks(stage.kube) == before
+
+
+@pytest.mark.parametrize("automated", [{}, {"enabled": True, "selfHeal": True, "prune": True}])
+def test_automatic_sync_is_suspended_meanwhile_and_put_back(stage, automated):
+    """Self-heal brings nothing back while KEDA is removed; afterwards it is as it was."""
+    for name in argocd.APPLICATIONS:
+        stage.kube.patch(APPLICATIONS, name, argocd.NAMESPACE, {"spec": {"syncPolicy": {"automated": automated}}})
+    try:
+        code, document, steps = redeploy("--mode", "reinstall")
+        assert code == 0, document.get("error")
+        assert steps["guard/suspend-delivery"]["acted"] and steps["restore/resume-delivery"]["acted"]
+        for name in argocd.APPLICATIONS:
+            live = stage.kube.get(APPLICATIONS, name, argocd.NAMESPACE)
+            assert live["spec"]["syncPolicy"]["automated"] == automated
+            assert SUSPENDED_BY not in (live["metadata"].get("annotations") or {})
+    finally:
+        faults.without_automation(stage)
+
+
+def test_without_argo_cd_keda_comes_back_and_it_agrees_later(stage):
+    """Its controller is frozen: the redeploy says that nobody has confirmed it. Once it looks again it is Synced."""
+    faults.begin_sync_that_waits(stage)
+    stage.kube.patch(APPLICATIONS, "keda", argocd.NAMESPACE, {"operation": None})
+    try:
+        code, document, steps = redeploy("--mode", "reinstall")
+        assert code == 0, document.get("error")
+        assert "not confirmed: Argo CD has not looked" in steps["verify/delivery-agrees"]["detail"]
+    finally:
+        faults.end_sync_that_waits(stage)
+    until(lambda: argocd.verdict(argocd.refresh(stage.kube, "keda"))[0] == "Synced", 90, "keda Synced")
+
+
+def test_what_somebody_has_applied_is_taken_over(stage):
+    """The port that they named is gone, they own nothing of it any more, and Argo CD agrees."""
+    faults.block_the_next_sync(stage)
+    try:
+        code, document, _ = redeploy()
+        assert code == 0, document.get("error")
+        live = stage.kube.get(SERVICES, "keda-operator", "keda")
+        assert "extra" not in {port["name"] for port in live["spec"]["ports"]}
+        assert "somebody" not in {entry["manager"] for entry in live["metadata"]["managedFields"]}
+    finally:
+        faults.unblock(stage)
+    until_green()
