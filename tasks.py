@@ -508,7 +508,7 @@ def discover(run, new="", context="", kubeconfig="", write=False, all=False):
     ask = None if write else run.ask
     run.show = lambda result: reports.discovery_as_text.show_discovery(result.parts, with_diff=ask is None)
     with run.session() as session:
-        return commands.discover.discover(session, write, all, run.observer, ask)
+        return commands.discover.discover(session, write, all, ask)
 
 
 def _show_smoke(result):

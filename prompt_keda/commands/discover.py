@@ -17,7 +17,6 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.commands.session import OWN_ENVIRONMENTS, Session
 from prompt_keda.components.discovery import discover as look
 from prompt_keda.core.errors import EnvironmentFileError, Refusal
-from prompt_keda.core.event import Event, EventKind, Observer, nobody
 from prompt_keda.core.places import ENVIRONMENTS
 from prompt_keda.core.strict_yaml import read_text
 from prompt_keda.core.untrusted import one_line
@@ -63,7 +62,7 @@ smoke:
 """
 
 
-def discover(session: Session, write: bool, differing: bool, observer: Observer, ask: Ask | None) -> Result:
+def discover(session: Session, write: bool, differing: bool, ask: Ask | None) -> Result:
     """Propose every value that an environment's cluster shows. It reads the cluster, and writes the file alone.
 
     A value that a person has written, and that differs, is shown and left alone: it says what should be, and the cluster
@@ -88,6 +87,7 @@ def discover(session: Session, write: bool, differing: bool, observer: Observer,
         When the cluster cannot be asked.
     """
     file, environment, placeholders = session.file, session.environment, session.systems.placeholders
+    result = Result("discover", environment.name)
     found = look(session.systems.kube, environment)
     proposals, refused = propose(file, environment, placeholders, found.seen)
     _refuse_another_cluster(session, proposals)
@@ -95,10 +95,10 @@ def discover(session: Session, write: bool, differing: bool, observer: Observer,
     values = {proposal.where: proposal.proposed for proposal in chosen}
     before = read_text(file)
     diff = _diff(file, before, edited(before, values, file))
-    if chosen and (write or (ask is not None and _agrees(ask, observer, file, diff))):
+    if chosen and (write or (ask is not None and _agrees(ask, file, diff))):
         write_values(file, environment, values, placeholders, "proposed values")
         write = True
-    result = Result("discover", environment.name, header=session.header())
+    result.header = session.header()
     result.parts = {
         "file": str(file),
         "changes": [{**proposal.to_json(), "chosen": proposal in chosen} for proposal in proposals],
@@ -150,7 +150,7 @@ def discover_new(name: str, context: str, kubeconfig: str) -> Result:
         }
         draft.write_text(FIRST.format(kubeconfig=f"kubeconfig: {where}\n  " if kubeconfig else "", **words))
         with closing(Systems(load_environment(draft, None))) as systems:
-            result = discover(Session(name, draft, systems), True, True, nobody, None)
+            result = discover(Session(name, draft, systems), True, True, None)
         _place(place, read_text(draft))
     result.parts |= {"file": str(place), "diff": []}
     return result
@@ -181,11 +181,10 @@ def _diff(file: Path, before: str, after: str) -> list[str]:
     return list(lines)
 
 
-def _agrees(ask: Ask, observer: Observer, file: Path, diff: Sequence[str]) -> bool:
+def _agrees(ask: Ask, file: Path, diff: Sequence[str]) -> bool:
     """Show the diff, and ask whether to write it."""
-    for line in diff:
-        observer(Event(EventKind.NOTE, "discover", "", line))
-    return ask(f"Write this into {one_line(str(file))}? yes/no: ").strip() == "yes"
+    question = [*map(one_line, diff), f"Write this into {one_line(str(file))}? yes/no: "]
+    return ask("\n".join(question)).strip() == "yes"
 
 
 def _open(environment: Environment, chosen: Sequence[Proposal]) -> Iterator[tuple[str, str]]:

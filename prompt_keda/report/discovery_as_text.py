@@ -29,7 +29,11 @@ def show_discovery(parts: dict[str, Any], with_diff: bool = True) -> None:
 def _end(parts: dict[str, Any], count: int) -> str:
     file = parts["file"]
     if parts["written"]:
-        return f"{file}: {count} values written, {len(parts['open'])} to be filled in"
+        return f"{file}: {_values(count)} written, {len(parts['open'])} to be filled in"
     if count:
-        return f"{file}: as it was; --write writes these {count} values"
+        return f"{file}: as it was; --write writes {_values(count)}"
     return f"{file}: nothing to propose, {len(parts['open'])} to be filled in"
+
+
+def _values(count: int) -> str:
+    return f"{count} value{'s' * (count != 1)}"

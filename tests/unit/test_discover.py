@@ -15,7 +15,6 @@ from prompt_keda.commands.session import Session
 from prompt_keda.components import discovery
 from prompt_keda.components.identity.check_rights import rights_to_look
 from prompt_keda.core.errors import EnvironmentFileError, Refusal
-from prompt_keda.core.event import nobody
 from prompt_keda.environment.edit import edited, write_values
 from prompt_keda.environment.loading import load_environment
 from tests.contracts.fakes.read_only import KUBE_READS, ReadOnly
@@ -46,7 +45,7 @@ def file(world, tmp_path):
 
 def run(file, write=False, differing=False, ask=None):
     systems = Systems(load_environment(file, None))
-    return discover(Session("elsewhere", file, systems), write, differing, nobody, ask).parts
+    return discover(Session("elsewhere", file, systems), write, differing, ask).parts
 
 
 def change(file, *words):
@@ -159,7 +158,8 @@ def test_without_an_answer_nothing_is_written(file):
     for ask in (None, lambda question: asked.append(question) or "y\n"):
         parts = run(file, ask=ask)
         assert not parts["written"] and '+  version: "2.16.1"' in parts["diff"]
-    assert file.read_bytes() == before and len(asked) == 1
+    assert file.read_bytes() == before
+    assert '\n-  version: "FILL-IN: which?"\n+  version: "2.16.1"\n' in asked[0] and asked[0].endswith("? yes/no: ")
     assert run(file, ask=lambda question: "yes\n")["written"] and file.read_bytes() != before
 
 
