@@ -169,7 +169,7 @@ def _planned_from(kept: KeptRun) -> str:
 def _run(
     session: Session, context: Context, made: Plan[Context], folder: RunFolder, observer: Observer, task: str
 ) -> Result:
-    header = f"{session.header(context.kube_system_uid)} · run {folder.run_id}"
+    header = session.header(context.kube_system_uid)
     result = Result(task, context.environment.name, header=header)
     context.run_id, context.observer = folder.run_id, observer
     journal, news = copied_journal_of(context, folder), ChatNews(session, observer)

@@ -217,4 +217,4 @@ def _by_category(results: Sequence[CheckResult]) -> dict[str, list[CheckResult]]
 def _blocks(cause: Cause) -> str:
     (first, count), *more = cause.blocked.items()
     told = f"{count} checks wait for {first}" if count > 1 else f"1 check waits for {first}"
-    return ", ".join([told, *(f"{count} for {id_}" for id_, count in more)])
+    return f"{sum(cause.blocked.values())} checks wait, {count} of them for {first}" if more else told

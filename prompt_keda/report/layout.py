@@ -160,7 +160,7 @@ def cut(text: str, width: int | None, stream: Any = None) -> str:
             break
         kept += char
     border = kept.rfind(" ")
-    if border < room * 2 // 3:
+    if border < room * 3 // 4:
         border = max(kept.rfind(char) for char in " ,/:;@-_.")
     return (kept[:border] if border > room // 3 else kept).rstrip(" ,/:;") + mark
 

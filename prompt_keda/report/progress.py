@@ -26,6 +26,8 @@ STYLES = {"ok": "green", "done": "green", "fail": "red", "broken": "red", "unkno
 MARKS = {"ok": "✓", "done": "✓", "fail": "✗", "broken": "✗", "unknown": "?", "warn": "!"}
 """A symbol beside the word: colour is never the only sign."""
 HAD_NOTHING_TO_DO = "already done"
+WIDE = 100
+"""Columns of a terminal where subjects stand in a column of their own."""
 HOLD_S = 1.0
 """News is printed only if nothing newer of its step has come by then, in seconds: most steps look, and have nothing to do."""
 TURN = "|/-\\"
@@ -86,6 +88,7 @@ class Progress:
         self._live: Live | None = None
         self._stages: dict[str, _Stage] = {}
         self._held: dict[str, Event] = {}
+        self._timers: dict[str, threading.Timer] = {}
         self._started = time.monotonic()
         self._lock = threading.Lock()
 
@@ -98,7 +101,7 @@ class Progress:
                 if event.detail or not event.subject.count("/"):  # else a check: its end says it all
                     self._hold(event)
             else:
-                self._held.pop(event.subject, None)
+                self._let_go(event.subject)
                 if event.state != HAD_NOTHING_TO_DO or self._verbose:
                     self._print(event)
                 self._end(event)
@@ -106,7 +109,8 @@ class Progress:
     def close(self) -> None:
         """Take the live lines away. Idempotent: yes."""
         with self._lock, self._whoever_reads():
-            self._held.clear()
+            for subject in [*self._held]:
+                self._let_go(subject)
             self._stages.clear()
             self._refresh()
 
@@ -125,13 +129,19 @@ class Progress:
         is_held = event.subject in self._held
         self._held[event.subject] = event
         if not is_held:
-            timer = threading.Timer(HOLD_S, self._print_held, [event.subject])
+            timer = self._timers[event.subject] = threading.Timer(HOLD_S, self._print_held, [event.subject])
             timer.daemon = True
             timer.start()
+
+    def _let_go(self, subject: str) -> None:
+        """Drop news that is overtaken, with its timer: it would print the next news of the subject too early."""
+        if self._held.pop(subject, None):
+            self._timers.pop(subject).cancel()
 
     def _print_held(self, subject: str) -> None:
         with self._lock, self._whoever_reads():
             if event := self._held.pop(subject, None):
+                self._timers.pop(subject, None)
                 self._print(event)
 
     def _show_at_work(self, event: Event) -> None:
@@ -166,10 +176,9 @@ class Progress:
         mark = f"{MARKS.get(event.state, '·')} {event.state}" if ended else "·"
         took = f" ({event.duration_s:.1f} s)" if ended and event.duration_s >= 0.05 else ""
         clock = f"{seconds:7.1f} s  "
-        first = f"{clock}{mark:10} {event.subject:28} "
+        padding = 28 if self._width is None or self._width >= WIDE else 0
+        first = f"{clock}{mark:10} {event.subject:{padding}} "
         lines = hanging(first, f"{one_line(event.detail)}{took}", self._width)
-        if self._width is not None and len(lines) > 2:
-            lines = hanging(f"{clock}{mark:10} {event.subject} ", f"{one_line(event.detail)}{took}", self._width)
         for number, line in enumerate(lines):
             text = Text(line if self._shows_symbols else plain(line))
             if not number:

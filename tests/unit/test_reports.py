@@ -70,6 +70,27 @@ def test_a_step_that_takes_long_is_told_before_it_ends(monkeypatch):
     assert [line.split("  ")[-1].strip() for line in stream.getvalue().splitlines()] == ["wait for it", "2/3 ready"]
 
 
+def test_news_waits_its_own_time_after_news_that_was_overtaken():
+    """The patience of what was overtaken ends with it: else the next news would come at once."""
+    progress = Progress(io.StringIO())
+    progress(EVENTS[1])
+    old = progress._timers["install/parts"]
+    progress(Event(EventKind.NOTE, "install/parts", "", "meanwhile"))
+    progress(EVENTS[1])
+    assert old.finished.is_set() and not progress._timers["install/parts"].finished.is_set()
+    progress.close()
+    assert not progress._timers
+
+
+@pytest.mark.parametrize(("width", "lines"), [("80", 1), ("120", 1), ("60", 2)])
+def test_a_narrow_terminal_has_no_column_of_subjects(monkeypatch, width, lines):
+    """It would take a third of each line."""
+    monkeypatch.setenv("COLUMNS", width)
+    stream = io.StringIO()
+    Progress(stream)(Event(EventKind.FINISHED, "verify/smoke", "done", "5 Jobs, 6 acknowledged, lag 0", 8.1))
+    assert len(stream.getvalue().splitlines()) == lines
+
+
 @pytest.mark.parametrize(("term", "live"), [("xterm", True), ("dumb", False)])
 def test_on_a_terminal_what_is_at_work_goes_away_when_it_is_done(monkeypatch, term, live):
     """The live lines are drawn over; the end stays. A dumb terminal gets lines."""

@@ -131,7 +131,7 @@ class _Smoke:
             if reached:
                 self.result.intervals_s[name] = round(time.monotonic() - since, 2)
                 said = f"{name.replace('_', ' ')} after {self.result.intervals_s[name]:.1f} s: {detail}"
-                self._say(said, EventKind.NOTE)
+                self._say(said)
                 return
             if detail != shown:
                 shown = detail
@@ -176,7 +176,7 @@ class _Smoke:
     def _send(self, count: int) -> None:
         events = [{"smoke": self.run_id, "number": str(n)} for n in range(count)]
         self.source.add(self.name, events)
-        self._say(f"{count} events sent to stream {self.name}", EventKind.NOTE)
+        self._say(f"{count} events sent to stream {self.name}")
 
     def _pods_ran(self) -> tuple[bool, str]:
         pods = self.systems.kube.list(PODS, self.namespace, f"{smoke_objects.SMOKE_LABEL}={self.name}")
@@ -205,5 +205,5 @@ class _Smoke:
         active = conditions(live).get("Active", {}).get("status")
         return active == "False", f"ScaledJob Active={active}"
 
-    def _say(self, detail: str, kind: EventKind = EventKind.PROGRESS) -> None:
-        self.observer(Event(kind, SUBJECT, "working", detail))
+    def _say(self, detail: str) -> None:
+        self.observer(Event(EventKind.PROGRESS, SUBJECT, "working", detail))
