@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 
 from prompt_keda.clients.systems import Systems
 from prompt_keda.core.check import Check, CheckResult
-from prompt_keda.core.errors import Refusal
+from prompt_keda.core.deadline import in_time
+from prompt_keda.core.errors import PromptKedaError, Refusal
 from prompt_keda.core.event import Observer, nobody
 from prompt_keda.core.run_checks import run_checks
 from prompt_keda.core.selection import starts_of_ids
 
 DEEP = timedelta(seconds=60)
 """A pod has to be made, to pull its image and to run."""
+LOGIN = "cluster/api-answers"
+"""The check for which this machine logs in to Kubernetes."""
 Observe = Callable[[Sequence[str]], AbstractContextManager[Observer]]
 """Takes the ids of a round, and returns what observes it, as a context that ends with the round."""
 
@@ -64,8 +67,19 @@ def run_round(
     """
     limit = systems.environment.limits.checks + DEEP * any(check.deep for check in checks)
     overall = timedelta(seconds=timeout_s) if timeout_s else limit
+    if observe is not unobserved and any(check.id == LOGIN for check in checks):
+        _log_in(systems, overall)
     with observe([check.id for check in checks]) as observer:
         return run_checks(checks, systems, observer, overall)
+
+
+def _log_in(systems: Systems, overall: timedelta) -> None:
+    """Log in to the API server before anything is drawn: the kubeconfig's exec plugin writes on the terminal itself.
+
+    Its words would tear a live table, and be drawn over. What fails here is told by the checks.
+    """
+    with suppress(PromptKedaError):
+        in_time(lambda: systems.kube, min(systems.environment.limits.connect, overall), "the login")
 
 
 def summaries(results: Sequence[CheckResult]) -> list[dict[str, str]]:

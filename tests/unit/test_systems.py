@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,11 @@ from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.ldap import ldap_probe
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.clients.systems import Systems
+from prompt_keda.components.round import choose, run_round
 from prompt_keda.core.errors import Refused, Unreachable
+from prompt_keda.core.event import nobody
+
+from .world import World
 
 LIMITS = SimpleNamespace(connect=None)
 
@@ -131,3 +135,27 @@ def test_an_address_with_a_login_is_refused_and_not_shown(url):
         "hunter2" not in f"{refused.value}{refused.value.what}{refused.value.fix}"
         and "vault.test" in refused.value.what
     )
+
+
+@pytest.mark.parametrize(
+    ("only", "connected"), [("cluster/api-answers", ["login", "drawn"]), ("vault/unsealed", ["drawn"])]
+)
+def test_who_logs_in_by_a_program_sees_its_words_before_anything_is_drawn(only, connected):
+    """An exec plugin writes on the terminal itself, and would tear the live table. No look needs no login."""
+    order = []
+
+    class Logins(Systems):
+        @property
+        def kube(self):
+            order.append("login")
+            raise Unreachable("Kubernetes", "nowhere", "no")
+
+        redis = vault = kube
+
+    @contextmanager
+    def drawn(ids):
+        order.append("drawn")
+        yield nobody
+
+    run_round(Logins(World().systems.environment), choose(only), drawn)
+    assert order[: len(connected)] == connected
