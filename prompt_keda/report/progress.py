@@ -28,7 +28,7 @@ MARKS = {"ok": "✓", "done": "✓", "fail": "✗", "broken": "✗", "unknown": 
 HAD_NOTHING_TO_DO = "already done"
 WIDE = 100
 """Columns of a terminal where subjects stand in a column of their own."""
-HOLD_S = 1.0
+HOLD_S = 5.0
 """News is printed only if nothing newer of its step has come by then, in seconds: most steps look, and have nothing to do."""
 TURN = "|/-\\"
 
@@ -176,9 +176,11 @@ class Progress:
         mark = f"{MARKS.get(event.state, '·')} {event.state}" if ended else "·"
         took = f" ({event.duration_s:.1f} s)" if ended and event.duration_s >= 0.05 else ""
         clock = f"{seconds:7.1f} s  "
-        padding = 28 if self._width is None or self._width >= WIDE else 0
-        first = f"{clock}{mark:10} {event.subject:{padding}} "
-        lines = hanging(first, f"{one_line(event.detail)}{took}", self._width)
+        first, news = f"{clock}{mark:10} ", f"{one_line(event.detail)}{took}"
+        if self._width is None or self._width >= WIDE:
+            lines = hanging(f"{first}{event.subject:28} ", news, self._width)
+        else:
+            lines = hanging(first, f"{event.subject} {news.strip()}", self._width)
         for number, line in enumerate(lines):
             text = Text(line if self._shows_symbols else plain(line))
             if not number:

@@ -47,7 +47,7 @@ EVENTS = (
     ],
 )
 def test_without_a_terminal_each_event_is_a_line(monkeypatch, verbose, news):
-    """For a log. What had nothing to do, or is overtaken within a second, is no news, unless all is asked for."""
+    """For a log. What had nothing to do, or is overtaken within seconds, is no news, unless all is asked for."""
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     stream = io.StringIO()
     progress = Progress(stream, verbose)
