@@ -7,6 +7,8 @@ import math
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import tracemalloc
 import urllib.request
@@ -22,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prompt_keda.commands.watch import CHAT_LINES, interval, watch
 from prompt_keda.core.check import Check, Outcome, Verdict
 from prompt_keda.core.errors import EnvironmentFileError, Refusal, Unreachable
-from prompt_keda.core.places import ENVIRONMENTS
+from prompt_keda.core.places import ENVIRONMENTS, TASKS
 from prompt_keda.environment.model import Limits
 from prompt_keda.report.as_metrics import Metrics
 
@@ -215,6 +217,17 @@ def test_a_line_names_the_change_what_was_seen_and_the_page():
         ("environment", "local"),
         ("runbook", "redis-gone"),
     }
+
+
+def test_a_process_of_its_own_reports_json_lines_and_ends_at_sigterm_with_0():
+    """Here of an environment whose values are still to be filled in: nothing is known, and that is no end."""
+    argv = [sys.executable, str(TASKS), "watch", "--env", "prod", "--only", "identity,vault/unsealed", "--every", "5s"]
+    with subprocess.Popen([*argv, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        first = json.loads(running.stdout.readline())
+        running.send_signal(signal.SIGTERM)
+        _, errors = running.communicate(timeout=30)
+    assert first["environment"] == "prod" and first["before"] is None and first["now"] == "unknown"
+    assert running.returncode == 0 and "Traceback" not in errors, errors
 
 
 def test_its_memory_is_steady():
