@@ -91,22 +91,25 @@ def track(lab: Lab, method: str, key: str = LABEL_KEY) -> None:
 def deliver(lab: Lab) -> None:
     """Let Argo CD deliver what it never has: the app of apps, KEDA, the workers. Idempotent: yes.
 
-    Later full syncs are for who asks for them: they delete running Jobs.
+    What it has delivered before is left as it is, whatever it says of it: a full sync deletes running Jobs.
 
     Raises
     ------
     LabError
+        When a sync does not succeed.
+    DeadlinePassed
         When an Application does not become Synced and Healthy.
     """
     kube = client(lab)
-    if _is_new(kube, PARENT):
+    is_parent_new = _is_new(kube, PARENT)
+    if is_parent_new:
         require(sync(kube, PARENT))
     delivered.ensure_groups(lab)
-    for name in APPLICATIONS:
+    new = [name for name in APPLICATIONS if _is_new(kube, name)]
+    for name in new:
         refresh(kube, name)  # what it says of its project may be older than the project
-        if _is_new(kube, name):
-            require(sync(kube, name))
-    for name in (PARENT, *APPLICATIONS):
+        require(sync(kube, name))
+    for name in [PARENT] * is_parent_new + new:
         refresh(kube, name)
         wait_until_healthy(kube, name)
 
@@ -222,8 +225,9 @@ def verdict(application: Object) -> tuple[str, str]:
 
 
 def _is_new(kube: Kube, name: str) -> bool:
-    """Return whether no full sync of an Application has ever ended well."""
-    return not (kube.get(APPLICATION, name, NAMESPACE).get("status") or {}).get("history")
+    """Return whether an Application is there of which no full sync has ever ended well."""
+    live = kube.find(APPLICATION, name, NAMESPACE)
+    return live is not None and not (live.get("status") or {}).get("history")
 
 
 def _wait(kube: Kube, what: str, look: Callable[[], Object | None], timeout_s: float) -> Object:

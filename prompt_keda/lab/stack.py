@@ -70,14 +70,15 @@ def up(observer: Observer = nobody, *, redis_password: bool = True, delivery: st
         When a part does not build or start.
     """
     lab = current_lab()
-    delivery = _only_delivery(lab, delivery)
-    if state.status(lab)["state"] == "up":
+    asked, delivery = delivery, _only_delivery(lab, delivery)
+    stands = state.status(lab)["state"] == "up"
+    if stands:
         # The checkout that brought it up may be gone, and with it the Python that people log in with.
         people.write_kubeconfigs(lab, Authority(lab.pki), state.endpoints(lab)["address"])
     else:
         requirements.check()
         _Bringup(lab, observer, redis_password).run()
-    if delivery:
+    if delivery and (asked or not stands):
         add = {"argocd": argocd.up, "helm": helm.up}[delivery]
         _timed(observer, delivery, lambda: add(lab, observer))
     return state.status(lab)

@@ -1,5 +1,7 @@
 """What delivers on a local stack: one of two, and which it is stays with the stack."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from prompt_keda.core.errors import LabError, Refusal
@@ -40,16 +42,33 @@ def test_a_stack_has_one_delivery(lab):
     assert "lab.up --with helm" in refused.value.fix
 
 
-def test_a_plain_lab_up_brings_the_delivery_back(lab, monkeypatch):
-    """What was added once comes back with the stack, for example after one of its processes was killed."""
+@pytest.fixture
+def added(lab, monkeypatch):
+    """The stacks to which Argo CD was added; the stack's own parts come up at once."""
     added = []
-    state.write_endpoints(lab, {"delivery": "argocd", "address": "10.0.0.1"})
-    monkeypatch.setattr(stack.state, "status", lambda lab: {"state": "up"})
+    state.write_endpoints(lab, {"delivery": "argocd"})
     monkeypatch.setattr(stack.state, "endpoints", lambda lab: {"address": "10.0.0.1"})
     monkeypatch.setattr(stack, "Authority", lambda folder: None)
     monkeypatch.setattr(stack.people, "write_kubeconfigs", lambda *arguments: None)
+    monkeypatch.setattr(stack.requirements, "check", lambda: None)
+    monkeypatch.setattr(stack, "_Bringup", lambda *arguments: SimpleNamespace(run=lambda: None))
     monkeypatch.setattr(stack.argocd, "up", lambda lab, observer: added.append(lab.name))
+    return added
+
+
+def test_a_plain_lab_up_brings_the_delivery_back(added, monkeypatch):
+    """What was added once comes back with the stack, for example after one of its processes was killed."""
+    monkeypatch.setattr(stack.state, "status", lambda lab: {"state": "partial"})
     stack.up()
+    assert added == ["other"]
+
+
+def test_a_stack_that_stands_is_left_alone_unless_the_delivery_is_asked_for(added, monkeypatch):
+    """A redeploy, which ensures that the stack is up, brings nothing back that a drill has taken from Argo CD."""
+    monkeypatch.setattr(stack.state, "status", lambda lab: {"state": "up"})
+    stack.up()
+    assert added == []
+    stack.up(delivery="argocd")
     assert added == ["other"]
 
 
