@@ -155,6 +155,7 @@ def call(lab: Lab, *arguments: str) -> str:
     """
     home = str(private_folder(lab.state / "helm"))
     env = {
+        "HOME": home,  # else kubectl's cache of kinds lies where Helm was called
         "HELM_CACHE_HOME": home,
         "HELM_CONFIG_HOME": home,
         "HELM_DATA_HOME": home,
