@@ -110,7 +110,8 @@ def test_every_fault_of_chaos_rounds_exists():
     """Its faults, and no Job's or event's."""
     known = {one.id for one in ALL_FAULTS}
     assert set(chaos_acts.BROKEN) <= known and len(set(chaos_acts.BROKEN)) == len(chaos_acts.BROKEN)
-    assert not any("job" in one or "stream" in one for one in chaos_acts.BROKEN)
+    expires = "redis/stream-expires"  # in a day: it takes no event of a round
+    assert not any("job" in one or "stream" in one for one in chaos_acts.BROKEN if one != expires)
 
 
 def test_the_page_tells_each_round_and_what_was_not_kept():
@@ -197,7 +198,7 @@ def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_chaos_run(monk
 
 def test_who_stops_a_chaos_run_keeps_the_rounds_that_are_done(monkeypatch):
     """In the document as well: an hour of them was lost. What is left is named, and the exit code is 130."""
-    monkeypatch.setattr(chaos.drilling, "alone", nullcontext)
+    monkeypatch.setattr(chaos.drilling, "alone", lambda: nullcontext(STAGE))
     monkeypatch.setattr(chaos.chaos_acts, "targets", lambda stage: TARGETS)
     monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
     monkeypatch.setattr(chaos, "run_command", lambda words: Ran(0, {}, 1.0))

@@ -28,6 +28,7 @@ BROKEN = (
     *("cluster/webhooks-mislead", "identity/directory-stopped", "identity/may-only-look"),
     *("vault/stopped", "vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "vault/secret-gone"),
     *("vault/secret-stale", "images/registry-stopped", "redis/persistence-off", "redis/info-denied"),
+    "redis/stream-expires",
     *("keda/certificates-gone", "keda/part-of-another-version", "keda/second-operator", "keda/crd-of-another-version"),
 )
 """Faults that take neither Jobs nor events, and come and go within seconds, whatever else is broken."""
