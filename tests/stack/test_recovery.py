@@ -398,6 +398,8 @@ def _marked(state, mode):
 @pytest.mark.parametrize(("state", "mode"), [_marked(*one) for one in STATES])
 def test_it_ends_green_and_no_worker_is_lost(twenty, state, mode, rows):
     """In the mode that fits; the same UIDs throughout; and a second run writes nothing."""
+    if state in BY_HELM and ENV == "argocd":
+        pytest.skip("where Argo CD delivers there is no release: whoever makes one takes KEDA away from it")
     state(twenty)
     assert not twenty.watched.lost, f"the breaking itself lost workers: {twenty.watched.lost}"
     code, document = twenty.redeploy()
