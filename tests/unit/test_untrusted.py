@@ -70,7 +70,10 @@ def test_no_message_forges_a_line_of_a_plan(capsys):
     }
     for verbose in (False, True):
         redeploy_as_text.show_plan(plan, verbose)
-    as_text.show_prepared([{"what": EVIL, "objects_count": 1, "sha256": "0", "fetched": True, "file": EVIL}])
+    row = {"what": EVIL, "objects_count": 1, "sha256": "0", "fetched": True, "file": EVIL}
+    rendered = {**row, "rendered": {"path": EVIL, "before_sha256": "0"}}
+    file = {"file": EVIL, "written": False, "why": EVIL}
+    as_text.show_prepared({"prepared": [row, rendered], "environment_file": file})
     assert forged(capsys.readouterr().out) == []
 
 
