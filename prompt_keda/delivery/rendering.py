@@ -199,7 +199,7 @@ def _flat(document: Any, where: str) -> list[Object]:
         raise BadAnswer("helm", where, "it renders something that is no Kubernetes object")
     metadata = document["metadata"]
     texts = (document.get("apiVersion"), document.get("kind"), metadata.get("name"), metadata.get("namespace", "-"))
-    if not all(isinstance(text, str) and text for text in texts):
+    if not all(isinstance(text, str) and text and one_line(text) == text for text in texts):
         kind = one_line(str(document.get("kind")))
         raise BadAnswer("helm", where, f"it renders a {kind} without apiVersion, kind or name, or one that is no text")
     for key in ("labels", "annotations"):

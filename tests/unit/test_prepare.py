@@ -223,6 +223,7 @@ ODD = {
     "a kind of an unknown scope": ("apps/v1", "odd.test/v1", "", "", "does not know whether odd.test has one"),
     "a label that is no text": ("{name: keda-operator}", "{name: k, labels: {a: 1}}", "", "", "metadata.labels: a is int"),
     "no name": ("{name: keda-operator}", "{generateName: k}", "", "", "without apiVersion, kind or name"),
+    "a name of two lines": ("{name: keda-operator}", '{name: "a\\nOK redis"}', "", "", "or one that is no text"),
     "no YAML": ("kind: Deployment", "kind: [", "", "", "what it rendered is no YAML"),
     "a bomb": ("replicas: @replicas@", f"a: &a [{'1,' * 100}], b: &b [{'*a,' * 100}], c: &c [{'*b,' * 100}]", "", "", "more than"),
     "what contains itself": ("replicas: @replicas@", "a: &a [*a]", "", "", "contains itself"),
