@@ -129,7 +129,10 @@ def _edited(text: str, where: Where, value: Any, path: Path, may_add: bool) -> s
     while may_add and where[1:] and _node_at(root, where[:-1]) is None:
         where, value = where[:-1], {where[-1]: value}
     node, around = _node_at(root, where), _node_at(root, where[:-1])
-    if may_add and node is None and isinstance(around, yaml.MappingNode | yaml.SequenceNode):
+    if may_add and node is None:
+        if not isinstance(around, yaml.SequenceNode if isinstance(where[-1], int) else yaml.MappingNode):
+            fix = f"Write it by hand: {key_of(where)}: {value}"
+            raise EnvironmentFileError(f"{path}: {key_of(where)} is not there, and cannot be added", fix)
         return _with_more(text, around, where[-1], value)
     scalar = _scalar_of(node, where, path)
     return f"{text[: scalar.start_mark.index]}{_scalar(value, scalar.style)}{text[scalar.end_mark.index :]}"

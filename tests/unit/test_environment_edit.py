@@ -42,14 +42,14 @@ def test_a_digest_that_looks_like_a_number_stays_a_text(digest, tmp_path):
     assert read.instruments[0].prepared.sha256 == read.keda.manifests.sha256 == digest
 
 
-def test_what_makes_no_environment_is_not_written(tmp_path):
-    """A key where a list stands, for one."""
+def test_where_a_line_cannot_be_added_it_says_what_to_write(tmp_path):
+    """A list has no place for a key."""
     path = tmp_path / "mine.yaml"
     path.write_text(PROD)
     before = path.read_bytes()
-    with pytest.raises(EnvironmentFileError):
+    with pytest.raises(EnvironmentFileError, match="cannot be added") as caught:
         written(path, {("secrets", 0, "keys", "a"): "x"})
-    assert path.read_bytes() == before
+    assert "Write it by hand: secrets[0].keys.a: x" in caught.value.fix and path.read_bytes() == before
 
 
 def test_a_value_that_is_used_elsewhere_too_is_not_changed(tmp_path):
