@@ -582,6 +582,16 @@ def lab_status(run):
     return _lab(run.name, labs.state.status())
 
 
+@_lab_task(
+    "lab.captures",
+    show=lambda result: None,
+    help={"only": "scenes whose name begins so (several with commas); unless named all: some twelve minutes"},
+)
+def lab_captures(run, only=""):
+    """Make docs/captures/ and the README's pictures anew, from the local stack, which is broken and made whole for it."""
+    return labs.captures.make(only, run.observer)
+
+
 @task(name="exec")
 def lab_exec(c):
     """Run a command inside the local stack: lab.exec -- COMMAND ARGUMENTS…"""
@@ -731,7 +741,7 @@ namespace = Collection(
     test,
     bench,
 )
-namespace.add_collection(Collection("lab", lab_up, lab_down, lab_status, lab_exec, lab_desk))
+namespace.add_collection(Collection("lab", lab_up, lab_down, lab_status, lab_captures, lab_exec, lab_desk))
 
 
 class Commands(Program):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from prompt_keda.core.event import Event, EventKind, Observer
@@ -25,6 +26,8 @@ PROGRAMS = {
     "procps": "/usr/sbin/sysctl",
 }
 """Package → a file that tells that it is installed."""
+FOR_CAPTURES = {"tmux": "/usr/bin/tmux", "chromium-headless-shell": "/usr/bin/chromium-headless-shell"}
+"""The same of what shows terminals and pages: the stack itself needs neither."""
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -38,7 +41,7 @@ def find_version(package: str) -> str | None:
     return done.stdout or None
 
 
-def install(observer: Observer) -> None:
+def install(observer: Observer, programs: Mapping[str, str] = PROGRAMS) -> None:
     """Install what is missing, without starting any service. Idempotent: yes.
 
     Raises
@@ -46,7 +49,7 @@ def install(observer: Observer) -> None:
     LabError
         When apt-get fails; with its last line.
     """
-    missing = [package for package, program in PROGRAMS.items() if not Path(program).exists()]
+    missing = [package for package, program in programs.items() if not Path(program).exists()]
     if not missing:
         return
     observer(Event(EventKind.STARTED, "packages", "working", f"apt-get install {' '.join(missing)}"))

@@ -135,7 +135,7 @@ class _Drill:
         return before | self.job_watcher.at_work_now()
 
     def _mend(self) -> None:
-        results = _until_detected(self.fault, self.ways)
+        results = until_detected(self.fault, self.ways)
         runbook = causes(results)[0].runbook
         found = {one.id: one.verdict.value for one in results if one.id in self.fault.seen}
         self.seen |= {"expected_checks": found, "detected_s": self._since_broken_s(), "runbook": runbook}
@@ -217,7 +217,7 @@ def _red(results: Sequence[CheckResult]) -> dict[str, str]:
     return {one.id: one.verdict.value for one in results if one.verdict in RED}
 
 
-def _until_detected(fault: Fault, ways: Ways) -> Sequence[CheckResult]:
+def until_detected(fault: Fault, ways: Ways) -> Sequence[CheckResult]:
     """Look until the fault's checks are red or amber, and one of them says what is wrong: they may be red for another reason."""
     end = time.monotonic() + DETECTION_S
     while True:

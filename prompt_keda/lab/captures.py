@@ -1,0 +1,277 @@
+"""What a person sees on a terminal of 80 columns, kept in docs/: made by ``./run lab.captures`` from the real local stack.
+
+Each scene brings the stack into a state, keeps what commands print in it, and puts the stack back. The README's pictures
+are the same terminals as SVG, and the page of an incident as a browser shows it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from prompt_keda.clients.kube.objects import Object
+from prompt_keda.clients.kube.resources import API_SERVICES, NAMESPACES
+from prompt_keda.commands.incidents import close_incident
+from prompt_keda.components.keda.names import API_SERVICE
+from prompt_keda.core.check import Verdict
+from prompt_keda.core.errors import LabError, PromptKedaError, Refusal
+from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.places import CODE, TASKS
+from prompt_keda.lab import drilling, packages
+from prompt_keda.lab.commands import run as run_program
+from prompt_keda.lab.drills.drill import until_detected, until_green
+from prompt_keda.lab.drills.ways import LOCAL, Ways
+from prompt_keda.lab.faults import fault_of, presence
+from prompt_keda.lab.faults.fault import Stage
+from prompt_keda.lab.faults.waiting import until
+from prompt_keda.lab.terminal import AS_HOST, COLUMNS, terminal
+from prompt_keda.report.as_svg import terminal_to_svg
+from prompt_keda.report.result import Result
+
+DOCS = CODE / "docs"
+FAULTS = (
+    "cluster/scheduler-stopped",
+    "identity/directory-stopped",
+    "vault/sealed",
+    "redis/streams-gone",
+    "redis/password-rotated",
+    "images/gone",
+    "keda/operator-gone",
+    "keda/second-operator",
+    "capacity/quota",
+    "scaling/jobs-refused",
+)
+"""Of each category at least one: check-deps alone names its cause and the next command in its first ten lines."""
+FAIL, UNKNOWN = Verdict.FAIL, Verdict.UNKNOWN
+LIMIT_S = 300
+"""The longest command."""
+AT_WORK = re.compile(r"^[|/\\-] verify/", re.MULTILINE)
+"""A live line of a redeploy that waits."""
+PAGE_SIZE = "1000,1240"
+"""Of the picture of an incident's page, in pixels."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Some captures in one state of the stack.
+
+    Parameters
+    ----------
+    lines
+        File in docs/captures/, without its ending → how many lines it may have, with the command in its first.
+    play
+        Makes them.
+    """
+
+    name: str
+    lines: dict[str, int]
+    play: Callable[[_Studio], None]
+
+
+class _Studio:
+    """The stack, and where its captures are kept."""
+
+    def __init__(self, stage: Stage, folder: Path, observer: Observer) -> None:
+        self.stage, self.ways, self.folder, self._observer = stage, Ways(observer), folder, observer
+
+    def keep(
+        self, name: str, words: str, picture: str = "", may_end_with: Sequence[int] = (0,), midway: str = ""
+    ) -> None:
+        """Run a task on a terminal and keep what stands there at its end.
+
+        Parameters
+        ----------
+        picture
+            File in docs/ for the same in colour; empty: none.
+        midway
+            A capture of it while it waits; empty: none.
+        """
+        argv = [sys.executable, str(TASKS), *words.split()]
+        with terminal(argv, f"./run {words}", {}) as pane:
+            if midway:
+                until(lambda: AT_WORK.search(pane.screen()), "a step that waits", LIMIT_S)
+                self._write(midway, pane.screen())
+            _see_code(words, pane.await_end(LIMIT_S), may_end_with)
+            self._write(name, pane.screen())
+            if picture:
+                (self.folder / picture).write_text(terminal_to_svg(pane.screen(colours=True), words, COLUMNS))
+
+    def keep_in_ci(self, name: str, words: str) -> None:
+        """Run a task as a CI server does, which has no terminal, and keep all that it prints."""
+        env = {**os.environ, "CI": "true", "COLUMNS": str(COLUMNS), "LC_ALL": "C.UTF-8"}
+        argv = [*AS_HOST, sys.executable, str(TASKS), *words.split()]
+        done = subprocess.run(
+            argv,
+            cwd=CODE,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        _see_code(words, done.returncode, (0,))
+        self._write(name, f"$ CI=true COLUMNS={COLUMNS} ./run {words}\n{done.stdout}")
+
+    def keep_page(self, picture: str, words: str) -> None:
+        """Let a task write a page, and keep what a browser shows."""
+        with TemporaryDirectory(prefix="prompt-keda-page-") as folder:
+            page = Path(folder) / "page.html"
+            run_program([sys.executable, str(TASKS), *words.split(), "--html", str(page)], cwd=CODE)
+            # root is refused Chromium's sandbox; the page is our own, and loads nothing
+            argv = ["chromium-headless-shell", "--no-sandbox", "--hide-scrollbars", f"--window-size={PAGE_SIZE}"]
+            run_program([*argv, f"--screenshot={self.folder / picture}", page.as_uri()], cwd=Path(folder))
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.folder / "captures" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        self.tell(f"{path.relative_to(self.folder)}: {len(text.splitlines())} lines")
+
+    def tell(self, news: str) -> None:
+        self._observer(Event(EventKind.NOTE, "captures", "", news))
+
+    @contextmanager
+    def fault(self, id_: str) -> Iterator[None]:
+        """Inject a fault until the block's end; wait until its checks see it, and after it until nothing is red."""
+        fault = fault_of(id_)
+        self.tell(fault.title)
+        try:
+            presence.inject(fault, self.stage)
+            until_detected(fault, self.ways)
+            yield
+        finally:
+            presence.revert(fault, self.stage)
+            # amber may stay a while: workers that failed meanwhile, restarts
+            until(lambda: not {FAIL, UNKNOWN} & _verdicts(self.ways), f"a stack that works after {id_}", LIMIT_S)
+
+    def delete_keda(self) -> None:
+        """Delete KEDA's namespace and its APIService, which would keep the namespace Terminating; wait until both are gone."""
+        kube, name = self.stage.kube, self.stage.environment.keda.namespace
+        self.tell(f"namespace {name} is being deleted")
+        uid = kube.get(NAMESPACES, name)["metadata"]["uid"]
+        kube.delete(API_SERVICES, API_SERVICE)
+        kube.delete(NAMESPACES, name)
+        until(lambda: _uid(kube.find(NAMESPACES, name)) != uid, "a namespace that is gone", LIMIT_S)
+        if kube.find(NAMESPACES, name) is not None:
+            raise LabError(f"somebody else has made the namespace {name} anew meanwhile")
+
+
+def _verdicts(ways: Ways) -> set[Verdict]:
+    return {check.verdict for check in ways.look()}
+
+
+def _uid(found: Object | None) -> str | None:
+    return found["metadata"]["uid"] if found else None
+
+
+def _see_code(words: str, code: int, expected: Sequence[int]) -> None:
+    if code not in expected:
+        raise LabError(f"./run {words} ended with exit code {code}: its capture is not what it should show")
+
+
+def _healthy(studio: _Studio) -> None:
+    until_green(studio.ways, "a stack that is whole", LIMIT_S)
+    studio.keep("healthy", f"check-deps --env {LOCAL}", picture="check-deps.svg")
+    studio.keep("plan-healthy", f"plan --env {LOCAL}")
+    studio.keep("status", f"status --env {LOCAL}", may_end_with=(0,))
+
+
+def _redis_away(studio: _Studio) -> None:
+    with studio.fault("redis/stopped"):
+        studio.keep("redis-away", f"check-deps --env {LOCAL}", "check-deps-redis-away.svg", may_end_with=(1,))
+
+
+def _api_server_away(studio: _Studio) -> None:
+    with studio.fault("cluster/api-server-killed"):
+        studio.keep("api-server-away", f"check-deps --env {LOCAL}", may_end_with=(3,))
+
+
+def _keda_deleted(studio: _Studio) -> None:
+    studio.delete_keda()
+    try:
+        studio.keep("keda-deleted", f"check-deps --env {LOCAL}", may_end_with=(1,))
+        studio.keep("plan-namespace-deleted", f"plan --env {LOCAL}", picture="plan.svg")
+    finally:
+        studio.keep("redeploy", f"redeploy --env {LOCAL}", midway="redeploy-at-work")
+
+
+def _redeploy_in_ci(studio: _Studio) -> None:
+    studio.delete_keda()
+    studio.keep_in_ci("redeploy-in-ci", f"redeploy --env {LOCAL}")
+    until_green(studio.ways, "a stack that is whole", LIMIT_S)
+
+
+def _incident(studio: _Studio) -> None:
+    close_incident(LOCAL, "the captures begin")
+    with studio.fault("keda/operator-gone"):
+        studio.keep("runbook", f"runbook keda-gone --env {LOCAL}")
+    studio.keep_page("incident.png", f"report --env {LOCAL}")
+    close_incident(LOCAL, "the captures are made")
+
+
+def _of_fault(id_: str) -> Scene:
+    name = f"faults/{id_.replace('/', '-')}"
+
+    def play(studio: _Studio) -> None:
+        with studio.fault(id_):
+            studio.keep(name, f"check-deps --env {LOCAL}", may_end_with=(0, 1, 3))
+
+    return Scene(id_, {name: 30}, play)
+
+
+SCENES = (
+    Scene("healthy", {"healthy": 25, "plan-healthy": 12, "status": 25}, _healthy),
+    Scene("redis-away", {"redis-away": 25}, _redis_away),
+    Scene("api-server-away", {"api-server-away": 20}, _api_server_away),
+    Scene(
+        "keda-deleted",
+        {"keda-deleted": 30, "plan-namespace-deleted": 30, "redeploy": 30, "redeploy-at-work": 30},
+        _keda_deleted,
+    ),
+    Scene("redeploy-in-ci", {"redeploy-in-ci": 30}, _redeploy_in_ci),
+    Scene("incident", {"runbook": 40}, _incident),
+    *map(_of_fault, FAULTS),
+)
+
+
+def make(only: str, observer: Observer) -> Result:
+    """Make the captures of all scenes, or of those whose names begin so, with commas between; the stack is whole at the end.
+
+    Raises
+    ------
+    Refusal
+        When no scene begins so; and as `drilling.alone` does.
+    LabError
+        When tmux and Chromium cannot be installed; and, when all were tried, with the scenes that could not be kept.
+    """
+    starts = tuple(filter(None, only.split(","))) or ("",)
+    chosen = [scene for scene in SCENES if scene.name.startswith(starts)]
+    if not chosen:
+        raise Refusal(f"no scene begins with {only}", f"Known are {', '.join(scene.name for scene in SCENES)}.")
+    packages.install(observer, packages.FOR_CAPTURES)
+    with drilling.alone() as stage:
+        studio = _Studio(stage, DOCS, observer)
+        failed = [scene.name for scene in chosen if not _is_played(scene, studio, observer)]
+    if failed:
+        raise LabError(f"not kept: {', '.join(failed)}", f"Again: ./run lab.captures --only {','.join(failed)}")
+    return Result("lab.captures", LOCAL, header=f"{len(chosen)} scenes kept in docs/")
+
+
+def _is_played(scene: Scene, studio: _Studio, observer: Observer) -> bool:
+    """Play a scene, and return whether it was kept. One that fails keeps no other from being played: all take long."""
+    began = time.monotonic()
+    try:
+        scene.play(studio)
+        state, news = "done", "kept"
+    except PromptKedaError as error:
+        state, news = "fail", error.what
+    observer(Event(EventKind.FINISHED, f"captures/{scene.name}", state, news, time.monotonic() - began))
+    return state == "done"
