@@ -698,6 +698,12 @@ def test(run, quick=False, exhaustive=False, junit=""):
     return labs.testing.run(quick, exhaustive, junit)
 
 
+@_lab_task(show=lambda result: None)
+def docs(run):
+    """Build docs/ and runbooks/ as a site with search, into .site/."""
+    return labs.docs_site.build(run.observer)
+
+
 @_lab_task(
     help={
         "rounds": "how often each is run, 5 unless named",
@@ -739,6 +745,7 @@ namespace = Collection(
     fault,
     drill,
     test,
+    docs,
     bench,
 )
 namespace.add_collection(Collection("lab", lab_up, lab_down, lab_status, lab_captures, lab_exec, lab_desk))

@@ -71,10 +71,11 @@ class _TestRun:
     failed: list[str] = field(default_factory=list)
 
     def run_quick(self) -> None:
-        """Run the static checks and the unit tests, the slowest of both side by side."""
+        """Run the static checks and the unit tests, the slowest of both side by side; and build the docs' site."""
         self._run("ruff", [sys.executable, "-m", "ruff", "check", "."])
         self._run("import-linter", [str(Path(sys.executable).parent / "lint-imports")])
-        with self._beside("mypy", [sys.executable, "-m", "mypy"]):
+        site = [sys.executable, "-m", "prompt_keda.lab.docs_site"]
+        with self._beside("mypy", [sys.executable, "-m", "mypy"]), self._beside("docs", site):
             self._run("unit", self._pytest("unit", "tests/unit"))
 
     def run_on_stack(self) -> None:

@@ -61,14 +61,16 @@ def test_quick_needs_no_stack_and_says_what_it_did_not_prove(told, programs):
     assert told.of("test") == ["ok all that ran passed; 1 not proven"]
 
 
-@pytest.mark.parametrize("part", ["ruff", "mypy", "tests/unit"])
-def test_what_fails_early_fails_the_run_before_a_stack_is_built(told, programs, part):
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [("ruff", "ruff"), ("mypy", "mypy"), ("prompt_keda.lab.docs_site", "docs"), ("tests/unit", "unit")],
+)
+def test_what_fails_early_fails_the_run_before_a_stack_is_built(told, programs, part, name):
     """Exit code 1, and the part is named, though others pass."""
     argvs, bad = programs
     bad.add(part)
     assert testing.run(quick=False, exhaustive=False) == 1
     assert not any("tests/stack" in argv for argv in argvs)
-    name = part.removeprefix("tests/")
     assert told.of("test") == [f"fail failed: {name}; 1 not proven"]
     assert told.of("test/not-proven")[0].endswith("they run once static checks and unit tests pass")
 
