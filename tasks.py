@@ -329,7 +329,9 @@ def plan(run, mode="auto", backlog="", give_up="", verbose=False):
 def prepare(run, phalanx="", revision="", helm="", approve=""):
     """Put what a redeploy needs on this machine, so that an incident needs no internet."""
     if not phalanx and (revision or helm or approve):
-        raise core.errors.Refusal("--revision, --helm and --approve are for --phalanx", "Name a clone: --phalanx CHECKOUT")
+        raise core.errors.Refusal(
+            "--revision, --helm and --approve are for --phalanx", "Name a clone: --phalanx CHECKOUT"
+        )
     with run.session() as session:
         if not phalanx:
             return commands.prepare.prepare(session)

@@ -210,11 +210,11 @@ def _redeploy_in_ci(studio: _Studio) -> None:
 
 
 def _incident(studio: _Studio) -> None:
-    close_incident(LOCAL, "the captures begin")
+    close_incident(studio.stage.environment, "the captures begin")
     with studio.fault("keda/operator-gone"):
         studio.keep("runbook", f"runbook keda-gone --env {LOCAL}")
     studio.keep_page("incident.png", f"report --env {LOCAL}")
-    close_incident(LOCAL, "the captures are made")
+    close_incident(studio.stage.environment, "the captures are made")
 
 
 def _of_fault(id_: str) -> Scene:

@@ -38,7 +38,15 @@ ORDER = (
 """What stands earlier makes what stands later red as well: KEDA needs Redis, Redis needs nodes, all need the API server."""
 SYMPTOM = "scaling/works"
 """Says that events do not become work, whatever the cause. Where another check names a cause, this is its consequence."""
-NO_CAUSE_OF_IT = ("wrong-cluster", "not-allowed", "jobs-at-risk", "image-moved", "events-stop", "redis-full", "argocd-disagrees")
+NO_CAUSE_OF_IT = (
+    "wrong-cluster",
+    "not-allowed",
+    "jobs-at-risk",
+    "image-moved",
+    "events-stop",
+    "redis-full",
+    "argocd-disagrees",
+)
 """Runbooks of what may be red or amber beside it, and leaves scaling alone."""
 AMBER_CAUSES = ("cluster-degraded", "keda-does-not-scale", "redis-lag-wrong", "no-room", "workers-fail", "keda-paused")
 """Runbooks whose checks are amber, and no more, where scaling stands still because of them."""

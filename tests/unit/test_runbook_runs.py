@@ -80,7 +80,9 @@ def test_a_page_is_read_as_people_read_it(page):
 
 def test_what_people_copy_is_no_step(page):
     """Its lines are kept apart: no runbook runs them, and they stand in no text above a command."""
-    page.write_text(PAGE.replace("## Mitigation\n", "By hand:\n```bash\nredis-cli PING\n# and then\n```\n## Mitigation\n"))
+    page.write_text(
+        PAGE.replace("## Mitigation\n", "By hand:\n```bash\nredis-cli PING\n# and then\n```\n## Mitigation\n")
+    )
     runbook = load_runbook(page)
     assert [(block.section, block.text) for block in runbook.blocks] == [("Diagnosis", "redis-cli PING\n# and then")]
     assert len(runbook.steps) == 4 and not any("redis-cli" in step.text for step in runbook.steps)

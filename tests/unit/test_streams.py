@@ -241,4 +241,6 @@ def test_a_state_folder_without_rights_is_one_refusal(mount_namespaces, tmp_path
     argv = [sys.executable, TASKS, "note", "seen", "--env", "prod"]
     done = read_only(tmp_path, *argv, XDG_STATE_HOME=str(tmp_path))
     assert done.returncode == 2 and done.stderr.startswith("refused: "), done.stderr
-    assert str(tmp_path) in done.stderr and "Read-only file system" in done.stderr and len(done.stderr.splitlines()) == 2
+    assert (
+        str(tmp_path) in done.stderr and "Read-only file system" in done.stderr and len(done.stderr.splitlines()) == 2
+    )
