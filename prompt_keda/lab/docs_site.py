@@ -6,11 +6,12 @@ kept twice. Sphinx's warnings are errors.
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,12 +36,21 @@ TAKEN = (
     "docs/*.png",
     "runbooks/*.md",
     "environments/*.md",
-    "environments/rbac/*.yaml",
+    "environments/**/*.yaml",
+    "alerts/*",
 )
 PARTS: Mapping[str, tuple[str, ...]] = {
-    "In an incident": ("runbooks/index", "docs/checks/index", "docs/by-hand", "docs/failure-modes"),
+    "In an incident": (
+        "runbooks/index",
+        "docs/checks/index",
+        "alerts/README",
+        "docs/watch",
+        "docs/by-hand",
+        "docs/failure-modes",
+    ),
     "To understand": (
         "docs/domain",
+        "docs/delivery",
         "docs/captures/index",
         "docs/capacity",
         "docs/output",
@@ -66,6 +76,13 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Part of the menu → its pages."""
+PLACES = {
+    "README.md": "index.md",
+    "runbooks/README.md": "runbooks/index.md",
+    "docs/checks.md": "docs/checks/index.md",
+    "docs/faults.md": "docs/faults/index.md",
+}
+"""A page of the clone → where it is on the site."""
 ALONE = "---\norphan: true\n---\n"
 """Of a page that is listed by another one and not in the menu: with 200 more the menu is of no use, and takes minutes."""
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)]+)\)")
@@ -103,31 +120,27 @@ def pages() -> dict[str, str | bytes]:
             name = str(path.relative_to(CODE))
             found[name] = path.read_bytes() if path.suffix in (".svg", ".png") else path.read_text()
     found["index.md"] = str(found.pop("README.md")) + f"\n{_menu()}"
-    found |= {name: _linked(text) for name, text in found.items() if isinstance(text, str) and name.endswith(".md")}
+    found |= {
+        name: _linked(name, text) for name, text in found.items() if isinstance(text, str) and name.endswith(".md")
+    }
     found |= dict(_checks(str(found.pop("docs/checks.md"))))
     found |= dict(_faults(str(found.pop("docs/faults.md"))))
     found["docs/captures/index.md"] = _captures()
-    for folder, title in (("runbooks", "Runbooks"), ("docs/decisions", "Decisions")):
-        names = sorted(Path(name).stem for name in found if Path(name).parent == Path(folder))
-        found[f"{folder}/index.md"] = f"# {title}\n{_toctree(names)}"
+    found["runbooks/index.md"] = (
+        str(found.pop("runbooks/README.md")) + "\n" + _toctree(_inside("runbooks", found), ":hidden:")
+    )
+    found["docs/decisions/index.md"] = "# Decisions\n" + _toctree(_inside("docs/decisions", found), ":maxdepth: 1")
     return found
 
 
-def _linked(text: str) -> str:
-    """Let links lead to where pages of the site are; a diagram that only a code host draws stays as its text."""
-    places = {
-        "docs/checks.md": "docs/checks/index.md",
-        "docs/faults.md": "docs/faults/index.md",
-        "README.md": "index.md",
-    }
+def _linked(name: str, text: str) -> str:
+    """Let a page's links lead to where pages of the site are; a diagram that only a code host draws stays as its text."""
+    folder = posixpath.dirname(name)
 
     def new(match: re.Match[str]) -> str:
-        target = match[1]
-        for old, place in places.items():
-            for name in (old, old.removeprefix("docs/")):
-                if target.partition("#")[0].removeprefix("../") == name:
-                    target = target.replace(name, place if name == old else place.removeprefix("docs/"))
-        return f"]({target}index.md)" if target.endswith("/") else f"]({target})"
+        target, hash_, anchor = match[1].partition("#")
+        place = posixpath.normpath(posixpath.join(folder, target)) + "/index.md" * target.endswith("/")
+        return f"]({posixpath.relpath(PLACES.get(place, place), folder or '.')}{hash_}{anchor})"
 
     return LINK.sub(new, text.replace("```mermaid", "```text"))
 
@@ -138,12 +151,15 @@ def _deeper(text: str) -> str:
 
 
 def _menu() -> str:
-    return "\n".join(_toctree(names, title) for title, names in PARTS.items())
+    return "\n".join(_toctree(names, ":hidden:", f":caption: {title}") for title, names in PARTS.items())
 
 
-def _toctree(names: Sequence[str], caption: str = "") -> str:
-    options = [":hidden:", f":caption: {caption}"] if caption else [":maxdepth: 1"]
+def _toctree(names: Sequence[str], *options: str) -> str:
     return "\n".join(["```{toctree}", *options, "", *names, "```", ""])
+
+
+def _inside(folder: str, names: Iterable[str]) -> list[str]:
+    return sorted(Path(name).stem for name in names if posixpath.dirname(name) == folder)
 
 
 def _file(id_: str) -> str:
