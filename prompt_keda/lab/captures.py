@@ -236,7 +236,7 @@ SCENES = (
         {"keda-deleted": 30, "plan-namespace-deleted": 30, "redeploy": 30, "redeploy-at-work": 30},
         _keda_deleted,
     ),
-    Scene("redeploy-in-ci", {"redeploy-in-ci": 30}, _redeploy_in_ci),
+    Scene("redeploy-in-ci", {"redeploy-in-ci": 45}, _redeploy_in_ci),
     Scene("incident", {"runbook": 40}, _incident),
     *map(_of_fault, FAULTS),
 )
