@@ -174,15 +174,16 @@ def _checks(text: str) -> Iterator[tuple[str, str]]:
     for category in categories:
         before, *sections = re.split(r"^### ", category, flags=re.MULTILINE)
         listed.append(f"## {before}")
-        ids = []
+        rows = []
         for section in sections:
             id_, _, body = section.partition("\n")
-            ids.append(id_)
+            title = body.removeprefix("**").partition("**")[0]
+            rows.append(f"- [{id_}]({_file(id_)}.md): {title}\n")
             shown = f"```sh\n./run check-deps --env prod --only {id_}\n```\n"
             faults = "".join(f"- [{fault.title}](../faults/{_file(fault.id)}.md)\n" for fault in faults_of.get(id_, ()))
             turned = f"\n## Faults that turn it red or amber\n{faults}" if faults else ""
             yield f"docs/checks/{_file(id_)}.md", f"{ALONE}# {id_}\n{body.rstrip()}\n\n{shown}{turned}"
-        listed.append("".join(f"- [{id_}]({_file(id_)}.md)\n" for id_ in ids))
+        listed.append("".join(rows))
     yield "docs/checks/index.md", "\n".join(listed)
 
 
