@@ -26,7 +26,7 @@ from tests.shell_blocks import (
 INDEX = (RUNBOOKS / "README.md").read_text()
 SET_FIRST = dict(re.findall(r"(\w+)=(\S+)", first_block()))
 VARIABLE = re.compile(r"\$\{?([A-Za-z_]+)(:\?)?\}?")
-OTHERS = {"kube-system", "next-visit-fan-out"}
+OTHERS = {"kube-system", "next-visit-fan-out", "argocd"}
 """Namespaces that no environment names: Kubernetes' own, and that of the fan-out."""
 
 
