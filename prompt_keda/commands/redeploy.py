@@ -85,7 +85,7 @@ def redeploy(
     Raises
     ------
     Refusal
-        Before any write: no approval, none while people observe, wrong cluster, unfilled value, Argo CD.
+        Before any write: no approval, none while people observe, wrong cluster, unfilled value.
     PromptKedaError
         When a step fails; everything done until then stands in the journal, and in the error's ``parts``.
     """

@@ -71,7 +71,7 @@ class Session:
         Raises
         ------
         Refusal
-            When a value is not filled in, delivery is Argo CD's, or the cluster is another one.
+            When a value is not filled in, or the cluster is another one.
         EnvironmentFileError
             When a manifest cannot be read, or an instrument's is about another ScaledJob.
         """
