@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from prompt_keda.clients.kube.errors import has_changed
+from prompt_keda.clients.kube.change import change
 from prompt_keda.clients.kube.managed_fields import appliers
 from prompt_keda.clients.kube.objects import Object, is_going, some
 from prompt_keda.clients.kube.resources import APPLICATIONS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.core.errors import BadAnswer, StepBroken
+from prompt_keda.core.errors import StepBroken
 from prompt_keda.core.plan import Progress, State
 from prompt_keda.core.rights import Right
 from prompt_keda.delivery.base import Delivery, Wanted
@@ -38,8 +38,6 @@ ANSWERS_WITHIN_S = 45.0
 """A controller with a whole cache answers a refresh within seconds; one that starts fills its cache first."""
 FRESH = timedelta(minutes=10)
 """Argo CD compares every three minutes by default, and at each change that it sees."""
-TRIES = 5
-"""The controller writes into the same object, whose status has no version of its own."""
 
 
 class ArgoCdDelivery(Delivery):
@@ -108,7 +106,7 @@ class ArgoCdDelivery(Delivery):
     def suspend(self, run_id: str) -> None:
         """Switch the automation of each Application off, and write on it whose doing that is."""
 
-        def change(live: Object) -> Object | None:
+        def switched_off(live: Object) -> Object | None:
             is_on, by = syncs_by_itself(live), suspended_by(live)
             if not is_on and by in ("", run_id):
                 return None
@@ -117,7 +115,7 @@ class ArgoCdDelivery(Delivery):
                 annotations[ENABLED_WAS] = "true" if _automated(live).get("enabled") else "null"
             return {"metadata": {"annotations": annotations}, "spec": {"syncPolicy": {"automated": {"enabled": False}}}}
 
-        for name, live in self._changed(change):
+        for name, live in self._changed(switched_off):
             if syncs_by_itself(live):
                 raise StepBroken(
                     f"the automation of Application {name} cannot be suspended: this Argo CD knows no automated.enabled",
@@ -132,7 +130,7 @@ class ArgoCdDelivery(Delivery):
     def resume(self, run_id: str) -> None:
         """Put the automation of each Application that this run has suspended back as it was."""
 
-        def change(live: Object) -> Object | None:
+        def as_before(live: Object) -> Object | None:
             if not run_id or suspended_by(live) != run_id:
                 return None
             body: Object = {"metadata": {"annotations": {SUSPENDED_BY: None, ENABLED_WAS: None}}}
@@ -143,7 +141,7 @@ class ArgoCdDelivery(Delivery):
                 body["spec"] = {"syncPolicy": {"automated": {"enabled": True if was == "true" else None}}}
             return body
 
-        for _ in self._changed(change):
+        for _ in self._changed(as_before):
             pass
 
     def agreement(self) -> Progress:
@@ -187,23 +185,12 @@ class ArgoCdDelivery(Delivery):
             if live is not None and not is_going(live):
                 yield name, live
 
-    def _changed(self, change: Callable[[Object], Object | None]) -> Iterator[tuple[str, Object]]:
-        """Change each Application as ``change`` says of what stands, and yield it as it is then."""
-        kube, namespace = self._systems.kube, self._settings.namespace
-        for name, found in list(self._applications()):
-            live: Object | None = found
-            for attempt in range(TRIES):
-                body = change(live) if live is not None else None
-                if live is None or body is None:
-                    break
-                body["metadata"] = {**body["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}
-                try:
-                    yield name, kube.patch(APPLICATIONS, name, namespace, body)
-                    break
-                except BadAnswer as error:
-                    if not has_changed(error) or attempt == TRIES - 1:
-                        raise
-                    live = kube.find(APPLICATIONS, name, namespace)
+    def _changed(self, how: Callable[[Object], Object | None]) -> Iterator[tuple[str, Object]]:
+        """Change each Application as ``how`` says of what stands, and yield it as it is then."""
+        for name, _ in list(self._applications()):
+            live = change(self._systems.kube, APPLICATIONS, name, self._settings.namespace, how)
+            if live is not None:
+                yield name, live
 
 
 def application_names(environment: Environment) -> list[str]:

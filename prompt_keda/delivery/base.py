@@ -50,6 +50,13 @@ class Delivery:
         """Return who else has applied an object server-side, and so keeps fields that its deliverer drops."""
         return []
 
+    def disown_others(self, live: Object) -> Object | None:
+        """Return the patch by which `others` own nothing of an object any more; None: they do not."""
+        others = self.others(live)
+        entries = live["metadata"].get("managedFields") or []
+        kept = [each for each in entries if each.get("operation") != "Apply" or each.get("manager") not in others]
+        return {"metadata": {"managedFields": kept}} if others else None
+
     def agrees_with_what_stands(self) -> str:
         """Return why what stands may be right, though it is not what is wanted, in words; empty: nobody says so."""
         return ""

@@ -6,6 +6,7 @@ import base64
 import copy
 from datetime import timedelta
 
+from prompt_keda.clients.kube.change import change
 from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.managed_fields import no_longer_wanted
 from prompt_keda.clients.kube.objects import Object
@@ -256,11 +257,11 @@ def _write_ca(context: Context) -> None:
     for wanted in parts(context):
         if wanted["kind"] not in WITH_CA:
             continue
-        live, name = context.find(wanted), wanted["metadata"]["name"]
-        if live is None or difference(context, wanted, live) is None:
-            continue
-        body = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}}
-        kube.patch(kube.resource_of(wanted), name, None, {**body, **_with_ca(live, _ca(context))})
+
+        def with_ca(live: Object, wanted: Object = wanted) -> Object | None:
+            return _with_ca(live, _ca(context)) if difference(context, wanted, live) else None
+
+        change(kube, kube.resource_of(wanted), wanted["metadata"]["name"], None, with_ca)
 
 
 def leave_to_the_deliverer(context: Context, objects: list[Object]) -> None:
@@ -271,20 +272,16 @@ def leave_to_the_deliverer(context: Context, objects: list[Object]) -> None:
 
     Source: Kubernetes, "Server-Side Apply", clearing managedFields and transferring ownership.
     """
+    kube = context.systems.kube
     for wanted in objects:
         live = context.find(wanted)
         if live is None or not context.delivery.others(live):
             continue
-        live = context.deliver(wanted, force=True)
-        others, metadata = context.delivery.others(live), live["metadata"]
-        kept = [
-            entry
-            for entry in metadata["managedFields"]
-            if entry.get("operation") != "Apply" or entry.get("manager") not in others
-        ]
-        body = {"metadata": {"managedFields": kept, "resourceVersion": metadata["resourceVersion"]}}
-        kube = context.systems.kube
-        kube.patch(kube.resource_of(wanted), metadata["name"], metadata.get("namespace"), body)
+        context.deliver(wanted, force=True)
+        metadata = wanted["metadata"]
+        change(
+            kube, kube.resource_of(wanted), metadata["name"], metadata.get("namespace"), context.delivery.disown_others
+        )
 
 
 STEPS: tuple[Step[Context], ...] = (
