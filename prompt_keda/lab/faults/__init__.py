@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from prompt_keda.core.errors import Refusal
 from prompt_keda.lab.faults import (
+    admission,
     capacity,
     cluster,
     cluster_nodes,
@@ -16,6 +17,7 @@ from prompt_keda.lab.faults import (
     image_contents,
     images,
     keda,
+    links,
     network,
     redis,
     redis_refusals,
@@ -43,6 +45,8 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *frozen.FAULTS,
     *network.FAULTS,
     *scaling.FAULTS,
+    *admission.FAULTS,
+    *links.FAULTS,
 )
 
 

@@ -43,14 +43,19 @@ return 1
 
 def refuse_jobs(stage: Stage) -> None:
     """Let an admission policy refuse every new Job of the instruments."""
+    deny(stage, "batch", "jobs")
+    until_cut(stage)
+
+
+def deny(stage: Stage, group: str, resource: str) -> None:
+    """Let an admission policy deny that a resource is made in the instruments' namespaces."""
     spaces = sorted({instrument.namespace for instrument in stage.environment.instruments})
-    rule = {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
+    rule = {"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [resource]}
     expression = f"!(request.namespace in {spaces!r})"
     spec: Object = {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [rule]}}
     spec["validations"] = [{"expression": expression, "message": "Jobs need a label"}]
     stage.kube.apply(_object(POLICIES, spec))
     stage.kube.apply(_object(BINDINGS, {"policyName": POLICY, "validationActions": ["Deny"]}))
-    until_cut(stage)
 
 
 def _object(resource: Resource, spec: Object) -> Object:
@@ -64,9 +69,21 @@ def _object(resource: Resource, spec: Object) -> Object:
 
 def admit_jobs(stage: Stage) -> None:
     """Delete the policy, and wait until workers run again."""
+    remove_policy(stage)
+    until_at_work(stage)
+
+
+def remove_policy(stage: Stage) -> None:
+    """Delete the policy. Idempotent: yes."""
     stage.kube.delete(BINDINGS, POLICY)
     stage.kube.delete(POLICIES, POLICY)
-    until_at_work(stage)
+
+
+def delete_stuck_jobs(stage: Stage) -> None:
+    """Delete the Jobs that have no pod that is ready, as people would: KEDA counts them as running."""
+    for job in running_jobs.active_jobs(stage.kube):
+        if not (job.get("status") or {}).get("ready"):
+            stage.kube.delete(JOBS, job["metadata"]["name"], job["metadata"]["namespace"])
 
 
 def until_cut(stage: Stage) -> None:

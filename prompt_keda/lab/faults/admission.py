@@ -1,0 +1,178 @@
+"""Faults of what has to agree to Jobs and pods: policies, webhooks, limits and standards that others have set."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.clients.kube.resources import LIMIT_RANGES, NAMESPACES, Resource
+from prompt_keda.lab import processes, rewriting_webhook
+from prompt_keda.lab.faults import scaling
+from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.pki import Authority
+
+Object = dict[str, Any]
+WEBHOOKS = Resource(scaling.ADMISSION, "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", False)
+ENFORCED = "pod-security.kubernetes.io/enforce"
+SERVER, PORT, CLOSED_PORT = "webhook", 21743, 21744
+UNPLACED = [{"op": "add", "path": "/spec/template/spec/nodeSelector", "value": {"pool": scaling.NOBODY}}]
+
+
+def configure_webhook(stage: Stage, port: int, ca_file: Path | None = None) -> None:
+    """Let the API server ask a webhook on the stack's own host about each new Job of the instruments."""
+    spaces = sorted({instrument.namespace for instrument in stage.environment.instruments})
+    known = [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": spaces}]
+    bundle = {"caBundle": base64.b64encode(ca_file.read_bytes()).decode()} if ca_file else {}
+    hook: Object = {
+        "name": "jobs.prompt-keda.test",
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "timeoutSeconds": 2,
+        "failurePolicy": "Fail",
+        "namespaceSelector": {"matchExpressions": known},
+        "rules": [{"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}],
+        "clientConfig": {"url": f"https://127.0.0.1:{port}/", **bundle},
+    }
+    head = {"apiVersion": WEBHOOKS.api_version, "kind": WEBHOOKS.kind, "metadata": {"name": scaling.MARK_NAME}}
+    stage.kube.apply({**head, "webhooks": [hook]})
+
+
+def ask_nobody(stage: Stage) -> None:
+    """Let a webhook have to agree to each Job that nobody serves."""
+    configure_webhook(stage, CLOSED_PORT)
+    scaling.until_cut(stage)
+
+
+def start_webhook(stage: Stage, patch: list[Object]) -> None:
+    """Serve a webhook that rewrites each new Job by a JSON patch, and let the API server ask it."""
+    authority = Authority(stage.lab.pki)
+    authority.ensure_server(SERVER, ["127.0.0.1"])
+    files = [str(authority.folder / f"{SERVER}.{end}") for end in ("crt", "key")]
+    argv = [sys.executable, str(rewriting_webhook.__file__), *files, str(PORT), json.dumps(patch)]
+    processes.start(stage.lab, SERVER, argv)
+    configure_webhook(stage, PORT, authority.ca_file)
+
+
+def rewrite_jobs(stage: Stage) -> None:
+    """Let a webhook give every new Job a node selector that no node has."""
+    start_webhook(stage, UNPLACED)
+    scaling.until_cut(stage)
+
+
+def stop_webhook(stage: Stage) -> None:
+    """Delete the webhook, and then its server. Idempotent: yes."""
+    stage.kube.delete(WEBHOOKS, scaling.MARK_NAME)
+    processes.remove(stage.lab, SERVER)
+
+
+def remove_webhook(stage: Stage) -> None:
+    """Delete the webhook, its server, and the Jobs that cannot run; wait for workers."""
+    stop_webhook(stage)
+    scaling.delete_stuck_jobs(stage)
+    scaling.until_at_work(stage)
+
+
+def deny_binding(stage: Stage) -> None:
+    """Let a policy deny the scheduler to bind the instruments' pods to a node."""
+    scaling.deny(stage, "", "pods/binding")
+    scaling.until_cut(stage)
+
+
+def allow_binding(stage: Stage) -> None:
+    """Delete the policy, and the Jobs that the scheduler has put off; wait for workers."""
+    scaling.remove_policy(stage)
+    scaling.delete_stuck_jobs(stage)
+    scaling.until_at_work(stage)
+
+
+def limit_pods(stage: Stage) -> None:
+    """Let a LimitRange allow less memory than workers ask for."""
+    for instrument in stage.environment.instruments:
+        metadata = {"namespace": instrument.namespace, "name": scaling.MARK_NAME}
+        spec = {"limits": [{"type": "Container", "max": {"memory": "8Mi"}}]}
+        head = {"apiVersion": LIMIT_RANGES.api_version, "kind": LIMIT_RANGES.kind}
+        stage.kube.apply({**head, "metadata": metadata, "spec": spec})
+    scaling.until_cut(stage)
+
+
+def unlimit_pods(stage: Stage) -> None:
+    """Take it away, and the Jobs that wait for a pod."""
+    for instrument in stage.environment.instruments:
+        stage.kube.delete(LIMIT_RANGES, scaling.MARK_NAME, instrument.namespace)
+    scaling.delete_stuck_jobs(stage)
+    scaling.until_at_work(stage)
+
+
+def restrict_namespaces(stage: Stage) -> None:
+    """Hold the instruments' pods to the standard `restricted`, which workers do not keep."""
+    _enforce(stage, "restricted")
+    scaling.until_cut(stage)
+
+
+def unrestrict_namespaces(stage: Stage) -> None:
+    """Hold them to none, and delete the Jobs that wait for a pod."""
+    _enforce(stage, None)
+    scaling.delete_stuck_jobs(stage)
+    scaling.until_at_work(stage)
+
+
+def _enforce(stage: Stage, standard: str | None) -> None:
+    for instrument in stage.environment.instruments:
+        stage.kube.patch(NAMESPACES, instrument.namespace, None, {"metadata": {"labels": {ENFORCED: standard}}})
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "admission/webhook-unserved",
+        "",
+        "a webhook that has to agree to each Job is served by nobody",
+        ask_nobody,
+        remove_webhook,
+        {"scaling/works": "fail"},
+        "no Job was made",
+        stops_scaling=True,
+    ),
+    Fault(
+        "admission/jobs-rewritten",
+        "",
+        "a webhook rewrites each Job, and no node takes its pod",
+        rewrite_jobs,
+        remove_webhook,
+        {"cluster/pods-start": "warn", "scaling/works": "fail"},
+        "affinity/selector",
+        stops_scaling=True,
+    ),
+    Fault(
+        "admission/binding-denied",
+        "",
+        "an admission policy lets the scheduler bind no pod to a node",
+        deny_binding,
+        allow_binding,
+        {"cluster/pods-start": "fail", "scaling/works": "fail"},
+        "Jobs need a label",
+        stops_scaling=True,
+    ),
+    Fault(
+        "admission/limit-range",
+        "",
+        "a LimitRange allows less memory than workers ask for",
+        limit_pods,
+        unlimit_pods,
+        {"capacity/quota-allows": "fail", "scaling/works": "fail"},
+        "lets no worker in",
+        stops_scaling=True,
+    ),
+    Fault(
+        "admission/namespace-restricted",
+        "",
+        "the namespace holds pods to a standard that workers do not keep",
+        restrict_namespaces,
+        unrestrict_namespaces,
+        {"capacity/pods-admitted": "fail", "scaling/works": "fail"},
+        "its pods are refused",
+        stops_scaling=True,
+    ),
+)
