@@ -212,7 +212,7 @@ def _redeploy_in_ci(studio: _Studio) -> None:
 def _incident(studio: _Studio) -> None:
     close_incident(studio.stage.environment, "the captures begin")
     with studio.fault("keda/operator-gone"):
-        studio.keep("runbook", f"runbook keda-gone --env {LOCAL}")
+        studio.ways.follow("keda-gone")
     studio.keep_page("incident.png", f"report --env {LOCAL}")
     close_incident(studio.stage.environment, "the captures are made")
 
@@ -236,8 +236,8 @@ SCENES = (
         {"keda-deleted": 30, "plan-namespace-deleted": 30, "redeploy": 30, "redeploy-at-work": 30},
         _keda_deleted,
     ),
-    Scene("redeploy-in-ci", {"redeploy-in-ci": 45}, _redeploy_in_ci),
-    Scene("incident", {"runbook": 40}, _incident),
+    Scene("redeploy-in-ci", {"redeploy-in-ci": 30}, _redeploy_in_ci),
+    Scene("incident", {}, _incident),
     *map(_of_fault, FAULTS),
 )
 

@@ -162,11 +162,12 @@ class _Page:
             self._hanging("", MARK_WIDTH, "", f"… and {len(rows) - len(shown)} more that are not well: --verbose", None)
 
     def categories(self, results: Sequence[CheckResult]) -> None:
-        """Show a line for each category; those of which every check waits share one."""
+        """Show a line for each category; those of which every check waits share one, what is not needed here has none."""
         roots = waits_for(results)
         wait = {name: len(own) for name, own in _by_category(results).items() if all(roots.get(one.id) for one in own)}
         for name, own in _by_category(results).items():
-            if name not in wait:
+            is_needed = any(result.verdict is not Verdict.SKIPPED or roots.get(result.id) for result in own)
+            if name not in wait and is_needed:
                 self._category(name, own, roots)
         if wait:
             told = ", ".join(f"{name} {count}" for name, count in wait.items())
