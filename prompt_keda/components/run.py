@@ -106,9 +106,9 @@ class Context:
         """Apply objects of the toolkit's own side by side. Raises what `Kube.apply` raises, for the first that fails."""
         self._side_by_side(self.apply, objects)
 
-    def deliver_all(self, objects: list[Object]) -> None:
-        """Apply objects of the manifests side by side. Raises as `apply_all` does."""
-        self._side_by_side(self.deliver, objects)
+    def deliver_all(self, objects: list[Object]) -> list[Object]:
+        """Apply objects of the manifests side by side, and return them as they are then. Raises as `apply_all` does."""
+        return self._side_by_side(self.deliver, objects)
 
     def apply(self, wanted: Object) -> Object:
         """Apply one object of the toolkit's own. Raises as `Kube.apply` does. Idempotent: yes."""
@@ -132,7 +132,6 @@ class Context:
                 error.fix = CHANGED
             raise
 
-    def _side_by_side(self, apply: Callable[[Object], Object], objects: list[Object]) -> None:
+    def _side_by_side(self, apply: Callable[[Object], Object], objects: list[Object]) -> list[Object]:
         with ThreadPoolExecutor(max_workers=8, thread_name_prefix="apply") as pool:
-            for done in [pool.submit(apply, obj) for obj in objects]:
-                done.result()
+            return [done.result() for done in [pool.submit(apply, obj) for obj in objects]]

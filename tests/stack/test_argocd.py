@@ -109,15 +109,39 @@ def test_without_argo_cd_keda_comes_back_and_it_agrees_later(stage):
     until(lambda: argocd.verdict(argocd.refresh(stage.kube, "keda"))[0] == "Synced", 90, "keda Synced")
 
 
-def test_what_somebody_has_applied_is_taken_over(stage):
-    """The port that they named is gone, they own nothing of it any more, and Argo CD agrees."""
+def ports(kube):
+    return {port["name"]: port["port"] for port in kube.get(SERVICES, "keda-operator", "keda")["spec"]["ports"]}
+
+
+def appliers(kube):
+    entries = kube.get(SERVICES, "keda-operator", "keda")["metadata"]["managedFields"]
+    return {entry["manager"] for entry in entries if entry["operation"] == "Apply"}
+
+
+def test_a_service_that_blocks_argo_cds_next_sync_is_made_anew(stage):
+    """Its port has the right name and a wrong number: a sync fails at it, and the redeploy does not."""
+    before = ports(stage.kube)
     faults.block_the_next_sync(stage)
+    try:
+        assert argocd.sync(stage.kube, "keda")["phase"] == "Failed"
+        code, document, _ = redeploy()
+        assert code == 0, document.get("error")
+        assert ports(stage.kube) == before and appliers(stage.kube) == {"argocd-controller"}
+    finally:
+        faults.unblock(stage)
+    until_green()
+
+
+def test_a_port_that_somebody_has_added_is_taken_away(stage):
+    """Applying takes away only what the same manager has applied; and they own nothing of it any more."""
+    before = ports(stage.kube)
+    head = {**SERVICES.head, "metadata": {"name": "keda-operator", "namespace": "keda"}}
+    added = {"ports": [{"name": "extra", "port": 9667, "targetPort": 9666}]}
+    stage.kube.apply({**head, "spec": added}, field_manager="somebody")
     try:
         code, document, _ = redeploy()
         assert code == 0, document.get("error")
-        live = stage.kube.get(SERVICES, "keda-operator", "keda")
-        assert "extra" not in {port["name"] for port in live["spec"]["ports"]}
-        assert "somebody" not in {entry["manager"] for entry in live["metadata"]["managedFields"]}
+        assert ports(stage.kube) == before and appliers(stage.kube) == {"argocd-controller"}
     finally:
-        faults.unblock(stage)
+        stage.kube.apply(head, force=True, field_manager="somebody")
     until_green()

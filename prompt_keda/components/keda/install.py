@@ -245,11 +245,26 @@ def apply_parts(context: Context) -> None:
     field of its own that it does not want.
     """
     wanted = unlike(context, parts_without_ca(context))
-    context.deliver_all([obj for obj in wanted if obj["kind"] != "Deployment"])
+    before = [obj for obj in wanted if obj["kind"] != "Deployment"]
+    for obj, live in zip(before, context.deliver_all(before), strict=True):
+        _take_surplus_away(context, obj, live)
     _write_ca(context)
     context.deliver_all([obj for obj in wanted if obj["kind"] == "Deployment"])
     leave_to_the_deliverer(context, parts_without_ca(context))
     _write_ca(context)
+
+
+def _take_surplus_away(context: Context, wanted: Object, live: Object) -> None:
+    """Put a list back that holds more than is wanted: applying takes away only what the same manager has applied."""
+
+    def exact(live: Object) -> Object | None:
+        part, _, field = (difference(context, wanted, live) or "").partition("[")[0].partition(".")
+        value = wanted[part].get(field) if isinstance(wanted.get(part), dict) else None
+        return {part: {field: value}} if isinstance(value, list) else None
+
+    if exact(live) is not None:
+        kube, metadata = context.systems.kube, wanted["metadata"]
+        change(kube, kube.resource_of(wanted), metadata["name"], metadata.get("namespace"), exact)
 
 
 def _write_ca(context: Context) -> None:

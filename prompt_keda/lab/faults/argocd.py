@@ -116,20 +116,26 @@ def _finalizers(stage: Stage, change: Any) -> None:
 
 
 def block_the_next_sync(stage: Stage) -> None:
-    """Apply the operator's Service with another name for its port, as another manager, and let a sync fail at it."""
-    live = stage.kube.get(SERVICES, "keda-operator", "keda")
-    port = {"name": "extra", "port": 9667, "targetPort": 9666}
-    wanted = {**SERVICES.head, "metadata": {"name": "keda-operator", "namespace": "keda"}}
-    names = {each["name"] for each in live["spec"]["ports"]}
-    stage.kube.apply({**wanted, "spec": {"ports": [port]}}, field_manager="somebody")
-    own = stage.kube.get(SERVICES, "keda-operator", "keda")
-    assert {each["name"] for each in own["spec"]["ports"]} == names | {"extra"}
+    """Make the operator's Service as somebody else, its port under the same name and another number.
+
+    Argo CD's next sync adds the port that it wants, and the API server takes no two of one name.
+    """
+    name, namespace = "keda-operator", stage.environment.keda.namespace
+    live = stage.kube.get(SERVICES, name, namespace)
+    ports = [{"name": port["name"], "port": port["port"] + 1} for port in live["spec"]["ports"]]
+    wanted = {**SERVICES.head, "metadata": {"name": name, "namespace": namespace}}
+    stage.kube.delete(SERVICES, name, namespace)
+    stage.kube.apply(
+        {**wanted, "spec": {"ports": ports, "selector": live["spec"]["selector"]}}, field_manager="somebody"
+    )
+    argocd.refresh(stage.kube, "keda")
 
 
 def unblock(stage: Stage) -> None:
-    """Let that manager give up its port."""
-    wanted = {**SERVICES.head, "metadata": {"name": "keda-operator", "namespace": "keda"}}
-    stage.kube.apply(wanted, force=True, field_manager="somebody")
+    """Remove it, and let Argo CD make its own again."""
+    stage.kube.delete(SERVICES, "keda-operator", stage.environment.keda.namespace)
+    service = {"group": "", "kind": "Service", "name": "keda-operator"}
+    argocd.require(argocd.sync(stage.kube, "keda", [service]))
     argocd.refresh(stage.kube, "keda")
 
 
@@ -225,7 +231,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     _disagrees(
         "others-have-applied",
-        "Somebody has applied a port of their own to KEDA's Service",
+        "Somebody has applied a Service of KEDA's with another port",
         block_the_next_sync,
         unblock,
         {AGREES: "warn"},
