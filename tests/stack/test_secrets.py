@@ -10,7 +10,7 @@ import pytest
 
 from prompt_keda.lab.settings import REGISTRY_HOST
 
-from .conftest import at_the_stack_only
+from .conftest import NOT_HERE, at_the_stack_only
 from .planted_stack import PlantedStack, docker_config
 
 pytestmark = at_the_stack_only  # Vault, Redis and registry are filled, which needs their administrator
@@ -38,7 +38,7 @@ def test_a_round_that_uses_all_of_them_shows_none(planted, form):
     assert planted.leaks(said.stdout, said.stderr) == []
     if form == "json":
         found = verdicts(said)
-        assert {id_ for id_, one in found.items() if one != "ok"} == {"vault/cluster-secrets-fresh"}
+        assert {id_ for id_, one in found.items() if one != "ok"} == {"vault/cluster-secrets-fresh"} | NOT_HERE
     if begin:
         assert b"/v1/auth/approle/login" in said.stderr  # what the libraries log was there to be searched
 

@@ -196,7 +196,9 @@ def test_another_cluster_under_the_same_name_has_incidents_of_its_own(tmp_path, 
     """Two local stacks, or another clone: the runbook of one went on with the other's incident. A rebuilt cluster keeps its own."""
     here, there, unknown = cluster_of("local", "here"), cluster_of("local", "there"), cluster_of("local")
     first = Incident.open_(tmp_path, here, "why", "me")
-    monkeypatch.setattr("prompt_keda.records.run_folder.os.getpid", lambda: 9_999_999)  # an id has its process; sorts last
+    monkeypatch.setattr(
+        "prompt_keda.records.run_folder.os.getpid", lambda: 9_999_999
+    )  # an id has its process; sorts last
     second = Incident.open_(tmp_path, there, "why", "me")
     assert second.id != first.id
     assert Incident.find_open(tmp_path, here).id == first.id and Incident.find_open(tmp_path, there).id == second.id
