@@ -68,7 +68,7 @@ def test_a_runbook_brings_keda_back_and_its_record_is_whole(operator_gone):
     assert code == 0, document
     assert [one["id"] for one in document["steps"]][-3:] == ["mitigation/1", "verification/1", "verification/2"]
     entries = record(document["incident"])
-    assert [one["event"] for one in entries if one["step"] == "incident"] == ["opened", "closed"]
+    assert [one["event"] for one in entries if one["step"] == "incident"] == ["cluster", "opened", "closed"]
     steps = [one for one in entries if one["step"].startswith("keda-gone/")]
     assert [one["event"] for one in steps] == ["begin", "done"] * len(document["steps"])
     code, told = run_json("report", "--env", ENV, "--incident", document["incident"])

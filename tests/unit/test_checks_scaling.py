@@ -164,6 +164,7 @@ RED = [
     (WORKS, both(old_scaled_job, jobs(20, 90, pod="Crashing"), events()), "fail", "pods do not run, the oldest"),
     (WORKS, both(old_scaled_job, jobs(3, 90, pod=None)), "fail", "no event waits, 0 of 20 workers are at work; 3 are"),
     (WORKS, old_scaled_job, "fail", "3 are the least; there is no Job at all"),
+    (WORKS, both(old_scaled_job, jobs(3, 90, pod="Succeeded", ran_s=35)), "fail", "0 of 20 workers are at work; 3 are the least"),
     (
         WORKS,
         both(old_scaled_job, jobs(5, 8, ended_s=5, pod="Succeeded", ran_s=0), jobs(3, 1, pod="Pending", name="x")),
@@ -229,6 +230,7 @@ def test_when_each_link_moved_last_is_told():
     [
         IDLE,
         both(old_scaled_job, jobs(3, 40, ended_s=2, pod="Succeeded", ran_s=30)),
+        both(old_scaled_job, jobs(3, 40, pod="Succeeded", ran_s=35)),  # a busy Job controller has not told the Jobs yet
         both(old_scaled_job, jobs(3, 50, ended_s=20, pod="Succeeded", ran_s=30), jobs(3, 17, pod="Pending", name="x")),
         both(IDLE, events(60, ago_s=1, read_s=1)),
         both(IDLE, jobs(17, 2, pod="Pending", name="x"), events(60, ago_s=3, read_s=3)),
@@ -243,6 +245,7 @@ def test_when_each_link_moved_last_is_told():
     ids=[
         "idle workers",
         "idle workers that have just ended",
+        "idle workers whose pods have just ended",
         "their successors start",
         "a burst that has just come",
         "workers that start for a burst",

@@ -190,7 +190,7 @@ def _scheduled(sight: Sight) -> str:
 
 
 def _run(sight: Sight) -> str:
-    begun = [worker for worker in sight.workers.open if not (worker.is_at_work or worker.is_over)]
+    begun = [worker for worker in sight.workers.open if not (worker.is_at_work or worker.over is not None)]
     ages = [worker.scheduled for worker in begun if worker.scheduled is not None]
     late = [age for age in ages if age > JOB_START]
     if late:

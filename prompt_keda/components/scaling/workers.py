@@ -43,8 +43,8 @@ class Worker:
         How long its pod has a node.
     is_at_work
         All its containers run.
-    is_over
-        Its pod has ended; the Job is told so a moment later.
+    over
+        How long ago its pod has ended; the Job is told so a moment later.
     ran
         How long the containers of its pod ran, where all have ended.
     """
@@ -57,7 +57,7 @@ class Worker:
     pod: timedelta | None = None
     scheduled: timedelta | None = None
     is_at_work: bool = False
-    is_over: bool = False
+    over: timedelta | None = None
     ran: timedelta | None = None
 
     @property
@@ -102,8 +102,12 @@ class Workers:
         return sum(worker.made <= within for worker in self.open if not worker.is_at_work)
 
     def left_count(self, within: timedelta) -> int:
-        """Return how many have ended well in so short a time that KEDA may not have replaced them."""
-        ended = [worker for worker in self.all if worker.ended is not None and worker.ended <= within]
+        """Return how many have ended well in so short a time that KEDA may not have replaced them.
+
+        Nor may KEDA replace one before its Job is told that its pod has ended.
+        """
+        ends = [(worker, worker.over if worker.ended is None else worker.ended) for worker in self.all]
+        ended = [worker for worker, since in ends if since is not None and since <= within]
         return sum(not (worker.has_failed or worker.ended_at_once) for worker in ended)
 
     def ended_at_once(self) -> list[Worker]:
@@ -145,7 +149,7 @@ def _worker(job: Object, pod: Object | None, now: datetime) -> Worker:
         pod=age(_made(pod)) if pod else None,
         scheduled=age(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
         is_at_work=pod is not None and _is_at_work(pod),
-        is_over=((pod or {}).get("status") or {}).get("phase") in ("Succeeded", "Failed"),
+        over=age(_ended_at(pod)) if pod else None,
         ran=_ran(pod) if pod else None,
     )
 
@@ -155,6 +159,15 @@ def _is_at_work(pod: Object) -> bool:
     status = pod.get("status") or {}
     states = [container.get("state") or {} for container in status.get("containerStatuses") or []]
     return status.get("phase") == "Running" and not any("waiting" in state for state in states)
+
+
+def _ended_at(pod: Object) -> str | None:
+    """Return when the last container of a pod that is over ended; None: it is not over, or does not say."""
+    status = pod.get("status") or {}
+    if status.get("phase") not in ("Succeeded", "Failed"):
+        return None
+    states = [container.get("state") or {} for container in status.get("containerStatuses") or []]
+    return max((state["terminated"]["finishedAt"] for state in states if "terminated" in state), default=_made(pod))
 
 
 def _ran(pod: Object) -> timedelta | None:
