@@ -341,6 +341,7 @@ def redeployed_over(workers, admin, environment, count):
 def test_a_value_that_kubectl_edit_has_changed_is_taken_over_and_no_job_is_lost(deployed, systems, admin):
     """To apply over it is a conflict: every redeploy was refused. The plan says who has edited which field; it is put back
     paused, the running Jobs are annotated, and all live on (F1)."""
+    until(lambda: systems.redis.group_info(STREAM, GROUP).pending == 0, 120, "workers without work: the edit ends them")
     editor = "sed -i 's/maxReplicaCount: 20$/maxReplicaCount: 17/; s/pollingInterval: 2$/pollingInterval: 3/'"
     edit = ("kubectl", "-n", INSTRUMENT, "edit", "scaledjobs.keda.sh", INSTRUMENT)
     done = run_task("lab.exec", "--", "env", f"KUBE_EDITOR={editor}", *edit)
