@@ -42,6 +42,7 @@ from .conftest import (
     active_workers,
     at_the_stack_only,
     changed_environment,
+    forget_what_is_pending,
     run_json,
     run_task,
     until,
@@ -140,17 +141,6 @@ def twenty_forever(deployed, admin, long_work, endpoints):
     forget_what_is_pending(streams()._redis)
     systems.close()
     assert done.returncode == 0, done.stderr
-
-
-def forget_what_is_pending(redis):
-    """Acknowledge what a worker had read when it was deleted: other tests look at what is pending.
-
-    For Redis a deleted pod's connection lives on for minutes, and would be given the next events: all are cut first.
-    """
-    redis.client_kill_filter(_type="normal", skipme=True)
-    pending = redis.xpending_range(STREAM, GROUP, "-", "+", 1000)
-    if pending:
-        redis.xack(STREAM, GROUP, *(one["message_id"] for one in pending))
 
 
 @pytest.fixture

@@ -164,7 +164,12 @@ RED = [
     (WORKS, both(old_scaled_job, jobs(20, 90, pod="Crashing"), events()), "fail", "pods do not run, the oldest"),
     (WORKS, both(old_scaled_job, jobs(3, 90, pod=None)), "fail", "no event waits, 0 of 20 workers are at work; 3 are"),
     (WORKS, old_scaled_job, "fail", "3 are the least; there is no Job at all"),
-    (WORKS, both(old_scaled_job, jobs(3, 90, pod="Succeeded", ran_s=35)), "fail", "0 of 20 workers are at work; 3 are the least"),
+    (
+        WORKS,
+        both(old_scaled_job, jobs(3, 90, pod="Succeeded", ran_s=35)),
+        "fail",
+        "0 of 20 workers are at work; 3 are the least",
+    ),
     (
         WORKS,
         both(old_scaled_job, jobs(5, 8, ended_s=5, pod="Succeeded", ran_s=0), jobs(3, 1, pod="Pending", name="x")),
