@@ -11,12 +11,13 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from prompt_keda.clients.kube.client import Kube, Object
-from prompt_keda.clients.kube.objects import label
-from prompt_keda.clients.kube.resources import CONFIG_MAPS, DEPLOYMENTS
+from prompt_keda.clients.kube.objects import label, selector_of
+from prompt_keda.clients.kube.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS
 from prompt_keda.components.keda.names import LEASE, PART_OF
 from prompt_keda.components.run import Context
 from prompt_keda.core.decisions import Decisions, Deletion
 from prompt_keda.core.errors import Refusal
+from prompt_keda.delivery import helm
 from prompt_keda.records.lock import STATE_NAMESPACE
 from prompt_keda.records.run_record import (
     EntryRecord,
@@ -139,18 +140,32 @@ def refuse_foreign(context: Context, decisions: Decisions, objects: Sequence[Obj
 
 
 def _is_part(context: Context, deletion: Deletion) -> bool:
-    """Tell whether a plan may remove this: a part of KEDA by its name and place, or of another KEDA by its label."""
+    """Tell whether a plan may remove this: it is one of the kinds that plans remove, and stands as a part of KEDA.
+
+    What is gone, or another object by now, is fine: it is not removed.
+    """
     kind, name, namespace = deletion.kind, deletion.name, deletion.namespace
-    if namespace == context.namespace:
+    wanted = [one for one in context.keda_objects if (one["kind"], one["metadata"]["name"]) == (kind, name)]
+    if any(one["metadata"].get("namespace", "") == namespace for one in wanted):
         return True
-    if not namespace:
-        return (kind, name) in {(one["kind"], one["metadata"]["name"]) for one in context.keda_objects}
     if kind == "Lease":
-        return name == LEASE
-    live = context.systems.kube.find(DEPLOYMENTS, name, namespace) if kind == "Deployment" else None
-    key, _, value = PART_OF.partition("=")
-    gone = kind == "Deployment" and (live is None or live["metadata"]["uid"] != deletion.uid)
-    return gone or (live is not None and (live["metadata"].get("labels") or {}).get(key) == value)
+        return name == LEASE and bool(namespace)
+    kinds = {"Deployment": DEPLOYMENTS, "Pod": PODS, "Secret": SECRETS}
+    if kind not in kinds or not namespace or (kind != "Deployment" and namespace != context.namespace):
+        return False
+    lives = any(one["metadata"]["uid"] == deletion.uid for one in context.systems.kube.names(kinds[kind], namespace))
+    return not lives or deletion.uid in _parts(context, kind, namespace)
+
+
+def _parts(context: Context, kind: str, namespace: str) -> set[str]:
+    """Return the UIDs of what stands as a part of KEDA: its Deployments, their pods, revisions of Helm that hang."""
+    kube = context.systems.kube
+    if kind == "Secret":
+        return {one.uid for one in helm.stuck(kube, namespace)}
+    if kind == "Deployment":
+        return {one["metadata"]["uid"] for one in kube.names(DEPLOYMENTS, namespace, PART_OF)}
+    selectors = {selector_of(one) for one in context.keda_objects if one["kind"] == "Deployment"} - {""}
+    return {one["metadata"]["uid"] for selector in selectors for one in kube.names(PODS, namespace, selector)}
 
 
 def told(decisions: Decisions) -> Iterator[str]:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from prompt_keda.clients.kube.objects import Object, is_going, label
+from prompt_keda.clients.kube.objects import Object, is_going, label, selector_of
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, LEASES, NAMESPACES, PODS, SECRETS, Resource
 from prompt_keda.components import finalizers
 from prompt_keda.components.cluster import held_namespaces as namespaces
@@ -160,14 +160,12 @@ def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) ->
     for one in parts:
         if one.kind != "Deployment" or one.live is None or one.difference:
             continue
-        labels = one.live["spec"]["selector"].get("matchLabels") or {}
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
         ready = is_available(one.live)
         silent = ready and is_operator(one.wanted) and lease is not None  # without one it may only be starting
         silent = silent and parts_of_keda.lease_standing(lease, now).verdict is Verdict.FAIL
         if ready and not silent:
             continue
-        for pod in kube.list(PODS, context.namespace, selector):
+        for pod in kube.list(PODS, context.namespace, selector_of(one.live)):
             why = why_not_ready(pod, now)
             started = pod["metadata"].get("creationTimestamp")
             young = not started or now - datetime.fromisoformat(started) < PATIENCE

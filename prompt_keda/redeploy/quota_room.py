@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from prompt_keda.clients.kube.objects import Object
+from prompt_keda.clients.kube.objects import Object, selector_of
 from prompt_keda.clients.kube.resources import LIMIT_RANGES, PODS, RESOURCE_QUOTAS
 from prompt_keda.components.capacity.pod_room import amounts
 from prompt_keda.components.capacity.quota_arithmetic import COMPUTE, FOR_OTHERS, FOR_PODS, takes
@@ -44,8 +44,7 @@ def of_quotas(context: Context) -> Iterator[str]:
 def _standing(context: Context, wanted: list[Object]) -> Iterator[Object]:
     """Give the specs of KEDA's pods that count now."""
     for deployment in wanted:
-        labels = (deployment["spec"].get("selector") or {}).get("matchLabels") or {}
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        selector = selector_of(deployment)
         for pod in context.systems.kube.list(PODS, context.namespace, selector) if selector else ():
             if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
                 yield pod["spec"]

@@ -442,6 +442,11 @@ class Cluster:
     keda_objects = (
         {"kind": "APIService", "metadata": {"name": "v1beta1.external.metrics.k8s.io"}},
         {
+            "kind": "Deployment",
+            "metadata": {"name": "keda-operator", "namespace": "keda"},
+            "spec": {"selector": {"matchLabels": {"app": "keda-operator"}}},
+        },
+        {
             "kind": "CustomResourceDefinition",
             "metadata": {"name": "scaledjobs.keda.sh"},
             "spec": {
@@ -454,47 +459,72 @@ class Cluster:
     )
 
     class systems:
-        kube = FakeKube((kinds.DEPLOYMENTS, kinds.NAMESPACES))
+        kube = FakeKube(())
+
+
+PART = {"app.kubernetes.io/part-of": "keda-operator"}
+LIVE = {
+    "of-keda": (kinds.DEPLOYMENTS, "keda", PART),
+    "mine": (kinds.DEPLOYMENTS, "keda", {}),
+    "keda-operator": (kinds.DEPLOYMENTS, "other", PART),
+    "database": (kinds.DEPLOYMENTS, "other", {}),
+    "keda-operator-1": (kinds.PODS, "keda", {"app": "keda-operator"}),
+    "redis-0": (kinds.PODS, "keda", {"app": "redis"}),
+    "sh.helm.release.v1.keda.v2": (
+        kinds.SECRETS,
+        "keda",
+        {"owner": "helm", "name": "keda", "status": "pending-upgrade"},
+    ),
+    "sh.helm.release.v1.keda.v1": (kinds.SECRETS, "keda", {"owner": "helm", "name": "keda", "status": "deployed"}),
+    "redis-secret": (kinds.SECRETS, "keda", {}),
+}
+"""Name → kind, namespace, labels of what stands."""
 
 
 def cluster():
-    kube = Cluster.systems.kube = FakeKube((kinds.DEPLOYMENTS, kinds.NAMESPACES))
-    kube.create(kinds.NAMESPACES, {"metadata": {"name": "other"}})
-    labels = {"app.kubernetes.io/part-of": "keda-operator"}
-    for name, found in (("keda-operator", labels), ("database", {})):
-        kube.create(kinds.DEPLOYMENTS, {"metadata": {"name": name, "labels": found}}, "other")
+    kube = Cluster.systems.kube = FakeKube((kinds.DEPLOYMENTS, kinds.PODS, kinds.SECRETS, kinds.NAMESPACES))
+    for namespace in ("keda", "other"):
+        kube.create(kinds.NAMESPACES, {"metadata": {"name": namespace}})
+    for name, (kind, namespace, labels) in LIVE.items():
+        kube.create(kind, {"metadata": {"name": name, "labels": labels}, "spec": {}}, namespace)
     return Cluster
 
 
-def live_uid(name):
-    return Cluster.systems.kube.get(kinds.DEPLOYMENTS, name, "other")["metadata"]["uid"]
-
-
-ELSEWHERE = REMOVED | {"namespace": "other"}
-
-
 @pytest.mark.parametrize(
-    ("deletion", "is_fine"),
+    ("kind", "namespace", "name", "is_fine"),
     [
-        (REMOVED, True),
-        (REMOVED | {"kind": "APIService", "namespace": "", "name": "v1beta1.external.metrics.k8s.io"}, True),
-        (REMOVED | {"kind": "APIService", "namespace": "", "name": "v1.apps"}, False),
-        (REMOVED | {"kind": "Namespace", "namespace": "", "name": "prompt-keda-lsstcam"}, False),
-        (ELSEWHERE | {"name": "keda-operator"}, True),
-        (ELSEWHERE | {"name": "database"}, False),
-        (ELSEWHERE | {"name": "gone"}, True),
-        (ELSEWHERE | {"kind": "Lease", "name": "operator.keda.sh"}, True),
-        (ELSEWHERE | {"kind": "Lease", "name": "other"}, False),
-        (ELSEWHERE | {"kind": "Pod"}, False),
-        (ELSEWHERE | {"kind": "Secret"}, False),
+        ("APIService", "", "v1beta1.external.metrics.k8s.io", True),
+        ("APIService", "", "v1.apps", False),
+        ("APIService", "keda", "v1beta1.external.metrics.k8s.io", False),
+        ("Namespace", "", "prompt-keda-lsstcam", False),
+        ("Deployment", "keda", "of-keda", True),
+        ("Deployment", "keda", "mine", False),
+        ("Deployment", "keda", "gone", True),
+        ("Deployment", "other", "keda-operator", True),
+        ("Deployment", "other", "database", False),
+        ("Deployment", "other", "gone", True),
+        ("Deployment", "", "gone", False),
+        ("Lease", "other", "operator.keda.sh", True),
+        ("Lease", "other", "other", False),
+        ("Lease", "keda", "other", False),
+        ("Pod", "keda", "keda-operator-1", True),
+        ("Pod", "keda", "redis-0", False),
+        ("Pod", "keda", "gone", True),
+        ("Pod", "other", "gone", False),
+        ("Secret", "keda", "sh.helm.release.v1.keda.v2", True),
+        ("Secret", "keda", "sh.helm.release.v1.keda.v1", False),
+        ("Secret", "keda", "redis-secret", False),
+        ("Secret", "other", "gone", False),
+        ("Role", "keda", "gone", False),
+        ("Job", "keda", "gone", False),
     ],
 )
-def test_a_plan_from_the_cluster_copy_removes_parts_of_keda_alone(deletion, is_fine):
+def test_a_plan_from_the_cluster_copy_removes_parts_of_keda_alone(kind, namespace, name, is_fine):
     """Whoever can write a ConfigMap must not choose what an operator deletes."""
-    found = cluster()
-    if deletion["name"] in ("keda-operator", "database"):
-        deletion = deletion | {"uid": live_uid(deletion["name"])}
-    decisions = Decisions((Deletion(**deletion),))
+    found, uid = cluster(), "u"
+    if name in LIVE:
+        uid = found.systems.kube.get(LIVE[name][0], name, namespace)["metadata"]["uid"]
+    decisions = Decisions((Deletion(kind, namespace, name, uid, ""),))
     if is_fine:
         copied_runs.refuse_foreign(found, decisions, [SAVED], "r")
         return

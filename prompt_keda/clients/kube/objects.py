@@ -21,6 +21,12 @@ def label(obj: Object) -> str:
     return f"{obj['kind']} {where}{metadata['name']}"
 
 
+def selector_of(workload: Object) -> str:
+    """Return the label selector of a Deployment's pods, as a list of pods takes it; empty if it has none."""
+    labels = (workload["spec"].get("selector") or {}).get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
 def some(names: Iterable[str], between: str = ", ") -> str:
     """Return the first three of some names, and how many more there are."""
     named = list(names)

@@ -184,9 +184,11 @@ def certificate_fault(context: Context) -> str:
 def make_certificates(context: Context) -> None:
     """Make KEDA's certificates, unless good ones are there. Idempotent: yes."""
     kube = context.systems.kube
+    live = kube.find(SECRETS, CERTIFICATES, context.namespace)  # before the look: what comes after it stays
     if certificates_inspect(context).state is State.DONE:
         return
-    kube.delete(SECRETS, CERTIFICATES, context.namespace)
+    if live is not None:
+        kube.delete(SECRETS, CERTIFICATES, context.namespace, uid=live["metadata"]["uid"])
     kube.create(SECRETS, serving_certificate.make(context.namespace), context.namespace)
 
 
