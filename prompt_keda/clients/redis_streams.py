@@ -40,6 +40,7 @@ from prompt_keda.clients.redis_survey import (
     read_ttl,
 )
 from prompt_keda.clients.redis_words import HANGS, fix_for
+from prompt_keda.clients.whole_answer import BoundedSocket, bounded
 from prompt_keda.core.errors import BadAnswer, ClientError, ErrorReply, Missing, Refused, Unreachable, Untrusted
 from prompt_keda.core.secret import Secret
 
@@ -514,7 +515,7 @@ class _Connection(redis.Connection):
         plain = self._open_socket() if self._open_socket else super()._connect()  # type: ignore[no-untyped-call]
         plain.settimeout(self.socket_timeout)
         if self._tls is None:
-            return plain
+            return BoundedSocket(plain)
         own = socket.socket(fileno=plain.detach())  # the API server's is a wrapper, which ssl does not take
         own.settimeout(self.socket_timeout)
-        return self._tls.context.wrap_socket(own, server_hostname=self._tls.server_name)
+        return bounded(self._tls.context).wrap_socket(own, server_hostname=self._tls.server_name)

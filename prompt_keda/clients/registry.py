@@ -19,6 +19,7 @@ import httpx
 
 from prompt_keda.clients.http.failures import find_reason, time_over
 from prompt_keda.clients.http.tls import require, verified
+from prompt_keda.clients.whole_answer import bounded
 from prompt_keda.core.errors import BadAnswer, Missing, Refused, Unreachable
 from prompt_keda.core.secret import Secret
 
@@ -190,7 +191,7 @@ class Registry:
             When the address makes no sense.
         """
         require("https", url, SYSTEM)
-        context = verified(SYSTEM, url, ca_file)
+        context = bounded(verified(SYSTEM, url, ca_file))
         options: dict[str, Any] = {"follow_redirects": False, "trust_env": False}
         with suppress(httpx.InvalidURL):
             client = httpx.Client(base_url=url, verify=context, timeout=timeout.total_seconds(), **options)

@@ -12,10 +12,13 @@ from urllib.parse import urlsplit
 import hvac
 import requests
 from hvac import exceptions
+from urllib3.exceptions import ReadTimeoutError
+from urllib3.util.ssl_ import create_urllib3_context
 
 from prompt_keda.clients.http.failures import NO_NAME, find_reason, time_over
 from prompt_keda.clients.http.header_text import sendable
 from prompt_keda.clients.http.tls import require, verified
+from prompt_keda.clients.whole_answer import bounded
 from prompt_keda.core.errors import BadAnswer, Missing, Refused, Unreachable
 from prompt_keda.core.secret import Secret
 
@@ -83,6 +86,7 @@ class Vault:
         verify: str | bool = str(ca_file) if ca_file else True
         client = hvac.Client(url=url, verify=verify, timeout=timeout.total_seconds(), token="", allow_redirects=False)
         client.adapter.session.trust_env = False
+        client.adapter.session.mount("https://", _Https())
         return cls(client, url)
 
     def health(self) -> VaultHealth:
@@ -226,6 +230,13 @@ class Vault:
         return found
 
 
+class _Https(requests.adapters.HTTPAdapter):
+    """Https with whole answers in time; how a server is verified is told with each request."""
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options, ssl_context=bounded(create_urllib3_context()))
+
+
 def _secret(data: dict[str, Any]) -> dict[str, Secret]:
     return {key: Secret(str(value)) for key, value in data.items()}
 
@@ -237,7 +248,8 @@ def _version(document: dict[str, Any]) -> SecretVersion:
 
 
 def _reason(error: requests.exceptions.RequestException) -> str:
-    if isinstance(error, requests.exceptions.Timeout):
+    # requests makes a plain ConnectionError of a time-out in the midst of a body
+    if any(isinstance(part, (requests.exceptions.Timeout, ReadTimeoutError)) for part in (error, *error.args)):
         return time_over(error, isinstance(error, requests.exceptions.ConnectTimeout))
     if "NameResolutionError" in str(error):  # requests keeps the kind of the cause in its words alone
         return NO_NAME

@@ -10,6 +10,8 @@ import socket
 import ssl
 from collections.abc import Iterator
 
+from prompt_keda.clients.whole_answer import NotWhole
+
 REFUSED = "no connection: refused"
 CUT_OFF = "it connected, and the connection was cut off"
 """A reset, or an end before the answer. Python cannot tell them apart: OpenSSL loses a reset that comes while it sends (seen)."""
@@ -68,7 +70,7 @@ def find_tls_reason(error: BaseException) -> str | None:
 
 
 def time_over(error: BaseException, was_connecting: bool, limit: str = "in time") -> str:
-    """Say what there was when the time was over: no connection, or one without an answer.
+    """Say what there was when the time was over: no connection, one without an answer, or with a part of it.
 
     Parameters
     ----------
@@ -77,6 +79,8 @@ def time_over(error: BaseException, was_connecting: bool, limit: str = "in time"
     limit
         ``in time``, or with a number: ``within 5 s``.
     """
+    if part := next((cause for cause in _causes(error) if isinstance(cause, NotWhole)), None):
+        return f"it connected, but {part}"
     if was_connecting and not is_in_handshake(error):
         return f"no connection {limit}: nothing comes back"
     return f"it connected, but gave no answer {limit}"

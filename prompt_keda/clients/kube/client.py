@@ -21,6 +21,7 @@ from prompt_keda.clients.kube.login import ca_sha256, log_in
 from prompt_keda.clients.kube.port_forward import open_port
 from prompt_keda.clients.kube.resources import Resource
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
+from prompt_keda.clients.whole_answer import bounded
 from prompt_keda.core.errors import BadAnswer, Missing
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Kube:
         context
             None: the kubeconfig's current one.
         timeout
-            For each request, and for a refresh of the login at its issuer. An exec plugin has none: it may wait for a person.
+            For each wait for the server, and for a refresh of the login at its issuer; the whole of an answer is bounded as well
+            (`whole_answer`). An exec plugin has none: it may wait for a person.
 
         Raises
         ------
@@ -191,9 +193,15 @@ class Kube:
     def _set_login(self) -> None:
         with ONE_AT_A_TIME:
             from kubernetes.client.rest import RESTClientObject
+            from urllib3.util.ssl_ import create_urllib3_context
 
         self._configuration = self._log_in_again()
         self._pool = RESTClientObject(self._configuration).pool_manager
+        # how the server is verified, and the client's certificate, stand in the pool's settings
+        context = bounded(create_urllib3_context())
+        if not self._configuration.ssl_ca_cert:
+            context.load_default_certs()  # as urllib3 does with a context of its own alone
+        self._pool.connection_pool_kw["ssl_context"] = context
 
     def _token(self) -> str | None:
         """Give the value of the Authorization header. An expired token is renewed by exec plugin or issuer, once."""

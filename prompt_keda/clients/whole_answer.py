@@ -1,0 +1,82 @@
+"""Sockets that bound the whole of an answer: a server that sends a byte now and then passes the limit of every single wait."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from typing import Any
+
+WAITS = 6
+"""So many times the limit of a single wait may all of an answer take: it may be long, and the way slow."""
+
+
+class NotWhole(TimeoutError):
+    """An answer has begun, and has not ended in time."""
+
+
+def bounded(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Let the sockets of a context bound the whole of each answer, and return it."""
+    context.sslsocket_class = _BoundedTls
+    return context
+
+
+class _Bounded:
+    """What is sent begins a question; what is received until the next one is its answer."""
+
+    _end: float | None = None
+
+    def send(self, *arguments: Any, **options: Any) -> Any:
+        self._end = None
+        return super().send(*arguments, **options)  # type: ignore[misc]
+
+    def sendall(self, *arguments: Any, **options: Any) -> Any:
+        self._end = None
+        return super().sendall(*arguments, **options)  # type: ignore[misc]
+
+    def recv(self, *arguments: Any, **options: Any) -> Any:
+        self._see_time()
+        return super().recv(*arguments, **options)  # type: ignore[misc]
+
+    def recv_into(self, *arguments: Any, **options: Any) -> Any:
+        self._see_time()
+        return super().recv_into(*arguments, **options)  # type: ignore[misc]
+
+    def _see_time(self) -> None:
+        """Raise `NotWhole` when the time for the whole answer is over. A socket that waits without end has no such time."""
+        limit_s, now = self.gettimeout(), time.monotonic()  # type: ignore[attr-defined]
+        if not limit_s:
+            return
+        if self._end is None:
+            self._end = now + WAITS * limit_s
+        if now >= self._end:
+            raise NotWhole(f"its answer did not end within {WAITS * limit_s:.0f} s")
+
+
+class _BoundedTls(_Bounded, ssl.SSLSocket):
+    """A socket that `bounded` makes."""
+
+
+class _Carried:
+    """A socket, or what is used as one: the API server's end of a port-forward is none of Python's own kind."""
+
+    def __init__(self, carried: Any) -> None:
+        self._carried = carried
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._carried, name)
+
+    def send(self, *arguments: Any, **options: Any) -> Any:
+        return self._carried.send(*arguments, **options)
+
+    def sendall(self, *arguments: Any, **options: Any) -> Any:
+        return self._carried.sendall(*arguments, **options)
+
+    def recv(self, *arguments: Any, **options: Any) -> Any:
+        return self._carried.recv(*arguments, **options)
+
+    def recv_into(self, *arguments: Any, **options: Any) -> Any:
+        return self._carried.recv_into(*arguments, **options)
+
+
+class BoundedSocket(_Bounded, _Carried):
+    """A socket without TLS that bounds the whole of each answer."""
