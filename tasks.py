@@ -207,12 +207,15 @@ def _task(name="", *, env=True, json=True, otherwise="", show=None, help=None, p
     return decorate
 
 
-def _whole(flag, text):
+def _whole(flag, text, least=None):
     """Return a whole number, or 0 for nothing."""
     try:
-        return int(text or 0)
+        number = int(text or 0)
     except ValueError:
         raise core.errors.Refusal(f"{flag} {text} is no whole number") from None
+    if least is not None and number < least:
+        raise core.errors.Refusal(f"{flag} {text} is too few: {least} at least")
+    return number
 
 
 def _seconds(text):
@@ -677,7 +680,8 @@ def drill(
                 "--fault, --all and --rest are not for a chaos run", "A chaos run takes --rounds, --seed and --only."
             )
         number = _whole("--only", only) if only else None
-        numbers = (_whole("--rounds", rounds), _whole("--seed", seed or "1"), number)
+        count = _whole("--rounds", rounds, least=1) if rounds else 0
+        numbers = (count, _whole("--seed", seed or "1"), number)
         run.show = lambda result: labs.as_text.show_chaos(result.parts["rounds"])
         return labs.chaos.run(*numbers, sequence, write, run.observer, while_observing, run.ask)
     wanted = labs.drilling.Wanted(fault, all, _whole("--seed", seed) if seed else None, rest, while_observing)
@@ -721,7 +725,7 @@ def bench(run, rounds="", of="check-deps"):
         raise core.errors.Refusal(f"--of {of} cannot be measured", f"Known are {', '.join(benchmarks)}.")
     shown = {"check-deps": "show_bench", "recovery": "show_recovery", "burst": "show_bursts"}[of]
     run.show = lambda result: getattr(labs.as_text, shown)(result.parts["timings"])
-    timings = benchmarks[of](_whole("--rounds", rounds) or 5, run.observer)
+    timings = benchmarks[of](_whole("--rounds", rounds or "5", least=1), run.observer)
     return Result("bench", "local", parts={"timings": [timing.__dict__ for timing in timings]})
 
 

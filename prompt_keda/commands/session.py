@@ -56,14 +56,19 @@ class Session:
         return self.systems.environment
 
     def header(self, kube_system_uid: str = "") -> str:
-        """Return what is looked at, and from where; the cluster's identity as far as it is known. It connects nothing."""
+        """Return what is looked at, and from where; the cluster's identity as far as it is known. It connects nothing.
+
+        The file is named unless it is a shipped one: two environments may have one name.
+        """
         kube = self.systems.connected_kube
         if kube is None:
             cluster = "its cluster is not connected"
         else:
             cluster = f"{kube.address} (CA {(kube.ca_sha256 or 'none')[:12]}"
             cluster += f", kube-system {kube_system_uid})" if kube_system_uid else ")"
-        return f"environment {self.environment.name} · {cluster} · seen from {self.systems.viewpoint}"
+        is_shipped = self.file.resolve().parent == ENVIRONMENTS.resolve()
+        own_file = "" if is_shipped else f" from {self.file}"
+        return f"environment {self.environment.name}{own_file} · {cluster} · seen from {self.systems.viewpoint}"
 
     def for_writing(self) -> Context:
         """Return what a writing command works on.

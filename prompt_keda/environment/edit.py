@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from prompt_keda.core.errors import EnvironmentFileError
+from prompt_keda.core.places import CODE, ROOT
 from prompt_keda.core.strict_yaml import PLACEHOLDER, Where, load_documents, read_text
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.environment.model import Environment
@@ -28,6 +29,22 @@ ONE_LINE = 90
 BY_HAND = "Write the new values into it by hand."
 Values = Mapping[Where, Any]
 """Where a value belongs (an item of a list by its number) → the value: one that stands there is replaced, another added."""
+
+
+def refuse_shipped(path: Path) -> None:
+    """Refuse a file that came with the installed package: it is not the person's, and the next update takes its place.
+
+    Raises
+    ------
+    EnvironmentFileError
+        When it is one.
+    """
+    if ROOT != CODE and path.resolve().is_relative_to(ROOT.resolve()):
+        own = f"environments/{path.name}"
+        raise EnvironmentFileError(
+            f"{path} came with the installed package, and the next update would take its place",
+            f"Copy it, then run this again in the same folder: mkdir -p environments && cp {path} {own}",
+        )
 
 
 def identity_placeholders(path: Path) -> list[str]:
@@ -88,8 +105,10 @@ def write_values(
     Raises
     ------
     EnvironmentFileError
-        When the file is a link, cannot be written or has changed, or when more than these values would change.
+        When the file is a link, came with the installed package, cannot be written or has changed, or when more than these
+        values would change.
     """
+    refuse_shipped(path)
     if path.is_symlink():
         raise EnvironmentFileError(
             f"{path} is a symbolic link, and those are not written through", f"Name the file itself: {path.resolve()}"

@@ -13,7 +13,7 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.core.decisions import digest_of
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
-from prompt_keda.environment.edit import KEYS, identity_placeholders, write_identity
+from prompt_keda.environment.edit import KEYS, identity_placeholders, refuse_shipped, write_identity
 from prompt_keda.redeploy.approval import Ask
 
 UID = re.compile("[A-Za-z0-9-]{1,64}")
@@ -67,6 +67,7 @@ def enrol(systems: Systems, path: Path, approve: str, observer: Observer, ask: A
         When the cluster cannot be asked.
     """
     environment = systems.environment
+    refuse_shipped(path)  # before anybody is asked
     if found := identity_placeholders(path):
         raise Refusal(
             f"the identity of environment {environment.name} is the local stack's own ({', '.join(found)})",

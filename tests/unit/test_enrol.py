@@ -281,3 +281,14 @@ def test_a_cluster_that_cannot_be_asked_is_one_message_and_3(monkeypatch, capsys
     code, out, err = run_in_process(monkeypatch, capsys, ROOT, "enrol", "--env", str(path))
     assert (code, out) == (3, "") and said in err and len(err.splitlines()) <= 2, err
     assert path.read_text() == text
+
+
+def test_a_file_that_came_with_the_package_is_not_written(tmp_path, kube, monkeypatch):
+    """The next update would take its place: nobody is asked, and the message says how to have one's own."""
+    path = a_file(tmp_path)
+    before, asked = path.read_bytes(), []
+    monkeypatch.setattr(environment_edit, "ROOT", tmp_path)
+    with pytest.raises(EnvironmentFileError, match="came with the installed package") as caught:
+        run(path, kube, ask=typed("prod", asked))
+    assert f"cp {path} environments/mine.yaml" in caught.value.fix
+    assert path.read_bytes() == before and asked == []

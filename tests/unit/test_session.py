@@ -88,3 +88,13 @@ def test_an_environment_that_somebody_else_may_write_is_not_taken_by_its_name(ow
         pass
     with session.open_session("environments/prod.yaml") as opened:
         assert opened.file.name == "prod.yaml", "who names the file means it"
+
+
+def test_the_header_names_a_file_that_is_not_a_shipped_one(tmp_path):
+    """Two environments may have one name; what is shipped needs no path."""
+    copy = tmp_path / "mine.yaml"
+    copy.write_text((session.ENVIRONMENTS / "prod.yaml").read_text())
+    with session.open_session(str(copy)) as opened:
+        assert opened.header().startswith(f"environment prod from {copy} · ")
+    with session.open_session("prod") as opened:
+        assert opened.header().startswith("environment prod · ")
