@@ -106,7 +106,7 @@ class _Run:
         except BaseException as error:  # noqa: BLE001  the one place for every error, also for an unexpected one
             explained = failure.explain(error)
             reports.layout.make_safe(sys.stderr)
-            print("\n  ".join(filter(None, explained)), file=sys.stderr)
+            print("\n".join(reports.layout.error_lines(explained, sys.stderr)), file=sys.stderr)
             if self.as_json:
                 document = failure.to_json(self.name, self.env, self._began, error, explained)
                 _to_stdout(lambda: print(document))
@@ -314,7 +314,14 @@ def watch(run, every="60s", listen="", only="", skip=""):
 @_task(help={**VERBOSE, **REDEPLOY_OPTIONS})
 def plan(run, mode="auto", backlog="", give_up="", verbose=False):
     """Show what redeploy would do; reads, never writes."""
-    run.show = lambda result: reports.redeploy_as_text.show_plan(result.parts["plan"], verbose)
+    flags = (
+        ("--env", run.env),
+        ("--mode", mode if mode != "auto" else ""),
+        ("--backlog", backlog),
+        ("--give-up", give_up),
+    )
+    command = " ".join(["./run redeploy", *(f"{flag} {value}" for flag, value in flags if value)])
+    run.show = lambda result: reports.redeploy_as_text.show_plan(result.parts["plan"], verbose, command)
     options = _redeploy_options(mode, backlog, give_up)
     with run.session() as session:
         return commands.redeploy.plan(session, options)
@@ -413,13 +420,13 @@ def runbook(run, name, from_="", plan=False, approve=""):
 
 
 @_task(
-    show=lambda result: reports.status_as_text.show_status(result.parts),
     help={"watch": "look again every two seconds and mark what changed, until Ctrl-C (exit code 130)"},
 )
 def status(run, watch=False):
     """Show what stands now: KEDA's parts, ScaledJobs, streams, Jobs, the last runs, the open incident."""
     if watch and run.as_json:
         raise core.errors.Refusal("--watch is not for --json", "Without a terminal --watch prints a line a change.")
+    run.show = lambda result: reports.status_as_text.show_status(result.parts, env=run.env)
     with run.session() as session:
         return _watch(session) if watch else commands.status.status(session)
 

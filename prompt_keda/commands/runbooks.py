@@ -207,10 +207,10 @@ def respond(session: Session, observe: Observe, observer: Observer, ask: Ask | N
         cause = next((cause for cause in ranked if cause.runbook and cause.runbook not in tried), None)
         if cause is None or len(ran) == MOST_RUNBOOKS:
             return result
-        for seen in ranked:
+        for seen in ranked if ask else ():  # before the question; without one they stand in the result
             observer(Event(EventKind.NOTE, "respond", "", _told(seen)))
         if not _wanted(cause, session.environment.approval, ask):
-            how = f"./run runbook {cause.runbook} --env {session.name}; with --plan it prints what approves it."
+            how = f"./run runbook {cause.runbook} --env {session.name}"
             result.parts["proposed"] = {"runbook": cause.runbook, "how": how}
             return result
         runbook = find_runbook(RUNBOOKS, cause.runbook)
@@ -239,8 +239,10 @@ def _summary(ranked: Sequence[Cause]) -> str:
         return "nothing is broken"
     worst = [cause for cause in ranked if cause.worst is not Verdict.WARN]
     if not worst:
-        return f"nothing is broken; {len(ranked)} amber"
-    return f"{len(worst)} causes left, {len(ranked) - len(worst)} amber"
+        return f"nothing is broken; {len(ranked)} to look at (WARN)"
+    warnings = len(ranked) - len(worst)
+    causes = f"{len(worst)} cause{'s' * (len(worst) > 1)} left"
+    return f"{causes}, and {warnings} to look at (WARN)" if warnings else causes
 
 
 def _cause_told(cause: Cause) -> dict[str, Any]:

@@ -50,10 +50,18 @@ def find_environment(name: str, *folders: Path) -> Path:
     for path in (folder / f"{name}.yaml" for folder in folders):
         if os.path.isfile(path):  # unlike Path.is_file it says no to a name that the file system refuses
             return path
-    known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+    known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml") if _is_environment(path)})
     near = difflib.get_close_matches(name, known, 1)
     hint = f"Did you mean {near[0]}? " if near else ""
     raise EnvironmentFileError(f"there is no environment {name!r}", f"{hint}Known are: {', '.join(known)}.")
+
+
+def _is_environment(path: Path) -> bool:
+    """Return whether a file looks like an environment: watch.yaml beside them is for kubectl."""
+    try:
+        return re.search("^name:", path.read_text(errors="replace"), re.MULTILINE) is not None
+    except OSError:
+        return False
 
 
 def load_environment(path: Path, placeholders: Mapping[str, Any] | None) -> Environment:

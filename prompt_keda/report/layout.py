@@ -7,7 +7,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 from rich.cells import cell_len
@@ -163,6 +163,12 @@ def cut(text: str, width: int | None, stream: Any = None) -> str:
     if border < room * 3 // 4:
         border = max(kept.rfind(char) for char in " ,/:;@-_.")
     return (kept[:border] if border > room // 3 else kept).rstrip(" ,/:;") + mark
+
+
+def error_lines(explained: Iterable[str], stream: TextIO) -> list[str]:
+    """Return what happened, and below it what to do, as wide as the terminal behind a stream; empty parts are left out."""
+    lines = "\n  ".join(filter(None, explained)).split("\n")
+    return [part for line in lines for part in block(line, columns(stream))]
 
 
 def block(line: str, width: int | None) -> list[str]:

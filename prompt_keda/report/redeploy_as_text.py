@@ -24,20 +24,25 @@ NO_CHANGE = ("preflight", "guard", "verify")
 """Stages that leave nothing changed in the cluster."""
 
 
-def show_plan(plan: Mapping[str, Any], verbose: bool = False) -> None:
-    """Show what a redeploy would change, what it leaves alone, and what it verifies; with ``verbose`` every step as well."""
+def show_plan(plan: Mapping[str, Any], verbose: bool = False, command: str = "") -> None:
+    """Show what a redeploy would change, what it leaves alone, and what it verifies; with ``verbose`` every step as well.
+
+    Parameters
+    ----------
+    command
+        What would do it, without its approval.
+    """
     todo, unseen = list(_todo(plan)), list(_unseen(plan))
     decisions, found = plan["decisions"], plan.get("changes", [])
     has_decided = any(decisions[key] for key in ("deletions", "takes_over", "unpauses", "saved"))
     if not (found or todo or unseen or has_decided):
         _show("", f"Nothing to change: KEDA {_version(plan)} stands as wanted; smoke test only.", style="bold")
-    _show("mode", f"{plan['mode']}: {plan['reason']}")
     for sign, style, word, text in _diff(found if found else _of_deletions(decisions), verbose):
         _show(f"{sign} {word}", text, style)
-    for id_, detail in todo:
-        _show("~ changed", f"{id_}: {detail}".removesuffix(": "), "yellow")
-    for id_, detail in unseen:
-        _show("? not seen", f"{id_}: {detail}", "bold yellow")
+    for title, detail in todo:
+        _show("~ step", f"{title}: {detail}".removesuffix(": "), "yellow")
+    for title, detail in unseen:
+        _show("? not seen", f"{title}: {detail}", "bold yellow")
     for what, kind, names in (
         ("~ taken over", "fields of others in ", decisions["takes_over"]),
         ("~ unpaused", "ScaledJob ", decisions["unpauses"]),
@@ -47,6 +52,7 @@ def show_plan(plan: Mapping[str, Any], verbose: bool = False) -> None:
         for name in names:
             _show(what, f"{kind}{name}", "yellow")
     _show("  left alone", _left_alone(plan))
+    _show("  mode", f"{plan['mode']}: {plan['reason']}")
     for job in plan["jobs_at_risk"]:
         where = f"{job['namespace']}/{job['name']}"
         _show("! Job at risk", f"{job['kind']} {where} has generation {job['generation']}; made safe first", "yellow")
@@ -60,6 +66,8 @@ def show_plan(plan: Mapping[str, Any], verbose: bool = False) -> None:
             removes = " (removes)" if step["destructive"] else ""
             _show("  step", f"{step['id']}: {step['title']}{removes} {step.get('now', '')}")
     _show("digest", str(plan["digest"]), style="bold")
+    if command:
+        _show("next", f"{command} --approve {plan['digest']}", style="bold")
 
 
 def show_run(parts: Mapping[str, Any], verbose: bool = False) -> None:
@@ -146,14 +154,14 @@ def _todo(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         state, detail = _now(step)
         stage = step["id"].partition("/")[0]
         if state in ("todo", "broken") and stage not in (*NO_CHANGE, "remove") and step["id"] not in in_detail:
-            yield step["id"], detail
+            yield step["title"], detail
 
 
 def _unseen(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for step in plan["steps"]:
         state, detail = _now(step)
         if state == "not seen" and step["id"].partition("/")[0] not in NO_CHANGE:
-            yield step["id"], detail
+            yield step["title"], detail
 
 
 def _now(step: Mapping[str, Any]) -> tuple[str, str]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from prompt_keda.core.check import CheckResult
+from rich.text import Text
+
+from prompt_keda.core.check import CheckResult, Verdict
+from prompt_keda.core.untrusted import one_line
 from prompt_keda.report.as_text import show_lines
-from prompt_keda.report.checks_as_text import summary
+from prompt_keda.report.checks_as_text import MARKS, summary
+from prompt_keda.report.layout import columns, console_of, hanging
 
 
 def show_runbooks(parts: dict[str, Any]) -> None:
@@ -33,13 +37,22 @@ def show_run(parts: dict[str, Any]) -> None:
 
 
 def show_response(parts: dict[str, Any], checks: Sequence[CheckResult]) -> None:
-    """Show what was run, what is left, and what is proposed."""
+    """Show what was run, what is left, and what to type next; the last line is the next command."""
     for one in parts["ran"]:
         show_lines([f"runbook {one['runbook']}: exit {one['exit_code']}"])
         show_run(one)
     for one in parts["causes"]:
         first = one["checks"][0]
-        show_lines([f"{one['worst']:8} {one['runbook'] or 'no runbook':22} {first['id']}: {first['observed']}"])
-    if "proposed" in parts:
-        show_lines([f"proposed: runbook {parts['proposed']['runbook']}", f"  {parts['proposed']['how']}"])
+        _, word, _ = MARKS[Verdict(one["worst"])]
+        console = console_of()
+        told = f"{first['id']}: {first['observed']}; runbook {one['runbook'] or 'none'}"
+        for line in hanging(f"{word:8} ", one_line(told), columns(console.file)):
+            console.print(Text(line))
     show_lines([parts["said"], *summary(checks).splitlines()[:1]])
+    if "proposed" in parts:
+        show_lines(
+            [
+                "--plan shows what a runbook would run, and the digest that approves it",
+                f"next: {parts['proposed']['how']}",
+            ]
+        )

@@ -40,7 +40,7 @@ def test_a_plan_lists_changes_and_counts_what_stays(capsys, monkeypatch):
     for part in (
         "± replaced    APIService v1beta1.external.metrics.k8s.io",
         "+ created     3 ServiceAccount, 3 Service, 3 Deployment, 1 Role, 1 RoleBinding",
-        "~ changed     install/apply-secrets: absent or other than in Vault: keda/pull-secret",
+        "~ step        write the Secrets that Vault holds: absent or other than in Vault: keda/pull-secret",
         "left alone  14 objects of KEDA; no Job or pod runs",
         "a smoke test (events become Jobs), then 7 looks",
         "expected    about 29.4 s; the last 5 took 20.9 to 35.1 s (mode reinstall)",
@@ -63,7 +63,7 @@ def test_what_cannot_be_seen_is_not_nothing_to_change(capsys, monkeypatch):
     made = plan("healthy")
     made["steps"][-2] = {**made["steps"][-2], "id": "restore/count-lag", "now": "[not seen: Redis is away]"}
     lines = shown(capsys, monkeypatch, made)
-    assert "? not seen    restore/count-lag: Redis is away" in lines and "Nothing" not in lines[0]
+    assert "? not seen    see that what waits is worked off: Redis is away" in lines and "Nothing" not in lines[0]
 
 
 def test_a_plan_names_the_field_that_differs_and_the_jobs_at_risk(capsys, monkeypatch):
@@ -152,3 +152,14 @@ def test_times_beside_a_run_are_those_of_its_mode_and_not_its_own():
 
     runs = [run(9, seconds=9.0), run(8, "cold"), run(7, seconds=None), *(run(n, seconds=float(n)) for n in range(6))]
     assert recent_recoveries(runs, "repair", "r9") == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_changes_stand_before_the_reason_and_the_command_stands_last(capsys, monkeypatch):
+    """What a person looks for at night comes first; the last line can be copied."""
+    monkeypatch.setenv("COLUMNS", "120")
+    show_plan(plan("keda-deleted"), command="./run redeploy --env local")
+    lines = capsys.readouterr().out.splitlines()
+    created = next(number for number, line in enumerate(lines) if line.startswith("+ created"))
+    reason = next(number for number, line in enumerate(lines) if line.startswith("  mode"))
+    assert created < reason
+    assert lines[-1] == f"next          ./run redeploy --env local --approve {plan('keda-deleted')['digest']}"

@@ -100,7 +100,7 @@ def test_a_runbook_that_does_not_help_is_not_run_again(toolkits):
     toolkits.looks, toolkits.codes = [GONE], {"redeploy": 1}
     done = respond(toolkits)
     assert done.exit_code == 1 and len(done.parts["ran"]) == 1
-    assert done.parts["said"] == "1 causes left, 0 amber"
+    assert done.parts["said"] == "1 cause left"
 
 
 def test_the_next_cause_follows(toolkits):

@@ -148,3 +148,13 @@ def test_a_watch_is_no_document(monkeypatch, capsys):
     """Refused before anything is asked."""
     code, _, err = run_in_process(monkeypatch, capsys, ROOT, "status", "--env", "prod", "--watch", "--json")
     assert code == 2 and "--watch is not for --json" in err
+
+
+def test_where_something_is_not_well_the_next_command_stands_last(capsys):
+    """Where all is well there is none."""
+    world = World()
+    show_status({"status": status.look(world.systems), "runs": [RUN], "incident": ""}, env="prod")
+    assert "next:" not in capsys.readouterr().out
+    world.remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
+    show_status({"status": status.look(world.systems), "runs": [RUN], "incident": ""}, env="prod")
+    assert capsys.readouterr().out.splitlines()[-1].strip() == "next: ./run respond --env prod"

@@ -136,3 +136,11 @@ def test_a_terminal_that_is_closed_stops_a_task_as_ctrl_c_does(name, ignored, sa
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == (f"{said}\n", "")
+
+
+def test_a_message_fits_the_terminal(refused, monkeypatch):
+    """What happened and what to do go on below themselves, and a file for kubectl is no environment that one could mean."""
+    monkeypatch.setenv("COLUMNS", "60")
+    code, _, err = refused("plan", "--env", "nosuchenvironment")
+    assert code == 2 and max(map(len, err.splitlines())) <= 60, err
+    assert "prodlike" in err and "watch" not in err
