@@ -31,6 +31,8 @@ NAMESPACE, EVERY_S = "prompt-keda-watch", 15
 OBJECTS = list(yaml.safe_load_all((ROOT / "environments" / "watch.yaml").read_text()))
 ROLES = list(yaml.safe_load_all((ROOT / "environments" / "rbac" / "check-deps.yaml").read_text()))
 HERE = "/etc/prompt-keda"
+BUILT = os.environ.get("PROMPT_KEDA_WATCH_IMAGE", "")
+"""By digest: an image of watch.Containerfile that was pushed into the stack's registry; empty: one of `watch_image`."""
 
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
 
@@ -42,8 +44,8 @@ def stage(deployed, endpoints):
 
 @pytest.fixture
 def pod(stage, admin, endpoints, tmp_path):
-    """The pod of environments/watch.yaml: its image is this clone's wheel, its environment the stack's."""
-    image = watch_image.build(ROOT, tmp_path)
+    """The pod of environments/watch.yaml: its image is this clone's, its environment the stack's."""
+    image = BUILT or watch_image.build(ROOT, tmp_path)
     lab = settings.current_lab()
     try:
         for obj in [*ROLES, *OBJECTS]:
@@ -109,7 +111,7 @@ def deployment(image):
     spec = obj["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     container["image"] = image
-    container["env"] += watch_image.environment()
+    container["env"] += [] if BUILT else watch_image.environment()
     container["args"] = [f"--every={EVERY_S}s" if word == "--every=60s" else word for word in container["args"]]
     spec["imagePullSecrets"] = [{"name": "pull-secret"}]
     return obj
