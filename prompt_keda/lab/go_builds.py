@@ -73,6 +73,9 @@ HELM = GoModule("helm", "tool", ("helm",))
 """Built on first use: only faults and tests call it, to leave what a removal by Helm leaves."""
 ARGOCD = GoModule("argocd", "tool", ("argocd",), f"-X github.com/argoproj/argo-cd/v3/common.version={ARGOCD_VERSION}")
 """Built on first use, for a stack on which Argo CD delivers: one program, which its name makes one of its servers."""
+VCLUSTER = GoModule("vcluster", "tool", ("vcluster",))
+"""Built on first use, for a stack with a vCluster in it: its syncer, which is also what starts its API server. Without a
+version it counts as a developer's, and sends nothing home."""
 
 
 def _environment() -> dict[str, str]:
