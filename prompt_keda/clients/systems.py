@@ -186,6 +186,10 @@ class Systems:
         """Give what several checks share: made by the first who asks, and closed with the systems if it can be."""
         return self._once(name, make)
 
+    def kept(self, name: str) -> Any:
+        """Return what `keep` has made under a name; None: nothing so far."""
+        return self._made.get(name)
+
     def registry_as(self, host: str, credentials: tuple[str, Secret] | None) -> Registry:
         """Give a registry of the environment with other credentials than its own; None: anonymous. The caller closes it.
 

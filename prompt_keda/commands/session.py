@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prompt_keda.clients.systems import Systems
+from prompt_keda.components.cluster import vcluster
 from prompt_keda.core.deadline import in_time
 from prompt_keda.core.errors import LabError, PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
@@ -56,9 +57,10 @@ class Session:
         return self.systems.environment
 
     def header(self, kube_system_uid: str = "") -> str:
-        """Return what is looked at, and from where; the cluster's identity as far as it is known. It connects nothing.
+        """Return what is looked at, and from where; the cluster's identity as far as it is known, and whether it is a vCluster.
 
-        The file is named unless it is a shipped one: two environments may have one name.
+        It connects nothing, and asks the cluster only where that has just answered with its UID. The file is named unless it
+        is a shipped one: two environments may have one name.
         """
         kube = self.systems.connected_kube
         if kube is None:
@@ -67,8 +69,13 @@ class Session:
             cluster = f"{kube.address} (CA {(kube.ca_sha256 or 'none')[:12]}"
             cluster += f", kube-system {kube_system_uid})" if kube_system_uid else ")"
         is_shipped = self.file.resolve().parent == ENVIRONMENTS.resolve()
-        own_file = "" if is_shipped else f" from {self.file}"
-        return f"environment {self.environment.name}{own_file} · {cluster} · seen from {self.systems.viewpoint}"
+        parts = [
+            f"environment {self.environment.name}" + ("" if is_shipped else f" from {self.file}"),
+            cluster,
+            vcluster.header(self.systems, may_ask=bool(kube_system_uid)),
+            f"seen from {self.systems.viewpoint}",
+        ]
+        return " · ".join(filter(None, parts))
 
     def for_writing(self) -> Context:
         """Return what a writing command works on.

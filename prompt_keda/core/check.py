@@ -68,7 +68,8 @@ class Check(Generic[C]):
         A `prompt_keda.core.errors.ClientError` from it becomes UNKNOWN (`Unreachable`, `BadAnswer`) or FAIL (`Refused`,
         `Missing`, `ErrorReply`): see `prompt_keda.core.run_checks`.
     needs
-        Ids of checks without whose OK or WARN this one cannot look; it is then SKIPPED.
+        Ids of checks without whose OK or WARN this one cannot look; it is then SKIPPED. One that is SKIPPED by its own word,
+        because there is no such thing here, holds nobody up.
     deadline
         How long it may take before it counts as UNKNOWN.
     fix

@@ -79,7 +79,7 @@ class _Round(Generic[C]):
                 if check.id in self._started or check.id in self._results:
                     continue
                 needs = [need for need in check.needs if need in self._checks]
-                failed = [n for n in needs if n in self._results and self._results[n].verdict not in GOOD]
+                failed = [n for n in needs if n in self._results and not _is_met(self._results[n])]
                 if failed:
                     self._finish(check, Outcome(Verdict.SKIPPED, f"{WAITS_FOR}{failed[0]}"))
                     progress = True
@@ -118,6 +118,12 @@ class _Round(Generic[C]):
         )
         self._results[check.id] = result
         self._observer(Event(EventKind.FINISHED, check.id, outcome.verdict.value, outcome.observed, result.duration_s))
+
+
+def _is_met(need: CheckResult) -> bool:
+    """Whether what needs this can look: also where there is no such thing here, unless that itself could not be looked at."""
+    is_meant = need.verdict is Verdict.SKIPPED and not need.observed.startswith(WAITS_FOR)
+    return need.verdict in GOOD or is_meant
 
 
 def look(check: Check[C], context: C) -> Outcome:

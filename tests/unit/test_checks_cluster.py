@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.components.cluster.vcluster import FAKE_NODE
 from prompt_keda.core.errors import BadAnswer, LoggedOut, Refused
 from prompt_keda.environment.model import ClientLimit
 
@@ -189,6 +190,12 @@ RED = [
     (API, attribute("kube", not_ready=lambda: ("informer-sync",)), "warn", "not ready: informer-sync"),
     (API, attribute("kube", not_ready=raises(LoggedOut)), "fail", "403 on GET"),
     ("cluster/version-accepted", attribute("kube", version=lambda: "v1.20.0"), "warn", "v1.20.0"),
+    (
+        "cluster/vcluster-named",
+        change(kinds.NODES, "n1", metadata={"labels": {FAKE_NODE: "true"}}),
+        "warn",
+        "does not name",
+    ),
     ("cluster/clocks-agree", attribute("kube", server_time=lambda: datetime.now(UTC) + HOUR), "warn", "ahead of"),
     ("cluster/nodes-ready", change(kinds.NODES, "n1", status=conditions(Ready="False")), "fail", "why"),
     ("cluster/nodes-ready", remove(kinds.NODES, "n1"), "unknown", "no node is shown"),

@@ -21,6 +21,7 @@ SEEN_ELSEWHERE = {
     "identity/may-read": "tests/stack/test_rights.py takes each right of the shipped Role away",
     "vault/kv-version-as-configured": "an engine's version cannot be changed without its contents",
     "redis/version-at-least-7": "the stack has one version of Redis",
+    "cluster/vcluster-named": "tests/unit/test_vcluster.py; the stack's own environment names its vCluster",
     "deep/dry-run-applies": "tests/stack/test_deep.py",
     "deep/keda-may-work": "tests/stack/test_deep.py",
     "deep/canary-runs": "tests/stack/test_deep.py",

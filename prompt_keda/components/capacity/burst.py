@@ -10,10 +10,11 @@ from prompt_keda.clients.kube.resources import DEPLOYMENTS, LIMIT_RANGES, NODES,
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.capacity import prediction as capacity
 from prompt_keda.components.capacity import quotas
-from prompt_keda.components.capacity.host_room import STATED, in_a_vcluster, room_left, stated_workers
+from prompt_keda.components.capacity.host_room import STATED, room_left, stated_workers
 from prompt_keda.components.capacity.pod_room import Free, takes
 from prompt_keda.components.capacity.prediction import Limit, Prediction
 from prompt_keda.components.cluster.nodes import CORRECT, NO_NODE_FIX, free_room
+from prompt_keda.components.cluster.vcluster import in_a_vcluster, is_made_up, only_inside
 from prompt_keda.components.images.places import containers_images
 from prompt_keda.components.keda.names import OPERATOR
 from prompt_keda.core.check import Outcome, Verdict, check
@@ -26,6 +27,7 @@ KEDA_LIMIT = Limit(20, 30)
 """KEDA 2.16.1's own, where its Deployment sets none (its cmd/operator/main.go)."""
 POLLING_S = 30
 """A ScaledJob's pollingInterval where it has none (KEDA 2.16.1)."""
+SEEN_BY = "cluster/pods-start has the syncer's words once it keeps a pod out"
 
 
 @check(
@@ -39,7 +41,8 @@ def burst_absorbed(systems: Systems) -> Outcome:
     less what pods there ask for. WARN above `capacity.target` (20 s); FAIL without room for one visit. In a
     vCluster the room is what `capacity.host_workers_count` states, less the workers that are there ([decision
     0010](decisions/0010-room-that-cannot-be-seen.md)). Without it, or with workers that require nodes by affinity,
-    the room is UNKNOWN; the prediction is said all the same.
+    the room is UNKNOWN; the prediction is said all the same. On nodes that a vCluster's syncer has made up no pull is counted:
+    they list no images.
 
     Cause: A limit on requests, which is named with what a higher one gives; a pollingInterval that is too long; an
     image that is not on the nodes; nodes that are full, cordoned or tainted.
@@ -77,7 +80,8 @@ def predicted(systems: Systems, jobs_count: int, live: Object, keda: Limit, node
     known = systems.environment.capacity
     images = list(containers_images(_worker(live)))  # init containers are pulled and run before
     hosts = [node for node in nodes if takes(node, _worker(live))]
-    there = hosts and all(capacity.has_image(node, image) for node in hosts for image in images)
+    is_hidden = any(map(is_made_up, hosts))  # such a node lists no image, whatever its host has
+    there = is_hidden or (hosts and all(capacity.has_image(node, image) for node in hosts for image in images))
     pull = timedelta() if there else known.image_pull
     each = known.pod_start_each
     return capacity.predict(
@@ -198,7 +202,7 @@ def quota_allows(systems: Systems) -> Outcome:
     """Compare the ResourceQuotas of each instrument's namespace with as many workers as one visit wants (FAIL) and as
     may run (WARN); hold a worker against its LimitRanges. Finished Jobs that KEDA keeps count in
     `count/jobs.batch`; a quota on cpu or memory that one of the containers does not name keeps all workers out,
-    unless a LimitRange gives a default.
+    unless a LimitRange gives a default. In a vCluster SKIPPED where no quota inside keeps workers out: its host's is not seen.
 
     Cause: A quota or LimitRange that was made for something else, or for fewer workers.
     """
@@ -208,7 +212,10 @@ def quota_allows(systems: Systems) -> Outcome:
         ranges = systems.kube.list(LIMIT_RANGES, one.namespace)
         seen = [quotas.of_quota(quota, ranges, one, live) for quota in found]
         seen += [quotas.of_range(limits, ranges, _worker(live)) for limits in ranges]
-        return worst_of(seen) if seen else ok(f"no quota in {one.namespace}")
+        inside = worst_of(seen) if seen else ok(f"no quota in {one.namespace}")
+        if inside.verdict is Verdict.OK and in_a_vcluster(systems):
+            return only_inside(inside, f"its host's quota is not seen: {SEEN_BY}")
+        return inside
 
     return _of_every_scaled_job(systems, look)
 

@@ -12,11 +12,6 @@ WANTED = "for how many workers the vCluster's host keeps room; its owners know"
 STATED = "as the environment states; not seen"
 
 
-def in_a_vcluster(systems: Systems) -> bool:
-    """Tell whether the environment says that its cluster is one."""
-    return systems.environment.capacity.syncer is not None
-
-
 def stated_workers(systems: Systems) -> int:
     """Give for how many workers of all instruments the host keeps room.
 

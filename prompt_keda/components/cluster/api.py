@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from prompt_keda.clients.kube.conditions import conditions
 from prompt_keda.clients.kube.resources import API_SERVICES, NAMESPACES, SERVICES
 from prompt_keda.clients.systems import Systems
+from prompt_keda.components.cluster.vcluster import in_a_vcluster
 from prompt_keda.components.keda.names import API_SERVICE
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, LoggedOut, Missing, Refused
@@ -58,14 +59,16 @@ def api_answers(systems: Systems) -> Outcome:
 def version_accepted(systems: Systems) -> Outcome:
     """Compare the minor version with the environment's.
 
-    Cause: The cluster was upgraded. KEDA 2.16 is tested upstream on Kubernetes 1.29 to 1.31.
+    Cause: The cluster was upgraded. KEDA 2.16 is tested upstream on Kubernetes 1.29 to 1.31. A vCluster that is older than
+    a host of 1.34 or newer may show pods that never become ready (loft-sh/vcluster, issue 3578): ask its owners for both.
     """
     found = systems.kube.version()
+    said = f"{found}; its host's version is not seen" if in_a_vcluster(systems) else found
     minor = ".".join(found.removeprefix("v").split(".")[:2])
     accepted = systems.environment.kubernetes.accepted_versions
     if minor in accepted:
-        return ok(found)
-    return warn(f"{found}; known to work: {', '.join(accepted)}", "Try KEDA on this version first, then accept it.")
+        return ok(said)
+    return warn(f"{said}; known to work: {', '.join(accepted)}", "Try KEDA on this version first, then accept it.")
 
 
 @check(

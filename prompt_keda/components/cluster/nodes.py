@@ -8,9 +8,10 @@ from typing import Any
 from prompt_keda.clients.kube.conditions import conditions
 from prompt_keda.clients.kube.resources import LEASES, NODES, PODS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.capacity.host_room import STATED, in_a_vcluster, room_left
+from prompt_keda.components.capacity.host_room import STATED, room_left
 from prompt_keda.components.capacity.pod_room import Free
 from prompt_keda.components.cluster.clock import age
+from prompt_keda.components.cluster.vcluster import in_a_vcluster, is_made_up
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn, worst_of
@@ -30,11 +31,15 @@ def nodes_ready(systems: Systems) -> Outcome:
     """Look at the condition Ready of every node.
 
     Cause: A kubelet or its machine is down; no pod starts there. UNKNOWN when no node is shown, as in a new
-    vCluster.
+    vCluster. SKIPPED when a vCluster's syncer has made them up: it writes Ready once, and never looks again.
     """
     nodes = systems.kube.list(NODES)
     if not nodes:
         return unknown(NO_NODE, NO_NODE_FIX)
+    if any(map(is_made_up, nodes)):
+        return skipped(
+            f"the vCluster's syncer has made up {len(nodes)} nodes, and Ready with them: its host's are not seen"
+        )
     bad = _not_ready(nodes)
     said, fix = fail if len(bad) == len(nodes) else warn, "Nothing begins there. Ask the cluster's owners."
     seen = [said(f"{name}: {why}", fix) for name, why in bad.items()]

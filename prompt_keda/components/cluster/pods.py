@@ -11,6 +11,7 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
 from prompt_keda.components.cluster.events import newest_warnings, words_of
 from prompt_keda.components.cluster.nodes import nodes_lost
+from prompt_keda.components.cluster.vcluster import OWNERS, SYNC_ERROR, in_a_vcluster, sync_fix
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import ClientError
 from prompt_keda.core.outcomes import fail, look_at, ok, skipped, unknown, warn, worst_of
@@ -62,7 +63,8 @@ def pods_get_going(systems: Systems) -> Outcome:
     is not ready is left to cluster/nodes-ready.
 
     Cause: FAIL: the scheduler, a kubelet or the vCluster's syncer stands still, though the API server answers
-    (F30), or the kubelet or the scheduler says what a pod lacks: a volume, a claim, a sandbox, an image, or that
+    (F30), a vCluster's syncer says why its host does not make the pod (quota,
+    admission), or the kubelet or the scheduler says what a pod lacks: a volume, a claim, a sandbox, an image, or that
     binding it is denied. WARN: the scheduler says that there is no room.
 
     Fix: The result names which of them.
@@ -104,7 +106,7 @@ def _look(systems: Systems, pod: Object) -> Outcome:
         said = f"{name} should have stopped {late.total_seconds():.0f} s ago"
         return fail(said, fix) if late > PATIENCE else ok(name)
     if not node:
-        return _not_scheduled(name, age(systems, metadata["creationTimestamp"]), scheduled)
+        return _not_scheduled(systems, pod, name, scheduled)
     here = age(systems, scheduled.get("lastTransitionTime") or metadata["creationTimestamp"])
     if here <= PATIENCE:
         return ok(name)
@@ -152,7 +154,8 @@ def _fix(why: str, space: str, node: str | None) -> str:
     return f"Mend what it names; all of it: kubectl -n {space} describe pod"
 
 
-def _not_scheduled(name: str, waiting: timedelta, scheduled: Object) -> Outcome:
+def _not_scheduled(systems: Systems, pod: Object, name: str, scheduled: Object) -> Outcome:
+    waiting = age(systems, pod["metadata"]["creationTimestamp"])
     if waiting <= PATIENCE:
         return ok(name)
     waits = f"{name} waits for {waiting.total_seconds():.0f} s"
@@ -160,5 +163,20 @@ def _not_scheduled(name: str, waiting: timedelta, scheduled: Object) -> Outcome:
         said = f"{scheduled.get('reason', 'no reason')}: {scheduled.get('message', '')}"
         told = fail if any(word in said.lower() for word in NOT_ROOM) else warn
         return told(f"{waits}, says the scheduler: {said}", _fix(said, name.partition("/")[0], None))
-    fix = "Look at the scheduler; in a vCluster, at its syncer: the API server alone answers."
-    return fail(f"{waits} and has neither a node nor a word of the scheduler: scheduler or syncer suspect", fix)
+    if words := _sync_error(systems, pod):
+        return fail(f"{waits}, and its host does not make it: {words}", sync_fix(words))
+    said = f"{waits} and has neither a node nor a word of the scheduler"
+    if in_a_vcluster(systems):
+        fix = f"{OWNERS}: the syncer answers, but cannot work its host (its API server, rights there), or is behind."
+        return fail(f"{said}: the vCluster's host suspect", fix)
+    return fail(f"{said}: scheduler suspect", "Look at the scheduler.")
+
+
+def _sync_error(systems: Systems, pod: Object) -> str:
+    """Return why a vCluster's syncer could not make a pod on its host, in its own words; empty: it has said nothing of it."""
+    metadata = pod["metadata"]
+    try:
+        event = newest_warnings(systems, metadata["namespace"]).get(metadata["uid"], {})
+    except ClientError:
+        return ""
+    return words_of(event) if event.get("reason") == SYNC_ERROR else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prompt_keda.clients.kube.resources import NODES
 from prompt_keda.clients.registry import ImageName, ManifestInfo, parse_image
 from prompt_keda.clients.systems import Systems
+from prompt_keda.components.cluster.vcluster import in_a_vcluster, only_inside
 from prompt_keda.components.images.places import live_images, manifest_images, shown
 from prompt_keda.core.check import Outcome, Verdict, check
 from prompt_keda.core.errors import Missing, Refused
@@ -55,7 +56,8 @@ class _Found:
 def platforms_fit(systems: Systems) -> Outcome:
     """Is each image that runs, or that a redeploy pulls, built for the nodes' platform? An index says it itself, a
     single manifest in its config; so does an entry of an index that names no platform. Attestations are no images.
-    Where no node is seen, linux/amd64 is assumed, and said. An image that is not there is told by the checks above.
+    Where no node is seen, linux/amd64 is assumed, and said. SKIPPED in a vCluster where they
+    fit: its nodes are made up. An image that is not there is told by the checks above.
 
     Cause: An image was built on another machine than the nodes are, or for one platform only. WARN: it fits some of
     the nodes, or is of manifest schema 1, which containerd 2 does not pull. UNKNOWN: it says no platform anywhere, as
@@ -78,7 +80,10 @@ def platforms_fit(systems: Systems) -> Outcome:
         fix = "Name an image that is built for the nodes' platform."
         return fail(said, fix) if len(lacking) == len(wanted) else warn(said, fix)
 
-    return _of_every_image(systems, look, f"for {', '.join(wanted)}{assumed}")
+    fit = _of_every_image(systems, look, f"for {', '.join(wanted)}{assumed}")
+    if in_a_vcluster(systems):
+        return only_inside(fit, "that is the platform of the vCluster's syncer: its host's nodes are not seen")
+    return fit
 
 
 @check(

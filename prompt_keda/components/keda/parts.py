@@ -207,7 +207,8 @@ def _restarts(systems: Systems, status: Object) -> Outcome:
     ended = _last_end(status)
     why = f"{ended.get('reason', 'unknown reason')} (exit {ended.get('exitCode')})" if ended else "no reason is told"
     if waiting.get("reason") == "CrashLoopBackOff":
-        return fail(f"{name} does not stay up: {count} restarts, last: {why}", fix)
+        again = "It waits up to 5 min between starts. If the API server was away: ./run redeploy deletes the pod, and a new one"
+        return fail(f"{name} does not stay up: {count} restarts, last: {why}", f"{again} starts at once. Else: {fix}")
     since = age(systems, ended["finishedAt"]) if ended.get("finishedAt") else timedelta()  # no time counts as now
     if not ended or since > RECENT:
         return ok(name)

@@ -1,0 +1,158 @@
+"""A vCluster: is this cluster one, and what in it is only a stand-in, which tells nothing of its host?
+
+A vCluster's API server is real. Its nodes and volumes are made up by its syncer, which makes the pods on a host cluster: room,
+quota and admission are the host's, and cannot be seen from inside. What the syncer cannot make, it says in an Event SyncError.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from prompt_keda.clients.kube.errors import SYSTEM
+from prompt_keda.clients.kube.resources import NODES
+from prompt_keda.clients.systems import Systems
+from prompt_keda.core.check import Check, Outcome, Verdict, check
+from prompt_keda.core.errors import BadAnswer, PromptKedaError, Refused, Unreachable
+from prompt_keda.core.outcomes import ok, skipped, unknown, warn
+
+Object = dict[str, Any]
+FAKE_NODE = "vcluster.loft.sh/fake-node"
+"""The label of a node that a syncer has made up: 16 CPUs, 32 Gi, Ready, no Lease, no images, whatever its host has."""
+KEPT = "is a vCluster"
+SYNC_ERROR = "SyncError"
+"""The reason of the Event by which a syncer says why it cannot make an object on its host."""
+OWNERS = "Ask the vCluster's owners"
+HEADER = "in a vCluster: its nodes, room, quota and volumes are stand-ins"
+REBUILT = (
+    "Was the vCluster rebuilt? It has a new CA then: fetch its kubeconfig anew (on its host: Secret vc-NAME), then"
+    " ./run enrol."
+)
+AWAY = (
+    "Check VPN and login. In a vCluster this is its syncer or its host, and the workers may well run on:"
+    f" {OWNERS.lower()} how its pod does in the host's namespace."
+)
+NO_RIGHT = (
+    "Was the vCluster's store lost or rebuilt? People's rights go with it. Who has its own kubeconfig (on its host: Secret"
+    " vc-NAME) can bind them again."
+)
+FORBIDDEN = ("403 on ", "403: ")
+"""How an API server's 403 stands in what a check has observed of several things."""
+SYNC_FIXES = (
+    ("quota", f"{OWNERS} for more: the quota of the vCluster's namespace on its host is used up."),
+    ("denied", f"{OWNERS}: the host's admission refuses such pods."),
+    ("admission", f"{OWNERS}: the host's admission refuses such pods."),
+    ("forbidden", f"{OWNERS}: the host refuses such pods, or its syncer lacks a right there."),
+)
+"""A part of what a SyncError says, in small letters → what to do about it; the first that fits."""
+
+
+def is_stated(systems: Systems) -> bool:
+    """Return whether the environment says that its cluster is a vCluster."""
+    return systems.environment.capacity.syncer is not None
+
+
+def is_made_up(node: Object) -> bool:
+    """Return whether a syncer has made a node up."""
+    return (node["metadata"].get("labels") or {}).get(FAKE_NODE) == "true"
+
+
+def in_a_vcluster(systems: Systems) -> bool:
+    """Return whether the cluster is a vCluster: the environment says so, or a node is made up. Raises as `Kube.list` does."""
+    return is_stated(systems) or _shows_made_up_nodes(systems)
+
+
+def _shows_made_up_nodes(systems: Systems) -> bool:
+    return systems.keep(KEPT, lambda: any(map(is_made_up, systems.kube.list(NODES))))
+
+
+def header(systems: Systems, may_ask: bool) -> str:
+    """Return what a command's header says of a vCluster; empty: it is none, or that is not known.
+
+    Parameters
+    ----------
+    may_ask
+        Whether the cluster may be asked; else what was seen before counts.
+    """
+    with suppress(PromptKedaError):
+        seen = in_a_vcluster(systems) if may_ask else systems.kept(KEPT)
+        return HEADER if seen or is_stated(systems) else ""
+    return ""
+
+
+@check(
+    "cluster/vcluster-named",
+    "The environment names a vCluster where it is one",
+    needs=("cluster/api-answers",),
+    runbook="cluster-degraded",
+)
+def vcluster_named(systems: Systems) -> Outcome:
+    """Compare `capacity.syncer` of the environment with the label vcluster.loft.sh/fake-node of the nodes.
+
+    Cause: WARN: the nodes are made up by a vCluster's syncer, and the environment does not name it. What they show is no
+    room; all that only the host knows is UNKNOWN or SKIPPED.
+
+    Fix: Set `capacity.syncer`, and `capacity.host_workers_count` as the vCluster's owners say.
+    """
+    made_up = _shows_made_up_nodes(systems)
+    if is_stated(systems):
+        return ok("as the environment says; its nodes are " + ("made up" if made_up else "not marked as made up"))
+    if not made_up:
+        return ok("no vCluster: no node is made up, and the environment names none")
+    fix = "In the environment: capacity.syncer {qps: 40, burst: 80}, and capacity.host_workers_count as its owners say."
+    return warn("this is a vCluster, and the environment does not name its syncer", fix)
+
+
+def only_inside(outcome: Outcome, unseen: str) -> Outcome:
+    """Return what was seen of a stand-in as it counts: never OK, and never FAIL for what it does not tell.
+
+    Parameters
+    ----------
+    unseen
+        What was not looked at, as a part of a sentence.
+    """
+    said = f"{outcome.observed}; {unseen}"
+    if outcome.verdict is Verdict.OK:
+        return skipped(said)
+    return replace(outcome, verdict=Verdict.UNKNOWN, observed=said)
+
+
+def sync_fix(words: str) -> str:
+    """Return what to do about the words of a SyncError."""
+    fixes = (fix for part, fix in SYNC_FIXES if part in words.lower())
+    return next(fixes, f"{OWNERS}: its syncer cannot make this on its host.")
+
+
+def explained(error: Unreachable) -> Unreachable:
+    """Return why a vCluster's API server does not answer, with what to do about it there."""
+    is_untrusted = error.detail.startswith("TLS: ") and "authority" in error.detail
+    return type(error)(SYSTEM, error.endpoint, error.detail, REBUILT if is_untrusted else AWAY)
+
+
+def with_its_words(checked: Check[Systems]) -> Check[Systems]:
+    """Return a check that tells a vCluster's own troubles apart, where the environment names one.
+
+    An API server that is away is its syncer or its host. A 403 tells of rights that went with a lost store as well as of
+    rights that nobody gave: what may not be looked at is UNKNOWN. The checks of category identity name missing rights.
+    """
+
+    def run(systems: Systems) -> Outcome:
+        if not is_stated(systems) or checked.category == "identity":
+            return checked.run(systems)
+        try:
+            outcome = checked.run(systems)
+        except Unreachable as error:
+            if error.system != SYSTEM:
+                raise
+            raise explained(error) from error
+        except Refused as error:
+            if error.system != SYSTEM or not error.detail.startswith("403"):
+                raise
+            raise BadAnswer(SYSTEM, error.endpoint, error.detail, NO_RIGHT) from error
+        if outcome.verdict is Verdict.FAIL and any(words in outcome.observed for words in FORBIDDEN):
+            return unknown(outcome.observed, NO_RIGHT)
+        return outcome
+
+    run.__doc__ = checked.run.__doc__
+    return replace(checked, run=run)

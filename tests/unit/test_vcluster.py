@@ -1,0 +1,163 @@
+"""In a vCluster: what is a stand-in is never green, and its own troubles are told in its own words."""
+
+from __future__ import annotations
+
+import pytest
+
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.components.cluster import vcluster
+from prompt_keda.core.check import Verdict
+from prompt_keda.core.errors import Refused, Unreachable
+from prompt_keda.core.run_checks import look
+from prompt_keda.environment.model import ClientLimit
+
+from .breaks import both, change, denied, known, seen
+from .world import SPACE, World, now
+
+FAKE = change(kinds.NODES, "n1", metadata={"labels": {vcluster.FAKE_NODE: "true"}})
+SYNCER = ClientLimit(qps=40, burst=80)
+NAMED = both(FAKE, known(syncer=SYNCER, host_workers_count=400))
+CHECKS = {check.id: check for check in ALL_CHECKS}
+STAND_INS = {
+    "cluster/nodes-ready": "skipped",
+    "cluster/nodes-have-room": "unknown",
+    "capacity/burst-absorbed": "unknown",
+    "capacity/maximum-fits": "unknown",
+    "capacity/quota-allows": "skipped",
+    "images/platforms-fit": "skipped",
+}
+"""Check id → what it says where nobody has stated the host's room."""
+LOOKS_AT_NODES = {"cluster/nodes-report", "cluster/pods-start", "cluster/vcluster-named", "scaling/works"}
+"""Checks that read nodes as well: the first finds no Lease of such a node, the others make nothing of what it shows."""
+
+
+def says(world_breaks, id_):
+    """Return what a check says with a vCluster's own words."""
+    world = World()
+    world_breaks(world)
+    return look(vcluster.with_its_words(CHECKS[id_]), world.systems)
+
+
+@pytest.mark.parametrize(("check", "verdict"), STAND_INS.items())
+def test_a_stand_in_is_never_green(check, verdict):
+    """Also where the environment does not name the vCluster."""
+    outcome = seen(check, FAKE)
+    assert outcome.verdict.value == verdict, outcome
+
+
+def test_every_check_that_reads_nodes_is_listed():
+    """A new one has to say what it makes of nodes that a syncer has made up."""
+    readers = set()
+    for id_, check in CHECKS.items():
+        if check.deep:
+            continue
+        world = World()
+        before = world.verdict(id_)
+        denied("list", "nodes")(world)
+        after = World()
+        denied("list", "nodes")(after)
+        if after.verdict(id_) != before and after.verdict(id_).verdict is not Verdict.OK:
+            readers.add(id_)
+    assert readers - STAND_INS.keys() - LOOKS_AT_NODES == {"cluster/version-accepted", "identity/may-read"} & readers
+
+
+def test_a_vcluster_that_the_environment_does_not_name_is_a_warning():
+    """Its made-up nodes tell it."""
+    outcome = seen("cluster/vcluster-named", FAKE)
+    assert (outcome.verdict.value, "capacity.syncer" in outcome.fix) == ("warn", True)
+
+
+def test_a_vcluster_that_is_named_is_green_and_so_is_no_vcluster():
+    """Both are as the environment says."""
+    assert seen("cluster/vcluster-named", NAMED).verdict is Verdict.OK
+    assert seen("cluster/vcluster-named", lambda world: None).verdict is Verdict.OK
+
+
+def test_no_pull_is_counted_on_nodes_that_list_no_images():
+    """A made-up node lists none, whatever its host has."""
+    assert "the last worker runs after 4 s" in seen("capacity/burst-absorbed", NAMED).observed
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (
+            'pods "p1" is forbidden: exceeded quota: host-quota, requested: pods=1',
+            "the quota of the vCluster's namespace",
+        ),
+        ('admission webhook "x" denied the request', "the host's admission refuses"),
+        ("something else", "cannot make this on its host"),
+    ],
+)
+def test_a_pod_that_the_host_does_not_make_names_the_hosts_reason(words, fix):
+    """Neither scheduler nor syncer is the culprit."""
+
+    def breaks(world):
+        NAMED(world)
+        world.put_pod("p1", SPACE, None, False)
+        (pod,) = [pod for pod in world.kube.list(kinds.PODS, SPACE) if pod["metadata"]["name"].startswith("p1")]
+        about = {"kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+        told = {"reason": "SyncError", "message": f"Error syncing: {words}", "type": "Warning", "lastTimestamp": now()}
+        world.put(kinds.EVENTS, "e1", SPACE, involvedObject=about, **told)
+
+    outcome = seen("cluster/pods-start", breaks)
+    assert outcome.verdict is Verdict.FAIL
+    assert f"its host does not make it: SyncError: Error syncing: {words}" in outcome.observed
+    assert fix in outcome.fix
+
+
+@pytest.mark.parametrize(
+    ("detail", "fix"),
+    [
+        ("no connection: refused", "the workers may well run on"),
+        ("it connected, but gave no answer within 5 s", "the workers may well run on"),
+        (
+            "TLS: the authority of its certificate is not trusted (self-signed certificate in certificate chain)",
+            "enrol",
+        ),
+    ],
+)
+def test_an_api_server_that_is_away_is_the_vclusters_syncer_or_host(detail, fix):
+    """VPN and kubeconfig are not all that can be wrong."""
+
+    def version():
+        raise Unreachable("Kubernetes", "https://fake.test", detail)
+
+    outcome = says(both(NAMED, lambda world: setattr(world.kube, "version", version)), "cluster/api-answers")
+    assert (outcome.verdict, fix in outcome.fix) == (Verdict.UNKNOWN, True), outcome
+
+
+def test_what_may_not_be_looked_at_in_a_vcluster_is_unknown():
+    """A store that was lost takes people's rights with it: a 403 tells nothing of what is behind it."""
+    outcome = says(both(NAMED, denied("list", "deployments")), "keda/one-version")
+    assert (outcome.verdict, "bind them again" in outcome.fix) == (Verdict.UNKNOWN, True), outcome
+
+
+def test_elsewhere_a_right_that_lacks_is_named_as_before():
+    """A cluster that is no vCluster, and the checks of rights."""
+    assert says(denied("list", "deployments"), "keda/one-version").verdict is Verdict.FAIL
+
+
+def test_an_error_of_another_system_stays_as_it_is():
+    """Vault's refusal has nothing to do with the vCluster."""
+
+    def refuse(systems):
+        raise Refused("Vault", "https://vault", "403 on GET secret", "Ask.")
+
+    world = World()
+    NAMED(world)
+    checked = vcluster.with_its_words(type(CHECKS["vault/unsealed"])("vault/x", "X", refuse))
+    assert look(checked, world.systems).fix == "Ask."
+
+
+def test_the_header_names_a_vcluster():
+    """As soon as it is known: by the environment, or by what a check has seen."""
+    world = World()
+    assert vcluster.header(world.systems, may_ask=True) == ""
+    FAKE(world)
+    fresh = World()
+    FAKE(fresh)
+    assert vcluster.header(fresh.systems, may_ask=False) == ""
+    assert vcluster.header(fresh.systems, may_ask=True) == vcluster.HEADER
+    assert vcluster.header(fresh.systems, may_ask=False) == vcluster.HEADER
