@@ -573,7 +573,7 @@ def _lab_task(name="", **options):
     show=_show_lab,
     help={
         "no-redis-password": "Prompt Redis without a password, as in production",
-        "with": "argocd or helm, which delivers KEDA there; a stack that is up gets it as well",
+        "with": "argocd or helm, which delivers KEDA there, or vcluster, in which it lives; a stack that is up gets it as well",
     },
 )
 def lab_up(run, no_redis_password=False, with_=""):

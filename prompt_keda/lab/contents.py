@@ -15,23 +15,25 @@ REDIS_SERVER, REDIS_CLI = Path("/usr/bin/redis-server"), Path("/usr/bin/redis-cl
 BUSYBOX = Path("/bin/busybox")
 
 
-def kubectl(lab: Lab, arguments: list[str], stdin: str | None = None, timeout_s: float = 60) -> str:
-    """Run the stack's kubectl as its administrator.
+def kubectl(
+    lab: Lab, arguments: list[str], stdin: str | None = None, timeout_s: float = 60, kubeconfig: Path | None = None
+) -> str:
+    """Run the stack's kubectl as its administrator, or with another kubeconfig.
 
     Raises
     ------
     LabError
         When it fails; with its last line.
     """
-    argv = [lab.program("kubectl"), "--kubeconfig", str(lab.admin_kubeconfig), *arguments]
+    argv = [lab.program("kubectl"), "--kubeconfig", str(kubeconfig or lab.admin_kubeconfig), *arguments]
     return run(argv, stdin=stdin, timeout_s=timeout_s)
 
 
-def apply(lab: Lab, objects: list[dict[str, Any]]) -> None:
-    """Apply objects server-side. Idempotent: yes."""
+def apply(lab: Lab, objects: list[dict[str, Any]], kubeconfig: Path | None = None) -> None:
+    """Apply objects server-side, as `kubectl` does. Idempotent: yes."""
     document = {"apiVersion": "v1", "kind": "List", "items": objects}
     arguments = ["apply", "--server-side", "--force-conflicts", "--field-manager=prompt-keda-lab", "-f", "-"]
-    kubectl(lab, arguments, stdin=json.dumps(document))
+    kubectl(lab, arguments, stdin=json.dumps(document), kubeconfig=kubeconfig)
 
 
 def wait_for_redis(lab: Lab) -> None:
@@ -69,15 +71,24 @@ def import_pause_image(lab: Lab, worker: Path) -> None:
 
 def publish_small_images(lab: Lab, registry_url: str, worker: Path) -> dict[str, str]:
     """Push the images of worker, Redis and busybox, and give their names by digest."""
-    redis_files: dict[str, Path] = {}
-    for program in (REDIS_SERVER, REDIS_CLI):  # upstream's image has both, and the runbooks call the second
-        redis_files |= {str(program): program, **images.shared_libraries(program)}
     wanted = {
         "worker": images.Image("lsst-dm/prompt-service", "local", {"/worker": worker / "worker"}, ("/worker",)),
-        "redis": images.Image("redis", "7", redis_files, (str(REDIS_SERVER),)),
+        "redis": _redis_image(),
         "busybox": images.Image("busybox", "1", {"/bin/busybox": BUSYBOX}, ("/bin/busybox",)),
     }
-    return _publish(lab, registry_url, wanted)
+    return publish(lab, registry_url, wanted)
+
+
+def publish_redis_image(lab: Lab, registry_url: str) -> str:
+    """Push Redis' image, and return its name by digest."""
+    return publish(lab, registry_url, {"redis": _redis_image()})["redis"]
+
+
+def _redis_image() -> images.Image:
+    files: dict[str, Path] = {}
+    for program in (REDIS_SERVER, REDIS_CLI):  # upstream's image has both, and the runbooks call the second
+        files |= {str(program): program, **images.shared_libraries(program)}
+    return images.Image("redis", "7", files, (str(REDIS_SERVER),))
 
 
 def publish_keda_images(lab: Lab, registry_url: str, programs: Path) -> dict[str, str]:
@@ -95,7 +106,7 @@ def publish_keda_images(lab: Lab, registry_url: str, programs: Path) -> dict[str
             ("/keda-admission-webhooks",),
         ),
     }
-    return _publish(lab, registry_url, wanted)
+    return publish(lab, registry_url, wanted)
 
 
 def write_keda_manifests(lab: Lab, image_names: dict[str, str]) -> tuple[Path, str]:
@@ -105,7 +116,8 @@ def write_keda_manifests(lab: Lab, image_names: dict[str, str]) -> tuple[Path, s
     return keda_manifests.write(objects, cache_home() / "prompt-keda" / "manifests")
 
 
-def _publish(lab: Lab, registry_url: str, wanted: dict[str, images.Image]) -> dict[str, str]:
+def publish(lab: Lab, registry_url: str, wanted: dict[str, images.Image]) -> dict[str, str]:
+    """Push images, each unless the registry has it, and return their names by digest. Raises as `images.push` does."""
     password = state.ensure_secret(lab, "registry-password")
     with images.registry_client(registry_url, lab.pki / "ca.crt", services.REGISTRY_USER, password) as client:
         pushed = {name: images.push(images.build(image, _image_cache()), client) for name, image in wanted.items()}

@@ -31,13 +31,14 @@ from prompt_keda.lab import (
     services,
     state,
     vault_contents,
+    vcluster,
 )
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.pki import Authority
 from prompt_keda.lab.settings import PORTS, Lab, current_lab
 
-DELIVERIES = ("argocd", "helm")
-"""What can be added to a stack, to deliver KEDA as in production."""
+DELIVERIES = ("argocd", "helm", "vcluster")
+"""What can be added to a stack: what delivers KEDA as in production, or a vCluster in which it lives. One of them."""
 PROGRAMS = [
     "etcd",
     "kube-apiserver",
@@ -60,7 +61,8 @@ def up(observer: Observer = nobody, *, redis_password: bool = True, delivery: st
     redis_password
         False: Prompt Redis without a password, as in production. It counts when Redis is first made.
     delivery
-        ``argocd`` or ``helm``: what delivers KEDA there, added to a stack that stands as well. Empty: what it has.
+        ``argocd`` or ``helm``: what delivers KEDA there; ``vcluster``: in which it lives. It is added to a stack that stands
+        as well. Empty: what it has.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def up(observer: Observer = nobody, *, redis_password: bool = True, delivery: st
         requirements.check()
         _Bringup(lab, observer, redis_password).run()
     if delivery and (asked or not stands):
-        add = {"argocd": argocd.up, "helm": helm.up}[delivery]
+        add = {"argocd": argocd.up, "helm": helm.up, "vcluster": vcluster.up}[delivery]
         _timed(observer, delivery, lambda: add(lab, observer))
     return state.status(lab)
 

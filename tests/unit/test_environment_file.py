@@ -447,7 +447,7 @@ def faults(value, node, where=""):
     return bad
 
 
-@pytest.mark.parametrize("name", ["argocd", "dev", "helm", "local", "prod", "prodlike"])
+@pytest.mark.parametrize("name", ["argocd", "dev", "helm", "local", "prod", "prodlike", "vcluster"])
 def test_a_shipped_environment_fits_its_schema(name):
     """An editor shows no fault in it: its first line names the schema, and the schema knows placeholders and FILL-IN."""
     text = (FOLDER / f"{name}.yaml").read_text()

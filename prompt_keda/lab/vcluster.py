@@ -1,0 +1,255 @@
+"""A vCluster on the local stack: what it is made of, and how tests and faults reach it and its host.
+
+As in production, Prompt KEDA lives inside of it, and the stack's own cluster is its host. etcd is deployed by the chart, Helm
+installs that from the Go module, and people log in through the directory. Its Redis and its KEDA are others than the host's.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import ssl
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.event import Observer
+from prompt_keda.core.private_folder import private_folder
+from prompt_keda.lab import base_objects, contents, go_builds, helm, images, kubeconfig, services, state
+from prompt_keda.lab.settings import KUBERNETES_VERSION, REGISTRY_HOST, Lab
+
+Object = dict[str, Any]
+NAME, NAMESPACE = "vc", "vcluster"
+"""The release, and its namespace on the host; the Service, Deployment and kubeconfig's Secret (vc-NAME) are called after it."""
+DEPLOYMENT, SERVICE, STORE = f"deployment/{NAME}", f"service/{NAME}", f"statefulset/{NAME}-etcd"
+PORT = 30443
+"""Of the API server: a NodePort of the host."""
+MODULE = "github.com/loft-sh/vcluster"
+READY_S = 300
+REDIS_CLAIM = f"data-prompt-redis-0-x-prompt-redis-x-{NAME}"
+"""What the claim of the Redis inside is called on the host."""
+VOLUME = "vcluster-redis"
+COREFILE = """.:1053 {
+    errors
+    health
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        pods insecure
+    }
+    cache 30
+}
+"""
+"""What the stack's CoreDNS, which has few plugins, takes."""
+
+
+def up(lab: Lab, observer: Observer) -> None:
+    """Build vCluster, install it with Redis inside, and publish where it is. Idempotent: yes.
+
+    Raises
+    ------
+    LabError
+        When something does not build, or does not become ready.
+    """
+    program = go_builds.build(go_builds.VCLUSTER, observer) / "vcluster"
+    helm.link(lab, observer)
+    names = _publish_images(lab, program)
+    contents.apply(lab, _ground(lab))
+    install(lab, names)
+    publish(lab)
+    fill(lab)
+
+
+def install(lab: Lab, names: dict[str, str]) -> None:
+    """Install the chart of the Go module, or bring it to its values, and wait until its API server answers. Idempotent: yes.
+
+    Parameters
+    ----------
+    names
+        The images, as `_publish_images` names them.
+    """
+    values = private_folder(lab.state / "helm") / "vcluster.json"  # JSON is YAML
+    values.write_text(json.dumps(_values(lab, names)))
+    chart = go_builds.module_folder(go_builds.VCLUSTER, MODULE) / "chart"
+    helm.call(lab, "upgrade", "--install", NAME, str(chart), f"--namespace={NAMESPACE}", f"--values={values}")
+    wait_until_ready(lab)
+
+
+def wait_until_ready(lab: Lab) -> None:
+    """Wait until the syncer, which is the API server, is ready. Raises `LabError` when it does not become that."""
+    timeout = f"--timeout={READY_S}s"
+    contents.kubectl(lab, ["rollout", "status", DEPLOYMENT, "-n", NAMESPACE, timeout], timeout_s=READY_S + 10)
+
+
+def publish(lab: Lab) -> None:
+    """Write the kubeconfigs of people and administrator, and say where the vCluster is. Idempotent: yes.
+
+    Its CA is another one once it was rebuilt: so is the kubeconfig then.
+    """
+    found = json.loads(contents.kubectl(lab, ["get", "secret", f"vc-{NAME}", "-n", NAMESPACE, "-o", "json"]))["data"]
+    ca, certificate, key = (lab.state / f"vcluster-{name}.pem" for name in ("ca", "admin", "admin-key"))
+    parts = {ca: "certificate-authority", certificate: "client-certificate", key: "client-key"}
+    for path, part in parts.items():
+        path.touch(mode=0o600)
+        path.write_bytes(base64.b64decode(found[part]))
+    server, context = f"https://{state.endpoints(lab)['address']}:{PORT}", f"prompt-keda-{lab.name}-vcluster"
+    person = json.loads(lab.people_kubeconfig.read_text())["users"][0]["user"]
+    kubeconfig.write(lab.state / "vcluster.kubeconfig", server, ca, context, person)
+    certificates = {"client-certificate": str(certificate), "client-key": str(key)}
+    kubeconfig.write(admin_kubeconfig(lab), server, ca, context, certificates)
+    uid = kubectl(lab, ["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"]).strip()
+    made = {
+        "vcluster_kubeconfig": str(lab.state / "vcluster.kubeconfig"),
+        "vcluster_context": context,
+        "vcluster_ca_sha256": hashlib.sha256(ssl.PEM_cert_to_DER_cert(ca.read_text())).hexdigest(),
+        "vcluster_kube_system_uid": uid,
+    }
+    state.write_endpoints(lab, {**state.endpoints(lab), **made, "delivery": "vcluster"})
+
+
+def fill(lab: Lab) -> None:
+    """Put inside what a cluster starts with: people's rights, its marker, and Redis. Idempotent: yes."""
+    known = state.endpoints(lab)
+    wanted = ("ClusterRoleBinding", "ConfigMap")
+    people = [item for item in base_objects.cluster(lab.name, known["address"]) if item["kind"] in wanted]
+    image = contents.publish_redis_image(lab, known["registry_url"])
+    password = state.ensure_secret(lab, "redis-password") if known["redis_password"] else None
+    objects = base_objects.redis(image, _redis_data(lab), password, services.docker_config(lab))
+    inside = [item for item in objects if item["kind"] != "PersistentVolume"]  # its syncer would delete it
+    for item in inside:
+        if item["kind"] == "StatefulSet":
+            item["spec"]["volumeClaimTemplates"][0]["spec"]["volumeName"] = VOLUME
+    contents.apply(lab, [*people, *inside], admin_kubeconfig(lab))
+    kubectl(lab, ["rollout", "status", "statefulset/prompt-redis", "-n", "prompt-redis", "--timeout=120s"], 130)
+
+
+def admin_kubeconfig(lab: Lab) -> Path:
+    """Return the vCluster's own kubeconfig, with a certificate: who has it can bind rights again."""
+    return lab.state / "vcluster-admin.kubeconfig"
+
+
+def kubectl(lab: Lab, arguments: list[str], timeout_s: float = 60) -> str:
+    """Run kubectl inside the vCluster as its administrator. Raises as `contents.kubectl` does."""
+    return contents.kubectl(lab, arguments, timeout_s=timeout_s, kubeconfig=admin_kubeconfig(lab))
+
+
+def scale(lab: Lab, replicas: int) -> None:
+    """Scale the syncer, and wait until that is so. Raises `LabError` when it does not become ready, or does not go."""
+    contents.kubectl(lab, ["scale", DEPLOYMENT, "-n", NAMESPACE, f"--replicas={replicas}"])
+    if replicas:
+        wait_until_ready(lab)
+        return
+    gone = ["wait", "pod", "-n", NAMESPACE, "-l", f"app=vcluster,release={NAME}", "--for=delete", "--timeout=60s"]
+    contents.kubectl(lab, gone, timeout_s=70)
+
+
+def _publish_images(lab: Lab, program: Path) -> dict[str, str]:
+    """Push the images of Kubernetes, CoreDNS and vCluster, and return their names by digest."""
+    kube = (lab.state / "bin" / "kubectl").resolve()
+    kubernetes = "/kubernetes/kube"
+    tools = {f"/bin/{name}": "/bin/busybox" for name in ("sh", "cp")}
+    parts = {f"/kubernetes/{name}": "kube" for name in ("kube-apiserver", "kube-controller-manager")}
+    programs = {f"/bin/{name}": kubernetes for name in ("etcd", "coredns")}
+    files, links = {kubernetes: kube, "/bin/busybox": contents.BUSYBOX}, {**tools, **parts, **programs}
+    version = f"v{KUBERNETES_VERSION}"
+    wanted = {
+        "kubernetes": images.Image("vcluster/kubernetes", version, files, ("/bin/sh",), "0:0", links),
+        "coredns": images.Image("vcluster/coredns", version, files, ("/bin/coredns",), links=links),
+        "vcluster": images.Image(
+            "vcluster/vcluster",
+            go_builds.required_version(go_builds.VCLUSTER, MODULE),
+            {"/vcluster": program, "/bin/busybox": contents.BUSYBOX},
+            ("/vcluster", "start"),
+            "0:0",
+            tools,
+        ),
+    }
+    return contents.publish(lab, state.endpoints(lab)["registry_url"], wanted)
+
+
+def _ground(lab: Lab) -> list[Object]:
+    """Return what stands on the host before the chart: namespace, pull secret, volumes, whose tokens people come with."""
+    login = {"authentication.json": (lab.state / "authentication.json").read_text()}
+    metadata = {"namespace": NAMESPACE, "name": "login"}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        base_objects.pull_secret(NAMESPACE, services.docker_config(lab)),
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": login},
+        _volume("vcluster-etcd", private_folder(lab.state / "vcluster-etcd"), f"data-{NAME}-etcd-0"),
+        _volume(VOLUME, _redis_data(lab), REDIS_CLAIM),
+    ]
+
+
+def _redis_data(lab: Lab) -> Path:
+    folder = private_folder(lab.state / "vcluster-redis")
+    os.chown(folder, base_objects.REDIS_USER, base_objects.REDIS_USER)
+    return folder
+
+
+def _volume(name: str, folder: Path, claim: str) -> Object:
+    spec = {
+        "capacity": {"storage": "5Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "storageClassName": "",
+        "claimRef": {"namespace": NAMESPACE, "name": claim},
+        "hostPath": {"path": str(folder)},
+    }
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
+
+
+def _values(lab: Lab, names: dict[str, str]) -> Object:
+    """Return the chart's values. Two CPUs for all: the control plane asks for little, and is limited in nothing."""
+    address = state.endpoints(lab)["address"]
+    free = {"limits": None, "requests": {"cpu": "10m", "memory": "64Mi"}}
+    accounts = {"imagePullSecrets": [{"name": "pull-secret"}]}
+    login = {"name": "login", "configMap": {"name": "login"}}
+    control_plane = {
+        "distro": {
+            "k8s": {
+                "enabled": True,
+                "image": _chart_image(names["kubernetes"]),
+                "apiServer": {"extraArgs": ["--authentication-config=/etc/login/authentication.json"]},
+                "resources": free,
+            }
+        },
+        "backingStore": {
+            "etcd": {
+                "deploy": {
+                    "enabled": True,
+                    "statefulSet": {
+                        "image": _chart_image(names["kubernetes"]),
+                        "extraArgs": ["--unsafe-no-fsync"],
+                        "resources": free,
+                    },
+                }
+            }
+        },
+        "proxy": {"extraSANs": [address]},
+        "coredns": {
+            "overwriteConfig": COREFILE,
+            "deployment": {"image": names["coredns"], "resources": free, "topologySpreadConstraints": []},
+        },
+        "service": {"spec": {"type": "NodePort"}, "httpsNodePort": PORT},
+        "statefulSet": {
+            "image": _chart_image(names["vcluster"]),
+            "resources": free,
+            "persistence": {"addVolumes": [login], "addVolumeMounts": [{"name": "login", "mountPath": "/etc/login"}]},
+        },
+        "advanced": {"serviceAccount": accounts, "workloadServiceAccount": accounts},
+    }
+    return {
+        "controlPlane": control_plane,
+        "sync": {"toHost": {"pods": {"rewriteHosts": {"enabled": False}}}},  # it would need one image more
+        "exportKubeConfig": {"server": f"https://{address}:{PORT}"},
+        "telemetry": {"enabled": False},
+    }
+
+
+def _chart_image(name: str) -> Object:
+    """Return an image, named by digest, in the parts that the chart puts together again with a colon."""
+    repository, _, digest = name.removeprefix(f"{REGISTRY_HOST}/").partition("@")
+    if not digest:
+        raise LabError(f"{name} is not named by its digest")
+    return {"registry": REGISTRY_HOST, "repository": repository, "tag": f"local@{digest}"}
