@@ -11,6 +11,7 @@ from prompt_keda.core.run_checks import WAITS_FOR
 
 ORDER = (
     "cluster-unreachable",
+    "vcluster",
     "wrong-cluster",
     "not-allowed",
     "cluster-degraded",

@@ -85,7 +85,7 @@ def header(systems: Systems, may_ask: bool) -> str:
     "cluster/vcluster-named",
     "The environment names a vCluster where it is one",
     needs=("cluster/api-answers",),
-    runbook="cluster-degraded",
+    runbook="vcluster",
 )
 def vcluster_named(systems: Systems) -> Outcome:
     """Compare `capacity.syncer` of the environment with the label vcluster.loft.sh/fake-node of the nodes.

@@ -1,0 +1,163 @@
+"""Faults that only a vCluster has: its syncer dies or is away, its host's quota is full, its store is lost.
+
+For a stack with ``lab.up --with vcluster``; they are not among `ALL_FAULTS`, which each stack has. They work on the host, as its
+owners would; who sees them is inside.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.resources import PODS
+from prompt_keda.lab import contents, vcluster
+from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.signals import processes_in_pods, send_to
+from prompt_keda.lab.faults.waiting import until
+from prompt_keda.lab.settings import Lab
+
+QUOTA = "host-quota"
+SYNCER_PODS = f"app=vcluster,release={vcluster.NAME}"
+AWAY = {"cluster/api-answers": "unknown", "images/instrument-images-present": "unknown"}
+"""What needs no API server is OK; the live ScaledJob's images are not seen."""
+
+
+def on_host(lab: Lab, *arguments: str) -> str:
+    """Run kubectl on the host in the vCluster's namespace. Raises as `contents.kubectl` does."""
+    return contents.kubectl(lab, ["-n", vcluster.NAMESPACE, *arguments], timeout_s=130)
+
+
+def kill_syncer(stage: Stage) -> None:
+    """Kill the syncer, and with it its API server and controller manager: the kubelet starts it again."""
+    mains = [pid for pid in processes_in_pods(stage, vcluster.NAMESPACE, SYNCER_PODS) if _is_syncer(pid)]
+    send_to(mains, signal.SIGKILL)
+
+
+def _is_syncer(pid: int) -> bool:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"/vcluster\0")
+
+
+def wait_until_back(stage: Stage) -> None:
+    """Wait until the syncer's API server is ready again."""
+    vcluster.wait_until_ready(stage.lab)
+
+
+def take_syncer_away(stage: Stage) -> None:
+    """Scale the syncer to 0, as its owners do before they restore its store."""
+    vcluster.scale(stage.lab, 0)
+
+
+def bring_syncer_back(stage: Stage) -> None:
+    """Scale it to 1 again."""
+    vcluster.scale(stage.lab, 1)
+
+
+def fill_host_quota(stage: Stage) -> None:
+    """Let the host allow one pod of the vCluster: those that run go on, and no new one comes."""
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"namespace": vcluster.NAMESPACE, "name": QUOTA},
+        "spec": {"hard": {"pods": "1"}},
+    }
+    contents.apply(stage.lab, [quota])
+    until(lambda: _pods_that_wait(stage), "a pod that the host does not make", 120)
+
+
+def _pods_that_wait(stage: Stage) -> bool:
+    """Tell whether a worker inside waits for its pod: those of before end one after another, and KEDA makes others."""
+    (instrument, *_) = stage.environment.instruments
+    found = vcluster.kubectl(stage.lab, ["get", "pods", "-n", instrument.namespace, "-o", "json"])
+    pods = json.loads(found)["items"]
+    return any(pod["status"]["phase"] == "Pending" and not pod["spec"].get("nodeName") for pod in pods)
+
+
+def free_host_quota(stage: Stage) -> None:
+    """Take the quota away."""
+    on_host(stage.lab, "delete", "resourcequota", QUOTA, "--ignore-not-found")
+
+
+def _store(lab: Lab) -> tuple[Path, Path]:
+    return lab.state / "vcluster-etcd", lab.state / "vcluster-etcd.saved"
+
+
+def lose_store(stage: Stage) -> None:
+    """Save the store aside, and lose it, in the order that keeps workers alive: the syncer goes first."""
+    store, saved = _store(stage.lab)
+    vcluster.scale(stage.lab, 0)
+    _scale_store(stage.lab, 0)
+    if not saved.exists():
+        shutil.copytree(store, saved)
+    for part in store.iterdir():
+        shutil.rmtree(part)
+
+
+def restore_store(stage: Stage) -> None:
+    """Put the saved store back while no syncer runs, then start: store first, syncer last."""
+    store, saved = _store(stage.lab)
+    if saved.exists():
+        vcluster.scale(stage.lab, 0)
+        _scale_store(stage.lab, 0)
+        shutil.copytree(saved, store, dirs_exist_ok=True)
+        shutil.rmtree(saved)
+    _scale_store(stage.lab, 1)
+    vcluster.scale(stage.lab, 1)
+
+
+def _scale_store(lab: Lab, replicas: int) -> None:
+    on_host(lab, "scale", vcluster.STORE, f"--replicas={replicas}")
+    if replicas:
+        on_host(lab, "rollout", "status", vcluster.STORE, "--timeout=120s")
+    else:
+        on_host(lab, "wait", "pod", "-l", f"app=vcluster-etcd,release={vcluster.NAME}", "--for=delete", "--timeout=60s")
+
+
+def pods_on_host(kube: Kube) -> dict[str, str]:
+    """Return the workers' pods that run on the host: name → UID. They are there whether the vCluster answers or not."""
+    pods = kube.list(PODS, vcluster.NAMESPACE, f"vcluster.loft.sh/managed-by={vcluster.NAME}")
+    workers = [pod for pod in pods if "-x-prompt-keda-" in pod["metadata"]["name"] and not _is_over(pod)]
+    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in workers}
+
+
+def _is_over(pod: dict[str, dict[str, object]]) -> bool:
+    return "deletionTimestamp" in pod["metadata"] or pod["status"].get("phase") != "Running"
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "vcluster/syncer-away",
+        "",
+        "the vCluster's syncer is away",
+        take_syncer_away,
+        bring_syncer_back,
+        AWAY,
+        "no connection: refused",
+        runbook="vcluster",
+        stops_scaling=True,
+    ),
+    Fault(
+        "vcluster/host-quota-full",
+        "",
+        "the quota of the vCluster's host is full",
+        fill_host_quota,
+        free_host_quota,
+        {"cluster/pods-start": "fail", "scaling/works": "fail"},
+        "its host does not make it: SyncError",
+        runbook="no-room",
+        stops_scaling=True,
+    ),
+    Fault(
+        "vcluster/store-lost",
+        "",
+        "the vCluster's store is lost, and its syncer kept away",
+        lose_store,
+        restore_store,
+        AWAY,
+        "no connection: refused",
+        runbook="vcluster",
+        stops_scaling=True,
+    ),
+)

@@ -1,0 +1,131 @@
+"""In a real vCluster: Prompt KEDA is recovered there, what is a stand-in is never green, and its own disasters are told right.
+
+It needs a stack of its own: PROMPT_KEDA_LAB=vc ./run lab.up --with vcluster. Elsewhere it is skipped.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from subprocess import PIPE, STDOUT
+
+import pytest
+
+from prompt_keda.clients.kube.resources import JOBS
+from prompt_keda.clients.systems import Systems
+from prompt_keda.environment.loading import load_environment
+from prompt_keda.lab import settings, state, vcluster
+from prompt_keda.lab.faults import vcluster as faults
+from prompt_keda.lab.faults.fault import Stage
+
+from .conftest import INSTRUMENT, ROOT, at_the_stack_only, command, run_json, until
+
+pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
+VCLUSTER = "vcluster"
+COUNT = 20
+NOT_SEEN = {"cluster/nodes-ready", "cluster/nodes-report", "images/platforms-fit", "capacity/quota-allows"}
+"""Stand-ins: SKIPPED with the reason. The room is OK as the environment states it, and says so."""
+
+
+@pytest.fixture(scope="module")
+def stage():
+    known = state.endpoints(settings.current_lab())
+    if known.get("delivery") != VCLUSTER:
+        pytest.skip("this stack has no vCluster: PROMPT_KEDA_LAB=vc ./run lab.up --with vcluster")
+    made = Stage(load_environment(ROOT / "environments" / "vcluster.yaml", known))
+    code, document = run_json("redeploy", "--env", VCLUSTER)
+    assert code == 0, document.get("error")
+    return made
+
+
+@pytest.fixture
+def systems(stage):
+    made = Systems(stage.environment)
+    yield made
+    made.close()
+
+
+def results(*more):
+    _, document = run_json("check-deps", "--env", VCLUSTER, "--timeout", "60", *more)
+    return document, {result["id"]: result for result in document["results"]}
+
+
+def bad():
+    return {id_: result for id_, result in results()[1].items() if result["verdict"] not in ("ok", "skipped")}
+
+
+def until_green():
+    """As a person would: a redeploy, which ends the operator's waiting after an outage, then a look."""
+    code, document = run_json("redeploy", "--env", VCLUSTER)
+    assert code == 0, document.get("error")
+    until(lambda: not bad(), 90, "all checks green")
+
+
+def test_a_stand_in_is_never_green(stage):
+    """All else is, and the header says where this is."""
+    document, found = results()
+    assert "in a vCluster" in document["header"]
+    assert {id_ for id_, result in found.items() if result["verdict"] not in ("ok", "skipped")} == set()
+    skipped = {id_ for id_, result in found.items() if result["verdict"] == "skipped"}
+    assert skipped == NOT_SEEN | {id_ for id_ in found if id_.startswith("argocd/")}
+    assert "as the environment states; not seen" in found["cluster/nodes-have-room"]["observed"]
+
+
+def failed(systems):
+    """The Jobs inside of which a pod was lost."""
+    jobs = systems.kube.list(JOBS, INSTRUMENT)
+    return {job["metadata"]["uid"] for job in jobs if (job.get("status") or {}).get("failed")}
+
+
+@pytest.fixture
+def twenty(stage, systems):
+    """Twenty workers run; when the test ends, no Job has lost its pod."""
+    before = failed(systems)
+    systems.redis.add(stage.environment.instruments[0].stream, [{"visit": f"v{n}"} for n in range(2 * COUNT)])
+    until(lambda: len(faults.pods_on_host(stage.kube)) >= COUNT, 120, f"{COUNT} workers")
+    yield
+    assert failed(systems) <= before
+
+
+def test_a_reinstall_loses_no_worker(twenty):
+    """KEDA is removed and comes back inside, while twenty of its workers run on the host."""
+    code, document = run_json("redeploy", "--env", VCLUSTER, "--mode", "reinstall")
+    assert code == 0, document.get("error")
+
+
+def test_a_syncer_that_is_killed_comes_back_and_no_worker_is_lost(twenty, stage):
+    """It is the API server: that is away, and nothing else."""
+    faults.kill_syncer(stage)
+    faults.wait_until_back(stage)
+    until_green()
+
+
+@pytest.mark.parametrize("fault", faults.FAULTS, ids=[fault.id for fault in faults.FAULTS])
+def test_a_fault_is_seen_by_its_checks_with_its_words(fault, stage):
+    """And is gone once it is reverted, and what ran goes on meanwhile."""
+    before = faults.pods_on_host(stage.kube)
+    fault.inject(stage)
+    try:
+        until(lambda: fault.seen.items() <= {id_: one["verdict"] for id_, one in bad().items()}, 120, fault.id)
+        found = bad()
+        assert fault.said in found[next(iter(fault.seen))]["observed"]
+        assert "owners" in found[next(iter(fault.seen))]["fix"]
+        if fault.id != "vcluster/host-quota-full":
+            still = faults.pods_on_host(stage.kube)
+            assert still.items() <= before.items()
+    finally:
+        fault.revert(stage)
+    until_green()
+
+
+def test_the_first_worker_comes_soon_after_an_outage_of_two_minutes(stage, systems, record_property):
+    """A redeploy ends the waiting of an operator in CrashLoopBackOff, which lasts up to five minutes."""
+    before = {job["metadata"]["uid"] for job in systems.kube.list(JOBS, INSTRUMENT)}
+    vcluster.scale(stage.lab, 0)
+    time.sleep(125)  # the outage itself is what is tried
+    vcluster.scale(stage.lab, 1)
+    began = time.monotonic()
+    with subprocess.Popen(command("redeploy", "--env", VCLUSTER), stdout=PIPE, stderr=STDOUT) as redeploy:
+        until(lambda: {job["metadata"]["uid"] for job in systems.kube.list(JOBS, INSTRUMENT)} - before, 90, "a new Job")
+        record_property("first_job_s", time.monotonic() - began)
+    assert redeploy.returncode == 0
