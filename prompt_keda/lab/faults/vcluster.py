@@ -13,6 +13,7 @@ from pathlib import Path
 
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.resources import PODS
+from prompt_keda.core.errors import LabError
 from prompt_keda.lab import contents, vcluster
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.signals import processes_in_pods, send_to
@@ -41,8 +42,16 @@ def _is_syncer(pid: int) -> bool:
 
 
 def wait_until_back(stage: Stage) -> None:
-    """Wait until the syncer's API server is ready again."""
+    """Wait until the syncer's API server answers again: right after its death its Deployment still counts as available."""
+    until(lambda: _answers(stage), "the vCluster's API server", vcluster.READY_S)
     vcluster.wait_until_ready(stage.lab)
+
+
+def _answers(stage: Stage) -> bool:
+    try:
+        return vcluster.kubectl(stage.lab, ["get", "--raw", "/readyz"]) == "ok"
+    except LabError:
+        return False
 
 
 def take_syncer_away(stage: Stage) -> None:
