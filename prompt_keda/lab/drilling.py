@@ -19,7 +19,7 @@ from prompt_keda.core.places import drills_folder
 from prompt_keda.lab import state
 from prompt_keda.lab.drills.drill import drill
 from prompt_keda.lab.drills.ways import LOCAL, Ways
-from prompt_keda.lab.faults import ALL_FAULTS, fault_of
+from prompt_keda.lab.faults import ALL_FAULTS, OF_DELIVERY, fault_of
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.records.drill_history import Drills, begin_drills, keep_drill, stopped_drills
 from prompt_keda.records.drill_record import Drilled, DrillRecord
@@ -64,11 +64,28 @@ def alone(is_marked: bool = False) -> Iterator[Stage]:
     ClientError
         When the API server cannot be asked for the marker.
     """
-    there = Stage(read_environment(LOCAL))
+    there = _stage()
     with _locked(there.lab.state / "drill.lock"):
         if not is_marked:
             _see_marker(there)
         yield there
+
+
+def _stage() -> Stage:
+    """Return the stack, in the environment of what delivers there: by another one a redeploy would fight with it."""
+    there = Stage(read_environment(LOCAL))
+    delivery = str(there.endpoints.get("delivery", ""))
+    return Stage(read_environment(delivery)) if delivery else there
+
+
+def require_here(faults: Sequence[Fault], stage: Stage) -> None:
+    """Raise `Refusal` when the stack has not what one of these faults breaks: then nothing is broken."""
+    for fault in faults:
+        if fault.needs_delivery and fault.needs_delivery != stage.endpoints.get("delivery"):
+            raise Refusal(
+                f"{fault.id} needs a stack on which {fault.needs_delivery} delivers",
+                f"./run lab.up --with {fault.needs_delivery}",
+            )
 
 
 @contextmanager
@@ -106,7 +123,7 @@ class Wanted:
     fault
         Its id, or the start of several.
     all_of_them
-        Every fault.
+        Every fault that each stack has.
     seed
         One fault, which this picks: the same as long as the faults are the same.
     rest
@@ -133,7 +150,8 @@ def run(wanted: Wanted, write: Callable[[str], None], observer: Observer, ask: A
     Raises
     ------
     Refusal
-        When no fault is asked for, or in two ways, there is none of that name, no drills were stopped, the cluster is not the
+        When no fault is asked for, or in two ways, there is none of that name, the stack has not what it
+        breaks, no drills were stopped, the cluster is not the
         local stack that `lab.up` made, another drill is at work on it, people observe and nobody agrees, or nothing can be
         kept on this machine; and what
         ``write`` raises.
@@ -142,11 +160,13 @@ def run(wanted: Wanted, write: Callable[[str], None], observer: Observer, ask: A
     """
     chosen = choose(wanted)
     with alone() as there:
+        require_here(chosen, there)
         agree_while_observing(there.environment, "drill", wanted.while_observing, ask)
         if wanted.rest:
-            drills = stopped_drills(drills_folder(), LOCAL, there.lab.name)
+            drills = stopped_drills(drills_folder(), there.environment.name, there.lab.name)
         else:
-            drills = begin_drills(drills_folder(), LOCAL, there.lab.name, [one.id for one in chosen])
+            ids = [fault.id for fault in chosen]
+            drills = begin_drills(drills_folder(), there.environment.name, there.lab.name, ids)
         return _drill_each(drills, there, write, observer)
 
 
@@ -160,13 +180,16 @@ def choose(wanted: Wanted) -> Sequence[Fault]:
         return []
     if wanted.seed is not None:
         return [random.Random(wanted.seed).choice(ALL_FAULTS)]  # noqa: S311  nobody has to be unable to guess it
-    ids = [one.id for one in ALL_FAULTS]
-    several = [] if wanted.fault in ids else [one for one in ALL_FAULTS if one.id.startswith(wanted.fault)]
+    if wanted.all_of_them:
+        return ALL_FAULTS
+    known = (*ALL_FAULTS, *OF_DELIVERY)
+    ids = [fault.id for fault in known]
+    several = [] if wanted.fault in ids else [fault for fault in known if fault.id.startswith(wanted.fault)]
     return several or [fault_of(wanted.fault)]
 
 
 def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], observer: Observer) -> Result:
-    result = Result("drill", LOCAL, header=f"{len(drills.chosen)} drills on the local stack")
+    result = Result("drill", there.environment.name, header=f"{len(drills.chosen)} drills on the local stack")
     drilled = [record.drilled for record in drills.done]
     close_incident(there.environment, "drills begin")
     if drilled:
@@ -175,7 +198,7 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
     try:
         for fault in _faults_left(drills):
             began_at = datetime.now(UTC).isoformat()
-            drilled.append(drill(fault, there, Ways(observer), observer))
+            drilled.append(drill(fault, there, Ways(observer, there.environment.name), observer))
             close_incident(
                 there.environment, f"drill {fault.id} is over"
             )  # the next one's runbook would go on with this one's run

@@ -9,7 +9,7 @@ from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import drilling, state
 from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.drills.ways import LOCAL
-from prompt_keda.lab.faults import ALL_FAULTS, fault_of, presence
+from prompt_keda.lab.faults import ALL_FAULTS, OF_DELIVERY, fault_of, presence
 from prompt_keda.lab.faults.fault import Fault
 from prompt_keda.lab.settings import current_lab
 from prompt_keda.report.result import Result
@@ -20,7 +20,8 @@ TO_SEE = "./run check-deps --env local shows when all is well"
 def list_faults() -> Result:
     """Return every fault, and whether it is in the local stack: injected by hand, or left by a drill that was killed."""
     there = state.faults(current_lab())
-    return _result("faults", ALL_FAULTS, there, f"{len(ALL_FAULTS)} faults, {len(there)} of them in the local stack")
+    known = (*ALL_FAULTS, *OF_DELIVERY)
+    return _result("faults", known, there, f"{len(known)} faults, {len(there)} of them in the local stack")
 
 
 def inject(fault_id: str, observer: Observer) -> Result:
@@ -29,7 +30,7 @@ def inject(fault_id: str, observer: Observer) -> Result:
     Raises
     ------
     Refusal
-        When there is no such fault; and as `drilling.alone` does.
+        When there is no such fault, or the stack has not what it breaks; and as `drilling.alone` does.
     EnvironmentFileError, ClientError
         As `drilling.alone` does.
     LabError
@@ -39,6 +40,7 @@ def inject(fault_id: str, observer: Observer) -> Result:
     """
     fault = fault_of(fault_id)
     with drilling.alone() as stage:
+        drilling.require_here([fault], stage)
         _tell(observer, fault, "being injected")
         presence.inject(fault, stage)
         return _result("fault", [fault], [fault.id], f"{fault.title}: ./run faults --revert reverts it")
@@ -95,6 +97,7 @@ def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: st
             "expected_checks": dict(one.seen),
             "runbook": runbook_of(one),
             "stops_scaling": one.stops_scaling,
+            "needs_delivery": one.needs_delivery,
             "is_there": one.id in there,
         }
         for one in faults

@@ -217,6 +217,17 @@ def test_a_fault_is_chosen_by_its_name_or_its_beginning():
     assert len(drilling.choose(Wanted(all_of_them=True))) == len(ALL_FAULTS)
 
 
+def test_a_fault_of_delivery_is_drilled_only_where_that_delivers():
+    """All nine by the start of their ids; on another stack nothing is broken, and what it needs is said."""
+    chosen = drilling.choose(Wanted("argocd/"))
+    assert len(chosen) == 9
+    with pytest.raises(Refusal, match="needs a stack on which argocd delivers") as refused:
+        drilling.require_here(chosen, SimpleNamespace(endpoints={}))
+    assert "lab.up --with argocd" in refused.value.fix
+    drilling.require_here(chosen, SimpleNamespace(endpoints={"delivery": "argocd"}))
+    drilling.require_here(drilling.choose(Wanted(all_of_them=True)), SimpleNamespace(endpoints={}))
+
+
 def test_a_seed_picks_one_fault_and_the_same_again():
     """Other seeds pick others; 0 is a seed as well."""
     picked = [[one.id for one in drilling.choose(Wanted(seed=seed))] for seed in range(20)]

@@ -74,7 +74,7 @@ def grow_old(state):
 def known(monkeypatch, ids):
     """Let these faults be all."""
     for module in (drilling, faults):
-        monkeypatch.setattr(module, "ALL_FAULTS", [SimpleNamespace(id=id_) for id_ in ids])
+        monkeypatch.setattr(module, "ALL_FAULTS", [SimpleNamespace(id=id_, needs_delivery="") for id_ in ids])
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def drills(monkeypatch, state, tmp_path):
     monkeypatch.setattr(drilling, "read_environment", lambda name: None)
     kube, lab = SimpleNamespace(find=lambda *arguments: {}), SimpleNamespace(state=tmp_path, name="one")
     environment = SimpleNamespace(**vars(cluster_of("local")), observing=None)
-    stack = SimpleNamespace(kube=kube, lab=lab, environment=environment)
+    stack = SimpleNamespace(kube=kube, lab=lab, environment=environment, endpoints={})
     monkeypatch.setattr(drilling, "Stage", lambda environment: stack)
     known(monkeypatch, FAULTS)
     return results

@@ -33,6 +33,7 @@ def stack(monkeypatch, tmp_path):
     monkeypatch.setattr(injecting.drilling, "alone", alone)
     monkeypatch.setattr(injecting, "current_lab", lambda: lab)
     monkeypatch.setattr(injecting, "ALL_FAULTS", [*faults.values()])
+    monkeypatch.setattr(injecting, "OF_DELIVERY", ())
     monkeypatch.setattr(injecting, "fault_of", lambda id_: faults[id_])
     return SimpleNamespace(lab=lab, done=done, faults=faults)
 

@@ -24,19 +24,19 @@ class Ways:
     would go on to break things.
     """
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    def __init__(self, observer: Observer, environment: str = LOCAL) -> None:
+        self._observer, self._environment = observer, environment
 
     def look(self) -> Sequence[CheckResult]:
         """Return what check-deps sees."""
-        with open_session(LOCAL) as session:
+        with open_session(self._environment) as session:
             results = run_round(session.systems, choose())
         go_on(exit_code.of_checks(results))
         return results
 
     def follow(self, runbook: str) -> tuple[int, bool]:
         """Run a runbook; return its exit code, and whether a smoke test in it was green."""
-        with open_session(LOCAL) as session:
+        with open_session(self._environment) as session:
             done = runbooks.run(session, runbook, "", "", self._observer, None)
         go_on(done.exit_code)
         steps = done.parts["steps"]
@@ -47,4 +47,4 @@ class Ways:
 
     def prove(self) -> int:
         """Run the smoke test; return its exit code."""
-        return go_on(run_command(["smoke", "--env", LOCAL]).exit_code)
+        return go_on(run_command(["smoke", "--env", self._environment]).exit_code)

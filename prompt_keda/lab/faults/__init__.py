@@ -8,6 +8,7 @@ from __future__ import annotations
 from prompt_keda.core.errors import Refusal
 from prompt_keda.lab.faults import (
     admission,
+    argocd,
     capacity,
     cluster,
     cluster_nodes,
@@ -48,11 +49,14 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *admission.FAULTS,
     *links.FAULTS,
 )
+"""Those that each stack has."""
+OF_DELIVERY: tuple[Fault, ...] = argocd.FAULTS
+"""Those of a stack on which what they break delivers (``needs_delivery``)."""
 
 
 def fault_of(id_: str) -> Fault:
     """Give the fault of an id. Raises `Refusal` when there is none."""
-    for one in ALL_FAULTS:
-        if one.id == id_:
-            return one
+    for fault in (*ALL_FAULTS, *OF_DELIVERY):
+        if fault.id == id_:
+            return fault
     raise Refusal(f"there is no fault {id_!r}", "./run faults lists them.")

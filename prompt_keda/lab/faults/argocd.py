@@ -1,6 +1,6 @@
 """Faults of delivery: Argo CD disagrees, syncs, is away, or was left suspended. For a stack with ``lab.up --with argocd``.
 
-They are not among `ALL_FAULTS`, which each stack has. None of them deletes a running Job.
+They are not among `ALL_FAULTS`, which each stack has; drills take them by their ids. None of them deletes a running Job.
 """
 
 from __future__ import annotations
@@ -176,7 +176,8 @@ def make_application_again(stage: Stage) -> None:
 
 
 def _disagrees(id_: str, title: str, inject: Act, revert: Act, seen: dict[str, str], said: str) -> Fault:
-    return Fault(f"argocd/{id_}", "", title, inject, revert, seen, said, runbook="argocd-disagrees")
+    answered = {"runbook": "argocd-disagrees", "needs_delivery": "argocd"}
+    return Fault(f"argocd/{id_}", "", title, inject, revert, seen, said, **answered)
 
 
 AGREES = "argocd/agrees"

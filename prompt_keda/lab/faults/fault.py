@@ -107,6 +107,8 @@ class Fault:
     stops_scaling
         Whether no more workers begin while it is broken: those that run or wait take few of the events that come, and visits
         are lost, each 36 s one. Else there is time. Measured: tests/stack/test_scaling_stops.py.
+    needs_delivery
+        What has to deliver on the stack, as ``lab.up --with`` names it; empty: every stack has what it breaks.
     """
 
     id: str
@@ -119,3 +121,4 @@ class Fault:
     left_out: tuple[str, ...] = ()
     runbook: str = ""
     stops_scaling: bool = False
+    needs_delivery: str = ""
