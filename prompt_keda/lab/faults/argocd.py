@@ -176,8 +176,8 @@ def make_application_again(stage: Stage) -> None:
 
 
 def _disagrees(id_: str, title: str, inject: Act, revert: Act, seen: dict[str, str], said: str) -> Fault:
-    answered = {"runbook": "argocd-disagrees", "needs_delivery": "argocd"}
-    return Fault(f"argocd/{id_}", "", title, inject, revert, seen, said, **answered)
+    page = "argocd-disagrees"
+    return Fault(f"argocd/{id_}", "", title, inject, revert, seen, said, runbook=page, needs_delivery="argocd")
 
 
 AGREES = "argocd/agrees"
