@@ -48,6 +48,17 @@ def test_a_full_standard_output_ends_with_3_and_one_message(task):
     assert b"Traceback" not in done.stderr and b"Exception" not in done.stderr
 
 
+@pytest.mark.parametrize("task", ["runbooks", "runbooks --json", "--list"])
+def test_a_reader_that_has_gone_ends_it_with_3_and_says_nothing(task):
+    """As behind `head`: whoever closed the pipe has read enough."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as nobody_reads:
+        argv = [sys.executable, TASKS, *task.split()]
+        done = subprocess.run(argv, cwd=ROOT, stdout=nobody_reads, stderr=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stderr) == (3, b"")
+
+
 def test_a_closed_standard_output_is_refused_before_anything_is_done():
     """Else a file of ours would become standard output, and be written over."""
     done = shell("runbooks >&-")
