@@ -150,11 +150,9 @@ def run(wanted: Wanted, write: Callable[[str], None], observer: Observer, ask: A
     Raises
     ------
     Refusal
-        When no fault is asked for, or in two ways, there is none of that name, the stack has not what it
-        breaks, no drills were stopped, the cluster is not the
-        local stack that `lab.up` made, another drill is at work on it, people observe and nobody agrees, or nothing can be
-        kept on this machine; and what
-        ``write`` raises.
+        When no fault is asked for, or in two ways, there is none of that name, the stack has not what it breaks, no drills
+        were stopped, the cluster is not the local stack that `lab.up` made, another drill is at work on it, people observe and
+        nobody agrees, or nothing can be kept on this machine; and what ``write`` raises.
     EnvironmentFileError, ClientError
         As `alone` does.
     """
@@ -199,9 +197,8 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
         for fault in _faults_left(drills):
             began_at = datetime.now(UTC).isoformat()
             drilled.append(drill(fault, there, Ways(observer, there.environment.name), observer))
-            close_incident(
-                there.environment, f"drill {fault.id} is over"
-            )  # the next one's runbook would go on with this one's run
+            # the next one's runbook would go on with this one's run
+            close_incident(there.environment, f"drill {fault.id} is over")
             keep_drill(drills.folder, DrillRecord.of(began_at, drilled[-1]))
             write(page(drilled))
     except PromptKedaError as error:

@@ -23,7 +23,7 @@ from prompt_keda.lab.settings import KUBERNETES_VERSION, REGISTRY_HOST, Lab
 Object = dict[str, Any]
 NAME, NAMESPACE = "vc", "vcluster"
 """The release, and its namespace on the host; the Service, Deployment and kubeconfig's Secret (vc-NAME) are called after it."""
-DEPLOYMENT, SERVICE, STORE = f"deployment/{NAME}", f"service/{NAME}", f"statefulset/{NAME}-etcd"
+DEPLOYMENT, STORE = f"deployment/{NAME}", f"statefulset/{NAME}-etcd"
 PORT = 30443
 """Of the API server: a NodePort of the host."""
 MODULE = "github.com/loft-sh/vcluster"

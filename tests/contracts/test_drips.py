@@ -146,6 +146,9 @@ def test_each_question_has_the_whole_time(authority, tmp_path):
 
         threading.Thread(target=serve, daemon=True).start()
         redis = RedisStreams.direct("127.0.0.1", server.getsockname()[1], None, LIMIT)
+        began = time.monotonic()
         for _ in range(3):
             redis.ping()
         redis.close()
+    took_s, whole_s = time.monotonic() - began, whole_answer.WAITS * LIMIT.total_seconds()
+    assert took_s > whole_s, f"{took_s:.1f} s: one answer alone could have taken that long"
