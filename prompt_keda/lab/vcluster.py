@@ -24,10 +24,12 @@ Object = dict[str, Any]
 NAME, NAMESPACE = "vc", "vcluster"
 """The release, and its namespace on the host; the Service, Deployment and kubeconfig's Secret (vc-NAME) are called after it."""
 DEPLOYMENT, STORE = f"deployment/{NAME}", f"statefulset/{NAME}-etcd"
+APPS = {DEPLOYMENT: "vcluster", STORE: "vcluster-etcd"}
+"""Workload → its pods' label ``app``."""
 PORT = 30443
 """Of the API server: a NodePort of the host."""
 MODULE = "github.com/loft-sh/vcluster"
-READY_S = 300
+READY_S, STORE_READY_S = 300, 120
 REDIS_CLAIM = f"data-prompt-redis-0-x-prompt-redis-x-{NAME}"
 """What the claim of the Redis inside is called on the host."""
 VOLUME = "vcluster-redis"
@@ -76,10 +78,15 @@ def install(lab: Lab, names: dict[str, str]) -> None:
     wait_until_ready(lab)
 
 
-def wait_until_ready(lab: Lab) -> None:
-    """Wait until the syncer, which is the API server, is ready. Raises `LabError` when it does not become that."""
-    timeout = f"--timeout={READY_S}s"
-    contents.kubectl(lab, ["rollout", "status", DEPLOYMENT, "-n", NAMESPACE, timeout], timeout_s=READY_S + 10)
+def on_host(lab: Lab, *arguments: str, timeout_s: float = 60) -> str:
+    """Run kubectl on the host in the vCluster's namespace. Raises as `contents.kubectl` does."""
+    return contents.kubectl(lab, ["-n", NAMESPACE, *arguments], timeout_s=timeout_s)
+
+
+def wait_until_ready(lab: Lab, workload: str = DEPLOYMENT) -> None:
+    """Wait until the syncer, which is the API server, or another workload is ready. Raises `LabError` when it does not."""
+    limit_s = READY_S if workload == DEPLOYMENT else STORE_READY_S
+    on_host(lab, "rollout", "status", workload, f"--timeout={limit_s}s", timeout_s=limit_s + 10)
 
 
 def publish(lab: Lab) -> None:
@@ -87,7 +94,7 @@ def publish(lab: Lab) -> None:
 
     Its CA is another one once it was rebuilt: so is the kubeconfig then.
     """
-    found = json.loads(contents.kubectl(lab, ["get", "secret", f"vc-{NAME}", "-n", NAMESPACE, "-o", "json"]))["data"]
+    found = json.loads(on_host(lab, "get", "secret", f"vc-{NAME}", "-o", "json"))["data"]
     ca, certificate, key = (lab.state / f"vcluster-{name}.pem" for name in ("ca", "admin", "admin-key"))
     parts = {ca: "certificate-authority", certificate: "client-certificate", key: "client-key"}
     for path, part in parts.items():
@@ -134,14 +141,14 @@ def kubectl(lab: Lab, arguments: list[str], timeout_s: float = 60) -> str:
     return contents.kubectl(lab, arguments, timeout_s=timeout_s, kubeconfig=admin_kubeconfig(lab))
 
 
-def scale(lab: Lab, replicas: int) -> None:
-    """Scale the syncer, and wait until that is so. Raises `LabError` when it does not become ready, or does not go."""
-    contents.kubectl(lab, ["scale", DEPLOYMENT, "-n", NAMESPACE, f"--replicas={replicas}"])
+def scale(lab: Lab, replicas: int, workload: str = DEPLOYMENT) -> None:
+    """Scale the syncer or the store, and wait until that is so. Raises `LabError` when it does not become ready, or go."""
+    on_host(lab, "scale", workload, f"--replicas={replicas}")
     if replicas:
-        wait_until_ready(lab)
-        return
-    gone = ["wait", "pod", "-n", NAMESPACE, "-l", f"app=vcluster,release={NAME}", "--for=delete", "--timeout=60s"]
-    contents.kubectl(lab, gone, timeout_s=70)
+        wait_until_ready(lab, workload)
+    else:
+        pods = f"app={APPS[workload]},release={NAME}"
+        on_host(lab, "wait", "pod", "-l", pods, "--for=delete", "--timeout=60s", timeout_s=70)
 
 
 def _publish_images(lab: Lab, program: Path) -> dict[str, str]:

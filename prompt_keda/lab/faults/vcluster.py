@@ -21,14 +21,9 @@ from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.settings import Lab
 
 QUOTA = "host-quota"
-SYNCER_PODS = f"app=vcluster,release={vcluster.NAME}"
+SYNCER_PODS = f"app={vcluster.APPS[vcluster.DEPLOYMENT]},release={vcluster.NAME}"
 AWAY = {"cluster/api-answers": "unknown", "images/instrument-images-present": "unknown"}
 """What needs no API server is OK; the live ScaledJob's images are not seen."""
-
-
-def on_host(lab: Lab, *arguments: str) -> str:
-    """Run kubectl on the host in the vCluster's namespace. Raises as `contents.kubectl` does."""
-    return contents.kubectl(lab, ["-n", vcluster.NAMESPACE, *arguments], timeout_s=130)
 
 
 def kill_syncer(stage: Stage) -> None:
@@ -86,7 +81,7 @@ def _pods_that_wait(stage: Stage) -> bool:
 
 def free_host_quota(stage: Stage) -> None:
     """Take the quota away."""
-    on_host(stage.lab, "delete", "resourcequota", QUOTA, "--ignore-not-found")
+    vcluster.on_host(stage.lab, "delete", "resourcequota", QUOTA, "--ignore-not-found")
 
 
 def _store(lab: Lab) -> tuple[Path, Path]:
@@ -97,7 +92,7 @@ def lose_store(stage: Stage) -> None:
     """Save the store aside, and lose it, in the order that keeps workers alive: the syncer goes first."""
     store, saved = _store(stage.lab)
     vcluster.scale(stage.lab, 0)
-    _scale_store(stage.lab, 0)
+    vcluster.scale(stage.lab, 0, vcluster.STORE)
     if not saved.exists():
         shutil.copytree(store, saved)
     for part in store.iterdir():
@@ -109,19 +104,11 @@ def restore_store(stage: Stage) -> None:
     store, saved = _store(stage.lab)
     if saved.exists():
         vcluster.scale(stage.lab, 0)
-        _scale_store(stage.lab, 0)
+        vcluster.scale(stage.lab, 0, vcluster.STORE)
         shutil.copytree(saved, store, dirs_exist_ok=True)
         shutil.rmtree(saved)
-    _scale_store(stage.lab, 1)
+    vcluster.scale(stage.lab, 1, vcluster.STORE)
     vcluster.scale(stage.lab, 1)
-
-
-def _scale_store(lab: Lab, replicas: int) -> None:
-    on_host(lab, "scale", vcluster.STORE, f"--replicas={replicas}")
-    if replicas:
-        on_host(lab, "rollout", "status", vcluster.STORE, "--timeout=120s")
-    else:
-        on_host(lab, "wait", "pod", "-l", f"app=vcluster-etcd,release={vcluster.NAME}", "--for=delete", "--timeout=60s")
 
 
 def pods_on_host(kube: Kube) -> dict[str, str]:
