@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 from prompt_keda.clients.http.failures import NO_NAME, find_reason, time_over
 from prompt_keda.clients.http.tls import require, verified
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
+from prompt_keda.clients.whole_answer import BoundedSocket
 from prompt_keda.core.errors import BadAnswer, Refused, Unreachable
 
 SYSTEM = "LDAP"
@@ -45,11 +47,18 @@ def ldap_probe(url: str, ca_file: Path | None, timeout: timedelta) -> list[str]:
     try:
         server = ldap3.Server(url, tls=tls, connect_timeout=seconds, get_info=ldap3.NONE)
         options = {"receive_timeout": max(1, int(seconds)), "raise_exceptions": True}
-        with ldap3.Connection(server, **options) as connection:
+        connection = ldap3.Connection(server, **options)
+        connection.open()
+        connection.socket = BoundedSocket(connection.socket)
+        try:
+            connection.bind()
             connection.search("", "(objectClass=*)", ldap3.BASE, attributes=["namingContexts"])
             if not connection.entries:
                 raise BadAnswer(SYSTEM, url, "its root entry cannot be read")
-            return [str(one) for one in connection.entries[0].namingContexts.values]
+            return [str(name) for name in connection.entries[0].namingContexts.values]
+        finally:
+            with suppress(ldap_errors.LDAPException):  # what went wrong before it is told
+                connection.unbind()
     except (ldap_errors.LDAPCommunicationError, ldap_errors.LDAPMaximumRetriesError) as error:
         raise Unreachable(SYSTEM, url, _broken(error)) from error
     except refusals as error:

@@ -80,10 +80,8 @@ def show_run(parts: Mapping[str, Any], verbose: bool = False) -> None:
             done = "done" if step["acted"] else "as it was"
             _show(f"  {done}", f"{step['id']}: {step['detail'] or step['title']} ({step['duration_s']:.1f} s)")
     changed = [step for step in acted if step["id"].partition("/")[0] not in NO_CHANGE]
-    told = (
-        f"{len(changed)} of {len(parts['steps'])} steps changed something: {', '.join(step['id'] for step in changed)}"
-    )
-    _show("done", f"mode {parts['mode']}: {told if changed else 'nothing had to change'}")
+    acts = "; ".join(step["title"] for step in changed) or "nothing had to change"
+    _show("done", f"mode {parts['mode']}: {acts}")
     _show("proof", f"{smoke_line(parts['smoke'])}; {_kept(parts['ledger'])}")
     times = parts["timings"]
     spans = [f"removal {times['removal']:.1f} s"] if "removal" in times else []

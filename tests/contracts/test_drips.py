@@ -13,12 +13,15 @@ import pytest
 
 from prompt_keda.clients import whole_answer
 from prompt_keda.clients.http.tls import Tls, verified
+from prompt_keda.clients.http.webhook import post
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.resources import PODS
+from prompt_keda.clients.ldap import ldap_probe
 from prompt_keda.clients.redis_streams import RedisStreams
 from prompt_keda.clients.registry import Registry
 from prompt_keda.clients.vault import Vault
 from prompt_keda.core.errors import Unreachable
+from prompt_keda.core.secret import Secret
 from tests.contracts.conftest import serving_https
 from tests.contracts.test_broken_connections import KUBECONFIG
 
@@ -53,6 +56,14 @@ def redis_by_tls(port, ca_file, folder):
 
 def redis_plainly(port, ca_file, folder):
     RedisStreams.direct("127.0.0.1", port, None, LIMIT).ping()
+
+
+def chat(port, ca_file, folder):
+    post(Secret(f"https://127.0.0.1:{port}/hook"), "a post", ca_file, LIMIT)
+
+
+def ldap(port, ca_file, folder):
+    ldap_probe(f"ldaps://127.0.0.1:{port}", ca_file, LIMIT)
 
 
 @contextmanager
@@ -130,6 +141,19 @@ def test_a_redis_by_tls_that_drips_is_given_up(authority, tmp_path):
     """The same."""
     with dripping(authority, b"+") as port:
         assert given_up(redis_by_tls, port, authority, tmp_path).endswith("its answer did not end within 2 s")
+
+
+@pytest.mark.parametrize("begin", [WHERE["in the first line"], WHERE["in the headers"]], ids=["first line", "headers"])
+def test_a_chat_that_drips_is_given_up(begin, authority, tmp_path):
+    """Its body is not read."""
+    with dripping(authority, begin) as port:
+        assert given_up(chat, port, authority, tmp_path) == "its answer did not end within 2 s"
+
+
+def test_a_directory_that_drips_is_given_up(authority, tmp_path):
+    """A message of 9999 bytes has begun, and does not end."""
+    with dripping(authority, b"\x30\x82\x27\x0f") as port:
+        assert given_up(ldap, port, authority, tmp_path).endswith("its answer did not end within 2 s")
 
 
 def test_each_question_has_the_whole_time(authority, tmp_path):

@@ -122,7 +122,7 @@ RUN = {
     "notes": [],
     "steps": [
         {"id": "guard/hold-lease", "acted": True, "title": "t", "detail": "", "duration_s": 0.1},
-        {"id": "install/apply-parts", "acted": True, "title": "t", "detail": "", "duration_s": 2.0},
+        {"id": "install/apply-parts", "acted": True, "title": "apply KEDA's rights", "detail": "", "duration_s": 2.0},
         {"id": "restore/x", "acted": False, "title": "t", "detail": "", "duration_s": 0.0},
     ],
     "smoke": {"events_count": 6, "job_uids": ["a"] * 5, "pod_uids": ["a"] * 5, "acknowledged_count": 6},
@@ -138,7 +138,7 @@ def test_a_run_ends_in_three_lines(capsys, monkeypatch, recent):
     monkeypatch.delenv("COLUMNS", raising=False)
     show_run({**RUN, "recent_s": recent})
     done, proof, took = capsys.readouterr().out.splitlines()
-    assert done == "done          mode repair: 1 of 3 steps changed something: install/apply-parts"
+    assert done == "done          mode repair: apply KEDA's rights"
     assert "smoke test: 6 events sent, 5 Jobs made, 5 pods ran, 6 acknowledged, lag 0" in proof
     assert "2 Jobs and pods ran at the start; all live on or ended by themselves" in proof
     assert "recovery time 21.0 s" in took and ("last 2: 9.1, 12.7 s" if recent else "the first") in took

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from prompt_keda.clients.http.tls import require, verified
+from prompt_keda.clients.whole_answer import NotWhole, bounded
 from prompt_keda.core.errors import BadAnswer, Refused, Unreachable
 from prompt_keda.core.secret import Secret
 
@@ -40,7 +41,7 @@ def post(address: Secret, text: str, ca_file: Path | None, timeout: timedelta) -
     ca_file
         None: the system's certificate authorities.
     timeout
-        For the connection, and for each wait for the server.
+        For the connection, and for each wait for the server; the whole answer has six times as long.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def post(address: Secret, text: str, ca_file: Path | None, timeout: timedelta) -
         raise BadAnswer(SYSTEM, KEY, "what Vault has there is no address", REWRITE)
     host = url.hostname
     require("https", f"{url.scheme}://{host}", SYSTEM)
-    context = verified(SYSTEM, host, ca_file)
+    context = bounded(verified(SYSTEM, host, ca_file))
     connection = HTTPSConnection(host, url.port, timeout=timeout.total_seconds(), context=context)
     try:
         body = json.dumps({"text": escaped(text)}).encode()
@@ -111,6 +112,8 @@ def _check(status: int, host: str) -> None:
 
 
 def _reason(error: OSError) -> str:
+    if isinstance(error, NotWhole):
+        return str(error)
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, socket.gaierror):
