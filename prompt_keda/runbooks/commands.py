@@ -23,7 +23,7 @@ class Ran:
     Parameters
     ----------
     exit_code
-        As docs/output.md says: 0 proven, 1 broken, 2 refused, 3 not known, 130 stopped.
+        As docs/output.md says: 0 as it should be, 1 broken, 2 refused, 3 not known, 130 stopped.
     document
         Its JSON document; empty when it gave none.
     duration_s
@@ -48,7 +48,11 @@ class Ran:
         timings = self.document.get("timings") or {}
         if "recovery" in timings:
             return f"mode {self.document.get('mode')}, recovery time {timings['recovery']:.1f} s"
-        return {0: "proven", 130: "stopped"}.get(self.exit_code, f"exit code {self.exit_code}")
+        if self.exit_code == 0 and (plan := self.document.get("plan")):
+            return f"mode {plan['mode']}, digest {plan['digest']}: nothing was changed yet"
+        if self.exit_code == 0 and (smoke := self.document.get("smoke")):
+            return f"scaling works: {smoke['events_count']} events made {len(smoke['job_uids'])} Jobs"
+        return {0: "done", STOPPED: "stopped"}.get(self.exit_code, f"exit code {self.exit_code}")
 
 
 def go_on(exit_code: int) -> int:

@@ -284,3 +284,18 @@ def test_an_incident_whose_beginning_was_cut_off_is_begun_again(tmp_path):
     Incident.open_(folder, cluster_of("local"), "why", "me").add(NOTE, "the dome is closed")
     assert Incident.open_(folder, cluster_of("local"), "more", "me").story().id
     assert len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "document", "words"),
+    [
+        (0, {"plan": {"mode": "repair", "digest": "d"}}, "mode repair, digest d: nothing was changed yet"),
+        (0, {"smoke": {"events_count": 6, "job_uids": ["a"] * 5}}, "scaling works: 6 events made 5 Jobs"),
+        (0, {}, "done"),
+        (3, {"smoke": {}}, "exit code 3"),
+        (130, {}, "stopped"),
+    ],
+)
+def test_a_step_is_told_by_what_its_command_gave(code, document, words):
+    """A plan proves nothing, and does not say so."""
+    assert Ran(code, document, 1.0).said == words
