@@ -27,6 +27,8 @@ AT_STACK, AT_DESK = "not desk_first", "viewpoint or desk_first or desk_only"
 """What is run there by its markers, which pyproject.toml explains; with --exhaustive everything that can be."""
 STOP_S = 30
 """Time to tidy up for what is stopped."""
+IN_PARALLEL = ("-n", "auto", "--maxprocesses", "4")
+"""Of unit tests, which share nothing (pytest-xdist): each process collects them all, so that many of them gain nothing."""
 SLOWEST = 15
 """So many of the slowest tests are named; JUnit has the times of all."""
 
@@ -76,7 +78,7 @@ class _TestRun:
         self._run("import-linter", [str(Path(sys.executable).parent / "lint-imports")])
         site = [sys.executable, "-m", "prompt_keda.lab.docs_site"]
         with self._beside("mypy", [sys.executable, "-m", "mypy"]), self._beside("docs", site):
-            self._run("unit", self._pytest("unit", "tests/unit"))
+            self._run("unit", self._pytest("unit", *IN_PARALLEL, "tests/unit"))
 
     def run_on_stack(self) -> None:
         """Run what needs the local stack, and beside it the contract tests that bring servers of their own."""
@@ -103,14 +105,14 @@ class _TestRun:
         end += f"; {len(lines)} not proven" if lines else ""
         self.progress(Event(EventKind.FINISHED, "test", "fail" if self.failed else "ok", end))
 
-    def _pytest(self, name: str, folder: str, only: str = "", by_default: str = "") -> list[str]:
-        """Return the command line of pytest for a folder: the tests that markers select, and a file of its results."""
+    def _pytest(self, name: str, *words: str, only: str = "", by_default: str = "") -> list[str]:
+        """Return a command line of pytest that ends with ``words``: the tests that markers select, and a file of its results."""
         wanted = [only] if self.exhaustive else [only, by_default, "not exhaustive"]
         selection = " and ".join(f"({expression})" for expression in wanted if expression)
         markers = ["-m", selection] if selection else []
         results = [f"--junit-xml={self.folder / f'{name}.xml'}", "-o", f"junit_suite_name={name}"]
         slowest = [f"--durations={SLOWEST}", "--durations-min=1"]
-        return [sys.executable, "-m", "pytest", "-q", *markers, *slowest, *results, folder]
+        return [sys.executable, "-m", "pytest", "-q", *markers, *slowest, *results, *words]
 
     def _run(self, name: str, argv: Sequence[str], environment: str = "local") -> None:
         began = self._begins(name)

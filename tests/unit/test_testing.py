@@ -77,11 +77,13 @@ def test_what_fails_early_fails_the_run_before_a_stack_is_built(told, programs, 
 
 def selections(argvs):
     """Return what each run of pytest selects, by its folder and name."""
+
+    def name_of(argv):
+        (name,) = (word.partition("=")[2] for word in argv if word.startswith("junit_suite_name="))
+        return name
+
     runs = [argv for argv in argvs if "pytest" in argv]
-    return {
-        argv[-2].removeprefix("junit_suite_name="): argv[argv.index("-m", 3) + 1] if "-m" in argv[3:] else ""
-        for argv in runs
-    }
+    return {name_of(argv): argv[argv.index("-m", 3) + 1] if "-m" in argv[3:] else "" for argv in runs}
 
 
 def test_each_test_is_run_where_it_proves_most(told, programs):
