@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
@@ -122,6 +124,11 @@ def stands_ahead(world):
     world.redis.set_group(STREAM, GROUP, 99, 5)
 
 
+def clock_set_back(world):
+    """Let the stream's newest event be of an hour that is still to come."""
+    world.redis.let_stand_at(STREAM, int((time.time() + 3605) * 1000))
+
+
 def no_loop(world):
     """Let the operator's metrics have no loop for the ScaledJob."""
     world.put_metrics(names=())
@@ -207,11 +214,21 @@ RED = [
             old_scaled_job,
             jobs(20, 90, pod="Pending"),
             events(),
-            event("FailedMount", "Pod", 'configmap "no" not found', "Warning", 9, "prompt-keda-lsstcam-ab12c-x"),
+            event("FailedMount", "Pod", 'configmap "no" not found', "Warning", 9, "w-7-pod"),
         ),
         "fail",
-        'Pod prompt-keda-lsstcam-ab12c-x: FailedMount: configmap "no" not found',
+        'Pod w-7-pod: FailedMount: configmap "no" not found',
     ),
+    (
+        WORKS,
+        both(LONG_IDLE, jobs(3, 60, pod="Pending", name="x")),
+        "fail",
+        "3 of 20 workers are at work; 3 pods do not",
+    ),
+    (WORKS, both(LONG_IDLE, jobs(3, 60, pod=None, name="x")), "fail", "3 Jobs have no pod"),
+    (WORKS, both(LONG_IDLE, jobs(1, 60, pod="Pending", name="x")), "warn", "1 pods do not run"),
+    (WORKS, both(old_scaled_job, jobs(20, 5), events(ago_s=60, read_s=60)), "fail", "nobody has read for 60 s"),
+    (WORKS, both(IDLE, clock_set_back), "warn", "Redis' clock is 60 min behind the stream's last id"),
     (WORKS, both(old_scaled_job, events(), denied("list", "events")), "fail", "its Events cannot be read"),
     (WORKS, both(none_wanted, polled(7200)), "fail", "no event waits, 0 of 20 workers are at work; KEDA has not asked"),
     (WORKS, both(LONG_IDLE, polled(7200)), "fail", "KEDA has not asked Redis for 120 min"),
@@ -228,6 +245,12 @@ def test_when_each_link_moved_last_is_told():
     """Also where all is well: the detail has the time of each link that was seen."""
     detail = seen(WORKS, both(IDLE, polled(1))).detail
     assert "KEDA polls 1 s ago" in detail and "Jobs are made " in detail and "pods are scheduled " in detail
+
+
+def test_a_warning_of_what_is_gone_is_not_quoted():
+    """It tells of something else; an Event lives on for an hour."""
+    gone = event("FailedMount", "Pod", "of another day", "Warning", 9, f"{SCALED_JOB}-gone")
+    assert "another day" not in seen(WORKS, both(old_scaled_job, jobs(20, 90, pod="Pending"), events(), gone)).observed
 
 
 @pytest.mark.parametrize(
@@ -286,11 +309,13 @@ def test_what_does_its_work_or_has_none_is_green(stack):
             events(300, ago_s=70, read_s=60),
         ),
         both(old_scaled_job, jobs(10, 90), jobs(1, 18, pod="Pending", name="y"), events(1, ago_s=20, read_s=20)),
+        both(LONG_IDLE, jobs(4, 60, pod="Pending", name="x"), jobs(1, 9, name="y")),
     ],
     ids=[
         "many workers end at the same time",
         "one ends while the others work on long visits",
         "a worker starts slowly for the one event that waits",
+        "some have never run, and the newest does",
     ],
 )
 def test_workers_that_are_replaced_under_load_are_no_failure(stack):

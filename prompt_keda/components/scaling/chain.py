@@ -13,6 +13,8 @@ from prompt_keda.components.scaling.workers import Workers
 
 MANY = 3
 """So few that came to nothing may be chance: a node that went, a worker that was killed."""
+CLOCKS = timedelta(seconds=5)
+"""An event that comes while Redis is asked is later than the clock that it told, by no more."""
 JOB_START = timedelta(seconds=30)
 """What a Job's start may take beyond the model on a busy node; the checks of pods and Jobs wait as long."""
 
@@ -32,6 +34,8 @@ class Sight:
         How many of the last `MANY` events that were given out are pending still.
     is_ahead
         Whether the group stands after the stream's last id: no event reaches it, and so none seems to wait.
+    clock_behind
+        So far Redis' clock is behind the stream's last id: it was set back, and no event seems to be old.
     polled
         How long ago KEDA's operator asked Redis for a lag, of whichever stream; None: that cannot be seen.
     no_poll_seen
@@ -57,6 +61,7 @@ class Sight:
     unacknowledged: timedelta | None
     unacknowledged_count: int
     is_ahead: bool
+    clock_behind: timedelta
     polled: timedelta | None
     no_poll_seen: str
     made_at: timedelta
@@ -78,13 +83,21 @@ class Sight:
         return 3 * self.polling + 2 * self.start
 
     @property
-    def held_count(self) -> int:
-        """Places of workers that are taken, or that KEDA may still fill."""
-        return self.workers.starting_count(max(self.patience, JOB_START)) + self._taken_count
+    def limit(self) -> timedelta:
+        """After so long a worker that does not run, or does not read, is no slow one."""
+        return max(self.patience, JOB_START)
 
     @property
-    def _taken_count(self) -> int:
-        return self.workers.at_work_count + self.workers.left_count(self.patience)
+    def held_count(self) -> int:
+        """Places of workers that are taken, or that KEDA may still fill."""
+        left_count = self.workers.left_count(self.patience)
+        return self.workers.starting_count(self.limit) + self.workers.at_work_count + left_count
+
+    @property
+    def _busy_count(self) -> int:
+        """Places of workers that may be busy with an event that they read long ago."""
+        old = sum(worker.is_at_work and worker.made > self.limit for worker in self.workers.open)
+        return old + self.workers.left_count(self.patience)
 
     @property
     def is_overdue(self) -> bool:
@@ -95,14 +108,14 @@ class Sight:
     def lacks_workers(self) -> bool:
         """Whether events have waited for some polls while more workers might run.
 
-        Jobs that are young are no excuse where no event is read at all: they may be new ones each time.
+        Workers that are young are no excuse where no event is read at all: they may be new ones each time.
         """
         if self.oldest is None or self.oldest <= self.patience:
             return False
         unread = self.oldest if self.read is None else min(self.oldest, self.read)
-        nobody_reads = unread > max(self.patience, JOB_START)
+        nobody_reads = unread > self.limit
         wanted = min(self.maximum, self.workers.at_work_count + self.waiting_count)
-        return (self._taken_count if nobody_reads else self.held_count) < wanted
+        return (self._busy_count if nobody_reads else self.held_count) < wanted
 
     @property
     def is_slow(self) -> bool:
@@ -116,7 +129,7 @@ class Sight:
 
         Nothing waits for those that keep the minimum: a busy KEDA may take as long as a busy node to replace them.
         """
-        limit, newest = max(self.patience, JOB_START), self.workers.newest_made
+        limit, newest = self.limit, self.workers.newest_made
         since = min((age for age in (newest, self.made_at) if age is not None), default=self.made_at)
         there = self.workers.starting_count(limit) + self.workers.at_work_count + self.workers.left_count(limit)
         return there < self.minimum and since > limit
@@ -124,7 +137,18 @@ class Sight:
     @property
     def polls_no_more(self) -> bool:
         """Whether KEDA has not asked for a lag for some polls: what comes next would wait, also where nothing waits now."""
-        return self.polled is not None and self.polled > max(self.patience, JOB_START)
+        return self.polled is not None and self.polled > self.limit
+
+    @property
+    def start_no_more(self) -> bool:
+        """Whether the newest workers do not run, though each had the time to.
+
+        What comes next will wait, also while older workers still read all that comes: those end.
+        """
+        newest = sorted(self.workers.all, key=lambda worker: worker.made)
+        due = [worker for worker in newest if worker.made > self.limit][:MANY]
+        young = [worker for worker in newest if worker.made <= self.limit]
+        return len(due) == MANY and not any(worker.has_run for worker in (*young, *due))
 
     @property
     def end_at_once(self) -> bool:
@@ -137,7 +161,7 @@ class Sight:
 
         Workers acknowledge an event before they work on it. Those that dead workers have left are no sign.
         """
-        is_old = self.unacknowledged is not None and self.unacknowledged > max(self.patience, JOB_START)
+        is_old = self.unacknowledged is not None and self.unacknowledged > self.limit
         return is_old and self.unacknowledged_count >= MANY
 
 
@@ -161,7 +185,12 @@ class Link:
 
 
 def _arrives(sight: Sight) -> str:
-    return "the group stands ahead of its stream, and is given no event that comes" if sight.is_ahead else ""
+    if sight.is_ahead:
+        return "the group stands ahead of its stream, and is given no event that comes"
+    if sight.clock_behind > CLOCKS:
+        behind = seconds(sight.clock_behind)
+        return f"Redis' clock is {behind} behind the stream's last id: how long events wait cannot be seen"
+    return ""
 
 
 def _polls(sight: Sight) -> str:
@@ -190,7 +219,7 @@ def _scheduled(sight: Sight) -> str:
 
 
 def _run(sight: Sight) -> str:
-    begun = [worker for worker in sight.workers.open if not (worker.is_at_work or worker.over is not None)]
+    begun = [worker for worker in sight.workers.open if not worker.has_run]
     ages = [worker.scheduled for worker in begun if worker.scheduled is not None]
     late = [age for age in ages if age > JOB_START]
     if late:
@@ -203,7 +232,7 @@ def _run(sight: Sight) -> str:
 
 
 def _reads(sight: Sight) -> str:
-    if not sight.is_overdue or (sight.read is not None and sight.read <= sight.patience):
+    if not sight.lacks_workers or (sight.read is not None and sight.read <= sight.patience):
         return ""
     return f"nobody has read for {seconds(sight.read)}" if sight.read is not None else "nobody has ever read"
 

@@ -27,8 +27,8 @@ class Worker:
 
     Parameters
     ----------
-    name
-        The Job's.
+    name, pod_name
+        The Job's, and its pod's; empty: it has none.
     made
         Age of the Job.
     ended
@@ -59,6 +59,12 @@ class Worker:
     is_at_work: bool = False
     over: timedelta | None = None
     ran: timedelta | None = None
+    pod_name: str = ""
+
+    @property
+    def has_run(self) -> bool:
+        """Whether it is at work, or was."""
+        return self.is_at_work or self.over is not None or self.ended is not None
 
     @property
     def is_open(self) -> bool:
@@ -151,6 +157,7 @@ def _worker(job: Object, pod: Object | None, now: datetime) -> Worker:
         is_at_work=pod is not None and _is_at_work(pod),
         over=age(_ended_at(pod)) if pod else None,
         ran=_ran(pod) if pod else None,
+        pod_name=pod["metadata"]["name"] if pod else "",
     )
 
 

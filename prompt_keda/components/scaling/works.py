@@ -47,9 +47,10 @@ def works(systems: Systems) -> Outcome:
     FAIL: the oldest event that waits is older than three polls and twice the start that the capacity model predicts,
     while fewer than `max_jobs` workers are at work, and no Job starts for it; or fewer than minReplicaCount are there
     for as long; or workers end as soon as they begin; or what is given out is not acknowledged; or, also where no event
-    waits, KEDA has not asked Redis for some polls, or the group stands ahead of its stream. WARN: events wait for longer
-    than the model says, or than `capacity.target` where `max_jobs` workers are at work; or nothing shows that KEDA
-    polls: neither a connection to Redis nor a loop in its metrics. It needs no known cause: other checks name one.
+    waits, the newest workers do not come to run, KEDA has not asked Redis for some polls, or the group stands ahead of
+    its stream. WARN: events wait for longer than the model says, or than `capacity.target` where `max_jobs` workers are
+    at work; or any link stands still; or nothing shows that KEDA polls, neither a connection to Redis nor a loop in its
+    metrics. It needs no known cause: other checks name one.
 
     Cause: Whatever cuts the chain. The result says which links stand still, and since when.
 
@@ -84,6 +85,7 @@ def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
         unacknowledged=_span(flow.unacknowledged_s),
         unacknowledged_count=flow.unacknowledged_count,
         is_ahead=backlog.is_ahead,
+        clock_behind=timedelta(seconds=max(0.0, came_ms / 1000 - survey.now_s())),
         polled=polled,
         no_poll_seen="" if polled is not None or made_at <= BEGINS else _no_loop(systems, instrument),
         made_at=made_at,
@@ -147,35 +149,35 @@ def _verdict(systems: Systems, instrument: Instrument, sight: Sight) -> Outcome:
     workers = f"{sight.workers.at_work_count} of {sight.maximum} workers are at work"
     waits = f"{sight.waiting_count} events wait, the oldest for {seconds(sight.oldest)}" if sight.oldest else ""
     said = f"{instrument.name}: " + (f"{waits}, {workers}" if waits else f"no event waits, {workers}")
-    reasons = standing_still(sight)
+    reasons, fix = standing_still(sight), FIX.format(systems.environment.keda.namespace)
     is_cut = sight.lacks_workers or sight.is_below_minimum or sight.acknowledges_nothing
-    is_cut = is_cut or sight.is_ahead or sight.polls_no_more
+    is_cut = is_cut or sight.is_ahead or sight.polls_no_more or sight.start_no_more
     if is_cut or (sight.end_at_once and (sight.is_overdue or sight.workers.at_work_count < sight.minimum)):
         if sight.is_below_minimum:
             reasons.insert(0, f"{sight.minimum} are the least")
         reasons += _known(systems, instrument, sight)
-        fix = FIX.format(systems.environment.keda.namespace)
         return fail("; ".join([said, *reasons]), fix)
     if sight.end_at_once:
         return warn("; ".join([said, *reasons]), "Look at the newest of them: kubectl logs job/NAME.")
-    if sight.no_poll_seen:
-        return warn("; ".join([said, *reasons]), FIX.format(systems.environment.keda.namespace))
     if sight.is_slow:
         slow = f"{said}; the capacity model says {seconds(sight.model)}"
-        return warn(slow, "Wait: workers take them one after another. More of them: max_jobs, room, limits.")
-    return ok(said)
+        more = "Wait: workers take them one after another. More of them: max_jobs, room, limits."
+        return warn("; ".join([slow, *reasons]), more)
+    return warn("; ".join([said, *reasons]), fix) if reasons else ok(said)
 
 
 def _known(systems: Systems, instrument: Instrument, sight: Sight) -> list[str]:
     """Return what Kubernetes' Events tell of the cause: what KEDA has asked for in vain, and the newest warning."""
+    names = {name for worker in sight.workers.all for name in (worker.name, worker.pod_name)}
+    names.add(instrument.scaled_job)
     try:
-        found = [event for kind in ("ScaledJob", "Job", "Pod") for event in _news(systems, instrument, kind)]
+        found = [event for kind in ("ScaledJob", "Job", "Pod") for event in _news(systems, instrument, kind, names)]
     except ClientError as error:
         return [f"its Events cannot be read: {error.what}"]
     newest = sight.workers.newest_made
     asked = [age(systems, last_seen(event)) for event in found if event.get("reason") == "KEDAJobsCreated"]
     told = []
-    if asked and (newest is None or newest - min(asked) > max(sight.patience, JOB_START)):
+    if asked and (newest is None or newest - min(asked) > sight.limit):
         told.append(REFUSED.format(seconds(min(asked))))
     warnings = sorted((event for event in found if event.get("type") == "Warning"), key=last_seen)
     for event in warnings[-1:]:
@@ -184,10 +186,10 @@ def _known(systems: Systems, instrument: Instrument, sight: Sight) -> list[str]:
     return told
 
 
-def _news(systems: Systems, instrument: Instrument, kind: str) -> list[Object]:
-    """Return what was told lately of the ScaledJob, or of its Jobs and pods: they have its name before their own."""
+def _news(systems: Systems, instrument: Instrument, kind: str, names: set[str]) -> list[Object]:
+    """Return what was told lately of these objects of a kind: what is gone has no say."""
     return [
         event
         for event in events_of(systems, instrument.namespace, kind, only_warnings=kind != "ScaledJob")
-        if event["involvedObject"]["name"].startswith(instrument.scaled_job) and age(systems, last_seen(event)) <= NEWS
+        if event["involvedObject"]["name"] in names and age(systems, last_seen(event)) <= NEWS
     ]

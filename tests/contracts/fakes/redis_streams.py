@@ -258,6 +258,10 @@ class FakeRedis:
         """Let events have come so long ago."""
         self._stream(stream).setdefault("came", {}).update(dict.fromkeys(numbers, time.time() - ago_s))
 
+    def let_stand_at(self, stream, number):
+        """Let the stream have given out this id: XSETID."""
+        self._stream(stream)["added"] = number
+
     def let_ask(self, stream, group, ago_s):
         """Let the group's consumers have asked last so long ago: it has one then."""
         found = self._streams[stream]["groups"][group]
