@@ -139,3 +139,13 @@ def test_workers_are_pods_that_run(job_watcher):
         assert job_watcher.workers_count() == count
     job_watcher._note(JOBS, job(), False)
     assert job_watcher.workers_count() == 0
+
+
+def test_what_has_run_is_known_with_its_job(job_watcher):
+    """Also once it has ended; a pod that never began, and its Job, are not among them."""
+    job_watcher._note(JOBS, job(), False)
+    job_watcher._note(PODS, pod("Pending"), False)
+    assert job_watcher.have_run() == set()
+    for phase in ("Running", "Succeeded"):
+        job_watcher._note(PODS, pod(phase), False)
+    assert job_watcher.have_run() == {"uid-j", "uid-p"}

@@ -32,8 +32,8 @@ class Seen:
     has_ended
         It is Complete or Failed by itself: whoever removes it then takes nothing away. Or it was told to go before the first
         look, and so by nobody whom this is about.
-    is_running
-        It is a pod whose containers run.
+    is_running, has_run
+        It is a pod whose containers run, or ran.
     lost_in
         The phase in which it was told to go, or went, while it worked; empty: it did not.
     is_doubtful
@@ -44,6 +44,7 @@ class Seen:
     record: JobRecord
     has_ended: bool = False
     is_running: bool = False
+    has_run: bool = False
     lost_in: str = ""
     is_doubtful: bool = False
 
@@ -97,6 +98,12 @@ class JobWatcher:
         """Give how many pods run now: one that waits for its node or its image does not."""
         with self._lock:
             return sum(one.is_running and not (one.has_ended or one.lost_in) for one in self._seen.values())
+
+    def have_run(self) -> set[str]:
+        """Return the UIDs of the pods that ran at any time, and of their Jobs."""
+        with self._lock:
+            pods = {uid: one.record.job_uid for uid, one in self._seen.items() if one.has_run}
+        return {*pods, *pods.values()}
 
     def lost(self) -> dict[str, tuple[str, str]]:
         """Give UID → phase and words of each that was lost. Raises as `Kube.list` does: what is not known is never green.
@@ -159,6 +166,7 @@ class JobWatcher:
             if seen is None:
                 seen = self._seen[uid] = Seen(self._record(kind, one))
             seen.is_running = kind == PODS and one.get("status", {}).get("phase") == "Running"
+            seen.has_run = seen.has_run or seen.is_running
             goes = is_deleted or "deletionTimestamp" in one["metadata"]
             if _has_ended(kind, one) and not (seen.has_ended or seen.lost_in):
                 seen.has_ended, seen.is_doubtful = True, goes and not self._job_has_ended(seen)
