@@ -119,7 +119,7 @@ def test_a_job_that_is_lost_while_the_last_events_are_waited_for_is_told(made):
         return DeliveryReport(3, [], [], 0, [])
 
     one = made("", Runs())
-    one._count(SimpleNamespace(lost=lambda: lost), [SimpleNamespace(close=close)])
+    one._count(SimpleNamespace(have_run=set, lost=lambda: lost), [SimpleNamespace(close=close)])
     assert one.outcome.problems == ["lost: Job a/j1 in the recovery"] and one.outcome.events_sent == 3
 
 
@@ -142,11 +142,13 @@ def test_an_event_that_is_lost_breaks_the_promise(made):
     """As a round counts it; and one without an event proves nothing."""
     one = made("", Runs())
     reports = [DeliveryReport(3, ["7-0"], ["8-0"], 1, [])]
-    one._count(SimpleNamespace(lost=dict), [SimpleNamespace(close=reports.pop)])
+    one._count(SimpleNamespace(have_run=set, lost=dict), [SimpleNamespace(close=reports.pop)])
     assert one.outcome.problems == ["1 events lost, the first 7-0", "1 events doubled, the first 8-0"]
     assert (one.outcome.events_sent, one.outcome.events_unseen) == (3, 1)
     other = made("", Runs())
-    other._count(SimpleNamespace(lost=dict), [SimpleNamespace(close=lambda: DeliveryReport(0, [], [], 0, []))])
+    other._count(
+        SimpleNamespace(have_run=set, lost=dict), [SimpleNamespace(close=lambda: DeliveryReport(0, [], [], 0, []))]
+    )
     assert other.outcome.problems == ["no event was sent: nothing is known of events"]
 
 
@@ -173,6 +175,7 @@ class Calm:
 
     phase = staticmethod(lambda name: None)
     lost = staticmethod(dict)
+    have_run = staticmethod(set)
     recovery_begins = staticmethod(lambda: None)
     close = staticmethod(lambda: DeliveryReport(1, [], [], 0, []))
 

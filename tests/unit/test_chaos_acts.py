@@ -12,8 +12,8 @@ from prompt_keda.lab import faults
 from prompt_keda.lab.drills import chaos_acts as module
 from prompt_keda.lab.drills.chaos_acts import Acts
 from prompt_keda.lab.drills.chaos_plan import BREAK, FREEZE, Act
-from prompt_keda.lab.faults import ALL_FAULTS, signals
-from prompt_keda.lab.faults.fault import Fault
+from prompt_keda.lab.faults import ALL_FAULTS, admission, scaling, signals
+from prompt_keda.lab.faults.fault import Fault, InChaos
 from prompt_keda.lab.faults.vault import write_back
 from prompt_keda.lab.faults.waiting import until
 
@@ -90,14 +90,30 @@ def test_what_strikes_a_vault_that_is_stopped_is_not_done(fault, stage):
 
 def test_of_the_acts_that_take_each_other_back_only_the_first_strikes(monkeypatch, stage):
     """Else a check that is green again would be told as one that does not see what is broken."""
-    known = [Fault(one, "", one, lambda _: None, lambda _: None, {}, "") for one in module.OF_ONE_SECRET]
+    chaos = InChaos(is_repaired=False, writes="the secret")
+    known = [Fault(f"a/{number}", "", "", lambda _: None, lambda _: None, {}, "", chaos=chaos) for number in range(3)]
     monkeypatch.setattr(faults, "ALL_FAULTS", known)
     acts = Acts(stage)
-    for one in module.OF_ONE_SECRET:
-        acts.strike(Act(BREAK, one, 0))
-    assert [one.id for one in acts.still_broken] == ["vault/newest-deleted"] and len(acts.not_done) == 2
-    writers = {one.id for one in ALL_FAULTS if one.revert is write_back}
-    assert writers & set(module.BROKEN) == set(module.OF_ONE_SECRET)
+    for one in known:
+        acts.strike(Act(BREAK, one.id, 0))
+    assert [one.id for one in acts.still_broken] == ["a/0"] and len(acts.not_done) == 2
+    for act in (write_back, scaling.remove_policy, admission.stop_webhook):
+        writers = [one.chaos for one in ALL_FAULTS if one.chaos and act in (one.revert, one.chaos.revert)]
+        assert len({one.writes for one in writers}) == 1 and writers[0].writes
+
+
+def test_a_fault_whose_symptom_takes_a_minute_is_not_waited_for(monkeypatch, stage):
+    """Nor has its check to be red by the end of the redeploy; what it waits for to come back is not asked for either."""
+    done = []
+    quick = InChaos(is_repaired=False, inject=lambda _: done.append("in"), revert=lambda _: done.append("out"))
+    slow = Fault("a/slow", "", "", lambda _: done.append("?"), lambda _: done.append("?"), {}, "", chaos=quick)
+    monkeypatch.setattr(faults, "ALL_FAULTS", [slow])
+    acts = Acts(stage)
+    for _ in range(2):
+        acts.strike(Act(BREAK, "a/slow", 0))
+    assert acts.still_broken == []
+    acts.undo()
+    assert done == ["in", "out"]
 
 
 def test_a_freeze_of_what_does_not_run_is_not_done(monkeypatch):

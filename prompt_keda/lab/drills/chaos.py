@@ -19,7 +19,7 @@ from prompt_keda.core.places import TASKS
 from prompt_keda.lab.drills.chaos_acts import Acts
 from prompt_keda.lab.drills.chaos_plan import KILL, STOP, Act, Round
 from prompt_keda.lab.drills.delivery_audit import DeliveryAudit
-from prompt_keda.lab.drills.drill import until_green
+from prompt_keda.lab.drills.drill import REVERT, until_green
 from prompt_keda.lab.drills.job_watcher import JobWatcher
 from prompt_keda.lab.drills.leftovers import leftovers
 from prompt_keda.lab.drills.stack_runs import StackRuns
@@ -124,6 +124,7 @@ class _Round:
             audit.recovery_begins()
         self._guarded(self._disrupt)
         self._guarded(self._look)
+        job_watcher.phase(REVERT)
         self._guarded(self.acts.undo)
         job_watcher.phase("the recovery")
         self._guarded(self._recover)
@@ -221,7 +222,10 @@ class _Round:
 
     def _count(self, job_watcher: JobWatcher, audits: Sequence[DeliveryAudit]) -> None:
         reports = [audit.close() for audit in audits]  # this waits: what is lost meanwhile counts as well
-        self.outcome.problems += [f"lost: {what} in {phase}" for phase, what in job_watcher.lost().values()]
+        found, ran = job_watcher.lost().items(), job_watcher.have_run()
+        self.outcome.problems += [
+            f"lost: {what} in {phase}" for uid, (phase, what) in found if phase != REVERT or uid in ran
+        ]
         for report in reports:
             self.outcome.events_sent += report.sent_count
             self.outcome.events_unseen += report.unseen_count

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from prompt_keda.clients.kube.resources import PODS
@@ -13,7 +14,7 @@ from prompt_keda.core.errors import Missing, PromptKedaError
 from prompt_keda.delivery.manifests import load_keda_manifests
 from prompt_keda.lab import processes
 from prompt_keda.lab.drills.chaos_plan import BREAK, DELETE, FREEZE, PAUSE, POD, Act, Targets
-from prompt_keda.lab.faults import fault_of, scaled_jobs, signals
+from prompt_keda.lab.faults import ALL_FAULTS, fault_of, scaled_jobs, signals
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.presence import inject, revert_all
 
@@ -23,22 +24,7 @@ FROZEN = (
     *("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kubelet", "coredns"),
     *("vault", "registry", "slapd", OPERATOR, REDIS),
 )
-BROKEN = (
-    *("cluster/metrics-service-gone", "cluster/scheduler-stopped", "cluster/dns-gone", "cluster/foreign-api-gone"),
-    *("cluster/webhooks-mislead", "identity/directory-stopped", "identity/may-only-look"),
-    *("vault/stopped", "vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "vault/secret-gone"),
-    *("vault/secret-stale", "images/registry-stopped", "redis/persistence-off", "redis/info-denied"),
-    "redis/stream-expires",
-    *("keda/certificates-gone", "keda/part-of-another-version", "keda/second-operator", "keda/crd-of-another-version"),
-)
-"""Faults that take neither Jobs nor events, and come and go within seconds, whatever else is broken."""
-NOT_MENDED = (
-    *("cluster/scheduler-stopped", "cluster/dns-gone", "identity/directory-stopped", "images/registry-stopped"),
-    *("vault/stopped", "vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "redis/info-denied"),
-)
-"""Those of them that no redeploy repairs: as long as they are not reverted, their checks may not be green."""
-OF_ONE_SECRET = ("vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
-"""Each writes the workers' secret in Vault, and so reverts what another one has done: what was broken is whole then."""
+BROKEN = {fault.id: fault.chaos for fault in ALL_FAULTS if fault.chaos is not None}
 KEPT_KINDS = ("CustomResourceDefinition",)
 """With KEDA's CRD every ScaledJob is deleted, and its Jobs with it: what a redeploy finds then is past help."""
 
@@ -49,7 +35,7 @@ def targets(stage: Stage) -> Targets:
     known = [one for one in manifests if one["kind"] not in KEPT_KINDS]
     objects = sorted(f"{one['kind']}/{one['metadata']['name']}" for one in known)
     parts = sorted(one["metadata"]["name"] for one in known if one["kind"] == "Deployment")
-    return Targets(FROZEN, objects, parts, BROKEN)
+    return Targets(FROZEN, objects, parts, tuple(BROKEN))
 
 
 class Acts:
@@ -75,8 +61,9 @@ class Acts:
 
     @property
     def still_broken(self) -> list[Fault]:
-        """The faults that were not reverted yet, and that no redeploy repairs."""
-        return [one for one in self._seen if one.id in NOT_MENDED]
+        """The faults that were not reverted yet, that no redeploy repairs, and whose checks are red at once."""
+        chosen = [(fault, fault.chaos) for fault in self._seen]
+        return [fault for fault, chaos in chosen if chaos and not chaos.is_repaired and not chaos.inject]
 
     def strike(self, act: Act) -> None:
         """Let an act happen. One that is not possible now, because of another, is noted in ``not_done``."""
@@ -148,11 +135,22 @@ class Acts:
         scaled_jobs.mark_paused(self._stage, "true")
 
     def _break(self, act: Act) -> None:
-        fault = fault_of(act.target)
+        fault = _at_once(fault_of(act.target))
         if fault in self._faults:
             return
-        if fault.id in OF_ONE_SECRET and (others := [one for one in self._faults if one.id in OF_ONE_SECRET]):
+        if others := [other for other in self._faults if _writes_the_same(other, fault)]:
             raise PromptKedaError(f"it would revert that {others[0].title}")
         self._faults.append(fault)
         inject(fault, self._stage)
         self._seen.append(fault)  # one that broke only half is reverted as well, but nothing is asked of its checks
+
+
+def _writes_the_same(other: Fault, fault: Fault) -> bool:
+    written = [chaos.writes for chaos in (other.chaos, fault.chaos) if chaos]
+    return len(written) == 2 and written[0] == written[1] != ""
+
+
+def _at_once(fault: Fault) -> Fault:
+    """Return a fault whose acts wait for no symptom."""
+    chaos = fault.chaos
+    return replace(fault, inject=chaos.inject or fault.inject, revert=chaos.revert or fault.revert) if chaos else fault

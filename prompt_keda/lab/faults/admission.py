@@ -11,7 +11,7 @@ from typing import Any
 from prompt_keda.clients.kube.resources import LIMIT_RANGES, NAMESPACES, Resource
 from prompt_keda.lab import processes, rewriting_webhook
 from prompt_keda.lab.faults import scaling
-from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.pki import Authority
 
 Object = dict[str, Any]
@@ -41,9 +41,14 @@ def configure_webhook(stage: Stage, port: int, ca_file: Path | None = None) -> N
 
 
 def ask_nobody(stage: Stage) -> None:
+    """Let a webhook have to agree to each Job that nobody serves, and wait until workers lack."""
+    ask_closed_port(stage)
+    scaling.until_cut(stage)
+
+
+def ask_closed_port(stage: Stage) -> None:
     """Let a webhook have to agree to each Job that nobody serves."""
     configure_webhook(stage, CLOSED_PORT)
-    scaling.until_cut(stage)
 
 
 def start_webhook(stage: Stage, patch: list[Object]) -> None:
@@ -57,9 +62,14 @@ def start_webhook(stage: Stage, patch: list[Object]) -> None:
 
 
 def rewrite_jobs(stage: Stage) -> None:
+    """Let a webhook give every new Job a node selector that no node has, and wait until workers lack."""
+    serve_webhook(stage)
+    scaling.until_cut(stage)
+
+
+def serve_webhook(stage: Stage) -> None:
     """Let a webhook give every new Job a node selector that no node has."""
     start_webhook(stage, UNPLACED)
-    scaling.until_cut(stage)
 
 
 def stop_webhook(stage: Stage) -> None:
@@ -70,53 +80,88 @@ def stop_webhook(stage: Stage) -> None:
 
 def remove_webhook(stage: Stage) -> None:
     """Delete the webhook, its server, and the Jobs that cannot run; wait for workers."""
-    stop_webhook(stage)
-    scaling.delete_stuck_jobs(stage)
+    end_webhook(stage)
     scaling.until_at_work(stage)
 
 
+def end_webhook(stage: Stage) -> None:
+    """Delete the webhook, its server, and the Jobs that cannot run."""
+    stop_webhook(stage)
+    scaling.delete_stuck_jobs(stage)
+
+
 def deny_binding(stage: Stage) -> None:
+    """Let a policy deny the scheduler to bind the instruments' pods to a node, and wait until workers lack."""
+    deny_nodes(stage)
+    scaling.until_cut(stage)
+
+
+def deny_nodes(stage: Stage) -> None:
     """Let a policy deny the scheduler to bind the instruments' pods to a node."""
     scaling.deny(stage, "", "pods/binding")
-    scaling.until_cut(stage)
 
 
 def allow_binding(stage: Stage) -> None:
     """Delete the policy, and the Jobs that the scheduler has put off; wait for workers."""
-    scaling.remove_policy(stage)
-    scaling.delete_stuck_jobs(stage)
+    allow_nodes(stage)
     scaling.until_at_work(stage)
 
 
+def allow_nodes(stage: Stage) -> None:
+    """Delete the policy, and the Jobs that the scheduler has put off."""
+    scaling.remove_policy(stage)
+    scaling.delete_stuck_jobs(stage)
+
+
 def limit_pods(stage: Stage) -> None:
+    """Let a LimitRange allow less memory than workers ask for, and wait until workers lack."""
+    set_limits(stage)
+    scaling.until_cut(stage)
+
+
+def set_limits(stage: Stage) -> None:
     """Let a LimitRange allow less memory than workers ask for."""
     for instrument in stage.environment.instruments:
         metadata = {"namespace": instrument.namespace, "name": scaling.MARK_NAME}
         spec = {"limits": [{"type": "Container", "max": {"memory": "8Mi"}}]}
         head = {"apiVersion": LIMIT_RANGES.api_version, "kind": LIMIT_RANGES.kind}
         stage.kube.apply({**head, "metadata": metadata, "spec": spec})
-    scaling.until_cut(stage)
 
 
 def unlimit_pods(stage: Stage) -> None:
+    """Take it away, and the Jobs that wait for a pod; wait for workers."""
+    remove_limits(stage)
+    scaling.until_at_work(stage)
+
+
+def remove_limits(stage: Stage) -> None:
     """Take it away, and the Jobs that wait for a pod."""
     for instrument in stage.environment.instruments:
         stage.kube.delete(LIMIT_RANGES, scaling.MARK_NAME, instrument.namespace)
     scaling.delete_stuck_jobs(stage)
-    scaling.until_at_work(stage)
 
 
 def restrict_namespaces(stage: Stage) -> None:
-    """Hold the instruments' pods to the standard `restricted`, which workers do not keep."""
-    _enforce(stage, "restricted")
+    """Hold the instruments' pods to the standard `restricted`, which workers do not keep; wait until workers lack."""
+    restrict(stage)
     scaling.until_cut(stage)
 
 
+def restrict(stage: Stage) -> None:
+    """Hold the instruments' pods to the standard `restricted`."""
+    _enforce(stage, "restricted")
+
+
 def unrestrict_namespaces(stage: Stage) -> None:
+    """Hold them to none, and delete the Jobs that wait for a pod; wait for workers."""
+    unrestrict(stage)
+    scaling.until_at_work(stage)
+
+
+def unrestrict(stage: Stage) -> None:
     """Hold them to none, and delete the Jobs that wait for a pod."""
     _enforce(stage, None)
     scaling.delete_stuck_jobs(stage)
-    scaling.until_at_work(stage)
 
 
 def _enforce(stage: Stage, standard: str | None) -> None:
@@ -134,6 +179,7 @@ FAULTS: tuple[Fault, ...] = (
         {"scaling/works": "fail"},
         "no Job was made",
         stops_scaling=True,
+        chaos=InChaos(is_repaired=False, writes=SERVER, inject=ask_closed_port, revert=stop_webhook),
     ),
     Fault(
         "admission/jobs-rewritten",
@@ -144,6 +190,7 @@ FAULTS: tuple[Fault, ...] = (
         {"cluster/pods-start": "warn", "scaling/works": "fail"},
         "affinity/selector",
         stops_scaling=True,
+        chaos=InChaos(is_repaired=False, writes=SERVER, inject=serve_webhook, revert=end_webhook),
     ),
     Fault(
         "admission/binding-denied",
@@ -154,6 +201,7 @@ FAULTS: tuple[Fault, ...] = (
         {"cluster/pods-start": "fail", "scaling/works": "fail"},
         "Jobs need a label",
         stops_scaling=True,
+        chaos=InChaos(is_repaired=False, writes=scaling.POLICY, inject=deny_nodes, revert=allow_nodes),
     ),
     Fault(
         "admission/limit-range",
@@ -164,6 +212,7 @@ FAULTS: tuple[Fault, ...] = (
         {"capacity/quota-allows": "fail", "scaling/works": "fail"},
         "lets no worker in",
         stops_scaling=True,
+        chaos=InChaos(is_repaired=False, inject=set_limits, revert=remove_limits),
     ),
     Fault(
         "admission/namespace-restricted",
@@ -174,5 +223,6 @@ FAULTS: tuple[Fault, ...] = (
         {"capacity/pods-admitted": "fail", "scaling/works": "fail"},
         "its pods are refused",
         stops_scaling=True,
+        chaos=InChaos(is_repaired=False, inject=restrict, revert=unrestrict),
     ),
 )

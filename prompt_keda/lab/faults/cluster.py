@@ -16,7 +16,7 @@ from prompt_keda.clients.kube.resources import (
     SERVICES,
 )
 from prompt_keda.lab import control_plane, processes
-from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.waiting import age_s, until
 
 METRICS = "keda-operator-metrics-apiserver"
@@ -177,6 +177,7 @@ FAULTS: tuple[Fault, ...] = (
         restore_metrics_service,
         {"cluster/external-metrics-available": "fail"},
         "is gone",
+        chaos=InChaos(),
     ),
     Fault(
         "cluster/scheduler-stopped",
@@ -187,6 +188,7 @@ FAULTS: tuple[Fault, ...] = (
         {"cluster/pods-start": "fail"},
         "neither a node nor a word of the scheduler",
         stops_scaling=True,
+        chaos=InChaos(is_repaired=False),
     ),
     Fault(
         "cluster/dns-gone",
@@ -197,6 +199,7 @@ FAULTS: tuple[Fault, ...] = (
         {"cluster/dns-answers": "fail"},
         "nothing ready is behind the Service",
         stops_scaling=True,
+        chaos=InChaos(is_repaired=False),
     ),
     Fault(
         "cluster/namespace-held",
@@ -215,6 +218,7 @@ FAULTS: tuple[Fault, ...] = (
         remove_foreign_api,
         {"cluster/api-services-available": "fail"},
         "is not present",
+        chaos=InChaos(),
     ),
     Fault(
         "cluster/webhooks-mislead",
@@ -224,6 +228,7 @@ FAULTS: tuple[Fault, ...] = (
         lead_webhooks,
         {"cluster/webhooks-reachable": "warn"},
         "admitted unseen",
+        chaos=InChaos(),
     ),
     Fault(
         "cluster/webhooks-stopped",

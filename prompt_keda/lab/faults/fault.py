@@ -82,6 +82,26 @@ Act = Callable[[Stage], None]
 
 
 @dataclass(frozen=True)
+class InChaos:
+    """A fault as chaos rounds draw it: it takes neither Jobs nor events, and comes and goes within seconds, whatever is broken.
+
+    Parameters
+    ----------
+    is_repaired
+        Whether a redeploy repairs it. Else its checks may not be green as long as it is there.
+    writes
+        What it writes as a whole: another fault of the same would revert it. Empty: nothing that others write.
+    inject, revert
+        Its acts without the wait for the symptom, which takes a minute and no round asks for; None: the fault's own.
+    """
+
+    is_repaired: bool = True
+    writes: str = ""
+    inject: Act | None = None
+    revert: Act | None = None
+
+
+@dataclass(frozen=True)
 class Fault:
     """One way in which Prompt KEDA breaks.
 
@@ -109,6 +129,8 @@ class Fault:
         are lost, each 36 s one. Else there is time. Measured: tests/stack/test_scaling_stops.py.
     needs_delivery
         What has to deliver on the stack, as ``lab.up --with`` names it; empty: every stack has what it breaks.
+    chaos
+        How chaos rounds draw it; None: they do not.
     """
 
     id: str
@@ -122,3 +144,4 @@ class Fault:
     runbook: str = ""
     stops_scaling: bool = False
     needs_delivery: str = ""
+    chaos: InChaos | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 from prompt_keda.clients.kube.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES
 from prompt_keda.lab import ldap_server, processes
-from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 
 OPERATORS, LOOKS = "prompt-keda-lab:operators", "prompt-keda-fault:looks"
 
@@ -59,6 +59,7 @@ FAULTS: tuple[Fault, ...] = (
             "images/instrument-images-present": "unknown",  # which of them run cannot be seen
         },
         "gave no token",
+        chaos=InChaos(is_repaired=False),
     ),
     Fault(
         "identity/may-only-look",
@@ -68,5 +69,6 @@ FAULTS: tuple[Fault, ...] = (
         let_do_all,
         {"identity/may-redeploy": "warn"},
         "not allowed: ",
+        chaos=InChaos(),
     ),
 )

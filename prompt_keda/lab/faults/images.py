@@ -7,7 +7,7 @@ import json
 
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, SECRETS
 from prompt_keda.lab import contents, processes, services
-from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.settings import PORTS, REGISTRY_HOST
 
@@ -96,6 +96,7 @@ FAULTS: tuple[Fault, ...] = (
             "images/smoke-image-present": "unknown",
         },
         "no connection: refused",
+        chaos=InChaos(is_repaired=False),
     ),
     Fault(
         "images/wrong-password",

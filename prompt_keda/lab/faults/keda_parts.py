@@ -8,7 +8,7 @@ from typing import Any
 from prompt_keda.clients.kube.resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES
 from prompt_keda.components.keda.names import LEASE
 from prompt_keda.lab.faults import kept_secrets
-from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.waiting import age_s, until
 
 Object = dict[str, Any]
@@ -174,6 +174,7 @@ FAULTS: tuple[Fault, ...] = (
         restore_certificates,
         {"keda/certificates-agree": "fail"},
         "the Secret kedaorg-certs is",
+        chaos=InChaos(),
     ),
     Fault(
         "keda/crd-of-another-version",
@@ -183,6 +184,7 @@ FAULTS: tuple[Fault, ...] = (
         restore_crd,
         {"keda/crds-of-version": "warn"},
         "is of version",
+        chaos=InChaos(),
     ),
     Fault(
         "keda/part-of-another-version",
@@ -192,6 +194,7 @@ FAULTS: tuple[Fault, ...] = (
         restore_part,
         {"keda/one-version": "warn"},
         "keda-admission-webhooks: label",
+        chaos=InChaos(),
     ),
     Fault(
         "keda/second-operator",
@@ -201,5 +204,6 @@ FAULTS: tuple[Fault, ...] = (
         remove_added_operator,
         {"keda/single-operator": "fail"},
         "another KEDA operator",
+        chaos=InChaos(),
     ),
 )

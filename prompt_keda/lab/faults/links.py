@@ -6,7 +6,7 @@ from typing import Any
 
 from prompt_keda.clients.kube.resources import CLUSTER_ROLES, NODES, SCALED_JOBS, Resource
 from prompt_keda.lab.faults import scaled_jobs, scaling
-from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 
 Object = dict[str, Any]
 RUNTIMES = Resource("node.k8s.io/v1", "RuntimeClass", "runtimeclasses", False)
@@ -16,30 +16,50 @@ FEWER = 3
 
 
 def take_rights(stage: Stage) -> None:
+    """Let KEDA's operator only look at Jobs, and wait until workers lack."""
+    may_only_look(stage)
+    scaling.until_cut(stage)
+
+
+def may_only_look(stage: Stage) -> None:
     """Let KEDA's operator only look at Jobs."""
     live = stage.kube.get(CLUSTER_ROLES, OPERATOR_ROLE)
     looks = {"verbs": ["get", "list", "watch"]}
     rules = [{**rule, **looks} if "jobs" in (rule.get("resources") or []) else rule for rule in live["rules"]]
     stage.kube.patch(CLUSTER_ROLES, OPERATOR_ROLE, None, {"rules": rules})
-    scaling.until_cut(stage)
 
 
 def restore_rights(stage: Stage) -> None:
     """Restore its ClusterRole, and wait for workers."""
-    stage.kube.apply(stage.keda_object("ClusterRole", OPERATOR_ROLE), force=True)
+    may_work(stage)
     scaling.until_at_work(stage)
 
 
+def may_work(stage: Stage) -> None:
+    """Restore its ClusterRole."""
+    stage.kube.apply(stage.keda_object("ClusterRole", OPERATOR_ROLE), force=True)
+
+
 def taint_nodes(stage: Stage) -> None:
-    """Keep every node for others; what runs there stays."""
-    _taint(stage, [{"key": "example.com/theirs", "value": "true", "effect": "NoSchedule"}])
+    """Keep every node for others, and wait until workers lack; what runs there stays."""
+    taint(stage)
     scaling.until_cut(stage)
+
+
+def taint(stage: Stage) -> None:
+    """Keep every node for others."""
+    _taint(stage, [{"key": "example.com/theirs", "value": "true", "effect": "NoSchedule"}])
 
 
 def untaint_nodes(stage: Stage) -> None:
     """Take the taint away, and wait for workers."""
-    _taint(stage, None)
+    untaint(stage)
     scaling.until_at_work(stage)
+
+
+def untaint(stage: Stage) -> None:
+    """Take the taint away."""
+    _taint(stage, None)
 
 
 def _taint(stage: Stage, taints: list[Object] | None) -> None:
@@ -93,6 +113,7 @@ FAULTS: tuple[Fault, ...] = (
         {"scaling/works": "fail"},
         "no Job was made",
         stops_scaling=True,
+        chaos=InChaos(inject=may_only_look, revert=may_work),
     ),
     Fault(
         "links/nodes-tainted",
@@ -110,6 +131,7 @@ FAULTS: tuple[Fault, ...] = (
         "nodes that take them",
         runbook="no-room",
         stops_scaling=True,
+        chaos=InChaos(is_repaired=False, inject=taint, revert=untaint),
     ),
     Fault(
         "links/runtime-unknown",
@@ -130,6 +152,7 @@ FAULTS: tuple[Fault, ...] = (
         {"redis/accepts-writes": "fail"},
         "XREADGROUP refused",
         stops_scaling=True,
+        chaos=InChaos(is_repaired=False),
     ),
     Fault(
         "keda/maximum-edited",

@@ -10,7 +10,7 @@ from prompt_keda.core.errors import Refused
 from prompt_keda.core.secret import Secret
 from prompt_keda.lab import state
 from prompt_keda.lab.faults import scaled_jobs, vault
-from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.waiting import until
 
 
@@ -183,6 +183,7 @@ FAULTS: tuple[Fault, ...] = (
         {"redis/keda-may-ask": "fail", "redis/info-allowed": "fail"},
         "INFO is denied",
         stops_scaling=True,
+        chaos=InChaos(is_repaired=False),
     ),
     Fault(
         "redis/persistence-off",
@@ -192,6 +193,7 @@ FAULTS: tuple[Fault, ...] = (
         send(["CONFIG", "SET", "appendonly", "yes"], ["CONFIG", "SET", "save", "60 1"]),
         {"redis/data-persisted": "warn"},
         "a restart comes back empty",
+        chaos=InChaos(),
     ),
     Fault(
         "redis/snapshot-failed",

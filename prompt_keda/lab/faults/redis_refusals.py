@@ -6,7 +6,7 @@ Nothing that waits is lost by them: a stream that gives way to a string is kept,
 from __future__ import annotations
 
 from prompt_keda.lab.faults import scaled_jobs
-from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.redis import count_again, send
 from prompt_keda.lab.faults.waiting import until
 
@@ -91,6 +91,7 @@ FAULTS: tuple[Fault, ...] = (
         {"redis/accepts-writes": "fail"},
         "NOREPLICAS Not enough good replicas to write",
         stops_scaling=True,
+        chaos=InChaos(is_repaired=False),
     ),
     Fault(
         "redis/writes-paused",
@@ -150,5 +151,6 @@ FAULTS: tuple[Fault, ...] = (
         let_stay,
         {"redis/streams-permanent": "fail"},
         "with its group and all that waits",
+        chaos=InChaos(),
     ),
 )

@@ -14,7 +14,7 @@ from prompt_keda.clients.kube.resources import JOBS, PODS, RESOURCE_QUOTAS, SCAL
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaling.chain import MANY
 from prompt_keda.lab.faults import scaled_jobs
-from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.node import PAUSE_IMAGE
 
@@ -42,9 +42,14 @@ return 1
 
 
 def refuse_jobs(stage: Stage) -> None:
+    """Let an admission policy refuse every new Job of the instruments, and wait until workers lack."""
+    deny_jobs(stage)
+    until_cut(stage)
+
+
+def deny_jobs(stage: Stage) -> None:
     """Let an admission policy refuse every new Job of the instruments."""
     deny(stage, "batch", "jobs")
-    until_cut(stage)
 
 
 def deny(stage: Stage, group: str, resource: str) -> None:
@@ -245,19 +250,29 @@ def work_on(stage: Stage) -> None:
 
 
 def forbid_jobs(stage: Stage) -> None:
+    """Let a ResourceQuota count Jobs, and wait until workers lack."""
+    count_jobs(stage)
+    until_cut(stage)
+
+
+def count_jobs(stage: Stage) -> None:
     """Let a ResourceQuota count Jobs, of which more than enough are kept: no new one is let in."""
     for instrument in stage.environment.instruments:
         metadata = {"namespace": instrument.namespace, "name": MARK_NAME}
         spec = {"hard": {"count/jobs.batch": "1"}}
         stage.kube.apply({"apiVersion": "v1", "kind": RESOURCE_QUOTAS.kind, "metadata": metadata, "spec": spec})
-    until_cut(stage)
 
 
 def allow_jobs(stage: Stage) -> None:
+    """Take the quota away, and wait for workers."""
+    count_no_jobs(stage)
+    until_at_work(stage)
+
+
+def count_no_jobs(stage: Stage) -> None:
     """Take the quota away."""
     for instrument in stage.environment.instruments:
         stage.kube.delete(RESOURCE_QUOTAS, MARK_NAME, instrument.namespace)
-    until_at_work(stage)
 
 
 def deny_acknowledging(stage: Stage) -> None:
@@ -314,6 +329,7 @@ FAULTS: tuple[Fault, ...] = (
         {"scaling/works": "fail"},
         "and none came to be",
         stops_scaling=True,
+        chaos=InChaos(is_repaired=False, writes=POLICY, inject=deny_jobs, revert=remove_policy),
     ),
     Fault(
         "scaling/jobs-suspended",
@@ -335,6 +351,7 @@ FAULTS: tuple[Fault, ...] = (
         {"capacity/quota-allows": "fail", "scaling/works": "fail"},
         "(count/jobs.batch), one visit wants 2",
         stops_scaling=True,
+        chaos=InChaos(is_repaired=False, inject=count_jobs, revert=count_no_jobs),
     ),
     Fault(
         "scaling/no-scheduler",

@@ -15,7 +15,7 @@ from prompt_keda.core.event import nobody
 from prompt_keda.core.secret import Secret
 from prompt_keda.environment.model import SecretSync
 from prompt_keda.lab import contents, go_builds, processes, services, state, vault_contents
-from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.settings import PORTS
 
@@ -133,6 +133,7 @@ def _write(stage: Stage, values: dict[str, str]) -> None:
 IMAGES = ("images/keda-images-present", "images/instrument-images-present", "images/smoke-image-present")
 WITHOUT = dict.fromkeys(("redis/answers", *IMAGES), "unknown")
 """What takes its password from Vault: it cannot be seen, which is not the same as broken."""
+OF_WORKERS = "the workers' secret in Vault"
 FAULTS: tuple[Fault, ...] = (
     Fault("vault/sealed", "F36", "Vault is sealed", seal, unseal, {"vault/unsealed": "fail", **WITHOUT}, "is sealed"),
     Fault(
@@ -143,6 +144,7 @@ FAULTS: tuple[Fault, ...] = (
         start,
         {"vault/unsealed": "unknown", **WITHOUT},
         "no connection: refused",
+        chaos=InChaos(is_repaired=False),
     ),
     Fault(
         "vault/login-revoked",
@@ -174,6 +176,7 @@ FAULTS: tuple[Fault, ...] = (
             "vault/secrets-not-deleted": "unknown",
         },
         "do not let it read",
+        chaos=InChaos(is_repaired=False),
     ),
     Fault(
         "vault/newest-deleted",
@@ -183,6 +186,7 @@ FAULTS: tuple[Fault, ...] = (
         write_back,
         {"vault/secrets-not-deleted": "fail", "vault/secrets-have-their-keys": "fail"},
         "its newest, is deleted",
+        chaos=InChaos(is_repaired=False, writes=OF_WORKERS),
     ),
     Fault(
         "vault/key-removed",
@@ -192,6 +196,7 @@ FAULTS: tuple[Fault, ...] = (
         write_back,
         {"vault/secrets-have-their-keys": "fail"},
         "has no alert_stream_pass",
+        chaos=InChaos(is_repaired=False, writes=OF_WORKERS),
     ),
     Fault(
         "vault/secret-stale",
@@ -201,5 +206,6 @@ FAULTS: tuple[Fault, ...] = (
         write_back,
         {"vault/cluster-secrets-fresh": "fail"},
         "differs from Vault in alert_stream_pass",
+        chaos=InChaos(writes=OF_WORKERS),
     ),
 )

@@ -6,7 +6,7 @@ from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.resources import CRDS, VAULT_SECRETS
 from prompt_keda.lab.delivered import vault_secret_kind
 from prompt_keda.lab.faults import kept_secrets
-from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.vault import worker_secret
 from prompt_keda.lab.faults.waiting import until
 
@@ -60,6 +60,7 @@ FAULTS: tuple[Fault, ...] = (
         {"vault/cluster-secrets-present": "fail"},
         "is absent",
         stops_scaling=True,
+        chaos=InChaos(),
     ),
     Fault(
         "vault/operator-fails",
