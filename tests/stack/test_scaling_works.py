@@ -68,6 +68,34 @@ def test_events_that_wait_behind_a_refusal_are_red_in_time(stage, systems):
     until(lambda: outcome(systems).verdict.value == "ok", 60, "a chain that moves again")
 
 
+SET_BACK = """
+local now = redis.call('TIME')[1] .. '000-0'
+for _, event in ipairs(redis.call('XRANGE', KEYS[1], now, '+')) do redis.call('XDEL', KEYS[1], event[1]) end
+local stream, answer = {}, redis.call('XINFO', 'STREAM', KEYS[1])
+for i = 1, #answer, 2 do stream[answer[i]] = answer[i + 1] end
+redis.call('XSETID', KEYS[1], now, 'ENTRIESADDED', stream['entries-added'], 'MAXDELETEDID', '0-0')
+redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], now, 'ENTRIESREAD', stream['entries-added'])
+return 1
+"""
+"""Takes the events of a time that is still to come away, and lets the stream and its group stand at now."""
+
+
+def test_a_redis_clock_that_was_set_back_is_never_green(stage, systems):
+    """Each event that comes is of an hour that is still to come, and none would ever seem old: amber, with the reason."""
+    (instrument,) = stage.environment.instruments
+    pair = (instrument.stream, instrument.consumer_group)
+    until(lambda: outcome(systems).verdict.value == "ok", 90, "a chain that moves")
+    later = f"{int(time.time() * 1000) + 3_600_000}-0"
+    try:
+        stage.redis.run(("XADD", instrument.stream, later, "visit", "chain-0"))
+        seen = outcome(systems)
+        assert seen.verdict.value == "warn" and "behind the stream's last id" in seen.observed, seen
+        until(lambda: stage.redis.backlog(*pair).waiting == 0, 30, "a worker that reads it")
+    finally:
+        stage.redis.run(("EVAL", SET_BACK, 1, *pair))
+    until(lambda: outcome(systems).verdict.value == "ok", 60, "a clock that is right")
+
+
 def never_red(systems, stage, seconds, each_s=None):
     """Look every ten seconds, and send an event as often as is asked for; give the verdicts."""
     verdicts, end, last = [], time.monotonic() + seconds, 0.0

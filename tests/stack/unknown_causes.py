@@ -1,8 +1,8 @@
 """Causes that no check knows: objects of Kubernetes and Redis that stop one link of the chain, made from a seed.
 
 Left out, because they stop nothing on this stack or would not be honest there: a NetworkPolicy (its network enforces none), a
-conversion of the CRD (it has one version, which is stored), a clock that jumps (all its processes share this machine's), and a
-worker that never acknowledges: Redis denies XACK instead, so that none can.
+conversion of the CRD (it has one version, which is stored), a clock that jumps (all its processes share this machine's; what a
+jump leaves in a stream is in test_scaling_works.py), and a worker that never acknowledges: Redis denies XACK instead, so that none can.
 """
 
 from __future__ import annotations
@@ -354,6 +354,17 @@ def acknowledge_all(stage):
     left = stage.redis.pending_ids(instrument.stream, instrument.consumer_group)
     if left:
         stage.redis.run(("XACK", instrument.stream, instrument.consumer_group, *left))
+
+
+def until_few_work(stage):
+    """Wait until no more workers run than are kept: those of a burst take what comes for most of a minute, whatever is cut."""
+    (instrument,) = stage.environment.instruments
+
+    def few():
+        phases = [pod["status"]["phase"] for pod in stage.kube.list(PODS, instrument.namespace)]
+        return phases.count("Running") <= instrument.min_jobs
+
+    until(few, "workers that end", 120)
 
 
 def until_none_waits(stage):
