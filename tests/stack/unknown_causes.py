@@ -2,7 +2,8 @@
 
 Left out, because they stop nothing on this stack or would not be honest there: a NetworkPolicy (its network enforces none), a
 conversion of the CRD (it has one version, which is stored), a clock that jumps (all its processes share this machine's; what a
-jump leaves in a stream is in test_scaling_works.py), and a worker that never acknowledges: Redis denies XACK instead, so that none can.
+jump leaves in a stream is in test_scaling_works.py), and a worker that never acknowledges: Redis denies XACK instead, so that
+none can.
 """
 
 from __future__ import annotations
