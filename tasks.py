@@ -655,7 +655,7 @@ def fault(run, id, revert=False):
         "seed": "the number that picks one fault; of a chaos run its seed (default 1): the same seed makes the same rounds",
         "only": "of a chaos run, the round of this number alone",
         "sequence": "of a chaos run, the one round that this file describes, as a failing round is printed",
-        "markdown": "write the table of what was drilled to this file, after each drill or round",
+        "markdown": "write the table of what was drilled to this file, after each drill or round; rows of others stay",
         **WHILE_OBSERVING,
     },
 )
@@ -692,7 +692,11 @@ def drill(
         run.show = lambda result: labs.as_text.show_chaos(result.parts["rounds"])
         return labs.chaos.run(*numbers, sequence, write, run.observer, while_observing, run.ask)
     wanted = labs.drilling.Wanted(fault, all, _whole("--seed", seed) if seed else None, rest, while_observing)
-    return labs.drilling.run(wanted, write, run.observer, run.ask)
+    kept: list[str] = []
+    _into("--markdown", markdown, lambda file: kept.append(file.read_text()))
+    return labs.drilling.run(
+        wanted, lambda page: write(labs.drilling.beside("".join(kept), page)), run.observer, run.ask
+    )
 
 
 @_lab_task(

@@ -31,8 +31,8 @@ EVENTS = ("sent", "lost", "doubled", "taken", "unseen")
 NOT_COUNTED = "not counted"
 HEAD = """# Drills
 Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack; `--rest` goes on with drills that were
-stopped. In each a fault is injected, its checks see it, the runbook that `respond` proposes is followed, and scaling is
-verified. What drills found: [found.md](found.md).
+stopped, and what was not drilled keeps its row. In each a fault is injected, its checks see it, the runbook that `respond`
+proposes is followed, and scaling is verified. What drills found: [found.md](found.md).
 
 - answered by: people, where the runbook's commands were not enough and the steps that its page asks people for were done.
 - workers: those that ran when the fault was injected.
@@ -224,6 +224,20 @@ def _faults_left(drills: Drills) -> list[Fault]:
 def page(drilled: Sequence[Drilled]) -> str:
     """Give the table of what was drilled, as Markdown."""
     return HEAD + "".join(f"{_row(one)}\n" for one in drilled)
+
+
+def beside(kept: str, page: str) -> str:
+    """Return a page of drills with the rows of another one for the faults that it does not have, in the faults' order."""
+    known = [f"| {fault.title} |" for fault in (*ALL_FAULTS, *OF_DELIVERY)]
+    rows = page.removeprefix(HEAD).splitlines()
+    rows += [row for row in kept.splitlines() if row.startswith(tuple(known)) and not _has(rows, row)]
+    place = {start: number for number, start in enumerate(known)}
+    rows.sort(key=lambda row: next((place[start] for start in known if row.startswith(start)), len(known)))
+    return HEAD + "".join(f"{row}\n" for row in rows)
+
+
+def _has(rows: Sequence[str], row: str) -> bool:
+    return any(other.split(" | ")[0] == row.split(" | ")[0] for other in rows)
 
 
 def _row(one: Drilled) -> str:

@@ -256,6 +256,15 @@ def test_the_page_has_a_row_for_each_drill():
     assert "exit code 3" in row
 
 
+def test_a_page_keeps_the_rows_of_faults_that_were_not_drilled_now():
+    """In the faults' order: hours of drills are done in parts. What no fault is called any more goes."""
+    first, second, third = (f"| {fault.title} | x | old |" for fault in ALL_FAULTS[:3])
+    kept = f"{drilling.HEAD}{third}\n{second}\n| of another version | x | old |\n"
+    page = f"{drilling.HEAD}{second.replace('old', 'new')}\n{first}\n"
+    assert drilling.beside(kept, page) == f"{drilling.HEAD}{first}\n{second.replace('old', 'new')}\n{third}\n"
+    assert drilling.beside("", page.replace(first, "| x is broken | x |")).endswith("| x is broken | x |\n")
+
+
 class Audit:
     """A delivery audit: what was done with it, and the report that it returns."""
 
