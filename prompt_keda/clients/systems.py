@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prompt_keda.clients.http.header_text import NotSendable
 from prompt_keda.clients.http.tls import Tls, verified
-from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube import in_vcluster
+from prompt_keda.clients.kube.client import Kube, as_it_is
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.core.errors import ClientError, LoggedOut, Missing, Refused, Unfilled
 from prompt_keda.core.secret import Secret
@@ -81,7 +82,8 @@ class Systems:
 
         def make() -> Kube:
             context = filled(settings.context, "kubernetes.context")
-            return Kube.connect(settings.kubeconfig, context, self.environment.limits.connect)
+            explain = in_vcluster.explain if self.environment.capacity.syncer else as_it_is
+            return Kube.connect(settings.kubeconfig, context, self.environment.limits.connect, explain)
 
         return self._once("kube", make, is_login=True)
 

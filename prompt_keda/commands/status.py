@@ -27,7 +27,7 @@ from prompt_keda.records.run_history import runs_kept
 from prompt_keda.report.result import Result
 
 UNKNOWN = "unknown"
-"""The key of what could not be seen, with the reason."""
+"""The key of what could not be seen, with the reason; ``fix`` beside it says what to do, where that is known."""
 LAST_RUNS = 3
 EVERY_S = 2.0
 """Between two looks of a watch, as `watch` of procps has it."""
@@ -110,7 +110,7 @@ def _seen(what: Callable[[], Any]) -> Any:
     try:
         return what()
     except PromptKedaError as error:
-        return {UNKNOWN: error.what}
+        return {UNKNOWN: error.what, **({"fix": error.fix} if error.fix else {})}
 
 
 def _parts(systems: Systems) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.cluster.vcluster import with_its_words
+from prompt_keda.components.cluster.vcluster import without_verdict_on_rights
 from prompt_keda.core.check import Check, CheckResult
 from prompt_keda.core.deadline import in_time
 from prompt_keda.core.errors import PromptKedaError, Refusal
@@ -29,7 +29,7 @@ def unobserved(ids: Sequence[str]) -> AbstractContextManager[Observer]:
 
 
 def choose(only: str = "", skip: str = "", deep: bool = False) -> list[Check[Systems]]:
-    """Return the checks that are asked for, in their order, each with the words of a vCluster where it looks at one.
+    """Return the checks that are asked for, in their order; in a vCluster a right that lacks is UNKNOWN by them.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def choose(only: str = "", skip: str = "", deep: bool = False) -> list[Check[Sys
     chosen = [check for check in chosen if not unwanted or not check.id.startswith(unwanted)]
     if not chosen:
         raise Refusal("--skip leaves no check of --only", "Ids look like redis/answers; see docs/checks.md.")
-    return [with_its_words(check) for check in chosen]
+    return [without_verdict_on_rights(check) for check in chosen]
 
 
 def run_round(

@@ -11,6 +11,7 @@ from prompt_keda.clients.kube.access_reviews import missing_rights
 from prompt_keda.clients.kube.objects import Object, is_going, some
 from prompt_keda.clients.kube.resources import CRDS, NAMESPACES
 from prompt_keda.clients.registry import parse_image
+from prompt_keda.components.cluster import vcluster
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.identity.redeploy_rights import copy_rights, redeploy_rights
 from prompt_keda.components.keda import install
@@ -44,7 +45,8 @@ def inspect(context: Context) -> Progress:
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         return Progress(State.BROKEN, "; ".join(found[:3]) + more)
-    return Progress(State.DONE, f"{len(looks)} things seen that have to hold")
+    unseen = vcluster.header(context.systems, may_ask=False)  # what stands in the run's header was asked for there
+    return Progress(State.DONE, f"{len(looks)} things seen that have to hold{'; ' * bool(unseen)}{unseen}")
 
 
 def look_only(context: Context) -> None:

@@ -49,8 +49,16 @@ def status_rows(parts: dict[str, Any], now: datetime) -> list[Row]:
     for name, instrument in status["instruments"].items():
         rows += [(" ", name), *((mark, f"  {text}") for mark, text in _instrument(instrument, now))]
     rows += _paused(status["instruments"])
+    rows += [("?", f"what was not seen: {fix}") for fix in _fixes(status)]
     rows += [("!", f"open incident {parts['incident']}") if parts["incident"] else (" ", "no incident is open")]
     return rows + ([(" ", _run(run)) for run in parts["runs"]] or [(" ", "no run of this machine")])
+
+
+def _fixes(status: Any) -> list[str]:
+    """Return what to do about what was not seen, each once."""
+    parts = [part for part in status.values() if isinstance(part, dict)]
+    own = [status["fix"]] if UNKNOWN in status and "fix" in status else []
+    return [*dict.fromkeys([*own, *(fix for part in parts for fix in _fixes(part))])]
 
 
 def row_lines(row: Row, width: int | None, shows_symbols: bool) -> list[Text]:

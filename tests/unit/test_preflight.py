@@ -7,16 +7,19 @@ from dataclasses import replace
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.components.cluster.vcluster import HEADER
 from prompt_keda.components.keda import install
 from prompt_keda.components.keda.names import CERTIFICATES
 from prompt_keda.components.run import Context
 from prompt_keda.core.decisions import Decisions, Deletion
 from prompt_keda.core.errors import BadAnswer, Refused, Unreachable
 from prompt_keda.core.plan import State
+from prompt_keda.environment.model import ClientLimit
 from prompt_keda.redeploy import inventory as survey
 from prompt_keda.redeploy import modes, preflight
 from prompt_keda.redeploy.modes import RedeployOptions
 
+from .breaks import known
 from .world import HOST, KEDA_IMAGE, SCALED_JOB, SPACE, STREAM, World, made_certificates
 from .world import crd as keda_crd
 
@@ -65,6 +68,12 @@ def test_when_all_is_at_hand_it_goes_ahead(ready):
     seen = ready.seen()
     assert seen.state is State.DONE, seen.detail
     assert ready.world.kube._objects == before
+
+
+def test_in_a_vcluster_it_says_what_it_cannot_see(ready):
+    """Room, quota and admission are its host's: what was tried inside tells nothing of them."""
+    known(syncer=ClientLimit(qps=40, burst=80), host_workers_count=400)(ready.world)
+    assert ready.seen().detail.endswith(f"; {HEADER}")
 
 
 def dying_namespace(ready):

@@ -23,7 +23,7 @@ from prompt_keda.core.event import nobody
 
 from .world import World
 
-LIMITS = SimpleNamespace(connect=None)
+LIMITS, NO_VCLUSTER = SimpleNamespace(connect=None), SimpleNamespace(syncer=None)
 
 
 class Opened:
@@ -85,7 +85,9 @@ def test_a_refused_login_is_not_tried_again(monkeypatch, name, log_in, error, tr
         raise error(name, "https://x.test", "no")
 
     monkeypatch.setattr(Systems, log_in, fails) if log_in else monkeypatch.setattr(Kube, "connect", fails)
-    systems = Systems(SimpleNamespace(kubernetes=SimpleNamespace(context="c", kubeconfig=None), limits=LIMITS))
+    systems = Systems(
+        SimpleNamespace(kubernetes=SimpleNamespace(context="c", kubeconfig=None), limits=LIMITS, capacity=NO_VCLUSTER)
+    )
     for _ in range(3):
         with pytest.raises(error, match="no"):
             getattr(systems, name)
@@ -98,6 +100,7 @@ NOWHERE = SimpleNamespace(
     redis=SimpleNamespace(password=None, tls=None, reach="direct", service="127.0.0.1", port=9),
     registries=[],
     limits=SimpleNamespace(connect=timedelta(seconds=1)),
+    capacity=NO_VCLUSTER,
 )
 FIRST_USES = {
     "kubernetes": lambda: Systems(NOWHERE).kube,

@@ -8,7 +8,7 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.components.cluster import vcluster
 from prompt_keda.core.check import Verdict
-from prompt_keda.core.errors import Refused, Unreachable
+from prompt_keda.core.errors import Refused
 from prompt_keda.core.run_checks import look
 from prompt_keda.environment.model import ClientLimit
 
@@ -43,7 +43,7 @@ def says(world_breaks, id_):
     """Return what a check says with a vCluster's own words."""
     world = World()
     world_breaks(world)
-    return look(vcluster.with_its_words(CHECKS[id_]), world.systems)
+    return look(vcluster.without_verdict_on_rights(CHECKS[id_]), world.systems)
 
 
 @pytest.mark.parametrize(("check", "verdict"), STAND_INS.items())
@@ -113,27 +113,6 @@ def test_a_pod_that_the_host_does_not_make_names_the_hosts_reason(words, fix):
     assert fix in outcome.fix
 
 
-@pytest.mark.parametrize(
-    ("detail", "fix"),
-    [
-        ("no connection: refused", "the workers may well run on"),
-        ("it connected, but gave no answer within 5 s", "the workers may well run on"),
-        (
-            "TLS: the authority of its certificate is not trusted (self-signed certificate in certificate chain)",
-            "enrol",
-        ),
-    ],
-)
-def test_an_api_server_that_is_away_is_the_vclusters_syncer_or_host(detail, fix):
-    """VPN and kubeconfig are not all that can be wrong."""
-
-    def version():
-        raise Unreachable("Kubernetes", "https://fake.test", detail)
-
-    outcome = says(both(NAMED, lambda world: setattr(world.kube, "version", version)), "cluster/api-answers")
-    assert (outcome.verdict, fix in outcome.fix) == (Verdict.UNKNOWN, True), outcome
-
-
 def test_what_may_not_be_looked_at_in_a_vcluster_is_unknown():
     """A store that was lost takes people's rights with it: a 403 tells nothing of what is behind it."""
     outcome = says(both(NAMED, denied("list", "deployments")), "keda/one-version")
@@ -153,7 +132,7 @@ def test_an_error_of_another_system_stays_as_it_is():
 
     world = World()
     NAMED(world)
-    checked = vcluster.with_its_words(type(CHECKS["vault/unsealed"])("vault/x", "X", refuse))
+    checked = vcluster.without_verdict_on_rights(type(CHECKS["vault/unsealed"])("vault/x", "X", refuse))
     assert look(checked, world.systems).fix == "Ask."
 
 

@@ -22,7 +22,7 @@ from prompt_keda.clients.kube.port_forward import open_port
 from prompt_keda.clients.kube.resources import Resource
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
 from prompt_keda.clients.whole_answer import bounded
-from prompt_keda.core.errors import BadAnswer, Missing
+from prompt_keda.core.errors import BadAnswer, ClientError, Missing
 
 if TYPE_CHECKING:
     from prompt_keda.clients.kube.watch import Watch
@@ -31,6 +31,12 @@ READY = "/readyz"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 FIELD_MANAGER = "prompt-keda"
 Object = dict[str, Any]
+Explain = Callable[[ClientError], None]
+"""Says in an error what it means at this API server."""
+
+
+def as_it_is(error: ClientError) -> None:
+    """Leave an error as it is: it means what it says."""
 
 
 class Kube:
@@ -39,8 +45,8 @@ class Kube:
     Make it with `Kube.connect`.
     """
 
-    def __init__(self, log_in_again: Callable[[], Any], timeout: timedelta) -> None:
-        self._log_in_again = log_in_again
+    def __init__(self, log_in_again: Callable[[], Any], timeout: timedelta, explain: Explain = as_it_is) -> None:
+        self._log_in_again, self._explain = log_in_again, explain
         self._timeout_s = timeout.total_seconds()
         self._plurals: dict[str, Sequence[Object]] = {}
         self._lock = threading.Lock()
@@ -48,7 +54,9 @@ class Kube:
         self.address: str = self._configuration.host
 
     @classmethod
-    def connect(cls, kubeconfig: Path | None, context: str | None, timeout: timedelta) -> Kube:
+    def connect(
+        cls, kubeconfig: Path | None, context: str | None, timeout: timedelta, explain: Explain = as_it_is
+    ) -> Kube:
         """Read a kubeconfig, and log in as it says. No request is sent yet, unless the login needs one.
 
         Parameters
@@ -60,6 +68,8 @@ class Kube:
         timeout
             For each wait for the server, and for a refresh of the login at its issuer; the whole of an answer is bounded as well
             (`whole_answer`). An exec plugin has none: it may wait for a person.
+        explain
+            Given each error of a request before it is raised.
 
         Raises
         ------
@@ -70,7 +80,7 @@ class Kube:
         Refused
             When it does without TLS or its verification; `LoggedOut` when exec plugin or issuer give no token.
         """
-        return cls(lambda: log_in(kubeconfig, context, timeout), timeout)
+        return cls(lambda: log_in(kubeconfig, context, timeout), timeout, explain)
 
     @property
     def ca_sha256(self) -> str | None:
@@ -161,8 +171,12 @@ class Kube:
             time.sleep(pause)  # the server says how long; nothing else tells when it takes requests again
             answer = self._send(method, url, data, headers, self._token(), timeout_s, stream)
         if answer.status >= 300 and not whatever_it_says:
-            raise failure(self.address, method, path, answer.status, answer.data)
+            raise self._explained(failure(self.address, method, path, answer.status, answer.data))
         return answer
+
+    def _explained(self, error: ClientError) -> ClientError:
+        self._explain(error)
+        return error
 
     def _send(
         self,
@@ -188,7 +202,7 @@ class Kube:
             return self._pool.request(method, url, body=data, headers=whole, timeout=wait, **options)
         except urllib3.exceptions.HTTPError as error:
             proxy = self._configuration.named_proxy
-            raise unreachable(error, self.address, self._timeout_s, read_s, proxy) from error
+            raise self._explained(unreachable(error, self.address, self._timeout_s, read_s, proxy)) from error
 
     def _set_login(self) -> None:
         with ONE_AT_A_TIME:
@@ -474,7 +488,11 @@ class Kube:
     def port_forward(self, namespace: str, pod: str, port: int) -> Any:
         """Give a socket to a port of a pod, through the API server. Raises as `open_port` does."""
         token = self._token()
-        return open_port(self._configuration, self.address, token, namespace, pod, port, self._timeout_s)
+        try:
+            return open_port(self._configuration, self.address, token, namespace, pod, port, self._timeout_s)
+        except ClientError as error:
+            self._explain(error)
+            raise
 
     def page(self, namespace: str, pod: str, port: int, path: str) -> str:
         """Give a page that a pod serves by plain HTTP, through a port-forward. Raises as `open_port` and `read_page` do."""

@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.in_vcluster import OWNERS
 from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
 from prompt_keda.components.cluster.events import newest_warnings, words_of
 from prompt_keda.components.cluster.nodes import nodes_lost
-from prompt_keda.components.cluster.vcluster import OWNERS, SYNC_ERROR, in_a_vcluster, sync_fix
+from prompt_keda.components.cluster.vcluster import SYNC_ERROR, in_a_vcluster, sync_fix
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import ClientError
 from prompt_keda.core.outcomes import fail, look_at, ok, skipped, unknown, warn, worst_of

@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from prompt_keda.clients.kube.errors import SYSTEM
+from prompt_keda.clients.kube.in_vcluster import NO_RIGHT, OWNERS, is_forbidden
 from prompt_keda.clients.kube.resources import NODES
 from prompt_keda.clients.systems import Systems
 from prompt_keda.core.check import Check, Outcome, Verdict, check
-from prompt_keda.core.errors import BadAnswer, PromptKedaError, Refused, Unreachable
+from prompt_keda.core.errors import BadAnswer, PromptKedaError, Refused
 from prompt_keda.core.outcomes import ok, skipped, unknown, warn
 
 Object = dict[str, Any]
@@ -23,20 +24,7 @@ FAKE_NODE = "vcluster.loft.sh/fake-node"
 KEPT = "is a vCluster"
 SYNC_ERROR = "SyncError"
 """The reason of the Event by which a syncer says why it cannot make an object on its host."""
-OWNERS = "Ask the vCluster's owners"
 HEADER = "in a vCluster: its nodes, room, quota and volumes are stand-ins"
-REBUILT = (
-    "Was the vCluster rebuilt? It has a new CA then: fetch its kubeconfig anew (on its host: Secret vc-NAME), then"
-    " ./run enrol."
-)
-AWAY = (
-    "Check VPN and login. In a vCluster this is its syncer or its host, and the workers may well run on:"
-    f" {OWNERS.lower()} how its pod does in the host's namespace."
-)
-NO_RIGHT = (
-    "Was the vCluster's store lost or rebuilt? People's rights go with it. Who has its own kubeconfig (on its host: Secret"
-    " vc-NAME) can bind them again."
-)
 FORBIDDEN = ("403 on ", "403: ")
 """How an API server's 403 stands in what a check has observed of several things."""
 SYNC_FIXES = (
@@ -124,17 +112,11 @@ def sync_fix(words: str) -> str:
     return next(fixes, f"{OWNERS}: its syncer cannot make this on its host.")
 
 
-def explained(error: Unreachable) -> Unreachable:
-    """Return why a vCluster's API server does not answer, with what to do about it there."""
-    is_untrusted = error.detail.startswith("TLS: ") and "authority" in error.detail
-    return type(error)(SYSTEM, error.endpoint, error.detail, REBUILT if is_untrusted else AWAY)
+def without_verdict_on_rights(checked: Check[Systems]) -> Check[Systems]:
+    """Return a check by which a right that lacks is UNKNOWN, where the environment names a vCluster.
 
-
-def with_its_words(checked: Check[Systems]) -> Check[Systems]:
-    """Return a check that tells a vCluster's own troubles apart, where the environment names one.
-
-    An API server that is away is its syncer or its host. A 403 tells of rights that went with a lost store as well as of
-    rights that nobody gave: what may not be looked at is UNKNOWN. The checks of category identity name missing rights.
+    A 403 tells of rights that went with a lost store as well as of rights that nobody gave: what may not be looked at is not
+    seen. The checks of category identity name missing rights.
     """
 
     def run(systems: Systems) -> Outcome:
@@ -142,12 +124,8 @@ def with_its_words(checked: Check[Systems]) -> Check[Systems]:
             return checked.run(systems)
         try:
             outcome = checked.run(systems)
-        except Unreachable as error:
-            if error.system != SYSTEM:
-                raise
-            raise explained(error) from error
         except Refused as error:
-            if error.system != SYSTEM or not error.detail.startswith("403"):
+            if error.system != SYSTEM or not is_forbidden(error):
                 raise
             raise BadAnswer(SYSTEM, error.endpoint, error.detail, NO_RIGHT) from error
         if outcome.verdict is Verdict.FAIL and any(words in outcome.observed for words in FORBIDDEN):
