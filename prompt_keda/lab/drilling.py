@@ -83,7 +83,7 @@ def require_here(faults: Sequence[Fault], stage: Stage) -> None:
     for fault in faults:
         if fault.needs_delivery and fault.needs_delivery != stage.endpoints.get("delivery"):
             raise Refusal(
-                f"{fault.id} needs a stack on which {fault.needs_delivery} delivers",
+                f"{fault.id} needs a stack that has {fault.needs_delivery}",
                 f"./run lab.up --with {fault.needs_delivery}",
             )
 

@@ -231,7 +231,8 @@ def test_a_fault_of_delivery_is_drilled_only_where_that_delivers():
     """All nine by the start of their ids; on another stack nothing is broken, and what it needs is said."""
     chosen = drilling.choose(Wanted("argocd/"))
     assert len(chosen) == 9
-    with pytest.raises(Refusal, match="needs a stack on which argocd delivers") as refused:
+    assert {fault.needs_delivery for fault in drilling.choose(Wanted("vcluster/"))} == {"vcluster"}
+    with pytest.raises(Refusal, match="needs a stack that has argocd") as refused:
         drilling.require_here(chosen, SimpleNamespace(endpoints={}))
     assert "lab.up --with argocd" in refused.value.fix
     drilling.require_here(chosen, SimpleNamespace(endpoints={"delivery": "argocd"}))

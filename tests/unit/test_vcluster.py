@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from types import SimpleNamespace
+
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
@@ -11,6 +14,7 @@ from prompt_keda.core.check import Verdict
 from prompt_keda.core.errors import Refused
 from prompt_keda.core.run_checks import look
 from prompt_keda.environment.model import ClientLimit
+from prompt_keda.lab.faults import vcluster as faults
 
 from .breaks import both, change, denied, known, seen
 from .world import SPACE, World, now
@@ -146,3 +150,36 @@ def test_the_header_names_a_vcluster():
     assert vcluster.header(fresh.systems, may_ask=False) == ""
     assert vcluster.header(fresh.systems, may_ask=True) == vcluster.HEADER
     assert vcluster.header(fresh.systems, may_ask=False) == vcluster.HEADER
+
+
+class Killed(Exception):
+    """Somebody has killed who lost or restored the store."""
+
+
+@pytest.mark.parametrize("survives", range(4))
+@pytest.mark.parametrize("act", [faults.lose_store, faults.restore_store])
+def test_a_store_is_whole_whenever_who_loses_or_restores_it_is_killed(monkeypatch, tmp_path, act, survives):
+    """It lies under one of its two names: reverting the fault puts it back."""
+    store = tmp_path / "vcluster-etcd"
+    (store / "member").mkdir(parents=True)
+    (store / "member" / "db").write_text("all of it")
+    monkeypatch.setattr(faults, "renew_operator", lambda stage: None)
+    stage, left = SimpleNamespace(lab=SimpleNamespace(state=tmp_path)), []
+
+    def scale(*arguments):
+        if not left:
+            raise Killed
+        left.pop()
+
+    monkeypatch.setattr(faults.vcluster, "scale", scale)
+    if act is faults.restore_store:
+        left[:] = [None] * 2
+        faults.lose_store(stage)
+        (store / "member").mkdir()
+        (store / "member" / "db").write_text("a new one")
+    left[:] = [None] * survives
+    with suppress(Killed):
+        act(stage)
+    left[:] = [None] * 9
+    faults.restore_store(stage)
+    assert (store / "member" / "db").read_text() == "all of it"

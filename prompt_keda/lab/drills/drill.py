@@ -52,7 +52,7 @@ def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled
         until_green(ways, f"the steady state before {fault.id}")
     except DeadlinePassed as error:
         there = state.faults(stage.lab)
-        whole = "./run faults --revert" if there else "./run redeploy --env local"
+        whole = "./run faults --revert" if there else f"./run redeploy --env {stage.environment.name}"
         error.fix = f"Make it whole: {whole}. Then go on: ./run drill --rest"
         raise
     instruments = stage.environment.instruments

@@ -26,6 +26,7 @@ from prompt_keda.lab.faults import (
     scaling,
     vault,
     vault_secrets,
+    vcluster,
 )
 from prompt_keda.lab.faults.fault import Fault
 
@@ -50,8 +51,8 @@ ALL_FAULTS: tuple[Fault, ...] = (
     *links.FAULTS,
 )
 """Those that each stack has."""
-OF_DELIVERY: tuple[Fault, ...] = argocd.FAULTS
-"""Those of a stack on which what they break delivers (``needs_delivery``)."""
+OF_DELIVERY: tuple[Fault, ...] = (*argocd.FAULTS, *vcluster.FAULTS)
+"""Those of a stack that has what they break: ``lab.up --with`` brings it (``needs_delivery``)."""
 
 
 def fault_of(id_: str) -> Fault:

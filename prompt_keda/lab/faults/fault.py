@@ -14,13 +14,13 @@ from prompt_keda.clients.redis_streams import RedisStreams
 from prompt_keda.core.errors import Missing
 from prompt_keda.delivery.manifests import load_keda_manifests
 from prompt_keda.environment.model import Environment
-from prompt_keda.lab import state
+from prompt_keda.lab import state, vcluster
 from prompt_keda.lab.settings import Lab, current_lab
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The running local stack, as its administrator.
+    """The running local stack, as its administrator: where Prompt KEDA lives in a vCluster, inside of that.
 
     Parameters
     ----------
@@ -42,8 +42,20 @@ class Stage:
 
     @property
     def kube(self) -> Kube:
-        """Its API server, by a login that needs no directory."""
-        return Kube.connect(self.lab.admin_kubeconfig, None, timedelta(seconds=10))
+        """The API server of where Prompt KEDA lives, by a login that needs no directory."""
+        return self._connect(vcluster.admin_kubeconfig(self.lab) if self._is_inside else self.lab.admin_kubeconfig)
+
+    @property
+    def host(self) -> Kube:
+        """The stack's own API server: a vCluster's host."""
+        return self._connect(self.lab.admin_kubeconfig)
+
+    @property
+    def _is_inside(self) -> bool:
+        return self.endpoints.get("delivery") == "vcluster"
+
+    def _connect(self, kubeconfig: Path) -> Kube:
+        return Kube.connect(kubeconfig, None, timedelta(seconds=10))
 
     @property
     def redis(self) -> RedisStreams:
@@ -128,7 +140,7 @@ class Fault:
         Whether no more workers begin while it is broken: those that run or wait take few of the events that come, and visits
         are lost, each 36 s one. Else there is time. Measured: tests/stack/test_scaling_stops.py.
     needs_delivery
-        What has to deliver on the stack, as ``lab.up --with`` names it; empty: every stack has what it breaks.
+        What the stack has to have, as ``lab.up --with`` names it; empty: every stack has what it breaks.
     chaos
         How chaos rounds draw it; None: they do not.
     """

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.process import kernel_fields
@@ -55,7 +56,11 @@ def send_to(pids: Iterable[int], number: signal.Signals) -> int:
 
 def processes_in_pods(stage: Stage, namespace: str, labels: str) -> Iterator[int]:
     """Give the id of every process in the containers of some pods; ``labels`` is the pods' label selector."""
-    pods = stage.kube.list(PODS, namespace, labels)
+    yield from processes_of(stage.kube.list(PODS, namespace, labels))
+
+
+def processes_of(pods: Iterable[Object]) -> Iterator[int]:
+    """Give the id of every process in the containers of these pods."""
     states = [one for pod in pods for one in pod["status"].get("containerStatuses") or [] if one.get("containerID")]
     yield from _processes_of({one["containerID"].rpartition("/")[2] for one in states})
 

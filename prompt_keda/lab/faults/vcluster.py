@@ -1,7 +1,7 @@
 """Faults that only a vCluster has: its syncer dies or is away, its host's quota is full, its store is lost.
 
-For a stack with ``lab.up --with vcluster``; they are not among `ALL_FAULTS`, which each stack has. They work on the host, as its
-owners would; who sees them is inside.
+For a stack with ``lab.up --with vcluster``; they are not among `ALL_FAULTS`, which each stack has: drills take them by their
+ids. They work on the host, as its owners would; who sees them is inside.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from pathlib import Path
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.core.errors import LabError
+from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import contents, vcluster
 from prompt_keda.lab.faults.fault import Fault, Stage
-from prompt_keda.lab.faults.signals import processes_in_pods, send_to
+from prompt_keda.lab.faults.keda_restarts import renew_operator
+from prompt_keda.lab.faults.signals import processes_of, send_to
 from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.settings import Lab
 
@@ -28,7 +30,8 @@ AWAY = {"cluster/api-answers": "unknown", "images/instrument-images-present": "u
 
 def kill_syncer(stage: Stage) -> None:
     """Kill the syncer, and with it its API server and controller manager: the kubelet starts it again."""
-    mains = [pid for pid in processes_in_pods(stage, vcluster.NAMESPACE, SYNCER_PODS) if _is_syncer(pid)]
+    pods = stage.host.list(PODS, vcluster.NAMESPACE, SYNCER_PODS)
+    mains = [pid for pid in processes_of(pods) if _is_syncer(pid)]
     send_to(mains, signal.SIGKILL)
 
 
@@ -55,8 +58,9 @@ def take_syncer_away(stage: Stage) -> None:
 
 
 def bring_syncer_back(stage: Stage) -> None:
-    """Scale it to 1 again."""
+    """Scale it to 1 again, and put a new operator in place of one that has lost its Lease, and waits to be started again."""
     vcluster.scale(stage.lab, 1)
+    renew_operator(stage)
 
 
 def fill_host_quota(stage: Stage) -> None:
@@ -89,14 +93,16 @@ def _store(lab: Lab) -> tuple[Path, Path]:
 
 
 def lose_store(stage: Stage) -> None:
-    """Save the store aside, and lose it, in the order that keeps workers alive: the syncer goes first."""
+    """Put the store aside, and lose it, in the order that keeps workers alive: the syncer goes first.
+
+    It is renamed: whoever is killed in between leaves it whole, under one of its two names.
+    """
     store, saved = _store(stage.lab)
     vcluster.scale(stage.lab, 0)
     vcluster.scale(stage.lab, 0, vcluster.STORE)
     if not saved.exists():
-        shutil.copytree(store, saved)
-    for part in store.iterdir():
-        shutil.rmtree(part)
+        store.rename(saved)
+    private_folder(store)
 
 
 def restore_store(stage: Stage) -> None:
@@ -105,21 +111,23 @@ def restore_store(stage: Stage) -> None:
     if saved.exists():
         vcluster.scale(stage.lab, 0)
         vcluster.scale(stage.lab, 0, vcluster.STORE)
-        shutil.copytree(saved, store, dirs_exist_ok=True)
-        shutil.rmtree(saved)
+        shutil.rmtree(store, ignore_errors=True)
+        saved.rename(store)
     vcluster.scale(stage.lab, 1, vcluster.STORE)
-    vcluster.scale(stage.lab, 1)
+    bring_syncer_back(stage)
 
 
-def pods_on_host(kube: Kube) -> dict[str, str]:
-    """Return the workers' pods that run on the host: name → UID. They are there whether the vCluster answers or not."""
-    pods = kube.list(PODS, vcluster.NAMESPACE, f"vcluster.loft.sh/managed-by={vcluster.NAME}")
-    workers = [pod for pod in pods if "-x-prompt-keda-" in pod["metadata"]["name"] and not _is_over(pod)]
-    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in workers}
+def workers_on_host(host: Kube) -> dict[str, str]:
+    """Return the workers' pods on the host that nobody has told to go: UID → phase. They are there whoever answers inside."""
+    pods = host.list(PODS, vcluster.NAMESPACE, f"vcluster.loft.sh/managed-by={vcluster.NAME}")
+    workers = [pod for pod in pods if "-x-prompt-keda-" in pod["metadata"]["name"]]
+    stay = [pod for pod in workers if "deletionTimestamp" not in pod["metadata"]]
+    return {pod["metadata"]["uid"]: pod["status"].get("phase", "") for pod in stay}
 
 
-def _is_over(pod: dict[str, dict[str, object]]) -> bool:
-    return "deletionTimestamp" in pod["metadata"] or pod["status"].get("phase") != "Running"
+def running_on_host(host: Kube) -> set[str]:
+    """Return the UIDs of the workers' pods that run on the host."""
+    return {uid for uid, phase in workers_on_host(host).items() if phase == "Running"}
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -133,6 +141,7 @@ FAULTS: tuple[Fault, ...] = (
         "no connection: refused",
         runbook="vcluster",
         stops_scaling=True,
+        needs_delivery="vcluster",
     ),
     Fault(
         "vcluster/host-quota-full",
@@ -144,6 +153,7 @@ FAULTS: tuple[Fault, ...] = (
         "its host does not make it: SyncError",
         runbook="no-room",
         stops_scaling=True,
+        needs_delivery="vcluster",
     ),
     Fault(
         "vcluster/store-lost",
@@ -155,5 +165,6 @@ FAULTS: tuple[Fault, ...] = (
         "no connection: refused",
         runbook="vcluster",
         stops_scaling=True,
+        needs_delivery="vcluster",
     ),
 )
