@@ -45,7 +45,7 @@ class Stack:
         self.world = World()
         self.stage = SimpleNamespace(
             kube=self.world.kube,
-            environment=SimpleNamespace(instruments=[]),
+            environment=SimpleNamespace(name="here", instruments=[]),
             redis=self.world.redis,
             lab=SimpleNamespace(state=Path(self.folder.name)),
         )
@@ -201,7 +201,7 @@ def test_a_stack_that_is_not_green_is_not_drilled():
     stack.broken = True
     with pytest.raises(DeadlinePassed, match="steady state") as refused:
         drill(stack.fault(), stack.stage, stack, nobody)
-    assert "redeploy --env local" in refused.value.fix and "--rest" in refused.value.fix
+    assert "redeploy --env here" in refused.value.fix and "--rest" in refused.value.fix
 
 
 @pytest.mark.parametrize(
