@@ -83,7 +83,8 @@ class Systems:
         def make() -> Kube:
             context = filled(settings.context, "kubernetes.context")
             explain = in_vcluster.explain if self.environment.capacity.syncer else as_it_is
-            return Kube.connect(settings.kubeconfig, context, self.environment.limits.connect, explain)
+            limits = self.environment.limits
+            return Kube.connect(settings.kubeconfig, context, limits.connect, explain, limits.answer)
 
         return self._once("kube", make, is_login=True)
 

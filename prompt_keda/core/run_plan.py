@@ -20,6 +20,7 @@ from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.plan import Progress, Signal, State, Step, StepResult
 
 C = TypeVar("C")
+T = TypeVar("T")
 GO_ON = "./run resume goes on from here."
 LOOK_AGAIN_S = 1.0
 """The longest time between two inspections while waiting: some things cannot be watched."""
@@ -69,8 +70,8 @@ def run_plan(
     Unexpected
         When a step raises what nobody foresaw: it is journaled as any other failure, by its type alone.
     ClientError
-        When an act cannot reach its system; or the last inspection before a step's deadline, or the first one before
-        anything was written: what could not be seen is not seen broken.
+        When neither the act nor the last inspection before a step's deadline can reach its system, or the first of them
+        before anything was written: what could not be seen is not seen broken.
 
     Notes
     -----
@@ -121,7 +122,8 @@ def _run_step(
     step: Step[C], context: C, journal: Journal, observer: Observer, now: Callable[[], float], has_written: bool
 ) -> tuple[Progress, bool]:
     end = now() + step.deadline.total_seconds()
-    progress = _first_look(step, context, observer, end if has_written else now(), now)
+    insisting = (step.id, observer, end if has_written else now(), now)
+    progress = _insist(lambda: step.inspect(context), *insisting)
     if progress.state is State.DONE:
         journal.append(step.id, "skipped", progress.detail)
         return progress, False
@@ -130,7 +132,7 @@ def _run_step(
     journal.append(step.id, "begin", progress.detail)
     signal: Signal = step.watch(context) if step.watch else Tick()
     try:
-        step.act(context)
+        _insist(lambda: step.act(context), *insisting)  # it may be done without an answer: each act can be done twice
         progress = _wait(step, context, signal, observer, end, now)
     finally:
         signal.close()
@@ -138,16 +140,16 @@ def _run_step(
     return progress, True
 
 
-def _first_look(step: Step[C], context: C, observer: Observer, end: float, now: Callable[[], float]) -> Progress:
-    """Inspect a step. Until ``end`` a system that does not answer is asked again: half-way, giving up leaves KEDA away."""
+def _insist(ask: Callable[[], T], step_id: str, observer: Observer, end: float, now: Callable[[], float]) -> T:
+    """Inspect or act. What a system does not answer is asked again until ``end``: half-way, giving up leaves KEDA away."""
     while True:
         try:
-            return step.inspect(context)
+            return ask()
         except ClientError as error:
             left = end - now()
             if not error.retriable or left <= 0:
                 raise
-            observer(Event(EventKind.PROGRESS, step.id, State.WORKING.value, error.what))
+            observer(Event(EventKind.PROGRESS, step_id, State.WORKING.value, error.what))
             Tick().wait(min(LOOK_AGAIN_S, left))
 
 

@@ -600,7 +600,10 @@ class Limits(Part):
     """How long the toolkit waits."""
 
     connect: Duration = timedelta(seconds=5)
-    """For one connection to one system."""
+    """For one connection to one system, and for one answer of it to what is only read."""
+    answer: Duration = timedelta(seconds=15)
+    """For one answer of the API server to what is written, or tried by a dry run: admission and a busy store hold it up. Once a
+    redeploy has written something, a write that is not answered is done again until its step's deadline."""
     checks: Duration = timedelta(seconds=15)
     """For all checks together."""
 

@@ -9,6 +9,7 @@ import pty
 import socket
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ from kubernetes.config import kube_config
 
 from prompt_keda.clients.kube import login
 from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.core.errors import BadAnswer, LoggedOut, Missing, Refused, Unreachable
 from prompt_keda.lab.pki import Authority
 from tests.contracts.conftest import SECONDS, free_port, recording
@@ -96,6 +98,25 @@ def test_a_server_says_which_of_its_parts_are_not_ready(write_kubeconfig, author
     with recording(authority, lambda path, headers: answer) as (port, seen):
         found = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token)), None, SECONDS).not_ready()
     assert (found, [path for path, _ in seen]) == (parts, ["/readyz"])
+
+
+def test_what_is_written_is_waited_for_longer_than_what_is_read(write_kubeconfig, authority, tmp_path):
+    """Admission and a busy store hold a write up; each has a limit of its own."""
+    token = tmp_path / "token"
+    token.write_text("t")
+    late = threading.Event()
+
+    def answer(path, headers):
+        late.wait(1.5)  # what is slow is the answer
+        return OK
+
+    with recording(authority, answer) as (port, _):
+        file = write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token))
+        kube = Kube.connect(file, None, timedelta(seconds=0.5), write_timeout=SECONDS)
+        kube.create(PODS, {}, "n")
+        with pytest.raises(Unreachable, match="no answer"):
+            kube.get(PODS, "p", "n")
+        late.set()
 
 
 def test_a_login_that_stays_refused_ends_after_one_new_try(write_kubeconfig, authority, tmp_path):

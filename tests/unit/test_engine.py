@@ -269,6 +269,31 @@ def test_the_first_look_of_a_step_waits_once_something_is_written():
             run_plan([*before, step([lost, State.DONE])], None, Book(), nobody)
 
 
+def test_an_act_without_an_answer_is_done_again_once_something_is_written():
+    """A busy API server took too long for a CRD: it may be applied, and applying twice does no harm. Before any write it ends."""
+    answers = [Unreachable("Kubernetes", "a", "no answer"), None]
+
+    def act(context):
+        if error := answers.pop(0):
+            raise error
+
+    book, written = Book(), step([State.TODO, State.DONE])
+    results = run_plan([written, step([State.TODO, State.DONE], act, deadline=2)], None, book, nobody)
+    assert results[1].acted and answers == []
+    assert [event for _, event in book.lines] == ["begin", "done"] * 2
+    answers = [Unreachable("Kubernetes", "a", "no answer"), None]
+    with pytest.raises(Unreachable):
+        run_plan([step([State.TODO], act, deadline=2)], None, Book(), nobody)
+
+
+def test_an_act_that_stays_without_an_answer_ends_the_run_at_its_deadline():
+    """Exit code 3, and `resume` goes on."""
+    times = iter(range(0, 1000, 4))
+    lost = raising(Unreachable("Kubernetes", "a", "no answer"))
+    with pytest.raises(Unreachable):
+        run_plan([step([State.TODO, State.DONE]), step([State.TODO], lost)], None, Book(), nobody, lambda: next(times))
+
+
 def test_a_system_that_stays_away_at_the_first_look_ends_the_run_at_its_deadline():
     """Exit code 3, and `resume` goes on: it was not seen broken."""
     times = iter(range(0, 1000, 4))
@@ -320,7 +345,7 @@ def test_an_error_after_a_write_does_not_say_that_nothing_was_written(error, alo
     for before, kind in (([], alone), ([step([State.TODO, State.DONE])], after_a_write)):
         book = Book()
         with pytest.raises(kind) as caught:
-            run_plan([*before, step([State.TODO], raising(error))], None, book, nobody)
+            run_plan([*before, step([State.TODO], raising(error), deadline=0)], None, book, nobody)
         assert type(caught.value) is kind
         assert book.lines[-1][1] == ("interrupted" if kind is Interrupted else "failed")
         told = caught.value.parts["steps"]

@@ -23,7 +23,7 @@ from prompt_keda.core.event import nobody
 
 from .world import World
 
-LIMITS, NO_VCLUSTER = SimpleNamespace(connect=None), SimpleNamespace(syncer=None)
+LIMITS, NO_VCLUSTER = SimpleNamespace(connect=None, answer=None), SimpleNamespace(syncer=None)
 
 
 class Opened:
@@ -99,7 +99,7 @@ NOWHERE = SimpleNamespace(
     vault=SimpleNamespace(url="https://127.0.0.1:9", ca_file=None),
     redis=SimpleNamespace(password=None, tls=None, reach="direct", service="127.0.0.1", port=9),
     registries=[],
-    limits=SimpleNamespace(connect=timedelta(seconds=1)),
+    limits=SimpleNamespace(connect=timedelta(seconds=1), answer=None),
     capacity=NO_VCLUSTER,
 )
 FIRST_USES = {

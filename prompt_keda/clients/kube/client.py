@@ -45,8 +45,15 @@ class Kube:
     Make it with `Kube.connect`.
     """
 
-    def __init__(self, log_in_again: Callable[[], Any], timeout: timedelta, explain: Explain = as_it_is) -> None:
+    def __init__(
+        self,
+        log_in_again: Callable[[], Any],
+        timeout: timedelta,
+        explain: Explain = as_it_is,
+        write_timeout: timedelta | None = None,
+    ) -> None:
         self._log_in_again, self._explain = log_in_again, explain
+        self._write_timeout_s = (write_timeout or timeout).total_seconds()
         self._timeout_s = timeout.total_seconds()
         self._plurals: dict[str, Sequence[Object]] = {}
         self._lock = threading.Lock()
@@ -55,7 +62,12 @@ class Kube:
 
     @classmethod
     def connect(
-        cls, kubeconfig: Path | None, context: str | None, timeout: timedelta, explain: Explain = as_it_is
+        cls,
+        kubeconfig: Path | None,
+        context: str | None,
+        timeout: timedelta,
+        explain: Explain = as_it_is,
+        write_timeout: timedelta | None = None,
     ) -> Kube:
         """Read a kubeconfig, and log in as it says. No request is sent yet, unless the login needs one.
 
@@ -70,6 +82,8 @@ class Kube:
             (`whole_answer`). An exec plugin has none: it may wait for a person.
         explain
             Given each error of a request before it is raised.
+        write_timeout
+            For each wait for the answer to what is written, or tried by a dry run; None: as ``timeout``.
 
         Raises
         ------
@@ -80,7 +94,7 @@ class Kube:
         Refused
             When it does without TLS or its verification; `LoggedOut` when exec plugin or issuer give no token.
         """
-        return cls(lambda: log_in(kubeconfig, context, timeout), timeout, explain)
+        return cls(lambda: log_in(kubeconfig, context, timeout), timeout, explain, write_timeout)
 
     @property
     def ca_sha256(self) -> str | None:
@@ -120,6 +134,10 @@ class Kube:
         data = None if body is None else json.dumps(body).encode()
         answer = self.open(method, path, query=query, data=data, content_type=content_type, timeout_s=timeout_s)
         return self._object(answer.data)
+
+    def _write(self, method: str, path: str, **request: Any) -> Object:
+        """Send a request that writes, or tries to by a dry run: its answer may take longer than a connection."""
+        return self.request(method, path, timeout_s=self._write_timeout_s, **request)
 
     def _object(self, data: bytes) -> Object:
         """Read an answer. What is no object of Kubernetes' is not known, and never "nothing there"."""
@@ -295,7 +313,7 @@ class Kube:
         Raises as `request` does; `BadAnswer` when it is there already.
         """
         query = {"fieldManager": FIELD_MANAGER, **_dry(dry_run)}
-        return self.request("POST", resource.path(namespace), query=query, body=body)
+        return self._write("POST", resource.path(namespace), query=query, body=body)
 
     def apply(
         self, obj: Object, force: bool = False, dry_run: bool = False, field_manager: str = FIELD_MANAGER
@@ -310,7 +328,7 @@ class Kube:
         resource = self.resource_of(obj)
         path = resource.path(obj["metadata"].get("namespace"), obj["metadata"]["name"])
         query = {"fieldManager": field_manager, "force": "true" if force else "false", **_dry(dry_run)}
-        return self.request("PATCH", path, query=query, body=obj, content_type="application/apply-patch+yaml")
+        return self._write("PATCH", path, query=query, body=obj, content_type="application/apply-patch+yaml")
 
     def patch(
         self,
@@ -327,7 +345,7 @@ class Kube:
         """
         path = resource.path(namespace, name) + (f"/{subresource}" if subresource else "")
         query = {"fieldManager": FIELD_MANAGER, **_dry(dry_run)}
-        return self.request("PATCH", path, query=query, body=body, content_type="application/merge-patch+json")
+        return self._write("PATCH", path, query=query, body=body, content_type="application/merge-patch+json")
 
     def delete(
         self,
@@ -348,7 +366,7 @@ class Kube:
         if uid:
             body["preconditions"] = {"uid": uid}
         try:
-            self.request("DELETE", resource.path(namespace, name), body=body)
+            self._write("DELETE", resource.path(namespace, name), body=body)
         except Missing:
             return
         except BadAnswer as error:
