@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ APPS = {DEPLOYMENT: "vcluster", STORE: "vcluster-etcd"}
 PORT = 30443
 """Of the API server: a NodePort of the host."""
 MODULE = "github.com/loft-sh/vcluster"
-READY_S, STORE_READY_S = 300, 120
+READY_S, STORE_READY_S, ASK_S = 300, 120, 0.5
 REDIS_CLAIM = f"data-prompt-redis-0-x-prompt-redis-x-{NAME}"
 """What the claim of the Redis inside is called on the host."""
 VOLUME = "vcluster-redis"
@@ -105,6 +106,7 @@ def publish(lab: Lab) -> None:
     kubeconfig.write(lab.state / "vcluster.kubeconfig", server, ca, context, person)
     certificates = {"client-certificate": str(certificate), "client-key": str(key)}
     kubeconfig.write(admin_kubeconfig(lab), server, ca, context, certificates)
+    wait_until_it_answers(lab)
     uid = kubectl(lab, ["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"]).strip()
     made = {
         "vcluster_kubeconfig": str(lab.state / "vcluster.kubeconfig"),
@@ -113,6 +115,23 @@ def publish(lab: Lab) -> None:
         "vcluster_kube_system_uid": uid,
     }
     state.write_endpoints(lab, {**state.endpoints(lab), **made, "delivery": "vcluster"})
+
+
+def wait_until_it_answers(lab: Lab) -> None:
+    """Wait until the API server answers from here: its Deployment counts as available before its NodePort leads to it, and
+    right after its death. Raises `LabError` when it does not answer in time."""
+    end = time.monotonic() + READY_S
+    while not _answers(lab):
+        if time.monotonic() > end:
+            raise LabError(f"the vCluster's API server does not answer within {READY_S} s")
+        time.sleep(ASK_S)
+
+
+def _answers(lab: Lab) -> bool:
+    try:
+        return kubectl(lab, ["get", "--raw", "/readyz"]) == "ok"
+    except LabError:
+        return False
 
 
 def fill(lab: Lab) -> None:
@@ -146,6 +165,8 @@ def scale(lab: Lab, replicas: int, workload: str = DEPLOYMENT) -> None:
     on_host(lab, "scale", workload, f"--replicas={replicas}")
     if replicas:
         wait_until_ready(lab, workload)
+        if workload == DEPLOYMENT:
+            wait_until_it_answers(lab)
     else:
         pods = f"app={APPS[workload]},release={NAME}"
         on_host(lab, "wait", "pod", "-l", pods, "--for=delete", "--timeout=60s", timeout_s=70)

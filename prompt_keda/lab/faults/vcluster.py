@@ -13,7 +13,6 @@ from pathlib import Path
 
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.resources import PODS
-from prompt_keda.core.errors import LabError
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import contents, vcluster
 from prompt_keda.lab.faults.fault import Fault, Stage
@@ -41,15 +40,8 @@ def _is_syncer(pid: int) -> bool:
 
 def wait_until_back(stage: Stage) -> None:
     """Wait until the syncer's API server answers again: right after its death its Deployment still counts as available."""
-    until(lambda: _answers(stage), "the vCluster's API server", vcluster.READY_S)
+    vcluster.wait_until_it_answers(stage.lab)
     vcluster.wait_until_ready(stage.lab)
-
-
-def _answers(stage: Stage) -> bool:
-    try:
-        return vcluster.kubectl(stage.lab, ["get", "--raw", "/readyz"]) == "ok"
-    except LabError:
-        return False
 
 
 def take_syncer_away(stage: Stage) -> None:
