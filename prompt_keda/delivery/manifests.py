@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from prompt_keda.clients.kube.in_vcluster import SKIP_BACKSYNC
+from prompt_keda.clients.kube.resources import SCALED_JOBS
 from prompt_keda.clients.systems import filled
 from prompt_keda.core.errors import EnvironmentFileError
 from prompt_keda.core.strict_yaml import Where, load_documents, mark_near, place
@@ -137,7 +140,19 @@ def load_instrument_objects(instrument: Instrument, placeholders: Mapping[str, A
     if instrument.prepared is not None:
         sha256 = filled(instrument.prepared.sha256, f"instruments[{instrument.name}].prepared.sha256")
         return load_prepared(sha256)
-    return load_instrument_manifest(instrument.manifest, placeholders) if instrument.manifest else []
+    objects = load_instrument_manifest(instrument.manifest, placeholders) if instrument.manifest else []
+    return [_outliving(obj) for obj in objects] if instrument.skip_backsync else objects
+
+
+def _outliving(obj: Object) -> Object:
+    """Return a ScaledJob whose pods a vCluster's syncer leaves alone when it does not find them in its store; others as they are."""
+    template = ((obj.get("spec") or {}).get("jobTargetRef") or {}).get("template")
+    if obj["kind"] != SCALED_JOBS.kind or not isinstance(template, dict):
+        return obj
+    made = copy.deepcopy(obj)
+    metadata = made["spec"]["jobTargetRef"]["template"].setdefault("metadata", {})
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), SKIP_BACKSYNC: "true"}
+    return made
 
 
 def load_prepared(sha256: str) -> list[Object]:

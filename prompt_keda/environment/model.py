@@ -460,6 +460,11 @@ class Instrument(Part):
     A group that was lost in a restart of Redis begins before all that came since in any case: nobody can have read it.
     """
 
+    skip_backsync: bool | None = None
+    """In a vCluster: whether its workers carry the annotation vcluster.loft.sh/skip-backsync, so that they live on where a syncer
+    starts on a store that was lost. Then they run on unseen beside new ones, and their host's owners have to delete what hangs.
+    A redeploy puts it on the ScaledJob of a ``manifest``; others get it where they come from. None: not decided, which is told."""
+
     @model_validator(mode="after")
     def _has_one_source(self) -> Instrument:
         if self.manifest is not None and self.prepared is not None:

@@ -196,6 +196,12 @@ RED = [
         "warn",
         "does not name",
     ),
+    (
+        "cluster/workers-outlive-the-store",
+        change(kinds.NODES, "n1", metadata={"labels": {FAKE_NODE: "true"}}),
+        "warn",
+        "nobody has decided that",
+    ),
     ("cluster/clocks-agree", attribute("kube", server_time=lambda: datetime.now(UTC) + HOUR), "warn", "ahead of"),
     ("cluster/nodes-ready", change(kinds.NODES, "n1", status=conditions(Ready="False")), "fail", "why"),
     ("cluster/nodes-ready", remove(kinds.NODES, "n1"), "unknown", "no node is shown"),

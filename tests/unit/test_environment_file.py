@@ -417,7 +417,7 @@ def test_what_is_made_from_the_model_is_current(page):
 
 
 SCHEMA = json.loads(schema())
-TYPES = {"string": str, "integer": int, "array": list, "object": dict, "null": type(None)}
+TYPES = {"string": str, "integer": int, "array": list, "object": dict, "null": type(None), "boolean": bool}
 
 
 def faults(value, node, where=""):

@@ -22,6 +22,7 @@ SEEN_ELSEWHERE = {
     "vault/kv-version-as-configured": "an engine's version cannot be changed without its contents",
     "redis/version-at-least-7": "the stack has one version of Redis",
     "cluster/vcluster-named": "tests/unit/test_vcluster.py; the stack's own environment names its vCluster",
+    "cluster/workers-outlive-the-store": "tests/unit/test_vcluster.py; elsewhere there is no such store",
     "deep/dry-run-applies": "tests/stack/test_deep.py",
     "deep/keda-may-work": "tests/stack/test_deep.py",
     "deep/canary-runs": "tests/stack/test_deep.py",

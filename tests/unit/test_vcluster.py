@@ -8,16 +8,18 @@ from types import SimpleNamespace
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.clients.kube.in_vcluster import SKIP_BACKSYNC
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.components.cluster import vcluster
 from prompt_keda.core.check import Verdict
 from prompt_keda.core.errors import Refused
 from prompt_keda.core.run_checks import look
+from prompt_keda.delivery.manifests import load_instrument_objects
 from prompt_keda.environment.model import ClientLimit
 from prompt_keda.lab.faults import vcluster as faults
 
-from .breaks import both, change, denied, known, seen
-from .world import SPACE, World, now
+from .breaks import both, change, denied, environment, known, seen
+from .world import SCALED_JOB, SPACE, World, now
 
 FAKE = change(kinds.NODES, "n1", metadata={"labels": {vcluster.FAKE_NODE: "true"}})
 SYNCER = ClientLimit(qps=40, burst=80)
@@ -37,6 +39,7 @@ LOOKS_AT_NODES = {
     "cluster/pods-start",  # whether it is a vCluster
     "cluster/vcluster-named",
     "cluster/version-accepted",  # the same
+    "cluster/workers-outlive-the-store",  # the same
     "images/layers-present",  # the registry's parts for the platform that they show
     "scaling/works",  # makes nothing of what they show
 }
@@ -82,6 +85,63 @@ def test_a_vcluster_that_is_named_is_green_and_so_is_no_vcluster():
     """Both are as the environment says."""
     assert seen("cluster/vcluster-named", NAMED).verdict is Verdict.OK
     assert seen("cluster/vcluster-named", lambda world: None).verdict is Verdict.OK
+
+
+def deciding(skip_backsync, annotations):
+    """Return a vCluster whose only ScaledJob is to be marked, or not, and is as it is."""
+
+    def breaks(world):
+        NAMED(world)
+        (instrument,) = world.systems.environment.instruments
+        decided = instrument.model_copy(update={"skip_backsync": skip_backsync})
+        environment(instruments=(decided,))(world)
+        spec = world.kube.get(kinds.SCALED_JOBS, SCALED_JOB, SPACE)["spec"]
+        template = {**spec["jobTargetRef"]["template"], "metadata": {"annotations": annotations}}
+        world.change(
+            kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec={"jobTargetRef": {**spec["jobTargetRef"], "template": template}}
+        )
+
+    return breaks
+
+
+MARKED = {SKIP_BACKSYNC: "true"}
+OUTLIVE = "cluster/workers-outlive-the-store"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "annotations", "verdict", "words"),
+    [
+        (True, MARKED, "ok", "marked"),
+        (None, MARKED, "ok", "marked"),
+        (False, {}, "ok", "not wanted"),
+        (True, {}, "warn", "that is not wanted"),
+        (None, {}, "warn", "nobody has decided that"),
+        (True, {SKIP_BACKSYNC: "yes"}, "warn", "that is not wanted"),
+    ],
+)
+def test_whether_workers_outlive_the_store_is_decided_by_a_person(wanted, annotations, verdict, words):
+    """What a syncer does on a store that was lost cannot be undone; what the annotation costs is told."""
+    outcome = seen(OUTLIVE, deciding(wanted, annotations))
+    assert (outcome.verdict.value, words in outcome.observed) == (verdict, True), outcome
+
+
+def test_outside_of_a_vcluster_there_is_nothing_to_decide():
+    """No syncer deletes anything there."""
+    assert seen(OUTLIVE, lambda world: None).verdict is Verdict.OK
+
+
+def test_the_annotation_is_put_on_a_scaled_job_of_a_manifest_that_asks_for_it():
+    """Nothing else of it changes, nor of what stands beside it."""
+    (instrument,) = World().systems.environment.instruments
+    plain = load_instrument_objects(instrument, None)
+    marked = load_instrument_objects(instrument.model_copy(update={"skip_backsync": True}), None)
+    assert plain == load_instrument_objects(instrument.model_copy(update={"skip_backsync": False}), None)
+    for before, after in zip(plain, marked, strict=True):
+        if before["kind"] == "ScaledJob":
+            annotations = after["spec"]["jobTargetRef"]["template"].pop("metadata")["annotations"]
+            assert annotations.pop(SKIP_BACKSYNC) == "true" and annotations == {}
+            before["spec"]["jobTargetRef"]["template"].pop("metadata", None)
+        assert before == after
 
 
 def test_no_pull_is_counted_on_nodes_that_list_no_images():

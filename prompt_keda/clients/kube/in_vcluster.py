@@ -5,6 +5,9 @@ from __future__ import annotations
 from prompt_keda.clients.kube.errors import NO_IMPERSONATION
 from prompt_keda.core.errors import ClientError, LoggedOut, Refused, Unreachable
 
+SKIP_BACKSYNC = "vcluster.loft.sh/skip-backsync"
+"""The annotation of a pod that a syncer leaves alone on its host when it does not find it in its store, where it is "true".
+Source: vCluster 0.26.0, pkg/syncer/syncer.go."""
 OWNERS = "Ask the vCluster's owners"
 REBUILT = (
     "Was the vCluster rebuilt? It has a new CA then: fetch its kubeconfig anew (on its host: Secret vc-NAME), then"

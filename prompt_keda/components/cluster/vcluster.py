@@ -11,12 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 from prompt_keda.clients.kube.errors import SYSTEM
-from prompt_keda.clients.kube.in_vcluster import NO_RIGHT, OWNERS, is_forbidden
-from prompt_keda.clients.kube.resources import NODES
+from prompt_keda.clients.kube.in_vcluster import NO_RIGHT, OWNERS, SKIP_BACKSYNC, is_forbidden
+from prompt_keda.clients.kube.resources import NODES, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.core.check import Check, Outcome, Verdict, check
 from prompt_keda.core.errors import BadAnswer, PromptKedaError, Refused
-from prompt_keda.core.outcomes import ok, skipped, unknown, warn
+from prompt_keda.core.outcomes import all_of, ok, skipped, unknown, warn
+from prompt_keda.environment.model import Instrument
 
 Object = dict[str, Any]
 FAKE_NODE = "vcluster.loft.sh/fake-node"
@@ -90,6 +91,44 @@ def vcluster_named(systems: Systems) -> Outcome:
         return ok("no vCluster: no node is made up, and the environment names none")
     fix = "In the environment: capacity.syncer {qps: 40, burst: 80}, and capacity.host_workers_count as its owners say."
     return warn("this is a vCluster, and the environment does not name its syncer", fix)
+
+
+@check(
+    "cluster/workers-outlive-the-store",
+    "Workers outlive a vCluster's store",
+    needs=("cluster/api-answers",),
+    runbook="vcluster",
+)
+def workers_outlive_the_store(systems: Systems) -> Outcome:
+    """Is vcluster.loft.sh/skip-backsync on the pod template of each live ScaledJob as the environment says?
+
+    A syncer that starts on a store that was lost deletes all pods on its host that it does not find there, running workers
+    too, but for those with this annotation. Its price: they run on unseen beside new ones, and one that hangs is deleted on the
+    host alone.
+
+    Cause: WARN: nobody has decided, or a ScaledJob is not as it was decided.
+
+    Fix: Set `skip_backsync` of the instrument; a redeploy puts it on the ScaledJobs that it applies.
+    """
+    if not in_a_vcluster(systems):
+        return ok("no vCluster: its store is not lost by itself")
+    instruments = ((instrument.name, instrument) for instrument in systems.environment.instruments)
+    return all_of(instruments, lambda instrument: _outlives(systems, instrument))
+
+
+def _outlives(systems: Systems, instrument: Instrument) -> Outcome:
+    live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
+    if live is None:
+        return skipped(f"{instrument.scaled_job} is absent")
+    template = (live["spec"].get("jobTargetRef") or {}).get("template") or {}
+    is_marked = ((template.get("metadata") or {}).get("annotations") or {}).get(SKIP_BACKSYNC) == "true"
+    if is_marked or instrument.skip_backsync is False:
+        return ok(f"{instrument.scaled_job}: {'marked' if is_marked else 'not wanted'}")
+    if instrument.skip_backsync:
+        fix = f"./run redeploy applies it to a manifest of its own; else put {SKIP_BACKSYNC} where the ScaledJob comes from."
+        return warn(f"{instrument.scaled_job}: its workers would go with the store, and that is not wanted", fix)
+    said = f"{instrument.scaled_job}: its workers would go with the store, and nobody has decided that"
+    return warn(said, "Decide: skip_backsync of the instrument, true or false. runbooks/vcluster.md says what true costs.")
 
 
 def only_inside(outcome: Outcome, unseen: str) -> Outcome:
