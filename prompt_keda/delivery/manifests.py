@@ -145,7 +145,7 @@ def load_instrument_objects(instrument: Instrument, placeholders: Mapping[str, A
 
 
 def _outliving(obj: Object) -> Object:
-    """Return a ScaledJob whose pods a vCluster's syncer leaves alone when it does not find them in its store; others as they are."""
+    """Return a ScaledJob whose pods a syncer leaves alone that does not find them in its store; others as they are."""
     template = ((obj.get("spec") or {}).get("jobTargetRef") or {}).get("template")
     if obj["kind"] != SCALED_JOBS.kind or not isinstance(template, dict):
         return obj

@@ -128,7 +128,9 @@ def _outlives(systems: Systems, instrument: Instrument) -> Outcome:
         fix = f"./run redeploy applies it to a manifest of its own; else put {SKIP_BACKSYNC} where the ScaledJob comes from."
         return warn(f"{instrument.scaled_job}: its workers would go with the store, and that is not wanted", fix)
     said = f"{instrument.scaled_job}: its workers would go with the store, and nobody has decided that"
-    return warn(said, "Decide: skip_backsync of the instrument, true or false. runbooks/vcluster.md says what true costs.")
+    return warn(
+        said, "Decide: skip_backsync of the instrument, true or false. runbooks/vcluster.md says what true costs."
+    )
 
 
 def only_inside(outcome: Outcome, unseen: str) -> Outcome:
