@@ -22,7 +22,7 @@ from .test_scaling_works import outcome, send
 
 pytestmark = [at_the_stack_only, pytest.mark.exhaustive]  # about two minutes each
 SEED = int(os.environ.get("PROMPT_KEDA_CAUSES_SEED", "1"))
-COUNT, EVENTS = 10, 100
+COUNT, EVENTS, FEW = 10, 100, 10
 RED_S, GREEN_S = 60, 180
 CAUSES = unknown_causes.drawn(SEED, COUNT)
 
@@ -68,3 +68,27 @@ def test_whatever_stops_a_link_is_red_within_a_minute(cause, stage, systems, cap
             f"\nseed {SEED}: {cause.words}: red after {red_s:.0f} s, green after {green_s:.0f} s: {said}\n"
         )
         sys.stdout.write(f"  also seen by: {', '.join(others)}\n")
+
+
+def test_older_workers_that_still_read_hide_nothing(stage, systems):
+    """No event waits, enough workers are there, and none that was made since has come to run: those end soon."""
+    cause = unknown_causes.secret(unknown_causes.Always(None))
+    unknown_causes.until_few_work(stage)
+    until(lambda: verdict(systems) == "ok", GREEN_S, "a chain that moves")
+    try:
+        send(systems.redis, stage, FEW)
+        until(lambda: unknown_causes.running_count(stage) >= FEW - 1, 30, "workers that are at work")
+        cause.inject(stage)
+        send(systems.redis, stage, 2 * FEW)
+        until(lambda: red_while_none_waits(systems), RED_S, "that new workers do not run")
+    finally:
+        cause.revert(stage)
+        scaling.delete_stuck_jobs(stage)
+    unknown_causes.until_none_waits(stage)
+    unknown_causes.acknowledge_all(stage)
+    until(lambda: verdict(systems) == "ok", GREEN_S, "a chain that moves again")
+
+
+def red_while_none_waits(systems):
+    said = outcome(systems)
+    return said.verdict.value == "fail" and "no event waits" in said.observed and "0 of 20" not in said.observed

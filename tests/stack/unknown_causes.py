@@ -54,6 +54,13 @@ class Cause:
     kept: dict = field(default_factory=dict, repr=False)
 
 
+class Always:
+    """Chooses always the same."""
+
+    def __init__(self, choice):
+        self.choice = lambda _: choice
+
+
 def drawn(seed, count):
     """Return so many different kinds of causes, with what else there is to choose drawn as well."""
     chance = random.Random(seed)
@@ -357,15 +364,16 @@ def acknowledge_all(stage):
         stage.redis.run(("XACK", instrument.stream, instrument.consumer_group, *left))
 
 
+def running_count(stage):
+    """Return how many workers run."""
+    space, _ = _place(stage)
+    return [pod["status"]["phase"] for pod in stage.kube.list(PODS, space)].count("Running")
+
+
 def until_few_work(stage):
     """Wait until no more workers run than are kept: those of a burst take what comes for most of a minute, whatever is cut."""
     (instrument,) = stage.environment.instruments
-
-    def few():
-        phases = [pod["status"]["phase"] for pod in stage.kube.list(PODS, instrument.namespace)]
-        return phases.count("Running") <= instrument.min_jobs
-
-    until(few, "workers that end", 120)
+    until(lambda: running_count(stage) <= instrument.min_jobs, "workers that end", 120)
 
 
 def until_none_waits(stage):
