@@ -226,6 +226,7 @@ RED = [
         "3 of 20 workers are at work; 3 pods do not",
     ),
     (WORKS, both(LONG_IDLE, jobs(3, 60, pod=None, name="x")), "fail", "3 Jobs have no pod"),
+    (WORKS, both(old_scaled_job, jobs(1, 60, pod="Pending"), jobs(2, 9, name="x")), "fail", "3 are the least; 1 pods"),
     (WORKS, both(LONG_IDLE, jobs(1, 60, pod="Pending", name="x")), "warn", "1 pods do not run"),
     (WORKS, both(old_scaled_job, jobs(20, 5), events(ago_s=60, read_s=60)), "fail", "nobody has read for 60 s"),
     (WORKS, both(IDLE, clock_set_back), "warn", "Redis' clock is 60 min behind the stream's last id"),

@@ -132,7 +132,8 @@ class Sight:
         limit, newest = self.limit, self.workers.newest_made
         since = min((age for age in (newest, self.made_at) if age is not None), default=self.made_at)
         there = self.workers.starting_count(limit) + self.workers.at_work_count + self.workers.left_count(limit)
-        return there < self.minimum and since > limit
+        is_held = any(not worker.has_run and worker.made > limit for worker in self.workers.open)  # KEDA counts it
+        return there < self.minimum and (is_held or since > limit)
 
     @property
     def polls_no_more(self) -> bool:
