@@ -73,7 +73,7 @@ local now = redis.call('TIME')[1] .. '000-0'
 for _, event in ipairs(redis.call('XRANGE', KEYS[1], now, '+')) do redis.call('XDEL', KEYS[1], event[1]) end
 local stream, answer = {}, redis.call('XINFO', 'STREAM', KEYS[1])
 for i = 1, #answer, 2 do stream[answer[i]] = answer[i + 1] end
-redis.call('XSETID', KEYS[1], now, 'ENTRIESADDED', stream['entries-added'], 'MAXDELETEDID', '0-0')
+redis.call('XSETID', KEYS[1], now, 'ENTRIESADDED', stream['entries-added'], 'MAXDELETEDID', '0-1')
 redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], now, 'ENTRIESREAD', stream['entries-added'])
 return 1
 """
