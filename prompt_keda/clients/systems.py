@@ -89,6 +89,20 @@ class Systems:
         return self._once("kube", make, is_login=True)
 
     @property
+    def host(self) -> Kube | None:
+        """The API server of a vCluster's host; None: the environment names none. Raises as ``kube``."""
+        settings = self.environment.kubernetes.host
+        if settings is None:
+            return None
+
+        def make() -> Kube:
+            context = filled(settings.context, "kubernetes.host.context")
+            limit = self.environment.limits.connect
+            return Kube.connect(settings.kubeconfig, context, limit, in_vcluster.explain_of_host)
+
+        return self._once("host", make, is_login=True)
+
+    @property
     def connected_kube(self) -> Kube | None:
         """The API server's client if something has needed it already, else None. It never connects."""
         return self._made.get("kube")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.argocd import applications
 from prompt_keda.components.capacity import burst, quotas
-from prompt_keda.components.cluster import api, jobs, namespaces, nodes, other_jobs, pods, services, vcluster
+from prompt_keda.components.cluster import api, host, jobs, namespaces, nodes, other_jobs, pods, services, vcluster
 from prompt_keda.components.event_source import login as redis_login
 from prompt_keda.components.event_source import server as redis_server
 from prompt_keda.components.event_source import streams
@@ -21,7 +21,7 @@ from prompt_keda.core.check import Check
 
 MODULES = (
     works,
-    *(api, vcluster, nodes, pods, jobs, other_jobs, services, namespaces),
+    *(api, vcluster, host, nodes, pods, jobs, other_jobs, services, namespaces),
     *(login, rights),
     *(server, secrets),
     *(redis_server, redis_login, streams),

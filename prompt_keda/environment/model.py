@@ -220,6 +220,19 @@ class Identity(Part):
     """The namespace's UID: ``kubectl get namespace kube-system -o jsonpath={.metadata.uid}``."""
 
 
+class HostCluster(Part):
+    """In a vCluster: its host, to look at and no more. environments/rbac/vcluster-host.yaml has the rights that this needs."""
+
+    kubeconfig: File | None = None
+    """None: what kubectl would take."""
+    context: Text
+    """The context of the host in the kubeconfig."""
+    namespace: Text
+    """The vCluster's namespace on the host."""
+    name: Text
+    """The vCluster's name, which is that of its release."""
+
+
 class Kubernetes(Part):
     """The API server, and who is expected behind it."""
 
@@ -234,6 +247,8 @@ class Kubernetes(Part):
     """Another cluster under the same context's name is refused."""
     accepted_versions: ListOf[MinorVersion] = Field(min_length=1)
     """Minor versions that are known to work, for example ``1.31``."""
+    host: HostCluster | None = None
+    """In a vCluster: its host. None: it is not looked at, and what only the host knows is not seen."""
 
 
 class Ldap(Part):

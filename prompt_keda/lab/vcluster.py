@@ -15,8 +15,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Observer
+from prompt_keda.core.places import ENVIRONMENTS
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import base_objects, contents, go_builds, helm, images, kubeconfig, services, state
 from prompt_keda.lab.settings import KUBERNETES_VERSION, REGISTRY_HOST, Lab
@@ -34,6 +37,8 @@ READY_S, STORE_READY_S, ASK_S = 300, 120, 0.5
 REDIS_CLAIM = f"data-prompt-redis-0-x-prompt-redis-x-{NAME}"
 """What the claim of the Redis inside is called on the host."""
 VOLUME = "vcluster-redis"
+HOST_LOOKER = "prompt-keda-looks"
+"""The account by which the toolkit looks at the host: it has the shipped rights, and no others."""
 COREFILE = """.:1053 {
     errors
     health
@@ -113,8 +118,27 @@ def publish(lab: Lab) -> None:
         "vcluster_context": context,
         "vcluster_ca_sha256": hashlib.sha256(ssl.PEM_cert_to_DER_cert(ca.read_text())).hexdigest(),
         "vcluster_kube_system_uid": uid,
+        **_let_look_at_host(lab),
     }
     state.write_endpoints(lab, {**state.endpoints(lab), **made, "delivery": "vcluster"})
+
+
+def _let_look_at_host(lab: Lab) -> dict[str, str]:
+    """Give the rights that the toolkit ships for a host to an account there, and return where its kubeconfig is."""
+    account = {"kind": "ServiceAccount", "name": HOST_LOOKER, "namespace": NAMESPACE}
+    head = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": HOST_LOOKER, "namespace": NAMESPACE}}
+    rights = list(yaml.safe_load_all((ENVIRONMENTS / "rbac" / "vcluster-host.yaml").read_text()))
+    for item in rights:
+        if "subjects" in item:
+            item["subjects"] = [account]
+    contents.apply(lab, [head, *rights])
+    token = lab.state / "vcluster-host.token"
+    token.touch(mode=0o600)
+    token.write_text(on_host(lab, "create", "token", HOST_LOOKER, "--duration=48h").strip())
+    server, context = json.loads(lab.admin_kubeconfig.read_text())["clusters"][0]["cluster"], f"{lab.name}-host"
+    path = lab.state / "vcluster-host.kubeconfig"
+    kubeconfig.write(path, server["server"], Path(server["certificate-authority"]), context, {"tokenFile": str(token)})
+    return {"vcluster_host_kubeconfig": str(path), "vcluster_host_context": context}
 
 
 def wait_until_it_answers(lab: Lab) -> None:
@@ -137,8 +161,6 @@ def _answers(lab: Lab) -> bool:
 def fill(lab: Lab) -> None:
     """Put inside what a cluster starts with: people's rights, its marker, and Redis. Idempotent: yes."""
     known = state.endpoints(lab)
-    wanted = ("ClusterRoleBinding", "ConfigMap")
-    people = [item for item in base_objects.cluster(lab.name, known["address"]) if item["kind"] in wanted]
     image = contents.publish_redis_image(lab, known["registry_url"])
     password = state.ensure_secret(lab, "redis-password") if known["redis_password"] else None
     objects = base_objects.redis(image, _redis_data(lab), password, services.docker_config(lab))
@@ -146,8 +168,16 @@ def fill(lab: Lab) -> None:
     for item in inside:
         if item["kind"] == "StatefulSet":
             item["spec"]["volumeClaimTemplates"][0]["spec"]["volumeName"] = VOLUME
-    contents.apply(lab, [*people, *inside], admin_kubeconfig(lab))
+    bind_people(lab)
+    contents.apply(lab, inside, admin_kubeconfig(lab))
     kubectl(lab, ["rollout", "status", "statefulset/prompt-redis", "-n", "prompt-redis", "--timeout=120s"], 130)
+
+
+def bind_people(lab: Lab) -> None:
+    """Give people their rights inside, and put the local stack's marker there, as its administrator. Idempotent: yes."""
+    wanted = ("ClusterRoleBinding", "ConfigMap")
+    every = base_objects.cluster(lab.name, state.endpoints(lab)["address"])
+    contents.apply(lab, [item for item in every if item["kind"] in wanted], admin_kubeconfig(lab))
 
 
 def admin_kubeconfig(lab: Lab) -> Path:

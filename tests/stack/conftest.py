@@ -25,15 +25,18 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.core.places import runs_folder as own_runs_folder
 from prompt_keda.environment.loading import load_environment
-from prompt_keda.lab import desk, settings, state, vault_contents
+from prompt_keda.lab import desk, settings, state, vault_contents, vcluster
 
 ROOT = Path(__file__).parents[2]
 TASKS = str(ROOT / "tasks.py")
 INSTRUMENT = "prompt-keda-lsstcam"
 ENV = os.environ.get("PROMPT_KEDA_TEST_ENV", "local")
 AT_DESK = ENV == "prodlike"
-NOT_HERE = {check.id for check in ALL_CHECKS if check.category == "argocd"}
-"""SKIPPED on this stack, and meant so: Argo CD delivers nothing here."""
+IN_VCLUSTER = ENV == "vcluster"
+CLUSTER = ROOT / "environments" / ("vcluster.yaml" if IN_VCLUSTER else "local.yaml")
+"""The environment whose cluster the suite works on, as the stack's own user."""
+NOT_HERE = {check.id for check in ALL_CHECKS if check.id.startswith(("argocd/", "cluster/host-"))}
+"""SKIPPED on this stack, and meant so: Argo CD delivers nothing here, and there is no vCluster with a host."""
 at_the_stack_only = pytest.mark.stack_only
 
 
@@ -69,8 +72,8 @@ def endpoints():
 
 @pytest.fixture
 def systems(endpoints):
-    """All clients of the environment local, as the person oncall."""
-    made = Systems(load_environment(ROOT / "environments" / "local.yaml", endpoints))
+    """All clients of the suite's cluster, as the person oncall."""
+    made = Systems(load_environment(CLUSTER, endpoints))
     yield made
     made.close()
 
@@ -78,7 +81,8 @@ def systems(endpoints):
 @pytest.fixture(scope="session")
 def admin(endpoints):
     """The API server as its administrator: to break things and to look, independent of the toolkit's own login."""
-    return Kube.connect(Path(endpoints["admin_kubeconfig"]), None, timedelta(seconds=10))
+    inside = vcluster.admin_kubeconfig(settings.current_lab())
+    return Kube.connect(inside if IN_VCLUSTER else Path(endpoints["admin_kubeconfig"]), None, timedelta(seconds=10))
 
 
 def command(*arguments):
@@ -189,7 +193,7 @@ def planted(deployed, endpoints, admin, tmp_path_factory):
     """The stack with planted secrets in it, and an environment that uses them."""
     from .planted_stack import PlantedStack
 
-    owner = Systems(load_environment(ROOT / "environments" / "local.yaml", endpoints))
+    owner = Systems(load_environment(CLUSTER, endpoints))
     made = PlantedStack(tmp_path_factory.mktemp("planted"), endpoints, admin, owner.redis)
     with made.all_planted():
         yield made

@@ -36,6 +36,7 @@ from prompt_keda.redeploy.planner import STEPS
 
 from . import keda_versions
 from .conftest import (
+    CLUSTER,
     ENV,
     INSTRUMENT,
     ROOT,
@@ -128,7 +129,7 @@ def twenty_forever(deployed, admin, long_work, endpoints):
     from prompt_keda.clients.systems import Systems
     from prompt_keda.environment.loading import load_environment
 
-    systems = Systems(load_environment(ROOT / "environments" / "local.yaml", endpoints))
+    systems = Systems(load_environment(CLUSTER, endpoints))
 
     def streams():
         systems.forget_redis()

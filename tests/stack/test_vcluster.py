@@ -5,6 +5,7 @@ It needs a stack of its own: PROMPT_KEDA_LAB=vc ./run lab.up --with vcluster. El
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from contextlib import suppress
@@ -12,7 +13,7 @@ from subprocess import PIPE, STDOUT
 
 import pytest
 
-from prompt_keda.clients.kube.resources import JOBS
+from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.core.errors import ClientError
 from prompt_keda.environment.loading import load_environment
@@ -20,11 +21,12 @@ from prompt_keda.lab import settings, state, vcluster
 from prompt_keda.lab.faults import vcluster as faults
 from prompt_keda.lab.faults.fault import Stage
 
-from .conftest import INSTRUMENT, ROOT, at_the_stack_only, command, run_json, until
+from .conftest import INSTRUMENT, ROOT, at_the_stack_only, changed_environment, command, run_json, until
 
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
 VCLUSTER = "vcluster"
-COUNT, FIRST_WORKER_S = 20, 20
+COUNT = 20
+FIRST_WORKER_S, ON_A_BUSY_MACHINE_S = 20, 60
 RESTARTED = ("keda/parts-not-restarting", "warn")
 NOT_SEEN = {"cluster/nodes-ready", "cluster/nodes-report", "images/platforms-fit", "capacity/quota-allows"}
 """Stand-ins: SKIPPED with the reason. The room is OK as the environment states it, and says so."""
@@ -129,6 +131,51 @@ def test_a_fault_is_seen_by_its_checks_with_its_words(fault, stage, systems):
     assert failed(systems) <= before
 
 
+def own_environment(folder, known):
+    """Return a file of the environment in which this vCluster's identity is written down, as production's is."""
+    keys = ("ca_sha256", "kube_system_uid")
+    words = [(f"{key}: ${{lab:vcluster_{key}}}", f"{key}: {known[f'vcluster_{key}']}") for key in keys]
+    return changed_environment(folder, environment=words)
+
+
+def enrolled(file):
+    """Enrol as a person does who has compared both, and return old and new."""
+    _, refused = run_json("enrol", "--env", file)
+    code, document = run_json("enrol", "--env", file, "--approve", refused["digest"])
+    assert code == 0, document.get("error")
+    return document["old"], document["new"]
+
+
+def test_marked_workers_outlive_a_syncer_that_starts_on_a_store_that_was_lost(stage, systems, tmp_path):
+    """All else that it had made goes, and people's rights. Who binds them again enrols; then the store comes back."""
+    file, before = own_environment(tmp_path, stage.endpoints), failed(systems)
+    systems.redis.add(stage.environment.instruments[0].stream, [{"visit": f"v{n}"} for n in range(2 * COUNT)])
+    until(lambda: len(faults.running_on_host(stage.host)) >= COUNT // 2, 120, "workers")
+    unmarked = {pod["metadata"]["uid"] for pod in stage.host.list(PODS, vcluster.NAMESPACE, "app=keda-operator")}
+    assert unmarked
+    vcluster.scale(stage.lab, 0)
+    ran = faults.running_on_host(stage.host)
+    assert ran
+    try:
+        faults.start_on_lost_store(stage)
+        until(lambda: not unmarked & uids_on_host(stage), 120, "what a syncer deletes")
+        there = faults.workers_on_host(stage.host)
+        assert {there.get(uid) for uid in ran} <= {"Running", "Succeeded"}
+        code, document = run_json("enrol", "--env", file)
+        assert code == 3 and "bind them again" in document["error"]["fix"], document
+        vcluster.bind_people(stage.lab)
+        old, new = enrolled(file)
+        assert (old["ca_sha256"] == new["ca_sha256"], old["kube_system_uid"] == new["kube_system_uid"]) == (True, False)
+    finally:
+        faults.restore_store(stage)
+    until_green()
+    assert failed(systems) <= before
+
+
+def uids_on_host(stage):
+    return {pod["metadata"]["uid"] for pod in stage.host.list(PODS, vcluster.NAMESPACE)}
+
+
 def jobs_there(systems):
     """Return the UIDs of the Jobs; None while the API server does not answer."""
     with suppress(ClientError):
@@ -142,11 +189,14 @@ def test_the_first_worker_comes_soon_after_an_outage_of_two_minutes(stage, syste
     time.sleep(125)  # the outage itself is what is tried
     vcluster.on_host(stage.lab, "scale", vcluster.DEPLOYMENT, "--replicas=1")
     until(lambda: jobs_there(systems) is not None, vcluster.READY_S, "the API server")
-    began = time.monotonic()
+    began, load = time.monotonic(), os.getloadavg()[0]
     with subprocess.Popen(command("redeploy", "--env", VCLUSTER), stdout=PIPE, stderr=STDOUT) as redeploy:
         until(lambda: (jobs_there(systems) or before) - before, 90, "a new Job")
         took = time.monotonic() - began
         record_property("first_job_s", took)
+        record_property("load", load)
         said, _ = redeploy.communicate()
     assert redeploy.returncode == 0, said.decode()
-    assert took <= FIRST_WORKER_S
+    assert took <= (FIRST_WORKER_S if load < 2 * os.cpu_count() else ON_A_BUSY_MACHINE_S), (
+        f"{took:.1f} s at load {load:.0f}"
+    )

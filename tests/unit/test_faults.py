@@ -23,6 +23,10 @@ SEEN_ELSEWHERE = {
     "redis/version-at-least-7": "the stack has one version of Redis",
     "cluster/vcluster-named": "tests/unit/test_vcluster.py; the stack's own environment names its vCluster",
     "cluster/workers-outlive-the-store": "tests/unit/test_vcluster.py; elsewhere there is no such store",
+    **{
+        f"cluster/host-{name}": "tests/unit/test_vcluster_host.py; tests/stack/test_vcluster.py has a host"
+        for name in ("runs-the-vcluster", "has-the-pods", "keeps-redis")
+    },
     "deep/dry-run-applies": "tests/stack/test_deep.py",
     "deep/keda-may-work": "tests/stack/test_deep.py",
     "deep/canary-runs": "tests/stack/test_deep.py",

@@ -224,6 +224,7 @@ def test_a_store_is_whole_whenever_who_loses_or_restores_it_is_killed(monkeypatc
     (store / "member").mkdir(parents=True)
     (store / "member" / "db").write_text("all of it")
     monkeypatch.setattr(faults, "renew_operator", lambda stage: None)
+    monkeypatch.setattr(faults.vcluster, "on_host", lambda *arguments: "Bound")
     stage, left = SimpleNamespace(lab=SimpleNamespace(state=tmp_path)), []
 
     def scale(*arguments):

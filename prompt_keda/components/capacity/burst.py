@@ -202,7 +202,8 @@ def quota_allows(systems: Systems) -> Outcome:
     """Compare the ResourceQuotas of each instrument's namespace with as many workers as one visit wants (FAIL) and as
     may run (WARN); hold a worker against its LimitRanges. Finished Jobs that KEDA keeps count in
     `count/jobs.batch`; a quota on cpu or memory that one of the containers does not name keeps all workers out,
-    unless a LimitRange gives a default. In a vCluster SKIPPED where no quota inside keeps workers out: its host's is not seen.
+    unless a LimitRange gives a default. In a vCluster the quotas of its namespace on the host count as well; SKIPPED where the
+    environment names no host, and none inside keeps workers out.
 
     Cause: A quota or LimitRange that was made for something else, or for fewer workers.
     """
@@ -212,6 +213,13 @@ def quota_allows(systems: Systems) -> Outcome:
         ranges = systems.kube.list(LIMIT_RANGES, one.namespace)
         seen = [quotas.of_quota(quota, ranges, one, live) for quota in found]
         seen += [quotas.of_range(limits, ranges, _worker(live)) for limits in ranges]
+        settings, host = systems.environment.kubernetes.host, systems.host
+        if host and settings:
+            above = host.list(RESOURCE_QUOTAS, settings.namespace)
+            seen += [quotas.of_quota(quota, ranges, one, live) for quota in above]
+            return (
+                worst_of(seen) if seen else ok(f"no quota in {one.namespace}, nor in {settings.namespace} of the host")
+            )
         inside = worst_of(seen) if seen else ok(f"no quota in {one.namespace}")
         if inside.verdict is Verdict.OK and in_a_vcluster(systems):
             return only_inside(inside, f"its host's quota is not seen: {SEEN_BY}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.conditions import conditions
 from prompt_keda.clients.kube.resources import LEASES, NODES, PODS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
@@ -31,9 +32,10 @@ def nodes_ready(systems: Systems) -> Outcome:
     """Look at the condition Ready of every node.
 
     Cause: A kubelet or its machine is down; no pod starts there. UNKNOWN when no node is shown, as in a new
-    vCluster. SKIPPED when a vCluster's syncer has made them up: it writes Ready once, and never looks again.
+    vCluster. SKIPPED when a vCluster's syncer has made them up: it writes Ready once, and never looks again. Where the
+    environment names its host, that one's nodes of the same names are looked at.
     """
-    nodes = systems.kube.list(NODES)
+    _, nodes = _real(systems)
     if not nodes:
         return unknown(NO_NODE, NO_NODE_FIX)
     if any(map(is_made_up, nodes)):
@@ -46,9 +48,23 @@ def nodes_ready(systems: Systems) -> Outcome:
     return worst_of(seen) if seen else ok(f"{len(nodes)} nodes ready")
 
 
+def _real(systems: Systems) -> tuple[Kube, list[Object]]:
+    """Return the nodes that pods are on, and the API server that knows them: those that a syncer has made up bear the names of its
+    host's, where the environment names that. Raises as `Kube.list` does."""
+    nodes, host = systems.kube.list(NODES), systems.host
+    if host is None or not any(map(is_made_up, nodes)):
+        return systems.kube, nodes
+    names = {node["metadata"]["name"] for node in nodes}
+    return host, [node for node in host.list(NODES) if node["metadata"]["name"] in names]
+
+
 def nodes_lost(systems: Systems) -> set[str]:
     """Give the names of the nodes that are not ready. Raises as `Kube.list` does."""
-    return set(_not_ready(systems.kube.list(NODES)))
+    try:
+        _, nodes = _real(systems)
+    except Refused:  # of the host: cluster/nodes-ready tells that
+        nodes = systems.kube.list(NODES)
+    return set(_not_ready(nodes))
 
 
 def _not_ready(nodes: list[Object]) -> dict[str, str]:
@@ -73,11 +89,12 @@ def nodes_report(systems: Systems) -> Outcome:
     says so.
     """
     fix = "Its kubelet or machine hangs; the cluster counts it as lost some seconds later. Ask the cluster's owners."
-    nodes = [one["metadata"]["name"] for one in systems.kube.list(NODES)]
+    kube, known = _real(systems)
+    nodes = [node["metadata"]["name"] for node in known]
     if not nodes:
         return unknown(NO_NODE, NO_NODE_FIX)
     try:
-        found = list(systems.kube.each(LEASES, NODE_LEASES))
+        found = list(kube.each(LEASES, NODE_LEASES))
     except Refused as error:
         return unknown(f"the nodes' Leases may not be seen: {error.detail}", error.fix)
     leases = {one["metadata"]["name"]: one["spec"].get("renewTime") for one in found}

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from prompt_keda.clients.kube.errors import SYSTEM
-from prompt_keda.clients.kube.in_vcluster import NO_RIGHT, OWNERS, SKIP_BACKSYNC, is_forbidden
+from prompt_keda.clients.kube.in_vcluster import HOST_RIGHT, NO_RIGHT, OWNERS, SKIP_BACKSYNC, is_forbidden
 from prompt_keda.clients.kube.resources import NODES, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.core.check import Check, Outcome, Verdict, check
@@ -168,7 +168,8 @@ def without_verdict_on_rights(checked: Check[Systems]) -> Check[Systems]:
         except Refused as error:
             if error.system != SYSTEM or not is_forbidden(error):
                 raise
-            raise BadAnswer(SYSTEM, error.endpoint, error.detail, NO_RIGHT) from error
+            fix = error.fix if error.fix == HOST_RIGHT else NO_RIGHT
+            raise BadAnswer(SYSTEM, error.endpoint, error.detail, fix) from error
         if outcome.verdict is Verdict.FAIL and any(words in outcome.observed for words in FORBIDDEN):
             return unknown(outcome.observed, NO_RIGHT)
         return outcome

@@ -97,14 +97,27 @@ def lose_store(stage: Stage) -> None:
     private_folder(store)
 
 
+def start_on_lost_store(stage: Stage) -> None:
+    """Lose the store, and start a syncer on the empty one, as nobody should: it deletes what it does not find there."""
+    lose_store(stage)
+    vcluster.scale(stage.lab, 1, vcluster.STORE)
+    vcluster.scale(stage.lab, 1)
+
+
 def restore_store(stage: Stage) -> None:
-    """Put the saved store back while no syncer runs, then start: store first, syncer last."""
+    """Put the saved store back while no syncer runs, then start: store first, syncer last.
+
+    A volume whose claim a syncer has deleted meanwhile is freed for the next one; what is in it is kept.
+    """
     store, saved = _store(stage.lab)
     if saved.exists():
         vcluster.scale(stage.lab, 0)
         vcluster.scale(stage.lab, 0, vcluster.STORE)
         shutil.rmtree(store, ignore_errors=True)
         saved.rename(store)
+    if vcluster.on_host(stage.lab, "get", "pv", vcluster.VOLUME, "-o", "jsonpath={.status.phase}") == "Released":
+        freed = json.dumps({"spec": {"claimRef": {"uid": None, "resourceVersion": None}}})
+        vcluster.on_host(stage.lab, "patch", "pv", vcluster.VOLUME, "--type=merge", "-p", freed)
     vcluster.scale(stage.lab, 1, vcluster.STORE)
     bring_syncer_back(stage)
 

@@ -1,0 +1,158 @@
+"""A vCluster's host, seen by a login of its own that only reads: what is a stand-in inside is a fact there.
+
+An environment names it under `kubernetes.host`; environments/rbac/vcluster-host.yaml has the rights that this needs. Without it
+all of this is SKIPPED, and the checks inside say whom to ask.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.in_vcluster import OWNERS
+from prompt_keda.clients.kube.resources import CLAIMS, PODS, VOLUMES
+from prompt_keda.clients.systems import Systems
+from prompt_keda.components.cluster.clock import age
+from prompt_keda.components.cluster.pods import PATIENCE
+from prompt_keda.core.check import Outcome, check
+from prompt_keda.core.outcomes import fail, ok, skipped, unknown, warn
+from prompt_keda.environment.model import HostCluster
+
+Object = dict[str, Any]
+MANAGED = "vcluster.loft.sh/managed-by"
+"""The label of what a syncer has made on its host; its value is the vCluster's name."""
+UID, NAME, NAMESPACE = (f"vcluster.loft.sh/object-{key}" for key in ("uid", "name", "namespace"))
+"""The annotations by which an object on the host names the one inside."""
+NOT_NAMED = "the environment names no host of a vCluster (kubernetes.host)"
+MOST_NAMED = 3
+
+
+@check(
+    "cluster/host-runs-the-vcluster",
+    "The vCluster's host runs its syncer",
+    fix="Check VPN, kubeconfig and login of kubernetes.host.",
+    runbook="vcluster",
+)
+def host_runs_the_vcluster(systems: Systems) -> Outcome:
+    """Look at the syncer's pod on the host: it is the vCluster's API server, so that this tells why that is away.
+
+    Cause: FAIL: it is not there, or not ready; the message has why. What runs on the host runs on meanwhile.
+
+    Fix: Its owners start it again. Where its store is lost, the store comes back first: runbooks/vcluster.md.
+    """
+    seen = _host(systems)
+    if seen is None:
+        return skipped(NOT_NAMED)
+    host, settings = seen
+    pods = host.list(PODS, settings.namespace, f"app=vcluster,release={settings.name}")
+    if not pods:
+        said = f"no pod of {settings.name}'s syncer is in {settings.namespace} of the host"
+        return fail(
+            f"{said}: {_workers_run(host, settings)}", f"{OWNERS} to start it; first its store, if that is lost."
+        )
+    ready = [pod for pod in pods if has_condition(pod, "Ready")]
+    if not ready:
+        (pod, *_) = pods
+        said = f"{pod['metadata']['name']} is not ready: {_why(pod)}"
+        return fail(f"{said}; {_workers_run(host, settings)}", f"{OWNERS} to look at it.")
+    return ok(f"{ready[0]['metadata']['name']} is ready, {_workers_run(host, settings)}")
+
+
+def _workers_run(host: Kube, settings: HostCluster) -> str:
+    running = [pod for pod in _made(host, settings) if pod["status"].get("phase") == "Running"]
+    return f"{len(running)} pods of the vCluster run on the host"
+
+
+def _made(host: Kube, settings: HostCluster) -> list[Object]:
+    return host.list(PODS, settings.namespace, f"{MANAGED}={settings.name}")
+
+
+def _why(pod: Object) -> str:
+    for status in pod["status"].get("containerStatuses") or []:
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        if waiting:
+            return f"{waiting.get('reason')}, {status.get('restartCount', 0)} restarts"
+    return str(pod["status"].get("phase", "no phase"))
+
+
+@check(
+    "cluster/host-has-the-pods",
+    "The pods on the vCluster's host are those inside",
+    needs=("cluster/api-answers", "cluster/host-runs-the-vcluster"),
+    runbook="vcluster",
+)
+def host_has_the_pods(systems: Systems) -> Outcome:
+    """Compare the pods inside with those that the syncer has made on the host, by their UIDs.
+
+    Cause: FAIL: a pod waits for more than 30 s to be made on the host: its quota, its admission, or a syncer that is behind.
+    WARN: pods run on the host that are not there inside, as after a lost store: nobody counts them.
+
+    Fix: FAIL: what cluster/pods-start says of the pod. WARN: who owns the host deletes them, if they do not end.
+    """
+    seen = _host(systems)
+    if seen is None:
+        return skipped(NOT_NAMED)
+    host, settings = seen
+    made = {(pod["metadata"].get("annotations") or {}).get(UID): pod for pod in _made(host, settings)}
+    inside = {pod["metadata"]["uid"]: pod for pod in systems.kube.each(PODS)}
+    late = [pod for uid, pod in inside.items() if uid not in made and _waits(systems, pod)]
+    if late:
+        said = f"{len(late)} pods are not made on the host for more than {PATIENCE.seconds} s: {_names(late)}"
+        return fail(said, f"{OWNERS}: its syncer is behind, or refused. cluster/pods-start has its words.")
+    unseen = [pod for uid, pod in made.items() if uid not in inside and pod["status"].get("phase") == "Running"]
+    if unseen:
+        said = f"{len(unseen)} pods run on the host and are not there inside: {_names(unseen)}"
+        return warn(said, f"{OWNERS} to delete those that do not end: nobody counts them.")
+    return ok(f"{len(made)} pods on the host, all of them inside")
+
+
+def _waits(systems: Systems, pod: Object) -> bool:
+    is_over = pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or "deletionTimestamp" in pod["metadata"]
+    return not is_over and age(systems, pod["metadata"]["creationTimestamp"]) > PATIENCE
+
+
+def _names(pods: list[Object]) -> str:
+    more = f" (and {len(pods) - MOST_NAMED} more)" if len(pods) > MOST_NAMED else ""
+    return ", ".join(pod["metadata"]["name"] for pod in pods[:MOST_NAMED]) + more
+
+
+@check(
+    "cluster/host-keeps-redis",
+    "The volume of Prompt Redis outlives its claim on the host",
+    needs=("cluster/host-runs-the-vcluster",),
+    runbook="vcluster",
+)
+def host_keeps_redis(systems: Systems) -> Outcome:
+    """Look at the claims of Redis' namespace on the host, and at the reclaim policy of their volumes: inside a volume is made up.
+
+    Cause: WARN: the policy is Delete, so that all streams go with the claim, and the claim with a lost store or a release that
+    is deleted. FAIL: a claim is not bound on the host. UNKNOWN: no claim of Redis is seen there.
+
+    Fix: The host's owners set persistentVolumeReclaimPolicy to Retain on that volume.
+    """
+    seen = _host(systems)
+    if seen is None:
+        return skipped(NOT_NAMED)
+    host, settings = seen
+    namespace = systems.environment.redis.namespace
+    every = host.list(CLAIMS, settings.namespace, f"{MANAGED}={settings.name}")
+    claims = [claim for claim in every if (claim["metadata"].get("annotations") or {}).get(NAMESPACE) == namespace]
+    if not claims:
+        return unknown(f"no claim of {namespace} is on the host", "Does Redis keep its streams in a volume at all?")
+    policies = {}
+    for claim in claims:
+        name = claim["metadata"]["name"]
+        if claim.get("status", {}).get("phase") != "Bound":
+            return fail(f"{name} is {claim.get('status', {}).get('phase')} on the host", f"{OWNERS} for a volume.")
+        policies[name] = host.get(VOLUMES, claim["spec"]["volumeName"])["spec"].get("persistentVolumeReclaimPolicy")
+    lost = [name for name, policy in policies.items() if policy != "Retain"]
+    if lost:
+        fix = f"{OWNERS} to set persistentVolumeReclaimPolicy: Retain on its volume."
+        return warn(f"{', '.join(lost)}: the volume goes with the claim ({policies[lost[0]]})", fix)
+    return ok(f"{', '.join(policies)}: Retain")
+
+
+def _host(systems: Systems) -> tuple[Kube, HostCluster] | None:
+    settings, host = systems.environment.kubernetes.host, systems.host
+    return (host, settings) if host and settings else None

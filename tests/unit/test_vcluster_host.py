@@ -1,0 +1,172 @@
+"""With a login for a vCluster's host, what is a stand-in inside is a fact: its syncer, pods, quota, nodes, Redis' volume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prompt_keda.clients.kube import resources as kinds
+from prompt_keda.clients.kube.in_vcluster import HOST_RIGHT
+from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.components.cluster import host, vcluster
+from prompt_keda.core.run_checks import look
+from prompt_keda.environment.model import ClientLimit, HostCluster
+from tests.contracts.fakes.kube import FakeKube
+
+from .breaks import known
+from .world import SPACE, World, conditions
+
+OLD = "2026-01-01T00:00:00Z"
+CHECKS = {check.id: check for check in ALL_CHECKS}
+RUNS, PODS, REDIS = (f"cluster/host-{name}" for name in ("runs-the-vcluster", "has-the-pods", "keeps-redis"))
+SERVED = (kinds.NAMESPACES, kinds.PODS, kinds.NODES, kinds.LEASES, kinds.RESOURCE_QUOTAS, kinds.CLAIMS, kinds.VOLUMES)
+ABOVE = "above"
+
+
+class Vcluster:
+    """A world that is a vCluster, and its host, on which all is well."""
+
+    def __init__(self):
+        self.world, self.host = World(), FakeKube(SERVED)
+        self.host.create(kinds.NAMESPACES, {"metadata": {"name": ABOVE}})
+        world = self.world
+        known(syncer=ClientLimit(qps=40, burst=80), host_workers_count=400)(world)
+        world.change(kinds.NODES, "n1", metadata={"labels": {vcluster.FAKE_NODE: "true"}})
+        settings = HostCluster(context="h", namespace=ABOVE, name="vc")
+        environment = world.systems.environment
+        kubernetes = environment.kubernetes.model_copy(update={"host": settings})
+        world.systems.environment = environment.model_copy(update={"kubernetes": kubernetes})
+        world.systems._made["host"] = self.host
+        self.put(kinds.PODS, "vc-0", {"app": "vcluster", "release": "vc"}, status=conditions(Ready="True"))
+        for pod in world.kube.list(kinds.PODS):
+            self.make(pod)
+        self.host.create(kinds.NODES, {"metadata": {"name": "n1"}, "status": conditions(Ready="True")})
+        claim = {host.NAMESPACE: world.systems.environment.redis.namespace}
+        labels = {host.MANAGED: "vc"}
+        self.put(kinds.CLAIMS, "data", labels, claim, spec={"volumeName": "v"}, status={"phase": "Bound"})
+        self.keep_volume("Retain")
+
+    def put(self, kind, name, labels=None, annotations=None, **fields):
+        metadata = {"name": name, "labels": labels or {}, "annotations": annotations or {}}
+        self.host.create(kind, {"metadata": metadata, **fields}, ABOVE)
+
+    def make(self, pod, uid=""):
+        """Make a pod on the host as the syncer does."""
+        metadata = pod["metadata"]
+        name = f"{metadata['name']}-x-{metadata['namespace']}-x-vc"
+        self.put(
+            kinds.PODS, name, {host.MANAGED: "vc"}, {host.UID: uid or metadata["uid"]}, status={"phase": "Running"}
+        )
+
+    def keep_volume(self, policy):
+        self.host.delete(kinds.VOLUMES, "v")
+        self.host.create(kinds.VOLUMES, {"metadata": {"name": "v"}, "spec": {"persistentVolumeReclaimPolicy": policy}})
+
+    def says(self, id_):
+        return look(vcluster.without_verdict_on_rights(CHECKS[id_]), self.world.systems)
+
+
+@pytest.fixture
+def inside():
+    return Vcluster()
+
+
+@pytest.mark.parametrize("id_", [RUNS, PODS, REDIS, "cluster/nodes-ready", "capacity/quota-allows"])
+def test_all_is_well_on_a_host_on_which_all_is_well(inside, id_):
+    """What was a stand-in is OK now: it was looked at."""
+    outcome = inside.says(id_)
+    assert outcome.verdict.value == "ok", outcome
+
+
+@pytest.mark.parametrize("id_", [RUNS, PODS, REDIS])
+def test_without_a_host_nothing_is_said_of_it(id_):
+    """SKIPPED, and never OK."""
+    assert World().verdict(id_).verdict.value == "skipped"
+
+
+def gone(inside):
+    inside.host.delete(kinds.PODS, "vc-0", ABOVE)
+
+
+def crashing(inside):
+    waiting = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 7}
+    gone(inside)
+    status = {"phase": "Running", "containerStatuses": [waiting]}
+    inside.put(kinds.PODS, "vc-0", {"app": "vcluster", "release": "vc"}, status=status)
+
+
+def not_made(inside):
+    inside.world.put_pod("late", SPACE, None, False)
+    for pod in inside.world.kube.list(kinds.PODS, SPACE):
+        if pod["metadata"]["name"].startswith("late"):
+            inside.world.change(kinds.PODS, pod["metadata"]["name"], SPACE, metadata={"creationTimestamp": OLD})
+
+
+def unseen(inside):
+    inside.make({"metadata": {"name": "w", "namespace": SPACE}}, uid="of-before")
+
+
+def node_down(inside):
+    inside.host.delete(kinds.NODES, "n1")
+    inside.host.create(kinds.NODES, {"metadata": {"name": "n1"}, "status": conditions(Ready="False")})
+
+
+def unbound(inside):
+    inside.host.delete(kinds.CLAIMS, "data", ABOVE)
+    claim = {host.NAMESPACE: inside.world.systems.environment.redis.namespace}
+    inside.put(kinds.CLAIMS, "data", {host.MANAGED: "vc"}, claim, spec={}, status={"phase": "Pending"})
+
+
+def quota(inside):
+    inside.put(kinds.RESOURCE_QUOTAS, "q", spec={"hard": {"pods": "1"}})
+
+
+RED = [
+    (RUNS, gone, "fail", "no pod of vc's syncer is in above of the host: "),
+    (RUNS, crashing, "fail", "is not ready: CrashLoopBackOff, 7 restarts; "),
+    (PODS, not_made, "fail", "1 pods are not made on the host for more than 30 s: late"),
+    (PODS, unseen, "warn", "1 pods run on the host and are not there inside: w-x-"),
+    (REDIS, lambda inside: inside.keep_volume("Delete"), "warn", "data: the volume goes with the claim (Delete)"),
+    (REDIS, unbound, "fail", "data is Pending on the host"),
+    (REDIS, lambda inside: inside.host.delete(kinds.CLAIMS, "data", ABOVE), "unknown", "no claim of prompt-redis"),
+    ("cluster/nodes-ready", node_down, "fail", "n1: why"),
+    ("capacity/quota-allows", quota, "fail", "quota q lets 1 workers"),
+]
+
+
+@pytest.mark.parametrize(("id_", "breaks", "verdict", "words"), RED)
+def test_what_is_wrong_on_the_host_is_told(inside, id_, breaks, verdict, words):
+    """By the check inside where there is one."""
+    breaks(inside)
+    outcome = inside.says(id_)
+    assert (outcome.verdict.value, words in outcome.observed) == (verdict, True), outcome
+
+
+@pytest.mark.parametrize(
+    ("id_", "plural"), [(RUNS, "pods"), (REDIS, "persistentvolumeclaims"), ("cluster/nodes-ready", "nodes")]
+)
+def test_a_right_that_lacks_on_the_host_is_unknown_with_whom_to_ask(inside, id_, plural):
+    """It says nothing of the rights inside. A real client says the fix: here the double says its own."""
+    inside.host.denied.add(("list", plural))
+    list_ = inside.host.list
+
+    def explained(*arguments, **options):
+        try:
+            return list_(*arguments, **options)
+        except Exception as error:
+            error.fix = HOST_RIGHT
+            raise
+
+    inside.host.list = explained
+    outcome = inside.says(id_)
+    assert (outcome.verdict.value, outcome.fix) == ("unknown", HOST_RIGHT), outcome
+
+
+def test_the_shipped_rights_only_read_and_no_secret():
+    """They are for the owners of a host, who owe nobody anything."""
+    role = Path(__file__).parents[2] / "environments" / "rbac" / "vcluster-host.yaml"
+    rules = [rule for item in yaml.safe_load_all(role.read_text()) for rule in item.get("rules", [])]
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list"}
+    assert "secrets" not in {name for rule in rules for name in rule["resources"]}
