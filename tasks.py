@@ -6,6 +6,7 @@ Only invoke is imported at module level, so that listing the tasks stays fast.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 
@@ -463,12 +464,12 @@ def bundle(run, file=""):
 @_task(
     show=lambda result: reports.as_text.show_lines([f"{result.parts['at']}  {result.parts['note']}"]),
     positional=["text"],
-    help={"text": "what people have seen or done"},
+    help={"text": "what people have seen or done", "close": "close the incident as well: what is done is done"},
 )
-def note(run, text):
+def note(run, text, close=False):
     """Add a note to the open incident's record."""
     with run.session() as session:
-        return commands.incidents.note(session, text, run.observer)
+        return commands.incidents.note(session, text, run.observer, close)
 
 
 @_task(
@@ -803,9 +804,22 @@ class Commands(Program):
         except (ParseError, ValueError) as error:
             fix = f"{self.binary} --list names the tasks, {self.binary} TASK --help its flags."
             words = sys.argv[1 : sys.argv.index("--") if "--" in sys.argv else None]
+            what = self._misspelt(str(error))
             if "--json" in words or "-j" in words:
-                _refuse_in_json(words[0], str(error), fix)
-            raise Exit(f"refused: {error}\n  {fix}", code=2) from None
+                _refuse_in_json(words[0], what, fix)
+            raise Exit(f"refused: {what}\n  {fix}", code=2) from None
+
+    def _misspelt(self, error):
+        """Return what invoke says of the command line; of a word that it does not know, what was meant."""
+        from difflib import get_close_matches
+
+        unknown = re.fullmatch(r"No idea what '(.*)' is!", error)
+        if unknown is None:
+            return error
+        if unknown[1].startswith("-"):
+            return f"there is no flag {unknown[1]!r} here"
+        near = get_close_matches(unknown[1], self.namespace.task_names, 1)
+        return f"there is no task {unknown[1]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _refuse_in_json(task_name, what, fix):

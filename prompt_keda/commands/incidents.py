@@ -25,13 +25,29 @@ LOOK = "respond/check-deps"
 """The name of a round of checks in the record."""
 
 
-def note(session: Session, text: str, observer: Observer) -> Result:
-    """Add a note to the open incident of an environment, or open one with it. Raises `Refusal` when there is no text."""
+def note(session: Session, text: str, observer: Observer, close: bool = False) -> Result:
+    """Add a note to the open incident of an environment, or open one with it.
+
+    Parameters
+    ----------
+    close
+        Close the incident with it: what was done by hand proves nothing to the toolkit, and a person has seen it.
+
+    Raises
+    ------
+    Refusal
+        When there is no text, or none is open that could be closed.
+    """
     if not text.strip():
         raise Refusal("a note without a word", 'Say it: ./run note "asked the owners of Redis" --env prod')
     environment = session.environment.name
+    if close and Incident.find_open(incidents_folder(), session.environment) is None:
+        raise Refusal(f"no incident of environment {environment} is open", "./run report shows the last one.")
     incident = open_incident(session, "a note", observer)
     incident.add(NOTE, viewpoint(), text.strip())
+    if close:
+        incident.add(INCIDENT, CLOSED, f"by {viewpoint()}: {text.strip()}")
+        tell_chat(session, incident, "incident closed", observer)
     parts = {"incident": incident.id, "at": datetime.now(UTC).isoformat(), "note": text.strip()}
     return Result("note", environment, header=f"environment {environment} · incident {incident.id}", parts=parts)
 

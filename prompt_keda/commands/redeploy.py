@@ -51,7 +51,9 @@ def plan(session: Session, options: RedeployOptions) -> Result:
 
 def _recent(systems: Systems, mode: str, besides: str = "") -> list[float]:
     """Return what the last recoveries of a mode took here, in seconds."""
-    runs, _ = runs_kept(runs_folder(), systems.environment.name, systems.viewpoint)
+    environment = systems.environment
+    identity = environment.kubernetes.identity.model_dump()
+    runs, _ = runs_kept(runs_folder(), environment.name, systems.viewpoint, identity)
     return recent_recoveries(runs, mode, besides)
 
 

@@ -15,7 +15,7 @@ from prompt_keda.core.errors import PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import RUNBOOKS, runs_folder
 from prompt_keda.records.incident import Incident
-from prompt_keda.records.incident_story import CLOSED, INCIDENT
+from prompt_keda.records.incident_story import CLOSED, INCIDENT, PROVEN
 from prompt_keda.records.run_summary import FAILED, INTERRUPTED
 from prompt_keda.redeploy import planner
 from prompt_keda.redeploy.approval import Ask, smoke_digest
@@ -25,7 +25,7 @@ from prompt_keda.report.causes import Cause, causes
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import go_on, run_command
 from prompt_keda.runbooks.loading import find_runbook, load_runbooks
-from prompt_keda.runbooks.page import DIAGNOSIS, Runbook
+from prompt_keda.runbooks.page import DIAGNOSIS, Runbook, as_typed
 from prompt_keda.runbooks.run_runbook import Given, run_runbook, words_of
 from prompt_keda.runbooks.run_runbook import exit_code as runbook_exit_code
 
@@ -41,9 +41,7 @@ def list_runbooks() -> Result:
     rows = []
     for runbook in load_runbooks(RUNBOOKS):
         named_by = [check.id for check in ALL_CHECKS if check.runbook == runbook.name]
-        steps = [
-            {"id": step.id, "command": " ".join(("invoke", *step.words)), "text": step.text} for step in runbook.steps
-        ]
+        steps = [{"id": step.id, "command": as_typed(step.words), "text": step.text} for step in runbook.steps]
         rows.append({"name": runbook.name, "title": runbook.title, "checks": named_by, "steps": steps})
     return Result("runbooks", "", header=f"{len(rows)} runbooks", parts={"runbooks": rows})
 
@@ -62,7 +60,7 @@ def plan_runbook(session: Session, name: str) -> Result:
     digests, notes = _digests(session, runbook)
     given = Given(session.name, {})
     steps = [
-        {"id": step.id, "text": step.text, "command": " ".join(("invoke", *words_of(step, given)))}
+        {"id": step.id, "text": "\n".join(step.plain_lines), "command": as_typed(words_of(step, given))}
         for step in runbook.steps
     ]
     parts = {
@@ -156,7 +154,7 @@ def _run(
     result.exit_code = runbook_exit_code(runbook, done)
     result.parts = {"runbook": runbook.name, "incident": incident.id, "steps": [step.to_json() for step in done]}
     if result.exit_code == exit_code.PROVEN and any(step.section != DIAGNOSIS for step in runbook.steps):
-        incident.add(INCIDENT, CLOSED, f"proven by runbook {runbook.name}")
+        incident.add(INCIDENT, CLOSED, f"{PROVEN} by runbook {runbook.name}")
         tell_chat(session, incident, "incident closed", observer)
     elif result.exit_code not in (exit_code.PROVEN, exit_code.STOPPED):  # who stopped it knows that
         news = f"runbook {runbook.name} ended with exit code {result.exit_code}"
@@ -167,7 +165,7 @@ def _run(
 def _interrupted(session: Session, incident: Incident) -> str:
     """Return the redeploy that was begun since this incident, and has not ended; empty if there is none or it cannot be seen."""
     with session.fresh_systems() as systems:
-        runs, _, _ = runs_here_and_in_cluster(systems, runs_folder())
+        runs, _, _ = runs_here_and_in_cluster(systems, runs_folder(), is_this_cluster=True)
     newest = runs[0] if runs else None
     stamp = len("20261124t213123z")
     if newest and newest.state in (INTERRUPTED, FAILED) and newest.run_id[:stamp] >= incident.id[:stamp]:

@@ -34,7 +34,7 @@ EVERY_S = 2.0
 
 
 def status(session: Session) -> Result:
-    """Return what stands, with the last runs of this machine and the open incident. It reads, and never writes.
+    """Return what stands, with the last runs of this machine on this cluster and the open incident. It reads, and never writes.
 
     Notes
     -----
@@ -73,7 +73,8 @@ def watch(session: Session, show: Callable[[dict[str, Any]], None], pause: Calla
 def _look_with_records(systems: Systems) -> dict[str, Any]:
     environment = systems.environment
     incident = Incident.find_open(incidents_folder(), environment)
-    runs, _ = runs_kept(runs_folder(), environment.name, systems.viewpoint)
+    identity = environment.kubernetes.identity.model_dump()
+    runs, _ = runs_kept(runs_folder(), environment.name, systems.viewpoint, identity)
     return {
         "status": look(systems),
         "runs": [asdict(run) for run in runs[:LAST_RUNS]],

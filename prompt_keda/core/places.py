@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from prompt_keda.core.errors import Refusal
+
 CODE = Path(__file__).parents[2]
 """The folder from which ``prompt_keda`` is imported: the clone's, or site-packages."""
 _IN_WHEEL = CODE / "prompt_keda" / "shipped"
@@ -16,8 +18,20 @@ RUNBOOKS = ROOT / "runbooks"
 
 
 def state_home() -> Path:
-    """Return the user's state folder (XDG_STATE_HOME, else ``~/.local/state``)."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    """Return the user's state folder (XDG_STATE_HOME, else ``~/.local/state``).
+
+    Raises
+    ------
+    Refusal
+        When it is somebody else's: nothing in it can be seen.
+    """
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    try:
+        (home / "prompt-keda" / "runs").exists()
+    except OSError as error:
+        what = f"{home / 'prompt-keda'} cannot be read: {error.strerror}"
+        raise Refusal(what, "Point XDG_STATE_HOME to a folder of your own.") from error
+    return home
 
 
 def runs_folder() -> Path:

@@ -11,6 +11,7 @@ from prompt_keda.records.kept_json import seconds
 from prompt_keda.records.run_summary import WHOLE, by_stage
 
 INCIDENT, NOTE = "incident", "note"
+PROVEN = "proven"
 OPENED, CLOSED, BEGAN, DONE, FAILED = "opened", "closed", "begin", "done", "failed"
 CLUSTER = "cluster"
 """Says which cluster it is of; more than one where it was rebuilt meanwhile."""
@@ -60,7 +61,9 @@ class Story:
     Parameters
     ----------
     closed_at
-        When the proof closed it; None while it is open.
+        When it was closed; None while it is open.
+    closed_why
+        In words; it begins with `PROVEN` where a proof closed it, and not a person.
     open_checks
         What the last look saw that was red or not known: ``(id, verdict, observed)``.
     """
@@ -70,14 +73,22 @@ class Story:
     why: str
     opened_at: datetime
     closed_at: datetime | None
+    closed_why: str
     steps: Sequence[StoryStep]
     notes: Sequence[tuple[datetime, str, str]]
     recoveries: Sequence[Recovery] = ()
     open_checks: Sequence[tuple[str, str, str]] = field(default_factory=tuple)
 
     @property
+    def state(self) -> str:
+        """Return ``open``, ``proven``, or ``closed`` where a person's word alone has closed it."""
+        if self.closed_at is None:
+            return "open"
+        return PROVEN if self.closed_why.startswith(PROVEN) else "closed"
+
+    @property
     def duration_s(self) -> float | None:
-        """From its opening to its proof, in seconds; None while it is open."""
+        """From its opening to its end, in seconds; None while it is open."""
         return (self.closed_at - self.opened_at).total_seconds() if self.closed_at else None
 
     @property
@@ -111,13 +122,14 @@ def tell(
     if opened is None:
         raise ValueError("its journal has no beginning")
     start = datetime.fromisoformat(opened["at"])
-    closed = [one["at"] for one in entries if (one["step"], one["event"]) == (INCIDENT, CLOSED)]
+    closed = [one for one in entries if (one["step"], one["event"]) == (INCIDENT, CLOSED)]
     return Story(
         id=id_,
         environment=environment,
         why=opened["detail"],
         opened_at=start,
-        closed_at=datetime.fromisoformat(closed[-1]) if closed else None,
+        closed_at=datetime.fromisoformat(closed[-1]["at"]) if closed else None,
+        closed_why=closed[-1]["detail"] if closed else "",
         steps=_steps(entries, start),
         notes=[(datetime.fromisoformat(o["at"]), o["event"], o["detail"]) for o in entries if o["step"] == NOTE],
         recoveries=[one for one in map(_recovery, documents) if one],

@@ -20,7 +20,9 @@ RECENT = 5
 BEGUN_BY = re.compile(r" by (.+), process ([1-9][0-9]{0,9})")
 
 
-def runs_kept(runs: Path, environment: str, viewpoint: str) -> tuple[list[RunSummary], list[str]]:
+def runs_kept(
+    runs: Path, environment: str, viewpoint: str, identity: Mapping[str, Any] | None = None
+) -> tuple[list[RunSummary], list[str]]:
     """Give all runs in a folder of runs, newest first; and in words each folder that is damaged or is no run's.
 
     Parameters
@@ -29,6 +31,8 @@ def runs_kept(runs: Path, environment: str, viewpoint: str) -> tuple[list[RunSum
         Of this one alone; empty: of all.
     viewpoint
         ``user@host`` of this process: what it says of a process is true only here.
+    identity
+        Of the cluster, as the environment has it: of this cluster's runs alone, which `resume` goes on with; None: of all.
     """
     found, damaged = [], []
     for path in sorted(runs.glob("*"), key=lambda one: one.name, reverse=True):
@@ -37,7 +41,9 @@ def runs_kept(runs: Path, environment: str, viewpoint: str) -> tuple[list[RunSum
             damaged.append(f"{path}: its name is no id of a run")
         elif environment in ("", name):
             try:
-                found.append(_summary(RunFolder(path), viewpoint))
+                run = RunFolder(path)
+                if identity is None or _identity(run) == identity:
+                    found.append(_summary(run, viewpoint))
             except Refusal as error:
                 damaged.append(error.what)
             except (KeyError, TypeError, ValueError, AttributeError):
@@ -75,6 +81,10 @@ def _summary(run: RunFolder, viewpoint: str) -> RunSummary:
         is_at_work=process is not None and is_alive(process),
         is_left=process is not None and not is_alive(process),
     )
+
+
+def _identity(run: RunFolder) -> Any:
+    return run.read_json("plan.json")["inputs"]["environment"]["kubernetes"]["identity"]
 
 
 def _timings(report: Any) -> dict[str, float]:

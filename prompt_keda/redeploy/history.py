@@ -17,16 +17,21 @@ from prompt_keda.redeploy.copied_runs import CopiedRun, find_runs
 CLUSTER = "cluster"
 
 
-def runs_here_and_in_cluster(systems: Systems, runs: Path) -> tuple[list[RunSummary], list[str], str]:
+def runs_here_and_in_cluster(
+    systems: Systems, runs: Path, is_this_cluster: bool = False
+) -> tuple[list[RunSummary], list[str], str]:
     """Return all runs of an environment, newest first; in words each that is damaged; and why the cluster's are not among them.
 
     Parameters
     ----------
     runs
         The folder of this machine's runs.
+    is_this_cluster
+        Leave those out that were of another cluster, before this one was built under the environment's name.
     """
     environment = systems.environment.name
-    here, damaged = runs_kept(runs, environment, systems.viewpoint)
+    identity = systems.environment.kubernetes.identity.model_dump() if is_this_cluster else None
+    here, damaged = runs_kept(runs, environment, systems.viewpoint, identity)
     try:
         copied, more = runs_copied(systems.kube, environment)
     except PromptKedaError as error:

@@ -20,7 +20,10 @@ def to_markdown(story: Story) -> str:
 def to_chat(story: Story) -> str:
     """Give a few lines that can be pasted into a chat."""
     lines = [one_line(f"Incident in {story.environment}: {story.why}")]
-    took = f"proven after {span(story.duration_s)}" if story.closed_at else "open, not proven yet"
+    took = "open, not proven yet"
+    if story.closed_at:
+        took = f"{story.state} after {span(story.duration_s)}"
+        took += one_line(f" {story.closed_why}") if story.state == "closed" else ""
     failed = [one for one in story.steps if one.state != "done"]
     lines.append(f"{took}; {len(story.steps)} commands, {len(failed)} of them failed or were interrupted")
     lines += [

@@ -24,8 +24,12 @@ def show_runbooks(parts: dict[str, Any]) -> None:
 def show_plan(parts: dict[str, Any]) -> None:
     """Show what a runbook would run, and the digest that approves it."""
     show_lines([parts["title"]])
-    for one in parts["steps"]:
-        show_lines([f"  {one['id']:14} {one['text']}".rstrip(), f"  {'':14} {one['command']}"])
+    console = console_of()
+    for step in parts["steps"]:
+        show_lines([f"  {step['id']:14} {step['command']}"])
+        for text in step["text"].splitlines():
+            for line in hanging(" " * 17, one_line(text), columns(console.file)):
+                console.print(Text(line))
     show_lines([*parts["notes"], f"digest {parts['digest']}"])
 
 
@@ -34,6 +38,8 @@ def show_run(parts: dict[str, Any]) -> None:
     for one in parts["steps"]:
         show_lines([f"  exit {one['exit_code']:<4}{one['id']:14} {one['said']} ({one['duration_s']:.1f} s)"])
     show_lines([f"incident {parts['incident']}"])
+    if parts["steps"] and parts["steps"][-1]["exit_code"]:
+        show_lines(["it is open; the same command goes on, and ./run note --close 'why' closes it"])
 
 
 def show_response(parts: dict[str, Any], checks: Sequence[CheckResult]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from prompt_keda.core.untrusted import one_line
+from prompt_keda.records.run_summary import FAILED, INTERRUPTED, REFUSED
 from prompt_keda.report.layout import can_show, columns, console_of, hanging, plain
 from prompt_keda.report.pages import span
 
@@ -35,7 +36,9 @@ def show_status(parts: dict[str, Any], now: datetime | None = None, env: str = "
     console = console_of()
     width, shows_symbols = columns(console.file), can_show(console.file, "…")
     rows = status_rows(parts, now or datetime.now(UTC))
-    if env and any(mark in STYLES for mark, _ in rows):
+    if env and _unfinished(parts["runs"]):
+        rows.append((" ", f"next: ./run resume --env {env}"))
+    elif env and any(mark in STYLES for mark, _ in rows):
         rows.append((" ", f"next: ./run respond --env {env}"))
     for row in rows:
         for line in row_lines(row, width, shows_symbols):
@@ -51,7 +54,15 @@ def status_rows(parts: dict[str, Any], now: datetime) -> list[Row]:
     rows += _paused(status["instruments"])
     rows += [("?", f"what was not seen: {fix}") for fix in _fixes(status)]
     rows += [("!", f"open incident {parts['incident']}") if parts["incident"] else (" ", "no incident is open")]
-    return rows + ([(" ", _run(run)) for run in parts["runs"]] or [(" ", "no run of this machine")])
+    left = _unfinished(parts["runs"])
+    runs = [("!" if run is left else " ", _run(run)) for run in parts["runs"]]
+    return rows + (runs or [(" ", "no run of this machine")])
+
+
+def _unfinished(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the newest run if `resume` goes on with it: one that was refused has begun nothing, and does not count."""
+    newest = next((run for run in runs if run["state"] != REFUSED), None)
+    return newest if newest and newest["state"] in (INTERRUPTED, FAILED) else None
 
 
 def _fixes(status: Any) -> list[str]:

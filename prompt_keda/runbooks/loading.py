@@ -93,8 +93,8 @@ def load_runbook(path: Path) -> Runbook:
 def _more(above: str, line: str) -> str:
     """Add a line to the text above a command. A table makes no sense in one line: it is named alone."""
     if not line.startswith("|"):
-        return f"{above} {line}"
-    return above if above.endswith(TABLE) else f"{above} {TABLE}"
+        return f"{above}\n{line}".strip()
+    return above if above.endswith(TABLE) else f"{above}\n{TABLE}".strip()
 
 
 def _words(path: Path, number: int, line: str) -> tuple[str, ...]:

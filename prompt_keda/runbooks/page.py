@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 SECTIONS = ("Meaning", "Impact", "Diagnosis", "Mitigation", "Verification", "Escalation")
 DIAGNOSIS, MITIGATION, VERIFICATION = "Diagnosis", "Mitigation", "Verification"
+
+LINK = re.compile(r"\[([^]]+)\]\([^)]+\)")
+
+
+def as_typed(words: Iterable[str]) -> str:
+    """Return a task and its flags as people type them in a clone."""
+    return " ".join(("./run", *words))
 
 
 @dataclass(frozen=True)
@@ -20,7 +28,7 @@ class RunbookStep:
     section
         One of `SECTIONS`.
     text
-        What stands above it on the page, in one line and without tables: what people have to do before, or why.
+        What stands above it on the page, without tables: what people have to do before, or why.
     words
         The task and its flags, without ``invoke`` and without the environment: ``("check-deps", "--only", "redis")``.
     """
@@ -34,6 +42,12 @@ class RunbookStep:
     def task(self) -> str:
         """The task that it runs."""
         return self.words[0]
+
+    @property
+    def plain_lines(self) -> list[str]:
+        """Its text as a terminal shows it: of a link its words, nothing in bold, no empty line."""
+        plain = LINK.sub(r"\1", self.text).replace("**", "")
+        return [line for line in plain.splitlines() if line.strip()]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from prompt_keda.core.exit_code import NEEDS_PEOPLE, of_commands
 from prompt_keda.records.incident import Incident
 from prompt_keda.records.incident_story import BEGAN, DONE, FAILED
 from prompt_keda.runbooks.commands import Ran, RunCommand
-from prompt_keda.runbooks.page import DIAGNOSIS, VERIFICATION, Runbook, RunbookStep
+from prompt_keda.runbooks.page import DIAGNOSIS, VERIFICATION, Runbook, RunbookStep, as_typed
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,9 @@ def _run_step(
     runbook: Runbook, step: RunbookStep, given: Given, incident: Incident, run: RunCommand, observer: Observer
 ) -> StepDone:
     words = words_of(step, given)
-    command, where = " ".join(("invoke", *words)), f"{runbook.name}/{step.id}"
-    if step.text:
-        observer(Event(EventKind.NOTE, where, "", step.text))
+    command, where = as_typed(words), f"{runbook.name}/{step.id}"
+    for line in step.plain_lines:
+        observer(Event(EventKind.NOTE, where, "", line))
     observer(Event(EventKind.NOTE, where, "", command))
     incident.add(where, BEGAN, command)
     ran: Ran = run(words)

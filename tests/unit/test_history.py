@@ -124,6 +124,15 @@ def test_only_the_runs_of_the_environment_are_told(runs):
     assert runs_kept(runs, "prod", "me")[0] == [] and len(runs_kept(runs, "local", "me")[0]) == 1
 
 
+def test_runs_of_another_cluster_are_no_runs_of_this_one(runs):
+    """Of one environment's name: it was built anew, or a second local stack stands."""
+    run, identity = put(runs, 1, "green"), {"kube_system_uid": "this"}
+    plan = run.read_json("plan.json")
+    run.write_json("plan.json", {**plan, "inputs": {"environment": {"kubernetes": {"identity": identity}}}})
+    assert len(runs_kept(runs, "local", "me", identity)[0]) == 1
+    assert runs_kept(runs, "local", "me", {"kube_system_uid": "another"}) == ([], [])
+
+
 def test_runs_that_only_the_cluster_has_are_listed(kube, tmp_path):  # noqa: F811
     """Green with its timings, one at work by the lock, and what is damaged by name."""
     for number, state in enumerate(("green", "failed", "at work"), 1):

@@ -63,7 +63,7 @@ def toolkits(monkeypatch, tmp_path):
 
     for module in (runbooks, bundle):
         monkeypatch.setattr(module, "run_round", look)
-    monkeypatch.setattr(runbooks, "runs_here_and_in_cluster", lambda systems, folder: (said.runs, [], ""))
+    monkeypatch.setattr(runbooks, "runs_here_and_in_cluster", lambda systems, folder, **_: (said.runs, [], ""))
     monkeypatch.setattr(WorldSession, "for_writing", lambda session: None)
     monkeypatch.setattr(runbooks.planner, "make_plan", lambda context, options: SimpleNamespace(digest="d1"))
     monkeypatch.setattr(runbooks, "smoke_digest", lambda environment: "d2")
@@ -179,6 +179,20 @@ def test_a_note_opens_an_incident_and_the_report_tells_it(toolkits):
     incidents.note(toolkits.session, "asked the owners", nobody)
     told = incidents.report(toolkits.session, "")
     assert "asked the owners" in told.parts["markdown"] and "open, not proven yet" in told.parts["chat"]
+
+
+def test_a_person_closes_an_incident_and_that_is_no_proof(toolkits):
+    """By hand, or by nothing: the toolkit has not seen it well again."""
+    with pytest.raises(Refusal, match="no incident of environment local is open"):
+        incidents.note(toolkits.session, "done", nobody, close=True)
+    incidents.note(toolkits.session, "asked the owners", nobody)
+    incidents.note(toolkits.session, "they have *mended* it", nobody, close=True)
+    assert Incident.find_open(incidents_folder(), cluster_of("local")) is None
+    told = incidents.report(toolkits.session, "").parts
+    assert "closed after" in told["chat"] and "they have *mended* it" in told["chat"]
+    assert "- state: closed" in told["markdown"] and "- closed by " in told["markdown"]
+    assert all("proven" not in told[form] and "by a proof" not in told[form] for form in ("chat", "markdown"))
+    assert '<b class="interrupted">closed</b>' in told["html"]
 
 
 @pytest.mark.parametrize("incident_id", ["29991231t000000z-local-7", "29991231t000000z-prod-7", "../../etc"])

@@ -158,3 +158,16 @@ def test_where_something_is_not_well_the_next_command_stands_last(capsys):
     world.remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
     show_status({"status": status.look(world.systems), "runs": [RUN], "incident": ""}, env="prod")
     assert capsys.readouterr().out.splitlines()[-1].strip() == "next: ./run respond --env prod"
+
+
+@pytest.mark.parametrize("state", ["interrupted", "failed"])
+def test_a_run_that_stopped_is_marked_and_resume_is_next(capsys, state):
+    """One that was refused after it hides nothing; one that ended green does."""
+    stopped, refused, green = ({**RUN, "run_id": f"run-{word}", "state": word} for word in (state, "refused", "green"))
+    parts = {"status": status.look(World().systems), "runs": [refused, stopped, green], "incident": ""}
+    show_status(parts, env="prod")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].strip() == "next: ./run resume --env prod"
+    assert [line[0] for line in lines[-4:-1]] == [" ", "!", " "]
+    show_status({**parts, "runs": [green, stopped]}, env="prod")
+    assert "resume" not in capsys.readouterr().out
