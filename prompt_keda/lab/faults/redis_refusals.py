@@ -5,6 +5,7 @@ Nothing that waits is lost by them: a stream that gives way to a string is kept,
 
 from __future__ import annotations
 
+from prompt_keda.clients.redis_survey import BACKLOG
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.redis import count_again, send
@@ -26,6 +27,11 @@ redis.call('XSETID', KEYS[1], added, 'ENTRIESADDED', 0)
 redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], added, 'ENTRIESREAD', ARGV[2])
 return 1
 """
+_SET_AHEAD = f"""{BACKLOG}
+redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ARGV[2], 'ENTRIESREAD', read or added - waiting)
+return 1
+"""
+"""One script: an event that is read between question and answer would be given out again once the group is set back."""
 
 
 def put_strings(stage: Stage) -> None:
@@ -56,9 +62,7 @@ def set_ahead(stage: Stage) -> None:
     """Set each group to an hour from now, with what it has read: no event reaches a worker until then."""
     at = f"{int(stage.redis.survey([]).now_s() * 1000) + FAR_MS}-0"
     for one in stage.environment.instruments:
-        group = stage.redis.group_info(one.stream, one.consumer_group)
-        read = group.entries_read or 0 if group else 0
-        stage.redis.run(["XGROUP", "SETID", one.stream, one.consumer_group, at, "ENTRIESREAD", read])
+        stage.redis.run(["EVAL", _SET_AHEAD, 1, one.stream, one.consumer_group, at])
 
 
 def set_back(stage: Stage) -> None:
