@@ -59,7 +59,7 @@ def test_events_that_wait_behind_a_refusal_are_red_in_time(stage, systems):
         code, document = run_json("check-deps", "--env", ENV)
         red = [one for one in document["results"] if one["verdict"] == "fail"]
         assert (code, [one["id"] for one in red]) == (1, ["scaling/works"])
-        assert "0 of 20 workers are at work" in red[0]["observed"] and "none came to be" in red[0]["observed"]
+        assert "0 of 20 workers are at work" in red[0]["observed"] and "no Job was made" in red[0]["observed"]
         text = run_task("check-deps", "--env", ENV, "--only", "scaling,redis").stdout
         assert text.partition(" checks: ")[2].splitlines()[1].startswith("FAIL scaling/works: ")
     finally:

@@ -167,7 +167,10 @@ def _verdict(systems: Systems, instrument: Instrument, sight: Sight) -> Outcome:
 
 
 def _known(systems: Systems, instrument: Instrument, sight: Sight) -> list[str]:
-    """Return what Kubernetes' Events tell of the cause: what KEDA has asked for in vain, and the newest warning."""
+    """Return what Kubernetes' Events tell of the cause: what KEDA has asked for in vain, and the newest warning.
+
+    That KEDA asks is not always seen: client-go writes 25 Events about an object, and then one each five minutes.
+    """
     names = {name for worker in sight.workers.all for name in (worker.name, worker.pod_name)}
     names.add(instrument.scaled_job)
     try:

@@ -327,7 +327,7 @@ FAULTS: tuple[Fault, ...] = (
         refuse_jobs,
         admit_jobs,
         {"scaling/works": "fail"},
-        "and none came to be",
+        "no Job was made",
         stops_scaling=True,
         chaos=InChaos(is_repaired=False, writes=POLICY, inject=deny_jobs, revert=remove_policy),
     ),
