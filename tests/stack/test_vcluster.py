@@ -5,15 +5,17 @@ It needs a stack of its own: PROMPT_KEDA_LAB=vc ./run lab.up --with vcluster. El
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
 from contextlib import suppress
+from pathlib import Path
 from subprocess import PIPE, STDOUT
 
 import pytest
 
-from prompt_keda.clients.kube.resources import JOBS, PODS
+from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS, PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.core.errors import ClientError
 from prompt_keda.environment.loading import load_environment
@@ -28,8 +30,10 @@ VCLUSTER = "vcluster"
 COUNT = 20
 FIRST_WORKER_S, ON_A_BUSY_MACHINE_S = 20, 60
 RESTARTED = ("keda/parts-not-restarting", "warn")
-NOT_SEEN = {"cluster/nodes-ready", "cluster/nodes-report", "images/platforms-fit", "capacity/quota-allows"}
-"""Stand-ins: SKIPPED with the reason. The room is OK as the environment states it, and says so."""
+NOT_SEEN = {"images/platforms-fit"}
+"""Stand-ins also where the host is looked at: SKIPPED with the reason. The room is OK as the environment states it, and says so."""
+SEEN_ON_HOST = {"cluster/nodes-ready", "cluster/nodes-report", "capacity/quota-allows"}
+"""Stand-ins without a login for the host."""
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +54,8 @@ def systems(stage):
     made.close()
 
 
-def results(*more):
-    _, document = run_json("check-deps", "--env", VCLUSTER, "--timeout", "60", *more)
+def results(environment=VCLUSTER):
+    _, document = run_json("check-deps", "--env", environment, "--timeout", "60")
     return document, {result["id"]: result for result in document["results"]}
 
 
@@ -68,14 +72,24 @@ def until_green():
     until(lambda: not bad(), 90, "all checks green")
 
 
-def test_a_stand_in_is_never_green(stage):
-    """All else is, and the header says where this is."""
+def skipped(found):
+    """Return what is SKIPPED, but for what is about a delivery that is not here."""
+    return {id_ for id_, result in found.items() if result["verdict"] == "skipped" and not id_.startswith("argocd/")}
+
+
+def test_a_stand_in_is_never_green(stage, tmp_path):
+    """All else is, and the header says where this is. Without the host more is a stand-in."""
     document, found = results()
     assert "in a vCluster" in document["header"]
     assert bad() == {}
-    skipped = {id_ for id_, result in found.items() if result["verdict"] == "skipped"}
-    assert skipped == NOT_SEEN | {id_ for id_ in found if id_.startswith("argocd/")}
+    assert skipped(found) == NOT_SEEN
     assert "as the environment states; not seen" in found["cluster/nodes-have-room"]["observed"]
+    of_host = {id_ for id_ in found if id_.startswith("cluster/host-")}
+    assert len(of_host) == 3
+    text = (ROOT / "environments" / "vcluster.yaml").read_text()
+    host = text[text.index("  host: #") : text.index("ldap:")]
+    alone = changed_environment(tmp_path, environment=[(host, "")])
+    assert skipped(results(alone)[1]) == NOT_SEEN | SEEN_ON_HOST | of_host
 
 
 def failed(systems):
@@ -170,6 +184,49 @@ def test_marked_workers_outlive_a_syncer_that_starts_on_a_store_that_was_lost(st
         faults.restore_store(stage)
     until_green()
     assert failed(systems) <= before
+
+
+def test_a_release_that_was_deleted_and_installed_again_is_enrolled(stage, tmp_path):
+    """Nothing can be saved: all that it had made ends, and what is left says so. The old kubeconfig fits no more."""
+    kubeconfig, ca = (tmp_path / name for name in ("kubeconfig", "ca.pem"))
+    known = stage.endpoints
+    old_ca = json.loads(Path(known["vcluster_kubeconfig"]).read_text())["clusters"][0]["cluster"][
+        "certificate-authority"
+    ]
+    ca.write_text(Path(old_ca).read_text())
+    kubeconfig.write_text(Path(known["vcluster_kubeconfig"]).read_text().replace(old_ca, str(ca)))
+    (tmp_path / "own").mkdir()
+    file = own_environment(tmp_path / "own", known)
+    stale = tmp_path / "stale.yaml"
+    stale.write_text(Path(file).read_text().replace("${lab:vcluster_kubeconfig}", str(kubeconfig)))
+    try:
+        faults.delete_release(stage)
+        _, found = results()
+        assert {id_: found[id_]["verdict"] for id_ in faults.AWAY} == faults.AWAY
+        assert "0 pods of the vCluster run on the host" in found["cluster/host-runs-the-vcluster"]["observed"]
+    finally:
+        faults.install_release(stage)
+    _, found = results(str(stale))
+    assert "fetch its kubeconfig anew" in found["cluster/api-answers"]["fix"]
+    old, new = enrolled(file)
+    assert (old["ca_sha256"] == new["ca_sha256"], old["kube_system_uid"] == new["kube_system_uid"]) == (False, True)
+    until_green()
+
+
+def test_a_reinstall_goes_on_across_a_syncer_that_is_killed(twenty, stage, systems):
+    """Its API server goes away in the middle. The run waits for it, or ends, and then resume goes on; no worker is lost."""
+    with subprocess.Popen(
+        command("redeploy", "--env", VCLUSTER, "--mode", "reinstall"), stdout=PIPE, stderr=STDOUT
+    ) as run:
+        until(lambda: not stage.kube.list(DEPLOYMENTS, "keda"), 120, "the removal of KEDA's parts")
+        faults.kill_syncer(stage)
+        said, _ = run.communicate()
+    if run.returncode:
+        assert "resume goes on from here" in said.decode(), said.decode()
+        faults.wait_until_back(stage)
+        code, document = run_json("resume", "--env", VCLUSTER)
+        assert code == 0, document.get("error")
+    until_green()
 
 
 def uids_on_host(stage):

@@ -136,6 +136,19 @@ RED = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("inside_it", "above", "verdict"),
+    [("v1.33.2", "v1.34.0", "warn"), ("v1.34.1", "v1.35.4", "ok"), ("v1.33.2", "v1.33.9", "ok")],
+)
+def test_a_vcluster_that_is_older_than_a_new_host_is_a_warning(inside, inside_it, above, verdict):
+    """Its pods may never become ready."""
+    kubernetes = inside.world.systems.environment.kubernetes.model_copy(update={"accepted_versions": ("1.33", "1.34")})
+    inside.world.systems.environment = inside.world.systems.environment.model_copy(update={"kubernetes": kubernetes})
+    inside.world.kube.version, inside.host.version = lambda: inside_it, lambda: above
+    outcome = inside.says("cluster/version-accepted")
+    assert (outcome.verdict.value, above in outcome.observed) == (verdict, True), outcome
+
+
 @pytest.mark.parametrize(("id_", "breaks", "verdict", "words"), RED)
 def test_what_is_wrong_on_the_host_is_told(inside, id_, breaks, verdict, words):
     """By the check inside where there is one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from prompt_keda.clients.kube.conditions import conditions
@@ -10,12 +12,14 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.vcluster import in_a_vcluster
 from prompt_keda.components.keda.names import API_SERVICE
 from prompt_keda.core.check import Outcome, check
-from prompt_keda.core.errors import BadAnswer, LoggedOut, Missing, Refused
+from prompt_keda.core.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused
 from prompt_keda.core.outcomes import fail, ok, unknown, warn
 
 API = "cluster/api-answers"
 STORAGE = "etcd"
 """How the parts of /readyz begin that say that nothing can be read or written (Kubernetes 1.35: etcd, etcd-readiness)."""
+NEWER_HOST = (1, 34)
+"""From this version of its host on a vCluster that is older may show pods that never become ready (loft-sh/vcluster 3578)."""
 CLOCK_S = 10
 """A redeploy's lock stands up to 45 s (records/lock.py); certificates are made valid from some minutes before."""
 
@@ -60,15 +64,31 @@ def version_accepted(systems: Systems) -> Outcome:
     """Compare the minor version with the environment's.
 
     Cause: The cluster was upgraded. KEDA 2.16 is tested upstream on Kubernetes 1.29 to 1.31. A vCluster that is older than
-    a host of 1.34 or newer may show pods that never become ready (loft-sh/vcluster, issue 3578): ask its owners for both.
+    a host of 1.34 or newer may show pods that never become ready (loft-sh/vcluster, issue 3578): WARN where the environment
+    names its host; else ask its owners for both.
     """
     found = systems.kube.version()
-    said = f"{found}; its host's version is not seen" if in_a_vcluster(systems) else found
-    minor = ".".join(found.removeprefix("v").split(".")[:2])
+    above = _version_above(systems) if in_a_vcluster(systems) else ""
+    said = f"{found}; its host's version is {above or 'not seen'}" if in_a_vcluster(systems) else found
+    if above and _minor(above) >= NEWER_HOST > _minor(found):
+        return warn(f"{said}: pods may never become ready", "Ask the vCluster's owners (loft-sh/vcluster, issue 3578).")
+    minor = ".".join(map(str, _minor(found)))
     accepted = systems.environment.kubernetes.accepted_versions
     if minor in accepted:
         return ok(said)
     return warn(f"{said}; known to work: {', '.join(accepted)}", "Try KEDA on this version first, then accept it.")
+
+
+def _version_above(systems: Systems) -> str:
+    """Return the version of a vCluster's host; empty: it is not seen."""
+    with suppress(ClientError):
+        return systems.host.version() if systems.host else ""
+    return ""
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    """Return major and minor of a version; a part that is no number counts as 0."""
+    return tuple(int(re.sub("[^0-9].*", "", part) or 0) for part in version.removeprefix("v").split(".")[:2])
 
 
 @check(

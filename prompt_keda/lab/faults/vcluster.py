@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from prompt_keda.clients.kube.client import Kube
-from prompt_keda.clients.kube.resources import PODS
+from prompt_keda.clients.kube.objects import Object
+from prompt_keda.clients.kube.resources import CLAIMS, PODS
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.event import nobody
 from prompt_keda.core.private_folder import private_folder
-from prompt_keda.lab import contents, vcluster
+from prompt_keda.lab import contents, helm, vcluster
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.keda_restarts import renew_operator
 from prompt_keda.lab.faults.signals import processes_of, send_to
@@ -23,8 +27,13 @@ from prompt_keda.lab.settings import Lab
 
 QUOTA = "host-quota"
 SYNCER_PODS = f"app={vcluster.APPS[vcluster.DEPLOYMENT]},release={vcluster.NAME}"
-AWAY = {"cluster/api-answers": "unknown", "images/instrument-images-present": "unknown"}
-"""What needs no API server is OK; the live ScaledJob's images are not seen."""
+AWAY = {
+    "cluster/host-runs-the-vcluster": "fail",
+    "cluster/api-answers": "unknown",
+    "images/instrument-images-present": "unknown",
+}
+"""What needs no API server is OK; the live ScaledJob's images are not seen. The host says why."""
+NO_SYNCER = f"no pod of {vcluster.NAME}'s syncer is in {vcluster.NAMESPACE} of the host"
 
 
 def kill_syncer(stage: Stage) -> None:
@@ -115,11 +124,35 @@ def restore_store(stage: Stage) -> None:
         vcluster.scale(stage.lab, 0, vcluster.STORE)
         shutil.rmtree(store, ignore_errors=True)
         saved.rename(store)
+    _free_volume(stage)
+    vcluster.scale(stage.lab, 1, vcluster.STORE)
+    bring_syncer_back(stage)
+
+
+def _free_volume(stage: Stage) -> None:
+    """Let the volume of Redis be bound again, where its claim was deleted; what is in it is kept."""
     if vcluster.on_host(stage.lab, "get", "pv", vcluster.VOLUME, "-o", "jsonpath={.status.phase}") == "Released":
         freed = json.dumps({"spec": {"claimRef": {"uid": None, "resourceVersion": None}}})
         vcluster.on_host(stage.lab, "patch", "pv", vcluster.VOLUME, "--type=merge", "-p", freed)
-    vcluster.scale(stage.lab, 1, vcluster.STORE)
-    bring_syncer_back(stage)
+
+
+def delete_release(stage: Stage) -> None:
+    """Uninstall the vCluster: the host's garbage collector ends all that its syncer had made. The store's claim stays."""
+    with suppress(LabError):  # it is deleted already
+        helm.call(stage.lab, "uninstall", vcluster.NAME, f"--namespace={vcluster.NAMESPACE}")
+    until(lambda: not workers_on_host(stage.host), "the end of the workers", 120)
+
+
+def install_release(stage: Stage) -> None:
+    """Install it again, over the store that was kept, as its owners do. It has another CA: its kubeconfig is another one."""
+    until(lambda: not _claims(stage), "the end of Redis' claim", 120)
+    _free_volume(stage)
+    vcluster.up(stage.lab, nobody)
+
+
+def _claims(stage: Stage) -> list[Object]:
+    """Return the claims on the host that the syncer has made: not that of its own store."""
+    return stage.host.list(CLAIMS, vcluster.NAMESPACE, f"vcluster.loft.sh/managed-by={vcluster.NAME}")
 
 
 def workers_on_host(host: Kube) -> dict[str, str]:
@@ -143,7 +176,7 @@ FAULTS: tuple[Fault, ...] = (
         take_syncer_away,
         bring_syncer_back,
         AWAY,
-        "no connection: refused",
+        NO_SYNCER,
         runbook="vcluster",
         stops_scaling=True,
         needs_delivery="vcluster",
@@ -167,7 +200,7 @@ FAULTS: tuple[Fault, ...] = (
         lose_store,
         restore_store,
         AWAY,
-        "no connection: refused",
+        NO_SYNCER,
         runbook="vcluster",
         stops_scaling=True,
         needs_delivery="vcluster",
