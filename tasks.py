@@ -575,11 +575,14 @@ def _lab_task(name="", **options):
     help={
         "no-redis-password": "Prompt Redis without a password, as in production",
         "with": "argocd or helm, which delivers KEDA there, or vcluster, in which it lives; a stack that is up gets it as well",
+        "provider": "native (processes of this machine) or kind (containers); unless named what fits here",
     },
 )
-def lab_up(run, no_redis_password=False, with_=""):
+def lab_up(run, no_redis_password=False, with_="", provider=""):
     """Bring up the local stack: a real one-node Kubernetes and all that Prompt KEDA depends on."""
-    return _lab(run.name, labs.stack.up(run.observer, redis_password=not no_redis_password, delivery=with_))
+    return _lab(
+        run.name, labs.stack.up(run.observer, redis_password=not no_redis_password, delivery=with_, provider=provider)
+    )
 
 
 @_lab_task("lab.down")

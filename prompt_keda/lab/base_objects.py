@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 from typing import Any
 
+from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.secret import Secret
-from prompt_keda.lab.settings import DNS_SERVICE_IP
+from prompt_keda.lab.settings import DNS_SERVICE_IP, Lab
 
 MARKER = "prompt-keda-lab"
 """Name of the ConfigMap in kube-system that marks a cluster as a local stack: only there approval `none` counts."""
@@ -15,20 +17,11 @@ REDIS_NAMESPACE = "prompt-redis"
 REDIS_USER = 65532
 
 
-def cluster(lab_name: str, address: str) -> list[dict[str, Any]]:
-    """Give DNS, rights and the marker.
-
-    Parameters
-    ----------
-    lab_name
-        Name of the stack.
-    address
-        Where CoreDNS listens on port 53.
-    """
+def dns(address: str) -> list[dict[str, Any]]:
+    """Return what leads to a CoreDNS that is no pod, and its rights; ``address`` is where it listens on port 53."""
     ports = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]
     dns = {"namespace": "kube-system", "name": "kube-dns"}
     return [
-        _object("v1", "ConfigMap", {"namespace": "kube-system", "name": MARKER}, data={"name": lab_name}),
         _object("v1", "Service", dns, spec={"clusterIP": DNS_SERVICE_IP, "ports": ports}),
         _object(
             "discovery.k8s.io/v1",
@@ -48,6 +41,13 @@ def cluster(lab_name: str, address: str) -> list[dict[str, Any]]:
             ],
         ),
         binding("prompt-keda-lab:coredns", "prompt-keda-lab:coredns", "User", "prompt-keda-lab:coredns"),
+    ]
+
+
+def cluster(lab_name: str) -> list[dict[str, Any]]:
+    """Return rights and the marker of the stack of that name."""
+    return [
+        _object("v1", "ConfigMap", {"namespace": "kube-system", "name": MARKER}, data={"name": lab_name}),
         # The Node authorizer knows a new pod only a moment after the kubelet does; a kubelet that is refused the pod's
         # pull secret in between pulls without it, is denied, and waits 10 s (seen). On the one node of this cluster
         # these rights give nothing away: every Secret in use is there anyhow.
@@ -61,6 +61,11 @@ def cluster(lab_name: str, address: str) -> list[dict[str, Any]]:
         binding("prompt-keda-lab:operators", "cluster-admin", "Group", "ldap:prompt-keda-operators"),
         binding("prompt-keda-lab:readers", "view", "Group", "ldap:prompt-keda-readers"),
     ]
+
+
+def make_redis_folder(lab: Lab) -> None:
+    """Make the folder for Redis' volume, which is Redis' own. Idempotent: yes."""
+    os.chown(private_folder(lab.redis_data), REDIS_USER, REDIS_USER)
 
 
 def redis(image: str, data: Path, password: Secret | None, pull_config: Secret) -> list[dict[str, Any]]:

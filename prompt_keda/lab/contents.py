@@ -59,14 +59,18 @@ def _listens(path: Path) -> bool:
 
 def import_pause_image(lab: Lab, worker: Path) -> None:
     """Put the pause image into containerd itself: it pulls this one without the pods' pull secret."""
-    image = images.Image("pause", "1", {"/pause": worker / "worker"}, ("/pause",))
-    built = images.build(image, _image_cache())
     archive = lab.state / "pause.tar"
-    images.write_archive(built, archive, node.PAUSE_IMAGE)
+    images.write_archive(pause_image(worker), archive, node.PAUSE_IMAGE)
     services.wait_until("containerd", lambda: _listens(lab.containerd_socket), 30, lab, "containerd")
     argv = ["ctr", f"--address={lab.containerd_socket}", "-n", "k8s.io", "images", "import", str(archive)]
     run([*network.enter(lab), *argv])
     archive.unlink()
+
+
+def pause_image(worker: Path) -> images.Built:
+    """Return the pause image: the worker's program, which does that work under another name."""
+    image = images.Image("pause", "1", {"/pause": worker / "worker"}, ("/pause",))
+    return images.build(image, _image_cache())
 
 
 def publish_small_images(lab: Lab, registry_url: str, worker: Path) -> dict[str, str]:

@@ -44,11 +44,12 @@ class GoModule:
     programs: tuple[str, ...]
     linker_flags: str = ""
     tags: str = ""
+    folder: str = ""
 
     @property
     def source(self) -> Path:
-        """Where its go.mod is."""
-        return SOURCES / self.name
+        """Where its go.mod is: ``folder``, else the one of its name."""
+        return SOURCES / (self.folder or self.name)
 
     def arguments(self) -> list[str]:
         """Give the flags of ``go build`` that decide the result."""
@@ -57,6 +58,9 @@ class GoModule:
 
 
 KUBE = GoModule("kube", ".", ("kube",), _KUBE_VERSION_FLAGS)
+KUBE_NODE = GoModule("kube-node", ".", ("kube",), _KUBE_VERSION_FLAGS, "kubeadm", "kube")
+"""The same, and kubeadm: what a node of kind is made of."""
+KIND = GoModule("kind", "tool", ("kind",))
 KEDA = GoModule(
     "keda",
     "tool",
@@ -65,8 +69,8 @@ KEDA = GoModule(
 )
 VAULT = GoModule("vault", ".", ("vault",), tags="minimal")
 WORKER = GoModule("worker", ".", ("worker",))
-MODULES = (KUBE, KEDA, VAULT, WORKER)
-"""What the stack itself runs."""
+MODULES = (KEDA, VAULT, WORKER)
+"""What the stack runs beside its cluster, whose own modules its provider names."""
 PROMTOOL = GoModule("promtool", "tool", ("promtool",), tags="remove_all_sd")
 """Built on first use: an exhaustive test run checks the alert rules by it. Without service discovery it is half as large."""
 HELM = GoModule("helm", "tool", ("helm",))

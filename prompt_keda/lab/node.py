@@ -58,12 +58,10 @@ _COREFILE = """\
 
 def start_containerd(lab: Lab, address: str) -> None:
     """Start containerd with folders, registry trust and pod network of its own."""
-    for folder in ("cni", f"registries/{REGISTRY_HOST}"):
-        private_folder(lab.state / folder)
+    private_folder(lab.state / "cni")
     lab.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     (lab.state / "containerd.toml").write_text(_CONTAINERD.format(state=lab.state, run=lab.run, pause=PAUSE_IMAGE))
-    hosts = _REGISTRY_HOSTS.format(address=address, port=PORTS["registry"], ca=lab.pki / "ca.crt")
-    (lab.state / "registries" / REGISTRY_HOST / "hosts.toml").write_text(hosts)
+    write_registry_trust(lab, address)
     network = {
         "cniVersion": "0.4.0",
         "name": "pods",
@@ -84,6 +82,12 @@ def start_containerd(lab: Lab, address: str) -> None:
     }
     (lab.state / "cni" / "10-pods.conflist").write_text(json.dumps(network))
     processes.start(lab, "containerd", ["containerd", f"--config={lab.state / 'containerd.toml'}", "--log-level=warn"])
+
+
+def write_registry_trust(lab: Lab, address: str) -> None:
+    """Write where a containerd finds the stack's registry, and whom it believes there."""
+    hosts = _REGISTRY_HOSTS.format(address=address, port=PORTS["registry"], ca=lab.pki / "ca.crt")
+    (private_folder(lab.state / "registries" / REGISTRY_HOST) / "hosts.toml").write_text(hosts)
 
 
 def start_kubelet(lab: Lab, address: str) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,12 @@ from prompt_keda.core.errors import LabError
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.process import ZOMBIE, kernel_fields
 from prompt_keda.lab import cgroups, network
+from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import Lab
+
+COMES_BACK_S = 60
+NODE = "node"
+"""The first process of a node that is a container."""
 
 
 def start(lab: Lab, name: str, argv: Sequence[str], env: dict[str, str] | None = None) -> int:
@@ -36,9 +42,50 @@ def start(lab: Lab, name: str, argv: Sequence[str], env: dict[str, str] | None =
             cwd=lab.state,
             start_new_session=True,
         )
-    record = {"pid": process.pid, "started": _start_time(process.pid), "argv": list(argv), "env": env or {}}
-    (private_folder(lab.state / "pids") / f"{name}.json").write_text(json.dumps(record))
+    started = {"pid": process.pid, "started": _start_time(process.pid)}
+    _keep(lab, name, {**started, "argv": list(argv), "env": env or {}})
     return process.pid
+
+
+def _keep(lab: Lab, name: str, record: dict[str, Any]) -> None:
+    (private_folder(lab.state / "pids") / f"{name}.json").write_text(json.dumps(record))
+
+
+def _find(lab: Lab, program: str) -> int | None:
+    """Return the pid of a program in the stack's cgroup; None if there is none."""
+    for pid in sorted(cgroups.pids(lab.cgroup)):
+        try:
+            first = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode()
+        except (OSError, ValueError):  # it has ended since
+            continue
+        if first.rpartition("/")[2] == program and _start_time(pid) is not None:
+            return pid
+    return None
+
+
+def adopt(lab: Lab, name: str, pid: int) -> None:
+    """Know a process that another has started in the stack's cgroup. It cannot be started again."""
+    _keep(lab, name, {"pid": pid, "started": _start_time(pid)})
+
+
+def supervise(lab: Lab, name: str, stop: Sequence[str], start: Sequence[str]) -> None:
+    """Know a program that another starts anew whenever it ends: it is found by its name in the stack's cgroup.
+
+    Parameters
+    ----------
+    stop, start
+        Commands that let it stay away, and that let it come back.
+    """
+    _keep(lab, name, {"program": name, "stop": list(stop), "start": list(start)})
+
+
+def enter_node(lab: Lab) -> list[str]:
+    """Return the start of a command line that runs where the node's pods and Services are reached.
+
+    That is the network namespace of the node's own process, where the node is a container; else the stack's.
+    """
+    pid = pid_of(lab, NODE)
+    return network.enter(lab) if pid is None else ["nsenter", f"--net=/proc/{pid}/ns/net", "--"]
 
 
 def start_again(lab: Lab, name: str) -> int:
@@ -50,8 +97,16 @@ def start_again(lab: Lab, name: str) -> int:
         When it was never started in this stack.
     """
     record = _record(lab, name)
-    if record is None:
+    if record is None or not record.get("start", record.get("argv")):
         raise LabError(f"{name} was never started in the local stack", "./run lab.up")
+    if "program" in record:
+        run(record["start"])
+        end = time.monotonic() + COMES_BACK_S
+        while (pid := pid_of(lab, name)) is None:
+            if time.monotonic() > end:
+                raise LabError(f"{name} does not come back", "Look at it: ./run lab.exec -- kubectl get pods -A")
+            time.sleep(0.1)
+        return pid
     return start(lab, name, record["argv"], record.get("env"))
 
 
@@ -60,6 +115,8 @@ def pid_of(lab: Lab, name: str) -> int | None:
     record = _record(lab, name)
     if record is None:
         return None
+    if "program" in record:
+        return _find(lab, record["program"])
     alive = record["started"] is not None and _start_time(record["pid"]) == record["started"]
     return int(record["pid"]) if alive else None
 
@@ -79,16 +136,35 @@ def names(lab: Lab) -> list[str]:
 
 
 def stop(lab: Lab, name: str, grace_s: float = 5) -> None:
-    """Stop one process: SIGTERM, and after ``grace_s`` seconds SIGKILL. Idempotent: yes."""
+    """Stop one process: SIGTERM, and after ``grace_s`` seconds SIGKILL. It stays away. Idempotent: yes."""
+    _let_stay_away(lab, name)
     pid = pid_of(lab, name)
     if pid is None:
         return
-    os.kill(pid, signal.SIGTERM)
+    _end(pid, signal.SIGTERM)
     end = time.monotonic() + grace_s
     while pid_of(lab, name) is not None:
         if time.monotonic() > end:
-            os.kill(pid, signal.SIGKILL)
+            _end(pid, signal.SIGKILL)
         time.sleep(0.02)
+
+
+def kill(lab: Lab, name: str) -> None:
+    """Kill one process by SIGKILL, and wait until it is gone. It stays away. Idempotent: yes."""
+    _let_stay_away(lab, name)
+    while (pid := pid_of(lab, name)) is not None:
+        _end(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def _end(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # another ended it meanwhile
+        os.kill(pid, number)
+
+
+def _let_stay_away(lab: Lab, name: str) -> None:
+    if (record := _record(lab, name)) and "program" in record:
+        run(record["stop"])
 
 
 def remove(lab: Lab, name: str) -> None:

@@ -7,7 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.places import state_home
@@ -22,8 +22,13 @@ GO_VERSION = (1, 26)
 DEBIAN_VERSION = 12
 
 
-def check() -> None:
+def check(modules: Sequence[go_builds.GoModule] = (go_builds.KUBE,)) -> None:
     """Make sure that the local stack can be built and run here. It changes nothing.
+
+    Parameters
+    ----------
+    modules
+        What its cluster is built from.
 
     Raises
     ------
@@ -32,6 +37,7 @@ def check() -> None:
     """
     for look in REQUIREMENTS:
         look()
+    _has_room((*modules, *go_builds.MODULES))
 
 
 def _has_known_architecture() -> None:
@@ -101,8 +107,8 @@ def _has_bridge_filter() -> None:
         )
 
 
-def _has_room() -> None:
-    if all(go_builds.cached(module).exists() for module in go_builds.MODULES):
+def _has_room(modules: Sequence[go_builds.GoModule]) -> None:
+    if all(go_builds.cached(module).exists() for module in modules):
         needed = {cache_home(): RUN_BYTES}
     else:
         needed = {folder: BUILD_BYTES for folder in (cache_home(), *go_builds.caches())}
@@ -124,5 +130,4 @@ REQUIREMENTS: tuple[Callable[[], None], ...] = (
     _has_go,
     _can_make_network_namespaces,
     _has_bridge_filter,
-    _has_room,
 )

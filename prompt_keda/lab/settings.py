@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from prompt_keda.core.private_folder import private_folder
 from prompt_keda.environment.local_stack import current_stack, stack_folder
 
 KUBERNETES_VERSION = "1.35.4"
@@ -19,6 +20,16 @@ SERVICE_CIDR = "10.96.0.0/16"
 API_SERVICE_IP = "10.96.0.1"
 DNS_SERVICE_IP = "10.96.0.10"
 PORTS = {"api": 6443, "vault": 8200, "registry": 5000, "ldap": 636, "login": 5556}
+PROGRAMS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+    "coredns",
+)
 
 
 def cache_home() -> Path:
@@ -92,6 +103,26 @@ class Lab:
     def audit_log(self) -> Path:
         """What the API server was asked: one JSON document a line, without the system's own reads."""
         return self.state / "logs" / "audit.log"
+
+    def find_provider(self) -> str | None:
+        """Return the name of who runs the stack's cluster; None if there is no stack."""
+        try:
+            return (self.state / "provider").read_text()
+        except FileNotFoundError:
+            return "native" if (self.state / "pids").exists() else None
+
+    @property
+    def redis_data(self) -> Path:
+        """The volume of Prompt Redis."""
+        return self.state / "redis-data"
+
+    def link_programs(self, binary: Path) -> None:
+        """Let the cluster's binary be each of its programs, by a link of the program's name. Idempotent: yes."""
+        folder = private_folder(self.state / "bin")
+        for name in PROGRAMS:
+            link = folder / name
+            if not link.is_symlink():
+                link.symlink_to(binary)
 
     def program(self, name: str) -> str:
         """Give the path of a program of the cluster's binary (``kubectl``, ``kubelet`` …) once it is built."""

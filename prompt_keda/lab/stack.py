@@ -24,9 +24,9 @@ from prompt_keda.lab import (
     go_builds,
     helm,
     network,
-    node,
     packages,
     people,
+    providers,
     requirements,
     services,
     state,
@@ -35,23 +35,16 @@ from prompt_keda.lab import (
 )
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.pki import Authority
+from prompt_keda.lab.provider import DELIVERY, Ground, Provider
 from prompt_keda.lab.settings import PORTS, Lab, current_lab
 
 DELIVERIES = ("argocd", "helm", "vcluster")
 """What can be added to a stack: what delivers KEDA as in production, or a vCluster in which it lives. One of them."""
-PROGRAMS = [
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubelet",
-    "kube-proxy",
-    "kubectl",
-    "coredns",
-]
 
 
-def up(observer: Observer = nobody, *, redis_password: bool = True, delivery: str = "") -> dict[str, object]:
+def up(
+    observer: Observer = nobody, *, redis_password: bool = True, delivery: str = "", provider: str = ""
+) -> dict[str, object]:
     """Bring the local stack up, and give its `state.status`. Idempotent: yes.
 
     Parameters
@@ -63,6 +56,8 @@ def up(observer: Observer = nobody, *, redis_password: bool = True, delivery: st
     delivery
         ``argocd`` or ``helm``: what delivers KEDA there; ``vcluster``: in which it lives. It is added to a stack that stands
         as well. Empty: what it has.
+    provider
+        ``native`` or ``kind``: who runs its cluster. Empty: as `providers.choose` has it.
 
     Raises
     ------
@@ -73,13 +68,18 @@ def up(observer: Observer = nobody, *, redis_password: bool = True, delivery: st
     """
     lab = current_lab()
     asked, delivery = delivery, _only_delivery(lab, delivery)
+    chosen, why = providers.choose(lab, provider)
+    if delivery and DELIVERY not in chosen.capabilities:
+        raise Refusal(f"with the provider {chosen.name} nothing can be added by --with", "Take the provider native.")
     stands = state.status(lab)["state"] == "up"
     if stands:
         # The checkout that brought it up may be gone, and with it the Python that people log in with.
         people.write_kubeconfigs(lab, Authority(lab.pki), state.endpoints(lab)["address"])
     else:
-        requirements.check()
-        _Bringup(lab, observer, redis_password).run()
+        requirements.check(chosen.modules)
+        observer(Event(EventKind.NOTE, "lab/provider", "", f"{chosen.name}: {why}"))
+        providers.keep(lab, chosen)
+        _Bringup(lab, observer, redis_password, chosen).run()
     if delivery and (asked or not stands):
         add = {"argocd": argocd.up, "helm": helm.up, "vcluster": vcluster.up}[delivery]
         _timed(observer, delivery, lambda: add(lab, observer))
@@ -113,8 +113,9 @@ def _timed(observer: Observer, name: str, work: Callable[[], None]) -> None:
 class _Bringup:
     """One run of `up`: what compiles goes on in the background while the parts that are there start."""
 
-    def __init__(self, lab: Lab, observer: Observer, redis_password: bool) -> None:
+    def __init__(self, lab: Lab, observer: Observer, redis_password: bool, provider: Provider | None = None) -> None:
         self.lab = lab
+        self.provider = provider or providers.of(lab)
         self.observer = observer
         self.redis_password = redis_password
         self.builds: dict[str, Future[Path]] = {}
@@ -126,8 +127,9 @@ class _Bringup:
         pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="build")
         try:
             # One after the other, the cluster's binary first; the second lane only fills what a linker leaves idle.
-            self.builds["kube"] = pool.submit(self._build, go_builds.KUBE, 0)
-            for module in (go_builds.WORKER, go_builds.KEDA, go_builds.VAULT):
+            first, *others = self.provider.modules
+            self.builds[first.name] = pool.submit(self._build, first, 0)
+            for module in (*others, go_builds.WORKER, go_builds.KEDA, go_builds.VAULT):
                 self.builds[module.name] = pool.submit(self._build, module, 10)
             network.ensure_bridge_filter()  # before apt takes a minute for a kernel that cannot do it
             self._timed("packages", lambda: packages.install(self.observer))
@@ -164,36 +166,26 @@ class _Bringup:
         self.people = people.start(lab, authority, address)
 
     def _start_cluster(self) -> None:
-        lab = self.lab
-        binary = self.builds["kube"].result() / "kube"
-        folder = private_folder(lab.state / "bin")
-        for name in PROGRAMS:
-            link = folder / name
-            if not link.is_symlink():
-                link.symlink_to(binary)
-        control_plane.start_etcd(lab)
-        node.start_containerd(lab, self.address)
-        control_plane.start_api_server(lab, self.address, self.people)
-        contents.import_pause_image(lab, self.builds["worker"].result())
-        services.wait_until("the API server", lambda: self._kubectl_works("/readyz"), 90, lab, "kube-apiserver")
-        control_plane.start_controllers(lab)
-        node.start_kubelet(lab, self.address)
-        node.start_proxy(lab)
-        node.start_dns(lab, self.address)
-        contents.apply(lab, base_objects.cluster(lab.name, self.address))
-
-    def _kubectl_works(self, path: str) -> bool:
-        argv = [self.lab.program("kubectl"), "--kubeconfig", str(self.lab.admin_kubeconfig), "get", "--raw", path]
-        return subprocess.run([*argv, "--request-timeout=2s"], capture_output=True, check=False).returncode == 0
+        self.provider.start_cluster(
+            Ground(
+                self.lab,
+                self.address,
+                self.authority,
+                self.people,
+                lambda module: self.builds[module.name].result(),
+                self.children,
+                self.observer,
+            )
+        )
+        contents.apply(self.lab, base_objects.cluster(self.lab.name))
 
     def _start_redis(self) -> None:
         lab = self.lab
         self.images = contents.publish_small_images(lab, self.registry_url, self.builds["worker"].result())
-        data = private_folder(lab.state / "redis-data")
-        os.chown(data, base_objects.REDIS_USER, base_objects.REDIS_USER)
+        base_objects.make_redis_folder(lab)
         self.password = state.ensure_secret(lab, "redis-password") if self.redis_password else None
         pull = services.docker_config(lab)
-        contents.apply(lab, base_objects.redis(self.images["redis"], data, self.password, pull))
+        contents.apply(lab, base_objects.redis(self.images["redis"], lab.redis_data, self.password, pull))
 
     @property
     def registry_url(self) -> str:
@@ -264,6 +256,7 @@ def down(observer: Observer = nobody) -> None:
         ("desk", lambda: desk.close(lab)),
         ("network", lambda: network.delete(lab)),
         ("cgroups", lambda: cgroups.remove(lab.cgroup)),
+        ("provider", lambda: providers.of(lab).clear(lab)),
         ("files", lambda: _remove_files(lab)),
     ]
     for part, work in parts:

@@ -14,6 +14,7 @@ from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.secret import Secret
 from prompt_keda.environment import local_stack
 from prompt_keda.lab import cgroups, go_builds, packages, processes
+from prompt_keda.lab.provider import NATIVE
 from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, Lab, current_lab
 
 
@@ -106,7 +107,7 @@ def status(lab: Lab | None = None) -> dict[str, Any]:
     cpu_s, memory_bytes = cgroups.usage(lab.cgroup) if cgroups.pids(lab.cgroup) else (0.0, 0)
     return {
         "name": lab.name,
-        "provider": "native",
+        "provider": lab.find_provider() or NATIVE,
         "state": "up" if up else "partial" if any(running.values()) or finished else "down",
         "kubeconfig": str(lab.people_kubeconfig),
         "admin_kubeconfig": str(lab.admin_kubeconfig),

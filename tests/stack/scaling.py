@@ -8,7 +8,7 @@ import subprocess
 from prompt_keda.clients.kube.resources import SERVICES
 from prompt_keda.components.scaled_jobs.running_jobs import active_jobs
 from prompt_keda.core.errors import DeadlinePassed
-from prompt_keda.lab import network, state
+from prompt_keda.lab import processes, state
 from prompt_keda.lab.faults.redis import other_password
 from prompt_keda.lab.faults.waiting import until
 
@@ -34,7 +34,7 @@ class Scaling:
         until(lambda: len(active_jobs(stage.kube)) <= LEAST, "the end of the workers of before", IDLE_S)
         redis, (self._instrument, *_) = stage.environment.redis, stage.environment.instruments
         address = stage.kube.get(SERVICES, redis.service, redis.namespace)["spec"]["clusterIP"]
-        self._ask = [*network.enter(stage.lab), "redis-cli", "-h", address, "-p", str(redis.port)]
+        self._ask = [*processes.enter_node(stage.lab), "redis-cli", "-h", address, "-p", str(redis.port)]
         self._passwords, self._first = (state.ensure_secret(stage.lab, "redis-password"), other_password(stage)), "0-0"
 
     def goes_on(self):

@@ -31,7 +31,7 @@ from prompt_keda.clients.kube.resources import (
 )
 from prompt_keda.clients.systems import Systems
 from prompt_keda.environment.loading import load_environment
-from prompt_keda.lab import network, settings, state
+from prompt_keda.lab import processes, settings, state
 from prompt_keda.lab.drills.job_watcher import JobWatcher
 from prompt_keda.records import lock
 from prompt_keda.records.run_folder import JournalFile
@@ -97,7 +97,7 @@ def monitor(admin, file):
     lab = settings.current_lab()
     address = admin.get_raw("/api/v1/namespaces/prompt-redis/pods/prompt-redis-0")["status"]["podIP"]
     with file.open("wb") as out:
-        argv = [*network.enter(lab), "redis-cli", "-h", address, "MONITOR"]
+        argv = [*processes.enter_node(lab), "redis-cli", "-h", address, "MONITOR"]
         password = state.ensure_secret(lab, "redis-password").reveal()
         running = subprocess.Popen(argv, stdout=out, env={**os.environ, "REDISCLI_AUTH": password})
         try:

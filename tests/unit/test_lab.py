@@ -63,7 +63,7 @@ class Machine:
         self.patch.setattr(network, "BRIDGE_FILTER", self.folder / "absent")
 
     def has_built_all(self):
-        for module in go_builds.MODULES:
+        for module in (go_builds.KUBE, *go_builds.MODULES):
             go_builds.cached(module).mkdir(parents=True)
 
     def _usage(self, path):

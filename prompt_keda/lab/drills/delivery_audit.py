@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from prompt_keda.clients.kube.resources import SERVICES
 from prompt_keda.core.errors import DeadlinePassed, PromptKedaError
 from prompt_keda.environment.model import Instrument
-from prompt_keda.lab import network, state
+from prompt_keda.lab import processes, state
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.lab.faults.waiting import until
 
@@ -86,7 +86,7 @@ class DeliveryAudit:
             file = Path(folder) / "traffic"
             with file.open("wb") as out:
                 process = subprocess.Popen(
-                    [*network.enter(stage.lab), *program],
+                    [*processes.enter_node(stage.lab), *program],
                     stdin=subprocess.PIPE,
                     stdout=out,
                     env={**os.environ, "REDISCLI_AUTH": password},

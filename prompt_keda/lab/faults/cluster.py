@@ -15,7 +15,7 @@ from prompt_keda.clients.kube.resources import (
     PODS,
     SERVICES,
 )
-from prompt_keda.lab import control_plane, processes
+from prompt_keda.lab import processes
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.waiting import age_s, until
 
@@ -47,7 +47,7 @@ def stop_scheduler(stage: Stage) -> None:
 def start_scheduler(stage: Stage) -> None:
     """Take the pod away, and start it again."""
     stage.kube.delete(PODS, WAITS, _workers(stage))
-    control_plane.start_controllers(stage.lab)
+    processes.start_again(stage.lab, "kube-scheduler")
 
 
 def take_dns_away(stage: Stage) -> None:
@@ -147,9 +147,21 @@ def _behind_webhooks(stage: Stage) -> list[Any]:
 
 
 def _dns_ready(stage: Stage, ready: bool) -> None:
+    if coredns := stage.kube.find(DEPLOYMENTS, "coredns", "kube-system"):
+        count = 2 if ready else 0
+        if coredns["spec"]["replicas"] != count:
+            stage.kube.patch(DEPLOYMENTS, "coredns", "kube-system", {"spec": {"replicas": count}})
+        until(lambda: _dns_count(stage) == count, "the cluster's DNS", 60)
+        return
     known = stage.kube.get(ENDPOINT_SLICES, "kube-dns", "kube-system")
     endpoints = [{**one, "conditions": {"ready": ready}} for one in known["endpoints"]]
     stage.kube.patch(ENDPOINT_SLICES, "kube-dns", "kube-system", {"endpoints": endpoints})
+
+
+def _dns_count(stage: Stage) -> int:
+    slices = stage.kube.list(ENDPOINT_SLICES, "kube-system", "kubernetes.io/service-name=kube-dns")
+    endpoints = [endpoint for slice_ in slices for endpoint in slice_.get("endpoints") or []]
+    return sum(bool((endpoint.get("conditions") or {}).get("ready")) for endpoint in endpoints)
 
 
 def available(kube: Kube, name: str) -> str:

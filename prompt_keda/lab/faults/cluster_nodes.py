@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.conditions import has_condition
@@ -11,7 +12,6 @@ from prompt_keda.lab.faults import signals
 from prompt_keda.lab.faults.cluster import available
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.waiting import age_s, until
-from prompt_keda.lab.settings import NODE_NAME
 
 KEDAS_API = "v1beta1.external.metrics.k8s.io"
 
@@ -47,11 +47,16 @@ def until_heard(stage: Stage) -> None:
 
 
 def _node_ready(kube: Kube) -> bool:
-    return has_condition(kube.get(NODES, NODE_NAME), "Ready")
+    return has_condition(_node(kube), "Ready")
+
+
+def _node(kube: Kube) -> dict[str, Any]:
+    (node,) = kube.list(NODES)
+    return node
 
 
 def _unheard_s(kube: Kube) -> float:
-    return age_s(kube.get(LEASES, NODE_NAME, "kube-node-lease")["spec"]["renewTime"])
+    return age_s(kube.get(LEASES, _node(kube)["metadata"]["name"], "kube-node-lease")["spec"]["renewTime"])
 
 
 UNHEARD = {"cluster/nodes-report": "warn", "redis/answers": "unknown"}

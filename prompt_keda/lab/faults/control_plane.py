@@ -20,9 +20,7 @@ def kill(name: str) -> Act:
     """Give what kills a process of the stack; it stays away. Nothing where it does not run."""
 
     def act(stage: Stage) -> None:
-        if processes.pid_of(stage.lab, name) is not None:
-            signals.send(stage, name, signal.SIGKILL)
-            until(lambda: processes.pid_of(stage.lab, name) is None, f"that {name} is gone")
+        processes.kill(stage.lab, name)
 
     return act
 

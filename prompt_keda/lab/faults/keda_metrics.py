@@ -7,7 +7,7 @@ from typing import Any
 
 from prompt_keda.clients.kube.resources import CLUSTER_ROLES, DEPLOYMENTS, LEASES
 from prompt_keda.components.keda.names import LEASE
-from prompt_keda.lab import network
+from prompt_keda.lab import processes
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, Stage
@@ -89,7 +89,7 @@ def _block(stage: Stage) -> None:
 
 
 def _iptables(stage: Stage, *arguments: str) -> str:
-    return run([*network.enter(stage.lab), "iptables", "-w", *arguments])
+    return run([*processes.enter_node(stage.lab), "iptables", "-w", *arguments])
 
 
 def _errors(stage: Stage) -> float:

@@ -1,0 +1,95 @@
+"""What kind is told: its configuration, and the files that its node is given.
+
+The form of kubeadm's patches is that of Kubernetes below 1.36 (kubeadm v1beta3, where extraArgs is a map).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from prompt_keda.core.private_folder import private_folder
+from prompt_keda.lab import base_objects, control_plane, node
+from prompt_keda.lab.kind.node_image import REPOSITORY
+from prompt_keda.lab.pki import Authority
+from prompt_keda.lab.settings import PORTS, Lab
+
+EXTRA, LOGS = "/etc/kubernetes/extra", "/var/log/prompt-keda"
+"""In the node: the API server's own files, and where its audit log goes."""
+NO_PROBE = [{"op": "remove", "path": "/spec/containers/0/livenessProbe"}]
+"""A control plane's part that a fault has frozen stays frozen: the kubelet would start it again after some 80 s."""
+REGISTRIES = '[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n'
+
+
+def write(lab: Lab, authority: Authority, address: str, authentication: dict[str, Any]) -> Path:
+    """Write kind's configuration and the node's files, and return the former."""
+    place = private_folder(lab.state / "kind")
+    extra = private_folder(place / "extra")
+    (extra / "authentication.json").write_text(json.dumps(authentication))
+    (extra / "audit-policy.json").write_text(json.dumps(control_plane.AUDIT_POLICY))
+    for part in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"):
+        (private_folder(extra / "patches") / f"{part}+json.json").write_text(json.dumps(NO_PROBE))
+    keys = private_folder(place / "pki")
+    for name in ("ca.crt", "ca.key"):  # kubeadm takes an authority that is there: one for the whole stack
+        shutil.copyfile(authority.folder / name, keys / name)
+    node.write_registry_trust(lab, address)
+    base_objects.make_redis_folder(lab)
+    private_folder(lab.audit_log.parent)
+    mounts = [
+        _mount(extra, EXTRA),
+        _mount(keys, "/etc/kubernetes/pki"),
+        _mount(lab.audit_log.parent, LOGS),
+        {**_mount(lab.state / "registries", "/etc/containerd/certs.d"), "readOnly": True},
+        {**_mount(authority.ca_file, str(authority.ca_file)), "readOnly": True},
+        _mount(lab.redis_data, str(lab.redis_data)),
+    ]
+    config = {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "name": lab.name,
+        "networking": {"apiServerAddress": address, "apiServerPort": PORTS["api"]},
+        "containerdConfigPatches": [REGISTRIES],
+        "kubeadmConfigPatches": [json.dumps(one) for one in _patches(lab)],
+        "nodes": [{"role": "control-plane", "extraMounts": mounts}],
+    }
+    file = place / "cluster.json"
+    file.write_text(json.dumps(config, indent=1))  # JSON is YAML
+    return file
+
+
+def _mount(host: Path, inside: str) -> dict[str, Any]:
+    return {"hostPath": str(host), "containerPath": inside}
+
+
+def _patches(lab: Lab) -> list[dict[str, Any]]:
+    api_server = {
+        "audit-policy-file": f"{EXTRA}/audit-policy.json",
+        "audit-log-path": f"{LOGS}/{lab.audit_log.name}",
+        "audit-log-maxsize": str(control_plane.AUDIT_LOG_MIB),
+        "audit-log-maxbackup": "1",
+        "enable-aggregator-routing": "true",
+        "authentication-config": f"{EXTRA}/authentication.json",
+    }
+    volumes = [
+        {"name": name, "hostPath": path, "mountPath": path, "pathType": "Directory"}
+        for name, path in (("extra", EXTRA), ("logs", LOGS))
+    ]
+    return [
+        {"kind": "InitConfiguration", "patches": {"directory": f"{EXTRA}/patches"}},
+        {
+            "kind": "ClusterConfiguration",
+            "imageRepository": REPOSITORY,
+            "apiServer": {"extraArgs": api_server, "extraVolumes": volumes},
+            "controllerManager": {"extraArgs": {"pvclaimbinder-sync-period": "1s"}},
+            "etcd": {"local": {"extraArgs": {"unsafe-no-fsync": "true"}}},
+        },
+        {
+            "kind": "KubeletConfiguration",
+            "failCgroupV1": False,
+            "serializeImagePulls": False,
+            "maxParallelImagePulls": 4,
+            "maxPods": 250,
+        },
+    ]

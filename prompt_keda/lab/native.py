@@ -1,0 +1,44 @@
+"""The cluster as processes of this machine, built from their Go modules: for root on Debian, with no container engine."""
+
+from __future__ import annotations
+
+import subprocess
+
+from prompt_keda.lab import base_objects, contents, control_plane, node, provider, services
+from prompt_keda.lab.go_builds import KUBE, WORKER, GoModule
+from prompt_keda.lab.provider import Ground
+from prompt_keda.lab.settings import Lab
+
+
+class Native:
+    """Implements `provider.Provider`."""
+
+    name: str = provider.NATIVE
+    modules: tuple[GoModule, ...] = (KUBE,)
+    capabilities = frozenset(
+        {provider.HOST_PROCESSES, provider.NETWORK_NAMESPACE, provider.CONTROL_PLANE, provider.DELIVERY}
+    )
+
+    def start_cluster(self, ground: Ground) -> None:
+        """Start etcd, containerd, the API server and all that follows, each as a process of the stack."""
+        lab, address = ground.lab, ground.address
+        lab.link_programs(ground.folder_of(KUBE) / "kube")
+        control_plane.start_etcd(lab)
+        node.start_containerd(lab, address)
+        control_plane.start_api_server(lab, address, ground.authentication)
+        contents.import_pause_image(lab, ground.folder_of(WORKER))
+        services.wait_until("the API server", lambda: is_ready(lab), 90, lab, "kube-apiserver")
+        control_plane.start_controllers(lab)
+        node.start_kubelet(lab, address)
+        node.start_proxy(lab)
+        node.start_dns(lab, address)
+        contents.apply(lab, base_objects.dns(address))
+
+    def clear(self, lab: Lab) -> None:
+        """Do nothing: all is in the stack's own folders and namespaces."""
+
+
+def is_ready(lab: Lab) -> bool:
+    """Tell whether the API server says that it is ready."""
+    argv = [lab.program("kubectl"), "--kubeconfig", str(lab.admin_kubeconfig), "get", "--raw", "/readyz"]
+    return subprocess.run([*argv, "--request-timeout=2s"], capture_output=True, check=False).returncode == 0
