@@ -23,15 +23,43 @@ from typing import Any
 SUITE = "bookworm"
 """Its systemd still speaks cgroup v1, its containerd is what Kubernetes 1.35 takes."""
 PACKAGES = (
-    *("systemd", "conntrack", "iptables", "nftables", "iproute2", "ethtool", "util-linux", "mount", "kmod", "libseccomp2"),
-    *("pigz", "e2fsprogs", "bash", "ca-certificates", "jq", "procps", "containerd", "runc", "containernetworking-plugins"),
+    *(
+        "systemd",
+        "conntrack",
+        "iptables",
+        "nftables",
+        "iproute2",
+        "ethtool",
+        "util-linux",
+        "mount",
+        "kmod",
+        "libseccomp2",
+    ),
+    *(
+        "pigz",
+        "e2fsprogs",
+        "bash",
+        "ca-certificates",
+        "jq",
+        "procps",
+        "containerd",
+        "runc",
+        "containernetworking-plugins",
+    ),
     "busybox-static",
 )
 REPOSITORY = "kind.local"
 """Instead of a public registry: nothing is ever looked for outside."""
 COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd", "coredns")
 ENV = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
-NOT_NEEDED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/i18n")
+NOT_NEEDED = (
+    "var/cache/apt",
+    "var/lib/apt/lists",
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/i18n",
+)
 POD_NETWORK = {
     "cniVersion": "0.4.0",
     "name": "pods",
@@ -129,7 +157,14 @@ def _not_needed() -> list[str]:
 
 def _add_kinds_files(root: Path, files: Path, pause: str) -> None:
     """Do what kind's Dockerfile does after its packages."""
-    for folder in ("kind/bin", "kind/manifests", "etc/containerd", "opt/cni/bin", "etc/kubernetes/manifests", "etc/cni/net.d"):
+    for folder in (
+        "kind/bin",
+        "kind/manifests",
+        "etc/containerd",
+        "opt/cni/bin",
+        "etc/kubernetes/manifests",
+        "etc/cni/net.d",
+    ):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for file in (one for one in files.rglob("*") if one.is_file()):
         name = file.relative_to(files)
@@ -153,7 +188,9 @@ def _add_kinds_files(root: Path, files: Path, pause: str) -> None:
         journal.write("ReadKMsg=no\n")
     _link(root / "sbin/init", "/usr/lib/systemd/systemd")
     for unit in ("kubelet", "containerd", "undo-mount-hacks"):
-        _link(root / f"etc/systemd/system/multi-user.target.wants/{unit}.service", f"/etc/systemd/system/{unit}.service")
+        _link(
+            root / f"etc/systemd/system/multi-user.target.wants/{unit}.service", f"/etc/systemd/system/{unit}.service"
+        )
     _link(root / "etc/systemd/system/systemd-binfmt.service", "/dev/null")
     for program in ("containerd", "containerd-shim-runc-v2", "ctr"):
         _link(root / f"usr/local/bin/{program}", f"/usr/bin/{program}")
@@ -228,7 +265,9 @@ def _control_plane(root: Path, scratch: Path, version: str) -> list[Image]:
         short = name.rpartition("/")[2].partition(":")[0]
         if short in COMPONENTS:
             layers = [layer, firewall] if short == "kube-proxy" else [layer]
-            images.append({"names": [name], "layers": layers, "config": {"Env": ENV, "Entrypoint": [f"/usr/local/bin/{short}"]}})
+            images.append(
+                {"names": [name], "layers": layers, "config": {"Env": ENV, "Entrypoint": [f"/usr/local/bin/{short}"]}}
+            )
     return images
 
 
@@ -271,7 +310,10 @@ def write_archive(path: Path, images: Sequence[Image]) -> None:
                 "created": "1970-01-01T00:00:00Z",
                 "config": image["config"],
                 "rootfs": {"type": "layers", "diff_ids": [f"sha256:{known[one]}" for one in image["layers"]]},
-                "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "prompt-keda local stack"} for _ in image["layers"]],
+                "history": [
+                    {"created": "1970-01-01T00:00:00Z", "created_by": "prompt-keda local stack"}
+                    for _ in image["layers"]
+                ],
             }
             data = json.dumps(config, sort_keys=True).encode()
             name = f"{hashlib.sha256(data).hexdigest()}.json"
