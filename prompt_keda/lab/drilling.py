@@ -16,11 +16,12 @@ from prompt_keda.commands.session import read_environment
 from prompt_keda.core.errors import ClientError, PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import drills_folder
-from prompt_keda.lab import state
+from prompt_keda.lab import providers, state
 from prompt_keda.lab.drills.drill import drill
 from prompt_keda.lab.drills.ways import LOCAL, Ways
 from prompt_keda.lab.faults import ALL_FAULTS, OF_DELIVERY, fault_of
 from prompt_keda.lab.faults.fault import Fault, Stage
+from prompt_keda.lab.stack import DELIVERIES
 from prompt_keda.records.drill_history import Drills, begin_drills, keep_drill, stopped_drills
 from prompt_keda.records.drill_record import Drilled, DrillRecord
 from prompt_keda.redeploy.approval import MARKER, Ask
@@ -80,12 +81,14 @@ def _stage() -> Stage:
 
 def require_here(faults: Sequence[Fault], stage: Stage) -> None:
     """Raise `Refusal` when the stack has not what one of these faults breaks: then nothing is broken."""
-    for fault in faults:
-        if fault.needs_delivery and fault.needs_delivery != stage.endpoints.get("delivery"):
-            raise Refusal(
-                f"{fault.id} needs a stack that has {fault.needs_delivery}",
-                f"./run lab.up --with {fault.needs_delivery}",
-            )
+    for fault in filter(lambda fault: fault.needs, faults):
+        provider = providers.of(stage.lab)
+        has = provider.capabilities | {str(stage.endpoints.get("delivery", ""))}
+        for lacking in sorted(fault.needs - has):
+            if lacking in DELIVERIES:
+                raise Refusal(f"{fault.id} needs a stack with {lacking}", f"./run lab.up --with {lacking}")
+            said = f"{fault.id} needs {lacking}, which the provider {provider.name} lacks"
+            raise Refusal(said, "Another stack: PROMPT_KEDA_LAB=another ./run lab.up --provider native")
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: st
             "expected_checks": dict(one.seen),
             "runbook": runbook_of(one),
             "stops_scaling": one.stops_scaling,
-            "needs_delivery": one.needs_delivery,
+            "needs": sorted(one.needs),
             "is_there": one.id in there,
         }
         for one in faults

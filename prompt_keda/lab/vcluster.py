@@ -176,7 +176,7 @@ def fill(lab: Lab) -> None:
 def bind_people(lab: Lab) -> None:
     """Give people their rights inside, and put the local stack's marker there, as its administrator. Idempotent: yes."""
     wanted = ("ClusterRoleBinding", "ConfigMap")
-    every = base_objects.cluster(lab.name, state.endpoints(lab)["address"])
+    every = base_objects.cluster(lab.name)
     contents.apply(lab, [item for item in every if item["kind"] in wanted], admin_kubeconfig(lab))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from prompt_keda.core.errors import DeadlinePassed, PromptKedaError, Refusal
 from prompt_keda.core.event import nobody
 from prompt_keda.core.exit_code import STOPPED
 from prompt_keda.core.run_checks import INTERRUPTED
-from prompt_keda.lab import drilling, state
+from prompt_keda.lab import drilling, provider, state
 from prompt_keda.lab.drilling import Wanted
 from prompt_keda.lab.drills import drill as module
 from prompt_keda.lab.drills import ways
@@ -231,12 +232,22 @@ def test_a_fault_of_delivery_is_drilled_only_where_that_delivers():
     """All nine by the start of their ids; on another stack nothing is broken, and what it needs is said."""
     chosen = drilling.choose(Wanted("argocd/"))
     assert len(chosen) == 9
-    assert {fault.needs_delivery for fault in drilling.choose(Wanted("vcluster/"))} == {"vcluster"}
-    with pytest.raises(Refusal, match="needs a stack that has argocd") as refused:
-        drilling.require_here(chosen, SimpleNamespace(endpoints={}))
+    assert {fault.needs for fault in drilling.choose(Wanted("vcluster/"))} == {frozenset({"vcluster"})}
+    native = SimpleNamespace(find_provider=lambda: "native")
+    plain, with_argocd = (SimpleNamespace(lab=native, endpoints=known) for known in ({}, {"delivery": "argocd"}))
+    with pytest.raises(Refusal, match="needs a stack with argocd") as refused:
+        drilling.require_here(chosen, plain)
     assert "lab.up --with argocd" in refused.value.fix
-    drilling.require_here(chosen, SimpleNamespace(endpoints={"delivery": "argocd"}))
-    drilling.require_here(drilling.choose(Wanted(all_of_them=True)), SimpleNamespace(endpoints={}))
+    drilling.require_here(chosen, with_argocd)
+    drilling.require_here(drilling.choose(Wanted(all_of_them=True)), plain)
+
+
+def test_a_fault_that_the_provider_cannot_have_is_refused():
+    """With what it lacks, and a stack that has it."""
+    kind = SimpleNamespace(lab=SimpleNamespace(find_provider=lambda: "kind"), endpoints={})
+    fault = dataclasses.replace(ALL_FAULTS[0], needs=frozenset({provider.DELIVERY}))
+    with pytest.raises(Refusal, match="needs DELIVERY, which the provider kind lacks"):
+        drilling.require_here([fault], kind)
 
 
 def test_a_seed_picks_one_fault_and_the_same_again():

@@ -74,7 +74,7 @@ def grow_old(state):
 def known(monkeypatch, ids):
     """Let these faults be all."""
     for module in (drilling, faults):
-        monkeypatch.setattr(module, "ALL_FAULTS", [SimpleNamespace(id=id_, needs_delivery="") for id_ in ids])
+        monkeypatch.setattr(module, "ALL_FAULTS", [SimpleNamespace(id=id_, needs=frozenset()) for id_ in ids])
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ ALL_FAULTS: tuple[Fault, ...] = (
 )
 """Those that each stack has."""
 OF_DELIVERY: tuple[Fault, ...] = (*argocd.FAULTS, *vcluster.FAULTS)
-"""Those of a stack that has what they break: ``lab.up --with`` brings it (``needs_delivery``)."""
+"""Those of a stack that has what they break: ``lab.up --with`` brings it (``needs``)."""
 
 
 def fault_of(id_: str) -> Fault:

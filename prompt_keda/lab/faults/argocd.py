@@ -177,7 +177,7 @@ def make_application_again(stage: Stage) -> None:
 
 def _disagrees(id_: str, title: str, inject: Act, revert: Act, seen: dict[str, str], said: str) -> Fault:
     page = "argocd-disagrees"
-    return Fault(f"argocd/{id_}", "", title, inject, revert, seen, said, runbook=page, needs_delivery="argocd")
+    return Fault(f"argocd/{id_}", "", title, inject, revert, seen, said, runbook=page, needs=frozenset({"argocd"}))
 
 
 AGREES = "argocd/agrees"

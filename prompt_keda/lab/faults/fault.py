@@ -139,10 +139,9 @@ class Fault:
     stops_scaling
         Whether no more workers begin while it is broken: those that run or wait take few of the events that come, and visits
         are lost, each 36 s one. Else there is time. Measured: tests/stack/test_scaling_stops.py.
-    needs_delivery
-        What has to deliver on the stack, as ``lab.up --with`` names it; empty: every stack has what it breaks.
     needs
-        What the stack's provider has to be able to do for it: names of `lab.provider`.
+        What the stack has to have for it: capabilities of its provider (`lab.provider`), or what delivers there, as
+        ``lab.up --with`` names it.
     chaos
         How chaos rounds draw it; None: they do not.
     """
@@ -157,11 +156,5 @@ class Fault:
     left_out: tuple[str, ...] = ()
     runbook: str = ""
     stops_scaling: bool = False
-    needs_delivery: str = ""
     chaos: InChaos | None = None
     needs: frozenset[str] = frozenset()
-
-    def cannot(self, capabilities: frozenset[str], provider: str) -> str:
-        """Return why a provider of these capabilities cannot have this fault; empty: it can."""
-        lacks = sorted(self.needs - capabilities)
-        return f"the provider {provider} lacks {', '.join(lacks)}" if lacks else ""

@@ -179,7 +179,7 @@ FAULTS: tuple[Fault, ...] = (
         NO_SYNCER,
         runbook="vcluster",
         stops_scaling=True,
-        needs_delivery="vcluster",
+        needs=frozenset({"vcluster"}),
     ),
     Fault(
         "vcluster/host-quota-full",
@@ -191,7 +191,7 @@ FAULTS: tuple[Fault, ...] = (
         "its host does not make it: SyncError",
         runbook="no-room",
         stops_scaling=True,
-        needs_delivery="vcluster",
+        needs=frozenset({"vcluster"}),
     ),
     Fault(
         "vcluster/store-lost",
@@ -203,6 +203,6 @@ FAULTS: tuple[Fault, ...] = (
         NO_SYNCER,
         runbook="vcluster",
         stops_scaling=True,
-        needs_delivery="vcluster",
+        needs=frozenset({"vcluster"}),
     ),
 )
