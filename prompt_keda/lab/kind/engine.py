@@ -22,21 +22,10 @@ MODULES = Path("/lib/modules")
 """kind mounts it into its node, and the engine makes what it is to mount."""
 NODE_CGROUP = "pods"
 CAPABILITIES = (
-    *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"),
-    *(
-        "SETPCAP",
-        "LINUX_IMMUTABLE",
-        "NET_BIND_SERVICE",
-        "NET_BROADCAST",
-        "NET_ADMIN",
-        "NET_RAW",
-        "IPC_LOCK",
-        "IPC_OWNER",
-    ),
-    *("SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE"),
-    *("SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP"),
-    *("MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF"),
-    *("CHECKPOINT_RESTORE",),
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE"
+    " NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN"
+    " SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE"
+    " MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
 )
 """In the order of their bits (capabilities(7))."""
 _START = """\
@@ -96,7 +85,7 @@ def missing_capabilities() -> list[str]:
     """Return the names of the capabilities that a process here cannot have (CapBnd in /proc/PID/status)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     bound = int(next(line for line in lines if line.startswith("CapBnd:")).split()[1], 16)
-    return [f"CAP_{name}" for bit, name in enumerate(CAPABILITIES) if not bound >> bit & 1]
+    return [f"CAP_{name}" for bit, name in enumerate(CAPABILITIES.split()) if not bound >> bit & 1]
 
 
 def socket(lab: Lab) -> Path:
@@ -148,9 +137,8 @@ def start(lab: Lab, programs: Path) -> None:
 
 def _answers(lab: Lab) -> bool:
     argv = [*docker(lab), "version"]
-    return (
-        subprocess.run(argv, capture_output=True, env={**os.environ, **environment(lab)}, check=False).returncode == 0
-    )
+    env = {**os.environ, **environment(lab)}
+    return subprocess.run(argv, capture_output=True, env=env, check=False).returncode == 0
 
 
 def _runtime(place: Path) -> dict[str, object]:
