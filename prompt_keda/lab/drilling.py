@@ -81,14 +81,22 @@ def _stage() -> Stage:
 
 def require_here(faults: Sequence[Fault], stage: Stage) -> None:
     """Raise `Refusal` when the stack has not what one of these faults breaks: then nothing is broken."""
-    for fault in filter(lambda fault: fault.needs, faults):
-        provider = providers.of(stage.lab)
-        has = provider.capabilities | {str(stage.endpoints.get("delivery", ""))}
-        for lacking in sorted(fault.needs - has):
-            if lacking in DELIVERIES:
-                raise Refusal(f"{fault.id} needs a stack with {lacking}", f"./run lab.up --with {lacking}")
-            said = f"{fault.id} needs {lacking}, which the provider {provider.name} lacks"
-            raise Refusal(said, "Another stack: PROMPT_KEDA_LAB=another ./run lab.up --provider native")
+    for fault in faults:
+        if refusal := find_lack(fault, stage):
+            raise refusal
+
+
+def find_lack(fault: Fault, stage: Stage) -> Refusal | None:
+    """Return what the stack has not that a fault breaks, and how to have it; None if it has all of it."""
+    if not fault.needs:
+        return None
+    provider = providers.of(stage.lab)
+    for lacking in sorted(fault.needs - provider.capabilities - {str(stage.endpoints.get("delivery", ""))}):
+        if lacking in DELIVERIES:
+            return Refusal(f"{fault.id} needs a stack with {lacking}", f"./run lab.up --with {lacking}")
+        lack = f"{fault.id} needs {lacking}, which the provider {provider.name} lacks"
+        return Refusal(lack, "Another stack: PROMPT_KEDA_LAB=another ./run lab.up --provider native")
+    return None
 
 
 @contextmanager
@@ -126,7 +134,7 @@ class Wanted:
     fault
         Its id, or the start of several.
     all_of_them
-        Every fault that each stack has.
+        Every fault of `ALL_FAULTS` that the stack can have.
     seed
         One fault, which this picks: the same as long as the faults are the same.
     rest
@@ -161,6 +169,8 @@ def run(wanted: Wanted, write: Callable[[str], None], observer: Observer, ask: A
     """
     chosen = choose(wanted)
     with alone() as there:
+        if wanted.all_of_them:
+            chosen = _possible(chosen, there, observer)
         require_here(chosen, there)
         agree_while_observing(there.environment, "drill", wanted.while_observing, ask)
         if wanted.rest:
@@ -187,6 +197,17 @@ def choose(wanted: Wanted) -> Sequence[Fault]:
     ids = [fault.id for fault in known]
     several = [] if wanted.fault in ids else [fault for fault in known if fault.id.startswith(wanted.fault)]
     return several or [fault_of(wanted.fault)]
+
+
+def _possible(faults: Sequence[Fault], there: Stage, observer: Observer) -> list[Fault]:
+    """Return those that the stack can have, and tell of each other one why it cannot."""
+    possible = []
+    for fault in faults:
+        if lack := find_lack(fault, there):
+            observer(Event(EventKind.NOTE, "drill", "skipped", lack.what))
+        else:
+            possible.append(fault)
+    return possible
 
 
 def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], observer: Observer) -> Result:

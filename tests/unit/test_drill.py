@@ -250,6 +250,16 @@ def test_a_fault_that_the_provider_cannot_have_is_refused():
         drilling.require_here([fault], kind)
 
 
+def test_all_are_those_that_the_stack_can_have(monkeypatch):
+    """Each other one is told with the reason; the rest is drilled."""
+    kind = SimpleNamespace(lab=SimpleNamespace(find_provider=lambda: "kind"), endpoints={}, environment=None)
+    cannot = dataclasses.replace(ALL_FAULTS[1], needs=frozenset({provider.DELIVERY}))
+    monkeypatch.setattr(drilling, "ALL_FAULTS", (ALL_FAULTS[0], cannot))
+    news = []
+    assert drilling._possible(drilling.choose(Wanted(all_of_them=True)), kind, news.append) == [ALL_FAULTS[0]]
+    assert [event.detail for event in news] == [f"{cannot.id} needs DELIVERY, which the provider kind lacks"]
+
+
 def test_a_seed_picks_one_fault_and_the_same_again():
     """Other seeds pick others; 0 is a seed as well."""
     picked = [[one.id for one in drilling.choose(Wanted(seed=seed))] for seed in range(20)]

@@ -7,9 +7,10 @@ import signal
 import subprocess
 from pathlib import Path
 
+from prompt_keda.clients.http.failures import CUT_OFF, REFUSED
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.core.check import Verdict
-from prompt_keda.lab.faults import ALL_FAULTS, signals
+from prompt_keda.lab.faults import ALL_FAULTS, fault_of, signals
 
 SEEN_ELSEWHERE = {
     "cluster/version-accepted": "the stack has one version of Kubernetes",
@@ -56,6 +57,12 @@ def test_faults_name_what_is_there():
         bad = {Verdict.FAIL.value, Verdict.WARN.value, Verdict.UNKNOWN.value}
         assert one.seen and set(one.seen) <= checks and set(one.seen.values()) <= bad, one.id
         assert one.title and one.said, one.id
+
+
+def test_a_killed_api_server_is_known_by_either_way_that_it_shows():
+    """Its port refuses; or, where an engine's proxy holds that port, the proxy takes the connection and ends it."""
+    causes = fault_of("cluster/api-server-killed").causes
+    assert all(any(cause in words for cause in causes) for words in (REFUSED, CUT_OFF))
 
 
 def test_the_page_of_faults_names_every_fault():

@@ -231,7 +231,7 @@ def until_detected(fault: Fault, ways: Ways) -> Sequence[CheckResult]:
         results = ways.look()
         red = _red(results)
         said = [_without_numbers(one.observed) for one in results if one.id in fault.seen]
-        is_told = any(_without_numbers(fault.said) in one for one in said)
+        is_told = any(_without_numbers(cause) in one for one in said for cause in fault.causes)
         if is_told and fault.seen.keys() <= red.keys():  # with events at work an amber one may be red
             return results
         if time.monotonic() > end:

@@ -132,6 +132,8 @@ class Fault:
         SKIPPED because it needs one of these.
     said
         A part of what the first of them observes: the right cause. Never a name that the fault itself has made.
+    said_behind_proxy
+        The same where an engine's proxy takes the connections to the API server, as with the provider kind; empty: no other.
     left_out
         Checks that need none of these, and see by themselves that there is nothing to look at: SKIPPED as well.
     runbook
@@ -158,3 +160,9 @@ class Fault:
     stops_scaling: bool = False
     chaos: InChaos | None = None
     needs: frozenset[str] = frozenset()
+    said_behind_proxy: str = ""
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """What names the cause, one or the other."""
+        return (self.said, self.said_behind_proxy) if self.said_behind_proxy else (self.said,)
