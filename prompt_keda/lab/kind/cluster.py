@@ -17,6 +17,7 @@ from pathlib import Path
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Event, EventKind
 from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.untrusted import one_line
 from prompt_keda.lab import cgroups, contents, images, processes, provider, services
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.go_builds import KIND, KUBE_NODE, WORKER, GoModule, cached, module_folder
@@ -29,6 +30,14 @@ from prompt_keda.lab.settings import KUBERNETES_VERSION, Lab, cache_home
 MANIFESTS, AWAY = "/etc/kubernetes/manifests", "/etc/kubernetes"
 STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 CREATE_S = 300
+TROUBLES = {
+    "too many open files": "Raise the limits: sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288.",
+    "could not find a log line that matches": "The node's systemd did not come up: look at fs.inotify.* and the cgroups.",
+    "host using cgroup v1": "This Kubernetes wants cgroup version 2; the stack's own node image does not ask for it.",
+    "unable to apply caps": "This machine refuses privileged containers: a capability that root has elsewhere is missing.",
+    "o space left on device": "Make room, or point XDG_STATE_HOME to a disk that has it.",
+}
+"""Words in what kind says → what to do. The first two stand in kind's own list of known issues; the others were seen."""
 
 
 class Kind:
@@ -83,8 +92,17 @@ def _kind(ground: Ground, *arguments: str) -> None:
         except subprocess.TimeoutExpired as error:
             raise LabError(f"kind did not end within {CREATE_S} s", f"Its log is {log.name}.") from error
     if code:
-        said = [line for line in Path(log.name).read_text(errors="replace").splitlines() if line.startswith("ERROR")]
-        raise LabError(f"kind {arguments[0]}: {said[-1] if said else 'failed'}"[:300], f"Its log is {log.name}.")
+        what, fix = explain(Path(log.name).read_text(errors="replace"))
+        raise LabError(f"kind {arguments[0]}: {what}", f"{fix} Its log is {log.name}.".lstrip())
+
+
+def explain(log: str) -> tuple[str, str]:
+    """Return the last error in kind's log, and what to do about it; empty where that is not known."""
+    lines = log.splitlines()
+    errors = [number for number, line in enumerate(lines) if line.startswith("ERROR")]
+    last = lines[errors[-1] :] if errors else lines[-20:]
+    fix = next((fix for words, fix in TROUBLES.items() if any(words in line for line in last)), "")
+    return (one_line(last[0])[:300] if errors else "failed"), fix
 
 
 def _ensure_image(ground: Ground) -> tuple[str, Path]:
