@@ -325,7 +325,7 @@ def plan(run, mode="auto", backlog="", give_up="", verbose=False):
     run.show = lambda result: reports.redeploy_as_text.show_plan(result.parts["plan"], verbose, command)
     options = _redeploy_options(mode, backlog, give_up)
     with run.session() as session:
-        return commands.redeploy.plan(session, options)
+        return commands.redeploy.plan(session, options, run.observer)
 
 
 @_task(

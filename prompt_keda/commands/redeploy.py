@@ -14,7 +14,7 @@ from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.core.decisions import Decisions, JobRecord, Plan
 from prompt_keda.core.errors import JournalMismatch, PromptKedaError, Refusal, Unexpected
-from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.event import HAD_NOTHING_TO_DO, Event, EventKind, Observer, nobody
 from prompt_keda.core.places import runs_folder
 from prompt_keda.core.plan import StepResult
 from prompt_keda.core.run_plan import GO_ON, run_plan
@@ -32,11 +32,11 @@ from prompt_keda.report import as_json
 from prompt_keda.report.result import Result
 
 
-def plan(session: Session, options: RedeployOptions) -> Result:
+def plan(session: Session, options: RedeployOptions, observer: Observer = nobody) -> Result:
     """Say what a redeploy would do, each step with what its inspection sees now. It reads, and never writes."""
     context = session.for_writing()
     result = Result("plan", session.environment.name, header=session.header(context.kube_system_uid))
-    made = planner.make_plan(context, options)
+    made = _planned(context, options, observer)
     context.before = running_jobs.ledger(session.systems.kube)
     shown = made.to_json()
     for step, row in zip(made.steps, shown["steps"], strict=True):
@@ -47,6 +47,15 @@ def plan(session: Session, options: RedeployOptions) -> Result:
     shown["recent_s"] = _recent(session.systems, made.mode)
     result.parts = {"plan": shown, "steps": shown["steps"]}
     return result
+
+
+def _planned(context: Context, options: RedeployOptions, observer: Observer) -> Plan[Context]:
+    """Make the plan; that it takes its time is told meanwhile, and its end is what comes next."""
+    observer(Event(EventKind.STARTED, "plan/look", "working", "looks at what stands"))
+    try:
+        return planner.make_plan(context, options)
+    finally:
+        observer(Event(EventKind.FINISHED, "plan/look", HAD_NOTHING_TO_DO))
 
 
 def _recent(systems: Systems, mode: str, besides: str = "") -> list[float]:
@@ -92,7 +101,7 @@ def redeploy(
         When a step fails; everything done until then stands in the journal, and in the error's ``parts``.
     """
     context = session.for_writing()
-    made = planner.make_plan(context, options)
+    made = _planned(context, options, observer)
     approve_or_refuse(context, made.digest, f"redeploy, mode {made.mode}", approve, ask)
     agree_while_observing(session.environment, "redeploy", while_observing, ask)
     folder = RunFolder.create(runs_folder(), session.environment.name)

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+HAD_NOTHING_TO_DO = "already done"
+"""The state of what has ended and is nobody's news."""
+
 
 class EventKind(Enum):
     """What happened."""

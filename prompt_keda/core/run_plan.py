@@ -16,7 +16,7 @@ from prompt_keda.core.errors import (
     StepBroken,
     Unexpected,
 )
-from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.event import HAD_NOTHING_TO_DO, Event, EventKind, Observer
 from prompt_keda.core.plan import Progress, Signal, State, Step, StepResult
 
 C = TypeVar("C")
@@ -96,7 +96,7 @@ def run_plan(
             raise told from error
         took = now() - started
         results.append(_result(step, progress, acted, took, started - begun))
-        state = "done" if acted else "already done"
+        state = "done" if acted else HAD_NOTHING_TO_DO
         observer(Event(EventKind.FINISHED, step.id, state, progress.detail, took))
     return results
 

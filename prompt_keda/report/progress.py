@@ -18,14 +18,13 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from prompt_keda.core.event import Event, EventKind
+from prompt_keda.core.event import HAD_NOTHING_TO_DO, Event, EventKind
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.report.layout import can_show, columns, cut, hanging, make_safe, plain
 
 STYLES = {"ok": "green", "done": "green", "fail": "red", "broken": "red", "unknown": "yellow", "warn": "yellow"}
 MARKS = {"ok": "✓", "done": "✓", "fail": "✗", "broken": "✗", "unknown": "?", "warn": "!"}
 """A symbol beside the word: colour is never the only sign."""
-HAD_NOTHING_TO_DO = "already done"
 WIDE = 100
 """Columns of a terminal where subjects stand in a column of their own."""
 HOLD_S = 5.0

@@ -64,7 +64,7 @@ def show_plan(plan: Mapping[str, Any], verbose: bool = False, command: str = "")
     if verbose:
         for step in plan["steps"]:
             removes = " (removes)" if step["destructive"] else ""
-            _show("  step", f"{step['id']}: {step['title']}{removes} {step.get('now', '')}")
+            _show("  step", f"{step['id']}: {step['title']}{removes} {_in_words(step)}")
     _show("digest", str(plan["digest"]), style="bold")
     if command:
         _show("next", f"{command} --approve {plan['digest']}", style="bold")
@@ -166,6 +166,12 @@ def _now(step: Mapping[str, Any]) -> tuple[str, str]:
     """Return the state and the detail of what a step's inspection saw."""
     state, _, detail = str(step.get("now", "")).removeprefix("[").removesuffix("]").partition(": ")
     return state, detail
+
+
+def _in_words(step: Mapping[str, Any]) -> str:
+    """Return what a step's inspection saw. A plan has done nothing: what stands already is not to be done."""
+    state, detail = _now(step)
+    return f"[{': '.join(filter(None, ('nothing to do' if state == 'done' else state, detail)))}]" if state else ""
 
 
 def _version(plan: Mapping[str, Any]) -> str:

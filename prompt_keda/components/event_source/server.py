@@ -110,15 +110,19 @@ def memory_left(systems: Systems) -> Outcome:
     """
     seen = _info(systems)
     used, limit, policy = int(seen["used_memory"]), int(seen["maxmemory"]), str(seen["maxmemory_policy"])
-    said = f"{used / 2**20:.0f} MiB used"
+    said = f"{_size(used)} used"
     if not limit:
         return ok(f"{said}, no limit")
-    said += f" of {limit / 2**20:.0f} MiB, {policy}"
+    said += f" of {_size(limit)}, {policy}"
     if used >= limit and not policy.startswith("allkeys"):
         return fail(f"{said}: new events are refused", "Trim the streams that nobody reads, or raise maxmemory.")
     if policy.startswith("allkeys"):
         return warn(f"{said}: whole streams may be evicted", "Set maxmemory-policy noeviction.")
     return warn(said, "Raise maxmemory before new events are refused.") if used > 0.9 * limit else ok(said)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"
 
 
 @check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from prompt_keda.clients.registry import parse_image
@@ -88,8 +89,6 @@ def _pullable(systems: Systems, names: Iterable[str], unseen: Iterable[Outcome] 
         if image.host not in known:
             return unknown(f"{shown(name)}: the environment does not name {image.host}", "Add it under registries.")
         try:
-            if image.host in silent:
-                raise silent[image.host]
             systems.registry(image.host).manifest_digest(image.repository, image.reference)
         except (Missing, Refused) as error:
             return fail(f"{shown(name)}: {error.detail}", "Check the image's name and the pull secret.")
@@ -98,7 +97,14 @@ def _pullable(systems: Systems, names: Iterable[str], unseen: Iterable[Outcome] 
             raise
         return ok(shown(name))
 
-    seen = [look_at(shown(name), name, look) for name in named]
+    seen, counts = [], Counter(parse_image(name).host for name in named)
+    for name in named:
+        host = parse_image(name).host
+        outcome = None if host in silent else look_at(shown(name), name, look)
+        if outcome and host not in silent:
+            seen.append(outcome)
+    # once for all its images, and not behind the long name of one
+    seen += [unknown(f"{error.what}; images not seen: {counts[host]}", error.fix) for host, error in silent.items()]
     hosts = sorted({parse_image(name).host for name in named} & known - set(silent))
     return worst_of([*seen, *unseen], f"{len(named)} images there{_limits(systems, hosts)}")
 
