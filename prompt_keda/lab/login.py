@@ -1,7 +1,7 @@
 """The exec plugin of the stack's kubeconfig: name and password of a person → a token for the API server.
 
-Called by kubectl and the toolkit as ``python -m prompt_keda.lab.login --config FILE``; standard library only, because
-it runs before each first request. It says in one line which link of the chain person → login → LDAP → token is broken.
+Called by kubectl and the toolkit as ``python login.py --config FILE``, a copy beside the kubeconfig; standard library only,
+because it runs before each first request. It says in one line which link of the chain person → login → LDAP → token is broken.
 """
 
 from __future__ import annotations

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from prompt_keda.core.places import CODE
-from prompt_keda.lab import control_plane, kubeconfig, ldap_server, login_server, processes
+from prompt_keda.lab import control_plane, kubeconfig, ldap_server, login, login_server, processes
 from prompt_keda.lab.pki import Authority
 from prompt_keda.lab.settings import PORTS, Lab
 
@@ -41,23 +42,27 @@ def start(lab: Lab, authority: Authority, address: str) -> dict[str, Any]:
 
 
 def write_kubeconfigs(lab: Lab, authority: Authority, address: str) -> None:
-    """Write the people's kubeconfigs, which log in with this checkout's Python. Idempotent: yes."""
+    """Write the people's kubeconfigs and the program that logs them in. Idempotent: yes.
+
+    It is a copy, run by the Python that this one was made from: the stack outlives the clone that brought it up.
+    """
+    program = lab.state / "login.py"
+    program.write_text(Path(login.__file__).read_text())
     issuer = f"https://{address}:{PORTS['login']}"
     for person, path in (("oncall", lab.people_kubeconfig), ("reader", lab.state / "reader.kubeconfig")):
-        login = {
+        how = {
             "url": issuer,
             "ca_file": str(authority.ca_file),
             "person": person,
             "password_file": str(ldap_server.password_file(lab, person)),
         }
         file = lab.state / f"login-{person}.json"
-        file.write_text(json.dumps(login))
+        file.write_text(json.dumps(how))
         user = {
             "exec": {
                 "apiVersion": "client.authentication.k8s.io/v1",
-                "command": sys.executable,
-                "args": ["-S", "-m", "prompt_keda.lab.login", "--config", str(file)],
-                "env": [{"name": "PYTHONPATH", "value": str(CODE)}],
+                "command": str(Path(sys.executable).resolve()),
+                "args": ["-I", "-S", str(program), "--config", str(file)],
                 "interactiveMode": "Never",
             }
         }
