@@ -192,7 +192,7 @@ def test_what_sends_ends_when_it_is_told_to_and_goes_on_to_listen(monkeypatch, c
 @pytest.fixture
 def stage(monkeypatch):
     """A stack whose network is this machine's, and whose Redis has no password."""
-    monkeypatch.setattr(module.network, "enter", lambda lab: [])
+    monkeypatch.setattr(module.processes, "enter_node", lambda lab: [])
     service = {"spec": {"clusterIP": "127.0.0.1"}}
     return SimpleNamespace(
         environment=SimpleNamespace(redis=SimpleNamespace(service="prompt-redis", namespace="r", port=1)),
