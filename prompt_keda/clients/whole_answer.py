@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 WAITS = 6
@@ -15,9 +18,38 @@ class NotWhole(TimeoutError):
 
 
 def bounded(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Let the sockets of a context bound the whole of each answer, and return it."""
-    context.sslsocket_class = _BoundedTls
+    """Let the sockets of a context bound the whole of each answer, and return it. Idempotent: yes."""
+    if context.sslsocket_class is not _BoundedTls:
+        context.sslsocket_class = _BoundedTls
+        for name in ("load_verify_locations", "load_cert_chain"):
+            setattr(context, name, _once(getattr(context, name)))
     return context
+
+
+def _once(load: Callable[..., None]) -> Callable[..., None]:
+    """Return what loads the same files once, one thread at a time; files that have changed are loaded again.
+
+    urllib3 loads authorities and certificates at each connection, and all threads connect by one context: two at once end the
+    process with a segmentation fault (seen), because OpenSSL keeps a store's lists without a lock.
+    """
+    lock, loaded = threading.Lock(), set()
+
+    def load_once(*arguments: Any, **options: Any) -> None:
+        asked = (*arguments, *options.values())
+        key = (asked, tuple(_changed_at(value) for value in asked))
+        with lock:
+            if key not in loaded:
+                load(*arguments, **options)
+                loaded.add(key)
+
+    return load_once
+
+
+def _changed_at(path: Any) -> int | None:
+    try:
+        return os.stat(path).st_mtime_ns
+    except (OSError, TypeError, ValueError):  # none of the files: a certificate itself, or a password
+        return None
 
 
 class _Bounded:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import os
 import socket
+import ssl
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -176,3 +178,23 @@ def test_each_question_has_the_whole_time(authority, tmp_path):
         redis.close()
     took_s, whole_s = time.monotonic() - began, whole_answer.WAITS * LIMIT.total_seconds()
     assert took_s > whole_s, f"{took_s:.1f} s: one answer alone could have taken that long"
+
+
+def test_what_threads_share_is_loaded_once_and_again_when_it_has_changed(tmp_path):
+    """urllib3 loads authorities at each connection; two threads at once ended the process with a segmentation fault."""
+    loaded, ca_file = [], tmp_path / "ca.crt"
+    ca_file.write_text("authority")
+
+    class Context(ssl.SSLContext):
+        def load_verify_locations(self, *paths):
+            loaded.append(paths)
+
+    context = whole_answer.bounded(whole_answer.bounded(Context(ssl.PROTOCOL_TLS_CLIENT)))
+    for changed_at in (1, 2):
+        os.utime(ca_file, (changed_at, changed_at))
+        threads = [threading.Thread(target=context.load_verify_locations, args=(str(ca_file), None)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(loaded) == changed_at
