@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.places import state_home
-from prompt_keda.lab import go_builds, network
+from prompt_keda.lab import engines, go_builds, network
 from prompt_keda.lab.settings import cache_home
 
 BUILD_BYTES = 8 * 1024**3
@@ -42,16 +42,14 @@ def check(modules: Sequence[go_builds.GoModule] = (go_builds.KUBE,)) -> None:
 
 def _has_known_architecture() -> None:
     if platform.system() != "Linux" or platform.machine() not in ("x86_64", "aarch64"):
-        raise Refusal(
-            f"the local stack runs on Linux on x86_64 or aarch64, not on {platform.system()} on {platform.machine()}"
-        )
+        what = f"the local stack runs on Linux on x86_64 or aarch64, not on {platform.system()} on {platform.machine()}"
+        raise Refusal(what, "" if platform.system() == "Linux" else engines.advice())
 
 
 def _is_root() -> None:
     if os.geteuid() != 0:
-        raise Refusal(
-            "the local stack needs root: it makes network namespaces, mounts and cgroups", "Run it with sudo."
-        )
+        what = "the local stack needs root: it makes network namespaces, mounts and cgroups"
+        raise Refusal(what, f"Run it with sudo. {engines.advice()}")
 
 
 def _is_debian() -> None:
@@ -60,12 +58,13 @@ def _is_debian() -> None:
     except OSError:  # no os-release: not a Debian
         release = {}
     version = release.get("VERSION_ID", str(DEBIAN_VERSION))  # testing and unstable say none
-    wanted, fix = f"Debian {DEBIAN_VERSION} or newer", f"Use Debian {DEBIAN_VERSION} or newer."
+    wanted = f"Debian {DEBIAN_VERSION} or newer"
     if release.get("ID") != "debian" or int(version.split(".")[0]) < DEBIAN_VERSION:
         found = release.get("PRETTY_NAME", "another system")
-        raise Refusal(f"the local stack takes its packages from {wanted}, and this is {found}", fix)
+        what = f"the local stack takes its packages from {wanted}, and this is {found}"
+        raise Refusal(what, f"Use {wanted}. {engines.advice()}")
     if shutil.which("apt-get") is None:
-        raise Refusal("the local stack installs packages with apt-get, which is not here", fix)
+        raise Refusal("the local stack installs packages with apt-get, which is not here", f"Use {wanted}.")
 
 
 def _has_go() -> None:

@@ -1,0 +1,121 @@
+"""The container engine of whoever is not root on Debian: whether it can run a container in which the local stack runs.
+
+Docker is asked, else podman. Their words were recorded from Docker 20.10.24 and podman 4.3.1 (tests/unit/test_engines.py).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from prompt_keda.core.untrusted import one_line
+
+MEMORY_BYTES = 4 * 1024**3
+"""What compiles takes most of it: two compilers with 2 GiB each at most (`go_builds`)."""
+ANSWER_S = 10
+PAGE = "docs/local-stack.md, In a container"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What answers to a program on the PATH.
+
+    Parameters
+    ----------
+    name
+        ``Docker 28.2.2`` or the like.
+    trouble
+        Why no container of it can carry the local stack, and what to do; empty: it can.
+    """
+
+    name: str
+    trouble: str = ""
+
+
+def advice() -> str:
+    """Return what else can be done by whoever is not root on Debian: one sentence about the engine that is here."""
+    engine = find()
+    if engine is None:
+        return f"Neither Docker nor podman is here; with one of them it runs in a container ({PAGE})."
+    if engine.trouble:
+        return f"{engine.name} is here, but {engine.trouble}"
+    return f"{engine.name} can run it in a container ({PAGE})."
+
+
+def find() -> Engine | None:
+    """Return Docker, else podman: the first that can do it, else the first that is here; None if there is neither."""
+    here = [examine() for program, examine in PROGRAMS.items() if shutil.which(program)]
+    return next((engine for engine in here if not engine.trouble), here[0] if here else None)
+
+
+def _docker() -> Engine:
+    info, error = _ask("docker", "info", "--format", "{{json .}}")
+    errors = info.get("ServerErrors") or ([] if info.get("ServerVersion") else [error])
+    if errors:
+        return Engine("Docker", _no_answer(str(errors[0])))
+    name = f"Docker {one_line(str(info['ServerVersion']))}"
+    options = [str(option) for option in info.get("SecurityOptions") or []]
+    if info.get("OSType") != "linux":
+        return Engine(name, "it runs no Linux containers: switch it to Linux containers.")
+    if any(option.startswith("name=rootless") for option in options):
+        return Engine(
+            name, _rootless(all(info.get(limit) for limit in ("MemoryLimit", "CPUShares", "PidsLimit")), "Docker")
+        )
+    if any(option.startswith("name=userns") for option in options):
+        return Engine(
+            name, "it remaps users, and refuses privileged containers: take userns-remap out of its daemon.json."
+        )
+    return Engine(name, _memory(info.get("MemTotal"), "Docker Desktop" in str(info.get("OperatingSystem"))))
+
+
+def _no_answer(error: str) -> str:
+    if "permission denied" in error:
+        return "its socket is not yours: use sudo, or let root do usermod -aG docker YOU (as much as root), and log in again."
+    if "Is the docker daemon running" in error:
+        return "it does not run: start Docker Desktop, or as root: systemctl start docker."
+    return f"it does not answer: {one_line(error)[:160]}"
+
+
+def _podman() -> Engine:
+    info, error = _ask("podman", "info", "--format", "json")
+    if not info:
+        return Engine("podman", f"it does not answer: {one_line(error)[:160]}")
+    host = info["host"]
+    name = f"podman {one_line(str(info.get('version', {}).get('Version', '')))}".strip()
+    if host["security"]["rootless"]:
+        return Engine(name, _rootless("cpu" in (host.get("cgroupControllers") or []), "podman"))
+    return Engine(name, _memory(host.get("memTotal"), False))
+
+
+def _rootless(is_delegated: bool, engine: str) -> str:
+    """Return why not: the stack makes cgroups at the root of the machine's, which a rootless engine may not."""
+    lack = "" if is_delegated else ", and was given no cgroups (systemd's Delegate=yes)"
+    return f"it runs rootless{lack}: the stack's own cgroups need a rootful one, as sudo {engine.lower()} is."
+
+
+def _memory(total: Any, is_desktop: bool) -> str:
+    if not isinstance(total, int) or total >= MEMORY_BYTES:
+        return ""
+    fix = "raise it in its settings: Resources, Memory." if is_desktop else "this machine has no more."
+    return f"it has {total / 1024**3:.1f} GiB of memory, and the build needs {MEMORY_BYTES // 1024**3}: {fix}"
+
+
+def _ask(*argv: str) -> tuple[dict[str, Any], str]:
+    """Return a program's JSON document, empty if there is none, and what else it said."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=ANSWER_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {}, f"{argv[0]} {argv[1]}: {type(error).__name__}"
+    try:
+        info = json.loads(done.stdout)
+    except ValueError:
+        info = None
+    said = done.stderr.strip() or f"{argv[0]} {argv[1]}: exit code {done.returncode}"
+    return info if isinstance(info, dict) else {}, said
+
+
+PROGRAMS: dict[str, Callable[[], Engine]] = {"docker": _docker, "podman": _podman}

@@ -1,0 +1,136 @@
+"""What is said to whoever is not root on Debian, by what the container engine of that machine answers.
+
+The answers were recorded from Docker 20.10.24 (rootful; no engine; a socket of root) and podman 4.3.1 (as root; as nobody), and
+cut to what is read. Those of rootless Docker, of Docker Desktop, of Windows containers and of remapped users are written by
+Docker's documentation: there was none of these to be asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+import pytest
+
+from prompt_keda.core.errors import Refusal
+from prompt_keda.lab import engines, requirements
+
+ROOTFUL = {
+    "ServerVersion": "20.10.24+dfsg1",
+    "OSType": "linux",
+    "OperatingSystem": "Debian GNU/Linux 12 (bookworm)",
+    "MemTotal": 25276510208,
+    "SecurityOptions": ["name=seccomp,profile=default"],
+    "MemoryLimit": True,
+    "CPUShares": True,
+    "PidsLimit": True,
+}
+NOT_RUNNING = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+NO_RIGHT = (
+    "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: "
+    'Get "http://%2Fvar%2Frun%2Fdocker.sock/v1.24/info": dial unix /var/run/docker.sock: connect: permission denied'
+)
+ROOTLESS = {**ROOTFUL, "SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"]}
+DESKTOP = {**ROOTFUL, "OperatingSystem": "Docker Desktop", "MemTotal": 2085298176}
+PODMAN = {
+    "host": {
+        "cgroupControllers": ["cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "pids"],
+        "memTotal": 25276510208,
+        "security": {"rootless": False},
+    },
+    "version": {"Version": "4.3.1"},
+}
+ROOTLESS_PODMAN = {**PODMAN, "host": {**PODMAN["host"], "cgroupControllers": [], "security": {"rootless": True}}}
+
+
+@pytest.fixture
+def has(monkeypatch, tmp_path):
+    """Let a program be on the PATH that answers so."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def put(program, answer, error="", code=0):
+        document, said = tmp_path / f"{program}.json", tmp_path / f"{program}.err"
+        document.write_text(f"{answer if isinstance(answer, str) else json.dumps(answer)}\n")
+        said.write_text(f"{error}\n")
+        show = "while read -r line; do printf '%s\\n' \"$line\"; done"
+        script = f"#!/bin/sh\n{show} <{document}\n{show} <{said} >&2\nexit {code}\n"
+        (tmp_path / program).write_text(script)
+        (tmp_path / program).chmod(0o755)
+
+    return put
+
+
+def test_no_engine_is_told(has):
+    """And with which it would go."""
+    assert engines.advice().startswith("Neither Docker nor podman is here")
+
+
+DOCKER = {
+    "rootful": (ROOTFUL, r"^Docker 20\.10\.24\+dfsg1 can run it in a container"),
+    "not running": ({"ServerErrors": [NOT_RUNNING]}, "Docker is here, but it does not run: start"),
+    "no right": (
+        {"ServerErrors": [NO_RIGHT]},
+        "Docker is here, but its socket is not yours: use sudo, or .* usermod -aG",
+    ),
+    "rootless": (ROOTLESS, "it runs rootless: .* sudo docker"),
+    "rootless, no cgroups": (
+        {**ROOTLESS, "CPUShares": False},
+        "rootless, and was given no cgroups .*Delegate=yes.* sudo docker",
+    ),
+    "users remapped": (ROOTFUL | {"SecurityOptions": ["name=userns"]}, "refuses privileged containers: .*userns-remap"),
+    "Windows containers": (ROOTFUL | {"OSType": "windows"}, "switch it to Linux containers"),
+    "a small Docker Desktop": (DESKTOP, "1.9 GiB of memory, and the build needs 4: raise it in its settings"),
+    "a small machine": (ROOTFUL | {"MemTotal": 2085298176}, "1.9 GiB of memory, .* this machine has no more"),
+    "words that forge lines": ({"ServerErrors": ["a\n\x1b[31mb"]}, "^[^\n\x1b]*$"),
+}
+
+
+@pytest.mark.parametrize("case", DOCKER)
+def test_what_docker_answers_leads_to_one_sentence(has, case):
+    """What is wrong, and what to do."""
+    answer, words = DOCKER[case]
+    has("docker", answer)
+    assert re.search(words, engines.advice()), engines.advice()
+
+
+def test_a_newer_docker_says_it_by_its_exit_code(has):
+    """Without a document, on standard error."""
+    has("docker", "", error=NO_RIGHT, code=1)
+    assert "its socket is not yours" in engines.advice()
+
+
+def test_podman_is_asked_where_docker_cannot(has):
+    """The first that can do it; else Docker's trouble is told."""
+    has("docker", {"ServerErrors": [NOT_RUNNING]})
+    has("podman", PODMAN)
+    assert engines.advice().startswith("podman 4.3.1 can run it")
+    has("podman", ROOTLESS_PODMAN)
+    assert engines.advice().startswith("Docker is here, but it does not run")
+
+
+def test_a_rootless_podman_is_told(has):
+    """With what it lacks."""
+    has("podman", ROOTLESS_PODMAN)
+    assert (
+        "rootless, and was given no cgroups (systemd's Delegate=yes): the stack's own cgroups need" in engines.advice()
+    )
+
+
+def test_an_engine_that_does_not_answer_is_told(has):
+    """Whatever it says instead of a document."""
+    has("podman", "nonsense", error="it is broken", code=125)
+    assert engines.advice() == "podman is here, but it does not answer: it is broken"
+
+
+def test_who_is_not_root_on_debian_is_told_of_the_engine(has, monkeypatch):
+    """In the fix of the refusal, once."""
+    has("docker", ROOTFUL)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(Refusal, match="needs root") as refused:
+        requirements._is_root()
+    assert refused.value.fix.startswith("Run it with sudo. Docker 20.10.24+dfsg1 can run it in a container")
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "fedora", "VERSION_ID": "42"})
+    with pytest.raises(Refusal, match="takes its packages from") as refused:
+        requirements._is_debian()
+    assert refused.value.fix.endswith("(docs/local-stack.md, In a container).")
