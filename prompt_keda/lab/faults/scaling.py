@@ -84,10 +84,24 @@ def remove_policy(stage: Stage) -> None:
     stage.kube.delete(POLICIES, POLICY)
 
 
-def delete_stuck_jobs(stage: Stage) -> None:
-    """Delete the Jobs that have no pod that is ready, as people would: KEDA counts them as running."""
-    for job in running_jobs.active_jobs(stage.kube):
-        if not (job.get("status") or {}).get("ready"):
+def delete_stuck_jobs(stage: Stage, mark: str = "") -> None:
+    """Delete the Jobs none of whose pods has begun to run, as people would: KEDA counts them as running.
+
+    Parameters
+    ----------
+    mark
+        Only those whose pods have this label; empty: all.
+    """
+    jobs = running_jobs.active_jobs(stage.kube)
+    ran = {
+        owner["uid"]
+        for pod in stage.kube.list(PODS)
+        if (pod.get("status") or {}).get("phase") != "Pending"
+        for owner in pod["metadata"].get("ownerReferences") or []
+    }
+    for job in jobs:
+        labels = job["spec"]["template"]["metadata"].get("labels") or {}
+        if job["metadata"]["uid"] not in ran and (not mark or mark in labels):
             stage.kube.delete(JOBS, job["metadata"]["name"], job["metadata"]["namespace"])
 
 
@@ -140,10 +154,7 @@ def restore_workers(stage: Stage, *, pod: Object | None = None, job: Object | No
     """
     template = {"metadata": {"labels": {MARK: None}}, "spec": pod or {}}
     scaled_jobs.edit(stage, lambda spec: {"jobTargetRef": {**(job or {}), "template": template}})
-    for one in running_jobs.active_jobs(stage.kube):
-        labels = one["spec"]["template"]["metadata"].get("labels") or {}
-        if MARK in labels and not (one.get("status") or {}).get("ready"):
-            stage.kube.delete(JOBS, one["metadata"]["name"], one["metadata"]["namespace"])
+    delete_stuck_jobs(stage, MARK)
     scaled_jobs.restore(stage)
     until_at_work(stage)
 
