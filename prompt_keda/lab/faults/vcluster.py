@@ -144,10 +144,15 @@ def delete_release(stage: Stage) -> None:
 
 
 def install_release(stage: Stage) -> None:
-    """Install it again, over the store that was kept, as its owners do. It has another CA: its kubeconfig is another one."""
+    """Install it again, over the store that was kept, as its owners do. It has another CA: its kubeconfig is another one.
+
+    CoreDNS came back in the first seconds with what fitted before, and waited for its API server for good (seen).
+    """
     until(lambda: not _claims(stage), "the end of Redis' claim", 120)
     _free_volume(stage)
     vcluster.up(stage.lab, nobody)
+    vcluster.kubectl(stage.lab, ["-n", "kube-system", "rollout", "restart", "deployment/coredns"])
+    vcluster.kubectl(stage.lab, ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s"], 130)
 
 
 def _claims(stage: Stage) -> list[Object]:
