@@ -6,7 +6,6 @@ Only invoke is imported at module level, so that listing the tasks stays fast.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 
@@ -814,6 +813,7 @@ class Commands(Program):
 
     def _misspelt(self, error):
         """Return what invoke says of the command line; of a word that it does not know, what was meant."""
+        import re
         from difflib import get_close_matches
 
         unknown = re.fullmatch(r"No idea what '(.*)' is!", error)

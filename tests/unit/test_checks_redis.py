@@ -107,9 +107,9 @@ def left_pending(idle_s):
 
 def last_event(**ago):
     """Let the last event have come so long ago."""
-    came_ms = int((datetime.now(UTC) - timedelta(**ago)).timestamp() * 1000)
 
     def apply(world):
+        came_ms = int((datetime.now(UTC) - timedelta(**ago)).timestamp() * 1000)
         inside = world.redis._stream(STREAM)
         inside["added"], inside["groups"][GROUP]["at"] = came_ms, came_ms
 
