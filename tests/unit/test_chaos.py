@@ -216,6 +216,14 @@ def test_a_stack_that_is_not_green_in_the_end_breaks_the_promise(calm, monkeypat
     assert problem.startswith("the steady state after it") and verdict.value in problem
 
 
+def test_events_that_still_wait_for_their_turn_break_no_promise(calm, monkeypatch):
+    """A round goes on sending them; amber of the symptom alone is that, and red is not."""
+    monkeypatch.setattr(drill, "STEADY_S", 0)
+    assert calm(lambda: [result("scaling/works", Verdict.WARN)]).problems == []
+    (problem,) = calm(lambda: [result("scaling/works", Verdict.FAIL)]).problems
+    assert "scaling/works fail" in problem
+
+
 def test_what_the_toolkit_leaves_behind_breaks_the_promise(calm, monkeypatch):
     """What was there before is not its own."""
     left = [["old"], ["old", "ScaledJob a/b is paused", "the lock of x"]]

@@ -128,7 +128,7 @@ class _Round:
         self._guarded(self.acts.undo)
         job_watcher.phase("the recovery")
         self._guarded(self._recover)
-        self._guarded(lambda: until_green(self.ways, "the steady state after it"))
+        self._guarded(lambda: until_green(self.ways, "the steady state after it", may_be_slow=True))
         self._guarded(self._nothing_left)
         self._guarded(lambda: self._count(job_watcher, audits))
         self.outcome.not_done += self.acts.not_done
