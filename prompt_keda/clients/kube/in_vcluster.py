@@ -15,7 +15,7 @@ REBUILT = (
 )
 AWAY = (
     "Check VPN and login. In a vCluster this is its syncer or its host, and the workers may well run on:"
-    f" {OWNERS.lower()} how its pod does in the host's namespace."
+    " ask the vCluster's owners how its pod does in the host's namespace."
 )
 NO_RIGHT = (
     "Ask for that right. Was the vCluster's store lost or rebuilt? People's rights go with it. Who has its own kubeconfig"
