@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 
+from prompt_keda.core.errors import LabError
 from prompt_keda.lab import base_objects, contents, control_plane, node, provider, services
 from prompt_keda.lab.go_builds import KUBE, WORKER, GoModule
 from prompt_keda.lab.provider import Ground
 from prompt_keda.lab.settings import Lab
+
+ADDRESS_IS_TAKEN = "provided IP is already allocated"
 
 
 class Native:
@@ -32,10 +35,24 @@ class Native:
         node.start_kubelet(lab, address)
         node.start_proxy(lab)
         node.start_dns(lab, address)
-        contents.apply(lab, base_objects.dns(address))
+        services.wait_until("the Service of DNS", lambda: _has_dns(lab, address), 60, lab, "kube-apiserver")
 
     def clear(self, lab: Lab) -> None:
         """Do nothing: all is in the stack's own folders and namespaces."""
+
+
+def _has_dns(lab: Lab, address: str) -> bool:
+    """Apply what leads to CoreDNS, and return whether it stands. Raises `LabError` when it is not taken.
+
+    The kubectl of a lab.up that was killed may just make the same Service: its address is taken then, and it is not there yet.
+    """
+    try:
+        contents.apply(lab, base_objects.dns(address))
+    except LabError as error:
+        if ADDRESS_IS_TAKEN in error.what:
+            return False
+        raise
+    return True
 
 
 def is_ready(lab: Lab) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from prompt_keda.commands.session import is_local
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.event import nobody
-from prompt_keda.lab import go_builds, images, network, packages, requirements, settings, stack, state
+from prompt_keda.lab import go_builds, images, native, network, packages, requirements, settings, stack, state
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.pki import Authority
 
@@ -413,3 +413,17 @@ def test_a_stack_whose_network_is_gone_is_not_up(tmp_path, monkeypatch):
         state.endpoints(lab)
     (tmp_path / "netns").touch()
     assert state.endpoints(lab)["address"] == "10.0.0.1"
+
+
+def test_an_address_that_a_killed_lab_up_just_takes_is_waited_for(monkeypatch):
+    """Its kubectl lives on for a moment, and makes the same Service; what else is refused is an error."""
+    refusals = [f"failed to allocate IP 10.96.0.10: {native.ADDRESS_IS_TAKEN}", "", "the server is out of sorts"]
+
+    def apply(lab, objects):
+        if refusal := refusals.pop(0):
+            raise LabError(f"kubectl apply failed: {refusal}")
+
+    monkeypatch.setattr(native.contents, "apply", apply)
+    assert [native._has_dns(settings.Lab("x"), "10.213.0.2") for _ in range(2)] == [False, True]
+    with pytest.raises(LabError, match="out of sorts"):
+        native._has_dns(settings.Lab("x"), "10.213.0.2")
