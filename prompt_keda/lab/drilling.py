@@ -252,16 +252,11 @@ def page(drilled: Sequence[Drilled]) -> str:
 
 def beside(kept: str, page: str) -> str:
     """Return a page of drills with the rows of another one for the faults that it does not have, in the faults' order."""
-    known = [f"| {fault.title} |" for fault in (*ALL_FAULTS, *OF_DELIVERY)]
-    rows = page.removeprefix(HEAD).splitlines()
-    rows += [row for row in kept.splitlines() if row.startswith(tuple(known)) and not _has(rows, row)]
-    place = {start: number for number, start in enumerate(known)}
-    rows.sort(key=lambda row: next((place[start] for start in known if row.startswith(start)), len(known)))
-    return HEAD + "".join(f"{row}\n" for row in rows)
-
-
-def _has(rows: Sequence[str], row: str) -> bool:
-    return any(other.split(" | ")[0] == row.split(" | ")[0] for other in rows)
+    place = {f"| {fault.title}": number for number, fault in enumerate((*ALL_FAULTS, *OF_DELIVERY))}
+    old, new = ({row.split(" | ")[0]: row for row in text.splitlines()} for text in (kept, page.removeprefix(HEAD)))
+    rows = {title: row for title, row in old.items() if title in place} | new
+    ordered = sorted(rows, key=lambda title: place.get(title, len(place)))
+    return HEAD + "".join(f"{rows[title]}\n" for title in ordered)
 
 
 def _row(one: Drilled) -> str:
