@@ -814,15 +814,15 @@ class Commands(Program):
     def _misspelt(self, error):
         """Return what invoke says of the command line; of a word that it does not know, what was meant."""
         import re
-        from difflib import get_close_matches
+
+        from prompt_keda.core.selection import did_you_mean
 
         unknown = re.fullmatch(r"No idea what '(.*)' is!", error)
         if unknown is None:
             return error
         if unknown[1].startswith("-"):
             return f"there is no flag {unknown[1]!r} here"
-        near = get_close_matches(unknown[1], self.namespace.task_names, 1)
-        return f"there is no task {unknown[1]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        return f"there is no task {unknown[1]!r}{did_you_mean(unknown[1], self.namespace.task_names)}"
 
 
 def _refuse_in_json(task_name, what, fix):

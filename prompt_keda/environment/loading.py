@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from prompt_keda.core.errors import EnvironmentFileError
+from prompt_keda.core.selection import did_you_mean
 from prompt_keda.core.strict_yaml import Marks, Where, load_documents, mark_near, place
 from prompt_keda.environment.model import Environment, FillIn, PathText
 
@@ -128,20 +129,17 @@ def _explain(path: Path, marks: Marks, error: dict[str, Any]) -> str:
 def _message(error: dict[str, Any], where: Where) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return "unknown key" + _did_you_mean(where[-1], _fields_at(where[:-1]))
+        return "unknown key" + did_you_mean(str(where[-1]), _fields_at(where[:-1]))
     if kind == "literal_error":
-        return f"{context['expected']} is expected" + _did_you_mean(error["input"], CHOICE.findall(context["expected"]))
+        return f"{context['expected']} is expected" + did_you_mean(
+            str(error["input"]), CHOICE.findall(context["expected"])
+        )
     if kind == "model_type":
         *others, last = _fields_at(where)
         return f"a mapping with the keys {', '.join(others)} and {last} is expected"
     if kind in PLAIN:
         return PLAIN[kind].format(**context)
     return str(error["msg"]).removeprefix("Value error, ")
-
-
-def _did_you_mean(word: object, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(word), known, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _fields_at(where: Where) -> list[str]:
