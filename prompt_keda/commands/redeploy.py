@@ -19,12 +19,13 @@ from prompt_keda.core.places import runs_folder
 from prompt_keda.core.plan import StepResult
 from prompt_keda.core.run_plan import GO_ON, run_plan
 from prompt_keda.records.run_folder import RunFolder
-from prompt_keda.records.run_history import recent_recoveries, runs_kept
+from prompt_keda.records.run_history import recent_recoveries
 from prompt_keda.records.run_record import environment_of
 from prompt_keda.redeploy import guard, planner, snapshot, timings
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
 from prompt_keda.redeploy.copied_journal import CopiedJournal, copied_journal_of
 from prompt_keda.redeploy.copied_runs import refuse_foreign, told
+from prompt_keda.redeploy.history import runs_here
 from prompt_keda.redeploy.modes import RedeployOptions
 from prompt_keda.redeploy.observing import FLAG, agree_while_observing, why_observing
 from prompt_keda.redeploy.unfinished import KeptRun, find_unfinished
@@ -60,9 +61,7 @@ def _planned(context: Context, options: RedeployOptions, observer: Observer) -> 
 
 def _recent(systems: Systems, mode: str, besides: str = "") -> list[float]:
     """Return what the last recoveries of a mode took here, in seconds."""
-    environment = systems.environment
-    identity = environment.kubernetes.identity.model_dump()
-    runs, _ = runs_kept(runs_folder(), environment.name, systems.viewpoint, identity)
+    runs, _ = runs_here(systems, runs_folder())
     return recent_recoveries(runs, mode, besides)
 
 

@@ -23,7 +23,7 @@ from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.core.places import incidents_folder, runs_folder
 from prompt_keda.environment.model import Instrument
 from prompt_keda.records.incident import Incident
-from prompt_keda.records.run_history import runs_kept
+from prompt_keda.redeploy.history import runs_here
 from prompt_keda.report.result import Result
 
 UNKNOWN = "unknown"
@@ -73,8 +73,7 @@ def watch(session: Session, show: Callable[[dict[str, Any]], None], pause: Calla
 def _look_with_records(systems: Systems) -> dict[str, Any]:
     environment = systems.environment
     incident = Incident.find_open(incidents_folder(), environment)
-    identity = environment.kubernetes.identity.model_dump()
-    runs, _ = runs_kept(runs_folder(), environment.name, systems.viewpoint, identity)
+    runs, _ = runs_here(systems, runs_folder())
     return {
         "status": look(systems),
         "runs": [asdict(run) for run in runs[:LAST_RUNS]],

@@ -42,8 +42,9 @@ def runs_kept(
         elif environment in ("", name):
             try:
                 run = RunFolder(path)
-                if identity is None or _identity(run) == identity:
-                    found.append(_summary(run, viewpoint))
+                plan = run.read_json("plan.json")
+                if identity is None or plan["inputs"]["environment"]["kubernetes"]["identity"] == identity:
+                    found.append(_summary(run, str(plan["mode"]), viewpoint))
             except Refusal as error:
                 damaged.append(error.what)
             except (KeyError, TypeError, ValueError, AttributeError):
@@ -67,13 +68,13 @@ def recent_recoveries(runs: Sequence[RunSummary], mode: str, besides: str = "") 
     return times[:RECENT]
 
 
-def _summary(run: RunFolder, viewpoint: str) -> RunSummary:
+def _summary(run: RunFolder, mode: str, viewpoint: str) -> RunSummary:
     entries = JournalFile(run).entries()
     timings = _timings(run.read_json("report.json")) if run.is_finished else None
     process = _process(entries, viewpoint)
     return summarise(
         run.run_id,
-        str(run.read_json("plan.json")["mode"]),
+        mode,
         entries,
         timings,
         HERE,
@@ -81,10 +82,6 @@ def _summary(run: RunFolder, viewpoint: str) -> RunSummary:
         is_at_work=process is not None and is_alive(process),
         is_left=process is not None and not is_alive(process),
     )
-
-
-def _identity(run: RunFolder) -> Any:
-    return run.read_json("plan.json")["inputs"]["environment"]["kubernetes"]["identity"]
 
 
 def _timings(report: Any) -> dict[str, float]:

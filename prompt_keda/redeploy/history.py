@@ -30,13 +30,18 @@ def runs_here_and_in_cluster(
         Leave those out that were of another cluster, before this one was built under the environment's name.
     """
     environment = systems.environment.name
-    identity = systems.environment.kubernetes.identity.model_dump() if is_this_cluster else None
-    here, damaged = runs_kept(runs, environment, systems.viewpoint, identity)
+    here, damaged = runs_here(systems, runs) if is_this_cluster else runs_kept(runs, environment, systems.viewpoint)
     try:
         copied, more = runs_copied(systems.kube, environment)
     except PromptKedaError as error:
         return here, damaged, f"the copies of runs in its cluster could not be read: {error.what}"
     return merged(here, copied), [*damaged, *more], ""
+
+
+def runs_here(systems: Systems, runs: Path) -> tuple[list[RunSummary], list[str]]:
+    """Return the runs of this machine on this cluster, newest first, which `resume` goes on with; and what is damaged."""
+    environment = systems.environment
+    return runs_kept(runs, environment.name, systems.viewpoint, environment.kubernetes.identity.model_dump())
 
 
 def runs_copied(kube: Kube, environment: str) -> tuple[list[RunSummary], list[str]]:
