@@ -12,7 +12,7 @@ from prompt_keda.clients.kube.resources import DEPLOYMENTS, LEASES, NAMESPACES, 
 from prompt_keda.components import finalizers
 from prompt_keda.components.cluster import held_namespaces as namespaces
 from prompt_keda.components.cluster.clock import server_now
-from prompt_keda.components.cluster.readiness import is_available, why_not_ready
+from prompt_keda.components.cluster.readiness import why_not_ready
 from prompt_keda.components.keda import install, serving_certificate
 from prompt_keda.components.keda import parts as parts_of_keda
 from prompt_keda.components.keda.names import CERTIFICATES, LEASE, OPERATOR, PART_OF, VERSION_LABEL
@@ -160,7 +160,7 @@ def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) ->
     for one in parts:
         if one.kind != "Deployment" or one.live is None or one.difference:
             continue
-        ready = is_available(one.live)
+        ready = _works(one)
         silent = ready and is_operator(one.wanted) and lease is not None  # without one it may only be starting
         silent = silent and parts_of_keda.lease_standing(lease, now).verdict is Verdict.FAIL
         if ready and not silent:
@@ -182,7 +182,7 @@ def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom
         if found is not None and is_going(found):
             yield f"namespace {name}"
     yield from (f"CRD {one.wanted['metadata']['name']}" for one in crds if one.live and is_going(one.live))
-    works = any(one.live and is_operator(one.wanted) and is_available(one.live) for one in parts)
+    works = any(is_operator(one.wanted) and _works(one) for one in parts)
     smoke = context.environment.smoke.namespace  # its objects go with each test, and a new operator lets them go
     now = server_now(context.systems)
     for one in custom:
@@ -195,6 +195,12 @@ def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom
             and not (works and now - datetime.fromisoformat(since) < LETTING_GO)
         ):
             yield label(one)
+
+
+def _works(part: Seen) -> bool:
+    """Whether a Deployment of KEDA has the pods that it wants, also those of an older form."""
+    name = part.wanted["metadata"]["name"]
+    return parts_of_keda.part_standing(name, part.live).verdict in (Verdict.OK, Verdict.WARN)
 
 
 def is_operator(obj: Object) -> bool:

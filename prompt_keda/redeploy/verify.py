@@ -11,14 +11,18 @@ from prompt_keda.clients.kube.resources import API_SERVICES, DEPLOYMENTS, LEASES
 from prompt_keda.clients.kube.watch import Watch
 from prompt_keda.components import finalizers
 from prompt_keda.components.cluster import held_namespaces as namespaces
-from prompt_keda.components.cluster.readiness import Reason, is_available, why_not_ready
+from prompt_keda.components.cluster.api import external_metrics_available
+from prompt_keda.components.cluster.clock import server_now
+from prompt_keda.components.cluster.readiness import Reason, worst_reason
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.keda.names import API_SERVICE, LEASE, OPERATOR
 from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
+from prompt_keda.components.keda.parts import lease_standing, part_standing
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import lint, running_jobs
 from prompt_keda.components.scaled_jobs.objects import is_paused, is_running
 from prompt_keda.components.smoke import smoke_test
+from prompt_keda.core.check import Verdict
 from prompt_keda.core.errors import ClientError, PromptKedaError, Unreachable
 from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.environment.model import Instrument
@@ -61,20 +65,19 @@ def parts_inspect(context: Context) -> Progress:
     kube = context.systems.kube
     wanted = _deployments(context)
     live = {one["metadata"]["name"]: one for one in kube.list(DEPLOYMENTS, context.namespace)}
-    waiting = [name for name in wanted if not is_available(live.get(name, {}))]
+    standing = {name: part_standing(name, live.get(name)) for name in wanted}
+    waiting = {name: outcome for name, outcome in standing.items() if outcome.verdict is not Verdict.OK}
+    ready = f"{len(wanted) - len(waiting)}/{len(wanted)} ready"
     if waiting:
-        ready = f"{len(wanted) - len(waiting)}/{len(wanted)} ready"
         pods = kube.list(PODS, context.namespace, f"app in ({','.join(waiting)})")
-        reasons = [why for why in map(why_not_ready, pods) if why]
-        hopeless = next((why for why in reasons if why.hopeless), None)
-        if hopeless:
-            return Progress(State.BROKEN, f"{ready}: {hopeless.text}{_last_words(context, hopeless)}")
-        return Progress(State.WORKING, f"{ready}: {reasons[0].text if reasons else waiting[0]}")
-    service = kube.find(API_SERVICES, API_SERVICE) or {}
-    available = conditions(service).get("Available", {"status": "Unknown", "message": "no condition yet"})
-    if available["status"] != "True":
-        return Progress(State.WORKING, f"{API_SERVICE} is not available: {available.get('message', '')[:200]}")
-    return Progress(State.DONE, f"{len(wanted)}/{len(wanted)} ready, {API_SERVICE} available")
+        why = worst_reason(pods, server_now(context.systems))
+        if why and why.hopeless:
+            return Progress(State.BROKEN, f"{ready}: {why.text}{_last_words(context, why)}")
+        return Progress(State.WORKING, f"{ready}: {why.text if why else next(iter(waiting.values())).observed}")
+    metrics = external_metrics_available(context.systems)
+    if metrics.verdict is not Verdict.OK:
+        return Progress(State.WORKING, f"{ready}; {API_SERVICE}: {metrics.observed[:200]}")
+    return Progress(State.DONE, f"{ready}, {API_SERVICE} available")
 
 
 def _last_words(context: Context, why: Reason) -> str:
@@ -93,13 +96,14 @@ def leader_inspect(context: Context) -> Progress:
     """Does an operator's pod of now hold the Lease? Until one does, every status of KEDA is only a memory (F15)."""
     kube = context.systems.kube
     lease = kube.find(LEASES, LEASE, context.namespace)
-    if lease is None:
-        return Progress(State.WORKING, "no operator has taken the Lease yet")
-    holder = str((lease.get("spec") or {}).get("holderIdentity") or "")
+    standing = lease_standing(lease, server_now(context.systems))
+    if lease is None or standing.verdict is not Verdict.OK:
+        return Progress(State.WORKING, standing.observed)
+    holder = str(lease["spec"]["holderIdentity"])
     pods = [one["metadata"]["name"] for one in kube.list(PODS, context.namespace, f"app={OPERATOR}")]
     leader = next((name for name in pods if holder.startswith(f"{name}_")), None)
     if leader is None:
-        return Progress(State.WORKING, f"the Lease is held by {holder or 'nobody'}, which is no pod of now")
+        return Progress(State.WORKING, f"the Lease is held by {holder}, which is no pod of now")
     return Progress(State.DONE, f"{leader} leads")
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
-from prompt_keda.components.keda.names import FINALIZER
+from prompt_keda.components.keda.names import FINALIZER, PARTS
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs, unpause
 from prompt_keda.components.scaled_jobs.objects import GENERATION, PAUSED, SCALED_JOB_LABEL, is_paused
@@ -18,7 +18,8 @@ from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.core.plan import State
 from prompt_keda.redeploy import guard, planner, restore, verify
 from tests.contracts.fakes.kube import FakeKube
-from tests.unit.world import OPERATOR, SCALED_JOB, World
+from tests.unit.breaks import change
+from tests.unit.world import METRICS, OPERATOR, SCALED_JOB, World, conditions, now
 
 DEFAULT, GRADUAL = {"rollout": {"strategy": "default"}}, {"rollout": {"strategy": "gradual"}}
 SERVED = [one for one in vars(kinds).values() if isinstance(one, kinds.Resource)]
@@ -357,3 +358,34 @@ def test_metrics_that_do_not_say_it_prove_nothing(change, said):
     change(world)
     seen = verify.loops_inspect(context)
     assert seen.state is State.WORKING and said in seen.detail
+
+
+@pytest.mark.parametrize(
+    ("inspect", "break_it", "said"),
+    [
+        (
+            verify.parts_inspect,
+            change(kinds.DEPLOYMENTS, "keda-operator", "keda", status={"replicas": 2, "updatedReplicas": 1}),
+            "a pod of an older form still works",
+        ),
+        (
+            verify.parts_inspect,
+            change(kinds.API_SERVICES, METRICS, status=conditions(Available="False")),
+            "3/3 ready; v1beta1.external.metrics.k8s.io: not available: why",
+        ),
+        (
+            verify.leader_inspect,
+            change(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": now(minutes=5)}),
+            "every status of KEDA is stale",
+        ),
+    ],
+)
+def test_a_run_ends_only_when_the_checks_would_be_green(inspect, break_it, said):
+    """Verification and check look with one function: what check-deps would warn of is waited for, in its words."""
+    world = World()
+    parts = [{"kind": "Deployment", "metadata": {"name": name}} for name in PARTS]
+    context = Context(world.systems, parts, {})
+    assert verify.parts_inspect(context).state is State.DONE
+    break_it(world)
+    seen = inspect(context)
+    assert seen.state is State.WORKING and said in seen.detail, seen

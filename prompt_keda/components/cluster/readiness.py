@@ -1,9 +1,10 @@
-"""Is a Deployment available, and why is a pod not ready?"""
+"""Why is a pod not ready?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 DENIED = ("401", "403", "unauthorized", "denied", "not found", "no basic auth")
@@ -33,15 +34,20 @@ PATIENCE = timedelta(seconds=30)
 """A pod may start before the kubelet has its pull secret; it is then denied once, and pulls at the next try (seen)."""
 
 
-def is_available(deployment: dict[str, Any]) -> bool:
-    """Tell whether a Deployment's controller has seen its spec, and has as many available pods as that wants, and one."""
-    status, metadata, spec = (deployment.get(key) or {} for key in ("status", "metadata", "spec"))
-    seen = status.get("observedGeneration") == metadata.get("generation")
-    return bool(deployment) and seen and status.get("availableReplicas", 0) >= max(1, spec.get("replicas", 1))
+def worst_reason(pods: Iterable[dict[str, Any]], now: datetime) -> Reason | None:
+    """Return why one of some pods is not ready: a hopeless reason before all others; None if all are.
+
+    Parameters
+    ----------
+    now
+        By the API server's clock.
+    """
+    reasons = [why for pod in pods if (why := why_not_ready(pod, now))]
+    return next((why for why in reasons if why.hopeless), reasons[0] if reasons else None)
 
 
-def why_not_ready(pod: dict[str, Any], now: datetime | None = None) -> Reason | None:
-    """Give the reason that a pod is not ready; None if it is, or has succeeded."""
+def why_not_ready(pod: dict[str, Any], now: datetime) -> Reason | None:
+    """Return the reason that a pod is not ready; None if it is, or has succeeded. ``now``: as in `worst_reason`."""
     name, status = pod["metadata"]["name"], pod.get("status", {})
     if status.get("phase") == "Succeeded":
         return None
@@ -50,7 +56,7 @@ def why_not_ready(pod: dict[str, Any], now: datetime | None = None) -> Reason | 
         if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff"):
             message = waiting.get("message", "")
             denied = any(word in message.lower() for word in DENIED)
-            hopeless = denied and _age(pod, now or datetime.now(UTC)) > PATIENCE
+            hopeless = denied and _age(pod, now) > PATIENCE
             return Reason(f"{name}: image {container['image']}: {message[:200]}", hopeless)
         if waiting.get("reason") == "CrashLoopBackOff":
             hopeless = container.get("restartCount", 0) > KNOWN_RESTARTS + 1

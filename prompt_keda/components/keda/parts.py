@@ -57,25 +57,29 @@ def parts_ready(systems: Systems) -> Outcome:
     Cause: A Deployment is gone, or its pod does not start. WARN: a rollout is not through, so the old pod works on;
     or the Deployment controller has not seen the newest form, and the status is a memory.
     """
-    fix = "./run redeploy replaces them."
 
     def look(name: str) -> Outcome:
-        found = systems.kube.find(DEPLOYMENTS, name, systems.environment.keda.namespace)
-        if found is None:
-            return fail(f"{name} is absent", fix)
-        status = found.get("status") or {}
-        available = status.get("availableReplicas", 0)
-        if available < max(1, found["spec"].get("replicas", 1)):
-            return fail(f"{name} has {available} available pods", fix)
-        if status.get("observedGeneration", 0) < found["metadata"].get("generation", 0):
-            said = f"{name} was changed, and the Deployment controller has not seen that: its status is a memory"
-            return warn(said, "Look at kube-controller-manager; in a vCluster ask its owners.")
-        if status.get("replicas", 0) > status.get("updatedReplicas", 0):
-            said = f"{name}: a pod of an older form still works, because its rollout is not through"
-            return warn(said, f"kubectl -n {systems.environment.keda.namespace} rollout status deployment/{name}")
-        return ok(name)
+        return part_standing(name, systems.kube.find(DEPLOYMENTS, name, systems.environment.keda.namespace))
 
     return all_of(((name, name) for name in PARTS), look, f"{len(PARTS)} of {len(PARTS)} ready")
+
+
+def part_standing(name: str, deployment: Object | None) -> Outcome:
+    """Return how a Deployment of KEDA stands: the one look of check, plan and verification."""
+    fix = "./run redeploy replaces them."
+    if deployment is None:
+        return fail(f"{name} is absent", fix)
+    status, metadata = deployment.get("status") or {}, deployment["metadata"]
+    available = status.get("availableReplicas", 0)
+    if available < max(1, deployment["spec"].get("replicas", 1)):
+        return fail(f"{name} has {available} available pods", fix)
+    if status.get("observedGeneration", 0) < metadata.get("generation", 0):
+        said = f"{name} was changed, and the Deployment controller has not seen that: its status is a memory"
+        return warn(said, "Look at kube-controller-manager; in a vCluster ask its owners.")
+    if status.get("replicas", 0) > status.get("updatedReplicas", 0):
+        said = f"{name}: a pod of an older form still works, because its rollout is not through"
+        return warn(said, f"kubectl -n {metadata['namespace']} rollout status deployment/{name}")
+    return ok(name)
 
 
 @check(

@@ -14,7 +14,8 @@ from prompt_keda.clients.kube.conditions import conditions
 from prompt_keda.clients.kube.resources import JOBS, PODS, SCALED_JOBS, Resource
 from prompt_keda.clients.kube.watch import Watch
 from prompt_keda.clients.systems import Systems, filled
-from prompt_keda.components.cluster.readiness import why_not_ready
+from prompt_keda.components.cluster.clock import server_now
+from prompt_keda.components.cluster.readiness import worst_reason
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL
 from prompt_keda.components.smoke import smoke_objects
@@ -183,11 +184,10 @@ class _Smoke:
         ran = [one for one in pods if one.get("status", {}).get("phase") in ("Running", "Succeeded")]
         self.result.pod_uids = sorted(set(self.result.pod_uids) | {one["metadata"]["uid"] for one in ran})
         count = len(self.result.pod_uids)
-        reasons = [why for why in map(why_not_ready, pods) if why]
-        hopeless = [why for why in reasons if why.hopeless]
-        if hopeless:
-            raise StepBroken(f"smoke test: {hopeless[0].text}")
-        waits = f"; {reasons[0].text}" if reasons else ""
+        why = worst_reason(pods, server_now(self.systems))
+        if why and why.hopeless:
+            raise StepBroken(f"smoke test: {why.text}")
+        waits = f"; {why.text}" if why else ""
         return count >= self.jobs_wanted, f"{count} of {self.jobs_wanted} pods have run{waits}"
 
     def _all_acknowledged(self) -> tuple[bool, str]:

@@ -14,7 +14,8 @@ from prompt_keda.clients.kube.conditions import conditions
 from prompt_keda.clients.kube.resources import JOBS, PODS, SCALED_JOBS
 from prompt_keda.clients.kube.watch import Watch
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.cluster.readiness import why_not_ready
+from prompt_keda.components.cluster.clock import server_now
+from prompt_keda.components.cluster.readiness import worst_reason
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
 from prompt_keda.components.scaled_jobs.objects import PAUSED, SCALED_JOB_LABEL, is_finished
@@ -283,11 +284,10 @@ class Trial:
     def _pods_run(self, count: int) -> tuple[bool, str]:
         pods = self.pods()
         running = sum(one.get("status", {}).get("phase") == "Running" for one in pods)
-        reasons = [why for why in map(why_not_ready, pods) if why]
-        hopeless = next((why for why in reasons if why.hopeless), None)
-        if hopeless:
-            raise StepBroken(f"a worker cannot start: {hopeless.text}")
-        return running == count, f"{running} pods run" + (f"; {reasons[0].text}" if reasons else "")
+        why = worst_reason(pods, server_now(self.systems))
+        if why and why.hopeless:
+            raise StepBroken(f"a worker cannot start: {why.text}")
+        return running == count, f"{running} pods run" + (f"; {why.text}" if why else "")
 
     def _record(self, point: Point) -> None:
         self.points.append(point)
