@@ -180,6 +180,16 @@ def test_a_cron_job_whose_newest_job_ended_well_is_green():
     assert seen(BESIDE, beside("Failed", "Complete", cron="c")).verdict.value == "ok"
 
 
+def started_late(*spans):
+    """Let pods have been started a minute ago, so many seconds after each was made; those of before long ago."""
+
+    def breaks(world):
+        for number, span in enumerate(spans):
+            world.put_pod(f"late-{number}", SPACE, "n1", seconds=60 + span, startTime=now(seconds=60))
+
+    return breaks
+
+
 BESIDE = "cluster/other-jobs-succeed"
 RED = [
     (BESIDE, environment(instruments=()), "unknown", "names none"),
@@ -190,6 +200,12 @@ RED = [
     (API, attribute("kube", not_ready=lambda: ("informer-sync",)), "warn", "not ready: informer-sync"),
     (API, attribute("kube", not_ready=raises(LoggedOut)), "fail", "403 on GET"),
     ("cluster/version-accepted", attribute("kube", version=lambda: "v1.20.0"), "warn", "v1.20.0"),
+    (
+        "cluster/pods-synced-in-time",
+        both(change(kinds.NODES, "n1", metadata={"labels": {FAKE_NODE: "true"}}), started_late(60, 12, 40)),
+        "warn",
+        "3 pods started on the host, the median 40 s after",
+    ),
     (
         "cluster/vcluster-named",
         change(kinds.NODES, "n1", metadata={"labels": {FAKE_NODE: "true"}}),

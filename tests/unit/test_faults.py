@@ -23,6 +23,7 @@ SEEN_ELSEWHERE = {
     "vault/kv-version-as-configured": "an engine's version cannot be changed without its contents",
     "redis/version-at-least-7": "the stack has one version of Redis",
     "cluster/vcluster-named": "tests/unit/test_vcluster.py; the stack's own environment names its vCluster",
+    "cluster/pods-synced-in-time": "tests/stack/test_vcluster.py has a host that is slow",
     "cluster/workers-outlive-the-store": "tests/unit/test_vcluster.py; elsewhere there is no such store",
     **{
         f"cluster/host-{name}": "tests/unit/test_vcluster_host.py; tests/stack/test_vcluster.py has a host"

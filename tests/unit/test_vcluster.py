@@ -37,6 +37,7 @@ STAND_INS = {
 LOOKS_AT_NODES = {
     "cluster/nodes-report",  # finds no Lease of such a node
     "cluster/pods-start",  # whether it is a vCluster
+    "cluster/pods-synced-in-time",  # the same
     "cluster/vcluster-named",
     "cluster/version-accepted",  # the same
     "cluster/workers-outlive-the-store",  # the same
@@ -85,6 +86,19 @@ def test_a_vcluster_that_is_named_is_green_and_so_is_no_vcluster():
     """Both are as the environment says."""
     assert seen("cluster/vcluster-named", NAMED).verdict is Verdict.OK
     assert seen("cluster/vcluster-named", lambda world: None).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(("span", "words"), [(3, "the median 3 s after"), (None, "no pod was started")])
+def test_pods_that_start_soon_on_the_host_are_green_and_so_are_none(span, words):
+    """What started long ago says nothing of now."""
+
+    def breaks(world):
+        FAKE(world)
+        ago = 60 if span else 3600
+        world.put_pod("p", SPACE, "n1", seconds=ago + (span or 100), startTime=now(seconds=ago))
+
+    outcome = seen("cluster/pods-synced-in-time", breaks)
+    assert (outcome.verdict, words in outcome.observed) == (Verdict.OK, True), outcome
 
 
 def deciding(skip_backsync, annotations):

@@ -6,14 +6,17 @@ quota and admission are the host's, and cannot be seen from inside. What the syn
 
 from __future__ import annotations
 
+import statistics
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from prompt_keda.clients.kube.errors import SYSTEM
 from prompt_keda.clients.kube.in_vcluster import HOST_RIGHT, NO_RIGHT, OWNERS, SKIP_BACKSYNC, is_forbidden
-from prompt_keda.clients.kube.resources import NODES, SCALED_JOBS
+from prompt_keda.clients.kube.resources import NODES, PODS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
+from prompt_keda.components.cluster.clock import age
 from prompt_keda.core.check import Check, Outcome, Verdict, check
 from prompt_keda.core.errors import BadAnswer, PromptKedaError, Refused
 from prompt_keda.core.outcomes import all_of, ok, skipped, unknown, warn
@@ -35,6 +38,9 @@ SYNC_FIXES = (
     ("forbidden", f"{OWNERS}: the host refuses such pods, or its syncer lacks a right there."),
 )
 """A part of what a SyncError says, in small letters → what to do about it; the first that fits."""
+LATELY = timedelta(minutes=10)
+SLOW = timedelta(seconds=10)
+"""A syncer may send 40 requests a second, and needs 2.2 for a pod: the median pod of a burst of 172 waits for 5 s."""
 
 
 def is_stated(systems: Systems) -> bool:
@@ -131,6 +137,42 @@ def _outlives(systems: Systems, instrument: Instrument) -> Outcome:
     return warn(
         said, "Decide: skip_backsync of the instrument, true or false. runbooks/vcluster.md says what true costs."
     )
+
+
+@check(
+    "cluster/pods-synced-in-time",
+    "A vCluster's pods start on its host in time",
+    needs=("cluster/api-answers",),
+    runbook="vcluster",
+)
+def pods_synced_in_time(systems: Systems) -> Outcome:
+    """Take the time from each pod's creation inside to its start by a kubelet of the host, for pods started in the last ten
+    minutes. In between are the syncer, the host's API server and its scheduler.
+
+    Cause: WARN: the median is more than ten seconds. The syncer is behind, the host's API server or its admission is slow, or
+    pods wait for room there. cluster/pods-start tells of pods that are not started at all.
+
+    Fix: The vCluster's owners see on the host which of them it is.
+    """
+    if not in_a_vcluster(systems):
+        return ok("no vCluster: no syncer is in between")
+    spans = [span for pod in systems.kube.each(PODS) if (span := _until_started(systems, pod)) is not None]
+    if not spans:
+        return ok(f"no pod was started in the last {LATELY.seconds // 60} minutes")
+    median = statistics.median(spans)
+    said = f"{len(spans)} pods started on the host, the median {median:.0f} s after it was made inside"
+    if median > SLOW.total_seconds():
+        return warn(said, f"{OWNERS}: its syncer, or the host's API server, admission or scheduler is slow.")
+    return ok(said)
+
+
+def _until_started(systems: Systems, pod: Object) -> float | None:
+    """Return after how many seconds a pod was started; None: it was not, or not lately."""
+    started = (pod.get("status") or {}).get("startTime")
+    if not started or age(systems, started) > LATELY:
+        return None
+    made = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+    return (datetime.fromisoformat(started) - made).total_seconds()
 
 
 def only_inside(outcome: Outcome, unseen: str) -> Outcome:

@@ -24,20 +24,34 @@ UNPLACED = [{"op": "add", "path": "/spec/template/spec/nodeSelector", "value": {
 def configure_webhook(stage: Stage, port: int, ca_file: Path | None = None) -> None:
     """Let the API server ask a webhook on the stack's own host about each new Job of the instruments."""
     spaces = sorted({instrument.namespace for instrument in stage.environment.instruments})
+    stage.kube.apply(configuration(port, ca_file, spaces, ("batch", "jobs"), timeout_s=2))
+
+
+def configuration(port: int, ca_file: Path | None, spaces: list[str], kind: tuple[str, str], timeout_s: int) -> Object:
+    """Return the object by which the API server asks a webhook on its own host about each new object of a kind.
+
+    Parameters
+    ----------
+    spaces
+        The namespaces whose objects it is asked about.
+    kind
+        API group, and plural.
+    """
     known = [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": spaces}]
     bundle = {"caBundle": base64.b64encode(ca_file.read_bytes()).decode()} if ca_file else {}
+    group, plural = kind
     hook: Object = {
-        "name": "jobs.prompt-keda.test",
+        "name": f"{plural}.prompt-keda.test",
         "admissionReviewVersions": ["v1"],
         "sideEffects": "None",
-        "timeoutSeconds": 2,
+        "timeoutSeconds": timeout_s,
         "failurePolicy": "Fail",
         "namespaceSelector": {"matchExpressions": known},
-        "rules": [{"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}],
+        "rules": [{"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [plural]}],
         "clientConfig": {"url": f"https://127.0.0.1:{port}/", **bundle},
     }
     head = {"apiVersion": WEBHOOKS.api_version, "kind": WEBHOOKS.kind, "metadata": {"name": scaling.MARK_NAME}}
-    stage.kube.apply({**head, "webhooks": [hook]})
+    return {**head, "webhooks": [hook]}
 
 
 def ask_nobody(stage: Stage) -> None:
@@ -53,12 +67,17 @@ def ask_closed_port(stage: Stage) -> None:
 
 def start_webhook(stage: Stage, patch: list[Object]) -> None:
     """Serve a webhook that rewrites each new Job by a JSON patch, and let the API server ask it."""
+    configure_webhook(stage, PORT, run_server(stage, patch))
+
+
+def run_server(stage: Stage, patch: list[Object], delay_s: int = 0) -> Path:
+    """Run the webhook's server, and return the file of its CA. It takes so long for each answer."""
     authority = Authority(stage.lab.pki)
     authority.ensure_server(SERVER, ["127.0.0.1"])
     files = [str(authority.folder / f"{SERVER}.{end}") for end in ("crt", "key")]
-    argv = [sys.executable, str(rewriting_webhook.__file__), *files, str(PORT), json.dumps(patch)]
+    argv = [sys.executable, str(rewriting_webhook.__file__), *files, str(PORT), json.dumps(patch), str(delay_s)]
     processes.start(stage.lab, SERVER, argv)
-    configure_webhook(stage, PORT, authority.ca_file)
+    return authority.ca_file
 
 
 def rewrite_jobs(stage: Stage) -> None:

@@ -18,7 +18,8 @@ from prompt_keda.clients.kube.resources import CLAIMS, PODS
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import nobody
 from prompt_keda.core.private_folder import private_folder
-from prompt_keda.lab import contents, helm, vcluster
+from prompt_keda.lab import contents, helm, processes, vcluster
+from prompt_keda.lab.faults import admission, scaling
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.keda_restarts import renew_operator
 from prompt_keda.lab.faults.signals import processes_of, send_to
@@ -26,6 +27,7 @@ from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.settings import Lab
 
 QUOTA = "host-quota"
+HOST_DELAY_S = 15
 SYNCER_PODS = f"app={vcluster.APPS[vcluster.DEPLOYMENT]},release={vcluster.NAME}"
 AWAY = {
     "cluster/host-runs-the-vcluster": "fail",
@@ -87,6 +89,21 @@ def _pods_that_wait(stage: Stage) -> bool:
 def free_host_quota(stage: Stage) -> None:
     """Take the quota away."""
     vcluster.on_host(stage.lab, "delete", "resourcequota", QUOTA, "--ignore-not-found")
+
+
+def slow_host(stage: Stage) -> None:
+    """Let the host's admission take its time for each new pod of the vCluster."""
+    ca_file = admission.run_server(stage, [], HOST_DELAY_S)
+    hook = admission.configuration(
+        admission.PORT, ca_file, [vcluster.NAMESPACE], ("", "pods"), timeout_s=HOST_DELAY_S + 10
+    )
+    contents.apply(stage.lab, [hook])
+
+
+def quicken_host(stage: Stage) -> None:
+    """Delete the webhook, and then its server. Idempotent: yes."""
+    vcluster.on_host(stage.lab, "delete", admission.WEBHOOKS.for_kubectl, scaling.MARK_NAME, "--ignore-not-found")
+    processes.remove(stage.lab, admission.SERVER)
 
 
 def _store(lab: Lab) -> tuple[Path, Path]:
@@ -201,6 +218,17 @@ FAULTS: tuple[Fault, ...] = (
         "its host does not make it: SyncError",
         runbook="vcluster",
         stops_scaling=True,
+        needs=frozenset({"vcluster"}),
+    ),
+    Fault(
+        "vcluster/host-slow",
+        "",
+        "the vCluster's host takes its time for each pod",
+        slow_host,
+        quicken_host,
+        {"cluster/pods-synced-in-time": "warn"},
+        "after it was made inside",
+        runbook="vcluster",
         needs=frozenset({"vcluster"}),
     ),
     Fault(
