@@ -727,7 +727,7 @@ def docs(run):
 @_lab_task(
     help={
         "rounds": "how often each is run, 5 unless named",
-        "of": "check-deps (unless named), recovery or burst",
+        "of": "check-deps (unless named), recovery, delivery or burst",
     },
 )
 def bench(run, rounds="", of="check-deps"):
@@ -737,9 +737,8 @@ def bench(run, rounds="", of="check-deps"):
     benchmarks = labs.bench.BENCHMARKS
     if of not in benchmarks:
         raise core.errors.Refusal(f"--of {of} cannot be measured", f"Known are {', '.join(benchmarks)}.")
-    shown = {"check-deps": "show_bench", "recovery": "show_recovery", "burst": "show_bursts"}[of]
-    run.show = lambda result: getattr(labs.as_text, shown)(result.parts["timings"])
     timings = benchmarks[of](_whole("--rounds", rounds or "5", least=1), run.observer)
+    run.show = lambda result: reports.as_text.show_lines([f"  {timing}" for timing in timings])
     return Result("bench", "local", parts={"timings": [timing.__dict__ for timing in timings]})
 
 

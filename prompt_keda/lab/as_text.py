@@ -1,4 +1,4 @@
-"""The local stack, its faults, drills and benchmarks for people, on standard output."""
+"""The local stack, its faults and drills for people, on standard output."""
 
 from __future__ import annotations
 
@@ -17,33 +17,6 @@ def show_lab(status: dict[str, Any]) -> None:
     if status["faults"]:
         lines += [f"faults injected, not reverted: {', '.join(status['faults'])}; ./run faults --revert reverts them"]
     show_lines([f"  {line}" for line in lines])
-
-
-def show_recovery(timings: Sequence[dict[str, Any]]) -> None:
-    """Show medians of ways to replace KEDA side by side."""
-    for one in timings:
-        spans = (
-            f"removal {one['removal_s']:5.1f} s, first Job {one['first_job_s']:5.1f} s, ready {one['ready_s']:5.1f} s"
-        )
-        show_lines([f"  {one['name']:32} {spans}"])
-
-
-def show_bursts(timings: Sequence[dict[str, Any]]) -> None:
-    """Show predicted and measured bursts side by side."""
-    for one in timings:
-        least, most = one["spread_s"]
-        said = f"last worker predicted after {one['predicted_s']:5.1f} s, measured {one['running_s']:5.1f} s"
-        more = f" ({least:.1f} to {most:.1f} s), last Job {one['jobs_s']:.1f} s, {one['cpu_s']:.1f} s of CPU"
-        more += f", {one['others']:.0%} of the CPUs taken by others"
-        each = f", {one['each_s'] * 1000:.0f} ms each pod more" if one["each_s"] is not None else ""
-        show_lines([f"  {one['jobs_count']:3} events: {said}{more}{each}"])
-
-
-def show_bench(timings: Sequence[dict[str, Any]]) -> None:
-    """Show medians side by side."""
-    for one in timings:
-        took = f"{one['wall_s']:6.2f} s on the clock, {one['cpu_s']:6.2f} s of CPU, {one['ratio']:5.1f} times ours"
-        show_lines([f"  {one['name']:42} {took}"])
 
 
 def show_faults(faults: Sequence[dict[str, Any]]) -> None:

@@ -58,6 +58,13 @@ class Burst:
     cpu_s: float
     others: float
 
+    def __str__(self) -> str:
+        least, most = self.spread_s
+        running = f"measured {self.running_s:5.1f} s ({least:.1f} to {most:.1f} s), last Job {self.jobs_s:.1f} s"
+        used = f"{self.cpu_s:.1f} s of CPU, {self.others:.0%} of the CPUs taken by others"
+        each = f", {self.each_s * 1000:.0f} ms each pod more" if self.each_s is not None else ""
+        return f"{self.jobs_count:3} events: last worker predicted after {self.predicted_s:5.1f} s, {running}, {used}{each}"
+
 
 def run(rounds: int, observer: Observer) -> list[Burst]:
     """Send each size of burst in turn, ``rounds`` times each: the smoke test's own events, Jobs and proof.

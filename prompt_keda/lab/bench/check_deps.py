@@ -41,6 +41,10 @@ class Timing:
     ratio: float
     """How many times as long as ours it takes, on the clock."""
 
+    def __str__(self) -> str:
+        took = f"{self.wall_s:6.2f} s on the clock, {self.cpu_s:6.2f} s of CPU, {self.ratio:5.1f} times ours"
+        return f"{self.name:42} {took}"
+
 
 def run(rounds: int, observer: Observer) -> list[Timing]:
     """Run check-deps and the script in turn, ``rounds`` times each, and give their medians; ours first.

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS
 from prompt_keda.clients.kube.watch import events
@@ -57,6 +56,10 @@ class Recovery:
     first_job_s: float
     ready_s: float
 
+    def __str__(self) -> str:
+        spans = f"removal {self.removal_s:5.1f} s, first Job {self.first_job_s:5.1f} s, ready {self.ready_s:5.1f} s"
+        return f"{self.name:32} {spans}"
+
 
 def run(rounds: int, observer: Observer) -> list[Recovery]:
     """Replace KEDA by both ways in turn, ``rounds`` times each, and give their medians; ours first.
@@ -78,7 +81,7 @@ def run(rounds: int, observer: Observer) -> list[Recovery]:
     return [Recovery(name, *map(statistics.median, zip(*runs, strict=True))) for name, runs in took.items()]
 
 
-class _NewJobs:
+class NewJobs:
     """Notes when each Job of the instrument is made."""
 
     def __init__(self, stage: Stage) -> None:
@@ -117,12 +120,13 @@ class _NewJobs:
             return later()[0] - begun
 
 
-def _let_wait(stage: Stage) -> None:
+def let_wait(stage: Stage) -> None:
+    """Send more events than the workers take."""
     (instrument, *_) = stage.environment.instruments
     stage.redis.add(instrument.stream, [{"visit": str(n)} for n in range(EVENTS_COUNT)])
 
 
-def _until_idle(stage: Stage) -> None:
+def until_idle(stage: Stage) -> None:
     """Wait until only the workers are left that there always are: with many more KEDA would have to wait for their end."""
     (instrument, *_) = stage.environment.instruments
     end = time.monotonic() + LIMIT_S
@@ -144,7 +148,7 @@ def _let_wait_once_removed(stage: Stage) -> threading.Thread:
     def follow() -> None:
         for event in events(answer):
             if (event["type"], event["object"]["metadata"]["name"]) == ("DELETED", PARTS[0]):
-                _let_wait(stage)
+                let_wait(stage)
                 return
 
     thread = threading.Thread(target=follow, daemon=True)
@@ -153,8 +157,8 @@ def _let_wait_once_removed(stage: Stage) -> threading.Thread:
 
 
 def _ours(stage: Stage, folder: Path) -> tuple[float, float, float]:
-    _until_idle(stage)
-    jobs = _NewJobs(stage)
+    until_idle(stage)
+    jobs = NewJobs(stage)
     sender = _let_wait_once_removed(stage)
     argv = [sys.executable, str(TASKS), "redeploy", "--env", "local", "--mode", "reinstall", "--json"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -174,21 +178,21 @@ def _time(entry: dict[str, str]) -> float:
 
 def _kubectl(stage: Stage, folder: Path) -> tuple[float, float, float]:
     lab = stage.lab
-    _until_idle(stage)
+    until_idle(stage)
     with _kept(lab, folder) as secret:
-        jobs = _NewJobs(stage)
+        jobs = NewJobs(stage)
         began = time.time()
-        _run(lab, "delete", "apiservice", "v1beta1.external.metrics.k8s.io")
-        _run(lab, "delete", "validatingwebhookconfiguration", "keda-admission")
-        _run(lab, "delete", "namespace", "keda", "--wait", "--timeout=180s")
+        kubectl(lab, "delete", "apiservice", "v1beta1.external.metrics.k8s.io")
+        kubectl(lab, "delete", "validatingwebhookconfiguration", "keda-admission")
+        kubectl(lab, "delete", "namespace", "keda", "--wait", "--timeout=180s")
         removed = time.time()
-        _let_wait(stage)
-        _run(lab, "create", "namespace", "keda")
-        _run(lab, "apply", "-f", str(secret))
-        _run(lab, "apply", "--server-side", "-f", str(_as_list(state.endpoints(lab), folder)))
+        let_wait(stage)
+        kubectl(lab, "create", "namespace", "keda")
+        kubectl(lab, "apply", "-f", str(secret))
+        kubectl(lab, "apply", "--server-side", "-f", str(as_list(state.endpoints(lab)["keda_manifests"], folder)))
         first = jobs.first_after(removed)
         for part in PARTS:
-            _run(lab, "-n", "keda", "wait", "--for=condition=Available", f"deployment/{part}", "--timeout=180s")
+            kubectl(lab, "-n", "keda", "wait", "--for=condition=Available", f"deployment/{part}", "--timeout=180s")
         return removed - began, first, time.time() - removed
 
 
@@ -196,7 +200,7 @@ def _kubectl(stage: Stage, folder: Path) -> tuple[float, float, float]:
 def _kept(lab: Lab, folder: Path) -> Iterator[Path]:
     """Keep KEDA's pull secret, as who deletes its namespace has to."""
     file = folder / "pull-secret.json"
-    live = json.loads(_run(lab, "-n", "keda", "get", "secret", "pull-secret", "-o", "json"))
+    live = json.loads(kubectl(lab, "-n", "keda", "get", "secret", "pull-secret", "-o", "json"))
     metadata = {key: live["metadata"][key] for key in ("name", "namespace")}
     file.touch(mode=0o600)
     file.write_text(json.dumps({**live, "metadata": metadata}))
@@ -206,14 +210,16 @@ def _kept(lab: Lab, folder: Path) -> Iterator[Path]:
         file.unlink()
 
 
-def _as_list(known: dict[str, Any], folder: Path) -> Path:
+def as_list(manifests: str, folder: Path) -> Path:
+    """Write the objects of a file with KEDA's manifests as one list, which kubectl takes, and return that file."""
     file = folder / "keda.json"
-    items = json.loads(Path(known["keda_manifests"]).read_text())
+    items = json.loads(Path(manifests).read_text())
     file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     return file
 
 
-def _run(lab: Lab, *arguments: str) -> str:
+def kubectl(lab: Lab, *arguments: str) -> str:
+    """Run kubectl as the stack's administrator, and return its output. Raises `LabError` when it fails, with its last line."""
     argv = [lab.program("kubectl"), "--kubeconfig", str(lab.admin_kubeconfig), *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=dict(os.environ))
     if done.returncode:
