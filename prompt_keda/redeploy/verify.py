@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import timedelta
 
-from prompt_keda.clients.kube.conditions import conditions
 from prompt_keda.clients.kube.objects import some
 from prompt_keda.clients.kube.resources import API_SERVICES, DEPLOYMENTS, LEASES, PODS, SCALED_JOBS
 from prompt_keda.clients.kube.watch import Watch
@@ -16,11 +15,12 @@ from prompt_keda.components.cluster.clock import server_now
 from prompt_keda.components.cluster.readiness import Reason, worst_reason
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.keda.names import API_SERVICE, LEASE, OPERATOR
-from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
+from prompt_keda.components.keda.operator_metrics import operator_metrics, scale_loops
 from prompt_keda.components.keda.parts import lease_standing, part_standing
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import lint, running_jobs
 from prompt_keda.components.scaled_jobs.objects import is_paused, is_running
+from prompt_keda.components.scaled_jobs.specs import ready_standing
 from prompt_keda.components.smoke import smoke_test
 from prompt_keda.core.check import Verdict
 from prompt_keda.core.errors import ClientError, PromptKedaError, Unreachable
@@ -130,29 +130,23 @@ def scaled_jobs_inspect(context: Context) -> Progress:
             return Progress(State.BROKEN, f"{one.scaled_job} is paused; whoever paused it has to unpause it")
         if reason := next(lint.stops(live["spec"]), ""):
             return Progress(State.BROKEN, f"{one.scaled_job}: {reason}; who delivers it has to correct it")
-        ready = conditions(live).get("Ready", {"status": "Unknown", "message": "KEDA has not looked yet"})
-        if ready["status"] != "True":
-            return Progress(State.WORKING, f"{one.scaled_job}: Ready={ready['status']}: {ready.get('message', '')}")
+        standing = ready_standing(live)
+        if standing.verdict is not Verdict.OK:
+            return Progress(State.WORKING, standing.observed)
     return Progress(State.DONE, f"{len(wanted)} Ready")
 
 
 def loops_inspect(context: Context) -> Progress:
-    """Does the operator poll every ScaledJob now? A status, and a metric that does not move, may be a memory (F15, F21).
-
-    Each poll of a loop writes anew how late it was, to the nanosecond: two that are alike are one poll.
-    """
+    """Does the operator poll every ScaledJob now? A status, and a metric that does not move, may be a memory (F15, F21)."""
     try:
-        page = operator_metrics(context.systems.kube, context.namespace)
+        loops = scale_loops(operator_metrics(context.systems.kube, context.namespace))
     except Unreachable as error:
         return Progress(State.WORKING, error.what)
-    told = {
-        (one["namespace"], one["resource"]): value for one, value in samples(page, LOOP) if one["type"] == "scaledjob"
-    }
-    wanted = [(one.namespace, one.scaled_job) for one in _to_prove(context)]
+    wanted = [(instrument.namespace, instrument.scaled_job) for instrument in _to_prove(context)]
     for key in wanted:
-        if key not in told:
+        if key not in loops:
             return Progress(State.WORKING, f"{key[1]}: the operator has no loop for it")
-        if context.polled_before.setdefault(key, told[key]) == told[key]:
+        if context.polled_before.setdefault(key, loops[key]) == loops[key]:
             return Progress(State.WORKING, f"{key[1]}: not polled yet since the first look")
     return Progress(State.DONE, f"{len(wanted)} polled")
 

@@ -144,6 +144,21 @@ def test_only_a_new_operator_looks_by_itself(kind, namespace, state):
     assert unpause.requeue_inspect(context).state is state
 
 
+@pytest.mark.parametrize(
+    ("ready", "state"),
+    [
+        ({"status": "Unknown", "reason": "PartialTriggerError"}, State.TODO),
+        ({"status": "Unknown"}, State.DONE),
+        ({"status": "True"}, State.DONE),
+    ],
+)
+def test_what_the_check_takes_for_not_ready_is_requeued(ready, state):
+    """KEDA 2.16.1 says Unknown of a trigger that it saw fail; of one that it has not looked at, too."""
+    cluster = Cluster()
+    cluster.patch(*KEY, {"status": {"conditions": [{"type": "Ready", **ready}]}})
+    assert unpause.requeue_inspect(restoring(cluster, DEFAULT)).state is state
+
+
 def test_jobs_that_were_born_suspended_are_let_run():
     """KEDA counts them as running, and would make no others; where the source wants it so they are left."""
     cluster = Cluster(running=("2", "2"))

@@ -6,7 +6,7 @@ import threading
 from datetime import timedelta
 
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
+from prompt_keda.components.keda.operator_metrics import operator_metrics, samples, scale_loops
 from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, ok, warn
@@ -38,11 +38,10 @@ def ready_is_fresh(systems: Systems) -> Outcome:
     The condition Ready has no time, so it may be of an operator that is gone. A loop that runs is in this one's metrics.
     """
     fix = LOOK_AGAIN
-    page = _page(systems)
+    loops = scale_loops(_page(systems))
 
     def look(one: Instrument) -> Outcome:
-        wanted = {"namespace": one.namespace, "resource": one.scaled_job, "type": "scaledjob"}
-        if any(wanted.items() <= labels.items() for labels, _ in samples(page, LOOP)):
+        if (one.namespace, one.scaled_job) in loops:
             return ok(one.scaled_job)
         return warn(f"{one.scaled_job}: the operator runs no loop for it, so its Ready is a memory", fix)
 
@@ -78,10 +77,10 @@ def nothing_errors(systems: Systems) -> Outcome:
     if any(before.values()) and polling < PATIENCE:
         threading.Event().wait(1.5 * polling.total_seconds())  # nothing tells when KEDA has polled again
         page = _page(systems)
-    after = _errors(page, instruments)
+    after, loops = _errors(page, instruments), scale_loops(page)
 
     def look(one: Instrument) -> Outcome:
-        more, late_s = after[one.name] - before[one.name], _late_s(page, one)
+        more, late_s = after[one.name] - before[one.name], loops.get((one.namespace, one.scaled_job), 0.0)
         if not before[one.name] and not more:
             return ok(f"{one.scaled_job}: none since the operator's start")
         told = f"{one.scaled_job}: {after[one.name]:.0f} errors since the operator's start"
@@ -95,12 +94,6 @@ def nothing_errors(systems: Systems) -> Outcome:
         )
 
     return all_of(((one.scaled_job, one) for one in instruments), look)
-
-
-def _late_s(page: str, one: Instrument) -> float:
-    """Give how much later than it should have the operator's loop began its last poll, in seconds."""
-    wanted = {"namespace": one.namespace, "resource": one.scaled_job, "type": "scaledjob"}
-    return max((value for labels, value in samples(page, LOOP) if wanted.items() <= labels.items()), default=0.0)
 
 
 def _errors(page: str, instruments: tuple[Instrument, ...]) -> dict[str, float]:

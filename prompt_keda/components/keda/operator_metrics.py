@@ -25,6 +25,15 @@ def samples(page: str, name: str) -> Iterator[tuple[dict[str, str], float]]:
             yield dict(LABEL.findall(found[2])), float(found[3])
 
 
+def scale_loops(page: str) -> dict[tuple[str, str], float]:
+    """Return each ScaledJob for which the operator runs a loop, by namespace and name: how late its last poll was, in seconds.
+
+    Each poll writes that anew, to the nanosecond: two that are alike are one poll.
+    """
+    loops = ((labels, late_s) for labels, late_s in samples(page, LOOP) if labels["type"] == "scaledjob")
+    return {(labels["namespace"], labels["resource"]): late_s for labels, late_s in loops}
+
+
 def operator_metrics(kube: Kube, namespace: str) -> str:
     """Give the metrics of the operator that holds the Lease, through a port-forward.
 

@@ -11,13 +11,13 @@ from prompt_keda.clients.kube.resources import JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.scaled_jobs.looks import of_every_scaled_job
 from prompt_keda.components.scaled_jobs.objects import (
-    GENERATION,
     SCALED_JOB_LABEL,
     is_finished,
     is_running,
     keeps_older_jobs,
     limit_of_pod,
 )
+from prompt_keda.components.scaled_jobs.running_jobs import would_be_deleted
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, warn
 from prompt_keda.environment.model import Instrument
@@ -42,13 +42,8 @@ def jobs_carry_their_generation(systems: Systems) -> Outcome:
     """
 
     def look(one: Instrument, live: Object) -> Outcome:
-        if keeps_older_jobs(live["spec"]):
-            return ok(one.scaled_job)
-        risky, wanted = [], str(live["metadata"]["generation"])
-        for job in systems.kube.each(JOBS, one.namespace, f"{SCALED_JOB_LABEL}={one.scaled_job}"):
-            mark = (job["metadata"].get("annotations") or {}).get(GENERATION)
-            if is_running(job) and mark != wanted:
-                risky.append(job["metadata"]["name"])
+        jobs = systems.kube.each(JOBS, one.namespace, f"{SCALED_JOB_LABEL}={one.scaled_job}")
+        risky = [job["metadata"]["name"] for job in jobs if is_running(job) and would_be_deleted(job, live)]
         if not risky:
             return ok(one.scaled_job)
         said = f"{len(risky)} running Jobs at risk when KEDA restarts: {', '.join(risky[:3])}"

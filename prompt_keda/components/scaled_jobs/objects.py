@@ -49,6 +49,11 @@ def is_paused(scaled_job: dict[str, Any]) -> bool:
     return value is not None and value not in NOT_PAUSED
 
 
+def is_taken_for_paused(scaled_job: dict[str, Any]) -> bool:
+    """Tell whether KEDA's status says that a ScaledJob is paused, which it is not."""
+    return not is_paused(scaled_job) and has_condition(scaled_job, "Paused")
+
+
 def limit_of_pod(spec: dict[str, Any]) -> int | None:
     """Give the maximum run time that a Job's spec, or a ScaledJob's jobTargetRef, gives its pods; None if none."""
     found: int | None = ((spec.get("template") or {}).get("spec") or {}).get("activeDeadlineSeconds")

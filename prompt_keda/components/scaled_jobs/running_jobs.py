@@ -113,11 +113,15 @@ def at_risk(
     for job in kube.each(JOBS, label_selector=SCALED_JOB_LABEL) if finished_too else active_jobs(kube):
         one = record("Job", job)
         owner = scaled.get((one.namespace, one.scaled_job))
-        if owner is None or keeps_older_jobs(owner["spec"]):
-            continue
-        if one.generation != str(owner["metadata"]["generation"]):
+        if owner is not None and would_be_deleted(job, owner):
             found.append(one)
     return tuple(found)
+
+
+def would_be_deleted(job: Object, scaled_job: Object) -> bool:
+    """Tell whether KEDA's operator deletes a Job when it next reconciles its ScaledJob: the one look of check and repair."""
+    generation = (job["metadata"].get("annotations") or {}).get(GENERATION)
+    return not keeps_older_jobs(scaled_job["spec"]) and generation != str(scaled_job["metadata"]["generation"])
 
 
 def owners(kube: Kube) -> dict[tuple[str, str], Object]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from prompt_keda.clients.kube.conditions import conditions, has_condition
+from prompt_keda.clients.kube.conditions import conditions
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components import finalizers
 from prompt_keda.components.event_source.redis_streams import TRIGGER
 from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN, lag_triggers, of_every_scaled_job
-from prompt_keda.components.scaled_jobs.objects import PAUSED, is_paused, limit_of_pod
+from prompt_keda.components.scaled_jobs.objects import PAUSED, is_paused, is_taken_for_paused, limit_of_pod
 from prompt_keda.core.check import Outcome, Verdict, check
 from prompt_keda.core.outcomes import fail, ok, unknown, warn
 from prompt_keda.environment.model import Instrument
@@ -50,17 +50,19 @@ def scaled_jobs_ready(systems: Systems) -> Outcome:
 
     Cause: Redis was away, or the trigger invalid, when KEDA looked; it tries again only after up to 1000 s (F21).
     """
-    fix = LOOK_AGAIN
+    good = f"{len(systems.environment.instruments)} Ready"
+    return of_every_scaled_job(systems, lambda instrument, live: ready_standing(live), good)
 
-    def look(one: Instrument, live: Object) -> Outcome:
-        ready = conditions(live).get("Ready", {"status": "Unknown"})
-        if ready.get("reason") == "PartialTriggerError":  # KEDA 2.16.1 says Unknown of a trigger that it saw fail
-            return fail(f"{one.scaled_job}: {_words(ready)}", fix)
-        if ready["status"] == "Unknown":
-            return unknown(f"{one.scaled_job}: KEDA has not looked at it yet")
-        return ok(one.scaled_job) if ready["status"] == "True" else fail(f"{one.scaled_job}: {_words(ready)}", fix)
 
-    return of_every_scaled_job(systems, look, f"{len(systems.environment.instruments)} Ready")
+def ready_standing(scaled_job: Object) -> Outcome:
+    """Return what KEDA says of a ScaledJob: the one look of check, repair and verification."""
+    name, ready = scaled_job["metadata"]["name"], conditions(scaled_job).get("Ready", {"status": "Unknown"})
+    has_seen_fail = ready.get("reason") == "PartialTriggerError"  # KEDA 2.16.1 says Unknown then
+    if ready["status"] == "True" and not has_seen_fail:
+        return ok(name)
+    if ready["status"] == "Unknown" and not has_seen_fail:
+        return unknown(f"{name}: KEDA has not looked at it yet")
+    return fail(f"{name}: {ready.get('message') or ready.get('reason') or 'it gives no reason'}", LOOK_AGAIN)
 
 
 @check("keda/none-paused", "No ScaledJob is paused", needs=("keda/scaled-jobs-present",), runbook="keda-paused")
@@ -86,7 +88,7 @@ def none_paused(systems: Systems) -> Outcome:
             return warn(f"{one.scaled_job} is paused by run {run}", mine)
         if is_paused(live):
             return warn(f"{one.scaled_job} is paused (not by this toolkit)", fix)
-        if has_condition(live, "Paused"):
+        if is_taken_for_paused(live):
             said = f"{one.scaled_job} is unpaused, and KEDA's condition Paused is True: KEDA would not stop at a pause"
             return warn(said, LOOK_AGAIN)
         return ok(one.scaled_job)
@@ -324,7 +326,3 @@ def _refused(trigger: Object) -> list[str]:
     if "lagCount" in numbers and not found and int(numbers.get("activationLagCount", "0")) < 1:
         found.append("activationLagCount is missing or 0, which KEDA refuses beside lagCount")
     return found
-
-
-def _words(condition: Object) -> str:
-    return str(condition.get("message") or condition.get("reason") or "it gives no reason")

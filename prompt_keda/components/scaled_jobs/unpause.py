@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from prompt_keda.clients.kube.conditions import conditions, has_condition
+from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.errors import is_conflict
 from prompt_keda.clients.kube.objects import Object, label
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS, SCALED_JOBS
 from prompt_keda.components.keda.names import OPERATOR
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
-from prompt_keda.components.scaled_jobs.objects import is_paused
+from prompt_keda.components.scaled_jobs.objects import is_paused, is_taken_for_paused
+from prompt_keda.components.scaled_jobs.specs import ready_standing
+from prompt_keda.core.check import Verdict
 from prompt_keda.core.errors import BadAnswer
 from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.core.plan import Progress, State, Step
@@ -81,7 +83,7 @@ def settle_inspect(context: Context) -> Progress:
     if unpaused.state is not State.DONE:
         return unpaused
     mine, scaled = _instruments(context), running_jobs.owners(context.systems.kube)
-    stale = [name for (space, name), live in scaled.items() if (space, name) in mine and _is_stale(live)]
+    stale = [name for (space, name), live in scaled.items() if (space, name) in mine and is_taken_for_paused(live)]
     if stale:
         return Progress(State.TODO, f"unpaused, and KEDA still takes it for paused: {', '.join(stale)}")
     return Progress(State.DONE, "KEDA takes none for paused that is not")
@@ -122,7 +124,7 @@ def _need(context: Context, key: tuple[str, str], live: Object) -> Act | None:
     """Say what is to be done with a ScaledJob as it stands."""
     if is_paused(live):
         return _make_safe if _is_seen_paused(live) else None
-    return _pause if _is_stale(live) and key in _instruments(context) else None
+    return _pause if is_taken_for_paused(live) and key in _instruments(context) else None
 
 
 def _for_long(act: Act) -> float:
@@ -159,11 +161,6 @@ def _is_seen_paused(live: Object) -> bool:
     return running_jobs.is_settled(live) and has_condition(live, "Paused")
 
 
-def _is_stale(live: Object) -> bool:
-    """Whether KEDA's status says that it is paused, which it is not."""
-    return not is_paused(live) and has_condition(live, "Paused")
-
-
 def _is_to_unpause(context: Context, live: Object) -> bool:
     """Whether it is paused, and this run takes that away: a run of ours has set it, or the plan says so."""
     metadata = live["metadata"]
@@ -175,9 +172,7 @@ def _asleep(context: Context) -> list[Object]:
     return [
         {**live, "kind": SCALED_JOBS.kind}
         for key, live in running_jobs.owners(context.systems.kube).items()
-        if key in _instruments(context)
-        and not is_paused(live)
-        and conditions(live).get("Ready", {}).get("status") == "False"
+        if key in _instruments(context) and not is_paused(live) and ready_standing(live).verdict is Verdict.FAIL
     ]
 
 

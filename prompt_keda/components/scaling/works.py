@@ -12,7 +12,7 @@ from prompt_keda.components.capacity.burst import POLLING_S, keda_limit, predict
 from prompt_keda.components.cluster.clock import age
 from prompt_keda.components.cluster.events import events_of, last_seen, words_of
 from prompt_keda.components.keda.names import LEASE
-from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
+from prompt_keda.components.keda.operator_metrics import operator_metrics, scale_loops
 from prompt_keda.components.scaled_jobs.looks import of_every_scaled_job
 from prompt_keda.components.scaling.chain import JOB_START, Sight, last_moves, seconds, standing_still
 from prompt_keda.components.scaling.workers import workers_of
@@ -119,7 +119,6 @@ def _polled(systems: Systems, survey: Survey) -> timedelta | None:
 def _no_loop(systems: Systems, instrument: Instrument) -> str:
     """Return why the operator's own metrics do not show that it polls; empty: they do, or it has just begun its work."""
     namespace = systems.environment.keda.namespace
-    wanted = {"namespace": instrument.namespace, "resource": instrument.scaled_job, "type": "scaledjob"}
     try:
         since = systems.kube.get(LEASES, LEASE, namespace)["spec"].get("acquireTime")
         if since and age(systems, since) <= BEGINS:
@@ -127,7 +126,7 @@ def _no_loop(systems: Systems, instrument: Instrument) -> str:
         page = operator_metrics(systems.kube, namespace)
     except ClientError as error:
         return f"whether KEDA polls cannot be seen: {error.what}"
-    has_loop = any(wanted.items() <= labels.items() for labels, _ in samples(page, LOOP))
+    has_loop = (instrument.namespace, instrument.scaled_job) in scale_loops(page)
     return "" if has_loop else "KEDA's operator has asked Redis for nothing, and runs no scale loop"
 
 

@@ -17,7 +17,7 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import server_now
 from prompt_keda.components.cluster.readiness import worst_reason
 from prompt_keda.components.event_source.choice import event_source
-from prompt_keda.components.keda.operator_metrics import LOOP, operator_metrics, samples
+from prompt_keda.components.keda.operator_metrics import operator_metrics, samples, scale_loops
 from prompt_keda.components.scaled_jobs.objects import PAUSED, SCALED_JOB_LABEL, is_finished
 from prompt_keda.components.smoke import smoke_objects
 from prompt_keda.components.smoke.acceptance.shape import Shape, scaled_job
@@ -270,16 +270,16 @@ class Trial:
 
     def loop_late_s(self) -> float | None:
         """Give how late KEDA's last poll of the ScaledJob was; None: it has never polled it. Raises as `operator_metrics`."""
-        wanted = {"namespace": self.namespace, "resource": self.name, "type": "scaledjob"}
-        return self._sample(LOOP, wanted)
+        return scale_loops(self._metrics()).get((self.namespace, self.name))
 
     def errors_count(self) -> float:
         """Give how many errors KEDA counts for the ScaledJob. Raises as `operator_metrics` does."""
-        return self._sample(ERRORS, {"namespace": self.namespace, "scaledJob": self.name}) or 0.0
+        wanted = {"namespace": self.namespace, "scaledJob": self.name}
+        counts = (count for labels, count in samples(self._metrics(), ERRORS) if wanted.items() <= labels.items())
+        return next(counts, 0.0)
 
-    def _sample(self, metric: str, wanted: dict[str, str]) -> float | None:
-        page = operator_metrics(self.systems.kube, self.systems.environment.keda.namespace)
-        return next((value for labels, value in samples(page, metric) if wanted.items() <= labels.items()), None)
+    def _metrics(self) -> str:
+        return operator_metrics(self.systems.kube, self.systems.environment.keda.namespace)
 
     def _pods_run(self, count: int) -> tuple[bool, str]:
         pods = self.pods()
