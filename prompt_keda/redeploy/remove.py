@@ -25,6 +25,7 @@ from prompt_keda.clients.kube.resources import (
 from prompt_keda.clients.kube.watch import Watch
 from prompt_keda.components import finalizers
 from prompt_keda.components.cluster import held_namespaces as namespaces
+from prompt_keda.components.cluster.namespaces import why_terminating
 from prompt_keda.components.keda.names import API_SERVICE
 from prompt_keda.components.run import Context
 from prompt_keda.core.decisions import Deletion
@@ -125,8 +126,7 @@ def namespaces_inspect(context: Context) -> Progress:
     for name in sorted(wanted - namespaces.left(context).keys()):
         found = context.systems.kube.find(NAMESPACES, name)
         if found is not None and is_going(found):
-            said = [one["message"] for one in (found["status"].get("conditions") or []) if one["status"] == "True"]
-            return Progress(State.WORKING, f"namespace {name} is Terminating: {' '.join(said)[:200]}")
+            return Progress(State.WORKING, f"namespace {name} is Terminating: {why_terminating(found)[:200]}")
     return Progress(State.DONE)
 
 

@@ -12,6 +12,7 @@ from prompt_keda.components import finalizers
 from prompt_keda.components.cluster import held_namespaces as namespaces
 from prompt_keda.components.compare import Difference, first_difference
 from prompt_keda.components.event_source.choice import event_source
+from prompt_keda.components.event_source.words import wrong_lag
 from prompt_keda.components.keda import install
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import drift, running_jobs
@@ -67,14 +68,11 @@ def group_start(context: Context, one: Instrument) -> str:
 
 def lag_inspect(context: Context) -> Progress:
     """Is the lag of every group what waits? KEDA takes an unknown one for 0, and believes a wrong one (F16)."""
-    source, wrong = event_source(context.systems), []
-    for one in context.environment.instruments:
-        seen = source.backlog(one.stream, one.consumer_group)
-        if not seen.is_right:
-            counted = "" if seen.counted else f"({seen.excess} too many read) " if seen.excess else "(not counted) "
-            wrong.append(f"{one.stream}: lag {seen.lag} {counted}but {seen.waiting} wait")
+    source, instruments = event_source(context.systems), context.environment.instruments
+    looks = (wrong_lag(each.stream, source.backlog(each.stream, each.consumer_group)) for each in instruments)
+    wrong = [words for words in looks if words]
     if not wrong:
-        return Progress(State.DONE, f"{len(context.environment.instruments)} right")
+        return Progress(State.DONE, f"{len(instruments)} right")
     if context.lag_was_counted:
         return Progress(
             State.DONE, f"Redis cannot tell it yet, because waiting events were deleted: {'; '.join(wrong)}"

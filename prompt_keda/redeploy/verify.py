@@ -14,6 +14,7 @@ from prompt_keda.components.cluster.api import external_metrics_available
 from prompt_keda.components.cluster.clock import server_now
 from prompt_keda.components.cluster.readiness import Reason, worst_reason
 from prompt_keda.components.event_source.choice import event_source
+from prompt_keda.components.event_source.words import wrong_lag
 from prompt_keda.components.keda.names import API_SERVICE, LEASE, OPERATOR
 from prompt_keda.components.keda.operator_metrics import operator_metrics, scale_loops
 from prompt_keda.components.keda.parts import lease_standing, part_standing
@@ -153,13 +154,13 @@ def loops_inspect(context: Context) -> Progress:
 
 def lag_inspect(context: Context) -> Progress:
     """Is KEDA told what waits for every instrument? The smoke test's own stream says nothing of theirs (F16)."""
-    told = []
-    for one in context.environment.instruments:
-        seen = event_source(context.systems).backlog(one.stream, one.consumer_group)
-        if not seen.is_right:
-            return Progress(State.WORKING, f"{one.stream}: KEDA is told lag {seen.lag}, and {seen.waiting} events wait")
-        told.append(f"{one.stream} lag {seen.lag}")
-    return Progress(State.DONE, "; ".join(told))
+    right = []
+    for instrument in context.environment.instruments:
+        backlog = event_source(context.systems).backlog(instrument.stream, instrument.consumer_group)
+        if wrong := wrong_lag(instrument.stream, backlog):
+            return Progress(State.WORKING, wrong)
+        right.append(f"{instrument.stream} lag {backlog.lag}")
+    return Progress(State.DONE, "; ".join(right))
 
 
 def work_inspect(context: Context) -> Progress:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from prompt_keda.clients.kube.conditions import conditions
 from prompt_keda.clients.kube.resources import API_SERVICES, NAMESPACES, SERVICES
 from prompt_keda.clients.systems import Systems
+from prompt_keda.components.cluster.namespaces import why_terminating
 from prompt_keda.components.cluster.vcluster import in_a_vcluster
 from prompt_keda.components.keda.names import API_SERVICE
 from prompt_keda.core.check import Outcome, check
@@ -122,8 +123,9 @@ def keda_namespace_present(systems: Systems) -> Outcome:
     if found is None:
         return fail(f"namespace {name} is absent", "./run redeploy makes it.")
     if "deletionTimestamp" in found["metadata"]:
-        said = [one["message"] for one in found["status"].get("conditions") or [] if one["status"] == "True"]
-        return fail(f"namespace {name} is Terminating: {' '.join(said)}", "See the APIService check, then redeploy.")
+        return fail(
+            f"namespace {name} is Terminating: {why_terminating(found)}", "See the APIService check, then redeploy."
+        )
     return ok(f"namespace {name} is {found['status']['phase']}")
 
 

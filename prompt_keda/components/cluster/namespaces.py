@@ -46,7 +46,7 @@ def namespaces_not_stuck(systems: Systems) -> Outcome:
         going = age(systems, since) if since else timedelta(0)
         if going <= STUCK:
             return ok(name)
-        said = f"namespace {name} is Terminating since {going.total_seconds():.0f} s: {_why(one)}"
+        said = f"namespace {name} is Terminating since {going.total_seconds():.0f} s: {why_terminating(one)}"
         return fail(said, fix) if name in ours else warn(said, fix)
 
     found = [one for one in systems.kube.list(NAMESPACES) if one["metadata"]["name"] != environment.keda.namespace]
@@ -88,8 +88,8 @@ def api_services_available(systems: Systems) -> Outcome:
     return all_of(((one["metadata"]["name"], one) for one in others), look, f"{len(others)} available beside KEDA's")
 
 
-def _why(namespace: Object) -> str:
-    """Give the reasons of the namespace controller, without those that only say that it is at work."""
+def why_terminating(namespace: Object) -> str:
+    """Return the reasons of the namespace controller, without those that only say that it is at work."""
     conditions = namespace.get("status", {}).get("conditions") or []
     said = [str(one.get("message") or one["type"]) for one in conditions if one["status"] == "True"]
     return " ".join(said) or "its conditions give no reason"

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from prompt_keda.clients.redis_words import fix_for
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.event_source.words import other_than_stream
+from prompt_keda.components.event_source.words import other_than_stream, wrong_lag
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import ErrorReply
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
@@ -76,17 +76,10 @@ def lag_is_right(systems: Systems) -> Outcome:
             return fail(
                 f"{one.stream}: {said}", "./run redeploy moves it back; --backlog replay: to the stream's first event."
             )
-        if found.excess and found.lag == found.waiting:
-            said = f"Redis takes {found.excess} more events for read than were ever added"
-            return fail(f"{one.stream}: {said}; once events come, the lag is too low by that", fix)
-        if found.lag != found.waiting:
-            told = "takes that for 0" if found.lag is None else "believes it"
-            lag = "unknown" if found.lag is None else found.lag
-            return fail(f"{one.stream}: {found.waiting} events wait, the lag is {lag}, and KEDA {told}", fix)
-        if not found.counted:
-            said = "Redis has lost what was read; KEDA takes the lag of the next events for 0"
-            return warn(f"{one.stream}: {said}", fix)
-        return ok(f"{one.stream} lag {found.lag}")
+        if found.is_right:
+            return ok(f"{one.stream} lag {found.lag}")
+        is_right_for_now = found.lag == found.waiting and not found.excess
+        return (warn if is_right_for_now else fail)(wrong_lag(one.stream, found), fix)
 
     return _of_every_stream(systems, look)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from prompt_keda.clients.redis_survey import Backlog
 from prompt_keda.clients.redis_words import HANGS
 
 OF_ANOTHER_KIND = "WRONGTYPE"
@@ -21,6 +22,22 @@ def work_refused(refused: Mapping[str, str]) -> str:
     return "; ".join(
         words if words == HANGS else f"{', '.join(commands)} refused: {words}" for words, commands in told.items()
     )
+
+
+def wrong_lag(stream: str, backlog: Backlog) -> str:
+    """Return what is wrong with the lag that KEDA is told: check, repair and verification say the same; empty if it is right."""
+    if backlog.is_right:
+        return ""
+    if backlog.is_ahead:
+        return f"{stream}: its group stands at an id that the stream has not reached: no event before it is delivered"
+    if backlog.excess and backlog.lag == backlog.waiting:
+        said = f"Redis takes {backlog.excess} more events for read than were ever added"
+        return f"{stream}: {said}; once events come, the lag is too low by that"
+    if backlog.lag is None:
+        return f"{stream}: {backlog.waiting} events wait, the lag is unknown, and KEDA takes that for 0"
+    if backlog.lag != backlog.waiting:
+        return f"{stream}: {backlog.waiting} events wait, the lag is {backlog.lag}, and KEDA believes it"
+    return f"{stream}: Redis has lost what was read; KEDA takes the lag of the next events for 0"
 
 
 def other_than_stream(key: str, kind: str) -> str:
