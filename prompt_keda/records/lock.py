@@ -1,7 +1,7 @@
 """The lock of a cluster: one redeploy at a time, renewed while it works, free again soon after it was killed.
 
-Whether a lock has expired is told by this machine's clock: clocks that differ by less than 45 s (the duration less one
-renewal) do no harm. Whoever comes waits until it expires, or until its holder renews it, and so is alive.
+Whether a lock has expired is told by the API server's clock, as is when it was renewed: two machines need not agree. Whoever
+comes waits until it expires, or until its holder renews it, and so is alive.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable
-from datetime import UTC, datetime
 
 from prompt_keda.clients.kube.client import Kube, Object
 from prompt_keda.clients.kube.errors import has_changed, is_conflict
@@ -31,11 +29,6 @@ TELL_S = 5
 STEP = "guard/hold-lease"
 
 
-def clock() -> datetime:
-    """Give this machine's time."""
-    return datetime.now(UTC)
-
-
 class Lock:
     """The lock, as one process of one run holds it.
 
@@ -51,8 +44,6 @@ class Lock:
         Is told of the wait for another's lock.
     renew_s
         Seconds between two renewals.
-    now
-        The clock.
     """
 
     def __init__(
@@ -62,14 +53,12 @@ class Lock:
         viewpoint: str,
         observer: Observer = nobody,
         renew_s: float = RENEW_S,
-        now: Callable[[], datetime] = clock,
     ) -> None:
         self._kube = kube
         self._run_id = run_id
         self._viewpoint = viewpoint
         self._observer = observer
         self._renew_s = renew_s
-        self._now = now
         self._uid = ""
         self._stop = threading.Event()
 
@@ -91,7 +80,8 @@ class Lock:
         holder = holder_of(lease)
         if self._uid and lease["metadata"]["uid"] == self._uid:
             return Progress(State.DONE, f"held by {holder}")
-        if self._left_s(lease) <= 0:
+        left_s = self._left_s(lease)
+        if left_s <= 0:
             return Progress(State.TODO, f"the lock of {holder} has expired")
         if pid := self._process_here(lease):
             this = run_of(lease) == self._run_id
@@ -100,10 +90,10 @@ class Lock:
                 return Progress(State.BROKEN, f"{whose} still at work, in process {pid}")
             if this:
                 return Progress(State.TODO, f"this run's process {pid} has ended without giving its lock back")
-        if self._left_s(lease) > DURATION_S:
+        if left_s > DURATION_S:
             until = f"{ends(lease):%H:%M:%S} UTC"
             return Progress(State.BROKEN, f"{holder} holds the lock until {until}, unless it is renewed")
-        return Progress(State.TODO, self._waits_for(lease))
+        return Progress(State.TODO, _waits_for(lease, left_s))
 
     def take(self) -> None:
         """Take the lock and keep renewing it; its namespace has to be there. Idempotent: yes.
@@ -156,7 +146,7 @@ class Lock:
                     return lease
                 if left_s <= told_at - TELL_S:
                     told_at = left_s
-                    self._observer(Event(EventKind.PROGRESS, STEP, State.WORKING.value, self._waits_for(lease)))
+                    self._observer(Event(EventKind.PROGRESS, STEP, State.WORKING.value, _waits_for(lease, left_s)))
                 signal.wait(min(left_s, 1.0))
         finally:
             signal.close()
@@ -172,11 +162,8 @@ class Lock:
         viewpoint, _, pid = holder_of(lease).partition(" ")[2].rpartition(" ")
         return int(pid) if viewpoint == self._viewpoint and re.fullmatch("[1-9][0-9]{0,9}", pid) else None
 
-    def _waits_for(self, lease: Object) -> str:
-        return f"waits for the lock of {holder_of(lease)}, expires in {self._left_s(lease):.0f} s unless it is renewed"
-
     def _left_s(self, lease: Object) -> float:
-        return (ends(lease) - self._now()).total_seconds()
+        return (ends(lease) - self._kube.server_time()).total_seconds()
 
     def check(self) -> None:
         """Renew it, before something is written: so it is this process's, whatever happened meanwhile.
@@ -210,12 +197,12 @@ class Lock:
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
             "metadata": {"name": LEASE, "namespace": STATE_NAMESPACE, "annotations": {RUN_ANNOTATION: self._run_id}},
-            "spec": {"holderIdentity": self.holder, "leaseDurationSeconds": DURATION_S, "renewTime": _now()},
+            "spec": {"holderIdentity": self.holder, "leaseDurationSeconds": DURATION_S, "renewTime": self._now()},
         }
 
     def _renew(self) -> None:
         """Write the time. The UID is the precondition: 404 and 409 say that the lock is no more this process's."""
-        body = {"metadata": {"uid": self._uid}, "spec": {"renewTime": _now()}}
+        body = {"metadata": {"uid": self._uid}, "spec": {"renewTime": self._now()}}
         self._kube.patch(LEASES, LEASE, STATE_NAMESPACE, body)
 
     def _keep(self) -> None:
@@ -226,12 +213,15 @@ class Lock:
                 if has_changed(error):
                     return  # the next check tells
 
+    def _now(self) -> str:
+        return self._kube.server_time().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
-def _now() -> str:
-    return clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+def _waits_for(lease: Object, left_s: float) -> str:
+    return f"waits for the lock of {holder_of(lease)}, expires in {left_s:.0f} s unless it is renewed"
 
 
 def find_run_at_work(kube: Kube) -> str | None:
     """Give the run that holds this cluster's lock, or None. Raises as `Kube.find` does."""
     lease = kube.find(LEASES, LEASE, STATE_NAMESPACE)
-    return run_of(lease) if lease is not None and ends(lease) > clock() else None
+    return run_of(lease) if lease is not None and ends(lease) > kube.server_time() else None

@@ -13,7 +13,7 @@ import pytest
 
 from prompt_keda.core.errors import BadAnswer, Missing, Refusal, StepBroken
 from prompt_keda.core.plan import State
-from prompt_keda.records.lock import LEASE, Lock
+from prompt_keda.records.lock import LEASE, Lock, find_run_at_work
 
 ME = "me@here"
 
@@ -29,7 +29,7 @@ class Cluster:
         self.waited_s = 0
         self.meanwhile = lambda: None
 
-    def now(self):
+    def server_time(self):
         return self.time
 
     def watch(self, targets):
@@ -104,7 +104,7 @@ def test_a_free_lock_is_taken_and_given_back():
 def patient(cluster, run="run"):
     """Give a lock on a cluster's own clock, and what is told meanwhile."""
     told = []
-    return Lock(cluster, run, ME, told.append, now=cluster.now), told
+    return Lock(cluster, run, ME, told.append), told
 
 
 @pytest.mark.parametrize(
@@ -176,6 +176,19 @@ def test_an_expired_lock_is_taken():
     cluster = held_by(Cluster(), "other someone@elsewhere 7", age_s=61)
     Lock(cluster, "run", ME).take()
     assert cluster.lease["metadata"]["uid"] == "uid-1"
+
+
+@pytest.mark.parametrize("apart_h", [-1, 1])
+def test_two_machines_need_not_agree_on_the_time(apart_h):
+    """The API server's clock alone counts: a lock that was just taken has not expired, and does not last for an hour."""
+    cluster = Cluster()
+    cluster.time += timedelta(hours=apart_h)
+    lock = Lock(cluster, "run", "other@there")
+    lock.take()
+    seen = Lock(cluster, "another", ME).inspect()
+    assert seen.state is State.TODO and "expires in 60 s" in seen.detail
+    assert find_run_at_work(cluster) == "run"
+    lock.release()
 
 
 def test_a_lock_is_renewed_while_it_is_held():

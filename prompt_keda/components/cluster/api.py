@@ -22,7 +22,7 @@ STORAGE = "etcd"
 NEWER_HOST = (1, 34)
 """From this version of its host on a vCluster that is older may show pods that never become ready (loft-sh/vcluster 3578)."""
 CLOCK_S = 10
-"""A redeploy's lock stands up to 45 s (records/lock.py); certificates are made valid from some minutes before."""
+"""Tokens are taken some seconds before and after; certificates are made valid from an hour before."""
 
 
 @check(
@@ -99,8 +99,8 @@ def _minor(version: str) -> tuple[int, ...]:
     runbook="cluster-degraded",
 )
 def clocks_agree(systems: Systems) -> Outcome:
-    """Tokens and the lock of a redeploy depend on both; the other checks hold the cluster's stamps against the
-    cluster's own clock.
+    """Tokens depend on both; the other checks and the lock of a redeploy hold the cluster's stamps against the cluster's
+    own clock.
 
     Cause: A machine without NTP.
     """
