@@ -28,13 +28,13 @@ ORDER = (
     "keda-does-not-scale",
     "redis-lag-wrong",
     "redis-full",
+    "argocd-disagrees",
     "jobs-at-risk",
     "no-room",
     "workers-fail",
     "image-moved",
     "keda-paused",
     "events-stop",
-    "argocd-disagrees",
 )
 """What stands earlier makes what stands later red as well: KEDA needs Redis, Redis needs nodes, all need the API server."""
 SYMPTOM = "scaling/works"

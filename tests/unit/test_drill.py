@@ -46,7 +46,7 @@ class Stack:
         self.world = World()
         self.stage = SimpleNamespace(
             kube=self.world.kube,
-            environment=SimpleNamespace(name="here", instruments=[]),
+            environment=SimpleNamespace(name="here", instruments=[], argocd=None),
             redis=self.world.redis,
             lab=SimpleNamespace(state=Path(self.folder.name)),
         )
@@ -104,6 +104,38 @@ def test_scaling_that_is_not_proven_fails_the_drill():
     stack = Stack(proves=False, proof=3)
     seen = drill(stack.fault(), stack.stage, stack, nobody)
     assert seen.problems == ("scaling is not proven: exit code 3",) and seen.recovered_s is None
+
+
+def test_that_argo_cds_hooks_put_jobs_at_risk_is_no_fault_where_it_delivers():
+    """It stands as long as Jobs run: amber before and after. Red it is, and elsewhere, the stack is not whole."""
+
+    class WithHooks(Stack):
+        said = Verdict.WARN
+
+        def look(self):
+            return [*super().look(), result("keda/rollout-keeps-jobs", self.said)]
+
+    stack = WithHooks()
+    with pytest.raises(DeadlinePassed, match="rollout-keeps-jobs warn"):
+        drill(stack.fault(), stack.stage, stack, nobody)
+    stack.stage.environment.argocd = object()
+    assert drill(stack.fault(), stack.stage, stack, nobody).problems == ()
+    stack.said = Verdict.FAIL
+    with pytest.raises(DeadlinePassed, match="rollout-keeps-jobs fail"):
+        drill(stack.fault(), stack.stage, stack, nobody)
+
+
+def test_events_that_wait_because_the_drill_has_sent_them_propose_no_runbook():
+    """A slow machine takes a hundred events in more time than is promised: that is not of the fault."""
+
+    class Slow(Stack):
+        def look(self):
+            said = Verdict.WARN if self.broken else Verdict.OK
+            return [result("scaling/works", said), result("argocd/agrees", said, "keda is OutOfSync")]
+
+    stack = Slow()
+    seen = drill(stack.fault({"argocd/agrees": "warn"}), stack.stage, stack, nobody)
+    assert stack.asked == ["argocd-disagrees"] and seen.problems == ()
 
 
 def test_a_fault_that_its_checks_do_not_see_fails_the_drill_and_is_taken_back():

@@ -15,7 +15,7 @@ from prompt_keda.core.errors import EnvironmentFileError, Refusal
 from prompt_keda.core.event import nobody
 from prompt_keda.core.exit_code import STOPPED
 from prompt_keda.lab.drills.drill import runbook_of
-from prompt_keda.lab.faults import ALL_FAULTS
+from prompt_keda.lab.faults import ALL_FAULTS, argocd
 from prompt_keda.lab.faults.waiting import until
 from prompt_keda.records.incident import Incident
 from prompt_keda.records.incident_story import CLOSED, INCIDENT, NOTE
@@ -220,6 +220,13 @@ def result(check_id, verdict):
 def test_the_root_cause_of_every_fault_comes_first(fault):
     """Its runbook is the one that is proposed."""
     seen = [result(*one) for one in fault.seen.items()]
+    assert causes(seen)[0].runbook == runbook_of(fault)
+
+
+@pytest.mark.parametrize("fault", argocd.FAULTS, ids=[fault.id for fault in argocd.FAULTS])
+def test_what_argo_cd_disagrees_with_comes_before_that_its_hooks_put_jobs_at_risk(fault):
+    """The second stands as long as Jobs run where it delivers: it would hide the first for ever."""
+    seen = [result("keda/rollout-keeps-jobs", "warn"), *(result(*check) for check in fault.seen.items())]
     assert causes(seen)[0].runbook == runbook_of(fault)
 
 

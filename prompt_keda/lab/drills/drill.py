@@ -37,6 +37,8 @@ PLACE_LOST = ("redis/group-gone", "redis/streams-gone")
 """Faults after which nobody can know how far the group had read: people choose between events lost and events doubled. A stream
 that was deleted looks like a young one whose group is gone; only a restart of Redis says more (docs/decisions/0008-modes.md).
 """
+HOOKS = "keda/rollout-keeps-jobs"
+"""Amber for as long as Jobs run where Argo CD delivers the ScaledJob as a hook, which Phalanx means so: no fault's doing."""
 RED = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
 
 
@@ -49,7 +51,7 @@ def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled
         When the stack is not green before: nothing could be told of this fault then.
     """
     try:
-        until_green(ways, f"the steady state before {fault.id}")
+        until_green(ways, f"the steady state before {fault.id}", standing=_standing(stage))
     except DeadlinePassed as error:
         there = state.faults(stage.lab)
         whole = "./run faults --revert" if there else f"./run redeploy --env {stage.environment.name}"
@@ -140,7 +142,7 @@ class _Drill:
 
     def _mend(self) -> None:
         results = until_detected(self.fault, self.ways)
-        runbook = causes(results)[0].runbook
+        runbook = causes([one for one in results if not self._is_own_load(one)])[0].runbook
         found = {one.id: one.verdict.value for one in results if one.id in self.fault.seen}
         self.seen |= {"expected_checks": found, "detected_s": self._since_broken_s(), "runbook": runbook}
         self._tell(f"seen after {self.seen['detected_s']} s; the runbook is {runbook or 'none'}")
@@ -157,11 +159,15 @@ class _Drill:
         if not is_mended:
             self._tell("the runbook alone is not enough: now what its page asks people to do")
             self._revert()
-            until_green(self.ways, f"the end of {self.fault.id}")
+            until_green(self.ways, f"the end of {self.fault.id}", standing=_standing(self.stage))
         if (is_mended and is_proven) or (code := self.ways.prove()) == 0:
             self.seen["recovered_s"] = self._since_broken_s()
         else:
             self.problems.append(f"scaling is not proven: exit code {code}")
+
+    def _is_own_load(self, result: CheckResult) -> bool:
+        """Tell whether that events wait for longer than is promised comes of those that were sent before, not of the fault."""
+        return result.id == SYMPTOM and result.verdict is Verdict.WARN and SYMPTOM not in self.fault.seen
 
     def _since_broken_s(self) -> float:
         return round(time.monotonic() - self.began, 1)
@@ -170,7 +176,8 @@ class _Drill:
         """Revert the fault also where the runbook was enough: that may touch more. Nothing may be left behind."""
         if not self.is_reverted:
             self._revert()
-        until_green(self.ways, f"a stack that is whole after {self.fault.id}", WHOLE_S)
+        what = f"a stack that is whole after {self.fault.id}"
+        until_green(self.ways, what, WHOLE_S, standing=_standing(self.stage))
         self.problems += [f"left behind: {one}" for one in leftovers(self.stage) if one not in left_before]
 
     def _is_mended(self, results: Sequence[CheckResult]) -> bool:
@@ -211,18 +218,31 @@ def runbook_of(fault: Fault) -> str:
     return next(one.runbook for one in ALL_CHECKS if one.id == first)
 
 
-def until_green(ways: Ways, what: str, timeout_s: float | None = None, may_be_slow: bool = False) -> None:
+def _standing(stage: Stage) -> tuple[str, ...]:
+    return () if stage.environment.argocd is None else (HOOKS,)
+
+
+def until_green(
+    ways: Ways,
+    what: str,
+    timeout_s: float | None = None,
+    may_be_slow: bool = False,
+    standing: Sequence[str] = (),
+) -> None:
     """Look until no check is red or amber. Raises `DeadlinePassed` when that does not come; it names what is left.
 
     Parameters
     ----------
     may_be_slow
         Events are still sent: those that waited meanwhile take minutes, and the symptom is amber until then.
+    standing
+        Checks that are amber on this stack whatever is broken.
     """
     limit_s = STEADY_S if timeout_s is None else timeout_s
     end = time.monotonic() + limit_s
-    while red := _red(ways.look()):
-        if may_be_slow and red == {SYMPTOM: Verdict.WARN.value}:
+    amber = Verdict.WARN.value
+    while red := {id_: told for id_, told in _red(ways.look()).items() if id_ not in standing or told != amber}:
+        if may_be_slow and red == {SYMPTOM: amber}:
             return
         if time.monotonic() > end:
             raise DeadlinePassed(what, limit_s, ", ".join(f"{id_} {verdict}" for id_, verdict in red.items()))
