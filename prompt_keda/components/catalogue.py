@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.argocd import applications
+from prompt_keda.components.argocd import applications, projects
 from prompt_keda.components.capacity import burst, quotas
 from prompt_keda.components.cluster import api, host, jobs, namespaces, nodes, other_jobs, pods, services, vcluster
 from prompt_keda.components.event_source import login as redis_login
@@ -27,7 +27,7 @@ MODULES = (
     *(redis_server, redis_login, streams),
     *(present, contents, pull_secrets, names),
     *(parts, certificates, specs, whole_specs, schemas, metrics, scaled_jobs_jobs),
-    applications,
+    *(applications, projects),
     *(burst, quotas),
     deep_checks,
 )

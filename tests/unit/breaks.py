@@ -13,6 +13,12 @@ from prompt_keda.environment.model import ArgoCdSettings
 from .world import KEDA_IMAGE, SCALED_JOB, SPACE, World, now
 
 HOUR = timedelta(hours=1)
+EVERY_KIND = [{"group": "*", "kind": "*"}]
+DELIVERED = {
+    "support": {"group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "keda-operator"},
+    "prompt": {"kind": "ServiceAccount", "namespace": SPACE, "name": "default"},
+}
+"""One object of the Application in each project, as Argo CD lists what it delivers."""
 
 
 def change(resource, name, namespace=None, **fields):
@@ -163,9 +169,13 @@ def delivered_by_argo_cd(world):
         }
     )
     world.put(kinds.NAMESPACES, "argocd")
-    for name in ("keda", SCALED_JOB):
-        status = {"sync": {"status": "Synced"}, "reconciledAt": now(seconds=20)}
-        world.put(kinds.APPLICATIONS, name, "argocd", spec={"syncPolicy": {}}, status=status)
+    project_spec = {"destinations": [{"server": "*", "namespace": "*"}], "clusterResourceWhitelist": EVERY_KIND}
+    for name, project in (("keda", "support"), (SCALED_JOB, "prompt")):
+        status = {"sync": {"status": "Synced"}, "reconciledAt": now(seconds=20), "resources": [DELIVERED[project]]}
+        destination = {"server": "https://kubernetes.default.svc", "namespace": name}
+        spec = {"project": project, "destination": destination, "syncPolicy": {}}
+        world.put(kinds.APPLICATIONS, name, "argocd", spec=spec, status=status)
+        world.put(kinds.APP_PROJECTS, project, "argocd", spec=project_spec)
     data = {
         "application.resourceTrackingMethod": "label",
         "application.instanceLabelKey": "argocd.argoproj.io/instance",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
@@ -13,11 +15,11 @@ from .breaks import change, delivered_by_argo_cd, remove, scaled_job, turns_red
 from .breaks import seen as look
 from .world import now
 
-PRESENT, RUNS, AUTOMATION, TRACKING, AGREES, FINALIZER = (
+PRESENT, RUNS, AUTOMATION, TRACKING, AGREES, FINALIZER, PERMITS = (
     f"argocd/{name}"
     for name in (
         *("applications-present", "no-sync-runs", "automation-as-meant", "tracking-right", "agrees"),
-        "no-finalizer-left",
+        *("no-finalizer-left", "project-permits"),
     )
 )
 
@@ -42,6 +44,21 @@ def operation(**state):
     return application(status={"operationState": state})
 
 
+def project(**spec):
+    return change(kinds.APP_PROJECTS, "support", "argocd", spec=spec)
+
+
+def window(kind="deny", hours=0, **fields):
+    """Let a window of the project open each day at an hour that is so many hours from now, for two hours."""
+    schedule = f"{NOW.minute} {(NOW + timedelta(hours=hours)).hour} * * *"
+    window = {"kind": kind, "schedule": schedule, "duration": "2h", "applications": ["*"], **fields}
+    return project(syncWindows=[window])
+
+
+NOW = datetime.now(UTC) - timedelta(minutes=5)
+BY_ITSELF = application(spec={"syncPolicy": {"automated": {}}})
+OTHERS, NOT_KEDA = {"server": "*", "namespace": "*"}, {"server": "*", "namespace": "!keda"}
+ROLES = [{"group": "rbac.authorization.k8s.io", "kind": "ClusterRole*"}]
 DRIFT = {"kind": "Deployment", "namespace": "keda", "name": "keda-operator", "status": "OutOfSync"}
 DENIED = [{"type": "ComparisonError", "message": "failed to list refs"}]
 RED = [
@@ -65,6 +82,18 @@ RED = [
     (AGREES, broken(operation(phase="Failed", message="no")), "warn", "its last sync has failed: no"),
     (AGREES, broken(application(status={"reconciledAt": now(hours=1)})), "warn", "Argo CD looked last at"),
     (AGREES, broken(application(status={"reconciledAt": None})), "warn", "has never looked at it"),
+    (PERMITS, broken(remove(kinds.APP_PROJECTS, "support", "argocd")), "fail", "there is no project support"),
+    (PERMITS, broken(project(clusterResourceWhitelist=[])), "fail", "not permit ClusterRole.rbac.authorization.k8s.io"),
+    (PERMITS, broken(project(clusterResourceBlacklist=ROLES)), "fail", "does not permit ClusterRole.rbac"),
+    (PERMITS, broken(project(destinations=[])), "fail", "does not permit its destination, namespace keda"),
+    (PERMITS, broken(project(destinations=[OTHERS, NOT_KEDA])), "fail", "does not permit its destination"),
+    (PERMITS, broken(window()), "warn", "keda: project support denies all syncs now: deny window"),
+    (PERMITS, broken(window(hours=3)), "warn", "denies all syncs from "),
+    (PERMITS, broken(window("allow", hours=-6)), "warn", "denies all syncs now: allow window"),
+    (PERMITS, broken(window(manualSync=True), BY_ITSELF), "warn", "denies automatic syncs now"),
+    (PERMITS, broken(window(schedule="@daily")), "warn", "its schedule is not understood"),
+    (PERMITS, broken(window(duration="a day")), "warn", "its duration is not understood"),
+    (PERMITS, broken(window(timeZone="Mars/Olympus")), "warn", "knows no such time zone"),
     (FINALIZER, broken(scaled_job(metadata={"finalizers": [HOOK_FINALIZER]})), "warn", f"{HOOK_FINALIZER} is on"),
 ]
 test_a_check_turns_red_for_its_reason = turns_red(RED)
@@ -76,3 +105,22 @@ def test_it_is_green_where_argo_cd_delivers_and_left_out_elsewhere(check):
     assert look(check, delivered_by_argo_cd).verdict.value == "ok"
     assert look(check, lambda world: None).verdict.value == "skipped"
     assert check in {row[0] for row in RED}
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        window(hours=9),
+        window("allow", duration="12h"),
+        window(manualSync=True),
+        window(applications=["prompt-*"], clusters=["https://elsewhere.test"]),
+        window(useAndOperator=True, namespaces=["other"]),
+        project(
+            destinations=[{"name": "in-cluster", "namespace": "k{eda,afka}"}, {"server": "*", "namespace": "!other"}]
+        ),
+        project(clusterResourceWhitelist=[{"group": "*", "kind": "ClusterRole", "name": "keda-*"}]),
+    ],
+)
+def test_a_project_that_denies_nothing_is_green(breaks):
+    """Windows that are far or of others, and that let through who asks where nothing syncs by itself; globs as Argo CD has."""
+    assert look(PERMITS, broken(breaks)).verdict.value == "ok"

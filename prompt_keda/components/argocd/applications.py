@@ -34,7 +34,7 @@ OLD_LOOK = timedelta(minutes=30)
 ELSEWHERE = "Argo CD does not deliver here"
 
 
-def _of_every_application(systems: Systems, look: Callable[[str, Object], Outcome], good: str) -> Outcome:
+def of_every_application(systems: Systems, look: Callable[[str, Object], Outcome], good: str) -> Outcome:
     """Look at each Application that stands; one that is absent is argocd/applications-present's."""
     if systems.environment.argocd is None:
         return skipped(ELSEWHERE)
@@ -107,7 +107,7 @@ def no_sync_runs(systems: Systems) -> Outcome:
             return fail(f"a sync of {name} has run since {began}: {said}", fix)
         return warn(f"a sync of {name} runs: {said}", "Wait until it ends; a redeploy waits by itself.")
 
-    return _of_every_application(systems, look, "none runs")
+    return of_every_application(systems, look, "none runs")
 
 
 @check(
@@ -131,7 +131,7 @@ def automation_as_meant(systems: Systems) -> Outcome:
             )
         return ok(f"{name} syncs {'by itself' if syncs_by_itself(live) else 'when somebody asks for it'}")
 
-    return _of_every_application(systems, look, "")
+    return of_every_application(systems, look, "")
 
 
 @check(
@@ -204,7 +204,7 @@ def agrees(systems: Systems) -> Outcome:
             return warn(f"{name}: Argo CD looked last at {looked}", "Is its application controller at work?")
         return ok(f"{name} {sync_status(live)}, seen {age(systems, str(looked)).total_seconds():.0f} s ago")
 
-    return _of_every_application(systems, look, "")
+    return of_every_application(systems, look, "")
 
 
 @check(

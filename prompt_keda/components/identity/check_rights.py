@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from prompt_keda.clients.kube.resources import (
     API_SERVICES,
+    APP_PROJECTS,
     APPLICATIONS,
     CLUSTER_TRIGGER_AUTHENTICATIONS,
     CONFIG_MAPS,
@@ -97,6 +98,7 @@ def _of_argo_cd(environment: Environment) -> Iterator[Right]:
     settings = environment.argocd
     if settings is not None:
         yield _right("get", CONFIG_MAPS, settings.namespace, CONFIG)
+        yield _right("get", APP_PROJECTS, settings.namespace)  # which one stands in the Application
         for name in application_names(environment):
             yield _right("get", APPLICATIONS, settings.namespace, name)
 
