@@ -61,10 +61,7 @@ def test_an_allow_window_that_ends_denies_from_then_on():
 @pytest.mark.parametrize(
     ("schedule", "duration", "timezone"),
     [
-        *(
-            (schedule, "1h", "")
-            for schedule in ("", "@daily", "0 0 * *", "60 * * * *", "5-1 * * * *", "0 0 L * *", "*/0 * * * *")
-        ),
+        *((schedule, "1h", "") for schedule in ("", "@daily", "0 0 * *", "60 * * * *", "5-1 * * * *", "*/0 * * * *")),
         *(("0 0 * * *", duration, "") for duration in ("", "1", "1d", "h", "1h ", "-1h", "1000h")),
         *(("0 0 * * *", "1h", timezone) for timezone in ("Nowhere", "../../etc/passwd", "/etc/passwd")),
     ],

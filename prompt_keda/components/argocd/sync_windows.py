@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,12 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 Object = dict[str, Any]
 MINUTE = timedelta(minutes=1)
 LONGEST = timedelta(days=31)
-"""Each minute of a window is looked at; one that stays open for longer is not evaluated."""
-FIELDS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12), "weekday": (0, 6)}
-NAMES = {
-    "month": ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
-    "weekday": ["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
-}
+"""One that stays open for longer is not evaluated: every opening since then would be looked at."""
 UNITS = {"h": timedelta(hours=1), "m": MINUTE, "s": timedelta(seconds=1)}
 
 
@@ -121,16 +116,21 @@ def find_denial(windows: Sequence[Window], now: datetime, ahead: timedelta) -> D
 
 def _spans(window: Window, now: datetime, ahead: timedelta) -> Iterator[tuple[datetime, datetime]]:
     """Yield when a window opens and closes, from the one that may be open now."""
+    from cronsim import CronSim, CronSimError
+
+    duration = _duration(window)
     try:
-        offset = now.astimezone(ZoneInfo(window.timezone or "UTC")).utcoffset() or timedelta(0)
+        earliest = (now - duration - MINUTE).astimezone(ZoneInfo(window.timezone or "UTC"))
+        openings = CronSim(window.schedule.replace("?", "*"), earliest)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise NotEvaluated(f"this machine knows no such time zone: {window}") from error
-    wanted, duration = _schedule(window), _duration(window)
-    begin = (now - duration).replace(second=0, microsecond=0)
-    while begin <= now + ahead:
-        if _is_due(wanted, begin + offset):
-            yield begin, begin + duration
-        begin += MINUTE
+    except CronSimError as error:
+        raise NotEvaluated(f"its schedule is not understood: {window}") from error
+    for opening in openings:
+        begin = opening.astimezone(UTC)
+        if begin > now + ahead:
+            return
+        yield begin, begin + duration
 
 
 def _duration(window: Window) -> timedelta:
@@ -141,51 +141,3 @@ def _duration(window: Window) -> timedelta:
     if duration > LONGEST:
         raise NotEvaluated(f"it is open for more than {LONGEST.days} days: {window}")
     return duration
-
-
-def _schedule(window: Window) -> dict[str, frozenset[int] | None]:
-    """Return the values of each field; None: any, which for days is another thing than all of them."""
-    texts = window.schedule.split()
-    try:
-        if len(texts) != len(FIELDS):
-            raise ValueError("five fields are meant")
-        return {field: _values(field, text) for field, text in zip(FIELDS, texts, strict=True)}
-    except ValueError as error:
-        raise NotEvaluated(f"its schedule is not understood: {window}") from error
-
-
-def _values(field: str, text: str) -> frozenset[int] | None:
-    """Return what a field of a schedule holds: a number or a name, a range, a step, a list of these. Raises `ValueError`."""
-    least, most = FIELDS[field]
-    if text in ("*", "?"):
-        return None
-    values: set[int] = set()
-    for item in text.lower().split(","):
-        span, _, step = item.partition("/")
-        first, _, last = span.partition("-")
-        begin = least if first in ("*", "?") else _number(field, first)
-        end = _number(field, last) if last else most if step or first in ("*", "?") else begin
-        if not least <= begin <= end <= most:
-            raise ValueError(f"{item} is out of range")
-        values |= set(range(begin, end + 1, int(step or 1)))
-    return frozenset(values)
-
-
-def _number(field: str, text: str) -> int:
-    names = NAMES.get(field, [])
-    return names.index(text) + FIELDS[field][0] if text in names else int(text)
-
-
-def _is_due(wanted: dict[str, frozenset[int] | None], moment: datetime) -> bool:
-    """Tell whether a schedule names a minute. Where both kinds of days are named, one of them is enough."""
-    is_ = {
-        "minute": moment.minute,
-        "hour": moment.hour,
-        "day": moment.day,
-        "month": moment.month,
-        "weekday": moment.isoweekday() % 7,
-    }
-    fits = {field: values is None or is_[field] in values for field, values in wanted.items()}
-    days = (fits["day"], fits["weekday"])
-    is_either = wanted["day"] is not None and wanted["weekday"] is not None
-    return fits["minute"] and fits["hour"] and fits["month"] and (any(days) if is_either else all(days))
