@@ -14,6 +14,7 @@ import pytest
 from prompt_keda.core.errors import BadAnswer, Missing, Refusal, StepBroken
 from prompt_keda.core.plan import State
 from prompt_keda.records.lock import LEASE, Lock, find_run_at_work
+from prompt_keda.records.lock_lease import ends
 
 ME = "me@here"
 
@@ -185,6 +186,7 @@ def test_two_machines_need_not_agree_on_the_time(apart_h):
     cluster.time += timedelta(hours=apart_h)
     lock = Lock(cluster, "run", "other@there")
     lock.take()
+    assert ends(cluster.lease) == cluster.time + timedelta(seconds=60)
     seen = Lock(cluster, "another", ME).inspect()
     assert seen.state is State.TODO and "expires in 60 s" in seen.detail
     assert find_run_at_work(cluster) == "run"
