@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.systems import filled
 from prompt_keda.commands.session import Session
 from prompt_keda.components.compare import FieldChange, field_changes
@@ -23,7 +24,6 @@ from prompt_keda.delivery.chart_dependencies import place_charts
 from prompt_keda.delivery.checkout import Checkout, open_checkout
 from prompt_keda.delivery.helm_program import find_helm
 from prompt_keda.delivery.manifests import (
-    Object,
     load_instrument_objects,
     load_keda_manifests,
     local_file,

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from prompt_keda.clients.kube.client import Kube
-from prompt_keda.clients.kube.objects import label
+from prompt_keda.clients.kube.objects import Object, label
 from prompt_keda.clients.kube.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -36,7 +36,6 @@ from prompt_keda.core.untrusted import one_line
 from prompt_keda.environment.model import FILL_IN, Environment, FillIn
 from prompt_keda.environment.proposals import Seen
 
-Object = dict[str, Any]
 REGISTRIES = {
     "docker.io": "https://registry-1.docker.io",
     **{host: f"https://{host}" for host in ("ghcr.io", "quay.io", "gcr.io", "registry.k8s.io")},

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from prompt_keda.clients.kube.objects import is_going
+from prompt_keda.clients.kube.objects import Object, is_going
 from prompt_keda.components.keda.names import FINALIZER
 
-Object = Mapping[str, Any]
 OF_THE_CLUSTER = {
     "foregroundDeletion": "the garbage collector, once all that it owns is gone",
     "orphan": "the garbage collector, once all that it owns is orphaned",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from prompt_keda.clients.kube.client import FIELD_MANAGER
 from prompt_keda.clients.kube.errors import is_conflict
-from prompt_keda.clients.kube.objects import label
+from prompt_keda.clients.kube.objects import Object, label
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.smoke.result import SmokeResult
 from prompt_keda.core.decisions import Decisions, JobRecord
@@ -20,7 +19,6 @@ from prompt_keda.delivery.base import Delivery
 from prompt_keda.environment.model import Environment, Instrument
 from prompt_keda.records.lock import Lock
 
-Object = dict[str, Any]
 CHANGED = f"Somebody has changed it since it was planned. A new ./run redeploy puts it right; or undo that, and {GO_ON}"
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-Object = dict[str, Any]
+Rule = dict[str, Any]
+"""A rule of RBAC, as a Role holds it."""
 SHOWN = 4
 """More missing rights than these are counted, not named."""
 
@@ -43,7 +44,7 @@ class Right:
         return same and self.namespace in ("", other.namespace) and self.name in ("", other.name)
 
 
-def gives(rule: Object, right: Right) -> bool:
+def gives(rule: Rule, right: Right) -> bool:
     """Tell whether a rule of RBAC (verbs, apiGroups, resources, resourceNames) gives a right where it holds.
 
     ``*`` stands for all; for resources also as ``*/subresource`` (Kubernetes, pkg/apis/rbac/v1, evaluation_helpers.go).

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 import yaml
 
 from prompt_keda.clients.kube.in_vcluster import SKIP_BACKSYNC
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import SCALED_JOBS
 from prompt_keda.clients.systems import filled
 from prompt_keda.core.errors import EnvironmentFileError
 from prompt_keda.core.strict_yaml import Where, load_documents, mark_near, place
 from prompt_keda.environment.model import PREPARED, Instrument
 
-Object = dict[str, Any]
 PREPARE = "Prepare it: ./run prepare --env E --phalanx CHECKOUT"
 """What helps where a rendering is not on this machine, or is another one."""
 

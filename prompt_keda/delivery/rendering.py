@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.core.errors import BadAnswer, ClientError, Refusal
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.delivery import go_yaml
 from prompt_keda.delivery.application import Application
 from prompt_keda.delivery.helm_program import HelmProgram, MissingDependency
-from prompt_keda.delivery.manifests import Object, prepared_file
+from prompt_keda.delivery.manifests import prepared_file
 
 HOOK, HELM_HOOK = "argocd.argoproj.io/hook", "helm.sh/hook"
 RUNS_ONCE = ("Job", "Pod", "Workflow")

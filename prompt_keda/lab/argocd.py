@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import Resource
 from prompt_keda.core.errors import DeadlinePassed, LabError
 from prompt_keda.core.event import Observer
@@ -39,7 +40,6 @@ from prompt_keda.lab.commands import run
 from prompt_keda.lab.pki import Authority
 from prompt_keda.lab.settings import Lab
 
-Object = dict[str, Any]
 NAMESPACE = "argocd"
 PARENT = "science-platform"
 APPLICATIONS = ("keda", "prompt-keda-lsstcam")

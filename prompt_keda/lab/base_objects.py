@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.secret import Secret
 from prompt_keda.lab.settings import DNS_SERVICE_IP, Lab
@@ -17,7 +18,7 @@ REDIS_NAMESPACE = "prompt-redis"
 REDIS_USER = 65532
 
 
-def dns(address: str) -> list[dict[str, Any]]:
+def dns(address: str) -> list[Object]:
     """Return what leads to a CoreDNS that is no pod, and its rights; ``address`` is where it listens on port 53."""
     ports = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]
     dns = {"namespace": "kube-system", "name": "kube-dns"}
@@ -44,7 +45,7 @@ def dns(address: str) -> list[dict[str, Any]]:
     ]
 
 
-def cluster(lab_name: str) -> list[dict[str, Any]]:
+def cluster(lab_name: str) -> list[Object]:
     """Return rights and the marker of the stack of that name."""
     return [
         _object("v1", "ConfigMap", {"namespace": "kube-system", "name": MARKER}, data={"name": lab_name}),
@@ -68,7 +69,7 @@ def make_redis_folder(lab: Lab) -> None:
     os.chown(private_folder(lab.redis_data), REDIS_USER, REDIS_USER)
 
 
-def redis(image: str, data: Path, password: Secret | None, pull_config: Secret) -> list[dict[str, Any]]:
+def redis(image: str, data: Path, password: Secret | None, pull_config: Secret) -> list[Object]:
     """Give Prompt Redis: a StatefulSet with a volume, with or without a password.
 
     Parameters
@@ -147,14 +148,14 @@ def redis(image: str, data: Path, password: Secret | None, pull_config: Secret) 
     ]
 
 
-def pull_secret(namespace: str, config: Secret) -> dict[str, Any]:
+def pull_secret(namespace: str, config: Secret) -> Object:
     """Give a pull secret named ``pull-secret``, as Phalanx names it."""
     data = {".dockerconfigjson": base64.b64encode(config.reveal().encode()).decode()}
     metadata = {"namespace": namespace, "name": "pull-secret"}
     return _object("v1", "Secret", metadata, type="kubernetes.io/dockerconfigjson", data=data)
 
 
-def binding(name: str, role: str, kind: str, subject: str) -> dict[str, Any]:
+def binding(name: str, role: str, kind: str, subject: str) -> Object:
     """Return a ClusterRoleBinding of one user or group."""
     group = "rbac.authorization.k8s.io"
     return _object(
@@ -166,5 +167,5 @@ def binding(name: str, role: str, kind: str, subject: str) -> dict[str, Any]:
     )
 
 
-def _object(api_version: str, kind: str, metadata: dict[str, Any], **fields: Any) -> dict[str, Any]:
+def _object(api_version: str, kind: str, metadata: Object, **fields: Any) -> Object:
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}

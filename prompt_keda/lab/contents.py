@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.lab import go_builds, images, keda_manifests, network, node, services, state
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import KEDA_VERSION, REGISTRY_HOST, Lab, cache_home
@@ -29,7 +29,7 @@ def kubectl(
     return run(argv, stdin=stdin, timeout_s=timeout_s)
 
 
-def apply(lab: Lab, objects: list[dict[str, Any]], kubeconfig: Path | None = None) -> None:
+def apply(lab: Lab, objects: list[Object], kubeconfig: Path | None = None) -> None:
     """Apply objects server-side, as `kubectl` does. Idempotent: yes."""
     document = {"apiVersion": "v1", "kind": "List", "items": objects}
     arguments = ["apply", "--server-side", "--force-conflicts", "--field-manager=prompt-keda-lab", "-f", "-"]

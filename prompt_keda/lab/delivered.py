@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CRDS, VAULT_SECRETS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.event_source.choice import event_source
@@ -18,7 +18,6 @@ from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import contents, go_builds, phalanx, processes, state
 from prompt_keda.lab.settings import Lab
 
-Object = dict[str, Any]
 VOLUMES = 30
 """A volume whose claim was deleted is used up: so often the workers' namespace can be deleted."""
 OPERATOR = "vault-operator"

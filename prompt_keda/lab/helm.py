@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.core.event import Observer
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import contents, delivered, go_builds, keda_manifests, network, phalanx, state
@@ -18,7 +19,6 @@ from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import Lab
 from prompt_keda.lab.vault_contents import PREFIX
 
-Object = dict[str, Any]
 RELEASES = ("keda", "prompt-keda-lsstcam")
 """Each in the namespace of its name; in the order in which they are installed."""
 HOST = "prompt-keda.test"

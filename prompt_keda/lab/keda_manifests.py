@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab.commands import run
@@ -18,7 +18,7 @@ PARTS = Path(__file__).parent / "keda" / "parts.yaml"
 LABELS = {"app.kubernetes.io/part-of": "keda-operator", "app.kubernetes.io/version": "2.16.1"}
 
 
-def render(module: Path, kubectl: str, images: Mapping[str, str]) -> list[dict[str, Any]]:
+def render(module: Path, kubectl: str, images: Mapping[str, str]) -> list[Object]:
     """Give all objects of KEDA in the order in which they can be applied.
 
     Parameters
@@ -51,7 +51,7 @@ def render(module: Path, kubectl: str, images: Mapping[str, str]) -> list[dict[s
     return objects
 
 
-def write(objects: list[dict[str, Any]], folder: Path) -> tuple[Path, str]:
+def write(objects: list[Object], folder: Path) -> tuple[Path, str]:
     """Write the objects as JSON, which is 50 times faster to read than YAML, and give the file and its SHA-256."""
     data = json.dumps(objects, sort_keys=True, separators=(",", ":")).encode()
     digest = hashlib.sha256(data).hexdigest()
@@ -62,5 +62,5 @@ def write(objects: list[dict[str, Any]], folder: Path) -> tuple[Path, str]:
     return path, digest
 
 
-def _documents(text: str) -> list[dict[str, Any]]:
+def _documents(text: str) -> list[Object]:
     return [one for one in yaml.load_all(text, Loader=yaml.CSafeLoader) if one]

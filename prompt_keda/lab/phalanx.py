@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import KEDA_VERSION
 
-Object = dict[str, Any]
 FILES = Path(__file__).parent / "phalanx_files"
 BRANCH = "main"
 KEDA_NAMESPACE = "keda"

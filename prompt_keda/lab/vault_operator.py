@@ -15,16 +15,14 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from prompt_keda.clients.kube.client import Kube
-from prompt_keda.clients.kube.objects import is_going
+from prompt_keda.clients.kube.objects import Object, is_going
 from prompt_keda.clients.kube.resources import SECRETS, VAULT_SECRETS
 from prompt_keda.core.errors import ClientError
 from prompt_keda.core.secret import Secret
 from prompt_keda.core.untrusted import one_line
 
-Object = dict[str, Any]
 Read = Callable[[str], dict[str, Secret]]
 """Path, with its mount → the keys there."""
 FIELD_MANAGER = "vault-secrets-operator"

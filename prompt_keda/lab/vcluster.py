@@ -13,10 +13,10 @@ import os
 import ssl
 import time
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Observer
 from prompt_keda.core.places import ENVIRONMENTS
@@ -24,7 +24,6 @@ from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import base_objects, contents, go_builds, helm, images, kubeconfig, services, state
 from prompt_keda.lab.settings import KUBERNETES_VERSION, REGISTRY_HOST, Lab
 
-Object = dict[str, Any]
 NAME, NAMESPACE = "vc", "vcluster"
 """The release, and its namespace on the host; the Service, Deployment and kubeconfig's Secret (vc-NAME) are called after it."""
 DEPLOYMENT, STORE = f"deployment/{NAME}", f"statefulset/{NAME}-etcd"

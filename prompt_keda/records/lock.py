@@ -10,8 +10,9 @@ import os
 import re
 import threading
 
-from prompt_keda.clients.kube.client import Kube, Object
+from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.errors import has_changed, is_conflict
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import LEASES
 from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Refusal, StepBroken
 from prompt_keda.core.event import Event, EventKind, Observer, nobody

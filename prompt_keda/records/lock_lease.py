@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from prompt_keda.clients.kube.client import Object
+from prompt_keda.clients.kube.objects import Object
 
 
 def holder_of(lease: Object) -> str:

@@ -11,9 +11,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from prompt_keda.clients.kube.client import Kube, Object
+from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.errors import has_changed
-from prompt_keda.clients.kube.objects import label
+from prompt_keda.clients.kube.objects import Object, label
 from prompt_keda.clients.kube.resources import CONFIG_MAPS
 from prompt_keda.core.errors import BadAnswer, Missing, PromptKedaError
 from prompt_keda.records.lock import STATE_NAMESPACE

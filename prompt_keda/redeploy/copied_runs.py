@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from prompt_keda.clients.kube.client import Kube, Object
-from prompt_keda.clients.kube.objects import label, selector_of
+from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.objects import Object, label, selector_of
 from prompt_keda.clients.kube.resources import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS
 from prompt_keda.components.keda.names import LEASE, PART_OF
 from prompt_keda.components.run import Context

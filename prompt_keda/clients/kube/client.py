@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from prompt_keda.clients.kube.errors import SYSTEM, failure, is_conflict, retry_after_s, unreachable
 from prompt_keda.clients.kube.expiry import LoginLife, login_life
 from prompt_keda.clients.kube.login import ca_sha256, log_in
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.port_forward import open_port
 from prompt_keda.clients.kube.resources import Resource
 from prompt_keda.clients.libraries import ONE_AT_A_TIME
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 READY = "/readyz"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 FIELD_MANAGER = "prompt-keda"
-Object = dict[str, Any]
 Explain = Callable[[ClientError], None]
 """Says in an error what it means at this API server."""
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-Object = dict[str, Any]
+from prompt_keda.clients.kube.objects import Object
 
 
 def conditions(obj: Object) -> dict[str, Object]:

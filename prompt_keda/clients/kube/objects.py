@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 Object = dict[str, Any]
+"""An object of Kubernetes, or a part of one, as its API has it."""
 MOST_NAMED = 3
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
-from prompt_keda.clients.kube.objects import is_going, some
+from prompt_keda.clients.kube.objects import Object, is_going, some
 from prompt_keda.clients.kube.resources import APPLICATIONS, CONFIG_MAPS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
@@ -22,7 +21,6 @@ from prompt_keda.delivery.argocd import (
     trouble_of,
 )
 
-Object = dict[str, Any]
 CONFIG = "argocd-cm"
 HOOK_FINALIZER = "argocd.argoproj.io/hook-finalizer"
 OWN_KEY, OWN_METHOD = "app.kubernetes.io/instance", "annotation"

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from prompt_keda.clients.kube.objects import some
+from prompt_keda.clients.kube.objects import Object, some
 from prompt_keda.clients.kube.resources import APP_PROJECTS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.argocd.applications import Object, of_every_application
+from prompt_keda.components.argocd.applications import of_every_application
 from prompt_keda.components.argocd.sync_windows import NotEvaluated, find_denial, matches_any, windows_of
 from prompt_keda.components.cluster.clock import server_now
 from prompt_keda.core.check import Outcome, check

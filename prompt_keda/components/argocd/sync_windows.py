@@ -14,7 +14,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-Object = dict[str, Any]
+from prompt_keda.clients.kube.objects import Object
+
 MINUTE = timedelta(minutes=1)
 LONGEST = timedelta(days=31)
 """One that stays open for longer is not evaluated: every opening since then would be looked at."""

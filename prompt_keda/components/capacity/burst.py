@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, LIMIT_RANGES, NODES, RESOURCE_QUOTAS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.capacity import prediction as capacity
@@ -22,7 +22,6 @@ from prompt_keda.core.errors import BadAnswer, Unfilled
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn, worst_of
 from prompt_keda.environment.model import ClientLimit, Instrument
 
-Object = dict[str, Any]
 KEDA_LIMIT = Limit(20, 30)
 """KEDA 2.16.1's own, where its Deployment sets none (its cmd/operator/main.go)."""
 POLLING_S = 30

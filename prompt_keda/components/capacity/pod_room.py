@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.objects import Object
 
-Object = dict[str, Any]
 Amounts = dict[str, Decimal]
 """Resource name → amount: CPUs, bytes, pods."""
 FACTORS = {

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-Object = dict[str, Any]
+from prompt_keda.clients.kube.objects import Object
+
 LADDER = ((50.0, 100), (100.0, 200), (300.0, 600))
 """Limits to try instead of those that bind, from the gentlest."""
 SYNCER, NODES = "the vCluster's syncer", "the pods' start on the nodes"

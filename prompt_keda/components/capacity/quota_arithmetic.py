@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.components.capacity.pod_room import asked_by
 
-Object = dict[str, Any]
 PODS = ("pods", "count/pods")
 COMPUTE = {name: ("requests", name) for name in ("cpu", "memory", "ephemeral-storage")}
 COMPUTE |= {f"{kind}.{name}": (kind, name) for kind in ("requests", "limits") for name in tuple(COMPUTE)}

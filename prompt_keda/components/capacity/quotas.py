@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.components.capacity.pod_room import Amounts, amounts, asked_by
 from prompt_keda.components.capacity.quota_arithmetic import (
     COMPUTE,
@@ -19,7 +19,6 @@ from prompt_keda.core.check import Outcome
 from prompt_keda.core.outcomes import fail, ok, unknown, warn
 from prompt_keda.environment.model import Instrument
 
-Object = dict[str, Any]
 COUNTED = (*PODS, "count/jobs.batch")
 KEPT = 100
 """A ScaledJob's history limits where it has none (KEDA 2.16.1)."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import EVENTS
 from prompt_keda.clients.systems import Systems
 
-Object = dict[str, Any]
 LONGEST = 200
 """More of a message is not shown, in characters."""
 

@@ -6,11 +6,10 @@ all of this is SKIPPED, and the checks inside say whom to ask.
 
 from __future__ import annotations
 
-from typing import Any
-
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.in_vcluster import OWNERS
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CLAIMS, PODS, VOLUMES
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
@@ -19,7 +18,6 @@ from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import fail, ok, skipped, unknown, warn
 from prompt_keda.environment.model import HostCluster
 
-Object = dict[str, Any]
 MANAGED = "vcluster.loft.sh/managed-by"
 """The label of what a syncer has made on its host; its value is the vCluster's name."""
 UID, NAME, NAMESPACE = (f"vcluster.loft.sh/object-{key}" for key in ("uid", "name", "namespace"))

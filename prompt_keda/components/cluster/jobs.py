@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
 
 from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
@@ -15,7 +15,6 @@ from prompt_keda.components.scaled_jobs.objects import is_finished
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, warn
 
-Object = dict[str, Any]
 CONTROLLER = "kubernetes.io/job-controller"
 """The value of ``spec.managedBy`` for Kubernetes' own controller, as if there were none."""
 COUNTS = ("active", "succeeded", "failed", "terminating")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import API_SERVICES, NAMESPACES
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
@@ -13,7 +13,6 @@ from prompt_keda.components.keda.names import API_SERVICE
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 
-Object = dict[str, Any]
 STUCK = timedelta(seconds=60)
 """An empty namespace is gone in some seconds, one with KEDA in it in 11 s (seen); a pod's grace is 30 s by default."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import LEASES, NODES, PODS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.capacity.host_room import STATED, room_left
@@ -18,7 +18,6 @@ from prompt_keda.core.errors import BadAnswer, Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn, worst_of
 from prompt_keda.environment.model import Instrument
 
-Object = dict[str, Any]
 NO_NODE = "no node is shown: a vCluster shows only those that its pods run on"
 NO_NODE_FIX = "Ask the cluster's owners whether there is one; in a new vCluster, look again once a pod runs."
 CORRECT = "Correct it where it comes from."

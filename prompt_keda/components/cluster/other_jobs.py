@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CRON_JOBS, JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, ok, warn
-
-Object = dict[str, Any]
 
 
 @check(

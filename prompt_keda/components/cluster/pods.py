@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from prompt_keda.clients.kube.conditions import conditions
 from prompt_keda.clients.kube.in_vcluster import OWNERS
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
@@ -17,7 +17,6 @@ from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import ClientError
 from prompt_keda.core.outcomes import fail, look_at, ok, skipped, unknown, warn, worst_of
 
-Object = dict[str, Any]
 PATIENCE = timedelta(seconds=30)
 """Scheduler and kubelet take a second for a pod, a burst of a thousand some seconds more."""
 CANNOT_START = {

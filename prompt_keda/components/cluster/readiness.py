@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+
+from prompt_keda.clients.kube.objects import Object
 
 DENIED = ("401", "403", "unauthorized", "denied", "not found", "no basic auth")
 """Parts of containerd's messages for an image that no waiting brings."""
@@ -34,7 +35,7 @@ PATIENCE = timedelta(seconds=30)
 """A pod may start before the kubelet has its pull secret; it is then denied once, and pulls at the next try (seen)."""
 
 
-def worst_reason(pods: Iterable[dict[str, Any]], now: datetime) -> Reason | None:
+def worst_reason(pods: Iterable[Object], now: datetime) -> Reason | None:
     """Return why one of some pods is not ready: a hopeless reason before all others; None if all are.
 
     Parameters
@@ -46,7 +47,7 @@ def worst_reason(pods: Iterable[dict[str, Any]], now: datetime) -> Reason | None
     return next((why for why in reasons if why.hopeless), reasons[0] if reasons else None)
 
 
-def why_not_ready(pod: dict[str, Any], now: datetime) -> Reason | None:
+def why_not_ready(pod: Object, now: datetime) -> Reason | None:
     """Return the reason that a pod is not ready; None if it is, or has succeeded. ``now``: as in `worst_reason`."""
     name, status = pod["metadata"]["name"], pod.get("status", {})
     if status.get("phase") == "Succeeded":
@@ -76,6 +77,6 @@ def why_not_ready(pod: dict[str, Any], now: datetime) -> Reason | None:
     return None if status.get("phase") == "Running" else Reason(f"{name}: {status.get('phase', 'not started')}")
 
 
-def _age(pod: dict[str, Any], now: datetime) -> timedelta:
+def _age(pod: Object, now: datetime) -> timedelta:
     started = pod.get("status", {}).get("startTime")
     return now - datetime.fromisoformat(started) if started else timedelta(0)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import ENDPOINT_SLICES, SERVICES, VALIDATING_WEBHOOKS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.keda.names import WEBHOOK_CONFIGURATION
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 
-Object = dict[str, Any]
 DNS_NAMESPACE = "kube-system"
 DNS_SERVICE = "kube-dns"
 """The Service keeps this name whatever serves it (Kubernetes, DNS for Services and Pods)."""

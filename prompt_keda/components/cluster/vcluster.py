@@ -10,10 +10,10 @@ import statistics
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from prompt_keda.clients.kube.errors import SYSTEM
 from prompt_keda.clients.kube.in_vcluster import HOST_RIGHT, NO_RIGHT, OWNERS, SKIP_BACKSYNC, is_forbidden
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import NODES, PODS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
@@ -22,7 +22,6 @@ from prompt_keda.core.errors import BadAnswer, PromptKedaError, Refused
 from prompt_keda.core.outcomes import all_of, ok, skipped, unknown, warn
 from prompt_keda.environment.model import Instrument
 
-Object = dict[str, Any]
 FAKE_NODE = "vcluster.loft.sh/fake-node"
 """The label of a node that a syncer has made up: 16 CPUs, 32 Gi, Ready, no Lease, no images, whatever its host has."""
 KEPT = "is a vCluster"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.redis_survey import Backlog, GroupInfo
 from prompt_keda.core.secret import Secret
 from prompt_keda.environment.model import Instrument
-
-Object = dict[str, Any]
 
 
 class EventSource(Protocol):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from typing import Any
 
 from prompt_keda.clients.http.tls import Tls, trusting
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import (
     CLUSTER_TRIGGER_AUTHENTICATIONS,
     SCALED_JOBS,
@@ -21,7 +21,6 @@ from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 from prompt_keda.core.secret import Secret
 from prompt_keda.environment.model import Instrument
 
-Object = dict[str, Any]
 ENABLE_TLS = {True: ("1", "t", "T", "TRUE", "true", "True"), False: ("", "0", "f", "F", "FALSE", "false", "False")}
 """What KEDA takes in a trigger for on and off (Go, strconv.ParseBool)."""
 TLS = {True: ("enable",), False: ("disable",)}

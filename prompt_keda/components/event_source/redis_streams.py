@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from prompt_keda.clients.http.tls import authorities
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.redis_survey import Backlog, GroupInfo
 from prompt_keda.clients.redis_words import fix_for
 from prompt_keda.clients.systems import Systems
@@ -15,7 +15,6 @@ from prompt_keda.core.errors import BadAnswer, Refused, StepBroken
 from prompt_keda.core.secret import Secret
 from prompt_keda.environment.model import Instrument
 
-Object = dict[str, Any]
 TRIGGER = "redis-streams"
 """The type of KEDA's trigger."""
 CONSUMER = "prompt-keda"

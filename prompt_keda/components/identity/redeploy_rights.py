@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.components.keda.names import API_SERVICE, CERTIFICATES, LEASE, WEBHOOK_CONFIGURATION
 from prompt_keda.core.decisions import Decisions
-from prompt_keda.core.rights import Object, Right, plural_of
+from prompt_keda.core.rights import Right, plural_of
 from prompt_keda.environment.model import Environment
 
 APPLY = ("create", "patch")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.images.places import live_pullers, shown
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, ok, unknown, warn
-
-Object = dict[str, Any]
 
 
 @check("images/pinned", "Every image is pinned by digest", needs=("cluster/api-answers",), runbook="image-moved")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, SCALED_JOBS
 from prompt_keda.clients.registry import ImageName, parse_image
 from prompt_keda.clients.systems import Systems, filled
@@ -14,8 +14,6 @@ from prompt_keda.core.errors import EnvironmentFileError, PromptKedaError, Unfil
 from prompt_keda.core.outcomes import unknown
 from prompt_keda.delivery.manifests import load_keda_manifests, local_file
 from prompt_keda.environment.model import FillIn, Instrument
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import SECRETS, SERVICE_ACCOUNTS
 from prompt_keda.clients.registry import ImageName, credentials_for_image, parse_image
 from prompt_keda.clients.systems import Systems
@@ -89,7 +89,7 @@ def _account_reader(systems: Systems) -> Callable[[str, str], tuple[str, ...]]:
 
     It raises `Missing` where there is none: no pod can be made then. `Unreachable` where it may not be read.
     """
-    known: dict[tuple[str, str], dict[str, Any] | None] = {}
+    known: dict[tuple[str, str], Object | None] = {}
     address = systems.kube.address
 
     def read(namespace: str, name: str) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def _reader(systems: Systems) -> Callable[[str, str], Secret]:
     It raises `Missing` where there is none, `BadAnswer` where it is none for a registry, and `Unreachable` where it
     may not be read: nothing is then known of it.
     """
-    known: dict[tuple[str, str], dict[str, Any] | None] = {}
+    known: dict[tuple[str, str], Object | None] = {}
     address = systems.kube.address
 
     def read(namespace: str, name: str) -> Secret:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import API_SERVICES, SECRETS, VALIDATING_WEBHOOKS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import server_now
@@ -62,7 +62,7 @@ def _webhooks(systems: Systems, ca: str) -> Outcome:
     found = systems.kube.find(VALIDATING_WEBHOOKS, WEBHOOK_CONFIGURATION)
     if found is None:
         return fail("the webhook configuration keda-admission is absent", CORRECT)
-    hooks: list[dict[str, Any]] = found.get("webhooks") or []
+    hooks: list[Object] = found.get("webhooks") or []
     if not hooks:
         return fail("the webhook configuration keda-admission has no webhook", CORRECT)
     same = all(one["clientConfig"].get("caBundle") == ca for one in hooks)

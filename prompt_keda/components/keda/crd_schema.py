@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-Object = dict[str, Any]
+from prompt_keda.clients.kube.objects import Object
+
 ALWAYS = ("apiVersion", "kind", "metadata")
 """What every object has, whatever its schema says."""
 KEEPS = "x-kubernetes-preserve-unknown-fields"

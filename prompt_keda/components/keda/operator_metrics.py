@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import LEASES, PODS
 from prompt_keda.components.keda.names import LEASE
 from prompt_keda.core.errors import Missing, Refused, Unreachable
@@ -59,7 +59,7 @@ def operator_metrics(kube: Kube, namespace: str) -> str:
         raise Unreachable("Kubernetes", kube.address, said) from error
 
 
-def _port(pod: dict[str, Any]) -> int | None:
+def _port(pod: Object) -> int | None:
     """Give the port for metrics: the container's port of that name, as the public chart has it."""
     ports = (port for one in pod["spec"]["containers"] for port in one.get("ports") or [])
     return next((int(one["containerPort"]) for one in ports if one.get("name") == "metrics"), None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES, PODS, VALIDATING_WEBHOOKS
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.clients.systems import Systems
@@ -24,7 +24,6 @@ from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 
-Object = dict[str, Any]
 LEASE_S = 15
 """The operator renews its Lease well within 15 s (controller-runtime's default)."""
 RECENT = timedelta(hours=1)

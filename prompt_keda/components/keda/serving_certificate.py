@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.components.keda.certificate_reading import read_certificate
 from prompt_keda.components.keda.names import CERTIFICATES, PARTS
 from prompt_keda.core.check import Outcome
@@ -31,7 +31,7 @@ RENEW = "./run redeploy makes new ones."
 KEYS = ("ca.crt", "ca.key", "tls.crt", "tls.key")
 
 
-def make(namespace: str) -> dict[str, Any]:
+def make(namespace: str) -> Object:
     """Give a new Secret with a CA and a certificate for KEDA's Services in ``namespace``."""
     ca_key, key = (rsa.generate_private_key(65537, 2048) for _ in range(2))
     ca_name = x509.Name(
@@ -67,12 +67,12 @@ def make(namespace: str) -> dict[str, Any]:
     }
 
 
-def is_whole(secret: dict[str, Any] | None) -> bool:
+def is_whole(secret: Object | None) -> bool:
     """Tell whether a Secret has every key that KEDA needs."""
     return secret is not None and all((secret.get("data") or {}).get(key) for key in KEYS)
 
 
-def look(secret: dict[str, Any] | None, namespace: str, now: datetime) -> Outcome:
+def look(secret: Object | None, namespace: str, now: datetime) -> Outcome:
     """Tell how KEDA's certificates stand: FAIL or WARN where they have to be made anew, and why.
 
     Parameters
@@ -108,7 +108,7 @@ def look(secret: dict[str, Any] | None, namespace: str, now: datetime) -> Outcom
     return ok(f"valid until {expires:%Y-%m-%d}")
 
 
-def ca_bundle(secret: dict[str, Any]) -> str:
+def ca_bundle(secret: Object) -> str:
     """Give the CA in the form that APIService and webhook configuration want."""
     return str(secret["data"]["ca.crt"])
 

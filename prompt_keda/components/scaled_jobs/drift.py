@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from prompt_keda.clients.kube.client import FIELD_MANAGER
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.components.compare import Difference, differences, merge_patch
 from prompt_keda.components.keda.crd_schema import KEEPS, find_schema, with_defaults
 
-Object = dict[str, Any]
 WORKERS, LIFE, READS, SIGHT = (
     "how many workers come",
     "how long they live",

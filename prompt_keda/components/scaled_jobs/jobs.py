@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
 
 from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.scaled_jobs.looks import of_every_scaled_job
@@ -22,7 +22,6 @@ from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, warn
 from prompt_keda.environment.model import Instrument
 
-Object = dict[str, Any]
 HOOK = "argocd.argoproj.io/hook"
 HOOK_POLICY = "argocd.argoproj.io/hook-delete-policy"
 NEWEST, MOST_FAILED = 5, 2

@@ -7,9 +7,9 @@ the history limits, the triggers, the sizes that the environment names.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-Object = dict[str, Any]
+from prompt_keda.clients.kube.objects import Object
+
 BUILT_IN_CONTROLLER, BUILT_IN_SCHEDULER = "kubernetes.io/job-controller", "default-scheduler"
 SHORT_TTL_S, SHORT_GRACE_S = 600, 30
 UNSET_POLICY = "OnFailure"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.event_source.redis_streams import TRIGGER
@@ -13,7 +13,6 @@ from prompt_keda.core.check import Outcome
 from prompt_keda.core.outcomes import all_of, fail
 from prompt_keda.environment.model import Instrument
 
-Object = dict[str, Any]
 LOOK_AGAIN = (
     f"Check Redis first. Then, if keda/jobs-carry-their-generation is green (KEDA deletes the other Jobs when it looks), "
     f"annotate it {PAUSED}=true, wait 5 s, and remove that: KEDA looks again."

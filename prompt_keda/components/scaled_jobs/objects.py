@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.objects import Object
 
 SCALED_JOB_LABEL = "scaledjob.keda.sh/name"
 """On each Job that KEDA has made: which ScaledJob it belongs to. KEDA counts by it."""
@@ -15,22 +14,22 @@ NOT_PAUSED = ("0", "f", "F", "false", "False", "FALSE")
 """What Go's strconv.ParseBool takes for false; anything else pauses."""
 
 
-def is_finished(job: dict[str, Any]) -> bool:
+def is_finished(job: Object) -> bool:
     """Tell whether a Job is Complete or Failed."""
     return has_condition(job, "Complete", "Failed")
 
 
-def is_suspended(job: dict[str, Any]) -> bool:
+def is_suspended(job: Object) -> bool:
     """Tell whether a Job is suspended: it has no pod and gets none, though it is not finished and KEDA counts it."""
     return bool((job.get("spec") or {}).get("suspend"))
 
 
-def is_running(job: dict[str, Any]) -> bool:
+def is_running(job: Object) -> bool:
     """Tell whether a Job is at work or may be soon: neither finished nor suspended."""
     return not is_finished(job) and not is_suspended(job)
 
 
-def keeps_older_jobs(spec: dict[str, Any]) -> bool:
+def keeps_older_jobs(spec: Object) -> bool:
     """Tell whether KEDA leaves Jobs of another generation alone under this ScaledJob's spec.
 
     The deprecated ``rolloutStrategy`` wins over ``rollout.strategy`` where it is set (KEDA 2.16.1,
@@ -40,7 +39,7 @@ def keeps_older_jobs(spec: dict[str, Any]) -> bool:
     return bool(strategy == "gradual")
 
 
-def is_paused(scaled_job: dict[str, Any]) -> bool:
+def is_paused(scaled_job: Object) -> bool:
     """Tell whether KEDA is to leave a ScaledJob and its Jobs alone (KEDA 2.16.1, scaledjob_controller.go, checkIfPaused).
 
     A value that is no truth value pauses too. ``autoscaling.keda.sh/paused-replicas`` is read in ScaledObjects only.
@@ -49,12 +48,12 @@ def is_paused(scaled_job: dict[str, Any]) -> bool:
     return value is not None and value not in NOT_PAUSED
 
 
-def is_taken_for_paused(scaled_job: dict[str, Any]) -> bool:
+def is_taken_for_paused(scaled_job: Object) -> bool:
     """Tell whether KEDA's status says that a ScaledJob is paused, which it is not."""
     return not is_paused(scaled_job) and has_condition(scaled_job, "Paused")
 
 
-def limit_of_pod(spec: dict[str, Any]) -> int | None:
+def limit_of_pod(spec: Object) -> int | None:
     """Give the maximum run time that a Job's spec, or a ScaledJob's jobTargetRef, gives its pods; None if none."""
     found: int | None = ((spec.get("template") or {}).get("spec") or {}).get("activeDeadlineSeconds")
     return found

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.conditions import has_condition
-from prompt_keda.clients.kube.objects import is_going
+from prompt_keda.clients.kube.objects import Object, is_going
 from prompt_keda.clients.kube.resources import EVENTS, JOBS, PODS, SCALED_JOBS
 from prompt_keda.components import finalizers
 from prompt_keda.components.keda.names import FINALIZER
@@ -25,7 +24,6 @@ from prompt_keda.core.decisions import JobRecord
 from prompt_keda.core.errors import Missing
 from prompt_keda.core.marks import RUN_ANNOTATION
 
-Object = dict[str, Any]
 POD_LABEL = "batch.kubernetes.io/job-name"
 ENDED = ("Completed", "BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy")
 """Reasons of the Job controller's events for a Job that is Complete or Failed (Kubernetes, pkg/controller/job)."""

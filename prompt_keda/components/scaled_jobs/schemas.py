@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CRDS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.images.places import keda_manifests
@@ -15,7 +15,6 @@ from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn
 from prompt_keda.delivery.manifests import has_objects, load_instrument_objects
 from prompt_keda.environment.model import FillIn, Instrument
 
-Object = dict[str, Any]
 CRD = "scaledjobs.keda.sh"
 VERSION = SCALED_JOBS.api_version.partition("/")[2]
 MOST_TOLD = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components import finalizers
 from prompt_keda.components.event_source.redis_streams import TRIGGER
@@ -14,7 +15,6 @@ from prompt_keda.core.check import Outcome, Verdict, check
 from prompt_keda.core.outcomes import fail, ok, unknown, warn
 from prompt_keda.environment.model import Instrument
 
-Object = dict[str, Any]
 DEFAULT_HISTORY = 100
 """What KEDA 2.16.1 takes where a ScaledJob names no history limit (pkg/scaling/executor/scale_jobs.go)."""
 

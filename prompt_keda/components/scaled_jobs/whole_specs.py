@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CRDS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.scaled_jobs import drift, lint
@@ -15,7 +14,6 @@ from prompt_keda.core.outcomes import fail, ok, skipped, unknown, warn
 from prompt_keda.delivery.manifests import has_objects, load_instrument_objects, source_name
 from prompt_keda.environment.model import Instrument
 
-Object = dict[str, Any]
 MOST_TOLD = 3
 
 

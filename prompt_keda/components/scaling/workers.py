@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from prompt_keda.clients.kube.conditions import conditions, has_condition
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import server_now
 from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL, is_finished, is_suspended
 from prompt_keda.environment.model import Instrument
 
-Object = dict[str, Any]
 AT_ONCE = timedelta(seconds=1)
 """A worker whose container ran no longer has read nothing: one that waits for an event waits for seconds at least."""
 LATELY = timedelta(minutes=1)

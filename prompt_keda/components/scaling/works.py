@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import LEASES, NODES, PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.capacity.burst import POLLING_S, keda_limit, predicted
@@ -24,7 +25,6 @@ from prompt_keda.environment.model import Instrument
 if TYPE_CHECKING:
     from prompt_keda.clients.redis_survey import Survey
 
-Object = dict[str, Any]
 BEGINS = timedelta(minutes=1)
 """So long a new ScaledJob, or a new operator, may take until KEDA polls."""
 NEWS = timedelta(minutes=5)

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.core.errors import ClientError, Missing, PromptKedaError, Refusal
 
-Object = dict[str, Any]
 LABEL = "prompt-keda.lsst.io/canary"
 TO_RUN = timedelta(seconds=30)
 TO_SAY = timedelta(seconds=20)

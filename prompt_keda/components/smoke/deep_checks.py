@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
 
 from prompt_keda.clients.kube.errors import conflicts
-from prompt_keda.clients.kube.objects import some
+from prompt_keda.clients.kube.objects import Object, some
 from prompt_keda.clients.kube.resources import DEPLOYMENTS
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.components.compare import first_difference
@@ -20,7 +19,6 @@ from prompt_keda.core.errors import BadAnswer, Missing, Refused
 from prompt_keda.core.outcomes import fail, look_at, ok, unknown, warn, worst_of
 from prompt_keda.delivery.manifests import load_instrument_objects, load_keda_manifests, local_file
 
-Object = dict[str, Any]
 Right = tuple[str, str, str]
 """Verb, group and resource (with its subresource)."""
 KEDA, EVENTING = "keda.sh", "eventing.keda.sh"

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.core.secret import Secret
 from prompt_keda.environment.model import Environment
 
-Object = dict[str, Any]
 SMOKE_LABEL = "prompt-keda.lsst.io/smoke"
 ACTIVATION = 1
 WORK_S = "3"

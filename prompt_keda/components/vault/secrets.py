@@ -7,8 +7,8 @@ import binascii
 import hmac
 import secrets
 from contextlib import suppress
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import SECRETS, VAULT_SECRETS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.core.check import Outcome, check
@@ -16,7 +16,6 @@ from prompt_keda.core.errors import ClientError, Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown
 from prompt_keda.environment.model import SecretSync
 
-Object = dict[str, Any]
 KIND = "VaultSecret"
 CONDITION = "SecretCreated"
 """The one condition that ricoberger/vault-secrets-operator keeps (internal/controller/vaultsecret_controller.go)."""

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import JOBS, PODS, Resource
 from prompt_keda.clients.kube.watch import events
 from prompt_keda.components.scaled_jobs import running_jobs
@@ -16,7 +16,6 @@ from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL, is_fini
 from prompt_keda.core.decisions import JobRecord
 from prompt_keda.core.errors import DeadlinePassed, PromptKedaError
 
-Object = dict[str, Any]
 LABELS = {JOBS: SCALED_JOB_LABEL, PODS: running_jobs.POD_LABEL}
 FIRST_LOOK_S = 20.0
 AGAIN_S = 0.5

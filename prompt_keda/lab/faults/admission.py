@@ -6,15 +6,14 @@ import base64
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import LIMIT_RANGES, NAMESPACES, Resource
 from prompt_keda.lab import processes, rewriting_webhook
 from prompt_keda.lab.faults import scaling
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.pki import Authority
 
-Object = dict[str, Any]
 WEBHOOKS = Resource(scaling.ADMISSION, "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", False)
 ENFORCED = "pod-security.kubernetes.io/enforce"
 SERVER, PORT, CLOSED_PORT = "webhook", 21743, 21744

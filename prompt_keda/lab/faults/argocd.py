@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import APPLICATIONS, JOBS, SCALED_JOBS, SERVICES
 from prompt_keda.components.argocd.applications import HOOK_FINALIZER
 from prompt_keda.delivery.argocd import ENABLED_WAS, SUSPENDED_BY
@@ -17,7 +18,6 @@ from prompt_keda.lab.faults.fault import Act, Fault, Stage
 from prompt_keda.lab.faults.signals import send
 from prompt_keda.lab.faults.waiting import until
 
-Object = dict[str, Any]
 DEAD_RUN = "20260101t000000z-argocd-1"
 WORKERS = argocd.APPLICATIONS[1]
 CONTROLLER, REPO_SERVER = "argocd-application-controller", "argocd-repo-server"

@@ -6,6 +6,7 @@ from typing import Any
 
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import (
     API_SERVICES,
     CONFIG_MAPS,
@@ -169,7 +170,7 @@ def available(kube: Kube, name: str) -> str:
     return str(conditions(kube.get(API_SERVICES, name)).get("Available", {}).get("status"))
 
 
-def _pod(stage: Stage) -> dict[str, Any]:
+def _pod(stage: Stage) -> Object:
     container = {"name": "worker", "image": stage.environment.smoke.image}
     spec = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
     metadata = {"name": WAITS, "namespace": _workers(stage)}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
 
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import LEASES, NODES
 from prompt_keda.lab.faults import signals
 from prompt_keda.lab.faults.cluster import available
@@ -50,7 +50,7 @@ def _node_ready(kube: Kube) -> bool:
     return has_condition(_node(kube), "Ready")
 
 
-def _node(kube: Kube) -> dict[str, Any]:
+def _node(kube: Kube) -> Object:
     (node,) = kube.list(NODES)
     return node
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CRDS, SCALED_JOBS
 from prompt_keda.core.errors import BadAnswer
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.waiting import until
 
-Object = dict[str, Any]
 CRD, LOGINS = "scaledjobs.keda.sh", "triggerauthentications.keda.sh"
 
 

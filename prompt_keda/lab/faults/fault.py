@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.clients.kube.client import Kube
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.clients.redis_streams import RedisStreams
 from prompt_keda.core.errors import Missing
@@ -65,7 +66,7 @@ class Stage:
         limit = timedelta(seconds=10)
         return RedisStreams.through(self.kube, settings.namespace, settings.service, settings.port, password, limit)
 
-    def keda_object(self, kind: str, name: str) -> dict[str, Any]:
+    def keda_object(self, kind: str, name: str) -> Object:
         """Give one of KEDA's objects as its manifests have it. Raises `Missing` when there is none."""
         manifests = Path(self.endpoints["keda_manifests"])
         for one in load_keda_manifests(manifests, self.endpoints["keda_manifests_sha256"]):
@@ -73,7 +74,7 @@ class Stage:
                 return one
         raise Missing("file", str(manifests), f"no {kind} {name}")
 
-    def keda_pods(self, part: str) -> list[dict[str, Any]]:
+    def keda_pods(self, part: str) -> list[Object]:
         """Give the pods of one of KEDA's Deployments, by its name."""
         return self.kube.list(PODS, self.environment.keda.namespace, f"app={part}")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES
 from prompt_keda.lab import ldap_server, processes
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
@@ -36,7 +35,7 @@ def let_do_all(stage: Stage) -> None:
     stage.kube.delete(CLUSTER_ROLES, LOOKS)
 
 
-def _bind(stage: Stage, name: str, role: str, rules: list[dict[str, Any]] | None = None) -> None:
+def _bind(stage: Stage, name: str, role: str, rules: list[Object] | None = None) -> None:
     api, group = CLUSTER_ROLES.api_version, CLUSTER_ROLES.group
     if rules:
         stage.kube.apply({"apiVersion": api, "kind": CLUSTER_ROLES.kind, "metadata": {"name": role}, "rules": rules})

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.registry import parse_image
 from prompt_keda.lab import images, services, state
 from prompt_keda.lab.faults import scaled_jobs
@@ -18,7 +19,6 @@ from prompt_keda.lab.faults.images import PART, name_own_image, own_image, set_i
 from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.settings import REGISTRY_HOST
 
-Object = dict[str, Any]
 INDEX = "application/vnd.oci.image.index.v1+json"
 OTHER = {"os": "linux", "architecture": "s390x"}
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import JOBS, PODS, SCALED_JOBS
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaled_jobs.objects import GENERATION, SCALED_JOB_LABEL
@@ -13,7 +13,6 @@ from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.waiting import until
 
-Object = dict[str, Any]
 GROUP, NOBODY = "REDIS_STREAM_CONSUMER_GROUP", "nobody"
 MOST_FAILED = 5
 """So many Jobs fail before anybody looks."""

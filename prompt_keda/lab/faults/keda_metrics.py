@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
 from prompt_keda.clients.kube.resources import CLUSTER_ROLES, DEPLOYMENTS, LEASES
 from prompt_keda.components.keda.names import LEASE
@@ -14,7 +13,6 @@ from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.keda_parts import OPERATOR, until_fresh
 from prompt_keda.lab.faults.waiting import until
 
-Object = dict[str, Any]
 WATCHED, ELSEWHERE = "WATCH_NAMESPACE", "default"
 CHAIN, NOTE = "FORWARD", "prompt-keda-fault"
 STATUS = "scaledjobs/status"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 from prompt_keda.clients.kube.resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES
 from prompt_keda.components.keda.names import LEASE
@@ -11,7 +10,6 @@ from prompt_keda.lab.faults import kept_secrets
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.waiting import age_s, until
 
-Object = dict[str, Any]
 OPERATOR, WEBHOOKS = "keda-operator", "keda-admission-webhooks"
 STALE_S = 31
 METRICS = "v1beta1.external.metrics.k8s.io"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import DEPLOYMENTS
 from prompt_keda.core.errors import LabError
 from prompt_keda.lab.faults import signals
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.keda_parts import OPERATOR, STALE_S, WEBHOOKS, lease_age_s, scale, until_fresh, until_stale
 from prompt_keda.lab.faults.waiting import until
-
-Object = dict[str, Any]
 
 
 def freeze_operator(stage: Stage) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CLUSTER_ROLES, NODES, SCALED_JOBS, Resource
 from prompt_keda.lab.faults import scaled_jobs, scaling
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 
-Object = dict[str, Any]
 RUNTIMES = Resource("node.k8s.io/v1", "RuntimeClass", "runtimeclasses", False)
 OPERATOR_ROLE, EDITOR = "keda-operator", "kubectl-edit"
 FEWER = 3

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Act, Fault, Stage
 
-Object = dict[str, Any]
 AS_WANTED, LINTED, PAUSED = "keda/specs-as-wanted", "keda/specs-linted", "keda/none-paused"
 STREAM = "REDIS_STREAM_NAME"
 

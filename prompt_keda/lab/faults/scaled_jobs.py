@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from prompt_keda.clients.kube.conditions import conditions, has_condition
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import JOBS, SCALED_JOBS
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaled_jobs.objects import GENERATION, PAUSED, SCALED_JOB_LABEL
@@ -15,7 +15,6 @@ from prompt_keda.lab.faults import keda_parts
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.waiting import until
 
-Object = dict[str, Any]
 QUICK_S = 10
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import JOBS, PODS, RESOURCE_QUOTAS, SCALED_JOBS, Resource
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaling.chain import MANY
@@ -18,7 +18,6 @@ from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.node import PAUSE_IMAGE
 
-Object = dict[str, Any]
 ADMISSION = "admissionregistration.k8s.io/v1"
 POLICIES = Resource(ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", False)
 BINDINGS = Resource(ADMISSION, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", False)

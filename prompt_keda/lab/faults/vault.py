@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Callable
-from typing import Any
 
 import hvac
 
@@ -19,7 +18,6 @@ from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.settings import PORTS
 
-Object = dict[str, Any]
 ROLE, SECRET_ID = vault_contents.POLICY, "vault-secret-id"
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.components.smoke.acceptance.case import Case
 from prompt_keda.components.smoke.acceptance.shape import Shape
 from prompt_keda.components.smoke.acceptance.trial import Trial
 from prompt_keda.core.errors import StepBroken
 
-Object = dict[str, Any]
 CHANGED = "second"
 SLOW_S = 4
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.smoke import smoke_objects
 
-Object = dict[str, Any]
 NOBODYS = "prompt-keda.lsst.io/no-node-has-this"
 
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from prompt_keda.clients.kube.conditions import conditions
+from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import JOBS, PODS, SCALED_JOBS
 from prompt_keda.clients.kube.watch import Watch
 from prompt_keda.clients.systems import Systems
@@ -25,7 +25,6 @@ from prompt_keda.components.smoke.place import SmokePlace
 from prompt_keda.core.errors import DeadlinePassed, StepBroken
 from prompt_keda.core.event import Event, EventKind, Observer
 
-Object = dict[str, Any]
 Look = Callable[[], tuple[bool, str]]
 LOOK_S = 0.3
 """Redis and the operator's metrics cannot be watched: they are looked at as often as this, in seconds."""
