@@ -36,12 +36,9 @@ class Journal(Protocol):
 class Tick:
     """A signal for what cannot be watched: it only lets time pass."""
 
-    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._sleep = sleep
-
     def wait(self, timeout_s: float) -> bool:
         """Let ``timeout_s`` seconds pass."""
-        self._sleep(timeout_s)
+        time.sleep(timeout_s)
         return False
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ import yaml
 
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.objects import Object
-from prompt_keda.clients.kube.resources import Resource
+from prompt_keda.clients.kube.resources import APPLICATIONS as APPLICATION
 from prompt_keda.core.errors import DeadlinePassed, LabError
 from prompt_keda.core.event import Observer
 from prompt_keda.core.private_folder import private_folder
@@ -44,7 +44,6 @@ NAMESPACE = "argocd"
 PARENT = "science-platform"
 APPLICATIONS = ("keda", "prompt-keda-lsstcam")
 """In the order in which they are delivered at first."""
-APPLICATION = Resource("argoproj.io/v1alpha1", "Application", "applications")
 SERVERS = ("argocd-redis", "argocd-git", "argocd-repo-server", "argocd-application-controller")
 REDIS, REPO_SERVER, GIT_PORT = "127.0.0.1:6380", "127.0.0.1:8081", 9418
 USER = "system:serviceaccount:argocd:argocd-application-controller"
@@ -124,7 +123,6 @@ def sync(
     name: str,
     resources: Sequence[Object] = (),
     strategy: str = "hook",
-    timeout_s: float = SYNC_S,
     **options: Any,
 ) -> Object:
     """Run a sync of an Application to its end, and return the state of the operation.
@@ -153,7 +151,7 @@ def sync(
         is_ours = {"name": "run", "value": run_id} in (operation.get("operation") or {}).get("info", [])
         return operation if is_ours and operation["phase"] in ("Succeeded", "Failed", "Error") else None
 
-    return _wait(kube, f"the end of the sync of {name}", ended, timeout_s)
+    return _wait(kube, f"the end of the sync of {name}", ended)
 
 
 def begin_sync(kube: Kube, name: str, resources: Sequence[Object] = (), strategy: str = "hook", **options: Any) -> str:
@@ -185,7 +183,7 @@ def require(operation: Object) -> Object:
     return operation
 
 
-def refresh(kube: Kube, name: str, kind: str = "normal", timeout_s: float = 90) -> Object:
+def refresh(kube: Kube, name: str, kind: str = "normal") -> Object:
     """Let Argo CD look at an Application again, and return it once it has looked.
 
     Parameters
@@ -205,17 +203,17 @@ def refresh(kube: Kube, name: str, kind: str = "normal", timeout_s: float = 90) 
         application = kube.get(APPLICATION, name, NAMESPACE)
         return application if key not in application["metadata"].get("annotations", {}) else None
 
-    return _wait(kube, f"a refresh of {name}", looked, timeout_s)
+    return _wait(kube, f"a refresh of {name}", looked)
 
 
-def wait_until_healthy(kube: Kube, name: str, timeout_s: float = SYNC_S) -> Object:
+def wait_until_healthy(kube: Kube, name: str) -> Object:
     """Return an Application once it is Synced and Healthy. Raises `DeadlinePassed` when it is not in time."""
 
     def healthy() -> Object | None:
         application = kube.get(APPLICATION, name, NAMESPACE)
         return application if verdict(application) == ("Synced", "Healthy") else None
 
-    return _wait(kube, f"{name} Synced and Healthy", healthy, timeout_s)
+    return _wait(kube, f"{name} Synced and Healthy", healthy)
 
 
 def verdict(application: Object) -> tuple[str, str]:
@@ -230,14 +228,14 @@ def _is_new(kube: Kube, name: str) -> bool:
     return live is not None and not (live.get("status") or {}).get("history")
 
 
-def _wait(kube: Kube, what: str, look: Callable[[], Object | None], timeout_s: float) -> Object:
+def _wait(kube: Kube, what: str, look: Callable[[], Object | None]) -> Object:
     """Look whenever an Application changes, until there is something to return."""
-    end = time.monotonic() + timeout_s
+    end = time.monotonic() + SYNC_S
     with closing(kube.watch([(APPLICATION, NAMESPACE)])) as watch:
         while (result := look()) is None:
             left = end - time.monotonic()
             if left <= 0:
-                raise DeadlinePassed(what, timeout_s, "not seen")
+                raise DeadlinePassed(what, SYNC_S, "not seen")
             watch.wait(min(left, 5))
     return result
 

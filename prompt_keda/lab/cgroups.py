@@ -14,6 +14,7 @@ from pathlib import Path
 from prompt_keda.core.errors import LabError
 
 ROOT = Path("/sys/fs/cgroup")
+END_S = 20
 
 
 def is_version_2() -> bool:
@@ -71,15 +72,15 @@ def pids(name: str) -> set[int]:
     return found
 
 
-def kill_all(name: str, timeout_s: float = 20) -> None:
+def kill_all(name: str) -> None:
     """Kill every process of the stack, again and again until none is left.
 
     Raises
     ------
     LabError
-        When processes are still there after ``timeout_s`` seconds.
+        When processes are still there after `END_S` seconds.
     """
-    end = time.monotonic() + timeout_s
+    end = time.monotonic() + END_S
     while left := pids(name):
         if time.monotonic() > end:
             raise LabError(

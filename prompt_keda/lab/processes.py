@@ -20,6 +20,7 @@ from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import Lab
 
 COMES_BACK_S = 60
+GRACE_S = 5
 NODE = "node"
 """The first process of a node that is a container."""
 
@@ -135,14 +136,14 @@ def names(lab: Lab) -> list[str]:
     return sorted(path.stem for path in (lab.state / "pids").glob("*.json"))
 
 
-def stop(lab: Lab, name: str, grace_s: float = 5) -> None:
-    """Stop one process: SIGTERM, and after ``grace_s`` seconds SIGKILL. It stays away. Idempotent: yes."""
+def stop(lab: Lab, name: str) -> None:
+    """Stop one process: SIGTERM, and after `GRACE_S` seconds SIGKILL. It stays away. Idempotent: yes."""
     _let_stay_away(lab, name)
     pid = pid_of(lab, name)
     if pid is None:
         return
     _end(pid, signal.SIGTERM)
-    end = time.monotonic() + grace_s
+    end = time.monotonic() + GRACE_S
     while pid_of(lab, name) is not None:
         if time.monotonic() > end:
             _end(pid, signal.SIGKILL)

@@ -23,19 +23,17 @@ Row = tuple[str, str]
 STYLES = {"!": "yellow", "?": "bold yellow"}
 
 
-def show_status(parts: dict[str, Any], now: datetime | None = None, env: str = "") -> None:
+def show_status(parts: dict[str, Any], env: str = "") -> None:
     """Show KEDA, each instrument, who paused what, the open incident and the last runs; and the next command where it is not well.
 
     Parameters
     ----------
-    now
-        What ages are counted from; None: this moment.
     env
         The environment, as the person named it.
     """
     console = console_of()
     width, shows_symbols = columns(console.file), can_show(console.file, "…")
-    rows = status_rows(parts, now or datetime.now(UTC))
+    rows = status_rows(parts, datetime.now(UTC))
     if env and _unfinished(parts["runs"]):
         rows.append((" ", f"next: ./run resume --env {env}"))
     elif env and any(mark in STYLES for mark, _ in rows):

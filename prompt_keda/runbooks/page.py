@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 SECTIONS = ("Meaning", "Impact", "Diagnosis", "Mitigation", "Verification", "Escalation")
-DIAGNOSIS, MITIGATION, VERIFICATION = "Diagnosis", "Mitigation", "Verification"
+DIAGNOSIS, VERIFICATION = "Diagnosis", "Verification"
 
 LINK = re.compile(r"\[([^]]+)\]\([^)]+\)")
 
