@@ -379,7 +379,7 @@ def resume(run, run_="", approve="", verbose=False):
 
 def _show_history(result):
     reports.as_text.show_history(result.parts)
-    reports.drills_as_text.show_kept(result.parts["drills"])
+    reports.drills_as_text.show_kept(result.parts.drills)
 
 
 @_task(show=_show_history, help={"html": "write the recovery times, and the drills, as a page to this file"})
@@ -389,8 +389,7 @@ def history(run, html=""):
 
     with run.session() if run.env else nullcontext() as session:
         result = commands.history.history(session)
-    runs, drills = result.parts["runs"], result.parts["drills"]
-    _write("--html", html, lambda: reports.history_page.to_html(result.environment, runs, drills))
+    _write("--html", html, lambda: reports.history_page.to_html(result.environment, result.parts))
     return result
 
 
@@ -739,7 +738,7 @@ def bench(run, rounds="", of="check-deps"):
         raise core.errors.Refusal(f"--of {of} cannot be measured", f"Known are {', '.join(benchmarks)}.")
     timings = benchmarks[of](_whole("--rounds", rounds or "5", least=1), run.observer)
     run.show = lambda result: reports.as_text.show_lines([f"  {timing}" for timing in timings])
-    return Result("bench", "local", parts={"timings": [timing.__dict__ for timing in timings]})
+    return Result("bench", "local", parts={"timings": timings})
 
 
 namespace = Collection(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from prompt_keda.clients.systems import viewpoint
 from prompt_keda.commands.session import Session
@@ -13,6 +12,7 @@ from prompt_keda.records.drill_history import drills_kept
 from prompt_keda.records.run_history import runs_kept
 from prompt_keda.records.run_summary import RunSummary
 from prompt_keda.redeploy.history import runs_here_and_in_cluster
+from prompt_keda.report.history_page import History
 from prompt_keda.report.result import Result
 
 
@@ -36,11 +36,6 @@ def history(session: Session | None) -> Result:
 def _history(environment: str, runs: Sequence[RunSummary], damaged: Sequence[str], not_seen: str) -> Result:
     result = Result("history", environment, header=f"runs of {environment or 'this machine'}")
     drills, damaged_drills = drills_kept(drills_folder(), environment)
-    result.parts = {
-        "runs": [asdict(run) for run in runs],
-        "drills": [drill.to_json() for drill in drills],
-        "damaged": [*damaged, *damaged_drills],
-        "not_seen": not_seen,
-    }
+    result.parts = History(runs, drills, [*damaged, *damaged_drills], not_seen)
     result.exit_code = exit_code.UNKNOWN if not_seen else exit_code.PROVEN
     return result

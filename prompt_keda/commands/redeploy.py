@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from prompt_keda.clients.systems import Systems
@@ -31,6 +32,7 @@ from prompt_keda.redeploy.observing import FLAG, agree_while_observing, why_obse
 from prompt_keda.redeploy.unfinished import KeptRun, find_unfinished
 from prompt_keda.report import as_json
 from prompt_keda.report.result import Result
+from prompt_keda.report.run_report import Ledger, NotSeen, RunReport, StreamCounts, Streams
 
 
 def plan(session: Session, options: RedeployOptions, observer: Observer = nobody) -> Result:
@@ -107,7 +109,9 @@ def redeploy(
     context.before = running_jobs.ledger(session.systems.kube)
     ledger = [job.__dict__ for job in context.before]
     kept = snapshot.to_keep(context.objects, made.decisions)
-    folder.write_json("snapshot.json", {"jobs": ledger, "objects": kept, **_streams(session.systems)})
+    folder.write_json(
+        "snapshot.json", {"jobs": ledger, "objects": kept, "streams": as_json.as_plain(_streams(session.systems))}
+    )
     folder.write_json("plan.json", {"environment_file": str(session.file.resolve()), **made.to_json()})
     return _run(session, context, made, folder, observer, "redeploy")
 
@@ -191,11 +195,11 @@ def _run(
     try:
         steps = run_plan(made.steps, context, journal, observer)
         seconds = time.monotonic() - result.began
-        result.parts = _proven(context, made, folder, steps, seconds)
+        report = _report(context, made, folder, steps, seconds)
         journal.append("run", "done", f"{seconds:.1f} s")
-        folder.write_json("report.json", result.parts)
-        result.parts["recent_s"] = _recent(context.systems, made.mode, folder.run_id)
-        journal.finish({"mode": made.mode, "timings": result.parts["timings"]})
+        folder.write_json("report.json", report.to_json())
+        result.parts = replace(report, recent_s=_recent(context.systems, made.mode, folder.run_id))
+        journal.finish({"mode": made.mode, "timings": report.timings})
         outcome = f"verified, recovery time {seconds:.1f} s"
     except Exception as error:
         failed = error if isinstance(error, PromptKedaError) else Unexpected(error)
@@ -230,22 +234,19 @@ def _give_lock_back(context: Context, journal: CopiedJournal) -> None:
         journal.append("run", "lock-kept", error.what)
 
 
-def _proven(
+def _report(
     context: Context, made: Plan[Context], folder: RunFolder, steps: Sequence[StepResult], seconds: float
-) -> dict[str, Any]:
-    return {
-        "run": folder.run_id,
-        "mode": made.mode,
-        "notes": list(made.notes),
-        "steps": [as_json.step_to_json(one) for one in steps],
-        "ledger": {
-            "before": [one.__dict__ for one in context.before],
-            "after": [one.__dict__ for one in running_jobs.ledger(context.systems.kube)],
-            **_streams(context.systems),
-        },
-        "smoke": context.smoke.to_json() if context.smoke else None,
-        "timings": {"recovery": round(seconds, 2), **timings.parts(steps, context.smoke)},
-    }
+) -> RunReport:
+    assert context.smoke is not None, "every plan has the smoke test"
+    return RunReport(
+        run=folder.run_id,
+        mode=made.mode,
+        notes=made.notes,
+        steps=steps,
+        ledger=Ledger(context.before, running_jobs.ledger(context.systems.kube), _streams(context.systems)),
+        smoke=context.smoke,
+        timings={"recovery": round(seconds, 2), **timings.parts(steps, context.smoke)},
+    )
 
 
 def _tell_how_far(
@@ -265,19 +266,18 @@ def _tell_how_far(
         error.fix = f"{error.fix} Then {GO_ON}".strip()
 
 
-def _streams(systems: Systems) -> dict[str, Any]:
-    """Give length, lag and pending of each instrument's stream; a Redis that does not answer is said, not fatal."""
-    found: dict[str, Any] = {}
-    for one in systems.environment.instruments:
+def _streams(systems: Systems) -> Streams:
+    """Return what stands of each instrument's stream; a Redis that does not answer is said, not fatal."""
+    streams: dict[str, StreamCounts | NotSeen] = {}
+    for instrument in systems.environment.instruments:
         try:
             source = event_source(systems)
-            group = source.find_group(one.stream, one.consumer_group)
-            found[one.stream] = {
-                "length": source.find_length(one.stream),
-                "lag": group.lag if group else None,
-                "pending": group.pending if group else None,
-            }
+            group = source.find_group(instrument.stream, instrument.consumer_group)
+            length = source.find_length(instrument.stream)
+            streams[instrument.stream] = StreamCounts(
+                length, group.lag if group else None, group.pending if group else None
+            )
         except PromptKedaError as error:
             systems.forget_redis()
-            found[one.stream] = {"unknown": error.what}
-    return {"streams": found}
+            streams[instrument.stream] = NotSeen(error.what)
+    return streams

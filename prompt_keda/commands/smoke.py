@@ -44,7 +44,7 @@ def run_smoke(session: Session, events_count: int, approve: str, observer: Obser
     result = Result("smoke", environment.name, header=session.header(context.kube_system_uid))
     count = events_count or environment.smoke.events_count
     proven = smoke_test.run_smoke(session.systems, count, observer, _stamp())
-    result.parts = {"smoke": proven.to_json(), "timings": proven.intervals_s}
+    result.parts = {"smoke": proven, "timings": proven.intervals_s}
     return result
 
 
@@ -75,7 +75,7 @@ def run_full_smoke(
     result = Result("smoke", environment.name, header=session.header(context.kube_system_uid))
     proven = smoke_test.run_smoke(session.systems, environment.smoke.events_count, observer, stamp)
     cases_done = run_acceptance(session.systems, cases, observer, stamp)
-    result.parts = {"smoke": proven.to_json(), "cases": [case.to_json() for case in cases_done]}
+    result.parts = {"smoke": proven, "cases": cases_done}
     result.parts["timings"] = {**proven.intervals_s, **{case.id: case.duration_s for case in cases_done}}
     result.exit_code = exit_code.of_verdicts(case.verdict for case in cases_done)
     return result

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prompt_keda.report.as_text import show_lines
 from prompt_keda.report.drills_as_text import lost_told
+
+if TYPE_CHECKING:
+    from prompt_keda.lab.drills.chaos import Outcome
+    from prompt_keda.records.drill_record import Drilled
 
 
 def show_lab(status: dict[str, Any]) -> None:
@@ -28,31 +32,31 @@ def show_faults(faults: Sequence[dict[str, Any]]) -> None:
         show_lines([f"  seen by {seen}; runbook {one['runbook']}"])
 
 
-def show_drills(drills: Sequence[dict[str, Any]]) -> None:
+def show_drills(drills: Sequence[Drilled]) -> None:
     """Show a line for each drill, and what should not have been."""
-    for one in drills:
-        seen, recovered = (_span(one[key]) for key in ("detected_s", "recovered_s"))
-        word = "failed" if one["problems"] else "passed"
-        how = f"{one['answered_by'] or 'nobody'} ({one['runbook'] or 'no runbook'})"
-        said = f"seen after {seen}, answered by {how}, recovered in {recovered}, {lost_told(one['lost'])}"
-        show_lines([f"{word:7} {one['fault']:34} {said}"])
-        show_lines([f"        {problem}" for problem in one["problems"]])
-    passed = sum(not one["problems"] for one in drills)
+    for drill in drills:
+        seen, recovered = map(_span, (drill.detected_s, drill.recovered_s))
+        word = "failed" if drill.problems else "passed"
+        how = f"{drill.answered_by or 'nobody'} ({drill.runbook or 'no runbook'})"
+        said = f"seen after {seen}, answered by {how}, recovered in {recovered}, {lost_told(drill.lost)}"
+        show_lines([f"{word:7} {drill.fault:34} {said}"])
+        show_lines([f"        {problem}" for problem in drill.problems])
+    passed = sum(not drill.problems for drill in drills)
     show_lines([f"{passed} of {len(drills)} drills passed"])
 
 
-def show_chaos(rounds: Sequence[dict[str, Any]]) -> None:
+def show_chaos(rounds: Sequence[Outcome]) -> None:
     """Show a line for each chaos round, and each promise that was not kept."""
-    for one in rounds:
-        word, plan = "broken" if one["problems"] else "kept", one["round"]
-        acts = f"{len(plan['acts']) - len(one['not_done'])} of {len(plan['acts'])} acts"
-        said = f"mode {plan['mode']}, {acts}, {one['starts_count']} starts"
+    for outcome in rounds:
+        word, plan = "broken" if outcome.problems else "kept", outcome.round
+        acts = f"{len(plan.acts) - len(outcome.not_done)} of {len(plan.acts)} acts"
+        said = f"mode {plan.mode}, {acts}, {outcome.starts_count} starts"
         show_lines(
-            [f"{word:7} round {plan['number']:<4} {said}, {one['events_sent']} events, {one['duration_s']:.0f} s"]
+            [f"{word:7} round {plan.number:<4} {said}, {outcome.events_sent} events, {outcome.duration_s:.0f} s"]
         )
-        show_lines([f"        not done: {act}" for act in one["not_done"]])
-        show_lines([f"        {problem}" for problem in one["problems"]])
-    kept = sum(not one["problems"] for one in rounds)
+        show_lines([f"        not done: {act}" for act in outcome.not_done])
+        show_lines([f"        {problem}" for problem in outcome.problems])
+    kept = sum(not outcome.problems for outcome in rounds)
     show_lines([f"{kept} of {len(rounds)} rounds kept every promise"])
 
 

@@ -109,9 +109,9 @@ def _run_rounds(chosen: Sequence[Round], stage: Stage, write: Callable[[str], No
                     tell(one, made_smaller(one))
     except (KeyboardInterrupt, PromptKedaError) as error:
         ended = error if isinstance(error, PromptKedaError) else _stopped(chosen, outcomes)
-        ended.parts = {"rounds": [one.to_json() for one in outcomes], "smallest": smallest}
+        ended.parts = {"rounds": outcomes, "smallest": smallest}
         raise ended from None
-    result.parts = {"rounds": [one.to_json() for one in outcomes], "smallest": smallest}
+    result.parts = {"rounds": outcomes, "smallest": smallest}
     result.exit_code = 1 if any(one.problems for one in outcomes) else 0
     return result
 

@@ -226,13 +226,13 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
             keep_drill(drills.folder, DrillRecord.of(began_at, drilled[-1]))
             write(page(drilled))
     except PromptKedaError as error:
-        error.parts = {"drills": [one.to_json() for one in drilled]}
+        error.parts = {"drills": drilled}
         raise
     except KeyboardInterrupt:
         news = f"{len(drilled)} of {len(drills.chosen)} drills are done; ./run drill --rest goes on"
         observer(Event(EventKind.NOTE, "drill", "", news))
         raise
-    result.parts = {"drills": [one.to_json() for one in drilled]}
+    result.parts = {"drills": drilled}
     result.exit_code = 1 if any(one.problems for one in drilled) else 0
     return result
 

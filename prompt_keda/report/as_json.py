@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from enum import Enum
 from typing import Any
 
 from prompt_keda.core.check import CheckResult
@@ -33,12 +35,19 @@ def step_to_json(step: StepResult) -> dict[str, Any]:
 
 def to_text(document: dict[str, Any]) -> str:
     """Return the document as text; control characters are escaped by JSON itself, and what is no number becomes null."""
-    return json.dumps(_finite({"schema": SCHEMA, **document}), indent=1, default=str, allow_nan=False)
+    return json.dumps(as_plain({"schema": SCHEMA, **document}), indent=1, default=str, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def as_plain(value: Any) -> Any:
+    """Return a record, and all records in it, as mappings and lists: by its ``to_json``, or else field by field."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
+    if hasattr(value, "to_json"):
+        return as_plain(value.to_json())
+    if is_dataclass(value):
+        return {field.name: as_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: as_plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_plain(inner) for inner in value]
+    return value.value if isinstance(value, Enum) else value

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from prompt_keda.components.smoke.result import SmokeResult
 from prompt_keda.core.check import Verdict
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.report.checks_as_text import MARKS
+from prompt_keda.report.history_page import History
 from prompt_keda.report.layout import block, columns, console_of
 from prompt_keda.report.redeploy_as_text import smoke_line
+
+if TYPE_CHECKING:
+    from prompt_keda.components.smoke.acceptance.case import CaseResult
 
 RUN_STYLES = {"green": "green", "failed": "bold red", "interrupted": "yellow", "at work": "cyan"}
 BAR = 40
@@ -46,57 +51,55 @@ def show_prepared(parts: dict[str, Any]) -> None:
         )
 
 
-def show_smoke(smoke: dict[str, Any]) -> None:
+def show_smoke(smoke: SmokeResult) -> None:
     """Show what the smoke test proved."""
-    spans = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in smoke["intervals_s"].items())
+    spans = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in smoke.intervals_s.items())
     show_lines([smoke_line(smoke), f"  {spans}"])
 
 
-def show_cases(cases: Sequence[dict[str, Any]]) -> None:
+def show_cases(cases: Sequence[CaseResult]) -> None:
     """Show what each case of the acceptance suite saw, and how many passed."""
     console = console_of()
-    for one in cases:
-        _, word, style = MARKS[Verdict(one["verdict"])]
+    for case in cases:
+        _, word, style = MARKS[case.verdict]
         line = Text(f"  {word:8}", style=style)
-        line.append(f" {one['id']:28} {one_line(one['title'])} ({one['duration_s']:.1f} s)", style="default")
+        line.append(f" {case.id:28} {one_line(case.title)} ({case.duration_s:.1f} s)", style="default")
         console.print(line)
-        if one["verdict"] != Verdict.OK.value:
-            for name, told in (("seen", one["detail"]), ("fix", one["fix"])):
+        if case.verdict is not Verdict.OK:
+            for name, told in (("seen", case.detail), ("fix", case.fix)):
                 if told:
                     console.print(Text(f"           {name}: {one_line(told)}"))
-    verdicts = [one["verdict"] for one in cases]
-    counts = ", ".join(f"{verdicts.count(one.value)} {one.value}" for one in Verdict if one.value in verdicts)
+    verdicts = [case.verdict for case in cases]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict.value}" for verdict in Verdict if verdict in verdicts)
     console.print(Text(f"acceptance suite: {len(cases)} cases: {counts}", style="bold"))
 
 
-def show_history(parts: dict[str, Any]) -> None:
+def show_history(history: History) -> None:
     """Show a line for each run, newest first; then what is damaged, and what could not be seen.
 
     Names of modes and stages may come from a copy in a cluster, where others can write.
     """
-    console, rows = console_of(), parts["runs"]
-    width = max((len(one["environment"]) for one in rows), default=0)
-    longest = max([0.1, *(one["recovery_s"] or 0.0 for one in rows)])
-    for one in rows:
-        took = f"{one['recovery_s']:7.1f} s" if one["recovery_s"] is not None else " " * 9
-        bar = "▇" * max(1, round(BAR * one["recovery_s"] / longest)) if one["recovery_s"] is not None else ""
-        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in one["parts_s"].items() if seconds >= 0.05)
-        again = f"{one['starts_count']} starts" if one["starts_count"] > 1 else ""
-        only = "only in the cluster" if one["places"] == ("cluster",) else ""
-        line = Text(
-            f"{one['began_at'][:19].replace('T', ' ')}  {one['environment']:{width}}  {one_line(one['mode']):9}  "
-        )
-        line.append(f"{one['state']:11}", style=RUN_STYLES.get(one["state"], ""))
+    console, rows = console_of(), history.runs
+    width = max((len(run.environment) for run in rows), default=0)
+    longest = max([0.1, *(run.recovery_s or 0.0 for run in rows)])
+    for run in rows:
+        took = f"{run.recovery_s:7.1f} s" if run.recovery_s is not None else " " * 9
+        bar = "▇" * max(1, round(BAR * run.recovery_s / longest)) if run.recovery_s is not None else ""
+        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in run.parts_s.items() if seconds >= 0.05)
+        again = f"{run.starts_count} starts" if run.starts_count > 1 else ""
+        only = "only in the cluster" if run.places == ("cluster",) else ""
+        line = Text(f"{run.began_at[:19].replace('T', ' ')}  {run.environment:{width}}  {one_line(run.mode):9}  ")
+        line.append(f"{run.state:11}", style=RUN_STYLES.get(run.state, ""))
         line.append(one_line(f"  {took}  {'; '.join(filter(None, (stages, again, only)))}").rstrip())
         line.append(f"\n  {bar}" if bar else "", style="cyan")
-        line.append(f"\n  {one['run_id']}", style="dim")
+        line.append(f"\n  {run.run_id}", style="dim")
         console.print(line)
     if not rows:
         console.print("no runs")
-    for what in parts["damaged"]:
+    for what in history.damaged:
         console.print(Text(one_line(f"damaged: {what}"), style="yellow"))
-    if parts["not_seen"]:
-        console.print(Text(one_line(f"not seen: {parts['not_seen']}"), style="yellow"))
+    if history.not_seen:
+        console.print(Text(one_line(f"not seen: {history.not_seen}"), style="yellow"))
 
 
 def show_lines(lines: Sequence[str]) -> None:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from prompt_keda.records.drill_record import DrillRecord
 from prompt_keda.report.as_text import BAR, show_lines
 from prompt_keda.report.pages import span
 
 
-def show_kept(drills: Sequence[dict[str, Any]]) -> None:
-    """Show two lines for each drill, newest first; nothing where there is none. ``drills`` are those of ``history --json``."""
+def show_kept(drills: Sequence[DrillRecord]) -> None:
+    """Show two lines for each drill, newest first; nothing where there is none."""
     if not drills:
         return
-    longest = max([0.1, *(one["recovered_s"] or 0.0 for one in drills)])
-    width = max(len(one["fault"]) for one in drills)
-    passed = sum(one["passed"] for one in drills)
+    longest = max([0.1, *(drill.recovered_s or 0.0 for drill in drills)])
+    width = max(len(drill.fault) for drill in drills)
+    passed = sum(drill.passed for drill in drills)
     show_lines([f"drills: {passed} of {len(drills)} passed; ▒ until it was seen, ▇ until scaling was proven"])
-    for one in drills:
-        when = one["began_at"][:19].replace("T", " ")
-        took = f"seen {_after(one['detected_s'])}, recovered {_after(one['recovered_s'])}, {lost_told(one['lost'])}"
-        word = "passed" if one["passed"] else "failed"
-        show_lines([f"{when}  {one['fault']:{width}}  {word}  {took}; {'; '.join(one['problems'])}".rstrip("; ")])
-        if one["recovered_s"] is not None:
-            show_lines([f"  {_bar(one['detected_s'] or 0.0, one['recovered_s'], longest)}"])
+    for drill in drills:
+        when = drill.began_at[:19].replace("T", " ")
+        took = f"seen {_after(drill.detected_s)}, recovered {_after(drill.recovered_s)}, {lost_told(drill.lost)}"
+        word = "passed" if drill.passed else "failed"
+        show_lines([f"{when}  {drill.fault:{width}}  {word}  {took}; {'; '.join(drill.problems)}".rstrip("; ")])
+        if drill.recovered_s is not None:
+            show_lines([f"  {_bar(drill.detected_s or 0.0, drill.recovered_s, longest)}"])
 
 
 def lost_told(lost: Sequence[str] | None) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 
 from rich.text import Text
 
+from prompt_keda.components.smoke.result import SmokeResult
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.report.layout import can_show, columns, console_of, hanging, plain
 from prompt_keda.report.pages import span
+from prompt_keda.report.run_report import Ledger, RunReport
 
 SIGNS = {"removed": ("-", "red"), "replaced": ("±", "yellow"), "created": ("+", "green"), "changed": ("~", "yellow")}
 """A sign for each kind of change, as a diff has them; the word stands beside it."""
@@ -70,39 +72,39 @@ def show_plan(plan: Mapping[str, Any], verbose: bool = False, command: str = "")
         _show("next", f"{command} --approve {plan['digest']}", style="bold")
 
 
-def show_run(parts: Mapping[str, Any], verbose: bool = False) -> None:
+def show_run(report: RunReport, verbose: bool = False) -> None:
     """Show three lines: what was done, the proof, and the recovery time beside the last ones; notes come first."""
-    for note in parts["notes"]:
+    for note in report.notes:
         _show("! note", note, "yellow")
-    acted = [step for step in parts["steps"] if step["acted"]]
+    acted = [step for step in report.steps if step.acted]
     if verbose:
-        for step in parts["steps"]:
-            done = "done" if step["acted"] else "as it was"
-            _show(f"  {done}", f"{step['id']}: {step['detail'] or step['title']} ({step['duration_s']:.1f} s)")
-    changed = [step for step in acted if step["id"].partition("/")[0] not in NO_CHANGE]
-    acts = "; ".join(step["title"] for step in changed) or "nothing had to change"
-    _show("done", f"mode {parts['mode']}: {acts}")
-    _show("proof", f"{smoke_line(parts['smoke'])}; {_kept(parts['ledger'])}")
-    times = parts["timings"]
+        for step in report.steps:
+            done = "done" if step.acted else "as it was"
+            _show(f"  {done}", f"{step.id}: {step.progress.detail or step.title} ({step.duration_s:.1f} s)")
+    changed = [step for step in acted if step.id.partition("/")[0] not in NO_CHANGE]
+    acts = "; ".join(step.title for step in changed) or "nothing had to change"
+    _show("done", f"mode {report.mode}: {acts}")
+    _show("proof", f"{smoke_line(report.smoke)}; {_kept(report.ledger)}")
+    times = report.timings
     spans = [f"removal {times['removal']:.1f} s"] if "removal" in times else []
     if "first_scaled_job" in times:
         spans.append(f"first scaled Job after {times['first_scaled_job']:.1f} s")
-    recent = ", ".join(f"{seconds:.1f}" for seconds in parts.get("recent_s", ()))
-    beside = f"last {len(parts['recent_s'])}: {recent} s" if recent else "the first of its mode here"
-    took = "; ".join([f"recovery time {times['recovery']:.1f} s ({beside})", *spans, f"run {parts['run']}"])
+    recent = ", ".join(f"{seconds:.1f}" for seconds in report.recent_s or ())
+    beside = f"last {len(report.recent_s or ())}: {recent} s" if recent else "the first of its mode here"
+    took = "; ".join([f"recovery time {times['recovery']:.1f} s ({beside})", *spans, f"run {report.run}"])
     _show("time", took, style="bold")
 
 
-def smoke_line(smoke: Mapping[str, Any]) -> str:
+def smoke_line(smoke: SmokeResult) -> str:
     """Return what a smoke test proved."""
     return (
-        f"smoke test: {smoke['events_count']} events sent, {len(smoke['job_uids'])} Jobs made, "
-        f"{len(smoke['pod_uids'])} pods ran, {smoke['acknowledged_count']} acknowledged, lag 0"
+        f"smoke test: {smoke.events_count} events sent, {len(smoke.job_uids)} Jobs made, "
+        f"{len(smoke.pod_uids)} pods ran, {smoke.acknowledged_count} acknowledged, lag 0"
     )
 
 
-def _kept(ledger: Mapping[str, Any]) -> str:
-    count = len(ledger["before"])
+def _kept(ledger: Ledger) -> str:
+    count = len(ledger.before)
     if not count:
         return "no Job ran at the start"
     return f"{count} Jobs and pods ran at the start; all live on or ended by themselves"

@@ -13,13 +13,13 @@ from prompt_keda.report import as_json
 
 @dataclass
 class Result:
-    """What a task gives: an exit code, a header, and the parts of its JSON document."""
+    """What a task gives: an exit code, a header, and the parts of its JSON document, which are records or hold some."""
 
     task: str
     environment: str
     exit_code: int = 0
     header: str = ""
-    parts: dict[str, Any] = field(default_factory=dict)
+    parts: Any = field(default_factory=dict)
     checks: list[CheckResult] = field(default_factory=list)
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     began: float = field(default_factory=time.monotonic)
@@ -33,7 +33,7 @@ class Result:
             "started_at": self.started_at,
             "duration_s": round(time.monotonic() - self.began, 3),
             "header": self.header,
-            **self.parts,
+            **as_json.as_plain(self.parts),
         }
         if self.checks:
             document["results"] = [as_json.check_to_json(one) for one in self.checks]

@@ -167,7 +167,7 @@ def test_a_round_that_fails_is_printed_and_shrunk(chaos_run):
     result, told = chaos_run(lambda one: Outcome(one, problems=["lost"] * any(act.kind == KILL for act in one.acts)))
     (smallest,) = result.parts["smallest"]
     assert [act["kind"] for act in smallest["round"]["acts"]] == [KILL] and result.exit_code == 1
-    assert json.dumps(result.parts["rounds"][0]["round"]) in told[0] and "still fails after" in told[-1]
+    assert json.dumps(result.parts["rounds"][0].round.to_json()) in told[0] and "still fails after" in told[-1]
 
 
 def test_a_round_that_leaves_the_stack_broken_is_not_shrunk_and_ends_no_chaos_run(chaos_run):
@@ -210,7 +210,7 @@ def test_who_stops_a_chaos_run_keeps_the_rounds_that_are_done(monkeypatch):
     monkeypatch.setattr(chaos, "shrink", lambda one, *_: (one, 1))
     with pytest.raises(Interrupted) as caught:
         chaos.run(5, 7, None, "", lambda page: None, nobody)
-    assert [one["round"]["number"] for one in caught.value.parts["rounds"]] == [1, 2]
+    assert [outcome.round.number for outcome in caught.value.parts["rounds"]] == [1, 2]
     assert "stopped after 2 of 5 rounds, 1 of which kept every promise" in caught.value.what
     assert caught.value.fix.endswith("--seed 7 --only 3") and caught.value.exit_code == STOPPED
 

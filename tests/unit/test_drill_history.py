@@ -102,11 +102,11 @@ def test_each_drill_is_kept_for_this_user_alone(drills, state):
     """Also the same fault twice in one command; history tells what the drill told."""
     drills += [GOOD, GOOD, BAD]
     drilling.run(ALL, nowhere, nobody)
-    told = history(None).parts["drills"]
-    assert [one["fault"] for one in told] == ["redis/gone", "keda/gone", "keda/gone"]
-    assert [one["passed"] for one in told] == [False, True, True]
-    assert (told[0]["lost"], told[0]["problems"], told[0]["recovered_s"]) == ([*BAD.lost], [*BAD.problems], None)
-    assert (told[1]["detected_s"], told[1]["recovered_s"], told[1]["runbook"]) == (10.0, 40.0, "keda-gone")
+    told = history(None).parts.drills
+    assert [drill.fault for drill in told] == ["redis/gone", "keda/gone", "keda/gone"]
+    assert [drill.passed for drill in told] == [False, True, True]
+    assert (told[0].lost, told[0].problems, told[0].recovered_s) == (BAD.lost, BAD.problems, None)
+    assert (told[1].detected_s, told[1].recovered_s, told[1].runbook) == (10.0, 40.0, "keda-gone")
     (folder,) = state.iterdir()
     assert [one.stat().st_mode & 0o777 for one in (state, folder)] == [0o700] * 2
     assert {one.stat().st_mode & 0o777 for one in folder.iterdir()} == {0o600}
@@ -145,7 +145,7 @@ def test_drills_that_were_stopped_are_gone_on_with(drills, state):
     written = []
     result = drilling.run(REST, written.append, nobody)
     assert (drills, result.exit_code) == ([], 1)
-    assert result.parts["drills"] == [one.to_json() for one in (GOOD, BAD, GOOD)]
+    assert result.parts["drills"] == [GOOD, BAD, GOOD]
     assert [page.count(GOOD.title) for page in written] == [1, 2] and len(list(state.iterdir())) == 1
     with pytest.raises(Refusal, match="were stopped"):
         drilling.run(REST, nowhere, nobody)
@@ -272,8 +272,8 @@ def test_a_damaged_record_is_named_and_hides_no_other(state, damage):
     put(state, 2, BAD)
     damage(folder.path / "001-keda-gone.json")
     parts = history(None).parts
-    assert [one["fault"] for one in parts["drills"]] == ["redis/gone", "keda/gone"]
-    (damaged,) = parts["damaged"]
+    assert [drill.fault for drill in parts.drills] == ["redis/gone", "keda/gone"]
+    (damaged,) = parts.damaged
     assert "001-keda-gone.json" in damaged and "20250102" in damaged
 
 
@@ -289,15 +289,15 @@ def test_only_the_drills_of_the_environment_are_told(state):
     """Those of the local stack say nothing of another cluster."""
     put(state, 1)
     world = World()
-    assert len(history(world.session).parts["drills"]) == 1
+    assert len(history(world.session).parts.drills) == 1
     world.systems.environment = world.systems.environment.model_copy(update={"name": "prod"})
-    assert history(world.session).parts["drills"] == []
+    assert history(world.session).parts.drills == []
 
 
 def shown(capsys):
     parts = history(None).parts
     as_text.show_history(parts)
-    drills_as_text.show_kept(parts["drills"])
+    drills_as_text.show_kept(parts.drills)
     return capsys.readouterr().out
 
 
@@ -317,8 +317,7 @@ def test_drills_are_shown_as_lines_with_bars(state, capsys):
 def test_drills_stand_on_the_page(state):
     """With their bars; what a record says makes no markup. What was not counted is not nought."""
     bad = Drilled(fault=HOSTILE, title=HOSTILE, problems=(HOSTILE,))
-    drills = [record(1).to_json(), record(2, bad).to_json()]
-    page = history_page.to_html("local", [], drills)
+    page = history_page.to_html("local", history_page.History([], [record(1), record(2, bad)]))
     assert "1 of 2 passed" in page and "flex: 10.0" in page and "flex: 30.0" in page and "width: 100.0%" in page
     assert page.count("not counted") == 1 and "<script" not in page and "\x1b" not in page
     assert not any(word in page for word in ("src=", "href=", "url(", "@import"))
@@ -334,4 +333,4 @@ def test_no_record_forges_a_line(state, capsys):
 def test_without_a_drill_nothing_is_shown(state, capsys):
     """The page and the lines are as they were."""
     assert shown(capsys) == "no runs\n"
-    assert "rill" not in history_page.to_html("local", [], [])
+    assert "rill" not in history_page.to_html("local", history_page.History([], []))

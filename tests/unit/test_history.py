@@ -175,7 +175,7 @@ def test_both_places_are_told_as_one(world, runs, tmp_path, capsys):
     put(runs, 2, "failed", dead_pid())
     ClusterCopy(world.kube, put(tmp_path / "c", 3, "at work"), "me").write()
     result = history(world.session)
-    told = [(one["run_id"][:8], one["state"], one["places"]) for one in result.parts["runs"]]
+    told = [(run.run_id[:8], run.state, run.places) for run in result.parts.runs]
     assert told == [
         ("20250103", "at work", ("cluster",)),
         ("20250102", "failed", ("here",)),
@@ -193,8 +193,8 @@ def test_a_killed_run_is_interrupted_while_its_lock_lives_on(world, runs, pid, s
     killed = put(runs, 1, "at work", pid())
     hold(world.kube, killed.run_id)
     ClusterCopy(world.kube, killed, "me").write()
-    (found,) = history(world.session).parts["runs"]
-    assert (found["state"], found["places"]) == (state, ("here", "cluster"))
+    (found,) = history(world.session).parts.runs
+    assert (found.state, found.places) == (state, ("here", "cluster"))
 
 
 def test_a_killed_run_that_another_machine_goes_on_with_is_at_work(world, runs, tmp_path):
@@ -204,7 +204,7 @@ def test_a_killed_run_that_another_machine_goes_on_with_is_at_work(world, runs, 
     JournalFile(elsewhere).append("run", "begin", "resume mode reinstall by u@elsewhere, process 7")
     hold(world.kube, killed.run_id)
     ClusterCopy(world.kube, elsewhere, "me").write()
-    assert history(world.session).parts["runs"][0]["state"] == "at work"
+    assert history(world.session).parts.runs[0].state == "at work"
 
 
 def test_a_cluster_that_cannot_be_asked_for_copies_is_named_and_is_not_green(world, runs, capsys):
@@ -212,7 +212,7 @@ def test_a_cluster_that_cannot_be_asked_for_copies_is_named_and_is_not_green(wor
     put(runs, 1, "green")
     world.kube.denied.add(("list", "configmaps"))
     result = history(world.session)
-    assert result.exit_code == 3 and len(result.parts["runs"]) == 1
+    assert result.exit_code == 3 and len(result.parts.runs) == 1
     as_text.show_history(result.parts)
     assert "not seen: the copies of runs in its cluster could not be read: Kubernetes at" in capsys.readouterr().out
 

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from prompt_keda.records.incident_story import tell
+from prompt_keda.records.run_summary import RunSummary
 from prompt_keda.report import history_page
+from prompt_keda.report.history_page import History
 from prompt_keda.report.incident_page import to_chat, to_html, to_markdown
 
 START = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -104,12 +106,12 @@ def test_the_page_loads_nothing():
 def run(state="green", recovery_s=21.5, mode="repair"):
     parts = {"install": 3.5, "verify": 9.0} if recovery_s else {}
     began = "2026-11-24T03:00:00+00:00"
-    return {"began_at": began, "mode": mode, "state": state, "recovery_s": recovery_s, "parts_s": parts}
+    return RunSummary("r", "local", began, mode, state, recovery_s, parts)
 
 
 def test_recovery_times_are_a_page_that_loads_nothing():
     """Green runs have their bar, the longest the whole width; what others may have written makes no markup."""
-    page = history_page.to_html("local", [run(), run(recovery_s=43.0), run("failed", None, HOSTILE)], [])
+    page = history_page.to_html("local", History([run(), run(recovery_s=43.0), run("failed", None, HOSTILE)], []))
     assert "3 runs, 2 of them green; median 32.2 s, longest 43.0 s" in page
     assert "width: 50.0%" in page and "width: 100.0%" in page
     assert "<script" not in page and "\x1b" not in page
@@ -118,4 +120,4 @@ def test_recovery_times_are_a_page_that_loads_nothing():
 
 def test_no_run_is_a_page_as_well():
     """A new machine."""
-    assert "0 runs, 0 of them green" in history_page.to_html("", [], [])
+    assert "0 runs, 0 of them green" in history_page.to_html("", History([], []))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from prompt_keda.core.decisions import Change, Decisions, Deletion
+from prompt_keda.components.smoke.result import SmokeResult
+from prompt_keda.core.decisions import Change, Decisions, Deletion, JobRecord
+from prompt_keda.core.plan import Progress, State, StepResult
 from prompt_keda.records.run_history import recent_recoveries
 from prompt_keda.records.run_summary import RunSummary
 from prompt_keda.redeploy.changes import changes, left_alone_count
 from prompt_keda.redeploy.inventory import Seen, Survey
 from prompt_keda.report.redeploy_as_text import show_plan, show_run
+from prompt_keda.report.run_report import Ledger, NotSeen, RunReport
 
 from .test_house_rules import ROOT
 
@@ -116,32 +120,47 @@ def test_a_diff_tells_removed_replaced_created_and_changed_apart():
     assert found[4] == Change("changed", "Role", "keda", "c", field="rules") and left_alone_count(seen, found) == 1
 
 
-RUN = {
-    "run": "r1",
-    "mode": "repair",
-    "notes": [],
-    "steps": [
-        {"id": "guard/hold-lease", "acted": True, "title": "t", "detail": "", "duration_s": 0.1},
-        {"id": "install/apply-parts", "acted": True, "title": "apply KEDA's rights", "detail": "", "duration_s": 2.0},
-        {"id": "restore/x", "acted": False, "title": "t", "detail": "", "duration_s": 0.0},
+DONE = Progress(State.DONE)
+JOB = JobRecord("Job", "n", "j", "u", "sj", "2")
+RUN = RunReport(
+    run="r1",
+    mode="repair",
+    notes=(),
+    steps=[
+        StepResult("guard/hold-lease", "t", False, DONE, True, 0.1),
+        StepResult("install/apply-parts", "apply KEDA's rights", False, DONE, True, 2.0),
+        StepResult("restore/x", "t", False, DONE, False, 0.0),
     ],
-    "smoke": {"events_count": 6, "job_uids": ["a"] * 5, "pod_uids": ["a"] * 5, "acknowledged_count": 6},
-    "ledger": {"before": [1, 2]},
-    "timings": {"recovery": 21.04, "first_scaled_job": 3.0},
-    "recent_s": [9.1, 12.7],
-}
+    ledger=Ledger([JOB, JOB], [], {"s": NotSeen("Redis is away")}),
+    smoke=SmokeResult(6, 6, ["a"] * 5, ["a"] * 5),
+    timings={"recovery": 21.04, "first_scaled_job": 3.0},
+)
 
 
 @pytest.mark.parametrize("recent", [[9.1, 12.7], []])
 def test_a_run_ends_in_three_lines(capsys, monkeypatch, recent):
     """What was done, the proof, and the recovery time beside the last ones."""
     monkeypatch.delenv("COLUMNS", raising=False)
-    show_run({**RUN, "recent_s": recent})
+    show_run(replace(RUN, recent_s=recent))
     done, proof, took = capsys.readouterr().out.splitlines()
     assert done == "done          mode repair: apply KEDA's rights"
     assert "smoke test: 6 events sent, 5 Jobs made, 5 pods ran, 6 acknowledged, lag 0" in proof
     assert "2 Jobs and pods ran at the start; all live on or ended by themselves" in proof
     assert "recovery time 21.0 s" in took and ("last 2: 9.1, 12.7 s" if recent else "the first") in took
+
+
+def test_a_run_is_kept_as_json_that_says_what_it_did():
+    """As report.json; what the last ones took is added for who looks."""
+    kept = json.loads(json.dumps(RUN.to_json()))
+    assert kept["steps"][1] == {
+        **{"id": "install/apply-parts", "title": "apply KEDA's rights", "destructive": False, "progress": "done"},
+        **{"detail": "", "acted": True, "duration_s": 2.0},
+    }
+    assert kept["ledger"]["before"][0]["uid"] == "u" and kept["ledger"]["streams"] == {
+        "s": {"unknown": "Redis is away"}
+    }
+    assert kept["smoke"]["acknowledged_count"] == 6 and "recent_s" not in kept
+    assert replace(RUN, recent_s=[1.0]).to_json()["recent_s"] == [1.0]
 
 
 def test_times_beside_a_run_are_those_of_its_mode_and_not_its_own():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
@@ -14,6 +13,7 @@ from prompt_keda.core.event import Event, EventKind
 from prompt_keda.core.untrusted import neutral, one_line
 from prompt_keda.records.run_summary import RunSummary
 from prompt_keda.report import as_junit, as_text, checks_as_text, redeploy_as_text
+from prompt_keda.report.history_page import History
 from prompt_keda.report.progress import Progress
 
 FORGED = "OK redis/answers"
@@ -81,7 +81,7 @@ def test_no_message_forges_a_line_of_the_history(capsys):
     """Modes and stages may be those of a copy in the cluster."""
     known = {"run_id": "id", "environment": "e", "began_at": "2026-11-24", "state": "green", "places": ("cluster",)}
     run = RunSummary(**known, mode=EVIL, parts_s={EVIL: 1.0}, spans_s={EVIL: 1.0})
-    as_text.show_history({"runs": [asdict(run)], "damaged": [EVIL], "not_seen": EVIL})
+    as_text.show_history(History([run], [], [EVIL], EVIL))
     said = capsys.readouterr().out
     assert said.count(FORGED) > 4 and forged(said) == []
 

@@ -69,6 +69,7 @@ CLUSTER_TRIGGER_AUTHENTICATIONS = Resource(
     "keda.sh/v1alpha1", "ClusterTriggerAuthentication", "clustertriggerauthentications", False
 )
 APPLICATIONS = Resource("argoproj.io/v1alpha1", "Application", "applications")
+APP_PROJECTS = Resource("argoproj.io/v1alpha1", "AppProject", "appprojects")
 VAULT_SECRETS = Resource("ricoberger.de/v1alpha1", "VaultSecret", "vaultsecrets")
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", False)
 CLUSTER_ROLE_BINDINGS = Resource("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", False)

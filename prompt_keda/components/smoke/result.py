@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -30,7 +29,3 @@ class SmokeResult:
     pod_uids: list[str] = field(default_factory=list)
     intervals_s: dict[str, float] = field(default_factory=dict)
     first_job_s: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """Give it as JSON."""
-        return asdict(self)

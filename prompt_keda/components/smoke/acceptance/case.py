@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from prompt_keda.components.smoke.acceptance.shape import Shape
 from prompt_keda.components.smoke.acceptance.trial import Point, Trial
@@ -72,7 +71,3 @@ class CaseResult:
     fix: str = ""
     points: list[Point] = field(default_factory=list)
     duration_s: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """Give it as JSON."""
-        return {**asdict(self), "verdict": self.verdict.value}
