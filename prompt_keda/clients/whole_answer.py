@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 WAITS = 6
 """So many times the limit of a single wait may all of an answer take: it may be long, and the way slow."""
+
+
+_COUNTING = threading.Lock()
+"""Held while it is counted who uses a socket: for all sockets, because ssl makes them without their constructor."""
 
 
 class NotWhole(TimeoutError):
@@ -85,7 +91,45 @@ class _Bounded:
 
 
 class _BoundedTls(_Bounded, ssl.SSLSocket):
-    """A socket that `bounded` makes."""
+    """A socket that `bounded` makes. One that is closed while another thread uses it ends its connection now, and is closed
+    once that thread has left.
+
+    OpenSSL knows a socket by its number alone. A thread that still reads from one that was closed goes on with the next
+    connection that gets the number, and both break: "bad record mac" (seen; tests/contracts/test_closed_in_use.py).
+    """
+
+    _users_count = 0
+    _is_to_close = False
+
+    def read(self, *arguments: Any, **options: Any) -> Any:
+        with self._in_use():
+            return super().read(*arguments, **options)
+
+    def send(self, *arguments: Any, **options: Any) -> Any:
+        with self._in_use():
+            return super().send(*arguments, **options)
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        with _COUNTING:
+            self._users_count += 1
+        try:
+            yield
+        finally:
+            with _COUNTING:
+                self._users_count -= 1
+                is_due = self._is_to_close and not self._users_count
+            if is_due:
+                self._real_close()
+
+    def _real_close(self) -> None:
+        with _COUNTING:
+            is_used = self._is_to_close = self._users_count > 0
+        if not is_used:
+            super()._real_close()  # type: ignore[misc]
+            return
+        with suppress(OSError):  # nobody is there any more
+            socket.socket.shutdown(self, socket.SHUT_RDWR)
 
 
 class _Carried:
