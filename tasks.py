@@ -435,7 +435,7 @@ def _watch(session):
     from contextlib import closing
 
     with closing(reports.status_watch.StatusWatch(session.environment.name)) as screen:
-        commands.status.watch(session, lambda parts: _to_stdout(lambda: screen.show(parts)))
+        commands.status.watch(session, lambda stands: _to_stdout(lambda: screen.show(stands)))
 
 
 @_task(show=lambda result: reports.runbooks_as_text.show_response(result.parts, result.checks))

@@ -37,6 +37,7 @@ from prompt_keda.records.incident import Incident
 from prompt_keda.records.run_folder import JOURNAL
 from prompt_keda.records.run_history import runs_kept
 from prompt_keda.report.archive import refuse_unwritable, write_archive
+from prompt_keda.report.as_json import as_plain
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import go_on
 
@@ -93,7 +94,7 @@ def _journals(environment: Environment) -> dict[str, str]:
 def collect(systems: Systems) -> Iterator[tuple[str, str]]:
     """Give each file's name and text. What could not be had says so in its place: that is worth knowing as well."""
     environment = systems.environment
-    yield "status.json", _json(status.look(systems))
+    yield "status.json", _json(as_plain(status.look(systems)))
     yield "versions.json", _told(lambda: {"kubernetes": systems.kube.version(), "keda": str(environment.keda.version)})
     yield "crds.json", _told(lambda: [_without_schema(one) for one in systems.kube.list(CRDS) if _is_kedas(one)])
     yield "api-services.json", _told(lambda: [one for one in systems.kube.list(API_SERVICES) if _is_kedas(one)])

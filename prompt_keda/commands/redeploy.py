@@ -32,7 +32,8 @@ from prompt_keda.redeploy.observing import FLAG, agree_while_observing, why_obse
 from prompt_keda.redeploy.unfinished import KeptRun, find_unfinished
 from prompt_keda.report import as_json
 from prompt_keda.report.result import Result
-from prompt_keda.report.run_report import Ledger, NotSeen, RunReport, StreamCounts, Streams
+from prompt_keda.report.run_report import Ledger, RunReport, StreamCounts, Streams
+from prompt_keda.report.status import NotSeen
 
 
 def plan(session: Session, options: RedeployOptions, observer: Observer = nobody) -> Result:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from time import sleep
-from typing import Any, NoReturn
+from typing import NoReturn, TypeVar
 
 from prompt_keda.clients.kube.conditions import conditions, has_condition
 from prompt_keda.clients.kube.objects import Object
@@ -25,9 +24,17 @@ from prompt_keda.environment.model import Instrument
 from prompt_keda.records.incident import Incident
 from prompt_keda.redeploy.history import runs_here
 from prompt_keda.report.result import Result
+from prompt_keda.report.status import (
+    ClusterState,
+    InstrumentState,
+    NotSeen,
+    PartState,
+    ScaledJobState,
+    Status,
+    StreamState,
+)
 
-UNKNOWN = "unknown"
-"""The key of what could not be seen, with the reason; ``fix`` beside it says what to do, where that is known."""
+T = TypeVar("T")
 LAST_RUNS = 3
 EVERY_S = 2.0
 """Between two looks of a watch, as `watch` of procps has it."""
@@ -43,104 +50,88 @@ def status(session: Session) -> Result:
     result = Result("status", session.environment.name)
     result.parts = _look_with_records(session.systems)
     result.header = session.header()
-    result.exit_code = exit_code.PROVEN if is_all_seen(result.parts["status"]) else exit_code.UNKNOWN
+    result.exit_code = exit_code.UNKNOWN if any(result.parts.status.not_seen()) else exit_code.PROVEN
     return result
 
 
-def watch(session: Session, show: Callable[[dict[str, Any]], None], pause: Callable[[float], None] = sleep) -> NoReturn:
+def watch(session: Session, show: Callable[[Status], None], pause: Callable[[float], None] = sleep) -> NoReturn:
     """Look every `EVERY_S` seconds, until somebody stops it: nothing else ends it. It reads, and never writes.
 
     Parameters
     ----------
     show
-        Given what `status` has as its parts.
+        Given what stands.
     pause
         Waits so many seconds.
     """
     while True:
         with session.fresh_systems() as systems:
-            parts = _look_with_records(systems)
-            show(parts)
-            pause(EVERY_S)
-            while is_all_seen(
-                parts["status"]
-            ):  # else with fresh ones: a client that has lost its connection may stay so
-                parts = _look_with_records(systems)
-                show(parts)
+            while True:
+                stands = _look_with_records(systems)
+                show(stands)
                 pause(EVERY_S)
+                if any(stands.status.not_seen()):
+                    break  # a client that has lost its connection may stay so
 
 
-def _look_with_records(systems: Systems) -> dict[str, Any]:
-    environment = systems.environment
-    incident = Incident.find_open(incidents_folder(), environment)
+def _look_with_records(systems: Systems) -> Status:
+    incident = Incident.find_open(incidents_folder(), systems.environment)
     runs, _ = runs_here(systems, runs_folder())
-    return {
-        "status": look(systems),
-        "runs": [asdict(run) for run in runs[:LAST_RUNS]],
-        "incident": incident.id if incident else "",
-    }
+    return Status(look(systems), runs[:LAST_RUNS], incident.id if incident else "")
 
 
-def look(systems: Systems) -> dict[str, Any]:
-    """Give KEDA's parts, and for each instrument its ScaledJob, its stream and its Jobs. It reads, and never writes.
+def look(systems: Systems) -> ClusterState:
+    """Return KEDA's parts, and for each instrument its ScaledJob, its stream and its Jobs. It reads, and never writes.
 
-    What could not be seen is ``{"unknown": why}`` in its place; the rest is told all the same.
+    What could not be seen is `NotSeen` in its place; the rest is told all the same.
     """
-    return {
-        "keda": _seen(partial(_parts, systems)),
-        "instruments": {
-            one.name: {
-                "scaled_job": _seen(partial(_scaled_job, systems, one)),
-                "stream": _seen(partial(_stream, systems, one)),
-                "jobs": _seen(partial(_jobs, systems, one)),
-            }
-            for one in systems.environment.instruments
+    return ClusterState(
+        keda=_seen(partial(_parts, systems)),
+        instruments={
+            instrument.name: InstrumentState(
+                scaled_job=_seen(partial(_scaled_job, systems, instrument)),
+                stream=_seen(partial(_stream, systems, instrument)),
+                jobs=_seen(partial(_jobs, systems, instrument)),
+            )
+            for instrument in systems.environment.instruments
         },
-    }
+    )
 
 
-def is_all_seen(found: Any) -> bool:
-    """Tell whether nothing of what `look` gave is unknown."""
-    if isinstance(found, dict):
-        return UNKNOWN not in found and all(map(is_all_seen, found.values()))
-    return not isinstance(found, list) or all(map(is_all_seen, found))
-
-
-def _seen(what: Callable[[], Any]) -> Any:
+def _seen(what: Callable[[], T]) -> T | NotSeen:
     try:
         return what()
     except PromptKedaError as error:
-        return {UNKNOWN: error.what, **({"fix": error.fix} if error.fix else {})}
+        return NotSeen(error.what, error.fix)
 
 
-def _parts(systems: Systems) -> list[dict[str, Any]]:
+def _parts(systems: Systems) -> list[PartState]:
     namespace = systems.environment.keda.namespace
-    pods = systems.kube.list(PODS, namespace)
-    found = []
-    for one in systems.kube.list(DEPLOYMENTS, namespace):
-        name = one["metadata"]["name"]
+    pods, parts = systems.kube.list(PODS, namespace), []
+    for deployment in systems.kube.list(DEPLOYMENTS, namespace):
+        name, spec = deployment["metadata"]["name"], deployment["spec"]
         own = [pod for pod in pods if pod["metadata"]["name"].startswith(f"{name}-")]
         restarts = sum(state["restartCount"] for pod in own for state in pod["status"].get("containerStatuses") or [])
-        images = [container["image"] for container in one["spec"]["template"]["spec"]["containers"]]
-        wanted, ready = one["spec"].get("replicas", 1), (one.get("status") or {}).get("availableReplicas", 0)
-        found.append({"name": name, "wanted": wanted, "ready": ready, "images": images, "restarts": restarts})
-    return found
+        images = [container["image"] for container in spec["template"]["spec"]["containers"]]
+        ready = (deployment.get("status") or {}).get("availableReplicas", 0)
+        parts.append(PartState(name, spec.get("replicas", 1), ready, images, restarts))
+    return parts
 
 
-def _scaled_job(systems: Systems, instrument: Instrument) -> dict[str, Any]:
+def _scaled_job(systems: Systems, instrument: Instrument) -> ScaledJobState:
     live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
     if live is None:
-        return {"name": instrument.scaled_job, "is_there": False}
-    found = conditions(live)
+        return ScaledJobState(instrument.scaled_job, is_there=False)
+    states = conditions(live)
     run = (live["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)
-    return {
-        "name": instrument.scaled_job,
-        "is_there": True,
-        "ready": found.get("Ready", {}).get("status", "not looked at"),
-        "active": found.get("Active", {}).get("status", "not looked at"),
-        "paused_by": (f"run {run}" if run else _who_paused(live)) if is_paused(live) else "",
-        "generation": live["metadata"].get("generation"),
-    }
+    return ScaledJobState(
+        name=instrument.scaled_job,
+        is_there=True,
+        ready=states.get("Ready", {}).get("status", "not looked at"),
+        active=states.get("Active", {}).get("status", "not looked at"),
+        paused_by=(f"run {run}" if run else _who_paused(live)) if is_paused(live) else "",
+        generation=live["metadata"].get("generation"),
+    )
 
 
 def _who_paused(scaled_job: Object) -> str:
@@ -152,26 +143,24 @@ def _who_paused(scaled_job: Object) -> str:
     return "somebody"
 
 
-def _stream(systems: Systems, instrument: Instrument) -> dict[str, Any]:
+def _stream(systems: Systems, instrument: Instrument) -> StreamState:
     source = event_source(systems)
     group = source.find_group(instrument.stream, instrument.consumer_group)
-    return {
-        "name": instrument.stream,
-        "length": source.find_length(instrument.stream),
-        "lag": group.lag if group else None,
-        "pending": group.pending if group else None,
-        "has_group": group is not None,
-        "last_event_at": source.find_newest_at(instrument.stream),
-    }
+    return StreamState(
+        name=instrument.stream,
+        length=source.find_length(instrument.stream),
+        lag=group.lag if group else None,
+        pending=group.pending if group else None,
+        has_group=group is not None,
+        last_event_at=source.find_newest_at(instrument.stream),
+    )
 
 
 def _jobs(systems: Systems, instrument: Instrument) -> dict[str, int]:
     """Count the Jobs of a ScaledJob by what they do."""
     owner = {"metadata": {"namespace": instrument.namespace, "name": instrument.scaled_job}}
-    of_it = [
-        one for one in systems.kube.each(JOBS, instrument.namespace, SCALED_JOB_LABEL) if running_jobs.is_of(one, owner)
-    ]
-    return dict(Counter(map(_state, of_it)))
+    jobs = systems.kube.each(JOBS, instrument.namespace, SCALED_JOB_LABEL)
+    return dict(Counter(_state(job) for job in jobs if running_jobs.is_of(job, owner)))
 
 
 def _state(job: Object) -> str:

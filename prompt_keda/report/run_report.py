@@ -9,7 +9,8 @@ from typing import Any
 from prompt_keda.components.smoke.result import SmokeResult
 from prompt_keda.core.decisions import JobRecord
 from prompt_keda.core.plan import StepResult
-from prompt_keda.report.as_json import step_to_json
+from prompt_keda.report.as_json import as_plain, step_to_json
+from prompt_keda.report.status import NotSeen
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,6 @@ class StreamCounts:
     length: int | None
     lag: int | None
     pending: int | None
-
-
-@dataclass(frozen=True)
-class NotSeen:
-    """Why something could not be seen."""
-
-    unknown: str
 
 
 Streams = Mapping[str, StreamCounts | NotSeen]
@@ -64,7 +58,11 @@ class RunReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
-        document = {**asdict(self), "steps": [step_to_json(step) for step in self.steps]}
+        document = {
+            **asdict(self),
+            "steps": [step_to_json(step) for step in self.steps],
+            "ledger": as_plain(self.ledger),
+        }
         if self.recent_s is None:
             del document["recent_s"]
         return document

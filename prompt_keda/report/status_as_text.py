@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.text import Text
 
 from prompt_keda.core.untrusted import one_line
-from prompt_keda.records.run_summary import FAILED, INTERRUPTED, REFUSED
+from prompt_keda.records.run_summary import FAILED, INTERRUPTED, REFUSED, RunSummary
 from prompt_keda.report.layout import can_show, columns, console_of, hanging, plain
 from prompt_keda.report.pages import span
+from prompt_keda.report.status import NotSeen, PartState, ScaledJobState, Status, StreamState
 
-UNKNOWN = "unknown"
 DIGEST = len("sha256:") + 12
 """So much of an image's digest tells it from others."""
 STATES = ("running", "pending", "failed", "complete")
@@ -23,7 +22,7 @@ Row = tuple[str, str]
 STYLES = {"!": "yellow", "?": "bold yellow"}
 
 
-def show_status(parts: dict[str, Any], env: str = "") -> None:
+def show_status(stands: Status, env: str = "") -> None:
     """Show KEDA, each instrument, who paused what, the open incident and the last runs; and the next command where it is not well.
 
     Parameters
@@ -33,8 +32,8 @@ def show_status(parts: dict[str, Any], env: str = "") -> None:
     """
     console = console_of()
     width, shows_symbols = columns(console.file), can_show(console.file, "…")
-    rows = status_rows(parts, datetime.now(UTC))
-    if env and _unfinished(parts["runs"]):
+    rows = status_rows(stands, datetime.now(UTC))
+    if env and _unfinished(stands.runs):
         rows.append((" ", f"next: ./run resume --env {env}"))
     elif env and any(mark in STYLES for mark, _ in rows):
         rows.append((" ", f"next: ./run respond --env {env}"))
@@ -43,31 +42,26 @@ def show_status(parts: dict[str, Any], env: str = "") -> None:
             console.print(line)
 
 
-def status_rows(parts: dict[str, Any], now: datetime) -> list[Row]:
+def status_rows(stands: Status, now: datetime) -> list[Row]:
     """Return what is shown, row by row; what belongs to the row above is indented."""
-    status = parts["status"]
-    rows = [*_parts(status["keda"])]
-    for name, instrument in status["instruments"].items():
-        rows += [(" ", name), *((mark, f"  {text}") for mark, text in _instrument(instrument, now))]
-    rows += _paused(status["instruments"])
-    rows += [("?", f"what was not seen: {fix}") for fix in _fixes(status)]
-    rows += [("!", f"open incident {parts['incident']}") if parts["incident"] else (" ", "no incident is open")]
-    left = _unfinished(parts["runs"])
-    runs = [("!" if run is left else " ", _run(run)) for run in parts["runs"]]
+    status = stands.status
+    rows = [*_parts(status.keda)]
+    for name, instrument in status.instruments.items():
+        seen = (_scaled_job(instrument.scaled_job), _stream(instrument.stream, now), _jobs(instrument.jobs))
+        rows += [(" ", name), *((mark, f"  {text}") for mark, text in seen)]
+    rows += _paused([instrument.scaled_job for instrument in status.instruments.values()])
+    fixes = dict.fromkeys(part.fix for part in status.not_seen() if part.fix)
+    rows += [("?", f"what was not seen: {fix}") for fix in fixes]
+    rows += [("!", f"open incident {stands.incident}") if stands.incident else (" ", "no incident is open")]
+    left = _unfinished(stands.runs)
+    runs = [("!" if run is left else " ", _run(run)) for run in stands.runs]
     return rows + (runs or [(" ", "no run of this machine")])
 
 
-def _unfinished(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _unfinished(runs: Sequence[RunSummary]) -> RunSummary | None:
     """Return the newest run if `resume` goes on with it: one that was refused has begun nothing, and does not count."""
-    newest = next((run for run in runs if run["state"] != REFUSED), None)
-    return newest if newest and newest["state"] in (INTERRUPTED, FAILED) else None
-
-
-def _fixes(status: Any) -> list[str]:
-    """Return what to do about what was not seen, each once."""
-    parts = [part for part in status.values() if isinstance(part, dict)]
-    own = [status["fix"]] if UNKNOWN in status and "fix" in status else []
-    return [*dict.fromkeys([*own, *(fix for part in parts for fix in _fixes(part))])]
+    newest = next((run for run in runs if run.state != REFUSED), None)
+    return newest if newest and newest.state in (INTERRUPTED, FAILED) else None
 
 
 def row_lines(row: Row, width: int | None, shows_symbols: bool) -> list[Text]:
@@ -80,18 +74,17 @@ def row_lines(row: Row, width: int | None, shows_symbols: bool) -> list[Text]:
     return lines
 
 
-def _parts(keda: Any) -> Iterator[Row]:
-    if UNKNOWN in keda:
-        yield "?", f"KEDA: not seen: {keda[UNKNOWN]}"
+def _parts(keda: Sequence[PartState] | NotSeen) -> Iterator[Row]:
+    if isinstance(keda, NotSeen):
+        yield "?", f"KEDA: not seen: {keda.unknown}"
     elif not keda:
         yield "!", "KEDA: no Deployment stands"
     else:
-        ready = sum(part["ready"] >= part["wanted"] > 0 for part in keda)
+        ready = sum(part.is_ready for part in keda)
         yield " " if ready == len(keda) else "!", f"KEDA: {ready} of {len(keda)} parts ready"
         for part in keda:
-            mark = " " if part["ready"] >= part["wanted"] > 0 else "!"
-            told = f"{part['ready']}/{part['wanted']} ready, {part['restarts']} restarts"
-            yield mark, f"  {part['name']}: {told}, {', '.join(map(_image, part['images']))}"
+            counts = f"{part.ready}/{part.wanted} ready, {part.restarts} restarts"
+            yield " " if part.is_ready else "!", f"  {part.name}: {counts}, {', '.join(map(_image, part.images))}"
 
 
 def _image(name: str) -> str:
@@ -101,33 +94,25 @@ def _image(name: str) -> str:
     return f"{short}@{digest[:DIGEST]}…" if at and len(digest) > DIGEST else f"{short}{at}{digest}"
 
 
-def _instrument(instrument: dict[str, Any], now: datetime) -> Iterator[Row]:
-    yield _scaled_job(instrument["scaled_job"])
-    yield _stream(instrument["stream"], now)
-    yield _jobs(instrument["jobs"])
+def _scaled_job(job: ScaledJobState | NotSeen) -> Row:
+    if isinstance(job, NotSeen):
+        return "?", f"ScaledJob: not seen: {job.unknown}"
+    if not job.is_there:
+        return "!", f"ScaledJob {job.name}: absent"
+    is_well = job.ready == "True" and not job.paused_by
+    paused = f", paused by {job.paused_by}" if job.paused_by else ""
+    return " " if is_well else "!", f"ScaledJob {job.name}: Ready={job.ready}, Active={job.active}{paused}"
 
 
-def _scaled_job(job: dict[str, Any]) -> Row:
-    if UNKNOWN in job:
-        return "?", f"ScaledJob: not seen: {job[UNKNOWN]}"
-    if not job["is_there"]:
-        return "!", f"ScaledJob {job['name']}: absent"
-    is_well = job["ready"] == "True" and not job["paused_by"]
-    paused = f", paused by {job['paused_by']}" if job["paused_by"] else ""
-    told = f"ScaledJob {job['name']}: Ready={job['ready']}, Active={job['active']}{paused}"
-    return " " if is_well else "!", told
-
-
-def _stream(stream: dict[str, Any], now: datetime) -> Row:
-    if UNKNOWN in stream:
-        return "?", f"stream: not seen: {stream[UNKNOWN]}"
-    if stream["length"] is None:
-        return "!", f"stream {stream['name']}: absent"
-    group = f"lag {stream['lag']}, {stream['pending']} pending" if stream["has_group"] else "its group is absent"
-    came = stream.get("last_event_at")
-    last = f"last event {_age(came, now)} ago" if came else "no event came yet"
-    mark = " " if stream["has_group"] and stream["lag"] is not None else "!"
-    return mark, f"stream {stream['name']}: {group}, {stream['length']} events held, {last}"
+def _stream(stream: StreamState | NotSeen, now: datetime) -> Row:
+    if isinstance(stream, NotSeen):
+        return "?", f"stream: not seen: {stream.unknown}"
+    if stream.length is None:
+        return "!", f"stream {stream.name}: absent"
+    group = f"lag {stream.lag}, {stream.pending} pending" if stream.has_group else "its group is absent"
+    last = f"last event {_age(stream.last_event_at, now)} ago" if stream.last_event_at else "no event came yet"
+    mark = " " if stream.has_group and stream.lag is not None else "!"
+    return mark, f"stream {stream.name}: {group}, {stream.length} events held, {last}"
 
 
 def _age(moment: str, now: datetime) -> str:
@@ -139,23 +124,21 @@ def _age(moment: str, now: datetime) -> str:
     return f"{seconds / 3600:.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
 
 
-def _jobs(jobs: dict[str, Any]) -> Row:
-    if UNKNOWN in jobs:
-        return "?", f"Jobs: not seen: {jobs[UNKNOWN]}"
+def _jobs(jobs: Mapping[str, int] | NotSeen) -> Row:
+    if isinstance(jobs, NotSeen):
+        return "?", f"Jobs: not seen: {jobs.unknown}"
     states = [*(state for state in STATES if state in jobs), *sorted(jobs.keys() - set(STATES))]
-    told = "Jobs: " + (", ".join(f"{jobs[state]} {state}" for state in states) or "none")
-    return "!" if jobs.get("failed") else " ", told
+    counts = ", ".join(f"{jobs[state]} {state}" for state in states)
+    return "!" if jobs.get("failed") else " ", f"Jobs: {counts or 'none'}"
 
 
-def _paused(instruments: dict[str, Any]) -> Iterator[Row]:
-    jobs = [instrument["scaled_job"] for instrument in instruments.values()]
-    for job in jobs:
-        if job.get("paused_by"):
-            yield "!", f"paused: {job['name']}, by {job['paused_by']}"
-    if not any(job.get("paused_by") or UNKNOWN in job for job in jobs):
+def _paused(jobs: Sequence[ScaledJobState | NotSeen]) -> Iterator[Row]:
+    paused = [job for job in jobs if isinstance(job, ScaledJobState) and job.paused_by]
+    yield from (("!", f"paused: {job.name}, by {job.paused_by}") for job in paused)
+    if not paused and not any(isinstance(job, NotSeen) for job in jobs):
         yield " ", "nothing is paused"
 
 
-def _run(run: dict[str, Any]) -> str:
-    took = f", {run['recovery_s']:.1f} s" if run["recovery_s"] is not None else ""
-    return f"run {run['run_id']}: {run['state']}, mode {run['mode']}{took}"
+def _run(run: RunSummary) -> str:
+    took = f", {run.recovery_s:.1f} s" if run.recovery_s is not None else ""
+    return f"run {run.run_id}: {run.state}, mode {run.mode}{took}"

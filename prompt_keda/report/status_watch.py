@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.report.layout import can_show, columns, console_of, plain
+from prompt_keda.report.status import Status
 from prompt_keda.report.status_as_text import Row, row_lines, status_rows
 
 Named = tuple[str, Row]
@@ -38,7 +39,7 @@ class StatusWatch:
         stream = stream or sys.stdout
         self._name, self._console = name, console_of(stream)
         self._shows_symbols = can_show(stream, "…·")
-        self._last: dict[str, Any] | None = None
+        self._last: Status | None = None
         self._changed: dict[tuple[str, str], datetime] = {}
         self._live: Live | None = None
         if self._console.is_terminal and not self._console.is_dumb_terminal:
@@ -46,7 +47,7 @@ class StatusWatch:
             self._live = Live(console=Console(file=stream, highlight=False), auto_refresh=False)
             self._live.start()
 
-    def show(self, parts: dict[str, Any], now: datetime | None = None) -> None:
+    def show(self, stands: Status, now: datetime | None = None) -> None:
         """Show what stands; what is as it was is shown again on a terminal alone.
 
         Parameters
@@ -55,10 +56,10 @@ class StatusWatch:
             The moment of the look; None: this one.
         """
         now = now or datetime.now(UTC)
-        rows = _named(status_rows(parts, now))
+        rows = _named(status_rows(stands, now))
         # an age that grows is no change: what was seen last is told as of now
         changed = changed_rows(_named(status_rows(self._last, now)), rows) if self._last is not None else []
-        is_first, self._last = self._last is None, parts
+        is_first, self._last = self._last is None, stands
         if self._live is not None:
             self._changed = {about: at for about, at in self._changed.items() if now - at < MARKED}
             self._changed |= {_about(row): now for row in changed}

@@ -15,7 +15,8 @@ from prompt_keda.records.run_summary import RunSummary
 from prompt_keda.redeploy.changes import changes, left_alone_count
 from prompt_keda.redeploy.inventory import Seen, Survey
 from prompt_keda.report.redeploy_as_text import show_plan, show_run
-from prompt_keda.report.run_report import Ledger, NotSeen, RunReport
+from prompt_keda.report.run_report import Ledger, RunReport
+from prompt_keda.report.status import NotSeen
 
 from .test_house_rules import ROOT
 

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.commands import status
 from prompt_keda.components.scaled_jobs.objects import PAUSED
+from prompt_keda.records.run_summary import RunSummary
+from prompt_keda.report.status import ClusterState, InstrumentState, NotSeen, ScaledJobState, Status, StreamState
 from prompt_keda.report.status_as_text import show_status
 from prompt_keda.report.status_watch import StatusWatch
 from tests.in_process import run_in_process
@@ -22,19 +25,19 @@ from tests.unit.world import SCALED_JOB, SPACE, World
 
 from .test_house_rules import ROOT
 
-RUN = {"run_id": "20261124t030000z-local-7", "state": "green", "mode": "repair", "recovery_s": 21.5}
+RUN = RunSummary("20261124t030000z-local-7", "local", "2026-11-24T03:00:00+00:00", "repair", "green", 21.5)
 
 
 def shown(capsys, world, runs=(), incident=""):
     found = status.look(world.systems)
-    show_status({"status": found, "runs": list(runs), "incident": incident})
+    show_status(Status(found, list(runs), incident))
     return found, capsys.readouterr().out
 
 
 def test_a_cluster_that_stands_is_told(capsys):
     """Parts, ScaledJob, stream, Jobs, runs and incident, a line each."""
     found, text = shown(capsys, World(), [RUN], "20261124t030000z-local-9")
-    assert status.is_all_seen(found)
+    assert not any(found.not_seen())
     for line in (
         "1/1 ready, 0 restarts",
         f"ScaledJob {SCALED_JOB}: Ready=True",
@@ -67,8 +70,10 @@ def test_what_is_not_as_it_was_is_told(capsys, change, said):
 
 def test_what_was_not_seen_is_not_all_seen():
     """Exit code 3 hangs on it."""
-    assert not status.is_all_seen({"a": [{"b": {"unknown": "why"}}]})
-    assert status.is_all_seen({"a": [{"b": {}}], "c": 1})
+    found = parts(running=1).status
+    assert not any(found.not_seen())
+    unseen = replace(found.instruments["LATISS"], jobs=NotSeen("why"))
+    assert [*replace(found, instruments={"LATISS": unseen}).not_seen()] == [NotSeen("why")]
 
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -76,11 +81,9 @@ NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 
 def parts(**jobs):
     """Return what a look saw: two instruments, of which one has these Jobs."""
-    stream = {"name": "s", "length": 3, "lag": 0, "pending": 0, "has_group": True, "last_event_at": NOW.isoformat()}
-    scaled_job = {"name": "j", "is_there": True, "ready": "True", "active": "True", "paused_by": "", "generation": 1}
-    one = {"scaled_job": scaled_job, "stream": stream, "jobs": {"running": 1}}
-    status = {"keda": [], "instruments": {"LSSTCam": {**one, "jobs": jobs}, "LATISS": one}}
-    return {"status": status, "runs": [], "incident": ""}
+    scaled_job = ScaledJobState("j", is_there=True, ready="True", active="True", generation=1)
+    state = InstrumentState(scaled_job, StreamState("s", 3, 0, 0, True, NOW.isoformat()), {"running": 1})
+    return Status(ClusterState([], {"LSSTCam": replace(state, jobs=jobs), "LATISS": state}), [], "")
 
 
 def test_without_a_terminal_a_watch_prints_a_line_a_change():
@@ -141,7 +144,7 @@ def test_a_watch_looks_until_it_is_stopped_and_after_a_gap_with_new_clients():
 
     with pytest.raises(Stop):
         status.watch(Session(), show, pause)
-    assert [status.is_all_seen(look["status"]) for look in looks] == [True, False, True, True] and opened == [0, 2]
+    assert [any(look.status.not_seen()) for look in looks] == [False, True, False, False] and opened == [0, 2]
 
 
 def test_a_watch_is_no_document(monkeypatch, capsys):
@@ -153,21 +156,21 @@ def test_a_watch_is_no_document(monkeypatch, capsys):
 def test_where_something_is_not_well_the_next_command_stands_last(capsys):
     """Where all is well there is none."""
     world = World()
-    show_status({"status": status.look(world.systems), "runs": [RUN], "incident": ""}, env="prod")
+    show_status(Status(status.look(world.systems), [RUN], ""), env="prod")
     assert "next:" not in capsys.readouterr().out
     world.remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
-    show_status({"status": status.look(world.systems), "runs": [RUN], "incident": ""}, env="prod")
+    show_status(Status(status.look(world.systems), [RUN], ""), env="prod")
     assert capsys.readouterr().out.splitlines()[-1].strip() == "next: ./run respond --env prod"
 
 
 @pytest.mark.parametrize("state", ["interrupted", "failed"])
 def test_a_run_that_stopped_is_marked_and_resume_is_next(capsys, state):
     """One that was refused after it hides nothing; one that ended green does."""
-    stopped, refused, green = ({**RUN, "run_id": f"run-{word}", "state": word} for word in (state, "refused", "green"))
-    parts = {"status": status.look(World().systems), "runs": [refused, stopped, green], "incident": ""}
-    show_status(parts, env="prod")
+    stopped, refused, green = (replace(RUN, run_id=f"run-{word}", state=word) for word in (state, "refused", "green"))
+    stands = Status(status.look(World().systems), [refused, stopped, green], "")
+    show_status(stands, env="prod")
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].strip() == "next: ./run resume --env prod"
     assert [line[0] for line in lines[-4:-1]] == [" ", "!", " "]
-    show_status({**parts, "runs": [green, stopped]}, env="prod")
+    show_status(replace(stands, runs=[green, stopped]), env="prod")
     assert "resume" not in capsys.readouterr().out
