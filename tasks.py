@@ -393,7 +393,7 @@ def history(run, html=""):
     return result
 
 
-@_task(env=False, show=lambda result: reports.runbooks_as_text.show_runbooks(result.parts))
+@_task(env=False, show=lambda result: reports.runbooks_as_text.show_runbooks(result.parts["runbooks"]))
 def runbooks(run):
     """List the runbooks, each with its symptom and what it runs."""
     return commands.runbooks.list_runbooks()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from prompt_keda.commands.incidents import keep_look, open_incident, tell_chat
 from prompt_keda.commands.session import Session
@@ -22,6 +21,7 @@ from prompt_keda.redeploy.approval import Ask, smoke_digest
 from prompt_keda.redeploy.history import runs_here_and_in_cluster
 from prompt_keda.redeploy.modes import RedeployOptions
 from prompt_keda.report.causes import Cause, causes
+from prompt_keda.report.response import ProposedRunbook, Response, RunbookPlan, RunbookRow, RunbookRun, StepRow
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import go_on, run_command
 from prompt_keda.runbooks.loading import find_runbook, load_runbooks
@@ -41,8 +41,8 @@ def list_runbooks() -> Result:
     rows = []
     for runbook in load_runbooks(RUNBOOKS):
         named_by = [check.id for check in ALL_CHECKS if check.runbook == runbook.name]
-        steps = [{"id": step.id, "command": as_typed(step.words), "text": step.text} for step in runbook.steps]
-        rows.append({"name": runbook.name, "title": runbook.title, "checks": named_by, "steps": steps})
+        steps = [StepRow(step.id, as_typed(step.words), step.text) for step in runbook.steps]
+        rows.append(RunbookRow(runbook.name, runbook.title, named_by, steps))
     return Result("runbooks", "", header=f"{len(rows)} runbooks", parts={"runbooks": rows})
 
 
@@ -59,17 +59,8 @@ def plan_runbook(session: Session, name: str) -> Result:
     runbook = find_runbook(RUNBOOKS, name)
     digests, notes = _digests(session, runbook)
     given = Given(session.name, {})
-    steps = [
-        {"id": step.id, "text": "\n".join(step.plain_lines), "command": as_typed(words_of(step, given))}
-        for step in runbook.steps
-    ]
-    parts = {
-        "runbook": name,
-        "title": runbook.title,
-        "steps": steps,
-        "digest": _digest(runbook, digests),
-        "notes": notes,
-    }
+    steps = [StepRow(step.id, as_typed(words_of(step, given)), "\n".join(step.plain_lines)) for step in runbook.steps]
+    parts = RunbookPlan(name, runbook.title, steps, _digest(runbook, digests), notes)
     header = f"environment {session.environment.name} · runbook {name}"
     return Result("runbook", session.environment.name, header=header, parts=parts)
 
@@ -152,7 +143,7 @@ def _run(
         observer(Event(EventKind.NOTE, runbook.name, "", f"goes on with the interrupted run {given.interrupted_run}"))
     done = run_runbook(runbook, given, incident, run_command, observer)
     result.exit_code = runbook_exit_code(runbook, done)
-    result.parts = {"runbook": runbook.name, "incident": incident.id, "steps": [step.to_json() for step in done]}
+    result.parts = RunbookRun(runbook.name, result.exit_code, incident.id, done)
     if result.exit_code == exit_code.PROVEN and any(step.section != DIAGNOSIS for step in runbook.steps):
         incident.add(INCIDENT, CLOSED, f"{PROVEN} by runbook {runbook.name}")
         tell_chat(session, incident, "incident closed", observer)
@@ -191,30 +182,29 @@ def respond(session: Session, observe: Observe, observer: Observer, ask: Ask | N
     """
     result = Result("respond", session.environment.name)
     incident: Incident | None = None
-    ran: list[dict[str, Any]] = []
+    response = result.parts = Response()
     while True:
         with session.anew() as now:  # what is seen after a runbook does not hang on what was connected before
             result.checks = run_round(now.systems, choose(), observe)
             result.header = now.header()
         result.exit_code = go_on(exit_code.of_checks(result.checks))  # what was not looked at is no cause
         ranked = causes(result.checks)
-        result.parts = {"causes": [_cause_told(cause) for cause in ranked], "ran": ran, "said": _summary(ranked)}
+        response.causes, response.said = ranked, _summary(ranked)
         if incident:
             keep_look(incident, result.checks)
-        tried = {done["runbook"] for done in ran}
+        tried = {done.runbook for done in response.ran}
         cause = next((cause for cause in ranked if cause.runbook and cause.runbook not in tried), None)
-        if cause is None or len(ran) == MOST_RUNBOOKS:
+        if cause is None or len(response.ran) == MOST_RUNBOOKS:
             return result
         for seen in ranked if ask else ():  # before the question; without one they stand in the result
             observer(Event(EventKind.NOTE, "respond", "", _told(seen)))
         if not _wanted(cause, session.environment.approval, ask):
-            how = f"./run runbook {cause.runbook} --env {session.name}"
-            result.parts["proposed"] = {"runbook": cause.runbook, "how": how}
+            response.proposed = ProposedRunbook(cause.runbook, f"./run runbook {cause.runbook} --env {session.name}")
             return result
         runbook = find_runbook(RUNBOOKS, cause.runbook)
         incident = open_incident(session, f"respond: {_told(cause)}", observer, result.checks)
         done = _run(session, runbook, "", {}, incident, observer)
-        ran.append({"runbook": cause.runbook, "exit_code": done.exit_code, **done.parts})
+        response.ran.append(done.parts)
         if done.exit_code in exit_code.NEEDS_PEOPLE:
             result.exit_code = done.exit_code
             return result
@@ -241,8 +231,3 @@ def _summary(ranked: Sequence[Cause]) -> str:
     warnings = len(ranked) - len(worst)
     causes = f"{len(worst)} cause{'s' * (len(worst) > 1)} left"
     return f"{causes}, and {warnings} to look at (WARN)" if warnings else causes
-
-
-def _cause_told(cause: Cause) -> dict[str, Any]:
-    checks = [{"id": check.id, "verdict": check.verdict.value, "observed": check.observed} for check in cause.checks]
-    return {"runbook": cause.runbook, "worst": cause.worst.value, "checks": checks}

@@ -3,62 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.text import Text
 
-from prompt_keda.core.check import CheckResult, Verdict
+from prompt_keda.core.check import CheckResult
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.report.as_text import show_lines
 from prompt_keda.report.checks_as_text import MARKS, summary
 from prompt_keda.report.layout import columns, console_of, hanging
+from prompt_keda.report.response import Response, RunbookPlan, RunbookRow, RunbookRun
 
 
-def show_runbooks(parts: dict[str, Any]) -> None:
+def show_runbooks(runbooks: Sequence[RunbookRow]) -> None:
     """Show each runbook: its name, its symptom, and its commands."""
-    for one in parts["runbooks"]:
-        show_lines([f"{one['name']:22} {one['title']}"])
-        show_lines([f"    {step['id']:14} {step['command']}" for step in one["steps"]])
+    for runbook in runbooks:
+        show_lines([f"{runbook.name:22} {runbook.title}"])
+        show_lines([f"    {step.id:14} {step.command}" for step in runbook.steps])
 
 
-def show_plan(parts: dict[str, Any]) -> None:
+def show_plan(plan: RunbookPlan) -> None:
     """Show what a runbook would run, and the digest that approves it."""
-    show_lines([parts["title"]])
+    show_lines([plan.title])
     console = console_of()
-    for step in parts["steps"]:
-        show_lines([f"  {step['id']:14} {step['command']}"])
-        for text in step["text"].splitlines():
+    for step in plan.steps:
+        show_lines([f"  {step.id:14} {step.command}"])
+        for text in step.text.splitlines():
             for line in hanging(" " * 17, one_line(text), columns(console.file)):
                 console.print(Text(line))
-    show_lines([*parts["notes"], f"digest {parts['digest']}"])
+    show_lines([*plan.notes, f"digest {plan.digest}"])
 
 
-def show_run(parts: dict[str, Any]) -> None:
+def show_run(done: RunbookRun) -> None:
     """Show what each step of a runbook gave."""
-    for one in parts["steps"]:
-        show_lines([f"  exit {one['exit_code']:<4}{one['id']:14} {one['said']} ({one['duration_s']:.1f} s)"])
-    show_lines([f"incident {parts['incident']}"])
-    if parts["steps"] and parts["steps"][-1]["exit_code"]:
+    for step in done.steps:
+        show_lines([f"  exit {step.exit_code:<4}{step.id:14} {step.said} ({step.duration_s:.1f} s)"])
+    show_lines([f"incident {done.incident}"])
+    if done.steps and done.steps[-1].exit_code:
         show_lines(["it is open; the same command goes on, and ./run note --close 'why' closes it"])
 
 
-def show_response(parts: dict[str, Any], checks: Sequence[CheckResult]) -> None:
+def show_response(response: Response, checks: Sequence[CheckResult]) -> None:
     """Show what was run, what is left, and what to type next; the last line is the next command."""
-    for one in parts["ran"]:
-        show_lines([f"runbook {one['runbook']}: exit {one['exit_code']}"])
-        show_run(one)
-    for one in parts["causes"]:
-        first = one["checks"][0]
-        _, word, _ = MARKS[Verdict(one["worst"])]
-        console = console_of()
-        told = f"{first['id']}: {first['observed']}; runbook {one['runbook'] or 'none'}"
-        for line in hanging(f"{word:8} ", one_line(told), columns(console.file)):
+    for done in response.ran:
+        show_lines([f"runbook {done.runbook}: exit {done.exit_code}"])
+        show_run(done)
+    for cause in response.causes:
+        first, console = cause.checks[0], console_of()
+        _, word, _ = MARKS[cause.worst]
+        text = f"{first.id}: {first.observed}; runbook {cause.runbook or 'none'}"
+        for line in hanging(f"{word:8} ", one_line(text), columns(console.file)):
             console.print(Text(line))
-    show_lines([parts["said"], *summary(checks).splitlines()[:1]])
-    if "proposed" in parts:
+    show_lines([response.said, *summary(checks).splitlines()[:1]])
+    if response.proposed:
         show_lines(
             [
                 "--plan shows what a runbook would run, and the digest that approves it",
-                f"next: {parts['proposed']['how']}",
+                f"next: {response.proposed.how}",
             ]
         )

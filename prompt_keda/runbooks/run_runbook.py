@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.exit_code import NEEDS_PEOPLE, of_commands
 from prompt_keda.records.incident import Incident
 from prompt_keda.records.incident_story import BEGAN, DONE, FAILED
+from prompt_keda.report.response import StepDone
 from prompt_keda.runbooks.commands import Ran, RunCommand
 from prompt_keda.runbooks.page import DIAGNOSIS, VERIFICATION, Runbook, RunbookStep, as_typed
-
-
-@dataclass(frozen=True)
-class StepDone:
-    """What became of one step: its command as it was run, and what it gave. ``file`` holds its document."""
-
-    id: str
-    command: str
-    exit_code: int
-    said: str
-    duration_s: float
-    file: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Give it as JSON."""
-        return {**asdict(self), "duration_s": round(self.duration_s, 2)}
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def respond(toolkits, ask=None):
 def test_what_is_green_needs_nothing(toolkits):
     """No incident is opened."""
     toolkits.looks = [GREEN]
-    assert respond(toolkits).parts["said"] == "nothing is broken"
+    assert respond(toolkits).parts.said == "nothing is broken"
     assert toolkits.commands == [] and not incidents_folder().exists()
 
 
@@ -90,7 +90,7 @@ def test_a_cause_is_answered_and_then_looked_at_again(toolkits):
     """Green afterwards: exit code 0."""
     toolkits.looks = [GONE, GREEN]
     done = respond(toolkits)
-    assert done.exit_code == 0 and [one["runbook"] for one in done.parts["ran"]] == ["keda-gone"]
+    assert done.exit_code == 0 and [run.runbook for run in done.parts.ran] == ["keda-gone"]
     assert "redeploy --env local" in toolkits.commands
     assert Incident.find_open(incidents_folder(), cluster_of("local")) is None, "its proof has closed it"
 
@@ -99,15 +99,15 @@ def test_a_runbook_that_does_not_help_is_not_run_again(toolkits):
     """What is left stays red; it does not go round in circles."""
     toolkits.looks, toolkits.codes = [GONE], {"redeploy": 1}
     done = respond(toolkits)
-    assert done.exit_code == 1 and len(done.parts["ran"]) == 1
-    assert done.parts["said"] == "1 cause left"
+    assert done.exit_code == 1 and len(done.parts.ran) == 1
+    assert done.parts.said == "1 cause left"
 
 
 def test_the_next_cause_follows(toolkits):
     """Redis first, then what is left of KEDA."""
     both = {"redis/answers": "fail", "keda/parts-ready": "fail"}
     toolkits.looks = [both, GONE, GREEN]
-    assert [one["runbook"] for one in respond(toolkits).parts["ran"]] == ["redis-gone", "keda-gone"]
+    assert [run.runbook for run in respond(toolkits).parts.ran] == ["redis-gone", "keda-gone"]
 
 
 @pytest.mark.parametrize("code", [2, 130])
@@ -123,14 +123,14 @@ def test_where_an_approval_is_wanted_a_person_is_asked(toolkits, ask, ran):
     toolkits.looks = [GONE, GREEN]
     toolkits.needs_approval()
     done = respond(toolkits, ask)
-    assert len(done.parts["ran"]) == ran
-    assert ("proposed" in done.parts) == (not ran) and bool(toolkits.commands) == bool(ran)
+    assert len(done.parts.ran) == ran
+    assert (done.parts.proposed is not None) == (not ran) and bool(toolkits.commands) == bool(ran)
 
 
 def test_one_digest_covers_the_page_and_all_that_it_would_write(toolkits):
     """Another page, or another plan, is another digest; what was approved is handed on."""
     toolkits.needs_approval()
-    digest = runbooks.plan_runbook(toolkits.session, "keda-gone").parts["digest"]
+    digest = runbooks.plan_runbook(toolkits.session, "keda-gone").parts.digest
     done = runbooks.run(toolkits.session, "keda-gone", "", digest, nobody, None)
     assert done.exit_code == 0
     assert "redeploy --env local --approve d1" in toolkits.commands
@@ -144,7 +144,7 @@ def test_without_the_right_digest_and_a_terminal_nothing_is_run(toolkits, approv
     toolkits.needs_approval()
     with pytest.raises(Refusal) as refused:
         runbooks.run(toolkits.session, "keda-gone", "", approve, nobody, None)
-    assert runbooks.plan_runbook(toolkits.session, "keda-gone").parts["digest"] in refused.value.fix
+    assert runbooks.plan_runbook(toolkits.session, "keda-gone").parts.digest in refused.value.fix
     assert toolkits.commands == [] and not incidents_folder().exists()
 
 

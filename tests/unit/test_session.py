@@ -30,7 +30,7 @@ def test_a_runbook_reads_its_environment_once(reads, monkeypatch):
     """Its plan, its approval, its incident and its run."""
     monkeypatch.setattr(runbooks, "run_command", lambda words: Ran(0, {}, 0.1))
     with session.open_session("prod") as opened:
-        digest = runbooks.plan_runbook(opened, "keda-gone").parts["digest"]
+        digest = runbooks.plan_runbook(opened, "keda-gone").parts.digest
         runbooks.run(opened, "keda-gone", "", digest, nobody, None)
     assert reads == ["prod.yaml"]
 
