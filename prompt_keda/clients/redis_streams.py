@@ -198,7 +198,9 @@ class RedisStreams:
 
         replies: list[Any] = self._ask(send)
         commands = ("INFO", "XINFO GROUPS", "XLEN")
-        return [one for one, reply in zip(commands, replies, strict=True) if isinstance(reply, NoPermissionError)]
+        return [
+            command for command, reply in zip(commands, replies, strict=True) if isinstance(reply, NoPermissionError)
+        ]
 
     def refused_work(self, stream: str, group: str) -> dict[str, str]:
         """Return which of the commands of fan-out and workers Redis refuses, each with Redis' words; none: it takes all.
@@ -287,12 +289,12 @@ class RedisStreams:
     def consumers(self, stream: str, group: str) -> list[str]:
         """Give the names of a group's consumers. Raises as `ping` does."""
         found = self._ask_absent(lambda: self._redis.xinfo_consumers(stream, group)) or []
-        return [one["name"] for one in found]
+        return [consumer["name"] for consumer in found]
 
     def pending_ids(self, stream: str, group: str) -> set[str]:
         """Give the ids of the events that a group has given out and that were not acknowledged. Raises as `ping` does."""
         rows = self._ask_absent(lambda: self._redis.xpending_range(stream, group, "-", "+", MOST_PENDING)) or []
-        return {one["message_id"] for one in rows}
+        return {row["message_id"] for row in rows}
 
     def ensure_group(self, stream: str, group: str, start: str) -> bool:
         """Make a consumer group, and its stream, unless it is there. An existing group is never moved.
@@ -364,7 +366,7 @@ class RedisStreams:
             with self._redis.pipeline(transaction=True) as pipe:
                 for fields in events:
                     pipe.xadd(stream, fields)  # type: ignore[arg-type]
-                return [str(one) for one in pipe.execute()]
+                return [str(event_id) for event_id in pipe.execute()]
 
         ids: list[str] = self._ask(send)
         return ids
@@ -397,8 +399,8 @@ class RedisStreams:
 
         def send() -> list[Any]:
             with self._redis.pipeline(transaction=len(commands) > 1) as pipe:
-                for one in commands:
-                    pipe.execute_command(*one)  # type: ignore[no-untyped-call]
+                for command in commands:
+                    pipe.execute_command(*command)  # type: ignore[no-untyped-call]
                 return pipe.execute(raise_on_error=False)
 
         replies: list[Any] = self._ask(send)
@@ -483,8 +485,8 @@ def ready_pod(kube: Kube, namespace: str, service: str, port: int) -> str:
         When there is none: the cluster itself says that nothing serves there.
     """
     slices = kube.list(ENDPOINT_SLICES, namespace, f"kubernetes.io/service-name={service}")
-    for one in slices:
-        for endpoint in one.get("endpoints") or []:
+    for endpoint_slice in slices:
+        for endpoint in endpoint_slice.get("endpoints") or []:
             target = endpoint.get("targetRef") or {}
             if endpoint.get("conditions", {}).get("ready") and target.get("kind") == "Pod":
                 return str(target["name"])

@@ -324,15 +324,15 @@ def read_stream(reply: dict[str, Any]) -> StreamInfo:
 
 def read_group(reply: list[dict[str, Any]], group: str) -> GroupInfo | None:
     """Read what XINFO GROUPS says of one group; None if it is not among them."""
-    for one in reply:
-        if one["name"] == group:
+    for row in reply:
+        if row["name"] == group:
             return GroupInfo(
                 group,
-                one["consumers"],
-                one["pending"],
-                one["last-delivered-id"],
-                one.get("entries-read"),
-                one.get("lag"),
+                row["consumers"],
+                row["pending"],
+                row["last-delivered-id"],
+                row.get("entries-read"),
+                row.get("lag"),
             )
     return None
 
@@ -357,5 +357,5 @@ def read_flow(reply: Sequence[Any]) -> Flow:
 def _read_pending(reply: list[dict[str, Any]]) -> OldPending:
     if not reply:
         return OldPending(0, 0, "")
-    oldest = max(reply, key=lambda one: one["time_since_delivered"])
+    oldest = max(reply, key=lambda row: row["time_since_delivered"])
     return OldPending(len(reply), oldest["time_since_delivered"] / 1000, str(oldest["consumer"]))

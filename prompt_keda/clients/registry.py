@@ -130,9 +130,9 @@ def _fits(key: str, image: ImageName) -> bool:
     path = re.sub("^v[12](/|$)", "", path).strip("/")
     hosts = {image.host} if image.host != "docker.io" else {"docker.io", "index.docker.io"}
     matches = any(
-        len(host.split(".")) == len(one.split("."))
-        and all(fnmatchcase(part, glob) for part, glob in zip(one.split("."), host.split("."), strict=True))
-        for one in hosts
+        len(host.split(".")) == len(known.split("."))
+        and all(fnmatchcase(part, glob) for part, glob in zip(known.split("."), host.split("."), strict=True))
+        for known in hosts
     )
     return matches and image.repository.startswith(path)
 

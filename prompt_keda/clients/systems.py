@@ -137,7 +137,7 @@ class Systems:
 
     def redis_survey(self) -> Survey:
         """Give what Prompt Redis says of itself and of every instrument's stream, asked once. Raises as ``redis``."""
-        pairs = [(one.stream, one.consumer_group) for one in self.environment.instruments]
+        pairs = [(instrument.stream, instrument.consumer_group) for instrument in self.environment.instruments]
         return self._once("redis survey", lambda: self.redis.survey(pairs))
 
     def forget_redis(self) -> None:
@@ -215,10 +215,12 @@ class Systems:
         with ONE_AT_A_TIME:
             from prompt_keda.clients.registry import Registry
 
-        for one in self.environment.registries:
-            if one.host == host:
+        for registry in self.environment.registries:
+            if registry.host == host:
                 timeout = self.environment.limits.connect
-                return Registry.connect(host, filled(one.url, "registries.url"), one.ca_file, credentials, timeout)
+                return Registry.connect(
+                    host, filled(registry.url, "registries.url"), registry.ca_file, credentials, timeout
+                )
         raise Missing("registry", host, "the environment does not name this registry", "Add it under registries.")
 
     def close(self) -> None:
@@ -257,9 +259,11 @@ class Systems:
             from prompt_keda.clients.registry import credentials_from_docker_config
 
         credentials = None
-        for one in self.environment.registries:
-            if one.host == host and one.pull_secret:
-                credentials = credentials_from_docker_config(self._password("registry", host, one.pull_secret), host)
+        for registry in self.environment.registries:
+            if registry.host == host and registry.pull_secret:
+                credentials = credentials_from_docker_config(
+                    self._password("registry", host, registry.pull_secret), host
+                )
         return self.registry_as(host, credentials)
 
     def _password(self, system: str, place: str, key: VaultKey) -> Secret:

@@ -96,15 +96,18 @@ def collect(systems: Systems) -> Iterator[tuple[str, str]]:
     environment = systems.environment
     yield "status.json", _json(as_plain(status.look(systems)))
     yield "versions.json", _told(lambda: {"kubernetes": systems.kube.version(), "keda": str(environment.keda.version)})
-    yield "crds.json", _told(lambda: [_without_schema(one) for one in systems.kube.list(CRDS) if _is_kedas(one)])
-    yield "api-services.json", _told(lambda: [one for one in systems.kube.list(API_SERVICES) if _is_kedas(one)])
+    yield "crds.json", _told(lambda: [_without_schema(crd) for crd in systems.kube.list(CRDS) if _is_kedas(crd)])
+    yield (
+        "api-services.json",
+        _told(lambda: [service for service in systems.kube.list(API_SERVICES) if _is_kedas(service)]),
+    )
     yield "namespaces.json", _told(lambda: systems.kube.list(NAMESPACES))
     for kind in OF_KEDA:
         yield (
             _file(environment.keda.namespace, kind),
             _told(partial(systems.kube.list, kind, environment.keda.namespace)),
         )
-    for namespace in sorted({one.namespace for one in environment.instruments}):
+    for namespace in sorted({instrument.namespace for instrument in environment.instruments}):
         for kind in OF_WORKERS:
             yield _file(namespace, kind), _told(partial(systems.kube.list, kind, namespace))
     yield from _logs(systems, environment.keda.namespace)
@@ -112,8 +115,8 @@ def collect(systems: Systems) -> Iterator[tuple[str, str]]:
 
 def secret_values(systems: Systems) -> list[str]:
     """Give the values of all Secrets that the environment names, to be taken out of everything. Raises as `Kube.find` does."""
-    found = [systems.kube.find(SECRETS, one.name, one.namespace) for one in systems.environment.secrets]
-    return [value for one in found if one for value in known_secrets((one.get("data") or {}).values())]
+    found = [systems.kube.find(SECRETS, sync.name, sync.namespace) for sync in systems.environment.secrets]
+    return [value for secret in found if secret for value in known_secrets((secret.get("data") or {}).values())]
 
 
 def _logs(systems: Systems, namespace: str) -> Iterator[tuple[str, str]]:
@@ -127,7 +130,7 @@ def _logs(systems: Systems, namespace: str) -> Iterator[tuple[str, str]]:
         for container in pod["spec"]["containers"]:
             for previous in (False, True):
                 where = f"{namespace}/logs/{name}-{container['name']}{'-before' if previous else ''}.txt"
-                restarted = any(one.get("restartCount") for one in pod["status"].get("containerStatuses") or [])
+                restarted = any(status.get("restartCount") for status in pod["status"].get("containerStatuses") or [])
                 if previous and not restarted:
                     continue
                 read = partial(systems.kube.logs, namespace, name, LINES, previous, container["name"])
@@ -138,12 +141,14 @@ def _file(namespace: str, kind: Resource) -> str:
     return f"{namespace}/{kind.plural}.json"
 
 
-def _is_kedas(one: Object) -> bool:
-    return "keda.sh" in str(one["metadata"]["name"]) or "external.metrics" in str(one["metadata"]["name"])
+def _is_kedas(obj: Object) -> bool:
+    return "keda.sh" in str(obj["metadata"]["name"]) or "external.metrics" in str(obj["metadata"]["name"])
 
 
 def _without_schema(crd: Object) -> Object:
-    versions = [{key: value for key, value in one.items() if key != "schema"} for one in crd["spec"]["versions"]]
+    versions = [
+        {key: value for key, value in version.items() if key != "schema"} for version in crd["spec"]["versions"]
+    ]
     return {**crd, "spec": {**crd["spec"], "versions": versions}}
 
 
@@ -169,4 +174,4 @@ def _without_noise(found: Any) -> Any:
     """Leave out who manages which field: it is longer than all else, and holds the last applied configuration."""
     if isinstance(found, dict):
         return {key: _without_noise(value) for key, value in found.items() if key != "managedFields"}
-    return [_without_noise(one) for one in found] if isinstance(found, list) else found
+    return [_without_noise(inner) for inner in found] if isinstance(found, list) else found

@@ -140,8 +140,8 @@ def resume(session: Session, run_id: str, approve: str, observer: Observer, ask:
         raise _nothing_to_resume(session.environment.name, run_id)
     made = _plan_again(context, kept)
     if kept.folder is None:
-        for said in told(made.decisions):
-            observer(Event(EventKind.NOTE, "resume", "", said))
+        for line in told(made.decisions):
+            observer(Event(EventKind.NOTE, "resume", "", line))
         what = f"resume of run {kept.run_id}, begun on another machine, mode {made.mode}"
         approve_or_refuse(context, made.digest, what, approve, ask)
     context.before = tuple(JobRecord(**job) for job in kept.snapshot["jobs"])
@@ -259,8 +259,8 @@ def _tell_how_far(
         "header": header,
         "run": folder.run_id,
         "mode": made.mode,
-        "steps": [as_json.step_to_json(one) for one in steps],
-        "ledger": {"before": [one.__dict__ for one in context.before]},
+        "steps": [as_json.step_to_json(step) for step in steps],
+        "ledger": {"before": [job.__dict__ for job in context.before]},
         "timings": timings.parts(steps, None),
     }
     if context.lock_was_held and GO_ON not in error.fix:

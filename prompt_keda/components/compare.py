@@ -33,8 +33,8 @@ def first_difference(desired: Any, live: Any, where: str = "") -> str | None:
     if isinstance(desired, list):
         if not isinstance(live, list) or len(live) != len(desired):
             return None if not desired and live is None else where
-        for index, (one, other) in enumerate(zip(desired, live, strict=True)):
-            found = first_difference(one, other, f"{where}[{index}]")
+        for index, (item, other) in enumerate(zip(desired, live, strict=True)):
+            found = first_difference(item, other, f"{where}[{index}]")
             if found is not None:
                 return found
         return None
@@ -98,8 +98,8 @@ def _in_lists(desired: list[Any], live: list[Any], where: str) -> Iterator[Diffe
     elif len(desired) != len(live):
         yield Difference(where, live, False)
     else:
-        for index, (one, other) in enumerate(zip(desired, live, strict=True)):
-            yield from differences(one, other, f"{where}[{index}]")
+        for index, (item, other) in enumerate(zip(desired, live, strict=True)):
+            yield from differences(item, other, f"{where}[{index}]")
 
 
 def _by_name(entries: list[Any]) -> dict[str, Any] | None:

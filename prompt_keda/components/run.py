@@ -93,7 +93,9 @@ class Context:
 
     def instruments(self) -> list[Instrument]:
         """Give the instruments whose ScaledJobs this toolkit delivers."""
-        return [one for one in self.environment.instruments if self.instrument_objects.get(one.name)]
+        return [
+            instrument for instrument in self.environment.instruments if self.instrument_objects.get(instrument.name)
+        ]
 
     def find(self, wanted: Object) -> Object | None:
         """Give what stands of an object, or None. Raises `Missing` when its kind is not served, and as `Kube.find`."""

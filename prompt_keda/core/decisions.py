@@ -95,7 +95,7 @@ class Decisions:
     def from_json(cls, kept: Mapping[str, Any]) -> Decisions:
         """Read what `to_json` gave. Raises `TypeError` or `KeyError` when it is something else."""
         return cls(
-            deletions=tuple(Deletion(**one) for one in kept["deletions"]),
+            deletions=tuple(Deletion(**deletion) for deletion in kept["deletions"]),
             takes_over=tuple(kept["takes_over"]),
             unpauses=tuple(kept["unpauses"]),
             saved=tuple(kept["saved"]),
@@ -111,7 +111,7 @@ class Decisions:
     @property
     def inputs(self) -> dict[str, Any]:
         """What the digest covers."""
-        return {**asdict(self), "deletions": [one.identity for one in self.deletions]}
+        return {**asdict(self), "deletions": [deletion.identity for deletion in self.deletions]}
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,10 @@ class Plan(Generic[C]):
         """Give the SHA-256 of each input, of a mapping's keys each: enough to name what has changed, on any machine."""
         found: dict[str, str] = {}
         for name, value in self.inputs.items():
-            parts = {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
-            found |= {key: hashlib.sha256(_as_text(one)).hexdigest() for key, one in parts.items()}
+            parts = (
+                {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+            )
+            found |= {key: hashlib.sha256(_as_text(part)).hexdigest() for key, part in parts.items()}
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -184,9 +186,9 @@ class Plan(Generic[C]):
             "digest": self.digest,
             "steps": [{"id": s.id, "title": s.title, "destructive": s.destructive} for s in self.steps],
             "decisions": self.decisions.to_json(),
-            "jobs_at_risk": [asdict(one) for one in self.jobs_at_risk],
+            "jobs_at_risk": [asdict(job) for job in self.jobs_at_risk],
             "notes": list(self.notes),
-            "changes": [asdict(one) for one in self.changes],
+            "changes": [asdict(change) for change in self.changes],
             "left_alone_count": self.left_alone_count,
             "inputs": self.inputs,
             "input_digests": self.input_digests,

@@ -16,9 +16,9 @@ NEEDS_PEOPLE = (REFUSED, STOPPED)
 def of_checks(results: Iterable[CheckResult], strict: bool = False) -> int:
     """Return the exit code of a round of checks, as `of_verdicts`; 130 when somebody stopped it before every check had looked."""
     results = list(results)
-    if any(one.verdict is Verdict.UNKNOWN and one.observed == INTERRUPTED for one in results):
+    if any(result.verdict is Verdict.UNKNOWN and result.observed == INTERRUPTED for result in results):
         return STOPPED
-    return of_verdicts((one.verdict for one in results), strict)
+    return of_verdicts((result.verdict for result in results), strict)
 
 
 def of_verdicts(verdicts: Iterable[Verdict], strict: bool = False) -> int:

@@ -65,17 +65,17 @@ def worst_of(seen: list[Outcome], good: str = "") -> Outcome:
         What to say when all are OK; empty: what was said of each.
     """
     for verdict in (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN):
-        found = [one for one in seen if one.verdict is verdict]
+        found = [outcome for outcome in seen if outcome.verdict is verdict]
         if found:
-            others = [one for one in seen if one.verdict not in (verdict, Verdict.OK)]
-            fix = next((one.fix for one in found if one.fix), "")
+            others = [outcome for outcome in seen if outcome.verdict not in (verdict, Verdict.OK)]
+            fix = next((outcome.fix for outcome in found if outcome.fix), "")
             return Outcome(verdict, _named(found), detail=_named(others), fix=fix)
-    if seen and all(one.verdict is Verdict.SKIPPED for one in seen):
+    if seen and all(outcome.verdict is Verdict.SKIPPED for outcome in seen):
         return skipped(_named(seen))
     fix = "Name them in the environment: environments/README.md has all keys."
     return ok(good or _named(seen)) if seen else unknown("nothing was looked at: the environment names none", fix)
 
 
 def _named(seen: list[Outcome]) -> str:
-    said = "; ".join(one.observed for one in seen[:MOST_NAMED])
+    said = "; ".join(outcome.observed for outcome in seen[:MOST_NAMED])
     return f"{said} (and {len(seen) - MOST_NAMED} more)" if len(seen) > MOST_NAMED else said

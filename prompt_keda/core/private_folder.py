@@ -22,7 +22,7 @@ def private_folder(path: Path) -> Path:
         When one of them cannot be made or made private: nothing is kept where others could read it.
     """
     way = [*reversed(path.parents), path]
-    ours = max((place for place, one in enumerate(way) if one.name == TOP), default=len(way) - 1)
+    ours = max((place for place, folder in enumerate(way) if folder.name == TOP), default=len(way) - 1)
     for place, folder in enumerate(way):
         try:
             if place >= ours or not folder.exists():

@@ -87,5 +87,5 @@ def known_secrets(data: Iterable[str]) -> Iterator[str]:
             auths = json.loads(value)["auths"].values()
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
-        for one in auths:
-            yield from (str(one[key]) for key in ("password", "auth") if isinstance(one, dict) and one.get(key))
+        for login in auths:
+            yield from (str(login[key]) for key in ("password", "auth") if isinstance(login, dict) and login.get(key))

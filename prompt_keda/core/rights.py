@@ -71,8 +71,8 @@ def plural_of(kind: str) -> str:
 def named(rights: Iterable[Right]) -> str:
     """Name rights, verbs on the same thing together: ``get, patch secrets a in b``; the many are counted."""
     verbs: dict[str, list[str]] = {}
-    for one in sorted(rights):
-        verbs.setdefault(str(one).removeprefix(f"{one.verb} "), []).append(one.verb)
-    told = [f"{', '.join(found)} {what}" for what, found in verbs.items()]
+    for right in sorted(rights):
+        verbs.setdefault(str(right).removeprefix(f"{right.verb} "), []).append(right.verb)
+    told = [f"{', '.join(granted)} {what}" for what, granted in verbs.items()]
     more = f" (and {len(told) - SHOWN} more)" if len(told) > SHOWN else ""
     return "; ".join(told[:SHOWN]) + more

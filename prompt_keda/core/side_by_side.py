@@ -44,8 +44,8 @@ def look_side_by_side(things: Sequence[tuple[str, T]], look: Callable[[T], Outco
         thread.join()
     told = []
     for index in range(len(things)):
-        one = seen[index]
-        if isinstance(one, Exception):
-            raise one
-        told.append(one)
+        result = seen[index]
+        if isinstance(result, Exception):
+            raise result
+        told.append(result)
     return told

@@ -167,9 +167,9 @@ def _refuse_key(key: yaml.Node, seen: set[str], path: Path) -> None:
 
 def _fill(value: Any, where: Where, marks: Marks, placeholders: Mapping[str, Any] | None, path: Path) -> Any:
     if isinstance(value, dict):
-        return {key: _fill(one, (*where, key), marks, placeholders, path) for key, one in value.items()}
+        return {key: _fill(inner, (*where, key), marks, placeholders, path) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_fill(one, (*where, index), marks, placeholders, path) for index, one in enumerate(value)]
+        return [_fill(inner, (*where, index), marks, placeholders, path) for index, inner in enumerate(value)]
     if not isinstance(value, str) or not PLACEHOLDER.search(value):
         return value
     if placeholders is None:

@@ -13,7 +13,10 @@ def neutral(text: str) -> str:
 
     For our own messages of several lines alone: whoever can bring a newline into any other could forge a line of ours.
     """
-    return "".join(one if one == "\n" or unicodedata.category(one) not in UNSAFE else "\ufffd" for one in text)
+    return "".join(
+        character if character == "\n" or unicodedata.category(character) not in UNSAFE else "\ufffd"
+        for character in text
+    )
 
 
 def one_line(text: str) -> str:

@@ -158,7 +158,7 @@ class ArgoCdDelivery(Delivery):
             if trouble := trouble_of(live):
                 told.append(f"not confirmed: {name}: {trouble}")
                 continue
-            differing += [f"{one} ({name})" for one in out_of_sync(live)]
+            differing += [f"{resource} ({name})" for resource in out_of_sync(live)]
             told.append(f"{name} {sync_status(live)}")
         if differing:
             return Progress(State.BROKEN, f"Argo CD wants otherwise: {some(differing)}")
@@ -250,4 +250,7 @@ def out_of_sync(live: Object) -> list[str]:
     """Return the objects of an Application that are not as git has them, as Argo CD sees it."""
     resources = (live.get("status") or {}).get("resources") or []
     differing = (resource for resource in resources if resource.get("status") == "OutOfSync")
-    return ["/".join(filter(None, (str(one.get("kind")), one.get("namespace"), one.get("name")))) for one in differing]
+    return [
+        "/".join(filter(None, (str(resource.get("kind")), resource.get("namespace"), resource.get("name"))))
+        for resource in differing
+    ]

@@ -84,8 +84,8 @@ class HelmDelivery(Delivery):
 def release_of(objects: Iterable[Object]) -> str:
     """Give ``namespace/name`` of the one release that live objects say they are of; empty if none or several."""
     found = set()
-    for one in objects:
-        said = one["metadata"].get("annotations") or {}
+    for obj in objects:
+        said = obj["metadata"].get("annotations") or {}
         if NAME in said:
             found.add(f"{said.get(NAMESPACE, '')}/{said[NAME]}")
     return found.pop() if len(found) == 1 else ""
@@ -109,13 +109,16 @@ def stuck(kube: Kube, namespace: str) -> Iterator[Deletion]:
     none, all: nothing can be upgraded from them.
     """
     releases: dict[str, list[Object]] = {}
-    for one in kube.names(SECRETS, namespace, "owner=helm"):
-        releases.setdefault(one["metadata"]["labels"].get("name", ""), []).append(one)
+    for revision in kube.names(SECRETS, namespace, "owner=helm"):
+        releases.setdefault(revision["metadata"]["labels"].get("name", ""), []).append(revision)
     for name, revisions in sorted(releases.items()):
-        is_deployed = any(_status(one) == DEPLOYED for one in revisions)
-        for one in revisions:
-            if not is_deployed or _status(one) not in IN_ORDER:
-                metadata, why = one["metadata"], f"release {name} is {_status(one)}, and Helm cannot go on from it"
+        is_deployed = any(_status(revision) == DEPLOYED for revision in revisions)
+        for revision in revisions:
+            if not is_deployed or _status(revision) not in IN_ORDER:
+                metadata, why = (
+                    revision["metadata"],
+                    f"release {name} is {_status(revision)}, and Helm cannot go on from it",
+                )
                 yield Deletion("Secret", namespace, metadata["name"], metadata["uid"], why)
 
 

@@ -208,7 +208,7 @@ def load_keda_manifests(path: Path, sha256: str) -> list[Object]:
     try:
         json_file = path.suffix == ".json"
         objects = (
-            json.loads(data) if json_file else [one for one in yaml.load_all(data, Loader=yaml.CSafeLoader) if one]
+            json.loads(data) if json_file else [obj for obj in yaml.load_all(data, Loader=yaml.CSafeLoader) if obj]
         )
     except (yaml.YAMLError, ValueError) as error:
         raise EnvironmentFileError(f"KEDA's manifests {path} are neither JSON nor YAML") from error

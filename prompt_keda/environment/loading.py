@@ -84,7 +84,7 @@ def load_environment(path: Path, placeholders: Mapping[str, Any] | None) -> Envi
     try:
         environment = Environment.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(path, marks, dict(one)) for one in error.errors(include_url=False)]
+        lines = [_explain(path, marks, dict(fault)) for fault in error.errors(include_url=False)]
         raise EnvironmentFileError("\n".join(lines), "See environments/README.md for what each key means.") from error
     read: Environment = _absolute(environment, path.resolve().parent)
     return read
@@ -116,13 +116,13 @@ def _unfilled(value: Any, where: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, BaseModel):
         yield from unfilled(value, where)
     elif isinstance(value, tuple):
-        for index, one in enumerate(value):
-            yield from _unfilled(one, f"{where}[{index}]")
+        for index, inner in enumerate(value):
+            yield from _unfilled(inner, f"{where}[{index}]")
 
 
 def _explain(path: Path, marks: Marks, error: dict[str, Any]) -> str:
     where: Where = tuple(error["loc"])
-    key = ".".join(str(one) for one in where)
+    key = ".".join(str(step) for step in where)
     return f"{place(path, mark_near(where, marks))}: {key}: {_message(error, where)}"
 
 
@@ -148,7 +148,7 @@ def _fields_at(where: Where) -> list[str]:
     node: Any = definitions
     for step in where:
         node = node.get("items", node) if isinstance(step, int) else node.get("properties", {}).get(step, {})
-        node = next((one for one in node.get("anyOf", []) if "$ref" in one), node)
+        node = next((option for option in node.get("anyOf", []) if "$ref" in option), node)
         if "$ref" in node:
             node = definitions["$defs"][node["$ref"].rpartition("/")[2]]
         if isinstance(step, str) and "items" in node and "$ref" in node["items"]:
@@ -159,9 +159,9 @@ def _fields_at(where: Where) -> list[str]:
 def _absolute(value: Any, folder: Path) -> Any:
     """Give a part of an environment with every path in it taken from a folder, and ``~`` as the home folder."""
     if isinstance(value, BaseModel):
-        return value.model_copy(update={key: _absolute(one, folder) for key, one in value})
+        return value.model_copy(update={key: _absolute(inner, folder) for key, inner in value})
     if isinstance(value, tuple):
-        return tuple(_absolute(one, folder) for one in value)
+        return tuple(_absolute(inner, folder) for inner in value)
     if isinstance(value, Path | PathText):
         return type(value)(folder / os.path.expanduser(value))  # unlike Path.expanduser it lets an unknown ~user be
     return value

@@ -692,18 +692,18 @@ class Environment(Part):
     def _each_its_own(cls, value: tuple[Instrument, ...]) -> tuple[Instrument, ...]:
         for keys in APART:
             seen: dict[tuple[str, ...], str] = {}
-            for one in value:
-                own = tuple(getattr(one, key) for key in keys)
+            for inner in value:
+                own = tuple(getattr(inner, key) for key in keys)
                 if own in seen and not any(isinstance(part, FillIn) for part in own):
                     same = " and ".join(keys)
-                    raise ValueError(f"{seen[own]} and {one.name} have the same {same}; each needs its own")
-                seen[own] = one.name
+                    raise ValueError(f"{seen[own]} and {inner.name} have the same {same}; each needs its own")
+                seen[own] = inner.name
         return value
 
 
 def _portable(value: Any) -> Any:
     if isinstance(value, BaseModel):
-        return {key: _portable(one) for key, one in value if not isinstance(one, Path | PathText)}
+        return {key: _portable(inner) for key, inner in value if not isinstance(inner, Path | PathText)}
     if isinstance(value, tuple):
-        return [_portable(one) for one in value]
+        return [_portable(inner) for inner in value]
     return format_duration(value) if isinstance(value, timedelta) else value

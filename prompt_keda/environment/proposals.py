@@ -85,7 +85,7 @@ def propose(
     stands, says = as_it_stands(path), environment.model_dump(mode="json")
     ((data, _),) = load_documents(path, placeholders)
     tried = _Tried(data)
-    for proposal in (made for one in seen for made in _compare(stands, says, one)):
+    for proposal in (made for value in seen for made in _compare(stands, says, value)):
         tried.take(proposal)
     refused = tried.refused()
     return tried.taken, refused

@@ -62,9 +62,9 @@ def _rows(part: Node, root: Node, where: str, shown: dict[str, str]) -> Iterator
 
 def _mapping_in(node: Node) -> str:
     """Give the name of the mapping that stands at a key, alone, in a list, or where nothing could stand; else ''."""
-    for one in (node, node.get("items", {}), *node.get("anyOf", ())):
-        if "$ref" in one:
-            return str(one["$ref"]).rpartition("/")[2]
+    for candidate in (node, node.get("items", {}), *node.get("anyOf", ())):
+        if "$ref" in candidate:
+            return str(candidate["$ref"]).rpartition("/")[2]
     return ""
 
 

@@ -25,11 +25,11 @@ def show_lab(status: dict[str, Any]) -> None:
 
 def show_faults(faults: Sequence[dict[str, Any]]) -> None:
     """Show two lines for each fault: what is broken, and what sees and answers it."""
-    for one in faults:
-        marks = ["scaling stops"] * one["stops_scaling"] + ["INJECTED, NOT REVERTED"] * one["is_there"]
-        show_lines([f"{one['id']}: {'; '.join([one['title'], *marks])}"])
-        seen = ", ".join(f"{check} {verdict.upper()}" for check, verdict in one["expected_checks"].items())
-        show_lines([f"  seen by {seen}; runbook {one['runbook']}"])
+    for fault in faults:
+        marks = ["scaling stops"] * fault["stops_scaling"] + ["INJECTED, NOT REVERTED"] * fault["is_there"]
+        show_lines([f"{fault['id']}: {'; '.join([fault['title'], *marks])}"])
+        seen = ", ".join(f"{check} {verdict.upper()}" for check, verdict in fault["expected_checks"].items())
+        show_lines([f"  seen by {seen}; runbook {fault['runbook']}"])
 
 
 def show_drills(drills: Sequence[Drilled]) -> None:

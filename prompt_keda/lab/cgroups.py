@@ -36,7 +36,7 @@ def create(name: str) -> None:
                     for key in ("cpuset.cpus", "cpuset.mems"):
                         (folder / key).write_text((folder.parent / key).read_text())
     if is_version_2():
-        wanted = " ".join(f"+{one}" for one in (ROOT / "cgroup.controllers").read_text().split())
+        wanted = " ".join(f"+{controller}" for controller in (ROOT / "cgroup.controllers").read_text().split())
         for folder in (ROOT, ROOT / name, ROOT / name / "pods"):
             (folder / "cgroup.subtree_control").write_text(wanted)
 

@@ -79,47 +79,47 @@ def _run_rounds(chosen: Sequence[Round], stage: Stage, write: Callable[[str], No
     smallest: list[dict[str, Any]] = []
     is_whole, runs = False, StackRuns(stage)
 
-    def once(one: Round) -> Outcome:
+    def once(chaos_round: Round) -> Outcome:
         nonlocal is_whole
         if not is_whole and go_on(run_command(["redeploy", "--env", LOCAL]).exit_code):
             observer(Event(EventKind.NOTE, "chaos", "", "the redeploy before a round did not end well"))
-        outcome = run_round(one, stage, ways, runs, LOCAL, observer)
+        outcome = run_round(chaos_round, stage, ways, runs, LOCAL, observer)
         is_whole = not outcome.problems
         return outcome
 
-    def made_smaller(one: Round) -> str:
+    def made_smaller(chaos_round: Round) -> str:
         try:
-            found, tries = shrink(one, lambda candidate: bool(once(candidate).problems), MOST_TRIES)
+            found, tries = shrink(chaos_round, lambda candidate: bool(once(candidate).problems), MOST_TRIES)
         except DeadlinePassed as error:  # no redeploy repairs what it has left behind
             return f"it cannot be made smaller: {error.what}"
         smallest.append({"round": found.to_json(), "tries": tries})
         return f"still fails after {tries} tries: {json.dumps(found.to_json())}"
 
-    def tell(one: Round, said: str) -> None:
-        observer(Event(EventKind.NOTE, f"chaos/{one.seed}-{one.number}", "", said))
+    def tell(chaos_round: Round, said: str) -> None:
+        observer(Event(EventKind.NOTE, f"chaos/{chaos_round.seed}-{chaos_round.number}", "", said))
 
     result = Result("drill", LOCAL, header=f"{len(chosen)} rounds of seed {chosen[0].seed} on the local stack")
     try:
-        for one in chosen:
-            outcomes.append(once(one))
+        for chaos_round in chosen:
+            outcomes.append(once(chaos_round))
             write(page(outcomes))
             if outcomes[-1].problems:
-                tell(one, f"failed: {json.dumps(one.to_json())}")
-                if len(one.acts) > 1:
-                    tell(one, made_smaller(one))
+                tell(chaos_round, f"failed: {json.dumps(chaos_round.to_json())}")
+                if len(chaos_round.acts) > 1:
+                    tell(chaos_round, made_smaller(chaos_round))
     except (KeyboardInterrupt, PromptKedaError) as error:
         ended = error if isinstance(error, PromptKedaError) else _stopped(chosen, outcomes)
         ended.parts = {"rounds": outcomes, "smallest": smallest}
         raise ended from None
     result.parts = {"rounds": outcomes, "smallest": smallest}
-    result.exit_code = 1 if any(one.problems for one in outcomes) else 0
+    result.exit_code = 1 if any(outcome.problems for outcome in outcomes) else 0
     return result
 
 
 def _stopped(chosen: Sequence[Round], outcomes: Sequence[Outcome]) -> Interrupted:
     """Return what a person is told who has stopped it: which rounds are done, and how the next one is run."""
     left = chosen[len(outcomes)] if len(outcomes) < len(chosen) else chosen[-1]
-    kept = sum(not one.problems for one in outcomes)
+    kept = sum(not outcome.problems for outcome in outcomes)
     what = f"stopped after {len(outcomes)} of {len(chosen)} rounds, {kept} of which kept every promise"
     return Interrupted(what, f"The next one: ./run drill --seed {left.seed} --only {left.number}")
 
@@ -132,10 +132,10 @@ def _made(rounds: int, seed: int, only: int | None, targets: Targets) -> list[Ro
 
 
 def _read(file: str) -> Round:
-    known = {one.id for one in ALL_FAULTS}
+    known = {fault.id for fault in ALL_FAULTS}
     try:
         found = Round.read(json.loads(Path(file).read_text()))
-        if unknown := [one.target for one in found.acts if one.kind == BREAK and one.target not in known]:
+        if unknown := [act.target for act in found.acts if act.kind == BREAK and act.target not in known]:
             raise ValueError(f"there is no fault {unknown[0]!r}")
         return found
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -144,19 +144,21 @@ def _read(file: str) -> Round:
 
 def page(outcomes: Sequence[Outcome]) -> str:
     """Give the table of rounds, as Markdown."""
-    kept = sum(not one.problems for one in outcomes)
-    seeds = ", ".join(str(one) for one in sorted({one.round.seed for one in outcomes}))
-    sent = sum(one.events_sent for one in outcomes)
+    kept = sum(not outcome.problems for outcome in outcomes)
+    seeds = ", ".join(str(seed) for seed in sorted({outcome.round.seed for outcome in outcomes}))
+    sent = sum(outcome.events_sent for outcome in outcomes)
     head = f"Seed {seeds}: {kept} of {len(outcomes)} rounds kept every promise; {sent} events.\n\n"
     rows = ["| round | mode | what happened | starts | events | took | kept |", "|---|---|---|---|---|---|---|"]
     return HEAD + head + "".join(f"{row}\n" for row in [*rows, *map(_row, outcomes)])
 
 
-def _row(one: Outcome) -> str:
-    acts = "; ".join(map(str, one.round.acts))
-    kept = "yes" if not one.problems else "; ".join(one.problems).replace("|", "/")
-    if one.not_done:
-        acts += f". Not done: {'; '.join(one.not_done)}".replace("|", "/")
-    events = f"{one.events_sent}, {one.events_unseen} unseen" if one.events_unseen else str(one.events_sent)
-    cells = [str(one.round.number), one.round.mode, acts, str(one.starts_count), events]
-    return f"| {' | '.join([*cells, f'{one.duration_s:.0f} s', kept])} |"
+def _row(outcome: Outcome) -> str:
+    acts = "; ".join(map(str, outcome.round.acts))
+    kept = "yes" if not outcome.problems else "; ".join(outcome.problems).replace("|", "/")
+    if outcome.not_done:
+        acts += f". Not done: {'; '.join(outcome.not_done)}".replace("|", "/")
+    events = (
+        f"{outcome.events_sent}, {outcome.events_unseen} unseen" if outcome.events_unseen else str(outcome.events_sent)
+    )
+    cells = [str(outcome.round.number), outcome.round.mode, acts, str(outcome.starts_count), events]
+    return f"| {' | '.join([*cells, f'{outcome.duration_s:.0f} s', kept])} |"

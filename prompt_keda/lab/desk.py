@@ -101,7 +101,7 @@ def _open(lab: Lab, known: dict[str, Any]) -> None:
     (known_to_user / "endpoints.json").write_text(json.dumps(given, indent=1))
     for name in ("state", "cache", "shared"):
         for parent, _, files in os.walk(home(lab) / name):
-            for path in (Path(parent), *(Path(parent, one) for one in files)):
+            for path in (Path(parent), *(Path(parent, file) for file in files)):
                 os.chown(path, USER, USER, follow_symlinks=False)
     ready.mkdir()
 
@@ -114,7 +114,9 @@ def _connect(lab: Lab, address: str) -> None:
     for line in ("ip link set lo up", f"ip addr add {theirs}/30 dev eth0", "ip link set eth0 up"):
         run(["nsenter", f"--net=/run/netns/{name}", "--", *line.split()])
     inside = [f"ip addr add {ours}/30 dev desk0", "ip link set desk0 up"]
-    inside += [f"iptables -A INPUT -i desk0 -p tcp -d {address} --dport {PORTS[one]} -j ACCEPT" for one in REACHABLE]
+    inside += [
+        f"iptables -A INPUT -i desk0 -p tcp -d {address} --dport {PORTS[service]} -j ACCEPT" for service in REACHABLE
+    ]
     inside += ["iptables -A INPUT -i desk0 -j DROP", "iptables -A FORWARD -i desk0 -j DROP"]
     for line in inside:
         run([*network.enter(lab), *line.split()])
@@ -133,11 +135,11 @@ def _write_login(lab: Lab, known: dict[str, Any]) -> None:
     token_file = home(lab) / ".vault-token"
     token_file.touch(mode=0o600)
     vault = hvac.Client(url=known["vault_url"], verify=known["ca_file"], timeout=10)
-    role_id, secret_id = (state.secret_file(lab, f"vault-{one}-id").read_text() for one in ("role", "secret"))
+    role_id, secret_id = (state.secret_file(lab, f"vault-{part}-id").read_text() for part in ("role", "secret"))
     with suppress(hvac.exceptions.VaultError, OSError):  # requests' errors are OSErrors
         token_file.write_text(vault.auth.approle.login(role_id, secret_id)["auth"]["client_token"])
-    for one in (file, token_file):
-        os.chown(one, USER, USER)
+    for path in (file, token_file):
+        os.chown(path, USER, USER)
 
 
 def _enter(place: str, argv: list[str]) -> None:
@@ -165,7 +167,7 @@ def _show(*wanted: Path) -> None:
 
 
 def _closed_parent(path: Path) -> Path | None:
-    return next((one for one in reversed(path.parents) if not one.stat().st_mode & 0o001), None)
+    return next((parent for parent in reversed(path.parents) if not parent.stat().st_mode & 0o001), None)
 
 
 if __name__ == "__main__":

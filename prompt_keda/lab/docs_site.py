@@ -197,7 +197,7 @@ def _faults(text: str) -> Iterator[tuple[str, str]]:
         faults = [fault for fault in ALL_FAULTS if fault.id.startswith(f"{category}/")]
         for fault in faults:
             yield f"docs/faults/{_file(fault.id)}.md", _fault(fault, rows.get(fault.title))
-        listed.append(f"## {category}\n" + "".join(f"- [{one.title}]({_file(one.id)}.md)\n" for one in faults))
+        listed.append(f"## {category}\n" + "".join(f"- [{fault.title}]({_file(fault.id)}.md)\n" for fault in faults))
     yield "docs/faults/index.md", "\n\n".join(listed)
 
 

@@ -233,13 +233,13 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
         observer(Event(EventKind.NOTE, "drill", "", news))
         raise
     result.parts = {"drills": drilled}
-    result.exit_code = 1 if any(one.problems for one in drilled) else 0
+    result.exit_code = 1 if any(drill.problems for drill in drilled) else 0
     return result
 
 
 def _faults_left(drills: Drills) -> list[Fault]:
     try:
-        return [fault_of(one) for one in drills.left]
+        return [fault_of(id_) for id_ in drills.left]
     except Refusal as error:  # it is there no more, or was renamed
         error.fix = f"What was chosen is of another version: remove {drills.folder.path}, and begin: drill --all"
         raise
@@ -247,7 +247,7 @@ def _faults_left(drills: Drills) -> list[Fault]:
 
 def page(drilled: Sequence[Drilled]) -> str:
     """Give the table of what was drilled, as Markdown."""
-    return HEAD + "".join(f"{_row(one)}\n" for one in drilled)
+    return HEAD + "".join(f"{_row(drill)}\n" for drill in drilled)
 
 
 def beside(kept: str, page: str) -> str:
@@ -259,13 +259,13 @@ def beside(kept: str, page: str) -> str:
     return HEAD + "".join(f"{rows[title]}\n" for title in ordered)
 
 
-def _row(one: Drilled) -> str:
-    seen = ", ".join(one.expected_checks)
-    spans = [f"{value:.0f} s" if value is not None else "never" for value in (one.detected_s, one.recovered_s)]
-    passed = "yes" if not one.problems else "; ".join(one.problems).replace("|", "/")
-    runbook = f"[{one.runbook}](../runbooks/{one.runbook}.md)" if one.runbook else "none"
-    events = ", ".join(f"{one.events[kind]} {kind}" for kind in EVENTS if kind in one.events) or NOT_COUNTED
-    ran = NOT_COUNTED if one.at_work is None else str(one.at_work)
-    lost = NOT_COUNTED if one.lost is None else str(len(one.lost))
-    cells = [one.title, seen, spans[0], runbook, one.answered_by, spans[1], ran, lost, events, passed]
+def _row(drill: Drilled) -> str:
+    seen = ", ".join(drill.expected_checks)
+    spans = [f"{value:.0f} s" if value is not None else "never" for value in (drill.detected_s, drill.recovered_s)]
+    passed = "yes" if not drill.problems else "; ".join(drill.problems).replace("|", "/")
+    runbook = f"[{drill.runbook}](../runbooks/{drill.runbook}.md)" if drill.runbook else "none"
+    events = ", ".join(f"{drill.events[kind]} {kind}" for kind in EVENTS if kind in drill.events) or NOT_COUNTED
+    ran = NOT_COUNTED if drill.at_work is None else str(drill.at_work)
+    lost = NOT_COUNTED if drill.lost is None else str(len(drill.lost))
+    cells = [drill.title, seen, spans[0], runbook, drill.answered_by, spans[1], ran, lost, events, passed]
     return f"| {' | '.join(cells)} |"

@@ -68,7 +68,7 @@ def revert_all(observer: Observer) -> Result:
         known, errors = _known(state.faults(stage.lab))
         errors += presence.revert_all(known, stage, lambda fault: _tell(observer, fault, "being reverted")).values()
         left = state.faults(stage.lab)
-        reverted = [one for one in known if one.id not in left]
+        reverted = [fault for fault in known if fault.id not in left]
         result = _result("faults", reverted, left, f"reverted: {len(reverted)}. {TO_SEE}")
         if errors:
             errors[0].parts = result.parts
@@ -80,9 +80,9 @@ def _known(ids: Sequence[str]) -> tuple[list[Fault], list[PromptKedaError]]:
     """Give the faults of these ids, and an error for each that this toolkit does not know."""
     known: list[Fault] = []
     errors: list[PromptKedaError] = []
-    for one in ids:
+    for id_ in ids:
         try:
-            known.append(fault_of(one))
+            known.append(fault_of(id_))
         except Refusal as error:
             errors.append(error)
     return known, errors
@@ -91,16 +91,16 @@ def _known(ids: Sequence[str]) -> tuple[list[Fault], list[PromptKedaError]]:
 def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: str) -> Result:
     rows = [
         {
-            "id": one.id,
-            "title": one.title,
-            "case": one.case,
-            "expected_checks": dict(one.seen),
-            "runbook": runbook_of(one),
-            "stops_scaling": one.stops_scaling,
-            "needs": sorted(one.needs),
-            "is_there": one.id in there,
+            "id": fault.id,
+            "title": fault.title,
+            "case": fault.case,
+            "expected_checks": dict(fault.seen),
+            "runbook": runbook_of(fault),
+            "stops_scaling": fault.stops_scaling,
+            "needs": sorted(fault.needs),
+            "is_there": fault.id in there,
         }
-        for one in faults
+        for fault in faults
     ]
     return Result(task, LOCAL, header=header, parts={"faults": rows})
 

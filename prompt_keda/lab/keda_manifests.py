@@ -46,8 +46,8 @@ def render(module: Path, kubectl: str, images: Mapping[str, str]) -> list[Object
         raise LabError(f"an image of {PARTS.name} has no digest", "This is a defect of the toolkit.")
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "keda"}}
     objects = [namespace, *crds, *rights, *_documents(text)]
-    for one in objects:
-        one["metadata"].setdefault("labels", {}).update(LABELS)
+    for obj in objects:
+        obj["metadata"].setdefault("labels", {}).update(LABELS)
     return objects
 
 
@@ -63,4 +63,4 @@ def write(objects: list[Object], folder: Path) -> tuple[Path, str]:
 
 
 def _documents(text: str) -> list[Object]:
-    return [one for one in yaml.load_all(text, Loader=yaml.CSafeLoader) if one]
+    return [obj for obj in yaml.load_all(text, Loader=yaml.CSafeLoader) if obj]

@@ -83,7 +83,7 @@ class Authority:
         alternatives: list[x509.GeneralName],
     ) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, one) for one in organisations]
+        subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation) for organisation in organisations]
         subject.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name))
         builder = _builder(x509.Name(subject), self._certificate.subject, key.public_key())
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)

@@ -77,7 +77,7 @@ class Lab:
     def pod_cgroups(self) -> list[str]:
         """Give the paths of the cgroups of all containers that containerd has records of."""
         records = self.run / "containerd" / "io.containerd.runtime.v2.task" / "k8s.io"
-        return sorted(f"k8s.io/{one.name}" for one in records.iterdir()) if records.exists() else []
+        return sorted(f"k8s.io/{record.name}" for record in records.iterdir()) if records.exists() else []
 
     @property
     def pki(self) -> Path:

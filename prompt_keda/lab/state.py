@@ -55,7 +55,7 @@ def write_faults(lab: Lab, ids: Sequence[str]) -> None:
     """Note which faults are in the stack, by their ids; whole or not at all. Raises `LabError` when it cannot be written."""
     path = lab.state / "faults.txt"
     try:
-        _write_whole(path, "".join(f"{one}\n" for one in ids))
+        _write_whole(path, "".join(f"{id_}\n" for id_ in ids))
     except OSError as error:
         raise LabError(f"{path} cannot be written: {error.strerror}", "Make room.") from error
 

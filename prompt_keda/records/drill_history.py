@@ -28,8 +28,8 @@ class Drills:
     @property
     def left(self) -> Sequence[str]:
         """The ids of the faults that were not drilled."""
-        done = {one.fault for one in self.done}
-        return [one for one in self.chosen if one not in done]
+        done = {record.fault for record in self.done}
+        return [id_ for id_ in self.chosen if id_ not in done]
 
 
 def begin_drills(drills: Path, environment: str, stack: str, chosen: Sequence[str]) -> Drills:
@@ -42,7 +42,7 @@ def begin_drills(drills: Path, environment: str, stack: str, chosen: Sequence[st
     """
     folder = RunFolder.create(drills, environment)
     folder.write_text(STACK, stack)
-    folder.write_text(CHOSEN, "".join(f"{one}\n" for one in chosen))
+    folder.write_text(CHOSEN, "".join(f"{id_}\n" for id_ in chosen))
     return Drills(folder, chosen)
 
 
@@ -105,7 +105,7 @@ def drills_kept(drills: Path, environment: str) -> tuple[list[DrillRecord], list
         elif environment in ("", name):
             for file in sorted(folder.glob("*.json")):
                 _read(file, found, damaged)
-    return sorted(found, key=lambda one: one.began_at, reverse=True), damaged
+    return sorted(found, key=lambda record: record.began_at, reverse=True), damaged
 
 
 def _read(file: Path, found: list[DrillRecord], damaged: list[str]) -> None:

@@ -66,7 +66,7 @@ class Incident:
 
     def is_of(self, cluster: str) -> bool:
         """Tell whether it is of this cluster; where one of both is not known it may be."""
-        clusters = {one["detail"] for one in self.entries if (one["step"], one["event"]) == (INCIDENT, CLUSTER)}
+        clusters = {entry["detail"] for entry in self.entries if (entry["step"], entry["event"]) == (INCIDENT, CLUSTER)}
         return not clusters or not cluster or cluster in clusters
 
     def goes_on_at(self, cluster: str) -> None:
@@ -91,7 +91,7 @@ class Incident:
     @property
     def is_closed(self) -> bool:
         """Whether it has ended with a proof."""
-        return any((one["step"], one["event"]) == (INCIDENT, CLOSED) for one in self.entries)
+        return any((entry["step"], entry["event"]) == (INCIDENT, CLOSED) for entry in self.entries)
 
     def add(self, step: str, event: str, detail: str = "") -> None:
         """Write an entry, and return when it is on the disk. Raises as `JournalFile.append` does."""
@@ -106,7 +106,7 @@ class Incident:
 
     def documents(self) -> list[Any]:
         """Give all that was kept, in its order; a file that cannot be read is left out."""
-        return [one for path in sorted(self.path.glob("*.json")) if (one := self.kept(path.name)) is not None]
+        return [document for path in sorted(self.path.glob("*.json")) if (document := self.kept(path.name)) is not None]
 
     def story(self) -> Story:
         """Give its story. Raises `Refusal` when its record is damaged."""

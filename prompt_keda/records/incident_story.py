@@ -94,7 +94,7 @@ class Story:
     @property
     def length_s(self) -> float:
         """From its opening to the end of the last step that was seen, in seconds; at least 1."""
-        return max([1.0, self.duration_s or 0.0, *(one.began_s + (one.duration_s or 0.0) for one in self.steps)])
+        return max([1.0, self.duration_s or 0.0, *(step.began_s + (step.duration_s or 0.0) for step in self.steps)])
 
     def share(self, seconds: float | None) -> float:
         """Give a time as a part of the whole, in percent."""
@@ -118,11 +118,11 @@ def tell(
     ValueError
         When the journal has no beginning, or a time that is none.
     """
-    opened = next((one for one in entries if (one["step"], one["event"]) == (INCIDENT, OPENED)), None)
+    opened = next((entry for entry in entries if (entry["step"], entry["event"]) == (INCIDENT, OPENED)), None)
     if opened is None:
         raise ValueError("its journal has no beginning")
     start = datetime.fromisoformat(opened["at"])
-    closed = [one for one in entries if (one["step"], one["event"]) == (INCIDENT, CLOSED)]
+    closed = [entry for entry in entries if (entry["step"], entry["event"]) == (INCIDENT, CLOSED)]
     return Story(
         id=id_,
         environment=environment,
@@ -132,7 +132,7 @@ def tell(
         closed_why=closed[-1]["detail"] if closed else "",
         steps=_steps(entries, start),
         notes=[(datetime.fromisoformat(o["at"]), o["event"], o["detail"]) for o in entries if o["step"] == NOTE],
-        recoveries=[one for one in map(_recovery, documents) if one],
+        recoveries=[recovery for recovery in map(_recovery, documents) if recovery],
         open_checks=_open_checks(documents),
     )
 
@@ -140,20 +140,20 @@ def tell(
 def _steps(entries: Sequence[Mapping[str, str]], start: datetime) -> list[StoryStep]:
     found: list[StoryStep] = []
     waiting: dict[str, int] = {}
-    for one in entries:
-        at = datetime.fromisoformat(one["at"])
-        if one["step"] in (INCIDENT, NOTE):
+    for entry in entries:
+        at = datetime.fromisoformat(entry["at"])
+        if entry["step"] in (INCIDENT, NOTE):
             continue
-        if one["event"] == BEGAN:
-            waiting[one["step"]] = len(found)
+        if entry["event"] == BEGAN:
+            waiting[entry["step"]] = len(found)
             began = (at - start).total_seconds()
-            found.append(StoryStep(one["step"], one["detail"], at, began, None, INTERRUPTED, ""))
-        elif one["step"] in waiting:
-            place = waiting.pop(one["step"])
+            found.append(StoryStep(entry["step"], entry["detail"], at, began, None, INTERRUPTED, ""))
+        elif entry["step"] in waiting:
+            place = waiting.pop(entry["step"])
             step = found[place]
             took = (at - step.began_at).total_seconds()
             found[place] = StoryStep(
-                step.id, step.command, step.began_at, step.began_s, took, one["event"], one["detail"]
+                step.id, step.command, step.began_at, step.began_s, took, entry["event"], entry["detail"]
             )
     return found
 
@@ -176,6 +176,6 @@ def _open_checks(documents: Sequence[Mapping[str, Any]]) -> list[tuple[str, str,
     """Give what the newest look at each check saw, where that was red or not known."""
     newest: dict[str, tuple[str, str]] = {}
     for document in documents:
-        for one in document.get("results") or []:
-            newest[one["id"]] = (one["verdict"], one["observed"])
+        for result in document.get("results") or []:
+            newest[result["id"]] = (result["verdict"], result["observed"])
     return [(id_, verdict, seen) for id_, (verdict, seen) in newest.items() if verdict in RED]

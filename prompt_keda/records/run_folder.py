@@ -177,7 +177,7 @@ class JournalFile:
 
     def replace(self, entries: Sequence[Mapping[str, str]]) -> None:
         """Write the whole journal anew, whole or not at all: when another machine has gone on with the run."""
-        self._folder.write_text(JOURNAL, "".join(json.dumps(one) + "\n" for one in entries))
+        self._folder.write_text(JOURNAL, "".join(json.dumps(entry) + "\n" for entry in entries))
 
     def entries(self) -> list[dict[str, str]]:
         """Give all entries; a line that a crash tore is left out."""
@@ -187,7 +187,7 @@ class JournalFile:
             return []
         except OSError as error:
             raise Refusal(f"{self._path} cannot be read: {error.strerror}") from error
-        return [one for one in map(_entry, lines) if one is not None]
+        return [entry for entry in map(_entry, lines) if entry is not None]
 
 
 def _entry(line: str) -> dict[str, str] | None:

@@ -35,7 +35,7 @@ def runs_kept(
         Of the cluster, as the environment has it: of this cluster's runs alone, which `resume` goes on with; None: of all.
     """
     found, damaged = [], []
-    for path in sorted(runs.glob("*"), key=lambda one: one.name, reverse=True):
+    for path in sorted(runs.glob("*"), key=lambda path: path.name, reverse=True):
         name = environment_of(path.name)
         if name is None:
             damaged.append(f"{path}: its name is no id of a run")
@@ -63,7 +63,7 @@ def recent_recoveries(runs: Sequence[RunSummary], mode: str, besides: str = "") 
         The id of a run that does not count.
     """
     times = [
-        one.recovery_s for one in runs if one.mode == mode and one.run_id != besides and one.recovery_s is not None
+        run.recovery_s for run in runs if run.mode == mode and run.run_id != besides and run.recovery_s is not None
     ]
     return times[:RECENT]
 
@@ -90,6 +90,6 @@ def _timings(report: Any) -> dict[str, float]:
 
 def _process(entries: Sequence[Mapping[str, str]], viewpoint: str) -> int | None:
     """Give the process that began or resumed a run last, if it was one of this machine."""
-    begun = [one["detail"] for one in entries if (one["step"], one["event"]) == ("run", "begin")]
+    begun = [entry["detail"] for entry in entries if (entry["step"], entry["event"]) == ("run", "begin")]
     found = BEGUN_BY.search(begun[-1]) if begun else None
     return int(found[2]) if found is not None and found[1] == viewpoint else None

@@ -150,18 +150,18 @@ class ResultRecord(Record):
 def portable_plan(plan: dict[str, Any]) -> dict[str, Any]:
     """Return what the cluster copy keeps of plan.json."""
     decisions = plan["decisions"]
-    deletions = [{**one, "why": cut(one["why"])} for one in decisions["deletions"]]
+    deletions = [{**deletion, "why": cut(deletion["why"])} for deletion in decisions["deletions"]]
     kept = {key: plan[key] for key in PlanRecord.model_fields}
-    return {**kept, "decisions": {**decisions, "deletions": deletions}, "notes": [cut(one) for one in plan["notes"]]}
+    return {**kept, "decisions": {**decisions, "deletions": deletions}, "notes": [cut(note) for note in plan["notes"]]}
 
 
 def portable_snapshot(snapshot: dict[str, Any], objects: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what the cluster copy keeps of snapshot.json: of all objects only those that come back."""
     streams = {
-        name: {key: cut(one) if isinstance(one, str) else one for key, one in found.items()}
-        for name, found in snapshot["streams"].items()
+        name: {key: cut(value) if isinstance(value, str) else value for key, value in counts.items()}
+        for name, counts in snapshot["streams"].items()
     }
-    jobs = [{**one, "generation": one["generation"] and cut(one["generation"])} for one in snapshot["jobs"]]
+    jobs = [{**job, "generation": job["generation"] and cut(job["generation"])} for job in snapshot["jobs"]]
     return {"jobs": jobs, "streams": streams, "objects": objects}
 
 
@@ -172,7 +172,7 @@ def portable_entry(entry: dict[str, str]) -> dict[str, str]:
 
 def cut(text: str) -> str:
     """Give a text in one line, cut off where it is too long, without what cannot be printed."""
-    return "".join(one if one.isprintable() else " " for one in text)[:DETAIL_LENGTH]
+    return "".join(character if character.isprintable() else " " for character in text)[:DETAIL_LENGTH]
 
 
 def environment_of(run_id: str) -> str | None:

@@ -83,7 +83,7 @@ def summarise(
         recovery_s=(timings or {}).get(WHOLE),
         parts_s=by_stage(timings or {}),
         spans_s=spans,
-        starts_count=sum((one["step"], one["event"]) == ("run", "begin") for one in entries),
+        starts_count=sum((entry["step"], entry["event"]) == ("run", "begin") for entry in entries),
         places=(place,),
         is_left=is_left,
     )
@@ -106,5 +106,5 @@ def _state(entries: Sequence[Mapping[str, str]], is_green: bool, was_refused: bo
         return REFUSED
     if is_at_work:
         return AT_WORK
-    of_steps = [one["event"] for one in entries if "/" in one["step"]]
+    of_steps = [entry["event"] for entry in entries if "/" in entry["step"]]
     return FAILED if of_steps[-1:] == ["failed"] else INTERRUPTED

@@ -21,7 +21,7 @@ from prompt_keda.records.run_folder import JournalFile, RunFolder
 from prompt_keda.records.run_record import portable_entry, portable_plan, portable_snapshot
 
 PREFIX = "run-"
-RUN, ENVIRONMENT, STATE = (f"prompt-keda.lsst.io/{one}" for one in ("run", "environment", "state"))
+RUN, ENVIRONMENT, STATE = (f"prompt-keda.lsst.io/{word}" for word in ("run", "environment", "state"))
 UNFINISHED, GREEN = "unfinished", "green"
 HOLDER, RESULT, ENTRY = "holder", "result.json", "journal-"
 PLAN, SNAPSHOT = "plan.json.gz", "snapshot.json.gz"
@@ -94,20 +94,20 @@ class ClusterCopy:
         """
         found = self._kube.list(CONFIG_MAPS, STATE_NAMESPACE, f"{ENVIRONMENT}={self._run.environment},{RUN}")
         found.sort(key=_made, reverse=True)
-        newest_green = next((n for n, one in enumerate(found) if one["metadata"]["labels"].get(STATE) == GREEN), None)
+        newest_green = next((n for n, copy in enumerate(found) if copy["metadata"]["labels"].get(STATE) == GREEN), None)
         over = [] if newest_green is None else found[newest_green:]
-        for one in over[KEPT:]:
-            self._kube.delete(CONFIG_MAPS, one["metadata"]["name"], STATE_NAMESPACE, uid=one["metadata"]["uid"])
+        for copy in over[KEPT:]:
+            self._kube.delete(CONFIG_MAPS, copy["metadata"]["name"], STATE_NAMESPACE, uid=copy["metadata"]["uid"])
 
     def _wanted(self) -> Object:
         """Give the ConfigMap as the run's files would have it now."""
         if not self._fixed:
             plan, snapshot = self._run.read_json("plan.json"), self._run.read_json("snapshot.json")
-            saved = [one for one in snapshot["objects"] if label(one) in plan["decisions"]["saved"]]
+            saved = [obj for obj in snapshot["objects"] if label(obj) in plan["decisions"]["saved"]]
             kept = portable_snapshot(snapshot, saved)
             self._fixed = {PLAN: _packed(portable_plan(plan)), SNAPSHOT: _packed(kept)}
         entries = JournalFile(self._run).entries()
-        data = {f"{ENTRY}{n:05}": json.dumps(portable_entry(one)) for n, one in enumerate(entries)}
+        data = {f"{ENTRY}{n:05}": json.dumps(portable_entry(entry)) for n, entry in enumerate(entries)}
         data[HOLDER] = self._holder
         result = self._result  # once: another thread sets it
         if result is not None:

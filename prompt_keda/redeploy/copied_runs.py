@@ -95,7 +95,7 @@ class CopiedRun:
             return kind.model_validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            where = ".".join(str(one) for one in first["loc"])
+            where = ".".join(str(step) for step in first["loc"])
             raise self._damaged(name, f"{where}: {first['msg']}".removeprefix(": ")) from None
 
     def _damaged(self, what: str, why: str) -> Refusal:
@@ -112,11 +112,11 @@ def find_runs(kube: Kube, environment: str) -> list[CopiedRun]:
     What does not carry the name of such a run is not one.
     """
     found = []
-    for one in kube.list(CONFIG_MAPS, STATE_NAMESPACE, f"{ENVIRONMENT}={environment},{RUN}"):
-        run_id = str(one["metadata"]["labels"][RUN])
-        if environment_of(run_id) == environment and one["metadata"]["name"] == f"{PREFIX}{run_id}":
-            found.append(CopiedRun(run_id, one))
-    return sorted(found, key=lambda one: one.run_id, reverse=True)
+    for config_map in kube.list(CONFIG_MAPS, STATE_NAMESPACE, f"{ENVIRONMENT}={environment},{RUN}"):
+        run_id = str(config_map["metadata"]["labels"][RUN])
+        if environment_of(run_id) == environment and config_map["metadata"]["name"] == f"{PREFIX}{run_id}":
+            found.append(CopiedRun(run_id, config_map))
+    return sorted(found, key=lambda run: run.run_id, reverse=True)
 
 
 def refuse_foreign(context: Context, decisions: Decisions, objects: Sequence[Object], run_id: str) -> None:
@@ -129,9 +129,11 @@ def refuse_foreign(context: Context, decisions: Decisions, objects: Sequence[Obj
     ClientError
         When the cluster cannot be asked.
     """
-    foreign = [f"remove {one.kind} {one.name}" for one in decisions.deletions if not _is_part(context, one)]
-    kinds = {(one.api_version, one.kind) for one in custom_kinds(context)}
-    foreign += [f"bring back {label(one)}" for one in objects if (one["apiVersion"], one["kind"]) not in kinds]
+    foreign = [
+        f"remove {deletion.kind} {deletion.name}" for deletion in decisions.deletions if not _is_part(context, deletion)
+    ]
+    kinds = {(kind.api_version, kind.kind) for kind in custom_kinds(context)}
+    foreign += [f"bring back {label(obj)}" for obj in objects if (obj["apiVersion"], obj["kind"]) not in kinds]
     if foreign:
         raise Refusal(
             f"the copy of run {run_id} in the cluster would {foreign[0]}, which is no part of KEDA",
@@ -145,15 +147,15 @@ def _is_part(context: Context, deletion: Deletion) -> bool:
     What is gone, or another object by now, is fine: it is not removed.
     """
     kind, name, namespace = deletion.kind, deletion.name, deletion.namespace
-    wanted = [one for one in context.keda_objects if (one["kind"], one["metadata"]["name"]) == (kind, name)]
-    if any(one["metadata"].get("namespace", "") == namespace for one in wanted):
+    wanted = [obj for obj in context.keda_objects if (obj["kind"], obj["metadata"]["name"]) == (kind, name)]
+    if any(obj["metadata"].get("namespace", "") == namespace for obj in wanted):
         return True
     if kind == "Lease":
         return name == LEASE and bool(namespace)
     kinds = {"Deployment": DEPLOYMENTS, "Pod": PODS, "Secret": SECRETS}
     if kind not in kinds or not namespace or (kind != "Deployment" and namespace != context.namespace):
         return False
-    lives = any(one["metadata"]["uid"] == deletion.uid for one in context.systems.kube.names(kinds[kind], namespace))
+    lives = any(obj["metadata"]["uid"] == deletion.uid for obj in context.systems.kube.names(kinds[kind], namespace))
     return not lives or deletion.uid in _parts(context, kind, namespace)
 
 
@@ -161,18 +163,18 @@ def _parts(context: Context, kind: str, namespace: str) -> set[str]:
     """Return the UIDs of what stands as a part of KEDA: its Deployments, their pods, revisions of Helm that hang."""
     kube = context.systems.kube
     if kind == "Secret":
-        return {one.uid for one in helm.stuck(kube, namespace)}
+        return {revision.uid for revision in helm.stuck(kube, namespace)}
     if kind == "Deployment":
-        return {one["metadata"]["uid"] for one in kube.names(DEPLOYMENTS, namespace, PART_OF)}
-    selectors = {selector_of(one) for one in context.keda_objects if one["kind"] == "Deployment"} - {""}
-    return {one["metadata"]["uid"] for selector in selectors for one in kube.names(PODS, namespace, selector)}
+        return {deployment["metadata"]["uid"] for deployment in kube.names(DEPLOYMENTS, namespace, PART_OF)}
+    selectors = {selector_of(obj) for obj in context.keda_objects if obj["kind"] == "Deployment"} - {""}
+    return {pod["metadata"]["uid"] for selector in selectors for pod in kube.names(PODS, namespace, selector)}
 
 
 def told(decisions: Decisions) -> Iterator[str]:
     """Say what a plan decides, a line each: for who has to approve what another machine has planned."""
-    for one in decisions.deletions:
-        yield f"may remove {one.kind} {one.name} (uid {one.uid}): {one.why}"
-    yield from (f"takes over the fields of others in {one}" for one in decisions.takes_over)
-    yield from (f"takes away the pause of ScaledJob {one}" for one in decisions.unpauses)
-    yield from (f"brings back {one} from the snapshot" for one in decisions.saved)
-    yield from (f"may lose the running Job {one}" for one in decisions.given_up)
+    for deletion in decisions.deletions:
+        yield f"may remove {deletion.kind} {deletion.name} (uid {deletion.uid}): {deletion.why}"
+    yield from (f"takes over the fields of others in {name}" for name in decisions.takes_over)
+    yield from (f"takes away the pause of ScaledJob {name}" for name in decisions.unpauses)
+    yield from (f"brings back {name} from the snapshot" for name in decisions.saved)
+    yield from (f"may lose the running Job {name}" for name in decisions.given_up)

@@ -131,9 +131,9 @@ def _unless_it_goes(context: Context, wanted: Object, error: ClientError) -> str
 def webhooks_that_go(context: Context) -> set[str]:
     """Return the names of the webhooks that the plan removes."""
     kube = context.systems.kube
-    removed = [one.name for one in context.decisions.deletions if one.kind == VALIDATING_WEBHOOKS.kind]
+    removed = [deletion.name for deletion in context.decisions.deletions if deletion.kind == VALIDATING_WEBHOOKS.kind]
     live = [kube.find(VALIDATING_WEBHOOKS, name) or {} for name in removed]
-    return {str(hook["name"]) for one in live for hook in one.get("webhooks") or []}
+    return {str(hook["name"]) for configuration in live for hook in configuration.get("webhooks") or []}
 
 
 def try_apply(context: Context, wanted: Object, field_manager: str = FIELD_MANAGER) -> str | None:
@@ -161,7 +161,11 @@ def _is_as_wanted(context: Context, wanted: Object) -> bool:
 
 def _made_again(context: Context) -> Iterator[Object]:
     """Give what is removed and made again, under a name that is free: a dry run of its own name would only change it."""
-    removed = {(one.kind, one.namespace, one.name) for one in context.decisions.deletions if one.kind not in NOT_TRIED}
+    removed = {
+        (deletion.kind, deletion.namespace, deletion.name)
+        for deletion in context.decisions.deletions
+        if deletion.kind not in NOT_TRIED
+    }
     for wanted in install.parts_without_ca(context):
         metadata = wanted["metadata"]
         if (wanted["kind"], metadata.get("namespace", ""), metadata["name"]) in removed:

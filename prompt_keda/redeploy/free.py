@@ -32,9 +32,9 @@ LIMIT = timedelta(seconds=60)
 def owned(context: Context) -> Iterator[tuple[Object, str]]:
     """Give each running Job that goes if its ScaledJob goes, with that one's UID."""
     kube = context.systems.kube
-    planned = {one.name for one in left(context, "CustomResourceDefinition")}
+    planned = {deletion.name for deletion in left(context, "CustomResourceDefinition")}
     crd_goes = SCALED_JOBS_CRD in _going_crds(context).keys() | planned
-    going = {one["metadata"]["uid"] for one in kube.list(SCALED_JOBS) if crd_goes or is_going(one)}
+    going = {scaled_job["metadata"]["uid"] for scaled_job in kube.list(SCALED_JOBS) if crd_goes or is_going(scaled_job)}
     for job in running_jobs.active_jobs(kube):
         for owner in job["metadata"].get("ownerReferences") or []:
             if owner["uid"] in going:
@@ -43,7 +43,7 @@ def owned(context: Context) -> Iterator[tuple[Object, str]]:
 
 def _going_crds(context: Context) -> dict[str, Object]:
     """Give the CRDs that are on their way out by name, without their schemas of up to half a megabyte each."""
-    return {one["metadata"]["name"]: one for one in context.systems.kube.names(CRDS) if is_going(one)}
+    return {crd["metadata"]["name"]: crd for crd in context.systems.kube.names(CRDS) if is_going(crd)}
 
 
 def prunable(context: Context) -> Iterator[Object]:
@@ -69,7 +69,7 @@ def orphan_jobs(context: Context) -> None:
     Jobs keep their label, by which KEDA finds them again, and lose the marks by which a deliverer would remove them.
     """
     for job, uid in owned(context):
-        rest = [one for one in job["metadata"]["ownerReferences"] if one["uid"] != uid]
+        rest = [owner for owner in job["metadata"]["ownerReferences"] if owner["uid"] != uid]
         _change(context, JOBS, job, ownerReferences=rest or None, **context.delivery.marks_of_a_job(job))
     for job in prunable(context):
         _change(context, JOBS, job, **context.delivery.marks_of_a_job(job))
@@ -89,7 +89,7 @@ def _change(context: Context, kind: Resource, live: Object, **metadata: Any) -> 
 def crds_inspect(context: Context) -> Progress:
     """Has every CRD that is purged at least begun to go?"""
     going = _going_crds(context)
-    waiting = [one.name for one in left(context, "CustomResourceDefinition") if one.name not in going]
+    waiting = [deletion.name for deletion in left(context, "CustomResourceDefinition") if deletion.name not in going]
     return Progress(State.TODO, f"to be removed: {some(waiting)}") if waiting else Progress(State.DONE)
 
 
@@ -112,10 +112,10 @@ def dying(context: Context, going_crds: Mapping[str, Object] | None = None) -> l
     going_crds = _going_crds(context) if going_crds is None else going_crds
     smoke = context.environment.smoke.namespace
     return [
-        {**one, "apiVersion": kind.api_version, "kind": kind.kind}
+        {**obj, "apiVersion": kind.api_version, "kind": kind.kind}
         for kind in custom_kinds(context)
-        for one in context.systems.kube.list(kind)
-        if is_going(one) and (f"{kind.plural}.{kind.group}" in going_crds or one["metadata"].get("namespace") != smoke)
+        for obj in context.systems.kube.list(kind)
+        if is_going(obj) and (f"{kind.plural}.{kind.group}" in going_crds or obj["metadata"].get("namespace") != smoke)
     ]
 
 

@@ -105,8 +105,8 @@ def to_make_safe(context: Context) -> list[tuple[JobRecord, Object]]:
     kube = context.systems.kube
     scaled = running_jobs.owners(kube)
     risky = running_jobs.at_risk(kube, scaled, finished_too=True)
-    found = [(one, scaled[one.namespace, one.scaled_job]) for one in risky]
-    return [(one, owner) for one, owner in found if not is_paused(owner)]
+    found = [(record, scaled[record.namespace, record.scaled_job]) for record in risky]
+    return [(record, owner) for record, owner in found if not is_paused(owner)]
 
 
 HOLD_LEASE: Step[Context] = Step("guard/hold-lease", "hold the lock of this cluster", hold_lease_inspect, hold_lease)

@@ -50,9 +50,9 @@ def runs_copied(kube: Kube, environment: str) -> tuple[list[RunSummary], list[st
     Raises as `Kube.list` does.
     """
     found, damaged, at_work = [], [], find_run_at_work(kube)
-    for one in find_runs(kube, environment):
+    for run in find_runs(kube, environment):
         try:
-            found.append(_summary(one, at_work))
+            found.append(_summary(run, at_work))
         except Refusal as error:
             damaged.append(error.what)
     return found, damaged
@@ -70,15 +70,15 @@ def merged(here: Sequence[RunSummary], copied: Sequence[RunSummary]) -> list[Run
     Of two that differ counts the green one, then the one that was begun more often. Of equals this machine's counts if it saw
     the process end: the lock that makes the other "at work" is a dead one then. Else the one at work counts.
     """
-    found = {one.run_id: one for one in copied}
-    for one in here:
-        other = found.get(one.run_id)
+    found = {run.run_id: run for run in copied}
+    for run in here:
+        other = found.get(run.run_id)
         if other is None:
-            found[one.run_id] = one
+            found[run.run_id] = run
             continue
-        best = max((one, other), key=_weight)
-        found[one.run_id] = replace(best, places=(*one.places, *other.places))
-    return sorted(found.values(), key=lambda one: one.run_id, reverse=True)
+        best = max((run, other), key=_weight)
+        found[run.run_id] = replace(best, places=(*run.places, *other.places))
+    return sorted(found.values(), key=lambda run: run.run_id, reverse=True)
 
 
 def _weight(run: RunSummary) -> tuple[bool, int, bool, bool]:

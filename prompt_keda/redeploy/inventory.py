@@ -89,14 +89,14 @@ class Survey:
     @property
     def stands(self) -> bool:
         """Whether there is anything of KEDA here."""
-        return bool(self.deployments) or any(one.live for one in self.crds)
+        return bool(self.deployments) or any(crd.live for crd in self.crds)
 
     @property
     def versions(self) -> set[str]:
         """The versions that the live Deployments and CRDs say they are of."""
-        live = [*self.deployments, *(one.live for one in self.crds if one.live)]
-        said = ((one["metadata"].get("labels") or {}).get(VERSION_LABEL) for one in live)
-        return {one.removeprefix("v") for one in said if one}
+        live = [*self.deployments, *(crd.live for crd in self.crds if crd.live)]
+        said = ((obj["metadata"].get("labels") or {}).get(VERSION_LABEL) for obj in live)
+        return {version.removeprefix("v") for version in said if version}
 
 
 def custom_kinds(context: Context) -> list[Resource]:
@@ -104,7 +104,7 @@ def custom_kinds(context: Context) -> list[Resource]:
     found = []
     for crd in install.crds(context):
         spec = crd["spec"]
-        served = next(one["name"] for one in spec["versions"] if one["served"])
+        served = next(version["name"] for version in spec["versions"] if version["served"])
         names = spec["names"]
         found.append(
             Resource(f"{spec['group']}/{served}", names["kind"], names["plural"], spec["scope"] == "Namespaced")
@@ -116,8 +116,8 @@ def custom_objects(context: Context) -> list[Object]:
     """Give all live objects of KEDA's kinds; a kind that is not served has none. Raises as `Kube.list` does."""
     found = []
     for kind in custom_kinds(context):
-        for one in context.systems.kube.list(kind):
-            found.append({**one, "apiVersion": kind.api_version, "kind": kind.kind})  # items of a list do not say it
+        for obj in context.systems.kube.list(kind):
+            found.append({**obj, "apiVersion": kind.api_version, "kind": kind.kind})  # items of a list do not say it
     return found
 
 
@@ -128,16 +128,16 @@ def look(context: Context) -> Survey:
     fault = install.certificate_fault(context)
     wanted = install.parts(context) if serving_certificate.is_whole(secret) else install.parts_without_ca(context)
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="survey") as pool:
-        crds = tuple(pool.map(lambda one: _seen(context, one), install.crds(context)))
-        parts = tuple(pool.map(lambda one: _seen(context, one), wanted))
+        crds = tuple(pool.map(lambda crd: _seen(context, crd), install.crds(context)))
+        parts = tuple(pool.map(lambda obj: _seen(context, obj), wanted))
     keda = kube.list(DEPLOYMENTS, label_selector=PART_OF)
     lease = kube.find(LEASES, LEASE, namespace)
     custom = tuple(custom_objects(context))
     return Survey(
         crds=crds,
         parts=parts,
-        deployments=tuple(one for one in keda if one["metadata"]["namespace"] == namespace),
-        elsewhere=tuple(one for one in keda if one["metadata"]["namespace"] != namespace),
+        deployments=tuple(deployment for deployment in keda if deployment["metadata"]["namespace"] == namespace),
+        elsewhere=tuple(deployment for deployment in keda if deployment["metadata"]["namespace"] != namespace),
         idle_pods=tuple(_idle_pods(context, parts, lease)),
         certificate_fault=fault,
         dying=tuple(_dying(context, crds, parts, custom)),
@@ -157,15 +157,15 @@ def _seen(context: Context, wanted: Object) -> Seen:
 
 def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) -> Iterator[tuple[Object, str]]:
     kube, now = context.systems.kube, server_now(context.systems)
-    for one in parts:
-        if one.kind != "Deployment" or one.live is None or one.difference:
+    for part in parts:
+        if part.kind != "Deployment" or part.live is None or part.difference:
             continue
-        ready = _works(one)
-        silent = ready and is_operator(one.wanted) and lease is not None  # without one it may only be starting
+        ready = _works(part)
+        silent = ready and is_operator(part.wanted) and lease is not None  # without one it may only be starting
         silent = silent and parts_of_keda.lease_standing(lease, now).verdict is Verdict.FAIL
         if ready and not silent:
             continue
-        for pod in kube.list(PODS, context.namespace, selector_of(one.live)):
+        for pod in kube.list(PODS, context.namespace, selector_of(part.live)):
             why = why_not_ready(pod, now)
             started = pod["metadata"].get("creationTimestamp")
             young = not started or now - datetime.fromisoformat(started) < PATIENCE
@@ -176,25 +176,25 @@ def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) ->
 
 
 def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom: Iterable[Object]) -> Iterator[str]:
-    wanted = {context.namespace, *(one.namespace for one in context.environment.instruments)}
+    wanted = {context.namespace, *(instrument.namespace for instrument in context.environment.instruments)}
     for name in sorted(wanted - namespaces.left(context).keys()):
         found = context.systems.kube.find(NAMESPACES, name)
         if found is not None and is_going(found):
             yield f"namespace {name}"
-    yield from (f"CRD {one.wanted['metadata']['name']}" for one in crds if one.live and is_going(one.live))
-    works = any(is_operator(one.wanted) and _works(one) for one in parts)
+    yield from (f"CRD {crd.wanted['metadata']['name']}" for crd in crds if crd.live and is_going(crd.live))
+    works = any(is_operator(part.wanted) and _works(part) for part in parts)
     smoke = context.environment.smoke.namespace  # its objects go with each test, and a new operator lets them go
     now = server_now(context.systems)
-    for one in custom:
-        if finalizers.is_held_by_others(one) and finalizers.foreign(one):
+    for obj in custom:
+        if finalizers.is_held_by_others(obj) and finalizers.foreign(obj):
             continue  # no mode lets it go: nothing is replaced for it, and the end of the run tells of it
-        since = one["metadata"].get("deletionTimestamp")
+        since = obj["metadata"].get("deletionTimestamp")
         if (
             since
-            and one["metadata"].get("namespace") != smoke
+            and obj["metadata"].get("namespace") != smoke
             and not (works and now - datetime.fromisoformat(since) < LETTING_GO)
         ):
-            yield label(one)
+            yield label(obj)
 
 
 def _works(part: Seen) -> bool:

@@ -69,10 +69,10 @@ class RedeployOptions:
             raise Refusal(f"there is no mode {mode!r}", f"Known are: {', '.join(MODES)}.")
         if backlog not in BACKLOG:
             raise Refusal(f"--backlog {backlog} is not known", "skip leaves out what waits, replay does all of it.")
-        names = tuple(sorted({one.strip() for one in give_up.split(",") if one.strip()}))
-        for one in names:
-            if one.count("/") != 1 or not all(one.split("/")):
-                raise Refusal(f"--give-up {one} is no Job", "Name it as NAMESPACE/NAME.")
+        names = tuple(sorted({job.strip() for job in give_up.split(",") if job.strip()}))
+        for job in names:
+            if job.count("/") != 1 or not all(job.split("/")):
+                raise Refusal(f"--give-up {job} is no Job", "Name it as NAMESPACE/NAME.")
         return cls(mode, BACKLOG[backlog], names)
 
 
@@ -95,7 +95,7 @@ def resolve(mode: str, seen: Survey, version: str) -> tuple[str, str]:
     allowed = {fitting}
     if fitting == "repair":
         allowed.add("reinstall")
-    if any(one.live for one in seen.crds):
+    if any(crd.live for crd in seen.crds):
         allowed.add("purge")
     if mode == "auto" or mode == fitting:
         return fitting, reason
@@ -126,11 +126,11 @@ def _what(mode: str) -> str:
 def _to_repair(seen: Survey) -> str:
     every = (*seen.crds, *seen.parts)
     wrong = {
-        "absent": [label(one.wanted) for one in every if one.live is None],
-        "other than wanted": [f"{label(one.wanted)} at {one.difference}" for one in every if one.difference],
+        "absent": [label(part.wanted) for part in every if part.live is None],
+        "other than wanted": [f"{label(part.wanted)} at {part.difference}" for part in every if part.difference],
         "not at work": [f"{pod['metadata']['name']}: {why}" for pod, why in seen.idle_pods],
         "certificates": [seen.certificate_fault] if seen.certificate_fault else [],
-        "another KEDA": [label({**one, "kind": "Deployment"}) for one in seen.elsewhere],
+        "another KEDA": [label({**deployment, "kind": "Deployment"}) for deployment in seen.elsewhere],
     }
     told = "; ".join(f"{what}: {some(names)}" for what, names in wrong.items() if names)
     return f"only what is wrong is put right ({told})" if told else "KEDA stands as it should: nothing is removed"
@@ -165,13 +165,13 @@ def decide(context: Context, seen: Survey, mode: str, options: RedeployOptions) 
         _refuse_unfit(context, seen)
     whole = mode in ("reinstall", "upgrade", "purge")
     chosen = [*_deletions(context, seen, whole), *(_crds(seen) if mode == "purge" else ())]
-    goes = {one.name for one in chosen if one.kind == "CustomResourceDefinition"}
-    kept = [one for one in seen.crds if one.difference and one.wanted["metadata"]["name"] not in goes]
+    goes = {deletion.name for deletion in chosen if deletion.kind == "CustomResourceDefinition"}
+    kept = [crd for crd in seen.crds if crd.difference and crd.wanted["metadata"]["name"] not in goes]
     return Decisions(
         deletions=tuple(chosen),
-        takes_over=tuple(label(one.wanted) for one in kept if _cannot_be_applied(context, one.wanted)),
+        takes_over=tuple(label(crd.wanted) for crd in kept if _cannot_be_applied(context, crd.wanted)),
         unpauses=tuple(_unpauses(context, seen)),
-        saved=tuple(label(one) for one in to_save(context, seen.custom, _going_crds(seen) | goes)),
+        saved=tuple(label(obj) for obj in to_save(context, seen.custom, _going_crds(seen) | goes)),
         group_start=options.group_start,
         helm_release=_helm_release(context, seen),
         given_up=options.given_up,
@@ -185,15 +185,15 @@ def _helm_release(context: Context, seen: Survey) -> str:
 
 def _deletions(context: Context, seen: Survey, whole: bool) -> Iterator[Deletion]:
     """Give what is removed of KEDA's parts: all that are replaced (``whole``), or only what is wrong."""
-    wanted = {one.wanted["metadata"]["name"] for one in seen.parts if one.kind == "Deployment"}
-    new_operator = whole or not any(one["metadata"]["name"] == OPERATOR for one in seen.deployments)
-    for one in seen.parts:
-        if one.live is None:
+    wanted = {part.wanted["metadata"]["name"] for part in seen.parts if part.kind == "Deployment"}
+    new_operator = whole or not any(deployment["metadata"]["name"] == OPERATOR for deployment in seen.deployments)
+    for part in seen.parts:
+        if part.live is None:
             continue
-        why = _why_replaced(seen, one, whole) if one.kind in REPLACED else _why_not_applied(context, one)
+        why = _why_replaced(seen, part, whole) if part.kind in REPLACED else _why_not_applied(context, part)
         if why:
-            yield _deletion(one.kind, one.live, why)
-            new_operator = new_operator or is_operator(one.wanted)
+            yield _deletion(part.kind, part.live, why)
+            new_operator = new_operator or is_operator(part.wanted)
     for live in seen.deployments:
         if live["metadata"]["name"] not in wanted:
             yield _deletion("Deployment", live, "not among KEDA's manifests")
@@ -208,17 +208,17 @@ def _deletions(context: Context, seen: Survey, whole: bool) -> Iterator[Deletion
     yield from _elsewhere(context, seen)
 
 
-def _why_replaced(seen: Survey, one: Seen, whole: bool) -> str:
-    if one.difference:
-        return f"differs at {one.difference}"
+def _why_replaced(seen: Survey, part: Seen, whole: bool) -> str:
+    if part.difference:
+        return f"differs at {part.difference}"
     if seen.certificate_fault:
         return f"KEDA's certificates: {seen.certificate_fault}"
     return "replaced" if whole else ""
 
 
-def _why_not_applied(context: Context, one: Seen) -> str:
-    if one.difference and _cannot_be_applied(context, one.wanted):
-        return f"differs at {one.difference}, and cannot be applied over"
+def _why_not_applied(context: Context, part: Seen) -> str:
+    if part.difference and _cannot_be_applied(context, part.wanted):
+        return f"differs at {part.difference}, and cannot be applied over"
     return ""
 
 
@@ -235,16 +235,16 @@ def _elsewhere(context: Context, seen: Survey) -> Iterator[Deletion]:
     """Give another KEDA's Deployments and Lease: two operators would make twice the Jobs."""
     for live in seen.elsewhere:
         yield _deletion("Deployment", live, "another KEDA beside this one")
-    for namespace in sorted({one["metadata"]["namespace"] for one in seen.elsewhere}):
+    for namespace in sorted({deployment["metadata"]["namespace"] for deployment in seen.elsewhere}):
         lease = context.systems.kube.find(LEASES, LEASE, namespace)
         if lease is not None:
             yield _deletion("Lease", lease, "of another KEDA")
 
 
 def _crds(seen: Survey) -> Iterator[Deletion]:
-    for one in seen.crds:
-        if one.live is not None:
-            yield _deletion("CustomResourceDefinition", one.live, "purged")
+    for crd in seen.crds:
+        if crd.live is not None:
+            yield _deletion("CustomResourceDefinition", crd.live, "purged")
 
 
 def _deletion(kind: str, live: Object, why: str) -> Deletion:
@@ -253,7 +253,7 @@ def _deletion(kind: str, live: Object, why: str) -> Deletion:
 
 
 def _going_crds(seen: Survey) -> set[str]:
-    return {one.wanted["metadata"]["name"] for one in seen.crds if one.live is not None and is_going(one.live)}
+    return {crd.wanted["metadata"]["name"] for crd in seen.crds if crd.live is not None and is_going(crd.live)}
 
 
 def to_save(context: Context, custom: Iterable[Object], going_crds: set[str]) -> list[Object]:
@@ -264,7 +264,7 @@ def to_save(context: Context, custom: Iterable[Object], going_crds: set[str]) ->
     going_crds
         Names of the CRDs that are on their way out, or are removed.
     """
-    sources = {label(one) for own in context.instrument_objects.values() for one in own}
+    sources = {label(obj) for own in context.instrument_objects.values() for obj in own}
     kinds = {
         (crd["spec"]["group"], crd["spec"]["names"]["kind"])
         for crd in install.crds(context)
@@ -272,11 +272,11 @@ def to_save(context: Context, custom: Iterable[Object], going_crds: set[str]) ->
     }
     smoke = context.environment.smoke.namespace
     return [
-        one
-        for one in custom
-        if (is_going(one) or (one["apiVersion"].partition("/")[0], one["kind"]) in kinds)
-        and label(one) not in sources
-        and one["metadata"].get("namespace") != smoke
+        obj
+        for obj in custom
+        if (is_going(obj) or (obj["apiVersion"].partition("/")[0], obj["kind"]) in kinds)
+        and label(obj) not in sources
+        and obj["metadata"].get("namespace") != smoke
     ]
 
 
@@ -292,15 +292,15 @@ def _unpauses(context: Context, seen: Survey) -> Iterator[str]:
 
 
 def _refuse_paused_source(context: Context, instrument: Instrument) -> None:
-    for one in context.instrument_objects.get(instrument.name, []):
-        if one["kind"] == SCALED_JOBS.kind and is_paused(one):
+    for obj in context.instrument_objects.get(instrument.name, []):
+        if obj["kind"] == SCALED_JOBS.kind and is_paused(obj):
             raise Refusal(
                 f"{source_name(instrument)} itself pauses ScaledJob {instrument.scaled_job}: nothing would scale",
                 f"Take {PAUSED} out of it.",
             )
-        if one["kind"] != SCALED_JOBS.kind or install.misfits(context, one):  # the preflight tells what the CRD refuses
+        if obj["kind"] != SCALED_JOBS.kind or install.misfits(context, obj):  # the preflight tells what the CRD refuses
             continue
-        if reason := next(lint.stops(one.get("spec") or {}), ""):
+        if reason := next(lint.stops(obj.get("spec") or {}), ""):
             raise Refusal(
                 f"{source_name(instrument)}, ScaledJob {instrument.scaled_job}: {reason}", "Correct it there."
             )
@@ -311,11 +311,11 @@ def _refuse_unfit(context: Context, seen: Survey) -> None:
 
     Those that are applied are held to it by the preflight, in every mode.
     """
-    sources = {label(one) for own in context.instrument_objects.values() for one in own}
-    for one in seen.custom:
-        errors = install.misfits(context, one) if label(one) not in sources else ()
+    sources = {label(obj) for own in context.instrument_objects.values() for obj in own}
+    for obj in seen.custom:
+        errors = install.misfits(context, obj) if label(obj) not in sources else ()
         if errors:
             raise Refusal(
-                f"{label(one)} does not fit KEDA {context.environment.keda.version}: {some(errors)}",
+                f"{label(obj)} does not fit KEDA {context.environment.keda.version}: {some(errors)}",
                 "Correct it where it comes from, before the upgrade.",
             )

@@ -81,9 +81,11 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
             f"KEDA's manifests {sha256[:16]}… are not in the cache of this machine",
             f"Fetch them: ./run prepare --env {environment.name}",
         )
-    objects = {one.name: load_instrument_objects(one, placeholders) for one in environment.instruments}
-    for one in environment.instruments:
-        _check_scaled_job(one, objects[one.name])
+    objects = {
+        instrument.name: load_instrument_objects(instrument, placeholders) for instrument in environment.instruments
+    }
+    for instrument in environment.instruments:
+        _check_scaled_job(instrument, objects[instrument.name])
     deliverer = delivery(systems)
     keda = [deliverer.marked(obj) for obj in load_keda_manifests(file, sha256)]
     marked = {
@@ -98,7 +100,7 @@ def _check_scaled_job(instrument: Instrument, objects: list[Object]) -> None:
     wanted = [(instrument.namespace, instrument.scaled_job)] if has_objects(instrument) else []
     found = [(o["metadata"]["namespace"], o["metadata"]["name"]) for o in objects if o["kind"] == "ScaledJob"]
     if found != wanted:
-        named = ", ".join("/".join(one) for one in found) or "no ScaledJob"
+        named = ", ".join("/".join(place) for place in found) or "no ScaledJob"
         raise EnvironmentFileError(
             f"{source_name(instrument)} holds {named}, and instrument {instrument.name} is {'/'.join(wanted[0])}",
             "The manifest of an instrument holds its one ScaledJob, under the name that the environment gives.",

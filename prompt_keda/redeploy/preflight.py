@@ -41,7 +41,7 @@ def inspect(context: Context) -> Progress:
     """
     looks = [*_looks(context)]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="preflight") as pool:
-        found = [one for one in pool.map(lambda look: look(), looks) if one]
+        found = [problem for problem in pool.map(lambda look: look(), looks) if problem]
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         return Progress(State.BROKEN, "; ".join(found[:3]) + more)
@@ -62,10 +62,10 @@ def _looks(context: Context) -> Iterator[Look]:
     for sync in (*context.environment.secrets, context.environment.smoke.pull_secret):
         if sync is not None:
             yield partial(_try_secret, context, sync)
-    yield from (partial(_does_not_fit, context, one) for one in _own(context))
+    yield from (partial(_does_not_fit, context, obj) for obj in _own(context))
     deliverer = context.delivery.field_manager
-    yield from (partial(dry_runs.try_apply, context, one, deliverer) for one in _to_apply(context))
-    yield from (partial(_events_refused, context, one) for one in context.environment.instruments)
+    yield from (partial(dry_runs.try_apply, context, obj, deliverer) for obj in _to_apply(context))
+    yield from (partial(_events_refused, context, instrument) for instrument in context.environment.instruments)
     yield partial(_may_do_all, context)
     yield partial(_in_one_line, context, quota_room.of_quotas)
     yield from dry_runs.looks(context)
@@ -75,8 +75,8 @@ def _looks(context: Context) -> Iterator[Look]:
 def _jobs_of_dying_namespaces(context: Context) -> str | None:
     """Name the running Jobs that nobody can keep: the server removes all that is in a Terminating namespace."""
     kube = context.systems.kube
-    going = {one["metadata"]["name"] for one in kube.list(NAMESPACES) if is_going(one)}
-    lost = [f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in running_jobs.active_jobs(kube)]
+    going = {namespace["metadata"]["name"] for namespace in kube.list(NAMESPACES) if is_going(namespace)}
+    lost = [f"{job['metadata']['namespace']}/{job['metadata']['name']}" for job in running_jobs.active_jobs(kube)]
     doomed = [name for name in lost if name.partition("/")[0] in going and name not in context.decisions.given_up]
     if not doomed:
         return None
@@ -109,30 +109,30 @@ def _to_apply(context: Context) -> list[Object]:
     """
     kube = context.systems.kube
     rest = install.parts_without_ca(context)
-    removed = {(one.kind, one.name) for one in context.decisions.deletions}
-    going = {one["metadata"]["name"] for one in kube.list(NAMESPACES) if is_going(one)}
+    removed = {(deletion.kind, deletion.name) for deletion in context.decisions.deletions}
+    going = {namespace["metadata"]["name"] for namespace in kube.list(NAMESPACES) if is_going(namespace)}
     gone_kinds = _kinds_that_go(context, removed)
     return [
-        one
-        for one in [*install.unlike(context, [*install.crds(context), *rest]), *_own(context)]
-        if (one["kind"], one["metadata"]["name"]) not in removed
-        and one["metadata"].get("namespace") not in going
-        and (one["apiVersion"].partition("/")[0], one["kind"]) not in gone_kinds
+        obj
+        for obj in [*install.unlike(context, [*install.crds(context), *rest]), *_own(context)]
+        if (obj["kind"], obj["metadata"]["name"]) not in removed
+        and obj["metadata"].get("namespace") not in going
+        and (obj["apiVersion"].partition("/")[0], obj["kind"]) not in gone_kinds
     ]
 
 
 def _own(context: Context) -> list[Object]:
     """Give the ScaledJobs that will be applied, with what belongs to them."""
-    return [*(one for objects in context.instrument_objects.values() for one in objects), *context.saved]
+    return [*(obj for objects in context.instrument_objects.values() for obj in objects), *context.saved]
 
 
 def _kinds_that_go(context: Context, removed: set[tuple[str, str]]) -> set[tuple[str, str]]:
     crds = [
-        one
-        for one in context.systems.kube.list(CRDS)
-        if is_going(one) or ("CustomResourceDefinition", one["metadata"]["name"]) in removed
+        crd
+        for crd in context.systems.kube.list(CRDS)
+        if is_going(crd) or ("CustomResourceDefinition", crd["metadata"]["name"]) in removed
     ]
-    return {(one["spec"]["group"], one["spec"]["names"]["kind"]) for one in crds}
+    return {(crd["spec"]["group"], crd["spec"]["names"]["kind"]) for crd in crds}
 
 
 def _does_not_fit(context: Context, wanted: Object) -> str | None:
@@ -164,8 +164,8 @@ def _may_do_all(context: Context) -> str | None:
 
 
 def _images(context: Context) -> set[str]:
-    deployments = [one for one in context.keda_objects if one["kind"] == "Deployment"]
-    pods = [one["spec"]["template"]["spec"] for one in deployments]
+    deployments = [obj for obj in context.keda_objects if obj["kind"] == "Deployment"]
+    pods = [deployment["spec"]["template"]["spec"] for deployment in deployments]
     return {container["image"] for pod in pods for container in pod["containers"]}
 
 

@@ -29,7 +29,7 @@ def of_quotas(context: Context) -> Iterator[str]:
         ranges = kube.list(LIMIT_RANGES, context.namespace) if quotas else []
     except Refused:
         return
-    wanted = [one for one in context.keda_objects if one["kind"] == "Deployment"] if quotas else []
+    wanted = [obj for obj in context.keda_objects if obj["kind"] == "Deployment"] if quotas else []
     standing = list(_standing(context, wanted))
     for quota in quotas:
         spec, scopes = quota.get("spec") or {}, set((quota.get("spec") or {}).get("scopes") or [])

@@ -35,7 +35,7 @@ from prompt_keda.redeploy import held
 OTHERS = (ROLES, ROLE_BINDINGS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, SERVICES, SERVICE_ACCOUNTS, SECRETS)
 """What is removed only where it cannot be applied over; of Secrets the revisions of Helm releases that hang."""
 KINDS: dict[str, Resource] = {
-    one.kind: one for one in (API_SERVICES, VALIDATING_WEBHOOKS, DEPLOYMENTS, PODS, LEASES, CRDS, *OTHERS)
+    kind.kind: kind for kind in (API_SERVICES, VALIDATING_WEBHOOKS, DEPLOYMENTS, PODS, LEASES, CRDS, *OTHERS)
 }
 
 
@@ -77,8 +77,10 @@ def obstacles(context: Context) -> list[str]:
 
 def remove_all(context: Context, kind: str, propagation: str) -> None:
     """Remove what the plan removes of a kind, each with its UID as a precondition. Idempotent: yes."""
-    for one in left(context, kind):
-        context.systems.kube.delete(KINDS[kind], one.name, one.namespace or None, uid=one.uid, propagation=propagation)
+    for deletion in left(context, kind):
+        context.systems.kube.delete(
+            KINDS[kind], deletion.name, deletion.namespace or None, uid=deletion.uid, propagation=propagation
+        )
 
 
 def _inspect(context: Context, *kinds: str) -> Progress:
@@ -88,7 +90,7 @@ def _inspect(context: Context, *kinds: str) -> Progress:
     begun = any(is_going(live) for _, live in there)
     if not begun and (in_the_way := obstacles(context)):
         return Progress(State.BROKEN, f"nothing more is removed: {some(in_the_way, '; ')}")
-    return Progress(State.WORKING, f"still there: {', '.join(_with_finalizers(*one) for one in there)}")
+    return Progress(State.WORKING, f"still there: {', '.join(_with_finalizers(*pair) for pair in there)}")
 
 
 def _with_finalizers(deletion: Deletion, live: Object) -> str:
@@ -108,21 +110,21 @@ def _removal(
     watch
         ``cluster`` or ``keda``: where a watch tells that they are gone; empty: it is looked at each second.
     """
-    names = tuple(one.kind for one in kinds)
+    names = tuple(kind.kind for kind in kinds)
 
     def act(context: Context) -> None:
         for name in names:
             remove_all(context, name, "Foreground" if foreground else "Background")
 
     def signal(context: Context) -> Watch:
-        return Watch(context.systems.kube, [(one, context.namespace if watch == "keda" else None) for one in kinds])
+        return Watch(context.systems.kube, [(kind, context.namespace if watch == "keda" else None) for kind in kinds])
 
     return Step(id_, title, lambda context: _inspect(context, *names), act, True, watch=signal if watch else None)
 
 
 def namespaces_inspect(context: Context) -> Progress:
     """Is one of the namespaces on its way out, and why does it not go?"""
-    wanted = {context.namespace, *(one.namespace for one in context.environment.instruments)}
+    wanted = {context.namespace, *(instrument.namespace for instrument in context.environment.instruments)}
     for name in sorted(wanted - namespaces.left(context).keys()):
         found = context.systems.kube.find(NAMESPACES, name)
         if found is not None and is_going(found):

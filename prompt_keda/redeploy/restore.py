@@ -30,10 +30,10 @@ PLACES = {"0": "before all that is there", "$": "behind what is there"}
 def streams_inspect(context: Context) -> Progress:
     """Has every instrument its stream and consumer group, where events reach it, and for good?"""
     if absent := list(_without_group(context)):
-        return Progress(State.TODO, f"absent: {'; '.join(_told(context, one) for one in absent)}")
+        return Progress(State.TODO, f"absent: {'; '.join(_told(context, instrument) for instrument in absent)}")
     source = event_source(context.systems)
-    for one in context.environment.instruments:
-        if said := source.misplacement(one, context.decisions.group_start):
+    for instrument in context.environment.instruments:
+        if said := source.misplacement(instrument, context.decisions.group_start):
             return Progress(State.TODO, said)
     return Progress(State.DONE, f"{len(context.environment.instruments)} groups there")
 
@@ -44,26 +44,30 @@ def ensure_streams(context: Context) -> None:
     An existing group is never moved, but for one that stands ahead of its stream: no event reaches it there.
     """
     source = event_source(context.systems)
-    for one in _without_group(context):
-        source.ensure_group(one.stream, one.consumer_group, group_start(context, one))
-    for one in context.environment.instruments:
-        source.correct_place(one, context.decisions.group_start)
+    for instrument in _without_group(context):
+        source.ensure_group(instrument.stream, instrument.consumer_group, group_start(context, instrument))
+    for instrument in context.environment.instruments:
+        source.correct_place(instrument, context.decisions.group_start)
 
 
 def _without_group(context: Context) -> Iterator[Instrument]:
     source = event_source(context.systems)
-    yield from (one for one in context.environment.instruments if not source.find_group(one.stream, one.consumer_group))
+    yield from (
+        instrument
+        for instrument in context.environment.instruments
+        if not source.find_group(instrument.stream, instrument.consumer_group)
+    )
 
 
-def _told(context: Context, one: Instrument) -> str:
-    start, length = group_start(context, one), event_source(context.systems).find_length(one.stream)
+def _told(context: Context, instrument: Instrument) -> str:
+    start, length = group_start(context, instrument), event_source(context.systems).find_length(instrument.stream)
     held = f"{length or 0} events are there"
-    return f"{one.stream} {one.consumer_group}, to begin {PLACES.get(start, f'behind {start}')} ({held})"
+    return f"{instrument.stream} {instrument.consumer_group}, to begin {PLACES.get(start, f'behind {start}')} ({held})"
 
 
-def group_start(context: Context, one: Instrument) -> str:
+def group_start(context: Context, instrument: Instrument) -> str:
     """Return where a group begins that is absent: where a person has asked for, else where the event source says."""
-    return context.decisions.group_start or event_source(context.systems).start_of_lost_group(one)
+    return context.decisions.group_start or event_source(context.systems).start_of_lost_group(instrument)
 
 
 def lag_inspect(context: Context) -> Progress:
@@ -82,22 +86,22 @@ def lag_inspect(context: Context) -> Progress:
 
 def count_lag(context: Context) -> None:
     """Let Redis count again what each group has read; no group is moved. Idempotent: yes."""
-    for one in context.environment.instruments:
-        event_source(context.systems).correct_lag(one.stream, one.consumer_group)
+    for instrument in context.environment.instruments:
+        event_source(context.systems).correct_lag(instrument.stream, instrument.consumer_group)
     context.lag_was_counted = True
 
 
 def scaled_jobs_inspect(context: Context) -> Progress:
     """Is every ScaledJob there and as it should be, with what belongs to it, and with no field that nobody wanted?"""
-    for one, source in _wanted(context):
-        found = context.find(one)
+    for obj, source in _wanted(context):
+        found = context.find(obj)
         if found is None:
-            return Progress(State.TODO, f"{label(one)} is absent")
-        difference = _difference(context, one, source, found)
+            return Progress(State.TODO, f"{label(obj)} is absent")
+        difference = _difference(context, obj, source, found)
         if difference and not finalizers.is_held_by_others(found):
-            return Progress(State.TODO, f"{label(one)} differs at {difference}")
-        if surplus := _surplus(context, one, source, found):
-            return Progress(State.TODO, f"{label(one)}: {drift.in_words(surplus[0], found)}")
+            return Progress(State.TODO, f"{label(obj)} differs at {difference}")
+        if surplus := _surplus(context, obj, source, found):
+            return Progress(State.TODO, f"{label(obj)}: {drift.in_words(surplus[0], found)}")
     if suspended := _suspended(context):
         return Progress(State.TODO, f"{len(suspended)} Jobs are suspended, and nobody wants that: {_named(suspended)}")
     brought = f"; {len(context.saved)} objects from the snapshot" if context.saved else ""
@@ -111,10 +115,10 @@ def _wanted(context: Context) -> Iterator[tuple[Object, str]]:
     """
     left = namespaces.left(context)
     every = [
-        *((one, instrument.name) for instrument in context.instruments() for one in _own(context, instrument)),
-        *((one, "snapshot") for one in context.saved),
+        *((obj, instrument.name) for instrument in context.instruments() for obj in _own(context, instrument)),
+        *((obj, "snapshot") for obj in context.saved),
     ]
-    yield from ((one, source) for one, source in every if one["metadata"].get("namespace") not in left)
+    yield from ((obj, source) for obj, source in every if obj["metadata"].get("namespace") not in left)
 
 
 def _own(context: Context, instrument: Instrument) -> list[Object]:
@@ -132,19 +136,19 @@ def apply_scaled_jobs(context: Context) -> None:
     that somebody has edited is taken over as the plan says. What somebody has added to a spec goes by a merge patch:
     applying takes away only what this toolkit has once applied. Then Jobs that were born suspended by it are let run.
     """
-    for one, source in _wanted(context):
-        found = context.find(one)
+    for obj, source in _wanted(context):
+        found = context.find(obj)
         if found is not None and finalizers.is_held_by_others(found):
             continue
-        if found is None or (source != "snapshot" and _difference(context, one, source, found)):
+        if found is None or (source != "snapshot" and _difference(context, obj, source, found)):
             if found is not None:
-                one = _with_our_pause(one, found)
-            if one["kind"] == SCALED_JOBS.kind and _needs_pause(context, one, found):
-                one = copy.deepcopy(one)
-                one["metadata"].setdefault("annotations", {}).update(running_jobs.pause_marks(context.run_id))
-            found = context.apply(one) if source == "snapshot" else context.deliver(one)
-        if _surplus(context, one, source, found):
-            _take_away(context, one, found)
+                obj = _with_our_pause(obj, found)
+            if obj["kind"] == SCALED_JOBS.kind and _needs_pause(context, obj, found):
+                obj = copy.deepcopy(obj)
+                obj["metadata"].setdefault("annotations", {}).update(running_jobs.pause_marks(context.run_id))
+            found = context.apply(obj) if source == "snapshot" else context.deliver(obj)
+        if _surplus(context, obj, source, found):
+            _take_away(context, obj, found)
     for job in _suspended(context):
         metadata = job["metadata"]
         context.systems.kube.patch(JOBS, metadata["name"], metadata["namespace"], {"spec": {"suspend": False}})
@@ -188,12 +192,12 @@ def _crd(context: Context) -> Object | None:
 
 def _suspended(context: Context) -> list[Object]:
     """Return the Jobs that wait suspended though the source of their ScaledJob does not want it: KEDA counts them as running."""
-    wanted = [one for one, _ in _wanted(context) if one["kind"] == SCALED_JOBS.kind]
-    free = [one for one in wanted if not (one["spec"].get("jobTargetRef") or {}).get("suspend")]
+    wanted = [obj for obj, _ in _wanted(context) if obj["kind"] == SCALED_JOBS.kind]
+    free = [scaled_job for scaled_job in wanted if not (scaled_job["spec"].get("jobTargetRef") or {}).get("suspend")]
     return [
         job
         for job in running_jobs.active_jobs(context.systems.kube)
-        if is_suspended(job) and any(running_jobs.is_of(job, one) for one in free)
+        if is_suspended(job) and any(running_jobs.is_of(job, scaled_job) for scaled_job in free)
     ]
 
 

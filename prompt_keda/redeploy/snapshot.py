@@ -25,8 +25,8 @@ LEFT_OUT = "(left out)"
 
 def objects(seen: Survey) -> list[Object]:
     """Give all that stands of KEDA, in a form that can be applied again."""
-    live = [one.live for one in (*seen.crds, *seen.parts) if one.live is not None]
-    return [clean(one) for one in (*seen.custom, *live) if one["kind"] != "Secret"]
+    live = [part.live for part in (*seen.crds, *seen.parts) if part.live is not None]
+    return [clean(obj) for obj in (*seen.custom, *live) if obj["kind"] != "Secret"]
 
 
 def clean(live: Object) -> Object:
@@ -42,7 +42,7 @@ def clean(live: Object) -> Object:
 
 def to_keep(found: list[Object], decisions: Decisions) -> list[Object]:
     """Return what the snapshot's file keeps: no value that looks like a password, but in what comes back from there alone."""
-    return [one if label(one) in decisions.saved else without_open_secrets(one) for one in found]
+    return [obj if label(obj) in decisions.saved else without_open_secrets(obj) for obj in found]
 
 
 def without_open_secrets(value: Any, name: str = "") -> Any:
@@ -61,10 +61,12 @@ def without_open_secrets(value: Any, name: str = "") -> Any:
     if SECRET_NAME.search(name) and not NO_SECRET.search(name):
         return LEFT_OUT
     value = IN_ADDRESS.sub(rf"\1:{LEFT_OUT}@", value)
-    return OPTION.sub(lambda one: one[0] if NO_SECRET.search(one[1]) else f"{one[1]}{one[2]}{LEFT_OUT}", value)
+    return OPTION.sub(
+        lambda option: option[0] if NO_SECRET.search(option[1]) else f"{option[1]}{option[2]}{LEFT_OUT}", value
+    )
 
 
 def saved(kept: list[Object], decisions: Decisions) -> tuple[Object, ...]:
     """Give those objects of a snapshot that the plan brings back, what others refer to first."""
-    wanted = [one for one in kept if label(one) in decisions.saved]
-    return tuple(sorted(wanted, key=lambda one: (one["kind"] == "ScaledJob", label(one))))
+    wanted = [obj for obj in kept if label(obj) in decisions.saved]
+    return tuple(sorted(wanted, key=lambda obj: (obj["kind"] == "ScaledJob", label(obj))))

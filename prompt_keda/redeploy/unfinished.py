@@ -75,10 +75,10 @@ def find_unfinished(
     """
     copies, error = _copies(kube, environment.name)
     here = {path.name for path in runs.glob(f"*-{environment.name}-*")}
-    for one in sorted(here | copies.keys(), reverse=True):
-        if run_id not in ("", one):
+    for candidate in sorted(here | copies.keys(), reverse=True):
+        if run_id not in ("", candidate):
             continue
-        kept = _kept(runs, one, copies.get(one), environment, observer)
+        kept = _kept(runs, candidate, copies.get(candidate), environment, observer)
         if kept is None:
             continue
         is_over = (kept.folder is not None and kept.folder.is_finished) or (kept.copy and kept.copy.is_green)
@@ -92,7 +92,7 @@ def find_unfinished(
 
 def _copies(kube: Kube, environment: str) -> tuple[dict[str, CopiedRun], ClientError | None]:
     try:
-        return {one.run_id: one for one in find_runs(kube, environment)}, None
+        return {run.run_id: run for run in find_runs(kube, environment)}, None
     except ClientError as error:
         return {}, error
 

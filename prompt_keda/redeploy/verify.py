@@ -47,7 +47,9 @@ def run_smoke(context: Context) -> None:
     count = context.environment.smoke.events_count
 
     def obstacle() -> str | None:
-        live = {one["metadata"]["name"] for one in context.systems.kube.list(DEPLOYMENTS, context.namespace)}
+        live = {
+            deployment["metadata"]["name"] for deployment in context.systems.kube.list(DEPLOYMENTS, context.namespace)
+        }
         gone = [name for name in _deployments(context) if name not in live]
         if gone:
             return f"{', '.join(gone)} is gone again: somebody has removed it since the install"
@@ -58,14 +60,14 @@ def run_smoke(context: Context) -> None:
 
 
 def _deployments(context: Context) -> list[str]:
-    return [one["metadata"]["name"] for one in context.keda_objects if one["kind"] == "Deployment"]
+    return [obj["metadata"]["name"] for obj in context.keda_objects if obj["kind"] == "Deployment"]
 
 
 def parts_inspect(context: Context) -> Progress:
     """Is every part of KEDA ready? With the reason of the first that is not."""
     kube = context.systems.kube
     wanted = _deployments(context)
-    live = {one["metadata"]["name"]: one for one in kube.list(DEPLOYMENTS, context.namespace)}
+    live = {deployment["metadata"]["name"]: deployment for deployment in kube.list(DEPLOYMENTS, context.namespace)}
     standing = {name: part_standing(name, live.get(name)) for name in wanted}
     waiting = {name: outcome for name, outcome in standing.items() if outcome.verdict is not Verdict.OK}
     ready = f"{len(wanted) - len(waiting)}/{len(wanted)} ready"
@@ -101,7 +103,7 @@ def leader_inspect(context: Context) -> Progress:
     if lease is None or standing.verdict is not Verdict.OK:
         return Progress(State.WORKING, standing.observed)
     holder = str(lease["spec"]["holderIdentity"])
-    pods = [one["metadata"]["name"] for one in kube.list(PODS, context.namespace, f"app={OPERATOR}")]
+    pods = [pod["metadata"]["name"] for pod in kube.list(PODS, context.namespace, f"app={OPERATOR}")]
     leader = next((name for name in pods if holder.startswith(f"{name}_")), None)
     if leader is None:
         return Progress(State.WORKING, f"the Lease is held by {holder}, which is no pod of now")
@@ -121,16 +123,17 @@ def _to_prove(context: Context) -> list[Instrument]:
 def scaled_jobs_inspect(context: Context) -> Progress:
     """Is every instrument's ScaledJob there, Ready, not paused, and can its Jobs run, whoever delivers it?"""
     wanted = _to_prove(context)
-    for one in wanted:
-        live = context.systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
+    for instrument in wanted:
+        live = context.systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
         if live is None:
             return Progress(
-                State.BROKEN, f"{one.namespace}/{one.scaled_job} is absent; who delivers it has to apply it"
+                State.BROKEN,
+                f"{instrument.namespace}/{instrument.scaled_job} is absent; who delivers it has to apply it",
             )
         if is_paused(live):
-            return Progress(State.BROKEN, f"{one.scaled_job} is paused; whoever paused it has to unpause it")
+            return Progress(State.BROKEN, f"{instrument.scaled_job} is paused; whoever paused it has to unpause it")
         if reason := next(lint.stops(live["spec"]), ""):
-            return Progress(State.BROKEN, f"{one.scaled_job}: {reason}; who delivers it has to correct it")
+            return Progress(State.BROKEN, f"{instrument.scaled_job}: {reason}; who delivers it has to correct it")
         standing = ready_standing(live)
         if standing.verdict is not Verdict.OK:
             return Progress(State.WORKING, standing.observed)
@@ -167,17 +170,19 @@ def work_inspect(context: Context) -> Progress:
     """Is the backlog of every instrument worked off: has its group read on, or are all its Jobs at work already?"""
     told = []
     active = [job for job in running_jobs.active_jobs(context.systems.kube) if is_running(job)]
-    for one in _to_prove(context):
-        group = event_source(context.systems).find_group(one.stream, one.consumer_group)
+    for instrument in _to_prove(context):
+        group = event_source(context.systems).find_group(instrument.stream, instrument.consumer_group)
         if group is None:
-            return Progress(State.BROKEN, f"{one.stream} has no group {one.consumer_group}")
-        began = context.read_before.setdefault(one.stream, group.entries_read or 0)
-        owner = {"metadata": {"namespace": one.namespace, "name": one.scaled_job}}
+            return Progress(State.BROKEN, f"{instrument.stream} has no group {instrument.consumer_group}")
+        began = context.read_before.setdefault(instrument.stream, group.entries_read or 0)
+        owner = {"metadata": {"namespace": instrument.namespace, "name": instrument.scaled_job}}
         running = sum(running_jobs.is_of(job, owner) for job in active)
-        waits = group.lag is None or group.lag > one.activation_lag_count
-        if waits and (group.entries_read or 0) <= began and running < one.max_jobs:
-            return Progress(State.WORKING, f"{one.stream}: {group.lag} events wait, {running} Jobs run, none is read")
-        told.append(f"{one.stream} lag {group.lag}, {running} Jobs")
+        waits = group.lag is None or group.lag > instrument.activation_lag_count
+        if waits and (group.entries_read or 0) <= began and running < instrument.max_jobs:
+            return Progress(
+                State.WORKING, f"{instrument.stream}: {group.lag} events wait, {running} Jobs run, none is read"
+            )
+        told.append(f"{instrument.stream} lag {group.lag}, {running} Jobs")
     return Progress(State.DONE, "; ".join(told))
 
 

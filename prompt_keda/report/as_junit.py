@@ -12,7 +12,7 @@ from prompt_keda.core.untrusted import one_line
 
 def to_xml(results: Sequence[CheckResult]) -> str:
     """Give a test suite: FAIL is a failure, UNKNOWN an error, SKIPPED skipped."""
-    count = {verdict: sum(one.verdict is verdict for one in results) for verdict in Verdict}
+    count = {verdict: sum(result.verdict is verdict for result in results) for verdict in Verdict}
     suite = ElementTree.Element(
         "testsuite",
         name="check-deps",
@@ -22,14 +22,16 @@ def to_xml(results: Sequence[CheckResult]) -> str:
         skipped=str(count[Verdict.SKIPPED]),
     )
     tags = {Verdict.FAIL: "failure", Verdict.UNKNOWN: "error", Verdict.SKIPPED: "skipped"}
-    for one in results:
-        category, _, name = one.id.partition("/")
-        case = ElementTree.SubElement(suite, "testcase", classname=category, name=name, time=f"{one.duration_s:.3f}")
-        if one.verdict in tags:
-            message = one_line(one.observed)
-            ElementTree.SubElement(case, tags[one.verdict], message=message).text = one_line(one.fix)
-        elif one.verdict is Verdict.WARN:
-            ElementTree.SubElement(case, "system-out").text = f"warning: {one_line(one.observed)}\n{one_line(one.fix)}"
+    for result in results:
+        category, _, name = result.id.partition("/")
+        case = ElementTree.SubElement(suite, "testcase", classname=category, name=name, time=f"{result.duration_s:.3f}")
+        if result.verdict in tags:
+            message = one_line(result.observed)
+            ElementTree.SubElement(case, tags[result.verdict], message=message).text = one_line(result.fix)
+        elif result.verdict is Verdict.WARN:
+            ElementTree.SubElement(
+                case, "system-out"
+            ).text = f"warning: {one_line(result.observed)}\n{one_line(result.fix)}"
     return ElementTree.tostring(suite, encoding="unicode") + "\n"
 
 

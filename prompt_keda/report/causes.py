@@ -87,7 +87,7 @@ def causes(results: Sequence[CheckResult]) -> list[Cause]:
     behind the causes that explain it, and is the root where nothing does.
     """
     ranked = _ranked(results)
-    symptom = next((cause for cause in ranked if [one.id for one in cause.checks] == [SYMPTOM]), None)
+    symptom = next((cause for cause in ranked if [check.id for check in cause.checks] == [SYMPTOM]), None)
     if symptom is None:
         return ranked
     others = [cause for cause in ranked if cause is not symptom]
@@ -104,9 +104,9 @@ def _explains(cause: Cause) -> bool:
 
 def _ranked(results: Sequence[CheckResult]) -> list[Cause]:
     found: dict[str, list[CheckResult]] = {}
-    for one in results:
-        if one.verdict in SEVERITY:
-            found.setdefault(one.runbook, []).append(one)
+    for result in results:
+        if result.verdict in SEVERITY:
+            found.setdefault(result.runbook, []).append(result)
     waiting = Counter(filter(None, waits_for(results).values()))
     ranked = []
     for runbook, checks in found.items():
@@ -114,12 +114,14 @@ def _ranked(results: Sequence[CheckResult]) -> list[Cause]:
         ids = {check.id for check in checks}
         blocked = {id_: count for id_, count in waiting.most_common() if id_ in ids}
         ranked.append(Cause(runbook, checks[0].verdict, tuple(checks), blocked))
-    return sorted(ranked, key=lambda one: (RANK[one.worst], _place(one)))
+    return sorted(ranked, key=lambda cause: (RANK[cause.worst], _place(cause)))
 
 
 def _place(cause: Cause) -> float:
     earlier = [
-        ORDER.index(EARLIER[one.id]) - 0.5 for one in cause.checks if one.verdict is Verdict.FAIL and one.id in EARLIER
+        ORDER.index(EARLIER[check.id]) - 0.5
+        for check in cause.checks
+        if check.verdict is Verdict.FAIL and check.id in EARLIER
     ]
     return min([*earlier, ORDER.index(cause.runbook) if cause.runbook in ORDER else len(ORDER)])
 

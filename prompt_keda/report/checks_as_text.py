@@ -70,7 +70,9 @@ def summary(results: Sequence[CheckResult], environment: str = "") -> str:
     lines = [f"{where}{len(results)} checks: {counts(results)}"]
     ranked = causes(results)
     worst = [check for _, check in _rows(ranked) if check.verdict in BAD]
-    lines += [cut(f"{MARKS[one.verdict][1]} {one.id}: {one_line(one.observed)}", None) for one in worst[:PASTED]]
+    lines += [
+        cut(f"{MARKS[result.verdict][1]} {result.id}: {one_line(result.observed)}", None) for result in worst[:PASTED]
+    ]
     if len(worst) > PASTED:
         lines.append(f"… and {len(worst) - PASTED} more")
     if worst:
@@ -164,7 +166,9 @@ class _Page:
     def categories(self, results: Sequence[CheckResult]) -> None:
         """Show a line for each category; those of which every check waits share one, what is not needed here has none."""
         roots = waits_for(results)
-        wait = {name: len(own) for name, own in _by_category(results).items() if all(roots.get(one.id) for one in own)}
+        wait = {
+            name: len(own) for name, own in _by_category(results).items() if all(roots.get(result.id) for result in own)
+        }
         for name, own in _by_category(results).items():
             is_needed = any(result.verdict is not Verdict.SKIPPED or roots.get(result.id) for result in own)
             if name not in wait and is_needed:

@@ -24,12 +24,14 @@ def to_chat(story: Story) -> str:
     if story.closed_at:
         took = f"{story.state} after {span(story.duration_s)}"
         took += one_line(f" {story.closed_why}") if story.state == "closed" else ""
-    failed = [one for one in story.steps if one.state != "done"]
+    failed = [step for step in story.steps if step.state != "done"]
     lines.append(f"{took}; {len(story.steps)} commands, {len(failed)} of them failed or were interrupted")
     lines += [
-        f"KEDA recovered in {span(one.recovery_s)} (mode {one_line(one.mode)}); {one.before_count} Jobs and pods ran "
-        "at the start, none was lost"
-        for one in story.recoveries
+        f"KEDA recovered in {span(recovery.recovery_s)} (mode {one_line(recovery.mode)}); {recovery.before_count} Jobs and pods "
+        "ran at the start, none was lost"
+        for recovery in story.recoveries
     ]
-    lines += [one_line(f"still open: {verdict} {id_}: {seen}") for id_, verdict, seen in list(story.open_checks)[:3]]
+    lines += [
+        one_line(f"still open: {verdict} {id_}: {observed}") for id_, verdict, observed in list(story.open_checks)[:3]
+    ]
     return "\n".join(lines)

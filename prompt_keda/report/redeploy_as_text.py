@@ -128,7 +128,9 @@ def _diff(found: Sequence[Mapping[str, Any]], verbose: bool) -> Iterator[tuple[s
         groups.setdefault((change["change"], f"{number} {reason}" if verbose else f" {reason}"), []).append(change)
     for (word, reason), group in groups.items():
         if len(group) > MOST_NAMED:
-            told = ", ".join(f"{count} {kind}" for kind, count in Counter(one["kind"] for one in group).most_common())
+            told = ", ".join(
+                f"{count} {kind}" for kind, count in Counter(change["kind"] for change in group).most_common()
+            )
         else:
             told = ", ".join(map(_named, group))
         why = reason.partition(" ")[2]
@@ -142,8 +144,12 @@ def _named(change: Mapping[str, Any]) -> str:
 def _of_deletions(decisions: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the deletions of a plan that was made again: what else it changes, its steps say."""
     return [
-        {"change": "removed", "field": "", **{key: one.get(key, "") for key in ("kind", "namespace", "name", "why")}}
-        for one in decisions["deletions"]
+        {
+            "change": "removed",
+            "field": "",
+            **{key: deletion.get(key, "") for key in ("kind", "namespace", "name", "why")},
+        }
+        for deletion in decisions["deletions"]
     ]
 
 

@@ -36,5 +36,5 @@ class Result:
             **as_json.as_plain(self.parts),
         }
         if self.checks:
-            document["results"] = [as_json.check_to_json(one) for one in self.checks]
+            document["results"] = [as_json.check_to_json(check) for check in self.checks]
         return as_json.to_text(document)

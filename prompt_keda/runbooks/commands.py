@@ -42,8 +42,12 @@ class Ran:
             return " ".join(filter(None, (str(error.get("what", "")), str(error.get("fix", "")))))
         results = self.document.get("results") or []
         if results:
-            bad = [f"{one['verdict'].upper()} {one['id']}: {one['observed']}" for one in results if _is_bad(one)]
-            green = sum(one["verdict"] == "ok" for one in results)
+            bad = [
+                f"{result['verdict'].upper()} {result['id']}: {result['observed']}"
+                for result in results
+                if _is_bad(result)
+            ]
+            green = sum(result["verdict"] == "ok" for result in results)
             return "; ".join([f"{green} of {len(results)} checks are green", *bad[:3]])
         timings = self.document.get("timings") or {}
         if "recovery" in timings:

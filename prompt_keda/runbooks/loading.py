@@ -68,7 +68,7 @@ def load_runbook(path: Path) -> Runbook:
             block.append(line)
         elif fence:
             words = _words(path, number, line)
-            count = sum(one.section == section for one in steps) + 1
+            count = sum(step.section == section for step in steps) + 1
             steps.append(RunbookStep(f"{section.lower()}/{count}", section, above.strip(), words))
             above = ""
         elif line in (OPENS, OPENS_SHELL):

@@ -51,7 +51,7 @@ def run_runbook(
         One for each step that was run; `exit_code` makes one code of them.
     """
     steps = list(runbook.steps)
-    begins = next((place for place, one in enumerate(steps) if one.id == given.first), 0)
+    begins = next((place for place, step in enumerate(steps) if step.id == given.first), 0)
     done: list[StepDone] = []
     for step in steps[begins:]:
         done.append(_run_step(runbook, step, given, incident, run, observer))
@@ -63,8 +63,8 @@ def run_runbook(
 
 def exit_code(runbook: Runbook, done: Sequence[StepDone]) -> int:
     """Return the exit code of a runbook that was run: a diagnosis only tells, and does not count."""
-    section = {one.id: one.section for one in runbook.steps}
-    counted = [one.exit_code for one in done if section[one.id] != DIAGNOSIS]
+    section = {step.id: step.section for step in runbook.steps}
+    counted = [step.exit_code for step in done if section[step.id] != DIAGNOSIS]
     return of_commands(counted, done[-1].exit_code if done else 0)
 
 

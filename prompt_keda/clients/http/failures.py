@@ -43,11 +43,11 @@ def find_reason(error: BaseException) -> str | None:
     )
     if words := find_tls_reason(error):
         return words
-    for one in _causes(error):
+    for cause in _causes(error):
         for kind, words in kinds:
-            if isinstance(one, kind):
+            if isinstance(cause, kind):
                 return words
-        if any(words in str(one) for words in CUT_WORDS):
+        if any(words in str(cause) for words in CUT_WORDS):
             return CUT_OFF
     return None
 
@@ -95,9 +95,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     """Give an error, and all errors that have led to it: its causes, and those that it only carries."""
     known, left = set[int](), [error]
     while left:
-        one = left.pop(0)
-        if id(one) not in known:
-            known.add(id(one))
-            yield one
-            carried = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
+        cause = left.pop(0)
+        if id(cause) not in known:
+            known.add(id(cause))
+            yield cause
+            carried = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
             left += [more for more in carried if isinstance(more, BaseException)]

@@ -20,13 +20,13 @@ def missing_rights(kube: Kube, rights: Iterable[Right]) -> list[Right]:
     Raises as `Kube.request` does.
     """
     wanted = sorted(set(rights))
-    namespaces = sorted({one.namespace or NOWHERE for one in wanted})
+    namespaces = sorted({right.namespace or NOWHERE for right in wanted})
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="rights") as pool:
         rules = dict(zip(namespaces, pool.map(kube.rules, namespaces), strict=True))
-        open_ = [one for one in wanted if not any(gives(rule, one) for rule in rules[one.namespace or NOWHERE])]
-        allowed: Sequence[bool] = list(pool.map(lambda one: _may(kube, one), open_))
-    return [one for one, may in zip(open_, allowed, strict=True) if not may]
+        open_ = [right for right in wanted if not any(gives(rule, right) for rule in rules[right.namespace or NOWHERE])]
+        allowed: Sequence[bool] = list(pool.map(lambda right: _may(kube, right), open_))
+    return [right for right, may in zip(open_, allowed, strict=True) if not may]
 
 
-def _may(kube: Kube, one: Right) -> bool:
-    return kube.can_i(one.verb, one.group, one.plural, one.namespace, one.name, one.subresource)
+def _may(kube: Kube, right: Right) -> bool:
+    return kube.can_i(right.verb, right.group, right.plural, right.namespace, right.name, right.subresource)

@@ -382,9 +382,9 @@ class Kube:
         for ask in (api_version not in self._plurals, True):
             if ask:
                 self._plurals[api_version] = self._served(api_version)
-            for one in self._plurals[api_version]:
-                if one["kind"] == kind and "/" not in one["name"]:
-                    return Resource(api_version, kind, one["name"], one["namespaced"])
+            for served in self._plurals[api_version]:
+                if served["kind"] == kind and "/" not in served["name"]:
+                    return Resource(api_version, kind, served["name"], served["namespaced"])
         raise Missing(SYSTEM, self.address, f"the kind {kind} of {api_version} is not served")
 
     def _served(self, api_version: str) -> Sequence[Object]:
@@ -431,7 +431,7 @@ class Kube:
         text = answer.data.decode(errors="replace")
         if answer.status == 200 and text.strip() == "ok":
             return ()
-        parts = tuple(one[3:].split()[0] for one in text.splitlines() if one.startswith("[-]") and one[3:].strip())
+        parts = tuple(line[3:].split()[0] for line in text.splitlines() if line.startswith("[-]") and line[3:].strip())
         if parts:
             return parts
         error = failure(self.address, "GET", READY, answer.status, answer.data)

@@ -7,7 +7,7 @@ from prompt_keda.clients.kube.objects import Object
 
 def conditions(obj: Object) -> dict[str, Object]:
     """Give an object's conditions by type: each has a ``status``, mostly also a ``message``. Empty before the first look."""
-    return {one["type"]: one for one in (obj.get("status") or {}).get("conditions") or []}
+    return {condition["type"]: condition for condition in (obj.get("status") or {}).get("conditions") or []}
 
 
 def has_condition(obj: Object, *kinds: str) -> bool:

@@ -52,11 +52,12 @@ def burst_absorbed(systems: Systems) -> Outcome:
     nodes = systems.kube.list(NODES)
     free = None if in_a_vcluster(systems) else free_room(systems, nodes)
 
-    def look(one: Instrument, live: Object) -> Outcome:
+    def look(instrument: Instrument, live: Object) -> Outcome:
         time = _time(
-            predicted(systems, one.burst_count, live, keda, nodes), systems.environment.capacity.target.total_seconds()
+            predicted(systems, instrument.burst_count, live, keda, nodes),
+            systems.environment.capacity.target.total_seconds(),
         )
-        place = _stated_room(systems, one) if free is None else _room(one, _worker(live), nodes, free)
+        place = _stated_room(systems, instrument) if free is None else _room(instrument, _worker(live), nodes, free)
         if place.verdict is Verdict.UNKNOWN:  # it must not hide how long it takes
             return unknown(f"{time.observed}; {place.observed}", time.fix or place.fix)
         return worst_of([time, place])
@@ -121,26 +122,28 @@ def _raise(name: str, limit: Limit) -> str:
     return f"Give {name}{whose}, {flags}; then say so in the environment under capacity."
 
 
-def _room(one: Instrument, worker: Object, nodes: list[Object], free: Free) -> Outcome:
+def _room(instrument: Instrument, worker: Object, nodes: list[Object], free: Free) -> Outcome:
     if not nodes:
         return unknown("no node is shown: whether there is room is not known", NO_NODE_FIX)
     found = free.room(worker)
     said = f"room for {found.workers_count} more workers on {found.nodes_count} nodes"
-    if found.workers_count >= one.burst_count:
+    if found.workers_count >= instrument.burst_count:
         return _as_far_as_seen(worker, said)
-    told = f"{one.name}: {said}, one visit wants {one.burst_count}; too little of: {found.scarce}"
+    told = f"{instrument.name}: {said}, one visit wants {instrument.burst_count}; too little of: {found.scarce}"
     return fail(told, "Free the nodes of what else runs there, or ask the cluster's owners for more.")
 
 
-def _stated_room(systems: Systems, one: Instrument) -> Outcome:
+def _stated_room(systems: Systems, instrument: Instrument) -> Outcome:
     try:
         left = room_left(systems)
     except Unfilled as error:
         return unknown(error.what, error.fix)
     said = f"room for {left} more workers ({STATED})"
-    if left >= one.burst_count:
+    if left >= instrument.burst_count:
         return ok(said)
-    return fail(f"{one.name}: {said}, one visit wants {one.burst_count}", "Ask the vCluster's owners for more.")
+    return fail(
+        f"{instrument.name}: {said}, one visit wants {instrument.burst_count}", "Ask the vCluster's owners for more."
+    )
 
 
 @check(
@@ -161,19 +164,19 @@ def maximum_fits(systems: Systems) -> Outcome:
     if not nodes:
         return unknown("no node is shown: whether there is room is not known", NO_NODE_FIX)
 
-    def look(one: Instrument, live: Object) -> Outcome:
+    def look(instrument: Instrument, live: Object) -> Outcome:
         found = Free(nodes).room(_worker(live))
-        said = f"{one.name}: {found.nodes_count} nodes hold {found.workers_count} workers"
-        if found.workers_count >= one.max_jobs:
-            return _as_far_as_seen(_worker(live), f"{said}, {one.max_jobs} may run")
+        said = f"{instrument.name}: {found.nodes_count} nodes hold {found.workers_count} workers"
+        if found.workers_count >= instrument.max_jobs:
+            return _as_far_as_seen(_worker(live), f"{said}, {instrument.max_jobs} may run")
         fix = "Ask the cluster's owners for more, or name a smaller max_jobs."
-        return warn(f"{said} at most, {one.max_jobs} may run; too little of: {found.scarce}", fix)
+        return warn(f"{said} at most, {instrument.max_jobs} may run; too little of: {found.scarce}", fix)
 
     return _of_every_scaled_job(systems, look)
 
 
 def _host_fits(systems: Systems) -> Outcome:
-    wanted = sum(one.max_jobs for one in systems.environment.instruments)
+    wanted = sum(instrument.max_jobs for instrument in systems.environment.instruments)
     if not wanted:
         return worst_of([])
     stated = stated_workers(systems)
@@ -207,19 +210,21 @@ def quota_allows(systems: Systems) -> Outcome:
     Cause: A quota or LimitRange that was made for something else, or for fewer workers.
     """
 
-    def look(one: Instrument, live: Object) -> Outcome:
-        found = systems.kube.list(RESOURCE_QUOTAS, one.namespace)
-        ranges = systems.kube.list(LIMIT_RANGES, one.namespace)
-        seen = [quotas.of_quota(quota, ranges, one, live) for quota in found]
+    def look(instrument: Instrument, live: Object) -> Outcome:
+        found = systems.kube.list(RESOURCE_QUOTAS, instrument.namespace)
+        ranges = systems.kube.list(LIMIT_RANGES, instrument.namespace)
+        seen = [quotas.of_quota(quota, ranges, instrument, live) for quota in found]
         seen += [quotas.of_range(limits, ranges, _worker(live)) for limits in ranges]
         settings, host = systems.environment.kubernetes.host, systems.host
         if host and settings:
             above = host.list(RESOURCE_QUOTAS, settings.namespace)
-            seen += [quotas.of_quota(quota, ranges, one, live) for quota in above]
+            seen += [quotas.of_quota(quota, ranges, instrument, live) for quota in above]
             return (
-                worst_of(seen) if seen else ok(f"no quota in {one.namespace}, nor in {settings.namespace} of the host")
+                worst_of(seen)
+                if seen
+                else ok(f"no quota in {instrument.namespace}, nor in {settings.namespace} of the host")
             )
-        inside = worst_of(seen) if seen else ok(f"no quota in {one.namespace}")
+        inside = worst_of(seen) if seen else ok(f"no quota in {instrument.namespace}")
         if inside.verdict is Verdict.OK and in_a_vcluster(systems):
             return only_inside(inside, f"its host's quota is not seen: {SEEN_BY}")
         return inside
@@ -230,19 +235,19 @@ def quota_allows(systems: Systems) -> Outcome:
 def _of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], Outcome]) -> Outcome:
     """Look at each instrument; without its ScaledJob nobody knows what a worker asks for."""
 
-    def look_at(one: Instrument) -> Outcome:
-        live = systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
+    def look_at(instrument: Instrument) -> Outcome:
+        live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
         if live is None:
-            said = f"ScaledJob {one.namespace}/{one.scaled_job} is absent: what its workers ask for is not known"
+            said = f"ScaledJob {instrument.namespace}/{instrument.scaled_job} is absent: what its workers ask for is not known"
             return unknown(said, "./run redeploy applies it.")
         try:
-            return look(one, live)
+            return look(instrument, live)
         except ValueError as error:
             raise BadAnswer(
                 "Kubernetes", systems.kube.address, f"an amount cannot be read: {error}", CORRECT
             ) from error
 
-    return all_of(((one.name, one) for one in systems.environment.instruments), look_at)
+    return all_of(((instrument.name, instrument) for instrument in systems.environment.instruments), look_at)
 
 
 def _worker(scaled_job: Object) -> Object:

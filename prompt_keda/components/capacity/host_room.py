@@ -31,7 +31,7 @@ def room_left(systems: Systems) -> int:
 
     Raises as `stated_workers` and `Kube.each` do.
     """
-    namespaces = sorted({one.namespace for one in systems.environment.instruments})
+    namespaces = sorted({instrument.namespace for instrument in systems.environment.instruments})
     pods = (pod for namespace in namespaces for pod in systems.kube.each(PODS, namespace))
     there = sum(1 for pod in pods if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"))
     return max(0, stated_workers(systems) - there)

@@ -59,18 +59,25 @@ def asked_by(spec: Object, kind: str = "requests") -> Amounts:
     """
     sidecars: Amounts = {}
     largest: Amounts = {}
-    for one in spec.get("initContainers") or []:
-        now = _sum([sidecars, _of(one, kind)])
-        if one.get("restartPolicy") == "Always":
+    for container in spec.get("initContainers") or []:
+        now = _sum([sidecars, _of(container, kind)])
+        if container.get("restartPolicy") == "Always":
             sidecars = now
         largest = _most(largest, now)
-    running = _sum([sidecars, *(_of(one, kind) for one in spec.get("containers") or [])])
+    running = _sum([sidecars, *(_of(container, kind) for container in spec.get("containers") or [])])
     resources = spec.get("resources") or {}
     asked = {**_most(running, largest), **amounts(resources.get(kind))}
     if kind == "requests":
         asked = {**amounts(resources.get("limits")), **asked}
     overhead = amounts(spec.get("overhead"))
-    return _sum([asked, overhead if kind == "requests" else {one: overhead[one] for one in asked if one in overhead}])
+    return _sum(
+        [
+            asked,
+            overhead
+            if kind == "requests"
+            else {resource: overhead[resource] for resource in asked if resource in overhead},
+        ]
+    )
 
 
 def _of(container: Object, kind: str) -> Amounts:
@@ -87,8 +94,8 @@ def _sum(parts: Iterable[Amounts]) -> Amounts:
     return total
 
 
-def _most(one: Amounts, other: Amounts) -> Amounts:
-    return {name: max(one.get(name, Decimal(0)), other.get(name, Decimal(0))) for name in {**one, **other}}
+def _most(some: Amounts, other: Amounts) -> Amounts:
+    return {name: max(some.get(name, Decimal(0)), other.get(name, Decimal(0))) for name in {**some, **other}}
 
 
 @dataclass(frozen=True)
@@ -114,8 +121,8 @@ class Free:
     """
 
     def __init__(self, nodes: Iterable[Object], pods: Iterable[Object] = ()) -> None:
-        self._nodes = {one["metadata"]["name"]: one for one in nodes}
-        self._left = {name: amounts(one.get("status", {}).get("allocatable")) for name, one in self._nodes.items()}
+        self._nodes = {node["metadata"]["name"]: node for node in nodes}
+        self._left = {name: amounts(node.get("status", {}).get("allocatable")) for name, node in self._nodes.items()}
         for pod in pods:
             where = pod.get("spec", {}).get("nodeName")
             if where in self._left and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
@@ -128,8 +135,8 @@ class Free:
     def room(self, worker: Object) -> Room:
         """Count for how many more pods of this spec there is room. Its affinities are not looked at."""
         fits = {name: self._fit(name, worker) for name, node in self._nodes.items() if takes(node, worker)}
-        scarce = [min(one, key=lambda name: one[name]) for one in fits.values()]
-        count = sum(max(0, min(one.values())) for one in fits.values())
+        scarce = [min(fit, key=lambda name: fit[name]) for fit in fits.values()]
+        count = sum(max(0, min(fit.values())) for fit in fits.values())
         return Room(count, len(fits), max(scarce, key=scarce.count) if scarce else NO_NODE_TAKES_THEM)
 
     def place(self, worker: Object, wanted: int) -> int:
@@ -162,8 +169,10 @@ def takes(node: Object, pod: Object) -> bool:
     Affinities are not looked at.
     """
     spec, labels = node.get("spec") or {}, node["metadata"].get("labels") or {}
-    against = [one for one in spec.get("taints") or [] if one.get("effect") in ("NoSchedule", "NoExecute")]
-    tolerated = all(any(_tolerates(one, taint) for one in pod.get("tolerations") or []) for taint in against)
+    against = [taint for taint in spec.get("taints") or [] if taint.get("effect") in ("NoSchedule", "NoExecute")]
+    tolerated = all(
+        any(_tolerates(toleration, taint) for toleration in pod.get("tolerations") or []) for taint in against
+    )
     selected = all(labels.get(key) == value for key, value in (pod.get("nodeSelector") or {}).items())
     return has_condition(node, "Ready") and not spec.get("unschedulable") and selected and tolerated
 

@@ -81,7 +81,7 @@ class Prediction:
     @property
     def binding(self) -> Stage:
         """The slowest stage."""
-        return max(self.stages, key=lambda one: one.seconds(self.jobs_count))
+        return max(self.stages, key=lambda stage: stage.seconds(self.jobs_count))
 
     @property
     def seconds(self) -> float:
@@ -96,8 +96,11 @@ class Prediction:
         found = None
         if self.binding.name == NODES:
             return None
-        for limit in (Limit(*one) for one in LADDER if one[0] > self.binding.limit.qps >= 0):
-            stages = [Stage(one.name, limit, one.requests_each) if one is self.binding else one for one in self.stages]
+        for limit in (Limit(*rung) for rung in LADDER if rung[0] > self.binding.limit.qps >= 0):
+            stages = [
+                Stage(stage.name, limit, stage.requests_each) if stage is self.binding else stage
+                for stage in self.stages
+            ]
             changed = Prediction(self.jobs_count, stages, self.before_s, self.after_s)
             found = (limit, changed.seconds)
             if changed.seconds <= target_s or changed.binding.name != self.binding.name:
@@ -157,4 +160,4 @@ def predict(
 
 def has_image(node: Object, name: str) -> bool:
     """Tell whether a node says that it has an image. It names its largest fifty at most."""
-    return any(name in (one.get("names") or []) for one in node.get("status", {}).get("images") or [])
+    return any(name in (image.get("names") or []) for image in node.get("status", {}).get("images") or [])

@@ -65,7 +65,7 @@ def _kept(what: str, scaled_job: Object) -> int:
     if not what.startswith("count/"):
         return 0
     limits = ("successfulJobsHistoryLimit", "failedJobsHistoryLimit")
-    return sum(int(scaled_job["spec"].get(one, KEPT)) for one in limits)
+    return sum(int(scaled_job["spec"].get(key, KEPT)) for key in limits)
 
 
 def of_range(limits: Object, ranges: list[Object], worker: Object) -> Outcome:
@@ -82,27 +82,27 @@ def of_range(limits: Object, ranges: list[Object], worker: Object) -> Outcome:
         When an amount cannot be read.
     """
     name, filled = limits["metadata"]["name"], with_defaults(worker, ranges)
-    for one in limits.get("spec", {}).get("limits") or []:
+    for limit in limits.get("spec", {}).get("limits") or []:
         specs = [{"containers": [container]} for container in containers(filled)]
-        for spec in {"Pod": [filled], "Container": specs}.get(one["type"], []):
-            told = _out_of(one, asked_by(spec), asked_by(spec, "limits"))
+        for spec in {"Pod": [filled], "Container": specs}.get(limit["type"], []):
+            told = _out_of(limit, asked_by(spec), asked_by(spec, "limits"))
             if told:
                 return fail(f"LimitRange {name} lets no worker in: {told}", "Change the LimitRange or the ScaledJob.")
     return ok(f"LimitRange {name} lets workers in")
 
 
-def _out_of(one: Object, requests: Amounts, limits: Amounts) -> str:
-    for resource, most in amounts(one.get("max")).items():
+def _out_of(limit_range: Object, requests: Amounts, limits: Amounts) -> str:
+    for resource, most in amounts(limit_range.get("max")).items():
         if resource not in limits:
-            return f"no limit of {resource}, {one['max'][resource]} is the most"
+            return f"no limit of {resource}, {limit_range['max'][resource]} is the most"
         if max(requests.get(resource, Decimal(0)), limits[resource]) > most:
-            return f"more {resource} than {one['max'][resource]}"
-    for resource, least in amounts(one.get("min")).items():
+            return f"more {resource} than {limit_range['max'][resource]}"
+    for resource, least in amounts(limit_range.get("min")).items():
         if resource not in requests:
-            return f"no request of {resource}, {one['min'][resource]} is the least"
+            return f"no request of {resource}, {limit_range['min'][resource]} is the least"
         if min(requests[resource], limits.get(resource, requests[resource])) < least:
-            return f"less {resource} than {one['min'][resource]}"
-    for resource, most in amounts(one.get("maxLimitRequestRatio")).items():
+            return f"less {resource} than {limit_range['min'][resource]}"
+    for resource, most in amounts(limit_range.get("maxLimitRequestRatio")).items():
         asked, limit = requests.get(resource, Decimal(0)), limits.get(resource, Decimal(0))
         if not asked or not limit or limit / asked > most:
             return f"the limit of {resource} is more than {most:f} times its request, or one of them is missing"

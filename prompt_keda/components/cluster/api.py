@@ -50,7 +50,7 @@ def api_answers(systems: Systems) -> Outcome:
     if not parts:
         return ok(answers)
     said = f"{answers}, but says that it is not ready: {', '.join(parts)}"
-    if any(one.startswith(STORAGE) for one in parts):
+    if any(part.startswith(STORAGE) for part in parts):
         return fail(said, "Tell the owners of the cluster: without its storage nothing can be read or written.")
     return warn(said, "It may just be starting or ending. If it stays so, tell the owners of the cluster.")
 

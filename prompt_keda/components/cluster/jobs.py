@@ -39,11 +39,11 @@ def jobs_taken_up(systems: Systems) -> Outcome:
 
     def look(space: str) -> Outcome:
         found = list(_unfinished(systems, space))
-        late = [one for one in found if not _began(one) and _waits(systems, one) > PATIENCE]
+        late = [job for job in found if not _began(job) and _waits(systems, job) > PATIENCE]
         if not late:
             return ok(f"{len(found)} Jobs")
         said = f"{_told(systems, late)}, and no controller has looked at it"
-        if any(_began(one) and _waits(systems, one) <= PATIENCE for one in found):
+        if any(_began(job) and _waits(systems, job) <= PATIENCE for job in found):
             return warn(f"{said}: it takes up others, and is behind", "Wait: a burst of hundreds takes it a minute.")
         fix = "Look at the controller manager; in a vCluster, at its control plane: the API server alone answers."
         return fail(f"{said}: controller manager suspect", fix)
@@ -63,7 +63,7 @@ def pods_admitted(systems: Systems) -> Outcome:
 
     def look(space: str) -> Outcome:
         found = list(_unfinished(systems, space))
-        late = [one for one in found if _began(one) and not _has_pods(one) and _waits(systems, one) > PATIENCE]
+        late = [job for job in found if _began(job) and not _has_pods(job) and _waits(systems, job) > PATIENCE]
         if not late:
             return ok(f"{len(found)} Jobs")
         name = _oldest(systems, late)["metadata"]["name"]
@@ -74,8 +74,8 @@ def pods_admitted(systems: Systems) -> Outcome:
 
 
 def _of_each_namespace(systems: Systems, look: Callable[[str], Outcome], good: str) -> Outcome:
-    spaces = sorted({one.namespace for one in systems.environment.instruments})
-    return all_of(((one, one) for one in spaces), look, good)
+    spaces = sorted({instrument.namespace for instrument in systems.environment.instruments})
+    return all_of(((space, space) for space in spaces), look, good)
 
 
 def _unfinished(systems: Systems, space: str) -> Iterator[Object]:
@@ -96,18 +96,18 @@ def _has_pods(job: Object) -> bool:
     """Tell whether it has or had pods; those that have just ended are not yet counted."""
     status = job.get("status", {})
     uncounted = status.get("uncountedTerminatedPods") or {}
-    return any(status.get(one) for one in COUNTS) or any(uncounted.values())
+    return any(status.get(key) for key in COUNTS) or any(uncounted.values())
 
 
 def _waits(systems: Systems, job: Object) -> timedelta:
     """Give how long it may have had a pod: since it was made, taken up, or resumed."""
     resumed = conditions(job).get("Suspended", {}).get("lastTransitionTime")
     stamps = (job["metadata"]["creationTimestamp"], job.get("status", {}).get("startTime"), resumed)
-    return min(age(systems, one) for one in stamps if one)
+    return min(age(systems, stamp) for stamp in stamps if stamp)
 
 
 def _oldest(systems: Systems, late: list[Object]) -> Object:
-    return max(late, key=lambda one: _waits(systems, one))
+    return max(late, key=lambda job: _waits(systems, job))
 
 
 def _told(systems: Systems, late: list[Object]) -> str:

@@ -36,20 +36,26 @@ def namespaces_not_stuck(systems: Systems) -> Outcome:
     ours = {
         environment.redis.namespace,
         environment.smoke.namespace,
-        *(one.namespace for one in environment.instruments),
+        *(instrument.namespace for instrument in environment.instruments),
     }
     fix = "Read the runbook first: who takes the finalizer from a ScaledJob ends its Jobs."
 
-    def look(one: Object) -> Outcome:
-        name, since = one["metadata"]["name"], one["metadata"].get("deletionTimestamp")
+    def look(namespace: Object) -> Outcome:
+        name, since = namespace["metadata"]["name"], namespace["metadata"].get("deletionTimestamp")
         going = age(systems, since) if since else timedelta(0)
         if going <= STUCK:
             return ok(name)
-        said = f"namespace {name} is Terminating since {going.total_seconds():.0f} s: {why_terminating(one)}"
+        said = f"namespace {name} is Terminating since {going.total_seconds():.0f} s: {why_terminating(namespace)}"
         return fail(said, fix) if name in ours else warn(said, fix)
 
-    found = [one for one in systems.kube.list(NAMESPACES) if one["metadata"]["name"] != environment.keda.namespace]
-    return all_of(((one["metadata"]["name"], one) for one in found), look, f"none of {len(found)} is stuck")
+    found = [
+        namespace
+        for namespace in systems.kube.list(NAMESPACES)
+        if namespace["metadata"]["name"] != environment.keda.namespace
+    ]
+    return all_of(
+        ((namespace["metadata"]["name"], namespace) for namespace in found), look, f"none of {len(found)} is stuck"
+    )
 
 
 @check(
@@ -67,9 +73,9 @@ def api_services_available(systems: Systems) -> Outcome:
     """
     fix = "Mend what serves it; if its Service is gone for good: kubectl delete apiservice NAME."
 
-    def look(one: Object) -> Outcome:
-        name, service = one["metadata"]["name"], one["spec"]["service"]
-        available = conditions(one).get("Available", {"status": "Unknown"})
+    def look(api_service: Object) -> Outcome:
+        name, service = api_service["metadata"]["name"], api_service["spec"]["service"]
+        available = conditions(api_service).get("Available", {"status": "Unknown"})
         if available["status"] == "True":
             return ok(name)
         if available["status"] == "Unknown":
@@ -80,15 +86,21 @@ def api_services_available(systems: Systems) -> Outcome:
         said = f"{name} by {where} is not available: {available.get('message') or available.get('reason')}"
         return fail(f"{said}; no namespace can be deleted while this lasts", fix)
 
-    found = [one for one in systems.kube.list(API_SERVICES) if one["spec"].get("service")]
-    others = [one for one in found if one["metadata"]["name"] != API_SERVICE]
+    found = [api_service for api_service in systems.kube.list(API_SERVICES) if api_service["spec"].get("service")]
+    others = [api_service for api_service in found if api_service["metadata"]["name"] != API_SERVICE]
     if not others:
         return ok("there is none but KEDA's")
-    return all_of(((one["metadata"]["name"], one) for one in others), look, f"{len(others)} available beside KEDA's")
+    return all_of(
+        ((api_service["metadata"]["name"], api_service) for api_service in others),
+        look,
+        f"{len(others)} available beside KEDA's",
+    )
 
 
 def why_terminating(namespace: Object) -> str:
     """Return the reasons of the namespace controller, without those that only say that it is at work."""
     conditions = namespace.get("status", {}).get("conditions") or []
-    said = [str(one.get("message") or one["type"]) for one in conditions if one["status"] == "True"]
+    said = [
+        str(condition.get("message") or condition["type"]) for condition in conditions if condition["status"] == "True"
+    ]
     return " ".join(said) or "its conditions give no reason"

@@ -96,7 +96,7 @@ def nodes_report(systems: Systems) -> Outcome:
         found = list(kube.each(LEASES, NODE_LEASES))
     except Refused as error:
         return unknown(f"the nodes' Leases may not be seen: {error.detail}", error.fix)
-    leases = {one["metadata"]["name"]: one["spec"].get("renewTime") for one in found}
+    leases = {lease["metadata"]["name"]: lease["spec"].get("renewTime") for lease in found}
     if not leases:
         return skipped(f"no node keeps a Lease in {NODE_LEASES}")
 
@@ -108,7 +108,7 @@ def nodes_report(systems: Systems) -> Outcome:
             return warn(f"{node} was last heard of {silent.total_seconds():.0f} s ago", fix)
         return ok(node)
 
-    return all_of(((one, one) for one in nodes), look, f"{len(nodes)} nodes heard of within {SILENT.seconds} s")
+    return all_of(((node, node) for node in nodes), look, f"{len(nodes)} nodes heard of within {SILENT.seconds} s")
 
 
 def free_room(systems: Systems, nodes: list[Object]) -> Free:
@@ -151,29 +151,27 @@ def nodes_have_room(systems: Systems) -> Outcome:
         return unknown(NO_NODE, NO_NODE_FIX)
     free = free_room(systems, nodes)
 
-    def look(one: Instrument) -> Outcome:
-        live = kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
+    def look(instrument: Instrument) -> Outcome:
+        live = kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
         if live is None:
             return unknown(
-                f"ScaledJob {one.scaled_job} is absent: what a worker asks for is not known",
+                f"ScaledJob {instrument.scaled_job} is absent: what a worker asks for is not known",
                 "./run redeploy applies it.",
             )
-        worker, wanted = live["spec"]["jobTargetRef"]["template"]["spec"], max(1, one.min_jobs)
+        worker, wanted = live["spec"]["jobTargetRef"]["template"]["spec"], max(1, instrument.min_jobs)
         found = free.room(worker)
         if found.workers_count < wanted:
-            said = (
-                f"room for {found.workers_count} of {wanted} more workers of {one.name}; too little of: {found.scarce}"
-            )
+            said = f"room for {found.workers_count} of {wanted} more workers of {instrument.name}; too little of: {found.scarce}"
             return warn(said, "Add nodes, or stop what is not needed; workers wait until others end.")
         free.place(worker, wanted)
-        return ok(f"{one.name}: {wanted} more workers fit")
+        return ok(f"{instrument.name}: {wanted} more workers fit")
 
-    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look)
+    return all_of(((instrument.scaled_job, instrument) for instrument in systems.environment.instruments), look)
 
 
 def _host_has_room(systems: Systems) -> Outcome:
     fix = "Ask the vCluster's owners for more; workers wait until others end."
-    wanted = sum(max(1, one.min_jobs) for one in systems.environment.instruments)
+    wanted = sum(max(1, instrument.min_jobs) for instrument in systems.environment.instruments)
     if not wanted:
         return worst_of([])
     left = room_left(systems)

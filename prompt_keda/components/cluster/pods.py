@@ -80,7 +80,7 @@ def pods_get_going(systems: Systems) -> Outcome:
             count += 1
             if pod["spec"].get("nodeName") not in lost:
                 name = f"{namespace}/{pod['metadata']['name']}"
-                seen.append(look_at(name, pod, lambda one: _look(systems, one)))
+                seen.append(look_at(name, pod, lambda pod: _look(systems, pod)))
     if not count:
         return unknown("there is no pod at all by which to tell", "KEDA and Redis have some: look at their checks.")
     if not seen:
@@ -90,7 +90,7 @@ def pods_get_going(systems: Systems) -> Outcome:
 
 def _namespaces(systems: Systems) -> list[str]:
     environment = systems.environment
-    workers = {one.namespace for one in environment.instruments}
+    workers = {instrument.namespace for instrument in environment.instruments}
     return sorted({environment.keda.namespace, environment.redis.namespace, *workers})
 
 
@@ -119,12 +119,12 @@ def _look(systems: Systems, pod: Object) -> Outcome:
 
 
 def _cannot_start(said: str, statuses: list[Object]) -> Outcome | None:
-    for one in statuses:
-        waiting = (one.get("state") or {}).get("waiting") or {}
+    for status in statuses:
+        waiting = (status.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in CANNOT_START:
             why = f"{waiting['reason']}: {waiting.get('message', 'no reason is told')}"
             fix = "Mend what it names: the image, the pull secret, or the Secret or ConfigMap that the container uses."
-            return fail(f"{said}, and container {one.get('name')} cannot start: {why}", fix)
+            return fail(f"{said}, and container {status.get('name')} cannot start: {why}", fix)
     return None
 
 

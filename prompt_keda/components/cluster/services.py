@@ -25,7 +25,7 @@ def dns_answers(systems: Systems) -> Outcome:
 
     Cause: CoreDNS is down (F31): KEDA and the workers no longer find Redis. UNKNOWN: no such Service is shown.
     """
-    names = [one["metadata"]["name"] for one in systems.kube.list(SERVICES, DNS_NAMESPACE) if _is_dns(one)]
+    names = [service["metadata"]["name"] for service in systems.kube.list(SERVICES, DNS_NAMESPACE) if _is_dns(service)]
     if not names:
         return unknown(f"no Service of the cluster's DNS is shown in {DNS_NAMESPACE}", "Ask the cluster's owners.")
     ready = {name: ready_endpoints(systems, name, DNS_NAMESPACE) for name in names}
@@ -70,12 +70,12 @@ def webhooks_reachable(systems: Systems) -> Outcome:
         return warn(f"nothing ready is behind {where}: objects are admitted unseen, failurePolicy is {policy}", fix)
 
     hooks = config.get("webhooks") or []
-    policies = ", ".join(sorted({one.get("failurePolicy", "Fail") for one in hooks}))
-    return all_of(((one["name"], one) for one in hooks), look, f"{len(hooks)} reachable, failurePolicy {policies}")
+    policies = ", ".join(sorted({hook.get("failurePolicy", "Fail") for hook in hooks}))
+    return all_of(((hook["name"], hook) for hook in hooks), look, f"{len(hooks)} reachable, failurePolicy {policies}")
 
 
 def ready_endpoints(systems: Systems, service: str, namespace: str) -> int:
     """Count the ready endpoints behind a Service. One that does not say counts as ready, as for kube-proxy."""
     slices = systems.kube.list(ENDPOINT_SLICES, namespace, f"kubernetes.io/service-name={service}")
-    endpoints = [one for found in slices for one in found.get("endpoints") or []]
-    return sum((one.get("conditions") or {}).get("ready") is not False for one in endpoints)
+    endpoints = [endpoint for endpoint_slice in slices for endpoint in endpoint_slice.get("endpoints") or []]
+    return sum((endpoint.get("conditions") or {}).get("ready") is not False for endpoint in endpoints)

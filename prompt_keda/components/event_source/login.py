@@ -57,37 +57,41 @@ def keda_may_ask(systems: Systems) -> Outcome:
     trusts the authorities of its image and the one that it is given.
     """
 
-    def look(one: Instrument) -> Outcome:
-        live = systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
+    def look(instrument: Instrument) -> Outcome:
+        live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
         if live is None:
-            return unknown(f"ScaledJob {one.scaled_job} is absent: KEDA asks for nothing", "./run redeploy applies it.")
+            return unknown(
+                f"ScaledJob {instrument.scaled_job} is absent: KEDA asks for nothing", "./run redeploy applies it."
+            )
         triggers = [given for given in live["spec"].get("triggers") or [] if given.get("type") == TRIGGER]
         if not triggers:
-            return fail(f"{one.scaled_job} has no trigger of type {TRIGGER}", "Correct the ScaledJob's source.")
-        return all_of(((one.scaled_job, given) for given in triggers), lambda given: _try(systems, one, live, given))
+            return fail(f"{instrument.scaled_job} has no trigger of type {TRIGGER}", "Correct the ScaledJob's source.")
+        return all_of(
+            ((instrument.scaled_job, given) for given in triggers), lambda given: _try(systems, instrument, live, given)
+        )
 
-    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look)
+    return all_of(((instrument.scaled_job, instrument) for instrument in systems.environment.instruments), look)
 
 
-def _try(systems: Systems, one: Instrument, live: Object, trigger: Object) -> Outcome:
+def _try(systems: Systems, instrument: Instrument, live: Object, trigger: Object) -> Outcome:
     is_unverified = (trigger.get("metadata") or {}).get("unsafeSsl") in ENABLE_TLS[True]
     try:
-        host, wrong = _place(systems, one, live, trigger)
-        wrong = wrong or _wrong_about_tls(systems, one, live, trigger)
-        login = {} if wrong else dict(_login(systems, one, live, trigger))
-        tls = None if wrong or is_unverified else _trust(systems, one, live, trigger, host)
+        host, wrong = _place(systems, instrument, live, trigger)
+        wrong = wrong or _wrong_about_tls(systems, instrument, live, trigger)
+        login = {} if wrong else dict(_login(systems, instrument, live, trigger))
+        tls = None if wrong or is_unverified else _trust(systems, instrument, live, trigger, host)
     except Refused as error:  # it is this person who may not look: that says nothing about KEDA
-        return unknown(f"{one.scaled_job}: {error.detail}", error.fix)
+        return unknown(f"{instrument.scaled_job}: {error.detail}", error.fix)
     if wrong:
-        return fail(f"{one.scaled_job}: {wrong}", "Correct the trigger in the ScaledJob's source.")
+        return fail(f"{instrument.scaled_job}: {wrong}", "Correct the trigger in the ScaledJob's source.")
     user, password = login.get("username"), login.get("password")
     who = "a user of its own" if user else "the default user"  # its name may come from a Secret
-    where = f"{one.scaled_job} as {who}{'' if password else ' without a password'}"
+    where = f"{instrument.scaled_job} as {who}{'' if password else ' without a password'}"
     redis = systems.redis.logged_in_as(user.reveal() if user else None, password, tls)
     try:
-        denied = redis.denied(one.stream)
+        denied = redis.denied(instrument.stream)
     except Untrusted as error:
-        return fail(f"{one.scaled_job}: KEDA does not trust this Redis: {error.detail}", TRUST_FIX)
+        return fail(f"{instrument.scaled_job}: KEDA does not trust this Redis: {error.detail}", TRUST_FIX)
     except Refused as error:
         fix = (
             "KEDA's Secret and Redis differ: put the right password into Vault, then ./run redeploy writes the Secret."
@@ -102,10 +106,10 @@ def _try(systems: Systems, one: Instrument, live: Object, trigger: Object) -> Ou
     return ok(where)
 
 
-def _wrong_about_tls(systems: Systems, one: Instrument, live: Object, trigger: Object) -> str:
+def _wrong_about_tls(systems: Systems, instrument: Instrument, live: Object, trigger: Object) -> str:
     """Say what is wrong with whether KEDA asks with TLS (2.16.1, SetEnableTLS); empty if it asks as the environment says."""
     in_trigger = (trigger.get("metadata") or {}).get("enableTLS") or ""
-    in_authentication = dict(_from_authentication(systems, one, live, trigger, "tls")).get("tls")
+    in_authentication = dict(_from_authentication(systems, instrument, live, trigger, "tls")).get("tls")
     if in_trigger and in_authentication:
         return "enableTLS in the trigger and tls in its TriggerAuthentication, which KEDA refuses"
     words, word = (TLS, in_authentication.reveal()) if in_authentication else (ENABLE_TLS, in_trigger)
@@ -117,7 +121,7 @@ def _wrong_about_tls(systems: Systems, one: Instrument, live: Object, trigger: O
     return "KEDA asks without TLS, this Redis wants it (enableTLS)" if answers and not asks else ""
 
 
-def _trust(systems: Systems, one: Instrument, live: Object, trigger: Object, host: str) -> Tls | None:
+def _trust(systems: Systems, instrument: Instrument, live: Object, trigger: Object, host: str) -> Tls | None:
     """Return how KEDA verifies Redis; None where it asks without TLS.
 
     KEDA 2.16.1 adds an authority that one trigger names to those of all its triggers (pkg/util/certificates.go and
@@ -131,7 +135,7 @@ def _trust(systems: Systems, one: Instrument, live: Object, trigger: Object, hos
     settings = systems.environment.redis
     if settings.tls is None:
         return None
-    given = dict(_from_authentication(systems, one, live, trigger, "ca")).get("ca")
+    given = dict(_from_authentication(systems, instrument, live, trigger, "ca")).get("ca")
     if given is None and settings.tls.ca_file is not None:
         raise _unseen(
             systems, "KEDA is given no authority for Redis' certificate: parameter ca of a TriggerAuthentication"
@@ -139,7 +143,7 @@ def _trust(systems: Systems, one: Instrument, live: Object, trigger: Object, hos
     return Tls(trusting("Redis", settings.inside_address, given.reveal() if given else ""), host)
 
 
-def _place(systems: Systems, one: Instrument, live: Object, trigger: Object) -> tuple[str, str]:
+def _place(systems: Systems, instrument: Instrument, live: Object, trigger: Object) -> tuple[str, str]:
     """Return the host that KEDA asks, and what is wrong unless it is the environment's Redis and its database 0.
 
     An address may come from a Secret: it is named only where the trigger itself says it.
@@ -147,7 +151,7 @@ def _place(systems: Systems, one: Instrument, live: Object, trigger: Object) -> 
     metadata, wanted = trigger.get("metadata") or {}, systems.environment.redis
     named = {name for name in ADDRESS if metadata.get(name) or metadata.get(f"{name}FromEnv")}
     asked = ("address",) if "address" in named else ("host", "port") if "host" in named else ADDRESS  # as KEDA does
-    found = dict(_parameters(systems, one, live, trigger, asked))
+    found = dict(_parameters(systems, instrument, live, trigger, asked))
     given = {name: found[name].reveal().partition(",")[0] for name in ADDRESS if name in found}
     address = given.get("address") or ":".join(filter(None, (given.get("host"), given.get("port"))))
     host, _, port = address.rpartition(":")
@@ -162,47 +166,47 @@ def _place(systems: Systems, one: Instrument, live: Object, trigger: Object) -> 
     return host, "" if database == "0" else f"KEDA asks database {database}, the streams are in 0"
 
 
-def _login(systems: Systems, one: Instrument, live: Object, trigger: Object) -> Iterator[tuple[str, Secret]]:
-    yield from _parameters(systems, one, live, trigger, LOGIN)
+def _login(systems: Systems, instrument: Instrument, live: Object, trigger: Object) -> Iterator[tuple[str, Secret]]:
+    yield from _parameters(systems, instrument, live, trigger, LOGIN)
 
 
 def _parameters(
-    systems: Systems, one: Instrument, live: Object, trigger: Object, names: tuple[str, ...]
+    systems: Systems, instrument: Instrument, live: Object, trigger: Object, names: tuple[str, ...]
 ) -> Iterator[tuple[str, Secret]]:
     metadata = trigger.get("metadata") or {}
     for parameter in names:
         if metadata.get(parameter):
             yield parameter, Secret(str(metadata[parameter]))
         elif metadata.get(f"{parameter}FromEnv"):
-            yield parameter, _from_container(systems, one, live, str(metadata[f"{parameter}FromEnv"]))
+            yield parameter, _from_container(systems, instrument, live, str(metadata[f"{parameter}FromEnv"]))
         else:
-            yield from _from_authentication(systems, one, live, trigger, parameter)
+            yield from _from_authentication(systems, instrument, live, trigger, parameter)
 
 
 def _from_authentication(
-    systems: Systems, one: Instrument, live: Object, trigger: Object, parameter: str
+    systems: Systems, instrument: Instrument, live: Object, trigger: Object, parameter: str
 ) -> Iterator[tuple[str, Secret]]:
     reference = trigger.get("authenticationRef")
     if not reference:
         return
     shared = reference.get("kind") == "ClusterTriggerAuthentication"
     kind = CLUSTER_TRIGGER_AUTHENTICATIONS if shared else TRIGGER_AUTHENTICATIONS
-    spec = systems.kube.get(kind, reference["name"], None if shared else one.namespace).get("spec") or {}
-    place = systems.environment.keda.namespace if shared else one.namespace
+    spec = systems.kube.get(kind, reference["name"], None if shared else instrument.namespace).get("spec") or {}
+    place = systems.environment.keda.namespace if shared else instrument.namespace
     for given in spec.get("secretTargetRef") or []:
         if given["parameter"] == parameter:
             yield parameter, _from_secret(systems, place, given["name"], given["key"])
             return
     for given in spec.get("env") or []:
         if given["parameter"] == parameter:
-            yield parameter, _from_container(systems, one, live, given["name"], given.get("containerName", ""))
+            yield parameter, _from_container(systems, instrument, live, given["name"], given.get("containerName", ""))
             return
     others = sorted(set(spec) - {"secretTargetRef", "env"})
     if others and parameter in ("password", "address", "ca"):
         raise _unseen(systems, f"KEDA's {parameter} comes from {', '.join(others)}")
 
 
-def _from_container(systems: Systems, one: Instrument, live: Object, name: str, container: str = "") -> Secret:
+def _from_container(systems: Systems, instrument: Instrument, live: Object, name: str, container: str = "") -> Secret:
     target = live["spec"]["jobTargetRef"]["template"]["spec"]
     wanted = container or live["spec"].get("envSourceContainerName")
     containers = [each for each in target["containers"] if wanted in (None, "", each.get("name"))]
@@ -211,7 +215,7 @@ def _from_container(systems: Systems, one: Instrument, live: Object, name: str, 
             return Secret(given["value"])
         reference = (given.get("valueFrom") or {}).get("secretKeyRef")
         if given["name"] == name and reference:
-            return _from_secret(systems, one.namespace, reference["name"], reference["key"])
+            return _from_secret(systems, instrument.namespace, reference["name"], reference["key"])
     raise _unseen(systems, f"KEDA takes a part of its login from {name}, which no container's env names plainly")
 
 

@@ -52,4 +52,4 @@ def started_ms(info: Mapping[str, Any]) -> int | None:
 
 
 def _called(info: Mapping[str, Any], *commands: str) -> bool:
-    return any(info.get(f"cmdstat_{one}", {}).get("calls") for one in commands)
+    return any(info.get(f"cmdstat_{command}", {}).get("calls") for command in commands)

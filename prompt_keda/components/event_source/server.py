@@ -150,13 +150,13 @@ def takes_writes(systems: Systems) -> Outcome:
         return fail("its last snapshot failed: by default it refuses writes now", "Look at its volume: is it full?")
     if int(seen["aof_enabled"]) and seen["aof_last_write_status"] != "ok":
         return fail("its last write to the append-only file failed", "Look at its volume: is it full?")
-    for one in systems.environment.instruments:
-        refused = systems.redis.refused_work(one.stream, one.consumer_group)
+    for instrument in systems.environment.instruments:
+        refused = systems.redis.refused_work(instrument.stream, instrument.consumer_group)
         if said := work_refused(refused):
             if "min_slaves_good_slaves" in seen:
                 said += f" (replicas that are well: {seen['min_slaves_good_slaves']})"
             fix = fix_for(said) or "Look at Redis' log, and its settings."
-            return fail(f"{one.stream}: {said}", fix)
+            return fail(f"{instrument.stream}: {said}", fix)
     return ok(f"it does; append-only file {'on' if int(seen['aof_enabled']) else 'off'}")
 
 
@@ -201,9 +201,9 @@ def not_restarted_empty(systems: Systems) -> Outcome:
     """
     seen, survey = _info(systems), systems.redis_survey()
     gone = [
-        f"{one.stream} with its group {one.consumer_group}"
-        for one in systems.environment.instruments
-        if _is_absent(survey, one)
+        f"{instrument.stream} with its group {instrument.consumer_group}"
+        for instrument in systems.environment.instruments
+        if _is_absent(survey, instrument)
     ]
     up = f"it has been up for {_up(seen)}"
     if not systems.environment.instruments:

@@ -31,16 +31,16 @@ def groups_exist(systems: Systems) -> Outcome:
     fix = "./run redeploy makes them; without them workers fail with NOGROUP."
     survey = systems.redis_survey()
 
-    def look(one: Instrument) -> Outcome:
+    def look(instrument: Instrument) -> Outcome:
         try:
-            found = survey.group(one.stream, one.consumer_group)
+            found = survey.group(instrument.stream, instrument.consumer_group)
         except ErrorReply:
-            if said := other_than_stream(one.stream, survey.key_type(one.stream)):
+            if said := other_than_stream(instrument.stream, survey.key_type(instrument.stream)):
                 return fail(said, fix_for("WRONGTYPE"))
             raise
         if found is None:
-            return fail(f"{one.stream} has no group {one.consumer_group}", fix)
-        return ok(f"{one.consumer_group} with {found.consumers} consumers")
+            return fail(f"{instrument.stream} has no group {instrument.consumer_group}", fix)
+        return ok(f"{instrument.consumer_group} with {found.consumers} consumers")
 
     return _of_every_stream(systems, look)
 
@@ -67,19 +67,20 @@ def lag_is_right(systems: Systems) -> Outcome:
     fix = "./run redeploy counts it again; no group is moved."
     survey = systems.redis_survey()
 
-    def look(one: Instrument) -> Outcome:
-        found = survey.backlog(one.stream, one.consumer_group)
+    def look(instrument: Instrument) -> Outcome:
+        found = survey.backlog(instrument.stream, instrument.consumer_group)
         if found.is_ahead:
-            group = survey.group(one.stream, one.consumer_group)
+            group = survey.group(instrument.stream, instrument.consumer_group)
             at = group.last_delivered_id if group else "an id"
-            said = f"{one.consumer_group} stands at {at}, which the stream has not reached: no event before it is delivered"
+            said = f"{instrument.consumer_group} stands at {at}, which the stream has not reached: no event before it is delivered"
             return fail(
-                f"{one.stream}: {said}", "./run redeploy moves it back; --backlog replay: to the stream's first event."
+                f"{instrument.stream}: {said}",
+                "./run redeploy moves it back; --backlog replay: to the stream's first event.",
             )
         if found.is_right:
-            return ok(f"{one.stream} lag {found.lag}")
+            return ok(f"{instrument.stream} lag {found.lag}")
         is_right_for_now = found.lag == found.waiting and not found.excess
-        return (warn if is_right_for_now else fail)(wrong_lag(one.stream, found), fix)
+        return (warn if is_right_for_now else fail)(wrong_lag(instrument.stream, found), fix)
 
     return _of_every_stream(systems, look)
 
@@ -99,15 +100,17 @@ def streams_permanent(systems: Systems) -> Outcome:
     """
     survey = systems.redis_survey()
 
-    def look(one: Instrument) -> Outcome:
-        lives_ms = survey.lives_ms(one.stream)
+    def look(instrument: Instrument) -> Outcome:
+        lives_ms = survey.lives_ms(instrument.stream)
         if lives_ms is None:
-            return ok(one.stream)
+            return ok(instrument.stream)
         left = timedelta(seconds=lives_ms // 1000)
-        fix = f"PERSIST {one.stream}; ./run redeploy does that too."
-        return fail(f"{one.stream} expires in {left}, with its group and all that waits", fix)
+        fix = f"PERSIST {instrument.stream}; ./run redeploy does that too."
+        return fail(f"{instrument.stream} expires in {left}, with its group and all that waits", fix)
 
-    return all_of(((one.stream, one) for one in systems.environment.instruments), look, "no stream expires")
+    return all_of(
+        ((instrument.stream, instrument) for instrument in systems.environment.instruments), look, "no stream expires"
+    )
 
 
 @check(
@@ -133,18 +136,18 @@ def backlog_not_trimmed(systems: Systems) -> Outcome:
     fix = "./run redeploy counts again; those visits are lost. Find out why nobody read them: is KEDA scaling?"
     survey = systems.redis_survey()
 
-    def look(one: Instrument) -> Outcome:
-        known, group = survey.stream(one.stream), survey.group(one.stream, one.consumer_group)
-        found = survey.backlog(one.stream, one.consumer_group)
+    def look(instrument: Instrument) -> Outcome:
+        known, group = survey.stream(instrument.stream), survey.group(instrument.stream, instrument.consumer_group)
+        found = survey.backlog(instrument.stream, instrument.consumer_group)
         if known is None or group is None:
-            return unknown(f"{one.stream} or its group is absent")
+            return unknown(f"{instrument.stream} or its group is absent")
         holds_no_read = known.first_id is None or _order(known.first_id) > _order(group.last_delivered_id)
         if found.lag is not None and found.lag > found.waiting and holds_no_read:
-            return fail(f"{one.stream}: {found.lag - found.waiting} events were gone before they were read", fix)
+            return fail(f"{instrument.stream}: {found.lag - found.waiting} events were gone before they were read", fix)
         if found.waiting >= NEAR * TRIM_COUNT:
             said = f"{found.waiting} events wait; beyond {TRIM_COUNT} the oldest are trimmed unread"
-            return warn(f"{one.stream}: {said}", "Let more workers run: maxReplicaCount, room on the nodes.")
-        return ok(f"{one.stream}: {found.waiting} of {TRIM_COUNT} wait")
+            return warn(f"{instrument.stream}: {said}", "Let more workers run: maxReplicaCount, room on the nodes.")
+        return ok(f"{instrument.stream}: {found.waiting} of {TRIM_COUNT} wait")
 
     return _of_every_stream(systems, look)
 
@@ -170,13 +173,13 @@ def pending_is_young(systems: Systems) -> Outcome:
     fix = "Work the visit off by hand, then XACK the event: nobody gives it out again."
     survey = systems.redis_survey()
 
-    def look(one: Instrument) -> Outcome:
-        found = survey.old_pending(one.stream, one.consumer_group)
+    def look(instrument: Instrument) -> Outcome:
+        found = survey.old_pending(instrument.stream, instrument.consumer_group)
         if not found.count:
-            return ok(f"{one.stream}: nothing is pending for long")
+            return ok(f"{instrument.stream}: nothing is pending for long")
         since = timedelta(seconds=int(found.oldest_s))
         said = f"{found.count} events were given out and not acknowledged, the oldest for {since}"
-        return warn(f"{one.stream}: {said} by {found.consumer}", fix)
+        return warn(f"{instrument.stream}: {said} by {found.consumer}", fix)
 
     return _of_every_stream(systems, look)
 
@@ -200,16 +203,16 @@ def fan_out_alive(systems: Systems) -> Outcome:
     survey = systems.redis_survey()
     up = timedelta(seconds=int(survey.info()["uptime_in_seconds"]))
 
-    def look(one: Instrument) -> Outcome:
-        known = survey.stream(one.stream)
+    def look(instrument: Instrument) -> Outcome:
+        known = survey.stream(instrument.stream)
         if known is None:
-            return unknown(f"{one.stream} is absent")
+            return unknown(f"{instrument.stream} is absent")
         came_ms = _order(known.last_id)[0]
         silent = timedelta(seconds=int(survey.now_s() - came_ms / 1000)) if came_ms else up
         said = f"last event {_short(silent)} ago" if came_ms else f"no event in the {_short(silent)} that Redis is up"
         if silent > SILENCE:
-            return warn(f"{one.stream}: {said}, expected within {SILENCE.total_seconds() / 3600:.0f} h", fix)
-        return ok(f"{one.stream}: {said}")
+            return warn(f"{instrument.stream}: {said}, expected within {SILENCE.total_seconds() / 3600:.0f} h", fix)
+        return ok(f"{instrument.stream}: {said}")
 
     return _of_every_stream(systems, look)
 
@@ -227,4 +230,4 @@ def _order(entry_id: str) -> tuple[int, int]:
 
 
 def _of_every_stream(systems: Systems, look: Callable[[Instrument], Outcome]) -> Outcome:
-    return all_of(((one.stream, one) for one in systems.environment.instruments), look)
+    return all_of(((instrument.stream, instrument) for instrument in systems.environment.instruments), look)

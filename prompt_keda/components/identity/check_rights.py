@@ -54,20 +54,20 @@ def rights_to_look(environment: Environment) -> list[Right]:
     """Give every right that the checks need in an environment, sorted; none that another one covers."""
     needed = {*_of_the_cluster(environment), *_of_keda(environment), *_of_the_workers(environment)}
     needed |= set(_of_argo_cd(environment))
-    return sorted(one for one in needed if not any(other != one and other.covers(one) for other in needed))
+    return sorted(right for right in needed if not any(other != right and other.covers(right) for other in needed))
 
 
 def _of_the_cluster(environment: Environment) -> Iterator[Right]:
     yield from (Right("create", group, plural) for group, plural in REVIEWS)
-    yield from (_right("list", one) for one in (NODES, PODS, NAMESPACES, API_SERVICES))
-    yield from (_right("get", NAMESPACES, name=one) for one in ("kube-system", environment.keda.namespace))
+    yield from (_right("list", kind) for kind in (NODES, PODS, NAMESPACES, API_SERVICES))
+    yield from (_right("get", NAMESPACES, name=name) for name in ("kube-system", environment.keda.namespace))
     yield _right("get", API_SERVICES, name=API_SERVICE)
     yield _right("get", VALIDATING_WEBHOOKS, name=WEBHOOK_CONFIGURATION)
-    yield from (_right("get", CRDS, name=one) for one in NEEDED_CRDS)
+    yield from (_right("get", CRDS, name=name) for name in NEEDED_CRDS)
     yield _right("list", LEASES, NODE_LEASES)
-    yield from (_right("list", one) for one in (DEPLOYMENTS, LEASES))  # is there another KEDA?
+    yield from (_right("list", kind) for kind in (DEPLOYMENTS, LEASES))  # is there another KEDA?
     yield _right("get", CLUSTER_TRIGGER_AUTHENTICATIONS)  # a live ScaledJob may name one
-    yield from (_right("list", one, DNS_NAMESPACE) for one in (SERVICES, ENDPOINT_SLICES))
+    yield from (_right("list", kind, DNS_NAMESPACE) for kind in (SERVICES, ENDPOINT_SLICES))
 
 
 def _of_keda(environment: Environment) -> Iterator[Right]:
@@ -82,14 +82,16 @@ def _of_keda(environment: Environment) -> Iterator[Right]:
 
 
 def _of_the_workers(environment: Environment) -> Iterator[Right]:
-    for one in environment.instruments:
-        yield _right("get", SCALED_JOBS, one.namespace, one.scaled_job)
-        yield from (_right("list", kind, one.namespace) for kind in (JOBS, CRON_JOBS, RESOURCE_QUOTAS, LIMIT_RANGES))
-        yield from (_right("get", kind, one.namespace) for kind in (TRIGGER_AUTHENTICATIONS, SERVICE_ACCOUNTS))
+    for instrument in environment.instruments:
+        yield _right("get", SCALED_JOBS, instrument.namespace, instrument.scaled_job)
+        yield from (
+            _right("list", kind, instrument.namespace) for kind in (JOBS, CRON_JOBS, RESOURCE_QUOTAS, LIMIT_RANGES)
+        )
+        yield from (_right("get", kind, instrument.namespace) for kind in (TRIGGER_AUTHENTICATIONS, SERVICE_ACCOUNTS))
     places = {environment.keda.namespace, environment.redis.namespace, *(i.namespace for i in environment.instruments)}
     yield from (_right("list", EVENTS, place) for place in places)  # why a pod does not start
     for sync in environment.secrets:
-        yield from (_right("get", one, sync.namespace, sync.name) for one in (SECRETS, VAULT_SECRETS))
+        yield from (_right("get", kind, sync.namespace, sync.name) for kind in (SECRETS, VAULT_SECRETS))
     if environment.redis.reach == "port-forward":
         yield from forwarding(environment.redis.namespace)
 

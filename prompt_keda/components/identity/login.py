@@ -127,6 +127,6 @@ def ldap_answers(systems: Systems) -> Outcome:
         return skipped("the environment names no directory")
     wanted = filled(settings.base_dn, "ldap.base_dn")
     contexts = systems.naming_contexts()
-    if wanted.lower() not in (one.lower() for one in contexts):
+    if wanted.lower() not in (context.lower() for context in contexts):
         return fail(f"{settings.url} holds {', '.join(contexts) or 'nothing'}, not {wanted}")
     return ok(f"{settings.url} holds {wanted}")

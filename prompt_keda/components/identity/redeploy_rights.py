@@ -62,7 +62,7 @@ def redeploy_rights(
         What the plan removes and brings back; None: what a reinstall removes.
     """
     keda_objects = list(keda_objects)
-    own = [one for objects in instrument_objects.values() for one in objects]
+    own = [obj for objects in instrument_objects.values() for obj in objects]
     return sorted(
         {
             *_lock(),
@@ -82,7 +82,7 @@ def redeploy_rights(
 
 def _all(verbs: Iterable[str], group: str, plural: str, namespace: str = "", name: str = "") -> Iterator[Right]:
     """Give the rights of several verbs. What is made has no name yet for RBAC, unless it is applied."""
-    yield from (Right(one, group, plural, namespace, "" if one == "create" else name) for one in verbs)
+    yield from (Right(verb, group, plural, namespace, "" if verb == "create" else name) for verb in verbs)
 
 
 def _lock() -> Iterator[Right]:
@@ -97,8 +97,8 @@ def copy_rights() -> list[Right]:
 
 
 def _namespaces(environment: Environment, own: Iterable[Object]) -> Iterator[Right]:
-    applied = {environment.keda.namespace, *(one["metadata"]["namespace"] for one in own)}
-    for name in applied | {one.namespace for one in environment.instruments}:
+    applied = {environment.keda.namespace, *(obj["metadata"]["namespace"] for obj in own)}
+    for name in applied | {instrument.namespace for instrument in environment.instruments}:
         yield from _all(("get",), "", "namespaces", name=name)
     for name in applied | {environment.smoke.namespace}:
         yield from _all(APPLY, "", "namespaces", name=name)
@@ -106,20 +106,20 @@ def _namespaces(environment: Environment, own: Iterable[Object]) -> Iterator[Rig
 
 
 def _applied(objects: Iterable[Object]) -> Iterator[Right]:
-    for one in objects:
-        group, metadata = one["apiVersion"].rpartition("/")[0], one["metadata"]
-        plural = plural_of(one["kind"])
-        if one["kind"] == "Namespace":
+    for obj in objects:
+        group, metadata = obj["apiVersion"].rpartition("/")[0], obj["metadata"]
+        plural = plural_of(obj["kind"])
+        if obj["kind"] == "Namespace":
             continue
-        if one["kind"] == "CustomResourceDefinition":
+        if obj["kind"] == "CustomResourceDefinition":
             yield from _all(("list", "watch"), group, plural)
         yield from _all(("get",), group, plural, metadata.get("namespace", ""), metadata["name"])
         yield from _all(APPLY, group, plural, metadata.get("namespace", ""), metadata["name"])
 
 
 def _secrets(environment: Environment) -> Iterator[Right]:
-    for one in environment.secrets:
-        yield from _all(("get", *APPLY), "", "secrets", one.namespace, one.name)
+    for sync in environment.secrets:
+        yield from _all(("get", *APPLY), "", "secrets", sync.namespace, sync.name)
     pull = environment.smoke.pull_secret
     if pull:
         yield from _all(APPLY, "", "secrets", pull.namespace, pull.name)
@@ -142,18 +142,20 @@ def _removed(namespace: str) -> Iterator[Right]:
 
 def _custom_objects(keda_objects: Iterable[Object]) -> Iterator[Right]:
     """Return the rights to look at all objects of KEDA's kinds, and to remove KEDA's finalizers from what hangs on its way out."""
-    for one in keda_objects:
-        if one["kind"] == "CustomResourceDefinition":
-            yield from _all(("list", "patch"), one["spec"]["group"], one["spec"]["names"]["plural"])
+    for obj in keda_objects:
+        if obj["kind"] == "CustomResourceDefinition":
+            yield from _all(("list", "patch"), obj["spec"]["group"], obj["spec"]["names"]["plural"])
 
 
 def _decided(decisions: Decisions) -> Iterator[Right]:
     """Give what only this plan needs: for what it removes beyond a reinstall, and for what it brings back."""
-    for one in decisions.deletions:
-        yield from _all(("get", "delete"), GROUPS[one.kind], plural_of(one.kind), one.namespace, one.name)
-        if one.kind == "Deployment":
-            yield Right("list", "apps", "replicasets", one.namespace)
-    for kind, _, where in (one.partition(" ") for one in decisions.saved):
+    for deletion in decisions.deletions:
+        yield from _all(
+            ("get", "delete"), GROUPS[deletion.kind], plural_of(deletion.kind), deletion.namespace, deletion.name
+        )
+        if deletion.kind == "Deployment":
+            yield Right("list", "apps", "replicasets", deletion.namespace)
+    for kind, _, where in (name.partition(" ") for name in decisions.saved):
         namespace, _, name = where.rpartition("/")
         yield from _all(("get", *APPLY), KEDA if kind in KEDA_KINDS else EVENTING, plural_of(kind), namespace, name)
         if kind == "ScaledJob":
@@ -167,9 +169,9 @@ def _running_jobs(environment: Environment) -> Iterator[Right]:
     yield from _all(("list", "watch"), "", "pods", environment.keda.namespace)
     yield from _of_a_pod(environment.keda.namespace)  # the operator's metrics
     yield Right("list", "", "events")  # what ended by itself is not lost
-    for one in environment.instruments:
-        yield from _all(("patch",), "batch", "jobs", one.namespace)
-        yield from _all(("get", "patch"), KEDA, "scaledjobs", one.namespace, one.scaled_job)
+    for instrument in environment.instruments:
+        yield from _all(("patch",), "batch", "jobs", instrument.namespace)
+        yield from _all(("get", "patch"), KEDA, "scaledjobs", instrument.namespace, instrument.scaled_job)
 
 
 def _smoke(namespace: str) -> Iterator[Right]:

@@ -77,7 +77,7 @@ def rights_to_redeploy(environment: Environment) -> list[Right]:
     manifests = environment.keda.manifests
     source = filled(manifests.source, "keda.manifests.source")
     sha256 = filled(manifests.sha256, "keda.manifests.sha256")
-    own = {one.name: load_instrument_objects(one, _Anything()) for one in environment.instruments}
+    own = {instrument.name: load_instrument_objects(instrument, _Anything()) for instrument in environment.instruments}
     return redeploy_rights(environment, load_keda_manifests(local_file(source, sha256), sha256), own)
 
 

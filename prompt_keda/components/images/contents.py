@@ -73,7 +73,7 @@ def platforms_fit(systems: Systems) -> Outcome:
             )
         if SCHEMA_1 in found.info.media_type:
             return warn(f"{found.name} is of manifest schema 1, which containerd 2 does not pull", "Push it again.")
-        lacking = [one for one in wanted if one not in seen]
+        lacking = [platform for platform in wanted if platform not in seen]
         if not lacking:
             return ok(found.name)
         said = f"{found.name} is for {', '.join(seen)}, not for {lacking[0]}"
@@ -130,14 +130,14 @@ def _of_every_image(systems: Systems, look: Callable[[_Found], Outcome], good: s
 
     names = sorted({*live_images(systems), *manifest_images(systems)})
     told = look_side_by_side([(shown(name), name) for name in names], look_for)
-    there = [one for one in told if one.verdict is not Verdict.SKIPPED]
+    there = [outcome for outcome in told if outcome.verdict is not Verdict.SKIPPED]
     absent = len(told) - len(there)
     return worst_of(there, f"{len(there)} images {good}{f'; {absent} more are not there' if absent else ''}")
 
 
 def _find(systems: Systems, name: str) -> _Found | None:
     image = parse_image(name)
-    if image.host not in {one.host for one in systems.environment.registries}:
+    if image.host not in {registry.host for registry in systems.environment.registries}:
         return None
     registry = systems.registry(image.host)
     try:
@@ -152,6 +152,6 @@ def _platforms_of_nodes(systems: Systems) -> tuple[list[str], str]:
         nodes = systems.kube.list(NODES)
     except Refused:
         nodes = []
-    told = [one.get("status", {}).get("nodeInfo") or {} for one in nodes]
-    found = {f"{one['operatingSystem']}/{one['architecture']}" for one in told if one}
+    told = [node.get("status", {}).get("nodeInfo") or {} for node in nodes]
+    found = {f"{info['operatingSystem']}/{info['architecture']}" for info in told if info}
     return (sorted(found), "") if found else ([USUAL], " (assumed: no node is seen)")

@@ -22,9 +22,9 @@ def images_pinned(systems: Systems) -> Outcome:
     """
     fix = "Name it by its digest where it comes from: name:tag@sha256:…"
     where: dict[str, set[str]] = {}
-    for one in live_pullers(systems):
-        for name in one.images:
-            where.setdefault(name, set()).add(one.name)
+    for puller in live_pullers(systems):
+        for name in puller.images:
+            where.setdefault(name, set()).add(puller.name)
 
     def look(name: str) -> Outcome:
         image = parse_image(name)
@@ -71,7 +71,9 @@ def running_as_named(systems: Systems) -> Outcome:
     containers = list(_containers(systems))
     if not containers:
         return unknown("no pod of KEDA runs")
-    return all_of(((one[0], one) for one in containers), look, f"{len(containers)} containers run what is named")
+    return all_of(
+        ((container[0], container) for container in containers), look, f"{len(containers)} containers run what is named"
+    )
 
 
 def _containers(systems: Systems) -> list[tuple[str, Object]]:
@@ -81,7 +83,7 @@ def _containers(systems: Systems) -> list[tuple[str, Object]]:
     """
     found = []
     for pod in systems.kube.list(PODS, systems.environment.keda.namespace):
-        images = {one["name"]: one["image"] for one in pod["spec"]["containers"]}
+        images = {container["name"]: container["image"] for container in pod["spec"]["containers"]}
         for status in pod.get("status", {}).get("containerStatuses") or []:
             seen = {"image": images[status["name"]], "imageID": status.get("imageID")}
             found.append((pod["metadata"]["name"], seen))

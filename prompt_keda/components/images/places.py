@@ -53,8 +53,8 @@ def keda_pullers(systems: Systems) -> list[Puller]:
     """Give the Deployments of KEDA's namespace."""
     namespace = systems.environment.keda.namespace
     return [
-        Puller(one["metadata"]["name"], namespace, one["spec"]["template"]["spec"])
-        for one in systems.kube.list(DEPLOYMENTS, namespace)
+        Puller(deployment["metadata"]["name"], namespace, deployment["spec"]["template"]["spec"])
+        for deployment in systems.kube.list(DEPLOYMENTS, namespace)
     ]
 
 
@@ -68,22 +68,22 @@ def find_worker_puller(systems: Systems, instrument: Instrument) -> Puller | Non
 
 def live_pullers(systems: Systems) -> list[Puller]:
     """Give all that pulls images for Prompt KEDA: KEDA's Deployments and the ScaledJobs of the instruments."""
-    found = (find_worker_puller(systems, one) for one in systems.environment.instruments)
-    return [*keda_pullers(systems), *(one for one in found if one)]
+    found = (find_worker_puller(systems, instrument) for instrument in systems.environment.instruments)
+    return [*keda_pullers(systems), *(puller for puller in found if puller)]
 
 
 def live_images(systems: Systems) -> list[str]:
     """Give every image that runs, once."""
-    return sorted({name for one in live_pullers(systems) for name in one.images})
+    return sorted({name for puller in live_pullers(systems) for name in puller.images})
 
 
 def manifest_images(systems: Systems) -> set[str]:
     """Give the images of KEDA's manifests, as far as they are on this machine."""
     return {
         name
-        for one in keda_manifests(systems)
-        if one["kind"] == "Deployment"
-        for name in containers_images(one["spec"]["template"]["spec"])
+        for obj in keda_manifests(systems)
+        if obj["kind"] == "Deployment"
+        for name in containers_images(obj["spec"]["template"]["spec"])
     }
 
 

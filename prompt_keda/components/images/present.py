@@ -32,7 +32,7 @@ def keda_images_present(systems: Systems) -> Outcome:
     -----
     What a redeploy will pull stands in the manifests alone when KEDA is gone.
     """
-    live = {name for one in keda_pullers(systems) for name in one.images}
+    live = {name for puller in keda_pullers(systems) for name in puller.images}
     names = {*live, *manifest_images(systems)}
     if not names:
         return unknown(
@@ -56,8 +56,8 @@ def instrument_images_present(systems: Systems) -> Outcome:
     """
     names: set[str] = set()
     unseen: list[Outcome] = []
-    for one in systems.environment.instruments:
-        found, untold = worker_images(systems, one)
+    for instrument in systems.environment.instruments:
+        found, untold = worker_images(systems, instrument)
         names |= found
         unseen += untold
     if not names and not unseen:
@@ -82,7 +82,7 @@ def smoke_image_present(systems: Systems) -> Outcome:
 def _pullable(systems: Systems, names: Iterable[str], unseen: Iterable[Outcome] = ()) -> Outcome:
     """Ask the registries for each image. One that does not answer is asked once, so that there is time for the others."""
     named, silent = sorted(set(names)), dict[str, PromptKedaError]()
-    known = {one.host for one in systems.environment.registries}
+    known = {registry.host for registry in systems.environment.registries}
 
     def look(name: str) -> Outcome:
         image = parse_image(name)

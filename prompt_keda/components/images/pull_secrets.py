@@ -58,8 +58,8 @@ def pull_secrets_fit(systems: Systems) -> Outcome:
 
     Fix: Correct the Secret where it comes from.
     """
-    known = {one.host for one in systems.environment.registries}
-    pulls = {str(one): one for puller in live_pullers(systems) for one in _pulls(puller)}
+    known = {registry.host for registry in systems.environment.registries}
+    pulls = {str(pull): pull for puller in live_pullers(systems) for pull in _pulls(puller)}
     read, of_account = _reader(systems), _account_reader(systems)
 
     def look(pull: _Pull) -> Outcome:
@@ -67,7 +67,7 @@ def pull_secrets_fit(systems: Systems) -> Outcome:
             return unknown(f"{pull}: the environment does not name {pull.image.host}", "Add it under registries.")
         names = of_account(pull.namespace, pull.account) if pull.account else pull.secrets
         fitting, broken, useless = _credentials(pull, names, read)
-        if _opens(systems, pull.image, [one for _, one in fitting] or [None]):
+        if _opens(systems, pull.image, [credential for _, credential in fitting] or [None]):
             return warn(f"{pull}: {'; '.join(broken)}, and is not needed", FIX) if broken else ok(str(pull))
         denied = [f"Secret {name} is denied by {pull.image.host}" for name, _ in fitting]
         why = [*broken, *denied, *(useless if not fitting else [])]
@@ -79,7 +79,7 @@ def pull_secrets_fit(systems: Systems) -> Outcome:
 
 def _pulls(puller: Puller) -> list[_Pull]:
     """Give what one thing's pods pull. A pod that names no pull secret gets those of its service account."""
-    named = tuple(str(one.get("name")) for one in puller.pod.get("imagePullSecrets") or [])
+    named = tuple(str(reference.get("name")) for reference in puller.pod.get("imagePullSecrets") or [])
     account = "" if named else str(puller.pod.get("serviceAccountName") or "default")
     return [_Pull(puller.name, puller.namespace, name, named, account) for name in puller.images]
 
@@ -103,7 +103,7 @@ def _account_reader(systems: Systems) -> Callable[[str, str], tuple[str, ...]]:
         if found is None:
             told = f"service account {namespace}/{name} is absent: no pod can be made"
             raise Missing("Kubernetes", address, told, "Make it where the workload comes from.")
-        return tuple(str(one.get("name")) for one in found.get("imagePullSecrets") or [])
+        return tuple(str(reference.get("name")) for reference in found.get("imagePullSecrets") or [])
 
     return read
 

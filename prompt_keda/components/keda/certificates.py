@@ -65,5 +65,5 @@ def _webhooks(systems: Systems, ca: str) -> Outcome:
     hooks: list[Object] = found.get("webhooks") or []
     if not hooks:
         return fail("the webhook configuration keda-admission has no webhook", CORRECT)
-    same = all(one["clientConfig"].get("caBundle") == ca for one in hooks)
+    same = all(hook["clientConfig"].get("caBundle") == ca for hook in hooks)
     return ok("the webhooks") if same else fail("the webhook configuration trusts another CA", CORRECT)

@@ -28,9 +28,9 @@ class Findings:
 
 def find_schema(crd: Object, version: str) -> Object | None:
     """Give the schema of one version of a CRD; None if it has none."""
-    for one in crd["spec"].get("versions") or []:
-        if one["name"] == version:
-            found: Object | None = (one.get("schema") or {}).get("openAPIV3Schema")
+    for of_version in crd["spec"].get("versions") or []:
+        if of_version["name"] == version:
+            found: Object | None = (of_version.get("schema") or {}).get("openAPIV3Schema")
             return found
     return None
 
@@ -45,7 +45,7 @@ def examine(schema: Object, obj: Object) -> Findings:
     given = {key: copy.deepcopy(value) for key, value in obj.items() if key != "status"}
     unknown = tuple(_unknown(schema, given, ""))
     defaulted = _defaulted(schema, given)
-    required = [one for one in schema.get("required") or [] if one != "status"]
+    required = [field for field in schema.get("required") or [] if field != "status"]
     validator = Draft4Validator(_json_schema({**schema, "required": required}))
     errors = sorted({_told(error) for error in validator.iter_errors(defaulted)})
     return Findings((*errors, *_repeated(schema, defaulted, "")), unknown)
@@ -61,7 +61,7 @@ def _told(error: Any) -> str:
     """Say where and what, without the value that stands there: it may be long, or a secret in an env."""
     where, wanted = ".".join(str(part) for part in error.absolute_path) or "the object", error.validator_value
     if error.validator == "required":
-        return f"{where} lacks {', '.join(one for one in wanted if one not in error.instance)}"
+        return f"{where} lacks {', '.join(field for field in wanted if field not in error.instance)}"
     if error.validator == "type":
         return f"{where} is no {wanted}"
     if error.validator in ("anyOf", "oneOf", "allOf", "not"):
@@ -72,13 +72,13 @@ def _told(error: Any) -> str:
 def _json_schema(schema: Any) -> Any:
     """Give the JSON schema of a structural schema: ``nullable`` is the only extension that changes what is valid."""
     if isinstance(schema, list):
-        return [_json_schema(one) for one in schema]
+        return [_json_schema(inner) for inner in schema]
     if not isinstance(schema, dict):
         return schema
     made: Object = {}
     for key, value in schema.items():
         if key in ("properties", "patternProperties"):
-            made[key] = {name: _json_schema(one) for name, one in value.items()}
+            made[key] = {name: _json_schema(inner) for name, inner in value.items()}
         elif key in ("items", "additionalProperties", "not", "anyOf", "allOf", "oneOf"):
             made[key] = _json_schema(value)
         elif key not in ("default", "description", "example", "format"):
@@ -104,8 +104,8 @@ def _properties(schema: Object, obj: Object) -> Iterator[tuple[str, Object | Non
 
 def _unknown(schema: Object, value: Any, path: str) -> Iterator[str]:
     if isinstance(value, list):
-        for index, one in enumerate(value):
-            yield from _unknown(schema.get("items") or {KEEPS: True}, one, f"{path}.{index}")
+        for index, inner in enumerate(value):
+            yield from _unknown(schema.get("items") or {KEEPS: True}, inner, f"{path}.{index}")
     elif isinstance(value, dict):
         for key, inner in _properties(schema, value):
             if not path and key in ALWAYS:
@@ -119,7 +119,7 @@ def _unknown(schema: Object, value: Any, path: str) -> Iterator[str]:
 def _defaulted(schema: Object, value: Any) -> Any:
     """Give a value without the fields that are not known and the nulls that do not count, and with the defaults."""
     if isinstance(value, list):
-        return [_defaulted(schema.get("items") or {KEEPS: True}, one) for one in value]
+        return [_defaulted(schema.get("items") or {KEEPS: True}, inner) for inner in value]
     if not isinstance(value, dict):
         return value
     made = {}
@@ -137,10 +137,10 @@ def _repeated(schema: Object, value: Any, path: str) -> Iterator[str]:
     """Give the places where a list that is a map or a set has one key twice."""
     if isinstance(value, list):
         kind, seen = schema.get("x-kubernetes-list-type"), []
-        for index, one in enumerate(value):
-            yield from _repeated(schema.get("items") or {}, one, f"{path}.{index}")
+        for index, inner in enumerate(value):
+            yield from _repeated(schema.get("items") or {}, inner, f"{path}.{index}")
             names = schema.get("x-kubernetes-list-map-keys") or []
-            key = [one.get(name) for name in names] if kind == "map" and isinstance(one, dict) else one
+            key = [inner.get(name) for name in names] if kind == "map" and isinstance(inner, dict) else inner
             if kind in ("map", "set") and key in seen:
                 yield f"{path.lstrip('.')}.{index}: a duplicate of another entry"
             seen.append(key)

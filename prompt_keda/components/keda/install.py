@@ -30,7 +30,7 @@ WITH_CA = ("APIService", "ValidatingWebhookConfiguration")
 
 def wanted_namespaces(context: Context) -> list[str]:
     """Give the namespaces of KEDA and of the instruments that this toolkit delivers."""
-    return sorted({context.namespace, *(one.namespace for one in context.instruments())})
+    return sorted({context.namespace, *(instrument.namespace for instrument in context.instruments())})
 
 
 def namespaces_inspect(context: Context) -> Progress:
@@ -48,27 +48,27 @@ def apply_namespaces(context: Context) -> None:
 
 def crds(context: Context) -> list[Object]:
     """Give KEDA's CustomResourceDefinitions, with the marks of the Helm release that they were of."""
-    found = [one for one in context.keda_objects if one["kind"] == "CustomResourceDefinition"]
-    return [helm.marked(one, context.decisions.helm_release) for one in found]
+    found = [obj for obj in context.keda_objects if obj["kind"] == "CustomResourceDefinition"]
+    return [helm.marked(crd, context.decisions.helm_release) for crd in found]
 
 
 def crds_inspect(context: Context) -> Progress:
     """Are the CRDs there, as they should be, and served?"""
     kube = context.systems.kube
     live = {
-        one["metadata"]["name"]: one
-        for one in kube.list(CRDS, label_selector="app.kubernetes.io/part-of=keda-operator")
+        crd["metadata"]["name"]: crd
+        for crd in kube.list(CRDS, label_selector="app.kubernetes.io/part-of=keda-operator")
     }
-    for one in crds(context):
-        name = one["metadata"]["name"]
+    for crd in crds(context):
+        name = crd["metadata"]["name"]
         found = live.get(name)
         if found is None:
             return Progress(State.TODO, f"{name} is absent")
         if "deletionTimestamp" in found["metadata"]:
             return Progress(State.BROKEN, f"{name} is being deleted, and waits for its objects' finalizers")
-        if not has_condition(found, "Established") or not _is_known(context, one):
+        if not has_condition(found, "Established") or not _is_known(context, crd):
             return Progress(State.WORKING, f"{name} is not served yet")
-        if differs := difference(context, one, found):
+        if differs := difference(context, crd, found):
             return Progress(State.TODO, f"{name} differs at {differs}")
         if others := context.delivery.others(found):
             return Progress(State.TODO, f"{name} is applied by {', '.join(others)} as well")
@@ -79,9 +79,9 @@ def _is_known(context: Context, crd: Object) -> bool:
     """Whether the server's discovery has its kind: some time after it is Established (seen)."""
     spec = crd["spec"]
     try:
-        for one in spec["versions"]:
-            if one["served"]:
-                kind = {"apiVersion": f"{spec['group']}/{one['name']}", "kind": spec["names"]["kind"]}
+        for version in spec["versions"]:
+            if version["served"]:
+                kind = {"apiVersion": f"{spec['group']}/{version['name']}", "kind": spec["names"]["kind"]}
                 context.systems.kube.resource_of(kind)
     except Missing:
         return False
@@ -106,8 +106,8 @@ def unlike(context: Context, objects: list[Object]) -> list[Object]:
     and the API server counts a default that it has filled in itself as another value (seen: ``fieldRef`` of a container's
     variable, after ``kubectl apply --server-side``).
     """
-    found = [(one, context.find(one)) for one in objects]
-    return [one for one, live in found if live is None or difference(context, one, live)]
+    found = [(obj, context.find(obj)) for obj in objects]
+    return [obj for obj, live in found if live is None or difference(context, obj, live)]
 
 
 def apply_crds(context: Context) -> None:
@@ -195,9 +195,9 @@ def make_certificates(context: Context) -> None:
 def parts_without_ca(context: Context) -> list[Object]:
     """Give the rest of KEDA's objects."""
     return [
-        helm.marked(copy.deepcopy(one), context.decisions.helm_release)
-        for one in context.keda_objects
-        if one["kind"] not in ("CustomResourceDefinition", "Namespace")
+        helm.marked(copy.deepcopy(obj), context.decisions.helm_release)
+        for obj in context.keda_objects
+        if obj["kind"] not in ("CustomResourceDefinition", "Namespace")
     ]
 
 
@@ -229,11 +229,11 @@ def parts_inspect(context: Context) -> Progress:
     if context.systems.kube.find(SECRETS, CERTIFICATES, context.namespace) is None:
         return Progress(State.TODO, "its certificates come first")
     wanted = parts(context)
-    for one in wanted:
-        found, what = context.find(one), f"{one['kind']} {one['metadata']['name']}"
+    for obj in wanted:
+        found, what = context.find(obj), f"{obj['kind']} {obj['metadata']['name']}"
         if found is None:
             return Progress(State.TODO, f"{what} is absent")
-        if differs := difference(context, one, found):
+        if differs := difference(context, obj, found):
             return Progress(State.TODO, f"{what} differs at {differs}")
         if others := context.delivery.others(found):
             return Progress(State.TODO, f"{what} is applied by {', '.join(others)} as well")

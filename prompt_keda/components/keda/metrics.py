@@ -40,12 +40,14 @@ def ready_is_fresh(systems: Systems) -> Outcome:
     fix = LOOK_AGAIN
     loops = scale_loops(_page(systems))
 
-    def look(one: Instrument) -> Outcome:
-        if (one.namespace, one.scaled_job) in loops:
-            return ok(one.scaled_job)
-        return warn(f"{one.scaled_job}: the operator runs no loop for it, so its Ready is a memory", fix)
+    def look(instrument: Instrument) -> Outcome:
+        if (instrument.namespace, instrument.scaled_job) in loops:
+            return ok(instrument.scaled_job)
+        return warn(f"{instrument.scaled_job}: the operator runs no loop for it, so its Ready is a memory", fix)
 
-    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look, "every loop runs")
+    return all_of(
+        ((instrument.scaled_job, instrument) for instrument in systems.environment.instruments), look, "every loop runs"
+    )
 
 
 @check(
@@ -73,37 +75,40 @@ def nothing_errors(systems: Systems) -> Outcome:
     instruments = systems.environment.instruments
     page = _page(systems)
     before = _errors(page, instruments)
-    polling = max((one.polling_interval for one in instruments), default=timedelta())
+    polling = max((instrument.polling_interval for instrument in instruments), default=timedelta())
     if any(before.values()) and polling < PATIENCE:
         threading.Event().wait(1.5 * polling.total_seconds())  # nothing tells when KEDA has polled again
         page = _page(systems)
     after, loops = _errors(page, instruments), scale_loops(page)
 
-    def look(one: Instrument) -> Outcome:
-        more, late_s = after[one.name] - before[one.name], loops.get((one.namespace, one.scaled_job), 0.0)
-        if not before[one.name] and not more:
-            return ok(f"{one.scaled_job}: none since the operator's start")
-        told = f"{one.scaled_job}: {after[one.name]:.0f} errors since the operator's start"
+    def look(instrument: Instrument) -> Outcome:
+        more, late_s = (
+            after[instrument.name] - before[instrument.name],
+            loops.get((instrument.namespace, instrument.scaled_job), 0.0),
+        )
+        if not before[instrument.name] and not more:
+            return ok(f"{instrument.scaled_job}: none since the operator's start")
+        told = f"{instrument.scaled_job}: {after[instrument.name]:.0f} errors since the operator's start"
         fix = "Its log says which: kubectl logs -n keda deployment/keda-operator."
         if more:
             return warn(f"{told}, {more:.0f} of them just now", fix)
-        if late_s > one.polling_interval.total_seconds():
+        if late_s > instrument.polling_interval.total_seconds():
             return warn(f"{told}, and its last poll came {late_s:.0f} s late: a trigger does not answer in time", fix)
         return (
             ok(f"{told}, none just now") if polling < PATIENCE else warn(f"{told}; whether they go on is not seen", fix)
         )
 
-    return all_of(((one.scaled_job, one) for one in instruments), look)
+    return all_of(((instrument.scaled_job, instrument) for instrument in instruments), look)
 
 
 def _errors(page: str, instruments: tuple[Instrument, ...]) -> dict[str, float]:
     found = {}
-    for one in instruments:
-        found[one.name] = sum(
+    for instrument in instruments:
+        found[instrument.name] = sum(
             value
             for name, key in ERRORS.items()
             for labels, value in samples(page, name)
-            if (labels.get("namespace"), labels.get(key)) == (one.namespace, one.scaled_job)
+            if (labels.get("namespace"), labels.get(key)) == (instrument.namespace, instrument.scaled_job)
         )
     return found
 

@@ -45,7 +45,7 @@ def operator_metrics(kube: Kube, namespace: str) -> str:
     lease = kube.get(LEASES, LEASE, namespace)
     holder = (lease["spec"].get("holderIdentity") or "").partition("_")[0]
     try:
-        pods = {one["metadata"]["name"]: one for one in kube.list(PODS, namespace)}
+        pods = {pod["metadata"]["name"]: pod for pod in kube.list(PODS, namespace)}
         if holder not in pods:
             raise Missing("Kubernetes", kube.address, "no such pod")
         port = _port(pods[holder])
@@ -61,5 +61,5 @@ def operator_metrics(kube: Kube, namespace: str) -> str:
 
 def _port(pod: Object) -> int | None:
     """Give the port for metrics: the container's port of that name, as the public chart has it."""
-    ports = (port for one in pod["spec"]["containers"] for port in one.get("ports") or [])
-    return next((int(one["containerPort"]) for one in ports if one.get("name") == "metrics"), None)
+    ports = (port for container in pod["spec"]["containers"] for port in container.get("ports") or [])
+    return next((int(port["containerPort"]) for port in ports if port.get("name") == "metrics"), None)

@@ -95,22 +95,24 @@ def one_version(systems: Systems) -> Outcome:
     """
     wanted = systems.environment.keda.version
     parts = [
-        one
-        for one in systems.kube.list(DEPLOYMENTS, systems.environment.keda.namespace)
-        if one["metadata"]["name"] in PARTS
+        deployment
+        for deployment in systems.kube.list(DEPLOYMENTS, systems.environment.keda.namespace)
+        if deployment["metadata"]["name"] in PARTS
     ]
     if not parts:
         return unknown("no part of KEDA stands, so nothing has a version")
 
-    def look(one: Object) -> Outcome:
-        label = (one["metadata"].get("labels") or {}).get(VERSION_LABEL)
-        tags = [parse_image(container["image"]).tag for container in one["spec"]["template"]["spec"]["containers"]]
+    def look(deployment: Object) -> Outcome:
+        label = (deployment["metadata"].get("labels") or {}).get(VERSION_LABEL)
+        tags = [
+            parse_image(container["image"]).tag for container in deployment["spec"]["template"]["spec"]["containers"]
+        ]
         said = [f"label {label}", *(f"image tag {tag}" for tag in tags if tag)]
         if {label, *filter(None, tags)} == {wanted}:
             return ok(wanted)
-        return warn(f"{one['metadata']['name']}: {', '.join(said)}", f"The environment wants {wanted}.")
+        return warn(f"{deployment['metadata']['name']}: {', '.join(said)}", f"The environment wants {wanted}.")
 
-    return all_of(((one["metadata"]["name"], one) for one in parts), look, wanted)
+    return all_of(((deployment["metadata"]["name"], deployment) for deployment in parts), look, wanted)
 
 
 @check("keda/lease-fresh", "The operator renews its Lease", needs=("cluster/api-answers",), runbook="keda-gone")
@@ -192,11 +194,11 @@ def parts_not_restarting(systems: Systems) -> Outcome:
     -----
     One restart is told and no more: an operator that finds no certificate yet, or that loses its Lease, begins again.
     """
-    pods = [one for one in systems.kube.list(PODS, systems.environment.keda.namespace) if _part_of(one)]
+    pods = [pod for pod in systems.kube.list(PODS, systems.environment.keda.namespace) if _part_of(pod)]
     if not pods:
         return unknown("no pod of KEDA is there", "See keda/parts-ready.")
-    containers = [(pod["metadata"]["name"], one) for pod in pods for one in _statuses(pod)]
-    restarts = sum(one.get("restartCount", 0) for _, one in containers)
+    containers = [(pod["metadata"]["name"], status) for pod in pods for status in _statuses(pod)]
+    restarts = sum(status.get("restartCount", 0) for _, status in containers)
     good = f"{restarts} restarts of {len(containers)} containers"
     if not containers:
         return unknown("no container of KEDA has started", "See keda/parts-ready.")
@@ -282,22 +284,24 @@ def only_one(systems: Systems) -> Outcome:
 def _foreign_operators(systems: Systems) -> Iterator[str]:
     """Find Deployments that are KEDA's operator by image or label, other than the one that belongs there."""
     own = (systems.environment.keda.namespace, PARTS[0])
-    for one in systems.kube.each(DEPLOYMENTS):
-        metadata = one["metadata"]
+    for deployment in systems.kube.each(DEPLOYMENTS):
+        metadata = deployment["metadata"]
         place = (metadata["namespace"], metadata["name"])
-        if place != own and _is_operator(one):
+        if place != own and _is_operator(deployment):
             yield f"another KEDA operator: Deployment {'/'.join(place)}"
 
 
 def _is_operator(deployment: Object) -> bool:
     labels = deployment["metadata"].get("labels") or {}
-    images = [parse_image(one["image"]).repository for one in deployment["spec"]["template"]["spec"]["containers"]]
-    return labels.get("app.kubernetes.io/name") == PARTS[0] or any(one.endswith("kedacore/keda") for one in images)
+    images = [
+        parse_image(container["image"]).repository for container in deployment["spec"]["template"]["spec"]["containers"]
+    ]
+    return labels.get("app.kubernetes.io/name") == PARTS[0] or any(image.endswith("kedacore/keda") for image in images)
 
 
 def _foreign_leases(systems: Systems) -> Iterator[str]:
-    for one in systems.kube.each(LEASES):
-        metadata, renewed = one["metadata"], (one.get("spec") or {}).get("renewTime")
+    for lease in systems.kube.each(LEASES):
+        metadata, renewed = lease["metadata"], (lease.get("spec") or {}).get("renewTime")
         if metadata["name"] != LEASE or metadata["namespace"] == systems.environment.keda.namespace:
             continue
         if not renewed or age(systems, renewed) < timedelta(seconds=2 * LEASE_S):
@@ -313,6 +317,6 @@ def _foreign_api_service(systems: Systems) -> Iterator[str]:
 
 def _foreign_webhooks(systems: Systems) -> Iterator[str]:
     found = systems.kube.find(VALIDATING_WEBHOOKS, WEBHOOK_CONFIGURATION) or {}
-    services = [(one.get("clientConfig") or {}).get("service") or {} for one in found.get("webhooks") or []]
-    for place in {one.get("namespace") for one in services} - {None, systems.environment.keda.namespace}:
+    services = [(hook.get("clientConfig") or {}).get("service") or {} for hook in found.get("webhooks") or []]
+    for place in {service.get("namespace") for service in services} - {None, systems.environment.keda.namespace}:
         yield f"the webhooks of keda-admission lead to {place}"

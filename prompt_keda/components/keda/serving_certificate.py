@@ -44,7 +44,7 @@ def make(namespace: str) -> Object:
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("KEDA")]), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    hosts = [host for one in PARTS for host in _names(one, namespace)]
+    hosts = [host for part in PARTS for host in _names(part, namespace)]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (

@@ -40,13 +40,13 @@ def jobs_carry_their_generation(systems: Systems) -> Outcome:
     Cause: The ScaledJob changed, or was made anew, while Jobs ran (F2, F3).
     """
 
-    def look(one: Instrument, live: Object) -> Outcome:
-        jobs = systems.kube.each(JOBS, one.namespace, f"{SCALED_JOB_LABEL}={one.scaled_job}")
+    def look(instrument: Instrument, live: Object) -> Outcome:
+        jobs = systems.kube.each(JOBS, instrument.namespace, f"{SCALED_JOB_LABEL}={instrument.scaled_job}")
         risky = [job["metadata"]["name"] for job in jobs if is_running(job) and would_be_deleted(job, live)]
         if not risky:
-            return ok(one.scaled_job)
+            return ok(instrument.scaled_job)
         said = f"{len(risky)} running Jobs at risk when KEDA restarts: {', '.join(risky[:3])}"
-        return warn(f"{one.scaled_job}: {said}", "./run redeploy annotates them.")
+        return warn(f"{instrument.scaled_job}: {said}", "./run redeploy annotates them.")
 
     return of_every_scaled_job(systems, look, "every running Job carries its ScaledJob's generation")
 
@@ -74,22 +74,22 @@ def rollout_keeps_jobs(systems: Systems) -> Outcome:
     fix = "Ask for no sync while Jobs run; set rollout.strategy to gradual at the source, and no hook on a ScaledJob."
     edits: list[str] = []
 
-    def look(one: Instrument, live: Object) -> Outcome:
+    def look(instrument: Instrument, live: Object) -> Outcome:
         running = [
             job
-            for job in systems.kube.each(JOBS, one.namespace, f"{SCALED_JOB_LABEL}={one.scaled_job}")
+            for job in systems.kube.each(JOBS, instrument.namespace, f"{SCALED_JOB_LABEL}={instrument.scaled_job}")
             if is_running(job)
         ]
         annotations = live["metadata"].get("annotations") or {}
         policy = annotations.get(HOOK_POLICY) or "BeforeHookCreation (the default)"
         if annotations.get(HOOK) and "BeforeHookCreation" in policy and running:
             told = f"it is a hook of Argo CD ({annotations[HOOK]}, {policy})"
-            return warn(f"{one.scaled_job}: {told}, so a sync deletes its {len(running)} running Jobs", fix)
+            return warn(f"{instrument.scaled_job}: {told}, so a sync deletes its {len(running)} running Jobs", fix)
         if running and not keeps_older_jobs(live["spec"]):
             edits.append(
-                f"an edit of {one.scaled_job} would delete its {len(running)} running Jobs (rollout not gradual)"
+                f"an edit of {instrument.scaled_job} would delete its {len(running)} running Jobs (rollout not gradual)"
             )
-        return ok(one.scaled_job)
+        return ok(instrument.scaled_job)
 
     seen = of_every_scaled_job(systems, look, "no sync deletes Jobs")
     return replace(seen, detail="; ".join(filter(None, (seen.detail, *edits))))
@@ -109,18 +109,22 @@ def jobs_are_counted(systems: Systems) -> Outcome:
     """
     fix = "First the generation, as the runbook says; then kubectl label job NAME scaledjob.keda.sh/name=SCALEDJOB"
 
-    def look(one: Instrument) -> Outcome:
+    def look(instrument: Instrument) -> Outcome:
         lost = [
             job["metadata"]["name"]
-            for job in systems.kube.each(JOBS, one.namespace)
-            if is_running(job) and _is_of(job, one) and _label(job) != one.scaled_job
+            for job in systems.kube.each(JOBS, instrument.namespace)
+            if is_running(job) and _is_of(job, instrument) and _label(job) != instrument.scaled_job
         ]
         if lost:
-            return warn(f"{one.scaled_job}: {len(lost)} running Jobs are not counted: {', '.join(lost[:3])}", fix)
-        return ok(one.scaled_job)
+            return warn(
+                f"{instrument.scaled_job}: {len(lost)} running Jobs are not counted: {', '.join(lost[:3])}", fix
+            )
+        return ok(instrument.scaled_job)
 
     return all_of(
-        ((one.scaled_job, one) for one in systems.environment.instruments), look, "every running Job is counted"
+        ((instrument.scaled_job, instrument) for instrument in systems.environment.instruments),
+        look,
+        "every running Job is counted",
     )
 
 
@@ -129,15 +133,15 @@ def _label(job: Object) -> str | None:
     return found
 
 
-def _is_of(job: Object, one: Instrument) -> bool:
+def _is_of(job: Object, instrument: Instrument) -> bool:
     """Tell whether KEDA has made a Job for this ScaledJob: by its owner, or by a name as the API server makes it.
 
     The API server adds five letters or digits to a generated name.
     """
     owners = [(ref["kind"], ref["name"]) for ref in job["metadata"].get("ownerReferences") or []]
     if owners:
-        return ("ScaledJob", one.scaled_job) in owners
-    return bool(re.fullmatch(f"{re.escape(one.scaled_job)}-[a-z0-9]{{5}}", job["metadata"]["name"]))
+        return ("ScaledJob", instrument.scaled_job) in owners
+    return bool(re.fullmatch(f"{re.escape(instrument.scaled_job)}-[a-z0-9]{{5}}", job["metadata"]["name"]))
 
 
 @check(
@@ -155,20 +159,27 @@ def no_job_has_a_limit(systems: Systems) -> Outcome:
     Fix: Correct the ScaledJob's source; whether such a Job may end at its limit is for its people to say.
     """
 
-    def look(one: Instrument) -> Outcome:
+    def look(instrument: Instrument) -> Outcome:
         limited = [
             job["metadata"]["name"]
-            for job in systems.kube.each(JOBS, one.namespace)
-            if is_running(job) and (_is_of(job, one) or _label(job) == one.scaled_job) and _limit(job) is not None
+            for job in systems.kube.each(JOBS, instrument.namespace)
+            if is_running(job)
+            and (_is_of(job, instrument) or _label(job) == instrument.scaled_job)
+            and _limit(job) is not None
         ]
         fix = "Correct the ScaledJob's source; whether these Jobs may end at their limit is for their people to say."
         if limited:
             return fail(
-                f"{one.scaled_job}: {len(limited)} running Jobs have a maximum run time: {', '.join(limited[:3])}", fix
+                f"{instrument.scaled_job}: {len(limited)} running Jobs have a maximum run time: {', '.join(limited[:3])}",
+                fix,
             )
-        return ok(one.scaled_job)
+        return ok(instrument.scaled_job)
 
-    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look, "no running Job has one")
+    return all_of(
+        ((instrument.scaled_job, instrument) for instrument in systems.environment.instruments),
+        look,
+        "no running Job has one",
+    )
 
 
 def _limit(job: Object) -> int | None:
@@ -193,22 +204,24 @@ def jobs_do_not_fail(systems: Systems) -> Outcome:
     """
     fix = "Look at the newest one: kubectl logs job/NAME."
 
-    def look(one: Instrument) -> Outcome:
-        jobs = systems.kube.each(JOBS, one.namespace, f"{SCALED_JOB_LABEL}={one.scaled_job}")
+    def look(instrument: Instrument) -> Outcome:
+        jobs = systems.kube.each(JOBS, instrument.namespace, f"{SCALED_JOB_LABEL}={instrument.scaled_job}")
         newest = sorted((job for job in jobs if is_finished(job)), key=_finished_at)[-NEWEST:]
         failed = [job for job in newest if has_condition(job, "Failed")]
         if len(failed) <= MOST_FAILED:
-            return ok(f"{one.scaled_job}: {len(newest) - len(failed)} of the newest {len(newest)} succeeded")
-        why = next(one for one in failed[-1]["status"]["conditions"] if one["type"] == "Failed")
+            return ok(f"{instrument.scaled_job}: {len(newest) - len(failed)} of the newest {len(newest)} succeeded")
+        why = next(condition for condition in failed[-1]["status"]["conditions"] if condition["type"] == "Failed")
         reason = f"{failed[-1]['metadata']['name']}: {why.get('reason')}, {why.get('message')}"
-        return warn(f"{one.scaled_job}: {len(failed)} of the newest {len(newest)} Jobs failed; {reason}", fix)
+        return warn(f"{instrument.scaled_job}: {len(failed)} of the newest {len(newest)} Jobs failed; {reason}", fix)
 
-    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look)
+    return all_of(((instrument.scaled_job, instrument) for instrument in systems.environment.instruments), look)
 
 
 def _finished_at(job: Object) -> str:
     """Give when a Job finished; the API server's times sort as texts."""
     ends = [
-        one for one in job["status"]["conditions"] if one["type"] in ("Complete", "Failed") and one["status"] == "True"
+        condition
+        for condition in job["status"]["conditions"]
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
     ]
     return str(ends[0].get("lastTransitionTime", ""))

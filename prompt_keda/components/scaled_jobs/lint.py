@@ -113,7 +113,7 @@ def _of_the_host(pod: Object) -> Iterator[str]:
     reached = [field for field in HOST if pod.get(field)]
     reached += ["hostPath" for volume in pod.get("volumes") or [] if volume.get("hostPath")]
     containers = [*(pod.get("initContainers") or []), *(pod.get("containers") or [])]
-    reached += ["privileged" for one in containers if (one.get("securityContext") or {}).get("privileged")]
+    reached += ["privileged" for container in containers if (container.get("securityContext") or {}).get("privileged")]
     if reached:
         yield f"workers reach into their node: {', '.join(dict.fromkeys(reached))}"
 

@@ -22,16 +22,20 @@ LOOK_AGAIN = (
 def of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], Outcome], good: str) -> Outcome:
     """Look at each instrument's ScaledJob; an absent one is FAIL, and hides none of the others."""
 
-    def look_at(one: Instrument) -> Outcome:
-        live = systems.kube.find(SCALED_JOBS, one.scaled_job, one.namespace)
+    def look_at(instrument: Instrument) -> Outcome:
+        live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
         if live is None:
-            return fail(f"ScaledJob {one.namespace}/{one.scaled_job} is absent", "./run redeploy applies it.")
-        return look(one, live)
+            return fail(
+                f"ScaledJob {instrument.namespace}/{instrument.scaled_job} is absent", "./run redeploy applies it."
+            )
+        return look(instrument, live)
 
-    return all_of(((one.scaled_job, one) for one in systems.environment.instruments), look_at, good)
+    return all_of(
+        ((instrument.scaled_job, instrument) for instrument in systems.environment.instruments), look_at, good
+    )
 
 
 def lag_triggers(live: Object) -> list[Object]:
     """Give what the triggers that read a stream say; others (cron) have neither stream nor lag."""
     triggers = live["spec"].get("triggers") or []
-    return [one.get("metadata") or {} for one in triggers if one.get("type") == TRIGGER]
+    return [trigger.get("metadata") or {} for trigger in triggers if trigger.get("type") == TRIGGER]

@@ -61,25 +61,25 @@ def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
     here. Raises as `Kube.list` does.
     """
     before = tuple(record for record in before if not record.was_going)
-    live = {one["metadata"]["uid"]: one for one in kube.each(JOBS, label_selector=SCALED_JOB_LABEL)}
-    live |= {one["metadata"]["uid"]: one for one in kube.each(PODS, label_selector=POD_LABEL)}
-    doubtful = [one for one in before if one.uid not in live or is_going(live[one.uid])]
+    live = {job["metadata"]["uid"]: job for job in kube.each(JOBS, label_selector=SCALED_JOB_LABEL)}
+    live |= {pod["metadata"]["uid"]: pod for pod in kube.each(PODS, label_selector=POD_LABEL)}
+    doubtful = [record for record in before if record.uid not in live or is_going(live[record.uid])]
     if not doubtful:
         return []
-    ended = {uid for uid, one in live.items() if is_finished(one)} | _uids(kube, "Job", ENDED)
+    ended = {uid for uid, obj in live.items() if is_finished(obj)} | _uids(kube, "Job", ENDED)
     stopped = _uids(kube, "Pod", ("Killing",))
     return [
-        f"{one.kind} {one.namespace}/{one.name} is {'being deleted' if one.uid in live else 'gone'}"
-        for one in doubtful
-        if one.uid in stopped or (one.job_uid or one.uid) not in ended
+        f"{record.kind} {record.namespace}/{record.name} is {'being deleted' if record.uid in live else 'gone'}"
+        for record in doubtful
+        if record.uid in stopped or (record.job_uid or record.uid) not in ended
     ]
 
 
 def failed(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
     """Give the names of the recorded Jobs that have failed since, for people to look at: their visits are at risk."""
-    recorded = {one.uid for one in before}
-    found = [one for one in kube.each(JOBS, label_selector=SCALED_JOB_LABEL) if one["metadata"]["uid"] in recorded]
-    return [one["metadata"]["name"] for one in found if has_condition(one, "Failed")]
+    recorded = {record.uid for record in before}
+    found = [job for job in kube.each(JOBS, label_selector=SCALED_JOB_LABEL) if job["metadata"]["uid"] in recorded]
+    return [job["metadata"]["name"] for job in found if has_condition(job, "Failed")]
 
 
 def _uids(kube: Kube, kind: str, reasons: tuple[str, ...]) -> set[str]:
@@ -109,10 +109,10 @@ def at_risk(
     scaled = owners(kube) if scaled is None else scaled
     found = []
     for job in kube.each(JOBS, label_selector=SCALED_JOB_LABEL) if finished_too else active_jobs(kube):
-        one = record("Job", job)
-        owner = scaled.get((one.namespace, one.scaled_job))
+        job_record = record("Job", job)
+        owner = scaled.get((job_record.namespace, job_record.scaled_job))
         if owner is not None and would_be_deleted(job, owner):
-            found.append(one)
+            found.append(job_record)
     return tuple(found)
 
 

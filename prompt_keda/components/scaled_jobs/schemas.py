@@ -75,7 +75,7 @@ def scaled_jobs_valid_for_redeploy(systems: Systems) -> Outcome:
     if isinstance(source, FillIn):
         return skipped("the environment names no manifests of KEDA, so there is no other KEDA to compare with")
     manifests = keda_manifests(systems)
-    crd = next((one for one in manifests if one["metadata"].get("name") == CRD), None)
+    crd = next((obj for obj in manifests if obj["metadata"].get("name") == CRD), None)
     schema = find_schema(crd, VERSION) if crd else None
     if schema is None:
         return unknown(f"KEDA's manifests are not on this machine, or have no CRD {CRD}", "./run prepare fetches them.")
@@ -83,8 +83,8 @@ def scaled_jobs_valid_for_redeploy(systems: Systems) -> Outcome:
 
 
 def _held_to(schema: Object, systems: Systems, good: str) -> Outcome:
-    def look(one: tuple[Instrument, str]) -> Outcome:
-        instrument, what = one
+    def look(place: tuple[Instrument, str]) -> Outcome:
+        instrument, what = place
         try:
             found = _live(systems, instrument) if what == "live" else _applied(instrument)
         except EnvironmentFileError as error:  # neither can a redeploy read it
@@ -94,11 +94,13 @@ def _held_to(schema: Object, systems: Systems, good: str) -> Outcome:
         return _verdict(schema, found, f"{instrument.scaled_job} ({what})")
 
     places = [
-        (one, what)
-        for one in systems.environment.instruments
-        for what in (("live", "manifest") if has_objects(one) else ("live",))
+        (instrument, what)
+        for instrument in systems.environment.instruments
+        for what in (("live", "manifest") if has_objects(instrument) else ("live",))
     ]
-    return all_of(((one.scaled_job, (one, what)) for one, what in places), look, f"{len(places)} {good}")
+    return all_of(
+        ((instrument.scaled_job, (instrument, what)) for instrument, what in places), look, f"{len(places)} {good}"
+    )
 
 
 def _live(systems: Systems, instrument: Instrument) -> Object | None:
@@ -107,7 +109,7 @@ def _live(systems: Systems, instrument: Instrument) -> Object | None:
 
 def _applied(instrument: Instrument) -> Object | None:
     objects = load_instrument_objects(instrument, _Anything())
-    return next((one for one in objects if one["kind"] == SCALED_JOBS.kind), None)
+    return next((obj for obj in objects if obj["kind"] == SCALED_JOBS.kind), None)
 
 
 def _verdict(schema: Object, found: Object, name: str) -> Outcome:

@@ -34,7 +34,7 @@ def scaled_jobs_present(systems: Systems) -> Outcome:
     """
     return of_every_scaled_job(
         systems,
-        lambda one, live: ok(f"{one.namespace}/{one.scaled_job}"),
+        lambda instrument, live: ok(f"{instrument.namespace}/{instrument.scaled_job}"),
         f"{len(systems.environment.instruments)} there",
     )
 
@@ -81,17 +81,17 @@ def none_paused(systems: Systems) -> Outcome:
     """
     fix = f"When it may go on, and keda/jobs-carry-their-generation is green: kubectl annotate scaledjob NAME {PAUSED}-"
 
-    def look(one: Instrument, live: Object) -> Outcome:
+    def look(instrument: Instrument, live: Object) -> Outcome:
         run = (live["metadata"].get("annotations") or {}).get("prompt-keda.lsst.io/run")
         if is_paused(live) and run:
             mine = "Unless it runs: ./run redeploy or ./run resume makes its Jobs safe, then unpauses it."
-            return warn(f"{one.scaled_job} is paused by run {run}", mine)
+            return warn(f"{instrument.scaled_job} is paused by run {run}", mine)
         if is_paused(live):
-            return warn(f"{one.scaled_job} is paused (not by this toolkit)", fix)
+            return warn(f"{instrument.scaled_job} is paused (not by this toolkit)", fix)
         if is_taken_for_paused(live):
-            said = f"{one.scaled_job} is unpaused, and KEDA's condition Paused is True: KEDA would not stop at a pause"
+            said = f"{instrument.scaled_job} is unpaused, and KEDA's condition Paused is True: KEDA would not stop at a pause"
             return warn(said, LOOK_AGAIN)
-        return ok(one.scaled_job)
+        return ok(instrument.scaled_job)
 
     return of_every_scaled_job(systems, look, "none is paused")
 
@@ -113,15 +113,15 @@ def finalizers_not_stuck(systems: Systems) -> Outcome:
     """
     fix = "Remove no finalizer, and start no operator: both end its Jobs. ./run redeploy orphans them first."
 
-    def look(one: Instrument, live: Object) -> Outcome:
+    def look(instrument: Instrument, live: Object) -> Outcome:
         metadata = live["metadata"]
         if "deletionTimestamp" not in metadata:
-            return ok(one.scaled_job)
+            return ok(instrument.scaled_job)
         by = ", ".join(metadata.get("finalizers") or []) or "nothing that it names"
         others = "; ".join(f"{name}: {finalizers.who_takes_away(name)}" for name in finalizers.foreign(live))
         then = f" That does not let it go: {others}." if others else ""
         return fail(
-            f"{one.scaled_job} is being deleted since {metadata['deletionTimestamp']}, held by {by}", fix + then
+            f"{instrument.scaled_job} is being deleted since {metadata['deletionTimestamp']}, held by {by}", fix + then
         )
 
     return of_every_scaled_job(systems, look, "none is being deleted")
@@ -142,11 +142,13 @@ def history_limits_sensible(systems: Systems) -> Outcome:
     """
     keys = ("successfulJobsHistoryLimit", "failedJobsHistoryLimit")
 
-    def look(one: Instrument, live: Object) -> Outcome:
+    def look(instrument: Instrument, live: Object) -> Outcome:
         none = [key for key in keys if live["spec"].get(key, DEFAULT_HISTORY) < 1]
         if none:
-            return warn(f"{one.scaled_job}: {' and '.join(none)} is 0, so no such Job is kept", "Set it to 5 or more.")
-        return ok(one.scaled_job)
+            return warn(
+                f"{instrument.scaled_job}: {' and '.join(none)} is 0, so no such Job is kept", "Set it to 5 or more."
+            )
+        return ok(instrument.scaled_job)
 
     return of_every_scaled_job(systems, look, "each keeps finished Jobs")
 
@@ -163,11 +165,11 @@ def no_max_run_time(systems: Systems) -> Outcome:
     Cause: `activeDeadlineSeconds` was set; it kills workers in mid-visit.
     """
 
-    def look(one: Instrument, live: Object) -> Outcome:
+    def look(instrument: Instrument, live: Object) -> Outcome:
         target = live["spec"]["jobTargetRef"]
         if target.get("activeDeadlineSeconds") is None and limit_of_pod(target) is None:
-            return ok(one.scaled_job)
-        return fail(f"{one.scaled_job} has activeDeadlineSeconds", "Remove it where the ScaledJob comes from.")
+            return ok(instrument.scaled_job)
+        return fail(f"{instrument.scaled_job} has activeDeadlineSeconds", "Remove it where the ScaledJob comes from.")
 
     return of_every_scaled_job(systems, look, "none has a maximum run time")
 
@@ -186,18 +188,18 @@ def triggers_sensible(systems: Systems) -> Outcome:
     """
     fix = "Correct the ScaledJob's source."
 
-    def look(one: Instrument, live: Object) -> Outcome:
+    def look(instrument: Instrument, live: Object) -> Outcome:
         triggers = lag_triggers(live)
         if not triggers:
-            return fail(f"{one.scaled_job} has no trigger of type {TRIGGER}", fix)
-        wanted = (("stream", one.stream), ("consumerGroup", one.consumer_group))
+            return fail(f"{instrument.scaled_job} has no trigger of type {TRIGGER}", fix)
+        wanted = (("stream", instrument.stream), ("consumerGroup", instrument.consumer_group))
         other = [
-            f"{one.scaled_job}: {key} is {given.get(key)}, expected {value}"
+            f"{instrument.scaled_job}: {key} is {given.get(key)}, expected {value}"
             for given in triggers
             for key, value in wanted
             if given.get(key) != value
         ]
-        return fail("; ".join(other), fix) if other else ok(one.scaled_job)
+        return fail("; ".join(other), fix) if other else ok(instrument.scaled_job)
 
     return of_every_scaled_job(systems, look, "each trigger reads its instrument's stream and group")
 
@@ -219,16 +221,16 @@ def triggers_scale_on_lag(systems: Systems) -> Outcome:
     """
     fix = "Name lagCount in the ScaledJob's source."
 
-    def look(one: Instrument, live: Object) -> Outcome:
+    def look(instrument: Instrument, live: Object) -> Outcome:
         triggers = live["spec"].get("triggers") or []
         odd = [f"a trigger of type {given.get('type')}" for given in triggers if given.get("type") != TRIGGER]
         if not triggers:
-            return warn(f"{one.scaled_job} has no trigger", fix)
+            return warn(f"{instrument.scaled_job} has no trigger", fix)
         if odd:
-            return warn(f"{one.scaled_job} has {', '.join(odd)}", fix)
+            return warn(f"{instrument.scaled_job} has {', '.join(odd)}", fix)
         if all("lagCount" in given for given in lag_triggers(live)):
-            return ok(one.scaled_job)
-        return warn(f"{one.scaled_job} does not count lag", fix)
+            return ok(instrument.scaled_job)
+        return warn(f"{instrument.scaled_job} does not count lag", fix)
 
     return of_every_scaled_job(systems, look, "every trigger counts lag")
 
@@ -250,13 +252,13 @@ def sizes_as_named(systems: Systems) -> Outcome:
     """
     fix = "Correct the ScaledJob's source, or the environment."
 
-    def look(one: Instrument, live: Object) -> Outcome:
+    def look(instrument: Instrument, live: Object) -> Outcome:
         other = [
             f"{key} is {seen if seen is not None else 'not set'}, the environment says {wanted}"
-            for key, seen, wanted in _sizes(one, live["spec"], next(iter(lag_triggers(live)), {}))
+            for key, seen, wanted in _sizes(instrument, live["spec"], next(iter(lag_triggers(live)), {}))
             if str(seen) != wanted  # a trigger's values are texts
         ]
-        return warn(f"{one.scaled_job}: {', '.join(other)}", fix) if other else ok(one.scaled_job)
+        return warn(f"{instrument.scaled_job}: {', '.join(other)}", fix) if other else ok(instrument.scaled_job)
 
     return of_every_scaled_job(systems, look, "every ScaledJob is as the environment says")
 
@@ -299,16 +301,16 @@ def triggers_activate(systems: Systems) -> Outcome:
     fix = "Correct the trigger in the ScaledJob's source."
     starts: set[int] = set()
 
-    def look(one: Instrument, live: Object) -> Outcome:
+    def look(instrument: Instrument, live: Object) -> Outcome:
         triggers = live["spec"].get("triggers") or []
         wrong = [told for given in triggers for told in _refused(given)]
         if wrong:
-            return fail(f"{one.scaled_job}: {'; '.join(wrong)}", fix)
+            return fail(f"{instrument.scaled_job}: {'; '.join(wrong)}", fix)
         starts.update(int(given["activationLagCount"]) + 1 for given in lag_triggers(live) if given.get("lagCount"))
         odd = [f"{len(triggers)} triggers, and one is expected"] if len(triggers) != 1 else []
         if any(given.get("useCachedMetrics") for given in triggers):
             odd.append("useCachedMetrics, which KEDA ignores in a ScaledJob")
-        return warn(f"{one.scaled_job}: {'; '.join(odd)}", fix) if odd else ok(one.scaled_job)
+        return warn(f"{instrument.scaled_job}: {'; '.join(odd)}", fix) if odd else ok(instrument.scaled_job)
 
     seen = of_every_scaled_job(systems, look, "")
     lags = " or ".join(map(str, sorted(starts)))

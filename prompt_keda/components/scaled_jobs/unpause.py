@@ -42,7 +42,7 @@ def requeue_inspect(context: Context) -> Progress:
     It looks again by itself after up to 1000 s (failure mode F21); a new operator looks at once.
     """
     operator = (DEPLOYMENTS.kind, context.namespace, OPERATOR)
-    if any((one.kind, one.namespace, one.name) == operator for one in context.decisions.deletions):
+    if any((deletion.kind, deletion.namespace, deletion.name) == operator for deletion in context.decisions.deletions):
         return Progress(State.DONE, "a new operator looks at all of them")
     asleep = [label(live) for live in _asleep(context)]
     return Progress(State.TODO, f"not Ready: {', '.join(asleep)}") if asleep else Progress(State.DONE)
@@ -61,7 +61,7 @@ def unpause_inspect(context: Context) -> Progress:
     for (namespace, name), live in running_jobs.owners(kube).items():
         if not is_paused(live):
             continue
-        count = sum((one.namespace, one.scaled_job) == (namespace, name) for one in risky)
+        count = sum((record.namespace, record.scaled_job) == (namespace, name) for record in risky)
         if count or _is_to_unpause(context, live):
             seen = "" if _is_seen_paused(live) else ", KEDA has not seen that yet"
             return Progress(State.TODO, f"{name} is paused{seen}; {count} Jobs to make safe")
@@ -111,10 +111,10 @@ def _work_until_done(context: Context, inspect: Callable[[Context], Progress]) -
                 if (act := _need(context, key, live))
             }
             now = time.monotonic()
-            since = {one: since.get(one, now) for one in needs}
-            for one, live in needs.items():
-                if now - since[one] >= _for_long(one[0]):
-                    one[0](context, live)
+            since = {need: since.get(need, now) for need in needs}
+            for need, live in needs.items():
+                if now - since[need] >= _for_long(need[0]):
+                    need[0](context, live)
             watch.wait(1.0)
     finally:
         watch.close()
@@ -140,7 +140,11 @@ def _pause(context: Context, live: Object) -> None:
 def _make_safe(context: Context, live: Object) -> None:
     kube, metadata = context.systems.kube, live["metadata"]
     key = (metadata["namespace"], metadata["name"])
-    mine = [one for one in running_jobs.at_risk(kube, finished_too=True) if (one.namespace, one.scaled_job) == key]
+    mine = [
+        record
+        for record in running_jobs.at_risk(kube, finished_too=True)
+        if (record.namespace, record.scaled_job) == key
+    ]
     for record in mine:
         running_jobs.annotate(kube, record, metadata["generation"])
     if mine or not _is_to_unpause(context, live):
@@ -177,7 +181,7 @@ def _asleep(context: Context) -> list[Object]:
 
 
 def _instruments(context: Context) -> set[tuple[str, str]]:
-    return {(one.namespace, one.scaled_job) for one in context.environment.instruments}
+    return {(instrument.namespace, instrument.scaled_job) for instrument in context.environment.instruments}
 
 
 STEPS: tuple[Step[Context], ...] = (

@@ -49,8 +49,8 @@ def specs_as_wanted(systems: Systems) -> Outcome:
         found = drift.drift(crd, wanted, live)
         if not found:
             return ok(instrument.scaled_job)
-        found.sort(key=lambda one: drift.effect_of(one.path) not in drift.STOPS)
-        told = [drift.in_words(one, live) for one in found[:MOST_TOLD]]
+        found.sort(key=lambda difference: drift.effect_of(difference.path) not in drift.STOPS)
+        told = [drift.in_words(difference, live) for difference in found[:MOST_TOLD]]
         more = f" (and {len(found) - MOST_TOLD} more)" if len(found) > MOST_TOLD else ""
         effect = drift.effect_of(found[0].path)
         said = f"{instrument.scaled_job}: {'; '.join(told)}{more}: that decides {effect}"

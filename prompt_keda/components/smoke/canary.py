@@ -162,9 +162,9 @@ class Canary:
 
 
 def _has_run(pod: Object) -> bool:
-    states = [one.get("state", {}) for one in pod.get("status", {}).get("containerStatuses") or []]
-    ended = [one["terminated"].get("reason") for one in states if "terminated" in one]
-    return any("running" in one for one in states) or any(one not in NEVER_RAN for one in ended)
+    states = [container.get("state", {}) for container in pod.get("status", {}).get("containerStatuses") or []]
+    ended = [state["terminated"].get("reason") for state in states if "terminated" in state]
+    return any("running" in state for state in states) or any(state not in NEVER_RAN for state in ended)
 
 
 def where_it_stands(pod: Object) -> str:
@@ -177,9 +177,9 @@ def where_it_stands(pod: Object) -> str:
         stuck = state.get("waiting") or state.get("terminated") or {}
         if stuck.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             return f"{stuck['reason']}: {stuck.get('message', '')[:200]}"
-    for one in status.get("conditions") or []:
-        if one["type"] == "PodScheduled" and one["status"] != "True":
-            return f"no node takes it: {one.get('message', '')[:200]}"
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] != "True":
+            return f"no node takes it: {condition.get('message', '')[:200]}"
     if not node:
         return "it has no node: the scheduler, or in a vCluster the syncer, does not work"
     return f"it has node {node} and does not start: the kubelet, or in a vCluster the syncer, does not work"

@@ -85,7 +85,7 @@ def dry_run_applies(systems: Systems) -> Outcome:
     """
     objects = _objects(systems)
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="dry-run") as pool:
-        tried = list(pool.map(lambda one: look_at(_called(one), one, lambda thing: _try(systems, thing)), objects))
+        tried = list(pool.map(lambda obj: look_at(_called(obj), obj, lambda thing: _try(systems, thing)), objects))
     return worst_of(tried, f"{len(objects)} objects would be taken")
 
 
@@ -94,8 +94,8 @@ def _objects(systems: Systems) -> list[Object]:
     sha256 = filled(keda.sha256, "keda.manifests.sha256")
     file = local_file(filled(keda.source, "keda.manifests.source"), sha256)
     found = load_keda_manifests(file, sha256)
-    for one in systems.environment.instruments:
-        found += load_instrument_objects(one, systems.placeholders)
+    for instrument in systems.environment.instruments:
+        found += load_instrument_objects(instrument, systems.placeholders)
     return found
 
 
@@ -134,8 +134,8 @@ def _may_try(systems: Systems, wanted: Object) -> bool:
     return systems.kube.can_i("patch", kind.group, kind.plural, metadata.get("namespace", ""), metadata["name"])
 
 
-def _called(one: Object) -> str:
-    return f"{one['kind']} {one['metadata']['name']}"
+def _called(obj: Object) -> str:
+    return f"{obj['kind']} {obj['metadata']['name']}"
 
 
 @check(
@@ -179,7 +179,7 @@ def _rights(systems: Systems, part: str, deployment: Object) -> Iterator[tuple[s
     for verb in ("list", "watch"):
         yield from ((verb, *kind, place) for kind in WATCHED for place in places)
         yield from ((verb, *kind, everywhere) for kind in WATCHED_EVERYWHERE)
-    for place in sorted({one.namespace for one in systems.environment.instruments}):
+    for place in sorted({instrument.namespace for instrument in systems.environment.instruments}):
         yield from ((*right, place) for right in FOR_INSTRUMENTS)
     yield from ((*right, home) for right in AT_HOME)
     yield from ((*right, everywhere) for right in TO_TRUST)
@@ -188,9 +188,9 @@ def _rights(systems: Systems, part: str, deployment: Object) -> Iterator[tuple[s
 def _watched_namespaces(deployment: Object) -> list[str]:
     """Give the namespaces that the operator is confined to (the chart's watchNamespace); none: it watches all."""
     for container in deployment["spec"]["template"]["spec"]["containers"]:
-        for one in container.get("env") or []:
-            if one["name"] == "WATCH_NAMESPACE":
-                return [name.strip() for name in (one.get("value") or "").split(",") if name.strip()]
+        for variable in container.get("env") or []:
+            if variable["name"] == "WATCH_NAMESPACE":
+                return [name.strip() for name in (variable.get("value") or "").split(",") if name.strip()]
     return []
 
 

@@ -78,8 +78,8 @@ class SmokePlace:
     def _clear_leftovers(self) -> None:
         """Remove what a killed test left: one of this run, or one too old to be still at work."""
         for kind in (SCALED_JOBS, TRIGGER_AUTHENTICATIONS, SECRETS):
-            for one in self._systems.kube.list(kind, self._namespace, smoke_objects.SMOKE_LABEL):
-                metadata = one["metadata"]
+            for leftover in self._systems.kube.list(kind, self._namespace, smoke_objects.SMOKE_LABEL):
+                metadata = leftover["metadata"]
                 mine = (metadata.get("annotations") or {}).get(RUN_ANNOTATION) == self._run_id
                 age = datetime.now(UTC) - datetime.fromisoformat(metadata["creationTimestamp"])
                 if mine or age > LEFTOVER_AGE:

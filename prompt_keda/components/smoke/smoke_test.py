@@ -181,8 +181,8 @@ class _Smoke:
 
     def _pods_ran(self) -> tuple[bool, str]:
         pods = self.systems.kube.list(PODS, self.namespace, f"{smoke_objects.SMOKE_LABEL}={self.name}")
-        ran = [one for one in pods if one.get("status", {}).get("phase") in ("Running", "Succeeded")]
-        self.result.pod_uids = sorted(set(self.result.pod_uids) | {one["metadata"]["uid"] for one in ran})
+        ran = [pod for pod in pods if pod.get("status", {}).get("phase") in ("Running", "Succeeded")]
+        self.result.pod_uids = sorted(set(self.result.pod_uids) | {pod["metadata"]["uid"] for pod in ran})
         count = len(self.result.pod_uids)
         why = worst_reason(pods, server_now(self.systems))
         if why and why.hopeless:

@@ -34,12 +34,12 @@ def cluster_secrets_present(systems: Systems) -> Outcome:
     """
     fix = "./run redeploy writes them."
 
-    def look(one: SecretSync) -> Outcome:
-        live = systems.kube.find(SECRETS, one.name, one.namespace)
+    def look(sync: SecretSync) -> Outcome:
+        live = systems.kube.find(SECRETS, sync.name, sync.namespace)
         if live is None:
-            return fail(f"{_place(one)} is absent", fix)
-        absent = sorted(set(one.keys) - set(live.get("data") or {}))
-        return fail(f"{_place(one)} has no {', '.join(absent)}", fix) if absent else ok(one.name)
+            return fail(f"{_place(sync)} is absent", fix)
+        absent = sorted(set(sync.keys) - set(live.get("data") or {}))
+        return fail(f"{_place(sync)} has no {', '.join(absent)}", fix) if absent else ok(sync.name)
 
     return all_of(_named(systems), look, f"{len(systems.environment.secrets)} Secrets with all their keys")
 
@@ -66,18 +66,18 @@ def cluster_secrets_fresh(systems: Systems) -> Outcome:
     """
     key = secrets.token_bytes(32)
 
-    def look(one: SecretSync) -> Outcome:
-        live = systems.kube.find(SECRETS, one.name, one.namespace)
+    def look(sync: SecretSync) -> Outcome:
+        live = systems.kube.find(SECRETS, sync.name, sync.namespace)
         if live is None:
-            return unknown(f"{_place(one)} is absent")
-        if live.get("type") != one.type:
-            said = f"{_place(one)} is of type {live.get('type')}, not {one.type}"
+            return unknown(f"{_place(sync)} is absent")
+        if live.get("type") != sync.type:
+            said = f"{_place(sync)} is of type {live.get('type')}, not {sync.type}"
             return fail(said, "Delete it: a Secret's type cannot be changed. Then ./run redeploy writes it.")
-        wanted, found = systems.secret_keys(one.vault_path), live.get("data") or {}
-        stale = [name for name in one.keys if _hash(key, wanted[name].reveal().encode()) != _hash_of(key, found, name)]
+        wanted, found = systems.secret_keys(sync.vault_path), live.get("data") or {}
+        stale = [name for name in sync.keys if _hash(key, wanted[name].reveal().encode()) != _hash_of(key, found, name)]
         if not stale:
-            return ok(one.name)
-        said = f"{_place(one)} differs from Vault in {', '.join(sorted(stale))}{_written(systems, one)}"
+            return ok(sync.name)
+        said = f"{_place(sync)} differs from Vault in {', '.join(sorted(stale))}{_written(systems, sync)}"
         return fail(said, "./run redeploy writes it; where vault-secrets-operator does, look why it does not.")
 
     return all_of(_named(systems), look, f"{len(systems.environment.secrets)} Secrets as Vault has them")
@@ -106,17 +106,17 @@ def vault_secret_healthy(systems: Systems) -> Outcome:
     it: that is seen, and well.
     """
 
-    def look(one: SecretSync) -> Outcome:
-        owner = _owner(systems.kube.find(SECRETS, one.name, one.namespace) or {})
+    def look(sync: SecretSync) -> Outcome:
+        owner = _owner(systems.kube.find(SECRETS, sync.name, sync.namespace) or {})
         try:
-            found = systems.kube.find(VAULT_SECRETS, owner or one.name, one.namespace)
+            found = systems.kube.find(VAULT_SECRETS, owner or sync.name, sync.namespace)
         except Refused as error:  # it is this person who may not look
-            return unknown(f"{_place(one)}: {error.detail}", error.fix)
+            return unknown(f"{_place(sync)}: {error.detail}", error.fix)
         if found is not None:
             return _health(found)
         if owner is None:
-            return ok(f"{_place(one)} has no {KIND}")
-        said = f"{_place(one)} belongs to {KIND} {owner}, which is not there: nobody brings it up to date"
+            return ok(f"{_place(sync)} has no {KIND}")
+        said = f"{_place(sync)} belongs to {KIND} {owner}, which is not there: nobody brings it up to date"
         return fail(said, "Apply the VaultSecret again: Kubernetes deletes a Secret without its owner.")
 
     return all_of(_named(systems), look)
@@ -127,7 +127,7 @@ def _health(found: Object) -> Outcome:
     if "deletionTimestamp" in found["metadata"]:
         return fail(f"{KIND} {name} is being deleted, and its Secret with it", "Apply it again.")
     conditions = (found.get("status") or {}).get("conditions") or []
-    told = next((one for one in conditions if one.get("type") == CONDITION), None)
+    told = next((condition for condition in conditions if condition.get("type") == CONDITION), None)
     if told is None:
         return unknown(f"{KIND} {name}: the operator has not looked at it", "Does vault-secrets-operator run?")
     if told.get("status") == "True":
@@ -140,14 +140,14 @@ def _health(found: Object) -> Outcome:
 
 def _owner(live: Object) -> str | None:
     owners = live.get("metadata", {}).get("ownerReferences") or []
-    return next((one["name"] for one in owners if one.get("kind") == KIND), None)
+    return next((owner["name"] for owner in owners if owner.get("kind") == KIND), None)
 
 
-def _written(systems: Systems, one: SecretSync) -> str:
+def _written(systems: Systems, sync: SecretSync) -> str:
     """Give when Vault's version was written, where that can be seen."""
     settings = systems.environment.vault
     with suppress(ClientError):
-        newest = systems.vault.newest_version(settings.mount, one.vault_path, settings.kv_version)
+        newest = systems.vault.newest_version(settings.mount, sync.vault_path, settings.kv_version)
         return f"; Vault's version {newest.version} is of {newest.created_at}" if newest else ""
     return ""
 
@@ -163,9 +163,9 @@ def _hash(key: bytes, value: bytes) -> bytes:
     return hmac.digest(key, value, "sha256")
 
 
-def _place(one: SecretSync) -> str:
-    return f"{one.namespace}/{one.name}"
+def _place(sync: SecretSync) -> str:
+    return f"{sync.namespace}/{sync.name}"
 
 
 def _named(systems: Systems) -> list[tuple[str, SecretSync]]:
-    return [(_place(one), one) for one in systems.environment.secrets]
+    return [(_place(sync), sync) for sync in systems.environment.secrets]

@@ -225,9 +225,9 @@ def _wanted(systems: Systems) -> dict[str, set[str]]:
     for sync in (*known.secrets, known.smoke.pull_secret):
         if sync:
             wanted.setdefault(sync.vault_path, set()).update(sync.keys)
-    for one in (known.redis.password, *(registry.pull_secret for registry in known.registries)):
-        if one:
-            wanted.setdefault(one.path, set()).add(one.key)
+    for key in (known.redis.password, *(registry.pull_secret for registry in known.registries)):
+        if key:
+            wanted.setdefault(key.path, set()).add(key.key)
     return wanted
 
 

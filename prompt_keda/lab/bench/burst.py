@@ -129,11 +129,11 @@ def _wait_for_the_end_of_all(systems: Systems) -> None:
 def _compared(took: dict[int, list[_Round]], predictions: dict[int, float]) -> list[Burst]:
     found: list[Burst] = []
     for size, rounds in took.items():
-        running = [one.running_s for one in rounds]
+        running = [burst.running_s for burst in rounds]
         median_s = statistics.median(running)
         each_s = (median_s - found[-1].running_s) / (size - found[-1].jobs_count) if found else None
-        jobs_s, cpu_s = (statistics.median(getattr(one, name) for one in rounds) for name in ("jobs_s", "cpu_s"))
-        spread, others = (min(running), max(running)), max(one.others for one in rounds)
+        jobs_s, cpu_s = (statistics.median(getattr(burst, name) for burst in rounds) for name in ("jobs_s", "cpu_s"))
+        spread, others = (min(running), max(running)), max(burst.others for burst in rounds)
         found.append(Burst(size, predictions[size], jobs_s, median_s, spread, each_s, cpu_s, others))
     return found
 

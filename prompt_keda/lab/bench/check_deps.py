@@ -95,15 +95,15 @@ def _asked_one_by_one() -> list[str]:
     """
     environment = read_environment("local")
     asked = sorted({*rights_to_look(environment), *rights_to_redeploy(environment)})
-    return [_can_i(one) for one in asked]
+    return [_can_i(right) for right in asked]
 
 
-def _can_i(one: Right) -> str:
-    what = f"{one.plural}.{one.group}" if one.group else one.plural
-    named = f"{what}/{one.name}" if one.name else what
-    where = ["-n", one.namespace] if one.namespace else ["-A"]
-    part = ["--subresource", one.subresource] if one.subresource else []
-    return f"kubectl auth can-i {shlex.join([one.verb, named, *where, *part])} 2>/dev/null"
+def _can_i(right: Right) -> str:
+    what = f"{right.plural}.{right.group}" if right.group else right.plural
+    named = f"{what}/{right.name}" if right.name else what
+    where = ["-n", right.namespace] if right.namespace else ["-A"]
+    part = ["--subresource", right.subresource] if right.subresource else []
+    return f"kubectl auth can-i {shlex.join([right.verb, named, *where, *part])} 2>/dev/null"
 
 
 def _measure(name: str, argv: list[str], env: Mapping[str, str]) -> tuple[float, float]:
@@ -148,6 +148,6 @@ def _vault_token(known: dict[str, Any]) -> str:
     import hvac
 
     vault = hvac.Client(url=known["vault_url"], verify=known["ca_file"], timeout=10)
-    role_id, secret_id = (Path(known[f"vault_{one}_id_file"]).read_text() for one in ("role", "secret"))
+    role_id, secret_id = (Path(known[f"vault_{part}_id_file"]).read_text() for part in ("role", "secret"))
     token: str = vault.auth.approle.login(role_id, secret_id)["auth"]["client_token"]
     return token

@@ -110,7 +110,7 @@ class NewJobs:
         """Give the time of the first one after ``begun``, in seconds since then; wait for it."""
 
         def later() -> list[float]:
-            return [one for one in self.times if one > begun]
+            return [moment for moment in self.times if moment > begun]
 
         with self._changed:
             self._changed.wait_for(later, LIMIT_S)
@@ -167,8 +167,12 @@ def _ours(stage: Stage, folder: Path) -> tuple[float, float, float]:
         raise LabError(f"bench: redeploy failed: {document.get('error', f'exit code {done.returncode}')}")
     sender.join(LIMIT_S)
     entries = JournalFile(RunFolder.open_(runs_folder(), document["run"])).entries()
-    begun = next(_time(one) for one in entries if one["step"].startswith("install/") and one["event"] == "begin")
-    ready = next(_time(one) for one in entries if one["step"] == "verify/parts-ready" and one["event"] != "begin")
+    begun = next(
+        _time(entry) for entry in entries if entry["step"].startswith("install/") and entry["event"] == "begin"
+    )
+    ready = next(
+        _time(entry) for entry in entries if entry["step"] == "verify/parts-ready" and entry["event"] != "begin"
+    )
     return document["timings"]["removal"], jobs.first_after(begun), ready - begun
 
 

@@ -82,10 +82,10 @@ def run_round(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         job_watcher = stack.enter_context(
-            JobWatcher.at_work(lambda: stage.kube, [one.namespace for one in instruments])
+            JobWatcher.at_work(lambda: stage.kube, [instrument.namespace for instrument in instruments])
         )
         pace = chaos_round.events_a_second
-        audits = [stack.enter_context(DeliveryAudit.kept(stage, one, pace)) for one in instruments]
+        audits = [stack.enter_context(DeliveryAudit.kept(stage, instrument, pace)) for instrument in instruments]
         acts = stack.enter_context(Acts.of(stage))
         one = _Round(chaos_round, stage, ways, runs, environment, observer, acts, folder)
         outcome = one.run(job_watcher, audits)
@@ -196,7 +196,7 @@ class _Round:
 
     def _look(self) -> None:
         """What is broken, and what cannot be seen because of that, may not be green."""
-        verdicts = {one.id: one.verdict.value for one in self.ways.look()}
+        verdicts = {result.id: result.verdict.value for result in self.ways.look()}
         for fault in self.acts.still_broken:
             green = [id_ for id_ in fault.seen if verdicts[id_] == "ok"]
             self.outcome.problems += [f"{id_} is green while {fault.title}" for id_ in green]
@@ -212,7 +212,7 @@ class _Round:
 
     def _nothing_left(self) -> None:
         """Nothing of the toolkit's own may be left that was not there before."""
-        left = [one for one in leftovers(self.stage) if one not in self.left_before]
+        left = [leftover for leftover in leftovers(self.stage) if leftover not in self.left_before]
         if left:
             self.outcome.problems.append(f"left behind: {', '.join(left)}")
 

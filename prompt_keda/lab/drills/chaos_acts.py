@@ -32,9 +32,9 @@ KEPT_KINDS = ("CustomResourceDefinition",)
 def targets(stage: Stage) -> Targets:
     """Return what a chaos round may strike. Raises `LabError` when the stack is not up, `ManifestError` for a wrong file."""
     manifests = load_keda_manifests(Path(stage.endpoints["keda_manifests"]), stage.endpoints["keda_manifests_sha256"])
-    known = [one for one in manifests if one["kind"] not in KEPT_KINDS]
-    objects = sorted(f"{one['kind']}/{one['metadata']['name']}" for one in known)
-    parts = sorted(one["metadata"]["name"] for one in known if one["kind"] == "Deployment")
+    known = [obj for obj in manifests if obj["kind"] not in KEPT_KINDS]
+    objects = sorted(f"{obj['kind']}/{obj['metadata']['name']}" for obj in known)
+    parts = sorted(obj["metadata"]["name"] for obj in known if obj["kind"] == "Deployment")
     return Targets(FROZEN, objects, parts, tuple(BROKEN))
 
 
@@ -92,7 +92,7 @@ class Acts:
         self._thaws.clear()
         self._seen.clear()
         errors = revert_all(self._faults, self._stage)
-        self._faults[:] = [one for one in self._faults if one.id in errors]
+        self._faults[:] = [fault for fault in self._faults if fault.id in errors]
         if errors:
             raise next(iter(errors.values()))
 
@@ -120,10 +120,10 @@ class Acts:
 
     def _delete(self, act: Act) -> None:
         kind, _, name = act.target.partition("/")
-        one = self._stage.keda_object(kind, name)
+        obj = self._stage.keda_object(kind, name)
         kube = self._stage.kube
         with suppress(Missing):
-            kube.delete(kube.resource_of(one), name, one["metadata"].get("namespace"))
+            kube.delete(kube.resource_of(obj), name, obj["metadata"].get("namespace"))
 
     def _delete_pods(self, act: Act) -> None:
         kube, namespace = self._stage.kube, self._stage.environment.keda.namespace

@@ -60,12 +60,12 @@ class Round:
     @classmethod
     def read(cls, document: dict[str, Any]) -> Round:
         """Read what `to_json` gave. Raises `KeyError`, `TypeError` or `ValueError` when it is something else."""
-        found = cls(**{**document, "acts": tuple(Act(**one) for one in document["acts"])})
+        found = cls(**{**document, "acts": tuple(Act(**act) for act in document["acts"])})
         if found.mode not in MODES or not found.events_a_second > 0:
             raise ValueError(f"mode {found.mode!r}, {found.events_a_second} events a second")
-        for one in found.acts:
-            if one.kind not in KINDS or not isinstance(one.at_entry, int) or not one.seconds >= 0:
-                raise ValueError(f"no such act: {one}")
+        for act in found.acts:
+            if act.kind not in KINDS or not isinstance(act.at_entry, int) or not act.seconds >= 0:
+                raise ValueError(f"no such act: {act}")
         return found
 
 
@@ -84,7 +84,7 @@ def make_round(seed: int, number: int, targets: Targets) -> Round:
     chance = random.Random(f"{seed}/{number}")  # noqa: S311  nobody has to be unable to guess it
     mode = _one_of(chance, MODES)
     acts = [_make_act(chance, targets) for _ in range(chance.randint(1, MOST_ACTS))]
-    return Round(seed, number, mode, chance.choice([0.5, 1.0, 2.0]), tuple(sorted(acts, key=lambda one: one.at_entry)))
+    return Round(seed, number, mode, chance.choice([0.5, 1.0, 2.0]), tuple(sorted(acts, key=lambda act: act.at_entry)))
 
 
 def _make_act(chance: random.Random, targets: Targets) -> Act:

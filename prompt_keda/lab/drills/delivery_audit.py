@@ -122,7 +122,11 @@ class DeliveryAudit:
         with suppress(PromptKedaError):
             there, counts = set(self._ids()), self._counts()
             found = self._stage.redis.group_info(self._instrument.stream, self._instrument.consumer_group)
-            self._taken = {one for one in self._sent() if not counts[one] and (one not in there or found is None)}
+            self._taken = {
+                event_id
+                for event_id in self._sent()
+                if not counts[event_id] and (event_id not in there or found is None)
+            }
         self._say(GO)
         self._sends = True
 
@@ -154,9 +158,13 @@ class DeliveryAudit:
         left = self._open()
         if place_was_lost:
             self._taken |= set(left) - self._waiting(left)
-            left = [one for one in left if one not in self._taken]
-        unseen = [one for one in sent if not counts[one] and one not in left and one not in self._taken]
-        doubled = [one for one in sent if counts[one] > 1]
+            left = [event_id for event_id in left if event_id not in self._taken]
+        unseen = [
+            event_id
+            for event_id in sent
+            if not counts[event_id] and event_id not in left and event_id not in self._taken
+        ]
+        doubled = [event_id for event_id in sent if counts[event_id] > 1]
         return DeliveryReport(len(sent), left, doubled, len(unseen), sorted(self._taken))
 
     def _waiting(self, events: Sequence[str]) -> set[str]:
@@ -166,17 +174,17 @@ class DeliveryAudit:
         if found is None:
             return set(events)
         read, pending = _number(found.last_delivered_id), redis.pending_ids(stream, group)
-        return {one for one in events if _number(one) > read or one in pending}
+        return {event_id for event_id in events if _number(event_id) > read or event_id in pending}
 
     def _open(self) -> list[str]:
         """Give the events that nobody has acknowledged: not heard of, and by the group's account waiting or pending."""
         counts = self._counts()
         taken = self._taken | self._swallowed()
-        unheard = [one for one in self._sent() if not counts[one] and one not in taken]
+        unheard = [event_id for event_id in self._sent() if not counts[event_id] and event_id not in taken]
         if not unheard:
             return []
         wanted = self._waiting(unheard) | self._sure_to_be_heard()
-        return [one for one in unheard if one in wanted]
+        return [event_id for event_id in unheard if event_id in wanted]
 
     def _sure_to_be_heard(self) -> set[str]:
         """Give the events whose acknowledgement cannot have been missed: nobody was deaf since they were sent.
@@ -186,34 +194,34 @@ class DeliveryAudit:
         if self._gaps() <= 1:
             return set(self._sent())
         ids: list[str] = []
-        for one in self._lines():
-            ids = [] if "gap" in one else [*ids, one["sent"]] if "sent" in one else ids
+        for line in self._lines():
+            ids = [] if "gap" in line else [*ids, line["sent"]] if "sent" in line else ids
         return set(ids[1:])
 
     def _ids(self) -> list[str]:
         (rows,) = self._stage.redis.run(["XRANGE", self._instrument.stream, "-", "+"])
-        return [str(one[0]) for one in rows]
+        return [str(row[0]) for row in rows]
 
     def _sent(self) -> list[str]:
-        return [*self._given, *(one["sent"] for one in self._news("sent"))]
+        return [*self._given, *(line["sent"] for line in self._news("sent"))]
 
     def _counts(self) -> Counter[str]:
-        return Counter(id_ for one in self._news("acknowledged") for id_ in one["acknowledged"])
+        return Counter(id_ for line in self._news("acknowledged") for id_ in line["acknowledged"])
 
     def _swallowed(self) -> set[str]:
         """Give the events that were acknowledged by a fault, and by no worker: it has taken them."""
-        swallowed = {id_ for one in self._news("swallowed") for id_ in one["swallowed"]}
+        swallowed = {id_ for line in self._news("swallowed") for id_ in line["swallowed"]}
         return swallowed.intersection(self._sent()) - self._counts().keys()
 
     def _gaps(self) -> int:
         return len(self._news("gap"))
 
     def _news(self, kind: str) -> list[dict[str, str]]:
-        return [one for one in self._lines() if kind in one]
+        return [line for line in self._lines() if kind in line]
 
     def _lines(self) -> Iterator[dict[str, str]]:
         return map(json.loads, self._file.read_text().split("\n")[:-1])  # the last one may not be whole yet
 
 
 def _number(id_: str) -> tuple[int, ...]:
-    return tuple(int(one) for one in id_.split("-"))
+    return tuple(int(part) for part in id_.split("-"))

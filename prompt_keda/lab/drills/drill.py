@@ -60,9 +60,9 @@ def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled
     instruments = stage.environment.instruments
     with ExitStack() as stack:
         job_watcher = stack.enter_context(
-            JobWatcher.at_work(lambda: stage.kube, [one.namespace for one in instruments])
+            JobWatcher.at_work(lambda: stage.kube, [instrument.namespace for instrument in instruments])
         )
-        audits = [stack.enter_context(DeliveryAudit.kept(stage, one, A_SECOND)) for one in instruments]
+        audits = [stack.enter_context(DeliveryAudit.kept(stage, instrument, A_SECOND)) for instrument in instruments]
         return _Drill(fault, stage, ways, job_watcher, audits, observer).run()
 
 
@@ -102,7 +102,7 @@ class _Drill:
         """Send events until as many workers run as there may be."""
         for audit in self.audits:
             audit.give(EVENTS)
-        wanted = sum(one.max_jobs for one in self.stage.environment.instruments)
+        wanted = sum(instrument.max_jobs for instrument in self.stage.environment.instruments)
         with suppress(DeadlinePassed):  # a node without room: the drill goes on with those that there are
             until(lambda: self.job_watcher.workers_count() >= wanted, "workers at work", AT_WORK_S)
 
@@ -142,8 +142,8 @@ class _Drill:
 
     def _mend(self) -> None:
         results = until_detected(self.fault, self.ways)
-        runbook = causes([one for one in results if not self._is_own_load(one)])[0].runbook
-        found = {one.id: one.verdict.value for one in results if one.id in self.fault.seen}
+        runbook = causes([result for result in results if not self._is_own_load(result)])[0].runbook
+        found = {result.id: result.verdict.value for result in results if result.id in self.fault.seen}
         self.seen |= {"expected_checks": found, "detected_s": self._since_broken_s(), "runbook": runbook}
         self._tell(f"seen after {self.seen['detected_s']} s; the runbook is {runbook or 'none'}")
         if runbook != (wanted := runbook_of(self.fault)):
@@ -178,7 +178,9 @@ class _Drill:
             self._revert()
         what = f"a stack that is whole after {self.fault.id}"
         until_green(self.ways, what, WHOLE_S, standing=_standing(self.stage))
-        self.problems += [f"left behind: {one}" for one in leftovers(self.stage) if one not in left_before]
+        self.problems += [
+            f"left behind: {leftover}" for leftover in leftovers(self.stage) if leftover not in left_before
+        ]
 
     def _is_mended(self, results: Sequence[CheckResult]) -> bool:
         """Tell whether no check of this fault is red or amber, and no other one red.
@@ -205,7 +207,7 @@ class _Drill:
             "taken": sum(len(report.taken_by_fault) for report in reports),
             "unseen": sum(report.unseen_count for report in reports),
         }
-        self.problems += [f"lost: {one}" for one in lost]
+        self.problems += [f"lost: {event_id}" for event_id in lost]
         for report in reports:
             self.problems += report.problems()
 
@@ -215,7 +217,7 @@ def runbook_of(fault: Fault) -> str:
     if fault.runbook:
         return fault.runbook
     first = next(iter(fault.seen))
-    return next(one.runbook for one in ALL_CHECKS if one.id == first)
+    return next(check.runbook for check in ALL_CHECKS if check.id == first)
 
 
 def _standing(stage: Stage) -> tuple[str, ...]:
@@ -249,7 +251,7 @@ def until_green(
 
 
 def _red(results: Sequence[CheckResult]) -> dict[str, str]:
-    return {one.id: one.verdict.value for one in results if one.verdict in RED}
+    return {result.id: result.verdict.value for result in results if result.verdict in RED}
 
 
 def until_detected(fault: Fault, ways: Ways) -> Sequence[CheckResult]:
@@ -258,8 +260,8 @@ def until_detected(fault: Fault, ways: Ways) -> Sequence[CheckResult]:
     while True:
         results = ways.look()
         red = _red(results)
-        said = [_without_numbers(one.observed) for one in results if one.id in fault.seen]
-        is_told = any(_without_numbers(cause) in one for one in said for cause in fault.causes)
+        said = [_without_numbers(result.observed) for result in results if result.id in fault.seen]
+        is_told = any(_without_numbers(cause) in observed for observed in said for cause in fault.causes)
         if is_told and fault.seen.keys() <= red.keys():  # with events at work an amber one may be red
             return results
         if time.monotonic() > end:

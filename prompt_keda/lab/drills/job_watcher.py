@@ -91,17 +91,17 @@ class JobWatcher:
     def at_work_now(self) -> set[str]:
         """Give the UIDs of the Jobs and pods that work now."""
         with self._lock:
-            return {uid for uid, one in self._seen.items() if not (one.has_ended or one.lost_in)}
+            return {uid for uid, known in self._seen.items() if not (known.has_ended or known.lost_in)}
 
     def workers_count(self) -> int:
         """Give how many pods run now: one that waits for its node or its image does not."""
         with self._lock:
-            return sum(one.is_running and not (one.has_ended or one.lost_in) for one in self._seen.values())
+            return sum(known.is_running and not (known.has_ended or known.lost_in) for known in self._seen.values())
 
     def have_run(self) -> set[str]:
         """Return the UIDs of the pods that ran at any time, and of their Jobs."""
         with self._lock:
-            pods = {uid: one.record.job_uid for uid, one in self._seen.items() if one.has_run}
+            pods = {uid: known.record.job_uid for uid, known in self._seen.items() if known.has_run}
         return {*pods, *pods.values()}
 
     def lost(self) -> dict[str, tuple[str, str]]:
@@ -113,12 +113,12 @@ class JobWatcher:
         for kind, namespace in self._looked:
             self._look(kube, kind, namespace)
         with self._lock:
-            found = {uid: (one.lost_in, _told(one.record)) for uid, one in self._seen.items() if one.lost_in}
-            doubtful = {uid: one for uid, one in self._seen.items() if one.is_doubtful and uid not in found}
-        said = set(running_jobs.lost(kube, tuple(one.record for one in doubtful.values()))) if doubtful else set()
-        for uid, one in doubtful.items():
-            if any(words.startswith(f"{_told(one.record)} ") for words in said):
-                found[uid] = ("while nobody could look", _told(one.record))
+            found = {uid: (known.lost_in, _told(known.record)) for uid, known in self._seen.items() if known.lost_in}
+            doubtful = {uid: known for uid, known in self._seen.items() if known.is_doubtful and uid not in found}
+        said = set(running_jobs.lost(kube, tuple(known.record for known in doubtful.values()))) if doubtful else set()
+        for uid, known in doubtful.items():
+            if any(words.startswith(f"{_told(known.record)} ") for words in said):
+                found[uid] = ("while nobody could look", _told(known.record))
         return found
 
     def _follow(self, kind: Resource, namespace: str) -> None:
@@ -143,38 +143,38 @@ class JobWatcher:
         items = listed.get("items") or []
         if not self._looked[kind, namespace].is_set():
             with self._lock:
-                going = [one for one in items if "deletionTimestamp" in one["metadata"]]
-                self._seen |= {one["metadata"]["uid"]: Seen(self._record(kind, one), True) for one in going}
+                going = [obj for obj in items if "deletionTimestamp" in obj["metadata"]]
+                self._seen |= {obj["metadata"]["uid"]: Seen(self._record(kind, obj), True) for obj in going}
         self._note_list(kind, namespace, items)
         return str(listed["metadata"]["resourceVersion"])
 
     def _note_list(self, kind: Resource, namespace: str, items: Sequence[Object]) -> None:
-        for one in items:
-            self._note(kind, one, False)
-        live = {one["metadata"]["uid"] for one in items}
+        for obj in items:
+            self._note(kind, obj, False)
+        live = {obj["metadata"]["uid"] for obj in items}
         with self._lock:
             for uid, seen in self._seen.items():
                 is_here = (seen.record.kind, seen.record.namespace) == (kind.kind, namespace)
                 if is_here and uid not in live and not seen.has_ended:
                     seen.is_doubtful = True
 
-    def _note(self, kind: Resource, one: Object, is_deleted: bool) -> None:
-        uid = one["metadata"]["uid"]
+    def _note(self, kind: Resource, obj: Object, is_deleted: bool) -> None:
+        uid = obj["metadata"]["uid"]
         with self._lock:
             seen = self._seen.get(uid)
             if seen is None:
-                seen = self._seen[uid] = Seen(self._record(kind, one))
-            seen.is_running = kind == PODS and one.get("status", {}).get("phase") == "Running"
+                seen = self._seen[uid] = Seen(self._record(kind, obj))
+            seen.is_running = kind == PODS and obj.get("status", {}).get("phase") == "Running"
             seen.has_run = seen.has_run or seen.is_running
-            goes = is_deleted or "deletionTimestamp" in one["metadata"]
-            if _has_ended(kind, one) and not (seen.has_ended or seen.lost_in):
+            goes = is_deleted or "deletionTimestamp" in obj["metadata"]
+            if _has_ended(kind, obj) and not (seen.has_ended or seen.lost_in):
                 seen.has_ended, seen.is_doubtful = True, goes and not self._job_has_ended(seen)
             if goes and not seen.has_ended and not seen.lost_in and not self._job_has_ended(seen):
                 seen.lost_in = self._phase or "before"
 
-    def _record(self, kind: Resource, one: Object) -> JobRecord:
-        owners = [owner["uid"] for owner in one["metadata"].get("ownerReferences") or [] if owner["kind"] == "Job"]
-        return running_jobs.record(kind.kind, one, owners[0] if owners else "")
+    def _record(self, kind: Resource, obj: Object) -> JobRecord:
+        owners = [owner["uid"] for owner in obj["metadata"].get("ownerReferences") or [] if owner["kind"] == "Job"]
+        return running_jobs.record(kind.kind, obj, owners[0] if owners else "")
 
     def _job_has_ended(self, seen: Seen) -> bool:
         """Tell whether a pod's Job is known to have ended: the two watches are not in step."""
@@ -182,10 +182,10 @@ class JobWatcher:
         return job is not None and job.has_ended
 
 
-def _has_ended(kind: Resource, one: Object) -> bool:
+def _has_ended(kind: Resource, obj: Object) -> bool:
     if kind == JOBS:
-        return is_finished(one)
-    return one.get("status", {}).get("phase") in ("Succeeded", "Failed")
+        return is_finished(obj)
+    return obj.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _told(record: JobRecord) -> str:

@@ -11,14 +11,14 @@ from prompt_keda.records.lock import find_run_at_work
 def leftovers(stage: Stage) -> list[str]:
     """Name them. Whoever looks before and after knows what came between. Raises as the clients do."""
     kube, left = stage.kube, []
-    for one in kube.list(SCALED_JOBS):
-        if PAUSED in (one["metadata"].get("annotations") or {}):
-            left.append(f"ScaledJob {one['metadata']['namespace']}/{one['metadata']['name']} is paused")
+    for scaled_job in kube.list(SCALED_JOBS):
+        if PAUSED in (scaled_job["metadata"].get("annotations") or {}):
+            left.append(f"ScaledJob {scaled_job['metadata']['namespace']}/{scaled_job['metadata']['name']} is paused")
     smoke = stage.environment.smoke.namespace
     for kind in (SCALED_JOBS, JOBS, TRIGGER_AUTHENTICATIONS, SECRETS):
-        left += [f"{kind.kind} {smoke}/{one['metadata']['name']}" for one in kube.list(kind, smoke)]
+        left += [f"{kind.kind} {smoke}/{obj['metadata']['name']}" for obj in kube.list(kind, smoke)]
     (keys,) = stage.redis.run(["KEYS", "smoke-*"])
-    left += [f"stream {one}" for one in keys]
+    left += [f"stream {key}" for key in keys]
     if holder := find_run_at_work(kube):
         left.append(f"the lock of {holder}")
     return left

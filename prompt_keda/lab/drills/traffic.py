@@ -93,7 +93,7 @@ def _is_workers(asked: dict[str, str]) -> bool:
 
 
 def _acknowledged(command: str, stream: str, group: str) -> Iterator[str]:
-    words = [one.strip('"') for one in command.split(" ")]
+    words = [word.strip('"') for word in command.split(" ")]
     if len(words) > 3 and [words[0].upper(), words[1], words[2]] == ["XACK", stream, group]:
         yield from words[3:]
 

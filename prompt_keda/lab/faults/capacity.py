@@ -19,16 +19,16 @@ LEFT_CPU = Decimal("0.005")
 
 def forbid_pods(stage: Stage) -> None:
     """Let one pod be in each instrument's namespace; those that are there stay."""
-    for one in stage.environment.instruments:
-        metadata = {"namespace": one.namespace, "name": QUOTA}
+    for instrument in stage.environment.instruments:
+        metadata = {"namespace": instrument.namespace, "name": QUOTA}
         spec = {"hard": {"pods": "1"}}
         stage.kube.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec})
 
 
 def allow_pods(stage: Stage) -> None:
     """Take the quota away."""
-    for one in stage.environment.instruments:
-        stage.kube.delete(RESOURCE_QUOTAS, QUOTA, one.namespace)
+    for instrument in stage.environment.instruments:
+        stage.kube.delete(RESOURCE_QUOTAS, QUOTA, instrument.namespace)
 
 
 def refuse_pods(stage: Stage) -> None:
@@ -44,8 +44,8 @@ def admit_pods(stage: Stage) -> None:
 
 
 def _enforce(stage: Stage, level: str | None) -> None:
-    for one in stage.environment.instruments:
-        stage.kube.patch(NAMESPACES, one.namespace, None, {"metadata": {"labels": {POD_SECURITY: level}}})
+    for instrument in stage.environment.instruments:
+        stage.kube.patch(NAMESPACES, instrument.namespace, None, {"metadata": {"labels": {POD_SECURITY: level}}})
 
 
 def fill_node(stage: Stage) -> None:
@@ -78,7 +78,9 @@ def want_much(stage: Stage) -> None:
     (node,) = stage.kube.list(NODES)
     cpu = f"{amounts(node['status']['allocatable'])['cpu'] * 100:.0f}m"
     asked = {"resources": {"requests": {"cpu": cpu}}}
-    scaled_jobs.edit_workers(stage, lambda pod: {"containers": [{**one, **asked} for one in pod["containers"]]})
+    scaled_jobs.edit_workers(
+        stage, lambda pod: {"containers": [{**container, **asked} for container in pod["containers"]]}
+    )
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -144,7 +144,9 @@ def _select(stage: Stage, labels: dict[str, str]) -> None:
 def _behind_webhooks(stage: Stage) -> list[Any]:
     selector = f"kubernetes.io/service-name={WEBHOOKS}"
     slices = stage.kube.list(ENDPOINT_SLICES, stage.environment.keda.namespace, selector)
-    return [one for found in slices for one in found.get("endpoints") or [] if one["conditions"].get("ready")]
+    return [
+        endpoint for piece in slices for endpoint in piece.get("endpoints") or [] if endpoint["conditions"].get("ready")
+    ]
 
 
 def _dns_ready(stage: Stage, ready: bool) -> None:
@@ -155,7 +157,7 @@ def _dns_ready(stage: Stage, ready: bool) -> None:
         until(lambda: _dns_count(stage) == count, "the cluster's DNS", 60)
         return
     known = stage.kube.get(ENDPOINT_SLICES, "kube-dns", "kube-system")
-    endpoints = [{**one, "conditions": {"ready": ready}} for one in known["endpoints"]]
+    endpoints = [{**endpoint, "conditions": {"ready": ready}} for endpoint in known["endpoints"]]
     stage.kube.patch(ENDPOINT_SLICES, "kube-dns", "kube-system", {"endpoints": endpoints})
 
 

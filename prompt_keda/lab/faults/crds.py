@@ -30,7 +30,7 @@ def make_crd(stage: Stage) -> None:
 def narrow_crd(stage: Stage) -> None:
     """Let the installed CRD be of a KEDA that allows fewer Jobs than the ScaledJobs ask for. What is there stays."""
     versions = _own_versions(stage)
-    most = min(one.max_jobs for one in stage.environment.instruments) - 1
+    most = min(instrument.max_jobs for instrument in stage.environment.instruments) - 1
     _schema(versions, "spec", "maxReplicaCount")["maximum"] = most
     _set_versions(stage, versions)
 
@@ -81,7 +81,7 @@ def _own_versions(stage: Stage) -> list[Object]:
 def _schema(versions: list[Object], *path: str) -> Object:
     """Give the schema of a field in the version that ScaledJobs have."""
     wanted = SCALED_JOBS.api_version.partition("/")[2]
-    found: Object = next(one for one in versions if one["name"] == wanted)["schema"]["openAPIV3Schema"]
+    found: Object = next(version for version in versions if version["name"] == wanted)["schema"]["openAPIV3Schema"]
     for name in path:
         found = found["properties"][name]
     return found

@@ -69,9 +69,9 @@ class Stage:
     def keda_object(self, kind: str, name: str) -> Object:
         """Give one of KEDA's objects as its manifests have it. Raises `Missing` when there is none."""
         manifests = Path(self.endpoints["keda_manifests"])
-        for one in load_keda_manifests(manifests, self.endpoints["keda_manifests_sha256"]):
-            if (one["kind"], one["metadata"]["name"]) == (kind, name):
-                return one
+        for obj in load_keda_manifests(manifests, self.endpoints["keda_manifests_sha256"]):
+            if (obj["kind"], obj["metadata"]["name"]) == (kind, name):
+                return obj
         raise Missing("file", str(manifests), f"no {kind} {name}")
 
     def keda_pods(self, part: str) -> list[Object]:

@@ -62,7 +62,8 @@ def name_latest(stage: Stage) -> None:
         _copy(stage, pod["containers"][0]["image"], "latest")
         return {
             "containers": [
-                {**one, "image": f"{REGISTRY_HOST}/{_repository(stage)}:latest"} for one in pod["containers"]
+                {**container, "image": f"{REGISTRY_HOST}/{_repository(stage)}:latest"}
+                for container in pod["containers"]
             ]
         }
 
@@ -102,8 +103,8 @@ def _copy(stage: Stage, name: str, tag: str) -> bytes:
 
 def _run_by_tag(stage: Stage) -> bool:
     pods = stage.keda_pods(PART)
-    named = [one["image"] for pod in pods for one in pod["spec"]["containers"]]
-    ready = [one.get("ready") for pod in pods for one in pod["status"].get("containerStatuses") or []]
+    named = [container["image"] for pod in pods for container in pod["spec"]["containers"]]
+    ready = [status.get("ready") for pod in pods for status in pod["status"].get("containerStatuses") or []]
     return len(named) == 1 and "@" not in named[0] and ready == [True]
 
 

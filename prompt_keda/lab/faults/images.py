@@ -53,8 +53,8 @@ def start_registry(stage: Stage) -> None:
 
 def _set_pull_secret(stage: Stage, config: str) -> None:
     data = {".dockerconfigjson": base64.b64encode(config.encode()).decode()}
-    for one in stage.environment.instruments:
-        stage.kube.patch(SECRETS, "pull-secret", one.namespace, {"data": data})
+    for instrument in stage.environment.instruments:
+        stage.kube.patch(SECRETS, "pull-secret", instrument.namespace, {"data": data})
 
 
 def wrong_password(stage: Stage) -> None:

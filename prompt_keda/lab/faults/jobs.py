@@ -28,11 +28,11 @@ def until_workers_stay(stage: Stage) -> None:
 
 def _workers_stay(stage: Stage) -> bool:
     """Idle workers end after 30 s. Are all but one of every instrument's younger than half of that?"""
-    for one in stage.environment.instruments:
-        pods = [pod["status"] for pod in stage.kube.list(PODS, one.namespace)]
+    for instrument in stage.environment.instruments:
+        pods = [pod["status"] for pod in stage.kube.list(PODS, instrument.namespace)]
         started = [datetime.fromisoformat(pod["startTime"]) for pod in pods if pod["phase"] == "Running"]
         young = [at for at in started if datetime.now(UTC) - at < YOUNG]
-        if len(started) < one.min_jobs or len(young) < len(started) - 1:
+        if len(started) < instrument.min_jobs or len(young) < len(started) - 1:
             return False
     return True
 
@@ -53,11 +53,11 @@ def strip_label(stage: Stage) -> None:
 
 def put_label(stage: Stage) -> None:
     """Put it back, by the Jobs' owners."""
-    for one in stage.environment.instruments:
-        for job in stage.kube.list(JOBS, one.namespace):
+    for instrument in stage.environment.instruments:
+        for job in stage.kube.list(JOBS, instrument.namespace):
             owners = [ref["name"] for ref in job["metadata"].get("ownerReferences") or []]
-            if one.scaled_job in owners:
-                scaled_jobs.mark(stage, job, {"labels": {SCALED_JOB_LABEL: one.scaled_job}})
+            if instrument.scaled_job in owners:
+                scaled_jobs.mark(stage, job, {"labels": {SCALED_JOB_LABEL: instrument.scaled_job}})
 
 
 def limit(stage: Stage) -> None:
@@ -69,14 +69,17 @@ def limit(stage: Stage) -> None:
 
 def let_workers_fail(stage: Stage) -> None:
     """Let new workers ask for a consumer group that is not there, and wait until they have failed."""
-    scaled_jobs.edit_workers(stage, lambda pod: {"containers": [_misled(one) for one in pod["containers"]]})
+    scaled_jobs.edit_workers(stage, lambda pod: {"containers": [_misled(container) for container in pod["containers"]]})
     scaled_jobs.unpause(stage)
     until(lambda: len(_failed(stage)) >= MOST_FAILED, f"{MOST_FAILED} Jobs that failed")
 
 
 def _misled(container: Object) -> Object:
     env = container.get("env") or []
-    return {**container, "env": [{**one, "value": NOBODY} if one["name"] == GROUP else one for one in env]}
+    return {
+        **container,
+        "env": [{**variable, "value": NOBODY} if variable["name"] == GROUP else variable for variable in env],
+    }
 
 
 def let_workers_work(stage: Stage) -> None:
@@ -92,7 +95,9 @@ def let_workers_work(stage: Stage) -> None:
 
 def _is_misled(job: Object) -> bool:
     containers = job["spec"]["template"]["spec"]["containers"]
-    return {"name": GROUP, "value": NOBODY} in [one for container in containers for one in container.get("env") or []]
+    return {"name": GROUP, "value": NOBODY} in [
+        variable for container in containers for variable in container.get("env") or []
+    ]
 
 
 def _failed(stage: Stage) -> list[Object]:
@@ -111,8 +116,10 @@ def mark_as_none(stage: Stage) -> None:
 
 
 def _annotate(stage: Stage, value: str | None) -> None:
-    for one in stage.environment.instruments:
-        stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, {"metadata": {"annotations": {HOOK: value}}})
+    for instrument in stage.environment.instruments:
+        stage.kube.patch(
+            SCALED_JOBS, instrument.scaled_job, instrument.namespace, {"metadata": {"annotations": {HOOK: value}}}
+        )
 
 
 FAULTS: tuple[Fault, ...] = (

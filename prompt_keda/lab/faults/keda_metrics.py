@@ -33,7 +33,7 @@ def _watch(stage: Stage, namespace: str) -> None:
     """Set the namespace that it watches, and wait until its new pod has the Lease."""
     place = stage.environment.keda.namespace
     (live,) = stage.kube.get(DEPLOYMENTS, OPERATOR, place)["spec"]["template"]["spec"]["containers"]
-    env = [{**one, "value": namespace} if one["name"] == WATCHED else one for one in live["env"]]
+    env = [{**variable, "value": namespace} if variable["name"] == WATCHED else variable for variable in live["env"]]
     body = {"spec": {"template": {"spec": {"containers": [{**live, "env": env}]}}}}
     stage.kube.patch(DEPLOYMENTS, OPERATOR, place, body)
     until(lambda: _works_alone(stage, namespace), "a new operator")
@@ -47,8 +47,8 @@ def _works_alone(stage: Stage, namespace: str) -> bool:
     holder = str(stage.kube.get(LEASES, LEASE, place)["spec"].get("holderIdentity"))
     if len(pods) != 1 or not holder.startswith(pods[0]["metadata"]["name"]):
         return False
-    env = {one["name"]: one.get("value", "") for one in pods[0]["spec"]["containers"][0]["env"]}
-    ready = [one.get("ready") for one in pods[0]["status"].get("containerStatuses") or []]
+    env = {variable["name"]: variable.get("value", "") for variable in pods[0]["spec"]["containers"][0]["env"]}
+    ready = [status.get("ready") for status in pods[0]["status"].get("containerStatuses") or []]
     return env[WATCHED] == namespace and ready == [True]
 
 
@@ -101,7 +101,7 @@ def _errors(stage: Stage) -> float:
 def _may_tell(stage: Stage, may: bool) -> None:
     """Let the operator's role have the right to write statuses of ScaledJobs, or not."""
     rules = stage.keda_object(CLUSTER_ROLES.kind, OPERATOR)["rules"]
-    kept = [{**one, "resources": [name for name in one["resources"] if may or name != STATUS]} for one in rules]
+    kept = [{**rule, "resources": [name for name in rule["resources"] if may or name != STATUS]} for rule in rules]
     stage.kube.patch(CLUSTER_ROLES, OPERATOR, None, {"rules": kept})
 
 

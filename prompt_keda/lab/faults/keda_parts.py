@@ -27,7 +27,7 @@ def scale(stage: Stage, name: str, replicas: int) -> None:
 
 def _pods_ready(stage: Stage, name: str) -> list[bool]:
     pods = stage.keda_pods(name)
-    return [all(one.get("ready") for one in pod["status"].get("containerStatuses") or [{}]) for pod in pods]
+    return [all(status.get("ready") for status in pod["status"].get("containerStatuses") or [{}]) for pod in pods]
 
 
 def lease_age_s(stage: Stage) -> float:

@@ -81,21 +81,21 @@ def _set_arguments(stage: Stage, arguments: list[str]) -> None:
 
 
 def _containers(stage: Stage, name: str) -> list[Object]:
-    return [one for pod in stage.keda_pods(name) for one in pod["status"].get("containerStatuses") or []]
+    return [status for pod in stage.keda_pods(name) for status in pod["status"].get("containerStatuses") or []]
 
 
 def _until_restarted(stage: Stage, count: int) -> None:
     def runs() -> bool:
         found = _containers(stage, OPERATOR)
-        return bool(found) and all("running" in one["state"] and one["restartCount"] == count for one in found)
+        return bool(found) and all("running" in status["state"] and status["restartCount"] == count for status in found)
 
     until(runs, f"{count} restarts of the operator")
 
 
 def _waiting(stage: Stage, name: str) -> list[int]:
     """Give how often each container was restarted that Kubernetes waits to start again."""
-    why = [(one, (one["state"].get("waiting") or {}).get("reason")) for one in _containers(stage, name)]
-    return [one["restartCount"] for one, reason in why if reason == "CrashLoopBackOff"]
+    why = [(status, (status["state"].get("waiting") or {}).get("reason")) for status in _containers(stage, name)]
+    return [status["restartCount"] for status, reason in why if reason == "CrashLoopBackOff"]
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -164,7 +164,7 @@ def _through_proxy(stage: Stage, route: Route, *way: str) -> None:
 def _listens(pid: int, port: int) -> bool:
     """Tell whether somebody listens in the network namespace of a process."""
     sockets = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    return any(one[1].endswith(f":{port:04X}") and one[3] == LISTENING for one in sockets)
+    return any(fields[1].endswith(f":{port:04X}") and fields[3] == LISTENING for fields in sockets)
 
 
 def _entered(stage: Stage, route: Route) -> list[str]:

@@ -19,7 +19,7 @@ def inject(fault: Fault, stage: Stage) -> None:
     PromptKedaError
         As the fault's own act does: it may be broken half-way then.
     """
-    others = [one for one in state.faults(stage.lab) if one != fault.id]
+    others = [id_ for id_ in state.faults(stage.lab) if id_ != fault.id]
     state.write_faults(stage.lab, [*others, fault.id])
     fault.inject(stage)
 
@@ -35,7 +35,7 @@ def revert(fault: Fault, stage: Stage) -> None:
         As the fault's own act does: it stays noted then.
     """
     fault.revert(stage)
-    state.write_faults(stage.lab, [one for one in state.faults(stage.lab) if one != fault.id])
+    state.write_faults(stage.lab, [id_ for id_ in state.faults(stage.lab) if id_ != fault.id])
 
 
 def revert_all(
@@ -65,5 +65,5 @@ def revert_all(
                 revert(fault, stage)
             except PromptKedaError as error:
                 errors[fault.id] = error
-        left = [one for one in left if one.id in errors]
+        left = [fault for fault in left if fault.id in errors]
     return errors

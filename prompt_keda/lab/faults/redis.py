@@ -20,7 +20,7 @@ def _scale(stage: Stage, replicas: int) -> None:
 
     def reached() -> bool:
         pods = stage.kube.list(PODS, place)
-        ready = [one for one in pods if any(c.get("ready") for c in one["status"].get("containerStatuses", []))]
+        ready = [pod for pod in pods if any(c.get("ready") for c in pod["status"].get("containerStatuses", []))]
         return len(ready) == len(pods) == replicas
 
     until(reached, f"{replicas} Redis pods")
@@ -47,9 +47,9 @@ def restart_empty(stage: Stage) -> None:
 
 def count_again(stage: Stage) -> None:
     """Make the groups again, and count what they have read."""
-    for one in stage.environment.instruments:
-        stage.redis.ensure_group(one.stream, one.consumer_group, "$")
-        stage.redis.count_read(one.stream, one.consumer_group)
+    for instrument in stage.environment.instruments:
+        stage.redis.ensure_group(instrument.stream, instrument.consumer_group, "$")
+        stage.redis.count_read(instrument.stream, instrument.consumer_group)
 
 
 def change_password(stage: Stage) -> None:

@@ -36,53 +36,55 @@ return 1
 
 def put_strings(stage: Stage) -> None:
     """Put a string where each stream stood; the stream is kept under another name."""
-    for one in stage.environment.instruments:
-        if stage.redis.key_type(one.stream) == "stream":
-            stage.redis.run(["COPY", one.stream, KEPT + one.stream, "REPLACE"], ["SET", one.stream, "x"])
+    for instrument in stage.environment.instruments:
+        if stage.redis.key_type(instrument.stream) == "stream":
+            stage.redis.run(
+                ["COPY", instrument.stream, KEPT + instrument.stream, "REPLACE"], ["SET", instrument.stream, "x"]
+            )
     until(lambda: scaled_jobs.readiness(stage) != {"True"}, "ScaledJobs whose trigger KEDA sees fail")
 
 
 def put_streams_back(stage: Stage) -> None:
     """Put each kept stream back where a string stands; what somebody has made anew meanwhile is left."""
-    for one in stage.environment.instruments:
-        if stage.redis.key_type(one.stream) == "string":
-            stage.redis.run(["COPY", KEPT + one.stream, one.stream, "REPLACE"])
-        stage.redis.delete_stream(KEPT + one.stream)
+    for instrument in stage.environment.instruments:
+        if stage.redis.key_type(instrument.stream) == "string":
+            stage.redis.run(["COPY", KEPT + instrument.stream, instrument.stream, "REPLACE"])
+        stage.redis.delete_stream(KEPT + instrument.stream)
     count_again(stage)
     scaled_jobs.until_ready(stage)
 
 
 def count_too_many(stage: Stage) -> None:
     """Let each group have read more events than its stream, empty as a new one, has ever had: the lag is still told as 0."""
-    for one in stage.environment.instruments:
-        stage.redis.run(["EVAL", _COUNT_TOO_MANY, 1, one.stream, one.consumer_group, TOO_MANY])
+    for instrument in stage.environment.instruments:
+        stage.redis.run(["EVAL", _COUNT_TOO_MANY, 1, instrument.stream, instrument.consumer_group, TOO_MANY])
 
 
 def set_ahead(stage: Stage) -> None:
     """Set each group to an hour from now, with what it has read: no event reaches a worker until then."""
     at = f"{int(stage.redis.survey([]).now_s() * 1000) + FAR_MS}-0"
-    for one in stage.environment.instruments:
-        stage.redis.run(["EVAL", _SET_AHEAD, 1, one.stream, one.consumer_group, at])
+    for instrument in stage.environment.instruments:
+        stage.redis.run(["EVAL", _SET_AHEAD, 1, instrument.stream, instrument.consumer_group, at])
 
 
 def set_back(stage: Stage) -> None:
     """Set each group back behind what it has read."""
-    for one in stage.environment.instruments:
-        stage.redis.ensure_group(one.stream, one.consumer_group, "$")
-        stage.redis.move_back(one.stream, one.consumer_group, "$")
+    for instrument in stage.environment.instruments:
+        stage.redis.ensure_group(instrument.stream, instrument.consumer_group, "$")
+        stage.redis.move_back(instrument.stream, instrument.consumer_group, "$")
     count_again(stage)
 
 
 def let_expire(stage: Stage) -> None:
     """Let each stream be deleted a day from now."""
-    for one in stage.environment.instruments:
-        stage.redis.run(["EXPIRE", one.stream, DAY_S])
+    for instrument in stage.environment.instruments:
+        stage.redis.run(["EXPIRE", instrument.stream, DAY_S])
 
 
 def let_stay(stage: Stage) -> None:
     """Let each stream stay."""
-    for one in stage.environment.instruments:
-        stage.redis.persist(one.stream)
+    for instrument in stage.environment.instruments:
+        stage.redis.persist(instrument.stream)
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -63,14 +63,14 @@ return 1
 
 def delete_streams(stage: Stage) -> None:
     """Delete the streams with their groups."""
-    for one in stage.environment.instruments:
-        stage.redis.delete_stream(one.stream)
+    for instrument in stage.environment.instruments:
+        stage.redis.delete_stream(instrument.stream)
 
 
 def destroy_groups(stage: Stage) -> None:
     """Delete the groups alone."""
-    for one in stage.environment.instruments:
-        stage.redis.run(["XGROUP", "DESTROY", one.stream, one.consumer_group])
+    for instrument in stage.environment.instruments:
+        stage.redis.run(["XGROUP", "DESTROY", instrument.stream, instrument.consumer_group])
 
 
 def forget_count(stage: Stage) -> None:
@@ -90,18 +90,18 @@ def trim_unread(stage: Stage) -> None:
 
 def let_many_wait(stage: Stage) -> None:
     """Add more events than the workers read in a while."""
-    for one in stage.environment.instruments:
-        stage.redis.add(one.stream, [{"visit": "of a fault"}] * 900)
+    for instrument in stage.environment.instruments:
+        stage.redis.add(instrument.stream, [{"visit": "of a fault"}] * 900)
 
 
 def read_all(stage: Stage) -> None:
     """Read and acknowledge what waits, as fast workers would."""
-    for one in stage.environment.instruments:
-        group: list[str | int] = ["GROUP", one.consumer_group, CONSUMER]
-        (read,) = stage.redis.run(["XREADGROUP", *group, "COUNT", 2000, "STREAMS", one.stream, ">"])
+    for instrument in stage.environment.instruments:
+        group: list[str | int] = ["GROUP", instrument.consumer_group, CONSUMER]
+        (read,) = stage.redis.run(["XREADGROUP", *group, "COUNT", 2000, "STREAMS", instrument.stream, ">"])
         ids = [entry[0] for _, entries in read or [] for entry in entries]
         if ids:
-            stage.redis.run(["XACK", one.stream, one.consumer_group, *ids])
+            stage.redis.run(["XACK", instrument.stream, instrument.consumer_group, *ids])
 
 
 def leave_pending(stage: Stage) -> None:
@@ -111,32 +111,35 @@ def leave_pending(stage: Stage) -> None:
 
 def forget_consumer(stage: Stage) -> None:
     """Delete the dead consumer, and with it what it has left pending."""
-    for one in stage.environment.instruments:
-        stage.redis.run(["XGROUP", "DELCONSUMER", one.stream, one.consumer_group, CONSUMER])
+    for instrument in stage.environment.instruments:
+        stage.redis.run(["XGROUP", "DELCONSUMER", instrument.stream, instrument.consumer_group, CONSUMER])
 
 
 def fall_silent(stage: Stage) -> None:
     """Let the last event be three days old."""
-    for one in stage.environment.instruments:
+    for instrument in stage.environment.instruments:
         old = f"{_days_ago_ms(stage, 3)}-0"
-        make = ["XGROUP", "CREATE", one.stream, one.consumer_group, "$", "MKSTREAM"]
-        stage.redis.run(["DEL", one.stream], make, ["XSETID", one.stream, old])
+        make = ["XGROUP", "CREATE", instrument.stream, instrument.consumer_group, "$", "MKSTREAM"]
+        stage.redis.run(["DEL", instrument.stream], make, ["XSETID", instrument.stream, old])
 
 
 def end_silence(stage: Stage) -> None:
     """Make a stream anew in which no event has come since; one that has events is silent no more, and they are waited for."""
-    for one in stage.environment.instruments:
-        known = stage.redis.stream_info(one.stream)
+    for instrument in stage.environment.instruments:
+        known = stage.redis.stream_info(instrument.stream)
         if known and int(known.last_id.partition("-")[0]) < _days_ago_ms(stage, 1):
-            stage.redis.delete_stream(one.stream)
+            stage.redis.delete_stream(instrument.stream)
     count_again(stage)
 
 
 def _for_each(stage: Stage, script: str) -> list[object]:
     """Run a script on each instrument's group, and give what each has returned."""
     hour_ms = int(timedelta(hours=1).total_seconds() * 1000)
-    given = [(one.stream, one.consumer_group, CONSUMER, hour_ms) for one in stage.environment.instruments]
-    return [stage.redis.run(["EVAL", _PREPARE + script, 1, *one])[0] for one in given]
+    given = [
+        (instrument.stream, instrument.consumer_group, CONSUMER, hour_ms)
+        for instrument in stage.environment.instruments
+    ]
+    return [stage.redis.run(["EVAL", _PREPARE + script, 1, *arguments])[0] for arguments in given]
 
 
 def _days_ago_ms(stage: Stage, days: int) -> int:

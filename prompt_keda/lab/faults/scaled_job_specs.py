@@ -43,7 +43,9 @@ def read_another_stream(stage: Stage) -> None:
 
 def _other_stream(container: Object) -> list[Object]:
     variables = container.get("env") or []
-    return [{**one, "value": "instrument:other"} if one["name"] == STREAM else one for one in variables]
+    return [
+        {**variable, "value": "instrument:other"} if variable["name"] == STREAM else variable for variable in variables
+    ]
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -20,15 +20,15 @@ QUICK_S = 10
 
 def mark_paused(stage: Stage, value: str | None) -> None:
     """Write KEDA's pause into every ScaledJob, or take it away (None), and wait for nothing."""
-    for one in stage.environment.instruments:
+    for instrument in stage.environment.instruments:
         body = {"metadata": {"annotations": {PAUSED: value}}}
-        stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, body)
+        stage.kube.patch(SCALED_JOBS, instrument.scaled_job, instrument.namespace, body)
 
 
 def pause(stage: Stage) -> None:
     """Pause every ScaledJob, and wait until KEDA says so."""
     mark_paused(stage, "true")
-    until(lambda: all(has_condition(one, "Paused") for one in _live(stage)), "paused ScaledJobs")
+    until(lambda: all(has_condition(scaled_job, "Paused") for scaled_job in _live(stage)), "paused ScaledJobs")
 
 
 def unpause(stage: Stage) -> None:
@@ -38,11 +38,17 @@ def unpause(stage: Stage) -> None:
     """
     mark_paused(stage, None)
     try:
-        until(lambda: not any(has_condition(one, "Paused") for one in _live(stage)), "unpaused ScaledJobs", QUICK_S)
+        until(
+            lambda: not any(has_condition(scaled_job, "Paused") for scaled_job in _live(stage)),
+            "unpaused ScaledJobs",
+            QUICK_S,
+        )
     except DeadlinePassed:
         pause(stage)
         mark_paused(stage, None)
-        until(lambda: not any(has_condition(one, "Paused") for one in _live(stage)), "unpaused ScaledJobs")
+        until(
+            lambda: not any(has_condition(scaled_job, "Paused") for scaled_job in _live(stage)), "unpaused ScaledJobs"
+        )
 
 
 def edit(stage: Stage, change: Callable[[Object], Object]) -> None:
@@ -54,8 +60,8 @@ def edit(stage: Stage, change: Callable[[Object], Object]) -> None:
         What is given its spec, and gives what of that becomes another.
     """
     pause(stage)
-    for one, live in zip(stage.environment.instruments, _live(stage), strict=True):
-        stage.kube.patch(SCALED_JOBS, one.scaled_job, one.namespace, {"spec": change(live["spec"])})
+    for instrument, live in zip(stage.environment.instruments, _live(stage), strict=True):
+        stage.kube.patch(SCALED_JOBS, instrument.scaled_job, instrument.namespace, {"spec": change(live["spec"])})
     annotate(stage)
 
 
@@ -70,14 +76,16 @@ def edit_workers(stage: Stage, change: Callable[[Object], Object]) -> None:
 
 def restore(stage: Stage) -> None:
     """Apply every ScaledJob as its manifest has it, paused, let its Jobs carry its generation, and unpause it."""
-    for one in stage.environment.instruments:
-        assert one.manifest
-        for wanted in load_instrument_manifest(one.manifest, stage.endpoints):
+    for instrument in stage.environment.instruments:
+        assert instrument.manifest
+        for wanted in load_instrument_manifest(instrument.manifest, stage.endpoints):
             if wanted["kind"] == SCALED_JOBS.kind:
                 wanted["metadata"].setdefault("annotations", {})[PAUSED] = "true"
             stage.kube.apply(wanted, force=True)
     until(
-        lambda: all(running_jobs.is_settled(one) and has_condition(one, "Paused") for one in _live(stage)),
+        lambda: all(
+            running_jobs.is_settled(scaled_job) and has_condition(scaled_job, "Paused") for scaled_job in _live(stage)
+        ),
         "settled ScaledJobs",
     )
     annotate(stage)
@@ -91,17 +99,20 @@ def until_ready(stage: Stage) -> None:
 
 def readiness(stage: Stage) -> set[str]:
     """Give what the ScaledJobs say of themselves: the statuses of their conditions Ready."""
-    found = [conditions(one) for one in _live(stage)]
-    return {one["Ready"]["status"] for one in found if "Ready" in one}
+    found = [conditions(scaled_job) for scaled_job in _live(stage)]
+    return {states["Ready"]["status"] for states in found if "Ready" in states}
 
 
 def _live(stage: Stage) -> list[Object]:
-    return [stage.kube.get(SCALED_JOBS, one.scaled_job, one.namespace) for one in stage.environment.instruments]
+    return [
+        stage.kube.get(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
+        for instrument in stage.environment.instruments
+    ]
 
 
 def annotate(stage: Stage) -> None:
     """Let every running Job carry the generation that its ScaledJob has now."""
-    generations = {one["metadata"]["name"]: one["metadata"]["generation"] for one in _live(stage)}
+    generations = {scaled_job["metadata"]["name"]: scaled_job["metadata"]["generation"] for scaled_job in _live(stage)}
     for job in running_jobs.active_jobs(stage.kube):
         wanted = generations.get(job["metadata"]["labels"][SCALED_JOB_LABEL])
         if wanted is not None:
@@ -158,14 +169,19 @@ def refuse_trigger(stage: Stage) -> None:
 
 
 def _edit_triggers(stage: Stage, change: Callable[[Object], Object]) -> None:
-    edit(stage, lambda spec: {"triggers": [{**one, "metadata": change(one["metadata"])} for one in spec["triggers"]]})
+    edit(
+        stage,
+        lambda spec: {
+            "triggers": [{**trigger, "metadata": change(trigger["metadata"])} for trigger in spec["triggers"]]
+        },
+    )
 
 
 def delete(stage: Stage) -> None:
     """Delete every ScaledJob, and leave its Jobs running."""
-    for one in stage.environment.instruments:
-        stage.kube.delete(SCALED_JOBS, one.scaled_job, one.namespace, propagation="Orphan")
-    places = [(one.scaled_job, one.namespace) for one in stage.environment.instruments]
+    for instrument in stage.environment.instruments:
+        stage.kube.delete(SCALED_JOBS, instrument.scaled_job, instrument.namespace, propagation="Orphan")
+    places = [(instrument.scaled_job, instrument.namespace) for instrument in stage.environment.instruments]
     until(lambda: not any(stage.kube.find(SCALED_JOBS, *place) for place in places), "deleted ScaledJobs")
 
 
@@ -175,8 +191,8 @@ def delete_without_operator(stage: Stage) -> None:
     Its Jobs run on, and go with it once the finalizer does: whoever removes that has to orphan them first.
     """
     keda_parts.remove_operator(stage)
-    for one in stage.environment.instruments:
-        stage.kube.delete(SCALED_JOBS, one.scaled_job, one.namespace)
+    for instrument in stage.environment.instruments:
+        stage.kube.delete(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
 
 
 def remove_finalizer_and_restore(stage: Stage) -> None:
@@ -189,7 +205,7 @@ def remove_finalizer_and_restore(stage: Stage) -> None:
 
 
 def _held(stage: Stage) -> list[Object]:
-    return [one for one in stage.kube.list(SCALED_JOBS) if "deletionTimestamp" in one["metadata"]]
+    return [scaled_job for scaled_job in stage.kube.list(SCALED_JOBS) if "deletionTimestamp" in scaled_job["metadata"]]
 
 
 FAULTS: tuple[Fault, ...] = (

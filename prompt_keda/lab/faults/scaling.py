@@ -202,7 +202,7 @@ def mount_unbound(stage: Stage) -> None:
 def _add_volume(stage: Stage, source: Object) -> None:
     mount = {"name": MARK_NAME, "mountPath": f"/{MARK_NAME}"}  # the kubelet leaves a volume alone that nobody mounts
     pod = _own_pod(stage)
-    containers = [{**one, "volumeMounts": [*one["volumeMounts"], mount]} for one in pod["containers"]]
+    containers = [{**container, "volumeMounts": [*container["volumeMounts"], mount]} for container in pod["containers"]]
     volumes = [*pod["volumes"], {"name": MARK_NAME, **source}]
     edit_workers(stage, pod={"volumes": volumes, "containers": containers})
     until_cut(stage)
@@ -222,12 +222,15 @@ def _own_pod(stage: Stage) -> Object:
     pod = live["spec"]["jobTargetRef"]["template"]["spec"]
     return {
         "volumes": _without_mark(pod.get("volumes")),
-        "containers": [{**one, "volumeMounts": _without_mark(one.get("volumeMounts"))} for one in pod["containers"]],
+        "containers": [
+            {**container, "volumeMounts": _without_mark(container.get("volumeMounts"))}
+            for container in pod["containers"]
+        ],
     }
 
 
 def _without_mark(named: list[Object] | None) -> list[Object]:
-    return [one for one in named or [] if one["name"] != MARK_NAME]
+    return [mount for mount in named or [] if mount["name"] != MARK_NAME]
 
 
 def suspend(stage: Stage) -> None:
@@ -251,7 +254,10 @@ def end_at_once(stage: Stage) -> None:
 
 
 def _without_rounds(container: Object) -> Object:
-    env = [{**one, "value": "0"} if one["name"] == ROUNDS else one for one in container.get("env") or []]
+    env = [
+        {**variable, "value": "0"} if variable["name"] == ROUNDS else variable
+        for variable in container.get("env") or []
+    ]
     return {**container, "env": env}
 
 

@@ -61,8 +61,10 @@ def processes_in_pods(stage: Stage, namespace: str, labels: str) -> Iterator[int
 
 def processes_of(pods: Iterable[Object]) -> Iterator[int]:
     """Give the id of every process in the containers of these pods."""
-    states = [one for pod in pods for one in pod["status"].get("containerStatuses") or [] if one.get("containerID")]
-    yield from _processes_of({one["containerID"].rpartition("/")[2] for one in states})
+    states = [
+        status for pod in pods for status in pod["status"].get("containerStatuses") or [] if status.get("containerID")
+    ]
+    yield from _processes_of({status["containerID"].rpartition("/")[2] for status in states})
 
 
 def first_process_in_pods(stage: Stage, namespace: str, labels: str) -> int | None:
@@ -87,5 +89,5 @@ def _processes_of(containers: set[str]) -> Iterator[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(FileNotFoundError, ProcessLookupError):
             groups = (folder / "cgroup").read_text()
-            if any(one in groups for one in containers):
+            if any(container in groups for container in containers):
                 yield int(folder.name)

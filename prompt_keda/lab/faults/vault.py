@@ -37,7 +37,7 @@ def admin(stage: Stage) -> hvac.Client:
 
 def worker_secret(stage: Stage) -> SecretSync:
     """Give the workers' Secret: nothing but the workers needs it, so what is done to it disturbs no other check."""
-    return next(one for one in stage.environment.secrets if len(one.keys) > 1)
+    return next(sync for sync in stage.environment.secrets if len(sync.keys) > 1)
 
 
 def seal(stage: Stage) -> None:
@@ -89,7 +89,7 @@ def narrow_policy(stage: Stage) -> None:
     vault = admin(stage)
     mark = worker_secret(stage).vault_path
     rules = vault.sys.read_policy(ROLE)["data"]["rules"]
-    kept = "\n".join(one for one in rules.splitlines() if mark not in one)
+    kept = "\n".join(rule for rule in rules.splitlines() if mark not in rule)
     vault.sys.create_or_update_policy(ROLE, kept)
 
 

@@ -51,7 +51,7 @@ def write(lab: Lab, authority: Authority, address: str, authentication: dict[str
         "name": lab.name,
         "networking": {"apiServerAddress": address, "apiServerPort": PORTS["api"]},
         "containerdConfigPatches": [REGISTRIES],
-        "kubeadmConfigPatches": [json.dumps(one) for one in _patches(lab)],
+        "kubeadmConfigPatches": [json.dumps(patch) for patch in _patches(lab)],
         "nodes": [{"role": "control-plane", "extraMounts": mounts}],
     }
     file = place / "cluster.json"

@@ -152,7 +152,7 @@ def _debootstrap(programs: Path, root: Path, target: Path) -> None:
 
 
 def _not_needed() -> list[str]:
-    return [f"--exclude=./{one}/*" for one in (*NOT_NEEDED, "dev", "proc", "sys", "var/log")]
+    return [f"--exclude=./{folder}/*" for folder in (*NOT_NEEDED, "dev", "proc", "sys", "var/log")]
 
 
 def _add_kinds_files(root: Path, files: Path, pause: str) -> None:
@@ -166,7 +166,7 @@ def _add_kinds_files(root: Path, files: Path, pause: str) -> None:
         "etc/cni/net.d",
     ):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    for file in (one for one in files.rglob("*") if one.is_file()):
+    for file in (file for file in files.rglob("*") if file.is_file()):
         name = file.relative_to(files)
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -239,8 +239,8 @@ def _fill_store(root: Path, scratch: Path, plan: dict[str, str]) -> None:
                 if containerd.poll() is not None:
                     raise SystemExit("containerd has ended")
                 time.sleep(0.1)
-            for one in (str(archive), plan["pause_archive"]):
-                _run([*ctr, "images", "import", "--no-unpack", "--all-platforms", one])
+            for archive_path in (str(archive), plan["pause_archive"]):
+                _run([*ctr, "images", "import", "--no-unpack", "--all-platforms", archive_path])
         finally:
             containerd.terminate()
 
@@ -274,17 +274,19 @@ def _control_plane(root: Path, scratch: Path, version: str) -> list[Image]:
 def _iptables(root: Path) -> list[str]:
     """Return what kube-proxy's iptables is made of: programs, extensions with their links, and the libraries of all of these."""
     library = next((root / "usr/lib").glob("*/xtables")).relative_to(root)
-    programs = [one for pattern in ("ip*tables*", "xtables*", "nft") for one in (root / "usr/sbin").glob(pattern)]
+    programs = [
+        program for pattern in ("ip*tables*", "xtables*", "nft") for program in (root / "usr/sbin").glob(pattern)
+    ]
     links = (root / "etc/alternatives").glob("ip*tables*")
-    files = {one.relative_to(root) for one in (*programs, root / library, *(root / library).iterdir(), *links)}
+    files = {file.relative_to(root) for file in (*programs, root / library, *(root / library).iterdir(), *links)}
     loads = ["usr/sbin/xtables-nft-multi", "usr/sbin/xtables-legacy-multi", "usr/sbin/nft"]
-    loads += [str(one.relative_to(root)) for one in (root / library).glob("*.so")]
-    said = _run(["chroot", str(root), "ldd", *(f"/{one}" for one in loads)])
+    loads += [str(file.relative_to(root)) for file in (root / library).glob("*.so")]
+    said = _run(["chroot", str(root), "ldd", *(f"/{load}" for load in loads)])
     loaded = sorted(set(re.findall(r"(/[^\s:()]+\.so[^\s:()]*) \(", said)))
     for path, real in zip(loaded, _run(["chroot", str(root), "readlink", "-f", *loaded]).split(), strict=True):
         named = path if path.startswith("/usr/") else f"/usr{path}"  # /lib and /lib64 are links into /usr
         files |= {Path(real).relative_to("/"), Path(named).relative_to("/")}
-    return ["lib", "lib64", *sorted({str(one) for one in files})]
+    return ["lib", "lib64", *sorted({str(file) for file in files})]
 
 
 def write_archive(path: Path, images: Sequence[Image]) -> None:
@@ -309,7 +311,7 @@ def write_archive(path: Path, images: Sequence[Image]) -> None:
                 "os": "linux",
                 "created": "1970-01-01T00:00:00Z",
                 "config": image["config"],
-                "rootfs": {"type": "layers", "diff_ids": [f"sha256:{known[one]}" for one in image["layers"]]},
+                "rootfs": {"type": "layers", "diff_ids": [f"sha256:{known[layer]}" for layer in image["layers"]]},
                 "history": [
                     {"created": "1970-01-01T00:00:00Z", "created_by": "prompt-keda local stack"}
                     for _ in image["layers"]
@@ -318,7 +320,7 @@ def write_archive(path: Path, images: Sequence[Image]) -> None:
             data = json.dumps(config, sort_keys=True).encode()
             name = f"{hashlib.sha256(data).hexdigest()}.json"
             _add(archive, name, data)
-            layers = [f"{known[one]}.tar" for one in image["layers"]]
+            layers = [f"{known[layer]}.tar" for layer in image["layers"]]
             manifest.append({"Config": name, "RepoTags": image["names"], "Layers": layers})
         _add(archive, "manifest.json", json.dumps(manifest).encode())
 

@@ -15,10 +15,10 @@ SLOW_S = 5
 def _deleted(trial: Trial) -> None:
     _one_more(trial, 1)
     for count in (2, 3):
-        before = {one["metadata"]["uid"] for one in trial.jobs()}
+        before = {job["metadata"]["uid"] for job in trial.jobs()}
         _delete_operator(trial)
         _one_more(trial, count)
-        if not before <= {one["metadata"]["uid"] for one in trial.jobs()}:
+        if not before <= {job["metadata"]["uid"] for job in trial.jobs()}:
             raise StepBroken("a Job that ran is gone with the operator's pod")
     trial.keeps(3)
 
@@ -32,12 +32,12 @@ def _one_more(trial: Trial, count: int) -> None:
 
 def _delete_operator(trial: Trial) -> None:
     kube, namespace = trial.systems.kube, trial.systems.environment.keda.namespace
-    old = {one["metadata"]["uid"]: one["metadata"]["name"] for one in kube.list(PODS, namespace, f"app={OPERATOR}")}
+    old = {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in kube.list(PODS, namespace, f"app={OPERATOR}")}
     for uid, name in old.items():
         kube.delete(PODS, name, namespace, uid=uid)
 
     def gone() -> tuple[bool, str]:
-        left = [one for one in kube.list(PODS, namespace, f"app={OPERATOR}") if one["metadata"]["uid"] in old]
+        left = [pod for pod in kube.list(PODS, namespace, f"app={OPERATOR}") if pod["metadata"]["uid"] in old]
         return not left, f"{len(left)} of {len(old)} left"
 
     trial.until("operator's pod", "gone", gone)

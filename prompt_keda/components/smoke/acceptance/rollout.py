@@ -33,17 +33,17 @@ def _gradual(trial: Trial) -> None:
 
 
 def _living(trial: Trial) -> set[str]:
-    return {one["metadata"]["uid"] for one in (*trial.jobs(), *trial.pods())}
+    return {obj["metadata"]["uid"] for obj in (*trial.jobs(), *trial.pods())}
 
 
 def _all_live(trial: Trial, before: set[str]) -> tuple[bool, str]:
-    found = [one for one in (*trial.jobs(), *trial.pods()) if one["metadata"]["uid"] in before]
-    live = [one for one in found if "deletionTimestamp" not in one["metadata"]]
+    found = [obj for obj in (*trial.jobs(), *trial.pods()) if obj["metadata"]["uid"] in before]
+    live = [obj for obj in found if "deletionTimestamp" not in obj["metadata"]]
     return len(live) == len(before), f"{len(live)} of {len(before)} live on"
 
 
 def _changed(trial: Trial) -> tuple[bool, str]:
-    count = sum(_mark(one) == CHANGED for one in trial.jobs())
+    count = sum(_mark(job) == CHANGED for job in trial.jobs())
     if count > 1:
         raise StepBroken(f"Jobs of the changed spec: expected 1, seen {count}")
     return count == 1, f"{count} Jobs of the changed spec"
@@ -51,14 +51,14 @@ def _changed(trial: Trial) -> tuple[bool, str]:
 
 def _mark(job: Object) -> str:
     variables = job["spec"]["template"]["spec"]["containers"][0]["env"]
-    return next((str(one["value"]) for one in variables if one["name"] == "CASE_MARK"), "")
+    return next((str(variable["value"]) for variable in variables if variable["name"] == "CASE_MARK"), "")
 
 
 def _all_complete(trial: Trial, before: set[str]) -> tuple[bool, str]:
     still, seen = _all_live(trial, before)
     if not still:
         raise StepBroken(f"Jobs and pods of before: {seen}")
-    complete = sum(has_condition(one, "Complete") for one in trial.jobs())
+    complete = sum(has_condition(job, "Complete") for job in trial.jobs())
     return complete == trial.made_count == 3, f"{complete} of {trial.made_count} Jobs ended well"
 
 

@@ -39,16 +39,16 @@ def run_acceptance(systems: Systems, cases: Sequence[Case], observer: Observer, 
 
     pool = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="case")
     try:
-        futures = {one.id: pool.submit(run, one) for one in cases if not one.disrupts}
+        futures = {case.id: pool.submit(run, case) for case in cases if not case.disrupts}
         found = {id_: future.result() for id_, future in futures.items()}
     finally:
         stop.set()  # on Ctrl-C each case ends at its next look, and cleans up
         pool.shutdown(wait=True, cancel_futures=True)
     stop.clear()
-    for one in cases:
-        if one.disrupts:
-            found[one.id] = run(one)
-    return [found[one.id] for one in cases]
+    for case in cases:
+        if case.disrupts:
+            found[case.id] = run(case)
+    return [found[case.id] for case in cases]
 
 
 class _Run:

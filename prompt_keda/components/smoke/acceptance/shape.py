@@ -100,9 +100,9 @@ def _set_up_workers(pod: Object, name: str, shape: Shape) -> None:
         "WORK_TIME": str(workers.work_s),
     }
     variables = pod["containers"][0]["env"]
-    for one in variables:
-        if one["name"] in values:
-            one["value"] = values[one["name"]]
+    for variable in variables:
+        if variable["name"] in values:
+            variable["value"] = values[variable["name"]]
     variables.append({"name": "CASE_MARK", "value": shape.mark})
     if not workers.are_scheduled:
         pod["nodeSelector"] = {NOBODYS: "true"}

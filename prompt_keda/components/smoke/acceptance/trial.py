@@ -95,7 +95,7 @@ class Trial:
         self._uids: set[str] = set()
 
     def __enter__(self) -> Trial:
-        targets = [(one, self.namespace) for one in (SCALED_JOBS, JOBS, PODS)]
+        targets = [(kind, self.namespace) for kind in (SCALED_JOBS, JOBS, PODS)]
         self._watch = Watch(self.systems.kube, list(targets))
         try:
             self._place.put_login(self.name)
@@ -225,7 +225,7 @@ class Trial:
     def jobs(self) -> list[Object]:
         """List the Jobs that KEDA has made for this case. Raises as `Kube.each` does."""
         found = list(self.systems.kube.each(JOBS, self.namespace, f"{SCALED_JOB_LABEL}={self.name}"))
-        self._uids |= {one["metadata"]["uid"] for one in found}
+        self._uids |= {job["metadata"]["uid"] for job in found}
         return found
 
     @property
@@ -246,7 +246,7 @@ class Trial:
             None: as ``count``.
         """
         most = count if most is None else most
-        active = sum(not is_finished(one) for one in self.jobs())
+        active = sum(not is_finished(job) for job in self.jobs())
         seen = f"{active} Jobs at once, {self.made_count} made"
         if active > most:
             raise StepBroken(f"Jobs at once: expected no more than {most}, seen {seen}")
@@ -282,7 +282,7 @@ class Trial:
 
     def _pods_run(self, count: int) -> tuple[bool, str]:
         pods = self.pods()
-        running = sum(one.get("status", {}).get("phase") == "Running" for one in pods)
+        running = sum(pod.get("status", {}).get("phase") == "Running" for pod in pods)
         why = worst_reason(pods, server_now(self.systems))
         if why and why.hopeless:
             raise StepBroken(f"a worker cannot start: {why.text}")
