@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from prompt_keda.environment.loading import load_environment, unfilled
 from prompt_keda.environment.model import NAME, NAME_WANTED, Environment, FillIn
 from prompt_keda.environment.proposals import Proposal, propose
 from prompt_keda.redeploy.approval import Ask
+from prompt_keda.report.discovery_as_text import Discovery, Gap, KeyChange
 from prompt_keda.report.result import Result
 
 FIRST = """\
@@ -99,15 +101,15 @@ def discover(session: Session, write: bool, differing: bool, ask: Ask | None) ->
         write_values(file, environment, values, placeholders, "proposed values")
         write = True
     result.header = session.header()
-    result.parts = {
-        "file": str(file),
-        "changes": [{**proposal.to_json(), "chosen": proposal in chosen} for proposal in proposals],
-        "diff": diff,
-        "written": bool(chosen) and write,
-        "not_seen": found.not_seen + refused,
-        "notes": found.notes,
-        "open": [{"key": key, "wanted": wanted} for key, wanted in _open(environment, chosen)],
-    }
+    result.parts = Discovery(
+        file=str(file),
+        changes=[_change(proposal, proposal in chosen) for proposal in proposals],
+        diff=diff,
+        written=bool(chosen) and write,
+        not_seen=found.not_seen + refused,
+        notes=found.notes,
+        open=[Gap(key, wanted) for key, wanted in _open(environment, chosen)],
+    )
     return result
 
 
@@ -152,8 +154,13 @@ def discover_new(name: str, context: str, kubeconfig: str) -> Result:
         with closing(Systems(load_environment(draft, None))) as systems:
             result = discover(Session(name, draft, systems), True, True, None)
         _place(place, read_text(draft))
-    result.parts |= {"file": str(place), "diff": []}
+    result.parts = replace(result.parts, file=str(place), diff=[])
     return result
+
+
+def _change(proposal: Proposal, chosen: bool) -> KeyChange:
+    key = key_of(proposal.where)
+    return KeyChange(key, proposal.now, proposal.proposed, proposal.source, proposal.differs, chosen)
 
 
 def _place(file: Path, text: str) -> None:

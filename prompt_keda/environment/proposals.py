@@ -56,11 +56,6 @@ class Proposal:
     source: str
     differs: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        shown = {"key": key_of(self.where), "now": self.now, "proposed": self.proposed}
-        return {**shown, "seen": self.source, "differs": self.differs}
-
 
 def propose(
     path: Path, environment: Environment, placeholders: Mapping[str, Any] | None, seen: Sequence[Seen]

@@ -2,37 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from prompt_keda.report.as_text import show_lines
 
 
-def show_discovery(parts: dict[str, Any], with_diff: bool = True) -> None:
+@dataclass(frozen=True)
+class KeyChange:
+    """One value that the cluster shows.
+
+    Parameters
+    ----------
+    now
+        What the file says; None: nothing.
+    seen
+        Where it was seen.
+    differs
+        A person has written something else. False: it fills a gap.
+    chosen
+        Whether it is written, or would be.
+    """
+
+    key: str
+    now: Any
+    proposed: Any
+    seen: str
+    differs: bool
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A key that is still to be filled in, and with what, in words."""
+
+    key: str
+    wanted: str
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What was seen, what is proposed for an environment's file, and whether it was written."""
+
+    file: str
+    changes: Sequence[KeyChange]
+    diff: Sequence[str]
+    written: bool
+    not_seen: Sequence[str]
+    notes: Sequence[str]
+    open: Sequence[Gap]
+
+
+def show_discovery(found: Discovery, with_diff: bool = True) -> None:
     """Show what was proposed and written. ``with_diff``: unless a person has just been shown it."""
-    chosen = [change for change in parts["changes"] if change["chosen"]]
-    differing = [change for change in parts["changes"] if not change["chosen"]]
-    lines = list(parts["diff"]) if with_diff else []
+    chosen = [change for change in found.changes if change.chosen]
+    differing = [change for change in found.changes if not change.chosen]
+    lines = list(found.diff) if with_diff else []
     lines += ["where it was seen:"] * bool(chosen)
-    lines += [f"  {change['key']}: {change['seen']}" for change in chosen]
+    lines += [f"  {change.key}: {change.seen}" for change in chosen]
     lines += ["differs from what the file says (left as it is; --all takes it):"] * bool(differing)
     for change in differing:
-        says = "nothing" if change["now"] is None else change["now"]
-        lines.append(f"  {change['key']}: the file says {says}, the cluster {change['proposed']} ({change['seen']})")
-    for title, key in (("not seen:", "not_seen"), ("to know:", "notes")):
-        lines += [title] * bool(parts[key])
-        lines += [f"  {line}" for line in parts[key]]
-    lines += ["still to be filled in:"] * bool(parts["open"])
-    lines += [f"  {each['key']}: {each['wanted']}" for each in parts["open"]]
-    show_lines([*lines, _end(parts, len(chosen))])
+        says = "nothing" if change.now is None else change.now
+        lines.append(f"  {change.key}: the file says {says}, the cluster {change.proposed} ({change.seen})")
+    for title, named in (("not seen:", found.not_seen), ("to know:", found.notes)):
+        lines += [title] * bool(named)
+        lines += [f"  {line}" for line in named]
+    lines += ["still to be filled in:"] * bool(found.open)
+    lines += [f"  {gap.key}: {gap.wanted}" for gap in found.open]
+    show_lines([*lines, _end(found, len(chosen))])
 
 
-def _end(parts: dict[str, Any], count: int) -> str:
-    file = parts["file"]
-    if parts["written"]:
-        return f"{file}: {_values(count)} written, {len(parts['open'])} to be filled in"
+def _end(found: Discovery, count: int) -> str:
+    if found.written:
+        return f"{found.file}: {_values(count)} written, {len(found.open)} to be filled in"
     if count:
-        return f"{file}: as it was; --write writes {_values(count)}"
-    return f"{file}: nothing to propose, {len(parts['open'])} to be filled in"
+        return f"{found.file}: as it was; --write writes {_values(count)}"
+    return f"{found.file}: nothing to propose, {len(found.open)} to be filled in"
 
 
 def _values(count: int) -> str:

@@ -80,7 +80,7 @@ def put_worker(world, name, image, image_id, made="2026-11-28T00:00:00Z", init=F
 
 
 def keys(parts, differing=False):
-    return {each["key"]: each["proposed"] for each in parts["changes"] if each["differs"] is differing}
+    return {each.key: each.proposed for each in parts.changes if each.differs is differing}
 
 
 def test_a_first_file_says_all_that_the_cluster_shows(world, file):
@@ -127,7 +127,7 @@ def test_a_cluster_without_keda_gets_a_file_too(world, file):
     parts = discover_new("bare", "there", "").parts
     environment = load_environment(file.parent / "bare.yaml", None)
     assert environment.instruments == () and "FILL-IN" in environment.keda.version
-    assert "KEDA: no Deployment keda-operator in any namespace" in parts["not_seen"]
+    assert "KEDA: no Deployment keda-operator in any namespace" in parts.not_seen
 
 
 def test_values_knocked_out_come_back_and_comments_stay(file):
@@ -142,13 +142,13 @@ def test_values_knocked_out_come_back_and_comments_stay(file):
         ('["1.35"]', '["FILL-IN: minor"]'),
     )
     parts = run(file, write=True)
-    assert parts["written"] and set(keys(parts)) == {
+    assert parts.written and set(keys(parts)) == {
         *("keda.version", "instruments[0].stream", "instruments[0].images[0]", "kubernetes.accepted_versions[0]"),
     }
     after = file.read_text()
     assert load_environment(file, None) == said
     assert after.replace(" # ours", "").replace(f"'{STREAM}'  # of the camera", f'"{STREAM}"') == before
-    assert run(file)["changes"] == []
+    assert run(file).changes == []
 
 
 def test_without_an_answer_nothing_is_written(file):
@@ -157,10 +157,10 @@ def test_without_an_answer_nothing_is_written(file):
     before, asked = file.read_bytes(), []
     for ask in (None, lambda question: asked.append(question) or "y\n"):
         parts = run(file, ask=ask)
-        assert not parts["written"] and '+  version: "2.16.1"' in parts["diff"]
+        assert not parts.written and '+  version: "2.16.1"' in parts.diff
     assert file.read_bytes() == before
     assert '\n-  version: "FILL-IN: which?"\n+  version: "2.16.1"\n' in asked[0] and asked[0].endswith("? yes/no: ")
-    assert run(file, ask=lambda question: "yes\n")["written"] and file.read_bytes() != before
+    assert run(file, ask=lambda question: "yes\n").written and file.read_bytes() != before
 
 
 def test_what_a_person_has_written_stays_unless_it_is_asked_for(file):
@@ -168,19 +168,19 @@ def test_what_a_person_has_written_stays_unless_it_is_asked_for(file):
     change(file, ("max_jobs: 20", "max_jobs: 1700 # ours"))
     before = file.read_bytes()
     parts = run(file, write=True)
-    (difference,) = parts["changes"]
-    assert (difference["key"], difference["now"], difference["proposed"]) == ("instruments[0].max_jobs", 1700, 20)
-    assert "spec.maxReplicaCount" in difference["seen"] and not difference["chosen"]
-    assert not parts["written"] and file.read_bytes() == before
-    assert run(file, write=True, differing=True)["written"] and "max_jobs: 20 # ours" in file.read_text()
+    (difference,) = parts.changes
+    assert (difference.key, difference.now, difference.proposed) == ("instruments[0].max_jobs", 1700, 20)
+    assert "spec.maxReplicaCount" in difference.seen and not difference.chosen
+    assert not parts.written and file.read_bytes() == before
+    assert run(file, write=True, differing=True).written and "max_jobs: 20 # ours" in file.read_text()
 
 
 def test_an_instrument_that_the_file_leaves_out_is_not_added_by_itself(world, file):
     """A list that a person wrote says what belongs there."""
     world.add_instrument("LATISS")
     parts = run(file, write=True)
-    assert keys(parts, differing=True)["instruments[1]"]["stream"] == "instrument:latiss" and not parts["written"]
-    assert run(file, write=True, differing=True)["written"]
+    assert keys(parts, differing=True)["instruments[1]"]["stream"] == "instrument:latiss" and not parts.written
+    assert run(file, write=True, differing=True).written
     assert [each.name for each in load_environment(file, None).instruments] == ["lsstcam", "latiss"]
 
 
@@ -211,7 +211,7 @@ def test_text_from_a_cluster_is_untrusted(world, file, metadata):
     )
     change_trigger(world, **metadata)
     parts = run(file, write=True, differing=True)
-    (refused,) = parts["not_seen"]
+    (refused,) = parts.not_seen
     assert "not proposed" in refused and SCALED_JOB in refused and "\n" not in refused and "\x1b" not in refused
     text = file.read_text()
     assert "mallory" not in text and "lab:" not in text and "approval: none" not in text and "xxxx" not in text
@@ -223,7 +223,7 @@ def test_a_value_that_the_model_refuses_is_not_proposed(world, file):
     world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec={"maxReplicaCount": 1, "pollingInterval": 5})
     parts = run(file)
     assert keys(parts, differing=True) == {"instruments[0].polling_interval": "5s"}
-    assert "min_jobs (3) or more is expected" in parts["not_seen"][0]
+    assert "min_jobs (3) or more is expected" in parts.not_seen[0]
 
 
 def test_what_may_not_be_read_is_said_and_hides_nothing_else(world, file):
@@ -238,7 +238,7 @@ def test_what_may_not_be_read_is_said_and_hides_nothing_else(world, file):
     assert keys(parts)["keda.version"] == "2.16.1"
     assert set(keys(parts, differing=True)) == {"instruments[0].max_jobs", "instruments[1]"}
     for what in ("ScaledJobs of all namespaces: 403", "Secret keda/pull-secret: 403", "limits: 403"):
-        assert any(line.startswith(what) for line in parts["not_seen"]), parts["not_seen"]
+        assert any(line.startswith(what) for line in parts.not_seen), parts.not_seen
 
 
 def test_the_shipped_role_is_enough_but_for_a_list_of_all_scaledjobs(world):
@@ -258,7 +258,7 @@ def test_an_object_of_an_odd_form_hides_nothing_else(world, file):
     )
     parts = run(file)
     assert keys(parts) == {"keda.version": "2.16.1"}
-    assert any("odd form" in line for line in parts["not_seen"])
+    assert any("odd form" in line for line in parts.not_seen)
 
 
 DELIVERIES = {
@@ -303,7 +303,7 @@ def test_argocd_is_seen_by_its_marks_and_its_configmap(world, file, marks, confi
         world.put(kinds.NAMESPACES, "argocd")
         world.put(kinds.CONFIG_MAPS, "argocd-cm", "argocd", data=config)
     assert set(keys(run(file), differing=True)) == {"keda.delivery", "argocd"}
-    assert run(file, write=True, differing=True)["written"]
+    assert run(file, write=True, differing=True).written
     environment = load_environment(file, None)
     assert (environment.keda.delivery, environment.argocd.application) == ("argocd", "keda")
     assert (environment.argocd.tracking, environment.argocd.label_key) == (tracking, label_key)
@@ -336,7 +336,7 @@ def test_images_are_proposed_by_the_digest_that_the_newest_pod_runs(world, file)
     assert keys(parts, differing=True)["instruments[0].images[0]"] == f"ghcr.io/lsst-dm/prompt-service@{DIGEST}"
     change(file, ("prompt-service:15.1.0", "prompt-service:15.2.0"))
     change(file, ('"FILL-IN: busybox"', "docker.io/library/busybox:latest"))
-    images = [change for change in run(file)["changes"] if "images" in change["key"]]
+    images = [change for change in run(file).changes if "images" in change.key]
     assert images == [], "what the ScaledJob names is fine, also when it is written in full"
 
 
@@ -379,7 +379,7 @@ def test_vault_is_seen_in_vaultsecrets_and_their_operator(world, file):
     assert keys(parts, differing=True)["vault.mount"] == "kv"
     container["env"][0]["value"] = "http://vault.test"
     world.change(kinds.DEPLOYMENTS, "vault-secrets-operator", "keda", spec=spec)
-    assert any(line.startswith("vault.url: not proposed") for line in run(file)["not_seen"])
+    assert any(line.startswith("vault.url: not proposed") for line in run(file).not_seen)
 
 
 def test_no_value_of_a_secret_is_shown(world, file):
@@ -393,16 +393,16 @@ def test_no_value_of_a_secret_is_shown(world, file):
 def test_a_vcluster_is_seen_by_its_nodes(world, file):
     """Its syncer's limit is known; the room of its host cannot be seen."""
     world.change(kinds.NODES, "n1", metadata={"labels": {"vcluster.loft.sh/fake-node": "true"}})
-    assert run(file, write=True)["written"]
+    assert run(file, write=True).written
     capacity = load_environment(file, None).capacity
     assert capacity.syncer.qps == 40 and "FILL-IN" in capacity.host_workers_count
-    assert "capacity.host_workers_count" in [each["key"] for each in run(file)["open"]]
+    assert "capacity.host_workers_count" in [each.key for each in run(file).open]
 
 
 def test_a_quota_is_told(world, file):
     """It has no key of its own, and a person should know of it."""
     world.put(kinds.RESOURCE_QUOTAS, "q", SPACE, spec={"hard": {"pods": "50"}})
-    assert run(file)["notes"] == [f"ResourceQuota {SPACE}/q sets pods 50"]
+    assert run(file).notes == [f"ResourceQuota {SPACE}/q sets pods 50"]
 
 
 def test_kedas_images_name_their_registry(world, file):
