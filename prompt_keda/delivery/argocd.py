@@ -97,7 +97,12 @@ class ArgoCdDelivery(Delivery):
         if by_itself or others:
             said = "syncs by itself" if by_itself else "was suspended by another run"
             return Progress(State.TODO, f"{some(by_itself or others)} {said}")
-        busy = [f"{name} since {_began(live)}" for name, live in applications.items() if is_busy(live)]
+        now = self._systems.kube.server_time()
+        busy = [
+            f"{name} since {_began(live)}"
+            for name, live in applications.items()
+            if is_busy(live) and not is_left(live, now)
+        ]
         if busy:
             return Progress(State.WORKING, f"Argo CD syncs {some(busy)}: wait until it ends")
         ours = [name for name, live in applications.items() if run_id and suspended_by(live) == run_id]
@@ -226,6 +231,18 @@ def _state(live: Object) -> dict[str, Any]:
 def is_busy(live: Object) -> bool:
     """Tell whether an operation on an Application runs, or is about to."""
     return "operation" in live or _state(live).get("phase") in ("Running", "Terminating")
+
+
+def is_left(live: Object, now: datetime) -> bool:
+    """Tell whether the state of an operation says that it runs, and nobody runs it: the operation itself is gone.
+
+    Argo CD takes ``operation`` away in the patch that ends it (controller/appcontroller.go, setOperationState), and goes on
+    with none that is not there. Who took it away by hand may have done so in the midst of a look of the controller's.
+    """
+    if "operation" in live or not is_busy(live):
+        return False
+    began = _state(live).get("startedAt")
+    return began is not None and now - datetime.fromisoformat(str(began)) > FRESH
 
 
 def _began(live: Object) -> str:

@@ -41,7 +41,8 @@ def settings(**data):
 
 
 def operation(**state):
-    return application(status={"operationState": state})
+    running = {"operation": {"sync": {}}} if state["phase"] in ("Running", "Terminating") else {}
+    return application(status={"operationState": state}, **running)
 
 
 def project(**spec):
@@ -59,6 +60,7 @@ NOW = datetime.now(UTC) - timedelta(minutes=5)
 BY_ITSELF = application(spec={"syncPolicy": {"automated": {}}})
 OTHERS, NOT_KEDA = {"server": "*", "namespace": "*"}, {"server": "*", "namespace": "!keda"}
 ROLES = [{"group": "rbac.authorization.k8s.io", "kind": "ClusterRole*"}]
+LEFT = application(status={"operationState": {"phase": "Running", "startedAt": "2026-01-01T00:00:00Z"}})
 DRIFT = {"kind": "Deployment", "namespace": "keda", "name": "keda-operator", "status": "OutOfSync"}
 DENIED = [{"type": "ComparisonError", "message": "failed to list refs"}]
 RED = [
@@ -67,6 +69,7 @@ RED = [
     (RUNS, broken(application(operation={"sync": {}})), "warn", "a sync of keda runs: it has just begun"),
     (RUNS, broken(operation(phase="Running", startedAt=now(minutes=5), message="w")), "warn", "a sync of keda runs: w"),
     (RUNS, broken(operation(phase="Terminating", startedAt=now(hours=2))), "fail", "a sync of keda has run since"),
+    (RUNS, broken(LEFT), "warn", "the state of a sync of keda was left: it runs since 2026-01-01T00:00:00Z"),
     (
         AUTOMATION,
         broken(application(metadata={"annotations": {SUSPENDED_BY: "run-1"}})),

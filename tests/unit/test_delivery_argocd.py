@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -139,6 +139,14 @@ def test_a_sync_that_runs_is_waited_for(busy):
     """Whether it has begun or is about to."""
     _, made = with_application(None, **busy)
     assert made.suspension("run-1").state is State.WORKING
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(5, State.WORKING), (15, State.DONE)])
+def test_a_state_that_was_left_is_not_waited_for(minutes, state):
+    """It says that a sync runs, and the operation is gone: nobody runs it, unless it was taken away a moment ago."""
+    began = (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()
+    _, made = with_application(None, status={"operationState": {"phase": "Running", "startedAt": began}})
+    assert made.suspension("run-1").state is state
 
 
 def test_an_argo_cd_that_cannot_suspend_is_told():

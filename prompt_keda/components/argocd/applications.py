@@ -8,12 +8,13 @@ from datetime import timedelta
 from prompt_keda.clients.kube.objects import Object, is_going, some
 from prompt_keda.clients.kube.resources import APPLICATIONS, CONFIG_MAPS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.cluster.clock import age
+from prompt_keda.components.cluster.clock import age, server_now
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, skipped, warn
 from prompt_keda.delivery.argocd import (
     application_names,
     is_busy,
+    is_left,
     out_of_sync,
     suspended_by,
     sync_status,
@@ -29,6 +30,7 @@ LONG = timedelta(minutes=30)
 """A sync that takes longer waits for something that does not come."""
 OLD_LOOK = timedelta(minutes=30)
 """Argo CD compares every three minutes by default (timeout.reconciliation)."""
+FORGET = "Take the state away: runbooks/argocd-disagrees.md has the command. A redeploy does not wait for it."
 ELSEWHERE = "Argo CD does not deliver here"
 
 
@@ -88,7 +90,7 @@ def no_sync_runs(systems: Systems) -> Outcome:
     running Jobs. SKIPPED where Argo CD does not deliver.
 
     Cause: WARN: somebody has begun a sync, or it was begun for a new commit. FAIL: it has run for half an hour, and waits
-    for something.
+    for something. "Nobody runs it": somebody has taken the operation away by hand, and left its state.
 
     Fix: Wait until it ends; a redeploy waits by itself. Do not press Terminate while it waits for a ScaledJob: that
     deletes it.
@@ -100,6 +102,8 @@ def no_sync_runs(systems: Systems) -> Outcome:
         state = (live.get("status") or {}).get("operationState") or {}
         said = " ".join(str(state.get("message") or "it has just begun").split())[:200]
         began = state.get("startedAt")
+        if is_left(live, server_now(systems)):
+            return warn(f"the state of a sync of {name} was left: it runs since {began}, and nobody runs it", FORGET)
         if began and state.get("phase") in ("Running", "Terminating") and age(systems, str(began)) > LONG:
             fix = "docs/by-hand.md says what waits, and what is safe. Terminate deletes a ScaledJob that it waits for."
             return fail(f"a sync of {name} has run since {began}: {said}", fix)

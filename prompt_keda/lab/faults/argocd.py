@@ -15,6 +15,7 @@ from prompt_keda.components.argocd.applications import HOOK_FINALIZER
 from prompt_keda.delivery.argocd import ENABLED_WAS, SUSPENDED_BY
 from prompt_keda.lab import argocd, phalanx, processes, state
 from prompt_keda.lab.faults.fault import Act, Fault, Stage
+from prompt_keda.lab.faults.keda_parts import OPERATOR, until_fresh, until_stale
 from prompt_keda.lab.faults.signals import send
 from prompt_keda.lab.faults.waiting import until
 
@@ -23,6 +24,7 @@ WORKERS = argocd.APPLICATIONS[1]
 CONTROLLER, REPO_SERVER = "argocd-application-controller", "argocd-repo-server"
 VALUES = "applications/keda/values-local.yaml"
 MOVED = "keda:\n  podLabels: {keda: {moved: 'on'}}\n"
+NO_OPERATOR = "keda:\n  operator: {replicaCount: 0}\n"
 LOOSE = "prompt-keda-lsstcam-loose"
 
 
@@ -57,18 +59,37 @@ def track_as_before(stage: Stage) -> None:
 
 def move_git_on(stage: Stage) -> None:
     """Commit another label for the operator's pods, which nobody has prepared or delivered."""
-    folder = Path(state.endpoints(stage.lab)["phalanx"])
-    (folder / VALUES).write_text(MOVED)
-    phalanx.commit(folder, "Label the operator's pods")
-    argocd.refresh(stage.kube, "keda")
+    _commit(stage, MOVED, "Label the operator's pods")
 
 
 def move_git_back(stage: Stage) -> None:
     """Commit what was there before."""
+    _commit(stage, (phalanx.FILES / VALUES).read_text(), "Put the values back")
+
+
+def _commit(stage: Stage, values: str, message: str) -> None:
+    """Commit other values of KEDA, and let Argo CD look."""
     folder = Path(state.endpoints(stage.lab)["phalanx"])
-    before = phalanx.FILES / VALUES
-    (folder / VALUES).write_text(before.read_text())
-    phalanx.commit(folder, "Label nothing")
+    (folder / VALUES).write_text(values)
+    phalanx.commit(folder, message)
+    argocd.refresh(stage.kube, "keda")
+
+
+def let_self_heal_fight(stage: Stage) -> None:
+    """Let git want no pod of the operator, and Argo CD heal whatever differs: who scales it up sees it go down again."""
+    _patch(stage, "keda", {"spec": {"syncPolicy": {"automated": {"selfHeal": True}}}})
+    _commit(stage, NO_OPERATOR, "Scale the operator down")
+    until(lambda: not stage.keda_pods(OPERATOR), "no pod of the operator")
+    until_stale(stage)
+
+
+def let_self_heal_rest(stage: Stage) -> None:
+    """Switch automatic sync off, let git want a pod again, and have one."""
+    without_automation(stage)
+    move_git_back(stage)
+    operator = {"group": "apps", "kind": "Deployment", "name": OPERATOR}
+    argocd.require(argocd.sync(stage.kube, "keda", [operator]))
+    until_fresh(stage)
     argocd.refresh(stage.kube, "keda")
 
 
@@ -95,6 +116,20 @@ def end_sync_that_waits(stage: Stage) -> None:
     _patch(stage, "keda", {"operation": None, "status": {"operationState": None}})
     send(stage, CONTROLLER, signal.SIGCONT)
     argocd.refresh(stage.kube, "keda")
+
+
+def leave_a_state(stage: Stage) -> None:
+    """Leave what is left where somebody takes the operation of a sync away that hangs: its state says that it runs."""
+    sync: Object = {"sync": {"syncStrategy": {"hook": {}}}}
+    said = "waiting for healthy state of apps/Deployment/keda-operator"
+    state = {"phase": "Running", "startedAt": "2026-01-01T00:00:00Z", "message": said, "operation": sync}
+    ended = {"finishedAt": None, "syncResult": None}
+    _patch(stage, "keda", {"status": {"operationState": {**state, **ended}}})
+
+
+def forget_the_state(stage: Stage) -> None:
+    """Take the state away."""
+    _patch(stage, "keda", {"status": {"operationState": None}})
 
 
 def add_finalizer(stage: Stage) -> None:
@@ -223,6 +258,14 @@ FAULTS: tuple[Fault, ...] = (
         "a sync of keda runs",
     ),
     _disagrees(
+        "state-left",
+        "The state of a sync says that it runs, and nobody runs it",
+        leave_a_state,
+        forget_the_state,
+        {"argocd/no-sync-runs": "warn"},
+        "and nobody runs it",
+    ),
+    _disagrees(
         "finalizer-left",
         "A sync that was cut off has left its finalizer on a ScaledJob",
         add_finalizer,
@@ -245,6 +288,17 @@ FAULTS: tuple[Fault, ...] = (
         remove_the_loose_job,
         {AGREES: "warn"},
         f"OutOfSync: Job/{WORKERS}/{LOOSE}",
+    ),
+    Fault(
+        "argocd/self-heal-fights",
+        "",
+        "Git wants no operator, and self-heal takes away whoever brings it back",
+        let_self_heal_fight,
+        let_self_heal_rest,
+        {"keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
+        "every status of KEDA is stale",
+        stops_scaling=True,
+        needs=frozenset({"argocd"}),
     ),
     _disagrees(
         "application-deleted",
