@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,6 +33,7 @@ from prompt_keda.delivery.rendering import Rendering, render
 from prompt_keda.environment.edit import placeholders_at, write_values
 from prompt_keda.environment.model import PREPARED, Environment, FillIn, Instrument, Phalanx
 from prompt_keda.redeploy.approval import Ask
+from prompt_keda.report.preparation import EnvironmentFile, ObjectChange, Preparation, Prepared, Rendered
 from prompt_keda.report.result import Result
 
 KEDA = "keda"
@@ -88,12 +89,12 @@ def prepare(session: Session) -> Result:
             kept = prepared_file(instrument.prepared.sha256)
             rows.append(_row(f"manifests of {instrument.name}", kept, instrument.prepared.sha256, objects, False))
     result = Result("prepare", environment.name, header=f"environment {environment.name}")
-    result.parts = {"prepared": rows}
+    result.parts = Preparation(rows)
     return result
 
 
-def _row(what: str, file: Path, sha256: str, objects: Sequence[Object], fetched: bool) -> dict[str, Any]:
-    return {"what": what, "file": str(file), "sha256": sha256, "objects_count": len(objects), "fetched": fetched}
+def _row(what: str, file: Path, sha256: str, objects: Sequence[Object], fetched: bool) -> Prepared:
+    return Prepared(what, str(file), sha256, len(objects), fetched)
 
 
 @dataclass(frozen=True)
@@ -144,21 +145,22 @@ def prepare_from_phalanx(
     about, renderings = _render(session.environment, targets, options)
     files = [rendering.keep(about) for rendering in renderings]
     rows = [
-        {**_row(target.what, file, rendering.sha256, rendering.objects, False), "rendered": _told(target, rendering)}
+        replace(
+            _row(target.what, file, rendering.sha256, rendering.objects, False), rendered=_rendered(target, rendering)
+        )
         for target, rendering, file in zip(targets, renderings, files, strict=True)
     ]
-    unwritten = {"file": str(session.file), "written": False}
-    parts = {"phalanx": about, "prepared": rows, "environment_file": unwritten}
-    for line in _lines(parts):
+    made = Preparation(rows, about, EnvironmentFile(str(session.file), written=False))
+    for line in _lines(rows, about):
         observer(Event(EventKind.NOTE, "prepare", "", line))
-    parts["environment_file"] = _write_digests(session, targets, renderings, approve, ask, parts)
+    made = replace(made, environment_file=_write_digests(session, targets, renderings, approve, ask, made))
     header = f"environment {session.environment.name}"
-    return Result("prepare", session.environment.name, header=header, parts=parts)
+    return Result("prepare", session.environment.name, header=header, parts=made)
 
 
 def _render(
     environment: Environment, targets: Sequence[_Target], options: PhalanxOptions
-) -> tuple[dict[str, Any], list[Rendering]]:
+) -> tuple[dict[str, str | None], list[Rendering]]:
     """Render the chart of each Application from one commit. Return where that stands, and the renderings."""
     phalanx, kube_version = _phalanx(environment), _kube_version(environment)
     name = filled(phalanx.environment, "phalanx.environment")
@@ -181,7 +183,8 @@ def _render(
             renderings.append(render(helm, tree, application, kube_version))
             _refuse_another_scaled_job(target, renderings[-1])
         dates = {"committed_at": checkout.committed_at(commit), "fetched_at": checkout.fetched_at()}
-    about: dict[str, Any] = {"commit": commit, "environment": name, "helm": helm.version, "kube_version": kube_version}
+    known = {"commit": commit, "environment": name, "helm": helm.version, "kube_version": kube_version}
+    about: dict[str, str | None] = {**known}
     about |= {key: at.isoformat(timespec="seconds") if at else None for key, at in dates.items()}
     return {**about, "checkout": str(checkout.folder)}, renderings
 
@@ -273,22 +276,21 @@ def _refuse_another_scaled_job(target: _Target, rendering: Rendering) -> None:
         )
 
 
-def _told(target: _Target, rendering: Rendering) -> dict[str, Any]:
-    """Return what is told of one rendering beside its digest."""
+def _rendered(target: _Target, rendering: Rendering) -> Rendered:
     application = rendering.application
     before = _objects_before(target)
-    return {
-        "application": application.name,
-        "path": application.path,
-        "target_revision": application.target_revision,
-        "arguments": list(application.parameters),
-        "value_files": list(application.value_files),
-        "charts": [asdict(chart) for chart in rendering.charts],
-        "left_out": list(rendering.left_out),
-        "before_sha256": target.before,
-        "before_is_known": before is not None,
-        "changes": list(_object_changes(before, rendering.objects)) if before is not None else [],
-    }
+    return Rendered(
+        application=application.name,
+        path=application.path,
+        target_revision=application.target_revision,
+        arguments=list(application.parameters),
+        value_files=application.value_files,
+        charts=rendering.charts,
+        left_out=rendering.left_out,
+        before_sha256=target.before,
+        before_is_known=before is not None,
+        changes=list(_object_changes(before, rendering.objects)) if before is not None else [],
+    )
 
 
 def _objects_before(target: _Target) -> list[Object] | None:
@@ -299,7 +301,7 @@ def _objects_before(target: _Target) -> list[Object] | None:
     return None
 
 
-def _object_changes(before: Sequence[Object], now: Sequence[Object]) -> Iterator[dict[str, Any]]:
+def _object_changes(before: Sequence[Object], now: Sequence[Object]) -> Iterator[ObjectChange]:
     """Yield each object that is created, removed or changed, the last with its fields."""
     old, new = ({_identity(obj): obj for obj in objects} for objects in (before, now))
     for identity in sorted({**old, **new}):
@@ -310,8 +312,7 @@ def _object_changes(before: Sequence[Object], now: Sequence[Object]) -> Iterator
                 continue
         change = "changed" if fields else "created" if identity in new else "removed"
         _, kind, namespace, name = identity
-        named = {"change": change, "kind": kind, "namespace": namespace, "name": name}
-        yield {**named, "fields": [asdict(field) for field in fields]}
+        yield ObjectChange(change, kind, namespace, name, fields)
 
 
 def _identity(obj: Object) -> tuple[str, str, str, str]:
@@ -320,35 +321,33 @@ def _identity(obj: Object) -> tuple[str, str, str, str]:
     return group, str(obj["kind"]), str(metadata.get("namespace") or ""), str(metadata["name"])
 
 
-def _lines(parts: dict[str, Any]) -> Iterator[str]:
+def _lines(rows: Sequence[Prepared], phalanx: Mapping[str, str | None]) -> Iterator[str]:
     """Yield what a person reads before deciding: commit, charts, digests, and what changed."""
-    phalanx = parts["phalanx"]
     yield f"Phalanx {phalanx['commit']}, committed {phalanx['committed_at']}"
     yield f"  last fetch {phalanx['fetched_at'] or 'none since it was cloned'}"
     yield f"  environment {phalanx['environment']}, rendered by Helm {phalanx['helm']}"
-    for row in parts["prepared"]:
-        told = row["rendered"]
-        yield f"{told['application']}: {row['objects_count']} objects, SHA-256 {row['sha256']}"
-        for chart in told["charts"]:
-            yield f"  chart {chart['file']}, SHA-256 {chart['sha256']}"
-        for left_out in told["left_out"]:
+    for row in rows:
+        rendered = row.rendered
+        if rendered is None:
+            continue
+        yield f"{rendered.application}: {row.objects_count} objects, SHA-256 {row.sha256}"
+        for chart in rendered.charts:
+            yield f"  chart {chart.file}, SHA-256 {chart.sha256}"
+        for left_out in rendered.left_out:
             yield f"  left out: {left_out}"
-        before = told["before_sha256"]
-        if before == row["sha256"]:
+        before = rendered.before_sha256
+        if before == row.sha256:
             yield "  the same as before"
-        elif not told["before_is_known"]:
+        elif not rendered.before_is_known:
             yield f"  before: SHA-256 {before}, not in this cache" if before else "  not prepared before"
         else:
             yield f"  before: SHA-256 {before}"
-            for change in told["changes"]:
-                name = "/".join(filter(None, (change["namespace"], change["name"])))
-                yield f"  {change['change']} {change['kind']} {name}"
-                yield from (f"    {_in_words(field)}" for field in change["fields"])
-
-
-def _in_words(field: dict[str, Any]) -> str:
-    before, now = (_short(field[key]) for key in ("before", "now"))
-    return f"{field['path']}: {before} → {now}"
+            for change in rendered.changes:
+                name = "/".join(filter(None, (change.namespace, change.name)))
+                yield f"  {change.change} {change.kind} {name}"
+                yield from (
+                    f"    {field.path}: {_short(field.before)} → {_short(field.now)}" for field in change.fields
+                )
 
 
 def _short(value: Any) -> str:
@@ -362,26 +361,26 @@ def _write_digests(
     renderings: Sequence[Rendering],
     approve: str,
     ask: Ask | None,
-    parts: dict[str, Any],
-) -> dict[str, Any]:
+    made: Preparation,
+) -> EnvironmentFile:
     """Write the digests into the environment's file, if there are new ones and a person wants it."""
     environment = session.environment
-    known = {"file": str(session.file), "written": False}
+    file = str(session.file)
     new = {target.name: rendering.sha256 for target, rendering in zip(targets, renderings, strict=True)}
     old = {target.name: target.before for target in targets}
     places = [target.place for target in targets]
     if own := placeholders_at(session.file, [*places, ("keda", "manifests", "source")]):
-        return {**known, "why": f"its digests are the local stack's own ({', '.join(own)})"}
+        return EnvironmentFile(file, False, f"its digests are the local stack's own ({', '.join(own)})")
     if new == old:
-        return {**known, "why": "it has these digests already"}
+        return EnvironmentFile(file, False, "it has these digests already")
     digest = digest_of({"task": "prepare", "environment": environment.name, "old": old, "new": new})
     if refusal := _unapproved(environment.name, digest, approve, ask):
-        refusal.parts |= {**parts, "digest": digest}
+        refusal.parts |= {**made.to_json(), "digest": digest}
         raise refusal
     values: dict[Where, str] = {place: new[target.name] for target, place in zip(targets, places, strict=True)}
     values[("keda", "manifests", "source")] = PREPARED
     write_values(session.file, environment, values, session.systems.placeholders, "digests")
-    return {**known, "written": True}
+    return EnvironmentFile(file, written=True)
 
 
 def _unapproved(name: str, digest: str, approve: str, ask: Ask | None) -> Refusal | None:

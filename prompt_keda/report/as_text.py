@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -17,6 +17,7 @@ from prompt_keda.report.redeploy_as_text import smoke_line
 
 if TYPE_CHECKING:
     from prompt_keda.components.smoke.acceptance.case import CaseResult
+    from prompt_keda.report.preparation import Preparation
 
 RUN_STYLES = {"green": "green", "failed": "bold red", "interrupted": "yellow", "at work": "cyan"}
 BAR = 40
@@ -33,22 +34,18 @@ def show_header(header: str) -> None:
         console.print(Text(line, style="bold"))
 
 
-def show_prepared(parts: dict[str, Any]) -> None:
+def show_prepared(preparation: Preparation) -> None:
     """Show what lies on this machine for a redeploy, and whether the environment's file names it."""
-    for row in parts["prepared"]:
-        if "rendered" in row:
-            rendered = row["rendered"]
-            same = row["sha256"] == rendered["before_sha256"]
-            how = f"rendered now from {rendered['path']}" + (", the same as before" if same else "")
+    for row in preparation.prepared:
+        if row.rendered is not None:
+            same = row.sha256 == row.rendered.before_sha256
+            how = f"rendered now from {row.rendered.path}" + (", the same as before" if same else "")
         else:
-            how = "fetched now" if row["fetched"] else "on this machine already"
-        text = f"{row['what']}: {row['objects_count']} objects, SHA-256 {row['sha256'][:16]}…, {how}"
-        console_of().print(Text(f"{one_line(text)}\n  {one_line(row['file'])}"))
-    if "environment_file" in parts:
-        file = parts["environment_file"]
-        show_lines(
-            [f"{file['file']}: " + ("the digests are written" if file["written"] else f"as it was: {file['why']}")]
-        )
+            how = "fetched now" if row.fetched else "on this machine already"
+        text = f"{row.what}: {row.objects_count} objects, SHA-256 {row.sha256[:16]}…, {how}"
+        console_of().print(Text(f"{one_line(text)}\n  {one_line(row.file)}"))
+    if file := preparation.environment_file:
+        show_lines([f"{file.file}: " + ("the digests are written" if file.written else f"as it was: {file.why}")])
 
 
 def show_smoke(smoke: SmokeResult) -> None:

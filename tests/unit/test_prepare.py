@@ -10,11 +10,14 @@ import pytest
 
 from prompt_keda.commands.prepare import PhalanxOptions, prepare, prepare_from_phalanx
 from prompt_keda.commands.session import open_session
+from prompt_keda.components.compare import FieldChange
 from prompt_keda.core.errors import BadAnswer, EnvironmentFileError, Refusal, Unreachable
 from prompt_keda.core.event import nobody
 from prompt_keda.delivery import rendering
 from prompt_keda.delivery.manifests import load_instrument_objects, load_keda_manifests, local_file, prepared_file
+from prompt_keda.delivery.rendering import Chart
 from prompt_keda.environment.loading import load_environment
+from prompt_keda.report.preparation import EnvironmentFile
 
 from .phalanx import FILES, INSTRUMENT, SCALED_JOB, a_helm, a_phalanx, commit, git
 from .test_environment_file import PROD
@@ -67,29 +70,29 @@ def test_it_is_rendered_kept_and_written_and_a_second_time_nothing_changes(file,
     """Namespaces are filled in, nulls dropped, the Job of the hook is left out; what is loaded is what was rendered."""
     before = file.read_text()
     parts = run(file, phalanx, tmp_path, ask=typed("prod"))
-    assert parts["environment_file"]["written"] and parts["phalanx"]["commit"] == git(phalanx, "rev-parse", "HEAD")
-    keda, instrument = parts["prepared"]
-    objects = json.loads(prepared_file(keda["sha256"]).read_text())
+    assert parts.environment_file.written and parts.phalanx["commit"] == git(phalanx, "rev-parse", "HEAD")
+    keda, instrument = parts.prepared
+    objects = json.loads(prepared_file(keda.sha256).read_text())
     assert [(obj["kind"], obj["metadata"].get("namespace")) for obj in objects] == [
         ("Deployment", "keda"),
         ("ClusterRole", None),
     ]
     assert "creationTimestamp" not in objects[1]["metadata"] and "env" not in str(objects[0]["spec"])
     environment = load_environment(file, None)
-    assert (environment.keda.manifests.source, environment.keda.manifests.sha256) == ("prepared", keda["sha256"])
-    assert load_keda_manifests(local_file("prepared", keda["sha256"]), keda["sha256"]) == objects
+    assert (environment.keda.manifests.source, environment.keda.manifests.sha256) == ("prepared", keda.sha256)
+    assert load_keda_manifests(local_file("prepared", keda.sha256), keda.sha256) == objects
     (scaled_job,) = load_instrument_objects(environment.instruments[0], None)
     assert scaled_job["spec"]["maxReplicaCount"] == 1700 and scaled_job["metadata"]["namespace"] == INSTRUMENT
     assert scaled_job["metadata"]["annotations"] == {"argocd.argoproj.io/hook": "PostSync"}
-    assert instrument["rendered"]["left_out"] == [f"Job init-{INSTRUMENT}: hook Sync, which a sync runs"]
+    assert instrument.rendered.left_out == (f"Job init-{INSTRUMENT}: hook Sync, which a sync runs",)
     again = run(file, phalanx, tmp_path)
-    assert again["environment_file"] == {"file": str(file), "written": False, "why": "it has these digests already"}
-    assert [row["sha256"] for row in again["prepared"]] == [keda["sha256"], instrument["sha256"]]
+    assert again.environment_file == EnvironmentFile(str(file), False, "it has these digests already")
+    assert [row.sha256 for row in again.prepared] == [keda.sha256, instrument.sha256]
     changed = [line for line in file.read_text().splitlines() if line not in before.splitlines()]
     assert changed == [
         "    source: prepared",
-        f"    sha256: {keda['sha256']}",
-        f"    prepared: {{sha256: {instrument['sha256']}}}",
+        f"    sha256: {keda.sha256}",
+        f"    prepared: {{sha256: {instrument.sha256}}}",
     ]
 
 
@@ -101,10 +104,10 @@ def test_what_changed_is_told_field_by_field_before_anybody_is_asked(file, phala
     told = []
     head = commit(phalanx, {f"applications/{INSTRUMENT}/templates/other.yaml": new.replace("@max@", "1")})
     parts = run(file, phalanx, tmp_path, ask=typed("prod"), told=told, revision=head)
-    keda, instrument = parts["prepared"]
-    assert keda["rendered"]["changes"] == []
-    fields = [{"path": "spec.maxReplicaCount", "before": 1700, "now": 600}]
-    changes = [(one["change"], one["kind"], one["fields"]) for one in instrument["rendered"]["changes"]]
+    keda, instrument = parts.prepared
+    assert keda.rendered.changes == []
+    fields = [FieldChange("spec.maxReplicaCount", 1700, 600)]
+    changes = [(change.change, change.kind, change.fields) for change in instrument.rendered.changes]
     assert changes == [("changed", "ScaledJob", fields), ("created", "TriggerAuthentication", [])]
     lines = [event.detail for event in told]
     assert lines[0].startswith(f"Phalanx {head}, committed 20") and lines[1] == "  last fetch none since it was cloned"
@@ -122,7 +125,7 @@ def test_without_consent_the_file_stays_and_the_digest_is_told(file, phalanx, tm
     assert file.read_bytes() == before
     head = commit(phalanx, {"applications/keda/values.yaml": "replicas: 2\n"})
     refused("is not the digest", file, phalanx, tmp_path, approve=digest, revision=head)
-    assert run(file, phalanx, tmp_path, approve=digest, revision="origin/main")["environment_file"]["written"]
+    assert run(file, phalanx, tmp_path, approve=digest, revision="origin/main").environment_file.written
 
 
 def test_a_dirty_tree_is_refused(file, phalanx, tmp_path):
@@ -138,12 +141,12 @@ def test_another_revision_than_the_applications_is_refused_unless_it_is_named(fi
     """What the branch is on the server's side counts, as of the last fetch, and not a local branch of that name."""
     head = commit(phalanx, {"applications/keda/values.yaml": "replicas: 3\n"})
     refused(f"is at {head[:12]}, and Application keda follows main", file, phalanx, tmp_path)
-    assert run(file, phalanx, tmp_path, revision=head, ask=typed("prod"))["phalanx"]["commit"] == head
+    assert run(file, phalanx, tmp_path, revision=head, ask=typed("prod")).phalanx["commit"] == head
     refused("knows no revision nowhere", file, phalanx, tmp_path, revision="nowhere")
     git(phalanx, "push", "--quiet", "origin", "HEAD:refs/heads/tickets/DM-1")
     git(phalanx, "fetch", "--quiet")
     file.write_text(file.read_text().replace("prod-there\n", "prod-there\n  revision: tickets/DM-1\n"))
-    parts = run(file, phalanx, tmp_path, ask=typed("prod"))["phalanx"]
+    parts = run(file, phalanx, tmp_path, ask=typed("prod")).phalanx
     assert parts["commit"] == head and parts["fetched_at"] >= parts["committed_at"]
     git(phalanx, "branch", "tickets/DM-2", "HEAD~1")
     file.write_text(file.read_text().replace("tickets/DM-1", "tickets/DM-2"))
@@ -193,9 +196,9 @@ def test_a_chart_from_elsewhere_is_rendered_only_if_it_is_pinned(file, tmp_path)
     refused(f"has the SHA-256 {PIN}, and the environment pins aaaa", file, phalanx, tmp_path)
     file.write_text(unpinned.replace("prod-there\n", f"prod-there\n{pin % PIN}"))
     parts = run(file, phalanx, tmp_path, ask=typed("prod"))
-    assert parts["prepared"][0]["rendered"]["charts"] == [{"file": "keda-2.16.1.tgz", "sha256": PIN}]
+    assert parts.prepared[0].rendered.charts == (Chart("keda-2.16.1.tgz", PIN),)
     packed.unlink()
-    assert run(file, phalanx, tmp_path)["prepared"][0]["rendered"]["charts"][0]["sha256"] == PIN
+    assert run(file, phalanx, tmp_path).prepared[0].rendered.charts[0].sha256 == PIN
     for kept in prepared_file(PIN).parent.glob("*.tgz"):
         kept.unlink()
     refused("keda 2.16.1 is not on this machine", file, phalanx, tmp_path)
@@ -209,7 +212,7 @@ def test_a_chart_that_is_committed_is_pinned_by_the_commit(file, tmp_path):
     vendored = {**FILES, "applications/keda/Chart.yaml": NEEDS_KEDA, "applications/keda/charts/keda-2.16.1.tgz": PACKED}
     del vendored[".gitignore"]
     phalanx = a_phalanx(tmp_path / "git", vendored)
-    assert run(file, phalanx, tmp_path, ask=typed("prod"))["prepared"][0]["rendered"]["charts"][0]["sha256"] == PIN
+    assert run(file, phalanx, tmp_path, ask=typed("prod")).prepared[0].rendered.charts[0].sha256 == PIN
     away = NEEDS_KEDA.replace("https://charts.test", "file://../../../elsewhere")
     head = commit(phalanx, {f"applications/{INSTRUMENT}/Chart.yaml": away})
     refused(
@@ -328,33 +331,33 @@ def test_a_chart_that_renders_differently_each_time_is_refused(file, phalanx, tm
 
 def test_a_rendering_that_was_tampered_with_is_refused_with_both_digests(file, phalanx, tmp_path):
     """And one that is not on this machine, with the command that helps."""
-    rows = run(file, phalanx, tmp_path, ask=typed("prod"))["prepared"]
+    rows = run(file, phalanx, tmp_path, ask=typed("prod")).prepared
     loads = (lambda read: prepare_of(file), lambda read: load_instrument_objects(read.instruments[0], None))
     for row, load in zip(rows, loads, strict=True):
-        path = prepared_file(row["sha256"])
+        path = prepared_file(row.sha256)
         data = path.read_bytes()
         path.write_bytes(data.replace(b"keda", b"kedo", 1))
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         with pytest.raises(EnvironmentFileError) as caught:
             load(load_environment(file, None))
-        assert found[:16] in caught.value.what and row["sha256"][:16] in caught.value.what
+        assert found[:16] in caught.value.what and row.sha256[:16] in caught.value.what
         path.unlink()
         with pytest.raises(EnvironmentFileError, match="not in the cache of this machine") as caught:
             load(load_environment(file, None))
         assert "./run prepare --env E --phalanx CHECKOUT" in caught.value.fix
         path.write_bytes(data)
-    assert [row["objects_count"] for row in prepare_of(file)] == [2, 1]
+    assert [row.objects_count for row in prepare_of(file)] == [2, 1]
 
 
 def prepare_of(file):
     with open_session(str(file)) as session:
-        return prepare(session).parts["prepared"]
+        return prepare(session).parts.prepared
 
 
 def test_where_a_rendering_comes_from_is_kept_beside_it(file, phalanx, tmp_path):
     """For people, and for a check of what Argo CD has delivered."""
-    row = run(file, phalanx, tmp_path, ask=typed("prod"))["prepared"][1]
-    about = rendering.about(row["sha256"])
+    row = run(file, phalanx, tmp_path, ask=typed("prod")).prepared[1]
+    about = rendering.about(row.sha256)
     assert about["commit"] == git(phalanx, "rev-parse", "HEAD") and about["helm"] == "v3.99.0"
     assert about["application"]["name"] == INSTRUMENT and about["environment"] == "prod-there"
     assert rendering.about("0" * 64) == {}

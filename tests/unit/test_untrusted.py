@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
@@ -14,6 +15,7 @@ from prompt_keda.core.untrusted import neutral, one_line
 from prompt_keda.records.run_summary import RunSummary
 from prompt_keda.report import as_junit, as_text, checks_as_text, redeploy_as_text
 from prompt_keda.report.history_page import History
+from prompt_keda.report.preparation import EnvironmentFile, Preparation, Prepared, Rendered
 from prompt_keda.report.progress import Progress
 
 FORGED = "OK redis/answers"
@@ -70,10 +72,9 @@ def test_no_message_forges_a_line_of_a_plan(capsys):
     }
     for verbose in (False, True):
         redeploy_as_text.show_plan(plan, verbose)
-    row = {"what": EVIL, "objects_count": 1, "sha256": "0", "fetched": True, "file": EVIL}
-    rendered = {**row, "rendered": {"path": EVIL, "before_sha256": "0"}}
-    file = {"file": EVIL, "written": False, "why": EVIL}
-    as_text.show_prepared({"prepared": [row, rendered], "environment_file": file})
+    row = Prepared(EVIL, EVIL, "0", 1, fetched=True)
+    rendered = Rendered(EVIL, EVIL, EVIL, (), (), (), (), "0", False, ())
+    as_text.show_prepared(Preparation([row, replace(row, rendered=rendered)], None, EnvironmentFile(EVIL, False, EVIL)))
     assert forged(capsys.readouterr().out) == []
 
 

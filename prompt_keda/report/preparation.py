@@ -1,0 +1,93 @@
+"""What lies on this machine for a redeploy, and what a rendering of it has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from prompt_keda.components.compare import FieldChange
+from prompt_keda.delivery.rendering import Chart
+from prompt_keda.report.as_json import as_plain
+
+
+@dataclass(frozen=True)
+class ObjectChange:
+    """An object that is created, removed or changed, the last with its fields."""
+
+    change: str
+    kind: str
+    namespace: str
+    name: str
+    fields: Sequence[FieldChange]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What one Application's chart has given.
+
+    Parameters
+    ----------
+    before_sha256
+        The digest that stands in the environment's file; empty: none.
+    before_is_known
+        Whether what was prepared before is on this machine: else nothing can be said of changes.
+    """
+
+    application: str
+    path: str
+    target_revision: str
+    arguments: Sequence[str]
+    value_files: Sequence[str]
+    charts: Sequence[Chart]
+    left_out: Sequence[str]
+    before_sha256: str
+    before_is_known: bool
+    changes: Sequence[ObjectChange]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Manifests in this machine's cache. ``rendered``: by Helm, now."""
+
+    what: str
+    file: str
+    sha256: str
+    objects_count: int
+    fetched: bool
+    rendered: Rendered | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return _without_none(self)
+
+
+@dataclass(frozen=True)
+class EnvironmentFile:
+    """Whether the digests were written into the environment's file; if not, why."""
+
+    file: str
+    written: bool
+    why: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return _without_none(self)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """All of it. ``phalanx``: the commit that was rendered, and by what; None: nothing was rendered."""
+
+    prepared: Sequence[Prepared]
+    phalanx: Mapping[str, str | None] | None = None
+    environment_file: EnvironmentFile | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return _without_none(self)
+
+
+def _without_none(record: Any) -> dict[str, Any]:
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {key: as_plain(value) for key, value in values.items() if value is not None}
