@@ -103,7 +103,8 @@ def scaled_jobs_inspect(context: Context) -> Progress:
         if surplus := _surplus(context, obj, source, found):
             return Progress(State.TODO, f"{label(obj)}: {drift.in_words(surplus[0], found)}")
     if suspended := _suspended(context):
-        return Progress(State.TODO, f"{len(suspended)} Jobs are suspended, and nobody wants that: {_named(suspended)}")
+        named = some([f"{job['metadata']['namespace']}/{job['metadata']['name']}" for job in suspended])
+        return Progress(State.TODO, f"{len(suspended)} Jobs are suspended, and nobody wants that: {named}")
     brought = f"; {len(context.saved)} objects from the snapshot" if context.saved else ""
     return Progress(State.DONE, f"{len(context.instruments())} as they should be{brought}")
 
@@ -115,14 +116,14 @@ def _wanted(context: Context) -> Iterator[tuple[Object, str]]:
     """
     left = namespaces.left(context)
     every = [
-        *((obj, instrument.name) for instrument in context.instruments() for obj in _own(context, instrument)),
+        *(
+            (obj, instrument.name)
+            for instrument in context.instruments()
+            for obj in context.instrument_objects[instrument.name]
+        ),
         *((obj, "snapshot") for obj in context.saved),
     ]
     yield from ((obj, source) for obj, source in every if obj["metadata"].get("namespace") not in left)
-
-
-def _own(context: Context, instrument: Instrument) -> list[Object]:
-    return context.instrument_objects[instrument.name]
 
 
 def apply_scaled_jobs(context: Context) -> None:
@@ -199,10 +200,6 @@ def _suspended(context: Context) -> list[Object]:
         for job in running_jobs.active_jobs(context.systems.kube)
         if is_suspended(job) and any(running_jobs.is_of(job, scaled_job) for scaled_job in free)
     ]
-
-
-def _named(jobs: list[Object]) -> str:
-    return some([f"{job['metadata']['namespace']}/{job['metadata']['name']}" for job in jobs])
 
 
 def _needs_pause(context: Context, wanted: Object, live: Object | None) -> bool:

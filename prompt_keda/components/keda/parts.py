@@ -197,7 +197,11 @@ def parts_not_restarting(systems: Systems) -> Outcome:
     pods = [pod for pod in systems.kube.list(PODS, systems.environment.keda.namespace) if _part_of(pod)]
     if not pods:
         return unknown("no pod of KEDA is there", "See keda/parts-ready.")
-    containers = [(pod["metadata"]["name"], status) for pod in pods for status in _statuses(pod)]
+    containers = [
+        (pod["metadata"]["name"], status)
+        for pod in pods
+        for status in (pod.get("status") or {}).get("containerStatuses") or []
+    ]
     restarts = sum(status.get("restartCount", 0) for _, status in containers)
     good = f"{restarts} restarts of {len(containers)} containers"
     if not containers:
@@ -232,10 +236,6 @@ def _last_end(status: Object) -> Object:
         if found:
             return found
     return {}
-
-
-def _statuses(pod: Object) -> list[Object]:
-    return pod.get("status", {}).get("containerStatuses") or []
 
 
 def _part_of(pod: Object) -> bool:

@@ -86,7 +86,10 @@ def _held_to(schema: Object, systems: Systems, good: str) -> Outcome:
     def look(place: tuple[Instrument, str]) -> Outcome:
         instrument, what = place
         try:
-            found = _live(systems, instrument) if what == "live" else _applied(instrument)
+            if what == "live":
+                found = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
+            else:
+                found = _applied(instrument)
         except EnvironmentFileError as error:  # neither can a redeploy read it
             return fail(f"{instrument.scaled_job} (manifest): {error.what}", error.fix)
         if found is None:
@@ -101,10 +104,6 @@ def _held_to(schema: Object, systems: Systems, good: str) -> Outcome:
     return all_of(
         ((instrument.scaled_job, (instrument, what)) for instrument, what in places), look, f"{len(places)} {good}"
     )
-
-
-def _live(systems: Systems, instrument: Instrument) -> Object | None:
-    return systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
 
 
 def _applied(instrument: Instrument) -> Object | None:
