@@ -488,9 +488,8 @@ def report(run, incident="", html="", markdown=""):
 
 
 def _show_enrolled(result):
-    parts = result.parts
-    outcome = "has the new identity" if parts["written"] else "has this identity already: nothing to do"
-    reports.as_text.show_lines([f"{parts['file']} {outcome}"])
+    outcome = "has the new identity" if result.parts.written else "has this identity already: nothing to do"
+    reports.as_text.show_lines([f"{result.parts.file} {outcome}"])
 
 
 @_task(show=_show_enrolled, help=APPROVE)

@@ -16,8 +16,8 @@ def enrol(session: Session, approve: str, observer: Observer, ask: Ask | None) -
 
     Raises as `prompt_keda.redeploy.enrol.enrol` does.
     """
-    parts = enrolment.enrol(session.systems, session.file, approve, observer, ask)
+    enrolled = enrolment.enrol(session.systems, session.file, approve, observer, ask)
     incident = Incident.find_open(incidents_folder(), session.environment)
-    if parts["written"] and incident:
-        incident.goes_on_at(parts["new"]["kube_system_uid"])
-    return Result("enrol", session.environment.name, header=session.header(), parts=parts)
+    if enrolled.written and incident:
+        incident.goes_on_at(enrolled.new["kube_system_uid"])
+    return Result("enrol", session.environment.name, header=session.header(), parts=enrolled)

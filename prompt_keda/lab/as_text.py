@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prompt_keda.report.as_text import show_lines
@@ -23,13 +24,27 @@ def show_lab(status: dict[str, Any]) -> None:
     show_lines([f"  {line}" for line in lines])
 
 
-def show_faults(faults: Sequence[dict[str, Any]]) -> None:
+@dataclass(frozen=True)
+class FaultRow:
+    """A fault, what sees it, and whether it is there. ``stops_scaling``: no event becomes a Job while it is."""
+
+    id: str
+    title: str
+    case: str
+    expected_checks: Mapping[str, str]
+    runbook: str
+    stops_scaling: bool
+    needs: Sequence[str]
+    is_there: bool
+
+
+def show_faults(faults: Sequence[FaultRow]) -> None:
     """Show two lines for each fault: what is broken, and what sees and answers it."""
     for fault in faults:
-        marks = ["scaling stops"] * fault["stops_scaling"] + ["INJECTED, NOT REVERTED"] * fault["is_there"]
-        show_lines([f"{fault['id']}: {'; '.join([fault['title'], *marks])}"])
-        seen = ", ".join(f"{check} {verdict.upper()}" for check, verdict in fault["expected_checks"].items())
-        show_lines([f"  seen by {seen}; runbook {fault['runbook']}"])
+        marks = ["scaling stops"] * fault.stops_scaling + ["INJECTED, NOT REVERTED"] * fault.is_there
+        show_lines([f"{fault.id}: {'; '.join([fault.title, *marks])}"])
+        seen = ", ".join(f"{check} {verdict.upper()}" for check, verdict in fault.expected_checks.items())
+        show_lines([f"  seen by {seen}; runbook {fault.runbook}"])
 
 
 def show_drills(drills: Sequence[Drilled]) -> None:

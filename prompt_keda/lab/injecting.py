@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from prompt_keda.core.errors import PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import drilling, state
+from prompt_keda.lab.as_text import FaultRow
 from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.drills.ways import LOCAL
 from prompt_keda.lab.faults import ALL_FAULTS, OF_DELIVERY, fault_of, presence
@@ -90,16 +91,16 @@ def _known(ids: Sequence[str]) -> tuple[list[Fault], list[PromptKedaError]]:
 
 def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: str) -> Result:
     rows = [
-        {
-            "id": fault.id,
-            "title": fault.title,
-            "case": fault.case,
-            "expected_checks": dict(fault.seen),
-            "runbook": runbook_of(fault),
-            "stops_scaling": fault.stops_scaling,
-            "needs": sorted(fault.needs),
-            "is_there": fault.id in there,
-        }
+        FaultRow(
+            id=fault.id,
+            title=fault.title,
+            case=fault.case,
+            expected_checks=fault.seen,
+            runbook=runbook_of(fault),
+            stops_scaling=fault.stops_scaling,
+            needs=sorted(fault.needs),
+            is_there=fault.id in there,
+        )
         for fault in faults
     ]
     return Result(task, LOCAL, header=header, parts={"faults": rows})

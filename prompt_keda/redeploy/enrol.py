@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.resources import NAMESPACES
@@ -40,7 +40,17 @@ def identity_of(kube: Kube) -> dict[str, str]:
     return {"ca_sha256": kube.ca_sha256, "kube_system_uid": uid}
 
 
-def enrol(systems: Systems, path: Path, approve: str, observer: Observer, ask: Ask | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Enrolled:
+    """A cluster's identity in its environment's file before and now, and whether that was written: not where both are the same."""
+
+    file: str
+    old: Mapping[str, str]
+    new: Mapping[str, str]
+    written: bool
+
+
+def enrol(systems: Systems, path: Path, approve: str, observer: Observer, ask: Ask | None) -> Enrolled:
     """Write a cluster's new identity into its environment's file, if a person wants it. Idempotent: yes.
 
     Parameters
@@ -51,11 +61,6 @@ def enrol(systems: Systems, path: Path, approve: str, observer: Observer, ask: A
         The digest that a refusal named; empty: ask the person for the environment's name.
     ask
         None: there is no terminal.
-
-    Returns
-    -------
-    dict
-        ``file``, ``old``, ``new``, and whether it was ``written``: not where both are the same.
 
     Raises
     ------
@@ -75,18 +80,17 @@ def enrol(systems: Systems, path: Path, approve: str, observer: Observer, ask: A
         )
     old = {key: str(getattr(environment.kubernetes.identity, key)) for key in KEYS}
     new = identity_of(systems.kube)
-    found_parts = {"file": str(path), "old": old, "new": new}
     for line in side_by_side(old, new):
         observer(Event(EventKind.NOTE, "enrol", "", line))
     if old == new:
-        return {**found_parts, "written": False}
+        return Enrolled(str(path), old, new, written=False)
     inputs = {"task": "enrol", "environment": environment.name, "old": old, "new": new}
     refusal = _unapproved(environment.name, digest_of(inputs), approve, ask)
     if refusal:
-        refusal.parts |= {**found_parts, "written": False}
+        refusal.parts |= asdict(Enrolled(str(path), old, new, written=False))
         raise refusal
     write_identity(path, environment, new, systems.placeholders)
-    return {**found_parts, "written": True}
+    return Enrolled(str(path), old, new, written=True)
 
 
 def side_by_side(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

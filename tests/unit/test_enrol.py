@@ -16,7 +16,7 @@ from prompt_keda.environment import edit as environment_edit
 from prompt_keda.environment.edit import write_identity
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab.pki import Authority
-from prompt_keda.redeploy.enrol import enrol
+from prompt_keda.redeploy.enrol import Enrolled, enrol
 from tests.contracts.fakes.kube import FakeKube
 from tests.in_process import run_in_process
 
@@ -79,10 +79,10 @@ def test_the_two_values_change_and_nothing_else(tmp_path, kube, identity):
     path.chmod(0o640)
     before = path.read_bytes().decode()
     found = run(path, kube, ask=typed("prod"))
-    assert found["written"] and found["new"] == NEW
+    assert found.written and found.new == NEW
     after, identity_now = path.read_bytes().decode(), load_environment(path, None).kubernetes.identity
     assert identity_now.model_dump() == NEW
-    for key, value in found["old"].items():
+    for key, value in found.old.items():
         if value in before:
             before = before.replace(value, NEW[key])
     if "FILL-IN" not in identity:
@@ -125,7 +125,7 @@ def test_without_a_terminal_the_digest_that_was_printed_is_wanted(tmp_path, kube
         run(path, kube, approve=digest)
     assert path.read_bytes() == before
     kube.ca_sha256 = NEW["ca_sha256"]
-    assert run(path, kube, approve=digest)["written"]
+    assert run(path, kube, approve=digest).written
 
 
 def test_where_nothing_changed_nothing_is_written(tmp_path, kube):
@@ -133,7 +133,7 @@ def test_where_nothing_changed_nothing_is_written(tmp_path, kube):
     path = a_file(tmp_path)
     run(path, kube, ask=typed("prod"))
     before = path.stat()
-    assert run(path, kube) == {"file": str(path), "old": NEW, "new": NEW, "written": False}
+    assert run(path, kube) == Enrolled(str(path), NEW, NEW, written=False)
     after = path.stat()  # it may have been read: its atime is another one
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
@@ -173,7 +173,7 @@ def test_a_link_in_the_place_of_the_new_file_is_not_followed(tmp_path, kube):
     path, victim = a_file(tmp_path), tmp_path / "victim"
     victim.write_text("mine")
     (tmp_path / ".mine.yaml.new").symlink_to(victim)
-    assert run(path, kube, ask=typed("prod"))["written"] and victim.read_text() == "mine"
+    assert run(path, kube, ask=typed("prod")).written and victim.read_text() == "mine"
 
 
 BY_HAND = {

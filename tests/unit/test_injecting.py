@@ -43,14 +43,14 @@ def acts(stack):
 
 
 def there():
-    return [one["id"] for one in injecting.list_faults().parts["faults"] if one["is_there"]]
+    return [one.id for one in injecting.list_faults().parts["faults"] if one.is_there]
 
 
 def test_what_is_brought_in_is_told_until_it_is_taken_back(stack):
     """Also by the list, and once where it was injected twice."""
     for _ in range(2):
         (row,) = injecting.inject("a/one", nobody).parts["faults"]
-    assert (row["id"], row["is_there"], row["runbook"], row["stops_scaling"]) == ("a/one", True, "keda-gone", True)
+    assert (row.id, row.is_there, row.runbook, row.stops_scaling) == ("a/one", True, "keda-gone", True)
     assert there() == state.faults(stack.lab) == ["a/one"]
     injecting.revert("a/one", nobody)
     assert there() == [] and acts(stack) == ["inject a/one"] * 2 + ["revert a/one"]
@@ -118,7 +118,7 @@ def test_one_that_another_keeps_from_being_mended_is_mended_after_it(stack):
     for id_ in ("a/one", "b/two"):
         injecting.inject(id_, nobody)
     rows = injecting.revert_all(nobody).parts["faults"]
-    assert reverted == ["a/one", "b/two"] and {one["id"] for one in rows} == set(reverted) and there() == []
+    assert reverted == ["a/one", "b/two"] and {one.id for one in rows} == set(reverted) and there() == []
 
 
 def test_one_that_cannot_be_mended_hides_no_other(stack, monkeypatch):
@@ -128,7 +128,7 @@ def test_one_that_cannot_be_mended_hides_no_other(stack, monkeypatch):
     monkeypatch.setattr(injecting, "fault_of", lambda id_: stack.faults.get(id_) or faults.fault_of(id_))
     with pytest.raises(Refusal, match="of/another-version") as refused:
         injecting.revert_all(nobody)
-    assert [one["id"] for one in refused.value.parts["faults"]] == ["a/one"]
+    assert [one.id for one in refused.value.parts["faults"]] == ["a/one"]
     assert state.faults(stack.lab) == ["of/another-version"]
 
 
@@ -149,4 +149,4 @@ def test_all_faults_are_listed_with_what_answers_them(stack, capsys, monkeypatch
     assert lines[1].strip() == "seen by keda/parts-ready FAIL; runbook keda-gone"
     assert "BROUGHT" not in lines[2] and len(lines) == 4
     monkeypatch.setattr(injecting, "ALL_FAULTS", ALL_FAULTS)
-    assert all(one["runbook"] for one in injecting.list_faults().parts["faults"])
+    assert all(one.runbook for one in injecting.list_faults().parts["faults"])
