@@ -36,10 +36,7 @@ class Machine:
             shutil.copytree(ROOT / name, self.clone / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copyfile(ROOT / "tasks.py", self.clone / "tasks.py")
         shutil.copyfile(ROOT / "environments" / f"{ENV}.yaml", self.environment)
-        lab = Path("prompt-keda/lab") / settings.current_lab().name
-        (self.state / lab).mkdir(parents=True)
-        known = runs_folder().parents[1] / lab / "endpoints.json"
-        shutil.copyfile(known, self.state / lab / "endpoints.json")
+        other_state_folder(self.state)
         if AT_DESK:
             for parent, _, files in os.walk(self.state):
                 for path in (Path(parent), *(Path(parent, one) for one in files)):
@@ -88,3 +85,11 @@ class Machine:
         done = subprocess.run(argv, capture_output=True, **kept)
         assert done.stdout.strip(), f"no document; standard error: {done.stderr}"
         return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def other_state_folder(folder):
+    """Make a state folder that knows nothing but where the stack is, and return it."""
+    lab = Path("prompt-keda/lab") / settings.current_lab().name
+    (folder / lab).mkdir(parents=True)
+    shutil.copyfile(runs_folder().parents[1] / lab / "endpoints.json", folder / lab / "endpoints.json")
+    return folder

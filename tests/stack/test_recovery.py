@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,6 +36,7 @@ from prompt_keda.lab import settings, state
 from prompt_keda.redeploy.planner import STEPS
 
 from . import keda_versions
+from .automatic_sync import automatic_sync
 from .conftest import (
     CLUSTER,
     ENV,
@@ -50,6 +52,7 @@ from .conftest import (
     work_time,
 )
 from .helm import RELEASE, begin_helm, chart, helm
+from .other_machine import other_state_folder
 from .survivors import Survivors
 
 pytestmark = at_the_stack_only  # states are made by the stack's own user
@@ -487,13 +490,25 @@ KILLED = [
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(("state", "mode"), KILLED, ids=lambda one: one if isinstance(one, str) else None)
 def test_a_run_that_is_killed_at_every_boundary_of_its_journal_ends_green(twenty, state, mode, tmp_path):
-    """SIGKILL after each entry, one after the other; each time it is resumed. The same ledger, and no worker lost."""
+    """SIGKILL after each entry, one after the other; each time it is resumed. The same ledger, and no worker lost.
+
+    Where Argo CD delivers it syncs by itself before and afterwards. Once it is suspended another state folder goes on.
+    """
+    with automatic_sync(twenty.admin) if ENV == "argocd" else nullcontext():
+        _killed_at_every_boundary(twenty, state, mode, tmp_path)
+
+
+def _killed_at_every_boundary(twenty, state, mode, folder):
     state(twenty)
-    boundaries = tmp_path / "boundaries"
+    boundaries, elsewhere = folder / "boundaries", other_state_folder(folder / "elsewhere")
     command = [sys.executable, "-m", "tests.stack.killed_at", twenty.environment, mode, str(boundaries)]
-    kills = 0
-    while (done := subprocess.run(command, cwd=ROOT, capture_output=True, text=True)).returncode == -signal.SIGKILL:
+    env, kills = dict(os.environ), 0
+    while (
+        done := subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env)
+    ).returncode == -signal.SIGKILL:
         kills += 1
+        if ENV == "argocd" and "guard/suspend-delivery" in boundaries.read_text():
+            env["XDG_STATE_HOME"] = str(elsewhere)
     assert done.returncode == 0, f"after {kills} kills, {boundaries.read_text()}: {done.stderr}"
     steps = {one.split()[0] for one in boundaries.read_text().splitlines()}
     assert steps == {one.id for one in STEPS} and kills >= len(steps)
