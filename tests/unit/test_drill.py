@@ -92,6 +92,15 @@ def test_a_fault_that_its_runbook_mends_is_passed():
     assert stack.asked == ["keda-gone"] and seen.recovered_s is not None
 
 
+def test_what_a_drill_waits_for_is_told_before_it_gives_up():
+    """A stack that nobody has made whole: which checks are not green, at the first look."""
+    stack, news = Stack(), []
+    stack.broken = True
+    with pytest.raises(DeadlinePassed):
+        drill(stack.fault(), stack.stage, stack, lambda event: news.append(event.detail))
+    assert news == ["waits for the steady state before keda/x: not green are keda/parts-ready"]
+
+
 @pytest.mark.parametrize("stack", [Stack(runbook_mends=False), Stack(runbook_mends=False, runbook_code=1)])
 def test_what_the_runbook_does_not_mend_is_mended_by_people_and_told(stack):
     """Also where the runbook says that all is well, and it is not."""

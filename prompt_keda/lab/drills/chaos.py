@@ -76,7 +76,7 @@ def run_round(
     DeadlinePassed
         When the stack is not green before.
     """
-    until_green(ways, f"the steady state before round {chaos_round.number}")
+    until_green(ways, f"the steady state before round {chaos_round.number}", observer=observer)
     begun = time.monotonic()
     instruments = stage.environment.instruments
     with ExitStack() as stack:

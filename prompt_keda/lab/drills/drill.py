@@ -11,7 +11,7 @@ from typing import Any
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.core.errors import DeadlinePassed, PromptKedaError
-from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.event import Event, EventKind, Observer, nobody
 from prompt_keda.lab import state
 from prompt_keda.lab.drills.delivery_audit import DeliveryAudit
 from prompt_keda.lab.drills.job_watcher import JobWatcher
@@ -30,6 +30,8 @@ RUNBOOK, PEOPLE = "runbook", "people"
 EVENTS, MORE, A_SECOND = 100, 60, 1.0
 """So many are sent before: twenty workers work half a minute, and wait as long. When it is seen more are sent at once, so that
 they work during the recovery; and from then on so many a second."""
+MOST_NAMED = 3
+"""Of the checks that are waited for."""
 AT_WORK_S = 30
 """KEDA has made all workers by then: only then something is broken."""
 FAULT, RECOVERY, REVERT = "the fault", "the recovery", "the revert"
@@ -51,7 +53,7 @@ def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled
         When the stack is not green before: nothing could be told of this fault then.
     """
     try:
-        until_green(ways, f"the steady state before {fault.id}", standing=_standing(stage))
+        until_green(ways, f"the steady state before {fault.id}", standing=_standing(stage), observer=observer)
     except DeadlinePassed as error:
         there = state.faults(stage.lab)
         whole = "./run faults --revert" if there else f"./run redeploy --env {stage.environment.name}"
@@ -159,7 +161,9 @@ class _Drill:
         if not is_mended:
             self._tell("the runbook alone is not enough: now what its page asks people to do")
             self._revert()
-            until_green(self.ways, f"the end of {self.fault.id}", standing=_standing(self.stage))
+            until_green(
+                self.ways, f"the end of {self.fault.id}", standing=_standing(self.stage), observer=self.observer
+            )
         if (is_mended and is_proven) or (code := self.ways.prove()) == 0:
             self.seen["recovered_s"] = self._since_broken_s()
         else:
@@ -177,7 +181,7 @@ class _Drill:
         if not self.is_reverted:
             self._revert()
         what = f"a stack that is whole after {self.fault.id}"
-        until_green(self.ways, what, WHOLE_S, standing=_standing(self.stage))
+        until_green(self.ways, what, WHOLE_S, standing=_standing(self.stage), observer=self.observer)
         self.problems += [
             f"left behind: {leftover}" for leftover in leftovers(self.stage) if leftover not in left_before
         ]
@@ -230,8 +234,11 @@ def until_green(
     timeout_s: float | None = None,
     may_be_slow: bool = False,
     standing: Sequence[str] = (),
+    observer: Observer = nobody,
 ) -> None:
-    """Look until no check is red or amber. Raises `DeadlinePassed` when that does not come; it names what is left.
+    """Look until no check is red or amber, and tell which are when that changes.
+
+    Raises `DeadlinePassed` when that does not come; it names what is left.
 
     Parameters
     ----------
@@ -242,10 +249,15 @@ def until_green(
     """
     limit_s = STEADY_S if timeout_s is None else timeout_s
     end = time.monotonic() + limit_s
-    amber = Verdict.WARN.value
+    amber, before = Verdict.WARN.value, None
     while red := {id_: told for id_, told in _red(ways.look()).items() if id_ not in standing or told != amber}:
         if may_be_slow and red == {SYMPTOM: amber}:
             return
+        if red != before:
+            more = f" (and {len(red) - MOST_NAMED} more)" if len(red) > MOST_NAMED else ""
+            news = f"waits for {what}: not green are {', '.join(list(red)[:MOST_NAMED])}{more}"
+            observer(Event(EventKind.NOTE, "drill", "", news))
+            before = red
         if time.monotonic() > end:
             raise DeadlinePassed(what, limit_s, ", ".join(f"{id_} {verdict}" for id_, verdict in red.items()))
 
