@@ -13,6 +13,7 @@ from prompt_keda.components.capacity.host_room import STATED, room_left
 from prompt_keda.components.capacity.pod_room import Free
 from prompt_keda.components.cluster.clock import age
 from prompt_keda.components.cluster.vcluster import in_a_vcluster, is_made_up
+from prompt_keda.components.scaled_jobs.looks import of_every_instrument
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn, worst_of
@@ -166,7 +167,7 @@ def nodes_have_room(systems: Systems) -> Outcome:
         free.place(worker, wanted)
         return ok(f"{instrument.name}: {wanted} more workers fit")
 
-    return all_of(((instrument.scaled_job, instrument) for instrument in systems.environment.instruments), look)
+    return of_every_instrument(systems, look)
 
 
 def _host_has_room(systems: Systems) -> Outcome:

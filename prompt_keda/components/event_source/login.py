@@ -15,6 +15,7 @@ from prompt_keda.clients.kube.resources import (
 )
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.event_source.redis_streams import TRIGGER
+from prompt_keda.components.scaled_jobs.looks import of_every_instrument
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, Missing, Refused, Untrusted
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
@@ -70,7 +71,7 @@ def keda_may_ask(systems: Systems) -> Outcome:
             ((instrument.scaled_job, given) for given in triggers), lambda given: _try(systems, instrument, live, given)
         )
 
-    return all_of(((instrument.scaled_job, instrument) for instrument in systems.environment.instruments), look)
+    return of_every_instrument(systems, look)
 
 
 def _try(systems: Systems, instrument: Instrument, live: Object, trigger: Object) -> Outcome:

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.keda.operator_metrics import operator_metrics, samples, scale_loops
-from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN
+from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN, of_every_instrument
 from prompt_keda.core.check import Outcome, check
-from prompt_keda.core.outcomes import all_of, ok, warn
+from prompt_keda.core.outcomes import ok, warn
 from prompt_keda.environment.model import Instrument
 
 ERRORS = {"keda_scaled_job_errors_total": "scaledJob", "keda_scaler_detail_errors_total": "scaledObject"}
@@ -45,9 +45,7 @@ def ready_is_fresh(systems: Systems) -> Outcome:
             return ok(instrument.scaled_job)
         return warn(f"{instrument.scaled_job}: the operator runs no loop for it, so its Ready is a memory", fix)
 
-    return all_of(
-        ((instrument.scaled_job, instrument) for instrument in systems.environment.instruments), look, "every loop runs"
-    )
+    return of_every_instrument(systems, look, "every loop runs")
 
 
 @check(
@@ -98,7 +96,7 @@ def nothing_errors(systems: Systems) -> Outcome:
             ok(f"{told}, none just now") if polling < PATIENCE else warn(f"{told}; whether they go on is not seen", fix)
         )
 
-    return all_of(((instrument.scaled_job, instrument) for instrument in instruments), look)
+    return of_every_instrument(systems, look)
 
 
 def _errors(page: str, instruments: tuple[Instrument, ...]) -> dict[str, float]:

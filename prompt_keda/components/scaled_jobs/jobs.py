@@ -9,7 +9,7 @@ from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import JOBS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.scaled_jobs.looks import of_every_scaled_job
+from prompt_keda.components.scaled_jobs.looks import of_every_instrument, of_every_scaled_job
 from prompt_keda.components.scaled_jobs.objects import (
     SCALED_JOB_LABEL,
     is_finished,
@@ -19,7 +19,7 @@ from prompt_keda.components.scaled_jobs.objects import (
 )
 from prompt_keda.components.scaled_jobs.running_jobs import would_be_deleted
 from prompt_keda.core.check import Outcome, check
-from prompt_keda.core.outcomes import all_of, fail, ok, warn
+from prompt_keda.core.outcomes import fail, ok, warn
 from prompt_keda.environment.model import Instrument
 
 HOOK = "argocd.argoproj.io/hook"
@@ -121,11 +121,7 @@ def jobs_are_counted(systems: Systems) -> Outcome:
             )
         return ok(instrument.scaled_job)
 
-    return all_of(
-        ((instrument.scaled_job, instrument) for instrument in systems.environment.instruments),
-        look,
-        "every running Job is counted",
-    )
+    return of_every_instrument(systems, look, "every running Job is counted")
 
 
 def _label(job: Object) -> str | None:
@@ -175,11 +171,7 @@ def no_job_has_a_limit(systems: Systems) -> Outcome:
             )
         return ok(instrument.scaled_job)
 
-    return all_of(
-        ((instrument.scaled_job, instrument) for instrument in systems.environment.instruments),
-        look,
-        "no running Job has one",
-    )
+    return of_every_instrument(systems, look, "no running Job has one")
 
 
 def _limit(job: Object) -> int | None:
@@ -214,7 +206,7 @@ def jobs_do_not_fail(systems: Systems) -> Outcome:
         reason = f"{failed[-1]['metadata']['name']}: {why.get('reason')}, {why.get('message')}"
         return warn(f"{instrument.scaled_job}: {len(failed)} of the newest {len(newest)} Jobs failed; {reason}", fix)
 
-    return all_of(((instrument.scaled_job, instrument) for instrument in systems.environment.instruments), look)
+    return of_every_instrument(systems, look)
 
 
 def _finished_at(job: Object) -> str:

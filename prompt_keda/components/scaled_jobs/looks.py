@@ -19,6 +19,11 @@ LOOK_AGAIN = (
 )
 
 
+def of_every_instrument(systems: Systems, look: Callable[[Instrument], Outcome], good: str = "") -> Outcome:
+    """Look at each instrument, named by its ScaledJob; as `all_of`."""
+    return all_of(((instrument.scaled_job, instrument) for instrument in systems.environment.instruments), look, good)
+
+
 def of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], Outcome], good: str) -> Outcome:
     """Look at each instrument's ScaledJob; an absent one is FAIL, and hides none of the others."""
 
@@ -30,9 +35,7 @@ def of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], O
             )
         return look(instrument, live)
 
-    return all_of(
-        ((instrument.scaled_job, instrument) for instrument in systems.environment.instruments), look_at, good
-    )
+    return of_every_instrument(systems, look_at, good)
 
 
 def lag_triggers(live: Object) -> list[Object]:
