@@ -99,7 +99,7 @@ class ArgoCdDelivery(Delivery):
             return Progress(State.TODO, f"{some(by_itself or others)} {said}")
         now = self._systems.kube.server_time()
         busy = [
-            f"{name} since {_began(live)}"
+            f"{name} since {_began(live)}{_why(live)}"
             for name, live in applications.items()
             if is_busy(live) and not is_left(live, now)
         ]
@@ -247,6 +247,12 @@ def is_left(live: Object, now: datetime) -> bool:
 
 def _began(live: Object) -> str:
     return str(_state(live).get("startedAt", "a moment ago"))
+
+
+def _why(live: Object) -> str:
+    """Return what an operation waits for, in Argo CD's words: a sync window holds one back for hours."""
+    said = " ".join(str(_state(live).get("message") or "").split())[:150]
+    return f" ({said})" if said else ""
 
 
 def sync_status(live: Object) -> str:

@@ -141,6 +141,13 @@ def test_a_sync_that_runs_is_waited_for(busy):
     assert made.suspension("run-1").state is State.WORKING
 
 
+def test_a_sync_that_is_waited_for_is_told_with_what_it_waits_for_itself():
+    """A sync window holds it back for hours, and nobody has to wait for that."""
+    state = {"phase": "Running", "message": "Sync operation blocked by sync window"}
+    _, made = with_application(None, operation={"sync": {}}, status={"operationState": state})
+    assert "keda since a moment ago (Sync operation blocked by sync window)" in made.suspension("run-1").detail
+
+
 @pytest.mark.parametrize(("minutes", "state"), [(5, State.WORKING), (15, State.DONE)])
 def test_a_state_that_was_left_is_not_waited_for(minutes, state):
     """It says that a sync runs, and the operation is gone: nobody runs it, unless it was taken away a moment ago."""
