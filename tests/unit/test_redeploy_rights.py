@@ -37,6 +37,8 @@ NOT_ASKED_HERE = {
     Right("list", "discovery.k8s.io", "endpointslices", "prompt-redis"): "the double of Redis needs no port-forward",
     Right("get", "", "pods", "prompt-redis", "", "portforward"): "the same",
     Right("create", "", "pods", "prompt-redis", "", "portforward"): "the same",
+    Right("get", "", "secrets", "prompt-keda-smoke", "pull-secret"): "the preflight tries each Secret",
+    Right("get", "", "namespaces", "", "prompt-keda-smoke"): "the preflight tries what it applies",
 }
 
 

@@ -98,7 +98,8 @@ def copy_rights() -> list[Right]:
 
 def _namespaces(environment: Environment, own: Iterable[Object]) -> Iterator[Right]:
     applied = {environment.keda.namespace, *(obj["metadata"]["namespace"] for obj in own)}
-    for name in applied | {instrument.namespace for instrument in environment.instruments}:
+    seen = {environment.smoke.namespace, *(instrument.namespace for instrument in environment.instruments)}
+    for name in applied | seen:
         yield from _all(("get",), "", "namespaces", name=name)
     for name in applied | {environment.smoke.namespace}:
         yield from _all(APPLY, "", "namespaces", name=name)
@@ -122,7 +123,7 @@ def _secrets(environment: Environment) -> Iterator[Right]:
         yield from _all(("get", *APPLY), "", "secrets", sync.namespace, sync.name)
     pull = environment.smoke.pull_secret
     if pull:
-        yield from _all(APPLY, "", "secrets", pull.namespace, pull.name)
+        yield from _all(("get", *APPLY), "", "secrets", pull.namespace, pull.name)
     yield from _all(("get", "create", "delete"), "", "secrets", environment.keda.namespace, CERTIFICATES)
     yield Right("list", "", "secrets", environment.keda.namespace)  # the metadata of Helm's, which says what hangs
 
