@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import hvac
@@ -30,6 +31,8 @@ USER = 65534
 REACHABLE = ("api", "vault", "registry")
 WITHHELD = ("admin_kubeconfig", "vault_role_id_file", "vault_secret_id_file")
 """Endpoints that only the stack's own user may have."""
+READ_HERE = {"ca_file", "keda_manifests", "rendered_keda", "rendered_workers"}
+"""Endpoints that are files which environments name."""
 KEPT_VARIABLES = ("CI", "LANG", "NO_COLOR", "PATH", "PROMPT_KEDA_LAB", "TERM")
 
 
@@ -51,6 +54,7 @@ def command(lab: Lab, argv: Sequence[str]) -> list[str]:
     """
     known = state.endpoints(lab)
     _open(lab, known)
+    _write_endpoints(lab, known)
     _write_login(lab, known)
     inside = [sys.executable, "-m", "prompt_keda.lab.desk", json.dumps({"home": str(home(lab)), "argv": list(argv)})]
     return ["nsenter", f"--net=/run/netns/{_netns(lab)}", "--", "unshare", "--mount", "--", *inside]
@@ -88,22 +92,40 @@ def _open(lab: Lab, known: dict[str, Any]) -> None:
     for folder in (lab.run, home(lab), home(lab) / ".kube"):
         folder.mkdir(exist_ok=True)
         folder.chmod(0o711)
-    known_to_user = home(lab) / "state/prompt-keda/lab" / lab.name
-    for folder in (known_to_user, home(lab) / "cache", home(lab) / "shared"):
+    for folder in (_known_to_user(lab), home(lab) / "cache", home(lab) / "shared"):
         private_folder(folder)
-    given = {key: value for key, value in known.items() if key not in WITHHELD}
-    for key in ("ca_file", "keda_manifests"):
-        copy = home(lab) / Path(known[key]).name
-        shutil.copyfile(known[key], copy)
-        copy.chmod(0o644)
-        given[key] = str(copy)
-    given["kubeconfig"] = str(home(lab) / ".kube" / "config")
-    (known_to_user / "endpoints.json").write_text(json.dumps(given, indent=1))
     for name in ("state", "cache", "shared"):
         for parent, _, files in os.walk(home(lab) / name):
             for path in (Path(parent), *(Path(parent, file) for file in files)):
                 os.chown(path, USER, USER, follow_symlinks=False)
     ready.mkdir()
+
+
+def _known_to_user(lab: Lab) -> Path:
+    return home(lab) / "state/prompt-keda/lab" / lab.name
+
+
+def _write_endpoints(lab: Lab, known: dict[str, Any]) -> None:
+    """Write where the stack is, with copies of the files that its environments read. A delivery may have come since.
+
+    The folder is the user's: no link of theirs is followed.
+    """
+    given = {key: value for key, value in known.items() if key not in WITHHELD}
+    for key in READ_HERE & known.keys():
+        given[key] = str(home(lab) / Path(known[key]).name)
+        _replace(Path(given[key]), Path(known[key]).read_bytes())
+    given["kubeconfig"] = str(home(lab) / ".kube" / "config")
+    _replace(_known_to_user(lab) / "endpoints.json", json.dumps(given, indent=1).encode())
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Write a file anew unless it says this already: another command may be reading it."""
+    if not file.is_symlink() and file.exists() and file.read_bytes() == content:
+        return
+    with NamedTemporaryFile(dir=file.parent, delete=False) as fresh:
+        fresh.write(content)
+        os.fchmod(fresh.fileno(), 0o644)
+    Path(fresh.name).rename(file)
 
 
 def _connect(lab: Lab, address: str) -> None:

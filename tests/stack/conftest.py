@@ -26,6 +26,7 @@ from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.core.places import runs_folder as own_runs_folder
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import desk, settings, state, vault_contents, vcluster
+from prompt_keda.lab.faults.fault import Stage
 
 ROOT = Path(__file__).parents[2]
 TASKS = str(ROOT / "tasks.py")
@@ -167,6 +168,15 @@ def deployed(endpoints):
     done.began = began
     assert done.returncode == 0, done.stderr
     return done
+
+
+@pytest.fixture(scope="session")
+def argocd_stage():
+    """A stack on which Argo CD delivers; where it does not the test is skipped."""
+    known = state.endpoints()
+    if known.get("delivery") != "argocd":
+        pytest.skip("this stack has no Argo CD: PROMPT_KEDA_LAB=argo ./run lab.up --with argocd")
+    return Stage(load_environment(ROOT / "environments" / "argocd.yaml", known))
 
 
 @contextmanager

@@ -36,8 +36,8 @@ def write(folder, endpoints, values, changes, prefix):
     """
     place = folder / "environments"
     manifest = place / "worker.yaml"
-    manifest.write_text(_resolved(ROOT / "environments/local/prompt-keda-lsstcam.yaml", endpoints))
-    text = _resolved(ROOT / "environments/local.yaml", endpoints)
+    manifest.write_text(resolved(ROOT / "environments/local/prompt-keda-lsstcam.yaml", endpoints))
+    text = resolved(ROOT / "environments/local.yaml", endpoints)
     made = yaml.safe_load(text.replace(f"{vault_contents.PREFIX}/", f"{prefix}/"))
     login = {"method": "approle"}
     for name, value in (("role_id", "role-id"), ("secret_id", changes.get("secret_id", "secret-id"))):
@@ -53,7 +53,7 @@ def write(folder, endpoints, values, changes, prefix):
     (place / f"{NAME}.yaml").write_text(yaml.safe_dump(made))
 
 
-def _resolved(path, endpoints):
+def resolved(path, endpoints):
     """Give a file with the stack's values in it: the toolkit looks for no stack where the state folder is another one."""
 
     def value(match):

@@ -10,12 +10,10 @@ import pytest
 
 from prompt_keda.clients.kube.resources import APPLICATIONS, DEPLOYMENTS, PODS, SCALED_JOBS, SERVICES
 from prompt_keda.delivery.argocd import SUSPENDED_BY
-from prompt_keda.environment.loading import load_environment
-from prompt_keda.lab import argocd, settings, state
+from prompt_keda.lab import argocd
 from prompt_keda.lab.faults import argocd as faults
-from prompt_keda.lab.faults.fault import Stage
 
-from .conftest import INSTRUMENT, ROOT, at_the_stack_only, run_json, until
+from .conftest import INSTRUMENT, at_the_stack_only, run_json, until
 
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
 ARGOCD = "argocd"
@@ -26,11 +24,8 @@ REPAIRED = ("argocd/others-have-applied", "argocd/suspended-by-a-dead-run")
 
 
 @pytest.fixture(scope="module")
-def stage():
-    known = state.endpoints(settings.current_lab())
-    if known.get("delivery") != ARGOCD:
-        pytest.skip("this stack has no Argo CD: PROMPT_KEDA_LAB=argo ./run lab.up --with argocd")
-    return Stage(load_environment(ROOT / "environments" / "argocd.yaml", known))
+def stage(argocd_stage):
+    return argocd_stage
 
 
 def seen():
