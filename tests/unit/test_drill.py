@@ -26,6 +26,7 @@ from prompt_keda.lab.drills.drill import drill
 from prompt_keda.lab.faults import ALL_FAULTS, argocd
 from prompt_keda.lab.faults.fault import Fault
 from prompt_keda.report.failure import UNEXPECTED
+from prompt_keda.report.response import RunbookRun, StepDone
 from tests.unit.world import World
 
 CHECKS = {one.id: one for one in ALL_CHECKS}
@@ -228,7 +229,7 @@ def test_a_fault_is_noted_as_long_as_it_is_there():
 @pytest.mark.parametrize("way", [lambda ours: ours.look(), lambda ours: ours.follow("x"), lambda ours: ours.prove()])
 def test_what_a_person_stops_stops_the_drill(monkeypatch, way):
     """A look or a command that Ctrl-C ends gives a result of its own; the drill must not go on to the next fault."""
-    stopped = SimpleNamespace(exit_code=STOPPED, parts={"steps": []})
+    stopped = SimpleNamespace(exit_code=STOPPED, parts=RunbookRun("x", STOPPED, "incident", []))
     monkeypatch.setattr(ways, "open_session", lambda name: nullcontext(World().session))
     monkeypatch.setattr(ways, "run_round", lambda *_: [result("redis/answers", Verdict.UNKNOWN, INTERRUPTED)])
     monkeypatch.setattr(ways.runbooks, "run", lambda *_: stopped)
@@ -438,8 +439,8 @@ def test_a_fault_that_is_not_whole_once_it_is_taken_back_fails_the_drill():
 
 def test_a_runbook_that_ends_with_an_error_of_the_toolkits_own_fails_the_drill(monkeypatch):
     """Its exit code says no more than that nothing is known."""
-    step = {"command": "invoke redeploy", "exit_code": 3, "said": f"failed: KeyError, {UNEXPECTED}"}
-    done = SimpleNamespace(exit_code=3, parts={"steps": [step]})
+    step = StepDone("mitigation/1", "invoke redeploy", 3, f"failed: KeyError, {UNEXPECTED}", 1.0, "")
+    done = SimpleNamespace(exit_code=3, parts=RunbookRun("keda-gone", 3, "incident", [step]))
     monkeypatch.setattr(ways, "open_session", lambda name: nullcontext(World().session))
     monkeypatch.setattr(ways.runbooks, "run", lambda *_: done)
     with pytest.raises(PromptKedaError, match="KeyError"):
