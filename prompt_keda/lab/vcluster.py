@@ -99,7 +99,9 @@ def publish(lab: Lab) -> None:
 
     Its CA is another one once it was rebuilt: so is the kubeconfig then.
     """
-    found = json.loads(on_host(lab, "get", "secret", f"vc-{NAME}", "-o", "json"))["data"]
+    secret = f"vc-{NAME}"  # its syncer writes it once it works: that may be after it is ready
+    on_host(lab, "wait", "--for=create", f"secret/{secret}", f"--timeout={READY_S}s", timeout_s=READY_S + 10)
+    found = json.loads(on_host(lab, "get", "secret", secret, "-o", "json"))["data"]
     ca, certificate, key = (lab.state / f"vcluster-{name}.pem" for name in ("ca", "admin", "admin-key"))
     parts = {ca: "certificate-authority", certificate: "client-certificate", key: "client-key"}
     for path, part in parts.items():

@@ -37,7 +37,8 @@ SYNC_FIXES = (
     ("forbidden", f"{OWNERS}: the host refuses such pods, or its syncer lacks a right there."),
 )
 """A part of what a SyncError says, in small letters → what to do about it; the first that fits."""
-LATELY = timedelta(minutes=10)
+LATELY, NEWEST = timedelta(minutes=10), 10
+"""Of so many pods the median is taken, each started no longer ago: those of before would hide that it is slow now."""
 SLOW = timedelta(seconds=10)
 """A syncer may send 40 requests a second, and needs 2.2 for a pod: the median pod of a burst of 172 waits for 5 s."""
 
@@ -145,8 +146,8 @@ def _outlives(systems: Systems, instrument: Instrument) -> Outcome:
     runbook="vcluster",
 )
 def pods_synced_in_time(systems: Systems) -> Outcome:
-    """Take the time from each pod's creation inside to its start by a kubelet of the host, for pods started in the last ten
-    minutes. In between are the syncer, the host's API server and its scheduler.
+    """Take the time from a pod's creation inside to its start by a kubelet of the host, for the ten newest pods that were
+    started in the last ten minutes. In between are the syncer, the host's API server and its scheduler.
 
     Cause: WARN: the median is more than ten seconds. The syncer is behind, the host's API server or its admission is slow, or
     pods wait for room there. cluster/pods-start tells of pods that are not started at all.
@@ -155,7 +156,8 @@ def pods_synced_in_time(systems: Systems) -> Outcome:
     """
     if not in_a_vcluster(systems):
         return ok("no vCluster: no syncer is in between")
-    spans = [span for pod in systems.kube.each(PODS) if (span := _until_started(systems, pod)) is not None]
+    starts = [start for pod in systems.kube.each(PODS) if (start := _start_lately(systems, pod)) is not None]
+    spans = [(started - made).total_seconds() for started, made in sorted(starts)[-NEWEST:]]
     if not spans:
         return ok(f"no pod was started in the last {LATELY.seconds // 60} minutes")
     median = statistics.median(spans)
@@ -165,13 +167,12 @@ def pods_synced_in_time(systems: Systems) -> Outcome:
     return ok(said)
 
 
-def _until_started(systems: Systems, pod: Object) -> float | None:
-    """Return after how many seconds a pod was started; None: it was not, or not lately."""
+def _start_lately(systems: Systems, pod: Object) -> tuple[datetime, datetime] | None:
+    """Return when a pod was started, and when it was made; None: it was not started, or not lately."""
     started = (pod.get("status") or {}).get("startTime")
     if not started or age(systems, started) > LATELY:
         return None
-    made = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
-    return (datetime.fromisoformat(started) - made).total_seconds()
+    return datetime.fromisoformat(started), datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
 
 
 def only_inside(outcome: Outcome, unseen: str) -> Outcome:
