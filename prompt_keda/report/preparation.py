@@ -46,8 +46,17 @@ class Rendered:
     changes: Sequence[ObjectChange]
 
 
+class _WithoutNone:
+    """A record whose JSON leaves out what is None."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {key: as_plain(value) for key, value in values.items() if value is not None}
+
+
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(_WithoutNone):
     """Manifests in this machine's cache. ``rendered``: by Helm, now."""
 
     what: str
@@ -57,37 +66,20 @@ class Prepared:
     fetched: bool
     rendered: Rendered | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return _without_none(self)
-
 
 @dataclass(frozen=True)
-class EnvironmentFile:
+class EnvironmentFile(_WithoutNone):
     """Whether the digests were written into the environment's file; if not, why."""
 
     file: str
     written: bool
     why: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return _without_none(self)
-
 
 @dataclass(frozen=True)
-class Preparation:
+class Preparation(_WithoutNone):
     """All of it. ``phalanx``: the commit that was rendered, and by what; None: nothing was rendered."""
 
     prepared: Sequence[Prepared]
     phalanx: Mapping[str, str | None] | None = None
     environment_file: EnvironmentFile | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return _without_none(self)
-
-
-def _without_none(record: Any) -> dict[str, Any]:
-    values = {field.name: getattr(record, field.name) for field in fields(record)}
-    return {key: as_plain(value) for key, value in values.items() if value is not None}
