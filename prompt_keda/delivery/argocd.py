@@ -97,14 +97,13 @@ class ArgoCdDelivery(Delivery):
         if by_itself or others:
             said = "syncs by itself" if by_itself else "was suspended by another run"
             return Progress(State.TODO, f"{some(by_itself or others)} {said}")
-        now = self._systems.kube.server_time()
-        busy = [
-            f"{name} since {_began(live)}{_why(live)}"
-            for name, live in applications.items()
-            if is_busy(live) and not is_left(live, now)
-        ]
-        if busy:
-            return Progress(State.WORKING, f"Argo CD syncs {some(busy)}: wait until it ends")
+        if busy := {name: live for name, live in applications.items() if is_busy(live)}:
+            now = self._systems.kube.server_time()
+            at_work = [
+                f"{name} since {_began(live)}{_why(live)}" for name, live in busy.items() if not is_left(live, now)
+            ]
+            if at_work:
+                return Progress(State.WORKING, f"Argo CD syncs {some(at_work)}: wait until it ends")
         ours = [name for name, live in applications.items() if run_id and suspended_by(live) == run_id]
         return Progress(State.DONE, f"suspended: {some(ours)}" if ours else "nothing syncs by itself")
 
