@@ -53,7 +53,9 @@ def test_a_redeploy_killed_on_one_machine_is_finished_on_another(five_workers, e
     assert f"waits for the lock of {run.run_id} " in said and "@elsewhere" in said and "expires in" in said
     assert document["run"] == run.run_id and document["mode"] == "reinstall"
     assert document["ledger"]["before"] == run.read_json("snapshot.json")["jobs"]
-    assert {one["uid"] for one in document["ledger"]["before"]} & five_workers.uids  # some have ended before the run began
+    assert {
+        one["uid"] for one in document["ledger"]["before"]
+    } & five_workers.uids  # some have ended before the run began
     assert_none_lost(five_workers)
     ended = RunFolder.find(third.runs, run.run_id)
     assert ended.is_finished and JournalFile(ended).entries()[:3] == JournalFile(run).entries()[:3]

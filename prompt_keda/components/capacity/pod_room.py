@@ -70,14 +70,9 @@ def asked_by(spec: Object, kind: str = "requests") -> Amounts:
     if kind == "requests":
         asked = {**amounts(resources.get("limits")), **asked}
     overhead = amounts(spec.get("overhead"))
-    return _sum(
-        [
-            asked,
-            overhead
-            if kind == "requests"
-            else {resource: overhead[resource] for resource in asked if resource in overhead},
-        ]
-    )
+    if kind != "requests":
+        overhead = {resource: overhead[resource] for resource in asked if resource in overhead}
+    return _sum([asked, overhead])
 
 
 def _of(container: Object, kind: str) -> Amounts:

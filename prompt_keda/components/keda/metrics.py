@@ -80,10 +80,8 @@ def nothing_errors(systems: Systems) -> Outcome:
     after, loops = _errors(page, instruments), scale_loops(page)
 
     def look(instrument: Instrument) -> Outcome:
-        more, late_s = (
-            after[instrument.name] - before[instrument.name],
-            loops.get((instrument.namespace, instrument.scaled_job), 0.0),
-        )
+        more = after[instrument.name] - before[instrument.name]
+        late_s = loops.get((instrument.namespace, instrument.scaled_job), 0.0)
         if not before[instrument.name] and not more:
             return ok(f"{instrument.scaled_job}: none since the operator's start")
         told = f"{instrument.scaled_job}: {after[instrument.name]:.0f} errors since the operator's start"
