@@ -86,10 +86,13 @@ def serving_https(authority, handler, name="server"):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(authority.folder / f"{name}.crt", authority.folder / f"{name}.key")
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+        # Hands are shaken where a request is read: a client that is silent holds up neither the others nor the end.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield server.server_port
-        server.shutdown()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
 
 
 @pytest.fixture(scope="session")
