@@ -15,6 +15,13 @@ os.environ.pop("COLUMNS", None)  # a test that asks for a width sets it; pytest-
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items):
+    """Let what is exhaustive take its time (pytest-timeout)."""
+    for item in items:
+        if item.get_closest_marker("exhaustive"):
+            item.add_marker(pytest.mark.timeout(0))
+
+
 def pytest_deselected(items):
     """Keep names and reasons for the test run, which tells them at its end."""
     if file := os.environ.get("PROMPT_KEDA_TEST_NOT_RUN"):

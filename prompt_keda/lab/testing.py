@@ -27,6 +27,8 @@ AT_STACK, AT_DESK = "not desk_first", "viewpoint or desk_first or desk_only"
 """What is run there by its markers, which pyproject.toml explains; with --exhaustive everything that can be."""
 STOP_S = 30
 """Time to tidy up for what is stopped."""
+BESIDE_S = 1200
+"""Time for what runs beside other tests once these have ended: one that hangs must not take the whole run with it."""
 IN_PARALLEL = ("-n", "auto", "--maxprocesses", "4")
 """Of unit tests, which share nothing (pytest-xdist): each process collects them all, so that many of them gain nothing."""
 SLOWEST = 15
@@ -129,12 +131,15 @@ class _TestRun:
         ):
             try:
                 yield
+                running.wait(BESIDE_S)
+            except subprocess.TimeoutExpired:
+                running.send_signal(signal.SIGABRT)  # pytest then prints where each thread stands
                 running.wait()
             finally:
                 _stop(running)
-            printed.seek(0)
-            sys.stdout.write(printed.read().decode(errors="replace"))
-            sys.stdout.flush()
+                printed.seek(0)
+                sys.stdout.write(printed.read().decode(errors="replace"))
+                sys.stdout.flush()
         self._ended(name, running.returncode, time.monotonic() - began)
 
     def _variables(self, name: str, environment: str) -> dict[str, str]:

@@ -117,6 +117,16 @@ def test_what_is_beside_ends_with_what_it_is_beside(told, tmp_path):
     assert told.of("test/slow") == ["working begins"]
 
 
+def test_what_is_beside_and_hangs_is_ended_and_shows_where(told, tmp_path, monkeypatch, capsys):
+    """A run of CI was killed at its limit, and nobody could say what had hung."""
+    monkeypatch.setattr(testing, "BESIDE_S", 3)
+    run = testing._TestRun(tmp_path, False, told)
+    with run._beside("slow", [sys.executable, "-X", "faulthandler", "-c", "import time; time.sleep(60)"]):
+        pass
+    assert run.failed == ["slow"]
+    assert "Current thread" in capsys.readouterr().out
+
+
 def test_what_ignores_to_be_stopped_is_killed(told, tmp_path, monkeypatch):
     """As what was started in the background of a shell does."""
     monkeypatch.setattr(testing, "STOP_S", 0.5)
