@@ -6,8 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from prompt_keda.clients.kube.change import change
 from prompt_keda.clients.kube.client import FIELD_MANAGER
 from prompt_keda.clients.kube.errors import is_conflict
+from prompt_keda.clients.kube.managed_fields import updates_as_applied
 from prompt_keda.clients.kube.objects import Object, label
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.smoke.result import SmokeResult
@@ -115,8 +117,15 @@ class Context:
         return self._apply(wanted, FIELD_MANAGER)
 
     def deliver(self, wanted: Object, force: bool = False) -> Object:
-        """Apply one object of the manifests, as whoever delivers it. Raises as `Kube.apply` does. Idempotent: yes."""
-        return self._apply(wanted, self.delivery.field_manager, force)
+        """Apply one object of the manifests, as whoever delivers it. Raises as `Kube.apply` does. Idempotent: yes.
+
+        What it had written by updates counts as applied: else what it drops would stay.
+        """
+        kube, metadata, manager = self.systems.kube, wanted["metadata"], self.delivery.field_manager
+        if manager != FIELD_MANAGER:
+            kind, namespace = kube.resource_of(wanted), metadata.get("namespace")
+            change(kube, kind, metadata["name"], namespace, lambda live: updates_as_applied(live, manager))
+        return self._apply(wanted, manager, force)
 
     def _apply(self, wanted: Object, field_manager: str, force: bool = False) -> Object:
         """Apply one object, by force where the plan takes over fields of others.

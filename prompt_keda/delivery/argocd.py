@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from prompt_keda.clients.kube.change import change
-from prompt_keda.clients.kube.managed_fields import appliers
+from prompt_keda.clients.kube.managed_fields import appliers, last_applied_and_unwanted
 from prompt_keda.clients.kube.objects import Object, is_going, some
 from prompt_keda.clients.kube.resources import APPLICATIONS
 from prompt_keda.clients.systems import Systems
@@ -72,6 +72,10 @@ class ArgoCdDelivery(Delivery):
         """Return its tracking marks: KEDA copies them from the ScaledJob, and a Job without an owner would be pruned."""
         marks = {"labels": self._settings.label_key, "annotations": TRACKING_ID}
         return {where: {key: None} for where, key in marks.items() if key in (job["metadata"].get(where) or {})}
+
+    def no_longer_wanted(self, wanted: Object, live: Object) -> str | None:
+        """Return the same; an Application without server-side apply is compared with what was applied client-side."""
+        return super().no_longer_wanted(wanted, live) or last_applied_and_unwanted(wanted, live)
 
     def others(self, live: Object) -> list[str]:
         """Return who else has applied an object server-side: a port that they named stays, and Argo CD's next sync fails."""

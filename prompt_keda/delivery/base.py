@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from prompt_keda.clients.kube.client import FIELD_MANAGER
+from prompt_keda.clients.kube.managed_fields import no_longer_wanted
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.core.plan import Progress, State
 from prompt_keda.core.rights import Right
@@ -45,6 +46,10 @@ class Delivery:
     def marks_of_a_job(self, job: Object) -> dict[str, dict[str, None]]:
         """Return what an orphaned Job must lose so that its deliverer does not take it for its own, as a merge patch."""
         return {}
+
+    def no_longer_wanted(self, wanted: Object, live: Object) -> str | None:
+        """Return the path of a field that its deliverer has once applied, and does not want any more; None: there is none."""
+        return no_longer_wanted(wanted, live, self.field_manager)
 
     def others(self, live: Object) -> list[str]:
         """Return who else has applied an object server-side, and so keeps fields that its deliverer drops."""

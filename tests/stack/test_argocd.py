@@ -142,3 +142,28 @@ def test_a_port_that_somebody_has_added_is_taken_away(stage):
     finally:
         stage.kube.apply(head, force=True, field_manager="somebody")
     until_green()
+
+
+def test_a_label_that_git_has_dropped_goes_where_argo_cd_applies_client_side(stage):
+    """It compares with what it last applied by itself, and owns it by an update: the label would stay, and OutOfSync."""
+    options = stage.kube.get(APPLICATIONS, "keda", argocd.NAMESPACE)["spec"]["syncPolicy"]["syncOptions"]
+
+    def labels():
+        return stage.kube.get(DEPLOYMENTS, "keda-operator", "keda")["spec"]["template"]["metadata"]["labels"]
+
+    stage.kube.patch(APPLICATIONS, "keda", argocd.NAMESPACE, {"spec": {"syncPolicy": {"syncOptions": None}}})
+    try:
+        faults.move_git_on(stage)
+        argocd.require(argocd.sync(stage.kube, "keda"))
+        assert labels()["moved"] == "on"
+        faults.move_git_back(stage)
+        code, document, steps = redeploy()
+        assert code == 0, document.get("error")
+        assert "keda Synced" in steps["verify/delivery-agrees"]["detail"]
+        assert "moved" not in labels()
+        code, document, steps = redeploy()
+        assert code == 0 and not steps["install/apply-parts"]["acted"], document.get("error")
+    finally:
+        faults.move_git_back(stage)
+        stage.kube.patch(APPLICATIONS, "keda", argocd.NAMESPACE, {"spec": {"syncPolicy": {"syncOptions": options}}})
+    until_green()

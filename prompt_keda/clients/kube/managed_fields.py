@@ -1,7 +1,8 @@
-"""Who owns which field of an object, by its managedFields.
+"""Who owns which field of an object, by its managedFields and by what kubectl's apply has left on it.
 
-Source: Kubernetes, "Server-Side Apply", and sigs.k8s.io/structured-merge-diff, fieldpath/serialize.go: ``f:`` is a field,
-``k:`` the entry of a list by its keys, ``v:`` a value of a set, ``.`` the thing itself.
+Source: Kubernetes, "Server-Side Apply" and "Declarative Management of Kubernetes Objects"; client-go/util/csaupgrade; and
+sigs.k8s.io/structured-merge-diff, fieldpath/serialize.go: ``f:`` is a field, ``k:`` the entry of a list by its keys, ``v:`` a
+value of a set, ``.`` the thing itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from prompt_keda.clients.kube.objects import Object
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def appliers(live: Object) -> list[str]:
@@ -26,6 +29,65 @@ def no_longer_wanted(wanted: Object, live: Object, field_manager: str) -> str | 
     for entry in _applied(live):
         if entry.get("manager") == field_manager:
             return _surplus(entry.get("fieldsV1") or {}, wanted, live, "")
+    return None
+
+
+def last_applied_and_unwanted(wanted: Object, live: Object) -> str | None:
+    """Return the path of a field that was applied client-side, and is not wanted any more; None: there is none.
+
+    Argo CD, without server-side apply, compares with that. Its managedFields would not tell: an update owns the server's
+    defaults as well.
+    """
+    try:
+        applied = json.loads((live["metadata"].get("annotations") or {})[LAST_APPLIED])
+    except (KeyError, TypeError, ValueError):
+        return None
+    if not isinstance(applied, dict):
+        return None
+    metadata = applied.get("metadata")
+    marks = {key: _entry(metadata, key) for key in ("labels", "annotations")}
+    content = {key: value for key, value in applied.items() if key not in ("metadata", "status")}
+    return _left_over({**content, "metadata": marks}, wanted, live, "")
+
+
+def updates_as_applied(live: Object, field_manager: str) -> Object | None:
+    """Return the patch by which a manager has applied server-side what it had updated; None: it has updated nothing.
+
+    Without it, what it drops when it applies would stay: the same name with ``Update`` is another owner.
+    """
+    entries = live["metadata"].get("managedFields") or []
+    own = [entry for entry in entries if entry.get("manager") == field_manager and not entry.get("subresource")]
+    updated = [entry for entry in own if entry.get("operation") == "Update"]
+    if not updated or len({entry.get("apiVersion") for entry in own}) > 1:
+        return None
+    fields: Object = {}
+    for entry in own:
+        fields = _union(fields, entry.get("fieldsV1") or {})
+    applied = {**updated[0], "operation": "Apply", "fieldsV1": fields}
+    return {"metadata": {"managedFields": [*(entry for entry in entries if entry not in own), applied]}}
+
+
+def _union(fields: Object, more: Object) -> Object:
+    return {**fields, **{key: _union(fields.get(key, {}), below) for key, below in more.items()}}
+
+
+def _left_over(applied: Any, wanted: Any, live: Any, where: str) -> str | None:
+    if isinstance(applied, dict) and isinstance(live, dict):
+        entries = (
+            (f"{where}.{key}".lstrip("."), value, _entry(wanted, key), _entry(live, key))
+            for key, value in applied.items()
+        )
+    elif isinstance(applied, list) and isinstance(live, list) and isinstance(wanted, list):
+        entries = ((f"{where}[{index}]", *each) for index, each in enumerate(zip(applied, wanted, live, strict=False)))
+    else:
+        return None
+    for path, was, mine, theirs in entries:
+        if was in (None, "", [], {}) or theirs in (None, "", [], {}):
+            continue
+        if mine is None:
+            return path
+        if (deeper := _left_over(was, mine, theirs, path)) is not None:
+            return deeper
     return None
 
 

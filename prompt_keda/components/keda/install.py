@@ -8,7 +8,6 @@ from datetime import timedelta
 
 from prompt_keda.clients.kube.change import change
 from prompt_keda.clients.kube.conditions import has_condition
-from prompt_keda.clients.kube.managed_fields import no_longer_wanted
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CRDS, NAMESPACES, SECRETS
 from prompt_keda.clients.kube.watch import Watch
@@ -96,7 +95,7 @@ def difference(context: Context, wanted: Object, live: Object) -> str | None:
     content = {key: value for key, value in wanted.items() if key not in ("apiVersion", "kind", "metadata")}
     marks = {key: wanted["metadata"].get(key) or {} for key in ("labels", "annotations")}
     differing = first_difference({**content, "metadata": marks}, live)
-    return differing or no_longer_wanted(wanted, live, context.delivery.field_manager)
+    return differing or context.delivery.no_longer_wanted(wanted, live)
 
 
 def unlike(context: Context, objects: list[Object]) -> list[Object]:
