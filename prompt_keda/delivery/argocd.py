@@ -12,20 +12,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from prompt_keda.clients.kube.change import change
+from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.managed_fields import appliers, last_applied_and_unwanted
 from prompt_keda.clients.kube.objects import Object, is_going, some
-from prompt_keda.clients.kube.resources import APPLICATIONS
+from prompt_keda.clients.kube.resources import APPLICATIONS, CONFIG_MAPS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.core.errors import StepBroken
+from prompt_keda.core.errors import Missing, Refused, StepBroken
 from prompt_keda.core.plan import Progress, State
 from prompt_keda.core.rights import Right
 from prompt_keda.delivery.base import Delivery, Wanted
-from prompt_keda.environment.model import Environment, Instrument
+from prompt_keda.environment.model import ArgoCdSettings, Environment, Instrument
 
+CONFIG = "argocd-cm"
+OWN_KEY, OWN_METHOD = "app.kubernetes.io/instance", "annotation"
+"""What Argo CD takes where ``argocd-cm`` says nothing (util/settings/settings.go; the method since 3.0)."""
 TRACKING_ID = "argocd.argoproj.io/tracking-id"
 REFRESH = "argocd.argoproj.io/refresh"
 SUSPENDED_BY = "prompt-keda.lsst.io/suspended-by"
@@ -94,7 +99,7 @@ class ArgoCdDelivery(Delivery):
         return f"Application {self._settings.application} is Synced with git at {revision}"
 
     def suspension(self, run_id: str) -> Progress:
-        """Look whether no Application syncs: none by itself, and no operation runs."""
+        """Look whether no Application syncs: none by itself, and no operation runs but one that waits for this run."""
         applications = dict(self._applications())
         by_itself = [name for name, live in applications.items() if syncs_by_itself(live)]
         others = [name for name, live in applications.items() if suspended_by(live) not in ("", run_id)]
@@ -104,12 +109,29 @@ class ArgoCdDelivery(Delivery):
         if busy := {name: live for name, live in applications.items() if is_busy(live)}:
             now = self._systems.kube.server_time()
             at_work = [
-                f"{name} since {_began(live)}{_why(live)}" for name, live in busy.items() if not is_left(live, now)
+                f"{name} since {_began(live)}{_why(live)}"
+                for name, live in busy.items()
+                if not is_left(live, now)
+                and not scaled_jobs_that_go(self._systems.kube, self._systems.environment, name)
             ]
             if at_work:
                 return Progress(State.WORKING, f"Argo CD syncs {some(at_work)}: wait until it ends")
         ours = [name for name, live in applications.items() if run_id and suspended_by(live) == run_id]
         return Progress(State.DONE, f"suspended: {some(ours)}" if ours else "nothing syncs by itself")
+
+    def is_bringing(self, instrument: Instrument) -> bool:
+        """Tell whether a sync that has removed the ScaledJob runs: it would remove one that somebody else makes meanwhile."""
+        live = dict(self._applications()).get(instrument.application or "")
+        if live is None or not is_busy(live) or is_left(live, self._systems.kube.server_time()):
+            return False
+        scaled_job = _scaled_job(self._systems.kube, instrument)
+        return scaled_job is None or is_going(scaled_job)
+
+    def obstacles(self) -> Iterator[str]:
+        """Yield how Argo CD knows its objects by other marks than those that would be applied."""
+        with suppress(Refused):  # the missing right is told as such
+            config = self._systems.kube.find(CONFIG_MAPS, CONFIG, self._settings.namespace)
+            yield from (f"{words}: correct the environment" for words in tracked_otherwise(config, self._settings))
 
     def suspend(self, run_id: str) -> None:
         """Switch the automation of each Application off, and write on it whose doing that is."""
@@ -179,9 +201,11 @@ class ArgoCdDelivery(Delivery):
         self._asked_at = time.monotonic()
 
     def rights(self) -> list[Right]:
-        """Return those to read and patch its own Applications, by their names."""
-        where = (APPLICATIONS.group, APPLICATIONS.plural, self._settings.namespace)
-        return [Right(verb, *where, name) for name in self._names() for verb in ("get", "patch")]
+        """Return those to read and patch its own Applications, by their names, and to read how Argo CD tracks."""
+        namespace = self._settings.namespace
+        where = (APPLICATIONS.group, APPLICATIONS.plural, namespace)
+        own = [Right(verb, *where, name) for name in self._names() for verb in ("get", "patch")]
+        return [*own, Right("get", "", CONFIG_MAPS.plural, namespace, CONFIG)]
 
     def _names(self) -> list[str]:
         return application_names(self._systems.environment)
@@ -199,6 +223,41 @@ class ArgoCdDelivery(Delivery):
             live = change(self._systems.kube, APPLICATIONS, name, self._settings.namespace, how)
             if live is not None:
                 yield name, live
+
+
+def scaled_jobs_that_go(kube: Kube, environment: Environment, application: str) -> list[str]:
+    """Return the ScaledJobs of an Application that are on their way out: without KEDA's operator, a sync waits for them for
+    ever. A redeploy lets them go, once their running Jobs are orphaned. Raises as `Kube.find` does.
+    """
+    own = (each for each in environment.instruments if each.application == application)
+    live = ((each, _scaled_job(kube, each)) for each in own)
+    return [f"{each.namespace}/{each.scaled_job}" for each, obj in live if obj is not None and is_going(obj)]
+
+
+def _scaled_job(kube: Kube, instrument: Instrument) -> Object | None:
+    with suppress(Missing):  # its CRD
+        return kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
+    return None
+
+
+def tracked_otherwise(config: Object | None, settings: ArgoCdSettings) -> list[str]:
+    """Return where ``argocd-cm`` says that Argo CD tracks in another way than an environment; nothing without that."""
+    if config is None:
+        return []
+    method, key = tracking(config)
+    wrong = (
+        [f"argocd.tracking is {settings.tracking}, and {CONFIG} says {method}"] if method != settings.tracking else []
+    )
+    if "label" in method and key != settings.label_key:
+        wrong.append(f"argocd.label_key is {settings.label_key}, and {CONFIG} says {key}")
+    return wrong
+
+
+def tracking(config: Object) -> tuple[str, str]:
+    """Return by which method, and by which label, an Argo CD with this ``argocd-cm`` knows its objects."""
+    data = config.get("data") or {}
+    method = data.get("application.resourceTrackingMethod") or OWN_METHOD
+    return str(method), str(data.get("application.instanceLabelKey") or OWN_KEY)
 
 
 def application_names(environment: Environment) -> list[str]:

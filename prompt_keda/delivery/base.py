@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from prompt_keda.clients.kube.client import FIELD_MANAGER
 from prompt_keda.clients.kube.managed_fields import no_longer_wanted
@@ -72,6 +72,14 @@ class Delivery:
 
     def suspend(self, run_id: str) -> None:
         """Make everybody else keep still. Idempotent: yes. Raises as `Kube.patch` does."""
+
+    def is_bringing(self, instrument: Instrument) -> bool:
+        """Tell whether who else delivers is about to make an instrument's ScaledJob anew. Raises as `Kube.find` does."""
+        return False
+
+    def obstacles(self) -> Iterator[str]:
+        """Yield why nothing can be applied now as its deliverer would. Raises as `Kube.find` does."""
+        yield from ()
 
     def resumption(self, run_id: str) -> Progress:
         """Look whether everybody else goes on as before. Raises as `Kube.find` does."""

@@ -59,6 +59,7 @@ def _looks(context: Context) -> Iterator[Look]:
         partial(_in_one_line, context, look) for look in (held.of_namespaces, held.of_parts, held.of_certificates)
     )
     yield partial(_in_one_line, context, remove.obstacles)
+    yield partial(_in_one_line, context, lambda context: context.delivery.obstacles())
     for sync in (*context.environment.secrets, context.environment.smoke.pull_secret):
         if sync is not None:
             yield partial(_try_secret, context, sync)

@@ -95,6 +95,8 @@ def scaled_jobs_inspect(context: Context) -> Progress:
     """Is every ScaledJob there and as it should be, with what belongs to it, and with no field that nobody wanted?"""
     for obj, source in _wanted(context):
         found = context.find(obj)
+        if found is None and _is_brought(context, source):
+            return Progress(State.WORKING, f"{label(obj)} is made anew by a sync")
         if found is None:
             return Progress(State.TODO, f"{label(obj)} is absent")
         difference = _difference(context, obj, source, found)
@@ -133,13 +135,14 @@ def apply_scaled_jobs(context: Context) -> None:
 
     KEDA would delete these Jobs, because they carry another generation (failure modes F1 and F2); it leaves those of a
     paused one alone. The next step makes them safe, and unpauses it. What came from the snapshot and stands again is left
-    alone: somebody else may deliver it. So is what others hold on its way out: it comes back once they let it go. A value
-    that somebody has edited is taken over as the plan says. What somebody has added to a spec goes by a merge patch:
-    applying takes away only what this toolkit has once applied. Then Jobs that were born suspended by it are let run.
+    alone: somebody else may deliver it. So is what others hold on its way out, which comes back once they let it go, and
+    what a sync that has removed it is about to make. A value that somebody has edited is taken over as the plan says. What
+    somebody has added to a spec goes by a merge patch: applying takes away only what this toolkit has once applied. Then
+    Jobs that were born suspended by it are let run.
     """
     for obj, source in _wanted(context):
         found = context.find(obj)
-        if found is not None and finalizers.is_held_by_others(found):
+        if (found is None and _is_brought(context, source)) or (found and finalizers.is_held_by_others(found)):
             continue
         if found is None or (source != "snapshot" and _difference(context, obj, source, found)):
             if found is not None:
@@ -153,6 +156,12 @@ def apply_scaled_jobs(context: Context) -> None:
     for job in _suspended(context):
         metadata = job["metadata"]
         context.systems.kube.patch(JOBS, metadata["name"], metadata["namespace"], {"spec": {"suspend": False}})
+
+
+def _is_brought(context: Context, source: str) -> bool:
+    """Tell whether who else delivers is about to make what belongs to an instrument: one made meanwhile would go again."""
+    own = [instrument for instrument in context.instruments() if instrument.name == source]
+    return any(map(context.delivery.is_bringing, own))
 
 
 def _difference(context: Context, wanted: Object, source: str, live: Object) -> str | None:

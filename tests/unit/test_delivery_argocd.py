@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from prompt_keda.clients.kube.resources import APPLICATIONS, JOBS, NAMESPACES
+from prompt_keda.clients.kube.resources import APPLICATIONS, CONFIG_MAPS, JOBS, NAMESPACES, SCALED_JOBS
 from prompt_keda.components.run import Context
 from prompt_keda.core.errors import BadAnswer, StepBroken
 from prompt_keda.core.plan import State
@@ -18,7 +18,8 @@ from prompt_keda.redeploy import free
 from tests.contracts.fakes.kube import FakeKube
 
 KEY = "argocd.argoproj.io/instance"
-LSSTCAM = SimpleNamespace(application="prompt-keda-lsstcam", namespace="prompt-keda-lsstcam")
+WORKERS = "prompt-keda-lsstcam"
+LSSTCAM = SimpleNamespace(application=WORKERS, namespace=WORKERS, scaled_job=WORKERS)
 ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "keda-operator"}}
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "keda-operator", "namespace": "keda"}}
 CRD = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "x"}}
@@ -156,6 +157,59 @@ def test_a_state_that_was_left_is_not_waited_for(minutes, state):
     assert made.suspension("run-1").state is state
 
 
+GOING = {"metadata": {"deletionTimestamp": "2026-11-29T00:00:00Z"}}
+
+
+def syncing():
+    """A sync of the workers runs, whose ScaledJob stands."""
+    kube, made = with_application(name=WORKERS, operation={"sync": {}}, status={"operationState": {"phase": "Running"}})
+    kube.create(NAMESPACES, {"metadata": {"name": WORKERS}})
+    kube.create(SCALED_JOBS, {"metadata": {"name": WORKERS}, "spec": {}}, WORKERS)
+    return kube, made
+
+
+def test_a_sync_that_waits_for_this_run_is_not_waited_for():
+    """It has deleted a ScaledJob whose operator is away: only a redeploy lets that go, and both would wait for ever."""
+    kube, made = syncing()
+    assert made.suspension("run-1").state is State.WORKING
+    kube.patch(SCALED_JOBS, WORKERS, WORKERS, GOING)
+    assert made.suspension("run-1").state is State.DONE
+
+
+def test_what_a_sync_is_about_to_make_anew_is_left_to_it():
+    """It would remove one that somebody else makes meanwhile, with the Jobs of that."""
+    kube, made = syncing()
+    assert not made.is_bringing(LSSTCAM)
+    kube.patch(SCALED_JOBS, WORKERS, WORKERS, GOING)
+    assert made.is_bringing(LSSTCAM)
+    kube.delete(SCALED_JOBS, WORKERS, WORKERS)
+    assert made.is_bringing(LSSTCAM)
+    kube.patch(
+        APPLICATIONS, WORKERS, "argocd", {"operation": None, "status": {"operationState": {"phase": "Succeeded"}}}
+    )
+    assert not made.is_bringing(LSSTCAM)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (None, []),
+        ({"application.resourceTrackingMethod": "label", "application.instanceLabelKey": KEY}, []),
+        ({}, ["argocd.tracking is label, and argocd-cm says annotation: correct the environment"]),
+        (
+            {"application.resourceTrackingMethod": "label"},
+            [f"argocd.label_key is {KEY}, and argocd-cm says app.kubernetes.io/instance: correct the environment"],
+        ),
+    ],
+)
+def test_nothing_is_applied_with_marks_that_argo_cd_does_not_look_for(data, words):
+    """Its next sync would touch every object. Without an argocd-cm the environment is taken at its word."""
+    kube, made = with_application()
+    if data is not None:
+        kube.create(CONFIG_MAPS, {"metadata": {"name": "argocd-cm"}, "data": data}, "argocd")
+    assert list(made.obstacles()) == words
+
+
 def test_an_argo_cd_that_cannot_suspend_is_told():
     """Before 3.1 the CRD does not keep ``enabled``, and the API server drops it without a word."""
     kube, made = with_application({})
@@ -235,7 +289,8 @@ def test_what_it_cannot_tell_holds_nothing_up(monkeypatch):
 def test_the_rights_are_by_name():
     """Who may patch an Application may do all that Argo CD may: no more of them than needed."""
     assert {(right.verb, right.name) for right in delivery().rights()} == {
-        (verb, name) for verb in ("get", "patch") for name in ("keda", "prompt-keda-lsstcam")
+        *((verb, name) for verb in ("get", "patch") for name in ("keda", WORKERS)),
+        ("get", "argocd-cm"),
     }
 
 

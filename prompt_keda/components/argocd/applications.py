@@ -12,20 +12,21 @@ from prompt_keda.components.cluster.clock import age, server_now
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, skipped, warn
 from prompt_keda.delivery.argocd import (
+    CONFIG,
     application_names,
     is_busy,
     is_left,
     out_of_sync,
+    scaled_jobs_that_go,
     suspended_by,
     sync_status,
     syncs_by_itself,
+    tracked_otherwise,
+    tracking,
     trouble_of,
 )
 
-CONFIG = "argocd-cm"
 HOOK_FINALIZER = "argocd.argoproj.io/hook-finalizer"
-OWN_KEY, OWN_METHOD = "app.kubernetes.io/instance", "annotation"
-"""What Argo CD takes where ``argocd-cm`` says nothing (util/settings/settings.go; the method since 3.0)."""
 LONG = timedelta(minutes=30)
 """A sync that takes longer waits for something that does not come."""
 OLD_LOOK = timedelta(minutes=30)
@@ -90,10 +91,12 @@ def no_sync_runs(systems: Systems) -> Outcome:
     running Jobs. SKIPPED where Argo CD does not deliver.
 
     Cause: WARN: somebody has begun a sync, or it was begun for a new commit. FAIL: it has run for half an hour, and waits
-    for something. "Nobody runs it": somebody has taken the operation away by hand, and left its state.
+    for something; or it has deleted a ScaledJob, and waits for KEDA's operator to let that go. "Nobody runs it": somebody
+    has taken the operation away by hand, and left its state.
 
-    Fix: Wait until it ends; a redeploy waits by itself. Do not press Terminate while it waits for a ScaledJob: that
-    deletes it.
+    Fix: Wait until it ends; a redeploy waits by itself. It does not wait for one that has deleted a ScaledJob: it orphans
+    the running Jobs, and lets the ScaledJob go; the sync makes it anew. Do not press Terminate while a sync waits for a
+    ScaledJob: that deletes it.
     """
 
     def look(name: str, live: Object) -> Outcome:
@@ -104,6 +107,11 @@ def no_sync_runs(systems: Systems) -> Outcome:
         began = state.get("startedAt")
         if is_left(live, server_now(systems)):
             return warn(f"the state of a sync of {name} was left: it runs since {began}, and nobody runs it", FORGET)
+        if going := scaled_jobs_that_go(systems.kube, systems.environment, name):
+            return fail(
+                f"a sync of {name} has deleted ScaledJob {some(going)}: once KEDA's operator is back, its running Jobs go too",
+                "Start no operator by hand: ./run redeploy orphans these Jobs first.",
+            )
         if began and state.get("phase") in ("Running", "Terminating") and age(systems, str(began)) > LONG:
             fix = "docs/by-hand.md says what waits, and what is safe. Terminate deletes a ScaledJob that it waits for."
             return fail(f"a sync of {name} has run since {began}: {said}", fix)
@@ -156,16 +164,10 @@ def tracking_right(systems: Systems) -> Outcome:
     config = systems.kube.find(CONFIG_MAPS, CONFIG, settings.namespace)
     if config is None:
         return warn(f"there is no ConfigMap {settings.namespace}/{CONFIG}: the environment is taken at its word")
-    data = config.get("data") or {}
-    method = str(data.get("application.resourceTrackingMethod") or OWN_METHOD)
-    key = str(data.get("application.instanceLabelKey") or OWN_KEY)
-    wrong = (
-        [f"argocd.tracking is {settings.tracking}, and {CONFIG} says {method}"] if method != settings.tracking else []
-    )
-    if "label" in method and key != settings.label_key:
-        wrong.append(f"argocd.label_key is {settings.label_key}, and {CONFIG} says {key}")
+    wrong = tracked_otherwise(config, settings)
     if wrong:
         return fail("; ".join(wrong), "Correct the environment, and redeploy nothing before that.")
+    method, key = tracking(config)
     return ok(method + (f", {key}" if "label" in method else ""))
 
 

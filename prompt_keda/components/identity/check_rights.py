@@ -34,13 +34,12 @@ from prompt_keda.clients.kube.resources import (
     VAULT_SECRETS,
     Resource,
 )
-from prompt_keda.components.argocd.applications import CONFIG
 from prompt_keda.components.cluster.nodes import NODE_LEASES
 from prompt_keda.components.cluster.services import DNS_NAMESPACE
 from prompt_keda.components.identity.redeploy_rights import forwarding
 from prompt_keda.components.keda.names import API_SERVICE, CERTIFICATES, LEASE, NEEDED_CRDS, WEBHOOK_CONFIGURATION
 from prompt_keda.core.rights import Right
-from prompt_keda.delivery.argocd import application_names
+from prompt_keda.delivery.argocd import CONFIG, application_names
 from prompt_keda.environment.model import Environment
 
 REVIEWS = (

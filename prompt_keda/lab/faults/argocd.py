@@ -12,10 +12,10 @@ from typing import Any
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import APPLICATIONS, JOBS, SCALED_JOBS, SERVICES
 from prompt_keda.components.argocd.applications import HOOK_FINALIZER
-from prompt_keda.delivery.argocd import ENABLED_WAS, SUSPENDED_BY
+from prompt_keda.delivery.argocd import ENABLED_WAS, SUSPENDED_BY, is_busy, scaled_jobs_that_go
 from prompt_keda.lab import argocd, phalanx, processes, state
 from prompt_keda.lab.faults.fault import Act, Fault, Stage
-from prompt_keda.lab.faults.keda_parts import OPERATOR, until_fresh, until_stale
+from prompt_keda.lab.faults.keda_parts import OPERATOR, remove_operator, restore_operator, until_fresh, until_stale
 from prompt_keda.lab.faults.signals import send
 from prompt_keda.lab.faults.waiting import until
 
@@ -210,6 +210,21 @@ def make_application_again(stage: Stage) -> None:
     until(lambda: argocd.verdict(argocd.refresh(stage.kube, "keda"))[0] == "Synced", "keda Synced")
 
 
+def sync_without_an_operator(stage: Stage) -> None:
+    """Let a full sync delete the ScaledJob while nobody takes KEDA's finalizer from it: the sync waits."""
+    remove_operator(stage)
+    argocd.begin_sync(stage.kube, WORKERS)
+    until(lambda: scaled_jobs_that_go(stage.kube, stage.environment, WORKERS), "the ScaledJob on its way out")
+
+
+def let_the_sync_go_on(stage: Stage) -> None:
+    """Bring the operator back, which lets the ScaledJob go; its running Jobs go too, unless somebody has orphaned them."""
+    restore_operator(stage)
+    until(lambda: not is_busy(stage.kube.get(APPLICATIONS, WORKERS, argocd.NAMESPACE)), "the end of the sync")
+    for name in argocd.APPLICATIONS:
+        argocd.refresh(stage.kube, name)
+
+
 def _disagrees(id_: str, title: str, inject: Act, revert: Act, seen: dict[str, str], said: str) -> Fault:
     page = "argocd-disagrees"
     return Fault(f"argocd/{id_}", "", title, inject, revert, seen, said, runbook=page, needs=frozenset({"argocd"}))
@@ -299,6 +314,18 @@ FAULTS: tuple[Fault, ...] = (
         "every status of KEDA is stale",
         stops_scaling=True,
         needs=frozenset({"argocd"}),
+    ),
+    Fault(
+        "argocd/full-sync-without-operator",
+        "",
+        "A full sync has deleted a ScaledJob, and KEDA's operator is away",
+        sync_without_an_operator,
+        let_the_sync_go_on,
+        {"argocd/no-sync-runs": "fail", "keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
+        "its running Jobs go too",
+        stops_scaling=True,
+        needs=frozenset({"argocd"}),
+        runbook="argocd-disagrees",
     ),
     _disagrees(
         "application-deleted",
