@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_keda.clients.kube.resources import APPLICATIONS, DEPLOYMENTS, PODS, SCALED_JOBS, SERVICES
+from prompt_keda.clients.kube.resources import (
+    API_SERVICES,
+    APPLICATIONS,
+    CRDS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    PODS,
+    SCALED_JOBS,
+    SERVICES,
+)
+from prompt_keda.components.keda.names import API_SERVICE as METRICS
 from prompt_keda.delivery.argocd import SUSPENDED_BY
 from prompt_keda.lab import argocd
 from prompt_keda.lab.faults import argocd as faults
@@ -166,4 +176,36 @@ def test_a_label_that_git_has_dropped_goes_where_argo_cd_applies_client_side(sta
     finally:
         faults.move_git_back(stage)
         stage.kube.patch(APPLICATIONS, "keda", argocd.NAMESPACE, {"spec": {"syncPolicy": {"syncOptions": options}}})
+    until_green()
+
+
+def test_an_empty_cluster_that_argo_cd_comes_to_later_is_synced(stage):
+    """As after a rebuild: redeploy first, then the app of apps, with which `phalanx environment install` begins."""
+    kube = stage.kube
+    for name in argocd.APPLICATIONS:
+        kube.patch(APPLICATIONS, name, argocd.NAMESPACE, {"metadata": {"finalizers": None}})
+        kube.delete(APPLICATIONS, name, argocd.NAMESPACE)
+    kube.delete(SCALED_JOBS, INSTRUMENT, INSTRUMENT)
+    until(lambda: kube.find(SCALED_JOBS, INSTRUMENT, INSTRUMENT) is None, what="the end of the ScaledJob")
+    for crd in kube.list(CRDS, label_selector="app.kubernetes.io/part-of=keda-operator"):
+        kube.delete(CRDS, crd["metadata"]["name"])
+    kube.delete(API_SERVICES, METRICS)
+    for name in ("keda", INSTRUMENT):
+        kube.delete(NAMESPACES, name)
+    until(
+        lambda: not {"keda", INSTRUMENT} & {each["metadata"]["name"] for each in kube.list(NAMESPACES)},
+        120,
+        "no namespace",
+    )
+    code, document, steps = redeploy("--mode", "cold")
+    assert code == 0, document.get("error")
+    assert "none of its Applications is there" in steps["verify/delivery-agrees"]["detail"]
+    before = marks(kube)
+    argocd.require(argocd.sync(kube, argocd.PARENT))
+    for name in argocd.APPLICATIONS:
+        until(
+            lambda name=name: argocd.verdict(argocd.refresh(kube, name)) == ("Synced", "Healthy"), 90, f"{name} Synced"
+        )
+    argocd.require(argocd.sync(kube, "keda"))
+    assert marks(kube) == before
     until_green()

@@ -13,7 +13,7 @@ import yaml
 from prompt_keda.clients.kube.resources import CONFIG_MAPS, DEPLOYMENTS, JOBS, SCALED_JOBS
 from prompt_keda.lab import argocd, helm, phalanx, processes, settings, state
 
-from .conftest import INSTRUMENT, at_the_stack_only
+from .conftest import INSTRUMENT, at_the_stack_only, until
 
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
 
@@ -54,6 +54,13 @@ def git(folder, *arguments):
 def running_jobs(kube):
     jobs = kube.list(JOBS, INSTRUMENT, label_selector="scaledjob.keda.sh/name")
     return {job["metadata"]["uid"] for job in jobs if not (job.get("status") or {}).get("completionTime")}
+
+
+@pytest.fixture
+def jobs(kube, argocd_stage):
+    """Jobs that run, because events wait."""
+    argocd_stage.redis.add(argocd_stage.environment.instruments[0].stream, [{"visit": f"sync {n}"} for n in range(60)])
+    return until(lambda: running_jobs(kube), what="running Jobs")
 
 
 def test_argo_cd_delivers_keda_and_the_workers(lab, kube):
@@ -104,9 +111,9 @@ def test_a_value_changed_in_git_is_seen_and_delivered(kube, repository):
     argocd.wait_until_healthy(kube, "keda")
 
 
-def test_a_selective_sync_leaves_running_jobs_alone(kube):
+def test_a_selective_sync_leaves_running_jobs_alone(kube, jobs):
     """No hook runs in it: the ScaledJob and its Jobs stay as they are."""
-    before, jobs = kube.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"], running_jobs(kube)
+    before = kube.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"]
     vault_secret = {"group": "ricoberger.de", "kind": "VaultSecret", "name": "pull-secret", "namespace": INSTRUMENT}
     argocd.require(argocd.sync(kube, INSTRUMENT, [vault_secret]))
     after = kube.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"]
@@ -114,10 +121,9 @@ def test_a_selective_sync_leaves_running_jobs_alone(kube):
     assert jobs & running_jobs(kube)
 
 
-def test_a_full_sync_deletes_running_jobs(kube):
+def test_a_full_sync_deletes_running_jobs(kube, jobs):
     """The disaster that the toolkit is built around is real here: the hook ScaledJob goes with its Jobs, and comes anew."""
-    before, jobs = kube.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"], running_jobs(kube)
-    assert jobs
+    before = kube.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"]
     argocd.require(argocd.sync(kube, INSTRUMENT))
     after = kube.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"]
     assert after["uid"] != before["uid"]
