@@ -38,6 +38,7 @@ WHILE_OBSERVING = {"while-observing": "do it also while people observe, without 
 APPROVE = {"approve": "the digest of what is approved, as plan or a refusal printed it"}
 ENV = {"env": "environment: a file in environments/ without its ending, or a path"}
 VERBOSE = {"verbose": "show every check or step, not only what is not as it should be"}
+PROVIDER = {"provider": "native (processes of this machine) or kind (containers); unless named what fits here"}
 JSON = {"json": "print one JSON document on standard output"}
 
 
@@ -355,13 +356,15 @@ def _show_run(run, verbose):
     run.show = lambda result: reports.redeploy_as_text.show_run(result.parts, verbose)
 
 
-@_task(help={**VERBOSE, **APPROVE, **REDEPLOY_OPTIONS, **WHILE_OBSERVING})
-def redeploy(run, mode="auto", approve="", backlog="", give_up="", while_observing=False, verbose=False):
+@_task(help={**VERBOSE, **APPROVE, **REDEPLOY_OPTIONS, **WHILE_OBSERVING, **PROVIDER})
+def redeploy(run, mode="auto", approve="", backlog="", give_up="", while_observing=False, verbose=False, provider=""):
     """Redeploy KEDA, and verify that scaling resumes; no running Job is touched."""
     _show_run(run, verbose)
     options = _redeploy_options(mode, backlog, give_up)
     if commands.session.is_local(run.env):
-        labs.stack.ensure_up(run.observer)
+        labs.stack.ensure_up(run.observer, provider)
+    elif provider:
+        raise core.errors.Refusal("--provider is for the local stack", "Leave it out, or: --env local")
     with run.session() as session:
         return commands.redeploy.redeploy(session, options, approve, run.observer, run.ask, while_observing)
 
@@ -572,7 +575,7 @@ def _lab_task(name="", **options):
     help={
         "no-redis-password": "Prompt Redis without a password, as in production",
         "with": "argocd or helm, which delivers KEDA there, or vcluster, in which it lives; a stack that is up gets it as well",
-        "provider": "native (processes of this machine) or kind (containers); unless named what fits here",
+        **PROVIDER,
     },
 )
 def lab_up(run, no_redis_password=False, with_="", provider=""):

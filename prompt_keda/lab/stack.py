@@ -97,10 +97,10 @@ def _only_delivery(lab: Lab, asked: str) -> str:
     return asked or known
 
 
-def ensure_up(observer: Observer = nobody) -> None:
+def ensure_up(observer: Observer = nobody, provider: str = "") -> None:
     """Bring the local stack up for who works on it. One with a fault injected stays as it is. Raises as `up` does."""
     if not state.faults(current_lab()):
-        up(observer)
+        up(observer, provider=provider)
 
 
 def _timed(observer: Observer, name: str, work: Callable[[], None]) -> None:
