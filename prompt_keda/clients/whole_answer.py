@@ -15,8 +15,9 @@ WAITS = 6
 """So many times the limit of a single wait may all of an answer take: it may be long, and the way slow."""
 
 
-_COUNTING = threading.Lock()
-"""Held while it is counted who uses a socket: for all sockets, because ssl makes them without their constructor."""
+_COUNTING = threading.RLock()
+"""Held while it is counted who uses a socket, and while an unused one is closed: for all sockets, because ssl makes them without
+their constructor. Once more by who has it: while one is closed, Python may find another one to clear away."""
 
 
 class NotWhole(TimeoutError):
@@ -125,9 +126,9 @@ class _BoundedTls(_Bounded, ssl.SSLSocket):
     def _real_close(self) -> None:
         with _COUNTING:
             is_used = self._is_to_close = self._users_count > 0
-        if not is_used:
-            super()._real_close()  # type: ignore[misc]
-            return
+            if not is_used:
+                super()._real_close()  # type: ignore[misc]
+                return
         with suppress(OSError):  # nobody is there any more
             socket.socket.shutdown(self, socket.SHUT_RDWR)
 

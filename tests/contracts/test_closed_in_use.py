@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import ssl
 import threading
 import urllib.request
@@ -53,9 +54,45 @@ def test_a_late_answer_is_not_read_from_the_connection_that_came_after(authority
         context = bounded(ssl.create_default_context(cafile=authority.ca_file))
         with ExitStack() as stack:  # one of them has the number
             url = f"https://127.0.0.1:{port}/new"
-            answers = [stack.enter_context(urllib.request.urlopen(url, context=context)) for _ in range(5)]
+            answers = [
+                stack.enter_context(urllib.request.urlopen(url, None, LIMIT.seconds, context=context)) for _ in range(5)
+            ]
             assert all(sent.acquire(timeout=LIMIT.seconds) for _ in answers)  # their first bytes wait to be read
             late.set()
             overdue.join(LIMIT.seconds)
             assert not overdue.is_alive()
             assert [answer.read() for answer in answers] == [b"x" * 50_000] * 5
+
+
+def test_nobody_begins_to_read_from_one_that_is_being_closed(authority, monkeypatch):
+    """Between the look at who uses it and the close, another thread could: it then waited in another connection for ever."""
+    order, closing, reading = [], threading.Event(), threading.Event()
+    close, read = ssl.SSLSocket._real_close, ssl.SSLSocket.read
+
+    def slow_close(sock):
+        closing.set()
+        reading.wait(0.5)
+        close(sock)
+        order.append("closed")
+
+    def noted_read(sock, *arguments):
+        order.append("read")
+        reading.set()
+        return read(sock, *arguments)
+
+    def read_meanwhile():
+        closing.wait(LIMIT.seconds)
+        with suppress(ValueError, OSError):  # it is closed
+            used.read(1)
+
+    with serving_https(authority, http.server.BaseHTTPRequestHandler) as port:
+        context = bounded(ssl.create_default_context(cafile=authority.ca_file))
+        plain = socket.create_connection(("127.0.0.1", port), LIMIT.seconds)
+        used = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        monkeypatch.setattr(ssl.SSLSocket, "_real_close", slow_close)
+        monkeypatch.setattr(ssl.SSLSocket, "read", noted_read)
+        reader = threading.Thread(target=read_meanwhile)
+        reader.start()
+        used.close()
+        reader.join(LIMIT.seconds)
+    assert order[:2] == ["closed", "read"]
