@@ -312,8 +312,12 @@ def _began(live: Object) -> str:
 
 
 def _why(live: Object) -> str:
-    """Return what an operation waits for, in Argo CD's words: a sync window holds one back for hours."""
+    """Return what an operation waits for, in Argo CD's words. One that a sync window holds back waits for hours, and Terminate
+    does not end it before the window opens either (controller/sync.go, SyncAppState).
+    """
     said = " ".join(str(_state(live).get("message") or "").split())[:150]
+    if "blocked by sync window" in said and not (_state(live).get("syncResult") or {}).get("resources"):
+        said += "; it has begun nothing: runbooks/argocd-disagrees.md says how to take it away"
     return f" ({said})" if said else ""
 
 

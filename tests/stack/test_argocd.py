@@ -10,6 +10,7 @@ import pytest
 
 from prompt_keda.clients.kube.resources import (
     API_SERVICES,
+    APP_PROJECTS,
     APPLICATIONS,
     CRDS,
     DEPLOYMENTS,
@@ -19,7 +20,8 @@ from prompt_keda.clients.kube.resources import (
     SERVICES,
 )
 from prompt_keda.components.keda.names import API_SERVICE as METRICS
-from prompt_keda.delivery.argocd import SUSPENDED_BY
+from prompt_keda.core.plan import State
+from prompt_keda.delivery.argocd import SUSPENDED_BY, ArgoCdDelivery
 from prompt_keda.lab import argocd
 from prompt_keda.lab.faults import argocd as faults
 
@@ -209,4 +211,23 @@ def test_an_empty_cluster_that_argo_cd_comes_to_later_is_synced(stage):
         )
     argocd.require(argocd.sync(kube, "keda"))
     assert marks(kube) == before
+    until_green()
+
+
+def test_a_sync_that_a_window_holds_back_can_be_taken_away(stage):
+    """As the runbook says: Argo CD does not end it before the window opens."""
+    delivery = ArgoCdDelivery(stage)
+    project = stage.kube.get(APPLICATIONS, "keda", argocd.NAMESPACE)["spec"]["project"]
+    window = {"kind": "deny", "schedule": "* * * * *", "duration": "1h", "applications": ["*"]}
+    stage.kube.patch(APP_PROJECTS, project, argocd.NAMESPACE, {"spec": {"syncWindows": [window]}})
+    try:
+        argocd.begin_sync(stage.kube, "keda", [{"group": "", "kind": "ServiceAccount", "name": "keda-operator"}])
+        until(lambda: "it has begun nothing" in delivery.suspension("run").detail, what="a sync that is held back")
+        taken_away = {"operation": None, "status": {"operationState": None}}
+        stage.kube.patch(APPLICATIONS, "keda", argocd.NAMESPACE, taken_away)
+        until(lambda: delivery.suspension("run").state is State.DONE, what="no sync")
+        argocd.refresh(stage.kube, "keda")
+        assert delivery.suspension("run").state is State.DONE
+    finally:
+        stage.kube.patch(APP_PROJECTS, project, argocd.NAMESPACE, {"spec": {"syncWindows": None}})
     until_green()

@@ -321,11 +321,10 @@ FAULTS: tuple[Fault, ...] = (
         "A full sync has deleted a ScaledJob, and KEDA's operator is away",
         sync_without_an_operator,
         let_the_sync_go_on,
-        {"argocd/no-sync-runs": "fail", "keda/lease-fresh": "fail", "keda/parts-ready": "fail"},
-        "its running Jobs go too",
+        {"keda/lease-fresh": "fail", "keda/parts-ready": "fail", "argocd/no-sync-runs": "fail"},
+        "every status of KEDA is stale",
         stops_scaling=True,
         needs=frozenset({"argocd"}),
-        runbook="argocd-disagrees",
     ),
     _disagrees(
         "application-deleted",
