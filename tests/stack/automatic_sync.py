@@ -26,7 +26,7 @@ def automatic_sync(kube):
             assert live["spec"]["syncPolicy"]["automated"] == {}
             assert SUSPENDED_BY not in (live["metadata"].get("annotations") or {})
             argocd.refresh(kube, name)
-            argocd.wait_until_healthy(kube, name, 90)
+            argocd.wait_until_healthy(kube, name)
     finally:
         for name in argocd.APPLICATIONS:
             _set(kube, name, None)
