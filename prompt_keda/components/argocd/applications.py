@@ -109,8 +109,8 @@ def no_sync_runs(systems: Systems) -> Outcome:
             return warn(f"the state of a sync of {name} was left: it runs since {began}, and nobody runs it", FORGET)
         if going := scaled_jobs_that_go(systems.kube, systems.environment, name):
             return fail(
-                f"a sync of {name} has deleted ScaledJob {some(going)}: once KEDA's operator is back, its running Jobs go too",
-                "Start no operator by hand: ./run redeploy orphans these Jobs first.",
+                f"a sync of {name} has deleted ScaledJob {some(going)}: it goes once KEDA's operator is back, with all Jobs of it",
+                "Start no operator by hand: ./run redeploy orphans the Jobs that still run, and lets it go.",
             )
         if began and state.get("phase") in ("Running", "Terminating") and age(systems, str(began)) > LONG:
             fix = "docs/by-hand.md says what waits, and what is safe. Terminate deletes a ScaledJob that it waits for."
