@@ -26,8 +26,73 @@ if __name__ == "__main__":
 
 import importlib  # noqa: E402
 import inspect  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
 
 from invoke import Collection, Exit, ParseError, Program, task  # noqa: E402
+
+if TYPE_CHECKING:  # so that mypy checks what each task hands on
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from typing import TypeVar
+
+    from _typeshed import DataclassInstance
+
+    import prompt_keda.commands.bundle
+    import prompt_keda.commands.check_deps
+    import prompt_keda.commands.discover
+    import prompt_keda.commands.enrol
+    import prompt_keda.commands.history
+    import prompt_keda.commands.incidents
+    import prompt_keda.commands.prepare
+    import prompt_keda.commands.redeploy
+    import prompt_keda.commands.runbooks
+    import prompt_keda.commands.session
+    import prompt_keda.commands.smoke
+    import prompt_keda.commands.status
+    import prompt_keda.commands.watch
+    import prompt_keda.components.round
+    import prompt_keda.core.errors
+    import prompt_keda.core.exit_code
+    import prompt_keda.core.selection
+    import prompt_keda.lab.as_text
+    import prompt_keda.lab.bench
+    import prompt_keda.lab.captures
+    import prompt_keda.lab.chaos
+    import prompt_keda.lab.desk
+    import prompt_keda.lab.docs_site
+    import prompt_keda.lab.drilling
+    import prompt_keda.lab.injecting
+    import prompt_keda.lab.stack
+    import prompt_keda.lab.state
+    import prompt_keda.lab.testing
+    import prompt_keda.report.as_json
+    import prompt_keda.report.as_junit
+    import prompt_keda.report.as_metrics
+    import prompt_keda.report.as_svg
+    import prompt_keda.report.as_text
+    import prompt_keda.report.checks_as_text
+    import prompt_keda.report.discovery_as_text
+    import prompt_keda.report.drills_as_text
+    import prompt_keda.report.failure
+    import prompt_keda.report.history_page
+    import prompt_keda.report.layout
+    import prompt_keda.report.live_checks
+    import prompt_keda.report.parts
+    import prompt_keda.report.progress
+    import prompt_keda.report.redeploy_as_text
+    import prompt_keda.report.result
+    import prompt_keda.report.runbooks_as_text
+    import prompt_keda.report.status_as_text
+    import prompt_keda.report.status_watch
+    from prompt_keda import commands, components, core
+    from prompt_keda import lab as labs
+    from prompt_keda import report as reports
+    from prompt_keda.commands.session import Session
+    from prompt_keda.lab.state import LabStatus
+    from prompt_keda.redeploy.enrol import Enrolled
+    from prompt_keda.report.result import Result
+
+    R = TypeVar("R", bound=DataclassInstance)
 
 REDEPLOY_OPTIONS = {
     "mode": "auto, cold, repair, reinstall, upgrade or purge",
@@ -52,22 +117,33 @@ class _Modules:
         return importlib.import_module(f"{self._package}.{name}")
 
 
-core, components = _Modules("prompt_keda.core"), _Modules("prompt_keda.components")
-commands, reports, labs = (_Modules(f"prompt_keda.{name}") for name in ("commands", "report", "lab"))
+if not TYPE_CHECKING:
+    core, components = _Modules("prompt_keda.core"), _Modules("prompt_keda.components")
+    commands, reports, labs = (_Modules(f"prompt_keda.{name}") for name in ("commands", "report", "lab"))
 
 
 class _Run:
-    """One run of a task: where and how, as its flags say, its progress, and its end. ``show`` shows its result as text."""
+    """One run of a task: where and how, as its flags say, its progress, and its end."""
 
-    def __init__(self, name, env, as_json=False, show=None):
-        from datetime import UTC, datetime
-
-        self.name, self.env, self.as_json, self.show = name, env, as_json, show
+    def __init__(self, name: str, env: str, as_json: bool = False):
+        self.name, self.env, self.as_json = name, env, as_json
         self.verbose = False
-        self._began = datetime.now(UTC)
-        self._progress = None
+        self._began = reports.as_json.Began()
+        self._progress: reports.progress.Progress | None = None
+        self._result: Result[DataclassInstance] | None = None
+        self._show: Callable[[], None] = lambda: None
 
-    def session(self):
+    def ends_with(self, result: Result[R], show: Callable[[R], None] | None) -> None:
+        """Keep the task's result; as text it is shown by its header and by ``show``, or not at all."""
+
+        def in_words() -> None:
+            if show:
+                reports.as_text.show_header(result.header)
+                show(result.parts)
+
+        self._result, self._show = result, in_words
+
+    def session(self) -> AbstractContextManager[Session]:
         """Open the environment."""
         return commands.session.open_session(self.env)
 
@@ -96,12 +172,12 @@ class _Run:
         _stop_on_signals()
         try:
             try:
-                result = work()
+                code = work()
             finally:
                 if self._progress:
                     self._progress.close()  # its live lines go before anything else is shown
-            if isinstance(result, int):
-                raise Exit(code=result)
+            if code is not None:
+                raise Exit(code=code)
         except (Exit, SystemExit):  # the second: standard output takes no more, and that was said
             raise
         except BaseException as error:  # noqa: BLE001  the one place for every error, also for an unexpected one
@@ -112,17 +188,10 @@ class _Run:
                 document = failure.to_json(self.name, self.env, self._began, error, explained)
                 _to_stdout(lambda: print(document))
             raise Exit(code=core.exit_code.of_error(error)) from None
-        if self.as_json or self.show:
-            _to_stdout(lambda: self._show(result))
-        if result.exit_code:
-            raise Exit(code=result.exit_code)
-
-    def _show(self, result):
-        if self.as_json:
-            print(result.to_json())
-        else:
-            reports.as_text.show_header(result.header)
-            self.show(result)
+        if result := self._result:
+            _to_stdout(lambda: print(result.to_json(self._began)) if self.as_json else self._show())
+            if result.exit_code:
+                raise Exit(code=result.exit_code)
 
 
 def _to_stdout(show):
@@ -170,8 +239,8 @@ def _stop_on_signals():
         signal.signal(signal.SIGHUP, stop)
 
 
-def _task(name="", *, env=True, json=True, otherwise="", show=None, help=None, positional=()):
-    """Make a task of a function: it takes a `_Run` and its own flags, and returns a result, or an exit code.
+def _task(name="", *, env=True, json=True, otherwise="", help=None, positional=()):
+    """Make a task of a function: it takes a `_Run` and its own flags, and ends with a result, or returns an exit code.
 
     Parameters
     ----------
@@ -181,8 +250,6 @@ def _task(name="", *, env=True, json=True, otherwise="", show=None, help=None, p
         Whether it takes --env and --json. They stand before its own flags, so that -e and -j are theirs.
     otherwise
         The environment, where neither --env nor $PROMPT_KEDA_ENV names one; what a task without --env is about.
-    show
-        Shows the result as text.
     """
 
     def decorate(work):
@@ -193,13 +260,14 @@ def _task(name="", *, env=True, json=True, otherwise="", show=None, help=None, p
         def run(c, **given):
             as_json = given.pop("json", False)
             where = given.pop("env", "") or (os.environ.get("PROMPT_KEDA_ENV") if env else "") or otherwise
-            this = _Run(full_name, where, as_json, show)
+            this = _Run(full_name, where, as_json)
             this.finish(lambda: work(this, **given))
 
         context = inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         words = [one for one in own if one.default is inspect.Parameter.empty]
         options = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own if one not in words]
-        run.__signature__ = inspect.Signature([context, *words, *common, *options])
+        signature = inspect.Signature([context, *words, *common, *options])
+        run.__signature__ = signature  # type: ignore[attr-defined]
         run.__name__, run.__doc__ = work.__name__, work.__doc__
         explained = {**(ENV if env else {}), **(JSON if json else {}), **(help or {})}
         return task(run, name=full_name.rpartition(".")[2], positional=list(positional), help=explained)
@@ -276,17 +344,17 @@ def _redeploy_options(mode, backlog, give_up):
         "svg": "write the table as a picture to this file",
     },
 )
-def check_deps(run, only="", skip="", timeout="", strict=False, deep=False, verbose=False, junit="", svg=""):
+def check_deps(run: _Run, only="", skip="", timeout="", strict=False, deep=False, verbose=False, junit="", svg=""):
     """Look at every dependency of Prompt KEDA, read-only."""
     for flag, path in (("--junit", junit), ("--svg", svg)):
         _may_append(flag, path)  # seen now, not after the round, that it can be written
-    run.show = lambda result: reports.checks_as_text.show_checks(result.checks, run.env, verbose)
     checks, timeout_s = components.round.choose(only, skip, deep), _seconds(timeout)
     with run.session() as session:
         result = commands.check_deps.check_deps(session, checks, _live, timeout_s=timeout_s, strict=strict)
-    _write("--junit", junit, lambda: reports.as_junit.to_xml(result.checks))
-    _write("--svg", svg, lambda: reports.as_svg.to_svg(result.checks, verbose))
-    return result
+    results = result.parts.results
+    _write("--junit", junit, lambda: reports.as_junit.to_xml(results))
+    _write("--svg", svg, lambda: reports.as_svg.to_svg(results, verbose))
+    run.ends_with(result, lambda _: reports.checks_as_text.show_checks(results, run.env, verbose))
 
 
 @_task(
@@ -297,7 +365,7 @@ def check_deps(run, only="", skip="", timeout="", strict=False, deep=False, verb
         "skip": "checks to leave out (several with commas)",
     }
 )
-def watch(run, every="60s", listen="", only="", skip=""):
+def watch(run: _Run, every="60s", listen="", only="", skip=""):
     """Look again and again, and report what changes alone: as lines, to the chat, and as metrics."""
     from contextlib import nullcontext
 
@@ -313,7 +381,7 @@ def watch(run, every="60s", listen="", only="", skip=""):
 
 
 @_task(help={**VERBOSE, **REDEPLOY_OPTIONS})
-def plan(run, mode="auto", backlog="", give_up="", verbose=False):
+def plan(run: _Run, mode="auto", backlog="", give_up="", verbose=False):
     """Show what redeploy would do; reads, never writes."""
     flags = (
         ("--env", run.env),
@@ -322,14 +390,13 @@ def plan(run, mode="auto", backlog="", give_up="", verbose=False):
         ("--give-up", give_up),
     )
     command = " ".join(["./run redeploy", *(f"{flag} {value}" for flag, value in flags if value)])
-    run.show = lambda result: reports.redeploy_as_text.show_plan(result.parts["plan"], verbose, command)
     options = _redeploy_options(mode, backlog, give_up)
     with run.session() as session:
-        return commands.redeploy.plan(session, options, run.observer)
+        result = commands.redeploy.plan(session, options, run.observer)
+    run.ends_with(result, lambda plan: reports.redeploy_as_text.show_plan(plan, verbose, command))
 
 
 @_task(
-    show=lambda result: reports.as_text.show_prepared(result.parts),
     help={
         **APPROVE,
         "phalanx": "a clone of Phalanx: render from it what Argo CD would apply, and write the digests into the environment",
@@ -337,73 +404,79 @@ def plan(run, mode="auto", backlog="", give_up="", verbose=False):
         "helm": "Helm 3 or 4; the one on the PATH unless named",
     },
 )
-def prepare(run, phalanx="", revision="", helm="", approve=""):
+def prepare(run: _Run, phalanx="", revision="", helm="", approve=""):
     """Put what a redeploy needs on this machine, so that an incident needs no internet."""
     if not phalanx and (revision or helm or approve):
         raise core.errors.Refusal(
             "--revision, --helm and --approve are for --phalanx", "Name a clone: --phalanx CHECKOUT"
         )
     with run.session() as session:
-        if not phalanx:
-            return commands.prepare.prepare(session)
-        options = commands.prepare.PhalanxOptions(phalanx, revision, helm)
-        return commands.prepare.prepare_from_phalanx(session, options, approve, run.observer, run.ask)
-
-
-def _show_run(run, verbose):
-    """Let a redeploy show what it did, and its progress every step."""
-    run.verbose = verbose
-    run.show = lambda result: reports.redeploy_as_text.show_run(result.parts, verbose)
+        if phalanx:
+            options = commands.prepare.PhalanxOptions(phalanx, revision, helm)
+            result = commands.prepare.prepare_from_phalanx(session, options, approve, run.observer, run.ask)
+        else:
+            result = commands.prepare.prepare(session)
+    run.ends_with(result, reports.as_text.show_prepared)
 
 
 @_task(help={**VERBOSE, **APPROVE, **REDEPLOY_OPTIONS, **WHILE_OBSERVING, **PROVIDER})
-def redeploy(run, mode="auto", approve="", backlog="", give_up="", while_observing=False, verbose=False, provider=""):
+def redeploy(
+    run: _Run,
+    mode="auto",
+    approve="",
+    backlog="",
+    give_up="",
+    while_observing=False,
+    verbose=False,
+    provider="",
+):
     """Redeploy KEDA, and verify that scaling resumes; no running Job is touched."""
-    _show_run(run, verbose)
+    run.verbose = verbose
     options = _redeploy_options(mode, backlog, give_up)
     if commands.session.is_local(run.env):
         labs.stack.ensure_up(run.observer, provider)
     elif provider:
         raise core.errors.Refusal("--provider is for the local stack", "Leave it out, or: --env local")
     with run.session() as session:
-        return commands.redeploy.redeploy(session, options, approve, run.observer, run.ask, while_observing)
+        result = commands.redeploy.redeploy(session, options, approve, run.observer, run.ask, while_observing)
+    run.ends_with(result, lambda report: reports.redeploy_as_text.show_run(report, verbose))
 
 
 @_task(
     otherwise="local",
     help={**VERBOSE, **APPROVE, "run": "id of the run; the newest unfinished one unless named"},
 )
-def resume(run, run_="", approve="", verbose=False):
+def resume(run: _Run, run_="", approve="", verbose=False):
     """Go on where an interrupted redeploy stopped, here or on another machine."""
-    _show_run(run, verbose)
+    run.verbose = verbose
     with run.session() as session:
-        return commands.redeploy.resume(session, run_, approve, run.observer, run.ask)
+        result = commands.redeploy.resume(session, run_, approve, run.observer, run.ask)
+    run.ends_with(result, lambda report: reports.redeploy_as_text.show_run(report, verbose))
 
 
-def _show_history(result):
-    reports.as_text.show_history(result.parts)
-    reports.drills_as_text.show_kept(result.parts.drills)
+def _show_history(history: reports.history_page.History) -> None:
+    reports.as_text.show_history(history)
+    reports.drills_as_text.show_kept(history.drills)
 
 
-@_task(show=_show_history, help={"html": "write the recovery times, and the drills, as a page to this file"})
-def history(run, html=""):
+@_task(help={"html": "write the recovery times, and the drills, as a page to this file"})
+def history(run: _Run, html=""):
     """List runs and drills of this machine and, of one environment, the runs of its cluster: how they ended, what they took."""
     from contextlib import nullcontext
 
     with run.session() if run.env else nullcontext() as session:
         result = commands.history.history(session)
     _write("--html", html, lambda: reports.history_page.to_html(result.environment, result.parts))
-    return result
+    run.ends_with(result, _show_history)
 
 
-@_task(env=False, show=lambda result: reports.runbooks_as_text.show_runbooks(result.parts["runbooks"]))
-def runbooks(run):
+@_task(env=False)
+def runbooks(run: _Run):
     """List the runbooks, each with its symptom and what it runs."""
-    return commands.runbooks.list_runbooks()
+    run.ends_with(commands.runbooks.list_runbooks(), reports.runbooks_as_text.show_runbooks)
 
 
 @_task(
-    show=lambda result: reports.runbooks_as_text.show_run(result.parts),
     positional=["name"],
     help={
         "name": "the runbook, as runbooks lists it",
@@ -412,25 +485,28 @@ def runbooks(run):
         "plan": "only show what it would run, and the digest that approves it",
     },
 )
-def runbook(run, name, from_="", plan=False, approve=""):
+def runbook(run: _Run, name, from_="", plan=False, approve=""):
     """Run a runbook: diagnosis, mitigation, verification; kept in the incident's record."""
     with run.session() as session:
         if plan:
-            run.show = lambda result: reports.runbooks_as_text.show_plan(result.parts)
-            return commands.runbooks.plan_runbook(session, name)
-        return commands.runbooks.run(session, name, from_, approve, run.observer, run.ask)
+            run.ends_with(commands.runbooks.plan_runbook(session, name), reports.runbooks_as_text.show_plan)
+        else:
+            result = commands.runbooks.run(session, name, from_, approve, run.observer, run.ask)
+            run.ends_with(result, reports.runbooks_as_text.show_run)
 
 
 @_task(
     help={"watch": "look again every two seconds and mark what changed, until Ctrl-C (exit code 130)"},
 )
-def status(run, watch=False):
+def status(run: _Run, watch=False):
     """Show what stands now: KEDA's parts, ScaledJobs, streams, Jobs, the last runs, the open incident."""
     if watch and run.as_json:
         raise core.errors.Refusal("--watch is not for --json", "Without a terminal --watch prints a line a change.")
-    run.show = lambda result: reports.status_as_text.show_status(result.parts, env=run.env)
     with run.session() as session:
-        return _watch(session) if watch else commands.status.status(session)
+        if watch:
+            return _watch(session)
+        result = commands.status.status(session)
+    run.ends_with(result, lambda status: reports.status_as_text.show_status(status, env=run.env))
 
 
 def _watch(session):
@@ -441,65 +517,64 @@ def _watch(session):
         commands.status.watch(session, lambda stands: _to_stdout(lambda: screen.show(stands)))
 
 
-@_task(show=lambda result: reports.runbooks_as_text.show_response(result.parts, result.checks))
-def respond(run):
+@_task()
+def respond(run: _Run):
     """From symptoms to the runbook that fits: run the checks, rank the causes, and run what you choose."""
     with run.session() as session:
-        return commands.runbooks.respond(session, _live, run.observer, run.ask)
+        result = commands.runbooks.respond(session, _live, run.observer, run.ask)
+    run.ends_with(result, reports.runbooks_as_text.show_response)
 
 
-def _show_bundle(result):
-    parts = result.parts
-    where = f"{parts['file']}, {parts['size_bytes']} bytes" if parts["file"] else "nothing is written: name a --file"
-    counts = f"{len(parts['files'])} files, {parts['redacted_count']} places redacted"
+def _show_bundle(bundle: reports.parts.Bundle) -> None:
+    where = f"{bundle.file}, {bundle.size_bytes} bytes" if bundle.file else "nothing is written: name a --file"
+    counts = f"{len(bundle.files)} files, {bundle.redacted_count} places redacted"
     reports.as_text.show_lines([f"{counts}; {where}"])
 
 
-@_task(show=_show_bundle, help={"file": "the archive to write; without it only what it would hold is shown"})
-def bundle(run, file=""):
+@_task(help={"file": "the archive to write; without it only what it would hold is shown"})
+def bundle(run: _Run, file=""):
     """Collect what an expert asks for into one archive, without secrets: objects, events, logs, versions."""
     with run.session() as session:
-        return commands.bundle.bundle(session, file, run.observer)
+        run.ends_with(commands.bundle.bundle(session, file, run.observer), _show_bundle)
 
 
 @_task(
-    show=lambda result: reports.as_text.show_lines([f"{result.parts['at']}  {result.parts['note']}"]),
     positional=["text"],
     help={"text": "what people have seen or done", "close": "close the incident as well: what is done is done"},
 )
-def note(run, text, close=False):
+def note(run: _Run, text, close=False):
     """Add a note to the open incident's record."""
     with run.session() as session:
-        return commands.incidents.note(session, text, run.observer, close)
+        result = commands.incidents.note(session, text, run.observer, close)
+    run.ends_with(result, lambda note: reports.as_text.show_lines([f"{note.at}  {note.note}"]))
 
 
 @_task(
-    show=lambda result: reports.as_text.show_lines(result.parts["chat"].splitlines()),
     help={
         "incident": "its id; the newest of the environment unless named",
         "html": "write the page to this file",
         "markdown": "write the same as Markdown to this file",
     },
 )
-def report(run, incident="", html="", markdown=""):
+def report(run: _Run, incident="", html="", markdown=""):
     """Report an incident: what was seen and run, what it took, and what is still open."""
     with run.session() as session:
         result = commands.incidents.report(session, incident)
-    _write("--html", html, lambda: result.parts["html"])
-    _write("--markdown", markdown, lambda: result.parts["markdown"])
-    return result
+    _write("--html", html, lambda: result.parts.html)
+    _write("--markdown", markdown, lambda: result.parts.markdown)
+    run.ends_with(result, lambda report: reports.as_text.show_lines(report.chat.splitlines()))
 
 
-def _show_enrolled(result):
-    outcome = "has the new identity" if result.parts.written else "has this identity already: nothing to do"
-    reports.as_text.show_lines([f"{result.parts.file} {outcome}"])
+def _show_enrolled(enrolled: Enrolled) -> None:
+    outcome = "has the new identity" if enrolled.written else "has this identity already: nothing to do"
+    reports.as_text.show_lines([f"{enrolled.file} {outcome}"])
 
 
-@_task(show=_show_enrolled, help=APPROVE)
-def enrol(run, approve=""):
+@_task(help=APPROVE)
+def enrol(run: _Run, approve=""):
     """Record the new identity of a cluster that was rebuilt; until then every write is refused."""
     with run.session() as session:
-        return commands.enrol.enrol(session, approve, run.observer, run.ask)
+        run.ends_with(commands.enrol.enrol(session, approve, run.observer, run.ask), _show_enrolled)
 
 
 @_task(
@@ -511,27 +586,27 @@ def enrol(run, approve=""):
         "all": "take also what differs from what a person has written",
     }
 )
-def discover(run, new="", context="", kubeconfig="", write=False, all=False):
+def discover(run: _Run, new="", context="", kubeconfig="", write=False, all=False):
     """Propose the values of an environment that its cluster shows, as a diff to its file; reads the cluster, never writes there."""
     if new:
-        run.env, run.show = new, lambda result: reports.discovery_as_text.show_discovery(result.parts)
-        return commands.discover.discover_new(new, context, kubeconfig)
+        run.env = new
+        result = commands.discover.discover_new(new, context, kubeconfig)
+        return run.ends_with(result, reports.discovery_as_text.show_discovery)
     if context or kubeconfig:
         raise core.errors.Refusal("--context and --kubeconfig are for --new alone", "An environment's file names them.")
     ask = None if write else run.ask
-    run.show = lambda result: reports.discovery_as_text.show_discovery(result.parts, with_diff=ask is None)
     with run.session() as session:
-        return commands.discover.discover(session, write, all, ask)
+        result = commands.discover.discover(session, write, all, ask)
+    run.ends_with(result, lambda found: reports.discovery_as_text.show_discovery(found, with_diff=ask is None))
 
 
-def _show_smoke(result):
-    reports.as_text.show_smoke(result.parts["smoke"])
-    if "cases" in result.parts:
-        reports.as_text.show_cases(result.parts["cases"])
+def _show_smoke(report: reports.parts.SmokeReport) -> None:
+    reports.as_text.show_smoke(report.smoke)
+    if report.cases is not None:
+        reports.as_text.show_cases(report.cases)
 
 
 @_task(
-    show=_show_smoke,
     help={
         **APPROVE,
         "events": "how many Jobs to ask for, 1 to 100",
@@ -539,7 +614,7 @@ def _show_smoke(result):
         "only": "with --full: cases whose id begins so (several with commas)",
     },
 )
-def smoke(run, events="", full=False, only="", approve=""):
+def smoke(run: _Run, events="", full=False, only="", approve=""):
     """Verify that events become Jobs, on a stream and ScaledJob of its own."""
     if full and events:
         raise core.errors.Refusal("--events is not for --full", "Its cases say themselves how many events they send.")
@@ -549,19 +624,15 @@ def smoke(run, events="", full=False, only="", approve=""):
     cases = commands.smoke.choose_cases(only) if full else []
     with run.session() as session:
         if full:
-            return commands.smoke.run_full_smoke(session, cases, approve, run.observer, run.ask)
-        return commands.smoke.run_smoke(session, count, approve, run.observer, run.ask)
+            result = commands.smoke.run_full_smoke(session, cases, approve, run.observer, run.ask)
+        else:
+            result = commands.smoke.run_smoke(session, count, approve, run.observer, run.ask)
+    run.ends_with(result, _show_smoke)
 
 
-def _lab(name, status):
-    from prompt_keda.report.result import Result
-
-    header = f"local stack {status['name']} ({status['provider']}): {status['state']}"
-    return Result(name, "local", header=header, parts=status)
-
-
-def _show_lab(result):
-    labs.as_text.show_lab(result.parts)
+def _lab(name: str, status: LabStatus) -> Result[LabStatus]:
+    header = f"local stack {status.name} ({status.provider}): {status.state}"
+    return reports.result.Result(name, "local", header, status)
 
 
 def _lab_task(name="", **options):
@@ -571,41 +642,38 @@ def _lab_task(name="", **options):
 
 @_lab_task(
     "lab.up",
-    show=_show_lab,
     help={
         "no-redis-password": "Prompt Redis without a password, as in production",
         "with": "argocd or helm, which delivers KEDA there, or vcluster, in which it lives; a stack that is up gets it as well",
         **PROVIDER,
     },
 )
-def lab_up(run, no_redis_password=False, with_="", provider=""):
+def lab_up(run: _Run, no_redis_password=False, with_="", provider=""):
     """Bring up the local stack: a real one-node Kubernetes and all that Prompt KEDA depends on."""
-    return _lab(
-        run.name, labs.stack.up(run.observer, redis_password=not no_redis_password, delivery=with_, provider=provider)
-    )
+    status = labs.stack.up(run.observer, redis_password=not no_redis_password, delivery=with_, provider=provider)
+    run.ends_with(_lab(run.name, status), labs.as_text.show_lab)
 
 
 @_lab_task("lab.down")
-def lab_down(run):
+def lab_down(run: _Run):
     """Stop the local stack and remove all of it."""
     labs.stack.down(run.observer)
-    return _lab(run.name, labs.state.status())
+    run.ends_with(_lab(run.name, labs.state.status()), None)
 
 
-@_lab_task("lab.status", show=_show_lab)
-def lab_status(run):
+@_lab_task("lab.status")
+def lab_status(run: _Run):
     """Show where the local stack is and what it uses."""
-    return _lab(run.name, labs.state.status())
+    run.ends_with(_lab(run.name, labs.state.status()), labs.as_text.show_lab)
 
 
 @_lab_task(
     "lab.captures",
-    show=lambda result: None,
     help={"only": "scenes whose name begins so (several with commas); unless named all: some twelve minutes"},
 )
-def lab_captures(run, only=""):
+def lab_captures(run: _Run, only=""):
     """Make docs/captures/ and the README's pictures anew, from the local stack, which is broken and made whole for it."""
-    return labs.captures.make(only, run.observer)
+    run.ends_with(labs.captures.make(only, run.observer), lambda _: None)
 
 
 @task(name="exec")
@@ -631,26 +699,21 @@ def _run_inside(c, run, example):
     _Run("lab", "local").finish(lambda: run(words))
 
 
-def _show_faults(result):
-    labs.as_text.show_faults(result.parts["faults"])
-
-
-@_lab_task(
-    show=_show_faults, help={"revert": "revert every fault that is there, also one that a killed drill has left"}
-)
-def faults(run, revert=False):
+@_lab_task(help={"revert": "revert every fault that is there, also one that a killed drill has left"})
+def faults(run: _Run, revert=False):
     """List what can break on the local stack, what sees it and what answers it."""
-    return labs.injecting.revert_all(run.observer) if revert else labs.injecting.list_faults()
+    result = labs.injecting.revert_all(run.observer) if revert else labs.injecting.list_faults()
+    run.ends_with(result, labs.as_text.show_faults)
 
 
-@_lab_task(show=_show_faults, positional=["id"], help={"id": "the fault, as faults lists it", "revert": "revert it"})
-def fault(run, id, revert=False):
+@_lab_task(positional=["id"], help={"id": "the fault, as faults lists it", "revert": "revert it"})
+def fault(run: _Run, id, revert=False):
     """Inject one fault into the local stack, and leave it there: to look at it, or to practise."""
-    return (labs.injecting.revert if revert else labs.injecting.inject)(id, run.observer)
+    result = (labs.injecting.revert if revert else labs.injecting.inject)(id, run.observer)
+    run.ends_with(result, labs.as_text.show_faults)
 
 
 @_lab_task(
-    show=lambda result: labs.as_text.show_drills(result.parts["drills"]),
     help={
         "fault": "id of the fault, or the start of several",
         "all": "every fault, one after the other: some hours",
@@ -664,7 +727,7 @@ def fault(run, id, revert=False):
     },
 )
 def drill(
-    run,
+    run: _Run,
     fault="",
     all=False,
     rest=False,
@@ -693,14 +756,14 @@ def drill(
         number = _whole("--only", only) if only else None
         count = _whole("--rounds", rounds, least=1) if rounds else 0
         numbers = (count, _whole("--seed", seed or "1"), number)
-        run.show = lambda result: labs.as_text.show_chaos(result.parts["rounds"])
-        return labs.chaos.run(*numbers, sequence, write, run.observer, while_observing, run.ask)
+        rounds_done = labs.chaos.run(*numbers, sequence, write, run.observer, while_observing, run.ask)
+        return run.ends_with(rounds_done, labs.as_text.show_chaos)
     wanted = labs.drilling.Wanted(fault, all, _whole("--seed", seed) if seed else None, rest, while_observing)
     kept: list[str] = []
     _into("--markdown", markdown, lambda file: kept.append(file.read_text()))
-    return labs.drilling.run(
-        wanted, lambda page: write(labs.drilling.beside("".join(kept), page)), run.observer, run.ask
-    )
+    beside = labs.drilling.beside
+    done = labs.drilling.run(wanted, lambda page: write(beside("".join(kept), page)), run.observer, run.ask)
+    run.ends_with(done, labs.as_text.show_drills)
 
 
 @_lab_task(
@@ -711,7 +774,7 @@ def drill(
         "junit": "write JUnit XML to this file, with what each test took",
     },
 )
-def test(run, quick=False, exhaustive=False, junit=""):
+def test(run: _Run, quick=False, exhaustive=False, junit=""):
     """Run the project's own tests; brings up the local stack."""
     if quick and exhaustive:
         raise core.errors.Refusal("--quick is not for --exhaustive")
@@ -719,10 +782,10 @@ def test(run, quick=False, exhaustive=False, junit=""):
     return labs.testing.run(quick, exhaustive, junit)
 
 
-@_lab_task(show=lambda result: None)
-def docs(run):
+@_lab_task()
+def docs(run: _Run):
     """Build docs/ and runbooks/ as a site with search, into .site/."""
-    return labs.docs_site.build(run.observer)
+    run.ends_with(labs.docs_site.build(run.observer), lambda _: None)
 
 
 @_lab_task(
@@ -731,16 +794,14 @@ def docs(run):
         "of": "check-deps (unless named), recovery, delivery or burst",
     },
 )
-def bench(run, rounds="", of="check-deps"):
+def bench(run: _Run, rounds="", of="check-deps"):
     """Measure check-deps, a redeploy, or a burst of events, beside what people use or what is predicted."""
-    from prompt_keda.report.result import Result
-
     benchmarks = labs.bench.BENCHMARKS
     if of not in benchmarks:
         raise core.errors.Refusal(f"--of {of} cannot be measured", f"Known are {', '.join(benchmarks)}.")
     timings = benchmarks[of](_whole("--rounds", rounds or "5", least=1), run.observer)
-    run.show = lambda result: reports.as_text.show_lines([f"  {timing}" for timing in timings])
-    return Result("bench", "local", parts={"timings": timings})
+    result = reports.result.Result("bench", "local", "", reports.parts.Timings(timings))
+    run.ends_with(result, lambda _: reports.as_text.show_lines([f"  {timing}" for timing in timings]))
 
 
 namespace = Collection(
@@ -822,15 +883,13 @@ class Commands(Program):
             return error
         if unknown[1].startswith("-"):
             return f"there is no flag {unknown[1]!r} here"
-        return f"there is no task {unknown[1]!r}{did_you_mean(unknown[1], self.namespace.task_names)}"
+        return f"there is no task {unknown[1]!r}{did_you_mean(unknown[1], namespace.task_names)}"
 
 
 def _refuse_in_json(task_name, what, fix):
     """Print the document of a command line that could not be understood."""
-    from datetime import UTC, datetime
-
     error = core.errors.Refusal(what, fix)
-    document = reports.failure.to_json(task_name, "", datetime.now(UTC), error, reports.failure.explain(error))
+    document = reports.failure.to_json(task_name, "", reports.as_json.Began(), error, reports.failure.explain(error))
     _to_stdout(lambda: print(document))
 
 
@@ -840,7 +899,7 @@ def main(binary="prompt-keda"):
 
     _can_be_stopped_at_once()
     _fill_closed_streams()
-    sys.stdout.reconfigure(errors="replace")  # for --list and --help; reports do better: report/layout.py
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # for --list and --help; reports do better: report/layout.py
     ended = None
     try:
         Commands(__version__, namespace, name="prompt-keda", binary=binary).run()

@@ -38,6 +38,7 @@ from prompt_keda.records.run_folder import JOURNAL
 from prompt_keda.records.run_history import runs_kept
 from prompt_keda.report.archive import refuse_unwritable, write_archive
 from prompt_keda.report.as_json import as_plain
+from prompt_keda.report.parts import Bundle, BundledFile
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import go_on
 
@@ -48,7 +49,7 @@ OF_WORKERS = (SCALED_JOBS, TRIGGER_AUTHENTICATIONS, JOBS, PODS, EVENTS)
 LAST_RUNS = 3
 
 
-def bundle(session: Session, file: str, observer: Observer) -> Result:
+def bundle(session: Session, file: str, observer: Observer) -> Result[Bundle]:
     """Collect what an expert asks for into one archive, without secrets; its content is told before it is written.
 
     Parameters
@@ -73,12 +74,11 @@ def bundle(session: Session, file: str, observer: Observer) -> Result:
     with session.fresh_systems() as systems:  # a check that hangs may keep those of the session
         redact = Redaction(secret_values(systems))
         files = {name: redact(text) for name, text in (*own.items(), *collect(systems))}
-    rows = [{"name": name, "size_bytes": len(text.encode())} for name, text in files.items()]
+    rows = [BundledFile(name, len(text.encode())) for name, text in files.items()]
     for row in rows:
-        observer(Event(EventKind.NOTE, "bundle", "", f"{row['size_bytes']:9} bytes  {row['name']}"))
+        observer(Event(EventKind.NOTE, "bundle", "", f"{row.size_bytes:9} bytes  {row.name}"))
     size = write_archive(Path(file), f"prompt-keda-{environment}", files) if file else 0
-    parts = {"file": file, "size_bytes": size, "files": rows, "redacted_count": redact.count}
-    return Result("bundle", environment, header=header, parts=parts)
+    return Result("bundle", environment, header, Bundle(file, size, rows, redact.count))
 
 
 def _journals(environment: Environment) -> dict[str, str]:

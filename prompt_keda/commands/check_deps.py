@@ -9,6 +9,7 @@ from prompt_keda.commands.session import Session
 from prompt_keda.components.round import Observe, run_round, unobserved
 from prompt_keda.core import exit_code
 from prompt_keda.core.check import Check
+from prompt_keda.report.parts import Checked
 from prompt_keda.report.result import Result
 
 
@@ -19,7 +20,7 @@ def check_deps(
     *,
     timeout_s: float | None = None,
     strict: bool = False,
-) -> Result:
+) -> Result[Checked]:
     """Run checks, as `prompt_keda.components.round.choose` returns them.
 
     Parameters
@@ -29,8 +30,6 @@ def check_deps(
     strict
         A warning makes the exit code 4.
     """
-    result = Result("check-deps", session.environment.name)
-    result.checks = run_round(session.systems, checks, observe, timeout_s)
-    result.header = session.header()
-    result.exit_code = exit_code.of_checks(result.checks, strict)
-    return result
+    results = run_round(session.systems, checks, observe, timeout_s)
+    code = exit_code.of_checks(results, strict)
+    return Result("check-deps", session.environment.name, session.header(), Checked(results), code)

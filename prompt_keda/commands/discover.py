@@ -64,7 +64,7 @@ smoke:
 """
 
 
-def discover(session: Session, write: bool, differing: bool, ask: Ask | None) -> Result:
+def discover(session: Session, write: bool, differing: bool, ask: Ask | None) -> Result[Discovery]:
     """Propose every value that an environment's cluster shows. It reads the cluster, and writes the file alone.
 
     A value that a person has written, and that differs, is shown and left alone: it says what should be, and the cluster
@@ -89,7 +89,6 @@ def discover(session: Session, write: bool, differing: bool, ask: Ask | None) ->
         When the cluster cannot be asked.
     """
     file, environment, placeholders = session.file, session.environment, session.systems.placeholders
-    result = Result("discover", environment.name)
     found = look(session.systems.kube, environment)
     proposals, refused = propose(file, environment, placeholders, found.seen)
     _refuse_another_cluster(session, proposals)
@@ -100,8 +99,7 @@ def discover(session: Session, write: bool, differing: bool, ask: Ask | None) ->
     if chosen and (write or (ask is not None and _agrees(ask, file, diff))):
         write_values(file, environment, values, placeholders, "proposed values")
         write = True
-    result.header = session.header()
-    result.parts = Discovery(
+    parts = Discovery(
         file=str(file),
         changes=[_change(proposal, proposal in chosen) for proposal in proposals],
         diff=diff,
@@ -110,10 +108,10 @@ def discover(session: Session, write: bool, differing: bool, ask: Ask | None) ->
         notes=found.notes,
         open=[Gap(key, wanted) for key, wanted in _open(environment, chosen)],
     )
-    return result
+    return Result("discover", environment.name, session.header(), parts)
 
 
-def discover_new(name: str, context: str, kubeconfig: str) -> Result:
+def discover_new(name: str, context: str, kubeconfig: str) -> Result[Discovery]:
     """Write a first environment file, ``environments/NAME.yaml``, for any cluster with KEDA on it.
 
     Parameters
@@ -154,8 +152,7 @@ def discover_new(name: str, context: str, kubeconfig: str) -> Result:
         with closing(Systems(load_environment(draft, None))) as systems:
             result = discover(Session(name, draft, systems), True, True, None)
         _place(place, read_text(draft))
-    result.parts = replace(result.parts, file=str(place), diff=[])
-    return result
+    return replace(result, parts=replace(result.parts, file=str(place), diff=[]))
 
 
 def _change(proposal: Proposal, chosen: bool) -> KeyChange:

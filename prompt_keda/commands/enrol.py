@@ -11,7 +11,7 @@ from prompt_keda.redeploy.approval import Ask
 from prompt_keda.report.result import Result
 
 
-def enrol(session: Session, approve: str, observer: Observer, ask: Ask | None) -> Result:
+def enrol(session: Session, approve: str, observer: Observer, ask: Ask | None) -> Result[enrolment.Enrolled]:
     """Record a rebuilt cluster's new identity in the environment's file, once a person has seen old and new. Idempotent: yes.
 
     Raises as `prompt_keda.redeploy.enrol.enrol` does.
@@ -20,4 +20,4 @@ def enrol(session: Session, approve: str, observer: Observer, ask: Ask | None) -
     incident = Incident.find_open(incidents_folder(), session.environment)
     if enrolled.written and incident:
         incident.goes_on_at(enrolled.new["kube_system_uid"])
-    return Result("enrol", session.environment.name, header=session.header(), parts=enrolled)
+    return Result("enrol", session.environment.name, session.header(), enrolled)

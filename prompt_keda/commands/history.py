@@ -16,7 +16,7 @@ from prompt_keda.report.history_page import History
 from prompt_keda.report.result import Result
 
 
-def history(session: Session | None) -> Result:
+def history(session: Session | None) -> Result[History]:
     """Return runs and drills of this machine, newest first; of an environment also runs that only its cluster has.
 
     Parameters
@@ -33,9 +33,8 @@ def history(session: Session | None) -> Result:
     return _history(session.environment.name, *runs_here_and_in_cluster(session.systems, runs_folder()))
 
 
-def _history(environment: str, runs: Sequence[RunSummary], damaged: Sequence[str], not_seen: str) -> Result:
-    result = Result("history", environment, header=f"runs of {environment or 'this machine'}")
+def _history(environment: str, runs: Sequence[RunSummary], damaged: Sequence[str], not_seen: str) -> Result[History]:
     drills, damaged_drills = drills_kept(drills_folder(), environment)
-    result.parts = History(runs, drills, [*damaged, *damaged_drills], not_seen)
-    result.exit_code = exit_code.UNKNOWN if not_seen else exit_code.PROVEN
-    return result
+    parts = History(runs, drills, [*damaged, *damaged_drills], not_seen)
+    code = exit_code.UNKNOWN if not_seen else exit_code.PROVEN
+    return Result("history", environment, f"runs of {environment or 'this machine'}", parts, code)

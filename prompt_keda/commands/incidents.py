@@ -17,6 +17,7 @@ from prompt_keda.records.incident import Incident
 from prompt_keda.records.incident_story import CLOSED, INCIDENT, NOTE
 from prompt_keda.records.run_record import environment_of
 from prompt_keda.report.incident_page import to_chat, to_html, to_markdown
+from prompt_keda.report.parts import IncidentReport, Note
 from prompt_keda.report.result import Result
 
 CHAT = "chat"
@@ -25,7 +26,7 @@ LOOK = "respond/check-deps"
 """The name of a round of checks in the record."""
 
 
-def note(session: Session, text: str, observer: Observer, close: bool = False) -> Result:
+def note(session: Session, text: str, observer: Observer, close: bool = False) -> Result[Note]:
     """Add a note to the open incident of an environment, or open one with it.
 
     Parameters
@@ -48,11 +49,11 @@ def note(session: Session, text: str, observer: Observer, close: bool = False) -
     if close:
         incident.add(INCIDENT, CLOSED, f"by {viewpoint()}: {text.strip()}")
         tell_chat(session, incident, "incident closed", observer)
-    parts = {"incident": incident.id, "at": datetime.now(UTC).isoformat(), "note": text.strip()}
-    return Result("note", environment, header=f"environment {environment} · incident {incident.id}", parts=parts)
+    parts = Note(incident.id, datetime.now(UTC).isoformat(), text.strip())
+    return Result("note", environment, f"environment {environment} · incident {incident.id}", parts)
 
 
-def report(session: Session, incident_id: str) -> Result:
+def report(session: Session, incident_id: str) -> Result[IncidentReport]:
     """Return an incident's story as a page, as Markdown, and as a few lines for a chat.
 
     Parameters
@@ -76,8 +77,8 @@ def report(session: Session, incident_id: str) -> Result:
             "They begin with a runbook or a note.",
         )
     story = incident.story()
-    parts = {"incident": incident.id, "chat": to_chat(story), "markdown": to_markdown(story), "html": to_html(story)}
-    return Result("report", environment, header=f"environment {environment} · incident {incident.id}", parts=parts)
+    parts = IncidentReport(incident.id, chat=to_chat(story), markdown=to_markdown(story), html=to_html(story))
+    return Result("report", environment, f"environment {environment} · incident {incident.id}", parts)
 
 
 def open_incident(session: Session, why: str, observer: Observer, results: Sequence[CheckResult] = ()) -> Incident:

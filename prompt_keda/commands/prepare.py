@@ -60,7 +60,7 @@ class PhalanxOptions:
     helm: str = ""
 
 
-def prepare(session: Session) -> Result:
+def prepare(session: Session) -> Result[Preparation]:
     """Fetch what a redeploy needs into this machine's cache, so that an incident needs no internet. Idempotent: yes.
 
     Raises
@@ -88,9 +88,7 @@ def prepare(session: Session) -> Result:
             objects = load_instrument_objects(instrument, None)
             kept = prepared_file(instrument.prepared.sha256)
             rows.append(_row(f"manifests of {instrument.name}", kept, instrument.prepared.sha256, objects, False))
-    result = Result("prepare", environment.name, header=f"environment {environment.name}")
-    result.parts = Preparation(rows)
-    return result
+    return Result("prepare", environment.name, f"environment {environment.name}", Preparation(rows))
 
 
 def _row(what: str, file: Path, sha256: str, objects: Sequence[Object], fetched: bool) -> Prepared:
@@ -121,7 +119,7 @@ class _Target:
 
 def prepare_from_phalanx(
     session: Session, options: PhalanxOptions, approve: str, observer: Observer, ask: Ask | None
-) -> Result:
+) -> Result[Preparation]:
     """Render what Argo CD would apply, keep it, and write its digests into the environment's file. Idempotent: yes.
 
     Parameters
@@ -154,8 +152,7 @@ def prepare_from_phalanx(
     for line in _lines(rows, about):
         observer(Event(EventKind.NOTE, "prepare", "", line))
     made = replace(made, environment_file=_write_digests(session, targets, renderings, approve, ask, made))
-    header = f"environment {session.environment.name}"
-    return Result("prepare", session.environment.name, header=header, parts=made)
+    return Result("prepare", session.environment.name, f"environment {session.environment.name}", made)
 
 
 def _render(

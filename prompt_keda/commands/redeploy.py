@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from prompt_keda.clients.systems import Systems
 from prompt_keda.commands.session import ChatNews, Session
@@ -17,7 +16,7 @@ from prompt_keda.core.decisions import Decisions, JobRecord, Plan
 from prompt_keda.core.errors import JournalMismatch, PromptKedaError, Refusal, Unexpected
 from prompt_keda.core.event import HAD_NOTHING_TO_DO, Event, EventKind, Observer, nobody
 from prompt_keda.core.places import runs_folder
-from prompt_keda.core.plan import StepResult
+from prompt_keda.core.plan import Step, StepResult
 from prompt_keda.core.run_plan import GO_ON, run_plan
 from prompt_keda.records.run_folder import RunFolder
 from prompt_keda.records.run_history import recent_recoveries
@@ -31,26 +30,22 @@ from prompt_keda.redeploy.modes import RedeployOptions
 from prompt_keda.redeploy.observing import FLAG, agree_while_observing, why_observing
 from prompt_keda.redeploy.unfinished import KeptRun, find_unfinished
 from prompt_keda.report import as_json
+from prompt_keda.report.parts import NOT_SEEN, PlanReport, SeenNow
 from prompt_keda.report.result import Result
 from prompt_keda.report.run_report import Ledger, RunReport, StreamCounts, Streams
 from prompt_keda.report.status import NotSeen
 
 
-def plan(session: Session, options: RedeployOptions, observer: Observer = nobody) -> Result:
+def plan(session: Session, options: RedeployOptions, observer: Observer = nobody) -> Result[PlanReport]:
     """Say what a redeploy would do, each step with what its inspection sees now. It reads, and never writes."""
     context = session.for_writing()
-    result = Result("plan", session.environment.name, header=session.header(context.kube_system_uid))
     made = _planned(context, options, observer)
     context.before = running_jobs.ledger(session.systems.kube)
-    shown = made.to_json()
-    for step, row in zip(made.steps, shown["steps"], strict=True):
-        row["now"] = _seen_now(step, context)
+    now, notes = [_seen_now(step, context) for step in made.steps], list(made.notes)
     if why := why_observing(session.environment):
-        shown["notes"].append(f"observing: {why}; redeploy asks once more, without a terminal it wants {FLAG}")
-    shown["running_count"] = len(context.before)
-    shown["recent_s"] = _recent(session.systems, made.mode)
-    result.parts = {"plan": shown, "steps": shown["steps"]}
-    return result
+        notes.append(f"observing: {why}; redeploy asks once more, without a terminal it wants {FLAG}")
+    parts = PlanReport(made, now, notes, len(context.before), _recent(session.systems, made.mode))
+    return Result("plan", session.environment.name, session.header(context.kube_system_uid), parts)
 
 
 def _planned(context: Context, options: RedeployOptions, observer: Observer) -> Plan[Context]:
@@ -68,12 +63,12 @@ def _recent(systems: Systems, mode: str, besides: str = "") -> list[float]:
     return recent_recoveries(runs, mode, besides)
 
 
-def _seen_now(step: Any, context: Context) -> str:
+def _seen_now(step: Step[Context], context: Context) -> SeenNow:
     try:
         progress = step.inspect(context)
     except PromptKedaError as error:  # for example a kind that is not served before its CRD is there
-        return f"[not seen: {error.what}]"
-    return f"[{progress.state.value}{': ' + progress.detail if progress.detail else ''}]"
+        return SeenNow(NOT_SEEN, error.what)
+    return SeenNow(progress.state.value, progress.detail)
 
 
 def redeploy(
@@ -83,7 +78,7 @@ def redeploy(
     observer: Observer,
     ask: Ask | None,
     while_observing: bool = False,
-) -> Result:
+) -> Result[RunReport]:
     """Plan, get approval, act, prove.
 
     Parameters
@@ -117,7 +112,7 @@ def redeploy(
     return _run(session, context, made, folder, observer, "redeploy")
 
 
-def resume(session: Session, run_id: str, approve: str, observer: Observer, ask: Ask | None) -> Result:
+def resume(session: Session, run_id: str, approve: str, observer: Observer, ask: Ask | None) -> Result[RunReport]:
     """Go on where an interrupted redeploy stopped, here or on another machine; each step looks for itself whether it is done.
 
     Parameters
@@ -183,9 +178,8 @@ def _planned_from(kept: KeptRun) -> str:
 
 def _run(
     session: Session, context: Context, made: Plan[Context], folder: RunFolder, observer: Observer, task: str
-) -> Result:
-    header = session.header(context.kube_system_uid)
-    result = Result(task, context.environment.name, header=header)
+) -> Result[RunReport]:
+    header, began_s = session.header(context.kube_system_uid), time.monotonic()
     context.run_id, context.observer = folder.run_id, observer
     journal, news = copied_journal_of(context, folder), ChatNews(session, observer)
     begun = f"{task} mode {made.mode} by {context.systems.viewpoint}, process {os.getpid()}"
@@ -195,11 +189,11 @@ def _run(
     outcome = "has ended; how is not known"
     try:
         steps = run_plan(made.steps, context, journal, observer)
-        seconds = time.monotonic() - result.began
+        seconds = time.monotonic() - began_s
         report = _report(context, made, folder, steps, seconds)
         journal.append("run", "done", f"{seconds:.1f} s")
         folder.write_json("report.json", report.to_json())
-        result.parts = replace(report, recent_s=_recent(context.systems, made.mode, folder.run_id))
+        report = replace(report, recent_s=_recent(context.systems, made.mode, folder.run_id))
         journal.finish({"mode": made.mode, "timings": report.timings})
         outcome = f"verified, recovery time {seconds:.1f} s"
     except Exception as error:
@@ -225,7 +219,7 @@ def _run(
             _give_lock_back(context, journal)
             news.post(f"{told}: {outcome}")
             news.close()
-    return result
+    return Result(task, context.environment.name, header, report)
 
 
 def _give_lock_back(context: Context, journal: CopiedJournal) -> None:
@@ -259,7 +253,7 @@ def _tell_how_far(
         "header": header,
         "run": folder.run_id,
         "mode": made.mode,
-        "steps": [as_json.step_to_json(step) for step in steps],
+        "steps": [step.to_json() for step in steps],
         "ledger": {"before": [job.__dict__ for job in context.before]},
         "timings": timings.parts(steps, None),
     }

@@ -21,6 +21,7 @@ from prompt_keda.redeploy.approval import Ask, smoke_digest
 from prompt_keda.redeploy.history import runs_here_and_in_cluster
 from prompt_keda.redeploy.modes import RedeployOptions
 from prompt_keda.report.causes import Cause, causes
+from prompt_keda.report.parts import Runbooks
 from prompt_keda.report.response import ProposedRunbook, Response, RunbookPlan, RunbookRow, RunbookRun, StepRow
 from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import go_on, run_command
@@ -34,7 +35,7 @@ MOST_RUNBOOKS = 5
 """So many a response runs one after the other: what is broken after that needs people."""
 
 
-def list_runbooks() -> Result:
+def list_runbooks() -> Result[Runbooks]:
     """Return every runbook with its symptom and the checks that name it. Raises as `load_runbooks` does."""
     from prompt_keda.components.catalogue import ALL_CHECKS
 
@@ -43,10 +44,10 @@ def list_runbooks() -> Result:
         named_by = [check.id for check in ALL_CHECKS if check.runbook == runbook.name]
         steps = [StepRow(step.id, as_typed(step.words), step.text) for step in runbook.steps]
         rows.append(RunbookRow(runbook.name, runbook.title, named_by, steps))
-    return Result("runbooks", "", header=f"{len(rows)} runbooks", parts={"runbooks": rows})
+    return Result("runbooks", "", f"{len(rows)} runbooks", Runbooks(rows))
 
 
-def plan_runbook(session: Session, name: str) -> Result:
+def plan_runbook(session: Session, name: str) -> Result[RunbookPlan]:
     """Return what a runbook would run, and the digest that approves all of it. It reads, and never writes.
 
     Raises
@@ -62,7 +63,7 @@ def plan_runbook(session: Session, name: str) -> Result:
     steps = [StepRow(step.id, as_typed(words_of(step, given)), "\n".join(step.plain_lines)) for step in runbook.steps]
     parts = RunbookPlan(name, runbook.title, steps, _digest(runbook, digests), notes)
     header = f"environment {session.environment.name} · runbook {name}"
-    return Result("runbook", session.environment.name, header=header, parts=parts)
+    return Result("runbook", session.environment.name, header, parts)
 
 
 def _digests(session: Session, runbook: Runbook) -> tuple[dict[str, str], list[str]]:
@@ -85,7 +86,9 @@ def _digest(runbook: Runbook, digests: Mapping[str, str]) -> str:
     return digest_of({"runbook": runbook.sha256, **digests})
 
 
-def run(session: Session, name: str, first: str, approve: str, observer: Observer, ask: Ask | None) -> Result:
+def run(
+    session: Session, name: str, first: str, approve: str, observer: Observer, ask: Ask | None
+) -> Result[RunbookRun]:
     """Run a runbook: each command, with its text, kept in the open incident of this environment, or in a new one.
 
     Parameters
@@ -134,23 +137,21 @@ def _run(
     digests: Mapping[str, str],
     incident: Incident,
     observer: Observer,
-) -> Result:
+) -> Result[RunbookRun]:
     environment = session.environment.name
-    header = f"environment {environment} · runbook {runbook.name} · incident {incident.id}"
-    result = Result("runbook", environment, header=header)
     given = Given(session.name, digests, first, _interrupted(session, incident))
     if given.interrupted_run:
         observer(Event(EventKind.NOTE, runbook.name, "", f"goes on with the interrupted run {given.interrupted_run}"))
     done = run_runbook(runbook, given, incident, run_command, observer)
-    result.exit_code = runbook_exit_code(runbook, done)
-    result.parts = RunbookRun(runbook.name, result.exit_code, incident.id, done)
-    if result.exit_code == exit_code.PROVEN and any(step.section != DIAGNOSIS for step in runbook.steps):
+    code = runbook_exit_code(runbook, done)
+    if code == exit_code.PROVEN and any(step.section != DIAGNOSIS for step in runbook.steps):
         incident.add(INCIDENT, CLOSED, f"{PROVEN} by runbook {runbook.name}")
         tell_chat(session, incident, "incident closed", observer)
-    elif result.exit_code not in (exit_code.PROVEN, exit_code.STOPPED):  # who stopped it knows that
-        news = f"runbook {runbook.name} ended with exit code {result.exit_code}"
+    elif code not in (exit_code.PROVEN, exit_code.STOPPED):  # who stopped it knows that
+        news = f"runbook {runbook.name} ended with exit code {code}"
         tell_chat(session, incident, news, observer)
-    return result
+    header = f"environment {environment} · runbook {runbook.name} · incident {incident.id}"
+    return Result("runbook", environment, header, RunbookRun(runbook.name, code, incident.id, done), code)
 
 
 def _interrupted(session: Session, incident: Incident) -> str:
@@ -164,7 +165,7 @@ def _interrupted(session: Session, incident: Incident) -> str:
     return ""
 
 
-def respond(session: Session, observe: Observe, observer: Observer, ask: Ask | None) -> Result:
+def respond(session: Session, observe: Observe, observer: Observer, ask: Ask | None) -> Result[Response]:
     """Look, find the cause that is nearest to the root, run its runbook; again, until nothing is left that a runbook repairs.
 
     Parameters
@@ -180,34 +181,34 @@ def respond(session: Session, observe: Observe, observer: Observer, ask: Ask | N
     PromptKedaError
         When the environment's file has a wrong form once a runbook was run, or the record cannot be written.
     """
-    result = Result("respond", session.environment.name)
     incident: Incident | None = None
-    response = result.parts = Response()
+    ran: list[RunbookRun] = []
+    proposed: ProposedRunbook | None = None
     while True:
         with session.anew() as now:  # what is seen after a runbook does not hang on what was connected before
-            result.checks = run_round(now.systems, choose(), observe)
-            result.header = now.header()
-        result.exit_code = go_on(exit_code.of_checks(result.checks))  # what was not looked at is no cause
-        ranked = causes(result.checks)
-        response.causes, response.said = ranked, _summary(ranked)
+            results, header = run_round(now.systems, choose(), observe), now.header()
+        code = go_on(exit_code.of_checks(results))  # what was not looked at is no cause
+        ranked = causes(results)
         if incident:
-            keep_look(incident, result.checks)
-        tried = {done.runbook for done in response.ran}
+            keep_look(incident, results)
+        tried = {done.runbook for done in ran}
         cause = next((cause for cause in ranked if cause.runbook and cause.runbook not in tried), None)
-        if cause is None or len(response.ran) == MOST_RUNBOOKS:
-            return result
-        for seen in ranked if ask else ():  # before the question; without one they stand in the result
-            observer(Event(EventKind.NOTE, "respond", "", _told(seen)))
+        if cause is None or len(ran) == MOST_RUNBOOKS:
+            break
+        for other in ranked if ask else ():  # before the question; without one they stand in the result
+            observer(Event(EventKind.NOTE, "respond", "", _told(other)))
         if not _wanted(cause, session.environment.approval, ask):
-            response.proposed = ProposedRunbook(cause.runbook, f"./run runbook {cause.runbook} --env {session.name}")
-            return result
+            proposed = ProposedRunbook(cause.runbook, f"./run runbook {cause.runbook} --env {session.name}")
+            break
         runbook = find_runbook(RUNBOOKS, cause.runbook)
-        incident = open_incident(session, f"respond: {_told(cause)}", observer, result.checks)
+        incident = open_incident(session, f"respond: {_told(cause)}", observer, results)
         done = _run(session, runbook, "", {}, incident, observer)
-        response.ran.append(done.parts)
+        ran.append(done.parts)
         if done.exit_code in exit_code.NEEDS_PEOPLE:
-            result.exit_code = done.exit_code
-            return result
+            code = done.exit_code
+            break
+    response = Response(ranked, ran, _summary(ranked), proposed, results)
+    return Result("respond", session.environment.name, header, response, code)
 
 
 def _wanted(cause: Cause, approval: str, ask: Ask | None) -> bool:

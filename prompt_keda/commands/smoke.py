@@ -14,13 +14,16 @@ from prompt_keda.core.event import Observer
 from prompt_keda.core.selection import starts_of_ids
 from prompt_keda.records.run_record import STAMP
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse, full_smoke_digest, smoke_digest
+from prompt_keda.report.parts import SmokeReport
 from prompt_keda.report.result import Result
 
 if TYPE_CHECKING:
     from prompt_keda.components.smoke.acceptance.case import Case
 
 
-def run_smoke(session: Session, events_count: int, approve: str, observer: Observer, ask: Ask | None) -> Result:
+def run_smoke(
+    session: Session, events_count: int, approve: str, observer: Observer, ask: Ask | None
+) -> Result[SmokeReport]:
     """Prove scaling on a stream, ScaledJob and namespace of its own, and clean up.
 
     Parameters
@@ -41,16 +44,15 @@ def run_smoke(session: Session, events_count: int, approve: str, observer: Obser
         raise Refusal(f"--events {events_count} is not between 1 and {smoke_test.MOST_JOBS}")
     environment, context = session.environment, session.for_writing()
     approve_or_refuse(context, smoke_digest(environment), "smoke test", approve, ask)
-    result = Result("smoke", environment.name, header=session.header(context.kube_system_uid))
     count = events_count or environment.smoke.events_count
     proven = smoke_test.run_smoke(session.systems, count, observer, _stamp())
-    result.parts = {"smoke": proven, "timings": proven.intervals_s}
-    return result
+    header = session.header(context.kube_system_uid)
+    return Result("smoke", environment.name, header, SmokeReport(proven, proven.intervals_s))
 
 
 def run_full_smoke(
     session: Session, cases: Sequence[Case], approve: str, observer: Observer, ask: Ask | None
-) -> Result:
+) -> Result[SmokeReport]:
     """Run the smoke test, and then the acceptance suite: what KEDA promises, each case on objects of its own.
 
     Parameters
@@ -72,13 +74,12 @@ def run_full_smoke(
     environment, context, stamp = session.environment, session.for_writing(), _stamp()
     digest = full_smoke_digest(environment, [case.id for case in cases])
     approve_or_refuse(context, digest, f"acceptance suite of {len(cases)} cases", approve, ask)
-    result = Result("smoke", environment.name, header=session.header(context.kube_system_uid))
     proven = smoke_test.run_smoke(session.systems, environment.smoke.events_count, observer, stamp)
     cases_done = run_acceptance(session.systems, cases, observer, stamp)
-    result.parts = {"smoke": proven, "cases": cases_done}
-    result.parts["timings"] = {**proven.intervals_s, **{case.id: case.duration_s for case in cases_done}}
-    result.exit_code = exit_code.of_verdicts(case.verdict for case in cases_done)
-    return result
+    timings = {**proven.intervals_s, **{case.id: case.duration_s for case in cases_done}}
+    code = exit_code.of_verdicts(case.verdict for case in cases_done)
+    header = session.header(context.kube_system_uid)
+    return Result("smoke", environment.name, header, SmokeReport(proven, timings, cases_done), code)
 
 
 def _stamp() -> str:

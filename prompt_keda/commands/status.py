@@ -40,18 +40,16 @@ EVERY_S = 2.0
 """Between two looks of a watch, as `watch` of procps has it."""
 
 
-def status(session: Session) -> Result:
+def status(session: Session) -> Result[Status]:
     """Return what stands, with the last runs of this machine on this cluster and the open incident. It reads, and never writes.
 
     Notes
     -----
     What could not be seen is said in its place, and makes the exit code 3.
     """
-    result = Result("status", session.environment.name)
-    result.parts = _look_with_records(session.systems)
-    result.header = session.header()
-    result.exit_code = exit_code.UNKNOWN if any(result.parts.status.not_seen()) else exit_code.PROVEN
-    return result
+    stands = _look_with_records(session.systems)
+    code = exit_code.UNKNOWN if any(stands.status.not_seen()) else exit_code.PROVEN
+    return Result("status", session.environment.name, session.header(), stands, code)
 
 
 def watch(session: Session, show: Callable[[Status], None], pause: Callable[[float], None] = sleep) -> NoReturn:

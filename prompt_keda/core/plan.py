@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 C = TypeVar("C")
 
@@ -98,3 +98,15 @@ class StepResult:
     acted: bool
     duration_s: float
     began_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "destructive": self.destructive,
+            "progress": self.progress.state.value,
+            "detail": self.progress.detail,
+            "acted": self.acted,
+            "duration_s": round(self.duration_s, 3),
+        }

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prompt_keda.report.as_text import show_lines
 from prompt_keda.report.drills_as_text import lost_told
 
 if TYPE_CHECKING:
     from prompt_keda.lab.drills.chaos import Outcome
+    from prompt_keda.lab.drills.chaos_plan import Round
+    from prompt_keda.lab.state import LabStatus
     from prompt_keda.records.drill_record import Drilled
 
 
-def show_lab(status: dict[str, Any]) -> None:
+def show_lab(status: LabStatus) -> None:
     """Show where the local stack is and what it uses."""
-    running = [name for name, pid in status["processes"].items() if pid]
-    used = f"{status['memory_bytes'] / 2**20:.0f} MiB, {status['cpu_s']:.0f} CPU seconds since its start"
-    lines = [f"kubeconfig {status['kubeconfig']}", f"{len(running)} processes: {', '.join(running)}", used]
-    if status["faults"]:
-        lines += [f"faults injected, not reverted: {', '.join(status['faults'])}; ./run faults --revert reverts them"]
+    running = [name for name, pid in status.processes.items() if pid]
+    used = f"{status.memory_bytes / 2**20:.0f} MiB, {status.cpu_s:.0f} CPU seconds since its start"
+    lines = [f"kubeconfig {status.kubeconfig}", f"{len(running)} processes: {', '.join(running)}", used]
+    if status.faults:
+        lines += [f"faults injected, not reverted: {', '.join(status.faults)}; ./run faults --revert reverts them"]
     show_lines([f"  {line}" for line in lines])
 
 
@@ -38,17 +40,48 @@ class FaultRow:
     is_there: bool
 
 
-def show_faults(faults: Sequence[FaultRow]) -> None:
+@dataclass(frozen=True)
+class Faults:
+    """Faults of the local stack."""
+
+    faults: Sequence[FaultRow]
+
+
+@dataclass(frozen=True)
+class DrillsDone:
+    """Drills, in their order."""
+
+    drills: Sequence[Drilled]
+
+
+@dataclass(frozen=True)
+class SmallestRound:
+    """The smallest round that fails as another one did, and how many were tried for it."""
+
+    round: Round
+    tries: int
+
+
+@dataclass(frozen=True)
+class ChaosDone:
+    """Chaos rounds, in their order; of each that failed the smallest that still does."""
+
+    rounds: Sequence[Outcome]
+    smallest: Sequence[SmallestRound]
+
+
+def show_faults(rows: Faults) -> None:
     """Show two lines for each fault: what is broken, and what sees and answers it."""
-    for fault in faults:
+    for fault in rows.faults:
         marks = ["scaling stops"] * fault.stops_scaling + ["INJECTED, NOT REVERTED"] * fault.is_there
         show_lines([f"{fault.id}: {'; '.join([fault.title, *marks])}"])
         seen = ", ".join(f"{check} {verdict.upper()}" for check, verdict in fault.expected_checks.items())
         show_lines([f"  seen by {seen}; runbook {fault.runbook}"])
 
 
-def show_drills(drills: Sequence[Drilled]) -> None:
+def show_drills(done: DrillsDone) -> None:
     """Show a line for each drill, and what should not have been."""
+    drills = done.drills
     for drill in drills:
         seen, recovered = map(_span, (drill.detected_s, drill.recovered_s))
         word = "failed" if drill.problems else "passed"
@@ -60,8 +93,9 @@ def show_drills(drills: Sequence[Drilled]) -> None:
     show_lines([f"{passed} of {len(drills)} drills passed"])
 
 
-def show_chaos(rounds: Sequence[Outcome]) -> None:
+def show_chaos(done: ChaosDone) -> None:
     """Show a line for each chaos round, and each promise that was not kept."""
+    rounds = done.rounds
     for outcome in rounds:
         word, plan = "broken" if outcome.problems else "kept", outcome.round
         acts = f"{len(plan.acts) - len(outcome.not_done)} of {len(plan.acts)} acts"

@@ -34,6 +34,7 @@ from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.terminal import AS_HOST, COLUMNS, terminal
 from prompt_keda.report.as_svg import terminal_to_svg
+from prompt_keda.report.parts import Nothing
 from prompt_keda.report.result import Result
 
 DOCS = CODE / "docs"
@@ -250,7 +251,7 @@ SCENES = (
 )
 
 
-def make(only: str, observer: Observer) -> Result:
+def make(only: str, observer: Observer) -> Result[Nothing]:
     """Make the captures of all scenes, or of those whose names begin so, with commas between; the stack is whole at the end.
 
     Raises
@@ -270,7 +271,7 @@ def make(only: str, observer: Observer) -> Result:
         failed = [scene.name for scene in chosen if not _is_played(scene, studio, observer)]
     if failed:
         raise LabError(f"not kept: {', '.join(failed)}", f"Again: ./run lab.captures --only {','.join(failed)}")
-    return Result("lab.captures", LOCAL, header=f"{len(chosen)} scenes kept in docs/")
+    return Result("lab.captures", LOCAL, f"{len(chosen)} scenes kept in docs/", Nothing())
 
 
 def _is_played(scene: Scene, studio: _Studio, observer: Observer) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from prompt_keda.core.errors import DeadlinePassed, Interrupted, PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import drilling
+from prompt_keda.lab.as_text import ChaosDone, SmallestRound
 from prompt_keda.lab.drills import chaos_acts
 from prompt_keda.lab.drills.chaos import Outcome, run_round
 from prompt_keda.lab.drills.chaos_plan import BREAK, Round, Targets, make_round, shrink
@@ -47,7 +47,7 @@ def run(
     observer: Observer,
     while_observing: bool = False,
     ask: Ask | None = None,
-) -> Result:
+) -> Result[ChaosDone]:
     """Run rounds 1 to ``rounds`` of a seed, or one of them, or one that a file describes.
 
     Parameters
@@ -73,10 +73,12 @@ def run(
         return _run_rounds(chosen, stage, write, observer)
 
 
-def _run_rounds(chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], observer: Observer) -> Result:
+def _run_rounds(
+    chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], observer: Observer
+) -> Result[ChaosDone]:
     ways = Ways(observer)
     outcomes: list[Outcome] = []
-    smallest: list[dict[str, Any]] = []
+    smallest: list[SmallestRound] = []
     is_whole, runs = False, StackRuns(stage)
 
     def once(chaos_round: Round) -> Outcome:
@@ -92,13 +94,12 @@ def _run_rounds(chosen: Sequence[Round], stage: Stage, write: Callable[[str], No
             found, tries = shrink(chaos_round, lambda candidate: bool(once(candidate).problems), MOST_TRIES)
         except DeadlinePassed as error:  # no redeploy repairs what it has left behind
             return f"it cannot be made smaller: {error.what}"
-        smallest.append({"round": found.to_json(), "tries": tries})
+        smallest.append(SmallestRound(found, tries))
         return f"still fails after {tries} tries: {json.dumps(found.to_json())}"
 
     def tell(chaos_round: Round, said: str) -> None:
         observer(Event(EventKind.NOTE, f"chaos/{chaos_round.seed}-{chaos_round.number}", "", said))
 
-    result = Result("drill", LOCAL, header=f"{len(chosen)} rounds of seed {chosen[0].seed} on the local stack")
     try:
         for chaos_round in chosen:
             outcomes.append(once(chaos_round))
@@ -111,9 +112,9 @@ def _run_rounds(chosen: Sequence[Round], stage: Stage, write: Callable[[str], No
         ended = error if isinstance(error, PromptKedaError) else _stopped(chosen, outcomes)
         ended.parts = {"rounds": outcomes, "smallest": smallest}
         raise ended from None
-    result.parts = {"rounds": outcomes, "smallest": smallest}
-    result.exit_code = 1 if any(outcome.problems for outcome in outcomes) else 0
-    return result
+    header = f"{len(chosen)} rounds of seed {chosen[0].seed} on the local stack"
+    code = 1 if any(outcome.problems for outcome in outcomes) else 0
+    return Result("drill", LOCAL, header, ChaosDone(outcomes, smallest), code)
 
 
 def _stopped(chosen: Sequence[Round], outcomes: Sequence[Outcome]) -> Interrupted:

@@ -22,6 +22,7 @@ from prompt_keda.core.places import CODE
 from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Fault
+from prompt_keda.report.parts import Nothing
 from prompt_keda.report.progress import Progress
 from prompt_keda.report.result import Result
 
@@ -88,7 +89,7 @@ ALONE = "---\norphan: true\n---\n"
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)]+)\)")
 
 
-def build(observer: Observer) -> Result:
+def build(observer: Observer) -> Result[Nothing]:
     """Build the site into .site/, which is made anew.
 
     Raises
@@ -109,7 +110,7 @@ def build(observer: Observer) -> Result:
         sphinx: list[str | Path] = [VENV / "bin" / "python", "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "2"]
         _run([*sphinx, "-d", source / ".doctrees", "-c", SETTINGS, source, SITE], "the site")
     observer(Event(EventKind.FINISHED, "docs", "done", f"{sum(1 for _ in SITE.rglob('*.html'))} pages in {SITE.name}/"))
-    return Result("docs", "", header=str(SITE / "index.html"))
+    return Result("docs", "", str(SITE / "index.html"), Nothing())
 
 
 def pages() -> dict[str, str | bytes]:

@@ -17,6 +17,7 @@ from prompt_keda.core.errors import ClientError, PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import drills_folder
 from prompt_keda.lab import providers, state
+from prompt_keda.lab.as_text import DrillsDone
 from prompt_keda.lab.drills.drill import drill
 from prompt_keda.lab.drills.ways import LOCAL, Ways
 from prompt_keda.lab.faults import ALL_FAULTS, OF_DELIVERY, fault_of
@@ -150,7 +151,7 @@ class Wanted:
     while_observing: bool = False
 
 
-def run(wanted: Wanted, write: Callable[[str], None], observer: Observer, ask: Ask | None = None) -> Result:
+def run(wanted: Wanted, write: Callable[[str], None], observer: Observer, ask: Ask | None = None) -> Result[DrillsDone]:
     """Drill one fault, or several, one after the other. What each has shown is kept on this machine.
 
     Parameters
@@ -210,8 +211,7 @@ def _possible(faults: Sequence[Fault], there: Stage, observer: Observer) -> list
     return possible
 
 
-def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], observer: Observer) -> Result:
-    result = Result("drill", there.environment.name, header=f"{len(drills.chosen)} drills on the local stack")
+def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], observer: Observer) -> Result[DrillsDone]:
     drilled = [record.drilled for record in drills.done]
     close_incident(there.environment, "drills begin")
     if drilled:
@@ -232,9 +232,11 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
         news = f"{len(drilled)} of {len(drills.chosen)} drills are done; ./run drill --rest goes on"
         observer(Event(EventKind.NOTE, "drill", "", news))
         raise
-    result.parts = {"drills": drilled}
-    result.exit_code = 1 if any(drill.problems for drill in drilled) else 0
-    return result
+    header, code = (
+        f"{len(drills.chosen)} drills on the local stack",
+        1 if any(drill.problems for drill in drilled) else 0,
+    )
+    return Result("drill", there.environment.name, header, DrillsDone(drilled), code)
 
 
 def _faults_left(drills: Drills) -> list[Fault]:

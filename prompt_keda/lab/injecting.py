@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from prompt_keda.core.errors import PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import drilling, state
-from prompt_keda.lab.as_text import FaultRow
+from prompt_keda.lab.as_text import FaultRow, Faults
 from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.drills.ways import LOCAL
 from prompt_keda.lab.faults import ALL_FAULTS, OF_DELIVERY, fault_of, presence
@@ -18,14 +18,14 @@ from prompt_keda.report.result import Result
 TO_SEE = "./run check-deps --env local shows when all is well"
 
 
-def list_faults() -> Result:
+def list_faults() -> Result[Faults]:
     """Return every fault, and whether it is in the local stack: injected by hand, or left by a drill that was killed."""
     there = state.faults(current_lab())
     known = (*ALL_FAULTS, *OF_DELIVERY)
     return _result("faults", known, there, f"{len(known)} faults, {len(there)} of them in the local stack")
 
 
-def inject(fault_id: str, observer: Observer) -> Result:
+def inject(fault_id: str, observer: Observer) -> Result[Faults]:
     """Inject one fault into the local stack, and leave it there. Idempotent: yes.
 
     Raises
@@ -47,7 +47,7 @@ def inject(fault_id: str, observer: Observer) -> Result:
         return _result("fault", [fault], [fault.id], f"{fault.title}: ./run faults --revert reverts it")
 
 
-def revert(fault_id: str, observer: Observer) -> Result:
+def revert(fault_id: str, observer: Observer) -> Result[Faults]:
     """Revert one fault. Idempotent: yes. Raises as `inject` does."""
     fault = fault_of(fault_id)
     # a noted fault was injected into this stack once its marker was seen; now the API server may be what is away
@@ -57,7 +57,7 @@ def revert(fault_id: str, observer: Observer) -> Result:
         return _result("fault", [fault], state.faults(stage.lab), f"reverted. {TO_SEE}")
 
 
-def revert_all(observer: Observer) -> Result:
+def revert_all(observer: Observer) -> Result[Faults]:
     """Revert all faults that are there, as `presence.revert_all` does. Idempotent: yes.
 
     Raises
@@ -72,7 +72,7 @@ def revert_all(observer: Observer) -> Result:
         reverted = [fault for fault in known if fault.id not in left]
         result = _result("faults", reverted, left, f"reverted: {len(reverted)}. {TO_SEE}")
         if errors:
-            errors[0].parts = result.parts
+            errors[0].parts = {"faults": result.parts.faults}
             raise errors[0]
         return result
 
@@ -89,7 +89,7 @@ def _known(ids: Sequence[str]) -> tuple[list[Fault], list[PromptKedaError]]:
     return known, errors
 
 
-def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: str) -> Result:
+def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: str) -> Result[Faults]:
     rows = [
         FaultRow(
             id=fault.id,
@@ -103,7 +103,7 @@ def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: st
         )
         for fault in faults
     ]
-    return Result(task, LOCAL, header=header, parts={"faults": rows})
+    return Result(task, LOCAL, header, Faults(rows))
 
 
 def _tell(observer: Observer, fault: Fault, what: str) -> None:

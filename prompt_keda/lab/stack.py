@@ -44,8 +44,8 @@ DELIVERIES = ("argocd", "helm", "vcluster")
 
 def up(
     observer: Observer = nobody, *, redis_password: bool = True, delivery: str = "", provider: str = ""
-) -> dict[str, object]:
-    """Bring the local stack up, and give its `state.status`. Idempotent: yes.
+) -> state.LabStatus:
+    """Bring the local stack up, and return its `state.status`. Idempotent: yes.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def up(
     chosen, why = providers.choose(lab, provider)
     if delivery and DELIVERY not in chosen.capabilities:
         raise Refusal(f"with the provider {chosen.name} nothing can be added by --with", "Take the provider native.")
-    stands = state.status(lab)["state"] == "up"
+    stands = state.status(lab).state == "up"
     if stands:
         # The checkout that brought it up may be gone, and with it the Python that people log in with.
         people.write_kubeconfigs(lab, Authority(lab.pki), state.endpoints(lab)["address"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,32 +91,59 @@ def versions() -> dict[str, str | None]:
     }
 
 
-def status(lab: Lab | None = None) -> dict[str, Any]:
-    """Tell what stands: name, provider, state, versions, endpoints, processes and what they use.
+@dataclass(frozen=True)
+class LabStatus:
+    """What stands of a local stack.
 
-    Returns
-    -------
-    dict
-        ``state`` is ``up``, ``partial`` (some processes have ended, or lab.up did not finish) or ``down``;
-        ``cpu_s`` are CPU seconds since the start, ``memory_bytes`` is memory without the page cache.
+    Parameters
+    ----------
+    state
+        ``up``, ``partial`` (some processes have ended, or lab.up did not finish) or ``down``.
+    versions
+        As `versions` returns them.
+    processes
+        Name → process id; None: it has ended.
+    faults
+        The ids of those that were injected and not reverted.
+    cpu_s
+        CPU seconds since the start.
+    memory_bytes
+        Memory without the page cache.
     """
+
+    name: str
+    provider: str
+    state: str
+    kubeconfig: str
+    admin_kubeconfig: str
+    endpoints: Mapping[str, Any]
+    versions: Mapping[str, str | None]
+    processes: Mapping[str, int | None]
+    faults: Sequence[str]
+    state_folder: str
+    cpu_s: float
+    memory_bytes: int
+
+
+def status(lab: Lab | None = None) -> LabStatus:
+    """Return what stands of a stack; of the current one unless named."""
     lab = lab or current_lab()
     running = {name: processes.pid_of(lab, name) for name in processes.names(lab)}
     known = local_stack.read_endpoints(lab.name)
     finished = known is not None
     up = finished and bool(running) and all(running.values())
     cpu_s, memory_bytes = cgroups.usage(lab.cgroup) if cgroups.pids(lab.cgroup) else (0.0, 0)
-    return {
-        "name": lab.name,
-        "provider": lab.find_provider() or NATIVE,
-        "state": "up" if up else "partial" if any(running.values()) or finished else "down",
-        "kubeconfig": str(lab.people_kubeconfig),
-        "admin_kubeconfig": str(lab.admin_kubeconfig),
-        "endpoints": known or {},
-        "versions": versions(),
-        "processes": running,
-        "faults": faults(lab),
-        "state_folder": str(lab.state),
-        "cpu_s": cpu_s,
-        "memory_bytes": memory_bytes,
-    }
+    return LabStatus(
+        name=lab.name,
+        provider=lab.find_provider() or NATIVE,
+        state="up" if up else "partial" if any(running.values()) or finished else "down",
+        kubeconfig=str(lab.people_kubeconfig),
+        admin_kubeconfig=str(lab.admin_kubeconfig),
+        endpoints=known or {},
+        versions=versions(),
+        processes=running,
+        faults=faults(lab),
+        state_folder=str(lab.state),
+        cpu_s=cpu_s,
+        memory_bytes=memory_bytes,
+    )

@@ -86,7 +86,7 @@ class _TestRun:
         """Run what needs the local stack, and beside it the contract tests that bring servers of their own."""
         from prompt_keda.lab import stack, state
 
-        before = state.status()["state"]
+        before = state.status().state
         try:
             if before != "up":
                 stack.up(self.progress)

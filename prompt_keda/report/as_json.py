@@ -4,38 +4,35 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
-
-from prompt_keda.core.check import CheckResult
-from prompt_keda.core.plan import StepResult
 
 SCHEMA = "prompt-keda/2"
 
 
-def check_to_json(result: CheckResult) -> dict[str, Any]:
-    """Give one check's result."""
-    return {**asdict(result), "verdict": result.verdict.value, "duration_s": round(result.duration_s, 3)}
+@dataclass(frozen=True)
+class Began:
+    """When a task began, by both clocks."""
+
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    at_s: float = field(default_factory=time.monotonic)
 
 
-def step_to_json(step: StepResult) -> dict[str, Any]:
-    """Give one step's result."""
-    return {
-        "id": step.id,
-        "title": step.title,
-        "destructive": step.destructive,
-        "progress": step.progress.state.value,
-        "detail": step.progress.detail,
-        "acted": step.acted,
-        "duration_s": round(step.duration_s, 3),
+def document(task: str, environment: str, exit_code: int, began: Began, parts: Mapping[str, Any]) -> str:
+    """Return a task's document; control characters are escaped by JSON itself, and what is no number becomes null."""
+    head = {
+        "schema": SCHEMA,
+        "task": task,
+        "environment": environment,
+        "exit_code": exit_code,
+        "started_at": began.at.isoformat(),
+        "duration_s": round(time.monotonic() - began.at_s, 3),
     }
-
-
-def to_text(document: dict[str, Any]) -> str:
-    """Return the document as text; control characters are escaped by JSON itself, and what is no number becomes null."""
-    return json.dumps(as_plain({"schema": SCHEMA, **document}), indent=1, default=str, allow_nan=False)
+    return json.dumps(as_plain({**head, **parts}), indent=1, default=str, allow_nan=False)
 
 
 def as_plain(value: Any) -> Any:
@@ -51,3 +48,12 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [as_plain(inner) for inner in value]
     return value.value if isinstance(value, Enum) else value
+
+
+class WithoutNone:
+    """A record whose JSON leaves out what is None."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {key: as_plain(value) for key, value in values.items() if value is not None}

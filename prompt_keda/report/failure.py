@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from prompt_keda.core import exit_code
 from prompt_keda.core.errors import EnvironmentFileError, Interrupted, PromptKedaError, Unexpected
 from prompt_keda.core.untrusted import neutral, one_line
@@ -34,25 +32,16 @@ def explain(error: BaseException) -> tuple[str, str]:
     return f"failed: {type(error).__name__}, {UNEXPECTED}", write_report(error)
 
 
-def to_json(task: str, environment: str, began: datetime, error: BaseException, explained: tuple[str, str]) -> str:
-    """Give the document of a task that ended with an error, with what it had done until then.
+def to_json(task: str, environment: str, began: as_json.Began, error: BaseException, explained: tuple[str, str]) -> str:
+    """Return the document of a task that ended with an error, with what it had done until then.
 
     Parameters
     ----------
     environment
         As the person named it.
-    began
-        When the task began.
     explained
-        What `explain` gave.
+        What `explain` returned.
     """
-    document = {
-        "task": task,
-        "environment": environment,
-        "exit_code": exit_code.of_error(error),
-        "started_at": began.isoformat(),
-        "duration_s": round((datetime.now(UTC) - began).total_seconds(), 3),
-        "error": {"what": explained[0], "fix": explained[1]},
-        **(error.parts if isinstance(error, PromptKedaError) else {}),
-    }
-    return as_json.to_text(document)
+    done = error.parts if isinstance(error, PromptKedaError) else {}
+    told = {"error": {"what": explained[0], "fix": explained[1]}, **done}
+    return as_json.document(task, environment, exit_code.of_error(error), began, told)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from prompt_keda.components.compare import FieldChange
 from prompt_keda.delivery.rendering import Chart
-from prompt_keda.report.as_json import as_plain
+from prompt_keda.report.as_json import WithoutNone
 
 
 @dataclass(frozen=True)
@@ -46,17 +45,8 @@ class Rendered:
     changes: Sequence[ObjectChange]
 
 
-class _WithoutNone:
-    """A record whose JSON leaves out what is None."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        return {key: as_plain(value) for key, value in values.items() if value is not None}
-
-
 @dataclass(frozen=True)
-class Prepared(_WithoutNone):
+class Prepared(WithoutNone):
     """Manifests in this machine's cache. ``rendered``: by Helm, now."""
 
     what: str
@@ -68,7 +58,7 @@ class Prepared(_WithoutNone):
 
 
 @dataclass(frozen=True)
-class EnvironmentFile(_WithoutNone):
+class EnvironmentFile(WithoutNone):
     """Whether the digests were written into the environment's file; if not, why."""
 
     file: str
@@ -77,7 +67,7 @@ class EnvironmentFile(_WithoutNone):
 
 
 @dataclass(frozen=True)
-class Preparation(_WithoutNone):
+class Preparation(WithoutNone):
     """All of it. ``phalanx``: the commit that was rendered, and by what; None: nothing was rendered."""
 
     prepared: Sequence[Prepared]

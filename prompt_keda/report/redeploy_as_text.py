@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
 from rich.text import Text
 
 from prompt_keda.components.smoke.result import SmokeResult
+from prompt_keda.core.decisions import Change, Decisions, Plan
+from prompt_keda.core.plan import State
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.report.layout import can_show, columns, console_of, hanging, plain
 from prompt_keda.report.pages import span
+from prompt_keda.report.parts import NOT_SEEN, PlanReport
 from prompt_keda.report.run_report import Ledger, RunReport
 
 SIGNS = {"removed": ("-", "red"), "replaced": ("±", "yellow"), "created": ("+", "green"), "changed": ("~", "yellow")}
@@ -26,7 +30,7 @@ NO_CHANGE = ("preflight", "guard", "verify")
 """Stages that leave nothing changed in the cluster."""
 
 
-def show_plan(plan: Mapping[str, Any], verbose: bool = False, command: str = "") -> None:
+def show_plan(report: PlanReport, verbose: bool = False, command: str = "") -> None:
     """Show what a redeploy would change, what it leaves alone, and what it verifies; with ``verbose`` every step as well.
 
     Parameters
@@ -34,42 +38,44 @@ def show_plan(plan: Mapping[str, Any], verbose: bool = False, command: str = "")
     command
         What would do it, without its approval.
     """
-    todo, unseen = list(_todo(plan)), list(_unseen(plan))
-    decisions, found = plan["decisions"], plan.get("changes", [])
-    has_decided = any(decisions[key] for key in ("deletions", "takes_over", "unpauses", "saved"))
-    if not (found or todo or unseen or has_decided):
+    plan, decisions = report.plan, report.plan.decisions
+    todo, unseen = list(_todo(report)), list(_unseen(report))
+    has_decided = decisions.deletions or decisions.takes_over or decisions.unpauses or decisions.saved
+    if not (plan.changes or todo or unseen or has_decided):
         _show("", f"Nothing to change: KEDA {_version(plan)} stands as wanted; smoke test only.", style="bold")
-    for sign, style, word, text in _diff(found if found else _of_deletions(decisions), verbose):
+    for sign, style, word, text in _diff(plan.changes or _of_deletions(decisions), verbose):
         _show(f"{sign} {word}", text, style)
     for title, detail in todo:
         _show("~ step", f"{title}: {detail}".removesuffix(": "), "yellow")
     for title, detail in unseen:
         _show("? not seen", f"{title}: {detail}", "bold yellow")
     for what, kind, names in (
-        ("~ taken over", "fields of others in ", decisions["takes_over"]),
-        ("~ unpaused", "ScaledJob ", decisions["unpauses"]),
-        ("+ restored", "", decisions["saved"]),
-        ("! may be lost", "Job ", decisions["given_up"]),
+        ("~ taken over", "fields of others in ", decisions.takes_over),
+        ("~ unpaused", "ScaledJob ", decisions.unpauses),
+        ("+ restored", "", decisions.saved),
+        ("! may be lost", "Job ", decisions.given_up),
     ):
         for name in names:
             _show(what, f"{kind}{name}", "yellow")
-    _show("  left alone", _left_alone(plan))
-    _show("  mode", f"{plan['mode']}: {plan['reason']}")
-    for job in plan["jobs_at_risk"]:
-        where = f"{job['namespace']}/{job['name']}"
-        _show("! Job at risk", f"{job['kind']} {where} has generation {job['generation']}; made safe first", "yellow")
-    for note in plan["notes"]:
+    _show("  left alone", _left_alone(report))
+    _show("  mode", f"{plan.mode}: {plan.reason}")
+    for job in plan.jobs_at_risk:
+        where = f"{job.namespace}/{job.name}"
+        _show("! Job at risk", f"{job.kind} {where} has generation {job.generation}; made safe first", "yellow")
+    for note in report.notes:
         _show("! note", note, "yellow")
     _show("  verified by", _verification(plan))
-    if plan.get("recent_s"):
-        _show("  expected", _expected(plan["recent_s"], plan["mode"]))
+    if report.recent_s:
+        _show("  expected", _expected(report.recent_s, plan.mode))
     if verbose:
-        for step in plan["steps"]:
-            removes = " (removes)" if step["destructive"] else ""
-            _show("  step", f"{step['id']}: {step['title']}{removes} {_in_words(step)}")
-    _show("digest", str(plan["digest"]), style="bold")
+        for step, now in report.steps:
+            removes = " (removes)" if step.destructive else ""
+            # a plan has done nothing: what stands already is not to be done
+            state = "nothing to do" if now.state == State.DONE.value else now.state
+            _show("  step", f"{step.id}: {step.title}{removes} {replace(now, state=state)}")
+    _show("digest", plan.digest, style="bold")
     if command:
-        _show("next", f"{command} --approve {plan['digest']}", style="bold")
+        _show("next", f"{command} --approve {plan.digest}", style="bold")
 
 
 def show_run(report: RunReport, verbose: bool = False) -> None:
@@ -120,80 +126,63 @@ def _show(name: str, text: str, style: str = "") -> None:
         console.print(shown)
 
 
-def _diff(found: Sequence[Mapping[str, Any]], verbose: bool) -> Iterator[tuple[str, str, str, str]]:
+def _diff(changes: Sequence[Change], verbose: bool) -> Iterator[tuple[str, str, str, str]]:
     """Yield sign, colour, word and text of each change; what is changed in one way for one reason is one line."""
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for number, change in enumerate(found):
-        reason = f"differs at {change['field']}" if change["field"] else change["why"]
-        groups.setdefault((change["change"], f"{number} {reason}" if verbose else f" {reason}"), []).append(change)
+    groups: dict[tuple[str, str], list[Change]] = {}
+    for number, change in enumerate(changes):
+        reason = f"differs at {change.field}" if change.field else change.why
+        groups.setdefault((change.change, f"{number} {reason}" if verbose else f" {reason}"), []).append(change)
     for (word, reason), group in groups.items():
         if len(group) > MOST_NAMED:
-            told = ", ".join(
-                f"{count} {kind}" for kind, count in Counter(change["kind"] for change in group).most_common()
+            names = ", ".join(
+                f"{count} {kind}" for kind, count in Counter(change.kind for change in group).most_common()
             )
         else:
-            told = ", ".join(map(_named, group))
+            names = ", ".join(map(_named, group))
         why = reason.partition(" ")[2]
-        yield *SIGNS[word], word, f"{told}: {why}" if why else told
+        yield *SIGNS[word], word, f"{names}: {why}" if why else names
 
 
-def _named(change: Mapping[str, Any]) -> str:
-    return f"{change['kind']} {change['namespace']}{'/' * bool(change['namespace'])}{change['name']}"
+def _named(change: Change) -> str:
+    return f"{change.kind} {change.namespace}{'/' * bool(change.namespace)}{change.name}"
 
 
-def _of_deletions(decisions: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _of_deletions(decisions: Decisions) -> list[Change]:
     """Return the deletions of a plan that was made again: what else it changes, its steps say."""
     return [
-        {
-            "change": "removed",
-            "field": "",
-            **{key: deletion.get(key, "") for key in ("kind", "namespace", "name", "why")},
-        }
-        for deletion in decisions["deletions"]
+        Change("removed", deletion.kind, deletion.namespace, deletion.name, why=deletion.why)
+        for deletion in decisions.deletions
     ]
 
 
-def _todo(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _todo(report: PlanReport) -> Iterator[tuple[str, str]]:
     """Yield what else changes: each step that has something to do, with what its inspection saw."""
-    in_detail = IN_DETAIL if plan.get("changes") else ()
-    for step in plan["steps"]:
-        state, detail = _now(step)
-        stage = step["id"].partition("/")[0]
-        if state in ("todo", "broken") and stage not in (*NO_CHANGE, "remove") and step["id"] not in in_detail:
-            yield step["title"], detail
+    in_detail = IN_DETAIL if report.plan.changes else ()
+    for step, now in report.steps:
+        stage = step.id.partition("/")[0]
+        is_todo = now.state in (State.TODO.value, State.BROKEN.value)
+        if is_todo and stage not in (*NO_CHANGE, "remove") and step.id not in in_detail:
+            yield step.title, now.detail
 
 
-def _unseen(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for step in plan["steps"]:
-        state, detail = _now(step)
-        if state == "not seen" and step["id"].partition("/")[0] not in NO_CHANGE:
-            yield step["title"], detail
+def _unseen(report: PlanReport) -> Iterator[tuple[str, str]]:
+    for step, now in report.steps:
+        if now.state == NOT_SEEN and step.id.partition("/")[0] not in NO_CHANGE:
+            yield step.title, now.detail
 
 
-def _now(step: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the state and the detail of what a step's inspection saw."""
-    state, _, detail = str(step.get("now", "")).removeprefix("[").removesuffix("]").partition(": ")
-    return state, detail
+def _version(plan: Plan[Any]) -> str:
+    return one_line(str(plan.inputs.get("environment", {}).get("keda", {}).get("version", "")))
 
 
-def _in_words(step: Mapping[str, Any]) -> str:
-    """Return what a step's inspection saw. A plan has done nothing: what stands already is not to be done."""
-    state, detail = _now(step)
-    return f"[{': '.join(filter(None, ('nothing to do' if state == 'done' else state, detail)))}]" if state else ""
+def _left_alone(report: PlanReport) -> str:
+    running, at_risk = report.running_count, len(report.plan.jobs_at_risk)
+    jobs = f"{running} running Jobs and pods, {at_risk or 'none'} at risk" if running else "no Job or pod runs"
+    return f"{report.plan.left_alone_count} objects of KEDA; {jobs}"
 
 
-def _version(plan: Mapping[str, Any]) -> str:
-    return one_line(str(plan.get("inputs", {}).get("environment", {}).get("keda", {}).get("version", "")))
-
-
-def _left_alone(plan: Mapping[str, Any]) -> str:
-    running, at_risk = plan.get("running_count"), len(plan["jobs_at_risk"])
-    jobs = "; no Job or pod runs" if running == 0 else f"; {running} running Jobs and pods, {at_risk or 'none'} at risk"
-    return f"{plan.get('left_alone_count', 0)} objects of KEDA{'' if running is None else jobs}"
-
-
-def _verification(plan: Mapping[str, Any]) -> str:
-    looks = sum(step["id"].startswith("verify/") for step in plan["steps"]) - 1
+def _verification(plan: Plan[Any]) -> str:
+    looks = sum(step.id.startswith("verify/") for step in plan.steps) - 1
     return f"a smoke test (events become Jobs), then {looks} looks at parts, ScaledJobs, leader, polling, lag and Jobs"
 
 

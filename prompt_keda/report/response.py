@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from prompt_keda.core.check import CheckResult
 from prompt_keda.report.as_json import as_plain
 from prompt_keda.report.causes import Cause
 
@@ -74,7 +75,7 @@ class ProposedRunbook:
     how: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Response:
     """What is left, and what was run.
 
@@ -82,17 +83,21 @@ class Response:
     ----------
     proposed
         None: nothing is.
+    results
+        Of the last look.
     """
 
-    causes: Sequence[Cause] = ()
-    ran: list[RunbookRun] = field(default_factory=list)
-    said: str = ""
-    proposed: ProposedRunbook | None = None
+    causes: Sequence[Cause]
+    ran: Sequence[RunbookRun]
+    said: str
+    proposed: ProposedRunbook | None
+    results: Sequence[CheckResult]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
         document = {"causes": [_told(cause) for cause in self.causes], "ran": as_plain(self.ran), "said": self.said}
-        return {**document, **({"proposed": asdict(self.proposed)} if self.proposed else {})}
+        proposed = {"proposed": asdict(self.proposed)} if self.proposed else {}
+        return {**document, **proposed, "results": as_plain(self.results)}
 
 
 def _told(cause: Cause) -> dict[str, Any]:

@@ -1,40 +1,32 @@
-"""What a task gives."""
+"""What a task returns."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from prompt_keda.core.check import CheckResult
 from prompt_keda.report import as_json
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-@dataclass
-class Result:
-    """What a task gives: an exit code, a header, and the parts of its JSON document, which are records or hold some."""
+R = TypeVar("R", bound="DataclassInstance", covariant=True)
+
+
+@dataclass(frozen=True)
+class Result(Generic[R]):
+    """What a task returns: a header, an exit code, and one record, whose fields are the parts of its JSON document.
+
+    A record and never a mapping: what shows it, and what goes on with it, is checked against the record's fields.
+    """
 
     task: str
     environment: str
+    header: str
+    parts: R
     exit_code: int = 0
-    header: str = ""
-    parts: Any = field(default_factory=dict)
-    checks: list[CheckResult] = field(default_factory=list)
-    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
-    began: float = field(default_factory=time.monotonic)
 
-    def to_json(self) -> str:
-        """Give the JSON document."""
-        document = {
-            "task": self.task,
-            "environment": self.environment,
-            "exit_code": self.exit_code,
-            "started_at": self.started_at,
-            "duration_s": round(time.monotonic() - self.began, 3),
-            "header": self.header,
-            **as_json.as_plain(self.parts),
-        }
-        if self.checks:
-            document["results"] = [as_json.check_to_json(check) for check in self.checks]
-        return as_json.to_text(document)
+    def to_json(self, began: as_json.Began) -> str:
+        """Return the JSON document."""
+        parts = {"header": self.header, **as_json.as_plain(self.parts)}
+        return as_json.document(self.task, self.environment, self.exit_code, began, parts)

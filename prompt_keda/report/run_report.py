@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from prompt_keda.components.smoke.result import SmokeResult
 from prompt_keda.core.decisions import JobRecord
 from prompt_keda.core.plan import StepResult
-from prompt_keda.report.as_json import as_plain, step_to_json
+from prompt_keda.report.as_json import WithoutNone
 from prompt_keda.report.status import NotSeen
 
 
@@ -36,7 +35,7 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class RunReport:
+class RunReport(WithoutNone):
     """A redeploy that has ended green.
 
     Parameters
@@ -55,14 +54,3 @@ class RunReport:
     smoke: SmokeResult
     timings: Mapping[str, float]
     recent_s: Sequence[float] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        document = {
-            **asdict(self),
-            "steps": [step_to_json(step) for step in self.steps],
-            "ledger": as_plain(self.ledger),
-        }
-        if self.recent_s is None:
-            del document["recent_s"]
-        return document

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.text import Text
 
-from prompt_keda.core.check import CheckResult
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.report.as_text import show_lines
 from prompt_keda.report.checks_as_text import MARKS, summary
 from prompt_keda.report.layout import columns, console_of, hanging
-from prompt_keda.report.response import Response, RunbookPlan, RunbookRow, RunbookRun
+from prompt_keda.report.parts import Runbooks
+from prompt_keda.report.response import Response, RunbookPlan, RunbookRun
 
 
-def show_runbooks(runbooks: Sequence[RunbookRow]) -> None:
+def show_runbooks(every: Runbooks) -> None:
     """Show each runbook: its name, its symptom, and its commands."""
-    for runbook in runbooks:
+    for runbook in every.runbooks:
         show_lines([f"{runbook.name:22} {runbook.title}"])
         show_lines([f"    {step.id:14} {step.command}" for step in runbook.steps])
 
@@ -42,7 +40,7 @@ def show_run(done: RunbookRun) -> None:
         show_lines(["it is open; the same command goes on, and ./run note --close 'why' closes it"])
 
 
-def show_response(response: Response, checks: Sequence[CheckResult]) -> None:
+def show_response(response: Response) -> None:
     """Show what was run, what is left, and what to type next; the last line is the next command."""
     for done in response.ran:
         show_lines([f"runbook {done.runbook}: exit {done.exit_code}"])
@@ -53,7 +51,7 @@ def show_response(response: Response, checks: Sequence[CheckResult]) -> None:
         text = f"{first.id}: {first.observed}; runbook {cause.runbook or 'none'}"
         for line in hanging(f"{word:8} ", one_line(text), columns(console.file)):
             console.print(Text(line))
-    show_lines([response.said, *summary(checks).splitlines()[:1]])
+    show_lines([response.said, *summary(response.results).splitlines()[:1]])
     if response.proposed:
         show_lines(
             [

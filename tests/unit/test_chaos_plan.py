@@ -165,9 +165,9 @@ def chaos_run(monkeypatch):
 def test_a_round_that_fails_is_printed_and_shrunk(chaos_run):
     """Whoever reads it can run it again, also when it cannot be made smaller."""
     result, told = chaos_run(lambda one: Outcome(one, problems=["lost"] * any(act.kind == KILL for act in one.acts)))
-    (smallest,) = result.parts["smallest"]
-    assert [act["kind"] for act in smallest["round"]["acts"]] == [KILL] and result.exit_code == 1
-    assert json.dumps(result.parts["rounds"][0].round.to_json()) in told[0] and "still fails after" in told[-1]
+    (smallest,) = result.parts.smallest
+    assert [act.kind for act in smallest.round.acts] == [KILL] and result.exit_code == 1
+    assert json.dumps(result.parts.rounds[0].round.to_json()) in told[0] and "still fails after" in told[-1]
 
 
 def test_a_round_that_leaves_the_stack_broken_is_not_shrunk_and_ends_no_chaos_run(chaos_run):
@@ -180,7 +180,7 @@ def test_a_round_that_leaves_the_stack_broken_is_not_shrunk_and_ends_no_chaos_ru
         return Outcome(one, problems=["lost"])
 
     result, told = chaos_run(run_round)
-    assert len(result.parts["rounds"]) == 1 and result.parts["smallest"] == [] and "cannot be made smaller" in told[-1]
+    assert len(result.parts.rounds) == 1 and result.parts.smallest == [] and "cannot be made smaller" in told[-1]
 
 
 def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_chaos_run(monkeypatch):

@@ -18,6 +18,7 @@ from prompt_keda.core.places import incidents_folder
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.environment.model import Incidents, Webhook
 from prompt_keda.records.incident import Incident
+from prompt_keda.report.as_json import Began
 from tests.chat_server import chat
 from tests.contracts.conftest import authority  # noqa: F401  a fixture
 from tests.leaks import leaks, planted
@@ -74,9 +75,14 @@ class Told:
 
     def leaks(self, result, token):
         """Give each place where a part of the address stands: results, events, files, pages, logs."""
-        report = incidents.report(self.session, "").to_json()
+        report = incidents.report(self.session, "").to_json(Began())
         files = [one.read_bytes() for one in incidents_folder().rglob("*") if one.is_file()]
-        said = [result.to_json().encode(), report.encode(), repr(self.events).encode(), self._caplog.text.encode()]
+        said = [
+            result.to_json(Began()).encode(),
+            report.encode(),
+            repr(self.events).encode(),
+            self._caplog.text.encode(),
+        ]
         return leaks(b"\n".join(said + files), {"address": token})
 
 
@@ -250,7 +256,7 @@ def test_a_chat_or_vault_that_fails_stops_nothing(told, monkeypatch, scene):
             assert note.startswith(f"not posted to the chat: incident {how}. {said}")
             assert note.endswith("Tell the chat yourself: ./run report --env local says what to paste.")
         assert [one.detail for one in told.events if one.subject == "incident/chat"] == told.notes
-        assert "not posted to the chat" in incidents.report(told.session, "").parts["html"]
+        assert "not posted to the chat" in incidents.report(told.session, "").parts.html
         assert told.leaks(done, token) == []
 
 
@@ -258,4 +264,4 @@ def test_the_search_for_the_address_finds_it(told):
     """Otherwise the tests above would prove nothing."""
     token = planted("-_")
     incidents.note(told.session, f"https://chat.test/{token}", told.events.append)
-    assert told.leaks(SimpleNamespace(to_json=lambda: ""), token) != []
+    assert told.leaks(SimpleNamespace(to_json=lambda began: ""), token) != []

@@ -145,7 +145,7 @@ def test_drills_that_were_stopped_are_gone_on_with(drills, state):
     written = []
     result = drilling.run(REST, written.append, nobody)
     assert (drills, result.exit_code) == ([], 1)
-    assert result.parts["drills"] == [GOOD, BAD, GOOD]
+    assert result.parts.drills == [GOOD, BAD, GOOD]
     assert [page.count(GOOD.title) for page in written] == [1, 2] and len(list(state.iterdir())) == 1
     with pytest.raises(Refusal, match="were stopped"):
         drilling.run(REST, nowhere, nobody)
@@ -157,7 +157,7 @@ def test_only_the_faults_that_were_chosen_are_left(drills, state):
     stop(Wanted("keda/"))
     grow_old(state)
     drilling.run(Wanted("redis/gone"), nowhere, nobody)
-    assert len(drilling.run(REST, nowhere, nobody).parts["drills"]) == 2 and drills == []
+    assert len(drilling.run(REST, nowhere, nobody).parts.drills) == 2 and drills == []
 
 
 @pytest.mark.parametrize("gone", [0, 1])
@@ -193,7 +193,7 @@ def test_one_that_has_ended_hides_none_that_was_stopped(drills, state):
     newer = begin_drills(state, "local", "one", ["keda/gone"])
     newer.folder.path.rename(state / "20990101t000000z-local-7")
     (state / "20990101t000000z-local-7" / "001-keda-gone.json").write_text("{")
-    assert len(drilling.run(REST, nowhere, nobody).parts["drills"]) == 3
+    assert len(drilling.run(REST, nowhere, nobody).parts.drills) == 3
 
 
 def test_the_drills_of_another_stack_are_not_gone_on_with(drills, state):
@@ -242,7 +242,7 @@ def test_two_drills_are_not_at_work_at_once(drills):
     drills += [GOOD] * 3
     with drilling.alone(), pytest.raises(Refusal, match="another drill"):
         drilling.run(ALL, nowhere, nobody)
-    assert len(drilling.run(ALL, nowhere, nobody).parts["drills"]) == 3
+    assert len(drilling.run(ALL, nowhere, nobody).parts.drills) == 3
 
 
 DAMAGES = {

@@ -33,7 +33,7 @@ def test_tasks_import_invoke_alone():
     tree = ast.parse((ROOT / "tasks.py").read_text())
     modules = {n.module for n in tree.body if isinstance(n, ast.ImportFrom)}
     modules |= {a.name for n in tree.body if isinstance(n, ast.Import) for a in n.names}
-    assert modules == {"__future__", "importlib", "inspect", "os", "signal", "sys", "invoke"}
+    assert modules == {"__future__", "importlib", "inspect", "os", "signal", "sys", "typing", "invoke"}
 
 
 def test_the_library_neither_prints_nor_weakens():

@@ -43,13 +43,13 @@ def acts(stack):
 
 
 def there():
-    return [one.id for one in injecting.list_faults().parts["faults"] if one.is_there]
+    return [one.id for one in injecting.list_faults().parts.faults if one.is_there]
 
 
 def test_what_is_brought_in_is_told_until_it_is_taken_back(stack):
     """Also by the list, and once where it was injected twice."""
     for _ in range(2):
-        (row,) = injecting.inject("a/one", nobody).parts["faults"]
+        (row,) = injecting.inject("a/one", nobody).parts.faults
     assert (row.id, row.is_there, row.runbook, row.stops_scaling) == ("a/one", True, "keda-gone", True)
     assert there() == state.faults(stack.lab) == ["a/one"]
     injecting.revert("a/one", nobody)
@@ -62,7 +62,7 @@ def test_without_an_id_all_are_taken_back_the_last_one_first(stack):
         injecting.inject(id_, nobody)
     injecting.revert_all(nobody)
     assert acts(stack)[2:] == ["revert b/two", "revert a/one"] and there() == []
-    assert injecting.revert_all(nobody).parts["faults"] == [] and len(acts(stack)) == 4
+    assert injecting.revert_all(nobody).parts.faults == [] and len(acts(stack)) == 4
 
 
 def test_one_that_was_not_brought_in_so_can_be_taken_back(stack):
@@ -117,7 +117,7 @@ def test_one_that_another_keeps_from_being_mended_is_mended_after_it(stack):
     object.__setattr__(stack.faults["b/two"], "revert", reverts_after)
     for id_ in ("a/one", "b/two"):
         injecting.inject(id_, nobody)
-    rows = injecting.revert_all(nobody).parts["faults"]
+    rows = injecting.revert_all(nobody).parts.faults
     assert reverted == ["a/one", "b/two"] and {one.id for one in rows} == set(reverted) and there() == []
 
 
@@ -143,10 +143,10 @@ def test_what_cannot_be_noted_is_not_broken(stack):
 def test_all_faults_are_listed_with_what_answers_them(stack, capsys, monkeypatch):
     """A line for what is broken, and one for what sees and answers it."""
     injecting.inject("a/one", nobody)
-    as_text.show_faults(injecting.list_faults().parts["faults"])
+    as_text.show_faults(injecting.list_faults().parts)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "a/one: a/one is broken; scaling stops; INJECTED, NOT REVERTED"
     assert lines[1].strip() == "seen by keda/parts-ready FAIL; runbook keda-gone"
     assert "BROUGHT" not in lines[2] and len(lines) == 4
     monkeypatch.setattr(injecting, "ALL_FAULTS", ALL_FAULTS)
-    assert all(one.runbook for one in injecting.list_faults().parts["faults"])
+    assert all(one.runbook for one in injecting.list_faults().parts.faults)

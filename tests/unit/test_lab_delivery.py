@@ -58,14 +58,14 @@ def added(lab, monkeypatch):
 
 def test_a_plain_lab_up_brings_the_delivery_back(added, monkeypatch):
     """What was added once comes back with the stack, for example after one of its processes was killed."""
-    monkeypatch.setattr(stack.state, "status", lambda lab: {"state": "partial"})
+    monkeypatch.setattr(stack.state, "status", lambda lab: SimpleNamespace(state="partial"))
     stack.up()
     assert added == ["other"]
 
 
 def test_a_stack_that_stands_is_left_alone_unless_the_delivery_is_asked_for(added, monkeypatch):
     """A redeploy, which ensures that the stack is up, brings nothing back that a drill has taken from Argo CD."""
-    monkeypatch.setattr(stack.state, "status", lambda lab: {"state": "up"})
+    monkeypatch.setattr(stack.state, "status", lambda lab: SimpleNamespace(state="up"))
     stack.up()
     assert added == []
     stack.up(delivery="argocd")

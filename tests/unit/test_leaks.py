@@ -12,6 +12,8 @@ import pytest
 
 from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.report import as_json, as_junit, as_svg, checks_as_text
+from prompt_keda.report.parts import Checked
+from prompt_keda.report.result import Result
 from tests.leaks import SPECIAL, leaks, planted
 
 VALUE = planted()
@@ -79,7 +81,7 @@ def test_a_value_in_a_result_is_found_in_every_report(verdict, capsys):
     told = {"observed": VALUE, "detail": "", "fix": VALUE, "expected": "", "runbook": ""}
     result = CheckResult(id="a/b", title="t", verdict=verdict, started_at=datetime.now(UTC), duration_s=0.0, **told)
     checks_as_text.show_checks([result], verbose=True)
-    shown = {"text": capsys.readouterr().out, "JSON": as_json.to_text({"results": [as_json.check_to_json(result)]})}
+    shown = {"text": capsys.readouterr().out, "JSON": Result("t", "e", "", Checked([result])).to_json(as_json.Began())}
     if verdict not in (Verdict.OK, Verdict.SKIPPED):
         shown["SVG"] = as_svg.to_svg([result])
     if verdict is not Verdict.OK:  # there JUnit has no place for words

@@ -138,11 +138,9 @@ def test_a_redeploy_is_refused_before_any_write(world):  # noqa: F811
 def test_the_plan_says_it(world, monkeypatch):  # noqa: F811
     """A note, where people observe."""
     monkeypatch.setattr(redeploying, "_seen_now", lambda *step: "")
-    assert not any(
-        "observing" in note for note in redeploying.plan(world.session, RedeployOptions()).parts["plan"]["notes"]
-    )
+    assert not any("observing" in note for note in redeploying.plan(world.session, RedeployOptions()).parts.notes)
     change(world, observing=ALWAYS)
-    notes = redeploying.plan(world.session, RedeployOptions()).parts["plan"]["notes"]
+    notes = redeploying.plan(world.session, RedeployOptions()).parts.notes
     assert [note for note in notes if "true says so" in note and "--while-observing" in note]
 
 

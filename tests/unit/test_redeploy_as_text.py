@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from prompt_keda.components.smoke.result import SmokeResult
-from prompt_keda.core.decisions import Change, Decisions, Deletion, JobRecord
-from prompt_keda.core.plan import Progress, State, StepResult
+from prompt_keda.core.decisions import Change, Decisions, Deletion, JobRecord, Plan
+from prompt_keda.core.plan import Progress, State, Step, StepResult
 from prompt_keda.records.run_history import recent_recoveries
 from prompt_keda.records.run_summary import RunSummary
 from prompt_keda.redeploy.changes import changes, left_alone_count
 from prompt_keda.redeploy.inventory import Seen, Survey
+from prompt_keda.report.parts import NOT_SEEN, PlanReport, SeenNow
 from prompt_keda.report.redeploy_as_text import show_plan, show_run
 from prompt_keda.report.run_report import Ledger, RunReport
 from prompt_keda.report.status import NotSeen
@@ -22,7 +23,20 @@ from .test_house_rules import ROOT
 
 
 def plan(name):
-    return json.loads((ROOT / "tests" / "unit" / "recorded" / f"plan-{name}.json").read_text())
+    kept = json.loads((ROOT / "tests" / "unit" / "recorded" / f"plan-{name}.json").read_text())
+    steps = tuple(Step(step["id"], step["title"], None, None, step["destructive"]) for step in kept["steps"])
+    made = Plan(
+        kept["mode"],
+        kept["reason"],
+        steps,
+        Decisions.from_json(kept["decisions"]),
+        kept["inputs"],
+        tuple(JobRecord(**job) for job in kept["jobs_at_risk"]),
+        changes=tuple(Change(**change) for change in kept["changes"]),
+        left_alone_count=kept["left_alone_count"],
+    )
+    now = [SeenNow(*step["now"][1:-1].partition(": ")[::2]) for step in kept["steps"]]
+    return PlanReport(made, now, kept["notes"], kept["running_count"], kept["recent_s"])
 
 
 def shown(capsys, monkeypatch, made, verbose=False, width=80):
@@ -35,7 +49,7 @@ def test_a_plan_that_changes_nothing_says_so(capsys, monkeypatch):
     """In its first line, and all of it within twelve with the header; the digest is the last."""
     lines = shown(capsys, monkeypatch, plan("healthy"))
     assert lines[0] == "Nothing to change: KEDA 2.16.1 stands as wanted; smoke test only."
-    assert len(lines) < 12 and lines[-1].split() == ["digest", plan("healthy")["digest"]]
+    assert len(lines) < 12 and lines[-1].split() == ["digest", plan("healthy").plan.digest]
 
 
 def test_a_plan_lists_changes_and_counts_what_stays(capsys, monkeypatch):
@@ -60,32 +74,24 @@ def test_a_plan_fits_the_terminal(capsys, monkeypatch, name, width):
     lines = shown(capsys, monkeypatch, plan(name), width=width)
     assert max(map(len, lines)) <= width and len(lines) <= 30
     text = " ".join(shown(capsys, monkeypatch, plan(name), verbose=True, width=200))
-    assert all(step["id"] in text for step in plan(name)["steps"])
+    assert all(step.id in text for step in plan(name).plan.steps)
 
 
 def test_what_cannot_be_seen_is_not_nothing_to_change(capsys, monkeypatch):
     """Redis may hold what has to be put back."""
     made = plan("healthy")
-    made["steps"][-2] = {**made["steps"][-2], "id": "restore/count-lag", "now": "[not seen: Redis is away]"}
-    lines = shown(capsys, monkeypatch, made)
+    *steps, step, last = made.plan.steps
+    steps = (*steps, replace(step, id="restore/count-lag"), last)
+    now = [*made.now[:-2], SeenNow(NOT_SEEN, "Redis is away"), made.now[-1]]
+    lines = shown(capsys, monkeypatch, replace(made, plan=replace(made.plan, steps=steps), now=now))
     assert "? not seen    see that what waits is worked off: Redis is away" in lines and "Nothing" not in lines[0]
 
 
 def test_a_plan_names_the_field_that_differs_and_the_jobs_at_risk(capsys, monkeypatch):
     """The first field is enough to recognise a change of somebody's."""
-    made = plan("healthy")
-    made["changes"] = [
-        {
-            "change": "changed",
-            "kind": "Deployment",
-            "namespace": "keda",
-            "name": "o",
-            "field": "spec.replicas",
-            "why": "",
-        }
-    ]
-    made["jobs_at_risk"] = [{"kind": "Job", "namespace": "n", "name": "j", "generation": None}]
-    lines = shown(capsys, monkeypatch, made)
+    made, change = plan("healthy"), Change("changed", "Deployment", "keda", "o", field="spec.replicas")
+    changed = replace(made.plan, changes=(change,), jobs_at_risk=(JobRecord("Job", "n", "j", "u", "sj", None),))
+    lines = shown(capsys, monkeypatch, replace(made, plan=changed))
     assert "~ changed     Deployment keda/o: differs at spec.replicas" in lines
     assert "! Job at risk Job n/j has generation None; made safe first" in lines
 
@@ -182,4 +188,4 @@ def test_changes_stand_before_the_reason_and_the_command_stands_last(capsys, mon
     created = next(number for number, line in enumerate(lines) if line.startswith("+ created"))
     reason = next(number for number, line in enumerate(lines) if line.startswith("  mode"))
     assert created < reason
-    assert lines[-1] == f"next          ./run redeploy --env local --approve {plan('keda-deleted')['digest']}"
+    assert lines[-1] == f"next          ./run redeploy --env local --approve {plan('keda-deleted').plan.digest}"

@@ -178,7 +178,7 @@ def test_a_note_opens_an_incident_and_the_report_tells_it(toolkits):
         incidents.note(toolkits.session, "  ", nobody)
     incidents.note(toolkits.session, "asked the owners", nobody)
     told = incidents.report(toolkits.session, "")
-    assert "asked the owners" in told.parts["markdown"] and "open, not proven yet" in told.parts["chat"]
+    assert "asked the owners" in told.parts.markdown and "open, not proven yet" in told.parts.chat
 
 
 def test_a_person_closes_an_incident_and_that_is_no_proof(toolkits):
@@ -189,10 +189,10 @@ def test_a_person_closes_an_incident_and_that_is_no_proof(toolkits):
     incidents.note(toolkits.session, "they have *mended* it", nobody, close=True)
     assert Incident.find_open(incidents_folder(), cluster_of("local")) is None
     told = incidents.report(toolkits.session, "").parts
-    assert "closed after" in told["chat"] and "they have *mended* it" in told["chat"]
-    assert "- state: closed" in told["markdown"] and "- closed by " in told["markdown"]
-    assert all("proven" not in told[form] and "by a proof" not in told[form] for form in ("chat", "markdown"))
-    assert '<b class="interrupted">closed</b>' in told["html"]
+    assert "closed after" in told.chat and "they have *mended* it" in told.chat
+    assert "- state: closed" in told.markdown and "- closed by " in told.markdown
+    assert all("proven" not in text and "by a proof" not in text for text in (told.chat, told.markdown))
+    assert '<b class="interrupted">closed</b>' in told.html
 
 
 @pytest.mark.parametrize("incident_id", ["29991231t000000z-local-7", "29991231t000000z-prod-7", "../../etc"])

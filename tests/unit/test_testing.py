@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,7 +32,7 @@ class Told:
 def told(monkeypatch):
     told = Told()
     monkeypatch.setattr(testing, "Progress", lambda: told)
-    monkeypatch.setattr(state, "status", lambda: {"state": "up"})
+    monkeypatch.setattr(state, "status", lambda: SimpleNamespace(state="up"))
     monkeypatch.setattr(stack, "up", lambda progress: pytest.fail("a stack was brought up"))
     return told
 

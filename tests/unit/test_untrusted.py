@@ -10,11 +10,14 @@ from xml.etree import ElementTree
 import pytest
 
 from prompt_keda.core.check import CheckResult, Verdict
+from prompt_keda.core.decisions import Change, Decisions, Deletion, JobRecord, Plan
 from prompt_keda.core.event import Event, EventKind
+from prompt_keda.core.plan import Step
 from prompt_keda.core.untrusted import neutral, one_line
 from prompt_keda.records.run_summary import RunSummary
 from prompt_keda.report import as_junit, as_text, checks_as_text, redeploy_as_text
 from prompt_keda.report.history_page import History
+from prompt_keda.report.parts import PlanReport, SeenNow
 from prompt_keda.report.preparation import EnvironmentFile, Preparation, Prepared, Rendered
 from prompt_keda.report.progress import Progress
 
@@ -55,23 +58,18 @@ def test_no_message_forges_a_line_of_the_checks(capsys):
 
 def test_no_message_forges_a_line_of_a_plan(capsys):
     """What a plan shows comes from the cluster: names, reasons, what is seen now."""
-    step = {"id": "a/b", "title": EVIL, "destructive": False, "now": EVIL}
-    deletion = {"kind": EVIL, "name": EVIL, "uid": EVIL, "why": EVIL}
-    others = ("takes_over", "unpauses", "saved", "given_up")
-    decisions = {"deletions": [deletion], **{key: [EVIL] for key in others}}
-    job = {"kind": "Job", "namespace": EVIL, "name": EVIL, "generation": EVIL}
-    plan = {
-        "mode": "m",
-        "reason": EVIL,
-        "steps": [step],
-        "decisions": decisions,
-        "jobs_at_risk": [job],
-        "notes": [EVIL],
-        "digest": "d",
-        "changes": [{"change": "created", "kind": EVIL, "namespace": EVIL, "name": EVIL, "field": EVIL, "why": EVIL}],
-    }
+    change = Change("created", EVIL, EVIL, EVIL, EVIL, EVIL)
+    plan = Plan(
+        "m",
+        EVIL,
+        (Step("a/b", EVIL, None, None),),
+        Decisions((Deletion(EVIL, EVIL, EVIL, EVIL, EVIL),), (EVIL,), (EVIL,), (EVIL,), given_up=(EVIL,)),
+        jobs_at_risk=(JobRecord("Job", EVIL, EVIL, EVIL, EVIL, EVIL),),
+        changes=(change,),
+    )
     for verbose in (False, True):
-        redeploy_as_text.show_plan(plan, verbose)
+        for made in (plan, replace(plan, changes=())):
+            redeploy_as_text.show_plan(PlanReport(made, [SeenNow("todo", EVIL)], [EVIL]), verbose)
     row = Prepared(EVIL, EVIL, "0", 1, fetched=True)
     rendered = Rendered(EVIL, EVIL, EVIL, (), (), (), (), "0", False, ())
     as_text.show_prepared(Preparation([row, replace(row, rendered=rendered)], None, EnvironmentFile(EVIL, False, EVIL)))

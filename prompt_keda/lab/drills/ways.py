@@ -12,7 +12,6 @@ from prompt_keda.core.check import CheckResult
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.event import Observer
 from prompt_keda.report.failure import UNEXPECTED
-from prompt_keda.report.response import RunbookRun
 from prompt_keda.runbooks.commands import go_on, run_command
 
 LOCAL = "local"
@@ -40,11 +39,11 @@ class Ways:
         with open_session(self._environment) as session:
             done = runbooks.run(session, runbook, "", "", self._observer, None)
         go_on(done.exit_code)
-        ran: RunbookRun = done.parts
-        for step in ran.steps:
+        steps = done.parts.steps
+        for step in steps:
             if UNEXPECTED in step.said:
                 raise PromptKedaError(f"{step.command}: {step.said}")
-        return done.exit_code, any(" smoke " in step.command and step.exit_code == 0 for step in ran.steps)
+        return done.exit_code, any(" smoke " in step.command and step.exit_code == 0 for step in steps)
 
     def prove(self) -> int:
         """Run the smoke test; return its exit code."""
