@@ -5,16 +5,15 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from prompt_keda.environment.model import FillIn
-from prompt_keda.records.run_folder import RunFolder
+from prompt_keda.records.record import RunFolder
 
 NOBODY_KNOWS = FillIn("FILL-IN: ask the owners")
 
 
 def unfinished_run(runs, environment, fits=lambda plan: True):
     """Give the newest run of an environment whose plan fits, if it has not ended green; else None."""
-    for path in sorted(runs.glob(f"*-{environment}-*"), reverse=True):
-        run = RunFolder.find(runs, path.name)
-        if run is None or run.environment != environment or run.was_refused:
+    for run in RunFolder.listed(runs, environment)[0]:
+        if RunFolder.find(runs, run.id) is None or run.was_refused:
             continue
         if fits(run.read_json("plan.json")):
             return None if run.is_finished else run

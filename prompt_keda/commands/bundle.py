@@ -34,7 +34,7 @@ from prompt_keda.core.places import incidents_folder, runs_folder
 from prompt_keda.core.redaction import Redaction, known_secrets
 from prompt_keda.environment.model import Environment
 from prompt_keda.records.incident import Incident
-from prompt_keda.records.run_folder import JOURNAL
+from prompt_keda.records.record import JOURNAL
 from prompt_keda.records.run_history import runs_kept
 from prompt_keda.report.archive import refuse_unwritable, write_archive
 from prompt_keda.report.as_json import as_plain

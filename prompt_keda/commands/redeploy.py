@@ -18,7 +18,7 @@ from prompt_keda.core.event import HAD_NOTHING_TO_DO, Event, EventKind, Observer
 from prompt_keda.core.places import runs_folder
 from prompt_keda.core.plan import Step, StepResult
 from prompt_keda.core.run_plan import GO_ON, run_plan
-from prompt_keda.records.run_folder import RunFolder
+from prompt_keda.records.record import RunFolder
 from prompt_keda.records.run_history import recent_recoveries
 from prompt_keda.records.run_record import environment_of
 from prompt_keda.redeploy import guard, planner, snapshot, timings
@@ -180,11 +180,11 @@ def _run(
     session: Session, context: Context, made: Plan[Context], folder: RunFolder, observer: Observer, task: str
 ) -> Result[RunReport]:
     header, began_s = session.header(context.kube_system_uid), time.monotonic()
-    context.run_id, context.observer = folder.run_id, observer
+    context.run_id, context.observer = folder.id, observer
     journal, news = copied_journal_of(context, folder), ChatNews(session, observer)
     begun = f"{task} mode {made.mode} by {context.systems.viewpoint}, process {os.getpid()}"
     journal.append("run", "begin", begun)
-    told = f"{task} of {context.environment.name}, mode {made.mode}, run {folder.run_id}"
+    told = f"{task} of {context.environment.name}, mode {made.mode}, run {folder.id}"
     news.post(f"{told}: begins, by {context.systems.viewpoint}")
     outcome = "has ended; how is not known"
     try:
@@ -193,7 +193,7 @@ def _run(
         report = _report(context, made, folder, steps, seconds)
         journal.append("run", "done", f"{seconds:.1f} s")
         folder.write_json("report.json", report.to_json())
-        report = replace(report, recent_s=_recent(context.systems, made.mode, folder.run_id))
+        report = replace(report, recent_s=_recent(context.systems, made.mode, folder.id))
         journal.finish({"mode": made.mode, "timings": report.timings})
         outcome = f"verified, recovery time {seconds:.1f} s"
     except Exception as error:
@@ -234,7 +234,7 @@ def _report(
 ) -> RunReport:
     assert context.smoke is not None, "every plan has the smoke test"
     return RunReport(
-        run=folder.run_id,
+        run=folder.id,
         mode=made.mode,
         notes=made.notes,
         steps=steps,
@@ -251,7 +251,7 @@ def _tell_how_far(
     steps: list[StepResult] = error.parts.get("steps", [])
     error.parts = {
         "header": header,
-        "run": folder.run_id,
+        "run": folder.id,
         "mode": made.mode,
         "steps": [step.to_json() for step in steps],
         "ledger": {"before": [job.__dict__ for job in context.before]},

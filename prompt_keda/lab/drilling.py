@@ -23,7 +23,7 @@ from prompt_keda.lab.drills.ways import LOCAL, Ways
 from prompt_keda.lab.faults import ALL_FAULTS, OF_DELIVERY, fault_of
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.stack import DELIVERIES
-from prompt_keda.records.drill_history import Drills, begin_drills, keep_drill, stopped_drills
+from prompt_keda.records.drill_history import Drills, begin_drills, stopped_drills
 from prompt_keda.records.drill_record import Drilled, DrillRecord
 from prompt_keda.redeploy.approval import MARKER, Ask
 from prompt_keda.redeploy.observing import agree_while_observing
@@ -223,7 +223,7 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
             drilled.append(drill(fault, there, Ways(observer, there.environment.name), observer))
             # the next one's runbook would go on with this one's run
             close_incident(there.environment, f"drill {fault.id} is over")
-            keep_drill(drills.folder, DrillRecord.of(began_at, drilled[-1]))
+            drills.record.keep(fault.id, DrillRecord.of(began_at, drilled[-1]).to_json())
             write(page(drilled))
     except PromptKedaError as error:
         error.parts = {"drills": drilled}
@@ -243,7 +243,7 @@ def _faults_left(drills: Drills) -> list[Fault]:
     try:
         return [fault_of(id_) for id_ in drills.left]
     except Refusal as error:  # it is there no more, or was renamed
-        error.fix = f"What was chosen is of another version: remove {drills.folder.path}, and begin: drill --all"
+        error.fix = f"What was chosen is of another version: remove {drills.record.path}, and begin: drill --all"
         raise
 
 

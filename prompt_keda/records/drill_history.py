@@ -8,8 +8,7 @@ from pathlib import Path
 
 from prompt_keda.core.errors import Refusal
 from prompt_keda.records.drill_record import DrillRecord
-from prompt_keda.records.run_folder import RunFolder
-from prompt_keda.records.run_record import environment_of
+from prompt_keda.records.record import Record
 
 CHOSEN = "chosen.txt"
 """The ids of the faults that a command was to drill, one a line, in their order."""
@@ -21,7 +20,7 @@ STACK = "stack.txt"
 class Drills:
     """The drills of one command: where they are kept, which faults were chosen, and what was drilled of them."""
 
-    folder: RunFolder
+    record: Record
     chosen: Sequence[str]
     done: Sequence[DrillRecord] = ()
 
@@ -33,17 +32,17 @@ class Drills:
 
 
 def begin_drills(drills: Path, environment: str, stack: str, chosen: Sequence[str]) -> Drills:
-    """Make the folder of a command's drills. Raises as `RunFolder.create` and `RunFolder.write_text` do.
+    """Make the record of a command's drills. Raises as `Record.create` and `Record.write_text` do.
 
     Parameters
     ----------
     stack
         The name of the stack: several of one user are all of environment ``local``.
     """
-    folder = RunFolder.create(drills, environment)
-    folder.write_text(STACK, stack)
-    folder.write_text(CHOSEN, "".join(f"{id_}\n" for id_ in chosen))
-    return Drills(folder, chosen)
+    record = Record.create(drills, environment)
+    record.write_text(STACK, stack)
+    record.write_text(CHOSEN, "".join(f"{id_}\n" for id_ in chosen))
+    return Drills(record, chosen)
 
 
 def stopped_drills(drills: Path, environment: str, stack: str) -> Drills:
@@ -54,12 +53,15 @@ def stopped_drills(drills: Path, environment: str, stack: str) -> Drills:
     Refusal
         When there are none, or one of their files cannot be read.
     """
-    for path in sorted(drills.glob("*"), reverse=True):
-        is_kept = all((path / name).is_file() for name in (CHOSEN, STACK))
-        if environment_of(path.name) == environment and is_kept and _words_in(path / STACK) == [stack]:
-            chosen = _words_in(path / CHOSEN)
-            if len(list(path.glob("*.json"))) < len(chosen):
-                return Drills(RunFolder(path), chosen, _drills_in(path))
+    for record in Record.listed(drills, environment)[0]:
+        is_kept = all((record.path / name).is_file() for name in (CHOSEN, STACK))
+        if is_kept and _words_in(record.path / STACK) == [stack]:
+            chosen = _words_in(record.path / CHOSEN)
+            if len(record.files) < len(chosen):
+                done, damaged = _drills_of(record)
+                if damaged:
+                    raise Refusal(damaged[0], "Begin anew: drill --all")
+                return Drills(record, chosen, done)
     raise Refusal(f"no drills in {drills} were stopped", "Begin: drill --all")
 
 
@@ -72,46 +74,30 @@ def _words_in(file: Path) -> list[str]:
         raise Refusal(f"{file} is damaged", "Remove its folder.") from error
 
 
-def _drills_in(path: Path) -> list[DrillRecord]:
-    done: list[DrillRecord] = []
-    damaged: list[str] = []
-    for file in sorted(path.glob("*.json")):
-        _read(file, done, damaged)
-    if damaged:
-        raise Refusal(damaged[0], "Begin anew: drill --all")
-    return done
-
-
-def keep_drill(folder: RunFolder, record: DrillRecord) -> None:
-    """Keep a drill under the next number of its command. Raises as `RunFolder.write_json` does."""
-    number = len(list(folder.path.glob("*.json"))) + 1
-    folder.write_json(f"{number:03}-{record.fault.replace('/', '-')}.json", record.to_json())
-
-
 def drills_kept(drills: Path, environment: str) -> tuple[list[DrillRecord], list[str]]:
-    """Give all drills in a folder of drills, newest first; and in words each record that is damaged or is no drill's.
+    """Return all drills in a folder of drills, newest first; and in words each file that is damaged or is no drill's.
 
     Parameters
     ----------
     environment
         Of this one alone; empty: of all.
     """
-    found: list[DrillRecord] = []
-    damaged: list[str] = []
-    for folder in sorted(drills.glob("*")):
-        name = environment_of(folder.name)
-        if name is None:
-            damaged.append(f"{folder}: its name is no id of a drill")
-        elif environment in ("", name):
-            for file in sorted(folder.glob("*.json")):
-                _read(file, found, damaged)
-    return sorted(found, key=lambda record: record.began_at, reverse=True), damaged
+    records, damaged = Record.listed(drills, environment)
+    kept: list[DrillRecord] = []
+    for record in records:
+        done, unreadable = _drills_of(record)
+        kept += done
+        damaged += unreadable
+    return sorted(kept, key=lambda drill: drill.began_at, reverse=True), damaged
 
 
-def _read(file: Path, found: list[DrillRecord], damaged: list[str]) -> None:
-    try:
-        found.append(DrillRecord.model_validate_json(file.read_bytes()))
-    except OSError as error:
-        damaged.append(f"{file} cannot be read: {error.strerror}")
-    except ValueError:
-        damaged.append(f"{file}: what it holds is no drill's")
+def _drills_of(record: Record) -> tuple[list[DrillRecord], list[str]]:
+    done, damaged = [], []
+    for file in record.files:
+        try:
+            done.append(DrillRecord.model_validate_json(file.read_bytes()))
+        except OSError as error:
+            damaged.append(f"{file} cannot be read: {error.strerror}")
+        except ValueError:
+            damaged.append(f"{file}: what it holds is no drill's")
+    return done, damaged

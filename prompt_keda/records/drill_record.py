@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from prompt_keda.records.run_record import Moment
+from prompt_keda.records.run_record import Moment, Strict
 
 Seconds = Annotated[float, Field(ge=0, le=1e7)]
 
 
-class Drilled(BaseModel):
+class Drilled(Strict):
     """What a drill has shown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     fault: str
     """The id of the fault."""

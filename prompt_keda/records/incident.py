@@ -1,4 +1,4 @@
-"""The record of an incident: a folder with a journal, and with what each command gave. Private, and kept for ever.
+"""The record of an incident: a journal, and what each command gave. Kept for ever.
 
 It opens with the first runbook, response or note of an environment, and closes with the proof. Entries are those of
 `JournalFile`: ``step`` is a step's id, or ``incident`` or ``note``.
@@ -13,22 +13,12 @@ from prompt_keda.core.errors import Refusal
 from prompt_keda.environment.model import Environment, FillIn
 from prompt_keda.records.incident_story import CLOSED, CLUSTER, INCIDENT, OPENED, Story, tell
 from prompt_keda.records.kept_json import read_kept
-from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.record import Record
 from prompt_keda.records.run_record import environment_of
 
 
-class Incident:
-    """One incident's record.
-
-    Parameters
-    ----------
-    folder
-        Below ``incidents/`` of the state folder; its id is made like a run's. Find or open it with `find_open` or `open_`.
-    """
-
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-        self._journal = JournalFile(folder)
+class Incident(Record):
+    """One incident's record. Find or open it with `find_open` or `open_`."""
 
     @classmethod
     def find_open(cls, incidents: Path, environment: Environment) -> Incident | None:
@@ -39,18 +29,18 @@ class Incident:
     @classmethod
     def open_(cls, incidents: Path, environment: Environment, why: str, who: str) -> Incident:
         """Return the open incident of an environment's cluster, or begin one. Raises `Refusal` when its folder cannot be made."""
-        found = cls.find_open(incidents, environment) or cls(RunFolder.create(incidents, environment.name))
-        if not found.entries:  # a new one, or one whose beginning a full disk or a kill has cut off
+        incident = cls.find_open(incidents, environment) or cls.create(incidents, environment.name)
+        if not incident.entries:  # a new one, or one whose beginning a full disk or a kill has cut off
             if cluster := _cluster_of(environment):
-                found.add(INCIDENT, CLUSTER, cluster)
-            found.add(INCIDENT, OPENED, f"{why}, by {who}")
-        return found
+                incident.add(INCIDENT, CLUSTER, cluster)
+            incident.add(INCIDENT, OPENED, f"{why}, by {who}")
+        return incident
 
     @classmethod
     def find(cls, incidents: Path, incident_id: str) -> Incident | None:
         """Give an incident by its id; None if there is none."""
         path = incidents / incident_id
-        return cls(RunFolder(path)) if environment_of(incident_id) and path.is_dir() else None
+        return cls(path) if environment_of(incident_id) and path.is_dir() else None
 
     @classmethod
     def find_newest(cls, incidents: Path, environment: Environment) -> Incident | None:
@@ -59,9 +49,7 @@ class Incident:
         Another local stack, or another clone's environment of the same name, has incidents of its own. One whose cluster
         was not known counts for all.
         """
-        name, cluster = environment.name, _cluster_of(environment)
-        ids = sorted((path.name for path in incidents.glob(f"*-{name}-*")), reverse=True)
-        every = (cls(RunFolder(incidents / id_)) for id_ in ids if environment_of(id_) == name)
+        cluster, (every, _) = _cluster_of(environment), cls.listed(incidents, environment.name)
         return next((incident for incident in every if incident.is_of(cluster)), None)
 
     def is_of(self, cluster: str) -> bool:
@@ -74,19 +62,9 @@ class Incident:
         self.add(INCIDENT, CLUSTER, cluster)
 
     @property
-    def id(self) -> str:
-        """Its id: time, environment and process."""
-        return self._folder.run_id
-
-    @property
-    def path(self) -> Path:
-        """Its folder."""
-        return self._folder.path
-
-    @property
     def entries(self) -> list[dict[str, str]]:
         """What happened, in its order; a line that a crash tore is left out."""
-        return self._journal.entries()
+        return self.journal.entries()
 
     @property
     def is_closed(self) -> bool:
@@ -95,23 +73,16 @@ class Incident:
 
     def add(self, step: str, event: str, detail: str = "") -> None:
         """Write an entry, and return when it is on the disk. Raises as `JournalFile.append` does."""
-        self._journal.append(step, event, detail)
-
-    def keep(self, name: str, document: Any) -> str:
-        """Keep what a command gave, under a number and a name; give the file's name. Raises as `RunFolder.write_json` does."""
-        count = len(list(self.path.glob("*.json")))
-        file = f"{count + 1:03}-{name.replace('/', '-')}.json"
-        self._folder.write_json(file, document)
-        return file
+        self.journal.append(step, event, detail)
 
     def documents(self) -> list[Any]:
         """Give all that was kept, in its order; a file that cannot be read is left out."""
-        return [document for path in sorted(self.path.glob("*.json")) if (document := self.kept(path.name)) is not None]
+        return [document for file in self.files if (document := self.kept(file.name)) is not None]
 
     def story(self) -> Story:
         """Give its story. Raises `Refusal` when its record is damaged."""
         try:
-            return tell(self.id, self._folder.environment, self.entries, self.documents())
+            return tell(self.id, self.environment, self.entries, self.documents())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Refusal(
                 f"the record {self.path} is damaged: {error}", "Its files are text: read them as they are."

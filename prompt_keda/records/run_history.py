@@ -10,8 +10,7 @@ from typing import Any
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.process import is_alive
 from prompt_keda.records.kept_json import seconds
-from prompt_keda.records.run_folder import JournalFile, RunFolder
-from prompt_keda.records.run_record import environment_of
+from prompt_keda.records.record import RunFolder
 from prompt_keda.records.run_summary import RunSummary, summarise
 
 HERE = "here"
@@ -34,22 +33,18 @@ def runs_kept(
     identity
         Of the cluster, as the environment has it: of this cluster's runs alone, which `resume` goes on with; None: of all.
     """
-    found, damaged = [], []
-    for path in sorted(runs.glob("*"), key=lambda path: path.name, reverse=True):
-        name = environment_of(path.name)
-        if name is None:
-            damaged.append(f"{path}: its name is no id of a run")
-        elif environment in ("", name):
-            try:
-                run = RunFolder(path)
-                plan = run.read_json("plan.json")
-                if identity is None or plan["inputs"]["environment"]["kubernetes"]["identity"] == identity:
-                    found.append(_summary(run, str(plan["mode"]), viewpoint))
-            except Refusal as error:
-                damaged.append(error.what)
-            except (KeyError, TypeError, ValueError, AttributeError):
-                damaged.append(f"{path}: what it holds is no run's")
-    return found, damaged
+    folders, damaged = RunFolder.listed(runs, environment)
+    kept = []
+    for run in folders:
+        try:
+            plan = run.read_json("plan.json")
+            if identity is None or plan["inputs"]["environment"]["kubernetes"]["identity"] == identity:
+                kept.append(_summary(run, str(plan["mode"]), viewpoint))
+        except Refusal as error:
+            damaged.append(error.what)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            damaged.append(f"{run.path}: what it holds is no run's")
+    return kept, damaged
 
 
 def recent_recoveries(runs: Sequence[RunSummary], mode: str, besides: str = "") -> list[float]:
@@ -69,11 +64,11 @@ def recent_recoveries(runs: Sequence[RunSummary], mode: str, besides: str = "") 
 
 
 def _summary(run: RunFolder, mode: str, viewpoint: str) -> RunSummary:
-    entries = JournalFile(run).entries()
+    entries = run.journal.entries()
     timings = _timings(run.read_json("report.json")) if run.is_finished else None
     process = _process(entries, viewpoint)
     return summarise(
-        run.run_id,
+        run.id,
         mode,
         entries,
         timings,

@@ -45,13 +45,13 @@ Hex16 = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 Hex64 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class Record(BaseModel):
-    """The base of all records: frozen, strict about types and unknown keys."""
+class Strict(BaseModel):
+    """The base of all that is read back: frozen, strict about types and unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class DeletionRecord(Record):
+class DeletionRecord(Strict):
     """One object that the plan removes, and why."""
 
     kind: Kind
@@ -61,7 +61,7 @@ class DeletionRecord(Record):
     why: Line
 
 
-class DecisionsRecord(Record):
+class DecisionsRecord(Strict):
     """What was decided when the cluster was looked at, as `redeploy_plan.Decisions` has it."""
 
     deletions: Annotated[list[DeletionRecord], Field(max_length=MOST_RECORDS)]
@@ -73,7 +73,7 @@ class DecisionsRecord(Record):
     given_up: Names
 
 
-class PlanRecord(Record):
+class PlanRecord(Strict):
     """A plan: what was decided, and digests of what it was planned from."""
 
     mode: Word
@@ -83,7 +83,7 @@ class PlanRecord(Record):
     input_digests: Annotated[dict[Line, Hex64], Field(max_length=200)]
 
 
-class RunningRecord(Record):
+class RunningRecord(Strict):
     """One Job or pod that was active when the redeploy began."""
 
     kind: Kind
@@ -96,7 +96,7 @@ class RunningRecord(Record):
     was_going: bool = False
 
 
-class MetadataRecord(Record):
+class MetadataRecord(Strict):
     """The metadata of an object, as it is applied."""
 
     name: Name
@@ -105,7 +105,7 @@ class MetadataRecord(Record):
     annotations: dict[str, str] = Field(default_factory=dict)
 
 
-class ObjectRecord(Record):
+class ObjectRecord(Strict):
     """An object of KEDA's kinds that the plan brings back."""
 
     apiVersion: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,99}/v[a-z0-9]{1,20}$")]
@@ -114,7 +114,7 @@ class ObjectRecord(Record):
     spec: dict[str, Any]
 
 
-class StreamRecord(Record):
+class StreamRecord(Strict):
     """One stream at the start; ``unknown`` says why nothing else is known."""
 
     length: int | None = None
@@ -123,7 +123,7 @@ class StreamRecord(Record):
     unknown: Line | None = None
 
 
-class SnapshotRecord(Record):
+class SnapshotRecord(Strict):
     """What stood at the start."""
 
     jobs: Annotated[list[RunningRecord], Field(max_length=MOST_RECORDS)]
@@ -131,7 +131,7 @@ class SnapshotRecord(Record):
     objects: Annotated[list[ObjectRecord], Field(max_length=MOST_RECORDS)]
 
 
-class EntryRecord(Record):
+class EntryRecord(Strict):
     """One entry of the journal."""
 
     at: Moment
@@ -140,7 +140,7 @@ class EntryRecord(Record):
     detail: Line
 
 
-class ResultRecord(Record):
+class ResultRecord(Strict):
     """How a run that has ended green went: seconds for all of it, and for each of its steps."""
 
     mode: Word

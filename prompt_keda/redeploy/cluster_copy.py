@@ -17,7 +17,7 @@ from prompt_keda.clients.kube.objects import Object, label
 from prompt_keda.clients.kube.resources import CONFIG_MAPS
 from prompt_keda.core.errors import BadAnswer, Missing, PromptKedaError
 from prompt_keda.records.lock import STATE_NAMESPACE
-from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.record import RunFolder
 from prompt_keda.records.run_record import portable_entry, portable_plan, portable_snapshot
 
 PREFIX = "run-"
@@ -106,15 +106,15 @@ class ClusterCopy:
             saved = [obj for obj in snapshot["objects"] if label(obj) in plan["decisions"]["saved"]]
             kept = portable_snapshot(snapshot, saved)
             self._fixed = {PLAN: _packed(portable_plan(plan)), SNAPSHOT: _packed(kept)}
-        entries = JournalFile(self._run).entries()
+        entries = self._run.journal.entries()
         data = {f"{ENTRY}{n:05}": json.dumps(portable_entry(entry)) for n, entry in enumerate(entries)}
         data[HOLDER] = self._holder
         result = self._result  # once: another thread sets it
         if result is not None:
             data[RESULT] = json.dumps(result)
-        labels = {RUN: self._run.run_id, ENVIRONMENT: self._run.environment}
+        labels = {RUN: self._run.id, ENVIRONMENT: self._run.environment}
         labels[STATE] = UNFINISHED if result is None else GREEN
-        metadata = {"name": f"{PREFIX}{self._run.run_id}", "namespace": STATE_NAMESPACE, "labels": labels}
+        metadata = {"name": f"{PREFIX}{self._run.id}", "namespace": STATE_NAMESPACE, "labels": labels}
         return {"metadata": metadata, "data": data, "binaryData": self._fixed}
 
     def _find_or_create(self, wanted: Object) -> Object:

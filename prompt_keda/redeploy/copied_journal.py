@@ -10,7 +10,7 @@ from typing import Any
 from prompt_keda.components.run import Context
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.event import Event, EventKind, Observer
-from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.record import JournalFile, RunFolder
 from prompt_keda.redeploy.cluster_copy import ClusterCopy, TakenOver
 
 TRY_AGAIN_S = 5.0
@@ -116,5 +116,5 @@ class CopiedJournal:
 
 def copied_journal_of(context: Context, run: RunFolder) -> CopiedJournal:
     """Give the journal of a run; its copy in the cluster begins once the run holds its lock."""
-    cluster_copy = ClusterCopy(context.systems.kube, run, f"{run.run_id} {context.systems.viewpoint} {os.getpid()}")
-    return CopiedJournal(JournalFile(run), cluster_copy, lambda: context.lock_was_held, context.observer)
+    cluster_copy = ClusterCopy(context.systems.kube, run, f"{run.id} {context.systems.viewpoint} {os.getpid()}")
+    return CopiedJournal(run.journal, cluster_copy, lambda: context.lock_was_held, context.observer)

@@ -22,16 +22,16 @@ from prompt_keda.records.lock import STATE_NAMESPACE
 from prompt_keda.records.run_record import (
     EntryRecord,
     PlanRecord,
-    Record,
     ResultRecord,
     SnapshotRecord,
+    Strict,
     cut,
     environment_of,
 )
 from prompt_keda.redeploy.cluster_copy import ENTRY, ENVIRONMENT, GREEN, PLAN, PREFIX, RESULT, RUN, SNAPSHOT, STATE
 from prompt_keda.redeploy.inventory import custom_kinds
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=Strict)
 MOST_BYTES = 64 * 2**20
 """More is not unpacked: 20 000 Jobs and pods need 8 MiB."""
 

@@ -11,7 +11,7 @@ from prompt_keda.clients.kube.client import Kube
 from prompt_keda.core.errors import ClientError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.environment.model import Environment
-from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.record import RunFolder
 from prompt_keda.redeploy.copied_runs import CopiedRun, find_runs
 
 
@@ -46,7 +46,7 @@ class KeptRun:
         if self.folder is None:
             assert self.copy is not None
             return RunFolder.adopt(runs, self.run_id, self.plan, self.snapshot, self.copy.entries())
-        journal = JournalFile(self.folder)
+        journal = self.folder.journal
         if self.copy is not None and len(entries := self.copy.entries()) > len(journal.entries()):
             journal.replace(entries)
         return self.folder
@@ -74,7 +74,7 @@ def find_unfinished(
         When this machine has no such run, and the cluster could not be asked for copies.
     """
     copies, error = _copies(kube, environment.name)
-    here = {path.name for path in runs.glob(f"*-{environment.name}-*")}
+    here = {run.id for run in RunFolder.listed(runs, environment.name)[0]}
     for candidate in sorted(here | copies.keys(), reverse=True):
         if run_id not in ("", candidate):
             continue
@@ -102,7 +102,7 @@ def _kept(
 ) -> KeptRun | None:
     """Give a run of this cluster as it was kept; None if it is none."""
     folder, identity = RunFolder.find(runs, run_id), environment.kubernetes.identity.model_dump()
-    if folder is not None and folder.environment == environment.name and not folder.was_refused:
+    if folder is not None and not folder.was_refused:
         try:
             plan, snapshot = folder.read_json("plan.json"), folder.read_json("snapshot.json")
             if plan["inputs"]["environment"]["kubernetes"]["identity"] == identity:

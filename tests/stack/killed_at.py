@@ -17,7 +17,7 @@ from prompt_keda.commands import redeploy as redeploying
 from prompt_keda.commands.session import open_session
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.event import nobody
-from prompt_keda.records.run_folder import JournalFile
+from prompt_keda.records.record import JournalFile
 from prompt_keda.redeploy.modes import RedeployOptions
 
 

@@ -12,7 +12,7 @@ from prompt_keda.clients.kube.resources import CONFIG_MAPS, DEPLOYMENTS, Resourc
 from prompt_keda.core.errors import BadAnswer, Refused
 from prompt_keda.lab import state
 from prompt_keda.records.lock import STATE_NAMESPACE
-from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.record import JournalFile, RunFolder
 from prompt_keda.redeploy.cluster_copy import PLAN
 from prompt_keda.redeploy.copied_runs import find_runs
 from tests.runs import unfinished_run
@@ -50,14 +50,14 @@ def test_a_redeploy_killed_on_one_machine_is_finished_on_another(five_workers, e
     third = Machine(shared / "third", "third")
     code, document, said = third.resume()
     assert code == 0, said
-    assert f"waits for the lock of {run.run_id} " in said and "@elsewhere" in said and "expires in" in said
-    assert document["run"] == run.run_id and document["mode"] == "reinstall"
+    assert f"waits for the lock of {run.id} " in said and "@elsewhere" in said and "expires in" in said
+    assert document["run"] == run.id and document["mode"] == "reinstall"
     assert document["ledger"]["before"] == run.read_json("snapshot.json")["jobs"]
     assert {
         one["uid"] for one in document["ledger"]["before"]
     } & five_workers.uids  # some have ended before the run began
     assert_none_lost(five_workers)
-    ended = RunFolder.find(third.runs, run.run_id)
+    ended = RunFolder.find(third.runs, run.id)
     assert ended.is_finished and JournalFile(ended).entries()[:3] == JournalFile(run).entries()[:3]
     code, document, _ = elsewhere.run("resume")
     assert code == 2 and "no interrupted run" in document["error"]["what"]
@@ -68,13 +68,13 @@ def test_of_two_machines_at_once_one_goes_on_and_the_other_is_refused(deployed, 
     cluster is deleted in mid-run: it is made again, and at the end it is whole."""
     running = elsewhere.start("redeploy", "--mode", "reinstall")
     run = until(lambda: begun(elsewhere.runs, "install/apply-parts"), 120, "the begin of the install")
-    admin.delete(CONFIG_MAPS, f"run-{run.run_id}", STATE_NAMESPACE)
+    admin.delete(CONFIG_MAPS, f"run-{run.id}", STATE_NAMESPACE)
     done = run_task("redeploy", "--env", ENV)
     assert done.returncode == 2, done.stderr
-    assert "another redeploy" in done.stderr and run.run_id in done.stderr and "@elsewhere" in done.stderr
+    assert "another redeploy" in done.stderr and run.id in done.stderr and "@elsewhere" in done.stderr
     _, said = running.communicate(timeout=240)
     assert running.returncode == 0, said
-    copy = {one.run_id: one for one in find_runs(admin, ENV)}[run.run_id]
+    copy = {one.run_id: one for one in find_runs(admin, ENV)}[run.id]
     assert copy.is_green and copy.entries() == JournalFile(run).entries() and copy.plan().mode == "reinstall"
     assert len(find_runs(admin, ENV)) <= 5
 

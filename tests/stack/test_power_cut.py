@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.record import JournalFile, RunFolder
 
 from .conftest import ROOT, at_the_stack_only
 
@@ -23,7 +23,7 @@ ENTRIES, SIZE_BYTES, LONG_S = 40, 16 << 20, 300
 WRITER = """
 import os, sys
 from pathlib import Path
-from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.record import JournalFile, RunFolder
 if sys.argv[2] == "without":
     os.fsync = lambda descriptor: None
 run = RunFolder.create(Path(sys.argv[1]), "local")
@@ -31,7 +31,7 @@ run.write_json("plan.json", {"mode": "repair"})
 journal = JournalFile(run)
 for number in range(int(sys.argv[3])):
     journal.append(f"install/{number}", "begin")
-    print(run.run_id, flush=True)
+    print(run.id, flush=True)
 sys.stdin.read()
 """
 

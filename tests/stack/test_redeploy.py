@@ -34,7 +34,7 @@ from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import processes, settings, state
 from prompt_keda.lab.drills.job_watcher import JobWatcher
 from prompt_keda.records import lock
-from prompt_keda.records.run_folder import JournalFile
+from prompt_keda.records.record import JournalFile
 from tests.runs import unfinished_run
 
 from .conftest import (

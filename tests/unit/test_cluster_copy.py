@@ -15,7 +15,7 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.core.decisions import Decisions, Deletion, JobRecord, Plan
 from prompt_keda.core.errors import Refusal, Unreachable
 from prompt_keda.records.lock import STATE_NAMESPACE
-from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.record import JournalFile, RunFolder
 from prompt_keda.records.run_record import DETAIL_LENGTH
 from prompt_keda.redeploy import (
     cluster_copy,
@@ -256,7 +256,7 @@ def test_somebody_who_labels_the_copy_does_no_harm(kube, run):
     """Another version of the object, and still ours: it is read again, and written."""
     made = ClusterCopy(kube, run, "me")
     made.write()
-    kube.patch(kinds.CONFIG_MAPS, f"run-{run.run_id}", STATE_NAMESPACE, {"metadata": {"labels": {"a": "b"}}})
+    kube.patch(kinds.CONFIG_MAPS, f"run-{run.id}", STATE_NAMESPACE, {"metadata": {"labels": {"a": "b"}}})
     JournalFile(run).append("run", "begin")
     made.write()
     found = copy_of(kube)
@@ -319,7 +319,7 @@ def test_a_run_that_ends_while_its_copy_is_written_still_tidies_up(kube, run, mo
     monkeypatch.setattr(kube, "create", lambda *a: made.finish({"mode": "cold", "timings": {}}) or create(*a))
     made.write()
     made.write()
-    assert [one["metadata"]["name"] for one in kube.list(kinds.CONFIG_MAPS)] == [f"run-{run.run_id}"]
+    assert [one["metadata"]["name"] for one in kube.list(kinds.CONFIG_MAPS)] == [f"run-{run.id}"]
 
 
 def packed(value):
@@ -412,7 +412,7 @@ def test_a_damaged_copy_is_told_in_one_message(kube, run, damage):
     ClusterCopy(kube, run, "me").write()
     copy = copy_of(kube)
     damage(copy.config_map)
-    with pytest.raises(Refusal, match=f"the copy of run {run.run_id} in the cluster is damaged: ") as caught:
+    with pytest.raises(Refusal, match=f"the copy of run {run.id} in the cluster is damaged: ") as caught:
         copy.plan(), copy.snapshot(), copy.entries()
     assert caught.value.what.isprintable() and len(caught.value.what) < 300
 

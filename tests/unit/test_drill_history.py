@@ -14,9 +14,9 @@ from prompt_keda.core.places import drills_folder
 from prompt_keda.lab import drilling, faults
 from prompt_keda.lab import state as lab_state
 from prompt_keda.lab.drilling import Wanted
-from prompt_keda.records.drill_history import begin_drills, drills_kept, keep_drill
+from prompt_keda.records.drill_history import begin_drills, drills_kept
 from prompt_keda.records.drill_record import Drilled, DrillRecord
-from prompt_keda.records.run_folder import RunFolder
+from prompt_keda.records.record import Record
 from prompt_keda.report import as_text, drills_as_text, history_page
 from tests.runs import cluster_of
 
@@ -49,9 +49,9 @@ def state(monkeypatch, tmp_path):
 
 
 def put(state, day, drilled=GOOD, environment="local"):
-    folder = RunFolder(state / f"2025010{day}t000000z-{environment}-7")
+    folder = Record(state / f"2025010{day}t000000z-{environment}-7")
     folder.path.mkdir(parents=True, exist_ok=True)
-    keep_drill(folder, record(day, drilled))
+    folder.keep(drilled.fault, record(day, drilled).to_json())
     return folder
 
 
@@ -191,7 +191,7 @@ def test_one_that_has_ended_hides_none_that_was_stopped(drills, state):
     stop()
     grow_old(state)
     newer = begin_drills(state, "local", "one", ["keda/gone"])
-    newer.folder.path.rename(state / "20990101t000000z-local-7")
+    newer.record.path.rename(state / "20990101t000000z-local-7")
     (state / "20990101t000000z-local-7" / "001-keda-gone.json").write_text("{")
     assert len(drilling.run(REST, nowhere, nobody).parts.drills) == 3
 
@@ -205,7 +205,7 @@ def test_the_drills_of_another_stack_are_not_gone_on_with(drills, state):
 
 def test_a_choice_that_cannot_be_read_is_refused(drills, state):
     """It is damaged."""
-    begin_drills(state, "local", "one", ["keda/gone"]).folder.path.joinpath("chosen.txt").write_bytes(b"\xff")
+    begin_drills(state, "local", "one", ["keda/gone"]).record.path.joinpath("chosen.txt").write_bytes(b"\xff")
     with pytest.raises(Refusal, match="damaged"):
         drilling.run(REST, nowhere, nobody)
 

@@ -14,7 +14,7 @@ from prompt_keda.commands.history import history
 from prompt_keda.core.process import is_alive
 from prompt_keda.lab.processes import _start_time
 from prompt_keda.records.lock import LEASE, STATE_NAMESPACE
-from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.record import JournalFile, RunFolder
 from prompt_keda.records.run_history import runs_kept
 from prompt_keda.redeploy.cluster_copy import ClusterCopy
 from prompt_keda.redeploy.history import runs_copied
@@ -166,7 +166,7 @@ def test_both_places_are_told_as_one(world, runs, tmp_path, capsys):
     hold(world.kube, "20250103t000000z-local-7")
     here = put(runs, 1, "interrupted", dead_pid())
     elsewhere = RunFolder.adopt(
-        tmp_path / "b", here.run_id, here.read_json("plan.json"), here.read_json("snapshot.json"), []
+        tmp_path / "b", here.id, here.read_json("plan.json"), here.read_json("snapshot.json"), []
     )
     JournalFile(elsewhere).append("run", "begin", "redeploy")
     copy = ClusterCopy(world.kube, elsewhere, "me")
@@ -191,7 +191,7 @@ def test_both_places_are_told_as_one(world, runs, tmp_path, capsys):
 def test_a_killed_run_is_interrupted_while_its_lock_lives_on(world, runs, pid, state):
     """The cluster still names its lock; this machine saw its process end."""
     killed = put(runs, 1, "at work", pid())
-    hold(world.kube, killed.run_id)
+    hold(world.kube, killed.id)
     ClusterCopy(world.kube, killed, "me").write()
     (found,) = history(world.session).parts.runs
     assert (found.state, found.places) == (state, ("here", "cluster"))
@@ -202,7 +202,7 @@ def test_a_killed_run_that_another_machine_goes_on_with_is_at_work(world, runs, 
     killed = put(runs, 1, "at work", dead_pid())
     elsewhere = put(tmp_path / "b", 1, "at work", dead_pid())
     JournalFile(elsewhere).append("run", "begin", "resume mode reinstall by u@elsewhere, process 7")
-    hold(world.kube, killed.run_id)
+    hold(world.kube, killed.id)
     ClusterCopy(world.kube, elsewhere, "me").write()
     assert history(world.session).parts.runs[0].state == "at work"
 

@@ -23,7 +23,7 @@ from prompt_keda.core.errors import DeadlinePassed, PromptKedaError
 from prompt_keda.core.rights import Right
 from prompt_keda.delivery.manifests import load_instrument_manifest
 from prompt_keda.records import lock
-from prompt_keda.records.run_folder import RunFolder
+from prompt_keda.records.record import RunFolder
 from prompt_keda.redeploy import cluster_copy, free, guard, planner, remove, restore, verify
 from prompt_keda.redeploy.copied_journal import copied_journal_of
 from prompt_keda.redeploy.modes import RedeployOptions

@@ -18,7 +18,7 @@ from prompt_keda.core.places import runs_folder
 from prompt_keda.core.plan import Step
 from prompt_keda.core.run_plan import GO_ON, run_plan
 from prompt_keda.records.lock import STATE_NAMESPACE
-from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.record import JournalFile, RunFolder
 from prompt_keda.records.run_record import portable_plan
 from prompt_keda.redeploy.approval import MARKER, smoke_digest
 from prompt_keda.redeploy.cluster_copy import GREEN, PLAN, STATE, ClusterCopy
@@ -191,7 +191,7 @@ def test_a_run_of_another_environment_is_not_resumed(world):
     run = interrupted_run(world)
     change(world, name="other")
     with pytest.raises(Refusal, match="is one of environment local, not of other"):
-        resume(world, run.run_id)
+        resume(world, run.id)
 
 
 def test_a_run_on_another_cluster_of_the_same_name_is_not_resumed(world):
@@ -206,13 +206,13 @@ def test_a_run_that_was_refused_does_not_hide_an_interrupted_one(world, monkeypa
     """The lock was held by somebody: that run wrote nothing, and resume goes on with the one before."""
     first = interrupted_run(world)
     monkeypatch.setattr(redeploying, "run_plan", refuse)
-    monkeypatch.setattr("prompt_keda.records.run_folder.os.getpid", lambda: 4_000_000)
+    monkeypatch.setattr("prompt_keda.records.record.os.getpid", lambda: 4_000_000)
     with pytest.raises(Refusal):
         redeploy(world)
-    assert unfinished_run(runs_folder(), "local").run_id == first.run_id
+    assert unfinished_run(runs_folder(), "local").id == first.id
     with pytest.raises(Refusal):
         resume(world)
-    assert unfinished_run(runs_folder(), "local").run_id == first.run_id
+    assert unfinished_run(runs_folder(), "local").id == first.id
 
 
 def refuse(*arguments):
@@ -248,7 +248,7 @@ def test_an_unexpected_error_of_a_run_is_journaled_and_resume_goes_on(world, mon
     assert "KeyError, an unexpected error" in what and GO_ON in fix and "Please send" in fix
     Path(fix.removeprefix("Please send ").partition(". ")[0]).unlink()
     folder = unfinished_run(runs_folder(), "local")
-    assert caught.value.parts["run"] == folder.run_id
+    assert caught.value.parts["run"] == folder.id
     (last,) = (
         one for one in JournalFile(folder).entries() if one["event"] == "failed" and one["step"] != "cluster-copy"
     )
@@ -264,7 +264,7 @@ def copied(world, run, forged=None):
         kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": STATE_NAMESPACE}})
         ClusterCopy(kube, run, "them").write()
         if forged:
-            kube.patch(kinds.CONFIG_MAPS, f"run-{run.run_id}", STATE_NAMESPACE, forged)
+            kube.patch(kinds.CONFIG_MAPS, f"run-{run.id}", STATE_NAMESPACE, forged)
     finally:
         kube.__dict__.update(with_writes)
 
@@ -286,8 +286,8 @@ def test_a_run_of_another_machine_goes_on_here(world, monkeypatch, tmp_path):
     run = on_another_machine(world, monkeypatch, tmp_path)
     with pytest.raises(pytest.fail.Exception, match="was called"):
         resume(world)
-    assert runs_here() == [run.run_id]
-    entries = JournalFile(RunFolder.find(runs_folder(), run.run_id)).entries()
+    assert runs_here() == [run.id]
+    entries = JournalFile(RunFolder.find(runs_folder(), run.id)).entries()
     begun = [one["detail"].split()[0] for one in entries if (one["step"], one["event"]) == ("run", "begin")]
     assert begun == ["redeploy", "resume"]
 
@@ -302,7 +302,7 @@ def test_without_an_approval_a_run_of_another_machine_is_not_resumed(world, monk
     copied(world, run)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
     told = []
-    with pytest.raises(Refusal, match=f"resume of run {run.run_id}, begun on another machine") as caught:
+    with pytest.raises(Refusal, match=f"resume of run {run.id}, begun on another machine") as caught:
         redeploying.resume(world.session, "", "", told.append, None)
     assert caught.value.parts["digest"] == digest and runs_here() == []
     said = [one.detail for one in told]
@@ -313,7 +313,7 @@ def test_without_an_approval_a_run_of_another_machine_is_not_resumed(world, monk
     assert runs_here() == []
     with pytest.raises(pytest.fail.Exception, match="was called"):
         resume(world, approve=digest)
-    assert runs_here() == [run.run_id]
+    assert runs_here() == [run.id]
 
 
 def refused_digest(work):
@@ -370,7 +370,7 @@ def test_a_damaged_folder_is_made_good_by_the_copy(world):
     (run.path / "plan.json").write_text('{"mode"')
     with pytest.raises(pytest.fail.Exception, match="was called"):
         resume(world)
-    assert RunFolder.find(runs_folder(), run.run_id).read_json("plan.json")["digest"]
+    assert RunFolder.find(runs_folder(), run.id).read_json("plan.json")["digest"]
 
 
 def test_a_damaged_run_without_a_copy_is_told(world):
@@ -386,7 +386,7 @@ def test_a_forged_copy_of_another_plan_is_not_taken(world):
     """Where this machine has the run, what it has approved counts."""
     run = interrupted_run(world)
     copied(world, run)
-    key = next(one for one in world.kube._objects if one[2] == f"run-{run.run_id}")
+    key = next(one for one in world.kube._objects if one[2] == f"run-{run.id}")
     plan = {**run.read_json("plan.json"), "digest": "f" * 16}
     world.kube._objects[key]["binaryData"][PLAN] = packed(portable_plan(plan))
     told = []

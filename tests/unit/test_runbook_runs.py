@@ -19,7 +19,7 @@ from prompt_keda.lab.faults import ALL_FAULTS, argocd
 from prompt_keda.lab.faults.waiting import until
 from prompt_keda.records.incident import Incident
 from prompt_keda.records.incident_story import CLOSED, INCIDENT, NOTE
-from prompt_keda.records.run_folder import RunFolder
+from prompt_keda.records.record import RunFolder
 from prompt_keda.report.causes import ORDER, causes
 from prompt_keda.runbooks import commands
 from prompt_keda.runbooks.commands import Ran, run_command
@@ -196,9 +196,7 @@ def test_another_cluster_under_the_same_name_has_incidents_of_its_own(tmp_path, 
     """Two local stacks, or another clone: the runbook of one went on with the other's incident. A rebuilt cluster keeps its own."""
     here, there, unknown = cluster_of("local", "here"), cluster_of("local", "there"), cluster_of("local")
     first = Incident.open_(tmp_path, here, "why", "me")
-    monkeypatch.setattr(
-        "prompt_keda.records.run_folder.os.getpid", lambda: 9_999_999
-    )  # an id has its process; sorts last
+    monkeypatch.setattr("prompt_keda.records.record.os.getpid", lambda: 9_999_999)  # an id has its process; sorts last
     second = Incident.open_(tmp_path, there, "why", "me")
     assert second.id != first.id
     assert Incident.find_open(tmp_path, here).id == first.id and Incident.find_open(tmp_path, there).id == second.id

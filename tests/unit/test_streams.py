@@ -17,7 +17,7 @@ from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.core.event import Event, EventKind
 from prompt_keda.records.incident import Incident
 from prompt_keda.records.kept_json import read_kept
-from prompt_keda.records.run_folder import RunFolder
+from prompt_keda.records.record import RunFolder
 from prompt_keda.records.run_history import runs_kept
 from prompt_keda.report import as_json, layout
 from prompt_keda.report.checks_as_text import show_checks

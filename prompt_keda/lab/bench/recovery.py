@@ -28,7 +28,7 @@ from prompt_keda.core.places import TASKS, runs_folder
 from prompt_keda.lab import state
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.lab.settings import Lab
-from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.record import RunFolder
 
 EVENTS_COUNT = 60
 """More than the idle workers take: some wait when the new KEDA comes. They are sent once the old one is gone, because it would
@@ -166,7 +166,7 @@ def _ours(stage: Stage, folder: Path) -> tuple[float, float, float]:
     if done.returncode:
         raise LabError(f"bench: redeploy failed: {document.get('error', f'exit code {done.returncode}')}")
     sender.join(LIMIT_S)
-    entries = JournalFile(RunFolder.open_(runs_folder(), document["run"])).entries()
+    entries = RunFolder.open_(runs_folder(), document["run"]).journal.entries()
     begun = next(
         _time(entry) for entry in entries if entry["step"].startswith("install/") and entry["event"] == "begin"
     )

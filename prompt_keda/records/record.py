@@ -1,4 +1,4 @@
-"""The folder of one run: plan, journal, snapshot, report. Private, and written whole or not at all."""
+"""What this machine keeps of a run, of an incident, and of the drills of one command: a record each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from prompt_keda.core.errors import PromptKedaError, Refusal
 from prompt_keda.core.private_folder import private_folder
@@ -19,39 +19,95 @@ JOURNAL = "journal.jsonl"
 ENTRY_KEYS = ("at", "step", "event", "detail")
 
 
-class RunFolder:
-    """One run's folder below ``runs/`` of the state folder; its name is the run's id.
+class Record:
+    """A private folder, whose name is its id: when it was begun, for which environment, and by which process.
+
+    A file in it is written whole or not at all.
 
     Parameters
     ----------
     path
-        The folder. Make it with `create`, `adopt` or `find`.
+        The folder. Make it with `create`, find it with `listed`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.journal = JournalFile(self)
+
+    @classmethod
+    def create(cls, records: Path, environment: str) -> Self:
+        """Make a new record's folder with mode 0700.
+
+        Raises
+        ------
+        Refusal
+            When it cannot be made: nothing is begun without a record.
+        """
+        return cls(private_folder(records / f"{datetime.now(UTC):{STAMP}}-{environment}-{os.getpid()}"))
+
+    @classmethod
+    def listed(cls, records: Path, environment: str) -> tuple[list[Self], list[str]]:
+        """Return all records of a folder, newest first; and in words each folder whose name is no id.
+
+        Parameters
+        ----------
+        environment
+            Of this one alone; empty: of all.
+        """
+        paths = sorted(records.glob("*"), key=lambda path: path.name, reverse=True)
+        names = {path: environment_of(path.name) for path in paths}
+        strange = [f"{path}: its name is no id of a record" for path, name in names.items() if name is None]
+        return [cls(path) for path, name in names.items() if name and environment in ("", name)], strange
 
     @property
-    def run_id(self) -> str:
-        """The run's id: time, environment and process."""
+    def id(self) -> str:
+        """Its id: time, environment and process."""
         return self.path.name
 
     @property
     def environment(self) -> str:
         """The environment's name, as the id says it."""
-        return self.run_id.split("-", 1)[1].rpartition("-")[0]
+        return self.id.split("-", 1)[1].rpartition("-")[0]
 
-    @classmethod
-    def create(cls, runs: Path, environment: str) -> RunFolder:
-        """Make a new run's folder with mode 0700.
+    @property
+    def files(self) -> list[Path]:
+        """The files of JSON that it keeps, in their order."""
+        return sorted(self.path.glob("*.json"))
 
-        Raises
-        ------
-        Refusal
-            When it cannot be made: nothing is begun without a journal.
-        """
-        path = runs / f"{datetime.now(UTC):{STAMP}}-{environment}-{os.getpid()}"
-        return cls(private_folder(path))
+    def keep(self, name: str, document: Any) -> str:
+        """Keep a document under the next number and a name, and return the file's name. Raises as `write_text` does."""
+        file = f"{len(self.files) + 1:03}-{name.replace('/', '-')}.json"
+        self.write_json(file, document)
+        return file
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write JSON as `write_text` does."""
+        self.write_text(name, json.dumps(value, indent=1, default=str))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file with mode 0600, whole or not at all. A symbolic link in its place is replaced, not followed."""
+        scratch = self.path / f".{name}.new"
+        try:
+            scratch.unlink(missing_ok=True)
+            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.rename(self.path / name)
+        except OSError as error:
+            raise PromptKedaError(f"{self.path / name} cannot be written: {error.strerror}", "Make room.") from error
+
+    def read_json(self, name: str) -> Any:
+        """Read a file. Raises `Refusal` when it is absent or damaged."""
+        try:
+            return read_kept((self.path / name).read_text())
+        except (OSError, ValueError) as error:
+            raise Refusal(f"{self.path / name} cannot be read: {error}") from error
+
+
+class RunFolder(Record):
+    """A run's record: plan, journal, snapshot, report. Without its plan there is no run."""
 
     @classmethod
     def adopt(
@@ -72,7 +128,7 @@ class RunFolder:
         if environment_of(run_id) is None:
             raise Refusal(f"{run_id!r} is no id of a run")
         run = cls(private_folder(runs / run_id))
-        JournalFile(run).replace(entries)
+        run.journal.replace(entries)
         run.write_json("snapshot.json", snapshot)
         run.write_json("plan.json", plan)  # the last one: without it there is no run
         return run
@@ -105,44 +161,13 @@ class RunFolder:
         """Whether it wrote nothing to the cluster."""
         return (self.path / REFUSED).exists()
 
-    def write_json(self, name: str, value: Any) -> None:
-        """Write JSON as `write_text` does."""
-        self.write_text(name, json.dumps(value, indent=1, default=str))
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write a file with mode 0600, whole or not at all. A symbolic link in its place is replaced, not followed."""
-        scratch = self.path / f".{name}.new"
-        try:
-            scratch.unlink(missing_ok=True)
-            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.rename(self.path / name)
-        except OSError as error:
-            raise PromptKedaError(f"{self.path / name} cannot be written: {error.strerror}", "Make room.") from error
-
-    def read_json(self, name: str) -> Any:
-        """Read a file. Raises `Refusal` when it is absent or damaged."""
-        try:
-            return read_kept((self.path / name).read_text())
-        except (OSError, ValueError) as error:
-            raise Refusal(f"{self.path / name} cannot be read: {error}") from error
-
 
 class JournalFile:
-    """The journal of a run: one JSON line an entry, each on the disk before the next thing is done.
+    """The journal of a record: one JSON line an entry, each on the disk before the next thing is done."""
 
-    Parameters
-    ----------
-    folder
-        The run's folder.
-    """
-
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-        self._path = folder.path / JOURNAL
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._path = record.path / JOURNAL
 
     def append(self, step_id: str, event: str, detail: str = "") -> None:
         """Write one entry, and return when it is on the disk.
@@ -177,7 +202,7 @@ class JournalFile:
 
     def replace(self, entries: Sequence[Mapping[str, str]]) -> None:
         """Write the whole journal anew, whole or not at all: when another machine has gone on with the run."""
-        self._folder.write_text(JOURNAL, "".join(json.dumps(entry) + "\n" for entry in entries))
+        self._record.write_text(JOURNAL, "".join(json.dumps(entry) + "\n" for entry in entries))
 
     def entries(self) -> list[dict[str, str]]:
         """Give all entries; a line that a crash tore is left out."""

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from prompt_keda.core.errors import PromptKedaError, Refusal
-from prompt_keda.records.run_folder import JournalFile, RunFolder
+from prompt_keda.records.record import JournalFile, RunFolder
 
 
 @pytest.fixture
@@ -56,12 +56,12 @@ def test_a_symbolic_link_is_not_followed(folder, tmp_path):
 def test_only_a_run_with_a_plan_is_one(folder):
     """And nothing that tries to leave the folder, or is named otherwise."""
     runs = folder.path.parent
-    assert RunFolder.find(runs, folder.run_id) is None
+    assert RunFolder.find(runs, folder.id) is None
     folder.write_json("plan.json", {})
-    assert RunFolder.find(runs, folder.run_id).run_id == folder.run_id
+    assert RunFolder.find(runs, folder.id).id == folder.id
     (runs / "other").mkdir()
     (runs / "other" / "plan.json").write_text("{}")
-    for name in ("20250101t000000z-local-1", "../runs/" + folder.run_id, "other", "", "."):
+    for name in ("20250101t000000z-local-1", "../runs/" + folder.id, "other", "", "."):
         assert RunFolder.find(runs, name) is None, name
         with pytest.raises(Refusal, match="there is no run"):
             RunFolder.open_(runs, name)
