@@ -380,7 +380,7 @@ def test_a_stack_with_a_fault_injected_is_not_brought_up(tmp_path, monkeypatch):
     """A redeploy does not repair what a drill has broken: the runbook would get the praise."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     asked = []
-    monkeypatch.setattr(stack, "up", asked.append)
+    monkeypatch.setattr(stack, "up", lambda observer, provider: asked.append(observer))
     lab = settings.current_lab()
     lab.state.mkdir(parents=True)
     state.write_faults(lab, ["redis/gone"])
