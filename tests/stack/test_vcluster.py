@@ -203,7 +203,7 @@ def test_a_release_that_was_deleted_and_installed_again_is_enrolled(stage, tmp_p
         faults.delete_release(stage)
         _, found = results()
         assert {id_: found[id_]["verdict"] for id_ in faults.AWAY} == faults.AWAY
-        assert "0 pods of the vCluster run on the host" in found["cluster/host-runs-the-vcluster"]["observed"]
+        assert "nothing of the vCluster runs there" in found["cluster/host-runs-the-vcluster"]["observed"]
     finally:
         faults.install_release(stage)
     _, found = results(str(stale))

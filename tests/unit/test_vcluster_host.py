@@ -90,6 +90,11 @@ def gone(inside):
     inside.host.delete(kinds.PODS, "vc-0", ABOVE)
 
 
+def all_gone(inside):
+    for pod in inside.host.list(kinds.PODS, ABOVE):
+        inside.host.delete(kinds.PODS, pod["metadata"]["name"], ABOVE)
+
+
 def crashing(inside):
     waiting = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 7}
     gone(inside)
@@ -125,6 +130,7 @@ def quota(inside):
 
 RED = [
     (RUNS, gone, "fail", "no pod of vc's syncer is in above of the host: "),
+    (RUNS, all_gone, "fail", "nothing of the vCluster runs there: where its release was deleted, all that ran is lost"),
     (RUNS, crashing, "fail", "is not ready: CrashLoopBackOff, 7 restarts; "),
     (PODS, not_made, "fail", "1 pods are not made on the host for more than 30 s: late"),
     (PODS, unseen, "warn", "1 pods run on the host and are not there inside: w-x-"),

@@ -35,7 +35,8 @@ MOST_NAMED = 3
 def host_runs_the_vcluster(systems: Systems) -> Outcome:
     """Look at the syncer's pod on the host: it is the vCluster's API server, so that this tells why that is away.
 
-    Cause: FAIL: it is not there, or not ready; the message has why. What runs on the host runs on meanwhile.
+    Cause: FAIL: it is not there, or not ready; the message has why. What runs on the host runs on meanwhile. Where nothing runs
+    there any more its release, or the Service that owns all, was deleted.
 
     Fix: Its owners start it again. Where its store is lost, the store comes back first: runbooks/vcluster.md.
     """
@@ -46,6 +47,10 @@ def host_runs_the_vcluster(systems: Systems) -> Outcome:
     pods = host.list(PODS, settings.namespace, f"app=vcluster,release={settings.name}")
     if not pods:
         said = f"no pod of {settings.name}'s syncer is in {settings.namespace} of the host"
+        if not _running(host, settings):
+            lost = "and nothing of the vCluster runs there: where its release was deleted, all that ran is lost"
+            fix = f"{OWNERS} to install it again over its store. Then fetch its kubeconfig anew, and enrol."
+            return fail(f"{said}, {lost}", fix)
         return fail(
             f"{said}: {_workers_run(host, settings)}", f"{OWNERS} to start it; first its store, if that is lost."
         )
@@ -58,8 +63,11 @@ def host_runs_the_vcluster(systems: Systems) -> Outcome:
 
 
 def _workers_run(host: Kube, settings: HostCluster) -> str:
-    running = [pod for pod in _made(host, settings) if pod["status"].get("phase") == "Running"]
-    return f"{len(running)} pods of the vCluster run on the host"
+    return f"{len(_running(host, settings))} pods of the vCluster run on the host"
+
+
+def _running(host: Kube, settings: HostCluster) -> list[Object]:
+    return [pod for pod in _made(host, settings) if pod["status"].get("phase") == "Running"]
 
 
 def _made(host: Kube, settings: HostCluster) -> list[Object]:
