@@ -90,6 +90,10 @@ def gone(inside):
     inside.host.delete(kinds.PODS, "vc-0", ABOVE)
 
 
+def told_to_go(inside):
+    inside.host.patch(kinds.PODS, "vc-0", ABOVE, {"metadata": {"deletionTimestamp": OLD}})
+
+
 def all_gone(inside):
     for pod in inside.host.list(kinds.PODS, ABOVE):
         inside.host.delete(kinds.PODS, pod["metadata"]["name"], ABOVE)
@@ -130,6 +134,7 @@ def quota(inside):
 
 RED = [
     (RUNS, gone, "fail", "no pod of vc's syncer is in above of the host: "),
+    (RUNS, told_to_go, "fail", "no pod of vc's syncer is in above of the host: "),
     (RUNS, all_gone, "fail", "nothing of the vCluster runs there: where its release was deleted, all that ran is lost"),
     (RUNS, crashing, "fail", "is not ready: CrashLoopBackOff, 7 restarts; "),
     (PODS, not_made, "fail", "1 pods are not made on the host for more than 30 s: late"),

@@ -44,7 +44,8 @@ def host_runs_the_vcluster(systems: Systems) -> Outcome:
     if seen is None:
         return skipped(NOT_NAMED)
     host, settings = seen
-    pods = host.list(PODS, settings.namespace, f"app=vcluster,release={settings.name}")
+    every = host.list(PODS, settings.namespace, f"app=vcluster,release={settings.name}")
+    pods = [pod for pod in every if "deletionTimestamp" not in pod["metadata"]]
     if not pods:
         said = f"no pod of {settings.name}'s syncer is in {settings.namespace} of the host"
         if not _running(host, settings):
