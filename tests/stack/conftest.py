@@ -82,8 +82,13 @@ def systems(endpoints):
 @pytest.fixture(scope="session")
 def admin(endpoints):
     """The API server as its administrator: to break things and to look, independent of the toolkit's own login."""
-    inside = vcluster.admin_kubeconfig(settings.current_lab())
-    return Kube.connect(inside if IN_VCLUSTER else Path(endpoints["admin_kubeconfig"]), None, timedelta(seconds=10))
+    return Kube.connect(admin_kubeconfig(), None, timedelta(seconds=10))
+
+
+def admin_kubeconfig():
+    """Return the kubeconfig of the administrator of the cluster that the suite works on."""
+    lab = settings.current_lab()
+    return vcluster.admin_kubeconfig(lab) if IN_VCLUSTER else lab.admin_kubeconfig
 
 
 def command(*arguments):

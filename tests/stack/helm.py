@@ -10,6 +10,8 @@ from pathlib import Path
 from prompt_keda.core.event import nobody
 from prompt_keda.lab import go_builds, settings
 
+from .conftest import admin_kubeconfig
+
 RELEASE, NAMESPACE = "keda", "keda"
 
 
@@ -42,5 +44,5 @@ def _command(arguments):
     lab = settings.current_lab()
     program = go_builds.build(go_builds.HELM, nobody) / "helm"
     home = {"HELM_CACHE_HOME": str(lab.state), "HELM_CONFIG_HOME": str(lab.state), "HELM_DATA_HOME": str(lab.state)}
-    argv = [program, "--kubeconfig", lab.admin_kubeconfig, "--namespace", NAMESPACE, *arguments]
+    argv = [program, "--kubeconfig", admin_kubeconfig(), "--namespace", NAMESPACE, *arguments]
     return argv, {**os.environ, **home}
