@@ -81,6 +81,7 @@ def long_work(tmp_path_factory):
     deliveries.change_workers(lab, "workTime: 5", "workTime: 3600")
     yield ENV
     deliveries.change_workers(lab, "workTime: 3600", "workTime: 5")
+    assert run_task("redeploy", "--env", ENV).returncode == 0  # what stands is what git has again
 
 
 class Twenty:
