@@ -75,19 +75,19 @@ def show_faults(rows: Faults) -> None:
     for fault in rows.faults:
         marks = ["scaling stops"] * fault.stops_scaling + ["INJECTED, NOT REVERTED"] * fault.is_there
         show_lines([f"{fault.id}: {'; '.join([fault.title, *marks])}"])
-        seen = ", ".join(f"{check} {verdict.upper()}" for check, verdict in fault.expected_checks.items())
-        show_lines([f"  seen by {seen}; runbook {fault.runbook}"])
+        checks = ", ".join(f"{check} {verdict.upper()}" for check, verdict in fault.expected_checks.items())
+        show_lines([f"  seen by {checks}; runbook {fault.runbook}"])
 
 
 def show_drills(done: DrillsDone) -> None:
     """Show a line for each drill, and what should not have been."""
     drills = done.drills
     for drill in drills:
-        seen, recovered = map(_span, (drill.detected_s, drill.recovered_s))
+        detected, recovered = map(_span, (drill.detected_s, drill.recovered_s))
         word = "failed" if drill.problems else "passed"
         how = f"{drill.answered_by or 'nobody'} ({drill.runbook or 'no runbook'})"
-        said = f"seen after {seen}, answered by {how}, recovered in {recovered}, {lost_told(drill.lost)}"
-        show_lines([f"{word:7} {drill.fault:34} {said}"])
+        text = f"seen after {detected}, answered by {how}, recovered in {recovered}, {lost_told(drill.lost)}"
+        show_lines([f"{word:7} {drill.fault:34} {text}"])
         show_lines([f"        {problem}" for problem in drill.problems])
     passed = sum(not drill.problems for drill in drills)
     show_lines([f"{passed} of {len(drills)} drills passed"])
@@ -99,9 +99,9 @@ def show_chaos(done: ChaosDone) -> None:
     for outcome in rounds:
         word, plan = "broken" if outcome.problems else "kept", outcome.round
         acts = f"{len(plan.acts) - len(outcome.not_done)} of {len(plan.acts)} acts"
-        said = f"mode {plan.mode}, {acts}, {outcome.starts_count} starts"
+        text = f"mode {plan.mode}, {acts}, {outcome.starts_count} starts"
         show_lines(
-            [f"{word:7} round {plan.number:<4} {said}, {outcome.events_sent} events, {outcome.duration_s:.0f} s"]
+            [f"{word:7} round {plan.number:<4} {text}, {outcome.events_sent} events, {outcome.duration_s:.0f} s"]
         )
         show_lines([f"        not done: {act}" for act in outcome.not_done])
         show_lines([f"        {problem}" for problem in outcome.problems])

@@ -173,8 +173,8 @@ def _verdicts(ways: Ways) -> set[Verdict]:
     return {check.verdict for check in ways.look()}
 
 
-def _uid(found: Object | None) -> str | None:
-    return found["metadata"]["uid"] if found else None
+def _uid(obj: Object | None) -> str | None:
+    return obj["metadata"]["uid"] if obj else None
 
 
 def _see_code(words: str, code: int, expected: Sequence[int]) -> None:

@@ -63,13 +63,13 @@ def _folders(name: str) -> Iterator[Path]:
 
 def pids(name: str) -> set[int]:
     """Give every process in the stack's cgroup."""
-    found: set[int] = set()
+    ids: set[int] = set()
     for folder in _folders(name):
         try:
-            found.update(int(line) for line in (folder / "cgroup.procs").read_text().split())
+            ids.update(int(line) for line in (folder / "cgroup.procs").read_text().split())
         except (FileNotFoundError, OSError):
             continue  # it went away while we looked
-    return found
+    return ids
 
 
 def kill_all(name: str) -> None:

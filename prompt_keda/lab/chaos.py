@@ -91,14 +91,14 @@ def _run_rounds(
 
     def made_smaller(chaos_round: Round) -> str:
         try:
-            found, tries = shrink(chaos_round, lambda candidate: bool(once(candidate).problems), MOST_TRIES)
+            smaller, tries = shrink(chaos_round, lambda candidate: bool(once(candidate).problems), MOST_TRIES)
         except DeadlinePassed as error:  # no redeploy repairs what it has left behind
             return f"it cannot be made smaller: {error.what}"
-        smallest.append(SmallestRound(found, tries))
-        return f"still fails after {tries} tries: {json.dumps(found.to_json())}"
+        smallest.append(SmallestRound(smaller, tries))
+        return f"still fails after {tries} tries: {json.dumps(smaller.to_json())}"
 
-    def tell(chaos_round: Round, said: str) -> None:
-        observer(Event(EventKind.NOTE, f"chaos/{chaos_round.seed}-{chaos_round.number}", "", said))
+    def tell(chaos_round: Round, message: str) -> None:
+        observer(Event(EventKind.NOTE, f"chaos/{chaos_round.seed}-{chaos_round.number}", "", message))
 
     try:
         for chaos_round in chosen:
@@ -135,10 +135,10 @@ def _made(rounds: int, seed: int, only: int | None, targets: Targets) -> list[Ro
 def _read(file: str) -> Round:
     known = {fault.id for fault in ALL_FAULTS}
     try:
-        found = Round.read(json.loads(Path(file).read_text()))
-        if unknown := [act.target for act in found.acts if act.kind == BREAK and act.target not in known]:
+        chaos_round = Round.read(json.loads(Path(file).read_text()))
+        if unknown := [act.target for act in chaos_round.acts if act.kind == BREAK and act.target not in known]:
             raise ValueError(f"there is no fault {unknown[0]!r}")
-        return found
+        return chaos_round
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Refusal(f"{file} holds no round: {error}", "A round that fails is printed as JSON: keep that.") from error
 

@@ -102,6 +102,6 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise LabError(f"{argv[0]} did not end within {timeout_s:.0f} s", fix) from error
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise LabError(f"{' '.join(argv[:4])} failed with exit code {done.returncode}: {said}", fix)
+        message = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
+        raise LabError(f"{' '.join(argv[:4])} failed with exit code {done.returncode}: {message}", fix)
     return done.stdout

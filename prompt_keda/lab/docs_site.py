@@ -115,23 +115,23 @@ def build(observer: Observer) -> Result[Nothing]:
 
 def pages() -> dict[str, str | bytes]:
     """Return each file of the site's source by its path, with links that lead to pages of the site."""
-    found: dict[str, str | bytes] = {}
+    texts: dict[str, str | bytes] = {}
     for pattern in TAKEN:
         for path in sorted(CODE.glob(pattern)):
             name = str(path.relative_to(CODE))
-            found[name] = path.read_bytes() if path.suffix in (".svg", ".png") else path.read_text()
-    found["index.md"] = str(found.pop("README.md")) + f"\n{_menu()}"
-    found |= {
-        name: _linked(name, text) for name, text in found.items() if isinstance(text, str) and name.endswith(".md")
+            texts[name] = path.read_bytes() if path.suffix in (".svg", ".png") else path.read_text()
+    texts["index.md"] = str(texts.pop("README.md")) + f"\n{_menu()}"
+    texts |= {
+        name: _linked(name, text) for name, text in texts.items() if isinstance(text, str) and name.endswith(".md")
     }
-    found |= dict(_checks(str(found.pop("docs/checks.md"))))
-    found |= dict(_faults(str(found.pop("docs/faults.md"))))
-    found["docs/captures/index.md"] = _captures()
-    found["runbooks/index.md"] = (
-        str(found.pop("runbooks/README.md")) + "\n" + _toctree(_inside("runbooks", found), ":hidden:")
+    texts |= dict(_checks(str(texts.pop("docs/checks.md"))))
+    texts |= dict(_faults(str(texts.pop("docs/faults.md"))))
+    texts["docs/captures/index.md"] = _captures()
+    texts["runbooks/index.md"] = (
+        str(texts.pop("runbooks/README.md")) + "\n" + _toctree(_inside("runbooks", texts), ":hidden:")
     )
-    found["docs/decisions/index.md"] = "# Decisions\n" + _toctree(_inside("docs/decisions", found), ":maxdepth: 1")
-    return found
+    texts["docs/decisions/index.md"] = "# Decisions\n" + _toctree(_inside("docs/decisions", texts), ":maxdepth: 1")
+    return texts
 
 
 def _linked(name: str, text: str) -> str:
@@ -208,7 +208,7 @@ def _cells(row: str) -> list[str]:
 
 def _fault(fault: Fault, cells: Sequence[str] | None) -> str:
     runbook = runbook_of(fault)
-    seen = [f"- [{id_}](../checks/{_file(id_)}.md): {verdict.upper()}" for id_, verdict in fault.seen.items()]
+    checks = [f"- [{id_}](../checks/{_file(id_)}.md): {verdict.upper()}" for id_, verdict in fault.seen.items()]
     lines = [f"{ALONE}# {fault.title}", f"`{fault.id}`", ""]
     lines += [
         "**Scaling stops** while it is there." if fault.stops_scaling else "Scaling goes on while it is there.",
@@ -216,10 +216,10 @@ def _fault(fault: Fault, cells: Sequence[str] | None) -> str:
     ]
     if fault.case:
         lines += [f"Case {fault.case} of the [failure modes](../failure-modes.md).", ""]
-    lines += ["## Seen by", *seen, ""]
+    lines += ["## Seen by", *checks, ""]
     if cells:
-        said = cells[4].replace("\\|", "|").replace("`", "'")
-        lines += [f"The first of them says: `{said}`", ""]
+        result = cells[4].replace("\\|", "|").replace("`", "'")
+        lines += [f"The first of them says: `{result}`", ""]
     lines += ["## Answered by", f"The runbook [{runbook}](../../runbooks/{runbook}.md).", ""] if runbook else []
     lines += [
         "## Try it",
@@ -265,8 +265,8 @@ def _ensure_sphinx(observer: Observer) -> None:
 def _run(argv: Sequence[str | Path], what: str) -> None:
     done = subprocess.run([*map(str, argv)], cwd=CODE, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise LabError(f"{what} failed: {'; '.join(said[:10])}")
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise LabError(f"{what} failed: {'; '.join(lines[:10])}")
 
 
 if __name__ == "__main__":  # the test run's

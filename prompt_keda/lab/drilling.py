@@ -110,8 +110,8 @@ def _locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            said = "another drill is at work on the local stack"
-            raise Refusal(said, "Two would see each other's faults.") from error
+            message = "another drill is at work on the local stack"
+            raise Refusal(message, "Two would see each other's faults.") from error
         yield
 
 
@@ -262,12 +262,12 @@ def beside(kept: str, page: str) -> str:
 
 
 def _row(drill: Drilled) -> str:
-    seen = ", ".join(drill.expected_checks)
+    checks = ", ".join(drill.expected_checks)
     spans = [f"{value:.0f} s" if value is not None else "never" for value in (drill.detected_s, drill.recovered_s)]
     passed = "yes" if not drill.problems else "; ".join(drill.problems).replace("|", "/")
     runbook = f"[{drill.runbook}](../runbooks/{drill.runbook}.md)" if drill.runbook else "none"
     events = ", ".join(f"{drill.events[kind]} {kind}" for kind in EVENTS if kind in drill.events) or NOT_COUNTED
     ran = NOT_COUNTED if drill.at_work is None else str(drill.at_work)
     lost = NOT_COUNTED if drill.lost is None else str(len(drill.lost))
-    cells = [drill.title, seen, spans[0], runbook, drill.answered_by, spans[1], ran, lost, events, passed]
+    cells = [drill.title, checks, spans[0], runbook, drill.answered_by, spans[1], ran, lost, events, passed]
     return f"| {' | '.join(cells)} |"

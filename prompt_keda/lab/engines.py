@@ -114,8 +114,8 @@ def _ask(*argv: str) -> tuple[dict[str, Any], str]:
         info = json.loads(done.stdout)
     except ValueError:
         info = None
-    said = done.stderr.strip() or f"{argv[0]} {argv[1]}: exit code {done.returncode}"
-    return info if isinstance(info, dict) else {}, said
+    message = done.stderr.strip() or f"{argv[0]} {argv[1]}: exit code {done.returncode}"
+    return info if isinstance(info, dict) else {}, message
 
 
 PROGRAMS: dict[str, Callable[[], Engine]] = {"docker": _docker, "podman": _podman}

@@ -100,9 +100,9 @@ def cached(module: GoModule) -> Path:
 
 def required_version(module: GoModule, path: str) -> str:
     """Give the version, without its v, of a Go module that the go.mod of ``module`` requires."""
-    found = re.search(rf"\s{re.escape(path)} v(\S+)", (module.source / "go.mod").read_text())
-    assert found, f"{path} is not in the go.mod of {module.name}"
-    return found[1]
+    match = re.search(rf"\s{re.escape(path)} v(\S+)", (module.source / "go.mod").read_text())
+    assert match, f"{path} is not in the go.mod of {module.name}"
+    return match[1]
 
 
 def caches() -> list[Path]:
@@ -156,8 +156,8 @@ def _alone(module: GoModule, lock: Path, observer: Observer, children: Children)
                 break
             except BlockingIOError:
                 file.seek(0)
-                told = f"waits for another build of {module.name} (PID {file.read() or 'unknown'})"
-                observer(Event(EventKind.NOTE, f"build/{module.name}", "working", told))
+                message = f"waits for another build of {module.name} (PID {file.read() or 'unknown'})"
+                observer(Event(EventKind.NOTE, f"build/{module.name}", "working", message))
                 # a program waits, so that another thread may stop it
                 run(["flock", str(lock), "true"], timeout_s=LONGEST_S, children=children)
         file.truncate(0)

@@ -167,14 +167,14 @@ def shared_libraries(program: Path) -> dict[str, Path]:
     LabError
         When a library is missing on this machine.
     """
-    found: dict[str, Path] = {}
+    libraries: dict[str, Path] = {}
     for line in run(["ldd", str(program)]).splitlines():
         if "not found" in line:
             raise LabError(f"{program} lacks a library: {line.strip()}", "Reinstall its Debian package.")
         paths = [word for word in line.split() if word.startswith("/")]
         if paths:
-            found[paths[0]] = Path(paths[0]).resolve()
-    return found
+            libraries[paths[0]] = Path(paths[0]).resolve()
+    return libraries
 
 
 def _write_layer(image: Image, path: Path) -> None:

@@ -71,8 +71,8 @@ class Authority:
         path = self.folder / f"{name}.crt"
         if not path.exists():
             return False
-        found = x509.load_pem_x509_certificate(path.read_bytes())
-        return list(found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == alternatives
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == alternatives
 
     def _issue(
         self,

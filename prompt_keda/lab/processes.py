@@ -125,8 +125,8 @@ def pid_of(lab: Lab, name: str) -> int | None:
 def _record(lab: Lab, name: str) -> dict[str, Any] | None:
     """Give what `start` has kept of a process; None when it was never started, or was killed while it wrote."""
     try:
-        found: dict[str, Any] = json.loads((lab.state / "pids" / f"{name}.json").read_text())
-        return found
+        record: dict[str, Any] = json.loads((lab.state / "pids" / f"{name}.json").read_text())
+        return record
     except (FileNotFoundError, json.JSONDecodeError):
         return None
 

@@ -60,8 +60,8 @@ def _is_debian() -> None:
     version = release.get("VERSION_ID", str(DEBIAN_VERSION))  # testing and unstable say none
     wanted = f"Debian {DEBIAN_VERSION} or newer"
     if release.get("ID") != "debian" or int(version.split(".")[0]) < DEBIAN_VERSION:
-        found = release.get("PRETTY_NAME", "another system")
-        what = f"the local stack takes its packages from {wanted}, and this is {found}"
+        system = release.get("PRETTY_NAME", "another system")
+        what = f"the local stack takes its packages from {wanted}, and this is {system}"
         raise Refusal(what, f"Use {wanted}. {engines.advice()}")
     if shutil.which("apt-get") is None:
         raise Refusal("the local stack installs packages with apt-get, which is not here", f"Use {wanted}.")
@@ -76,10 +76,10 @@ def _has_go() -> None:
         raise Refusal("there is no Go here", fix) from error
     if done.returncode != 0:
         raise Refusal(f"there is no Go that works here: go env says {done.stderr.strip()}", fix)
-    said = done.stdout.strip()
-    version = re.search(r"\bgo(\d+)\.(\d+)", said)  # also go1.26rc1 and devel go1.27-0a1b2c3
+    output = done.stdout.strip()
+    version = re.search(r"\bgo(\d+)\.(\d+)", output)  # also go1.26rc1 and devel go1.27-0a1b2c3
     if version is None or (int(version[1]), int(version[2])) < GO_VERSION:
-        raise Refusal(f"this is Go {said.removeprefix('go')}; the local stack needs {wanted}", fix)
+        raise Refusal(f"this is Go {output.removeprefix('go')}; the local stack needs {wanted}", fix)
 
 
 def _can_make_network_namespaces() -> None:
@@ -96,10 +96,10 @@ def _has_bridge_filter() -> None:
     if network.BRIDGE_FILTER.exists():
         return
     try:
-        found = subprocess.run(["modprobe", "--dry-run", "br_netfilter"], capture_output=True, check=False).returncode
+        code = subprocess.run(["modprobe", "--dry-run", "br_netfilter"], capture_output=True, check=False).returncode
     except FileNotFoundError:
-        found = 1
-    if found != 0:
+        code = 1
+    if code != 0:
         raise Refusal(
             "the kernel has no br_netfilter, without which Services do not work between pods",
             "Load it (in a container: on the host) with modprobe br_netfilter, from Debian's package kmod.",

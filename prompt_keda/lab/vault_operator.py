@@ -40,10 +40,10 @@ def reconcile(kube: Kube, read: Read) -> None:
             continue
         try:
             kube.apply(_secret(item, read(item["spec"]["path"])), force=True, field_manager=FIELD_MANAGER)
-            told = {"status": "True", "reason": "Created", "message": "Secret was created"}
+            health = {"status": "True", "reason": "Created", "message": "Secret was created"}
         except ClientError as error:
-            told = {"status": "False", "reason": "FetchFailed", "message": error.what}
-        condition = {"type": "SecretCreated", **told}
+            health = {"status": "False", "reason": "FetchFailed", "message": error.what}
+        condition = {"type": "SecretCreated", **health}
         if conditions != [condition]:
             kube.patch(VAULT_SECRETS, name, namespace, {"status": {"conditions": [condition]}})
 
@@ -74,10 +74,10 @@ def _reader(config: dict[str, str]) -> Read:
         client.token = Path(config["token_file"]).read_text()
         mount, _, rest = path.partition("/")
         try:
-            found = client.secrets.kv.v2.read_secret_version(rest, mount_point=mount, raise_on_deleted_version=True)
+            answer = client.secrets.kv.v2.read_secret_version(rest, mount_point=mount, raise_on_deleted_version=True)
         except Exception as error:
             raise ClientError("Vault", config["vault_url"], f"{path}: {type(error).__name__}") from error
-        return {key: Secret(value) for key, value in found["data"]["data"].items()}
+        return {key: Secret(value) for key, value in answer["data"]["data"].items()}
 
     return read
 

@@ -82,8 +82,8 @@ def run(rounds: int, observer: Observer) -> list[Burst]:
         for number in range(rounds):
             for size in SIZES:
                 took[size].append(_round(systems, size, f"bench-{number}"))
-                said = f"{size} workers after {took[size][-1].running_s:.1f} s"
-                observer(Event(EventKind.NOTE, "bench", "working", f"round {number + 1}: {said}"))
+                text = f"{size} workers after {took[size][-1].running_s:.1f} s"
+                observer(Event(EventKind.NOTE, "bench", "working", f"round {number + 1}: {text}"))
         return _compared(took, {size: _predicted_s(systems, size) for size in SIZES})
 
 
@@ -127,19 +127,19 @@ def _wait_for_the_end_of_all(systems: Systems) -> None:
 
 
 def _compared(took: dict[int, list[_Round]], predictions: dict[int, float]) -> list[Burst]:
-    found: list[Burst] = []
+    bursts: list[Burst] = []
     for size, rounds in took.items():
         running = [burst.running_s for burst in rounds]
         median_s = statistics.median(running)
-        each_s = (median_s - found[-1].running_s) / (size - found[-1].jobs_count) if found else None
+        each_s = (median_s - bursts[-1].running_s) / (size - bursts[-1].jobs_count) if bursts else None
         jobs_s, cpu_s = (statistics.median(getattr(burst, name) for burst in rounds) for name in ("jobs_s", "cpu_s"))
         spread, others = (min(running), max(running)), max(burst.others for burst in rounds)
-        found.append(Burst(size, predictions[size], jobs_s, median_s, spread, each_s, cpu_s, others))
-    return found
+        bursts.append(Burst(size, predictions[size], jobs_s, median_s, spread, each_s, cpu_s, others))
+    return bursts
 
 
 def _predicted_s(systems: Systems, size: int) -> float:
     """Predict as `capacity/burst-absorbed` does, for the smoke test's ScaledJob."""
     body = smoke_objects.scaled_job(systems, "burst", size, "bench")
-    found = predicted(systems, size, body, keda_limit(systems), systems.kube.list(NODES))
-    return found.seconds - found.before_s / 2  # events come at any moment between two looks
+    prediction = predicted(systems, size, body, keda_limit(systems), systems.kube.list(NODES))
+    return prediction.seconds - prediction.before_s / 2  # events come at any moment between two looks

@@ -111,8 +111,8 @@ def _measure(name: str, argv: list[str], env: Mapping[str, str]) -> tuple[float,
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     wall_s, after = time.monotonic() - began, os.times()
     if done.returncode or (name != OURS and done.stderr.strip()):
-        said = (done.stderr.strip() or "no words").splitlines()[-1]
-        raise LabError(f"bench: {name} did not get every answer ({said})", "Is the stack green? ./run check-deps")
+        message = (done.stderr.strip() or "no words").splitlines()[-1]
+        raise LabError(f"bench: {name} did not get every answer ({message})", "Is the stack green? ./run check-deps")
     cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
     return wall_s, cpu_s
 

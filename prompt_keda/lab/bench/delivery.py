@@ -79,8 +79,8 @@ def run(rounds: int, observer: Observer) -> list[Return]:
         for number in range(rounds):
             for name in (*list(ways)[1:], *list(ways)[:1]):  # ours last: it leaves KEDA as its environment has it
                 took[name].append(_measure(stage, ways[name], Path(folder)))
-                told = "first Job {:.1f} s, verified {:.1f} s, {} lost".format(*took[name][-1])
-                observer(Event(EventKind.NOTE, "bench", "working", f"round {number + 1}: {name}: {told}"))
+                text = "first Job {:.1f} s, verified {:.1f} s, {} lost".format(*took[name][-1])
+                observer(Event(EventKind.NOTE, "bench", "working", f"round {number + 1}: {name}: {text}"))
     return [_medians(name, runs) for name, runs in took.items()]
 
 

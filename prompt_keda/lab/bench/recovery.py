@@ -76,8 +76,8 @@ def run(rounds: int, observer: Observer) -> list[Recovery]:
         for number in range(rounds):
             for name, way in ways.items():
                 took[name].append(way(stage, Path(folder)))
-                said = "removal {:.1f} s, first Job {:.1f} s, ready {:.1f} s".format(*took[name][-1])
-                observer(Event(EventKind.NOTE, "bench", "working", f"round {number + 1}: {name}: {said}"))
+                text = "removal {:.1f} s, first Job {:.1f} s, ready {:.1f} s".format(*took[name][-1])
+                observer(Event(EventKind.NOTE, "bench", "working", f"round {number + 1}: {name}: {text}"))
     return [Recovery(name, *map(statistics.median, zip(*runs, strict=True))) for name, runs in took.items()]
 
 
@@ -227,6 +227,6 @@ def kubectl(lab: Lab, *arguments: str) -> str:
     argv = [lab.program("kubectl"), "--kubeconfig", str(lab.admin_kubeconfig), *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=dict(os.environ))
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise LabError(f"bench: kubectl {arguments[0]} failed: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise LabError(f"bench: kubectl {arguments[0]} failed: {lines[-1]}")
     return done.stdout

@@ -87,8 +87,8 @@ def run_round(
         pace = chaos_round.events_a_second
         audits = [stack.enter_context(DeliveryAudit.kept(stage, instrument, pace)) for instrument in instruments]
         acts = stack.enter_context(Acts.of(stage))
-        one = _Round(chaos_round, stage, ways, runs, environment, observer, acts, folder)
-        outcome = one.run(job_watcher, audits)
+        running = _Round(chaos_round, stage, ways, runs, environment, observer, acts, folder)
+        outcome = running.run(job_watcher, audits)
     outcome.duration_s = round(time.monotonic() - begun, 1)
     return outcome
 
@@ -187,12 +187,12 @@ class _Round:
 
     def _look_at_end(self, task: str, code: int, file: Path, was_killed: bool) -> None:
         self.is_well = code == 0
-        said = file.read_text(errors="replace")
+        text = file.read_text(errors="replace")
         if code not in KNOWN_CODES and not (was_killed and code == -signal.SIGKILL):
             self.outcome.problems.append(f"{task} ended with {code}")
-        if "Traceback" in said or UNEXPECTED in said:
-            self.outcome.problems.append(f"{task} ended with an error of its own: {said.strip().splitlines()[-1]}")
-        self.last_words = " / ".join(said.strip().splitlines()[-2:])
+        if "Traceback" in text or UNEXPECTED in text:
+            self.outcome.problems.append(f"{task} ended with an error of its own: {text.strip().splitlines()[-1]}")
+        self.last_words = " / ".join(text.strip().splitlines()[-2:])
 
     def _look(self) -> None:
         """What is broken, and what cannot be seen because of that, may not be green."""
@@ -218,9 +218,9 @@ class _Round:
 
     def _count(self, job_watcher: JobWatcher, audits: Sequence[DeliveryAudit]) -> None:
         reports = [audit.close() for audit in audits]  # this waits: what is lost meanwhile counts as well
-        found, ran = job_watcher.lost().items(), job_watcher.have_run()
+        lost, ran = job_watcher.lost().items(), job_watcher.have_run()
         self.outcome.problems += [
-            f"lost: {what} in {phase}" for uid, (phase, what) in found if phase != REVERT or uid in ran
+            f"lost: {what} in {phase}" for uid, (phase, what) in lost if phase != REVERT or uid in ran
         ]
         for report in reports:
             self.outcome.events_sent += report.sent_count

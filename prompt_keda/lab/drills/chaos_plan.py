@@ -60,13 +60,13 @@ class Round:
     @classmethod
     def read(cls, document: dict[str, Any]) -> Round:
         """Read what `to_json` gave. Raises `KeyError`, `TypeError` or `ValueError` when it is something else."""
-        found = cls(**{**document, "acts": tuple(Act(**act) for act in document["acts"])})
-        if found.mode not in MODES or not found.events_a_second > 0:
-            raise ValueError(f"mode {found.mode!r}, {found.events_a_second} events a second")
-        for act in found.acts:
+        chaos_round = cls(**{**document, "acts": tuple(Act(**act) for act in document["acts"])})
+        if chaos_round.mode not in MODES or not chaos_round.events_a_second > 0:
+            raise ValueError(f"mode {chaos_round.mode!r}, {chaos_round.events_a_second} events a second")
+        for act in chaos_round.acts:
             if act.kind not in KINDS or not isinstance(act.at_entry, int) or not act.seconds >= 0:
                 raise ValueError(f"no such act: {act}")
-        return found
+        return chaos_round
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,8 @@ class DeliveryReport:
 
     def problems(self) -> list[str]:
         """Say what should not have been, in words."""
-        found = {"lost": self.lost, "doubled": self.doubled}
-        return [f"{len(ids)} events {how}, the first {ids[0]}" for how, ids in found.items() if ids]
+        wrong = {"lost": self.lost, "doubled": self.doubled}
+        return [f"{len(ids)} events {how}, the first {ids[0]}" for how, ids in wrong.items() if ids]
 
 
 class DeliveryAudit:
@@ -121,11 +121,11 @@ class DeliveryAudit:
         """
         with suppress(PromptKedaError):
             there, counts = set(self._ids()), self._counts()
-            found = self._stage.redis.group_info(self._instrument.stream, self._instrument.consumer_group)
+            group = self._stage.redis.group_info(self._instrument.stream, self._instrument.consumer_group)
             self._taken = {
                 event_id
                 for event_id in self._sent()
-                if not counts[event_id] and (event_id not in there or found is None)
+                if not counts[event_id] and (event_id not in there or group is None)
             }
         self._say(GO)
         self._sends = True
@@ -170,10 +170,10 @@ class DeliveryAudit:
     def _waiting(self, events: Sequence[str]) -> set[str]:
         """Give those events that their group has still to give out, or that it gave out and nobody acknowledged."""
         redis, stream, group = self._stage.redis, self._instrument.stream, self._instrument.consumer_group
-        found = redis.group_info(stream, group)
-        if found is None:
+        info = redis.group_info(stream, group)
+        if info is None:
             return set(events)
-        read, pending = _number(found.last_delivered_id), redis.pending_ids(stream, group)
+        read, pending = _number(info.last_delivered_id), redis.pending_ids(stream, group)
         return {event_id for event_id in events if _number(event_id) > read or event_id in pending}
 
     def _open(self) -> list[str]:

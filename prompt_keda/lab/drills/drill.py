@@ -145,8 +145,8 @@ class _Drill:
     def _mend(self) -> None:
         results = until_detected(self.fault, self.ways)
         runbook = causes([result for result in results if not self._is_own_load(result)])[0].runbook
-        found = {result.id: result.verdict.value for result in results if result.id in self.fault.seen}
-        self.seen |= {"expected_checks": found, "detected_s": self._since_broken_s(), "runbook": runbook}
+        verdicts = {result.id: result.verdict.value for result in results if result.id in self.fault.seen}
+        self.seen |= {"expected_checks": verdicts, "detected_s": self._since_broken_s(), "runbook": runbook}
         self._tell(f"seen after {self.seen['detected_s']} s; the runbook is {runbook or 'none'}")
         if runbook != (wanted := runbook_of(self.fault)):
             self.problems.append(f"the runbook should be {wanted}")
@@ -201,8 +201,8 @@ class _Drill:
         """
         # this waits: what is lost meanwhile counts as well
         reports = [audit.close(self.fault.id in PLACE_LOST) for audit in self.audits]
-        found, counted = self.job_watcher.lost().items(), {FAULT: before, REVERT: self.job_watcher.have_run()}
-        lost = tuple(f"{what} in {phase}" for uid, (phase, what) in found if uid in counted.get(phase, {uid}))
+        losses, counted = self.job_watcher.lost().items(), {FAULT: before, REVERT: self.job_watcher.have_run()}
+        lost = tuple(f"{what} in {phase}" for uid, (phase, what) in losses if uid in counted.get(phase, {uid}))
         self.seen["lost"] = lost
         self.seen["events"] = {
             "sent": sum(report.sent_count for report in reports),
@@ -250,7 +250,9 @@ def until_green(
     limit_s = STEADY_S if timeout_s is None else timeout_s
     end = time.monotonic() + limit_s
     amber, before = Verdict.WARN.value, None
-    while red := {id_: told for id_, told in _red(ways.look()).items() if id_ not in standing or told != amber}:
+    while red := {
+        id_: observed for id_, observed in _red(ways.look()).items() if id_ not in standing or observed != amber
+    }:
         if may_be_slow and red == {SYMPTOM: amber}:
             return
         if red != before:
@@ -272,8 +274,8 @@ def until_detected(fault: Fault, ways: Ways) -> Sequence[CheckResult]:
     while True:
         results = ways.look()
         red = _red(results)
-        said = [_without_numbers(result.observed) for result in results if result.id in fault.seen]
-        is_told = any(_without_numbers(cause) in observed for observed in said for cause in fault.causes)
+        texts = [_without_numbers(result.observed) for result in results if result.id in fault.seen]
+        is_told = any(_without_numbers(cause) in observed for observed in texts for cause in fault.causes)
         if is_told and fault.seen.keys() <= red.keys():  # with events at work an amber one may be red
             return results
         if time.monotonic() > end:

@@ -113,13 +113,13 @@ class JobWatcher:
         for kind, namespace in self._looked:
             self._look(kube, kind, namespace)
         with self._lock:
-            found = {uid: (known.lost_in, _told(known.record)) for uid, known in self._seen.items() if known.lost_in}
-            doubtful = {uid: known for uid, known in self._seen.items() if known.is_doubtful and uid not in found}
-        said = set(running_jobs.lost(kube, tuple(known.record for known in doubtful.values()))) if doubtful else set()
+            lost = {uid: (known.lost_in, _told(known.record)) for uid, known in self._seen.items() if known.lost_in}
+            doubtful = {uid: known for uid, known in self._seen.items() if known.is_doubtful and uid not in lost}
+        names = set(running_jobs.lost(kube, tuple(known.record for known in doubtful.values()))) if doubtful else set()
         for uid, known in doubtful.items():
-            if any(words.startswith(f"{_told(known.record)} ") for words in said):
-                found[uid] = ("while nobody could look", _told(known.record))
-        return found
+            if any(words.startswith(f"{_told(known.record)} ") for words in names):
+                lost[uid] = ("while nobody could look", _told(known.record))
+        return lost
 
     def _follow(self, kind: Resource, namespace: str) -> None:
         while not self._over.is_set():
@@ -153,32 +153,32 @@ class JobWatcher:
             self._note(kind, obj, False)
         live = {obj["metadata"]["uid"] for obj in items}
         with self._lock:
-            for uid, seen in self._seen.items():
-                is_here = (seen.record.kind, seen.record.namespace) == (kind.kind, namespace)
-                if is_here and uid not in live and not seen.has_ended:
-                    seen.is_doubtful = True
+            for uid, known in self._seen.items():
+                is_here = (known.record.kind, known.record.namespace) == (kind.kind, namespace)
+                if is_here and uid not in live and not known.has_ended:
+                    known.is_doubtful = True
 
     def _note(self, kind: Resource, obj: Object, is_deleted: bool) -> None:
         uid = obj["metadata"]["uid"]
         with self._lock:
-            seen = self._seen.get(uid)
-            if seen is None:
-                seen = self._seen[uid] = Seen(self._record(kind, obj))
-            seen.is_running = kind == PODS and obj.get("status", {}).get("phase") == "Running"
-            seen.has_run = seen.has_run or seen.is_running
+            known = self._seen.get(uid)
+            if known is None:
+                known = self._seen[uid] = Seen(self._record(kind, obj))
+            known.is_running = kind == PODS and obj.get("status", {}).get("phase") == "Running"
+            known.has_run = known.has_run or known.is_running
             goes = is_deleted or "deletionTimestamp" in obj["metadata"]
-            if _has_ended(kind, obj) and not (seen.has_ended or seen.lost_in):
-                seen.has_ended, seen.is_doubtful = True, goes and not self._job_has_ended(seen)
-            if goes and not seen.has_ended and not seen.lost_in and not self._job_has_ended(seen):
-                seen.lost_in = self._phase or "before"
+            if _has_ended(kind, obj) and not (known.has_ended or known.lost_in):
+                known.has_ended, known.is_doubtful = True, goes and not self._job_has_ended(known)
+            if goes and not known.has_ended and not known.lost_in and not self._job_has_ended(known):
+                known.lost_in = self._phase or "before"
 
     def _record(self, kind: Resource, obj: Object) -> JobRecord:
         owners = [owner["uid"] for owner in obj["metadata"].get("ownerReferences") or [] if owner["kind"] == "Job"]
         return running_jobs.record(kind.kind, obj, owners[0] if owners else "")
 
-    def _job_has_ended(self, seen: Seen) -> bool:
+    def _job_has_ended(self, known: Seen) -> bool:
         """Tell whether a pod's Job is known to have ended: the two watches are not in step."""
-        job = self._seen.get(seen.record.job_uid)
+        job = self._seen.get(known.record.job_uid)
         return job is not None and job.has_ended
 
 

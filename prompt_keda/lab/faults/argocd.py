@@ -121,8 +121,8 @@ def end_sync_that_waits(stage: Stage) -> None:
 def leave_a_state(stage: Stage) -> None:
     """Leave what is left where somebody takes the operation of a sync away that hangs: its state says that it runs."""
     sync: Object = {"sync": {"syncStrategy": {"hook": {}}}}
-    said = "waiting for healthy state of apps/Deployment/keda-operator"
-    state = {"phase": "Running", "startedAt": "2026-01-01T00:00:00Z", "message": said, "operation": sync}
+    message = "waiting for healthy state of apps/Deployment/keda-operator"
+    state = {"phase": "Running", "startedAt": "2026-01-01T00:00:00Z", "message": message, "operation": sync}
     ended = {"finishedAt": None, "syncResult": None}
     _patch(stage, "keda", {"status": {"operationState": {**state, **ended}}})
 
@@ -228,9 +228,9 @@ def let_the_sync_go_on(stage: Stage) -> None:
         argocd.refresh(stage.kube, name)
 
 
-def _disagrees(id_: str, title: str, inject: Act, revert: Act, seen: dict[str, str], said: str) -> Fault:
+def _disagrees(id_: str, title: str, inject: Act, revert: Act, seen: dict[str, str], message: str) -> Fault:
     page = "argocd-disagrees"
-    return Fault(f"argocd/{id_}", "", title, inject, revert, seen, said, runbook=page, needs=frozenset({"argocd"}))
+    return Fault(f"argocd/{id_}", "", title, inject, revert, seen, message, runbook=page, needs=frozenset({"argocd"}))
 
 
 AGREES = "argocd/agrees"

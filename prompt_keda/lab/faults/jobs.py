@@ -101,8 +101,8 @@ def _is_misled(job: Object) -> bool:
 
 
 def _failed(stage: Stage) -> list[Object]:
-    found = stage.kube.list(JOBS, label_selector=SCALED_JOB_LABEL)
-    return [job for job in found if has_condition(job, "Failed") and _is_misled(job)]
+    jobs = stage.kube.list(JOBS, label_selector=SCALED_JOB_LABEL)
+    return [job for job in jobs if has_condition(job, "Failed") and _is_misled(job)]
 
 
 def mark_as_hook(stage: Stage) -> None:

@@ -74,8 +74,8 @@ def restore_bundle(stage: Stage) -> None:
 
 
 def _bundle(stage: Stage) -> str | None:
-    found: str | None = stage.kube.get(API_SERVICES, METRICS)["spec"].get("caBundle")
-    return found
+    bundle: str | None = stage.kube.get(API_SERVICES, METRICS)["spec"].get("caBundle")
+    return bundle
 
 
 def _other_ca(stage: Stage) -> str:

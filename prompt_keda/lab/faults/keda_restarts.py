@@ -86,8 +86,10 @@ def _containers(stage: Stage, name: str) -> list[Object]:
 
 def _until_restarted(stage: Stage, count: int) -> None:
     def runs() -> bool:
-        found = _containers(stage, OPERATOR)
-        return bool(found) and all("running" in status["state"] and status["restartCount"] == count for status in found)
+        containers = _containers(stage, OPERATOR)
+        return bool(containers) and all(
+            "running" in status["state"] and status["restartCount"] == count for status in containers
+        )
 
     until(runs, f"{count} restarts of the operator")
 

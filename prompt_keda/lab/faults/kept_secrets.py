@@ -13,9 +13,9 @@ from prompt_keda.lab.faults.fault import Stage
 
 def take(stage: Stage, name: str, namespace: str) -> None:
     """Delete a Secret, and keep it. Idempotent: yes."""
-    found = stage.kube.find(SECRETS, name, namespace)
-    if found:
-        state.store_secret(stage.lab, _file(name, namespace), Secret(json.dumps(found)))
+    secret = stage.kube.find(SECRETS, name, namespace)
+    if secret:
+        state.store_secret(stage.lab, _file(name, namespace), Secret(json.dumps(secret)))
         stage.kube.delete(SECRETS, name, namespace)
 
 

@@ -86,10 +86,10 @@ def _open_volume(stage: Stage, may_write: bool) -> None:
     wanted = "ok" if may_write else "err"
 
     def told() -> bool:
-        seen = stage.redis.survey([]).info()
-        if seen["rdb_last_bgsave_status"] != wanted and not int(seen["rdb_bgsave_in_progress"]):
+        info = stage.redis.survey([]).info()
+        if info["rdb_last_bgsave_status"] != wanted and not int(info["rdb_bgsave_in_progress"]):
             stage.redis.run(["BGSAVE"])
-        return bool(seen["rdb_last_bgsave_status"] == wanted)
+        return bool(info["rdb_last_bgsave_status"] == wanted)
 
     until(told, f"a snapshot that ended with {wanted}")
 

@@ -99,8 +99,8 @@ def until_ready(stage: Stage) -> None:
 
 def readiness(stage: Stage) -> set[str]:
     """Give what the ScaledJobs say of themselves: the statuses of their conditions Ready."""
-    found = [conditions(scaled_job) for scaled_job in _live(stage)]
-    return {states["Ready"]["status"] for states in found if "Ready" in states}
+    every = [conditions(scaled_job) for scaled_job in _live(stage)]
+    return {states["Ready"]["status"] for states in every if "Ready" in states}
 
 
 def _live(stage: Stage) -> list[Object]:

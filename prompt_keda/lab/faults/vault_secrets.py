@@ -29,10 +29,10 @@ def fail_to_fetch(stage: Stage) -> None:
     if stage.kube.find(CRDS, vault_secret_kind()["metadata"]["name"]) is None:
         stage.kube.create(CRDS, vault_secret_kind())
     until(lambda: _served(stage), "the kind VaultSecret")
-    told = {"type": "SecretCreated", "status": "False", "reason": "FetchFailed", "message": "permission denied"}
+    condition = {"type": "SecretCreated", "status": "False", "reason": "FetchFailed", "message": "permission denied"}
     metadata = {"name": sync.name, "namespace": sync.namespace}
     body = {"apiVersion": VAULT_SECRETS.api_version, "kind": "VaultSecret", "metadata": metadata}
-    stage.kube.apply({**body, "status": {"conditions": [told]}}, force=True)
+    stage.kube.apply({**body, "status": {"conditions": [condition]}}, force=True)
 
 
 def remove_operator(stage: Stage) -> None:

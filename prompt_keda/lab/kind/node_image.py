@@ -281,8 +281,8 @@ def _iptables(root: Path) -> list[str]:
     files = {file.relative_to(root) for file in (*programs, root / library, *(root / library).iterdir(), *links)}
     loads = ["usr/sbin/xtables-nft-multi", "usr/sbin/xtables-legacy-multi", "usr/sbin/nft"]
     loads += [str(file.relative_to(root)) for file in (root / library).glob("*.so")]
-    said = _run(["chroot", str(root), "ldd", *(f"/{load}" for load in loads)])
-    loaded = sorted(set(re.findall(r"(/[^\s:()]+\.so[^\s:()]*) \(", said)))
+    output = _run(["chroot", str(root), "ldd", *(f"/{load}" for load in loads)])
+    loaded = sorted(set(re.findall(r"(/[^\s:()]+\.so[^\s:()]*) \(", output)))
     for path, real in zip(loaded, _run(["chroot", str(root), "readlink", "-f", *loaded]).split(), strict=True):
         named = path if path.startswith("/usr/") else f"/usr{path}"  # /lib and /lib64 are links into /usr
         files |= {Path(real).relative_to("/"), Path(named).relative_to("/")}
@@ -346,8 +346,8 @@ def _link(path: Path, target: str) -> None:
 def _run(argv: Sequence[str], stdin: str | None = None, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, check=False, input=stdin, env=env)
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise SystemExit(f"{' '.join(argv[:3])}: {said}")
+        message = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
+        raise SystemExit(f"{' '.join(argv[:3])}: {message}")
     return done.stdout
 
 
