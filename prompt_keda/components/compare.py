@@ -26,17 +26,17 @@ def first_difference(desired: Any, live: Any, where: str = "") -> str | None:
         if not isinstance(live, dict):
             return None if not desired and live is None else where
         for key, value in desired.items():
-            found = first_difference(value, live.get(key), f"{where}.{key}".lstrip("."))
-            if found is not None:
-                return found
+            difference = first_difference(value, live.get(key), f"{where}.{key}".lstrip("."))
+            if difference is not None:
+                return difference
         return None
     if isinstance(desired, list):
         if not isinstance(live, list) or len(live) != len(desired):
             return None if not desired and live is None else where
         for index, (item, other) in enumerate(zip(desired, live, strict=True)):
-            found = first_difference(item, other, f"{where}[{index}]")
-            if found is not None:
-                return found
+            difference = first_difference(item, other, f"{where}[{index}]")
+            if difference is not None:
+                return difference
         return None
     if desired == live or (desired in ("", None, False, 0) and live is None):
         return None

@@ -214,15 +214,15 @@ class _Look:
         names = {(each.namespace, each.scaled_job) for each in self.environment.instruments}
         for pod in self.kube.each(PODS, label_selector=SCALED_JOB_LABEL):
             names.add((pod["metadata"]["namespace"], pod["metadata"]["labels"][SCALED_JOB_LABEL]))
-        found: list[Object] = []
+        scaled_jobs: list[Object] = []
 
         def get(namespace: str, name: str) -> None:
-            found.append(self.kube.get(SCALED_JOBS, name, namespace))
+            scaled_jobs.append(self.kube.get(SCALED_JOBS, name, namespace))
 
         for namespace, name in sorted(names):
             if not isinstance(namespace, FillIn) and not isinstance(name, FillIn):
                 self.try_to(f"ScaledJob {namespace}/{name}", get, namespace, name)
-        return found
+        return scaled_jobs
 
     def _instrument(self, scaled_job: Object) -> None:
         metadata, spec, named = scaled_job["metadata"], scaled_job["spec"], label(scaled_job)
@@ -372,13 +372,13 @@ class _Look:
 
     def _vault_path(self, namespace: str, name: str) -> tuple[str, str]:
         """Return where in Vault a Secret comes from, without the mount, and where that was seen."""
-        found = self._find(VAULT_SECRETS, name, namespace)
-        if found is None:
+        vault_secret = self._find(VAULT_SECRETS, name, namespace)
+        if vault_secret is None:
             wanted = FillIn(f"FILL-IN: the path in Vault, without the mount, that Secret {namespace}/{name} comes from")
             return wanted, f"Secret {namespace}/{name}; no VaultSecret tells its path"
-        mount, _, rest = str(found["spec"]["path"]).partition("/")
-        self.see(("vault", "mount"), mount, label(found))
-        return rest, label(found)
+        mount, _, rest = str(vault_secret["spec"]["path"]).partition("/")
+        self.see(("vault", "mount"), mount, label(vault_secret))
+        return rest, label(vault_secret)
 
     def registries(self) -> None:
         """The registries of all images."""
@@ -486,21 +486,21 @@ def _digests(pod: Object) -> dict[str, str]:
     """Return the images of a pod as they are named, each by the digest that runs."""
     spec, status = pod["spec"], pod.get("status") or {}
     images = {each["name"]: each["image"] for each in (*(spec.get("initContainers") or []), *spec["containers"])}
-    found = {}
+    digests = {}
     for state in (*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])):
         digest = str(state.get("imageID") or "").partition("@")[2]
         image = images.get(state["name"])
         if image and digest:
             parsed = parse_image(image)
-            found[image] = f"{parsed.host}/{parsed.repository}@{digest}"
-    return found
+            digests[image] = f"{parsed.host}/{parsed.repository}@{digest}"
+    return digests
 
 
 def _same_name(first: str, second: str) -> bool:
     if first.startswith(FILL_IN):
         return False
-    one, other = parse_image(first), parse_image(second)
-    return (one.host, one.repository) == (other.host, other.repository)
+    image, other = parse_image(first), parse_image(second)
+    return (image.host, image.repository) == (other.host, other.repository)
 
 
 def _meant(name: str) -> tuple[str, str, str]:

@@ -96,22 +96,26 @@ def predicted(systems: Systems, jobs_count: int, live: Object, keda: Limit, node
     )
 
 
-def _time(found: Prediction, target_s: float) -> Outcome:
-    said = f"{found.jobs_count} events: the last worker runs after {found.seconds:.0f} s"
-    if found.seconds <= target_s:
-        return ok(said)
-    bound = found.binding.seconds(found.jobs_count)
-    said += f" of {target_s:.0f} s, {found.before_s:.0f} s of them until KEDA looks, {found.after_s:.0f} s for the pod"
+def _time(prediction: Prediction, target_s: float) -> Outcome:
+    message = f"{prediction.jobs_count} events: the last worker runs after {prediction.seconds:.0f} s"
+    if prediction.seconds <= target_s:
+        return ok(message)
+    bound = prediction.binding.seconds(prediction.jobs_count)
+    message += f" of {target_s:.0f} s, {prediction.before_s:.0f} s of them until KEDA looks, {prediction.after_s:.0f} s for the pod"
     if bound == 0:
-        return warn(said, "Poll more often (pollingInterval), or have the image on the nodes beforehand.")
-    at = f"{found.binding.limit.qps:g} pods a second" if found.binding.name == capacity.NODES else found.binding.limit
-    said += f"; {found.binding.name} at {at} binds with {bound:.0f} s"
-    relief = found.relieved(target_s)
-    if found.binding.name == capacity.NODES:
-        return warn(said, "Let the workers have more nodes, or nodes with more cores.")
+        return warn(message, "Poll more often (pollingInterval), or have the image on the nodes beforehand.")
+    at = (
+        f"{prediction.binding.limit.qps:g} pods a second"
+        if prediction.binding.name == capacity.NODES
+        else prediction.binding.limit
+    )
+    message += f"; {prediction.binding.name} at {at} binds with {bound:.0f} s"
+    relief = prediction.relieved(target_s)
+    if prediction.binding.name == capacity.NODES:
+        return warn(message, "Let the workers have more nodes, or nodes with more cores.")
     if not relief:
-        return warn(said, f"Ask the cluster's owners to raise the limit of {found.binding.name}.")
-    return warn(f"{said}, at {relief[0]}: {relief[1]:.0f} s in all", _raise(found.binding.name, relief[0]))
+        return warn(message, f"Ask the cluster's owners to raise the limit of {prediction.binding.name}.")
+    return warn(f"{message}, at {relief[0]}: {relief[1]:.0f} s in all", _raise(prediction.binding.name, relief[0]))
 
 
 def _raise(name: str, limit: Limit) -> str:
@@ -125,12 +129,12 @@ def _raise(name: str, limit: Limit) -> str:
 def _room(instrument: Instrument, worker: Object, nodes: list[Object], free: Free) -> Outcome:
     if not nodes:
         return unknown("no node is shown: whether there is room is not known", NO_NODE_FIX)
-    found = free.room(worker)
-    said = f"room for {found.workers_count} more workers on {found.nodes_count} nodes"
-    if found.workers_count >= instrument.burst_count:
-        return _as_far_as_seen(worker, said)
-    told = f"{instrument.name}: {said}, one visit wants {instrument.burst_count}; too little of: {found.scarce}"
-    return fail(told, "Free the nodes of what else runs there, or ask the cluster's owners for more.")
+    room = free.room(worker)
+    message = f"room for {room.workers_count} more workers on {room.nodes_count} nodes"
+    if room.workers_count >= instrument.burst_count:
+        return _as_far_as_seen(worker, message)
+    problem = f"{instrument.name}: {message}, one visit wants {instrument.burst_count}; too little of: {room.scarce}"
+    return fail(problem, "Free the nodes of what else runs there, or ask the cluster's owners for more.")
 
 
 def _stated_room(systems: Systems, instrument: Instrument) -> Outcome:
@@ -138,11 +142,11 @@ def _stated_room(systems: Systems, instrument: Instrument) -> Outcome:
         left = room_left(systems)
     except Unfilled as error:
         return unknown(error.what, error.fix)
-    said = f"room for {left} more workers ({STATED})"
+    message = f"room for {left} more workers ({STATED})"
     if left >= instrument.burst_count:
-        return ok(said)
+        return ok(message)
     return fail(
-        f"{instrument.name}: {said}, one visit wants {instrument.burst_count}", "Ask the vCluster's owners for more."
+        f"{instrument.name}: {message}, one visit wants {instrument.burst_count}", "Ask the vCluster's owners for more."
     )
 
 
@@ -165,12 +169,12 @@ def maximum_fits(systems: Systems) -> Outcome:
         return unknown("no node is shown: whether there is room is not known", NO_NODE_FIX)
 
     def look(instrument: Instrument, live: Object) -> Outcome:
-        found = Free(nodes).room(_worker(live))
-        said = f"{instrument.name}: {found.nodes_count} nodes hold {found.workers_count} workers"
-        if found.workers_count >= instrument.max_jobs:
-            return _as_far_as_seen(_worker(live), f"{said}, {instrument.max_jobs} may run")
+        room = Free(nodes).room(_worker(live))
+        message = f"{instrument.name}: {room.nodes_count} nodes hold {room.workers_count} workers"
+        if room.workers_count >= instrument.max_jobs:
+            return _as_far_as_seen(_worker(live), f"{message}, {instrument.max_jobs} may run")
         fix = "Ask the cluster's owners for more, or name a smaller max_jobs."
-        return warn(f"{said} at most, {instrument.max_jobs} may run; too little of: {found.scarce}", fix)
+        return warn(f"{message} at most, {instrument.max_jobs} may run; too little of: {room.scarce}", fix)
 
     return _of_every_scaled_job(systems, look)
 
@@ -180,18 +184,18 @@ def _host_fits(systems: Systems) -> Outcome:
     if not wanted:
         return worst_of([])
     stated = stated_workers(systems)
-    said = f"the host keeps room for {stated} workers ({STATED}), {wanted} may run"
+    message = f"the host keeps room for {stated} workers ({STATED}), {wanted} may run"
     if stated >= wanted:
-        return ok(said)
-    return warn(said, "Ask the vCluster's owners for more, or name a smaller max_jobs.")
+        return ok(message)
+    return warn(message, "Ask the vCluster's owners for more, or name a smaller max_jobs.")
 
 
-def _as_far_as_seen(worker: Object, said: str) -> Outcome:
+def _as_far_as_seen(worker: Object, message: str) -> Outcome:
     affinity = (worker.get("affinity") or {}).get("nodeAffinity") or {}
     if affinity.get("requiredDuringSchedulingIgnoredDuringExecution"):
         fix = "Count the room on the nodes that their nodeAffinity allows; a nodeSelector would be looked at."
-        return unknown(f"{said}, but the workers require nodes by affinity, which is not looked at", fix)
-    return ok(said)
+        return unknown(f"{message}, but the workers require nodes by affinity, which is not looked at", fix)
+    return ok(message)
 
 
 @check(
@@ -211,20 +215,20 @@ def quota_allows(systems: Systems) -> Outcome:
     """
 
     def look(instrument: Instrument, live: Object) -> Outcome:
-        found = systems.kube.list(RESOURCE_QUOTAS, instrument.namespace)
+        in_namespace = systems.kube.list(RESOURCE_QUOTAS, instrument.namespace)
         ranges = systems.kube.list(LIMIT_RANGES, instrument.namespace)
-        seen = [quotas.of_quota(quota, ranges, instrument, live) for quota in found]
-        seen += [quotas.of_range(limits, ranges, _worker(live)) for limits in ranges]
+        outcomes = [quotas.of_quota(quota, ranges, instrument, live) for quota in in_namespace]
+        outcomes += [quotas.of_range(limits, ranges, _worker(live)) for limits in ranges]
         settings, host = systems.environment.kubernetes.host, systems.host
         if host and settings:
             above = host.list(RESOURCE_QUOTAS, settings.namespace)
-            seen += [quotas.of_quota(quota, ranges, instrument, live) for quota in above]
+            outcomes += [quotas.of_quota(quota, ranges, instrument, live) for quota in above]
             return (
-                worst_of(seen)
-                if seen
+                worst_of(outcomes)
+                if outcomes
                 else ok(f"no quota in {instrument.namespace}, nor in {settings.namespace} of the host")
             )
-        inside = worst_of(seen) if seen else ok(f"no quota in {instrument.namespace}")
+        inside = worst_of(outcomes) if outcomes else ok(f"no quota in {instrument.namespace}")
         if inside.verdict is Verdict.OK and in_a_vcluster(systems):
             return only_inside(inside, f"its host's quota is not seen: {SEEN_BY}")
         return inside
@@ -238,8 +242,8 @@ def _of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], 
     def look_at(instrument: Instrument) -> Outcome:
         live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
         if live is None:
-            said = f"ScaledJob {instrument.namespace}/{instrument.scaled_job} is absent: what its workers ask for is not known"
-            return unknown(said, "./run redeploy applies it.")
+            message = f"ScaledJob {instrument.namespace}/{instrument.scaled_job} is absent: what its workers ask for is not known"
+            return unknown(message, "./run redeploy applies it.")
         try:
             return look(instrument, live)
         except ValueError as error:
@@ -251,8 +255,8 @@ def _of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], 
 
 
 def _worker(scaled_job: Object) -> Object:
-    found: Object = scaled_job["spec"]["jobTargetRef"]["template"]["spec"]
-    return found
+    pod_spec: Object = scaled_job["spec"]["jobTargetRef"]["template"]["spec"]
+    return pod_spec
 
 
 def _limit(given: ClientLimit) -> Limit:
@@ -261,9 +265,9 @@ def _limit(given: ClientLimit) -> Limit:
 
 def keda_limit(systems: Systems) -> Limit:
     """Give the limit that the operator's Deployment sets, flag by flag."""
-    found = systems.kube.get(DEPLOYMENTS, OPERATOR, systems.environment.keda.namespace)
+    deployment = systems.kube.get(DEPLOYMENTS, OPERATOR, systems.environment.keda.namespace)
     given: dict[str, str] = {}
-    for container in found["spec"]["template"]["spec"]["containers"]:
+    for container in deployment["spec"]["template"]["spec"]["containers"]:
         for argument in [*(container.get("command") or []), *(container.get("args") or [])]:
             name, _, value = argument.removeprefix("-").removeprefix("-").partition("=")
             given[name] = value

@@ -31,10 +31,10 @@ def quantity(text: Any) -> Decimal:
     ValueError
         When it is none.
     """
-    found = QUANTITY.fullmatch(str(text))
-    if not found or (found[3] or "") not in FACTORS:
+    match = QUANTITY.fullmatch(str(text))
+    if not match or (match[3] or "") not in FACTORS:
         raise ValueError(f"{text!r} is no quantity")
-    return Decimal(found[1] + (found[2] or "")) * FACTORS[found[3] or ""]
+    return Decimal(match[1] + (match[2] or "")) * FACTORS[match[3] or ""]
 
 
 def amounts(texts: Mapping[str, Any] | None) -> Amounts:

@@ -93,7 +93,7 @@ class Prediction:
 
         It is the gentlest of `LADDER` that reaches the target or lets another stage bind; None if there is no higher one.
         """
-        found = None
+        relief = None
         if self.binding.name == NODES:
             return None
         for limit in (Limit(*rung) for rung in LADDER if rung[0] > self.binding.limit.qps >= 0):
@@ -102,10 +102,10 @@ class Prediction:
                 for stage in self.stages
             ]
             changed = Prediction(self.jobs_count, stages, self.before_s, self.after_s)
-            found = (limit, changed.seconds)
+            relief = (limit, changed.seconds)
             if changed.seconds <= target_s or changed.binding.name != self.binding.name:
                 break
-        return found
+        return relief
 
 
 def predict(

@@ -54,10 +54,10 @@ def of_quota(quota: Object, ranges: list[Object], instrument: Instrument, scaled
             worst = min(worst or (count, what), (count, what))
     if worst is None or worst[0] >= instrument.max_jobs:
         return ok(f"quota {name} lets {instrument.max_jobs} workers in")
-    said = f"quota {name} lets {worst[0]} workers of {instrument.name} in ({worst[1]}), "
+    message = f"quota {name} lets {worst[0]} workers of {instrument.name} in ({worst[1]}), "
     if worst[0] < instrument.burst_count:
-        return fail(f"{said}one visit wants {instrument.burst_count}", FIX)
-    return warn(f"{said}{instrument.max_jobs} may run", FIX)
+        return fail(f"{message}one visit wants {instrument.burst_count}", FIX)
+    return warn(f"{message}{instrument.max_jobs} may run", FIX)
 
 
 def _kept(what: str, scaled_job: Object) -> int:
@@ -85,9 +85,11 @@ def of_range(limits: Object, ranges: list[Object], worker: Object) -> Outcome:
     for limit in limits.get("spec", {}).get("limits") or []:
         specs = [{"containers": [container]} for container in containers(filled)]
         for spec in {"Pod": [filled], "Container": specs}.get(limit["type"], []):
-            told = _out_of(limit, asked_by(spec), asked_by(spec, "limits"))
-            if told:
-                return fail(f"LimitRange {name} lets no worker in: {told}", "Change the LimitRange or the ScaledJob.")
+            problem = _out_of(limit, asked_by(spec), asked_by(spec, "limits"))
+            if problem:
+                return fail(
+                    f"LimitRange {name} lets no worker in: {problem}", "Change the LimitRange or the ScaledJob."
+                )
     return ok(f"LimitRange {name} lets workers in")
 
 

@@ -49,10 +49,10 @@ def api_answers(systems: Systems) -> Outcome:
         return ok(f"{answers}; whether it is ready is not told: {error.detail}")
     if not parts:
         return ok(answers)
-    said = f"{answers}, but says that it is not ready: {', '.join(parts)}"
+    message = f"{answers}, but says that it is not ready: {', '.join(parts)}"
     if any(part.startswith(STORAGE) for part in parts):
-        return fail(said, "Tell the owners of the cluster: without its storage nothing can be read or written.")
-    return warn(said, "It may just be starting or ending. If it stays so, tell the owners of the cluster.")
+        return fail(message, "Tell the owners of the cluster: without its storage nothing can be read or written.")
+    return warn(message, "It may just be starting or ending. If it stays so, tell the owners of the cluster.")
 
 
 @check(
@@ -68,16 +68,18 @@ def version_accepted(systems: Systems) -> Outcome:
     a host of 1.34 or newer may show pods that never become ready (loft-sh/vcluster, issue 3578): WARN where the environment
     names its host; else ask its owners for both.
     """
-    found = systems.kube.version()
+    version = systems.kube.version()
     above = _version_above(systems) if in_a_vcluster(systems) else ""
-    said = f"{found}; its host's version is {above or 'not seen'}" if in_a_vcluster(systems) else found
-    if above and _minor(above) >= NEWER_HOST > _minor(found):
-        return warn(f"{said}: pods may never become ready", "Ask the vCluster's owners (loft-sh/vcluster, issue 3578).")
-    minor = ".".join(map(str, _minor(found)))
+    message = f"{version}; its host's version is {above or 'not seen'}" if in_a_vcluster(systems) else version
+    if above and _minor(above) >= NEWER_HOST > _minor(version):
+        return warn(
+            f"{message}: pods may never become ready", "Ask the vCluster's owners (loft-sh/vcluster, issue 3578)."
+        )
+    minor = ".".join(map(str, _minor(version)))
     accepted = systems.environment.kubernetes.accepted_versions
     if minor in accepted:
-        return ok(said)
-    return warn(f"{said}; known to work: {', '.join(accepted)}", "Try KEDA on this version first, then accept it.")
+        return ok(message)
+    return warn(f"{message}; known to work: {', '.join(accepted)}", "Try KEDA on this version first, then accept it.")
 
 
 def _version_above(systems: Systems) -> str:
@@ -107,8 +109,8 @@ def clocks_agree(systems: Systems) -> Outcome:
     apart_s = (systems.kube.server_time() - datetime.now(UTC)).total_seconds()
     if abs(apart_s) > CLOCK_S:
         word = "ahead of" if apart_s > 0 else "behind"
-        said = f"the API server's clock is {abs(apart_s):.0f} s {word} this machine's"
-        return warn(said, "Set this machine's clock (NTP), or tell the cluster's owners.")
+        message = f"the API server's clock is {abs(apart_s):.0f} s {word} this machine's"
+        return warn(message, "Set this machine's clock (NTP), or tell the cluster's owners.")
     return ok(f"within {CLOCK_S} s")
 
 
@@ -119,14 +121,14 @@ def keda_namespace_present(systems: Systems) -> Outcome:
     Cause: KEDA was removed, or its namespace hangs in Terminating (F9).
     """
     name = systems.environment.keda.namespace
-    found = systems.kube.find(NAMESPACES, name)
-    if found is None:
+    namespace = systems.kube.find(NAMESPACES, name)
+    if namespace is None:
         return fail(f"namespace {name} is absent", "./run redeploy makes it.")
-    if "deletionTimestamp" in found["metadata"]:
+    if "deletionTimestamp" in namespace["metadata"]:
         return fail(
-            f"namespace {name} is Terminating: {why_terminating(found)}", "See the APIService check, then redeploy."
+            f"namespace {name} is Terminating: {why_terminating(namespace)}", "See the APIService check, then redeploy."
         )
-    return ok(f"namespace {name} is {found['status']['phase']}")
+    return ok(f"namespace {name} is {namespace['status']['phase']}")
 
 
 @check(
@@ -141,17 +143,17 @@ def external_metrics_available(systems: Systems) -> Outcome:
     Cause: KEDA's metrics API server is away. If its Service is gone as well, no namespace of the cluster can be
     deleted (F9).
     """
-    found = systems.kube.find(API_SERVICES, API_SERVICE)
-    if found is None:
+    api_service = systems.kube.find(API_SERVICES, API_SERVICE)
+    if api_service is None:
         return fail(f"APIService {API_SERVICE} is absent", "./run redeploy makes it.")
-    target = found["spec"].get("service") or {}
+    target = api_service["spec"].get("service") or {}
     service = systems.kube.find(SERVICES, target.get("name", ""), target.get("namespace"))
     if target and service is None:
         return fail(
             f"its Service {target['namespace']}/{target['name']} is gone: while this lasts no namespace can be deleted",
             f"./run redeploy, or: kubectl delete apiservice {API_SERVICE}",
         )
-    available = conditions(found).get("Available", {"status": "Unknown", "message": "it has no condition yet"})
+    available = conditions(api_service).get("Available", {"status": "Unknown", "message": "it has no condition yet"})
     if available["status"] == "Unknown":
         return unknown(
             f"whether it is available is not known: {available.get('message', '')}", "Look again in a moment."

@@ -38,15 +38,15 @@ def jobs_taken_up(systems: Systems) -> Outcome:
     """
 
     def look(space: str) -> Outcome:
-        found = list(_unfinished(systems, space))
-        late = [job for job in found if not _began(job) and _waits(systems, job) > PATIENCE]
+        unfinished = list(_unfinished(systems, space))
+        late = [job for job in unfinished if not _began(job) and _waits(systems, job) > PATIENCE]
         if not late:
-            return ok(f"{len(found)} Jobs")
-        said = f"{_told(systems, late)}, and no controller has looked at it"
-        if any(_began(job) and _waits(systems, job) <= PATIENCE for job in found):
-            return warn(f"{said}: it takes up others, and is behind", "Wait: a burst of hundreds takes it a minute.")
+            return ok(f"{len(unfinished)} Jobs")
+        message = f"{_told(systems, late)}, and no controller has looked at it"
+        if any(_began(job) and _waits(systems, job) <= PATIENCE for job in unfinished):
+            return warn(f"{message}: it takes up others, and is behind", "Wait: a burst of hundreds takes it a minute.")
         fix = "Look at the controller manager; in a vCluster, at its control plane: the API server alone answers."
-        return fail(f"{said}: controller manager suspect", fix)
+        return fail(f"{message}: controller manager suspect", fix)
 
     return _of_each_namespace(systems, look, "all Jobs are taken up")
 
@@ -62,10 +62,10 @@ def pods_admitted(systems: Systems) -> Outcome:
     """
 
     def look(space: str) -> Outcome:
-        found = list(_unfinished(systems, space))
-        late = [job for job in found if _began(job) and not _has_pods(job) and _waits(systems, job) > PATIENCE]
+        unfinished = list(_unfinished(systems, space))
+        late = [job for job in unfinished if _began(job) and not _has_pods(job) and _waits(systems, job) > PATIENCE]
         if not late:
-            return ok(f"{len(found)} Jobs")
+            return ok(f"{len(unfinished)} Jobs")
         name = _oldest(systems, late)["metadata"]["name"]
         fix = f"Its events say what refuses its pods: kubectl -n {space} describe job {name}"
         return fail(f"{_told(systems, late)}: its pods are refused, or go at once", fix)

@@ -45,16 +45,18 @@ def namespaces_not_stuck(systems: Systems) -> Outcome:
         going = age(systems, since) if since else timedelta(0)
         if going <= STUCK:
             return ok(name)
-        said = f"namespace {name} is Terminating since {going.total_seconds():.0f} s: {why_terminating(namespace)}"
-        return fail(said, fix) if name in ours else warn(said, fix)
+        message = f"namespace {name} is Terminating since {going.total_seconds():.0f} s: {why_terminating(namespace)}"
+        return fail(message, fix) if name in ours else warn(message, fix)
 
-    found = [
+    namespaces = [
         namespace
         for namespace in systems.kube.list(NAMESPACES)
         if namespace["metadata"]["name"] != environment.keda.namespace
     ]
     return all_of(
-        ((namespace["metadata"]["name"], namespace) for namespace in found), look, f"none of {len(found)} is stuck"
+        ((namespace["metadata"]["name"], namespace) for namespace in namespaces),
+        look,
+        f"none of {len(namespaces)} is stuck",
     )
 
 
@@ -83,11 +85,13 @@ def api_services_available(systems: Systems) -> Outcome:
                 f"{name}: the API server does not say yet whether it is available", "Look again in a moment."
             )
         where = f"{service.get('namespace')}/{service.get('name')}"
-        said = f"{name} by {where} is not available: {available.get('message') or available.get('reason')}"
-        return fail(f"{said}; no namespace can be deleted while this lasts", fix)
+        message = f"{name} by {where} is not available: {available.get('message') or available.get('reason')}"
+        return fail(f"{message}; no namespace can be deleted while this lasts", fix)
 
-    found = [api_service for api_service in systems.kube.list(API_SERVICES) if api_service["spec"].get("service")]
-    others = [api_service for api_service in found if api_service["metadata"]["name"] != API_SERVICE]
+    api_services = [
+        api_service for api_service in systems.kube.list(API_SERVICES) if api_service["spec"].get("service")
+    ]
+    others = [api_service for api_service in api_services if api_service["metadata"]["name"] != API_SERVICE]
     if not others:
         return ok("there is none but KEDA's")
     return all_of(
@@ -100,7 +104,7 @@ def api_services_available(systems: Systems) -> Outcome:
 def why_terminating(namespace: Object) -> str:
     """Return the reasons of the namespace controller, without those that only say that it is at work."""
     conditions = namespace.get("status", {}).get("conditions") or []
-    said = [
+    reasons = [
         str(condition.get("message") or condition["type"]) for condition in conditions if condition["status"] == "True"
     ]
-    return " ".join(said) or "its conditions give no reason"
+    return " ".join(reasons) or "its conditions give no reason"

@@ -43,9 +43,9 @@ def nodes_ready(systems: Systems) -> Outcome:
             f"the vCluster's syncer has made up {len(nodes)} nodes, and Ready with them: its host's are not seen"
         )
     bad = _not_ready(nodes)
-    said, fix = fail if len(bad) == len(nodes) else warn, "Nothing begins there. Ask the cluster's owners."
-    seen = [said(f"{name}: {why}", fix) for name, why in bad.items()]
-    return worst_of(seen) if seen else ok(f"{len(nodes)} nodes ready")
+    outcome, fix = fail if len(bad) == len(nodes) else warn, "Nothing begins there. Ask the cluster's owners."
+    outcomes = [outcome(f"{name}: {why}", fix) for name, why in bad.items()]
+    return worst_of(outcomes) if outcomes else ok(f"{len(nodes)} nodes ready")
 
 
 def _real(systems: Systems) -> tuple[Kube, list[Object]]:
@@ -68,12 +68,12 @@ def nodes_lost(systems: Systems) -> set[str]:
 
 
 def _not_ready(nodes: list[Object]) -> dict[str, str]:
-    found = {}
+    reasons = {}
     for node in nodes:
         ready = conditions(node).get("Ready", {})
         if ready.get("status") != "True":
-            found[node["metadata"]["name"]] = str(ready.get("message", "no condition Ready"))
-    return found
+            reasons[node["metadata"]["name"]] = str(ready.get("message", "no condition Ready"))
+    return reasons
 
 
 @check(
@@ -94,10 +94,10 @@ def nodes_report(systems: Systems) -> Outcome:
     if not nodes:
         return unknown(NO_NODE, NO_NODE_FIX)
     try:
-        found = list(kube.each(LEASES, NODE_LEASES))
+        node_leases = list(kube.each(LEASES, NODE_LEASES))
     except Refused as error:
         return unknown(f"the nodes' Leases may not be seen: {error.detail}", error.fix)
-    leases = {lease["metadata"]["name"]: lease["spec"].get("renewTime") for lease in found}
+    leases = {lease["metadata"]["name"]: lease["spec"].get("renewTime") for lease in node_leases}
     if not leases:
         return skipped(f"no node keeps a Lease in {NODE_LEASES}")
 
@@ -160,10 +160,10 @@ def nodes_have_room(systems: Systems) -> Outcome:
                 "./run redeploy applies it.",
             )
         worker, wanted = live["spec"]["jobTargetRef"]["template"]["spec"], max(1, instrument.min_jobs)
-        found = free.room(worker)
-        if found.workers_count < wanted:
-            said = f"room for {found.workers_count} of {wanted} more workers of {instrument.name}; too little of: {found.scarce}"
-            return warn(said, "Add nodes, or stop what is not needed; workers wait until others end.")
+        room = free.room(worker)
+        if room.workers_count < wanted:
+            message = f"room for {room.workers_count} of {wanted} more workers of {instrument.name}; too little of: {room.scarce}"
+            return warn(message, "Add nodes, or stop what is not needed; workers wait until others end.")
         free.place(worker, wanted)
         return ok(f"{instrument.name}: {wanted} more workers fit")
 
@@ -176,5 +176,5 @@ def _host_has_room(systems: Systems) -> Outcome:
     if not wanted:
         return worst_of([])
     left = room_left(systems)
-    said = f"room for {left} more workers ({STATED}), {wanted} are always wanted"
-    return ok(said) if left >= wanted else warn(said, fix)
+    message = f"room for {left} more workers ({STATED}), {wanted} are always wanted"
+    return ok(message) if left >= wanted else warn(message, fix)

@@ -31,11 +31,11 @@ def other_jobs_succeed(systems: Systems) -> Outcome:
     spaces = sorted({instrument.namespace for instrument in systems.environment.instruments})
 
     def look(space: str) -> Outcome:
-        said = [*_failed(systems, space), *_suspended(systems, space)]
-        if not said:
+        problems = [*_failed(systems, space), *_suspended(systems, space)]
+        if not problems:
             return ok(space)
         fix = f"What they say: kubectl -n {space} logs job/NAME. Then let it be made anew, and resume the CronJob."
-        return warn(f"{space}: {'; '.join(said)}", fix)
+        return warn(f"{space}: {'; '.join(problems)}", fix)
 
     return all_of(((space, space) for space in spaces), look, "none has failed, none is suspended")
 

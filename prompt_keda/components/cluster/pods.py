@@ -74,18 +74,18 @@ def pods_get_going(systems: Systems) -> Outcome:
     What is on a node that is not ready is left out: cluster/nodes-ready tells of that one.
     """
     lost = nodes_lost(systems)
-    count, seen = 0, []
+    count, outcomes = 0, []
     for namespace in _namespaces(systems):
         for pod in systems.kube.each(PODS, namespace):
             count += 1
             if pod["spec"].get("nodeName") not in lost:
                 name = f"{namespace}/{pod['metadata']['name']}"
-                seen.append(look_at(name, pod, lambda pod: _look(systems, pod)))
+                outcomes.append(look_at(name, pod, lambda pod: _look(systems, pod)))
     if not count:
         return unknown("there is no pod at all by which to tell", "KEDA and Redis have some: look at their checks.")
-    if not seen:
+    if not outcomes:
         return skipped("all pods are on nodes that are not ready")
-    return worst_of(seen, f"{count} pods, none is left alone")
+    return worst_of(outcomes, f"{count} pods, none is left alone")
 
 
 def _namespaces(systems: Systems) -> list[str]:
@@ -103,32 +103,34 @@ def _look(systems: Systems, pod: Object) -> Outcome:
     if "deletionTimestamp" in metadata:
         late = age(systems, metadata["deletionTimestamp"])
         fix = f"Look at the kubelet of {node}; in a vCluster, at its syncer."
-        said = f"{name} should have stopped {late.total_seconds():.0f} s ago"
-        return fail(said, fix) if late > PATIENCE else ok(name)
+        message = f"{name} should have stopped {late.total_seconds():.0f} s ago"
+        return fail(message, fix) if late > PATIENCE else ok(name)
     if not node:
         return _not_scheduled(systems, pod, name, scheduled)
     here = age(systems, scheduled.get("lastTransitionTime") or metadata["creationTimestamp"])
     if here <= PATIENCE:
         return ok(name)
-    said = f"{name} is on {node} for {here.total_seconds():.0f} s"
+    message = f"{name} is on {node} for {here.total_seconds():.0f} s"
     statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     if not statuses:
         fix = f"Look at the kubelet of {node}; in a vCluster, at its syncer."
-        return fail(f"{said}, and no container is begun: kubelet or syncer suspect", fix)
-    return _cannot_start(said, statuses) or _is_not_made(systems, pod, said, here, statuses) or ok(name)
+        return fail(f"{message}, and no container is begun: kubelet or syncer suspect", fix)
+    return _cannot_start(message, statuses) or _is_not_made(systems, pod, message, here, statuses) or ok(name)
 
 
-def _cannot_start(said: str, statuses: list[Object]) -> Outcome | None:
+def _cannot_start(message: str, statuses: list[Object]) -> Outcome | None:
     for status in statuses:
         waiting = (status.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in CANNOT_START:
             why = f"{waiting['reason']}: {waiting.get('message', 'no reason is told')}"
             fix = "Mend what it names: the image, the pull secret, or the Secret or ConfigMap that the container uses."
-            return fail(f"{said}, and container {status.get('name')} cannot start: {why}", fix)
+            return fail(f"{message}, and container {status.get('name')} cannot start: {why}", fix)
     return None
 
 
-def _is_not_made(systems: Systems, pod: Object, said: str, here: timedelta, statuses: list[Object]) -> Outcome | None:
+def _is_not_made(
+    systems: Systems, pod: Object, message: str, here: timedelta, statuses: list[Object]
+) -> Outcome | None:
     """Return what keeps a pod from its first container, by the newest warning of it; None if one has begun."""
     waiting = [((status.get("state") or {}).get("waiting") or {}).get("reason") for status in statuses]
     if any(reason not in IS_MADE for reason in waiting):
@@ -137,14 +139,14 @@ def _is_not_made(systems: Systems, pod: Object, said: str, here: timedelta, stat
     try:
         event = newest_warnings(systems, metadata["namespace"]).get(metadata["uid"])
     except ClientError as error:
-        return fail(f"{said}, and no container has begun; why cannot be read: {error.what}", error.fix)
+        return fail(f"{message}, and no container has begun; why cannot be read: {error.what}", error.fix)
     if event is not None:
         why = words_of(event)
-        return fail(f"{said}, and no container has begun: {why}", _fix(why, metadata["namespace"], node))
+        return fail(f"{message}, and no container has begun: {why}", _fix(why, metadata["namespace"], node))
     if here <= LONG:
         return None
     fix = f"It may pull its image: kubectl -n {metadata['namespace']} describe pod {metadata['name']}"
-    return warn(f"{said}, no container has begun, and nobody warns of anything", fix)
+    return warn(f"{message}, no container has begun, and nobody warns of anything", fix)
 
 
 def _fix(why: str, space: str, node: str | None) -> str:
@@ -160,16 +162,16 @@ def _not_scheduled(systems: Systems, pod: Object, name: str, scheduled: Object) 
         return ok(name)
     waits = f"{name} waits for {waiting.total_seconds():.0f} s"
     if scheduled.get("status") == "False":
-        said = f"{scheduled.get('reason', 'no reason')}: {scheduled.get('message', '')}"
-        told = fail if any(word in said.lower() for word in NOT_ROOM) else warn
-        return told(f"{waits}, says the scheduler: {said}", _fix(said, name.partition("/")[0], None))
+        message = f"{scheduled.get('reason', 'no reason')}: {scheduled.get('message', '')}"
+        outcome = fail if any(word in message.lower() for word in NOT_ROOM) else warn
+        return outcome(f"{waits}, says the scheduler: {message}", _fix(message, name.partition("/")[0], None))
     if words := _sync_error(systems, pod):
         return fail(f"{waits}, and its host does not make it: {words}", sync_fix(words))
-    said = f"{waits} and has neither a node nor a word of the scheduler"
+    message = f"{waits} and has neither a node nor a word of the scheduler"
     if in_a_vcluster(systems):
         fix = f"{OWNERS}: the syncer answers, but cannot work its host (its API server, rights there), or is behind."
-        return fail(f"{said}: the vCluster's host suspect", fix)
-    return fail(f"{said}: scheduler suspect", "Look at the scheduler.")
+        return fail(f"{message}: the vCluster's host suspect", fix)
+    return fail(f"{message}: scheduler suspect", "Look at the scheduler.")
 
 
 def _sync_error(systems: Systems, pod: Object) -> str:

@@ -30,8 +30,8 @@ def dns_answers(systems: Systems) -> Outcome:
         return unknown(f"no Service of the cluster's DNS is shown in {DNS_NAMESPACE}", "Ask the cluster's owners.")
     ready = {name: ready_endpoints(systems, name, DNS_NAMESPACE) for name in names}
     if not any(ready.values()):
-        said = f"nothing ready is behind the Service {DNS_NAMESPACE}/{names[0]}: no name is resolved in the cluster"
-        return fail(said, f"Restart CoreDNS: kubectl -n {DNS_NAMESPACE} rollout restart deployment coredns")
+        message = f"nothing ready is behind the Service {DNS_NAMESPACE}/{names[0]}: no name is resolved in the cluster"
+        return fail(message, f"Restart CoreDNS: kubectl -n {DNS_NAMESPACE} rollout restart deployment coredns")
     return ok(", ".join(f"{count} behind {DNS_NAMESPACE}/{name}" for name, count in ready.items()))
 
 
@@ -65,8 +65,8 @@ def webhooks_reachable(systems: Systems) -> Outcome:
             return ok(f"{hook['name']} by {where}")
         fix = "./run redeploy puts Service and Deployment back."
         if policy == "Fail":
-            said = "no ScaledJob can be applied, failurePolicy is Fail"
-            return fail(f"nothing ready is behind {where}: {said}", fix)
+            message = "no ScaledJob can be applied, failurePolicy is Fail"
+            return fail(f"nothing ready is behind {where}: {message}", fix)
         return warn(f"nothing ready is behind {where}: objects are admitted unseen, failurePolicy is {policy}", fix)
 
     hooks = config.get("webhooks") or []

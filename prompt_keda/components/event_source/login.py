@@ -152,8 +152,8 @@ def _place(systems: Systems, instrument: Instrument, live: Object, trigger: Obje
     metadata, wanted = trigger.get("metadata") or {}, systems.environment.redis
     named = {name for name in ADDRESS if metadata.get(name) or metadata.get(f"{name}FromEnv")}
     asked = ("address",) if "address" in named else ("host", "port") if "host" in named else ADDRESS  # as KEDA does
-    found = dict(_parameters(systems, instrument, live, trigger, asked))
-    given = {name: found[name].reveal().partition(",")[0] for name in ADDRESS if name in found}
+    parameters = dict(_parameters(systems, instrument, live, trigger, asked))
+    given = {name: parameters[name].reveal().partition(",")[0] for name in ADDRESS if name in parameters}
     address = given.get("address") or ":".join(filter(None, (given.get("host"), given.get("port"))))
     host, _, port = address.rpartition(":")
     inside = f"{wanted.service}.{wanted.namespace}"
@@ -221,12 +221,12 @@ def _from_container(systems: Systems, instrument: Instrument, live: Object, name
 
 
 def _from_secret(systems: Systems, namespace: str, name: str, key: str) -> Secret:
-    found = (systems.kube.get(SECRETS, name, namespace).get("data") or {}).get(key)
-    if not found:
+    value = (systems.kube.get(SECRETS, name, namespace).get("data") or {}).get(key)
+    if not value:
         where = f"{namespace}/{name}"
         raise Missing("Kubernetes", systems.kube.address, f"Secret {where} has no {key}", "./run redeploy writes it.")
-    return Secret(base64.b64decode(found).decode(errors="replace"))
+    return Secret(base64.b64decode(value).decode(errors="replace"))
 
 
-def _unseen(systems: Systems, said: str) -> BadAnswer:
-    return BadAnswer("Kubernetes", systems.kube.address, said)
+def _unseen(systems: Systems, message: str) -> BadAnswer:
+    return BadAnswer("Kubernetes", systems.kube.address, message)

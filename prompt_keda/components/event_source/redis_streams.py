@@ -65,8 +65,10 @@ class RedisStreamsSource:
     def require_access(self, stream: str) -> None:
         """Raise `StepBroken` when INFO, XINFO GROUPS or XLEN is denied."""
         if denied := self._systems.redis.denied(stream):
-            told = f"Redis denies {', '.join(denied)} to the login that KEDA is given"
-            raise StepBroken(told, "ACL SETUSER NAME +info +xinfo +xlen; and ~smoke-* where it may use some keys only")
+            message = f"Redis denies {', '.join(denied)} to the login that KEDA is given"
+            raise StepBroken(
+                message, "ACL SETUSER NAME +info +xinfo +xlen; and ~smoke-* where it may use some keys only"
+            )
 
     def find_length(self, stream: str) -> int | None:
         """Return XINFO STREAM's length."""
@@ -113,10 +115,10 @@ class RedisStreamsSource:
     def obstacle(self, stream: str, group: str) -> str:
         """Return why XADD, XREADGROUP or XACK is refused, or hangs; or that the stream's key is no stream."""
         redis = self._systems.redis
-        if said := other_than_stream(stream, redis.key_type(stream)):
-            return f"{said}. {fix_for('WRONGTYPE')}"
-        said = work_refused(redis.refused_work(stream, group))
-        return f"{stream}: {said}. {fix_for(said)}" if said else ""
+        if message := other_than_stream(stream, redis.key_type(stream)):
+            return f"{message}. {fix_for('WRONGTYPE')}"
+        message = work_refused(redis.refused_work(stream, group))
+        return f"{stream}: {message}. {fix_for(message)}" if message else ""
 
     def misplacement(self, instrument: Instrument, asked: str) -> str:
         """Return whether the group stands ahead of its stream, or the stream expires."""

@@ -90,11 +90,11 @@ def is_a_master(systems: Systems) -> Outcome:
 
     Fix: The result names it, with its master.
     """
-    seen = _info(systems)
-    if seen["role"] == "master":
+    info = _info(systems)
+    if info["role"] == "master":
         return ok("master")
-    said = f"this Redis is a {seen['role']} of {seen.get('master_host')}:{seen.get('master_port')}"
-    return fail(f"{said}, link {seen.get('master_link_status')}", "Events cannot be written to a replica.")
+    message = f"this Redis is a {info['role']} of {info.get('master_host')}:{info.get('master_port')}"
+    return fail(f"{message}, link {info.get('master_link_status')}", "Events cannot be written to a replica.")
 
 
 @check(
@@ -108,17 +108,17 @@ def memory_left(systems: Systems) -> Outcome:
 
     Cause: Streams that nobody trims, or a maxmemory-policy that evicts them.
     """
-    seen = _info(systems)
-    used, limit, policy = int(seen["used_memory"]), int(seen["maxmemory"]), str(seen["maxmemory_policy"])
-    said = f"{_size(used)} used"
+    info = _info(systems)
+    used, limit, policy = int(info["used_memory"]), int(info["maxmemory"]), str(info["maxmemory_policy"])
+    message = f"{_size(used)} used"
     if not limit:
-        return ok(f"{said}, no limit")
-    said += f" of {_size(limit)}, {policy}"
+        return ok(f"{message}, no limit")
+    message += f" of {_size(limit)}, {policy}"
     if used >= limit and not policy.startswith("allkeys"):
-        return fail(f"{said}: new events are refused", "Trim the streams that nobody reads, or raise maxmemory.")
+        return fail(f"{message}: new events are refused", "Trim the streams that nobody reads, or raise maxmemory.")
     if policy.startswith("allkeys"):
-        return warn(f"{said}: whole streams may be evicted", "Set maxmemory-policy noeviction.")
-    return warn(said, "Raise maxmemory before new events are refused.") if used > 0.9 * limit else ok(said)
+        return warn(f"{message}: whole streams may be evicted", "Set maxmemory-policy noeviction.")
+    return warn(message, "Raise maxmemory before new events are refused.") if used > 0.9 * limit else ok(message)
 
 
 def _size(count: int) -> str:
@@ -143,21 +143,21 @@ def takes_writes(systems: Systems) -> Outcome:
 
     Fix: The result has Redis' own words, and the setting.
     """
-    seen = _info(systems)
-    if int(seen["loading"]):
+    info = _info(systems)
+    if int(info["loading"]):
         return fail("it is loading its data", "Wait: it answers nothing else until it is done.")
-    if seen["rdb_last_bgsave_status"] != "ok":
+    if info["rdb_last_bgsave_status"] != "ok":
         return fail("its last snapshot failed: by default it refuses writes now", "Look at its volume: is it full?")
-    if int(seen["aof_enabled"]) and seen["aof_last_write_status"] != "ok":
+    if int(info["aof_enabled"]) and info["aof_last_write_status"] != "ok":
         return fail("its last write to the append-only file failed", "Look at its volume: is it full?")
     for instrument in systems.environment.instruments:
         refused = systems.redis.refused_work(instrument.stream, instrument.consumer_group)
-        if said := work_refused(refused):
-            if "min_slaves_good_slaves" in seen:
-                said += f" (replicas that are well: {seen['min_slaves_good_slaves']})"
-            fix = fix_for(said) or "Look at Redis' log, and its settings."
-            return fail(f"{instrument.stream}: {said}", fix)
-    return ok(f"it does; append-only file {'on' if int(seen['aof_enabled']) else 'off'}")
+        if refusal := work_refused(refused):
+            if "min_slaves_good_slaves" in info:
+                refusal += f" (replicas that are well: {info['min_slaves_good_slaves']})"
+            fix = fix_for(refusal) or "Look at Redis' log, and its settings."
+            return fail(f"{instrument.stream}: {refusal}", fix)
+    return ok(f"it does; append-only file {'on' if int(info['aof_enabled']) else 'off'}")
 
 
 @check(
@@ -199,25 +199,25 @@ def not_restarted_empty(systems: Systems) -> Outcome:
     Fix: `./run redeploy` makes streams and groups, and lets them begin before all that came since; what was not yet
     read before is lost.
     """
-    seen, survey = _info(systems), systems.redis_survey()
+    info, survey = _info(systems), systems.redis_survey()
     gone = [
         f"{instrument.stream} with its group {instrument.consumer_group}"
         for instrument in systems.environment.instruments
         if _is_absent(survey, instrument)
     ]
-    up = f"it has been up for {_up(seen)}"
+    up = f"it has been up for {_up(info)}"
     if not systems.environment.instruments:
         return unknown("nothing was looked at: the environment names none")
     if not gone:
         return ok(f"{up}; nothing is missing")
-    if not lost_what_is_absent(seen):
+    if not lost_what_is_absent(info):
         return ok(f"{up}; what is missing was not lost in a restart")
     fix = "./run redeploy makes them again, and what came since is read; what was not yet read before is lost."
     return fail(f"{up}, and came back without {'; '.join(gone)}", fix)
 
 
-def _up(seen: dict[str, Any]) -> str:
-    return str(up_for(seen))
+def _up(info: dict[str, Any]) -> str:
+    return str(up_for(info))
 
 
 def _is_absent(survey: Survey, instrument: Instrument) -> bool:

@@ -33,14 +33,14 @@ def groups_exist(systems: Systems) -> Outcome:
 
     def look(instrument: Instrument) -> Outcome:
         try:
-            found = survey.group(instrument.stream, instrument.consumer_group)
+            group = survey.group(instrument.stream, instrument.consumer_group)
         except ErrorReply:
-            if said := other_than_stream(instrument.stream, survey.key_type(instrument.stream)):
-                return fail(said, fix_for("WRONGTYPE"))
+            if message := other_than_stream(instrument.stream, survey.key_type(instrument.stream)):
+                return fail(message, fix_for("WRONGTYPE"))
             raise
-        if found is None:
+        if group is None:
             return fail(f"{instrument.stream} has no group {instrument.consumer_group}", fix)
-        return ok(f"{instrument.consumer_group} with {found.consumers} consumers")
+        return ok(f"{instrument.consumer_group} with {group.consumers} consumers")
 
     return _of_every_stream(systems, look)
 
@@ -68,19 +68,22 @@ def lag_is_right(systems: Systems) -> Outcome:
     survey = systems.redis_survey()
 
     def look(instrument: Instrument) -> Outcome:
-        found = survey.backlog(instrument.stream, instrument.consumer_group)
-        if found.is_ahead:
+        backlog = survey.backlog(instrument.stream, instrument.consumer_group)
+        if backlog.is_ahead:
             group = survey.group(instrument.stream, instrument.consumer_group)
             at = group.last_delivered_id if group else "an id"
-            said = f"{instrument.consumer_group} stands at {at}, which the stream has not reached: no event before it is delivered"
+            message = (
+                f"{instrument.consumer_group} stands at {at}, which the stream has not reached: "
+                "no event before it is delivered"
+            )
             return fail(
-                f"{instrument.stream}: {said}",
+                f"{instrument.stream}: {message}",
                 "./run redeploy moves it back; --backlog replay: to the stream's first event.",
             )
-        if found.is_right:
-            return ok(f"{instrument.stream} lag {found.lag}")
-        is_right_for_now = found.lag == found.waiting and not found.excess
-        return (warn if is_right_for_now else fail)(wrong_lag(instrument.stream, found), fix)
+        if backlog.is_right:
+            return ok(f"{instrument.stream} lag {backlog.lag}")
+        is_right_for_now = backlog.lag == backlog.waiting and not backlog.excess
+        return (warn if is_right_for_now else fail)(wrong_lag(instrument.stream, backlog), fix)
 
     return _of_every_stream(systems, look)
 
@@ -138,16 +141,18 @@ def backlog_not_trimmed(systems: Systems) -> Outcome:
 
     def look(instrument: Instrument) -> Outcome:
         known, group = survey.stream(instrument.stream), survey.group(instrument.stream, instrument.consumer_group)
-        found = survey.backlog(instrument.stream, instrument.consumer_group)
+        backlog = survey.backlog(instrument.stream, instrument.consumer_group)
         if known is None or group is None:
             return unknown(f"{instrument.stream} or its group is absent")
         holds_no_read = known.first_id is None or _order(known.first_id) > _order(group.last_delivered_id)
-        if found.lag is not None and found.lag > found.waiting and holds_no_read:
-            return fail(f"{instrument.stream}: {found.lag - found.waiting} events were gone before they were read", fix)
-        if found.waiting >= NEAR * TRIM_COUNT:
-            said = f"{found.waiting} events wait; beyond {TRIM_COUNT} the oldest are trimmed unread"
-            return warn(f"{instrument.stream}: {said}", "Let more workers run: maxReplicaCount, room on the nodes.")
-        return ok(f"{instrument.stream}: {found.waiting} of {TRIM_COUNT} wait")
+        if backlog.lag is not None and backlog.lag > backlog.waiting and holds_no_read:
+            return fail(
+                f"{instrument.stream}: {backlog.lag - backlog.waiting} events were gone before they were read", fix
+            )
+        if backlog.waiting >= NEAR * TRIM_COUNT:
+            message = f"{backlog.waiting} events wait; beyond {TRIM_COUNT} the oldest are trimmed unread"
+            return warn(f"{instrument.stream}: {message}", "Let more workers run: maxReplicaCount, room on the nodes.")
+        return ok(f"{instrument.stream}: {backlog.waiting} of {TRIM_COUNT} wait")
 
     return _of_every_stream(systems, look)
 
@@ -174,12 +179,12 @@ def pending_is_young(systems: Systems) -> Outcome:
     survey = systems.redis_survey()
 
     def look(instrument: Instrument) -> Outcome:
-        found = survey.old_pending(instrument.stream, instrument.consumer_group)
-        if not found.count:
+        pending = survey.old_pending(instrument.stream, instrument.consumer_group)
+        if not pending.count:
             return ok(f"{instrument.stream}: nothing is pending for long")
-        since = timedelta(seconds=int(found.oldest_s))
-        said = f"{found.count} events were given out and not acknowledged, the oldest for {since}"
-        return warn(f"{instrument.stream}: {said} by {found.consumer}", fix)
+        since = timedelta(seconds=int(pending.oldest_s))
+        message = f"{pending.count} events were given out and not acknowledged, the oldest for {since}"
+        return warn(f"{instrument.stream}: {message} by {pending.consumer}", fix)
 
     return _of_every_stream(systems, look)
 
@@ -209,10 +214,12 @@ def fan_out_alive(systems: Systems) -> Outcome:
             return unknown(f"{instrument.stream} is absent")
         came_ms = _order(known.last_id)[0]
         silent = timedelta(seconds=int(survey.now_s() - came_ms / 1000)) if came_ms else up
-        said = f"last event {_short(silent)} ago" if came_ms else f"no event in the {_short(silent)} that Redis is up"
+        message = (
+            f"last event {_short(silent)} ago" if came_ms else f"no event in the {_short(silent)} that Redis is up"
+        )
         if silent > SILENCE:
-            return warn(f"{instrument.stream}: {said}, expected within {SILENCE.total_seconds() / 3600:.0f} h", fix)
-        return ok(f"{instrument.stream}: {said}")
+            return warn(f"{instrument.stream}: {message}, expected within {SILENCE.total_seconds() / 3600:.0f} h", fix)
+        return ok(f"{instrument.stream}: {message}")
 
     return _of_every_stream(systems, look)
 

@@ -15,12 +15,12 @@ def work_refused(refused: Mapping[str, str]) -> str:
 
     That a key is no stream is left out: `redis/groups-exist` tells of it.
     """
-    told: dict[str, list[str]] = {}
+    refusals: dict[str, list[str]] = {}
     for command, words in refused.items():
         if OF_ANOTHER_KIND not in words:
-            told.setdefault(words.rstrip("."), []).append(command)
+            refusals.setdefault(words.rstrip("."), []).append(command)
     return "; ".join(
-        words if words == HANGS else f"{', '.join(commands)} refused: {words}" for words, commands in told.items()
+        words if words == HANGS else f"{', '.join(commands)} refused: {words}" for words, commands in refusals.items()
     )
 
 
@@ -31,8 +31,8 @@ def wrong_lag(stream: str, backlog: Backlog) -> str:
     if backlog.is_ahead:
         return f"{stream}: its group stands at an id that the stream has not reached: no event before it is delivered"
     if backlog.excess and backlog.lag == backlog.waiting:
-        said = f"Redis takes {backlog.excess} more events for read than were ever added"
-        return f"{stream}: {said}; once events come, the lag is too low by that"
+        message = f"Redis takes {backlog.excess} more events for read than were ever added"
+        return f"{stream}: {message}; once events come, the lag is too low by that"
     if backlog.lag is None:
         return f"{stream}: {backlog.waiting} events wait, the lag is unknown, and KEDA takes that for 0"
     if backlog.lag != backlog.waiting:

@@ -37,17 +37,17 @@ def expected_cluster(systems: Systems) -> Outcome:
     expected = systems.environment.kubernetes.identity
 
     def ca() -> Outcome:
-        wanted, found = filled(expected.ca_sha256, "kubernetes.identity.ca_sha256"), systems.kube.ca_sha256
-        if found != wanted:
-            return fail(f"its CA is {found}, expected {wanted}", "Check the kubeconfig's context.")
+        wanted, live = filled(expected.ca_sha256, "kubernetes.identity.ca_sha256"), systems.kube.ca_sha256
+        if live != wanted:
+            return fail(f"its CA is {live}, expected {wanted}", "Check the kubeconfig's context.")
         return ok(f"CA {wanted[:12]}…")
 
     def uid() -> Outcome:
-        found = systems.kube.get(NAMESPACES, "kube-system")["metadata"]["uid"]
+        uid = systems.kube.get(NAMESPACES, "kube-system")["metadata"]["uid"]
         wanted = filled(expected.kube_system_uid, "kubernetes.identity.kube_system_uid")
-        if found != wanted:
-            return fail(f"kube-system has the UID {found}, expected {wanted}", "Was the cluster rebuilt?")
-        return ok(f"kube-system {found}")
+        if uid != wanted:
+            return fail(f"kube-system has the UID {uid}, expected {wanted}", "Was the cluster rebuilt?")
+        return ok(f"kube-system {uid}")
 
     return all_of((("CA", ca), ("kube-system", uid)), lambda look: look())
 
@@ -93,14 +93,14 @@ def token_lives_on(systems: Systems) -> Outcome:
         return ok(f"the {life.kind} does not end")
     now = server_now(systems)
     left = life.ends - now
-    said = f"the {life.kind} ends in {_in_words(left)}, at {life.ends:%Y-%m-%d %H:%M:%S} UTC"
+    message = f"the {life.kind} ends in {_in_words(left)}, at {life.ends:%Y-%m-%d %H:%M:%S} UTC"
     if left <= timedelta(0):
         return fail(f"the {life.kind} has ended at {life.ends:%Y-%m-%d %H:%M:%S} UTC", fix)
     whole = life.ends - (life.begins or now)
     wanted = next((least for longer, least in LEFT_WANTED if whole > longer), LEFT_WANTED[-1][1])
     if left < wanted and not life.renews:
-        return warn(f"{said}: a redeploy may outlive it", fix)
-    return ok(f"{said}{'; the next one is fetched by itself' if life.renews else ''}")
+        return warn(f"{message}: a redeploy may outlive it", fix)
+    return ok(f"{message}{'; the next one is fetched by itself' if life.renews else ''}")
 
 
 def _in_words(left: timedelta) -> str:

@@ -98,8 +98,8 @@ def copy_rights() -> list[Right]:
 
 def _namespaces(environment: Environment, own: Iterable[Object]) -> Iterator[Right]:
     applied = {environment.keda.namespace, *(obj["metadata"]["namespace"] for obj in own)}
-    seen = {environment.smoke.namespace, *(instrument.namespace for instrument in environment.instruments)}
-    for name in applied | seen:
+    namespaces = {environment.smoke.namespace, *(instrument.namespace for instrument in environment.instruments)}
+    for name in applied | namespaces:
         yield from _all(("get",), "", "namespaces", name=name)
     for name in applied | {environment.smoke.namespace}:
         yield from _all(APPLY, "", "namespaces", name=name)

@@ -65,20 +65,20 @@ def platforms_fit(systems: Systems) -> Outcome:
     """
     wanted, assumed = _platforms_of_nodes(systems)
 
-    def look(found: _Found) -> Outcome:
-        seen = found.platforms()
-        if not seen:
+    def look(image: _Found) -> Outcome:
+        platforms = image.platforms()
+        if not platforms:
             return unknown(
-                f"{found.name} does not say its platform: is it an image?", "Look at its manifest and config."
+                f"{image.name} does not say its platform: is it an image?", "Look at its manifest and config."
             )
-        if SCHEMA_1 in found.info.media_type:
-            return warn(f"{found.name} is of manifest schema 1, which containerd 2 does not pull", "Push it again.")
-        lacking = [platform for platform in wanted if platform not in seen]
+        if SCHEMA_1 in image.info.media_type:
+            return warn(f"{image.name} is of manifest schema 1, which containerd 2 does not pull", "Push it again.")
+        lacking = [platform for platform in wanted if platform not in platforms]
         if not lacking:
-            return ok(found.name)
-        said = f"{found.name} is for {', '.join(seen)}, not for {lacking[0]}"
+            return ok(image.name)
+        message = f"{image.name} is for {', '.join(platforms)}, not for {lacking[0]}"
         fix = "Name an image that is built for the nodes' platform."
-        return fail(said, fix) if len(lacking) == len(wanted) else warn(said, fix)
+        return fail(message, fix) if len(lacking) == len(wanted) else warn(message, fix)
 
     fit = _of_every_image(systems, look, f"for {', '.join(wanted)}{assumed}")
     if in_a_vcluster(systems):
@@ -103,20 +103,20 @@ def layers_present(systems: Systems) -> Outcome:
     wanted, _ = _platforms_of_nodes(systems)
     asked: set[tuple[str, str]] = set()
 
-    def look(found: _Found) -> Outcome:
-        repository, digests = found.image.repository, list(found.parts(wanted))
+    def look(image: _Found) -> Outcome:
+        repository, digests = image.image.repository, list(image.parts(wanted))
         if not digests:
-            said = f"{found.name}: nothing was asked for, since it has nothing for {', '.join(wanted)}"
-            return unknown(said, "Look at images/platforms-fit.")
+            message = f"{image.name}: nothing was asked for, since it has nothing for {', '.join(wanted)}"
+            return unknown(message, "Look at images/platforms-fit.")
         for digest in digests:
             if (repository, digest) in asked:
                 continue
             if len(asked) == MOST_PARTS:
-                return unknown(f"{found.name}: more than {MOST_PARTS} parts; the rest is not looked at")
+                return unknown(f"{image.name}: more than {MOST_PARTS} parts; the rest is not looked at")
             asked.add((repository, digest))
-            if not found.registry.has_blob(repository, digest):
-                return fail(f"{found.name} lacks its part {digest[:19]}…", "Push the image again.")
-        return ok(found.name)
+            if not image.registry.has_blob(repository, digest):
+                return fail(f"{image.name} lacks its part {digest[:19]}…", "Push the image again.")
+        return ok(image.name)
 
     return _of_every_image(systems, look, "have all their parts")
 
@@ -125,13 +125,13 @@ def _of_every_image(systems: Systems, look: Callable[[_Found], Outcome], good: s
     """Look at each image that is there. What is not is told by the checks of what can be pulled, and counted here."""
 
     def look_for(name: str) -> Outcome:
-        found = _find(systems, name)
-        return look(found) if found else skipped(name)
+        image = _find(systems, name)
+        return look(image) if image else skipped(name)
 
     names = sorted({*live_images(systems), *manifest_images(systems)})
-    told = look_side_by_side([(shown(name), name) for name in names], look_for)
-    there = [outcome for outcome in told if outcome.verdict is not Verdict.SKIPPED]
-    absent = len(told) - len(there)
+    outcomes = look_side_by_side([(shown(name), name) for name in names], look_for)
+    there = [outcome for outcome in outcomes if outcome.verdict is not Verdict.SKIPPED]
+    absent = len(outcomes) - len(there)
     return worst_of(there, f"{len(there)} images {good}{f'; {absent} more are not there' if absent else ''}")
 
 
@@ -152,6 +152,6 @@ def _platforms_of_nodes(systems: Systems) -> tuple[list[str], str]:
         nodes = systems.kube.list(NODES)
     except Refused:
         nodes = []
-    told = [node.get("status", {}).get("nodeInfo") or {} for node in nodes]
-    found = {f"{info['operatingSystem']}/{info['architecture']}" for info in told if info}
-    return (sorted(found), "") if found else ([USUAL], " (assumed: no node is seen)")
+    infos = [node.get("status", {}).get("nodeInfo") or {} for node in nodes]
+    platforms = {f"{info['operatingSystem']}/{info['architecture']}" for info in infos if info}
+    return (sorted(platforms), "") if platforms else ([USUAL], " (assumed: no node is seen)")

@@ -56,8 +56,8 @@ def running_as_named(systems: Systems) -> Outcome:
     fix = "Name the image by the digest that is meant."
 
     def look(container: tuple[str, Object]) -> Outcome:
-        pod, seen = container
-        name, running = seen["image"], str(seen.get("imageID") or "").rpartition("@")[2]
+        pod, status = container
+        name, running = status["image"], str(status.get("imageID") or "").rpartition("@")[2]
         image = parse_image(name)
         if "@" in name:
             return ok(shown(name))
@@ -81,10 +81,10 @@ def _containers(systems: Systems) -> list[tuple[str, Object]]:
 
     The status's own ``image`` is left alone: a runtime may put another name of the same image there.
     """
-    found = []
+    containers = []
     for pod in systems.kube.list(PODS, systems.environment.keda.namespace):
         images = {container["name"]: container["image"] for container in pod["spec"]["containers"]}
         for status in pod.get("status", {}).get("containerStatuses") or []:
-            seen = {"image": images[status["name"]], "imageID": status.get("imageID")}
-            found.append((pod["metadata"]["name"], seen))
-    return found
+            status_of_image = {"image": images[status["name"]], "imageID": status.get("imageID")}
+            containers.append((pod["metadata"]["name"], status_of_image))
+    return containers

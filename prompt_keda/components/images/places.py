@@ -68,8 +68,8 @@ def find_worker_puller(systems: Systems, instrument: Instrument) -> Puller | Non
 
 def live_pullers(systems: Systems) -> list[Puller]:
     """Give all that pulls images for Prompt KEDA: KEDA's Deployments and the ScaledJobs of the instruments."""
-    found = (find_worker_puller(systems, instrument) for instrument in systems.environment.instruments)
-    return [*keda_pullers(systems), *(puller for puller in found if puller)]
+    pullers = (find_worker_puller(systems, instrument) for instrument in systems.environment.instruments)
+    return [*keda_pullers(systems), *(puller for puller in pullers if puller)]
 
 
 def live_images(systems: Systems) -> list[str]:

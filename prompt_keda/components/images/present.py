@@ -57,8 +57,8 @@ def instrument_images_present(systems: Systems) -> Outcome:
     names: set[str] = set()
     unseen: list[Outcome] = []
     for instrument in systems.environment.instruments:
-        found, untold = worker_images(systems, instrument)
-        names |= found
+        images, untold = worker_images(systems, instrument)
+        names |= images
         unseen += untold
     if not names and not unseen:
         return unknown("the environment names no image of a worker", "Name them under instruments, images.")
@@ -97,16 +97,16 @@ def _pullable(systems: Systems, names: Iterable[str], unseen: Iterable[Outcome] 
             raise
         return ok(shown(name))
 
-    seen, counts = [], Counter(parse_image(name).host for name in named)
+    outcomes, counts = [], Counter(parse_image(name).host for name in named)
     for name in named:
         host = parse_image(name).host
         outcome = None if host in silent else look_at(shown(name), name, look)
         if outcome and host not in silent:
-            seen.append(outcome)
+            outcomes.append(outcome)
     # once for all its images, and not behind the long name of one
-    seen += [unknown(f"{error.what}; images not seen: {counts[host]}", error.fix) for host, error in silent.items()]
+    outcomes += [unknown(f"{error.what}; images not seen: {counts[host]}", error.fix) for host, error in silent.items()]
     hosts = sorted({parse_image(name).host for name in named} & known - set(silent))
-    return worst_of([*seen, *unseen], f"{len(named)} images there{_limits(systems, hosts)}")
+    return worst_of([*outcomes, *unseen], f"{len(named)} images there{_limits(systems, hosts)}")
 
 
 def _limits(systems: Systems, hosts: Iterable[str]) -> str:

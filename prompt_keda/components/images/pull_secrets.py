@@ -73,8 +73,8 @@ def pull_secrets_fit(systems: Systems) -> Outcome:
         why = [*broken, *denied, *(useless if not fitting else [])]
         return fail(f"{pull}: {'; '.join(why) or 'the pods have no pull secret, and the registry wants one'}", FIX)
 
-    seen = look_side_by_side(list(pulls.items()), look)
-    return worst_of(seen, f"{len(pulls)} images open to the pods that pull them")
+    outcomes = look_side_by_side(list(pulls.items()), look)
+    return worst_of(outcomes, f"{len(pulls)} images open to the pods that pull them")
 
 
 def _pulls(puller: Puller) -> list[_Pull]:
@@ -97,13 +97,13 @@ def _account_reader(systems: Systems) -> Callable[[str, str], tuple[str, ...]]:
             try:
                 known[namespace, name] = systems.kube.find(SERVICE_ACCOUNTS, name, namespace)
             except Refused as error:
-                told = f"the pods name no pull secret, and service account {namespace}/{name} may not be read here"
-                raise Unreachable("Kubernetes", address, told, error.fix) from error
-        found = known[namespace, name]
-        if found is None:
-            told = f"service account {namespace}/{name} is absent: no pod can be made"
-            raise Missing("Kubernetes", address, told, "Make it where the workload comes from.")
-        return tuple(str(reference.get("name")) for reference in found.get("imagePullSecrets") or [])
+                message = f"the pods name no pull secret, and service account {namespace}/{name} may not be read here"
+                raise Unreachable("Kubernetes", address, message, error.fix) from error
+        names = known[namespace, name]
+        if names is None:
+            message = f"service account {namespace}/{name} is absent: no pod can be made"
+            raise Missing("Kubernetes", address, message, "Make it where the workload comes from.")
+        return tuple(str(reference.get("name")) for reference in names.get("imagePullSecrets") or [])
 
     return read
 
@@ -123,11 +123,11 @@ def _reader(systems: Systems) -> Callable[[str, str], Secret]:
                 known[namespace, name] = systems.kube.find(SECRETS, name, namespace)
             except Refused as error:
                 raise Unreachable("Kubernetes", address, f"Secret {namespace}/{name} may not be read here") from error
-        found = known[namespace, name]
-        if found is None:
+        secret = known[namespace, name]
+        if secret is None:
             raise Missing("Kubernetes", address, f"Secret {name} is absent")
         try:
-            return Secret(base64.b64decode((found.get("data") or {})[KEY]).decode())
+            return Secret(base64.b64decode((secret.get("data") or {})[KEY]).decode())
         except (KeyError, ValueError):
             raise BadAnswer("Kubernetes", address, f"it has no {KEY}") from None
 
@@ -141,14 +141,14 @@ def _credentials(
     fitting, broken, useless = [], [], []
     for name in names:
         try:
-            found = credentials_for_image(read(pull.namespace, name), pull.image)
+            credentials = credentials_for_image(read(pull.namespace, name), pull.image)
         except Missing as error:
             broken.append(error.detail)
         except BadAnswer as error:
             broken.append(f"Secret {name}: {error.detail}")
         else:
-            if found:
-                fitting.append((name, found))
+            if credentials:
+                fitting.append((name, credentials))
             else:
                 useless.append(f"Secret {name} has nothing for {pull.image.host}")
     return fitting, broken, useless

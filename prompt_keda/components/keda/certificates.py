@@ -51,18 +51,18 @@ def serving(systems: Systems) -> Outcome:
 
 
 def _api_service(systems: Systems, ca: str) -> Outcome:
-    found = systems.kube.find(API_SERVICES, API_SERVICE)
-    if found is None:
+    api_service = systems.kube.find(API_SERVICES, API_SERVICE)
+    if api_service is None:
         return fail("the APIService is absent", CORRECT)
-    same = found["spec"].get("caBundle") == ca
+    same = api_service["spec"].get("caBundle") == ca
     return ok("the APIService") if same else fail("the APIService trusts another CA", CORRECT)
 
 
 def _webhooks(systems: Systems, ca: str) -> Outcome:
-    found = systems.kube.find(VALIDATING_WEBHOOKS, WEBHOOK_CONFIGURATION)
-    if found is None:
+    configuration = systems.kube.find(VALIDATING_WEBHOOKS, WEBHOOK_CONFIGURATION)
+    if configuration is None:
         return fail("the webhook configuration keda-admission is absent", CORRECT)
-    hooks: list[Object] = found.get("webhooks") or []
+    hooks: list[Object] = configuration.get("webhooks") or []
     if not hooks:
         return fail("the webhook configuration keda-admission has no webhook", CORRECT)
     same = all(hook["clientConfig"].get("caBundle") == ca for hook in hooks)

@@ -30,8 +30,8 @@ def find_schema(crd: Object, version: str) -> Object | None:
     """Give the schema of one version of a CRD; None if it has none."""
     for of_version in crd["spec"].get("versions") or []:
         if of_version["name"] == version:
-            found: Object | None = (of_version.get("schema") or {}).get("openAPIV3Schema")
-            return found
+            schema: Object | None = (of_version.get("schema") or {}).get("openAPIV3Schema")
+            return schema
     return None
 
 
@@ -136,14 +136,14 @@ def _defaulted(schema: Object, value: Any) -> Any:
 def _repeated(schema: Object, value: Any, path: str) -> Iterator[str]:
     """Give the places where a list that is a map or a set has one key twice."""
     if isinstance(value, list):
-        kind, seen = schema.get("x-kubernetes-list-type"), []
+        kind, keys = schema.get("x-kubernetes-list-type"), []
         for index, inner in enumerate(value):
             yield from _repeated(schema.get("items") or {}, inner, f"{path}.{index}")
             names = schema.get("x-kubernetes-list-map-keys") or []
             key = [inner.get(name) for name in names] if kind == "map" and isinstance(inner, dict) else inner
-            if kind in ("map", "set") and key in seen:
+            if kind in ("map", "set") and key in keys:
                 yield f"{path.lstrip('.')}.{index}: a duplicate of another entry"
-            seen.append(key)
+            keys.append(key)
     elif isinstance(value, dict):
         for key, inner in _properties(schema, value):
             if inner:

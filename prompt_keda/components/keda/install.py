@@ -47,8 +47,8 @@ def apply_namespaces(context: Context) -> None:
 
 def crds(context: Context) -> list[Object]:
     """Give KEDA's CustomResourceDefinitions, with the marks of the Helm release that they were of."""
-    found = [obj for obj in context.keda_objects if obj["kind"] == "CustomResourceDefinition"]
-    return [helm.marked(crd, context.decisions.helm_release) for crd in found]
+    crds_of_keda = [obj for obj in context.keda_objects if obj["kind"] == "CustomResourceDefinition"]
+    return [helm.marked(crd, context.decisions.helm_release) for crd in crds_of_keda]
 
 
 def crds_inspect(context: Context) -> Progress:
@@ -60,16 +60,16 @@ def crds_inspect(context: Context) -> Progress:
     }
     for crd in crds(context):
         name = crd["metadata"]["name"]
-        found = live.get(name)
-        if found is None:
+        standing = live.get(name)
+        if standing is None:
             return Progress(State.TODO, f"{name} is absent")
-        if "deletionTimestamp" in found["metadata"]:
+        if "deletionTimestamp" in standing["metadata"]:
             return Progress(State.BROKEN, f"{name} is being deleted, and waits for its objects' finalizers")
-        if not has_condition(found, "Established") or not _is_known(context, crd):
+        if not has_condition(standing, "Established") or not _is_known(context, crd):
             return Progress(State.WORKING, f"{name} is not served yet")
-        if differs := difference(context, crd, found):
+        if differs := difference(context, crd, standing):
             return Progress(State.TODO, f"{name} differs at {differs}")
-        if others := context.delivery.others(found):
+        if others := context.delivery.others(standing):
             return Progress(State.TODO, f"{name} is applied by {', '.join(others)} as well")
     return Progress(State.DONE, f"{len(crds(context))} served")
 
@@ -105,8 +105,8 @@ def unlike(context: Context, objects: list[Object]) -> list[Object]:
     and the API server counts a default that it has filled in itself as another value (seen: ``fieldRef`` of a container's
     variable, after ``kubectl apply --server-side``).
     """
-    found = [(obj, context.find(obj)) for obj in objects]
-    return [obj for obj, live in found if live is None or difference(context, obj, live)]
+    pairs = [(obj, context.find(obj)) for obj in objects]
+    return [obj for obj, live in pairs if live is None or difference(context, obj, live)]
 
 
 def apply_crds(context: Context) -> None:
@@ -229,12 +229,12 @@ def parts_inspect(context: Context) -> Progress:
         return Progress(State.TODO, "its certificates come first")
     wanted = parts(context)
     for obj in wanted:
-        found, what = context.find(obj), f"{obj['kind']} {obj['metadata']['name']}"
-        if found is None:
+        live, what = context.find(obj), f"{obj['kind']} {obj['metadata']['name']}"
+        if live is None:
             return Progress(State.TODO, f"{what} is absent")
-        if differs := difference(context, obj, found):
+        if differs := difference(context, obj, live):
             return Progress(State.TODO, f"{what} differs at {differs}")
-        if others := context.delivery.others(found):
+        if others := context.delivery.others(live):
             return Progress(State.TODO, f"{what} is applied by {', '.join(others)} as well")
     return Progress(State.DONE, f"{len(wanted)} objects as they should be")
 

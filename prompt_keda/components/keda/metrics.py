@@ -84,29 +84,33 @@ def nothing_errors(systems: Systems) -> Outcome:
         late_s = loops.get((instrument.namespace, instrument.scaled_job), 0.0)
         if not before[instrument.name] and not more:
             return ok(f"{instrument.scaled_job}: none since the operator's start")
-        told = f"{instrument.scaled_job}: {after[instrument.name]:.0f} errors since the operator's start"
+        message = f"{instrument.scaled_job}: {after[instrument.name]:.0f} errors since the operator's start"
         fix = "Its log says which: kubectl logs -n keda deployment/keda-operator."
         if more:
-            return warn(f"{told}, {more:.0f} of them just now", fix)
+            return warn(f"{message}, {more:.0f} of them just now", fix)
         if late_s > instrument.polling_interval.total_seconds():
-            return warn(f"{told}, and its last poll came {late_s:.0f} s late: a trigger does not answer in time", fix)
+            return warn(
+                f"{message}, and its last poll came {late_s:.0f} s late: a trigger does not answer in time", fix
+            )
         return (
-            ok(f"{told}, none just now") if polling < PATIENCE else warn(f"{told}; whether they go on is not seen", fix)
+            ok(f"{message}, none just now")
+            if polling < PATIENCE
+            else warn(f"{message}; whether they go on is not seen", fix)
         )
 
     return of_every_instrument(systems, look)
 
 
 def _errors(page: str, instruments: tuple[Instrument, ...]) -> dict[str, float]:
-    found = {}
+    counts = {}
     for instrument in instruments:
-        found[instrument.name] = sum(
+        counts[instrument.name] = sum(
             value
             for name, key in ERRORS.items()
             for labels, value in samples(page, name)
             if (labels.get("namespace"), labels.get(key)) == (instrument.namespace, instrument.scaled_job)
         )
-    return found
+    return counts
 
 
 def _page(systems: Systems) -> str:

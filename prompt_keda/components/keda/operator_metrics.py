@@ -20,9 +20,9 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 def samples(page: str, name: str) -> Iterator[tuple[dict[str, str], float]]:
     """Give the samples of one metric in Prometheus' text format: labels and value."""
     for line in page.splitlines():
-        found = SAMPLE.match(line)
-        if found and found[1] == name:
-            yield dict(LABEL.findall(found[2])), float(found[3])
+        match = SAMPLE.match(line)
+        if match and match[1] == name:
+            yield dict(LABEL.findall(match[2])), float(match[3])
 
 
 def scale_loops(page: str) -> dict[tuple[str, str], float]:
@@ -55,8 +55,8 @@ def operator_metrics(kube: Kube, namespace: str) -> str:
     except Missing as error:
         raise Unreachable("Kubernetes", kube.address, f"the Lease's holder {holder or '(none)'} is no pod") from error
     except Refused as error:
-        said = f"the operator's metrics may not be read: {error.detail}"
-        raise Unreachable("Kubernetes", kube.address, said) from error
+        message = f"the operator's metrics may not be read: {error.detail}"
+        raise Unreachable("Kubernetes", kube.address, message) from error
 
 
 def _port(pod: Object) -> int | None:

@@ -39,12 +39,12 @@ def crds_established(systems: Systems) -> Outcome:
     fix = "./run redeploy applies them."
 
     def look(name: str) -> Outcome:
-        found = systems.kube.find(CRDS, name)
-        if found is None:
+        crd = systems.kube.find(CRDS, name)
+        if crd is None:
             return fail(f"{name} is absent", fix)
-        if "deletionTimestamp" in found["metadata"]:
+        if "deletionTimestamp" in crd["metadata"]:
             return fail(f"{name} is being deleted", fix)
-        return ok(name) if has_condition(found, "Established") else fail(f"{name} is not served", fix)
+        return ok(name) if has_condition(crd, "Established") else fail(f"{name} is not served", fix)
 
     return all_of(((name, name) for name in NEEDED_CRDS), look, "scaledjobs and triggerauthentications are served")
 
@@ -73,11 +73,11 @@ def part_standing(name: str, deployment: Object | None) -> Outcome:
     if available < max(1, deployment["spec"].get("replicas", 1)):
         return fail(f"{name} has {available} available pods", fix)
     if status.get("observedGeneration", 0) < metadata.get("generation", 0):
-        said = f"{name} was changed, and the Deployment controller has not seen that: its status is a memory"
-        return warn(said, "Look at kube-controller-manager; in a vCluster ask its owners.")
+        message = f"{name} was changed, and the Deployment controller has not seen that: its status is a memory"
+        return warn(message, "Look at kube-controller-manager; in a vCluster ask its owners.")
     if status.get("replicas", 0) > status.get("updatedReplicas", 0):
-        said = f"{name}: a pod of an older form still works, because its rollout is not through"
-        return warn(said, f"kubectl -n {metadata['namespace']} rollout status deployment/{name}")
+        message = f"{name}: a pod of an older form still works, because its rollout is not through"
+        return warn(message, f"kubectl -n {metadata['namespace']} rollout status deployment/{name}")
     return ok(name)
 
 
@@ -107,10 +107,10 @@ def one_version(systems: Systems) -> Outcome:
         tags = [
             parse_image(container["image"]).tag for container in deployment["spec"]["template"]["spec"]["containers"]
         ]
-        said = [f"label {label}", *(f"image tag {tag}" for tag in tags if tag)]
+        labels = [f"label {label}", *(f"image tag {tag}" for tag in tags if tag)]
         if {label, *filter(None, tags)} == {wanted}:
             return ok(wanted)
-        return warn(f"{deployment['metadata']['name']}: {', '.join(said)}", f"The environment wants {wanted}.")
+        return warn(f"{deployment['metadata']['name']}: {', '.join(labels)}", f"The environment wants {wanted}.")
 
     return all_of(((deployment["metadata"]["name"], deployment) for deployment in parts), look, wanted)
 
@@ -163,18 +163,20 @@ def crds_of_version(systems: Systems) -> Outcome:
     owners: set[str] = set()
 
     def look(name: str) -> Outcome:
-        found = systems.kube.get(CRDS, name)
-        metadata = found["metadata"]
+        crd = systems.kube.get(CRDS, name)
+        metadata = crd["metadata"]
         owners.add((metadata.get("annotations") or {}).get("meta.helm.sh/release-name") or "no Helm release")
-        said = (metadata.get("labels") or {}).get(VERSION_LABEL)
-        if said is None:
+        version = (metadata.get("labels") or {}).get(VERSION_LABEL)
+        if version is None:
             return unknown(f"{name} says no version", f"It has no label {VERSION_LABEL}.")
-        if said.removeprefix("v") == wanted:
+        if version.removeprefix("v") == wanted:
             return ok(name)
-        return warn(f"{name} is of version {said}", f"The environment wants {wanted}; ./run redeploy applies its CRDs.")
+        return warn(
+            f"{name} is of version {version}", f"The environment wants {wanted}; ./run redeploy applies its CRDs."
+        )
 
-    seen = all_of(((name, name) for name in NEEDED_CRDS), look, wanted)
-    return replace(seen, detail="; ".join(filter(None, (seen.detail, f"owned by {', '.join(sorted(owners))}"))))
+    outcome = all_of(((name, name) for name in NEEDED_CRDS), look, wanted)
+    return replace(outcome, detail="; ".join(filter(None, (outcome.detail, f"owned by {', '.join(sorted(owners))}"))))
 
 
 @check(
@@ -232,9 +234,9 @@ def _restarts(systems: Systems, status: Object) -> Outcome:
 def _last_end(status: Object) -> Object:
     """Give how a container ended last: as it is now, or before it was started again."""
     for key in ("state", "lastState"):
-        found: Object = (status.get(key) or {}).get("terminated") or {}
-        if found:
-            return found
+        terminated: Object = (status.get(key) or {}).get("terminated") or {}
+        if terminated:
+            return terminated
     return {}
 
 
@@ -271,11 +273,13 @@ def only_one(systems: Systems) -> Outcome:
 
     def look(name: str) -> Outcome:
         try:
-            found = list(looks[name](systems))
+            others = list(looks[name](systems))
         except Refused as error:
             return unknown(f"{name} may not be seen: {error.detail}", "Ask for the right to list them.")
         return (
-            fail("; ".join(found), "Find out whose it is, and remove the one that nobody needs.") if found else ok(name)
+            fail("; ".join(others), "Find out whose it is, and remove the one that nobody needs.")
+            if others
+            else ok(name)
         )
 
     return all_of(((name, name) for name in looks), look, "no other KEDA")
@@ -309,14 +313,14 @@ def _foreign_leases(systems: Systems) -> Iterator[str]:
 
 
 def _foreign_api_service(systems: Systems) -> Iterator[str]:
-    found = systems.kube.find(API_SERVICES, API_SERVICE)
-    place = ((found or {}).get("spec", {}).get("service") or {}).get("namespace")
+    api_service = systems.kube.find(API_SERVICES, API_SERVICE)
+    place = ((api_service or {}).get("spec", {}).get("service") or {}).get("namespace")
     if place not in (None, systems.environment.keda.namespace):
         yield f"the APIService {API_SERVICE} leads to {place}"
 
 
 def _foreign_webhooks(systems: Systems) -> Iterator[str]:
-    found = systems.kube.find(VALIDATING_WEBHOOKS, WEBHOOK_CONFIGURATION) or {}
-    services = [(hook.get("clientConfig") or {}).get("service") or {} for hook in found.get("webhooks") or []]
+    configuration = systems.kube.find(VALIDATING_WEBHOOKS, WEBHOOK_CONFIGURATION) or {}
+    services = [(hook.get("clientConfig") or {}).get("service") or {} for hook in configuration.get("webhooks") or []]
     for place in {service.get("namespace") for service in services} - {None, systems.environment.keda.namespace}:
         yield f"the webhooks of keda-admission lead to {place}"

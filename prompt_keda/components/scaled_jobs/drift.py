@@ -99,10 +99,10 @@ def in_words(difference: Difference, live: Object) -> str:
         return f"{difference.path} is not set"
     is_plain = isinstance(difference.live, bool | int)
     value = f" is {str(difference.live).lower()}" if is_plain else ""
-    said = f"{difference.path}{value}"
-    said += ", which its source does not have" if difference.is_extra else ("" if is_plain else " is another one")
+    text = f"{difference.path}{value}"
+    text += ", which its source does not have" if difference.is_extra else ("" if is_plain else " is another one")
     managers = sorted({name for name in _managers(live, difference.path) if name != FIELD_MANAGER})
-    return f"{said} (set by {', '.join(managers)})" if managers else said
+    return f"{text} (set by {', '.join(managers)})" if managers else text
 
 
 def _managers(live: Object, path: str) -> Iterator[str]:

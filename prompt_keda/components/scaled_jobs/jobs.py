@@ -45,8 +45,8 @@ def jobs_carry_their_generation(systems: Systems) -> Outcome:
         risky = [job["metadata"]["name"] for job in jobs if is_running(job) and would_be_deleted(job, live)]
         if not risky:
             return ok(instrument.scaled_job)
-        said = f"{len(risky)} running Jobs at risk when KEDA restarts: {', '.join(risky[:3])}"
-        return warn(f"{instrument.scaled_job}: {said}", "./run redeploy annotates them.")
+        message = f"{len(risky)} running Jobs at risk when KEDA restarts: {', '.join(risky[:3])}"
+        return warn(f"{instrument.scaled_job}: {message}", "./run redeploy annotates them.")
 
     return of_every_scaled_job(systems, look, "every running Job carries its ScaledJob's generation")
 
@@ -83,16 +83,16 @@ def rollout_keeps_jobs(systems: Systems) -> Outcome:
         annotations = live["metadata"].get("annotations") or {}
         policy = annotations.get(HOOK_POLICY) or "BeforeHookCreation (the default)"
         if annotations.get(HOOK) and "BeforeHookCreation" in policy and running:
-            told = f"it is a hook of Argo CD ({annotations[HOOK]}, {policy})"
-            return warn(f"{instrument.scaled_job}: {told}, so a sync deletes its {len(running)} running Jobs", fix)
+            message = f"it is a hook of Argo CD ({annotations[HOOK]}, {policy})"
+            return warn(f"{instrument.scaled_job}: {message}, so a sync deletes its {len(running)} running Jobs", fix)
         if running and not keeps_older_jobs(live["spec"]):
             edits.append(
                 f"an edit of {instrument.scaled_job} would delete its {len(running)} running Jobs (rollout not gradual)"
             )
         return ok(instrument.scaled_job)
 
-    seen = of_every_scaled_job(systems, look, "no sync deletes Jobs")
-    return replace(seen, detail="; ".join(filter(None, (seen.detail, *edits))))
+    outcome = of_every_scaled_job(systems, look, "no sync deletes Jobs")
+    return replace(outcome, detail="; ".join(filter(None, (outcome.detail, *edits))))
 
 
 @check("keda/jobs-are-counted", "KEDA counts every running Job", needs=("cluster/api-answers",), runbook="jobs-at-risk")
@@ -125,8 +125,8 @@ def jobs_are_counted(systems: Systems) -> Outcome:
 
 
 def _label(job: Object) -> str | None:
-    found: str | None = (job["metadata"].get("labels") or {}).get(SCALED_JOB_LABEL)
-    return found
+    label: str | None = (job["metadata"].get("labels") or {}).get(SCALED_JOB_LABEL)
+    return label
 
 
 def _is_of(job: Object, instrument: Instrument) -> bool:
@@ -176,8 +176,8 @@ def no_job_has_a_limit(systems: Systems) -> Outcome:
 
 def _limit(job: Object) -> int | None:
     spec = job.get("spec") or {}
-    found: int | None = spec.get("activeDeadlineSeconds")
-    return limit_of_pod(spec) if found is None else found
+    limit_s: int | None = spec.get("activeDeadlineSeconds")
+    return limit_of_pod(spec) if limit_s is None else limit_s
 
 
 @check(

@@ -94,8 +94,8 @@ def _of_strategy(strategy: Object) -> Iterator[str]:
     name = strategy.get("strategy", "default")
     if name not in ("accurate", "eager") and not _is_custom(strategy):
         lacks = " without a number in customScalingRunningJobPercentage" if name == "custom" else ""
-        said = name if name == "default" else f"{name}{lacks}, which KEDA takes for default"
-        yield f"scalingStrategy is {said}: each Job that runs takes one off the lag, so too few come (eager does not)"
+        text = name if name == "default" else f"{name}{lacks}, which KEDA takes for default"
+        yield f"scalingStrategy is {text}: each Job that runs takes one off the lag, so too few come (eager does not)"
     if _is_custom(strategy) and strategy.get(DEDUCTION):
         yield f"{DEDUCTION} is {strategy[DEDUCTION]}: so many events get no worker"
 

@@ -55,5 +55,5 @@ def is_taken_for_paused(scaled_job: Object) -> bool:
 
 def limit_of_pod(spec: Object) -> int | None:
     """Give the maximum run time that a Job's spec, or a ScaledJob's jobTargetRef, gives its pods; None if none."""
-    found: int | None = ((spec.get("template") or {}).get("spec") or {}).get("activeDeadlineSeconds")
-    return found
+    limit_s: int | None = ((spec.get("template") or {}).get("spec") or {}).get("activeDeadlineSeconds")
+    return limit_s

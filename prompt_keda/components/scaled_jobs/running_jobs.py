@@ -78,8 +78,8 @@ def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
 def failed(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
     """Give the names of the recorded Jobs that have failed since, for people to look at: their visits are at risk."""
     recorded = {record.uid for record in before}
-    found = [job for job in kube.each(JOBS, label_selector=SCALED_JOB_LABEL) if job["metadata"]["uid"] in recorded]
-    return [job["metadata"]["name"] for job in found if has_condition(job, "Failed")]
+    jobs = [job for job in kube.each(JOBS, label_selector=SCALED_JOB_LABEL) if job["metadata"]["uid"] in recorded]
+    return [job["metadata"]["name"] for job in jobs if has_condition(job, "Failed")]
 
 
 def _uids(kube: Kube, kind: str, reasons: tuple[str, ...]) -> set[str]:
@@ -107,13 +107,13 @@ def at_risk(
         Also those that have ended: KEDA deletes them as it does others, and the logs of their pods go with them.
     """
     scaled = owners(kube) if scaled is None else scaled
-    found = []
+    records = []
     for job in kube.each(JOBS, label_selector=SCALED_JOB_LABEL) if finished_too else active_jobs(kube):
         job_record = record("Job", job)
         owner = scaled.get((job_record.namespace, job_record.scaled_job))
         if owner is not None and would_be_deleted(job, owner):
-            found.append(job_record)
-    return tuple(found)
+            records.append(job_record)
+    return tuple(records)
 
 
 def would_be_deleted(job: Object, scaled_job: Object) -> bool:

@@ -87,14 +87,14 @@ def _held_to(schema: Object, systems: Systems, good: str) -> Outcome:
         instrument, what = place
         try:
             if what == "live":
-                found = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
+                scaled_job = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
             else:
-                found = _applied(instrument)
+                scaled_job = _applied(instrument)
         except EnvironmentFileError as error:  # neither can a redeploy read it
             return fail(f"{instrument.scaled_job} (manifest): {error.what}", error.fix)
-        if found is None:
+        if scaled_job is None:
             return ok(f"{instrument.scaled_job} is absent")  # told by keda/scaled-jobs-ready
-        return _verdict(schema, found, f"{instrument.scaled_job} ({what})")
+        return _verdict(schema, scaled_job, f"{instrument.scaled_job} ({what})")
 
     places = [
         (instrument, what)
@@ -111,11 +111,11 @@ def _applied(instrument: Instrument) -> Object | None:
     return next((obj for obj in objects if obj["kind"] == SCALED_JOBS.kind), None)
 
 
-def _verdict(schema: Object, found: Object, name: str) -> Outcome:
-    said = examine(schema, found)
+def _verdict(schema: Object, scaled_job: Object, name: str) -> Outcome:
+    examination = examine(schema, scaled_job)
     fix = "Correct it where it comes from."
-    if said.errors:
-        return fail(f"{name}: {'; '.join(said.errors[:MOST_TOLD])}", fix)
-    if said.unknown:
-        return warn(f"{name}: KEDA knows no {', '.join(said.unknown[:MOST_TOLD])}, and leaves that out", fix)
+    if examination.errors:
+        return fail(f"{name}: {'; '.join(examination.errors[:MOST_TOLD])}", fix)
+    if examination.unknown:
+        return warn(f"{name}: KEDA knows no {', '.join(examination.unknown[:MOST_TOLD])}, and leaves that out", fix)
     return ok(name)

@@ -89,8 +89,8 @@ def none_paused(systems: Systems) -> Outcome:
         if is_paused(live):
             return warn(f"{instrument.scaled_job} is paused (not by this toolkit)", fix)
         if is_taken_for_paused(live):
-            said = f"{instrument.scaled_job} is unpaused, and KEDA's condition Paused is True: KEDA would not stop at a pause"
-            return warn(said, LOOK_AGAIN)
+            message = f"{instrument.scaled_job} is unpaused, and KEDA's condition Paused is True: KEDA would not stop at a pause"
+            return warn(message, LOOK_AGAIN)
         return ok(instrument.scaled_job)
 
     return of_every_scaled_job(systems, look, "none is paused")
@@ -254,9 +254,9 @@ def sizes_as_named(systems: Systems) -> Outcome:
 
     def look(instrument: Instrument, live: Object) -> Outcome:
         other = [
-            f"{key} is {seen if seen is not None else 'not set'}, the environment says {wanted}"
-            for key, seen, wanted in _sizes(instrument, live["spec"], next(iter(lag_triggers(live)), {}))
-            if str(seen) != wanted  # a trigger's values are texts
+            f"{key} is {value if value is not None else 'not set'}, the environment says {wanted}"
+            for key, value, wanted in _sizes(instrument, live["spec"], next(iter(lag_triggers(live)), {}))
+            if str(value) != wanted  # a trigger's values are texts
         ]
         return warn(f"{instrument.scaled_job}: {', '.join(other)}", fix) if other else ok(instrument.scaled_job)
 
@@ -303,7 +303,7 @@ def triggers_activate(systems: Systems) -> Outcome:
 
     def look(instrument: Instrument, live: Object) -> Outcome:
         triggers = live["spec"].get("triggers") or []
-        wrong = [told for given in triggers for told in _refused(given)]
+        wrong = [refusal for given in triggers for refusal in _refused(given)]
         if wrong:
             return fail(f"{instrument.scaled_job}: {'; '.join(wrong)}", fix)
         starts.update(int(given["activationLagCount"]) + 1 for given in lag_triggers(live) if given.get("lagCount"))
@@ -312,19 +312,19 @@ def triggers_activate(systems: Systems) -> Outcome:
             odd.append("useCachedMetrics, which KEDA ignores in a ScaledJob")
         return warn(f"{instrument.scaled_job}: {'; '.join(odd)}", fix) if odd else ok(instrument.scaled_job)
 
-    seen = of_every_scaled_job(systems, look, "")
+    outcome = of_every_scaled_job(systems, look, "")
     lags = " or ".join(map(str, sorted(starts)))
-    return ok(f"Jobs beyond the minimum are made from a lag of {lags} on") if seen.verdict is Verdict.OK else seen
+    return ok(f"Jobs beyond the minimum are made from a lag of {lags} on") if outcome.verdict is Verdict.OK else outcome
 
 
 def _refused(trigger: Object) -> list[str]:
     """Say what KEDA refuses in a trigger."""
-    found = ["metricType is set, which KEDA refuses in a ScaledJob"] if trigger.get("metricType") else []
+    problems = ["metricType is set, which KEDA refuses in a ScaledJob"] if trigger.get("metricType") else []
     given = trigger.get("metadata") or {}
     if trigger.get("type") != TRIGGER:
-        return found
+        return problems
     numbers = {key: given[key] for key in ("lagCount", "activationLagCount") if given.get(key) is not None}
-    found += [f"{key} is {value}, which is no number" for key, value in numbers.items() if not value.isdecimal()]
-    if "lagCount" in numbers and not found and int(numbers.get("activationLagCount", "0")) < 1:
-        found.append("activationLagCount is missing or 0, which KEDA refuses beside lagCount")
-    return found
+    problems += [f"{key} is {value}, which is no number" for key, value in numbers.items() if not value.isdecimal()]
+    if "lagCount" in numbers and not problems and int(numbers.get("activationLagCount", "0")) < 1:
+        problems.append("activationLagCount is missing or 0, which KEDA refuses beside lagCount")
+    return problems

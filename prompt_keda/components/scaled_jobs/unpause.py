@@ -63,8 +63,8 @@ def unpause_inspect(context: Context) -> Progress:
             continue
         count = sum((record.namespace, record.scaled_job) == (namespace, name) for record in risky)
         if count or _is_to_unpause(context, live):
-            seen = "" if _is_seen_paused(live) else ", KEDA has not seen that yet"
-            return Progress(State.TODO, f"{name} is paused{seen}; {count} Jobs to make safe")
+            pending = "" if _is_seen_paused(live) else ", KEDA has not seen that yet"
+            return Progress(State.TODO, f"{name} is paused{pending}; {count} Jobs to make safe")
     return Progress(State.DONE, "none is paused by this toolkit")
 
 

@@ -46,15 +46,15 @@ def specs_as_wanted(systems: Systems) -> Outcome:
         wanted = next((obj for obj in objects if obj["kind"] == SCALED_JOBS.kind), None)
         if wanted is None:
             return unknown(f"{source_name(instrument)} holds no ScaledJob")
-        found = drift.drift(crd, wanted, live)
-        if not found:
+        differences = drift.drift(crd, wanted, live)
+        if not differences:
             return ok(instrument.scaled_job)
-        found.sort(key=lambda difference: drift.effect_of(difference.path) not in drift.STOPS)
-        told = [drift.in_words(difference, live) for difference in found[:MOST_TOLD]]
-        more = f" (and {len(found) - MOST_TOLD} more)" if len(found) > MOST_TOLD else ""
-        effect = drift.effect_of(found[0].path)
-        said = f"{instrument.scaled_job}: {'; '.join(told)}{more}: that decides {effect}"
-        return fail(said, fix) if effect in drift.STOPS else warn(said, fix)
+        differences.sort(key=lambda difference: drift.effect_of(difference.path) not in drift.STOPS)
+        texts = [drift.in_words(difference, live) for difference in differences[:MOST_TOLD]]
+        more = f" (and {len(differences) - MOST_TOLD} more)" if len(differences) > MOST_TOLD else ""
+        effect = drift.effect_of(differences[0].path)
+        message = f"{instrument.scaled_job}: {'; '.join(texts)}{more}: that decides {effect}"
+        return fail(message, fix) if effect in drift.STOPS else warn(message, fix)
 
     return of_every_scaled_job(systems, look, "every spec is as its source says")
 

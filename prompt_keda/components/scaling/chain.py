@@ -271,7 +271,7 @@ LINKS = (
 
 def standing_still(sight: Sight) -> list[str]:
     """Return what stands still, link by link, in words."""
-    return [said for link in LINKS if (said := link.stands_still(sight))]
+    return [reason for link in LINKS if (reason := link.stands_still(sight))]
 
 
 def last_moves(sight: Sight) -> str:

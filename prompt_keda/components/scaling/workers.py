@@ -141,8 +141,8 @@ def _worker(job: Object, pod: Object | None, now: datetime) -> Worker:
     def age(stamp: str | None) -> timedelta | None:
         return max(timedelta(0), now - datetime.fromisoformat(stamp)) if stamp else None
 
-    made, found = age(_made(job)) or timedelta(0), conditions(job)
-    end = next((found[kind] for kind in ENDS if found.get(kind, {}).get("status") == "True"), {})
+    made, states = age(_made(job)) or timedelta(0), conditions(job)
+    end = next((states[kind] for kind in ENDS if states.get(kind, {}).get("status") == "True"), {})
     ended = (age(end.get("lastTransitionTime")) or timedelta(0)) if end else None
     scheduled = conditions(pod or {}).get("PodScheduled", {})
     return Worker(

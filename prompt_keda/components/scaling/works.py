@@ -64,8 +64,8 @@ def works(systems: Systems) -> Outcome:
         moves.append(f"{instrument.name}: {last_moves(sight)}")
         return _verdict(systems, instrument, sight)
 
-    seen = of_every_scaled_job(systems, look, "")
-    return replace(seen, detail="; ".join(filter(None, (seen.detail, *moves))))
+    outcome = of_every_scaled_job(systems, look, "")
+    return replace(outcome, detail="; ".join(filter(None, (outcome.detail, *moves))))
 
 
 def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
@@ -147,7 +147,7 @@ def _start(systems: Systems, instrument: Instrument, live: Object, waiting_count
 def _verdict(systems: Systems, instrument: Instrument, sight: Sight) -> Outcome:
     workers = f"{sight.workers.at_work_count} of {sight.maximum} workers are at work"
     waits = f"{sight.waiting_count} events wait, the oldest for {seconds(sight.oldest)}" if sight.oldest else ""
-    said = f"{instrument.name}: " + (f"{waits}, {workers}" if waits else f"no event waits, {workers}")
+    message = f"{instrument.name}: " + (f"{waits}, {workers}" if waits else f"no event waits, {workers}")
     reasons, fix = standing_still(sight), FIX.format(systems.environment.keda.namespace)
     is_cut = sight.lacks_workers or sight.is_below_minimum or sight.acknowledges_nothing
     is_cut = is_cut or sight.is_ahead or sight.polls_no_more or sight.start_no_more
@@ -155,14 +155,14 @@ def _verdict(systems: Systems, instrument: Instrument, sight: Sight) -> Outcome:
         if sight.is_below_minimum:
             reasons.insert(0, f"{sight.minimum} are the least")
         reasons += _known(systems, instrument, sight)
-        return fail("; ".join([said, *reasons]), fix)
+        return fail("; ".join([message, *reasons]), fix)
     if sight.end_at_once:
-        return warn("; ".join([said, *reasons]), "Look at the newest of them: kubectl logs job/NAME.")
+        return warn("; ".join([message, *reasons]), "Look at the newest of them: kubectl logs job/NAME.")
     if sight.is_slow:
-        slow = f"{said}; the capacity model says {seconds(sight.model)}"
+        slow = f"{message}; the capacity model says {seconds(sight.model)}"
         more = "Wait: workers take them one after another. More of them: max_jobs, room, limits."
         return warn("; ".join([slow, *reasons]), more)
-    return warn("; ".join([said, *reasons]), fix) if reasons else ok(said)
+    return warn("; ".join([message, *reasons]), fix) if reasons else ok(message)
 
 
 def _known(systems: Systems, instrument: Instrument, sight: Sight) -> list[str]:
@@ -173,19 +173,19 @@ def _known(systems: Systems, instrument: Instrument, sight: Sight) -> list[str]:
     names = {name for worker in sight.workers.all for name in (worker.name, worker.pod_name)}
     names.add(instrument.scaled_job)
     try:
-        found = [event for kind in ("ScaledJob", "Job", "Pod") for event in _news(systems, instrument, kind, names)]
+        events = [event for kind in ("ScaledJob", "Job", "Pod") for event in _news(systems, instrument, kind, names)]
     except ClientError as error:
         return [f"its Events cannot be read: {error.what}"]
     newest = sight.workers.newest_made
-    asked = [age(systems, last_seen(event)) for event in found if event.get("reason") == "KEDAJobsCreated"]
-    told = []
+    asked = [age(systems, last_seen(event)) for event in events if event.get("reason") == "KEDAJobsCreated"]
+    texts = []
     if asked and (newest is None or newest - min(asked) > sight.limit):
-        told.append(REFUSED.format(seconds(min(asked))))
-    warnings = sorted((event for event in found if event.get("type") == "Warning"), key=last_seen)
+        texts.append(REFUSED.format(seconds(min(asked))))
+    warnings = sorted((event for event in events if event.get("type") == "Warning"), key=last_seen)
     for event in warnings[-1:]:
         about = event["involvedObject"]
-        told.append(f"{about['kind']} {about['name']}: {words_of(event)}")
-    return told
+        texts.append(f"{about['kind']} {about['name']}: {words_of(event)}")
+    return texts
 
 
 def _news(systems: Systems, instrument: Instrument, kind: str, names: set[str]) -> list[Object]:

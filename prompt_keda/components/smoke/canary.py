@@ -95,11 +95,11 @@ class Canary:
         try:
             began = self._make()
             try:
-                seen = self._follow(watch, began)
+                sight = self._follow(watch, began)
             except BaseException:
                 self._delete()
                 raise
-            return replace(seen, left=self._delete())
+            return replace(sight, left=self._delete())
         finally:
             watch.close()
 
@@ -135,28 +135,28 @@ class Canary:
         return ""
 
     def _follow(self, watch: Any, began: float) -> Sight:
-        seen, end = Sight(), began + TO_RUN.total_seconds()
+        sight, end = Sight(), began + TO_RUN.total_seconds()
         wanted = f"{LABEL}={self._name}"
-        while seen.running_s is None and time.monotonic() < end and not self._stopped:
+        while sight.running_s is None and time.monotonic() < end and not self._stopped:
             pods = self._systems.kube.list(PODS, self._namespace, wanted)
             pod = pods[0] if pods else {}
             name, state = pod.get("metadata", {}).get("name", ""), where_it_stands(pod)
             ran = _has_run(pod)
-            seen = Sight(name, time.monotonic() - began if ran else None, state)
+            sight = Sight(name, time.monotonic() - began if ran else None, state)
             if not ran:
                 watch.wait(LOOK_S)
-        if seen.running_s is None:
-            return seen
-        return replace(seen, said=self._listen(watch, seen.pod))
+        if sight.running_s is None:
+            return sight
+        return replace(sight, said=self._listen(watch, sight.pod))
 
     def _listen(self, watch: Any, pod: str) -> str:
         """Give the last line of its log, once there is one."""
         end = time.monotonic() + TO_SAY.total_seconds()
         while time.monotonic() < end and not self._stopped:
             with suppress(Missing):
-                said = self._systems.kube.logs(self._namespace, pod).strip()
-                if said:
-                    return said.splitlines()[-1]
+                output = self._systems.kube.logs(self._namespace, pod).strip()
+                if output:
+                    return output.splitlines()[-1]
             watch.wait(LOOK_S)
         return ""
 

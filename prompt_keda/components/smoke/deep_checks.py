@@ -93,10 +93,10 @@ def _objects(systems: Systems) -> list[Object]:
     keda = systems.environment.keda.manifests
     sha256 = filled(keda.sha256, "keda.manifests.sha256")
     file = local_file(filled(keda.source, "keda.manifests.source"), sha256)
-    found = load_keda_manifests(file, sha256)
+    objects = load_keda_manifests(file, sha256)
     for instrument in systems.environment.instruments:
-        found += load_instrument_objects(instrument, systems.placeholders)
-    return found
+        objects += load_instrument_objects(instrument, systems.placeholders)
+    return objects
 
 
 def _try(systems: Systems, wanted: Object) -> Outcome:
@@ -157,13 +157,13 @@ def keda_may_work(systems: Systems) -> Outcome:
     Fix: The result names the right.
     """
     space = systems.environment.keda.namespace
-    seen = []
+    outcomes = []
     for part in (OPERATOR, METRICS_SERVER, WEBHOOKS):
-        found = systems.kube.get(DEPLOYMENTS, part, space)
-        account = found["spec"]["template"]["spec"].get("serviceAccountName", "default")
-        for verb, group, plural, where in _rights(systems, part, found):
-            seen.append(_asked(systems, (space, account), part, (verb, group, plural), where))
-    return worst_of(seen, f"{len(seen)} rights of 3 parts are given")
+        deployment = systems.kube.get(DEPLOYMENTS, part, space)
+        account = deployment["spec"]["template"]["spec"].get("serviceAccountName", "default")
+        for verb, group, plural, where in _rights(systems, part, deployment):
+            outcomes.append(_asked(systems, (space, account), part, (verb, group, plural), where))
+    return worst_of(outcomes, f"{len(outcomes)} rights of 3 parts are given")
 
 
 def _rights(systems: Systems, part: str, deployment: Object) -> Iterator[tuple[str, str, str, str]]:
@@ -200,8 +200,8 @@ def _asked(systems: Systems, account: tuple[str, str], part: str, right: Right, 
     asked = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": where}
     if systems.kube.may(account, asked):
         return ok(part)
-    said = f"{part} may not {verb} {plural}{f'.{group}' if group else ''} in {where or 'all namespaces'}"
-    return fail(said, "./run redeploy applies KEDA's roles.")
+    message = f"{part} may not {verb} {plural}{f'.{group}' if group else ''} in {where or 'all namespaces'}"
+    return fail(message, "./run redeploy applies KEDA's roles.")
 
 
 @check(
@@ -223,17 +223,19 @@ def canary_runs(systems: Systems) -> Outcome:
     came.
     """
     try:
-        seen = _canary(systems)
+        sight = _canary(systems)
     except Missing:
         place = systems.environment.smoke.namespace
         return unknown(f"namespace {place} is not there, so no pod can be tried", "./run smoke makes it.")
-    if seen.running_s is None:
+    if sight.running_s is None:
         limit = canary.TO_RUN.total_seconds()
-        return fail(f"a new pod does not run after {limit:.0f} s: {seen.state}", detail=seen.pod)
-    said = f"a pod ran after {seen.running_s:.1f} s, its image asked for at the registry by the node"
-    if seen.left:
-        return warn(f"{said}, but it could not be deleted: {seen.left}", "It ends and goes by itself within minutes.")
-    return ok(said)
+        return fail(f"a new pod does not run after {limit:.0f} s: {sight.state}", detail=sight.pod)
+    message = f"a pod ran after {sight.running_s:.1f} s, its image asked for at the registry by the node"
+    if sight.left:
+        return warn(
+            f"{message}, but it could not be deleted: {sight.left}", "It ends and goes by itself within minutes."
+        )
+    return ok(message)
 
 
 @check(
@@ -251,16 +253,16 @@ def dns_inside(systems: Systems) -> Outcome:
     UNKNOWN: the canary did not say, for example because the smoke test's image is another worker.
     """
     name = systems.environment.redis.inside_address
-    said = _canary(systems).said
-    failed = canary.NOT_RESOLVED.search(said)
+    output = _canary(systems).said
+    failed = canary.NOT_RESOLVED.search(output)
     if failed:
         fix = "Look at CoreDNS; restarting it is what helps most often. In a vCluster also at the syncer."
         return fail(f"a pod cannot resolve {name}: {failed[1][:200]}", fix)
-    if canary.REACHED.search(said):
+    if canary.REACHED.search(output):
         return ok(f"a pod resolves {name}")
-    if not said:
+    if not output:
         return unknown(f"the canary said nothing within {canary.TO_SAY.total_seconds():.0f} s")
-    return unknown(f"the canary's word does not tell whether it resolved {name}: {said[:200]}")
+    return unknown(f"the canary's word does not tell whether it resolved {name}: {output[:200]}")
 
 
 def _canary(systems: Systems) -> Sight:

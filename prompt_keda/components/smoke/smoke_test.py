@@ -131,8 +131,8 @@ class _Smoke:
             reached, detail = look()
             if reached:
                 self.result.intervals_s[name] = round(time.monotonic() - since, 2)
-                said = f"{name.replace('_', ' ')} after {self.result.intervals_s[name]:.1f} s: {detail}"
-                self._say(said)
+                message = f"{name.replace('_', ' ')} after {self.result.intervals_s[name]:.1f} s: {detail}"
+                self._say(message)
                 return
             if detail != shown:
                 shown = detail

@@ -71,14 +71,14 @@ def cluster_secrets_fresh(systems: Systems) -> Outcome:
         if live is None:
             return unknown(f"{_place(sync)} is absent")
         if live.get("type") != sync.type:
-            said = f"{_place(sync)} is of type {live.get('type')}, not {sync.type}"
-            return fail(said, "Delete it: a Secret's type cannot be changed. Then ./run redeploy writes it.")
-        wanted, found = systems.secret_keys(sync.vault_path), live.get("data") or {}
-        stale = [name for name in sync.keys if _hash(key, wanted[name].reveal().encode()) != _hash_of(key, found, name)]
+            message = f"{_place(sync)} is of type {live.get('type')}, not {sync.type}"
+            return fail(message, "Delete it: a Secret's type cannot be changed. Then ./run redeploy writes it.")
+        wanted, data = systems.secret_keys(sync.vault_path), live.get("data") or {}
+        stale = [name for name in sync.keys if _hash(key, wanted[name].reveal().encode()) != _hash_of(key, data, name)]
         if not stale:
             return ok(sync.name)
-        said = f"{_place(sync)} differs from Vault in {', '.join(sorted(stale))}{_written(systems, sync)}"
-        return fail(said, "./run redeploy writes it; where vault-secrets-operator does, look why it does not.")
+        message = f"{_place(sync)} differs from Vault in {', '.join(sorted(stale))}{_written(systems, sync)}"
+        return fail(message, "./run redeploy writes it; where vault-secrets-operator does, look why it does not.")
 
     return all_of(_named(systems), look, f"{len(systems.environment.secrets)} Secrets as Vault has them")
 
@@ -109,31 +109,31 @@ def vault_secret_healthy(systems: Systems) -> Outcome:
     def look(sync: SecretSync) -> Outcome:
         owner = _owner(systems.kube.find(SECRETS, sync.name, sync.namespace) or {})
         try:
-            found = systems.kube.find(VAULT_SECRETS, owner or sync.name, sync.namespace)
+            vault_secret = systems.kube.find(VAULT_SECRETS, owner or sync.name, sync.namespace)
         except Refused as error:  # it is this person who may not look
             return unknown(f"{_place(sync)}: {error.detail}", error.fix)
-        if found is not None:
-            return _health(found)
+        if vault_secret is not None:
+            return _health(vault_secret)
         if owner is None:
             return ok(f"{_place(sync)} has no {KIND}")
-        said = f"{_place(sync)} belongs to {KIND} {owner}, which is not there: nobody brings it up to date"
-        return fail(said, "Apply the VaultSecret again: Kubernetes deletes a Secret without its owner.")
+        message = f"{_place(sync)} belongs to {KIND} {owner}, which is not there: nobody brings it up to date"
+        return fail(message, "Apply the VaultSecret again: Kubernetes deletes a Secret without its owner.")
 
     return all_of(_named(systems), look)
 
 
-def _health(found: Object) -> Outcome:
-    name = f"{found['metadata']['namespace']}/{found['metadata']['name']}"
-    if "deletionTimestamp" in found["metadata"]:
+def _health(vault_secret: Object) -> Outcome:
+    name = f"{vault_secret['metadata']['namespace']}/{vault_secret['metadata']['name']}"
+    if "deletionTimestamp" in vault_secret["metadata"]:
         return fail(f"{KIND} {name} is being deleted, and its Secret with it", "Apply it again.")
-    conditions = (found.get("status") or {}).get("conditions") or []
-    told = next((condition for condition in conditions if condition.get("type") == CONDITION), None)
-    if told is None:
+    conditions = (vault_secret.get("status") or {}).get("conditions") or []
+    health = next((condition for condition in conditions if condition.get("type") == CONDITION), None)
+    if health is None:
         return unknown(f"{KIND} {name}: the operator has not looked at it", "Does vault-secrets-operator run?")
-    if told.get("status") == "True":
-        return ok(f"{KIND} {name}: {told.get('reason')}")
-    since = f", since {told['lastTransitionTime']}" if told.get("lastTransitionTime") else ""
-    why = f"{told.get('reason')}: {told.get('message')}{since}"
+    if health.get("status") == "True":
+        return ok(f"{KIND} {name}: {health.get('reason')}")
+    since = f", since {health['lastTransitionTime']}" if health.get("lastTransitionTime") else ""
+    why = f"{health.get('reason')}: {health.get('message')}{since}"
     fix = "The operator keeps the Secret as it was. Is its Vault token still valid? If not, restart it."
     return fail(f"{KIND} {name}: {why}", fix)
 

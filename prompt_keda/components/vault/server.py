@@ -70,19 +70,19 @@ def token_lives_on(systems: Systems) -> Outcome:
 
     Fix: Log in again (`vault login`), or `vault token renew` where the result says that it can be renewed.
     """
-    found = systems.vault.token()
+    token = systems.vault.token()
     fix = "Log in to Vault again (vault login)."
-    if found.uses:
-        return warn(f"the token is good for {found.uses} more requests alone", fix)
-    if found.ttl_s is None:
+    if token.uses:
+        return warn(f"the token is good for {token.uses} more requests alone", fix)
+    if token.ttl_s is None:
         return ok("it does not expire")
-    said = (
-        f"it ends in {found.ttl_s // 60} min {found.ttl_s % 60} s and can {'' if found.renewable else 'not '}be renewed"
+    message = (
+        f"it ends in {token.ttl_s // 60} min {token.ttl_s % 60} s and can {'' if token.renewable else 'not '}be renewed"
     )
-    if found.ttl_s >= REDEPLOY_S:
-        return ok(said)
-    renew = "vault token renew, or log in again." if found.renewable else fix
-    return warn(f"{said}; a redeploy may take {REDEPLOY_S // 60} min", renew)
+    if token.ttl_s >= REDEPLOY_S:
+        return ok(message)
+    renew = "vault token renew, or log in again." if token.renewable else fix
+    return warn(f"{message}; a redeploy may take {REDEPLOY_S // 60} min", renew)
 
 
 @check(
@@ -117,9 +117,9 @@ def kv_version_as_named(systems: Systems) -> Outcome:
         return ok(f"{settings.mount} is read as version {settings.kv_version}")
     if real == settings.kv_version:
         return ok(f"{settings.mount} is version {real}")
-    said = f"{settings.mount} is version {real}, the environment says {settings.kv_version}"
+    message = f"{settings.mount} is version {real}, the environment says {settings.kv_version}"
     paths = f"version 1 reads {_api_path(settings.mount, path, 1)}, version 2 {_api_path(settings.mount, path, 2)}"
-    return fail(f"{said}: {paths}", f"Write kv_version: {real} into the environment.")
+    return fail(f"{message}: {paths}", f"Write kv_version: {real} into the environment.")
 
 
 @check(
@@ -210,10 +210,10 @@ def secrets_have_their_keys(systems: Systems) -> Outcome:
 
     def look(path: str) -> Outcome:
         try:
-            found = systems.secret_keys(filled(path, "vault_path"))
+            keys = systems.secret_keys(filled(path, "vault_path"))
         except (Missing, Refused) as error:
             return fail(f"{path}: {error.detail}", fix)
-        absent = sorted(key for key in wanted[path] if not found.get(key))
+        absent = sorted(key for key in wanted[path] if not keys.get(key))
         return fail(f"{path} has no {', '.join(absent)}, or it is empty", fix) if absent else ok(path)
 
     return all_of(((path, path) for path in wanted), look, f"{len(wanted)} secrets with all their keys")

@@ -23,8 +23,8 @@ def _errors(trial: Trial) -> None:
 
 
 def _more_than(trial: Trial, count: float) -> tuple[bool, str]:
-    seen = trial.errors_count()
-    return seen > count, f"{seen:.0f} errors"
+    errors_count = trial.errors_count()
+    return errors_count > count, f"{errors_count:.0f} errors"
 
 
 CASES = (

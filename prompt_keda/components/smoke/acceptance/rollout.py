@@ -37,8 +37,8 @@ def _living(trial: Trial) -> set[str]:
 
 
 def _all_live(trial: Trial, before: set[str]) -> tuple[bool, str]:
-    found = [obj for obj in (*trial.jobs(), *trial.pods()) if obj["metadata"]["uid"] in before]
-    live = [obj for obj in found if "deletionTimestamp" not in obj["metadata"]]
+    objects = [obj for obj in (*trial.jobs(), *trial.pods()) if obj["metadata"]["uid"] in before]
+    live = [obj for obj in objects if "deletionTimestamp" not in obj["metadata"]]
     return len(live) == len(before), f"{len(live)} of {len(before)} live on"
 
 
@@ -55,9 +55,9 @@ def _mark(job: Object) -> str:
 
 
 def _all_complete(trial: Trial, before: set[str]) -> tuple[bool, str]:
-    still, seen = _all_live(trial, before)
+    still, detail = _all_live(trial, before)
     if not still:
-        raise StepBroken(f"Jobs and pods of before: {seen}")
+        raise StepBroken(f"Jobs and pods of before: {detail}")
     complete = sum(has_condition(job, "Complete") for job in trial.jobs())
     return complete == trial.made_count == 3, f"{complete} of {trial.made_count} Jobs ended well"
 

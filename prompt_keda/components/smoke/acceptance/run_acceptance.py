@@ -31,7 +31,7 @@ def run_acceptance(systems: Systems, cases: Sequence[Case], observer: Observer, 
         When the smoke tests' namespace cannot be prepared: then no case is tried.
     """
     filled(systems.environment.smoke.image, "smoke.image")
-    SmokePlace(systems, run_id, lambda said: _tell(observer, "prepare", said)).prepare()
+    SmokePlace(systems, run_id, lambda message: _tell(observer, "prepare", message)).prepare()
     stop = threading.Event()
 
     def run(case: Case) -> CaseResult:
@@ -40,15 +40,15 @@ def run_acceptance(systems: Systems, cases: Sequence[Case], observer: Observer, 
     pool = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="case")
     try:
         futures = {case.id: pool.submit(run, case) for case in cases if not case.disrupts}
-        found = {id_: future.result() for id_, future in futures.items()}
+        results = {id_: future.result() for id_, future in futures.items()}
     finally:
         stop.set()  # on Ctrl-C each case ends at its next look, and cleans up
         pool.shutdown(wait=True, cancel_futures=True)
     stop.clear()
     for case in cases:
         if case.disrupts:
-            found[case.id] = run(case)
-    return [found[case.id] for case in cases]
+            results[case.id] = run(case)
+    return [results[case.id] for case in cases]
 
 
 class _Run:
@@ -65,8 +65,8 @@ class _Run:
         self._observer(Event(EventKind.STARTED, f"acceptance/{case.id}"))
         self._try(result)
         result.duration_s = round(time.monotonic() - self._began, 2)
-        told = result.detail or result.title
-        finished = Event(EventKind.FINISHED, f"acceptance/{case.id}", result.verdict.value, told, result.duration_s)
+        message = result.detail or result.title
+        finished = Event(EventKind.FINISHED, f"acceptance/{case.id}", result.verdict.value, message, result.duration_s)
         self._observer(finished)
         return result
 
@@ -75,8 +75,8 @@ class _Run:
             if self._case.disrupts and (why := self._why_not_here()):
                 result.verdict, result.detail = Verdict.SKIPPED, why
                 return
-            case, told = self._case, (self._run_id, self._observer, self._stop)
-            with Trial(self._systems, case.id, case.shape, case.deadline, *told) as trial:
+            case, context = self._case, (self._run_id, self._observer, self._stop)
+            with Trial(self._systems, case.id, case.shape, case.deadline, *context) as trial:
                 result.points = trial.points
                 if case.settles:
                     trial.settle()
@@ -94,5 +94,5 @@ class _Run:
         return f"a new operator would delete {len(risky)} Jobs of another generation" if risky else ""
 
 
-def _tell(observer: Observer, part: str, said: str) -> None:
-    observer(Event(EventKind.NOTE, f"acceptance/{part}", "working", said))
+def _tell(observer: Observer, part: str, message: str) -> None:
+    observer(Event(EventKind.NOTE, f"acceptance/{part}", "working", message))

@@ -158,14 +158,14 @@ class Trial:
         began, shown = time.monotonic(), ""
         while True:
             self._go_on()
-            reached, seen = look()
+            reached, detail = look()
             if reached:
-                self._record(Point(what, expected, seen, round(time.monotonic() - began, 2)))
+                self._record(Point(what, expected, detail, round(time.monotonic() - began, 2)))
                 return
-            if seen != shown:
-                shown = seen
-                self.say(f"{what}: {seen}")
-            self._in_time(f"{what}, expected {expected}", seen)
+            if detail != shown:
+                shown = detail
+                self.say(f"{what}: {detail}")
+            self._in_time(f"{what}, expected {expected}", detail)
             self._watch.wait(LOOK_S)
 
     def stays(self, what: str, expected: str, look: Look) -> None:
@@ -183,11 +183,11 @@ class Trial:
         began, polls = time.monotonic(), Polls(self)
         while True:
             self._go_on()
-            still, seen = look()
+            still, detail = look()
             if not still:
-                raise StepBroken(f"{what}: expected {expected}, seen {seen}")
+                raise StepBroken(f"{what}: expected {expected}, seen {detail}")
             if polls.begun() > WHOLE_POLLS:
-                self._record(Point(what, expected, f"{seen}, over two polls", round(time.monotonic() - began, 2)))
+                self._record(Point(what, expected, f"{detail}, over two polls", round(time.monotonic() - began, 2)))
                 return
             self._in_time(f"{what}: two polls of KEDA", f"{polls.count} begun")
             self._watch.wait(LOOK_S)
@@ -198,11 +198,11 @@ class Trial:
         while not is_over:
             self._go_on()
             is_over = time.monotonic() > began + seconds
-            still, seen = look()
+            still, detail = look()
             if not still:
-                raise StepBroken(f"{what}: expected {expected}, seen {seen}")
+                raise StepBroken(f"{what}: expected {expected}, seen {detail}")
             self._watch.wait(LOOK_S)
-        self._record(Point(what, expected, f"{seen}, over {seconds:.0f} s", round(seconds, 2)))
+        self._record(Point(what, expected, f"{detail}, over {seconds:.0f} s", round(seconds, 2)))
 
     def settle(self) -> None:
         """Wait until KEDA takes the ScaledJob and has polled it: it looks at a new one twice. Raises as `until` does."""
@@ -224,9 +224,9 @@ class Trial:
 
     def jobs(self) -> list[Object]:
         """List the Jobs that KEDA has made for this case. Raises as `Kube.each` does."""
-        found = list(self.systems.kube.each(JOBS, self.namespace, f"{SCALED_JOB_LABEL}={self.name}"))
-        self._uids |= {job["metadata"]["uid"] for job in found}
-        return found
+        jobs = list(self.systems.kube.each(JOBS, self.namespace, f"{SCALED_JOB_LABEL}={self.name}"))
+        self._uids |= {job["metadata"]["uid"] for job in jobs}
+        return jobs
 
     @property
     def made_count(self) -> int:
@@ -247,18 +247,18 @@ class Trial:
         """
         most = count if most is None else most
         active = sum(not is_finished(job) for job in self.jobs())
-        seen = f"{active} Jobs at once, {self.made_count} made"
+        detail = f"{active} Jobs at once, {self.made_count} made"
         if active > most:
-            raise StepBroken(f"Jobs at once: expected no more than {most}, seen {seen}")
-        return active == count, seen
+            raise StepBroken(f"Jobs at once: expected no more than {most}, seen {detail}")
+        return active == count, detail
 
     def condition(self, kind: str, wanted: str) -> tuple[bool, str]:
         """Tell whether KEDA says this of the ScaledJob: Ready, Active or Paused."""
         live = self.systems.kube.find(SCALED_JOBS, self.name, self.namespace) or {}
-        found = conditions(live).get(kind)
-        if found is None:
+        state = conditions(live).get(kind)
+        if state is None:
             return False, f"no condition {kind} yet"
-        return found["status"] == wanted, f"{kind}={found['status']}: {found.get('message', '')}".rstrip(": ")
+        return state["status"] == wanted, f"{kind}={state['status']}: {state.get('message', '')}".rstrip(": ")
 
     def is_worked_off(self) -> tuple[bool, str]:
         """Tell whether the workers have read and acknowledged all events."""
@@ -292,9 +292,9 @@ class Trial:
         self.points.append(point)
         self.say(f"{point.what}: {point.seen} ({point.seconds:.1f} s)", EventKind.NOTE)
 
-    def _in_time(self, what: str, seen: str) -> None:
+    def _in_time(self, what: str, detail: str) -> None:
         if time.monotonic() > self._end:
-            raise DeadlinePassed(what, self._deadline_s, seen)
+            raise DeadlinePassed(what, self._deadline_s, detail)
 
     def _go_on(self) -> None:
         if self._stop.is_set():
