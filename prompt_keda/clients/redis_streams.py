@@ -179,8 +179,8 @@ class RedisStreams:
         Unreachable, Refused, BadAnswer
             When nothing could be asked; what is denied alone is raised where its answer is looked at.
         """
-        found: Survey = self._ask(lambda: ask(self._redis, streams, self._translated))
-        return found
+        survey: Survey = self._ask(lambda: ask(self._redis, streams, self._translated))
+        return survey
 
     def denied(self, stream: str) -> list[str]:
         """Give those commands that this login may not run, of the three that KEDA asks for a lag.
@@ -274,8 +274,8 @@ class RedisStreams:
 
     def info(self, section: str) -> dict[str, Any]:
         """Give one section of INFO. Raises as `ping` does."""
-        found: dict[str, Any] = self._ask(lambda: self._redis.info(section))
-        return found
+        info: dict[str, Any] = self._ask(lambda: self._redis.info(section))
+        return info
 
     def stream_info(self, stream: str) -> StreamInfo | None:
         """Give what is known of a stream, or None if it is not there. Raises as `ping` does."""
@@ -288,8 +288,8 @@ class RedisStreams:
 
     def consumers(self, stream: str, group: str) -> list[str]:
         """Give the names of a group's consumers. Raises as `ping` does."""
-        found = self._ask_absent(lambda: self._redis.xinfo_consumers(stream, group)) or []
-        return [consumer["name"] for consumer in found]
+        consumers = self._ask_absent(lambda: self._redis.xinfo_consumers(stream, group)) or []
+        return [consumer["name"] for consumer in consumers]
 
     def pending_ids(self, stream: str, group: str) -> set[str]:
         """Give the ids of the events that a group has given out and that were not acknowledged. Raises as `ping` does."""
@@ -453,12 +453,12 @@ class RedisStreams:
             return FORWARD_SILENT if self._way and not is_connecting else time_over(error, is_connecting)
         if self._way and (why := self._way.why()):
             return why
-        told = find_reason(error) or text
-        if told != CUT_OFF:
-            return told
+        reason = find_reason(error) or text
+        if reason != CUT_OFF:
+            return reason
         by_tls = self._redis.connection_pool.connection_kwargs.get("tls")  # its alert may be lost with the connection
         wants = "asks for a certificate of its client" if by_tls else "wants TLS"
-        return f"{told} (a Redis that {wants} does so: see redis.tls of the environment)"
+        return f"{reason} (a Redis that {wants} does so: see redis.tls of the environment)"
 
 
 class _Way:

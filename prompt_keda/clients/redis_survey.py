@@ -183,8 +183,8 @@ class Survey:
 
     def info(self) -> dict[str, Any]:
         """Give INFO: all default sections, and ``cmdstat_…`` with the calls of each command since the start."""
-        found: dict[str, Any] = self._answer("info") | self._answer("commandstats")
-        return found
+        info: dict[str, Any] = self._answer("info") | self._answer("commandstats")
+        return info
 
     def now_s(self) -> float:
         """Give Redis' own clock, in seconds since 1970."""
@@ -192,8 +192,8 @@ class Survey:
 
     def saving(self) -> dict[str, str]:
         """Give its settings ``save`` and ``appendonly``."""
-        found: dict[str, str] = self._answer("saving")
-        return found
+        settings: dict[str, str] = self._answer("saving")
+        return settings
 
     def lag_asked_s(self, address: str) -> float | None:
         """Return how long ago a client at an address last asked for a group's lag, in seconds; None if none has.
@@ -210,8 +210,8 @@ class Survey:
 
     def stream(self, stream: str) -> StreamInfo | None:
         """Give what is known of a stream, or None if it is not there."""
-        found: StreamInfo | None = self._answer("stream", stream)
-        return found
+        info: StreamInfo | None = self._answer("stream", stream)
+        return info
 
     def key_type(self, stream: str) -> str:
         """Return the type of a stream's key: ``stream``, or what stands there instead."""
@@ -219,34 +219,34 @@ class Survey:
 
     def lives_ms(self, stream: str) -> int | None:
         """Return after how many milliseconds Redis deletes a stream; None: it does not."""
-        found: int | None = self._answer("lives", stream)
-        return found
+        lives_ms: int | None = self._answer("lives", stream)
+        return lives_ms
 
     def group(self, stream: str, group: str) -> GroupInfo | None:
         """Give what is known of a consumer group, or None if stream or group is not there."""
-        found: GroupInfo | None = self._answer("group", stream, group)
-        return found
+        info: GroupInfo | None = self._answer("group", stream, group)
+        return info
 
     def backlog(self, stream: str, group: str) -> Backlog:
         """Give a group's lag beside what really waits. Raises `BadAnswer` when stream or group is not there."""
-        found: Backlog = self._answer("backlog", stream, group)
-        return found
+        backlog: Backlog = self._answer("backlog", stream, group)
+        return backlog
 
     def flow(self, stream: str, group: str) -> Flow:
         """Return since when events wait and are read. Raises `BadAnswer` when stream or group is not there."""
-        found: Flow = self._answer("flow", stream, group)
-        return found
+        flow: Flow = self._answer("flow", stream, group)
+        return flow
 
     def old_pending(self, stream: str, group: str) -> OldPending:
         """Give the events that are pending for too long. Raises `BadAnswer` when stream or group is not there."""
-        found: OldPending = self._answer("pending", stream, group)
-        return found
+        pending: OldPending = self._answer("pending", stream, group)
+        return pending
 
     def _answer(self, *question: str) -> Any:
-        found = self._answers[question]
-        if isinstance(found, ClientError):
-            raise found
-        return found
+        answer = self._answers[question]
+        if isinstance(answer, ClientError):
+            raise answer
+        return answer
 
 
 def ask(

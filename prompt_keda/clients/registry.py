@@ -243,16 +243,16 @@ class Registry:
         What the index does not say is read in each entry: in its config, or where it is an index itself in that. An entry
         that says no platform either, as an artifact, is left out. Raises as `manifest` and `platforms` do.
         """
-        found = dict(info.children)
+        children = dict(info.children)
         if len(info.unnamed) > MOST_UNNAMED:
             raise BadAnswer(SYSTEM, self.endpoint, f"an index of {repository} has too many entries without a platform")
         for digest in info.unnamed:
             entry = self.manifest(repository, digest)
             if (entry.children or entry.unnamed) and depth:
-                found = {**self.children(repository, entry, depth - 1), **found}
+                children = {**self.children(repository, entry, depth - 1), **children}
             elif platform := self._platform_of_config(repository, entry):
-                found.setdefault(platform, digest)
-        return found
+                children.setdefault(platform, digest)
+        return children
 
     def platforms(self, repository: str, info: ManifestInfo) -> tuple[str, ...]:
         """Give the platforms that an image is for; none where it does not say. A single manifest's config is read.
@@ -415,9 +415,9 @@ class Registry:
         return {"Authorization": f"Bearer {document.get('token') or document.get('access_token')}"}
 
 
-def _platform(said: Any) -> str:
+def _platform(config: Any) -> str:
     """Give ``linux/amd64`` of what a config, or an index's entry, says; empty where it does not say."""
-    system, architecture = said.get("os"), said.get("architecture")
+    system, architecture = config.get("os"), config.get("architecture")
     known = all(isinstance(part, str) and part not in ("", "unknown") for part in (system, architecture))
     return f"{system}/{architecture}" if known else ""
 
@@ -433,8 +433,8 @@ def _is_index(entry: Any) -> bool:
 
 def _reason(error: Exception) -> str:
     """Say in one line whether name, TLS or TCP failed; httpx keeps it in the chain of causes."""
-    if told := find_reason(error):
-        return told
+    if reason := find_reason(error):
+        return reason
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):

@@ -135,15 +135,15 @@ class Vault:
         BadAnswer
             When something else than a KV engine is mounted there.
         """
-        found = self._ask(lambda: self._client.adapter.get(f"/v1/sys/internal/ui/mounts/{mount}"))["data"]
-        if found.get("type") != "kv":
-            raise BadAnswer(SYSTEM, self.endpoint, f"{mount} is an engine of type {found.get('type')}, not kv")
-        return int((found.get("options") or {}).get("version") or 1)
+        mount_info = self._ask(lambda: self._client.adapter.get(f"/v1/sys/internal/ui/mounts/{mount}"))["data"]
+        if mount_info.get("type") != "kv":
+            raise BadAnswer(SYSTEM, self.endpoint, f"{mount} is an engine of type {mount_info.get('type')}, not kv")
+        return int((mount_info.get("options") or {}).get("version") or 1)
 
     def capabilities(self, paths: Sequence[str]) -> dict[str, set[str]]:
         """Give what the token may do with each API path, in one request: ``read``, ``deny``, ``root`` and so on."""
-        found = self._ask(lambda: self._client.sys.get_capabilities(list(paths)))["data"]
-        return {path: set(found.get(path) or ["deny"]) for path in paths}
+        answer = self._ask(lambda: self._client.sys.get_capabilities(list(paths)))["data"]
+        return {path: set(answer.get(path) or ["deny"]) for path in paths}
 
     def read_keys(self, mount: str, path: str, kv_version: int) -> dict[str, Secret]:
         """Give all keys of one secret.
@@ -186,13 +186,13 @@ class Vault:
             try:
                 return read(path, mount_point=mount, raise_on_deleted_version=True)
             except exceptions.InvalidPath as error:
-                told = error.json if isinstance(error.json, dict) else {}
-                if (told.get("data") or {}).get("metadata"):
-                    return told
+                document = error.json if isinstance(error.json, dict) else {}
+                if (document.get("data") or {}).get("metadata"):
+                    return document
                 raise
 
-        found: dict[str, Any] = self._ask(ask)["data"]
-        return found
+        data: dict[str, Any] = self._ask(ask)["data"]
+        return data
 
     def _ask(self, question: Callable[[], Any]) -> dict[str, Any]:
         try:
@@ -210,24 +210,24 @@ class Vault:
         except exceptions.VaultError as error:
             raise BadAnswer(SYSTEM, self.endpoint, type(error).__name__) from error
         except requests.exceptions.SSLError as error:
-            told = find_reason(error) or "TLS: its certificate is not trusted"
-            raise Unreachable(SYSTEM, self.endpoint, told) from error
+            reason = find_reason(error) or "TLS: its certificate is not trusted"
+            raise Unreachable(SYSTEM, self.endpoint, reason) from error
         except requests.exceptions.RequestException as error:
             raise Unreachable(SYSTEM, self.endpoint, _reason(error)) from error
 
-    def _document(self, found: Any) -> dict[str, Any]:
+    def _document(self, answer: Any) -> dict[str, Any]:
         """Give the JSON of an answer. A redirect is not followed: the library would send the token along."""
-        if isinstance(found, requests.Response):
-            if found.is_redirect:
-                place = urlsplit(found.headers["Location"]).hostname or "another path"
+        if isinstance(answer, requests.Response):
+            if answer.is_redirect:
+                place = urlsplit(answer.headers["Location"]).hostname or "another path"
                 raise BadAnswer(SYSTEM, self.endpoint, f"it redirects to {place}", "Give the address it redirects to.")
             try:
-                found = found.json()
+                answer = answer.json()
             except ValueError:
-                found = None
-        if not isinstance(found, dict):
+                answer = None
+        if not isinstance(answer, dict):
             raise BadAnswer(SYSTEM, self.endpoint, "it did not answer with JSON: is this a Vault?")
-        return found
+        return answer
 
 
 class _Https(requests.adapters.HTTPAdapter):

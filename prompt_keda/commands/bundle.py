@@ -115,8 +115,8 @@ def collect(systems: Systems) -> Iterator[tuple[str, str]]:
 
 def secret_values(systems: Systems) -> list[str]:
     """Give the values of all Secrets that the environment names, to be taken out of everything. Raises as `Kube.find` does."""
-    found = [systems.kube.find(SECRETS, sync.name, sync.namespace) for sync in systems.environment.secrets]
-    return [value for secret in found if secret for value in known_secrets((secret.get("data") or {}).values())]
+    secrets = [systems.kube.find(SECRETS, sync.name, sync.namespace) for sync in systems.environment.secrets]
+    return [value for secret in secrets if secret for value in known_secrets((secret.get("data") or {}).values())]
 
 
 def _logs(systems: Systems, namespace: str) -> Iterator[tuple[str, str]]:
@@ -166,12 +166,12 @@ def _text(what: Callable[[], str]) -> str:
         return f"not seen: {error.what}\n"
 
 
-def _json(found: Any) -> str:
-    return json.dumps(_without_noise(found), indent=1, default=str, ensure_ascii=False)
+def _json(value: Any) -> str:
+    return json.dumps(_without_noise(value), indent=1, default=str, ensure_ascii=False)
 
 
-def _without_noise(found: Any) -> Any:
+def _without_noise(document: Any) -> Any:
     """Leave out who manages which field: it is longer than all else, and holds the last applied configuration."""
-    if isinstance(found, dict):
-        return {key: _without_noise(value) for key, value in found.items() if key != "managedFields"}
-    return [_without_noise(inner) for inner in found] if isinstance(found, list) else found
+    if isinstance(document, dict):
+        return {key: _without_noise(value) for key, value in document.items() if key != "managedFields"}
+    return [_without_noise(inner) for inner in document] if isinstance(document, list) else document

@@ -89,8 +89,8 @@ def discover(session: Session, write: bool, differing: bool, ask: Ask | None) ->
         When the cluster cannot be asked.
     """
     file, environment, placeholders = session.file, session.environment, session.systems.placeholders
-    found = look(session.systems.kube, environment)
-    proposals, refused = propose(file, environment, placeholders, found.seen)
+    discovered = look(session.systems.kube, environment)
+    proposals, refused = propose(file, environment, placeholders, discovered.seen)
     _refuse_another_cluster(session, proposals)
     chosen = [proposal for proposal in proposals if differing or not proposal.differs]
     values = {proposal.where: proposal.proposed for proposal in chosen}
@@ -104,8 +104,8 @@ def discover(session: Session, write: bool, differing: bool, ask: Ask | None) ->
         changes=[_change(proposal, proposal in chosen) for proposal in proposals],
         diff=diff,
         written=bool(chosen) and write,
-        not_seen=found.not_seen + refused,
-        notes=found.notes,
+        not_seen=discovered.not_seen + refused,
+        notes=discovered.notes,
         open=[Gap(key, wanted) for key, wanted in _open(environment, chosen)],
     )
     return Result("discover", environment.name, session.header(), parts)

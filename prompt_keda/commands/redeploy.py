@@ -145,13 +145,13 @@ def resume(session: Session, run_id: str, approve: str, observer: Observer, ask:
 
 def _nothing_to_resume(environment: str, run_id: str) -> Refusal:
     if not run_id:
-        said = f"no interrupted run of environment {environment} is recorded here or in its cluster"
-        return Refusal(said, "Start one with ./run redeploy.")
+        message = f"no interrupted run of environment {environment} is recorded here or in its cluster"
+        return Refusal(message, "Start one with ./run redeploy.")
     other = environment_of(run_id)
     if other in (None, environment):
         return Refusal(f"there is no run {run_id} here or in its cluster", "./run history names them.")
-    said = f"run {run_id} is one of environment {other}, not of {environment}"
-    return Refusal(said, f"./run resume --env {other} --run {run_id}")
+    message = f"run {run_id} is one of environment {other}, not of {environment}"
+    return Refusal(message, f"./run resume --env {other} --run {run_id}")
 
 
 def _plan_again(context: Context, kept: KeptRun) -> Plan[Context]:
@@ -184,8 +184,8 @@ def _run(
     journal, news = copied_journal_of(context, folder), ChatNews(session, observer)
     begun = f"{task} mode {made.mode} by {context.systems.viewpoint}, process {os.getpid()}"
     journal.append("run", "begin", begun)
-    told = f"{task} of {context.environment.name}, mode {made.mode}, run {folder.id}"
-    news.post(f"{told}: begins, by {context.systems.viewpoint}")
+    subject = f"{task} of {context.environment.name}, mode {made.mode}, run {folder.id}"
+    news.post(f"{subject}: begins, by {context.systems.viewpoint}")
     outcome = "has ended; how is not known"
     try:
         steps = run_plan(made.steps, context, journal, observer)
@@ -217,7 +217,7 @@ def _run(
             journal.close()  # before the lock is given back: who takes it next finds the copy as it is
         finally:
             _give_lock_back(context, journal)
-            news.post(f"{told}: {outcome}")
+            news.post(f"{subject}: {outcome}")
             news.close()
     return Result(task, context.environment.name, header, report)
 

@@ -170,13 +170,13 @@ class Plan(Generic[C]):
     @property
     def input_digests(self) -> dict[str, str]:
         """Give the SHA-256 of each input, of a mapping's keys each: enough to name what has changed, on any machine."""
-        found: dict[str, str] = {}
+        digests: dict[str, str] = {}
         for name, value in self.inputs.items():
             parts = (
                 {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
             )
-            found |= {key: hashlib.sha256(_as_text(part)).hexdigest() for key, part in parts.items()}
-        return found
+            digests |= {key: hashlib.sha256(_as_text(part)).hexdigest() for key, part in parts.items()}
+        return digests
 
     def to_json(self) -> dict[str, Any]:
         """Give what is kept in plan.json and shown with ``--json``."""

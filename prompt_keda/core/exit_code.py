@@ -29,12 +29,12 @@ def of_verdicts(verdicts: Iterable[Verdict], strict: bool = False) -> int:
     strict
         Return 4 instead of 0 if there is a warning.
     """
-    seen = set(verdicts)
-    if Verdict.FAIL in seen:
+    present = set(verdicts)
+    if Verdict.FAIL in present:
         return BROKEN
-    if Verdict.UNKNOWN in seen or not seen & {Verdict.OK, Verdict.WARN}:
+    if Verdict.UNKNOWN in present or not present & {Verdict.OK, Verdict.WARN}:
         return UNKNOWN
-    return WARNINGS if strict and Verdict.WARN in seen else PROVEN
+    return WARNINGS if strict and Verdict.WARN in present else PROVEN
 
 
 def of_commands(codes: Iterable[int], last: int) -> int:

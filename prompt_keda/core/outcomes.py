@@ -53,7 +53,7 @@ def look_at(name: str, thing: T, look: Callable[[T], Outcome]) -> Outcome:
         return unknown(f"{name}: {error.what}", error.fix)
 
 
-def worst_of(seen: list[Outcome], good: str = "") -> Outcome:
+def worst_of(outcomes: list[Outcome], good: str = "") -> Outcome:
     """Give the worst of what was seen: FAIL before UNKNOWN before WARN.
 
     So what cannot be seen hides nothing that is broken. Nothing to look at is UNKNOWN, never green, and where all is
@@ -65,17 +65,19 @@ def worst_of(seen: list[Outcome], good: str = "") -> Outcome:
         What to say when all are OK; empty: what was said of each.
     """
     for verdict in (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN):
-        found = [outcome for outcome in seen if outcome.verdict is verdict]
-        if found:
-            others = [outcome for outcome in seen if outcome.verdict not in (verdict, Verdict.OK)]
-            fix = next((outcome.fix for outcome in found if outcome.fix), "")
-            return Outcome(verdict, _named(found), detail=_named(others), fix=fix)
-    if seen and all(outcome.verdict is Verdict.SKIPPED for outcome in seen):
-        return skipped(_named(seen))
+        worst = [outcome for outcome in outcomes if outcome.verdict is verdict]
+        if worst:
+            others = [outcome for outcome in outcomes if outcome.verdict not in (verdict, Verdict.OK)]
+            fix = next((outcome.fix for outcome in worst if outcome.fix), "")
+            return Outcome(verdict, _named(worst), detail=_named(others), fix=fix)
+    if outcomes and all(outcome.verdict is Verdict.SKIPPED for outcome in outcomes):
+        return skipped(_named(outcomes))
     fix = "Name them in the environment: environments/README.md has all keys."
-    return ok(good or _named(seen)) if seen else unknown("nothing was looked at: the environment names none", fix)
+    return (
+        ok(good or _named(outcomes)) if outcomes else unknown("nothing was looked at: the environment names none", fix)
+    )
 
 
-def _named(seen: list[Outcome]) -> str:
-    said = "; ".join(outcome.observed for outcome in seen[:MOST_NAMED])
-    return f"{said} (and {len(seen) - MOST_NAMED} more)" if len(seen) > MOST_NAMED else said
+def _named(outcomes: list[Outcome]) -> str:
+    text = "; ".join(outcome.observed for outcome in outcomes[:MOST_NAMED])
+    return f"{text} (and {len(outcomes) - MOST_NAMED} more)" if len(outcomes) > MOST_NAMED else text

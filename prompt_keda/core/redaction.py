@@ -35,8 +35,8 @@ class Redaction:
 
     def __init__(self, values: Iterable[str]) -> None:
         self._key = secrets.token_bytes(16)
-        found = {form: value for value in values if len(value) >= SHORTEST for form in _forms(value)}
-        self._tokens = {form: self._token(value) for form, value in found.items()}
+        forms = {form: value for value in values if len(value) >= SHORTEST for form in _forms(value)}
+        self._tokens = {form: self._token(value) for form, value in forms.items()}
         self._known = _any_of(self._tokens)
         self.count = 0
 

@@ -73,6 +73,6 @@ def named(rights: Iterable[Right]) -> str:
     verbs: dict[str, list[str]] = {}
     for right in sorted(rights):
         verbs.setdefault(str(right).removeprefix(f"{right.verb} "), []).append(right.verb)
-    told = [f"{', '.join(granted)} {what}" for what, granted in verbs.items()]
-    more = f" (and {len(told) - SHOWN} more)" if len(told) > SHOWN else ""
-    return "; ".join(told[:SHOWN]) + more
+    texts = [f"{', '.join(granted)} {what}" for what, granted in verbs.items()]
+    more = f" (and {len(texts) - SHOWN} more)" if len(texts) > SHOWN else ""
+    return "; ".join(texts[:SHOWN]) + more

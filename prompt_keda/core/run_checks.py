@@ -145,12 +145,12 @@ def look(check: Check[C], context: C) -> Outcome:
 
 def _second(check: Check[C], context: C, first: Unreachable) -> Outcome:
     try:
-        found = _seen(check, context)
+        second = _seen(check, context)
     except Unreachable as error:
         return Outcome(Verdict.UNKNOWN, f"second try: {error.what}", fix=error.fix)
-    told = f"first try: {first.what}"
-    detail = f"{found.detail}\n{told}" if found.detail else told
-    return replace(found, observed=f"second try: {found.observed}", detail=detail)
+    before = f"first try: {first.what}"
+    detail = f"{second.detail}\n{before}" if second.detail else before
+    return replace(second, observed=f"second try: {second.observed}", detail=detail)
 
 
 def _seen(check: Check[C], context: C) -> Outcome:

@@ -83,14 +83,14 @@ def run_plan(
         try:
             progress, acted = _run_step(step, context, journal, observer, now, has_written)
         except (KeyboardInterrupt, Exception) as error:
-            told = _told(error, step, has_written)
-            journal.append(step.id, "interrupted" if isinstance(told, Interrupted) else "failed", told.what)
+            failure = _told(error, step, has_written)
+            journal.append(step.id, "interrupted" if isinstance(failure, Interrupted) else "failed", failure.what)
             took = now() - started
-            broken = Progress(State.BROKEN, told.what)
-            told.parts["steps"] = [*results, _result(step, broken, True, took, started - begun)]
-            if not isinstance(told, Interrupted):
-                observer(Event(EventKind.FINISHED, step.id, State.BROKEN.value, told.what, took))
-            raise told from error
+            broken = Progress(State.BROKEN, failure.what)
+            failure.parts["steps"] = [*results, _result(step, broken, True, took, started - begun)]
+            if not isinstance(failure, Interrupted):
+                observer(Event(EventKind.FINISHED, step.id, State.BROKEN.value, failure.what, took))
+            raise failure from error
         took = now() - started
         results.append(_result(step, progress, acted, took, started - begun))
         state = "done" if acted else HAD_NOTHING_TO_DO

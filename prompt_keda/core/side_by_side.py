@@ -24,7 +24,7 @@ def look_side_by_side(things: Sequence[tuple[str, T]], look: Callable[[T], Outco
     left: queue.SimpleQueue[int] = queue.SimpleQueue()
     for index in range(len(things)):
         left.put(index)
-    seen: dict[int, Outcome | Exception] = {}
+    outcomes: dict[int, Outcome | Exception] = {}
 
     def work() -> None:
         while True:
@@ -33,19 +33,19 @@ def look_side_by_side(things: Sequence[tuple[str, T]], look: Callable[[T], Outco
             except queue.Empty:
                 return
             try:
-                seen[index] = look_at(*things[index], look)
+                outcomes[index] = look_at(*things[index], look)
             except Exception as error:  # noqa: BLE001  raised below, in the check's own thread
-                seen[index] = error
+                outcomes[index] = error
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(things)))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    told = []
+    ordered = []
     for index in range(len(things)):
-        result = seen[index]
+        result = outcomes[index]
         if isinstance(result, Exception):
             raise result
-        told.append(result)
-    return told
+        ordered.append(result)
+    return ordered

@@ -33,8 +33,8 @@ class _Loader(yaml.CSafeLoader):
         try:
             return super().construct_object(node, deep)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-            said = f"{str(node.value)[:40]!r} is no {str(node.tag).removeprefix(YAML_TAG)}; put a text into quotes"
-            raise ConstructorError(None, None, said, node.start_mark) from error
+            message = f"{str(node.value)[:40]!r} is no {str(node.tag).removeprefix(YAML_TAG)}; put a text into quotes"
+            raise ConstructorError(None, None, message, node.start_mark) from error
 
 
 def read_text(path: Path) -> str:
@@ -115,7 +115,7 @@ def _refuse_deeper(depth: int, mark: yaml.Mark | None, path: Path) -> None:
 
 
 def _documents(text: str, placeholders: Mapping[str, Any] | None, path: Path) -> list[tuple[Any, Marks]]:
-    found: list[tuple[Any, Marks]] = []
+    documents: list[tuple[Any, Marks]] = []
     loader = _Loader(text)
     try:
         while loader.check_node():
@@ -125,10 +125,10 @@ def _documents(text: str, placeholders: Mapping[str, Any] | None, path: Path) ->
             _look(node, (), marks, path, ())
             value = loader.construct_document(node)
             if value is not None:
-                found.append((_fill(value, (), marks, placeholders, path), marks))
+                documents.append((_fill(value, (), marks, placeholders, path), marks))
     finally:
         loader.dispose()
-    return found
+    return documents
 
 
 def _place_of_byte(path: Path, data: bytes, offset: int) -> str:
@@ -150,18 +150,18 @@ def _look(node: yaml.Node, where: Where, marks: Marks, path: Path, around: tuple
         for index, item in enumerate(node.value):
             _look(item, (*where, index), marks, path, (*around, node))
     elif isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
+        keys: set[str] = set()
         for key, value in node.value:
-            _refuse_key(key, seen, path)
-            seen.add(key.value)
+            _refuse_key(key, keys, path)
+            keys.add(key.value)
             _look(value, (*where, key.value), marks, path, (*around, node))
             marks[(*where, key.value)] = key.start_mark
 
 
-def _refuse_key(key: yaml.Node, seen: set[str], path: Path) -> None:
+def _refuse_key(key: yaml.Node, keys: set[str], path: Path) -> None:
     if key.tag not in (f"{YAML_TAG}str", f"{YAML_TAG}merge"):
         raise EnvironmentFileError(f"{place(path, key.start_mark)}: a key is a text; put it into quotes")
-    if key.value in seen:
+    if key.value in keys:
         raise EnvironmentFileError(f"{place(path, key.start_mark)}: the key {key.value!r} stands here twice")
 
 
@@ -178,8 +178,8 @@ def _fill(value: Any, where: Where, marks: Marks, placeholders: Mapping[str, Any
         )
     for name in PLACEHOLDER.findall(value):
         if name not in placeholders:
-            said = f"the local stack has no value {name} for ${{lab:{name}}}"
-            raise EnvironmentFileError(f"{place(path, mark_near(where, marks))}: {said}")
+            message = f"the local stack has no value {name} for ${{lab:{name}}}"
+            raise EnvironmentFileError(f"{place(path, mark_near(where, marks))}: {message}")
     if whole := PLACEHOLDER.fullmatch(value):
         return placeholders[whole[1]]
     return PLACEHOLDER.sub(lambda match: str(placeholders[match[1]]), value)

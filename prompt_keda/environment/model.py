@@ -115,8 +115,8 @@ def parse_duration(value: Any) -> Any:
     """Read ``500ms``, ``20s``, ``5m`` or ``1h``."""
     if isinstance(value, timedelta):
         return value
-    found = DURATION.fullmatch(value) if isinstance(value, str) else None
-    duration = timedelta(milliseconds=int(found[1]) * UNITS_MS[found[2]]) if found else None
+    match = DURATION.fullmatch(value) if isinstance(value, str) else None
+    duration = timedelta(milliseconds=int(match[1]) * UNITS_MS[match[2]]) if match else None
     if not duration or duration > LONGEST:
         raise ValueError("a duration is a whole number and a unit: 500ms, 20s, 5m or 1h; not 0, at most 24h")
     return duration
@@ -676,8 +676,8 @@ class Environment(Part):
 
     def portable(self) -> dict[str, Any]:
         """Give the environment as JSON without its paths: these are each machine's own, and differ between clones."""
-        found: dict[str, Any] = _portable(self)
-        return found
+        portable: dict[str, Any] = _portable(self)
+        return portable
 
     @field_validator("argocd")
     @classmethod
@@ -691,13 +691,13 @@ class Environment(Part):
     @classmethod
     def _each_its_own(cls, value: tuple[Instrument, ...]) -> tuple[Instrument, ...]:
         for keys in APART:
-            seen: dict[tuple[str, ...], str] = {}
+            owners: dict[tuple[str, ...], str] = {}
             for inner in value:
                 own = tuple(getattr(inner, key) for key in keys)
-                if own in seen and not any(isinstance(part, FillIn) for part in own):
+                if own in owners and not any(isinstance(part, FillIn) for part in own):
                     same = " and ".join(keys)
-                    raise ValueError(f"{seen[own]} and {inner.name} have the same {same}; each needs its own")
-                seen[own] = inner.name
+                    raise ValueError(f"{owners[own]} and {inner.name} have the same {same}; each needs its own")
+                owners[own] = inner.name
         return value
 
 

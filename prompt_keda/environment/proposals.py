@@ -58,7 +58,7 @@ class Proposal:
 
 
 def propose(
-    path: Path, environment: Environment, placeholders: Mapping[str, Any] | None, seen: Sequence[Seen]
+    path: Path, environment: Environment, placeholders: Mapping[str, Any] | None, live: Sequence[Seen]
 ) -> tuple[list[Proposal], list[str]]:
     """Return what to propose for an environment's file, and why something that was seen is not proposed.
 
@@ -80,7 +80,7 @@ def propose(
     stands, says = as_it_stands(path), environment.model_dump(mode="json")
     ((data, _),) = load_documents(path, placeholders)
     tried = _Tried(data)
-    for proposal in (made for value in seen for made in _compare(stands, says, value)):
+    for proposal in (made for value in live for made in _compare(stands, says, value)):
         tried.take(proposal)
     refused = tried.refused()
     return tried.taken, refused
@@ -131,7 +131,7 @@ def _with(data: Any, proposals: Sequence[Proposal]) -> Any:
     return data
 
 
-def _compare(stands: Any, says: Any, seen: Seen) -> Iterator[Proposal]:
+def _compare(stands: Any, says: Any, live: Seen) -> Iterator[Proposal]:
     """Yield what the file lacks of what was seen, or says otherwise.
 
     Parameters
@@ -141,40 +141,40 @@ def _compare(stands: Any, says: Any, seen: Seen) -> Iterator[Proposal]:
     says
         The same as the model reads it, defaults included.
     """
-    now, written = _at(says, seen.where), _at(stands, seen.where)
-    if isinstance(seen.value, FillIn):
+    now, written = _at(says, live.where), _at(stands, live.where)
+    if isinstance(live.value, FillIn):
         return
-    if written is NOTHING and now != seen.value:
-        yield from _absent(stands, seen)
-    elif isinstance(seen.value, dict) and isinstance(now, dict):
-        for key, value in seen.value.items():
-            yield from _compare(stands, says, replace(seen, where=(*seen.where, key), value=value))
-    elif isinstance(seen.value, list) and isinstance(now, list):
-        yield from _in_list(now, seen)
-    elif now != seen.value:
+    if written is NOTHING and now != live.value:
+        yield from _absent(stands, live)
+    elif isinstance(live.value, dict) and isinstance(now, dict):
+        for key, value in live.value.items():
+            yield from _compare(stands, says, replace(live, where=(*live.where, key), value=value))
+    elif isinstance(live.value, list) and isinstance(now, list):
+        yield from _in_list(now, live)
+    elif now != live.value:
         is_open = isinstance(now, str) and now.startswith(FILL_IN)
-        yield Proposal(seen.where, now, seen.value, seen.source, differs=not is_open)
+        yield Proposal(live.where, now, live.value, live.source, differs=not is_open)
 
 
-def _absent(stands: Any, seen: Seen) -> Iterator[Proposal]:
+def _absent(stands: Any, live: Seen) -> Iterator[Proposal]:
     """Yield what stands nowhere in the file. A list that a person has written says what belongs there: more differs."""
-    where, value = seen.where, seen.value
+    where, value = live.where, live.value
     while _at(stands, where[:-1]) is NOTHING:
         where, value = where[:-1], {where[-1]: value}
     around = _at(stands, where[:-1])
     if isinstance(around, dict | list):
-        yield Proposal(where, None, value, seen.source, differs=isinstance(around, list) and bool(around))
+        yield Proposal(where, None, value, live.source, differs=isinstance(around, list) and bool(around))
 
 
-def _in_list(now: list[Any], seen: Seen) -> Iterator[Proposal]:
+def _in_list(now: list[Any], live: Seen) -> Iterator[Proposal]:
     still_open = [index for index, value in enumerate(now) if str(value).startswith(FILL_IN)]
     end = len(now)
-    for value in (value for value in seen.value if value not in now):
+    for value in (value for value in live.value if value not in now):
         if still_open:
             index = still_open.pop(0)
-            yield Proposal((*seen.where, index), now[index], value, seen.source, differs=False)
+            yield Proposal((*live.where, index), now[index], value, live.source, differs=False)
         else:
-            yield Proposal((*seen.where, end), None, value, seen.source, differs=bool(now))
+            yield Proposal((*live.where, end), None, value, live.source, differs=bool(now))
             end += 1
 
 

@@ -138,24 +138,24 @@ def tell(
 
 
 def _steps(entries: Sequence[Mapping[str, str]], start: datetime) -> list[StoryStep]:
-    found: list[StoryStep] = []
+    steps: list[StoryStep] = []
     waiting: dict[str, int] = {}
     for entry in entries:
         at = datetime.fromisoformat(entry["at"])
         if entry["step"] in (INCIDENT, NOTE):
             continue
         if entry["event"] == BEGAN:
-            waiting[entry["step"]] = len(found)
+            waiting[entry["step"]] = len(steps)
             began = (at - start).total_seconds()
-            found.append(StoryStep(entry["step"], entry["detail"], at, began, None, INTERRUPTED, ""))
+            steps.append(StoryStep(entry["step"], entry["detail"], at, began, None, INTERRUPTED, ""))
         elif entry["step"] in waiting:
             place = waiting.pop(entry["step"])
-            step = found[place]
+            step = steps[place]
             took = (at - step.began_at).total_seconds()
-            found[place] = StoryStep(
+            steps[place] = StoryStep(
                 step.id, step.command, step.began_at, step.began_s, took, entry["event"], entry["detail"]
             )
-    return found
+    return steps
 
 
 def _recovery(document: Mapping[str, Any]) -> Recovery | None:
@@ -178,4 +178,4 @@ def _open_checks(documents: Sequence[Mapping[str, Any]]) -> list[tuple[str, str,
     for document in documents:
         for result in document.get("results") or []:
             newest[result["id"]] = (result["verdict"], result["observed"])
-    return [(id_, verdict, seen) for id_, (verdict, seen) in newest.items() if verdict in RED]
+    return [(id_, verdict, observed) for id_, (verdict, observed) in newest.items() if verdict in RED]

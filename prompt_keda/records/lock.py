@@ -106,11 +106,11 @@ class Lock:
         Refusal
             When somebody else holds it, who is at work.
         """
-        seen = self.inspect()
-        if seen.state is State.DONE:
+        progress = self.inspect()
+        if progress.state is State.DONE:
             return
-        if seen.state is State.BROKEN:
-            raise Refusal(f"another redeploy is under way: {seen.detail}", "Wait for it.")
+        if progress.state is State.BROKEN:
+            raise Refusal(f"another redeploy is under way: {progress.detail}", "Wait for it.")
         lease = self._until_free()
         if lease is not None:  # the UID as precondition: of two that come at once, one deletes it and one creates it
             self._kube.delete(LEASES, LEASE, STATE_NAMESPACE, uid=lease["metadata"]["uid"])
@@ -137,11 +137,11 @@ class Lock:
             while True:
                 lease = self._kube.find(LEASES, LEASE, STATE_NAMESPACE)
                 if lease is None:
-                    said = f"another redeploy was under way, and has just ended: that of {holder_of(first)}"
-                    raise Refusal(said, "Begin again.")
+                    message = f"another redeploy was under way, and has just ended: that of {holder_of(first)}"
+                    raise Refusal(message, "Begin again.")
                 if renewal(lease) != renewal(first):
-                    said = f"another redeploy is under way: {holder_of(lease)} holds the lock, and renews it"
-                    raise Refusal(said, "Wait for it.")
+                    message = f"another redeploy is under way: {holder_of(lease)} holds the lock, and renews it"
+                    raise Refusal(message, "Wait for it.")
                 left_s = self._left_s(lease)
                 if left_s <= 0:
                     return lease
@@ -184,8 +184,8 @@ class Lock:
             if not has_changed(error):
                 raise
             how = "it was deleted" if isinstance(error, Missing) else "somebody else took it"
-            said = f"this run lost its lock, and must not go on: {how}"
-            raise StepBroken(said, "./run resume takes it again.") from error
+            message = f"this run lost its lock, and must not go on: {how}"
+            raise StepBroken(message, "./run resume takes it again.") from error
 
     def release(self) -> None:
         """Stop renewing, and give the lock back if it is this process's. Idempotent: yes."""

@@ -142,10 +142,10 @@ class RunFolder(Record):
     @classmethod
     def open_(cls, runs: Path, run_id: str) -> RunFolder:
         """Give a run's folder. Raises `Refusal` when there is no such run."""
-        found = cls.find(runs, run_id)
-        if found is None:
+        run = cls.find(runs, run_id)
+        if run is None:
             raise Refusal(f"there is no run {run_id} in {runs}")
-        return found
+        return run
 
     def mark_refused(self, what: str) -> None:
         """Say that this run wrote nothing to the cluster, so that it does not hide an earlier one from `resume`."""
@@ -217,8 +217,8 @@ class JournalFile:
 
 def _entry(line: str) -> dict[str, str] | None:
     try:
-        found = read_kept(line)
+        entry = read_kept(line)
     except ValueError:
         return None
-    whole = isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ENTRY_KEYS)
-    return {key: found[key] for key in ENTRY_KEYS} if whole else None
+    whole = isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ENTRY_KEYS)
+    return {key: entry[key] for key in ENTRY_KEYS} if whole else None

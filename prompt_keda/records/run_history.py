@@ -86,5 +86,5 @@ def _timings(report: Any) -> dict[str, float]:
 def _process(entries: Sequence[Mapping[str, str]], viewpoint: str) -> int | None:
     """Give the process that began or resumed a run last, if it was one of this machine."""
     begun = [entry["detail"] for entry in entries if (entry["step"], entry["event"]) == ("run", "begin")]
-    found = BEGUN_BY.search(begun[-1]) if begun else None
-    return int(found[2]) if found is not None and found[1] == viewpoint else None
+    match = BEGUN_BY.search(begun[-1]) if begun else None
+    return int(match[2]) if match is not None and match[1] == viewpoint else None

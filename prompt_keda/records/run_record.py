@@ -177,11 +177,11 @@ def cut(text: str) -> str:
 
 def environment_of(run_id: str) -> str | None:
     """Give the environment that a run's id names; None if it is no id of a run."""
-    found = RUN_ID.fullmatch(run_id)
-    if found is None:
+    match = RUN_ID.fullmatch(run_id)
+    if match is None:
         return None
     try:
-        datetime.strptime(found[1], STAMP)
+        datetime.strptime(match[1], STAMP)
     except ValueError:
         return None
-    return found[2]
+    return match[2]

@@ -91,12 +91,12 @@ def summarise(
 
 def by_stage(timings: Mapping[str, float]) -> dict[str, float]:
     """Add up the seconds of a report's steps by their stage."""
-    found: dict[str, float] = {}
+    stages_s: dict[str, float] = {}
     for step, seconds in timings.items():
         stage, slash, _ = step.partition("/")
         if slash:
-            found[stage] = round(found.get(stage, 0.0) + seconds, 2)
-    return found
+            stages_s[stage] = round(stages_s.get(stage, 0.0) + seconds, 2)
+    return stages_s
 
 
 def _state(entries: Sequence[Mapping[str, str]], is_green: bool, was_refused: bool, is_at_work: bool) -> str:

@@ -59,11 +59,11 @@ def approve_or_refuse(context: Context, digest: str, what: str, approve: str, as
 
 def _unapproved(environment: Environment, digest: str, what: str, approve: str, ask: Ask | None) -> Refusal | None:
     if approve:
-        said = f"--approve {approve} is not the digest of this {what}, which is {digest}"
-        return None if approve == digest else Refusal(said, f"Look at ./run plan --env {environment.name}.")
+        message = f"--approve {approve} is not the digest of this {what}, which is {digest}"
+        return None if approve == digest else Refusal(message, f"Look at ./run plan --env {environment.name}.")
     if ask is None:
-        said = f"the {what} with the digest {digest} is not approved, and there is no terminal to ask"
-        return Refusal(said, f"If you want it: --approve {digest}")
+        message = f"the {what} with the digest {digest} is not approved, and there is no terminal to ask"
+        return Refusal(message, f"If you want it: --approve {digest}")
     if environment.approval == "confirm":
         agreed = ask(f"Run the {what} in {environment.name}, digest {digest}? yes/no: ").strip() == "yes"
     else:

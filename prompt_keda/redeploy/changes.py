@@ -12,7 +12,7 @@ from prompt_keda.redeploy.inventory import Survey
 REMOVED, REPLACED, CREATED, CHANGED = "removed", "replaced", "created", "changed"
 
 
-def changes(seen: Survey, decisions: Decisions, namespace: str) -> tuple[Change, ...]:
+def changes(inventory: Survey, decisions: Decisions, namespace: str) -> tuple[Change, ...]:
     """Return what is removed, replaced, created and changed of KEDA's CRDs and its other objects.
 
     Parameters
@@ -20,31 +20,31 @@ def changes(seen: Survey, decisions: Decisions, namespace: str) -> tuple[Change,
     namespace
         KEDA's, where its certificates are.
     """
-    return tuple(_changes(seen, decisions, namespace))
+    return tuple(_changes(inventory, decisions, namespace))
 
 
-def left_alone_count(seen: Survey, found: tuple[Change, ...]) -> int:
+def left_alone_count(inventory: Survey, changes: tuple[Change, ...]) -> int:
     """Return how many objects that are wanted stand as they should, and stay."""
-    touched = {(change.kind, change.name) for change in found}
-    wanted = [part.wanted for part in (*seen.crds, *seen.parts)]
+    touched = {(change.kind, change.name) for change in changes}
+    wanted = [part.wanted for part in (*inventory.crds, *inventory.parts)]
     return sum((obj["kind"], obj["metadata"]["name"]) not in touched for obj in wanted)
 
 
-def _changes(seen: Survey, decisions: Decisions, namespace: str) -> Iterator[Change]:
-    wanted = {(part.kind, part.wanted["metadata"]["name"]) for part in (*seen.crds, *seen.parts)}
+def _changes(inventory: Survey, decisions: Decisions, namespace: str) -> Iterator[Change]:
+    wanted = {(part.kind, part.wanted["metadata"]["name"]) for part in (*inventory.crds, *inventory.parts)}
     for deletion in decisions.deletions:
         is_wanted = (deletion.kind, deletion.name) in wanted and deletion.namespace in ("", namespace)
         what = REPLACED if is_wanted else REMOVED
         yield Change(what, deletion.kind, deletion.namespace, deletion.name, why=deletion.why)
     goes = {(deletion.kind, deletion.name) for deletion in decisions.deletions}
-    for part in (*seen.crds, *seen.parts):
+    for part in (*inventory.crds, *inventory.parts):
         name = (part.kind, part.wanted["metadata"]["name"])
         if part.live is None:
             yield Change(CREATED, *_named(part.wanted))
         elif part.difference and name not in goes:
             yield Change(CHANGED, *_named(part.wanted), field=part.difference)
-    if seen.certificate_fault:
-        yield Change(REPLACED, "Secret", namespace, CERTIFICATES, why=seen.certificate_fault)
+    if inventory.certificate_fault:
+        yield Change(REPLACED, "Secret", namespace, CERTIFICATES, why=inventory.certificate_fault)
 
 
 def _named(obj: Object) -> tuple[str, str, str]:

@@ -92,10 +92,12 @@ class ClusterCopy:
 
         These are the finished ones, and what is older than a finished one: `resume` takes the newest run alone.
         """
-        found = self._kube.list(CONFIG_MAPS, STATE_NAMESPACE, f"{ENVIRONMENT}={self._run.environment},{RUN}")
-        found.sort(key=_made, reverse=True)
-        newest_green = next((n for n, copy in enumerate(found) if copy["metadata"]["labels"].get(STATE) == GREEN), None)
-        over = [] if newest_green is None else found[newest_green:]
+        config_maps = self._kube.list(CONFIG_MAPS, STATE_NAMESPACE, f"{ENVIRONMENT}={self._run.environment},{RUN}")
+        config_maps.sort(key=_made, reverse=True)
+        newest_green = next(
+            (n for n, copy in enumerate(config_maps) if copy["metadata"]["labels"].get(STATE) == GREEN), None
+        )
+        over = [] if newest_green is None else config_maps[newest_green:]
         for copy in over[KEPT:]:
             self._kube.delete(CONFIG_MAPS, copy["metadata"]["name"], STATE_NAMESPACE, uid=copy["metadata"]["uid"])
 

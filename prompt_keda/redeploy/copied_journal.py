@@ -99,8 +99,8 @@ class CopiedJournal:
             self._note("failed", what)
         if not self._was_shown:
             self._was_shown = True
-            said = f"the copy of this run in the cluster is behind; the run goes on: {what}"
-            self._observer(Event(EventKind.NOTE, STEP, "warn", said))
+            message = f"the copy of this run in the cluster is behind; the run goes on: {what}"
+            self._observer(Event(EventKind.NOTE, STEP, "warn", message))
 
     def _note(self, event: str, detail: str) -> None:
         try:

@@ -111,12 +111,12 @@ def find_runs(kube: Kube, environment: str) -> list[CopiedRun]:
 
     What does not carry the name of such a run is not one.
     """
-    found = []
+    runs = []
     for config_map in kube.list(CONFIG_MAPS, STATE_NAMESPACE, f"{ENVIRONMENT}={environment},{RUN}"):
         run_id = str(config_map["metadata"]["labels"][RUN])
         if environment_of(run_id) == environment and config_map["metadata"]["name"] == f"{PREFIX}{run_id}":
-            found.append(CopiedRun(run_id, config_map))
-    return sorted(found, key=lambda run: run.run_id, reverse=True)
+            runs.append(CopiedRun(run_id, config_map))
+    return sorted(runs, key=lambda run: run.run_id, reverse=True)
 
 
 def refuse_foreign(context: Context, decisions: Decisions, objects: Sequence[Object], run_id: str) -> None:

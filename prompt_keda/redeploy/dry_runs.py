@@ -75,14 +75,14 @@ def _denial(what: str, error: ClientError) -> str | None:
 
 def _of_jobs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]:
     """Give one Job of each namespace whose Jobs are orphaned or made safe, with the change; all are changed alike."""
-    seen: set[tuple[str, str]] = set()
+    namespaces: set[tuple[str, str]] = set()
     for job, _ in free.owned(context):
-        if (namespace := job["metadata"]["namespace"], "loose") not in seen:
-            seen.add((namespace, "loose"))
+        if (namespace := job["metadata"]["namespace"], "loose") not in namespaces:
+            namespaces.add((namespace, "loose"))
             yield {**job, **JOBS.head}, {"ownerReferences": None}
     for record, _ in guard.to_make_safe(context):
-        if (record.namespace, "safe") not in seen:
-            seen.add((record.namespace, "safe"))
+        if (record.namespace, "safe") not in namespaces:
+            namespaces.add((record.namespace, "safe"))
             metadata = {"name": record.name, "namespace": record.namespace}
             yield {**JOBS.head, "metadata": metadata}, {"annotations": {GENERATION: "0"}}
 

@@ -73,9 +73,9 @@ def enrol(systems: Systems, path: Path, approve: str, observer: Observer, ask: A
     """
     environment = systems.environment
     refuse_shipped(path)  # before anybody is asked
-    if found := identity_placeholders(path):
+    if placeholders := identity_placeholders(path):
         raise Refusal(
-            f"the identity of environment {environment.name} is the local stack's own ({', '.join(found)})",
+            f"the identity of environment {environment.name} is the local stack's own ({', '.join(placeholders)})",
             "There is nothing to enrol: each stack fills it in by itself.",
         )
     old = {key: str(getattr(environment.kubernetes.identity, key)) for key in KEYS}
@@ -95,22 +95,22 @@ def enrol(systems: Systems, path: Path, approve: str, observer: Observer, ask: A
 
 def side_by_side(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """Give a line for each value: as it stands in the file, and as the cluster says it now."""
-    found = []
+    lines = []
     for key in KEYS:
         mark = "the same" if old[key] == new[key] else "another"
-        found += [f"{key}: {mark}", f"  in the file     {old[key]}", f"  at the cluster  {new[key]}"]
-    return found
+        lines += [f"{key}: {mark}", f"  in the file     {old[key]}", f"  at the cluster  {new[key]}"]
+    return lines
 
 
 def _unapproved(name: str, digest: str, approve: str, ask: Ask | None) -> Refusal | None:
     if approve:
-        said = f"--approve {approve} is not the digest of this identity, which is {digest}"
-        refusal = None if approve == digest else Refusal(said, "Look at both again, then decide.")
+        message = f"--approve {approve} is not the digest of this identity, which is {digest}"
+        refusal = None if approve == digest else Refusal(message, "Look at both again, then decide.")
     elif ask is None:
-        said = (
+        message = (
             f"the new identity of environment {name}, digest {digest}, is not approved, and there is no terminal to ask"
         )
-        refusal = Refusal(said, f"If this is the rebuilt cluster: --approve {digest}")
+        refusal = Refusal(message, f"If this is the rebuilt cluster: --approve {digest}")
     else:
         question = f"Is this the rebuilt cluster of {name}? Then type the environment's name: "
         refusal = None if ask(question).strip() == name else Refusal("not approved: the file is as it was")

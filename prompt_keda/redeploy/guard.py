@@ -26,12 +26,12 @@ def check_identity(context: Context) -> None:
     """
     wanted = context.environment.kubernetes.identity
     kube = context.systems.kube
-    found = {
+    live = {
         "ca_sha256": kube.ca_sha256 or "none",
         "kube_system_uid": str(kube.get(NAMESPACES, "kube-system")["metadata"]["uid"]),
     }
-    context.kube_system_uid = found["kube_system_uid"]
-    for key, value in found.items():
+    context.kube_system_uid = live["kube_system_uid"]
+    for key, value in live.items():
         expected = getattr(wanted, key)
         if isinstance(expected, FillIn):
             raise Refusal(f"the environment does not say kubernetes.identity.{key}", f"Fill it in: {expected.wanted}")
@@ -105,8 +105,8 @@ def to_make_safe(context: Context) -> list[tuple[JobRecord, Object]]:
     kube = context.systems.kube
     scaled = running_jobs.owners(kube)
     risky = running_jobs.at_risk(kube, scaled, finished_too=True)
-    found = [(record, scaled[record.namespace, record.scaled_job]) for record in risky]
-    return [(record, owner) for record, owner in found if not is_paused(owner)]
+    pairs = [(record, scaled[record.namespace, record.scaled_job]) for record in risky]
+    return [(record, owner) for record, owner in pairs if not is_paused(owner)]
 
 
 HOLD_LEASE: Step[Context] = Step("guard/hold-lease", "hold the lock of this cluster", hold_lease_inspect, hold_lease)

@@ -49,13 +49,13 @@ def runs_copied(kube: Kube, environment: str) -> tuple[list[RunSummary], list[st
 
     Raises as `Kube.list` does.
     """
-    found, damaged, at_work = [], [], find_run_at_work(kube)
+    summaries, damaged, at_work = [], [], find_run_at_work(kube)
     for run in find_runs(kube, environment):
         try:
-            found.append(_summary(run, at_work))
+            summaries.append(_summary(run, at_work))
         except Refusal as error:
             damaged.append(error.what)
-    return found, damaged
+    return summaries, damaged
 
 
 def _summary(run: CopiedRun, at_work: str | None) -> RunSummary:
@@ -70,15 +70,15 @@ def merged(here: Sequence[RunSummary], copied: Sequence[RunSummary]) -> list[Run
     Of two that differ counts the green one, then the one that was begun more often. Of equals this machine's counts if it saw
     the process end: the lock that makes the other "at work" is a dead one then. Else the one at work counts.
     """
-    found = {run.run_id: run for run in copied}
+    summaries = {run.run_id: run for run in copied}
     for run in here:
-        other = found.get(run.run_id)
+        other = summaries.get(run.run_id)
         if other is None:
-            found[run.run_id] = run
+            summaries[run.run_id] = run
             continue
         best = max((run, other), key=_weight)
-        found[run.run_id] = replace(best, places=(*run.places, *other.places))
-    return sorted(found.values(), key=lambda run: run.run_id, reverse=True)
+        summaries[run.run_id] = replace(best, places=(*run.places, *other.places))
+    return sorted(summaries.values(), key=lambda run: run.run_id, reverse=True)
 
 
 def _weight(run: RunSummary) -> tuple[bool, int, bool, bool]:

@@ -95,30 +95,30 @@ class Survey:
     def versions(self) -> set[str]:
         """The versions that the live Deployments and CRDs say they are of."""
         live = [*self.deployments, *(crd.live for crd in self.crds if crd.live)]
-        said = ((obj["metadata"].get("labels") or {}).get(VERSION_LABEL) for obj in live)
-        return {version.removeprefix("v") for version in said if version}
+        labels = ((obj["metadata"].get("labels") or {}).get(VERSION_LABEL) for obj in live)
+        return {version.removeprefix("v") for version in labels if version}
 
 
 def custom_kinds(context: Context) -> list[Resource]:
     """Give the kinds of KEDA's CRDs, as its manifests have them."""
-    found = []
+    kinds = []
     for crd in install.crds(context):
         spec = crd["spec"]
         served = next(version["name"] for version in spec["versions"] if version["served"])
         names = spec["names"]
-        found.append(
+        kinds.append(
             Resource(f"{spec['group']}/{served}", names["kind"], names["plural"], spec["scope"] == "Namespaced")
         )
-    return found
+    return kinds
 
 
 def custom_objects(context: Context) -> list[Object]:
     """Give all live objects of KEDA's kinds; a kind that is not served has none. Raises as `Kube.list` does."""
-    found = []
+    objects = []
     for kind in custom_kinds(context):
         for obj in context.systems.kube.list(kind):
-            found.append({**obj, "apiVersion": kind.api_version, "kind": kind.kind})  # items of a list do not say it
-    return found
+            objects.append({**obj, "apiVersion": kind.api_version, "kind": kind.kind})  # items of a list do not say it
+    return objects
 
 
 def look(context: Context) -> Survey:
@@ -178,8 +178,8 @@ def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) ->
 def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom: Iterable[Object]) -> Iterator[str]:
     wanted = {context.namespace, *(instrument.namespace for instrument in context.environment.instruments)}
     for name in sorted(wanted - namespaces.left(context).keys()):
-        found = context.systems.kube.find(NAMESPACES, name)
-        if found is not None and is_going(found):
+        namespace = context.systems.kube.find(NAMESPACES, name)
+        if namespace is not None and is_going(namespace):
             yield f"namespace {name}"
     yield from (f"CRD {crd.wanted['metadata']['name']}" for crd in crds if crd.live and is_going(crd.live))
     works = any(is_operator(part.wanted) and _works(part) for part in parts)

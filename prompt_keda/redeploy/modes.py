@@ -76,7 +76,7 @@ class RedeployOptions:
         return cls(mode, BACKLOG[backlog], names)
 
 
-def resolve(mode: str, seen: Survey, version: str) -> tuple[str, str]:
+def resolve(mode: str, inventory: Survey, version: str) -> tuple[str, str]:
     """Give the mode that fits what was seen, and why.
 
     Parameters
@@ -91,11 +91,11 @@ def resolve(mode: str, seen: Survey, version: str) -> tuple[str, str]:
     Refusal
         When another mode than ``auto`` was asked for and does not fit; it names the one that does.
     """
-    fitting, reason = _fitting(seen, version)
+    fitting, reason = _fitting(inventory, version)
     allowed = {fitting}
     if fitting == "repair":
         allowed.add("reinstall")
-    if any(crd.live for crd in seen.crds):
+    if any(crd.live for crd in inventory.crds):
         allowed.add("purge")
     if mode == "auto" or mode == fitting:
         return fitting, reason
@@ -104,17 +104,17 @@ def resolve(mode: str, seen: Survey, version: str) -> tuple[str, str]:
     return mode, "asked for; " + _what(mode)
 
 
-def _fitting(seen: Survey, version: str) -> tuple[str, str]:
-    others = sorted(seen.versions - {version})
-    if seen.dying:
-        told = some(seen.dying)
-        return "reinstall", f"repair is not enough, on its way out is {told}: {_what('reinstall')}"
-    if not seen.stands:
+def _fitting(inventory: Survey, version: str) -> tuple[str, str]:
+    others = sorted(inventory.versions - {version})
+    if inventory.dying:
+        names = some(inventory.dying)
+        return "reinstall", f"repair is not enough, on its way out is {names}: {_what('reinstall')}"
+    if not inventory.stands:
         return "cold", "nothing of KEDA stands here: everything comes from the environment"
     if others:
-        said = f"KEDA {', '.join(others)} stands, and the environment wants {version}"
-        return "upgrade", f"{said}: {_what('reinstall')}; the CRDs are changed"
-    return "repair", _to_repair(seen)
+        reason = f"KEDA {', '.join(others)} stands, and the environment wants {version}"
+        return "upgrade", f"{reason}: {_what('reinstall')}; the CRDs are changed"
+    return "repair", _to_repair(inventory)
 
 
 def _what(mode: str) -> str:
@@ -123,28 +123,28 @@ def _what(mode: str) -> str:
     return "KEDA's parts are replaced; CRDs, ScaledJobs, Jobs and good certificates are kept"
 
 
-def _to_repair(seen: Survey) -> str:
-    every = (*seen.crds, *seen.parts)
+def _to_repair(inventory: Survey) -> str:
+    every = (*inventory.crds, *inventory.parts)
     wrong = {
         "absent": [label(part.wanted) for part in every if part.live is None],
         "other than wanted": [f"{label(part.wanted)} at {part.difference}" for part in every if part.difference],
-        "not at work": [f"{pod['metadata']['name']}: {why}" for pod, why in seen.idle_pods],
-        "certificates": [seen.certificate_fault] if seen.certificate_fault else [],
-        "another KEDA": [label({**deployment, "kind": "Deployment"}) for deployment in seen.elsewhere],
+        "not at work": [f"{pod['metadata']['name']}: {why}" for pod, why in inventory.idle_pods],
+        "certificates": [inventory.certificate_fault] if inventory.certificate_fault else [],
+        "another KEDA": [label({**deployment, "kind": "Deployment"}) for deployment in inventory.elsewhere],
     }
-    told = "; ".join(f"{what}: {some(names)}" for what, names in wrong.items() if names)
-    return f"only what is wrong is put right ({told})" if told else "KEDA stands as it should: nothing is removed"
+    text = "; ".join(f"{what}: {some(names)}" for what, names in wrong.items() if names)
+    return f"only what is wrong is put right ({text})" if text else "KEDA stands as it should: nothing is removed"
 
 
-def notes(seen: Survey) -> tuple[str, ...]:
+def notes(inventory: Survey) -> tuple[str, ...]:
     """Say what may have been lost before: nobody can bring it back, and a person has to know.
 
     A cluster that never had KEDA looks the same.
     """
-    held = [live for live in seen.custom if is_going(live) and finalizers.foreign(live)]
-    notes = [f"{why[:MOST_SAID]}: all else comes back first" for why in seen.left_namespaces]
+    held = [live for live in inventory.custom if is_going(live) and finalizers.foreign(live)]
+    notes = [f"{why[:MOST_SAID]}: all else comes back first" for why in inventory.left_namespaces]
     notes += [f"{label(live)} {HELD.format(', '.join(finalizers.foreign(live)))}" for live in held]
-    absent = [crd.wanted["metadata"]["name"] for crd in seen.crds if crd.live is None]
+    absent = [crd.wanted["metadata"]["name"] for crd in inventory.crds if crd.live is None]
     if SCALED_JOBS_CRD in absent:
         notes.append(
             f"CRD {SCALED_JOBS_CRD} is not there. If KEDA stood here before, every ScaledJob went with it, and every Job "
@@ -153,7 +153,7 @@ def notes(seen: Survey) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def decide(context: Context, seen: Survey, mode: str, options: RedeployOptions) -> Decisions:
+def decide(context: Context, inventory: Survey, mode: str, options: RedeployOptions) -> Decisions:
     """Say what a mode removes, takes over, unpauses and brings back. It asks by dry runs; nothing is written.
 
     Raises
@@ -162,57 +162,59 @@ def decide(context: Context, seen: Survey, mode: str, options: RedeployOptions) 
         When a ScaledJob's own source pauses it, or one does not fit the CRD of an upgrade.
     """
     if mode == "upgrade":
-        _refuse_unfit(context, seen)
+        _refuse_unfit(context, inventory)
     whole = mode in ("reinstall", "upgrade", "purge")
-    chosen = [*_deletions(context, seen, whole), *(_crds(seen) if mode == "purge" else ())]
+    chosen = [*_deletions(context, inventory, whole), *(_crds(inventory) if mode == "purge" else ())]
     goes = {deletion.name for deletion in chosen if deletion.kind == "CustomResourceDefinition"}
-    kept = [crd for crd in seen.crds if crd.difference and crd.wanted["metadata"]["name"] not in goes]
+    kept = [crd for crd in inventory.crds if crd.difference and crd.wanted["metadata"]["name"] not in goes]
     return Decisions(
         deletions=tuple(chosen),
         takes_over=tuple(label(crd.wanted) for crd in kept if _cannot_be_applied(context, crd.wanted)),
-        unpauses=tuple(_unpauses(context, seen)),
-        saved=tuple(label(obj) for obj in to_save(context, seen.custom, _going_crds(seen) | goes)),
+        unpauses=tuple(_unpauses(context, inventory)),
+        saved=tuple(label(obj) for obj in to_save(context, inventory.custom, _going_crds(inventory) | goes)),
         group_start=options.group_start,
-        helm_release=_helm_release(context, seen),
+        helm_release=_helm_release(context, inventory),
         given_up=options.given_up,
     )
 
 
-def _helm_release(context: Context, seen: Survey) -> str:
+def _helm_release(context: Context, inventory: Survey) -> str:
     release = context.delivery.helm_release
-    return helm.release_of(part.live for part in (*seen.crds, *seen.parts) if part.live) if release is None else release
+    if release is not None:
+        return release
+    return helm.release_of(part.live for part in (*inventory.crds, *inventory.parts) if part.live)
 
 
-def _deletions(context: Context, seen: Survey, whole: bool) -> Iterator[Deletion]:
+def _deletions(context: Context, inventory: Survey, whole: bool) -> Iterator[Deletion]:
     """Give what is removed of KEDA's parts: all that are replaced (``whole``), or only what is wrong."""
-    wanted = {part.wanted["metadata"]["name"] for part in seen.parts if part.kind == "Deployment"}
-    new_operator = whole or not any(deployment["metadata"]["name"] == OPERATOR for deployment in seen.deployments)
-    for part in seen.parts:
+    wanted = {part.wanted["metadata"]["name"] for part in inventory.parts if part.kind == "Deployment"}
+    new_operator = whole or not any(deployment["metadata"]["name"] == OPERATOR for deployment in inventory.deployments)
+    for part in inventory.parts:
         if part.live is None:
             continue
-        why = _why_replaced(seen, part, whole) if part.kind in REPLACED else _why_not_applied(context, part)
+        why = _why_replaced(inventory, part, whole) if part.kind in REPLACED else _why_not_applied(context, part)
         if why:
             yield _deletion(part.kind, part.live, why)
             new_operator = new_operator or is_operator(part.wanted)
-    for live in seen.deployments:
+    for live in inventory.deployments:
         if live["metadata"]["name"] not in wanted:
             yield _deletion("Deployment", live, "not among KEDA's manifests")
             new_operator = True
     if not whole:
-        for pod, why in seen.idle_pods:
+        for pod, why in inventory.idle_pods:
             yield _deletion("Pod", pod, why)
             new_operator = new_operator or pod["metadata"]["name"].startswith(f"{OPERATOR}-")
-    if new_operator and seen.lease is not None:
-        yield _deletion("Lease", seen.lease, "its operator goes, and the next one would wait for it")
+    if new_operator and inventory.lease is not None:
+        yield _deletion("Lease", inventory.lease, "its operator goes, and the next one would wait for it")
     yield from helm.stuck(context.systems.kube, context.namespace)
-    yield from _elsewhere(context, seen)
+    yield from _elsewhere(context, inventory)
 
 
-def _why_replaced(seen: Survey, part: Seen, whole: bool) -> str:
+def _why_replaced(inventory: Survey, part: Seen, whole: bool) -> str:
     if part.difference:
         return f"differs at {part.difference}"
-    if seen.certificate_fault:
-        return f"KEDA's certificates: {seen.certificate_fault}"
+    if inventory.certificate_fault:
+        return f"KEDA's certificates: {inventory.certificate_fault}"
     return "replaced" if whole else ""
 
 
@@ -231,18 +233,18 @@ def _cannot_be_applied(context: Context, wanted: Object) -> bool:
     return False
 
 
-def _elsewhere(context: Context, seen: Survey) -> Iterator[Deletion]:
+def _elsewhere(context: Context, inventory: Survey) -> Iterator[Deletion]:
     """Give another KEDA's Deployments and Lease: two operators would make twice the Jobs."""
-    for live in seen.elsewhere:
+    for live in inventory.elsewhere:
         yield _deletion("Deployment", live, "another KEDA beside this one")
-    for namespace in sorted({deployment["metadata"]["namespace"] for deployment in seen.elsewhere}):
+    for namespace in sorted({deployment["metadata"]["namespace"] for deployment in inventory.elsewhere}):
         lease = context.systems.kube.find(LEASES, LEASE, namespace)
         if lease is not None:
             yield _deletion("Lease", lease, "of another KEDA")
 
 
-def _crds(seen: Survey) -> Iterator[Deletion]:
-    for crd in seen.crds:
+def _crds(inventory: Survey) -> Iterator[Deletion]:
+    for crd in inventory.crds:
         if crd.live is not None:
             yield _deletion("CustomResourceDefinition", crd.live, "purged")
 
@@ -252,8 +254,8 @@ def _deletion(kind: str, live: Object, why: str) -> Deletion:
     return Deletion(kind, metadata.get("namespace", ""), metadata["name"], metadata["uid"], why)
 
 
-def _going_crds(seen: Survey) -> set[str]:
-    return {crd.wanted["metadata"]["name"] for crd in seen.crds if crd.live is not None and is_going(crd.live)}
+def _going_crds(inventory: Survey) -> set[str]:
+    return {crd.wanted["metadata"]["name"] for crd in inventory.crds if crd.live is not None and is_going(crd.live)}
 
 
 def to_save(context: Context, custom: Iterable[Object], going_crds: set[str]) -> list[Object]:
@@ -280,10 +282,10 @@ def to_save(context: Context, custom: Iterable[Object], going_crds: set[str]) ->
     ]
 
 
-def _unpauses(context: Context, seen: Survey) -> Iterator[str]:
+def _unpauses(context: Context, inventory: Survey) -> Iterator[str]:
     for instrument in context.environment.instruments:
         _refuse_paused_source(context, instrument)
-        for live in seen.custom:
+        for live in inventory.custom:
             metadata = live["metadata"]
             mine = live["kind"] == SCALED_JOBS.kind and metadata["name"] == instrument.scaled_job
             ours = RUN_ANNOTATION in (metadata.get("annotations") or {})
@@ -306,13 +308,13 @@ def _refuse_paused_source(context: Context, instrument: Instrument) -> None:
             )
 
 
-def _refuse_unfit(context: Context, seen: Survey) -> None:
+def _refuse_unfit(context: Context, inventory: Survey) -> None:
     """Hold each ScaledJob that no source brings to the CRD of the new version (decision 0007).
 
     Those that are applied are held to it by the preflight, in every mode.
     """
     sources = {label(obj) for own in context.instrument_objects.values() for obj in own}
-    for obj in seen.custom:
+    for obj in inventory.custom:
         errors = install.misfits(context, obj) if label(obj) not in sources else ()
         if errors:
             raise Refusal(

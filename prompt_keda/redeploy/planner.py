@@ -98,9 +98,9 @@ def make_context(systems: Systems, placeholders: Mapping[str, Any] | None) -> Co
 def _check_scaled_job(instrument: Instrument, objects: list[Object]) -> None:
     """Make sure that what is applied is what the guard looks at: one ScaledJob of the name in the environment."""
     wanted = [(instrument.namespace, instrument.scaled_job)] if has_objects(instrument) else []
-    found = [(o["metadata"]["namespace"], o["metadata"]["name"]) for o in objects if o["kind"] == "ScaledJob"]
-    if found != wanted:
-        named = ", ".join("/".join(place) for place in found) or "no ScaledJob"
+    names = [(o["metadata"]["namespace"], o["metadata"]["name"]) for o in objects if o["kind"] == "ScaledJob"]
+    if names != wanted:
+        named = ", ".join("/".join(place) for place in names) or "no ScaledJob"
         raise EnvironmentFileError(
             f"{source_name(instrument)} holds {named}, and instrument {instrument.name} is {'/'.join(wanted[0])}",
             "The manifest of an instrument holds its one ScaledJob, under the name that the environment gives.",
@@ -115,24 +115,24 @@ def make_plan(context: Context, options: RedeployOptions) -> Plan[Context]:
     Refusal
         When the mode does not fit what stands, or what stands does not fit the mode.
     """
-    seen = survey.look(context)
-    mode, reason = modes.resolve(options.mode, seen, str(context.environment.keda.version))
-    decisions = modes.decide(context, seen, mode, options)
+    inventory = survey.look(context)
+    mode, reason = modes.resolve(options.mode, inventory, str(context.environment.keda.version))
+    decisions = modes.decide(context, inventory, mode, options)
     taken = takeovers.takeovers(context)
     decisions = replace(decisions, takes_over=(*decisions.takes_over, *taken))
-    context.objects = snapshot.objects(seen)
+    context.objects = snapshot.objects(inventory)
     context.saved = snapshot.saved(context.objects, decisions)
-    found = changes.changes(seen, decisions, context.namespace)
-    notes = (*modes.notes(seen), *_behind(context, seen), *map(TAKES_OVER.format, taken.values()))
+    changed = changes.changes(inventory, decisions, context.namespace)
+    notes = (*modes.notes(inventory), *_behind(context, inventory), *map(TAKES_OVER.format, taken.values()))
     made = _plan(context, mode, reason, decisions, notes)
-    return replace(made, changes=found, left_alone_count=changes.left_alone_count(seen, found))
+    return replace(made, changes=changed, left_alone_count=changes.left_alone_count(inventory, changed))
 
 
-def _behind(context: Context, seen: survey.Survey) -> Iterator[str]:
+def _behind(context: Context, inventory: survey.Survey) -> Iterator[str]:
     """Say that what was prepared may be behind who else delivers: then a redeploy would bring back what is old."""
-    differing = [label(part.wanted) for part in (*seen.crds, *seen.parts) if part.live and part.difference]
-    if differing and (said := context.delivery.agrees_with_what_stands()):
-        yield f"{some(differing)} differs from what was prepared, and {said}: prepare first, or this goes back to what is old"
+    differing = [label(part.wanted) for part in (*inventory.crds, *inventory.parts) if part.live and part.difference]
+    if differing and (obstacle := context.delivery.agrees_with_what_stands()):
+        yield f"{some(differing)} differs from what was prepared, and {obstacle}: prepare first, or this goes back to what is old"
 
 
 def plan_again(

@@ -41,10 +41,10 @@ def inspect(context: Context) -> Progress:
     """
     looks = [*_looks(context)]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="preflight") as pool:
-        found = [problem for problem in pool.map(lambda look: look(), looks) if problem]
-    if found:
-        more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-        return Progress(State.BROKEN, "; ".join(found[:3]) + more)
+        problems = [problem for problem in pool.map(lambda look: look(), looks) if problem]
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        return Progress(State.BROKEN, "; ".join(problems[:3]) + more)
     unseen = vcluster.header(context.systems, may_ask=False)  # what stands in the run's header was asked for there
     return Progress(State.DONE, f"{len(looks)} things seen that have to hold{'; ' * bool(unseen)}{unseen}")
 

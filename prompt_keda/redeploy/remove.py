@@ -126,9 +126,9 @@ def namespaces_inspect(context: Context) -> Progress:
     """Is one of the namespaces on its way out, and why does it not go?"""
     wanted = {context.namespace, *(instrument.namespace for instrument in context.environment.instruments)}
     for name in sorted(wanted - namespaces.left(context).keys()):
-        found = context.systems.kube.find(NAMESPACES, name)
-        if found is not None and is_going(found):
-            return Progress(State.WORKING, f"namespace {name} is Terminating: {why_terminating(found)[:200]}")
+        namespace = context.systems.kube.find(NAMESPACES, name)
+        if namespace is not None and is_going(namespace):
+            return Progress(State.WORKING, f"namespace {name} is Terminating: {why_terminating(namespace)[:200]}")
     return Progress(State.DONE)
 
 

@@ -33,8 +33,8 @@ def streams_inspect(context: Context) -> Progress:
         return Progress(State.TODO, f"absent: {'; '.join(_told(context, instrument) for instrument in absent)}")
     source = event_source(context.systems)
     for instrument in context.environment.instruments:
-        if said := source.misplacement(instrument, context.decisions.group_start):
-            return Progress(State.TODO, said)
+        if misplacement := source.misplacement(instrument, context.decisions.group_start):
+            return Progress(State.TODO, misplacement)
     return Progress(State.DONE, f"{len(context.environment.instruments)} groups there")
 
 
@@ -94,16 +94,16 @@ def count_lag(context: Context) -> None:
 def scaled_jobs_inspect(context: Context) -> Progress:
     """Is every ScaledJob there and as it should be, with what belongs to it, and with no field that nobody wanted?"""
     for obj, source in _wanted(context):
-        found = context.find(obj)
-        if found is None and _is_brought(context, source):
+        live = context.find(obj)
+        if live is None and _is_brought(context, source):
             return Progress(State.WORKING, f"{label(obj)} is made anew by a sync")
-        if found is None:
+        if live is None:
             return Progress(State.TODO, f"{label(obj)} is absent")
-        difference = _difference(context, obj, source, found)
-        if difference and not finalizers.is_held_by_others(found):
+        difference = _difference(context, obj, source, live)
+        if difference and not finalizers.is_held_by_others(live):
             return Progress(State.TODO, f"{label(obj)} differs at {difference}")
-        if surplus := _surplus(context, obj, source, found):
-            return Progress(State.TODO, f"{label(obj)}: {drift.in_words(surplus[0], found)}")
+        if surplus := _surplus(context, obj, source, live):
+            return Progress(State.TODO, f"{label(obj)}: {drift.in_words(surplus[0], live)}")
     if suspended := _suspended(context):
         named = some([f"{job['metadata']['namespace']}/{job['metadata']['name']}" for job in suspended])
         return Progress(State.TODO, f"{len(suspended)} Jobs are suspended, and nobody wants that: {named}")
@@ -141,18 +141,18 @@ def apply_scaled_jobs(context: Context) -> None:
     Jobs that were born suspended by it are let run.
     """
     for obj, source in _wanted(context):
-        found = context.find(obj)
-        if (found is None and _is_brought(context, source)) or (found and finalizers.is_held_by_others(found)):
+        live = context.find(obj)
+        if (live is None and _is_brought(context, source)) or (live and finalizers.is_held_by_others(live)):
             continue
-        if found is None or (source != "snapshot" and _difference(context, obj, source, found)):
-            if found is not None:
-                obj = _with_our_pause(obj, found)
-            if obj["kind"] == SCALED_JOBS.kind and _needs_pause(context, obj, found):
+        if live is None or (source != "snapshot" and _difference(context, obj, source, live)):
+            if live is not None:
+                obj = _with_our_pause(obj, live)
+            if obj["kind"] == SCALED_JOBS.kind and _needs_pause(context, obj, live):
                 obj = copy.deepcopy(obj)
                 obj["metadata"].setdefault("annotations", {}).update(running_jobs.pause_marks(context.run_id))
-            found = context.apply(obj) if source == "snapshot" else context.deliver(obj)
-        if _surplus(context, obj, source, found):
-            _take_away(context, obj, found)
+            live = context.apply(obj) if source == "snapshot" else context.deliver(obj)
+        if _surplus(context, obj, source, live):
+            _take_away(context, obj, live)
     for job in _suspended(context):
         metadata = job["metadata"]
         context.systems.kube.patch(JOBS, metadata["name"], metadata["namespace"], {"spec": {"suspend": False}})

@@ -23,10 +23,10 @@ OPTION = re.compile(r"(?i)(--?[\w-]*(?:passw|secret|token)[\w-]*)([= ])\S+")
 LEFT_OUT = "(left out)"
 
 
-def objects(seen: Survey) -> list[Object]:
+def objects(inventory: Survey) -> list[Object]:
     """Give all that stands of KEDA, in a form that can be applied again."""
-    live = [part.live for part in (*seen.crds, *seen.parts) if part.live is not None]
-    return [clean(obj) for obj in (*seen.custom, *live) if obj["kind"] != "Secret"]
+    live = [part.live for part in (*inventory.crds, *inventory.parts) if part.live is not None]
+    return [clean(obj) for obj in (*inventory.custom, *live) if obj["kind"] != "Secret"]
 
 
 def clean(live: Object) -> Object:
@@ -40,9 +40,9 @@ def clean(live: Object) -> Object:
     return {**content, "metadata": kept}
 
 
-def to_keep(found: list[Object], decisions: Decisions) -> list[Object]:
+def to_keep(objects: list[Object], decisions: Decisions) -> list[Object]:
     """Return what the snapshot's file keeps: no value that looks like a password, but in what comes back from there alone."""
-    return [obj if label(obj) in decisions.saved else without_open_secrets(obj) for obj in found]
+    return [obj if label(obj) in decisions.saved else without_open_secrets(obj) for obj in objects]
 
 
 def without_open_secrets(value: Any, name: str = "") -> Any:

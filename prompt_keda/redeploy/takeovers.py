@@ -19,7 +19,7 @@ def takeovers(context: Context) -> dict[str, str]:
     It asks by dry runs; nothing is written. What cannot be asked is left to the preflight.
     """
     fields = {label(wanted): some(_edited(context, wanted, manager)) for wanted, manager in _wanted(context)}
-    return {name: f"{said} of {name}" for name, said in fields.items() if said}
+    return {name: f"{paths} of {name}" for name, paths in fields.items() if paths}
 
 
 def _wanted(context: Context) -> Iterator[tuple[Object, str]]:

@@ -23,12 +23,12 @@ def parts(steps: Sequence[StepResult], smoke: SmokeResult | None) -> dict[str, f
         ``first_scaled_job``: from the first write of the install, or of the smoke test where nothing was installed, to
         the first Job that KEDA made. What did not happen is left out.
     """
-    found = {step.id: round(step.duration_s, 2) for step in steps}
+    spans_s = {step.id: round(step.duration_s, 2) for step in steps}
     removed = [step for step in steps if step.acted and step.id.startswith(("remove/", "free/"))]
     if removed:
-        found["removal"] = round(removed[-1].began_s + removed[-1].duration_s - removed[0].began_s, 2)
+        spans_s["removal"] = round(removed[-1].began_s + removed[-1].duration_s - removed[0].began_s, 2)
     proof = next((step for step in steps if step.id == "verify/smoke"), None)
     if smoke is not None and proof is not None:
         first = next(step for step in steps if step is proof or (step.acted and step.id.startswith("install/")))
-        found["first_scaled_job"] = round(proof.began_s + smoke.first_job_s - first.began_s, 2)
-    return found
+        spans_s["first_scaled_job"] = round(proof.began_s + smoke.first_job_s - first.began_s, 2)
+    return spans_s

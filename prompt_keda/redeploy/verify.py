@@ -53,8 +53,8 @@ def run_smoke(context: Context) -> None:
         gone = [name for name in _deployments(context) if name not in live]
         if gone:
             return f"{', '.join(gone)} is gone again: somebody has removed it since the install"
-        seen = parts_inspect(context)
-        return seen.detail if seen.state is State.BROKEN else None
+        progress = parts_inspect(context)
+        return progress.detail if progress.state is State.BROKEN else None
 
     context.smoke = smoke_test.run_smoke(context.systems, count, context.observer, context.run_id, obstacle)
 
@@ -89,10 +89,10 @@ def _last_words(context: Context, why: Reason) -> str:
         return ""
     pod, container = why.crashed
     try:
-        said = context.systems.kube.logs(context.namespace, pod, 1, previous=True, container=container).strip()
+        line = context.systems.kube.logs(context.namespace, pod, 1, previous=True, container=container).strip()
     except ClientError:
         return ""
-    return f"; its last words: {said[-LAST_WORDS:]}" if said else ""
+    return f"; its last words: {line[-LAST_WORDS:]}" if line else ""
 
 
 def leader_inspect(context: Context) -> Progress:
@@ -168,7 +168,7 @@ def lag_inspect(context: Context) -> Progress:
 
 def work_inspect(context: Context) -> Progress:
     """Is the backlog of every instrument worked off: has its group read on, or are all its Jobs at work already?"""
-    told = []
+    details = []
     active = [job for job in running_jobs.active_jobs(context.systems.kube) if is_running(job)]
     for instrument in _to_prove(context):
         group = event_source(context.systems).find_group(instrument.stream, instrument.consumer_group)
@@ -182,15 +182,15 @@ def work_inspect(context: Context) -> Progress:
             return Progress(
                 State.WORKING, f"{instrument.stream}: {group.lag} events wait, {running} Jobs run, none is read"
             )
-        told.append(f"{instrument.stream} lag {group.lag}, {running} Jobs")
-    return Progress(State.DONE, "; ".join(told))
+        details.append(f"{instrument.stream} lag {group.lag}, {running} Jobs")
+    return Progress(State.DONE, "; ".join(details))
 
 
 def jobs_inspect(context: Context) -> Progress:
     """Did every Job and pod that was active at the start survive?"""
-    said = running_jobs.lost(context.systems.kube, context.before)
-    if said:
-        return Progress(State.BROKEN, f"{len(said)} of {len(context.before)} lost: {'; '.join(said[:5])}")
+    lost = running_jobs.lost(context.systems.kube, context.before)
+    if lost:
+        return Progress(State.BROKEN, f"{len(lost)} of {len(context.before)} lost: {'; '.join(lost[:5])}")
     going = running_jobs.going(context.before)
     detail = f"all {len(context.before) - len(going)} Jobs and pods of the start live on or ended by themselves"
     if going:

@@ -63,9 +63,9 @@ def show_cases(cases: Sequence[CaseResult]) -> None:
         line.append(f" {case.id:28} {one_line(case.title)} ({case.duration_s:.1f} s)", style="default")
         console.print(line)
         if case.verdict is not Verdict.OK:
-            for name, told in (("seen", case.detail), ("fix", case.fix)):
-                if told:
-                    console.print(Text(f"           {name}: {one_line(told)}"))
+            for name, text in (("seen", case.detail), ("fix", case.fix)):
+                if text:
+                    console.print(Text(f"           {name}: {one_line(text)}"))
     verdicts = [case.verdict for case in cases]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict.value}" for verdict in Verdict if verdict in verdicts)
     console.print(Text(f"acceptance suite: {len(cases)} cases: {counts}", style="bold"))

@@ -103,13 +103,13 @@ def _explains(cause: Cause) -> bool:
 
 
 def _ranked(results: Sequence[CheckResult]) -> list[Cause]:
-    found: dict[str, list[CheckResult]] = {}
+    groups: dict[str, list[CheckResult]] = {}
     for result in results:
         if result.verdict in SEVERITY:
-            found.setdefault(result.runbook, []).append(result)
+            groups.setdefault(result.runbook, []).append(result)
     waiting = Counter(filter(None, waits_for(results).values()))
     ranked = []
-    for runbook, checks in found.items():
+    for runbook, checks in groups.items():
         checks.sort(key=lambda check: (SEVERITY.index(check.verdict), check.id not in EARLIER, -waiting[check.id]))
         ids = {check.id for check in checks}
         blocked = {id_: count for id_, count in waiting.most_common() if id_ in ids}

@@ -174,21 +174,21 @@ class _Page:
             if name not in wait and is_needed:
                 self._category(name, own, roots)
         if wait:
-            told = ", ".join(f"{name} {count}" for name, count in wait.items())
-            self._hanging(f"{MARKS[Verdict.SKIPPED][0]} wait", MARK_WIDTH + 2, "dim", told, None)
+            text = ", ".join(f"{name} {count}" for name, count in wait.items())
+            self._hanging(f"{MARKS[Verdict.SKIPPED][0]} wait", MARK_WIDTH + 2, "dim", text, None)
 
     def _category(self, name: str, own: Sequence[CheckResult], roots: dict[str, str]) -> None:
         worst = next(verdict for verdict in WORST_FIRST if any(result.verdict is verdict for result in own))
         count = {verdict: sum(result.verdict is verdict for result in own) for verdict in WORST_FIRST[:3]}
-        told = [f"{number} {MARKS[verdict][1]}" for verdict, number in count.items() if number]
+        texts = [f"{number} {MARKS[verdict][1]}" for verdict, number in count.items() if number]
         waiting = sum(bool(roots.get(result.id)) for result in own)
         idle = sum(result.verdict is Verdict.SKIPPED for result in own) - waiting
-        told += [f"{waiting} wait"] if waiting else []
-        told += [f"{good} OK"] if (good := sum(result.verdict is Verdict.OK for result in own)) else []
-        told += [f"{idle} not needed here"] if idle else []
+        texts += [f"{waiting} wait"] if waiting else []
+        texts += [f"{good} OK"] if (good := sum(result.verdict is Verdict.OK for result in own)) else []
+        texts += [f"{idle} not needed here"] if idle else []
         if worst is Verdict.SKIPPED and not waiting and good:
             worst = Verdict.OK
-        self._hanging(f"{MARKS[worst][0]} {name}", MARK_WIDTH + 2, MARKS[worst][2], ", ".join(told), None)
+        self._hanging(f"{MARKS[worst][0]} {name}", MARK_WIDTH + 2, MARKS[worst][2], ", ".join(texts), None)
 
     def all_checks(self, results: Sequence[CheckResult]) -> None:
         """Show every check by category, with all that it saw."""
@@ -213,13 +213,13 @@ def _rows(ranked: Sequence[Cause]) -> list[tuple[Cause, CheckResult]]:
 
 
 def _by_category(results: Sequence[CheckResult]) -> dict[str, list[CheckResult]]:
-    found: dict[str, list[CheckResult]] = {}
+    categories: dict[str, list[CheckResult]] = {}
     for result in results:
-        found.setdefault(result.id.partition("/")[0], []).append(result)
-    return found
+        categories.setdefault(result.id.partition("/")[0], []).append(result)
+    return categories
 
 
 def _blocks(cause: Cause) -> str:
     (first, count), *more = cause.blocked.items()
-    told = f"{count} checks wait for {first}" if count > 1 else f"1 check waits for {first}"
-    return f"{sum(cause.blocked.values())} checks wait, {count} of them for {first}" if more else told
+    text = f"{count} checks wait for {first}" if count > 1 else f"1 check waits for {first}"
+    return f"{sum(cause.blocked.values())} checks wait, {count} of them for {first}" if more else text

@@ -54,31 +54,31 @@ class Discovery:
     open: Sequence[Gap]
 
 
-def show_discovery(found: Discovery, with_diff: bool = True) -> None:
+def show_discovery(discovery: Discovery, with_diff: bool = True) -> None:
     """Show what was proposed and written. ``with_diff``: unless a person has just been shown it."""
-    chosen = [change for change in found.changes if change.chosen]
-    differing = [change for change in found.changes if not change.chosen]
-    lines = list(found.diff) if with_diff else []
+    chosen = [change for change in discovery.changes if change.chosen]
+    differing = [change for change in discovery.changes if not change.chosen]
+    lines = list(discovery.diff) if with_diff else []
     lines += ["where it was seen:"] * bool(chosen)
     lines += [f"  {change.key}: {change.seen}" for change in chosen]
     lines += ["differs from what the file says (left as it is; --all takes it):"] * bool(differing)
     for change in differing:
         says = "nothing" if change.now is None else change.now
         lines.append(f"  {change.key}: the file says {says}, the cluster {change.proposed} ({change.seen})")
-    for title, named in (("not seen:", found.not_seen), ("to know:", found.notes)):
+    for title, named in (("not seen:", discovery.not_seen), ("to know:", discovery.notes)):
         lines += [title] * bool(named)
         lines += [f"  {line}" for line in named]
-    lines += ["still to be filled in:"] * bool(found.open)
-    lines += [f"  {gap.key}: {gap.wanted}" for gap in found.open]
-    show_lines([*lines, _end(found, len(chosen))])
+    lines += ["still to be filled in:"] * bool(discovery.open)
+    lines += [f"  {gap.key}: {gap.wanted}" for gap in discovery.open]
+    show_lines([*lines, _end(discovery, len(chosen))])
 
 
-def _end(found: Discovery, count: int) -> str:
-    if found.written:
-        return f"{found.file}: {_values(count)} written, {len(found.open)} to be filled in"
+def _end(discovery: Discovery, count: int) -> str:
+    if discovery.written:
+        return f"{discovery.file}: {_values(count)} written, {len(discovery.open)} to be filled in"
     if count:
-        return f"{found.file}: as it was; --write writes {_values(count)}"
-    return f"{found.file}: nothing to propose, {len(found.open)} to be filled in"
+        return f"{discovery.file}: as it was; --write writes {_values(count)}"
+    return f"{discovery.file}: nothing to propose, {len(discovery.open)} to be filled in"
 
 
 def _values(count: int) -> str:

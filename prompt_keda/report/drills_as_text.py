@@ -33,8 +33,8 @@ def lost_told(lost: Sequence[str] | None) -> str:
 
 def _bar(detected_s: float, recovered_s: float, longest: float) -> str:
     whole = max(1, round(BAR * recovered_s / longest))
-    seen = min(whole, round(BAR * detected_s / longest))
-    return "▒" * seen + "▇" * (whole - seen)
+    detected = min(whole, round(BAR * detected_s / longest))
+    return "▒" * detected + "▇" * (whole - detected)
 
 
 def _after(seconds: float | None) -> str:

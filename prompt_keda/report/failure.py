@@ -43,5 +43,5 @@ def to_json(task: str, environment: str, began: as_json.Began, error: BaseExcept
         What `explain` returned.
     """
     done = error.parts if isinstance(error, PromptKedaError) else {}
-    told = {"error": {"what": explained[0], "fix": explained[1]}, **done}
-    return as_json.document(task, environment, exit_code.of_error(error), began, told)
+    parts = {"error": {"what": explained[0], "fix": explained[1]}, **done}
+    return as_json.document(task, environment, exit_code.of_error(error), began, parts)

@@ -47,8 +47,8 @@ def status_rows(stands: Status, now: datetime) -> list[Row]:
     status = stands.status
     rows = [*_parts(status.keda)]
     for name, instrument in status.instruments.items():
-        seen = (_scaled_job(instrument.scaled_job), _stream(instrument.stream, now), _jobs(instrument.jobs))
-        rows += [(" ", name), *((mark, f"  {text}") for mark, text in seen)]
+        states = (_scaled_job(instrument.scaled_job), _stream(instrument.stream, now), _jobs(instrument.jobs))
+        rows += [(" ", name), *((mark, f"  {text}") for mark, text in states)]
     rows += _paused([instrument.scaled_job for instrument in status.instruments.values()])
     fixes = dict.fromkeys(part.fix for part in status.not_seen() if part.fix)
     rows += [("?", f"what was not seen: {fix}") for fix in fixes]

@@ -89,8 +89,8 @@ class StatusWatch:
 
     def _line(self, row: Named, now: datetime) -> Text:
         above, (mark, text) = row
-        told = one_line(f"{now:%Y-%m-%dT%H:%M:%SZ} {mark} {above} {text.strip()}".replace("  ", " "))
-        return Text(told if self._shows_symbols else plain(told))
+        line = one_line(f"{now:%Y-%m-%dT%H:%M:%SZ} {mark} {above} {text.strip()}".replace("  ", " "))
+        return Text(line if self._shows_symbols else plain(line))
 
 
 def changed_rows(old: Sequence[Named], new: Sequence[Named]) -> list[Named]:

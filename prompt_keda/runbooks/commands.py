@@ -101,9 +101,9 @@ def run_command(words: Sequence[str]) -> Ran:
                 process.terminate()
             process.wait()
         answer.seek(0)
-        said = answer.read()
+        output = answer.read()
     try:
-        document = json.loads(said)
+        document = json.loads(output)
     except ValueError:
         document = {}
     code = STOPPED if is_stopped or process.returncode < 0 else process.returncode

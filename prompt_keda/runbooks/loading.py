@@ -85,7 +85,7 @@ def load_runbook(path: Path) -> Runbook:
         raise _wrong(path, len(lines), "a fence that does not end")
     if tuple(prose) != SECTIONS:
         raise _wrong(path, 1, f"its sections are {', '.join(prose) or 'none'}")
-    sections = {name: "\n".join(found).strip() for name, found in prose.items()}
+    sections = {name: "\n".join(prose_lines).strip() for name, prose_lines in prose.items()}
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Runbook(path.stem, lines[0][2:].strip(), sections, tuple(steps), tuple(blocks), digest)
 

@@ -70,10 +70,10 @@ def download(url: str, sha256: str, target: Path, ca_file: Path | None, timeout:
         makes_sense = False
     if not makes_sense:  # told outside the handler, without the address: a part of it may be a password
         raise BadAnswer(SYSTEM, NOWHERE, "the address makes no sense")
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256:
         fix = "Find out why it changed before you pin the new one."
-        raise BadAnswer(SYSTEM, place, f"the file has the SHA-256 {found[:16]}…, expected {sha256[:16]}…", fix)
+        raise BadAnswer(SYSTEM, place, f"the file has the SHA-256 {digest[:16]}…, expected {sha256[:16]}…", fix)
     with _kept(target):
         scratch = target.with_name(f".{target.name}.new")
         scratch.write_bytes(data)

@@ -25,9 +25,9 @@ def require(scheme: str, url: str, system: str) -> None:
     Refused
         When it has another one, or none, or a login; without a password that may stand in it.
     """
-    found, _, rest = url.partition("://")
-    place = (rest or found).rpartition("@")[2] or "no address"
-    if found.lower() != scheme:
+    spelt, _, rest = url.partition("://")
+    place = (rest or spelt).rpartition("@")[2] or "no address"
+    if spelt.lower() != scheme:
         fix = f"Give an address that begins with {scheme}://."
         raise Refused(system, place, f"its address is not {scheme}: nothing is sent", fix)
     if "@" in rest.partition("/")[0]:

@@ -142,17 +142,17 @@ class Kube:
     def _object(self, data: bytes) -> Object:
         """Read an answer. What is no object of Kubernetes' is not known, and never "nothing there"."""
         try:
-            found = json.loads(data)
+            document = json.loads(data)
         except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
+            document = None
+        if not isinstance(document, dict):
             raise BadAnswer(SYSTEM, self.address, "it did not answer with a JSON object: is it an API server?")
-        return found
+        return document
 
-    def _items(self, found: Object) -> list[Object]:
-        if "items" not in found:
+    def _items(self, answer: Object) -> list[Object]:
+        if "items" not in answer:
             raise BadAnswer(SYSTEM, self.address, "it was asked for a list, and gave none")
-        items: list[Object] = found["items"] or []
+        items: list[Object] = answer["items"] or []
         return items
 
     def open(
@@ -389,8 +389,8 @@ class Kube:
 
     def _served(self, api_version: str) -> Sequence[Object]:
         root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        found: Sequence[Object] = self.get_raw(root)["resources"]
-        return found
+        resources: Sequence[Object] = self.get_raw(root)["resources"]
+        return resources
 
     def watch(self, targets: Sequence[tuple[Resource, str | None]]) -> Watch:
         """Open a watch for each kind, each with a namespace (None: all). The caller closes it."""

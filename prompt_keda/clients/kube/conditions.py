@@ -12,5 +12,5 @@ def conditions(obj: Object) -> dict[str, Object]:
 
 def has_condition(obj: Object, *kinds: str) -> bool:
     """Tell whether one of these conditions is True."""
-    found = conditions(obj)
-    return any(found[kind]["status"] == "True" for kind in kinds if kind in found)
+    states = conditions(obj)
+    return any(states[kind]["status"] == "True" for kind in kinds if kind in states)

@@ -55,9 +55,9 @@ def log_in(kubeconfig: Path | None, context: str | None, timeout: timedelta) -> 
     configuration: Any = client.Configuration()
     configuration.connection_pool_maxsize = 32
     configuration.retries = False
-    said = _LogText()
+    log = _LogText()
     root = logging.getLogger()
-    root.addHandler(said)
+    root.addHandler(log)
     try:
         _load(kubeconfig, context, configuration, timeout)
     except (config.ConfigException, OSError) as error:
@@ -72,11 +72,11 @@ def log_in(kubeconfig: Path | None, context: str | None, timeout: timedelta) -> 
         detail = f"it is no kubeconfig, or a value in it makes no sense ({type(error).__name__})"
         raise BadAnswer(SYSTEM, where, detail, "Correct the file.") from error
     finally:
-        root.removeHandler(said)
+        root.removeHandler(log)
     _insist_on_tls(configuration)
     use_proxy(configuration, configuration.proxy_url, SYSTEM)
-    if said.text and not configuration.api_key:
-        words = "its exec plugin failed, with the words above" if said.text == _NO_OUTPUT else said.text
+    if log.text and not configuration.api_key:
+        words = "its exec plugin failed, with the words above" if log.text == _NO_OUTPUT else log.text
         fix = "Log in again, or look at the exec plugin that the kubeconfig names."
         raise LoggedOut(SYSTEM, configuration.host, f"the kubeconfig's login gave no token: {words}", fix)
     return configuration
@@ -139,10 +139,10 @@ def ca_sha256(configuration: Any) -> str | None:
         return None
     try:
         ssl.create_default_context(cafile=path)  # the whole of it: a certificate that is none is not trusted either
-        found = PEM.findall(Path(path).read_text())
-        if not found:
+        certificates = PEM.findall(Path(path).read_text())
+        if not certificates:
             raise ValueError("no certificate")
-        return hashlib.sha256(b"".join(map(ssl.PEM_cert_to_DER_cert, found))).hexdigest()
+        return hashlib.sha256(b"".join(map(ssl.PEM_cert_to_DER_cert, certificates))).hexdigest()
     except (ssl.SSLError, ValueError) as error:
         detail = "the kubeconfig's certificate authority is no certificate in PEM form"
         raise BadAnswer(SYSTEM, configuration.host, detail, "Correct the kubeconfig.") from error

@@ -111,8 +111,8 @@ def _surplus(fields: Object, wanted: Any, live: Any, where: str) -> str | None:
             continue
         if mine is None:
             return path
-        if (found := _surplus(below, mine, theirs, path)) is not None:
-            return found
+        if (surplus := _surplus(below, mine, theirs, path)) is not None:
+            return surplus
     return None
 
 

@@ -57,8 +57,12 @@ def open_port(
         answer = websocket.handshake_response
         if answer is not None and answer.status != 101:  # a redirect: not followed, because the token would go along
             raise BadAnswer(SYSTEM, endpoint, f"port-forward: HTTP {answer.status}") from error
-        told = _translated(error, endpoint, timeout_s)
-        raise (name_proxy(told, error, _is_proxys(error), proxy) if isinstance(told, Unreachable) else told) from error
+        translated = _translated(error, endpoint, timeout_s)
+        raise (
+            name_proxy(translated, error, _is_proxys(error), proxy)
+            if isinstance(translated, Unreachable)
+            else translated
+        ) from error
     websocket.settimeout(None)  # from here on the reader of the socket has the time-out
     return _forwarded(package, websocket, port)
 
@@ -72,11 +76,11 @@ def _is_proxys(error: Exception) -> bool:
 
 def why_closed(connection: Any) -> str:
     """Give why a forwarded connection has ended: as the kubelet says, or what became of the way to it; empty: not known."""
-    said = str(getattr(connection, "why", str)() or "").strip()
-    for words, told in KUBELET_WORDS.items():
-        if words in said:
-            return f"{told}, at the pod's end of the port-forward"
-    return said[-200:]
+    reason = str(getattr(connection, "why", str)() or "").strip()
+    for words, meaning in KUBELET_WORDS.items():
+        if words in reason:
+            return f"{meaning}, at the pod's end of the port-forward"
+    return reason[-200:]
 
 
 def _forwarded(package: Any, websocket: Any, port: int) -> Any:
@@ -119,8 +123,8 @@ def _translated(error: Exception, endpoint: str, timeout_s: float) -> ClientErro
         if kind is Refused and NO_IMPERSONATION in message:
             return kind(SYSTEM, endpoint, f"port-forward: HTTP 403: {message}", fix_of(403, message))
         why = ": get and create pods/portforward are needed there" if kind is Refused else ""
-        told = f"port-forward: HTTP {error.status_code}{why}"
-        return kind(SYSTEM, endpoint, told, FIXES[401] if kind is LoggedOut else "")
+        what = f"port-forward: HTTP {error.status_code}{why}"
+        return kind(SYSTEM, endpoint, what, FIXES[401] if kind is LoggedOut else "")
     if any(isinstance(cause, (WebSocketTimeoutException, TimeoutError)) for cause in (error, error.__context__)):
         return Unreachable(SYSTEM, endpoint, f"no answer within {timeout_s:.0f} s")
     if isinstance(error, ssl.SSLError):
