@@ -51,7 +51,7 @@ def test_events_that_wait_behind_a_refusal_are_red_in_time(stage, systems):
     (instrument,) = stage.environment.instruments
     until(lambda: outcome(systems).verdict.value == "ok", 90, "a chain that moves")
     try:
-        scaling.refuse_jobs(stage)  # returns once the workers of before have ended
+        scaling.and_cut(scaling.deny_jobs)(stage)  # returns once the workers of before have ended
         send(systems.redis, stage, 40)
         began = time.monotonic()
         until(lambda: " events wait" in red_said(systems), POLLS_S + WITHIN_S, "that the events wait for too long")
@@ -63,7 +63,7 @@ def test_events_that_wait_behind_a_refusal_are_red_in_time(stage, systems):
         text = run_task("check-deps", "--env", ENV, "--only", "scaling,redis").stdout
         assert text.partition(" checks: ")[2].splitlines()[1].startswith("FAIL scaling/works: ")
     finally:
-        scaling.admit_jobs(stage)
+        scaling.and_at_work(scaling.remove_policy)(stage)
     until(lambda: systems.redis.backlog(instrument.stream, instrument.consumer_group).waiting == 0, 90, "no backlog")
     until(lambda: outcome(systems).verdict.value == "ok", 60, "a chain that moves again")
 

@@ -53,12 +53,6 @@ def configuration(port: int, ca_file: Path | None, spaces: list[str], kind: tupl
     return {**head, "webhooks": [hook]}
 
 
-def ask_nobody(stage: Stage) -> None:
-    """Let a webhook have to agree to each Job that nobody serves, and wait until workers lack."""
-    ask_closed_port(stage)
-    scaling.until_cut(stage)
-
-
 def ask_closed_port(stage: Stage) -> None:
     """Let a webhook have to agree to each Job that nobody serves."""
     configure_webhook(stage, CLOSED_PORT)
@@ -79,12 +73,6 @@ def run_server(stage: Stage, patch: list[Object], delay_s: int = 0) -> Path:
     return authority.ca_file
 
 
-def rewrite_jobs(stage: Stage) -> None:
-    """Let a webhook give every new Job a node selector that no node has, and wait until workers lack."""
-    serve_webhook(stage)
-    scaling.until_cut(stage)
-
-
 def serve_webhook(stage: Stage) -> None:
     """Let a webhook give every new Job a node selector that no node has."""
     start_webhook(stage, UNPLACED)
@@ -96,22 +84,10 @@ def stop_webhook(stage: Stage) -> None:
     processes.remove(stage.lab, SERVER)
 
 
-def remove_webhook(stage: Stage) -> None:
-    """Delete the webhook, its server, and the Jobs that cannot run; wait for workers."""
-    end_webhook(stage)
-    scaling.until_at_work(stage)
-
-
 def end_webhook(stage: Stage) -> None:
     """Delete the webhook, its server, and the Jobs that cannot run."""
     stop_webhook(stage)
     scaling.delete_stuck_jobs(stage)
-
-
-def deny_binding(stage: Stage) -> None:
-    """Let a policy deny the scheduler to bind the instruments' pods to a node, and wait until workers lack."""
-    deny_nodes(stage)
-    scaling.until_cut(stage)
 
 
 def deny_nodes(stage: Stage) -> None:
@@ -119,22 +95,10 @@ def deny_nodes(stage: Stage) -> None:
     scaling.deny(stage, "", "pods/binding")
 
 
-def allow_binding(stage: Stage) -> None:
-    """Delete the policy, and the Jobs that the scheduler has put off; wait for workers."""
-    allow_nodes(stage)
-    scaling.until_at_work(stage)
-
-
 def allow_nodes(stage: Stage) -> None:
     """Delete the policy, and the Jobs that the scheduler has put off."""
     scaling.remove_policy(stage)
     scaling.delete_stuck_jobs(stage)
-
-
-def limit_pods(stage: Stage) -> None:
-    """Let a LimitRange allow less memory than workers ask for, and wait until workers lack."""
-    set_limits(stage)
-    scaling.until_cut(stage)
 
 
 def set_limits(stage: Stage) -> None:
@@ -146,12 +110,6 @@ def set_limits(stage: Stage) -> None:
         stage.kube.apply({**head, "metadata": metadata, "spec": spec})
 
 
-def unlimit_pods(stage: Stage) -> None:
-    """Take it away, and the Jobs that wait for a pod; wait for workers."""
-    remove_limits(stage)
-    scaling.until_at_work(stage)
-
-
 def remove_limits(stage: Stage) -> None:
     """Take it away, and the Jobs that wait for a pod."""
     for instrument in stage.environment.instruments:
@@ -159,21 +117,9 @@ def remove_limits(stage: Stage) -> None:
     scaling.delete_stuck_jobs(stage)
 
 
-def restrict_namespaces(stage: Stage) -> None:
-    """Hold the instruments' pods to the standard `restricted`, which workers do not keep; wait until workers lack."""
-    restrict(stage)
-    scaling.until_cut(stage)
-
-
 def restrict(stage: Stage) -> None:
-    """Hold the instruments' pods to the standard `restricted`."""
+    """Hold the instruments' pods to the standard `restricted`, which workers do not keep."""
     _enforce(stage, "restricted")
-
-
-def unrestrict_namespaces(stage: Stage) -> None:
-    """Hold them to none, and delete the Jobs that wait for a pod; wait for workers."""
-    unrestrict(stage)
-    scaling.until_at_work(stage)
 
 
 def unrestrict(stage: Stage) -> None:
@@ -192,8 +138,8 @@ FAULTS: tuple[Fault, ...] = (
         "admission/webhook-unserved",
         "",
         "a webhook that has to agree to each Job is served by nobody",
-        ask_nobody,
-        remove_webhook,
+        scaling.and_cut(ask_closed_port),
+        scaling.and_at_work(end_webhook),
         {"scaling/works": "fail"},
         "no Job was made",
         stops_scaling=True,
@@ -203,8 +149,8 @@ FAULTS: tuple[Fault, ...] = (
         "admission/jobs-rewritten",
         "",
         "a webhook rewrites each Job, and no node takes its pod",
-        rewrite_jobs,
-        remove_webhook,
+        scaling.and_cut(serve_webhook),
+        scaling.and_at_work(end_webhook),
         {"cluster/pods-start": "warn", "scaling/works": "fail"},
         "affinity/selector",
         stops_scaling=True,
@@ -214,8 +160,8 @@ FAULTS: tuple[Fault, ...] = (
         "admission/binding-denied",
         "",
         "an admission policy lets the scheduler bind no pod to a node",
-        deny_binding,
-        allow_binding,
+        scaling.and_cut(deny_nodes),
+        scaling.and_at_work(allow_nodes),
         {"cluster/pods-start": "fail", "scaling/works": "fail"},
         "Jobs need a label",
         stops_scaling=True,
@@ -225,8 +171,8 @@ FAULTS: tuple[Fault, ...] = (
         "admission/limit-range",
         "",
         "a LimitRange allows less memory than workers ask for",
-        limit_pods,
-        unlimit_pods,
+        scaling.and_cut(set_limits),
+        scaling.and_at_work(remove_limits),
         {"capacity/quota-allows": "fail", "scaling/works": "fail"},
         "lets no worker in",
         stops_scaling=True,
@@ -236,8 +182,8 @@ FAULTS: tuple[Fault, ...] = (
         "admission/namespace-restricted",
         "",
         "the namespace holds pods to a standard that workers do not keep",
-        restrict_namespaces,
-        unrestrict_namespaces,
+        scaling.and_cut(restrict),
+        scaling.and_at_work(unrestrict),
         {"capacity/pods-admitted": "fail", "scaling/works": "fail"},
         "its pods are refused",
         stops_scaling=True,

@@ -13,12 +13,6 @@ FEWER = 3
 """So many less than the manifest's maximum: what somebody edits in an incident, and forgets."""
 
 
-def take_rights(stage: Stage) -> None:
-    """Let KEDA's operator only look at Jobs, and wait until workers lack."""
-    may_only_look(stage)
-    scaling.until_cut(stage)
-
-
 def may_only_look(stage: Stage) -> None:
     """Let KEDA's operator only look at Jobs."""
     live = stage.kube.get(CLUSTER_ROLES, OPERATOR_ROLE)
@@ -27,32 +21,14 @@ def may_only_look(stage: Stage) -> None:
     stage.kube.patch(CLUSTER_ROLES, OPERATOR_ROLE, None, {"rules": rules})
 
 
-def restore_rights(stage: Stage) -> None:
-    """Restore its ClusterRole, and wait for workers."""
-    may_work(stage)
-    scaling.until_at_work(stage)
-
-
 def may_work(stage: Stage) -> None:
     """Restore its ClusterRole."""
     stage.kube.apply(stage.keda_object("ClusterRole", OPERATOR_ROLE), force=True)
 
 
-def taint_nodes(stage: Stage) -> None:
-    """Keep every node for others, and wait until workers lack; what runs there stays."""
-    taint(stage)
-    scaling.until_cut(stage)
-
-
 def taint(stage: Stage) -> None:
-    """Keep every node for others."""
+    """Keep every node for others; what runs there stays."""
     _taint(stage, [{"key": "example.com/theirs", "value": "true", "effect": "NoSchedule"}])
-
-
-def untaint_nodes(stage: Stage) -> None:
-    """Take the taint away, and wait for workers."""
-    untaint(stage)
-    scaling.until_at_work(stage)
 
 
 def untaint(stage: Stage) -> None:
@@ -106,8 +82,8 @@ FAULTS: tuple[Fault, ...] = (
         "links/operator-without-rights",
         "",
         "KEDA's operator may only look at Jobs",
-        take_rights,
-        restore_rights,
+        scaling.and_cut(may_only_look),
+        scaling.and_at_work(may_work),
         {"scaling/works": "fail"},
         "no Job was made",
         stops_scaling=True,
@@ -117,8 +93,8 @@ FAULTS: tuple[Fault, ...] = (
         "links/nodes-tainted",
         "",
         "every node is kept for others",
-        taint_nodes,
-        untaint_nodes,
+        scaling.and_cut(taint),
+        scaling.and_at_work(untaint),
         {
             "capacity/maximum-fits": "warn",
             "capacity/burst-absorbed": "fail",

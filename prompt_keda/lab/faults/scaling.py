@@ -14,7 +14,7 @@ from prompt_keda.clients.kube.resources import JOBS, PODS, RESOURCE_QUOTAS, SCAL
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaling.chain import MANY
 from prompt_keda.lab.faults import scaled_jobs
-from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
+from prompt_keda.lab.faults.fault import Act, Fault, InChaos, Stage
 from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.node import PAUSE_IMAGE
 
@@ -37,12 +37,6 @@ for _, pending in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1000
 end
 return 1
 """
-
-
-def refuse_jobs(stage: Stage) -> None:
-    """Let an admission policy refuse every new Job of the instruments, and wait until workers lack."""
-    deny_jobs(stage)
-    until_cut(stage)
 
 
 def deny_jobs(stage: Stage) -> None:
@@ -68,12 +62,6 @@ def _object(resource: Resource, spec: Object) -> Object:
         "metadata": {"name": POLICY},
         "spec": spec,
     }
-
-
-def admit_jobs(stage: Stage) -> None:
-    """Delete the policy, and wait until workers run again."""
-    remove_policy(stage)
-    until_at_work(stage)
 
 
 def remove_policy(stage: Stage) -> None:
@@ -118,6 +106,26 @@ def until_cut(stage: Stage) -> None:
 def until_at_work(stage: Stage) -> None:
     """Wait until the minimum of workers runs."""
     until(lambda: _is_at_work(stage), "workers that run")
+
+
+def and_cut(act: Act) -> Act:
+    """Return an act that also waits until workers lack."""
+
+    def cut(stage: Stage) -> None:
+        act(stage)
+        until_cut(stage)
+
+    return cut
+
+
+def and_at_work(act: Act) -> Act:
+    """Return an act that also waits until workers run again."""
+
+    def restore(stage: Stage) -> None:
+        act(stage)
+        until_at_work(stage)
+
+    return restore
 
 
 def _is_at_work(stage: Stage) -> bool:
@@ -266,24 +274,12 @@ def work_on(stage: Stage) -> None:
     restore_workers(stage)
 
 
-def forbid_jobs(stage: Stage) -> None:
-    """Let a ResourceQuota count Jobs, and wait until workers lack."""
-    count_jobs(stage)
-    until_cut(stage)
-
-
 def count_jobs(stage: Stage) -> None:
     """Let a ResourceQuota count Jobs, of which more than enough are kept: no new one is let in."""
     for instrument in stage.environment.instruments:
         metadata = {"namespace": instrument.namespace, "name": MARK_NAME}
         spec = {"hard": {"count/jobs.batch": "1"}}
         stage.kube.apply({"apiVersion": "v1", "kind": RESOURCE_QUOTAS.kind, "metadata": metadata, "spec": spec})
-
-
-def allow_jobs(stage: Stage) -> None:
-    """Take the quota away, and wait for workers."""
-    count_no_jobs(stage)
-    until_at_work(stage)
 
 
 def count_no_jobs(stage: Stage) -> None:
@@ -341,8 +337,8 @@ FAULTS: tuple[Fault, ...] = (
         "scaling/jobs-refused",
         "",
         "an admission policy refuses KEDA's Jobs",
-        refuse_jobs,
-        admit_jobs,
+        and_cut(deny_jobs),
+        and_at_work(remove_policy),
         {"scaling/works": "fail"},
         "no Job was made",
         stops_scaling=True,
@@ -363,8 +359,8 @@ FAULTS: tuple[Fault, ...] = (
         "scaling/jobs-counted",
         "",
         "a ResourceQuota counts Jobs, and lets no new one in",
-        forbid_jobs,
-        allow_jobs,
+        and_cut(count_jobs),
+        and_at_work(count_no_jobs),
         {"capacity/quota-allows": "fail", "scaling/works": "fail"},
         "(count/jobs.batch), one visit wants 2",
         stops_scaling=True,
