@@ -155,7 +155,11 @@ class _Studio:
         finally:
             presence.revert(fault, self.stage)
             # amber may stay a while: workers that failed meanwhile, restarts
-            until(lambda: not {FAIL, UNKNOWN} & _verdicts(self.ways), f"a stack that works after {id_}", LIMIT_S)
+            until(
+                lambda: not {FAIL, UNKNOWN} & {check.verdict for check in self.ways.look()},
+                f"a stack that works after {id_}",
+                LIMIT_S,
+            )
 
     def delete_keda(self) -> None:
         """Delete KEDA's namespace and its APIService, which would keep the namespace Terminating; wait until both are gone."""
@@ -167,10 +171,6 @@ class _Studio:
         until(lambda: _uid(kube.find(NAMESPACES, name)) != uid, "a namespace that is gone", LIMIT_S)
         if kube.find(NAMESPACES, name) is not None:
             raise LabError(f"somebody else has made the namespace {name} anew meanwhile")
-
-
-def _verdicts(ways: Ways) -> set[Verdict]:
-    return {check.verdict for check in ways.look()}
 
 
 def _uid(obj: Object | None) -> str | None:

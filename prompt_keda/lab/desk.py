@@ -62,7 +62,9 @@ def command(lab: Lab, argv: Sequence[str]) -> list[str]:
 
 def exec_(argv: Sequence[str]) -> int:
     """Run a command at the desk, and give its exit code. Raises as `command` does."""
-    return subprocess.run(command(current_lab(), argv), cwd=CODE, env=_python_path(), check=False).returncode
+    return subprocess.run(
+        command(current_lab(), argv), cwd=CODE, env={**os.environ, "PYTHONPATH": str(CODE)}, check=False
+    ).returncode
 
 
 def close(lab: Lab) -> None:
@@ -71,10 +73,6 @@ def close(lab: Lab) -> None:
         run(["ip", "netns", "delete", _netns(lab)])
     if home(lab).exists():
         shutil.rmtree(home(lab))
-
-
-def _python_path() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(CODE)}
 
 
 def _netns(lab: Lab) -> str:

@@ -120,7 +120,8 @@ def pages() -> dict[str, str | bytes]:
         for path in sorted(CODE.glob(pattern)):
             name = str(path.relative_to(CODE))
             texts[name] = path.read_bytes() if path.suffix in (".svg", ".png") else path.read_text()
-    texts["index.md"] = str(texts.pop("README.md")) + f"\n{_menu()}"
+    menu = (_toctree(names, ":hidden:", f":caption: {title}") for title, names in PARTS.items())
+    texts["index.md"] = "\n".join([str(texts.pop("README.md")), *menu])
     texts |= {
         name: _linked(name, text) for name, text in texts.items() if isinstance(text, str) and name.endswith(".md")
     }
@@ -149,10 +150,6 @@ def _linked(name: str, text: str) -> str:
 def _deeper(text: str) -> str:
     """Let the links of a page hold one folder further down."""
     return LINK.sub(r"](../\1)", text)
-
-
-def _menu() -> str:
-    return "\n".join(_toctree(names, ":hidden:", f":caption: {title}") for title, names in PARTS.items())
 
 
 def _toctree(names: Sequence[str], *options: str) -> str:

@@ -166,12 +166,13 @@ def decide(context: Context, inventory: Survey, mode: str, options: RedeployOpti
     whole = mode in ("reinstall", "upgrade", "purge")
     chosen = [*_deletions(context, inventory, whole), *(_crds(inventory) if mode == "purge" else ())]
     goes = {deletion.name for deletion in chosen if deletion.kind == "CustomResourceDefinition"}
+    going = {crd.wanted["metadata"]["name"] for crd in inventory.crds if crd.live is not None and is_going(crd.live)}
     kept = [crd for crd in inventory.crds if crd.difference and crd.wanted["metadata"]["name"] not in goes]
     return Decisions(
         deletions=tuple(chosen),
         takes_over=tuple(label(crd.wanted) for crd in kept if _cannot_be_applied(context, crd.wanted)),
         unpauses=tuple(_unpauses(context, inventory)),
-        saved=tuple(label(obj) for obj in to_save(context, inventory.custom, _going_crds(inventory) | goes)),
+        saved=tuple(label(obj) for obj in to_save(context, inventory.custom, going | goes)),
         group_start=options.group_start,
         helm_release=_helm_release(context, inventory),
         given_up=options.given_up,
@@ -252,10 +253,6 @@ def _crds(inventory: Survey) -> Iterator[Deletion]:
 def _deletion(kind: str, live: Object, why: str) -> Deletion:
     metadata = live["metadata"]
     return Deletion(kind, metadata.get("namespace", ""), metadata["name"], metadata["uid"], why)
-
-
-def _going_crds(inventory: Survey) -> set[str]:
-    return {crd.wanted["metadata"]["name"] for crd in inventory.crds if crd.live is not None and is_going(crd.live)}
 
 
 def to_save(context: Context, custom: Iterable[Object], going_crds: set[str]) -> list[Object]:

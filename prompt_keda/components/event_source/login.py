@@ -79,7 +79,7 @@ def _try(systems: Systems, instrument: Instrument, live: Object, trigger: Object
     try:
         host, wrong = _place(systems, instrument, live, trigger)
         wrong = wrong or _wrong_about_tls(systems, instrument, live, trigger)
-        login = {} if wrong else dict(_login(systems, instrument, live, trigger))
+        login = {} if wrong else dict(_parameters(systems, instrument, live, trigger, LOGIN))
         tls = None if wrong or is_unverified else _trust(systems, instrument, live, trigger, host)
     except Refused as error:  # it is this person who may not look: that says nothing about KEDA
         return unknown(f"{instrument.scaled_job}: {error.detail}", error.fix)
@@ -165,10 +165,6 @@ def _place(systems: Systems, instrument: Instrument, live: Object, trigger: Obje
         return host, f"KEDA asks {shown}, the environment's Redis is {wanted.inside_address}"
     database = str(metadata.get("databaseIndex") or "0")
     return host, "" if database == "0" else f"KEDA asks database {database}, the streams are in 0"
-
-
-def _login(systems: Systems, instrument: Instrument, live: Object, trigger: Object) -> Iterator[tuple[str, Secret]]:
-    yield from _parameters(systems, instrument, live, trigger, LOGIN)
 
 
 def _parameters(

@@ -71,7 +71,7 @@ class Acts:
             FREEZE: self._freeze,
             DELETE: self._delete,
             POD: self._delete_pods,
-            PAUSE: self._pause,
+            PAUSE: lambda act: scaled_jobs.mark_paused(self._stage, "true"),
             BREAK: self._break,
         }
         try:
@@ -130,9 +130,6 @@ class Acts:
         for pod in self._stage.keda_pods(act.target):
             with suppress(Missing):
                 kube.delete(PODS, pod["metadata"]["name"], namespace)
-
-    def _pause(self, act: Act) -> None:
-        scaled_jobs.mark_paused(self._stage, "true")
 
     def _break(self, act: Act) -> None:
         fault = _at_once(fault_of(act.target))

@@ -20,7 +20,7 @@ def _gradual(trial: Trial) -> None:
     trial.makes(2)
     trial.take_all()
     trial.runs(2)
-    before = _living(trial)
+    before = {obj["metadata"]["uid"] for obj in (*trial.jobs(), *trial.pods())}
     trial.change(replace(trial.shape, mark=CHANGED))
     trial.stays("running Jobs and pods under the changed spec", "the same", lambda: _all_live(trial, before))
     trial.send_work_for(1)
@@ -30,10 +30,6 @@ def _gradual(trial: Trial) -> None:
     trial.stays("Jobs and pods of before", "the same", lambda: _all_live(trial, before))
     trial.release(3)
     trial.until("Jobs of before and after", "3 ended well", lambda: _all_complete(trial, before))
-
-
-def _living(trial: Trial) -> set[str]:
-    return {obj["metadata"]["uid"] for obj in (*trial.jobs(), *trial.pods())}
 
 
 def _all_live(trial: Trial, before: set[str]) -> tuple[bool, str]:
