@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 CHECK = '''
 
 @check("vault/is-active", "The Vault that answers is the active one", needs=("vault/unsealed",), runbook="vault-sealed")
-def active(systems: Systems) -> Outcome:
+def is_active(systems: Systems) -> Outcome:
     """Ask Vault what it is.
 
     Cause: The address is that of a standby.

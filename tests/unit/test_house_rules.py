@@ -55,12 +55,13 @@ def test_every_task_has_a_line_of_help():
 
 
 def test_every_check_is_unique_and_what_it_names_exists():
-    """Ids and titles are unique, a title is a sentence, needs and runbooks exist, and its page says what it looks at."""
+    """Its function is named as its id, a title is a sentence, needs and runbooks exist, and its page says what it looks at."""
     ids, titles = [check.id for check in ALL_CHECKS], [check.title for check in ALL_CHECKS]
     assert len(set(ids)) == len(ids) >= 80
     assert len(set(titles)) == len(titles)
     for check in ALL_CHECKS:
         assert check.title[0].isupper(), check.id
+        assert check.run.__name__ == check.id.partition("/")[2].replace("-", "_"), check.id
         assert set(check.needs) <= set(ids), check.id
         assert "\n\nCause: " in check.page and not check.page.startswith("\n"), check.id
         assert not check.runbook or (ROOT / "runbooks" / f"{check.runbook}.md").is_file(), check.id

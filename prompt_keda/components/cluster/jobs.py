@@ -27,7 +27,7 @@ COUNTS = ("active", "succeeded", "failed", "terminating")
     needs=("cluster/api-answers",),
     runbook="cluster-degraded",
 )
-def jobs_taken_up(systems: Systems) -> Outcome:
+def jobs_reconciled(systems: Systems) -> Outcome:
     """Look for Jobs of the instruments that for 30 s no controller has looked at: they have no start time. Left out
     are suspended ones, those that want no pod, and those of another controller (`managedBy`).
 

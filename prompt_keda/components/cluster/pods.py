@@ -56,7 +56,7 @@ NOT_ROOM = ("persistentvolumeclaim", "forbidden")
     needs=("cluster/api-answers",),
     runbook="cluster-degraded",
 )
-def pods_get_going(systems: Systems) -> Outcome:
+def pods_start(systems: Systems) -> Outcome:
     """Look for pods of KEDA, Redis and the workers that for 30 s have neither a node nor a word of the scheduler, that
     have a node and no begun container, a container that the kubelet cannot start (image, pull secret, Secret or
     ConfigMap, a volume), or that should have stopped; the newest warning of such a pod is told. What is on a node that

@@ -131,7 +131,7 @@ def _size(count: int) -> str:
     needs=("redis/answers", "redis/info-allowed", "redis/is-a-master", "redis/memory-left"),
     runbook="redis-gone",
 )
-def takes_writes(systems: Systems) -> Outcome:
+def accepts_writes(systems: Systems) -> Outcome:
     """Is it loading, does it refuse writes because it could not save them, and would it take what fan-out and workers
     send? XADD, XREADGROUP and XACK are tried on each stream with arguments under which they change nothing: Redis
     looks at rights, replicas and pauses before it looks at those.
@@ -166,7 +166,7 @@ def takes_writes(systems: Systems) -> Outcome:
     needs=("redis/answers", "redis/info-allowed"),
     runbook="redis-full",
 )
-def data_is_kept(systems: Systems) -> Outcome:
+def data_persisted(systems: Systems) -> Outcome:
     """Is an append-only file on, or are snapshots taken? UNKNOWN where CONFIG is denied and no append-only file is on.
 
     Cause: Persistence is off: after a restart streams and groups are gone (F28).

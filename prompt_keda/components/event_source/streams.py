@@ -51,7 +51,7 @@ def groups_exist(systems: Systems) -> Outcome:
     needs=("redis/answers", "redis/groups-exist"),
     runbook="redis-lag-wrong",
 )
-def lag_is_right(systems: Systems) -> Outcome:
+def lag_matches_backlog(systems: Systems) -> Outcome:
     """The events after the last one that was given out are counted, and compared with the lag that Redis tells KEDA
     (failure mode F16).
 
@@ -163,7 +163,7 @@ def backlog_not_trimmed(systems: Systems) -> Outcome:
     needs=("redis/answers", "redis/groups-exist"),
     runbook="workers-fail",
 )
-def pending_is_young(systems: Systems) -> Outcome:
+def pending_acknowledged(systems: Systems) -> Outcome:
     """WARN when an event was given out more than a minute ago and not acknowledged (up to 100 are counted). Workers
     acknowledge before they work, within milliseconds.
 

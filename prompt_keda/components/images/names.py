@@ -12,7 +12,7 @@ from prompt_keda.core.outcomes import all_of, ok, unknown, warn
 
 
 @check("images/pinned", "Every image is pinned by digest", needs=("cluster/api-answers",), runbook="image-moved")
-def images_pinned(systems: Systems) -> Outcome:
+def pinned(systems: Systems) -> Outcome:
     """Is each image of KEDA and of the workers named by a digest?
 
     Cause: It is named by a tag, which can be moved: two pods then run two images under one name. `latest`, said or

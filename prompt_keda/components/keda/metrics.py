@@ -24,7 +24,7 @@ PATIENCE = timedelta(seconds=5)
     needs=("keda/scaled-jobs-present", "keda/lease-fresh", "keda/parts-ready", "keda/scaled-jobs-ready"),
     runbook="keda-does-not-scale",
 )
-def ready_is_fresh(systems: Systems) -> Outcome:
+def scale_loops_run(systems: Systems) -> Outcome:
     """The condition Ready has no time, so the metrics of the operator that holds the Lease are read through a
     port-forward: has it a loop for each ScaledJob (F15, F21)?
 
@@ -54,7 +54,7 @@ def ready_is_fresh(systems: Systems) -> Outcome:
     needs=("keda/scaled-jobs-present", "keda/lease-fresh", "keda/parts-ready", "keda/scaled-jobs-ready"),
     runbook="keda-does-not-scale",
 )
-def nothing_errors(systems: Systems) -> Outcome:
+def no_scaler_errors(systems: Systems) -> Outcome:
     """Read `keda_scaled_job_errors_total` and `keda_scaler_detail_errors_total`; if there are any, read them once more
     after a poll. Old errors are told and no more, unless `keda_internal_scale_loop_latency_seconds` says that the
     last poll came late by more than the polling interval: a trigger whose time runs out errs more seldom than it is

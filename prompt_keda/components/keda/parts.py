@@ -251,7 +251,7 @@ def _part_of(pod: Object) -> bool:
     needs=("cluster/api-answers",),
     runbook="duplicate-operator",
 )
-def only_one(systems: Systems) -> Outcome:
+def single_operator(systems: Systems) -> Outcome:
     """Is there another Deployment of KEDA's operator, another fresh Lease of it, or does the APIService or a webhook
     lead to another namespace?
 

@@ -241,7 +241,7 @@ def triggers_scale_on_lag(systems: Systems) -> Outcome:
     needs=("keda/scaled-jobs-present",),
     runbook="scaled-job-wrong",
 )
-def sizes_as_named(systems: Systems) -> Outcome:
+def limits_as_configured(systems: Systems) -> Outcome:
     """Compare minReplicaCount, maxReplicaCount, pollingInterval, lagCount and activationLagCount with the
     environment's min_jobs, max_jobs, polling_interval, lag_count and activation_lag_count.
 

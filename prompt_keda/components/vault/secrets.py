@@ -89,7 +89,7 @@ def cluster_secrets_fresh(systems: Systems) -> Outcome:
     needs=("vault/cluster-secrets-present",),
     runbook="secrets-missing",
 )
-def vault_secret_healthy(systems: Systems) -> Outcome:
+def vaultsecret_healthy(systems: Systems) -> Outcome:
     """Look at the condition SecretCreated of the VaultSecret (ricoberger.de/v1alpha1) behind each Secret. OK where no
     VaultSecret is behind it and the Secret has no owner of that kind: then nobody but this toolkit brings it.
     UNKNOWN where VaultSecrets may not be seen, or the operator has not looked.

@@ -91,7 +91,7 @@ def token_lives_on(systems: Systems) -> Outcome:
     needs=("vault/login-works",),
     runbook="vault-sealed",
 )
-def kv_version_as_named(systems: Systems) -> Outcome:
+def kv_version_as_configured(systems: Systems) -> Outcome:
     """Ask Vault for the mount's version, as the vault command does before it reads (`sys/internal/ui/mounts/…`). Where
     that is denied, a secret that can be read as named proves it; else UNKNOWN.
 
