@@ -372,7 +372,7 @@ def _write_digests(
         return EnvironmentFile(file, False, "it has these digests already")
     digest = digest_of({"task": "prepare", "environment": environment.name, "old": old, "new": new})
     if refusal := _unapproved(environment.name, digest, approve, ask):
-        refusal.parts |= {**made.to_json(), "digest": digest}
+        refusal.parts = replace(made, digest=digest)
         raise refusal
     values: dict[Where, str] = {place: new[target.name] for target, place in zip(targets, places, strict=True)}
     values[("keda", "manifests", "source")] = PREPARED

@@ -16,7 +16,7 @@ from prompt_keda.core.decisions import Decisions, JobRecord, Plan
 from prompt_keda.core.errors import JournalMismatch, PromptKedaError, Refusal, Unexpected
 from prompt_keda.core.event import HAD_NOTHING_TO_DO, Event, EventKind, Observer, nobody
 from prompt_keda.core.places import runs_folder
-from prompt_keda.core.plan import Step, StepResult
+from prompt_keda.core.plan import Step, StepResult, StepsDone
 from prompt_keda.core.run_plan import GO_ON, run_plan
 from prompt_keda.records.record import RunFolder
 from prompt_keda.records.run_history import recent_recoveries
@@ -32,7 +32,7 @@ from prompt_keda.redeploy.unfinished import KeptRun, find_unfinished
 from prompt_keda.report import as_json
 from prompt_keda.report.parts import NOT_SEEN, PlanReport, SeenNow
 from prompt_keda.report.result import Result
-from prompt_keda.report.run_report import Ledger, RunReport, StreamCounts, Streams
+from prompt_keda.report.run_report import Ledger, LedgerBefore, RunReport, RunStopped, StreamCounts, Streams
 from prompt_keda.report.status import NotSeen
 
 
@@ -248,15 +248,9 @@ def _tell_how_far(
     error: PromptKedaError, context: Context, made: Plan[Context], folder: RunFolder, header: str
 ) -> None:
     """Give an error what the run had done."""
-    steps: list[StepResult] = error.parts.get("steps", [])
-    error.parts = {
-        "header": header,
-        "run": folder.id,
-        "mode": made.mode,
-        "steps": [step.to_json() for step in steps],
-        "ledger": {"before": [job.__dict__ for job in context.before]},
-        "timings": timings.parts(steps, None),
-    }
+    steps = error.parts.steps if isinstance(error.parts, StepsDone) else []
+    ledger, spans_s = LedgerBefore(context.before), timings.parts(steps, None)
+    error.parts = RunStopped(header, folder.id, made.mode, steps, ledger, spans_s)
     if context.lock_was_held and GO_ON not in error.fix:
         error.fix = f"{error.fix} Then {GO_ON}".strip()
 

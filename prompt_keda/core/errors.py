@@ -25,7 +25,10 @@ An exception means "could not do or see". A state that was seen to be broken is 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class PromptKedaError(Exception):
@@ -41,7 +44,7 @@ class PromptKedaError(Exception):
     Attributes
     ----------
     parts
-        What had been done or found out until then, for the JSON document; empty unless somebody filled it.
+        A record of what had been done or found out until then, for the JSON document; None unless somebody has set it.
     """
 
     exit_code = 3
@@ -50,7 +53,7 @@ class PromptKedaError(Exception):
         super().__init__(what)
         self.what = what
         self.fix = fix
-        self.parts: dict[str, Any] = {}
+        self.parts: DataclassInstance | None = None
 
 
 class EnvironmentFileError(PromptKedaError):

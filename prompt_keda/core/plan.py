@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -77,6 +77,13 @@ class Step(Generic[C]):
     destructive: bool = False
     deadline: timedelta = timedelta(seconds=60)
     watch: Callable[[C], Signal] | None = None
+
+
+@dataclass(frozen=True)
+class StepsDone:
+    """How far a run came that did not end: every step until then, the failed one as BROKEN."""
+
+    steps: Sequence[StepResult]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from prompt_keda.core.errors import (
     Unexpected,
 )
 from prompt_keda.core.event import HAD_NOTHING_TO_DO, Event, EventKind, Observer
-from prompt_keda.core.plan import Progress, Signal, State, Step, StepResult
+from prompt_keda.core.plan import Progress, Signal, State, Step, StepResult, StepsDone
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -72,7 +72,7 @@ def run_plan(
 
     Notes
     -----
-    Each error carries ``parts["steps"]``: the `StepResult` of every step until then, the failed one as BROKEN.
+    The ``parts`` of each error are `StepsDone`.
     """
     results: list[StepResult] = []
     begun = now()
@@ -87,7 +87,7 @@ def run_plan(
             journal.append(step.id, "interrupted" if isinstance(failure, Interrupted) else "failed", failure.what)
             took = now() - started
             broken = Progress(State.BROKEN, failure.what)
-            failure.parts["steps"] = [*results, _result(step, broken, True, took, started - begun)]
+            failure.parts = StepsDone([*results, _result(step, broken, True, took, started - begun)])
             if not isinstance(failure, Interrupted):
                 observer(Event(EventKind.FINISHED, step.id, State.BROKEN.value, failure.what, took))
             raise failure from error

@@ -110,7 +110,7 @@ def _run_rounds(
                     tell(chaos_round, made_smaller(chaos_round))
     except (KeyboardInterrupt, PromptKedaError) as error:
         ended = error if isinstance(error, PromptKedaError) else _stopped(chosen, outcomes)
-        ended.parts = {"rounds": outcomes, "smallest": smallest}
+        ended.parts = ChaosDone(outcomes, smallest)
         raise ended from None
     header = f"{len(chosen)} rounds of seed {chosen[0].seed} on the local stack"
     code = 1 if any(outcome.problems for outcome in outcomes) else 0

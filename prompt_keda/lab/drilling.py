@@ -226,7 +226,7 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
             drills.record.keep(fault.id, DrillRecord.of(began_at, drilled[-1]).to_json())
             write(page(drilled))
     except PromptKedaError as error:
-        error.parts = {"drills": drilled}
+        error.parts = DrillsDone(drilled)
         raise
     except KeyboardInterrupt:
         news = f"{len(drilled)} of {len(drills.chosen)} drills are done; ./run drill --rest goes on"

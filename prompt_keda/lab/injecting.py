@@ -72,7 +72,7 @@ def revert_all(observer: Observer) -> Result[Faults]:
         reverted = [fault for fault in known if fault.id not in left]
         result = _result("faults", reverted, left, f"reverted: {len(reverted)}. {TO_SEE}")
         if errors:
-            errors[0].parts = {"faults": result.parts.faults}
+            errors[0].parts = result.parts
             raise errors[0]
         return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from prompt_keda import __version__
 from prompt_keda.clients.kube.resources import CONFIG_MAPS
@@ -26,6 +27,13 @@ def full_smoke_digest(environment: Environment, case_ids: Sequence[str]) -> str:
     """Return the digest that approves these cases of the acceptance suite, and the smoke test before them."""
     asked = {"task": "smoke --full", "cases": list(case_ids), "toolkit": __version__}
     return digest_of({**asked, "environment": environment.portable()})
+
+
+@dataclass(frozen=True)
+class Unapproved:
+    """What would approve what was refused."""
+
+    digest: str
 
 
 def approve_or_refuse(context: Context, digest: str, what: str, approve: str, ask: Ask | None) -> None:
@@ -53,7 +61,7 @@ def approve_or_refuse(context: Context, digest: str, what: str, approve: str, as
         return
     refusal = _unapproved(environment, digest, what, approve, ask)
     if refusal:
-        refusal.parts["digest"] = digest
+        refusal.parts = Unapproved(digest)
         raise refusal
 
 

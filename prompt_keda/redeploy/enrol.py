@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from prompt_keda.clients.kube.client import Kube
@@ -15,6 +15,7 @@ from prompt_keda.core.errors import Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.environment.edit import KEYS, identity_placeholders, refuse_shipped, write_identity
 from prompt_keda.redeploy.approval import Ask
+from prompt_keda.report.as_json import WithoutNone
 
 UID = re.compile("[A-Za-z0-9-]{1,64}")
 
@@ -41,13 +42,17 @@ def identity_of(kube: Kube) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Enrolled:
-    """A cluster's identity in its environment's file before and now, and whether that was written: not where both are the same."""
+class Enrolled(WithoutNone):
+    """A cluster's identity in its environment's file before and now, and whether that was written: not where both are the same.
+
+    ``digest``: what would approve what was refused.
+    """
 
     file: str
     old: Mapping[str, str]
     new: Mapping[str, str]
     written: bool
+    digest: str | None = None
 
 
 def enrol(systems: Systems, path: Path, approve: str, observer: Observer, ask: Ask | None) -> Enrolled:
@@ -85,9 +90,9 @@ def enrol(systems: Systems, path: Path, approve: str, observer: Observer, ask: A
     if old == new:
         return Enrolled(str(path), old, new, written=False)
     inputs = {"task": "enrol", "environment": environment.name, "old": old, "new": new}
-    refusal = _unapproved(environment.name, digest_of(inputs), approve, ask)
-    if refusal:
-        refusal.parts |= asdict(Enrolled(str(path), old, new, written=False))
+    digest = digest_of(inputs)
+    if refusal := _unapproved(environment.name, digest, approve, ask):
+        refusal.parts = Enrolled(str(path), old, new, written=False, digest=digest)
         raise refusal
     write_identity(path, environment, new, systems.placeholders)
     return Enrolled(str(path), old, new, written=True)
@@ -105,15 +110,11 @@ def side_by_side(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 def _unapproved(name: str, digest: str, approve: str, ask: Ask | None) -> Refusal | None:
     if approve:
         message = f"--approve {approve} is not the digest of this identity, which is {digest}"
-        refusal = None if approve == digest else Refusal(message, "Look at both again, then decide.")
-    elif ask is None:
+        return None if approve == digest else Refusal(message, "Look at both again, then decide.")
+    if ask is None:
         message = (
             f"the new identity of environment {name}, digest {digest}, is not approved, and there is no terminal to ask"
         )
-        refusal = Refusal(message, f"If this is the rebuilt cluster: --approve {digest}")
-    else:
-        question = f"Is this the rebuilt cluster of {name}? Then type the environment's name: "
-        refusal = None if ask(question).strip() == name else Refusal("not approved: the file is as it was")
-    if refusal:
-        refusal.parts["digest"] = digest
-    return refusal
+        return Refusal(message, f"If this is the rebuilt cluster: --approve {digest}")
+    question = f"Is this the rebuilt cluster of {name}? Then type the environment's name: "
+    return None if ask(question).strip() == name else Refusal("not approved: the file is as it was")

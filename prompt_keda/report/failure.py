@@ -42,6 +42,6 @@ def to_json(task: str, environment: str, began: as_json.Began, error: BaseExcept
     explained
         What `explain` returned.
     """
-    done = error.parts if isinstance(error, PromptKedaError) else {}
+    done = as_json.as_plain(error.parts) if isinstance(error, PromptKedaError) and error.parts else {}
     parts = {"error": {"what": explained[0], "fix": explained[1]}, **done}
     return as_json.document(task, environment, exit_code.of_error(error), began, parts)

@@ -68,8 +68,10 @@ class EnvironmentFile(WithoutNone):
 
 @dataclass(frozen=True)
 class Preparation(WithoutNone):
-    """All of it. ``phalanx``: the commit that was rendered, and by what; None: nothing was rendered."""
+    """All of it. ``phalanx``: the commit that was rendered, and by what; None: nothing was rendered. ``digest``: what would
+    approve what was refused."""
 
     prepared: Sequence[Prepared]
     phalanx: Mapping[str, str | None] | None = None
     environment_file: EnvironmentFile | None = None
+    digest: str | None = None

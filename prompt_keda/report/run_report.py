@@ -35,6 +35,25 @@ class Ledger:
 
 
 @dataclass(frozen=True)
+class LedgerBefore:
+    """The Jobs and pods at the start."""
+
+    before: Sequence[JobRecord]
+
+
+@dataclass(frozen=True)
+class RunStopped:
+    """What a redeploy had done until it stopped."""
+
+    header: str
+    run: str
+    mode: str
+    steps: Sequence[StepResult]
+    ledger: LedgerBefore
+    timings: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class RunReport(WithoutNone):
     """A redeploy that has ended green.
 

@@ -210,7 +210,7 @@ def test_who_stops_a_chaos_run_keeps_the_rounds_that_are_done(monkeypatch):
     monkeypatch.setattr(chaos, "shrink", lambda one, *_: (one, 1))
     with pytest.raises(Interrupted) as caught:
         chaos.run(5, 7, None, "", lambda page: None, nobody)
-    assert [outcome.round.number for outcome in caught.value.parts["rounds"]] == [1, 2]
+    assert [outcome.round.number for outcome in caught.value.parts.rounds] == [1, 2]
     assert "stopped after 2 of 5 rounds, 1 of which kept every promise" in caught.value.what
     assert caught.value.fix.endswith("--seed 7 --only 3") and caught.value.exit_code == STOPPED
 

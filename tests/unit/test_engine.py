@@ -308,7 +308,7 @@ def test_a_system_that_stays_away_until_the_deadline_is_not_seen_broken():
     lost = Unreachable("Kubernetes", "a", "gone")
     with pytest.raises(Unreachable) as caught:
         run_plan([step([State.TODO, lost])], None, Book(), nobody, now=lambda: next(times))
-    assert caught.value.exit_code == 3 and caught.value.parts["steps"][0].progress.state is State.BROKEN
+    assert caught.value.exit_code == 3 and caught.value.parts.steps[0].progress.state is State.BROKEN
 
 
 def test_ctrl_c_is_journaled_and_can_be_resumed():
@@ -348,7 +348,7 @@ def test_an_error_after_a_write_does_not_say_that_nothing_was_written(error, alo
             run_plan([*before, step([State.TODO], raising(error), deadline=0)], None, book, nobody)
         assert type(caught.value) is kind
         assert book.lines[-1][1] == ("interrupted" if kind is Interrupted else "failed")
-        told = caught.value.parts["steps"]
+        told = caught.value.parts.steps
         assert len(told) == len(before) + 1 and told[-1].progress.state is State.BROKEN
 
 

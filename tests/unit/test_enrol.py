@@ -116,8 +116,8 @@ def test_without_a_terminal_the_digest_that_was_printed_is_wanted(tmp_path, kube
     before = path.read_bytes()
     with pytest.raises(Refusal, match="no terminal") as caught:
         run(path, kube)
-    digest = caught.value.parts["digest"]
-    assert f"--approve {digest}" in caught.value.fix and caught.value.parts["new"] == NEW
+    digest = caught.value.parts.digest
+    assert f"--approve {digest}" in caught.value.fix and caught.value.parts.new == NEW
     with pytest.raises(Refusal, match="is not the digest"):
         run(path, kube, approve="0123456789abcdef")
     kube.ca_sha256 = "1" * 64

@@ -128,7 +128,7 @@ def test_one_that_cannot_be_mended_hides_no_other(stack, monkeypatch):
     monkeypatch.setattr(injecting, "fault_of", lambda id_: stack.faults.get(id_) or faults.fault_of(id_))
     with pytest.raises(Refusal, match="of/another-version") as refused:
         injecting.revert_all(nobody)
-    assert [one.id for one in refused.value.parts["faults"]] == ["a/one"]
+    assert [one.id for one in refused.value.parts.faults] == ["a/one"]
     assert state.faults(stack.lab) == ["of/another-version"]
 
 

@@ -119,8 +119,8 @@ def test_without_consent_the_file_stays_and_the_digest_is_told(file, phalanx, tm
     before = file.read_bytes()
     refused("not approved", file, phalanx, tmp_path, ask=typed("yes"))
     error = refused("no terminal", file, phalanx, tmp_path)
-    digest = error.parts["digest"]
-    assert os.path.exists(error.parts["prepared"][0]["file"]) and f"--approve {digest}" in error.fix
+    digest = error.parts.digest
+    assert os.path.exists(error.parts.prepared[0].file) and f"--approve {digest}" in error.fix
     refused("is not the digest", file, phalanx, tmp_path, approve="0123456789abcdef")
     assert file.read_bytes() == before
     head = commit(phalanx, {"applications/keda/values.yaml": "replicas: 2\n"})
