@@ -31,7 +31,7 @@ def test_a_redeploy_that_fails_is_told(monkeypatch, answer, said):
 def test_a_kubectl_that_fails_without_a_word_is_told():
     """One that was killed."""
     lab = SimpleNamespace(program=lambda name: "false", admin_kubeconfig="x")
-    with pytest.raises(LabError, match="kubectl get failed: exit code 1"):
+    with pytest.raises(LabError, match="get failed with exit code 1: it said nothing"):
         module.kubectl(lab, "get", "pods")
 
 

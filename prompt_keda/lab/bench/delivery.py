@@ -26,6 +26,7 @@ from prompt_keda.lab import argocd, helm, state
 from prompt_keda.lab.bench.recovery import PARTS, NewJobs, as_list, kubectl, let_wait, until_idle
 from prompt_keda.lab.drills.job_watcher import JobWatcher
 from prompt_keda.lab.faults.fault import Stage
+from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.settings import Lab
 
 ENVIRONMENT = "argocd"
@@ -106,11 +107,7 @@ def _delete_namespace(stage: Stage) -> None:
     """Delete KEDA's namespace, and wait until no pod is left in it: it hangs from then on."""
     namespace = stage.environment.keda.namespace
     kubectl(stage.lab, "delete", "namespace", namespace, "--wait=false")
-    end = time.monotonic() + GONE_S
-    while stage.kube.list(PODS, namespace):
-        if time.monotonic() > end:
-            raise LabError(f"bench: the pods of {namespace} are not gone after {GONE_S:.0f} s")
-        time.sleep(0.2)
+    until(lambda: not stage.kube.list(PODS, namespace), f"pods of {namespace} that are gone", GONE_S)
 
 
 def _free_namespace(lab: Lab) -> None:

@@ -6,7 +6,6 @@ It lies beside the layers, not in them: only `tasks.py` calls it.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -25,8 +24,9 @@ from prompt_keda.commands.session import read_environment
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import TASKS, runs_folder
-from prompt_keda.lab import state
+from prompt_keda.lab import commands, state
 from prompt_keda.lab.faults.fault import Stage
+from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.settings import Lab
 from prompt_keda.records.record import RunFolder
 
@@ -129,13 +129,12 @@ def let_wait(stage: Stage) -> None:
 def until_idle(stage: Stage) -> None:
     """Wait until only the workers are left that there always are: with many more KEDA would have to wait for their end."""
     (instrument, *_) = stage.environment.instruments
-    end = time.monotonic() + LIMIT_S
-    while sum(job.get("status", {}).get("active", 0) for job in stage.kube.list(JOBS, instrument.namespace)) > (
-        instrument.min_jobs
-    ):
-        if time.monotonic() > end:
-            raise LabError("bench: the workers of the round before do not end", "./run check-deps --env local")
-        time.sleep(1)
+
+    def is_idle() -> bool:
+        jobs = stage.kube.list(JOBS, instrument.namespace)
+        return bool(sum(job.get("status", {}).get("active", 0) for job in jobs) <= instrument.min_jobs)
+
+    until(is_idle, "workers of the round before that end", LIMIT_S)
 
 
 def _let_wait_once_removed(stage: Stage) -> threading.Thread:
@@ -224,9 +223,6 @@ def as_list(manifests: str, folder: Path) -> Path:
 
 def kubectl(lab: Lab, *arguments: str) -> str:
     """Run kubectl as the stack's administrator, and return its output. Raises `LabError` when it fails, with its last line."""
-    argv = [lab.program("kubectl"), "--kubeconfig", str(lab.admin_kubeconfig), *arguments]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=dict(os.environ))
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise LabError(f"bench: kubectl {arguments[0]} failed: {lines[-1]}")
-    return done.stdout
+    return commands.run(
+        [lab.program("kubectl"), "--kubeconfig", str(lab.admin_kubeconfig), *arguments], timeout_s=LIMIT_S + 30
+    )

@@ -13,21 +13,14 @@ SLOW_S = 5
 
 
 def _deleted(trial: Trial) -> None:
-    _one_more(trial, 1)
+    trial.makes_one_more(1)
     for count in (2, 3):
         before = {job["metadata"]["uid"] for job in trial.jobs()}
         _delete_operator(trial)
-        _one_more(trial, count)
+        trial.makes_one_more(count)
         if not before <= {job["metadata"]["uid"] for job in trial.jobs()}:
             raise StepBroken("a Job that ran is gone with the operator's pod")
     trial.keeps(3)
-
-
-def _one_more(trial: Trial, count: int) -> None:
-    trial.send_work_for(1)
-    trial.makes(count)
-    trial.take_all()
-    trial.runs(count)
 
 
 def _delete_operator(trial: Trial) -> None:

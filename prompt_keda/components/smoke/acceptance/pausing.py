@@ -13,7 +13,7 @@ SLOW_S = 4
 
 
 def _paused(trial: Trial) -> None:
-    _one_more(trial, 1)
+    trial.makes_one_more(1)
     for count, lifted_by in ((1, None), (2, "false")):
         _holds(trial, count)
         trial.pause(lifted_by)
@@ -21,13 +21,6 @@ def _paused(trial: Trial) -> None:
         trial.take_all()
         trial.until("ScaledJob", "no more paused", lambda: trial.condition("Paused", "False"))
         trial.runs(count + 1)
-
-
-def _one_more(trial: Trial, count: int) -> None:
-    trial.send_work_for(1)
-    trial.makes(count)
-    trial.take_all()
-    trial.runs(count)
 
 
 def _holds(trial: Trial, count: int) -> None:

@@ -222,6 +222,13 @@ class Trial:
         """Wait until the pods of so many Jobs run. Raises as `until` does, and `StepBroken` when one cannot start."""
         self.until("pods that run", str(count), lambda: self._pods_run(count))
 
+    def makes_one_more(self, count: int) -> None:
+        """Send work for one Job, and see that it runs: it is the Job of this number. Raises as `until` does."""
+        self.send_work_for(1)
+        self.makes(count)
+        self.take_all()
+        self.runs(count)
+
     def jobs(self) -> list[Object]:
         """List the Jobs that KEDA has made for this case. Raises as `Kube.each` does."""
         jobs = list(self.systems.kube.each(JOBS, self.namespace, f"{SCALED_JOB_LABEL}={self.name}"))
