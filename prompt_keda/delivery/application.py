@@ -55,13 +55,13 @@ class Application:
         Refusal
             When a value file is not there, or is none of the checkout.
         """
-        found = ["--name-template", self.release, "--namespace", self.namespace, "--kube-version", kube_version]
-        found += self.parameters
+        words = ["--name-template", self.release, "--namespace", self.namespace, "--kube-version", kube_version]
+        words += self.parameters
         for file in self.value_files:
             path = self._value_file(tree, file)
             if path is not None:
-                found += ["--values", str(path)]
-        return [*found, "--include-crds"]
+                words += ["--values", str(path)]
+        return [*words, "--include-crds"]
 
     def _value_file(self, tree: Path, file: str) -> Path | None:
         base = tree if file.startswith("/") else tree / self.path
@@ -149,7 +149,7 @@ def _application(made: Mapping[str, Any], tree: Path) -> Application:
                 f"Application {name} says {', '.join(sorted(map(one_line, odd)))}, which prepare does not know",
                 "Argo CD would render something else: tell the authors of this toolkit.",
             )
-        found = Application(
+        application = Application(
             name,
             _text(spec["destination"]["namespace"]),
             _text(source["path"]),
@@ -163,15 +163,16 @@ def _application(made: Mapping[str, Any], tree: Path) -> Application:
         raise BadAnswer(
             "helm", APP_OF_APPS, f"Application {one_line(name)} has not the form of one: {error!r}"
         ) from error
-    chart = (tree / found.path).resolve()
+    chart = (tree / application.path).resolve()
     if not chart.is_relative_to(tree) or not (chart / "Chart.yaml").is_file():
-        raise Refusal(f"Application {name}: there is no chart in {one_line(found.path)}")
+        raise Refusal(f"Application {name}: there is no chart in {one_line(application.path)}")
     for file in (pattern.format(name=name) for pattern in OVERRIDES):
         if (chart / file).exists():
             raise Refusal(
-                f"{found.path}/{file} changes the Application's source, which prepare does not know", "Take it away."
+                f"{application.path}/{file} changes the Application's source, which prepare does not know",
+                "Take it away.",
             )
-    return found
+    return application
 
 
 def _text(value: Any) -> str:

@@ -104,8 +104,8 @@ class ArgoCdDelivery(Delivery):
         by_itself = [name for name, live in applications.items() if syncs_by_itself(live)]
         others = [name for name, live in applications.items() if suspended_by(live) not in ("", run_id)]
         if by_itself or others:
-            said = "syncs by itself" if by_itself else "was suspended by another run"
-            return Progress(State.TODO, f"{some(by_itself or others)} {said}")
+            state = "syncs by itself" if by_itself else "was suspended by another run"
+            return Progress(State.TODO, f"{some(by_itself or others)} {state}")
         if busy := {name: live for name, live in applications.items() if is_busy(live)}:
             now = self._systems.kube.server_time()
             at_work = [
@@ -178,21 +178,21 @@ class ArgoCdDelivery(Delivery):
         """Look what Argo CD says after it was asked to look anew. What it cannot tell is told, and holds nothing up."""
         if self._asked_at is None:
             return Progress(State.TODO, "Argo CD has not been asked to look since")
-        told, differing = [], []
+        lines, differing = [], []
         for name, live in self._applications():
             if REFRESH in (live["metadata"].get("annotations") or {}):
                 if time.monotonic() - self._asked_at < ANSWERS_WITHIN_S:
                     return Progress(State.WORKING, f"Argo CD looks at {name}")
-                told.append(f"not confirmed: Argo CD has not looked at {name} for {ANSWERS_WITHIN_S:.0f} s")
+                lines.append(f"not confirmed: Argo CD has not looked at {name} for {ANSWERS_WITHIN_S:.0f} s")
                 continue
             if trouble := trouble_of(live):
-                told.append(f"not confirmed: {name}: {trouble}")
+                lines.append(f"not confirmed: {name}: {trouble}")
                 continue
             differing += [f"{resource} ({name})" for resource in out_of_sync(live)]
-            told.append(f"{name} {sync_status(live)}")
+            lines.append(f"{name} {sync_status(live)}")
         if differing:
             return Progress(State.BROKEN, f"Argo CD wants otherwise: {some(differing)}")
-        return Progress(State.DONE, "; ".join(told) or "not confirmed: none of its Applications is there")
+        return Progress(State.DONE, "; ".join(lines) or "not confirmed: none of its Applications is there")
 
     def agree(self, wanted: Wanted) -> None:
         """Ask for a refresh: a comparison, never a sync."""
@@ -315,10 +315,10 @@ def _why(live: Object) -> str:
     """Return what an operation waits for, in Argo CD's words. One that a sync window holds back waits for hours, and Terminate
     does not end it before the window opens either (controller/sync.go, SyncAppState).
     """
-    said = " ".join(str(_state(live).get("message") or "").split())[:150]
-    if "blocked by sync window" in said and not (_state(live).get("syncResult") or {}).get("resources"):
-        said += "; it has begun nothing: runbooks/argocd-disagrees.md says how to take it away"
-    return f" ({said})" if said else ""
+    message = " ".join(str(_state(live).get("message") or "").split())[:150]
+    if "blocked by sync window" in message and not (_state(live).get("syncResult") or {}).get("resources"):
+        message += "; it has begun nothing: runbooks/argocd-disagrees.md says how to take it away"
+    return f" ({message})" if message else ""
 
 
 def sync_status(live: Object) -> str:

@@ -68,15 +68,15 @@ def _dependencies(chart: Path, path: str) -> list[tuple[str, str, str]]:
     try:
         text = (chart / "Chart.yaml").read_text()
         (about,) = go_yaml.read_documents(text, f"{path}/Chart.yaml")
-        found = [
+        dependencies = [
             (entry["name"], entry["version"], entry.get("repository", "")) for entry in about.get("dependencies") or ()
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadAnswer("helm", f"{path}/Chart.yaml", "its dependencies make no sense") from error
-    for texts in found:
+    for texts in dependencies:
         if not all(isinstance(text, str) for text in texts) or "/" in "".join(texts[:2]):
             raise BadAnswer("helm", f"{path}/Chart.yaml", "its dependencies make no sense")
-    return found
+    return dependencies
 
 
 def _is_vendored(folder: Path, name: str) -> bool:
@@ -89,7 +89,7 @@ def _literal(name: str) -> str:
 
 def _place(
     folder: Path,
-    seen: Path,
+    vendored: Path,
     name: str,
     version: str,
     repository: str,
@@ -98,9 +98,9 @@ def _place(
 ) -> None:
     chart, file_name = f"{one_line(name)} {one_line(version)}", f"{name}-{version}.tgz"
     pin = next((pin for pin in pinned if (pin.name, pin.version) == (name, version)), None)
-    data = _read(seen / file_name)
+    data = _read(vendored / file_name)
     if pin is None:
-        there = f" {seen / file_name} has {hashlib.sha256(data).hexdigest()}." if data else ""
+        there = f" {vendored / file_name} has {hashlib.sha256(data).hexdigest()}." if data else ""
         raise Refusal(
             f"the chart {chart} comes from {one_line(repository) or 'nowhere'}, and nothing pins what is in it",
             f"Compare its SHA-256 with its publisher's, and write it into the environment: phalanx.charts.{there}",
@@ -109,7 +109,7 @@ def _place(
     kept = prepared_file(sha256).with_suffix(".tgz")
     if data and hashlib.sha256(data).hexdigest() != sha256:
         raise Refusal(
-            f"{seen / file_name} has the SHA-256 {hashlib.sha256(data).hexdigest()}, and the environment pins {sha256}",
+            f"{vendored / file_name} has the SHA-256 {hashlib.sha256(data).hexdigest()}, and the environment pins {sha256}",
             "Find out why before you pin the new one.",
         )
     if not data:
@@ -122,7 +122,7 @@ def _place(
     if not data:
         raise Refusal(
             f"the chart {chart} is not on this machine",
-            f"Put it there by helm dependency build {seen.parent}, or say its address: phalanx.charts[].source.",
+            f"Put it there by helm dependency build {vendored.parent}, or say its address: phalanx.charts[].source.",
         )
     if hashlib.sha256(data).hexdigest() != sha256:
         raise Refusal(f"{kept} is not what its name says", "Remove it, and begin again.")

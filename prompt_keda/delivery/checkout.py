@@ -124,8 +124,8 @@ class Checkout:
 
     def _commit(self, name: str) -> str:
         ended = self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", may_fail=True)
-        found = ended.stdout.decode(errors="replace").strip()
-        return found if ended.exit_code == 0 and COMMIT.fullmatch(found) else ""
+        commit = ended.stdout.decode(errors="replace").strip()
+        return commit if ended.exit_code == 0 and COMMIT.fullmatch(commit) else ""
 
     def _run(self, *arguments: str, stdin: bytes = b"", may_fail: bool = False) -> Ended:
         return _git(self.git, self.folder, arguments, stdin, may_fail)

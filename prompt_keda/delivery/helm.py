@@ -83,12 +83,12 @@ class HelmDelivery(Delivery):
 
 def release_of(objects: Iterable[Object]) -> str:
     """Give ``namespace/name`` of the one release that live objects say they are of; empty if none or several."""
-    found = set()
+    releases = set()
     for obj in objects:
-        said = obj["metadata"].get("annotations") or {}
-        if NAME in said:
-            found.add(f"{said.get(NAMESPACE, '')}/{said[NAME]}")
-    return found.pop() if len(found) == 1 else ""
+        annotations = obj["metadata"].get("annotations") or {}
+        if NAME in annotations:
+            releases.add(f"{annotations.get(NAMESPACE, '')}/{annotations[NAME]}")
+    return releases.pop() if len(releases) == 1 else ""
 
 
 def marked(obj: Object, release: str) -> Object:

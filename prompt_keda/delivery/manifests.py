@@ -187,10 +187,10 @@ def _read_pinned(path: Path, sha256: str, what: str) -> bytes:
                 f"{what} {sha256[:16]}… are not in the cache of this machine", PREPARE
             ) from error
         raise EnvironmentFileError(f"{what} {path} cannot be read: {error.strerror}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256:
         raise EnvironmentFileError(
-            f"{what} {path} have the SHA-256 {found[:16]}…, and the environment pins {sha256[:16]}…",
+            f"{what} {path} have the SHA-256 {digest[:16]}…, and the environment pins {sha256[:16]}…",
             "Take the file that belongs to the environment, or pin this one after you have read it.",
         )
     return data

@@ -74,8 +74,8 @@ class Rendering:
     @property
     def objects(self) -> list[Object]:
         """The objects."""
-        found: list[Object] = json.loads(self.data)
-        return found
+        objects: list[Object] = json.loads(self.data)
+        return objects
 
     def keep(self, about: Mapping[str, Any]) -> Path:
         """Write it into the user's cache, with what is known of it beside it. Idempotent: yes.
@@ -116,10 +116,10 @@ def about_file(sha256: str) -> Path:
 def about(sha256: str) -> dict[str, Any]:
     """Return what is known of a kept rendering; empty if nothing is. Nothing pins it: it is for people."""
     try:
-        found = json.loads(about_file(sha256).read_bytes())
+        document = json.loads(about_file(sha256).read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def render(helm: HelmProgram, tree: Path, application: Application, kube_version: str) -> Rendering:

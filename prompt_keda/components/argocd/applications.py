@@ -65,9 +65,9 @@ def applications_present(systems: Systems) -> Outcome:
     if systems.environment.argocd is None:
         return skipped(ELSEWHERE)
     namespace, names = systems.environment.argocd.namespace, application_names(systems.environment)
-    found = {name: systems.kube.find(APPLICATIONS, name, namespace) for name in names}
-    absent = [name for name, live in found.items() if live is None]
-    going = [name for name, live in found.items() if live is not None and is_going(live)]
+    by_name = {name: systems.kube.find(APPLICATIONS, name, namespace) for name in names}
+    absent = [name for name, live in by_name.items() if live is None]
+    going = [name for name, live in by_name.items() if live is not None and is_going(live)]
     if going:
         return fail(
             f"on its way out: {some(going)}: Argo CD deletes what it has delivered, but for CRDs",
@@ -103,7 +103,7 @@ def no_sync_runs(systems: Systems) -> Outcome:
         if not is_busy(live):
             return ok(name)
         state = (live.get("status") or {}).get("operationState") or {}
-        said = " ".join(str(state.get("message") or "it has just begun").split())[:200]
+        message = " ".join(str(state.get("message") or "it has just begun").split())[:200]
         began = state.get("startedAt")
         if is_left(live, server_now(systems)):
             return warn(f"the state of a sync of {name} was left: it runs since {began}, and nobody runs it", FORGET)
@@ -114,8 +114,8 @@ def no_sync_runs(systems: Systems) -> Outcome:
             )
         if began and state.get("phase") in ("Running", "Terminating") and age(systems, str(began)) > LONG:
             fix = "docs/by-hand.md says what waits, and what is safe. Terminate deletes a ScaledJob that it waits for."
-            return fail(f"a sync of {name} has run since {began}: {said}", fix)
-        return warn(f"a sync of {name} runs: {said}", "Wait until it ends; a redeploy waits by itself.")
+            return fail(f"a sync of {name} has run since {began}: {message}", fix)
+        return warn(f"a sync of {name} runs: {message}", "Wait until it ends; a redeploy waits by itself.")
 
     return of_every_application(systems, look, "none runs")
 
@@ -194,9 +194,9 @@ def agrees(systems: Systems) -> Outcome:
             )
         state = (live.get("status") or {}).get("operationState") or {}
         if state.get("phase") in ("Failed", "Error"):
-            said = " ".join(str(state.get("message", "")).split())[:300]
+            message = " ".join(str(state.get("message", "")).split())[:300]
             return warn(
-                f"{name}: its last sync has failed: {said}", "./run redeploy applies what it wants, as it would."
+                f"{name}: its last sync has failed: {message}", "./run redeploy applies what it wants, as it would."
             )
         if differing := out_of_sync(live):
             fix = "./run redeploy makes it what was prepared; ./run prepare renders what git has now."

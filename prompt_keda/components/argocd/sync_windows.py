@@ -89,8 +89,8 @@ def windows_of(project: Object, application: Object) -> list[Window]:
             ("clusters", [destination.get("name"), destination.get("server")]),
             ("namespaces", [destination.get("namespace")]),
         ]
-        said = [matches_any(live[key], *values) for key, values in looks if live.get(key)]
-        return bool(said) and (all(said) if live.get("useAndOperator") else any(said))
+        answers = [matches_any(live[key], *values) for key, values in looks if live.get(key)]
+        return bool(answers) and (all(answers) if live.get("useAndOperator") else any(answers))
 
     return [Window.of(live) for live in (project.get("spec") or {}).get("syncWindows") or [] if counts(live)]
 

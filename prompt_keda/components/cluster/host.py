@@ -40,26 +40,26 @@ def host_runs_the_vcluster(systems: Systems) -> Outcome:
 
     Fix: Its owners start it again. Where its store is lost, the store comes back first: runbooks/vcluster.md.
     """
-    seen = _host(systems)
-    if seen is None:
+    view = _host(systems)
+    if view is None:
         return skipped(NOT_NAMED)
-    host, settings = seen
+    host, settings = view
     every = host.list(PODS, settings.namespace, f"app=vcluster,release={settings.name}")
     pods = [pod for pod in every if "deletionTimestamp" not in pod["metadata"]]
     if not pods:
-        said = f"no pod of {settings.name}'s syncer is in {settings.namespace} of the host"
+        message = f"no pod of {settings.name}'s syncer is in {settings.namespace} of the host"
         if not _running(host, settings):
             lost = "and nothing of the vCluster runs there: where its release was deleted, all that ran is lost"
             fix = f"{OWNERS} to install it again over its store. Then fetch its kubeconfig anew, and enrol."
-            return fail(f"{said}, {lost}", fix)
+            return fail(f"{message}, {lost}", fix)
         return fail(
-            f"{said}: {_workers_run(host, settings)}", f"{OWNERS} to start it; first its store, if that is lost."
+            f"{message}: {_workers_run(host, settings)}", f"{OWNERS} to start it; first its store, if that is lost."
         )
     ready = [pod for pod in pods if has_condition(pod, "Ready")]
     if not ready:
         (pod, *_) = pods
-        said = f"{pod['metadata']['name']} is not ready: {_why(pod)}"
-        return fail(f"{said}; {_workers_run(host, settings)}", f"{OWNERS} to look at it.")
+        message = f"{pod['metadata']['name']} is not ready: {_why(pod)}"
+        return fail(f"{message}; {_workers_run(host, settings)}", f"{OWNERS} to look at it.")
     return ok(f"{ready[0]['metadata']['name']} is ready, {_workers_run(host, settings)}")
 
 
@@ -97,20 +97,20 @@ def host_has_the_pods(systems: Systems) -> Outcome:
 
     Fix: FAIL: what cluster/pods-start says of the pod. WARN: who owns the host deletes them, if they do not end.
     """
-    seen = _host(systems)
-    if seen is None:
+    view = _host(systems)
+    if view is None:
         return skipped(NOT_NAMED)
-    host, settings = seen
+    host, settings = view
     made = {(pod["metadata"].get("annotations") or {}).get(UID): pod for pod in _made(host, settings)}
     inside = {pod["metadata"]["uid"]: pod for pod in systems.kube.each(PODS)}
     late = [pod for uid, pod in inside.items() if uid not in made and _waits(systems, pod)]
     if late:
-        said = f"{len(late)} pods are not made on the host for more than {PATIENCE.seconds} s: {_names(late)}"
-        return fail(said, f"{OWNERS}: its syncer is behind, or refused. cluster/pods-start has its words.")
+        message = f"{len(late)} pods are not made on the host for more than {PATIENCE.seconds} s: {_names(late)}"
+        return fail(message, f"{OWNERS}: its syncer is behind, or refused. cluster/pods-start has its words.")
     unseen = [pod for uid, pod in made.items() if uid not in inside and pod["status"].get("phase") == "Running"]
     if unseen:
-        said = f"{len(unseen)} pods run on the host and are not there inside: {_names(unseen)}"
-        return warn(said, f"{OWNERS} to delete those that do not end: nobody counts them.")
+        message = f"{len(unseen)} pods run on the host and are not there inside: {_names(unseen)}"
+        return warn(message, f"{OWNERS} to delete those that do not end: nobody counts them.")
     return ok(f"{len(made)} pods on the host, all of them inside")
 
 
@@ -138,10 +138,10 @@ def host_keeps_redis(systems: Systems) -> Outcome:
 
     Fix: The host's owners set persistentVolumeReclaimPolicy to Retain on that volume.
     """
-    seen = _host(systems)
-    if seen is None:
+    view = _host(systems)
+    if view is None:
         return skipped(NOT_NAMED)
-    host, settings = seen
+    host, settings = view
     namespace = systems.environment.redis.namespace
     every = host.list(CLAIMS, settings.namespace, f"{MANAGED}={settings.name}")
     claims = [claim for claim in every if (claim["metadata"].get("annotations") or {}).get(NAMESPACE) == namespace]
