@@ -229,7 +229,11 @@ def _of_fault(id_: str) -> Scene:
         with studio.fault(id_):
             for _ in range(TRIES):
                 screen = studio.keep(name, f"check-deps --env {LOCAL}", may_end_with=(0, 1, 3))
-                if any(f" {check}:" in line for line in screen.splitlines()[1:11] for check in fault_of(id_).seen):
+                if any(
+                    f" {check}:" in line
+                    for line in screen.splitlines()[1:11]
+                    for check in fault_of(id_).expected_checks
+                ):
                     return
             raise LabError(f"{id_} does not stand in the first ten lines of check-deps: is this machine at its limit?")
 

@@ -167,7 +167,7 @@ def _file(id_: str) -> str:
 def _checks(text: str) -> Iterator[tuple[str, str]]:
     """Yield a page for each check, and one that lists them by category, from the sections of docs/checks.md."""
     head, *categories = re.split(r"^## ", _deeper(text), flags=re.MULTILINE)
-    faults_of = {check.id: [fault for fault in ALL_FAULTS if check.id in fault.seen] for check in ALL_CHECKS}
+    faults_of = {check.id: [fault for fault in ALL_FAULTS if check.id in fault.expected_checks] for check in ALL_CHECKS}
     listed = [head]
     for category in categories:
         before, *sections = re.split(r"^### ", category, flags=re.MULTILINE)
@@ -205,7 +205,9 @@ def _cells(row: str) -> list[str]:
 
 def _fault(fault: Fault, cells: Sequence[str] | None) -> str:
     runbook = runbook_of(fault)
-    checks = [f"- [{id_}](../checks/{_file(id_)}.md): {verdict.upper()}" for id_, verdict in fault.seen.items()]
+    checks = [
+        f"- [{id_}](../checks/{_file(id_)}.md): {verdict.upper()}" for id_, verdict in fault.expected_checks.items()
+    ]
     lines = [f"{ALONE}# {fault.title}", f"`{fault.id}`", ""]
     lines += [
         "**Scaling stops** while it is there." if fault.stops_scaling else "Scaling goes on while it is there.",

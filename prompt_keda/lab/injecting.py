@@ -95,7 +95,7 @@ def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: st
             id=fault.id,
             title=fault.title,
             case=fault.case,
-            expected_checks=fault.seen,
+            expected_checks=fault.expected_checks,
             runbook=runbook_of(fault),
             stops_scaling=fault.stops_scaling,
             needs=sorted(fault.needs),

@@ -29,7 +29,7 @@ from .conftest import INSTRUMENT, at_the_stack_only, run_json, until
 
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
 ARGOCD = "argocd"
-OF_ARGO_CD = [fault for fault in faults.FAULTS if all(id_.startswith(ARGOCD) for id_ in fault.seen)]
+OF_ARGO_CD = [fault for fault in faults.FAULTS if all(id_.startswith(ARGOCD) for id_ in fault.expected_checks)]
 """Those that Argo CD's own checks see. What self-heal fights for is seen by KEDA's: its drill follows them."""
 REPAIRED = ("argocd/others-have-applied", "argocd/suspended-by-a-dead-run")
 """A redeploy mends these by itself. The others are somebody else's to mend: git, the environment, who runs Argo CD."""
@@ -66,11 +66,11 @@ def test_a_fault_is_seen_by_its_check_and_is_gone_again(stage, fault):
     until_green()
     try:
         fault.inject(stage)
-        until(lambda: set(seen()) == set(fault.seen), 30, fault.id)
+        until(lambda: set(seen()) == set(fault.expected_checks), 30, fault.id)
         red = seen()
-        assert {id_: result["verdict"] for id_, result in red.items()} == dict(fault.seen)
-        assert fault.said in red[next(iter(fault.seen))]["observed"]
-        assert red[next(iter(fault.seen))]["fix"]
+        assert {id_: result["verdict"] for id_, result in red.items()} == dict(fault.expected_checks)
+        assert fault.cause in red[next(iter(fault.expected_checks))]["observed"]
+        assert red[next(iter(fault.expected_checks))]["fix"]
     finally:
         fault.revert(stage)
     until_green()

@@ -93,14 +93,14 @@ def test_a_fault_is_seen_by_its_checks_and_by_no_other(fault, stage, rows):
     finally:
         fault.revert(stage)
     found = seen(results)
-    if fault.stops_scaling and SYMPTOM not in fault.seen:
+    if fault.stops_scaling and SYMPTOM not in fault.expected_checks:
         found.pop(SYMPTOM, None)  # whether it is red yet is a matter of seconds
-    assert found == dict(fault.seen), {id_: results[id_].observed for id_ in seen(results)}
-    assert skipped_in(results) <= dependents({*fault.seen, SYMPTOM}) | set(fault.left_out) | idle
-    first = results[next(iter(fault.seen))]
+    assert found == dict(fault.expected_checks), {id_: results[id_].observed for id_ in seen(results)}
+    assert skipped_in(results) <= dependents({*fault.expected_checks, SYMPTOM}) | set(fault.left_out) | idle
+    first = results[next(iter(fault.expected_checks))]
     assert any(cause in first.observed for cause in fault.causes), first.observed
     assert first.fix
     until_green(f"after {fault.id}")
     told = neutral(first.observed).replace("|", "/")[:160]
-    names = ", ".join(f"{id_} ({verdict})" for id_, verdict in fault.seen.items())
+    names = ", ".join(f"{id_} ({verdict})" for id_, verdict in fault.expected_checks.items())
     rows[fault.id] = f"{row_start(fault)} {names} | {told} |"

@@ -129,13 +129,13 @@ def test_a_fault_is_seen_by_its_checks_with_its_words(fault, stage, systems):
     try:
         ran = faults.running_on_host(stage.host)
         until(
-            lambda: set(fault.seen.items()) <= {(id_, result["verdict"]) for id_, result in bad().items()},
+            lambda: set(fault.expected_checks.items()) <= {(id_, result["verdict"]) for id_, result in bad().items()},
             120,
             fault.id,
         )
         found = bad()
-        assert fault.said in found[next(iter(fault.seen))]["observed"]
-        assert "owners" in found[next(iter(fault.seen))]["fix"]
+        assert fault.cause in found[next(iter(fault.expected_checks))]["observed"]
+        assert "owners" in found[next(iter(fault.expected_checks))]["fix"]
         if fault.id != "vcluster/host-quota-full":
             there = faults.workers_on_host(stage.host)
             assert {there.get(uid) for uid in ran} <= {"Running", "Succeeded"}

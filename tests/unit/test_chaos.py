@@ -201,7 +201,7 @@ def test_what_is_broken_and_called_green_breaks_the_promise(calm):
     """Not known would be right."""
     strikes = Strikes()
     strikes.still_broken = [
-        SimpleNamespace(title="Vault is gone", seen={"vault/unsealed": "fail", "redis/answers": "u"})
+        SimpleNamespace(title="Vault is gone", expected_checks={"vault/unsealed": "fail", "redis/answers": "u"})
     ]
     results = [result("vault/unsealed", Verdict.OK), result("redis/answers", Verdict.UNKNOWN)]
     outcome = calm(lambda: [results[0], results.pop()] if len(results) > 1 else results, strikes)

@@ -36,7 +36,7 @@ SEEN_ELSEWHERE = {
     **{check.id: "tests/stack/test_argocd.py" for check in ALL_CHECKS if check.category == "argocd"},
 }
 """Check id → why no fault of the stack turns it red. Whoever adds a check adds a fault, and not a line here."""
-NAMED = {id_ for one in ALL_FAULTS for id_ in one.seen}
+NAMED = {id_ for one in ALL_FAULTS for id_ in one.expected_checks}
 
 
 def test_every_check_is_seen_by_a_fault():
@@ -56,8 +56,10 @@ def test_faults_name_what_is_there():
     assert len(set(ids)) == len(ids)
     for one in ALL_FAULTS:
         bad = {Verdict.FAIL.value, Verdict.WARN.value, Verdict.UNKNOWN.value}
-        assert one.seen and set(one.seen) <= checks and set(one.seen.values()) <= bad, one.id
-        assert one.title and one.said, one.id
+        assert (
+            one.expected_checks and set(one.expected_checks) <= checks and set(one.expected_checks.values()) <= bad
+        ), one.id
+        assert one.title and one.cause, one.id
 
 
 def test_a_killed_api_server_is_known_by_either_way_that_it_shows():

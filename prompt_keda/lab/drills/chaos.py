@@ -198,7 +198,7 @@ class _Round:
         """What is broken, and what cannot be seen because of that, may not be green."""
         verdicts = {result.id: result.verdict.value for result in self.ways.look()}
         for fault in self.acts.still_broken:
-            green = [id_ for id_ in fault.seen if verdicts[id_] == "ok"]
+            green = [id_ for id_ in fault.expected_checks if verdicts[id_] == "ok"]
             self.outcome.problems += [f"{id_} is green while {fault.title}" for id_ in green]
 
     def _recover(self) -> None:

@@ -112,7 +112,7 @@ class _Drill:
         """What these checks say of the fault has to be of the fault, and not of twenty workers."""
         red = _red(self.ways.look())
         amber = {SYMPTOM: Verdict.WARN.value}  # a hundred events may wait for twenty workers longer than is promised
-        already = [id_ for id_ in self.fault.seen if id_ in red and red[id_] != amber.get(id_)]
+        already = [id_ for id_ in self.fault.expected_checks if id_ in red and red[id_] != amber.get(id_)]
         self.problems += [f"{id_} is {red[id_]} before anything is broken" for id_ in already]
 
     def _revert(self) -> None:
@@ -145,7 +145,7 @@ class _Drill:
     def _mend(self) -> None:
         results = until_detected(self.fault, self.ways)
         runbook = causes([result for result in results if not self._is_own_load(result)])[0].runbook
-        verdicts = {result.id: result.verdict.value for result in results if result.id in self.fault.seen}
+        verdicts = {result.id: result.verdict.value for result in results if result.id in self.fault.expected_checks}
         self.seen |= {"expected_checks": verdicts, "detected_s": self._since_broken_s(), "runbook": runbook}
         self._tell(f"seen after {self.seen['detected_s']} s; the runbook is {runbook or 'none'}")
         if runbook != (wanted := runbook_of(self.fault)):
@@ -171,7 +171,7 @@ class _Drill:
 
     def _is_own_load(self, result: CheckResult) -> bool:
         """Tell whether that events wait for longer than is promised comes of those that were sent before, not of the fault."""
-        return result.id == SYMPTOM and result.verdict is Verdict.WARN and SYMPTOM not in self.fault.seen
+        return result.id == SYMPTOM and result.verdict is Verdict.WARN and SYMPTOM not in self.fault.expected_checks
 
     def _since_broken_s(self) -> float:
         return round(time.monotonic() - self.began, 1)
@@ -192,7 +192,7 @@ class _Drill:
         Amber of others may stay a while: workers that failed are told until new ones have ended well.
         """
         red = _red(results)
-        return not self.fault.seen.keys() & red.keys() and set(red.values()) <= {Verdict.WARN.value}
+        return not self.fault.expected_checks.keys() & red.keys() and set(red.values()) <= {Verdict.WARN.value}
 
     def _count(self, before: set[str]) -> None:
         """Count what was lost: by the fault of those that were there, by its revert of those that ran, else all.
@@ -220,7 +220,7 @@ def runbook_of(fault: Fault) -> str:
     """Give the runbook that answers a fault."""
     if fault.runbook:
         return fault.runbook
-    first = next(iter(fault.seen))
+    first = next(iter(fault.expected_checks))
     return next(check.runbook for check in ALL_CHECKS if check.id == first)
 
 
@@ -274,13 +274,13 @@ def until_detected(fault: Fault, ways: Ways) -> Sequence[CheckResult]:
     while True:
         results = ways.look()
         red = _red(results)
-        texts = [_without_numbers(result.observed) for result in results if result.id in fault.seen]
+        texts = [_without_numbers(result.observed) for result in results if result.id in fault.expected_checks]
         is_told = any(_without_numbers(cause) in observed for observed in texts for cause in fault.causes)
-        if is_told and fault.seen.keys() <= red.keys():  # with events at work an amber one may be red
+        if is_told and fault.expected_checks.keys() <= red.keys():  # with events at work an amber one may be red
             return results
         if time.monotonic() > end:
             last = ", ".join(f"{id_} {verdict}" for id_, verdict in red.items()) or "all is green"
-            last += "" if is_told else f"; none says: {fault.said}"
+            last += "" if is_told else f"; none says: {fault.cause}"
             raise DeadlinePassed(f"the checks that see {fault.id}", DETECTION_S, last)
 
 

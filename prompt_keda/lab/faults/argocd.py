@@ -228,9 +228,11 @@ def let_the_sync_go_on(stage: Stage) -> None:
         argocd.refresh(stage.kube, name)
 
 
-def _disagrees(id_: str, title: str, inject: Act, revert: Act, seen: dict[str, str], message: str) -> Fault:
+def _disagrees(id_: str, title: str, inject: Act, revert: Act, expected_checks: dict[str, str], message: str) -> Fault:
     page = "argocd-disagrees"
-    return Fault(f"argocd/{id_}", "", title, inject, revert, seen, message, runbook=page, needs=frozenset({"argocd"}))
+    return Fault(
+        f"argocd/{id_}", "", title, inject, revert, expected_checks, message, runbook=page, needs=frozenset({"argocd"})
+    )
 
 
 AGREES = "argocd/agrees"

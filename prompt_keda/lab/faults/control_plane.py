@@ -107,7 +107,7 @@ FAULTS: tuple[Fault, ...] = (
         NO_ANSWER,
         "no connection: refused",
         stops_scaling=True,
-        said_behind_proxy="was cut off",
+        cause_behind_proxy="was cut off",
     ),
     Fault(
         "cluster/etcd-frozen",

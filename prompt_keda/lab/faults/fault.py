@@ -128,12 +128,12 @@ class Fault:
         What is broken, in words.
     inject, revert
         Break it, and put it back as it was. Both return when that is done, and can be called twice.
-    seen
+    expected_checks
         Check id → the verdict (``fail``, ``warn``, ``unknown``) that it gets; no other check is anything but OK, or
         SKIPPED because it needs one of these.
-    said
+    cause
         A part of what the first of them observes: the right cause. Never a name that the fault itself has made.
-    said_behind_proxy
+    cause_behind_proxy
         The same where an engine's proxy takes the connections to the API server, as with the provider kind; empty: no other.
     left_out
         Checks that need none of these, and see by themselves that there is nothing to look at: SKIPPED as well.
@@ -154,16 +154,16 @@ class Fault:
     title: str
     inject: Act
     revert: Act
-    seen: Mapping[str, str]
-    said: str
+    expected_checks: Mapping[str, str]
+    cause: str
     left_out: tuple[str, ...] = ()
     runbook: str = ""
     stops_scaling: bool = False
     chaos: InChaos | None = None
     needs: frozenset[str] = frozenset()
-    said_behind_proxy: str = ""
+    cause_behind_proxy: str = ""
 
     @property
     def causes(self) -> tuple[str, ...]:
         """What names the cause, one or the other."""
-        return (self.said, self.said_behind_proxy) if self.said_behind_proxy else (self.said,)
+        return (self.cause, self.cause_behind_proxy) if self.cause_behind_proxy else (self.cause,)

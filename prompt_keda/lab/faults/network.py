@@ -41,8 +41,10 @@ NOT_REFUSED = ALL[1:]
 """Where a fault that stops the server shows a port that refuses already."""
 
 
-def _of(route: Route, called: str, ways: tuple[str, ...], seen: Mapping[str, str], case: str = "") -> list[Fault]:
-    """Give the faults of one route; ``seen`` are the checks that see each of them."""
+def _of(
+    route: Route, called: str, ways: tuple[str, ...], expected_checks: Mapping[str, str], case: str = ""
+) -> list[Fault]:
+    """Give the faults of one route; ``expected_checks`` are the checks that see each of them."""
     return [
         Fault(
             f"network/{route.name}-{way}",
@@ -50,7 +52,7 @@ def _of(route: Route, called: str, ways: tuple[str, ...], seen: Mapping[str, str
             TITLES[way].format(called),
             BREAKS[way](route),
             network_cuts.restore(route),
-            seen,
+            expected_checks,
             SAID_BEHIND_A_FORWARD.get(way, SAID[way]) if route is REDIS else SAID[way],
         )
         for way in ways
