@@ -758,11 +758,11 @@ def drill(
         numbers = (count, _whole("--seed", seed or "1"), number)
         rounds_done = labs.chaos.run(*numbers, sequence, write, run.observer, while_observing, run.ask)
         return run.ends_with(rounds_done, labs.as_text.show_chaos)
-    wanted = labs.drilling.Wanted(fault, all, _whole("--seed", seed) if seed else None, rest, while_observing)
+    selection = labs.drilling.Selection(fault, all, _whole("--seed", seed) if seed else None, rest, while_observing)
     kept: list[str] = []
     _into("--markdown", markdown, lambda file: kept.append(file.read_text()))
     beside = labs.drilling.beside
-    done = labs.drilling.run(wanted, lambda page: write(beside("".join(kept), page)), run.observer, run.ask)
+    done = labs.drilling.run(selection, lambda page: write(beside("".join(kept), page)), run.observer, run.ask)
     run.ends_with(done, labs.as_text.show_drills)
 
 

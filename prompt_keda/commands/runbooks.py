@@ -27,7 +27,7 @@ from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import go_on, run_command
 from prompt_keda.runbooks.loading import find_runbook, load_runbooks
 from prompt_keda.runbooks.page import DIAGNOSIS, Runbook, as_typed
-from prompt_keda.runbooks.run_runbook import Given, run_runbook, words_of
+from prompt_keda.runbooks.run_runbook import RunbookOptions, run_runbook, words_of
 from prompt_keda.runbooks.run_runbook import exit_code as runbook_exit_code
 
 NO_APPROVAL = "none"
@@ -59,8 +59,8 @@ def plan_runbook(session: Session, name: str) -> Result[RunbookPlan]:
     """
     runbook = find_runbook(RUNBOOKS, name)
     digests, notes = _digests(session, runbook)
-    given = Given(session.name, {})
-    steps = [StepRow(step.id, as_typed(words_of(step, given)), "\n".join(step.plain_lines)) for step in runbook.steps]
+    options = RunbookOptions(session.name, {})
+    steps = [StepRow(step.id, as_typed(words_of(step, options)), "\n".join(step.plain_lines)) for step in runbook.steps]
     parts = RunbookPlan(name, runbook.title, steps, _digest(runbook, digests), notes)
     header = f"environment {session.environment.name} · runbook {name}"
     return Result("runbook", session.environment.name, header, parts)
@@ -139,10 +139,10 @@ def _run(
     observer: Observer,
 ) -> Result[RunbookRun]:
     environment = session.environment.name
-    given = Given(session.name, digests, first, _interrupted(session, incident))
-    if given.interrupted_run:
-        observer(Event(EventKind.NOTE, runbook.name, "", f"goes on with the interrupted run {given.interrupted_run}"))
-    done = run_runbook(runbook, given, incident, run_command, observer)
+    options = RunbookOptions(session.name, digests, first, _interrupted(session, incident))
+    if options.interrupted_run:
+        observer(Event(EventKind.NOTE, runbook.name, "", f"goes on with the interrupted run {options.interrupted_run}"))
+    done = run_runbook(runbook, options, incident, run_command, observer)
     code = runbook_exit_code(runbook, done)
     if code == exit_code.PROVEN and any(step.section != DIAGNOSIS for step in runbook.steps):
         incident.add(INCIDENT, CLOSED, f"{PROVEN} by runbook {runbook.name}")

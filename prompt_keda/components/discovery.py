@@ -34,7 +34,7 @@ from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL
 from prompt_keda.core.errors import ClientError, Refused
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.environment.model import FILL_IN, Environment, FillIn
-from prompt_keda.environment.proposals import Seen
+from prompt_keda.environment.proposals import LiveValue
 
 REGISTRIES = {
     "docker.io": "https://registry-1.docker.io",
@@ -73,7 +73,7 @@ LAG_DEFAULTS = (("lag_count", 1), ("activation_lag_count", 1))
 class Discovery:
     """What was seen, what may not or cannot be read, and what a person should know beside it."""
 
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[LiveValue] = field(default_factory=list)
     not_seen: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -120,7 +120,7 @@ class _Look:
             self.found.not_seen.append(f"{what}: an object there has an odd form ({type(error).__name__})")
 
     def see(self, where: tuple[str | int, ...], value: Any, source: str) -> None:
-        self.found.seen.append(Seen(where, value, one_line(source)))
+        self.found.seen.append(LiveValue(where, value, one_line(source)))
 
     def _list(self, kind: Resource, *where: str, **selectors: str) -> list[Object]:
         """List objects, each with its kind: a list of Kubernetes' own kinds leaves it out."""

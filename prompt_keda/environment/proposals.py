@@ -20,7 +20,7 @@ NOTHING = object()
 
 
 @dataclass(frozen=True)
-class Seen:
+class LiveValue:
     """A value that was seen in a cluster.
 
     Parameters
@@ -58,7 +58,7 @@ class Proposal:
 
 
 def propose(
-    path: Path, environment: Environment, placeholders: Mapping[str, Any] | None, live: Sequence[Seen]
+    path: Path, environment: Environment, placeholders: Mapping[str, Any] | None, live: Sequence[LiveValue]
 ) -> tuple[list[Proposal], list[str]]:
     """Return what to propose for an environment's file, and why something that was seen is not proposed.
 
@@ -131,7 +131,7 @@ def _with(data: Any, proposals: Sequence[Proposal]) -> Any:
     return data
 
 
-def _compare(stands: Any, says: Any, live: Seen) -> Iterator[Proposal]:
+def _compare(stands: Any, says: Any, live: LiveValue) -> Iterator[Proposal]:
     """Yield what the file lacks of what was seen, or says otherwise.
 
     Parameters
@@ -156,7 +156,7 @@ def _compare(stands: Any, says: Any, live: Seen) -> Iterator[Proposal]:
         yield Proposal(live.where, now, live.value, live.source, differs=not is_open)
 
 
-def _absent(stands: Any, live: Seen) -> Iterator[Proposal]:
+def _absent(stands: Any, live: LiveValue) -> Iterator[Proposal]:
     """Yield what stands nowhere in the file. A list that a person has written says what belongs there: more differs."""
     where, value = live.where, live.value
     while _at(stands, where[:-1]) is NOTHING:
@@ -166,7 +166,7 @@ def _absent(stands: Any, live: Seen) -> Iterator[Proposal]:
         yield Proposal(where, None, value, live.source, differs=isinstance(around, list) and bool(around))
 
 
-def _in_list(now: list[Any], live: Seen) -> Iterator[Proposal]:
+def _in_list(now: list[Any], live: LiveValue) -> Iterator[Proposal]:
     still_open = [index for index, value in enumerate(now) if str(value).startswith(FILL_IN)]
     end = len(now)
     for value in (value for value in live.value if value not in now):

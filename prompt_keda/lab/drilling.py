@@ -127,7 +127,7 @@ def _see_marker(there: Stage) -> None:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selection:
     """Which faults a person asks for: by one of these alone.
 
     Parameters
@@ -151,7 +151,9 @@ class Wanted:
     while_observing: bool = False
 
 
-def run(wanted: Wanted, write: Callable[[str], None], observer: Observer, ask: Ask | None = None) -> Result[DrillsDone]:
+def run(
+    selection: Selection, write: Callable[[str], None], observer: Observer, ask: Ask | None = None
+) -> Result[DrillsDone]:
     """Drill one fault, or several, one after the other. What each has shown is kept on this machine.
 
     Parameters
@@ -168,13 +170,13 @@ def run(wanted: Wanted, write: Callable[[str], None], observer: Observer, ask: A
     EnvironmentFileError, ClientError
         As `alone` does.
     """
-    chosen = choose(wanted)
+    chosen = choose(selection)
     with alone() as there:
-        if wanted.all_of_them:
+        if selection.all_of_them:
             chosen = _possible(chosen, there, observer)
         require_here(chosen, there)
-        agree_while_observing(there.environment, "drill", wanted.while_observing, ask)
-        if wanted.rest:
+        agree_while_observing(there.environment, "drill", selection.while_observing, ask)
+        if selection.rest:
             drills = stopped_drills(drills_folder(), there.environment.name, there.lab.name)
         else:
             ids = [fault.id for fault in chosen]
@@ -182,22 +184,22 @@ def run(wanted: Wanted, write: Callable[[str], None], observer: Observer, ask: A
         return _drill_each(drills, there, write, observer)
 
 
-def choose(wanted: Wanted) -> Sequence[Fault]:
+def choose(selection: Selection) -> Sequence[Fault]:
     """Give the faults that are asked for; none for ``rest``. Raises `Refusal` as `run` does."""
-    if [bool(wanted.fault), wanted.all_of_them, wanted.seed is not None, wanted.rest].count(True) != 1:
+    if [bool(selection.fault), selection.all_of_them, selection.seed is not None, selection.rest].count(True) != 1:
         raise Refusal(
             "say what to break, in one way: --fault ID, --all, --seed N or --rest", "./run faults lists the ids."
         )
-    if wanted.rest:
+    if selection.rest:
         return []
-    if wanted.seed is not None:
-        return [random.Random(wanted.seed).choice(ALL_FAULTS)]  # noqa: S311  nobody has to be unable to guess it
-    if wanted.all_of_them:
+    if selection.seed is not None:
+        return [random.Random(selection.seed).choice(ALL_FAULTS)]  # noqa: S311  nobody has to be unable to guess it
+    if selection.all_of_them:
         return ALL_FAULTS
     known = (*ALL_FAULTS, *OF_DELIVERY)
     ids = [fault.id for fault in known]
-    several = [] if wanted.fault in ids else [fault for fault in known if fault.id.startswith(wanted.fault)]
-    return several or [fault_of(wanted.fault)]
+    several = [] if selection.fault in ids else [fault for fault in known if fault.id.startswith(selection.fault)]
+    return several or [fault_of(selection.fault)]
 
 
 def _possible(faults: Sequence[Fault], there: Stage, observer: Observer) -> list[Fault]:

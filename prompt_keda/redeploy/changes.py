@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.components.keda.names import CERTIFICATES
 from prompt_keda.core.decisions import Change, Decisions
-from prompt_keda.redeploy.inventory import Survey
+from prompt_keda.redeploy.inventory import Inventory
 
 REMOVED, REPLACED, CREATED, CHANGED = "removed", "replaced", "created", "changed"
 
 
-def changes(inventory: Survey, decisions: Decisions, namespace: str) -> tuple[Change, ...]:
+def changes(inventory: Inventory, decisions: Decisions, namespace: str) -> tuple[Change, ...]:
     """Return what is removed, replaced, created and changed of KEDA's CRDs and its other objects.
 
     Parameters
@@ -23,14 +23,14 @@ def changes(inventory: Survey, decisions: Decisions, namespace: str) -> tuple[Ch
     return tuple(_changes(inventory, decisions, namespace))
 
 
-def left_alone_count(inventory: Survey, changes: tuple[Change, ...]) -> int:
+def left_alone_count(inventory: Inventory, changes: tuple[Change, ...]) -> int:
     """Return how many objects that are wanted stand as they should, and stay."""
     touched = {(change.kind, change.name) for change in changes}
     wanted = [part.wanted for part in (*inventory.crds, *inventory.parts)]
     return sum((obj["kind"], obj["metadata"]["name"]) not in touched for obj in wanted)
 
 
-def _changes(inventory: Survey, decisions: Decisions, namespace: str) -> Iterator[Change]:
+def _changes(inventory: Inventory, decisions: Decisions, namespace: str) -> Iterator[Change]:
     wanted = {(part.kind, part.wanted["metadata"]["name"]) for part in (*inventory.crds, *inventory.parts)}
     for deletion in decisions.deletions:
         is_wanted = (deletion.kind, deletion.name) in wanted and deletion.namespace in ("", namespace)

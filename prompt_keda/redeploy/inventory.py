@@ -28,7 +28,7 @@ AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedObject:
     """One object of KEDA's manifests, and what stands of it.
 
     Parameters
@@ -50,7 +50,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Inventory:
     """What stands.
 
     Parameters
@@ -75,8 +75,8 @@ class Survey:
         Why namespaces of instruments do not go that are on their way out, in words.
     """
 
-    crds: tuple[Seen, ...]
-    parts: tuple[Seen, ...]
+    crds: tuple[ObservedObject, ...]
+    parts: tuple[ObservedObject, ...]
     deployments: tuple[Object, ...]
     elsewhere: tuple[Object, ...]
     idle_pods: tuple[tuple[Object, str], ...]
@@ -121,7 +121,7 @@ def custom_objects(context: Context) -> list[Object]:
     return objects
 
 
-def look(context: Context) -> Survey:
+def look(context: Context) -> Inventory:
     """Look at what stands. Raises as `Kube.request` does: what could not be seen is never taken for absent."""
     kube, namespace = context.systems.kube, context.namespace
     secret = kube.find(SECRETS, CERTIFICATES, namespace)
@@ -133,7 +133,7 @@ def look(context: Context) -> Survey:
     keda = kube.list(DEPLOYMENTS, label_selector=PART_OF)
     lease = kube.find(LEASES, LEASE, namespace)
     custom = tuple(custom_objects(context))
-    return Survey(
+    return Inventory(
         crds=crds,
         parts=parts,
         deployments=tuple(deployment for deployment in keda if deployment["metadata"]["namespace"] == namespace),
@@ -147,15 +147,15 @@ def look(context: Context) -> Survey:
     )
 
 
-def _seen(context: Context, wanted: Object) -> Seen:
+def _seen(context: Context, wanted: Object) -> ObservedObject:
     try:
         live = context.find(wanted)
     except Missing:
         live = None
-    return Seen(wanted, live, install.difference(context, wanted, live) if live else None)
+    return ObservedObject(wanted, live, install.difference(context, wanted, live) if live else None)
 
 
-def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) -> Iterator[tuple[Object, str]]:
+def _idle_pods(context: Context, parts: Iterable[ObservedObject], lease: Object | None) -> Iterator[tuple[Object, str]]:
     kube, now = context.systems.kube, server_now(context.systems)
     for part in parts:
         if part.kind != "Deployment" or part.live is None or part.difference:
@@ -175,7 +175,9 @@ def _idle_pods(context: Context, parts: Iterable[Seen], lease: Object | None) ->
                 yield pod, why.text
 
 
-def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom: Iterable[Object]) -> Iterator[str]:
+def _dying(
+    context: Context, crds: Iterable[ObservedObject], parts: Iterable[ObservedObject], custom: Iterable[Object]
+) -> Iterator[str]:
     wanted = {context.namespace, *(instrument.namespace for instrument in context.environment.instruments)}
     for name in sorted(wanted - namespaces.left(context).keys()):
         namespace = context.systems.kube.find(NAMESPACES, name)
@@ -197,7 +199,7 @@ def _dying(context: Context, crds: Iterable[Seen], parts: Iterable[Seen], custom
             yield label(obj)
 
 
-def _works(part: Seen) -> bool:
+def _works(part: ObservedObject) -> bool:
     """Whether a Deployment of KEDA has the pods that it wants, also those of an older form."""
     name = part.wanted["metadata"]["name"]
     return parts_of_keda.part_standing(name, part.live).verdict in (Verdict.OK, Verdict.WARN)

@@ -20,7 +20,7 @@ from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.delivery import helm
 from prompt_keda.delivery.manifests import source_name
 from prompt_keda.environment.model import Instrument
-from prompt_keda.redeploy.inventory import Seen, Survey, is_operator
+from prompt_keda.redeploy.inventory import Inventory, ObservedObject, is_operator
 
 MODES = ("auto", "cold", "repair", "reinstall", "upgrade", "purge")
 REPLACED = ("APIService", "ValidatingWebhookConfiguration", "Deployment")
@@ -76,7 +76,7 @@ class RedeployOptions:
         return cls(mode, BACKLOG[backlog], names)
 
 
-def resolve(mode: str, inventory: Survey, version: str) -> tuple[str, str]:
+def resolve(mode: str, inventory: Inventory, version: str) -> tuple[str, str]:
     """Give the mode that fits what was seen, and why.
 
     Parameters
@@ -104,7 +104,7 @@ def resolve(mode: str, inventory: Survey, version: str) -> tuple[str, str]:
     return mode, "asked for; " + _what(mode)
 
 
-def _fitting(inventory: Survey, version: str) -> tuple[str, str]:
+def _fitting(inventory: Inventory, version: str) -> tuple[str, str]:
     others = sorted(inventory.versions - {version})
     if inventory.dying:
         names = some(inventory.dying)
@@ -123,7 +123,7 @@ def _what(mode: str) -> str:
     return "KEDA's parts are replaced; CRDs, ScaledJobs, Jobs and good certificates are kept"
 
 
-def _to_repair(inventory: Survey) -> str:
+def _to_repair(inventory: Inventory) -> str:
     every = (*inventory.crds, *inventory.parts)
     wrong = {
         "absent": [label(part.wanted) for part in every if part.live is None],
@@ -136,7 +136,7 @@ def _to_repair(inventory: Survey) -> str:
     return f"only what is wrong is put right ({text})" if text else "KEDA stands as it should: nothing is removed"
 
 
-def notes(inventory: Survey) -> tuple[str, ...]:
+def notes(inventory: Inventory) -> tuple[str, ...]:
     """Say what may have been lost before: nobody can bring it back, and a person has to know.
 
     A cluster that never had KEDA looks the same.
@@ -153,7 +153,7 @@ def notes(inventory: Survey) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def decide(context: Context, inventory: Survey, mode: str, options: RedeployOptions) -> Decisions:
+def decide(context: Context, inventory: Inventory, mode: str, options: RedeployOptions) -> Decisions:
     """Say what a mode removes, takes over, unpauses and brings back. It asks by dry runs; nothing is written.
 
     Raises
@@ -179,14 +179,14 @@ def decide(context: Context, inventory: Survey, mode: str, options: RedeployOpti
     )
 
 
-def _helm_release(context: Context, inventory: Survey) -> str:
+def _helm_release(context: Context, inventory: Inventory) -> str:
     release = context.delivery.helm_release
     if release is not None:
         return release
     return helm.release_of(part.live for part in (*inventory.crds, *inventory.parts) if part.live)
 
 
-def _deletions(context: Context, inventory: Survey, whole: bool) -> Iterator[Deletion]:
+def _deletions(context: Context, inventory: Inventory, whole: bool) -> Iterator[Deletion]:
     """Give what is removed of KEDA's parts: all that are replaced (``whole``), or only what is wrong."""
     wanted = {part.wanted["metadata"]["name"] for part in inventory.parts if part.kind == "Deployment"}
     new_operator = whole or not any(deployment["metadata"]["name"] == OPERATOR for deployment in inventory.deployments)
@@ -211,7 +211,7 @@ def _deletions(context: Context, inventory: Survey, whole: bool) -> Iterator[Del
     yield from _elsewhere(context, inventory)
 
 
-def _why_replaced(inventory: Survey, part: Seen, whole: bool) -> str:
+def _why_replaced(inventory: Inventory, part: ObservedObject, whole: bool) -> str:
     if part.difference:
         return f"differs at {part.difference}"
     if inventory.certificate_fault:
@@ -219,7 +219,7 @@ def _why_replaced(inventory: Survey, part: Seen, whole: bool) -> str:
     return "replaced" if whole else ""
 
 
-def _why_not_applied(context: Context, part: Seen) -> str:
+def _why_not_applied(context: Context, part: ObservedObject) -> str:
     if part.difference and _cannot_be_applied(context, part.wanted):
         return f"differs at {part.difference}, and cannot be applied over"
     return ""
@@ -234,7 +234,7 @@ def _cannot_be_applied(context: Context, wanted: Object) -> bool:
     return False
 
 
-def _elsewhere(context: Context, inventory: Survey) -> Iterator[Deletion]:
+def _elsewhere(context: Context, inventory: Inventory) -> Iterator[Deletion]:
     """Give another KEDA's Deployments and Lease: two operators would make twice the Jobs."""
     for live in inventory.elsewhere:
         yield _deletion("Deployment", live, "another KEDA beside this one")
@@ -244,7 +244,7 @@ def _elsewhere(context: Context, inventory: Survey) -> Iterator[Deletion]:
             yield _deletion("Lease", lease, "of another KEDA")
 
 
-def _crds(inventory: Survey) -> Iterator[Deletion]:
+def _crds(inventory: Inventory) -> Iterator[Deletion]:
     for crd in inventory.crds:
         if crd.live is not None:
             yield _deletion("CustomResourceDefinition", crd.live, "purged")
@@ -279,7 +279,7 @@ def to_save(context: Context, custom: Iterable[Object], going_crds: set[str]) ->
     ]
 
 
-def _unpauses(context: Context, inventory: Survey) -> Iterator[str]:
+def _unpauses(context: Context, inventory: Inventory) -> Iterator[str]:
     for instrument in context.environment.instruments:
         _refuse_paused_source(context, instrument)
         for live in inventory.custom:
@@ -305,7 +305,7 @@ def _refuse_paused_source(context: Context, instrument: Instrument) -> None:
             )
 
 
-def _refuse_unfit(context: Context, inventory: Survey) -> None:
+def _refuse_unfit(context: Context, inventory: Inventory) -> None:
     """Hold each ScaledJob that no source brings to the CRD of the new version (decision 0007).
 
     Those that are applied are held to it by the preflight, in every mode.

@@ -34,13 +34,9 @@ from prompt_keda.redeploy import (
     restore,
     snapshot,
     takeovers,
+    verify,
 )
-from prompt_keda.redeploy import (
-    inventory as survey,
-)
-from prompt_keda.redeploy import (
-    verify as prove,
-)
+from prompt_keda.redeploy.inventory import Inventory, look
 from prompt_keda.redeploy.modes import RedeployOptions
 
 GONE = (*remove.STEPS, *free.STEPS, remove.NAMESPACES_GONE)
@@ -51,9 +47,9 @@ UNDER_LOCK = (
     *install.STEPS,
     *restore.STEPS,
     *unpause.STEPS,
-    prove.SMOKE,
+    verify.SMOKE,
     unpause.SETTLE,
-    *prove.STEPS,
+    *verify.STEPS,
     *deliverer.STEPS,
     restore.LEFT,
 )
@@ -115,7 +111,7 @@ def make_plan(context: Context, options: RedeployOptions) -> Plan[Context]:
     Refusal
         When the mode does not fit what stands, or what stands does not fit the mode.
     """
-    inventory = survey.look(context)
+    inventory = look(context)
     mode, reason = modes.resolve(options.mode, inventory, str(context.environment.keda.version))
     decisions = modes.decide(context, inventory, mode, options)
     taken = takeovers.takeovers(context)
@@ -128,7 +124,7 @@ def make_plan(context: Context, options: RedeployOptions) -> Plan[Context]:
     return replace(made, changes=changed, left_alone_count=changes.left_alone_count(inventory, changed))
 
 
-def _behind(context: Context, inventory: survey.Survey) -> Iterator[str]:
+def _behind(context: Context, inventory: Inventory) -> Iterator[str]:
     """Say that what was prepared may be behind who else delivers: then a redeploy would bring back what is old."""
     differing = [label(part.wanted) for part in (*inventory.crds, *inventory.parts) if part.live and part.difference]
     if differing and (obstacle := context.delivery.agrees_with_what_stands()):

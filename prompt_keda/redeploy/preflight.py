@@ -115,7 +115,7 @@ def _to_apply(context: Context) -> list[Object]:
     gone_kinds = _kinds_that_go(context, removed)
     return [
         obj
-        for obj in [*install.unlike(context, [*install.crds(context), *rest]), *_own(context)]
+        for obj in [*install.drifted(context, [*install.crds(context), *rest]), *_own(context)]
         if (obj["kind"], obj["metadata"]["name"]) not in removed
         and obj["metadata"].get("namespace") not in going
         and (obj["apiVersion"].partition("/")[0], obj["kind"]) not in gone_kinds

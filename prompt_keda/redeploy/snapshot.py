@@ -9,7 +9,7 @@ from prompt_keda.clients.kube.objects import Object, label
 from prompt_keda.components.scaled_jobs.objects import PAUSED
 from prompt_keda.core.decisions import Decisions
 from prompt_keda.core.marks import RUN_ANNOTATION
-from prompt_keda.redeploy.inventory import Survey
+from prompt_keda.redeploy.inventory import Inventory
 
 NOT_KEPT = ("kubectl.kubernetes.io/last-applied-configuration", RUN_ANNOTATION, PAUSED)
 """Annotations of what somebody did to an object, and not of what it is."""
@@ -23,7 +23,7 @@ OPTION = re.compile(r"(?i)(--?[\w-]*(?:passw|secret|token)[\w-]*)([= ])\S+")
 LEFT_OUT = "(left out)"
 
 
-def objects(inventory: Survey) -> list[Object]:
+def objects(inventory: Inventory) -> list[Object]:
     """Give all that stands of KEDA, in a form that can be applied again."""
     live = [part.live for part in (*inventory.crds, *inventory.parts) if part.live is not None]
     return [clean(obj) for obj in (*inventory.custom, *live) if obj["kind"] != "Secret"]

@@ -15,7 +15,7 @@ from prompt_keda.runbooks.page import DIAGNOSIS, VERIFICATION, Runbook, RunbookS
 
 
 @dataclass(frozen=True)
-class Given:
+class RunbookOptions:
     """What a runbook is run with.
 
     Parameters
@@ -37,7 +37,7 @@ class Given:
 
 
 def run_runbook(
-    runbook: Runbook, given: Given, incident: Incident, run: RunCommand, observer: Observer
+    runbook: Runbook, options: RunbookOptions, incident: Incident, run: RunCommand, observer: Observer
 ) -> list[StepDone]:
     """Run a runbook to its verification, or to the first step without which the others make no sense.
 
@@ -51,10 +51,10 @@ def run_runbook(
         One for each step that was run; `exit_code` makes one code of them.
     """
     steps = list(runbook.steps)
-    begins = next((place for place, step in enumerate(steps) if step.id == given.first), 0)
+    begins = next((place for place, step in enumerate(steps) if step.id == options.first), 0)
     done: list[StepDone] = []
     for step in steps[begins:]:
-        done.append(_run_step(runbook, step, given, incident, run, observer))
+        done.append(_run_step(runbook, step, options, incident, run, observer))
         code = done[-1].exit_code
         if code in NEEDS_PEOPLE or (code and step.section not in (DIAGNOSIS, VERIFICATION)):
             break
@@ -68,19 +68,24 @@ def exit_code(runbook: Runbook, done: Sequence[StepDone]) -> int:
     return of_commands(counted, done[-1].exit_code if done else 0)
 
 
-def words_of(step: RunbookStep, given: Given) -> list[str]:
+def words_of(step: RunbookStep, options: RunbookOptions) -> list[str]:
     """Give the words of the command: for this environment, approved if it was, and resuming what was interrupted."""
     words = list(step.words)
-    if step.task == "redeploy" and given.interrupted_run:
-        return ["resume", "--env", given.environment, "--run", given.interrupted_run]
-    words += ["--env", given.environment]
-    return [*words, "--approve", given.digests[step.task]] if step.task in given.digests else words
+    if step.task == "redeploy" and options.interrupted_run:
+        return ["resume", "--env", options.environment, "--run", options.interrupted_run]
+    words += ["--env", options.environment]
+    return [*words, "--approve", options.digests[step.task]] if step.task in options.digests else words
 
 
 def _run_step(
-    runbook: Runbook, step: RunbookStep, given: Given, incident: Incident, run: RunCommand, observer: Observer
+    runbook: Runbook,
+    step: RunbookStep,
+    options: RunbookOptions,
+    incident: Incident,
+    run: RunCommand,
+    observer: Observer,
 ) -> StepDone:
-    words = words_of(step, given)
+    words = words_of(step, options)
     command, where = as_typed(words), f"{runbook.name}/{step.id}"
     for line in step.plain_lines:
         observer(Event(EventKind.NOTE, where, "", line))

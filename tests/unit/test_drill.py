@@ -18,7 +18,7 @@ from prompt_keda.core.event import nobody
 from prompt_keda.core.exit_code import STOPPED
 from prompt_keda.core.run_checks import INTERRUPTED
 from prompt_keda.lab import drilling, provider, state
-from prompt_keda.lab.drilling import Wanted
+from prompt_keda.lab.drilling import Selection
 from prompt_keda.lab.drills import drill as module
 from prompt_keda.lab.drills import ways
 from prompt_keda.lab.drills.delivery_audit import DeliveryReport
@@ -250,11 +250,11 @@ def test_a_stack_that_is_not_green_is_not_drilled():
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        (Wanted(), "say what to break"),
-        (Wanted("keda/paused", all_of_them=True), "in one way"),
-        (Wanted("keda/paused", rest=True), "in one way"),
-        (Wanted(all_of_them=True, seed=0), "in one way"),
-        (Wanted("no/such"), "no fault"),
+        (Selection(), "say what to break"),
+        (Selection("keda/paused", all_of_them=True), "in one way"),
+        (Selection("keda/paused", rest=True), "in one way"),
+        (Selection(all_of_them=True, seed=0), "in one way"),
+        (Selection("no/such"), "no fault"),
     ],
 )
 def test_a_drill_without_a_fault_or_with_two_ways_to_it_is_refused(wanted, said):
@@ -265,23 +265,23 @@ def test_a_drill_without_a_fault_or_with_two_ways_to_it_is_refused(wanted, said)
 
 def test_a_fault_is_chosen_by_its_name_or_its_beginning():
     """A whole id is that one alone."""
-    assert [one.id for one in drilling.choose(Wanted("keda/paused"))] == ["keda/paused"]
-    assert len(drilling.choose(Wanted("redis/"))) > 5
-    assert len(drilling.choose(Wanted(all_of_them=True))) == len(ALL_FAULTS)
+    assert [one.id for one in drilling.choose(Selection("keda/paused"))] == ["keda/paused"]
+    assert len(drilling.choose(Selection("redis/"))) > 5
+    assert len(drilling.choose(Selection(all_of_them=True))) == len(ALL_FAULTS)
 
 
 def test_a_fault_of_delivery_is_drilled_only_where_that_delivers():
     """All of them by the start of their ids; on another stack nothing is broken, and what it needs is said."""
-    chosen = drilling.choose(Wanted("argocd/"))
+    chosen = drilling.choose(Selection("argocd/"))
     assert chosen == list(argocd.FAULTS)
-    assert {fault.needs for fault in drilling.choose(Wanted("vcluster/"))} == {frozenset({"vcluster"})}
+    assert {fault.needs for fault in drilling.choose(Selection("vcluster/"))} == {frozenset({"vcluster"})}
     native = SimpleNamespace(find_provider=lambda: "native")
     plain, with_argocd = (SimpleNamespace(lab=native, endpoints=known) for known in ({}, {"delivery": "argocd"}))
     with pytest.raises(Refusal, match="needs a stack with argocd") as refused:
         drilling.require_here(chosen, plain)
     assert "lab.up --with argocd" in refused.value.fix
     drilling.require_here(chosen, with_argocd)
-    drilling.require_here(drilling.choose(Wanted(all_of_them=True)), plain)
+    drilling.require_here(drilling.choose(Selection(all_of_them=True)), plain)
 
 
 def test_a_fault_that_the_provider_cannot_have_is_refused():
@@ -298,14 +298,14 @@ def test_all_are_those_that_the_stack_can_have(monkeypatch):
     cannot = dataclasses.replace(ALL_FAULTS[1], needs=frozenset({provider.DELIVERY}))
     monkeypatch.setattr(drilling, "ALL_FAULTS", (ALL_FAULTS[0], cannot))
     news = []
-    assert drilling._possible(drilling.choose(Wanted(all_of_them=True)), kind, news.append) == [ALL_FAULTS[0]]
+    assert drilling._possible(drilling.choose(Selection(all_of_them=True)), kind, news.append) == [ALL_FAULTS[0]]
     assert [event.detail for event in news] == [f"{cannot.id} needs DELIVERY, which the provider kind lacks"]
 
 
 def test_a_seed_picks_one_fault_and_the_same_again():
     """Other seeds pick others; 0 is a seed as well."""
-    picked = [[one.id for one in drilling.choose(Wanted(seed=seed))] for seed in range(20)]
-    assert picked == [[one.id for one in drilling.choose(Wanted(seed=seed))] for seed in range(20)]
+    picked = [[one.id for one in drilling.choose(Selection(seed=seed))] for seed in range(20)]
+    assert picked == [[one.id for one in drilling.choose(Selection(seed=seed))] for seed in range(20)]
     assert {len(one) for one in picked} == {1} and len({id_ for (id_,) in picked}) > 10
 
 

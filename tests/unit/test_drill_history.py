@@ -13,7 +13,7 @@ from prompt_keda.core.event import nobody
 from prompt_keda.core.places import drills_folder
 from prompt_keda.lab import drilling, faults
 from prompt_keda.lab import state as lab_state
-from prompt_keda.lab.drilling import Wanted
+from prompt_keda.lab.drilling import Selection
 from prompt_keda.records.drill_history import begin_drills, drills_kept
 from prompt_keda.records.drill_record import Drilled, DrillRecord
 from prompt_keda.records.record import Record
@@ -23,7 +23,7 @@ from tests.runs import cluster_of
 from .test_incident_story import HOSTILE
 from .world import World
 
-ALL, REST = Wanted(all_of_them=True), Wanted(rest=True)
+ALL, REST = Selection(all_of_them=True), Selection(rest=True)
 FAULTS = ("keda/gone", "keda/gone-too", "redis/gone")
 GOOD = Drilled(
     fault="keda/gone",
@@ -154,9 +154,9 @@ def test_drills_that_were_stopped_are_gone_on_with(drills, state):
 def test_only_the_faults_that_were_chosen_are_left(drills, state):
     """And a command that has ended since hides none that was stopped."""
     drills += [DeadlinePassed("the steady state", 90, "red"), BAD, GOOD, GOOD]
-    stop(Wanted("keda/"))
+    stop(Selection("keda/"))
     grow_old(state)
-    drilling.run(Wanted("redis/gone"), nowhere, nobody)
+    drilling.run(Selection("redis/gone"), nowhere, nobody)
     assert len(drilling.run(REST, nowhere, nobody).parts.drills) == 2 and drills == []
 
 
@@ -164,7 +164,7 @@ def test_only_the_faults_that_were_chosen_are_left(drills, state):
 def test_a_fault_that_is_there_no_more_is_named_before_anything_is_broken(drills, monkeypatch, gone):
     """The toolkit may have changed since. What was drilled already needs no fault."""
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red"), GOOD]
-    stop(Wanted("keda/"))
+    stop(Selection("keda/"))
     known(monkeypatch, [one for one in FAULTS if one != FAULTS[gone]])
     if gone:
         with pytest.raises(Refusal, match="gone-too"):

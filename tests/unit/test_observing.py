@@ -159,7 +159,7 @@ def test_a_drill_is_refused_before_it_breaks_anything(monkeypatch, begin):
     monkeypatch.setattr(drilling, "alone", Alone)
     with pytest.raises(Refusal, match="is observing"):
         if begin == "drill":
-            drilling.run(drilling.Wanted("keda/paused"), lambda page: None, nobody)
+            drilling.run(drilling.Selection("keda/paused"), lambda page: None, nobody)
         else:
             chaos.run(1, 1, None, "", lambda page: None, nobody)
 

@@ -13,7 +13,7 @@ from prompt_keda.core.plan import Progress, State, Step, StepResult
 from prompt_keda.records.run_history import recent_recoveries
 from prompt_keda.records.run_summary import RunSummary
 from prompt_keda.redeploy.changes import changes, left_alone_count
-from prompt_keda.redeploy.inventory import Seen, Survey
+from prompt_keda.redeploy.inventory import Inventory, ObservedObject
 from prompt_keda.report.parts import NOT_SEEN, PlanReport, SeenNow
 from prompt_keda.report.redeploy_as_text import show_plan, show_run
 from prompt_keda.report.run_report import Ledger, RunReport
@@ -98,7 +98,7 @@ def test_a_plan_names_the_field_that_differs_and_the_jobs_at_risk(capsys, monkey
 
 def obj(kind, name, live=True, difference=None):
     wanted = {"kind": kind, "metadata": {"name": name, "namespace": "keda"}}
-    return Seen(wanted, wanted if live else None, difference)
+    return ObservedObject(wanted, wanted if live else None, difference)
 
 
 def test_a_diff_tells_removed_replaced_created_and_changed_apart():
@@ -109,7 +109,7 @@ def test_a_diff_tells_removed_replaced_created_and_changed_apart():
         obj("Role", "c", difference="rules"),
         obj("Role", "d"),
     )
-    seen = Survey((), parts, (), (), (), "expired", (), None, ())
+    seen = Inventory((), parts, (), (), (), "expired", (), None, ())
     deletions = (
         Deletion("Deployment", "keda", "a", "u", "differs at spec.replicas"),
         Deletion("Deployment", "keda", "old", "u", "not among KEDA's manifests"),

@@ -24,7 +24,7 @@ from prompt_keda.report.causes import ORDER, causes
 from prompt_keda.runbooks import commands
 from prompt_keda.runbooks.commands import Ran, run_command
 from prompt_keda.runbooks.loading import find_runbook, load_runbook
-from prompt_keda.runbooks.run_runbook import Given, exit_code, run_runbook
+from prompt_keda.runbooks.run_runbook import RunbookOptions, exit_code, run_runbook
 from tests.runs import cluster_of
 
 PAGE = """# Redis is gone
@@ -134,7 +134,7 @@ class Commands:
 def test_every_command_is_run_for_the_environment_and_kept(page, incident):
     """A diagnosis that sees what is broken only tells. The journal has a beginning and an end of each."""
     commands, runbook = Commands(check_deps=1), load_runbook(page)
-    done = run_runbook(runbook, Given("local", {}), incident, commands, nobody)
+    done = run_runbook(runbook, RunbookOptions("local", {}), incident, commands, nobody)
     assert commands.asked == [
         "check-deps --only redis --env local",
         "redeploy --env local",
@@ -166,14 +166,14 @@ def test_every_command_is_run_for_the_environment_and_kept(page, incident):
 def test_it_stops_where_the_rest_makes_no_sense(page, incident, codes, asked, code):
     """After a mitigation that failed nothing is proven; what was refused or stopped ends it anywhere."""
     commands, runbook = Commands(**codes), load_runbook(page)
-    done = run_runbook(runbook, Given("local", {}), incident, commands, nobody)
+    done = run_runbook(runbook, RunbookOptions("local", {}), incident, commands, nobody)
     assert (len(commands.asked), exit_code(runbook, done)) == (asked, code)
 
 
 def test_an_interrupted_redeploy_is_resumed_and_what_was_approved_is_handed_on(page, incident):
     """And it can begin at a later step."""
     commands, runbook = Commands(), load_runbook(page)
-    run_runbook(runbook, Given("dev", {"smoke": "abc"}, "mitigation/1", "run-1"), incident, commands, nobody)
+    run_runbook(runbook, RunbookOptions("dev", {"smoke": "abc"}, "mitigation/1", "run-1"), incident, commands, nobody)
     assert commands.asked == [
         "resume --env dev --run run-1",
         "check-deps --only redis,keda --env dev",

@@ -98,7 +98,7 @@ def difference(context: Context, wanted: Object, live: Object) -> str | None:
     return differing or context.delivery.no_longer_wanted(wanted, live)
 
 
-def unlike(context: Context, objects: list[Object]) -> list[Object]:
+def drifted(context: Context, objects: list[Object]) -> list[Object]:
     """Give those objects that are absent, or differ from what is wanted.
 
     The others are left alone: to apply what is there already may be refused. Who has applied it before owns its fields,
@@ -114,7 +114,7 @@ def apply_crds(context: Context) -> None:
 
     Those whose fields others own are taken over, as the plan says: removing one would take its ScaledJobs with it.
     """
-    context.deliver_all(unlike(context, crds(context)))
+    context.deliver_all(drifted(context, crds(context)))
     leave_to_the_deliverer(context, crds(context))
 
 
@@ -245,7 +245,7 @@ def apply_parts(context: Context) -> None:
     The CA bundle is no part of what is delivered, and is written by the toolkit itself: who delivers would find in it a
     field of its own that it does not want.
     """
-    wanted = unlike(context, parts_without_ca(context))
+    wanted = drifted(context, parts_without_ca(context))
     before = [obj for obj in wanted if obj["kind"] != "Deployment"]
     for obj, live in zip(before, context.deliver_all(before), strict=True):
         _take_surplus_away(context, obj, live)

@@ -23,7 +23,7 @@ WATCH_S = 60
 
 
 @dataclass
-class Seen:
+class Watched:
     """One Job or pod as it was seen last.
 
     Parameters
@@ -64,7 +64,7 @@ class JobWatcher:
         self._phase = ""
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, Watched] = {}
         targets = [(kind, namespace) for kind in LABELS for namespace in namespaces]
         self._looked = {target: threading.Event() for target in targets}
         for target in targets:
@@ -144,7 +144,7 @@ class JobWatcher:
         if not self._looked[kind, namespace].is_set():
             with self._lock:
                 going = [obj for obj in items if "deletionTimestamp" in obj["metadata"]]
-                self._seen |= {obj["metadata"]["uid"]: Seen(self._record(kind, obj), True) for obj in going}
+                self._seen |= {obj["metadata"]["uid"]: Watched(self._record(kind, obj), True) for obj in going}
         self._note_list(kind, namespace, items)
         return str(listed["metadata"]["resourceVersion"])
 
@@ -163,7 +163,7 @@ class JobWatcher:
         with self._lock:
             known = self._seen.get(uid)
             if known is None:
-                known = self._seen[uid] = Seen(self._record(kind, obj))
+                known = self._seen[uid] = Watched(self._record(kind, obj))
             known.is_running = kind == PODS and obj.get("status", {}).get("phase") == "Running"
             known.has_run = known.has_run or known.is_running
             goes = is_deleted or "deletionTimestamp" in obj["metadata"]
@@ -176,7 +176,7 @@ class JobWatcher:
         owners = [owner["uid"] for owner in obj["metadata"].get("ownerReferences") or [] if owner["kind"] == "Job"]
         return running_jobs.record(kind.kind, obj, owners[0] if owners else "")
 
-    def _job_has_ended(self, known: Seen) -> bool:
+    def _job_has_ended(self, known: Watched) -> bool:
         """Tell whether a pod's Job is known to have ended: the two watches are not in step."""
         job = self._seen.get(known.record.job_uid)
         return job is not None and job.has_ended
