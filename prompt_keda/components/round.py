@@ -69,18 +69,12 @@ def run_round(
     limit = systems.environment.limits.checks + DEEP * any(check.deep for check in checks)
     overall = timedelta(seconds=timeout_s) if timeout_s else limit
     if observe is not unobserved and any(check.id == LOGIN for check in checks):
-        _log_in(systems, overall)
+        # before anything is drawn: a kubeconfig's exec plugin writes on the terminal itself, and would tear a live table;
+        # what fails here is told by the checks
+        with suppress(PromptKedaError):
+            in_time(lambda: systems.kube, min(systems.environment.limits.connect, overall), "the login")
     with observe([check.id for check in checks]) as observer:
         return run_checks(checks, systems, observer, overall)
-
-
-def _log_in(systems: Systems, overall: timedelta) -> None:
-    """Log in to the API server before anything is drawn: the kubeconfig's exec plugin writes on the terminal itself.
-
-    Its words would tear a live table, and be drawn over. What fails here is told by the checks.
-    """
-    with suppress(PromptKedaError):
-        in_time(lambda: systems.kube, min(systems.environment.limits.connect, overall), "the login")
 
 
 def summaries(results: Sequence[CheckResult]) -> list[dict[str, str]]:

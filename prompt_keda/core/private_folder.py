@@ -26,16 +26,13 @@ def private_folder(path: Path) -> Path:
     for place, folder in enumerate(way):
         try:
             if place >= ours or not folder.exists():
-                _ensure(folder)
+                # not parents=True: it leaves the mode of the parents to the umask
+                folder.mkdir(mode=MODE, exist_ok=True)
+                if folder.stat().st_mode & 0o777 != MODE:
+                    folder.chmod(MODE)
         except OSError as error:
             raise Refusal(
                 f"{folder} cannot be made a folder of this user alone: {error.strerror}",
                 "Make room, or point XDG_STATE_HOME and XDG_CACHE_HOME to folders of your own.",
             ) from error
     return path
-
-
-def _ensure(folder: Path) -> None:
-    folder.mkdir(mode=MODE, exist_ok=True)  # not parents=True: it leaves the mode of the parents to the umask
-    if folder.stat().st_mode & 0o777 != MODE:
-        folder.chmod(MODE)

@@ -37,7 +37,8 @@ class Redaction:
         self._key = secrets.token_bytes(16)
         forms = {form: value for value in values if len(value) >= SHORTEST for form in _forms(value)}
         self._tokens = {form: self._token(value) for form, value in forms.items()}
-        self._known = _any_of(self._tokens)
+        longest_first = sorted(self._tokens, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
         self.count = 0
 
     def __call__(self, text: str) -> str:
@@ -55,11 +56,6 @@ class Redaction:
     def _token(self, value: str) -> str:
         """Give a token that is the same for the same value in this bundle, and tells nothing of it: its key is forgotten."""
         return f"[redacted-{hmac.new(self._key, value.encode(), hashlib.sha256).hexdigest()[:8]}]"
-
-
-def _any_of(forms: Iterable[str]) -> re.Pattern[str] | None:
-    longest_first = sorted(forms, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
 
 def _forms(value: str) -> Iterator[str]:

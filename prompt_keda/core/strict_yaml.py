@@ -152,17 +152,13 @@ def _look(node: yaml.Node, where: Where, marks: Marks, path: Path, around: tuple
     elif isinstance(node, yaml.MappingNode):
         keys: set[str] = set()
         for key, value in node.value:
-            _refuse_key(key, keys, path)
+            if key.tag not in (f"{YAML_TAG}str", f"{YAML_TAG}merge"):
+                raise EnvironmentFileError(f"{place(path, key.start_mark)}: a key is a text; put it into quotes")
+            if key.value in keys:
+                raise EnvironmentFileError(f"{place(path, key.start_mark)}: the key {key.value!r} stands here twice")
             keys.add(key.value)
             _look(value, (*where, key.value), marks, path, (*around, node))
             marks[(*where, key.value)] = key.start_mark
-
-
-def _refuse_key(key: yaml.Node, keys: set[str], path: Path) -> None:
-    if key.tag not in (f"{YAML_TAG}str", f"{YAML_TAG}merge"):
-        raise EnvironmentFileError(f"{place(path, key.start_mark)}: a key is a text; put it into quotes")
-    if key.value in keys:
-        raise EnvironmentFileError(f"{place(path, key.start_mark)}: the key {key.value!r} stands here twice")
 
 
 def _fill(value: Any, where: Where, marks: Marks, placeholders: Mapping[str, Any] | None, path: Path) -> Any:

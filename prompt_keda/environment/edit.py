@@ -153,8 +153,9 @@ def _edited(text: str, where: Where, value: Any, path: Path, may_add: bool) -> s
             fix = f"Write it by hand: {key_of(where)}: {value}"
             raise EnvironmentFileError(f"{path}: {key_of(where)} is not there, and cannot be added", fix)
         return _with_more(text, around, where[-1], value)
-    scalar = _scalar_of(node, where, path)
-    return f"{text[: scalar.start_mark.index]}{_scalar(value, scalar.style)}{text[scalar.end_mark.index :]}"
+    if not isinstance(node, yaml.ScalarNode) or node.style not in (None, "'", '"'):
+        raise EnvironmentFileError(f"{path}: {key_of(where)} is not written as a plain text", BY_HAND)
+    return f"{text[: node.start_mark.index]}{_scalar(value, node.style)}{text[node.end_mark.index :]}"
 
 
 def _compose(text: str, path: Path) -> yaml.Node | None:
@@ -174,12 +175,6 @@ def _node_at(node: yaml.Node | None, where: Where) -> yaml.Node | None:
             node = node.value[step] if step < len(node.value) else None
         else:
             return None
-    return node
-
-
-def _scalar_of(node: yaml.Node | None, where: Where, path: Path) -> yaml.ScalarNode:
-    if not isinstance(node, yaml.ScalarNode) or node.style not in (None, "'", '"'):
-        raise EnvironmentFileError(f"{path}: {key_of(where)} is not written as a plain text", BY_HAND)
     return node
 
 

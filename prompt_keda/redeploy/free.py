@@ -157,20 +157,16 @@ def remove_finalizers(context: Context) -> None:
     try:
         while hanging_inspect(context).state is not State.DONE and time.monotonic() < end:
             orphan_jobs(context)
-            _strip(context)
+            owners = {uid for _, uid in owned(context)}
+            for live in dying(context):
+                names = finalizers.names_of(live)
+                rest = [name for name in names if name != FINALIZER]
+                if rest != names and live["metadata"]["uid"] not in owners:
+                    _change(context, context.systems.kube.resource_of(live), live, finalizers=rest or None)
             watch.wait(1.0)
     finally:
         watch.close()
     context.finalizers_were_waited_for = True
-
-
-def _strip(context: Context) -> None:
-    owners = {uid for _, uid in owned(context)}
-    for live in dying(context):
-        names = finalizers.names_of(live)
-        rest = [name for name in names if name != FINALIZER]
-        if rest != names and live["metadata"]["uid"] not in owners:
-            _change(context, context.systems.kube.resource_of(live), live, finalizers=rest or None)
 
 
 STEPS: tuple[Step[Context], ...] = (

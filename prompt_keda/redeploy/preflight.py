@@ -112,7 +112,12 @@ def _to_apply(context: Context) -> list[Object]:
     rest = install.parts_without_ca(context)
     removed = {(deletion.kind, deletion.name) for deletion in context.decisions.deletions}
     going = {namespace["metadata"]["name"] for namespace in kube.list(NAMESPACES) if is_going(namespace)}
-    gone_kinds = _kinds_that_go(context, removed)
+    crds = [
+        crd
+        for crd in kube.list(CRDS)
+        if is_going(crd) or ("CustomResourceDefinition", crd["metadata"]["name"]) in removed
+    ]
+    gone_kinds = {(crd["spec"]["group"], crd["spec"]["names"]["kind"]) for crd in crds}
     return [
         obj
         for obj in [*install.drifted(context, [*install.crds(context), *rest]), *_own(context)]
@@ -125,15 +130,6 @@ def _to_apply(context: Context) -> list[Object]:
 def _own(context: Context) -> list[Object]:
     """Give the ScaledJobs that will be applied, with what belongs to them."""
     return [*(obj for objects in context.instrument_objects.values() for obj in objects), *context.saved]
-
-
-def _kinds_that_go(context: Context, removed: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    crds = [
-        crd
-        for crd in context.systems.kube.list(CRDS)
-        if is_going(crd) or ("CustomResourceDefinition", crd["metadata"]["name"]) in removed
-    ]
-    return {(crd["spec"]["group"], crd["spec"]["names"]["kind"]) for crd in crds}
 
 
 def _does_not_fit(context: Context, wanted: Object) -> str | None:

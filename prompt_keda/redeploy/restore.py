@@ -152,7 +152,10 @@ def apply_scaled_jobs(context: Context) -> None:
                 obj["metadata"].setdefault("annotations", {}).update(running_jobs.pause_marks(context.run_id))
             live = context.apply(obj) if source == "snapshot" else context.deliver(obj)
         if _surplus(context, obj, source, live):
-            _take_away(context, obj, live)
+            body: Object = drift.exactly(_crd(context), obj, live)
+            if _needs_pause(context, obj, live):
+                body["metadata"] = {"annotations": running_jobs.pause_marks(context.run_id)}
+            context.systems.kube.patch(SCALED_JOBS, obj["metadata"]["name"], obj["metadata"]["namespace"], body)
     for job in _suspended(context):
         metadata = job["metadata"]
         context.systems.kube.patch(JOBS, metadata["name"], metadata["namespace"], {"spec": {"suspend": False}})
@@ -186,13 +189,6 @@ def _surplus(context: Context, wanted: Object, source: str, live: Object) -> lis
     if wanted["kind"] != SCALED_JOBS.kind or source == "snapshot" or finalizers.is_held_by_others(live):
         return []
     return drift.drift(_crd(context), wanted, live)
-
-
-def _take_away(context: Context, wanted: Object, live: Object) -> None:
-    body: Object = drift.exactly(_crd(context), wanted, live)
-    if _needs_pause(context, wanted, live):
-        body["metadata"] = {"annotations": running_jobs.pause_marks(context.run_id)}
-    context.systems.kube.patch(SCALED_JOBS, wanted["metadata"]["name"], wanted["metadata"]["namespace"], body)
 
 
 def _crd(context: Context) -> Object | None:

@@ -381,16 +381,13 @@ class Kube:
         api_version, kind = obj["apiVersion"], obj["kind"]
         for ask in (api_version not in self._plurals, True):
             if ask:
-                self._plurals[api_version] = self._served(api_version)
+                root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+                resources: Sequence[Object] = self.get_raw(root)["resources"]
+                self._plurals[api_version] = resources
             for served in self._plurals[api_version]:
                 if served["kind"] == kind and "/" not in served["name"]:
                     return Resource(api_version, kind, served["name"], served["namespaced"])
         raise Missing(SYSTEM, self.address, f"the kind {kind} of {api_version} is not served")
-
-    def _served(self, api_version: str) -> Sequence[Object]:
-        root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        resources: Sequence[Object] = self.get_raw(root)["resources"]
-        return resources
 
     def watch(self, targets: Sequence[tuple[Resource, str | None]]) -> Watch:
         """Open a watch for each kind, each with a namespace (None: all). The caller closes it."""

@@ -89,7 +89,8 @@ def _held_to(schema: Object, systems: Systems, good: str) -> Outcome:
             if what == "live":
                 scaled_job = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
             else:
-                scaled_job = _applied(instrument)
+                objects = load_instrument_objects(instrument, _Anything())
+                scaled_job = next((obj for obj in objects if obj["kind"] == SCALED_JOBS.kind), None)
         except EnvironmentFileError as error:  # neither can a redeploy read it
             return fail(f"{instrument.scaled_job} (manifest): {error.what}", error.fix)
         if scaled_job is None:
@@ -104,11 +105,6 @@ def _held_to(schema: Object, systems: Systems, good: str) -> Outcome:
     return all_of(
         ((instrument.scaled_job, (instrument, what)) for instrument, what in places), look, f"{len(places)} {good}"
     )
-
-
-def _applied(instrument: Instrument) -> Object | None:
-    objects = load_instrument_objects(instrument, _Anything())
-    return next((obj for obj in objects if obj["kind"] == SCALED_JOBS.kind), None)
 
 
 def _verdict(schema: Object, scaled_job: Object, name: str) -> Outcome:

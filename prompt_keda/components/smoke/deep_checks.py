@@ -83,20 +83,15 @@ def dry_run_applies(systems: Systems) -> Outcome:
     Fix: The result names it. It is for those who may redeploy; others leave it out with `--skip
     deep/dry-run-applies`.
     """
-    objects = _objects(systems)
-    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="dry-run") as pool:
-        tried = list(pool.map(lambda obj: look_at(_called(obj), obj, lambda thing: _try(systems, thing)), objects))
-    return worst_of(tried, f"{len(objects)} objects would be taken")
-
-
-def _objects(systems: Systems) -> list[Object]:
     keda = systems.environment.keda.manifests
     sha256 = filled(keda.sha256, "keda.manifests.sha256")
     file = local_file(filled(keda.source, "keda.manifests.source"), sha256)
     objects = load_keda_manifests(file, sha256)
     for instrument in systems.environment.instruments:
         objects += load_instrument_objects(instrument, systems.placeholders)
-    return objects
+    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="dry-run") as pool:
+        tried = list(pool.map(lambda obj: look_at(_called(obj), obj, lambda thing: _try(systems, thing)), objects))
+    return worst_of(tried, f"{len(objects)} objects would be taken")
 
 
 def _try(systems: Systems, wanted: Object) -> Outcome:

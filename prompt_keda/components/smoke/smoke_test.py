@@ -84,23 +84,17 @@ class _Smoke:
 
     def run(self) -> SmokeResult:
         filled(self.environment.smoke.image, "smoke.image")
-        self._may_ask()
+        # KEDA may ask for the lag, with the login that it is given and that this has: else it is waited for in vain
+        self.source.require_access(self.name)
         try:
-            self._create()
+            self.place.prepare()
+            self.place.put_login(self.name)
+            # before any event: then the lag is known from the first on (F16)
+            self.source.ensure_group(self.name, self.name, "0")
             self._prove()
             return self.result
         finally:
             self.place.remove(self.name)
-
-    def _may_ask(self) -> None:
-        """See that KEDA may ask for the lag, with the login that it is given and that this has: else it is waited for in vain."""
-        self.source.require_access(self.name)
-
-    def _create(self) -> None:
-        self.place.prepare()
-        self.place.put_login(self.name)
-        # before any event: then the lag is known from the first on (F16)
-        self.source.ensure_group(self.name, self.name, "0")
 
     def _prove(self) -> None:
         targets: list[tuple[Resource, str | None]] = [

@@ -105,7 +105,11 @@ def _round(systems: Systems, size: int, run_id: str) -> _Round:
             if event.kind is EventKind.NOTE and point in event.detail:
                 at.setdefault(point, (time.monotonic(), _busy_s(), cgroups.usage(current_lab().cgroup)[0]))
 
-    _wait_for_the_end_of_all(systems)
+    # of the burst before: its deletions take requests and CPU (seen: 10 workers in 7 s, not 3)
+    namespace = systems.environment.smoke.namespace
+    with closing(systems.kube.watch([(PODS, namespace), (JOBS, namespace)])) as watch:
+        while any(systems.kube.list(kind, namespace) for kind in (PODS, JOBS)):
+            watch.wait(1.0)
     took = run_smoke(systems, size, note, run_id).intervals_s
     pairs = zip(at["events sent"], at["pods ran after"], strict=True)
     wall_s, busy_s, cpu_s = (after - before for before, after in pairs)
@@ -116,14 +120,6 @@ def _busy_s() -> float:
     """Give the CPU seconds that the machine has worked since its start (proc(5), /proc/stat)."""
     user, nice, system, _, _, *others = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
     return sum((user, nice, system, *others)) / os.sysconf("SC_CLK_TCK")
-
-
-def _wait_for_the_end_of_all(systems: Systems) -> None:
-    """Wait until nothing of the burst before is left: its deletions take requests and CPU (seen: 10 workers in 7 s, not 3)."""
-    namespace = systems.environment.smoke.namespace
-    with closing(systems.kube.watch([(PODS, namespace), (JOBS, namespace)])) as watch:
-        while any(systems.kube.list(kind, namespace) for kind in (PODS, JOBS)):
-            watch.wait(1.0)
 
 
 def _compared(took: dict[int, list[_Round]], predictions: dict[int, float]) -> list[Burst]:

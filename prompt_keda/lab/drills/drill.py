@@ -97,7 +97,11 @@ class _Drill:
             self.problems.append(error.what)
         finally:  # also after Ctrl-C, or an unexpected error
             if not self.is_reverted:
-                self._guarded_revert()
+                try:
+                    self._revert()
+                except PromptKedaError as error:
+                    self.problems.append(f"it could not be reverted: {error.what}")
+                    self._tell(self.problems[-1])
         return Drilled(**self.seen, problems=tuple(self.problems))
 
     def _await_workers(self) -> None:
@@ -120,13 +124,6 @@ class _Drill:
         revert(self.fault, self.stage)
         self.job_watcher.phase(RECOVERY)
         self.is_reverted = True
-
-    def _guarded_revert(self) -> None:
-        try:
-            self._revert()
-        except PromptKedaError as error:
-            self.problems.append(f"it could not be reverted: {error.what}")
-            self._tell(self.problems[-1])
 
     def _tell(self, news: str) -> None:
         self.observer(Event(EventKind.NOTE, f"drill/{self.fault.id}", "", news))

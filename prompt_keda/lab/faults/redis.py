@@ -68,7 +68,13 @@ def restore_password(stage: Stage) -> None:
     first = state.ensure_secret(stage.lab, "redis-password")
     _with_either_password(stage, ["CONFIG", "SET", "requirepass", first.reveal()])
     _write_password(stage, first)
-    _write_copies(stage, first)
+    known = stage.environment.redis.password
+    for sync in stage.environment.secrets:
+        if known and sync.vault_path == known.path and stage.kube.find(SECRETS, sync.name, sync.namespace):
+            metadata = {"name": sync.name, "namespace": sync.namespace}
+            data = {known.key: base64.b64encode(first.reveal().encode()).decode()}
+            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": sync.type, "data": data}
+            stage.kube.apply(secret)
 
 
 def close_volume(stage: Stage) -> None:
@@ -120,16 +126,6 @@ def _write_password(stage: Stage, password: Secret) -> None:
     if known:
         kv, mount = vault.admin(stage).secrets.kv.v2, stage.environment.vault.mount
         kv.create_or_update_secret(known.path, {known.key: password.reveal()}, mount_point=mount)
-
-
-def _write_copies(stage: Stage, password: Secret) -> None:
-    known = stage.environment.redis.password
-    for sync in stage.environment.secrets:
-        if known and sync.vault_path == known.path and stage.kube.find(SECRETS, sync.name, sync.namespace):
-            metadata = {"name": sync.name, "namespace": sync.namespace}
-            data = {known.key: base64.b64encode(password.reveal().encode()).decode()}
-            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": sync.type, "data": data}
-            stage.kube.apply(secret)
 
 
 FAULTS: tuple[Fault, ...] = (
