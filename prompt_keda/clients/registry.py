@@ -304,18 +304,15 @@ class Registry:
         if answer.status_code in REDIRECTS:
             if method == "HEAD":
                 return answer
-            answer = self._fetch_elsewhere(answer)
+            # follow one redirect to where a blob is kept: by https alone, and without any credential
+            try:
+                place = answer.url.join(answer.headers.get("Location", ""))
+            except httpx.InvalidURL:
+                raise BadAnswer(SYSTEM, self.endpoint, "where it keeps its blobs makes no sense") from None
+            if place.scheme != "https":
+                raise Refused(SYSTEM, self.endpoint, "it keeps its blobs where no TLS is spoken")
+            answer = self._request("GET", str(place.copy_with(userinfo=b"")))
         return self._checked(answer, repository, f"{repository} has no {digest}")
-
-    def _fetch_elsewhere(self, answer: httpx.Response) -> httpx.Response:
-        """Follow one redirect to where a blob is kept: https alone, and without any credential."""
-        try:
-            place = answer.url.join(answer.headers.get("Location", ""))
-        except httpx.InvalidURL:
-            raise BadAnswer(SYSTEM, self.endpoint, "where it keeps its blobs makes no sense") from None
-        if place.scheme != "https":
-            raise Refused(SYSTEM, self.endpoint, "it keeps its blobs where no TLS is spoken")
-        return self._request("GET", str(place.copy_with(userinfo=b"")))
 
     def _ask(self, method: str, path: str, repository: str, headers: dict[str, str]) -> httpx.Response:
         """Send a request with what is known to open the repository; if that does not, answer its challenge, once."""

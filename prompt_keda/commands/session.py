@@ -205,22 +205,15 @@ def is_local(name: str) -> bool:
 def _file(name: str) -> Path:
     file = find_environment(name, OWN_ENVIRONMENTS, ENVIRONMENTS)
     if file.parent == OWN_ENVIRONMENTS and "/" not in name and file.resolve().parent != ENVIRONMENTS.resolve():
-        _refuse_of_others(file)
+        # in /tmp anybody can put one: it decides which program logs in, and to which Vault this person's token is sent
+        for place in (file.parent, file):
+            known = place.stat()
+            if known.st_uid not in (0, os.getuid()) or known.st_mode & stat.S_IWOTH:
+                raise Refusal(
+                    f"somebody else may write {place.resolve()}, and {file} would count before what is shipped",
+                    f"If you trust it, name it: --env ./{file}. Else run this in another folder.",
+                )
     return file
-
-
-def _refuse_of_others(file: Path) -> None:
-    """Refuse a file of the current folder that somebody else may write: in /tmp anybody can put one.
-
-    An environment decides which program logs in, and to which Vault this person's token is sent.
-    """
-    for place in (file.parent, file):
-        known = place.stat()
-        if known.st_uid not in (0, os.getuid()) or known.st_mode & stat.S_IWOTH:
-            raise Refusal(
-                f"somebody else may write {place.resolve()}, and {file} would count before what is shipped",
-                f"If you trust it, name it: --env ./{file}. Else run this in another folder.",
-            )
 
 
 def _placeholders() -> dict[str, Any] | None:

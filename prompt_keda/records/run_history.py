@@ -66,7 +66,9 @@ def recent_recoveries(runs: Sequence[RunSummary], mode: str, besides: str = "") 
 def _summary(run: RunFolder, mode: str, viewpoint: str) -> RunSummary:
     entries = run.journal.entries()
     timings = _timings(run.read_json("report.json")) if run.is_finished else None
-    process = _process(entries, viewpoint)
+    begun = [entry["detail"] for entry in entries if (entry["step"], entry["event"]) == ("run", "begin")]
+    match = BEGUN_BY.search(begun[-1]) if begun else None
+    process = int(match[2]) if match is not None and match[1] == viewpoint else None
     return summarise(
         run.id,
         mode,
@@ -81,10 +83,3 @@ def _summary(run: RunFolder, mode: str, viewpoint: str) -> RunSummary:
 
 def _timings(report: Any) -> dict[str, float]:
     return {str(key): seconds(value) for key, value in report["timings"].items()}
-
-
-def _process(entries: Sequence[Mapping[str, str]], viewpoint: str) -> int | None:
-    """Give the process that began or resumed a run last, if it was one of this machine."""
-    begun = [entry["detail"] for entry in entries if (entry["step"], entry["event"]) == ("run", "begin")]
-    match = BEGUN_BY.search(begun[-1]) if begun else None
-    return int(match[2]) if match is not None and match[1] == viewpoint else None

@@ -95,7 +95,11 @@ class Progress:
         """Show one event: seconds since the start, subject, news. A reader that has gone away ends nothing else."""
         with self._lock, self._whoever_reads():
             if self._is_live and event.kind in (EventKind.STARTED, EventKind.PROGRESS):
-                self._show_at_work(event)
+                name = event.subject.partition("/")[0]
+                if name not in self._stages:
+                    self._stages[name] = _Stage(name, self._shows_symbols, self._width or 80)
+                self._stages[name].add(event.subject, one_line(event.detail))
+                self._refresh()
             elif event.kind in (EventKind.STARTED, EventKind.PROGRESS) and not self._verbose:
                 if event.detail or not event.subject.count("/"):  # else a check: its end says it all
                     self._hold(event)
@@ -142,13 +146,6 @@ class Progress:
             if event := self._held.pop(subject, None):
                 self._timers.pop(subject, None)
                 self._print(event)
-
-    def _show_at_work(self, event: Event) -> None:
-        name = event.subject.partition("/")[0]
-        if name not in self._stages:
-            self._stages[name] = _Stage(name, self._shows_symbols, self._width or 80)
-        self._stages[name].add(event.subject, one_line(event.detail))
-        self._refresh()
 
     def _end(self, event: Event) -> None:
         name = event.subject.partition("/")[0]

@@ -103,7 +103,17 @@ def _fetch(url: str, place: str, context: ssl.SSLContext, timeout: timedelta) ->
     options: dict[str, Any] = {"follow_redirects": True, "event_hooks": {"request": [_only_https]}}
     try:
         with _client(place, verify=context, timeout=timeout.total_seconds(), **options) as client:
-            return _read(client, url, place)
+            data = bytearray()
+            with client.stream("GET", url) as answer:
+                if answer.status_code == 404:
+                    raise Missing(SYSTEM, place, "there is no such file (404)")
+                if answer.status_code != 200:
+                    raise BadAnswer(SYSTEM, place, f"HTTP {answer.status_code}")
+                for chunk in answer.iter_bytes():
+                    data += chunk
+                    if len(data) > MAX_BYTES:
+                        raise BadAnswer(SYSTEM, place, f"the file has more than {MAX_BYTES // 2**20} MiB")
+            return bytes(data)
     except httpx.TimeoutException as error:
         raise Unreachable(SYSTEM, place, time_over(error, isinstance(error, httpx.ConnectTimeout))) from error
     except httpx.HTTPError as error:
@@ -126,17 +136,3 @@ def _client(place: str, **options: Any) -> httpx.Client:
 def _only_https(request: httpx.Request) -> None:
     if request.url.scheme != "https":
         raise BadAnswer(SYSTEM, f"https://{request.url.host}", "it leads away from https")
-
-
-def _read(client: httpx.Client, url: str, place: str) -> bytes:
-    data = bytearray()
-    with client.stream("GET", url) as answer:
-        if answer.status_code == 404:
-            raise Missing(SYSTEM, place, "there is no such file (404)")
-        if answer.status_code != 200:
-            raise BadAnswer(SYSTEM, place, f"HTTP {answer.status_code}")
-        for chunk in answer.iter_bytes():
-            data += chunk
-            if len(data) > MAX_BYTES:
-                raise BadAnswer(SYSTEM, place, f"the file has more than {MAX_BYTES // 2**20} MiB")
-    return bytes(data)

@@ -47,7 +47,15 @@ class SmokePlace:
         """
         kube = self._systems.kube
         kube.apply(smoke_objects.namespace(self._environment))
-        self._clear_leftovers()
+        # what a killed test left: one of this run, or one too old to be still at work
+        for kind in (SCALED_JOBS, TRIGGER_AUTHENTICATIONS, SECRETS):
+            for leftover in self._systems.kube.list(kind, self._namespace, smoke_objects.SMOKE_LABEL):
+                metadata = leftover["metadata"]
+                mine = (metadata.get("annotations") or {}).get(RUN_ANNOTATION) == self._run_id
+                age = datetime.now(UTC) - datetime.fromisoformat(metadata["creationTimestamp"])
+                if mine or age > LEFTOVER_AGE:
+                    self._say(f"removing {metadata['name']}, which a smoke test that was killed has left")
+                    self.remove(metadata["name"])
         if self._environment.smoke.pull_secret:
             context = Context(self._systems, [], {})
             kube.apply(wanted_secret(context, self._environment.smoke.pull_secret))
@@ -74,17 +82,6 @@ class SmokePlace:
                 remove()
             except ClientError as error:
                 self._say(f"the smoke test's {what} {name} is left in {self._namespace}: {error.what}")
-
-    def _clear_leftovers(self) -> None:
-        """Remove what a killed test left: one of this run, or one too old to be still at work."""
-        for kind in (SCALED_JOBS, TRIGGER_AUTHENTICATIONS, SECRETS):
-            for leftover in self._systems.kube.list(kind, self._namespace, smoke_objects.SMOKE_LABEL):
-                metadata = leftover["metadata"]
-                mine = (metadata.get("annotations") or {}).get(RUN_ANNOTATION) == self._run_id
-                age = datetime.now(UTC) - datetime.fromisoformat(metadata["creationTimestamp"])
-                if mine or age > LEFTOVER_AGE:
-                    self._say(f"removing {metadata['name']}, which a smoke test that was killed has left")
-                    self.remove(metadata["name"])
 
     def _delete_jobs(self, name: str) -> None:
         for job in self._systems.kube.each(JOBS, self._namespace, f"{SCALED_JOB_LABEL}={name}"):

@@ -107,7 +107,9 @@ def vaultsecret_healthy(systems: Systems) -> Outcome:
     """
 
     def look(sync: SecretSync) -> Outcome:
-        owner = _owner(systems.kube.find(SECRETS, sync.name, sync.namespace) or {})
+        live = systems.kube.find(SECRETS, sync.name, sync.namespace) or {}
+        owners = live.get("metadata", {}).get("ownerReferences") or []
+        owner = next((owner["name"] for owner in owners if owner.get("kind") == KIND), None)
         try:
             vault_secret = systems.kube.find(VAULT_SECRETS, owner or sync.name, sync.namespace)
         except Refused as error:  # it is this person who may not look
@@ -136,11 +138,6 @@ def _health(vault_secret: Object) -> Outcome:
     why = f"{health.get('reason')}: {health.get('message')}{since}"
     fix = "The operator keeps the Secret as it was. Is its Vault token still valid? If not, restart it."
     return fail(f"{KIND} {name}: {why}", fix)
-
-
-def _owner(live: Object) -> str | None:
-    owners = live.get("metadata", {}).get("ownerReferences") or []
-    return next((owner["name"] for owner in owners if owner.get("kind") == KIND), None)
 
 
 def _written(systems: Systems, sync: SecretSync) -> str:

@@ -178,21 +178,19 @@ class _Round:
                     was_killed = True
                     self.outcome.problems.append(f"{command[0]} did not end within {COMMAND_S:.0f} s")
                 time.sleep(LOOK_S)
-        self._look_at_end(command[0], process.returncode, file, was_killed)
+        task = command[0]
+        self.is_well = process.returncode == 0
+        text = file.read_text(errors="replace")
+        if process.returncode not in KNOWN_CODES and not (was_killed and process.returncode == -signal.SIGKILL):
+            self.outcome.problems.append(f"{task} ended with {process.returncode}")
+        if "Traceback" in text or UNEXPECTED in text:
+            self.outcome.problems.append(f"{task} ended with an error of its own: {text.strip().splitlines()[-1]}")
+        self.last_words = " / ".join(text.strip().splitlines()[-2:])
         return was_ended
 
     def _entries(self) -> int:
         newest = self.runs.newest()
         return newest[2] if newest and newest[0] != self.before else 0
-
-    def _look_at_end(self, task: str, code: int, file: Path, was_killed: bool) -> None:
-        self.is_well = code == 0
-        text = file.read_text(errors="replace")
-        if code not in KNOWN_CODES and not (was_killed and code == -signal.SIGKILL):
-            self.outcome.problems.append(f"{task} ended with {code}")
-        if "Traceback" in text or UNEXPECTED in text:
-            self.outcome.problems.append(f"{task} ended with an error of its own: {text.strip().splitlines()[-1]}")
-        self.last_words = " / ".join(text.strip().splitlines()[-2:])
 
     def _look(self) -> None:
         """What is broken, and what cannot be seen because of that, may not be green."""

@@ -152,19 +152,14 @@ def _through_proxy(stage: Stage, route: Route, *way: str) -> None:
 
     def listens() -> bool:
         processes.require(lab, _note(route))
-        return _listens(pid, port)
+        sockets = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+        return any(fields[1].endswith(f":{port:04X}") and fields[3] == LISTENING for fields in sockets)
 
     until(listens, "the proxy", 10)
     chain, *packets = route.opening.split()
     comment = ["-m", "comment", "--comment", _note(route)]
     redirect = ["-j", "REDIRECT", "--to-ports", str(port)]
     _iptables(_entered(stage, route), "nat", ["-I", chain, *packets, *comment, *redirect])
-
-
-def _listens(pid: int, port: int) -> bool:
-    """Tell whether somebody listens in the network namespace of a process."""
-    sockets = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    return any(fields[1].endswith(f":{port:04X}") and fields[3] == LISTENING for fields in sockets)
 
 
 def _entered(stage: Stage, route: Route) -> list[str]:
