@@ -8,6 +8,9 @@ from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.clients.kube.watch import events
 from prompt_keda.core.errors import PromptKedaError
 
+AGAIN_S = 0.5
+"""Where the API server is away."""
+
 
 class Survivors:
     """Watches the Jobs and pods of a namespace, and notes each that goes or is told to go.
@@ -47,7 +50,7 @@ class Survivors:
                 answer = self._kube.open("GET", kind.path(self._namespace), query=query, timeout_s=60, stream=True)
                 self._read(answer)
             except PromptKedaError:
-                continue
+                self._over.wait(AGAIN_S)
 
     def _read(self, answer):
         try:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -31,8 +32,11 @@ from prompt_keda.clients.kube.resources import (
     VALIDATING_WEBHOOKS,
 )
 from prompt_keda.components.scaled_jobs.objects import PAUSED
+from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import helm as deliveries
 from prompt_keda.lab import settings, state
+from prompt_keda.lab.faults import vcluster as syncer_faults
+from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.redeploy.planner import STEPS
 
 from . import keda_versions
@@ -40,11 +44,13 @@ from .automatic_sync import automatic_sync
 from .conftest import (
     CLUSTER,
     ENV,
+    IN_VCLUSTER,
     INSTRUMENT,
     ROOT,
     active_workers,
     at_the_stack_only,
     changed_environment,
+    command,
     forget_what_is_pending,
     run_json,
     run_task,
@@ -131,7 +137,6 @@ class Twenty:
 def twenty_forever(deployed, admin, long_work, endpoints):
     """Twenty workers for the whole module; then the environment as it was."""
     from prompt_keda.clients.systems import Systems
-    from prompt_keda.environment.loading import load_environment
 
     systems = Systems(load_environment(CLUSTER, endpoints))
 
@@ -357,9 +362,10 @@ SAMPLE = (webhook_fails, removal_hung)
 over its orphaned Jobs is in every test run as well: tests/stack/test_redeploy.py."""
 
 
-PAGE = ROOT / "docs" / "recovery.md"
-HEAD = """# From every broken state
-Made by tests/stack/test_recovery.py on the local stack, on 2 cores beside other work: each state is made while 20 workers are
+PAGE = ROOT / "docs" / ("recovery-vcluster.md" if IN_VCLUSTER else "recovery.md")
+PLACE = "in a vCluster on the local stack" if IN_VCLUSTER else "on the local stack"
+HEAD = f"""# From every broken state
+Made by tests/stack/test_recovery.py {PLACE}, on 2 cores beside other work: each state is made while 20 workers are
 in mid-work, then `redeploy` brings KEDA back. A watch follows the workers' Jobs and pods throughout. Afterwards the checks of
 keda, redis and cluster are green, and a second run writes nothing but its lock, its record and its smoke test.
 
@@ -518,3 +524,25 @@ def _killed_at_every_boundary(twenty, state, mode, folder):
     assert code == 0, [
         (one["id"], one["observed"]) for one in checked["results"] if one["verdict"] not in ("ok", "warn")
     ]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(not IN_VCLUSTER, reason="only a vCluster has a syncer")
+@pytest.mark.parametrize("is_killed", [False, True], ids=["it goes on", "it is killed as well"])
+def test_a_reinstall_goes_on_across_a_syncer_that_is_killed(twenty, is_killed):
+    """Its API server goes away in the middle. The run waits for it, or ends, and then resume goes on; no worker is lost."""
+    stage = Stage(load_environment(CLUSTER, state.endpoints()))
+    reinstall = command("redeploy", "--env", twenty.environment, "--mode", "reinstall")
+    with subprocess.Popen(reinstall, cwd=ROOT, stdout=PIPE, stderr=STDOUT) as run:
+        until(lambda: not twenty.admin.list(DEPLOYMENTS, "keda"), 120, "the removal of KEDA's parts")
+        syncer_faults.kill_syncer(stage)
+        if is_killed:
+            run.kill()
+        told, _ = run.communicate()
+    if run.returncode:
+        assert is_killed or "resume goes on from here" in told.decode(), told.decode()
+        syncer_faults.wait_until_back(stage)
+        code, document = run_json("resume", "--env", twenty.environment)
+        assert code == 0, document.get("error")
+    assert not twenty.watched.lost
+    assert set(twenty.watched.wanted) <= set(active_workers(twenty.admin).values())
