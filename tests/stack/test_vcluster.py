@@ -1,6 +1,7 @@
 """In a real vCluster: Prompt KEDA is recovered there, what is a stand-in is never green, and its own disasters are told right.
 
-It needs a stack of its own: PROMPT_KEDA_LAB=vc ./run lab.up --with vcluster. Elsewhere it is skipped.
+It needs a stack of its own, PROMPT_KEDA_LAB=vc ./run lab.up --with vcluster, and PROMPT_KEDA_TEST_ENV=vcluster. Elsewhere it is
+skipped. Every state that KEDA is recovered from, with twenty workers in mid-work: tests/stack/test_recovery.py, likewise.
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ from subprocess import PIPE, STDOUT
 
 import pytest
 
-from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS, PODS
+from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.core.errors import ClientError
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import settings, state, vcluster
+from prompt_keda.lab.drills.job_watcher import JobWatcher
 from prompt_keda.lab.faults import vcluster as faults
 from prompt_keda.lab.faults.fault import Stage
 
-from .conftest import INSTRUMENT, ROOT, at_the_stack_only, changed_environment, command, run_json, until
+from .conftest import IN_VCLUSTER, INSTRUMENT, ROOT, at_the_stack_only, changed_environment, command, run_json, until
 
-pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
+pytestmark = [
+    pytest.mark.exhaustive,
+    at_the_stack_only,
+    pytest.mark.skipif(not IN_VCLUSTER, reason="needs a stack with a vCluster, and PROMPT_KEDA_TEST_ENV=vcluster"),
+]
 VCLUSTER = "vcluster"
 COUNT = 20
 FIRST_WORKER_S, ON_A_BUSY_MACHINE_S = 20, 60
@@ -39,8 +45,6 @@ SEEN_ON_HOST = {"cluster/nodes-ready", "cluster/nodes-report", "capacity/quota-a
 @pytest.fixture(scope="module")
 def stage():
     known = state.endpoints(settings.current_lab())
-    if known.get("delivery") != VCLUSTER:
-        pytest.skip("this stack has no vCluster: PROMPT_KEDA_LAB=vc ./run lab.up --with vcluster")
     made = Stage(load_environment(ROOT / "environments" / "vcluster.yaml", known))
     code, document = run_json("redeploy", "--env", VCLUSTER)
     assert code == 0, document.get("error")
@@ -98,13 +102,20 @@ def failed(systems):
     return {job["metadata"]["uid"] for job in jobs if (job.get("status") or {}).get("failed")}
 
 
+def put_to_work(stage, systems, count):
+    """Send events until so many workers run."""
+    systems.redis.add(stage.environment.instruments[0].stream, [{"visit": f"v{n}"} for n in range(2 * COUNT)])
+    until(lambda: len(faults.running_on_host(stage.host)) >= count, 120, f"{count} workers")
+
+
 @pytest.fixture
 def twenty(stage, systems):
-    """Twenty workers run; when the test ends, no Job has lost its pod."""
+    """Twenty workers run; when the test ends, no Job has lost its pod, and a watch saw none go before its end."""
     before = failed(systems)
-    systems.redis.add(stage.environment.instruments[0].stream, [{"visit": f"v{n}"} for n in range(2 * COUNT)])
-    until(lambda: len(faults.running_on_host(stage.host)) >= COUNT, 120, f"{COUNT} workers")
-    yield
+    with JobWatcher.at_work(lambda: stage.kube, [INSTRUMENT]) as job_watcher:
+        put_to_work(stage, systems, COUNT)
+        yield
+        assert job_watcher.lost() == {}
     assert failed(systems) <= before
 
 
@@ -163,8 +174,7 @@ def enrolled(file):
 def test_marked_workers_outlive_a_syncer_that_starts_on_a_store_that_was_lost(stage, systems, tmp_path):
     """All else that it had made goes, and people's rights. Who binds them again enrols; then the store comes back."""
     file, before = own_environment(tmp_path, stage.endpoints), failed(systems)
-    systems.redis.add(stage.environment.instruments[0].stream, [{"visit": f"v{n}"} for n in range(2 * COUNT)])
-    until(lambda: len(faults.running_on_host(stage.host)) >= COUNT // 2, 120, "workers")
+    put_to_work(stage, systems, COUNT // 2)
     unmarked = {pod["metadata"]["uid"] for pod in stage.host.list(PODS, vcluster.NAMESPACE, "app=keda-operator")}
     assert unmarked
     vcluster.scale(stage.lab, 0)
@@ -186,46 +196,43 @@ def test_marked_workers_outlive_a_syncer_that_starts_on_a_store_that_was_lost(st
     assert failed(systems) <= before
 
 
-def test_a_release_that_was_deleted_and_installed_again_is_enrolled(stage, tmp_path):
-    """Nothing can be saved: all that it had made ends, and what is left says so. The old kubeconfig fits no more."""
-    kubeconfig, ca = (tmp_path / name for name in ("kubeconfig", "ca.pem"))
-    known = stage.endpoints
-    old_ca = json.loads(Path(known["vcluster_kubeconfig"]).read_text())["clusters"][0]["cluster"][
-        "certificate-authority"
-    ]
+def stale_environment(folder, known, file):
+    """Return a file of the environment whose kubeconfig is that of now, whatever comes."""
+    kubeconfig, ca = (folder / name for name in ("kubeconfig", "ca.pem"))
+    text = Path(known["vcluster_kubeconfig"]).read_text()
+    old_ca = json.loads(text)["clusters"][0]["cluster"]["certificate-authority"]
     ca.write_text(Path(old_ca).read_text())
-    kubeconfig.write_text(Path(known["vcluster_kubeconfig"]).read_text().replace(old_ca, str(ca)))
-    (tmp_path / "own").mkdir()
-    file = own_environment(tmp_path / "own", known)
-    stale = tmp_path / "stale.yaml"
+    kubeconfig.write_text(text.replace(old_ca, str(ca)))
+    stale = folder / "stale.yaml"
     stale.write_text(Path(file).read_text().replace("${lab:vcluster_kubeconfig}", str(kubeconfig)))
+    return str(stale)
+
+
+@pytest.mark.parametrize("is_store_kept", [True, False], ids=["over its store", "without its store"])
+def test_a_release_that_was_deleted_and_installed_again_is_enrolled(stage, systems, tmp_path, is_store_kept):
+    """All that it had made ends, and that is said; also of its Jobs, once its store has them again. The old kubeconfig fits no
+    more. Without its store it is another cluster altogether."""
+    (tmp_path / "own").mkdir()
+    file = own_environment(tmp_path / "own", stage.endpoints)
+    stale = stale_environment(tmp_path, stage.endpoints, file)
+    put_to_work(stage, systems, COUNT)
     try:
         faults.delete_release(stage)
         _, found = results()
         assert {id_: found[id_]["verdict"] for id_ in faults.AWAY} == faults.AWAY
         assert "nothing of the vCluster runs there" in found["cluster/host-runs-the-vcluster"]["observed"]
+        assert "all that ran is lost" in found["cluster/host-runs-the-vcluster"]["observed"]
+        if not is_store_kept:
+            faults.forget_store(stage)
     finally:
         faults.install_release(stage)
-    _, found = results(str(stale))
+    _, found = results(stale)
     assert "fetch its kubeconfig anew" in found["cluster/api-answers"]["fix"]
     old, new = enrolled(file)
-    assert (old["ca_sha256"] == new["ca_sha256"], old["kube_system_uid"] == new["kube_system_uid"]) == (False, True)
-    until_green()
-
-
-def test_a_reinstall_goes_on_across_a_syncer_that_is_killed(twenty, stage, systems):
-    """Its API server goes away in the middle. The run waits for it, or ends, and then resume goes on; no worker is lost."""
-    with subprocess.Popen(
-        command("redeploy", "--env", VCLUSTER, "--mode", "reinstall"), stdout=PIPE, stderr=STDOUT
-    ) as run:
-        until(lambda: not stage.kube.list(DEPLOYMENTS, "keda"), 120, "the removal of KEDA's parts")
-        faults.kill_syncer(stage)
-        said, _ = run.communicate()
-    if run.returncode:
-        assert "resume goes on from here" in said.decode(), said.decode()
-        faults.wait_until_back(stage)
-        code, document = run_json("resume", "--env", VCLUSTER)
-        assert code == 0, document.get("error")
+    assert [old[key] == new[key] for key in ("ca_sha256", "kube_system_uid")] == [False, is_store_kept]
+    if is_store_kept:
+        until(lambda: "keda/jobs-do-not-fail" in bad(), 90, "the Jobs that have lost their pods")
+        systems.kube.request("DELETE", JOBS.path(INSTRUMENT), body={"propagationPolicy": "Background"})
     until_green()
 
 

@@ -157,7 +157,14 @@ def delete_release(stage: Stage) -> None:
     """Uninstall the vCluster: the host's garbage collector ends all that its syncer had made. The store's claim stays."""
     with suppress(LabError):  # it is deleted already
         helm.call(stage.lab, "uninstall", vcluster.NAME, f"--namespace={vcluster.NAMESPACE}")
-    until(lambda: not workers_on_host(stage.host), "the end of the workers", 120)
+    until(lambda: not stage.host.list(PODS, vcluster.NAMESPACE), "the end of its pods", 120)
+
+
+def forget_store(stage: Stage) -> None:
+    """Empty the store of a release that was deleted: what is installed then is another cluster. Nothing is saved."""
+    store, _ = _store(stage.lab)
+    shutil.rmtree(store)
+    private_folder(store)
 
 
 def install_release(stage: Stage) -> None:
