@@ -40,7 +40,7 @@ def plan(session: Session, options: RedeployOptions, observer: Observer = nobody
     """Say what a redeploy would do, each step with what its inspection sees now. It reads, and never writes."""
     context = session.for_writing()
     made = _planned(context, options, observer)
-    context.before = running_jobs.ledger(session.systems.kube)
+    context.before = _running(context)
     now, notes = [_seen_now(step, context) for step in made.steps], list(made.notes)
     if why := why_observing(session.environment):
         notes.append(f"observing: {why}; redeploy asks once more, without a terminal it wants {FLAG}")
@@ -102,7 +102,7 @@ def redeploy(
     approve_or_refuse(context, made.digest, f"redeploy, mode {made.mode}", approve, ask)
     agree_while_observing(session.environment, "redeploy", while_observing, ask)
     folder = RunFolder.create(runs_folder(), session.environment.name)
-    context.before = running_jobs.ledger(session.systems.kube)
+    context.before = _running(context)
     ledger = [job.__dict__ for job in context.before]
     kept = snapshot.to_keep(context.objects, made.decisions)
     folder.write_json(
@@ -229,6 +229,10 @@ def _give_lock_back(context: Context, journal: CopiedJournal) -> None:
         journal.append("run", "lock-kept", error.what)
 
 
+def _running(context: Context) -> tuple[JobRecord, ...]:
+    return running_jobs.ledger(context.systems.kube, context.environment.smoke.namespace)
+
+
 def _report(
     context: Context, made: Plan[Context], folder: RunFolder, steps: Sequence[StepResult], seconds: float
 ) -> RunReport:
@@ -238,7 +242,7 @@ def _report(
         mode=made.mode,
         notes=made.notes,
         steps=steps,
-        ledger=Ledger(context.before, running_jobs.ledger(context.systems.kube), _streams(context.systems)),
+        ledger=Ledger(context.before, _running(context), _streams(context.systems)),
         smoke=context.smoke,
         timings={"recovery": round(seconds, 2), **timings.parts(steps, context.smoke)},
     )

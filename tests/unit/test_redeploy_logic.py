@@ -286,12 +286,17 @@ def pod(name, job_name, **extra):
     return {"metadata": {**metadata, **extra}, "status": {"phase": "Running"}}
 
 
+def test_the_jobs_of_a_smoke_test_are_nobodys_workers():
+    """Another redeploy ends while this one begins, and removes its own: they counted as lost (seen)."""
+    assert running_jobs.ledger(Cluster(Job=[job("a")], Pod=[pod("p", "a")]), "n") == ()
+
+
 def test_what_was_on_its_way_out_before_the_run_is_no_loss_of_it():
     """`kubectl delete job --cascade=foreground`, and a finalizer holds its pod. It is noted at the start, and told."""
     going = {"deletionTimestamp": "before"}
     held, orphaned = job("held", **going), job("orphaned", finalizers=["orphan"], **going)
     pods = [pod("p", "held"), pod("q", "orphaned"), pod("r", "fine"), pod("evicted", "fine", **going)]
-    before = running_jobs.ledger(Cluster(Job=[held, orphaned, job("fine")], Pod=pods))
+    before = running_jobs.ledger(Cluster(Job=[held, orphaned, job("fine")], Pod=pods), "smoke")
     assert running_jobs.going(before) == ["Job n/held", "Job n/orphaned", "Pod n/p", "Pod n/evicted"]
     assert JobRecord(**json.loads(json.dumps(before[0].__dict__))) == before[0], "a resumed run reads it"
     kube = Cluster(Job=[{**job("fine"), "metadata": {**job("fine")["metadata"], **going}}])

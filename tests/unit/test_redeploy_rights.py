@@ -94,7 +94,7 @@ def redeploy(world, mode):
         world.remove(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE)
     keda_looks(world)
     context = Context(world.systems, *manifests(environment), run_id="run")
-    context.before = running_jobs.ledger(kube)
+    context.before = running_jobs.ledger(kube, context.environment.smoke.namespace)
     planner.make_plan(context, RedeployOptions("auto" if mode == "cold" else mode))
     steps = [one for one in planner.STEPS if one.id not in ("preflight/all-at-hand", "verify/smoke")]
     for step in steps:
