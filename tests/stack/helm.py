@@ -8,21 +8,27 @@ import subprocess
 from pathlib import Path
 
 from prompt_keda.core.event import nobody
-from prompt_keda.lab import go_builds, settings
+from prompt_keda.lab import go_builds, settings, state
+from prompt_keda.lab import helm as lab_helm
 
 from .conftest import admin_kubeconfig
 
 RELEASE, NAMESPACE = "keda", "keda"
 
 
-def chart(manifests, folder):
-    """Write the chart: CRDs among the templates, so that `helm uninstall` removes them (F4)."""
+def chart(folder):
+    """Write a chart of what the stack's KEDA is made of: CRDs among the templates, so that `helm uninstall` removes them (F4)."""
+    known = state.endpoints()
+    if known.get("delivery") == "helm":  # its release has a chart of its own, with other labels
+        objects = lab_helm.render(settings.current_lab(), Path(known["phalanx"]), RELEASE)
+    else:
+        objects = json.loads(Path(known["keda_manifests"]).read_text())
     templates = folder / "chart" / "templates"
     templates.mkdir(parents=True)
     (folder / "chart" / "Chart.yaml").write_text("apiVersion: v2\nname: keda\nversion: 2.16.1\n")
-    for number, one in enumerate(json.loads(Path(manifests).read_text())):
-        if one["kind"] != "Namespace":
-            escaped = json.dumps(one).replace("{{", '{{ "{{" }}')
+    for number, obj in enumerate(objects):
+        if obj["kind"] != "Namespace":
+            escaped = json.dumps(obj).replace("{{", '{{ "{{" }}')
             (templates / f"{number:02}.yaml").write_text(escaped)
     return folder / "chart"
 

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, SECRETS
-from prompt_keda.lab import state
 
 from .conftest import at_the_stack_only, changed_environment, run_json, run_task
 from .helm import RELEASE, chart, helm
@@ -44,7 +43,7 @@ def test_helm_goes_on_with_a_release_whose_record_was_lost(delivered, admin, tmp
         assert [(one["name"], one["status"]) for one in listed] == [(RELEASE, "deployed")]
         assert "STATUS: deployed" in helm("status", RELEASE).stdout
         before = generations(admin)
-        made = chart(state.endpoints()["keda_manifests"], tmp_path)
+        made = chart(tmp_path)
         upgraded = helm("upgrade", RELEASE, str(made))
         assert upgraded.returncode == 0, upgraded.stderr
         assert generations(admin) == before

@@ -308,7 +308,7 @@ def lease_of_a_ghost(twenty):
 def owned_by_helm(twenty):
     """KEDA's objects become a release's, as the public chart delivers them."""
     with TemporaryDirectory() as folder:
-        made = chart(state.endpoints()["keda_manifests"], Path(folder))
+        made = chart(Path(folder))
         done = helm("upgrade", "--install", RELEASE, str(made), "--take-ownership")
     assert done.returncode == 0, done.stderr
 
