@@ -16,6 +16,7 @@ from pathlib import Path
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CLAIMS, PODS
+from prompt_keda.components.cluster.vcluster import NEWEST, SLOW
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import nobody
 from prompt_keda.core.private_folder import private_folder
@@ -24,7 +25,7 @@ from prompt_keda.lab.faults import admission, scaling
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.keda_restarts import renew_operator
 from prompt_keda.lab.faults.signals import processes_of, send_to
-from prompt_keda.lab.faults.waiting import until
+from prompt_keda.lab.faults.waiting import age_s, until
 from prompt_keda.lab.settings import Lab
 
 QUOTA = "host-quota"
@@ -93,17 +94,29 @@ def free_host_quota(stage: Stage) -> None:
     After four minutes of a full quota it took more than two minutes; a pod that changes is tried at once (seen). Idempotent: yes.
     """
     vcluster.on_host(stage.lab, "delete", "resourcequota", QUOTA, "--ignore-not-found")
-
     waiting = ["pods", "--all-namespaces", "--field-selector=status.phase=Pending"]
     vcluster.kubectl(stage.lab, ["annotate", *waiting, "--overwrite", f"tried-again={time.time():.0f}"])
 
+
 def slow_host(stage: Stage) -> None:
-    """Let the host's admission take its time for each new pod of the vCluster."""
+    """Let the host's admission take its time for each new pod of the vCluster, and wait until most of the newest are such ones.
+
+    Idle workers end after half a minute, and three others come: without events it takes two or three rounds of them.
+    """
     ca_file = admission.run_server(stage, [], HOST_DELAY_S)
     hook = admission.configuration(
         admission.PORT, ca_file, [vcluster.NAMESPACE], ("", "pods"), timeout_s=HOST_DELAY_S + 10
     )
     contents.apply(stage.lab, [hook])
+    until(lambda: _most_start_late(stage), "pods that start late", 240)
+
+
+def _most_start_late(stage: Stage) -> bool:
+    """Tell whether most of the newest pods were started late, as cluster/pods-synced-in-time counts them."""
+    started = [pod for pod in stage.kube.each(PODS) if pod["status"].get("startTime")]
+    newest = sorted((pod["status"]["startTime"], pod["metadata"]["creationTimestamp"]) for pod in started)[-NEWEST:]
+    late = [start for start, made in newest if age_s(made) - age_s(start) > SLOW.total_seconds()]
+    return len(late) > NEWEST / 2
 
 
 def quicken_host(stage: Stage) -> None:
