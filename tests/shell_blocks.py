@@ -20,7 +20,7 @@ KUBECTL_READS = {
     "version": set(),
 }
 KUBECTL_WRITES = {
-    "annotate": {"--overwrite"},
+    "annotate": {"--overwrite", "--field-selector"},
     "apply": {"-f"},
     "delete": {"--force"},
     "label": set(),

@@ -64,6 +64,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
         "docs/drills",
         "docs/chaos",
         "docs/recovery",
+        "docs/recovery-vcluster",
         "docs/found",
     ),
     "To develop": (
