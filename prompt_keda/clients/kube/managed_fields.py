@@ -8,12 +8,15 @@ value of a set, ``.`` the thing itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from prompt_keda.clients.kube.objects import Object
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+EMPTY: tuple[Any, ...] = (None, "", [], {})
+Entries = Iterator[tuple[str, Any, Any, Any]]
+"""Of what a manager owns: the path, what it owns below, and what is wanted and what stands there."""
 
 
 def appliers(live: Object) -> list[str]:
@@ -28,7 +31,7 @@ def no_longer_wanted(wanted: Object, live: Object, field_manager: str) -> str | 
     """
     for entry in _applied(live):
         if entry.get("manager") == field_manager:
-            return _surplus(entry.get("fieldsV1") or {}, wanted, live, "")
+            return _unwanted(_managed, entry.get("fieldsV1") or {}, wanted, live)
     return None
 
 
@@ -47,7 +50,7 @@ def last_applied_and_unwanted(wanted: Object, live: Object) -> str | None:
     metadata = applied.get("metadata")
     marks = {key: _entry(metadata, key) for key in ("labels", "annotations")}
     content = {key: value for key, value in applied.items() if key not in ("metadata", "status")}
-    return _left_over({**content, "metadata": marks}, wanted, live, "")
+    return _unwanted(_last_applied, {**content, "metadata": marks}, wanted, live)
 
 
 def updates_as_applied(live: Object, field_manager: str) -> Object | None:
@@ -71,24 +74,15 @@ def _union(fields: Object, more: Object) -> Object:
     return {**fields, **{key: _union(fields.get(key, {}), below) for key, below in more.items()}}
 
 
-def _left_over(applied: Any, wanted: Any, live: Any, where: str) -> str | None:
+def _last_applied(applied: Any, wanted: Any, live: Any, where: str) -> Entries:
     if isinstance(applied, dict) and isinstance(live, dict):
-        entries = (
-            (f"{where}.{key}".lstrip("."), value, _entry(wanted, key), _entry(live, key))
-            for key, value in applied.items()
-        )
+        for key, value in applied.items():
+            if value not in EMPTY:
+                yield f"{where}.{key}".lstrip("."), value, _entry(wanted, key), _entry(live, key)
     elif isinstance(applied, list) and isinstance(live, list) and isinstance(wanted, list):
-        entries = ((f"{where}[{index}]", *each) for index, each in enumerate(zip(applied, wanted, live, strict=False)))
-    else:
-        return None
-    for path, was, mine, theirs in entries:
-        if was in (None, "", [], {}) or theirs in (None, "", [], {}):
-            continue
-        if mine is None:
-            return path
-        if (deeper := _left_over(was, mine, theirs, path)) is not None:
-            return deeper
-    return None
+        for index, (value, mine, theirs) in enumerate(zip(applied, wanted, live, strict=False)):
+            if value not in EMPTY:
+                yield f"{where}[{index}]", value, mine, theirs
 
 
 def _applied(live: Object) -> Iterator[Object]:
@@ -97,22 +91,25 @@ def _applied(live: Object) -> Iterator[Object]:
             yield entry
 
 
-def _surplus(fields: Object, wanted: Any, live: Any, where: str) -> str | None:
+def _managed(fields: Object, wanted: Any, live: Any, where: str) -> Entries:
     for key, below in fields.items():
         kind, _, name = key.partition(":")
         if kind == "f":
-            path, mine, theirs = f"{where}.{name}".lstrip("."), _entry(wanted, name), _entry(live, name)
+            yield f"{where}.{name}".lstrip("."), below, _entry(wanted, name), _entry(live, name)
         elif kind == "k":
             keys = json.loads(name)
-            path, mine, theirs = f"{where}[{name}]", _item(wanted, keys, True), _item(live, keys)
-        else:
-            continue
-        if theirs in (None, "", [], {}):
+            yield f"{where}[{name}]", below, _item(wanted, keys, True), _item(live, keys)
+
+
+def _unwanted(entries: Callable[..., Entries], owned: Any, wanted: Any, live: Any, where: str = "") -> str | None:
+    """Return the path of the first entry of what is owned that stands, and is not wanted; None: there is none."""
+    for path, below, mine, theirs in entries(owned, wanted, live, where):
+        if theirs in EMPTY:
             continue
         if mine is None:
             return path
-        if (surplus := _surplus(below, mine, theirs, path)) is not None:
-            return surplus
+        if (deeper := _unwanted(entries, below, mine, theirs, path)) is not None:
+            return deeper
     return None
 
 
