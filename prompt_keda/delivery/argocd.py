@@ -88,7 +88,7 @@ class ArgoCdDelivery(Delivery):
 
     def agrees_with_what_stands(self) -> str:
         """Return that Argo CD finds what git has: git may have moved on since the rendering. An old look says nothing."""
-        live = dict(self._applications()).get(self._settings.application)
+        live = self._application(self._settings.application)
         if live is None or sync_status(live) != "Synced" or trouble_of(live):
             return ""
         status = live["status"]
@@ -121,7 +121,7 @@ class ArgoCdDelivery(Delivery):
 
     def is_bringing(self, instrument: Instrument) -> bool:
         """Tell whether a sync that has removed the ScaledJob runs: it would remove one that somebody else makes meanwhile."""
-        live = dict(self._applications()).get(instrument.application or "")
+        live = self._application(instrument.application) if instrument.application else None
         if live is None or not is_busy(live) or is_left(live, self._systems.kube.server_time()):
             return False
         scaled_job = _scaled_job(self._systems.kube, instrument)
@@ -213,9 +213,12 @@ class ArgoCdDelivery(Delivery):
     def _applications(self) -> Iterator[tuple[str, Object]]:
         """Yield the Applications that are there: without one, or without Argo CD, there is nobody to wait for."""
         for name in self._names():
-            live = self._systems.kube.find(APPLICATIONS, name, self._settings.namespace)
-            if live is not None and not is_going(live):
+            if live := self._application(name):
                 yield name, live
+
+    def _application(self, name: str) -> Object | None:
+        live = self._systems.kube.find(APPLICATIONS, name, self._settings.namespace)
+        return None if live is None or is_going(live) else live
 
     def _changed(self, how: Callable[[Object], Object | None]) -> Iterator[tuple[str, Object]]:
         """Change each Application as ``how`` says of what stands, and yield it as it is then."""
