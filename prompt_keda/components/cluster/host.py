@@ -46,29 +46,21 @@ def host_runs_the_vcluster(systems: Systems) -> Outcome:
     host, settings = view
     every = host.list(PODS, settings.namespace, f"app=vcluster,release={settings.name}")
     pods = [pod for pod in every if "deletionTimestamp" not in pod["metadata"]]
+    running = [pod for pod in _made(host, settings) if pod["status"].get("phase") == "Running"]
+    workers_run = f"{len(running)} pods of the vCluster run on the host"
     if not pods:
         message = f"no pod of {settings.name}'s syncer is in {settings.namespace} of the host"
-        if not _running(host, settings):
+        if not running:
             lost = "and nothing of the vCluster runs there: where its release was deleted, all that ran is lost"
             fix = f"{OWNERS} to install it again over its store. Then fetch its kubeconfig anew, and enrol."
             return fail(f"{message}, {lost}", fix)
-        return fail(
-            f"{message}: {_workers_run(host, settings)}", f"{OWNERS} to start it; first its store, if that is lost."
-        )
+        return fail(f"{message}: {workers_run}", f"{OWNERS} to start it; first its store, if that is lost.")
     ready = [pod for pod in pods if has_condition(pod, "Ready")]
     if not ready:
         (pod, *_) = pods
         message = f"{pod['metadata']['name']} is not ready: {_why(pod)}"
-        return fail(f"{message}; {_workers_run(host, settings)}", f"{OWNERS} to look at it.")
-    return ok(f"{ready[0]['metadata']['name']} is ready, {_workers_run(host, settings)}")
-
-
-def _workers_run(host: Kube, settings: HostCluster) -> str:
-    return f"{len(_running(host, settings))} pods of the vCluster run on the host"
-
-
-def _running(host: Kube, settings: HostCluster) -> list[Object]:
-    return [pod for pod in _made(host, settings) if pod["status"].get("phase") == "Running"]
+        return fail(f"{message}; {workers_run}", f"{OWNERS} to look at it.")
+    return ok(f"{ready[0]['metadata']['name']} is ready, {workers_run}")
 
 
 def _made(host: Kube, settings: HostCluster) -> list[Object]:
