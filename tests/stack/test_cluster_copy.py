@@ -74,7 +74,7 @@ def test_of_two_machines_at_once_one_goes_on_and_the_other_is_refused(deployed, 
     assert "another redeploy" in done.stderr and run.id in done.stderr and "@elsewhere" in done.stderr
     _, said = running.communicate(timeout=240)
     assert running.returncode == 0, said
-    copy = {one.run_id: one for one in find_runs(admin, ENV)}[run.id]
+    copy = {copied.run_id: copied for copied in find_runs(admin, ENV)}[run.id]
     assert copy.is_green and copy.entries() == JournalFile(run).entries() and copy.plan().mode == "reinstall"
     assert len(find_runs(admin, ENV)) <= 5
 

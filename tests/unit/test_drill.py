@@ -265,7 +265,7 @@ def test_a_drill_without_a_fault_or_with_two_ways_to_it_is_refused(wanted, said)
 
 def test_a_fault_is_chosen_by_its_name_or_its_beginning():
     """A whole id is that one alone."""
-    assert [one.id for one in drilling.choose(Selection("keda/paused"))] == ["keda/paused"]
+    assert [fault.id for fault in drilling.choose(Selection("keda/paused"))] == ["keda/paused"]
     assert len(drilling.choose(Selection("redis/"))) > 5
     assert len(drilling.choose(Selection(all_of_them=True))) == len(ALL_FAULTS)
 
@@ -304,8 +304,8 @@ def test_all_are_those_that_the_stack_can_have(monkeypatch):
 
 def test_a_seed_picks_one_fault_and_the_same_again():
     """Other seeds pick others; 0 is a seed as well."""
-    picked = [[one.id for one in drilling.choose(Selection(seed=seed))] for seed in range(20)]
-    assert picked == [[one.id for one in drilling.choose(Selection(seed=seed))] for seed in range(20)]
+    picked = [[fault.id for fault in drilling.choose(Selection(seed=seed))] for seed in range(20)]
+    assert picked == [[fault.id for fault in drilling.choose(Selection(seed=seed))] for seed in range(20)]
     assert {len(one) for one in picked} == {1} and len({id_ for (id_,) in picked}) > 10
 
 

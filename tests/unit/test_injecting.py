@@ -43,7 +43,7 @@ def acts(stack):
 
 
 def there():
-    return [one.id for one in injecting.list_faults().parts.faults if one.is_there]
+    return [fault.id for fault in injecting.list_faults().parts.faults if fault.is_there]
 
 
 def test_what_is_brought_in_is_told_until_it_is_taken_back(stack):
@@ -128,7 +128,7 @@ def test_one_that_cannot_be_mended_hides_no_other(stack, monkeypatch):
     monkeypatch.setattr(injecting, "fault_of", lambda id_: stack.faults.get(id_) or faults.fault_of(id_))
     with pytest.raises(Refusal, match="of/another-version") as refused:
         injecting.revert_all(nobody)
-    assert [one.id for one in refused.value.parts.faults] == ["a/one"]
+    assert [fault.id for fault in refused.value.parts.faults] == ["a/one"]
     assert state.faults(stack.lab) == ["of/another-version"]
 
 
@@ -149,4 +149,4 @@ def test_all_faults_are_listed_with_what_answers_them(stack, capsys, monkeypatch
     assert lines[1].strip() == "seen by keda/parts-ready FAIL; runbook keda-gone"
     assert "BROUGHT" not in lines[2] and len(lines) == 4
     monkeypatch.setattr(injecting, "ALL_FAULTS", ALL_FAULTS)
-    assert all(one.runbook for one in injecting.list_faults().parts.faults)
+    assert all(fault.runbook for fault in injecting.list_faults().parts.faults)

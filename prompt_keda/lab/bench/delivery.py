@@ -79,9 +79,7 @@ def run(rounds: int, observer: Observer) -> list[Return]:
     with TemporaryDirectory() as folder:
         for number in range(rounds):
             for name in (*list(ways)[1:], *list(ways)[:1]):  # ours last: it leaves KEDA as its environment has it
-                _ours(
-                    stage.lab, Path(folder)
-                )  # else the next way takes over, or trips over, what the last one has applied
+                _ours(stage.lab, Path(folder))  # what the way before has applied would have to be taken over
                 took[name].append(_measure(stage, ways[name], Path(folder)))
                 text = "first Job {:.1f} s, verified {:.1f} s, {} lost".format(*took[name][-1])
                 observer(Event(EventKind.NOTE, "bench", "working", f"round {number + 1}: {name}: {text}"))
