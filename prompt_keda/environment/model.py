@@ -560,8 +560,9 @@ class Capacity(Part):
     syncer: ClientLimit | None = None
     """In a vCluster: the limit of its syncer towards the host, vCluster's own is 40/80. None: this is no vCluster."""
     host_workers_count: CountToFillIn | None = None
-    """In a vCluster: for how many workers of all instruments its host keeps room, as its owners say. It cannot be seen:
-    checks take it as stated, and say so. None: not known, and room is UNKNOWN."""
+    """In a vCluster: for how many workers of all instruments its host keeps room, as its owners say. Where
+    ``kubernetes.host`` does not show its nodes and pods, checks take it as stated, and say so. None: not known, and room is
+    UNKNOWN then."""
     pod_start: Duration = timedelta(seconds=2)
     """From a pod that has its node to its container running, the image being there."""
     pod_start_each: Duration | None = None

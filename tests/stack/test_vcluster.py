@@ -37,7 +37,7 @@ COUNT = 20
 FIRST_WORKER_S, ON_A_BUSY_MACHINE_S = 20, 60
 RESTARTED = ("keda/parts-not-restarting", "warn")
 NOT_SEEN = {"images/platforms-fit"}
-"""Stand-ins also where the host is looked at: SKIPPED with the reason. The room is OK as the environment states it, and says so."""
+"""Stand-ins also where the host is looked at: SKIPPED with the reason."""
 SEEN_ON_HOST = {"cluster/nodes-ready", "cluster/nodes-report", "capacity/quota-allows"}
 """Stand-ins without a login for the host."""
 
@@ -87,13 +87,16 @@ def test_a_stand_in_is_never_green(stage, tmp_path):
     assert "in a vCluster" in document["header"]
     assert bad() == {}
     assert skipped(found) == NOT_SEEN
-    assert "as the environment states; not seen" in found["cluster/nodes-have-room"]["observed"]
+    assert "fit on the nodes of the host" in found["cluster/nodes-have-room"]["observed"]
+    assert "on 1 nodes of the host" in found["capacity/burst-absorbed"]["observed"]
     of_host = {id_ for id_ in found if id_.startswith("cluster/host-")}
     assert len(of_host) == 3
     text = (ROOT / "environments" / "vcluster.yaml").read_text()
     host = text[text.index("  host: #") : text.index("ldap:")]
     alone = changed_environment(tmp_path, environment=[(host, "")])
-    assert skipped(results(alone)[1]) == NOT_SEEN | SEEN_ON_HOST | of_host
+    _, found = results(alone)
+    assert skipped(found) == NOT_SEEN | SEEN_ON_HOST | of_host
+    assert "as the environment states; not seen" in found["cluster/nodes-have-room"]["observed"]
 
 
 def failed(systems):

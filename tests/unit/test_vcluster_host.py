@@ -11,6 +11,7 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.kube.in_vcluster import HOST_RIGHT
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.components.cluster import host, vcluster
+from prompt_keda.core.errors import Refused
 from prompt_keda.core.run_checks import look
 from prompt_keda.environment.model import ClientLimit, HostCluster
 from tests.contracts.fakes.kube import FakeKube
@@ -22,7 +23,7 @@ OLD = "2026-01-01T00:00:00Z"
 CHECKS = {check.id: check for check in ALL_CHECKS}
 RUNS, PODS, REDIS = (f"cluster/host-{name}" for name in ("runs-the-vcluster", "has-the-pods", "keeps-redis"))
 SERVED = (kinds.NAMESPACES, kinds.PODS, kinds.NODES, kinds.LEASES, kinds.RESOURCE_QUOTAS, kinds.CLAIMS, kinds.VOLUMES)
-ABOVE = "above"
+ABOVE, OTHERS = "above", "another-tenant"
 
 
 class Vcluster:
@@ -30,7 +31,8 @@ class Vcluster:
 
     def __init__(self):
         self.world, self.host = World(), FakeKube(SERVED)
-        self.host.create(kinds.NAMESPACES, {"metadata": {"name": ABOVE}})
+        for name in (ABOVE, OTHERS):
+            self.host.create(kinds.NAMESPACES, {"metadata": {"name": name}})
         world = self.world
         known(syncer=ClientLimit(qps=40, burst=80), host_workers_count=400)(world)
         world.change(kinds.NODES, "n1", metadata={"labels": {vcluster.FAKE_NODE: "true"}})
@@ -42,7 +44,7 @@ class Vcluster:
         self.put(kinds.PODS, "vc-0", {"app": "vcluster", "release": "vc"}, status=conditions(Ready="True"))
         for pod in world.kube.list(kinds.PODS):
             self.make(pod)
-        self.host.create(kinds.NODES, {"metadata": {"name": "n1"}, "status": conditions(Ready="True")})
+        self.put_node()
         claim = {host.NAMESPACE: world.systems.environment.redis.namespace}
         labels = {host.MANAGED: "vc"}
         self.put(kinds.CLAIMS, "data", labels, claim, spec={"volumeName": "v"}, status={"phase": "Bound"})
@@ -56,9 +58,22 @@ class Vcluster:
         """Make a pod on the host as the syncer does."""
         metadata = pod["metadata"]
         name = f"{metadata['name']}-x-{metadata['namespace']}-x-vc"
-        self.put(
-            kinds.PODS, name, {host.MANAGED: "vc"}, {host.UID: uid or metadata["uid"]}, status={"phase": "Running"}
-        )
+        names = {host.UID: uid or metadata["uid"], host.NAMESPACE: metadata["namespace"]}
+        self.put(kinds.PODS, name, {host.MANAGED: "vc"}, names, spec={}, status={"phase": "Running"})
+
+    def put_node(self, cpu="4", **spec):
+        self.host.delete(kinds.NODES, "n1")
+        status = {**conditions(Ready="True"), "allocatable": {"cpu": cpu, "memory": "512Gi", "pods": "500"}}
+        self.host.create(kinds.NODES, {"metadata": {"name": "n1"}, "spec": spec, "status": status})
+
+    def use(self, cpu, namespace=OTHERS):
+        """Let a pod on the host's node ask for so much."""
+        spec = {"nodeName": "n1", "containers": [{"resources": {"requests": {"cpu": cpu}}}]}
+        metadata = {"name": "neighbour"}
+        if namespace == SPACE:
+            metadata |= {"labels": {host.MANAGED: "vc"}, "annotations": {host.NAMESPACE: SPACE}}
+            namespace = ABOVE
+        self.host.create(kinds.PODS, {"metadata": metadata, "spec": spec, "status": {"phase": "Running"}}, namespace)
 
     def keep_volume(self, policy):
         self.host.delete(kinds.VOLUMES, "v")
@@ -128,6 +143,22 @@ def unbound(inside):
     inside.put(kinds.CLAIMS, "data", {host.MANAGED: "vc"}, claim, spec={}, status={"phase": "Pending"})
 
 
+NO_PROMPT = {"key": "prompt", "effect": "NoSchedule"}
+ROOM, BURST, FITS = "cluster/nodes-have-room", "capacity/burst-absorbed", "capacity/maximum-fits"
+
+
+def no_list_of_all_pods(inside):
+    """Let only the pods of the vCluster's namespace be listed, as the least of the shipped roles does."""
+    each = inside.host.each
+
+    def each_of_one(resource, namespace=None, *arguments, **options):
+        if resource == kinds.PODS and namespace is None:
+            raise Refused("Kubernetes", "host", "403: cannot list pods", HOST_RIGHT)
+        return each(resource, namespace, *arguments, **options)
+
+    inside.host.each = each_of_one
+
+
 def quota(inside):
     inside.put(kinds.RESOURCE_QUOTAS, "q", spec={"hard": {"pods": "1"}})
 
@@ -158,6 +189,49 @@ def test_a_vcluster_that_is_older_than_a_new_host_is_a_warning(inside, inside_it
     inside.world.kube.version, inside.host.version = lambda: inside_it, lambda: above
     outcome = inside.says("cluster/version-accepted")
     assert (outcome.verdict.value, above in outcome.observed) == (verdict, True), outcome
+
+
+@pytest.mark.parametrize(
+    ("id_", "change", "verdict", "words"),
+    [
+        (ROOM, lambda inside: None, "ok", "more workers fit on the nodes of the host"),
+        (BURST, lambda inside: None, "ok", "more workers on 1 nodes of the host"),
+        (FITS, lambda inside: None, "ok", "1 nodes of the host hold "),
+        (
+            BURST,
+            lambda inside: inside.use("3985m"),
+            "fail",
+            "room for 1 more workers on 1 nodes of the host, one visit",
+        ),
+        (BURST, lambda inside: inside.put_node(taints=[NO_PROMPT]), "fail", "room for 0 more workers on 0 nodes of"),
+        (ROOM, lambda inside: inside.use("3999m"), "warn", "room for 0 of "),
+        (FITS, lambda inside: inside.use("3900m"), "warn", "1 nodes of the host hold 10 workers at most"),
+        (FITS, lambda inside: inside.use("3900m", SPACE), "ok", "1 nodes of the host hold "),
+        (
+            FITS,
+            lambda inside: inside.host.denied.add(("list", "nodes")),
+            "ok",
+            "the host's nodes and pods may not be listed",
+        ),
+        (BURST, no_list_of_all_pods, "ok", "as the environment states; the host's nodes and pods may not be listed"),
+        (ROOM, no_list_of_all_pods, "ok", "environments/rbac/vcluster-host.yaml"),
+    ],
+)
+def test_room_is_counted_on_the_hosts_nodes_where_all_its_pods_may_be_listed(inside, id_, change, verdict, words):
+    """With what other tenants use of them. Else it is what the environment states, and that is said with what is missing."""
+    change(inside)
+    outcome = inside.says(id_)
+    assert (outcome.verdict.value, words in outcome.observed) == (verdict, True), outcome
+
+
+def test_what_a_syncer_adds_to_its_pods_counts_for_the_room(inside):
+    """Tolerations that it puts on every pod let them onto nodes that refuse what stands in the ScaledJob."""
+    inside.put_node(taints=[NO_PROMPT])
+    assert "room for 0" in inside.says(BURST).observed
+    names = {host.NAMESPACE: SPACE}
+    spec = {"tolerations": [{"key": "prompt", "operator": "Exists"}]}
+    inside.put(kinds.PODS, "w-x-vc", {host.MANAGED: "vc"}, names, spec=spec, status={"phase": "Succeeded"})
+    assert inside.says(BURST).verdict.value == "ok"
 
 
 @pytest.mark.parametrize(("id_", "breaks", "verdict", "words"), RED)

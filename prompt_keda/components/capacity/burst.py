@@ -10,10 +10,10 @@ from prompt_keda.clients.kube.resources import DEPLOYMENTS, LIMIT_RANGES, NODES,
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.capacity import prediction as capacity
 from prompt_keda.components.capacity import quotas
-from prompt_keda.components.capacity.host_room import STATED, room_left, stated_workers
-from prompt_keda.components.capacity.pod_room import Free, takes
+from prompt_keda.components.capacity.host_room import CORRECT, Ground, as_stated, ground_of, room_left, stated_workers
+from prompt_keda.components.capacity.pod_room import takes
 from prompt_keda.components.capacity.prediction import Limit, Prediction
-from prompt_keda.components.cluster.nodes import CORRECT, NO_NODE_FIX, free_room
+from prompt_keda.components.cluster.nodes import NO_NODE_FIX
 from prompt_keda.components.cluster.vcluster import in_a_vcluster, is_made_up, only_inside
 from prompt_keda.components.images.places import containers_images
 from prompt_keda.components.keda.names import OPERATOR
@@ -38,7 +38,8 @@ SEEN_BY = "cluster/pods-start has the syncer's words once it keeps a pod out"
 def burst_absorbed(systems: Systems) -> Outcome:
     """Predict when the last worker of one visit runs, and look whether the nodes have room for it: what they can give,
     less what pods there ask for. WARN above `capacity.target` (20 s); FAIL without room for one visit. In a
-    vCluster the room is what `capacity.host_workers_count` states, less the workers that are there ([decision
+    vCluster the nodes and pods of its host count, where `kubernetes.host` may list them; else the room is what
+    `capacity.host_workers_count` states, less the workers that are there ([decision
     0010](decisions/0010-room-that-cannot-be-seen.md)). Without it, or with workers that require nodes by affinity,
     the room is UNKNOWN; the prediction is said all the same. On nodes that a vCluster's syncer has made up no pull is counted:
     they list no images.
@@ -49,15 +50,16 @@ def burst_absorbed(systems: Systems) -> Outcome:
     Fix: The result names it. After a limit was raised, say so in the environment under `capacity`.
     """
     keda = keda_limit(systems)
-    nodes = systems.kube.list(NODES)
-    free = None if in_a_vcluster(systems) else free_room(systems, nodes)
+    ground = ground_of(systems)
+    nodes = ground.nodes if ground else systems.kube.list(NODES)
 
     def look(instrument: Instrument, live: Object) -> Outcome:
+        worker = ground.worker_there(instrument.namespace, _worker(live)) if ground else _worker(live)
         time = _time(
-            predicted(systems, instrument.burst_count, live, keda, nodes),
+            predicted(systems, instrument.burst_count, live, keda, nodes, worker),
             systems.environment.capacity.target.total_seconds(),
         )
-        place = _stated_room(systems, instrument) if free is None else _room(instrument, _worker(live), nodes, free)
+        place = _room(instrument, worker, ground) if ground else _stated_room(systems, instrument)
         if place.verdict is Verdict.UNKNOWN:  # it must not hide how long it takes
             return unknown(f"{time.observed}; {place.observed}", time.fix or place.fix)
         return worst_of([time, place])
@@ -65,7 +67,9 @@ def burst_absorbed(systems: Systems) -> Outcome:
     return _of_every_scaled_job(systems, look)
 
 
-def predicted(systems: Systems, jobs_count: int, live: Object, keda: Limit, nodes: list[Object]) -> Prediction:
+def predicted(
+    systems: Systems, jobs_count: int, live: Object, keda: Limit, nodes: list[Object], worker: Object | None = None
+) -> Prediction:
     """Predict how long it takes until so many workers of a ScaledJob run.
 
     Parameters
@@ -75,11 +79,14 @@ def predicted(systems: Systems, jobs_count: int, live: Object, keda: Limit, node
     keda
         What `keda_limit` gave.
     nodes
-        All nodes of the cluster.
+        All nodes of where its pods come.
+    worker
+        What its pods' spec is there; None: as in the ScaledJob.
     """
     known = systems.environment.capacity
-    images = list(containers_images(_worker(live)))  # init containers are pulled and run before
-    hosts = [node for node in nodes if takes(node, _worker(live))]
+    worker = worker or _worker(live)
+    images = list(containers_images(worker))  # init containers are pulled and run before
+    hosts = [node for node in nodes if takes(node, worker)]
     is_hidden = any(map(is_made_up, hosts))  # such a node lists no image, whatever its host has
     there = is_hidden or (hosts and all(capacity.has_image(node, image) for node in hosts for image in images))
     pull = timedelta() if there else known.image_pull
@@ -126,11 +133,11 @@ def _raise(name: str, limit: Limit) -> str:
     return f"Give {name}{whose}, {flags}; then say so in the environment under capacity."
 
 
-def _room(instrument: Instrument, worker: Object, nodes: list[Object], free: Free) -> Outcome:
-    if not nodes:
+def _room(instrument: Instrument, worker: Object, ground: Ground) -> Outcome:
+    if not ground.nodes:
         return unknown("no node is shown: whether there is room is not known", NO_NODE_FIX)
-    room = free.room(worker)
-    message = f"room for {room.workers_count} more workers on {room.nodes_count} nodes"
+    room = ground.free.room(worker)
+    message = f"room for {room.workers_count} more workers on {room.nodes_count} nodes{ground.where}"
     if room.workers_count >= instrument.burst_count:
         return _as_far_as_seen(worker, message)
     problem = f"{instrument.name}: {message}, one visit wants {instrument.burst_count}; too little of: {room.scarce}"
@@ -142,7 +149,7 @@ def _stated_room(systems: Systems, instrument: Instrument) -> Outcome:
         left = room_left(systems)
     except Unfilled as error:
         return unknown(error.what, error.fix)
-    message = f"room for {left} more workers ({STATED})"
+    message = f"room for {left} more workers ({as_stated(systems)})"
     if left >= instrument.burst_count:
         return ok(message)
     return fail(
@@ -157,22 +164,24 @@ def _stated_room(systems: Systems, instrument: Instrument) -> Outcome:
     runbook="no-room",
 )
 def maximum_fits(systems: Systems) -> Outcome:
-    """Compare `max_jobs` workers with what the nodes could give if nothing else ran there.
+    """Compare `max_jobs` workers with what the nodes could give if nothing else ran there. In a vCluster it is what others leave
+    of its host's nodes, where `kubernetes.host` may list these and the pods; else the `max_jobs` of all instruments are compared
+    with `capacity.host_workers_count`; UNKNOWN without it.
 
-    Cause: Fewer or smaller nodes than max_jobs was chosen for. In a vCluster the `max_jobs` of all instruments are
-    compared with `capacity.host_workers_count`; UNKNOWN without it.
+    Cause: Fewer or smaller nodes than max_jobs was chosen for.
     """
-    if in_a_vcluster(systems):
+    ground = ground_of(systems, at_most=True)
+    if ground is None:
         return _host_fits(systems)
-    nodes = systems.kube.list(NODES)
-    if not nodes:
+    if not ground.nodes:
         return unknown("no node is shown: whether there is room is not known", NO_NODE_FIX)
 
     def look(instrument: Instrument, live: Object) -> Outcome:
-        room = Free(nodes).room(_worker(live))
-        message = f"{instrument.name}: {room.nodes_count} nodes hold {room.workers_count} workers"
+        worker = ground.worker_there(instrument.namespace, _worker(live))
+        room = ground.free.room(worker)
+        message = f"{instrument.name}: {room.nodes_count} nodes{ground.where} hold {room.workers_count} workers"
         if room.workers_count >= instrument.max_jobs:
-            return _as_far_as_seen(_worker(live), f"{message}, {instrument.max_jobs} may run")
+            return _as_far_as_seen(worker, f"{message}, {instrument.max_jobs} may run")
         fix = "Ask the cluster's owners for more, or name a smaller max_jobs."
         return warn(f"{message} at most, {instrument.max_jobs} may run; too little of: {room.scarce}", fix)
 
@@ -184,7 +193,7 @@ def _host_fits(systems: Systems) -> Outcome:
     if not wanted:
         return worst_of([])
     stated = stated_workers(systems)
-    message = f"the host keeps room for {stated} workers ({STATED}), {wanted} may run"
+    message = f"the host keeps room for {stated} workers ({as_stated(systems)}), {wanted} may run"
     if stated >= wanted:
         return ok(message)
     return warn(message, "Ask the vCluster's owners for more, or name a smaller max_jobs.")

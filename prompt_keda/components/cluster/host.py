@@ -14,14 +14,11 @@ from prompt_keda.clients.kube.resources import CLAIMS, PODS, VOLUMES
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
 from prompt_keda.components.cluster.pods import PATIENCE
+from prompt_keda.components.cluster.vcluster import MANAGED, NAMESPACE, UID
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import fail, ok, skipped, unknown, warn
 from prompt_keda.environment.model import HostCluster
 
-MANAGED = "vcluster.loft.sh/managed-by"
-"""The label of what a syncer has made on its host; its value is the vCluster's name."""
-UID, NAME, NAMESPACE = (f"vcluster.loft.sh/object-{key}" for key in ("uid", "name", "namespace"))
-"""The annotations by which an object on the host names the one inside."""
 NOT_NAMED = "the environment names no host of a vCluster (kubernetes.host)"
 MOST_NAMED = 3
 

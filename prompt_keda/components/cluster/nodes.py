@@ -7,21 +7,19 @@ from datetime import timedelta
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.conditions import conditions
 from prompt_keda.clients.kube.objects import Object
-from prompt_keda.clients.kube.resources import LEASES, NODES, PODS, SCALED_JOBS
+from prompt_keda.clients.kube.resources import LEASES, NODES, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.capacity.host_room import STATED, room_left
-from prompt_keda.components.capacity.pod_room import Free
+from prompt_keda.components.capacity.host_room import as_stated, ground_of, room_left
 from prompt_keda.components.cluster.clock import age
-from prompt_keda.components.cluster.vcluster import in_a_vcluster, is_made_up
+from prompt_keda.components.cluster.vcluster import is_made_up
 from prompt_keda.components.scaled_jobs.looks import of_every_instrument
 from prompt_keda.core.check import Outcome, check
-from prompt_keda.core.errors import BadAnswer, Refused
+from prompt_keda.core.errors import Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn, worst_of
 from prompt_keda.environment.model import Instrument
 
 NO_NODE = "no node is shown: a vCluster shows only those that its pods run on"
 NO_NODE_FIX = "Ask the cluster's owners whether there is one; in a new vCluster, look again once a pod runs."
-CORRECT = "Correct it where it comes from."
 NODE_LEASES = "kube-node-lease"
 SILENT = timedelta(seconds=40)
 """A kubelet's Lease lasts 40 s and is renewed every 10 s (KubeletConfiguration, nodeLeaseDurationSeconds)."""
@@ -112,22 +110,6 @@ def nodes_report(systems: Systems) -> Outcome:
     return all_of(((node, node) for node in nodes), look, f"{len(nodes)} nodes heard of within {SILENT.seconds} s")
 
 
-def free_room(systems: Systems, nodes: list[Object]) -> Free:
-    """Give what all pods of the cluster leave of the nodes.
-
-    Raises
-    ------
-    BadAnswer
-        When an amount cannot be read.
-    PromptKedaError
-        As `Kube.each` does.
-    """
-    try:
-        return Free(nodes, systems.kube.each(PODS))
-    except ValueError as error:
-        raise BadAnswer("Kubernetes", systems.kube.address, f"an amount cannot be read: {error}", CORRECT) from error
-
-
 @check(
     "cluster/nodes-have-room",
     "The nodes have room for more workers",
@@ -139,33 +121,34 @@ def nodes_have_room(systems: Systems) -> Outcome:
     live ScaledJob's workers ask for: as many more as the instrument always has (min_jobs).
 
     Cause: Too few nodes, nodes that are cordoned or tainted, or other pods that ask for much. Affinities are not
-    looked at. In a vCluster the room is what `capacity.host_workers_count` states, less the workers that are there;
-    UNKNOWN without it ([decision 0010](decisions/0010-room-that-cannot-be-seen.md)).
+    looked at. In a vCluster the nodes and pods of its host count, where `kubernetes.host` may list them; else the room is
+    what `capacity.host_workers_count` states, less the workers that are there; UNKNOWN without it
+    ([decision 0010](decisions/0010-room-that-cannot-be-seen.md)).
 
     Fix: The result names what is short.
     """
-    if in_a_vcluster(systems):
+    ground = ground_of(systems)
+    if ground is None:
         return _host_has_room(systems)
-    kube = systems.kube
-    nodes = kube.list(NODES)
-    if not nodes:
+    if not ground.nodes:
         return unknown(NO_NODE, NO_NODE_FIX)
-    free = free_room(systems, nodes)
+    free = ground.free
 
     def look(instrument: Instrument) -> Outcome:
-        live = kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
+        live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
         if live is None:
             return unknown(
                 f"ScaledJob {instrument.scaled_job} is absent: what a worker asks for is not known",
                 "./run redeploy applies it.",
             )
-        worker, wanted = live["spec"]["jobTargetRef"]["template"]["spec"], max(1, instrument.min_jobs)
+        worker = ground.worker_there(instrument.namespace, live["spec"]["jobTargetRef"]["template"]["spec"])
+        wanted = max(1, instrument.min_jobs)
         room = free.room(worker)
         if room.workers_count < wanted:
             message = f"room for {room.workers_count} of {wanted} more workers of {instrument.name}; too little of: {room.scarce}"
             return warn(message, "Add nodes, or stop what is not needed; workers wait until others end.")
         free.place(worker, wanted)
-        return ok(f"{instrument.name}: {wanted} more workers fit")
+        return ok(f"{instrument.name}: {wanted} more workers fit on the nodes{ground.where}")
 
     return of_every_instrument(systems, look)
 
@@ -176,5 +159,5 @@ def _host_has_room(systems: Systems) -> Outcome:
     if not wanted:
         return worst_of([])
     left = room_left(systems)
-    message = f"room for {left} more workers ({STATED}), {wanted} are always wanted"
+    message = f"room for {left} more workers ({as_stated(systems)}), {wanted} are always wanted"
     return ok(message) if left >= wanted else warn(message, fix)

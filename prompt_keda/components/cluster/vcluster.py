@@ -24,6 +24,10 @@ from prompt_keda.environment.model import Instrument
 
 FAKE_NODE = "vcluster.loft.sh/fake-node"
 """The label of a node that a syncer has made up: 16 CPUs, 32 Gi, Ready, no Lease, no images, whatever its host has."""
+MANAGED = "vcluster.loft.sh/managed-by"
+"""The label of what a syncer has made on its host; its value is the vCluster's name."""
+UID, NAMESPACE = (f"vcluster.loft.sh/object-{key}" for key in ("uid", "namespace"))
+"""The annotations by which an object on the host names the one inside."""
 KEPT = "is a vCluster"
 SYNC_ERROR = "SyncError"
 """The reason of the Event by which a syncer says why it cannot make an object on its host."""
