@@ -8,9 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from prompt_keda.components.smoke import smoke_test
 from prompt_keda.core.errors import LabError
-from prompt_keda.lab.bench import delivery
+from prompt_keda.lab.bench import burst, delivery
 from prompt_keda.lab.bench import recovery as module
+
+from .world import World
 
 
 @pytest.mark.parametrize(
@@ -41,3 +44,22 @@ def test_the_benchmark_of_delivery_tells_of_a_redeploy_that_fails(monkeypatch):
     monkeypatch.setattr(delivery.subprocess, "run", lambda *_, **__: done)
     with pytest.raises(LabError, match=r"redeploy failed: .*no room"):
         delivery._ours(None, None)
+
+
+def test_the_benchmark_of_a_burst_hears_what_the_smoke_test_says(monkeypatch):
+    """Where it listened for notes alone it measured nothing."""
+    systems = SimpleNamespace(
+        environment=World().systems.environment,
+        kube=SimpleNamespace(list=lambda *_: [], watch=lambda targets: SimpleNamespace(close=lambda: None)),
+    )
+
+    def smoke(systems, size, observer, run_id):
+        said = smoke_test._Smoke(World().systems, size, observer, run_id, lambda: None)
+        said._say("2 events sent to stream smoke-1")
+        said._say("pods ran after 1.0 s: 1 of 1 pods have run")
+        return SimpleNamespace(intervals_s={"all_jobs": 0.5, "pods_ran": 1.0})
+
+    monkeypatch.setattr(burst, "run_smoke", smoke)
+    monkeypatch.setattr(burst.cgroups, "usage", lambda cgroup: (7.0, 0))
+    took = burst._round(systems, 1, "bench-0")
+    assert (took.jobs_s, took.running_s) == (0.5, 1.0)
