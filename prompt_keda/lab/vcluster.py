@@ -300,7 +300,8 @@ def _values(lab: Lab, names: dict[str, str]) -> Object:
     }
     return {
         "controlPlane": control_plane,
-        "sync": {"toHost": {"pods": {"rewriteHosts": {"enabled": False}}}},  # it would need one image more
+        # one image less; and no token of a service account stands open on the host
+        "sync": {"toHost": {"pods": {"rewriteHosts": {"enabled": False}, "useSecretsForSATokens": True}}},
         "exportKubeConfig": {"server": f"https://{address}:{PORT}"},
         "telemetry": {"enabled": False},
     }

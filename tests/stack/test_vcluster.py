@@ -90,7 +90,7 @@ def test_a_stand_in_is_never_green(stage, tmp_path):
     assert "fit on the nodes of the host" in found["cluster/nodes-have-room"]["observed"]
     assert "on 1 nodes of the host" in found["capacity/burst-absorbed"]["observed"]
     of_host = {id_ for id_ in found if id_.startswith("cluster/host-")}
-    assert len(of_host) == 3
+    assert len(of_host) == 4
     text = (ROOT / "environments" / "vcluster.yaml").read_text()
     host = text[text.index("  host: #") : text.index("ldap:")]
     alone = changed_environment(tmp_path, environment=[(host, "")])

@@ -27,7 +27,7 @@ SEEN_ELSEWHERE = {
     "cluster/workers-outlive-the-store": "tests/unit/test_vcluster.py; elsewhere there is no such store",
     **{
         f"cluster/host-{name}": "tests/unit/test_vcluster_host.py; tests/stack/test_vcluster.py has a host"
-        for name in ("runs-the-vcluster", "has-the-pods", "keeps-redis")
+        for name in ("runs-the-vcluster", "has-the-pods", "keeps-redis", "hides-tokens")
     },
     "deep/dry-run-applies": "tests/stack/test_deep.py",
     "deep/keda-may-work": "tests/stack/test_deep.py",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import jwt
 import pytest
 import yaml
 
@@ -21,7 +23,9 @@ from .world import SPACE, World, conditions
 
 OLD = "2026-01-01T00:00:00Z"
 CHECKS = {check.id: check for check in ALL_CHECKS}
-RUNS, PODS, REDIS = (f"cluster/host-{name}" for name in ("runs-the-vcluster", "has-the-pods", "keeps-redis"))
+RUNS, PODS, REDIS, TOKENS = (
+    f"cluster/host-{name}" for name in ("runs-the-vcluster", "has-the-pods", "keeps-redis", "hides-tokens")
+)
 SERVED = (kinds.NAMESPACES, kinds.PODS, kinds.NODES, kinds.LEASES, kinds.RESOURCE_QUOTAS, kinds.CLAIMS, kinds.VOLUMES)
 ABOVE, OTHERS = "above", "another-tenant"
 
@@ -88,14 +92,14 @@ def inside():
     return Vcluster()
 
 
-@pytest.mark.parametrize("id_", [RUNS, PODS, REDIS, "cluster/nodes-ready", "capacity/quota-allows"])
+@pytest.mark.parametrize("id_", [RUNS, PODS, REDIS, TOKENS, "cluster/nodes-ready", "capacity/quota-allows"])
 def test_all_is_well_on_a_host_on_which_all_is_well(inside, id_):
     """What was a stand-in is OK now: it was looked at."""
     outcome = inside.says(id_)
     assert outcome.verdict.value == "ok", outcome
 
 
-@pytest.mark.parametrize("id_", [RUNS, PODS, REDIS])
+@pytest.mark.parametrize("id_", [RUNS, PODS, REDIS, TOKENS])
 def test_without_a_host_nothing_is_said_of_it(id_):
     """SKIPPED, and never OK."""
     assert World().verdict(id_).verdict.value == "skipped"
@@ -143,6 +147,17 @@ def unbound(inside):
     inside.put(kinds.CLAIMS, "data", {host.MANAGED: "vc"}, claim, spec={}, status={"phase": "Pending"})
 
 
+def token_open(token):
+    def put(inside):
+        inside.put(kinds.PODS, "k-x-keda-x-vc", {host.MANAGED: "vc"}, {f"{host.IN_ANNOTATION}abc": token})
+
+    return put
+
+
+def ends_in(**span):
+    return jwt.encode({"sub": "keda-operator", "exp": (datetime.now(UTC) + timedelta(**span)).timestamp()}, "k" * 32)
+
+
 NO_PROMPT = {"key": "prompt", "effect": "NoSchedule"}
 ROOM, BURST, FITS = "cluster/nodes-have-room", "capacity/burst-absorbed", "capacity/maximum-fits"
 
@@ -173,6 +188,8 @@ RED = [
     (REDIS, lambda inside: inside.keep_volume("Delete"), "warn", "data: the volume goes with the claim (Delete)"),
     (REDIS, unbound, "fail", "data is Pending on the host"),
     (REDIS, lambda inside: inside.host.delete(kinds.CLAIMS, "data", ABOVE), "unknown", "no claim of prompt-redis"),
+    (TOKENS, token_open(ends_in(days=3650)), "warn", "open in annotations of 1 pods on the host, the last until 20"),
+    (TOKENS, token_open("what says no end"), "warn", "open in annotations of 1 pods on the host: k-x-keda-x-vc"),
     ("cluster/nodes-ready", node_down, "fail", "n1: why"),
     ("capacity/quota-allows", quota, "fail", "quota q lets 1 workers"),
 ]
@@ -240,6 +257,17 @@ def test_what_is_wrong_on_the_host_is_told(inside, id_, breaks, verdict, words):
     breaks(inside)
     outcome = inside.says(id_)
     assert (outcome.verdict.value, words in outcome.observed) == (verdict, True), outcome
+
+
+def test_a_token_on_the_host_that_ends_soon_is_green_and_none_is_ever_shown(inside):
+    """A syncer that made them short would have to renew them."""
+    token_open(ends_in(hours=2))(inside)
+    assert inside.says(TOKENS).verdict.value == "ok"
+    lasting = ends_in(days=3650)
+    inside.put(kinds.PODS, "m-x-keda-x-vc", {host.MANAGED: "vc"}, {f"{host.IN_ANNOTATION}abc": lasting})
+    outcome = inside.says(TOKENS)
+    assert outcome.verdict.value == "warn"
+    assert not any(part in f"{outcome.observed}{outcome.fix}" for part in lasting.split("."))
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,27 @@ all of this is SKIPPED, and the checks inside say whom to ask.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.conditions import has_condition
+from prompt_keda.clients.kube.expiry import claims_of, moment
 from prompt_keda.clients.kube.in_vcluster import OWNERS
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CLAIMS, PODS, VOLUMES
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.cluster.clock import age
+from prompt_keda.components.cluster.clock import age, server_now
 from prompt_keda.components.cluster.pods import PATIENCE
 from prompt_keda.components.cluster.vcluster import MANAGED, NAMESPACE, UID
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import fail, ok, skipped, unknown, warn
 from prompt_keda.environment.model import HostCluster
 
+IN_ANNOTATION = "vcluster.loft.sh/token-"
+"""How the annotations begin by which a syncer hands the tokens of service accounts to its pods on the host. They last ten years,
+and end with the pod inside that they are bound to (vCluster 0.26.0, pkg/controllers/resources/pods/translate)."""
+LASTS = timedelta(days=1)
+"""A kubelet's own token lasts for an hour, or some more."""
 NOT_NAMED = "the environment names no host of a vCluster (kubernetes.host)"
 MOST_NAMED = 3
 
@@ -147,6 +155,52 @@ def host_keeps_redis(systems: Systems) -> Outcome:
         fix = f"{OWNERS} to set persistentVolumeReclaimPolicy: Retain on its volume."
         return warn(f"{', '.join(lost)}: the volume goes with the claim ({policies[lost[0]]})", fix)
     return ok(f"{', '.join(policies)}: Retain")
+
+
+@check(
+    "cluster/host-hides-tokens",
+    "No lasting token stands open on the vCluster's host",
+    needs=("cluster/host-runs-the-vcluster",),
+    runbook="vcluster",
+)
+def host_hides_tokens(systems: Systems) -> Outcome:
+    """Look at the annotations vcluster.loft.sh/token-… of the vCluster's pods on the host, and at when these tokens end; that is
+    read, not verified, and nothing else of them is shown. A token that its syncer makes for a pod lasts ten years.
+
+    Cause: WARN: whoever may list pods there can act inside as these pods' service accounts, KEDA's among them, as long as
+    the pods are there.
+
+    Fix: The vCluster's owners set sync.toHost.pods.useSecretsForSATokens: true, which keeps them in Secrets. Pods that are made
+    after that have none; a token ends with the pod that it is bound to, so the others are restarted.
+    """
+    view = _host(systems)
+    if view is None:
+        return skipped(NOT_NAMED)
+    host, settings = view
+    pods = _made(host, settings)
+    lasting = [pod for pod in pods if any(_lasts(systems, token) for token in _open_tokens(pod))]
+    if lasting:
+        ends = [end for pod in lasting for token in _open_tokens(pod) if (end := _end(token))]
+        until = f", the last until {max(ends):%Y-%m-%d}" if ends else ""
+        message = f"tokens of service accounts stand open in annotations of {len(lasting)} pods on the host{until}"
+        fix = f"{OWNERS} for sync.toHost.pods.useSecretsForSATokens: true; then restart these pods."
+        return warn(f"{message}: {_names(lasting)}", fix)
+    return ok(f"{len(pods)} pods on the host, none with a token that lasts in its annotations")
+
+
+def _open_tokens(pod: Object) -> list[str]:
+    annotations = pod["metadata"].get("annotations") or {}
+    return [token for name, token in annotations.items() if name.startswith(IN_ANNOTATION)]
+
+
+def _lasts(systems: Systems, token: str) -> bool:
+    """Tell whether a token can be used for long; also where it does not say until when."""
+    end = _end(token)
+    return end is None or end - server_now(systems) > LASTS
+
+
+def _end(token: str) -> datetime | None:
+    return moment((claims_of(token) or {}).get("exp"))
 
 
 def _host(systems: Systems) -> tuple[Kube, HostCluster] | None:

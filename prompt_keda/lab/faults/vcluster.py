@@ -16,7 +16,9 @@ from pathlib import Path
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CLAIMS, PODS
+from prompt_keda.components.cluster.host import IN_ANNOTATION
 from prompt_keda.components.cluster.vcluster import NEWEST, SLOW
+from prompt_keda.components.keda.names import OPERATOR
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import nobody
 from prompt_keda.core.private_folder import private_folder
@@ -30,6 +32,7 @@ from prompt_keda.lab.settings import Lab
 
 QUOTA = "host-quota"
 HOST_DELAY_S = 15
+TEN_YEARS_S = 10 * 365 * 24 * 60 * 60
 SYNCER_PODS = f"app={vcluster.APPS[vcluster.DEPLOYMENT]},release={vcluster.NAME}"
 AWAY = {
     "cluster/host-runs-the-vcluster": "fail",
@@ -123,6 +126,33 @@ def quicken_host(stage: Stage) -> None:
     """Delete the webhook, and then its server. Idempotent: yes."""
     vcluster.on_host(stage.lab, "delete", admission.WEBHOOKS.for_kubectl, scaling.MARK_NAME, "--ignore-not-found")
     processes.remove(stage.lab, admission.SERVER)
+
+
+def open_token(stage: Stage) -> None:
+    """Put a token of KEDA's operator, bound to its pod, into an annotation on the host, where a syncer puts it unless it is told
+    to keep it in a Secret."""
+    (pod, *_) = stage.kube.list(PODS, stage.environment.keda.namespace, f"app={OPERATOR}")
+    bound = {"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+    account = f"/api/v1/namespaces/{pod['metadata']['namespace']}/serviceaccounts/{pod['spec']['serviceAccountName']}"
+    wanted = {"spec": {"expirationSeconds": TEN_YEARS_S, "boundObjectRef": bound}}
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", **wanted}
+    token = stage.kube.request("POST", f"{account}/token", body=body)["status"]["token"]
+    _annotate_operator(stage, token)
+
+
+def close_token(stage: Stage) -> None:
+    """Take it away again. Idempotent: yes."""
+    _annotate_operator(stage, None)
+
+
+def _annotate_operator(stage: Stage, token: str | None) -> None:
+    made = stage.host.list(PODS, vcluster.NAMESPACE, f"vcluster.loft.sh/managed-by={vcluster.NAME}")
+    for pod in made:
+        if pod["metadata"]["name"].startswith(f"{OPERATOR}-") and "deletionTimestamp" not in pod["metadata"]:
+            annotations = {f"{IN_ANNOTATION}fault": token}
+            stage.host.patch(
+                PODS, pod["metadata"]["name"], vcluster.NAMESPACE, {"metadata": {"annotations": annotations}}
+            )
 
 
 def _store(lab: Lab) -> tuple[Path, Path]:
@@ -254,6 +284,17 @@ FAULTS: tuple[Fault, ...] = (
         quicken_host,
         {"cluster/pods-synced-in-time": "warn"},
         "after it was made inside",
+        runbook="vcluster",
+        needs=frozenset({"vcluster"}),
+    ),
+    Fault(
+        "vcluster/token-open",
+        "",
+        "a token of KEDA's operator that lasts ten years stands open on the vCluster's host",
+        open_token,
+        close_token,
+        {"cluster/host-hides-tokens": "warn"},
+        "stand open in annotations of 1 pods on the host, the last until",
         runbook="vcluster",
         needs=frozenset({"vcluster"}),
     ),
