@@ -68,7 +68,7 @@ def _looks(context: Context) -> Iterator[Look]:
     yield from (partial(dry_runs.try_apply, context, obj, deliverer) for obj in _to_apply(context))
     yield from (partial(_events_refused, context, instrument) for instrument in context.environment.instruments)
     yield partial(_may_do_all, context)
-    yield partial(_in_one_line, context, quota_room.of_quotas)
+    yield from (partial(_in_one_line, context, look) for look in (quota_room.of_quotas, quota_room.of_host))
     yield from dry_runs.looks(context)
     yield from (partial(_is_there, context, image) for image in _images(context))
 

@@ -1,8 +1,9 @@
-"""Whether the ResourceQuotas of KEDA's namespace let its pods in again once those that stand are gone."""
+"""Whether ResourceQuotas let in the pods that a redeploy needs: KEDA's own, in a vCluster on its host, and a smoke test's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from prompt_keda.clients.kube.objects import Object, selector_of
@@ -10,9 +11,24 @@ from prompt_keda.clients.kube.resources import LIMIT_RANGES, PODS, RESOURCE_QUOT
 from prompt_keda.components.capacity.pod_room import amounts
 from prompt_keda.components.capacity.quota_arithmetic import COMPUTE, FOR_OTHERS, FOR_PODS, takes
 from prompt_keda.components.capacity.quota_arithmetic import PODS as OF_PODS
+from prompt_keda.components.cluster.vcluster import MANAGED, NAMESPACE
 from prompt_keda.components.run import Context
-from prompt_keda.core.errors import Refused
+from prompt_keda.components.smoke.smoke_objects import RESOURCES
+from prompt_keda.core.errors import ClientError, Refused
 from prompt_keda.redeploy import remove
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Pods that have to be let in."""
+
+    name: str
+    spec: Object
+    count: int = 1
+
+
+SMOKE = _Wanted("the smoke test", {"containers": [{"name": "worker", "resources": RESOURCES}]})
+"""One pod of it: the others may wait until it ends."""
 
 
 def of_quotas(context: Context) -> Iterator[str]:
@@ -29,43 +45,97 @@ def of_quotas(context: Context) -> Iterator[str]:
         ranges = kube.list(LIMIT_RANGES, context.namespace) if quotas else []
     except Refused:
         return
-    wanted = [obj for obj in context.keda_objects if obj["kind"] == "Deployment"] if quotas else []
-    standing = list(_standing(context, wanted))
+    deployments = [obj for obj in context.keda_objects if obj["kind"] == "Deployment"] if quotas else []
+    standing = list(_standing(context, deployments))
+    wanted = [_pods_of(deployment) for deployment in deployments]
     for quota in quotas:
-        spec, scopes = quota.get("spec") or {}, set((quota.get("spec") or {}).get("scopes") or [])
-        if scopes & FOR_OTHERS or spec.get("scopeSelector") or scopes - FOR_PODS:
-            continue
+        if _is_for_pods(quota):
+            try:
+                yield from _of_one(quota, ranges, wanted, standing)
+            except ValueError as error:
+                yield f"ResourceQuota {quota['metadata']['name']} in {context.namespace} cannot be read: {error}"
+
+
+def of_host(context: Context) -> Iterator[str]:
+    """Say which quota of a vCluster's host keeps KEDA's new pods or the smoke test out, also once every worker has ended.
+
+    Where workers alone fill it they end, and a pod comes then. A quota that is not seen from here says nothing, nor does one that
+    counts what a container does not name: a LimitRange of the host, which is not looked at, may name it.
+    """
+    host, settings = context.systems.host, context.environment.kubernetes.host
+    if host is None or settings is None:
+        return
+    try:
+        quotas = [quota for quota in host.list(RESOURCE_QUOTAS, settings.namespace) if _is_for_pods(quota)]
+        pods = host.list(PODS, settings.namespace, f"{MANAGED}={settings.name}") if quotas else []
+    except ClientError:
+        return
+    come = remove.deployments_to_come(context)
+    leave = {
+        context.environment.smoke.namespace,
+        *(instrument.namespace for instrument in context.environment.instruments),
+    }
+    leave |= {context.namespace} if come else set()
+    standing = [pod["spec"] for pod in pods if _counts(pod) and pod["metadata"]["annotations"].get(NAMESPACE) in leave]
+    for quota in quotas:
         try:
-            yield from _of_one(quota, ranges, wanted, standing)
-        except ValueError as error:
-            yield f"ResourceQuota {quota['metadata']['name']} in {context.namespace} cannot be read: {error}"
+            wanted = [_pods_of(deployment) for deployment in come] + [SMOKE]
+            for problem in _of_one(quota, [], wanted, standing, is_whole=False):
+                yield f"{problem}: it is the vCluster's host's, ask its owners for more"
+        except ValueError:
+            continue
 
 
-def _standing(context: Context, wanted: list[Object]) -> Iterator[Object]:
+def _is_for_pods(quota: Object) -> bool:
+    """Tell whether a quota counts all pods that run for long."""
+    spec = quota.get("spec") or {}
+    scopes = set(spec.get("scopes") or [])
+    return not (scopes & FOR_OTHERS or spec.get("scopeSelector") or scopes - FOR_PODS)
+
+
+def _pods_of(deployment: Object) -> _Wanted:
+    spec = deployment["spec"]
+    return _Wanted(deployment["metadata"]["name"], spec["template"]["spec"], spec.get("replicas", 1))
+
+
+def _counts(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+
+
+def _standing(context: Context, deployments: list[Object]) -> Iterator[Object]:
     """Give the specs of KEDA's pods that count now."""
-    for deployment in wanted:
+    for deployment in deployments:
         selector = selector_of(deployment)
         for pod in context.systems.kube.list(PODS, context.namespace, selector) if selector else ():
-            if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+            if _counts(pod):
                 yield pod["spec"]
 
 
-def _of_one(quota: Object, ranges: list[Object], wanted: list[Object], standing: list[Object]) -> Iterator[str]:
+def _of_one(
+    quota: Object, ranges: list[Object], wanted: Sequence[_Wanted], standing: list[Object], is_whole: bool = True
+) -> Iterator[str]:
+    """Say what of one quota is too little.
+
+    Parameters
+    ----------
+    is_whole
+        Whether ``ranges`` are all that may name what a container does not.
+    """
     name = f"ResourceQuota {quota['metadata']['name']}"
+    whose = "KEDA's pods not in again" if is_whole else "no new pod in"
     used = amounts((quota.get("status") or {}).get("used"))
     for what, hard in amounts((quota.get("spec") or {}).get("hard")).items():
         if what not in OF_PODS and what not in COMPUTE:
             continue
         needed, freed = Decimal(0), Decimal(0)
-        for deployment in wanted:
-            spec = deployment["spec"]
-            each, unnamed = takes(what, ranges, spec["template"]["spec"])
-            if unnamed:
-                yield f"{name} counts {what}, which {unnamed} of {deployment['metadata']['name']} does not name: no pod is let in"
+        for pods in wanted:
+            each, unnamed = takes(what, ranges, pods.spec)
+            if unnamed and is_whole:
+                yield f"{name} counts {what}, which {unnamed} of {pods.name} does not name: no pod is let in"
                 break
-            needed += each * spec.get("replicas", 1)
+            needed += each * pods.count
         for pod in standing:
             freed += takes(what, ranges, pod)[0]
         others = max(Decimal(0), used.get(what, Decimal(0)) - freed)
         if needed and others + needed > hard:
-            yield f"{name} lets KEDA's pods not in again: {what} {hard:f}, others use {others:f}, KEDA needs {needed:f}"
+            yield f"{name} lets {whose}: {what} {hard:f}, others use {others:f}, KEDA needs {needed:f}"

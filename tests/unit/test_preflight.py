@@ -7,17 +7,18 @@ from dataclasses import replace
 import pytest
 
 from prompt_keda.clients.kube import resources as kinds
-from prompt_keda.components.cluster.vcluster import HEADER
+from prompt_keda.components.cluster.vcluster import HEADER, MANAGED, NAMESPACE
 from prompt_keda.components.keda import install
 from prompt_keda.components.keda.names import CERTIFICATES
 from prompt_keda.components.run import Context
 from prompt_keda.core.decisions import Decisions, Deletion
 from prompt_keda.core.errors import BadAnswer, Refused, Unreachable
 from prompt_keda.core.plan import State
-from prompt_keda.environment.model import ClientLimit
+from prompt_keda.environment.model import ClientLimit, HostCluster
 from prompt_keda.redeploy import inventory as survey
 from prompt_keda.redeploy import modes, preflight
 from prompt_keda.redeploy.modes import RedeployOptions
+from tests.contracts.fakes.kube import FakeKube
 
 from .breaks import known
 from .world import HOST, KEDA_IMAGE, SCALED_JOB, SPACE, STREAM, World, made_certificates
@@ -392,6 +393,57 @@ def test_a_quota_for_other_pods_or_one_that_may_not_be_read_stops_nothing(ready)
     ready.world.change(kinds.RESOURCE_QUOTAS, "tight", "keda", spec={"scopes": None})
     assert ready.seen().state is State.BROKEN
     no_right("list", "resourcequotas")(ready)
+    assert ready.seen().state is State.DONE, ready.seen().detail
+
+
+def host_quota(ready, hard, used, worker_cpus=0):
+    """Let the world be a vCluster, with a quota on its host, where a worker takes a part of it."""
+    host = FakeKube((kinds.NAMESPACES, kinds.PODS, kinds.RESOURCE_QUOTAS))
+    host.create(kinds.NAMESPACES, {"metadata": {"name": "above"}})
+    made = {"labels": {MANAGED: "vc"}, "annotations": {NAMESPACE: SPACE}}
+    spec = {"containers": [{"resources": {"requests": {"cpu": worker_cpus}}}]}
+    host.create(kinds.PODS, {"metadata": {"name": "w", **made}, "spec": spec, "status": {"phase": "Running"}}, "above")
+    quota = {"metadata": {"name": "tight"}, "spec": {"hard": hard}, "status": {"used": used}}
+    host.create(kinds.RESOURCE_QUOTAS, quota, "above")
+    environment = ready.world.systems.environment
+    settings = HostCluster(context="h", namespace="above", name="vc")
+    kubernetes = environment.kubernetes.model_copy(update={"host": settings})
+    ready.world.systems.environment = environment.model_copy(update={"kubernetes": kubernetes})
+    ready.world.systems._made["host"] = host
+    return host
+
+
+@pytest.mark.parametrize(
+    ("hard", "used", "worker_cpus", "words"),
+    [
+        ({"pods": "9"}, {"pods": "7"}, 0, ""),
+        ({"pods": "9"}, {"pods": "9"}, 0, ""),  # the worker's is free once it ends
+        ({"pods": "9"}, {"pods": "10"}, 0, "tight lets no new pod in: pods 9, others use 9, KEDA needs 1"),
+        ({"requests.cpu": "1"}, {"requests.cpu": "1"}, "50m", ""),
+        ({"requests.cpu": "1"}, {"requests.cpu": "1"}, 0, "host's, ask its owners for more"),
+        ({"limits.cpu": "1"}, {"limits.cpu": "1"}, 0, ""),  # a LimitRange there may name it for the smoke test's pod
+        ({"pods": "many"}, {"pods": "10"}, 0, ""),
+    ],
+)
+def test_a_full_quota_of_a_vclusters_host_is_seen_before_any_write(ready, hard, used, worker_cpus, words):
+    """The smoke test could not begin, and a removal would leave nothing. What workers take is free once they end."""
+    host_quota(ready, hard, used, worker_cpus)
+    ready.context.decisions = Decisions()
+    ready.world.kube.apply(ready.context.keda_objects[2], force=True)
+    seen = ready.seen()
+    assert (seen.state is State.BROKEN) == bool(words) and words in seen.detail, seen.detail
+
+
+def test_pods_of_keda_that_have_to_come_need_room_on_the_host_too(ready):
+    """A reinstall frees what its pods take now."""
+    host_quota(ready, {"pods": "9"}, {"pods": "9"})
+    seen = ready.seen()
+    assert seen.state is State.BROKEN and "pods 9, others use 8, KEDA needs 2" in seen.detail, seen.detail
+
+
+def test_a_host_whose_quota_may_not_be_seen_stops_nothing(ready):
+    """Nor one that is not reached."""
+    host_quota(ready, {"pods": "1"}, {"pods": "9"}).denied.add(("list", "resourcequotas"))
     assert ready.seen().state is State.DONE, ready.seen().detail
 
 

@@ -18,6 +18,8 @@ WORK_S = "3"
 """Seconds that a worker holds an event. KEDA may reconcile a new ScaledJob a second time, and then breaks off in the
 middle of creating Jobs ("context canceled", seen); the events that no worker has taken yet bring the rest with the next
 poll. Workers that are quicker than that would take them all."""
+RESOURCES = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
+"""What a worker asks for."""
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -81,7 +83,7 @@ def scaled_job(systems: Systems, name: str, max_jobs: int, run_id: str) -> Objec
                 "image": environment.smoke.image,
                 "env": variables,
                 "securityContext": RESTRICTED,
-                "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+                "resources": RESOURCES,
             }
         ],
     }
