@@ -10,6 +10,8 @@ from typing import Any
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.secret import Secret
+from prompt_keda.lab import users_engine
+from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import DNS_SERVICE_IP, Lab
 
 MARKER = "prompt-keda-lab"
@@ -65,8 +67,12 @@ def cluster(lab_name: str) -> list[Object]:
 
 
 def make_redis_folder(lab: Lab) -> None:
-    """Make the folder for Redis' volume, which is Redis' own. Idempotent: yes."""
-    os.chown(private_folder(lab.redis_data), REDIS_USER, REDIS_USER)
+    """Make the folder for Redis' volume, which is Redis' own; without root it lies in the node. Idempotent: yes."""
+    if lab.is_users:
+        own = ["install", "-d", f"--owner={REDIS_USER}", f"--group={REDIS_USER}", str(lab.redis_data)]
+        run([*users_engine.in_node(lab), *own])
+    else:
+        os.chown(private_folder(lab.redis_data), REDIS_USER, REDIS_USER)
 
 
 def redis(image: str, data: Path, password: Secret | None, pull_config: Secret) -> list[Object]:

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from prompt_keda.clients.kube.objects import Object
-from prompt_keda.lab import go_builds, images, keda_manifests, network, node, services, state
+from prompt_keda.lab import go_builds, images, keda_manifests, network, node, packages, services, state
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import KEDA_VERSION, REGISTRY_HOST, Lab, cache_home
 
@@ -77,21 +77,23 @@ def publish_small_images(lab: Lab, registry_url: str, worker: Path) -> dict[str,
     """Push the images of worker, Redis and busybox, and give their names by digest."""
     wanted = {
         "worker": images.Image("lsst-dm/prompt-service", "local", {"/worker": worker / "worker"}, ("/worker",)),
-        "redis": _redis_image(),
-        "busybox": images.Image("busybox", "1", {"/bin/busybox": BUSYBOX}, ("/bin/busybox",)),
+        "redis": _redis_image(lab),
+        "busybox": images.Image("busybox", "1", {"/bin/busybox": packages.find(lab, BUSYBOX)}, ("/bin/busybox",)),
     }
     return publish(lab, registry_url, wanted)
 
 
 def publish_redis_image(lab: Lab, registry_url: str) -> str:
     """Push Redis' image, and return its name by digest."""
-    return publish(lab, registry_url, {"redis": _redis_image()})["redis"]
+    return publish(lab, registry_url, {"redis": _redis_image(lab)})["redis"]
 
 
-def _redis_image() -> images.Image:
+def _redis_image(lab: Lab) -> images.Image:
     files: dict[str, Path] = {}
+    root, env = packages.root(lab), packages.environment(lab)
     for program in (REDIS_SERVER, REDIS_CLI):  # upstream's image has both, and the runbooks call the second
-        files |= {str(program): program, **images.shared_libraries(program)}
+        source = packages.find(lab, program)
+        files |= {str(program): source, **images.shared_libraries(source, root, env)}
     return images.Image("redis", "7", files, (str(REDIS_SERVER),))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import hvac
 
-from prompt_keda.core.errors import LabError
+from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.places import CODE
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import kubeconfig, login, network, state
@@ -49,9 +49,13 @@ def command(lab: Lab, argv: Sequence[str]) -> list[str]:
 
     Raises
     ------
+    Refusal
+        When the stack lives in the user's container engine.
     LabError
         When the stack is not up, or the person gets no token.
     """
+    if lab.is_users:
+        raise Refusal("the desk needs root: it is another user's, in a network of its own", "Make a stack as root.")
     known = state.endpoints(lab)
     _open(lab, known)
     _write_endpoints(lab, known)
@@ -69,6 +73,8 @@ def exec_(argv: Sequence[str]) -> int:
 
 def close(lab: Lab) -> None:
     """Remove the desk and its network namespace; its link goes with it. Idempotent: yes."""
+    if lab.is_users:  # it never had one; root's stack of the same name may
+        return
     if Path(f"/run/netns/{_netns(lab)}").exists():
         run(["ip", "netns", "delete", _netns(lab)])
     if home(lab).exists():

@@ -1,4 +1,4 @@
-"""The container engine of whoever is not root on Debian: whether it can run a container in which the local stack runs.
+"""The container engine of whoever is not root: whether kind can make the local stack's cluster in it, or a container can carry all.
 
 Docker is asked, else podman. Their words were recorded from Docker 20.10.24 and podman 4.3.1 (tests/unit/test_engines.py).
 """
@@ -30,20 +30,43 @@ class Engine:
         ``Docker 28.2.2`` or the like.
     trouble
         Why no container of it can carry the local stack, and what to do; empty: it can.
+    host
+        Where it listens, as ``$DOCKER_HOST`` names it.
+    unfit
+        Why kind can make no cluster in it whose servers are processes of this machine; empty: it can.
     """
 
     name: str
     trouble: str = ""
+    host: str = ""
+    unfit: str = ""
 
 
-def advice() -> str:
-    """Return what else can be done by whoever is not root on Debian: one sentence about the engine that is here."""
+def advice(by_kind: bool = False) -> str:
+    """Return what else can be done by whoever is not root on Debian: a sentence or two about the engine that is here.
+
+    Parameters
+    ----------
+    by_kind
+        Whether all is here that kind needs, but perhaps an engine that it can use without root.
+    """
     engine = find()
     if engine is None:
         return f"Neither Docker nor podman is here; with one of them it runs in a container ({PAGE})."
     if engine.trouble:
         return f"{engine.name} is here, but {engine.trouble}"
-    return f"{engine.name} can run it in a container ({PAGE})."
+    container = f"{engine.name} can run it in a container ({PAGE})."
+    if not by_kind:
+        return container
+    if engine.unfit:
+        return f"{container} By kind without root it cannot: {engine.unfit}."
+    return f"{engine.name} can run it without root: --provider kind."
+
+
+def find_for_kind() -> Engine | None:
+    """Return the engine in which kind can make a stack's cluster without root; None if there is none."""
+    engine = find()
+    return None if engine is None or engine.trouble or engine.unfit else engine
 
 
 def find() -> Engine | None:
@@ -69,7 +92,23 @@ def _docker() -> Engine:
         return Engine(
             name, "it remaps users, and refuses privileged containers: take userns-remap out of its daemon.json."
         )
-    return Engine(name, _memory(info.get("MemTotal"), "Docker Desktop" in str(info.get("OperatingSystem"))))
+    is_desktop = "Docker Desktop" in str(info.get("OperatingSystem"))
+    host = _endpoint()
+    return Engine(name, _memory(info.get("MemTotal"), is_desktop), host, _unfit(host, is_desktop))
+
+
+def _endpoint() -> str:
+    """Return where Docker listens by the user's context and variables; empty if that is not told."""
+    argv = ["docker", "context", "inspect", "--format", "{{json .Endpoints.docker}}"]
+    return str(_ask(*argv)[0].get("Host", ""))
+
+
+def _unfit(host: str, is_desktop: bool) -> str:
+    if is_desktop:
+        return "its containers run in a machine of their own, which does not reach servers of this one at a network's gateway"
+    if not host.startswith("unix://"):
+        return f"it is reached by {one_line(host)[:80] or 'an unknown way'}, and has to run its containers on this very machine"
+    return ""
 
 
 def _no_answer(error: str) -> str:
@@ -88,7 +127,9 @@ def _podman() -> Engine:
     name = f"podman {one_line(str(info.get('version', {}).get('Version', '')))}".strip()
     if host["security"]["rootless"]:
         return Engine(name, _rootless("cpu" in (host.get("cgroupControllers") or []), "podman"))
-    return Engine(name, _memory(host.get("memTotal"), False))
+    return Engine(
+        name, _memory(host.get("memTotal"), False), unfit="kind's way with podman was not tried in this project"
+    )
 
 
 def _rootless(is_delegated: bool, engine: str) -> str:

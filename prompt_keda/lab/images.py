@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import platform
 import tarfile
 from collections.abc import Mapping
@@ -159,8 +160,17 @@ def write_archive(built: Built, path: Path, name: str) -> None:
             _add(archive, f"blobs/{digest.replace(':', '/')}", data)
 
 
-def shared_libraries(program: Path) -> dict[str, Path]:
+def shared_libraries(
+    program: Path, root: Path = Path("/"), variables: Mapping[str, str] | None = None
+) -> dict[str, Path]:
     """Give the shared libraries that a dynamic program loads, as ``files`` of an image (asked of ldd).
+
+    Parameters
+    ----------
+    root
+        Where packages are unpacked: what lies below it lies in the image as below ``/``.
+    variables
+        What the program is run with, beside the rest of the environment.
 
     Raises
     ------
@@ -168,12 +178,14 @@ def shared_libraries(program: Path) -> dict[str, Path]:
         When a library is missing on this machine.
     """
     libraries: dict[str, Path] = {}
-    for line in run(["ldd", str(program)]).splitlines():
+    for line in run(["ldd", str(program)], env={**os.environ, **(variables or {})}).splitlines():
         if "not found" in line:
             raise LabError(f"{program} lacks a library: {line.strip()}", "Reinstall its Debian package.")
         paths = [word for word in line.split() if word.startswith("/")]
         if paths:
-            libraries[paths[0]] = Path(paths[0]).resolve()
+            path = Path(paths[0])
+            inside = Path("/") / path.relative_to(root) if path.is_relative_to(root) else path
+            libraries[str(inside)] = path.resolve()
     return libraries
 
 

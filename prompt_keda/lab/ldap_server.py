@@ -10,19 +10,20 @@ from pathlib import Path
 
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.secret import Secret
-from prompt_keda.lab import processes, state
+from prompt_keda.lab import packages, processes, state
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import PORTS, Lab
 
+SLAPD, SLAPADD = Path("/usr/sbin/slapd"), Path("/usr/sbin/slapadd")
 BASE_DN = "dc=slac,dc=test"
 PEOPLE = {"oncall": "prompt-keda-operators", "reader": "prompt-keda-readers"}
 """Person → the group that gives the rights."""
 
 _CONFIG = """\
-include /etc/ldap/schema/core.schema
-include /etc/ldap/schema/cosine.schema
-include /etc/ldap/schema/inetorgperson.schema
-modulepath /usr/lib/ldap
+include {root}/etc/ldap/schema/core.schema
+include {root}/etc/ldap/schema/cosine.schema
+include {root}/etc/ldap/schema/inetorgperson.schema
+modulepath {root}/usr/lib/ldap
 moduleload back_mdb
 pidfile {folder}/slapd.pid
 TLSCACertificateFile {pki}/ca.crt
@@ -43,12 +44,17 @@ def start(lab: Lab, address: str) -> None:
     folder = lab.state / "ldap"
     if not (folder / "filled").exists():
         private_folder(folder / "data")
-        (folder / "slapd.conf").write_text(_CONFIG.format(folder=folder, pki=lab.pki, base=BASE_DN))
+        (folder / "slapd.conf").write_text(
+            _CONFIG.format(folder=folder, pki=lab.pki, base=BASE_DN, root=str(packages.root(lab)).rstrip("/"))
+        )
         passwords = {person: state.ensure_secret(lab, f"ldap-{person}") for person in PEOPLE}
-        run(["slapadd", "-f", str(folder / "slapd.conf"), "-q"], stdin=_entries(passwords))
+        env = {**os.environ, **packages.environment(lab)}
+        argv = [str(packages.find(lab, SLAPADD)), "-f", str(folder / "slapd.conf"), "-q"]
+        run(argv, stdin=_entries(passwords), env=env)
         (folder / "filled").touch()
-    argv = ["slapd", "-f", str(folder / "slapd.conf"), "-h", f"ldaps://{address}:{PORTS['ldap']}/", "-d", "0"]
-    processes.start(lab, "slapd", argv)
+    slapd = str(packages.find(lab, SLAPD))
+    argv = [slapd, "-f", str(folder / "slapd.conf"), "-h", f"ldaps://{address}:{PORTS['ldap']}/", "-d", "0"]
+    processes.start(lab, "slapd", argv, packages.environment(lab))
 
 
 def person_dn(person: str) -> str:

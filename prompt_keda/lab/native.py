@@ -21,6 +21,7 @@ class Native:
     capabilities = frozenset(
         {provider.HOST_PROCESSES, provider.NETWORK_NAMESPACE, provider.CONTROL_PLANE, provider.DELIVERY}
     )
+    needs_root: bool = True
 
     def start_cluster(self, ground: Ground) -> None:
         """Start etcd, containerd, the API server and all that follows, each as a process of the stack."""

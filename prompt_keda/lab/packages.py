@@ -1,14 +1,19 @@
-"""The Debian packages of the stack."""
+"""The Debian packages of the stack: installed, or without root unpacked into the user's cache, with what they depend on."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from prompt_keda.core.event import Event, EventKind, Observer
-from prompt_keda.lab.commands import run
+from prompt_keda.core.private_folder import private_folder
+from prompt_keda.lab.commands import Children, run
+from prompt_keda.lab.settings import Lab, cache_home
 
 PROGRAMS = {
     "redis-server": "/usr/bin/redis-server",
@@ -29,6 +34,11 @@ PROGRAMS = {
 FOR_CAPTURES = {"tmux": "/usr/bin/tmux", "chromium-headless-shell": "/usr/bin/chromium-headless-shell"}
 """The same of what shows terminals and pages: the stack itself needs neither."""
 POLICY = Path("/usr/sbin/policy-rc.d")
+UNPACKED = ("redis-server", "redis-tools", "docker-registry", "busybox-static", "slapd", "debootstrap", "containerd")
+"""What a stack without root takes of Debian. The last two are for its node's image."""
+THE_MACHINES = ("libc6", "libc-bin")
+"""Never taken from elsewhere: the dynamic linker is the machine's own."""
+FIX = "Are Debian's package servers reachable?"
 
 
 def find_version(package: str) -> str | None:
@@ -66,3 +76,73 @@ def install(observer: Observer, programs: Mapping[str, str] = PROGRAMS) -> None:
         if ours:
             POLICY.unlink()
     observer(Event(EventKind.FINISHED, "packages", "done", f"{len(missing)} installed"))
+
+
+def unpack(observer: Observer, children: Children | None = None) -> None:
+    """Unpack what a stack without root needs into the user's cache, unless it is there. Idempotent: yes.
+
+    It is taken whether the machine has it or not: what is installed may be confined to its own folders (AppArmor's profile of
+    Ubuntu's slapd is). Of what it depends on only that is taken which the machine lacks.
+
+    Raises
+    ------
+    LabError
+        When apt-get cannot fetch it.
+    """
+    folder = _unpacked()
+    if folder.exists():
+        return
+    observer(Event(EventKind.STARTED, "packages", "working", f"unpacking {' '.join(UNPACKED)}"))
+    scratch = private_folder(folder.with_name(f"{folder.name}.{os.getpid()}"))
+    lists = scratch / "apt"
+    apt = [
+        "apt-get",
+        "-qq",
+        f"-oDir::State={lists}",
+        "-oDir::State::status=/var/lib/dpkg/status",
+        f"-oDir::Cache={lists}",
+    ]
+    (lists / "lists/partial").mkdir(parents=True)
+    (lists / "archives/partial").mkdir(parents=True)
+    run([*apt, "update"], timeout_s=300, fix=FIX, children=children)
+    lacking = run([*apt, "install", "--print-uris", "--no-install-recommends", *UNPACKED], fix=FIX, children=children)
+    names = {line.split()[1].partition("_")[0] for line in lacking.splitlines() if line.startswith("'")}
+    wanted = sorted({*UNPACKED, *names} - {*THE_MACHINES})
+    run([*apt, "download", *wanted], cwd=scratch, timeout_s=600, fix=FIX, children=children)
+    for package in scratch.glob("*.deb"):
+        run(["dpkg", "-x", str(package), str(scratch)])
+        package.unlink()
+    shutil.rmtree(lists)
+    if folder.exists():  # another was faster
+        shutil.rmtree(scratch)
+    else:
+        scratch.rename(folder)
+    observer(Event(EventKind.FINISHED, "packages", "done", f"{len(wanted)} unpacked"))
+
+
+def root(lab: Lab) -> Path:
+    """Return the folder in which a stack's packages lie as in ``/``."""
+    return _unpacked() if lab.is_users else Path("/")
+
+
+def find(lab: Lab, path: Path) -> Path:
+    """Return where a file of a package is that installed would have this path."""
+    place = root(lab) / path.relative_to("/")
+    # a package may have /bin/x where the machine has /bin as a link to /usr/bin
+    return place if place.exists() else root(lab) / "usr" / path.relative_to("/")
+
+
+def environment(lab: Lab) -> dict[str, str]:
+    """Return what programs of a stack's packages are run with, beside the rest of the environment."""
+    return {"LD_LIBRARY_PATH": ":".join(map(str, _libraries(root(lab))))} if lab.is_users else {}
+
+
+def _libraries(folder: Path) -> list[Path]:
+    triplet = f"{platform.machine()}-linux-gnu"
+    return [folder / "usr/lib" / triplet, folder / "lib" / triplet]
+
+
+def _unpacked() -> Path:
+    release = platform.freedesktop_os_release()
+    key = " ".join([release.get("ID", ""), release.get("VERSION_CODENAME", ""), *UNPACKED])
+    return cache_home() / "prompt-keda" / "build" / f"packages-{hashlib.sha256(key.encode()).hexdigest()[:16]}"

@@ -1,4 +1,4 @@
-"""The stack's processes: started inside its network namespace and cgroup, and known by pid and start time."""
+"""The stack's processes: started where the stack lives (`place`), and known by pid and start time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.process import ZOMBIE, kernel_fields
-from prompt_keda.lab import cgroups, network
+from prompt_keda.lab import place, users_engine
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import Lab
 
@@ -35,7 +35,7 @@ def start(lab: Lab, name: str, argv: Sequence[str], env: dict[str, str] | None =
         return running
     with (private_folder(lab.state / "logs") / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            [*cgroups.enter(lab.cgroup), *network.enter(lab), *argv],
+            [*place.of(lab).enter(lab), *argv],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -53,8 +53,8 @@ def _keep(lab: Lab, name: str, record: dict[str, Any]) -> None:
 
 
 def _find(lab: Lab, program: str) -> int | None:
-    """Return the pid of a program in the stack's cgroup; None if there is none."""
-    for pid in sorted(cgroups.pids(lab.cgroup)):
+    """Return the pid of one of the stack's programs; None if there is none."""
+    for pid in sorted(pids(lab)):
         try:
             first = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode()
         except (OSError, ValueError):  # it has ended since
@@ -64,13 +64,37 @@ def _find(lab: Lab, program: str) -> int | None:
     return None
 
 
+def pids(lab: Lab) -> set[int]:
+    """Return all processes of the stack, and those in its node's container; those in the pods of a native one are left out."""
+    node = pid_of(lab, NODE)
+    return place.of(lab).pids(lab) | (set() if node is None else _family(node))
+
+
+def usage(lab: Lab) -> tuple[float, int]:
+    """Return what the stack uses: CPU seconds since it started, and bytes of memory without the page cache."""
+    return place.of(lab).usage(lab, pids(lab))
+
+
+def _family(ancestor: int) -> set[int]:
+    """Return a process and all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        if fields := kernel_fields(int(folder.name)):
+            children.setdefault(int(fields[1]), []).append(int(folder.name))
+    family, new = {ancestor}, [ancestor]
+    while new:
+        new = [child for parent in new for child in children.get(parent, []) if child not in family]
+        family.update(new)
+    return family
+
+
 def adopt(lab: Lab, name: str, pid: int) -> None:
-    """Know a process that another has started in the stack's cgroup. It cannot be started again."""
+    """Know a process that another has started. It cannot be started again."""
     _keep(lab, name, {"pid": pid, "started": _start_time(pid)})
 
 
 def supervise(lab: Lab, name: str, stop: Sequence[str], start: Sequence[str]) -> None:
-    """Know a program that another starts anew whenever it ends: it is found by its name in the stack's cgroup.
+    """Know a program that another starts anew whenever it ends: it is found by its name among the stack's processes.
 
     Parameters
     ----------
@@ -83,10 +107,13 @@ def supervise(lab: Lab, name: str, stop: Sequence[str], start: Sequence[str]) ->
 def enter_node(lab: Lab) -> list[str]:
     """Return the start of a command line that runs where the node's pods and Services are reached.
 
-    That is the network namespace of the node's own process, where the node is a container; else the stack's.
+    That is the network namespace of the node's own process, where the node is a container; else the stack's. Without root it is
+    a container beside the node's, with this machine's programs.
     """
+    if lab.is_users:
+        return users_engine.beside_node(lab)
     pid = pid_of(lab, NODE)
-    return network.enter(lab) if pid is None else ["nsenter", f"--net=/proc/{pid}/ns/net", "--"]
+    return place.of(lab).inside(lab) if pid is None else ["nsenter", f"--net=/proc/{pid}/ns/net", "--"]
 
 
 def start_again(lab: Lab, name: str) -> int:
@@ -142,11 +169,11 @@ def stop(lab: Lab, name: str) -> None:
     pid = pid_of(lab, name)
     if pid is None:
         return
-    _end(pid, signal.SIGTERM)
+    _end(lab, pid, signal.SIGTERM)
     end = time.monotonic() + GRACE_S
     while pid_of(lab, name) is not None:
         if time.monotonic() > end:
-            _end(pid, signal.SIGKILL)
+            _end(lab, pid, signal.SIGKILL)
         time.sleep(0.02)
 
 
@@ -154,13 +181,40 @@ def kill(lab: Lab, name: str) -> None:
     """Kill one process by SIGKILL, and wait until it is gone. It stays away. Idempotent: yes."""
     _let_stay_away(lab, name)
     while (pid := pid_of(lab, name)) is not None:
-        _end(pid, signal.SIGKILL)
+        _end(lab, pid, signal.SIGKILL)
         time.sleep(0.02)
 
 
-def _end(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):  # another ended it meanwhile
+def send(lab: Lab, pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process of the stack. Without root those in the node's container are reached through the engine.
+
+    Raises
+    ------
+    ProcessLookupError
+        When it has ended.
+    LabError
+        When the engine refuses.
+    """
+    try:
         os.kill(pid, number)
+    except PermissionError:
+        if not lab.is_users:
+            raise
+        run([*users_engine.in_node(lab), "kill", f"-{number.value}", _pid_in_node(pid)])
+
+
+def _pid_in_node(pid: int) -> str:
+    """Return what a process is called in the node's container, in which a pod's is called otherwise again (NSpid, proc(5))."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except FileNotFoundError as error:
+        raise ProcessLookupError(pid) from error
+    return next(line.split()[2] for line in lines if line.startswith("NSpid:"))
+
+
+def _end(lab: Lab, pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # another ended it meanwhile
+        send(lab, pid, number)
 
 
 def _let_stay_away(lab: Lab, name: str) -> None:

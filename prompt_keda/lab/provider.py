@@ -19,7 +19,7 @@ from prompt_keda.lab.settings import Lab
 
 NATIVE, KIND = "native", "kind"
 HOST_PROCESSES = "HOST_PROCESSES"
-"""What runs in pods and servers are processes of this machine, which its root can freeze and kill."""
+"""What runs in pods and servers are processes of this machine, which the stack's user can freeze and kill."""
 NETWORK_NAMESPACE = "NETWORK_NAMESPACE"
 """Servers listen in a network namespace of the stack's own, where firewall rules cut them off."""
 CONTROL_PLANE = "CONTROL_PLANE"
@@ -60,11 +60,14 @@ class Provider(Protocol):
         The Go modules that the cluster needs, what is needed first at the front. The first has ``kubectl``.
     capabilities
         What it is able to do, beside running a cluster; faults say which of these they need.
+    needs_root
+        False: it runs in the user's own container engine.
     """
 
     name: str
     modules: tuple[GoModule, ...]
     capabilities: frozenset[str]
+    needs_root: bool
 
     def start_cluster(self, ground: Ground) -> None:
         """Start control plane and node, and wait until the API server is ready. Idempotent: yes.

@@ -6,18 +6,22 @@ import os
 
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.private_folder import private_folder
+from prompt_keda.lab import engines, users_engine
+from prompt_keda.lab.kind import engine, in_users_engine
 from prompt_keda.lab.kind.cluster import Kind
 from prompt_keda.lab.native import Native
-from prompt_keda.lab.provider import NATIVE, Provider
+from prompt_keda.lab.provider import KIND, NATIVE, Provider
 from prompt_keda.lab.settings import Lab
 
-PROVIDERS: tuple[Provider, ...] = (Native(), Kind())
+PROVIDERS: tuple[Provider, ...] = (Native(), Kind(engine))
+IN_USERS_ENGINE = Kind(in_users_engine)
+"""What kind is for whoever is not root."""
 VARIABLE = "PROMPT_KEDA_LAB_PROVIDER"
 
 
 def of(lab: Lab) -> Provider:
     """Return the provider of a stack; the native one's if there is no stack."""
-    return _named(lab.find_provider() or NATIVE)
+    return IN_USERS_ENGINE if lab.is_users else _named(lab.find_provider() or NATIVE)
 
 
 def choose(lab: Lab, asked: str) -> tuple[Provider, str]:
@@ -41,14 +45,19 @@ def choose(lab: Lab, asked: str) -> tuple[Provider, str]:
             fix = f"./run lab.down, or another stack: PROMPT_KEDA_LAB=another ./run lab.up --provider {asked}"
             raise Refusal(f"the local stack has the provider {has}", fix)
         if not has:
-            return provider, "--provider names it" if asked else f"${VARIABLE} names it"
+            mine = IN_USERS_ENGINE if provider.name == KIND and os.geteuid() else provider
+            return mine, "--provider names it" if asked else f"${VARIABLE} names it"
     if has:
-        return _named(has), "the stack that stands has it"
+        return of(lab), "the stack that stands has it"
+    if os.geteuid() and (here := engines.find_for_kind()):
+        return IN_USERS_ENGINE, f"{here.name} is here, and kind in it needs no root"
     return _named(NATIVE), "root on Debian needs no container engine"
 
 
 def keep(lab: Lab, provider: Provider) -> None:
     """Note who runs a stack, before anything of it is made. Idempotent: yes."""
+    if not provider.needs_root and not lab.is_users and (here := engines.find_for_kind()):
+        users_engine.keep(lab, here)
     (private_folder(lab.state) / "provider").write_text(provider.name)
 
 

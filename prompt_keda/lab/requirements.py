@@ -22,20 +22,22 @@ GO_VERSION = (1, 26)
 DEBIAN_VERSION = 12
 
 
-def check(modules: Sequence[go_builds.GoModule] = (go_builds.KUBE,)) -> None:
+def check(modules: Sequence[go_builds.GoModule] = (go_builds.KUBE,), *, needs_root: bool = True) -> None:
     """Make sure that the local stack can be built and run here. It changes nothing.
 
     Parameters
     ----------
     modules
         What its cluster is built from.
+    needs_root
+        False: it comes by kind into the user's container engine.
 
     Raises
     ------
     Refusal
         At the first thing that is missing, with what to do about it.
     """
-    for look in REQUIREMENTS:
+    for look in REQUIREMENTS if needs_root else REQUIREMENTS_OF_USERS:
         look()
     _has_room((*modules, *go_builds.MODULES))
 
@@ -49,7 +51,14 @@ def _has_known_architecture() -> None:
 def _is_root() -> None:
     if os.geteuid() != 0:
         what = "the local stack needs root: it makes network namespaces, mounts and cgroups"
-        raise Refusal(what, f"Run it with sudo. {engines.advice()}")
+        raise Refusal(what, f"Run it with sudo. {engines.advice(by_kind=True)}")
+
+
+def _has_engine() -> None:
+    if engines.find_for_kind() is None:
+        raise Refusal(
+            "without root the local stack needs a container engine that kind can use", engines.advice(by_kind=True)
+        )
 
 
 def _is_debian() -> None:
@@ -130,3 +139,4 @@ REQUIREMENTS: tuple[Callable[[], None], ...] = (
     _can_make_network_namespaces,
     _has_bridge_filter,
 )
+REQUIREMENTS_OF_USERS = (_has_known_architecture, _has_engine, _is_debian, _has_go)

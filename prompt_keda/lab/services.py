@@ -13,9 +13,10 @@ import bcrypt
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.secret import Secret
-from prompt_keda.lab import processes, state
+from prompt_keda.lab import packages, processes, state
 from prompt_keda.lab.settings import PORTS, REGISTRY_HOST, Lab, cache_home
 
+REGISTRY = Path("/usr/bin/docker-registry")
 REGISTRY_USER = "puller"
 
 
@@ -41,7 +42,8 @@ def start_registry(lab: Lab, address: str) -> None:
     }
     file = lab.state / "registry.json"
     file.write_text(json.dumps(config))
-    processes.start(lab, "registry", ["docker-registry", "serve", str(file)])
+    program = str(packages.find(lab, REGISTRY))
+    processes.start(lab, "registry", [program, "serve", str(file)], packages.environment(lab))
 
 
 def registry_storage() -> Path:

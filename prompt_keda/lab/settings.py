@@ -19,7 +19,8 @@ POD_CIDR = "10.244.0.0/16"
 SERVICE_CIDR = "10.96.0.0/16"
 API_SERVICE_IP = "10.96.0.1"
 DNS_SERVICE_IP = "10.96.0.10"
-PORTS = {"api": 6443, "vault": 8200, "registry": 5000, "ldap": 636, "login": 5556}
+PORTS = {"api": 6443, "vault": 8200, "registry": 5000, "ldap": 1636, "login": 5556}
+"""None below 1024: who is not root may not listen there."""
 PROGRAMS = (
     "etcd",
     "kube-apiserver",
@@ -56,8 +57,18 @@ class Lab:
 
     @property
     def run(self) -> Path:
-        """Sockets: a short path, because a Unix socket's may have 107 bytes."""
-        return Path("/run") / f"prompt-keda-lab-{self.name}"
+        """Sockets: a short path, because a Unix socket's may have 107 bytes. A stack in the user's engine has none."""
+        return self.state / "run" if self.is_users else Path("/run") / f"prompt-keda-lab-{self.name}"
+
+    @property
+    def users_engine(self) -> Path:
+        """Which container engine of the user's it lives in."""
+        return self.state / "engine.json"
+
+    @property
+    def is_users(self) -> bool:
+        """Whether it lives in a container engine of the user's, without root."""
+        return self.users_engine.exists()
 
     @property
     def netns(self) -> str:

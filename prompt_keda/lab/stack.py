@@ -26,6 +26,7 @@ from prompt_keda.lab import (
     network,
     packages,
     people,
+    place,
     providers,
     requirements,
     services,
@@ -76,7 +77,7 @@ def up(
         # The checkout that brought it up may be gone, and with it the Python that people log in with.
         people.write_kubeconfigs(lab, Authority(lab.pki), state.endpoints(lab)["address"])
     else:
-        requirements.check(chosen.modules)
+        requirements.check(chosen.modules, needs_root=chosen.needs_root)
         observer(Event(EventKind.NOTE, "lab/provider", "", f"{chosen.name}: {why}"))
         providers.keep(lab, chosen)
         _Bringup(lab, observer, redis_password, chosen).run()
@@ -131,8 +132,11 @@ class _Bringup:
             self.builds[first.name] = pool.submit(self._build, first, 0)
             for module in (*others, go_builds.WORKER, go_builds.KEDA, go_builds.VAULT):
                 self.builds[module.name] = pool.submit(self._build, module, 10)
-            network.ensure_bridge_filter()  # before apt takes a minute for a kernel that cannot do it
-            self._timed("packages", lambda: packages.install(self.observer))
+            if lab.is_users:
+                self._timed("packages", lambda: packages.unpack(self.observer, self.children))
+            else:
+                network.ensure_bridge_filter()  # before apt takes a minute for a kernel that cannot do it
+                self._timed("packages", lambda: packages.install(self.observer))
             self._timed("network", self._make_ground)
             self._timed("cluster", self._start_cluster)
             self._timed("redis", self._start_redis)
@@ -156,8 +160,7 @@ class _Bringup:
     def _make_ground(self) -> None:
         """Make what needs no compiler: network, keys, registry, directory, login."""
         lab = self.lab
-        cgroups.create(lab.cgroup)
-        self.address = address = network.address(network.create(lab))
+        self.address = address = place.of(lab).make(lab)
         self.authority = authority = Authority(lab.pki)
         for name in ("registry", "vault", "ldap", "login"):
             authority.ensure_server(name, [address, f"{name}.prompt-keda.test"])
@@ -242,20 +245,22 @@ def down(observer: Observer = nobody) -> None:
     Raises
     ------
     Refusal
-        When not root.
+        When not root, unless the stack lives in the user's container engine.
     LabError
         When something does not go; with what it is.
     """
     lab = current_lab()
-    if os.geteuid() != 0:
-        raise Refusal("lab.down needs root", "Run it with sudo.")
+    if os.geteuid() != 0 and not lab.is_users:
+        raise Refusal(
+            f"no stack {lab.name!r} of yours lives in a container engine, and any other needs root", "Use sudo."
+        )
+    home = place.of(lab)
     parts: list[tuple[str, Callable[[], None]]] = [
-        ("processes", lambda: cgroups.kill_all(lab.cgroup)),
+        ("processes", lambda: home.kill_all(lab)),
         ("pods", lambda: _remove_pods(lab)),
         ("mounts", lambda: _unmount_below(lab)),
         ("desk", lambda: desk.close(lab)),
-        ("network", lambda: network.delete(lab)),
-        ("cgroups", lambda: cgroups.remove(lab.cgroup)),
+        ("place", lambda: home.remove(lab)),
         ("provider", lambda: providers.of(lab).clear(lab)),
         ("files", lambda: _remove_files(lab)),
     ]
@@ -318,4 +323,4 @@ def exec_(argv: Sequence[str]) -> int:
     }
     if known["redis_password"]:
         env["REDISCLI_AUTH"] = state.ensure_secret(lab, "redis-password").reveal()
-    return subprocess.run([*network.enter(lab), *argv], env=env, check=False).returncode
+    return subprocess.run([*place.of(lab).inside(lab), *argv], env=env, check=False).returncode

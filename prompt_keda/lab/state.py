@@ -14,7 +14,7 @@ from prompt_keda.core.errors import LabError
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.secret import Secret
 from prompt_keda.environment import local_stack
-from prompt_keda.lab import cgroups, go_builds, packages, processes
+from prompt_keda.lab import go_builds, packages, place, processes
 from prompt_keda.lab.provider import NATIVE
 from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, Lab, current_lab
 
@@ -43,7 +43,8 @@ def secret_file(lab: Lab, name: str) -> Path:
 
 def write_endpoints(lab: Lab, endpoints: dict[str, Any]) -> None:
     """Say that the stack is up, and where its parts are: the values for ``${lab:NAME}`` in environments/local.yaml."""
-    published = {**endpoints, local_stack.STANDS_WHILE: str(lab.netns_path)}
+    stands_while = place.of(lab).stands_while(lab, processes.pid_of(lab, processes.NODE))
+    published = {**endpoints, local_stack.STANDS_WHILE: str(stands_while)}
     _write_whole(local_stack.endpoints_file(lab.name), json.dumps(published, indent=1))
 
 
@@ -132,7 +133,7 @@ def status(lab: Lab | None = None) -> LabStatus:
     known = local_stack.read_endpoints(lab.name)
     finished = known is not None
     up = finished and bool(running) and all(running.values())
-    cpu_s, memory_bytes = cgroups.usage(lab.cgroup) if cgroups.pids(lab.cgroup) else (0.0, 0)
+    cpu_s, memory_bytes = processes.usage(lab)
     return LabStatus(
         name=lab.name,
         provider=lab.find_provider() or NATIVE,

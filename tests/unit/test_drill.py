@@ -275,7 +275,7 @@ def test_a_fault_of_delivery_is_drilled_only_where_that_delivers():
     chosen = drilling.choose(Selection("argocd/"))
     assert chosen == list(argocd.FAULTS)
     assert {fault.needs for fault in drilling.choose(Selection("vcluster/"))} == {frozenset({"vcluster"})}
-    native = SimpleNamespace(find_provider=lambda: "native")
+    native = SimpleNamespace(find_provider=lambda: "native", is_users=False)
     plain, with_argocd = (SimpleNamespace(lab=native, endpoints=known) for known in ({}, {"delivery": "argocd"}))
     with pytest.raises(Refusal, match="needs a stack with argocd") as refused:
         drilling.require_here(chosen, plain)
@@ -286,7 +286,7 @@ def test_a_fault_of_delivery_is_drilled_only_where_that_delivers():
 
 def test_a_fault_that_the_provider_cannot_have_is_refused():
     """With what it lacks, and a stack that has it."""
-    kind = SimpleNamespace(lab=SimpleNamespace(find_provider=lambda: "kind"), endpoints={})
+    kind = SimpleNamespace(lab=SimpleNamespace(find_provider=lambda: "kind", is_users=False), endpoints={})
     fault = dataclasses.replace(ALL_FAULTS[0], needs=frozenset({provider.DELIVERY}))
     with pytest.raises(Refusal, match="needs DELIVERY, which the provider kind lacks"):
         drilling.require_here([fault], kind)
@@ -294,7 +294,9 @@ def test_a_fault_that_the_provider_cannot_have_is_refused():
 
 def test_all_are_those_that_the_stack_can_have(monkeypatch):
     """Each other one is told with the reason; the rest is drilled."""
-    kind = SimpleNamespace(lab=SimpleNamespace(find_provider=lambda: "kind"), endpoints={}, environment=None)
+    kind = SimpleNamespace(
+        lab=SimpleNamespace(find_provider=lambda: "kind", is_users=False), endpoints={}, environment=None
+    )
     cannot = dataclasses.replace(ALL_FAULTS[1], needs=frozenset({provider.DELIVERY}))
     monkeypatch.setattr(drilling, "ALL_FAULTS", (ALL_FAULTS[0], cannot))
     news = []

@@ -46,15 +46,17 @@ ROOTLESS_PODMAN = {**PODMAN, "host": {**PODMAN["host"], "cgroupControllers": [],
 
 @pytest.fixture
 def has(monkeypatch, tmp_path):
-    """Let a program be on the PATH that answers so."""
+    """Let a program be on the PATH that answers so; ``host`` is what Docker's context names."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    def put(program, answer, error="", code=0):
+    def put(program, answer, error="", code=0, host="unix:///var/run/docker.sock"):
         document, said = tmp_path / f"{program}.json", tmp_path / f"{program}.err"
         document.write_text(f"{answer if isinstance(answer, str) else json.dumps(answer)}\n")
         said.write_text(f"{error}\n")
         show = "while read -r line; do printf '%s\\n' \"$line\"; done"
-        script = f"#!/bin/sh\n{show} <{document}\n{show} <{said} >&2\nexit {code}\n"
+        context = json.dumps({"Host": host, "SkipTLSVerify": False})
+        script = f"#!/bin/sh\n[ $1 = context ] && {{ echo '{context}'; exit 0; }}\n"
+        script += f"{show} <{document}\n{show} <{said} >&2\nexit {code}\n"
         (tmp_path / program).write_text(script)
         (tmp_path / program).chmod(0o755)
 
@@ -129,8 +131,48 @@ def test_who_is_not_root_on_debian_is_told_of_the_engine(has, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(Refusal, match="needs root") as refused:
         requirements._is_root()
-    assert refused.value.fix.startswith("Run it with sudo. Docker 20.10.24+dfsg1 can run it in a container")
+    assert refused.value.fix == "Run it with sudo. Docker 20.10.24+dfsg1 can run it without root: --provider kind."
     monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "fedora", "VERSION_ID": "42"})
     with pytest.raises(Refusal, match="takes its packages from") as refused:
         requirements._is_debian()
     assert refused.value.fix.endswith("(docs/local-stack.md, In a container).")
+
+
+UNFIT = {
+    "a remote engine": (
+        ROOTFUL,
+        "ssh://other",
+        r"in a container .* without root it cannot: it is reached by ssh://other",
+    ),
+    "an unknown way": (ROOTFUL, "", "it is reached by an unknown way"),
+    "Docker Desktop": (
+        ROOTFUL | {"OperatingSystem": "Docker Desktop"},
+        "unix:///home/me/.docker/desktop/docker.sock",
+        "in a container .* without root it cannot: its containers run in a machine of their own",
+    ),
+    "rootless": (ROOTLESS, "unix:///run/user/1000/docker.sock", "it runs rootless"),
+    "not running": ({"ServerErrors": [NOT_RUNNING]}, "unix:///var/run/docker.sock", "it does not run: start"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_an_engine_that_kind_cannot_use_without_root_is_not_taken(has, case):
+    """And whoever asks for kind all the same is refused, with the reason."""
+    answer, host, words = UNFIT[case]
+    has("docker", answer, host=host)
+    assert engines.find_for_kind() is None
+    with pytest.raises(Refusal, match="needs a container engine that kind can use") as refused:
+        requirements._has_engine()
+    assert re.search(words, refused.value.fix), refused.value.fix
+
+
+def test_podman_is_not_taken_for_kind(has):
+    """Nobody has tried it yet."""
+    has("podman", PODMAN)
+    assert engines.find_for_kind() is None and "was not tried" in engines.advice(by_kind=True)
+
+
+def test_a_rootful_docker_of_this_machine_is_taken_with_where_it_listens(has):
+    """The user's context may lead elsewhere later: the stack keeps this."""
+    has("docker", ROOTFUL, host="unix:///run/mine.sock")
+    assert engines.find_for_kind() == engines.Engine("Docker 20.10.24+dfsg1", host="unix:///run/mine.sock")

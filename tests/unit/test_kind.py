@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from prompt_keda.core.errors import Refusal
-from prompt_keda.lab import providers
-from prompt_keda.lab.kind import cluster, config, engine
+from prompt_keda.lab import engines, place, processes, providers, users_engine
+from prompt_keda.lab.kind import cluster, config, engine, in_users_engine
 from prompt_keda.lab.provider import KIND, NATIVE
 from prompt_keda.lab.settings import KUBERNETES_VERSION, Lab
 
 
 @pytest.fixture
 def lab(monkeypatch, tmp_path):
-    """A stack that is not there."""
+    """A stack that is not there, of root."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.delenv(providers.VARIABLE, raising=False)
     return Lab("probe")
@@ -44,13 +49,90 @@ def test_what_is_asked_for_wins_and_then_the_variable(lab, monkeypatch):
 
 def test_a_stack_that_stands_keeps_its_provider(lab, monkeypatch):
     """The variable does not change it; another one by --provider is refused, with the two ways out."""
-    providers.keep(lab, cluster.Kind())
+    providers.keep(lab, cluster.Kind(engine))
     assert chosen(lab) == (KIND, "the stack that stands has it") == chosen(lab, KIND)
     monkeypatch.setenv(providers.VARIABLE, NATIVE)
     assert chosen(lab)[0] == KIND
     with pytest.raises(Refusal, match="has the provider kind") as refused:
         chosen(lab, NATIVE)
     assert "lab.down" in refused.value.fix and "PROMPT_KEDA_LAB=another" in refused.value.fix
+
+
+HERE = engines.Engine("Docker 28.2.2", host="unix:///run/mine.sock")
+
+
+@pytest.fixture
+def user(monkeypatch):
+    """Whoever runs this is not root, and has an engine."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(engines, "find", lambda: HERE)
+
+
+def test_who_is_not_root_gets_kind_in_an_engine_of_theirs(lab, user, monkeypatch):
+    """Chosen by itself, with the reason; and by name. Native where no engine can do it: it says then what is wrong."""
+    assert chosen(lab) == (KIND, "Docker 28.2.2 is here, and kind in it needs no root")
+    for asked in ("", KIND):
+        provider, _ = providers.choose(lab, asked)
+        assert not provider.needs_root and provider.capabilities == in_users_engine.CAPABILITIES
+    assert chosen(lab, NATIVE)[0] == NATIVE
+    monkeypatch.setattr(engines, "find", lambda: None)
+    assert chosen(lab)[0] == NATIVE
+
+
+def test_root_who_asks_for_kind_gets_an_engine_of_the_stacks_own(lab, monkeypatch):
+    """As before: no engine of this machine is asked."""
+    monkeypatch.setattr(engines, "find", lambda: pytest.fail("an engine was asked"))
+    provider, _ = providers.choose(lab, KIND)
+    assert provider.needs_root
+    providers.keep(lab, provider)
+    assert not lab.is_users and providers.of(lab).needs_root
+
+
+def test_a_stack_keeps_the_engine_it_was_made_in(lab, user, monkeypatch):
+    """Whatever the user's variables and contexts say later, and for root as well."""
+    providers.keep(lab, providers.choose(lab, "")[0])
+    monkeypatch.setattr(engines, "find", lambda: engines.Engine("Docker 29", host="unix:///run/other.sock"))
+    providers.keep(lab, providers.of(lab))
+    monkeypatch.setenv("DOCKER_CONTEXT", "other")
+    monkeypatch.setenv("DOCKER_HOST", "ssh://other")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert lab.is_users and not providers.of(lab).needs_root
+    assert users_engine.docker(lab)[-2:] == ["--host", "unix:///run/mine.sock"]
+    told = in_users_engine.environment(lab)
+    assert told["DOCKER_HOST"] == "unix:///run/mine.sock" and "DOCKER_CONTEXT" not in told
+    assert told["KIND_EXPERIMENTAL_DOCKER_NETWORK"] == "prompt-keda-probe"
+    assert str(lab.state) in told["DOCKER_CONFIG"], "the user's own settings would be read"
+
+
+def test_the_processes_of_a_stack_without_a_cgroup_are_known_by_a_mark(lab, user):
+    """Also those that nobody has noted, and what they have started: a lab.up may be killed before it notes one."""
+    providers.keep(lab, providers.choose(lab, "")[0])
+    home = place.of(lab)
+    running = subprocess.Popen([*home.enter(lab), "sh", "-c", "sleep 60 & wait"])
+    try:
+        until_there = time.monotonic() + 5
+        while len(home.pids(lab)) < 2 and time.monotonic() < until_there:
+            time.sleep(0.01)
+        assert running.pid in home.pids(lab) and len(home.pids(lab)) == 2
+        assert home.usage(lab, home.pids(lab))[1] > 0
+    finally:
+        home.kill_all(lab)
+    assert running.wait() == -signal.SIGKILL and home.pids(lab) == set()
+
+
+def test_a_program_of_a_nodes_container_is_found_without_a_cgroup(lab, user):
+    """It descends from the container's first process."""
+    providers.keep(lab, providers.choose(lab, "")[0])
+    with subprocess.Popen(["sh", "-c", "sleep 60 & wait"], start_new_session=True) as node:
+        try:
+            processes.adopt(lab, processes.NODE, node.pid)
+            processes.supervise(lab, "sleep", ["true"], ["true"])
+            until_there = time.monotonic() + 5
+            while processes.pid_of(lab, "sleep") is None and time.monotonic() < until_there:
+                time.sleep(0.01)
+            assert processes.pid_of(lab, "sleep") in processes.pids(lab)
+        finally:
+            os.killpg(node.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("by", ["flag", "variable"])
@@ -117,7 +199,8 @@ def told(lab, monkeypatch):
     for name in ("ca.crt", "ca.key"):
         (folder / name).write_text("x")
     authority = SimpleNamespace(folder=folder, ca_file=folder / "ca.crt")
-    return json.loads(config.write(lab, authority, "10.213.9.2", {"kind": "AuthenticationConfiguration"}).read_text())
+    wanted = {"kind": "AuthenticationConfiguration"}
+    return json.loads(config.write(lab, "probe", authority, "10.213.9.2", wanted).read_text())
 
 
 def test_the_node_sees_nothing_of_the_users(told, lab):

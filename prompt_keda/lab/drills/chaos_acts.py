@@ -86,7 +86,7 @@ class Acts:
         is left then is tried at the next call. Raises as the faults' own `revert` does, when all were tried.
         """
         for thaw, pids in self._thaws:
-            signals.send_to(pids, signal.SIGCONT)
+            signals.send_to(self._stage, pids, signal.SIGCONT)
             thaw.kill()
             thaw.wait()
         self._thaws.clear()
@@ -105,7 +105,7 @@ class Acts:
         # a process of its own, and before it is frozen: it is thawed also when we are killed
         thaw = subprocess.Popen(["sh", "-c", words], start_new_session=True, stderr=subprocess.DEVNULL)
         self._thaws.append((thaw, pids))
-        signals.send_to(pids, signal.SIGSTOP)
+        signals.send_to(self._stage, pids, signal.SIGSTOP)
 
     def _pids(self, name: str) -> list[int]:
         """Give the processes. Those in pods are found by way of the API server, before anything is frozen."""

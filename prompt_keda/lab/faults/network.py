@@ -11,6 +11,7 @@ from prompt_keda.lab.faults import network_cuts, vault
 from prompt_keda.lab.faults.control_plane import NO_ANSWER
 from prompt_keda.lab.faults.fault import Act, Fault
 from prompt_keda.lab.faults.network_cuts import API_SERVER, DIRECTORY, REDIS, REGISTRY, VAULT, Route
+from prompt_keda.lab.provider import NETWORK_NAMESPACE
 
 REFUSES, SWALLOWS, CUTS, CUTS_ANSWERS, SLOWS = "refuses", "black-hole", "resets", "resets-answers", "slow"
 TITLES = {
@@ -54,6 +55,7 @@ def _of(
             network_cuts.restore(route),
             expected_checks,
             SAID_BEHIND_A_FORWARD.get(way, SAID[way]) if route is REDIS else SAID[way],
+            needs=frozenset({NETWORK_NAMESPACE}),
         )
         for way in ways
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -27,7 +26,7 @@ def send(stage: Stage, name: str, number: signal.Signals) -> None:
     pid = processes.pid_of(stage.lab, name)
     if pid is None:
         raise LabError(f"the stack's {name} does not run", "./run lab.up")
-    os.kill(pid, number)
+    processes.send(stage.lab, pid, number)
 
 
 def send_in_pods(stage: Stage, namespace: str, labels: str, number: signal.Signals) -> int:
@@ -41,15 +40,15 @@ def send_in_pods(stage: Stage, namespace: str, labels: str, number: signal.Signa
     labels
         The pods' label selector.
     """
-    return send_to(processes_in_pods(stage, namespace, labels), number)
+    return send_to(stage, processes_in_pods(stage, namespace, labels), number)
 
 
-def send_to(pids: Iterable[int], number: signal.Signals) -> int:
+def send_to(stage: Stage, pids: Iterable[int], number: signal.Signals) -> int:
     """Send a signal to processes, and give how many of them there still are."""
     count = 0
     for pid in pids:
         with suppress(ProcessLookupError):  # it has ended since
-            os.kill(pid, number)
+            processes.send(stage.lab, pid, number)
             count += 1
     return count
 

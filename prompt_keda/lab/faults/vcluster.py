@@ -47,7 +47,7 @@ def kill_syncer(stage: Stage) -> None:
     """Kill the syncer, and with it its API server and controller manager: the kubelet starts it again."""
     pods = stage.host.list(PODS, vcluster.NAMESPACE, SYNCER_PODS)
     mains = [pid for pid in processes_of(pods) if _is_syncer(pid)]
-    send_to(mains, signal.SIGKILL)
+    send_to(stage, mains, signal.SIGKILL)
 
 
 def _is_syncer(pid: int) -> bool:

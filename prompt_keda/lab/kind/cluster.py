@@ -1,27 +1,28 @@
-"""The cluster as a container, by kind: an unchanged kind, in an engine of the stack's own.
+"""The cluster as a container, by kind: an unchanged kind, in an engine of the stack's own, or without root in the user's.
 
-The node's processes are this machine's as well, in the stack's cgroup: faults freeze and kill them as they do the native stack's.
+The node's processes are this machine's as well. In an engine of the stack's own they are in its cgroup: faults freeze and kill
+them as they do the native stack's.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Protocol
 
 from prompt_keda.core.errors import LabError
-from prompt_keda.core.event import Event, EventKind
+from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.untrusted import one_line
-from prompt_keda.lab import cgroups, contents, images, processes, provider, services
-from prompt_keda.lab.commands import run
+from prompt_keda.lab import contents, images, place, processes, provider, services
+from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.go_builds import KIND, KUBE_NODE, WORKER, GoModule, cached, module_folder
-from prompt_keda.lab.kind import config, engine, node_image
+from prompt_keda.lab.kind import config, node_image
 from prompt_keda.lab.native import is_ready
 from prompt_keda.lab.node import PAUSE_IMAGE
 from prompt_keda.lab.provider import Ground
@@ -40,27 +41,60 @@ TROUBLES = {
 """Words in what kind says → what to do. The first two stand in kind's own list of known issues; the others were seen."""
 
 
+class Engine(Protocol):
+    """The container engine that kind is run with: a module."""
+
+    CAPABILITIES: frozenset[str]
+    """What a provider is able to do with it."""
+    NEEDS_ROOT: bool
+
+    def start(self, lab: Lab, observer: Observer, children: Children) -> None:
+        """Start it if it is the stack's own, and wait until it answers. Idempotent: yes. Raises `LabError` when it does not."""
+
+    def docker(self, lab: Lab) -> list[str]:
+        """Return the start of a command line for it."""
+
+    def environment(self, lab: Lab) -> dict[str, str]:
+        """Return the environment in which kind finds it, and nothing else of the user's Docker settings."""
+
+    def cluster(self, lab: Lab) -> str:
+        """Return what the stack's cluster is called in it."""
+
+    def prepare_node(self, lab: Lab, address: str) -> None:
+        """Do what the node lacks for the stack's servers at that address. Raises `LabError` when it does not reach them."""
+
+    def build(self, lab: Lab, observer: Observer, children: Children, plan: dict[str, str]) -> list[str]:
+        """Return a command line that runs `node_image` as root with this plan, which it may complete, and ends with the stack."""
+
+    def forget(self, lab: Lab) -> None:
+        """Take away what it has made outside of the stack's folders. Idempotent: yes."""
+
+
 class Kind:
     """Implements `provider.Provider`."""
 
     name: str = provider.KIND
     modules: tuple[GoModule, ...] = (KUBE_NODE, KIND)
-    capabilities = frozenset({provider.HOST_PROCESSES, provider.NETWORK_NAMESPACE, provider.CONTROL_PLANE})
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.capabilities = engine.CAPABILITIES
+        self.needs_root = engine.NEEDS_ROOT
 
     def start_cluster(self, ground: Ground) -> None:
         """Build the node's image unless the cache has it, start the engine, and let kind make the cluster."""
-        lab = ground.lab
-        image, archive = _ensure_image(ground)
+        lab, engine = ground.lab, self.engine
+        image, archive = self._ensure_image(ground)
         lab.link_programs(ground.folder_of(KUBE_NODE) / "kube")
-        engine.start(lab, engine.programs(ground.observer, ground.children))
-        name = f"{lab.name}-control-plane"
-        docker = engine.docker(lab)
+        engine.start(lab, ground.observer, ground.children)
+        cluster, docker = engine.cluster(lab), engine.docker(lab)
+        name = f"{cluster}-control-plane"
         if processes.pid_of(lab, processes.NODE) is None:
-            cluster = config.write(lab, ground.authority, ground.address, ground.authentication)
+            file = config.write(lab, cluster, ground.authority, ground.address, ground.authentication)
             if not run([*docker, "images", "-q", image]).strip():
                 run([*docker, "load", "-q", "-i", str(archive)], timeout_s=CREATE_S)
-            _kind(ground, "delete", "cluster", f"--name={lab.name}")  # what an interrupted creation has left
-            _kind(ground, "create", "cluster", f"--config={cluster}", f"--image={image}", "-q")
+            self._kind(ground, "delete", "cluster", f"--name={cluster}")  # what an interrupted creation has left
+            self._kind(ground, "create", "cluster", f"--config={file}", f"--image={image}", "-q")
             pid = int(run([*docker, "inspect", "-f", "{{.State.Pid}}", name]))
             processes.adopt(lab, processes.NODE, pid)
         within = [*docker, "exec", name]
@@ -70,30 +104,78 @@ class Kind:
             processes.supervise(lab, part, [*within, *stop], [*within, *start])
         systemctl = [*within, "systemctl"]
         processes.supervise(lab, "kubelet", [*systemctl, "stop", "kubelet"], [*systemctl, "start", "kubelet"])
+        engine.prepare_node(lab, ground.address)
         services.wait_until("the API server", lambda: is_ready(lab), 90, lab, processes.NODE)
         argv = ["rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=120s"]
         contents.kubectl(lab, argv, timeout_s=130)
 
     def clear(self, lab: Lab) -> None:
-        """Take away the folder that the engine has made for kind's mount."""
-        engine.forget(lab)
+        """Take away what the engine has made outside of the stack's folders."""
+        self.engine.forget(lab)
 
+    def _kind(self, ground: Ground, *arguments: str) -> None:
+        """Run kind, with a kubeconfig of the stack's own. What it starts ends with the stack."""
+        lab = ground.lab
+        program = str(ground.folder_of(KIND) / "kind")
+        argv = [*place.of(lab).enter(lab), program, *arguments, f"--kubeconfig={lab.state / 'kind' / 'kubeconfig'}"]
+        options = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "env": self.engine.environment(lab)}
+        file = private_folder(lab.state / "logs") / "kind.log"
+        with file.open("a") as log, ground.children.start(argv, stdout=log, **options) as running:
+            try:
+                code = running.wait(CREATE_S)
+            except subprocess.TimeoutExpired as error:
+                raise LabError(f"kind did not end within {CREATE_S} s", f"Its log is {file}.") from error
+        if code:
+            what, fix = explain(file.read_text(errors="replace"))
+            raise LabError(f"kind {arguments[0]}: {what}", f"{fix} Its log is {file}.".lstrip())
 
-def _kind(ground: Ground, *arguments: str) -> None:
-    """Run kind, with a kubeconfig of the stack's own. What it starts ends with the stack."""
-    lab = ground.lab
-    program = str(ground.folder_of(KIND) / "kind")
-    argv = [*engine.inside(lab), program, *arguments, f"--kubeconfig={lab.state / 'kind' / 'kubeconfig'}"]
-    env = {**os.environ, **engine.environment(lab)}
-    options = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "env": env}
-    with (lab.state / "logs/kind.log").open("a") as log, ground.children.start(argv, stdout=log, **options) as running:
+    def _ensure_image(self, ground: Ground) -> tuple[str, Path]:
+        """Return name and archive of the node's image; it is built unless the cache has it. Raises `LabError` when it does not."""
+        kube = cached(KUBE_NODE)
+        worker = ground.folder_of(WORKER)
+        source = Path(node_image.__file__).read_bytes()
+        decides = f"{kube.name} {worker.name} {KUBERNETES_VERSION} {PAUSE_IMAGE}"
+        key = hashlib.sha256(source + decides.encode()).hexdigest()
+        cache = private_folder(cache_home() / "prompt-keda" / "build")
+        name, target = f"{node_image.REPOSITORY}/node:{key[:16]}", cache / f"kind-node-{key[:16]}.tar"
+        if target.exists():
+            ground.observer(Event(EventKind.FINISHED, "node-image", "done", "in the cache"))
+            return name, target
+        debian = hashlib.sha256(" ".join([node_image.SUITE, *node_image.PACKAGES]).encode()).hexdigest()[:16]
+        scratch = private_folder(cache / f"kind-node-{key[:16]}.{os.getpid()}")
         try:
-            code = running.wait(CREATE_S)
-        except subprocess.TimeoutExpired as error:
-            raise LabError(f"kind did not end within {CREATE_S} s", f"Its log is {log.name}.") from error
-    if code:
-        what, fix = explain(Path(log.name).read_text(errors="replace"))
-        raise LabError(f"kind {arguments[0]}: {what}", f"{fix} Its log is {log.name}.".lstrip())
+            pause = scratch / "pause.tar"
+            images.write_archive(contents.pause_image(worker), pause, PAUSE_IMAGE)
+            plan = {
+                "base": str(cache / f"debian-{node_image.SUITE}-{debian}.tar"),
+                "kube": str(ground.folder_of(KUBE_NODE) / "kube"),
+                "kind": str(module_folder(KIND, "sigs.k8s.io/kind")),
+                "version": KUBERNETES_VERSION,
+                "pause": PAUSE_IMAGE,
+                "pause_archive": str(pause),
+                "scratch": str(scratch),
+                "image": name,
+                "target": str(target),
+            }
+            self._build_image(ground, plan)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return name, target
+
+    def _build_image(self, ground: Ground, plan: dict[str, str]) -> None:
+        """Build it where `lab.down` ends it, whatever became of us."""
+        began = time.monotonic()
+        argv = self.engine.build(ground.lab, ground.observer, ground.children, plan)
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        last = "it said nothing"
+        with ground.children.start(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env) as running:
+            for line in running.stderr or ():
+                last = line.strip() or last
+                ground.observer(Event(EventKind.PROGRESS, "node-image", "working", last, time.monotonic() - began))
+            code = running.wait()
+        if code:
+            raise LabError(f"the node's image was not built: {last}"[:300], "Are Debian's package servers reachable?")
+        ground.observer(Event(EventKind.FINISHED, "node-image", "done", "", time.monotonic() - began))
 
 
 def explain(log: str) -> tuple[str, str]:
@@ -103,54 +185,3 @@ def explain(log: str) -> tuple[str, str]:
     last = lines[errors[-1] :] if errors else lines[-20:]
     fix = next((fix for words, fix in TROUBLES.items() if any(words in line for line in last)), "")
     return (one_line(last[0])[:300] if errors else "failed"), fix
-
-
-def _ensure_image(ground: Ground) -> tuple[str, Path]:
-    """Return name and archive of the node's image; it is built unless the cache has it. Raises `LabError` when it does not."""
-    kube = cached(KUBE_NODE)
-    worker = ground.folder_of(WORKER)
-    source = Path(node_image.__file__).read_bytes()
-    key = hashlib.sha256(source + f"{kube.name} {worker.name} {KUBERNETES_VERSION} {PAUSE_IMAGE}".encode()).hexdigest()
-    cache = private_folder(cache_home() / "prompt-keda" / "build")
-    name, target = f"{node_image.REPOSITORY}/node:{key[:16]}", cache / f"kind-node-{key[:16]}.tar"
-    if target.exists():
-        ground.observer(Event(EventKind.FINISHED, "node-image", "done", "in the cache"))
-        return name, target
-    debian = hashlib.sha256(" ".join([node_image.SUITE, *node_image.PACKAGES]).encode()).hexdigest()[:16]
-    scratch = private_folder(cache / f"kind-node-{key[:16]}.{os.getpid()}")
-    try:
-        pause = scratch / "pause.tar"
-        images.write_archive(contents.pause_image(worker), pause, PAUSE_IMAGE)
-        plan = {
-            "debootstrap": str(engine.programs(ground.observer, ground.children)),
-            "base": str(cache / f"debian-{node_image.SUITE}-{debian}.tar"),
-            "kube": str(ground.folder_of(KUBE_NODE) / "kube"),
-            "kind": str(module_folder(KIND, "sigs.k8s.io/kind")),
-            "version": KUBERNETES_VERSION,
-            "pause": PAUSE_IMAGE,
-            "pause_archive": str(pause),
-            "scratch": str(scratch),
-            "image": name,
-            "target": str(target),
-        }
-        _build_image(ground, plan)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return name, target
-
-
-def _build_image(ground: Ground, plan: dict[str, str]) -> None:
-    """Build it in a mount namespace of its own, and in the stack's cgroup: `lab.down` ends it, whatever became of us."""
-    began = time.monotonic()
-    argv = [*cgroups.enter(ground.lab.cgroup), "unshare", "--mount", "--propagation", "private"]
-    argv += [sys.executable, "-m", "prompt_keda.lab.kind.node_image", json.dumps(plan)]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    last = "it said nothing"
-    with ground.children.start(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env) as running:
-        for line in running.stderr or ():
-            last = line.strip() or last
-            ground.observer(Event(EventKind.PROGRESS, "node-image", "working", last, time.monotonic() - began))
-        code = running.wait()
-    if code:
-        raise LabError(f"the node's image was not built: {last}"[:300], "Are Debian's package servers reachable?")
-    ground.observer(Event(EventKind.FINISHED, "node-image", "done", "", time.monotonic() - began))

@@ -6,7 +6,6 @@ The form of kubeadm's patches is that of Kubernetes below 1.36 (kubeadm v1beta3,
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +15,39 @@ from prompt_keda.lab.kind.node_image import REPOSITORY
 from prompt_keda.lab.pki import Authority
 from prompt_keda.lab.settings import PORTS, Lab
 
-EXTRA, LOGS = "/etc/kubernetes/extra", "/var/log/prompt-keda"
-"""In the node: the API server's own files, and where its audit log goes."""
+EXTRA, LOGS, PKI = "/etc/kubernetes/extra", "/var/log/prompt-keda", "/etc/kubernetes/pki"
+"""In the node: the API server's own files, where its audit log goes, and kubeadm's keys."""
 NO_PROBE = [{"op": "remove", "path": "/spec/containers/0/livenessProbe"}]
 """A control plane's part that a fault has frozen stays frozen: the kubelet would start it again after some 80 s."""
 REGISTRIES = '[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n'
 
 
-def write(lab: Lab, authority: Authority, address: str, authentication: dict[str, Any]) -> Path:
-    """Write kind's configuration and the node's files, and return the former."""
+def write(lab: Lab, cluster: str, authority: Authority, address: str, authentication: dict[str, Any]) -> Path:
+    """Write kind's configuration of a cluster of that name and the node's files, and return the former."""
     place = private_folder(lab.state / "kind")
     extra = private_folder(place / "extra")
     (extra / "authentication.json").write_text(json.dumps(authentication))
     (extra / "audit-policy.json").write_text(json.dumps(control_plane.AUDIT_POLICY))
     for part in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"):
         (private_folder(extra / "patches") / f"{part}+json.json").write_text(json.dumps(NO_PROBE))
-    keys = private_folder(place / "pki")
-    for name in ("ca.crt", "ca.key"):  # kubeadm takes an authority that is there: one for the whole stack
-        shutil.copyfile(authority.folder / name, keys / name)
     node.write_registry_trust(lab, address)
-    base_objects.make_redis_folder(lab)
     private_folder(lab.audit_log.parent)
+    lab.audit_log.touch(mode=0o600)  # so that it is ours, whoever writes
     mounts = [
         _mount(extra, EXTRA),
-        _mount(keys, "/etc/kubernetes/pki"),
+        # kubeadm takes an authority that is there: one for the whole stack
+        *({**_mount(authority.folder / name, f"{PKI}/{name}"), "readOnly": True} for name in ("ca.crt", "ca.key")),
         _mount(lab.audit_log.parent, LOGS),
         {**_mount(lab.state / "registries", "/etc/containerd/certs.d"), "readOnly": True},
         {**_mount(authority.ca_file, str(authority.ca_file)), "readOnly": True},
-        _mount(lab.redis_data, str(lab.redis_data)),
     ]
+    if not lab.is_users:
+        base_objects.make_redis_folder(lab)
+        mounts.append(_mount(lab.redis_data, str(lab.redis_data)))
     config = {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
-        "name": lab.name,
+        "name": cluster,
         "networking": {"apiServerAddress": address, "apiServerPort": PORTS["api"]},
         "containerdConfigPatches": [REGISTRIES],
         "kubeadmConfigPatches": [json.dumps(patch) for patch in _patches(lab)],

@@ -10,18 +10,21 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.private_folder import private_folder
-from prompt_keda.lab import cgroups, network, processes, services
+from prompt_keda.lab import cgroups, processes, provider, services
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.settings import Lab, cache_home
 
 MODULES = Path("/lib/modules")
 """kind mounts it into its node, and the engine makes what it is to mount."""
 NODE_CGROUP = "pods"
-CAPABILITIES = (
+CAPABILITIES = frozenset({provider.HOST_PROCESSES, provider.NETWORK_NAMESPACE, provider.CONTROL_PLANE})
+NEEDS_ROOT = True
+KERNEL_CAPABILITIES = (
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE"
     " NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN"
     " SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE"
@@ -85,7 +88,7 @@ def missing_capabilities() -> list[str]:
     """Return the names of the capabilities that a process here cannot have (CapBnd in /proc/PID/status)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     bound = int(next(line for line in lines if line.startswith("CapBnd:")).split()[1], 16)
-    return [f"CAP_{name}" for bit, name in enumerate(CAPABILITIES.split()) if not bound >> bit & 1]
+    return [f"CAP_{name}" for bit, name in enumerate(KERNEL_CAPABILITIES.split()) if not bound >> bit & 1]
 
 
 def socket(lab: Lab) -> Path:
@@ -99,19 +102,20 @@ def docker(lab: Lab) -> list[str]:
 
 
 def environment(lab: Lab) -> dict[str, str]:
-    """Return the variables by which kind finds the engine, and nothing of the user's own."""
+    """Return the environment in which kind finds the engine, and nothing of the user's own."""
     place = lab.state / "kind"
     path = f"{place}/engine/usr/bin:{place}/engine/usr/sbin:{os.environ['PATH']}"
-    return {"DOCKER_HOST": f"unix://{socket(lab)}", "DOCKER_CONFIG": str(place / "docker-config"), "PATH": path}
+    own = {"DOCKER_HOST": f"unix://{socket(lab)}", "DOCKER_CONFIG": str(place / "docker-config"), "PATH": path}
+    return {**os.environ, **own}
 
 
-def start(lab: Lab, programs: Path) -> None:
+def start(lab: Lab, observer: Observer, children: Children) -> None:
     """Start the engine, and wait until it answers. Idempotent: yes. Raises `LabError` when it does not."""
     place = private_folder(lab.state / "kind")
     lab.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     link = place / "engine"
     if not link.is_symlink():
-        link.symlink_to(programs)
+        link.symlink_to(programs(observer, children))
     if not MODULES.exists():
         (place / "made-lib-modules").touch()
     config = {
@@ -137,8 +141,7 @@ def start(lab: Lab, programs: Path) -> None:
 
 def _answers(lab: Lab) -> bool:
     argv = [*docker(lab), "version"]
-    env = {**os.environ, **environment(lab)}
-    return subprocess.run(argv, capture_output=True, env=env, check=False).returncode == 0
+    return subprocess.run(argv, capture_output=True, env=environment(lab), check=False).returncode == 0
 
 
 def _runtime(place: Path) -> dict[str, object]:
@@ -153,9 +156,20 @@ def _runtime(place: Path) -> dict[str, object]:
     return {"default-runtime": "here", "runtimes": {"here": {"path": str(wrapper)}}}
 
 
-def inside(lab: Lab) -> list[str]:
-    """Return the start of a command line that runs in the engine's network namespace, and ends with the stack."""
-    return [*cgroups.enter(lab.cgroup), *network.enter(lab)]
+def cluster(lab: Lab) -> str:
+    """Return what the stack's cluster is called: as the stack, since nothing else is in its engine."""
+    return lab.name
+
+
+def prepare_node(lab: Lab, address: str) -> None:
+    """Do nothing: the node is in the stack's network, and its volumes are mounted."""
+
+
+def build(lab: Lab, observer: Observer, children: Children, plan: dict[str, str]) -> list[str]:
+    """Return a command line that builds the node's image in a mount namespace of its own, and in the stack's cgroup."""
+    plan["debootstrap"] = str(programs(observer, children))
+    alone = [*cgroups.enter(lab.cgroup), "unshare", "--mount", "--propagation", "private"]
+    return [*alone, sys.executable, "-m", "prompt_keda.lab.kind.node_image", json.dumps(plan)]
 
 
 def forget(lab: Lab) -> None:

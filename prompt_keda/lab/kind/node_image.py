@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def build(plan: dict[str, str]) -> None:
         _tell("installing Debian")
         _debootstrap(Path(plan["debootstrap"]), scratch / "debian", base)
     _tell("assembling")
-    root.mkdir(mode=0o755)
+    root.mkdir(mode=0o755, parents=True)
     _run(["tar", "-C", str(root), "-xf", str(base)])
     _add_kinds_files(root, Path(plan["kind"]) / "images/base/files", plan["pause"])
     _add_kubernetes(root, Path(plan["kube"]), plan["version"])
@@ -135,8 +136,18 @@ def build(plan: dict[str, str]) -> None:
     _run(["tar", "-C", str(root), *_not_needed(), "-cf", str(layer), "."])
     start = {"Entrypoint": ["/usr/local/bin/entrypoint", "/sbin/init"], "StopSignal": "SIGRTMIN+3"}
     image = {"names": [plan["image"]], "layers": [layer], "config": {"Env": ["container=docker", *ENV], **start}}
-    write_archive(scratch / "image.tar", [image])
-    (scratch / "image.tar").rename(plan["target"])
+    with _whole(Path(plan["target"])) as made:
+        write_archive(made, [image])
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """Give where a file is to be written that appears whole or not at all, and is its folder's owner's: we may be root for them."""
+    made = target.with_name(f"{target.name}.{os.getpid()}")
+    yield made
+    owner = target.parent.stat()
+    os.chown(made, owner.st_uid, owner.st_gid)
+    made.rename(target)
 
 
 def _debootstrap(programs: Path, root: Path, target: Path) -> None:
@@ -145,9 +156,8 @@ def _debootstrap(programs: Path, root: Path, target: Path) -> None:
     env = {**os.environ, "DEBOOTSTRAP_DIR": str(programs / "usr/share/debootstrap")}
     argv = [str(programs / "usr/sbin/debootstrap"), "--variant=minbase", f"--include={','.join(PACKAGES)}"]
     _run([*argv, SUITE, str(root), mirror[0]], env=env)
-    made = target.with_name(f"{target.name}.{os.getpid()}")
-    _run(["tar", "-C", str(root), *_not_needed(), "-cf", str(made), "."])
-    made.rename(target)
+    with _whole(target) as made:
+        _run(["tar", "-C", str(root), *_not_needed(), "-cf", str(made), "."])
     shutil.rmtree(root)
 
 

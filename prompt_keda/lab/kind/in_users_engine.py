@@ -1,0 +1,88 @@
+"""kind in the user's own engine: implements `cluster.Engine`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.event import Observer
+from prompt_keda.core.private_folder import private_folder
+from prompt_keda.lab import packages, provider, users_engine
+from prompt_keda.lab.commands import Children, run
+from prompt_keda.lab.network import BRIDGE_FILTER
+from prompt_keda.lab.settings import PORTS, Lab, cache_home
+
+CAPABILITIES = frozenset({provider.HOST_PROCESSES, provider.CONTROL_PLANE})
+NEEDS_ROOT = False
+CONNECT = "exec 3<>/dev/tcp/$0/$1"
+"""For bash: it opens a connection."""
+
+
+def start(lab: Lab, observer: Observer, children: Children) -> None:
+    """Do nothing: it runs."""
+
+
+def docker(lab: Lab) -> list[str]:
+    """Return the start of a command line for the engine."""
+    return users_engine.docker(lab)
+
+
+def environment(lab: Lab) -> dict[str, str]:
+    """Return the environment in which kind finds the engine and the stack's network, and nothing else of the user's Docker."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DOCKER_", "KIND_"))}
+    own = {"DOCKER_HOST": users_engine.host(lab), "DOCKER_CONFIG": str(users_engine.settings(lab))}
+    return {
+        **kept,
+        **own,
+        "KIND_EXPERIMENTAL_PROVIDER": "docker",
+        "KIND_EXPERIMENTAL_DOCKER_NETWORK": users_engine.network(lab),
+    }
+
+
+def cluster(lab: Lab) -> str:
+    """Return what the stack's cluster is called in the engine, where others may be."""
+    return users_engine.network(lab)
+
+
+def prepare_node(lab: Lab, address: str) -> None:
+    """Load br_netfilter, without which Services do not work between pods of one node, and see that the servers are reached.
+
+    Raises
+    ------
+    LabError
+        When they are not, or the kernel has no br_netfilter.
+    """
+    if not BRIDGE_FILTER.exists():
+        run(
+            [*users_engine.in_node(lab), "modprobe", "br_netfilter"],
+            fix="The kernel needs br_netfilter, built in or as a module.",
+        )
+    port = str(PORTS["registry"])
+    try:
+        run([*users_engine.in_node(lab), "timeout", "5", "bash", "-c", CONNECT, address, port])
+    except LabError as error:
+        what = f"containers do not reach {address}:{port}, where the stack's registry listens"
+        fix = f"Does a firewall of this machine hold up what comes from containers? Let the network {users_engine.network(lab)} in."
+        raise LabError(what, fix) from error
+
+
+def build(lab: Lab, observer: Observer, children: Children, plan: dict[str, str]) -> list[str]:
+    """Return a command line that builds the node's image as root in a container of this engine.
+
+    It may write into the cache alone.
+    """
+    plan.update({"debootstrap": str(packages.root(lab)), "scratch": "/scratch"})
+    options = ["--network=host", f"--volume={_cache()}:{_cache()}", f"--volume={plan['kind']}:{plan['kind']}:ro"]
+    program = [sys.executable, "-m", "prompt_keda.lab.kind.node_image", json.dumps(plan)]
+    return [*users_engine.with_this_machines_programs(lab, *options), *program]
+
+
+def _cache() -> Path:
+    return private_folder(cache_home() / "prompt-keda" / "build")
+
+
+def forget(lab: Lab) -> None:
+    """Do nothing: containers and network go with the place."""

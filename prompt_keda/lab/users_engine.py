@@ -1,0 +1,168 @@
+"""The user's own Docker engine, in which a stack without root lives: its network there, and how commands reach the engine.
+
+Which engine that is, is kept when the stack is made. From then on the user's Docker settings and contexts are neither read nor
+written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+from prompt_keda.core.errors import LabError, Refusal
+from prompt_keda.core.places import CODE
+from prompt_keda.core.private_folder import private_folder
+from prompt_keda.lab import images, packages
+from prompt_keda.lab.commands import run
+from prompt_keda.lab.engines import Engine
+from prompt_keda.lab.settings import Lab, cache_home
+
+SHELL = "kind.local/shell:1"
+"""An image with nothing in it but the links of a Debian's root: what it is run with is mounted."""
+MERGED = {f"/{name}": f"usr/{name}" for name in ("bin", "sbin", "lib", "lib64")}
+OWNER = "prompt-keda.stack"
+"""Label of the stack's network and of containers that help to build: the stack's state folder."""
+NODE_OF = "io.x-k8s.kind.cluster"
+"""kind's label of a node: its cluster."""
+END_S = 30
+
+
+def keep(lab: Lab, engine: Engine) -> None:
+    """Note in which engine a stack is to live, before anything of it is made. Idempotent: yes."""
+    private_folder(lab.state)
+    lab.users_engine.write_text(json.dumps({"name": engine.name, "host": engine.host}))
+
+
+def docker(lab: Lab) -> list[str]:
+    """Return the start of a command line for the engine."""
+    return ["docker", "--config", str(settings(lab)), "--host", host(lab)]
+
+
+def settings(lab: Lab) -> Path:
+    """Return the folder of the engine's command line that stands for the user's own."""
+    return lab.state / "docker-config"
+
+
+def in_node(lab: Lab) -> list[str]:
+    """Return the start of a command line that runs in the node's container, with the node's programs."""
+    return [*docker(lab), "exec", "--interactive", node(lab)]
+
+
+def node(lab: Lab) -> str:
+    """Return the name of the node's container."""
+    return f"{network(lab)}-control-plane"
+
+
+def beside_node(lab: Lab) -> list[str]:
+    """Return the start of a command line that runs this machine's programs in the node's network."""
+    network_of_node = f"--network=container:{node(lab)}"
+    return with_this_machines_programs(lab, "--interactive", network_of_node, "--env=REDISCLI_AUTH")
+
+
+def with_this_machines_programs(lab: Lab, *options: str) -> list[str]:
+    """Return the start of a command line that runs as root in a container, which ends with the stack.
+
+    It sees this machine's programs, the stack's packages and the project, read-only, and has an image with nothing in it.
+    """
+    _ensure_shell(lab)
+    folder = packages.root(lab)
+    shown = {"/usr", "/etc", "/var/lib/dpkg", str(folder), str(CODE), sys.prefix, sys.base_prefix}
+    path = ":".join([*(f"{folder}/usr/{part}" for part in ("bin", "sbin")), "/usr/bin:/usr/sbin"])
+    env = {**packages.environment(lab), "PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return [
+        *(*docker(lab), "run", "--rm", "--privileged", f"--label={OWNER}={lab.state}", "--tmpfs=/run"),
+        *(f"--volume={path}:{path}:ro" for path in sorted(shown)),
+        *(f"--env={name}={value}" for name, value in env.items()),
+        *options,
+        SHELL,
+    ]
+
+
+def _ensure_shell(lab: Lab) -> None:
+    if not run([*docker(lab), "images", "--quiet", SHELL]).strip():
+        image = images.Image("shell", "1", {}, (), links=MERGED)
+        layer = images.build(image, cache_home() / "prompt-keda" / "images").layer
+        run([*docker(lab), "import", str(layer), SHELL])
+
+
+def network(lab: Lab) -> str:
+    """Return the name of the stack's network in the engine, which is its cluster's as well."""
+    return f"prompt-keda-{lab.name}"
+
+
+def make_network(lab: Lab) -> str:
+    """Make the stack's network, and return its gateway's address, which is this machine's. Idempotent: yes.
+
+    Raises
+    ------
+    Refusal
+        When another's stack has that name in this engine.
+    LabError
+        When the engine refuses, or runs its containers on another machine.
+    """
+    owner = _owner(lab)
+    if owner is None:
+        run([*docker(lab), "network", "create", "--label", f"{OWNER}={lab.state}", network(lab)])
+    elif owner != str(lab.state):
+        what = f"the container engine has a network {network(lab)} that is not this stack's"
+        raise Refusal(what, "Take another name: PROMPT_KEDA_LAB=another ./run lab.up")
+    gateway = run([*docker(lab), "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", network(lab)])
+    address = gateway.strip()
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            what = f"{address}, where containers reach this machine, is not an address of this machine"
+            raise LabError(what, "The container engine has to run its containers on this very machine.") from error
+    return address
+
+
+def remove_all(lab: Lab) -> None:
+    """Remove the stack's containers with their volumes, and its network. Idempotent: yes.
+
+    An engine may go on making what a killed command has asked it for: it is asked again until nothing is left.
+
+    Raises
+    ------
+    LabError
+        When something does not go.
+    """
+    end = time.monotonic() + END_S
+    while True:
+        ids = _containers(lab, f"label={OWNER}={lab.state}")
+        if has_network := _owner(lab) == str(lab.state):
+            ids += _containers(lab, f"network={network(lab)}", f"label={NODE_OF}={network(lab)}")
+        try:
+            if ids:
+                run([*docker(lab), "rm", "--force", "--volumes", *ids])
+            elif has_network:
+                run([*docker(lab), "network", "rm", network(lab)])
+            else:
+                return
+        except LabError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+
+
+def _containers(lab: Lab, *filters: str) -> list[str]:
+    """Return the ids of the containers, also of those that have ended, for which all of these filters hold."""
+    return run([*docker(lab), "ps", "--all", "--quiet", *(f"--filter={wanted}" for wanted in filters)]).split()
+
+
+def _owner(lab: Lab) -> str | None:
+    """Return the stack folder that the network in the engine is labelled with; None if there is no such network."""
+    listed = run([*docker(lab), "network", "ls", "--filter", f"name={network(lab)}", "--format", "{{.Name}}"])
+    if network(lab) not in listed.split():  # the filter takes a part of a name
+        return None
+    template = f'{{{{index .Labels "{OWNER}"}}}}'
+    return run([*docker(lab), "network", "inspect", "--format", template, network(lab)]).strip()
+
+
+def host(lab: Lab) -> str:
+    """Return where the engine listens, as ``$DOCKER_HOST`` names it."""
+    return str(json.loads(lab.users_engine.read_text())["host"])
