@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import processes
@@ -62,26 +63,31 @@ def start_containerd(lab: Lab, address: str) -> None:
     lab.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     (lab.state / "containerd.toml").write_text(_CONTAINERD.format(state=lab.state, run=lab.run, pause=PAUSE_IMAGE))
     write_registry_trust(lab, address)
-    network = {
-        "cniVersion": "0.4.0",
-        "name": "pods",
-        "plugins": [
-            {
-                "type": "bridge",
-                "bridge": "cni0",
-                "isGateway": True,
-                "hairpinMode": True,
-                "ipam": {
-                    "type": "host-local",
-                    "ranges": [[{"subnet": POD_CIDR}]],
-                    "routes": [{"dst": "0.0.0.0/0"}],
-                    "dataDir": str(lab.state / "cni-addresses"),
-                },
-            }
-        ],
-    }
+    network = pod_network(str(lab.state / "cni-addresses"), masquerades=False)
     (lab.state / "cni" / "10-pods.conflist").write_text(json.dumps(network))
     processes.start(lab, "containerd", ["containerd", f"--config={lab.state / 'containerd.toml'}", "--log-level=warn"])
+
+
+def pod_network(addresses: str, *, masquerades: bool) -> dict[str, Any]:
+    """Return the pods' network as containerd takes it (CNI): one node needs a bridge and nothing else.
+
+    Parameters
+    ----------
+    addresses
+        The folder of the addresses that are taken.
+    masquerades
+        Whether pods take the node's address outside: where the stack's servers know no way back to theirs.
+    """
+    ranges = {"ranges": [[{"subnet": POD_CIDR}]], "routes": [{"dst": "0.0.0.0/0"}]}
+    bridge = {
+        "type": "bridge",
+        "bridge": "cni0",
+        "isGateway": True,
+        "ipMasq": masquerades,
+        "hairpinMode": True,
+        "ipam": {"type": "host-local", **ranges, "dataDir": addresses},
+    }
+    return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]}
 
 
 def write_registry_trust(lab: Lab, address: str) -> None:

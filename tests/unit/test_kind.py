@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from prompt_keda.core.errors import Refusal
-from prompt_keda.lab import engines, place, processes, providers, users_engine
+from prompt_keda.lab import engines, node, place, processes, providers, users_engine
 from prompt_keda.lab.kind import cluster, config, engine, in_users_engine
 from prompt_keda.lab.provider import KIND, NATIVE
 from prompt_keda.lab.settings import KUBERNETES_VERSION, Lab
@@ -207,7 +208,8 @@ def test_the_node_sees_nothing_of_the_users(told, lab):
     """What is mounted lies in the stack's own folders; no home, no socket."""
     mounts = [mount["hostPath"] for node in told["nodes"] for mount in node["extraMounts"]]
     assert mounts and all(path.startswith(str(lab.state)) for path in mounts)
-    assert told["networking"] == {"apiServerAddress": "10.213.9.2", "apiServerPort": 6443}
+    networking = told["networking"]
+    assert (networking["apiServerAddress"], networking["apiServerPort"]) == ("10.213.9.2", 6443)
 
 
 def test_kubeadm_is_patched_in_the_form_of_its_version(told):
@@ -217,3 +219,12 @@ def test_kubeadm_is_patched_in_the_form_of_its_version(told):
     assert KUBERNETES_VERSION < "1.36" and isinstance(arguments, dict)
     assert arguments["authentication-config"] == "/etc/kubernetes/extra/authentication.json"
     assert patches["KubeletConfiguration"]["failCgroupV1"] is False
+
+
+def test_the_pods_network_is_the_native_nodes_own_and_kind_makes_none(told):
+    """One description for both: kind is told to bring none, and its node is given that one in a file."""
+    assert told["networking"]["disableDefaultCNI"] is True
+    mounts = told["nodes"][0]["extraMounts"]
+    (mount,) = [mount for mount in mounts if mount["containerPath"].startswith("/etc/cni/net.d/")]
+    given = json.loads(Path(mount["hostPath"]).read_text())
+    assert mount["readOnly"] and given == node.pod_network("/var/lib/cni/networks", masquerades=True)

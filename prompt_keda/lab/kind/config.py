@@ -30,6 +30,8 @@ def write(lab: Lab, cluster: str, authority: Authority, address: str, authentica
     (extra / "audit-policy.json").write_text(json.dumps(control_plane.AUDIT_POLICY))
     for part in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"):
         (private_folder(extra / "patches") / f"{part}+json.json").write_text(json.dumps(NO_PROBE))
+    network = place / "10-pods.conflist"
+    network.write_text(json.dumps(node.pod_network("/var/lib/cni/networks", masquerades=True)))
     node.write_registry_trust(lab, address)
     private_folder(lab.audit_log.parent)
     lab.audit_log.touch(mode=0o600)  # so that it is ours, whoever writes
@@ -38,6 +40,7 @@ def write(lab: Lab, cluster: str, authority: Authority, address: str, authentica
         # kubeadm takes an authority that is there: one for the whole stack
         *({**_mount(authority.folder / name, f"{PKI}/{name}"), "readOnly": True} for name in ("ca.crt", "ca.key")),
         _mount(lab.audit_log.parent, LOGS),
+        {**_mount(network, f"/etc/cni/net.d/{network.name}"), "readOnly": True},
         {**_mount(lab.state / "registries", "/etc/containerd/certs.d"), "readOnly": True},
         {**_mount(authority.ca_file, str(authority.ca_file)), "readOnly": True},
     ]
@@ -48,7 +51,7 @@ def write(lab: Lab, cluster: str, authority: Authority, address: str, authentica
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "name": cluster,
-        "networking": {"apiServerAddress": address, "apiServerPort": PORTS["api"]},
+        "networking": {"apiServerAddress": address, "apiServerPort": PORTS["api"], "disableDefaultCNI": True},
         "containerdConfigPatches": [REGISTRIES],
         "kubeadmConfigPatches": [json.dumps(patch) for patch in _patches(lab)],
         "nodes": [{"role": "control-plane", "extraMounts": mounts}],

@@ -61,32 +61,6 @@ NOT_NEEDED = (
     "usr/share/locale",
     "usr/share/i18n",
 )
-POD_NETWORK = {
-    "cniVersion": "0.4.0",
-    "name": "pods",
-    "plugins": [
-        {
-            "type": "bridge",
-            "bridge": "cni0",
-            "isGateway": True,
-            "ipMasq": True,
-            "hairpinMode": True,
-            "ipam": {
-                "type": "host-local",
-                "ranges": [[{"subnet": "10.244.0.0/24"}]],
-                "routes": [{"dst": "0.0.0.0/0"}],
-            },
-        },
-        {"type": "portmap", "capabilities": {"portMappings": True}},
-    ],
-}
-"""Instead of kindnetd: one node needs a bridge and nothing else. kind's first node has 10.244.0.0/24."""
-NO_NETWORK_PODS = """\
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: pod-network, namespace: kube-system}
-data: {made-by: /etc/cni/net.d/10-bridge.conflist in the node image}
-"""
 STORAGE = """\
 apiVersion: storage.k8s.io/v1
 kind: StorageClass
@@ -204,7 +178,7 @@ def _add_kinds_files(root: Path, files: Path, pause: str) -> None:
     _link(root / "etc/systemd/system/systemd-binfmt.service", "/dev/null")
     for program in ("containerd", "containerd-shim-runc-v2", "ctr"):
         _link(root / f"usr/local/bin/{program}", f"/usr/bin/{program}")
-    for plugin in ("bridge", "host-local", "loopback", "portmap", "ptp"):
+    for plugin in ("bridge", "host-local", "loopback"):
         shutil.copy2(root / "usr/lib/cni" / plugin, root / "opt/cni/bin" / plugin)
     spec = json.loads(_run(["chroot", str(root), "ctr", "oci", "spec"]))
     spec.setdefault("hooks", {})["createContainer"] = [{"path": "/kind/bin/mount-product-files.sh"}]
@@ -214,8 +188,6 @@ def _add_kinds_files(root: Path, files: Path, pause: str) -> None:
     text = re.sub(r"sandbox_image = .*", f'sandbox_image = "{pause}"', config.read_text())
     # without CAP_SYS_RESOURCE runc cannot lower it, and dies
     config.write_text(text.replace("restrict_oom_score_adj = false", "restrict_oom_score_adj = true"))
-    (root / "etc/cni/net.d/10-bridge.conflist").write_text(json.dumps(POD_NETWORK))
-    (root / "kind/manifests/default-cni.yaml").write_text(NO_NETWORK_PODS)
     (root / "kind/manifests/default-storage.yaml").write_text(STORAGE)
     early = root / "etc/systemd/system/containerd.service.d/10-refuse-early.conf"
     early.parent.mkdir(parents=True, exist_ok=True)
