@@ -14,6 +14,8 @@ from prompt_keda.lab.settings import Lab
 PREFIX = "rubin/prompt-keda-local"
 POLICY = "prompt-keda"
 TOKEN_TTL = "20m"  # noqa: S105  a duration
+ANSWER_S = 60
+"""A busy machine takes more than 10 s (seen). Who gives up while Vault initialises itself has lost its key for good."""
 
 
 def unseal(lab: Lab, url: str, ca_file: Path) -> hvac.Client:
@@ -21,7 +23,7 @@ def unseal(lab: Lab, url: str, ca_file: Path) -> hvac.Client:
 
     The unseal key and the root token stay in the stack's state folder. Idempotent: yes.
     """
-    client = hvac.Client(url=url, verify=str(ca_file), timeout=10)
+    client = hvac.Client(url=url, verify=str(ca_file), timeout=ANSWER_S)
     if not client.sys.is_initialized():
         answer = client.sys.initialize(secret_shares=1, secret_threshold=1)
         state.store_secret(lab, "vault-unseal-key", Secret(answer["keys"][0]))
