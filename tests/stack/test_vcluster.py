@@ -73,7 +73,7 @@ def until_green():
     """As a person would: a redeploy, which ends the operator's waiting after an outage, then a look."""
     code, document = run_json("redeploy", "--env", VCLUSTER)
     assert code == 0, document.get("error")
-    until(lambda: not bad(), 90, "all checks green")
+    until(lambda: not bad(), 180, "all checks green")
 
 
 def skipped(found):
