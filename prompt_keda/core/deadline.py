@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def in_time(work: Callable[[], T], limit: timedelta, what: str) -> T:
-    """Give what a piece of work gives, and raise what it raises.
+    """Return what a piece of work returns, and raise what it raises.
 
     It runs in a daemon thread, so that what hangs holds up neither the caller nor the exit: a look-up of a name has no
     limit of its own, and a server that sends single bytes passes every limit of a single wait.

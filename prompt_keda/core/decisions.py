@@ -105,7 +105,7 @@ class Decisions:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Give what is kept in plan.json."""
+        """Return what is kept in plan.json."""
         return asdict(self)
 
     @property
@@ -169,7 +169,7 @@ class Plan(Generic[C]):
 
     @property
     def input_digests(self) -> dict[str, str]:
-        """Give the SHA-256 of each input, of a mapping's keys each: enough to name what has changed, on any machine."""
+        """Return the SHA-256 of each input, of a mapping's keys each: enough to name what has changed, on any machine."""
         digests: dict[str, str] = {}
         for name, value in self.inputs.items():
             parts = (
@@ -179,7 +179,7 @@ class Plan(Generic[C]):
         return digests
 
     def to_json(self) -> dict[str, Any]:
-        """Give what is kept in plan.json and shown with ``--json``."""
+        """Return what is kept in plan.json and shown with ``--json``."""
         return {
             "mode": self.mode,
             "reason": self.reason,
@@ -196,7 +196,7 @@ class Plan(Generic[C]):
 
 
 def digest_of(inputs: Mapping[str, Any]) -> str:
-    """Give what a person approves: the first 16 hex digits of the SHA-256 over all that it covers."""
+    """Return what a person approves: the first 16 hex digits of the SHA-256 over all that it covers."""
     return hashlib.sha256(_as_text(inputs)).hexdigest()[:16]
 
 

@@ -54,7 +54,7 @@ def look_at(name: str, thing: T, look: Callable[[T], Outcome]) -> Outcome:
 
 
 def worst_of(outcomes: list[Outcome], good: str = "") -> Outcome:
-    """Give the worst of what was seen: FAIL before UNKNOWN before WARN.
+    """Return the worst of what was seen: FAIL before UNKNOWN before WARN.
 
     So what cannot be seen hides nothing that is broken. Nothing to look at is UNKNOWN, never green, and where all is
     SKIPPED so is the whole.

@@ -10,7 +10,7 @@ ZOMBIE = "Z"
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process of this machine runs. A number that is used again says yes.
+    """Return whether a process of this machine runs. A number that is used again says yes.
 
     One that was killed and that its parent has not asked for yet (a zombie) does not run.
     """
@@ -25,7 +25,7 @@ def is_alive(pid: int) -> bool:
 
 
 def kernel_fields(pid: int) -> list[str] | None:
-    """Give what the kernel says of a process after its name: the state first (Linux, proc(5), /proc/PID/stat, fields 3 on).
+    """Return what the kernel says of a process after its name: the state first (Linux, proc(5), /proc/PID/stat, fields 3 on).
 
     None if it is gone, or on a system without /proc.
     """

@@ -42,7 +42,7 @@ class Redaction:
         self.count = 0
 
     def __call__(self, text: str) -> str:
-        """Give the text without them."""
+        """Return the text without them."""
         if self._known is not None:
             text = self._known.sub(lambda match: self._taken(self._tokens[match[0]]), text)
         for pattern in PATTERNS:
@@ -54,7 +54,7 @@ class Redaction:
         return token
 
     def _token(self, value: str) -> str:
-        """Give a token that is the same for the same value in this bundle, and tells nothing of it: its key is forgotten."""
+        """Return a token that is the same for the same value in this bundle, and reveals nothing of it: its key is forgotten."""
         return f"[redacted-{hmac.new(self._key, value.encode(), hashlib.sha256).hexdigest()[:8]}]"
 
 
@@ -71,7 +71,7 @@ def _forms(value: str) -> Iterator[str]:
 
 
 def known_secrets(data: Iterable[str]) -> Iterator[str]:
-    """Give the secret values of a Kubernetes Secret's data, and what a docker configuration holds inside."""
+    """Yield the secret values of a Kubernetes Secret's data, and what a docker configuration holds inside."""
     for encoded in data:
         try:
             value = base64.b64decode(encoded).decode()

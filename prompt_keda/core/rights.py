@@ -38,14 +38,14 @@ class Right:
         )
 
     def covers(self, other: Right) -> bool:
-        """Tell whether who has this right has the other one, too."""
+        """Return whether who has this right has the other one, too."""
         mine = (self.verb, self.group, self.plural, self.subresource)
         same = mine == (other.verb, other.group, other.plural, other.subresource)
         return same and self.namespace in ("", other.namespace) and self.name in ("", other.name)
 
 
 def gives(rule: Rule, right: Right) -> bool:
-    """Tell whether a rule of RBAC (verbs, apiGroups, resources, resourceNames) gives a right where it holds.
+    """Return whether a rule of RBAC (verbs, apiGroups, resources, resourceNames) gives a right where it holds.
 
     ``*`` stands for all; for resources also as ``*/subresource`` (Kubernetes, pkg/apis/rbac/v1, evaluation_helpers.go).
     """
@@ -61,7 +61,7 @@ def gives(rule: Rule, right: Right) -> bool:
 
 
 def plural_of(kind: str) -> str:
-    """Give the plural under which a kind is served, by Kubernetes' own convention (meta.UnsafeGuessKindToResource)."""
+    """Return the plural under which a kind is served, by Kubernetes' own convention (meta.UnsafeGuessKindToResource)."""
     word = kind.lower()
     if word.endswith("s"):
         return f"{word}es"

@@ -103,7 +103,7 @@ def _result(step: Step[C], progress: Progress, acted: bool, took: float, began: 
 
 
 def _told(error: BaseException, step: Step[C], has_written: bool) -> PromptKedaError:
-    """Give the error that tells the truth about a run in its middle: 2 means that nothing was written."""
+    """Return the error that is true for a run in its middle: 2 means that nothing was written."""
     if isinstance(error, KeyboardInterrupt):
         return Interrupted(f"stopped in {step.id}", GO_ON)
     if not isinstance(error, PromptKedaError):

@@ -18,7 +18,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Give the value. Call this at the last moment, where the value leaves for the system it belongs to."""
+        """Return the value. Call this at the last moment, where the value leaves for the system it belongs to."""
         return self._value
 
     def __repr__(self) -> str:

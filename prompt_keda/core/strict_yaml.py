@@ -29,7 +29,7 @@ class _Loader(yaml.CSafeLoader):
     """A safe loader that tells the place of a value that is not of its kind, such as the day 2026-13-45."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Give a node's value. PyYAML itself lets the errors of `int`, `date` and the like through, without a place."""
+        """Return a node's value. PyYAML itself lets the errors of `int`, `date` and the like through, without a place."""
         try:
             return super().construct_object(node, deep)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
@@ -38,7 +38,7 @@ class _Loader(yaml.CSafeLoader):
 
 
 def read_text(path: Path) -> str:
-    """Give a file's text.
+    """Return a file's text.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def read_text(path: Path) -> str:
 
 
 def load_documents(path: Path, placeholders: Mapping[str, Any] | None) -> list[tuple[Any, Marks]]:
-    """Give each document of a file with the place of each of its values.
+    """Return each document of a file with the place of each of its values.
 
     Parameters
     ----------
@@ -89,12 +89,12 @@ def load_documents(path: Path, placeholders: Mapping[str, Any] | None) -> list[t
 
 
 def place(path: Path, mark: yaml.Mark | None) -> str:
-    """Give ``file:line:column``, both counted from 1."""
+    """Return ``file:line:column``, both counted from 1."""
     return f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
 
 
 def mark_near(where: Where, marks: Marks) -> yaml.Mark:
-    """Give the mark of a value, or of the nearest one around it that the file has."""
+    """Return the mark of a value, or of the nearest one around it that the file has."""
     return marks[next(where[:length] for length in range(len(where), -1, -1) if where[:length] in marks)]
 
 

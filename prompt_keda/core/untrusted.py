@@ -9,7 +9,7 @@ UNSAFE = {"Cc", "Cf", "Cn", "Cs", "Zl", "Zp"}
 
 
 def neutral(text: str) -> str:
-    """Give the text with every control character and direction mark replaced by a visible ``�``; newlines stay.
+    """Return the text with every control character and direction mark replaced by a visible ``�``; newlines stay.
 
     For our own messages of several lines alone: whoever can bring a newline into any other could forge a line of ours.
     """
@@ -20,5 +20,5 @@ def neutral(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Give the text as `neutral` does, and newlines replaced as well."""
+    """Return the text as `neutral` does, and newlines replaced as well."""
     return neutral(text).replace("\n", "\ufffd")
