@@ -68,7 +68,7 @@ def ldap_probe(url: str, ca_file: Path | None, timeout: timedelta) -> list[str]:
 
 
 def _broken(error: Exception) -> str:
-    """Say why no answer came. The library makes each of its errors one of Python's own kind as well."""
+    """Return why no answer came. The library makes each of its errors one of Python's own kind as well."""
     if isinstance(error, TimeoutError):
         return time_over(error, "while opening" in str(error))
     return find_reason(error) or _reason(error)

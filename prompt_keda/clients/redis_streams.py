@@ -149,7 +149,7 @@ class RedisStreams:
         return cls(redis.Redis(connection_pool=pool), endpoint, way)
 
     def logged_in_as(self, username: str | None, password: Secret | None, tls: Tls | None = None) -> RedisStreams:
-        """Give the same Redis, reached in the same way, with another login. Nothing is sent yet.
+        """Return the same Redis, reached in the same way, with another login. Nothing is sent yet.
 
         Parameters
         ----------
@@ -183,7 +183,7 @@ class RedisStreams:
         return survey
 
     def denied(self, stream: str) -> list[str]:
-        """Give those commands that this login may not run, of the three that KEDA asks for a lag.
+        """Return those commands that this login may not run, of the three that KEDA asks for a lag.
 
         KEDA 2.16.1 sends INFO, XINFO GROUPS, and XLEN where it sees no group (pkg/scalers/redis_streams_scaler.go).
         Raises as `ping` does.
@@ -273,26 +273,26 @@ class RedisStreams:
         self._ask(lambda: self._redis.ping())
 
     def info(self, section: str) -> dict[str, Any]:
-        """Give one section of INFO. Raises as `ping` does."""
+        """Return one section of INFO. Raises as `ping` does."""
         info: dict[str, Any] = self._ask(lambda: self._redis.info(section))
         return info
 
     def stream_info(self, stream: str) -> StreamInfo | None:
-        """Give what is known of a stream, or None if it is not there. Raises as `ping` does."""
+        """Return what is known of a stream, or None if it is missing. Raises as `ping` does."""
         answer = self._ask_absent(lambda: self._redis.xinfo_stream(stream))
         return None if answer is None else read_stream(answer)
 
     def group_info(self, stream: str, group: str) -> GroupInfo | None:
-        """Give what is known of a consumer group, or None if stream or group is not there. Raises as `ping` does."""
+        """Return what is known of a consumer group, or None if stream or group is missing. Raises as `ping` does."""
         return read_group(self._ask_absent(lambda: self._redis.xinfo_groups(stream)) or [], group)
 
     def consumers(self, stream: str, group: str) -> list[str]:
-        """Give the names of a group's consumers. Raises as `ping` does."""
+        """Return the names of a group's consumers. Raises as `ping` does."""
         consumers = self._ask_absent(lambda: self._redis.xinfo_consumers(stream, group)) or []
         return [consumer["name"] for consumer in consumers]
 
     def pending_ids(self, stream: str, group: str) -> set[str]:
-        """Give the ids of the events that a group has given out and that were not acknowledged. Raises as `ping` does."""
+        """Return the ids of the events that a group has given out and that were not acknowledged. Raises as `ping` does."""
         rows = self._ask_absent(lambda: self._redis.xpending_range(stream, group, "-", "+", MOST_PENDING)) or []
         return {row["message_id"] for row in rows}
 
@@ -329,7 +329,7 @@ class RedisStreams:
         return True
 
     def backlog(self, stream: str, group: str) -> Backlog:
-        """Give a group's lag beside what really waits. It reads, and never writes (EVAL_RO).
+        """Return a group's lag beside what really waits. It reads, and never writes (EVAL_RO).
 
         Raises
         ------
@@ -477,7 +477,7 @@ class _Way:
 
 
 def ready_pod(kube: Kube, namespace: str, service: str, port: int) -> str:
-    """Give the name of a ready pod behind a Service.
+    """Return the name of a ready pod behind a Service.
 
     Raises
     ------

@@ -182,16 +182,16 @@ class Survey:
         self._answers = answers
 
     def info(self) -> dict[str, Any]:
-        """Give INFO: all default sections, and ``cmdstat_…`` with the calls of each command since the start."""
+        """Return INFO: all default sections, and ``cmdstat_…`` with the calls of each command since the start."""
         info: dict[str, Any] = self._answer("info") | self._answer("commandstats")
         return info
 
     def now_s(self) -> float:
-        """Give Redis' own clock, in seconds since 1970."""
+        """Return Redis' own clock, in seconds since 1970."""
         return float(self._answer("time"))
 
     def saving(self) -> dict[str, str]:
-        """Give its settings ``save`` and ``appendonly``."""
+        """Return its settings ``save`` and ``appendonly``."""
         settings: dict[str, str] = self._answer("saving")
         return settings
 
@@ -209,7 +209,7 @@ class Survey:
         return min(ages, default=None)
 
     def stream(self, stream: str) -> StreamInfo | None:
-        """Give what is known of a stream, or None if it is not there."""
+        """Return what is known of a stream, or None if it is not there."""
         info: StreamInfo | None = self._answer("stream", stream)
         return info
 
@@ -223,12 +223,12 @@ class Survey:
         return lives_ms
 
     def group(self, stream: str, group: str) -> GroupInfo | None:
-        """Give what is known of a consumer group, or None if stream or group is not there."""
+        """Return what is known of a consumer group, or None if stream or group is not there."""
         info: GroupInfo | None = self._answer("group", stream, group)
         return info
 
     def backlog(self, stream: str, group: str) -> Backlog:
-        """Give a group's lag beside what really waits. Raises `BadAnswer` when stream or group is not there."""
+        """Return a group's lag beside what really waits. Raises `BadAnswer` when stream or group is missing."""
         backlog: Backlog = self._answer("backlog", stream, group)
         return backlog
 
@@ -238,7 +238,7 @@ class Survey:
         return flow
 
     def old_pending(self, stream: str, group: str) -> OldPending:
-        """Give the events that are pending for too long. Raises `BadAnswer` when stream or group is not there."""
+        """Return the events that are pending for too long. Raises `BadAnswer` when stream or group is missing."""
         pending: OldPending = self._answer("pending", stream, group)
         return pending
 
@@ -280,7 +280,7 @@ def ask(
 
 
 def _plan(streams: Sequence[tuple[str, str]]) -> dict[Question, tuple[Callable[[Any], Any], Callable[[Any], Any]]]:
-    """Give for each question how to send it, and how to read its reply."""
+    """Return for each question how to send it, and how to read its reply."""
     plan: dict[Question, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
         ("info",): (lambda pipe: pipe.info(), dict),
         ("commandstats",): (lambda pipe: pipe.info("commandstats"), dict),

@@ -95,7 +95,7 @@ def parse_image(name: str) -> ImageName:
 
 
 def credentials_from_docker_config(config: Secret, host: str) -> tuple[str, Secret] | None:
-    """Give user and password for a registry out of a docker config JSON; None if it has none for that host.
+    """Return user and password for a registry out of a docker config JSON; None if it has none for that host.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def credentials_from_docker_config(config: Secret, host: str) -> tuple[str, Secr
 
 
 def credentials_for_image(config: Secret, image: ImageName) -> tuple[str, Secret] | None:
-    """Give what a kubelet would take out of a docker config JSON for an image; None if nothing in it fits.
+    """Return what a kubelet would take out of a docker config JSON for an image; None if nothing in it fits.
 
     An entry fits by host, whose parts may hold ``*``, and by the path that it names, if any; the longest comes first.
     Docker Hub is ``index.docker.io`` there, and schemes and ``/v1/`` or ``/v2/`` count for nothing (Kubernetes,
@@ -199,7 +199,7 @@ class Registry:
         raise BadAnswer(SYSTEM, host, "its address makes no sense")  # without the cause, which shows a part of it
 
     def manifest_digest(self, repository: str, reference: str) -> str:
-        """Give the digest of an image's manifest; a HEAD request, so nothing is downloaded.
+        """Return the digest of an image's manifest; a HEAD request, so nothing is downloaded.
 
         Raises
         ------
@@ -215,7 +215,7 @@ class Registry:
         return self._digest(self._manifest("HEAD", repository, reference), reference)
 
     def manifest(self, repository: str, reference: str) -> ManifestInfo:
-        """Give what the manifest says. Raises as `manifest_digest` does."""
+        """Return what the manifest says. Raises as `manifest_digest` does."""
         answer = self._manifest("GET", repository, reference)
         document = self._json(answer)
         media_type = answer.headers.get("Content-Type", "").partition(";")[0]
@@ -255,7 +255,7 @@ class Registry:
         return children
 
     def platforms(self, repository: str, info: ManifestInfo) -> tuple[str, ...]:
-        """Give the platforms that an image is for; none where it does not say. A single manifest's config is read.
+        """Return the platforms that an image is for; none where it does not say. A single manifest's config is read.
 
         Raises
         ------
@@ -280,7 +280,7 @@ class Registry:
         return _platform(self._json(answer))
 
     def has_blob(self, repository: str, digest: str) -> bool:
-        """Tell whether a config or layer is there; a HEAD request, so nothing is downloaded. Raises as `manifest` does.
+        """Return whether a config or layer is there; a HEAD request, so nothing is downloaded. Raises as `manifest` does.
 
         A registry that keeps its blobs elsewhere redirects, and only for one that it has (OCI distribution API).
         """
@@ -333,7 +333,7 @@ class Registry:
         return answer
 
     def _digest(self, answer: httpx.Response, reference: str) -> str:
-        """Give the digest that an answer names. A log-in page or a proxy's page says 200 as well, but has none."""
+        """Return the digest that an answer names. A log-in page or a proxy's page says 200 as well, but has none."""
         digest = str(answer.headers.get("Docker-Content-Digest", ""))
         if not digest:
             what = answer.headers.get("Content-Type", "no type").partition(";")[0]
@@ -413,7 +413,7 @@ class Registry:
 
 
 def _platform(config: Any) -> str:
-    """Give ``linux/amd64`` of what a config, or an index's entry, says; empty where it does not say."""
+    """Return ``linux/amd64`` of what a config, or an index's entry, says; empty where it does not say."""
     system, architecture = config.get("os"), config.get("architecture")
     known = all(isinstance(part, str) and part not in ("", "unknown") for part in (system, architecture))
     return f"{system}/{architecture}" if known else ""
@@ -429,7 +429,7 @@ def _is_index(entry: Any) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """Say in one line whether name, TLS or TCP failed; httpx keeps it in the chain of causes."""
+    """Return in one line whether name, TLS or TCP failed; httpx keeps it in the chain of causes."""
     if reason := find_reason(error):
         return reason
     cause: BaseException | None = error

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def filled(value: str, key: str) -> str:
-    """Give a value of the environment.
+    """Return a value of the environment.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def filled(value: str, key: str) -> str:
 
 
 def viewpoint() -> str:
-    """Give from where this looks: ``user@host``; the user's number where the machine has no name for it."""
+    """Return from where this looks: ``user@host``; the user's number where the machine has no name for it."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container may run as a user that stands in no passwd file
@@ -136,7 +136,7 @@ class Systems:
         return self._once("redis", make)
 
     def redis_survey(self) -> Survey:
-        """Give what Prompt Redis says of itself and of every instrument's stream, asked once. Raises as ``redis``."""
+        """Return what Prompt Redis says of itself and of every instrument's stream, asked once. Raises as ``redis``."""
         pairs = [(instrument.stream, instrument.consumer_group) for instrument in self.environment.instruments]
         return self._once("redis survey", lambda: self.redis.survey(pairs))
 
@@ -155,14 +155,14 @@ class Systems:
         return self._vault().health()
 
     def secret(self, key: VaultKey) -> Secret:
-        """Give one key of one secret in Vault. Raises `Missing` when it is absent or empty, and as `Vault.read_keys`."""
+        """Return one key of one secret in Vault. Raises `Missing` when it is absent or empty, and as `Vault.read_keys`."""
         keys = self.secret_keys(key.path)
         if not keys.get(key.key):
             raise Missing("Vault", self.vault.endpoint, f"{key.path} has no key {key.key}")
         return keys[key.key]
 
     def secret_keys(self, path: str) -> dict[str, Secret]:
-        """Give all keys of one secret in Vault, read once. Raises as `Vault.read_keys` does."""
+        """Return all keys of one secret in Vault, read once. Raises as `Vault.read_keys` does."""
         settings = self.environment.vault
         return self._once(f"secret {path}", lambda: self.vault.read_keys(settings.mount, path, settings.kv_version))
 
@@ -176,7 +176,7 @@ class Systems:
         return ldap_probe(filled(settings.url, "ldap.url"), settings.ca_file, self.environment.limits.connect)
 
     def registry(self, host: str) -> Registry:
-        """Give a registry of the environment by its host. Raises `Missing` when the environment does not name it."""
+        """Return a registry of the environment by its host. Raises `Missing` when the environment does not name it."""
         return self._once(f"registry {host}", lambda: self._connect_registry(host))
 
     def post_to_chat(self, text: str) -> str:
@@ -200,7 +200,7 @@ class Systems:
         return post(address, text, settings.ca_file, self.environment.limits.connect)
 
     def keep(self, name: str, make: Callable[[], T]) -> T:
-        """Give what several checks share: made by the first who asks, and closed with the systems if it can be."""
+        """Return what several checks share: made by the first who asks, and closed with the systems if it can be."""
         return self._once(name, make)
 
     def kept(self, name: str) -> Any:
@@ -208,7 +208,7 @@ class Systems:
         return self._made.get(name)
 
     def registry_as(self, host: str, credentials: tuple[str, Secret] | None) -> Registry:
-        """Give a registry of the environment with other credentials than its own; None: anonymous. The caller closes it.
+        """Return a registry of the environment with other credentials than its own; None: anonymous. The caller closes it.
 
         Raises `Missing` when the environment does not name it.
         """
@@ -267,7 +267,7 @@ class Systems:
         return self.registry_as(host, credentials)
 
     def _password(self, system: str, place: str, key: VaultKey) -> Secret:
-        """Give what another system is logged in to with. That Vault has refused it says nothing of that system."""
+        """Return what another system is logged in to with. That Vault has refused it says nothing of that system."""
         try:
             return self.secret(key)
         except (Refused, Missing) as error:
@@ -275,7 +275,7 @@ class Systems:
             raise ClientError(system, place, f"its password cannot be read: {error.what}", fix) from error
 
     def _once(self, name: str, make: Callable[[], T], is_login: bool = False) -> T:
-        """Give what was made once. A login that was refused is not tried again.
+        """Return what was made once. A login that was refused is not tried again.
 
         Each of a round's checks would try it, and servers lock out who fails too often: Vault an AppRole for 15 minutes
         after five times (its documentation, "User lockout").

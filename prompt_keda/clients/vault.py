@@ -117,13 +117,13 @@ class Vault:
         self._client.token = sendable(token.reveal())
 
     def token(self) -> Token:
-        """Give what this token is good for. Raises as `read_keys` does, but never `Missing`."""
+        """Return what this token is good for. Raises as `read_keys` does, but never `Missing`."""
         data = self._ask(lambda: self._client.auth.token.lookup_self())["data"]
         ttl_s = int(data["ttl"]) if data.get("expire_time") else None
         return Token(ttl_s, bool(data.get("renewable")), int(data.get("num_uses") or 0))
 
     def kv_version(self, mount: str) -> int:
-        """Give the real version of a KV engine: 1 or 2.
+        """Return the real version of a KV engine: 1 or 2.
 
         The endpoint is the one that the vault command asks before it reads; every token may use it that has a right to
         anything under the mount.
@@ -141,12 +141,12 @@ class Vault:
         return int((mount_info.get("options") or {}).get("version") or 1)
 
     def capabilities(self, paths: Sequence[str]) -> dict[str, set[str]]:
-        """Give what the token may do with each API path, in one request: ``read``, ``deny``, ``root`` and so on."""
+        """Return what the token may do with each API path, in one request: ``read``, ``deny``, ``root`` and so on."""
         answer = self._ask(lambda: self._client.sys.get_capabilities(list(paths)))["data"]
         return {path: set(answer.get(path) or ["deny"]) for path in paths}
 
     def read_keys(self, mount: str, path: str, kv_version: int) -> dict[str, Secret]:
-        """Give all keys of one secret.
+        """Return all keys of one secret.
 
         Raises
         ------
@@ -167,7 +167,7 @@ class Vault:
         return _secret(document["data"])
 
     def newest_version(self, mount: str, path: str, kv_version: int) -> SecretVersion | None:
-        """Give the newest version of a secret; None for KV version 1, which keeps none. Needs no right but to read it.
+        """Return the newest version of a secret; None for KV version 1, which keeps none. Needs no right but to read it.
 
         Raises
         ------
@@ -179,7 +179,7 @@ class Vault:
         return None if kv_version == 1 else _version(self._read_newest(mount, path))
 
     def _read_newest(self, mount: str, path: str) -> dict[str, Any]:
-        """Give data and metadata; with a deleted version Vault answers 404, and still tells its metadata."""
+        """Return data and metadata; with a deleted version Vault answers 404, and still sends its metadata."""
         read = self._client.secrets.kv.v2.read_secret_version
 
         def ask() -> Any:
@@ -216,7 +216,7 @@ class Vault:
             raise Unreachable(SYSTEM, self.endpoint, _reason(error)) from error
 
     def _document(self, answer: Any) -> dict[str, Any]:
-        """Give the JSON of an answer. A redirect is not followed: the library would send the token along."""
+        """Return the JSON of an answer. A redirect is not followed: the library would send the token along."""
         if isinstance(answer, requests.Response):
             if answer.is_redirect:
                 place = urlsplit(answer.headers["Location"]).hostname or "another path"

@@ -83,7 +83,7 @@ def download(url: str, sha256: str, target: Path, ca_file: Path | None, timeout:
 
 @contextmanager
 def _kept(target: Path) -> Iterator[None]:
-    """Tell what this machine does not allow with the file's name."""
+    """Add the file's name to an error that this machine does not allow something."""
     try:
         yield
     except OSError as error:
@@ -92,7 +92,7 @@ def _kept(target: Path) -> Iterator[None]:
 
 
 def _place(url: str) -> str:
-    """Give the host of an address alone: the rest may be a password or a signature."""
+    """Return the host of an address alone: the rest may be a password or a signature."""
     try:
         return f"https://{urlsplit(url).hostname}"
     except ValueError:

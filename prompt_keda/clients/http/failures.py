@@ -32,7 +32,7 @@ HANDSHAKE = "handshake"
 
 
 def find_reason(error: BaseException) -> str | None:
-    """Give why a connection failed, out of all that has led to an error; None where that does not tell.
+    """Return why a connection failed, out of all that has led to an error; None where that does not tell.
 
     Time-outs are for `time_over`: each library says in its own way whether it was still connecting.
     """
@@ -70,7 +70,7 @@ def find_tls_reason(error: BaseException) -> str | None:
 
 
 def time_over(error: BaseException, was_connecting: bool, limit: str = "in time") -> str:
-    """Say what there was when the time was over: no connection, one without an answer, or with a part of it.
+    """Return what there was when the time was over: no connection, one without an answer, or with a part of it.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def is_in_handshake(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an error, and all errors that have led to it: its causes, and those that it only carries."""
+    """Yield an error, and all errors that have led to it: its causes, and those that it only carries."""
     known, left = set[int](), [error]
     while left:
         cause = left.pop(0)

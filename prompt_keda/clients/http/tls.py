@@ -54,7 +54,7 @@ CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE----
 
 
 def verified(system: str, endpoint: str, ca_file: Path | None) -> ssl.SSLContext:
-    """Give a context that verifies a server's certificate and its name.
+    """Return a context that verifies a server's certificate and its name.
 
     Parameters
     ----------

@@ -77,7 +77,7 @@ def post(address: Secret, text: str, ca_file: Path | None, timeout: timedelta) -
 
 
 def escaped(text: str) -> str:
-    """Give a text as Slack wants plain characters ("Formatting text for app surfaces"), cut off where it is too long.
+    """Return a text as Slack wants plain characters ("Formatting text for app surfaces"), cut off where it is too long.
 
     Other chats take ``@channel`` itself for a mention: a blank in it makes it none.
     """
@@ -86,7 +86,7 @@ def escaped(text: str) -> str:
 
 
 def _taken_apart(address: Secret) -> SplitResult | None:
-    """Give an address by its parts; None when it makes no sense."""
+    """Return an address by its parts; None when it makes no sense."""
     text = address.reveal().strip()
     if not (text.isascii() and text.isprintable()) or " " in text:
         return None

@@ -14,7 +14,7 @@ AT_ONCE = 6
 
 
 def missing_rights(kube: Kube, rights: Iterable[Right]) -> list[Right]:
-    """Give those of some rights that this identity lacks, sorted.
+    """Return those of some rights that this identity lacks, sorted.
 
     One rules review for each namespace, and access reviews only for what that does not prove: it may be incomplete.
     Raises as `Kube.request` does.

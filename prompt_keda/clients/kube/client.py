@@ -105,7 +105,7 @@ class Kube:
         return ca_sha256(self._configuration)
 
     def get_raw(self, path: str, query: Mapping[str, str] | None = None) -> Object:
-        """Give the JSON at a path. Raises as `request` does."""
+        """Return the JSON at a path. Raises as `request` does."""
         return self.request("GET", path, query=query)
 
     def request(
@@ -236,7 +236,7 @@ class Kube:
         self._pool.connection_pool_kw["ssl_context"] = context
 
     def _token(self) -> str | None:
-        """Give the value of the Authorization header. An expired token is renewed by exec plugin or issuer, once."""
+        """Return the value of the Authorization header. An expired token is renewed by exec plugin or issuer, once."""
         with self._lock:
             return self._known_token()
 
@@ -252,11 +252,11 @@ class Kube:
             return self._known_token() != token
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
-        """Give one object. Raises `Missing` when it is not there, and as `request` does."""
+        """Return one object. Raises `Missing` when it is not found, and as `request` does."""
         return self.get_raw(resource.path(namespace, name))
 
     def find(self, resource: Resource, name: str, namespace: str | None = None) -> Object | None:
-        """Give one object, or None. Raises as `request` does, but never `Missing`."""
+        """Return one object, or None. Raises as `request` does, but never `Missing`."""
         try:
             return self.get(resource, name, namespace)
         except Missing:
@@ -291,7 +291,7 @@ class Kube:
         page_count: int = 250,
         field_selector: str = "",
     ) -> Iterator[Object]:
-        """Give objects of one kind one after another, asked for in pages: thousands of pods need no memory at once.
+        """Yield objects of one kind one after another, asked for in pages: thousands of pods need no memory at once.
 
         Raises as `request` does, but a kind that is not served has none; `BadAnswer` (410) when reading takes minutes.
         """
@@ -374,7 +374,7 @@ class Kube:
                 raise
 
     def resource_of(self, obj: Object) -> Resource:
-        """Give the kind of an object, asked of the server's discovery. Raises `Missing` when it is not served.
+        """Return the kind of an object, asked of the server's discovery. Raises `Missing` when it is not served.
 
         What was asked before may be older than a CRD that came since: the server is asked again before that is said.
         """
@@ -396,7 +396,7 @@ class Kube:
         return Watch(self, targets)
 
     def logs(self, namespace: str, pod: str, tail: int = 20, previous: bool = False, container: str = "") -> str:
-        """Give the last lines of a pod's container; empty: its only one. Raises as `request` does."""
+        """Return the last lines of a pod's container; empty: its only one. Raises as `request` does."""
         query = {"tailLines": str(tail), "previous": str(previous).lower()}
         if container:
             query["container"] = container
@@ -404,11 +404,11 @@ class Kube:
         return str(answer.data.decode(errors="replace"))
 
     def version(self) -> str:
-        """Give the server's version: ``v1.35.4``. Raises as `request` does."""
+        """Return the server's version: ``v1.35.4``. Raises as `request` does."""
         return str(self.get_raw("/version")["gitVersion"])
 
     def not_ready(self) -> tuple[str, ...]:
-        """Give the parts of the API server that are not ready, as ``etcd``, or what else it says; none when it is ready.
+        """Return the parts of the API server that are not ready, as ``etcd``, or what else it says; none when it is ready.
 
         It says its version while nothing can be read or written: that comes from no storage.
 
@@ -437,7 +437,7 @@ class Kube:
         raise error
 
     def server_time(self) -> datetime:
-        """Give the server's clock, exact to a second. Raises as `request` does."""
+        """Return the server's clock, exact to a second. Raises as `request` does."""
         answer = self.open("GET", "/version")
         try:
             return parsedate_to_datetime(answer.headers["Date"])
@@ -445,14 +445,14 @@ class Kube:
             raise BadAnswer(SYSTEM, self.address, "its answer has no date") from error
 
     def whoami(self) -> Object:
-        """Give the name and groups that the server sees (SelfSubjectReview). Raises as `request` does."""
+        """Return the name and groups that the server sees (SelfSubjectReview). Raises as `request` does."""
         version = "authentication.k8s.io/v1"
         body = {"apiVersion": version, "kind": "SelfSubjectReview"}
         user: Object = self.request("POST", f"/apis/{version}/selfsubjectreviews", body=body)["status"]["userInfo"]
         return user
 
     def may(self, account: tuple[str, str], asked: Mapping[str, str]) -> bool:
-        """Tell whether the server would allow a request of a service account (SubjectAccessReview).
+        """Return whether the server would allow a request of a service account (SubjectAccessReview).
 
         Parameters
         ----------
@@ -476,7 +476,7 @@ class Kube:
     def can_i(
         self, verb: str, group: str, plural: str, namespace: str = "", name: str = "", subresource: str = ""
     ) -> bool:
-        """Tell whether the server would allow a request (SelfSubjectAccessReview). Raises as `request` does."""
+        """Return whether the server would allow a request (SelfSubjectAccessReview). Raises as `request` does."""
         asked = {"verb": verb, "group": group, "resource": plural, "namespace": namespace}
         attributes = {**asked, "name": name, "subresource": subresource}
         version = "authorization.k8s.io/v1"
@@ -484,7 +484,7 @@ class Kube:
         return bool(self.request("POST", f"/apis/{version}/selfsubjectaccessreviews", body=body)["status"]["allowed"])
 
     def rules(self, namespace: str) -> Sequence[Object]:
-        """Give the rules that hold for this identity in a namespace (SelfSubjectRulesReview). Raises as `request` does.
+        """Return the rules that hold for this identity in a namespace (SelfSubjectRulesReview). Raises as `request` does.
 
         They may be incomplete: what they do not allow `can_i` has to say. Where the namespace is not there, only what
         holds in the whole cluster is among them (RBAC looks at its RoleBindings by its name).
@@ -496,12 +496,12 @@ class Kube:
         return rules
 
     def login_life(self) -> LoginLife | None:
-        """Give how long this login lives, read from it and not verified; None if it cannot be told."""
+        """Return how long this login lives, read from it and not verified; None if it cannot be told."""
         token = self._token()  # an expired one is renewed by its plugin here
         return login_life(self._configuration, token)
 
     def port_forward(self, namespace: str, pod: str, port: int) -> Any:
-        """Give a socket to a port of a pod, through the API server. Raises as `open_port` does."""
+        """Return a socket to a port of a pod, through the API server. Raises as `open_port` does."""
         token = self._token()
         try:
             return open_port(self._configuration, self.address, token, namespace, pod, port, self._timeout_s)
@@ -510,7 +510,7 @@ class Kube:
             raise
 
     def page(self, namespace: str, pod: str, port: int, path: str) -> str:
-        """Give a page that a pod serves by plain HTTP, through a port-forward. Raises as `open_port` and `read_page` do."""
+        """Return a page that a pod serves by plain HTTP, through a port-forward. Raises as `open_port` and `read_page` do."""
         from prompt_keda.clients.kube.pages import read_page
 
         connection = self.port_forward(namespace, pod, port)

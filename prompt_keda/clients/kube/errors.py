@@ -75,7 +75,7 @@ def _broken(error: Exception) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float:
-    """Give the seconds that a busy server wants to be left alone: its Retry-After, at least 0.1; 1 if it says none."""
+    """Return the seconds that a busy server wants to be left alone: its Retry-After, at least 0.1; 1 if it says none."""
     try:
         return max(0.1, float(headers.get("Retry-After", "1")))
     except ValueError:  # a date: allowed by HTTP, and not what an API server sends
@@ -83,7 +83,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float:
 
 
 def is_conflict(error: ClientError) -> bool:
-    """Tell whether the API server answered 409: it is there already, has changed, or others own what differs."""
+    """Return whether the API server answered 409: it is there already, has changed, or others own what differs."""
     return error.detail.startswith("409 ")
 
 
@@ -100,15 +100,15 @@ def conflicts(error: ClientError) -> list[tuple[str, str]]:
 
 
 def has_changed(error: ClientError) -> bool:
-    """Tell whether what was to be written is not as it was read: it is gone (404), or somebody else has written it (409)."""
+    """Return whether what was to be written is not as it was read: it is gone (404), or somebody else has written it (409)."""
     return isinstance(error, Missing) or is_conflict(error)
 
 
 def cannot_be_changed(error: ClientError) -> bool:
-    """Tell whether the API server answered 409 or 422: what stands cannot be made into what is wanted."""
+    """Return whether the API server answered 409 or 422: what stands cannot be made into what is wanted."""
     return is_conflict(error) or error.detail.startswith("422 ")
 
 
 def one_line(error: object) -> str:
-    """Give the last line of what an error says; its type if it says nothing."""
+    """Return the last line of what an error says; its type if it says nothing."""
     return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

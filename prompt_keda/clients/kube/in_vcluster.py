@@ -27,13 +27,13 @@ HOST_RIGHT = "Ask the owners of the vCluster's host for the rights of environmen
 
 
 def explain_of_host(error: ClientError) -> None:
-    """Say in an error of a vCluster's host what to do about it."""
+    """Add to an error of a vCluster's host what to do about it."""
     if is_forbidden(error):
         error.fix = HOST_RIGHT
 
 
 def explain(error: ClientError) -> None:
-    """Say in an error what to do about it in a vCluster, unless it says that of a proxy or of impersonation already."""
+    """Add to an error what to do about it in a vCluster, unless it says that of a proxy or of impersonation already."""
     if isinstance(error, Unreachable) and not error.fix:
         is_untrusted = error.detail.startswith("TLS: ") and "authority" in error.detail
         error.fix = REBUILT if is_untrusted else AWAY

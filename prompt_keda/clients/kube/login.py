@@ -104,7 +104,7 @@ def _load(kubeconfig: Path | None, context: str | None, configuration: Any, time
 
 
 def _is_in_a_pod(location: str) -> bool:
-    """Tell whether this is a pod with a ServiceAccount, and no kubeconfig is where kubectl would look for one."""
+    """Return whether this is a pod with a ServiceAccount, and no kubeconfig is where kubectl would look for one."""
     has_file = any(Path(path).expanduser().exists() for path in location.split(os.pathsep) if path)
     return not has_file and "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT / "token").exists()
 
@@ -123,7 +123,7 @@ def _load_service_account(configuration: Any) -> None:
 
 
 def ca_sha256(configuration: Any) -> str | None:
-    """Give the SHA-256 of the DER form of all CA certificates that are trusted, one after the other, in lower-case hex.
+    """Return the SHA-256 of the DER form of all CA certificates that are trusted, one after the other, in lower-case hex.
 
     All of them: a second one in the file would let another server pass for the cluster that is meant.
 

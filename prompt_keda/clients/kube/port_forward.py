@@ -18,7 +18,7 @@ PROTOCOLS = "v5.channel.k8s.io,v4.channel.k8s.io"
 def open_port(
     configuration: Any, address: str, token: str | None, namespace: str, pod: str, port: int, timeout_s: float
 ) -> Any:
-    """Give a socket to a port of a pod; `why_closed` tells why it has ended.
+    """Return a socket to a port of a pod; `why_closed` returns why it has ended.
 
     The package's own call has no time-out and one kind of error for everything, so the websocket is opened here.
 
@@ -68,14 +68,14 @@ def open_port(
 
 
 def _is_proxys(error: Exception) -> bool:
-    """Tell whether it was the proxy that could not be reached, where there is one: nothing else is connected to."""
+    """Return whether it was the proxy that could not be reached, where there is one: nothing else is connected to."""
     from websocket import WebSocketAddressException, WebSocketProxyException
 
     return isinstance(error, (WebSocketAddressException, WebSocketProxyException, ConnectionRefusedError))
 
 
 def why_closed(connection: Any) -> str:
-    """Give why a forwarded connection has ended: as the kubelet says, or what became of the way to it; empty: not known."""
+    """Return why a forwarded connection has ended: as the kubelet says, or what became of the way to it; empty: not known."""
     reason = str(getattr(connection, "why", str)() or "").strip()
     for words, meaning in KUBELET_WORDS.items():
         if words in reason:

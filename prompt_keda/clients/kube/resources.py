@@ -30,7 +30,7 @@ class Resource:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str | None = None, name: str | None = None) -> str:
-        """Give the path of one object, or of the list (of all namespaces, if ``namespace`` is None)."""
+        """Return the path of one object, or of the list (of all namespaces, if ``namespace`` is None)."""
         root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
         parts = [root]
         if self.namespaced and namespace is not None:

@@ -86,7 +86,7 @@ class Watch:
 
 
 def events(answer: Any) -> Iterator[Object]:
-    """Give the events of an open watch as they come: each has a ``type`` and an ``object``."""
+    """Yield the events of an open watch as they come: each has a ``type`` and an ``object``."""
     for line in answer:
         if line.strip():
             yield json.loads(line)
