@@ -48,7 +48,7 @@ def refuse_shipped(path: Path) -> None:
 
 
 def identity_placeholders(path: Path) -> list[str]:
-    """Give the ``${lab:…}`` that stand for the identity in an environment's file. Raises as `read_text` does."""
+    """Return the ``${lab:…}`` that stand for the identity in an environment's file. Raises as `read_text` does."""
     return placeholders_at(path, [(*PLACE, key) for key in KEYS])
 
 

@@ -30,7 +30,7 @@ PLAIN = {
 
 
 def find_environment(name: str, *folders: Path) -> Path:
-    """Give the file of an environment.
+    """Return the file of an environment.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def load_environment(path: Path, placeholders: Mapping[str, Any] | None) -> Envi
 
 
 def unfilled(part: BaseModel, where: str = "") -> Iterator[tuple[str, str]]:
-    """Give each value of an environment that is still to be filled in: its key's path, and what belongs there."""
+    """Yield each value of an environment that is still to be filled in: its key's path, and what belongs there."""
     for name in type(part).model_fields:
         yield from _unfilled(getattr(part, name), f"{where}.{name}".lstrip("."))
 
@@ -143,7 +143,7 @@ def _message(error: dict[str, Any], where: Where) -> str:
 
 
 def _fields_at(where: Where) -> list[str]:
-    """Give the keys that the model knows at a place."""
+    """Return the keys that the model knows at a place."""
     definitions = Environment.model_json_schema()
     node: Any = definitions
     for step in where:
@@ -157,7 +157,7 @@ def _fields_at(where: Where) -> list[str]:
 
 
 def _absolute(value: Any, folder: Path) -> Any:
-    """Give a part of an environment with every path in it taken from a folder, and ``~`` as the home folder."""
+    """Return a part of an environment with every path in it taken from a folder, and ``~`` as the home folder."""
     if isinstance(value, BaseModel):
         return value.model_copy(update={key: _absolute(inner, folder) for key, inner in value})
     if isinstance(value, tuple):

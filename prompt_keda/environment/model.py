@@ -123,7 +123,7 @@ def parse_duration(value: Any) -> Any:
 
 
 def format_duration(value: timedelta) -> str:
-    """Give a duration as the file says it."""
+    """Return a duration as the file says it."""
     milliseconds = round(value.total_seconds() * 1000)
     return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"
 
@@ -144,7 +144,7 @@ class Like:
     wanted: str
 
     def check(self, value: str) -> str:
-        """Give the text if it fits. Raises `ValueError` if not."""
+        """Return the text if it fits. Raises `ValueError` if not."""
         if isinstance(value, FillIn) or re.fullmatch(self.pattern, value):
             return value
         raise ValueError(f"{self.wanted} expected")
@@ -676,7 +676,7 @@ class Environment(Part):
     """How long the toolkit waits."""
 
     def portable(self) -> dict[str, Any]:
-        """Give the environment as JSON without its paths: these are each machine's own, and differ between clones."""
+        """Return the environment as JSON without its paths: these are each machine's own, and differ between clones."""
         portable: dict[str, Any] = _portable(self)
         return portable
 

@@ -19,24 +19,24 @@ Node = dict[str, Any]
 
 class _Schema(GenerateJsonSchema):
     def encode_default(self, dft: Any) -> Any:
-        """Give a default as the file would say it: ``120s``, which pydantic would write as ``PT2M``."""
+        """Return a default as the file would say it: ``120s``, which pydantic would write as ``PT2M``."""
         return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
 
 def schema() -> str:
-    """Give the JSON schema of an environment file."""
+    """Return the JSON schema of an environment file."""
     return json.dumps(_model(), indent=1, sort_keys=True) + "\n"
 
 
 def table() -> str:
-    """Give the table of all keys, as Markdown."""
+    """Return the table of all keys, as Markdown."""
     lines = ["| key | meaning | default |", "|---|---|---|"]
     lines += [f"| `{key}` | {meaning} | {default} |" for key, meaning, default in _rows(_model(), _model(), "", {})]
     return "\n".join(lines) + "\n"
 
 
 def pages(folder: Path) -> dict[Path, str]:
-    """Give each file that is made from the model, with what it should hold."""
+    """Return each file that is made from the model, with what it should hold."""
     readme = folder / "README.md"
     before, _, rest = readme.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
@@ -48,7 +48,7 @@ def _model() -> Node:
 
 
 def _rows(part: Node, root: Node, where: str, shown: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Give a row for each key. A mapping that stands in several places is shown in the first."""
+    """Yield a row for each key. A mapping that stands in several places is shown in the first."""
     for name, node in part["properties"].items():
         key, inner = f"{where}{name}", _mapping_in(node)
         if "items" in node and inner:
@@ -61,7 +61,7 @@ def _rows(part: Node, root: Node, where: str, shown: dict[str, str]) -> Iterator
 
 
 def _mapping_in(node: Node) -> str:
-    """Give the name of the mapping that stands at a key, alone, in a list, or where nothing could stand; else ''."""
+    """Return the name of the mapping that stands at a key, alone, in a list, or where nothing could stand; else ''."""
     for candidate in (node, node.get("items", {}), *node.get("anyOf", ())):
         if "$ref" in candidate:
             return str(candidate["$ref"]).rpartition("/")[2]
@@ -69,7 +69,7 @@ def _mapping_in(node: Node) -> str:
 
 
 def _meaning(node: Node, inner: str, root: Node) -> str:
-    """Give a key's docstring as Markdown. Pydantic leaves it out where it is the mapping's own."""
+    """Return a key's docstring as Markdown. Pydantic leaves it out where it is the mapping's own."""
     text = node.get("description") or root["$defs"][inner]["description"]
     return " ".join(str(text).replace("``", "`").replace("None:", "Left out:").split())
 
