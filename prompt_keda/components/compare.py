@@ -1,4 +1,4 @@
-"""Tells whether a live object is as it should be."""
+"""Finds where a live object is not as it should be."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|)")
 
 
 def first_difference(desired: Any, live: Any, where: str = "") -> str | None:
-    """Give the path of the first value that a live object lacks or has otherwise; None if it has all.
+    """Return the path of the first value that a live object lacks or has otherwise; None if it has all.
 
     Values that only the live object has are the server's defaults or other people's, and are left alone. The API
     server may write a quantity in another form (``1000m`` as ``1``), and leaves out empty values.

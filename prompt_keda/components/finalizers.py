@@ -43,13 +43,13 @@ def of_others(names: Iterable[str]) -> list[str]:
 
 
 def is_held_by_others(obj: Object) -> bool:
-    """Tell whether an object is on its way out, and neither KEDA nor a redeploy can remove what holds it."""
+    """Return whether an object is on its way out, and neither KEDA nor a redeploy can remove what holds it."""
     names = names_of(obj)
     return is_going(obj) and bool(names) and FINALIZER not in names
 
 
 def who_takes_away(name: str) -> str:
-    """Say in words who takes a finalizer away."""
+    """Return in words who takes a finalizer away."""
     if name == FINALIZER:
         return "KEDA's operator takes it away"
     if name in OF_THE_CLUSTER:
@@ -71,7 +71,7 @@ def by_hand(obj: Object, plural: str, names: list[str]) -> str:
 
 
 def told(obj: Object, what: str, plural: str, verb: str = "is held by") -> str:
-    """Say what holds an object, who takes that away, and how a person can.
+    """Return what holds an object, who takes that away, and how a person can.
 
     Parameters
     ----------

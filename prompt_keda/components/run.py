@@ -94,13 +94,13 @@ class Context:
         return self.environment.keda.namespace
 
     def instruments(self) -> list[Instrument]:
-        """Give the instruments whose ScaledJobs this toolkit delivers."""
+        """Return the instruments whose ScaledJobs this toolkit delivers."""
         return [
             instrument for instrument in self.environment.instruments if self.instrument_objects.get(instrument.name)
         ]
 
     def find(self, wanted: Object) -> Object | None:
-        """Give what stands of an object, or None. Raises `Missing` when its kind is not served, and as `Kube.find`."""
+        """Return what stands of an object, or None. Raises `Missing` when its kind is not served, and as `Kube.find`."""
         kube, metadata = self.systems.kube, wanted["metadata"]
         return kube.find(kube.resource_of(wanted), metadata["name"], metadata.get("namespace"))
 

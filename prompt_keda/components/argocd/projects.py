@@ -87,14 +87,14 @@ def _not_permitted(spec: Object, application: Object) -> Iterator[str]:
 
 
 def _permits_kind(spec: Object, resource: Mapping[str, Any], scope: str) -> bool:
-    """Tell whether a kind may be delivered. Where nothing is said, all kinds in namespaces are, and no others."""
+    """Return whether a kind may be delivered. Where nothing is said, all kinds in namespaces are, and no others."""
     allowed, denied = spec.get(f"{scope}ResourceWhitelist"), spec.get(f"{scope}ResourceBlacklist")
     is_allowed = scope == "namespace" if allowed is None else _names_kind(allowed, resource)
     return is_allowed and not _names_kind(denied or [], resource)
 
 
 def _names_kind(items: Sequence[Mapping[str, Any]], resource: Mapping[str, Any]) -> bool:
-    """Tell whether one of some items is of a resource's group, kind and, where an item has one, name."""
+    """Return whether one of some items is of a resource's group, kind and, where an item has one, name."""
     return any(
         all(
             _matches(str(item.get(key) or any_), str(resource.get(key) or ""))
@@ -105,7 +105,7 @@ def _names_kind(items: Sequence[Mapping[str, Any]], resource: Mapping[str, Any])
 
 
 def _permits_destination(spec: Object, destination: Mapping[str, Any], namespace: str) -> bool:
-    """Tell whether a project has a destination for a namespace, and none that denies it with a ``!``."""
+    """Return whether a project has a destination for a namespace, and none that denies it with a ``!``."""
     is_own = any(destination.get(key) == value for key, value in IN_CLUSTER.items())
     cluster = IN_CLUSTER if is_own else {key: str(destination.get(key) or "") for key in IN_CLUSTER}
     is_permitted = False
@@ -121,13 +121,13 @@ def _permits_destination(spec: Object, destination: Mapping[str, Any], namespace
 
 
 def _is_denied(patterns: Mapping[str, str], fits: Mapping[str, bool]) -> bool:
-    """Tell whether a destination that does not fit denies: as Argo CD has it (app_project_types.go, isDestinationMatched)."""
+    """Return whether a destination that does not fit denies: as Argo CD has it (app_project_types.go, isDestinationMatched)."""
     denies = {key: pattern.startswith("!") and not fits[key] for key, pattern in patterns.items()}
     return denies["name"] or (denies["server"] and fits["namespace"]) or (denies["namespace"] and fits["server"])
 
 
 def _matches(pattern: str, value: str) -> bool:
-    """Tell whether a glob, or one that a ``!`` turns round, matches a value, which may be empty: the core group is."""
+    """Return whether a glob, or one that a ``!`` turns round, matches a value, which may be empty: the core group is."""
     if pattern.startswith("!"):
         return not _matches(pattern[1:], value)
     return matches_any([pattern], value)

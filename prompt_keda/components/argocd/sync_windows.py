@@ -64,7 +64,7 @@ class Denial:
 
 
 def matches_any(patterns: Sequence[Any] | None, *values: str | None) -> bool:
-    """Tell whether one of some globs matches one of some values, as Argo CD matches names."""
+    """Return whether one of some globs matches one of some values, as Argo CD matches names."""
     forms = [form for pattern in patterns or [] for form in _forms(pattern)]
     return any(value is not None and fnmatchcase(value, form) for form in forms for value in values)
 

@@ -273,7 +273,7 @@ def _limit(given: ClientLimit) -> Limit:
 
 
 def keda_limit(systems: Systems) -> Limit:
-    """Give the limit that the operator's Deployment sets, flag by flag."""
+    """Return the limit that the operator's Deployment sets, flag by flag."""
     deployment = systems.kube.get(DEPLOYMENTS, OPERATOR, systems.environment.keda.namespace)
     given: dict[str, str] = {}
     for container in deployment["spec"]["template"]["spec"]["containers"]:

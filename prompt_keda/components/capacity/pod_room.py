@@ -24,7 +24,7 @@ NO_NODE_TAKES_THEM = "nodes that take them (not cordoned, not tainted, ready, wi
 
 
 def quantity(text: Any) -> Decimal:
-    """Give a quantity of Kubernetes as a number: ``250m`` is 0.25, ``16Mi`` is 16777216.
+    """Return a quantity of Kubernetes as a number: ``250m`` is 0.25, ``16Mi`` is 16777216.
 
     Raises
     ------
@@ -38,12 +38,12 @@ def quantity(text: Any) -> Decimal:
 
 
 def amounts(texts: Mapping[str, Any] | None) -> Amounts:
-    """Give each quantity as a number. Raises `ValueError` as `quantity` does."""
+    """Return each quantity as a number. Raises `ValueError` as `quantity` does."""
     return {name: quantity(text) for name, text in (texts or {}).items()}
 
 
 def asked_by(spec: Object, kind: str = "requests") -> Amounts:
-    """Give what a pod asks for. Raises `ValueError` as `quantity` does.
+    """Return what a pod asks for. Raises `ValueError` as `quantity` does.
 
     Containers and sidecars (init containers that stay) together, or the largest other init container beside the
     sidecars before it, whichever is more; what stands for the whole pod comes first; the overhead on top, for limits
@@ -124,7 +124,7 @@ class Free:
                 self._take(where, _of_pod(pod["spec"]), 1)
 
     def of(self, node: str) -> Amounts:
-        """Give what is left of one node; negative where pods take more than it has."""
+        """Return what is left of one node; negative where pods take more than it has."""
         return dict(self._left[node])
 
     def room(self, worker: Object) -> Room:
@@ -145,7 +145,7 @@ class Free:
         return placed
 
     def _fit(self, node: str, worker: Object) -> dict[str, int]:
-        """Give how many fit by each resource that they ask for."""
+        """Return how many fit by each resource that they ask for."""
         left = self._left[node]
         asked = {name: value for name, value in _of_pod(worker).items() if value > 0}
         return {name: int(max(Decimal(0), left.get(name, Decimal(0))) // value) for name, value in asked.items()}
@@ -159,7 +159,7 @@ def _of_pod(spec: Object) -> Amounts:
 
 
 def takes(node: Object, pod: Object) -> bool:
-    """Tell whether a node takes such pods at all: ready, not cordoned, labels as selected, no taint against it.
+    """Return whether a node takes such pods at all: ready, not cordoned, labels as selected, no taint against it.
 
     Affinities are not looked at.
     """

@@ -27,7 +27,7 @@ class Limit:
     burst: int
 
     def seconds(self, requests_count: float) -> float:
-        """Give how long so many requests are held back, in seconds."""
+        """Return how long so many requests are held back, in seconds."""
         return 0.0 if self.qps < 0 else max(0.0, (requests_count - self.burst) / self.qps)
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class Stage:
     requests_each: float = 1.0
 
     def seconds(self, jobs_count: int) -> float:
-        """Give how long it needs for so many workers, in seconds."""
+        """Return how long it needs for so many workers, in seconds."""
         return self.limit.seconds(jobs_count * self.requests_each)
 
 
@@ -89,7 +89,7 @@ class Prediction:
         return self.before_s + self.binding.seconds(self.jobs_count) + self.after_s
 
     def relieved(self, target_s: float) -> tuple[Limit, float] | None:
-        """Give a higher limit for the binding stage, and the seconds that it would leave.
+        """Return a higher limit for the binding stage, and the seconds that it would leave.
 
         It is the gentlest of `LADDER` that reaches the target or lets another stage bind; None if there is no higher one.
         """
@@ -159,5 +159,5 @@ def predict(
 
 
 def has_image(node: Object, name: str) -> bool:
-    """Tell whether a node says that it has an image. It names its largest fifty at most."""
+    """Return whether a node says that it has an image. It names its largest fifty at most."""
     return any(name in (image.get("names") or []) for image in node.get("status", {}).get("images") or [])

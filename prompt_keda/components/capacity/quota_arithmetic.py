@@ -47,7 +47,7 @@ def takes(what: str, ranges: list[Object], pod: Object) -> tuple[Decimal, str]:
 
 
 def containers(pod: Object) -> Iterator[Object]:
-    """Give the containers of a pod's spec, those that come first among them."""
+    """Yield the containers of a pod's spec, those that come first among them."""
     for part in ("initContainers", "containers"):
         yield from pod.get(part) or []
 

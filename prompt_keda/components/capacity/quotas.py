@@ -61,7 +61,7 @@ def of_quota(quota: Object, ranges: list[Object], instrument: Instrument, scaled
 
 
 def _kept(what: str, scaled_job: Object) -> int:
-    """Give how many finished Jobs or pods count as well: KEDA keeps some."""
+    """Return how many finished Jobs or pods count as well: KEDA keeps some."""
     if not what.startswith("count/"):
         return 0
     limits = ("successfulJobsHistoryLimit", "failedJobsHistoryLimit")

@@ -8,11 +8,11 @@ from prompt_keda.clients.systems import Systems
 
 
 def server_now(systems: Systems) -> datetime:
-    """Give the time by the API server's clock, exact to a second. Raises as `Kube.server_time` does."""
+    """Return the time by the API server's clock, exact to a second. Raises as `Kube.server_time` does."""
     ahead: timedelta = systems.keep("server clock", lambda: systems.kube.server_time() - datetime.now(UTC))
     return datetime.now(UTC) + ahead
 
 
 def age(systems: Systems, stamp: str) -> timedelta:
-    """Give how long ago a time of the API server's objects was, by its own clock; not below 0. Raises as `server_now`."""
+    """Return how long ago a time of the API server's objects was, by its own clock; not below 0. Raises as `server_now`."""
     return max(timedelta(0), server_now(systems) - datetime.fromisoformat(stamp))

@@ -12,7 +12,7 @@ REMAINING = "NamespaceFinalizersRemaining"
 
 
 def why_held(namespace: Object) -> str:
-    """Say which finalizers of others hold a namespace that is on its way out; empty: it is not, or nothing does."""
+    """Return which finalizers of others hold a namespace that is on its way out; empty: it is not, or nothing does."""
     if "deletionTimestamp" not in namespace["metadata"]:
         return ""
     live, name = {**namespace, "kind": NAMESPACES.kind}, namespace["metadata"]["name"]

@@ -79,7 +79,7 @@ def _of_each_namespace(systems: Systems, look: Callable[[str], Outcome], good: s
 
 
 def _unfinished(systems: Systems, space: str) -> Iterator[Object]:
-    """Give the Jobs that want a pod of Kubernetes' own controller."""
+    """Yield the Jobs that want a pod of Kubernetes' own controller."""
     for job in systems.kube.each(JOBS, space):
         spec = job.get("spec", {})
         is_over = is_finished(job) or "deletionTimestamp" in job["metadata"]
@@ -93,14 +93,14 @@ def _began(job: Object) -> bool:
 
 
 def _has_pods(job: Object) -> bool:
-    """Tell whether it has or had pods; those that have just ended are not yet counted."""
+    """Return whether it has or had pods; those that have just ended are not yet counted."""
     status = job.get("status", {})
     uncounted = status.get("uncountedTerminatedPods") or {}
     return any(status.get(key) for key in COUNTS) or any(uncounted.values())
 
 
 def _waits(systems: Systems, job: Object) -> timedelta:
-    """Give how long it may have had a pod: since it was made, taken up, or resumed."""
+    """Return how long it may have had a pod: since it was made, taken up, or resumed."""
     resumed = conditions(job).get("Suspended", {}).get("lastTransitionTime")
     stamps = (job["metadata"]["creationTimestamp"], job.get("status", {}).get("startTime"), resumed)
     return min(age(systems, stamp) for stamp in stamps if stamp)

@@ -57,7 +57,7 @@ def _real(systems: Systems) -> tuple[Kube, list[Object]]:
 
 
 def nodes_lost(systems: Systems) -> set[str]:
-    """Give the names of the nodes that are not ready. Raises as `Kube.list` does."""
+    """Return the names of the nodes that are not ready. Raises as `Kube.list` does."""
     try:
         _, nodes = _real(systems)
     except Refused:  # of the host: cluster/nodes-ready tells that

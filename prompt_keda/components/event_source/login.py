@@ -108,7 +108,7 @@ def _try(systems: Systems, instrument: Instrument, live: Object, trigger: Object
 
 
 def _wrong_about_tls(systems: Systems, instrument: Instrument, live: Object, trigger: Object) -> str:
-    """Say what is wrong with whether KEDA asks with TLS (2.16.1, SetEnableTLS); empty if it asks as the environment says."""
+    """Return what is wrong with whether KEDA asks with TLS (2.16.1, SetEnableTLS); empty if it asks as the environment says."""
     in_trigger = (trigger.get("metadata") or {}).get("enableTLS") or ""
     in_authentication = dict(_from_authentication(systems, instrument, live, trigger, "tls")).get("tls")
     if in_trigger and in_authentication:

@@ -19,12 +19,12 @@ SECTIONS = ("server", "commandstats")
 
 
 def up_for(info: Mapping[str, Any]) -> timedelta:
-    """Give how long it has been up. Raises `KeyError` without the section ``server``."""
+    """Return how long it has been up. Raises `KeyError` without the section ``server``."""
     return timedelta(seconds=int(info["uptime_in_seconds"]))
 
 
 def lost_what_is_absent(info: Mapping[str, Any]) -> bool:
-    """Tell whether a stream or group that is absent was lost in the last restart: since then nobody took any away.
+    """Return whether a stream or group that is absent was lost in the last restart: since then nobody took any away.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def lost_what_is_absent(info: Mapping[str, Any]) -> bool:
 
 
 def took_groups_alone(info: Mapping[str, Any]) -> bool:
-    """Tell whether since the last restart somebody may have taken a group away from events that it had read."""
+    """Return whether since the last restart somebody may have taken a group away from events that it had read."""
     return _called(info, *LEAVES_EVENTS)
 
 
 def started_ms(info: Mapping[str, Any]) -> int | None:
-    """Give when it started by its own clock, in ms since 1970 and at most a second too early; None where it tells no clock.
+    """Return when it started by its own clock, in ms since 1970 and at most a second too early; None where it tells no clock.
 
     Source: Redis, "INFO": ``server_time_usec``.
     """

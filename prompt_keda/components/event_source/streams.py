@@ -231,7 +231,7 @@ def _short(span: timedelta) -> str:
 
 
 def _order(entry_id: str) -> tuple[int, int]:
-    """Give milliseconds and number of an id such as ``1700000000000-0``: texts would not sort."""
+    """Return milliseconds and number of an id such as ``1700000000000-0``: texts would not sort."""
     milliseconds, _, number = entry_id.partition("-")
     return int(milliseconds), int(number or 0)
 

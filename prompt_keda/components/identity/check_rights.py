@@ -50,7 +50,7 @@ REVIEWS = (
 
 
 def rights_to_look(environment: Environment) -> list[Right]:
-    """Give every right that the checks need in an environment, sorted; none that another one covers."""
+    """Return every right that the checks need in an environment, sorted; none that another one covers."""
     needed = {*_of_the_cluster(environment), *_of_keda(environment), *_of_the_workers(environment)}
     needed |= set(_of_argo_cd(environment))
     return sorted(right for right in needed if not any(other != right and other.covers(right) for other in needed))

@@ -50,7 +50,7 @@ def redeploy_rights(
     instrument_objects: Mapping[str, Iterable[Object]],
     decisions: Decisions | None = None,
 ) -> list[Right]:
-    """Give every right that the steps of a redeploy need in this environment, sorted.
+    """Return every right that the steps of a redeploy need in this environment, sorted.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def redeploy_rights(
 
 
 def _all(verbs: Iterable[str], group: str, plural: str, namespace: str = "", name: str = "") -> Iterator[Right]:
-    """Give the rights of several verbs. What is made has no name yet for RBAC, unless it is applied."""
+    """Yield the rights of several verbs. What is made has no name yet for RBAC, unless it is applied."""
     yield from (Right(verb, group, plural, namespace, "" if verb == "create" else name) for verb in verbs)
 
 
@@ -92,7 +92,7 @@ def _lock() -> Iterator[Right]:
 
 
 def copy_rights() -> list[Right]:
-    """Give the rights that the copy of a run in the cluster needs. Without them a redeploy goes on all the same."""
+    """Return the rights that the copy of a run in the cluster needs. Without them a redeploy goes on all the same."""
     return [*_all(("get", "list", "create", "patch", "delete"), "", "configmaps", LOCK_NAMESPACE)]
 
 
@@ -149,7 +149,7 @@ def _custom_objects(keda_objects: Iterable[Object]) -> Iterator[Right]:
 
 
 def _decided(decisions: Decisions) -> Iterator[Right]:
-    """Give what only this plan needs: for what it removes beyond a reinstall, and for what it brings back."""
+    """Yield what only this plan needs: for what it removes beyond a reinstall, and for what it brings back."""
     for deletion in decisions.deletions:
         yield from _all(
             ("get", "delete"), GROUPS[deletion.kind], plural_of(deletion.kind), deletion.namespace, deletion.name
@@ -189,7 +189,7 @@ def _redis(environment: Environment) -> Iterator[Right]:
 
 
 def forwarding(namespace: str) -> Iterator[Right]:
-    """Give the rights to forward a port of a ready pod behind a Service.
+    """Yield the rights to forward a port of a ready pod behind a Service.
 
     A websocket begins with a GET, and so needs ``get``; from Kubernetes 1.35 on ``create`` as well (feature gate
     AuthorizePodWebsocketUpgradeCreatePermission).

@@ -65,7 +65,7 @@ def may_redeploy(systems: Systems) -> Outcome:
 
 
 def rights_to_redeploy(environment: Environment) -> list[Right]:
-    """Give every right that the steps of a redeploy need.
+    """Return every right that the steps of a redeploy need.
 
     Raises
     ------

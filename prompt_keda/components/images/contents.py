@@ -39,7 +39,7 @@ class _Found:
         return self.registry.platforms(self.image.repository, self.info)
 
     def parts(self, wanted: list[str]) -> Iterator[str]:
-        """Give the digests of its config and layers; of an index for these platforms alone."""
+        """Yield the digests of its config and layers; of an index for these platforms alone."""
         yield from self.info.blobs
         children = self.registry.children(self.image.repository, self.info)
         for platform in wanted:
@@ -147,7 +147,7 @@ def _find(systems: Systems, name: str) -> _Found | None:
 
 
 def _platforms_of_nodes(systems: Systems) -> tuple[list[str], str]:
-    """Give the nodes' platforms, and what to say if they are only assumed."""
+    """Return the nodes' platforms, and what to say if they are only assumed."""
     try:
         nodes = systems.kube.list(NODES)
     except Refused:

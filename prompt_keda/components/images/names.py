@@ -77,7 +77,7 @@ def running_as_named(systems: Systems) -> Outcome:
 
 
 def _containers(systems: Systems) -> list[tuple[str, Object]]:
-    """Give each container of KEDA's pods: the pod's name, the image as the pod names it, and what runs.
+    """Return each container of KEDA's pods: the pod's name, the image as the pod names it, and what runs.
 
     The status's own ``image`` is left alone: a runtime may put another name of the same image there.
     """

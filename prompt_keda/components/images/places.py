@@ -39,18 +39,18 @@ class Puller:
 
 
 def shown(name: str) -> str:
-    """Give an image's name without its digest, which nobody reads."""
+    """Return an image's name without its digest, which nobody reads."""
     return name.partition("@")[0]
 
 
 def containers_images(pod: Object) -> Iterator[str]:
-    """Give the images of a pod's spec, init containers first."""
+    """Yield the images of a pod's spec, init containers first."""
     for container in (*(pod.get("initContainers") or []), *pod["containers"]):
         yield container["image"]
 
 
 def keda_pullers(systems: Systems) -> list[Puller]:
-    """Give the Deployments of KEDA's namespace."""
+    """Return the Deployments of KEDA's namespace."""
     namespace = systems.environment.keda.namespace
     return [
         Puller(deployment["metadata"]["name"], namespace, deployment["spec"]["template"]["spec"])
@@ -59,7 +59,7 @@ def keda_pullers(systems: Systems) -> list[Puller]:
 
 
 def find_worker_puller(systems: Systems, instrument: Instrument) -> Puller | None:
-    """Give an instrument's live ScaledJob; None if there is none."""
+    """Return an instrument's live ScaledJob; None if there is none."""
     live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
     if live is None:
         return None
@@ -67,18 +67,18 @@ def find_worker_puller(systems: Systems, instrument: Instrument) -> Puller | Non
 
 
 def live_pullers(systems: Systems) -> list[Puller]:
-    """Give all that pulls images for Prompt KEDA: KEDA's Deployments and the ScaledJobs of the instruments."""
+    """Return all that pulls images for Prompt KEDA: KEDA's Deployments and the ScaledJobs of the instruments."""
     pullers = (find_worker_puller(systems, instrument) for instrument in systems.environment.instruments)
     return [*keda_pullers(systems), *(puller for puller in pullers if puller)]
 
 
 def live_images(systems: Systems) -> list[str]:
-    """Give every image that runs, once."""
+    """Return every image that runs, once."""
     return sorted({name for puller in live_pullers(systems) for name in puller.images})
 
 
 def manifest_images(systems: Systems) -> set[str]:
-    """Give the images of KEDA's manifests, as far as they are on this machine."""
+    """Return the images of KEDA's manifests, as far as they are on this machine."""
     return {
         name
         for obj in keda_manifests(systems)
@@ -88,7 +88,7 @@ def manifest_images(systems: Systems) -> set[str]:
 
 
 def keda_manifests(systems: Systems) -> list[Object]:
-    """Give KEDA's objects as a redeploy would apply them; none if the file is not named, or not on this machine."""
+    """Return KEDA's objects as a redeploy would apply them; none if the file is not named, or not on this machine."""
     manifests = systems.environment.keda.manifests
     try:
         source, sha256 = filled(manifests.source, "source"), filled(manifests.sha256, "sha256")
@@ -98,7 +98,7 @@ def keda_manifests(systems: Systems) -> list[Object]:
 
 
 def worker_images(systems: Systems, instrument: Instrument) -> tuple[set[str], list[Outcome]]:
-    """Give the images of one instrument's workers, and what cannot be told of them.
+    """Return the images of one instrument's workers, and what cannot be told of them.
 
     A name without tag and digest, or one that is still to be filled in, says nothing about what runs: the live
     ScaledJob stands in for it.

@@ -110,6 +110,6 @@ def _pullable(systems: Systems, names: Iterable[str], unseen: Iterable[Outcome] 
 
 
 def _limits(systems: Systems, hosts: Iterable[str]) -> str:
-    """Say how many pulls are left where a registry limits them."""
+    """Return how many pulls are left where a registry limits them."""
     left = {host: systems.registry(host).pulls_left for host in hosts}
     return "".join(f"; {host} lets {count} more pulls through" for host, count in left.items() if count is not None)

@@ -78,14 +78,14 @@ def pull_secrets_fit(systems: Systems) -> Outcome:
 
 
 def _pulls(puller: Puller) -> list[_Pull]:
-    """Give what one thing's pods pull. A pod that names no pull secret gets those of its service account."""
+    """Return what one thing's pods pull. A pod that names no pull secret gets those of its service account."""
     named = tuple(str(reference.get("name")) for reference in puller.pod.get("imagePullSecrets") or [])
     account = "" if named else str(puller.pod.get("serviceAccountName") or "default")
     return [_Pull(puller.name, puller.namespace, name, named, account) for name in puller.images]
 
 
 def _account_reader(systems: Systems) -> Callable[[str, str], tuple[str, ...]]:
-    """Give a function that gives the names of a service account's pull secrets; each account is read once.
+    """Return a function that returns the names of a service account's pull secrets; each account is read once.
 
     It raises `Missing` where there is none: no pod can be made then. `Unreachable` where it may not be read.
     """
@@ -109,7 +109,7 @@ def _account_reader(systems: Systems) -> Callable[[str, str], tuple[str, ...]]:
 
 
 def _reader(systems: Systems) -> Callable[[str, str], Secret]:
-    """Give a function that reads a pull secret, each once.
+    """Return a function that reads a pull secret, each once.
 
     It raises `Missing` where there is none, `BadAnswer` where it is none for a registry, and `Unreachable` where it
     may not be read: nothing is then known of it.
@@ -137,7 +137,7 @@ def _reader(systems: Systems) -> Callable[[str, str], Secret]:
 def _credentials(
     pull: _Pull, names: tuple[str, ...], read: Callable[[str, str], Secret]
 ) -> tuple[list[tuple[str, Credentials]], list[str], list[str]]:
-    """Give what fits the image, each with its Secret's name; what is broken; and what holds nothing for its registry."""
+    """Return what fits the image, each with its Secret's name; what is broken; and what holds nothing for its registry."""
     fitting, broken, useless = [], [], []
     for name in names:
         try:
@@ -155,7 +155,7 @@ def _credentials(
 
 
 def _opens(systems: Systems, image: ImageName, tries: list[Credentials | None]) -> bool:
-    """Tell whether one of these opens the image. An image that is not there is told by other checks, and is open."""
+    """Return whether one of these opens the image. A missing image is reported by other checks, and is open."""
     for credentials in tries:
         registry = systems.registry_as(image.host, credentials)
         try:

@@ -42,7 +42,7 @@ def certificates_agree(systems: Systems) -> Outcome:
 
 
 def serving(systems: Systems) -> Outcome:
-    """Tell how KEDA's certificates stand by the API server's clock: the one look of check, plan and repair.
+    """Return how KEDA's certificates stand by the API server's clock: the one look of check, plan and repair.
 
     Raises as `Kube.find` and `server_now` do.
     """

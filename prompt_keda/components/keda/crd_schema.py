@@ -27,7 +27,7 @@ class Findings:
 
 
 def find_schema(crd: Object, version: str) -> Object | None:
-    """Give the schema of one version of a CRD; None if it has none."""
+    """Return the schema of one version of a CRD; None if it has none."""
     for of_version in crd["spec"].get("versions") or []:
         if of_version["name"] == version:
             schema: Object | None = (of_version.get("schema") or {}).get("openAPIV3Schema")
@@ -36,7 +36,7 @@ def find_schema(crd: Object, version: str) -> Object | None:
 
 
 def examine(schema: Object, obj: Object) -> Findings:
-    """Say what the API server would refuse in an object, and which of its fields the schema does not know.
+    """Return what the API server would refuse in an object, and which of its fields the schema does not know.
 
     Status is left alone: a writer's status is not taken over.
     """
@@ -58,7 +58,7 @@ def with_defaults(schema: Object, obj: Object) -> Object:
 
 
 def _told(error: Any) -> str:
-    """Say where and what, without the value that stands there: it may be long, or a secret in an env."""
+    """Return where and what, without the value that stands there: it may be long, or a secret in an env."""
     where, wanted = ".".join(str(part) for part in error.absolute_path) or "the object", error.validator_value
     if error.validator == "required":
         return f"{where} lacks {', '.join(field for field in wanted if field not in error.instance)}"
@@ -70,7 +70,7 @@ def _told(error: Any) -> str:
 
 
 def _json_schema(schema: Any) -> Any:
-    """Give the JSON schema of a structural schema: ``nullable`` is the only extension that changes what is valid."""
+    """Return the JSON schema of a structural schema: ``nullable`` is the only extension that changes what is valid."""
     if isinstance(schema, list):
         return [_json_schema(inner) for inner in schema]
     if not isinstance(schema, dict):
@@ -89,7 +89,7 @@ def _json_schema(schema: Any) -> Any:
 
 
 def _properties(schema: Object, obj: Object) -> Iterator[tuple[str, Object | None]]:
-    """Give each field of an object with its schema; None: the schema does not know it."""
+    """Yield each field of an object with its schema; None: the schema does not know it."""
     known, others = schema.get("properties") or {}, schema.get("additionalProperties")
     for key in obj:
         if key in known:
@@ -117,7 +117,7 @@ def _unknown(schema: Object, value: Any, path: str) -> Iterator[str]:
 
 
 def _defaulted(schema: Object, value: Any) -> Any:
-    """Give a value without the fields that are not known and the nulls that do not count, and with the defaults."""
+    """Return a value without the fields that are not known and the nulls that do not count, and with the defaults."""
     if isinstance(value, list):
         return [_defaulted(schema.get("items") or {KEEPS: True}, inner) for inner in value]
     if not isinstance(value, dict):
@@ -134,7 +134,7 @@ def _defaulted(schema: Object, value: Any) -> Any:
 
 
 def _repeated(schema: Object, value: Any, path: str) -> Iterator[str]:
-    """Give the places where a list that is a map or a set has one key twice."""
+    """Yield the places where a list that is a map or a set has one key twice."""
     if isinstance(value, list):
         kind, keys = schema.get("x-kubernetes-list-type"), []
         for index, inner in enumerate(value):

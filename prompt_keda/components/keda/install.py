@@ -28,7 +28,7 @@ WITH_CA = ("APIService", "ValidatingWebhookConfiguration")
 
 
 def wanted_namespaces(context: Context) -> list[str]:
-    """Give the namespaces of KEDA and of the instruments that this toolkit delivers."""
+    """Return the namespaces of KEDA and of the instruments that this toolkit delivers."""
     return sorted({context.namespace, *(instrument.namespace for instrument in context.instruments())})
 
 
@@ -46,7 +46,7 @@ def apply_namespaces(context: Context) -> None:
 
 
 def crds(context: Context) -> list[Object]:
-    """Give KEDA's CustomResourceDefinitions, with the marks of the Helm release that they were of."""
+    """Return KEDA's CustomResourceDefinitions, with the marks of the Helm release that they were of."""
     crds_of_keda = [obj for obj in context.keda_objects if obj["kind"] == "CustomResourceDefinition"]
     return [helm.marked(crd, context.decisions.helm_release) for crd in crds_of_keda]
 
@@ -88,7 +88,7 @@ def _is_known(context: Context, crd: Object) -> bool:
 
 
 def difference(context: Context, wanted: Object, live: Object) -> str | None:
-    """Say where a live object differs from what is wanted: in its content, labels or annotations; None if nowhere.
+    """Return where a live object differs from what is wanted: in its content, labels or annotations; None if nowhere.
 
     Also where it has a field that whoever delivers it has applied, and does not want any more.
     """
@@ -99,7 +99,7 @@ def difference(context: Context, wanted: Object, live: Object) -> str | None:
 
 
 def drifted(context: Context, objects: list[Object]) -> list[Object]:
-    """Give those objects that are absent, or differ from what is wanted.
+    """Return those objects that are missing or have drifted.
 
     The others are left alone: to apply what is there already may be refused. Who has applied it before owns its fields,
     and the API server counts a default that it has filled in itself as another value (seen: ``fieldRef`` of a container's
@@ -119,7 +119,7 @@ def apply_crds(context: Context) -> None:
 
 
 def misfits(context: Context, wanted: Object) -> tuple[str, ...]:
-    """Say what the schema of KEDA's CRDs, as its manifests have them, would refuse in an object of KEDA's kinds."""
+    """Return what the schema of KEDA's CRDs, as its manifests have them, would refuse in an object of KEDA's kinds."""
     group, _, version = wanted["apiVersion"].partition("/")
     for crd in crds(context):
         if (crd["spec"]["group"], crd["spec"]["names"]["kind"]) == (group, wanted["kind"]):
@@ -129,7 +129,7 @@ def misfits(context: Context, wanted: Object) -> tuple[str, ...]:
 
 
 def wanted_secret(context: Context, sync: SecretSync) -> Object:
-    """Give a Secret with the values that Vault has now.
+    """Return a Secret with the values that Vault has now.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def certificates_inspect(context: Context) -> Progress:
 
 
 def certificate_fault(context: Context) -> str:
-    """Say why KEDA's certificates have to be made anew; empty if they are good."""
+    """Return why KEDA's certificates have to be made anew; empty if they are good."""
     standing = certificates.serving(context.systems)
     return "" if standing.verdict is Verdict.OK else standing.observed
 
@@ -192,7 +192,7 @@ def make_certificates(context: Context) -> None:
 
 
 def parts_without_ca(context: Context) -> list[Object]:
-    """Give the rest of KEDA's objects."""
+    """Return the rest of KEDA's objects."""
     return [
         helm.marked(copy.deepcopy(obj), context.decisions.helm_release)
         for obj in context.keda_objects
@@ -201,7 +201,7 @@ def parts_without_ca(context: Context) -> list[Object]:
 
 
 def parts(context: Context) -> list[Object]:
-    """Give the rest of KEDA's objects, with the CA that its certificates are signed by. Needs the certificates."""
+    """Return the rest of KEDA's objects, with the CA that its certificates are signed by. Needs the certificates."""
     bundle = _ca(context)
     return [{**obj, **_with_ca(obj, bundle)} for obj in parts_without_ca(context)]
 

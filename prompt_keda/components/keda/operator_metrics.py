@@ -18,7 +18,7 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 def samples(page: str, name: str) -> Iterator[tuple[dict[str, str], float]]:
-    """Give the samples of one metric in Prometheus' text format: labels and value."""
+    """Yield the samples of one metric in Prometheus' text format: labels and value."""
     for line in page.splitlines():
         match = SAMPLE.match(line)
         if match and match[1] == name:
@@ -35,7 +35,7 @@ def scale_loops(page: str) -> dict[tuple[str, str], float]:
 
 
 def operator_metrics(kube: Kube, namespace: str) -> str:
-    """Give the metrics of the operator that holds the Lease, through a port-forward.
+    """Return the metrics of the operator that holds the Lease, through a port-forward.
 
     Raises
     ------
@@ -60,6 +60,6 @@ def operator_metrics(kube: Kube, namespace: str) -> str:
 
 
 def _port(pod: Object) -> int | None:
-    """Give the port for metrics: the container's port of that name, as the public chart has it."""
+    """Return the port for metrics: the container's port of that name, as the public chart has it."""
     ports = (port for container in pod["spec"]["containers"] for port in container.get("ports") or [])
     return next((int(port["containerPort"]) for port in ports if port.get("name") == "metrics"), None)

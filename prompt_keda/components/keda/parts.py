@@ -127,7 +127,7 @@ def lease_fresh(systems: Systems) -> Outcome:
 
 
 def lease_standing(lease: Object | None, now: datetime) -> Outcome:
-    """Tell whether the operator's Lease is held and renewed: the one look of check and plan.
+    """Return whether the operator's Lease is held and renewed: the one look of check and plan.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def _restarts(systems: Systems, status: Object) -> Outcome:
 
 
 def _last_end(status: Object) -> Object:
-    """Give how a container ended last: as it is now, or before it was started again."""
+    """Return how a container ended last: as it is now, or before it was started again."""
     for key in ("state", "lastState"):
         terminated: Object = (status.get(key) or {}).get("terminated") or {}
         if terminated:
@@ -241,7 +241,7 @@ def _last_end(status: Object) -> Object:
 
 
 def _part_of(pod: Object) -> bool:
-    """Tell whether a pod is one of KEDA's parts: a Deployment's pod is named after it."""
+    """Return whether a pod is one of KEDA's parts: a Deployment's pod is named after it."""
     return any(pod["metadata"]["name"].startswith(f"{name}-") for name in PARTS)
 
 

@@ -32,7 +32,7 @@ KEYS = ("ca.crt", "ca.key", "tls.crt", "tls.key")
 
 
 def make(namespace: str) -> Object:
-    """Give a new Secret with a CA and a certificate for KEDA's Services in ``namespace``."""
+    """Return a new Secret with a CA and a certificate for KEDA's Services in ``namespace``."""
     ca_key, key = (rsa.generate_private_key(65537, 2048) for _ in range(2))
     ca_name = x509.Name(
         [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "KEDAORG"), x509.NameAttribute(NameOID.COMMON_NAME, "KEDA")]
@@ -68,12 +68,12 @@ def make(namespace: str) -> Object:
 
 
 def is_whole(secret: Object | None) -> bool:
-    """Tell whether a Secret has every key that KEDA needs."""
+    """Return whether a Secret has every key that KEDA needs."""
     return secret is not None and all((secret.get("data") or {}).get(key) for key in KEYS)
 
 
 def look(secret: Object | None, namespace: str, now: datetime) -> Outcome:
-    """Tell how KEDA's certificates stand: FAIL or WARN where they have to be made anew, and why.
+    """Return how KEDA's certificates stand: FAIL or WARN where they have to be made anew, and why.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def look(secret: Object | None, namespace: str, now: datetime) -> Outcome:
 
 
 def ca_bundle(secret: Object) -> str:
-    """Give the CA in the form that APIService and webhook configuration want."""
+    """Return the CA in the form that APIService and webhook configuration want."""
     return str(secret["data"]["ca.crt"])
 
 
@@ -122,7 +122,7 @@ def _usage(*, sign: bool) -> x509.KeyUsage:
 
 
 def _key_pem(key: rsa.RSAPrivateKey) -> bytes:
-    """Give the key in PKCS#1 form, the only one that cert-controller reads."""
+    """Return the key in PKCS#1 form, the only one that cert-controller reads."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )

@@ -130,7 +130,7 @@ def _label(job: Object) -> str | None:
 
 
 def _is_of(job: Object, instrument: Instrument) -> bool:
-    """Tell whether KEDA has made a Job for this ScaledJob: by its owner, or by a name as the API server makes it.
+    """Return whether KEDA has made a Job for this ScaledJob: by its owner, or by a name as the API server makes it.
 
     The API server adds five letters or digits to a generated name.
     """
@@ -210,7 +210,7 @@ def jobs_do_not_fail(systems: Systems) -> Outcome:
 
 
 def _finished_at(job: Object) -> str:
-    """Give when a Job finished; the API server's times sort as texts."""
+    """Return when a Job finished; the API server's times sort as texts."""
     ends = [
         condition
         for condition in job["status"]["conditions"]

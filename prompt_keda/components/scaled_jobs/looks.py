@@ -39,6 +39,6 @@ def of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], O
 
 
 def lag_triggers(live: Object) -> list[Object]:
-    """Give what the triggers that read a stream say; others (cron) have neither stream nor lag."""
+    """Return what the triggers that read a stream say; others (cron) have neither stream nor lag."""
     triggers = live["spec"].get("triggers") or []
     return [trigger.get("metadata") or {} for trigger in triggers if trigger.get("type") == TRIGGER]

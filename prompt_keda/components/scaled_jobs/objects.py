@@ -15,22 +15,22 @@ NOT_PAUSED = ("0", "f", "F", "false", "False", "FALSE")
 
 
 def is_finished(job: Object) -> bool:
-    """Tell whether a Job is Complete or Failed."""
+    """Return whether a Job is Complete or Failed."""
     return has_condition(job, "Complete", "Failed")
 
 
 def is_suspended(job: Object) -> bool:
-    """Tell whether a Job is suspended: it has no pod and gets none, though it is not finished and KEDA counts it."""
+    """Return whether a Job is suspended: it has no pod and gets none, though it is not finished and KEDA counts it."""
     return bool((job.get("spec") or {}).get("suspend"))
 
 
 def is_running(job: Object) -> bool:
-    """Tell whether a Job is at work or may be soon: neither finished nor suspended."""
+    """Return whether a Job is at work or may be soon: neither finished nor suspended."""
     return not is_finished(job) and not is_suspended(job)
 
 
 def keeps_older_jobs(spec: Object) -> bool:
-    """Tell whether KEDA leaves Jobs of another generation alone under this ScaledJob's spec.
+    """Return whether KEDA leaves Jobs of another generation alone under this ScaledJob's spec.
 
     The deprecated ``rolloutStrategy`` wins over ``rollout.strategy`` where it is set (KEDA 2.16.1,
     scaledjob_controller.go, deletePreviousVersionScaleJobs).
@@ -40,7 +40,7 @@ def keeps_older_jobs(spec: Object) -> bool:
 
 
 def is_paused(scaled_job: Object) -> bool:
-    """Tell whether KEDA is to leave a ScaledJob and its Jobs alone (KEDA 2.16.1, scaledjob_controller.go, checkIfPaused).
+    """Return whether KEDA is to leave a ScaledJob and its Jobs alone (KEDA 2.16.1, scaledjob_controller.go, checkIfPaused).
 
     A value that is no truth value pauses too. ``autoscaling.keda.sh/paused-replicas`` is read in ScaledObjects only.
     """
@@ -49,11 +49,11 @@ def is_paused(scaled_job: Object) -> bool:
 
 
 def is_taken_for_paused(scaled_job: Object) -> bool:
-    """Tell whether KEDA's status says that a ScaledJob is paused, which it is not."""
+    """Return whether KEDA's status says that a ScaledJob is paused, which it is not."""
     return not is_paused(scaled_job) and has_condition(scaled_job, "Paused")
 
 
 def limit_of_pod(spec: Object) -> int | None:
-    """Give the maximum run time that a Job's spec, or a ScaledJob's jobTargetRef, gives its pods; None if none."""
+    """Return the maximum run time that a Job's spec, or a ScaledJob's jobTargetRef, gives its pods; None if none."""
     limit_s: int | None = ((spec.get("template") or {}).get("spec") or {}).get("activeDeadlineSeconds")
     return limit_s

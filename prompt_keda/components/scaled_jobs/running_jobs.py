@@ -57,7 +57,7 @@ def going(before: tuple[JobRecord, ...]) -> list[str]:
 
 
 def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
-    """Say of each recorded Job and pod that did not survive what became of it. Empty: none was lost.
+    """Return of each recorded Job and pod that did not survive what became of it. Empty: none was lost.
 
     What ended by itself is not lost, and may be gone: KEDA's history limits remove finished Jobs, with their pods. Once
     a Job is gone, the Job controller's event tells that it had ended, and the kubelet's that a pod was stopped (the API
@@ -80,14 +80,14 @@ def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
 
 
 def failed(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
-    """Give the names of the recorded Jobs that have failed since, for people to look at: their visits are at risk."""
+    """Return the names of the recorded Jobs that have failed since, for people to look at: their visits are at risk."""
     recorded = {record.uid for record in before}
     jobs = [job for job in kube.each(JOBS, label_selector=SCALED_JOB_LABEL) if job["metadata"]["uid"] in recorded]
     return [job["metadata"]["name"] for job in jobs if has_condition(job, "Failed")]
 
 
 def _uids(kube: Kube, kind: str, reasons: tuple[str, ...]) -> set[str]:
-    """Give the UIDs of the objects of a kind that events with one of these reasons tell of."""
+    """Return the UIDs of the objects of a kind that events with one of these reasons name."""
     return {
         event["involvedObject"]["uid"]
         for reason in reasons
@@ -121,7 +121,7 @@ def at_risk(
 
 
 def would_be_deleted(job: Object, scaled_job: Object) -> bool:
-    """Tell whether KEDA's operator deletes a Job when it next reconciles its ScaledJob: the one look of check and repair."""
+    """Return whether KEDA's operator deletes a Job when it next reconciles its ScaledJob: the one look of check and repair."""
     generation = (job["metadata"].get("annotations") or {}).get(GENERATION)
     return not keeps_older_jobs(scaled_job["spec"]) and generation != str(scaled_job["metadata"]["generation"])
 
@@ -135,12 +135,12 @@ def owners(kube: Kube) -> dict[tuple[str, str], Object]:
 
 
 def pause_marks(run_id: str) -> dict[str, str]:
-    """Give the annotations that pause a ScaledJob, and say which run did it."""
+    """Return the annotations that pause a ScaledJob, and say which run did it."""
     return {PAUSED: "true", RUN_ANNOTATION: run_id}
 
 
 def is_settled(scaled_job: Object) -> bool:
-    """Tell whether KEDA has seen a ScaledJob once: until then its first look may give it another generation (seen)."""
+    """Return whether KEDA has seen a ScaledJob once: until then its first look may give it another generation (seen)."""
     return FINALIZER in (scaled_job["metadata"].get("finalizers") or [])
 
 
@@ -152,7 +152,7 @@ def annotate(kube: Kube, record: JobRecord, generation: int) -> None:
 
 
 def is_of(job: Object, scaled_job: Object) -> bool:
-    """Tell whether a Job is one of a ScaledJob's, by the label by which KEDA finds it."""
+    """Return whether a Job is one of a ScaledJob's, by the label by which KEDA finds it."""
     return (job["metadata"]["namespace"], job["metadata"]["labels"][SCALED_JOB_LABEL]) == _key(scaled_job)
 
 

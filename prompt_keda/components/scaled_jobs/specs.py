@@ -264,7 +264,7 @@ def limits_as_configured(systems: Systems) -> Outcome:
 
 
 def _sizes(wanted: Instrument, spec: Object, trigger: Object) -> list[tuple[str, Any, str]]:
-    """Give each size's key, the live value and the environment's.
+    """Return each size's key, the live value and the environment's.
 
     Where a ScaledJob says nothing, KEDA takes 0, 100 and 30 (2.16.1, apis/keda/v1alpha1, scaledjob_types.go and
     withtriggers_types.go).
@@ -318,7 +318,7 @@ def triggers_activate(systems: Systems) -> Outcome:
 
 
 def _refused(trigger: Object) -> list[str]:
-    """Say what KEDA refuses in a trigger."""
+    """Return what KEDA refuses in a trigger."""
     problems = ["metricType is set, which KEDA refuses in a ScaledJob"] if trigger.get("metricType") else []
     given = trigger.get("metadata") or {}
     if trigger.get("type") != TRIGGER:

@@ -121,7 +121,7 @@ def _work_until_done(context: Context, inspect: Callable[[Context], Progress]) -
 
 
 def _need(context: Context, key: tuple[str, str], live: Object) -> Act | None:
-    """Say what is to be done with a ScaledJob as it stands."""
+    """Return what is to be done with a ScaledJob as it stands."""
     if is_paused(live):
         return _make_safe if _is_seen_paused(live) else None
     return _pause if is_taken_for_paused(live) and key in _instruments(context) else None

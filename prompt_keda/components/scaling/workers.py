@@ -161,7 +161,7 @@ def _worker(job: Object, pod: Object | None, now: datetime) -> Worker:
 
 
 def _is_at_work(pod: Object) -> bool:
-    """Tell whether all containers of a pod run; one that crashes again and again does not, though its pod is Running."""
+    """Return whether all containers of a pod run; one that crashes again and again does not, though its pod is Running."""
     status = pod.get("status") or {}
     states = [container.get("state") or {} for container in status.get("containerStatuses") or []]
     return status.get("phase") == "Running" and not any("waiting" in state for state in states)
@@ -182,7 +182,7 @@ def _ran(pod: Object) -> timedelta | None:
 
 
 def _spans(pod: Object) -> Iterator[timedelta | None]:
-    """Give how long each container ran last; None for one that runs."""
+    """Yield how long each container ran last; None for one that runs."""
     for container in (pod.get("status") or {}).get("containerStatuses") or []:
         state = container.get("state") or {}
         ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}

@@ -150,7 +150,7 @@ class Canary:
         return replace(sight, said=self._listen(watch, sight.pod))
 
     def _listen(self, watch: Any, pod: str) -> str:
-        """Give the last line of its log, once there is one."""
+        """Return the last line of its log, once there is one."""
         end = time.monotonic() + TO_SAY.total_seconds()
         while time.monotonic() < end and not self._stopped:
             with suppress(Missing):
@@ -168,7 +168,7 @@ def _has_run(pod: Object) -> bool:
 
 
 def where_it_stands(pod: Object) -> str:
-    """Say how far a pod has come that does not run, and who is to be asked."""
+    """Return how far a pod has come that does not run, and who is to be asked."""
     if not pod:
         return "no pod was made for it: kube-controller-manager makes none, or is not allowed to"
     status, node = pod.get("status", {}), pod["spec"].get("nodeName")
@@ -186,7 +186,7 @@ def where_it_stands(pod: Object) -> str:
 
 
 def job(systems: Systems, name: str) -> Object:
-    """Give the Job: one pod, restricted, without a token, that looks up Redis and finds no group of its name.
+    """Return the Job: one pod, restricted, without a token, that looks up Redis and finds no group of its name.
 
     Raises
     ------

@@ -114,7 +114,7 @@ def _try(systems: Systems, wanted: Object) -> Outcome:
 
 
 def _owned_by_others(systems: Systems, wanted: Object, owned: list[tuple[str, str]]) -> Outcome:
-    """Say whose fields an apply would change. What is as it should be is not applied, whoever owns it."""
+    """Return whose fields an apply would change. What is as it should be is not applied, whoever owns it."""
     metadata = wanted["metadata"]
     live = systems.kube.find(systems.kube.resource_of(wanted), metadata["name"], metadata.get("namespace"))
     content = {key: value for key, value in wanted.items() if key != "metadata"}
@@ -162,7 +162,7 @@ def keda_may_work(systems: Systems) -> Outcome:
 
 
 def _rights(systems: Systems, part: str, deployment: Object) -> Iterator[tuple[str, str, str, str]]:
-    """Give verb, group, resource and namespace (empty: all) of what a part has to be allowed."""
+    """Yield verb, group, resource and namespace (empty: all) of what a part has to be allowed."""
     home, everywhere = systems.environment.keda.namespace, ""
     if part == METRICS_SERVER:
         yield from ((*right, everywhere) for right in OF_METRICS)
@@ -181,7 +181,7 @@ def _rights(systems: Systems, part: str, deployment: Object) -> Iterator[tuple[s
 
 
 def _watched_namespaces(deployment: Object) -> list[str]:
-    """Give the namespaces that the operator is confined to (the chart's watchNamespace); none: it watches all."""
+    """Return the namespaces that the operator is confined to (the chart's watchNamespace); none: it watches all."""
     for container in deployment["spec"]["template"]["spec"]["containers"]:
         for variable in container.get("env") or []:
             if variable["name"] == "WATCH_NAMESPACE":
@@ -261,6 +261,6 @@ def dns_inside(systems: Systems) -> Outcome:
 
 
 def _canary(systems: Systems) -> Sight:
-    """Give what was seen of this round's canary; the first who asks makes it."""
+    """Return what was seen of this round's canary; the first who asks makes it."""
     made: Canary = systems.keep("canary", lambda: Canary(systems))
     return systems.keep("canary's sight", made.look)

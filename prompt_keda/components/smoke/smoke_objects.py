@@ -29,12 +29,12 @@ RESTRICTED = {
 
 
 def hold_stream(name: str) -> str:
-    """Give the stream on which a test's held workers wait for the word to end."""
+    """Return the stream on which a test's held workers wait for the word to end."""
     return f"{name}-hold"
 
 
 def namespace(environment: Environment) -> Object:
-    """Give the namespace; Pod Security ``restricted``."""
+    """Return the namespace; Pod Security ``restricted``."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted", SMOKE_LABEL: "true"}
     return {
         "apiVersion": "v1",

@@ -152,7 +152,7 @@ class _Smoke:
         return len(known) >= wanted, f"{len(known)} of {self.jobs_wanted} Jobs made by KEDA"
 
     def _all_jobs_made(self) -> tuple[bool, str]:
-        """Tell whether all Jobs were made. If too few events wait for KEDA to make the rest, more are sent.
+        """Return whether all Jobs were made. If too few events wait for KEDA to make the rest, more are sent.
 
         KEDA breaks off in the middle of making Jobs when it reconciles a new ScaledJob a second time; on a slow cluster
         its first workers then have taken all events before it looks again (docs/decisions/0003).

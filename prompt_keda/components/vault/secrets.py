@@ -141,7 +141,7 @@ def _health(vault_secret: Object) -> Outcome:
 
 
 def _written(systems: Systems, sync: SecretSync) -> str:
-    """Give when Vault's version was written, where that can be seen."""
+    """Return when Vault's version was written, where that can be seen."""
     settings = systems.environment.vault
     with suppress(ClientError):
         newest = systems.vault.newest_version(settings.mount, sync.vault_path, settings.kv_version)

@@ -220,7 +220,7 @@ def secrets_have_their_keys(systems: Systems) -> Outcome:
 
 
 def _wanted(systems: Systems) -> dict[str, set[str]]:
-    """Give every path that the environment names, with the keys: of Secrets, of Redis, of registries."""
+    """Return every path that the environment names, with the keys: of Secrets, of Redis, of registries."""
     known, wanted = systems.environment, dict[str, set[str]]()
     for sync in (*known.secrets, known.smoke.pull_secret):
         if sync:

@@ -87,7 +87,7 @@ class _Run:
             result.verdict, result.detail, result.fix = Verdict.UNKNOWN, error.what, error.fix
 
     def _why_not_here(self) -> str:
-        """Say why KEDA may not be disturbed here; empty: it may."""
+        """Return why KEDA may not be disturbed here; empty: it may."""
         if self._systems.environment.approval != "none":
             return "only on a local stack: it deletes the operator's pod"
         risky = running_jobs.at_risk(self._systems.kube)

@@ -112,7 +112,7 @@ class Trial:
         self._place.remove(self.name)
 
     def say(self, detail: str, kind: EventKind = EventKind.PROGRESS) -> None:
-        """Tell what is going on."""
+        """Report what is going on."""
         self._observer(Event(kind, f"acceptance/{self._case_id}", "working", detail))
 
     # What a case does.
@@ -245,7 +245,7 @@ class Trial:
         return self.systems.kube.list(PODS, self.namespace, f"{smoke_objects.SMOKE_LABEL}={self.name}")
 
     def at_once(self, count: int, most: int | None = None) -> tuple[bool, str]:
-        """Tell whether so many Jobs are there that have not ended. Raises `StepBroken` when more than ``most`` are.
+        """Return whether so many Jobs are there that have not ended. Raises `StepBroken` when more than ``most`` are.
 
         Parameters
         ----------
@@ -260,7 +260,7 @@ class Trial:
         return active == count, detail
 
     def condition(self, kind: str, wanted: str) -> tuple[bool, str]:
-        """Tell whether KEDA says this of the ScaledJob: Ready, Active or Paused."""
+        """Return whether KEDA says this of the ScaledJob: Ready, Active or Paused."""
         live = self.systems.kube.find(SCALED_JOBS, self.name, self.namespace) or {}
         state = conditions(live).get(kind)
         if state is None:
@@ -268,18 +268,18 @@ class Trial:
         return state["status"] == wanted, f"{kind}={state['status']}: {state.get('message', '')}".rstrip(": ")
 
     def is_worked_off(self) -> tuple[bool, str]:
-        """Tell whether the workers have read and acknowledged all events."""
+        """Return whether the workers have read and acknowledged all events."""
         group = self.source.find_group(self.name, self.name)
         if group is None:
             raise StepBroken(f"the consumer group {self.name} is gone")
         return group.lag == 0 and group.pending == 0, f"lag {group.lag}, {group.pending} not acknowledged"
 
     def loop_late_s(self) -> float | None:
-        """Give how late KEDA's last poll of the ScaledJob was; None: it has never polled it. Raises as `operator_metrics`."""
+        """Return how late KEDA's last poll of the ScaledJob was; None: it has never polled it. Raises as `operator_metrics`."""
         return scale_loops(self._metrics()).get((self.namespace, self.name))
 
     def errors_count(self) -> float:
-        """Give how many errors KEDA counts for the ScaledJob. Raises as `operator_metrics` does."""
+        """Return how many errors KEDA counts for the ScaledJob. Raises as `operator_metrics` does."""
         wanted = {"namespace": self.namespace, "scaledJob": self.name}
         counts = (count for labels, count in samples(self._metrics(), ERRORS) if wanted.items() <= labels.items())
         return next(counts, 0.0)
@@ -318,7 +318,7 @@ class Polls:
         self.count = 0
 
     def begun(self) -> int:
-        """Give how many have begun."""
+        """Return how many have begun."""
         if time.monotonic() - self._looked >= READ_S:
             self._looked = time.monotonic()
             now = self._trial.loop_late_s()
