@@ -120,7 +120,7 @@ class ArgoCdDelivery(Delivery):
         return Progress(State.DONE, f"suspended: {some(ours)}" if ours else "nothing syncs by itself")
 
     def is_bringing(self, instrument: Instrument) -> bool:
-        """Tell whether a sync that has removed the ScaledJob runs: it would remove one that somebody else makes meanwhile."""
+        """Return whether a sync that has removed the ScaledJob runs: it would remove one that somebody else makes meanwhile."""
         live = self._application(instrument.application) if instrument.application else None
         if live is None or not is_busy(live) or is_left(live, self._systems.kube.server_time()):
             return False
@@ -280,7 +280,7 @@ def _automated(live: Object) -> dict[str, Any]:
 
 
 def syncs_by_itself(live: Object) -> bool:
-    """Tell whether an Application is synced automatically; an empty ``automated`` is one that is switched on."""
+    """Return whether an Application is synced automatically; an empty ``automated`` is one that is switched on."""
     return _policy(live).get("automated") is not None and _automated(live).get("enabled") is not False
 
 
@@ -294,12 +294,12 @@ def _state(live: Object) -> dict[str, Any]:
 
 
 def is_busy(live: Object) -> bool:
-    """Tell whether an operation on an Application runs, or is about to."""
+    """Return whether an operation on an Application runs, or is about to."""
     return "operation" in live or _state(live).get("phase") in ("Running", "Terminating")
 
 
 def is_left(live: Object, now: datetime) -> bool:
-    """Tell whether the state of an operation says that it runs, and nobody runs it: the operation itself is gone.
+    """Return whether the state of an operation says that it runs, and nobody runs it: the operation itself is gone.
 
     Argo CD takes ``operation`` away in the patch that ends it (controller/appcontroller.go, setOperationState), and goes on
     with none that is not there. Who took it away by hand may have done so in the midst of a look of the controller's.

@@ -74,7 +74,7 @@ class Delivery:
         """Make everybody else keep still. Idempotent: yes. Raises as `Kube.patch` does."""
 
     def is_bringing(self, instrument: Instrument) -> bool:
-        """Tell whether who else delivers is about to make an instrument's ScaledJob anew. Raises as `Kube.find` does."""
+        """Return whether who else delivers is about to make an instrument's ScaledJob anew. Raises as `Kube.find` does."""
         return False
 
     def obstacles(self) -> Iterator[str]:

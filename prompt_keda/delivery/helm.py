@@ -82,7 +82,7 @@ class HelmDelivery(Delivery):
 
 
 def release_of(objects: Iterable[Object]) -> str:
-    """Give ``namespace/name`` of the one release that live objects say they are of; empty if none or several."""
+    """Return ``namespace/name`` of the one release that live objects say they are of; empty if none or several."""
     releases = set()
     for obj in objects:
         annotations = obj["metadata"].get("annotations") or {}
@@ -92,7 +92,7 @@ def release_of(objects: Iterable[Object]) -> str:
 
 
 def marked(obj: Object, release: str) -> Object:
-    """Give an object with the marks of a release; as it is if there is none."""
+    """Return an object with the marks of a release; as it is if there is none."""
     namespace, _, name = release.rpartition("/")
     if not name:
         return obj
@@ -103,7 +103,7 @@ def marked(obj: Object, release: str) -> Object:
 
 
 def stuck(kube: Kube, namespace: str) -> Iterator[Deletion]:
-    """Give the revisions that hold a release up; raises as `Kube.names` does.
+    """Yield the revisions that hold a release up; raises as `Kube.names` does.
 
     Of a release that has a deployed revision, only those that hang (pending, uninstalling, failed); of one that has
     none, all: nothing can be upgraded from them.

@@ -26,7 +26,7 @@ PREPARE = "Prepare it: ./run prepare --env E --phalanx CHECKOUT"
 
 
 def load_instrument_manifest(path: Path, placeholders: Mapping[str, Any] | None) -> list[Object]:
-    """Give the objects of an instrument: its ScaledJob and what belongs to it.
+    """Return the objects of an instrument: its ScaledJob and what belongs to it.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def _read_pinned(path: Path, sha256: str, what: str) -> bytes:
 
 
 def load_keda_manifests(path: Path, sha256: str) -> list[Object]:
-    """Give KEDA's objects from a file, JSON or YAML, if its SHA-256 fits.
+    """Return KEDA's objects from a file, JSON or YAML, if its SHA-256 fits.
 
     Raises
     ------
