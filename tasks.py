@@ -206,7 +206,7 @@ def _to_stdout(show):
 
 
 def _give_up_stdout(message):
-    """Say why, and end with 3. Python would try once more at its end, and show a traceback."""
+    """Print why, and end with 3. Python would try once more at its end, and show a traceback."""
     if message:
         print(message, file=sys.stderr)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -92,7 +92,7 @@ def _journals(environment: Environment) -> dict[str, str]:
 
 
 def collect(systems: Systems) -> Iterator[tuple[str, str]]:
-    """Give each file's name and text. What could not be had says so in its place: that is worth knowing as well."""
+    """Yield each file's name and text. What could not be had says so in its place: that is worth knowing as well."""
     environment = systems.environment
     yield "status.json", _json(as_plain(status.look(systems)))
     yield "versions.json", _told(lambda: {"kubernetes": systems.kube.version(), "keda": str(environment.keda.version)})
@@ -114,7 +114,7 @@ def collect(systems: Systems) -> Iterator[tuple[str, str]]:
 
 
 def secret_values(systems: Systems) -> list[str]:
-    """Give the values of all Secrets that the environment names, to be taken out of everything. Raises as `Kube.find` does."""
+    """Return the values of all Secrets that the environment names, to be taken out of everything. Raises as `Kube.find` does."""
     secrets = [systems.kube.find(SECRETS, sync.name, sync.namespace) for sync in systems.environment.secrets]
     return [value for secret in secrets if secret for value in known_secrets((secret.get("data") or {}).values())]
 

@@ -37,7 +37,7 @@ from prompt_keda.report.status import NotSeen
 
 
 def plan(session: Session, options: RedeployOptions, observer: Observer = nobody) -> Result[PlanReport]:
-    """Say what a redeploy would do, each step with what its inspection sees now. It reads, and never writes."""
+    """Return what a redeploy would do, each step with what its inspection sees now. It reads, and never writes."""
     context = session.for_writing()
     made = _planned(context, options, observer)
     context.before = _running(context)

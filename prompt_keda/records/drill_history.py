@@ -46,7 +46,7 @@ def begin_drills(drills: Path, environment: str, stack: str, chosen: Sequence[st
 
 
 def stopped_drills(drills: Path, environment: str, stack: str) -> Drills:
-    """Give the newest drills of an environment and a stack of which some are left.
+    """Return the newest drills of an environment and a stack of which some are left.
 
     Raises
     ------

@@ -38,7 +38,7 @@ class Incident(Record):
 
     @classmethod
     def find(cls, incidents: Path, incident_id: str) -> Incident | None:
-        """Give an incident by its id; None if there is none."""
+        """Return an incident by its id; None if there is none."""
         path = incidents / incident_id
         return cls(path) if environment_of(incident_id) and path.is_dir() else None
 
@@ -53,7 +53,7 @@ class Incident(Record):
         return next((incident for incident in every if incident.is_of(cluster)), None)
 
     def is_of(self, cluster: str) -> bool:
-        """Tell whether it is of this cluster; where one of both is not known it may be."""
+        """Return whether it is of this cluster; where one of both is not known it may be."""
         clusters = {entry["detail"] for entry in self.entries if (entry["step"], entry["event"]) == (INCIDENT, CLUSTER)}
         return not clusters or not cluster or cluster in clusters
 
@@ -76,11 +76,11 @@ class Incident(Record):
         self.journal.append(step, event, detail)
 
     def documents(self) -> list[Any]:
-        """Give all that was kept, in its order; a file that cannot be read is left out."""
+        """Return all that was kept, in its order; a file that cannot be read is left out."""
         return [document for file in self.files if (document := self.kept(file.name)) is not None]
 
     def story(self) -> Story:
-        """Give its story. Raises `Refusal` when its record is damaged."""
+        """Return its story. Raises `Refusal` when its record is damaged."""
         try:
             return tell(self.id, self.environment, self.entries, self.documents())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -89,7 +89,7 @@ class Incident(Record):
             ) from error
 
     def kept(self, file: str) -> Any:
-        """Give what was kept under a name; None when it cannot be read."""
+        """Return what was kept under a name; None when it cannot be read."""
         try:
             return read_kept((self.path / file).read_text())
         except (OSError, ValueError):

@@ -97,7 +97,7 @@ class Story:
         return max([1.0, self.duration_s or 0.0, *(step.began_s + (step.duration_s or 0.0) for step in self.steps)])
 
     def share(self, seconds: float | None) -> float:
-        """Give a time as a part of the whole, in percent."""
+        """Return a time as a part of the whole, in percent."""
         return min(100.0, round(100 * (seconds or 0) / self.length_s, 2))
 
 
@@ -173,7 +173,7 @@ def _recovery(document: Mapping[str, Any]) -> Recovery | None:
 
 
 def _open_checks(documents: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """Give what the newest look at each check saw, where that was red or not known."""
+    """Return what the newest look at each check saw, where that was red or not known."""
     newest: dict[str, tuple[str, str]] = {}
     for document in documents:
         for result in document.get("results") or []:

@@ -159,7 +159,7 @@ class Lock:
         return ended or self._left_s(lease) <= 0
 
     def _process_here(self, lease: Object) -> int | None:
-        """Give the holder's process if it is one of this user on this machine."""
+        """Return the holder's process if it is one of this user on this machine."""
         viewpoint, _, pid = holder_of(lease).partition(" ")[2].rpartition(" ")
         return int(pid) if viewpoint == self._viewpoint and re.fullmatch("[1-9][0-9]{0,9}", pid) else None
 
@@ -223,6 +223,6 @@ def _waits_for(lease: Object, left_s: float) -> str:
 
 
 def find_run_at_work(kube: Kube) -> str | None:
-    """Give the run that holds this cluster's lock, or None. Raises as `Kube.find` does."""
+    """Return the run that holds this cluster's lock, or None. Raises as `Kube.find` does."""
     lease = kube.find(LEASES, LEASE, STATE_NAMESPACE)
     return run_of(lease) if lease is not None and ends(lease) > kube.server_time() else None

@@ -8,22 +8,22 @@ from prompt_keda.clients.kube.objects import Object
 
 
 def holder_of(lease: Object) -> str:
-    """Give who holds a lock: run, user, host and process. Text from the cluster."""
+    """Return who holds a lock: run, user, host and process. Text from the cluster."""
     return str(_spec(lease).get("holderIdentity") or "somebody")
 
 
 def run_of(lease: Object) -> str:
-    """Give the run that a lock is held for. Text from the cluster."""
+    """Return the run that a lock is held for. Text from the cluster."""
     return holder_of(lease).partition(" ")[0]
 
 
 def renewal(lease: Object) -> tuple[object, object]:
-    """Give what is another with each renewal, and with each new lock."""
+    """Return what is another with each renewal, and with each new lock."""
     return lease["metadata"]["uid"], _spec(lease).get("renewTime")
 
 
 def ends(lease: Object) -> datetime:
-    """Give when a lock expires; one that does not say it in a way that makes sense has expired."""
+    """Return when a lock expires; one that does not say it in a way that makes sense has expired."""
     try:
         renewed = datetime.fromisoformat(str(_spec(lease).get("renewTime")))
         return renewed.astimezone(UTC) + timedelta(seconds=int(_spec(lease).get("leaseDurationSeconds") or 0))

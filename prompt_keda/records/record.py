@@ -135,20 +135,20 @@ class RunFolder(Record):
 
     @classmethod
     def find(cls, runs: Path, run_id: str) -> RunFolder | None:
-        """Give a run's folder, or None when there is no such run."""
+        """Return a run's folder, or None when there is no such run."""
         path = runs / run_id
         return cls(path) if environment_of(run_id) and (path / "plan.json").is_file() else None
 
     @classmethod
     def open_(cls, runs: Path, run_id: str) -> RunFolder:
-        """Give a run's folder. Raises `Refusal` when there is no such run."""
+        """Return a run's folder. Raises `Refusal` when there is no such run."""
         run = cls.find(runs, run_id)
         if run is None:
             raise Refusal(f"there is no run {run_id} in {runs}")
         return run
 
     def mark_refused(self, what: str) -> None:
-        """Say that this run wrote nothing to the cluster, so that it does not hide an earlier one from `resume`."""
+        """Record that this run wrote nothing to the cluster, so that it does not hide an earlier one from `resume`."""
         self.write_json(REFUSED, {"what": what})
 
     @property
@@ -193,7 +193,7 @@ class JournalFile:
             ) from error
 
     def _is_torn(self) -> bool:
-        """Tell whether a crash has left the last line without its end."""
+        """Return whether a crash has left the last line without its end."""
         with self._path.open("rb") as file:
             if not file.seek(0, os.SEEK_END):
                 return False
@@ -205,7 +205,7 @@ class JournalFile:
         self._record.write_text(JOURNAL, "".join(json.dumps(entry) + "\n" for entry in entries))
 
     def entries(self) -> list[dict[str, str]]:
-        """Give all entries; a line that a crash tore is left out."""
+        """Return all entries; a line that a crash tore is left out."""
         try:
             lines = self._path.read_text(errors="replace").splitlines()
         except FileNotFoundError:

@@ -22,7 +22,7 @@ BEGUN_BY = re.compile(r" by (.+), process ([1-9][0-9]{0,9})")
 def runs_kept(
     runs: Path, environment: str, viewpoint: str, identity: Mapping[str, Any] | None = None
 ) -> tuple[list[RunSummary], list[str]]:
-    """Give all runs in a folder of runs, newest first; and in words each folder that is damaged or is no run's.
+    """Return all runs in a folder of runs, newest first; and in words each folder that is damaged or is no run's.
 
     Parameters
     ----------

@@ -171,12 +171,12 @@ def portable_entry(entry: dict[str, str]) -> dict[str, str]:
 
 
 def cut(text: str) -> str:
-    """Give a text in one line, cut off where it is too long, without what cannot be printed."""
+    """Return a text in one line, cut off where it is too long, without what cannot be printed."""
     return "".join(character if character.isprintable() else " " for character in text)[:DETAIL_LENGTH]
 
 
 def environment_of(run_id: str) -> str | None:
-    """Give the environment that a run's id names; None if it is no id of a run."""
+    """Return the environment that a run's id names; None if it is no id of a run."""
     match = RUN_ID.fullmatch(run_id)
     if match is None:
         return None

@@ -63,7 +63,7 @@ def summarise(
     is_at_work: bool = False,
     is_left: bool = False,
 ) -> RunSummary:
-    """Give a run in a line.
+    """Return a run in a line.
 
     Parameters
     ----------

@@ -102,7 +102,7 @@ class ClusterCopy:
             self._kube.delete(CONFIG_MAPS, copy["metadata"]["name"], STATE_NAMESPACE, uid=copy["metadata"]["uid"])
 
     def _wanted(self) -> Object:
-        """Give the ConfigMap as the run's files would have it now."""
+        """Return the ConfigMap as the run's files would have it now."""
         if not self._fixed:
             plan, snapshot = self._run.read_json("plan.json"), self._run.read_json("snapshot.json")
             saved = [obj for obj in snapshot["objects"] if label(obj) in plan["decisions"]["saved"]]
@@ -141,13 +141,13 @@ class ClusterCopy:
 
 
 def _changes(live: Mapping[str, str], wanted: Mapping[str, str], extra_stays: bool = False) -> dict[str, str | None]:
-    """Give a JSON merge patch from one to the other."""
+    """Return a JSON merge patch from one to the other."""
     gone = {} if extra_stays else dict.fromkeys(live.keys() - wanted.keys())
     return {**gone, **{key: value for key, value in wanted.items() if live.get(key) != value}}
 
 
 def _packed(value: Any) -> str:
-    """Give JSON as gzip in base64; the same for the same value, whenever it is made."""
+    """Return JSON as gzip in base64; the same for the same value, whenever it is made."""
     return base64.b64encode(gzip.compress(json.dumps(value).encode(), mtime=0)).decode()
 
 

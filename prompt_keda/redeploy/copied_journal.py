@@ -115,6 +115,6 @@ class CopiedJournal:
 
 
 def copied_journal_of(context: Context, run: RunFolder) -> CopiedJournal:
-    """Give the journal of a run; its copy in the cluster begins once the run holds its lock."""
+    """Return the journal of a run; its copy in the cluster begins once the run holds its lock."""
     cluster_copy = ClusterCopy(context.systems.kube, run, f"{run.id} {context.systems.viewpoint} {os.getpid()}")
     return CopiedJournal(run.journal, cluster_copy, lambda: context.lock_was_held, context.observer)

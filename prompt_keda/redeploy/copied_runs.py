@@ -57,15 +57,15 @@ class CopiedRun:
         return bool(self.config_map["metadata"]["labels"].get(STATE) == GREEN)
 
     def plan(self) -> PlanRecord:
-        """Give its plan. Raises `Refusal` when it is damaged."""
+        """Return its plan. Raises `Refusal` when it is damaged."""
         return self._packed(PLAN, PlanRecord)
 
     def snapshot(self) -> SnapshotRecord:
-        """Give what stood at its start. Raises `Refusal` when it is damaged."""
+        """Return what stood at its start. Raises `Refusal` when it is damaged."""
         return self._packed(SNAPSHOT, SnapshotRecord)
 
     def entries(self) -> list[dict[str, str]]:
-        """Give its journal. Raises `Refusal` when it is damaged, or has a gap."""
+        """Return its journal. Raises `Refusal` when it is damaged, or has a gap."""
         data = self.config_map.get("data") or {}
         names = sorted(name for name in data if name.startswith(ENTRY))
         if names != [f"{ENTRY}{n:05}" for n in range(len(names))]:
@@ -73,7 +73,7 @@ class CopiedRun:
         return [self._read(name, data[name], EntryRecord).model_dump() for name in names]
 
     def result(self) -> ResultRecord | None:
-        """Give how it went; None while it has not ended green. Raises `Refusal` when it is damaged."""
+        """Return how it went; None while it has not ended green. Raises `Refusal` when it is damaged."""
         text = (self.config_map.get("data") or {}).get(RESULT)
         return None if text is None else self._read(RESULT, text, ResultRecord)
 
@@ -142,7 +142,7 @@ def refuse_foreign(context: Context, decisions: Decisions, objects: Sequence[Obj
 
 
 def _is_part(context: Context, deletion: Deletion) -> bool:
-    """Tell whether a plan may remove this: it is one of the kinds that plans remove, and stands as a part of KEDA.
+    """Return whether a plan may remove this: it is one of the kinds that plans remove, and stands as a part of KEDA.
 
     What is gone, or another object by now, is fine: it is not removed.
     """
@@ -171,7 +171,7 @@ def _parts(context: Context, kind: str, namespace: str) -> set[str]:
 
 
 def told(decisions: Decisions) -> Iterator[str]:
-    """Say what a plan decides, a line each: for who has to approve what another machine has planned."""
+    """Yield what a plan decides, a line each: for who has to approve what another machine has planned."""
     for deletion in decisions.deletions:
         yield f"may remove {deletion.kind} {deletion.name} (uid {deletion.uid}): {deletion.why}"
     yield from (f"takes over the fields of others in {name}" for name in decisions.takes_over)

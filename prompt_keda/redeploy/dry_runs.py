@@ -69,12 +69,12 @@ def _try_delete(context: Context, resource: Resource, live: Object) -> str | Non
 
 
 def _denial(what: str, error: ClientError) -> str | None:
-    """Say what was denied; None where a dry run cannot tell, because a webhook takes none."""
+    """Return what was denied; None where a dry run cannot tell, because a webhook takes none."""
     return None if CANNOT_TELL in error.detail else f"{what}: {error.detail}"
 
 
 def _of_jobs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]:
-    """Give one Job of each namespace whose Jobs are orphaned or made safe, with the change; all are changed alike."""
+    """Yield one Job of each namespace whose Jobs are orphaned or made safe, with the change; all are changed alike."""
     namespaces: set[tuple[str, str]] = set()
     for job, _ in free.owned(context):
         if (namespace := job["metadata"]["namespace"], "loose") not in namespaces:
@@ -88,14 +88,14 @@ def _of_jobs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]:
 
 
 def _of_scaled_jobs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]:
-    """Give each instrument's ScaledJob that stands, with the pause that may be put on it."""
+    """Yield each instrument's ScaledJob that stands, with the pause that may be put on it."""
     for (namespace, name), live in running_jobs.owners(context.systems.kube).items():
         if any((namespace, name) == (each.namespace, each.scaled_job) for each in context.environment.instruments):
             yield {**live, **SCALED_JOBS.head}, {"annotations": running_jobs.pause_marks(context.run_id or "preflight")}
 
 
 def _of_what_hangs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]:
-    """Give each object on its way out that KEDA's finalizer is taken from."""
+    """Yield each object on its way out that KEDA's finalizer is taken from."""
     for live in free.dying(context):
         names = finalizers.names_of(live)
         if FINALIZER in names:
@@ -112,7 +112,7 @@ def _try_patch(context: Context, live: Object, metadata: dict[str, Any]) -> str 
 
 
 def _unless_it_goes(context: Context, wanted: Object, error: ClientError) -> str | None:
-    """Say what refuses a change of an object, unless it is KEDA's webhook, which is replaced before (F12).
+    """Return what refuses a change of an object, unless it is KEDA's webhook, which is replaced before (F12).
 
     Raises the error itself when the server did not answer, and no webhook that goes may be why.
     """
@@ -137,7 +137,7 @@ def webhooks_that_go(context: Context) -> set[str]:
 
 
 def try_apply(context: Context, wanted: Object, field_manager: str = FIELD_MANAGER) -> str | None:
-    """Say why an object would not be taken. A namespace or kind that the install brings first is no reason.
+    """Return why an object would not be taken. A namespace or kind that the install brings first is no reason.
 
     Nor are fields of others that the plan takes over, or where all is as it should be: it is not applied then.
 
@@ -160,7 +160,7 @@ def _is_as_wanted(context: Context, wanted: Object) -> bool:
 
 
 def _made_again(context: Context) -> Iterator[Object]:
-    """Give what is removed and made again, under a name that is free: a dry run of its own name would only change it."""
+    """Yield what is removed and made again, under a name that is free: a dry run of its own name would only change it."""
     removed = {
         (deletion.kind, deletion.namespace, deletion.name)
         for deletion in context.decisions.deletions
@@ -188,7 +188,7 @@ def _try_create(context: Context, wanted: Object) -> str | None:
 
 
 def _try_pod(context: Context, deployment: Object) -> str | None:
-    """Say why a pod of a Deployment would not be let in. Quotas count those that stand: they are looked at elsewhere."""
+    """Return why a pod of a Deployment would not be let in. Quotas count those that stand: they are looked at elsewhere."""
     template, name = deployment["spec"]["template"], deployment["metadata"]["name"]
     if _cannot_be_tried_in(context, context.namespace):
         return None

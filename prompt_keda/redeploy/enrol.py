@@ -21,7 +21,7 @@ UID = re.compile("[A-Za-z0-9-]{1,64}")
 
 
 def identity_of(kube: Kube) -> dict[str, str]:
-    """Give what tells a cluster from all others.
+    """Return what tells a cluster from all others.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def enrol(systems: Systems, path: Path, approve: str, observer: Observer, ask: A
 
 
 def side_by_side(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """Give a line for each value: as it stands in the file, and as the cluster says it now."""
+    """Return a line for each value: as it stands in the file, and as the cluster says it now."""
     lines = []
     for key in KEYS:
         mark = "the same" if old[key] == new[key] else "another"

@@ -30,7 +30,7 @@ LIMIT = timedelta(seconds=60)
 
 
 def owned(context: Context) -> Iterator[tuple[Object, str]]:
-    """Give each running Job that goes if its ScaledJob goes, with that one's UID."""
+    """Yield each running Job that goes if its ScaledJob goes, with that one's UID."""
     kube = context.systems.kube
     planned = {deletion.name for deletion in left(context, "CustomResourceDefinition")}
     crd_goes = SCALED_JOBS_CRD in _going_crds(context).keys() | planned
@@ -42,7 +42,7 @@ def owned(context: Context) -> Iterator[tuple[Object, str]]:
 
 
 def _going_crds(context: Context) -> dict[str, Object]:
-    """Give the CRDs that are on their way out by name, without their schemas of up to half a megabyte each."""
+    """Return the CRDs that are on their way out by name, without their schemas of up to half a megabyte each."""
     return {crd["metadata"]["name"]: crd for crd in context.systems.kube.names(CRDS) if is_going(crd)}
 
 
@@ -100,7 +100,7 @@ def delete_crds(context: Context) -> None:
 
 
 def dying(context: Context, going_crds: Mapping[str, Object] | None = None) -> list[Object]:
-    """Give the objects of KEDA's kinds that are on their way out.
+    """Return the objects of KEDA's kinds that are on their way out.
 
     A smoke test's are left to the operator that comes, unless their CRD goes: each test removes its own.
 

@@ -60,7 +60,7 @@ def release_lease(context: Context) -> None:
 
 
 def under_lock(step: Step[Context]) -> Step[Context]:
-    """Give a step that writes only while this run holds its lock."""
+    """Return a step that writes only while this run holds its lock."""
 
     def act(context: Context) -> None:
         _lock(context).check()
@@ -101,7 +101,7 @@ def annotate_jobs(context: Context) -> None:
 
 
 def to_make_safe(context: Context) -> list[tuple[JobRecord, Object]]:
-    """Give the Jobs at risk, each with its ScaledJob, which is not paused: KEDA leaves those of a paused one alone."""
+    """Return the Jobs at risk, each with its ScaledJob, which is not paused: KEDA leaves those of a paused one alone."""
     kube = context.systems.kube
     scaled = running_jobs.owners(kube)
     risky = running_jobs.at_risk(kube, scaled, finished_too=True)

@@ -29,14 +29,14 @@ from prompt_keda.redeploy.inventory import custom_kinds
 
 
 def of_namespaces(context: Context) -> Iterator[str]:
-    """Say which of the namespaces that KEDA and its proof need are on their way out and do not go."""
+    """Yield which of the namespaces that KEDA and its proof need are on their way out and do not go."""
     for name in sorted(namespaces.needed(context)):
         if why := namespaces.why_held(context.systems.kube.find(NAMESPACES, name) or {"metadata": {}}):
             yield why
 
 
 def of_parts(context: Context) -> Iterator[str]:
-    """Say which of KEDA's own objects are on their way out and do not go: what is applied over them would go with them."""
+    """Yield which of KEDA's own objects are on their way out and do not go: what is applied over them would go with them."""
     for wanted in [*install.crds(context), *install.parts_without_ca(context)]:
         try:
             live = context.find(wanted)
@@ -51,7 +51,7 @@ def of_parts(context: Context) -> Iterator[str]:
 
 
 def of_certificates(context: Context) -> Iterator[str]:
-    """Say whether the Secret with KEDA's certificates could not be made again, where that is needed."""
+    """Yield why the Secret with KEDA's certificates could not be made again, where that is needed."""
     kube = context.systems.kube
     live = kube.find(SECRETS, CERTIFICATES, context.namespace)
     if live is None or not finalizers.foreign(live) or not install.certificate_fault(context):
@@ -64,7 +64,7 @@ JOBS_FIRST = " (its running Jobs would go with it: orphan them before, runbooks/
 
 
 def of_removal(context: Context, resource: Resource, live: Object) -> Iterator[str]:
-    """Say what would hold up the removal of one object: a finalizer on it, or on what goes with it."""
+    """Yield what would hold up the removal of one object: a finalizer on it, or on what goes with it."""
     if finalizers.foreign(live):
         named = label({**live, "kind": resource.kind})
         yield finalizers.told(live, named, resource.for_kubectl, "is held by" if is_going(live) else WOULD)
@@ -72,7 +72,7 @@ def of_removal(context: Context, resource: Resource, live: Object) -> Iterator[s
 
 
 def of_what_it_owns(context: Context, resource: Resource, live: Object) -> Iterator[str]:
-    """Say what would hold up an object that waits for others: a CRD for its objects, a Deployment for its pods."""
+    """Yield what would hold up an object that waits for others: a CRD for its objects, a Deployment for its pods."""
     if resource == CRDS:
         yield from _of_a_crd(context, live)
     if resource == DEPLOYMENTS:

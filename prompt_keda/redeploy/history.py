@@ -65,7 +65,7 @@ def _summary(run: CopiedRun, at_work: str | None) -> RunSummary:
 
 
 def merged(here: Sequence[RunSummary], copied: Sequence[RunSummary]) -> list[RunSummary]:
-    """Give each run once, newest first.
+    """Return each run once, newest first.
 
     Of two that differ counts the green one, then the one that was begun more often. Of equals this machine's counts if it saw
     the process end: the lock that makes the other "at work" is a dead one then. Else the one at work counts.

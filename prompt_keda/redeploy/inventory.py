@@ -100,7 +100,7 @@ class Inventory:
 
 
 def custom_kinds(context: Context) -> list[Resource]:
-    """Give the kinds of KEDA's CRDs, as its manifests have them."""
+    """Return the kinds of KEDA's CRDs, as its manifests have them."""
     kinds = []
     for crd in install.crds(context):
         spec = crd["spec"]
@@ -113,7 +113,7 @@ def custom_kinds(context: Context) -> list[Resource]:
 
 
 def custom_objects(context: Context) -> list[Object]:
-    """Give all live objects of KEDA's kinds; a kind that is not served has none. Raises as `Kube.list` does."""
+    """Return all live objects of KEDA's kinds; a kind that is not served has none. Raises as `Kube.list` does."""
     objects = []
     for kind in custom_kinds(context):
         for obj in context.systems.kube.list(kind):
@@ -206,5 +206,5 @@ def _works(part: ObservedObject) -> bool:
 
 
 def is_operator(obj: Object) -> bool:
-    """Tell whether an object of KEDA's manifests is the operator's Deployment."""
+    """Return whether an object of KEDA's manifests is the operator's Deployment."""
     return (obj["kind"], obj["metadata"]["name"]) == ("Deployment", OPERATOR)

@@ -77,7 +77,7 @@ class RedeployOptions:
 
 
 def resolve(mode: str, inventory: Inventory, version: str) -> tuple[str, str]:
-    """Give the mode that fits what was seen, and why.
+    """Return the mode that fits what was seen, and why.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def _to_repair(inventory: Inventory) -> str:
 
 
 def notes(inventory: Inventory) -> tuple[str, ...]:
-    """Say what may have been lost before: nobody can bring it back, and a person has to know.
+    """Return what may have been lost before: nobody can bring it back, and a person has to know.
 
     A cluster that never had KEDA looks the same.
     """
@@ -154,7 +154,7 @@ def notes(inventory: Inventory) -> tuple[str, ...]:
 
 
 def decide(context: Context, inventory: Inventory, mode: str, options: RedeployOptions) -> Decisions:
-    """Say what a mode removes, takes over, unpauses and brings back. It asks by dry runs; nothing is written.
+    """Return what a mode removes, takes over, unpauses and brings back. It asks by dry runs; nothing is written.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def _helm_release(context: Context, inventory: Inventory) -> str:
 
 
 def _deletions(context: Context, inventory: Inventory, whole: bool) -> Iterator[Deletion]:
-    """Give what is removed of KEDA's parts: all that are replaced (``whole``), or only what is wrong."""
+    """Yield what is removed of KEDA's parts: all that are replaced (``whole``), or only what is wrong."""
     wanted = {part.wanted["metadata"]["name"] for part in inventory.parts if part.kind == "Deployment"}
     new_operator = whole or not any(deployment["metadata"]["name"] == OPERATOR for deployment in inventory.deployments)
     for part in inventory.parts:
@@ -235,7 +235,7 @@ def _cannot_be_applied(context: Context, wanted: Object) -> bool:
 
 
 def _elsewhere(context: Context, inventory: Inventory) -> Iterator[Deletion]:
-    """Give another KEDA's Deployments and Lease: two operators would make twice the Jobs."""
+    """Yield another KEDA's Deployments and Lease: two operators would make twice the Jobs."""
     for live in inventory.elsewhere:
         yield _deletion("Deployment", live, "another KEDA beside this one")
     for namespace in sorted({deployment["metadata"]["namespace"] for deployment in inventory.elsewhere}):
@@ -256,7 +256,7 @@ def _deletion(kind: str, live: Object, why: str) -> Deletion:
 
 
 def to_save(context: Context, custom: Iterable[Object], going_crds: set[str]) -> list[Object]:
-    """Give the live objects of KEDA's kinds that will be gone, and that no source brings back.
+    """Return the live objects of KEDA's kinds that will be gone, and that no source brings back.
 
     Parameters
     ----------

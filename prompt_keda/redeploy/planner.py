@@ -125,7 +125,7 @@ def make_plan(context: Context, options: RedeployOptions) -> Plan[Context]:
 
 
 def _behind(context: Context, inventory: Inventory) -> Iterator[str]:
-    """Say that what was prepared may be behind who else delivers: then a redeploy would bring back what is old."""
+    """Yield why what was prepared may be behind who else delivers: then a redeploy would bring back what is old."""
     differing = [label(part.wanted) for part in (*inventory.crds, *inventory.parts) if part.live and part.difference]
     if differing and (obstacle := context.delivery.agrees_with_what_stands()):
         yield f"{some(differing)} differs from what was prepared, and {obstacle}: prepare first, or this goes back to what is old"

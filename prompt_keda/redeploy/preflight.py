@@ -90,7 +90,7 @@ def _in_one_line(context: Context, look: Callable[[Context], Iterable[str]]) -> 
 
 
 def _try_secret(context: Context, sync: SecretSync) -> str | None:
-    """Say why a Secret could not be written: Vault has it not, or the API server would not take what Vault has."""
+    """Return why a Secret could not be written: Vault has it not, or the API server would not take what Vault has."""
     try:
         wanted = install.wanted_secret(context, sync)
     except (Missing, Refused) as error:
@@ -102,7 +102,7 @@ def _try_secret(context: Context, sync: SecretSync) -> str | None:
 
 
 def _to_apply(context: Context) -> list[Object]:
-    """Give what will be applied and can be tried now, as far as that is known before the install.
+    """Return what will be applied and can be tried now, as far as that is known before the install.
 
     Left out is what stands as it should, what is removed before, and what belongs into a namespace that is on its way
     out: nothing can be made there now, and the removal waits until it is gone. So are objects of KEDA's kinds whose CRD
@@ -128,7 +128,7 @@ def _to_apply(context: Context) -> list[Object]:
 
 
 def _own(context: Context) -> list[Object]:
-    """Give the ScaledJobs that will be applied, with what belongs to them."""
+    """Return the ScaledJobs that will be applied, with what belongs to them."""
     return [*(obj for objects in context.instrument_objects.values() for obj in objects), *context.saved]
 
 
@@ -139,7 +139,7 @@ def _does_not_fit(context: Context, wanted: Object) -> str | None:
 
 
 def _events_refused(context: Context, instrument: Instrument) -> str | None:
-    """Say why no event could be added or worked on. What may come back until it is needed is no reason.
+    """Return why no event could be added or worked on. What may come back until it is needed is no reason.
 
     That is an event source that is not reached, or has no pod that is ready. A password that Vault does not give is one.
     """

@@ -32,7 +32,7 @@ SMOKE = _Wanted("the smoke test", {"containers": [{"name": "worker", "resources"
 
 
 def of_quotas(context: Context) -> Iterator[str]:
-    """Say which quota would keep a pod of KEDA's out, where new ones have to come.
+    """Yield which quota would keep a pod of KEDA's out, where new ones have to come.
 
     Quotas that may not be read, or are for some pods only, say nothing. What KEDA's pods of now take is free again by
     then. Raises as `Kube.list` does.

@@ -40,7 +40,7 @@ KINDS: dict[str, Resource] = {
 
 
 def left(context: Context, *kinds: str) -> list[Deletion]:
-    """Give what the plan removes of some kinds, and what is still there. Raises as `Kube.find` does."""
+    """Return what the plan removes of some kinds, and what is still there. Raises as `Kube.find` does."""
     return [deletion for deletion, _ in live_ones(context, *kinds)]
 
 
@@ -70,7 +70,7 @@ def deployments_to_come(context: Context) -> list[Object]:
 
 
 def obstacles(context: Context) -> list[str]:
-    """Say what would hold up one of the plan's removals: nothing is removed while there is something."""
+    """Return what would hold up one of the plan's removals: nothing is removed while there is something."""
     every = live_ones(context, *KINDS)
     return [words for deletion, live in every for words in held.of_removal(context, KINDS[deletion.kind], live)]
 
@@ -101,7 +101,7 @@ def _with_finalizers(deletion: Deletion, live: Object) -> str:
 def _removal(
     id_: str, title: str, kinds: tuple[Resource, ...], *, foreground: bool = False, watch: str = ""
 ) -> Step[Context]:
-    """Give the step that removes what the plan removes of some kinds.
+    """Return the step that removes what the plan removes of some kinds.
 
     Parameters
     ----------

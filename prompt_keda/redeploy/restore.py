@@ -112,7 +112,7 @@ def scaled_jobs_inspect(context: Context) -> Progress:
 
 
 def _wanted(context: Context) -> Iterator[tuple[Object, str]]:
-    """Give what stands in the manifests, and what comes back from the snapshot; each with where it comes from.
+    """Yield what stands in the manifests, and what comes back from the snapshot; each with where it comes from.
 
     What belongs into a namespace that does not go cannot be made now.
     """
@@ -162,13 +162,13 @@ def apply_scaled_jobs(context: Context) -> None:
 
 
 def _is_brought(context: Context, source: str) -> bool:
-    """Tell whether who else delivers is about to make what belongs to an instrument: one made meanwhile would go again."""
+    """Return whether who else delivers is about to make what belongs to an instrument: one made meanwhile would go again."""
     own = [instrument for instrument in context.instruments() if instrument.name == source]
     return any(map(context.delivery.is_bringing, own))
 
 
 def _difference(context: Context, wanted: Object, source: str, live: Object) -> str | None:
-    """Say where a live object differs; of what came from the snapshot only its content counts: its marks were others'."""
+    """Return where a live object differs; of what came from the snapshot only its content counts: its marks were others'."""
     if source == "snapshot":
         return first_difference(content(wanted), live)
     return install.difference(context, _with_our_pause(wanted, live), live)

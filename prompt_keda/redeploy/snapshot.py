@@ -24,13 +24,13 @@ LEFT_OUT = "(left out)"
 
 
 def objects(inventory: Inventory) -> list[Object]:
-    """Give all that stands of KEDA, in a form that can be applied again."""
+    """Return all that stands of KEDA, in a form that can be applied again."""
     live = [part.live for part in (*inventory.crds, *inventory.parts) if part.live is not None]
     return [clean(obj) for obj in (*inventory.custom, *live) if obj["kind"] != "Secret"]
 
 
 def clean(live: Object) -> Object:
-    """Give an object without what the server has written into it: it can be applied again."""
+    """Return an object without what the server has written into it: it can be applied again."""
     metadata = live["metadata"]
     annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key not in NOT_KEPT}
     kept: dict[str, Any] = {key: metadata[key] for key in ("name", "namespace", "labels") if metadata.get(key)}
@@ -67,6 +67,6 @@ def without_open_secrets(value: Any, name: str = "") -> Any:
 
 
 def saved(kept: list[Object], decisions: Decisions) -> tuple[Object, ...]:
-    """Give those objects of a snapshot that the plan brings back, what others refer to first."""
+    """Return those objects of a snapshot that the plan brings back, what others refer to first."""
     wanted = [obj for obj in kept if label(obj) in decisions.saved]
     return tuple(sorted(wanted, key=lambda obj: (obj["kind"] == "ScaledJob", label(obj))))

@@ -9,7 +9,7 @@ from prompt_keda.core.plan import StepResult
 
 
 def parts(steps: Sequence[StepResult], smoke: SmokeResult | None) -> dict[str, float]:
-    """Give seconds by name: each step's, and the spans that goals are set for.
+    """Return seconds by name: each step's, and the spans that goals are set for.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ class KeptRun:
     snapshot: Mapping[str, Any]
 
     def open(self, runs: Path) -> RunFolder:
-        """Give its folder, with the longer of both journals; one that was begun elsewhere gets its folder now.
+        """Return its folder, with the longer of both journals; one that was begun elsewhere gets its folder now.
 
         Raises
         ------
@@ -55,7 +55,7 @@ class KeptRun:
 def find_unfinished(
     runs: Path, environment: Environment, kube: Kube, run_id: str, observer: Observer
 ) -> KeptRun | None:
-    """Give the newest run of an environment on its present cluster if it is unfinished; else None.
+    """Return the newest run of an environment on its present cluster if it is unfinished; else None.
 
     One that was refused does not count. Where this machine has a run and the cluster has its copy, this machine's plan counts.
 
@@ -100,7 +100,7 @@ def _copies(kube: Kube, environment: str) -> tuple[dict[str, CopiedRun], ClientE
 def _kept(
     runs: Path, run_id: str, copy: CopiedRun | None, environment: Environment, observer: Observer
 ) -> KeptRun | None:
-    """Give a run of this cluster as it was kept; None if it is none."""
+    """Return a run of this cluster as it was kept; None if it is none."""
     folder, identity = RunFolder.find(runs, run_id), environment.kubernetes.identity.model_dump()
     if folder is not None and not folder.was_refused:
         try:
@@ -121,7 +121,7 @@ def _kept(
 
 
 def _agreeing(copy: CopiedRun | None, plan: Mapping[str, Any], observer: Observer) -> CopiedRun | None:
-    """Give the copy of a run that this machine has as well, if it is whole and of the same plan."""
+    """Return the copy of a run that this machine has as well, if it is whole and of the same plan."""
     if copy is None:
         return None
     try:

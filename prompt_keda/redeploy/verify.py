@@ -84,7 +84,7 @@ def parts_inspect(context: Context) -> Progress:
 
 
 def _last_words(context: Context, why: Reason) -> str:
-    """Give the last line that a crashed container has written; nothing where it cannot be read."""
+    """Return the last line that a crashed container has written; nothing where it cannot be read."""
     if not why.crashed:
         return ""
     pod, container = why.crashed

@@ -11,7 +11,7 @@ from prompt_keda.core.untrusted import one_line
 
 
 def to_xml(results: Sequence[CheckResult]) -> str:
-    """Give a test suite: FAIL is a failure, UNKNOWN an error, SKIPPED skipped."""
+    """Return a test suite: FAIL is a failure, UNKNOWN an error, SKIPPED skipped."""
     count = {verdict: sum(result.verdict is verdict for result in results) for verdict in Verdict}
     suite = ElementTree.Element(
         "testsuite",
@@ -36,7 +36,7 @@ def to_xml(results: Sequence[CheckResult]) -> str:
 
 
 def merge(files: Sequence[Path]) -> str:
-    """Give one document with the test suites of several, as pytest writes them."""
+    """Return one document with the test suites of several, as pytest writes them."""
     merged = ElementTree.Element("testsuites")
     for file in files:
         merged.extend(ElementTree.parse(file).getroot())  # noqa: S314  pytest has just written it

@@ -96,7 +96,7 @@ def causes(results: Sequence[CheckResult]) -> list[Cause]:
 
 
 def _explains(cause: Cause) -> bool:
-    """Tell whether events may wait for this reason."""
+    """Return whether events may wait for this reason."""
     if cause.worst is Verdict.WARN:
         return cause.runbook in AMBER_CAUSES
     return cause.runbook not in NO_CAUSE_OF_IT

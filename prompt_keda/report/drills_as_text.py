@@ -27,7 +27,7 @@ def show_kept(drills: Sequence[DrillRecord]) -> None:
 
 
 def lost_told(lost: Sequence[str] | None) -> str:
-    """Say how many Jobs and pods were lost; None: they were not counted."""
+    """Return how many Jobs and pods were lost; None: they were not counted."""
     return "losses not counted" if lost is None else f"{len(lost)} lost"
 
 

@@ -13,7 +13,7 @@ UNEXPECTED = "an unexpected error"
 
 
 def explain(error: BaseException) -> tuple[str, str]:
-    """Give what happened and what to do about it, both made safe to show; the second may be empty.
+    """Return what happened and what to do about it, both made safe to show; the second may be empty.
 
     Of an unexpected error only the type is shown, because its text may hold a value: the rest is written into a
     report of its own.

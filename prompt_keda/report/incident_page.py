@@ -8,17 +8,17 @@ from prompt_keda.report.pages import render, span
 
 
 def to_html(story: Story) -> str:
-    """Give the page. It asks no server for anything, and forbids itself to."""
+    """Return the page. It asks no server for anything, and forbids itself to."""
     return render("incident.html.j2", story=story)
 
 
 def to_markdown(story: Story) -> str:
-    """Give the same for a ticket or a code host. What the record says cannot make markup."""
+    """Return the same for a ticket or a code host. What the record says cannot make markup."""
     return render("incident.md.j2", story=story)
 
 
 def to_chat(story: Story) -> str:
-    """Give a few lines that can be pasted into a chat."""
+    """Return a few lines that can be pasted into a chat."""
     lines = [one_line(f"Incident in {story.environment}: {story.why}")]
     took = "open, not proven yet"
     if story.closed_at:

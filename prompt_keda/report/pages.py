@@ -33,7 +33,7 @@ def render(name: str, **values: Any) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """Give a duration in seconds as people say it."""
+    """Return a duration in seconds as people say it."""
     if seconds is None:
         return "not seen"
     if seconds < 60:

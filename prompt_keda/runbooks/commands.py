@@ -60,7 +60,7 @@ class Ran:
 
 
 def go_on(exit_code: int) -> int:
-    """Give the exit code of something that was run. Raises `KeyboardInterrupt` when a person has stopped it."""
+    """Return the exit code of something that was run. Raises `KeyboardInterrupt` when a person has stopped it."""
     if exit_code == STOPPED:
         raise KeyboardInterrupt
     return exit_code

@@ -25,7 +25,7 @@ FORM = (
 
 
 def runbook_names(folder: Path) -> list[str]:
-    """Give the names of all runbooks of a folder."""
+    """Return the names of all runbooks of a folder."""
     return sorted(page.stem for page in folder.glob("*.md") if page.stem != INDEX)
 
 

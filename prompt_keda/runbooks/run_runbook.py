@@ -69,7 +69,7 @@ def exit_code(runbook: Runbook, done: Sequence[StepDone]) -> int:
 
 
 def words_of(step: RunbookStep, options: RunbookOptions) -> list[str]:
-    """Give the words of the command: for this environment, approved if it was, and resuming what was interrupted."""
+    """Return the words of the command: for this environment, approved if it was, and resuming what was interrupted."""
     words = list(step.words)
     if step.task == "redeploy" and options.interrupted_run:
         return ["resume", "--env", options.environment, "--run", options.interrupted_run]
