@@ -76,7 +76,7 @@ def make_redis_folder(lab: Lab) -> None:
 
 
 def redis(image: str, data: Path, password: Secret | None, pull_config: Secret) -> list[Object]:
-    """Give Prompt Redis: a StatefulSet with a volume, with or without a password.
+    """Return Prompt Redis: a StatefulSet with a volume, with or without a password.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def redis(image: str, data: Path, password: Secret | None, pull_config: Secret) 
 
 
 def pull_secret(namespace: str, config: Secret) -> Object:
-    """Give a pull secret named ``pull-secret``, as Phalanx names it."""
+    """Return a pull secret named ``pull-secret``, as Phalanx names it."""
     data = {".dockerconfigjson": base64.b64encode(config.reveal().encode()).decode()}
     metadata = {"namespace": namespace, "name": "pull-secret"}
     return _object("v1", "Secret", metadata, type="kubernetes.io/dockerconfigjson", data=data)

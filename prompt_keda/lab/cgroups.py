@@ -18,7 +18,7 @@ END_S = 20
 
 
 def is_version_2() -> bool:
-    """Tell whether this machine has the unified layout alone."""
+    """Return whether this machine has the unified layout alone."""
     return (ROOT / "cgroup.controllers").exists()
 
 
@@ -45,7 +45,7 @@ ENTER = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; 
 
 
 def enter(name: str) -> list[str]:
-    """Give what stands before a command so that it runs in ``<name>/stack``, and so its future children.
+    """Return what stands before a command so that it runs in ``<name>/stack``, and so its future children.
 
     The process itself goes in before it becomes the command: what is put in by another, as soon as it runs, is outside for
     good when that other one is killed in between (seen). Where there is no such cgroup the command is not run.
@@ -55,14 +55,14 @@ def enter(name: str) -> list[str]:
 
 
 def _folders(name: str) -> Iterator[Path]:
-    """Give all cgroups of the stack, children before parents."""
+    """Yield all cgroups of the stack, children before parents."""
     for root in _hierarchies():
         for folder, _, _ in os.walk(root / name, topdown=False):
             yield Path(folder)
 
 
 def pids(name: str) -> set[int]:
-    """Give every process in the stack's cgroup."""
+    """Return every process in the stack's cgroup."""
     ids: set[int] = set()
     for folder in _folders(name):
         try:
@@ -112,7 +112,7 @@ def remove(name: str) -> None:
 
 
 def usage(name: str) -> tuple[float, int]:
-    """Give what the stack has used: CPU seconds since it started, and bytes of memory without the page cache."""
+    """Return what the stack has used: CPU seconds since it started, and bytes of memory without the page cache."""
     if is_version_2():
         cpu = dict(line.split() for line in (ROOT / name / "cpu.stat").read_text().splitlines())
         memory = dict(line.split() for line in (ROOT / name / "memory.stat").read_text().splitlines())

@@ -144,7 +144,7 @@ def _read(file: str) -> Round:
 
 
 def page(outcomes: Sequence[Outcome]) -> str:
-    """Give the table of rounds, as Markdown."""
+    """Return the table of rounds, as Markdown."""
     kept = sum(not outcome.problems for outcome in outcomes)
     seeds = ", ".join(str(seed) for seed in sorted({outcome.round.seed for outcome in outcomes}))
     sent = sum(outcome.events_sent for outcome in outcomes)

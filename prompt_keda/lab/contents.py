@@ -43,7 +43,7 @@ def wait_for_redis(lab: Lab) -> None:
 
 
 def answers(address: str, port: int) -> bool:
-    """Tell whether something listens there."""
+    """Return whether something listens there."""
     try:
         socket.create_connection((address, port), timeout=1).close()
     except OSError:
@@ -52,7 +52,7 @@ def answers(address: str, port: int) -> bool:
 
 
 def _listens(path: Path) -> bool:
-    """Tell whether a server accepts on a Unix socket: the file alone may be there a moment earlier (seen in CI)."""
+    """Return whether a server accepts on a Unix socket: the file alone may be there a moment earlier (seen in CI)."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0
 

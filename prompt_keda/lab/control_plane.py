@@ -53,7 +53,7 @@ AUDIT_LOG_MIB = 20
 
 
 def server_url(address: str) -> str:
-    """Give the API server's address as every client uses it."""
+    """Return the API server's address as every client uses it."""
     return f"https://{address}:{PORTS['api']}"
 
 

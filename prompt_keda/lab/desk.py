@@ -37,12 +37,12 @@ KEPT_VARIABLES = ("CI", "LANG", "NO_COLOR", "PATH", "PROMPT_KEDA_LAB", "TERM")
 
 
 def home(lab: Lab) -> Path:
-    """Give the home of the desk's user: kubeconfig, Vault token, state and cache."""
+    """Return the home of the desk's user: kubeconfig, Vault token, state and cache."""
     return lab.run / "desk"
 
 
 def command(lab: Lab, argv: Sequence[str]) -> list[str]:
-    """Give the command line that runs ``argv`` at the desk, in the project's folder.
+    """Return the command line that runs ``argv`` at the desk, in the project's folder.
 
     Each call renews both tokens; while Vault is sealed or away the old one of Vault stays, as a person's would.
     The process that it starts becomes the command itself, so that a signal to it reaches the command.

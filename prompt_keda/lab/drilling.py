@@ -185,7 +185,7 @@ def run(
 
 
 def choose(selection: Selection) -> Sequence[Fault]:
-    """Give the faults that are asked for; none for ``rest``. Raises `Refusal` as `run` does."""
+    """Return the faults that are asked for; none for ``rest``. Raises `Refusal` as `run` does."""
     if [bool(selection.fault), selection.all_of_them, selection.seed is not None, selection.rest].count(True) != 1:
         raise Refusal(
             "say what to break, in one way: --fault ID, --all, --seed N or --rest", "./run faults lists the ids."
@@ -250,7 +250,7 @@ def _faults_left(drills: Drills) -> list[Fault]:
 
 
 def page(drilled: Sequence[Drilled]) -> str:
-    """Give the table of what was drilled, as Markdown."""
+    """Return the table of what was drilled, as Markdown."""
     return HEAD + "".join(f"{_row(drill)}\n" for drill in drilled)
 
 

@@ -52,7 +52,7 @@ class GoModule:
         return SOURCES / (self.folder or self.name)
 
     def arguments(self) -> list[str]:
-        """Give the flags of ``go build`` that decide the result."""
+        """Return the flags of ``go build`` that decide the result."""
         tags = [f"-tags={self.tags}"] if self.tags else []
         return [f"-gcflags={COMPILER_FLAGS}", f"-ldflags=-s -w {self.linker_flags}".strip(), "-trimpath", *tags]
 
@@ -83,13 +83,13 @@ version it counts as a developer's, and sends nothing home."""
 
 
 def _environment() -> dict[str, str]:
-    """Give what Go runs with. Its compilers are short-lived: they collect no garbage below the limit (a tenth faster)."""
+    """Return what Go runs with. Its compilers are short-lived: they collect no garbage below the limit (a tenth faster)."""
     memory = {"GOGC": "off", "GOMEMLIMIT": "2GiB"}
     return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", **memory}
 
 
 def cached(module: GoModule) -> Path:
-    """Give the folder in the cache that holds, or will hold, the module's programs."""
+    """Return the folder in the cache that holds, or will hold, the module's programs."""
     digest = hashlib.sha256()
     for path in sorted(module.source.rglob("*")):
         if path.is_file():
@@ -99,19 +99,19 @@ def cached(module: GoModule) -> Path:
 
 
 def required_version(module: GoModule, path: str) -> str:
-    """Give the version, without its v, of a Go module that the go.mod of ``module`` requires."""
+    """Return the version, without its v, of a Go module that the go.mod of ``module`` requires."""
     match = re.search(rf"\s{re.escape(path)} v(\S+)", (module.source / "go.mod").read_text())
     assert match, f"{path} is not in the go.mod of {module.name}"
     return match[1]
 
 
 def caches() -> list[Path]:
-    """Give the folders in which Go itself keeps what it has fetched and compiled."""
+    """Return the folders in which Go itself keeps what it has fetched and compiled."""
     return [Path(line) for line in run(["go", "env", "GOMODCACHE", "GOCACHE"]).splitlines()]
 
 
 def module_folder(module: GoModule, path: str) -> Path:
-    """Give the folder with the sources of a Go module that ``module`` depends on."""
+    """Return the folder with the sources of a Go module that ``module`` depends on."""
     argv = ["go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", path]
     return Path(run(argv, cwd=module.source, env=_environment(), timeout_s=600).strip())
 
@@ -195,7 +195,7 @@ def _fetch(module: GoModule, children: Children) -> int:
 
 @contextmanager
 def _scratch(target: Path) -> Iterator[Path]:
-    """Give a folder for what is half built. It goes in the end; those of processes that were killed go now."""
+    """Yield a folder for what is half built. It goes in the end; those of processes that were killed go now."""
     folder = private_folder(target.parent)
     ours = folder / f"{target.name}.{os.getpid()}"
     for left in folder.glob("*.[0-9]*"):

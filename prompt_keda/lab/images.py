@@ -141,7 +141,7 @@ def mount_blob(client: httpx.Client, name: str, digest: str, source: str) -> Non
 
 
 def registry_client(url: str, ca_file: Path, user: str, password: Secret) -> httpx.Client:
-    """Give a client for the stack's registry. Its connections do not follow redirects."""
+    """Return a client for the stack's registry. Its connections do not follow redirects."""
     import ssl
 
     context = ssl.create_default_context(cafile=str(ca_file))
@@ -208,7 +208,7 @@ def _write_layer(image: Image, path: Path) -> None:
 
 
 def _key(image: Image) -> str:
-    """Give a key for the layer: names, links, and each file's path, size and time of change."""
+    """Return a key for the layer: names, links, and each file's path, size and time of change."""
     facts: list[Any] = [sorted(image.links.items())]
     for name, source in sorted(image.files.items()):
         stat = source.stat()

@@ -78,7 +78,7 @@ def revert_all(observer: Observer) -> Result[Faults]:
 
 
 def _known(ids: Sequence[str]) -> tuple[list[Fault], list[PromptKedaError]]:
-    """Give the faults of these ids, and an error for each that this toolkit does not know."""
+    """Return the faults of these ids, and an error for each that this toolkit does not know."""
     known: list[Fault] = []
     errors: list[PromptKedaError] = []
     for id_ in ids:

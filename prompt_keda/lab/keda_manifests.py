@@ -19,7 +19,7 @@ LABELS = {"app.kubernetes.io/part-of": "keda-operator", "app.kubernetes.io/versi
 
 
 def render(module: Path, kubectl: str, images: Mapping[str, str]) -> list[Object]:
-    """Give all objects of KEDA in the order in which they can be applied.
+    """Return all objects of KEDA in the order in which they can be applied.
 
     Parameters
     ----------

@@ -36,5 +36,5 @@ def write(path: Path, server: str, ca_file: Path, context: str, user: dict[str, 
 
 
 def client_certificate(pki: Path, name: str) -> dict[str, Any]:
-    """Give the user's entry for a client certificate of the stack."""
+    """Return the user's entry for a client certificate of the stack."""
     return {"client-certificate": str(pki / f"{name}.crt"), "client-key": str(pki / f"{name}.key")}

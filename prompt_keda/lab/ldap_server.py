@@ -58,7 +58,7 @@ def start(lab: Lab, address: str) -> None:
 
 
 def person_dn(person: str) -> str:
-    """Give the distinguished name of a person."""
+    """Return the distinguished name of a person."""
     return f"uid={person},ou=people,{BASE_DN}"
 
 
@@ -79,14 +79,14 @@ def _entries(passwords: dict[str, Secret]) -> str:
 
 
 def _salted_hash(password: Secret) -> str:
-    """Give the password in the form {SSHA}, the strongest that slapd knows without modules."""
+    """Return the password in the form {SSHA}, the strongest that slapd knows without modules."""
     salt = secrets.token_bytes(8)
     digest = hashlib.sha1(password.reveal().encode() + salt, usedforsecurity=False).digest()
     return "{SSHA}" + base64.b64encode(digest + salt).decode()
 
 
 def password_file(lab: Lab, person: str) -> Path:
-    """Give the file, with mode 0600, that holds a person's password."""
+    """Return the file, with mode 0600, that holds a person's password."""
     path = state.secret_file(lab, f"ldap-{person}")
     os.chmod(path, 0o600)
     return path

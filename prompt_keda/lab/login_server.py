@@ -70,7 +70,7 @@ def groups_of(config: Config, person: str, password: str) -> list[str]:
 
 
 def sign(config: Config, person: str, groups: list[str], now: float) -> tuple[str, float]:
-    """Give a token and when it ends (Unix time)."""
+    """Return a token and when it expires (Unix time)."""
     ends = int(now) + config.token_ttl_s
     claims = {"iss": config.issuer, "aud": AUDIENCE, "sub": person, "groups": groups, "iat": int(now), "exp": ends}
     key = Path(config.signing_key).read_text()
@@ -78,7 +78,7 @@ def sign(config: Config, person: str, groups: list[str], now: float) -> tuple[st
 
 
 def public_keys(config: Config) -> dict[str, Any]:
-    """Give the JSON Web Key Set with the key that `sign` signs with."""
+    """Return the JSON Web Key Set with the key that `sign` signs with."""
     key = serialization.load_pem_private_key(Path(config.signing_key).read_bytes(), None)
     algorithm = jwt.get_algorithm_by_name(ALGORITHM)
     public = json.loads(algorithm.to_jwk(key.public_key()))
@@ -86,7 +86,7 @@ def public_keys(config: Config) -> dict[str, Any]:
 
 
 def discovery(config: Config) -> dict[str, Any]:
-    """Give the discovery document (OpenID Connect Discovery 1.0, section 3)."""
+    """Return the discovery document (OpenID Connect Discovery 1.0, section 3)."""
     return {
         "issuer": config.issuer,
         "jwks_uri": f"{config.issuer}/keys",

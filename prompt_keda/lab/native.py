@@ -57,6 +57,6 @@ def _has_dns(lab: Lab, address: str) -> bool:
 
 
 def is_ready(lab: Lab) -> bool:
-    """Tell whether the API server says that it is ready."""
+    """Return whether the API server says that it is ready."""
     argv = [lab.program("kubectl"), "--kubeconfig", str(lab.admin_kubeconfig), "get", "--raw", "/readyz"]
     return subprocess.run([*argv, "--request-timeout=2s"], capture_output=True, check=False).returncode == 0

@@ -19,7 +19,7 @@ BRIDGE_FILTER = Path("/proc/sys/net/bridge")
 
 
 def enter(lab: Lab) -> list[str]:
-    """Give the start of a command line that runs a program inside the namespace.
+    """Return the start of a command line that runs a program inside the namespace.
 
     nsenter and not ``ip netns exec``: the latter remounts /sys, and the kubelet then finds no cgroups.
     """
@@ -27,7 +27,7 @@ def enter(lab: Lab) -> list[str]:
 
 
 def exists(lab: Lab) -> bool:
-    """Tell whether the namespace is there."""
+    """Return whether the namespace exists."""
     return lab.netns_path.exists()
 
 
@@ -86,12 +86,12 @@ def delete(lab: Lab) -> None:
 
 
 def address(slot: int) -> str:
-    """Give the address of the stack in this slot."""
+    """Return the address of the stack in this slot."""
     return f"10.213.{slot}.2"
 
 
 def _alias(lab: Lab, state: str) -> str:
-    """Give the mark on the link: whose it is, and whether all of its namespace was set up."""
+    """Return the mark on the link: whose it is, and whether all of its namespace was set up."""
     return f"prompt-keda {lab.name} {state}"
 
 

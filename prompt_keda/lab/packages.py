@@ -42,7 +42,7 @@ FIX = "Are Debian's package servers reachable?"
 
 
 def find_version(package: str) -> str | None:
-    """Give the version of an installed Debian package, or None."""
+    """Return the version of an installed Debian package, or None."""
     argv = ["dpkg-query", "--show", "--showformat=${Version}", package]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -70,7 +70,7 @@ def write_kubeconfigs(lab: Lab, authority: Authority, address: str) -> None:
 
 
 def _authentication(issuer: str, ca: str) -> dict[str, Any]:
-    """Give what the API server believes: the login server's tokens, names and groups with the prefix ``ldap:``."""
+    """Return what the API server believes: the login server's tokens, names and groups with the prefix ``ldap:``."""
     return {
         "apiVersion": "apiserver.config.k8s.io/v1",
         "kind": "AuthenticationConfiguration",

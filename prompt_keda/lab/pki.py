@@ -43,7 +43,7 @@ class Authority:
         return self.folder / "ca.crt"
 
     def ca_sha256(self) -> str:
-        """Give the SHA-256 of the CA certificate's DER form, in lower-case hex."""
+        """Return the SHA-256 of the CA certificate's DER form, in lower-case hex."""
         return self._certificate.fingerprint(hashes.SHA256()).hex()
 
     def ensure_server(self, name: str, hosts: Sequence[str]) -> None:

@@ -139,7 +139,7 @@ def start_again(lab: Lab, name: str) -> int:
 
 
 def pid_of(lab: Lab, name: str) -> int | None:
-    """Give the pid of a running process of the stack, or None."""
+    """Return the pid of a running process of the stack, or None."""
     record = _record(lab, name)
     if record is None:
         return None
@@ -150,7 +150,7 @@ def pid_of(lab: Lab, name: str) -> int | None:
 
 
 def _record(lab: Lab, name: str) -> dict[str, Any] | None:
-    """Give what `start` has kept of a process; None when it was never started, or was killed while it wrote."""
+    """Return what `start` has kept of a process; None when it was never started, or was killed while it wrote."""
     try:
         record: dict[str, Any] = json.loads((lab.state / "pids" / f"{name}.json").read_text())
         return record
@@ -159,7 +159,7 @@ def _record(lab: Lab, name: str) -> dict[str, Any] | None:
 
 
 def names(lab: Lab) -> list[str]:
-    """Give the names of all processes that were ever started in this stack."""
+    """Return the names of all processes that were ever started in this stack."""
     return sorted(path.stem for path in (lab.state / "pids").glob("*.json"))
 
 
@@ -242,7 +242,7 @@ def require(lab: Lab, name: str) -> None:
 
 
 def _start_time(pid: int) -> str | None:
-    """Give the kernel's start time of a process (field 22 of /proc/PID/stat); None if it is gone or a zombie."""
+    """Return the kernel's start time of a process (field 22 of /proc/PID/stat); None if it is gone or a zombie."""
     fields = kernel_fields(pid)
     return None if fields is None or fields[0] == ZOMBIE else fields[19]
 

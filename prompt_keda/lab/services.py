@@ -47,12 +47,12 @@ def start_registry(lab: Lab, address: str) -> None:
 
 
 def registry_storage() -> Path:
-    """Give the folder with the blobs and repositories of every stack's registry."""
+    """Return the folder with the blobs and repositories of every stack's registry."""
     return private_folder(cache_home() / "prompt-keda" / "registry")
 
 
 def docker_config(lab: Lab) -> Secret:
-    """Give the docker config JSON that opens the registry."""
+    """Return the docker config JSON that opens the registry."""
     password = state.ensure_secret(lab, "registry-password").reveal()
     auth = base64.b64encode(f"{REGISTRY_USER}:{password}".encode()).decode()
     entry = {"username": REGISTRY_USER, "password": password, "auth": auth}

@@ -34,7 +34,7 @@ PROGRAMS = (
 
 
 def cache_home() -> Path:
-    """Give the user's cache folder (XDG_CACHE_HOME, else ``~/.cache``)."""
+    """Return the user's cache folder (XDG_CACHE_HOME, else ``~/.cache``)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
@@ -86,7 +86,7 @@ class Lab:
         return f"prompt-keda-{self.name}"
 
     def pod_cgroups(self) -> list[str]:
-        """Give the paths of the cgroups of all containers that containerd has records of."""
+        """Return the paths of the cgroups of all containers that containerd has records of."""
         records = self.run / "containerd" / "io.containerd.runtime.v2.task" / "k8s.io"
         return sorted(f"k8s.io/{record.name}" for record in records.iterdir()) if records.exists() else []
 
@@ -136,12 +136,12 @@ class Lab:
                 link.symlink_to(binary)
 
     def program(self, name: str) -> str:
-        """Give the path of a program of the cluster's binary (``kubectl``, ``kubelet`` …) once it is built."""
+        """Return the path of a program of the cluster's binary (``kubectl``, ``kubelet`` …) once it is built."""
         return str(self.state / "bin" / name)
 
 
 def current_lab() -> Lab:
-    """Give the stack that ``$PROMPT_KEDA_LAB`` names, else ``local``.
+    """Return the stack that ``$PROMPT_KEDA_LAB`` names, else ``local``.
 
     Raises
     ------

@@ -20,7 +20,7 @@ from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION, Lab, curr
 
 
 def ensure_secret(lab: Lab, name: str) -> Secret:
-    """Give one of the stack's own passwords; it is made at random, and kept in a file with mode 0600."""
+    """Return one of the stack's own passwords; it is made at random, and kept in a file with mode 0600."""
     path = secret_file(lab, name)
     if not path.exists():
         store_secret(lab, name, Secret(secrets.token_urlsafe(18)))
@@ -37,7 +37,7 @@ def store_secret(lab: Lab, name: str, value: Secret) -> None:
 
 
 def secret_file(lab: Lab, name: str) -> Path:
-    """Give the file that holds one of the stack's secrets."""
+    """Return the file that holds one of the stack's secrets."""
     return lab.state / "secrets" / name
 
 
@@ -81,7 +81,7 @@ def faults(lab: Lab) -> list[str]:
 
 
 def versions() -> dict[str, str | None]:
-    """Give the versions of what the stack is built from; Redis has its Debian package's, None if that is not installed."""
+    """Return the versions of what the stack is built from; Redis has its Debian package's, None if that is not installed."""
     return {
         "kubernetes": KUBERNETES_VERSION,
         "keda": KEDA_VERSION,

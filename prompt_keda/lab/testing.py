@@ -99,7 +99,7 @@ class _TestRun:
                 stack.down(self.progress)
 
     def end(self, quick: bool) -> None:
-        """Say how it ended. What was skipped, left out or not come to is named: it is not proven."""
+        """Print how it ended. What was skipped, left out or not come to is named: it is not verified."""
         lines = [*not_proven(self.folder, quick)]
         for line in lines:
             self.progress(Event(EventKind.NOTE, "test/not-proven", "unknown", line))

@@ -125,7 +125,7 @@ def publish(lab: Lab) -> None:
 
 
 def _let_look_at_host(lab: Lab) -> dict[str, str]:
-    """Give the rights that the toolkit ships for a host to an account there, and return where its kubeconfig is."""
+    """Grant the rights that the toolkit ships for a host to an account there, and return where its kubeconfig is."""
     account = {"kind": "ServiceAccount", "name": HOST_LOOKER, "namespace": NAMESPACE}
     head = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": HOST_LOOKER, "namespace": NAMESPACE}}
     rights = list(yaml.safe_load_all((ENVIRONMENTS / "rbac" / "vcluster-host.yaml").read_text()))

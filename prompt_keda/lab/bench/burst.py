@@ -120,7 +120,7 @@ def _round(systems: Systems, size: int, run_id: str) -> _Round:
 
 
 def _busy_s() -> float:
-    """Give the CPU seconds that the machine has worked since its start (proc(5), /proc/stat)."""
+    """Return the CPU seconds that the machine has worked since its start (proc(5), /proc/stat)."""
     user, nice, system, _, _, *others = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
     return sum((user, nice, system, *others)) / os.sysconf("SC_CLK_TCK")
 

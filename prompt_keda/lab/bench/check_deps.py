@@ -74,7 +74,7 @@ def run(rounds: int, observer: Observer) -> list[Timing]:
 
 
 def _programs(known: dict[str, Any], folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
-    """Give each program's name, its arguments and its environment."""
+    """Return each program's name, its arguments and its environment."""
     questions = (BENCH / "check_deps.questions").read_text().splitlines()
     rights = _asked_one_by_one()
     inside, env = network.enter(current_lab()), _peer_environment(known, folder)
@@ -89,7 +89,7 @@ def _programs(known: dict[str, Any], folder: Path) -> dict[str, tuple[list[str],
 
 
 def _asked_one_by_one() -> list[str]:
-    """Give the question for each right that check-deps proves.
+    """Return the question for each right that check-deps verifies.
 
     ``kubectl auth can-i --list`` is no answer: it may be incomplete, and a person has to read it.
     """
@@ -118,7 +118,7 @@ def _measure(name: str, argv: list[str], env: Mapping[str, str]) -> tuple[float,
 
 
 def _peer_environment(known: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Give what the script needs. It may use the administrator's certificate, and Redis' own address: both favour it."""
+    """Return what the script needs. It may use the administrator's certificate, and Redis' own address: both favour it."""
     lab = current_lab()
     kubectl = [lab.program("kubectl"), "--kubeconfig", str(lab.admin_kubeconfig)]
     pod = [*kubectl, "-n", "prompt-redis", "get", "pod", "prompt-redis-0", "-o", "jsonpath={.status.podIP}"]

@@ -107,7 +107,7 @@ class NewJobs:
                     return
 
     def first_after(self, begun: float) -> float:
-        """Give the time of the first one after ``begun``, in seconds since then; wait for it."""
+        """Return the time of the first one after ``begun``, in seconds since then; wait for it."""
 
         def later() -> list[float]:
             return [moment for moment in self.times if moment > begun]

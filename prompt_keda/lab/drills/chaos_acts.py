@@ -108,7 +108,7 @@ class Acts:
         signals.send_to(self._stage, pids, signal.SIGSTOP)
 
     def _pids(self, name: str) -> list[int]:
-        """Give the processes. Those in pods are found by way of the API server, before anything is frozen."""
+        """Return the processes. Those in pods are found by way of the API server, before anything is frozen."""
         if name == OPERATOR:
             return list(
                 signals.processes_in_pods(self._stage, self._stage.environment.keda.namespace, "app=keda-operator")

@@ -54,7 +54,7 @@ class Round:
     acts: tuple[Act, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Give it as JSON; `read` takes it."""
+        """Return it as JSON; `read` takes it."""
         return asdict(self)
 
     @classmethod
@@ -100,7 +100,7 @@ def _one_of(chance: random.Random, weights: dict[str, int]) -> str:
 
 
 def shrink(failing: Round, fails: Callable[[Round], bool], most_tries: int) -> tuple[Round, int]:
-    """Give the smallest round found that still fails, and the number of tries: acts are left out while it does.
+    """Return the smallest round found that still fails, and the number of tries: acts are left out while it does.
 
     Halves first, then one by one; every act that is left was needed, unless the tries were over before.
 

@@ -51,7 +51,7 @@ class DeliveryReport:
     taken_by_fault: Sequence[str]
 
     def problems(self) -> list[str]:
-        """Say what should not have been, in words."""
+        """Return what should not have been, in words."""
         wrong = {"lost": self.lost, "doubled": self.doubled}
         return [f"{len(ids)} events {how}, the first {ids[0]}" for how, ids in wrong.items() if ids]
 
@@ -168,7 +168,7 @@ class DeliveryAudit:
         return DeliveryReport(len(sent), left, doubled, len(unseen), sorted(self._taken))
 
     def _waiting(self, events: Sequence[str]) -> set[str]:
-        """Give those events that their group has still to give out, or that it gave out and nobody acknowledged."""
+        """Return those events that their group has still to give out, or that it gave out and nobody acknowledged."""
         redis, stream, group = self._stage.redis, self._instrument.stream, self._instrument.consumer_group
         info = redis.group_info(stream, group)
         if info is None:
@@ -177,7 +177,7 @@ class DeliveryAudit:
         return {event_id for event_id in events if _number(event_id) > read or event_id in pending}
 
     def _open(self) -> list[str]:
-        """Give the events that nobody has acknowledged: not heard of, and by the group's account waiting or pending."""
+        """Return the events that nobody has acknowledged: not heard of, and by the group's account waiting or pending."""
         counts = self._counts()
         taken = self._taken | self._swallowed()
         unheard = [event_id for event_id in self._sent() if not counts[event_id] and event_id not in taken]
@@ -187,7 +187,7 @@ class DeliveryAudit:
         return [event_id for event_id in unheard if event_id in wanted]
 
     def _sure_to_be_heard(self) -> set[str]:
-        """Give the events whose acknowledgement cannot have been missed: nobody was deaf since they were sent.
+        """Return the events whose acknowledgement cannot have been missed: nobody was deaf since they were sent.
 
         The first one after a gap may have been sent before it ended, and told after.
         """
@@ -209,7 +209,7 @@ class DeliveryAudit:
         return Counter(id_ for line in self._news("acknowledged") for id_ in line["acknowledged"])
 
     def _swallowed(self) -> set[str]:
-        """Give the events that were acknowledged by a fault, and by no worker: it has taken them."""
+        """Return the events that were acknowledged by a fault, and by no worker: it has taken them."""
         swallowed = {id_ for line in self._news("swallowed") for id_ in line["swallowed"]}
         return swallowed.intersection(self._sent()) - self._counts().keys()
 

@@ -167,7 +167,7 @@ class _Drill:
             self.problems.append(f"scaling is not proven: exit code {code}")
 
     def _is_own_load(self, result: CheckResult) -> bool:
-        """Tell whether that events wait for longer than is promised comes of those that were sent before, not of the fault."""
+        """Return whether that events wait for longer than is promised comes of those that were sent before, not of the fault."""
         return result.id == SYMPTOM and result.verdict is Verdict.WARN and SYMPTOM not in self.fault.expected_checks
 
     def _since_broken_s(self) -> float:
@@ -184,7 +184,7 @@ class _Drill:
         ]
 
     def _is_mended(self, results: Sequence[CheckResult]) -> bool:
-        """Tell whether no check of this fault is red or amber, and no other one red.
+        """Return whether no check of this fault is red or amber, and no other one red.
 
         Amber of others may stay a while: workers that failed are told until new ones have ended well.
         """
@@ -214,7 +214,7 @@ class _Drill:
 
 
 def runbook_of(fault: Fault) -> str:
-    """Give the runbook that answers a fault."""
+    """Return the runbook that answers a fault."""
     if fault.runbook:
         return fault.runbook
     first = next(iter(fault.expected_checks))

@@ -84,17 +84,17 @@ class JobWatcher:
             job_watcher._over.set()
 
     def phase(self, name: str) -> None:
-        """Say what is going on from now: what is lost is counted for it."""
+        """Record what is going on from now: what is lost is counted for it."""
         with self._lock:
             self._phase = name
 
     def at_work_now(self) -> set[str]:
-        """Give the UIDs of the Jobs and pods that work now."""
+        """Return the UIDs of the Jobs and pods that work now."""
         with self._lock:
             return {uid for uid, known in self._seen.items() if not (known.has_ended or known.lost_in)}
 
     def workers_count(self) -> int:
-        """Give how many pods run now: one that waits for its node or its image does not."""
+        """Return how many pods run now: one that waits for its node or its image does not."""
         with self._lock:
             return sum(known.is_running and not (known.has_ended or known.lost_in) for known in self._seen.values())
 
@@ -105,7 +105,7 @@ class JobWatcher:
         return {*pods, *pods.values()}
 
     def lost(self) -> dict[str, tuple[str, str]]:
-        """Give UID → phase and words of each that was lost. Raises as `Kube.list` does: what is not known is never green.
+        """Return UID → phase and words of each that was lost. Raises as `Kube.list` does: what is not known is never green.
 
         It looks once more: a watch whose connection nobody answers tells nothing for a minute, and does not know that.
         """
@@ -177,7 +177,7 @@ class JobWatcher:
         return running_jobs.record(kind.kind, obj, owners[0] if owners else "")
 
     def _job_has_ended(self, known: Watched) -> bool:
-        """Tell whether a pod's Job is known to have ended: the two watches are not in step."""
+        """Return whether a pod's Job is known to have ended: the two watches are not in step."""
         job = self._seen.get(known.record.job_uid)
         return job is not None and job.has_ended
 

@@ -88,7 +88,7 @@ def _listen(settings: dict[str, Any], stream: str, group: str) -> None:
 
 
 def _is_workers(asked: dict[str, str]) -> bool:
-    """Tell whether a worker has asked: from a pod of its own."""
+    """Return whether a worker has asked: from a pod of its own."""
     return asked["client_type"] == "tcp" and asked["client_address"] not in ("127.0.0.1", "[::1]", "::1")
 
 

@@ -56,7 +56,7 @@ OF_DELIVERY: tuple[Fault, ...] = (*argocd.FAULTS, *vcluster.FAULTS)
 
 
 def fault_of(id_: str) -> Fault:
-    """Give the fault of an id. Raises `Refusal` when there is none."""
+    """Return the fault of an id. Raises `Refusal` when there is none."""
     for fault in (*ALL_FAULTS, *OF_DELIVERY):
         if fault.id == id_:
             return fault

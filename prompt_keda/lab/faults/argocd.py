@@ -48,12 +48,12 @@ def without_automation(stage: Stage) -> None:
 
 
 def track_otherwise(stage: Stage) -> None:
-    """Tell Argo CD to look for annotations; it is not asked to look."""
+    """Make Argo CD look for annotations; it is not asked to look."""
     argocd.track(stage.lab, "annotation")
 
 
 def track_as_before(stage: Stage) -> None:
-    """Tell it to look for labels again."""
+    """Make it look for labels again."""
     argocd.track(stage.lab, argocd.LABEL)
 
 

@@ -52,12 +52,12 @@ def start_scheduler(stage: Stage) -> None:
 
 
 def take_dns_away(stage: Stage) -> None:
-    """Say that the cluster's DNS is not ready, as the endpoint controller does when CoreDNS has no pod."""
+    """Mark the cluster's DNS as not ready, as the endpoint controller does when CoreDNS has no pod."""
     _dns_ready(stage, False)
 
 
 def bring_dns_back(stage: Stage) -> None:
-    """Say that it is."""
+    """Mark it as ready."""
     _dns_ready(stage, True)
 
 
@@ -168,7 +168,7 @@ def _dns_count(stage: Stage) -> int:
 
 
 def available(kube: Kube, name: str) -> str:
-    """Give what an APIService says of itself: ``True``, ``False`` or ``None``."""
+    """Return what an APIService says of itself: ``True``, ``False`` or ``None``."""
     return str(conditions(kube.get(API_SERVICES, name)).get("Available", {}).get("status"))
 
 

@@ -17,7 +17,7 @@ KUBELET = "kubelet"
 
 
 def kill(name: str) -> Act:
-    """Give what kills a process of the stack; it stays away. Nothing where it does not run."""
+    """Return an act that kills a process of the stack; it stays away. Nothing where it does not run."""
 
     def act(stage: Stage) -> None:
         processes.kill(stage.lab, name)
@@ -26,7 +26,7 @@ def kill(name: str) -> Act:
 
 
 def start(name: str) -> Act:
-    """Give what starts it again, as it was started, and waits until all works that lives on it."""
+    """Return an act that starts it again, as it was started, and waits until all works that lives on it."""
 
     def act(stage: Stage) -> None:
         processes.start_again(stage.lab, name)
@@ -36,7 +36,7 @@ def start(name: str) -> Act:
 
 
 def thaw(name: str) -> Act:
-    """Give what lets a process go on, and waits until all works that lives on it."""
+    """Return an act that lets a process go on, and waits until all works that lives on it."""
 
     def act(stage: Stage) -> None:
         signals.send(stage, name, signal.SIGCONT)

@@ -73,13 +73,13 @@ def _set_os(stage: Stage, system: Object | None) -> None:
 
 
 def _own_versions(stage: Stage) -> list[Object]:
-    """Give the versions of the CRD as the manifests have them."""
+    """Return the versions of the CRD as the manifests have them."""
     versions: list[Object] = stage.keda_object(CRDS.kind, CRD)["spec"]["versions"]
     return versions
 
 
 def _schema(versions: list[Object], *path: str) -> Object:
-    """Give the schema of a field in the version that ScaledJobs have."""
+    """Return the schema of a field in the version that ScaledJobs have."""
     wanted = SCALED_JOBS.api_version.partition("/")[2]
     schema: Object = next(version for version in versions if version["name"] == wanted)["schema"]["openAPIV3Schema"]
     for name in path:

@@ -67,7 +67,7 @@ class Stage:
         return RedisStreams.through(self.kube, settings.namespace, settings.service, settings.port, password, limit)
 
     def keda_object(self, kind: str, name: str) -> Object:
-        """Give one of KEDA's objects as its manifests have it. Raises `Missing` when there is none."""
+        """Return one of KEDA's objects as its manifests have it. Raises `Missing` when there is none."""
         manifests = Path(self.endpoints["keda_manifests"])
         for obj in load_keda_manifests(manifests, self.endpoints["keda_manifests_sha256"]):
             if (obj["kind"], obj["metadata"]["name"]) == (kind, name):
@@ -75,7 +75,7 @@ class Stage:
         raise Missing("file", str(manifests), f"no {kind} {name}")
 
     def keda_pods(self, part: str) -> list[Object]:
-        """Give the pods of one of KEDA's Deployments, by its name."""
+        """Return the pods of one of KEDA's Deployments, by its name."""
         return self.kube.list(PODS, self.environment.keda.namespace, f"app={part}")
 
     @property

@@ -10,12 +10,12 @@ from prompt_keda.lab.faults.fault import Act, Fault, Stage
 
 
 def freeze(name: str) -> Act:
-    """Give what freezes a process that the stack started itself."""
+    """Return an act that freezes a process that the stack started itself."""
     return lambda stage: signals.send(stage, name, signal.SIGSTOP)
 
 
 def thaw(name: str) -> Act:
-    """Give what lets it go on."""
+    """Return an act that lets it go on."""
     return lambda stage: signals.send(stage, name, signal.SIGCONT)
 
 

@@ -113,7 +113,7 @@ def _repository(stage: Stage) -> str:
 
 
 def _folder(stage: Stage) -> Path:
-    """Give where the registry keeps the fault's repository (distribution, registry/storage/paths.go)."""
+    """Return where the registry keeps the fault's repository (distribution, registry/storage/paths.go)."""
     return services.registry_storage() / "docker/registry/v2/repositories" / _repository(stage)
 
 

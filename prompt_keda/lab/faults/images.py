@@ -24,7 +24,7 @@ def set_image(stage: Stage, image: str) -> None:
 
 
 def own_image(stage: Stage) -> str:
-    """Give the image of the webhooks as the manifests name it."""
+    """Return the image of the webhooks as the manifests name it."""
     return str(stage.keda_object("Deployment", PART)["spec"]["template"]["spec"]["containers"][0]["image"])
 
 

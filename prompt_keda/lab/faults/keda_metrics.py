@@ -41,7 +41,7 @@ def _watch(stage: Stage, namespace: str) -> None:
 
 
 def _works_alone(stage: Stage, namespace: str) -> bool:
-    """Tell whether the only pod of the operator watches this namespace, is ready, and holds the Lease."""
+    """Return whether the only pod of the operator watches this namespace, is ready, and holds the Lease."""
     place = stage.environment.keda.namespace
     pods = stage.keda_pods(OPERATOR)
     holder = str(stage.kube.get(LEASES, LEASE, place)["spec"].get("holderIdentity"))
@@ -91,7 +91,7 @@ def _iptables(stage: Stage, *arguments: str) -> str:
 
 
 def _errors(stage: Stage) -> float:
-    """Give how often the operator says that it has erred."""
+    """Return how often the operator says that it has erred."""
     place = stage.environment.keda.namespace
     (pod,) = stage.keda_pods(OPERATOR)
     page = stage.kube.page(place, pod["metadata"]["name"], METRICS_PORT, "/metrics")

@@ -31,7 +31,7 @@ def _pods_ready(stage: Stage, name: str) -> list[bool]:
 
 
 def lease_age_s(stage: Stage) -> float:
-    """Give how long ago the operator renewed its Lease."""
+    """Return how long ago the operator renewed its Lease."""
     lease = stage.kube.get(LEASES, LEASE, stage.environment.keda.namespace)
     return age_s(lease["spec"]["renewTime"])
 

@@ -95,7 +95,7 @@ def _until_restarted(stage: Stage, count: int) -> None:
 
 
 def _waiting(stage: Stage, name: str) -> list[int]:
-    """Give how often each container was restarted that Kubernetes waits to start again."""
+    """Return how often each container was restarted that Kubernetes waits to start again."""
     why = [(status, (status["state"].get("waiting") or {}).get("reason")) for status in _containers(stage, name)]
     return [status["restartCount"] for status, reason in why if reason == "CrashLoopBackOff"]
 

@@ -45,7 +45,7 @@ NOT_REFUSED = ALL[1:]
 def _of(
     route: Route, called: str, ways: tuple[str, ...], expected_checks: Mapping[str, str], case: str = ""
 ) -> list[Fault]:
-    """Give the faults of one route; ``expected_checks`` are the checks that see each of them."""
+    """Return the faults of one route; ``expected_checks`` are the checks that see each of them."""
     return [
         Fault(
             f"network/{route.name}-{way}",

@@ -60,7 +60,7 @@ class Route:
 
 
 def _to_server(name: str, part: str) -> Route:
-    """Give the route from outside to one of the stack's servers."""
+    """Return the route from outside to one of the stack's servers."""
     packets = f"-i eth0 -p tcp --dport {PORTS[part]}"
     opening = f"PREROUTING {packets}"
     enter, target = (lambda stage: network.enter(stage.lab)), (lambda stage: str(stage.endpoints["address"]))
@@ -92,27 +92,27 @@ REDIS = Route(
 
 
 def refuse(route: Route) -> Act:
-    """Give what answers each packet with a reset: connections are refused, and open ones end."""
+    """Return what answers each packet with a reset: connections are refused, and open ones end."""
     return lambda stage: _place(stage, route, f"INPUT {route.packets}", "-j REJECT --reject-with tcp-reset")
 
 
 def swallow(route: Route) -> Act:
-    """Give what drops each packet."""
+    """Return what drops each packet."""
     return lambda stage: _place(stage, route, f"INPUT {route.packets}", "-j DROP")
 
 
 def cut(route: Route) -> Act:
-    """Give what resets connections once the client has said something."""
+    """Return what resets connections once the client has said something."""
     return lambda stage: _through_proxy(stage, route, "cut")
 
 
 def cut_answers(route: Route) -> Act:
-    """Give what resets connections in the midst of what comes after the TLS handshake."""
+    """Return what resets connections in the midst of what comes after the TLS handshake."""
     return lambda stage: _through_proxy(stage, route, "cut-answer")
 
 
 def slow(route: Route, delay_s: float | None = None) -> Act:
-    """Give what lets each piece of an answer come late; ``delay_s`` in seconds, None: later than anybody waits."""
+    """Return what lets each piece of an answer come late; ``delay_s`` in seconds, None: later than anybody waits."""
 
     def act(stage: Stage) -> None:
         seconds = LATE * stage.environment.limits.connect.total_seconds() if delay_s is None else delay_s
@@ -122,7 +122,7 @@ def slow(route: Route, delay_s: float | None = None) -> Act:
 
 
 def restore(route: Route) -> Act:
-    """Give what takes away all that these have made."""
+    """Return what takes away all that these have made."""
 
     def act(stage: Stage) -> None:
         if enter := route.enter(stage):

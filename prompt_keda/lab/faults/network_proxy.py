@@ -83,7 +83,7 @@ class Connection:
 def taker(
     target: str, port: int, way: str, delay_s: float
 ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
-    """Give what serves one connection."""
+    """Return what serves one connection."""
 
     async def take(reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         connection = Connection(client, way, delay_s)

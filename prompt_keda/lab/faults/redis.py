@@ -101,7 +101,7 @@ def _open_volume(stage: Stage, may_write: bool) -> None:
 
 
 def send(*commands: list[str]) -> Callable[[Stage], None]:
-    """Give what sends commands that hold no secret."""
+    """Return what sends commands that hold no secret."""
     return lambda stage: _send(stage, commands)
 
 
@@ -110,7 +110,7 @@ def _send(stage: Stage, commands: tuple[list[str], ...]) -> None:
 
 
 def other_password(stage: Stage) -> Secret:
-    """Give the password that Redis has while one of these faults has changed it."""
+    """Return the password that Redis has while one of these faults has changed it."""
     return state.ensure_secret(stage.lab, "redis-password-of-a-fault")
 
 

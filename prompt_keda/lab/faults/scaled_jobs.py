@@ -98,7 +98,7 @@ def until_ready(stage: Stage) -> None:
 
 
 def readiness(stage: Stage) -> set[str]:
-    """Give what the ScaledJobs say of themselves: the statuses of their conditions Ready."""
+    """Return what the ScaledJobs say of themselves: the statuses of their conditions Ready."""
     every = [conditions(scaled_job) for scaled_job in _live(stage)]
     return {states["Ready"]["status"] for states in every if "Ready" in states}
 

@@ -54,12 +54,12 @@ def send_to(stage: Stage, pids: Iterable[int], number: signal.Signals) -> int:
 
 
 def processes_in_pods(stage: Stage, namespace: str, labels: str) -> Iterator[int]:
-    """Give the id of every process in the containers of some pods; ``labels`` is the pods' label selector."""
+    """Yield the id of every process in the containers of some pods; ``labels`` is the pods' label selector."""
     yield from processes_of(stage.kube.list(PODS, namespace, labels))
 
 
 def processes_of(pods: Iterable[Object]) -> Iterator[int]:
-    """Give the id of every process in the containers of these pods."""
+    """Yield the id of every process in the containers of these pods."""
     states = [
         status for pod in pods for status in pod["status"].get("containerStatuses") or [] if status.get("containerID")
     ]
@@ -67,7 +67,7 @@ def processes_of(pods: Iterable[Object]) -> Iterator[int]:
 
 
 def first_process_in_pods(stage: Stage, namespace: str, labels: str) -> int | None:
-    """Give the id of the process in some pods that began first, which is a container's own; None if there is none.
+    """Return the id of the process in some pods that began first, which is a container's own; None if there is none.
 
     A probe's process ends in a moment, and may have a lower id: the kernel begins again at the bottom (pid_max).
     """
@@ -79,7 +79,7 @@ def first_process_in_pods(stage: Stage, namespace: str, labels: str) -> int | No
 
 
 def is_stopped(pid: int) -> bool:
-    """Tell whether a process stands still by SIGSTOP (Linux, proc(5): state T)."""
+    """Return whether a process stands still by SIGSTOP (Linux, proc(5): state T)."""
     fields = kernel_fields(pid)
     return fields is not None and fields[0] == "T"
 

@@ -22,7 +22,7 @@ ROLE, SECRET_ID = vault_contents.POLICY, "vault-secret-id"
 
 
 def admin(stage: Stage) -> hvac.Client:
-    """Give the stack's Vault, unsealed, as its administrator.
+    """Return the stack's Vault, unsealed, as its administrator.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def admin(stage: Stage) -> hvac.Client:
 
 
 def worker_secret(stage: Stage) -> SecretSync:
-    """Give the workers' Secret: nothing but the workers needs it, so what is done to it disturbs no other check."""
+    """Return the workers' Secret: nothing but the workers needs it, so what is done to it disturbs no other check."""
     return next(sync for sync in stage.environment.secrets if len(sync.keys) > 1)
 
 
@@ -70,12 +70,12 @@ def delete_newest(stage: Stage) -> None:
 
 
 def write_without(key: str) -> Callable[[Stage], None]:
-    """Give what writes the workers' secret without one key."""
+    """Return what writes the workers' secret without one key."""
     return lambda stage: _write(stage, {name: value for name, value in _live(stage).items() if name != key})
 
 
 def write_other(key: str) -> Callable[[Stage], None]:
-    """Give what writes the workers' secret with another value of one key, each time a new one: a redeploy takes it over."""
+    """Return what writes the workers' secret with another value of one key, each time a new one: a redeploy takes it over."""
     return lambda stage: _write(stage, _live(stage) | {key: secrets.token_urlsafe(12)})
 
 

@@ -84,7 +84,7 @@ def fill_host_quota(stage: Stage) -> None:
 
 
 def _pods_that_wait(stage: Stage) -> bool:
-    """Tell whether a worker inside waits for its pod: those of before end one after another, and KEDA makes others."""
+    """Return whether a worker inside waits for its pod: those of before end one after another, and KEDA makes others."""
     (instrument, *_) = stage.environment.instruments
     found = vcluster.kubectl(stage.lab, ["get", "pods", "-n", instrument.namespace, "-o", "json"])
     pods = json.loads(found)["items"]
@@ -115,7 +115,7 @@ def slow_host(stage: Stage) -> None:
 
 
 def _most_start_late(stage: Stage) -> bool:
-    """Tell whether most of the newest pods were started late, as cluster/pods-synced-in-time counts them."""
+    """Return whether most of the newest pods were started late, as cluster/pods-synced-in-time counts them."""
     started = [pod for pod in stage.kube.each(PODS) if pod["status"].get("startTime")]
     newest = sorted((pod["status"]["startTime"], pod["metadata"]["creationTimestamp"]) for pod in started)[-NEWEST:]
     late = [start for start, made in newest if age_s(made) - age_s(start) > SLOW.total_seconds()]

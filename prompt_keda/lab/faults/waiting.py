@@ -27,5 +27,5 @@ def until(look: Callable[[], object], what: str, timeout_s: float = 90) -> None:
 
 
 def age_s(stamp: str) -> float:
-    """Give how long ago a time of the API server was."""
+    """Return how long ago a time of the API server was."""
     return (datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds()
