@@ -64,7 +64,7 @@ def known(**changes):
 
 
 def latiss(*breaks, **fields):
-    """Give a second instrument after the first, and break what is given; its ScaledJob has ``fields``."""
+    """Return what adds a second instrument after the first, and breaks what is given; its ScaledJob has ``fields``."""
 
     def apply(world):
         world.add_instrument("latiss", **fields)
@@ -123,14 +123,14 @@ def own_secret(**fields):
 
 
 def seen(check, breaks):
-    """Give what a check says of a world in which one thing is broken."""
+    """Return what a check says of a world in which one thing is broken."""
     world = World()
     breaks(world)
     return world.verdict(check)
 
 
 def turns_red(rows):
-    """Give the test that runs for each row: a check, what breaks the world, the verdict, and what is then said."""
+    """Return the test that runs for each row: a check, what breaks the world, the verdict, and what is then said."""
 
     @pytest.mark.parametrize(("check", "breaks", "verdict", "said"), rows, ids=[f"{one[0]}-{one[3]}" for one in rows])
     def test(check, breaks, verdict, said):

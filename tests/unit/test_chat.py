@@ -74,7 +74,7 @@ class Told:
         return [one["detail"] for one in self.record.entries if one["step"] == "note"]
 
     def leaks(self, result, token):
-        """Give each place where a part of the address stands: results, events, files, pages, logs."""
+        """Return each place where a part of the address stands: results, events, files, pages, logs."""
         report = incidents.report(self.session, "").to_json(Began())
         files = [one.read_bytes() for one in incidents_folder().rglob("*") if one.is_file()]
         said = [

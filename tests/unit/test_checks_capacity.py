@@ -28,7 +28,7 @@ def visit(events):
 
 
 def big_node(**changes):
-    """Give a node with room for a whole visit of production; ``changes`` are to its spec."""
+    """Return a node with room for a whole visit of production; ``changes`` are to its spec."""
     status = {"allocatable": {"cpu": "64", "memory": "512Gi", "pods": "2000"}}
     return change(kinds.NODES, "n1", status=status, spec=changes)
 

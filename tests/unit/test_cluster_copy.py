@@ -51,7 +51,7 @@ def run(tmp_path):
 
 
 def a_run(runs, count=2, run_id="20250101t000000z-local-7"):
-    """Give the folder of a run that has just begun, as `redeploying.redeploy` writes it."""
+    """Return the folder of a run that has just begun, as `redeploying.redeploy` writes it."""
     made = RunFolder.adopt(runs, run_id, {}, {}, [])
     record = Deletion("Deployment", "keda", "keda-operator", str(uuid.uuid4()), "differs at\n.spec")
     decisions = Decisions((record,), ("scaledjobs.keda.sh",), saved=("ScaledJob prompt/one",))
@@ -65,7 +65,7 @@ def a_run(runs, count=2, run_id="20250101t000000z-local-7"):
 
 
 def running(count):
-    """Give as many Jobs, each with its pod, named as KEDA and Kubernetes name them."""
+    """Return as many Jobs, each with its pod, named as KEDA and Kubernetes name them."""
     found = []
     for number in range(count // 2):
         job, name = str(uuid.uuid4()), f"prompt-keda-lsstcam-{uuid.uuid4().hex[:5]}"

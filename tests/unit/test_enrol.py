@@ -38,7 +38,7 @@ def kube():
 
 
 def a_file(tmp_path, identity=PLAIN):
-    """Give an environment's file, as prod.yaml is, with an identity."""
+    """Return an environment's file, as prod.yaml is, with an identity."""
     before, _, rest = PROD.partition("  identity:\n")
     after = rest[rest.index("  accepted_versions") :]
     path = tmp_path / "mine.yaml"

@@ -31,7 +31,7 @@ def fault(tmp_path, old, new, text=PROD):
 
 
 def changed(tmp_path, old, new, text=PROD):
-    """Give a file with one change."""
+    """Return a file with one change."""
     assert old in text
     file = tmp_path / "changed.yaml"
     file.write_text(text.replace(old, new, 1))
@@ -327,7 +327,7 @@ def test_a_fault_is_told_with_line_and_column(tmp_path):
 
 
 def with_paths(tmp_path, path):
-    """Give an environment that says a path wherever one can stand, and all these paths by their key as they were read."""
+    """Return an environment that names a path wherever one can stand, and all these paths by their key as they were read."""
     text = PROD
     for old, new in (
         ("kubernetes:", f"kubernetes:\n  kubeconfig: {path}"),
@@ -421,7 +421,7 @@ TYPES = {"string": str, "integer": int, "array": list, "object": dict, "null": t
 
 
 def faults(value, node, where=""):
-    """Give what a JSON schema finds at a value, for the few words that ours uses."""
+    """Return what a JSON schema finds at a value, for the few words that ours uses."""
     known = {"$ref", "anyOf", "type", "enum", "pattern", "minLength", "minimum", "maximum", "minItems", "items"}
     known |= {"properties", "required", "additionalProperties", "title", "description", "default", "format", "$defs"}
     known |= {"const"}

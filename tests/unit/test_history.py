@@ -35,7 +35,7 @@ ENDS = {
 
 
 def put(runs, number, state, pid=None, who=None):
-    """Give a run that has ended so; the newer, the higher its number."""
+    """Keep a run that has ended so; the newer, the higher its number."""
     run = a_run(runs, run_id=f"2025010{number}t000000z-local-7")
     journal = JournalFile(run)
     pid = os.getpid() if pid is None else pid

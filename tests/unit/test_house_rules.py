@@ -105,7 +105,7 @@ def tracked(*patterns):
 
 
 def is_an_id(name):
-    """Tell whether this is the id of a check, step or fault, or the start of one, as `--only` takes it.
+    """Return whether this is the id of a check, step or fault, or the start of one, as `--only` takes it.
 
     KEDA's own objects look the same, by namespace and name: keda/keda-operator.
     """

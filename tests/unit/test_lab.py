@@ -67,7 +67,7 @@ class Machine:
             go_builds.cached(module).mkdir(parents=True)
 
     def _usage(self, path):
-        """Tell what is free: the smallest number of GiB that was set for a folder on the way to this one."""
+        """Return what is free: the smallest number of GiB that was set for a folder on the way to this one."""
         free = [gib for name, gib in self.free.items() if Path(path).is_relative_to(self.folder / name)]
         return type("Usage", (), {"free": min(free, default=100) << 30})
 
@@ -220,7 +220,7 @@ def seen(path):
 
 
 def ends(pid):
-    """Tell whether a process that was killed ends: the kernel takes a moment, the more the busier the machine is."""
+    """Return whether a process that was killed ends: the kernel takes a moment, the more the busier the machine is."""
     stat, limit = Path(f"/proc/{pid}/stat"), time.monotonic() + 10
     with suppress(FileNotFoundError, ProcessLookupError):
         while stat.read_text().rpartition(")")[2].split()[0] != "Z":

@@ -13,7 +13,7 @@ from .world import HOST, World
 
 
 def locked():
-    """Give systems whose Vault refuses the login, nothing that has a password from it, and the logins that were tried."""
+    """Return systems whose Vault refuses the login, nothing that has a password from it, and the logins that were tried."""
     world, tried = World(), []
 
     def log_in():

@@ -103,7 +103,7 @@ def test_a_free_lock_is_taken_and_given_back():
 
 
 def patient(cluster, run="run"):
-    """Give a lock on a cluster's own clock, and what is told meanwhile."""
+    """Return a lock on a cluster's own clock, and what is reported meanwhile."""
     told = []
     return Lock(cluster, run, ME, told.append), told
 

@@ -57,7 +57,7 @@ class Watched:
 
 @pytest.fixture
 def recorded(monkeypatch):
-    """Give the rights that every step of a redeploy asks for, with KEDA there and without, and what is derived."""
+    """Return the rights that every step of a redeploy asks for, with KEDA there and without, and what is derived."""
     for module in (free, install, verify, remove, smoke_test):
         monkeypatch.setattr(module, "Watch", Watched)
     monkeypatch.setattr(unpause, "LIMIT", timedelta(0))  # no controller settles anything here

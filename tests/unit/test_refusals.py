@@ -172,7 +172,7 @@ def test_the_acceptance_suite_has_a_digest_of_its_own(world):
 
 
 def interrupted_run(world):
-    """Give the folder of a run that was killed before its first write."""
+    """Return the folder of a run that was killed before its first write."""
     with pytest.raises(pytest.fail.Exception):
         redeploy(world)
     return unfinished_run(runs_folder(), "local")
@@ -270,7 +270,7 @@ def copied(world, run, forged=None):
 
 
 def on_another_machine(world, monkeypatch, tmp_path, forged=None):
-    """Give the run that was begun here, as who sits at another machine comes upon it."""
+    """Return the run that was begun here, as who sits at another machine comes upon it."""
     run = interrupted_run(world)
     copied(world, run, forged)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))

@@ -30,7 +30,7 @@ GROUP = "rbac.authorization.k8s.io"
 
 
 def other_world():
-    """Give a world in which pods get their pull secrets, and triggers their login, from where others have them too."""
+    """Return a world in which pods get their pull secrets, and triggers their login, from where others have them too."""
     world = World()
     reference = {"secretKeyRef": {"name": "prompt-redis-auth", "key": "redis-password"}}
     live = world.kube.get(kinds.SCALED_JOBS, SCALED_JOB, SPACE)["spec"]
@@ -83,7 +83,7 @@ def test_the_checks_ask_for_what_is_listed_and_nothing_else():
 
 
 def rules_of(rights):
-    """Give RBAC's rules for rights: one for each group, kind, verbs and kind of naming."""
+    """Return RBAC's rules for rights: one for each group, kind, verbs and kind of naming."""
 
     def key(right):
         return right.group, right.plural, right.subresource, bool(right.name)
@@ -98,7 +98,7 @@ def rules_of(rights):
 
 
 def role_objects():
-    """Give the shipped objects: a ClusterRole, a Role for each namespace, and their bindings to a group."""
+    """Return the shipped objects: a ClusterRole, a Role for each namespace, and their bindings to a group."""
     environments = (World().systems.environment, load_environment(FOLDER / "prod.yaml", None))
     rights = {right for one in environments for right in rights_to_look(one)}
     made = []

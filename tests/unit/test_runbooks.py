@@ -40,7 +40,7 @@ def test_every_check_names_a_runbook_and_every_runbook_is_named():
 
 
 def looked_at(page, section):
-    """Give the starts of the ids that a section's checks look at."""
+    """Return the starts of the ids that a section's checks look at."""
     steps = [one for one in page.steps if one.section == section and one.task == "check-deps"]
     return tuple(start for one in steps for start in only(one))
 

@@ -99,7 +99,7 @@ def now(**ago):
 
 @cache
 def keda_certificates(begins_days=-1, ends_days=3650, signed_by_its_ca=True):
-    """Give the data of a Secret kedaorg-certs whose certificates are valid between two days from now."""
+    """Return the data of a Secret kedaorg-certs whose certificates are valid between two days from now."""
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "KEDA")])
     now = datetime.now(UTC)
@@ -123,7 +123,7 @@ _FOLDER = tempfile.TemporaryDirectory()
 
 
 def crd(name, schema=None):
-    """Give what a CRD of KEDA holds. ``schema``: as JSON; None: as it should be."""
+    """Return what a CRD of KEDA holds. ``schema``: as JSON; None: as it should be."""
     schema = json.loads(schema) if schema else SCHEMA
     version = {"name": "v1alpha1", "served": True, "schema": {"openAPIV3Schema": schema}}
     plural, _, group = name.partition(".")
@@ -135,7 +135,7 @@ def crd(name, schema=None):
 
 @cache
 def keda_manifests(schema=None):
-    """Give a file of KEDA's manifests, and its SHA-256. ``schema``: of its CRDs, as JSON; None: as it should be."""
+    """Return a file of KEDA's manifests, and its SHA-256. ``schema``: of its CRDs, as JSON; None: as it should be."""
     part_of = {"app.kubernetes.io/part-of": "keda-operator"}
 
     def one(resource, name, **fields):
@@ -169,7 +169,7 @@ def keda_manifests(schema=None):
 
 
 def manifest(name, spec):
-    """Give a file that holds a ScaledJob with a spec, in the namespace of its name, and its TriggerAuthentication."""
+    """Return a file that holds a ScaledJob with a spec, in the namespace of its name, and its TriggerAuthentication."""
 
     def made(kind, called, **fields):
         metadata = {"name": called, "namespace": name}
@@ -237,7 +237,7 @@ class World:
         self.systems.registry_as = self._registry_as
 
     def _registry_as(self, host, credentials):
-        """Give the registry's double to somebody with these credentials; where there is none, what really connects."""
+        """Return the registry's double for these credentials; where there is none, what really connects."""
         known = self.systems._made.get(f"registry {host}")
         if known is None:
             return self._connect_registry_as(host, credentials)
@@ -382,7 +382,7 @@ class World:
         self.kube.delete(resource, name, namespace)
 
     def read_only(self):
-        """Give the API server's and Redis's doubles in a form that lets nothing be written."""
+        """Return the API server's and Redis's doubles in a form that lets nothing be written."""
         return {"kube": ReadOnly(self.kube, KUBE_READS), "redis": ReadOnly(self.redis, REDIS_READS)}
 
     def verdict(self, check):
