@@ -66,7 +66,7 @@ each_client = pytest.mark.parametrize("ask", CLIENTS, ids=[one.__name__ for one 
 
 @contextmanager
 def proxied(authority, folder, *way):
-    """Give the port of a proxy before a server that speaks TLS."""
+    """Yield the port of a proxy before a server that speaks TLS."""
     with recording(authority, lambda path, headers: ANSWER) as (target, seen):
         port = free_port()
         argv = [sys.executable, PROGRAM, port, "127.0.0.1", target, *way]

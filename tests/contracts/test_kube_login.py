@@ -29,7 +29,7 @@ DENIED = 401, {}, b'{"message": "Unauthorized"}'
 
 
 def text_of(cluster=None, user=None, **changes):
-    """Give a kubeconfig whose cluster, user or whole is changed."""
+    """Return a kubeconfig whose cluster, user or whole is changed."""
     document = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -55,7 +55,7 @@ def write_kubeconfig(tmp_path, authority):
 
 
 def plugin(token_file, expires=""):
-    """Give a script that counts its runs and hands out what stands in a file."""
+    """Return a script that counts its runs and hands out what stands in a file."""
     expiry = f',"expirationTimestamp":"{expires}"' if expires else ""
     answer = '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%s"' + expiry
     return f"echo run >> {token_file}.runs; printf '{answer}}}}}' \"$(cat {token_file})\""
@@ -301,7 +301,7 @@ def test_name_tcp_tls_and_silence_are_told_apart(ask, write_kubeconfig, authorit
 
 
 def jwt(**claims):
-    """Give a token that says something, with a signature that is none."""
+    """Return a token that says something, with a signature that is none."""
     parts = [base64.urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=").decode() for one in ({"alg": "x"}, claims)]
     return ".".join([*parts, "c2lnbmVk"])
 

@@ -22,7 +22,7 @@ PASSWORD = "correct horse"
 
 @pytest.fixture
 def start_redis(tmp_path):
-    """Give a context manager that runs a redis-server and gives its port; ``pair`` names its certificate: it speaks TLS."""
+    """Return a context manager that runs a redis-server and yields its port; ``pair`` names its certificate: it speaks TLS."""
 
     def start(password, line="", pair=None):
         port = free_port()

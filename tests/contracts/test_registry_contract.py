@@ -119,7 +119,7 @@ def push_manifest(client, reference, text, media_type):
 
 @pytest.fixture(params=["fake", "real"])
 def served(request):
-    """Gives a function that connects with credentials, and the digest of the image."""
+    """Return a function that connects with credentials, and the digest of the image."""
     if request.param == "fake":
         digest = digest_of(b"fake")
 

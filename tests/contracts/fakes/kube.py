@@ -62,7 +62,7 @@ class FakeKube:
         return [{"metadata": one["metadata"]} for one in self.list(resource, namespace, label_selector)]
 
     def each(self, resource, namespace=None, label_selector="", page_count=250, field_selector=""):
-        """Give what is there at the first page; a page that is asked for after `expire_pages` is too old (410)."""
+        """Yield what is there at the first page; a page that is asked for after `expire_pages` is too old (410)."""
         found, began = self.list(resource, namespace, label_selector, field_selector), self._expired_count
         for number, one in enumerate(found):
             if number and number % page_count == 0 and self._expired_count > began:
@@ -265,7 +265,7 @@ def _fits(obj, selector) -> bool:
 
 
 def _has_fields(obj, selector) -> bool:
-    """Tell whether an object has these fields: an Event's alone can be selected by more than name and namespace."""
+    """Return whether an object has these fields: an Event's alone can be selected by more than name and namespace."""
     for part in filter(None, selector.split(",")):
         path, _, value = part.partition("=")
         inside = obj
@@ -277,7 +277,7 @@ def _has_fields(obj, selector) -> bool:
 
 
 def _conflict(owners, paths) -> str:
-    """Say it as the server does, in one line (apimachinery, managedfields/internal/conflict.go)."""
+    """Return it as the server does, in one line (apimachinery, managedfields/internal/conflict.go)."""
     fields = {}
     for path in paths:
         fields.setdefault(owners[path], []).append(f".{'.'.join(path)}")

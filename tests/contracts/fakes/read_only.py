@@ -39,7 +39,7 @@ REDIS_READS = {
 
 
 class ReadOnly:
-    """Gives what ``names`` name of another double, and raises for everything else."""
+    """Returns what ``names`` name of another double, and raises for everything else."""
 
     def __init__(self, double, names):
         self._double, self._names = double, names
