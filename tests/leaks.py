@@ -19,7 +19,7 @@ NOISE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|<[^<>]*>|\s")
 
 
 def planted(special=SPECIAL):
-    """Give a value that nobody else has: four pieces, each with eight characters at random and some special ones."""
+    """Return a value that nobody else has: four pieces, each with eight characters at random and some special ones."""
     pieces = []
     for number in range(4):
         own = "".join(special[(number * 3 + at) % len(special)] for at in range(4)) if special else secrets.token_hex(2)
@@ -28,7 +28,7 @@ def planted(special=SPECIAL):
 
 
 def forms(piece):
-    """Give each way in which a part of a value may be written, by name."""
+    """Return each way in which a part of a value may be written, by name."""
     raw = piece.encode()
     quoted = json.dumps(piece)[1:-1]
     found = {
@@ -55,7 +55,7 @@ def forms(piece):
 
 
 def leaks(text, values):
-    """Give (name, form) of each planted value of which at least a part stands in a text.
+    """Return (name, form) of each planted value of which at least a part stands in a text.
 
     Parameters
     ----------

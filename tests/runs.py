@@ -11,7 +11,7 @@ NOBODY_KNOWS = FillIn("FILL-IN: ask the owners")
 
 
 def unfinished_run(runs, environment, fits=lambda plan: True):
-    """Give the newest run of an environment whose plan fits, if it has not ended green; else None."""
+    """Return the newest run of an environment whose plan fits, if it has not ended green; else None."""
     for run in RunFolder.listed(runs, environment)[0]:
         if RunFolder.find(runs, run.id) is None or run.was_refused:
             continue

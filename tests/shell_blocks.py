@@ -95,7 +95,7 @@ def first_block():
 
 
 def reads(words):
-    """Tell whether a simple command only reads."""
+    """Return whether a simple command only reads."""
     program, rest = words[0], words[1:]
     if program == "kubectl" and rest[: len(TO_REDIS)] == TO_REDIS:
         return starts(rest[len(TO_REDIS) :], REDIS_READS)
@@ -108,7 +108,7 @@ def reads(words):
 
 
 def starts(words, allowed):
-    """Tell whether the words begin with one of the phrases."""
+    """Return whether the words begin with one of the phrases."""
     return any(words[: len(phrase.split())] == phrase.split() for phrase in allowed)
 
 

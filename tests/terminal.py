@@ -9,7 +9,7 @@ from contextlib import suppress
 
 
 def until_closed(descriptor):
-    """Give what a terminal was told; its end is an error (EIO) on Linux."""
+    """Yield what a terminal received; its end is an error (EIO) on Linux."""
     with suppress(OSError):
         while data := os.read(descriptor, 10_000):
             yield data

@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def runs_folder():
-    """Give the folder of the runs of whoever runs the toolkit in this suite."""
+    """Return the folder of the runs of whoever runs the toolkit in this suite."""
     return desk.home(settings.current_lab()) / "state/prompt-keda/runs" if AT_DESK else own_runs_folder()
 
 
@@ -92,7 +92,7 @@ def admin_kubeconfig():
 
 
 def command(*arguments):
-    """Give the command line of a task."""
+    """Return the command line of a task."""
     if not AT_DESK:
         return [sys.executable, TASKS, *arguments]
     return at_desk(*arguments, *(approval(*arguments) if arguments[0] in ("redeploy", "smoke") else ()))
@@ -103,7 +103,7 @@ def at_desk(*arguments):
 
 
 def approval(*arguments):
-    """Give --approve with the digest that a refusal names, as a person reads it; nothing if there is none to approve."""
+    """Return --approve with the digest that a refusal names, as a person reads it; nothing if there is none to approve."""
     asked = [*arguments, *(() if "--json" in arguments else ("--json",))]
     refused = subprocess.run(
         at_desk(*asked), cwd=ROOT, capture_output=True, text=True, timeout=60, env={**os.environ, "CI": "true"}
@@ -154,7 +154,7 @@ def until(look, timeout_s=90, what="the state"):
 
 
 def active_workers(admin):
-    """Give name → UID of the instrument's running Jobs and pods."""
+    """Return name → UID of the instrument's running Jobs and pods."""
     found = {}
     for resource in (JOBS, PODS):
         for one in admin.list(resource, INSTRUMENT):
@@ -196,7 +196,7 @@ def sealed(endpoints):
 
 
 def dependents(ids):
-    """Give every check that needs one of these, itself or by way of another."""
+    """Return every check that needs one of these, itself or by way of another."""
     found = set(ids)
     while more := {one.id for one in ALL_CHECKS if set(one.needs) & found and not one.deep} - found:
         found |= more
@@ -239,7 +239,7 @@ def _replaced(text, pairs):
 
 
 def work_time(seconds):
-    """Give the words of the manifest that let a worker work so long on each event."""
+    """Return the words of the manifest that let a worker work so long on each event."""
     return (('{name: WORK_TIME, value: "5"}', f'{{name: WORK_TIME, value: "{seconds}"}}'),)
 
 

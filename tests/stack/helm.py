@@ -46,7 +46,7 @@ def begin_helm(*arguments):
 
 
 def _command(arguments):
-    """Give its command line and environment; it is built on first use."""
+    """Return its command line and environment; it is built on first use."""
     lab = settings.current_lab()
     program = go_builds.build(go_builds.HELM, nobody) / "helm"
     home = {"HELM_CACHE_HOME": str(lab.state), "HELM_CONFIG_HOME": str(lab.state), "HELM_DATA_HOME": str(lab.state)}

@@ -47,7 +47,7 @@ CRD, POD, JOB = "scaledjobs.keda.sh", "not-scheduled", "stays"
 
 
 def evil(marker):
-    """Give a text with all of it, that begins with a marker: so that one sees where it has come out."""
+    """Return a text with all of it, that begins with a marker: so that one sees where it has come out."""
     return f"<{marker}>" + "".join(PAYLOADS.values())
 
 

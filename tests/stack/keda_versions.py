@@ -16,7 +16,7 @@ PART_OF, VERSION = "app.kubernetes.io/part-of", "app.kubernetes.io/version"
 
 
 def crds(version):
-    """Give KEDA's CRDs of a version, with the labels that its releases carry."""
+    """Return KEDA's CRDs of a version, with the labels that its releases carry."""
     argv = ["go", "mod", "download", "-json", f"{MODULE}@v{version}"]
     done = subprocess.run(argv, cwd=go_builds.KEDA.source, capture_output=True, text=True, timeout=300, check=True)
     found = []
@@ -29,7 +29,7 @@ def crds(version):
 
 
 def manifests(objects, version):
-    """Give KEDA's manifests with the CRDs of another version; parts say that they are of it, and are the same."""
+    """Return KEDA's manifests with the CRDs of another version; parts say that they are of it, and are the same."""
     rest = [copy.deepcopy(one) for one in objects if one["kind"] != "CustomResourceDefinition"]
     for one in rest:
         if VERSION in (one["metadata"].get("labels") or {}):

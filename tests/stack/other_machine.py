@@ -53,7 +53,7 @@ class Machine:
         return self.state / "prompt-keda/runs"
 
     def command(self, *arguments):
-        """Give the command line of a task on it. The process that it starts becomes the task itself."""
+        """Return the command line of a task on it. The process that it starts becomes the task itself."""
         task = ["env", f"XDG_STATE_HOME={self.state}", sys.executable, str(self.clone / "tasks.py"), *arguments]
         argv = desk.command(settings.current_lab(), task) if AT_DESK else task
         return ["unshare", "--uts", "--", "sh", "-c", 'hostname "$0" && exec "$@"', self.host, *argv]

@@ -54,7 +54,7 @@ def write(folder, endpoints, values, changes, prefix):
 
 
 def resolved(path, endpoints):
-    """Give a file with the stack's values in it: the toolkit looks for no stack where the state folder is another one."""
+    """Return a file with the stack's values in it: the toolkit looks for no stack where the state folder is another one."""
 
     def value(match):
         found = endpoints[match[1]]
@@ -64,7 +64,7 @@ def resolved(path, endpoints):
 
 
 def _kubeconfig(folder, endpoints):
-    """Give the kubeconfig of the person oncall, whose plugin is recorded: its arguments and environment."""
+    """Return the kubeconfig of the person oncall, whose plugin is recorded: its arguments and environment."""
     made = json.loads(Path(endpoints["kubeconfig"]).read_text())
     plugin = made["users"][0]["user"]["exec"]
     recorder = folder / "recorder.py"

@@ -214,7 +214,7 @@ class PlantedStack:
         return SimpleNamespace(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
     def leaks(self, *said):
-        """Give (place, value's name, form) of each leak: in what was said, in what the toolkit wrote, in the stack's logs."""
+        """Return (place, value's name, form) of each leak: in what was printed, in what the toolkit wrote, in the stack's logs."""
         texts = {f"output {number}": text for number, text in enumerate(said)}
         for place in (self.out, self.state, self.folder / "tmp"):
             texts |= {str(path): path.read_bytes() for path in files(place)}
@@ -223,7 +223,7 @@ class PlantedStack:
         return [(name, *one) for name, text in texts.items() for one in leaks(text, self.values)]
 
     def copied(self):
-        """Give what the runs of this environment have left in the cluster, unpacked."""
+        """Return what the runs of this environment have left in the cluster, unpacked."""
         found = {}
         for one in self.admin.list(CONFIG_MAPS, STATE_NAMESPACE):
             name, packed = one["metadata"]["name"], one.get("binaryData") or {}
@@ -233,7 +233,7 @@ class PlantedStack:
         return found
 
     def _new(self, log):
-        """Give what a log has more than at the last look, and a little before."""
+        """Return what a log has more than at the last look, and a little before."""
         with suppress(FileNotFoundError), log.open("rb") as file:  # pods end, and their logs with them
             file.seek(max(0, self._seen_bytes.get(log, 0) - 1000))
             text = file.read()

@@ -58,7 +58,7 @@ class Scaling:
         return last and self._redis("EVAL", count, "1", self._instrument.stream) == str(COUNT)
 
     def _last_taken(self):
-        """Give the id of the last event that the group has given out; None if there is no group, or no answer."""
+        """Return the id of the last event that the group has given out; None if there is no group, or no answer."""
         words = self._redis("XINFO", "GROUPS", self._instrument.stream).split("\n")
         rows = [dict(zip(row[::2], row[1::2], strict=False)) for row in _groups(words)]
         return next((one["last-delivered-id"] for one in rows if one["name"] == self._instrument.consumer_group), None)

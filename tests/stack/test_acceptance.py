@@ -24,7 +24,7 @@ SOON = timedelta(seconds=45)
 
 
 def real_one(admin):
-    """Give what nobody but its owner changes of the real ScaledJob."""
+    """Return what nobody but its owner changes of the real ScaledJob."""
     live = admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)
     return live["metadata"]["uid"], live["metadata"]["generation"], live["spec"]
 

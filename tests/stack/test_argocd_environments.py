@@ -41,7 +41,7 @@ def stage(argocd_stage):
 
 
 def own_environment(endpoints):
-    """Give environments/argocd.yaml with the stack's values in it."""
+    """Return environments/argocd.yaml with the stack's values in it."""
     return yaml.safe_load(resolved(OWN, endpoints))
 
 
@@ -112,7 +112,7 @@ def at_the_desk(stage, endpoints):
 
 
 def needed(endpoints):
-    """Give the rights that looking and redeploying need: each object by its name, Applications among them."""
+    """Return the rights that looking and redeploying need: each object by its name, Applications among them."""
     systems = Systems(load_environment(OWN, endpoints), endpoints)
     try:
         redeploying = rights_to_redeploy(systems.environment)
@@ -166,7 +166,7 @@ def desk_json(*arguments):
 
 
 def approved(file, *arguments):
-    """Give a redeploy with the digest that its plan names, as a person approves it."""
+    """Return a redeploy with the digest that its plan names, as a person approves it."""
     _, plan = desk_json("plan", "--env", file, *arguments)
     return ("redeploy", "--env", file, *arguments, "--approve", plan["plan"]["digest"])
 
@@ -212,6 +212,6 @@ def argocd_automated(stage, automated):
 
 
 def suspended(stage):
-    """Tell whether a run has suspended both Applications."""
+    """Return whether a run has suspended both Applications."""
     live = [stage.kube.get(kinds.APPLICATIONS, name, argocd.NAMESPACE) for name in argocd.APPLICATIONS]
     return all(SUSPENDED_BY in (application["metadata"].get("annotations") or {}) for application in live)

@@ -31,14 +31,14 @@ REDIS, KEDA, SMOKE = "prompt-redis", "keda", "prompt-keda-smoke"
 
 
 def asked_since(start):
-    """Give what the person asked the API server for since then: one entry a request, refused ones too."""
+    """Return what the person asked the API server for since then: one entry a request, refused ones too."""
     entries = [json.loads(line) for line in whole_lines(settings.current_lab().audit_log)]
     mine = [one for one in entries if one["user"]["username"] == PERSON]
     return [one for one in mine if datetime.fromisoformat(one["requestReceivedTimestamp"]) >= start]
 
 
 def whole_lines(log):
-    """Give the lines of a log and of the one before it: the API server begins a new one at 20 MiB."""
+    """Return the lines of a log and of the one before it: the API server begins a new one at 20 MiB."""
     texts, number = [], None
     while number != log.stat().st_ino:  # it was begun anew while we read
         number, texts = log.stat().st_ino, []
@@ -49,7 +49,7 @@ def whole_lines(log):
 
 
 def about(entry):
-    """Give group, resource with subresource, namespace and name."""
+    """Return group, resource with subresource, namespace and name."""
     what = entry.get("objectRef", {})
     kind = "/".join(filter(None, (what.get("resource"), what.get("subresource"))))
     return what.get("apiGroup", ""), kind, what.get("namespace", ""), what.get("name", "")

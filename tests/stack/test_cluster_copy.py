@@ -33,7 +33,7 @@ def elsewhere(shared):
 
 
 def begun(runs, step):
-    """Give the newest run of a machine on this stack once it has begun a step."""
+    """Return the newest run of a machine on this stack once it has begun a step."""
     uid = state.endpoints()["kube_system_uid"]  # other stacks of this user have runs of the same name
     run = unfinished_run(runs, ENV, lambda plan: uid in json.dumps(plan["inputs"]))
     return run and any((one["step"], one["event"]) == (step, "begin") for one in JournalFile(run).entries()) and run

@@ -80,7 +80,7 @@ def remove_finalizers(admin, kind, name, namespace):
 
 
 def workers_of(admin, namespace):
-    """Give (kind, name) → UID of the Jobs and pods that run."""
+    """Return (kind, name) → UID of the Jobs and pods that run."""
     running = {}
     for kind in (JOBS, PODS):
         for live in admin.list(kind, namespace):
@@ -127,7 +127,7 @@ def test_a_finalizer_of_others_on_one_scaled_job_keeps_no_other_from_its_work(tw
 
 
 def scaled_after(admin, made):
-    """Give the time from the start of the new operator to the first Job that it made; both are exact to a second."""
+    """Return the time from the start of the new operator to the first Job that it made; both are exact to a second."""
     (pod,) = admin.list(PODS, "keda", f"app={OPERATOR}")
     started = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
     first = min(job["metadata"]["creationTimestamp"] for job in made)
@@ -219,7 +219,7 @@ def test_a_policy_that_denies_a_removal_is_seen_before_any_write(deployed, admin
 
 
 def denied(admin):
-    """Tell whether the policy is at work yet."""
+    """Return whether the policy is at work yet."""
     try:
         admin.delete(DEPLOYMENTS, OPERATOR, "keda", dry_run=True)
     except Exception as error:  # noqa: BLE001  whatever it is: it is denied

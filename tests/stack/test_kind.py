@@ -102,7 +102,7 @@ def test_another_provider_is_refused_while_it_stands(kind):
 
 
 def runs(name, program):
-    """Tell whether a program runs in the cgroup of a stack."""
+    """Return whether a program runs in the cgroup of a stack."""
     for pid in cgroups.pids(Lab(name).cgroup):
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

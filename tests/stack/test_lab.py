@@ -199,7 +199,7 @@ def assert_a_cold_redeploy_scales(name):
 
 
 def processes_with(text):
-    """Give the names of the processes that have this text in their environment."""
+    """Return the names of the processes that have this text in their environment."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended meanwhile

@@ -46,7 +46,7 @@ def redirect(lab, address, action):
 
 
 def longest_chain(results):
-    """Give the seconds of the slowest chain of checks that need each other."""
+    """Return the seconds of the slowest chain of checks that need each other."""
     took = {one["id"]: one["duration_s"] for one in results}
     needs = {one.id: one.needs for one in ALL_CHECKS}
 

@@ -55,7 +55,7 @@ def stage(deployed, endpoints):
 
 
 def rules(stage, route):
-    """Give what the firewall of a route's namespace holds of our faults."""
+    """Return what the firewall of a route's namespace holds of our faults."""
     saved = subprocess.run([*route.enter(stage), "iptables-save"], capture_output=True, text=True, check=True).stdout
     return [line for line in saved.splitlines() if NOTE in line]
 

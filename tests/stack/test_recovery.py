@@ -110,7 +110,7 @@ class Twenty:
             self.watched = Survivors(self.admin, INSTRUMENT, workers)
 
     def _all_run(self):
-        """Give the workers once twenty run. More events are sent as needed: one that was stopped may have taken some.
+        """Return the workers once twenty run. More events are sent as needed: one that was stopped may have taken some.
 
         One that waits alone starts none: KEDA's activation has to be exceeded (F19).
         """

@@ -42,7 +42,7 @@ def named(kind, name=NAME, api_version="v1", **fields):
 
 
 def redis_objects(image, authority, password):
-    """Give the namespace, and in it a Redis that speaks nothing but TLS."""
+    """Return the namespace, and in it a Redis that speaks nothing but TLS."""
     files = {file: (authority.folder / file).read_text() for file in ("redis.crt", "redis.key", "ca.crt")}
     files["redis.conf"] = f"{CONF}requirepass {password}\n"
     container = {
@@ -72,7 +72,7 @@ def redis_objects(image, authority, password):
 
 
 def scaled_job(image, **metadata):
-    """Give an instrument's ScaledJob whose trigger asks this Redis."""
+    """Return an instrument's ScaledJob whose trigger asks this Redis."""
     trigger = {"address": f"{HOST}:6379", "stream": STREAM, "consumerGroup": GROUP}
     trigger |= {"lagCount": "1", "activationLagCount": "1", **metadata}
     pod = {"restartPolicy": "Never", "containers": [{"name": "worker", "image": image}]}
@@ -82,7 +82,7 @@ def scaled_job(image, **metadata):
 
 
 def trigger_authentication(authority, password):
-    """Give what KEDA logs in with, and verifies this Redis by."""
+    """Return what KEDA logs in with, and verifies this Redis by."""
     values = {"redis-password": password, "ca": authority.ca_file.read_text()}
     keys = {"password": "redis-password", "ca": "ca"}
     spec = {"secretTargetRef": [{"parameter": each, "name": "keda", "key": key} for each, key in keys.items()]}
@@ -143,7 +143,7 @@ def tls_redis(deployed, endpoints, admin, authority, tmp_path_factory):
 
 
 def verdicts(env, only="redis"):
-    """Give what the checks of Redis say: id → verdict and what was seen."""
+    """Return what the checks of Redis say: id → verdict and what was seen."""
     _, document = run_json("check-deps", "--env", env, "--only", only)
     return {one["id"]: (one["verdict"], one["observed"]) for one in document["results"]}
 

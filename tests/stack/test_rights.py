@@ -35,7 +35,7 @@ ASKED_WHEN_NAMED = {"serviceaccounts", "clustertriggerauthentications"}
 
 
 def single_rights():
-    """Give each right of the Role alone: the number of its object and rule, verb, kind and name."""
+    """Yield each right of the Role alone: the number of its object and rule, verb, kind and name."""
     for where, one in enumerate(OBJECTS):
         for number, rule in enumerate(one.get("rules", [])):
             for verb in rule["verbs"]:
@@ -45,7 +45,7 @@ def single_rights():
 
 
 def without(where, number, verb, name):
-    """Give a role without one right."""
+    """Return a role without one right."""
     role = copy.deepcopy(OBJECTS[where])
     rule = role["rules"][number]
     if name and len(rule["resourceNames"]) > 1:

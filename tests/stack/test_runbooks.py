@@ -50,7 +50,7 @@ def operator_gone(stage):
 
 
 def approved(name):
-    """Give --approve with the digest that --plan printed, where the environment asks for it."""
+    """Return --approve with the digest that --plan printed, where the environment asks for it."""
     code, plan = run_json("runbook", name, "--env", ENV, "--plan")
     assert code == 0, plan
     return ("--approve", plan["digest"]) if AT_DESK else ()

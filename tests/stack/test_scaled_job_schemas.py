@@ -17,7 +17,7 @@ MANIFEST = ROOT / "environments" / "local" / "prompt-keda-lsstcam.yaml"
 
 
 def put(*path, value):
-    """Give a change that puts a value at a place; None removes it."""
+    """Return a change that puts a value at a place; None removes it."""
 
     def apply(obj):
         for key in path[:-1]:

@@ -41,7 +41,7 @@ def outcome(systems):
 
 
 def red_said(systems):
-    """Give what is observed where it is red because of events; empty: it is not."""
+    """Return what is observed where it is red because of events; empty: it is not."""
     said = outcome(systems)
     return said.observed if said.verdict.value == "fail" and "nobody has" in said.observed else ""
 

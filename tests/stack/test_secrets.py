@@ -48,7 +48,7 @@ def nothing(stack):
 
 
 def pull_secret(text):
-    """Give what lets Vault hold another pull secret; ``text`` gives it for the planted password."""
+    """Return what lets Vault hold another pull secret; ``text`` returns it for the planted password."""
     return lambda stack: stack.vault_holds("pull-secret", {".dockerconfigjson": text(stack.values["registry-1"])})
 
 

@@ -13,12 +13,12 @@ pytestmark = at_the_stack_only  # Vault, Redis and registry are filled, which ne
 
 
 def run_folder(planted):
-    """Give the newest run's folder."""
+    """Return the newest run's folder."""
     return max((planted.state / "prompt-keda/runs").iterdir(), key=lambda one: one.stat().st_mtime)
 
 
 def has_left_a_report(planted, said, function):
-    """Tell whether an unexpected error has left a report with its places; it stays among what is searched."""
+    """Return whether an unexpected error has left a report with its places; it stays among what is searched."""
     assert b"ValueError, an unexpected error" in said.stderr and said.code == 3, said.stderr
     (report,) = (planted.folder / "tmp").glob("prompt-keda-*.txt")
     shutil.move(report, planted.out / f"{function}.txt")

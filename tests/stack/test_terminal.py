@@ -43,7 +43,7 @@ def on_terminal(*arguments):
 
 
 def unsafe(text):
-    """Give the names of all characters that must not be there; what ends a line of ours may."""
+    """Return the names of all characters that must not be there; what ends a line of ours may."""
     return {repr(one) for one in text if unicodedata.category(one) in UNSAFE and one != "\n"}
 
 

@@ -67,7 +67,7 @@ def pod(stage, admin, endpoints, tmp_path):
 
 
 def is_for_others(obj):
-    """Tell whether it binds people, whom check-deps.yaml does not name yet."""
+    """Return whether it binds people, whom check-deps.yaml does not name yet."""
     return "subjects" in obj and NAMESPACE not in json.dumps(obj["subjects"])
 
 
@@ -218,7 +218,7 @@ def free_port():
 
 
 def rounds(listen):
-    """Tell whether a round has ended."""
+    """Return whether a round has ended."""
     try:
         page = urllib.request.urlopen(f"http://{listen}/metrics", timeout=5).read().decode()
     except OSError:
