@@ -34,8 +34,8 @@ def scaled_job(**fields):
 
 
 def without_parts(world):
-    for one in world.kube.list(kinds.DEPLOYMENTS, "keda"):
-        world.remove(kinds.DEPLOYMENTS, one["metadata"]["name"], "keda")
+    for deployment in world.kube.list(kinds.DEPLOYMENTS, "keda"):
+        world.remove(kinds.DEPLOYMENTS, deployment["metadata"]["name"], "keda")
 
 
 def denied(verb, plural):
@@ -68,8 +68,8 @@ def latiss(*breaks, **fields):
 
     def apply(world):
         world.add_instrument("latiss", **fields)
-        for one in breaks:
-            one(world)
+        for break_it in breaks:
+            break_it(world)
 
     return apply
 
@@ -86,7 +86,7 @@ def fails_for(where, method, *names):
         original = getattr(double, method)
 
         def asked(*arguments, **options):
-            broken = any(one in names for one in arguments)
+            broken = any(word in names for word in arguments)
             return unreachable() if broken else original(*arguments, **options)
 
         setattr(double, method, asked)
@@ -96,12 +96,12 @@ def fails_for(where, method, *names):
 
 def keda_runs(image=KEDA_IMAGE, init=()):
     """Let one part of KEDA run other images."""
-    pod = {"containers": [{"image": image}], "initContainers": [{"image": one} for one in init]}
+    pod = {"containers": [{"image": image}], "initContainers": [{"image": container} for container in init]}
     return change(kinds.DEPLOYMENTS, "keda-operator", "keda", spec={"template": {"spec": pod}})
 
 
 def both(*breaks):
-    return lambda world: [one(world) for one in breaks]
+    return lambda world: [break_it(world) for break_it in breaks]
 
 
 def keda_settings(**fields):
@@ -122,7 +122,7 @@ def own_secret(**fields):
     return change(kinds.SECRETS, "prompt-redis-auth", SPACE, **fields)
 
 
-def seen(check, breaks):
+def broken_verdict(check, breaks):
     """Return what a check says of a world in which one thing is broken."""
     world = World()
     breaks(world)
@@ -132,11 +132,13 @@ def seen(check, breaks):
 def turns_red(rows):
     """Return the test that runs for each row: a check, what breaks the world, the verdict, and what is then said."""
 
-    @pytest.mark.parametrize(("check", "breaks", "verdict", "said"), rows, ids=[f"{one[0]}-{one[3]}" for one in rows])
-    def test(check, breaks, verdict, said):
+    @pytest.mark.parametrize(
+        ("check", "breaks", "verdict", "message"), rows, ids=[f"{row[0]}-{row[3]}" for row in rows]
+    )
+    def test(check, breaks, verdict, message):
         """One thing is broken; the verdict fits, and names it."""
-        outcome = seen(check, breaks)
-        assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+        outcome = broken_verdict(check, breaks)
+        assert (outcome.verdict.value, message in outcome.observed) == (verdict, True), outcome
 
     return test
 
@@ -145,12 +147,14 @@ def job(name="late", seconds=40, going=False, begun=None, resumed=None, spec=Non
     """Make a Job ``seconds`` ago that was taken up ``begun`` s ago, and resumed ``resumed`` s ago."""
 
     def apply(world):
-        told = dict(status)
+        own_status = dict(status)
         if begun is not None:
-            told["startTime"] = now(seconds=begun)
+            own_status["startTime"] = now(seconds=begun)
         if resumed is not None:
-            told["conditions"] = [{"type": "Suspended", "status": "False", "lastTransitionTime": now(seconds=resumed)}]
-        world.put(kinds.JOBS, name, SPACE, spec=spec or {}, status=told)
+            own_status["conditions"] = [
+                {"type": "Suspended", "status": "False", "lastTransitionTime": now(seconds=resumed)}
+            ]
+        world.put(kinds.JOBS, name, SPACE, spec=spec or {}, status=own_status)
         times = {"creationTimestamp": now(seconds=max(seconds, begun or 0))}
         world.change(kinds.JOBS, name, SPACE, metadata=times | ({"deletionTimestamp": now()} if going else {}))
 

@@ -31,12 +31,12 @@ class FakeKeda:
     def poll(self):
         """Look at each ScaledJob once."""
         self._bring_operator_back()
-        for one in self.kube.list(kinds.SCALED_JOBS, NAMESPACE) if self._operators() else ():
-            self._reconcile(one)
-            if is_paused(one):
-                self._status(one, Ready="True", Active="False", Paused="True")
-            if not is_paused(one) or self.other == "does not pause":
-                self._poll(one)
+        for scaled_job in self.kube.list(kinds.SCALED_JOBS, NAMESPACE) if self._operators() else ():
+            self._reconcile(scaled_job)
+            if is_paused(scaled_job):
+                self._status(scaled_job, Ready="True", Active="False", Paused="True")
+            if not is_paused(scaled_job) or self.other == "does not pause":
+                self._poll(scaled_job)
         self._work()
         lines = [
             f'keda_internal_scale_loop_latency_seconds{{namespace="{NAMESPACE}",resource="{n}",type="scaledjob"}} {v}'
@@ -49,35 +49,37 @@ class FakeKeda:
         for pod in self._operators():
             self.kube.pages["keda", pod["metadata"]["name"], 8080, "/metrics"] = "\n".join(lines)
 
-    def _reconcile(self, one):
-        name, spec = one["metadata"]["name"], one["spec"]
+    def _reconcile(self, scaled_job):
+        name, spec = scaled_job["metadata"]["name"], scaled_job["spec"]
         before, self._seen[name] = self._seen.get(name, spec), spec
         if before != spec and (spec["rollout"]["strategy"] != "gradual" or self.other == "deletes on a change"):
             for job in self._jobs(name):
                 self._delete(job["metadata"]["name"])
 
-    def _poll(self, one):
-        name, spec = one["metadata"]["name"], one["spec"]
+    def _poll(self, scaled_job):
+        name, spec = scaled_job["metadata"]["name"], scaled_job["spec"]
         if self.other != "does not poll":
             self.late[name] = next(self._numbers)
         trigger = spec["triggers"][0]
         if trigger["type"] != "redis-streams":
             self.errors[name] = self.errors.get(name, 0) + (self.other != "counts no errors")
-            self._status(one, Ready="Unknown", Active="False")
+            self._status(scaled_job, Ready="Unknown", Active="False")
             return
         data = trigger["metadata"]
         lag = self.redis.group_info(data["stream"], data["consumerGroup"]).lag or 0
         is_active = lag > int(data["activationLagCount"]) or self.other == "has no activation"
-        self._make(one, lag / int(data["lagCount"]) if is_active else 0)
-        paused = "True" if is_paused(one) else "False"
-        self._status(one, Ready="True", Active=str(is_active), Paused=paused)
+        self._make(scaled_job, lag / int(data["lagCount"]) if is_active else 0)
+        paused = "True" if is_paused(scaled_job) else "False"
+        self._status(scaled_job, Ready="True", Active=str(is_active), Paused=paused)
 
-    def _status(self, one, **found):
-        if conditions_of(one) != found:
-            self.world.change(kinds.SCALED_JOBS, one["metadata"]["name"], NAMESPACE, status=conditions(**found))
+    def _status(self, scaled_job, **statuses):
+        if conditions_of(scaled_job) != statuses:
+            self.world.change(
+                kinds.SCALED_JOBS, scaled_job["metadata"]["name"], NAMESPACE, status=conditions(**statuses)
+            )
 
-    def _make(self, one, work):
-        name, spec = one["metadata"]["name"], one["spec"]
+    def _make(self, scaled_job, work):
+        name, spec = scaled_job["metadata"]["name"], scaled_job["spec"]
         least = 0 if self.other == "has no minimum" else spec["minReplicaCount"]
         most = spec["maxReplicaCount"] - least
         active = [job for job in self._jobs(name) if not is_finished(job)]
@@ -115,7 +117,7 @@ class FakeKeda:
         """Let the workers take what is there: held ones end at it, others when nothing is left."""
         for job in self.kube.list(kinds.JOBS, NAMESPACE):
             variables = job["spec"]["template"]["spec"]["containers"][0]["env"]
-            env = {one["name"]: one.get("value") for one in variables}
+            env = {variable["name"]: variable.get("value") for variable in variables}
             if is_finished(job) or not job["status"]["runs"]:
                 continue
             stream, group = env["REDIS_STREAM_NAME"], env["REDIS_STREAM_CONSUMER_GROUP"]

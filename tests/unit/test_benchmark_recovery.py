@@ -17,17 +17,17 @@ from .world import World
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [("", "exit code -9"), (json.dumps({"error": {"what": "no room", "fix": ""}}), "no room")],
 )
-def test_a_redeploy_that_fails_is_told(monkeypatch, answer, said):
+def test_a_redeploy_that_fails_is_told(monkeypatch, answer, message):
     """Also one that was killed and has said nothing."""
     monkeypatch.setattr(module, "until_idle", lambda stage: None)
     monkeypatch.setattr(module, "NewJobs", lambda stage: None)
     monkeypatch.setattr(module, "_let_wait_once_removed", lambda stage: None)
     done = subprocess.CompletedProcess([], -9, answer, "")
     monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: done)
-    with pytest.raises(LabError, match=f"redeploy failed: .*{said}"):
+    with pytest.raises(LabError, match=f"redeploy failed: .*{message}"):
         module._ours(None, None)
 
 

@@ -70,8 +70,10 @@ def test_words_that_are_no_secret_stay():
 def test_a_docker_configuration_gives_its_passwords_as_well():
     """They stand inside a value."""
     inner = json.dumps({"auths": {"r": {"password": "pw-123456", "auth": "YTpi"}}})
-    found = list(known_secrets([base64.b64encode(inner.encode()).decode(), "%%%", base64.b64encode(b"\xff").decode()]))
-    assert {"pw-123456", "YTpi"} <= set(found)
+    secrets = list(
+        known_secrets([base64.b64encode(inner.encode()).decode(), "%%%", base64.b64encode(b"\xff").decode()])
+    )
+    assert {"pw-123456", "YTpi"} <= set(secrets)
 
 
 def test_what_is_collected_says_what_could_not_be_seen():
@@ -79,10 +81,10 @@ def test_what_is_collected_says_what_could_not_be_seen():
     world = World()
     world.kube.denied.add(("list", "deployments"))
     world.kube.logs = lambda *what: "a line\n"  # the double keeps none
-    found = dict(bundle.collect(world.systems))
-    assert "unknown" in json.loads(found["keda/deployments.json"])
-    assert json.loads(found["versions.json"])["kubernetes"] == "v1.35.4"
-    assert not any("secret" in name for name in found)
+    files = dict(bundle.collect(world.systems))
+    assert "unknown" in json.loads(files["keda/deployments.json"])
+    assert json.loads(files["versions.json"])["kubernetes"] == "v1.35.4"
+    assert not any("secret" in name for name in files)
 
 
 def test_no_secret_is_collected_and_all_that_are_named_are_known(monkeypatch):
@@ -100,21 +102,22 @@ def test_an_archive_is_private_and_overwrites_nothing(tmp_path):
     write_archive(path, "top", {"a/b.txt": "ä"})
     assert path.stat().st_mode & 0o777 == 0o600
     with tarfile.open(path) as packed:
-        assert [one.name for one in packed.getmembers()] == ["top/a/b.txt"]
+        assert [file.name for file in packed.getmembers()] == ["top/a/b.txt"]
     with pytest.raises(Refusal, match="is there already"):
         write_archive(path, "top", {})
     with pytest.raises(Refusal, match="cannot be written"):
         write_archive(tmp_path / "none" / "b.tar.gz", "top", {})
     with pytest.raises(Refusal, match="/ is a folder"):
         write_archive(Path("/"), "top", {})
-    assert [one.name for one in tmp_path.iterdir()] == ["b.tar.gz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["b.tar.gz"]
 
 
 @pytest.mark.parametrize(
-    ("file", "said"), [("/", "/ is a folder"), ("/nowhere/b.tgz", "cannot be written"), (__file__, "is there already")]
+    ("file", "message"),
+    [("/", "/ is a folder"), ("/nowhere/b.tgz", "cannot be written"), (__file__, "is there already")],
 )
-def test_an_archive_that_cannot_be_written_is_refused_before_anything_is_collected(monkeypatch, capsys, file, said):
+def test_an_archive_that_cannot_be_written_is_refused_before_anything_is_collected(monkeypatch, capsys, file, message):
     """Not after the checks and a minute of logs."""
     monkeypatch.setattr(bundle, "run_round", pytest.fail)
     code, out, err = run_in_process(monkeypatch, capsys, ROOT, "bundle", "--env", "prod", "--file", file)
-    assert (code, out) == (2, "") and said in err and "bytes" not in err, err
+    assert (code, out) == (2, "") and message in err and "bytes" not in err, err

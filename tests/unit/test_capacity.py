@@ -27,8 +27,8 @@ STOCK = {
 )
 def test_the_prediction_is_what_was_measured(jobs_count, changes, measured_s, binds):
     """KEDA 2.16.1 with Kubernetes 1.34 on 2 cores; within a twentieth, and by the right limit."""
-    found = predict(jobs_count, **STOCK | changes)
-    assert found.seconds == pytest.approx(measured_s, rel=0.05) and found.binding.name == binds
+    prediction = predict(jobs_count, **STOCK | changes)
+    assert prediction.seconds == pytest.approx(measured_s, rel=0.05) and prediction.binding.name == binds
 
 
 def test_the_rate_of_a_stock_controller_manager_is_what_was_measured():
@@ -57,12 +57,14 @@ def test_polling_and_the_start_of_the_pod_are_added():
 
 def test_a_vcluster_has_one_stage_more():
     """Its syncer can bind."""
-    found = predict(800, **STOCK | {"keda": Limit(-1, 0), "controller_manager": Limit(-1, 0), "syncer": Limit(40, 80)})
-    assert (found.binding.name, found.seconds) == ("the vCluster's syncer", pytest.approx(42))
+    prediction = predict(
+        800, **STOCK | {"keda": Limit(-1, 0), "controller_manager": Limit(-1, 0), "syncer": Limit(40, 80)}
+    )
+    assert (prediction.binding.name, prediction.seconds) == ("the vCluster's syncer", pytest.approx(42))
 
 
 def test_nodes_that_start_pods_one_by_one_set_the_pace():
     """No limit on requests helps then."""
-    found = predict(40, **STOCK | {"starts": Limit(4, 0), "before_s": 1, "after_s": 2})
-    assert (found.binding.name, found.seconds, found.relieved(5)) == (NODES, 13, None)
+    prediction = predict(40, **STOCK | {"starts": Limit(4, 0), "before_s": 1, "after_s": 2})
+    assert (prediction.binding.name, prediction.seconds, prediction.relieved(5)) == (NODES, 13, None)
     assert predict(40, **STOCK | {"starts": Limit(40, 0)}).binding.name == "kube-controller-manager"

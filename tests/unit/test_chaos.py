@@ -68,17 +68,17 @@ def made(tmp_path, monkeypatch):
 
     def make(program, runs, *acts, strikes=None):
         (tmp_path / "tasks.py").write_text(program)
-        one = Round(1, 1, "auto", 1.0, acts)
-        return module._Round(one, stage, None, runs, "local", nobody, strikes or Strikes(), tmp_path)
+        chaos_round = Round(1, 1, "auto", 1.0, acts)
+        return module._Round(chaos_round, stage, None, runs, "local", nobody, strikes or Strikes(), tmp_path)
 
     return make
 
 
 def test_a_stop_at_the_first_moment_is_none_of_the_toolkits_faults(made):
     """The interpreter is not up yet: as behind ./run, the signal waits until the toolkit can answer it."""
-    one = made(WAITS, Runs("r", True, 0), Act(STOP, "", 0))
-    one._disrupt()
-    assert one.outcome.problems == [] and one.outcome.starts_count == 1
+    chaos_round = made(WAITS, Runs("r", True, 0), Act(STOP, "", 0))
+    chaos_round._disrupt()
+    assert chaos_round.outcome.problems == [] and chaos_round.outcome.starts_count == 1
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, ZeroDivisionError])
@@ -90,9 +90,9 @@ def test_what_a_round_has_started_does_not_outlive_it(made, tmp_path, end):
             time.sleep(0.01)
         raise end
 
-    one = made(WAITS, Runs("r", True, 0), Act(DELETE, "Service/a", 0), strikes=Strikes(strike))
+    chaos_round = made(WAITS, Runs("r", True, 0), Act(DELETE, "Service/a", 0), strikes=Strikes(strike))
     with pytest.raises(end):
-        one._disrupt()
+        chaos_round._disrupt()
     pid = int((tmp_path / "pid").read_text())
     try:
         assert not is_alive(pid)
@@ -101,13 +101,15 @@ def test_what_a_round_has_started_does_not_outlive_it(made, tmp_path, end):
             os.kill(pid, 9)
 
 
-@pytest.mark.parametrize(("code", "said"), [(0, []), (2, ["no redeploy ended well"]), (1, ["no redeploy ended well"])])
-def test_only_a_redeploy_that_ends_well_ends_the_recovery(made, code, said):
+@pytest.mark.parametrize(
+    ("code", "message"), [(0, []), (2, ["no redeploy ended well"]), (1, ["no redeploy ended well"])]
+)
+def test_only_a_redeploy_that_ends_well_ends_the_recovery(made, code, message):
     """One that was refused has a folder that cannot be resumed as well."""
-    one = made(f"raise SystemExit({code})", Runs("r", False, 0))
-    one._recover()
-    assert [problem[: len(said[0])] for problem in one.outcome.problems] == said
-    assert one.outcome.starts_count == (module.MOST_TRIES if code else 1)
+    chaos_round = made(f"raise SystemExit({code})", Runs("r", False, 0))
+    chaos_round._recover()
+    assert [problem[: len(message[0])] for problem in chaos_round.outcome.problems] == message
+    assert chaos_round.outcome.starts_count == (module.MOST_TRIES if code else 1)
 
 
 def test_a_job_that_is_lost_while_the_last_events_are_waited_for_is_told(made):
@@ -118,33 +120,33 @@ def test_a_job_that_is_lost_while_the_last_events_are_waited_for_is_told(made):
         lost["1"] = ("the recovery", "Job a/j1")
         return DeliveryReport(3, [], [], 0, [])
 
-    one = made("", Runs())
-    one._count(SimpleNamespace(have_run=set, lost=lambda: lost), [SimpleNamespace(close=close)])
-    assert one.outcome.problems == ["lost: Job a/j1 in the recovery"] and one.outcome.events_sent == 3
+    chaos_round = made("", Runs())
+    chaos_round._count(SimpleNamespace(have_run=set, lost=lambda: lost), [SimpleNamespace(close=close)])
+    assert chaos_round.outcome.problems == ["lost: Job a/j1 in the recovery"] and chaos_round.outcome.events_sent == 3
 
 
-@pytest.mark.parametrize(("end", "said"), [("9", ["redeploy ended with -9"]), ("15", ["redeploy ended with -15"])])
-def test_a_toolkit_that_is_killed_by_another_than_the_chaos_run_is_told(made, end, said):
+@pytest.mark.parametrize(("end", "message"), [("9", ["redeploy ended with -9"]), ("15", ["redeploy ended with -15"])])
+def test_a_toolkit_that_is_killed_by_another_than_the_chaos_run_is_told(made, end, message):
     """By the kernel, for want of memory: SIGKILL is known only where the chaos run has sent it."""
-    one = made(f"import os; os.kill(os.getpid(), {end})", Runs("r", True, 0))
-    one._disrupt()
-    assert one.outcome.problems == said
+    chaos_round = made(f"import os; os.kill(os.getpid(), {end})", Runs("r", True, 0))
+    chaos_round._disrupt()
+    assert chaos_round.outcome.problems == message
 
 
 def test_a_kill_by_the_chaos_run_itself_is_no_problem(made):
     """What was killed is resumed."""
-    one = made(WAITS, Runs("r", True, 0), Act(KILL, "", 0))
-    one._disrupt()
-    assert one.outcome.problems == []
+    chaos_round = made(WAITS, Runs("r", True, 0), Act(KILL, "", 0))
+    chaos_round._disrupt()
+    assert chaos_round.outcome.problems == []
 
 
 def test_an_event_that_is_lost_breaks_the_promise(made):
     """As a round counts it; and one without an event proves nothing."""
-    one = made("", Runs())
+    chaos_round = made("", Runs())
     reports = [DeliveryReport(3, ["7-0"], ["8-0"], 1, [])]
-    one._count(SimpleNamespace(have_run=set, lost=dict), [SimpleNamespace(close=reports.pop)])
-    assert one.outcome.problems == ["1 events lost, the first 7-0", "1 events doubled, the first 8-0"]
-    assert (one.outcome.events_sent, one.outcome.events_unseen) == (3, 1)
+    chaos_round._count(SimpleNamespace(have_run=set, lost=dict), [SimpleNamespace(close=reports.pop)])
+    assert chaos_round.outcome.problems == ["1 events lost, the first 7-0", "1 events doubled, the first 8-0"]
+    assert (chaos_round.outcome.events_sent, chaos_round.outcome.events_unseen) == (3, 1)
     other = made("", Runs())
     other._count(
         SimpleNamespace(have_run=set, lost=dict), [SimpleNamespace(close=lambda: DeliveryReport(0, [], [], 0, []))]
@@ -152,22 +154,22 @@ def test_an_event_that_is_lost_breaks_the_promise(made):
     assert other.outcome.problems == ["no event was sent: nothing is known of events"]
 
 
-@pytest.mark.parametrize("said", ["Traceback (most recent call last)", f"failed: KeyError, {UNEXPECTED}"])
-def test_a_toolkit_that_fails_by_a_fault_of_its_own_is_told(made, said):
+@pytest.mark.parametrize("message", ["Traceback (most recent call last)", f"failed: KeyError, {UNEXPECTED}"])
+def test_a_toolkit_that_fails_by_a_fault_of_its_own_is_told(made, message):
     """Its exit code is that of something that could not be known."""
-    one = made(f"import sys; print({said!r}, file=sys.stderr); raise SystemExit(3)", Runs("r", False, 0))
-    one._disrupt()
-    assert one.outcome.problems == [f"redeploy ended with an error of its own: {said}"]
+    chaos_round = made(f"import sys; print({message!r}, file=sys.stderr); raise SystemExit(3)", Runs("r", False, 0))
+    chaos_round._disrupt()
+    assert chaos_round.outcome.problems == [f"redeploy ended with an error of its own: {message}"]
 
 
 def test_a_kill_whose_moment_never_comes_is_told_as_not_done(made):
     """Nothing was killed or stopped: the table of chaos rounds may not say so. Others strike at the end."""
     struck = []
     acts = (Act(DELETE, "Service/a", 9), Act(KILL, "", 40), Act(STOP, "", 50))
-    one = made("", Runs("r", True, 0), *acts, strikes=Strikes(struck.append))
-    one._disrupt()
-    assert struck == [acts[0]] and one.outcome.problems == []
-    assert [words[:13] for words in one.outcome.not_done] == ["kill at entry", "stop at entry"]
+    chaos_round = made("", Runs("r", True, 0), *acts, strikes=Strikes(struck.append))
+    chaos_round._disrupt()
+    assert struck == [acts[0]] and chaos_round.outcome.problems == []
+    assert [words[:13] for words in chaos_round.outcome.not_done] == ["kill at entry", "stop at entry"]
 
 
 class Calm:
@@ -185,9 +187,9 @@ def calm(made):
     """Runs a whole round in which nothing goes wrong, with these ways and acts."""
 
     def run(look=lambda: [], strikes=None):
-        one = made("", Runs("r", False, 0), strikes=strikes)
-        one.ways = SimpleNamespace(look=look)
-        return one.run(Calm, [Calm])
+        chaos_round = made("", Runs("r", False, 0), strikes=strikes)
+        chaos_round.ways = SimpleNamespace(look=look)
+        return chaos_round.run(Calm, [Calm])
 
     return run
 

@@ -47,8 +47,8 @@ def test_all_is_taken_back_in_whatever_order_it_can_be(monkeypatch, order, stage
     """The last first; what another fault keeps from being reverted comes after that one."""
     vault = Vault(monkeypatch)
     acts = Acts(stage)
-    for one in order:
-        acts.strike(Act(BREAK, one, 0))
+    for fault_id in order:
+        acts.strike(Act(BREAK, fault_id, 0))
     acts.undo()
     assert vault.runs and vault.has_policy and acts.still_broken == []
 
@@ -94,12 +94,12 @@ def test_of_the_acts_that_take_each_other_back_only_the_first_strikes(monkeypatc
     known = [Fault(f"a/{number}", "", "", lambda _: None, lambda _: None, {}, "", chaos=chaos) for number in range(3)]
     monkeypatch.setattr(faults, "ALL_FAULTS", known)
     acts = Acts(stage)
-    for one in known:
-        acts.strike(Act(BREAK, one.id, 0))
-    assert [one.id for one in acts.still_broken] == ["a/0"] and len(acts.not_done) == 2
+    for fault in known:
+        acts.strike(Act(BREAK, fault.id, 0))
+    assert [fault.id for fault in acts.still_broken] == ["a/0"] and len(acts.not_done) == 2
     for act in (write_back, scaling.remove_policy, admission.stop_webhook):
-        writers = [one.chaos for one in ALL_FAULTS if one.chaos and act in (one.revert, one.chaos.revert)]
-        assert len({one.writes for one in writers}) == 1 and writers[0].writes
+        writers = [fault.chaos for fault in ALL_FAULTS if fault.chaos and act in (fault.revert, fault.chaos.revert)]
+        assert len({fault.writes for fault in writers}) == 1 and writers[0].writes
 
 
 def test_a_fault_whose_symptom_takes_a_minute_is_not_waited_for(monkeypatch, stage):

@@ -37,23 +37,25 @@ def test_a_seed_and_a_number_give_the_same_round():
     """Others give others."""
     rounds = [make_round(1, number, TARGETS) for number in range(1, 40)]
     assert rounds == [make_round(1, number, TARGETS) for number in range(1, 40)]
-    assert len({one.acts for one in rounds}) > 30 and rounds[0].acts != make_round(2, 1, TARGETS).acts
+    assert len({chaos_round.acts for chaos_round in rounds}) > 30 and rounds[0].acts != make_round(2, 1, TARGETS).acts
 
 
 def test_every_kind_of_act_and_every_mode_comes():
     """In the order of the journal's entries; only a freeze takes a while."""
     rounds = [make_round(1, number, TARGETS) for number in range(200)]
-    acts = [act for one in rounds for act in one.acts]
-    assert {one.kind for one in acts} == set(KINDS) and len({one.mode for one in rounds}) == 4
-    assert all(0 <= one.at_entry <= LAST_ENTRY for one in acts)
-    assert all((one.seconds > 0) == (one.kind == FREEZE) for one in acts)
-    assert all([a.at_entry for a in one.acts] == sorted(a.at_entry for a in one.acts) for one in rounds)
+    acts = [act for chaos_round in rounds for act in chaos_round.acts]
+    assert {act.kind for act in acts} == set(KINDS) and len({chaos_round.mode for chaos_round in rounds}) == 4
+    assert all(0 <= act.at_entry <= LAST_ENTRY for act in acts)
+    assert all((act.seconds > 0) == (act.kind == FREEZE) for act in acts)
+    assert all(
+        [a.at_entry for a in chaos_round.acts] == sorted(a.at_entry for a in chaos_round.acts) for chaos_round in rounds
+    )
 
 
 def test_a_round_is_read_as_it_was_written():
     """So that a failing one can be run again from its print."""
-    one = make_round(7, 3, TARGETS)
-    assert Round.read(json.loads(json.dumps(one.to_json()))) == one
+    chaos_round = make_round(7, 3, TARGETS)
+    assert Round.read(json.loads(json.dumps(chaos_round.to_json()))) == chaos_round
 
 
 def written(**other):
@@ -98,10 +100,10 @@ def test_a_failing_round_is_shrunk_to_what_it_needs(needed, most, left):
 
     def fails(candidate):
         tried.append(candidate)
-        return set(needed) <= {one.target for one in candidate.acts}
+        return set(needed) <= {act.target for act in candidate.acts}
 
     smallest, tries = shrink(Round(1, 1, "auto", 1.0, acts(*"abcdef")), fails, most)
-    assert "".join(one.target for one in smallest.acts) == left
+    assert "".join(act.target for act in smallest.acts) == left
     assert tries == len(tried) <= most
 
 
@@ -138,7 +140,7 @@ def test_the_table_is_written_after_each_round(monkeypatch):
     monkeypatch.setattr(chaos.chaos_acts, "targets", lambda stage: TARGETS)
     monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
     monkeypatch.setattr(chaos, "run_command", lambda words: Ran(0, {}, 1.0))
-    monkeypatch.setattr(chaos, "run_round", lambda one, *_: Outcome(one, 1.0, 1, 1))
+    monkeypatch.setattr(chaos, "run_round", lambda chaos_round, *_: Outcome(chaos_round, 1.0, 1, 1))
     written = []
     chaos.run(2, 1, None, "", written.append, nobody)
     assert ["1 of 1 rounds" in written[0], "2 of 2 rounds" in written[1], len(written)] == [True, True, 2]
@@ -150,37 +152,39 @@ def chaos_run(monkeypatch):
     monkeypatch.setattr(chaos.drilling, "alone", lambda: nullcontext(STAGE))
     monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
     monkeypatch.setattr(chaos, "run_command", lambda words: Ran(0, {}, 1.0))
-    one = Round(1, 1, "repair", 1.0, (Act(KILL, "", 3), Act(STOP, "", 4), Act(PAUSE, "", 5)))
-    monkeypatch.setattr(chaos, "_read", lambda file: one)
+    chaos_round = Round(1, 1, "repair", 1.0, (Act(KILL, "", 3), Act(STOP, "", 4), Act(PAUSE, "", 5)))
+    monkeypatch.setattr(chaos, "_read", lambda file: chaos_round)
 
     def run(run_round):
-        told = []
-        monkeypatch.setattr(chaos, "run_round", lambda one, *_: run_round(one))
-        result = chaos.run(1, 1, None, "round.json", lambda page: None, lambda event: told.append(event.detail))
-        return result, told
+        messages = []
+        monkeypatch.setattr(chaos, "run_round", lambda chaos_round, *_: run_round(chaos_round))
+        result = chaos.run(1, 1, None, "round.json", lambda page: None, lambda event: messages.append(event.detail))
+        return result, messages
 
     return run
 
 
 def test_a_round_that_fails_is_printed_and_shrunk(chaos_run):
     """Whoever reads it can run it again, also when it cannot be made smaller."""
-    result, told = chaos_run(lambda one: Outcome(one, problems=["lost"] * any(act.kind == KILL for act in one.acts)))
+    result, messages = chaos_run(
+        lambda chaos_round: Outcome(chaos_round, problems=["lost"] * any(act.kind == KILL for act in chaos_round.acts))
+    )
     (smallest,) = result.parts.smallest
     assert [act.kind for act in smallest.round.acts] == [KILL] and result.exit_code == 1
-    assert json.dumps(result.parts.rounds[0].round.to_json()) in told[0] and "still fails after" in told[-1]
+    assert json.dumps(result.parts.rounds[0].round.to_json()) in messages[0] and "still fails after" in messages[-1]
 
 
 def test_a_round_that_leaves_the_stack_broken_is_not_shrunk_and_ends_no_chaos_run(chaos_run):
     """No redeploy repairs it: nothing can be said of a smaller one."""
     outcomes = [Outcome, None]
 
-    def run_round(one):
+    def run_round(chaos_round):
         if outcomes.pop(0) is None:
             raise DeadlinePassed("the steady state", 90, "vault/unsealed fail")
-        return Outcome(one, problems=["lost"])
+        return Outcome(chaos_round, problems=["lost"])
 
-    result, told = chaos_run(run_round)
-    assert len(result.parts.rounds) == 1 and result.parts.smallest == [] and "cannot be made smaller" in told[-1]
+    result, messages = chaos_run(run_round)
+    assert len(result.parts.rounds) == 1 and result.parts.smallest == [] and "cannot be made smaller" in messages[-1]
 
 
 def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_chaos_run(monkeypatch):
@@ -189,7 +193,7 @@ def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_chaos_run(monk
     monkeypatch.setattr(chaos.chaos_acts, "targets", lambda stage: TARGETS)
     monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
     monkeypatch.setattr(chaos, "run_command", lambda words: Ran(STOPPED, {}, 1.0))
-    monkeypatch.setattr(chaos, "run_round", lambda one, *_: Outcome(one))
+    monkeypatch.setattr(chaos, "run_round", lambda chaos_round, *_: Outcome(chaos_round))
     with pytest.raises(Interrupted, match="stopped after 0 of 1 rounds"):
         chaos.run(1, 1, None, "", lambda page: None, nobody)
 
@@ -201,13 +205,13 @@ def test_who_stops_a_chaos_run_keeps_the_rounds_that_are_done(monkeypatch):
     monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
     monkeypatch.setattr(chaos, "run_command", lambda words: Ran(0, {}, 1.0))
 
-    def run_round(one, *_):
-        if one.number == 3:
+    def run_round(chaos_round, *_):
+        if chaos_round.number == 3:
             raise KeyboardInterrupt
-        return Outcome(one, problems=["lost"] * (one.number == 2))
+        return Outcome(chaos_round, problems=["lost"] * (chaos_round.number == 2))
 
     monkeypatch.setattr(chaos, "run_round", run_round)
-    monkeypatch.setattr(chaos, "shrink", lambda one, *_: (one, 1))
+    monkeypatch.setattr(chaos, "shrink", lambda chaos_round, *_: (chaos_round, 1))
     with pytest.raises(Interrupted) as caught:
         chaos.run(5, 7, None, "", lambda page: None, nobody)
     assert [outcome.round.number for outcome in caught.value.parts.rounds] == [1, 2]
@@ -219,5 +223,5 @@ def test_a_chaos_run_without_a_round_is_refused():
     """Nothing is broken by mistake."""
     with pytest.raises(Refusal, match="without a round"):
         chaos._made(0, 1, None, TARGETS)
-    assert [one.number for one in chaos._made(3, 1, None, TARGETS)] == [1, 2, 3]
-    assert [one.number for one in chaos._made(0, 1, 7, TARGETS)] == [7]
+    assert [chaos_round.number for chaos_round in chaos._made(3, 1, None, TARGETS)] == [1, 2, 3]
+    assert [chaos_round.number for chaos_round in chaos._made(0, 1, 7, TARGETS)] == [7]

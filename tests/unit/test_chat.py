@@ -71,23 +71,23 @@ class Told:
 
     @property
     def notes(self):
-        return [one["detail"] for one in self.record.entries if one["step"] == "note"]
+        return [entry["detail"] for entry in self.record.entries if entry["step"] == "note"]
 
     def leaks(self, result, token):
         """Return each place where a part of the address stands: results, events, files, pages, logs."""
         report = incidents.report(self.session, "").to_json(Began())
-        files = [one.read_bytes() for one in incidents_folder().rglob("*") if one.is_file()]
-        said = [
+        files = [path.read_bytes() for path in incidents_folder().rglob("*") if path.is_file()]
+        outputs = [
             result.to_json(Began()).encode(),
             report.encode(),
             repr(self.events).encode(),
             self._caplog.text.encode(),
         ]
-        return leaks(b"\n".join(said + files), {"address": token})
+        return leaks(b"\n".join(outputs + files), {"address": token})
 
 
 @pytest.fixture
-def told(monkeypatch, toolkits, authority, caplog):  # noqa: F811
+def notified(monkeypatch, toolkits, authority, caplog):  # noqa: F811
     return Told(monkeypatch, toolkits, authority, caplog)
 
 
@@ -95,69 +95,72 @@ def texts(there):
     return [document["text"] for _, _, document in there.posts]
 
 
-def test_an_incident_is_told_when_it_is_opened_and_when_it_is_closed(told):
+def test_an_incident_is_told_when_it_is_opened_and_when_it_is_closed(notified):
     """As few lines as for pasting; the record and the person know that it was posted; nobody sees the address."""
-    with chat(told.authority) as there:
-        told.vault_has(there.address.reveal())
-        done = told.respond()
+    with chat(notified.authority) as there:
+        notified.vault_has(there.address.reveal())
+        done = notified.respond()
     opened, closed = texts(there)
     assert opened.startswith("incident opened\nIncident in local: respond: keda-gone: fail keda/parts-ready")
     assert "open, not proven yet" in opened and "still open: fail keda/parts-ready" in opened
     assert closed.startswith("incident closed\n") and "proven after" in closed
     wanted = [f"posted to the chat at 127.0.0.1: incident {how}" for how in ("opened", "closed")]
-    assert told.notes == wanted and [one.detail for one in told.events if one.subject == "incident/chat"] == wanted
-    assert done.exit_code == 0 and told.leaks(done, there.token) == []
+    assert (
+        notified.notes == wanted
+        and [event.detail for event in notified.events if event.subject == "incident/chat"] == wanted
+    )
+    assert done.exit_code == 0 and notified.leaks(done, there.token) == []
 
 
-def test_a_runbook_that_ends_badly_is_told_and_the_next_one_opens_nothing(told):
+def test_a_runbook_that_ends_badly_is_told_and_the_next_one_opens_nothing(notified):
     """The incident is the same."""
-    told.toolkits.codes = {"redeploy": 1}
-    with chat(told.authority) as there:
-        told.vault_has(there.address.reveal())
-        runbooks.run(told.session, "keda-gone", "", "", told.events.append, None)
-        runbooks.run(told.session, "keda-gone", "", "", told.events.append, None)
+    notified.toolkits.codes = {"redeploy": 1}
+    with chat(notified.authority) as there:
+        notified.vault_has(there.address.reveal())
+        runbooks.run(notified.session, "keda-gone", "", "", notified.events.append, None)
+        runbooks.run(notified.session, "keda-gone", "", "", notified.events.append, None)
     bad = "runbook keda-gone ended with exit code 1"
-    assert [one.splitlines()[0] for one in texts(there)] == ["incident opened", bad, bad]
+    assert [line.splitlines()[0] for line in texts(there)] == ["incident opened", bad, bad]
 
 
-def test_what_a_person_stopped_is_not_told(told):
+def test_what_a_person_stopped_is_not_told(notified):
     """That person knows it."""
-    told.toolkits.codes = {"redeploy": 130}
-    with chat(told.authority) as there:
-        told.vault_has(there.address.reveal())
-        runbooks.run(told.session, "keda-gone", "", "", told.events.append, None)
+    notified.toolkits.codes = {"redeploy": 130}
+    with chat(notified.authority) as there:
+        notified.vault_has(there.address.reveal())
+        runbooks.run(notified.session, "keda-gone", "", "", notified.events.append, None)
     assert len(there.posts) == 1
 
 
-def test_a_note_that_opens_an_incident_is_told(told):
+def test_a_note_that_opens_an_incident_is_told(notified):
     """A second one is not."""
-    with chat(told.authority) as there:
-        told.vault_has(there.address.reveal())
+    with chat(notified.authority) as there:
+        notified.vault_has(there.address.reveal())
         for text in ("first", "second"):
-            incidents.note(told.session, text, told.events.append)
-    assert len(there.posts) == 1 and told.notes[1:] == ["first", "second"]
+            incidents.note(notified.session, text, notified.events.append)
+    assert len(there.posts) == 1 and notified.notes[1:] == ["first", "second"]
 
 
-def test_what_a_cluster_says_mentions_nobody(told):
+def test_what_a_cluster_says_mentions_nobody(notified):
     """It stands in the chat as it was written."""
     incident = Incident.open_(
         incidents_folder(), cluster_of("local"), "<!channel> & <https://evil.test|ours>", "me@here"
     )
-    with chat(told.authority) as there:
-        told.vault_has(there.address.reveal())
-        incidents.tell_chat(told.session, incident, "incident opened", told.events.append)
+    with chat(notified.authority) as there:
+        notified.vault_has(there.address.reveal())
+        incidents.tell_chat(notified.session, incident, "incident opened", notified.events.append)
     assert "&lt;!channel&gt; &amp; &lt;https://evil.test|ours&gt;, by me@here" in texts(there)[0]
 
 
-def test_where_no_chat_is_named_nothing_is_posted_or_noted(told, monkeypatch):
+def test_where_no_chat_is_named_nothing_is_posted_or_noted(notified, monkeypatch):
     """Vault is not asked."""
     monkeypatch.setattr(sessions.Session, "post_to_chat", lambda *arguments: pytest.fail("it was posted"))
-    told._update(incidents=Incidents())
-    told.respond()
-    assert told.notes == []
+    notified._update(incidents=Incidents())
+    notified.respond()
+    assert notified.notes == []
 
 
-def test_no_environment_that_is_shipped_names_a_chat(told):
+def test_no_environment_that_is_shipped_names_a_chat(notified):
     """Drills and tests on the local stack post nowhere."""
     assert World().systems.environment.incidents.webhook is None
     for name in ("dev", "prod"):
@@ -168,9 +171,9 @@ def answers(**how):
     """Let the chat answer so."""
 
     @contextmanager
-    def scene(told, monkeypatch):
-        with chat(told.authority, **how) as there:
-            told.vault_has(there.address.reveal())
+    def scene(notified, monkeypatch):
+        with chat(notified.authority, **how) as there:
+            notified.vault_has(there.address.reveal())
             yield there.token
 
     return scene
@@ -180,28 +183,28 @@ def without_a_chat(change):
     """Let something else be wrong; ``change`` is given a planted value."""
 
     @contextmanager
-    def scene(told, monkeypatch):
+    def scene(notified, monkeypatch):
         token = planted("-_")
-        told.vault_has(f"https://127.0.0.1:9/services/{token}")
-        change(told, monkeypatch, token)
+        notified.vault_has(f"https://127.0.0.1:9/services/{token}")
+        change(notified, monkeypatch, token)
         yield token
 
     return scene
 
 
-def late(told, monkeypatch, token):
-    monkeypatch.setattr(told.world.vault, "read_keys", lambda *arguments: time.sleep(30))
+def late(notified, monkeypatch, token):
+    monkeypatch.setattr(notified.world.vault, "read_keys", lambda *arguments: time.sleep(30))
 
 
-def defective(told, monkeypatch, token):
+def defective(notified, monkeypatch, token):
     def fails(address, *arguments):
         raise ValueError(address.reveal())
 
     monkeypatch.setattr(webhook, "post", fails)
 
 
-def not_logged_in(told, monkeypatch, token):
-    told.world.vault.use_token("")
+def not_logged_in(notified, monkeypatch, token):
+    notified.world.vault.use_token("")
 
 
 HOST = "webhook at 127.0.0.1: "
@@ -214,26 +217,29 @@ SCENES = {
     "an answer without end": (answers(drips=True), "the post to the chat: not there after 1 s"),
     "nobody there": (without_a_chat(lambda *_: None), f"{HOST}no connection"),
     "no TLS": (
-        without_a_chat(lambda told, _, token: told.vault_has(f"http://127.0.0.1:9/{token}")),
+        without_a_chat(lambda notified, _, token: notified.vault_has(f"http://127.0.0.1:9/{token}")),
         f"{HOST}its address is not https: nothing is sent.",
     ),
-    "no address": (without_a_chat(lambda told, _, token: told.vault_has(token)), f"{PLACE}what Vault has there is no"),
+    "no address": (
+        without_a_chat(lambda notified, _, token: notified.vault_has(token)),
+        f"{PLACE}what Vault has there is no",
+    ),
     "another key": (
-        without_a_chat(lambda told, _, token: told.vault_has(token, "other")),
+        without_a_chat(lambda notified, _, token: notified.vault_has(token, "other")),
         f"{PLACE}its address cannot be read: Vault at https://vault.test:8200: {PATH} has no key url.",
     ),
     "Vault is sealed": (
-        without_a_chat(lambda told, *_: setattr(told.world.vault, "sealed", True)),
+        without_a_chat(lambda notified, *_: setattr(notified.world.vault, "sealed", True)),
         f"{PLACE}its address cannot be read: Vault at https://vault.test:8200: it is sealed. Unseal it",
     ),
     "Vault refuses": (without_a_chat(not_logged_in), f"{PLACE}its address cannot be read: Vault at"),
     "Vault is late": (without_a_chat(late), "the post to the chat: not there after 1 s"),
     "not filled in": (
-        without_a_chat(lambda told, *_: told.names({"path": "FILL-IN: ask", "key": KEY})),
+        without_a_chat(lambda notified, *_: notified.names({"path": "FILL-IN: ask", "key": KEY})),
         "the environment does not say incidents.webhook.address.path. Fill it in: ask",
     ),
     "no such authorities": (
-        without_a_chat(lambda told, *_: told.names({"path": PATH, "key": KEY}, FOLDER / "nowhere.crt")),
+        without_a_chat(lambda notified, *_: notified.names({"path": PATH, "key": KEY}, FOLDER / "nowhere.crt")),
         f"{HOST}{FOLDER / 'nowhere.crt'} cannot be read",
     ),
     "a defect": (without_a_chat(defective), "the post itself failed: ValueError. Please report this."),
@@ -241,27 +247,29 @@ SCENES = {
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_a_chat_or_vault_that_fails_stops_nothing(told, monkeypatch, scene):
+def test_a_chat_or_vault_that_fails_stops_nothing(notified, monkeypatch, scene):
     """The runbook is run and closed by its proof; record and person are told why, where, and what to do; no address is."""
-    setting, said = SCENES[scene]
-    monkeypatch.setattr(sessions, "CHAT", timedelta(seconds=1 if "not there after 1 s" in said else 10))
-    told.limits(timedelta(seconds=1))
+    setting, expected = SCENES[scene]
+    monkeypatch.setattr(sessions, "CHAT", timedelta(seconds=1 if "not there after 1 s" in expected else 10))
+    notified.limits(timedelta(seconds=1))
     began = time.monotonic()
-    with setting(told, monkeypatch) as token:
-        done = told.respond()
+    with setting(notified, monkeypatch) as token:
+        done = notified.respond()
         took_s = time.monotonic() - began
-        assert done.exit_code == 0 and told.record.is_closed and "redeploy --env local" in told.toolkits.commands
-        assert len(told.notes) == 2 and took_s < 20
-        for note, how in zip(told.notes, ("opened", "closed"), strict=True):
-            assert note.startswith(f"not posted to the chat: incident {how}. {said}")
+        assert (
+            done.exit_code == 0 and notified.record.is_closed and "redeploy --env local" in notified.toolkits.commands
+        )
+        assert len(notified.notes) == 2 and took_s < 20
+        for note, how in zip(notified.notes, ("opened", "closed"), strict=True):
+            assert note.startswith(f"not posted to the chat: incident {how}. {expected}")
             assert note.endswith("Tell the chat yourself: ./run report --env local says what to paste.")
-        assert [one.detail for one in told.events if one.subject == "incident/chat"] == told.notes
-        assert "not posted to the chat" in incidents.report(told.session, "").parts.html
-        assert told.leaks(done, token) == []
+        assert [event.detail for event in notified.events if event.subject == "incident/chat"] == notified.notes
+        assert "not posted to the chat" in incidents.report(notified.session, "").parts.html
+        assert notified.leaks(done, token) == []
 
 
-def test_the_search_for_the_address_finds_it(told):
+def test_the_search_for_the_address_finds_it(notified):
     """Otherwise the tests above would prove nothing."""
     token = planted("-_")
-    incidents.note(told.session, f"https://chat.test/{token}", told.events.append)
-    assert told.leaks(SimpleNamespace(to_json=lambda began: ""), token) != []
+    incidents.note(notified.session, f"https://chat.test/{token}", notified.events.append)
+    assert notified.leaks(SimpleNamespace(to_json=lambda began: ""), token) != []

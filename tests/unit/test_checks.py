@@ -27,7 +27,7 @@ from . import test_checks_redis as redis
 from . import test_checks_scaled_jobs as scaled_jobs
 from . import test_checks_scaling as scaling
 from . import test_checks_vault as vault
-from .breaks import delivered_by_argo_cd, seen
+from .breaks import broken_verdict, delivered_by_argo_cd
 from .world import CHECKS, GROUP, SCALED_JOB, SPACE, STREAM, World
 
 FILES = (argocd, capacity, cluster, identity, images, jobs, keda, redis, scaled_jobs, scaling, vault)
@@ -36,7 +36,7 @@ FILES = (argocd, capacity, cluster, identity, images, jobs, keda, redis, scaled_
 
 def here():
     """The deep ones: tests/unit/test_deep.py; those of a vCluster's host: tests/unit/test_vcluster_host.py."""
-    return [id_ for id_, one in CHECKS.items() if not (one.deep or id_.startswith("cluster/host-"))]
+    return [id_ for id_, check in CHECKS.items() if not (check.deep or id_.startswith("cluster/host-"))]
 
 
 @pytest.mark.parametrize("check", here())
@@ -56,7 +56,7 @@ def test_the_checks_read_and_never_write():
     world.systems._made |= world.read_only()
     checks = [CHECKS[id_] for id_ in here()]
     results = run_checks(checks, world.systems, nobody, timedelta(seconds=30))
-    assert [one for one in results if one.verdict.value != "ok"] == []
+    assert [result for result in results if result.verdict.value != "ok"] == []
     assert (world.kube._objects, world.redis._streams) == before
 
 
@@ -66,7 +66,7 @@ def test_what_grows_is_read_in_pages():
     original = world.kube.list
     world.kube.list = lambda *asked, **options: [whole.add(asked[:2]), original(*asked, **options)][1]
     world.kube.each = original
-    run_checks([one for one in CHECKS.values() if not one.deep], world.systems, nobody, timedelta(seconds=30))
+    run_checks([check for check in CHECKS.values() if not check.deep], world.systems, nobody, timedelta(seconds=30))
     of_all = {(kinds.PODS,), (kinds.DEPLOYMENTS,), (kinds.LEASES,)}
     assert not whole & {*of_all, (kinds.PODS, SPACE), (kinds.JOBS, SPACE)} and (kinds.NODES,) in whole
 
@@ -100,7 +100,7 @@ def test_what_is_not_green_says_what_to_do(file):
         (check, outcome.observed)
         for check, breaks, verdict, _ in file.RED
         if verdict != "skipped"
-        for outcome in [seen(check, breaks)]
+        for outcome in [broken_verdict(check, breaks)]
         if not (outcome.fix or CHECKS[check].fix or CHECKS[check].runbook)
     }
     assert helpless == set()

@@ -11,8 +11,8 @@ from prompt_keda.components.argocd.applications import HOOK_FINALIZER
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.delivery.argocd import SUSPENDED_BY
 
+from .breaks import broken_verdict as look
 from .breaks import change, delivered_by_argo_cd, remove, scaled_job, turns_red
-from .breaks import seen as look
 from .world import now
 
 PRESENT, RUNS, AUTOMATION, TRACKING, AGREES, FINALIZER, PERMITS = (
@@ -26,8 +26,8 @@ PRESENT, RUNS, AUTOMATION, TRACKING, AGREES, FINALIZER, PERMITS = (
 
 def broken(*breaks):
     def apply(world):
-        for one in (delivered_by_argo_cd, *breaks):
-            one(world)
+        for break_it in (delivered_by_argo_cd, *breaks):
+            break_it(world)
 
     return apply
 

@@ -9,7 +9,7 @@ import pytest
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.environment.model import ClientLimit, FillIn
 
-from .breaks import both, change, denied, environment, job, known, remove, scaled_job, seen, turns_red
+from .breaks import both, broken_verdict, change, denied, environment, job, known, remove, scaled_job, turns_red
 from .world import KEDA_IMAGE, SCALED_JOB, SPACE
 
 ABSORBED, FITS, QUOTA = "capacity/burst-absorbed", "capacity/maximum-fits", "capacity/quota-allows"
@@ -208,11 +208,11 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 )
 def test_a_job_that_may_have_its_pod_is_none_whose_pods_are_refused(breaks):
     """Nobody has taken it up, it is young, it wants none, or its pods have just ended."""
-    assert seen(ADMITTED, breaks).verdict.value == "ok"
+    assert broken_verdict(ADMITTED, breaks).verdict.value == "ok"
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks", "said"),
+    ("check", "breaks", "message"),
     [
         (ABSORBED, neighbour("3985m", phase="Succeeded"), "room for 107 more workers"),
         (ABSORBED, neighbour("3985m", node="n2"), "room for 107 more workers"),
@@ -234,7 +234,7 @@ def test_a_job_that_may_have_its_pod_is_none_whose_pods_are_refused(breaks):
         (QUOTA, lambda world: None, "no quota in prompt-keda-lsstcam"),
     ],
 )
-def test_what_leaves_room_is_green(check, breaks, said):
+def test_what_leaves_room_is_green(check, breaks, message):
     """Pods that have ended or stand elsewhere, taints that are tolerated, quotas that are wide enough or not meant."""
-    outcome = seen(check, breaks)
-    assert (outcome.verdict.value, said in outcome.observed) == ("ok", True), outcome
+    outcome = broken_verdict(check, breaks)
+    assert (outcome.verdict.value, message in outcome.observed) == ("ok", True), outcome

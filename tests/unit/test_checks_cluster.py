@@ -15,6 +15,7 @@ from .breaks import (
     HOUR,
     attribute,
     both,
+    broken_verdict,
     change,
     clock,
     denied,
@@ -23,7 +24,6 @@ from .breaks import (
     known,
     remove,
     scaled_job,
-    seen,
     turns_red,
 )
 from .world import METRICS, SCALED_JOB, SPACE, WORKER_IMAGE, conditions, now
@@ -48,8 +48,8 @@ def raises(kind):
 
 
 def without_pods(world):
-    for one in world.kube.list(kinds.PODS):
-        world.remove(kinds.PODS, one["metadata"]["name"], one["metadata"]["namespace"])
+    for pod in world.kube.list(kinds.PODS):
+        world.remove(kinds.PODS, pod["metadata"]["name"], pod["metadata"]["namespace"])
 
 
 def pod(name="p1", namespace=SPACE, node=None, begun=False, **status):
@@ -84,12 +84,16 @@ def node(**spec):
     return change(kinds.NODES, "n1", spec=spec)
 
 
-def terminating(name, seconds, *said):
+def terminating(name, seconds, *messages):
     def apply(world):
         world.put(kinds.NAMESPACES, name) if world.kube.find(kinds.NAMESPACES, name) is None else None
-        seen = [{"type": "NamespaceContentRemaining", "status": "True", "message": one} for one in said]
+        conditions = [
+            {"type": "NamespaceContentRemaining", "status": "True", "message": message} for message in messages
+        ]
         deleted = {"deletionTimestamp": now(seconds=seconds)}
-        world.change(kinds.NAMESPACES, name, metadata=deleted, status={"phase": "Terminating", "conditions": seen})
+        world.change(
+            kinds.NAMESPACES, name, metadata=deleted, status={"phase": "Terminating", "conditions": conditions}
+        )
 
     return apply
 
@@ -122,10 +126,10 @@ def not_made(message, reason="FailedMount"):
 
     def apply(world):
         pod(node="n1", containerStatuses=[waits("ContainerCreating")])(world)
-        (name,) = [one["metadata"]["name"] for one in world.kube.list(kinds.PODS, SPACE)]
+        (name,) = [pod["metadata"]["name"] for pod in world.kube.list(kinds.PODS, SPACE)]
         about = {"kind": "Pod", "name": name, "uid": world.kube.get(kinds.PODS, name, SPACE)["metadata"]["uid"]}
-        told = {"reason": reason, "message": message, "type": "Warning", "lastTimestamp": now(seconds=3)}
-        world.put(kinds.EVENTS, "e1", SPACE, involvedObject=about, **told)
+        condition = {"reason": reason, "message": message, "type": "Warning", "lastTimestamp": now(seconds=3)}
+        world.put(kinds.EVENTS, "e1", SPACE, involvedObject=about, **condition)
 
     return apply
 
@@ -143,7 +147,7 @@ def not_made(message, reason="FailedMount"):
 )
 def test_the_fix_of_a_pod_that_does_not_start_is_of_its_kind(message, reason, fix):
     """Nobody makes room for a volume that is missing."""
-    assert fix in seen(GOING, not_made(message, reason)).fix
+    assert fix in broken_verdict(GOING, not_made(message, reason)).fix
 
 
 @pytest.mark.parametrize(
@@ -157,7 +161,7 @@ def test_the_fix_of_a_pod_that_does_not_start_is_of_its_kind(message, reason, fi
 )
 def test_the_fix_of_a_pod_without_a_node_is_of_its_kind(message, fix):
     """As the scheduler says why."""
-    assert fix in seen(GOING, pod(conditions=[{**UNSCHEDULABLE, "message": message}])).fix
+    assert fix in broken_verdict(GOING, pod(conditions=[{**UNSCHEDULABLE, "message": message}])).fix
 
 
 def beside(*ends, cron=None, suspended=False):
@@ -165,8 +169,8 @@ def beside(*ends, cron=None, suspended=False):
 
     def apply(world):
         for number, end in enumerate(ends):
-            told = {"type": end, "status": "True", "reason": "BackoffLimitExceeded", "message": "m"}
-            world.put(kinds.JOBS, f"init-{number}", SPACE, status={"conditions": [told]})
+            condition = {"type": end, "status": "True", "reason": "BackoffLimitExceeded", "message": "m"}
+            world.put(kinds.JOBS, f"init-{number}", SPACE, status={"conditions": [condition]})
             owners = [{"kind": "CronJob", "name": cron, "uid": cron}] if cron else []
             made = {"creationTimestamp": now(minutes=9 - number), "ownerReferences": owners}
             world.change(kinds.JOBS, f"init-{number}", SPACE, metadata=made)
@@ -177,7 +181,7 @@ def beside(*ends, cron=None, suspended=False):
 
 def test_a_cron_job_whose_newest_job_ended_well_is_green():
     """That an older one failed is no news."""
-    assert seen(BESIDE, beside("Failed", "Complete", cron="c")).verdict.value == "ok"
+    assert broken_verdict(BESIDE, beside("Failed", "Complete", cron="c")).verdict.value == "ok"
 
 
 def started_late(*spans):
@@ -351,5 +355,5 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 )
 def test_what_is_not_yet_broken_or_another_checks_is_green(check, breaks):
     """Pods and namespaces get their time; what another check tells is told once."""
-    outcome = seen(check, breaks)
+    outcome = broken_verdict(check, breaks)
     assert outcome.verdict.value == "ok", outcome

@@ -14,12 +14,12 @@ from .breaks import (
     HOUR,
     attribute,
     both,
+    broken_verdict,
     clock,
     denied,
     environment,
     fails_for,
     remove,
-    seen,
     turns_red,
     without_manifests,
 )
@@ -112,5 +112,5 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 )
 def test_a_login_that_lives_on_is_green(check, breaks):
     """A login gets its time, as long as it is."""
-    outcome = seen(check, breaks)
+    outcome = broken_verdict(check, breaks)
     assert outcome.verdict.value == "ok", outcome

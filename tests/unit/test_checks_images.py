@@ -16,6 +16,7 @@ from tests.contracts.fakes.registry import FakeRegistry
 from .breaks import (
     attribute,
     both,
+    broken_verdict,
     change,
     denied,
     environment,
@@ -23,7 +24,6 @@ from .breaks import (
     keda_runs,
     remove,
     scaled_job,
-    seen,
     turns_red,
     unreachable,
     without_manifests,
@@ -43,7 +43,10 @@ from .world import (
 
 def runs(*images, init=()):
     """Let the live ScaledJob run other images."""
-    pod = {"containers": [{"image": one} for one in images], "initContainers": [{"image": one} for one in init]}
+    pod = {
+        "containers": [{"image": image} for image in images],
+        "initContainers": [{"image": container} for container in init],
+    }
     return scaled_job(spec={"jobTargetRef": {"template": {"spec": pod}}})
 
 
@@ -207,23 +210,23 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks", "said"),
+    ("check", "breaks", "message"),
     [
         (PLATFORMS, indexed("linux/amd64"), "for linux/amd64"),
         (LAYERS, indexed("linux/amd64"), "have all their parts"),
         (PLATFORMS, remove(kinds.NODES, "n1"), "linux/amd64 (assumed: no node is seen)"),
     ],
 )
-def test_what_is_told_and_no_more_is_green(check, breaks, said):
+def test_what_is_told_and_no_more_is_green(check, breaks, message):
     """No node in sight."""
-    outcome = seen(check, breaks)
-    assert outcome.verdict.value == "ok" and said in f"{outcome.observed} {outcome.detail}", outcome
+    outcome = broken_verdict(check, breaks)
+    assert outcome.verdict.value == "ok" and message in f"{outcome.observed} {outcome.detail}", outcome
 
 
 def test_a_service_accounts_pull_secret_opens_too():
     """For pods that name none."""
     own = change(kinds.SERVICE_ACCOUNTS, "default", SPACE, imagePullSecrets=[{"name": "pull-secret"}])
-    outcome = seen(PULL_SECRETS, both(runs_without_pull_secret, own))
+    outcome = broken_verdict(PULL_SECRETS, both(runs_without_pull_secret, own))
     assert outcome.verdict.value == "ok", outcome
 
 

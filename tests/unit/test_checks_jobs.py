@@ -6,7 +6,7 @@ import pytest
 
 from prompt_keda.clients.kube import resources as kinds
 
-from .breaks import both, environment, scaled_job, seen, turns_red
+from .breaks import both, broken_verdict, environment, scaled_job, turns_red
 from .world import SCALED_JOB, SPACE
 
 
@@ -80,11 +80,11 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 def test_a_suspended_job_is_no_running_one(check):
     """It has no pod, and takes no event: nothing of it is at risk."""
     suspended = job("prompt-keda-lsstcam-ab12c", spec={"suspend": True, "activeDeadlineSeconds": 900})
-    assert seen(check, suspended).verdict.value == "ok"
+    assert broken_verdict(check, suspended).verdict.value == "ok"
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks", "said"),
+    ("check", "breaks", "message"),
     [
         (
             "keda/rollout-keeps-jobs",
@@ -93,7 +93,7 @@ def test_a_suspended_job_is_no_running_one(check):
         ),
     ],
 )
-def test_what_is_told_and_no_more_is_green(check, breaks, said):
+def test_what_is_told_and_no_more_is_green(check, breaks, message):
     """Jobs that an edit would delete."""
-    outcome = seen(check, breaks)
-    assert outcome.verdict.value == "ok" and said in f"{outcome.observed} {outcome.detail}", outcome
+    outcome = broken_verdict(check, breaks)
+    assert outcome.verdict.value == "ok" and message in f"{outcome.observed} {outcome.detail}", outcome

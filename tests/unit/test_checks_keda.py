@@ -10,6 +10,7 @@ from prompt_keda.clients.kube import resources as kinds
 
 from .breaks import (
     both,
+    broken_verdict,
     change,
     clock,
     denied,
@@ -17,7 +18,6 @@ from .breaks import (
     fails_for,
     keda_runs,
     remove,
-    seen,
     turns_red,
     without_parts,
 )
@@ -62,8 +62,8 @@ def erring(*counts, polling=timedelta(milliseconds=1)):
     """Let KEDA count errors, more each time that it is asked."""
 
     def apply(world):
-        one = world.systems.environment.instruments[0].model_copy(update={"polling_interval": polling})
-        environment(instruments=(one,))(world)
+        instrument = world.systems.environment.instruments[0].model_copy(update={"polling_interval": polling})
+        environment(instruments=(instrument,))(world)
         left = list(counts)
 
         def page(*where):
@@ -243,20 +243,20 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks", "said"),
+    ("check", "breaks", "message"),
     [
         (STAY_UP, part(restartCount=1, lastState=ended(minutes=1)), "1 restarts of 3 containers"),
         ("keda/no-scaler-errors", erring(3), "3 errors since the operator's start, none just now"),
         ("keda/crds-of-version", lambda world: None, "owned by no Helm release"),
     ],
 )
-def test_what_is_told_and_no_more_is_green(check, breaks, said):
+def test_what_is_told_and_no_more_is_green(check, breaks, message):
     """One restart, CRDs of no release, errors of before."""
-    outcome = seen(check, breaks)
-    assert outcome.verdict.value == "ok" and said in f"{outcome.observed} {outcome.detail}", outcome
+    outcome = broken_verdict(check, breaks)
+    assert outcome.verdict.value == "ok" and message in f"{outcome.observed} {outcome.detail}", outcome
 
 
 def test_a_clock_that_is_wrong_here_makes_no_lease_stale():
     """The cluster's stamps are held against the cluster's clock."""
-    outcome = seen("keda/lease-fresh", both(clock(minutes=-10), lease(renewTime=now(minutes=10))))
+    outcome = broken_verdict("keda/lease-fresh", both(clock(minutes=-10), lease(renewTime=now(minutes=10))))
     assert outcome.verdict.value == "ok", outcome

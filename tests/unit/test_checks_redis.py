@@ -13,6 +13,7 @@ from prompt_keda.core.run_checks import run_checks
 from .breaks import (
     attribute,
     both,
+    broken_verdict,
     change,
     denied,
     environment,
@@ -21,7 +22,6 @@ from .breaks import (
     own_secret,
     remove,
     scaled_job,
-    seen,
     turns_red,
 )
 from .world import (
@@ -312,7 +312,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 )
 def test_redis_is_green_in_other_ways_too(check, breaks):
     """Another way to log in, and another cause than the one that a check is for."""
-    outcome = seen(check, breaks)
+    outcome = broken_verdict(check, breaks)
     assert outcome.verdict.value == "ok", outcome
 
 
@@ -336,14 +336,16 @@ def test_a_shared_authentication_takes_its_secret_from_kedas_namespace():
 )
 def test_a_no_of_redis_comes_with_what_to_do(words, fix):
     """Whoever reads it at night need not know the setting's name."""
-    assert fix in seen(WRITES, refuses(words)).fix
+    assert fix in broken_verdict(WRITES, refuses(words)).fix
 
 
 def test_a_key_of_another_type_is_told_once():
     """By the check of the groups, with the fix; a restart did not lose it, and writes are not refused for it."""
-    told = {check: seen(check, lambda world: world.redis.put_string(STREAM)) for check in (EMPTY, WRITES)}
-    assert {check: outcome.verdict.value for check, outcome in told.items()} == {EMPTY: "ok", WRITES: "ok"}, told
-    assert "RENAME it away" in seen("redis/groups-exist", lambda world: world.redis.put_string(STREAM)).fix
+    verdicts = {check: broken_verdict(check, lambda world: world.redis.put_string(STREAM)) for check in (EMPTY, WRITES)}
+    assert {check: outcome.verdict.value for check, outcome in verdicts.items()} == {EMPTY: "ok", WRITES: "ok"}, (
+        verdicts
+    )
+    assert "RENAME it away" in broken_verdict("redis/groups-exist", lambda world: world.redis.put_string(STREAM)).fix
 
 
 def test_redis_is_asked_once_for_all_of_its_checks():
@@ -351,6 +353,6 @@ def test_redis_is_asked_once_for_all_of_its_checks():
     world, asked = World(), []
     original = world.redis.survey
     world.redis.survey = lambda pairs: [asked.append(pairs), original(pairs)][1]
-    of_redis = [one for one in CHECKS.values() if one.category == "redis"]
+    of_redis = [check for check in CHECKS.values() if check.category == "redis"]
     results = run_checks(of_redis, world.systems, nobody, timedelta(seconds=30))
-    assert {one.verdict.value for one in results} == {"ok"} and asked == [[(STREAM, GROUP)]]
+    assert {result.verdict.value for result in results} == {"ok"} and asked == [[(STREAM, GROUP)]]

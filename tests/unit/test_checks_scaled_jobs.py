@@ -10,13 +10,13 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.environment.model import FillIn
 
 from .breaks import (
+    broken_verdict,
     change,
     environment,
     fails_for,
     latiss,
     remove,
     scaled_job,
-    seen,
     turns_red,
     without_manifests,
 )
@@ -291,16 +291,16 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
 @pytest.mark.parametrize(
-    ("check", "breaks", "said"),
+    ("check", "breaks", "message"),
     [
         (ACTIVATE, triggers({"activationLagCount": "2"}), "from a lag of 3 on"),
         (VALID, scaled_job(status={"conditions": [], "unknown": 1}), "2 as KEDA's CRD wants them"),
     ],
 )
-def test_what_is_told_and_no_more_is_green(check, breaks, said):
+def test_what_is_told_and_no_more_is_green(check, breaks, message):
     """A lag to begin at, and fields that KEDA's CRD does not know in the status."""
-    outcome = seen(check, breaks)
-    assert outcome.verdict.value == "ok" and said in f"{outcome.observed} {outcome.detail}", outcome
+    outcome = broken_verdict(check, breaks)
+    assert outcome.verdict.value == "ok" and message in f"{outcome.observed} {outcome.detail}", outcome
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_what_is_told_and_no_more_is_green(check, breaks, said):
 )
 def test_what_says_no_more_than_nothing_is_no_difference(breaks):
     """KEDA itself writes a creationTimestamp of null when it sets its finalizer; empty values count as absent."""
-    assert seen(SPECS, breaks).verdict.value == seen(LINT, breaks).verdict.value == "ok"
+    assert broken_verdict(SPECS, breaks).verdict.value == broken_verdict(LINT, breaks).verdict.value == "ok"
 
 
 def test_what_the_api_server_fills_in_by_itself_is_no_difference():
@@ -344,7 +344,7 @@ def test_who_has_set_a_field_is_told_and_no_text_of_it():
 def test_what_others_deliver_has_no_source_here():
     """Their ScaledJobs are read for what stops work all the same."""
     world = World()
-    others = [one.model_copy(update={"manifest": None}) for one in world.systems.environment.instruments]
+    others = [instrument.model_copy(update={"manifest": None}) for instrument in world.systems.environment.instruments]
     environment(instruments=tuple(others))(world)
     scaled_job(spec={"jobTargetRef": {"suspend": True}})(world)
     assert [world.verdict(check).verdict.value for check in (SPECS, LINT)] == ["skipped", "fail"]
@@ -369,7 +369,7 @@ def test_manifests_that_are_to_be_filled_in_are_no_next_keda():
 )
 def test_what_keda_does_not_take_for_paused_is_green(annotations):
     """Go's words for false, and what KEDA reads in ScaledObjects only."""
-    outcome = seen("keda/none-paused", scaled_job(metadata={"annotations": annotations}))
+    outcome = broken_verdict("keda/none-paused", scaled_job(metadata={"annotations": annotations}))
     assert outcome.verdict.value == "ok", outcome
 
 
@@ -383,4 +383,4 @@ def test_what_keda_does_not_take_for_paused_is_green(annotations):
 )
 def test_no_advice_lets_keda_delete_jobs(check, breaks):
     """KEDA deletes the Jobs of another generation when it reconciles: whoever makes it look, looks at them first."""
-    assert "keda/jobs-carry-their-generation is green" in seen(check, breaks).fix
+    assert "keda/jobs-carry-their-generation is green" in broken_verdict(check, breaks).fix

@@ -8,7 +8,7 @@ import pytest
 
 from prompt_keda.clients.kube import resources as kinds
 
-from .breaks import both, denied, environment, seen, turns_red
+from .breaks import both, broken_verdict, denied, environment, turns_red
 from .world import GROUP, OPERATOR, SCALED_JOB, SPACE, STREAM, now
 
 WORKS = "scaling/works"
@@ -244,14 +244,17 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 def test_when_each_link_moved_last_is_told():
     """Also where all is well: the detail has the time of each link that was seen."""
-    detail = seen(WORKS, both(IDLE, polled(1))).detail
+    detail = broken_verdict(WORKS, both(IDLE, polled(1))).detail
     assert "KEDA polls 1 s ago" in detail and "Jobs are made " in detail and "pods are scheduled " in detail
 
 
 def test_a_warning_of_what_is_gone_is_not_quoted():
     """It tells of something else; an Event lives on for an hour."""
     gone = event("FailedMount", "Pod", "of another day", "Warning", 9, f"{SCALED_JOB}-gone")
-    assert "another day" not in seen(WORKS, both(old_scaled_job, jobs(20, 90, pod="Pending"), events(), gone)).observed
+    assert (
+        "another day"
+        not in broken_verdict(WORKS, both(old_scaled_job, jobs(20, 90, pod="Pending"), events(), gone)).observed
+    )
 
 
 @pytest.mark.parametrize(
@@ -289,7 +292,7 @@ def test_a_warning_of_what_is_gone_is_not_quoted():
 )
 def test_what_does_its_work_or_has_none_is_green(stack):
     """Workers come and go: nothing of that stands still."""
-    outcome = seen(WORKS, stack)
+    outcome = broken_verdict(WORKS, stack)
     assert outcome.verdict.value == "ok", outcome
 
 
@@ -321,5 +324,5 @@ def test_what_does_its_work_or_has_none_is_green(stack):
 )
 def test_workers_that_are_replaced_under_load_are_no_failure(stack):
     """All places are taken, or were a moment ago: events wait for a worker, which is told and is not broken."""
-    outcome = seen(WORKS, stack)
+    outcome = broken_verdict(WORKS, stack)
     assert outcome.verdict.value == "warn", outcome

@@ -11,7 +11,18 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.vault import Token
 from prompt_keda.environment.model import FillIn
 
-from .breaks import attribute, both, change, denied, environment, fails_for, own_secret, remove, seen, turns_red
+from .breaks import (
+    attribute,
+    both,
+    broken_verdict,
+    change,
+    denied,
+    environment,
+    fails_for,
+    own_secret,
+    remove,
+    turns_red,
+)
 from .world import SPACE, World, now
 
 
@@ -157,7 +168,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
 )
 def test_vault_is_green_in_other_ways_too(check, breaks):
     """A standby, a token for ever, a mount that is not told."""
-    outcome = seen(check, breaks)
+    outcome = broken_verdict(check, breaks)
     assert outcome.verdict.value == "ok", outcome
 
 
@@ -168,7 +179,7 @@ def test_a_stale_secret_is_told_without_a_value(breaks):
     """Neither value, nor its base64 form, nor a hash of it."""
     world = World()
     breaks(world)
-    told = repr(world.verdict(FRESH))
+    verdict = repr(world.verdict(FRESH))
     for value in (b"value", b"new"):
         forms = base64.b64encode(value).decode(), hashlib.sha256(value).hexdigest()
-        assert not any(form in told for form in (*forms, "'new'", "'value'"))
+        assert not any(form in verdict for form in (*forms, "'new'", "'value'"))

@@ -59,32 +59,32 @@ def a_run(runs, count=2, run_id="20250101t000000z-local-7"):
     plan = Plan("reinstall", "because", (), decisions, inputs, running(count), ("a CRD\nis gone",))
     made.write_json("plan.json", {"environment_file": f"{PLACE}/local.yaml", **plan.to_json()})
     streams = {"instrument:lsstcam": {"length": 5, "lag": 0, "pending": None}, "s": {"unknown": "no\nanswer"}}
-    snapshot = {"jobs": [one.__dict__ for one in running(count)], "objects": [SAVED, NOT_SAVED], "streams": streams}
+    snapshot = {"jobs": [value.__dict__ for value in running(count)], "objects": [SAVED, NOT_SAVED], "streams": streams}
     made.write_json("snapshot.json", snapshot)
     return made
 
 
 def running(count):
     """Return as many Jobs, each with its pod, named as KEDA and Kubernetes name them."""
-    found = []
+    jobs = []
     for number in range(count // 2):
         job, name = str(uuid.uuid4()), f"prompt-keda-lsstcam-{uuid.uuid4().hex[:5]}"
         place = ("prompt-keda-lsstcam", name)
-        found.append(JobRecord("Job", *place, job, "prompt-keda-lsstcam", str(number)))
+        jobs.append(JobRecord("Job", *place, job, "prompt-keda-lsstcam", str(number)))
         pod = (place[0], f"{name}-{uuid.uuid4().hex[:5]}")
-        found.append(JobRecord("Pod", *pod, str(uuid.uuid4()), "prompt-keda-lsstcam", None, job))
-    return tuple(found)
+        jobs.append(JobRecord("Pod", *pod, str(uuid.uuid4()), "prompt-keda-lsstcam", None, job))
+    return tuple(jobs)
 
 
-def journaled(kube, run, may_write=lambda: True, told=None, holder="me"):
+def journaled(kube, run, may_write=lambda: True, observer=None, holder="me"):
     return CopiedJournal(
-        JournalFile(run), ClusterCopy(kube, run, holder), may_write, (told if told is not None else []).append
+        JournalFile(run), ClusterCopy(kube, run, holder), may_write, (observer if observer is not None else []).append
     )
 
 
 def copy_of(kube):
-    (found,) = find_runs(kube, "local")
-    return found
+    (copies,) = find_runs(kube, "local")
+    return copies
 
 
 def soon(look):
@@ -106,11 +106,11 @@ def test_the_copy_has_what_another_machine_needs_and_no_more(kube, run):
     assert Decisions.from_json(kept["decisions"]).inputs == Decisions.from_json(plan["decisions"]).inputs
     assert {key: kept[key] for key in ("mode", "digest", "input_digests")}.items() <= plan.items()
     assert kept["notes"] == ["a CRD is gone"] and kept["decisions"]["deletions"][0]["why"] == "differs at .spec"
-    assert [one.model_dump(exclude_unset=True) for one in copy.snapshot().objects] == [SAVED]
-    assert [one.model_dump() for one in copy.snapshot().jobs] == snapshot["jobs"]
+    assert [value.model_dump(exclude_unset=True) for value in copy.snapshot().objects] == [SAVED]
+    assert [value.model_dump() for value in copy.snapshot().jobs] == snapshot["jobs"]
     assert copy.snapshot().streams["s"].unknown == "no answer"
     assert copy.entries() == JournalFile(run).entries() and not copy.is_green and copy.result() is None
-    packed = [gzip.decompress(base64.b64decode(one)).decode() for one in copy.config_map["binaryData"].values()]
+    packed = [gzip.decompress(base64.b64decode(value)).decode() for value in copy.config_map["binaryData"].values()]
     assert PLACE not in json.dumps(copy.config_map) + "".join(packed)
     assert copy.config_map["metadata"]["labels"][cluster_copy.ENVIRONMENT] == "local"
 
@@ -122,9 +122,9 @@ def test_seventeen_hundred_jobs_fit(kube, tmp_path):
     for _ in range(500):
         journal.append("install/apply-parts", "begin", "x" * 120)
     ClusterCopy(kube, run, "me").write()
-    found = copy_of(kube).config_map
-    size = sum(len(one) for one in found["data"].values())
-    size += sum(len(base64.b64decode(one)) for one in found["binaryData"].values())
+    config_map = copy_of(kube).config_map
+    size = sum(len(value) for value in config_map["data"].values())
+    size += sum(len(base64.b64decode(value)) for value in config_map["binaryData"].values())
     assert len(copy_of(kube).snapshot().jobs) == 3400
     assert size < MIB / 2, f"{size} bytes: the API server takes {MIB}, and etcd 1.5 times that with base64"
 
@@ -155,7 +155,7 @@ def test_each_entry_is_sent_alone(kube, run, monkeypatch):
         journal.append("s", "begin", str(number))
         assert soon(lambda: len(copy_of(kube).entries()) == number + 2)  # noqa: B023  waited for in this round
     journal.close()
-    assert len(sent) == 3 and all(len(one) < 400 for one in sent)
+    assert len(sent) == 3 and all(len(value) < 400 for value in sent)
 
 
 def deny(kube):
@@ -163,16 +163,16 @@ def deny(kube):
 
 
 def delete(kube):
-    for one in kube.list(kinds.CONFIG_MAPS):
-        kube.delete(kinds.CONFIG_MAPS, one["metadata"]["name"], STATE_NAMESPACE)
+    for value in kube.list(kinds.CONFIG_MAPS):
+        kube.delete(kinds.CONFIG_MAPS, value["metadata"]["name"], STATE_NAMESPACE)
 
 
 @pytest.mark.parametrize("from_the_start", [True, False])
 def test_a_copy_that_cannot_be_written_stops_nothing(kube, run, from_the_start, monkeypatch):
     """The right is denied: noted in the journal, shown once, and made good once it is there again."""
     monkeypatch.setattr(copied_journal, "TRY_AGAIN_S", 0.01)
-    told = []
-    journal = journaled(kube, run, told=told)
+    reports = []
+    journal = journaled(kube, run, observer=reports)
     if not from_the_start:
         journal.append("run", "begin")
     deny(kube)
@@ -181,7 +181,7 @@ def test_a_copy_that_cannot_be_written_stops_nothing(kube, run, from_the_start, 
     assert soon(lambda: ("cluster-copy", "failed") in events(run))
     for number in range(5):
         journal.append("t", "begin", str(number))
-    assert len(told) == 1 and "the run goes on: Kubernetes at" in told[0].detail and "403" in told[0].detail
+    assert len(reports) == 1 and "the run goes on: Kubernetes at" in reports[0].detail and "403" in reports[0].detail
     kube.denied.clear()
     assert soon(lambda: copy_of_or_none(kube) and ("cluster-copy", "caught up") in events(run))
     journal.close()
@@ -194,17 +194,17 @@ def copy_of_or_none(kube):
 
 
 def events(run):
-    return [(one["step"], one["event"]) for one in JournalFile(run).entries()]
+    return [(value["step"], value["event"]) for value in JournalFile(run).entries()]
 
 
 def test_an_unexpected_error_in_the_copy_stops_nothing(kube, run, monkeypatch):
     """A defect in the copy is no reason to let KEDA lie."""
     monkeypatch.setattr(kube, "create", lambda *a: 1 / 0)
-    told = []
-    journal = journaled(kube, run, told=told)
+    reports = []
+    journal = journaled(kube, run, observer=reports)
     journal.append("run", "begin")
     journal.close()
-    assert ("cluster-copy", "failed") in events(run) and "ZeroDivisionError" in told[0].detail
+    assert ("cluster-copy", "failed") in events(run) and "ZeroDivisionError" in reports[0].detail
 
 
 def test_a_server_that_does_not_answer_holds_up_the_end_only_for_a_while(kube, run, monkeypatch):
@@ -259,8 +259,8 @@ def test_somebody_who_labels_the_copy_does_no_harm(kube, run):
     kube.patch(kinds.CONFIG_MAPS, f"run-{run.id}", STATE_NAMESPACE, {"metadata": {"labels": {"a": "b"}}})
     JournalFile(run).append("run", "begin")
     made.write()
-    found = copy_of(kube)
-    assert len(found.entries()) == 1 and found.config_map["metadata"]["labels"]["a"] == "b"
+    copy = copy_of(kube)
+    assert len(copy.entries()) == 1 and copy.config_map["metadata"]["labels"]["a"] == "b"
 
 
 def test_a_resumed_run_goes_on_with_the_same_copy(kube, run):
@@ -302,7 +302,7 @@ def test_of_runs_that_are_over_the_last_five_stay(kube, tmp_path):
     assert len(kube.list(kinds.CONFIG_MAPS)) == 12, "only a run that ends green tidies up"
     made.finish({"mode": "cold", "timings": {"recovery": 1.5}})
     made.write()
-    left = [one["metadata"]["name"] for one in kube.list(kinds.CONFIG_MAPS)]
+    left = [value["metadata"]["name"] for value in kube.list(kinds.CONFIG_MAPS)]
     assert left == ["newer", "other", "r5", "r6", "r7", "r8", "run-20250101t000000z-local-7"]
     assert copy_of(kube).is_green and copy_of(kube).result().timings == {"recovery": 1.5}
 
@@ -319,7 +319,7 @@ def test_a_run_that_ends_while_its_copy_is_written_still_tidies_up(kube, run, mo
     monkeypatch.setattr(kube, "create", lambda *a: made.finish({"mode": "cold", "timings": {}}) or create(*a))
     made.write()
     made.write()
-    assert [one["metadata"]["name"] for one in kube.list(kinds.CONFIG_MAPS)] == [f"run-{run.id}"]
+    assert [value["metadata"]["name"] for value in kube.list(kinds.CONFIG_MAPS)] == [f"run-{run.id}"]
 
 
 def packed(value):
@@ -327,49 +327,49 @@ def packed(value):
 
 
 def with_plan(**values):
-    def change(found):
-        plan = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][cluster_copy.PLAN])))
-        found["binaryData"][cluster_copy.PLAN] = packed(plan | values)
+    def change(config_map):
+        plan = json.loads(gzip.decompress(base64.b64decode(config_map["binaryData"][cluster_copy.PLAN])))
+        config_map["binaryData"][cluster_copy.PLAN] = packed(plan | values)
 
     return change
 
 
 def with_decisions(**values):
-    def change(found):
-        plan = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][cluster_copy.PLAN])))
-        found["binaryData"][cluster_copy.PLAN] = packed(plan | {"decisions": plan["decisions"] | values})
+    def change(config_map):
+        plan = json.loads(gzip.decompress(base64.b64decode(config_map["binaryData"][cluster_copy.PLAN])))
+        config_map["binaryData"][cluster_copy.PLAN] = packed(plan | {"decisions": plan["decisions"] | values})
 
     return change
 
 
 def with_saved(**values):
-    def change(found):
-        snapshot = json.loads(gzip.decompress(base64.b64decode(found["binaryData"][cluster_copy.SNAPSHOT])))
-        found["binaryData"][cluster_copy.SNAPSHOT] = packed(snapshot | {"objects": [SAVED | values]})
+    def change(config_map):
+        snapshot = json.loads(gzip.decompress(base64.b64decode(config_map["binaryData"][cluster_copy.SNAPSHOT])))
+        config_map["binaryData"][cluster_copy.SNAPSHOT] = packed(snapshot | {"objects": [SAVED | values]})
 
     return change
 
 
 def with_data(name, value):
-    return lambda found: found["data"].__setitem__(name, value)
+    return lambda config_map: config_map["data"].__setitem__(name, value)
 
 
 def with_binary(name, value):
-    return lambda found: found["binaryData"].__setitem__(name, value)
+    return lambda config_map: config_map["binaryData"].__setitem__(name, value)
 
 
 REMOVED = {"kind": "Deployment", "namespace": "keda", "name": "n", "uid": "u", "why": ""}
 ENTRY = {"at": "2025-01-01T00:00:00+00:00", "step": "run", "event": "begin", "detail": ""}
 DAMAGES = {
-    "no plan": lambda found: found["binaryData"].pop(cluster_copy.PLAN),
-    "no snapshot": lambda found: found["binaryData"].pop(cluster_copy.SNAPSHOT),
-    "nothing at all": lambda found: [found.pop("data"), found.pop("binaryData")],
+    "no plan": lambda config_map: config_map["binaryData"].pop(cluster_copy.PLAN),
+    "no snapshot": lambda config_map: config_map["binaryData"].pop(cluster_copy.SNAPSHOT),
+    "nothing at all": lambda config_map: [config_map.pop("data"), config_map.pop("binaryData")],
     "no base64": with_binary(cluster_copy.PLAN, "%%%"),
     "no gzip": with_binary(cluster_copy.PLAN, base64.b64encode(b"plain").decode()),
     "no JSON": with_binary(cluster_copy.PLAN, base64.b64encode(gzip.compress(b"{")).decode()),
     "deep JSON": with_binary(cluster_copy.PLAN, base64.b64encode(gzip.compress(b"[" * 10**6)).decode()),
-    "cut off": lambda found: found["binaryData"].update(
-        {cluster_copy.PLAN: cut_off(found["binaryData"][cluster_copy.PLAN])}
+    "cut off": lambda config_map: config_map["binaryData"].update(
+        {cluster_copy.PLAN: cut_off(config_map["binaryData"][cluster_copy.PLAN])}
     ),
     "a bomb": with_binary(cluster_copy.SNAPSHOT, base64.b64encode(gzip.compress(b" " * 65 * MIB)).decode()),
     "another key": with_plan(environment_file="/etc/passwd"),
@@ -391,7 +391,7 @@ DAMAGES = {
     "an object of no kind": with_saved(kind="scaledjobs/x"),
     "an object without content": with_saved(spec=None),
     "strange jobs": with_binary(cluster_copy.SNAPSHOT, packed({"jobs": [{"kind": "Job"}], "streams": {}})),
-    "a gap": lambda found: found["data"].pop("journal-00000"),
+    "a gap": lambda config_map: config_map["data"].pop("journal-00000"),
     "an entry that is none": with_data("journal-00001", "[]"),
     "an entry with a forged line": with_data("journal-00001", json.dumps(ENTRY | {"detail": "a\nrefused: b"})),
     "an entry with colours": with_data("journal-00001", json.dumps(ENTRY | {"detail": "\x1b[31m"})),
@@ -521,15 +521,15 @@ def cluster():
 )
 def test_a_plan_from_the_cluster_copy_removes_parts_of_keda_alone(kind, namespace, name, is_fine):
     """Whoever can write a ConfigMap must not choose what an operator deletes."""
-    found, uid = cluster(), "u"
+    context, uid = cluster(), "u"
     if name in LIVE:
-        uid = found.systems.kube.get(LIVE[name][0], name, namespace)["metadata"]["uid"]
+        uid = context.systems.kube.get(LIVE[name][0], name, namespace)["metadata"]["uid"]
     decisions = Decisions((Deletion(kind, namespace, name, uid, ""),))
     if is_fine:
-        copied_runs.refuse_foreign(found, decisions, [SAVED], "r")
+        copied_runs.refuse_foreign(context, decisions, [SAVED], "r")
         return
     with pytest.raises(Refusal, match="which is no part of KEDA"):
-        copied_runs.refuse_foreign(found, decisions, [], "r")
+        copied_runs.refuse_foreign(context, decisions, [], "r")
 
 
 @pytest.mark.parametrize("values", [{"kind": "ClusterRoleBinding"}, {"apiVersion": "batch/v1", "kind": "Job"}])

@@ -51,9 +51,9 @@ SCHEMA = {"type": "object", "required": ["spec"], "properties": {"spec": SPEC}}
 )
 def test_an_object_is_seen_as_the_api_server_sees_it(spec, errors, unknown):
     """Defaults, nulls, unknown fields and lists that are maps; and no value of the object is told."""
-    found = examine(SCHEMA, {"apiVersion": "a/v1", "kind": "A", "metadata": {"name": "a"}, "spec": spec})
-    assert (found.errors, found.unknown) == (errors, unknown)
-    assert "canary" not in str(found)
+    findings = examine(SCHEMA, {"apiVersion": "a/v1", "kind": "A", "metadata": {"name": "a"}, "spec": spec})
+    assert (findings.errors, findings.unknown) == (errors, unknown)
+    assert "canary" not in str(findings)
 
 
 def test_an_object_without_its_spec_lacks_it():
@@ -65,4 +65,4 @@ def test_an_object_without_its_spec_lacks_it():
 def test_a_version_that_a_crd_does_not_have_has_no_schema():
     """Nor has one that lists none."""
     crd = {"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": SCHEMA}}, {"name": "v2"}]}}
-    assert [find_schema(crd, one) for one in ("v1", "v2", "v3")] == [SCHEMA, None, None]
+    assert [find_schema(crd, version) for version in ("v1", "v2", "v3")] == [SCHEMA, None, None]

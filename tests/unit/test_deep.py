@@ -174,12 +174,14 @@ def unfilled(world):
     return world.systems.environment.keda.manifests.model_copy(update={"sha256": FillIn("FILL-IN: its SHA-256")})
 
 
-@pytest.mark.parametrize(("check", "breaks", "word", "said"), RED, ids=[f"{one[0]}-{one[3]}" for one in RED])
-def test_a_deep_check_turns_red_for_its_reason(world, check, breaks, word, said):
+@pytest.mark.parametrize(
+    ("check", "breaks", "word", "message"), RED, ids=[f"{result[0]}-{result[3]}" for result in RED]
+)
+def test_a_deep_check_turns_red_for_its_reason(world, check, breaks, word, message):
     """One thing is broken; the verdict fits, and names it; no canary stays where it can be deleted."""
     breaks(world)
     outcome = verdict(world, check)
-    assert (outcome.verdict.value, said in outcome.observed) == (word, True), outcome
+    assert (outcome.verdict.value, message in outcome.observed) == (word, True), outcome
     assert ("delete", "jobs") in world.kube.denied or not world.kube.list(kinds.JOBS, SMOKE)
 
 
@@ -194,7 +196,7 @@ def test_a_deep_check_is_green_when_all_is_as_it_should_be(world, check):
 
 def test_every_deep_check_is_seen_red():
     """A new one needs a row above."""
-    assert {one[0] for one in RED} == {one.id for one in ALL_CHECKS if one.deep}
+    assert {result[0] for result in RED} == {check.id for check in ALL_CHECKS if check.deep}
 
 
 @pytest.mark.parametrize("log", [REFUSED, UNAUTHENTICATED, '{"msg":"no event came: the worker ends","rounds":0}'])
@@ -214,7 +216,7 @@ def test_both_checks_look_at_one_canary(world):
     """It is made once a round."""
     made, create = [], world.kube.create
     world.kube.create = lambda resource, body, namespace: [made.append(resource), create(resource, body, namespace)]
-    assert [verdict(world, one).verdict.value for one in (RUNS, DNS)] == ["ok", "ok"]
+    assert [verdict(world, check).verdict.value for check in (RUNS, DNS)] == ["ok", "ok"]
     assert made == [kinds.JOBS]
 
 
@@ -228,7 +230,7 @@ def test_the_canary_is_small_restricted_and_ends_by_itself(world):
     (container,) = pod["containers"]
     assert "@sha256:" in container["image"] and container["imagePullPolicy"] == "Always"
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    assert "REDIS_PASSWORD" not in [one["name"] for one in container["env"]]
+    assert "REDIS_PASSWORD" not in [variable["name"] for variable in container["env"]]
 
 
 def test_a_round_that_ends_early_takes_its_canary_away(world, monkeypatch):
@@ -276,10 +278,10 @@ def test_a_log_that_is_not_there_yet_is_waited_for(world):
     answers = iter([Missing("Kubernetes", "a", "404"), "", TOLD])
 
     def logs(namespace, pod):
-        found = next(answers)
-        if isinstance(found, Exception):
-            raise found
-        return found
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     world.kube.logs = logs
     assert verdict(world, DNS).verdict.value == "ok"
@@ -288,8 +290,8 @@ def test_a_log_that_is_not_there_yet_is_waited_for(world):
 @pytest.mark.parametrize(("deep", "only"), [(False, ""), (True, ""), (True, "deep")])
 def test_deep_checks_run_only_when_they_are_asked_for(deep, only):
     """Without --deep they are neither in the round nor in its count."""
-    found = {one.id for one in choose(only, deep=deep) if one.id.startswith("deep/")}
-    assert found == ({one.id for one in ALL_CHECKS if one.deep} if deep else set())
+    ids = {check.id for check in choose(only, deep=deep) if check.id.startswith("deep/")}
+    assert ids == ({check.id for check in ALL_CHECKS if check.deep} if deep else set())
 
 
 def test_a_deep_check_that_is_named_without_the_flag_is_refused():

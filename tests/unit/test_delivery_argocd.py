@@ -273,8 +273,8 @@ def test_what_it_wants_otherwise_is_red_and_named():
     made.agree({})
     differing = {"kind": "Deployment", "namespace": "keda", "name": "keda-operator", "status": "OutOfSync"}
     looked(kube, sync={"status": "OutOfSync"}, resources=[differing, {**differing, "status": "Synced"}])
-    found = made.agreement()
-    assert found.state is State.BROKEN and found.detail.endswith(
+    differences = made.agreement()
+    assert differences.state is State.BROKEN and differences.detail.endswith(
         "wants otherwise: Deployment/keda/keda-operator (keda)"
     )
 

@@ -39,7 +39,7 @@ class Redis:
     def run(self, command):
         if not self.answers:
             raise Unreachable("Redis", "x", "no answer in time")
-        return [[[one, {}] for one in self.ids]]
+        return [[[id_, {}] for id_ in self.ids]]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def audited(tmp_path, monkeypatch):
 
     def kept(news, redis):
         file = tmp_path / "traffic"
-        file.write_text("".join(f"{json.dumps(one)}\n" for one in news))
+        file.write_text("".join(f"{json.dumps(entry)}\n" for entry in news))
 
         def say(word):
             if word == module.ENOUGH:
@@ -138,21 +138,21 @@ def test_what_a_group_that_lost_its_place_skips_was_taken_by_the_fault(audited, 
 def test_nothing_is_sent_any_more_while_events_are_counted(audited):
     """One that came in between would look like a lost one: what sends is told to end first, and has ended."""
     audit = audited(SENT, Redis())
-    said, say = [], audit._say
+    messages, say = [], audit._say
 
     def note(word):
-        said.append((word, len(audit._news("over"))))
+        messages.append((word, len(audit._news("over"))))
         say(word)
 
     audit._say = note
     audit.recovery_begins()
     audit.close()
-    assert said == [(module.GO, 0), (module.ENOUGH, 0)] and audit._news("over")
+    assert messages == [(module.GO, 0), (module.ENOUGH, 0)] and audit._news("over")
 
 
 def test_what_sends_ends_when_it_is_told_to_and_goes_on_to_listen(monkeypatch, capsys):
     """The end of sending is told after the last event."""
-    sent, told = threading.Event(), threading.Event()
+    sent, ended = threading.Event(), threading.Event()
 
     class Connection:
         def __init__(self, **settings):
@@ -172,12 +172,12 @@ def test_what_sends_ends_when_it_is_told_to_and_goes_on_to_listen(monkeypatch, c
             return line
 
         def read(self):
-            assert told.wait(5)
+            assert ended.wait(5)
 
     def tell(**news):
         write(**news)
         if "over" in news:
-            told.set()
+            ended.set()
 
     write = traffic._tell
     monkeypatch.setattr(traffic, "_tell", tell)
@@ -185,7 +185,7 @@ def test_what_sends_ends_when_it_is_told_to_and_goes_on_to_listen(monkeypatch, c
     monkeypatch.setattr(traffic.redis, "Redis", Connection)
     monkeypatch.setattr(traffic.sys, "stdin", Input())
     traffic.main("h", "1", "s", "g", "100")
-    lines = [json.loads(one) for one in capsys.readouterr().out.splitlines()]
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {"sent": "1-0"} in lines and lines[-1] == {"over": True}
 
 
@@ -213,9 +213,9 @@ def test_what_listens_is_ended_by_us_and_not_by_a_persons_ctrl_c(stage, monkeypa
     """It is of another process group than ours, and gone at the end."""
     program(monkeypatch, tmp_path, """echo '{"gap": '$$'}'; exec cat >/dev/null""")
     with DeliveryAudit.kept(stage, INSTRUMENT, 1.0) as audit:
-        (told,) = audit._news("gap")
-        assert os.getpgid(told["gap"]) != os.getpgid(0)
-    assert not is_alive(told["gap"])
+        (gap,) = audit._news("gap")
+        assert os.getpgid(gap["gap"]) != os.getpgid(0)
+    assert not is_alive(gap["gap"])
 
 
 def test_what_sends_and_has_ended_is_told(stage, monkeypatch, tmp_path):

@@ -29,7 +29,7 @@ from prompt_keda.report.failure import UNEXPECTED
 from prompt_keda.report.response import RunbookRun, StepDone
 from tests.unit.world import World
 
-CHECKS = {one.id: one for one in ALL_CHECKS}
+CHECKS = {check.id: check for check in ALL_CHECKS}
 SEEN = {"keda/parts-ready": "fail"}
 
 
@@ -52,8 +52,8 @@ class Stack:
             lab=SimpleNamespace(state=Path(self.folder.name)),
         )
 
-    def fault(self, seen=SEEN, inject=None, revert=None, said=""):
-        return Fault("keda/x", "", "x is broken", inject or self.inject, revert or self.revert, seen, said)
+    def fault(self, expected_checks=SEEN, inject=None, revert=None, says=""):
+        return Fault("keda/x", "", "x is broken", inject or self.inject, revert or self.revert, expected_checks, says)
 
     def inject(self, stage):
         self.broken = True
@@ -87,10 +87,10 @@ def at_once(monkeypatch):
 def test_a_fault_that_its_runbook_mends_is_passed():
     """Seen, the right runbook, proven by it once, nothing lost."""
     stack = Stack()
-    seen = drill(stack.fault(), stack.stage, stack, nobody)
-    assert (seen.runbook, seen.answered_by, seen.problems, seen.lost) == ("keda-gone", "runbook", (), ())
-    assert seen.expected_checks == {"keda/parts-ready": "fail"}
-    assert stack.asked == ["keda-gone"] and seen.recovered_s is not None
+    drilled = drill(stack.fault(), stack.stage, stack, nobody)
+    assert (drilled.runbook, drilled.answered_by, drilled.problems, drilled.lost) == ("keda-gone", "runbook", (), ())
+    assert drilled.expected_checks == {"keda/parts-ready": "fail"}
+    assert stack.asked == ["keda-gone"] and drilled.recovered_s is not None
 
 
 def test_what_a_drill_waits_for_is_told_before_it_gives_up():
@@ -105,32 +105,32 @@ def test_what_a_drill_waits_for_is_told_before_it_gives_up():
 @pytest.mark.parametrize("stack", [Stack(runbook_mends=False), Stack(runbook_mends=False, runbook_code=1)])
 def test_what_the_runbook_does_not_mend_is_mended_by_people_and_told(stack):
     """Also where the runbook says that all is well, and it is not."""
-    seen = drill(stack.fault(), stack.stage, stack, nobody)
-    assert (seen.answered_by, seen.problems) == ("people", ()) and stack.asked == ["keda-gone", "prove"]
+    drilled = drill(stack.fault(), stack.stage, stack, nobody)
+    assert (drilled.answered_by, drilled.problems) == ("people", ()) and stack.asked == ["keda-gone", "prove"]
 
 
 def test_scaling_that_is_not_proven_fails_the_drill():
     """Whoever has answered it."""
     stack = Stack(proves=False, proof=3)
-    seen = drill(stack.fault(), stack.stage, stack, nobody)
-    assert seen.problems == ("scaling is not proven: exit code 3",) and seen.recovered_s is None
+    drilled = drill(stack.fault(), stack.stage, stack, nobody)
+    assert drilled.problems == ("scaling is not proven: exit code 3",) and drilled.recovered_s is None
 
 
 def test_that_argo_cds_hooks_put_jobs_at_risk_is_no_fault_where_it_delivers():
     """It stands as long as Jobs run: amber before and after. Red it is, and elsewhere, the stack is not whole."""
 
     class WithHooks(Stack):
-        said = Verdict.WARN
+        verdict = Verdict.WARN
 
         def look(self):
-            return [*super().look(), result("keda/rollout-keeps-jobs", self.said)]
+            return [*super().look(), result("keda/rollout-keeps-jobs", self.verdict)]
 
     stack = WithHooks()
     with pytest.raises(DeadlinePassed, match="rollout-keeps-jobs warn"):
         drill(stack.fault(), stack.stage, stack, nobody)
     stack.stage.environment.argocd = object()
     assert drill(stack.fault(), stack.stage, stack, nobody).problems == ()
-    stack.said = Verdict.FAIL
+    stack.verdict = Verdict.FAIL
     with pytest.raises(DeadlinePassed, match="rollout-keeps-jobs fail"):
         drill(stack.fault(), stack.stage, stack, nobody)
 
@@ -140,19 +140,19 @@ def test_events_that_wait_because_the_drill_has_sent_them_propose_no_runbook():
 
     class Slow(Stack):
         def look(self):
-            said = Verdict.WARN if self.broken else Verdict.OK
-            return [result("scaling/works", said), result("argocd/agrees", said, "keda is OutOfSync")]
+            verdict = Verdict.WARN if self.broken else Verdict.OK
+            return [result("scaling/works", verdict), result("argocd/agrees", verdict, "keda is OutOfSync")]
 
     stack = Slow()
-    seen = drill(stack.fault({"argocd/agrees": "warn"}), stack.stage, stack, nobody)
-    assert stack.asked == ["argocd-disagrees"] and seen.problems == ()
+    drilled = drill(stack.fault({"argocd/agrees": "warn"}), stack.stage, stack, nobody)
+    assert stack.asked == ["argocd-disagrees"] and drilled.problems == ()
 
 
 def test_a_fault_that_its_checks_do_not_see_fails_the_drill_and_is_taken_back():
     """Nothing is run then: there is no symptom."""
     stack = Stack()
-    seen = drill(stack.fault({"redis/answers": "fail"}), stack.stage, stack, nobody)
-    assert "the checks that see keda/x" in seen.problems[0] and stack.asked == [] and not stack.broken
+    drilled = drill(stack.fault({"redis/answers": "fail"}), stack.stage, stack, nobody)
+    assert "the checks that see keda/x" in drilled.problems[0] and stack.asked == [] and not stack.broken
 
 
 def test_another_runbook_than_the_one_that_answers_it_fails_the_drill():
@@ -167,8 +167,8 @@ def test_a_job_that_is_lost_while_it_is_mended_fails_the_drill(monkeypatch):
     stack = Stack()
     lost = {"1": ("the recovery", "Job a/j1"), "2": ("the fault", "Job a/j2")}
     monkeypatch.setattr(module.JobWatcher, "lost", lambda self: lost)
-    seen = drill(stack.fault(), stack.stage, stack, nobody)
-    assert seen.lost == ("Job a/j1 in the recovery",) and seen.problems == ("lost: Job a/j1 in the recovery",)
+    drilled = drill(stack.fault(), stack.stage, stack, nobody)
+    assert drilled.lost == ("Job a/j1 in the recovery",) and drilled.problems == ("lost: Job a/j1 in the recovery",)
 
 
 def test_a_job_that_ran_before_and_is_lost_by_the_fault_fails_it_too(monkeypatch):
@@ -196,8 +196,8 @@ def test_a_fault_that_cannot_be_taken_back_is_told():
     def revert(stage):
         raise DeadlinePassed("the revert", 1, "not there")
 
-    seen = drill(stack.fault(revert=revert), stack.stage, stack, nobody)
-    assert "could not be reverted" in seen.problems[-1]
+    drilled = drill(stack.fault(revert=revert), stack.stage, stack, nobody)
+    assert "could not be reverted" in drilled.problems[-1]
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, ZeroDivisionError])
@@ -248,7 +248,7 @@ def test_a_stack_that_is_not_green_is_not_drilled():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"),
+    ("wanted", "message"),
     [
         (Selection(), "say what to break"),
         (Selection("keda/paused", all_of_them=True), "in one way"),
@@ -257,9 +257,9 @@ def test_a_stack_that_is_not_green_is_not_drilled():
         (Selection("no/such"), "no fault"),
     ],
 )
-def test_a_drill_without_a_fault_or_with_two_ways_to_it_is_refused(wanted, said):
+def test_a_drill_without_a_fault_or_with_two_ways_to_it_is_refused(wanted, message):
     """Nothing is broken by mistake."""
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(Refusal, match=message):
         drilling.choose(wanted)
 
 
@@ -308,7 +308,7 @@ def test_a_seed_picks_one_fault_and_the_same_again():
     """Other seeds pick others; 0 is a seed as well."""
     picked = [[fault.id for fault in drilling.choose(Selection(seed=seed))] for seed in range(20)]
     assert picked == [[fault.id for fault in drilling.choose(Selection(seed=seed))] for seed in range(20)]
-    assert {len(one) for one in picked} == {1} and len({id_ for (id_,) in picked}) > 10
+    assert {len(fault) for fault in picked} == {1} and len({id_ for (id_,) in picked}) > 10
 
 
 def test_the_page_has_a_row_for_each_drill():
@@ -356,9 +356,9 @@ def test_an_event_that_is_lost_fails_the_drill(monkeypatch):
     """Its id is told."""
     stack = Stack()
     Audit(monkeypatch, stack, "7-0")
-    seen = drill(stack.fault(), stack.stage, stack, nobody)
-    assert seen.problems == ("1 events lost, the first 7-0",)
-    assert seen.events == {"sent": 3, "lost": 1, "doubled": 0, "taken": 0, "unseen": 1}
+    drilled = drill(stack.fault(), stack.stage, stack, nobody)
+    assert drilled.problems == ("1 events lost, the first 7-0",)
+    assert drilled.events == {"sent": 3, "lost": 1, "doubled": 0, "taken": 0, "unseen": 1}
 
 
 def test_events_come_while_it_is_mended_and_are_counted_once_the_stack_is_whole(monkeypatch):
@@ -387,7 +387,7 @@ def test_a_job_that_came_while_it_was_injected_counts_as_well(monkeypatch):
     """That may take a minute."""
     stack = Stack()
     monkeypatch.setattr(module.JobWatcher, "at_work_now", lambda self: {"2"} if stack.broken else {"1"})
-    monkeypatch.setattr(module.JobWatcher, "lost", lambda self: {one: ("the fault", f"Job {one}") for one in "123"})
+    monkeypatch.setattr(module.JobWatcher, "lost", lambda self: {char: ("the fault", f"Job {char}") for char in "123"})
     assert drill(stack.fault(), stack.stage, stack, nobody).lost == ("Job 1 in the fault", "Job 2 in the fault")
 
 
@@ -404,25 +404,27 @@ def test_another_check_that_is_red_or_not_known_is_not_mended(verdict):
     stack = Stack()
     own = stack.look
     stack.look = lambda: [*own(), result("redis/answers", verdict if stack.asked else Verdict.OK)]
-    seen = drill(stack.fault(), stack.stage, stack, nobody)
-    assert seen.answered_by == "people" and f"redis/answers {verdict.value}" in seen.problems[0]
+    drilled = drill(stack.fault(), stack.stage, stack, nobody)
+    assert drilled.answered_by == "people" and f"redis/answers {verdict.value}" in drilled.problems[0]
 
 
 def test_a_check_that_is_red_before_sees_nothing(monkeypatch):
     """Twenty workers may turn it red as well."""
     stack = Stack()
     monkeypatch.setattr(module._Drill, "_await_workers", lambda self: stack.inject(None))
-    seen = drill(stack.fault(), stack.stage, stack, nobody)
-    assert seen.problems == ("keda/parts-ready is fail before anything is broken",)
+    drilled = drill(stack.fault(), stack.stage, stack, nobody)
+    assert drilled.problems == ("keda/parts-ready is fail before anything is broken",)
 
 
-@pytest.mark.parametrize(("said", "is_seen"), [("5/7 ready", True), ("another reason", False)])
-def test_a_check_that_is_red_for_another_reason_has_not_seen_it(said, is_seen):
+@pytest.mark.parametrize(("message", "is_seen"), [("5/7 ready", True), ("another reason", False)])
+def test_a_check_that_is_red_for_another_reason_has_not_seen_it(message, is_seen):
     """Numbers may be other ones, with events at work."""
     stack = Stack()
-    seen = drill(stack.fault(said=said), stack.stage, stack, nobody)
-    assert (seen.detected_s is not None) == is_seen and ("none says: another reason" in str(seen.problems)) != is_seen
-    assert (seen.lost is None) != is_seen and bool(seen.expected_checks) == is_seen
+    drilled = drill(stack.fault(says=message), stack.stage, stack, nobody)
+    assert (drilled.detected_s is not None) == is_seen and (
+        "none says: another reason" in str(drilled.problems)
+    ) != is_seen
+    assert (drilled.lost is None) != is_seen and bool(drilled.expected_checks) == is_seen
 
 
 def test_what_is_left_behind_fails_the_drill(monkeypatch):
@@ -435,8 +437,8 @@ def test_what_is_left_behind_fails_the_drill(monkeypatch):
 def test_a_fault_that_is_not_whole_once_it_is_taken_back_fails_the_drill():
     """The runbook was enough, and reverting the fault breaks something."""
     stack = Stack()
-    seen = drill(stack.fault(revert=stack.inject), stack.stage, stack, nobody)
-    assert "a stack that is whole after keda/x" in seen.problems[0] and seen.lost is None
+    drilled = drill(stack.fault(revert=stack.inject), stack.stage, stack, nobody)
+    assert "a stack that is whole after keda/x" in drilled.problems[0] and drilled.lost is None
 
 
 def test_a_runbook_that_ends_with_an_error_of_the_toolkits_own_fails_the_drill(monkeypatch):

@@ -83,10 +83,10 @@ def drills(monkeypatch, state, tmp_path):
     results = []
 
     def drill(fault, *arguments):
-        found = results.pop(0)
-        if isinstance(found, Exception):
-            raise found
-        return found
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     monkeypatch.setattr(drilling, "drill", drill)
     monkeypatch.setattr(drilling, "read_environment", lambda name: None)
@@ -102,21 +102,21 @@ def test_each_drill_is_kept_for_this_user_alone(drills, state):
     """Also the same fault twice in one command; history tells what the drill told."""
     drills += [GOOD, GOOD, BAD]
     drilling.run(ALL, nowhere, nobody)
-    told = history(None).parts.drills
-    assert [drill.fault for drill in told] == ["redis/gone", "keda/gone", "keda/gone"]
-    assert [drill.passed for drill in told] == [False, True, True]
-    assert (told[0].lost, told[0].problems, told[0].recovered_s) == (BAD.lost, BAD.problems, None)
-    assert (told[1].detected_s, told[1].recovered_s, told[1].runbook) == (10.0, 40.0, "keda-gone")
+    listed = history(None).parts.drills
+    assert [drill.fault for drill in listed] == ["redis/gone", "keda/gone", "keda/gone"]
+    assert [drill.passed for drill in listed] == [False, True, True]
+    assert (listed[0].lost, listed[0].problems, listed[0].recovered_s) == (BAD.lost, BAD.problems, None)
+    assert (listed[1].detected_s, listed[1].recovered_s, listed[1].runbook) == (10.0, 40.0, "keda-gone")
     (folder,) = state.iterdir()
-    assert [one.stat().st_mode & 0o777 for one in (state, folder)] == [0o700] * 2
-    assert {one.stat().st_mode & 0o777 for one in folder.iterdir()} == {0o600}
+    assert [path.stat().st_mode & 0o777 for path in (state, folder)] == [0o700] * 2
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 
 def test_what_was_drilled_before_one_that_could_not_be_is_kept(drills, state):
     """A stack that is not green."""
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red")]
     stop()
-    assert [one.fault for one in drills_kept(state, "")[0]] == ["keda/gone"]
+    assert [drill.fault for drill in drills_kept(state, "")[0]] == ["keda/gone"]
 
 
 def test_the_table_is_written_after_each_drill(drills):
@@ -165,7 +165,7 @@ def test_a_fault_that_is_there_no_more_is_named_before_anything_is_broken(drills
     """The toolkit may have changed since. What was drilled already needs no fault."""
     drills += [GOOD, DeadlinePassed("the steady state", 90, "red"), GOOD]
     stop(Selection("keda/"))
-    known(monkeypatch, [one for one in FAULTS if one != FAULTS[gone]])
+    known(monkeypatch, [fault for fault in FAULTS if fault != FAULTS[gone]])
     if gone:
         with pytest.raises(Refusal, match="gone-too"):
             drilling.run(REST, nowhere, nobody)
@@ -281,8 +281,8 @@ def test_what_is_no_drill_is_named_too(state):
     """A name that no command has."""
     put(state, 1)
     (state / "notes").mkdir()
-    found, (damaged,) = drills_kept(state, "")
-    assert len(found) == 1 and "notes" in damaged
+    drills, (damaged,) = drills_kept(state, "")
+    assert len(drills) == 1 and "notes" in damaged
 
 
 def test_only_the_drills_of_the_environment_are_told(state):
@@ -326,8 +326,8 @@ def test_drills_stand_on_the_page(state):
 def test_no_record_forges_a_line(state, capsys):
     """Nor steers a terminal."""
     put(state, 1, Drilled(fault="a", title="t", problems=(HOSTILE, "x\nforged")))
-    said = shown(capsys)
-    assert "\x1b" not in said and "\nforged" not in said
+    output = shown(capsys)
+    assert "\x1b" not in output and "\nforged" not in output
 
 
 def test_without_a_drill_nothing_is_shown(state, capsys):

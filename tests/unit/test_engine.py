@@ -41,7 +41,7 @@ def check(name, outcome, needs=(), deadline=timedelta(seconds=2)):
 
 
 def verdicts(*checks, overall=OVERALL):
-    return [one.verdict for one in run_checks(checks, None, nobody, overall)]
+    return [result.verdict for result in run_checks(checks, None, nobody, overall)]
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,13 @@ def tries(*outcomes, deadline=2.0):
     left = list(outcomes)
 
     def run(context):
-        found = left.pop(0)
-        if isinstance(found, Exception):
-            raise found
-        return found() if callable(found) else found
+        result = left.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result() if callable(result) else result
 
-    one = Check("c/a", "a", run, deadline=timedelta(seconds=deadline))
-    return run_checks([one], None, nobody, OVERALL)[0], len(outcomes) - len(left)
+    check = Check("c/a", "a", run, deadline=timedelta(seconds=deadline))
+    return run_checks([check], None, nobody, OVERALL)[0], len(outcomes) - len(left)
 
 
 RESET = Unreachable("Redis", "a:1", "connection reset", "look")
@@ -110,15 +110,15 @@ def test_what_took_long_to_fail_is_not_tried_again(monkeypatch):
     """It would take as long again; the time is the monotonic clock's, and no test waits."""
     times = iter((0.0, 1.5))
     monkeypatch.setattr("prompt_keda.core.run_checks.time", Clock(times))
-    found = look(Check("c/a", "a", lambda context: raise_(RESET)), None)
-    assert (found.verdict, found.observed) == (Verdict.UNKNOWN, RESET.what)
+    result = look(Check("c/a", "a", lambda context: raise_(RESET)), None)
+    assert (result.verdict, result.observed) == (Verdict.UNKNOWN, RESET.what)
 
 
 def test_there_is_no_second_try_beyond_the_deadline(monkeypatch):
     """A check that has a tenth of a second left is over."""
     monkeypatch.setattr("prompt_keda.core.run_checks.time", Clock(iter((0.0, 0.3))))
-    one = Check("c/a", "a", lambda context: raise_(RESET), deadline=timedelta(milliseconds=350))
-    assert look(one, None).observed == RESET.what
+    check = Check("c/a", "a", lambda context: raise_(RESET), deadline=timedelta(milliseconds=350))
+    assert look(check, None).observed == RESET.what
 
 
 class Clock:
@@ -141,7 +141,7 @@ def test_a_failed_need_shows_its_dependents_as_skipped(failed):
     results = run_checks(
         [check("c", Verdict.OK, ["b"]), check("b", Verdict.OK, ["a"]), check("a", failed)], None, nobody, OVERALL
     )
-    assert [one.verdict for one in results] == [Verdict.SKIPPED, Verdict.SKIPPED, failed]
+    assert [result.verdict for result in results] == [Verdict.SKIPPED, Verdict.SKIPPED, failed]
     assert results[0].observed == "needs c/b" and results[1].observed == "needs c/a"
 
 
@@ -165,7 +165,7 @@ def test_what_has_no_result_in_the_overall_time_is_unknown():
 
 
 @pytest.mark.parametrize(
-    ("seen", "strict", "code"),
+    ("verdicts", "strict", "code"),
     [
         ([Verdict.OK], False, 0),
         ([Verdict.OK, Verdict.WARN], False, 0),
@@ -176,9 +176,9 @@ def test_what_has_no_result_in_the_overall_time_is_unknown():
         ([], False, 3),
     ],
 )
-def test_exit_codes_have_their_order(seen, strict, code):
+def test_exit_codes_have_their_order(verdicts, strict, code):
     """1 beats 3 beats 4; nothing looked at is not green."""
-    results = run_checks([check(str(n), verdict) for n, verdict in enumerate(seen)], None, nobody, OVERALL)
+    results = run_checks([check(str(n), verdict) for n, verdict in enumerate(verdicts)], None, nobody, OVERALL)
     assert exit_code.of_checks(results, strict) == code
 
 
@@ -208,11 +208,11 @@ class Signal:
 
 
 def step(inspections, act=lambda context: None, signal=None, deadline=10):
-    seen = iter(inspections)
+    remaining = iter(inspections)
     last = []
 
     def inspect(context):
-        last[:] = [next(seen, last[0] if last else None)]
+        last[:] = [next(remaining, last[0] if last else None)]
         if isinstance(last[0], Exception):
             raise last[0]
         return Progress(last[0], "why")
@@ -348,8 +348,8 @@ def test_an_error_after_a_write_does_not_say_that_nothing_was_written(error, alo
             run_plan([*before, step([State.TODO], raising(error), deadline=0)], None, book, nobody)
         assert type(caught.value) is kind
         assert book.lines[-1][1] == ("interrupted" if kind is Interrupted else "failed")
-        told = caught.value.parts.steps
-        assert len(told) == len(before) + 1 and told[-1].progress.state is State.BROKEN
+        steps = caught.value.parts.steps
+        assert len(steps) == len(before) + 1 and steps[-1].progress.state is State.BROKEN
 
 
 def test_ctrl_c_in_a_round_of_checks_ends_with_130():
@@ -362,7 +362,9 @@ def test_ctrl_c_in_a_round_of_checks_ends_with_130():
             raise KeyboardInterrupt
 
     results = run_checks(checks, None, observer, OVERALL)
-    assert [one.verdict for one in results] == [Verdict.OK, Verdict.UNKNOWN] and exit_code.of_checks(results) == 130
+    assert [result.verdict for result in results] == [Verdict.OK, Verdict.UNKNOWN] and exit_code.of_checks(
+        results
+    ) == 130
 
 
 def test_work_in_time_gives_what_it_gives_and_raises_what_it_raises():

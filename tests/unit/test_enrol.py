@@ -32,8 +32,8 @@ PLAIN = f"    ca_sha256: {OLD_CA} # of 2024\n    kube_system_uid: {OLD_UID}\n"
 def kube():
     made = FakeKube()
     made.ca_sha256 = NEW["ca_sha256"]
-    found = made.create(kinds.NAMESPACES, {"metadata": {"name": "kube-system"}})
-    NEW["kube_system_uid"] = found["metadata"]["uid"]
+    namespace = made.create(kinds.NAMESPACES, {"metadata": {"name": "kube-system"}})
+    NEW["kube_system_uid"] = namespace["metadata"]["uid"]
     return made
 
 
@@ -46,10 +46,10 @@ def a_file(tmp_path, identity=PLAIN):
     return path
 
 
-def run(path, kube, approve="", ask=None, told=None):
+def run(path, kube, approve="", ask=None, reports=None):
     systems = Systems(load_environment(path, None))
     systems._made["kube"] = kube
-    return enrol(systems, path, approve, nobody if told is None else told.append, ask)
+    return enrol(systems, path, approve, nobody if reports is None else reports.append, ask)
 
 
 def typed(answer, asked=None):
@@ -78,11 +78,11 @@ def test_the_two_values_change_and_nothing_else(tmp_path, kube, identity):
     path = a_file(tmp_path, identity)
     path.chmod(0o640)
     before = path.read_bytes().decode()
-    found = run(path, kube, ask=typed("prod"))
-    assert found.written and found.new == NEW
+    enrolled = run(path, kube, ask=typed("prod"))
+    assert enrolled.written and enrolled.new == NEW
     after, identity_now = path.read_bytes().decode(), load_environment(path, None).kubernetes.identity
     assert identity_now.model_dump() == NEW
-    for key, value in found.old.items():
+    for key, value in enrolled.old.items():
         if value in before:
             before = before.replace(value, NEW[key])
     if "FILL-IN" not in identity:
@@ -93,11 +93,11 @@ def test_the_two_values_change_and_nothing_else(tmp_path, kube, identity):
 
 def test_old_and_new_stand_side_by_side(tmp_path, kube):
     """Before anybody is asked."""
-    told, asked = [], []
-    run(a_file(tmp_path), kube, ask=typed("prod", asked), told=told)
-    said = [one.detail for one in told]
-    assert said[:3] == ["ca_sha256: another", f"  in the file     {OLD_CA}", f"  at the cluster  {NEW['ca_sha256']}"]
-    assert said[5] == f"  at the cluster  {NEW['kube_system_uid']}" and "type the environment's name" in asked[0]
+    events, asked = [], []
+    run(a_file(tmp_path), kube, ask=typed("prod", asked), reports=events)
+    details = [event.detail for event in events]
+    assert details[:3] == ["ca_sha256: another", f"  in the file     {OLD_CA}", f"  at the cluster  {NEW['ca_sha256']}"]
+    assert details[5] == f"  at the cluster  {NEW['kube_system_uid']}" and "type the environment's name" in asked[0]
 
 
 @pytest.mark.parametrize("answer", ["yes", "", "Prod", "pro"])
@@ -188,12 +188,12 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize(("identity", "said"), BY_HAND.values(), ids=BY_HAND)
-def test_what_cannot_be_changed_safely_is_left_to_a_person(tmp_path, kube, identity, said):
+@pytest.mark.parametrize(("identity", "message"), BY_HAND.values(), ids=BY_HAND)
+def test_what_cannot_be_changed_safely_is_left_to_a_person(tmp_path, kube, identity, message):
     """The file is as it was, and nothing is left beside it."""
     path = a_file(tmp_path, identity)
     before = path.read_bytes()
-    with pytest.raises(EnvironmentFileError, match=said):
+    with pytest.raises(EnvironmentFileError, match=message):
         run(path, kube, ask=typed("prod"))
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["mine.yaml"]
 
@@ -260,14 +260,14 @@ clusters: [{name: c, cluster: {server: "SERVER", certificate-authority: "CA"}}]
 
 
 @pytest.mark.parametrize(
-    ("server", "proxy", "said"),
+    ("server", "proxy", "message"),
     [
         ("https://127.0.0.1:1", "", "no connection: refused"),
         ("https://name.invalid", "", "its name cannot be resolved"),
         ("https://127.0.0.1:1", "socks5://127.0.0.1:1", "a SOCKS proxy (HTTPS_PROXY) is not supported"),
     ],
 )
-def test_a_cluster_that_cannot_be_asked_is_one_message_and_3(monkeypatch, capsys, tmp_path, server, proxy, said):
+def test_a_cluster_that_cannot_be_asked_is_one_message_and_3(monkeypatch, capsys, tmp_path, server, proxy, message):
     """Nothing is asked of anybody, and the file is as it was."""
     (tmp_path / "config").write_text(
         NOWHERE.replace("SERVER", server).replace("CA", str(Authority(tmp_path / "pki").ca_file))
@@ -280,7 +280,7 @@ def test_a_cluster_that_cannot_be_asked_is_one_message_and_3(monkeypatch, capsys
     if proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy)
     code, out, err = run_in_process(monkeypatch, capsys, ROOT, "enrol", "--env", str(path))
-    assert (code, out) == (3, "") and said in err and len(err.splitlines()) <= 2, err
+    assert (code, out) == (3, "") and message in err and len(err.splitlines()) <= 2, err
     assert path.read_text() == text
 
 

@@ -43,7 +43,7 @@ def line_of(text):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("  port: 6379", "  prot: 6379", "redis.prot: unknown key; did you mean 'port'?"),
         ("  port: 6379", "  port: many", "redis.port: a whole number is expected, without quotes"),
@@ -58,9 +58,9 @@ def line_of(text):
         ("name: prod", "name: [", "this is no YAML"),
     ],
 )
-def test_a_fault_is_told_with_its_kind(tmp_path, old, new, said):
+def test_a_fault_is_told_with_its_kind(tmp_path, old, new, message):
     """Unknown key, wrong type, range, duration, choice, missing, duplicate, tag, syntax."""
-    assert said in fault(tmp_path, old, new)
+    assert message in fault(tmp_path, old, new)
 
 
 WHOLE = "a whole number is expected, without quotes"
@@ -71,7 +71,7 @@ VERSIONS = 'accepted_versions: ["1.29", "1.30", "1.31"]'
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("  port: 6379", '  port: "6379"', f"redis.port: {WHOLE}"),
         ("  port: 6379", "  port: true", f"redis.port: {WHOLE}"),
@@ -107,9 +107,9 @@ VERSIONS = 'accepted_versions: ["1.29", "1.30", "1.31"]'
         ("instruments:", "instruments:\n  - LSSTCam", "instruments.0: a mapping with the keys name, namespace,"),
     ],
 )
-def test_a_value_of_another_type_is_told_in_plain_words(tmp_path, old, new, said):
+def test_a_value_of_another_type_is_told_in_plain_words(tmp_path, old, new, message):
     """Nothing is converted silently: true is no number, 1.30 is no text; and what is expected is said."""
-    assert said in fault(tmp_path, old, new)
+    assert message in fault(tmp_path, old, new)
 
 
 CA = 'ca_sha256: "FILL-IN: SHA-256 of the DER form of the vCluster\'s CA certificate; the S3DF vCluster admins know it"'
@@ -129,7 +129,7 @@ DURATION = "polling_interval: a duration is a whole number and a unit: 500ms, 20
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("min_jobs: 3", "min_jobs: 1701", "instruments.0.max_jobs: min_jobs (1701) or more is expected"),
         (CA, f'ca_sha256: "{HEX.upper()}"', f"kubernetes.identity.ca_sha256: {HEXDIGITS}"),
@@ -181,13 +181,13 @@ DURATION = "polling_interval: a duration is a whole number and a unit: 500ms, 20
         (SOURCE, "source: http://x/y", "keda.manifests.source: a path or an address that begins with https://"),
     ],
 )
-def test_nonsense_is_refused_in_plain_words(tmp_path, old, new, said):
+def test_nonsense_is_refused_in_plain_words(tmp_path, old, new, message):
     """Each value is held to what it means, and the message says what is expected."""
-    assert said in fault(tmp_path, old, new)
+    assert message in fault(tmp_path, old, new)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("name: HSC", "name: LATISS", "LATISS and LATISS have the same name"),
         (
@@ -202,9 +202,9 @@ def test_nonsense_is_refused_in_plain_words(tmp_path, old, new, said):
         ),
     ],
 )
-def test_two_instruments_that_are_the_same_are_refused(tmp_path, old, new, said):
+def test_two_instruments_that_are_the_same_are_refused(tmp_path, old, new, message):
     """A copied entry that was not changed would be counted, scaled and proven twice."""
-    assert f"instruments: {said}; each needs its own" in fault(tmp_path, old, new, DEV)
+    assert f"instruments: {message}; each needs its own" in fault(tmp_path, old, new, DEV)
 
 
 @pytest.mark.parametrize(
@@ -238,8 +238,10 @@ def test_the_address_of_a_webhook_is_never_written_into_the_file(tmp_path, schem
     """With or without TLS it is refused, and not shown: who knows it can write into the chat."""
     value = planted("-_")
     literal = place.format(f"{scheme}://chat.test/{value}")
-    said = fault(tmp_path, "smoke:", f"incidents: {literal}\nsmoke:")
-    assert "incidents" in said and "a mapping with the keys" in said and leaks(said.encode(), {"it": value}) == []
+    message = fault(tmp_path, "smoke:", f"incidents: {literal}\nsmoke:")
+    assert (
+        "incidents" in message and "a mapping with the keys" in message and leaks(message.encode(), {"it": value}) == []
+    )
 
 
 def test_a_webhook_is_named_by_its_place_in_vault(tmp_path):
@@ -269,7 +271,7 @@ BOMB = "the file stands for more than 100000 values"
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"a: 1\nname: 2026-13-45\n", "odd.yaml:2:7: '2026-13-45' is no timestamp; put a text into quotes"),
         (b"name: !!int abc\n", "odd.yaml:1:7: 'abc' is no int; put a text into quotes"),
@@ -294,9 +296,9 @@ BOMB = "the file stands for more than 100000 values"
         (b"name: x\n---\nname: y\n", "odd.yaml:3:1: an environment is one YAML document"),
     ],
 )
-def test_what_is_no_environment_at_all_is_told_with_its_place(tmp_path, data, said):
+def test_what_is_no_environment_at_all_is_told_with_its_place(tmp_path, data, message):
     """No such day, no number, odd keys, control characters, a loop, other encodings, nothing: never a traceback."""
-    assert said in unreadable(tmp_path, data)
+    assert message in unreadable(tmp_path, data)
 
 
 def test_a_folder_is_no_environment(tmp_path):
@@ -369,7 +371,7 @@ def test_every_path_is_taken_from_the_folder_of_the_file(tmp_path, monkeypatch, 
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir("/")
     wanted = read.format(folder=tmp_path, home=tmp_path / "home")
-    assert {key: str(found) for key, found in with_paths(tmp_path, path).items() if str(found) != wanted} == {}
+    assert {key: str(read) for key, read in with_paths(tmp_path, path).items() if str(read) != wanted} == {}
 
 
 def test_an_address_is_no_path(tmp_path):
@@ -429,8 +431,8 @@ def faults(value, node, where=""):
     if "$ref" in node:
         return faults(value, SCHEMA["$defs"][node["$ref"].rpartition("/")[2]], where)
     if "anyOf" in node:
-        found = [faults(value, one, where) for one in node["anyOf"]]
-        return [] if [] in found else found[0]
+        alternatives = [faults(value, choice, where) for choice in node["anyOf"]]
+        return [] if [] in alternatives else alternatives[0]
     if "type" in node and type(value) is not TYPES[node["type"]]:
         return [f"{where}: {value!r} is no {node['type']}"]
     choices = node.get("enum") or [node.get("const", value)]
@@ -438,12 +440,12 @@ def faults(value, node, where=""):
     if isinstance(value, str) and not re.search(node.get("pattern", ""), value):
         bad.append(f"{where}: {value!r} is not like {node['pattern']}")
     if isinstance(value, list):
-        bad += [one for n, item in enumerate(value) for one in faults(item, node["items"], f"{where}[{n}]")]
+        bad += [choice for n, item in enumerate(value) for choice in faults(item, node["items"], f"{where}[{n}]")]
     if isinstance(value, dict):
         bad += [f"{where}.{key} is missing" for key in set(node.get("required", ())) - set(value)]
         bad += [f"{where}.{key} is unknown" for key in set(value) - set(node["properties"])]
         both = set(value) & set(node["properties"])
-        bad += [one for key in both for one in faults(value[key], node["properties"][key], f"{where}.{key}")]
+        bad += [choice for key in both for choice in faults(value[key], node["properties"][key], f"{where}.{key}")]
     return bad
 
 
@@ -474,5 +476,5 @@ def test_a_default_fits_its_own_schema(part):
 
 def test_a_limit_that_nothing_looks_at_is_unknown(tmp_path):
     """limits.redeploy was read and used nowhere."""
-    said = fault(tmp_path, "approval: digest", "approval: digest\nlimits: {redeploy: 10m}")
-    assert "limits.redeploy: unknown key" in said
+    message = fault(tmp_path, "approval: digest", "approval: digest\nlimits: {redeploy: 10m}")
+    assert "limits.redeploy: unknown key" in message

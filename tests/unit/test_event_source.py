@@ -92,8 +92,8 @@ def test_a_smoke_test_is_told_how_by_the_port_alone(world):
     assert trigger["type"] == "elsewhere" and trigger["authenticationRef"] == {"name": "smoke-1"}
     pods = [made["jobTargetRef"]["template"]["spec"], canary.job(world.systems, "c")["spec"]["template"]["spec"]]
     for pod in pods:
-        named = [one["name"] for one in pod["containers"][0]["env"]]
-        assert "TOPIC" in named and not [one for one in named if one.startswith("REDIS_STREAM")]
+        named = [variable["name"] for variable in pod["containers"][0]["env"]]
+        assert "TOPIC" in named and not [variable for variable in named if variable.startswith("REDIS_STREAM")]
 
 
 def test_every_environment_has_redis_streams_unless_it_says_otherwise():

@@ -36,30 +36,32 @@ SEEN_ELSEWHERE = {
     **{check.id: "tests/stack/test_argocd.py" for check in ALL_CHECKS if check.category == "argocd"},
 }
 """Check id → why no fault of the stack turns it red. Whoever adds a check adds a fault, and not a line here."""
-NAMED = {id_ for one in ALL_FAULTS for id_ in one.expected_checks}
+NAMED = {id_ for fault in ALL_FAULTS for id_ in fault.expected_checks}
 
 
 def test_every_check_is_seen_by_a_fault():
     """A check that nobody has seen red may be one that cannot be."""
-    assert sorted({one.id for one in ALL_CHECKS} - NAMED - set(SEEN_ELSEWHERE)) == []
+    assert sorted({check.id for check in ALL_CHECKS} - NAMED - set(SEEN_ELSEWHERE)) == []
 
 
 def test_no_exception_is_out_of_date():
     """What a fault turns red by now, or what is no check any more, is no exception."""
     assert sorted(set(SEEN_ELSEWHERE) & NAMED) == []
-    assert sorted(set(SEEN_ELSEWHERE) - {one.id for one in ALL_CHECKS}) == []
+    assert sorted(set(SEEN_ELSEWHERE) - {check.id for check in ALL_CHECKS}) == []
 
 
 def test_faults_name_what_is_there():
     """Ids are unique, and each names checks, which are never green then."""
-    ids, checks = [one.id for one in ALL_FAULTS], {one.id for one in ALL_CHECKS}
+    ids, checks = [fault.id for fault in ALL_FAULTS], {check.id for check in ALL_CHECKS}
     assert len(set(ids)) == len(ids)
-    for one in ALL_FAULTS:
+    for fault in ALL_FAULTS:
         bad = {Verdict.FAIL.value, Verdict.WARN.value, Verdict.UNKNOWN.value}
         assert (
-            one.expected_checks and set(one.expected_checks) <= checks and set(one.expected_checks.values()) <= bad
-        ), one.id
-        assert one.title and one.cause, one.id
+            fault.expected_checks
+            and set(fault.expected_checks) <= checks
+            and set(fault.expected_checks.values()) <= bad
+        ), fault.id
+        assert fault.title and fault.cause, fault.id
 
 
 def test_a_killed_api_server_is_known_by_either_way_that_it_shows():
@@ -72,7 +74,7 @@ def test_the_page_of_faults_names_every_fault():
     """docs/faults.md is of runs on the stack; how it is made stands in tests/stack/test_faults.py."""
     text = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
     events = {True: "stop", False: "go on"}
-    rows = {one.id: f"| {one.title} | {one.case} | {events[one.stops_scaling]} |" for one in ALL_FAULTS}
+    rows = {fault.id: f"| {fault.title} | {fault.case} | {events[fault.stops_scaling]} |" for fault in ALL_FAULTS}
     assert [id_ for id_, row in rows.items() if row not in text] == []
 
 

@@ -68,13 +68,13 @@ def test_each_run_says_how_it_ended(runs):
     put(runs, 5, "at work", pid)
     put(runs, 6, "at work", who="somebody@elsewhere")
     put(runs, 7, "at work")
-    found, damaged = kept(runs)
+    summaries, damaged = kept(runs)
     states = ["at work", "interrupted", "interrupted", "refused", "interrupted", "failed", "green"]
-    assert [one.state for one in found] == states and damaged == []
-    green = found[-1]
+    assert [run.state for run in summaries] == states and damaged == []
+    green = summaries[-1]
     assert (green.began_at, green.mode, green.environment) == ("2025-01-01T00:00:00+00:00", "reinstall", "local")
     assert (green.recovery_s, green.parts_s) == (27.6, {"install": 3.75, "verify": 20.0})
-    assert green.spans_s == {"removal": 3.0} and found[0].recovery_s is None
+    assert green.spans_s == {"removal": 3.0} and summaries[0].recovery_s is None
 
 
 def test_a_run_that_was_resumed_counts_its_starts(runs):
@@ -82,8 +82,8 @@ def test_a_run_that_was_resumed_counts_its_starts(runs):
     run = put(runs, 1, "failed", dead_pid())
     JournalFile(run).append("run", "begin", f"resume mode reinstall by {viewpoint()}, process {dead_pid()}")
     JournalFile(run).append("verify/smoke", "begin")
-    (found,), _ = kept(runs)
-    assert (found.starts_count, found.state) == (2, "interrupted")
+    (summaries,), _ = kept(runs)
+    assert (summaries.starts_count, summaries.state) == (2, "interrupted")
 
 
 def no_mode(run):
@@ -107,8 +107,8 @@ def test_a_damaged_folder_is_named_and_hides_no_other(runs, damage):
     """A disk that was full, or somebody who tidied up."""
     put(runs, 1, "green")
     damage(put(runs, 2, "green"))
-    found, (damaged,) = kept(runs)
-    assert [one.run_id for one in found] == ["20250101t000000z-local-7"] and "20250102t000000z-local-7" in damaged
+    summaries, (damaged,) = kept(runs)
+    assert [run.run_id for run in summaries] == ["20250101t000000z-local-7"] and "20250102t000000z-local-7" in damaged
 
 
 def test_what_is_no_run_is_named_too(runs):
@@ -142,9 +142,9 @@ def test_runs_that_only_the_cluster_has_are_listed(kube, tmp_path):  # noqa: F81
         copy.write()
     ClusterCopy(kube, put(tmp_path, 4, "green"), "me").write()
     kube.patch(kinds.CONFIG_MAPS, "run-20250104t000000z-local-7", STATE_NAMESPACE, {"binaryData": None})
-    found, (damaged,) = runs_copied(kube, "local")
-    assert [one.state for one in found] == ["interrupted", "failed", "green"], "nobody holds the lock"
-    assert found[-1].recovery_s == 27.6 and found[-1].places == ("cluster",)
+    summaries, (damaged,) = runs_copied(kube, "local")
+    assert [run.state for run in summaries] == ["interrupted", "failed", "green"], "nobody holds the lock"
+    assert summaries[-1].recovery_s == 27.6 and summaries[-1].places == ("cluster",)
     assert "20250104t000000z-local-7 in the cluster is damaged" in damaged
 
 
@@ -175,16 +175,16 @@ def test_both_places_are_told_as_one(world, runs, tmp_path, capsys):
     put(runs, 2, "failed", dead_pid())
     ClusterCopy(world.kube, put(tmp_path / "c", 3, "at work"), "me").write()
     result = history(world.session)
-    told = [(run.run_id[:8], run.state, run.places) for run in result.parts.runs]
-    assert told == [
+    listed = [(run.run_id[:8], run.state, run.places) for run in result.parts.runs]
+    assert listed == [
         ("20250103", "at work", ("cluster",)),
         ("20250102", "failed", ("here",)),
         ("20250101", "green", ("here", "cluster")),
     ]
     assert result.exit_code == 0
     as_text.show_history(result.parts)
-    said = capsys.readouterr().out
-    assert "only in the cluster" in said and "27.6 s" in said and "install 3.8, verify 20.0" in said
+    output = capsys.readouterr().out
+    assert "only in the cluster" in output and "27.6 s" in output and "install 3.8, verify 20.0" in output
 
 
 @pytest.mark.parametrize(("pid", "state"), [(dead_pid, "interrupted"), (os.getpid, "at work")])
@@ -193,8 +193,8 @@ def test_a_killed_run_is_interrupted_while_its_lock_lives_on(world, runs, pid, s
     killed = put(runs, 1, "at work", pid())
     hold(world.kube, killed.id)
     ClusterCopy(world.kube, killed, "me").write()
-    (found,) = history(world.session).parts.runs
-    assert (found.state, found.places) == (state, ("here", "cluster"))
+    (summaries,) = history(world.session).parts.runs
+    assert (summaries.state, summaries.places) == (state, ("here", "cluster"))
 
 
 def test_a_killed_run_that_another_machine_goes_on_with_is_at_work(world, runs, tmp_path):
@@ -223,8 +223,8 @@ def test_without_an_environment_no_cluster_is_asked(world, runs, capsys):
     (runs / "x\x1b[31m").mkdir()
     result = history(None)
     as_text.show_history(result.parts)
-    said = capsys.readouterr().out
-    assert "green" in said and "damaged:" in said and "\x1b" not in said
+    output = capsys.readouterr().out
+    assert "green" in output and "damaged:" in output and "\x1b" not in output
 
 
 def test_a_process_that_was_killed_and_not_asked_for_does_not_run():

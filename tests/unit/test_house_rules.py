@@ -25,7 +25,7 @@ from prompt_keda.report.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = sorted((ROOT / "prompt_keda").rglob("*.py"))
-IDS = {one.id for one in (*ALL_CHECKS, *STEPS, *ALL_FAULTS)}
+IDS = {check.id for check in (*ALL_CHECKS, *STEPS, *ALL_FAULTS)}
 
 
 def test_tasks_import_invoke_alone():
@@ -50,8 +50,8 @@ def test_every_task_has_a_line_of_help():
         [sys.executable, "tasks.py", "--list", "--list-format=json"], cwd=ROOT, capture_output=True, text=True
     )
     listed = json.loads(done.stdout)
-    tasks = listed["tasks"] + [one for sub in listed["collections"] for one in sub["tasks"]]
-    assert len(tasks) >= 10 and all(one["help"] for one in tasks)
+    tasks = listed["tasks"] + [task for sub in listed["collections"] for task in sub["tasks"]]
+    assert len(tasks) >= 10 and all(task["help"] for task in tasks)
 
 
 def test_every_check_is_unique_and_what_it_names_exists():
@@ -134,7 +134,7 @@ def test_the_tests_that_pages_name_exist():
     known |= {name for path in files for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)}
     for page, text in pages():
         for name in re.findall(r"\btest_\w+", text):
-            assert any(one.startswith(name) for one in known), f"{page}: {name}"
+            assert any(test_name.startswith(name) for test_name in known), f"{page}: {name}"
 
 
 def test_a_terminal_escape_from_outside_does_not_reach_the_terminal(capsys):

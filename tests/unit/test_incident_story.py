@@ -43,12 +43,12 @@ CLOSED = entry(75, "incident", "closed", "proven")
 def test_steps_are_told_with_their_times_and_one_that_was_never_seen_to_end_as_interrupted():
     """A kill leaves a beginning alone; the same step then begins again."""
     story = tell("i", "local", [*ENTRIES, CLOSED], [RED, REDEPLOY, GREEN])
-    assert [(one.id, one.state, one.began_s, one.duration_s) for one in story.steps] == [
+    assert [(step.id, step.state, step.began_s, step.duration_s) for step in story.steps] == [
         ("keda-gone/diagnosis/1", "done", 1, 2),
         ("keda-gone/mitigation/1", "interrupted", 5, None),
         ("keda-gone/mitigation/1", "done", 9, 60),
     ]
-    assert story.duration_s == 75 and [one[2] for one in story.notes] == ["asked the owners of Redis"]
+    assert story.duration_s == 75 and [line[2] for line in story.notes] == ["asked the owners of Redis"]
     (recovery,) = story.recoveries
     assert recovery.stages_s == {"install": 3.5, "verify": 9.0} and recovery.before_count == 40
     assert story.open_checks == [], "the newest look counts"

@@ -39,7 +39,7 @@ def stack(monkeypatch, tmp_path):
 
 
 def acts(stack):
-    return [one for one in stack.done if one != "look for the marker"]
+    return [act for act in stack.done if act != "look for the marker"]
 
 
 def there():
@@ -118,7 +118,7 @@ def test_one_that_another_keeps_from_being_mended_is_mended_after_it(stack):
     for id_ in ("a/one", "b/two"):
         injecting.inject(id_, nobody)
     rows = injecting.revert_all(nobody).parts.faults
-    assert reverted == ["a/one", "b/two"] and {one.id for one in rows} == set(reverted) and there() == []
+    assert reverted == ["a/one", "b/two"] and {row.id for row in rows} == set(reverted) and there() == []
 
 
 def test_one_that_cannot_be_mended_hides_no_other(stack, monkeypatch):

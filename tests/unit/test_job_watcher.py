@@ -41,7 +41,7 @@ LOST = {"uid-j": ("the recovery", f"Job {NAMESPACE}/j")}
 
 
 @pytest.mark.parametrize(
-    ("seen", "lost"),
+    ("events", "lost"),
     [
         ([(job(), False), (job("Complete"), False), (job("Complete"), True)], {}),
         ([(job(), False), (job("Failed"), False), (job("Failed"), True)], {}),
@@ -50,10 +50,10 @@ LOST = {"uid-j": ("the recovery", f"Job {NAMESPACE}/j")}
         ([(job(), False), (job(dies=True), False), (job("Failed", dies=True), False)], LOST),
     ],
 )
-def test_a_job_is_lost_if_it_goes_before_it_has_ended(job_watcher, seen, lost):
+def test_a_job_is_lost_if_it_goes_before_it_has_ended(job_watcher, events, lost):
     """Also one that is told to go and fails because of that."""
-    for one, is_deleted in seen:
-        job_watcher._note(JOBS, one, is_deleted)
+    for obj, is_deleted in events:
+        job_watcher._note(JOBS, obj, is_deleted)
     assert job_watcher.lost() == lost
 
 
@@ -73,28 +73,28 @@ def test_a_pod_that_is_told_to_go_is_lost(job_watcher):
     assert list(job_watcher.lost()) == ["uid-p"] and job_watcher.at_work_now() == {"uid-j"}
 
 
-@pytest.mark.parametrize("said", [[], [f"Job {NAMESPACE}/j is gone"]])
-def test_of_one_that_went_while_nobody_could_look_the_clusters_events_tell(job_watcher, monkeypatch, said):
+@pytest.mark.parametrize("message", [[], [f"Job {NAMESPACE}/j is gone"]])
+def test_of_one_that_went_while_nobody_could_look_the_clusters_events_tell(job_watcher, monkeypatch, message):
     """As `jobs.lost` reads them."""
     asked = []
-    monkeypatch.setattr(module.running_jobs, "lost", lambda kube, records: asked.extend(records) or said)
+    monkeypatch.setattr(module.running_jobs, "lost", lambda kube, records: asked.extend(records) or message)
     job_watcher._note(JOBS, job(), False)
     job_watcher._note_list(JOBS, NAMESPACE, [])
-    assert [one for _, one in job_watcher.lost().values()] == [one.removesuffix(" is gone") for one in said]
-    assert [one.name for one in asked] == ["j"]
+    assert [obj for _, obj in job_watcher.lost().values()] == [obj.removesuffix(" is gone") for obj in message]
+    assert [obj.name for obj in asked] == ["j"]
 
 
 class Server:
     """An API server that has these objects, by kind, and whose watches tell this."""
 
-    def __init__(self, has, told=()):
-        self.has, self.told = has, told
+    def __init__(self, has, watched=()):
+        self.has, self.told = has, watched
 
     def get_raw(self, path, query):
         return {"items": self.has.get(path.rpartition("/")[2], []), "metadata": {"resourceVersion": "1"}}
 
     def open(self, *_, **__):
-        return [json.dumps({"type": kind, "object": one}) for kind, one in self.told]
+        return [json.dumps({"type": kind, "object": obj}) for kind, obj in self.told]
 
 
 def test_what_was_told_to_go_before_the_first_look_is_nobodys_loss(job_watcher):
@@ -102,21 +102,21 @@ def test_what_was_told_to_go_before_the_first_look_is_nobodys_loss(job_watcher):
     going, working = job(dies=True), made("k", {}, False)
     ends = [("DELETED", going), ("MODIFIED", made("k", {}, True))]
     job_watcher._looked = {(JOBS, NAMESPACE): threading.Event()}
-    server = Server({"jobs": [going, working]}, told=ends)
+    server = Server({"jobs": [going, working]}, watched=ends)
     job_watcher._connect = lambda: server
     job_watcher._look_and_watch(server, JOBS, NAMESPACE)
     assert job_watcher.at_work_now() == set() and list(job_watcher.lost()) == ["uid-k"]
 
 
-@pytest.mark.parametrize("said", [[], [f"Pod {NAMESPACE}/p is being deleted"]])
+@pytest.mark.parametrize("message", [[], [f"Pod {NAMESPACE}/p is being deleted"]])
 def test_of_one_that_was_told_to_go_and_ended_while_nobody_could_look_the_clusters_events_tell(
-    job_watcher, monkeypatch, said
+    job_watcher, monkeypatch, message
 ):
     """It may have ended because of that: a pod that is killed is Failed then."""
-    monkeypatch.setattr(module.running_jobs, "lost", lambda kube, records: said)
+    monkeypatch.setattr(module.running_jobs, "lost", lambda kube, records: message)
     job_watcher._note(PODS, pod(), False)
     job_watcher._note_list(PODS, NAMESPACE, [pod("Failed", dies=True)])
-    assert [one for _, one in job_watcher.lost().values()] == [f"Pod {NAMESPACE}/p" for _ in said]
+    assert [obj for _, obj in job_watcher.lost().values()] == [f"Pod {NAMESPACE}/p" for _ in message]
 
 
 def test_what_went_while_a_watch_hangs_is_seen_by_a_last_look(monkeypatch):

@@ -86,27 +86,36 @@ def machine(monkeypatch, tmp_path):
 UBUNTU = {"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_ID": "24.04", "PRETTY_NAME": "Ubuntu 24.04 LTS"}
 DEBIAN_11 = {"ID": "debian", "VERSION_ID": "11", "PRETTY_NAME": "Debian GNU/Linux 11 (bullseye)"}
 LACKS = {
-    "wrong architecture": (lambda it: it.patch.setattr("platform.machine", lambda: "riscv64"), "riscv64"),
-    "not root": (lambda it: it.patch.setattr(os, "geteuid", lambda: 1000), "needs root"),
-    "Ubuntu": (lambda it: it.is_debian(UBUNTU), "Debian 12 or newer, and this is Ubuntu 24.04"),
-    "Debian 11": (lambda it: it.is_debian(DEBIAN_11), "Debian 12 or newer, and this is Debian GNU/Linux 11"),
-    "no apt-get": (lambda it: it.lacks("apt-get"), "apt-get"),
-    "no Go": (lambda it: it.lacks("go"), "no Go"),
-    "a Go that fails": (lambda it: it.has("go", "echo broken >&2; exit 1"), "no Go that works.*broken"),
-    "too old a Go": (lambda it: it.has_go("go1.20.1"), r"1\.20\.1.*needs 1\.26"),
-    "a Go that does not say which": (lambda it: it.has_go("devel +abc123"), r"devel \+abc123.*needs 1\.26"),
-    "no network namespaces": (lambda it: it.has("unshare", "echo no >&2; exit 1"), "network namespace.*no"),
-    "no bridge filter": (lambda it: (it.has_no_bridge_filter(), it.has("modprobe", "exit 1")), "br_netfilter"),
-    "no modprobe": (lambda it: (it.has_no_bridge_filter(), it.lacks("modprobe")), "br_netfilter"),
-    "a full disk of the cache": (lambda it: it.free.update(cache=7), r"cache has 7\.0 GiB free.*needs 8"),
-    "a full disk of Go's modules": (lambda it: it.free.update(GOMODCACHE=7), r"GOMODCACHE has 7\.0 GiB free.*needs 8"),
-    "a full disk of Go's cache": (lambda it: it.free.update(GOCACHE=7), r"GOCACHE has 7\.0 GiB free.*needs 8"),
-    "a full disk of the state": (lambda it: it.free.update(state=1), r"state has 1\.0 GiB free.*needs 2"),
+    "wrong architecture": (lambda machine: machine.patch.setattr("platform.machine", lambda: "riscv64"), "riscv64"),
+    "not root": (lambda machine: machine.patch.setattr(os, "geteuid", lambda: 1000), "needs root"),
+    "Ubuntu": (lambda machine: machine.is_debian(UBUNTU), "Debian 12 or newer, and this is Ubuntu 24.04"),
+    "Debian 11": (lambda machine: machine.is_debian(DEBIAN_11), "Debian 12 or newer, and this is Debian GNU/Linux 11"),
+    "no apt-get": (lambda machine: machine.lacks("apt-get"), "apt-get"),
+    "no Go": (lambda machine: machine.lacks("go"), "no Go"),
+    "a Go that fails": (lambda machine: machine.has("go", "echo broken >&2; exit 1"), "no Go that works.*broken"),
+    "too old a Go": (lambda machine: machine.has_go("go1.20.1"), r"1\.20\.1.*needs 1\.26"),
+    "a Go that does not say which": (lambda machine: machine.has_go("devel +abc123"), r"devel \+abc123.*needs 1\.26"),
+    "no network namespaces": (lambda machine: machine.has("unshare", "echo no >&2; exit 1"), "network namespace.*no"),
+    "no bridge filter": (
+        lambda machine: (machine.has_no_bridge_filter(), machine.has("modprobe", "exit 1")),
+        "br_netfilter",
+    ),
+    "no modprobe": (lambda machine: (machine.has_no_bridge_filter(), machine.lacks("modprobe")), "br_netfilter"),
+    "a full disk of the cache": (lambda machine: machine.free.update(cache=7), r"cache has 7\.0 GiB free.*needs 8"),
+    "a full disk of Go's modules": (
+        lambda machine: machine.free.update(GOMODCACHE=7),
+        r"GOMODCACHE has 7\.0 GiB free.*needs 8",
+    ),
+    "a full disk of Go's cache": (
+        lambda machine: machine.free.update(GOCACHE=7),
+        r"GOCACHE has 7\.0 GiB free.*needs 8",
+    ),
+    "a full disk of the state": (lambda machine: machine.free.update(state=1), r"state has 1\.0 GiB free.*needs 2"),
     "a full disk when all is built": (
-        lambda it: (it.has_built_all(), it.free.update(cache=1)),
+        lambda machine: (machine.has_built_all(), machine.free.update(cache=1)),
         r"cache has 1\.0 GiB free.*needs 2",
     ),
-    "a bad name": (lambda it: it.patch.setenv("PROMPT_KEDA_LAB", "../x"), "PROMPT_KEDA_LAB"),
+    "a bad name": (lambda machine: machine.patch.setenv("PROMPT_KEDA_LAB", "../x"), "PROMPT_KEDA_LAB"),
 }
 
 
@@ -122,12 +131,14 @@ def test_what_is_missing_is_said_before_anything_is_changed(machine, lack):
 
 
 FITS = {
-    "a release candidate of Go": lambda it: it.has_go("go1.26rc1"),
-    "a Go of today": lambda it: it.has_go("devel go1.27-0a1b2c3 Mon Jan 5 10:00:00 2026 +0000"),
-    "a Go with experiments": lambda it: it.has_go("go1.26.1 X:nodwarf5"),
-    "Debian testing, which says no version": lambda it: it.is_debian({"ID": "debian", "PRETTY_NAME": "forky/sid"}),
-    "a module for bridges that can be loaded": lambda it: it.has_no_bridge_filter(),
-    "3 GiB when all is built": lambda it: (it.has_built_all(), it.free.update({".": 3})),
+    "a release candidate of Go": lambda machine: machine.has_go("go1.26rc1"),
+    "a Go of today": lambda machine: machine.has_go("devel go1.27-0a1b2c3 Mon Jan 5 10:00:00 2026 +0000"),
+    "a Go with experiments": lambda machine: machine.has_go("go1.26.1 X:nodwarf5"),
+    "Debian testing, which says no version": lambda machine: machine.is_debian(
+        {"ID": "debian", "PRETTY_NAME": "forky/sid"}
+    ),
+    "a module for bridges that can be loaded": lambda machine: machine.has_no_bridge_filter(),
+    "3 GiB when all is built": lambda machine: (machine.has_built_all(), machine.free.update({".": 3})),
 }
 
 
@@ -210,7 +221,7 @@ def slow_go(monkeypatch, tmp_path):
     return tmp_path
 
 
-def seen(path):
+def text_once_written(path):
     """Wait for a file that a process writes whole, and give what it says."""
     end = time.monotonic() + 20
     while not path.exists():
@@ -235,7 +246,7 @@ def test_an_error_does_not_wait_for_the_compilers(slow_go, monkeypatch, error):
     """Go and its compilers are killed, the error shows within seconds, and no scratch folder is left."""
 
     def install(observer):
-        seen(slow_go / "compiler")
+        text_once_written(slow_go / "compiler")
         raise error
 
     monkeypatch.setattr(packages, "install", install)
@@ -243,7 +254,7 @@ def test_an_error_does_not_wait_for_the_compilers(slow_go, monkeypatch, error):
     with pytest.raises(type(error)):
         stack._Bringup(settings.Lab("unit"), nobody, True).run()
     assert time.monotonic() - started < 10
-    assert ends(seen(slow_go / "compiler").strip())
+    assert ends(text_once_written(slow_go / "compiler").strip())
     assert {path.suffix for path in (slow_go / "cache/prompt-keda/build").iterdir()} <= {".lock"}
 
 
@@ -306,13 +317,13 @@ def two_builds(slow_go):
     """A build that is on, and a second one of the same module beside it; gives what ends each, and what the second told."""
     (slow_go / "go").write_text(WAITING_GO.format(folder=slow_go))
     os.mkfifo(slow_go / "fifo")
-    told, first, second = queue.SimpleQueue(), Children(), Children()
+    progress, first, second = queue.SimpleQueue(), Children(), Children()
     with ThreadPoolExecutor() as pool:
         builds = [pool.submit(go_builds.build, go_builds.WORKER, nobody, 0, first)]
-        seen(slow_go / "compilers")
-        builds.append(pool.submit(go_builds.build, go_builds.WORKER, told.put, 0, second))
+        text_once_written(slow_go / "compilers")
+        builds.append(pool.submit(go_builds.build, go_builds.WORKER, progress.put, 0, second))
         try:
-            yield builds, told, second, lambda: (slow_go / "fifo").write_text("go on")
+            yield builds, progress, second, lambda: (slow_go / "fifo").write_text("go on")
         finally:
             first.stop()
             second.stop()
@@ -320,19 +331,19 @@ def two_builds(slow_go):
 
 def test_a_second_build_of_a_module_waits_for_the_first(two_builds):
     """Two stacks that come up at once: it is compiled once, and both have it."""
-    builds, told, _, go_on = two_builds
-    first = told.get(timeout=20)
+    builds, progress, _, go_on = two_builds
+    first = progress.get(timeout=20)
     assert first.detail == f"waits for another build of worker (PID {os.getpid()})"
     go_on()
-    made = {one.result(timeout=20) for one in builds}
+    made = {build.result(timeout=20) for build in builds}
     assert len(made) == 1 and (made.pop() / "worker").exists()
-    assert told.get(timeout=20).detail == "in the cache"
+    assert progress.get(timeout=20).detail == "in the cache"
 
 
 def test_waiting_for_another_build_can_be_stopped(two_builds):
     """An error elsewhere shows at once."""
-    builds, told, second, _ = two_builds
-    assert told.get(timeout=20).detail.startswith("waits for another build")
+    builds, progress, second, _ = two_builds
+    assert progress.get(timeout=20).detail.startswith("waits for another build")
     second.stop()
     with pytest.raises(LabError):
         builds[1].result(timeout=20)

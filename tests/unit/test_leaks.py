@@ -49,8 +49,8 @@ WRITTEN = {
 @pytest.mark.parametrize("form", WRITTEN)
 def test_a_planted_value_is_found_however_it_is_written(form):
     """Between other text, and only this one."""
-    said = b"observed: " + WRITTEN[form] + b" (end)"
-    assert {name for name, _ in leaks(said, {"mine": VALUE, "other": planted()})} == {"mine"}
+    output = b"observed: " + WRITTEN[form] + b" (end)"
+    assert {name for name, _ in leaks(output, {"mine": VALUE, "other": planted()})} == {"mine"}
 
 
 @pytest.mark.parametrize("offset", range(4))
@@ -78,8 +78,8 @@ def test_each_special_character_is_in_a_planted_value():
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_a_value_in_a_result_is_found_in_every_report(verdict, capsys):
     """Terminal, JSON, JUnit and picture: a leak could hide in none of them. Of what is well a picture shows no words."""
-    told = {"observed": VALUE, "detail": "", "fix": VALUE, "expected": "", "runbook": ""}
-    result = CheckResult(id="a/b", title="t", verdict=verdict, started_at=datetime.now(UTC), duration_s=0.0, **told)
+    texts = {"observed": VALUE, "detail": "", "fix": VALUE, "expected": "", "runbook": ""}
+    result = CheckResult(id="a/b", title="t", verdict=verdict, started_at=datetime.now(UTC), duration_s=0.0, **texts)
     checks_as_text.show_checks([result], verbose=True)
     shown = {"text": capsys.readouterr().out, "JSON": Result("t", "e", "", Checked([result])).to_json(as_json.Began())}
     if verdict not in (Verdict.OK, Verdict.SKIPPED):

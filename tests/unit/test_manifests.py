@@ -63,15 +63,15 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("part", "other", "line", "said"), WRONG.values(), ids=WRONG)
-def test_what_is_not_of_the_right_form_is_told_with_its_place(part, other, line, said, tmp_path):
+@pytest.mark.parametrize(("part", "other", "line", "message"), WRONG.values(), ids=WRONG)
+def test_what_is_not_of_the_right_form_is_told_with_its_place(part, other, line, message, tmp_path):
     """Nothing ends in an error of Python's, and nothing that the API server would refuse is read as valid."""
     assert part in WHOLE
     path = tmp_path / "m.yaml"
     path.write_text(WHOLE.replace(part, other))
     with pytest.raises(EnvironmentFileError) as caught:
         load_instrument_manifest(path, None)
-    assert caught.value.what.startswith(f"{path}:{line}:") and said in caught.value.what, caught.value.what
+    assert caught.value.what.startswith(f"{path}:{line}:") and message in caught.value.what, caught.value.what
 
 
 def test_what_is_right_is_read(tmp_path):
@@ -91,8 +91,10 @@ def test_check_and_plan_read_a_manifest_by_the_same_rules(tmp_path):
     world = World()
     first = world.systems.environment.instruments[0].model_copy(update={"manifest": path})
     environment(instruments=(first,))(world)
-    seen = world.verdict("keda/scaled-jobs-valid")
-    assert seen.verdict.value == "fail" and f"{path}:7:5" in seen.observed and 'paused: "…"' in seen.fix, seen
+    verdict = world.verdict("keda/scaled-jobs-valid")
+    assert verdict.verdict.value == "fail" and f"{path}:7:5" in verdict.observed and 'paused: "…"' in verdict.fix, (
+        verdict
+    )
 
 
 @pytest.mark.parametrize("annotations", [{"a": True}, ["a"], "a"])
@@ -127,8 +129,8 @@ def test_what_prepare_rendered_is_read_by_the_same_rules(objects, words, tmp_pat
     prepared = {"manifest": None, "prepared": PreparedObjects(sha256=sha256)}
     instrument = world.systems.environment.instruments[0].model_copy(update=prepared)
     environment(instruments=(instrument,))(world)
-    seen = world.verdict("keda/scaled-jobs-valid")
-    assert seen.verdict.value == "fail" and "./run prepare --env E --phalanx CHECKOUT" in seen.fix, seen
+    verdict = world.verdict("keda/scaled-jobs-valid")
+    assert verdict.verdict.value == "fail" and "./run prepare --env E --phalanx CHECKOUT" in verdict.fix, verdict
     prepared_file(sha256).parent.mkdir(parents=True)
     prepared_file(sha256).write_bytes(data)
     with pytest.raises(EnvironmentFileError) as caught:

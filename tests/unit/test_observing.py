@@ -186,29 +186,29 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize(("end", "said"), ENDS.values(), ids=ENDS)
-def test_a_chat_is_told_before_and_after(world, authority, monkeypatch, end, said):  # noqa: F811
+@pytest.mark.parametrize(("end", "message"), ENDS.values(), ids=ENDS)
+def test_a_chat_is_told_before_and_after(world, authority, monkeypatch, end, message):  # noqa: F811
     """In this order, however it ends; what became of each post is noted."""
     monkeypatch.setattr(redeploying, "run_plan", end)
-    told = []
+    events = []
     with chat(authority) as server:
         named(world, authority, server)
         with pytest.raises((Refusal, pytest.fail.Exception)):
-            redeploying.redeploy(world.session, RedeployOptions(), "", told.append, None)
+            redeploying.redeploy(world.session, RedeployOptions(), "", events.append, None)
     texts = [str(document) for _, _, document in server.posts]
-    assert len(texts) == 2 and "begins, by" in texts[0] and said in texts[1]
-    notes = [each.detail for each in told if each.subject == "chat"]
+    assert len(texts) == 2 and "begins, by" in texts[0] and message in texts[1]
+    notes = [each.detail for each in events if each.subject == "chat"]
     assert len(notes) == 2 and all(note.startswith("posted to the chat at 127.0.0.1") for note in notes)
 
 
 def test_a_chat_that_does_not_take_it_stops_nothing(world, authority, monkeypatch):  # noqa: F811
     """It is noted, without the address."""
     monkeypatch.setattr(redeploying, "run_plan", refuse)
-    told = []
+    events = []
     with chat(authority, status=500) as server:
         named(world, authority, server)
         with pytest.raises(Refusal, match="under way"):
-            redeploying.redeploy(world.session, RedeployOptions(), "", told.append, None)
-    notes = [each.detail for each in told if each.subject == "chat"]
+            redeploying.redeploy(world.session, RedeployOptions(), "", events.append, None)
+    notes = [each.detail for each in events if each.subject == "chat"]
     assert len(notes) == 2 and all(note.startswith("not posted to the chat") for note in notes)
     assert server.token not in str(notes)

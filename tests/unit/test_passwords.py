@@ -27,23 +27,26 @@ def locked():
 
 
 def verdict_of(check, systems):
-    return look(next(one for one in ALL_CHECKS if one.id == check), systems)
+    return look(next(known_check for known_check in ALL_CHECKS if known_check.id == check), systems)
 
 
 @pytest.mark.parametrize("check", ["redis/answers", "images/keda-images-present", "images/smoke-image-present"])
 def test_without_its_password_a_system_is_not_seen(check):
     """UNKNOWN, with Vault's word and what to do: that Redis or the registry is broken was not seen."""
     systems, _ = locked()
-    found = verdict_of(check, systems)
-    assert found.verdict is Verdict.UNKNOWN, found.observed
-    assert "its password cannot be read: Vault at" in found.observed and "not accepted" in found.observed
-    assert "way to Vault" in found.fix
+    verdict = verdict_of(check, systems)
+    assert verdict.verdict is Verdict.UNKNOWN, verdict.observed
+    assert "its password cannot be read: Vault at" in verdict.observed and "not accepted" in verdict.observed
+    assert "way to Vault" in verdict.fix
 
 
 def test_a_login_that_was_refused_is_not_tried_again():
     """Vault locks an AppRole after five refused logins (seen), and a round of checks needs Vault more often than that."""
     systems, tried = locked()
-    verdicts = [verdict_of(one, systems).verdict for one in ("vault/login-works", "redis/answers", "vault/login-works")]
+    verdicts = [
+        verdict_of(check_id, systems).verdict
+        for check_id in ("vault/login-works", "redis/answers", "vault/login-works")
+    ]
     assert verdicts == [Verdict.FAIL, Verdict.UNKNOWN, Verdict.FAIL] and len(tried) == 1
 
 

@@ -48,11 +48,11 @@ def file(tmp_path):
     return path
 
 
-def run(file, phalanx, tmp_path, approve="", ask=None, told=None, **options):
+def run(file, phalanx, tmp_path, approve="", ask=None, reports=None, **options):
     helm = options.pop("helm") if "helm" in options else str(a_helm(tmp_path))
     with open_session(str(file)) as session:
         wanted = PhalanxOptions(str(phalanx), helm=helm, **options)
-        return prepare_from_phalanx(session, wanted, approve, nobody if told is None else told.append, ask).parts
+        return prepare_from_phalanx(session, wanted, approve, nobody if reports is None else reports.append, ask).parts
 
 
 def typed(answer):
@@ -101,15 +101,15 @@ def test_what_changed_is_told_field_by_field_before_anybody_is_asked(file, phala
     run(file, phalanx, tmp_path, ask=typed("prod"))
     commit(phalanx, {f"applications/{INSTRUMENT}/values-prod-there.yaml": "max: 600\n"})
     new = SCALED_JOB.partition("---\n")[0].replace("ScaledJob", "TriggerAuthentication").replace(INSTRUMENT, "redis")
-    told = []
+    events = []
     head = commit(phalanx, {f"applications/{INSTRUMENT}/templates/other.yaml": new.replace("@max@", "1")})
-    parts = run(file, phalanx, tmp_path, ask=typed("prod"), told=told, revision=head)
+    parts = run(file, phalanx, tmp_path, ask=typed("prod"), reports=events, revision=head)
     keda, instrument = parts.prepared
     assert keda.rendered.changes == []
     fields = [FieldChange("spec.maxReplicaCount", 1700, 600)]
     changes = [(change.change, change.kind, change.fields) for change in instrument.rendered.changes]
     assert changes == [("changed", "ScaledJob", fields), ("created", "TriggerAuthentication", [])]
-    lines = [event.detail for event in told]
+    lines = [event.detail for event in events]
     assert lines[0].startswith(f"Phalanx {head}, committed 20") and lines[1] == "  last fetch none since it was cloned"
     assert "    spec.maxReplicaCount: 1700 → 600" in lines and "  the same as before" in lines
 
@@ -337,10 +337,10 @@ def test_a_rendering_that_was_tampered_with_is_refused_with_both_digests(file, p
         path = prepared_file(row.sha256)
         data = path.read_bytes()
         path.write_bytes(data.replace(b"keda", b"kedo", 1))
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with pytest.raises(EnvironmentFileError) as caught:
             load(load_environment(file, None))
-        assert found[:16] in caught.value.what and row.sha256[:16] in caught.value.what
+        assert digest[:16] in caught.value.what and row.sha256[:16] in caught.value.what
         path.unlink()
         with pytest.raises(EnvironmentFileError, match="not in the cache of this machine") as caught:
             load(load_environment(file, None))

@@ -36,9 +36,9 @@ def test_a_torn_last_line_is_left_out(folder):
     journal.append("s", "begin")
     with (folder.path / "journal.jsonl").open("a") as file:
         file.write('{"step": "t", "eve')
-    assert [one["event"] for one in journal.entries()] == ["begin"]
+    assert [entry["event"] for entry in journal.entries()] == ["begin"]
     journal.append("t", "again")
-    assert [one["event"] for one in journal.entries()] == ["begin", "again"], "the next entry was lost with it"
+    assert [entry["event"] for entry in journal.entries()] == ["begin", "again"], "the next entry was lost with it"
 
 
 def test_a_symbolic_link_is_not_followed(folder, tmp_path):
@@ -72,7 +72,7 @@ def test_a_run_of_another_machine_gets_its_folder(folder):
     runs, entry = folder.path.parent, {"at": "t", "step": "run", "event": "begin", "detail": "d"}
     made = RunFolder.adopt(runs, "20250101t000000z-local-7", {"mode": "cold"}, {"jobs": []}, [entry, entry])
     assert JournalFile(made).entries() == [entry, entry] and made.read_json("plan.json") == {"mode": "cold"}
-    assert {mode(one) for one in made.path.iterdir()} == {0o600} and mode(made.path) == 0o700
+    assert {mode(path) for path in made.path.iterdir()} == {0o600} and mode(made.path) == 0o700
     for name in ("../20250101t000000z-local-7", "20259901t000000z-local-7", "20250101t000000z-a/b-7"):
         with pytest.raises(Refusal, match="no id of a run"):
             RunFolder.adopt(runs, name, {}, {}, [])
@@ -84,7 +84,7 @@ def test_a_line_of_the_journal_that_is_no_entry_is_left_out(folder, line):
     JournalFile(folder).append("s", "begin")
     with (folder.path / "journal.jsonl").open("a") as file:
         file.write(line + "\n")
-    assert [one["event"] for one in JournalFile(folder).entries()] == ["begin"]
+    assert [entry["event"] for entry in JournalFile(folder).entries()] == ["begin"]
 
 
 def test_nothing_begins_without_a_journal(tmp_path):

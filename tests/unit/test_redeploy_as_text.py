@@ -109,14 +109,14 @@ def test_a_diff_tells_removed_replaced_created_and_changed_apart():
         obj("Role", "c", difference="rules"),
         obj("Role", "d"),
     )
-    seen = Inventory((), parts, (), (), (), "expired", (), None, ())
+    inventory = Inventory((), parts, (), (), (), "expired", (), None, ())
     deletions = (
         Deletion("Deployment", "keda", "a", "u", "differs at spec.replicas"),
         Deletion("Deployment", "keda", "old", "u", "not among KEDA's manifests"),
         Deletion("Deployment", "elsewhere", "a", "u", "another KEDA beside this one"),
     )
-    found = changes(seen, Decisions(deletions), "keda")
-    assert [(change.change, change.namespace, change.name) for change in found] == [
+    differences = changes(inventory, Decisions(deletions), "keda")
+    assert [(change.change, change.namespace, change.name) for change in differences] == [
         ("replaced", "keda", "a"),
         ("removed", "keda", "old"),
         ("removed", "elsewhere", "a"),
@@ -124,7 +124,10 @@ def test_a_diff_tells_removed_replaced_created_and_changed_apart():
         ("changed", "keda", "c"),
         ("replaced", "keda", "kedaorg-certs"),
     ]
-    assert found[4] == Change("changed", "Role", "keda", "c", field="rules") and left_alone_count(seen, found) == 1
+    assert (
+        differences[4] == Change("changed", "Role", "keda", "c", field="rules")
+        and left_alone_count(inventory, differences) == 1
+    )
 
 
 DONE = Progress(State.DONE)

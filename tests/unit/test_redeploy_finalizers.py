@@ -53,8 +53,8 @@ def test_the_install_does_not_wait_for_it(standing):
     assert standing.plan().mode == "reinstall"
     assert free.hanging_inspect(standing.context).state is State.WORKING
     free.remove_finalizers(standing.context)
-    seen = free.hanging_inspect(standing.context)
-    assert seen.state is State.DONE and f"left for last: ScaledJob {SPACE}/{SCALED_JOB}" in seen.detail
+    inspection = free.hanging_inspect(standing.context)
+    assert inspection.state is State.DONE and f"left for last: ScaledJob {SPACE}/{SCALED_JOB}" in inspection.detail
     assert finalizers(standing) == [HOOK]
 
 
@@ -85,8 +85,8 @@ def test_it_is_neither_applied_nor_paused_nor_proven(held):
     held.plan()
     held.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec={"maxReplicaCount": 1})
     held.put(kinds.JOBS, "j1", SPACE, metadata={"annotations": {running_jobs.GENERATION: "7"}})
-    for one in held.context.instrument_objects.values():
-        one[:] = [wanted for wanted in one if wanted["kind"] == "ScaledJob"]
+    for obj in held.context.instrument_objects.values():
+        obj[:] = [wanted for wanted in obj if wanted["kind"] == "ScaledJob"]
     assert restore.scaled_jobs_inspect(held.context).state is State.DONE
     before = held.kube.get(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
     for act in (
@@ -105,10 +105,10 @@ def test_the_end_says_what_is_left_and_who_can_let_it_go(held):
     """The last of all steps: what holds it, who takes that away, and the command of a person."""
     assert planner.STEPS[-1].id == restore.LEFT.id
     held.plan()
-    seen = restore.LEFT.inspect(held.context)
-    assert seen.state is State.BROKEN
+    inspection = restore.LEFT.inspect(held.context)
+    assert inspection.state is State.BROKEN
     for words in (f"ScaledJob {SPACE}/{SCALED_JOB} is held by finalizer {HOOK}", "Argo CD takes it away", "kubectl -n"):
-        assert words in seen.detail, seen.detail
+        assert words in inspection.detail, inspection.detail
     held.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"deletionTimestamp": None, "finalizers": None})
     assert restore.LEFT.inspect(held.context).state is State.DONE
 
@@ -122,11 +122,14 @@ def test_one_that_others_deliver_is_told_as_well(held):
 def test_a_finalizer_that_comes_after_the_preflight_stops_the_removal_before_it_begins(standing):
     """The operator works on."""
     standing.plan("reinstall")
-    step = next(one for one in remove.STEPS if one.id == "remove/api-service")
+    step = next(step for step in remove.STEPS if step.id == "remove/api-service")
     assert step.inspect(standing.context).state is State.WORKING
     standing.put(kinds.DEPLOYMENTS, OPERATOR, "keda", metadata={"finalizers": ["example.com/hold"]})
-    seen = step.inspect(standing.context)
-    assert seen.state is State.BROKEN and "nothing more is removed: Deployment keda/keda-operator" in seen.detail
+    inspection = step.inspect(standing.context)
+    assert (
+        inspection.state is State.BROKEN
+        and "nothing more is removed: Deployment keda/keda-operator" in inspection.detail
+    )
 
 
 @pytest.fixture
@@ -157,8 +160,12 @@ def test_a_namespace_of_an_instrument_that_does_not_go_holds_nothing_else_up(hel
         verify.loops_inspect,
     ):
         assert look(context).state is State.DONE
-    seen = restore.LEFT.inspect(context)
-    assert seen.state is State.BROKEN and f"Namespace {SPACE} is Terminating" in seen.detail and HOOK in seen.detail
+    inspection = restore.LEFT.inspect(context)
+    assert (
+        inspection.state is State.BROKEN
+        and f"Namespace {SPACE} is Terminating" in inspection.detail
+        and HOOK in inspection.detail
+    )
 
 
 def test_a_namespace_that_goes_is_waited_for(held_namespace):

@@ -36,8 +36,8 @@ def cluster(*statuses):
 )
 def test_only_what_hangs_is_removed_unless_nothing_is_deployed(statuses, removed):
     """With no deployed revision Helm can go on from none."""
-    found = [int(one.name.rpartition(".v")[2]) for one in helm.stuck(cluster(*statuses), "keda")]
-    assert found == removed
+    revisions = [int(deletion.name.rpartition(".v")[2]) for deletion in helm.stuck(cluster(*statuses), "keda")]
+    assert revisions == removed
 
 
 def obj(release=None, **annotations):

@@ -104,8 +104,8 @@ def test_a_free_lock_is_taken_and_given_back():
 
 def patient(cluster, run="run"):
     """Return a lock on a cluster's own clock, and what is reported meanwhile."""
-    told = []
-    return Lock(cluster, run, ME, told.append), told
+    events = []
+    return Lock(cluster, run, ME, events.append), events
 
 
 @pytest.mark.parametrize(
@@ -115,24 +115,24 @@ def patient(cluster, run="run"):
 def test_a_lock_that_is_at_work_here_or_lasts_long_is_respected_at_once(holder, duration_s):
     """A live process of this machine, of whatever run, and one that no killed process keeps: refused, and left alone."""
     cluster = held_by(Cluster(), holder, duration_s=duration_s)
-    lock, told = patient(cluster)
+    lock, events = patient(cluster)
     with pytest.raises(Refusal, match=r"at work|someone@elsewhere"):
         lock.take()
     lock.release()
     assert cluster.lease["metadata"]["uid"] == "uid-other" and not lock.was_held
-    assert told == [] and cluster.waited_s == 0
+    assert events == [] and cluster.waited_s == 0
 
 
 @pytest.mark.parametrize("run", ["run", "other"])
 def test_the_lock_of_a_process_killed_elsewhere_is_taken_when_it_expires(run):
     """Its own run's, for resume, and another's: the wait names the holder, and says how long it will be."""
     cluster = held_by(Cluster(), f"{run} someone@elsewhere 7", age_s=30)
-    lock, told = patient(cluster)
+    lock, events = patient(cluster)
     assert lock.inspect().state is State.TODO
     lock.take()
     assert cluster.lease["metadata"]["uid"] == "uid-1" and cluster.waited_s == pytest.approx(30, abs=0.1)
-    assert told[0].detail.startswith(f"waits for the lock of {run} someone@elsewhere 7, expires in 30 s")
-    assert len(told) == 6, "a line each five seconds"
+    assert events[0].detail.startswith(f"waits for the lock of {run} someone@elsewhere 7, expires in 30 s")
+    assert len(events) == 6, "a line each five seconds"
 
 
 def test_a_holder_that_renews_its_lock_is_alive():
@@ -187,8 +187,8 @@ def test_two_machines_need_not_agree_on_the_time(apart_h):
     lock = Lock(cluster, "run", "other@there")
     lock.take()
     assert ends(cluster.lease) == cluster.time + timedelta(seconds=60)
-    seen = Lock(cluster, "another", ME).inspect()
-    assert seen.state is State.TODO and "expires in 60 s" in seen.detail
+    inspection = Lock(cluster, "another", ME).inspect()
+    assert inspection.state is State.TODO and "expires in 60 s" in inspection.detail
     assert find_run_at_work(cluster) == "run"
     lock.release()
 

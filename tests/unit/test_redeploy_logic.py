@@ -31,18 +31,18 @@ class Cluster:
         self.kinds = kinds
 
     def list(self, resource, namespace=None, label_selector="", field_selector=""):
-        found = self.kinds.get(resource.kind, [])
-        wanted = dict(one.split("=") for one in field_selector.split(",") if one)
+        objects = self.kinds.get(resource.kind, [])
+        wanted = dict(obj.split("=") for obj in field_selector.split(",") if obj)
         if wanted:
-            found = [one for one in found if one["involvedObject"]["kind"] == wanted["involvedObject.kind"]]
-            found = [one for one in found if one["reason"] == wanted["reason"]]
-        return found
+            objects = [obj for obj in objects if obj["involvedObject"]["kind"] == wanted["involvedObject.kind"]]
+            objects = [obj for obj in objects if obj["reason"] == wanted["reason"]]
+        return objects
 
     def each(self, resource, namespace=None, label_selector="", field_selector=""):
         return self.list(resource, namespace, label_selector, field_selector)
 
     def find(self, resource, name, namespace=None):
-        named = [one for one in self.list(resource) if one["metadata"]["name"] == name]
+        named = [obj for obj in self.list(resource) if obj["metadata"]["name"] == name]
         return named[0] if named else None
 
 
@@ -71,8 +71,8 @@ def scaled_job(generation, strategy="default"):
 )
 def test_a_job_of_another_generation_is_at_risk_unless_the_rollout_is_gradual(generation, strategy, risky):
     """F2 and F3: KEDA compares the annotation with the ScaledJob's generation."""
-    found = running_jobs.at_risk(Cluster(Job=[job("a", generation)], ScaledJob=[scaled_job(2, strategy)]))
-    assert [one.name for one in found] == risky
+    at_risk = running_jobs.at_risk(Cluster(Job=[job("a", generation)], ScaledJob=[scaled_job(2, strategy)]))
+    assert [job_record.name for job_record in at_risk] == risky
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def with_lost_lag():
 def test_what_somebody_changed_in_the_midst_of_a_run_is_not_for_resume_alone():
     """It would meet the same conflict again: a new redeploy plans its removal (chaos round 43 of seed 1)."""
 
-    def apply(one, **options):
+    def apply(obj, **options):
         raise BadAnswer("Kubernetes", "x", "409 on PATCH: Apply failed with 1 conflict")
 
     context = Context(SimpleNamespace(kube=SimpleNamespace(apply=apply), environment=None), [], {})
@@ -136,8 +136,8 @@ def test_a_lag_that_no_counting_mends_holds_nothing_up_and_is_not_proven():
     context, redis = with_lost_lag()
     redis.count_read = lambda stream, group: True
     restore.count_lag(context)
-    seen = restore.lag_inspect(context)
-    assert seen.state is State.DONE and "cannot tell" in seen.detail
+    inspection = restore.lag_inspect(context)
+    assert inspection.state is State.DONE and "cannot tell" in inspection.detail
     assert verify.lag_inspect(context).state is State.WORKING
 
 
@@ -157,24 +157,26 @@ def test_a_count_that_is_too_high_on_an_empty_stream_is_mended_before_the_first_
     redis.ensure_group("s", "g", "$")
     redis.set_group("s", "g", 0, 5000)
     assert redis.group_info("s", "g").lag == 0
-    seen = restore.lag_inspect(context)
-    assert seen.state is State.TODO and "Redis takes 5000 more events for read" in seen.detail
+    inspection = restore.lag_inspect(context)
+    assert inspection.state is State.TODO and "Redis takes 5000 more events for read" in inspection.detail
     restore.count_lag(context)
     redis.add("s", [{"a": "1"}] * 6)
     assert redis.group_info("s", "g").lag == 6
 
 
 @pytest.mark.parametrize(
-    ("asked_for", "waiting", "told"),
+    ("asked_for", "waiting", "message"),
     [("", 3, "what it has read"), ("0", 5, "to 0, as asked for"), ("$", 0, "to $, as asked for")],
 )
-def test_a_group_that_stands_ahead_goes_back_behind_what_it_has_read_or_where_a_person_says(asked_for, waiting, told):
+def test_a_group_that_stands_ahead_goes_back_behind_what_it_has_read_or_where_a_person_says(
+    asked_for, waiting, message
+):
     """No event reaches it there; any other group is never moved."""
     context, redis = of_one_group(group_start=asked_for)
     assert restore.streams_inspect(context).state is State.DONE
     redis.set_group("s", "g", 99, 2)
-    seen = restore.streams_inspect(context)
-    assert seen.state is State.TODO and told in seen.detail, seen.detail
+    inspection = restore.streams_inspect(context)
+    assert inspection.state is State.TODO and message in inspection.detail, inspection.detail
     restore.ensure_streams(context)
     restore.count_lag(context)
     assert restore.streams_inspect(context).state is State.DONE
@@ -211,8 +213,8 @@ BEGINNINGS = {
 }
 
 
-@pytest.mark.parametrize(("as_set", "asked_for", "info", "lag", "told"), BEGINNINGS.values(), ids=BEGINNINGS)
-def test_a_group_that_is_absent_begins_where_nothing_unread_is_lost(as_set, asked_for, info, lag, told):
+@pytest.mark.parametrize(("as_set", "asked_for", "info", "lag", "message"), BEGINNINGS.values(), ids=BEGINNINGS)
+def test_a_group_that_is_absent_begins_where_nothing_unread_is_lost(as_set, asked_for, info, lag, message):
     """F28: what the stream of a Redis that came back empty holds, nobody has read; else as asked for, or as set."""
     redis = FakeRedis()
     redis.add("s", [{"a": "1"}] * 5)
@@ -225,7 +227,7 @@ def test_a_group_that_is_absent_begins_where_nothing_unread_is_lost(as_set, aske
     systems = SimpleNamespace(redis=redis, environment=known)
     context = Context(systems, [], {})
     context.decisions = Decisions(group_start=asked_for)
-    assert f"absent: s g, to begin {told}" in restore.streams_inspect(context).detail
+    assert f"absent: s g, to begin {message}" in restore.streams_inspect(context).detail
     restore.ensure_streams(context)
     assert redis.backlog("s", "g").waiting == lag
 
@@ -257,19 +259,19 @@ def test_a_lost_job_is_told():
     impostor = job("replaced", uid="uid-other")
     dying = job("dying", deletionTimestamp="now")
     kube = Cluster(Job=[job("fine"), failed, impostor, dying])
-    before = tuple(record(one) for one in ("fine", "failed", "replaced", "dying", "absent"))
-    said = running_jobs.lost(kube, before)
-    assert [one.split("/")[1].split()[0] for one in said] == ["replaced", "dying", "absent"]
+    before = tuple(record(name) for name in ("fine", "failed", "replaced", "dying", "absent"))
+    lost = running_jobs.lost(kube, before)
+    assert [name.split("/")[1].split()[0] for name in lost] == ["replaced", "dying", "absent"]
     assert running_jobs.failed(kube, before) == ["failed"]
 
 
 def test_a_finished_job_that_the_history_limit_removed_is_not_lost():
     """The Job controller's event tells that it had ended; its pod went with it. One whose pod was stopped is lost."""
-    seen = [event("Job", "uid-a", "Completed"), event("Job", "uid-b", "BackoffLimitExceeded")]
-    kube = Cluster(Event=[*seen, event("Pod", "uid-b-pod", "Killing")])
-    pods = [record(f"{one}-pod", "Pod", f"uid-{one}") for one in "abc"]
-    said = running_jobs.lost(kube, (*(record(one) for one in "abc"), *pods))
-    assert [one.split()[:2] for one in said] == [["Job", "n/c"], ["Pod", "n/b-pod"], ["Pod", "n/c-pod"]]
+    events = [event("Job", "uid-a", "Completed"), event("Job", "uid-b", "BackoffLimitExceeded")]
+    kube = Cluster(Event=[*events, event("Pod", "uid-b-pod", "Killing")])
+    pods = [record(f"{line}-pod", "Pod", f"uid-{line}") for line in "abc"]
+    lost = running_jobs.lost(kube, (*(record(line) for line in "abc"), *pods))
+    assert [line.split()[:2] for line in lost] == [["Job", "n/c"], ["Pod", "n/b-pod"], ["Pod", "n/c-pod"]]
 
 
 def test_a_pod_that_is_removed_after_its_job_has_ended_is_not_lost():
@@ -302,8 +304,8 @@ def test_what_was_on_its_way_out_before_the_run_is_no_loss_of_it():
     kube = Cluster(Job=[{**job("fine"), "metadata": {**job("fine")["metadata"], **going}}])
     assert [words.split()[1] for words in running_jobs.lost(kube, before)] == ["n/fine", "n/q", "n/r"]
     context = Context(SimpleNamespace(kube=kube, environment=None), [], {}, before=before[:1])
-    seen = verify.jobs_inspect(context)
-    assert seen.state is State.DONE and "not counted: Job n/held" in seen.detail
+    inspection = verify.jobs_inspect(context)
+    assert inspection.state is State.DONE and "not counted: Job n/held" in inspection.detail
 
 
 @pytest.mark.parametrize(
@@ -361,9 +363,9 @@ def test_certificates_are_good_as_made_and_faults_are_told():
 
 def test_the_digest_covers_the_inputs_and_nothing_else():
     """A Job list or another reason leaves it; another input changes it."""
-    one = Plan("cold", "because", (), inputs={"a": 1})
-    assert one.digest == Plan("cold", "other", (), inputs={"a": 1}, jobs_at_risk=(record("x"),)).digest
-    assert one.digest != Plan("cold", "because", (), inputs={"a": 2}).digest
+    plan = Plan("cold", "because", (), inputs={"a": 1})
+    assert plan.digest == Plan("cold", "other", (), inputs={"a": 1}, jobs_at_risk=(record("x"),)).digest
+    assert plan.digest != Plan("cold", "because", (), inputs={"a": 2}).digest
 
 
 def waiting(reason, message="", restarts=0, age_s=60):

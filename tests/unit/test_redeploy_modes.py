@@ -16,8 +16,7 @@ from prompt_keda.components.scaled_jobs.objects import PAUSED
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.delivery.manifests import load_instrument_manifest
-from prompt_keda.redeploy import dry_runs, modes, planner, restore, snapshot
-from prompt_keda.redeploy import inventory as survey
+from prompt_keda.redeploy import dry_runs, inventory, modes, planner, restore, snapshot
 from prompt_keda.redeploy.modes import RedeployOptions
 
 from .world import METRICS, SCALED_JOB, SPACE, World, keda_manifests, made_certificates
@@ -40,29 +39,29 @@ class Standing:
         self.keda = json.loads(Path(keda_manifests()[0]).read_text())
         self.context = Context(self.world.systems, self.keda, {instrument.name: own}, run_id="run")
         for resource, name, where in (
-            *((kinds.DEPLOYMENTS, one["metadata"]["name"], "keda") for one in self.keda if one["kind"] == "Deployment"),
+            *((kinds.DEPLOYMENTS, obj["metadata"]["name"], "keda") for obj in self.keda if obj["kind"] == "Deployment"),
             (kinds.API_SERVICES, METRICS, None),
             (kinds.VALIDATING_WEBHOOKS, "keda-admission", None),
             (kinds.SECRETS, CERTIFICATES, "keda"),
         ):
             kube.delete(resource, name, where)
         kube.create(kinds.SECRETS, made_certificates("keda"), "keda")
-        for one in (*install.crds(self.context), *install.parts(self.context)):
-            kube.apply(one)
-        for one in kube.list(kinds.DEPLOYMENTS, "keda"):
-            self.put(kinds.DEPLOYMENTS, one["metadata"]["name"], "keda", status={"availableReplicas": 1})
+        for obj in (*install.crds(self.context), *install.parts(self.context)):
+            kube.apply(obj)
+        for obj in kube.list(kinds.DEPLOYMENTS, "keda"):
+            self.put(kinds.DEPLOYMENTS, obj["metadata"]["name"], "keda", status={"availableReplicas": 1})
 
     def put(self, resource, name, namespace=None, **fields):
         self.kube.patch(resource, name, namespace, fields)
 
     def look(self):
-        return survey.look(self.context)
+        return inventory.look(self.context)
 
     def plan(self, mode="auto"):
         return planner.make_plan(self.context, RedeployOptions(mode))
 
     def removed(self, mode="auto"):
-        return sorted((one.kind, one.name) for one in self.plan(mode).decisions.deletions)
+        return sorted((obj.kind, obj.name) for obj in self.plan(mode).decisions.deletions)
 
 
 @pytest.fixture
@@ -79,9 +78,9 @@ def operator_gone(standing):
 
 
 def all_gone(standing):
-    for one in (*install.parts(standing.context), *install.crds(standing.context)):
-        resource = standing.kube.resource_of(one)
-        standing.kube.delete(resource, one["metadata"]["name"], one["metadata"].get("namespace"))
+    for obj in (*install.parts(standing.context), *install.crds(standing.context)):
+        resource = standing.kube.resource_of(obj)
+        standing.kube.delete(resource, obj["metadata"]["name"], obj["metadata"].get("namespace"))
 
 
 def namespace_going(standing):
@@ -102,7 +101,7 @@ def older(standing):
 
 
 @pytest.mark.parametrize(
-    ("break_it", "mode", "said"),
+    ("break_it", "mode", "message"),
     [
         (nothing, "repair", "nothing is removed"),
         (operator_gone, "repair", "absent: Deployment keda/keda-operator"),
@@ -113,11 +112,11 @@ def older(standing):
         (older, "upgrade", "KEDA 2.15.0 stands"),
     ],
 )
-def test_auto_takes_the_mode_that_removes_least(standing, break_it, mode, said):
+def test_auto_takes_the_mode_that_removes_least(standing, break_it, mode, message):
     """And says why."""
     break_it(standing)
     plan = standing.plan()
-    assert plan.mode == mode and said in plan.reason
+    assert plan.mode == mode and message in plan.reason
 
 
 @pytest.mark.parametrize(
@@ -269,7 +268,7 @@ EDITED = {"maxReplicaCount": 7, "pollingInterval": 9}
 @pytest.mark.parametrize("edited", [{"maxReplicaCount": 7}, EDITED])
 def test_a_scaled_job_that_somebody_has_edited_is_taken_over_and_the_plan_says_it(standing, edited):
     """`kubectl edit`: every redeploy was refused, and by hand it is applied unpaused: KEDA ends its Jobs (F1)."""
-    (wanted,) = (one for one in standing.context.instrument_objects["LSSTCam"] if one["kind"] == "ScaledJob")
+    (wanted,) = (obj for obj in standing.context.instrument_objects["LSSTCam"] if obj["kind"] == "ScaledJob")
     standing.kube.delete(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
     standing.kube.apply(wanted)
     standing.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, metadata={"generation": 2})
@@ -304,7 +303,7 @@ def test_a_secret_that_somebody_has_edited_is_taken_over(standing):
 
 def test_what_others_own_and_have_as_it_should_be_is_no_conflict(standing):
     """It is not applied; a label that somebody has changed stopped every redeploy."""
-    (wanted,) = (one for one in standing.context.instrument_objects["LSSTCam"] if one["kind"] == "ScaledJob")
+    (wanted,) = (obj for obj in standing.context.instrument_objects["LSSTCam"] if obj["kind"] == "ScaledJob")
     standing.kube.delete(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
     wanted["metadata"]["labels"] = {"team": "ours"}
     standing.kube.apply(wanted)
@@ -344,7 +343,7 @@ def test_what_no_source_brings_comes_back_from_the_snapshot(standing):
 def test_no_secret_is_in_a_snapshot(standing):
     """Not even KEDA's own."""
     standing.plan()
-    assert {one["kind"] for one in snapshot.objects(standing.look())} >= {"ScaledJob", "Deployment"}
+    assert {obj["kind"] for obj in snapshot.objects(standing.look())} >= {"ScaledJob", "Deployment"}
     assert "tls.key" not in json.dumps(standing.context.objects)
 
 
@@ -359,8 +358,8 @@ def test_a_pause_that_the_source_does_not_want_is_taken_away(standing):
 def test_a_pause_in_the_source_is_refused(standing):
     """That is the place to change it."""
     for own in standing.context.instrument_objects.values():
-        for one in own:
-            one["metadata"].setdefault("annotations", {})[PAUSED] = "true"
+        for obj in own:
+            obj["metadata"].setdefault("annotations", {})[PAUSED] = "true"
     with pytest.raises(Refusal, match="itself pauses ScaledJob"):
         standing.plan()
 
@@ -368,9 +367,9 @@ def test_a_pause_in_the_source_is_refused(standing):
 def test_a_source_under_which_no_worker_comes_is_refused(standing):
     """KEDA would take it, and the redeploy would end with Jobs that have no pod."""
     for own in standing.context.instrument_objects.values():
-        for one in own:
-            if one["kind"] == "ScaledJob":
-                one["spec"]["jobTargetRef"]["suspend"] = True
+        for obj in own:
+            if obj["kind"] == "ScaledJob":
+                obj["spec"]["jobTargetRef"]["suspend"] = True
     with pytest.raises(Refusal, match="born suspended"):
         standing.plan()
 
@@ -379,9 +378,9 @@ def test_a_source_under_which_no_worker_comes_is_refused(standing):
 def test_a_source_that_the_crd_refuses_is_left_to_the_preflight(standing, spec):
     """It names the field; the plan itself does not end in an unexpected error."""
     for own in standing.context.instrument_objects.values():
-        for one in own:
-            if one["kind"] == "ScaledJob":
-                one["spec"] |= spec
+        for obj in own:
+            if obj["kind"] == "ScaledJob":
+                obj["spec"] |= spec
     assert standing.plan().mode
 
 
@@ -402,7 +401,7 @@ def test_the_same_state_gives_the_same_digest(standing):
     first = standing.plan()
     assert first.decisions.deletions
     assert standing.plan().digest == first.digest
-    assert all(one.why for one in first.decisions.deletions)
+    assert all(obj.why for obj in first.decisions.deletions)
 
 
 def test_what_cannot_be_read_is_not_taken_for_absent(standing):

@@ -96,7 +96,7 @@ def redeploy(world, mode):
     context = Context(world.systems, *manifests(environment), run_id="run")
     context.before = running_jobs.ledger(kube, context.environment.smoke.namespace)
     planner.make_plan(context, RedeployOptions("auto" if mode == "cold" else mode))
-    steps = [one for one in planner.STEPS if one.id not in ("preflight/all-at-hand", "verify/smoke")]
+    steps = [right for right in planner.STEPS if right.id not in ("preflight/all-at-hand", "verify/smoke")]
     for step in steps:
         if step.id == "verify/loops-poll":
             leads(world)
@@ -182,14 +182,14 @@ def smoke_part(context):
 def test_a_redeploy_asks_for_no_right_that_is_not_derived(recorded):
     """Otherwise an identity would be told that it may redeploy, and be stopped half-way."""
     asked, rights = recorded
-    assert sorted(one for one in asked if not any(right.covers(one) for right in rights)) == []
+    assert sorted(needed for needed in asked if not any(right.covers(needed) for right in rights)) == []
 
 
 def test_no_right_is_derived_that_no_step_asks_for(recorded):
     """Otherwise somebody would be told that they may not do what they may."""
     asked, rights = recorded
-    idle = [right for right in rights if not any(right.covers(one) for one in asked)]
-    assert [one for one in idle if one not in NOT_ASKED_HERE] == []
+    idle = [right for right in rights if not any(right.covers(other) for other in asked)]
+    assert [other for other in idle if other not in NOT_ASKED_HERE] == []
 
 
 def test_the_derivation_follows_the_manifests():
@@ -198,8 +198,8 @@ def test_the_derivation_follows_the_manifests():
     keda, own = manifests(environment)
     extra = {"apiVersion": "policy/v1", "kind": "NetworkPolicy", "metadata": {"name": "n", "namespace": "keda"}}
     more = set(redeploy_rights(environment, [*keda, extra], own)) - set(redeploy_rights(environment, keda, own))
-    told = {str(one) for one in more}
-    assert told == {
+    names = {str(right) for right in more}
+    assert names == {
         "get networkpolicies n in keda",
         "create networkpolicies in keda",
         "patch networkpolicies n in keda",
@@ -208,5 +208,5 @@ def test_the_derivation_follows_the_manifests():
 
 def test_restore_is_one_of_the_stages():
     """The stages whose steps are run here are all that there are."""
-    stages = {one.id.partition("/")[0] for one in planner.STEPS}
+    stages = {right.id.partition("/")[0] for right in planner.STEPS}
     assert stages == {"preflight", "guard", "remove", "free", "install", "restore", "verify"} and restore.STEPS

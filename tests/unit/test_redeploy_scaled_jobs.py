@@ -22,7 +22,7 @@ from tests.unit.breaks import change
 from tests.unit.world import METRICS, OPERATOR, SCALED_JOB, World, conditions, now
 
 DEFAULT, GRADUAL = {"rollout": {"strategy": "default"}}, {"rollout": {"strategy": "gradual"}}
-SERVED = [one for one in vars(kinds).values() if isinstance(one, kinds.Resource)]
+SERVED = [resource for resource in vars(kinds).values() if isinstance(resource, kinds.Resource)]
 KEY = (kinds.SCALED_JOBS, "sj", "n")
 SEEN_PAUSED = {"status": {"conditions": [{"type": "Paused", "status": "True"}]}}
 
@@ -46,7 +46,7 @@ class Cluster(FakeKube):
         return self.patch(*KEY, {"metadata": {"generation": made["metadata"].get("generation", 1)}})
 
     def generations(self):
-        return [one["metadata"]["annotations"].get(GENERATION) for one in self.list(kinds.JOBS)]
+        return [job["metadata"]["annotations"].get(GENERATION) for job in self.list(kinds.JOBS)]
 
     def annotations(self):
         return self.get(*KEY)["metadata"].get("annotations") or {}
@@ -107,8 +107,8 @@ def test_what_nobody_wanted_is_taken_away(wanted, extra):
     """Applying leaves what others have added. It is paused for that, as its generation changes."""
     cluster = Cluster({**wanted, **extra})
     context = restoring(cluster, wanted)
-    seen = restore.scaled_jobs_inspect(context)
-    assert seen.state is State.TODO and seen.detail, seen
+    inspection = restore.scaled_jobs_inspect(context)
+    assert inspection.state is State.TODO and inspection.detail, inspection
     restore.apply_scaled_jobs(context)
     assert {key: value for key, value in cluster.get(*KEY)["spec"].items() if value not in ({}, None)} == wanted
     assert cluster.annotations() == {PAUSED: "true", RUN_ANNOTATION: "run-1"}
@@ -178,8 +178,8 @@ def test_a_scaled_job_whose_jobs_cannot_run_is_not_proven_whoever_delivers_it():
     """KEDA calls it Ready all the same."""
     cluster = Cluster({**DEFAULT, "jobTargetRef": {"suspend": True}})
     cluster.patch(*KEY, {"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
-    seen = verify.scaled_jobs_inspect(restoring(cluster, DEFAULT))
-    assert seen.state is State.BROKEN and "born suspended" in seen.detail
+    inspection = verify.scaled_jobs_inspect(restoring(cluster, DEFAULT))
+    assert inspection.state is State.BROKEN and "born suspended" in inspection.detail
 
 
 def test_a_new_scaled_job_without_jobs_and_one_that_is_as_it_should_be_are_not_paused():
@@ -251,8 +251,8 @@ def test_what_keda_goes_on_to_take_for_paused_is_paused_again_and_unpaused():
     cluster = LateWriter()
     context = restoring(cluster, DEFAULT)
     assert unpause.unpause_inspect(context).state is State.DONE
-    seen = unpause.settle_inspect(context)
-    assert seen.state is State.TODO and seen.detail == "unpaused, and KEDA still takes it for paused: sj"
+    inspection = unpause.settle_inspect(context)
+    assert inspection.state is State.TODO and inspection.detail == "unpaused, and KEDA still takes it for paused: sj"
     unpause.settle_scaled_jobs(context)
     assert cluster.unpaused == 1 and cluster.annotations() == {}
     assert unpause.settle_inspect(context).state is State.DONE
@@ -321,11 +321,11 @@ def test_a_scaled_job_that_others_deliver_is_proven_too():
     assert verify.scaled_jobs_inspect(context).state is State.BROKEN
 
 
-@pytest.mark.parametrize("found", [[], [("n", "other")], [("m", "sj")], [("n", "sj"), ("n", "sj2")]])
-def test_a_manifest_about_another_scaled_job_is_refused(found):
+@pytest.mark.parametrize("objects", [[], [("n", "other")], [("m", "sj")], [("n", "sj"), ("n", "sj2")]])
+def test_a_manifest_about_another_scaled_job_is_refused(objects):
     """The guard looks at the name in the environment; what is applied has to be that."""
     instrument = SimpleNamespace(name="i", namespace="n", scaled_job="sj", manifest="m.yaml", prepared=None)
-    made = [{"kind": "ScaledJob", "metadata": {"namespace": where, "name": name}} for where, name in found]
+    made = [{"kind": "ScaledJob", "metadata": {"namespace": where, "name": name}} for where, name in objects]
     with pytest.raises(EnvironmentFileError, match="instrument i is n/sj"):
         planner._check_scaled_job(instrument, [*made, {"kind": "ConfigMap", "metadata": {}}])
 
@@ -357,26 +357,26 @@ def test_a_scaled_job_is_proven_only_when_it_is_polled_again():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda world: loops(world, names=()), "the operator has no loop for it"),
         (lambda world: world.kube.denied.add(("get", "pods/portforward")), "may not be read"),
         (lambda world: world.remove(kinds.PODS, OPERATOR, "keda"), "is no pod"),
     ],
 )
-def test_metrics_that_do_not_say_it_prove_nothing(change, said):
+def test_metrics_that_do_not_say_it_prove_nothing(change, message):
     """Unknown is never green."""
     world = World()
     context = Context(world.systems, [], {})
     verify.loops_inspect(context)
     loops(world, "0.2")
     change(world)
-    seen = verify.loops_inspect(context)
-    assert seen.state is State.WORKING and said in seen.detail
+    inspection = verify.loops_inspect(context)
+    assert inspection.state is State.WORKING and message in inspection.detail
 
 
 @pytest.mark.parametrize(
-    ("inspect", "break_it", "said"),
+    ("inspect", "break_it", "message"),
     [
         (
             verify.parts_inspect,
@@ -395,12 +395,12 @@ def test_metrics_that_do_not_say_it_prove_nothing(change, said):
         ),
     ],
 )
-def test_a_run_ends_only_when_the_checks_would_be_green(inspect, break_it, said):
+def test_a_run_ends_only_when_the_checks_would_be_green(inspect, break_it, message):
     """Verification and check look with one function: what check-deps would warn of is waited for, in its words."""
     world = World()
     parts = [{"kind": "Deployment", "metadata": {"name": name}} for name in PARTS]
     context = Context(world.systems, parts, {})
     assert verify.parts_inspect(context).state is State.DONE
     break_it(world)
-    seen = inspect(context)
-    assert seen.state is State.WORKING and said in seen.detail, seen
+    inspection = inspect(context)
+    assert inspection.state is State.WORKING and message in inspection.detail, inspection

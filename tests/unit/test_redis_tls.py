@@ -83,7 +83,7 @@ def test_tls_may_be_asked_for_in_the_trigger_authentication(world, owner):
 
 
 @pytest.mark.parametrize(
-    ("metadata", "references", "values", "verdict", "said"),
+    ("metadata", "references", "values", "verdict", "message"),
     [
         ({"enableTLS": None}, [PASSWORD], {}, "fail", "KEDA asks without TLS, this Redis wants it"),
         ({"enableTLS": "false"}, [PASSWORD], {}, "fail", "KEDA asks without TLS, this Redis wants it"),
@@ -100,11 +100,11 @@ def test_tls_may_be_asked_for_in_the_trigger_authentication(world, owner):
         ),
     ],
 )
-def test_a_keda_that_asks_a_redis_with_tls_otherwise_is_told(world, metadata, references, values, verdict, said):
+def test_a_keda_that_asks_a_redis_with_tls_otherwise_is_told(world, metadata, references, values, verdict, message):
     """Without TLS, without an authority, unverified, or by a name that the certificate does not have."""
     keda_asks(world, metadata, *references, **values)
     outcome = world.verdict(MAY_ASK)
-    assert (outcome.verdict.value, said in outcome.observed) == (verdict, True), outcome
+    assert (outcome.verdict.value, message in outcome.observed) == (verdict, True), outcome
 
 
 def test_another_authority_than_that_of_redis_is_told(world, tmp_path):
@@ -122,13 +122,13 @@ def test_a_smoke_test_hands_keda_the_authority_and_turns_tls_on(world, owner):
     secret, authentication = smoke_objects.login(systems.environment, "smoke-1", parameters, "run")
     handed = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
     assert handed == {"password": "value", "ca": owner.ca_file.read_text()}
-    assert [one["parameter"] for one in authentication["spec"]["secretTargetRef"]] == ["password", "ca"]
+    assert [reference["parameter"] for reference in authentication["spec"]["secretTargetRef"]] == ["password", "ca"]
     made = smoke_objects.scaled_job(systems, "smoke-1", 5, "run")["spec"]
     (trigger,) = made["triggers"]
     assert trigger["metadata"]["enableTLS"] == "true" and trigger["authenticationRef"] == {"name": "smoke-1"}
     pods = [made["jobTargetRef"]["template"]["spec"], canary.job(systems, "c")["spec"]["template"]["spec"]]
     for pod in pods:
-        variables = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
+        variables = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
         assert (variables["REDIS_TLS"], variables["REDIS_TLS_CA"]) == ("true", owner.ca_file.read_text())
 
 
@@ -142,7 +142,7 @@ def test_the_systems_authorities_are_handed_to_nobody(world):
     made = smoke_objects.scaled_job(world.systems, "smoke-1", 5, "run")["spec"]
     (trigger,), (container,) = made["triggers"], made["jobTargetRef"]["template"]["spec"]["containers"]
     assert trigger["metadata"]["enableTLS"] == "true" and "authenticationRef" not in trigger
-    named = [one["name"] for one in container["env"]]
+    named = [variable["name"] for variable in container["env"]]
     assert "REDIS_TLS" in named and "REDIS_TLS_CA" not in named and "REDIS_PASSWORD" not in named
 
 

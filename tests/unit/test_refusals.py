@@ -108,11 +108,11 @@ CASES = [
 
 
 @pytest.mark.parametrize("work", [redeploy, smoke, full_smoke])
-@pytest.mark.parametrize(("break_it", "said"), CASES)
-def test_it_is_refused_before_any_write(world, work, break_it, said):
+@pytest.mark.parametrize(("break_it", "message"), CASES)
+def test_it_is_refused_before_any_write(world, work, break_it, message):
     """Exit code 2, and one message that says why."""
     break_it(world)
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(Refusal, match=message):
         work(world)
     assert unfinished_run(runs_folder(), "local") is None
 
@@ -250,7 +250,9 @@ def test_an_unexpected_error_of_a_run_is_journaled_and_resume_goes_on(world, mon
     folder = unfinished_run(runs_folder(), "local")
     assert caught.value.parts.run == folder.id
     (last,) = (
-        one for one in JournalFile(folder).entries() if one["event"] == "failed" and one["step"] != "cluster-copy"
+        entry
+        for entry in JournalFile(folder).entries()
+        if entry["event"] == "failed" and entry["step"] != "cluster-copy"
     )
     assert (last["step"], last["detail"]) == (where, "KeyError, an unexpected error")
     assert SECRET not in what + fix + repr(caught.value.parts)
@@ -278,7 +280,7 @@ def on_another_machine(world, monkeypatch, tmp_path, forged=None):
 
 
 def runs_here():
-    return sorted(one.name for one in runs_folder().glob("*"))
+    return sorted(path.name for path in runs_folder().glob("*"))
 
 
 def test_a_run_of_another_machine_goes_on_here(world, monkeypatch, tmp_path):
@@ -288,7 +290,7 @@ def test_a_run_of_another_machine_goes_on_here(world, monkeypatch, tmp_path):
         resume(world)
     assert runs_here() == [run.id]
     entries = JournalFile(RunFolder.find(runs_folder(), run.id)).entries()
-    begun = [one["detail"].split()[0] for one in entries if (one["step"], one["event"]) == ("run", "begin")]
+    begun = [entry["detail"].split()[0] for entry in entries if (entry["step"], entry["event"]) == ("run", "begin")]
     assert begun == ["redeploy", "resume"]
 
 
@@ -301,12 +303,12 @@ def test_without_an_approval_a_run_of_another_machine_is_not_resumed(world, monk
     run = unfinished_run(runs_folder(), "local")
     copied(world, run)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
-    told = []
+    events = []
     with pytest.raises(Refusal, match=f"resume of run {run.id}, begun on another machine") as caught:
-        redeploying.resume(world.session, "", "", told.append, None)
+        redeploying.resume(world.session, "", "", events.append, None)
     assert caught.value.parts.digest == digest and runs_here() == []
-    said = [one.detail for one in told]
-    assert [one for one in said if one.startswith("may remove Lease operator.keda.sh (uid ")], said
+    details = [event.detail for event in events]
+    assert [event for event in details if event.startswith("may remove Lease operator.keda.sh (uid ")], details
     for wrong in ("0123456789abcdef", ""):
         with pytest.raises(Refusal):
             resume(world, approve=wrong, ask=lambda question: "no\n")
@@ -357,10 +359,10 @@ def test_a_damaged_copy_does_not_hide_what_this_machine_knows(world):
     """Its own files count, and that is said."""
     run = interrupted_run(world)
     copied(world, run, {"data": {"journal-00000": "{"}})
-    told = []
+    events = []
     with pytest.raises(pytest.fail.Exception, match="was called"):
-        redeploying.resume(world.session, "", "", told.append, None)
-    assert "damaged" in told[0].detail and told[0].detail.endswith("the files of this machine count")
+        redeploying.resume(world.session, "", "", events.append, None)
+    assert "damaged" in events[0].detail and events[0].detail.endswith("the files of this machine count")
 
 
 def test_a_damaged_folder_is_made_good_by_the_copy(world):
@@ -386,13 +388,13 @@ def test_a_forged_copy_of_another_plan_is_not_taken(world):
     """Where this machine has the run, what it has approved counts."""
     run = interrupted_run(world)
     copied(world, run)
-    key = next(one for one in world.kube._objects if one[2] == f"run-{run.id}")
+    key = next(obj for obj in world.kube._objects if obj[2] == f"run-{run.id}")
     plan = {**run.read_json("plan.json"), "digest": "f" * 16}
     world.kube._objects[key]["binaryData"][PLAN] = packed(portable_plan(plan))
-    told = []
+    events = []
     with pytest.raises(pytest.fail.Exception, match="was called"):
-        redeploying.resume(world.session, "", "", told.append, None)
-    assert "is of another plan; the files of this machine count" in told[0].detail
+        redeploying.resume(world.session, "", "", events.append, None)
+    assert "is of another plan; the files of this machine count" in events[0].detail
 
 
 def test_what_changed_is_named_on_another_machine_too(world, monkeypatch, tmp_path):
@@ -427,7 +429,7 @@ def test_a_cluster_copy_that_cannot_be_read_hides_no_run_of_this_machine(world):
     with pytest.raises(Refused):
         resume(world)
     interrupted_run(world)
-    told = []
+    events = []
     with pytest.raises(pytest.fail.Exception, match="was called"):
-        redeploying.resume(world.session, "", "", told.append, None)
-    assert "could not be read" in told[0].detail
+        redeploying.resume(world.session, "", "", events.append, None)
+    assert "could not be read" in events[0].detail

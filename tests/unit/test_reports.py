@@ -27,7 +27,7 @@ def test_junit_of_several_runs_becomes_one_document(tmp_path):
     for name, case in (("a", "<testcase name='1'/>"), ("b", "<testcase name='2'><failure/></testcase>")):
         (tmp_path / f"{name}.xml").write_text(f"<testsuites><testsuite name='{name}'>{case}</testsuite></testsuites>")
     merged = ElementTree.fromstring(as_junit.merge(sorted(tmp_path.glob("*.xml"))))
-    assert [one.get("name") for one in merged] == ["a", "b"] and len(merged.findall(".//failure")) == 1
+    assert [run.get("name") for run in merged] == ["a", "b"] and len(merged.findall(".//failure")) == 1
 
 
 EVENTS = (
@@ -51,8 +51,8 @@ def test_without_a_terminal_each_event_is_a_line(monkeypatch, verbose, news):
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     stream = io.StringIO()
     progress = Progress(stream, verbose)
-    for one in EVENTS:
-        progress(one)
+    for event in EVENTS:
+        progress(event)
     progress.close()
     lines = stream.getvalue().splitlines()
     assert [line[line.index("install/") :].split(maxsplit=1)[1] for line in lines] == news
@@ -98,14 +98,14 @@ def test_on_a_terminal_what_is_at_work_goes_away_when_it_is_done(monkeypatch, te
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as stream:
         progress = Progress(stream)
-        for one in EVENTS:
-            progress(one)
+        for event in EVENTS:
+            progress(event)
         progress.close()
         progress.close()
-    said = b"".join(until_closed(ours)).decode()
+    output = b"".join(until_closed(ours)).decode()
     os.close(ours)
-    assert ("\x1b[1A" in said or "\x1b[2K" in said) == live
-    assert "3/3 ready (1.5 s)" in said
+    assert ("\x1b[1A" in output or "\x1b[2K" in output) == live
+    assert "3/3 ready (1.5 s)" in output
 
 
 IDS = ("redis/answers", "redis/lag-matches-backlog", "keda/parts-ready")
@@ -125,15 +125,15 @@ def test_a_round_of_checks_is_live_on_a_terminal_and_silent_elsewhere(monkeypatc
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as terminal:
         for watcher in (LiveChecks(IDS, terminal), LiveChecks(IDS, stream)):
-            for one in ROUND[:3]:
-                watcher(one)
+            for check in ROUND[:3]:
+                watcher(check)
             table = watcher._table()
             watcher(ROUND[3])
             watcher.close()
             watcher.close()
-    said = b"".join(until_closed(ours)).decode()
+    output = b"".join(until_closed(ours)).decode()
     os.close(ours)
-    assert stream.getvalue() == "" and "redis" in said and "title" not in said
+    assert stream.getvalue() == "" and "redis" in output and "title" not in output
     drawn = Console(width=60, file=io.StringIO(), record=True)
     drawn.print(table)
     assert [line.split() for line in drawn.export_text().splitlines()] == [["redis", "✓"], ["keda", "parts-ready"]]

@@ -41,9 +41,9 @@ def other_world():
     world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec=spec)
     shared = {"env": [{"parameter": "password", "name": "P"}]}
     world.put(kinds.CLUSTER_TRIGGER_AUTHENTICATIONS, "shared", spec=shared)
-    for one in world.kube.list(kinds.DEPLOYMENTS, "keda"):
+    for deployment in world.kube.list(kinds.DEPLOYMENTS, "keda"):
         spec = {"template": {"spec": {"imagePullSecrets": None}}}
-        world.change(kinds.DEPLOYMENTS, one["metadata"]["name"], "keda", spec=spec)
+        world.change(kinds.DEPLOYMENTS, deployment["metadata"]["name"], "keda", spec=spec)
     for namespace in ("keda", SPACE):
         world.change(kinds.SERVICE_ACCOUNTS, "default", namespace, imagePullSecrets=[{"name": "pull-secret"}])
     return world
@@ -70,16 +70,16 @@ def _asked_in(world, red=frozenset()):
     world.put_service("prompt-redis", "prompt-redis")
     redis = world.systems.environment.redis
     recorder.port_forward(redis.namespace, ready_pod(recorder, redis.namespace, redis.service, redis.port), redis.port)
-    results = run_checks([one for one in CHECKS.values() if not one.deep], world.systems, nobody, LONG)
-    assert {one.id for one in results if one.verdict.value not in ("ok", "skipped")} == set(red)
+    results = run_checks([check for check in CHECKS.values() if not check.deep], world.systems, nobody, LONG)
+    assert {result.id for result in results if result.verdict.value not in ("ok", "skipped")} == set(red)
     return recorder.asked, rights_to_look(world.systems.environment)
 
 
 def test_the_checks_ask_for_what_is_listed_and_nothing_else():
     """Each right that a check needs is listed, and each that is listed is needed."""
     asked, listed = asked_by_the_checks()
-    assert sorted(one for one in asked if not any(right.covers(one) for right in listed)) == []
-    assert [right for right in listed if not any(right.covers(one) for one in asked)] == []
+    assert sorted(needed for needed in asked if not any(right.covers(needed) for right in listed)) == []
+    assert [right for right in listed if not any(right.covers(needed) for needed in asked)] == []
 
 
 def rules_of(rights):
@@ -88,23 +88,23 @@ def rules_of(rights):
     def key(right):
         return right.group, right.plural, right.subresource, bool(right.name)
 
-    found = []
+    rules = []
     for (group, plural, subresource, by_name), some in groupby(sorted(rights, key=key), key):
         some = list(some)
         rule = {"apiGroups": [group], "resources": [f"{plural}/{subresource}" if subresource else plural]}
-        rule["verbs"] = sorted({one.verb for one in some})
-        found.append(rule | ({"resourceNames": sorted({one.name for one in some})} if by_name else {}))
-    return found
+        rule["verbs"] = sorted({right.verb for right in some})
+        rules.append(rule | ({"resourceNames": sorted({right.name for right in some})} if by_name else {}))
+    return rules
 
 
 def role_objects():
     """Return the shipped objects: a ClusterRole, a Role for each namespace, and their bindings to a group."""
     environments = (World().systems.environment, load_environment(FOLDER / "prod.yaml", None))
-    rights = {right for one in environments for right in rights_to_look(one)}
+    rights = {right for environment in environments for right in rights_to_look(environment)}
     made = []
-    for namespace in sorted({one.namespace for one in rights}):
+    for namespace in sorted({right.namespace for right in rights}):
         kind, where = ("Role", {"namespace": namespace}) if namespace else ("ClusterRole", {})
-        rules = rules_of(one for one in rights if one.namespace == namespace)
+        rules = rules_of(right for right in rights if right.namespace == namespace)
         metadata, reference = {"name": NAME, **where}, {"apiGroup": GROUP, "kind": kind, "name": NAME}
         subjects = [{"apiGroup": GROUP, "kind": "Group", "name": "FILL-IN"}]
         made.append({"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": metadata, "rules": rules})
@@ -123,9 +123,9 @@ def test_the_shipped_role_gives_these_rights_and_no_others():
 
 def test_the_shipped_role_lets_nobody_write_or_read_secrets_that_are_not_named():
     """No wildcard, no right over rights, and only reviews and port-forwards to Redis and KEDA are created."""
-    for one in role_objects():
-        for rule in one.get("rules", []):
-            where = one["metadata"].get("namespace")
+    for obj in role_objects():
+        for rule in obj.get("rules", []):
+            where = obj["metadata"].get("namespace")
             assert ALL not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
             assert not {"bind", "escalate", "impersonate", "patch", "update", "delete"} & set(rule["verbs"])
             if "create" in rule["verbs"]:
@@ -150,8 +150,8 @@ def test_the_shipped_role_lets_nobody_write_or_read_secrets_that_are_not_named()
 def test_a_rule_gives_what_rbac_lets_it_give(rule, right, given):
     """Names, groups, subresources and wildcards."""
     verbs, groups, resources, names = rule
-    found = {"verbs": verbs, "apiGroups": groups, "resources": resources, "resourceNames": names}
-    assert gives(found, right) is given
+    rbac_rule = {"verbs": verbs, "apiGroups": groups, "resources": resources, "resourceNames": names}
+    assert gives(rbac_rule, right) is given
 
 
 def test_what_the_rules_prove_is_not_asked_again():
@@ -167,7 +167,7 @@ def test_what_the_rules_prove_is_not_asked_again():
             asked.append(arguments)
             return arguments[2] == "nodes"
 
-    rights = [Right("get", "", "secrets", one, "s") for one in ("a", "b")] + [Right("list", "", "nodes")]
+    rights = [Right("get", "", "secrets", resource, "s") for resource in ("a", "b")] + [Right("list", "", "nodes")]
     assert missing_rights(Some(), rights) == [rights[1]]
     assert sorted(asked) == [("get", "", "secrets", "b", "s", ""), ("list", "", "nodes", "", "", "")]
 
@@ -181,4 +181,4 @@ def test_rights_are_named_together_and_the_many_are_counted():
 
 def test_kinds_have_the_plural_that_the_server_gives_them():
     """Those of this project, without asking a server."""
-    assert [one.kind for one in SERVED if plural_of(one.kind) != one.plural] == []
+    assert [kind.kind for kind in SERVED if plural_of(kind.kind) != kind.plural] == []

@@ -24,8 +24,8 @@ LINK = re.compile(r"\]\(([^)]+)\)")
 ONLY_READS = ("check-deps", "plan", "history")
 
 
-def by_name(one):
-    return one.name
+def by_name(runbook):
+    return runbook.name
 
 
 def only(step):
@@ -35,14 +35,14 @@ def only(step):
 
 def test_every_check_names_a_runbook_and_every_runbook_is_named():
     """No red line leaves a person without a page, and no page is dead."""
-    named = {one.runbook for one in ALL_CHECKS}
+    named = {entry.runbook for entry in ALL_CHECKS}
     assert named == set(runbook_names(RUNBOOKS)) == set(ORDER)
 
 
 def looked_at(page, section):
     """Return the starts of the ids that a section's checks look at."""
-    steps = [one for one in page.steps if one.section == section and one.task == "check-deps"]
-    return tuple(start for one in steps for start in only(one))
+    steps = [entry for entry in page.steps if entry.section == section and entry.task == "check-deps"]
+    return tuple(start for entry in steps for start in only(entry))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
@@ -50,9 +50,9 @@ def test_its_commands_are_tasks_with_flags_that_exist(page):
     """As invoke itself reads them; ``--only`` fits checks."""
     for step in page.steps:
         parsed = Parser(contexts=namespace.to_contexts()).parse_argv([*step.words, "--env", "prod"])
-        assert [one.name for one in parsed] == [step.task]
+        assert [argument.name for argument in parsed] == [step.task]
         for start in only(step):
-            assert any(one.id.startswith(start) for one in ALL_CHECKS), f"{step.id}: no check fits {start!r}"
+            assert any(argument.id.startswith(start) for argument in ALL_CHECKS), f"{step.id}: no check fits {start!r}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
@@ -74,7 +74,7 @@ def anchors(path):
 def test_its_diagnosis_only_reads_and_its_verification_looks_at_what_led_to_it(page):
     """Otherwise a page could be green while the check that named it is red. Deep checks need rights of their own."""
     assert page.steps[0].section == "Diagnosis"
-    assert all(one.task in ONLY_READS for one in page.steps if one.section == "Diagnosis")
+    assert all(entry.task in ONLY_READS for entry in page.steps if entry.section == "Diagnosis")
     for check in ALL_CHECKS:
         if check.runbook == page.name and not check.deep:
             for section in (DIAGNOSIS, VERIFICATION):
@@ -90,7 +90,7 @@ def test_it_says_all_that_a_person_needs(page):
 
 
 @pytest.mark.parametrize(
-    "page", [one for one in PAGES if any(step.task == "redeploy" for step in one.steps)], ids=by_name
+    "page", [entry for entry in PAGES if any(step.task == "redeploy" for step in entry.steps)], ids=by_name
 )
 def test_it_says_what_to_do_where_a_redeploy_is_refused(page):
     """Where Argo CD delivers. A full sync of a ScaledJob's Application deletes its running Jobs (F6): no page asks for it."""
@@ -110,4 +110,4 @@ def test_what_to_do_where_argo_cd_delivers_is_told_once():
 def test_every_runbook_is_drilled():
     """By a fault that it answers. That this is another cluster is no fault of a stack: tests/stack/test_enrol.py shows it;
     Argo CD is not on every stack, nor a vCluster: tests/stack/test_argocd.py and test_vcluster.py break them."""
-    assert {runbook_of(one) for one in ALL_FAULTS} == set(ORDER) - {"wrong-cluster", "argocd-disagrees", "vcluster"}
+    assert {runbook_of(entry) for entry in ALL_FAULTS} == set(ORDER) - {"wrong-cluster", "argocd-disagrees", "vcluster"}

@@ -25,8 +25,8 @@ def test_some_are_looked_at_at_once_and_told_in_their_order():
             raise Unreachable("registry", "r", "no answer")
         return ok(str(number))
 
-    seen = [one.verdict.value for one in look_side_by_side(THINGS, look)]
-    assert seen == ["ok", "fail", "unknown", *["ok"] * (len(THINGS) - 3)]
+    verdicts = [outcome.verdict.value for outcome in look_side_by_side(THINGS, look)]
+    assert verdicts == ["ok", "fail", "unknown", *["ok"] * (len(THINGS) - 3)]
 
 
 def test_a_defect_is_not_swallowed_by_a_thread():

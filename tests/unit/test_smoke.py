@@ -65,4 +65,8 @@ def test_a_command_that_redis_denies_to_keda_is_told_before_anything_is_made():
     with pytest.raises(StepBroken, match="Redis denies INFO") as broken:
         smoke_test.run_smoke(world.systems, 5, lambda event: None, "run")
     assert "ACL SETUSER" in broken.value.fix
-    assert not [one for one in world.kube.list(kinds.NAMESPACES) if one["metadata"]["name"] == "prompt-keda-smoke"]
+    assert not [
+        namespace
+        for namespace in world.kube.list(kinds.NAMESPACES)
+        if namespace["metadata"]["name"] == "prompt-keda-smoke"
+    ]

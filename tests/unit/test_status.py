@@ -29,15 +29,15 @@ RUN = RunSummary("20261124t030000z-local-7", "local", "2026-11-24T03:00:00+00:00
 
 
 def shown(capsys, world, runs=(), incident=""):
-    found = status.look(world.systems)
-    show_status(Status(found, list(runs), incident))
-    return found, capsys.readouterr().out
+    standing = status.look(world.systems)
+    show_status(Status(standing, list(runs), incident))
+    return standing, capsys.readouterr().out
 
 
 def test_a_cluster_that_stands_is_told(capsys):
     """Parts, ScaledJob, stream, Jobs, runs and incident, a line each."""
-    found, text = shown(capsys, World(), [RUN], "20261124t030000z-local-9")
-    assert not any(found.not_seen())
+    standing, text = shown(capsys, World(), [RUN], "20261124t030000z-local-9")
+    assert not any(standing.not_seen())
     for line in (
         "1/1 ready, 0 restarts",
         f"ScaledJob {SCALED_JOB}: Ready=True",
@@ -49,7 +49,7 @@ def test_a_cluster_that_stands_is_told(capsys):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda world: world.remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), f"ScaledJob {SCALED_JOB}: absent"),
         (lambda world: world.kube.denied.add(("list", "deployments")), "KEDA: not seen:"),
@@ -61,19 +61,19 @@ def test_a_cluster_that_stands_is_told(capsys):
         ),
     ],
 )
-def test_what_is_not_as_it_was_is_told(capsys, change, said):
+def test_what_is_not_as_it_was_is_told(capsys, change, message):
     """Also what may not be seen: the rest is told all the same."""
     world = World()
     change(world)
-    assert said in shown(capsys, world)[1]
+    assert message in shown(capsys, world)[1]
 
 
 def test_what_was_not_seen_is_not_all_seen():
     """Exit code 3 hangs on it."""
-    found = parts(running=1).status
-    assert not any(found.not_seen())
-    unseen = replace(found.instruments["LATISS"], jobs=NotSeen("why"))
-    assert [*replace(found, instruments={"LATISS": unseen}).not_seen()] == [NotSeen("why")]
+    standing = parts(running=1).status
+    assert not any(standing.not_seen())
+    unseen = replace(standing.instruments["LATISS"], jobs=NotSeen("why"))
+    assert [*replace(standing, instruments={"LATISS": unseen}).not_seen()] == [NotSeen("why")]
 
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)

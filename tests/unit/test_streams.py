@@ -148,10 +148,10 @@ def test_no_color_takes_the_colour_and_leaves_the_live_lines(monkeypatch, no_col
             watcher(Event(EventKind.STARTED, "a/b", "working", "it waits"))
             watcher(Event(EventKind.FINISHED, "a/b", "fail", "it failed"))
             watcher.close()
-    said = b"".join(until_closed(ours)).decode()
+    output = b"".join(until_closed(ours)).decode()
     os.close(ours)
-    assert "it failed" in said and "\x1b[2K" in said
-    assert any(colour in said for colour in COLOURS) != bool(no_color)
+    assert "it failed" in output and "\x1b[2K" in output
+    assert any(colour in output for colour in COLOURS) != bool(no_color)
 
 
 @pytest.mark.parametrize("width", ["0", "60", "500"])

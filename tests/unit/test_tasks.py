@@ -36,7 +36,7 @@ def test_a_refusal_is_the_exit_code_of_the_process():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nosuchtask"], "nosuchtask"),
         (["check-deps", "--bogus"], "--bogus"),
@@ -65,10 +65,10 @@ def test_a_refusal_is_the_exit_code_of_the_process():
         (["test", "--quick", "--junit", "/nowhere/j.xml"], "/nowhere/j.xml"),
     ],
 )
-def test_what_cannot_be_understood_is_refused_with_2(refused, arguments, said):
+def test_what_cannot_be_understood_is_refused_with_2(refused, arguments, message):
     """One message, no traceback, nothing on standard output."""
     code, out, err = refused(*arguments)
-    assert (code, out) == (2, "") and said in err, err
+    assert (code, out) == (2, "") and message in err, err
     assert "Traceback" not in err
 
 
@@ -120,9 +120,9 @@ def test_an_early_interrupt_is_one_line_and_130(module, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "ignored", "said"), [("SIGTERM", 0, "stopped"), ("SIGHUP", 0, "stopped"), ("SIGHUP", 1, "went on")]
+    ("name", "ignored", "message"), [("SIGTERM", 0, "stopped"), ("SIGHUP", 0, "stopped"), ("SIGHUP", 1, "went on")]
 )
-def test_a_terminal_that_is_closed_stops_a_task_as_ctrl_c_does(name, ignored, said):
+def test_a_terminal_that_is_closed_stops_a_task_as_ctrl_c_does(name, ignored, message):
     """Else its lock would be kept, and what it broke would stay broken. Behind nohup it goes on."""
     program = (
         "import os, signal, tasks\n"
@@ -135,7 +135,7 @@ def test_a_terminal_that_is_closed_stops_a_task_as_ctrl_c_does(name, ignored, sa
         "    print('stopped')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == (f"{said}\n", "")
+    assert (done.stdout, done.stderr) == (f"{message}\n", "")
 
 
 def test_a_message_fits_the_terminal(refused, monkeypatch):

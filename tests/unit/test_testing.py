@@ -29,12 +29,12 @@ class Told:
 
 
 @pytest.fixture
-def told(monkeypatch):
-    told = Told()
-    monkeypatch.setattr(testing, "Progress", lambda: told)
+def progress(monkeypatch):
+    progress = Told()
+    monkeypatch.setattr(testing, "Progress", lambda: progress)
     monkeypatch.setattr(state, "status", lambda: SimpleNamespace(state="up"))
     monkeypatch.setattr(stack, "up", lambda progress: pytest.fail("a stack was brought up"))
-    return told
+    return progress
 
 
 @pytest.fixture
@@ -51,29 +51,29 @@ def programs(monkeypatch):
     return argvs, bad
 
 
-def test_quick_needs_no_stack_and_says_what_it_did_not_prove(told, programs):
+def test_quick_needs_no_stack_and_says_what_it_did_not_prove(progress, programs):
     """Static checks and unit tests."""
     argvs, _ = programs
     assert testing.run(quick=True, exhaustive=False) == 0
     assert [word for argv in argvs for word in argv if word.startswith("tests/")] == ["tests/unit"]
-    assert told.of("test/not-proven") == [
+    assert progress.of("test/not-proven") == [
         "unknown contract tests, stack tests, and those at the desk: they run without --quick"
     ]
-    assert told.of("test") == ["ok all that ran passed; 1 not proven"]
+    assert progress.of("test") == ["ok all that ran passed; 1 not proven"]
 
 
 @pytest.mark.parametrize(
     ("part", "name"),
     [("ruff", "ruff"), ("mypy", "mypy"), ("prompt_keda.lab.docs_site", "docs"), ("tests/unit", "unit")],
 )
-def test_what_fails_early_fails_the_run_before_a_stack_is_built(told, programs, part, name):
+def test_what_fails_early_fails_the_run_before_a_stack_is_built(progress, programs, part, name):
     """Exit code 1, and the part is named, though others pass."""
     argvs, bad = programs
     bad.add(part)
     assert testing.run(quick=False, exhaustive=False) == 1
     assert not any("tests/stack" in argv for argv in argvs)
-    assert told.of("test") == [f"fail failed: {name}; 1 not proven"]
-    assert told.of("test/not-proven")[0].endswith("they run once static checks and unit tests pass")
+    assert progress.of("test") == [f"fail failed: {name}; 1 not proven"]
+    assert progress.of("test/not-proven")[0].endswith("they run once static checks and unit tests pass")
 
 
 def selections(argvs):
@@ -87,7 +87,7 @@ def selections(argvs):
     return {name_of(argv): argv[argv.index("-m", 3) + 1] if "-m" in argv[3:] else "" for argv in runs}
 
 
-def test_each_test_is_run_where_it_proves_most(told, programs):
+def test_each_test_is_run_where_it_proves_most(progress, programs):
     """With --exhaustive everywhere where it can be. Contract tests run once, with or without the stack."""
     argvs, _ = programs
     assert testing.run(quick=False, exhaustive=False) == 0
@@ -109,26 +109,26 @@ def test_each_test_is_run_where_it_proves_most(told, programs):
     }
 
 
-def test_what_is_beside_ends_with_what_it_is_beside(told, tmp_path):
+def test_what_is_beside_ends_with_what_it_is_beside(progress, tmp_path):
     """Ctrl-C or an error in one leaves no process of the other."""
-    run = testing._TestRun(tmp_path, False, told)
+    run = testing._TestRun(tmp_path, False, progress)
     argv = [sys.executable, "-c", "import time; time.sleep(60)"]
     with pytest.raises(KeyboardInterrupt), run._beside("slow", argv):
         raise KeyboardInterrupt
-    assert told.of("test/slow") == ["working begins"]
+    assert progress.of("test/slow") == ["working begins"]
 
 
-def test_what_is_beside_and_hangs_is_ended_and_shows_where(told, tmp_path, monkeypatch, capsys):
+def test_what_is_beside_and_hangs_is_ended_and_shows_where(progress, tmp_path, monkeypatch, capsys):
     """A run of CI was killed at its limit, and nobody could say what had hung."""
     monkeypatch.setattr(testing, "BESIDE_S", 3)
-    run = testing._TestRun(tmp_path, False, told)
+    run = testing._TestRun(tmp_path, False, progress)
     with run._beside("slow", [sys.executable, "-X", "faulthandler", "-c", "import time; time.sleep(60)"]):
         pass
     assert run.failed == ["slow"]
     assert "Current thread" in capsys.readouterr().out
 
 
-def test_what_ignores_to_be_stopped_is_killed(told, tmp_path, monkeypatch):
+def test_what_ignores_to_be_stopped_is_killed(progress, tmp_path, monkeypatch):
     """As what was started in the background of a shell does."""
     monkeypatch.setattr(testing, "STOP_S", 0.5)
     program = (

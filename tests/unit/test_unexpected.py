@@ -23,8 +23,8 @@ def unexpected():
 
 def test_the_report_has_places_and_no_values():
     """Type and lines of code; not the message, which may hold a secret. Private."""
-    said = write_report(unexpected())
-    path = Path(said.removeprefix("Please send "))
+    report = write_report(unexpected())
+    path = Path(report.removeprefix("Please send "))
     text = path.read_text()
     path_mode = path.stat().st_mode & 0o777
     path.unlink()

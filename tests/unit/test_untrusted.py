@@ -52,8 +52,8 @@ def test_no_message_forges_a_line_of_the_checks(capsys):
     for verbose in (False, True):
         checks_as_text.show_checks([result(Verdict.FAIL), result(Verdict.WARN)], "e", verbose)
     as_text.show_lines([EVIL])
-    said = capsys.readouterr().out
-    assert said.count(FORGED) > 4 and forged(said) == []
+    output = capsys.readouterr().out
+    assert output.count(FORGED) > 4 and forged(output) == []
 
 
 def test_no_message_forges_a_line_of_a_plan(capsys):
@@ -81,8 +81,8 @@ def test_no_message_forges_a_line_of_the_history(capsys):
     known = {"run_id": "id", "environment": "e", "began_at": "2026-11-24", "state": "green", "places": ("cluster",)}
     run = RunSummary(**known, mode=EVIL, parts_s={EVIL: 1.0}, spans_s={EVIL: 1.0})
     as_text.show_history(History([run], [], [EVIL], EVIL))
-    said = capsys.readouterr().out
-    assert said.count(FORGED) > 4 and forged(said) == []
+    output = capsys.readouterr().out
+    assert output.count(FORGED) > 4 and forged(output) == []
 
 
 def test_no_message_forges_a_line_of_the_progress():
@@ -96,5 +96,5 @@ def test_no_message_forges_a_line_of_the_progress():
 def test_no_message_forges_a_line_of_junit():
     """Nor does it make the document unreadable."""
     made = ElementTree.fromstring(as_junit.to_xml([result(Verdict.FAIL), result(Verdict.WARN)]))
-    texts = [text for one in made.iter() for text in (one.text or "", one.get("message", ""))]
+    texts = [text for element in made.iter() for text in (element.text or "", element.get("message", ""))]
     assert forged("\n".join(texts)) == []

@@ -18,7 +18,7 @@ from prompt_keda.delivery.manifests import load_instrument_objects
 from prompt_keda.environment.model import ClientLimit
 from prompt_keda.lab.faults import vcluster as faults
 
-from .breaks import both, change, denied, environment, known, seen
+from .breaks import both, broken_verdict, change, denied, environment, known
 from .world import SCALED_JOB, SPACE, World, now
 
 FAKE = change(kinds.NODES, "n1", metadata={"labels": {vcluster.FAKE_NODE: "true"}})
@@ -57,7 +57,7 @@ def says(world_breaks, id_):
 @pytest.mark.parametrize(("check", "verdict"), STAND_INS.items())
 def test_a_stand_in_is_never_green(check, verdict):
     """Also where the environment does not name the vCluster."""
-    outcome = seen(check, FAKE)
+    outcome = broken_verdict(check, FAKE)
     assert outcome.verdict.value == verdict, outcome
 
 
@@ -78,14 +78,14 @@ def test_every_check_that_reads_nodes_is_listed():
 
 def test_a_vcluster_that_the_environment_does_not_name_is_a_warning():
     """Its made-up nodes tell it."""
-    outcome = seen("cluster/vcluster-named", FAKE)
+    outcome = broken_verdict("cluster/vcluster-named", FAKE)
     assert (outcome.verdict.value, "capacity.syncer" in outcome.fix) == ("warn", True)
 
 
 def test_a_vcluster_that_is_named_is_green_and_so_is_no_vcluster():
     """Both are as the environment says."""
-    assert seen("cluster/vcluster-named", NAMED).verdict is Verdict.OK
-    assert seen("cluster/vcluster-named", lambda world: None).verdict is Verdict.OK
+    assert broken_verdict("cluster/vcluster-named", NAMED).verdict is Verdict.OK
+    assert broken_verdict("cluster/vcluster-named", lambda world: None).verdict is Verdict.OK
 
 
 @pytest.mark.parametrize(("span", "words"), [(3, "the median 3 s after"), (None, "no pod was started")])
@@ -97,7 +97,7 @@ def test_pods_that_start_soon_on_the_host_are_green_and_so_are_none(span, words)
         ago = 60 if span else 3600
         world.put_pod("p", SPACE, "n1", seconds=ago + (span or 100), startTime=now(seconds=ago))
 
-    outcome = seen("cluster/pods-synced-in-time", breaks)
+    outcome = broken_verdict("cluster/pods-synced-in-time", breaks)
     assert (outcome.verdict, words in outcome.observed) == (Verdict.OK, True), outcome
 
 
@@ -135,13 +135,13 @@ OUTLIVE = "cluster/workers-outlive-the-store"
 )
 def test_whether_workers_outlive_the_store_is_decided_by_a_person(wanted, annotations, verdict, words):
     """What a syncer does on a store that was lost cannot be undone; what the annotation costs is told."""
-    outcome = seen(OUTLIVE, deciding(wanted, annotations))
+    outcome = broken_verdict(OUTLIVE, deciding(wanted, annotations))
     assert (outcome.verdict.value, words in outcome.observed) == (verdict, True), outcome
 
 
 def test_outside_of_a_vcluster_there_is_nothing_to_decide():
     """No syncer deletes anything there."""
-    assert seen(OUTLIVE, lambda world: None).verdict is Verdict.OK
+    assert broken_verdict(OUTLIVE, lambda world: None).verdict is Verdict.OK
 
 
 def test_the_annotation_is_put_on_a_scaled_job_of_a_manifest_that_asks_for_it():
@@ -160,7 +160,7 @@ def test_the_annotation_is_put_on_a_scaled_job_of_a_manifest_that_asks_for_it():
 
 def test_no_pull_is_counted_on_nodes_that_list_no_images():
     """A made-up node lists none, whatever its host has."""
-    assert "the last worker runs after 4 s" in seen("capacity/burst-absorbed", NAMED).observed
+    assert "the last worker runs after 4 s" in broken_verdict("capacity/burst-absorbed", NAMED).observed
 
 
 @pytest.mark.parametrize(
@@ -182,10 +182,15 @@ def test_a_pod_that_the_host_does_not_make_names_the_hosts_reason(words, fix):
         world.put_pod("p1", SPACE, None, False)
         (pod,) = [pod for pod in world.kube.list(kinds.PODS, SPACE) if pod["metadata"]["name"].startswith("p1")]
         about = {"kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
-        told = {"reason": "SyncError", "message": f"Error syncing: {words}", "type": "Warning", "lastTimestamp": now()}
-        world.put(kinds.EVENTS, "e1", SPACE, involvedObject=about, **told)
+        condition = {
+            "reason": "SyncError",
+            "message": f"Error syncing: {words}",
+            "type": "Warning",
+            "lastTimestamp": now(),
+        }
+        world.put(kinds.EVENTS, "e1", SPACE, involvedObject=about, **condition)
 
-    outcome = seen("cluster/pods-start", breaks)
+    outcome = broken_verdict("cluster/pods-start", breaks)
     assert outcome.verdict is Verdict.FAIL
     assert f"its host does not make it: SyncError: Error syncing: {words}" in outcome.observed
     assert fix in outcome.fix

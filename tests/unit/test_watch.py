@@ -270,7 +270,10 @@ def test_in_the_cluster_it_has_the_shipped_roles_and_nothing_else():
     account = {"kind": "ServiceAccount", "name": "prompt-keda-watch", "namespace": "prompt-keda-watch"}
     bindings = of_kind(OBJECTS, "RoleBinding", "ClusterRoleBinding")
     assert all(binding["subjects"] == [account] for binding in bindings)
-    bound = {(one["roleRef"]["kind"], one["roleRef"]["name"], one["metadata"].get("namespace")) for one in bindings}
+    bound = {
+        (binding["roleRef"]["kind"], binding["roleRef"]["name"], binding["metadata"].get("namespace"))
+        for binding in bindings
+    }
     shipped = of_kind(ROLES, "Role", "ClusterRole")
     assert bound == {(role["kind"], role["metadata"]["name"], role["metadata"].get("namespace")) for role in shipped}
     assert not of_kind(OBJECTS, "Role", "ClusterRole")

@@ -85,12 +85,12 @@ SCHEMA = {
 }
 """A part of the schema of KEDA's CRD."""
 METRICS = "v1beta1.external.metrics.k8s.io"
-CHECKS = {one.id: one for one in ALL_CHECKS}
-SERVED = [one for one in vars(kinds).values() if isinstance(one, kinds.Resource)]
+CHECKS = {check.id: check for check in ALL_CHECKS}
+SERVED = [resource for resource in vars(kinds).values() if isinstance(resource, kinds.Resource)]
 
 
-def conditions(**found):
-    return {"conditions": [{"type": kind, "status": status, "message": "why"} for kind, status in found.items()]}
+def conditions(**statuses):
+    return {"conditions": [{"type": kind, "status": status, "message": "why"} for kind, status in statuses.items()]}
 
 
 def now(**ago):
@@ -138,7 +138,7 @@ def keda_manifests(schema=None):
     """Return a file of KEDA's manifests, and its SHA-256. ``schema``: of its CRDs, as JSON; None: as it should be."""
     part_of = {"app.kubernetes.io/part-of": "keda-operator"}
 
-    def one(resource, name, **fields):
+    def manifest_object(resource, name, **fields):
         where = {"namespace": "keda"} if resource.namespaced else {}
         metadata = {"name": name, "labels": part_of, **where}
         return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **fields}
@@ -148,18 +148,18 @@ def keda_manifests(schema=None):
     names = ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks")
     objects = [
         *(
-            one(kinds.CRDS, name, **crd(name, schema))
+            manifest_object(kinds.CRDS, name, **crd(name, schema))
             for name in ("scaledjobs.keda.sh", "triggerauthentications.keda.sh")
         ),
-        one(kinds.SERVICE_ACCOUNTS, "keda-operator"),
-        one(kinds.CLUSTER_ROLES, "keda-operator", rules=[]),
-        one(kinds.SERVICES, "metrics"),
+        manifest_object(kinds.SERVICE_ACCOUNTS, "keda-operator"),
+        manifest_object(kinds.CLUSTER_ROLES, "keda-operator", rules=[]),
+        manifest_object(kinds.SERVICES, "metrics"),
         *(
-            one(kinds.DEPLOYMENTS, name, spec={"selector": {"matchLabels": {"app": name}}, "template": pod})
+            manifest_object(kinds.DEPLOYMENTS, name, spec={"selector": {"matchLabels": {"app": name}}, "template": pod})
             for name in names
         ),
-        one(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=[client]),
-        one(kinds.API_SERVICES, METRICS, spec={"service": {"name": "metrics", "namespace": "keda"}}),
+        manifest_object(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=[client]),
+        manifest_object(kinds.API_SERVICES, METRICS, spec={"service": {"name": "metrics", "namespace": "keda"}}),
     ]
     data = json.dumps(objects).encode()
     digest = hashlib.sha256(data).hexdigest()
@@ -213,11 +213,11 @@ class World:
             update={"capacity": Capacity()}
         )  # what was measured on a stack is not this world's
         wanted = {}
-        for one in environment.secrets:
-            text = DOCKER_CONFIG if one.type == "kubernetes.io/dockerconfigjson" else "value"
-            wanted.setdefault(one.vault_path, {}).update(dict.fromkeys(one.keys, text))
-            data = dict.fromkeys(one.keys, base64.b64encode(text.encode()).decode())
-            self.put(kinds.SECRETS, one.name, one.namespace, type=one.type, data=data)
+        for secret in environment.secrets:
+            text = DOCKER_CONFIG if secret.type == "kubernetes.io/dockerconfigjson" else "value"
+            wanted.setdefault(secret.vault_path, {}).update(dict.fromkeys(secret.keys, text))
+            data = dict.fromkeys(secret.keys, base64.b64encode(text.encode()).decode())
+            self.put(kinds.SECRETS, secret.name, secret.namespace, type=secret.type, data=data)
         self.opens_with = {HOST: "p"}  # host → the password that pods need there
         self.vault = FakeVault(wanted)
         self.vault.use_token("t")
@@ -312,7 +312,7 @@ class World:
     def put_metrics(self, *lines, names=(SCALED_JOB,)):
         """Give the operator its metrics: a loop for each of these ScaledJobs, and other lines."""
         loop = 'keda_internal_scale_loop_latency_seconds{{namespace="{0}",resource="{0}",type="scaledjob"}} 0.1'
-        text = "\n".join([*(loop.format(one) for one in names), *lines])
+        text = "\n".join([*(loop.format(id_) for id_ in names), *lines])
         self.kube.pages["keda", OPERATOR, 8080, "/metrics"] = text
 
     def put_certificates(self, **how):
