@@ -19,16 +19,16 @@ SECONDS = timedelta(seconds=5)
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
 @contextmanager
 def serving(argv, port, log):
     """Run a server until the end of the block; it has a listening port when the block begins."""
     with log.open("ab") as output:
-        process = subprocess.Popen([str(one) for one in argv], stdout=output, stderr=output)
+        process = subprocess.Popen([str(word) for word in argv], stdout=output, stderr=output)
     try:
         _until_listening(process, port, log)
         yield process
@@ -57,11 +57,11 @@ def recording(authority, answer, name="server"):
 
     ``answer(path, headers)`` gives status, headers and body; ``name`` is that of the certificate.
     """
-    seen = []
+    requests = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            seen.append((self.path, self.headers.get("Authorization")))
+            requests.append((self.path, self.headers.get("Authorization")))
             status, headers, body = answer(self.path.partition("?")[0], self.headers)
             self.send_response(status)
             for name, value in headers.items():
@@ -77,7 +77,7 @@ def recording(authority, answer, name="server"):
             pass
 
     with serving_https(authority, Handler, name) as port:
-        yield port, seen
+        yield port, requests
 
 
 @contextmanager

@@ -61,20 +61,20 @@ def directory(port, ca_file, folder):
 
 
 CLIENTS = [kube, vault, registry, fetching, directory]
-each_client = pytest.mark.parametrize("ask", CLIENTS, ids=[one.__name__ for one in CLIENTS])
+each_client = pytest.mark.parametrize("ask", CLIENTS, ids=[deployment.__name__ for deployment in CLIENTS])
 
 
 @contextmanager
 def proxied(authority, folder, *way):
     """Yield the port of a proxy before a server that speaks TLS."""
-    with recording(authority, lambda path, headers: ANSWER) as (target, seen):
+    with recording(authority, lambda path, headers: ANSWER) as (target, requests):
         port = free_port()
         argv = [sys.executable, PROGRAM, port, "127.0.0.1", target, *way]
         with serving(argv, port, folder / "proxy.log"):
-            yield port, seen
+            yield port, requests
 
 
-def told(ask, port, authority, folder):
+def error_of(ask, port, authority, folder):
     with pytest.raises(Unreachable) as caught:
         ask(port, authority.ca_file, folder)
     return caught.value.detail
@@ -83,7 +83,7 @@ def told(ask, port, authority, folder):
 @each_client
 def test_a_port_that_refuses_is_told_as_refused(ask, authority, tmp_path):
     """The host is there."""
-    assert told(ask, free_port(), authority, tmp_path) == "no connection: refused"
+    assert error_of(ask, free_port(), authority, tmp_path) == "no connection: refused"
 
 
 @each_client
@@ -91,14 +91,14 @@ def test_a_port_that_refuses_is_told_as_refused(ask, authority, tmp_path):
 def test_a_reset_is_told_as_such(ask, way, authority, tmp_path):
     """In the TLS handshake, where it is no fault of a certificate; and after it, where the server has heard the request."""
     with proxied(authority, tmp_path, way) as (port, _):
-        assert told(ask, port, authority, tmp_path) == "it connected, and the connection was cut off"
+        assert error_of(ask, port, authority, tmp_path) == "it connected, and the connection was cut off"
 
 
 @each_client
 def test_a_slow_answer_is_told_as_no_answer(ask, authority, tmp_path):
     """TCP has connected: it is not the network that is silent."""
     with proxied(authority, tmp_path, "slow", "1.5") as (port, _):
-        assert told(ask, port, authority, tmp_path).startswith("it connected, but gave no answer ")
+        assert error_of(ask, port, authority, tmp_path).startswith("it connected, but gave no answer ")
 
 
 @each_client
@@ -107,11 +107,11 @@ def test_silence_is_told_as_no_connection(ask, authority, tmp_path):
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        for one in (first, second):
-            one.setblocking(False)
-            one.connect_ex(full.getsockname())
-        said = told(ask, full.getsockname()[1], authority, tmp_path)
-    assert said.startswith("no connection ") and said.endswith(": nothing comes back")
+        for client in (first, second):
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        message = error_of(ask, full.getsockname()[1], authority, tmp_path)
+    assert message.startswith("no connection ") and message.endswith(": nothing comes back")
 
 
 class Websocket:
@@ -143,7 +143,7 @@ RESET = b"error forwarding port 6379: read tcp4 127.0.0.1:1->127.0.0.1:6379: rea
 
 
 @pytest.mark.parametrize(
-    ("frames", "said"),
+    ("frames", "message"),
     [
         ((*BEGUN, b"\x01" + KUBELET), "no connection: refused, at the pod's end of the port-forward"),
         (
@@ -156,7 +156,7 @@ RESET = b"error forwarding port 6379: read tcp4 127.0.0.1:1->127.0.0.1:6379: rea
     ],
     ids=["refused", "reset", "other words", "the way was reset", "no words"],
 )
-def test_a_port_forward_that_ends_tells_why(frames, said):
+def test_a_port_forward_that_ends_tells_why(frames, message):
     """The kubelet's words, or what became of the way; nobody waits for a connection that is gone."""
     forward = lambda namespace, pod, port: _forwarded(ws_client, Websocket(*frames), port)  # noqa: E731
     pod = {"conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": "p"}}
@@ -164,15 +164,15 @@ def test_a_port_forward_that_ends_tells_why(frames, said):
     began = time.monotonic()
     with pytest.raises(Unreachable) as caught:
         RedisStreams.through(made, "n", "s", 6379, None, timedelta(seconds=5)).ping()
-    assert caught.value.detail.startswith(said) and time.monotonic() - began < 4
+    assert caught.value.detail.startswith(message) and time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize("ask", [kube, vault, registry, fetching])
 def test_what_is_slow_within_the_limit_is_no_fault(ask, authority, tmp_path):
     """The server is asked, and what it says counts."""
-    with proxied(authority, tmp_path, "slow", "0.2") as (port, seen):
+    with proxied(authority, tmp_path, "slow", "0.2") as (port, requests):
         try:
             ask(port, authority.ca_file, tmp_path)
         except ClientError as error:
             assert not isinstance(error, Unreachable), error
-    assert seen
+    assert requests

@@ -48,11 +48,11 @@ def test_the_pinned_file_arrives_whole(fetch, path):
     """Its size in bytes is given; nothing else is left. A redirect within https is followed."""
     go, folder = fetch
     assert go(path) == len(FILE)
-    assert [one.read_bytes() for one in folder.iterdir()] == [FILE]
+    assert [path.read_bytes() for path in folder.iterdir()] == [FILE]
 
 
 @pytest.mark.parametrize(
-    ("path", "kind", "said"),
+    ("path", "kind", "message"),
     [
         ("/other.yaml", BadAnswer, "SHA-256"),
         ("/downgrade.yaml", BadAnswer, "away from https"),
@@ -60,10 +60,10 @@ def test_the_pinned_file_arrives_whole(fetch, path):
         ("/absent.yaml", Missing, "404"),
     ],
 )
-def test_anything_else_leaves_nothing(fetch, path, kind, said):
+def test_anything_else_leaves_nothing(fetch, path, kind, message):
     """Told apart; what stands in an address beside its host is not shown."""
     go, folder = fetch
-    with pytest.raises(kind, match=said) as caught:
+    with pytest.raises(kind, match=message) as caught:
         go(path)
     assert "canary" not in caught.value.what and not list(folder.iterdir())
 
@@ -119,12 +119,12 @@ def test_an_address_that_makes_no_sense_shows_no_part_of_a_password(url, authori
 
 @pytest.mark.parametrize("variable", ["ALL_PROXY", "HTTPS_PROXY"])
 @pytest.mark.parametrize(
-    ("proxy", "said"), [("socks5://127.0.0.1:1", "a SOCKS proxy"), ("nonsense://u:ca55@h", "makes no sense")]
+    ("proxy", "message"), [("socks5://127.0.0.1:1", "a SOCKS proxy"), ("nonsense://u:ca55@h", "makes no sense")]
 )
-def test_a_proxy_that_is_not_taken_is_told(fetch, monkeypatch, variable, proxy, said):
+def test_a_proxy_that_is_not_taken_is_told(fetch, monkeypatch, variable, proxy, message):
     """By the variables that may name it, without its address."""
     monkeypatch.setenv(variable, proxy)
-    with pytest.raises(BadAnswer, match=said) as caught:
+    with pytest.raises(BadAnswer, match=message) as caught:
         fetch[0]("/manifests.yaml")
     assert variable in caught.value.what and "HTTPS_PROXY=http://" in caught.value.fix
     assert "ca55" not in f"{caught.value.what} {caught.value.__cause__}"

@@ -48,7 +48,7 @@ def session(tmp_path, authority, monkeypatch):
         lab |= {"worker_image": f"h.test/w@sha256:{'a' * 64}", "redis_password": ""}
         text = (ENVIRONMENTS / "vcluster.yaml").read_text()
         shutil.copytree(ENVIRONMENTS / "local", tmp_path / "local")
-        file.write_text(re.sub(r"\$\{lab:(\w+)\}", lambda found: lab.get(found[1], "https://127.0.0.1:1"), text))
+        file.write_text(re.sub(r"\$\{lab:(\w+)\}", lambda address: lab.get(address[1], "https://127.0.0.1:1"), text))
         systems = Systems(load_environment(file, None), lab)
         yield Session("vcluster", file, systems)
         systems.close()
@@ -103,8 +103,8 @@ def test_status_says_it_once_for_all_that_it_could_not_see(session, capsys):
     with session(free_port()) as opened:
         result = status(opened)
     show_status(result.parts)
-    said = " ".join(capsys.readouterr().out.split())
-    assert said.count("the workers may well run on") == 1
+    output = " ".join(capsys.readouterr().out.split())
+    assert output.count("the workers may well run on") == 1
     assert "in a vCluster" in result.header
 
 

@@ -57,9 +57,9 @@ def test_names_give_metadata_and_nothing_else(kube):
     """So the contents of Secrets are not even sent."""
     body = {"metadata": {"name": "named", "labels": {"owner": "helm"}}, "stringData": {"release": "x" * 1000}}
     kube.create(SECRETS, body, NAMESPACE)
-    (found,) = kube.names(SECRETS, NAMESPACE, "owner=helm")
-    assert found["metadata"]["name"] == "named" and found["metadata"]["uid"]
-    assert set(found) <= {"metadata", "apiVersion", "kind"}
+    (names,) = kube.names(SECRETS, NAMESPACE, "owner=helm")
+    assert names["metadata"]["name"] == "named" and names["metadata"]["uid"]
+    assert set(names) <= {"metadata", "apiVersion", "kind"}
     assert kube.names(SECRETS, NAMESPACE, "owner=nobody") == []
 
 
@@ -199,10 +199,10 @@ def test_a_list_is_narrowed_by_namespace_and_labels(kube):
     kube.apply(config_map("three", {"app": "y"}))
 
     def names(selector):
-        return {one["metadata"]["name"] for one in kube.list(CONFIG_MAPS, NAMESPACE, selector)}
+        return {config_map["metadata"]["name"] for config_map in kube.list(CONFIG_MAPS, NAMESPACE, selector)}
 
     assert (names("app=x"), names("extra"), names("app=x,extra")) == ({"one", "two"}, {"one"}, {"one"})
-    assert {"one", "two", "three"} <= {one["metadata"]["name"] for one in kube.list(CONFIG_MAPS)}
+    assert {"one", "two", "three"} <= {config_map["metadata"]["name"] for config_map in kube.list(CONFIG_MAPS)}
     assert kube.list(CONFIG_MAPS, "nowhere") == []
 
 
@@ -211,10 +211,12 @@ def test_a_long_list_comes_in_pages(kube):
     wanted = [f"page-{number}" for number in range(5)]
     for name in wanted:
         kube.apply(config_map(name))
-    found = [one["metadata"]["name"] for one in kube.each(CONFIG_MAPS, NAMESPACE, page_count=2)]
-    assert sorted(name for name in found if name.startswith("page-")) == wanted
+    names = [config_map["metadata"]["name"] for config_map in kube.each(CONFIG_MAPS, NAMESPACE, page_count=2)]
+    assert sorted(name for name in names if name.startswith("page-")) == wanted
     kube.patch(CONFIG_MAPS, "page-3", NAMESPACE, {"metadata": {"labels": {"paged": "yes"}}})
-    assert [one["metadata"]["name"] for one in kube.each(CONFIG_MAPS, NAMESPACE, "paged=yes", 1)] == ["page-3"]
+    assert [config_map["metadata"]["name"] for config_map in kube.each(CONFIG_MAPS, NAMESPACE, "paged=yes", 1)] == [
+        "page-3"
+    ]
     assert list(kube.each(Resource("no.test/v1", "No", "nos"), NAMESPACE)) == []
 
 
@@ -265,12 +267,12 @@ def test_a_closed_watch_keeps_no_thread_and_no_connection(real):
     """A redeploy opens many, one after the other."""
     watch = real.watch([(CONFIG_MAPS, "default"), (PODS, "default")])
     assert watch.wait(5.0)
-    mine = [one for one in threading.enumerate() if one.name.startswith("watch ")]
+    mine = [connection for connection in threading.enumerate() if connection.name.startswith("watch ")]
     assert len(mine) >= 2
     watch.close()
-    for one in mine:
-        one.join(3.0)
-        assert not one.is_alive()
+    for connection in mine:
+        connection.join(3.0)
+        assert not connection.is_alive()
 
 
 def test_what_a_person_may_not_do_is_refused_by_name(endpoints):
@@ -295,7 +297,7 @@ def test_the_rules_of_whoever_may_do_all_say_so(kube):
     """One rule with nothing but stars among them; in a namespace that is not there as well."""
     for namespace in (NAMESPACE, "prompt-keda-no-such-namespace"):
         rules = kube.rules(namespace)
-        assert any(one["verbs"] == one["apiGroups"] == one["resources"] == ["*"] for one in rules), rules
+        assert any(rule["verbs"] == rule["apiGroups"] == rule["resources"] == ["*"] for rule in rules), rules
 
 
 def test_the_rules_of_a_reader_give_no_secrets(endpoints):

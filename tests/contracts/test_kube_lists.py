@@ -44,7 +44,7 @@ def config_map(kube, name):
 
 
 def names(objects):
-    return [one["metadata"]["name"] for one in objects if one["metadata"]["name"] != "kube-root-ca.crt"]
+    return [obj["metadata"]["name"] for obj in objects if obj["metadata"]["name"] != "kube-root-ca.crt"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6, 7, 250])
@@ -79,10 +79,10 @@ def test_a_list_that_takes_too_long_is_an_error_and_never_half_a_list(kube):
     pages = kube.each(CONFIG_MAPS, kube.space, page_count=2)
     first = next(pages)
     forget(kube)
-    found = [first]
+    objects = [first]
     with pytest.raises(BadAnswer, match="410"):
-        found.extend(pages)
-    assert len(found) < len(NAMES)
+        objects.extend(pages)
+    assert len(objects) < len(NAMES)
 
 
 def test_a_right_that_is_missing_is_told_at_the_first_page(kube):
@@ -119,7 +119,9 @@ def forget(kube):
 
 def etcd(what, **fields):
     """Ask the stack's etcd by its JSON gateway, which is reached from inside the stack alone."""
-    texts = {key: base64.b64encode(one.encode()).decode() if key != "revision" else one for key, one in fields.items()}
+    texts = {
+        key: base64.b64encode(value.encode()).decode() if key != "revision" else value for key, value in fields.items()
+    }
     argv = [*network.enter(settings.current_lab()), "curl", "-sS", f"http://127.0.0.1:2379/v3/kv/{what}"]
     done = subprocess.run([*argv, "-d", json.dumps(texts)], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)

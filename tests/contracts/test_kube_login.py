@@ -73,11 +73,11 @@ def test_a_token_that_was_withdrawn_is_fetched_anew_once(write_kubeconfig, autho
     def answer(path, headers):
         return OK if headers.get("Authorization") == "Bearer new" else DENIED
 
-    with recording(authority, answer) as (port, seen):
+    with recording(authority, answer) as (port, requests):
         kube = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token)), None, SECONDS)
         token.write_text("new")
         assert kube.version() == "v1.35.4"
-    assert [one for _, one in seen] == ["Bearer old", "Bearer new"] and runs(token) == 2
+    assert [headers for _, headers in requests] == ["Bearer old", "Bearer new"] and runs(token) == 2
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,11 @@ def test_a_server_says_which_of_its_parts_are_not_ready(write_kubeconfig, author
     """In Kubernetes' own form, or in that of whatever stands before it."""
     token = tmp_path / "token"
     token.write_text("t")
-    with recording(authority, lambda path, headers: answer) as (port, seen):
-        found = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token)), None, SECONDS).not_ready()
-    assert (found, [path for path, _ in seen]) == (parts, ["/readyz"])
+    with recording(authority, lambda path, headers: answer) as (port, requests):
+        not_ready = Kube.connect(
+            write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token)), None, SECONDS
+        ).not_ready()
+    assert (not_ready, [path for path, _ in requests]) == (parts, ["/readyz"])
 
 
 def test_what_is_written_is_waited_for_longer_than_what_is_read(write_kubeconfig, authority, tmp_path):
@@ -123,21 +125,21 @@ def test_a_login_that_stays_refused_ends_after_one_new_try(write_kubeconfig, aut
     """No loop: Refused, and what to do."""
     token = tmp_path / "token"
     token.write_text("bad")
-    with recording(authority, lambda path, headers: DENIED) as (port, seen):
+    with recording(authority, lambda path, headers: DENIED) as (port, requests):
         kube = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token)), None, SECONDS)
         with pytest.raises(Refused, match="401") as caught:
             kube.version()
-    assert len(seen) == 1 and runs(token) == 2 and "Log in again" in caught.value.fix
+    assert len(requests) == 1 and runs(token) == 2 and "Log in again" in caught.value.fix
 
 
 def test_an_expired_token_is_fetched_anew_before_it_is_sent(write_kubeconfig, authority, tmp_path):
     """The plugin says until when; no request is spent on finding out."""
     token = tmp_path / "token"
     token.write_text("t")
-    with recording(authority, lambda path, headers: OK) as (port, seen):
+    with recording(authority, lambda path, headers: OK) as (port, requests):
         script = plugin(token, "2020-01-01T00:00:00Z")
         Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", script), None, SECONDS).version()
-    assert len(seen) == 1 and runs(token) == 2
+    assert len(requests) == 1 and runs(token) == 2
 
 
 def test_a_plugin_that_fails_is_told_by_its_last_line(write_kubeconfig):
@@ -159,9 +161,9 @@ def test_on_a_terminal_the_plugin_speaks_itself_and_the_message_points_there(wri
     ours, theirs = pty.openpty()
     subprocess.run([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, check=True, timeout=60)
     os.close(theirs)
-    said = b"".join(until_closed(ours)).decode()
+    output = b"".join(until_closed(ours)).decode()
     os.close(ours)
-    assert said.index("your ticket has expired") < said.index("its exec plugin failed") and "NoneType" not in said
+    assert output.index("your ticket has expired") < output.index("its exec plugin failed") and "NoneType" not in output
 
 
 def test_a_kubeconfig_or_context_that_is_absent_is_named(write_kubeconfig, tmp_path):
@@ -173,7 +175,7 @@ def test_a_kubeconfig_or_context_that_is_absent_is_named(write_kubeconfig, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("cluster", "said"),
+    ("cluster", "message"),
     [
         ({"insecure-skip-tls-verify": True}, "not to verify"),
         ({"server": "http://127.0.0.1:1"}, "not https"),
@@ -182,10 +184,10 @@ def test_a_kubeconfig_or_context_that_is_absent_is_named(write_kubeconfig, tmp_p
     ],
     ids=["insecure-skip-tls-verify", "http", "no scheme", "no server"],
 )
-def test_a_server_that_need_not_prove_who_it_is_is_refused(cluster, said, tmp_path):
+def test_a_server_that_need_not_prove_who_it_is_is_refused(cluster, message, tmp_path):
     """The guard compares the CA in the file: it says nothing of a server that was never asked for its certificate."""
     (tmp_path / "kubeconfig").write_text(text_of(cluster))
-    with pytest.raises(Refused, match=said) as caught:
+    with pytest.raises(Refused, match=message) as caught:
         Kube.connect(tmp_path / "kubeconfig", None, SECONDS)
     assert caught.value.fix
 
@@ -302,7 +304,9 @@ def test_name_tcp_tls_and_silence_are_told_apart(ask, write_kubeconfig, authorit
 
 def jwt(**claims):
     """Return a token that says something, with a signature that is none."""
-    parts = [base64.urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=").decode() for one in ({"alg": "x"}, claims)]
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in ({"alg": "x"}, claims)
+    ]
     return ".".join([*parts, "c2lnbmVk"])
 
 
@@ -363,20 +367,20 @@ def test_a_busy_server_is_asked_again_when_it_says(write_kubeconfig, authority, 
     (tmp_path / "token").write_text("t")
     busy = 429, {"Retry-After": "0.1"}, b'{"message": "storage is (re)initializing"}'
     answers = [busy, busy, OK]
-    with recording(authority, lambda path, headers: answers.pop(0)) as (port, seen):
+    with recording(authority, lambda path, headers: answers.pop(0)) as (port, requests):
         kube = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(tmp_path / "token")), None, SECONDS)
-        assert kube.version() == "v1.35.4" and len(seen) == 3
+        assert kube.version() == "v1.35.4" and len(requests) == 3
 
 
 def test_a_server_that_stays_busy_is_told(write_kubeconfig, authority, tmp_path):
     """It wants to be left alone for longer than the client waits."""
     (tmp_path / "token").write_text("t")
     busy = 429, {"Retry-After": "3600"}, b'{"message": "too many requests"}'
-    with recording(authority, lambda path, headers: busy) as (port, seen):
+    with recording(authority, lambda path, headers: busy) as (port, requests):
         kube = Kube.connect(write_kubeconfig(f"https://127.0.0.1:{port}", plugin(tmp_path / "token")), None, SECONDS)
         with pytest.raises(BadAnswer, match="too many requests"):
             kube.version()
-    assert len(seen) == 1
+    assert len(requests) == 1
 
 
 @pytest.fixture
@@ -398,25 +402,25 @@ def test_in_a_pod_it_logs_in_as_the_service_account_and_reads_a_renewed_token(po
     def answer(path, headers):
         return OK if headers.get("Authorization") == f"bearer {(pod / 'token').read_text()}" else DENIED
 
-    with recording(authority, answer) as (port, seen):
+    with recording(authority, answer) as (port, requests):
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
         kube = Kube.connect(None, "whatever the environment names", SECONDS)
         assert kube.version() == "v1.35.4"
         (pod / "token").write_text("second")
         assert kube.version() == "v1.35.4"
-    assert [headers for _, headers in seen] == ["bearer first", "bearer first", "bearer second"]
+    assert [headers for _, headers in requests] == ["bearer first", "bearer first", "bearer second"]
 
 
 def test_a_kubeconfig_counts_before_the_service_account(pod, write_kubeconfig, authority, tmp_path, monkeypatch):
     """As with kubectl: who puts one into a pod means it."""
     token = tmp_path / "token"
     token.write_text("own")
-    with recording(authority, lambda path, headers: OK) as (port, seen):
+    with recording(authority, lambda path, headers: OK) as (port, requests):
         kubeconfig = write_kubeconfig(f"https://127.0.0.1:{port}", plugin(token))
         Kube.connect(kubeconfig, None, SECONDS).version()
         monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
         Kube.connect(None, None, SECONDS).version()
-    assert [headers for _, headers in seen] == ["Bearer own", "Bearer own"]
+    assert [headers for _, headers in requests] == ["Bearer own", "Bearer own"]
 
 
 def test_a_pod_without_a_certificate_authority_is_told_so(pod, monkeypatch):

@@ -28,9 +28,9 @@ def server(request):
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}}
     if request.param == "fake":
         kube, reader = FakeKube(), FakeKube()
-        for one in (kube, reader):
-            one.apply(namespace)
-            one.create(PODS, pod(space), space)
+        for double in (kube, reader):
+            double.apply(namespace)
+            double.create(PODS, pod(space), space)
         kube.pages[space, POD, PORT, "/metrics"] = PAGE
         reader.denied.add(("get", "pods/portforward"))
     else:
@@ -74,8 +74,8 @@ def start(kube, space):
 
 
 def is_ready(kube, space):
-    found = kube.get(PODS, POD, space).get("status", {}).get("containerStatuses") or []
-    return any(one["ready"] for one in found)
+    statuses = kube.get(PODS, POD, space).get("status", {}).get("containerStatuses") or []
+    return any(status["ready"] for status in statuses)
 
 
 def test_a_page_is_given_as_it_is(server):

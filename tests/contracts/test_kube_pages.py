@@ -38,16 +38,16 @@ def test_a_page_in_pieces_is_read_to_its_end(close):
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "HTTP 404"),
         (b"-NOAUTH\r\n", "no HTTP"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab", "no HTTP"),
     ],
 )
-def test_what_is_no_page_is_a_bad_answer(answer, told):
+def test_what_is_no_page_is_a_bad_answer(answer, message):
     """Another status, another protocol, and a page that breaks off."""
-    with pytest.raises(BadAnswer, match=told):
+    with pytest.raises(BadAnswer, match=message):
         asked(answer)
 
 

@@ -43,8 +43,8 @@ def directory(request, authority, tmp_path):
 
 def test_it_tells_its_naming_contexts_to_anybody(directory, authority):
     """Over TLS, without a name or password; the double does the same."""
-    told = ldap_probe(directory, authority.ca_file, SECONDS)
-    assert told == FakeDirectory(["dc=test"]).probe(directory) == ["dc=test"]
+    contexts = ldap_probe(directory, authority.ca_file, SECONDS)
+    assert contexts == FakeDirectory(["dc=test"]).probe(directory) == ["dc=test"]
 
 
 def test_the_certificate_is_verified(directory, authority):

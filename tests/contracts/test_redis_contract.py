@@ -73,7 +73,7 @@ class RealWorker:
         self._redis.execute_command("XGROUP", "SETID", stream, group, at, *counted)
 
     def forget(self, stream, group, read=None):
-        at = next(one for one in self._redis.xinfo_groups(stream) if one["name"] == group)["last-delivered-id"]
+        at = next(info for info in self._redis.xinfo_groups(stream) if info["name"] == group)["last-delivered-id"]
         counted = [] if read is None else ["ENTRIESREAD", read]
         self._redis.execute_command("XGROUP", "SETID", stream, group, at, *counted)
 
@@ -114,9 +114,9 @@ def test_it_tells_its_version_and_role(redis):
 @pytest.mark.parametrize("section", ["memory", "persistence"])
 def test_it_tells_what_the_double_tells(redis, section):
     """The same keys, of the same types; a Redis that was just started has no limit and no failure."""
-    found, wanted = redis.info(section), INFO[section]
-    assert {key: type(found[key]) for key in wanted} == {key: type(value) for key, value in wanted.items()}
-    assert {key: found[key] for key in wanted if key != "used_memory"} == {
+    info, wanted = redis.info(section), INFO[section]
+    assert {key: type(info[key]) for key in wanted} == {key: type(value) for key, value in wanted.items()}
+    assert {key: info[key] for key in wanted if key != "used_memory"} == {
         key: value for key, value in wanted.items() if key != "used_memory"
     }
 
@@ -136,16 +136,16 @@ def test_a_group_that_skips_the_backlog_knows_its_lag(redis):
     assert redis.ensure_group("s", "g", "$")
     assert redis.group_info("s", "g").lag == 0
     redis.add("s", [{"a": "1"}] * 2)
-    found = redis.group_info("s", "g")
-    assert (found.lag, found.entries_read, found.last_delivered_id == redis.stream_info("s").last_id) == (2, 3, False)
+    group = redis.group_info("s", "g")
+    assert (group.lag, group.entries_read, group.last_delivered_id == redis.stream_info("s").last_id) == (2, 3, False)
 
 
 def test_a_group_that_replays_has_the_backlog_as_lag(redis):
     """Start 0 on a stream with events: all are to come, and Redis has counted none as read."""
     redis.add("s", [{"a": "1"}] * 3)
     redis.ensure_group("s", "g", "0")
-    found = redis.group_info("s", "g")
-    assert (found.lag, found.pending, found.consumers, found.entries_read) == (3, 0, 0, None)
+    group = redis.group_info("s", "g")
+    assert (group.lag, group.pending, group.consumers, group.entries_read) == (3, 0, 0, None)
 
 
 def test_reading_lowers_the_lag_and_acknowledging_the_pending(redis, worker):
@@ -153,8 +153,8 @@ def test_reading_lowers_the_lag_and_acknowledging_the_pending(redis, worker):
     redis.ensure_group("s", "g", "$")
     ids = redis.add("s", [{"a": str(number)} for number in range(3)])
     assert worker.read("s", "g", "pod-1", 2) == ids[:2]
-    found = redis.group_info("s", "g")
-    assert (found.lag, found.pending, found.entries_read, redis.consumers("s", "g")) == (1, 2, 2, ["pod-1"])
+    group = redis.group_info("s", "g")
+    assert (group.lag, group.pending, group.entries_read, redis.consumers("s", "g")) == (1, 2, 2, ["pod-1"])
     assert redis.pending_ids("s", "g") == set(ids[:2])
     worker.ack("s", "g", ids[:1])
     assert redis.pending_ids("s", "g") == {ids[1]}
@@ -169,8 +169,8 @@ def test_what_is_taken_is_acknowledged_at_once(redis):
     redis.ensure_group("s", "g", "0")
     redis.add("s", [{"a": str(number)} for number in range(3)])
     assert redis.take("s", "g", "me", 2) == 2
-    found = redis.group_info("s", "g")
-    assert (found.lag, found.pending, found.entries_read) == (1, 0, 2)
+    group = redis.group_info("s", "g")
+    assert (group.lag, group.pending, group.entries_read) == (1, 0, 2)
     assert (redis.take("s", "g", "me", 5), redis.take("s", "g", "me", 5)) == (1, 0)
     with pytest.raises(BadAnswer, match="NOGROUP"):
         redis.take("s", "other", "me", 1)
@@ -202,8 +202,8 @@ def test_a_lag_that_is_wrong_is_corrected(redis, worker, read):
     redis.add("s", [{"a": "1"}] * 5)
     worker.read("s", "g", "pod-1", 3)
     worker.forget("s", "g", read)
-    seen = redis.backlog("s", "g")
-    assert (seen.lag, seen.waiting, seen.is_right) == (5 - read, 2, False)
+    backlog = redis.backlog("s", "g")
+    assert (backlog.lag, backlog.waiting, backlog.is_right) == (5 - read, 2, False)
     assert redis.count_read("s", "g") is True and redis.group_info("s", "g").lag == 2
 
 
@@ -273,8 +273,8 @@ def test_a_group_that_stands_ahead_of_its_stream_is_moved_back(redis, worker, re
     worker.set_group("s", "g", int(ids[-1].partition("-")[0]) + 10**6, read)
     assert redis.backlog("s", "g").is_ahead and not redis.backlog("s", "g").is_right
     assert redis.move_back("s", "g", start, by_count) is True
-    found = redis.backlog("s", "g")
-    assert (found.waiting, found.is_ahead) == (waiting, False)
+    backlog = redis.backlog("s", "g")
+    assert (backlog.waiting, backlog.is_ahead) == (waiting, False)
     assert redis.move_back("s", "g", start, by_count) is False
     redis.count_read("s", "g")
     assert redis.backlog("s", "g") == Backlog(waiting, waiting, True)
@@ -361,8 +361,8 @@ def test_an_error_reply_is_a_no(start_redis, command):
         redis.close()
 
 
-@pytest.mark.parametrize(("by_hand", "told"), [(True, None), (False, 5)])
-def test_a_restart_with_an_append_only_file_really_loses_the_lag(start_redis, by_hand, told):
+@pytest.mark.parametrize(("by_hand", "message"), [(True, None), (False, 5)])
+def test_a_restart_with_an_append_only_file_really_loses_the_lag(start_redis, by_hand, message):
     """The fault that ours mends, as it happens: a group made by hand has lag nil, one made with a count too high a lag.
 
     If this fails, Redis has changed: 7.2.4 and later keep the count.
@@ -382,7 +382,7 @@ def test_a_restart_with_an_append_only_file_really_loses_the_lag(start_redis, by
                 assert redis.backlog("s", "g") == Backlog(0, 0, True)
             else:
                 redis.add("s", [{"a": "1"}] * 2)
-                assert redis.backlog("s", "g") == Backlog(told, 2, not by_hand)
+                assert redis.backlog("s", "g") == Backlog(message, 2, not by_hand)
                 redis.count_read("s", "g")
                 assert redis.backlog("s", "g") == Backlog(2, 2, True)
             redis.close()
@@ -392,8 +392,8 @@ def test_a_stream_counts_what_was_ever_added(redis):
     """Length, last id and count; a deleted stream is gone with its groups."""
     ids = redis.add("s", [{"a": "1"}] * 2)
     redis.ensure_group("s", "g", "0")
-    found = redis.stream_info("s")
-    assert (found.length, found.last_id, found.entries_added) == (2, ids[-1], 2)
+    stream = redis.stream_info("s")
+    assert (stream.length, stream.last_id, stream.entries_added) == (2, ids[-1], 2)
     redis.delete_stream("s")
     assert redis.stream_info("s") is None and redis.group_info("s", "g") is None
 
@@ -416,25 +416,25 @@ def test_a_survey_gives_in_one_round_trip_what_the_single_questions_give(redis, 
     ids = redis.add("s", [{"a": "1"}] * 4)
     worker.read("s", "g", "pod-1", 2)
     worker.trim("s", 3)
-    found = redis.survey([("s", "g")])
-    assert found.stream("s") == redis.stream_info("s") and found.stream("s").first_id == ids[1]
-    assert found.group("s", "g") == redis.group_info("s", "g")
-    assert found.backlog("s", "g") == redis.backlog("s", "g")
-    assert found.info()["role"] == "master" and found.info()["redis_version"].startswith("7.")
-    assert {"uptime_in_seconds", "evicted_keys", "expired_keys", "used_memory"} <= set(found.info())
-    assert found.saving() == {"save": "", "appendonly": "no"}
-    assert abs(found.now_s() - time.time()) < 5
+    survey = redis.survey([("s", "g")])
+    assert survey.stream("s") == redis.stream_info("s") and survey.stream("s").first_id == ids[1]
+    assert survey.group("s", "g") == redis.group_info("s", "g")
+    assert survey.backlog("s", "g") == redis.backlog("s", "g")
+    assert survey.info()["role"] == "master" and survey.info()["redis_version"].startswith("7.")
+    assert {"uptime_in_seconds", "evicted_keys", "expired_keys", "used_memory"} <= set(survey.info())
+    assert survey.saving() == {"save": "", "appendonly": "no"}
+    assert abs(survey.now_s() - time.time()) < 5
 
 
 def test_a_survey_of_what_is_absent(redis):
     """Neither stream nor group is an error; what waits in them is."""
-    found = redis.survey([("s", "g")])
-    assert found.stream("s") is None and found.group("s", "g") is None
+    survey = redis.survey([("s", "g")])
+    assert survey.stream("s") is None and survey.group("s", "g") is None
     with pytest.raises(BadAnswer):
-        found.backlog("s", "g")
+        survey.backlog("s", "g")
     with pytest.raises(BadAnswer):
-        found.old_pending("s", "g")
-    assert found.info()["role"] == "master"
+        survey.old_pending("s", "g")
+    assert survey.info()["role"] == "master"
 
 
 def test_a_survey_tells_since_when_events_wait_and_are_read(redis, worker):
@@ -467,8 +467,8 @@ def test_a_survey_tells_what_is_pending_for_long(redis, worker):
     ids = worker.read("s", "g", "pod-1", 3)
     assert redis.survey([("s", "g")]).old_pending("s", "g").count == 0
     worker.grow_old("s", "g", ids[:2], 7200)
-    found = redis.survey([("s", "g")]).old_pending("s", "g")
-    assert (found.count, found.consumer) == (2, "pod-1") and 7200 <= found.oldest_s < 7210
+    pending = redis.survey([("s", "g")]).old_pending("s", "g")
+    assert (pending.count, pending.consumer) == (2, "pod-1") and 7200 <= pending.oldest_s < 7210
     worker.ack("s", "g", ids)
     assert redis.survey([("s", "g")]).old_pending("s", "g").count == 0
 
@@ -482,8 +482,8 @@ def test_commands_that_took_something_away_are_counted(start_redis):
         redis.ensure_group("s", "g", "0")
         redis._redis.xgroup_destroy("s", "g")
         redis.delete_stream("s")
-        found = redis.survey([]).info()
-        assert found["cmdstat_del"]["calls"] == 1 and found["cmdstat_xgroup|destroy"]["calls"] == 1
+        info = redis.survey([]).info()
+        assert info["cmdstat_del"]["calls"] == 1 and info["cmdstat_xgroup|destroy"]["calls"] == 1
         redis.close()
 
 
@@ -512,15 +512,15 @@ def test_another_login_sees_what_it_may(kind, start_redis):
         if kind == "fake":
             keda.denied_commands = {"INFO", "XLEN"}
         assert keda.denied("s") == ["INFO", "XLEN"]
-        found = keda.survey([("s", "g")])
+        survey = keda.survey([("s", "g")])
         with pytest.raises(Refused, match="no permissions"):
-            found.info()
-        assert found.group("s", "g") is None
+            survey.info()
+        assert survey.group("s", "g") is None
         with pytest.raises(Refused) as caught:
             redis.logged_in_as("keda", Secret("wrong-one")).denied("s")
         assert "wrong-one" not in caught.value.what
-        for one in (redis, keda):
-            one.close()
+        for client in (redis, keda):
+            client.close()
 
 
 def test_a_redis_that_wants_tls_is_told(start_redis, authority, tmp_path):

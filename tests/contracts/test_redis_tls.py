@@ -109,16 +109,16 @@ def test_a_certificate_of_the_services_name_is_taken(reach, owner, tmp_path):
 
 @each_way
 @pytest.mark.parametrize(
-    ("pair", "told"),
+    ("pair", "message"),
     [
         ("other", "TLS: its certificate is for another name (Hostname mismatch"),
         ("expired", "TLS: its certificate has expired (certificate has expired)"),
     ],
 )
-def test_what_is_wrong_with_a_certificate_is_told(reach, pair, told, owner, tmp_path):
+def test_what_is_wrong_with_a_certificate_is_told(reach, pair, message, owner, tmp_path):
     """Another name, or expired."""
     with redis_server(tmp_path, owner, pair) as port:
-        assert refusal(reach(port, trust(owner.ca_file))).startswith(told)
+        assert refusal(reach(port, trust(owner.ca_file))).startswith(message)
 
 
 @each_way
@@ -126,8 +126,8 @@ def test_a_redis_without_tls_is_told(reach, owner, tmp_path, monkeypatch):
     """It is silent: it waits for the end of a line. The message names the key of the environment."""
     monkeypatch.setattr(sys.modules[__name__], "SECONDS", timedelta(seconds=1))
     with redis_server(tmp_path, owner, None) as port:
-        told = refusal(reach(port, trust(owner.ca_file)), Unreachable)
-    assert told.startswith("it connected, but gave no answer in time (a Redis without TLS does so: see redis.tls")
+        error = refusal(reach(port, trust(owner.ca_file)), Unreachable)
+    assert error.startswith("it connected, but gave no answer in time (a Redis without TLS does so: see redis.tls")
 
 
 def test_another_server_without_tls_is_told(owner):
@@ -149,8 +149,8 @@ def test_an_authority_that_is_not_trusted_is_told(reach, owner, authority, tmp_p
     """Another CA than the environment's, and the system's, which does not know it."""
     with redis_server(tmp_path, owner) as port:
         for ca_file in (authority.ca_file, None):
-            told = refusal(reach(port, trust(ca_file)))
-            assert told.startswith("TLS: the authority of its certificate is not trusted (")
+            error = refusal(reach(port, trust(ca_file)))
+            assert error.startswith("TLS: the authority of its certificate is not trusted (")
 
 
 def test_the_password_is_sent_to_nobody_who_is_not_trusted(owner, authority):

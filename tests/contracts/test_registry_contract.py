@@ -65,8 +65,8 @@ def push(url, ca_file):
         for architecture in ("amd64", "arm64"):
             text = json.dumps({**layers, "annotations": {"for": architecture}}).encode()
             digest = push_manifest(client, digest_of(text), text, MANIFEST)
-            one = {"mediaType": MANIFEST, "digest": digest, "size": len(text)}
-            platforms.append({**one, "platform": {"os": "linux", "architecture": architecture}})
+            entry = {"mediaType": MANIFEST, "digest": digest, "size": len(text)}
+            platforms.append({**entry, "platform": {"os": "linux", "architecture": architecture}})
         index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": platforms}).encode()
         return push_manifest(client, "v1", index, INDEX)
 
@@ -146,8 +146,8 @@ def test_an_image_is_found_by_tag_and_by_digest(served):
     """Digest, media type and platforms."""
     connect, digest = served
     registry = connect(GOOD)
-    found = ManifestInfo(digest, INDEX, ("linux/amd64", "linux/arm64"))
-    assert registry.manifest(REPOSITORY, "v1") == registry.manifest(REPOSITORY, digest) == found
+    manifest = ManifestInfo(digest, INDEX, ("linux/amd64", "linux/arm64"))
+    assert registry.manifest(REPOSITORY, "v1") == registry.manifest(REPOSITORY, digest) == manifest
     assert registry.manifest_digest(REPOSITORY, "v1") == digest
     registry.close()
 
@@ -159,8 +159,8 @@ def test_an_image_says_its_platforms_and_its_parts(served):
     index, single = registry.manifest(REPOSITORY, "v1"), registry.manifest(REPOSITORY, "single")
     assert registry.platforms(REPOSITORY, index) == ("linux/amd64", "linux/arm64")
     assert registry.platforms(REPOSITORY, single) == ("linux/arm64",)
-    one = registry.manifest(REPOSITORY, index.children["linux/amd64"])
-    assert [registry.has_blob(REPOSITORY, blob) for blob in (*one.blobs, *single.blobs)] == [True, True]
+    manifest = registry.manifest(REPOSITORY, index.children["linux/amd64"])
+    assert [registry.has_blob(REPOSITORY, blob) for blob in (*manifest.blobs, *single.blobs)] == [True, True]
     assert not registry.has_blob(REPOSITORY, digest_of(b"never pushed"))
     registry.close()
 
@@ -187,9 +187,9 @@ def test_a_manifest_of_the_old_schema_says_its_platform_and_layers_itself(author
     headers = {"Content-Type": old, "Docker-Content-Digest": "sha256:1"}
     with recording(authority, lambda path, asked: (200, headers, text)) as (port, _):
         registry = Registry.connect("h", f"https://127.0.0.1:{port}", authority.ca_file, None, SECONDS)
-        found = registry.manifest("a/b", "t")
-        assert (found.media_type, found.blobs) == (old, ("sha256:l1", "sha256:l2"))
-        assert registry.platforms("a/b", found) == ("linux/amd64",)
+        manifest = registry.manifest("a/b", "t")
+        assert (manifest.media_type, manifest.blobs) == (old, ("sha256:l1", "sha256:l2"))
+        assert registry.platforms("a/b", manifest) == ("linux/amd64",)
         registry.close()
 
 
@@ -256,8 +256,8 @@ def test_tls_tcp_and_name_are_told_apart(real_registry):
 )
 def test_an_image_name_is_taken_apart(name, host, repository, reference):
     """Docker's rules."""
-    found = parse_image(name)
-    assert (found.host, found.repository, found.reference) == (host, repository, reference)
+    image = parse_image(name)
+    assert (image.host, image.repository, image.reference) == (host, repository, reference)
 
 
 def test_a_pull_secret_gives_user_and_password_for_its_host_alone():

@@ -54,10 +54,10 @@ def test_the_token_flow_on_its_own_host_works(authority):
             return 200, {"Docker-Content-Digest": "sha256:1"}, b"{}"
         return challenge(f"https://{headers['Host']}/token")
 
-    with recording(authority, answer) as (port, seen):
+    with recording(authority, answer) as (port, requests):
         assert ask(authority, port) == "sha256:1"
-    assert [one for _, one in seen] == [None, BASIC, "Bearer short"]
-    assert "scope=repository%3Aa%2Fb%3Apull" in seen[1][0]
+    assert [headers for _, headers in requests] == [None, BASIC, "Bearer short"]
+    assert "scope=repository%3Aa%2Fb%3Apull" in requests[1][0]
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_a_foreign_or_plain_token_service_gets_nothing(realm, authority, foreign
     """Another host, a host that only looks like it, or no TLS: not even a request."""
     place, seen_there = foreign
     served = recording(authority, lambda path, headers: challenge(realm.format(port=place)))
-    with served as (port, seen), pytest.raises((Refused, BadAnswer)) as caught:
+    with served as (port, requests), pytest.raises((Refused, BadAnswer)) as caught:
         ask(authority, port)
-    assert seen_there == [] and [one for _, one in seen] == [None]
+    assert seen_there == [] and [headers for _, headers in requests] == [None]
     assert PASSWORD not in str(caught.value)
 
 
@@ -103,8 +103,8 @@ CONFIG = b'{"os": "linux", "architecture": "arm64"}'
 CONFIG_DIGEST = f"sha256:{hashlib.sha256(CONFIG).hexdigest()}"
 
 
-@pytest.mark.parametrize(("kept", "told"), [(CONFIG, None), (b"{}", "not what its digest says")])
-def test_a_config_is_fetched_from_where_it_is_kept_without_the_password(kept, told, authority):
+@pytest.mark.parametrize(("kept", "message"), [(CONFIG, None), (b"{}", "not what its digest says")])
+def test_a_config_is_fetched_from_where_it_is_kept_without_the_password(kept, message, authority):
     """One redirect of a blob is followed, bare; what comes has to have the digest that was asked for."""
     info = ManifestInfo("sha256:1", "", blobs=(CONFIG_DIGEST,))
     with recording(authority, lambda path, headers: (200, {}, kept)) as (place, seen_there):
@@ -115,8 +115,8 @@ def test_a_config_is_fetched_from_where_it_is_kept_without_the_password(kept, to
 
         with recording(authority, answer) as (port, _):
             registry = Registry.connect("h", f"https://127.0.0.1:{port}", authority.ca_file, GOOD, SECONDS)
-            if told:
-                with pytest.raises(BadAnswer, match=told):
+            if message:
+                with pytest.raises(BadAnswer, match=message):
                     registry.platforms("a/b", info)
             else:
                 assert registry.platforms("a/b", info) == ("linux/arm64",)
@@ -156,12 +156,12 @@ def test_one_challenge_opens_a_repository(authority):
         proven = headers.get("Authorization") == BASIC
         return (200, digest, b"{}") if proven else (401, {"WWW-Authenticate": 'Basic realm="r"'}, b"")
 
-    with recording(authority, answer) as (port, seen):
+    with recording(authority, answer) as (port, requests):
         registry = Registry.connect("h", f"https://127.0.0.1:{port}", authority.ca_file, GOOD, SECONDS)
         for repository in ("a/b", "a/b", "a/c"):
             registry.manifest_digest(repository, "v1")
         registry.close()
-    assert [one for _, one in seen] == [None, BASIC, BASIC, None, BASIC]
+    assert [headers for _, headers in requests] == [None, BASIC, BASIC, None, BASIC]
 
 
 def test_plain_http_is_not_spoken(authority):

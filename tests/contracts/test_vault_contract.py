@@ -150,7 +150,11 @@ def test_the_real_version_of_a_mount_is_told_to_who_may_read_in_it(vault):
 def test_what_a_token_may_read_is_told_for_all_paths_at_once(vault):
     """F35: by the policy alone, whether there is anything or not."""
     asked = ["secret/data/there", "secret/data/empty", "secret/data/other"]
-    assert [sorted(one) for one in vault.capabilities(asked).values()] == [["read"], ["read"], ["deny"]]
+    assert [sorted(capabilities) for capabilities in vault.capabilities(asked).values()] == [
+        ["read"],
+        ["read"],
+        ["deny"],
+    ]
 
 
 def test_version_1_is_read_by_its_own_path(new_vault, authority):
@@ -192,8 +196,8 @@ def test_a_sealed_vault_says_so_and_gives_nothing(served, vault):
 
 def test_a_new_vault_says_that_it_is_not_initialised(new_vault, authority):
     """HTTP 501 of its health is an answer, not an error."""
-    found = Vault.connect(new_vault, authority.ca_file, SECONDS).health()
-    assert (found.initialized, found.sealed) == (False, True)
+    health = Vault.connect(new_vault, authority.ca_file, SECONDS).health()
+    assert (health.initialized, health.sealed) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -209,8 +213,8 @@ def test_a_standby_is_an_answer(authority, status, body, standby, replica):
     known = json.dumps({"initialized": True, "sealed": False, "version": "1.21.0", **body}).encode()
     answer = status, {"Content-Type": "application/json"}, known
     with recording(authority, lambda path, headers: answer) as (port, _):
-        found = Vault.connect(f"https://127.0.0.1:{port}", authority.ca_file, SECONDS).health()
-    assert (found.initialized, found.sealed, found.standby, found.replica) == (True, False, standby, replica)
+        health = Vault.connect(f"https://127.0.0.1:{port}", authority.ca_file, SECONDS).health()
+    assert (health.initialized, health.sealed, health.standby, health.replica) == (True, False, standby, replica)
 
 
 def test_a_certificate_that_is_not_trusted_is_unreachable(new_vault):

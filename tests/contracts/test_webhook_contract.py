@@ -25,8 +25,8 @@ def refused(kind, address, authority, timeout=SECONDS):
     with pytest.raises(kind) as caught:
         post(address, "text", authority and authority.ca_file, timeout)
     values = {"address": address.reveal().rpartition("/")[2]}
-    told = "".join(traceback.format_exception(caught.value)) + caught.value.what + caught.value.fix
-    assert leaks(told.encode(), values) == []
+    text = "".join(traceback.format_exception(caught.value)) + caught.value.what + caught.value.fix
+    assert leaks(text.encode(), values) == []
     return caught.value.what
 
 
@@ -71,7 +71,7 @@ def test_a_text_that_is_too_long_is_cut_off_before_it_is_escaped():
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "said"),
+    ("status", "kind", "message"),
     [
         (500, BadAnswer, "HTTP 500"),
         (503, BadAnswer, "HTTP 503"),
@@ -80,10 +80,10 @@ def test_a_text_that_is_too_long_is_cut_off_before_it_is_escaped():
         (429, Unreachable, "it is asked too often"),
     ],
 )
-def test_what_is_not_taken_is_told(authority, status, kind, said):
+def test_what_is_not_taken_is_told(authority, status, kind, message):
     """With the host and the status."""
     with chat(authority, status) as there:
-        assert f"webhook at 127.0.0.1: {said}" in refused(kind, there.address, authority)
+        assert f"webhook at 127.0.0.1: {message}" in refused(kind, there.address, authority)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

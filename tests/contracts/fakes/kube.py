@@ -25,7 +25,7 @@ class FakeKube:
     def __init__(self, served=(NAMESPACES, CONFIG_MAPS, SECRETS, JOBS, PODS)):
         self.address = ADDRESS
         self.ca_sha256 = "0" * 64
-        self.served = {(one.api_version, one.kind): one for one in served}
+        self.served = {(resource.api_version, resource.kind): resource for resource in served}
         self.denied = set()
         self.policies = set()
         self.denial = "ValidatingAdmissionPolicy 'no' denied request: not here"
@@ -52,22 +52,22 @@ class FakeKube:
     def list(self, resource, namespace=None, label_selector="", field_selector=""):
         self._allow("list", resource)
         return [
-            copy.deepcopy(one)
-            for (kind, where, _), one in sorted(self._objects.items(), key=lambda item: item[0][2])
-            if kind == resource and namespace in (None, where) and _fits(one, label_selector)
-            if _has_fields(one, field_selector)
+            copy.deepcopy(obj)
+            for (kind, where, _), obj in sorted(self._objects.items(), key=lambda item: item[0][2])
+            if kind == resource and namespace in (None, where) and _fits(obj, label_selector)
+            if _has_fields(obj, field_selector)
         ]
 
     def names(self, resource, namespace=None, label_selector=""):
-        return [{"metadata": one["metadata"]} for one in self.list(resource, namespace, label_selector)]
+        return [{"metadata": obj["metadata"]} for obj in self.list(resource, namespace, label_selector)]
 
     def each(self, resource, namespace=None, label_selector="", page_count=250, field_selector=""):
         """Yield what is there at the first page; a page that is asked for after `expire_pages` is too old (410)."""
-        found, began = self.list(resource, namespace, label_selector, field_selector), self._expired_count
-        for number, one in enumerate(found):
+        objects, began = self.list(resource, namespace, label_selector, field_selector), self._expired_count
+        for number, obj in enumerate(objects):
             if number and number % page_count == 0 and self._expired_count > began:
                 raise BadAnswer("Kubernetes", ADDRESS, "410 on GET: the provided continue parameter is too old")
-            yield one
+            yield obj
 
     def expire_pages(self):
         """Forget the state of every list that has begun, as a compaction of etcd does."""
@@ -129,14 +129,14 @@ class FakeKube:
             return FakeKube.delete(copy.deepcopy(self), resource, name, namespace, uid, propagation)
         self._allow("delete", resource)
         key = self._key(resource, name, namespace, exists=True)
-        found = self._objects.get(key)
-        if found is None or (uid and found["metadata"]["uid"] != uid):
+        current = self._objects.get(key)
+        if current is None or (uid and current["metadata"]["uid"] != uid):
             return
         del self._objects[key]
         self._owners.pop(key, None)
         self._tell(key)
-        for other, one in list(self._objects.items()):
-            owned = any(ref["uid"] == found["metadata"]["uid"] for ref in one["metadata"].get("ownerReferences", []))
+        for other, obj in list(self._objects.items()):
+            owned = any(ref["uid"] == current["metadata"]["uid"] for ref in obj["metadata"].get("ownerReferences", []))
             if (resource == NAMESPACES and other[1] == name) or (owned and propagation != "Orphan"):
                 self.delete(other[0], other[2], other[1])
 
@@ -144,8 +144,8 @@ class FakeKube:
         try:
             return self.served[obj["apiVersion"], obj["kind"]]
         except KeyError:
-            told = f"the kind {obj['kind']} of {obj['apiVersion']} is not served"
-            raise Missing("Kubernetes", ADDRESS, told) from None
+            message = f"the kind {obj['kind']} of {obj['apiVersion']} is not served"
+            raise Missing("Kubernetes", ADDRESS, message) from None
 
     def watch(self, targets):
         made = FakeWatch(targets)
@@ -171,7 +171,7 @@ class FakeKube:
         if ("get", "pods/portforward") in self.denied:
             raise Refused("Kubernetes", ADDRESS, "port-forward: HTTP 403")
         self._have(PODS, pod, namespace)
-        if all(one[:3] != (namespace, pod, port) for one in self.pages):
+        if all(page[:3] != (namespace, pod, port) for page in self.pages):
             raise Unreachable("Kubernetes", f"{namespace}/{pod}:{port}", f"{path}: the connection broke")
         if (namespace, pod, port, path) not in self.pages:
             raise BadAnswer("Kubernetes", ADDRESS, f"{path}: HTTP 404")
@@ -192,8 +192,8 @@ class FakeKube:
     def _admit(self, operation, resource, namespace, name):
         """Deny what an admission policy denies: ``policies`` holds (operation, plural, namespace or None)."""
         if (operation, resource.plural, namespace) in self.policies:
-            told = f"422 on {resource.plural}/{name}: {self.denial}"
-            raise BadAnswer("Kubernetes", ADDRESS, told)
+            message = f"422 on {resource.plural}/{name}: {self.denial}"
+            raise BadAnswer("Kubernetes", ADDRESS, message)
 
     def _allow(self, verb, resource):
         if (verb, resource.plural) in self.denied:
@@ -285,7 +285,7 @@ def _conflict(owners, paths) -> str:
         return "".join(
             f'Apply failed with 1 conflict: conflict with "{name}" using v1: {x}' for name, (x,) in fields.items()
         )
-    parts = [f'conflicts with "{name}" using v1: {" ".join(f"- {x}" for x in found)}' for name, found in fields.items()]
+    parts = [f'conflicts with "{name}" using v1: {" ".join(f"- {x}" for x in value)}' for name, value in fields.items()]
     return f"Apply failed with {len(paths)} conflicts: {' '.join(parts)}"
 
 

@@ -71,7 +71,7 @@ class FakeRedis:
 
     def denied(self, stream):
         self.ping()
-        return [one for one in ("INFO", "XINFO GROUPS", "XLEN") if one in self.denied_commands]
+        return [command for command in ("INFO", "XINFO GROUPS", "XLEN") if command in self.denied_commands]
 
     def refused_work(self, stream, group):
         self.ping()
@@ -146,33 +146,33 @@ class FakeRedis:
     def stream_info(self, stream):
         self.ping()
         self._is_stream(stream)
-        found = self._streams.get(stream)
-        if found is None:
+        state = self._streams.get(stream)
+        if state is None:
             return None
-        first = _id(found["entries"][0]) if found["entries"] else None
-        return StreamInfo(len(found["entries"]), _id(found["added"]), found["added"], first, len(found["groups"]))
+        first = _id(state["entries"][0]) if state["entries"] else None
+        return StreamInfo(len(state["entries"]), _id(state["added"]), state["added"], first, len(state["groups"]))
 
     def group_info(self, stream, group):
         self.ping()
         self._is_stream(stream)
-        found = self._streams.get(stream, {"groups": {}})["groups"].get(group)
-        if found is None:
+        state = self._streams.get(stream, {"groups": {}})["groups"].get(group)
+        if state is None:
             return None
-        at, added = found["at"], self._streams[stream]["added"]
-        read = found["read"]
+        at, added = state["at"], self._streams[stream]["added"]
+        read = state["read"]
         known = read is not None or at in (0, 1, added)  # Redis can tell for the ends of a stream without a count
         lag = (added - at if read is None else added - read) if known and added else 0 if not added else None
-        return GroupInfo(group, len(found["consumers"]), len(found["pending"]), _id(at), read, lag)
+        return GroupInfo(group, len(state["consumers"]), len(state["pending"]), _id(at), read, lag)
 
     def consumers(self, stream, group):
         self.ping()
-        found = self._streams.get(stream, {"groups": {}})["groups"].get(group)
-        return sorted(found["consumers"]) if found else []
+        state = self._streams.get(stream, {"groups": {}})["groups"].get(group)
+        return sorted(state["consumers"]) if state else []
 
     def pending_ids(self, stream, group):
         self.ping()
-        found = self._streams.get(stream, {"groups": {}})["groups"].get(group, {"pending": ()})
-        return {_id(one) for one in found["pending"]}
+        state = self._streams.get(stream, {"groups": {}})["groups"].get(group, {"pending": ()})
+        return {_id(event_id) for event_id in state["pending"]}
 
     def ensure_group(self, stream, group, start):
         if self.group_info(stream, group) is not None:
@@ -183,22 +183,22 @@ class FakeRedis:
         return True
 
     def backlog(self, stream, group):
-        found = self.group_info(stream, group)
-        if found is None:
+        info = self.group_info(stream, group)
+        if info is None:
             raise ErrorReply("Redis", self.endpoint, f"NOGROUP {group}")
         inside = self._streams[stream]
         at = inside["groups"][group]["at"]
-        waiting = sum(one > at for one in inside["entries"])
-        excess = max(0, (found.entries_read or 0) - inside["added"])
-        counted = (found.entries_read is not None or at == 0) and not excess
-        return Backlog(found.lag, waiting, counted, excess, at > inside["added"])
+        waiting = sum(event_id > at for event_id in inside["entries"])
+        excess = max(0, (info.entries_read or 0) - inside["added"])
+        counted = (info.entries_read is not None or at == 0) and not excess
+        return Backlog(info.lag, waiting, counted, excess, at > inside["added"])
 
     def count_read(self, stream, group):
-        seen = self.backlog(stream, group)
-        if not seen.is_right:
+        backlog = self.backlog(stream, group)
+        if not backlog.is_right:
             inside = self._streams[stream]
-            inside["groups"][group]["read"] = inside["added"] - seen.waiting
-        return not seen.is_right
+            inside["groups"][group]["read"] = inside["added"] - backlog.waiting
+        return not backlog.is_right
 
     def add(self, stream, events):
         self.ping()
@@ -225,13 +225,13 @@ class FakeRedis:
 
     def read(self, stream, group, consumer, count):
         """Read as a worker: XREADGROUP … >. Gives ids."""
-        found = self._streams[stream]["groups"][group]
-        fresh = [one for one in self._streams[stream]["entries"] if one > found["at"]][:count]
-        found["consumers"].add(consumer)
-        found["pending"].update(dict.fromkeys(fresh, (time.time(), consumer)))
+        state = self._streams[stream]["groups"][group]
+        fresh = [event_id for event_id in self._streams[stream]["entries"] if event_id > state["at"]][:count]
+        state["consumers"].add(consumer)
+        state["pending"].update(dict.fromkeys(fresh, (time.time(), consumer)))
         if fresh:
-            found["at"], found["read"] = fresh[-1], (found["read"] or 0) + len(fresh)
-        return [_id(one) for one in fresh]
+            state["at"], state["read"] = fresh[-1], (state["read"] or 0) + len(fresh)
+        return [_id(event_id) for event_id in fresh]
 
     def forget(self, stream, group, read=None):
         """Lose the count of events read, or go back to an old one, as a restart with an append-only file does."""
@@ -239,14 +239,14 @@ class FakeRedis:
 
     def ack(self, stream, group, ids):
         """Acknowledge as a worker: XACK."""
-        for one in ids:
-            self._streams[stream]["groups"][group]["pending"].pop(int(one.partition("-")[0]), None)
+        for id_ in ids:
+            self._streams[stream]["groups"][group]["pending"].pop(int(id_.partition("-")[0]), None)
 
     def grow_old(self, stream, group, ids, idle_s):
         """Let events be pending since ``idle_s`` seconds ago: XCLAIM … IDLE."""
         pending = self._streams[stream]["groups"][group]["pending"]
-        for one in ids:
-            number = int(one.partition("-")[0])
+        for id_ in ids:
+            number = int(id_.partition("-")[0])
             pending[number] = time.time() - idle_s, pending[number][1]
 
     def trim(self, stream, length):
@@ -264,37 +264,39 @@ class FakeRedis:
 
     def let_ask(self, stream, group, ago_s):
         """Let the group's consumers have asked last so long ago: it has one then."""
-        found = self._streams[stream]["groups"][group]
-        found["consumers"].add("worker")
-        found["asked"] = time.time() - ago_s
+        state = self._streams[stream]["groups"][group]
+        state["consumers"].add("worker")
+        state["asked"] = time.time() - ago_s
 
     def _flow(self, stream, group):
         self.ping()
         if self.group_info(stream, group) is None:
             raise ErrorReply("Redis", self.endpoint, f"NOGROUP {group}")
         inside = self._streams[stream]
-        found, now = inside["groups"][group], time.time()
-        waiting = [one for one in inside["entries"] if one > found["at"]]
+        state, now = inside["groups"][group], time.time()
+        waiting = [event_id for event_id in inside["entries"] if event_id > state["at"]]
         came = inside.get("came", {}).get(waiting[0], now) if waiting else None
-        asked = found.get("asked", now) if found["consumers"] else None
-        given = found["pending"].get(found["at"])
+        asked = state.get("asked", now) if state["consumers"] else None
+        given = state["pending"].get(state["at"])
         ages = (came, asked, given and given[0])
-        last = [one for one in inside["entries"] if one <= found["at"]][-3:]
-        count = sum(one in found["pending"] for one in last)
-        return Flow(*(None if one is None else max(0.0, now - one) for one in ages), unacknowledged_count=count)
+        last = [event_id for event_id in inside["entries"] if event_id <= state["at"]][-3:]
+        count = sum(event_id in state["pending"] for event_id in last)
+        return Flow(
+            *(None if event_id is None else max(0.0, now - event_id) for event_id in ages), unacknowledged_count=count
+        )
 
     def _old_pending(self, stream, group):
         self.ping()
         if self.group_info(stream, group) is None:
             raise ErrorReply("Redis", self.endpoint, f"NOGROUP {group}")
         pending = self._streams[stream]["groups"][group]["pending"].values()
-        old = sorted(one for one in pending if time.time() - one[0] > PENDING_S)
+        old = sorted(event for event in pending if time.time() - event[0] > PENDING_S)
         oldest_s, consumer = (time.time() - old[0][0], old[0][1]) if old else (0, "")
         return OldPending(min(len(old), MOST_PENDING), oldest_s, consumer)
 
     def _all_info(self):
-        sections = [self.info(one) for one in INFO if one != "commandstats"]
-        return {key: value for one in sections for key, value in one.items()}
+        sections = [self.info(section) for section in INFO if section != "commandstats"]
+        return {key: value for section in sections for key, value in section.items()}
 
     def _saving(self):
         self._may("CONFIG GET")

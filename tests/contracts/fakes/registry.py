@@ -24,9 +24,9 @@ class FakeRegistry:
 
         ``unnamed``: digests of entries for which the index names no platform, each pushed before.
         """
-        children = {one: f"{digest}-{one}" for one in platforms}
-        for one in children.values():
-            self.images[repository, one] = ManifestInfo(one, MANIFEST, blobs=blobs)
+        children = {platform: f"{digest}-{platform}" for platform in platforms}
+        for child in children.values():
+            self.images[repository, child] = ManifestInfo(child, MANIFEST, blobs=blobs)
         is_index = platforms or unnamed
         info = ManifestInfo(digest, media_type, tuple(platforms), children, tuple(unnamed), () if is_index else blobs)
         self.images[repository, tag] = self.images[repository, digest] = info
@@ -51,18 +51,18 @@ class FakeRegistry:
         return (platform,) if platform else ()
 
     def children(self, repository, info, depth=2):
-        found = dict(info.children)
+        children = dict(info.children)
         for digest in info.unnamed:
             entry = self.manifest(repository, digest)
             if (entry.children or entry.unnamed) and depth:
-                found = {**self.children(repository, entry, depth - 1), **found}
+                children = {**self.children(repository, entry, depth - 1), **children}
             else:
-                found.update(dict.fromkeys(self.platforms(repository, entry), digest))
-        return found
+                children.update(dict.fromkeys(self.platforms(repository, entry), digest))
+        return children
 
     def has_blob(self, repository, digest):
         self._allow(repository)
-        known = {one for (name, _), info in self.images.items() if name == repository for one in info.blobs}
+        known = {blob for (name, _), info in self.images.items() if name == repository for blob in info.blobs}
         return digest in known - self.lost
 
     def close(self):

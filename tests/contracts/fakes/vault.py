@@ -50,10 +50,10 @@ class FakeVault:
         return {path: {"read"} if path.removeprefix("secret/data/") in self.allowed else {"deny"} for path in paths}
 
     def read_keys(self, mount, path, kv_version):
-        found = self.newest_version(mount, path, kv_version)
-        if found.deleted:
-            how = "destroyed" if found.destroyed else "deleted"
-            raise Missing("Vault", self.endpoint, f"its newest version {found.version} is {how}")
+        secret = self.newest_version(mount, path, kv_version)
+        if secret.deleted:
+            how = "destroyed" if secret.destroyed else "deleted"
+            raise Missing("Vault", self.endpoint, f"its newest version {secret.version} is {how}")
         return {key: Secret(value) for key, value in self.contents[path].items()}
 
     def newest_version(self, mount, path, kv_version):
