@@ -31,7 +31,7 @@ def forms(piece):
     """Return each way in which a part of a value may be written, by name."""
     raw = piece.encode()
     quoted = json.dumps(piece)[1:-1]
-    found = {
+    written = {
         "plain": raw,
         "latin-1": piece.encode("latin-1"),
         "JSON": quoted.encode(),
@@ -49,9 +49,9 @@ def forms(piece):
     for offset in range(3):
         first, last = -(-offset * 8 // 6), (offset + len(raw)) * 8 // 6  # what lies beside it changes the outer ones
         encoded = base64.b64encode(bytes(offset) + raw)[first:last]
-        found[f"base64, {offset} before"] = encoded
-        found[f"base64 for URLs, {offset} before"] = encoded.replace(b"+", b"-").replace(b"/", b"_")
-    return found
+        written[f"base64, {offset} before"] = encoded
+        written[f"base64 for URLs, {offset} before"] = encoded.replace(b"+", b"-").replace(b"/", b"_")
+    return written
 
 
 def leaks(text, values):
@@ -66,11 +66,11 @@ def leaks(text, values):
     """
     raw = text.lower()
     looks = (raw, NOISE.sub(b"", raw))
-    found = set()
+    leaked = set()
     for name, value in values.items():
         for start in range(0, len(value) - PIECE + 1, PIECE):
             wanted = {}  # many forms are the same for a piece: each is searched for once
             for form, written in forms(value[start : start + PIECE]).items():
                 wanted.setdefault(written.lower(), form)
-            found |= {(name, form) for written, form in wanted.items() if any(written in look for look in looks)}
-    return sorted(found)
+            leaked |= {(name, form) for written, form in wanted.items() if any(written in look for look in looks)}
+    return sorted(leaked)

@@ -65,13 +65,13 @@ class Line:
         inner = re.fullmatch(r"[A-Z_]+=\$\((.*)\)", self.text)
         words = shlex.shlex(inner[1] if inner else self.text, posix=True, punctuation_chars="|&;")
         words.whitespace_split, words.commenters = True, "#"
-        found = [[]]
+        commands = [[]]
         for word in words:
             if set(word) <= set("|&;"):
-                found.append([])
+                commands.append([])
             else:
-                found[-1].append(word)
-        return [command for command in found if command]
+                commands[-1].append(word)
+        return [command for command in commands if command]
 
     @property
     def only_reads(self):

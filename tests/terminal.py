@@ -21,6 +21,6 @@ def run_on_terminal(argv, env, cwd=None):
     env = {**env, "TERM": "xterm-256color"}
     with subprocess.Popen(argv, cwd=cwd, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
-        said = b"".join(until_closed(ours))
+        output = b"".join(until_closed(ours))
     os.close(ours)
-    return process.returncode, said
+    return process.returncode, output

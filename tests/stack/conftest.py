@@ -146,23 +146,23 @@ def until(look, timeout_s=90, what="the state"):
     """Look four times a second until something is true: for what only a client from outside can see."""
     end = time.monotonic() + timeout_s
     while True:
-        found = look()
-        if found:
-            return found
+        result = look()
+        if result:
+            return result
         assert time.monotonic() < end, f"{what} was not seen within {timeout_s} s"
         time.sleep(0.25)
 
 
 def active_workers(admin):
     """Return name → UID of the instrument's running Jobs and pods."""
-    found = {}
+    uids = {}
     for resource in (JOBS, PODS):
-        for one in admin.list(resource, INSTRUMENT):
-            phase = one.get("status", {}).get("phase")
-            busy = phase == "Running" if resource is PODS else one.get("status", {}).get("active")
+        for obj in admin.list(resource, INSTRUMENT):
+            phase = obj.get("status", {}).get("phase")
+            busy = phase == "Running" if resource is PODS else obj.get("status", {}).get("active")
             if busy:
-                found[(resource.kind, one["metadata"]["name"])] = one["metadata"]["uid"]
-    return found
+                uids[(resource.kind, obj["metadata"]["name"])] = obj["metadata"]["uid"]
+    return uids
 
 
 @pytest.fixture(scope="session")
@@ -197,10 +197,10 @@ def sealed(endpoints):
 
 def dependents(ids):
     """Return every check that needs one of these, itself or by way of another."""
-    found = set(ids)
-    while more := {one.id for one in ALL_CHECKS if set(one.needs) & found and not one.deep} - found:
-        found |= more
-    return found
+    dependent = set(ids)
+    while more := {check.id for check in ALL_CHECKS if set(check.needs) & dependent and not check.deep} - dependent:
+        dependent |= more
+    return dependent
 
 
 @pytest.fixture(scope="module")
@@ -251,4 +251,4 @@ def forget_what_is_pending(redis, stream="instrument:lsstcam", group="lsstcam_co
     redis.client_kill_filter(_type="normal", skipme=True)
     pending = redis.xpending_range(stream, group, "-", "+", 1000)
     if pending:
-        redis.xack(stream, group, *(one["message_id"] for one in pending))
+        redis.xack(stream, group, *(event["message_id"] for event in pending))

@@ -36,7 +36,7 @@ def break_writing():
     write = Context.apply_all
 
     def write_and_raise(self, objects, force=False):
-        if any(one["kind"] == "Secret" for one in objects):
+        if any(obj["kind"] == "Secret" for obj in objects):
             raise ValueError(f"cannot write {objects}")
         write(self, objects, force=force)
 

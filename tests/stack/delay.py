@@ -54,7 +54,7 @@ async def main():
     servers = [await serve(address, float(delay_s), int(port)) for port in ports]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    await asyncio.gather(*(one.serve_forever() for one in servers))
+    await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
 if __name__ == "__main__":

@@ -75,20 +75,23 @@ def _scaled_job(admin):
     def spec(containers, triggers):
         return {"jobTargetRef": {"template": {"spec": {"containers": containers}}}, "triggers": triggers}
 
-    triggers = [{**one, "metadata": {**one["metadata"], "consumerGroup": evil("group")}} for one in before["triggers"]]
+    triggers = [
+        {**trigger, "metadata": {**trigger["metadata"], "consumerGroup": evil("group")}}
+        for trigger in before["triggers"]
+    ]
     marks = {
         "autoscaling.keda.sh/paused": "true",
         "prompt-keda.lsst.io/run": evil("run"),
         "argocd.argoproj.io/hook": evil("hook"),
     }
-    images = [{**one, "image": evil("image")} for one in containers]
-    told = [{"type": "Ready", "status": "False", "reason": "R", "message": evil("ready")}]
+    images = [{**container, "image": evil("image")} for container in containers]
+    condition = [{"type": "Ready", "status": "False", "reason": "R", "message": evil("ready")}]
     patch = admin.patch
     patch(SCALED_JOBS, INSTRUMENT, INSTRUMENT, {"metadata": {"annotations": marks}, "spec": spec(images, triggers)})
     try:
-        seen = ("Paused", "True")
-        until(lambda: seen in _conditions(admin), what="KEDA has seen that it is paused")
-        patch(SCALED_JOBS, INSTRUMENT, INSTRUMENT, {"status": {"conditions": told}}, subresource="status")
+        status = ("Paused", "True")
+        until(lambda: status in _conditions(admin), what="KEDA has seen that it is paused")
+        patch(SCALED_JOBS, INSTRUMENT, INSTRUMENT, {"status": {"conditions": condition}}, subresource="status")
         yield
     finally:
         patch(SCALED_JOBS, INSTRUMENT, INSTRUMENT, {"spec": spec(containers, before["triggers"])})
@@ -97,8 +100,8 @@ def _scaled_job(admin):
 
 
 def _conditions(admin):
-    found = admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT).get("status", {}).get("conditions") or []
-    return [(one["type"], one["status"]) for one in found]
+    conditions = admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT).get("status", {}).get("conditions") or []
+    return [(condition["type"], condition["status"]) for condition in conditions]
 
 
 @contextmanager
@@ -137,8 +140,8 @@ def _vault_secret(admin, stage):
     try:
         vault_secrets.fail_to_fetch(stage)
         name = vault.worker_secret(stage)
-        told = [{"type": "SecretCreated", "status": "False", "reason": "R", "message": evil("fetch")}]
-        admin.patch(VAULT_SECRETS, name.name, name.namespace, {"status": {"conditions": told}})
+        condition = [{"type": "SecretCreated", "status": "False", "reason": "R", "message": evil("fetch")}]
+        admin.patch(VAULT_SECRETS, name.name, name.namespace, {"status": {"conditions": condition}})
         yield
     finally:
         vault_secrets.remove_operator(stage)
@@ -155,9 +158,9 @@ def _pod(admin):
         "spec": {"schedulerName": "nobody", "terminationGracePeriodSeconds": 0, "containers": [container]},
     }
     admin.create(PODS, body, INSTRUMENT)
-    told = [{"type": "PodScheduled", "status": "False", "reason": "R", "message": evil("scheduler")}]
+    condition = [{"type": "PodScheduled", "status": "False", "reason": "R", "message": evil("scheduler")}]
     try:
-        admin.patch(PODS, POD, INSTRUMENT, {"status": {"conditions": told}}, subresource="status")
+        admin.patch(PODS, POD, INSTRUMENT, {"status": {"conditions": condition}}, subresource="status")
         yield
     finally:
         admin.delete(PODS, POD, INSTRUMENT)

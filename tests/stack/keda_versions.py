@@ -19,20 +19,20 @@ def crds(version):
     """Return KEDA's CRDs of a version, with the labels that its releases carry."""
     argv = ["go", "mod", "download", "-json", f"{MODULE}@v{version}"]
     done = subprocess.run(argv, cwd=go_builds.KEDA.source, capture_output=True, text=True, timeout=300, check=True)
-    found = []
+    crds_ = []
     for file in sorted(Path(json.loads(done.stdout)["Dir"]).glob("config/crd/bases/*.yaml")):
-        one = yaml.load(file.read_text(), yaml.CSafeLoader)
-        one["metadata"].setdefault("labels", {}).update({PART_OF: "keda-operator", VERSION: version})
-        one.pop("status", None)
-        found.append(one)
-    return found
+        crd = yaml.load(file.read_text(), yaml.CSafeLoader)
+        crd["metadata"].setdefault("labels", {}).update({PART_OF: "keda-operator", VERSION: version})
+        crd.pop("status", None)
+        crds_.append(crd)
+    return crds_
 
 
 def manifests(objects, version):
     """Return KEDA's manifests with the CRDs of another version; parts say that they are of it, and are the same."""
-    rest = [copy.deepcopy(one) for one in objects if one["kind"] != "CustomResourceDefinition"]
-    for one in rest:
-        if VERSION in (one["metadata"].get("labels") or {}):
-            one["metadata"]["labels"][VERSION] = version
-    namespaces = [one for one in rest if one["kind"] == "Namespace"]
-    return [*namespaces, *crds(version), *(one for one in rest if one["kind"] != "Namespace")]
+    rest = [copy.deepcopy(obj) for obj in objects if obj["kind"] != "CustomResourceDefinition"]
+    for obj in rest:
+        if VERSION in (obj["metadata"].get("labels") or {}):
+            obj["metadata"]["labels"][VERSION] = version
+    namespaces = [obj for obj in rest if obj["kind"] == "Namespace"]
+    return [*namespaces, *crds(version), *(obj for obj in rest if obj["kind"] != "Namespace")]

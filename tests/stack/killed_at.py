@@ -22,15 +22,15 @@ from prompt_keda.redeploy.modes import RedeployOptions
 
 
 def main(name, mode, file):
-    seen = Path(file)
-    before = seen.read_text().splitlines() if seen.exists() else []
+    path = Path(file)
+    before = path.read_text().splitlines() if path.exists() else []
     append = JournalFile.append
 
     def append_and_die(self, step_id, event, detail=""):
         append(self, step_id, event, detail)
         boundary = f"{step_id} {event}"
         if step_id != "run" and boundary not in before:
-            with seen.open("a") as lines:
+            with path.open("a") as lines:
                 lines.write(f"{boundary}\n")
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -40,8 +40,8 @@ def unknown_is_green():
     finish = run_checks._Round._finish
 
     def green(self, check, outcome):
-        seen = replace(outcome, verdict=Verdict.OK) if outcome.verdict is Verdict.UNKNOWN else outcome
-        finish(self, check, seen)
+        shown = replace(outcome, verdict=Verdict.OK) if outcome.verdict is Verdict.UNKNOWN else outcome
+        finish(self, check, shown)
 
     run_checks._Round._finish = green
 
@@ -53,11 +53,11 @@ def old_generations_are_no_risk():
 
 def what_waits_is_skipped():
     """A group that has to be made begins behind all that waits, whatever the environment says, or was lost before."""
-    broken(restore, "group_start", lambda context, one: "$")
+    broken(restore, "group_start", lambda context, instrument: "$")
 
 
 BROKEN = (jobs_stay_owned, unknown_is_green, old_generations_are_no_risk, what_waits_is_skipped)
-MUTANTS = {one.__name__: one for one in BROKEN}
+MUTANTS = {break_it.__name__: break_it for break_it in BROKEN}
 
 DRAIN_S = 60.0
 """What a mutant has lost is never acknowledged, however long a drill waits; all else is within this: twenty workers take four a

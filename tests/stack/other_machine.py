@@ -39,7 +39,7 @@ class Machine:
         other_state_folder(self.state)
         if AT_DESK:
             for parent, _, files in os.walk(self.state):
-                for path in (Path(parent), *(Path(parent, one) for one in files)):
+                for path in (Path(parent), *(Path(parent, file) for file in files)):
                     os.chown(path, desk.USER, desk.USER)
 
     @property
@@ -67,11 +67,11 @@ class Machine:
 
     def resume(self):
         """Resume as a person does who has begun nothing here: at the desk with the digest that a refusal names."""
-        code, document, said = self.run("resume")
+        code, document, output = self.run("resume")
         if AT_DESK and "digest" in document:
             assert code == 2 and "begun on another machine" in document["error"]["what"]
             return self.run("resume", "--approve", document["digest"])
-        return code, document, said
+        return code, document, output
 
     def run(self, *arguments):
         """Run a task in its environment to its end; give its exit code, its document, and what it said meanwhile."""

@@ -57,8 +57,8 @@ def resolved(path, endpoints):
     """Return a file with the stack's values in it: the toolkit looks for no stack where the state folder is another one."""
 
     def value(match):
-        found = endpoints[match[1]]
-        return found if isinstance(found, str) else json.dumps(found)
+        endpoint = endpoints[match[1]]
+        return endpoint if isinstance(endpoint, str) else json.dumps(endpoint)
 
     return re.sub(r"\$\{lab:([a-z0-9_]+)\}", value, path.read_text())
 

@@ -32,7 +32,7 @@ PREFIX, ROLE = "rubin/prompt-keda-planted", "planted"
 POLICY = "\n".join(f'path "secret/{part}/{PREFIX}/*" {{ capabilities = ["read"] }}' for part in ("data", "metadata"))
 WORKER_KEYS = ("db-auth_file", "s3_credentials_file", "alert_stream_pass", "butler-writer-password")
 DEFECTIVE = str(Path(__file__).parent / "defective.py")
-IN_A_HEADER = "".join(one for one in SPECIAL if one.isascii())
+IN_A_HEADER = "".join(char for char in SPECIAL if char.isascii())
 """A token travels in an HTTP header, which the library writes as Latin-1 and Vault reads as bytes."""
 
 
@@ -106,9 +106,9 @@ class PlantedStack:
 
     def _write(self, namespace, name, data):
         """Write a Secret as a redeploy does: what another field manager had written would be a conflict for it."""
-        found = self.admin.get(SECRETS, name, namespace)
+        secret = self.admin.get(SECRETS, name, namespace)
         metadata = {"namespace": namespace, "name": name}
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": found["type"], "data": data}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": secret["type"], "data": data}
         self.admin.apply(body, force=True)
 
     @contextmanager
@@ -135,7 +135,7 @@ class PlantedStack:
     def registry_lets_in(self, *names):
         """Let users of these names in beside the stack's own; the registry reads its file again when it is newer."""
         hashed = [bcrypt.hashpw(self.values[name].encode(), bcrypt.gensalt(rounds=5)).decode() for name in names]
-        lines = "".join(f"{name}:{one}\n" for name, one in zip(names, hashed, strict=True))
+        lines = "".join(f"{name}:{hashed_password}\n" for name, hashed_password in zip(names, hashed, strict=True))
         with self._registry_users(lambda before: before + lines):
             yield
 
@@ -186,7 +186,9 @@ class PlantedStack:
     def password_in_the_open(self):
         """Let the ScaledJob's trigger name its password itself, as people sometimes leave it."""
         before = self.admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["spec"]["triggers"]
-        changed = [{**one, "metadata": {**one["metadata"], "password": self.values["redis-2"]}} for one in before]
+        changed = [
+            {**trigger, "metadata": {**trigger["metadata"], "password": self.values["redis-2"]}} for trigger in before
+        ]
         try:
             self.admin.patch(SCALED_JOBS, INSTRUMENT, INSTRUMENT, {"spec": {"triggers": changed}})
             yield
@@ -208,29 +210,29 @@ class PlantedStack:
         program = [DEFECTIVE, defect] if defect else [TASKS]
         argv = [sys.executable, *program, *arguments, "--env", str(self.folder / "environments/planted.yaml")]
         if on_terminal:
-            code, said = run_on_terminal(argv, env, ROOT)
-            return SimpleNamespace(code=code, stdout=said, stderr=b"")
+            code, output = run_on_terminal(argv, env, ROOT)
+            return SimpleNamespace(code=code, stdout=output, stderr=b"")
         done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, timeout=300, check=False)
         return SimpleNamespace(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
-    def leaks(self, *said):
+    def leaks(self, *outputs):
         """Return (place, value's name, form) of each leak: in what was printed, in what the toolkit wrote, in the stack's logs."""
-        texts = {f"output {number}": text for number, text in enumerate(said)}
+        texts = {f"output {number}": text for number, text in enumerate(outputs)}
         for place in (self.out, self.state, self.folder / "tmp"):
             texts |= {str(path): path.read_bytes() for path in files(place)}
         texts |= {str(path): self._new(path) for place in self.logs for path in files(place)}
         texts |= self.copied()
-        return [(name, *one) for name, text in texts.items() for one in leaks(text, self.values)]
+        return [(name, *leak) for name, text in texts.items() for leak in leaks(text, self.values)]
 
     def copied(self):
         """Return what the runs of this environment have left in the cluster, unpacked."""
-        found = {}
-        for one in self.admin.list(CONFIG_MAPS, STATE_NAMESPACE):
-            name, packed = one["metadata"]["name"], one.get("binaryData") or {}
+        texts = {}
+        for config_map in self.admin.list(CONFIG_MAPS, STATE_NAMESPACE):
+            name, packed = config_map["metadata"]["name"], config_map.get("binaryData") or {}
             if planted_environment.NAME in name:
-                found[name] = json.dumps(one).encode()
-                found |= {f"{name} {key}": gzip.decompress(base64.b64decode(text)) for key, text in packed.items()}
-        return found
+                texts[name] = json.dumps(config_map).encode()
+                texts |= {f"{name} {key}": gzip.decompress(base64.b64decode(text)) for key, text in packed.items()}
+        return texts
 
     def _new(self, log):
         """Return what a log has more than at the last look, and a little before."""
@@ -244,5 +246,5 @@ class PlantedStack:
 
 def files(place):
     """os.walk passes over a folder that goes meanwhile, as a pod's logs do; Path.rglob raises."""
-    found = (Path(folder) / name for folder, _, names in os.walk(place) for name in names)
-    return [path for path in found if path.is_file()]
+    paths = (Path(folder) / name for folder, _, names in os.walk(place) for name in names)
+    return [path for path in paths if path.is_file()]

@@ -61,7 +61,7 @@ class Scaling:
         """Return the id of the last event that the group has given out; None if there is no group, or no answer."""
         words = self._redis("XINFO", "GROUPS", self._instrument.stream).split("\n")
         rows = [dict(zip(row[::2], row[1::2], strict=False)) for row in _groups(words)]
-        return next((one["last-delivered-id"] for one in rows if one["name"] == self._instrument.consumer_group), None)
+        return next((row["last-delivered-id"] for row in rows if row["name"] == self._instrument.consumer_group), None)
 
     def _redis(self, *words):
         """Ask with the first password, or with the one that Redis has while another is its fault; empty: no answer."""

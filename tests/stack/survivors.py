@@ -39,9 +39,9 @@ class Survivors:
         while not self._over.is_set():
             try:
                 listed = self._kube.get_raw(kind.path(self._namespace))
-                live = {one["metadata"]["uid"] for one in listed["items"]}
-                for one in listed["items"]:
-                    self._note("LISTED", one)
+                live = {obj["metadata"]["uid"] for obj in listed["items"]}
+                for obj in listed["items"]:
+                    self._note("LISTED", obj)
                 for uid, name in self.wanted.items():
                     if name.startswith(kind.kind) and uid not in live:
                         self.lost.setdefault(uid, f"{name} is gone")
@@ -61,9 +61,9 @@ class Survivors:
         except Exception:  # noqa: BLE001  the watch has ended, in one of urllib3's ways: it is begun anew
             return
 
-    def _note(self, kind, one):
-        uid = one.get("metadata", {}).get("uid")
-        if uid in self.wanted and (kind == "DELETED" or "deletionTimestamp" in one["metadata"]):
+    def _note(self, kind, obj):
+        uid = obj.get("metadata", {}).get("uid")
+        if uid in self.wanted and (kind == "DELETED" or "deletionTimestamp" in obj["metadata"]):
             self.lost.setdefault(uid, f"{self.wanted[uid]}: {kind}")
 
     def close(self):

@@ -40,13 +40,13 @@ def stage(argocd_stage):
     return argocd_stage
 
 
-def seen():
+def red_checks():
     _, document = run_json("check-deps", "--env", ARGOCD, "--only", ARGOCD)
     return {result["id"]: result for result in document["results"] if result["verdict"] not in ("ok", "skipped")}
 
 
 def until_green():
-    until(lambda: not seen(), 90, "Argo CD's checks green")
+    until(lambda: not red_checks(), 90, "Argo CD's checks green")
 
 
 def redeploy(*more):
@@ -66,8 +66,8 @@ def test_a_fault_is_seen_by_its_check_and_is_gone_again(stage, fault):
     until_green()
     try:
         fault.inject(stage)
-        until(lambda: set(seen()) == set(fault.expected_checks), 30, fault.id)
-        red = seen()
+        until(lambda: set(red_checks()) == set(fault.expected_checks), 30, fault.id)
+        red = red_checks()
         assert {id_: result["verdict"] for id_, result in red.items()} == dict(fault.expected_checks)
         assert fault.cause in red[next(iter(fault.expected_checks))]["observed"]
         assert red[next(iter(fault.expected_checks))]["fix"]

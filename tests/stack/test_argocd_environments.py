@@ -181,8 +181,8 @@ def test_people_at_a_desk_redeploy_with_these_rights_and_no_others(stage, endpoi
             with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
                 until(lambda: run.poll() is not None or suspended(stage), 120, "a run that has suspended Argo CD")
                 run.kill()
-                said = run.stderr.read()
-            assert suspended(stage), said
+                output = run.stderr.read()
+            assert suspended(stage), output
             code, document = desk_json("resume", "--env", at_the_desk)
             assert code == 0, document.get("error")
         for name in argocd.APPLICATIONS:

@@ -33,8 +33,8 @@ REDIS, KEDA, SMOKE = "prompt-redis", "keda", "prompt-keda-smoke"
 def asked_since(start):
     """Return what the person asked the API server for since then: one entry a request, refused ones too."""
     entries = [json.loads(line) for line in whole_lines(settings.current_lab().audit_log)]
-    mine = [one for one in entries if one["user"]["username"] == PERSON]
-    return [one for one in mine if datetime.fromisoformat(one["requestReceivedTimestamp"]) >= start]
+    mine = [entry for entry in entries if entry["user"]["username"] == PERSON]
+    return [entry for entry in mine if datetime.fromisoformat(entry["requestReceivedTimestamp"]) >= start]
 
 
 def whole_lines(log):
@@ -77,8 +77,8 @@ def is_deep(entry):
     return (group, kind, namespace) == ("batch", "jobs", SMOKE) and verb in ("create", "delete")
 
 
-def told(entries):
-    return [(one["verb"], one["requestURI"]) for one in entries]
+def requests(entries):
+    return [(entry["verb"], entry["requestURI"]) for entry in entries]
 
 
 def test_check_deps_reads_and_nothing_else(deployed):
@@ -88,8 +88,8 @@ def test_check_deps_reads_and_nothing_else(deployed):
     entries = asked_since(start)
     red = [result for result in document["results"] if result["verdict"] in ("fail", "unknown")]
     assert (code, red) == (0, []) and len(entries) > 20
-    assert told(one for one in entries if not is_reading(one)) == []
-    assert {about(one)[1] for one in entries} >= {"selfsubjectreviews", "pods/portforward", "scaledjobs"}
+    assert requests(entry for entry in entries if not is_reading(entry)) == []
+    assert {about(entry)[1] for entry in entries} >= {"selfsubjectreviews", "pods/portforward", "scaledjobs"}
 
 
 def test_a_check_that_writes_is_seen(deployed, admin, monkeypatch):
@@ -109,18 +109,18 @@ def test_a_check_that_writes_is_seen(deployed, admin, monkeypatch):
             run_round(session.systems, choose("cluster"))
     finally:
         admin.delete(CONFIG_MAPS, name, "default")
-    found = [one for one in asked_since(start) if not is_reading(one)]
-    assert [(one["verb"], *about(one)[1:3]) for one in found] == [("create", "configmaps", "default")]
+    writes = [entry for entry in asked_since(start) if not is_reading(entry)]
+    assert [(entry["verb"], *about(entry)[1:3]) for entry in writes] == [("create", "configmaps", "default")]
 
 
 def test_a_deep_round_writes_its_canary_alone(deployed, admin):
     """Beside reading: dry runs, reviews of KEDA's accounts, one Job made and deleted. Nothing of it is left."""
     start = datetime.now(UTC)
     code, document = run_json("check-deps", "--env", ENV, "--deep")
-    assert code == 0, [one for one in document["results"] if one["verdict"] != "ok"]
+    assert code == 0, [result for result in document["results"] if result["verdict"] != "ok"]
     entries = asked_since(start)
-    assert told(one for one in entries if not is_reading(one) and not is_deep(one)) == []
-    deep = [(one["verb"], about(one)[1]) for one in entries if is_deep(one)]
+    assert requests(entry for entry in entries if not is_reading(entry) and not is_deep(entry)) == []
+    deep = [(entry["verb"], about(entry)[1]) for entry in entries if is_deep(entry)]
     assert deep.count(("create", "jobs")) == deep.count(("delete", "jobs")) == 1
     assert {("create", "subjectaccessreviews"), ("patch", "deployments")} <= set(deep)
 
@@ -139,7 +139,7 @@ CONFIRM = [("approval: none", "approval: confirm")]
 
 @pytest.mark.parametrize("task", ["redeploy", "smoke"])
 @pytest.mark.parametrize(
-    ("replaced", "arguments", "said"),
+    ("replaced", "arguments", "message"),
     [
         (WRONG_CLUSTER, (), "is another cluster than environment local means"),
         (WRONG_CA, (), "is another cluster than environment local means"),
@@ -148,18 +148,18 @@ CONFIRM = [("approval: none", "approval: confirm")]
         (DIGEST, ("--approve", "0123456789abcdef"), "is not the digest"),
     ],
 )
-def test_what_is_refused_writes_nothing(deployed, tmp_path, monkeypatch, capsys, task, replaced, arguments, said):
+def test_what_is_refused_writes_nothing(deployed, tmp_path, monkeypatch, capsys, task, replaced, arguments, message):
     """Exit code 2, one message, and not one write in the audit log."""
     monkeypatch.setenv("CI", "true")
     start = datetime.now(UTC)
     argv = [task, "--env", changed_environment(tmp_path, environment=replaced), *arguments, "--json"]
     code, out, _ = run_in_process(monkeypatch, capsys, ROOT, *argv)
-    assert code == 2 and said in json.loads(out)["error"]["what"]
+    assert code == 2 and message in json.loads(out)["error"]["what"]
     entries = asked_since(start)
-    assert entries and told(one for one in entries if is_writing(one)) == []
+    assert entries and requests(entry for entry in entries if is_writing(entry)) == []
 
 
 def test_a_write_of_a_redeploy_is_seen(deployed):
     """Otherwise the test above would prove nothing."""
-    kinds = {about(one)[1] for one in asked_since(deployed.began) if is_writing(one)}
+    kinds = {about(entry)[1] for entry in asked_since(deployed.began) if is_writing(entry)}
     assert {"configmaps", "scaledjobs"} <= kinds  # the stack's log leaves Leases out

@@ -28,21 +28,21 @@ NOT_SEEN = {"identity/ldap-answers"} if AT_DESK else set()
 
 
 def by_verdict(document):
-    found = {}
-    for one in document["results"]:
-        found.setdefault(one["verdict"], set()).add(one["id"])
-    return found
+    ids = {}
+    for result in document["results"]:
+        ids.setdefault(result["verdict"], set()).add(result["id"])
+    return ids
 
 
 @pytest.mark.viewpoint
 def test_all_is_green_after_a_redeploy(deployed):
     """Exit code 0, every check OK, and the document has what is promised. What cannot be seen is UNKNOWN, and 3."""
     code, document = run_json("check-deps", "--env", ENV, "--timeout", "60")  # a busy machine is no UNKNOWN
-    found = by_verdict(document)
+    verdicts = by_verdict(document)
     red = [(each["id"], each["observed"]) for each in document["results"] if each["verdict"] not in ("ok", "skipped")]
-    assert set(found) == {"ok", "skipped", *(["unknown"] if NOT_SEEN else [])}, red
-    assert found["skipped"] == NOT_HERE
-    assert found.get("unknown", set()) == NOT_SEEN and code == (3 if NOT_SEEN else 0)
+    assert set(verdicts) == {"ok", "skipped", *(["unknown"] if NOT_SEEN else [])}, red
+    assert verdicts["skipped"] == NOT_HERE
+    assert verdicts.get("unknown", set()) == NOT_SEEN and code == (3 if NOT_SEEN else 0)
     wanted = {"schema", "task", "environment", "exit_code", "started_at", "duration_s", "results"}
     assert wanted <= set(document) and document["schema"] == "prompt-keda/2"
     assert len(document["results"]) >= 25
@@ -56,10 +56,10 @@ def test_without_redis_it_is_red_and_names_redis(deployed, admin, systems):
     finally:
         scale(admin, 1)
         systems.redis.count_read("instrument:lsstcam", "lsstcam_consumer_group")  # the restart has lost it
-    found = by_verdict(document)
-    assert code == 1 and found["fail"] == {"redis/answers"}
-    assert found["skipped"] == dependents({"redis/answers"}) - {"redis/answers"} | NOT_HERE
-    result = next(one for one in document["results"] if one["id"] == "redis/answers")
+    verdicts = by_verdict(document)
+    assert code == 1 and verdicts["fail"] == {"redis/answers"}
+    assert verdicts["skipped"] == dependents({"redis/answers"}) - {"redis/answers"} | NOT_HERE
+    result = next(result for result in document["results"] if result["id"] == "redis/answers")
     assert "prompt-redis" in result["observed"] and result["fix"] and result["runbook"] == "redis-gone"
 
 
@@ -80,19 +80,23 @@ def test_production_that_cannot_be_reached_is_unknown_within_15_seconds():
     offline = () if AT_DESK else ("unshare", "--net")  # this machine may reach the internet, and then ghcr.io answers
     code, document = run_json("check-deps", "--env", "environments/prod.yaml", before=offline)
     assert document["duration_s"] < 16
-    found = by_verdict(document)
-    assert code == 3 and set(found) == {"unknown", "skipped"}
-    said = " ".join(one["observed"] for one in document["results"])
-    assert "https://vault.slac.stanford.edu" in said and "https://ghcr.io" in said and "kubernetes.context" in said
+    verdicts = by_verdict(document)
+    assert code == 3 and set(verdicts) == {"unknown", "skipped"}
+    observed = " ".join(result["observed"] for result in document["results"])
+    assert (
+        "https://vault.slac.stanford.edu" in observed
+        and "https://ghcr.io" in observed
+        and "kubernetes.context" in observed
+    )
 
 
 def test_a_sealed_vault_is_red(deployed, endpoints):
     """Sealed is an answer, not an unreachable system; what needs Vault is SKIPPED."""
     with sealed(endpoints):
         code, document = run_json("check-deps", "--env", ENV, "--only", "vault")
-    found = by_verdict(document)
-    assert code == 1 and found["fail"] == {"vault/unsealed"}
-    assert {"vault/login-works", "vault/secrets-have-their-keys"} <= found["skipped"]
+    verdicts = by_verdict(document)
+    assert code == 1 and verdicts["fail"] == {"vault/unsealed"}
+    assert {"vault/login-works", "vault/secrets-have-their-keys"} <= verdicts["skipped"]
 
 
 @at_the_stack_only
@@ -106,7 +110,7 @@ def test_without_the_directory_nobody_logs_in(deployed, endpoints):
         code, document = run_json("check-deps", "--env", ENV, "--only", "identity,cluster/api-answers")
     finally:
         ldap_server.start(lab, endpoints["address"])
-    results = {one["id"]: one for one in document["results"]}
+    results = {result["id"]: result for result in document["results"]}
     assert code == 1
     assert results["identity/ldap-answers"]["verdict"] == "unknown"
     assert endpoints["ldap_url"] in results["identity/ldap-answers"]["observed"]
@@ -142,14 +146,14 @@ def test_no_secret_is_shown(deployed, shared):
     shown += [path.read_text() for path in runs_folder().rglob("*.json*")]
     lab = settings.current_lab()
     for path in (lab.state / "secrets").iterdir():
-        for one in shown:
-            assert path.read_text() not in one, path.name
+        for secret in shown:
+            assert path.read_text() not in secret, path.name
     assert json.loads(document.stdout)["exit_code"] == (3 if NOT_SEEN else 0)
     assert state.endpoints()["vault_url"] in text.stdout + document.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["redeploy"], "say which environment"),
         (["redeploy", "--env", "prd"], "Did you mean prod"),
@@ -160,8 +164,8 @@ def test_no_secret_is_shown(deployed, shared):
         (["resume", "--env", ENV, "--run", "never"], "no run never"),
     ],
 )
-def test_a_wrong_command_is_refused_before_any_write(deployed, arguments, said):
+def test_a_wrong_command_is_refused_before_any_write(deployed, arguments, message):
     """Exit code 2 and one clear message."""
     done = run_task(*arguments)
-    assert done.returncode == 2 and said in done.stderr
+    assert done.returncode == 2 and message in done.stderr
     assert "Traceback" not in done.stderr

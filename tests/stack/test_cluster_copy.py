@@ -36,7 +36,9 @@ def begun(runs, step):
     """Return the newest run of a machine on this stack once it has begun a step."""
     uid = state.endpoints()["kube_system_uid"]  # other stacks of this user have runs of the same name
     run = unfinished_run(runs, ENV, lambda plan: uid in json.dumps(plan["inputs"]))
-    return run and any((one["step"], one["event"]) == (step, "begin") for one in JournalFile(run).entries()) and run
+    return (
+        run and any((value["step"], value["event"]) == (step, "begin") for value in JournalFile(run).entries()) and run
+    )
 
 
 @pytest.mark.desk_first
@@ -48,13 +50,13 @@ def test_a_redeploy_killed_on_one_machine_is_finished_on_another(five_workers, e
     running.send_signal(signal.SIGKILL)
     running.wait()
     third = Machine(shared / "third", "third")
-    code, document, said = third.resume()
-    assert code == 0, said
-    assert f"waits for the lock of {run.id} " in said and "@elsewhere" in said and "expires in" in said
+    code, document, output = third.resume()
+    assert code == 0, output
+    assert f"waits for the lock of {run.id} " in output and "@elsewhere" in output and "expires in" in output
     assert document["run"] == run.id and document["mode"] == "reinstall"
     assert document["ledger"]["before"] == run.read_json("snapshot.json")["jobs"]
     assert {
-        one["uid"] for one in document["ledger"]["before"]
+        job["uid"] for job in document["ledger"]["before"]
     } & five_workers.uids  # some have ended before the run began
     assert_none_lost(five_workers)
     ended = RunFolder.find(third.runs, run.id)
@@ -72,8 +74,8 @@ def test_of_two_machines_at_once_one_goes_on_and_the_other_is_refused(deployed, 
     done = run_task("redeploy", "--env", ENV)
     assert done.returncode == 2, done.stderr
     assert "another redeploy" in done.stderr and run.id in done.stderr and "@elsewhere" in done.stderr
-    _, said = running.communicate(timeout=240)
-    assert running.returncode == 0, said
+    _, output = running.communicate(timeout=240)
+    assert running.returncode == 0, output
     copy = {copied.run_id: copied for copied in find_runs(admin, ENV)}[run.id]
     assert copy.is_green and copy.entries() == JournalFile(run).entries() and copy.plan().mode == "reinstall"
     assert len(find_runs(admin, ENV)) <= 5
@@ -109,14 +111,14 @@ def is_denied(admin):
 
 def test_a_cluster_copy_that_is_denied_does_not_stop_a_redeploy(deployed, admin):
     """It ends green; the warning comes once, the journal keeps why."""
-    before = {one.run_id for one in find_runs(admin, ENV)}
+    before = {value.run_id for value in find_runs(admin, ENV)}
     with denied(admin):
         done = run_task("redeploy", "--env", ENV, "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("the copy of this run in the cluster is behind; the run goes on") == 1, done.stderr
-    assert {one.run_id for one in find_runs(admin, ENV)} == before
+    assert {value.run_id for value in find_runs(admin, ENV)} == before
     entries = JournalFile(RunFolder.find(runs_folder(), json.loads(done.stdout)["run"])).entries()
-    (noted,) = [one for one in entries if one["step"] == "cluster-copy"]
+    (noted,) = [value for value in entries if value["step"] == "cluster-copy"]
     assert noted["event"] == "failed" and "not today" in noted["detail"]
 
 
@@ -131,11 +133,11 @@ def test_a_damaged_copy_is_refused_with_one_message(deployed, elsewhere, admin):
     body = {"metadata": {"name": f"run-{run_id}", "labels": labels}, "data": {}, "binaryData": binary}
     admin.create(CONFIG_MAPS, body, STATE_NAMESPACE)
     try:
-        code, document, said = elsewhere.run("resume")
+        code, document, output = elsewhere.run("resume")
     finally:
         admin.delete(CONFIG_MAPS, f"run-{run_id}", STATE_NAMESPACE)
     assert (
         code == 2 and f"the copy of run {run_id} in the cluster is damaged: plan.json.gz" in document["error"]["what"]
     )
-    assert "Traceback" not in said and not elsewhere.runs.exists()
+    assert "Traceback" not in output and not elsewhere.runs.exists()
     assert admin.get(DEPLOYMENTS, "keda-operator", "keda")["metadata"]["uid"] == uid

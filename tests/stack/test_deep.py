@@ -31,7 +31,9 @@ def stage(deployed, endpoints):
 def deep(only="deep", env=ENV):
     """Run deep checks; give the exit code, and what each said."""
     code, document = run_json("check-deps", "--env", str(env), "--deep", "--only", only)
-    return code, {one["id"].removeprefix("deep/"): (one["verdict"], one["observed"]) for one in document["results"]}
+    return code, {
+        result["id"].removeprefix("deep/"): (result["verdict"], result["observed"]) for result in document["results"]
+    }
 
 
 def canaries(admin):
@@ -50,9 +52,9 @@ def frozen(name):
 
 def test_all_is_green_and_the_canary_goes(deployed, admin):
     """A real pod on the node, which has asked the registry and found Redis by its name."""
-    code, said = deep()
-    assert code == 0, said
-    assert "a pod ran after" in said["canary-runs"][1] and said["dns-inside"][1].endswith("prompt-redis:6379")
+    code, results = deep()
+    assert code == 0, results
+    assert "a pod ran after" in results["canary-runs"][1] and results["dns-inside"][1].endswith("prompt-redis:6379")
     until(lambda: not canaries(admin), 90, "no canary")
 
 
@@ -73,11 +75,11 @@ def test_a_cluster_without_dns_is_red(deployed, endpoints):
     lab = settings.current_lab()
     processes.stop(lab, "coredns")
     try:
-        code, said = deep("deep/canary-runs,deep/dns-inside")
+        code, results = deep("deep/canary-runs,deep/dns-inside")
     finally:
         node.start_dns(lab, endpoints["address"])
-    assert (code, said["canary-runs"][0], said["dns-inside"][0]) == (1, "ok", "fail"), said
-    assert "cannot resolve prompt-redis.prompt-redis" in said["dns-inside"][1]
+    assert (code, results["canary-runs"][0], results["dns-inside"][0]) == (1, "ok", "fail"), results
+    assert "cannot resolve prompt-redis.prompt-redis" in results["dns-inside"][1]
 
 
 @pytest.mark.exhaustive
@@ -93,23 +95,23 @@ def test_a_part_that_hangs_is_named(deployed, part, cause):
     """The API server answers, and no new pod runs: what a vCluster's dead syncer looks like (F30)."""
     with frozen(part):
         began = time.monotonic()
-        code, said = deep("deep/canary-runs,deep/dns-inside")
-    assert (code, said["canary-runs"][0], said["dns-inside"][0]) == (1, "fail", "skipped")
-    assert cause in said["canary-runs"][1] and time.monotonic() - began < 45
+        code, results = deep("deep/canary-runs,deep/dns-inside")
+    assert (code, results["canary-runs"][0], results["dns-inside"][0]) == (1, "fail", "skipped")
+    assert cause in results["canary-runs"][1] and time.monotonic() - began < 45
 
 
 @pytest.mark.exhaustive
 def test_a_right_that_keda_lacks_is_named(deployed, admin, stage):
     """Its role without the kinds of eventing: an operator that starts now would crash-loop (F13)."""
     role = admin.get(CLUSTER_ROLES, "keda-operator")
-    rules = [one for one in role["rules"] if one["apiGroups"] != ["eventing.keda.sh"]]
+    rules = [rule for rule in role["rules"] if rule["apiGroups"] != ["eventing.keda.sh"]]
     assert len(rules) < len(role["rules"])
     admin.patch(CLUSTER_ROLES, "keda-operator", None, {"rules": rules})
     try:
-        code, said = deep("deep/keda-may-work")
+        code, results = deep("deep/keda-may-work")
     finally:
         admin.patch(CLUSTER_ROLES, "keda-operator", None, {"rules": role["rules"]})
-    assert code == 1 and "may not list clustercloudeventsources.eventing.keda.sh in all" in said["keda-may-work"][1]
+    assert code == 1 and "may not list clustercloudeventsources.eventing.keda.sh in all" in results["keda-may-work"][1]
     until(lambda: deep("deep/keda-may-work")[0] == 0, 20, "green again")
 
 
@@ -125,10 +127,10 @@ def test_a_field_that_somebody_owns_is_named(deployed, admin, stage):
     kind = "application/merge-patch+json"
     admin.request("PATCH", CLUSTER_ROLES.path(None, name), query=query, body=body, content_type=kind)
     try:
-        code, said = deep("deep/dry-run-applies")
+        code, results = deep("deep/dry-run-applies")
     finally:
         admin.apply(stage.keda_object("ClusterRole", name), force=True)
-    assert code == 1 and f"ClusterRole {name}: 409" in said["dry-run-applies"][1], said
+    assert code == 1 and f"ClusterRole {name}: 409" in results["dry-run-applies"][1], results
     assert admin.get(CLUSTER_ROLES, name)["metadata"]["labels"] == labels
     assert deep("deep/dry-run-applies")[0] == 0
 
@@ -138,31 +140,34 @@ def as_reader(deployed, admin, endpoints, tmp_path):
     """An environment whose person may look, and has the deep Role; without the Role again afterwards."""
     text = (ROOT / "environments" / "rbac" / "check-deps-deep.yaml").read_text()
     roles = list(yaml.safe_load_all(text.replace("FILL-IN\n", "ldap:prompt-keda-readers\n")))
-    for one in roles:
-        admin.apply(one)
+    for role in roles:
+        admin.apply(role)
     reader = str(settings.current_lab().state / "reader.kubeconfig")
     yield changed_environment(tmp_path, environment=[("${lab:kubeconfig}", reader)])
-    for one in roles:
-        admin.delete(admin.resource_of(one), one["metadata"]["name"], one["metadata"].get("namespace"))
+    for role in roles:
+        admin.delete(admin.resource_of(role), role["metadata"]["name"], role["metadata"].get("namespace"))
 
 
 def test_the_shipped_role_is_enough(as_reader):
     """For all but the dry runs, which are UNKNOWN to who may not redeploy, and name what may not be tried."""
-    code, said = deep(env=as_reader)
-    assert {name: verdict for name, (verdict, _) in said.items()} == {
+    code, results = deep(env=as_reader)
+    assert {name: verdict for name, (verdict, _) in results.items()} == {
         "dry-run-applies": "unknown",
         "keda-may-work": "ok",
         "canary-runs": "ok",
         "dns-inside": "ok",
-    }, said
-    assert code == 3 and "you may not patch it" in said["dry-run-applies"][1]
+    }, results
+    assert code == 3 and "you may not patch it" in results["dry-run-applies"][1]
 
 
 def test_without_the_role_what_is_missing_is_named(as_reader, admin):
     """A person who may only look."""
     admin.delete(CLUSTER_ROLE_BINDINGS, "prompt-keda-check-deps-deep")
     admin.delete(ROLE_BINDINGS, "prompt-keda-check-deps-deep", SMOKE)
-    code, said = deep("deep/keda-may-work,deep/canary-runs", env=as_reader)
+    code, results = deep("deep/keda-may-work,deep/canary-runs", env=as_reader)
     assert code == 1
-    assert "cannot create resource" in said["keda-may-work"][1] and "subjectaccessreviews" in said["keda-may-work"][1]
-    assert "cannot create resource" in said["canary-runs"][1] and "jobs" in said["canary-runs"][1]
+    assert (
+        "cannot create resource" in results["keda-may-work"][1]
+        and "subjectaccessreviews" in results["keda-may-work"][1]
+    )
+    assert "cannot create resource" in results["canary-runs"][1] and "jobs" in results["canary-runs"][1]

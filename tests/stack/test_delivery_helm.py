@@ -29,7 +29,10 @@ def forget_the_release(admin):
 
 
 def generations(admin):
-    return {one["metadata"]["name"]: one["metadata"]["generation"] for one in admin.list(DEPLOYMENTS, "keda")}
+    return {
+        deployment["metadata"]["name"]: deployment["metadata"]["generation"]
+        for deployment in admin.list(DEPLOYMENTS, "keda")
+    }
 
 
 @pytest.mark.parametrize("mode", ["repair", "reinstall"])
@@ -40,7 +43,7 @@ def test_helm_goes_on_with_a_release_whose_record_was_lost(delivered, admin, tmp
         code, document = run_json("redeploy", "--env", delivered, "--mode", mode)
         assert code == 0, document.get("error")
         listed = json.loads(helm("list", "--output", "json").stdout)
-        assert [(one["name"], one["status"]) for one in listed] == [(RELEASE, "deployed")]
+        assert [(obj["name"], obj["status"]) for obj in listed] == [(RELEASE, "deployed")]
         assert "STATUS: deployed" in helm("status", RELEASE).stdout
         before = generations(admin)
         made = chart(tmp_path)

@@ -21,7 +21,7 @@ SAMPLE = ("keda/operator-gone",)
 
 @pytest.mark.parametrize(
     "fault_id",
-    [one.id if one.id in SAMPLE else pytest.param(one.id, marks=pytest.mark.exhaustive) for one in ALL_FAULTS],
+    [fault.id if fault.id in SAMPLE else pytest.param(fault.id, marks=pytest.mark.exhaustive) for fault in ALL_FAULTS],
 )
 def test_a_drill_is_passed(deployed, fault_id):
     """Seen by its checks, the right runbook proposed, answered by it or by people, verified, and no Job and no event lost."""
@@ -52,10 +52,12 @@ def test_a_chaos_run_breaks_no_promise(deployed, rounds, seed):
     code, document = run_json(
         "drill", "--rounds", str(rounds), "--seed", str(seed), timeout=(rounds + MOST_TRIES) * 300
     )
-    broken = [(one["round"], one["problems"]) for one in document["rounds"] if one["problems"]]
+    broken = [
+        (chaos_round["round"], chaos_round["problems"]) for chaos_round in document["rounds"] if chaos_round["problems"]
+    ]
     assert broken == [], document["smallest"]
     assert code == 0 and len(document["rounds"]) == rounds
-    assert sum(one["events_sent"] for one in document["rounds"]) > 10
+    assert sum(chaos_round["events_sent"] for chaos_round in document["rounds"]) > 10
 
 
 def test_a_fault_that_people_inject_stays_until_they_revert_it(deployed):
@@ -64,12 +66,12 @@ def test_a_fault_that_people_inject_stays_until_they_revert_it(deployed):
     assert run_json("fault", fault_id)[0] == 0
     try:
         code, document = run_json("faults")
-        assert code == 0 and [one["id"] for one in document["faults"] if one["is_there"]] == [fault_id]
+        assert code == 0 and [fault["id"] for fault in document["faults"] if fault["is_there"]] == [fault_id]
         assert run_json("lab.status")[1]["faults"] == [fault_id]
         results = run_json("check-deps", "--env", ENV, "--only", "keda")[1]["results"]
-        assert [one["id"] for one in results if one["verdict"] == "warn"] == ["keda/none-paused"]
+        assert [result["id"] for result in results if result["verdict"] == "warn"] == ["keda/none-paused"]
     finally:
         code, document = run_json("faults", "--revert")
-    assert code == 0 and [(one["id"], one["is_there"]) for one in document["faults"]] == [(fault_id, False)]
+    assert code == 0 and [(fault["id"], fault["is_there"]) for fault in document["faults"]] == [(fault_id, False)]
     assert run_json("check-deps", "--env", ENV, "--only", "keda")[0] == 0
     assert run_json("lab.status")[1]["faults"] == []

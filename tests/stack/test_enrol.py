@@ -72,11 +72,11 @@ def test_on_a_terminal_the_environments_name_is_typed(rebuilt, endpoints, answer
     ) as running:
         os.close(follower)
         os.write(leader, f"{answer.format(name=ENV)}\n".encode())
-        said = b"".join(until_closed(leader)).decode()
+        output = b"".join(until_closed(leader)).decode()
     os.close(leader)
-    assert running.returncode == code, said
-    assert "type the environment's name" in said
-    shown = "".join(said.split())  # on 80 columns a hash goes over two lines
+    assert running.returncode == code, output
+    assert "type the environment's name" in output
+    shown = "".join(output.split())  # on 80 columns a hash goes over two lines
     assert OLD["ca_sha256"] in shown and endpoints["ca_sha256"] in shown
     assert (identity(rebuilt) == OLD) is (code == 2)
 

@@ -39,14 +39,14 @@ def stage(deployed, endpoints):
 @pytest.fixture(scope="module")
 def rows():
     """Rows of the page. Written at the end, where that is asked for: those of faults that did not run now stay."""
-    found = {}
-    yield found
+    rows_ = {}
+    yield rows_
     if os.environ.get("PROMPT_KEDA_WRITE_FAULTS"):
         kept = PAGE.read_text().splitlines() if PAGE.exists() else []
         for fault in ALL_FAULTS:
             old = [line for line in kept if line.startswith(row_start(fault))]
-            found.setdefault(fault.id, old[0] if old else "")
-        PAGE.write_text(HEAD + "".join(f"{found[one.id]}\n" for one in ALL_FAULTS if found[one.id]))
+            rows_.setdefault(fault.id, old[0] if old else "")
+        PAGE.write_text(HEAD + "".join(f"{rows_[fault.id]}\n" for fault in ALL_FAULTS if rows_[fault.id]))
 
 
 def row_start(fault):
@@ -55,15 +55,17 @@ def row_start(fault):
 
 def look():
     with open_session("local") as session:
-        return {one.id: one for one in run_round(session.systems, choose())}
+        return {result.id: result for result in run_round(session.systems, choose())}
 
 
-def seen(results):
-    return {id_: one.verdict.value for id_, one in results.items() if one.verdict.value not in ("ok", "skipped")}
+def not_green(results):
+    return {
+        id_: result.verdict.value for id_, result in results.items() if result.verdict.value not in ("ok", "skipped")
+    }
 
 
 def skipped_in(results):
-    return {id_ for id_, one in results.items() if one.verdict.value == "skipped"}
+    return {id_ for id_, result in results.items() if result.verdict.value == "skipped"}
 
 
 def until_green(when):
@@ -73,7 +75,7 @@ def until_green(when):
     def green():
         results = look()
         last.clear()
-        last.update(seen(results))
+        last.update(not_green(results))
         return None if last else results
 
     try:
@@ -83,7 +85,7 @@ def until_green(when):
 
 
 @pytest.mark.exhaustive  # about a quarter of a minute each
-@pytest.mark.parametrize("fault", ALL_FAULTS, ids=[one.id for one in ALL_FAULTS])
+@pytest.mark.parametrize("fault", ALL_FAULTS, ids=[fault.id for fault in ALL_FAULTS])
 def test_a_fault_is_seen_by_its_checks_and_by_no_other(fault, stage, rows):
     """Green before; then exactly the verdicts that the fault names, with its cause; green again once it is reverted."""
     idle = skipped_in(until_green(f"before {fault.id}"))
@@ -92,15 +94,15 @@ def test_a_fault_is_seen_by_its_checks_and_by_no_other(fault, stage, rows):
         results = look()
     finally:
         fault.revert(stage)
-    found = seen(results)
+    verdicts = not_green(results)
     if fault.stops_scaling and SYMPTOM not in fault.expected_checks:
-        found.pop(SYMPTOM, None)  # whether it is red yet is a matter of seconds
-    assert found == dict(fault.expected_checks), {id_: results[id_].observed for id_ in seen(results)}
+        verdicts.pop(SYMPTOM, None)  # whether it is red yet is a matter of seconds
+    assert verdicts == dict(fault.expected_checks), {id_: results[id_].observed for id_ in not_green(results)}
     assert skipped_in(results) <= dependents({*fault.expected_checks, SYMPTOM}) | set(fault.left_out) | idle
     first = results[next(iter(fault.expected_checks))]
     assert any(cause in first.observed for cause in fault.causes), first.observed
     assert first.fix
     until_green(f"after {fault.id}")
-    told = neutral(first.observed).replace("|", "/")[:160]
+    texts = neutral(first.observed).replace("|", "/")[:160]
     names = ", ".join(f"{id_} ({verdict})" for id_, verdict in fault.expected_checks.items())
-    rows[fault.id] = f"{row_start(fault)} {names} | {told} |"
+    rows[fault.id] = f"{row_start(fault)} {names} | {texts} |"

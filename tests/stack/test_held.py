@@ -163,13 +163,13 @@ def held_operator(deployed, admin):
 
 def test_a_finalizer_on_what_has_to_go_is_refused_before_any_write(held_operator, admin):
     """Exit code 2, its name and who takes it away; all of KEDA stands, the same as before."""
-    before = {one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")}
+    before = {deployment["metadata"]["uid"] for deployment in admin.list(DEPLOYMENTS, "keda")}
     code, document = run_json("redeploy", "--env", ENV, "--mode", "reinstall")
     assert code == 2, document
     assert f"Deployment keda/{OPERATOR} would be held by finalizer {HOLD}" in document["error"]["what"]
     live = admin.list(DEPLOYMENTS, "keda")
-    assert {one["metadata"]["uid"] for one in live} == before
-    assert not any("deletionTimestamp" in one["metadata"] for one in live)
+    assert {obj["metadata"]["uid"] for obj in live} == before
+    assert not any("deletionTimestamp" in obj["metadata"] for obj in live)
 
 
 def test_a_purge_is_refused_while_a_scaled_job_would_be_held(deployed, admin):
@@ -204,7 +204,7 @@ SPEC = {
 def test_a_policy_that_denies_a_removal_is_seen_before_any_write(deployed, admin):
     """Else the APIService and the webhooks would be gone by then."""
     made = (admin.resource_of(POLICY), admin.resource_of(BINDING))
-    before = {one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")}
+    before = {deployment["metadata"]["uid"] for deployment in admin.list(DEPLOYMENTS, "keda")}
     try:
         for body in ({**POLICY, "spec": SPEC}, BINDING):
             admin.apply(body)
@@ -215,7 +215,7 @@ def test_a_policy_that_denies_a_removal_is_seen_before_any_write(deployed, admin
             admin.delete(kind, "held")
         until(lambda: not denied(admin), what="the end of the policy")
     assert code == 2 and "nobody deletes that" in document["error"]["what"], document["error"]
-    assert {one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")} == before
+    assert {deployment["metadata"]["uid"] for deployment in admin.list(DEPLOYMENTS, "keda")} == before
 
 
 def denied(admin):
@@ -241,5 +241,5 @@ def test_a_job_that_was_on_its_way_out_before_the_run_is_no_loss(deployed, admin
     finally:
         remove_finalizers(admin, PODS, name, INSTRUMENT)
     assert code == 0, document.get("error")
-    (step,) = [one for one in document["steps"] if one["id"] == "verify/no-job-lost"]
+    (step,) = [step for step in document["steps"] if step["id"] == "verify/no-job-lost"]
     assert job in str(step), step

@@ -77,7 +77,7 @@ def test_the_desk_is_not_root_and_reaches_three_servers(endpoints):
     assert run_task("lab.desk", "--", "id", "-un").stdout.strip() == "nobody"
     ports = [str(port) for port in PORTS.values()]
     asked = run_task("lab.desk", "--", sys.executable, "-c", REACH, endpoints["address"], *ports)
-    assert asked.stdout.split() == [str(PORTS[one]) for one in ("api", "vault", "registry")], asked.stderr
+    assert asked.stdout.split() == [str(PORTS[server]) for server in ("api", "vault", "registry")], asked.stderr
     for path in (endpoints["admin_kubeconfig"], current_lab().state / "secrets", "/etc/shadow"):
         assert run_task("lab.desk", "--", "test", "-r", str(path)).returncode == 1, path
     capabilities = run_task("lab.desk", "--", "grep", "CapBnd", "/proc/self/status").stdout.split()
@@ -120,8 +120,8 @@ def task_in(name, *arguments):
 
 
 def finish(process, timeout=300):
-    _, said = process.communicate(timeout=timeout)
-    assert process.returncode == 0, said
+    _, output = process.communicate(timeout=timeout)
+    assert process.returncode == 0, output
 
 
 def assert_nothing_is_left(name):
@@ -159,10 +159,10 @@ def test_a_second_stack_comes_and_goes_without_a_trace(endpoints):
     assert task_in("second", "lab.desk", "--", "id", "-un").stdout.strip() == "nobody"
     assert_a_cold_redeploy_scales("second")
     pods = Lab("second").pod_cgroups()
-    assert any(cgroups.pids(one) for one in pods), "the test itself is wrong"
+    assert any(cgroups.pids(pod) for pod in pods), "the test itself is wrong"
     finish(lab_task("second", "lab.down"))
     assert_nothing_is_left("second")
-    assert not any(cgroups.pids(one) for one in pods)
+    assert not any(cgroups.pids(pod) for pod in pods)
     assert run_json("lab.status")[1]["state"] == "up", "the first stack was harmed"
 
 
@@ -186,7 +186,7 @@ def assert_private(*folders):
     """From prompt-keda down nobody else may enter, although lab.up ran with umask 0."""
     for folder in folders:
         top = next(place for place in folder.parents if place.name == "prompt-keda")
-        for place in (folder, *(one for one in folder.parents if one.is_relative_to(top))):
+        for place in (folder, *(path for path in folder.parents if path.is_relative_to(top))):
             assert place.stat().st_mode & 0o777 == 0o700, place
 
 
@@ -200,12 +200,12 @@ def assert_a_cold_redeploy_scales(name):
 
 def processes_with(text):
     """Return the names of the processes that have this text in their environment."""
-    found = []
+    processes = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended meanwhile
             if text.encode() in (folder / "environ").read_bytes():
-                found.append((folder / "comm").read_text().strip())
-    return found
+                processes.append((folder / "comm").read_text().strip())
+    return processes
 
 
 def test_a_stop_while_it_compiles_shows_at_once(tmp_path):
@@ -218,7 +218,9 @@ def test_a_stop_while_it_compiles_shows_at_once(tmp_path):
         assert coming.returncode == 130
         until(lambda: not processes_with(f"GOTMPDIR={tmp_path}"), 2, "the end of all compilers")
         left = list((tmp_path / "prompt-keda" / "build").iterdir())
-        assert all(one.suffix == ".lock" for one in left), left  # empty files: who waits for one must find the same
+        assert all(process.suffix == ".lock" for process in left), (
+            left
+        )  # empty files: who waits for one must find the same
     finally:
         coming.kill()
         finish(lab_task("fourth", "lab.down"))
@@ -249,11 +251,11 @@ def test_a_whole_stack_with_a_redis_without_password(tmp_path):
     """As in production: no password in Redis, in the ScaledJob or in the environment; a redeploy scales all the same."""
     environment = yaml.safe_load((ROOT / "environments" / "local.yaml").read_text())
     manifest = list(yaml.safe_load_all((ROOT / "environments/local/prompt-keda-lsstcam.yaml").read_text()))
-    scaled_job = next(one for one in manifest if one["kind"] == "ScaledJob")
+    scaled_job = next(obj for obj in manifest if obj["kind"] == "ScaledJob")
     del scaled_job["spec"]["triggers"][0]["authenticationRef"]
     container = scaled_job["spec"]["jobTargetRef"]["template"]["spec"]["containers"][0]
-    container["env"] = [one for one in container["env"] if one["name"] != "REDIS_PASSWORD"]
-    environment["secrets"] = [one for one in environment["secrets"] if one["name"] != "prompt-redis-auth"]
+    container["env"] = [variable for variable in container["env"] if variable["name"] != "REDIS_PASSWORD"]
+    environment["secrets"] = [secret for secret in environment["secrets"] if secret["name"] != "prompt-redis-auth"]
     environment["instruments"][0]["manifest"] = str(tmp_path / "manifest.yaml")
     (tmp_path / "manifest.yaml").write_text(yaml.safe_dump_all([scaled_job]))
     (tmp_path / "local.yaml").write_text(yaml.safe_dump(environment))
@@ -285,4 +287,4 @@ def test_a_whole_stack_with_a_redis_without_password(tmp_path):
 
 
 def base64_texts(document):
-    return "\n".join(base64.b64decode(one).decode() for one in yaml.safe_load(document)["data"].values())
+    return "\n".join(base64.b64decode(text).decode() for text in yaml.safe_load(document)["data"].values())

@@ -47,11 +47,11 @@ def redirect(lab, address, action):
 
 def longest_chain(results):
     """Return the seconds of the slowest chain of checks that need each other."""
-    took = {one["id"]: one["duration_s"] for one in results}
-    needs = {one.id: one.needs for one in ALL_CHECKS}
+    took = {result["id"]: result["duration_s"] for result in results}
+    needs = {check.id: check.needs for check in ALL_CHECKS}
 
     def until_end(id_):
-        return took.get(id_, 0.0) + max((until_end(one) for one in needs[id_]), default=0.0)
+        return took.get(id_, 0.0) + max((until_end(id_) for id_ in needs[id_]), default=0.0)
 
     return max(map(until_end, took))
 
@@ -67,7 +67,7 @@ def test_with_300_ms_to_every_server_the_run_takes_its_longest_chain(deployed, e
         began = time.monotonic()
         code, document = run_json("check-deps", "--env", ENV, "--timeout", "60")
         took_s = time.monotonic() - began
-    assert code == 0, [one for one in document["results"] if one["verdict"] != "ok"]
+    assert code == 0, [result for result in document["results"] if result["verdict"] != "ok"]
     slowest = longest_chain(document["results"])
     assert slowest > 3 * DELAY_S, "the proxy was not in the way"
     assert took_s <= 1.5 * slowest + start_s, (took_s, slowest, start_s)

@@ -20,7 +20,7 @@ from .conftest import ROOT, at_the_stack_only, run_task
 from .mutant import MUTANTS
 
 pytestmark = at_the_stack_only
-FAULTS = {one.id: one for one in ALL_FAULTS}
+FAULTS = {fault.id: fault for fault in ALL_FAULTS}
 KILLED_BY = {
     "jobs_stay_owned": ("keda/deletion-stuck", "lost: Job prompt-keda-lsstcam/"),
     "old_generations_are_no_risk": ("keda/scaled-job-deleted", "lost: Job prompt-keda-lsstcam/"),
@@ -50,9 +50,9 @@ def change_generations(endpoints):
 
 def acknowledge_all(stage):
     """Workers that a mutant has killed may leave an event pending: the next drill would not begin."""
-    for one in stage.environment.instruments:
-        if ids := stage.redis.pending_ids(one.stream, one.consumer_group):
-            stage.redis.run(["XACK", one.stream, one.consumer_group, *ids])
+    for instrument in stage.environment.instruments:
+        if ids := stage.redis.pending_ids(instrument.stream, instrument.consumer_group):
+            stage.redis.run(["XACK", instrument.stream, instrument.consumer_group, *ids])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,11 +64,11 @@ def whole_again(deployed):
 
 @pytest.mark.parametrize(
     "mutant",
-    [pytest.param(one, marks=[] if one in SAMPLE else [pytest.mark.exhaustive]) for one in MUTANTS],
+    [pytest.param(mutant, marks=[] if mutant in SAMPLE else [pytest.mark.exhaustive]) for mutant in MUTANTS],
 )
 def test_a_drill_finds_a_toolkit_that_is_broken(deployed, endpoints, mutant):
     """And says what it has seen."""
-    fault_id, said = KILLED_BY[mutant]
+    fault_id, expected = KILLED_BY[mutant]
     if mutant == "old_generations_are_no_risk":
         change_generations(endpoints)
     try:
@@ -78,4 +78,4 @@ def test_a_drill_finds_a_toolkit_that_is_broken(deployed, endpoints, mutant):
         FAULTS[fault_id].revert(stage)
         acknowledge_all(stage)
     (drilled,) = document["drills"] or [document]
-    assert code == 1 and any(said in one for one in drilled.get("problems", ())), drilled
+    assert code == 1 and any(expected in problem for problem in drilled.get("problems", ())), drilled

@@ -29,7 +29,7 @@ from .test_redeploy import begun
 
 pytestmark = at_the_stack_only  # faults are made by the stack's own user, on the way by which it comes
 ROUTES = (API_SERVER, VAULT, REGISTRY, DIRECTORY, REDIS)
-each_route = pytest.mark.parametrize("route", ROUTES, ids=[one.name for one in ROUTES])
+each_route = pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
 DELAY_S = 0.3
 """Every piece of an answer comes so much later: as from another continent, and well within each limit."""
 BREAK_AND_STAY = """
@@ -73,7 +73,9 @@ def test_a_fault_can_be_made_twice_and_mended_twice_and_leaves_nothing(route, st
         network_cuts.restore(route)(stage)
     assert rules(stage, route) == [] and not Path(f"/proc/{pid}").exists()
     code, document = run_json("lab.status")
-    assert (code, document["state"]) == (0, "up") and not [one for one in document["processes"] if NOTE in one]
+    assert (code, document["state"]) == (0, "up") and not [
+        process for process in document["processes"] if NOTE in process
+    ]
 
 
 def test_lab_down_ends_a_fault_whose_maker_was_killed():
@@ -109,18 +111,20 @@ def test_what_is_slow_within_the_limits_turns_nothing_red(route, stage):
         code, document = run_json("check-deps", "--env", ENV)
     finally:
         network_cuts.restore(route)(stage)
-    assert code == 0, [(one["id"], one["observed"]) for one in document["results"] if one["verdict"] != "ok"]
-    assert max(one["duration_s"] for one in document["results"]) > DELAY_S, "the proxy was not in the way"
+    assert code == 0, [
+        (result["id"], result["observed"]) for result in document["results"] if result["verdict"] != "ok"
+    ]
+    assert max(result["duration_s"] for result in document["results"]) > DELAY_S, "the proxy was not in the way"
 
 
 @pytest.mark.exhaustive  # up to three minutes each
 @pytest.mark.parametrize("step", ["remove/deployments", "install/apply-parts", "verify/smoke"])
 @pytest.mark.parametrize(
-    ("cut", "said"),
+    ("cut", "message"),
     [(network_cuts.refuse, "was cut off|no connection: refused"), (network_cuts.swallow, "nothing comes back")],
     ids=["reset", "black-hole"],
 )
-def test_a_redeploy_whose_api_server_is_cut_off_is_finished_by_resume(twenty, stage, cut, said, step):  # noqa: F811  the fixture
+def test_a_redeploy_whose_api_server_is_cut_off_is_finished_by_resume(twenty, stage, cut, message, step):  # noqa: F811  the fixture
     """It ends with 3, says why and that resume goes on; resume ends green, and no worker is lost.
 
     The reset ends the connections that are open, and refuses new ones: which of both is told depends on what came next.
@@ -136,7 +140,7 @@ def test_a_redeploy_whose_api_server_is_cut_off_is_finished_by_resume(twenty, st
         running.kill()
     document = json.loads(out)
     assert running.returncode == document["exit_code"] == 3, document["error"]
-    assert re.search(said, document["error"]["what"]) and GO_ON in document["error"]["fix"], document["error"]
+    assert re.search(message, document["error"]["what"]) and GO_ON in document["error"]["fix"], document["error"]
     assert "Traceback" not in err
     code, document = run_json("resume", "--env", twenty.environment)
     assert code == 0, document["error"]

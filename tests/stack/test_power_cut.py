@@ -62,13 +62,13 @@ def kept_after_a_power_cut(image, folder, fsync):
     with mounted(image, folder / "before"):
         argv = [sys.executable, "-c", WRITER, folder / "before/runs", fsync, str(ENTRIES)]
         writer = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        told = [writer.stdout.readline().strip() for _ in range(ENTRIES)]
+        written = [writer.stdout.readline().strip() for _ in range(ENTRIES)]
         writer.send_signal(signal.SIGKILL)
         writer.communicate()
         shutil.copyfile(image, folder / "disk-then")
-    assert all(told)  # one that wrote nothing has lost nothing
+    assert all(written)  # one that wrote nothing has lost nothing
     with mounted(folder / "disk-then", folder / "after"):
-        path = folder / "after/runs" / told[-1]
+        path = folder / "after/runs" / written[-1]
         if not path.is_dir():
             return 0, False
         run = RunFolder(path)

@@ -21,7 +21,7 @@ def test_manifests_by_https_are_fetched_once_and_then_used(deployed, endpoints, 
     authority = Authority(tmp_path / "pki")
     authority.ensure_server("server", ["127.0.0.1"])
     changed = tmp_path / "by-https.yaml"
-    with recording(authority, lambda path, headers: (200, {}, data)) as (port, seen):
+    with recording(authority, lambda path, headers: (200, {}, data)) as (port, requests):
         environment = yaml.safe_load((ROOT / "environments" / "local.yaml").read_text())
         address = f"https://127.0.0.1:{port}/keda.json"
         source = {"source": address, "sha256": sha256, "ca_file": str(authority.ca_file)}
@@ -29,7 +29,7 @@ def test_manifests_by_https_are_fetched_once_and_then_used(deployed, endpoints, 
         environment["instruments"][0]["manifest"] = str(ROOT / "environments/local/prompt-keda-lsstcam.yaml")
         changed.write_text(yaml.safe_dump(environment))
         refused = run_task("plan", "--env", str(changed))
-        assert refused.returncode == 2 and "./run prepare --env" in refused.stderr and not seen
+        assert refused.returncode == 2 and "./run prepare --env" in refused.stderr and not requests
         code, document = run_json("prepare", "--env", str(changed))
         file = Path(document["prepared"][0]["file"])
         assert code == 0 and document["prepared"][0]["fetched"] and file.read_bytes() == data

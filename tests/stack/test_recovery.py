@@ -130,7 +130,7 @@ class Twenty:
         until(lambda: not old & self._uids(), 120, "the end of the workers that there were")
 
     def _uids(self):
-        return {one["metadata"]["uid"] for kind in (JOBS, PODS) for one in self.admin.list(kind, INSTRUMENT)}
+        return {obj["metadata"]["uid"] for kind in (JOBS, PODS) for obj in self.admin.list(kind, INSTRUMENT)}
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +249,7 @@ def webhook_fails(twenty):
     """The webhooks have no backend and the policy Fail (F12)."""
     scale(twenty.admin, WEBHOOKS, 0)
     hooks = twenty.admin.get(VALIDATING_WEBHOOKS, WEBHOOK)["webhooks"]
-    changed = [{**one, "failurePolicy": "Fail"} for one in hooks]
+    changed = [{**hook, "failurePolicy": "Fail"} for hook in hooks]
     twenty.admin.patch(VALIDATING_WEBHOOKS, WEBHOOK, None, {"webhooks": changed})
 
 
@@ -294,7 +294,10 @@ def wrong_image(twenty):
     """The operator's Deployment names an image that is not there."""
     operator = twenty.admin.get(DEPLOYMENTS, OPERATOR, "keda")
     containers = operator["spec"]["template"]["spec"]["containers"]
-    changed = [{**one, "image": f"{one['image'].partition('@')[0].rpartition(':')[0]}:0.0.0"} for one in containers]
+    changed = [
+        {**container, "image": f"{container['image'].partition('@')[0].rpartition(':')[0]}:0.0.0"}
+        for container in containers
+    ]
     twenty.admin.patch(DEPLOYMENTS, OPERATOR, "keda", {"spec": {"template": {"spec": {"containers": changed}}}})
 
 
@@ -321,14 +324,16 @@ def helm_uninstall_hung(twenty):
     until(lambda: _dies(twenty.admin, CRDS, CRD), 60, "a CRD on its way out")
     uninstall.kill()
     uninstall.wait()
-    statuses = [one["metadata"]["labels"]["status"] for one in twenty.admin.list(SECRETS, "keda", "owner=helm")]
+    statuses = [secret["metadata"]["labels"]["status"] for secret in twenty.admin.list(SECRETS, "keda", "owner=helm")]
     assert "uninstalling" in statuses and "deployed" not in statuses
 
 
 def helm_upgrade_killed(twenty):
     """A Helm upgrade was killed: its revision is pending."""
     owned_by_helm(twenty)
-    (live,) = [one for one in twenty.admin.list(SECRETS, "keda", "owner=helm") if "deployed" in str(one["metadata"])]
+    (live,) = [
+        secret for secret in twenty.admin.list(SECRETS, "keda", "owner=helm") if "deployed" in str(secret["metadata"])
+    ]
     metadata = {"name": f"sh.helm.release.v1.{RELEASE}.v9", "labels": {**live["metadata"]["labels"]}}
     metadata["labels"] |= {"status": "pending-upgrade", "version": "9"}
     twenty.admin.create(SECRETS, {"metadata": metadata, "type": live["type"], "data": live["data"]}, "keda")
@@ -377,14 +382,14 @@ keda, redis and cluster are green, and a second run writes nothing but its lock,
 @pytest.fixture(scope="module")
 def rows():
     """Rows of the page. Written at the end if PROMPT_KEDA_WRITE_RECOVERY is set: those of states that did not run stay."""
-    found = {}
-    yield found
+    rows_ = {}
+    yield rows_
     if os.environ.get("PROMPT_KEDA_WRITE_RECOVERY"):
         kept = PAGE.read_text().splitlines() if PAGE.exists() else []
         lines = [
-            found.get(state) or next((one for one in kept if one.startswith(_start(state))), "") for state, _ in STATES
+            rows_.get(state) or next((row for row in kept if row.startswith(_start(state))), "") for state, _ in STATES
         ]
-        PAGE.write_text(HEAD + "".join(f"{one}\n" for one in lines if one))
+        PAGE.write_text(HEAD + "".join(f"{row}\n" for row in lines if row))
 
 
 def _start(state):
@@ -396,7 +401,7 @@ def _marked(state, mode):
     return pytest.param(state, mode, id=state.__name__, marks=marks)
 
 
-@pytest.mark.parametrize(("state", "mode"), [_marked(*one) for one in STATES])
+@pytest.mark.parametrize(("state", "mode"), [_marked(*state) for state in STATES])
 def test_it_ends_green_and_no_worker_is_lost(twenty, state, mode, rows):
     """In the mode that fits; the same UIDs throughout; and a second run writes nothing."""
     if state in BY_HELM and ENV == "argocd":
@@ -409,13 +414,13 @@ def test_it_ends_green_and_no_worker_is_lost(twenty, state, mode, rows):
     assert not twenty.watched.lost
     code, checked = run_json("check-deps", "--env", twenty.environment, "--only", OTHERS)
     assert code == 0, [
-        (one["id"], one["observed"]) for one in checked["results"] if one["verdict"] not in ("ok", "warn")
+        (result["id"], result["observed"]) for result in checked["results"] if result["verdict"] not in ("ok", "warn")
     ]
     if state in BY_HELM:
         owned_by_helm(twenty)
     code, again = twenty.redeploy()
     assert code == 0 and again["mode"] == "repair"
-    written = {one["id"] for one in again["steps"] if one["acted"]}
+    written = {step["id"] for step in again["steps"] if step["acted"]}
     asked = {"verify/delivery-agrees"} if ENV == "argocd" else set()
     assert written == {"guard/hold-lease", "verify/smoke"} | asked
     assert not twenty.watched.lost
@@ -429,8 +434,8 @@ def of_another_version(twenty):
         path = CRDS.path(None, crd["metadata"]["name"])
         twenty.admin.request("PATCH", path, query=query, body=crd, content_type="application/apply-patch+yaml")
     labels = {"metadata": {"labels": {"app.kubernetes.io/version": OLDER}}}
-    for one in twenty.admin.list(DEPLOYMENTS, "keda"):
-        twenty.admin.patch(DEPLOYMENTS, one["metadata"]["name"], "keda", labels)
+    for deployment in twenty.admin.list(DEPLOYMENTS, "keda"):
+        twenty.admin.patch(DEPLOYMENTS, deployment["metadata"]["name"], "keda", labels)
 
 
 def much_is_wrong(twenty):
@@ -456,7 +461,7 @@ def test_an_upgrade_changes_crds_that_another_tool_has_applied(twenty):
 @pytest.mark.exhaustive
 def test_an_upgrade_that_the_scaled_jobs_do_not_fit_is_refused(twenty, tmp_path):
     """KEDA 2.20 knows no rollout strategy `default`: exit code 2, and nothing is replaced."""
-    before = {one["metadata"]["uid"] for one in twenty.admin.list(DEPLOYMENTS, "keda")}
+    before = {deployment["metadata"]["uid"] for deployment in twenty.admin.list(DEPLOYMENTS, "keda")}
     objects = json.loads(Path(state.endpoints()["keda_manifests"]).read_text())
     data = json.dumps(keda_versions.manifests(objects, NEWER)).encode()
     (tmp_path / "keda.json").write_bytes(data)
@@ -468,7 +473,7 @@ def test_an_upgrade_that_the_scaled_jobs_do_not_fit_is_refused(twenty, tmp_path)
     newer = changed_environment(tmp_path, environment=changes, manifest=LONG_WORK)
     code, document = run_json("redeploy", "--env", newer)
     assert code == 2 and "strategy" in document["error"]["what"], document["error"]
-    assert {one["metadata"]["uid"] for one in twenty.admin.list(DEPLOYMENTS, "keda")} == before
+    assert {deployment["metadata"]["uid"] for deployment in twenty.admin.list(DEPLOYMENTS, "keda")} == before
 
 
 @pytest.mark.exhaustive
@@ -481,7 +486,7 @@ def test_what_went_with_its_crd_is_told(twenty):
     until(lambda: len(twenty.watched.lost) >= COUNT, 120, "the end of the workers")
     code, document = twenty.redeploy()
     assert code == 0, document.get("error")
-    assert any(CRD in one and "lost" in one for one in document["notes"])
+    assert any(CRD in note and "lost" in note for note in document["notes"])
     assert document["mode"] == "repair"
 
 
@@ -495,7 +500,7 @@ KILLED = [
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(("state", "mode"), KILLED, ids=lambda one: one if isinstance(one, str) else None)
+@pytest.mark.parametrize(("state", "mode"), KILLED, ids=lambda value: value if isinstance(value, str) else None)
 def test_a_run_that_is_killed_at_every_boundary_of_its_journal_ends_green(twenty, state, mode, tmp_path):
     """SIGKILL after each entry, one after the other; each time it is resumed. The same ledger, and no worker lost.
 
@@ -517,12 +522,12 @@ def _killed_at_every_boundary(twenty, state, mode, folder):
         if ENV == "argocd" and "guard/suspend-delivery" in boundaries.read_text():
             env["XDG_STATE_HOME"] = str(elsewhere)
     assert done.returncode == 0, f"after {kills} kills, {boundaries.read_text()}: {done.stderr}"
-    steps = {one.split()[0] for one in boundaries.read_text().splitlines()}
-    assert steps == {one.id for one in STEPS} and kills >= len(steps)
+    steps = {line.split()[0] for line in boundaries.read_text().splitlines()}
+    assert steps == {step.id for step in STEPS} and kills >= len(steps)
     assert not twenty.watched.lost
     code, checked = run_json("check-deps", "--env", twenty.environment, "--only", OTHERS)
     assert code == 0, [
-        (one["id"], one["observed"]) for one in checked["results"] if one["verdict"] not in ("ok", "warn")
+        (result["id"], result["observed"]) for result in checked["results"] if result["verdict"] not in ("ok", "warn")
     ]
 
 
@@ -538,9 +543,9 @@ def test_a_reinstall_goes_on_across_a_syncer_that_is_killed(twenty, is_killed):
         syncer_faults.kill_syncer(stage)
         if is_killed:
             run.kill()
-        told, _ = run.communicate()
+        output, _ = run.communicate()
     if run.returncode:
-        assert is_killed or "resume goes on from here" in told.decode(), told.decode()
+        assert is_killed or "resume goes on from here" in output.decode(), output.decode()
         syncer_faults.wait_until_back(stage)
         code, document = run_json("resume", "--env", twenty.environment)
         assert code == 0, document.get("error")

@@ -116,7 +116,9 @@ def acknowledged(file):
 
 def uids(admin):
     """Return the UIDs of KEDA's Deployments, and of what a redeploy keeps."""
-    deployments = {one["metadata"]["name"]: one["metadata"]["uid"] for one in admin.list(DEPLOYMENTS, "keda")}
+    deployments = {
+        deployment["metadata"]["name"]: deployment["metadata"]["uid"] for deployment in admin.list(DEPLOYMENTS, "keda")
+    }
     return SimpleNamespace(deployments=deployments, kept=[admin.get(*what)["metadata"]["uid"] for what in KEPT])
 
 
@@ -163,9 +165,9 @@ def begin_work(systems, admin):
 @pytest.mark.viewpoint
 def test_the_first_redeploy_proves_scaling(deployed):
     """From no KEDA at all to events that became Jobs and were acknowledged; the output says so."""
-    said = re.search(r"smoke test: (\d+) events sent, (\d+) Jobs made", deployed.stdout)
-    assert said and int(said[1]) >= 6 and int(said[2]) >= 5  # more where KEDA breaks off: docs/decisions/0003
-    assert f"{said[1]} acknowledged, lag 0" in deployed.stdout
+    match = re.search(r"smoke test: (\d+) events sent, (\d+) Jobs made", deployed.stdout)
+    assert match and int(match[1]) >= 6 and int(match[2]) >= 5  # more where KEDA breaks off: docs/decisions/0003
+    assert f"{match[1]} acknowledged, lag 0" in deployed.stdout
     assert "recovery time" in deployed.stdout
 
 
@@ -180,7 +182,7 @@ def test_a_redeploy_over_running_workers_keeps_every_job_and_pod(replaced):
 def test_every_event_of_a_redeploy_is_acknowledged_exactly_once(replaced, capsys):
     """Some a second throughout, also while KEDA is away. Lost and doubled are counted."""
     ids, taken = replaced.ids, replaced.taken
-    lost, doubled = [one for one in ids if not taken[one]], [one for one in ids if taken[one] > 1]
+    lost, doubled = [id_ for id_ in ids if not taken[id_]], [id_ for id_ in ids if taken[id_] > 1]
     with capsys.disabled():
         sys.stdout.write(f"\n{len(ids)} events during a redeploy: {len(lost)} lost, {len(doubled)} doubled\n")
     assert len(ids) > AT_FIRST + 5 * A_SECOND and (lost, doubled) == ([], [])
@@ -203,13 +205,19 @@ def test_a_redis_that_was_restarted_is_counted_again(deployed, systems, admin):
         "redis/lag-matches-backlog"
     ]
     code, document = run_json("redeploy", "--env", ENV)
-    acted = {one["id"]: one for one in document["steps"]}
+    acted = {step["id"]: step for step in document["steps"]}
     assert code == 0 and acted["restore/count-lag"]["acted"] and "lag" in acted["verify/lag-right"]["detail"]
-    until(lambda: (seen := systems.redis.backlog(STREAM, GROUP)).is_right and not seen.waiting, 120, "all worked off")
+    until(
+        lambda: (backlog := systems.redis.backlog(STREAM, GROUP)).is_right and not backlog.waiting,
+        120,
+        "all worked off",
+    )
 
 
 def _is_ready(pod, old_uid):
-    conditions = {one["type"]: one["status"] for one in (pod or {}).get("status", {}).get("conditions") or []}
+    conditions = {
+        condition["type"]: condition["status"] for condition in (pod or {}).get("status", {}).get("conditions") or []
+    }
     return pod and pod["metadata"]["uid"] != old_uid and conditions.get("Ready") == "True"
 
 
@@ -220,8 +228,8 @@ def test_a_redeploy_that_is_stopped_in_three_stages_is_finished_by_resume(deploy
     would remove the smoke test's objects from under it. The last one ends green."""
     resume = ("resume", "--env", ENV)
     assert stopped(replace_it(), "remove/deployments", signal.SIGKILL)[0] == -signal.SIGKILL
-    code, said = stopped(command(*resume), "install/apply-parts", signal.SIGINT)
-    assert code == 130 and "resume" in said, said
+    code, output = stopped(command(*resume), "install/apply-parts", signal.SIGINT)
+    assert code == 130 and "resume" in output, output
     assert stopped(command(*resume), "verify/smoke", signal.SIGKILL)[0] == -signal.SIGKILL
     argv = command(*resume, "--json")
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
@@ -240,8 +248,8 @@ def stopped(argv, stage, number):
     with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as running:
         until(lambda: begun(stage), 120, f"the begin of {stage}")
         running.send_signal(number)
-        _, said = running.communicate(timeout=60)
-    return running.returncode, said
+        _, output = running.communicate(timeout=60)
+    return running.returncode, output
 
 
 def begun(stage, times=1):
@@ -253,7 +261,7 @@ def begun(stage, times=1):
 
     folder = unfinished_run(runs_folder(), ENV, here)
     entries = JournalFile(folder).entries() if folder else ()
-    return sum(one["step"] == stage and one["event"] == "begin" for one in entries) >= times and folder
+    return sum(entry["step"] == stage and entry["event"] == "begin" for entry in entries) >= times and folder
 
 
 def test_a_deleted_namespace_that_is_stuck_comes_back_and_no_other_one_stays_stuck(deployed, admin):
@@ -264,7 +272,7 @@ def test_a_deleted_namespace_that_is_stuck_comes_back_and_no_other_one_stays_stu
     until(lambda: _is_unavailable(admin), 60, "an unavailable APIService")
     admin.delete(NAMESPACES, "stuck")
     code, document = run_json("check-deps", "--env", ENV, "--only", "cluster")
-    red = {one["id"] for one in document["results"] if one["verdict"] == "fail"}
+    red = {result["id"] for result in document["results"] if result["verdict"] == "fail"}
     assert code == 1 and red == {"cluster/external-metrics-available"}
     before = admin.get(SECRETS, "kedaorg-certs", "keda")["data"]["ca.crt"]
     admin.delete(NAMESPACES, "keda")
@@ -273,13 +281,13 @@ def test_a_deleted_namespace_that_is_stuck_comes_back_and_no_other_one_stays_stu
     assert done.returncode == 0, done.stderr
     assert admin.get(SECRETS, "kedaorg-certs", "keda")["data"]["ca.crt"] != before
     code, document = run_json("check-deps", "--env", ENV, "--only", "keda,cluster")
-    assert code == 0, [one for one in document["results"] if one["verdict"] != "ok"]
+    assert code == 0, [result for result in document["results"] if result["verdict"] != "ok"]
     until(lambda: admin.find(NAMESPACES, "stuck") is None, 120, "the end of the stuck namespace")
 
 
 def _is_unavailable(admin):
-    found = admin.get(API_SERVICES, "v1beta1.external.metrics.k8s.io")
-    conditions = {one["type"]: one["status"] for one in found["status"]["conditions"]}
+    api_service = admin.get(API_SERVICES, "v1beta1.external.metrics.k8s.io")
+    conditions = {condition["type"]: condition["status"] for condition in api_service["status"]["conditions"]}
     return conditions.get("Available") == "False"
 
 
@@ -347,8 +355,8 @@ def test_a_value_that_kubectl_edit_has_changed_is_taken_over_and_no_job_is_lost(
     done = run_task("lab.exec", "--", "env", f"KUBE_EDITOR={editor}", *edit)
     assert done.returncode == 0, done.stderr
     assert admin.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["spec"]["maxReplicaCount"] == 17, done.stdout
-    said = f"takes over spec.maxReplicaCount from kubectl-edit, spec.pollingInterval from kubectl-edit of ScaledJob {INSTRUMENT}/"
-    assert said in run_task("plan", "--env", ENV).stdout.replace("\n", " ")
+    line = f"takes over spec.maxReplicaCount from kubectl-edit, spec.pollingInterval from kubectl-edit of ScaledJob {INSTRUMENT}/"
+    assert line in run_task("plan", "--env", ENV).stdout.replace("\n", " ")
     # KEDA ends the Jobs of before at the edit: what they had, or are given while they go, nobody acknowledges
     with JobWatcher.at_work(lambda: admin, [INSTRUMENT]) as job_watcher:
         workers = SimpleNamespace(uids=begin_work(systems, admin), job_watcher=job_watcher)

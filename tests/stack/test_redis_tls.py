@@ -145,14 +145,14 @@ def tls_redis(deployed, endpoints, admin, authority, tmp_path_factory):
 def verdicts(env, only="redis"):
     """Return what the checks of Redis say: id → verdict and what was seen."""
     _, document = run_json("check-deps", "--env", env, "--only", only)
-    return {one["id"]: (one["verdict"], one["observed"]) for one in document["results"]}
+    return {result["id"]: (result["verdict"], result["observed"]) for result in document["results"]}
 
 
 def test_every_check_of_redis_is_green(tls_redis, env):
     """Through the port-forward, with the certificate verified for the Service's name; and as KEDA, by KEDA's authority."""
-    seen = verdicts(env)
-    assert {said[0] for said in seen.values()} == {"ok"}, seen
-    assert " by TLS (port-forward" in seen["redis/answers"][1]
+    results = verdicts(env)
+    assert {outcome[0] for outcome in results.values()} == {"ok"}, results
+    assert " by TLS (port-forward" in results["redis/answers"][1]
 
 
 def test_events_become_jobs_whose_workers_acknowledge_them(tls_redis, env):
@@ -166,20 +166,20 @@ def test_an_authority_that_did_not_sign_is_not_taken(tls_redis, env, endpoints):
     """The stack's own CA has nothing to do with this Redis: nothing is asked, and nothing is green."""
     text = Path(env).read_text()
     Path(env).write_text(text.replace(str(Path(env).parent / "ca.crt"), endpoints["ca_file"]))
-    seen = verdicts(env)
-    assert seen["redis/answers"][0] == "unknown"
-    assert "TLS: the authority of its certificate is not trusted" in seen["redis/answers"][1]
-    assert "ok" not in {said[0] for name, said in seen.items() if name.startswith("redis/")}
+    results = verdicts(env)
+    assert results["redis/answers"][0] == "unknown"
+    assert "TLS: the authority of its certificate is not trusted" in results["redis/answers"][1]
+    assert "ok" not in {outcome[0] for name, outcome in results.items() if name.startswith("redis/")}
 
 
 def test_a_trigger_that_asks_without_tls_is_seen(tls_redis, env, endpoints):
     """Redis answers the toolkit, and KEDA would hear nothing: red, for its own reason; and put back, it is green."""
     image = endpoints["worker_image"]
-    for metadata, verdict, said in (
+    for metadata, verdict, message in (
         ({}, "fail", "KEDA asks without TLS, this Redis wants it"),
         ({"enableTLS": "true", "address": f"{HOST}.svc:6379"}, "fail", "KEDA does not trust this Redis: TLS: its"),
         ({"enableTLS": "true"}, "ok", ""),
     ):
         contents.apply(settings.current_lab(), [scaled_job(image, **metadata)])
-        seen = verdicts(env, "redis/keda-may-ask")["redis/keda-may-ask"]
-        assert (seen[0], said in seen[1]) == (verdict, True), seen
+        results = verdicts(env, "redis/keda-may-ask")["redis/keda-may-ask"]
+        assert (results[0], message in results[1]) == (verdict, True), results

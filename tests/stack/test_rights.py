@@ -24,7 +24,7 @@ pytestmark = at_the_stack_only  # an administrator makes the identity; the check
 SHIPPED = list(yaml.safe_load_all((ROOT / "environments" / "rbac" / "check-deps.yaml").read_text()))
 OBJECTS = [obj for obj in SHIPPED if obj["metadata"].get("namespace") != "argocd"]
 """Argo CD delivers nothing on this stack."""
-LOOKING = [one for one in ALL_CHECKS if not one.deep]
+LOOKING = [check for check in ALL_CHECKS if not check.deep]
 READ, REDEPLOY, NAMESPACE = "identity/may-read", "identity/may-redeploy", "prompt-keda-test-rights"
 GIVEN_TO_ALL = {"selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"}
 """Kubernetes lets everybody ask about themselves (ClusterRole system:basic-user); the Role says it all the same."""
@@ -36,8 +36,8 @@ ASKED_WHEN_NAMED = {"serviceaccounts", "clustertriggerauthentications"}
 
 def single_rights():
     """Yield each right of the Role alone: the number of its object and rule, verb, kind and name."""
-    for where, one in enumerate(OBJECTS):
-        for number, rule in enumerate(one.get("rules", [])):
+    for where, obj in enumerate(OBJECTS):
+        for number, rule in enumerate(obj.get("rules", [])):
             for verb in rule["verbs"]:
                 for name in rule.get("resourceNames", [None]):
                     if rule["resources"][0] not in GIVEN_TO_ALL:
@@ -63,9 +63,9 @@ def look(deployed, admin, endpoints, tmp_path_factory):
     admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     account = {"name": "looks", "namespace": NAMESPACE}
     admin.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
-    for one in OBJECTS:
-        bound = {"subjects": [{"kind": "ServiceAccount", **account}]} if "subjects" in one else {}
-        admin.apply({**one, **bound}, force=True)
+    for obj in OBJECTS:
+        bound = {"subjects": [{"kind": "ServiceAccount", **account}]} if "subjects" in obj else {}
+        admin.apply({**obj, **bound}, force=True)
     path = SERVICE_ACCOUNTS.path(NAMESPACE, "looks") + "/token"
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
     user = {"token": admin.request("POST", path, body=body)["status"]["token"]}
@@ -76,19 +76,21 @@ def look(deployed, admin, endpoints, tmp_path_factory):
     def run():
         systems = Systems(environment, endpoints)
         try:
-            return {one.id: one for one in run_checks(LOOKING, systems, nobody, timedelta(seconds=30))}
+            return {result.id: result for result in run_checks(LOOKING, systems, nobody, timedelta(seconds=30))}
         finally:
             systems.close()
 
     yield run
-    for one in OBJECTS:
-        metadata = one["metadata"]
-        admin.delete(admin.resource_of(one), metadata["name"], metadata.get("namespace"))
+    for obj in OBJECTS:
+        metadata = obj["metadata"]
+        admin.delete(admin.resource_of(obj), metadata["name"], metadata.get("namespace"))
     admin.delete(NAMESPACES, NAMESPACE)
 
 
-def seen(results):
-    return {id_: one.verdict.value for id_, one in results.items() if one.verdict.value not in ("ok", "skipped")}
+def not_green(results):
+    return {
+        id_: result.verdict.value for id_, result in results.items() if result.verdict.value not in ("ok", "skipped")
+    }
 
 
 def until_it_is_so(look, wanted):
@@ -103,18 +105,18 @@ def until_it_is_so(look, wanted):
     try:
         until(reached, 90, "a change of the rights")
     except AssertionError as error:
-        raise AssertionError({id_: last[id_].observed for id_ in seen(last)}) from error
+        raise AssertionError({id_: last[id_].observed for id_ in not_green(last)}) from error
     return last
 
 
 def only_looks(results):
-    return seen(results) == {REDEPLOY: "warn"}
+    return not_green(results) == {REDEPLOY: "warn"}
 
 
 def test_with_the_shipped_role_all_is_seen(look):
     """As green as for the person oncall, but that a reader may not redeploy: amber, with what is missing."""
     results = until_it_is_so(look, only_looks)
-    assert {id_ for id_, one in results.items() if one.verdict.value == "skipped"} == NOT_HERE
+    assert {id_ for id_, result in results.items() if result.verdict.value == "skipped"} == NOT_HERE
     assert "not allowed: create" in results[REDEPLOY].observed
 
 
@@ -131,12 +133,12 @@ def test_without_a_single_right_it_is_named(look, admin, where, number, verb, ki
     right = Right(verb, rule["apiGroups"][0], plural, namespace, name or "", subresource)
     admin.apply(without(where, number, verb, name), force=True)
     try:
-        results = until_it_is_so(look, lambda found: found[READ].observed == f"not allowed: {right}")
+        results = until_it_is_so(look, lambda results: results[READ].observed == f"not allowed: {right}")
     finally:
         admin.apply(OBJECTS[where], force=True)
     if kind in ASKED_WHEN_NAMED:
-        assert seen(results) == {READ: "fail", REDEPLOY: "warn"}
+        assert not_green(results) == {READ: "fail", REDEPLOY: "warn"}
         return
-    told = {id_: one.observed for id_, one in results.items() if id_ in seen(results)}
-    own = {id_: said for id_, said in told.items() if id_ not in (READ, REDEPLOY)}
-    assert any(verb in said and kind in said.replace('"', "") for said in own.values()), own
+    texts = {id_: result.observed for id_, result in results.items() if id_ in not_green(results)}
+    own = {id_: observed for id_, observed in texts.items() if id_ not in (READ, REDEPLOY)}
+    assert any(verb in observed and kind in observed.replace('"', "") for observed in own.values()), own

@@ -23,7 +23,7 @@ from tests import shell_blocks
 
 from .conftest import AT_DESK, ENV, ROOT, at_the_stack_only, command, run_json, run_task, runs_folder, until
 
-FAULTS = {one.id: one for one in ALL_FAULTS}
+FAULTS = {entry.id: entry for entry in ALL_FAULTS}
 EXHAUSTIVE = pytest.mark.exhaustive
 SAMPLE = ("redis/group-gone",)
 """Of every test run; that KEDA's own parts are mended unattended is shown by the drill of test_drills.py."""
@@ -66,13 +66,13 @@ def test_a_runbook_brings_keda_back_and_its_record_is_whole(operator_gone):
     """Each step has its beginning and its end; its verification closes the incident; the page tells it."""
     code, document = run_json("runbook", "keda-gone", "--env", ENV, *approved("keda-gone"))
     assert code == 0, document
-    assert [one["id"] for one in document["steps"]][-3:] == ["mitigation/1", "verification/1", "verification/2"]
+    assert [entry["id"] for entry in document["steps"]][-3:] == ["mitigation/1", "verification/1", "verification/2"]
     entries = record(document["incident"])
-    assert [one["event"] for one in entries if one["step"] == "incident"] == ["cluster", "opened", "closed"]
-    steps = [one for one in entries if one["step"].startswith("keda-gone/")]
-    assert [one["event"] for one in steps] == ["begin", "done"] * len(document["steps"])
-    code, told = run_json("report", "--env", ENV, "--incident", document["incident"])
-    assert code == 0 and "KEDA recovered in" in told["chat"] and "<h2>Timeline</h2>" in told["html"]
+    assert [entry["event"] for entry in entries if entry["step"] == "incident"] == ["cluster", "opened", "closed"]
+    steps = [entry for entry in entries if entry["step"].startswith("keda-gone/")]
+    assert [entry["event"] for entry in steps] == ["begin", "done"] * len(document["steps"])
+    code, report = run_json("report", "--env", ENV, "--incident", document["incident"])
+    assert code == 0 and "KEDA recovered in" in report["chat"] and "<h2>Timeline</h2>" in report["html"]
 
 
 @pytest.mark.desk_only
@@ -88,15 +88,15 @@ def test_without_a_terminal_nothing_is_run_that_was_not_approved(deployed):
 @pytest.mark.exhaustive  # the lock of the killed run has to expire
 def test_a_runbook_that_is_killed_in_its_mitigation_goes_on_with_the_same_run(operator_gone):
     """SIGKILL of everything; then the same command again: the redeploy is resumed, and the record tells both."""
-    before = {one.name for one in runs_folder().glob("*")}
+    before = {entry.name for entry in runs_folder().glob("*")}
     process = subprocess.Popen(
         command("runbook", "keda-gone", "--env", ENV), cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
     )
 
     def at_work():
-        new = [one for one in runs_folder().glob("*") if one.name not in before]
+        new = [entry for entry in runs_folder().glob("*") if entry.name not in before]
         return any(
-            '"install/' in (one / "journal.jsonl").read_text() for one in new if (one / "journal.jsonl").exists()
+            '"install/' in (entry / "journal.jsonl").read_text() for entry in new if (entry / "journal.jsonl").exists()
         )
 
     until(at_work, 90, "a redeploy that installs")
@@ -104,13 +104,15 @@ def test_a_runbook_that_is_killed_in_its_mitigation_goes_on_with_the_same_run(op
     process.wait()
     code, document = run_json("runbook", "keda-gone", "--env", ENV)
     assert code == 0, document
-    assert "invoke resume" in next(one["command"] for one in document["steps"] if one["id"] == "mitigation/1")
-    events = [one["event"] for one in record(document["incident"]) if one["step"] == "keda-gone/mitigation/1"]
+    assert "invoke resume" in next(entry["command"] for entry in document["steps"] if entry["id"] == "mitigation/1")
+    events = [entry["event"] for entry in record(document["incident"]) if entry["step"] == "keda-gone/mitigation/1"]
     assert events == ["begin", "begin", "done"]
 
 
 @at_the_stack_only
-@pytest.mark.parametrize("id_", [*map(pytest.param, SAMPLE), *(pytest.param(one, marks=EXHAUSTIVE) for one in MORE)])
+@pytest.mark.parametrize(
+    "id_", [*map(pytest.param, SAMPLE), *(pytest.param(entry, marks=EXHAUSTIVE) for entry in MORE)]
+)
 def test_respond_finds_the_root_cause_and_its_runbook_brings_scaling_back(stage, id_):
     """Unattended on the local stack."""
     fault = FAULTS[id_]
@@ -121,7 +123,7 @@ def test_respond_finds_the_root_cause_and_its_runbook_brings_scaling_back(stage,
         fault.revert(stage)
     assert code == 0, document
     assert document["ran"][0]["runbook"] == runbook_of(fault)
-    left = [one for one in document["causes"] if one["worst"] != "warn"]
+    left = [entry for entry in document["causes"] if entry["worst"] != "warn"]
     assert left == [], "amber may stay: workers that failed while the group was gone are told until new ones end well"
 
 
@@ -136,7 +138,9 @@ def test_a_note_is_kept(deployed):
     """In the open incident, or a new one."""
     code, document = run_json("note", "asked the owners", "--env", ENV)
     assert code == 0
-    assert [one["detail"] for one in record(document["incident"]) if one["step"] == "note"][-1] == "asked the owners"
+    assert [entry["detail"] for entry in record(document["incident"]) if entry["step"] == "note"][
+        -1
+    ] == "asked the owners"
 
 
 NOT_HERE = ("--previous", "vaultsecrets", "vault ", ":?}")

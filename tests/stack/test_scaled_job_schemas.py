@@ -65,12 +65,12 @@ def test_the_verdict_without_asking_is_the_servers(change, deployed, endpoints, 
     """Refused or taken, and with or without a field that it does not know, as a server-side dry run says it."""
     schema = find_schema(admin.get(CRDS, "scaledjobs.keda.sh"), "v1alpha1")
     objects = load_instrument_manifest(MANIFEST, endpoints)
-    obj = next(one for one in objects if one["kind"] == "ScaledJob")
+    obj = next(obj for obj in objects if obj["kind"] == "ScaledJob")
     obj["metadata"]["name"] = "dry-run"
     change(obj)
-    found = examine(schema, obj)
-    assert takes(admin, obj, "Ignore") == (not found.errors), found
-    assert takes(admin, obj, "Strict") == (not found.errors and not found.unknown), found
+    findings = examine(schema, obj)
+    assert takes(admin, obj, "Ignore") == (not findings.errors), findings
+    assert takes(admin, obj, "Strict") == (not findings.errors and not findings.unknown), findings
 
 
 def takes(admin, obj, validation):

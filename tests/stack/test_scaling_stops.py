@@ -40,7 +40,10 @@ def quick(deployed, tmp_path_factory):
 
 @pytest.mark.parametrize(
     "fault",
-    [pytest.param(one, id=one.id, marks=[] if one.id in SAMPLE else pytest.mark.exhaustive) for one in ALL_FAULTS],
+    [
+        pytest.param(fault, id=fault.id, marks=[] if fault.id in SAMPLE else pytest.mark.exhaustive)
+        for fault in ALL_FAULTS
+    ],
 )
 def test_a_fault_stops_scaling_as_it_says(quick, fault):
     """Events are sent while it lasts: the workers that KEDA keeps do not take them all, more are needed."""

@@ -42,8 +42,8 @@ def outcome(systems):
 
 def red_said(systems):
     """Return what is observed where it is red because of events; empty: it is not."""
-    said = outcome(systems)
-    return said.observed if said.verdict.value == "fail" and "nobody has" in said.observed else ""
+    result = outcome(systems)
+    return result.observed if result.verdict.value == "fail" and "nobody has" in result.observed else ""
 
 
 def test_events_that_wait_behind_a_refusal_are_red_in_time(stage, systems):
@@ -57,8 +57,8 @@ def test_events_that_wait_behind_a_refusal_are_red_in_time(stage, systems):
         until(lambda: " events wait" in red_said(systems), POLLS_S + WITHIN_S, "that the events wait for too long")
         assert time.monotonic() - began <= POLLS_S + WITHIN_S
         code, document = run_json("check-deps", "--env", ENV)
-        red = [one for one in document["results"] if one["verdict"] == "fail"]
-        assert (code, [one["id"] for one in red]) == (1, ["scaling/works"])
+        red = [result for result in document["results"] if result["verdict"] == "fail"]
+        assert (code, [result["id"] for result in red]) == (1, ["scaling/works"])
         assert "0 of 20 workers are at work" in red[0]["observed"] and "no Job was made" in red[0]["observed"]
         text = run_task("check-deps", "--env", ENV, "--only", "scaling,redis").stdout
         assert text.partition(" checks: ")[2].splitlines()[1].startswith("FAIL scaling/works: ")
@@ -88,8 +88,8 @@ def test_a_redis_clock_that_was_set_back_is_never_green(stage, systems):
     later = f"{int(time.time() * 1000) + 3_600_000}-0"
     try:
         stage.redis.run(("XADD", instrument.stream, later, "visit", "chain-0"))
-        seen = outcome(systems)
-        assert seen.verdict.value == "warn" and "behind the stream's last id" in seen.observed, seen
+        result = outcome(systems)
+        assert result.verdict.value == "warn" and "behind the stream's last id" in result.observed, result
         until(lambda: stage.redis.backlog(*pair).waiting == 0, 30, "a worker that reads it")
     finally:
         stage.redis.run(("EVAL", SET_BACK, 1, *pair))
@@ -104,9 +104,9 @@ def never_red(systems, stage, seconds, each_s=None):
             send(systems.redis, stage, 1)
         if time.monotonic() - last >= LOOK_S:
             last = time.monotonic()
-            said = outcome(systems)
-            assert said.verdict.value in ("ok", "warn"), said
-            verdicts.append(said.verdict.value)
+            result = outcome(systems)
+            assert result.verdict.value in ("ok", "warn"), result
+            verdicts.append(result.verdict.value)
         time.sleep(each_s or 1)  # a rate, and no wait for something
     return verdicts
 

@@ -17,8 +17,8 @@ pytestmark = at_the_stack_only  # Vault, Redis and registry are filled, which ne
 CLOSED = "https://127.0.0.1:9"
 
 
-def verdicts(said):
-    return {one["id"]: one["verdict"] for one in json.loads(said.stdout)["results"]}
+def verdicts(completed):
+    return {result["id"]: result["verdict"] for result in json.loads(completed.stdout)["results"]}
 
 
 def reports(planted, name):
@@ -31,16 +31,18 @@ def test_a_round_that_uses_all_of_them_shows_none(planted, form):
     planted.write_environment()
     begin = ("--debug",) if form.startswith("with") else ()
     ending = ("--json",) if form == "json" else ()
-    said = planted.run(
+    output = planted.run(
         *begin, "check-deps", "--deep", "--verbose", *reports(planted, form), *ending, on_terminal=form == "terminal"
     )
-    assert said.code == 1, said.stderr
-    assert planted.leaks(said.stdout, said.stderr) == []
+    assert output.code == 1, output.stderr
+    assert planted.leaks(output.stdout, output.stderr) == []
     if form == "json":
-        found = verdicts(said)
-        assert {id_ for id_, one in found.items() if one != "ok"} == {"vault/cluster-secrets-fresh"} | NOT_HERE
+        verdict_by_id = verdicts(output)
+        assert {id_ for id_, verdict in verdict_by_id.items() if verdict != "ok"} == {
+            "vault/cluster-secrets-fresh"
+        } | NOT_HERE
     if begin:
-        assert b"/v1/auth/approle/login" in said.stderr  # what the libraries log was there to be searched
+        assert b"/v1/auth/approle/login" in output.stderr  # what the libraries log was there to be searched
 
 
 def nothing(stack):
@@ -69,7 +71,7 @@ SCENES = {
     "a password in the open": (PlantedStack.password_in_the_open, {}, ("redis/keda-may-ask", "ok")),
     "the registry refuses": (PlantedStack.registry_refuses, {}, (IMAGES, "fail")),
     "the registry is away": (nothing, {"registry": {"url": CLOSED}}, (IMAGES, "unknown")),
-    "a torn pull secret": (pull_secret(lambda one: docker_config("x", one)[:-9]), {}, (IMAGES, "unknown")),
+    "a torn pull secret": (pull_secret(lambda password: docker_config("x", password)[:-9]), {}, (IMAGES, "unknown")),
     "a pull secret without base64": (pull_secret(no_base64), {}, (IMAGES, "unknown")),
     "Vault denies": (PlantedStack.vault_denies, {}, ("vault/paths-readable", "fail")),
     "Vault is sealed": (PlantedStack.vault_sealed, {}, ("vault/unsealed", "fail")),
@@ -100,11 +102,11 @@ def test_what_goes_wrong_is_told_without_the_value(planted, scenes):
     with ExitStack() as undo:
         for breaks in broken:
             undo.enter_context(breaks(planted))
-        said = planted.run("check-deps", "--verbose", *reports(planted, scenes[0]), "--json")
+        completed = planted.run("check-deps", "--verbose", *reports(planted, scenes[0]), "--json")
         shown = planted.run("check-deps", "--verbose", on_terminal=True)
-    found = verdicts(said)
-    assert {id_: found[id_] for id_, _ in expected} == dict(expected), said.stdout
-    assert planted.leaks(said.stdout, said.stderr, shown.stdout) == []
+    verdict_by_id = verdicts(completed)
+    assert {id_: verdict_by_id[id_] for id_, _ in expected} == dict(expected), completed.stdout
+    assert planted.leaks(completed.stdout, completed.stderr, shown.stdout) == []
 
 
 def test_a_wrong_secret_id_does_not_lock_the_role_out(planted):
@@ -112,8 +114,8 @@ def test_a_wrong_secret_id_does_not_lock_the_role_out(planted):
     planted.write_environment(secret_id="role-id")
     assert verdicts(planted.run("check-deps", "--json"))["vault/login-works"] == "fail"
     planted.write_environment()
-    said = planted.run("check-deps", "--only", "vault/unsealed,vault/login-works", "--json")
-    assert verdicts(said) == {"vault/unsealed": "ok", "vault/login-works": "ok"}
+    completed = planted.run("check-deps", "--only", "vault/unsealed,vault/login-works", "--json")
+    assert verdicts(completed) == {"vault/unsealed": "ok", "vault/login-works": "ok"}
 
 
 @pytest.mark.parametrize("form", ["plain", "json"])
@@ -121,9 +123,9 @@ def test_a_check_with_a_defect_shows_no_value(planted, form):
     """Of an unexpected error only the type is shown, though its words hold a secret."""
     planted.write_environment()
     ending = ("--json",) if form == "json" else ()
-    said = planted.run("check-deps", "--verbose", *reports(planted, "defect"), *ending, defect="unexpected")
-    assert b"the check itself failed: ValueError" in said.stdout and said.code == 3
-    assert planted.leaks(said.stdout, said.stderr) == []
+    completed = planted.run("check-deps", "--verbose", *reports(planted, "defect"), *ending, defect="unexpected")
+    assert b"the check itself failed: ValueError" in completed.stdout and completed.code == 3
+    assert planted.leaks(completed.stdout, completed.stderr) == []
 
 
 @pytest.mark.parametrize("form", ["plain", "terminal", "json"])
@@ -132,9 +134,9 @@ def test_a_check_that_tells_a_value_is_caught(planted, form):
     planted.write_environment()
     files = reports(planted, "told")
     ending = ("--json",) if form == "json" else ()
-    said = planted.run("check-deps", "--verbose", *files, *ending, on_terminal=form == "terminal", defect="told")
-    found = {(place, name) for place, name, _ in planted.leaks(said.stdout)}
+    output = planted.run("check-deps", "--verbose", *files, *ending, on_terminal=form == "terminal", defect="told")
+    leaked_to = {(place, name) for place, name, _ in planted.leaks(output.stdout)}
     for file in (files[1], files[3]):
         Path(file).unlink()  # the next test searches this folder
     places = ("output 0", files[1], files[3])
-    assert found >= {(place, name) for place in places for name in ("key-1", "key-2", "redis-1", "registry-1")}
+    assert leaked_to >= {(place, name) for place in places for name in ("key-1", "key-2", "redis-1", "registry-1")}

@@ -14,12 +14,12 @@ pytestmark = at_the_stack_only  # Vault, Redis and registry are filled, which ne
 
 def run_folder(planted):
     """Return the newest run's folder."""
-    return max((planted.state / "prompt-keda/runs").iterdir(), key=lambda one: one.stat().st_mtime)
+    return max((planted.state / "prompt-keda/runs").iterdir(), key=lambda path: path.stat().st_mtime)
 
 
-def has_left_a_report(planted, said, function):
+def has_left_a_report(planted, completed, function):
     """Return whether an unexpected error has left a report with its places; it stays among what is searched."""
-    assert b"ValueError, an unexpected error" in said.stderr and said.code == 3, said.stderr
+    assert b"ValueError, an unexpected error" in completed.stderr and completed.code == 3, completed.stderr
     (report,) = (planted.folder / "tmp").glob("prompt-keda-*.txt")
     shutil.move(report, planted.out / f"{function}.txt")
     return function in (planted.out / f"{function}.txt").read_text()
@@ -36,9 +36,9 @@ def test_a_plan_shows_no_value(planted):
 def test_a_plan_with_a_defect_shows_no_value(planted):
     """Its report has the places in the code, and not the words."""
     planted.write_environment()
-    said = planted.run("plan", "--json", defect="unexpected")
-    assert has_left_a_report(planted, said, "read_and_raise")
-    assert planted.leaks(said.stdout, said.stderr) == []
+    completed = planted.run("plan", "--json", defect="unexpected")
+    assert has_left_a_report(planted, completed, "read_and_raise")
+    assert planted.leaks(completed.stdout, completed.stderr) == []
 
 
 def test_a_redeploy_shows_no_value_however_it_ends(planted):
@@ -53,11 +53,11 @@ def test_a_redeploy_shows_no_value_however_it_ends(planted):
     assert has_left_a_report(planted, broken, "write_and_raise")
     resumed = planted.run("resume", "--json")
     assert resumed.code == 0, resumed.stderr
-    files = {one.name for one in run_folder(planted).iterdir()}
+    files = {completed.name for completed in run_folder(planted).iterdir()}
     assert files >= {"journal.jsonl", "snapshot.json", "plan.json", "report.json"}
     assert any(name.endswith("snapshot.json.gz") for name in planted.copied())
-    said = [text for one in (refused, broken, resumed) for text in (one.stdout, one.stderr)]
-    assert planted.leaks(*said) == []
+    outputs = [text for completed in (refused, broken, resumed) for text in (completed.stdout, completed.stderr)]
+    assert planted.leaks(*outputs) == []
     assert json.loads(resumed.stdout)["smoke"]["acknowledged_count"]  # KEDA and the workers log in with planted values
 
 
@@ -67,9 +67,9 @@ def test_a_runbook_and_its_incident_show_no_value(planted):
     ran = planted.run("runbook", "keda-gone")
     kept = list((planted.state / "prompt-keda/incidents").glob("*/*.json"))
     assert len(kept) >= 3 and b"mitigation/1" in ran.stdout, ran.stderr
-    told = planted.run("report", "--html", str(planted.out / "incident.html"))
-    assert told.code == 0, told.stderr
-    assert planted.leaks(ran.stdout, ran.stderr, told.stdout, told.stderr) == []
+    report = planted.run("report", "--html", str(planted.out / "incident.html"))
+    assert report.code == 0, report.stderr
+    assert planted.leaks(ran.stdout, ran.stderr, report.stdout, report.stderr) == []
 
 
 def test_a_bundle_holds_no_value(planted):
@@ -79,7 +79,7 @@ def test_a_bundle_holds_no_value(planted):
     made = planted.run("bundle", "--file", str(archive))
     assert made.code == 0, made.stderr
     with tarfile.open(archive) as packed:
-        texts = [packed.extractfile(one).read() for one in packed.getmembers()]
+        texts = [packed.extractfile(file).read() for file in packed.getmembers()]
     assert len(texts) > 10 and archive.stat().st_mode & 0o077 == 0
     assert planted.leaks(made.stdout, made.stderr, *texts) == []
 
@@ -87,15 +87,15 @@ def test_a_bundle_holds_no_value(planted):
 def test_no_child_is_given_a_value(planted):
     """The login's plugin is the one program that the toolkit starts: neither its arguments nor its environment."""
     children = (planted.out / "children.jsonl").read_text().splitlines()
-    assert children and all("--config" in json.loads(one)[0] for one in children)
+    assert children and all("--config" in json.loads(child)[0] for child in children)
     assert planted.leaks() == []  # that file is among what is searched
 
 
 def test_a_run_that_tells_a_value_is_caught(planted):
     """Otherwise the tests above would prove nothing: in its journal as well."""
     planted.write_environment()
-    said = planted.run("redeploy", defect="told")
-    found = {place for place, _, _ in planted.leaks(said.stdout, said.stderr)}
+    completed = planted.run("redeploy", defect="told")
+    places = {place for place, _, _ in planted.leaks(completed.stdout, completed.stderr)}
     folder = run_folder(planted)
     shutil.rmtree(folder)  # it is among what is searched
-    assert said.code and {"output 1", str(folder / "journal.jsonl")} <= found
+    assert completed.code and {"output 1", str(folder / "journal.jsonl")} <= places

@@ -16,7 +16,7 @@ NAMESPACE = "prompt-keda-smoke"
 
 def left_behind(admin):
     kinds = (SCALED_JOBS, JOBS)
-    left = [one["metadata"]["name"] for kind in kinds for one in admin.list(kind, NAMESPACE)]
+    left = [obj["metadata"]["name"] for kind in kinds for obj in admin.list(kind, NAMESPACE)]
     return left + [
         s["metadata"]["name"] for s in admin.list(SECRETS, NAMESPACE) if s["metadata"]["name"] != "pull-secret"
     ]

@@ -37,14 +37,14 @@ def hostile(stage, admin):
 
 def on_terminal(*arguments):
     """Run a task on a terminal; gives its exit code and what was shown, without what is drawn by rich itself."""
-    code, said = run_on_terminal(command(*arguments), {**os.environ, "CI": "true"}, ROOT)
-    shown = re.sub(r"\r+\n|\r(?=\x1b\[(?:2K|\d*A))", "\n", said.decode())
+    code, output = run_on_terminal(command(*arguments), {**os.environ, "CI": "true"}, ROOT)
+    shown = re.sub(r"\r+\n|\r(?=\x1b\[(?:2K|\d*A))", "\n", output.decode())
     return code, OURS.sub("", shown)
 
 
 def unsafe(text):
     """Return the names of all characters that must not be there; what ends a line of ours may."""
-    return {repr(one) for one in text if unicodedata.category(one) in UNSAFE and one != "\n"}
+    return {repr(line) for line in text if unicodedata.category(line) in UNSAFE and line != "\n"}
 
 
 def forged(text):
@@ -77,8 +77,8 @@ def test_no_check_lets_a_text_through(hostile, terminal):
 def test_each_text_is_shown_by_the_check_that_should(hostile):
     """Otherwise the test above would prove nothing; in JSON it stands as it is, and escaped."""
     done = run_task("check-deps", "--env", "local", "--json")
-    told = {one["id"]: f"{one['observed']} {one['detail']}" for one in json.loads(done.stdout)["results"]}
-    assert {marker for marker, id_ in SEEN_BY.items() if evil(marker) not in told[id_]} == set()
+    texts = {result["id"]: f"{result['observed']} {result['detail']}" for result in json.loads(done.stdout)["results"]}
+    assert {marker for marker, id_ in SEEN_BY.items() if evil(marker) not in texts[id_]} == set()
     assert unsafe(done.stdout) == set() and done.stdout.isascii()
 
 
@@ -86,8 +86,8 @@ def test_no_report_lets_a_text_through(hostile, tmp_path):
     """JUnit and picture: they can be read, and hold no such character."""
     files = [tmp_path / "junit.xml", tmp_path / "picture.svg"]
     run_task("check-deps", "--env", "local", "--junit", str(files[0]), "--svg", str(files[1]))
-    for one in files:
-        text = one.read_text()
+    for file in files:
+        text = file.read_text()
         assert ElementTree.fromstring(text) is not None
         assert "run" in text and unsafe(text) == set()
 

@@ -50,11 +50,11 @@ def test_whatever_stops_a_link_is_red_within_a_minute(cause, stage, systems, cap
         began = time.monotonic()
         send(systems.redis, stage, EVENTS)
         until(lambda: verdict(systems) == "fail", RED_S, f"that {cause.words}")
-        red_s, said = time.monotonic() - began, outcome(systems).observed
+        red_s, observed = time.monotonic() - began, outcome(systems).observed
         code, document = run_json("check-deps", "--env", ENV)
-        found = next(one for one in document["results"] if one["id"] == "scaling/works")
-        others = [one["id"] for one in document["results"] if one["verdict"] not in ("ok", "skipped")]
-        assert (code, found["verdict"]) == (1, "fail"), f"after {red_s:.0f} s: {said}; then: {found['observed']}"
+        result = next(result for result in document["results"] if result["id"] == "scaling/works")
+        others = [result["id"] for result in document["results"] if result["verdict"] not in ("ok", "skipped")]
+        assert (code, result["verdict"]) == (1, "fail"), f"after {red_s:.0f} s: {observed}; then: {result['observed']}"
     finally:
         cause.revert(stage)
         scaling.delete_stuck_jobs(stage)
@@ -65,7 +65,7 @@ def test_whatever_stops_a_link_is_red_within_a_minute(cause, stage, systems, cap
     with capsys.disabled():
         green_s = time.monotonic() - began
         sys.stdout.write(
-            f"\nseed {SEED}: {cause.words}: red after {red_s:.0f} s, green after {green_s:.0f} s: {said}\n"
+            f"\nseed {SEED}: {cause.words}: red after {red_s:.0f} s, green after {green_s:.0f} s: {observed}\n"
         )
         sys.stdout.write(f"  also seen by: {', '.join(others)}\n")
 
@@ -90,5 +90,5 @@ def test_older_workers_that_still_read_hide_nothing(stage, systems):
 
 
 def red_while_none_waits(systems):
-    said = outcome(systems)
-    return said.verdict.value == "fail" and "no event waits" in said.observed and "0 of 20" not in said.observed
+    result = outcome(systems)
+    return result.verdict.value == "fail" and "no event waits" in result.observed and "0 of 20" not in result.observed

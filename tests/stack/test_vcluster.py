@@ -76,20 +76,20 @@ def until_green():
     until(lambda: not bad(), 180, "all checks green")
 
 
-def skipped(found):
+def skipped(results):
     """Return what is SKIPPED, but for what is about a delivery that is not here."""
-    return {id_ for id_, result in found.items() if result["verdict"] == "skipped" and not id_.startswith("argocd/")}
+    return {id_ for id_, result in results.items() if result["verdict"] == "skipped" and not id_.startswith("argocd/")}
 
 
 def test_a_stand_in_is_never_green(stage, tmp_path):
     """All else is, and the header says where this is. Without the host more is a stand-in."""
-    document, found = results()
+    document, round_results = results()
     assert "in a vCluster" in document["header"]
     assert bad() == {}
-    assert skipped(found) == NOT_SEEN
-    assert "fit on the nodes of the host" in found["cluster/nodes-have-room"]["observed"]
-    assert "on 1 nodes of the host" in found["capacity/burst-absorbed"]["observed"]
-    of_host = {id_ for id_ in found if id_.startswith("cluster/host-")}
+    assert skipped(round_results) == NOT_SEEN
+    assert "fit on the nodes of the host" in round_results["cluster/nodes-have-room"]["observed"]
+    assert "on 1 nodes of the host" in round_results["capacity/burst-absorbed"]["observed"]
+    of_host = {id_ for id_ in round_results if id_.startswith("cluster/host-")}
     assert len(of_host) == 4
     text = (ROOT / "environments" / "vcluster.yaml").read_text()
     host = text[text.index("  host: #") : text.index("ldap:")]
@@ -149,9 +149,9 @@ def test_a_fault_is_seen_by_its_checks_with_its_words(fault, stage, systems):
     try:
         fault.inject(stage)
         ran = faults.running_on_host(stage.host)
-        found = until(lambda: bad_as_expected(fault), 120, fault.id)
-        assert fault.cause in found[next(iter(fault.expected_checks))]["observed"]
-        assert "owners" in found[next(iter(fault.expected_checks))]["fix"]
+        red_results = until(lambda: bad_as_expected(fault), 120, fault.id)
+        assert fault.cause in red_results[next(iter(fault.expected_checks))]["observed"]
+        assert "owners" in red_results[next(iter(fault.expected_checks))]["fix"]
         if fault.id != "vcluster/host-quota-full":
             there = faults.workers_on_host(stage.host)
             assert {there.get(uid) for uid in ran} <= {"Running", "Succeeded"}
@@ -223,16 +223,16 @@ def test_a_release_that_was_deleted_and_installed_again_is_enrolled(stage, syste
     put_to_work(stage, systems, COUNT)
     try:
         faults.delete_release(stage)
-        _, found = results()
-        assert {id_: found[id_]["verdict"] for id_ in faults.AWAY} == faults.AWAY
-        assert "nothing of the vCluster runs there" in found["cluster/host-runs-the-vcluster"]["observed"]
-        assert "all that ran is lost" in found["cluster/host-runs-the-vcluster"]["observed"]
+        _, round_results = results()
+        assert {id_: round_results[id_]["verdict"] for id_ in faults.AWAY} == faults.AWAY
+        assert "nothing of the vCluster runs there" in round_results["cluster/host-runs-the-vcluster"]["observed"]
+        assert "all that ran is lost" in round_results["cluster/host-runs-the-vcluster"]["observed"]
         if not is_store_kept:
             faults.forget_store(stage)
     finally:
         faults.install_release(stage)
-    _, found = results(stale)
-    assert "fetch its kubeconfig anew" in found["cluster/api-answers"]["fix"]
+    _, round_results = results(stale)
+    assert "fetch its kubeconfig anew" in round_results["cluster/api-answers"]["fix"]
     old, new = enrolled(file)
     assert [old[key] == new[key] for key in ("ca_sha256", "kube_system_uid")] == [False, is_store_kept]
     if is_store_kept:
@@ -264,8 +264,8 @@ def test_the_first_worker_comes_soon_after_an_outage_of_two_minutes(stage, syste
         took = time.monotonic() - began
         record_property("first_job_s", took)
         record_property("load", load)
-        said, _ = redeploy.communicate()
-    assert redeploy.returncode == 0, said.decode()
+        output, _ = redeploy.communicate()
+    assert redeploy.returncode == 0, output.decode()
     assert took <= (FIRST_WORKER_S if load < 2 * os.cpu_count() else ON_A_BUSY_MACHINE_S), (
         f"{took:.1f} s at load {load:.0f}"
     )

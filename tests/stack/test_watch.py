@@ -120,7 +120,7 @@ def deployment(image):
 def ready(admin):
     """Return the pod once it is ready, else None."""
     for pod in admin.list(PODS, NAMESPACE):
-        conditions = {one["type"]: one["status"] for one in pod["status"].get("conditions", [])}
+        conditions = {condition["type"]: condition["status"] for condition in pod["status"].get("conditions", [])}
         if conditions.get("Ready") == "True":
             return pod
     return None
@@ -177,8 +177,8 @@ def test_as_a_pod_it_reports_a_right_that_is_withdrawn_and_given_back(pod, admin
 
 def reported(admin, pod, verdict, check="keda/parts-ready"):
     """Return the first transition of a check to a verdict, once it is in the pod's log."""
-    told = transitions(admin, pod)
-    return next((change for change in told if (change["check"], change["now"]) == (check, verdict)), None)
+    reports = transitions(admin, pod)
+    return next((change for change in reports if (change["check"], change["now"]) == (check, verdict)), None)
 
 
 def test_it_outlives_redis_vault_and_the_api_server(stage, tmp_path):
@@ -229,8 +229,8 @@ def rounds(listen):
 def last(out, check):
     """Return the newest verdict that was reported of a check."""
     out.seek(0)
-    told = [json.loads(line) for line in out.read().splitlines() if line.startswith("{") and line.endswith("}")]
-    return next((one["now"] for one in reversed(told) if one["check"] == check), None)
+    documents = [json.loads(line) for line in out.read().splitlines() if line.startswith("{") and line.endswith("}")]
+    return next((document["now"] for document in reversed(documents) if document["check"] == check), None)
 
 
 def resident_bytes(pid):
