@@ -26,13 +26,13 @@ from prompt_keda.clients.http.tls import Tls
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.port_forward import why_closed
 from prompt_keda.clients.kube.resources import ENDPOINT_SLICES
-from prompt_keda.clients.redis_survey import (
+from prompt_keda.clients.redis_state import (
     BACKLOG,
     GIVE_BACKLOG,
     Backlog,
     GroupInfo,
+    RedisState,
     StreamInfo,
-    Survey,
     ask,
     read_backlog,
     read_group,
@@ -166,7 +166,7 @@ class RedisStreams:
         other = redis.ConnectionPool(connection_class=pool.connection_class, **kwargs)
         return RedisStreams(redis.Redis(connection_pool=other), self.endpoint, self._way)
 
-    def survey(self, streams: Sequence[tuple[str, str]]) -> Survey:
+    def observe(self, streams: Sequence[tuple[str, str]]) -> RedisState:
         """Ask what the checks look at, in one round trip. It reads, and never writes.
 
         Parameters
@@ -179,8 +179,8 @@ class RedisStreams:
         Unreachable, Refused, BadAnswer
             When nothing could be asked; what is denied alone is raised where its answer is looked at.
         """
-        survey: Survey = self._ask(lambda: ask(self._redis, streams, self._translated))
-        return survey
+        redis_state: RedisState = self._ask(lambda: ask(self._redis, streams, self._translated))
+        return redis_state
 
     def denied(self, stream: str) -> list[str]:
         """Return those commands that this login may not run, of the three that KEDA asks for a lag.

@@ -21,8 +21,8 @@ from prompt_keda.core.secret import Secret
 from prompt_keda.environment.model import Environment, FillIn, VaultKey
 
 if TYPE_CHECKING:  # each library is imported where its system is first needed: together they cost half a second
+    from prompt_keda.clients.redis_state import RedisState
     from prompt_keda.clients.redis_streams import RedisStreams
-    from prompt_keda.clients.redis_survey import Survey
     from prompt_keda.clients.registry import Registry
     from prompt_keda.clients.vault import Vault, VaultHealth
 
@@ -135,15 +135,15 @@ class Systems:
 
         return self._once("redis", make)
 
-    def redis_survey(self) -> Survey:
+    def redis_state(self) -> RedisState:
         """Return what Prompt Redis says of itself and of every instrument's stream, asked once. Raises as ``redis``."""
         pairs = [(instrument.stream, instrument.consumer_group) for instrument in self.environment.instruments]
-        return self._once("redis survey", lambda: self.redis.survey(pairs))
+        return self._once("redis state", lambda: self.redis.observe(pairs))
 
     def forget_redis(self) -> None:
         """Connect to Redis anew at the next use: its pod may be another one."""
         self._made.pop("redis", None)
-        self._made.pop("redis survey", None)
+        self._made.pop("redis state", None)
 
     @property
     def vault(self) -> Vault:

@@ -26,9 +26,9 @@ def test_a_name_that_is_no_text_hides_nothing_else(redis):
     _, event = redis.run(["XGROUP", "CREATE", "s", BYTES, "0"], ["XADD", "s", "*", BYTES, BYTES])
     redis.run(["XREADGROUP", "GROUP", "g", BYTES, "STREAMS", "s", ">"])
     redis.run(["XCLAIM", "s", "g", BYTES, "0", event, "IDLE", "120000", "JUSTID"])
-    survey = redis.survey([("s", "g")])
-    assert survey.stream("s").length == 1 and survey.group("s", "g").pending == 1
-    assert survey.backlog("s", "g").is_right
+    redis_state = redis.observe([("s", "g")])
+    assert redis_state.stream("s").length == 1 and redis_state.group("s", "g").pending == 1
+    assert redis_state.backlog("s", "g").is_right
     (name,) = redis.consumers("s", "g")
-    assert survey.old_pending("s", "g").consumer == name
+    assert redis_state.old_pending("s", "g").consumer == name
     assert name == r"worker-\xff\x9b31m\xc3("

@@ -294,9 +294,13 @@ def test_what_workers_send_is_tried_without_a_trace(redis, worker):
 def test_a_key_that_is_no_stream_is_told_by_its_type(redis, worker):
     """Redis answers with an error of its own: that is a no, and not unknown."""
     worker.put_string("s")
-    survey = redis.survey([("s", "g")])
-    assert redis.key_type("s") == survey.key_type("s") == "string"
-    for ask in (lambda: redis.stream_info("s"), lambda: redis.group_info("s", "g"), lambda: survey.group("s", "g")):
+    redis_state = redis.observe([("s", "g")])
+    assert redis.key_type("s") == redis_state.key_type("s") == "string"
+    for ask in (
+        lambda: redis.stream_info("s"),
+        lambda: redis.group_info("s", "g"),
+        lambda: redis_state.group("s", "g"),
+    ):
         with pytest.raises(ErrorReply, match="WRONGTYPE"):
             ask()
     assert {command: words[:9] for command, words in redis.refused_work("s", "g").items()} == {
@@ -308,9 +312,9 @@ def test_a_key_that_is_no_stream_is_told_by_its_type(redis, worker):
 def test_a_stream_that_expires_is_told_and_made_to_stay(redis, worker):
     """An absent one expires as little as one that stays."""
     redis.ensure_group("s", "g", "0")
-    assert redis.lives_ms("s") is None and redis.survey([("s", "g")]).lives_ms("s") is None
+    assert redis.lives_ms("s") is None and redis.observe([("s", "g")]).lives_ms("s") is None
     worker.expire("s", 1000)
-    assert 900_000 < redis.lives_ms("s") <= 1_000_000 and redis.survey([("s", "g")]).lives_ms("s") > 900_000
+    assert 900_000 < redis.lives_ms("s") <= 1_000_000 and redis.observe([("s", "g")]).lives_ms("s") > 900_000
     redis.persist("s")
     assert redis.lives_ms("s") is None and redis.lives_ms("absent") is None
 
@@ -416,48 +420,48 @@ def test_a_survey_gives_in_one_round_trip_what_the_single_questions_give(redis, 
     ids = redis.add("s", [{"a": "1"}] * 4)
     worker.read("s", "g", "pod-1", 2)
     worker.trim("s", 3)
-    survey = redis.survey([("s", "g")])
-    assert survey.stream("s") == redis.stream_info("s") and survey.stream("s").first_id == ids[1]
-    assert survey.group("s", "g") == redis.group_info("s", "g")
-    assert survey.backlog("s", "g") == redis.backlog("s", "g")
-    assert survey.info()["role"] == "master" and survey.info()["redis_version"].startswith("7.")
-    assert {"uptime_in_seconds", "evicted_keys", "expired_keys", "used_memory"} <= set(survey.info())
-    assert survey.saving() == {"save": "", "appendonly": "no"}
-    assert abs(survey.now_s() - time.time()) < 5
+    redis_state = redis.observe([("s", "g")])
+    assert redis_state.stream("s") == redis.stream_info("s") and redis_state.stream("s").first_id == ids[1]
+    assert redis_state.group("s", "g") == redis.group_info("s", "g")
+    assert redis_state.backlog("s", "g") == redis.backlog("s", "g")
+    assert redis_state.info()["role"] == "master" and redis_state.info()["redis_version"].startswith("7.")
+    assert {"uptime_in_seconds", "evicted_keys", "expired_keys", "used_memory"} <= set(redis_state.info())
+    assert redis_state.saving() == {"save": "", "appendonly": "no"}
+    assert abs(redis_state.now_s() - time.time()) < 5
 
 
 def test_a_survey_of_what_is_absent(redis):
     """Neither stream nor group is an error; what waits in them is."""
-    survey = redis.survey([("s", "g")])
-    assert survey.stream("s") is None and survey.group("s", "g") is None
+    redis_state = redis.observe([("s", "g")])
+    assert redis_state.stream("s") is None and redis_state.group("s", "g") is None
     with pytest.raises(BadAnswer):
-        survey.backlog("s", "g")
+        redis_state.backlog("s", "g")
     with pytest.raises(BadAnswer):
-        survey.old_pending("s", "g")
-    assert survey.info()["role"] == "master"
+        redis_state.old_pending("s", "g")
+    assert redis_state.info()["role"] == "master"
 
 
 def test_a_survey_tells_since_when_events_wait_and_are_read(redis, worker):
     """By Redis' own clock: the first event that waits, the last read, and the last event that was given out."""
     redis.ensure_group("s", "g", "0")
-    empty = redis.survey([("s", "g")]).flow("s", "g")
+    empty = redis.observe([("s", "g")]).flow("s", "g")
     assert (empty.oldest_waiting_s, empty.last_read_s, empty.unacknowledged_s) == (None, None, None)
     redis.add("s", [{"n": "1"}, {"n": "2"}])
     ids = worker.read("s", "g", "pod-1", 1)
-    given = redis.survey([("s", "g")]).flow("s", "g")
+    given = redis.observe([("s", "g")]).flow("s", "g")
     assert all(0 <= age < 5 for age in (given.oldest_waiting_s, given.last_read_s, given.unacknowledged_s))
     worker.grow_old("s", "g", ids, 90)
-    assert 89 < redis.survey([("s", "g")]).flow("s", "g").unacknowledged_s < 100
+    assert 89 < redis.observe([("s", "g")]).flow("s", "g").unacknowledged_s < 100
     worker.ack("s", "g", ids)
-    assert redis.survey([("s", "g")]).flow("s", "g").unacknowledged_s is None
+    assert redis.observe([("s", "g")]).flow("s", "g").unacknowledged_s is None
     worker.read("s", "g", "pod-1", 1)
-    assert redis.survey([("s", "g")]).flow("s", "g").oldest_waiting_s is None
+    assert redis.observe([("s", "g")]).flow("s", "g").oldest_waiting_s is None
     redis.add("s", [{"n": str(number)} for number in range(4)])
     ids = worker.read("s", "g", "pod-1", 4)
     worker.ack("s", "g", ids[1:2])
-    assert redis.survey([("s", "g")]).flow("s", "g").unacknowledged_count == 2, "of the last three"
+    assert redis.observe([("s", "g")]).flow("s", "g").unacknowledged_count == 2, "of the last three"
     with pytest.raises(BadAnswer):
-        redis.survey([("s", "none")]).flow("s", "none")
+        redis.observe([("s", "none")]).flow("s", "none")
 
 
 def test_a_survey_tells_what_is_pending_for_long(redis, worker):
@@ -465,12 +469,12 @@ def test_a_survey_tells_what_is_pending_for_long(redis, worker):
     redis.ensure_group("s", "g", "0")
     redis.add("s", [{"a": "1"}] * 3)
     ids = worker.read("s", "g", "pod-1", 3)
-    assert redis.survey([("s", "g")]).old_pending("s", "g").count == 0
+    assert redis.observe([("s", "g")]).old_pending("s", "g").count == 0
     worker.grow_old("s", "g", ids[:2], 7200)
-    pending = redis.survey([("s", "g")]).old_pending("s", "g")
+    pending = redis.observe([("s", "g")]).old_pending("s", "g")
     assert (pending.count, pending.consumer) == (2, "pod-1") and 7200 <= pending.oldest_s < 7210
     worker.ack("s", "g", ids)
-    assert redis.survey([("s", "g")]).old_pending("s", "g").count == 0
+    assert redis.observe([("s", "g")]).old_pending("s", "g").count == 0
 
 
 def test_commands_that_took_something_away_are_counted(start_redis):
@@ -478,11 +482,11 @@ def test_commands_that_took_something_away_are_counted(start_redis):
     port, running = start_redis("")
     with running:
         redis = RedisStreams.direct("127.0.0.1", port, None, SECONDS)
-        assert "cmdstat_del" not in redis.survey([]).info()
+        assert "cmdstat_del" not in redis.observe([]).info()
         redis.ensure_group("s", "g", "0")
         redis._redis.xgroup_destroy("s", "g")
         redis.delete_stream("s")
-        info = redis.survey([]).info()
+        info = redis.observe([]).info()
         assert info["cmdstat_del"]["calls"] == 1 and info["cmdstat_xgroup|destroy"]["calls"] == 1
         redis.close()
 
@@ -512,10 +516,10 @@ def test_another_login_sees_what_it_may(kind, start_redis):
         if kind == "fake":
             keda.denied_commands = {"INFO", "XLEN"}
         assert keda.denied("s") == ["INFO", "XLEN"]
-        survey = keda.survey([("s", "g")])
+        redis_state = keda.observe([("s", "g")])
         with pytest.raises(Refused, match="no permissions"):
-            survey.info()
-        assert survey.group("s", "g") is None
+            redis_state.info()
+        assert redis_state.group("s", "g") is None
         with pytest.raises(Refused) as caught:
             redis.logged_in_as("keda", Secret("wrong-one")).denied("s")
         assert "wrong-one" not in caught.value.what

@@ -46,13 +46,13 @@ class Runs:
         return self.told.pop() if self.told else self.later
 
 
-class Strikes:
+class Disruptions:
     """Acts that do something of the test's."""
 
     not_done, still_broken = (), ()
 
-    def __init__(self, strike=lambda act: None):
-        self.strike = strike
+    def __init__(self, disrupt=lambda act: None):
+        self.disrupt = disrupt
 
     def undo(self):
         pass
@@ -66,10 +66,10 @@ def made(tmp_path, monkeypatch):
     redis = SimpleNamespace(run=lambda command: [[]])
     stage = SimpleNamespace(kube=world.kube, redis=redis, environment=SimpleNamespace(smoke=smoke))
 
-    def make(program, runs, *acts, strikes=None):
+    def make(program, runs, *acts, disruptions=None):
         (tmp_path / "tasks.py").write_text(program)
         chaos_round = Round(1, 1, "auto", 1.0, acts)
-        return module._Round(chaos_round, stage, None, runs, "local", nobody, strikes or Strikes(), tmp_path)
+        return module._Round(chaos_round, stage, None, runs, "local", nobody, disruptions or Disruptions(), tmp_path)
 
     return make
 
@@ -85,12 +85,12 @@ def test_a_stop_at_the_first_moment_is_none_of_the_toolkits_faults(made):
 def test_what_a_round_has_started_does_not_outlive_it(made, tmp_path, end):
     """Ctrl-C, or an unexpected error: no redeploy goes on behind our back."""
 
-    def strike(act):
+    def disrupt(act):
         while not (tmp_path / "pid").exists():
             time.sleep(0.01)
         raise end
 
-    chaos_round = made(WAITS, Runs("r", True, 0), Act(DELETE, "Service/a", 0), strikes=Strikes(strike))
+    chaos_round = made(WAITS, Runs("r", True, 0), Act(DELETE, "Service/a", 0), disruptions=Disruptions(disrupt))
     with pytest.raises(end):
         chaos_round._disrupt()
     pid = int((tmp_path / "pid").read_text())
@@ -163,12 +163,12 @@ def test_a_toolkit_that_fails_by_a_fault_of_its_own_is_told(made, message):
 
 
 def test_a_kill_whose_moment_never_comes_is_told_as_not_done(made):
-    """Nothing was killed or stopped: the table of chaos rounds may not say so. Others strike at the end."""
-    struck = []
+    """Nothing was killed or stopped: the table of chaos rounds may not say so. Others disrupt at the end."""
+    disrupted = []
     acts = (Act(DELETE, "Service/a", 9), Act(KILL, "", 40), Act(STOP, "", 50))
-    chaos_round = made("", Runs("r", True, 0), *acts, strikes=Strikes(struck.append))
+    chaos_round = made("", Runs("r", True, 0), *acts, disruptions=Disruptions(disrupted.append))
     chaos_round._disrupt()
-    assert struck == [acts[0]] and chaos_round.outcome.problems == []
+    assert disrupted == [acts[0]] and chaos_round.outcome.problems == []
     assert [words[:13] for words in chaos_round.outcome.not_done] == ["kill at entry", "stop at entry"]
 
 
@@ -186,8 +186,8 @@ class Calm:
 def calm(made):
     """Runs a whole round in which nothing goes wrong, with these ways and acts."""
 
-    def run(look=lambda: [], strikes=None):
-        chaos_round = made("", Runs("r", False, 0), strikes=strikes)
+    def run(look=lambda: [], disruptions=None):
+        chaos_round = made("", Runs("r", False, 0), disruptions=disruptions)
         chaos_round.ways = SimpleNamespace(look=look)
         return chaos_round.run(Calm, [Calm])
 
@@ -201,12 +201,12 @@ def test_a_round_in_which_nothing_goes_wrong_keeps_every_promise(calm):
 
 def test_what_is_broken_and_called_green_breaks_the_promise(calm):
     """Not known would be right."""
-    strikes = Strikes()
-    strikes.still_broken = [
+    disruptions = Disruptions()
+    disruptions.still_broken = [
         SimpleNamespace(title="Vault is gone", expected_checks={"vault/unsealed": "fail", "redis/answers": "u"})
     ]
     results = [result("vault/unsealed", Verdict.OK), result("redis/answers", Verdict.UNKNOWN)]
-    outcome = calm(lambda: [results[0], results.pop()] if len(results) > 1 else results, strikes)
+    outcome = calm(lambda: [results[0], results.pop()] if len(results) > 1 else results, disruptions)
     assert outcome.problems == ["vault/unsealed is green while Vault is gone"]
 
 

@@ -48,7 +48,7 @@ def test_all_is_taken_back_in_whatever_order_it_can_be(monkeypatch, order, stage
     vault = Vault(monkeypatch)
     acts = Acts(stage)
     for fault_id in order:
-        acts.strike(Act(BREAK, fault_id, 0))
+        acts.disrupt(Act(BREAK, fault_id, 0))
     acts.undo()
     assert vault.runs and vault.has_policy and acts.still_broken == []
 
@@ -57,7 +57,7 @@ def test_what_could_not_be_taken_back_is_told_and_tried_again_at_the_end(monkeyp
     """Nothing of a chaos round stays because the stack did not answer for a moment."""
     vault = Vault(monkeypatch)
     with Acts.of(stage) as acts:
-        acts.strike(Act(BREAK, "vault/policy-lost", 0))
+        acts.disrupt(Act(BREAK, "vault/policy-lost", 0))
         vault.runs = False
         with pytest.raises(Unreachable):
             acts.undo()
@@ -69,7 +69,7 @@ def test_what_cannot_be_reverted_at_the_end_does_not_hide_why_the_chaos_run_ende
     """A Ctrl-C stays one."""
     vault = Vault(monkeypatch)
     with pytest.raises(KeyboardInterrupt), Acts.of(stage) as acts:
-        acts.strike(Act(BREAK, "vault/policy-lost", 0))
+        acts.disrupt(Act(BREAK, "vault/policy-lost", 0))
         vault.runs = False
         raise KeyboardInterrupt
 
@@ -83,7 +83,7 @@ def test_what_strikes_a_vault_that_is_stopped_is_not_done(fault, stage):
     kube = SimpleNamespace(get=lambda *_: {"data": {"alert_stream_pass": "eA=="}})
     broken = {"endpoints": endpoints, "ca_file": "/none", "environment": environment, "kube": kube}
     acts = Acts(SimpleNamespace(lab=stage.lab, **broken))
-    acts.strike(Act(BREAK, fault, 0))
+    acts.disrupt(Act(BREAK, fault, 0))
     (noted,) = acts.not_done
     assert "the stack's Vault does not answer" in noted and acts.still_broken == []
 
@@ -95,7 +95,7 @@ def test_of_the_acts_that_take_each_other_back_only_the_first_strikes(monkeypatc
     monkeypatch.setattr(faults, "ALL_FAULTS", known)
     acts = Acts(stage)
     for fault in known:
-        acts.strike(Act(BREAK, fault.id, 0))
+        acts.disrupt(Act(BREAK, fault.id, 0))
     assert [fault.id for fault in acts.still_broken] == ["a/0"] and len(acts.not_done) == 2
     for act in (write_back, scaling.remove_policy, admission.stop_webhook):
         writers = [fault.chaos for fault in ALL_FAULTS if fault.chaos and act in (fault.revert, fault.chaos.revert)]
@@ -110,7 +110,7 @@ def test_a_fault_whose_symptom_takes_a_minute_is_not_waited_for(monkeypatch, sta
     monkeypatch.setattr(faults, "ALL_FAULTS", [slow])
     acts = Acts(stage)
     for _ in range(2):
-        acts.strike(Act(BREAK, "a/slow", 0))
+        acts.disrupt(Act(BREAK, "a/slow", 0))
     assert acts.still_broken == []
     acts.undo()
     assert done == ["in", "out"]
@@ -120,7 +120,7 @@ def test_a_freeze_of_what_does_not_run_is_not_done(monkeypatch):
     """Another act has stopped it: nothing may be said about this one."""
     monkeypatch.setattr(module.processes, "pid_of", lambda lab, name: None)
     acts = Acts(SimpleNamespace(lab=None))
-    acts.strike(Act(FREEZE, "vault", 0, 1.0))
+    acts.disrupt(Act(FREEZE, "vault", 0, 1.0))
     assert acts.not_done == ["freeze vault for 1.0 s at entry 0: it does not run"]
 
 
@@ -136,7 +136,7 @@ def asleep(monkeypatch):
 def test_what_was_frozen_is_thawed_whatever_ends_the_round(asleep):
     """And what should have thawed it later ends with it."""
     with pytest.raises(ZeroDivisionError), Acts.of(SimpleNamespace(lab=None)) as acts:
-        acts.strike(Act(FREEZE, "etcd", 0, 60.0))
+        acts.disrupt(Act(FREEZE, "etcd", 0, 60.0))
         until(lambda: signals.is_stopped(asleep), "the freeze", 5)
         ((thaw, _),) = acts._thaws
         raise ZeroDivisionError
@@ -147,7 +147,7 @@ def test_what_was_frozen_is_thawed_whatever_ends_the_round(asleep):
 def test_what_was_frozen_is_thawed_though_nobody_takes_it_back(asleep):
     """A chaos run that is killed cannot."""
     acts = Acts(SimpleNamespace(lab=None))
-    acts.strike(Act(FREEZE, "etcd", 0, 2.0))
+    acts.disrupt(Act(FREEZE, "etcd", 0, 2.0))
     until(lambda: signals.is_stopped(asleep), "the freeze", 1)
     until(lambda: not signals.is_stopped(asleep), "the thaw", 10)
     acts.undo()

@@ -349,10 +349,10 @@ def test_a_key_of_another_type_is_told_once():
 
 
 def test_redis_is_asked_once_for_all_of_its_checks():
-    """One survey, in one round trip; beside it the login and KEDA's own."""
+    """One look, in one round trip; beside it the login and KEDA's own."""
     world, asked = World(), []
-    original = world.redis.survey
-    world.redis.survey = lambda pairs: [asked.append(pairs), original(pairs)][1]
+    original = world.redis.observe
+    world.redis.observe = lambda pairs: [asked.append(pairs), original(pairs)][1]
     of_redis = [check for check in CHECKS.values() if check.category == "redis"]
     results = run_checks(of_redis, world.systems, nobody, timedelta(seconds=30))
     assert {result.verdict.value for result in results} == {"ok"} and asked == [[(STREAM, GROUP)]]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from prompt_keda.clients.kube.objects import Object
-from prompt_keda.clients.redis_survey import Backlog, GroupInfo
+from prompt_keda.clients.redis_state import Backlog, GroupInfo
 from prompt_keda.core.secret import Secret
 from prompt_keda.environment.model import Instrument
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from prompt_keda.clients.http.tls import authorities
 from prompt_keda.clients.kube.objects import Object
-from prompt_keda.clients.redis_survey import Backlog, GroupInfo
+from prompt_keda.clients.redis_state import Backlog, GroupInfo
 from prompt_keda.clients.redis_words import fix_for
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.event_source.restart import RECENT, SECTIONS, started_ms, took_groups_alone, up_for

@@ -14,7 +14,7 @@ from prompt_keda.core.outcomes import fail, ok, unknown, warn
 from prompt_keda.environment.model import Instrument
 
 if TYPE_CHECKING:
-    from prompt_keda.clients.redis_survey import Survey
+    from prompt_keda.clients.redis_state import RedisState
 
 
 @check(
@@ -177,7 +177,7 @@ def data_persisted(systems: Systems) -> Outcome:
         return ok("by its append-only file")
     fix = "Set appendonly yes or save in its configuration; after a restart, ./run redeploy makes streams and groups."
     try:
-        snapshots = systems.redis_survey().saving()["save"]
+        snapshots = systems.redis_state().saving()["save"]
     except (Refused, BadAnswer) as error:  # CONFIG is often renamed or denied: that says nothing about the data
         return unknown(f"no append-only file; whether it takes snapshots cannot be seen: {error.detail}", fix)
     return ok(f"by snapshots: save {snapshots}") if snapshots else warn("nowhere: a restart comes back empty", fix)
@@ -199,11 +199,11 @@ def not_restarted_empty(systems: Systems) -> Outcome:
     Fix: `./run redeploy` makes streams and groups, and lets them begin before all that came since; what was not yet
     read before is lost.
     """
-    info, survey = _info(systems), systems.redis_survey()
+    info, redis_state = _info(systems), systems.redis_state()
     gone = [
         f"{instrument.stream} with its group {instrument.consumer_group}"
         for instrument in systems.environment.instruments
-        if _is_absent(survey, instrument)
+        if _is_absent(redis_state, instrument)
     ]
     up = f"it has been up for {_up(info)}"
     if not systems.environment.instruments:
@@ -220,13 +220,13 @@ def _up(info: dict[str, Any]) -> str:
     return str(up_for(info))
 
 
-def _is_absent(survey: Survey, instrument: Instrument) -> bool:
+def _is_absent(redis_state: RedisState, instrument: Instrument) -> bool:
     """Whether a stream or its group is absent; a key of another type is there, and was not lost."""
     try:
-        return survey.group(instrument.stream, instrument.consumer_group) is None
+        return redis_state.group(instrument.stream, instrument.consumer_group) is None
     except ErrorReply:
         return False
 
 
 def _info(systems: Systems) -> dict[str, Any]:
-    return systems.redis_survey().info()
+    return systems.redis_state().info()

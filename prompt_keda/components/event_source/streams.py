@@ -29,13 +29,13 @@ def groups_exist(systems: Systems) -> Outcome:
     something else has taken the stream's name: a string, a list.
     """
     fix = "./run redeploy makes them; without them workers fail with NOGROUP."
-    survey = systems.redis_survey()
+    redis_state = systems.redis_state()
 
     def look(instrument: Instrument) -> Outcome:
         try:
-            group = survey.group(instrument.stream, instrument.consumer_group)
+            group = redis_state.group(instrument.stream, instrument.consumer_group)
         except ErrorReply:
-            if message := other_than_stream(instrument.stream, survey.key_type(instrument.stream)):
+            if message := other_than_stream(instrument.stream, redis_state.key_type(instrument.stream)):
                 return fail(message, fix_for("WRONGTYPE"))
             raise
         if group is None:
@@ -65,12 +65,12 @@ def lag_matches_backlog(systems: Systems) -> Outcome:
     0005](decisions/0005-a-lost-lag.md)) but one that stands ahead of its stream.
     """
     fix = "./run redeploy counts it again; no group is moved."
-    survey = systems.redis_survey()
+    redis_state = systems.redis_state()
 
     def look(instrument: Instrument) -> Outcome:
-        backlog = survey.backlog(instrument.stream, instrument.consumer_group)
+        backlog = redis_state.backlog(instrument.stream, instrument.consumer_group)
         if backlog.is_ahead:
-            group = survey.group(instrument.stream, instrument.consumer_group)
+            group = redis_state.group(instrument.stream, instrument.consumer_group)
             at = group.last_delivered_id if group else "an id"
             message = (
                 f"{instrument.consumer_group} stands at {at}, which the stream has not reached: "
@@ -101,10 +101,10 @@ def streams_permanent(systems: Systems) -> Outcome:
 
     Fix: `PERSIST STREAM`; `./run redeploy` does that too.
     """
-    survey = systems.redis_survey()
+    redis_state = systems.redis_state()
 
     def look(instrument: Instrument) -> Outcome:
-        lives_ms = survey.lives_ms(instrument.stream)
+        lives_ms = redis_state.lives_ms(instrument.stream)
         if lives_ms is None:
             return ok(instrument.stream)
         left = timedelta(seconds=lives_ms // 1000)
@@ -137,11 +137,14 @@ def backlog_not_trimmed(systems: Systems) -> Outcome:
     so what is missing stood at its beginning. A count that a restart has brought back old is told by lag-is-right.
     """
     fix = "./run redeploy counts again; those visits are lost. Find out why nobody read them: is KEDA scaling?"
-    survey = systems.redis_survey()
+    redis_state = systems.redis_state()
 
     def look(instrument: Instrument) -> Outcome:
-        known, group = survey.stream(instrument.stream), survey.group(instrument.stream, instrument.consumer_group)
-        backlog = survey.backlog(instrument.stream, instrument.consumer_group)
+        known, group = (
+            redis_state.stream(instrument.stream),
+            redis_state.group(instrument.stream, instrument.consumer_group),
+        )
+        backlog = redis_state.backlog(instrument.stream, instrument.consumer_group)
         if known is None or group is None:
             return unknown(f"{instrument.stream} or its group is absent")
         holds_no_read = known.first_id is None or _order(known.first_id) > _order(group.last_delivered_id)
@@ -176,10 +179,10 @@ def pending_acknowledged(systems: Systems) -> Outcome:
     Who was given an older one is dead, or hangs: nobody gives the event to another, so its visit is not worked on.
     """
     fix = "Work the visit off by hand, then XACK the event: nobody gives it out again."
-    survey = systems.redis_survey()
+    redis_state = systems.redis_state()
 
     def look(instrument: Instrument) -> Outcome:
-        pending = survey.old_pending(instrument.stream, instrument.consumer_group)
+        pending = redis_state.old_pending(instrument.stream, instrument.consumer_group)
         if not pending.count:
             return ok(f"{instrument.stream}: nothing is pending for long")
         since = timedelta(seconds=int(pending.oldest_s))
@@ -205,15 +208,15 @@ def fan_out_alive(systems: Systems) -> Outcome:
     Fix: Look at next-visit-fan-out.
     """
     fix = "Is the telescope observing? Then look at next-visit-fan-out: it writes the events."
-    survey = systems.redis_survey()
-    up = timedelta(seconds=int(survey.info()["uptime_in_seconds"]))
+    redis_state = systems.redis_state()
+    up = timedelta(seconds=int(redis_state.info()["uptime_in_seconds"]))
 
     def look(instrument: Instrument) -> Outcome:
-        known = survey.stream(instrument.stream)
+        known = redis_state.stream(instrument.stream)
         if known is None:
             return unknown(f"{instrument.stream} is absent")
         came_ms = _order(known.last_id)[0]
-        silent = timedelta(seconds=int(survey.now_s() - came_ms / 1000)) if came_ms else up
+        silent = timedelta(seconds=int(redis_state.now_s() - came_ms / 1000)) if came_ms else up
         message = (
             f"last event {_short(silent)} ago" if came_ms else f"no event in the {_short(silent)} that Redis is up"
         )

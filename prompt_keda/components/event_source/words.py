@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prompt_keda.clients.redis_survey import Backlog
+from prompt_keda.clients.redis_state import Backlog
 from prompt_keda.clients.redis_words import HANGS
 
 OF_ANOTHER_KIND = "WRONGTYPE"

@@ -23,7 +23,7 @@ from prompt_keda.core.outcomes import fail, ok, warn
 from prompt_keda.environment.model import Instrument
 
 if TYPE_CHECKING:
-    from prompt_keda.clients.redis_survey import Survey
+    from prompt_keda.clients.redis_state import RedisState
 
 BEGINS = timedelta(minutes=1)
 """So long a new ScaledJob, or a new operator, may take until KEDA polls."""
@@ -69,23 +69,23 @@ def works(systems: Systems) -> Outcome:
 
 
 def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
-    """Read all that one instrument's verdict needs. Raises as `Kube.each` and the survey of Redis do."""
-    survey, spec = systems.redis_survey(), live["spec"]
-    polled = _polled(systems, survey)
+    """Read all that one instrument's verdict needs. Raises as `Kube.each` and a look at Redis does."""
+    redis_state, spec = systems.redis_state(), live["spec"]
+    polled = _polled(systems, redis_state)
     made_at = age(systems, live["metadata"]["creationTimestamp"])
-    stream = survey.stream(instrument.stream)
-    backlog = survey.backlog(instrument.stream, instrument.consumer_group)
-    flow = survey.flow(instrument.stream, instrument.consumer_group)
+    stream = redis_state.stream(instrument.stream)
+    backlog = redis_state.backlog(instrument.stream, instrument.consumer_group)
+    flow = redis_state.flow(instrument.stream, instrument.consumer_group)
     came_ms = int(stream.last_id.partition("-")[0]) if stream else 0
     return Sight(
         waiting_count=backlog.waiting,
         oldest=_span(flow.oldest_waiting_s),
-        event=timedelta(seconds=max(0.0, survey.now_s() - came_ms / 1000)) if came_ms else None,
+        event=timedelta(seconds=max(0.0, redis_state.now_s() - came_ms / 1000)) if came_ms else None,
         read=_span(flow.last_read_s),
         unacknowledged=_span(flow.unacknowledged_s),
         unacknowledged_count=flow.unacknowledged_count,
         is_ahead=backlog.is_ahead,
-        clock_behind=timedelta(seconds=max(0.0, came_ms / 1000 - survey.now_s())),
+        clock_behind=timedelta(seconds=max(0.0, came_ms / 1000 - redis_state.now_s())),
         polled=polled,
         no_poll_seen="" if polled is not None or made_at <= BEGINS else _no_loop(systems, instrument),
         made_at=made_at,
@@ -98,7 +98,7 @@ def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
     )
 
 
-def _polled(systems: Systems, survey: Survey) -> timedelta | None:
+def _polled(systems: Systems, redis_state: RedisState) -> timedelta | None:
     """Return how long ago the operator asked Redis for a lag; None where that cannot be seen.
 
     A ScaledJob's ``lastActiveTime`` does not tell: KEDA 2.16.1 never writes it (pkg/scaling/executor/scale_jobs.go sets it
@@ -110,7 +110,7 @@ def _polled(systems: Systems, survey: Survey) -> timedelta | None:
         holder = str(lease["spec"].get("holderIdentity") or "").partition("_")[0]
         pods = [pod for pod in systems.kube.each(PODS, namespace) if pod["metadata"]["name"] == holder]
         addresses = [pod["status"]["podIP"] for pod in pods if (pod.get("status") or {}).get("podIP")]
-        ages = [survey.lag_asked_s(address) for address in addresses]
+        ages = [redis_state.lag_asked_s(address) for address in addresses]
     except ClientError:
         return None
     return _span(next((age_s for age_s in ages if age_s is not None), None))

@@ -141,7 +141,7 @@ class _Round:
             self.outcome.problems.append(error.what)
 
     def _disrupt(self) -> None:
-        """Redeploy; at its entry each act strikes. What was killed is resumed; what ended badly waits for the recovery."""
+        """Redeploy; at its entry each act disrupts it. What was killed is resumed; what ended badly waits for the recovery."""
         left = list(self.round.acts)
         command = ["redeploy", "--env", self.environment, "--mode", self.round.mode]
         while self._run(command, left) and left:
@@ -150,7 +150,7 @@ class _Round:
             if act.kind in SIGNALS:
                 self.outcome.not_done.append(f"{act}: the toolkit had ended before")
             else:
-                self.acts.strike(act)
+                self.acts.disrupt(act)
 
     def _next_command(self) -> list[str]:
         newest = self.runs.newest()
@@ -159,7 +159,7 @@ class _Round:
         return ["redeploy", "--env", self.environment]
 
     def _run(self, command: Sequence[str], left: list[Act]) -> bool:
-        """Run the toolkit, and let the acts strike whose entry comes. Tell whether one of them ended it."""
+        """Run the toolkit, and let the acts disrupt it whose entry comes. Return whether one of them ended it."""
         self.outcome.starts_count += 1
         file = self.folder / f"{self.outcome.starts_count}.stderr"
         was_ended, was_killed, limit = False, False, time.monotonic() + COMMAND_S
@@ -171,7 +171,7 @@ class _Round:
                         process.send_signal(SIGNALS[act.kind])
                         was_ended, was_killed = True, act.kind == KILL
                     else:
-                        self.acts.strike(act)
+                        self.acts.disrupt(act)
                 if time.monotonic() > limit:
                     process.kill()
                     process.wait()

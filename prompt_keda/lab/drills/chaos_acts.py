@@ -30,7 +30,7 @@ KEPT_KINDS = ("CustomResourceDefinition",)
 
 
 def targets(stage: Stage) -> Targets:
-    """Return what a chaos round may strike. Raises `LabError` when the stack is not up, `ManifestError` for a wrong file."""
+    """Return what a chaos round may disrupt. Raises `LabError` when the stack is not up, `ManifestError` for a wrong file."""
     manifests = load_keda_manifests(Path(stage.endpoints["keda_manifests"]), stage.endpoints["keda_manifests_sha256"])
     known = [obj for obj in manifests if obj["kind"] not in KEPT_KINDS]
     objects = sorted(f"{obj['kind']}/{obj['metadata']['name']}" for obj in known)
@@ -39,7 +39,7 @@ def targets(stage: Stage) -> Targets:
 
 
 class Acts:
-    """Strikes, and reverts all of it. Make it with `of`; at its end nothing is left frozen."""
+    """Disrupts, and reverts all of it. Make it with `of`; at its end nothing is left frozen."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -65,7 +65,7 @@ class Acts:
         chosen = [(fault, fault.chaos) for fault in self._seen]
         return [fault for fault, chaos in chosen if chaos and not chaos.is_repaired and not chaos.inject]
 
-    def strike(self, act: Act) -> None:
+    def disrupt(self, act: Act) -> None:
         """Let an act happen. One that is not possible now, because of another, is noted in ``not_done``."""
         do = {
             FREEZE: self._freeze,

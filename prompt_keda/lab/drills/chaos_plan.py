@@ -71,7 +71,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Targets:
-    """What can be struck: processes of the stack, KEDA's objects as ``kind/name``, its Deployments, and faults by id."""
+    """What can be disrupted: processes of the stack, KEDA's objects as ``kind/name``, its Deployments, and faults by id."""
 
     processes: Sequence[str]
     objects: Sequence[str]

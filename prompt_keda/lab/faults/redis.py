@@ -92,7 +92,7 @@ def _open_volume(stage: Stage, may_write: bool) -> None:
     wanted = "ok" if may_write else "err"
 
     def told() -> bool:
-        info = stage.redis.survey([]).info()
+        info = stage.redis.observe([]).info()
         if info["rdb_last_bgsave_status"] != wanted and not int(info["rdb_bgsave_in_progress"]):
             stage.redis.run(["BGSAVE"])
         return bool(info["rdb_last_bgsave_status"] == wanted)

@@ -5,7 +5,7 @@ Nothing that waits is lost by them: a stream that gives way to a string is kept,
 
 from __future__ import annotations
 
-from prompt_keda.clients.redis_survey import BACKLOG
+from prompt_keda.clients.redis_state import BACKLOG
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.redis import count_again, send
@@ -62,7 +62,7 @@ def count_too_many(stage: Stage) -> None:
 
 def set_ahead(stage: Stage) -> None:
     """Set each group to an hour from now, with what it has read: no event reaches a worker until then."""
-    at = f"{int(stage.redis.survey([]).now_s() * 1000) + FAR_MS}-0"
+    at = f"{int(stage.redis.observe([]).now_s() * 1000) + FAR_MS}-0"
     for instrument in stage.environment.instruments:
         stage.redis.run(["EVAL", _SET_AHEAD, 1, instrument.stream, instrument.consumer_group, at])
 

@@ -143,7 +143,7 @@ def _for_each(stage: Stage, script: str) -> list[object]:
 
 
 def _days_ago_ms(stage: Stage, days: int) -> int:
-    return int(stage.redis.survey([]).now_s() * 1000) - int(timedelta(days=days).total_seconds() * 1000)
+    return int(stage.redis.observe([]).now_s() * 1000) - int(timedelta(days=days).total_seconds() * 1000)
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -299,8 +299,8 @@ def deny_acknowledging(stage: Stage) -> None:
 
 def _unacknowledged_count(stage: Stage) -> int:
     pairs = [(instrument.stream, instrument.consumer_group) for instrument in stage.environment.instruments]
-    survey = stage.redis.survey(pairs)
-    return min(survey.old_pending(*pair).count for pair in pairs)
+    redis_state = stage.redis.observe(pairs)
+    return min(redis_state.old_pending(*pair).count for pair in pairs)
 
 
 def allow_acknowledging(stage: Stage) -> None:

@@ -29,7 +29,7 @@ REDIS_READS = {
     "group_info",
     "backlog",
     "consumers",
-    "survey",
+    "observe",
     "logged_in_as",
     "denied",
     "refused_work",

@@ -6,15 +6,15 @@ import copy
 import time
 from functools import partial
 
-from prompt_keda.clients.redis_survey import (
+from prompt_keda.clients.redis_state import (
     MOST_PENDING,
     PENDING_S,
     Backlog,
     Flow,
     GroupInfo,
     OldPending,
+    RedisState,
     StreamInfo,
-    Survey,
 )
 from prompt_keda.clients.redis_words import HANGS
 from prompt_keda.core.errors import ClientError, ErrorReply, Refused, Unreachable, Untrusted
@@ -129,7 +129,7 @@ class FakeRedis:
         self._may("INFO")
         return INFO.get(section, {})
 
-    def survey(self, streams):
+    def observe(self, streams):
         self.ping()
         asked = {("info",): self._all_info, ("commandstats",): lambda: self.info("commandstats")}
         asked |= {("time",): time.time, ("saving",): self._saving, ("clients",): lambda: self.clients}
@@ -141,7 +141,7 @@ class FakeRedis:
             asked["backlog", stream, group] = partial(self.backlog, stream, group)
             asked["flow", stream, group] = partial(self._flow, stream, group)
             asked["pending", stream, group] = partial(self._old_pending, stream, group)
-        return Survey({question: _answer(ask) for question, ask in asked.items()})
+        return RedisState({question: _answer(ask) for question, ask in asked.items()})
 
     def stream_info(self, stream):
         self.ping()

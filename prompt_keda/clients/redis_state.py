@@ -169,7 +169,7 @@ class Flow:
     unacknowledged_count: int
 
 
-class Survey:
+class RedisState:
     """Answers to all questions; each raises its own error when it is looked at, so that one denied hides no other.
 
     Parameters
@@ -253,7 +253,7 @@ def ask(
     connection: redis.Redis,
     streams: Sequence[tuple[str, str]],
     translated: Callable[[RedisError], ClientError],
-) -> Survey:
+) -> RedisState:
     """Ask all of it in one pipeline of reading commands.
 
     Parameters
@@ -276,7 +276,7 @@ def ask(
     answers: dict[Question, Any] = {}
     for (question, (_, read)), reply in zip(plan.items(), replies, strict=True):
         answers[question] = _read(question, reply, read, translated)
-    return Survey(answers)
+    return RedisState(answers)
 
 
 def _plan(streams: Sequence[tuple[str, str]]) -> dict[Question, tuple[Callable[[Any], Any], Callable[[Any], Any]]]:
