@@ -39,7 +39,7 @@ def skipped(observed: str) -> Outcome:
 
 
 def all_of(things: Iterable[tuple[str, T]], look: Callable[[T], Outcome], good: str = "") -> Outcome:
-    """Look at every thing, each with its name, and give the worst that was seen, as `worst_of` does."""
+    """Look at every thing, each with its name, and return the worst that was seen, as `worst_of` does."""
     return worst_of([look_at(name, thing, look) for name, thing in things], good)
 
 

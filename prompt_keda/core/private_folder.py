@@ -11,7 +11,7 @@ MODE = 0o700
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder that nobody else may enter, whatever the umask, and give it. Idempotent: yes.
+    """Make a folder that nobody else may enter, whatever the umask, and return it. Idempotent: yes.
 
     What is missing on the way to it is made with mode 0700, as the XDG base directory specification asks. The folders
     from the last ``prompt-keda`` down are made private as well when they are there and are wider.

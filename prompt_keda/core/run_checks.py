@@ -25,7 +25,7 @@ GOOD = (Verdict.OK, Verdict.WARN)
 
 
 def run_checks(checks: Sequence[Check[C]], context: C, observer: Observer, overall: timedelta) -> list[CheckResult]:
-    """Run all checks, each as soon as what it needs is known, and give a result for every one in their order.
+    """Run all checks, each as soon as what it needs is known, and return a result for every one in their order.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ AT_ONCE = 4
 
 
 def look_side_by_side(things: Sequence[tuple[str, T]], look: Callable[[T], Outcome]) -> list[Outcome]:
-    """Look at each thing, each with its name, some at once; give what was seen in their order.
+    """Look at each thing, each with its name, some at once; return what was seen in their order.
 
     The threads are daemons, so that one that hangs does not hold up the exit. A defect is raised here, as it would be
     without threads.
