@@ -26,7 +26,7 @@ def ldap_probe(url: str, ca_file: Path | None, timeout: timedelta) -> list[str]:
     Refused
         When it lets nobody read that without a name, or the address is not ldaps.
     Missing
-        When ``ca_file`` is not there, or holds no certificate.
+        When ``ca_file`` is missing, or holds no certificate.
     BadAnswer
         When it answers anything else, or the address makes no sense.
     """

@@ -209,7 +209,7 @@ class RedisState:
         return min(ages, default=None)
 
     def stream(self, stream: str) -> StreamInfo | None:
-        """Return what is known of a stream, or None if it is not there."""
+        """Return what is known of a stream, or None if it is missing."""
         info: StreamInfo | None = self._answer("stream", stream)
         return info
 
@@ -223,7 +223,7 @@ class RedisState:
         return lives_ms
 
     def group(self, stream: str, group: str) -> GroupInfo | None:
-        """Return what is known of a consumer group, or None if stream or group is not there."""
+        """Return what is known of a consumer group, or None if stream or group is missing."""
         info: GroupInfo | None = self._answer("group", stream, group)
         return info
 
@@ -233,7 +233,7 @@ class RedisState:
         return backlog
 
     def flow(self, stream: str, group: str) -> Flow:
-        """Return since when events wait and are read. Raises `BadAnswer` when stream or group is not there."""
+        """Return since when events wait and are read. Raises `BadAnswer` when stream or group is missing."""
         flow: Flow = self._answer("flow", stream, group)
         return flow
 

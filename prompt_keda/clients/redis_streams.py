@@ -264,7 +264,7 @@ class RedisStreams:
         Raises
         ------
         ErrorReply
-            When stream or group is not there; otherwise as `ping` does.
+            When stream or group is missing; otherwise as `ping` does.
         """
         return bool(self._ask(lambda: self._redis.eval(_MOVE_BACK, 1, stream, group, start, int(by_count))))
 
@@ -334,7 +334,7 @@ class RedisStreams:
         Raises
         ------
         BadAnswer
-            When stream or group is not there; otherwise as `ping` does.
+            When stream or group is missing; otherwise as `ping` does.
         """
         return read_backlog(self._ask(lambda: self._redis.eval_ro(GIVE_BACKLOG, 1, stream, group)))
 
@@ -355,12 +355,12 @@ class RedisStreams:
         Raises
         ------
         BadAnswer
-            When stream or group is not there; otherwise as `ping` does.
+            When stream or group is missing; otherwise as `ping` does.
         """
         return bool(self._ask(lambda: self._redis.eval(_COUNT_READ, 1, stream, group)))
 
     def add(self, stream: str, events: list[dict[str, str]]) -> list[str]:
-        """Add events in one transaction, and give their ids. Raises as `ping` does."""
+        """Add events in one transaction, and return their ids. Raises as `ping` does."""
 
         def send() -> list[str]:
             with self._redis.pipeline(transaction=True) as pipe:
@@ -372,12 +372,12 @@ class RedisStreams:
         return ids
 
     def take(self, stream: str, group: str, consumer: str, count: int) -> int:
-        """Read events that the group has not read yet, and acknowledge them at once, as workers do; give how many.
+        """Read events that the group has not read yet, and acknowledge them at once, as workers do; return how many.
 
         Raises
         ------
         BadAnswer
-            When stream or group is not there; otherwise as `ping` does.
+            When stream or group is missing; otherwise as `ping` does.
         """
         answer = self._ask(
             lambda: self._redis.xreadgroup(
@@ -391,7 +391,7 @@ class RedisStreams:
         self._ask(lambda: self._redis.delete(stream))
 
     def run(self, *commands: Sequence[str | int]) -> list[Any]:
-        """Run commands, several in one transaction, and give their replies: for a stack's faults, never for a check.
+        """Run commands, several in one transaction, and return their replies: for a stack's faults, never for a check.
 
         One alone is sent without a transaction, which a Redis that is out of memory does not begin.
         Raises as `ping` does. A command stands in no message: it may hold a password.

@@ -169,7 +169,7 @@ class Registry:
     def __init__(self, client: httpx.Client, host: str, credentials: tuple[str, Secret] | None) -> None:
         self._client = client
         self._credentials = credentials
-        self._proofs: dict[str, dict[str, str]] = {}  # repository → what the registry wanted to see for it
+        self._authorizations: dict[str, dict[str, str]] = {}  # repository → what the registry wanted to see for it
         self.pulls_left: int | None = None
         """How many pulls the registry lets through, as it said last; None where it does not say."""
         self.host = host
@@ -186,7 +186,7 @@ class Registry:
         Refused
             When the address is not https.
         Missing
-            When ``ca_file`` is not there, or holds no certificate.
+            When ``ca_file`` is missing, or holds no certificate.
         BadAnswer
             When the address makes no sense.
         """
@@ -260,7 +260,7 @@ class Registry:
         Raises
         ------
         Missing
-            When the config is not there.
+            When the config is missing.
         BadAnswer
             When it is not what its digest says, or no config; and as `manifest` raises.
         """
@@ -316,11 +316,11 @@ class Registry:
 
     def _ask(self, method: str, path: str, repository: str, headers: dict[str, str]) -> httpx.Response:
         """Send a request with what is known to open the repository; if that does not, answer its challenge, once."""
-        answer = self._request(method, path, headers={**headers, **self._proofs.get(repository, {})})
+        answer = self._request(method, path, headers={**headers, **self._authorizations.get(repository, {})})
         if answer.status_code == 401:
-            proof = self._authorization(answer.headers.get("WWW-Authenticate", ""), repository)
-            self._proofs[repository] = proof
-            answer = self._request(method, path, headers={**headers, **proof})
+            authorization = self._authorization(answer.headers.get("WWW-Authenticate", ""), repository)
+            self._authorizations[repository] = authorization
+            answer = self._request(method, path, headers={**headers, **authorization})
         return answer
 
     def _checked(self, answer: httpx.Response, repository: str, absent: str) -> httpx.Response:

@@ -180,7 +180,7 @@ class Systems:
         return self._once(f"registry {host}", lambda: self._connect_registry(host))
 
     def post_to_chat(self, text: str) -> str:
-        """Post a text to the environment's chat; give the chat's host.
+        """Post a text to the environment's chat; return the chat's host.
 
         Raises as `webhook.post` does, `Missing` when the environment names no chat, `Unfilled` when it does not say where the
         address stands, and `ClientError` when Vault does not give it.

@@ -79,7 +79,7 @@ class Vault:
         Refused
             When the address is not https.
         Missing
-            When ``ca_file`` is not there, or holds no certificate.
+            When ``ca_file`` is missing, or holds no certificate.
         """
         require("https", url, SYSTEM)
         verified(SYSTEM, url, ca_file)  # the library would tell of a bad file in the middle of a request
@@ -151,7 +151,7 @@ class Vault:
         Raises
         ------
         Missing
-            When it is not there, or its newest version is deleted; the message tells these apart.
+            When it is missing, or its newest version is deleted; the message tells these apart.
         Refused
             When it is denied, or the mount is absent: Vault does not tell these apart (failure mode F35).
         """

@@ -48,7 +48,7 @@ def download(url: str, sha256: str, target: Path, ca_file: Path | None, timeout:
     Unreachable
         When no answer comes, or not all of it in time: a server may send a byte now and then.
     Missing
-        On 404; and when ``ca_file`` is not there, or holds no certificate.
+        On 404; and when ``ca_file`` is missing, or holds no certificate.
     BadAnswer
         On another error, too large a file, a redirect away from https, or another SHA-256; and when the environment's proxy
         is of SOCKS, or makes no sense.

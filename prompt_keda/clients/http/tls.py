@@ -64,7 +64,7 @@ def verified(system: str, endpoint: str, ca_file: Path | None) -> ssl.SSLContext
     Raises
     ------
     Missing
-        When the file is not there, or holds no certificate in PEM form; with its name.
+        When the file is missing, or holds no certificate in PEM form; with its name.
     """
     fix = "Check ca_file in the environment."
     try:

@@ -30,7 +30,7 @@ MENTION = re.compile(r"(?<!\w)@(?=\w)")
 
 
 def post(address: Secret, text: str, ca_file: Path | None, timeout: timedelta) -> str:
-    """Post a text, and give the chat's host. A redirect is not followed: the text would go to somebody else.
+    """Post a text, and return the chat's host. A redirect is not followed: the text would go to somebody else.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def post(address: Secret, text: str, ca_file: Path | None, timeout: timedelta) -
     Refused
         When the address is not https; then nothing is sent. When the chat does not take the post (4xx).
     Missing
-        When ``ca_file`` is not there, or holds no certificate.
+        When ``ca_file`` is missing, or holds no certificate.
     BadAnswer
         When the address makes no sense, or the answer is a redirect, an error (5xx) or no HTTP.
     """

@@ -26,7 +26,7 @@ def change(
 
     Returns
     -------
-    The object as it is then; None: it is not there.
+    The object as it is then; None: it is missing.
 
     Raises
     ------

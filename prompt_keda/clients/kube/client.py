@@ -118,7 +118,7 @@ class Kube:
         content_type: str = "application/json",
         timeout_s: float | None = None,
     ) -> Object:
-        """Send one request, and give its JSON.
+        """Send one request, and return its JSON.
 
         Raises
         ------
@@ -168,7 +168,7 @@ class Kube:
         accept: str = "application/json",
         whatever_it_says: bool = False,
     ) -> Any:
-        """Send one request, and give urllib3's answer: for watches and logs. Raises as `request` does.
+        """Send one request, and return urllib3's answer: for watches and logs. Raises as `request` does.
 
         A server that is busy (429), as while the storage of a new CRD is made, is asked again when it says, until the
         client's time-out.
@@ -486,7 +486,7 @@ class Kube:
     def rules(self, namespace: str) -> Sequence[Object]:
         """Return the rules that hold for this identity in a namespace (SelfSubjectRulesReview). Raises as `request` does.
 
-        They may be incomplete: what they do not allow `can_i` has to say. Where the namespace is not there, only what
+        They may be incomplete: what they do not allow `can_i` has to say. Where the namespace is missing, only what
         holds in the whole cluster is among them (RBAC looks at its RoleBindings by its name).
         """
         version = "authorization.k8s.io/v1"
@@ -496,7 +496,7 @@ class Kube:
         return rules
 
     def login_life(self) -> LoginLife | None:
-        """Return how long this login lives, read from it and not verified; None if it cannot be told."""
+        """Return how long this login lives, read from it and not verified; None if it is not known."""
         token = self._token()  # an expired one is renewed by its plugin here
         return login_life(self._configuration, token)
 

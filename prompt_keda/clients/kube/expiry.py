@@ -33,7 +33,7 @@ class LoginLife:
 
 
 def login_life(configuration: Any, token: str | None) -> LoginLife | None:
-    """Return how long a login lives; None if it cannot be told.
+    """Return how long a login lives; None if it is not known.
 
     A token says it itself (JWT, RFC 7519: exp, iat), else the exec plugin that gave it (client.authentication.k8s.io,
     expirationTimestamp). Without a token the client certificate counts.

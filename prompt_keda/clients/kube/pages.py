@@ -14,7 +14,7 @@ LARGEST_BYTES = 8 * 2**20
 
 
 def read_page(connection: Any, endpoint: str, path: str, timeout_s: float) -> str:
-    """Ask for a page on an open connection, close that, and give the page.
+    """Ask for a page on an open connection, close that, and return the page.
 
     Raises
     ------

@@ -92,7 +92,7 @@ def use_proxy(configuration: Any, proxy_url: Any, system: str) -> None:
     Raises
     ------
     BadAnswer
-        When it is a SOCKS proxy, which needs a library that is not there, or makes no sense; without its address.
+        When it is a SOCKS proxy, which needs a library that is missing, or makes no sense; without its address.
     """
     from kubernetes.client.rest import should_bypass_proxies
     from urllib3.util import make_headers, parse_url
