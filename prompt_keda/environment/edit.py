@@ -136,7 +136,7 @@ def edited(text: str, values: Values, path: Path, may_add: bool = True) -> str:
     Raises
     ------
     EnvironmentFileError
-        When a value is not written as a plain text, or is not there and cannot be added.
+        When a value is not written as a plain text, or is missing and cannot be added.
     """
     for where, value in values.items():
         text = _edited(text, where, value, path, may_add)
