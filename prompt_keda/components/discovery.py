@@ -420,7 +420,7 @@ class _Look:
 
 
 def _delivery(metadata: Object) -> tuple[str, str]:
-    """Return who delivers an object, as the environment names it, and by what it shows; empty: it cannot be told."""
+    """Return who delivers an object, as the environment names it, and by what it shows; empty: it is not known."""
     marks = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
     managers = [str(each.get("manager")) for each in metadata.get("managedFields") or []]
     for mark in (INSTANCE_LABELS[0], TRACKING_ID):

@@ -70,7 +70,7 @@ def run_round(
     overall = timedelta(seconds=timeout_s) if timeout_s else limit
     if observe is not unobserved and any(check.id == LOGIN for check in checks):
         # before anything is drawn: a kubeconfig's exec plugin writes on the terminal itself, and would tear a live table;
-        # what fails here is told by the checks
+        # what fails here is reported by the checks
         with suppress(PromptKedaError):
             in_time(lambda: systems.kube, min(systems.environment.limits.connect, overall), "the login")
     with observe([check.id for check in checks]) as observer:

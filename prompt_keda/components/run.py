@@ -53,9 +53,9 @@ class Context:
     finalizers_were_waited_for
         Whether this process has waited for what was on its way out: what still hangs comes back last.
     read_before
-        Stream → how many events its group had read when the proof began to look.
+        Stream → how many events its group had read when the verification began to look.
     polled_before
-        Namespace and name of a ScaledJob → how late its last poll was when the proof began to look, in seconds.
+        Namespace and name of a ScaledJob → how late its last poll was when the verification began to look, in seconds.
     lock
         The lock of this cluster; None until the run's id is known.
     """

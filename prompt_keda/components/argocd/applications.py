@@ -57,7 +57,7 @@ def of_every_application(systems: Systems, look: Callable[[str, Object], Outcome
 def applications_present(systems: Systems) -> Outcome:
     """Read each Application by its name. SKIPPED where Argo CD does not deliver.
 
-    Cause: WARN: it was deleted, or Argo CD is not there (yet). What it has delivered may stand all the same; a redeploy
+    Cause: WARN: it was deleted, or Argo CD is not installed (yet). What it has delivered may stand all the same; a redeploy
     does not need it.
 
     Fix: Sync the parent Application in Argo CD's user interface, that one alone; or wait for `phalanx environment install`.

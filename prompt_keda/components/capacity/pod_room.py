@@ -135,7 +135,7 @@ class Free:
         return Room(count, len(fits), max(scarce, key=scarce.count) if scarce else NO_NODE_TAKES_THEM)
 
     def place(self, worker: Object, wanted: int) -> int:
-        """Put up to ``wanted`` pods on the nodes, each on the first where it fits; give how many fit."""
+        """Put up to ``wanted`` pods on the nodes, each on the first where it fits; return how many fit."""
         placed = 0
         for name, node in self._nodes.items():
             if takes(node, worker):

@@ -40,7 +40,7 @@ MOST_NAMED = 3
 def host_runs_the_vcluster(systems: Systems) -> Outcome:
     """Look at the syncer's pod on the host: it is the vCluster's API server, so that this tells why that is away.
 
-    Cause: FAIL: it is not there, or not ready; the message has why. What runs on the host runs on meanwhile. Where nothing runs
+    Cause: FAIL: it is missing, or not ready; the message has why. What runs on the host runs on meanwhile. Where nothing runs
     there any more its release, or the Service that owns all, was deleted.
 
     Fix: Its owners start it again. Where its store is lost, the store comes back first: runbooks/vcluster.md.

@@ -24,8 +24,8 @@ STUCK = timedelta(seconds=60)
     runbook="namespace-stuck",
 )
 def namespaces_not_stuck(systems: Systems) -> Outcome:
-    """Look for one that is Terminating for more than a minute, and give the namespace controller's reason. KEDA's own
-    is told by cluster/keda-namespace-present.
+    """Look for one that is Terminating for more than a minute, and report the namespace controller's reason. KEDA's own
+    is reported by cluster/keda-namespace-present.
 
     Cause: An object in it has a finalizer that nobody removes (F9). FAIL for a namespace of Prompt KEDA, WARN for
     another. While an aggregated API is not available all are stuck: then it is SKIPPED.

@@ -1,4 +1,4 @@
-"""Pods that do not start: nobody takes care of them (failure mode F30), or something that they need is not there."""
+"""Pods that do not start: nobody takes care of them (failure mode F30), or something that they need is missing."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def pods_start(systems: Systems) -> Outcome:
 
     Notes
     -----
-    What is on a node that is not ready is left out: cluster/nodes-ready tells of that one.
+    What is on a node that is not ready is left out: cluster/nodes-ready reports that one.
     """
     lost = nodes_lost(systems)
     count, outcomes = 0, []

@@ -154,7 +154,7 @@ def pods_synced_in_time(systems: Systems) -> Outcome:
     started in the last ten minutes. In between are the syncer, the host's API server and its scheduler.
 
     Cause: WARN: the median is more than ten seconds. The syncer is behind, the host's API server or its admission is slow, or
-    pods wait for room there. cluster/pods-start tells of pods that are not started at all.
+    pods wait for room there. cluster/pods-start reports pods that are not started at all.
 
     Fix: The vCluster's owners see on the host which of them it is.
     """

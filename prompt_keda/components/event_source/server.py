@@ -34,7 +34,7 @@ def answers(systems: Systems) -> Outcome:
 
     Notes
     -----
-    A Redis that could not save refuses even PING (Redis: stop-writes-on-bgsave-error; seen): redis/accepts-writes tells of it.
+    A Redis that could not save refuses even PING (Redis: stop-writes-on-bgsave-error; seen): redis/accepts-writes reports it.
     """
     try:
         systems.redis.ping()

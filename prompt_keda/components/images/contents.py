@@ -57,7 +57,7 @@ def platforms_fit(systems: Systems) -> Outcome:
     """Is each image that runs, or that a redeploy pulls, built for the nodes' platform? An index says it itself, a
     single manifest in its config; so does an entry of an index that names no platform. Attestations are no images.
     Where no node is seen, linux/amd64 is assumed, and said. SKIPPED in a vCluster where they
-    fit: its nodes are made up. An image that is not there is told by the checks above.
+    fit: its nodes are made up. An image that is missing is reported by the checks above.
 
     Cause: An image was built on another machine than the nodes are, or for one platform only. WARN: it fits some of
     the nodes, or is of manifest schema 1, which containerd 2 does not pull. UNKNOWN: it says no platform anywhere, as
@@ -122,7 +122,7 @@ def layers_present(systems: Systems) -> Outcome:
 
 
 def _of_every_image(systems: Systems, look: Callable[[_Found], Outcome], good: str) -> Outcome:
-    """Look at each image that is there. What is not is told by the checks of what can be pulled, and counted here."""
+    """Look at each image that is there. What is not is reported by the checks of what can be pulled, and counted here."""
 
     def look_for(name: str) -> Outcome:
         image = _find(systems, name)

@@ -98,7 +98,7 @@ def keda_manifests(systems: Systems) -> list[Object]:
 
 
 def worker_images(systems: Systems, instrument: Instrument) -> tuple[set[str], list[Outcome]]:
-    """Return the images of one instrument's workers, and what cannot be told of them.
+    """Return the images of one instrument's workers, and what is not known of them.
 
     A name without tag and digest, or one that is still to be filled in, says nothing about what runs: the live
     ScaledJob stands in for it.

@@ -22,7 +22,7 @@ from prompt_keda.core.outcomes import fail, look_at, ok, unknown, worst_of
 )
 def keda_images_present(systems: Systems) -> Outcome:
     """Ask the registry for the images that KEDA's Deployments name (init containers too), here and in the manifests of
-    the environment: those are what a redeploy pulls. Where a registry limits pulls, how many are left is told; one
+    the environment: those are what a redeploy pulls. Where a registry limits pulls, how many are left is reported; one
     that is asked too often (HTTP 429) is UNKNOWN, with the time after which it answers.
 
     Cause: The image was removed, or the pull secret is wrong. UNKNOWN: the environment does not name its registry,

@@ -56,7 +56,7 @@ def scale_loops_run(systems: Systems) -> Outcome:
 )
 def no_scaler_errors(systems: Systems) -> Outcome:
     """Read `keda_scaled_job_errors_total` and `keda_scaler_detail_errors_total`; if there are any, read them once more
-    after a poll. Old errors are told and no more, unless `keda_internal_scale_loop_latency_seconds` says that the
+    after a poll. Old errors are reported and no more, unless `keda_internal_scale_loop_latency_seconds` says that the
     last poll came late by more than the polling interval: a trigger whose time runs out errs more seldom than it is
     polled.
 

@@ -152,7 +152,7 @@ def lease_standing(lease: Object | None, now: datetime) -> Outcome:
     runbook="keda-gone",
 )
 def crds_of_version(systems: Systems) -> Outcome:
-    """Read their label `app.kubernetes.io/version`; the Helm release that owns them is told in the detail (F46).
+    """Read their label `app.kubernetes.io/version`; the Helm release that owns them is reported in the detail (F46).
 
     Cause: An upgrade has left the CRDs behind: Helm does not upgrade those of a chart's folder crds. UNKNOWN: the
     label is missing.
@@ -186,7 +186,7 @@ def crds_of_version(systems: Systems) -> Outcome:
     runbook="keda-gone",
 )
 def parts_not_restarting(systems: Systems) -> Outcome:
-    """Look at the restarts of the containers of KEDA's pods, and at how the last one ended. One restart is told and no
+    """Look at the restarts of the containers of KEDA's pods, and at how the last one ended. One restart is reported and no
     more: a new operator begins again when it finds no certificate yet (F11). So is what was more than an hour ago.
 
     Cause: FAIL: it ran out of memory, or Kubernetes waits before it starts it again (F15). WARN: it restarted more
@@ -194,7 +194,7 @@ def parts_not_restarting(systems: Systems) -> Outcome:
 
     Notes
     -----
-    One restart is told and no more: an operator that finds no certificate yet, or that loses its Lease, begins again.
+    One restart is reported and no more: an operator that finds no certificate yet, or that loses its Lease, begins again.
     """
     pods = [pod for pod in systems.kube.list(PODS, systems.environment.keda.namespace) if _part_of(pod)]
     if not pods:

@@ -59,7 +59,7 @@ def jobs_carry_their_generation(systems: Systems) -> Outcome:
 )
 def rollout_keeps_jobs(systems: Systems) -> Outcome:
     """Is a ScaledJob with running Jobs a hook of Argo CD with the policy BeforeHookCreation, which is the default (F1,
-    F6)? That an edit would delete them, because the rollout is not gradual, is told in the detail.
+    F6)? That an edit would delete them, because the rollout is not gradual, is reported in the detail.
 
     Cause: The public chart makes the ScaledJob a PostSync hook: each full sync deletes it, with its Jobs, and makes
     it anew.
@@ -69,7 +69,7 @@ def rollout_keeps_jobs(systems: Systems) -> Outcome:
     Notes
     -----
     A hook without a delete policy is deleted and made anew at each sync (Argo CD, "Resource Hooks": BeforeHookCreation
-    is the default). A rollout that is not gradual deletes them at each edit; that alone is told, because it is meant so.
+    is the default). A rollout that is not gradual deletes them at each edit; that alone is reported, because it is meant so.
     """
     fix = "Ask for no sync while Jobs run; set rollout.strategy to gradual at the source, and no hook on a ScaledJob."
     edits: list[str] = []

@@ -87,7 +87,7 @@ class Canary:
         Raises
         ------
         ClientError
-            When it cannot be made or seen; `Missing` when its namespace is not there.
+            When it cannot be made or seen; `Missing` when its namespace is missing.
         Refusal
             When the round has ended meanwhile.
         """
@@ -104,7 +104,7 @@ class Canary:
             watch.close()
 
     def _make(self) -> float:
-        """Create the Job, and give when, by the monotonic clock."""
+        """Create the Job, and return when, by the monotonic clock."""
         name = f"canary-{secrets.token_hex(4)}"
         body = job(self._systems, name)
         with self._lock:  # what is made now is deleted, even if the round ends this moment
@@ -125,7 +125,7 @@ class Canary:
             self._delete()
 
     def _delete(self) -> str:
-        """Delete it if it is there; give why that was not possible, or nothing."""
+        """Delete it if it is there; return why that was not possible, or nothing."""
         if self._name:
             try:
                 self._systems.kube.delete(JOBS, self._name, self._namespace)
@@ -193,7 +193,7 @@ def job(systems: Systems, name: str) -> Object:
     Unfilled
         When the environment does not say the smoke test's image.
     Missing
-        When it names a file of Redis' authorities that is not there.
+        When it names a file of Redis' authorities that is missing.
     """
     smoke, labels = systems.environment.smoke, {LABEL: name}
     variables = {

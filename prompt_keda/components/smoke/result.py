@@ -1,4 +1,4 @@
-"""What a smoke test has proven."""
+"""What a smoke test has verified."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class SmokeResult:
-    """What was proven.
+    """What was verified.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ def scaled_job(systems: Systems, name: str, max_jobs: int, run_id: str) -> Objec
     Raises
     ------
     ClientError
-        When Vault does not give what the event source needs, or a file of authorities is not there.
+        When Vault does not give what the event source needs, or a file of authorities is missing.
     """
     environment, source = systems.environment, event_source(systems)
     variables: list[Object] = [

@@ -1,6 +1,6 @@
 """The smoke test: events on a stream of its own become Jobs, and all of them are acknowledged.
 
-It proves by UIDs and acknowledgements, on objects of its own, and removes them whatever happens.
+It verifies by UIDs and acknowledgements, on objects of its own, and removes them whatever happens.
 """
 
 from __future__ import annotations

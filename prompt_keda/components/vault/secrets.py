@@ -1,4 +1,4 @@
-"""The Kubernetes Secrets that come from Vault, and who brings them. Names of keys are told, values never."""
+"""The Kubernetes Secrets that come from Vault, and who brings them. Names of keys are shown, values never."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def cluster_secrets_present(systems: Systems) -> Outcome:
     runbook="secrets-missing",
 )
 def cluster_secrets_fresh(systems: Systems) -> Outcome:
-    """(F38). Compare each key by a keyed hash, with a key that is made for this one look; names of keys are told,
+    """(F38). Compare each key by a keyed hash, with a key that is made for this one look; names of keys are shown,
     never values. The Secret's type is compared too.
 
     Cause: Vault was changed, and whoever writes the Secret has not followed: the operator keeps the old Secret when
@@ -95,7 +95,7 @@ def vaultsecret_healthy(systems: Systems) -> Outcome:
     UNKNOWN where VaultSecrets may not be seen, or the operator has not looked.
 
     Cause: The operator's Vault token was not renewed (F37), or a path is wrong; the Secret stays as it was. FAIL as
-    well when the VaultSecret that the Secret belongs to is not there, or going: Kubernetes deletes the Secret with
+    well when the VaultSecret that the Secret belongs to is missing, or going: Kubernetes deletes the Secret with
     it (F39).
 
     Fix: Renew the operator's token, and restart it; apply the VaultSecret again.

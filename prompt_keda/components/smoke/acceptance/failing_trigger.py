@@ -10,7 +10,7 @@ NOWHERE = {
     "type": "prometheus",
     "metadata": {"serverAddress": "http://no-such-host.invalid:9090", "query": "up", "threshold": "1"},
 }
-"""As in KEDA's own test: a Redis that is not there is found when KEDA takes the ScaledJob, and is never polled (F21)."""
+"""As in KEDA's own test: a Redis that is missing is found when KEDA takes the ScaledJob, and is never polled (F21)."""
 
 
 def _errors(trial: Trial) -> None:

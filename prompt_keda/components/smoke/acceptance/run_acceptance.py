@@ -21,7 +21,7 @@ SIDE_BY_SIDE = 4
 
 
 def run_acceptance(systems: Systems, cases: Sequence[Case], observer: Observer, run_id: str) -> list[CaseResult]:
-    """Run cases, and give what came of each, in their order. What they make is removed, however they end.
+    """Run cases, and return what came of each, in their order. What they make is removed, however they end.
 
     Raises
     ------
