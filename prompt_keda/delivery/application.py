@@ -53,7 +53,7 @@ class Application:
         Raises
         ------
         Refusal
-            When a value file is not there, or is none of the checkout.
+            When a value file is missing, or is none of the checkout.
         """
         words = ["--name-template", self.release, "--namespace", self.namespace, "--kube-version", kube_version]
         words += self.parameters

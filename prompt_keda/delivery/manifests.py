@@ -202,7 +202,7 @@ def load_keda_manifests(path: Path, sha256: str) -> list[Object]:
     Raises
     ------
     EnvironmentFileError
-        When it is not there, is not the one that the environment pins, or holds no Kubernetes objects.
+        When it is missing, is not the one that the environment pins, or holds no Kubernetes objects.
     """
     data = _read_pinned(path, sha256, "KEDA's manifests")
     try:
