@@ -26,7 +26,7 @@ def history(session: Session | None) -> Result[History]:
 
     Notes
     -----
-    A copy that cannot be read is named, and makes the exit code 3: what this machine knows is told all the same.
+    A copy that cannot be read is named, and makes the exit code 3: what this machine knows is reported all the same.
     """
     if session is None:
         return _history("", *runs_kept(runs_folder(), "", viewpoint()), "")

@@ -79,7 +79,7 @@ def redeploy(
     ask: Ask | None,
     while_observing: bool = False,
 ) -> Result[RunReport]:
-    """Plan, get approval, act, prove.
+    """Plan, get approval, act, verify.
 
     Parameters
     ----------

@@ -45,9 +45,9 @@ def run_smoke(
     environment, context = session.environment, session.for_writing()
     approve_or_refuse(context, smoke_digest(environment), "smoke test", approve, ask)
     count = events_count or environment.smoke.events_count
-    proven = smoke_test.run_smoke(session.systems, count, observer, _stamp())
+    verified = smoke_test.run_smoke(session.systems, count, observer, _stamp())
     header = session.header(context.kube_system_uid)
-    return Result("smoke", environment.name, header, SmokeReport(proven, proven.intervals_s))
+    return Result("smoke", environment.name, header, SmokeReport(verified, verified.intervals_s))
 
 
 def run_full_smoke(
@@ -74,12 +74,12 @@ def run_full_smoke(
     environment, context, stamp = session.environment, session.for_writing(), _stamp()
     digest = full_smoke_digest(environment, [case.id for case in cases])
     approve_or_refuse(context, digest, f"acceptance suite of {len(cases)} cases", approve, ask)
-    proven = smoke_test.run_smoke(session.systems, environment.smoke.events_count, observer, stamp)
+    verified = smoke_test.run_smoke(session.systems, environment.smoke.events_count, observer, stamp)
     cases_done = run_acceptance(session.systems, cases, observer, stamp)
-    timings = {**proven.intervals_s, **{case.id: case.duration_s for case in cases_done}}
+    timings = {**verified.intervals_s, **{case.id: case.duration_s for case in cases_done}}
     code = exit_code.of_verdicts(case.verdict for case in cases_done)
     header = session.header(context.kube_system_uid)
-    return Result("smoke", environment.name, header, SmokeReport(proven, timings, cases_done), code)
+    return Result("smoke", environment.name, header, SmokeReport(verified, timings, cases_done), code)
 
 
 def _stamp() -> str:

@@ -81,7 +81,7 @@ def _look_with_records(systems: Systems) -> Status:
 def look(systems: Systems) -> ClusterState:
     """Return KEDA's parts, and for each instrument its ScaledJob, its stream and its Jobs. It reads, and never writes.
 
-    What could not be seen is `NotSeen` in its place; the rest is told all the same.
+    What could not be seen is `NotSeen` in its place; the rest is reported all the same.
     """
     return ClusterState(
         keda=_seen(partial(_parts, systems)),

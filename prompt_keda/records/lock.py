@@ -124,7 +124,7 @@ class Lock:
         threading.Thread(target=self._keep, name="renew lock", daemon=True).start()
 
     def _until_free(self) -> Object | None:
-        """Wait until the lock has expired, and give what stands of it; None if there is none.
+        """Wait until the lock has expired, and return what stands of it; None if there is none.
 
         A holder that renews the lock or gives it back meanwhile is alive, and what this run has planned on is no more.
         """

@@ -189,7 +189,7 @@ def _dying(
     now = server_now(context.systems)
     for obj in custom:
         if finalizers.is_held_by_others(obj) and finalizers.foreign(obj):
-            continue  # no mode lets it go: nothing is replaced for it, and the end of the run tells of it
+            continue  # no mode lets it go: nothing is replaced for it, and the end of the run reports it
         since = obj["metadata"].get("deletionTimestamp")
         if (
             since

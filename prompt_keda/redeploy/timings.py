@@ -27,8 +27,8 @@ def parts(steps: Sequence[StepResult], smoke: SmokeResult | None) -> dict[str, f
     removed = [step for step in steps if step.acted and step.id.startswith(("remove/", "free/"))]
     if removed:
         spans_s["removal"] = round(removed[-1].began_s + removed[-1].duration_s - removed[0].began_s, 2)
-    proof = next((step for step in steps if step.id == "verify/smoke"), None)
-    if smoke is not None and proof is not None:
-        first = next(step for step in steps if step is proof or (step.acted and step.id.startswith("install/")))
-        spans_s["first_scaled_job"] = round(proof.began_s + smoke.first_job_s - first.began_s, 2)
+    smoke_step = next((step for step in steps if step.id == "verify/smoke"), None)
+    if smoke is not None and smoke_step is not None:
+        first = next(step for step in steps if step is smoke_step or (step.acted and step.id.startswith("install/")))
+        spans_s["first_scaled_job"] = round(smoke_step.began_s + smoke.first_job_s - first.began_s, 2)
     return spans_s

@@ -35,7 +35,7 @@ LAST_WORDS = 300
 def smoke_inspect(context: Context) -> Progress:
     """Has the smoke test of this run passed?"""
     if context.smoke is None:
-        return Progress(State.TODO, "not proven in this run")
+        return Progress(State.TODO, "not verified in this run")
     count, jobs_count = context.smoke.acknowledged_count, len(context.smoke.job_uids)
     return Progress(State.DONE, f"{context.smoke.events_count} events, {jobs_count} Jobs, {count} acknowledged, lag 0")
 

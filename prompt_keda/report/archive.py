@@ -29,7 +29,7 @@ def refuse_unwritable(path: Path) -> None:
 
 
 def write_archive(path: Path, folder: str, texts: Mapping[str, str]) -> int:
-    """Write texts below one folder of a tar.gz; give its size in bytes.
+    """Write texts below one folder of a tar.gz; return its size in bytes.
 
     Raises
     ------

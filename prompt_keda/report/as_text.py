@@ -49,7 +49,7 @@ def show_prepared(preparation: Preparation) -> None:
 
 
 def show_smoke(smoke: SmokeResult) -> None:
-    """Show what the smoke test proved."""
+    """Show what the smoke test verified."""
     spans = ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in smoke.intervals_s.items())
     show_lines([smoke_line(smoke), f"  {spans}"])
 

@@ -102,7 +102,7 @@ def show_run(report: RunReport, verbose: bool = False) -> None:
 
 
 def smoke_line(smoke: SmokeResult) -> str:
-    """Return what a smoke test proved."""
+    """Return what a smoke test verified."""
     return (
         f"smoke test: {smoke.events_count} events sent, {len(smoke.job_uids)} Jobs made, "
         f"{len(smoke.pod_uids)} pods ran, {smoke.acknowledged_count} acknowledged, lag 0"
