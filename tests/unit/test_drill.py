@@ -70,8 +70,8 @@ class Stack:
             self.broken = False
         return self.runbook_code, self.proves
 
-    def prove(self):
-        self.asked.append("prove")
+    def verify(self):
+        self.asked.append("verify")
         return self.proof
 
 
@@ -106,14 +106,14 @@ def test_what_a_drill_waits_for_is_told_before_it_gives_up():
 def test_what_the_runbook_does_not_mend_is_mended_by_people_and_told(stack):
     """Also where the runbook says that all is well, and it is not."""
     drilled = drill(stack.fault(), stack.stage, stack, nobody)
-    assert (drilled.answered_by, drilled.problems) == ("people", ()) and stack.asked == ["keda-gone", "prove"]
+    assert (drilled.answered_by, drilled.problems) == ("people", ()) and stack.asked == ["keda-gone", "verify"]
 
 
 def test_scaling_that_is_not_proven_fails_the_drill():
     """Whoever has answered it."""
     stack = Stack(proves=False, proof=3)
     drilled = drill(stack.fault(), stack.stage, stack, nobody)
-    assert drilled.problems == ("scaling is not proven: exit code 3",) and drilled.recovered_s is None
+    assert drilled.problems == ("scaling is not verified: exit code 3",) and drilled.recovered_s is None
 
 
 def test_that_argo_cds_hooks_put_jobs_at_risk_is_no_fault_where_it_delivers():
@@ -226,7 +226,7 @@ def test_a_fault_is_noted_as_long_as_it_is_there():
     assert noted == ["keda/x"] and state.faults(stack.stage.lab) == []
 
 
-@pytest.mark.parametrize("way", [lambda ours: ours.look(), lambda ours: ours.follow("x"), lambda ours: ours.prove()])
+@pytest.mark.parametrize("way", [lambda ours: ours.look(), lambda ours: ours.follow("x"), lambda ours: ours.verify()])
 def test_what_a_person_stops_stops_the_drill(monkeypatch, way):
     """A look or a command that Ctrl-C ends gives a result of its own; the drill must not go on to the next fault."""
     stopped = SimpleNamespace(exit_code=STOPPED, parts=RunbookRun("x", STOPPED, "incident", []))
