@@ -140,7 +140,7 @@ class LoggedOut(Refused):
 
 
 class Missing(ClientError):
-    """The system answered that the thing is not there."""
+    """The system answered that the thing is missing."""
 
 
 class BadAnswer(ClientError):

@@ -151,7 +151,7 @@ def _edited(text: str, where: Where, value: Any, path: Path, may_add: bool) -> s
     if may_add and node is None:
         if not isinstance(around, yaml.SequenceNode if isinstance(where[-1], int) else yaml.MappingNode):
             fix = f"Write it by hand: {key_of(where)}: {value}"
-            raise EnvironmentFileError(f"{path}: {key_of(where)} is not there, and cannot be added", fix)
+            raise EnvironmentFileError(f"{path}: {key_of(where)} is missing, and cannot be added", fix)
         return _with_more(text, around, where[-1], value)
     if not isinstance(node, yaml.ScalarNode) or node.style not in (None, "'", '"'):
         raise EnvironmentFileError(f"{path}: {key_of(where)} is not written as a plain text", BY_HAND)

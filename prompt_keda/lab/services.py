@@ -84,5 +84,5 @@ def wait_until(what: str, is_true: Callable[[], bool], timeout_s: float, lab: La
         processes.require(lab, process)
         if time.monotonic() > end:
             log = lab.state / "logs" / f"{process}.log"
-            raise LabError(f"{what} is not there after {timeout_s:.0f} s", f"Its log is {log}.")
+            raise LabError(f"{what} is missing after {timeout_s:.0f} s", f"Its log is {log}.")
         time.sleep(0.1)

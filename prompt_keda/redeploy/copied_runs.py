@@ -83,7 +83,7 @@ class CopiedRun:
             packed = base64.b64decode((self.config_map.get("binaryData") or {})[name], validate=True)
             text = unpacker.decompress(packed, MOST_BYTES)
         except KeyError:
-            raise self._damaged(name, "it is not there") from None
+            raise self._damaged(name, "it is missing") from None
         except (ValueError, TypeError, zlib.error) as error:
             raise self._damaged(name, str(error)) from error
         if not unpacker.eof:

@@ -147,7 +147,7 @@ def notes(inventory: Inventory) -> tuple[str, ...]:
     absent = [crd.wanted["metadata"]["name"] for crd in inventory.crds if crd.live is None]
     if SCALED_JOBS_CRD in absent:
         notes.append(
-            f"CRD {SCALED_JOBS_CRD} is not there. If KEDA stood here before, every ScaledJob went with it, and every Job "
+            f"CRD {SCALED_JOBS_CRD} is missing. If KEDA stood here before, every ScaledJob went with it, and every Job "
             "that ran and was not orphaned: the visits that they worked on are lost then"
         )
     return tuple(notes)

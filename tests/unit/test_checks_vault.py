@@ -148,7 +148,7 @@ RED = [
     (SYNC_HEALTHY, vault_secret(FETCH_FAILED), "fail", "FetchFailed: permission denied"),
     (SYNC_HEALTHY, vault_secret(), "unknown", "has not looked at it"),
     (SYNC_HEALTHY, vault_secret(CREATED, deletionTimestamp=now()), "fail", "is being deleted"),
-    (SYNC_HEALTHY, OWNED, "fail", "which is not there: nobody brings it up to date"),
+    (SYNC_HEALTHY, OWNED, "fail", "which is missing: nobody brings it up to date"),
     (SYNC_HEALTHY, denied("get", "vaultsecrets"), "unknown", "cannot get"),
     (SYNC_HEALTHY, environment(secrets=()), "unknown", "names none"),
 ]

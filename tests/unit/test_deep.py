@@ -159,7 +159,7 @@ RED = [
     (RUNS, lambda w: node(w, waiting("ErrImagePull", "denied")), "fail", "ErrImagePull: denied"),
     (RUNS, lambda w: node(w, ended("StartError", "no such file")), "fail", "StartError: no such file"),
     (RUNS, lambda w: node(w, made=False), "fail", "no pod was made for it"),
-    (RUNS, lambda w: w.remove(kinds.NAMESPACES, SMOKE), "unknown", "namespace prompt-keda-smoke is not there"),
+    (RUNS, lambda w: w.remove(kinds.NAMESPACES, SMOKE), "unknown", "namespace prompt-keda-smoke is missing"),
     (RUNS, lambda w: change(w, smoke={"image": FillIn("FILL-IN: a worker")}), "unknown", "smoke.image"),
     (RUNS, lambda w: w.kube.denied.add(("create", "jobs")), "fail", "cannot create resource 'jobs'"),
     (RUNS, lambda w: w.kube.denied.add(("delete", "jobs")), "warn", "could not be deleted"),

@@ -132,7 +132,7 @@ def _of_every_image(systems: Systems, look: Callable[[_Found], Outcome], good: s
     outcomes = look_side_by_side([(shown(name), name) for name in names], look_for)
     there = [outcome for outcome in outcomes if outcome.verdict is not Verdict.SKIPPED]
     absent = len(outcomes) - len(there)
-    return worst_of(there, f"{len(there)} images {good}{f'; {absent} more are not there' if absent else ''}")
+    return worst_of(there, f"{len(there)} images {good}{f'; {absent} more are missing' if absent else ''}")
 
 
 def _find(systems: Systems, name: str) -> _Found | None:

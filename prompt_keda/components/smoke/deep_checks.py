@@ -221,7 +221,7 @@ def canary_runs(systems: Systems) -> Outcome:
         sight = _canary(systems)
     except Missing:
         place = systems.environment.smoke.namespace
-        return unknown(f"namespace {place} is not there, so no pod can be tried", "./run smoke makes it.")
+        return unknown(f"namespace {place} is missing, so no pod can be tried", "./run smoke makes it.")
     if sight.running_s is None:
         limit = canary.TO_RUN.total_seconds()
         return fail(f"a new pod does not run after {limit:.0f} s: {sight.state}", detail=sight.pod)

@@ -118,7 +118,7 @@ def vaultsecret_healthy(systems: Systems) -> Outcome:
             return _health(vault_secret)
         if owner is None:
             return ok(f"{_place(sync)} has no {KIND}")
-        message = f"{_place(sync)} belongs to {KIND} {owner}, which is not there: nobody brings it up to date"
+        message = f"{_place(sync)} belongs to {KIND} {owner}, which is missing: nobody brings it up to date"
         return fail(message, "Apply the VaultSecret again: Kubernetes deletes a Secret without its owner.")
 
     return all_of(_named(systems), look)
