@@ -39,7 +39,7 @@ class StoryStep:
     began_s: float
     duration_s: float | None
     state: str
-    said: str
+    message: str
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def look(context: Context) -> Inventory:
     secret = kube.find(SECRETS, CERTIFICATES, namespace)
     fault = install.certificate_fault(context)
     wanted = install.parts(context) if serving_certificate.is_whole(secret) else install.parts_without_ca(context)
-    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="survey") as pool:
+    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="inventory") as pool:
         crds = tuple(pool.map(lambda crd: _seen(context, crd), install.crds(context)))
         parts = tuple(pool.map(lambda obj: _seen(context, obj), wanted))
     keda = kube.list(DEPLOYMENTS, label_selector=PART_OF)

@@ -17,7 +17,7 @@ class KeyChange:
     ----------
     now
         What the file says; None: nothing.
-    seen
+    source
         Where it was seen.
     differs
         A person has written something else. False: it fills a gap.
@@ -28,7 +28,7 @@ class KeyChange:
     key: str
     now: Any
     proposed: Any
-    seen: str
+    source: str
     differs: bool
     chosen: bool
 
@@ -60,11 +60,11 @@ def show_discovery(discovery: Discovery, with_diff: bool = True) -> None:
     differing = [change for change in discovery.changes if not change.chosen]
     lines = list(discovery.diff) if with_diff else []
     lines += ["where it was seen:"] * bool(chosen)
-    lines += [f"  {change.key}: {change.seen}" for change in chosen]
+    lines += [f"  {change.key}: {change.source}" for change in chosen]
     lines += ["differs from what the file says (left as it is; --all takes it):"] * bool(differing)
     for change in differing:
         says = "nothing" if change.now is None else change.now
-        lines.append(f"  {change.key}: the file says {says}, the cluster {change.proposed} ({change.seen})")
+        lines.append(f"  {change.key}: the file says {says}, the cluster {change.proposed} ({change.source})")
     for title, named in (("not seen:", discovery.not_seen), ("to know:", discovery.notes)):
         lines += [title] * bool(named)
         lines += [f"  {line}" for line in named]

@@ -48,7 +48,7 @@ class StepDone:
     id: str
     command: str
     exit_code: int
-    said: str
+    message: str
     duration_s: float
     file: str
 
@@ -89,13 +89,17 @@ class Response:
 
     causes: Sequence[Cause]
     ran: Sequence[RunbookRun]
-    said: str
+    message: str
     proposed: ProposedRunbook | None
     results: Sequence[CheckResult]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
-        document = {"causes": [_told(cause) for cause in self.causes], "ran": as_plain(self.ran), "said": self.said}
+        document = {
+            "causes": [_told(cause) for cause in self.causes],
+            "ran": as_plain(self.ran),
+            "message": self.message,
+        }
         proposed = {"proposed": asdict(self.proposed)} if self.proposed else {}
         return {**document, **proposed, "results": as_plain(self.results)}
 

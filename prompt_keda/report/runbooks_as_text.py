@@ -34,7 +34,7 @@ def show_plan(plan: RunbookPlan) -> None:
 def show_run(done: RunbookRun) -> None:
     """Show what each step of a runbook gave."""
     for step in done.steps:
-        show_lines([f"  exit {step.exit_code:<4}{step.id:14} {step.said} ({step.duration_s:.1f} s)"])
+        show_lines([f"  exit {step.exit_code:<4}{step.id:14} {step.message} ({step.duration_s:.1f} s)"])
     show_lines([f"incident {done.incident}"])
     if done.steps and done.steps[-1].exit_code:
         show_lines(["it is open; the same command goes on, and ./run note --close 'why' closes it"])
@@ -51,7 +51,7 @@ def show_response(response: Response) -> None:
         text = f"{first.id}: {first.observed}; runbook {cause.runbook or 'none'}"
         for line in hanging(f"{word:8} ", one_line(text), columns(console.file)):
             console.print(Text(line))
-    show_lines([response.said, *summary(response.results).splitlines()[:1]])
+    show_lines([response.message, *summary(response.results).splitlines()[:1]])
     if response.proposed:
         show_lines(
             [

@@ -35,7 +35,7 @@ class Ran:
     duration_s: float
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         """What it found, in a line."""
         error = self.document.get("error")
         if error:

@@ -95,8 +95,8 @@ def _run_step(
     file = incident.keep(where, ran.document)
     is_well = ran.exit_code == 0 or (step.section == DIAGNOSIS and ran.exit_code not in NEEDS_PEOPLE)
     incident.add(
-        where, DONE if is_well else FAILED, f"{ran.said} [exit {ran.exit_code}, {ran.duration_s:.1f} s, {file}]"
+        where, DONE if is_well else FAILED, f"{ran.message} [exit {ran.exit_code}, {ran.duration_s:.1f} s, {file}]"
     )
     state = "done" if ran.exit_code == 0 else ("seen" if is_well else "broken")
-    observer(Event(EventKind.FINISHED, where, state, ran.said, ran.duration_s))
-    return StepDone(step.id, command, ran.exit_code, ran.said, ran.duration_s, file)
+    observer(Event(EventKind.FINISHED, where, state, ran.message, ran.duration_s))
+    return StepDone(step.id, command, ran.exit_code, ran.message, ran.duration_s, file)

@@ -18,7 +18,7 @@ from prompt_keda.core.event import nobody
 from .conftest import AT_DESK, ENV, INSTRUMENT, ROOT, at_the_stack_only, command, run_json, until
 from .test_smoke import NAMESPACE, left_behind, scale
 
-BY_ID = {one.id: one for one in CASES}
+BY_ID = {case.id: case for case in CASES}
 SAMPLE = "minimum/with-work,strategy/accurate"
 SOON = timedelta(seconds=45)
 
@@ -30,8 +30,8 @@ def real_one(admin):
 
 
 def streams(systems):
-    (found,) = systems.redis.run(("KEYS", "smoke-*"))
-    return found
+    (keys,) = systems.redis.run(("KEYS", "smoke-*"))
+    return keys
 
 
 @pytest.mark.desk_first
@@ -39,9 +39,9 @@ def test_two_cases_are_proven(deployed, admin, systems):
     """A sample: each with what was expected and seen, the smoke test before them; nothing is left."""
     code, document = run_json("smoke", "--env", ENV, "--full", "--only", SAMPLE)
     assert code == 0, document
-    assert sorted(one["id"] for one in document["cases"]) == SAMPLE.split(",")
-    for one in document["cases"]:
-        assert one["verdict"] == "ok" and one["points"] and 0 < one["duration_s"] < 120
+    assert sorted(case["id"] for case in document["cases"]) == SAMPLE.split(",")
+    for case in document["cases"]:
+        assert case["verdict"] == "ok" and case["points"] and 0 < case["duration_s"] < 120
     assert document["smoke"]["acknowledged_count"] == document["smoke"]["events_count"]
     until(lambda: not left_behind(admin), 60, "an empty namespace")
     assert streams(systems) == []
@@ -53,14 +53,14 @@ def test_the_whole_suite_is_proven(deployed, admin, systems):
     before = real_one(admin)
     code, document = run_json("smoke", "--env", ENV, "--full")
     assert code == 0, document
-    verdicts = {one["id"]: one["verdict"] for one in document["cases"]}
-    assert verdicts == {one.id: "skipped" if AT_DESK and one.disrupts else "ok" for one in CASES}
+    verdicts = {case["id"]: case["verdict"] for case in document["cases"]}
+    assert verdicts == {case.id: "skipped" if AT_DESK and case.disrupts else "ok" for case in CASES}
     assert real_one(admin) == before
     until(lambda: not left_behind(admin), 60, "an empty namespace")
     assert streams(systems) == []
     code, document = run_json("check-deps", "--env", ENV, "--only", "keda")
-    assert code == 0, [one for one in document["results"] if one["verdict"] not in ("ok", "warn")]
-    errors = next(one for one in document["results"] if one["id"] == "keda/no-scaler-errors")
+    assert code == 0, [result for result in document["results"] if result["verdict"] not in ("ok", "warn")]
+    errors = next(result for result in document["results"] if result["id"] == "keda/no-scaler-errors")
     assert errors["verdict"] == "ok", errors  # what the case with a failing trigger has counted is no fault
 
 
@@ -100,10 +100,10 @@ RED = [
 @at_the_stack_only
 def test_a_keda_that_does_otherwise_is_seen(deployed, admin, systems):
     """The same KEDA with another ScaledJob than each case wants: every case is red, and says why."""
-    changed = {id_: (replace(BY_ID[id_].shape, **values), said) for id_, values, said in RED}
+    changed = {id_: (replace(BY_ID[id_].shape, **values), message) for id_, values, message in RED}
     cases = [replace(BY_ID[id_], shape=shape, deadline=SOON) for id_, (shape, _) in changed.items()]
-    for found in run_acceptance(systems, cases, nobody, "test"):
-        assert found.verdict is Verdict.FAIL and changed[found.id][1] in found.detail, found
+    for case_result in run_acceptance(systems, cases, nobody, "test"):
+        assert case_result.verdict is Verdict.FAIL and changed[case_result.id][1] in case_result.detail, case_result
     until(lambda: not left_behind(admin), 60, "an empty namespace")
 
 
@@ -123,8 +123,8 @@ def test_a_pause_that_does_not_hold_is_seen(deployed, admin, systems):
         trial.__class__ = Unpaused
         case.run(trial)
 
-    (found,) = run_acceptance(systems, [replace(case, run=run, deadline=SOON)], nobody, "test")
-    assert found.verdict is Verdict.FAIL and "ScaledJob, expected paused" in found.detail, found
+    (result,) = run_acceptance(systems, [replace(case, run=run, deadline=SOON)], nobody, "test")
+    assert result.verdict is Verdict.FAIL and "ScaledJob, expected paused" in result.detail, result
 
 
 @pytest.mark.exhaustive
@@ -138,7 +138,7 @@ def test_an_operator_that_does_not_come_back_is_seen(deployed, admin, systems):
         case.run(trial)
 
     try:
-        (found,) = run_acceptance(systems, [replace(case, run=run, deadline=SOON)], nobody, "test")
+        (result,) = run_acceptance(systems, [replace(case, run=run, deadline=SOON)], nobody, "test")
     finally:
         scale(admin, 1)
-    assert found.verdict is Verdict.FAIL and "Jobs at once, expected 1" in found.detail, found
+    assert result.verdict is Verdict.FAIL and "Jobs at once, expected 1" in result.detail, result

@@ -28,7 +28,7 @@ from .world import OPERATOR, World
 PATIENCE, SOON = timedelta(seconds=20), timedelta(seconds=1)
 ROOT = Path(__file__).parents[2]
 GENERATION = "scaledjob.keda.sh/generation"
-BY_ID = {one.id: one for one in CASES}
+BY_ID = {case.id: case for case in CASES}
 
 
 class Keda:
@@ -59,16 +59,16 @@ class Keda:
         monkeypatch.setattr(run_acceptance, "SIDE_BY_SIDE", 1)
 
     def run(self, *cases, observer=nobody, deadline=PATIENCE):
-        soon = [replace(one, deadline=deadline) for one in cases]
+        soon = [replace(case, deadline=deadline) for case in cases]
         return run_acceptance.run_acceptance(self.world.systems, soon, observer, "run")
 
     def left(self):
-        found = [
-            one
+        objects = [
+            obj
             for kind in (kinds.SCALED_JOBS, kinds.JOBS, kinds.TRIGGER_AUTHENTICATIONS)
-            for one in self.world.kube.list(kind, NAMESPACE)
+            for obj in self.world.kube.list(kind, NAMESPACE)
         ]
-        return found + [one for one in self.world.redis._streams if one.startswith("smoke-")]
+        return objects + [obj for obj in self.world.redis._streams if obj.startswith("smoke-")]
 
 
 @pytest.fixture
@@ -76,12 +76,12 @@ def keda(monkeypatch):
     return Keda(monkeypatch)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda one: one.id)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_each_case_is_green_with_a_keda_as_it_should_be(keda, case):
     """With what was expected and seen at each point, and nothing is left."""
-    (found,) = keda.run(case)
-    assert (found.verdict, found.detail) == (Verdict.OK, "")
-    assert found.points and all(one.expected and one.seen for one in found.points)
+    (result,) = keda.run(case)
+    assert (result.verdict, result.detail) == (Verdict.OK, "")
+    assert result.points and all(point.expected and point.observed for point in result.points)
     assert keda.left() == []
 
 
@@ -104,13 +104,13 @@ OTHERWISE = [
 ]
 
 
-@pytest.mark.parametrize(("case", "other", "said"), OTHERWISE)
-def test_each_case_is_red_with_a_keda_that_does_otherwise(monkeypatch, case, other, said):
+@pytest.mark.parametrize(("case", "other", "message"), OTHERWISE)
+def test_each_case_is_red_with_a_keda_that_does_otherwise(monkeypatch, case, other, message):
     """It is told what was expected, and what was seen; what it made is removed all the same."""
     keda = Keda(monkeypatch, other)
-    (found,) = keda.run(BY_ID[case], deadline=SOON)
-    assert (found.verdict, said in found.detail) == (Verdict.FAIL, True), found.detail
-    assert of_verdicts([found.verdict]) == 1 and keda.left() == []
+    (result,) = keda.run(BY_ID[case], deadline=SOON)
+    assert (result.verdict, message in result.detail) == (Verdict.FAIL, True), result.detail
+    assert of_verdicts([result.verdict]) == 1 and keda.left() == []
 
 
 def test_what_could_not_be_seen_is_unknown(keda, monkeypatch):
@@ -120,8 +120,8 @@ def test_what_could_not_be_seen_is_unknown(keda, monkeypatch):
         raise Unreachable("Redis", "r:6379", "no answer")
 
     monkeypatch.setattr(keda.world.redis, "add", away)
-    (found,) = keda.run(BY_ID["strategy/eager"])
-    assert (found.verdict, of_verdicts([found.verdict])) == (Verdict.UNKNOWN, 3) and "no answer" in found.detail
+    (result,) = keda.run(BY_ID["strategy/eager"])
+    assert (result.verdict, of_verdicts([result.verdict])) == (Verdict.UNKNOWN, 3) and "no answer" in result.detail
 
 
 def test_whether_keda_may_be_disturbed_can_be_unknown(keda, monkeypatch):
@@ -131,8 +131,8 @@ def test_whether_keda_may_be_disturbed_can_be_unknown(keda, monkeypatch):
         raise Unreachable("Kubernetes", "k:6443", "no answer")
 
     monkeypatch.setattr(run_acceptance.running_jobs, "at_risk", away)
-    found = keda.run(BY_ID["minimum/with-work"], BY_ID["operator/deleted"])
-    assert [one.verdict for one in found] == [Verdict.OK, Verdict.UNKNOWN] and "no answer" in found[1].detail
+    results = keda.run(BY_ID["minimum/with-work"], BY_ID["operator/deleted"])
+    assert [result.verdict for result in results] == [Verdict.OK, Verdict.UNKNOWN] and "no answer" in results[1].detail
 
 
 def test_a_case_whose_scaled_job_is_not_taken_watches_no_more(keda, monkeypatch):
@@ -144,26 +144,26 @@ def test_a_case_whose_scaled_job_is_not_taken_watches_no_more(keda, monkeypatch)
 
     monkeypatch.setattr(trial.Watch, "close", lambda self: closed.append(self))
     monkeypatch.setattr(trial.Trial, "change", refused)
-    (found,) = keda.run(CASES[0])
-    assert found.verdict is Verdict.UNKNOWN and len(closed) == 1 and keda.left() == []
+    (result,) = keda.run(CASES[0])
+    assert result.verdict is Verdict.UNKNOWN and len(closed) == 1 and keda.left() == []
 
 
 def test_what_disturbs_keda_is_only_for_a_local_stack(keda):
     """It is skipped with the reason, and alone it proves nothing."""
     environment = keda.world.systems.environment
     keda.world.systems.environment = environment.model_copy(update={"approval": "digest"})
-    (found,) = keda.run(BY_ID["operator/deleted"])
-    assert (found.verdict, of_verdicts([found.verdict])) == (
+    (result,) = keda.run(BY_ID["operator/deleted"])
+    assert (result.verdict, of_verdicts([result.verdict])) == (
         Verdict.SKIPPED,
         3,
-    ) and "only on a local stack" in found.detail
+    ) and "only on a local stack" in result.detail
 
 
 def test_what_disturbs_keda_is_not_run_where_a_new_operator_would_delete_a_job(keda):
     """A real ScaledJob's Job of another generation would die of it (F3)."""
     keda.world.change(kinds.JOBS, "j1", "prompt-keda-lsstcam", metadata={"annotations": {GENERATION: "1"}})
-    (found,) = keda.run(BY_ID["operator/deleted"])
-    assert found.verdict is Verdict.SKIPPED and "would delete 1 Jobs" in found.detail
+    (result,) = keda.run(BY_ID["operator/deleted"])
+    assert result.verdict is Verdict.SKIPPED and "would delete 1 Jobs" in result.detail
     assert keda.world.kube.find(kinds.PODS, OPERATOR, "keda")
 
 
@@ -176,7 +176,7 @@ def test_what_disturbs_keda_comes_last_and_the_results_in_order(keda):
             ended.append(event.subject)
 
     asked = [BY_ID["operator/deleted"], BY_ID["minimum/with-work"]]
-    assert [one.id for one in keda.run(*asked, observer=observe)] == [one.id for one in asked]
+    assert [case.id for case in keda.run(*asked, observer=observe)] == [entry.id for entry in asked]
     assert ended == ["acceptance/minimum/with-work", "acceptance/operator/deleted"]
 
 
@@ -218,7 +218,7 @@ def test_leftovers_of_a_killed_suite_go_at_the_next_run(keda):
             keda.world.redis.ensure_group(stream, name, "0")
     keda.run(CASES[0])
     left = keda.left()
-    assert [one["metadata"]["name"] for one in left[:-2]] == ["smoke-young"]
+    assert [obj["metadata"]["name"] for obj in left[:-2]] == ["smoke-young"]
     assert left[-2:] == ["smoke-young", "smoke-young-hold"]
 
 
@@ -227,24 +227,24 @@ def test_the_suite_needs_no_right_that_a_redeploy_does_not_need(keda):
     keda.run(*CASES)
     environment = keda.world.systems.environment
     rights = redeploy_rights(environment, *manifests(environment))
-    assert sorted(one for one in keda.recorder.asked if not any(right.covers(one) for right in rights)) == []
+    assert sorted(needed for needed in keda.recorder.asked if not any(right.covers(needed) for right in rights)) == []
 
 
 def test_every_case_has_its_row_and_is_seen_red():
     """docs/acceptance.md says what it promises, with the test it is from; and a KEDA that does otherwise is tried."""
     page = (ROOT / "docs" / "acceptance.md").read_text()
-    for one in CASES:
-        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{one.id}` |")]
-        assert row.split("|")[-2].strip() in one.source, one.id
+    for case in CASES:
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{case.id}` |")]
+        assert row.split("|")[-2].strip() in case.source, case.id
     assert {case for case, _, _ in OTHERWISE} == set(BY_ID)
 
 
 def test_every_case_names_its_promise_and_its_source():
     """Ids are unique, and end up in file names and command lines."""
     assert len(BY_ID) == len(CASES) >= 11
-    for one in CASES:
-        assert one.title and (one.source == "ours" or "/" in one.source), one.id
-        assert one.id.count("/") == 1 and one.id == one.id.lower(), one.id
+    for case in CASES:
+        assert case.title and (case.source == "ours" or "/" in case.source), case.id
+        assert case.id.count("/") == 1 and case.id == case.id.lower(), case.id
 
 
 def result(verdict):
@@ -262,7 +262,7 @@ def result(verdict):
 )
 def test_the_exit_code_tells_the_truth(verdicts, code):
     """Broken before unknown before proven; nothing tried is not proven."""
-    assert of_verdicts(result(one).verdict for one in verdicts) == code
+    assert of_verdicts(result(verdict).verdict for verdict in verdicts) == code
 
 
 def test_a_worker_that_cannot_start_is_red_at_once(keda):
@@ -274,9 +274,9 @@ def test_a_worker_that_cannot_start_is_red_at_once(keda):
         "containerStatuses": [{"name": "worker", "image": "i", "state": {"waiting": waiting}}],
     }
 
-    def run(one):
-        keda.world.put(kinds.PODS, "p", NAMESPACE, {smoke_objects.SMOKE_LABEL: one.name}, status=status)
+    def run(case):
+        keda.world.put(kinds.PODS, "p", NAMESPACE, {smoke_objects.SMOKE_LABEL: case.name}, status=status)
         with pytest.raises(StepBroken, match="401 unauthorized"):
-            one.runs(1)
+            case.runs(1)
 
     assert keda.run(replace(CASES[0], run=run))[0].verdict is Verdict.OK

@@ -59,8 +59,8 @@ def change(file, *words):
 def change_trigger(world, **metadata):
     """Let the trigger say other things; None: nothing."""
     trigger = world.kube.get(kinds.SCALED_JOBS, SCALED_JOB, SPACE)["spec"]["triggers"][0]
-    said = {key: value for key, value in {**trigger["metadata"], **metadata}.items() if value is not None}
-    world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec={"triggers": [{**trigger, "metadata": said}]})
+    values = {key: value for key, value in {**trigger["metadata"], **metadata}.items() if value is not None}
+    world.change(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec={"triggers": [{**trigger, "metadata": values}]})
 
 
 def change_pod(world, **fields):
@@ -133,7 +133,7 @@ def test_a_cluster_without_keda_gets_a_file_too(world, file):
 def test_values_knocked_out_come_back_and_comments_stay(file):
     """The file is then what it was."""
     before = file.read_text()
-    said = load_environment(file, None)
+    environment = load_environment(file, None)
     change(
         file,
         ('version: "2.16.1"', 'version: "FILL-IN: which?" # ours'),
@@ -146,7 +146,7 @@ def test_values_knocked_out_come_back_and_comments_stay(file):
         *("keda.version", "instruments[0].stream", "instruments[0].images[0]", "kubernetes.accepted_versions[0]"),
     }
     after = file.read_text()
-    assert load_environment(file, None) == said
+    assert load_environment(file, None) == environment
     assert after.replace(" # ours", "").replace(f"'{STREAM}'  # of the camera", f'"{STREAM}"') == before
     assert run(file).changes == []
 
@@ -170,7 +170,7 @@ def test_what_a_person_has_written_stays_unless_it_is_asked_for(file):
     parts = run(file, write=True)
     (difference,) = parts.changes
     assert (difference.key, difference.now, difference.proposed) == ("instruments[0].max_jobs", 1700, 20)
-    assert "spec.maxReplicaCount" in difference.seen and not difference.chosen
+    assert "spec.maxReplicaCount" in difference.source and not difference.chosen
     assert not parts.written and file.read_bytes() == before
     assert run(file, write=True, differing=True).written and "max_jobs: 20 # ours" in file.read_text()
 

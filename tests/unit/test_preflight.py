@@ -15,8 +15,7 @@ from prompt_keda.core.decisions import Decisions, Deletion
 from prompt_keda.core.errors import BadAnswer, Refused, Unreachable
 from prompt_keda.core.plan import State
 from prompt_keda.environment.model import ClientLimit, HostCluster
-from prompt_keda.redeploy import inventory as survey
-from prompt_keda.redeploy import modes, preflight
+from prompt_keda.redeploy import inventory, modes, preflight
 from prompt_keda.redeploy.modes import RedeployOptions
 from tests.contracts.fakes.kube import FakeKube
 
@@ -51,10 +50,10 @@ class Ready:
 
     def plan(self, mode):
         """Decide as a plan does."""
-        seen = survey.look(self.context)
-        self.context.decisions = modes.decide(self.context, seen, mode, RedeployOptions())
+        observed = inventory.look(self.context)
+        self.context.decisions = modes.decide(self.context, observed, mode, RedeployOptions())
 
-    def seen(self):
+    def inspect(self):
         return preflight.inspect(self.context)
 
 
@@ -66,15 +65,15 @@ def ready():
 def test_when_all_is_at_hand_it_goes_ahead(ready):
     """Nothing is written for that."""
     before = dict(ready.world.kube._objects)
-    seen = ready.seen()
-    assert seen.state is State.DONE, seen.detail
+    inspection = ready.inspect()
+    assert inspection.state is State.DONE, inspection.detail
     assert ready.world.kube._objects == before
 
 
 def test_in_a_vcluster_it_says_what_it_cannot_see(ready):
     """Room, quota and admission are its host's: what was tried inside tells nothing of them."""
     known(syncer=ClientLimit(qps=40, burst=80), host_workers_count=400)(ready.world)
-    assert ready.seen().detail.endswith(f"; {HEADER}")
+    assert ready.inspect().detail.endswith(f"; {HEADER}")
 
 
 def dying_namespace(ready):
@@ -130,7 +129,7 @@ def redis_with(**values):
 
 
 @pytest.mark.parametrize(
-    ("break_it", "said"),
+    ("break_it", "message"),
     [
         (redis_with(refuses="NOREPLICAS Not enough good replicas to write."), "NOREPLICAS Not enough good replicas"),
         (redis_with(pauses=True), "PING is answered, and a write is not"),
@@ -151,25 +150,25 @@ def redis_with(**values):
         (no_image, "image registry.prompt-keda.test:5000/keda"),
     ],
 )
-def test_what_would_stop_it_half_way_is_named(ready, break_it, said):
+def test_what_would_stop_it_half_way_is_named(ready, break_it, message):
     """Broken, so that the run ends before its first write."""
     break_it(ready)
-    seen = ready.seen()
-    assert seen.state is State.BROKEN and said in seen.detail, seen.detail
+    inspection = ready.inspect()
+    assert inspection.state is State.BROKEN and message in inspection.detail, inspection.detail
 
 
 @pytest.mark.parametrize("verb", ["get", "list", "create", "patch", "delete"])
 def test_a_run_that_may_not_be_copied_into_the_cluster_goes_ahead(ready, verb):
     """Nobody else could resume it; that is no reason to let KEDA lie."""
     no_right(verb, "configmaps")(ready)
-    assert ready.seen().state is State.DONE, ready.seen().detail
+    assert ready.inspect().state is State.DONE, ready.inspect().detail
 
 
 def test_a_job_that_a_person_has_given_up_does_not_stop_it(ready):
     """It is named, and goes with its namespace in any case."""
     dying_namespace(ready)
     ready.context.decisions = replace(ready.context.decisions, given_up=(f"{SPACE}/j1",))
-    assert ready.seen().state is State.DONE
+    assert ready.inspect().state is State.DONE
 
 
 def test_what_is_removed_first_is_no_conflict(ready):
@@ -180,9 +179,9 @@ def test_what_is_removed_first_is_no_conflict(ready):
     kube.apply({**wanted, "spec": {"replicas": 0}}, field_manager="somebody")
     ready.context.keda_objects[2] = {**wanted, "spec": {**wanted["spec"], "replicas": 1}}
     ready.context.decisions = Decisions()
-    assert "Deployment keda/keda-operator: 409" in ready.seen().detail, "the test itself is wrong"
+    assert "Deployment keda/keda-operator: 409" in ready.inspect().detail, "the test itself is wrong"
     ready.plan("reinstall")
-    assert ready.seen().state is State.DONE
+    assert ready.inspect().state is State.DONE
 
 
 def test_what_stands_as_it_should_is_not_applied_again(ready, monkeypatch):
@@ -198,10 +197,10 @@ def test_what_stands_as_it_should_is_not_applied_again(ready, monkeypatch):
         return apply(obj, force, dry_run, **more)
 
     monkeypatch.setattr(kube, "apply", refuses)
-    assert ready.seen().state is State.DONE, ready.seen().detail
+    assert ready.inspect().state is State.DONE, ready.inspect().detail
     install.apply_parts(context)
     ready.world.kube.delete(kinds.CLUSTER_ROLES, "keda-operator")
-    assert "conflict with 'kubectl'" in ready.seen().detail
+    assert "conflict with 'kubectl'" in ready.inspect().detail
 
 
 def test_a_namespace_that_is_on_its_way_out_does_not_stop_it(ready):
@@ -209,9 +208,9 @@ def test_a_namespace_that_is_on_its_way_out_does_not_stop_it(ready):
     role = {"apiVersion": ROLE["apiVersion"], "kind": "Role", "metadata": {"name": "r", "namespace": "keda"}}
     ready.context.keda_objects.append({**role, "rules": []})
     ready.world.kube.apply({**role, "rules": "theirs"}, field_manager="somebody")
-    assert ready.seen().state is State.BROKEN
+    assert ready.inspect().state is State.BROKEN
     ready.world.change(kinds.NAMESPACES, "keda", metadata={"deletionTimestamp": "now"})
-    assert ready.seen().state is State.DONE
+    assert ready.inspect().state is State.DONE
 
 
 HOLD, HOOK = "example.com/hold", "argocd.argoproj.io/hook-finalizer"
@@ -245,7 +244,7 @@ def faulty_certificates(ready):
 
 def purged(ready):
     held(kinds.SCALED_JOBS, SCALED_JOB, SPACE, HOOK)(ready)
-    assert ready.seen().state is State.DONE, "a CRD that stays holds nothing up"
+    assert ready.inspect().state is State.DONE, "a CRD that stays holds nothing up"
     ready.plan("purge")
 
 
@@ -266,8 +265,8 @@ def test_a_finalizer_of_others_on_what_has_to_go_is_seen_first(ready, words, hol
     hold(ready)
     if "purged" not in hold.__name__:
         ready.plan("reinstall")
-    seen = ready.seen()
-    assert seen.state is State.BROKEN and words in seen.detail, seen.detail
+    inspection = ready.inspect()
+    assert inspection.state is State.BROKEN and words in inspection.detail, inspection.detail
 
 
 def test_the_command_takes_only_that_finalizer_away(ready):
@@ -275,14 +274,14 @@ def test_the_command_takes_only_that_finalizer_away(ready):
     ready.world.change(kinds.DEPLOYMENTS, "keda-operator", "keda", metadata={"finalizers": ["orphan", HOLD]})
     ready.plan("reinstall")
     patch = """kubectl -n keda patch deployments.apps keda-operator --type merge -p '{"metadata":{"finalizers":["orphan"]}}'"""
-    assert patch in ready.seen().detail
+    assert patch in ready.inspect().detail
 
 
 def test_a_finalizer_that_kubernetes_takes_away_stops_nothing(ready):
     """Its garbage collector does, once what it owns is gone."""
     held(kinds.DEPLOYMENTS, "keda-operator", "keda", "foregroundDeletion")(ready)
     ready.plan("reinstall")
-    assert ready.seen().state is State.DONE, ready.seen().detail
+    assert ready.inspect().state is State.DONE, ready.inspect().detail
 
 
 def policy(operation, plural, namespace=None):
@@ -324,11 +323,11 @@ def test_what_admission_denies_is_seen_before_anything_is_removed(ready, words, 
         {**kinds.API_SERVICES.head, "metadata": {"name": "v1beta1.external.metrics.k8s.io"}, "spec": {"service": None}}
     )
     ready.plan("reinstall")
-    assert ready.seen().state is State.DONE, ready.seen().detail
+    assert ready.inspect().state is State.DONE, ready.inspect().detail
     deny(ready)
     before = dict(ready.world.kube._objects)
-    seen = ready.seen()
-    assert seen.state is State.BROKEN and words in seen.detail, seen.detail
+    inspection = ready.inspect()
+    assert inspection.state is State.BROKEN and words in inspection.detail, inspection.detail
     assert ready.world.kube._objects == before
 
 
@@ -336,9 +335,9 @@ def test_a_webhook_that_takes_no_dry_run_stops_nothing(ready):
     """What it would say is not known; before, nobody asked it at all."""
     policy("delete", "deployments", "keda")(ready)
     ready.plan("reinstall")
-    assert ready.seen().state is State.BROKEN
+    assert ready.inspect().state is State.BROKEN
     ready.world.kube.denial = 'admission webhook "x" does not support dry run'
-    assert ready.seen().state is State.DONE, ready.seen().detail
+    assert ready.inspect().state is State.DONE, ready.inspect().detail
 
 
 def quota(ready, hard, used, **spec):
@@ -373,8 +372,8 @@ def test_a_quota_that_lets_kedas_pods_not_in_again_is_seen_first(ready, hard, us
     """What they take now is free again by then; what others take is not."""
     quota(ready, hard, used)
     ready.plan("reinstall")
-    seen = ready.seen()
-    assert (seen.state is State.BROKEN) == bool(words) and words in seen.detail, seen.detail
+    inspection = ready.inspect()
+    assert (inspection.state is State.BROKEN) == bool(words) and words in inspection.detail, inspection.detail
 
 
 def test_a_keda_of_which_nothing_is_replaced_needs_no_room(ready):
@@ -383,17 +382,17 @@ def test_a_keda_of_which_nothing_is_replaced_needs_no_room(ready):
     policy("create", "pods", "keda")(ready)
     ready.context.decisions = Decisions()
     ready.world.kube.apply(ready.context.keda_objects[2], force=True)
-    assert ready.seen().state is State.DONE, ready.seen().detail
+    assert ready.inspect().state is State.DONE, ready.inspect().detail
 
 
 def test_a_quota_for_other_pods_or_one_that_may_not_be_read_stops_nothing(ready):
     """KEDA's pods have no maximum run time."""
     quota(ready, {"pods": "0"}, {"pods": "1"}, scopes=["Terminating"])
-    assert ready.seen().state is State.DONE, ready.seen().detail
+    assert ready.inspect().state is State.DONE, ready.inspect().detail
     ready.world.change(kinds.RESOURCE_QUOTAS, "tight", "keda", spec={"scopes": None})
-    assert ready.seen().state is State.BROKEN
+    assert ready.inspect().state is State.BROKEN
     no_right("list", "resourcequotas")(ready)
-    assert ready.seen().state is State.DONE, ready.seen().detail
+    assert ready.inspect().state is State.DONE, ready.inspect().detail
 
 
 def host_quota(ready, hard, used, worker_cpus=0):
@@ -430,21 +429,23 @@ def test_a_full_quota_of_a_vclusters_host_is_seen_before_any_write(ready, hard, 
     host_quota(ready, hard, used, worker_cpus)
     ready.context.decisions = Decisions()
     ready.world.kube.apply(ready.context.keda_objects[2], force=True)
-    seen = ready.seen()
-    assert (seen.state is State.BROKEN) == bool(words) and words in seen.detail, seen.detail
+    inspection = ready.inspect()
+    assert (inspection.state is State.BROKEN) == bool(words) and words in inspection.detail, inspection.detail
 
 
 def test_pods_of_keda_that_have_to_come_need_room_on_the_host_too(ready):
     """A reinstall frees what its pods take now."""
     host_quota(ready, {"pods": "9"}, {"pods": "9"})
-    seen = ready.seen()
-    assert seen.state is State.BROKEN and "pods 9, others use 8, KEDA needs 2" in seen.detail, seen.detail
+    inspection = ready.inspect()
+    assert inspection.state is State.BROKEN and "pods 9, others use 8, KEDA needs 2" in inspection.detail, (
+        inspection.detail
+    )
 
 
 def test_a_host_whose_quota_may_not_be_seen_stops_nothing(ready):
     """Nor one that is not reached."""
     host_quota(ready, {"pods": "1"}, {"pods": "9"}).denied.add(("list", "resourcequotas"))
-    assert ready.seen().state is State.DONE, ready.seen().detail
+    assert ready.inspect().state is State.DONE, ready.inspect().detail
 
 
 def unreachable(*image):
@@ -454,21 +455,21 @@ def unreachable(*image):
 def test_a_registry_that_is_not_reached_from_here_says_nothing(ready):
     """The nodes may reach it."""
     ready.world.registry.manifest_digest = unreachable
-    assert ready.seen().state is State.DONE
+    assert ready.inspect().state is State.DONE
 
 
 def test_a_redis_that_is_not_reached_does_not_stop_it(ready):
     """It may come back until it is needed: the steps that need it wait, and say so."""
     ready.world.redis.down = True
-    assert ready.seen().state is State.DONE, ready.seen().detail
+    assert ready.inspect().state is State.DONE, ready.inspect().detail
 
 
 def test_what_the_new_crd_would_refuse_is_seen_though_the_webhooks_go(ready):
     """Nothing can be tried on the server then: a webhook without backend and with the policy Fail takes nothing (F12)."""
     wanted = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledJob", "metadata": {"name": "s", "namespace": SPACE}}
     ready.context.instrument_objects = {"i": [{**wanted, "spec": {"triggers": "none"}}]}
-    seen = ready.seen()
-    assert seen.state is State.BROKEN and "ScaledJob s: " in seen.detail, seen.detail
+    inspection = ready.inspect()
+    assert inspection.state is State.BROKEN and "ScaledJob s: " in inspection.detail, inspection.detail
 
 
 def test_a_webhook_that_does_not_answer_does_not_stop_what_replaces_it(ready, monkeypatch):
@@ -486,9 +487,9 @@ def test_a_webhook_that_does_not_answer_does_not_stop_what_replaces_it(ready, mo
     live = ready.world.kube.get(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
     wanted = {key: live[key] for key in ("spec", "metadata")}
     ready.context.instrument_objects = {"i": [{"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledJob", **wanted}]}
-    assert "500" in ready.seen().detail, "the test itself is wrong"
+    assert "500" in ready.inspect().detail, "the test itself is wrong"
     webhook = Deletion("ValidatingWebhookConfiguration", "", "keda-admission", "u")
     hooks = [{"name": "vscaledjob.keda.sh"}]
     ready.world.change(kinds.VALIDATING_WEBHOOKS, "keda-admission", webhooks=hooks)
     ready.context.decisions = replace(ready.context.decisions, deletions=(webhook,))
-    assert "500" not in ready.seen().detail
+    assert "500" not in ready.inspect().detail

@@ -23,7 +23,7 @@ from tests.runs import cluster_of
 
 from .world import World, WorldSession
 
-CHECKS = {one.id: one for one in ALL_CHECKS}
+CHECKS = {check.id: check for check in ALL_CHECKS}
 RUNBOOK = find_runbook(RUNBOOKS, "keda-gone")
 
 
@@ -51,25 +51,25 @@ class Toolkits:
 @pytest.fixture
 def toolkits(monkeypatch, tmp_path):
     """What the toolkit would say: looks one after the other, codes of commands, approval and digests."""
-    said = Toolkits()
+    scripted = Toolkits()
 
     def look(systems, checks, observe=None):
-        found = said.looks.pop(0) if len(said.looks) > 1 else said.looks[0]
-        return [result(*one) for one in found.items()]
+        results = scripted.looks.pop(0) if len(scripted.looks) > 1 else scripted.looks[0]
+        return [result(*verdict) for verdict in results.items()]
 
     def command(words):
-        said.commands.append(" ".join(words))
-        return Ran(said.codes.get(words[0], 0), {}, 0.1)
+        scripted.commands.append(" ".join(words))
+        return Ran(scripted.codes.get(words[0], 0), {}, 0.1)
 
     for module in (runbooks, bundle):
         monkeypatch.setattr(module, "run_round", look)
-    monkeypatch.setattr(runbooks, "runs_here_and_in_cluster", lambda systems, folder, **_: (said.runs, [], ""))
+    monkeypatch.setattr(runbooks, "runs_here_and_in_cluster", lambda systems, folder, **_: (scripted.runs, [], ""))
     monkeypatch.setattr(WorldSession, "for_writing", lambda session: None)
     monkeypatch.setattr(runbooks.planner, "make_plan", lambda context, options: SimpleNamespace(digest="d1"))
     monkeypatch.setattr(runbooks, "smoke_digest", lambda environment: "d2")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(runbooks, "run_command", command)
-    return said
+    return scripted
 
 
 GONE, GREEN = {"keda/parts-ready": "fail"}, {"keda/parts-ready": "ok"}
@@ -82,7 +82,7 @@ def respond(toolkits, ask=None):
 def test_what_is_green_needs_nothing(toolkits):
     """No incident is opened."""
     toolkits.looks = [GREEN]
-    assert respond(toolkits).parts.said == "nothing is broken"
+    assert respond(toolkits).parts.message == "nothing is broken"
     assert toolkits.commands == [] and not incidents_folder().exists()
 
 
@@ -100,7 +100,7 @@ def test_a_runbook_that_does_not_help_is_not_run_again(toolkits):
     toolkits.looks, toolkits.codes = [GONE], {"redeploy": 1}
     done = respond(toolkits)
     assert done.exit_code == 1 and len(done.parts.ran) == 1
-    assert done.parts.said == "1 cause left"
+    assert done.parts.message == "1 cause left"
 
 
 def test_the_next_cause_follows(toolkits):
@@ -177,8 +177,8 @@ def test_a_note_opens_an_incident_and_the_report_tells_it(toolkits):
     with pytest.raises(Refusal):
         incidents.note(toolkits.session, "  ", nobody)
     incidents.note(toolkits.session, "asked the owners", nobody)
-    told = incidents.report(toolkits.session, "")
-    assert "asked the owners" in told.parts.markdown and "open, not proven yet" in told.parts.chat
+    report = incidents.report(toolkits.session, "")
+    assert "asked the owners" in report.parts.markdown and "open, not proven yet" in report.parts.chat
 
 
 def test_a_person_closes_an_incident_and_that_is_no_proof(toolkits):
@@ -188,11 +188,11 @@ def test_a_person_closes_an_incident_and_that_is_no_proof(toolkits):
     incidents.note(toolkits.session, "asked the owners", nobody)
     incidents.note(toolkits.session, "they have *mended* it", nobody, close=True)
     assert Incident.find_open(incidents_folder(), cluster_of("local")) is None
-    told = incidents.report(toolkits.session, "").parts
-    assert "closed after" in told.chat and "they have *mended* it" in told.chat
-    assert "- state: closed" in told.markdown and "- closed by " in told.markdown
-    assert all("proven" not in text and "by a proof" not in text for text in (told.chat, told.markdown))
-    assert '<b class="interrupted">closed</b>' in told.html
+    report = incidents.report(toolkits.session, "").parts
+    assert "closed after" in report.chat and "they have *mended* it" in report.chat
+    assert "- state: closed" in report.markdown and "- closed by " in report.markdown
+    assert all("proven" not in text and "by a proof" not in text for text in (report.chat, report.markdown))
+    assert '<b class="interrupted">closed</b>' in report.html
 
 
 @pytest.mark.parametrize("incident_id", ["29991231t000000z-local-7", "29991231t000000z-prod-7", "../../etc"])
@@ -205,8 +205,8 @@ def test_an_incident_that_is_not_there_is_refused(toolkits, incident_id):
 def test_a_damaged_record_is_refused(toolkits):
     """It names the folder."""
     incidents.note(toolkits.session, "x", nobody)
-    found = Incident.find_newest(incidents_folder(), cluster_of("local"))
-    (found.path / "journal.jsonl").write_text("torn")
+    incident = Incident.find_newest(incidents_folder(), cluster_of("local"))
+    (incident.path / "journal.jsonl").write_text("torn")
     with pytest.raises(Refusal, match="is damaged"):
         incidents.report(toolkits.session, "")
 

@@ -50,7 +50,7 @@ invoke smoke --env prod
 ## Escalation
 Its owners.
 """
-CHECKS = {one.id: one for one in ALL_CHECKS}
+CHECKS = {check.id: check for check in ALL_CHECKS}
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_page_is_read_as_people_read_it(page):
     """Steps in order, each with the text above it; the environment is left to who runs it."""
     runbook = load_runbook(page)
     assert (runbook.name, runbook.title) == ("redis-gone", "Redis is gone")
-    assert [(one.id, one.text, one.words) for one in runbook.steps] == [
+    assert [(step.id, step.text, step.words) for step in runbook.steps] == [
         ("diagnosis/1", "Look first.", ("check-deps", "--only", "redis")),
         ("mitigation/1", "1. Bring it back.", ("redeploy",)),
         ("verification/1", "", ("check-deps", "--only", "redis,keda")),
@@ -90,7 +90,7 @@ def test_what_people_copy_is_no_step(page):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("# Redis is gone\n", "Redis\n", "line 1: it has no title"),
         ("## Verification\n", "", "its sections are Meaning, Impact, Diagnosis, Mitigation, Escalation"),
@@ -103,13 +103,13 @@ def test_what_people_copy_is_no_step(page):
         ("invoke smoke --env prod\n```\n", "invoke smoke --env prod\n", "is no `invoke"),
     ],
 )
-def test_a_page_of_another_form_is_refused_with_its_line(page, old, new, said):
+def test_a_page_of_another_form_is_refused_with_its_line(page, old, new, message):
     """Nothing is run that the page does not say plainly."""
     assert old in PAGE
     page.write_text(PAGE.replace(old, new, 1))
     with pytest.raises(EnvironmentFileError) as refused:
         load_runbook(page)
-    assert said in refused.value.what
+    assert message in refused.value.what
 
 
 @pytest.mark.parametrize("name", ["../redis-gone", "redis", "", "--env"])
@@ -142,11 +142,11 @@ def test_every_command_is_run_for_the_environment_and_kept(page, incident):
         "smoke --env local",
     ]
     assert exit_code(runbook, done) == 1, "the verification has seen that it is broken"
-    events = [(one["step"], one["event"]) for one in incident.entries][1:]
+    events = [(command["step"], command["event"]) for command in incident.entries][1:]
     assert events[:4] == [
         (f"redis-gone/{step}", event) for step in ("diagnosis/1", "mitigation/1") for event in ("begin", "done")
     ]
-    assert [incident.kept(one.file) for one in done] == [{"results": []}] * 4
+    assert [incident.kept(command.file) for command in done] == [{"results": []}] * 4
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_an_incident_goes_on_until_it_is_closed(tmp_path):
     assert Incident.find_open(folder, cluster_of("prod")) is None
     first.add(INCIDENT, CLOSED, "proven")
     assert Incident.find_open(folder, cluster_of("local")) is None
-    assert [one["event"] for one in first.entries] == ["opened", "closed"]
+    assert [entry["event"] for entry in first.entries] == ["opened", "closed"]
 
 
 def test_another_cluster_under_the_same_name_has_incidents_of_its_own(tmp_path, monkeypatch):
@@ -214,31 +214,35 @@ def result(check_id, verdict):
     )
 
 
-@pytest.mark.parametrize("fault", ALL_FAULTS, ids=[one.id for one in ALL_FAULTS])
+@pytest.mark.parametrize("fault", ALL_FAULTS, ids=[fault.id for fault in ALL_FAULTS])
 def test_the_root_cause_of_every_fault_comes_first(fault):
     """Its runbook is the one that is proposed."""
-    seen = [result(*one) for one in fault.expected_checks.items()]
-    assert causes(seen)[0].runbook == runbook_of(fault)
+    results = [result(*expected) for expected in fault.expected_checks.items()]
+    assert causes(results)[0].runbook == runbook_of(fault)
 
 
 @pytest.mark.parametrize("fault", argocd.FAULTS, ids=[fault.id for fault in argocd.FAULTS])
 def test_what_argo_cd_disagrees_with_comes_before_that_its_hooks_put_jobs_at_risk(fault):
     """The second stands as long as Jobs run where it delivers: it would hide the first for ever."""
-    seen = [result("keda/rollout-keeps-jobs", "warn"), *(result(*check) for check in fault.expected_checks.items())]
-    assert causes(seen)[0].runbook == runbook_of(fault)
+    results = [result("keda/rollout-keeps-jobs", "warn"), *(result(*check) for check in fault.expected_checks.items())]
+    assert causes(results)[0].runbook == runbook_of(fault)
 
 
 def test_every_runbook_has_its_place_among_the_causes():
     """One that is not in the order would always come last."""
-    assert {one.runbook for one in ALL_CHECKS if one.runbook} <= set(ORDER)
+    assert {check.runbook for check in ALL_CHECKS if check.runbook} <= set(ORDER)
 
 
 def test_broken_comes_before_what_is_not_seen():
     """What was skipped is a consequence."""
-    seen = [result("redis/answers", "unknown"), result("keda/none-paused", "warn"), result("keda/parts-ready", "fail")]
-    ranked = causes([*seen, result("redis/groups-exist", "skipped")])
-    assert [one.worst.value for one in ranked][:2] == ["fail", "unknown"]
-    assert all(check.verdict is not Verdict.SKIPPED for one in ranked for check in one.checks)
+    results = [
+        result("redis/answers", "unknown"),
+        result("keda/none-paused", "warn"),
+        result("keda/parts-ready", "fail"),
+    ]
+    ranked = causes([*results, result("redis/groups-exist", "skipped")])
+    assert [cause.worst.value for cause in ranked][:2] == ["fail", "unknown"]
+    assert all(check.verdict is not Verdict.SKIPPED for cause in ranked for check in cause.checks)
 
 
 def test_that_events_wait_is_the_root_only_where_nothing_explains_it():
@@ -246,17 +250,17 @@ def test_that_events_wait_is_the_root_only_where_nothing_explains_it():
     symptom = result("scaling/works", "fail")
     for id_, verdict in (("keda/parts-ready", "fail"), ("keda/none-paused", "warn"), ("capacity/quota-allows", "fail")):
         ranked = causes([symptom, result(id_, verdict)])
-        assert [one.checks[0].id for one in ranked] == [id_, "scaling/works"]
+        assert [cause.checks[0].id for cause in ranked] == [id_, "scaling/works"]
     for id_ in ("images/pinned", "redis/fan-out-alive"):
         ranked = causes([result(id_, "warn"), symptom])
-        assert [one.checks[0].id for one in ranked] == ["scaling/works", id_]
+        assert [cause.checks[0].id for cause in ranked] == ["scaling/works", id_]
     assert causes([symptom])[0].runbook == "keda-does-not-scale"
 
 
 def test_a_command_is_a_process_whose_document_is_kept():
     """Here one that is refused at once."""
     ran = run_command(["check-deps", "--env", "no-such-environment"])
-    assert ran.exit_code == 2 and "no-such-environment" in ran.said
+    assert ran.exit_code == 2 and "no-such-environment" in ran.message
 
 
 def test_a_command_is_stopped_by_what_stops_us(tmp_path, monkeypatch):
@@ -303,4 +307,4 @@ def test_an_incident_whose_beginning_was_cut_off_is_begun_again(tmp_path):
 )
 def test_a_step_is_told_by_what_its_command_gave(code, document, words):
     """A plan proves nothing, and does not say so."""
-    assert Ran(code, document, 1.0).said == words
+    assert Ran(code, document, 1.0).message == words

@@ -81,7 +81,9 @@ def test_an_environment_of_the_current_folder_counts_first(installed, tmp_path):
 
 def test_a_command_that_a_runbook_starts_is_one_of_the_wheel(installed, tmp_path):
     """Not of a clone that happens to be there."""
-    code = "from prompt_keda.runbooks.commands import run_command; print(run_command(['plan', '--env', 'prod']).said)"
+    code = (
+        "from prompt_keda.runbooks.commands import run_command; print(run_command(['plan', '--env', 'prod']).message)"
+    )
     env = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert "the environment does not say keda.manifests.source" in done.stdout, done.stderr

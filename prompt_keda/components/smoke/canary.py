@@ -58,7 +58,7 @@ class Sight:
         Seconds from the Job's creation to the pod running; None: it never ran.
     state
         Where it stood when it did not run, in words.
-    said
+    output
         What its log says last.
     left
         Why it could not be deleted; empty: it is gone.
@@ -67,7 +67,7 @@ class Sight:
     pod: str = ""
     running_s: float | None = None
     state: str = ""
-    said: str = ""
+    output: str = ""
     left: str = ""
 
 
@@ -147,7 +147,7 @@ class Canary:
                 watch.wait(LOOK_S)
         if sight.running_s is None:
             return sight
-        return replace(sight, said=self._listen(watch, sight.pod))
+        return replace(sight, output=self._listen(watch, sight.pod))
 
     def _listen(self, watch: Any, pod: str) -> str:
         """Return the last line of its log, once there is one."""

@@ -248,7 +248,7 @@ def dns_inside(systems: Systems) -> Outcome:
     UNKNOWN: the canary did not say, for example because the smoke test's image is another worker.
     """
     name = systems.environment.redis.inside_address
-    output = _canary(systems).said
+    output = _canary(systems).output
     failed = canary.NOT_RESOLVED.search(output)
     if failed:
         fix = "Look at CoreDNS; restarting it is what helps most often. In a vCluster also at the syncer."

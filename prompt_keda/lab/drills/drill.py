@@ -80,7 +80,7 @@ class _Drill:
     ) -> None:
         self.fault, self.stage, self.ways = fault, stage, ways
         self.job_watcher, self.audits, self.observer = job_watcher, audits, observer
-        self.seen: dict[str, Any] = {"fault": fault.id, "title": fault.title}
+        self.results: dict[str, Any] = {"fault": fault.id, "title": fault.title}
         self.problems: list[str] = []
         self.is_reverted = False
 
@@ -102,7 +102,7 @@ class _Drill:
                 except PromptKedaError as error:
                     self.problems.append(f"it could not be reverted: {error.what}")
                     self._tell(self.problems[-1])
-        return Drilled(**self.seen, problems=tuple(self.problems))
+        return Drilled(**self.results, problems=tuple(self.problems))
 
     def _await_workers(self) -> None:
         """Send events until as many workers run as there may be."""
@@ -130,9 +130,9 @@ class _Drill:
 
     def _break(self) -> set[str]:
         """Inject the fault, and return the UIDs of what works before and after: that may take a minute."""
-        before, self.seen["at_work"] = self.job_watcher.at_work_now(), self.job_watcher.workers_count()
-        self._tell(f"{self.fault.title}; {self.seen['at_work']} workers run")
-        if not self.seen["at_work"]:
+        before, self.results["at_work"] = self.job_watcher.at_work_now(), self.job_watcher.workers_count()
+        self._tell(f"{self.fault.title}; {self.results['at_work']} workers run")
+        if not self.results["at_work"]:
             self.problems.append("no worker runs: nothing could be lost")
         self.began = time.monotonic()
         self.job_watcher.phase(FAULT)
@@ -143,8 +143,8 @@ class _Drill:
         results = until_detected(self.fault, self.ways)
         runbook = causes([result for result in results if not self._is_own_load(result)])[0].runbook
         verdicts = {result.id: result.verdict.value for result in results if result.id in self.fault.expected_checks}
-        self.seen |= {"expected_checks": verdicts, "detected_s": self._since_broken_s(), "runbook": runbook}
-        self._tell(f"seen after {self.seen['detected_s']} s; the runbook is {runbook or 'none'}")
+        self.results |= {"expected_checks": verdicts, "detected_s": self._since_broken_s(), "runbook": runbook}
+        self._tell(f"seen after {self.results['detected_s']} s; the runbook is {runbook or 'none'}")
         if runbook != (wanted := runbook_of(self.fault)):
             self.problems.append(f"the runbook should be {wanted}")
         self.job_watcher.phase(RECOVERY)
@@ -154,7 +154,7 @@ class _Drill:
                 audit.give(MORE)
         code, is_proven = self.ways.follow(runbook) if runbook else (1, False)
         is_mended = code == 0 and self._is_mended(self.ways.look())
-        self.seen["answered_by"] = RUNBOOK if is_mended else PEOPLE
+        self.results["answered_by"] = RUNBOOK if is_mended else PEOPLE
         if not is_mended:
             self._tell("the runbook alone is not enough: now what its page asks people to do")
             self._revert()
@@ -162,7 +162,7 @@ class _Drill:
                 self.ways, f"the end of {self.fault.id}", standing=_standing(self.stage), observer=self.observer
             )
         if (is_mended and is_proven) or (code := self.ways.prove()) == 0:
-            self.seen["recovered_s"] = self._since_broken_s()
+            self.results["recovered_s"] = self._since_broken_s()
         else:
             self.problems.append(f"scaling is not proven: exit code {code}")
 
@@ -200,8 +200,8 @@ class _Drill:
         reports = [audit.close(self.fault.id in PLACE_LOST) for audit in self.audits]
         losses, counted = self.job_watcher.lost().items(), {FAULT: before, REVERT: self.job_watcher.have_run()}
         lost = tuple(f"{what} in {phase}" for uid, (phase, what) in losses if uid in counted.get(phase, {uid}))
-        self.seen["lost"] = lost
-        self.seen["events"] = {
+        self.results["lost"] = lost
+        self.results["events"] = {
             "sent": sum(report.sent_count for report in reports),
             "lost": sum(len(report.lost) for report in reports),
             "doubled": sum(len(report.doubled) for report in reports),

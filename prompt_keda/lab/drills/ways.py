@@ -41,8 +41,8 @@ class Ways:
         go_on(done.exit_code)
         steps = done.parts.steps
         for step in steps:
-            if UNEXPECTED in step.said:
-                raise PromptKedaError(f"{step.command}: {step.said}")
+            if UNEXPECTED in step.message:
+                raise PromptKedaError(f"{step.command}: {step.message}")
         return done.exit_code, any(" smoke " in step.command and step.exit_code == 0 for step in steps)
 
     def prove(self) -> int:

@@ -51,7 +51,7 @@ class Point:
 
     what: str
     expected: str
-    seen: str
+    observed: str
     seconds: float
 
 
@@ -297,7 +297,7 @@ class Trial:
 
     def _record(self, point: Point) -> None:
         self.points.append(point)
-        self.say(f"{point.what}: {point.seen} ({point.seconds:.1f} s)", EventKind.NOTE)
+        self.say(f"{point.what}: {point.observed} ({point.seconds:.1f} s)", EventKind.NOTE)
 
     def _in_time(self, what: str, detail: str) -> None:
         if time.monotonic() > self._end:
