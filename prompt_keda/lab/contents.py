@@ -74,7 +74,7 @@ def pause_image(worker: Path) -> images.Built:
 
 
 def publish_small_images(lab: Lab, registry_url: str, worker: Path) -> dict[str, str]:
-    """Push the images of worker, Redis and busybox, and give their names by digest."""
+    """Push the images of worker, Redis and busybox, and return their names by digest."""
     wanted = {
         "worker": images.Image("lsst-dm/prompt-service", "local", {"/worker": worker / "worker"}, ("/worker",)),
         "redis": _redis_image(lab),
@@ -98,7 +98,7 @@ def _redis_image(lab: Lab) -> images.Image:
 
 
 def publish_keda_images(lab: Lab, registry_url: str, programs: Path) -> dict[str, str]:
-    """Push KEDA's three images, with the entry points of upstream's, and give their names by digest."""
+    """Push KEDA's three images, with the entry points of upstream's, and return their names by digest."""
     tag = KEDA_VERSION
     wanted = {
         "keda": images.Image("kedacore/keda", tag, {"/keda": programs / "operator"}, ("/keda",)),
@@ -116,7 +116,7 @@ def publish_keda_images(lab: Lab, registry_url: str, programs: Path) -> dict[str
 
 
 def write_keda_manifests(lab: Lab, image_names: dict[str, str]) -> tuple[Path, str]:
-    """Write KEDA's manifests into the cache, and give the file and its SHA-256."""
+    """Write KEDA's manifests into the cache, and return the file and its SHA-256."""
     module = go_builds.module_folder(go_builds.KEDA, "github.com/kedacore/keda/v2")
     objects = keda_manifests.render(module, lab.program("kubectl"), image_names)
     return keda_manifests.write(objects, cache_home() / "prompt-keda" / "manifests")

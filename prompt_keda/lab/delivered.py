@@ -45,7 +45,7 @@ def ensure_ground(lab: Lab, repo_url: str) -> Path:
 
 
 def ensure_groups(lab: Lab) -> None:
-    """Make the consumer groups that are not there, as the environment local has them. Idempotent: yes."""
+    """Make the consumer groups that are missing, as the environment local has them. Idempotent: yes."""
     systems = Systems(load_environment(ENVIRONMENTS / "local.yaml", state.endpoints(lab)))
     try:
         for instrument in systems.environment.instruments:

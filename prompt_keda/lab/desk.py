@@ -65,7 +65,7 @@ def command(lab: Lab, argv: Sequence[str]) -> list[str]:
 
 
 def exec_(argv: Sequence[str]) -> int:
-    """Run a command at the desk, and give its exit code. Raises as `command` does."""
+    """Run a command at the desk, and return its exit code. Raises as `command` does."""
     return subprocess.run(
         command(current_lab(), argv), cwd=CODE, env={**os.environ, "PYTHONPATH": str(CODE)}, check=False
     ).returncode

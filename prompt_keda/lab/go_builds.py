@@ -117,7 +117,7 @@ def module_folder(module: GoModule, path: str) -> Path:
 
 
 def build(module: GoModule, observer: Observer, niceness: int = 0, children: Children | None = None) -> Path:
-    """Build a module's programs unless the cache has them, and give their folder. Idempotent: yes.
+    """Build a module's programs unless the cache has them, and return their folder. Idempotent: yes.
 
     The programs appear in the cache whole or not at all; an interrupted build goes on where Go's own cache stands. What
     another process builds of this module is waited for.
@@ -184,7 +184,7 @@ def _build(module: GoModule, target: Path, observer: Observer, niceness: int, ch
 
 
 def _fetch(module: GoModule, children: Children) -> int:
-    """Fetch the sources of all modules, and give the number of packages to compile at most."""
+    """Fetch the sources of all modules, and return the number of packages to compile at most."""
     fix, environment = "Is the Go proxy reachable?", _environment()
     argv = ["go", "mod", "download"]
     run(argv, cwd=module.source, env=environment, timeout_s=1800, fix=fix, children=children)

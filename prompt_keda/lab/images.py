@@ -102,7 +102,7 @@ def build(image: Image, cache: Path) -> Built:
 
 
 def push(built: Built, client: httpx.Client) -> str:
-    """Push an image, and give ``repository@digest``. What the registry has already is not sent.
+    """Push an image, and return ``repository@digest``. What the registry has already is not sent.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def push(built: Built, client: httpx.Client) -> str:
 
 
 def put_manifest(client: httpx.Client, name: str, reference: str, manifest: bytes, media_type: str) -> str:
-    """Put a manifest, or an index, under a tag or its digest, and give its digest. Raises `httpx.HTTPError`."""
+    """Put a manifest, or an index, under a tag or its digest, and return its digest. Raises `httpx.HTTPError`."""
     url = f"/v2/{name}/manifests/{reference}"
     client.put(url, content=manifest, headers={"Content-Type": media_type}).raise_for_status()
     return _digest(manifest)

@@ -52,7 +52,7 @@ def render(module: Path, kubectl: str, images: Mapping[str, str]) -> list[Object
 
 
 def write(objects: list[Object], folder: Path) -> tuple[Path, str]:
-    """Write the objects as JSON, which is 50 times faster to read than YAML, and give the file and its SHA-256."""
+    """Write the objects as JSON, which is 50 times faster to read than YAML, and return the file and its SHA-256."""
     data = json.dumps(objects, sort_keys=True, separators=(",", ":")).encode()
     digest = hashlib.sha256(data).hexdigest()
     path = private_folder(folder) / f"keda-2.16.1-{digest[:12]}.json"

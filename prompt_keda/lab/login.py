@@ -18,7 +18,7 @@ from pathlib import Path
 
 
 def log_in(config: dict[str, str]) -> dict[str, object]:
-    """Ask the login server, and give an ExecCredential (client.authentication.k8s.io/v1).
+    """Ask the login server, and return an ExecCredential (client.authentication.k8s.io/v1).
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ class LoginRefused(Exception):
 
 
 def groups_of(config: Config, person: str, password: str) -> list[str]:
-    """Bind as a person, and give the groups that list them.
+    """Bind as a person, and return the groups that list them.
 
     Raises
     ------

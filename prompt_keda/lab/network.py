@@ -44,7 +44,7 @@ def ensure_bridge_filter() -> None:
 
 
 def create(lab: Lab) -> int:
-    """Make the namespace and its link, and give its slot N. Idempotent: yes.
+    """Make the namespace and its link, and return its slot N. Idempotent: yes.
 
     Raises
     ------

@@ -16,7 +16,7 @@ TOKEN_TTL_S = 900
 
 
 def start(lab: Lab, authority: Authority, address: str) -> dict[str, Any]:
-    """Start directory and login, write the people's kubeconfigs, and give the API server's AuthenticationConfiguration."""
+    """Start directory and login, write the people's kubeconfigs, and return the API server's AuthenticationConfiguration."""
     ldap_server.start(lab, address)
     authority.ensure_key_pair("login-signing")
     issuer = f"https://{address}:{PORTS['login']}"

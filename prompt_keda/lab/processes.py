@@ -26,7 +26,7 @@ NODE = "node"
 
 
 def start(lab: Lab, name: str, argv: Sequence[str], env: dict[str, str] | None = None) -> int:
-    """Start a process of the stack unless it runs, and give its pid. Idempotent: yes.
+    """Start a process of the stack unless it runs, and return its pid. Idempotent: yes.
 
     Its output goes to ``logs/<name>.log`` in the stack's state folder.
     """
@@ -117,7 +117,7 @@ def enter_node(lab: Lab) -> list[str]:
 
 
 def start_again(lab: Lab, name: str) -> int:
-    """Start a process as it was started before, unless it runs, and give its pid. Idempotent: yes.
+    """Start a process as it was started before, unless it runs, and return its pid. Idempotent: yes.
 
     Raises
     ------

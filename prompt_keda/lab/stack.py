@@ -302,7 +302,7 @@ def _remove_files(lab: Lab) -> None:
 
 
 def exec_(argv: Sequence[str]) -> int:
-    """Run a command inside the stack's network namespace, with its environment set, and give its exit code.
+    """Run a command inside the stack's network namespace, with its environment set, and return its exit code.
 
     ``KUBECONFIG``, ``VAULT_ADDR``, ``VAULT_CACERT`` and ``REDISCLI_AUTH`` are set, and the stack's kubectl is on the
     PATH.

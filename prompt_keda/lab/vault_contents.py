@@ -19,7 +19,7 @@ ANSWER_S = 60
 
 
 def unseal(lab: Lab, url: str, ca_file: Path) -> hvac.Client:
-    """Initialise Vault if it is new, unseal it if it is sealed, and give a client with the root token.
+    """Initialise Vault if it is new, unseal it if it is sealed, and return a client with the root token.
 
     The unseal key and the root token stay in the stack's state folder. Idempotent: yes.
     """

@@ -31,7 +31,7 @@ LOOK_S = 10.0
 
 
 def reconcile(kube: Kube, read: Read) -> None:
-    """Make each Secret that is not there, and say so on its VaultSecret. Idempotent: yes. Raises as `Kube.request` does."""
+    """Make each Secret that is missing, and say so on its VaultSecret. Idempotent: yes. Raises as `Kube.request` does."""
     for item in kube.list(VAULT_SECRETS):
         name, namespace = item["metadata"]["name"], item["metadata"]["namespace"]
         live = kube.find(SECRETS, name, namespace)

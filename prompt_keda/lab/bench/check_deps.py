@@ -47,7 +47,7 @@ class Timing:
 
 
 def run(rounds: int, observer: Observer) -> list[Timing]:
-    """Run check-deps and the script in turn, ``rounds`` times each, and give their medians; ours first.
+    """Run check-deps and the script in turn, ``rounds`` times each, and return their medians; ours first.
 
     The script runs in series and 16 at once; and both again without the rights, which it asks one by one.
 

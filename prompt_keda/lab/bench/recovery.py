@@ -62,7 +62,7 @@ class Recovery:
 
 
 def run(rounds: int, observer: Observer) -> list[Recovery]:
-    """Replace KEDA by both ways in turn, ``rounds`` times each, and give their medians; ours first.
+    """Replace KEDA by both ways in turn, ``rounds`` times each, and return their medians; ours first.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def until_idle(stage: Stage) -> None:
 
 
 def _let_wait_once_removed(stage: Stage) -> threading.Thread:
-    """Send the events as soon as the operator's Deployment is deleted; give the thread that does it."""
+    """Send the events as soon as the operator's Deployment is deleted; return the thread that does it."""
     path = DEPLOYMENTS.path(stage.environment.keda.namespace)
     version = stage.kube.get_raw(path)["metadata"]["resourceVersion"]
     query = {"watch": "1", "resourceVersion": version}

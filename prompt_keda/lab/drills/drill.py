@@ -152,7 +152,7 @@ class _Drill:
             audit.recovery_begins()
             with suppress(PromptKedaError):  # the fault may have taken Redis away
                 audit.give(MORE)
-        code, is_proven = self.ways.follow(runbook) if runbook else (1, False)
+        code, is_verified = self.ways.follow(runbook) if runbook else (1, False)
         is_mended = code == 0 and self._is_mended(self.ways.look())
         self.results["answered_by"] = RUNBOOK if is_mended else PEOPLE
         if not is_mended:
@@ -161,10 +161,10 @@ class _Drill:
             until_green(
                 self.ways, f"the end of {self.fault.id}", standing=_standing(self.stage), observer=self.observer
             )
-        if (is_mended and is_proven) or (code := self.ways.prove()) == 0:
+        if (is_mended and is_verified) or (code := self.ways.verify()) == 0:
             self.results["recovered_s"] = self._since_broken_s()
         else:
-            self.problems.append(f"scaling is not proven: exit code {code}")
+            self.problems.append(f"scaling is not verified: exit code {code}")
 
     def _is_own_load(self, result: CheckResult) -> bool:
         """Return whether that events wait for longer than is promised comes of those that were sent before, not of the fault."""

@@ -138,7 +138,7 @@ class JobWatcher:
             self._note(kind, event["object"], event["type"] == "DELETED")
 
     def _look(self, kube: Kube, kind: Resource, namespace: str) -> str:
-        """Note what is there, and give the version from which a watch goes on."""
+        """Note what is there, and return the version from which a watch goes on."""
         listed = kube.get_raw(kind.path(namespace), {"labelSelector": LABELS[kind]})
         items = listed.get("items") or []
         if not self._looked[kind, namespace].is_set():

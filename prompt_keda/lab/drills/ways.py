@@ -45,6 +45,6 @@ class Ways:
                 raise PromptKedaError(f"{step.command}: {step.message}")
         return done.exit_code, any(" smoke " in step.command and step.exit_code == 0 for step in steps)
 
-    def prove(self) -> int:
+    def verify(self) -> int:
         """Run the smoke test; return its exit code."""
         return go_on(run_command(["smoke", "--env", self._environment]).exit_code)

@@ -89,7 +89,7 @@ def _small_image(stage: Stage) -> images.Built:
 
 
 def _copy(stage: Stage, name: str, tag: str) -> bytes:
-    """Put an image into the fault's repository under a tag, and give its manifest."""
+    """Put an image into the fault's repository under a tag, and return its manifest."""
     source = parse_image(name)
     with _registry(stage) as client:
         path = f"/v2/{source.repository}/manifests/{source.reference}"

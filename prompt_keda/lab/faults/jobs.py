@@ -68,7 +68,7 @@ def limit(stage: Stage) -> None:
 
 
 def let_workers_fail(stage: Stage) -> None:
-    """Let new workers ask for a consumer group that is not there, and wait until they have failed."""
+    """Let new workers ask for a consumer group that is missing, and wait until they have failed."""
     scaled_jobs.edit_workers(stage, lambda pod: {"containers": [_misled(container) for container in pod["containers"]]})
     scaled_jobs.unpause(stage)
     until(lambda: len(_failed(stage)) >= MOST_FAILED, f"{MOST_FAILED} Jobs that failed")

@@ -133,7 +133,7 @@ def end_silence(stage: Stage) -> None:
 
 
 def _for_each(stage: Stage, script: str) -> list[object]:
-    """Run a script on each instrument's group, and give what each has returned."""
+    """Run a script on each instrument's group, and return what each has returned."""
     hour_ms = int(timedelta(hours=1).total_seconds() * 1000)
     given = [
         (instrument.stream, instrument.consumer_group, CONSUMER, hour_ms)

@@ -190,7 +190,7 @@ def want_no_priority(stage: Stage) -> None:
 
 
 def mount_nothing(stage: Stage) -> None:
-    """Let new workers mount a ConfigMap that is not there."""
+    """Let new workers mount a ConfigMap that is missing."""
     _add_volume(stage, {"configMap": {"name": NOBODY}})
 
 

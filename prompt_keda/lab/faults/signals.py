@@ -30,7 +30,7 @@ def send(stage: Stage, name: str, number: signal.Signals) -> None:
 
 
 def send_in_pods(stage: Stage, namespace: str, labels: str, number: signal.Signals) -> int:
-    """Send a signal to every process in the containers of some pods, and give how many there are.
+    """Send a signal to every process in the containers of some pods, and return how many there are.
 
     The kubelet says which containers these are, and the kernel which processes are in them: a container's cgroup bears
     its id, and no other stack's container has the same.
@@ -44,7 +44,7 @@ def send_in_pods(stage: Stage, namespace: str, labels: str, number: signal.Signa
 
 
 def send_to(stage: Stage, pids: Iterable[int], number: signal.Signals) -> int:
-    """Send a signal to processes, and give how many of them there still are."""
+    """Send a signal to processes, and return how many of them there still are."""
     count = 0
     for pid in pids:
         with suppress(ProcessLookupError):  # it has ended since
