@@ -161,6 +161,18 @@ def test_a_fault_is_seen_by_its_checks_with_its_words(fault, stage, systems):
     assert failed(systems) <= before
 
 
+def test_a_full_quota_of_the_host_refuses_a_redeploy_before_any_write(stage):
+    """Not a smoke test that waits for two minutes."""
+    try:
+        faults.fill_host_quota(stage)
+        code, document = run_json("redeploy", "--env", VCLUSTER)
+        assert code == 2, document
+        assert f"ResourceQuota {faults.QUOTA} lets no new pod in" in document["error"]["what"], document["error"]
+    finally:
+        faults.free_host_quota(stage)
+    until_green()
+
+
 def own_environment(folder, known):
     """Return a file of the environment in which this vCluster's identity is written down, as production's is."""
     keys = ("ca_sha256", "kube_system_uid")

@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from prompt_keda.clients.kube.client import Kube
-from prompt_keda.clients.kube.objects import Object
+from prompt_keda.clients.kube.objects import Object, is_going
 from prompt_keda.clients.kube.resources import CLAIMS, PODS
 from prompt_keda.components.cluster.host import IN_ANNOTATION
-from prompt_keda.components.cluster.vcluster import NEWEST, SLOW
+from prompt_keda.components.cluster.vcluster import MANAGED, NEWEST, SLOW, UID
 from prompt_keda.components.keda.names import OPERATOR
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import nobody
@@ -131,28 +131,32 @@ def quicken_host(stage: Stage) -> None:
 def open_token(stage: Stage) -> None:
     """Put a token of KEDA's operator, bound to its pod, into an annotation on the host, where a syncer puts it unless it is told
     to keep it in a Secret."""
-    (pod, *_) = stage.kube.list(PODS, stage.environment.keda.namespace, f"app={OPERATOR}")
+    pod = _operator(stage)
     bound = {"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
     account = f"/api/v1/namespaces/{pod['metadata']['namespace']}/serviceaccounts/{pod['spec']['serviceAccountName']}"
     wanted = {"spec": {"expirationSeconds": TEN_YEARS_S, "boundObjectRef": bound}}
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", **wanted}
     token = stage.kube.request("POST", f"{account}/token", body=body)["status"]["token"]
-    _annotate_operator(stage, token)
+    _annotate_on_host(stage, token)
 
 
 def close_token(stage: Stage) -> None:
     """Take it away again. Idempotent: yes."""
-    _annotate_operator(stage, None)
+    _annotate_on_host(stage, None)
 
 
-def _annotate_operator(stage: Stage, token: str | None) -> None:
-    made = stage.host.list(PODS, vcluster.NAMESPACE, f"vcluster.loft.sh/managed-by={vcluster.NAME}")
-    for pod in made:
-        if pod["metadata"]["name"].startswith(f"{OPERATOR}-") and "deletionTimestamp" not in pod["metadata"]:
-            annotations = {f"{IN_ANNOTATION}fault": token}
-            stage.host.patch(
-                PODS, pod["metadata"]["name"], vcluster.NAMESPACE, {"metadata": {"annotations": annotations}}
-            )
+def _operator(stage: Stage) -> Object:
+    pods = stage.kube.list(PODS, stage.environment.keda.namespace, f"app={OPERATOR}")
+    return next(pod for pod in pods if not is_going(pod))
+
+
+def _annotate_on_host(stage: Stage, token: str | None) -> None:
+    """Put a token onto what the syncer has made of the operator's pod; None: take it away."""
+    uid = _operator(stage)["metadata"]["uid"]
+    for pod in stage.host.list(PODS, vcluster.NAMESPACE, f"{MANAGED}={vcluster.NAME}"):
+        if (pod["metadata"].get("annotations") or {}).get(UID) == uid:
+            body = {"metadata": {"annotations": {f"{IN_ANNOTATION}fault": token}}}
+            stage.host.patch(PODS, pod["metadata"]["name"], vcluster.NAMESPACE, body)
 
 
 def _store(lab: Lab) -> tuple[Path, Path]:
