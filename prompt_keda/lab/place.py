@@ -19,8 +19,6 @@ from prompt_keda.core.process import ZOMBIE, kernel_fields
 from prompt_keda.lab import cgroups, network, users_engine
 from prompt_keda.lab.settings import Lab
 
-MARK = "PROMPT_KEDA_STACK"
-"""Variable in the environment of each process of a stack that has no cgroup: the stack's folder. Children have it, too."""
 END_S = 20
 
 
@@ -104,10 +102,10 @@ class _Users:
         return []
 
     def enter(self, lab: Lab) -> list[str]:
-        return ["env", f"{MARK}={lab.state}"]
+        return users_engine.marked(lab)
 
     def pids(self, lab: Lab) -> set[int]:
-        mark = f"{MARK}={lab.state}".encode()
+        mark = users_engine.mark(lab).encode()
         marked = set()
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # another's, or it has ended since

@@ -37,9 +37,19 @@ def keep(lab: Lab, engine: Engine) -> None:
     lab.users_engine.write_text(json.dumps({"name": engine.name, "host": engine.host}))
 
 
+def mark(lab: Lab) -> str:
+    """Return the variable that each process of a stack without a cgroup has in its environment, and so have its children."""
+    return f"PROMPT_KEDA_STACK={lab.state}"
+
+
+def marked(lab: Lab) -> list[str]:
+    """Return the start of a command line whose process ends with the stack."""
+    return ["env", mark(lab)]
+
+
 def docker(lab: Lab) -> list[str]:
-    """Return the start of a command line for the engine."""
-    return ["docker", "--config", str(settings(lab)), "--host", host(lab)]
+    """Return the start of a command line for the engine. What a killed `lab.up` was about to ask is ended, too."""
+    return [*marked(lab), "docker", "--config", str(settings(lab)), "--host", host(lab)]
 
 
 def settings(lab: Lab) -> Path:
