@@ -245,15 +245,13 @@ def down(observer: Observer = nobody) -> None:
     Raises
     ------
     Refusal
-        When not root, unless the stack lives in the user's container engine.
+        When not root, unless the stack lives in the user's container engine, or there is none.
     LabError
         When something does not go; with what it is.
     """
     lab = current_lab()
-    if os.geteuid() != 0 and not lab.is_users:
-        raise Refusal(
-            f"no stack {lab.name!r} of yours lives in a container engine, and any other needs root", "Use sudo."
-        )
+    if os.geteuid() != 0 and not lab.is_users and (lab.find_provider() or network.exists(lab)):
+        raise Refusal("lab.down needs root: this stack lives in no container engine of yours", "Run it with sudo.")
     home = place.of(lab)
     parts: list[tuple[str, Callable[[], None]]] = [
         ("processes", lambda: home.kill_all(lab)),
