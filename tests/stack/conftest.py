@@ -23,9 +23,11 @@ from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.errors import Refusal
 from prompt_keda.core.places import runs_folder as own_runs_folder
 from prompt_keda.environment.loading import load_environment
-from prompt_keda.lab import desk, settings, state, vault_contents, vcluster
+from prompt_keda.lab import desk, settings, stack, state, vault_contents, vcluster
+from prompt_keda.lab.drilling import find_lack
 from prompt_keda.lab.faults.fault import Stage
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +41,12 @@ CLUSTER = ROOT / "environments" / ("vcluster.yaml" if IN_VCLUSTER else "local.ya
 NOT_HERE = {check.id for check in ALL_CHECKS if check.id.startswith(("argocd/", "cluster/host-"))}
 """SKIPPED on this stack, and meant so: Argo CD delivers nothing here, and there is no vCluster with a host."""
 at_the_stack_only = pytest.mark.stack_only
+
+
+def pytest_addoption(parser):
+    """Take who is to run the stack's cluster."""
+    text = "the suite's stack is brought up by it, and taken down at the end, unless it stands: native or kind"
+    parser.addoption("--provider", default="", help=text)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -65,9 +73,27 @@ def shared(tmp_path):
         yield path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def of_provider(request):
+    """With --provider the stack is that provider's: what stands by another one is never tested instead."""
+    asked = request.config.getoption("provider")
+    if not asked:
+        yield
+        return
+    before = state.status().state
+    try:
+        stack.up(provider=asked)
+        yield
+    except Refusal as error:
+        pytest.exit(f"{error.what}. {error.fix}", returncode=2)
+    finally:
+        if before == "down":
+            stack.down()
+
+
 @pytest.fixture(scope="session")
 def endpoints():
-    """Where the stack is. `./run test` brings it up; by hand: ./run lab.up."""
+    """Where the stack is. `./run test` brings it up; by hand: ./run lab.up, or --provider."""
     return state.endpoints()
 
 
@@ -193,6 +219,12 @@ def sealed(endpoints):
         yield
     finally:
         vault_contents.unseal(lab, url, ca_file)
+
+
+def skip_where_lacking(fault):
+    """Skip the test of a fault that the stack cannot have, with what it lacks."""
+    if lack := find_lack(fault, Stage(load_environment(CLUSTER, state.endpoints()))):
+        pytest.skip(lack.what)
 
 
 def dependents(ids):

@@ -13,7 +13,8 @@ import yaml
 
 from prompt_keda.clients.kube.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, JOBS, PODS, ROLE_BINDINGS
 from prompt_keda.environment.loading import load_environment
-from prompt_keda.lab import node, processes, settings
+from prompt_keda.lab import processes, settings
+from prompt_keda.lab.faults import fault_of
 from prompt_keda.lab.faults.fault import Stage
 
 from .conftest import ENV, ROOT, at_the_stack_only, changed_environment, command, run_json, until
@@ -70,14 +71,14 @@ def test_ctrl_c_takes_the_canary_away(deployed, admin):
 
 
 @pytest.mark.exhaustive
-def test_a_cluster_without_dns_is_red(deployed, endpoints):
-    """CoreDNS is away: the pod runs, and cannot resolve Redis (F31)."""
-    lab = settings.current_lab()
-    processes.stop(lab, "coredns")
+def test_a_cluster_without_dns_is_red(deployed, stage):
+    """Nothing is behind its Service: the pod runs, and cannot resolve Redis (F31)."""
+    dns_gone = fault_of("cluster/dns-gone")
+    dns_gone.inject(stage)
     try:
         code, results = deep("deep/canary-runs,deep/dns-inside")
     finally:
-        node.start_dns(lab, endpoints["address"])
+        dns_gone.revert(stage)
     assert (code, results["canary-runs"][0], results["dns-inside"][0]) == (1, "ok", "fail"), results
     assert "cannot resolve prompt-redis.prompt-redis" in results["dns-inside"][1]
 

@@ -9,10 +9,10 @@ import pytest
 
 from prompt_keda.clients.kube.resources import CONFIG_MAPS
 from prompt_keda.lab.chaos import MOST_TRIES
-from prompt_keda.lab.faults import ALL_FAULTS
+from prompt_keda.lab.faults import ALL_FAULTS, fault_of
 from prompt_keda.redeploy.approval import MARKER
 
-from .conftest import ENV, at_the_stack_only, run_json
+from .conftest import ENV, at_the_stack_only, run_json, skip_where_lacking
 
 pytestmark = at_the_stack_only
 SAMPLE = ("keda/operator-gone",)
@@ -25,6 +25,7 @@ SAMPLE = ("keda/operator-gone",)
 )
 def test_a_drill_is_passed(deployed, fault_id):
     """Seen by its checks, the right runbook proposed, answered by it or by people, verified, and no Job and no event lost."""
+    skip_where_lacking(fault_of(fault_id))
     code, document = run_json("drill", "--fault", fault_id, timeout=900)
     (drilled,) = document["drills"]
     assert (code, drilled["problems"], drilled["lost"]) == (0, [], [])

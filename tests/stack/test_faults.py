@@ -17,7 +17,7 @@ from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.report.causes import SYMPTOM
 
-from .conftest import ROOT, at_the_stack_only, dependents, until
+from .conftest import ROOT, at_the_stack_only, dependents, skip_where_lacking, until
 
 pytestmark = at_the_stack_only  # faults are made by the stack's own user; the checks are the same at the desk
 PAGE = ROOT / "docs" / "faults.md"
@@ -88,6 +88,7 @@ def until_green(when):
 @pytest.mark.parametrize("fault", ALL_FAULTS, ids=[fault.id for fault in ALL_FAULTS])
 def test_a_fault_is_seen_by_its_checks_and_by_no_other(fault, stage, rows):
     """Green before; then exactly the verdicts that the fault names, with its cause; green again once it is reverted."""
+    skip_where_lacking(fault)
     idle = skipped_in(until_green(f"before {fault.id}"))
     try:
         fault.inject(stage)

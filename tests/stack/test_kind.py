@@ -1,7 +1,7 @@
 """The local stack by kind: one of the test's own comes, a sample of this suite runs on it, and it leaves nothing.
 
-The rest of the suite runs on such a stack as well, by hand: PROMPT_KEDA_LAB=NAME ./run lab.up --provider kind, and then
-PROMPT_KEDA_LAB=NAME .venv/bin/python -m pytest tests/stack. What differs, and why: docs/local-stack.md.
+The rest of the suite runs on such a stack as well, by hand: PROMPT_KEDA_LAB=NAME .venv/bin/python -m pytest tests/stack
+--provider kind. What differs, and why: docs/local-stack.md.
 """
 
 from __future__ import annotations
@@ -40,6 +40,12 @@ SAMPLE = (
     "test_lab.py::test_the_desk_is_not_root_and_reaches_three_servers",
     *(f"test_faults.py::test_a_fault_is_seen_by_its_checks_and_by_no_other[{fault}]" for fault in FAULTS),
 )
+AT_DESK = (
+    "test_check_deps.py::test_all_is_green_after_a_redeploy"
+    " test_redeploy.py::test_the_first_redeploy_proves_scaling"
+    " test_runbooks.py::test_without_a_terminal_nothing_is_run_that_was_not_approved"
+)
+"""Not root, and only API server, Vault and registry: check-deps, a plan, and a redeploy by its approval."""
 USERS = Path.home() / ".kube" / "config"
 
 
@@ -84,21 +90,29 @@ def test_a_redeploy_from_nothing_scales_on_it(kind):
     assert_a_cold_redeploy_scales(NAME)
 
 
-@pytest.mark.parametrize("tests", SAMPLE)
-def test_a_test_of_this_suite_passes_on_it(kind, tests):
+@pytest.mark.parametrize(("environment", "tests"), [*(("local", tests) for tests in SAMPLE), ("prodlike", AT_DESK)])
+def test_a_test_of_this_suite_passes_on_it(kind, environment, tests):
     """The same test, on the other provider."""
-    wanted = [f"tests/stack/{test}" for test in tests.split()]
-    env = {**os.environ, "PROMPT_KEDA_LAB": NAME, "PYTHONPATH": str(ROOT)}
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *wanted]
-    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+    done = suite_of("kind", *tests.split(), PROMPT_KEDA_TEST_ENV=environment)
     assert done.returncode == 0, done.stdout[-3000:]
-    assert f"{len(wanted)} passed" in done.stdout, "one was skipped, or left out"
+    assert f"{len(tests.split())} passed" in done.stdout, "one was skipped, or left out"
+
+
+def suite_of(provider, *tests, **variables):
+    """Run tests of this suite on the stack of that name, which has to be the provider's."""
+    wanted = [f"tests/stack/{test}" for test in tests]
+    env = {**os.environ, "PROMPT_KEDA_LAB": NAME, "PYTHONPATH": str(ROOT), **variables}
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--provider={provider}", *wanted]
+    return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
 
 
 def test_another_provider_is_refused_while_it_stands(kind):
-    """With what to do, and exit code 2."""
+    """With what to do, and exit code 2; the suite is not run on a stack of another one either, and leaves it there."""
     refused = task_in(NAME, "lab.up", "--provider", "native")
     assert refused.returncode == 2 and "has the provider kind" in refused.stderr, refused.stderr
+    refused = suite_of("native", "test_lab.py::test_the_desk_is_not_root_and_reaches_three_servers")
+    assert refused.returncode == 2 and "has the provider kind" in refused.stdout + refused.stderr, refused.stdout
+    assert task_in(NAME, "lab.status").returncode == 0
 
 
 def runs(name, program):

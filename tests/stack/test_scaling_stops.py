@@ -10,7 +10,7 @@ from prompt_keda.lab.drills.drill import until_green
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage
 
-from .conftest import ENV, at_the_stack_only, changed_environment, run_task
+from .conftest import ENV, at_the_stack_only, changed_environment, run_task, skip_where_lacking
 from .scaling import QUICK, Scaling
 
 pytestmark = at_the_stack_only  # faults are made by the stack's own user
@@ -47,6 +47,7 @@ def quick(deployed, tmp_path_factory):
 )
 def test_a_fault_stops_scaling_as_it_says(quick, fault):
     """Events are sent while it lasts: the workers that KEDA keeps do not take them all, more are needed."""
+    skip_where_lacking(fault)
     until_green(Looks(quick), f"the steady state before {fault.id}")
     stage = Stage(read_environment(quick))
     scaling = Scaling(stage)
