@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from xml.etree import ElementTree
 
 from prompt_keda.core.event import Event, EventKind
-from prompt_keda.core.places import ROOT
+from prompt_keda.core.places import ROOT, TASKS, state_home
 from prompt_keda.report import as_junit
 from prompt_keda.report.progress import Progress
 
@@ -31,6 +31,8 @@ BESIDE_S = 1200
 """Time for what runs beside other tests once these have ended: one that hangs must not take the whole run with it."""
 IN_PARALLEL = ("-n", "auto", "--maxprocesses", "4")
 """Of unit tests, which share nothing (pytest-xdist): each process collects them all, so that many of them gain nothing."""
+ON_TWO_STACKS = ("-n", "2", "--dist", "loadfile", "--max-worker-restart", "0")
+"""Of stack tests, which mostly wait: each process has a stack of its own (tests/stack/conftest.py), a file's tests share one."""
 SLOWEST = 15
 """So many of the slowest tests are named; JUnit has the times of all."""
 
@@ -90,13 +92,29 @@ class _TestRun:
         try:
             if before != "up":
                 stack.up(self.progress)
-            with self._beside("contracts", self._pytest("contracts", "tests/contracts", only="not stack_only")):
+            with (
+                self._second_stack(),
+                self._beside("contracts", self._pytest("contracts", "tests/contracts", only="not stack_only")),
+            ):
                 self._run("api-server", self._pytest("api-server", "tests/contracts", only="stack_only"))
-                self._run("stack", self._pytest("stack", "tests/stack", by_default=AT_STACK))
-            self._run("prodlike", self._pytest("prodlike", "tests/stack", by_default=AT_DESK), "prodlike")
+                self._run("stack", self._pytest("stack", *ON_TWO_STACKS, "tests/stack", by_default=AT_STACK))
+                prodlike = self._pytest("prodlike", *ON_TWO_STACKS, "tests/stack", by_default=AT_DESK)
+                self._run("prodlike", prodlike, PROMPT_KEDA_TEST_ENV="prodlike")
         finally:
             if before == "down":
                 stack.down(self.progress)
+
+    @contextmanager
+    def _second_stack(self) -> Iterator[None]:
+        """Bring up the stack of the second process, and take it down. One that a killed run has left is cleared first."""
+        lab = [sys.executable, str(TASKS)]
+        variables = second_stack()
+        self._run("second-stack", [*lab, "lab.down"], **variables)
+        try:
+            self._run("second-stack", [*lab, "lab.up"], **variables)
+            yield
+        finally:
+            self._run("second-stack", [*lab, "lab.down"], **variables)
 
     def end(self, quick: bool) -> None:
         """Print how it ended. What was skipped, left out or not come to is named: it is not verified."""
@@ -116,15 +134,15 @@ class _TestRun:
         slowest = [f"--durations={SLOWEST}", "--durations-min=1"]
         return [sys.executable, "-m", "pytest", "-q", *markers, *slowest, *results, *words]
 
-    def _run(self, name: str, argv: Sequence[str], environment: str = "local") -> None:
+    def _run(self, name: str, argv: Sequence[str], **variables: str) -> None:
         began = self._begins(name)
-        code = subprocess.run(argv, cwd=ROOT, env=self._variables(name, environment), check=False).returncode
+        code = subprocess.run(argv, cwd=ROOT, env=self._variables(name, **variables), check=False).returncode
         self._ended(name, code, time.monotonic() - began)
 
     @contextmanager
     def _beside(self, name: str, argv: Sequence[str]) -> Iterator[None]:
         """Run a command beside the block. What it prints is shown when both have ended, not in the middle of the other's."""
-        began, env = self._begins(name), self._variables(name, "local")
+        began, env = self._begins(name), self._variables(name)
         with (
             TemporaryFile() as printed,
             subprocess.Popen(argv, cwd=ROOT, env=env, stdout=printed, stderr=subprocess.STDOUT) as running,
@@ -142,9 +160,9 @@ class _TestRun:
                 sys.stdout.flush()
         self._ended(name, running.returncode, time.monotonic() - began)
 
-    def _variables(self, name: str, environment: str) -> dict[str, str]:
-        own = {"PROMPT_KEDA_TEST_ENV": environment, "PROMPT_KEDA_TEST_NOT_RUN": str(self.folder / f"{name}.not-run")}
-        return {**os.environ, "PYTHONPATH": str(ROOT), **own}
+    def _variables(self, name: str, **more: str) -> dict[str, str]:
+        own = {"PROMPT_KEDA_TEST_ENV": "local", "PROMPT_KEDA_TEST_NOT_RUN": str(self.folder / f"{name}.not-run")}
+        return {**os.environ, "PYTHONPATH": str(ROOT), **own, **more}
 
     def _begins(self, name: str) -> float:
         self.progress(Event(EventKind.NOTE, f"test/{name}", "working", "begins"))
@@ -155,6 +173,11 @@ class _TestRun:
             self.failed.append(name)
         verdict = "fail" if code else "ok"
         self.progress(Event(EventKind.FINISHED, f"test/{name}", verdict, f"exit code {code}", took_s))
+
+
+def second_stack() -> dict[str, str]:
+    """Return the variables of whoever works on the tests' second stack: its name, and a state folder that no other stack shares."""
+    return {"PROMPT_KEDA_LAB": "beside", "XDG_STATE_HOME": str(state_home() / "prompt-keda" / "beside")}
 
 
 def _stop(running: subprocess.Popen[bytes]) -> None:

@@ -29,6 +29,10 @@ from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import desk, settings, stack, state, vault_contents, vcluster
 from prompt_keda.lab.drilling import find_lack
 from prompt_keda.lab.faults.fault import Stage
+from prompt_keda.lab.testing import second_stack
+
+if os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
+    os.environ.update(second_stack())
 
 ROOT = Path(__file__).parents[2]
 TASKS = str(ROOT / "tasks.py")

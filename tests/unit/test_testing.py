@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from prompt_keda.core.places import state_home
 from prompt_keda.lab import stack, state, testing
 
 
@@ -107,6 +108,31 @@ def test_each_test_is_run_where_it_proves_most(progress, programs):
         "stack": "",
         "prodlike": "",
     }
+
+
+def test_the_second_stack_is_apart_and_taken_down(progress, programs, monkeypatch):
+    """By name and by state folder, and first of all what a killed run has left of it; no restarted process gets a third."""
+    argvs, _ = programs
+    environments = []
+    start = subprocess.Popen
+
+    def note(argv, **options):
+        environments.append(options["env"])
+        return start(argv, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", note)
+    assert testing.run(quick=False, exhaustive=False) == 0
+    of_second = [
+        (argv[-1], environment["XDG_STATE_HOME"])
+        for argv, environment in zip(argvs, environments, strict=True)
+        if environment.get("PROMPT_KEDA_LAB") == "beside"
+    ]
+    assert [task for task, _ in of_second] == ["lab.down", "lab.up", "lab.down"]
+    assert {folder for _, folder in of_second} == {str(state_home() / "prompt-keda" / "beside")}
+    on_two = [argv for argv in argvs if "tests/stack" in argv]
+    assert len(on_two) == 2 and all(
+        argv[argv.index("-n") + 1] == "2" and "--max-worker-restart" in argv for argv in on_two
+    )
 
 
 def test_what_is_beside_ends_with_what_it_is_beside(progress, tmp_path):
