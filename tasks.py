@@ -264,8 +264,9 @@ def _task(name="", *, env=True, json=True, otherwise="", help=None, positional=(
             this.finish(lambda: work(this, **given))
 
         context = inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        words = [one for one in own if one.default is inspect.Parameter.empty]
-        options = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own if one not in words]
+        words = [parameter for parameter in own if parameter.default is inspect.Parameter.empty]
+        keyword_only = inspect.Parameter.KEYWORD_ONLY
+        options = [parameter.replace(kind=keyword_only) for parameter in own if parameter not in words]
         signature = inspect.Signature([context, *words, *common, *options])
         run.__signature__ = signature  # type: ignore[attr-defined]
         run.__name__, run.__doc__ = work.__name__, work.__doc__

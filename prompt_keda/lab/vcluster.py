@@ -101,12 +101,12 @@ def publish(lab: Lab) -> None:
     """
     secret = f"vc-{NAME}"  # its syncer writes it once it works: that may be after it is ready
     on_host(lab, "wait", "--for=create", f"secret/{secret}", f"--timeout={READY_S}s", timeout_s=READY_S + 10)
-    found = json.loads(on_host(lab, "get", "secret", secret, "-o", "json"))["data"]
+    data = json.loads(on_host(lab, "get", "secret", secret, "-o", "json"))["data"]
     ca, certificate, key = (lab.state / f"vcluster-{name}.pem" for name in ("ca", "admin", "admin-key"))
     parts = {ca: "certificate-authority", certificate: "client-certificate", key: "client-key"}
     for path, part in parts.items():
         path.touch(mode=0o600)
-        path.write_bytes(base64.b64decode(found[part]))
+        path.write_bytes(base64.b64decode(data[part]))
     server, context = f"https://{state.endpoints(lab)['address']}:{PORT}", f"prompt-keda-{lab.name}-vcluster"
     person = json.loads(lab.people_kubeconfig.read_text())["users"][0]["user"]
     kubeconfig.write(lab.state / "vcluster.kubeconfig", server, ca, context, person)

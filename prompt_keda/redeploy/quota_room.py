@@ -57,7 +57,7 @@ def of_quotas(context: Context) -> Iterator[str]:
 
 
 def of_host(context: Context) -> Iterator[str]:
-    """Say which quota of a vCluster's host keeps KEDA's new pods or the smoke test out, also once every worker has ended.
+    """Return which quota of a vCluster's host keeps KEDA's new pods or the smoke test out, also once every worker has ended.
 
     Where workers alone fill it they end, and a pod comes then. A quota that is not seen from here says nothing, nor does one that
     counts what a container does not name: a LimitRange of the host, which is not looked at, may name it.
@@ -87,7 +87,7 @@ def of_host(context: Context) -> Iterator[str]:
 
 
 def _is_for_pods(quota: Object) -> bool:
-    """Tell whether a quota counts all pods that run for long."""
+    """Return whether a quota counts all pods that run for long."""
     spec = quota.get("spec") or {}
     scopes = set(spec.get("scopes") or [])
     return not (scopes & FOR_OTHERS or spec.get("scopeSelector") or scopes - FOR_PODS)
@@ -103,7 +103,7 @@ def _counts(pod: Object) -> bool:
 
 
 def _standing(context: Context, deployments: list[Object]) -> Iterator[Object]:
-    """Give the specs of KEDA's pods that count now."""
+    """Return the specs of KEDA's pods that count now."""
     for deployment in deployments:
         selector = selector_of(deployment)
         for pod in context.systems.kube.list(PODS, context.namespace, selector) if selector else ():
@@ -114,7 +114,7 @@ def _standing(context: Context, deployments: list[Object]) -> Iterator[Object]:
 def _of_one(
     quota: Object, ranges: list[Object], wanted: Sequence[_Wanted], standing: list[Object], is_whole: bool = True
 ) -> Iterator[str]:
-    """Say what of one quota is too little.
+    """Return what of one quota is too little.
 
     Parameters
     ----------

@@ -137,9 +137,9 @@ def test_a_syncer_that_is_killed_comes_back_and_no_worker_is_lost(twenty, stage)
 
 def bad_as_expected(fault):
     """Return what is not well, if all that the fault should turn so is."""
-    found = bad()
-    is_all = set(fault.expected_checks.items()) <= {(id_, result["verdict"]) for id_, result in found.items()}
-    return found if is_all else None
+    red_results = bad()
+    is_all = set(fault.expected_checks.items()) <= {(id_, result["verdict"]) for id_, result in red_results.items()}
+    return red_results if is_all else None
 
 
 @pytest.mark.parametrize("fault", faults.FAULTS, ids=[fault.id for fault in faults.FAULTS])

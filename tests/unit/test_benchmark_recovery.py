@@ -54,9 +54,9 @@ def test_the_benchmark_of_a_burst_hears_what_the_smoke_test_says(monkeypatch):
     )
 
     def smoke(systems, size, observer, run_id):
-        said = smoke_test._Smoke(World().systems, size, observer, run_id, lambda: None)
-        said._say("2 events sent to stream smoke-1")
-        said._say("pods ran after 1.0 s: 1 of 1 pods have run")
+        running = smoke_test._Smoke(World().systems, size, observer, run_id, lambda: None)
+        running._say("2 events sent to stream smoke-1")
+        running._say("pods ran after 1.0 s: 1 of 1 pods have run")
         return SimpleNamespace(intervals_s={"all_jobs": 0.5, "pods_ran": 1.0})
 
     monkeypatch.setattr(burst, "run_smoke", smoke)

@@ -99,10 +99,10 @@ def test_a_stack_keeps_the_engine_it_was_made_in(lab, user, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert lab.is_users and not providers.of(lab).needs_root
     assert users_engine.docker(lab)[-2:] == ["--host", "unix:///run/mine.sock"]
-    told = in_users_engine.environment(lab)
-    assert told["DOCKER_HOST"] == "unix:///run/mine.sock" and "DOCKER_CONTEXT" not in told
-    assert told["KIND_EXPERIMENTAL_DOCKER_NETWORK"] == "prompt-keda-probe"
-    assert str(lab.state) in told["DOCKER_CONFIG"], "the user's own settings would be read"
+    variables = in_users_engine.environment(lab)
+    assert variables["DOCKER_HOST"] == "unix:///run/mine.sock" and "DOCKER_CONTEXT" not in variables
+    assert variables["KIND_EXPERIMENTAL_DOCKER_NETWORK"] == "prompt-keda-probe"
+    assert str(lab.state) in variables["DOCKER_CONFIG"], "the user's own settings would be read"
 
 
 def test_the_processes_of_a_stack_without_a_cgroup_are_known_by_a_mark(lab, user):
@@ -173,8 +173,8 @@ ERRORS = {
 def test_an_error_of_kind_leads_to_what_to_do(case):
     """What kind says of an earlier try is not meant."""
     log, fix = ERRORS[case]
-    what, told = cluster.explain(f"ERROR: earlier: no space left on device\nCreating cluster\n{log}\n")
-    assert fix in told and what.startswith("ERROR: failed to create cluster")
+    what, to_do = cluster.explain(f"ERROR: earlier: no space left on device\nCreating cluster\n{log}\n")
+    assert fix in to_do and what.startswith("ERROR: failed to create cluster")
 
 
 def test_an_unknown_error_of_kind_is_told_as_it_is():
@@ -192,7 +192,7 @@ def test_a_privileged_container_asks_only_for_what_the_machine_has(monkeypatch):
 
 
 @pytest.fixture
-def told(lab, monkeypatch):
+def configuration(lab, monkeypatch):
     """What kind is told for a stack, by a dummy authority."""
     monkeypatch.setattr(config.base_objects, "make_redis_folder", lambda lab: None)
     folder = lab.state / "pki"
@@ -204,27 +204,27 @@ def told(lab, monkeypatch):
     return json.loads(config.write(lab, "probe", authority, "10.213.9.2", wanted).read_text())
 
 
-def test_the_node_sees_nothing_of_the_users(told, lab):
+def test_the_node_sees_nothing_of_the_users(configuration, lab):
     """What is mounted lies in the stack's own folders; no home, no socket."""
-    mounts = [mount["hostPath"] for node in told["nodes"] for mount in node["extraMounts"]]
+    mounts = [mount["hostPath"] for node in configuration["nodes"] for mount in node["extraMounts"]]
     assert mounts and all(path.startswith(str(lab.state)) for path in mounts)
-    networking = told["networking"]
+    networking = configuration["networking"]
     assert (networking["apiServerAddress"], networking["apiServerPort"]) == ("10.213.9.2", 6443)
 
 
-def test_kubeadm_is_patched_in_the_form_of_its_version(told):
+def test_kubeadm_is_patched_in_the_form_of_its_version(configuration):
     """extraArgs is a map below Kubernetes 1.36, and a list from there on."""
-    patches = {patch["kind"]: patch for patch in map(json.loads, told["kubeadmConfigPatches"])}
+    patches = {patch["kind"]: patch for patch in map(json.loads, configuration["kubeadmConfigPatches"])}
     arguments = patches["ClusterConfiguration"]["apiServer"]["extraArgs"]
     assert KUBERNETES_VERSION < "1.36" and isinstance(arguments, dict)
     assert arguments["authentication-config"] == "/etc/kubernetes/extra/authentication.json"
     assert patches["KubeletConfiguration"]["failCgroupV1"] is False
 
 
-def test_the_pods_network_is_the_native_nodes_own_and_kind_makes_none(told):
+def test_the_pods_network_is_the_native_nodes_own_and_kind_makes_none(configuration):
     """One description for both: kind is told to bring none, and its node is given that one in a file."""
-    assert told["networking"]["disableDefaultCNI"] is True
-    mounts = told["nodes"][0]["extraMounts"]
+    assert configuration["networking"]["disableDefaultCNI"] is True
+    mounts = configuration["nodes"][0]["extraMounts"]
     (mount,) = [mount for mount in mounts if mount["containerPath"].startswith("/etc/cni/net.d/")]
     given = json.loads(Path(mount["hostPath"]).read_text())
     assert mount["readOnly"] and given == node.pod_network("/var/lib/cni/networks", masquerades=True)

@@ -194,7 +194,7 @@ def _open_tokens(pod: Object) -> list[str]:
 
 
 def _lasts(systems: Systems, token: str) -> bool:
-    """Tell whether a token can be used for long; also where it does not say until when."""
+    """Return whether a token can be used for long; also where it does not say until when."""
     end = _end(token)
     return end is None or end - server_now(systems) > LASTS
 

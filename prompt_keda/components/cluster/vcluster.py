@@ -75,8 +75,8 @@ def header(systems: Systems, may_ask: bool) -> str:
         Whether the cluster may be asked; else what was seen before counts.
     """
     with suppress(PromptKedaError):
-        seen = in_a_vcluster(systems) if may_ask else systems.kept(KEPT)
-        return HEADER if seen or is_stated(systems) else ""
+        is_one = in_a_vcluster(systems) if may_ask else systems.kept(KEPT)
+        return HEADER if is_one or is_stated(systems) else ""
     return ""
 
 
@@ -137,9 +137,9 @@ def _outlives(systems: Systems, instrument: Instrument) -> Outcome:
     if instrument.skip_backsync:
         fix = f"./run redeploy applies it to a manifest of its own; else put {SKIP_BACKSYNC} where the ScaledJob comes from."
         return warn(f"{instrument.scaled_job}: its workers would go with the store, and that is not wanted", fix)
-    said = f"{instrument.scaled_job}: its workers would go with the store, and nobody has decided that"
+    observed = f"{instrument.scaled_job}: its workers would go with the store, and nobody has decided that"
     return warn(
-        said, "Decide: skip_backsync of the instrument, true or false. runbooks/vcluster.md says what true costs."
+        observed, "Decide: skip_backsync of the instrument, true or false. runbooks/vcluster.md says what true costs."
     )
 
 
@@ -165,10 +165,10 @@ def pods_synced_in_time(systems: Systems) -> Outcome:
     if not spans:
         return ok(f"no pod was started in the last {LATELY.seconds // 60} minutes")
     median = statistics.median(spans)
-    said = f"{len(spans)} pods started on the host, the median {median:.0f} s after it was made inside"
+    observed = f"{len(spans)} pods started on the host, the median {median:.0f} s after it was made inside"
     if median > SLOW.total_seconds():
-        return warn(said, f"{OWNERS}: its syncer, or the host's API server, admission or scheduler is slow.")
-    return ok(said)
+        return warn(observed, f"{OWNERS}: its syncer, or the host's API server, admission or scheduler is slow.")
+    return ok(observed)
 
 
 def _start_lately(systems: Systems, pod: Object) -> tuple[datetime, datetime] | None:
@@ -187,10 +187,10 @@ def only_inside(outcome: Outcome, unseen: str) -> Outcome:
     unseen
         What was not looked at, as a part of a sentence.
     """
-    said = f"{outcome.observed}; {unseen}"
+    observed = f"{outcome.observed}; {unseen}"
     if outcome.verdict is Verdict.OK:
-        return skipped(said)
-    return replace(outcome, verdict=Verdict.UNKNOWN, observed=said)
+        return skipped(observed)
+    return replace(outcome, verdict=Verdict.UNKNOWN, observed=observed)
 
 
 def sync_fix(words: str) -> str:

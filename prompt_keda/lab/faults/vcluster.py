@@ -86,8 +86,8 @@ def fill_host_quota(stage: Stage) -> None:
 def _pods_that_wait(stage: Stage) -> bool:
     """Return whether a worker inside waits for its pod: those of before end one after another, and KEDA makes others."""
     (instrument, *_) = stage.environment.instruments
-    found = vcluster.kubectl(stage.lab, ["get", "pods", "-n", instrument.namespace, "-o", "json"])
-    pods = json.loads(found)["items"]
+    listed = vcluster.kubectl(stage.lab, ["get", "pods", "-n", instrument.namespace, "-o", "json"])
+    pods = json.loads(listed)["items"]
     return any(pod["status"]["phase"] == "Pending" and not pod["spec"].get("nodeName") for pod in pods)
 
 
