@@ -1,0 +1,151 @@
+"""The local stack of somebody who is not root: by kind, in a Docker engine of theirs (`users_machine`).
+
+Exhaustive: the engine, the user and the stack are the test's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prompt_keda.lab.kind.engine import MODULES
+
+from .conftest import TASKS, at_the_stack_only, until
+from .test_lab import assert_nothing_is_left, finish, lab_task
+from .users_machine import USER, UsersMachine
+
+pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
+ENGINE, NAME = "usersengine", "mine"
+LONGEST_S = 900
+"""Where the cache has no image of a node yet, it is built first."""
+
+
+@pytest.fixture(scope="module")
+def machine():
+    """A machine with an engine of the user's. With lab.down of its name nothing of it is left."""
+    had_modules, machine = MODULES.exists(), UsersMachine(ENGINE)
+    try:
+        machine.start()
+        yield machine
+    finally:
+        finish(lab_task(ENGINE, "lab.down"))
+        machine.remove()
+    assert_nothing_is_left(ENGINE)
+    assert MODULES.exists() == had_modules
+
+
+def begin(machine, *words, **variables):
+    """Start a task as the user."""
+    argv = machine.command(sys.executable, TASKS, *words, PROMPT_KEDA_LAB=NAME, **variables)
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(machine, *words, timeout=LONGEST_S, **variables):
+    """Run a task as the user to its end, and return its exit code, its document and what it said."""
+    process = begin(machine, *words, "--json", **variables)
+    out, error = process.communicate(timeout=timeout)
+    return process.returncode, json.loads(out or "{}"), error
+
+
+def of_user():
+    """Return the command lines of all processes of the user."""
+    lines = subprocess.run(["ps", "-o", "args=", "-U", str(USER)], capture_output=True, text=True, check=False).stdout
+    return lines.splitlines()
+
+
+def assert_nothing_is_in_the_engine(machine):
+    """No container, volume or network of the stack's, no process of the user's, no folder of the stack's; images stay."""
+    assert machine.docker("ps", "--all", "--quiet") == "" == machine.docker("volume", "ls", "--quiet")
+    assert set(machine.docker("network", "ls", "--format", "{{.Name}}").split()) == {"bridge", "host", "none"}
+    assert of_user() == []
+    assert not (machine.home / ".local/state/prompt-keda/lab" / NAME).exists()
+    roots = [path for path in machine.home.rglob("*") if not path.is_file() and path.lstat().st_uid != USER]
+    assert not roots, "the user cannot remove it"
+
+
+def runs(machine, program):
+    """Tell whether a program runs, of the user's or in the engine."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            ours = folder.stat().st_uid == USER or machine.engine.cgroup in (folder / "cgroup").read_text()
+        except OSError:  # it has ended since
+            continue
+        if ours and words[0].decode(errors="replace").rpartition("/")[2] == program:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "program", ["docker-registry", "slapd", "kind", "systemd-journald", "kubeadm", "etcd", "coredns"]
+)
+def test_a_killed_lab_up_without_root_leaves_nothing_after_lab_down(machine, program):
+    """SIGKILL in the moment in which that program begins. First of all: the stack of the other tests has the same name."""
+    coming = begin(machine, "lab.up")
+    try:
+        until(lambda: runs(machine, program) or coming.poll() is not None, LONGEST_S, program)
+        assert coming.poll() is None, coming.communicate()
+    finally:
+        coming.kill()
+        coming.communicate()
+        down = run(machine, "lab.down")
+    assert down[0] == 0, down[2]
+    assert_nothing_is_in_the_engine(machine)
+
+
+@pytest.fixture(scope="module")
+def stack(machine):
+    """The user's stack, by the command that README names; afterwards nothing of it is left."""
+    users = machine.home / ".kube/config"
+    before = hashlib.sha256(users.read_bytes()).hexdigest()
+    try:
+        code, document, error = run(machine, "redeploy", "--env", "local")
+        assert code == 0, error
+        yield document
+    finally:
+        down = run(machine, "lab.down")
+    assert down[0] == 0, down[2]
+    assert run(machine, "lab.down")[0] == 0, "it cannot be called twice"
+    assert_nothing_is_in_the_engine(machine)
+    assert hashlib.sha256(users.read_bytes()).hexdigest() == before
+
+
+def test_a_redeploy_without_root_ends_with_the_proof(machine, stack):
+    """From no cluster: all events of the smoke test are acknowledged. The stack says where it lives, and what it uses."""
+    code, document, error = run(machine, "lab.status")
+    assert code == 0 and (document["state"], document["provider"]) == ("up", "kind"), error
+    assert document["cpu_s"] > 0 and document["memory_bytes"] > 100 * 1024**2
+    assert os.geteuid() == 0 and stack
+
+
+def test_all_checks_are_green_without_root(machine, stack):
+    """No check is changed for it."""
+    code, _, error = run(machine, "check-deps", "--env", "local")
+    assert code == 0, error
+
+
+def test_the_desk_and_the_networks_faults_are_refused(machine, stack):
+    """Each with what it needs; nothing is broken then."""
+    desk = begin(machine, "lab.desk", "--", "id")
+    assert desk.communicate()[1].startswith("refused: the desk needs root") and desk.returncode == 2
+    code, _, error = run(machine, "fault", "--id", "network/vault-black-hole")
+    assert code == 2 and "needs NETWORK_NAMESPACE, which the provider kind lacks" in error
+
+
+@pytest.mark.parametrize(
+    "fault", ["cluster/api-server-killed", "cluster/kubelet-frozen", "redis/frozen", "vault/frozen"]
+)
+def test_faults_are_injected_and_reverted_without_root(machine, stack, fault):
+    """The control plane's and those of what runs in pods through the engine, the servers' by the user's own right."""
+    assert run(machine, "fault", "--id", fault)[0] == 0
+    broken = run(machine, "check-deps", "--env", "local")
+    assert broken[0] == 1, broken[2]
+    reverted = run(machine, "fault", "--id", fault, "--revert")
+    assert reverted[0] == 0, reverted[2]
+    until(lambda: run(machine, "check-deps", "--env", "local")[0] == 0, 120, "all checks green")

@@ -1,0 +1,106 @@
+"""A machine of an ordinary user: Docker runs, its socket is the user's too, and nobody is root.
+
+The engine is the one that kind has for root (`prompt_keda.lab.kind.engine`), in the network namespace and cgroup of a stack that
+has nothing else: `lab.down` of that name takes all of it away. The user's commands run in that network namespace, since the
+engine's networks are there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from prompt_keda.core.event import nobody
+from prompt_keda.core.places import CODE
+from prompt_keda.core.private_folder import private_folder
+from prompt_keda.lab import desk, go_builds, place
+from prompt_keda.lab.commands import Children
+from prompt_keda.lab.kind import engine
+from prompt_keda.lab.settings import Lab, cache_home
+
+USER = 64_321
+"""Nobody else's id, without an entry in /etc/passwd; their group is the one of the socket."""
+WARM = ("kind-node-*.tar", "debian-*.tar", *(f"{name}-*" for name in ("kube-node", "kind", "worker")))
+WARM += tuple(f"{module.name}-*" for module in go_builds.MODULES)
+"""What the user's cache has already, of what root's has."""
+UNPACK = "from prompt_keda.core.event import nobody; from prompt_keda.lab import packages; packages.unpack(nobody)"
+
+
+class UsersMachine:
+    """One such machine, by the name of the stack that holds its engine."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.engine = Lab(name)
+        self.home = Path("/var/tmp") / f"prompt-keda-{name}"  # others may enter: pytest's own folders are root's
+
+    def start(self) -> None:
+        """Start the engine, and make the user's home with a warm cache. Idempotent: yes."""
+        lab = self.engine
+        private_folder(lab.state)
+        place.of(lab).make(lab)
+        engine.start(lab, nobody, Children())
+        lab.run.chmod(0o711)
+        os.chown(engine.socket(lab), 0, USER)
+        engine.socket(lab).chmod(0o660)
+        if self.home.exists():
+            return
+        for folder in ("bin", ".kube", ".cache/prompt-keda/build"):
+            (self.home / folder).mkdir(parents=True)
+        shutil.copy(lab.state / "kind/engine/usr/bin/docker", self.home / "bin/docker")
+        (self.home / ".kube/config").write_text("apiVersion: v1\nkind: Config\ncurrent-context: mine\n")
+        theirs = self.home / ".cache/prompt-keda/build"
+        for pattern in WARM:
+            for built in (cache_home() / "prompt-keda/build").glob(pattern):
+                if not built.suffix[1:].isdigit():  # half built
+                    subprocess.run(["cp", "-al", str(built), str(theirs)], check=True)  # links: nobody writes into them
+        folders = (Path(parent) for parent, _, _ in os.walk(self.home))
+        for path in (*folders, self.home / ".kube/config"):
+            os.chown(path, USER, USER)
+        for path in (self.home, *self.home.rglob("prompt-keda"), theirs, *theirs.glob("*-*/")):
+            if path.is_dir():
+                path.chmod(0o700)
+        # from the engine's network nothing leaves this machine
+        subprocess.run(self.command(sys.executable, "-c", UNPACK, is_online=True), check=True)
+
+    def remove(self) -> None:
+        """Remove the home. The engine goes with `lab.down` of its name."""
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def variables(self) -> dict[str, str]:
+        """Return the user's environment."""
+        return {
+            "HOME": str(self.home),
+            "PATH": f"{self.home}/bin:/usr/local/go/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "DOCKER_HOST": f"unix://{engine.socket(self.engine)}",
+            "GOMODCACHE": str(go_builds.caches()[0]),
+            "GOPROXY": "off",
+            "CI": "true",
+            "PYTHONPATH": str(CODE),
+        }
+
+    def command(self, *argv: str, is_online: bool = False, **variables: str) -> list[str]:
+        """Return the command line that runs a command as this user, in the project's folder and the engine's network."""
+        asked = {"argv": argv, "env": {**self.variables(), **variables}, "show": [str(go_builds.caches()[0])]}
+        inside = [] if is_online else ["nsenter", f"--net={self.engine.netns_path}", "--"]
+        return [*inside, "unshare", "--mount", "--", sys.executable, __file__, json.dumps(asked)]
+
+    def docker(self, *argv: str) -> str:
+        """Return what the engine says to its user."""
+        return subprocess.run(self.command("docker", *argv), capture_output=True, text=True, check=True).stdout
+
+
+def _become(argv: list[str], env: dict[str, str], show: list[str]) -> None:
+    """Become the command: called in a mount namespace of its own, as root."""
+    desk._show(CODE, Path(sys.base_prefix), *map(Path, show))
+    os.chdir(CODE)
+    user = [f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
+    os.execvpe("setpriv", ["setpriv", *user, "--no-new-privs", "--", *argv], env)
+
+
+if __name__ == "__main__":
+    _become(**json.loads(sys.argv[1]))
