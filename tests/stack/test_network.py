@@ -56,8 +56,9 @@ def stage(deployed, endpoints):
 
 def rules(stage, route):
     """Return what the firewall of a route's namespace holds of our faults."""
-    saved = subprocess.run([*route.enter(stage), "iptables-save"], capture_output=True, text=True, check=True).stdout
-    return [line for line in saved.splitlines() if NOTE in line]
+    saves = ([*route.enter(stage), program] for program in ("iptables-save", "ip6tables-save"))
+    saved = [subprocess.run(save, capture_output=True, text=True, check=True).stdout for save in saves]
+    return [line for text in saved for line in text.splitlines() if NOTE in line]
 
 
 @each_route

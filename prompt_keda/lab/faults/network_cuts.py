@@ -49,6 +49,8 @@ class Route:
         Gives the start of a command line that runs in the namespace; None if the namespace is gone.
     target
         Gives the address at which the server is reached from there, by a route that is not this one.
+    packets_v6
+        What ip6tables' INPUT matches of it, where one that is refused goes on by IPv6; empty: it does not.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Route:
     opening: str
     enter: Callable[[Stage], list[str] | None]
     target: Callable[[Stage], str]
+    packets_v6: str = ""
 
 
 def _to_server(name: str, part: str) -> Route:
@@ -87,13 +90,24 @@ REDIS = Route(
     f"OUTPUT -o lo -d 127.0.0.1 -p tcp --dport {REDIS_PORT}",
     _enter_redis,
     _redis_address,
+    f"-i lo -d ::1 -p tcp --dport {REDIS_PORT}",
 )
-"""The end of a port-forward: it comes out on the pod's own loopback. KEDA and workers come in by the pod's address."""
+"""The end of a port-forward: it comes out on the pod's own loopback. KEDA and workers come in by the pod's address.
+
+containerd dials localhost by IPv4, and where that is refused by IPv6, if localhost has such an address: in kind's node it has.
+"""
 
 
 def refuse(route: Route) -> Act:
     """Return what answers each packet with a reset: connections are refused, and open ones end."""
-    return lambda stage: _place(stage, route, f"INPUT {route.packets}", "-j REJECT --reject-with tcp-reset")
+
+    def act(stage: Stage) -> None:
+        _place(stage, route, f"INPUT {route.packets}", "-j REJECT --reject-with tcp-reset")
+        if route.packets_v6:
+            words = f"-I INPUT {route.packets_v6} -m comment --comment {_note(route)} -j REJECT --reject-with tcp-reset"
+            _iptables(_entered(stage, route), "filter", words.split(), "ip6tables")
+
+    return act
 
 
 def swallow(route: Route) -> Act:
@@ -126,10 +140,12 @@ def restore(route: Route) -> Act:
 
     def act(stage: Stage) -> None:
         if enter := route.enter(stage):
-            for table, chain in (("filter", "INPUT"), ("nat", route.opening.split()[0])):
-                for rule in _iptables(enter, table, ["-S", chain]).splitlines():
+            places = [("iptables", "filter", "INPUT"), ("iptables", "nat", route.opening.split()[0])]
+            places += [("ip6tables", "filter", "INPUT")] if route.packets_v6 else []
+            for program, table, chain in places:
+                for rule in _iptables(enter, table, ["-S", chain], program).splitlines():
                     if _note(route) in rule:
-                        _iptables(enter, table, ["-D", *shlex.split(rule)[1:]])
+                        _iptables(enter, table, ["-D", *shlex.split(rule)[1:]], program)
         processes.remove(stage.lab, _note(route))
 
     return act
@@ -169,8 +185,8 @@ def _entered(stage: Stage, route: Route) -> list[str]:
     return enter
 
 
-def _iptables(enter: Sequence[str], table: str, arguments: Sequence[str]) -> str:
-    return run([*enter, "iptables", "-w", "-t", table, *arguments])
+def _iptables(enter: Sequence[str], table: str, arguments: Sequence[str], program: str = "iptables") -> str:
+    return run([*enter, program, "-w", "-t", table, *arguments])
 
 
 def _note(route: Route) -> str:
