@@ -51,7 +51,7 @@ def test_two_cases_are_proven(deployed, admin, systems):
 def test_the_whole_suite_is_proven(deployed, admin, systems):
     """From the desk all but what deletes the operator's pod. The real ScaledJob is as before, and has no fault."""
     before = real_one(admin)
-    code, document = run_json("smoke", "--env", ENV, "--full")
+    code, document = run_json("smoke", "--env", ENV, "--full", timeout=900)
     assert code == 0, document
     verdicts = {case["id"]: case["verdict"] for case in document["cases"]}
     assert verdicts == {case.id: "skipped" if AT_DESK and case.disrupts else "ok" for case in CASES}
@@ -73,7 +73,7 @@ def test_ctrl_c_ends_every_case_and_cleans_up(deployed, admin, systems):
         stdout=subprocess.DEVNULL,
         text=True,
     )
-    until(lambda: len(admin.list(SCALED_JOBS, NAMESPACE)) >= 3, 90, "the ScaledJobs of several cases")
+    until(lambda: len(admin.list(SCALED_JOBS, NAMESPACE)) >= 3, 240, "the ScaledJobs of several cases")
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=60)
     assert running.returncode == 130
