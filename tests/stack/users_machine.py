@@ -16,10 +16,10 @@ from pathlib import Path
 
 from prompt_keda.core.event import nobody
 from prompt_keda.core.places import CODE
-from prompt_keda.core.private_folder import private_folder
-from prompt_keda.lab import desk, go_builds, place
+from prompt_keda.lab import desk, go_builds, place, providers
 from prompt_keda.lab.commands import Children
 from prompt_keda.lab.kind import engine
+from prompt_keda.lab.provider import KIND
 from prompt_keda.lab.settings import Lab, cache_home
 
 USER = 64_321
@@ -41,7 +41,7 @@ class UsersMachine:
     def start(self) -> None:
         """Start the engine, and make the user's home with a warm cache. Idempotent: yes."""
         lab = self.engine
-        private_folder(lab.state)
+        providers.keep(lab, providers.choose(lab, KIND)[0])  # so that lab.down takes away what the engine makes
         place.of(lab).make(lab)
         engine.start(lab, nobody, Children())
         lab.run.chmod(0o711)
@@ -75,7 +75,7 @@ class UsersMachine:
         """Return the user's environment."""
         return {
             "HOME": str(self.home),
-            "PATH": f"{self.home}/bin:/usr/local/go/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "PATH": f"{self.home}/bin:{Path(shutil.which('go')).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "DOCKER_HOST": f"unix://{engine.socket(self.engine)}",
             "GOMODCACHE": str(go_builds.caches()[0]),
             "GOPROXY": "off",
