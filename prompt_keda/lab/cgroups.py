@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from prompt_keda.core.errors import LabError
@@ -80,18 +81,21 @@ def kill_all(name: str) -> None:
     LabError
         When processes are still there after `END_S` seconds.
     """
+    kill_until_none(lambda: pids(name))
+
+
+def kill_until_none(find: Callable[[], set[int]]) -> None:
+    """Kill every process that is found, again and again until there is none. Raises as `kill_all` does."""
     end = time.monotonic() + END_S
-    while left := pids(name):
+    while left := find():
         if time.monotonic() > end:
             raise LabError(
                 f"processes of the stack do not end: {sorted(left)}", "Look at them with ps, then try again."
             )
         for pid in left:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        time.sleep(0.05)  # the kernel tells nobody when a cgroup of version 1 becomes empty
+        time.sleep(0.05)  # not our children, and nobody tells when a cgroup of version 1 becomes empty
 
 
 def remove(name: str) -> None:

@@ -7,19 +7,14 @@ the gateway's address of a network in the user's container engine.
 from __future__ import annotations
 
 import os
-import signal
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from prompt_keda.core.errors import LabError
 from prompt_keda.core.process import ZOMBIE, kernel_fields
 from prompt_keda.lab import cgroups, network, users_engine
 from prompt_keda.lab.settings import Lab
-
-END_S = 20
 
 
 class Place(Protocol):
@@ -55,7 +50,7 @@ class Place(Protocol):
         Raises
         ------
         LabError
-            When processes are still there after `END_S` seconds.
+            When processes are still there after `cgroups.END_S` seconds.
         """
 
     def remove(self, lab: Lab) -> None:
@@ -125,15 +120,7 @@ class _Users:
         return Path("/proc", str(node))
 
     def kill_all(self, lab: Lab) -> None:
-        end = time.monotonic() + END_S
-        while left := self.pids(lab):
-            if time.monotonic() > end:
-                what = f"processes of the stack do not end: {sorted(left)}"
-                raise LabError(what, "Look at them with ps, then try again.")
-            for pid in left:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.05)  # not our children
+        cgroups.kill_until_none(lambda: self.pids(lab))
 
     def remove(self, lab: Lab) -> None:
         users_engine.remove_all(lab)
