@@ -41,6 +41,18 @@ def home(lab: Lab) -> Path:
     return lab.run / "desk"
 
 
+def shared_folder(lab: Lab) -> Path:
+    """Return the folder whose files the desk's user and this one both read and write.
+
+    Raises
+    ------
+    LabError
+        When the stack is not up.
+    """
+    _open(lab, state.endpoints(lab))
+    return home(lab) / "shared"
+
+
 def command(lab: Lab, argv: Sequence[str]) -> list[str]:
     """Return the command line that runs ``argv`` at the desk, in the project's folder.
 

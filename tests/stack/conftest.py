@@ -71,7 +71,7 @@ def shared(tmp_path):
     if not AT_DESK:
         yield tmp_path
         return
-    with TemporaryDirectory(dir=desk.home(settings.current_lab()) / "shared") as folder:
+    with TemporaryDirectory(dir=desk.shared_folder(settings.current_lab())) as folder:
         path = Path(folder)
         path.chmod(0o777)
         yield path

@@ -104,7 +104,7 @@ def at_the_desk(stage, endpoints):
     made = yaml.safe_load(OWN.read_text())
     made["approval"], made["vault"]["login"] = "digest", {"method": "token"}
     del made["kubernetes"]["kubeconfig"]
-    file = desk.home(stage.lab) / "shared" / f"{ARGOCD}.yaml"
+    file = desk.shared_folder(stage.lab) / f"{ARGOCD}.yaml"
     file.write_text(yaml.safe_dump(made))
     file.chmod(0o644)
     yield str(file)
