@@ -234,7 +234,9 @@ def test_a_redeploy_that_is_stopped_in_three_stages_is_finished_by_resume(deploy
     argv = command(*resume, "--json")
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         until(lambda: begun("verify/smoke", times=2), 120, "the begin of another smoke test")
+        running.send_signal(signal.SIGSTOP)  # or it may end before the other one has looked
         done = run_task(*resume)
+        running.send_signal(signal.SIGCONT)
         out, err = running.communicate(timeout=240)
     assert done.returncode == 2 and f"still at work, in process {running.pid}" in done.stderr, done.stderr
     assert running.returncode == 0, err
