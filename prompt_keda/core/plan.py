@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
+
+from prompt_keda.core.waiting import Signal
 
 C = TypeVar("C")
 
@@ -34,16 +36,6 @@ class Progress:
 
     state: State
     detail: str = ""
-
-
-class Signal(Protocol):
-    """Something that tells when a new look is worth while, for example a watch on the API server."""
-
-    def wait(self, timeout_s: float) -> bool:
-        """Block until something changed (True) or the time is over (False)."""
-
-    def close(self) -> None:
-        """Stop watching."""
 
 
 @dataclass(frozen=True)

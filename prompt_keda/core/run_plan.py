@@ -17,13 +17,12 @@ from prompt_keda.core.errors import (
     Unexpected,
 )
 from prompt_keda.core.event import HAD_NOTHING_TO_DO, Event, EventKind, Observer
-from prompt_keda.core.plan import Progress, Signal, State, Step, StepResult, StepsDone
+from prompt_keda.core.plan import Progress, State, Step, StepResult, StepsDone
+from prompt_keda.core.waiting import LOOK_AGAIN_S, Signal, Tick, looks
 
 C = TypeVar("C")
 T = TypeVar("T")
 GO_ON = "./run resume goes on from here."
-LOOK_AGAIN_S = 1.0
-"""The longest time between two inspections while waiting: some things cannot be watched."""
 
 
 class Journal(Protocol):
@@ -31,18 +30,6 @@ class Journal(Protocol):
 
     def append(self, step_id: str, event: str, detail: str = "") -> None:
         """Write one entry, and return when it is on the disk."""
-
-
-class Tick:
-    """A signal for what cannot be watched: it only lets time pass."""
-
-    def wait(self, timeout_s: float) -> bool:
-        """Let ``timeout_s`` seconds pass."""
-        time.sleep(timeout_s)
-        return False
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def run_plan(
@@ -139,7 +126,7 @@ def _run_step(
 
 def _insist(ask: Callable[[], T], step_id: str, observer: Observer, end: float, now: Callable[[], float]) -> T:
     """Inspect or act. What a system does not answer is asked again until ``end``: half-way, giving up leaves KEDA away."""
-    while True:
+    while True:  # a loop of its own: its last error ends it, and no deadline
         try:
             return ask()
         except ClientError as error:
@@ -154,8 +141,10 @@ def _wait(
     step: Step[C], context: C, signal: Signal, observer: Observer, end: float, now: Callable[[], float]
 ) -> Progress:
     shown = ""
-    while True:
-        unseen: ClientError | None = None
+    unseen: ClientError | None = None
+    progress = Progress(State.WORKING)
+    for _ in looks(end - now(), signal, LOOK_AGAIN_S, now):
+        unseen = None
         try:
             progress = step.inspect(context)
         except ClientError as error:
@@ -169,7 +158,4 @@ def _wait(
         if progress.detail != shown:
             shown = progress.detail
             observer(Event(EventKind.PROGRESS, step.id, progress.state.value, shown))
-        left = end - now()
-        if left <= 0:
-            raise unseen or DeadlinePassed(step.title, step.deadline.total_seconds(), progress.detail)
-        signal.wait(min(LOOK_AGAIN_S, left))
+    raise unseen or DeadlinePassed(step.title, step.deadline.total_seconds(), progress.detail)

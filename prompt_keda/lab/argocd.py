@@ -8,7 +8,6 @@ makes namespaces, and the Applications keda and prompt-keda-lsstcam.
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -21,9 +20,10 @@ import yaml
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import APPLICATIONS as APPLICATION
-from prompt_keda.core.errors import DeadlinePassed, LabError
+from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Observer
 from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.waiting import until
 from prompt_keda.lab import (
     base_objects,
     contents,
@@ -230,14 +230,8 @@ def _is_new(kube: Kube, name: str) -> bool:
 
 def _wait(kube: Kube, what: str, look: Callable[[], Object | None]) -> Object:
     """Look whenever an Application changes, until there is something to return."""
-    end = time.monotonic() + SYNC_S
     with closing(kube.watch([(APPLICATION, NAMESPACE)])) as watch:
-        while (result := look()) is None:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise DeadlinePassed(what, SYNC_S, "not seen")
-            watch.wait(min(left, 5))
-    return result
+        return until(look, what, SYNC_S, watch)
 
 
 def _apply_settings(lab: Lab, url: str) -> None:

@@ -25,13 +25,13 @@ from prompt_keda.core.check import Verdict
 from prompt_keda.core.errors import LabError, PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import CODE, TASKS
+from prompt_keda.core.waiting import until
 from prompt_keda.lab import drilling, packages
 from prompt_keda.lab.commands import run as run_program
 from prompt_keda.lab.drills.drill import until_detected, until_green
 from prompt_keda.lab.drills.ways import LOCAL, Ways
 from prompt_keda.lab.faults import fault_of, presence
 from prompt_keda.lab.faults.fault import Stage
-from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.terminal import AS_HOST, COLUMNS, terminal
 from prompt_keda.report.as_svg import terminal_to_svg
 from prompt_keda.report.parts import Nothing

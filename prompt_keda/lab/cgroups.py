@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from prompt_keda.core.errors import LabError
+from prompt_keda.core.waiting import looks
 
 ROOT = Path("/sys/fs/cgroup")
 END_S = 20
@@ -86,16 +86,14 @@ def kill_all(name: str) -> None:
 
 def kill_until_none(find: Callable[[], set[int]]) -> None:
     """Kill every process that is found, again and again until there is none. Raises as `kill_all` does."""
-    end = time.monotonic() + END_S
-    while left := find():
-        if time.monotonic() > end:
-            raise LabError(
-                f"processes of the stack do not end: {sorted(left)}", "Look at them with ps, then try again."
-            )
+    left: set[int] = set()
+    for _ in looks(END_S, every_s=0.05):  # not our children, and a cgroup of version 1 does not say when it is empty
+        if not (left := find()):
+            return
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.05)  # not our children, and nobody tells when a cgroup of version 1 becomes empty
+    raise LabError(f"processes of the stack do not end: {sorted(left)}", "Look at them with ps, then try again.")
 
 
 def remove(name: str) -> None:

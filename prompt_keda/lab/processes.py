@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,11 +14,13 @@ from typing import Any
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.process import ZOMBIE, kernel_fields
+from prompt_keda.core.waiting import looks
 from prompt_keda.lab import place, users_engine
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import Lab
 
 COMES_BACK_S = 60
+END_S = 20
 GRACE_S = 5
 NODE = "node"
 """The first process of a node that is a container."""
@@ -129,12 +130,10 @@ def start_again(lab: Lab, name: str) -> int:
         raise LabError(f"{name} was never started in the local stack", "./run lab.up")
     if "program" in record:
         run(record["start"])
-        end = time.monotonic() + COMES_BACK_S
-        while (pid := pid_of(lab, name)) is None:
-            if time.monotonic() > end:
-                raise LabError(f"{name} does not come back", "Look at it: ./run lab.exec -- kubectl get pods -A")
-            time.sleep(0.1)
-        return pid
+        for _ in looks(COMES_BACK_S, every_s=0.1):
+            if (pid := pid_of(lab, name)) is not None:
+                return pid
+        raise LabError(f"{name} does not come back", "Look at it: ./run lab.exec -- kubectl get pods -A")
     return start(lab, name, record["argv"], record.get("env"))
 
 
@@ -170,19 +169,26 @@ def stop(lab: Lab, name: str) -> None:
     if pid is None:
         return
     _end(lab, pid, signal.SIGTERM)
-    end = time.monotonic() + GRACE_S
-    while pid_of(lab, name) is not None:
-        if time.monotonic() > end:
-            _end(lab, pid, signal.SIGKILL)
-        time.sleep(0.02)
+    for _ in looks(GRACE_S, every_s=0.02):
+        if pid_of(lab, name) is None:
+            return
+    kill(lab, name)
 
 
 def kill(lab: Lab, name: str) -> None:
-    """Kill one process by SIGKILL, and wait until it is gone. It stays away. Idempotent: yes."""
+    """Kill one process by SIGKILL, and wait until it is gone. It stays away. Idempotent: yes.
+
+    Raises
+    ------
+    LabError
+        When it does not end.
+    """
     _let_stay_away(lab, name)
-    while (pid := pid_of(lab, name)) is not None:
+    for _ in looks(END_S, every_s=0.02):
+        if (pid := pid_of(lab, name)) is None:
+            return
         _end(lab, pid, signal.SIGKILL)
-        time.sleep(0.02)
+    raise LabError(f"{name} of the local stack does not end", "Look at it with ps, then try again.")
 
 
 def send(lab: Lab, pid: int, number: signal.Signals) -> None:

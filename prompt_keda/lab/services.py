@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import bcrypt
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.secret import Secret
+from prompt_keda.core.waiting import looks
 from prompt_keda.lab import packages, processes, state
 from prompt_keda.lab.settings import PORTS, REGISTRY_HOST, Lab, cache_home
 
@@ -79,10 +79,9 @@ def wait_until(what: str, is_true: Callable[[], bool], timeout_s: float, lab: La
     LabError
         When it is not true after ``timeout_s`` seconds, or its process has ended.
     """
-    end = time.monotonic() + timeout_s
-    while not is_true():
+    for _ in looks(timeout_s, every_s=0.1):
+        if is_true():
+            return
         processes.require(lab, process)
-        if time.monotonic() > end:
-            log = lab.state / "logs" / f"{process}.log"
-            raise LabError(f"{what} is missing after {timeout_s:.0f} s", f"Its log is {log}.")
-        time.sleep(0.1)
+    log = lab.state / "logs" / f"{process}.log"
+    raise LabError(f"{what} is missing after {timeout_s:.0f} s", f"Its log is {log}.")

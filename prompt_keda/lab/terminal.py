@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.places import CODE
+from prompt_keda.core.waiting import until
 from prompt_keda.lab.commands import run
-from prompt_keda.lab.faults.waiting import until
 
 COLUMNS, LINES = 80, 50
 HOST = "lab"

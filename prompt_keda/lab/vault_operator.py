@@ -89,7 +89,7 @@ def main() -> None:
     config = json.loads(parser.parse_args().config.read_text())
     kube, read = Kube.connect(Path(config["kubeconfig"]), None, timedelta(seconds=10)), _reader(config)
     watch = kube.watch([(VAULT_SECRETS, None), (SECRETS, None)])
-    while True:
+    while True:  # until it is stopped: a controller, which waits for nothing in particular
         try:
             reconcile(kube, read)
         except ClientError as error:

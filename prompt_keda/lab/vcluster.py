@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import ssl
-import time
 from pathlib import Path
 
 import yaml
@@ -21,6 +20,7 @@ from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Observer
 from prompt_keda.core.places import ENVIRONMENTS
 from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.waiting import looks
 from prompt_keda.lab import base_objects, contents, go_builds, helm, images, kubeconfig, services, state
 from prompt_keda.lab.settings import KUBERNETES_VERSION, REGISTRY_HOST, Lab
 
@@ -145,11 +145,10 @@ def _let_look_at_host(lab: Lab) -> dict[str, str]:
 def wait_until_it_answers(lab: Lab) -> None:
     """Wait until the API server answers from here: its Deployment counts as available before its NodePort leads to it, and
     right after its death. Raises `LabError` when it does not answer in time."""
-    end = time.monotonic() + READY_S
-    while not _answers(lab):
-        if time.monotonic() > end:
-            raise LabError(f"the vCluster's API server does not answer within {READY_S} s")
-        time.sleep(ASK_S)
+    for _ in looks(READY_S, every_s=ASK_S):
+        if _answers(lab):
+            return
+    raise LabError(f"the vCluster's API server does not answer within {READY_S} s")
 
 
 def _answers(lab: Lab) -> bool:

@@ -134,7 +134,7 @@ class Lock:
         told_at = self._left_s(first) + TELL_S
         signal = self._kube.watch([(LEASES, STATE_NAMESPACE)])
         try:
-            while True:
+            while True:  # a loop of its own: its time is the Lease's, by the API server's clock
                 lease = self._kube.find(LEASES, LEASE, STATE_NAMESPACE)
                 if lease is None:
                     message = f"another redeploy was under way, and has just ended: that of {holder_of(first)}"

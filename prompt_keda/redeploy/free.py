@@ -7,7 +7,6 @@ Jobs' ownerReferences go first, and that is looked at again before each finalize
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -23,6 +22,7 @@ from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.core.errors import BadAnswer, Missing
 from prompt_keda.core.plan import Progress, State, Step
+from prompt_keda.core.waiting import looks
 from prompt_keda.redeploy.inventory import custom_kinds
 from prompt_keda.redeploy.remove import left, remove_all
 
@@ -153,9 +153,10 @@ def remove_finalizers(context: Context) -> None:
     so are those of Kubernetes itself that are still there after a minute.
     """
     watch = context.systems.kube.watch([(CRDS, None), (SCALED_JOBS, None)])
-    end = time.monotonic() + LIMIT.total_seconds()
     try:
-        while hanging_inspect(context).state is not State.DONE and time.monotonic() < end:
+        for _ in looks(LIMIT.total_seconds(), watch):
+            if hanging_inspect(context).state is State.DONE:
+                break
             orphan_jobs(context)
             owners = {uid for _, uid in owned(context)}
             for live in dying(context):
@@ -163,7 +164,6 @@ def remove_finalizers(context: Context) -> None:
                 rest = [name for name in names if name != FINALIZER]
                 if rest != names and live["metadata"]["uid"] not in owners:
                     _change(context, context.systems.kube.resource_of(live), live, finalizers=rest or None)
-            watch.wait(1.0)
     finally:
         watch.close()
     context.finalizers_were_waited_for = True

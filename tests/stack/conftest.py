@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +22,7 @@ from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core import waiting
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.places import runs_folder as own_runs_folder
 from prompt_keda.environment.loading import load_environment
@@ -174,13 +174,7 @@ def run_json(*arguments, before=(), timeout=300):
 
 def until(look, timeout_s=90, what="the state"):
     """Look four times a second until something is true: for what only a client from outside can see."""
-    end = time.monotonic() + timeout_s
-    while True:
-        result = look()
-        if result:
-            return result
-        assert time.monotonic() < end, f"{what} was not seen within {timeout_s} s"
-        time.sleep(0.25)
+    return waiting.until(look, what, timeout_s)
 
 
 def active_workers(admin):

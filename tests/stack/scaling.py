@@ -8,9 +8,9 @@ import subprocess
 from prompt_keda.clients.kube.resources import SERVICES
 from prompt_keda.components.scaled_jobs.running_jobs import active_jobs
 from prompt_keda.core.errors import DeadlinePassed
+from prompt_keda.core.waiting import until
 from prompt_keda.lab import processes, state
 from prompt_keda.lab.faults.redis import other_password
-from prompt_keda.lab.faults.waiting import until
 
 LEAST = 3
 """Workers that KEDA keeps without an event: minReplicaCount of the local ScaledJob. They wait, and would take what comes."""

@@ -11,6 +11,7 @@ import pytest
 
 from prompt_keda.commands.session import open_session
 from prompt_keda.components.round import choose, run_round
+from prompt_keda.core.errors import DeadlinePassed
 from prompt_keda.core.untrusted import neutral
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab.faults import ALL_FAULTS
@@ -80,7 +81,7 @@ def until_green(when):
 
     try:
         return until(green, 90, when)
-    except AssertionError as error:
+    except DeadlinePassed as error:
         raise AssertionError(f"{when}: still {last}") from error
 
 

@@ -12,6 +12,7 @@ import yaml
 from prompt_keda.clients.kube.resources import NAMESPACES, SERVICE_ACCOUNTS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.core.errors import DeadlinePassed
 from prompt_keda.core.event import nobody
 from prompt_keda.core.rights import Right
 from prompt_keda.core.run_checks import run_checks
@@ -104,7 +105,7 @@ def until_it_is_so(look, wanted):
 
     try:
         until(reached, 90, "a change of the rights")
-    except AssertionError as error:
+    except DeadlinePassed as error:
         raise AssertionError({id_: last[id_].observed for id_ in not_green(last)}) from error
     return last
 

@@ -25,8 +25,8 @@ from prompt_keda.clients.kube.resources import (
 )
 from prompt_keda.components.compare import merge_patch
 from prompt_keda.core.errors import ClientError
+from prompt_keda.core.waiting import until
 from prompt_keda.lab.faults import admission, scaled_jobs
-from prompt_keda.lab.faults.waiting import until
 
 ADMISSION = "admissionregistration.k8s.io/v1"
 POLICIES = Resource(ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", False)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from prompt_keda.core.errors import Unreachable
+from prompt_keda.core.waiting import until
 from prompt_keda.lab import faults
 from prompt_keda.lab.drills import chaos_acts as module
 from prompt_keda.lab.drills.chaos_acts import Acts
@@ -15,7 +16,6 @@ from prompt_keda.lab.drills.chaos_plan import BREAK, FREEZE, Act
 from prompt_keda.lab.faults import ALL_FAULTS, admission, scaling, signals
 from prompt_keda.lab.faults.fault import Fault, InChaos
 from prompt_keda.lab.faults.vault import write_back
-from prompt_keda.lab.faults.waiting import until
 
 STRIKES_VAULT = ("vault/policy-lost", "vault/newest-deleted", "vault/key-removed", "vault/secret-stale")
 

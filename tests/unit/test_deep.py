@@ -40,7 +40,7 @@ def no_patience(monkeypatch):
     """Whatever does not come at once does not come."""
     monkeypatch.setattr(canary, "TO_RUN", timedelta(seconds=0.2))
     monkeypatch.setattr(canary, "TO_SAY", timedelta(seconds=0.2))
-    monkeypatch.setattr(canary, "LOOK_S", 0.05)
+    monkeypatch.setattr("prompt_keda.core.waiting.LOOK_AGAIN_S", 0.05)
 
 
 @pytest.fixture

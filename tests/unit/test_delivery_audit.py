@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from prompt_keda.core import waiting
 from prompt_keda.core.errors import PromptKedaError, Unreachable
 from prompt_keda.core.process import is_alive
 from prompt_keda.lab.drills import delivery_audit as module
 from prompt_keda.lab.drills import traffic
 from prompt_keda.lab.drills.delivery_audit import DeliveryAudit
 from prompt_keda.lab.drills.traffic import _acknowledged, _is_workers
-from prompt_keda.lab.faults import waiting
 
 INSTRUMENT = SimpleNamespace(stream="instrument:x", consumer_group="g")
 GAP = {"gap": "begins to listen"}
@@ -45,7 +45,7 @@ class Redis:
 @pytest.fixture
 def audited(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "DRAIN_S", 0)
-    monkeypatch.setattr(waiting, "LOOK_S", 0)
+    monkeypatch.setattr(waiting.Tick, "wait", lambda *_: False)
 
     def kept(news, redis):
         file = tmp_path / "traffic"

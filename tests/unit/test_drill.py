@@ -460,7 +460,7 @@ def waiting(stack, counts, given):
 
 def test_it_is_broken_once_all_workers_are_at_work(monkeypatch):
     """An operator that is taken away at once would make none of them, and nothing could be lost."""
-    monkeypatch.setattr("prompt_keda.lab.faults.waiting.LOOK_S", 0)
+    monkeypatch.setattr("prompt_keda.core.waiting.Tick.wait", lambda *_: False)
     counts, given = [0, 1, 2, 2], []
     waiting(Stack(), counts, given)._await_workers()
     assert (counts, given) == ([2], [module.EVENTS])

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.core.event import Event, EventKind
-from prompt_keda.lab.faults.waiting import until
+from prompt_keda.core.waiting import until
 from prompt_keda.report import as_junit, as_svg
 from prompt_keda.report.live_checks import LiveChecks
 from prompt_keda.report.progress import Progress

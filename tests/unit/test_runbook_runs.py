@@ -14,9 +14,9 @@ from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.core.errors import EnvironmentFileError, Refusal
 from prompt_keda.core.event import nobody
 from prompt_keda.core.exit_code import STOPPED
+from prompt_keda.core.waiting import until
 from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.faults import ALL_FAULTS, argocd
-from prompt_keda.lab.faults.waiting import until
 from prompt_keda.records.incident import Incident
 from prompt_keda.records.incident_story import CLOSED, INCIDENT, NOTE
 from prompt_keda.records.record import RunFolder

@@ -23,7 +23,7 @@ class _Opens(Protocol):
 
 
 class Watch:
-    """One watch a kind, open from the start. It is a `prompt_keda.core.plan.Signal`.
+    """One watch a kind, open from the start. It is a `prompt_keda.core.waiting.Signal`.
 
     It says only that something changed; what is true is for the next inspection to see. A watch that breaks counts as
     a change, and is opened again after a second.

@@ -24,6 +24,7 @@ from prompt_keda.core.check import Verdict
 from prompt_keda.core.errors import BadAnswer
 from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.core.plan import Progress, State, Step
+from prompt_keda.core.waiting import looks
 
 HOLD = timedelta(seconds=3)
 """So long a pause is held once KEDA has seen it: nothing tells when its scale loop has ended."""
@@ -102,9 +103,10 @@ def _work_until_done(context: Context, inspect: Callable[[Context], Progress]) -
     kube = context.systems.kube
     since: dict[tuple[Act, str, str], float] = {}
     watch = kube.watch([(SCALED_JOBS, None), (JOBS, None)])
-    end = time.monotonic() + LIMIT.total_seconds()
     try:
-        while inspect(context).state is not State.DONE and time.monotonic() < end:
+        for _ in looks(LIMIT.total_seconds(), watch):
+            if inspect(context).state is State.DONE:
+                return
             needs = {
                 (act, *key): live
                 for key, live in running_jobs.owners(kube).items()
@@ -115,7 +117,6 @@ def _work_until_done(context: Context, inspect: Callable[[Context], Progress]) -
             for need, live in needs.items():
                 if now - since[need] >= _for_long(need[0]):
                     need[0](context, live)
-            watch.wait(1.0)
     finally:
         watch.close()
 

@@ -19,14 +19,13 @@ from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.core.errors import ClientError, Missing, PromptKedaError, Refusal
+from prompt_keda.core.waiting import looks
 
 LABEL = "prompt-keda.lsst.io/canary"
 TO_RUN = timedelta(seconds=30)
 TO_SAY = timedelta(seconds=20)
 LIFE_S = 60
 """The cluster ends the pod after this, and removes the Job as long after its end: also when this program was killed."""
-LOOK_S = 1.0
-"""A watch tells of changes; a log cannot be watched, and a watch may break."""
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -135,29 +134,27 @@ class Canary:
         return ""
 
     def _follow(self, watch: Any, began: float) -> Sight:
-        sight, end = Sight(), began + TO_RUN.total_seconds()
-        wanted = f"{LABEL}={self._name}"
-        while sight.running_s is None and time.monotonic() < end and not self._stopped:
-            pods = self._systems.kube.list(PODS, self._namespace, wanted)
+        sight = Sight()
+        for _ in looks(TO_RUN.total_seconds(), watch):
+            if self._stopped:
+                break
+            pods = self._systems.kube.list(PODS, self._namespace, f"{LABEL}={self._name}")
             pod = pods[0] if pods else {}
-            name, state = pod.get("metadata", {}).get("name", ""), where_it_stands(pod)
-            ran = _has_run(pod)
-            sight = Sight(name, time.monotonic() - began if ran else None, state)
-            if not ran:
-                watch.wait(LOOK_S)
-        if sight.running_s is None:
-            return sight
-        return replace(sight, output=self._listen(watch, sight.pod))
+            sight = Sight(pod.get("metadata", {}).get("name", ""), state=where_it_stands(pod))
+            if _has_run(pod):
+                running_s = time.monotonic() - began
+                return replace(sight, running_s=running_s, output=self._listen(watch, sight.pod))
+        return sight
 
     def _listen(self, watch: Any, pod: str) -> str:
         """Return the last line of its log, once there is one."""
-        end = time.monotonic() + TO_SAY.total_seconds()
-        while time.monotonic() < end and not self._stopped:
+        for _ in looks(TO_SAY.total_seconds(), watch):
+            if self._stopped:
+                break
             with suppress(Missing):
                 output = self._systems.kube.logs(self._namespace, pod).strip()
                 if output:
                     return output.splitlines()[-1]
-            watch.wait(LOOK_S)
         return ""
 
 

@@ -23,9 +23,12 @@ from prompt_keda.components.smoke.place import SmokePlace
 from prompt_keda.components.smoke.result import SmokeResult
 from prompt_keda.core.errors import DeadlinePassed, StepBroken
 from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.waiting import looks
 
 SUBJECT = "verify/smoke"
 LIMIT = timedelta(seconds=180)
+LOOK_S = 0.3
+"""Redis cannot be watched."""
 """More than the smoke test's own deadline: it ends itself."""
 MOST_JOBS = 100
 """The history limit of the test's ScaledJob: with more Jobs KEDA would tidy the evidence away (failure mode F48)."""
@@ -121,7 +124,8 @@ class _Smoke:
 
     def _until(self, name: str, look: Callable[[], tuple[bool, str]], watch: Watch, since: float) -> None:
         shown = ""
-        while True:
+        detail = ""
+        for _ in looks(self.end - time.monotonic(), watch, LOOK_S):
             reached, detail = look()
             if reached:
                 self.result.intervals_s[name] = round(time.monotonic() - since, 2)
@@ -131,10 +135,8 @@ class _Smoke:
             if detail != shown:
                 shown = detail
                 self._say(detail)
-            if time.monotonic() > self.end:
-                limit = self.environment.smoke.deadline.total_seconds()
-                raise DeadlinePassed(f"smoke test: {name.replace('_', ' ')}", limit, detail)
-            watch.wait(0.3)  # Redis cannot be watched, so look at least as often as this
+        limit = self.environment.smoke.deadline.total_seconds()
+        raise DeadlinePassed(f"smoke test: {name.replace('_', ' ')}", limit, detail)
 
     def _is_ready(self) -> tuple[bool, str]:
         live = self.systems.kube.find(SCALED_JOBS, self.name, self.namespace) or {}

@@ -20,6 +20,7 @@ from prompt_keda.components.capacity.host_room import ground_of
 from prompt_keda.components.smoke import smoke_objects
 from prompt_keda.components.smoke.smoke_test import run_smoke
 from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.waiting import until
 from prompt_keda.lab import cgroups, state
 from prompt_keda.lab.settings import current_lab
 
@@ -111,8 +112,8 @@ def _round(systems: Systems, size: int, run_id: str) -> _Round:
     # of the burst before: its deletions take requests and CPU (seen: 10 workers in 7 s, not 3)
     namespace = systems.environment.smoke.namespace
     with closing(systems.kube.watch([(PODS, namespace), (JOBS, namespace)])) as watch:
-        while any(systems.kube.list(kind, namespace) for kind in (PODS, JOBS)):
-            watch.wait(1.0)
+        kinds = (PODS, JOBS)
+        until(lambda: not any(systems.kube.list(kind, namespace) for kind in kinds), "the end of its pods", 300, watch)
     took = run_smoke(systems, size, note, run_id).intervals_s
     pairs = zip(at["events sent"], at["pods ran after"], strict=True)
     wall_s, busy_s, cpu_s = (after - before for before, after in pairs)

@@ -24,9 +24,9 @@ from prompt_keda.commands.session import read_environment
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import TASKS, runs_folder
+from prompt_keda.core.waiting import until
 from prompt_keda.lab import commands, state
 from prompt_keda.lab.faults.fault import Stage
-from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.settings import Lab
 from prompt_keda.records.record import RunFolder
 

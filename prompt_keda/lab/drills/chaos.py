@@ -16,6 +16,7 @@ from typing import IO
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import TASKS
+from prompt_keda.core.waiting import looks
 from prompt_keda.lab.drills.chaos_acts import Acts
 from prompt_keda.lab.drills.chaos_plan import KILL, STOP, Act, Round
 from prompt_keda.lab.drills.delivery_audit import DeliveryAudit
@@ -162,9 +163,11 @@ class _Round:
         """Run the toolkit, and let the acts disrupt it whose entry comes. Return whether one of them ended it."""
         self.outcome.starts_count += 1
         file = self.folder / f"{self.outcome.starts_count}.stderr"
-        was_ended, was_killed, limit = False, False, time.monotonic() + COMMAND_S
+        was_ended, was_killed = False, False
         with file.open("wb") as out, _toolkit(command, out) as process:
-            while process.poll() is None:
+            for _ in looks(COMMAND_S, every_s=LOOK_S):
+                if process.poll() is not None:
+                    break
                 while left and not was_ended and left[0].at_entry <= self._entries():
                     act = left.pop(0)
                     if act.kind in SIGNALS:
@@ -172,12 +175,11 @@ class _Round:
                         was_ended, was_killed = True, act.kind == KILL
                     else:
                         self.acts.disrupt(act)
-                if time.monotonic() > limit:
-                    process.kill()
-                    process.wait()
-                    was_killed = True
-                    self.outcome.problems.append(f"{command[0]} did not end within {COMMAND_S:.0f} s")
-                time.sleep(LOOK_S)
+            else:
+                process.kill()
+                process.wait()
+                was_killed = True
+                self.outcome.problems.append(f"{command[0]} did not end within {COMMAND_S:.0f} s")
         task = command[0]
         self.is_well = process.returncode == 0
         text = file.read_text(errors="replace")

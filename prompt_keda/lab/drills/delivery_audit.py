@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 
 from prompt_keda.clients.kube.resources import SERVICES
 from prompt_keda.core.errors import DeadlinePassed, PromptKedaError
+from prompt_keda.core.waiting import until
 from prompt_keda.environment.model import Instrument
 from prompt_keda.lab import processes, state
 from prompt_keda.lab.faults.fault import Stage
-from prompt_keda.lab.faults.waiting import until
 
 READY_S, DRAIN_S = 20.0, 120.0
 GO, ENOUGH = "go\n", "enough\n"

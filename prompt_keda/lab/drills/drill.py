@@ -12,6 +12,7 @@ from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.core.errors import DeadlinePassed, PromptKedaError
 from prompt_keda.core.event import Event, EventKind, Observer, nobody
+from prompt_keda.core.waiting import looks, until
 from prompt_keda.lab import state
 from prompt_keda.lab.drills.delivery_audit import DeliveryAudit
 from prompt_keda.lab.drills.job_watcher import JobWatcher
@@ -19,7 +20,6 @@ from prompt_keda.lab.drills.leftovers import leftovers
 from prompt_keda.lab.drills.ways import Ways
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.presence import inject, revert
-from prompt_keda.lab.faults.waiting import until
 from prompt_keda.records.drill_record import Drilled
 from prompt_keda.report.causes import SYMPTOM, causes
 
@@ -245,20 +245,18 @@ def until_green(
         Checks that are amber on this stack whatever is broken.
     """
     limit_s = STEADY_S if timeout_s is None else timeout_s
-    end = time.monotonic() + limit_s
-    amber, before = Verdict.WARN.value, None
-    while red := {
-        id_: observed for id_, observed in _red(ways.look()).items() if id_ not in standing or observed != amber
-    }:
-        if may_be_slow and red == {SYMPTOM: amber}:
+    amber, red, before = Verdict.WARN.value, {}, None
+    for _ in looks(limit_s, every_s=0):  # a look takes seconds
+        seen = _red(ways.look())
+        red = {id_: verdict for id_, verdict in seen.items() if id_ not in standing or verdict != amber}
+        if not red or (may_be_slow and red == {SYMPTOM: amber}):
             return
         if red != before:
             more = f" (and {len(red) - MOST_NAMED} more)" if len(red) > MOST_NAMED else ""
             news = f"waits for {what}: not green are {', '.join(list(red)[:MOST_NAMED])}{more}"
             observer(Event(EventKind.NOTE, "drill", "", news))
             before = red
-        if time.monotonic() > end:
-            raise DeadlinePassed(what, limit_s, ", ".join(f"{id_} {verdict}" for id_, verdict in red.items()))
+    raise DeadlinePassed(what, limit_s, ", ".join(f"{id_} {verdict}" for id_, verdict in red.items()))
 
 
 def _red(results: Sequence[CheckResult]) -> dict[str, str]:
@@ -267,18 +265,17 @@ def _red(results: Sequence[CheckResult]) -> dict[str, str]:
 
 def until_detected(fault: Fault, ways: Ways) -> Sequence[CheckResult]:
     """Look until the fault's checks are red or amber, and one of them says what is wrong: they may be red for another reason."""
-    end = time.monotonic() + DETECTION_S
-    while True:
+    last = ""
+    for _ in looks(DETECTION_S, every_s=0):  # a look takes seconds
         results = ways.look()
         red = _red(results)
         texts = [_without_numbers(result.observed) for result in results if result.id in fault.expected_checks]
         is_told = any(_without_numbers(cause) in observed for observed in texts for cause in fault.causes)
         if is_told and fault.expected_checks.keys() <= red.keys():  # with events at work an amber one may be red
             return results
-        if time.monotonic() > end:
-            last = ", ".join(f"{id_} {verdict}" for id_, verdict in red.items()) or "all is green"
-            last += "" if is_told else f"; none says: {fault.cause}"
-            raise DeadlinePassed(f"the checks that see {fault.id}", DETECTION_S, last)
+        last = ", ".join(f"{id_} {verdict}" for id_, verdict in red.items()) or "all is green"
+        last += "" if is_told else f"; none says: {fault.cause}"
+    raise DeadlinePassed(f"the checks that see {fault.id}", DETECTION_S, last)
 
 
 def _without_numbers(text: str) -> str:

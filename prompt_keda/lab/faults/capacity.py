@@ -6,9 +6,9 @@ from decimal import Decimal
 
 from prompt_keda.clients.kube.resources import NAMESPACES, NODES, PODS, RESOURCE_QUOTAS
 from prompt_keda.components.capacity.pod_room import Free, amounts
+from prompt_keda.core.waiting import until
 from prompt_keda.lab.faults import jobs, podless, scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, Stage
-from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.node import PAUSE_IMAGE
 
 QUOTA, GREEDY, PLACE = "no-more-pods", "greedy", "default"

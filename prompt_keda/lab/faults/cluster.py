@@ -16,9 +16,10 @@ from prompt_keda.clients.kube.resources import (
     PODS,
     SERVICES,
 )
+from prompt_keda.core.waiting import until
 from prompt_keda.lab import processes
+from prompt_keda.lab.faults.ages import age_s
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
-from prompt_keda.lab.faults.waiting import age_s, until
 
 METRICS = "keda-operator-metrics-apiserver"
 WEBHOOKS = "keda-admission-webhooks"

@@ -8,10 +8,11 @@ from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import LEASES, NODES
+from prompt_keda.core.waiting import until
 from prompt_keda.lab.faults import signals
+from prompt_keda.lab.faults.ages import age_s
 from prompt_keda.lab.faults.cluster import available
 from prompt_keda.lab.faults.fault import Fault, Stage
-from prompt_keda.lab.faults.waiting import age_s, until
 
 KEDAS_API = "v1beta1.external.metrics.k8s.io"
 

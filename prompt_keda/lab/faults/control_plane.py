@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 
 from prompt_keda.core.errors import PromptKedaError
+from prompt_keda.core.waiting import until
 from prompt_keda.lab import processes
 from prompt_keda.lab.faults import keda_restarts, podless, signals
 from prompt_keda.lab.faults.cluster_nodes import UNHEARD, until_heard, until_unheard
 from prompt_keda.lab.faults.fault import Act, Fault, Stage
 from prompt_keda.lab.faults.frozen import freeze
-from prompt_keda.lab.faults.waiting import until
 
 API_SERVER, ETCD, CONTROLLERS = "kube-apiserver", "etcd", "kube-controller-manager"
 KUBELET = "kubelet"

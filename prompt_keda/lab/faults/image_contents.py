@@ -12,11 +12,11 @@ from typing import Any
 
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.registry import parse_image
+from prompt_keda.core.waiting import until
 from prompt_keda.lab import images, services, state
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.images import PART, name_own_image, own_image, set_image
-from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.settings import REGISTRY_HOST
 
 INDEX = "application/vnd.oci.image.index.v1+json"

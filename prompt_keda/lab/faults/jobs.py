@@ -9,9 +9,9 @@ from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import JOBS, PODS, SCALED_JOBS
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaled_jobs.objects import GENERATION, SCALED_JOB_LABEL
+from prompt_keda.core.waiting import until
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, Stage
-from prompt_keda.lab.faults.waiting import until
 
 GROUP, NOBODY = "REDIS_STREAM_CONSUMER_GROUP", "nobody"
 MOST_FAILED = 5

@@ -6,9 +6,10 @@ import base64
 
 from prompt_keda.clients.kube.resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES
 from prompt_keda.components.keda.names import LEASE
+from prompt_keda.core.waiting import until
 from prompt_keda.lab.faults import kept_secrets
+from prompt_keda.lab.faults.ages import age_s
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
-from prompt_keda.lab.faults.waiting import age_s, until
 
 OPERATOR, WEBHOOKS = "keda-operator", "keda-admission-webhooks"
 STALE_S = 31

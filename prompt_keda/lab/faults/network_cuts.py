@@ -14,11 +14,11 @@ from pathlib import Path
 
 from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.core.errors import LabError
+from prompt_keda.core.waiting import until
 from prompt_keda.lab import network, processes
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.faults import network_proxy, signals
 from prompt_keda.lab.faults.fault import Act, Stage
-from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.settings import PORTS
 
 NOTE = "prompt-keda-network"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from prompt_keda.clients.kube.resources import JOBS
+from prompt_keda.core.waiting import until
+from prompt_keda.lab.faults.ages import age_s
 from prompt_keda.lab.faults.fault import Stage
-from prompt_keda.lab.faults.waiting import age_s, until
 
 NAME, PATIENCE_S = "drill-has-no-pod", 31
 """The checks have patience for 30 s."""

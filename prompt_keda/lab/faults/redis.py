@@ -8,10 +8,10 @@ from collections.abc import Callable
 from prompt_keda.clients.kube.resources import PODS, SECRETS, STATEFUL_SETS
 from prompt_keda.core.errors import Refused
 from prompt_keda.core.secret import Secret
+from prompt_keda.core.waiting import until
 from prompt_keda.lab import state
 from prompt_keda.lab.faults import scaled_jobs, vault
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
-from prompt_keda.lab.faults.waiting import until
 
 
 def _scale(stage: Stage, replicas: int) -> None:

@@ -6,10 +6,10 @@ Nothing that waits is lost by them: a stream that gives way to a string is kept,
 from __future__ import annotations
 
 from prompt_keda.clients.redis_state import BACKLOG
+from prompt_keda.core.waiting import until
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.redis import count_again, send
-from prompt_keda.lab.faults.waiting import until
 
 KEPT = "kept-by-a-fault:"
 """Before the name of a stream: its copy, while a string stands in its place."""

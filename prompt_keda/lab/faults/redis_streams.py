@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from prompt_keda.core.waiting import until
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.redis import count_again
-from prompt_keda.lab.faults.waiting import until
 
 CONSUMER = "a-dead-worker"
 _PREPARE = """

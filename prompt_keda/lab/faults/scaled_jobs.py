@@ -10,10 +10,10 @@ from prompt_keda.clients.kube.resources import JOBS, SCALED_JOBS
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaled_jobs.objects import GENERATION, PAUSED, SCALED_JOB_LABEL
 from prompt_keda.core.errors import DeadlinePassed
+from prompt_keda.core.waiting import until
 from prompt_keda.delivery.manifests import load_instrument_manifest
 from prompt_keda.lab.faults import keda_parts
 from prompt_keda.lab.faults.fault import Fault, Stage
-from prompt_keda.lab.faults.waiting import until
 
 QUICK_S = 10
 

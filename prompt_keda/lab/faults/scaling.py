@@ -13,9 +13,9 @@ from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import JOBS, PODS, RESOURCE_QUOTAS, SCALED_JOBS, Resource
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaling.chain import MANY
+from prompt_keda.core.waiting import until
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Act, Fault, InChaos, Stage
-from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.node import PAUSE_IMAGE
 
 ADMISSION = "admissionregistration.k8s.io/v1"

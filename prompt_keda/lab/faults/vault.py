@@ -12,10 +12,10 @@ from prompt_keda.clients.kube.resources import SECRETS
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import nobody
 from prompt_keda.core.secret import Secret
+from prompt_keda.core.waiting import until
 from prompt_keda.environment.model import SecretSync
 from prompt_keda.lab import contents, go_builds, processes, services, state, vault_contents
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
-from prompt_keda.lab.faults.waiting import until
 from prompt_keda.lab.settings import PORTS
 
 ROLE, SECRET_ID = vault_contents.POLICY, "vault-secret-id"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.resources import CRDS, VAULT_SECRETS
+from prompt_keda.core.waiting import until
 from prompt_keda.lab.delivered import vault_secret_kind
 from prompt_keda.lab.faults import kept_secrets
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.faults.vault import worker_secret
-from prompt_keda.lab.faults.waiting import until
 
 
 def lose(stage: Stage) -> None:

@@ -22,12 +22,13 @@ from prompt_keda.components.keda.names import OPERATOR
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import nobody
 from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.waiting import until
 from prompt_keda.lab import contents, helm, processes, vcluster
 from prompt_keda.lab.faults import admission, scaling
+from prompt_keda.lab.faults.ages import age_s
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.keda_restarts import renew_operator
 from prompt_keda.lab.faults.signals import processes_of, send_to
-from prompt_keda.lab.faults.waiting import age_s, until
 from prompt_keda.lab.settings import Lab
 
 QUOTA = "host-quota"

@@ -235,7 +235,7 @@ class FakeKube:
 
 
 class FakeWatch:
-    """A `prompt_keda.core.plan.Signal`."""
+    """A `prompt_keda.core.waiting.Signal`."""
 
     def __init__(self, targets):
         self.targets = list(targets)

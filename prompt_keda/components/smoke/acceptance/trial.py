@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -24,6 +24,7 @@ from prompt_keda.components.smoke.acceptance.shape import Shape, scaled_job
 from prompt_keda.components.smoke.place import SmokePlace
 from prompt_keda.core.errors import DeadlinePassed, StepBroken
 from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.waiting import looks
 
 Look = Callable[[], tuple[bool, str]]
 LOOK_S = 0.3
@@ -155,9 +156,8 @@ class Trial:
         DeadlinePassed
             When the case's time is over; with what was seen last.
         """
-        began, shown = time.monotonic(), ""
-        while True:
-            self._go_on()
+        began, detail, shown = time.monotonic(), "", ""
+        for _ in self._looks():
             reached, detail = look()
             if reached:
                 self._record(Point(what, expected, detail, round(time.monotonic() - began, 2)))
@@ -165,8 +165,7 @@ class Trial:
             if detail != shown:
                 shown = detail
                 self.say(f"{what}: {detail}")
-            self._in_time(f"{what}, expected {expected}", detail)
-            self._watch.wait(LOOK_S)
+        raise DeadlinePassed(f"{what}, expected {expected}", self._deadline_s, detail)
 
     def stays(self, what: str, expected: str, look: Look) -> None:
         """See that it stays so while KEDA polls the ScaledJob twice, and record it.
@@ -181,27 +180,22 @@ class Trial:
             When KEDA does not poll it within the case's time.
         """
         began, polls = time.monotonic(), Polls(self)
-        while True:
-            self._go_on()
+        for _ in self._looks():
             still, detail = look()
             if not still:
                 raise StepBroken(f"{what}: expected {expected}, seen {detail}")
             if polls.begun() > WHOLE_POLLS:
                 self._record(Point(what, expected, f"{detail}, over two polls", round(time.monotonic() - began, 2)))
                 return
-            self._in_time(f"{what}: two polls of KEDA", f"{polls.count} begun")
-            self._watch.wait(LOOK_S)
+        raise DeadlinePassed(f"{what}: two polls of KEDA", self._deadline_s, f"{polls.count} begun")
 
     def stays_for(self, seconds: float, what: str, expected: str, look: Look) -> None:
         """See that it stays so for some seconds, where no poll of KEDA can be seen. Raises `StepBroken` when it does not."""
-        began, is_over = time.monotonic(), False
-        while not is_over:
-            self._go_on()
-            is_over = time.monotonic() > began + seconds
+        detail = ""
+        for _ in self._looks(seconds):
             still, detail = look()
             if not still:
                 raise StepBroken(f"{what}: expected {expected}, seen {detail}")
-            self._watch.wait(LOOK_S)
         self._record(Point(what, expected, f"{detail}, over {seconds:.0f} s", round(seconds, 2)))
 
     def settle(self) -> None:
@@ -299,13 +293,12 @@ class Trial:
         self.points.append(point)
         self.say(f"{point.what}: {point.observed} ({point.seconds:.1f} s)", EventKind.NOTE)
 
-    def _in_time(self, what: str, detail: str) -> None:
-        if time.monotonic() > self._end:
-            raise DeadlinePassed(what, self._deadline_s, detail)
-
-    def _go_on(self) -> None:
-        if self._stop.is_set():
-            raise Stopped
+    def _looks(self, timeout_s: float | None = None) -> Iterator[None]:
+        """Yield as `looks` does, until the case's own end if no time is given. Raises `Stopped` when the suite is to stop."""
+        for _ in looks(self._end - time.monotonic() if timeout_s is None else timeout_s, self._watch, LOOK_S):
+            if self._stop.is_set():
+                raise Stopped
+            yield
 
 
 class Polls:
