@@ -168,7 +168,7 @@ class _Run:
 
     def finish(self, work):
         """Do the work, show its result, and exit with its code; an error becomes one message and its own code."""
-        failure = reports.failure  # imported now: it has to tell of an interrupt that comes at any moment
+        failure = reports.failure  # imported now: it has to report an interrupt that comes at any moment
         _stop_on_signals()
         try:
             try:

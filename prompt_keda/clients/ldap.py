@@ -31,7 +31,7 @@ def ldap_probe(url: str, ca_file: Path | None, timeout: timedelta) -> list[str]:
         When it answers anything else, or the address makes no sense.
     """
     require("ldaps", url, SYSTEM)
-    verified(SYSTEM, url, ca_file)  # the library has an error of its own for a bad file, which tells no more
+    verified(SYSTEM, url, ca_file)  # the library has an error of its own for a bad file, which says no more
     with ONE_AT_A_TIME:
         import ldap3
         from ldap3.core import exceptions as ldap_errors

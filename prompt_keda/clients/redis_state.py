@@ -123,7 +123,7 @@ class Backlog:
 
     @property
     def is_right(self) -> bool:
-        """Whether KEDA is told the truth, and will be when the next events come."""
+        """Whether the lag that KEDA reads is right, and will be when the next events come."""
         return self.counted and not self.is_ahead and self.lag == self.waiting
 
 

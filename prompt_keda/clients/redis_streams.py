@@ -50,7 +50,7 @@ ANSWERS: dict[str, Any] = {"decode_responses": True, "encoding_errors": "backsla
 MOST_PENDING = 10_000
 TLS_FIX = "Compare redis.tls of the environment with the certificate that Redis serves."
 FORWARD_SILENT = "the port-forward stands, but it gave no answer in time"
-"""Whether the connection came about at the pod's end is told to nobody."""
+"""Nobody learns whether the connection was made at the pod's end."""
 _COUNT_READ = f"""{BACKLOG}
 if counted and group['lag'] == waiting then return 0 end
 redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], at, 'ENTRIESREAD', added - waiting)
@@ -68,10 +68,10 @@ end
 redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], start)
 return 1
 """
-"""Only a group that stands ahead of its stream is moved: the script looks again before it does. Where it was is told by the
+"""Only a group that stands ahead of its stream is moved: the script looks again before it does. Where it was is returned by the
 count of what it has read, if Redis has that: then no event is lost, and none given out twice."""
 NO_SUCH_GROUP = "prompt-keda-asks-whether-it-may"
-"""A group that is never made: who asks for its events is told NOGROUP, once Redis would take the command."""
+"""A group that is never made: who asks for its events gets NOGROUP, once Redis would take the command."""
 OF_NO_EVENT = "0-0"
 """The id that no event can have: XADD refuses it after it was allowed, and XACK finds nothing pending under it."""
 WOULD_ADD = "must be greater than 0-0"
@@ -211,7 +211,7 @@ class RedisStreams:
         Raises
         ------
         Unreachable
-            When nothing at all is answered. Where PING is, and this is not, writes hang: that is told as refused.
+            When nothing at all is answered. Where PING is, and this is not, writes hang: that is reported as refused.
         Refused
             When the login is.
         """

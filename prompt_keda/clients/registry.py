@@ -420,7 +420,7 @@ def _platform(config: Any) -> str:
 
 
 def _is_attestation(entry: Any) -> bool:
-    """Whether an index's entry is no image, but tells of one (Docker, "Attestation storage")."""
+    """Whether an index's entry is no image, but describes one (Docker, "Attestation storage")."""
     return bool((entry.get("annotations") or {}).get("vnd.docker.reference.type"))
 
 

@@ -82,7 +82,7 @@ class Vault:
             When ``ca_file`` is missing, or holds no certificate.
         """
         require("https", url, SYSTEM)
-        verified(SYSTEM, url, ca_file)  # the library would tell of a bad file in the middle of a request
+        verified(SYSTEM, url, ca_file)  # the library would report a bad file in the middle of a request
         verify: str | bool = str(ca_file) if ca_file else True
         client = hvac.Client(url=url, verify=verify, timeout=timeout.total_seconds(), token="", allow_redirects=False)
         client.adapter.session.trust_env = False
@@ -231,7 +231,7 @@ class Vault:
 
 
 class _Https(requests.adapters.HTTPAdapter):
-    """Https with whole answers in time; how a server is verified is told with each request."""
+    """Https with whole answers in time; how a server is verified is passed with each request."""
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, **options, ssl_context=bounded(create_urllib3_context()))

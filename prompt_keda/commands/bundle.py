@@ -50,12 +50,12 @@ LAST_RUNS = 3
 
 
 def bundle(session: Session, file: str, observer: Observer) -> Result[Bundle]:
-    """Collect what an expert asks for into one archive, without secrets; its content is told before it is written.
+    """Collect what an expert asks for into one archive, without secrets; its content is listed before it is written.
 
     Parameters
     ----------
     file
-        The archive; empty: it is only told what it would hold.
+        The archive; empty: only what it would hold is listed.
 
     Raises
     ------
@@ -95,21 +95,27 @@ def collect(systems: Systems) -> Iterator[tuple[str, str]]:
     """Yield each file's name and text. What could not be had says so in its place: that is worth knowing as well."""
     environment = systems.environment
     yield "status.json", _json(as_plain(status.look(systems)))
-    yield "versions.json", _told(lambda: {"kubernetes": systems.kube.version(), "keda": str(environment.keda.version)})
-    yield "crds.json", _told(lambda: [_without_schema(crd) for crd in systems.kube.list(CRDS) if _is_kedas(crd)])
+    yield (
+        "versions.json",
+        _json_or_error(lambda: {"kubernetes": systems.kube.version(), "keda": str(environment.keda.version)}),
+    )
+    yield (
+        "crds.json",
+        _json_or_error(lambda: [_without_schema(crd) for crd in systems.kube.list(CRDS) if _is_kedas(crd)]),
+    )
     yield (
         "api-services.json",
-        _told(lambda: [service for service in systems.kube.list(API_SERVICES) if _is_kedas(service)]),
+        _json_or_error(lambda: [service for service in systems.kube.list(API_SERVICES) if _is_kedas(service)]),
     )
-    yield "namespaces.json", _told(lambda: systems.kube.list(NAMESPACES))
+    yield "namespaces.json", _json_or_error(lambda: systems.kube.list(NAMESPACES))
     for kind in OF_KEDA:
         yield (
             _file(environment.keda.namespace, kind),
-            _told(partial(systems.kube.list, kind, environment.keda.namespace)),
+            _json_or_error(partial(systems.kube.list, kind, environment.keda.namespace)),
         )
     for namespace in sorted({instrument.namespace for instrument in environment.instruments}):
         for kind in OF_WORKERS:
-            yield _file(namespace, kind), _told(partial(systems.kube.list, kind, namespace))
+            yield _file(namespace, kind), _json_or_error(partial(systems.kube.list, kind, namespace))
     yield from _logs(systems, environment.keda.namespace)
 
 
@@ -152,7 +158,7 @@ def _without_schema(crd: Object) -> Object:
     return {**crd, "spec": {**crd["spec"], "versions": versions}}
 
 
-def _told(what: Callable[[], Any]) -> str:
+def _json_or_error(what: Callable[[], Any]) -> str:
     try:
         return _json(what())
     except PromptKedaError as error:

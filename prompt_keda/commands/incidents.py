@@ -1,4 +1,4 @@
-"""note and report: an incident's record. Its chat is told where it stands; what cannot be posted stops and fails nothing."""
+"""note and report: an incident's record. Its chat is notified; what cannot be posted stops and fails nothing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def note(session: Session, text: str, observer: Observer, close: bool = False) -
     incident.add(NOTE, viewpoint(), text.strip())
     if close:
         incident.add(INCIDENT, CLOSED, f"by {viewpoint()}: {text.strip()}")
-        tell_chat(session, incident, "incident closed", observer)
+        post_to_chat(session, incident, "incident closed", observer)
     parts = Note(incident.id, datetime.now(UTC).isoformat(), text.strip())
     return Result("note", environment, f"environment {environment} · incident {incident.id}", parts)
 
@@ -82,14 +82,14 @@ def report(session: Session, incident_id: str) -> Result[IncidentReport]:
 
 
 def open_incident(session: Session, why: str, observer: Observer, results: Sequence[CheckResult] = ()) -> Incident:
-    """Return the open incident of an environment, or begin one, and tell the chat of it. ``results`` are kept first."""
+    """Return the open incident of an environment, or begin one, and notify the chat. ``results`` are kept first."""
     environment = session.environment
     is_new = Incident.find_open(incidents_folder(), environment) is None
     incident = Incident.open_(incidents_folder(), environment, why, viewpoint())
     if results:
         keep_look(incident, results)
     if is_new:
-        tell_chat(session, incident, "incident opened", observer)
+        post_to_chat(session, incident, "incident opened", observer)
     return incident
 
 
@@ -104,10 +104,10 @@ def close_incident(environment: Environment, why: str) -> None:
         incident.add(INCIDENT, CLOSED, why)
 
 
-def tell_chat(session: Session, incident: Incident, news: str, observer: Observer) -> None:
+def post_to_chat(session: Session, incident: Incident, news: str, observer: Observer) -> None:
     """Post where an incident stands, and note in its record whether it was posted; nothing where no chat is named.
 
-    Of the webhook's address only the host is told: the rest of it is the secret.
+    Of the webhook's address only the host is shown: the rest of it is the secret.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ from prompt_keda.records.run_record import environment_of
 from prompt_keda.redeploy import guard, planner, snapshot, timings
 from prompt_keda.redeploy.approval import Ask, approve_or_refuse
 from prompt_keda.redeploy.copied_journal import CopiedJournal, copied_journal_of
-from prompt_keda.redeploy.copied_runs import refuse_foreign, told
+from prompt_keda.redeploy.copied_runs import decision_lines, refuse_foreign
 from prompt_keda.redeploy.history import runs_here
 from prompt_keda.redeploy.modes import RedeployOptions
 from prompt_keda.redeploy.observing import FLAG, agree_while_observing, why_observing
@@ -49,7 +49,7 @@ def plan(session: Session, options: RedeployOptions, observer: Observer = nobody
 
 
 def _planned(context: Context, options: RedeployOptions, observer: Observer) -> Plan[Context]:
-    """Make the plan; that it takes its time is told meanwhile, and its end is what comes next."""
+    """Make the plan; report meanwhile that it takes its time."""
     observer(Event(EventKind.STARTED, "plan/look", "working", "looks at what stands"))
     try:
         return planner.make_plan(context, options)
@@ -135,7 +135,7 @@ def resume(session: Session, run_id: str, approve: str, observer: Observer, ask:
         raise _nothing_to_resume(session.environment.name, run_id)
     made = _plan_again(context, kept)
     if kept.folder is None:
-        for line in told(made.decisions):
+        for line in decision_lines(made.decisions):
             observer(Event(EventKind.NOTE, "resume", "", line))
         what = f"resume of run {kept.run_id}, begun on another machine, mode {made.mode}"
         approve_or_refuse(context, made.digest, what, approve, ask)
@@ -206,7 +206,7 @@ def _run(
             if wrote
             else "refused, nothing is changed"
         )
-        _tell_how_far(failed, context, made, folder, header)
+        _add_progress(failed, context, made, folder, header)
         if task == "redeploy" and not context.lock_was_held:
             folder.mark_refused(failed.what)  # it wrote nothing: it must not hide an earlier run from resume
         if failed is error:
@@ -248,10 +248,10 @@ def _report(
     )
 
 
-def _tell_how_far(
+def _add_progress(
     error: PromptKedaError, context: Context, made: Plan[Context], folder: RunFolder, header: str
 ) -> None:
-    """Give an error what the run had done."""
+    """Add to an error what the run had done."""
     steps = error.parts.steps if isinstance(error.parts, StepsDone) else []
     ledger, spans_s = LedgerBefore(context.before), timings.parts(steps, None)
     error.parts = RunStopped(header, folder.id, made.mode, steps, ledger, spans_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from prompt_keda.commands.incidents import keep_look, open_incident, tell_chat
+from prompt_keda.commands.incidents import keep_look, open_incident, post_to_chat
 from prompt_keda.commands.session import Session
 from prompt_keda.components.round import Observe, choose, run_round
 from prompt_keda.core import exit_code
@@ -146,10 +146,10 @@ def _run(
     code = runbook_exit_code(runbook, done)
     if code == exit_code.PROVEN and any(step.section != DIAGNOSIS for step in runbook.steps):
         incident.add(INCIDENT, CLOSED, f"{PROVEN} by runbook {runbook.name}")
-        tell_chat(session, incident, "incident closed", observer)
+        post_to_chat(session, incident, "incident closed", observer)
     elif code not in (exit_code.PROVEN, exit_code.STOPPED):  # who stopped it knows that
         news = f"runbook {runbook.name} ended with exit code {code}"
-        tell_chat(session, incident, news, observer)
+        post_to_chat(session, incident, news, observer)
     header = f"environment {environment} · runbook {runbook.name} · incident {incident.id}"
     return Result("runbook", environment, header, RunbookRun(runbook.name, code, incident.id, done), code)
 
@@ -196,12 +196,12 @@ def respond(session: Session, observe: Observe, observer: Observer, ask: Ask | N
         if cause is None or len(ran) == MOST_RUNBOOKS:
             break
         for other in ranked if ask else ():  # before the question; without one they stand in the result
-            observer(Event(EventKind.NOTE, "respond", "", _told(other)))
+            observer(Event(EventKind.NOTE, "respond", "", _describe(other)))
         if not _wanted(cause, session.environment.approval, ask):
             proposed = ProposedRunbook(cause.runbook, f"./run runbook {cause.runbook} --env {session.name}")
             break
         runbook = find_runbook(RUNBOOKS, cause.runbook)
-        incident = open_incident(session, f"respond: {_told(cause)}", observer, results)
+        incident = open_incident(session, f"respond: {_describe(cause)}", observer, results)
         done = _run(session, runbook, "", {}, incident, observer)
         ran.append(done.parts)
         if done.exit_code in exit_code.NEEDS_PEOPLE:
@@ -217,7 +217,7 @@ def _wanted(cause: Cause, approval: str, ask: Ask | None) -> bool:
     return ask is not None and ask(f"Run runbook {cause.runbook}? yes/no: ").strip() == "yes"
 
 
-def _told(cause: Cause) -> str:
+def _describe(cause: Cause) -> str:
     first = cause.checks[0]
     more = f" (and {len(cause.checks) - 1} more)" if len(cause.checks) > 1 else ""
     return f"{cause.runbook or 'no runbook'}: {first.verdict.value} {first.id}: {first.observed}{more}"

@@ -86,9 +86,9 @@ def watch(
     metrics
         Is shown each round.
     report
-        Is told of each transition. What it raises ends the watch: nobody would hear of anything then.
+        Gets each transition. What it raises ends the watch: nobody would hear of anything then.
     observer
-        Is told of what is no transition: that it begins, and what the chat did not take.
+        Gets what is no transition: that it begins, and what the chat did not take.
     pause
         Waits for some seconds.
     """
@@ -107,7 +107,7 @@ def watch(
             changed = _transitions(name, known, results)
             for transition in changed:
                 report(transition)
-            _tell_chat(session, changed, observer)
+            _post_to_chat(session, changed, observer)
             pause(max(0.0, every.total_seconds() - (time.monotonic() - began)))
     except KeyboardInterrupt:
         return 0
@@ -149,7 +149,7 @@ def _is_well(result: CheckResult) -> bool:
     return result.verdict is Verdict.OK
 
 
-def _tell_chat(session: Session, changed: Sequence[Transition], observer: Observer) -> None:
+def _post_to_chat(session: Session, changed: Sequence[Transition], observer: Observer) -> None:
     """Post what has changed, if the environment names a chat. That the chat or Vault does not take it ends nothing."""
     if not changed or session.environment.incidents.webhook is None:
         return

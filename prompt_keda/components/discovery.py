@@ -84,7 +84,7 @@ def discover(kube: Kube, environment: Environment) -> Discovery:
     Parameters
     ----------
     environment
-        What its file says: it tells which instrument, Secret and registry stands where in it.
+        What its file says: it says which instrument, Secret and registry stands where in it.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def discover(kube: Kube, environment: Environment) -> Discovery:
 
 
 class _Look:
-    """One look at a cluster: what it has seen already tells it where to look next."""
+    """One look at a cluster: what it has seen already decides where it looks next."""
 
     def __init__(self, kube: Kube, environment: Environment) -> None:
         self.kube, self.environment = kube, environment
@@ -375,7 +375,7 @@ class _Look:
         vault_secret = self._find(VAULT_SECRETS, name, namespace)
         if vault_secret is None:
             wanted = FillIn(f"FILL-IN: the path in Vault, without the mount, that Secret {namespace}/{name} comes from")
-            return wanted, f"Secret {namespace}/{name}; no VaultSecret tells its path"
+            return wanted, f"Secret {namespace}/{name}; no VaultSecret names its path"
         mount, _, rest = str(vault_secret["spec"]["path"]).partition("/")
         self.see(("vault", "mount"), mount, label(vault_secret))
         return rest, label(vault_secret)
@@ -433,7 +433,7 @@ def _delivery(metadata: Object) -> tuple[str, str]:
     if CHART in marks:
         return (
             "",
-            f"it carries {CHART}, and neither Argo CD's nor Helm's own mark: a rendered chart, by whom cannot be told",
+            f"it carries {CHART}, and neither Argo CD's nor Helm's own mark: a rendered chart; who applied it is unknown",
         )
     return "manifests", "it carries no mark of Argo CD or Helm"
 
@@ -451,7 +451,7 @@ def _trigger(scaled_job: Object) -> Object | None:
 
 
 def _name(scaled_job: Object, stream: str) -> str:
-    """Return what an instrument may be called: as its workers are told, else as its stream ends."""
+    """Return what an instrument may be called: by what its workers get, else by how its stream's name ends."""
     for container in scaled_job["spec"]["jobTargetRef"]["template"]["spec"]["containers"]:
         if name := _variable(container, "RUBIN_INSTRUMENT"):
             return name

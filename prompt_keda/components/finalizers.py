@@ -1,4 +1,4 @@
-"""What holds an object that is told to go: whose finalizers it has, and who takes them away."""
+"""What holds an object that is being deleted: whose finalizers it has, and who takes them away."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def by_hand(obj: Object, plural: str, names: list[str]) -> str:
     return shlex.join(["kubectl", *where, "patch", plural, metadata["name"], "--type", "merge", "-p", patch])
 
 
-def told(obj: Object, what: str, plural: str, verb: str = "is held by") -> str:
+def describe(obj: Object, what: str, plural: str, verb: str = "is held by") -> str:
     """Return what holds an object, who takes that away, and how a person can.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What the engines tell while they work. Text, JSON, JUnit and HTML are readers of this one stream."""
+"""What the engines report while they work. Text, JSON, JUnit and HTML are readers of this one stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exit codes of tasks, and what makes each; docs/output.md tells people of them."""
+"""The exit codes of tasks, and what makes each; docs/output.md explains them to people."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Step(Generic[C]):
     deadline
         How long act and wait may take together.
     watch
-        Opens the signals that tell when to inspect again; it is opened before the act. None: look again each second.
+        Opens the signals that say when to inspect again; it is opened before the act. None: look again each second.
     """
 
     id: str

@@ -139,7 +139,7 @@ def look(check: Check[C], context: C) -> Outcome:
         took = timedelta(seconds=time.monotonic() - began)
         if took > QUICK or took + PAUSE >= check.deadline:
             return Outcome(Verdict.UNKNOWN, first.what, fix=first.fix)
-        time.sleep(PAUSE.total_seconds())  # nothing tells when a connection may work again
+        time.sleep(PAUSE.total_seconds())  # nothing says when a connection may work again
         return _second(check, context, first)
 
 

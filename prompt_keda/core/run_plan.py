@@ -70,7 +70,7 @@ def run_plan(
         try:
             progress, acted = _run_step(step, context, journal, observer, now, has_written)
         except (KeyboardInterrupt, Exception) as error:
-            failure = _told(error, step, has_written)
+            failure = _failure(error, step, has_written)
             journal.append(step.id, "interrupted" if isinstance(failure, Interrupted) else "failed", failure.what)
             took = now() - started
             broken = Progress(State.BROKEN, failure.what)
@@ -89,7 +89,7 @@ def _result(step: Step[C], progress: Progress, acted: bool, took: float, began: 
     return StepResult(step.id, step.title, step.destructive, progress, acted, took, began)
 
 
-def _told(error: BaseException, step: Step[C], has_written: bool) -> PromptKedaError:
+def _failure(error: BaseException, step: Step[C], has_written: bool) -> PromptKedaError:
     """Return the error that is true for a run in its middle: 2 means that nothing was written."""
     if isinstance(error, KeyboardInterrupt):
         return Interrupted(f"stopped in {step.id}", GO_ON)

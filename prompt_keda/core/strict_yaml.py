@@ -26,7 +26,7 @@ Marks = dict[Where, yaml.Mark]
 
 
 class _Loader(yaml.CSafeLoader):
-    """A safe loader that tells the place of a value that is not of its kind, such as the day 2026-13-45."""
+    """A safe loader that names the place of a value that is not of its kind, such as the day 2026-13-45."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Return a node's value. PyYAML itself lets the errors of `int`, `date` and the like through, without a place."""

@@ -147,7 +147,7 @@ def _application(made: Mapping[str, Any], tree: Path) -> Application:
         if odd:
             raise Refusal(
                 f"Application {name} says {', '.join(sorted(map(one_line, odd)))}, which prepare does not know",
-                "Argo CD would render something else: tell the authors of this toolkit.",
+                "Argo CD would render something else: report it to the authors of this toolkit.",
             )
         application = Application(
             name,

@@ -175,7 +175,7 @@ class ArgoCdDelivery(Delivery):
             pass
 
     def agreement(self) -> Progress:
-        """Look what Argo CD says after it was asked to look anew. What it cannot tell is told, and holds nothing up."""
+        """Return what Argo CD says after a refresh. What it cannot say is reported, and holds nothing up."""
         if self._asked_at is None:
             return Progress(State.TODO, "Argo CD has not been asked to look since")
         lines, differing = [], []

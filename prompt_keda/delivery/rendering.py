@@ -249,7 +249,7 @@ def _is_namespaced(obj: Object, scopes: Mapping[tuple[str, str], bool], where: s
         return True
     raise Refusal(
         f"{where} renders {kind} {_name(obj)} without a namespace, and prepare does not know whether {group or 'v1'} has one",
-        "Name its namespace in the chart, or tell the authors of this toolkit.",
+        "Name its namespace in the chart, or report it to the authors of this toolkit.",
     )
 
 

@@ -478,7 +478,7 @@ class Instrument(Part):
     skip_backsync: bool | None = None
     """In a vCluster: whether its workers carry the annotation vcluster.loft.sh/skip-backsync, so that they live on where a syncer
     starts on a store that was lost. Then they run on unseen beside new ones, and their host's owners have to delete what hangs.
-    A redeploy puts it on the ScaledJob of a ``manifest``; others get it where they come from. None: not decided, which is told."""
+    A redeploy puts it on the ScaledJob of a ``manifest``; others get it where they come from. None: not decided."""
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Instrument:
@@ -588,11 +588,11 @@ class Webhook(Part):
 
 
 class Incidents(Part):
-    """Who is told of an incident."""
+    """Who is notified of an incident."""
 
     webhook: Webhook | None = None
-    """A chat that is told when a redeploy begins and ends, when an incident is opened, is closed, or a runbook in it ends
-    badly; None: no chat is told."""
+    """A chat that is notified when a redeploy begins and ends, when an incident is opened or closed, or when a runbook ends
+    badly; None: no chat is notified."""
 
 
 class Observing(Part):
@@ -669,7 +669,7 @@ class Environment(Part):
     capacity: Capacity = Capacity()
     """What cannot be read from the cluster, and sets how long one visit's burst takes."""
     incidents: Incidents = Incidents()
-    """Who is told of an incident."""
+    """Who is notified of an incident."""
     observing: Observing | None = None
     """When people observe; None: nobody is asked once more."""
     limits: Limits = Limits()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prompt_keda.report.as_text import show_lines
-from prompt_keda.report.drills_as_text import lost_told
+from prompt_keda.report.drills_as_text import lost_as_text
 
 if TYPE_CHECKING:
     from prompt_keda.lab.drills.chaos import Outcome
@@ -86,7 +86,7 @@ def show_drills(done: DrillsDone) -> None:
         detected, recovered = map(_span, (drill.detected_s, drill.recovered_s))
         word = "failed" if drill.problems else "passed"
         how = f"{drill.answered_by or 'nobody'} ({drill.runbook or 'no runbook'})"
-        text = f"seen after {detected}, answered by {how}, recovered in {recovered}, {lost_told(drill.lost)}"
+        text = f"seen after {detected}, answered by {how}, recovered in {recovered}, {lost_as_text(drill.lost)}"
         show_lines([f"{word:7} {drill.fault:34} {text}"])
         show_lines([f"        {problem}" for problem in drill.problems])
     passed = sum(not drill.problems for drill in drills)

@@ -138,16 +138,16 @@ class _Studio:
         path = self.folder / "captures" / f"{name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-        self.tell(f"{path.relative_to(self.folder)}: {len(text.splitlines())} lines")
+        self.report(f"{path.relative_to(self.folder)}: {len(text.splitlines())} lines")
 
-    def tell(self, news: str) -> None:
+    def report(self, news: str) -> None:
         self._observer(Event(EventKind.NOTE, "captures", "", news))
 
     @contextmanager
     def fault(self, id_: str) -> Iterator[None]:
         """Inject a fault until the block's end; wait until its checks see it, and after it until nothing is red."""
         fault = fault_of(id_)
-        self.tell(fault.title)
+        self.report(fault.title)
         try:
             presence.inject(fault, self.stage)
             until_detected(fault, self.ways)
@@ -164,7 +164,7 @@ class _Studio:
     def delete_keda(self) -> None:
         """Delete KEDA's namespace and its APIService, which would keep the namespace Terminating; wait until both are gone."""
         kube, name = self.stage.kube, self.stage.environment.keda.namespace
-        self.tell(f"namespace {name} is being deleted")
+        self.report(f"namespace {name} is being deleted")
         uid = kube.get(NAMESPACES, name)["metadata"]["uid"]
         kube.delete(API_SERVICES, API_SERVICE)
         kube.delete(NAMESPACES, name)

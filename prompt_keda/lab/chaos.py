@@ -97,7 +97,7 @@ def _run_rounds(
         smallest.append(SmallestRound(smaller, tries))
         return f"still fails after {tries} tries: {json.dumps(smaller.to_json())}"
 
-    def tell(chaos_round: Round, message: str) -> None:
+    def report(chaos_round: Round, message: str) -> None:
         observer(Event(EventKind.NOTE, f"chaos/{chaos_round.seed}-{chaos_round.number}", "", message))
 
     try:
@@ -105,9 +105,9 @@ def _run_rounds(
             outcomes.append(once(chaos_round))
             write(page(outcomes))
             if outcomes[-1].problems:
-                tell(chaos_round, f"failed: {json.dumps(chaos_round.to_json())}")
+                report(chaos_round, f"failed: {json.dumps(chaos_round.to_json())}")
                 if len(chaos_round.acts) > 1:
-                    tell(chaos_round, made_smaller(chaos_round))
+                    report(chaos_round, made_smaller(chaos_round))
     except (KeyboardInterrupt, PromptKedaError) as error:
         ended = error if isinstance(error, PromptKedaError) else _stopped(chosen, outcomes)
         ended.parts = ChaosDone(outcomes, smallest)
@@ -118,7 +118,7 @@ def _run_rounds(
 
 
 def _stopped(chosen: Sequence[Round], outcomes: Sequence[Outcome]) -> Interrupted:
-    """Return what a person is told who has stopped it: which rounds are done, and how the next one is run."""
+    """Return the message for a person who has stopped it: which rounds are done, and how the next one is run."""
     left = chosen[len(outcomes)] if len(outcomes) < len(chosen) else chosen[-1]
     kept = sum(not outcome.problems for outcome in outcomes)
     what = f"stopped after {len(outcomes)} of {len(chosen)} rounds, {kept} of which kept every promise"

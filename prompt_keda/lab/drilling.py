@@ -203,7 +203,7 @@ def choose(selection: Selection) -> Sequence[Fault]:
 
 
 def _possible(faults: Sequence[Fault], there: Stage, observer: Observer) -> list[Fault]:
-    """Return those that the stack can have, and tell of each other one why it cannot."""
+    """Return those that the stack can have, and report of each other one why it cannot."""
     possible = []
     for fault in faults:
         if lack := find_lack(fault, there):

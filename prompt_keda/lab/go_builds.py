@@ -37,7 +37,7 @@ _KUBE_VERSION_FLAGS = (
 
 @dataclass(frozen=True)
 class GoModule:
-    """One Go module in lab/go/: what ``go build`` is told, and which programs it gives."""
+    """One Go module in lab/go/: the arguments of ``go build``, and which programs it makes."""
 
     name: str
     package: str

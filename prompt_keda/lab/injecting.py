@@ -42,7 +42,7 @@ def inject(fault_id: str, observer: Observer) -> Result[Faults]:
     fault = fault_of(fault_id)
     with drilling.alone() as stage:
         drilling.require_here([fault], stage)
-        _tell(observer, fault, "being injected")
+        _report(observer, fault, "being injected")
         presence.inject(fault, stage)
         return _result("fault", [fault], [fault.id], f"{fault.title}: ./run faults --revert reverts it")
 
@@ -52,7 +52,7 @@ def revert(fault_id: str, observer: Observer) -> Result[Faults]:
     fault = fault_of(fault_id)
     # a noted fault was injected into this stack once its marker was seen; now the API server may be what is away
     with drilling.alone(is_marked=fault.id in state.faults(current_lab())) as stage:
-        _tell(observer, fault, "being reverted")
+        _report(observer, fault, "being reverted")
         presence.revert(fault, stage)
         return _result("fault", [fault], state.faults(stage.lab), f"reverted. {TO_SEE}")
 
@@ -67,7 +67,7 @@ def revert_all(observer: Observer) -> Result[Faults]:
     """
     with drilling.alone(is_marked=True) as stage:
         known, errors = _known(state.faults(stage.lab))
-        errors += presence.revert_all(known, stage, lambda fault: _tell(observer, fault, "being reverted")).values()
+        errors += presence.revert_all(known, stage, lambda fault: _report(observer, fault, "being reverted")).values()
         left = state.faults(stage.lab)
         reverted = [fault for fault in known if fault.id not in left]
         result = _result("faults", reverted, left, f"reverted: {len(reverted)}. {TO_SEE}")
@@ -106,5 +106,5 @@ def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: st
     return Result(task, LOCAL, header, Faults(rows))
 
 
-def _tell(observer: Observer, fault: Fault, what: str) -> None:
+def _report(observer: Observer, fault: Fault, what: str) -> None:
     observer(Event(EventKind.NOTE, f"fault/{fault.id}", "", f"{fault.title}: {what}"))

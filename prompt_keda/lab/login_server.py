@@ -27,7 +27,7 @@ ALGORITHM = "ES256"
 
 @dataclass(frozen=True)
 class Config:
-    """What the login server is told: its address, its keys, its directory, and how long a token lives (seconds)."""
+    """The login server's configuration: its address, its keys, its directory, and how long a token lives (seconds)."""
 
     issuer: str
     address: str

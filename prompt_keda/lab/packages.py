@@ -30,7 +30,7 @@ PROGRAMS = {
     "iproute2": "/usr/sbin/ip",
     "procps": "/usr/sbin/sysctl",
 }
-"""Package → a file that tells that it is installed."""
+"""Package → a file that shows that it is installed."""
 FOR_CAPTURES = {"tmux": "/usr/bin/tmux", "chromium-headless-shell": "/usr/bin/chromium-headless-shell"}
 """The same of what shows terminals and pages: the stack itself needs neither."""
 POLICY = Path("/usr/sbin/policy-rc.d")

@@ -51,7 +51,7 @@ def up(
     Parameters
     ----------
     observer
-        Is told what is built and started, and how long it took.
+        Gets what is built and started, and how long it took.
     redis_password
         False: Prompt Redis without a password, as in production. It counts when Redis is first made.
     delivery

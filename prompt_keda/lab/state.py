@@ -1,4 +1,4 @@
-"""What a running local stack tells about itself: its endpoints, its secrets' files and its state."""
+"""What a running local stack says about itself: its endpoints, its secrets' files and its state."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from prompt_keda.core.errors import Refusal
 from prompt_keda.environment.model import Environment, FillIn
-from prompt_keda.records.incident_story import CLOSED, CLUSTER, INCIDENT, OPENED, Story, tell
+from prompt_keda.records.incident_story import CLOSED, CLUSTER, INCIDENT, OPENED, Story, story_of
 from prompt_keda.records.kept_json import read_kept
 from prompt_keda.records.record import Record
 from prompt_keda.records.run_record import environment_of
@@ -82,7 +82,7 @@ class Incident(Record):
     def story(self) -> Story:
         """Return its story. Raises `Refusal` when its record is damaged."""
         try:
-            return tell(self.id, self.environment, self.entries, self.documents())
+            return story_of(self.id, self.environment, self.entries, self.documents())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Refusal(
                 f"the record {self.path} is damaged: {error}", "Its files are text: read them as they are."
@@ -97,6 +97,6 @@ class Incident(Record):
 
 
 def _cluster_of(environment: Environment) -> str:
-    """Return what tells an environment's cluster from others: the UID of its kube-system; empty where nobody has said it."""
+    """Return what identifies an environment's cluster: the UID of its kube-system; empty where nobody has said it."""
     uid = environment.kubernetes.identity.kube_system_uid
     return "" if isinstance(uid, FillIn) else str(uid)

@@ -1,4 +1,4 @@
-"""What an incident's record tells: steps with their times, notes, what was recovered, and what is still open."""
+"""What an incident's record says: steps with their times, notes, what was recovered, and what is still open."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Story:
-    """An incident, ready to be told.
+    """An incident, ready to be reported.
 
     Parameters
     ----------
@@ -101,10 +101,10 @@ class Story:
         return min(100.0, round(100 * (seconds or 0) / self.length_s, 2))
 
 
-def tell(
+def story_of(
     id_: str, environment: str, entries: Sequence[Mapping[str, str]], documents: Sequence[Mapping[str, Any]]
 ) -> Story:
-    """Make the story of an incident.
+    """Return the story of an incident.
 
     Parameters
     ----------

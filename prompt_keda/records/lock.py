@@ -1,6 +1,6 @@
 """The lock of a cluster: one redeploy at a time, renewed while it works, free again soon after it was killed.
 
-Whether a lock has expired is told by the API server's clock, as is when it was renewed: two machines need not agree. Whoever
+Whether a lock has expired is decided by the API server's clock, as is when it was renewed: two machines need not agree. Whoever
 comes waits until it expires, or until its holder renews it, and so is alive.
 """
 
@@ -25,7 +25,7 @@ STATE_NAMESPACE = "prompt-keda-state"
 LEASE = "prompt-keda-redeploy"
 DURATION_S = 60
 RENEW_S = 15
-TELL_S = 5
+REPORT_S = 5
 """Seconds between two lines about the wait."""
 STEP = "guard/hold-lease"
 
@@ -42,7 +42,7 @@ class Lock:
     viewpoint
         ``user@host`` of this process.
     observer
-        Is told of the wait for another's lock.
+        Gets the wait for another's lock.
     renew_s
         Seconds between two renewals.
     """
@@ -131,7 +131,7 @@ class Lock:
         first = self._kube.find(LEASES, LEASE, STATE_NAMESPACE)
         if first is None or self._is_free(first):
             return first
-        told_at = self._left_s(first) + TELL_S
+        reported_left_s = self._left_s(first) + REPORT_S
         signal = self._kube.watch([(LEASES, STATE_NAMESPACE)])
         try:
             while True:  # a loop of its own: its time is the Lease's, by the API server's clock
@@ -145,8 +145,8 @@ class Lock:
                 left_s = self._left_s(lease)
                 if left_s <= 0:
                     return lease
-                if left_s <= told_at - TELL_S:
-                    told_at = left_s
+                if left_s <= reported_left_s - REPORT_S:
+                    reported_left_s = left_s
                     self._observer(Event(EventKind.PROGRESS, STEP, State.WORKING.value, _waits_for(lease, left_s)))
                 signal.wait(min(left_s, 1.0))
         finally:

@@ -105,7 +105,7 @@ class CopiedJournal:
     def _note(self, event: str, detail: str) -> None:
         try:
             self._write(STEP, event, detail)
-        except PromptKedaError:  # the next step's own entry tells, and stops the run
+        except PromptKedaError:  # the next step's own entry reports it, and stops the run
             return
         self._news.set()
 

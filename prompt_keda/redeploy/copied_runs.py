@@ -170,7 +170,7 @@ def _parts(context: Context, kind: str, namespace: str) -> set[str]:
     return {pod["metadata"]["uid"] for selector in selectors for pod in kube.names(PODS, namespace, selector)}
 
 
-def told(decisions: Decisions) -> Iterator[str]:
+def decision_lines(decisions: Decisions) -> Iterator[str]:
     """Yield what a plan decides, a line each: for who has to approve what another machine has planned."""
     for deletion in decisions.deletions:
         yield f"may remove {deletion.kind} {deletion.name} (uid {deletion.uid}): {deletion.why}"

@@ -21,7 +21,7 @@ UID = re.compile("[A-Za-z0-9-]{1,64}")
 
 
 def identity_of(kube: Kube) -> dict[str, str]:
-    """Return what tells a cluster from all others.
+    """Return what identifies a cluster.
 
     Raises
     ------

@@ -149,7 +149,7 @@ def _can_wait(context: Context, live: Object) -> bool:
 def remove_finalizers(context: Context) -> None:
     """Remove KEDA's finalizers from what is on its way out, until all of it is gone that can go. Idempotent: yes.
 
-    A ScaledJob keeps its own while a running Job still refers to it. Finalizers of others stay, and are told at the end;
+    A ScaledJob keeps its own while a running Job still refers to it. Finalizers of others stay, and are reported at the end;
     so are those of Kubernetes itself that are still there after a minute.
     """
     watch = context.systems.kube.watch([(CRDS, None), (SCALED_JOBS, None)])

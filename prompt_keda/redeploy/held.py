@@ -46,7 +46,7 @@ def of_parts(context: Context) -> Iterator[str]:
             continue
         resource = context.systems.kube.resource_of(wanted)
         if finalizers.foreign(live):
-            yield finalizers.told(live, label(wanted), resource.for_kubectl)
+            yield finalizers.describe(live, label(wanted), resource.for_kubectl)
         yield from of_what_it_owns(context, resource, live)
 
 
@@ -56,7 +56,7 @@ def of_certificates(context: Context) -> Iterator[str]:
     live = kube.find(SECRETS, CERTIFICATES, context.namespace)
     if live is None or not finalizers.foreign(live) or not install.certificate_fault(context):
         return
-    yield finalizers.told({**live, "kind": SECRETS.kind}, f"Secret {CERTIFICATES}", SECRETS.for_kubectl, WOULD)
+    yield finalizers.describe({**live, "kind": SECRETS.kind}, f"Secret {CERTIFICATES}", SECRETS.for_kubectl, WOULD)
 
 
 WOULD = "would be held by"
@@ -67,7 +67,7 @@ def of_removal(context: Context, resource: Resource, live: Object) -> Iterator[s
     """Yield what would hold up the removal of one object: a finalizer on it, or on what goes with it."""
     if finalizers.foreign(live):
         named = label({**live, "kind": resource.kind})
-        yield finalizers.told(live, named, resource.for_kubectl, "is held by" if is_going(live) else WOULD)
+        yield finalizers.describe(live, named, resource.for_kubectl, "is held by" if is_going(live) else WOULD)
     yield from of_what_it_owns(context, resource, live)
 
 
@@ -87,7 +87,7 @@ def _of_a_crd(context: Context, crd: Object) -> Iterator[str]:
         for live in kube.list(kind):
             if finalizers.foreign(live):
                 named = f"CRD {name} waits for {label({**live, 'kind': kind.kind})}, which"
-                words = finalizers.told(live, named, kind.for_kubectl, "is held by" if is_going(live) else WOULD)
+                words = finalizers.describe(live, named, kind.for_kubectl, "is held by" if is_going(live) else WOULD)
                 yield words + (JOBS_FIRST if is_going(live) and kind.kind == SCALED_JOBS.kind else "")
 
 
@@ -102,7 +102,7 @@ def _of_a_deployment(context: Context, deployment: Object) -> Iterator[str]:
                 named = (
                     f"Deployment {namespace}/{metadata['name']} waits for {label({**live, 'kind': kind.kind})}, which"
                 )
-                yield finalizers.told(live, named, kind.for_kubectl, "is held by" if is_going(live) else WOULD)
+                yield finalizers.describe(live, named, kind.for_kubectl, "is held by" if is_going(live) else WOULD)
 
 
 def _owner_uids(live: Object) -> set[str]:

@@ -297,7 +297,9 @@ def _refuse_paused_source(context: Context, instrument: Instrument) -> None:
                 f"{source_name(instrument)} itself pauses ScaledJob {instrument.scaled_job}: nothing would scale",
                 f"Take {PAUSED} out of it.",
             )
-        if obj["kind"] != SCALED_JOBS.kind or install.misfits(context, obj):  # the preflight tells what the CRD refuses
+        if obj["kind"] != SCALED_JOBS.kind or install.misfits(
+            context, obj
+        ):  # the preflight reports what the CRD refuses
             continue
         if reason := next(lint.stops(obj.get("spec") or {}), ""):
             raise Refusal(

@@ -108,7 +108,7 @@ def _removal(
     foreground
         They stay until what they own is gone.
     watch
-        ``cluster`` or ``keda``: where a watch tells that they are gone; empty: it is looked at each second.
+        ``cluster`` or ``keda``: where a watch says that they are gone; empty: it is looked at each second.
     """
     names = tuple(kind.kind for kind in kinds)
 

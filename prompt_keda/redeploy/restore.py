@@ -30,7 +30,7 @@ PLACES = {"0": "before all that is there", "$": "behind what is there"}
 def streams_inspect(context: Context) -> Progress:
     """Has every instrument its stream and consumer group, where events reach it, and for good?"""
     if absent := list(_without_group(context)):
-        return Progress(State.TODO, f"absent: {'; '.join(_told(context, instrument) for instrument in absent)}")
+        return Progress(State.TODO, f"absent: {'; '.join(_describe(context, instrument) for instrument in absent)}")
     source = event_source(context.systems)
     for instrument in context.environment.instruments:
         if misplacement := source.misplacement(instrument, context.decisions.group_start):
@@ -59,7 +59,7 @@ def _without_group(context: Context) -> Iterator[Instrument]:
     )
 
 
-def _told(context: Context, instrument: Instrument) -> str:
+def _describe(context: Context, instrument: Instrument) -> str:
     start, length = group_start(context, instrument), event_source(context.systems).find_length(instrument.stream)
     held = f"{length or 0} events are there"
     return f"{instrument.stream} {instrument.consumer_group}, to begin {PLACES.get(start, f'behind {start}')} ({held})"
@@ -79,7 +79,7 @@ def lag_inspect(context: Context) -> Progress:
         return Progress(State.DONE, f"{len(instruments)} right")
     if context.lag_was_counted:
         return Progress(
-            State.DONE, f"Redis cannot tell it yet, because waiting events were deleted: {'; '.join(wrong)}"
+            State.DONE, f"Redis cannot say it yet, because waiting events were deleted: {'; '.join(wrong)}"
         )
     return Progress(State.TODO, "; ".join(wrong))
 
@@ -228,7 +228,7 @@ def left_inspect(context: Context) -> Progress:
     for wanted in [*(wanted for wanted, _ in _wanted(context)), *others]:
         live = context.find(wanted)
         if live is not None and finalizers.is_held_by_others(live):
-            left[label(wanted)] = finalizers.told(live, label(wanted), kube.resource_of(wanted).for_kubectl)
+            left[label(wanted)] = finalizers.describe(live, label(wanted), kube.resource_of(wanted).for_kubectl)
     if left:
         rest = "All else is back. Not back, because it is on its way out and does not go"
         return Progress(State.BROKEN, f"{rest}: {some(left.values(), '; ')}")

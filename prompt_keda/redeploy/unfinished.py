@@ -64,7 +64,7 @@ def find_unfinished(
     run_id
         The run that is meant, also a finished one; empty: the newest.
     observer
-        Is told which copies in the cluster could not be read, where that does no harm.
+        Gets which copies in the cluster could not be read, where that does no harm.
 
     Raises
     ------

@@ -29,7 +29,7 @@ from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.environment.model import Instrument
 
 LAST_WORDS = 300
-"""Characters of a crashed container's log that are told."""
+"""Characters of a crashed container's log that are shown."""
 
 
 def smoke_inspect(context: Context) -> Progress:
@@ -111,7 +111,7 @@ def leader_inspect(context: Context) -> Progress:
 
 
 def _to_prove(context: Context) -> list[Instrument]:
-    """Return the instruments whose ScaledJobs can work: one that others hold on its way out is told at the end."""
+    """Return the instruments whose ScaledJobs can work: one whose deletion others hold up is reported at the end."""
     kube, wanted, left = context.systems.kube, [], namespaces.left(context)
     for instrument in context.environment.instruments:
         live = kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
@@ -156,7 +156,7 @@ def loops_inspect(context: Context) -> Progress:
 
 
 def lag_inspect(context: Context) -> Progress:
-    """Is KEDA told what waits for every instrument? The smoke test's own stream says nothing of theirs (F16)."""
+    """Does KEDA read the right lag of every instrument? The smoke test's own stream says nothing of theirs (F16)."""
     right = []
     for instrument in context.environment.instruments:
         backlog = event_source(context.systems).backlog(instrument.stream, instrument.consumer_group)
@@ -233,7 +233,7 @@ STEPS: tuple[Step[Context], ...] = (
         watch=lambda context: Watch(context.systems.kube, [(LEASES, context.namespace)]),
     ),
     Step("verify/loops-poll", "see that KEDA polls every ScaledJob", loops_inspect, look_only),
-    Step("verify/lag-right", "see that KEDA is told what waits for every group", lag_inspect, look_only),
+    Step("verify/lag-right", "see that KEDA reads the right lag of every group", lag_inspect, look_only),
     Step("verify/backlog-moves", "see that what waits is worked off", work_inspect, look_only),
     Step("verify/no-job-lost", "compare the Jobs with those of the start", jobs_inspect, look_only),
 )

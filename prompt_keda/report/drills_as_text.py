@@ -19,14 +19,14 @@ def show_kept(drills: Sequence[DrillRecord]) -> None:
     show_lines([f"drills: {passed} of {len(drills)} passed; ▒ until it was seen, ▇ until scaling was proven"])
     for drill in drills:
         when = drill.began_at[:19].replace("T", " ")
-        took = f"seen {_after(drill.detected_s)}, recovered {_after(drill.recovered_s)}, {lost_told(drill.lost)}"
+        took = f"seen {_after(drill.detected_s)}, recovered {_after(drill.recovered_s)}, {lost_as_text(drill.lost)}"
         word = "passed" if drill.passed else "failed"
         show_lines([f"{when}  {drill.fault:{width}}  {word}  {took}; {'; '.join(drill.problems)}".rstrip("; ")])
         if drill.recovered_s is not None:
             show_lines([f"  {_bar(drill.detected_s or 0.0, drill.recovered_s, longest)}"])
 
 
-def lost_told(lost: Sequence[str] | None) -> str:
+def lost_as_text(lost: Sequence[str] | None) -> str:
     """Return how many Jobs and pods were lost; None: they were not counted."""
     return "losses not counted" if lost is None else f"{len(lost)} lost"
 

@@ -1,4 +1,4 @@
-"""An error, as people and programs are told of it."""
+"""An error, as people and programs get it."""
 
 from __future__ import annotations
 

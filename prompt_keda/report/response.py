@@ -96,7 +96,7 @@ class Response:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
         document = {
-            "causes": [_told(cause) for cause in self.causes],
+            "causes": [_cause_as_json(cause) for cause in self.causes],
             "ran": as_plain(self.ran),
             "message": self.message,
         }
@@ -104,6 +104,6 @@ class Response:
         return {**document, **proposed, "results": as_plain(self.results)}
 
 
-def _told(cause: Cause) -> dict[str, Any]:
+def _cause_as_json(cause: Cause) -> dict[str, Any]:
     checks = [{"id": check.id, "verdict": check.verdict.value, "observed": check.observed} for check in cause.checks]
     return {"runbook": cause.runbook, "worst": cause.worst.value, "checks": checks}

@@ -14,7 +14,7 @@ from prompt_keda.report.pages import span
 from prompt_keda.report.status import NotSeen, PartState, ScaledJobState, Status, StreamState
 
 DIGEST = len("sha256:") + 12
-"""So much of an image's digest tells it from others."""
+"""So much of an image's digest identifies it."""
 STATES = ("running", "pending", "failed", "complete")
 
 Row = tuple[str, str]
@@ -88,7 +88,7 @@ def _parts(keda: Sequence[PartState] | NotSeen) -> Iterator[Row]:
 
 
 def _image(name: str) -> str:
-    """Return an image's name without its registry, and with as much of its digest as tells it from others."""
+    """Return an image's name without its registry, and with as much of its digest as identifies it."""
     path, at, digest = name.partition("@")
     short = path.rpartition("/")[2]
     return f"{short}@{digest[:DIGEST]}…" if at and len(digest) > DIGEST else f"{short}{at}{digest}"

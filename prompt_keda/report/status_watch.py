@@ -57,7 +57,7 @@ class StatusWatch:
         """
         now = now or datetime.now(UTC)
         rows = _named(status_rows(stands, now))
-        # an age that grows is no change: what was seen last is told as of now
+        # an age that grows is no change: what was seen last is shown as of now
         changed = changed_rows(_named(status_rows(self._last, now)), rows) if self._last is not None else []
         is_first, self._last = self._last is None, stands
         if self._live is not None:

@@ -24,5 +24,5 @@ def write_report(error: BaseException) -> str:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(lines)
     except OSError as failed:
-        return f"No report could be written: {failed.strerror}. Look at $TMPDIR, and please tell how this came about."
+        return f"No report could be written: {failed.strerror}. Look at $TMPDIR, and please report how this came about."
     return f"Please send {name}"

@@ -75,9 +75,9 @@ RunCommand = Callable[[Sequence[str]], Ran]
 
 
 def run_command(words: Sequence[str]) -> Ran:
-    """Run a task with ``--json``, and wait for its end; what it tells on its way goes to our standard error.
+    """Run a task with ``--json``, and wait for its end; what it reports meanwhile goes to our standard error.
 
-    It may ask on the terminal. On Ctrl-C it gets the signal as well, on SIGTERM it is told to end: its end is waited for, and
+    It may ask on the terminal. On Ctrl-C it gets the signal as well, on SIGTERM it is ended: its end is waited for, and
     whatever it gave, it was stopped.
 
     Raises

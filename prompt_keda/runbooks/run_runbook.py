@@ -41,7 +41,7 @@ def run_runbook(
 ) -> list[StepDone]:
     """Run a runbook to its verification, or to the first step without which the others make no sense.
 
-    A diagnosis only tells: whatever it sees, the runbook goes on. A mitigation that does not end well stops it, and so does
+    A diagnosis only reports: whatever it sees, the runbook goes on. A mitigation that does not end well stops it, and so does
     anything that was refused or stopped. Every command looks for itself what is done already, so a runbook that was
     killed is simply run again.
 
@@ -62,7 +62,7 @@ def run_runbook(
 
 
 def exit_code(runbook: Runbook, done: Sequence[StepDone]) -> int:
-    """Return the exit code of a runbook that was run: a diagnosis only tells, and does not count."""
+    """Return the exit code of a runbook that was run: a diagnosis only reports, and does not count."""
     section = {step.id: step.section for step in runbook.steps}
     counted = [step.exit_code for step in done if section[step.id] != DIAGNOSIS]
     return of_commands(counted, done[-1].exit_code if done else 0)

@@ -148,7 +148,7 @@ def test_what_a_cluster_says_mentions_nobody(notified):
     )
     with chat(notified.authority) as there:
         notified.vault_has(there.address.reveal())
-        incidents.tell_chat(notified.session, incident, "incident opened", notified.events.append)
+        incidents.post_to_chat(notified.session, incident, "incident opened", notified.events.append)
     assert "&lt;!channel&gt; &amp; &lt;https://evil.test|ours&gt;, by me@here" in texts(there)[0]
 
 

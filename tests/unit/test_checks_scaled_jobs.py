@@ -230,7 +230,7 @@ RED = [
         "warn",
         "podFailurePolicy decides",
     ),
-    (LINT, pod(restartPolicy="OnFailure"), "warn", "no Job tells of it"),
+    (LINT, pod(restartPolicy="OnFailure"), "warn", "no Job shows it"),
     (LINT, pod(terminationGracePeriodSeconds=1), "warn", "cannot finish its visit"),
     (LINT, pod(schedulerName="mine"), "warn", "schedulerName is another one"),
     (LINT, pod(nodeName="n1"), "warn", "nodeName is set"),

@@ -165,8 +165,8 @@ RED = [
     (RUNS, lambda w: w.kube.denied.add(("delete", "jobs")), "warn", "could not be deleted"),
     (DNS, lambda w: node(w, log=LOST), "fail", "cannot resolve prompt-redis.prompt-redis:6379: no such host"),
     (DNS, lambda w: node(w, log=""), "unknown", "said nothing"),
-    (DNS, lambda w: node(w, log='{"level":"WARN","msg":"Redis does not answer"}'), "unknown", "does not tell"),
-    (DNS, lambda w: node(w, log="started"), "unknown", "does not tell whether it resolved"),
+    (DNS, lambda w: node(w, log='{"level":"WARN","msg":"Redis does not answer"}'), "unknown", "does not show"),
+    (DNS, lambda w: node(w, log="started"), "unknown", "does not show whether it resolved"),
 ]
 
 

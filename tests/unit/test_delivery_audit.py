@@ -174,13 +174,13 @@ def test_what_sends_ends_when_it_is_told_to_and_goes_on_to_listen(monkeypatch, c
         def read(self):
             assert ended.wait(5)
 
-    def tell(**news):
+    def report(**news):
         write(**news)
         if "over" in news:
             ended.set()
 
-    write = traffic._tell
-    monkeypatch.setattr(traffic, "_tell", tell)
+    write = traffic._report
+    monkeypatch.setattr(traffic, "_report", report)
     monkeypatch.setattr(traffic, "_listen", lambda *_: None)
     monkeypatch.setattr(traffic.redis, "Redis", Connection)
     monkeypatch.setattr(traffic.sys, "stdin", Input())

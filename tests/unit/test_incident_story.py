@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from prompt_keda.records.incident_story import tell
+from prompt_keda.records.incident_story import story_of
 from prompt_keda.records.run_summary import RunSummary
 from prompt_keda.report import history_page
 from prompt_keda.report.history_page import History
@@ -42,7 +42,7 @@ CLOSED = entry(75, "incident", "closed", "proven")
 
 def test_steps_are_told_with_their_times_and_one_that_was_never_seen_to_end_as_interrupted():
     """A kill leaves a beginning alone; the same step then begins again."""
-    story = tell("i", "local", [*ENTRIES, CLOSED], [RED, REDEPLOY, GREEN])
+    story = story_of("i", "local", [*ENTRIES, CLOSED], [RED, REDEPLOY, GREEN])
     assert [(step.id, step.state, step.began_s, step.duration_s) for step in story.steps] == [
         ("keda-gone/diagnosis/1", "done", 1, 2),
         ("keda-gone/mitigation/1", "interrupted", 5, None),
@@ -56,20 +56,20 @@ def test_steps_are_told_with_their_times_and_one_that_was_never_seen_to_end_as_i
 
 def test_what_is_not_proven_is_open():
     """With what the last look saw."""
-    story = tell("i", "local", ENTRIES, [RED])
+    story = story_of("i", "local", ENTRIES, [RED])
     assert story.duration_s is None and story.open_checks == [("redis/answers", "fail", "no answer")]
     assert "open, not proven yet" in to_chat(story) and "still open: fail redis/answers" in to_chat(story)
 
 
 def test_a_redeploy_that_failed_is_no_recovery():
     """Its document has timings, and an error."""
-    assert tell("i", "local", ENTRIES, [{**REDEPLOY, "error": {"what": "no"}}]).recoveries == []
+    assert story_of("i", "local", ENTRIES, [{**REDEPLOY, "error": {"what": "no"}}]).recoveries == []
 
 
 def test_a_record_without_a_beginning_is_damaged():
     """It is refused, not guessed."""
     with pytest.raises(ValueError, match="no beginning"):
-        tell("i", "local", ENTRIES[1:], [])
+        story_of("i", "local", ENTRIES[1:], [])
 
 
 HOSTILE = "<script>alert(1)</script> | `x` [a](http://evil.test) \x1b[31mred"
@@ -85,7 +85,7 @@ def test_what_the_record_says_makes_no_markup():
     ]
     looked = {"results": [{"id": HOSTILE, "verdict": "fail", "observed": HOSTILE}]}
     bad = {**REDEPLOY, "mode": HOSTILE, "run": HOSTILE, "timings": {"recovery": 1.0, f"{HOSTILE}/a": 1.0}}
-    story = tell("i", "local", entries, [looked, bad])
+    story = story_of("i", "local", entries, [looked, bad])
     page = to_html(story)
     assert "<script" not in page and "\x1b" not in page and "<a " not in page
     markdown = to_markdown(story)
@@ -97,7 +97,7 @@ def test_what_the_record_says_makes_no_markup():
 
 def test_the_page_loads_nothing():
     """It is one file that forbids itself to ask a server."""
-    page = to_html(tell("i", "local", [*ENTRIES, CLOSED], [REDEPLOY]))
+    page = to_html(story_of("i", "local", [*ENTRIES, CLOSED], [REDEPLOY]))
     assert "default-src 'none'" in page
     assert not any(word in page for word in ("src=", "href=", "url(", "@import", "http://", "https://"))
     assert "21.5 s" in page and "1 min 15 s" in page

@@ -137,7 +137,7 @@ def test_a_lag_that_no_counting_mends_holds_nothing_up_and_is_not_proven():
     redis.count_read = lambda stream, group: True
     restore.count_lag(context)
     inspection = restore.lag_inspect(context)
-    assert inspection.state is State.DONE and "cannot tell" in inspection.detail
+    assert inspection.state is State.DONE and "cannot say" in inspection.detail
     assert verify.lag_inspect(context).state is State.WORKING
 
 

@@ -35,7 +35,7 @@ def post(address: Secret, text: str, ca_file: Path | None, timeout: timedelta) -
     Parameters
     ----------
     address
-        It begins with ``https://``. Of it only the host is ever told.
+        It begins with ``https://``. Only its host is ever shown.
     text
         In plain characters, whoever wrote them: none of them is taken for a link or a mention.
     ca_file

@@ -9,7 +9,7 @@ from prompt_keda.clients.kube.client import Kube
 from prompt_keda.core.rights import Right, gives
 
 NOWHERE = "prompt-keda-no-such-namespace"
-"""No namespace of this name is ever made: only what holds in the whole cluster is told for it."""
+"""No namespace of this name is ever made: only rights in the whole cluster hold for it."""
 AT_ONCE = 6
 
 

@@ -186,7 +186,7 @@ class Kube:
             answer = self._send(method, url, data, headers, self._token(), timeout_s, stream)
         end = time.monotonic() + self._timeout_s
         while answer.status == 429 and (pause := retry_after_s(answer.headers)) < end - time.monotonic():
-            time.sleep(pause)  # the server says how long; nothing else tells when it takes requests again
+            time.sleep(pause)  # the server says how long; nothing else says when it takes requests again
             answer = self._send(method, url, data, headers, self._token(), timeout_s, stream)
         if answer.status >= 300 and not whatever_it_says:
             raise self._explained(failure(self.address, method, path, answer.status, answer.data))

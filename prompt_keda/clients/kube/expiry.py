@@ -1,4 +1,4 @@
-"""Until when a login to Kubernetes lives, as far as it can be told without verifying it."""
+"""When a login to Kubernetes expires, as far as that can be read without verifying it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def login_life(configuration: Any, token: str | None) -> LoginLife | None:
     """
     plugin_says, renews = configuration.plugin_expiry(), configuration.renews
     if token:
-        claims = claims_of(token) or {"exp": "not told"}
+        claims = claims_of(token) or {"exp": "not stated"}
         ends = moment(claims.get("exp")) or plugin_says
         if ends is None and "exp" in claims:
             return None

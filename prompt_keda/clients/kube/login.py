@@ -33,7 +33,7 @@ PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.
 def log_in(kubeconfig: Path | None, context: str | None, timeout: timedelta) -> Any:
     """Read a kubeconfig, run its exec plugin or ask its issuer if it names one, and return the package's ``Configuration``.
 
-    It gets two attributes for `kube_expiry`: ``renews``, and ``plugin_expiry()``, the end that the plugin told last; and
+    It gets two attributes for `kube_expiry`: ``renews``, and ``plugin_expiry()``, the expiry that the plugin stated last; and
     ``impersonation``, the headers to send with every request, which the package does not know of; and ``named_proxy``.
 
     Raises
@@ -83,7 +83,7 @@ def log_in(kubeconfig: Path | None, context: str | None, timeout: timedelta) -> 
 
 
 def _load(kubeconfig: Path | None, context: str | None, configuration: Any, timeout: timedelta) -> None:
-    """Do what the package's ``load_kube_config`` does, and keep the loader: it alone knows what the plugin told."""
+    """Do what the package's ``load_kube_config`` does, and keep the loader: it alone knows what the plugin answered."""
     from kubernetes.config import ConfigException, kube_config
 
     package: Any = kube_config

@@ -38,7 +38,7 @@ def no_longer_wanted(wanted: Object, live: Object, field_manager: str) -> str | 
 def last_applied_and_unwanted(wanted: Object, live: Object) -> str | None:
     """Return the path of a field that was applied client-side, and is not wanted any more; None: there is none.
 
-    Argo CD, without server-side apply, compares with that. Its managedFields would not tell: an update owns the server's
+    Argo CD, without server-side apply, compares with that. Its managedFields would not show it: an update owns the server's
     defaults as well.
     """
     try:

@@ -1,4 +1,4 @@
-"""Watches: they tell when a new look is worth while."""
+"""Watches: they say when a new look is worth while."""
 
 from __future__ import annotations
 

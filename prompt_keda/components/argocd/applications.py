@@ -153,7 +153,7 @@ def automation_as_meant(systems: Systems) -> Outcome:
 def tracking_right(systems: Systems) -> Outcome:
     """Compare `argocd.tracking` and `argocd.label_key` with the ConfigMap `argocd-cm`. SKIPPED where Argo CD does not deliver.
 
-    Cause: Argo CD was told to track in another way, or the environment file is wrong. A redeploy would apply KEDA without
+    Cause: Argo CD was configured to track in another way, or the environment file is wrong. A redeploy would apply KEDA without
     the marks that Argo CD looks for: it would say OutOfSync, and its next sync would touch every object.
 
     Fix: Correct the environment; the result says what `argocd-cm` has. UNKNOWN: it cannot be read.

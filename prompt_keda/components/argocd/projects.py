@@ -17,7 +17,7 @@ from prompt_keda.core.outcomes import fail, ok, warn
 from prompt_keda.delivery.argocd import syncs_by_itself
 
 SOON = timedelta(hours=6)
-"""A window that opens within this time is told."""
+"""A window that opens within this time is reported."""
 IN_CLUSTER = {"name": "in-cluster", "server": "https://kubernetes.default.svc"}
 """How Argo CD calls the cluster that it runs in."""
 
@@ -61,9 +61,7 @@ def _of_windows(systems: Systems, name: str, project: Object, live: Object) -> O
     try:
         denial = find_denial(windows_of(project, live), now, SOON)
     except NotEvaluated as error:
-        return warn(
-            f"{name}: a window of project {project_name}: {error}", "Argo CD's page of the project tells of it."
-        )
+        return warn(f"{name}: a window of project {project_name}: {error}", "See the project's page in Argo CD.")
     if denial is None or not (denial.also_by_hand or syncs_by_itself(live)):
         return ok(f"{name} in project {project_name}")
     begins = "now" if denial.since <= now else f"from {denial.since:%Y-%m-%dT%H:%MZ} on"

@@ -46,7 +46,7 @@ def api_answers(systems: Systems) -> Outcome:
     except (Refused, Missing):
         return ok(f"{answers}; whether it is ready may not be asked")
     except BadAnswer as error:
-        return ok(f"{answers}; whether it is ready is not told: {error.detail}")
+        return ok(f"{answers}; it does not say whether it is ready: {error.detail}")
     if not parts:
         return ok(answers)
     message = f"{answers}, but says that it is not ready: {', '.join(parts)}"

@@ -1,4 +1,4 @@
-"""Kubernetes' Events: what its parts tell of Jobs and pods that do not get on."""
+"""Kubernetes' Events: what its parts report of Jobs and pods that are stuck."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def last_seen(event: Object) -> str:
 
 def words_of(event: Object) -> str:
     """Return an Event's reason and message, in one line that is not too long."""
-    message = " ".join(str(event.get("message", "no reason is told")).split())
+    message = " ".join(str(event.get("message", "no reason given")).split())
     return f"{event.get('reason', 'no reason')}: {message[:LONGEST]}"

@@ -17,7 +17,7 @@ def why_held(namespace: Object) -> str:
         return ""
     live, name = {**namespace, "kind": NAMESPACES.kind}, namespace["metadata"]["name"]
     if finalizers.foreign(live):
-        return finalizers.told(live, f"Namespace {name}", NAMESPACES.for_kubectl)
+        return finalizers.describe(live, f"Namespace {name}", NAMESPACES.for_kubectl)
     for condition in (live.get("status") or {}).get("conditions") or []:
         says_so = condition.get("type") == REMAINING and condition.get("status") == "True"
         holders = finalizers.of_others(_named(str(condition.get("message", "")))) if says_so else []

@@ -38,7 +38,7 @@ MOST_NAMED = 3
     runbook="vcluster",
 )
 def host_runs_the_vcluster(systems: Systems) -> Outcome:
-    """Look at the syncer's pod on the host: it is the vCluster's API server, so that this tells why that is away.
+    """Look at the syncer's pod on the host: it is the vCluster's API server, so this says why the API server is away.
 
     Cause: FAIL: it is missing, or not ready; the message has why. What runs on the host runs on meanwhile. Where nothing runs
     there any more its release, or the Service that owns all, was deleted.

@@ -42,7 +42,7 @@ def jobs_reconciled(systems: Systems) -> Outcome:
         late = [job for job in unfinished if not _began(job) and _waits(systems, job) > PATIENCE]
         if not late:
             return ok(f"{len(unfinished)} Jobs")
-        message = f"{_told(systems, late)}, and no controller has looked at it"
+        message = f"{_describe(systems, late)}, and no controller has looked at it"
         if any(_began(job) and _waits(systems, job) <= PATIENCE for job in unfinished):
             return warn(f"{message}: it takes up others, and is behind", "Wait: a burst of hundreds takes it a minute.")
         fix = "Look at the controller manager; in a vCluster, at its control plane: the API server alone answers."
@@ -68,7 +68,7 @@ def pods_admitted(systems: Systems) -> Outcome:
             return ok(f"{len(unfinished)} Jobs")
         name = _oldest(systems, late)["metadata"]["name"]
         fix = f"Its events say what refuses its pods: kubectl -n {space} describe job {name}"
-        return fail(f"{_told(systems, late)}: its pods are refused, or go at once", fix)
+        return fail(f"{_describe(systems, late)}: its pods are refused, or go at once", fix)
 
     return _of_each_namespace(systems, look, "every Job that was taken up has or had a pod")
 
@@ -110,7 +110,7 @@ def _oldest(systems: Systems, late: list[Object]) -> Object:
     return max(late, key=lambda job: _waits(systems, job))
 
 
-def _told(systems: Systems, late: list[Object]) -> str:
+def _describe(systems: Systems, late: list[Object]) -> str:
     first = _oldest(systems, late)
     others = f", nor have {len(late) - 1} more" if len(late) > 1 else ""
     metadata, waited = first["metadata"], _waits(systems, first).total_seconds()

@@ -59,7 +59,7 @@ NOT_ROOM = ("persistentvolumeclaim", "forbidden")
 def pods_start(systems: Systems) -> Outcome:
     """Look for pods of KEDA, Redis and the workers that for 30 s have neither a node nor a word of the scheduler, that
     have a node and no begun container, a container that the kubelet cannot start (image, pull secret, Secret or
-    ConfigMap, a volume), or that should have stopped; the newest warning of such a pod is told. What is on a node that
+    ConfigMap, a volume), or that should have stopped; the newest warning of such a pod is shown. What is on a node that
     is not ready is left to cluster/nodes-ready.
 
     Cause: FAIL: the scheduler, a kubelet or the vCluster's syncer stands still, though the API server answers
@@ -82,7 +82,7 @@ def pods_start(systems: Systems) -> Outcome:
                 name = f"{namespace}/{pod['metadata']['name']}"
                 outcomes.append(look_at(name, pod, lambda pod: _look(systems, pod)))
     if not count:
-        return unknown("there is no pod at all by which to tell", "KEDA and Redis have some: look at their checks.")
+        return unknown("there is no pod at all to judge by", "KEDA and Redis have some: look at their checks.")
     if not outcomes:
         return skipped("all pods are on nodes that are not ready")
     return worst_of(outcomes, f"{count} pods, none is left alone")
@@ -122,7 +122,7 @@ def _cannot_start(message: str, statuses: list[Object]) -> Outcome | None:
     for status in statuses:
         waiting = (status.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in CANNOT_START:
-            why = f"{waiting['reason']}: {waiting.get('message', 'no reason is told')}"
+            why = f"{waiting['reason']}: {waiting.get('message', 'no reason given')}"
             fix = "Mend what it names: the image, the pull secret, or the Secret or ConfigMap that the container uses."
             return fail(f"{message}, and container {status.get('name')} cannot start: {why}", fix)
     return None

@@ -23,7 +23,7 @@ class Reason:
     hopeless
         Waiting cannot mend it.
     crashed
-        Pod and container whose last log lines tell more; empty where there are none.
+        Pod and container whose last log lines say more; empty where there are none.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""A vCluster: is this cluster one, and what in it is only a stand-in, which tells nothing of its host?
+"""A vCluster: is this cluster one, and what in it is only a stand-in, which shows nothing of its host?
 
 A vCluster's API server is real. Its nodes and volumes are made up by its syncer, which makes the pods on a host cluster: room,
 quota and admission are the host's, and cannot be seen from inside. What the syncer cannot make, it says in an Event SyncError.
@@ -180,7 +180,7 @@ def _start_lately(systems: Systems, pod: Object) -> tuple[datetime, datetime] | 
 
 
 def only_inside(outcome: Outcome, unseen: str) -> Outcome:
-    """Return what was seen of a stand-in as it counts: never OK, and never FAIL for what it does not tell.
+    """Return what was seen of a stand-in as it counts: never OK, and never FAIL for what it does not show.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def sync_fix(words: str) -> str:
 def without_verdict_on_rights(checked: Check[Systems]) -> Check[Systems]:
     """Return a check by which a right that lacks is UNKNOWN, where the environment names a vCluster.
 
-    A 403 tells of rights that went with a lost store as well as of rights that nobody gave: what may not be looked at is not
+    A 403 can mean rights that went with a lost store, or rights that nobody gave: what may not be looked at is not
     seen. The checks of category identity name missing rights.
     """
 

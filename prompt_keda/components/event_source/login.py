@@ -115,7 +115,7 @@ def _wrong_about_tls(systems: Systems, instrument: Instrument, live: Object, tri
         return "enableTLS in the trigger and tls in its TriggerAuthentication, which KEDA refuses"
     words, word = (TLS, in_authentication.reveal()) if in_authentication else (ENABLE_TLS, in_trigger)
     if word not in words[True] + words[False]:
-        return "KEDA refuses what it is told about TLS: neither on nor off"
+        return "KEDA refuses its setting of TLS: neither on nor off"
     asks, answers = word in words[True], systems.environment.redis.tls is not None
     if asks and not answers:
         return "KEDA wants TLS, this Redis answers without"

@@ -102,7 +102,7 @@ class RedisStreamsSource:
         try:
             info = {key: value for section in SECTIONS for key, value in redis.info(section).items()}
             started, is_recent = started_ms(info), up_for(info) <= RECENT
-        except (Refused, BadAnswer, KeyError):  # it tells nothing of itself: whether it has lost anything is not known
+        except (Refused, BadAnswer, KeyError):  # it says nothing of itself: whether it has lost anything is not known
             return instrument.group_start
         stream = redis.stream_info(instrument.stream)
         if stream and stream.groups_count:  # another group may have read them under the name of before

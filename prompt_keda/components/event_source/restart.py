@@ -13,7 +13,7 @@ LEAVES_EVENTS = ("rename", "renamenx", "xgroup|destroy")
 TAKES_EVENTS = ("del", "unlink", "flushall", "flushdb")
 """Commands that take a stream away with its events and groups."""
 SECOND_MS = 1000
-"""INFO tells how long it has been up in whole seconds."""
+"""INFO gives the uptime in whole seconds."""
 SECTIONS = ("server", "commandstats")
 """The sections of INFO that `started_ms` and `took_groups_alone` read."""
 
@@ -42,7 +42,7 @@ def took_groups_alone(info: Mapping[str, Any]) -> bool:
 
 
 def started_ms(info: Mapping[str, Any]) -> int | None:
-    """Return when it started by its own clock, in ms since 1970 and at most a second too early; None where it tells no clock.
+    """Return when it started by its own clock, in ms since 1970 and at most a second too early; None where it gives no clock.
 
     Source: Redis, "INFO": ``server_time_usec``.
     """

@@ -17,12 +17,12 @@ TRIM_COUNT = 1000
 """A cron job beside Prompt Redis trims every stream to its newest 1000 events (docs/domain.md)."""
 NEAR = 0.8
 SILENCE = timedelta(hours=48)
-"""Longer without an event is told. In the southern summer a night that is lost to weather leaves 40 hours without one."""
+"""Longer without an event is reported. In the southern summer a night that is lost to weather leaves 40 hours without one."""
 
 
 @check("redis/groups-exist", "Every stream has its consumer group", needs=("redis/answers",), runbook="redis-empty")
 def groups_exist(systems: Systems) -> Outcome:
-    """Is each instrument's stream and consumer group there? The number of consumers is told; those of dead workers
+    """Is each instrument's stream and consumer group there? The number of consumers is shown; those of dead workers
     stay, and do no harm.
 
     Cause: Redis was made anew. Workers fail with NOGROUP, and KEDA falls back to the stream's length (F17). Or
@@ -52,13 +52,13 @@ def groups_exist(systems: Systems) -> Outcome:
     runbook="redis-lag-wrong",
 )
 def lag_matches_backlog(systems: Systems) -> Outcome:
-    """The events after the last one that was given out are counted, and compared with the lag that Redis tells KEDA
+    """The events after the last one that was given out are counted, and compared with the lag that Redis reports to KEDA
     (failure mode F16).
 
     Cause: Redis before 7.2.4 was restarted with an append-only file, or a replica took over: what was read is then
     lost (lag unknown, which KEDA takes for 0) or an old number (lag too high, and KEDA makes workers for nothing).
     Or unread events were trimmed; or a group was made with a plain `$` on a stream that was not empty, or with a
-    count of its own (`ENTRIESREAD 5000`): on an empty stream the lag is still told as 0, and is negative once events
+    count of its own (`ENTRIESREAD 5000`): on an empty stream the lag is still reported as 0, and is negative once events
     come. Or the group was set to an id that the stream has not reached: no event before that is ever delivered.
 
     Fix: `./run redeploy` counts again what the group has read, and moves no group ([decision

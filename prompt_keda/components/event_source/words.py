@@ -13,7 +13,7 @@ OF_ANOTHER_KIND = "WRONGTYPE"
 def work_refused(refused: Mapping[str, str]) -> str:
     """Return in one line what of fan-out's and workers' commands is refused; empty if nothing is.
 
-    That a key is no stream is left out: `redis/groups-exist` tells of it.
+    That a key is no stream is left out: `redis/groups-exist` reports it.
     """
     refusals: dict[str, list[str]] = {}
     for command, words in refused.items():
@@ -25,7 +25,7 @@ def work_refused(refused: Mapping[str, str]) -> str:
 
 
 def wrong_lag(stream: str, backlog: Backlog) -> str:
-    """Return what is wrong with the lag that KEDA is told: check, repair and verification say the same; empty if it is right."""
+    """Return what is wrong with the lag that KEDA reads: check, repair and verification say the same; empty if it is right."""
     if backlog.is_right:
         return ""
     if backlog.is_ahead:

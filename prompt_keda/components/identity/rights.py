@@ -49,7 +49,7 @@ def may_redeploy(systems: Systems) -> Outcome:
     identity has.
 
     Cause: WARN: this identity only looks, or lacks some rights. Whether it may apply KEDA's own roles, for which it
-    must have their rights, only the preflight of a redeploy tells. UNKNOWN: the manifests are not on this machine.
+    must have their rights, only the preflight of a redeploy shows. UNKNOWN: the manifests are not on this machine.
 
     Fix: The result names verbs and resources; somebody who has them runs `./run redeploy`.
     """

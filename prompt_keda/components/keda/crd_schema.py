@@ -47,7 +47,7 @@ def examine(schema: Object, obj: Object) -> Findings:
     defaulted = _defaulted(schema, given)
     required = [field for field in schema.get("required") or [] if field != "status"]
     validator = Draft4Validator(_json_schema({**schema, "required": required}))
-    errors = sorted({_told(error) for error in validator.iter_errors(defaulted)})
+    errors = sorted({_message(error) for error in validator.iter_errors(defaulted)})
     return Findings((*errors, *_repeated(schema, defaulted, "")), unknown)
 
 
@@ -57,7 +57,7 @@ def with_defaults(schema: Object, obj: Object) -> Object:
     return made
 
 
-def _told(error: Any) -> str:
+def _message(error: Any) -> str:
     """Return where and what, without the value that stands there: it may be long, or a secret in an env."""
     where, wanted = ".".join(str(part) for part in error.absolute_path) or "the object", error.validator_value
     if error.validator == "required":

@@ -146,7 +146,7 @@ def wanted_secret(context: Context, sync: SecretSync) -> Object:
 
 
 def secrets_inspect(context: Context) -> Progress:
-    """Does each Secret have what Vault has? Only names are ever told, never values."""
+    """Does each Secret have what Vault has? Only names are ever shown, never values."""
     wrong = []
     for sync in _secrets(context):
         live = context.systems.kube.find(SECRETS, sync.name, sync.namespace) or {}

@@ -68,14 +68,14 @@ def no_scaler_errors(systems: Systems) -> Outcome:
 
     Notes
     -----
-    A trigger whose time runs out errs more seldom than it is polled: a loop that is late tells of it meanwhile.
+    A trigger whose time runs out errs more seldom than it is polled: meanwhile a late loop shows it.
     """
     instruments = systems.environment.instruments
     page = _page(systems)
     before = _errors(page, instruments)
     polling = max((instrument.polling_interval for instrument in instruments), default=timedelta())
     if any(before.values()) and polling < PATIENCE:
-        threading.Event().wait(1.5 * polling.total_seconds())  # nothing tells when KEDA has polled again
+        threading.Event().wait(1.5 * polling.total_seconds())  # nothing says when KEDA has polled again
         page = _page(systems)
     after, loops = _errors(page, instruments), scale_loops(page)
 

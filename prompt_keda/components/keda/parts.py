@@ -27,7 +27,7 @@ from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 LEASE_S = 15
 """The operator renews its Lease well within 15 s (controller-runtime's default)."""
 RECENT = timedelta(hours=1)
-"""A restart longer ago is told, and warns nobody any more."""
+"""A restart longer ago is reported, but is no warning any more."""
 
 
 @check("keda/crds-established", "KEDA's CRDs are established", needs=("cluster/api-answers",), runbook="keda-gone")
@@ -88,7 +88,7 @@ def part_standing(name: str, deployment: Object | None) -> Outcome:
     runbook="keda-gone",
 )
 def one_version(systems: Systems) -> Outcome:
-    """Are all parts of the environment's version, by their labels and by their images' tags? A digest tells no
+    """Are all parts of the environment's version, by their labels and by their images' tags? A digest names no
     version.
 
     Cause: An upgrade stopped half-way, or an image was changed by hand.
@@ -216,7 +216,7 @@ def _restarts(systems: Systems, status: Object) -> Outcome:
     name, count = status["name"], status.get("restartCount", 0)
     waiting = (status.get("state") or {}).get("waiting") or {}
     ended = _last_end(status)
-    why = f"{ended.get('reason', 'unknown reason')} (exit {ended.get('exitCode')})" if ended else "no reason is told"
+    why = f"{ended.get('reason', 'unknown reason')} (exit {ended.get('exitCode')})" if ended else "no reason given"
     if waiting.get("reason") == "CrashLoopBackOff":
         again = "It waits up to 5 min between starts. If the API server was away: ./run redeploy deletes the pod, and a new one"
         return fail(f"{name} does not stay up: {count} restarts, last: {why}", f"{again} starts at once. Else: {fix}")

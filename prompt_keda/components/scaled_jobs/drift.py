@@ -106,7 +106,7 @@ def in_words(difference: Difference, live: Object) -> str:
 
 
 def _managers(live: Object, path: str) -> Iterator[str]:
-    """Yield who owns a field, by the object's managedFields; fields inside of lists are told by their list."""
+    """Yield who owns a field, by the object's managedFields; fields inside lists are named by their list."""
     steps = path.partition("[")[0].split(".")
     for entry in live["metadata"].get("managedFields") or []:
         fields: Any = entry.get("fieldsV1") or {}

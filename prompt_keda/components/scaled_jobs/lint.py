@@ -76,10 +76,10 @@ def oddities(spec: Object) -> Iterator[str]:
         yield f"ttlSecondsAfterFinished is {ttl}: a Job that failed is gone before anybody sees why"
     for field in ("podFailurePolicy", "successPolicy"):
         if target.get(field):
-            yield f"jobTargetRef.{field} decides which failures are told"
+            yield f"jobTargetRef.{field} decides which failures are reported"
     if pod and pod.get("restartPolicy", UNSET_POLICY) == "OnFailure":
         policy = "OnFailure" if "restartPolicy" in pod else "not set, which KEDA takes for OnFailure"
-        yield f"restartPolicy is {policy}: a worker that fails begins again in its pod, and no Job tells of it"
+        yield f"restartPolicy is {policy}: a worker that fails begins again in its pod, and no Job shows it"
     grace = pod.get("terminationGracePeriodSeconds")
     if grace is not None and grace < SHORT_GRACE_S:
         yield f"terminationGracePeriodSeconds is {grace}: a worker that has to go cannot finish its visit"

@@ -60,7 +60,7 @@ def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
     """Return of each recorded Job and pod that did not survive what became of it. Empty: none was lost.
 
     What ended by itself is not lost, and may be gone: KEDA's history limits remove finished Jobs, with their pods. Once
-    a Job is gone, the Job controller's event tells that it had ended, and the kubelet's that a pod was stopped (the API
+    a Job is gone, the Job controller's event says that it had ended, and the kubelet's that a pod was stopped (the API
     server keeps events for an hour). What nobody saw end counts as lost. What was on its way out before is nobody's loss
     here. Raises as `Kube.list` does.
     """

@@ -286,7 +286,7 @@ def _sizes(wanted: Instrument, spec: Object, trigger: Object) -> list[tuple[str,
 )
 def triggers_activate(systems: Systems) -> Outcome:
     """Has each ScaledJob one trigger that KEDA takes, and from which lag on does it make Jobs? KEDA is active only
-    when the lag is above `activationLagCount`, and that is told (F19).
+    when the lag is above `activationLagCount`, and that is shown (F19).
 
     Cause: `activationLagCount` is missing or 0, or `metricType` is set: KEDA refuses both. WARN: more than one
     trigger, or `useCachedMetrics`, which KEDA ignores.

@@ -27,7 +27,7 @@ from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.core.waiting import looks
 
 HOLD = timedelta(seconds=3)
-"""So long a pause is held once KEDA has seen it: nothing tells when its scale loop has ended."""
+"""So long a pause is held once KEDA has seen it: nothing says when its scale loop has ended."""
 PATIENCE = timedelta(seconds=5)
 """So long KEDA may take an unpaused ScaledJob for paused before it is made to look again."""
 LIMIT = timedelta(seconds=120)

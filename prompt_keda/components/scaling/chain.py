@@ -14,7 +14,7 @@ from prompt_keda.components.scaling.workers import Workers
 MANY = 3
 """So few that came to nothing may be chance: a node that went, a worker that was killed."""
 CLOCKS = timedelta(seconds=5)
-"""An event that comes while Redis is asked is later than the clock that it told, by no more."""
+"""An event that comes while Redis is asked is later than the clock that it gave, by no more."""
 JOB_START = timedelta(seconds=30)
 """What a Job's start may take beyond the model on a busy node; the checks of pods and Jobs wait as long."""
 

@@ -43,7 +43,7 @@ class Worker:
     is_at_work
         All its containers run.
     over
-        How long ago its pod has ended; the Job is told so a moment later.
+        How long ago its pod has ended; the Job hears of it a moment later.
     ran
         How long the containers of its pod ran, where all have ended.
     """
@@ -109,7 +109,7 @@ class Workers:
     def left_count(self, within: timedelta) -> int:
         """Return how many have ended well in so short a time that KEDA may not have replaced them.
 
-        Nor may KEDA replace one before its Job is told that its pod has ended.
+        Nor may KEDA replace one before its Job hears that its pod has ended.
         """
         ends = [(worker, worker.over if worker.ended is None else worker.ended) for worker in self.all]
         ended = [worker for worker, since in ends if since is not None and since <= within]

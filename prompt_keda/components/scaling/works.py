@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BEGINS = timedelta(minutes=1)
 """So long a new ScaledJob, or a new operator, may take until KEDA polls."""
 NEWS = timedelta(minutes=5)
-"""An Event that is older tells of something else."""
+"""An Event that is older is about something else."""
 FIX = "./run respond ranks the causes; what the operator says: kubectl -n {0} logs deployment/keda-operator --since=5m"
 REFUSED = "KEDA has asked for Jobs {0} ago, and none came to be: what admits Jobs refuses them (its log has the words)"
 
@@ -101,7 +101,7 @@ def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
 def _polled(systems: Systems, redis_state: RedisState) -> timedelta | None:
     """Return how long ago the operator asked Redis for a lag; None where that cannot be seen.
 
-    A ScaledJob's ``lastActiveTime`` does not tell: KEDA 2.16.1 never writes it (pkg/scaling/executor/scale_jobs.go sets it
+    A ScaledJob's ``lastActiveTime`` does not show it: KEDA 2.16.1 never writes it (pkg/scaling/executor/scale_jobs.go sets it
     before the patch is made, which is then empty).
     """
     namespace = systems.environment.keda.namespace
@@ -166,7 +166,7 @@ def _verdict(systems: Systems, instrument: Instrument, sight: Sight) -> Outcome:
 
 
 def _known(systems: Systems, instrument: Instrument, sight: Sight) -> list[str]:
-    """Return what Kubernetes' Events tell of the cause: what KEDA has asked for in vain, and the newest warning.
+    """Return what Kubernetes' Events say of the cause: what KEDA has asked for in vain, and the newest warning.
 
     That KEDA asks is not always seen: client-go writes 25 Events about an object, and then one each five minutes.
     """
@@ -189,7 +189,7 @@ def _known(systems: Systems, instrument: Instrument, sight: Sight) -> list[str]:
 
 
 def _news(systems: Systems, instrument: Instrument, kind: str, names: set[str]) -> list[Object]:
-    """Return what was told lately of these objects of a kind: what is gone has no say."""
+    """Return what was reported lately of these objects of a kind; what is gone is left out."""
     return [
         event
         for event in events_of(systems, instrument.namespace, kind, only_warnings=kind != "ScaledJob")

@@ -215,7 +215,7 @@ def job(systems: Systems, name: str) -> Object:
         "terminationGracePeriodSeconds": 1,
         "securityContext": {"runAsNonRoot": True, "runAsUser": 65532},
         "imagePullSecrets": [{"name": smoke.pull_secret.name}] if smoke.pull_secret else [],
-        # a name server that is away is then told within seconds, and not after the time-outs of all search domains
+        # a name server that is away is then reported within seconds, and not after the time-outs of all search domains
         "dnsConfig": {"options": [{"name": "timeout", "value": "1"}, {"name": "attempts", "value": "1"}]},
         "containers": [container],
     }

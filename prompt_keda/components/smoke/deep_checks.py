@@ -209,12 +209,12 @@ def _asked(systems: Systems, account: tuple[str, str], part: str, right: Right, 
     deep=True,
 )
 def canary_runs(systems: Systems) -> Outcome:
-    """Make a Job with one small pod in the smoke test's namespace, tell how long it took to run, and delete it. Its
+    """Make a Job with one small pod in the smoke test's namespace, report how long it took to run, and delete it. Its
     node asks the registry for the image each time; layers that it has are not fetched again. UNKNOWN without that
     namespace: `./run smoke` makes it.
 
     Cause: The API server answers and nothing starts (F30): the controller manager, the scheduler, the kubelet or a
-    vCluster's syncer is dead, the image cannot be pulled, or no node has room. The result tells how far the pod
+    vCluster's syncer is dead, the image cannot be pulled, or no node has room. The result says how far the pod
     came.
     """
     try:
@@ -257,7 +257,7 @@ def dns_inside(systems: Systems) -> Outcome:
         return ok(f"a pod resolves {name}")
     if not output:
         return unknown(f"the canary said nothing within {canary.TO_SAY.total_seconds():.0f} s")
-    return unknown(f"the canary's word does not tell whether it resolved {name}: {output[:200]}")
+    return unknown(f"the canary's output does not show whether it resolved {name}: {output[:200]}")
 
 
 def _canary(systems: Systems) -> Sight:

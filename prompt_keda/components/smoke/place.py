@@ -27,7 +27,7 @@ class SmokePlace:
     run_id
         Of the run; stands on every object.
     say
-        Is told in one line what is removed, and what could not be.
+        Gets one line on what is removed, and what could not be.
     """
 
     def __init__(self, systems: Systems, run_id: str, say: Callable[[str], None]) -> None:

@@ -62,7 +62,7 @@ def cluster_secrets_fresh(systems: Systems) -> Outcome:
 
     Notes
     -----
-    Compared are keyed hashes, with a key that is made for this one look: no value and no plain hash is kept or told.
+    Compared are keyed hashes, with a key that is made for this one look: no value and no plain hash is kept or shown.
     """
     key = secrets.token_bytes(32)
 

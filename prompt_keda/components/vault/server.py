@@ -129,7 +129,7 @@ def kv_version_as_configured(systems: Systems) -> Outcome:
     runbook="vault-sealed",
 )
 def paths_readable(systems: Systems) -> Outcome:
-    """Ask `sys/capabilities-self` for all paths in one request. It tells by the policy alone, so it tells denied from
+    """Ask `sys/capabilities-self` for all paths in one request. It answers by the policy alone, so it tells denied from
     absent (F35).
 
     Cause: The policy does not name the API path. UNKNOWN: the token may not ask for its own capabilities.

@@ -115,7 +115,7 @@ class _Round:
         self.left_before = set(leftovers(stage))
 
     def run(self, job_watcher: JobWatcher, audits: Sequence[DeliveryAudit]) -> Outcome:
-        self._tell(f"mode {self.round.mode}, {self.round.events_a_second} events a second; {_words(self.round.acts)}")
+        self._report(f"mode {self.round.mode}, {self.round.events_a_second} events a second; {_words(self.round.acts)}")
         job_watcher.phase("the disruptions")
         for audit in audits:
             audit.recovery_begins()
@@ -129,10 +129,10 @@ class _Round:
         self._guarded(self._nothing_left)
         self._guarded(lambda: self._count(job_watcher, audits))
         self.outcome.not_done += self.acts.not_done
-        self._tell("; ".join(self.outcome.problems) or "every promise was kept")
+        self._report("; ".join(self.outcome.problems) or "every promise was kept")
         return self.outcome
 
-    def _tell(self, news: str) -> None:
+    def _report(self, news: str) -> None:
         self.observer(Event(EventKind.NOTE, f"chaos/{self.round.seed}-{self.round.number}", "", news))
 
     def _guarded(self, work: Callable[[], object]) -> None:

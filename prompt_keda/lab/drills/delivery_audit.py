@@ -189,7 +189,7 @@ class DeliveryAudit:
     def _sure_to_be_heard(self) -> set[str]:
         """Return the events whose acknowledgement cannot have been missed: nobody was deaf since they were sent.
 
-        The first one after a gap may have been sent before it ended, and told after.
+        The first one after a gap may have been sent before it ended, and reported after.
         """
         if self._gaps() <= 1:
             return set(self._sent())

@@ -50,7 +50,7 @@ def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled
     Raises
     ------
     DeadlinePassed
-        When the stack is not green before: nothing could be told of this fault then.
+        When the stack is not green before: nothing could be concluded about this fault then.
     """
     try:
         until_green(ways, f"the steady state before {fault.id}", standing=_standing(stage), observer=observer)
@@ -101,7 +101,7 @@ class _Drill:
                     self._revert()
                 except PromptKedaError as error:
                     self.problems.append(f"it could not be reverted: {error.what}")
-                    self._tell(self.problems[-1])
+                    self._report(self.problems[-1])
         return Drilled(**self.results, problems=tuple(self.problems))
 
     def _await_workers(self) -> None:
@@ -125,13 +125,13 @@ class _Drill:
         self.job_watcher.phase(RECOVERY)
         self.is_reverted = True
 
-    def _tell(self, news: str) -> None:
+    def _report(self, news: str) -> None:
         self.observer(Event(EventKind.NOTE, f"drill/{self.fault.id}", "", news))
 
     def _break(self) -> set[str]:
         """Inject the fault, and return the UIDs of what works before and after: that may take a minute."""
         before, self.results["at_work"] = self.job_watcher.at_work_now(), self.job_watcher.workers_count()
-        self._tell(f"{self.fault.title}; {self.results['at_work']} workers run")
+        self._report(f"{self.fault.title}; {self.results['at_work']} workers run")
         if not self.results["at_work"]:
             self.problems.append("no worker runs: nothing could be lost")
         self.began = time.monotonic()
@@ -144,7 +144,7 @@ class _Drill:
         runbook = causes([result for result in results if not self._is_own_load(result)])[0].runbook
         verdicts = {result.id: result.verdict.value for result in results if result.id in self.fault.expected_checks}
         self.results |= {"expected_checks": verdicts, "detected_s": self._since_broken_s(), "runbook": runbook}
-        self._tell(f"seen after {self.results['detected_s']} s; the runbook is {runbook or 'none'}")
+        self._report(f"seen after {self.results['detected_s']} s; the runbook is {runbook or 'none'}")
         if runbook != (wanted := runbook_of(self.fault)):
             self.problems.append(f"the runbook should be {wanted}")
         self.job_watcher.phase(RECOVERY)
@@ -156,7 +156,7 @@ class _Drill:
         is_mended = code == 0 and self._is_mended(self.ways.look())
         self.results["answered_by"] = RUNBOOK if is_mended else PEOPLE
         if not is_mended:
-            self._tell("the runbook alone is not enough: now what its page asks people to do")
+            self._report("the runbook alone is not enough: now what its page asks people to do")
             self._revert()
             until_green(
                 self.ways, f"the end of {self.fault.id}", standing=_standing(self.stage), observer=self.observer
@@ -186,7 +186,7 @@ class _Drill:
     def _is_mended(self, results: Sequence[CheckResult]) -> bool:
         """Return whether no check of this fault is red or amber, and no other one red.
 
-        Amber of others may stay a while: workers that failed are told until new ones have ended well.
+        Amber of others may stay a while: workers that failed are reported until new ones have ended well.
         """
         red = _red(results)
         return not self.fault.expected_checks.keys() & red.keys() and set(red.values()) <= {Verdict.WARN.value}
@@ -233,7 +233,7 @@ def until_green(
     standing: Sequence[str] = (),
     observer: Observer = nobody,
 ) -> None:
-    """Look until no check is red or amber, and tell which are when that changes.
+    """Look until no check is red or amber, and report which are when that changes.
 
     Raises `DeadlinePassed` when that does not come; it names what is left.
 
@@ -270,11 +270,11 @@ def until_detected(fault: Fault, ways: Ways) -> Sequence[CheckResult]:
         results = ways.look()
         red = _red(results)
         texts = [_without_numbers(result.observed) for result in results if result.id in fault.expected_checks]
-        is_told = any(_without_numbers(cause) in observed for observed in texts for cause in fault.causes)
-        if is_told and fault.expected_checks.keys() <= red.keys():  # with events at work an amber one may be red
+        is_explained = any(_without_numbers(cause) in observed for observed in texts for cause in fault.causes)
+        if is_explained and fault.expected_checks.keys() <= red.keys():  # with events at work an amber one may be red
             return results
         last = ", ".join(f"{id_} {verdict}" for id_, verdict in red.items()) or "all is green"
-        last += "" if is_told else f"; none says: {fault.cause}"
+        last += "" if is_explained else f"; none says: {fault.cause}"
     raise DeadlinePassed(f"the checks that see {fault.id}", DETECTION_S, last)
 
 

@@ -29,14 +29,14 @@ class Watched:
     Parameters
     ----------
     has_ended
-        It is Complete or Failed by itself: whoever removes it then takes nothing away. Or it was told to go before the first
+        It is Complete or Failed by itself: whoever removes it then takes nothing away. Or it was being deleted before the first
         look, and so by nobody whom this is about.
     is_running, has_run
         It is a pod whose containers run, or ran.
     lost_in
-        The phase in which it was told to go, or went, while it worked; empty: it did not.
+        The phase in which it was deleted while it worked; empty: it did not.
     is_doubtful
-        A look after a gap did not find it, or found it ended and told to go: the API server's events have to say whether it
+        A look after a gap did not find it, or found it ended and being deleted: the API server's events have to say whether it
         ended by itself.
     """
 
@@ -107,18 +107,18 @@ class JobWatcher:
     def lost(self) -> dict[str, tuple[str, str]]:
         """Return UID → phase and words of each that was lost. Raises as `Kube.list` does: what is not known is never green.
 
-        It looks once more: a watch whose connection nobody answers tells nothing for a minute, and does not know that.
+        It looks once more: a watch whose connection hangs is silent for a minute, and does not know that.
         """
         kube = self._connect()
         for kind, namespace in self._looked:
             self._look(kube, kind, namespace)
         with self._lock:
-            lost = {uid: (known.lost_in, _told(known.record)) for uid, known in self._seen.items() if known.lost_in}
+            lost = {uid: (known.lost_in, _name(known.record)) for uid, known in self._seen.items() if known.lost_in}
             doubtful = {uid: known for uid, known in self._seen.items() if known.is_doubtful and uid not in lost}
         names = set(running_jobs.lost(kube, tuple(known.record for known in doubtful.values()))) if doubtful else set()
         for uid, known in doubtful.items():
-            if any(words.startswith(f"{_told(known.record)} ") for words in names):
-                lost[uid] = ("while nobody could look", _told(known.record))
+            if any(words.startswith(f"{_name(known.record)} ") for words in names):
+                lost[uid] = ("while nobody could look", _name(known.record))
         return lost
 
     def _follow(self, kind: Resource, namespace: str) -> None:
@@ -188,7 +188,7 @@ def _has_ended(kind: Resource, obj: Object) -> bool:
     return obj.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
-def _told(record: JobRecord) -> str:
+def _name(record: JobRecord) -> str:
     return f"{record.kind} {record.namespace}/{record.name}"
 
 

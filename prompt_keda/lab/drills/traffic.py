@@ -1,4 +1,4 @@
-"""A process inside the stack's network: it tells what Redis is asked to acknowledge, and adds events at a steady pace.
+"""A process inside the stack's network: it reports what Redis is asked to acknowledge, and adds events at a steady pace.
 
     python -m prompt_keda.lab.drills.traffic HOST PORT STREAM GROUP EVENTS_A_SECOND
 
@@ -42,7 +42,7 @@ def main(host: str, port: str, stream: str, group: str, pace: str) -> None:
         sys.stdin.read()
 
 
-def _tell(**news: Any) -> None:
+def _report(**news: Any) -> None:
     with WRITE:
         sys.stdout.write(f"{json.dumps(news)}\n")
         sys.stdout.flush()
@@ -63,12 +63,12 @@ def _send(settings: dict[str, Any], stream: str, every_s: float, over: threading
     while not over.is_set():
         begun = time.monotonic()
         try:
-            _tell(sent=connection.xadd(stream, {"visit": f"drill-{number}"}))
+            _report(sent=connection.xadd(stream, {"visit": f"drill-{number}"}))
             number += 1
         except redis.RedisError:
             connection.close()
         over.wait(max(0.0, begun + every_s - time.monotonic()))
-    _tell(over=True)
+    _report(over=True)
 
 
 def _listen(settings: dict[str, Any], stream: str, group: str) -> None:
@@ -77,10 +77,10 @@ def _listen(settings: dict[str, Any], stream: str, group: str) -> None:
         connection = redis.Redis(**settings, **limits, retry=Retry(NoBackoff(), 0))
         try:
             with connection.monitor() as monitor:  # type: ignore[no-untyped-call]
-                _tell(gap="begins to listen")
+                _report(gap="begins to listen")
                 for asked in monitor.listen():
                     if ids := list(_acknowledged(str(asked["command"]), stream, group)):
-                        _tell(**{"acknowledged" if _is_workers(asked) else "swallowed": ids})
+                        _report(**{"acknowledged" if _is_workers(asked) else "swallowed": ids})
         except (redis.RedisError, OSError, ValueError):
             time.sleep(AGAIN_S)
         finally:

@@ -1,4 +1,4 @@
-"""Faults that only the operator's own metrics tell of: all else says Ready."""
+"""Faults that only the operator's own metrics show: all else says Ready."""
 
 from __future__ import annotations
 
@@ -68,15 +68,15 @@ def join_redis(stage: Stage) -> None:
 
 def part_silently(stage: Stage) -> None:
     """Take the operator's right to say how its ScaledJobs are, then its way to Redis, and wait until it has erred."""
-    _may_tell(stage, False)
+    _may_write_status(stage, False)
     before = _errors(stage)
     _block(stage)
     until(lambda: _errors(stage) > before, "an error of KEDA's")
 
 
-def join_and_tell(stage: Stage) -> None:
+def join_visibly(stage: Stage) -> None:
     """Give both back."""
-    _may_tell(stage, True)
+    _may_write_status(stage, True)
     join_redis(stage)
 
 
@@ -98,7 +98,7 @@ def _errors(stage: Stage) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(f"{ERRORS}{{"))
 
 
-def _may_tell(stage: Stage, may: bool) -> None:
+def _may_write_status(stage: Stage, may: bool) -> None:
     """Let the operator's role have the right to write statuses of ScaledJobs, or not."""
     rules = stage.keda_object(CLUSTER_ROLES.kind, OPERATOR)["rules"]
     kept = [{**rule, "resources": [name for name in rule["resources"] if may or name != STATUS]} for rule in rules]
@@ -131,7 +131,7 @@ FAULTS: tuple[Fault, ...] = (
         "F15",
         "KEDA cannot reach Redis, and may not write that into the ScaledJob: it still says Ready",
         part_silently,
-        join_and_tell,
+        join_visibly,
         {"keda/no-scaler-errors": "warn"},
         "errors since the operator's start, ",
         stops_scaling=True,

@@ -62,7 +62,7 @@ def restore_operator(stage: Stage) -> None:
 def corrupt_bundle(stage: Stage) -> None:
     """Let the APIService trust another CA, and keep the operator from correcting it at once.
 
-    It stays Available: the aggregator asks without verifying (seen), and so only a look at the bundle tells.
+    It stays Available: the aggregator asks without verifying (seen), so only a look at the bundle shows it.
     """
     remove_operator(stage)
     stage.kube.patch(API_SERVICES, METRICS, None, {"spec": {"caBundle": _other_ca(stage)}})

@@ -39,7 +39,7 @@ def revert(fault: Fault, stage: Stage) -> None:
 
 
 def revert_all(
-    faults: Sequence[Fault], stage: Stage, tell: Callable[[Fault], None] = lambda fault: None
+    faults: Sequence[Fault], stage: Stage, report: Callable[[Fault], None] = lambda fault: None
 ) -> dict[str, PromptKedaError]:
     """Revert these faults, the last one first. Idempotent: yes.
 
@@ -47,7 +47,7 @@ def revert_all(
 
     Parameters
     ----------
-    tell
+    report
         Called with each fault before it is reverted.
 
     Returns
@@ -60,7 +60,7 @@ def revert_all(
     for _ in range(2):
         errors = {}
         for fault in left:
-            tell(fault)
+            report(fault)
             try:
                 revert(fault, stage)
             except PromptKedaError as error:

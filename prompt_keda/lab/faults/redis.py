@@ -91,13 +91,13 @@ def _open_volume(stage: Stage, may_write: bool) -> None:
     (stage.lab.state / "redis-data").chmod(0o700 if may_write else 0o500)
     wanted = "ok" if may_write else "err"
 
-    def told() -> bool:
+    def reported() -> bool:
         info = stage.redis.observe([]).info()
         if info["rdb_last_bgsave_status"] != wanted and not int(info["rdb_bgsave_in_progress"]):
             stage.redis.run(["BGSAVE"])
         return bool(info["rdb_last_bgsave_status"] == wanted)
 
-    until(told, f"a snapshot that ended with {wanted}")
+    until(reported, f"a snapshot that ended with {wanted}")
 
 
 def send(*commands: list[str]) -> Callable[[Stage], None]:

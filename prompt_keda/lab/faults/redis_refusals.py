@@ -55,7 +55,7 @@ def put_streams_back(stage: Stage) -> None:
 
 
 def count_too_many(stage: Stage) -> None:
-    """Let each group have read more events than its stream, empty as a new one, has ever had: the lag is still told as 0."""
+    """Let each group have read more events than its stream, empty as a new one, has ever had: the lag is still reported as 0."""
     for instrument in stage.environment.instruments:
         stage.redis.run(["EVAL", _COUNT_TOO_MANY, 1, instrument.stream, instrument.consumer_group, TOO_MANY])
 

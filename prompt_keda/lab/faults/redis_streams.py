@@ -15,18 +15,18 @@ from prompt_keda.lab.faults.redis import count_again
 CONSUMER = "a-dead-worker"
 _PREPARE = """
 local stream, group, consumer, hour_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local function told(reply)
+local function as_table(reply)
   local found = {}
   for at = 1, #reply, 2 do found[reply[at]] = reply[at + 1] end
   return found
 end
 local function of_group()
-  for _, one in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-    local found = told(one)
+  for _, group_reply in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local found = as_table(group_reply)
     if found['name'] == group then return found end
   end
 end
-if of_group()['last-delivered-id'] == told(redis.call('XINFO', 'STREAM', stream))['last-generated-id'] then
+if of_group()['last-delivered-id'] == as_table(redis.call('XINFO', 'STREAM', stream))['last-generated-id'] then
   local id = redis.call('XADD', stream, '*', 'visit', 'of a fault')
   redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>')
   redis.call('XACK', stream, group, id)

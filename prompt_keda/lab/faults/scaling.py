@@ -30,7 +30,7 @@ END_S = 180
 CUT_S = 35
 """Some polls, and what the start of a worker may take: the checks of pods and Jobs wait for 30 s."""
 LASTS_S = 10
-"""Who runs for longer is a worker that stays. On a busy machine the kubelet tells of an end some seconds later."""
+"""Who runs for longer is a worker that stays. On a busy machine the kubelet reports an end some seconds later."""
 _ACKNOWLEDGE = """
 for _, pending in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1000)) do
   redis.call('XACK', KEYS[1], ARGV[1], pending[1])

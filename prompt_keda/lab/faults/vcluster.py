@@ -130,8 +130,8 @@ def quicken_host(stage: Stage) -> None:
 
 
 def open_token(stage: Stage) -> None:
-    """Put a token of KEDA's operator, bound to its pod, into an annotation on the host, where a syncer puts it unless it is told
-    to keep it in a Secret."""
+    """Put a token of KEDA's operator, bound to its pod, into an annotation on the host: a syncer puts it there unless it is
+    configured to keep it in a Secret."""
     pod = _operator(stage)
     bound = {"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
     account = f"/api/v1/namespaces/{pod['metadata']['namespace']}/serviceaccounts/{pod['spec']['serviceAccountName']}"
@@ -239,7 +239,7 @@ def _claims(stage: Stage) -> list[Object]:
 
 
 def workers_on_host(host: Kube) -> dict[str, str]:
-    """Return the workers' pods on the host that nobody has told to go: UID → phase. They are there whoever answers inside."""
+    """Return the workers' pods on the host that nobody has deleted: UID → phase. They are there whoever answers inside."""
     pods = host.list(PODS, vcluster.NAMESPACE, f"vcluster.loft.sh/managed-by={vcluster.NAME}")
     workers = [pod for pod in pods if "-x-prompt-keda-" in pod["metadata"]["name"]]
     stay = [pod for pod in workers if "deletionTimestamp" not in pod["metadata"]]

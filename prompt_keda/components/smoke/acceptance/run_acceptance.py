@@ -31,7 +31,7 @@ def run_acceptance(systems: Systems, cases: Sequence[Case], observer: Observer, 
         When the smoke tests' namespace cannot be prepared: then no case is tried.
     """
     filled(systems.environment.smoke.image, "smoke.image")
-    SmokePlace(systems, run_id, lambda message: _tell(observer, "prepare", message)).prepare()
+    SmokePlace(systems, run_id, lambda message: _report(observer, "prepare", message)).prepare()
     stop = threading.Event()
 
     def run(case: Case) -> CaseResult:
@@ -94,5 +94,5 @@ class _Run:
         return f"a new operator would delete {len(risky)} Jobs of another generation" if risky else ""
 
 
-def _tell(observer: Observer, part: str, message: str) -> None:
+def _report(observer: Observer, part: str, message: str) -> None:
     observer(Event(EventKind.NOTE, f"acceptance/{part}", "working", message))

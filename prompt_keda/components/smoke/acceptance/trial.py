@@ -37,7 +37,7 @@ ERRORS = "keda_scaled_job_errors_total"
 
 
 class Stopped(Exception):
-    """The suite was told to stop: the case ends, and cleans up."""
+    """The suite is to stop: the case ends, and cleans up."""
 
 
 @dataclass(frozen=True)
