@@ -14,7 +14,13 @@ setup(
     py_modules=["prompt_keda.shipped.tasks"],
     package_dir={"prompt_keda.shipped": "."},
     package_data={
-        "prompt_keda": ["report/templates/*.j2", "lab/keda/*.yaml", "lab/go/**/*", "lab/phalanx_files/**/*"],
+        "prompt_keda": [
+            "report/templates/*.j2",
+            "lab/keda/*.yaml",
+            "lab/kind/*.yaml",
+            "lab/go/**/*",
+            "lab/phalanx_files/**/*",
+        ],
         "prompt_keda.shipped.environments": ["**/*"],
         "prompt_keda.shipped.runbooks": ["*.md"],
     },

@@ -63,31 +63,27 @@ def start_containerd(lab: Lab, address: str) -> None:
     lab.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     (lab.state / "containerd.toml").write_text(_CONTAINERD.format(state=lab.state, run=lab.run, pause=PAUSE_IMAGE))
     write_registry_trust(lab, address)
-    network = pod_network(str(lab.state / "cni-addresses"), masquerades=False)
+    network = pod_network(str(lab.state / "cni-addresses"))
     (lab.state / "cni" / "10-pods.conflist").write_text(json.dumps(network))
     processes.start(lab, "containerd", ["containerd", f"--config={lab.state / 'containerd.toml'}", "--log-level=warn"])
 
 
-def pod_network(addresses: str, *, masquerades: bool) -> dict[str, Any]:
-    """Return the pods' network as containerd takes it (CNI): one node needs a bridge and nothing else.
+def pod_network(addresses: str, *, in_container: bool = False) -> dict[str, Any]:
+    """Return the pods' network as containerd takes it (CNI).
 
     Parameters
     ----------
     addresses
         The folder of the addresses that are taken.
-    masquerades
-        Whether pods take the node's address outside: where the stack's servers know no way back to theirs.
+    in_container
+        Whether the node is a container. kind's node images have the plugin ptp alone, and the stack's servers know no way back
+        to the pods: these take the node's address outside.
     """
     ranges = {"ranges": [[{"subnet": POD_CIDR}]], "routes": [{"dst": "0.0.0.0/0"}]}
-    bridge = {
-        "type": "bridge",
-        "bridge": "cni0",
-        "isGateway": True,
-        "ipMasq": masquerades,
-        "hairpinMode": True,
-        "ipam": {"type": "host-local", **ranges, "dataDir": addresses},
-    }
-    return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]}
+    ipam = {"ipam": {"type": "host-local", **ranges, "dataDir": addresses}}
+    bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": False, "hairpinMode": True, **ipam}
+    link = {"type": "ptp", "ipMasq": True, **ipam}
+    return {"cniVersion": "0.4.0", "name": "pods", "plugins": [link if in_container else bridge]}
 
 
 def write_registry_trust(lab: Lab, address: str) -> None:

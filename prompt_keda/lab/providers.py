@@ -6,15 +6,16 @@ import os
 
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.private_folder import private_folder
-from prompt_keda.lab import engines, users_engine
-from prompt_keda.lab.kind import engine, in_users_engine
+from prompt_keda.lab import engines, image_list, users_engine
+from prompt_keda.lab.kind import engine, in_users_engine, ways
+from prompt_keda.lab.kind.built import Built
 from prompt_keda.lab.kind.cluster import Kind
 from prompt_keda.lab.native import Native
 from prompt_keda.lab.provider import KIND, NATIVE, Provider
 from prompt_keda.lab.settings import Lab
 
-PROVIDERS: tuple[Provider, ...] = (Native(), Kind(engine))
-IN_USERS_ENGINE = Kind(in_users_engine)
+PROVIDERS: tuple[Provider, ...] = (Native(), Kind(engine, Built()))
+IN_USERS_ENGINE = Kind(in_users_engine, Built())
 """What kind is for whoever is not root."""
 VARIABLE = "PROMPT_KEDA_LAB_PROVIDER"
 
@@ -52,6 +53,23 @@ def choose(lab: Lab, asked: str) -> tuple[Provider, str]:
     if os.geteuid() and (here := engines.find_for_kind()):
         return IN_USERS_ENGINE, f"{here.name} is here, and kind in it needs no root"
     return _named(NATIVE), "root on Debian needs no container engine"
+
+
+def with_images(provider: Provider) -> tuple[Provider, str]:
+    """Return the provider with where its images come from, and a word on that; empty where there is nothing to say.
+
+    Raises
+    ------
+    Refusal
+        When images are to be pulled, and this provider does not.
+    """
+    if not provider.needs_root:
+        images, why = ways.choose()
+        return Kind(in_users_engine, images), f"{images.name}: {why}"
+    if os.environ.get(image_list.IMAGES, "") not in ("", image_list.BUILT):
+        what = f"${image_list.IMAGES}: images are pulled into a container engine of yours, and root has none here"
+        raise Refusal(what, "Unset it, or bring the stack up as a user with the right to Docker.")
+    return provider, ""
 
 
 def keep(lab: Lab, provider: Provider) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,10 +128,10 @@ class Lab:
         """The volume of Prompt Redis."""
         return self.state / "redis-data"
 
-    def link_programs(self, binary: Path) -> None:
+    def link_programs(self, binary: Path, names: Sequence[str] = PROGRAMS) -> None:
         """Let the cluster's binary be each of its programs, by a link of the program's name. Idempotent: yes."""
         folder = private_folder(self.state / "bin")
-        for name in PROGRAMS:
+        for name in names:
             link = folder / name
             if not link.is_symlink():
                 link.symlink_to(binary)

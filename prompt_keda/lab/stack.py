@@ -77,8 +77,11 @@ def up(
         # The checkout that brought it up may be gone, and with it the Python that people log in with.
         people.write_kubeconfigs(lab, Authority(lab.pki), state.endpoints(lab)["address"])
     else:
+        chosen, whence = providers.with_images(chosen)
         requirements.check(chosen.modules, needs_root=chosen.needs_root)
         observer(Event(EventKind.NOTE, "lab/provider", "", f"{chosen.name}: {why}"))
+        if whence:
+            observer(Event(EventKind.NOTE, "lab/images", "", whence))
         providers.keep(lab, chosen)
         _Bringup(lab, observer, redis_password, chosen).run()
     if delivery and (asked or not stands):

@@ -53,17 +53,23 @@ def run(machine, *words, timeout=LONGEST_S, **variables):
     return process.returncode, json.loads(out or "{}"), error
 
 
-def of_user():
-    """Return the command lines of all processes of the user."""
-    lines = subprocess.run(["ps", "-o", "args=", "-U", str(USER)], capture_output=True, text=True, check=False).stdout
-    return lines.splitlines()
+def of_user(machine):
+    """Return the command lines of all processes of the user on this machine; another such machine has the same user."""
+    home, lines = f"HOME={machine.home}".encode(), []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if folder.stat().st_uid == USER and home in (folder / "environ").read_bytes().split(b"\0"):
+                lines.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:  # it has ended since
+            continue
+    return lines
 
 
 def assert_nothing_is_in_the_engine(machine):
     """No container, volume or network of the stack's, no process of the user's, no folder of the stack's; images stay."""
     assert machine.docker("ps", "--all", "--quiet") == "" == machine.docker("volume", "ls", "--quiet")
     assert set(machine.docker("network", "ls", "--format", "{{.Name}}").split()) == {"bridge", "host", "none"}
-    assert of_user() == []
+    assert of_user(machine) == []
     assert not (machine.home / ".local/state/prompt-keda/lab" / NAME).exists()
     roots = [path for path in machine.home.rglob("*") if not path.is_file() and path.lstat().st_uid != USER]
     assert not roots, "the user cannot remove it"

@@ -15,6 +15,7 @@ import pytest
 from prompt_keda.core.errors import Refusal
 from prompt_keda.lab import engines, node, place, processes, providers, users_engine
 from prompt_keda.lab.kind import cluster, config, engine, in_users_engine
+from prompt_keda.lab.kind.built import Built
 from prompt_keda.lab.provider import KIND, NATIVE
 from prompt_keda.lab.settings import KUBERNETES_VERSION, Lab
 
@@ -50,7 +51,7 @@ def test_what_is_asked_for_wins_and_then_the_variable(lab, monkeypatch):
 
 def test_a_stack_that_stands_keeps_its_provider(lab, monkeypatch):
     """The variable does not change it; another one by --provider is refused, with the two ways out."""
-    providers.keep(lab, cluster.Kind(engine))
+    providers.keep(lab, cluster.Kind(engine, Built()))
     assert chosen(lab) == (KIND, "the stack that stands has it") == chosen(lab, KIND)
     monkeypatch.setenv(providers.VARIABLE, NATIVE)
     assert chosen(lab)[0] == KIND
@@ -227,4 +228,4 @@ def test_the_pods_network_is_the_native_nodes_own_and_kind_makes_none(configurat
     mounts = configuration["nodes"][0]["extraMounts"]
     (mount,) = [mount for mount in mounts if mount["containerPath"].startswith("/etc/cni/net.d/")]
     given = json.loads(Path(mount["hostPath"]).read_text())
-    assert mount["readOnly"] and given == node.pod_network("/var/lib/cni/networks", masquerades=True)
+    assert mount["readOnly"] and given == node.pod_network("/var/lib/cni/networks", in_container=True)

@@ -6,27 +6,20 @@ them as they do the native stack's.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 import subprocess
-import sys
-import time
-from pathlib import Path
 from typing import Protocol
 
 from prompt_keda.core.errors import LabError
-from prompt_keda.core.event import Event, EventKind, Observer
+from prompt_keda.core.event import Observer
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.untrusted import one_line
-from prompt_keda.lab import contents, images, place, processes, provider, services
+from prompt_keda.lab import contents, place, processes, provider, services
 from prompt_keda.lab.commands import Children, run
-from prompt_keda.lab.go_builds import KIND, KUBE_NODE, WORKER, GoModule, cached, module_folder
-from prompt_keda.lab.kind import config, node_image
+from prompt_keda.lab.go_builds import KIND, GoModule
+from prompt_keda.lab.kind import config
 from prompt_keda.lab.native import is_ready
-from prompt_keda.lab.node import PAUSE_IMAGE
 from prompt_keda.lab.provider import Ground
-from prompt_keda.lab.settings import KUBERNETES_VERSION, Lab, cache_home
+from prompt_keda.lab.settings import Lab
 
 MANIFESTS, AWAY = "/etc/kubernetes/manifests", "/etc/kubernetes"
 STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -70,29 +63,44 @@ class Engine(Protocol):
         """Take away what it has made outside of the stack's folders. Idempotent: yes."""
 
 
+class NodeImages(Protocol):
+    """Where the image of kind's node comes from, and with it the cluster's kubectl."""
+
+    name: str
+    modules: tuple[GoModule, ...]
+    """What it is built from."""
+
+    def provide(self, ground: Ground, engine: Engine) -> str:
+        """Return what the image is called in the engine, which has it then, and link kubectl. Idempotent: yes.
+
+        Raises
+        ------
+        LabError
+            When it does not come, with what to do about it.
+        """
+
+
 class Kind:
     """Implements `provider.Provider`."""
 
     name: str = provider.KIND
-    modules: tuple[GoModule, ...] = (KUBE_NODE, KIND)
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, images: NodeImages) -> None:
         self.engine = engine
+        self.images = images
+        self.modules: tuple[GoModule, ...] = (*images.modules, KIND)
         self.capabilities = engine.CAPABILITIES
         self.needs_root = engine.NEEDS_ROOT
 
     def start_cluster(self, ground: Ground) -> None:
-        """Build the node's image unless the cache has it, start the engine, and let kind make the cluster."""
+        """Start the engine, see that it has the node's image, and let kind make the cluster."""
         lab, engine = ground.lab, self.engine
-        image, archive = self._ensure_image(ground)
-        lab.link_programs(ground.folder_of(KUBE_NODE) / "kube")
         engine.start(lab, ground.observer, ground.children)
+        image = self.images.provide(ground, engine)
         cluster, docker = engine.cluster(lab), engine.docker(lab)
         name = f"{cluster}-control-plane"
         if processes.pid_of(lab, processes.NODE) is None:
             file = config.write(lab, cluster, ground.authority, ground.address, ground.authentication)
-            if not run([*docker, "images", "-q", image]).strip():
-                run([*docker, "load", "-q", "-i", str(archive)], timeout_s=CREATE_S)
             self._kind(ground, "delete", "cluster", f"--name={cluster}")  # what an interrupted creation has left
             self._kind(ground, "create", "cluster", f"--config={file}", f"--image={image}", "-q")
             pid = int(run([*docker, "inspect", "-f", "{{.State.Pid}}", name]))
@@ -128,54 +136,6 @@ class Kind:
         if code:
             what, fix = explain(file.read_text(errors="replace"))
             raise LabError(f"kind {arguments[0]}: {what}", f"{fix} Its log is {file}.".lstrip())
-
-    def _ensure_image(self, ground: Ground) -> tuple[str, Path]:
-        """Return name and archive of the node's image; it is built unless the cache has it. Raises `LabError` when it does not."""
-        kube = cached(KUBE_NODE)
-        worker = ground.folder_of(WORKER)
-        source = Path(node_image.__file__).read_bytes()
-        decides = f"{kube.name} {worker.name} {KUBERNETES_VERSION} {PAUSE_IMAGE}"
-        key = hashlib.sha256(source + decides.encode()).hexdigest()
-        cache = private_folder(cache_home() / "prompt-keda" / "build")
-        name, target = f"{node_image.REPOSITORY}/node:{key[:16]}", cache / f"kind-node-{key[:16]}.tar"
-        if target.exists():
-            ground.observer(Event(EventKind.FINISHED, "node-image", "done", "in the cache"))
-            return name, target
-        debian = hashlib.sha256(" ".join([node_image.SUITE, *node_image.PACKAGES]).encode()).hexdigest()[:16]
-        scratch = private_folder(cache / f"kind-node-{key[:16]}.{os.getpid()}")
-        try:
-            pause = scratch / "pause.tar"
-            images.write_archive(contents.pause_image(worker), pause, PAUSE_IMAGE)
-            plan = {
-                "base": str(cache / f"debian-{node_image.SUITE}-{debian}.tar"),
-                "kube": str(ground.folder_of(KUBE_NODE) / "kube"),
-                "kind": str(module_folder(KIND, "sigs.k8s.io/kind")),
-                "version": KUBERNETES_VERSION,
-                "pause": PAUSE_IMAGE,
-                "pause_archive": str(pause),
-                "scratch": str(scratch),
-                "image": name,
-                "target": str(target),
-            }
-            self._build_image(ground, plan)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        return name, target
-
-    def _build_image(self, ground: Ground, plan: dict[str, str]) -> None:
-        """Build it where `lab.down` ends it, whatever became of us."""
-        began = time.monotonic()
-        argv = self.engine.build(ground.lab, ground.observer, ground.children, plan)
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        last = "it said nothing"
-        with ground.children.start(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env) as running:
-            for line in running.stderr or ():
-                last = line.strip() or last
-                ground.observer(Event(EventKind.PROGRESS, "node-image", "working", last, time.monotonic() - began))
-            code = running.wait()
-        if code:
-            raise LabError(f"the node's image was not built: {last}"[:300], "Are Debian's package servers reachable?")
-        ground.observer(Event(EventKind.FINISHED, "node-image", "done", "", time.monotonic() - began))
 
 
 def explain(log: str) -> tuple[str, str]:

@@ -11,7 +11,6 @@ from typing import Any
 
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import base_objects, control_plane, node
-from prompt_keda.lab.kind.node_image import REPOSITORY
 from prompt_keda.lab.pki import Authority
 from prompt_keda.lab.settings import PORTS, Lab
 
@@ -19,7 +18,6 @@ EXTRA, LOGS, PKI = "/etc/kubernetes/extra", "/var/log/prompt-keda", "/etc/kubern
 """In the node: the API server's own files, where its audit log goes, and kubeadm's keys."""
 NO_PROBE = [{"op": "remove", "path": "/spec/containers/0/livenessProbe"}]
 """A control plane's part that a fault has frozen stays frozen: the kubelet would start it again after some 80 s."""
-REGISTRIES = '[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n'
 
 
 def write(lab: Lab, cluster: str, authority: Authority, address: str, authentication: dict[str, Any]) -> Path:
@@ -31,7 +29,7 @@ def write(lab: Lab, cluster: str, authority: Authority, address: str, authentica
     for part in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"):
         (private_folder(extra / "patches") / f"{part}+json.json").write_text(json.dumps(NO_PROBE))
     network = place / "10-pods.conflist"
-    network.write_text(json.dumps(node.pod_network("/var/lib/cni/networks", masquerades=True)))
+    network.write_text(json.dumps(node.pod_network("/var/lib/cni/networks", in_container=True)))
     node.write_registry_trust(lab, address)
     private_folder(lab.audit_log.parent)
     lab.audit_log.touch(mode=0o600)  # so that it is ours, whoever writes
@@ -52,7 +50,6 @@ def write(lab: Lab, cluster: str, authority: Authority, address: str, authentica
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "name": cluster,
         "networking": {"apiServerAddress": address, "apiServerPort": PORTS["api"], "disableDefaultCNI": True},
-        "containerdConfigPatches": [REGISTRIES],
         "kubeadmConfigPatches": [json.dumps(patch) for patch in _patches(lab)],
         "nodes": [{"role": "control-plane", "extraMounts": mounts}],
     }
@@ -82,7 +79,6 @@ def _patches(lab: Lab) -> list[dict[str, Any]]:
         {"kind": "InitConfiguration", "patches": {"directory": f"{EXTRA}/patches"}},
         {
             "kind": "ClusterConfiguration",
-            "imageRepository": REPOSITORY,
             "apiServer": {"extraArgs": api_server, "extraVolumes": volumes},
             "controllerManager": {"extraArgs": {"pvclaimbinder-sync-period": "1s"}},
             "etcd": {"local": {"extraArgs": {"unsafe-no-fsync": "true"}}},

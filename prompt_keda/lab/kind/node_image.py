@@ -1,7 +1,8 @@
 """Builds the image of kind's node where no image registry is reached: from Debian packages and the stack's own programs.
 
-It does what kind's images/base/Dockerfile and ``kind build node-image`` do. One program is the whole control plane, so that its
-images share a layer. Run as a program, in a mount namespace of its own: `node.build_image` calls it.
+It does what kind's images/base/Dockerfile and ``kind build node-image`` do, down to the images' names, so that kind is told the
+same of it as of a public one. One program is the whole control plane, so that its images share a layer. Run as a program, in a
+mount namespace of its own or in a container: `built` calls it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,12 @@ PACKAGES = (
     "busybox-static",
 )
 REPOSITORY = "kind.local"
-"""Instead of a public registry: nothing is ever looked for outside."""
+"""Instead of a public registry."""
+REGISTRIES = """
+[plugins."io.containerd.grpc.v1.cri".registry]
+  config_path = "/etc/containerd/certs.d"
+"""
+"""Stands in the settings of containerd 2 from the beginning, and not in those of 1."""
 COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd", "coredns")
 ENV = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
 NOT_NEEDED = (
@@ -178,7 +184,7 @@ def _add_kinds_files(root: Path, files: Path, pause: str) -> None:
     _link(root / "etc/systemd/system/systemd-binfmt.service", "/dev/null")
     for program in ("containerd", "containerd-shim-runc-v2", "ctr"):
         _link(root / f"usr/local/bin/{program}", f"/usr/bin/{program}")
-    for plugin in ("bridge", "host-local", "loopback"):
+    for plugin in ("host-local", "loopback", "portmap", "ptp"):
         shutil.copy2(root / "usr/lib/cni" / plugin, root / "opt/cni/bin" / plugin)
     spec = json.loads(_run(["chroot", str(root), "ctr", "oci", "spec"]))
     spec.setdefault("hooks", {})["createContainer"] = [{"path": "/kind/bin/mount-product-files.sh"}]
@@ -187,7 +193,7 @@ def _add_kinds_files(root: Path, files: Path, pause: str) -> None:
     config = root / "etc/containerd/config.toml"
     text = re.sub(r"sandbox_image = .*", f'sandbox_image = "{pause}"', config.read_text())
     # without CAP_SYS_RESOURCE runc cannot lower it, and dies
-    config.write_text(text.replace("restrict_oom_score_adj = false", "restrict_oom_score_adj = true"))
+    config.write_text(text.replace("restrict_oom_score_adj = false", "restrict_oom_score_adj = true") + REGISTRIES)
     (root / "kind/manifests/default-storage.yaml").write_text(STORAGE)
     early = root / "etc/systemd/system/containerd.service.d/10-refuse-early.conf"
     early.parent.mkdir(parents=True, exist_ok=True)
@@ -240,8 +246,9 @@ def _control_plane(root: Path, scratch: Path, version: str) -> list[Image]:
     _run(["tar", "--owner=0", "--group=0", "-C", str(programs), "-cf", str(layer), "."])
     argv = ["tar", "-C", str(root), "--no-recursion", "-cf", str(firewall), "-T", "-"]
     _run(argv, stdin="\n".join(_iptables(root)))
-    argv = ["chroot", str(root), "kubeadm", "config", "images", "list", f"--image-repository={REPOSITORY}"]
-    names = _run([*argv, f"--kubernetes-version=v{version}"]).split()
+    names = _run(
+        ["chroot", str(root), "kubeadm", "config", "images", "list", f"--kubernetes-version=v{version}"]
+    ).split()
     images = []
     for name in names:
         short = name.rpartition("/")[2].partition(":")[0]

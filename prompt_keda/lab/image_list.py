@@ -1,0 +1,138 @@
+"""The list of images that are pulled by digest: kind/pulled.yaml, or a list of one's own in its form."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from prompt_keda.core.errors import Refusal
+from prompt_keda.core.untrusted import one_line
+
+IMAGES, MIRROR = "PROMPT_KEDA_LAB_IMAGES", "PROMPT_KEDA_LAB_MIRROR"
+"""``built``, ``pulled`` or the file of a list of one's own; and ``HOST[/PREFIX]``, where the same digests are pulled instead."""
+BUILT, PULLED = "built", "pulled"
+API_HOSTS = {"docker.io": "registry-1.docker.io"}
+"""Registry as it stands in image names → where it answers, where they differ."""
+SHIPPED = Path(__file__).parent / "kind" / "pulled.yaml"
+NODE = "node"
+FORMS = {
+    "name": r"[a-z][a-z0-9-]*",
+    "image": r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+",
+    "tag": r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}",
+    "digest": r"sha256:[0-9a-f]{64}",
+    "licence": r"[A-Za-z0-9][A-Za-z0-9.+-]*( (AND|OR|WITH) [A-Za-z0-9][A-Za-z0-9.+-]*)*",
+    "use": r"\S.*",
+    "sources": r"https://\S+",
+}
+"""Key → what it has to look like; ``image`` names its registry, ``licence`` is an SPDX expression."""
+
+
+@dataclass(frozen=True)
+class PulledImage:
+    """An image of the list.
+
+    Parameters
+    ----------
+    image
+        Registry and repository.
+    digest
+        Empty: not pinned, so built.
+    sources
+        Public pages that state the digest.
+    """
+
+    name: str
+    image: str
+    tag: str
+    digest: str
+    licence: str
+    use: str
+    sources: tuple[str, ...]
+
+    @property
+    def registry(self) -> str:
+        """Host of its own registry."""
+        return self.image.partition("/")[0]
+
+    @property
+    def api_host(self) -> str:
+        """Where its own registry answers."""
+        return API_HOSTS.get(self.registry, self.registry)
+
+    @property
+    def repository(self) -> str:
+        """Path in its registry."""
+        return self.image.partition("/")[2]
+
+    def reference(self, mirror: str = "") -> str:
+        """Return what an engine is asked for: by digest, from a mirror (``HOST[/PREFIX]``) or from its own registry."""
+        return f"{mirror.rstrip('/')}/{self.repository}@{self.digest}" if mirror else f"{self.image}@{self.digest}"
+
+
+def chosen() -> Mapping[str, PulledImage]:
+    """Return the images of the list that the variable names, else of the project's own.
+
+    Raises
+    ------
+    Refusal
+        When the variable says something else, and as `read` does.
+    """
+    wanted = os.environ.get(IMAGES, "")
+    if wanted in ("", BUILT, PULLED):
+        return read()
+    if not Path(wanted).is_file():
+        what = f"${IMAGES} is {one_line(wanted)[:80]}: neither {BUILT} nor {PULLED}, and no file"
+        raise Refusal(what, "Unset it, or name the file of a list of images.")
+    return read(Path(wanted))
+
+
+def read(path: Path = SHIPPED) -> Mapping[str, PulledImage]:
+    """Return the images of a list by their names.
+
+    Raises
+    ------
+    Refusal
+        When the list cannot be read, or an image of it lacks something; with which, and what.
+    """
+    try:
+        document = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
+        entries = document["images"]
+        images = {image.name: image for image in map(_image, entries)}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no YAML with a list images"
+        raise Refusal(
+            f"{path} is no list of images: {why}", f"It looks as {SHIPPED.name} of this project does."
+        ) from error
+    except ValueError as error:
+        raise Refusal(f"{path}: {error}", f"It looks as {SHIPPED.name} of this project does.") from error
+    if len(images) != len(entries):
+        raise Refusal(f"{path} names an image twice", "Let each stand once.")
+    if NODE not in images or not images[NODE].digest:
+        raise Refusal(f"{path} has no image {NODE} with a digest", "It is what kind's cluster is made of.")
+    return images
+
+
+def _image(entry: Any) -> PulledImage:
+    """Return an image; what it does not say is empty. Raises `ValueError` with the first thing that is wrong."""
+    name = one_line(str(entry["name"]))[:40]
+    known = [field.name for field in fields(PulledImage)]
+    for key in entry:
+        if key not in known:
+            raise ValueError(f"image {name} has {one_line(str(key))[:40]}, which is not known")
+    pinned = bool(entry.get("digest"))
+    for key in known:
+        values = entry.get(key) or []
+        values = values if isinstance(values, list) else [values]
+        if not values and (pinned or key not in ("digest", "sources")):
+            raise ValueError(f"image {name} has no {key}")
+        for value in values:
+            if not isinstance(value, str) or not re.fullmatch(FORMS[key], value):
+                raise ValueError(f"image {name} has a {key} of another form")
+    whole = {key: entry.get(key) or "" for key in known} | {"sources": tuple(entry.get("sources") or ())}
+    return PulledImage(**whole)

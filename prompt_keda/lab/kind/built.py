@@ -1,0 +1,92 @@
+"""The image of kind's node, built of this machine's packages and Go modules. Implements `cluster.NodeImages`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from prompt_keda.core.errors import LabError
+from prompt_keda.core.event import Event, EventKind
+from prompt_keda.core.private_folder import private_folder
+from prompt_keda.lab import contents, images
+from prompt_keda.lab.commands import run
+from prompt_keda.lab.go_builds import KIND, KUBE_NODE, WORKER, GoModule, cached, module_folder
+from prompt_keda.lab.image_list import BUILT
+from prompt_keda.lab.kind import node_image
+from prompt_keda.lab.kind.cluster import Engine
+from prompt_keda.lab.node import PAUSE_IMAGE
+from prompt_keda.lab.provider import Ground
+from prompt_keda.lab.settings import KUBERNETES_VERSION, cache_home
+
+LOAD_S = 300
+
+
+class Built:
+    """Built once, into the user's cache."""
+
+    name = BUILT
+    modules: tuple[GoModule, ...] = (KUBE_NODE,)
+
+    def provide(self, ground: Ground, engine: Engine) -> str:
+        """Build the image unless the cache has it, and load it unless the engine has it."""
+        lab = ground.lab
+        image, archive = self._ensure_archive(ground, engine)
+        lab.link_programs(ground.folder_of(KUBE_NODE) / "kube")
+        docker = engine.docker(lab)
+        if not run([*docker, "images", "-q", image]).strip():
+            run([*docker, "load", "-q", "-i", str(archive)], timeout_s=LOAD_S)
+        return image
+
+    def _ensure_archive(self, ground: Ground, engine: Engine) -> tuple[str, Path]:
+        """Return name and archive of the image; it is built unless the cache has it. Raises `LabError` when that fails."""
+        kube = cached(KUBE_NODE)
+        worker = ground.folder_of(WORKER)
+        source = Path(node_image.__file__).read_bytes()
+        decides = f"{kube.name} {worker.name} {KUBERNETES_VERSION} {PAUSE_IMAGE}"
+        key = hashlib.sha256(source + decides.encode()).hexdigest()
+        cache = private_folder(cache_home() / "prompt-keda" / "build")
+        name, target = f"{node_image.REPOSITORY}/node:{key[:16]}", cache / f"kind-node-{key[:16]}.tar"
+        if target.exists():
+            ground.observer(Event(EventKind.FINISHED, "node-image", "done", "in the cache"))
+            return name, target
+        debian = hashlib.sha256(" ".join([node_image.SUITE, *node_image.PACKAGES]).encode()).hexdigest()[:16]
+        scratch = private_folder(cache / f"kind-node-{key[:16]}.{os.getpid()}")
+        try:
+            pause = scratch / "pause.tar"
+            images.write_archive(contents.pause_image(worker), pause, PAUSE_IMAGE)
+            plan = {
+                "base": str(cache / f"debian-{node_image.SUITE}-{debian}.tar"),
+                "kube": str(ground.folder_of(KUBE_NODE) / "kube"),
+                "kind": str(module_folder(KIND, "sigs.k8s.io/kind")),
+                "version": KUBERNETES_VERSION,
+                "pause": PAUSE_IMAGE,
+                "pause_archive": str(pause),
+                "scratch": str(scratch),
+                "image": name,
+                "target": str(target),
+            }
+            _build(ground, engine, plan)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return name, target
+
+
+def _build(ground: Ground, engine: Engine, plan: dict[str, str]) -> None:
+    """Build it where `lab.down` ends it, whatever became of us."""
+    began = time.monotonic()
+    argv = engine.build(ground.lab, ground.observer, ground.children, plan)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    last = "it said nothing"
+    with ground.children.start(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env) as running:
+        for line in running.stderr or ():
+            last = line.strip() or last
+            ground.observer(Event(EventKind.PROGRESS, "node-image", "working", last, time.monotonic() - began))
+        code = running.wait()
+    if code:
+        raise LabError(f"the node's image was not built: {last}"[:300], "Are Debian's package servers reachable?")
+    ground.observer(Event(EventKind.FINISHED, "node-image", "done", "", time.monotonic() - began))

@@ -1,0 +1,49 @@
+"""Whether what a stack without root is made of is pulled or built."""
+
+from __future__ import annotations
+
+import os
+
+import httpx
+
+from prompt_keda.clients.http.failures import find_reason
+from prompt_keda.lab import engines, image_list, pulling
+from prompt_keda.lab.kind.built import Built
+from prompt_keda.lab.kind.cluster import NodeImages
+from prompt_keda.lab.kind.pulled import Pulled
+
+ANSWER_S = 5
+
+
+def choose() -> tuple[NodeImages, str]:
+    """Return where the images come from, and why: what the variables name, else pulled where it can be.
+
+    Raises
+    ------
+    Refusal
+        When a variable says something else, or the list is wrong.
+    """
+    wanted, mirror = os.environ.get(image_list.IMAGES, ""), os.environ.get(image_list.MIRROR, "")
+    if wanted == image_list.BUILT:
+        return Built(), f"${image_list.IMAGES} names it"
+    images = image_list.chosen()
+    pulled, node = Pulled(images, mirror), images[image_list.NODE]
+    if wanted:
+        return pulled, f"${image_list.IMAGES} names it"
+    if mirror:
+        return pulled, f"${image_list.MIRROR} is set"
+    engine = engines.find_for_kind()
+    if engine and pulling.is_here(["docker", "--host", engine.host], node.reference()):
+        return pulled, "the engine has the node's image"
+    if trouble := find_trouble(node.api_host):
+        return Built(), f"{node.registry} cannot be used: {trouble}"
+    return pulled, f"{node.registry} answers"
+
+
+def find_trouble(host: str) -> str:
+    """Return why a registry does not answer to this machine; empty: it does. A proxy of the environment's is used."""
+    try:
+        answer = httpx.get(f"https://{host}/v2/", timeout=ANSWER_S)
+    except httpx.HTTPError as error:
+        return find_reason(error) or type(error).__name__
+    return "" if answer.status_code in (httpx.codes.OK, httpx.codes.UNAUTHORIZED) else f"HTTP {answer.status_code}"

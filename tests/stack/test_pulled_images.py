@@ -1,0 +1,114 @@
+"""The local stack of somebody who is not root, of images that are pulled by digest: from a registry of the tests' own (`mirror`).
+
+Exhaustive: the engine, the user, the registry and the stack are the test's own. No public registry is asked.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from prompt_keda.lab import image_list
+from prompt_keda.lab.kind.engine import MODULES
+
+from . import mirror as mirrors
+from .conftest import at_the_stack_only, until
+from .mirror import Mirror
+from .test_lab import assert_nothing_is_left, finish, lab_task
+from .test_users_engine import assert_nothing_is_in_the_engine, run
+from .users_machine import UsersMachine
+
+pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
+ENGINE = "pullengine"
+
+
+@pytest.fixture(scope="module")
+def machine():
+    """A machine with an engine of the user's. With lab.down of its name nothing of it is left."""
+    had_modules, machine = MODULES.exists(), UsersMachine(ENGINE)
+    try:
+        machine.start()
+        yield machine
+    finally:
+        finish(lab_task(ENGINE, "lab.down"))
+        machine.remove()
+    assert_nothing_is_left(ENGINE)
+    assert MODULES.exists() == had_modules
+
+
+@pytest.fixture(scope="module")
+def mirror(machine, tmp_path_factory):
+    """A registry in the engine's network, with the node's image."""
+    mirror = Mirror(machine, tmp_path_factory.mktemp("mirror"))
+    try:
+        mirror.start()
+        yield mirror
+    finally:
+        mirror.stop()
+
+
+def variables(file, host=mirrors.HOST):
+    """Return what makes a stack of the images of a list, from a mirror."""
+    return {image_list.IMAGES: file, image_list.MIRROR: host}
+
+
+ZEROS = "sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("changed", "host", "why"),
+    [
+        ({"digest": ZEROS}, mirrors.HOST, "it is not there under this digest"),
+        ({"image": "docker.io/kindest/none"}, mirrors.HOST, "it is not there under this digest"),
+        ({}, "127.0.0.1:5057", "nothing listens there"),
+        ({}, mirrors.WITH_LOGIN, "a login is wanted"),
+    ],
+    ids=["wrong-digest", "absent-image", "unreachable-mirror", "denied"],
+)
+def test_an_image_that_does_not_come_ends_with_one_message(machine, mirror, changed, host, why):
+    """Which image, why, and what to do; lab.down takes away what was made until then."""
+    try:
+        code, document, error = run(machine, "lab.up", **variables(mirror.write_list(**changed), host))
+    finally:
+        down = run(machine, "lab.down")
+    assert code == 3 and down[0] == 0
+    (last,) = [line for line in error.splitlines() if "was not pulled" in line]
+    assert why in last and f"{host}/kindest/" in last and document["error"], error
+    assert_nothing_is_in_the_engine(machine)
+
+
+@pytest.fixture(scope="module")
+def stack(machine, mirror):
+    """A stack of pulled images, from no cluster to the proof; afterwards nothing of it is left."""
+    try:
+        code, document, error = run(machine, "redeploy", "--env", "local", **variables(mirror.write_list()))
+        assert code == 0, error
+        yield document, error
+    finally:
+        down = run(machine, "lab.down")
+    assert down[0] == 0, down[2]
+    assert_nothing_is_in_the_engine(machine)
+
+
+def test_a_redeploy_of_pulled_images_ends_with_the_proof(machine, stack):
+    """It says that they are pulled, and why; the node's container is of the image by digest; nothing of Kubernetes is compiled."""
+    _, error = stack
+    assert "pulled: $PROMPT_KEDA_LAB_IMAGES names it" in error and "kube-node" not in error
+    image = machine.docker("inspect", "--format", "{{.Config.Image}}", "prompt-keda-mine-control-plane").strip()
+    assert image.startswith(f"{mirrors.HOST}/kindest/node@sha256:")
+
+
+def test_all_checks_are_green(machine, stack):
+    """No check is changed for it."""
+    code, _, error = run(machine, "check-deps", "--env", "local")
+    assert code == 0, error
+
+
+@pytest.mark.parametrize("fault", ["cluster/api-server-killed", "cluster/etcd-frozen", "cluster/kubelet-frozen"])
+def test_faults_of_the_control_plane_are_seen_and_reverted(machine, stack, fault):
+    """A killed part stays away, and a frozen one frozen: the probes that would start it anew are taken out of any node's."""
+    assert run(machine, "fault", "--id", fault)[0] == 0
+    broken = run(machine, "check-deps", "--env", "local")
+    assert broken[0] in (1, 3), broken[2]  # 3: unknown
+    reverted = run(machine, "fault", "--id", fault, "--revert")
+    assert reverted[0] == 0, reverted[2]
+    until(lambda: run(machine, "check-deps", "--env", "local")[0] == 0, 120, "all checks green")

@@ -1,0 +1,212 @@
+"""Images that are pulled: the list, whether they can be pulled here, and what the engine's words lead to.
+
+The words are those of Docker 20.10.24 with registries on this machine (`tests/stack/mirror.py`), but for Docker Hub's own, which
+its documentation has.
+"""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import httpx
+import pytest
+import yaml
+
+from prompt_keda.core.errors import LabError, Refusal
+from prompt_keda.lab import engines, image_list, providers, pulling
+from prompt_keda.lab.commands import Children
+from prompt_keda.lab.kind import engine, in_users_engine, ways
+from prompt_keda.lab.settings import KUBERNETES_VERSION
+
+DIGEST = "sha256:" + "6b584a0a" * 8
+ENTRY = {
+    "name": "node",
+    "image": "docker.io/kindest/node",
+    "tag": "v1",
+    "digest": DIGEST,
+    "licence": "Apache-2.0",
+    "use": "a node",
+    "sources": ["https://example.org/releases"],
+}
+NODE = image_list.PulledImage(**{**ENTRY, "sources": tuple(ENTRY["sources"])})
+GET = "Error response from daemon: Get "
+WORDS = {
+    f"Error response from daemon: manifest for 127.0.0.1:5001/kindest/node@{DIGEST} not found: "
+    "manifest unknown: manifest unknown": "it is not there under this digest",
+    f"manifest verification failed for digest {DIGEST}": "what came is not what the digest says",
+    f'{GET}"http://127.0.0.1:5002/v2/kindest/node/manifests/{DIGEST}": no basic auth credentials': "a login is wanted",
+    f'{GET}"http://127.0.0.1:5009/v2/": dial tcp 127.0.0.1:5009: connect: connection refused': "nothing listens there",
+    f'{GET}"https://10.99.9.9:5005/v2/": dial tcp 10.99.9.9:5005: connect: no route to host': "no way leads there",
+    f'{GET}"https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io on 10.255.255.53:53: '
+    "read udp 10.213.1.2:33578->10.255.255.53:53: i/o timeout": "its name cannot be resolved",
+    f'{GET}"https://10.213.1.2:5003/v2/": http: server gave HTTP response to HTTPS client': "it speaks no TLS",
+    f'{GET}"https://10.213.1.2:5004/v2/": x509: certificate signed by unknown authority': "its certificate is not trusted",
+    "Error response from daemon: pull access denied for kindest/none, repository does not exist or may require 'docker login': "
+    "denied: requested access to the resource is denied": "it was denied, or is not there",
+    "Error response from daemon: toomanyrequests: You have reached your unauthenticated pull rate limit.": (
+        "its registry lets nobody without a login pull more now"
+    ),
+}
+
+
+def fake_docker(tmp_path, script):
+    """An engine's command line that says what was recorded."""
+    program = tmp_path / "docker"
+    program.write_text(f"#!/bin/sh\n{script}")
+    program.chmod(0o755)
+    return [str(program)]
+
+
+@pytest.mark.parametrize("said", WORDS, ids=lambda said: WORDS[said].replace(" ", "-"))
+def test_the_engines_words_become_one_message_with_a_fix(tmp_path, said):
+    """Which image, why, and what to do."""
+    words = tmp_path / "words"
+    words.write_text(f"Pulling from kindest/node\n{said}\n")
+    docker = fake_docker(tmp_path, f'[ "$1" = pull ] && cat {words} >&2; exit 1\n')
+    with pytest.raises(LabError) as failed:
+        pulling.pull(docker, NODE, "mirror.example/hub", lambda event: None, Children())
+    assert failed.value.what == f"mirror.example/hub/kindest/node@{DIGEST} was not pulled: {WORDS[said]}"
+    assert failed.value.fix
+
+
+def test_unknown_words_are_shown_without_what_would_steer_a_terminal():
+    """As they are, on one line."""
+    why, fix = pulling.explain("mystery \x1b[31m")
+    assert why == "mystery \ufffd[31m" and image_list.IMAGES in fix
+
+
+def test_an_image_that_the_engine_has_is_not_pulled(tmp_path):
+    """So that a stack comes up again where no registry is reached; layers are counted while one comes."""
+    docker = fake_docker(tmp_path, '[ "$1" = image ] || exit 9\n')
+    events = []
+    assert pulling.pull(docker, NODE, "", events.append, Children()) == f"docker.io/kindest/node@{DIGEST}"
+    assert [event.detail for event in events] == ["in the engine"]
+    layers = "a: Pulling fs layer\\nb: Already exists\\na: Pull complete\\nStatus: Downloaded newer image\\n"
+    docker = fake_docker(tmp_path, f'[ "$1" = pull ] && printf "{layers}"\n')
+    pulling.pull(docker, NODE, "", events.append, Children())
+    assert "2 of 2 layers" in [event.detail for event in events]
+
+
+COPYING = 'case $1 in create) echo 1f;; cp) [ "$3" = 1f:/usr/bin/kubectl ] && echo x >"$4";; rm) touch removed;; esac\n'
+
+
+def test_a_program_is_copied_whole_or_not_at_all(tmp_path, monkeypatch):
+    """And the container that it is copied out of is removed, whatever becomes of it."""
+    monkeypatch.chdir(tmp_path)
+    docker, target = fake_docker(tmp_path, COPYING), tmp_path / "kubectl-1"
+    with pytest.raises(LabError, match="exit code 1") as failed:
+        pulling.copy(docker, "a=b", "x@y", {"/bin/none": "kubectl"}, target, Children())
+    assert image_list.IMAGES in failed.value.fix and (tmp_path / "removed").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["docker", "removed"]
+    pulling.copy(docker, "a=b", "x@y", {"/usr/bin/kubectl": "kubectl"}, target, Children())
+    assert (target / "kubectl").read_text() == "x\n"
+    assert pulling.copy(["false"], "a=b", "x@y", {}, target, Children()) == target
+
+
+def test_the_shipped_list_can_be_read_and_its_node_is_the_stacks_kubernetes():
+    """The same minor version as the built one, which the environment `local` accepts."""
+    node = image_list.read()[image_list.NODE]
+    assert node.tag.removeprefix("v").split(".")[:2] == KUBERNETES_VERSION.split(".")[:2]
+    assert node.reference() == f"docker.io/kindest/node@{node.digest}"
+    assert node.reference("mirror.example/hub/") == f"mirror.example/hub/kindest/node@{node.digest}"
+
+
+def written(tmp_path, *entries):
+    file = tmp_path / "images.yaml"
+    file.write_text(yaml.safe_dump({"images": list(entries)}))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"digest": "sha256:1234"}, "image node has a digest of another form"),
+        ({"digest": ""}, "has no image node with a digest"),
+        ({"licence": ""}, "image node has no licence"),
+        ({"sources": []}, "image node has no sources"),
+        ({"sources": ["http://example.org"]}, "image node has a sources of another form"),
+        ({"image": "kindest/node"}, "image node has a image of another form"),
+        ({"colour": "red"}, "image node has colour, which is not known"),
+        ({"name": "other"}, "has no image node with a digest"),
+    ],
+)
+def test_a_list_that_lacks_something_is_refused(tmp_path, changed, why):
+    """With which image, and what."""
+    with pytest.raises(Refusal, match=why):
+        image_list.read(written(tmp_path, {**ENTRY, **changed}))
+
+
+@pytest.mark.parametrize("text", ["", "images: 3", "images: [3]", "a: [", "images: [{name: [1]}]"])
+def test_what_is_no_list_is_refused(tmp_path, text):
+    """As is an image that stands twice."""
+    file = tmp_path / "images.yaml"
+    file.write_text(text)
+    for broken in (file, tmp_path / "absent", written(tmp_path, ENTRY, ENTRY)):
+        with pytest.raises(Refusal):
+            image_list.read(broken)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine whose registry and engine answer as its attributes say, and the variables unset."""
+    machine = SimpleNamespace(has_image=False, trouble="")
+    for name in (image_list.IMAGES, image_list.MIRROR):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(engines, "find_for_kind", lambda: engines.Engine("Docker 28", host="unix:///x"))
+    monkeypatch.setattr(pulling, "is_here", lambda docker, reference: machine.has_image)
+    monkeypatch.setattr(ways, "find_trouble", lambda host: machine.trouble)
+    return machine
+
+
+def test_images_are_pulled_where_the_registry_answers_else_built(machine):
+    """With the reason; what the engine has already needs no registry."""
+    images, why = ways.choose()
+    assert (images.name, why) == ("pulled", "docker.io answers") and images.modules == ()
+    machine.trouble = "no connection: refused"
+    images, why = ways.choose()
+    assert (images.name, why) == ("built", "docker.io cannot be used: no connection: refused") and images.modules
+    machine.has_image = True
+    assert ways.choose()[1] == "the engine has the node's image"
+
+
+def test_the_variables_win(machine, monkeypatch, tmp_path):
+    """Also where no registry answers: whoever names a mirror wants no compiler. What is neither is refused."""
+    machine.trouble = "no connection: refused"
+    monkeypatch.setenv(image_list.MIRROR, "mirror.example")
+    images, why = ways.choose()
+    assert (images.name, images.mirror, why) == ("pulled", "mirror.example", "$PROMPT_KEDA_LAB_MIRROR is set")
+    monkeypatch.setenv(image_list.IMAGES, "built")
+    assert ways.choose()[0].name == "built"
+    monkeypatch.setenv(image_list.IMAGES, str(written(tmp_path, ENTRY)))
+    assert ways.choose()[0].images["node"].digest == DIGEST
+    monkeypatch.setenv(image_list.IMAGES, "pull")
+    with pytest.raises(Refusal, match="neither built nor pulled"):
+        ways.choose()
+
+
+def test_root_pulls_nothing(machine, monkeypatch):
+    """Its engine reaches no network: asked for it, it is refused; without root it is told."""
+    root, user = providers.PROVIDERS[1], providers.IN_USERS_ENGINE
+    assert root.engine is engine and user.engine is in_users_engine
+    assert providers.with_images(root) == (root, "")
+    chosen, whence = providers.with_images(user)
+    assert chosen.images.name == "pulled" and whence == "pulled: docker.io answers"
+    assert {module.name for module in chosen.modules} == {"kind"}
+    monkeypatch.setenv(image_list.IMAGES, "pulled")
+    with pytest.raises(Refusal, match="root has none here"):
+        providers.with_images(root)
+
+
+@pytest.mark.parametrize(("status", "trouble"), [(200, ""), (401, ""), (503, "HTTP 503")])
+def test_a_registry_answers_with_or_without_asking_who_it_is(monkeypatch, status, trouble):
+    """Both are answers; anything else is not."""
+    asked = []
+    monkeypatch.setattr(httpx, "get", lambda url, timeout: asked.append(url) or httpx.Response(status))
+    assert ways.find_trouble("registry-1.docker.io") == trouble and asked == ["https://registry-1.docker.io/v2/"]
+
+
+def test_a_registry_that_is_not_reached_says_why():
+    """As all clients of the toolkit say it."""
+    assert ways.find_trouble("localhost:1") == "no connection: refused"
+    assert os.environ.get("HTTPS_PROXY") or ways.find_trouble("registry.invalid") == "its name cannot be resolved"
