@@ -61,6 +61,8 @@ if TYPE_CHECKING:  # so that mypy checks what each task hands on
     import prompt_keda.lab.desk
     import prompt_keda.lab.docs_site
     import prompt_keda.lab.drilling
+    import prompt_keda.lab.image_checks
+    import prompt_keda.lab.image_list
     import prompt_keda.lab.injecting
     import prompt_keda.lab.stack
     import prompt_keda.lab.state
@@ -668,6 +670,13 @@ def lab_status(run: _Run):
     run.ends_with(_lab(run.name, labs.state.status()), labs.as_text.show_lab)
 
 
+@_lab_task("lab.images")
+def lab_images(run: _Run):
+    """Check the list of images that are pulled: its form, and by their registries whether each is there. Pulls nothing."""
+    images, mirror = labs.image_list.chosen(), os.environ.get(labs.image_list.MIRROR, "")
+    run.ends_with(labs.image_checks.check(run.name, images, mirror), labs.as_text.show_images)
+
+
 @_lab_task(
     "lab.captures",
     help={"only": "scenes whose name begins so (several with commas); unless named all: some twelve minutes"},
@@ -830,7 +839,7 @@ namespace = Collection(
     docs,
     bench,
 )
-namespace.add_collection(Collection("lab", lab_up, lab_down, lab_status, lab_captures, lab_exec, lab_desk))
+namespace.add_collection(Collection("lab", lab_up, lab_down, lab_status, lab_images, lab_captures, lab_exec, lab_desk))
 
 
 class Commands(Program):

@@ -12,6 +12,7 @@ from prompt_keda.report.drills_as_text import lost_as_text
 if TYPE_CHECKING:
     from prompt_keda.lab.drills.chaos import Outcome
     from prompt_keda.lab.drills.chaos_plan import Round
+    from prompt_keda.lab.image_checks import ImagesChecked
     from prompt_keda.lab.state import LabStatus
     from prompt_keda.records.drill_record import Drilled
 
@@ -77,6 +78,13 @@ def show_faults(rows: Faults) -> None:
         show_lines([f"{fault.id}: {'; '.join([fault.title, *marks])}"])
         checks = ", ".join(f"{check} {verdict.upper()}" for check, verdict in fault.expected_checks.items())
         show_lines([f"  seen by {checks}; runbook {fault.runbook}"])
+
+
+def show_images(done: ImagesChecked) -> None:
+    """Show what is known of each image of the list, and what to do about what is not as it should be."""
+    for row in done.images:
+        show_lines([f"{row.verdict.value.upper():8} {row.reference}", f"         {row.observed}"])
+        show_lines([f"         {row.fix}"] if row.fix else [])
 
 
 def show_drills(done: DrillsDone) -> None:
