@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Event, EventKind, Observer
@@ -23,6 +24,7 @@ from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.settings import ARGOCD_VERSION, KEDA_VERSION, KUBERNETES_VERSION, cache_home
 
+GO_VERSION = (1, 26)
 LONGEST_S = 3600
 """For another's build: a cold one takes some minutes."""
 SOURCES = Path(__file__).parent / "go"
@@ -82,6 +84,42 @@ VCLUSTER = GoModule("vcluster", "tool", ("vcluster",))
 version it counts as a developer's, and sends nothing home."""
 
 
+def find_version(program: str) -> str:
+    """Return what a Go says of its version, without ``go`` before it.
+
+    Raises
+    ------
+    LabError
+        When it is missing, or does not work.
+    """
+    return run([program, "env", "GOVERSION"]).strip().removeprefix("go")
+
+
+def is_new_enough(version: str) -> bool:
+    """Return whether a version builds the stack's programs; also 1.26rc1 and devel go1.27-0a1b2c3 are versions."""
+    numbers = re.search(r"(?:^|\bgo)(\d+)\.(\d+)", version)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= GO_VERSION
+
+
+def has_go() -> bool:
+    """Return whether a Go on the PATH builds the stack's programs."""
+    try:
+        return is_new_enough(find_version("go"))
+    except LabError:
+        return False
+
+
+def copied_go() -> Path:
+    """Return where a Go is that was copied out of an image; a link leads to its folder."""
+    return cache_home() / "prompt-keda" / "build" / "go" / "bin" / "go"
+
+
+def go() -> str:
+    """Return the Go to build with: that of the PATH if it is new enough, else a copied one, if any."""
+    copied = copied_go()
+    return str(copied) if copied.exists() and not has_go() else "go"
+
+
 def _environment() -> dict[str, str]:
     """Return what Go runs with. Its compilers are short-lived: they collect no garbage below the limit (a tenth faster)."""
     memory = {"GOGC": "off", "GOMEMLIMIT": "2GiB"}
@@ -94,7 +132,7 @@ def cached(module: GoModule) -> Path:
     for path in sorted(module.source.rglob("*")):
         if path.is_file():
             digest.update(f"{path.relative_to(module.source)}\0".encode() + path.read_bytes())
-    digest.update("\0".join([*module.arguments(), run(["go", "env", "GOVERSION", "GOARCH"])]).encode())
+    digest.update("\0".join([*module.arguments(), run([go(), "env", "GOVERSION", "GOARCH"])]).encode())
     return cache_home() / "prompt-keda" / "build" / f"{module.name}-{digest.hexdigest()[:16]}"
 
 
@@ -107,13 +145,18 @@ def required_version(module: GoModule, path: str) -> str:
 
 def caches() -> list[Path]:
     """Return the folders in which Go itself keeps what it has fetched and compiled."""
-    return [Path(line) for line in run(["go", "env", "GOMODCACHE", "GOCACHE"]).splitlines()]
+    return [Path(line) for line in run([go(), "env", "GOMODCACHE", "GOCACHE"]).splitlines()]
 
 
 def module_folder(module: GoModule, path: str) -> Path:
     """Return the folder with the sources of a Go module that ``module`` depends on."""
-    argv = ["go", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", path]
-    return Path(run(argv, cwd=module.source, env=_environment(), timeout_s=600).strip())
+    options: dict[str, Any] = {"cwd": module.source, "env": _environment(), "timeout_s": 600}
+    argv = [go(), "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", path]
+    folder = run(argv, **options).strip()
+    if not folder:  # nothing was built of it here
+        run([go(), "mod", "download", path], fix="Is the Go proxy reachable?", **options)
+        folder = run(argv, **options).strip()
+    return Path(folder)
 
 
 def build(module: GoModule, observer: Observer, niceness: int = 0, children: Children | None = None) -> Path:
@@ -173,7 +216,7 @@ def _build(module: GoModule, target: Path, observer: Observer, niceness: int, ch
     with _scratch(target) as scratch:
         made, temporary = private_folder(scratch / "made"), private_folder(scratch / "tmp")
         output = f"{made}/" if len(module.programs) > 1 else str(made / module.programs[0])
-        argv = ["nice", f"-n{niceness}", "go", "build", "-v", *module.arguments(), "-o", output, module.package]
+        argv = ["nice", f"-n{niceness}", go(), "build", "-v", *module.arguments(), "-o", output, module.package]
         # Go's own scratch folder goes with ours: it would leave one in /tmp when it is killed.
         options = {"cwd": module.source, "env": {**_environment(), "GOTMPDIR": str(temporary)}}
         with children.start(argv, stderr=subprocess.PIPE, **options) as process:
@@ -186,10 +229,10 @@ def _build(module: GoModule, target: Path, observer: Observer, niceness: int, ch
 def _fetch(module: GoModule, children: Children) -> int:
     """Fetch the sources of all modules, and return the number of packages to compile at most."""
     fix, environment = "Is the Go proxy reachable?", _environment()
-    argv = ["go", "mod", "download"]
+    argv = [go(), "mod", "download"]
     run(argv, cwd=module.source, env=environment, timeout_s=1800, fix=fix, children=children)
     packages = ["tool"] if module.package == "tool" else ["."]
-    argv = ["go", "list", "-deps", *module.arguments()[2:], *packages]
+    argv = [go(), "list", "-deps", *module.arguments()[2:], *packages]
     return len(run(argv, cwd=module.source, env=environment, children=children).split())
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 
 from prompt_keda.core.errors import LabError
+from prompt_keda.core.event import Observer
 from prompt_keda.lab import base_objects, contents, control_plane, node, provider, services
+from prompt_keda.lab.commands import Children
 from prompt_keda.lab.go_builds import KUBE, WORKER, GoModule
 from prompt_keda.lab.provider import Ground
 from prompt_keda.lab.settings import Lab
@@ -22,6 +24,10 @@ class Native:
         {provider.HOST_PROCESSES, provider.NETWORK_NAMESPACE, provider.CONTROL_PLANE, provider.DELIVERY}
     )
     needs_root: bool = True
+    brings_go: bool = False
+
+    def fetch(self, lab: Lab, module: GoModule, observer: Observer, children: Children) -> None:
+        """Return None: all is built."""
 
     def start_cluster(self, ground: Ground) -> None:
         """Start etcd, containerd, the API server and all that follows, each as a process of the stack."""

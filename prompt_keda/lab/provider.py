@@ -62,12 +62,26 @@ class Provider(Protocol):
         What it is able to do, beside running a cluster; faults say which of these they need.
     needs_root
         False: it runs in the user's own container engine.
+    brings_go
+        Whether `fetch` brings Go where this machine has none that will do.
     """
 
     name: str
     modules: tuple[GoModule, ...]
     capabilities: frozenset[str]
     needs_root: bool
+    brings_go: bool
+
+    def fetch(self, lab: Lab, module: GoModule, observer: Observer, children: Children) -> Path | None:
+        """Return the folder with a module's programs if they come from elsewhere; None: they are built, and Go is here.
+
+        Idempotent: yes. Two threads may call it.
+
+        Raises
+        ------
+        LabError
+            When they, or Go, do not come.
+        """
 
     def start_cluster(self, ground: Ground) -> None:
         """Start control plane and node, and wait until the API server is ready. Idempotent: yes.

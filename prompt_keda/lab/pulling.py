@@ -6,6 +6,7 @@ were recorded from Docker 20.10.24, but for those of Docker Hub (tests/unit/test
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -95,9 +96,9 @@ def explain(said: str) -> tuple[str, str]:
 
 
 def copy(
-    docker: Sequence[str], label: str, reference: str, wanted: Mapping[str, str], target: Path, children: Children
+    docker: Sequence[str], label: str, wanted: Mapping[str, tuple[str, str]], target: Path, children: Children
 ) -> Path:
-    """Copy files and folders out of an image that the engine has into a folder of the cache, and return that folder.
+    """Copy files and folders out of images that the engine has into a folder of the cache, and return that folder.
 
     It appears whole or not at all. Idempotent: yes.
 
@@ -106,32 +107,33 @@ def copy(
     label
         That of containers that end with the stack.
     wanted
-        Path in the image → name in the folder.
+        Name in the folder → reference of the image, and path in it.
 
     Raises
     ------
     LabError
-        When the image does not have one of them.
+        When an image does not have what is wanted of it.
     """
     if target.exists():
         return target
     scratch = private_folder(target.with_name(f"{target.name}.{os.getpid()}"))
-    container = run([*docker, "create", "--label", label, reference, "none"], children=children).strip()
     try:
-        for inside, name in wanted.items():
-            fix = f"Does the list name the right image? {IMAGES}=built does without it."
-            argv = [*docker, "cp", "--follow-link", f"{container}:{inside}", str(scratch / name)]
-            run(argv, timeout_s=COPY_S, fix=fix, children=children)
+        for name, (reference, inside) in wanted.items():
+            container = run([*docker, "create", "--label", label, reference, "none"], children=children).strip()
+            try:
+                fix = f"Does the list name the right image? {IMAGES}=built does without it."
+                argv = [*docker, "cp", "--follow-link", f"{container}:{inside}", str(scratch / name)]
+                run(argv, timeout_s=COPY_S, fix=fix, children=children)
+            finally:
+                run([*docker, "rm", container])
         scratch.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        run([*docker, "rm", container])
     return target
 
 
-def folder(image: PulledImage) -> Path:
-    """Return the folder of the cache that holds, or will hold, what is copied out of an image."""
-    return (
-        private_folder(cache_home() / "prompt-keda" / "build")
-        / f"pulled-{image.name}-{image.digest.partition(':')[2][:16]}"
-    )
+def folder(*images: PulledImage) -> Path:
+    """Return the folder of the cache that holds, or will hold, what is copied out of images."""
+    digests = "".join(image.digest for image in images).encode()
+    name = f"pulled-{images[0].name}-{hashlib.sha256(digests).hexdigest()[:16]}"
+    return private_folder(cache_home() / "prompt-keda" / "build") / name

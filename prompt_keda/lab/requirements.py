@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 
-from prompt_keda.core.errors import Refusal
+from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.places import state_home
 from prompt_keda.lab import engines, go_builds, network
 from prompt_keda.lab.settings import cache_home
@@ -18,11 +17,12 @@ BUILD_BYTES = 8 * 1024**3
 """Go's module and build caches, the programs and a running stack; measured: 6.5 GB."""
 RUN_BYTES = 2 * 1024**3
 """What a running stack and its images take once all programs are built, with room to spare."""
-GO_VERSION = (1, 26)
 DEBIAN_VERSION = 12
 
 
-def check(modules: Sequence[go_builds.GoModule] = (go_builds.KUBE,), *, needs_root: bool = True) -> None:
+def check(
+    modules: Sequence[go_builds.GoModule] = (go_builds.KUBE,), *, needs_root: bool = True, brings_go: bool = False
+) -> None:
     """Make sure that the local stack can be built and run here. It changes nothing.
 
     Parameters
@@ -31,6 +31,8 @@ def check(modules: Sequence[go_builds.GoModule] = (go_builds.KUBE,), *, needs_ro
         What its cluster is built from.
     needs_root
         False: it comes by kind into the user's container engine.
+    brings_go
+        Whether Go comes along where this machine has none that will do.
 
     Raises
     ------
@@ -38,7 +40,8 @@ def check(modules: Sequence[go_builds.GoModule] = (go_builds.KUBE,), *, needs_ro
         At the first thing that is missing, with what to do about it.
     """
     for look in REQUIREMENTS if needs_root else REQUIREMENTS_OF_USERS:
-        look()
+        if look is not _has_go or not brings_go:
+            look()
     _has_room((*modules, *go_builds.MODULES))
 
 
@@ -77,18 +80,16 @@ def _is_debian() -> None:
 
 
 def _has_go() -> None:
-    wanted = ".".join(map(str, GO_VERSION))
+    wanted = ".".join(map(str, go_builds.GO_VERSION))
     fix = f"Install Go {wanted} or newer and put it on the PATH."
+    if shutil.which("go") is None:
+        raise Refusal("there is no Go here", fix)
     try:
-        done = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise Refusal("there is no Go here", fix) from error
-    if done.returncode != 0:
-        raise Refusal(f"there is no Go that works here: go env says {done.stderr.strip()}", fix)
-    output = done.stdout.strip()
-    version = re.search(r"\bgo(\d+)\.(\d+)", output)  # also go1.26rc1 and devel go1.27-0a1b2c3
-    if version is None or (int(version[1]), int(version[2])) < GO_VERSION:
-        raise Refusal(f"this is Go {output.removeprefix('go')}; the local stack needs {wanted}", fix)
+        version = go_builds.find_version("go")
+    except LabError as error:
+        raise Refusal(f"there is no Go that works here: {error.what}", fix) from error
+    if not go_builds.is_new_enough(version):
+        raise Refusal(f"this is Go {version}; the local stack needs {wanted}", fix)
 
 
 def _can_make_network_namespaces() -> None:
@@ -116,10 +117,11 @@ def _has_bridge_filter() -> None:
 
 
 def _has_room(modules: Sequence[go_builds.GoModule]) -> None:
-    if all(go_builds.cached(module).exists() for module in modules):
+    has_go = go_builds.has_go() or go_builds.copied_go().exists()
+    if has_go and all(go_builds.cached(module).exists() for module in modules):
         needed = {cache_home(): RUN_BYTES}
     else:
-        needed = {folder: BUILD_BYTES for folder in (cache_home(), *go_builds.caches())}
+        needed = {folder: BUILD_BYTES for folder in (cache_home(), *(go_builds.caches() if has_go else ()))}
     needed.setdefault(state_home(), RUN_BYTES)
     for folder, wanted in needed.items():
         existing = next(path for path in (folder, *folder.parents) if path.exists())

@@ -78,7 +78,7 @@ def up(
         people.write_kubeconfigs(lab, Authority(lab.pki), state.endpoints(lab)["address"])
     else:
         chosen, whence = providers.with_images(chosen)
-        requirements.check(chosen.modules, needs_root=chosen.needs_root)
+        requirements.check(chosen.modules, needs_root=chosen.needs_root, brings_go=chosen.brings_go)
         observer(Event(EventKind.NOTE, "lab/provider", "", f"{chosen.name}: {why}"))
         if whence:
             observer(Event(EventKind.NOTE, "lab/images", "", whence))
@@ -155,7 +155,8 @@ class _Bringup:
             pool.shutdown(wait=True)
 
     def _build(self, module: go_builds.GoModule, niceness: int) -> Path:
-        return go_builds.build(module, self.observer, niceness, self.children)
+        fetched = self.provider.fetch(self.lab, module, self.observer, self.children)
+        return fetched or go_builds.build(module, self.observer, niceness, self.children)
 
     def _timed(self, name: str, work: Callable[[], None]) -> None:
         _timed(self.observer, name, work)

@@ -23,6 +23,7 @@ from prompt_keda.lab import go_builds, image_list, images
 from prompt_keda.lab.commands import Children
 from prompt_keda.lab.kind import engine
 from prompt_keda.lab.kind.built import Built
+from prompt_keda.lab.kind.pulled import PROGRAMS
 from prompt_keda.lab.services import REGISTRY
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -43,7 +44,7 @@ class Mirror:
         self.machine = machine
 
     def start(self) -> None:
-        """Start it, without a login and with one, and put the node's image there."""
+        """Start it, without a login and with one, and put there what is pulled: kind's node, Go and KEDA."""
         users = self.folder / "users"
         users.write_text(f"somebody:{bcrypt.hashpw(b'x', bcrypt.gensalt(rounds=5)).decode()}\n")
         for host, auth in ((HOST, None), (WITH_LOGIN, {"htpasswd": {"realm": "x", "path": str(users)}})):
@@ -60,6 +61,11 @@ class Mirror:
                 subprocess.Popen([*self.inside, str(REGISTRY), "serve", str(file)], stderr=subprocess.DEVNULL)
             )
         self.add(image_list.NODE, "docker.io/kindest/node", self._node())
+        self.add("go", "docker.io/library/golang", self._go())
+        folder = _programs(go_builds.KEDA)
+        for program, (name, inside) in PROGRAMS[go_builds.KEDA.name].items():
+            image = images.Image(name, "v1", {inside: folder / program}, (inside,))
+            self.add(name, f"ghcr.io/kedacore/{name}", images.build(image, self.folder / "images"))
 
     def stop(self) -> None:
         """Stop it, and remove what it held."""
@@ -103,6 +109,21 @@ class Mirror:
                 shutil.copyfileobj(source, target)
         digest = f"sha256:{described['Layers'][0].removesuffix('.tar')}"
         return built(layer, digest, config)
+
+    def _go(self) -> images.Built:
+        """Return this machine's Go, where the images golang have theirs."""
+        layer = self.folder / "go.tar"
+        root = subprocess.run(["go", "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip()
+        with tarfile.open(layer, "w") as tar:
+            tar.add(root, "usr/local/go", filter=_owned_by_root)
+        digest = _digest(layer.read_bytes())
+        config = {"architecture": images.ARCHITECTURE[platform.machine()], "os": "linux", "config": {}}
+        return built(layer, digest, json.dumps({**config, "rootfs": {"type": "layers", "diff_ids": [digest]}}).encode())
+
+
+def _owned_by_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.uid = info.gid = 0
+    return info
 
 
 def _programs(module: go_builds.GoModule) -> Path:

@@ -14,10 +14,11 @@ import pytest
 import yaml
 
 from prompt_keda.core.errors import LabError, Refusal
-from prompt_keda.lab import engines, image_list, providers, pulling
+from prompt_keda.lab import engines, go_builds, image_list, providers, pulling, requirements
 from prompt_keda.lab.commands import Children
-from prompt_keda.lab.kind import engine, in_users_engine, ways
-from prompt_keda.lab.settings import KUBERNETES_VERSION
+from prompt_keda.lab.kind import built, engine, in_users_engine, ways
+from prompt_keda.lab.kind.pulled import Pulled
+from prompt_keda.lab.settings import KUBERNETES_VERSION, Lab
 
 DIGEST = "sha256:" + "6b584a0a" * 8
 ENTRY = {
@@ -96,12 +97,12 @@ def test_a_program_is_copied_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     docker, target = fake_docker(tmp_path, COPYING), tmp_path / "kubectl-1"
     with pytest.raises(LabError, match="exit code 1") as failed:
-        pulling.copy(docker, "a=b", "x@y", {"/bin/none": "kubectl"}, target, Children())
+        pulling.copy(docker, "a=b", {"kubectl": ("x@y", "/bin/none")}, target, Children())
     assert image_list.IMAGES in failed.value.fix and (tmp_path / "removed").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["docker", "removed"]
-    pulling.copy(docker, "a=b", "x@y", {"/usr/bin/kubectl": "kubectl"}, target, Children())
+    pulling.copy(docker, "a=b", {"kubectl": ("x@y", "/usr/bin/kubectl")}, target, Children())
     assert (target / "kubectl").read_text() == "x\n"
-    assert pulling.copy(["false"], "a=b", "x@y", {}, target, Children()) == target
+    assert pulling.copy(["false"], "a=b", {}, target, Children()) == target
 
 
 def test_the_shipped_list_can_be_read_and_its_node_is_the_stacks_kubernetes():
@@ -150,11 +151,12 @@ def test_what_is_no_list_is_refused(tmp_path, text):
 @pytest.fixture
 def machine(monkeypatch):
     """A machine whose registry and engine answer as its attributes say, and the variables unset."""
-    machine = SimpleNamespace(has_image=False, trouble="")
+    machine = SimpleNamespace(has_image=False, has_built=False, trouble="")
     for name in (image_list.IMAGES, image_list.MIRROR):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(engines, "find_for_kind", lambda: engines.Engine("Docker 28", host="unix:///x"))
     monkeypatch.setattr(pulling, "is_here", lambda docker, reference: machine.has_image)
+    monkeypatch.setattr(built, "is_in_cache", lambda: machine.has_built)
     monkeypatch.setattr(ways, "find_trouble", lambda host: machine.trouble)
     return machine
 
@@ -168,6 +170,15 @@ def test_images_are_pulled_where_the_registry_answers_else_built(machine):
     assert (images.name, why) == ("built", "docker.io cannot be used: no connection: refused") and images.modules
     machine.has_image = True
     assert ways.choose()[1] == "the engine has the node's image"
+
+
+def test_who_has_built_it_goes_on_with_that(machine):
+    """No registry is asked then, and nothing is pulled."""
+    machine.has_built = True
+    images, why = ways.choose()
+    assert (images.name, why) == ("built", "the cache has the node's image")
+    machine.has_image = True
+    assert ways.choose()[0].name == "pulled"
 
 
 def test_the_variables_win(machine, monkeypatch, tmp_path):
@@ -210,3 +221,76 @@ def test_a_registry_that_is_not_reached_says_why():
     """As all clients of the toolkit say it."""
     assert ways.find_trouble("localhost:1") == "no connection: refused"
     assert os.environ.get("HTTPS_PROXY") or ways.find_trouble("registry.invalid") == "its name cannot be resolved"
+
+
+@pytest.fixture
+def lab(monkeypatch, tmp_path):
+    """A stack in an engine whose images are all there, and what was copied out of them."""
+    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    copied = []
+
+    def copy(docker, label, wanted, target, children):
+        copied.append(wanted)
+        (target / "go/bin").mkdir(parents=True)
+        (target / "go/bin/go").write_text("#!/bin/sh\necho go1.26.8\n")
+        (target / "go/bin/go").chmod(0o755)
+        return target
+
+    monkeypatch.setattr(pulling, "pull", lambda docker, image, *rest: image.reference())
+    monkeypatch.setattr(pulling, "copy", copy)
+    lab = Lab("probe")
+    object.__setattr__(lab, "copied", copied)
+    return lab
+
+
+def pinned(*names):
+    return {
+        name: image_list.PulledImage(**{**vars(NODE), "name": name, "image": f"x.example/{name}"}) for name in names
+    }
+
+
+KEDAS = ("keda", "keda-metrics-apiserver", "keda-admission-webhooks")
+
+
+def fetched(images, module, lab):
+    return Pulled(images, "").fetch(lab, ["docker"], module, lambda event: None, Children())
+
+
+def test_kedas_programs_are_copied_out_of_its_images_if_all_are_pinned(lab):
+    """Where upstream has them, under the names that the builds give them. Where one is not pinned, all are built."""
+    folder = fetched(pinned("node", *KEDAS), go_builds.KEDA, lab)
+    assert folder.name.startswith("pulled-keda-")
+    (wanted,) = lab.copied
+    assert set(wanted) == set(go_builds.KEDA.programs)
+    assert wanted["adapter"] == (f"x.example/keda-metrics-apiserver@{DIGEST}", "/keda-adapter")
+    some = pinned("node", *KEDAS) | {"keda": image_list.PulledImage(**{**vars(NODE), "name": "keda", "digest": ""})}
+    for images in (some, pinned("node", *KEDAS[:2])):
+        assert fetched(images, go_builds.KEDA, lab) is None
+    assert len(lab.copied) == 1
+
+
+def test_go_comes_out_of_its_image_where_the_path_has_none_that_will_do(lab, monkeypatch, tmp_path):
+    """And is found from then on, until the machine has one that is new enough; without it in the list nothing happens."""
+    program = tmp_path / "bin" / "go"
+    program.parent.mkdir()
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert fetched(pinned("node"), go_builds.WORKER, lab) is None and go_builds.go() == "go"
+    for _ in range(2):
+        assert fetched(pinned("node", "go"), go_builds.WORKER, lab) is None
+    assert lab.copied == [{"go": (f"x.example/go@{DIGEST}", "/usr/local/go")}]
+    assert go_builds.go() == str(go_builds.copied_go()) and go_builds.find_version(go_builds.go()) == "1.26.8"
+    for version, used in (("go1.19.8", str(go_builds.copied_go())), ("go1.27.0", "go")):
+        program.write_text(f"#!/bin/sh\necho {version}\n")
+        program.chmod(0o755)
+        assert go_builds.go() == used
+
+
+def test_a_machine_without_go_is_not_refused_where_go_comes_along(monkeypatch, tmp_path):
+    """As it is for who builds all."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    looked = (requirements._has_go,)
+    monkeypatch.setattr(requirements, "REQUIREMENTS_OF_USERS", looked)
+    with pytest.raises(Refusal, match="there is no Go here"):
+        requirements.check(needs_root=False)
+    requirements.check(needs_root=False, brings_go=True)

@@ -1,4 +1,4 @@
-"""The image of kind's node, built of this machine's packages and Go modules. Implements `cluster.NodeImages`."""
+"""The image of kind's node, built of this machine's packages and Go modules. Implements `cluster.Images`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import time
 from pathlib import Path
 
 from prompt_keda.core.errors import LabError
-from prompt_keda.core.event import Event, EventKind
+from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import contents, images
-from prompt_keda.lab.commands import run
-from prompt_keda.lab.go_builds import KIND, KUBE_NODE, WORKER, GoModule, cached, module_folder
+from prompt_keda.lab.commands import Children, run
+from prompt_keda.lab.go_builds import KIND, KUBE_NODE, WORKER, GoModule, cached, has_go, module_folder
 from prompt_keda.lab.image_list import BUILT
 from prompt_keda.lab.kind import node_image
 from prompt_keda.lab.kind.cluster import Engine
 from prompt_keda.lab.node import PAUSE_IMAGE
 from prompt_keda.lab.provider import Ground
-from prompt_keda.lab.settings import KUBERNETES_VERSION, cache_home
+from prompt_keda.lab.settings import KUBERNETES_VERSION, Lab, cache_home
 
 LOAD_S = 300
 
@@ -31,6 +31,10 @@ class Built:
 
     name = BUILT
     modules: tuple[GoModule, ...] = (KUBE_NODE,)
+    brings_go: bool = False
+
+    def fetch(self, lab: Lab, docker: list[str], module: GoModule, observer: Observer, children: Children) -> None:
+        """Return None: all is built."""
 
     def provide(self, ground: Ground, engine: Engine) -> str:
         """Build the image unless the cache has it, and load it unless the engine has it."""
@@ -44,18 +48,13 @@ class Built:
 
     def _ensure_archive(self, ground: Ground, engine: Engine) -> tuple[str, Path]:
         """Return name and archive of the image; it is built unless the cache has it. Raises `LabError` when that fails."""
-        kube = cached(KUBE_NODE)
-        worker = ground.folder_of(WORKER)
-        source = Path(node_image.__file__).read_bytes()
-        decides = f"{kube.name} {worker.name} {KUBERNETES_VERSION} {PAUSE_IMAGE}"
-        key = hashlib.sha256(source + decides.encode()).hexdigest()
-        cache = private_folder(cache_home() / "prompt-keda" / "build")
-        name, target = f"{node_image.REPOSITORY}/node:{key[:16]}", cache / f"kind-node-{key[:16]}.tar"
+        name, target = _named()
         if target.exists():
             ground.observer(Event(EventKind.FINISHED, "node-image", "done", "in the cache"))
             return name, target
+        cache, worker = private_folder(target.parent), ground.folder_of(WORKER)
         debian = hashlib.sha256(" ".join([node_image.SUITE, *node_image.PACKAGES]).encode()).hexdigest()[:16]
-        scratch = private_folder(cache / f"kind-node-{key[:16]}.{os.getpid()}")
+        scratch = private_folder(cache / f"{target.stem}.{os.getpid()}")
         try:
             pause = scratch / "pause.tar"
             images.write_archive(contents.pause_image(worker), pause, PAUSE_IMAGE)
@@ -74,6 +73,19 @@ class Built:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return name, target
+
+
+def is_in_cache() -> bool:
+    """Return whether the image need not be built; without Go that cannot be told."""
+    return has_go() and _named()[1].exists()
+
+
+def _named() -> tuple[str, Path]:
+    """Return what the image is called, and where its archive is, or will be, in the cache."""
+    source = Path(node_image.__file__).read_bytes()
+    decides = f"{cached(KUBE_NODE).name} {cached(WORKER).name} {KUBERNETES_VERSION} {PAUSE_IMAGE}"
+    key = hashlib.sha256(source + decides.encode()).hexdigest()[:16]
+    return f"{node_image.REPOSITORY}/node:{key}", cache_home() / "prompt-keda" / "build" / f"kind-node-{key}.tar"
 
 
 def _build(ground: Ground, engine: Engine, plan: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ them as they do the native stack's.
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Protocol
 
 from prompt_keda.core.errors import LabError
@@ -63,15 +64,22 @@ class Engine(Protocol):
         """Take away what it has made outside of the stack's folders. Idempotent: yes."""
 
 
-class NodeImages(Protocol):
-    """Where the image of kind's node comes from, and with it the cluster's kubectl."""
+class Images(Protocol):
+    """Where the image of kind's node comes from, and what else is pulled in place of being built."""
 
     name: str
     modules: tuple[GoModule, ...]
-    """What it is built from."""
+    """What the node's image is built from."""
+    brings_go: bool
+    """As a provider's."""
+
+    def fetch(
+        self, lab: Lab, docker: list[str], module: GoModule, observer: Observer, children: Children
+    ) -> Path | None:
+        """Do what a provider's does."""
 
     def provide(self, ground: Ground, engine: Engine) -> str:
-        """Return what the image is called in the engine, which has it then, and link kubectl. Idempotent: yes.
+        """Return what the node's image is called in the engine, which has it then, and link kubectl. Idempotent: yes.
 
         Raises
         ------
@@ -85,12 +93,17 @@ class Kind:
 
     name: str = provider.KIND
 
-    def __init__(self, engine: Engine, images: NodeImages) -> None:
+    def __init__(self, engine: Engine, images: Images) -> None:
         self.engine = engine
         self.images = images
         self.modules: tuple[GoModule, ...] = (*images.modules, KIND)
         self.capabilities = engine.CAPABILITIES
         self.needs_root = engine.NEEDS_ROOT
+        self.brings_go = images.brings_go
+
+    def fetch(self, lab: Lab, module: GoModule, observer: Observer, children: Children) -> Path | None:
+        """Let the images say."""
+        return self.images.fetch(lab, self.engine.docker(lab), module, observer, children)
 
     def start_cluster(self, ground: Ground) -> None:
         """Start the engine, see that it has the node's image, and let kind make the cluster."""

@@ -1,35 +1,83 @@
-"""The image of kind's node, pulled by digest into the user's engine. Implements `cluster.NodeImages`."""
+"""What is pulled by digest into the user's engine: kind's node, and by the list also Go and KEDA. Implements `cluster.Images`."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from pathlib import Path
 
-from prompt_keda.lab import pulling, users_engine
-from prompt_keda.lab.go_builds import GoModule
+from prompt_keda.core.event import Observer
+from prompt_keda.lab import go_builds, pulling, users_engine
+from prompt_keda.lab.commands import Children
+from prompt_keda.lab.go_builds import KEDA, GoModule
 from prompt_keda.lab.image_list import NODE, PULLED, PulledImage
 from prompt_keda.lab.kind.cluster import Engine
 from prompt_keda.lab.provider import Ground
+from prompt_keda.lab.settings import Lab
 
-KUBECTL = "/usr/bin/kubectl"
-"""In kind's node images."""
+GO = "go"
+GO_FOLDER, KUBECTL = "/usr/local/go", "/usr/bin/kubectl"
+"""In the images golang, and in kind's node images."""
+PROGRAMS = {
+    KEDA.name: {
+        "operator": ("keda", "/keda"),
+        "adapter": ("keda-metrics-apiserver", "/keda-adapter"),
+        "webhooks": ("keda-admission-webhooks", "/keda-admission-webhooks"),
+    }
+}
+"""Module → its programs → the image of the list, and where it is in that: static ones, which run anywhere."""
 
 
 class Pulled:
-    """Pulled from the registry that the list names, or from a mirror."""
+    """Pulled from the registries that the list names, or from a mirror. What the list does not pin is built."""
 
     name = PULLED
     modules: tuple[GoModule, ...] = ()
 
     def __init__(self, images: Mapping[str, PulledImage], mirror: str) -> None:
-        self.images = images
+        self.images = {name: image for name, image in images.items() if image.digest}
         self.mirror = mirror
+        self.brings_go = GO in self.images
+        self._alone = threading.Lock()
+
+    def fetch(
+        self, lab: Lab, docker: list[str], module: GoModule, observer: Observer, children: Children
+    ) -> Path | None:
+        """Copy a module's programs out of their images if the list has all of them; else Go if it is lacking."""
+        programs = PROGRAMS.get(module.name, {})
+        if programs and all(name in self.images for name, _ in programs.values()):
+            return self._copy(lab, docker, programs, observer, children)
+        with self._alone:
+            copied = go_builds.copied_go()
+            if self.brings_go and not copied.exists() and not go_builds.has_go():
+                folder = self._copy(lab, docker, {"go": (GO, GO_FOLDER)}, observer, children)
+                link = copied.parents[1]
+                link.unlink(missing_ok=True)
+                link.symlink_to(folder / "go")
+        return None
 
     def provide(self, ground: Ground, engine: Engine) -> str:
-        """Pull the image unless the engine has it; kubectl is copied out of it into the cache."""
-        lab, image = ground.lab, self.images[NODE]
-        docker, label = engine.docker(lab), f"{users_engine.OWNER}={lab.state}"
-        reference = pulling.pull(docker, image, self.mirror, ground.observer, ground.children)
-        wanted = {KUBECTL: "kubectl"}
-        programs = pulling.copy(docker, label, reference, wanted, pulling.folder(image), ground.children)
+        """Pull the node's image unless the engine has it; kubectl is copied out of it into the cache."""
+        lab, docker = ground.lab, engine.docker(ground.lab)
+        wanted = {"kubectl": (NODE, KUBECTL)}
+        programs = self._copy(lab, docker, wanted, ground.observer, ground.children)
         lab.link_programs(programs / "kubectl", ("kubectl",))
-        return reference
+        return pulling.pull(docker, self.images[NODE], self.mirror, ground.observer, ground.children)
+
+    def _copy(
+        self,
+        lab: Lab,
+        docker: list[str],
+        wanted: Mapping[str, tuple[str, str]],
+        observer: Observer,
+        children: Children,
+    ) -> Path:
+        """Pull images, and copy out of them unless the cache has it: name in the cache → image of the list, path in it."""
+        images = [self.images[name] for name, _ in wanted.values()]
+        target, label = pulling.folder(*images), f"{users_engine.OWNER}={lab.state}"
+        if target.exists():
+            return target
+        references = [pulling.pull(docker, image, self.mirror, observer, children) for image in images]
+        places = (inside for _, inside in wanted.values())
+        copies = dict(zip(wanted, zip(references, places, strict=True), strict=True))
+        return pulling.copy(docker, label, copies, target, children)

@@ -8,14 +8,15 @@ import httpx
 
 from prompt_keda.clients.http.failures import find_reason
 from prompt_keda.lab import engines, image_list, pulling
+from prompt_keda.lab.kind import built
 from prompt_keda.lab.kind.built import Built
-from prompt_keda.lab.kind.cluster import NodeImages
+from prompt_keda.lab.kind.cluster import Images
 from prompt_keda.lab.kind.pulled import Pulled
 
 ANSWER_S = 5
 
 
-def choose() -> tuple[NodeImages, str]:
+def choose() -> tuple[Images, str]:
     """Return where the images come from, and why: what the variables name, else pulled where it can be.
 
     Raises
@@ -35,6 +36,8 @@ def choose() -> tuple[NodeImages, str]:
     engine = engines.find_for_kind()
     if engine and pulling.is_here(["docker", "--host", engine.host], node.reference()):
         return pulled, "the engine has the node's image"
+    if built.is_in_cache():
+        return Built(), "the cache has the node's image"
     if trouble := find_trouble(node.api_host):
         return Built(), f"{node.registry} cannot be used: {trouble}"
     return pulled, f"{node.registry} answers"
