@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -103,5 +104,10 @@ def run(
         raise LabError(f"{argv[0]} did not end within {timeout_s:.0f} s", fix) from error
     if done.returncode != 0:
         message = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise LabError(f"{' '.join(argv[:4])} failed with exit code {done.returncode}: {message}", fix)
+        raise LabError(f"{' '.join(_named(argv)[:4])} failed with exit code {done.returncode}: {message}", fix)
     return done.stdout
+
+
+def _named(argv: Sequence[str]) -> list[str]:
+    """Return a command line without the environment that it begins with."""
+    return list(dropwhile(lambda word: word == "env" or "=" in word, argv))

@@ -6,10 +6,12 @@ Docker is asked, else podman. Their words were recorded from Docker 20.10.24 and
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from prompt_keda.core.untrusted import one_line
@@ -17,6 +19,8 @@ from prompt_keda.core.untrusted import one_line
 MEMORY_BYTES = 4 * 1024**3
 """What compiles takes most of it: two compilers with 2 GiB each at most (`go_builds`)."""
 ANSWER_S = 10
+ROOTS_PODMAN = Path("/run/podman/podman.sock")
+"""Where a rootful podman listens, once root has started its service."""
 PAGE = "docs/local-stack.md, In a container"
 
 
@@ -31,15 +35,18 @@ class Engine:
     trouble
         Why no container of it can carry the local stack, and what to do; empty: it can.
     host
-        Where it listens, as ``$DOCKER_HOST`` names it.
+        Where it listens, as ``$DOCKER_HOST`` or ``$CONTAINER_HOST`` names it.
     unfit
         Why kind can make no cluster in it whose servers are processes of this machine; empty: it can.
+    program
+        ``docker`` or ``podman``.
     """
 
     name: str
     trouble: str = ""
     host: str = ""
     unfit: str = ""
+    program: str = "docker"
 
 
 def advice(by_kind: bool = False) -> str:
@@ -65,14 +72,17 @@ def advice(by_kind: bool = False) -> str:
 
 def find_for_kind() -> Engine | None:
     """Return the engine in which kind can make a stack's cluster without root; None if there is none."""
-    engine = find()
-    return None if engine is None or engine.trouble or engine.unfit else engine
+    return next((engine for engine in _here() if not engine.trouble and not engine.unfit), None)
 
 
 def find() -> Engine | None:
     """Return Docker, else podman: the first that can do it, else the first that is here; None if there is neither."""
-    here = [examine() for program, examine in PROGRAMS.items() if shutil.which(program)]
+    here = _here()
     return next((engine for engine in here if not engine.trouble), here[0] if here else None)
+
+
+def _here() -> list[Engine]:
+    return [examine() for program, examine in PROGRAMS.items() if shutil.which(program)]
 
 
 def _docker() -> Engine:
@@ -111,6 +121,10 @@ def _unfit(host: str, is_desktop: bool) -> str:
     return ""
 
 
+def _unfit_podman(host: str) -> str:
+    return _unfit(host, False) if host else "it is reached by an unknown way: name its socket by CONTAINER_HOST"
+
+
 def _no_answer(error: str) -> str:
     if "permission denied" in error:
         return "its socket is not yours: use sudo, or let root do usermod -aG docker YOU (as much as root), and log in again."
@@ -120,16 +134,28 @@ def _no_answer(error: str) -> str:
 
 
 def _podman() -> Engine:
+    """Return the podman that the user's settings lead to; where that is rootless, root's if its socket is the user's too."""
     info, error = _ask("podman", "info", "--format", "json")
+    host = os.environ.get("CONTAINER_HOST", "")
+    if info and info["host"]["security"]["rootless"] and os.access(ROOTS_PODMAN, os.W_OK):
+        host = f"unix://{ROOTS_PODMAN}"
+        info, error = _ask("podman", "--url", host, "info", "--format", "json")
     if not info:
-        return Engine("podman", f"it does not answer: {one_line(error)[:160]}")
-    host = info["host"]
+        return Engine("podman", _podman_is_silent(error), program="podman")
+    about = info["host"]
     name = f"podman {one_line(str(info.get('version', {}).get('Version', '')))}".strip()
-    if host["security"]["rootless"]:
-        return Engine(name, _rootless("cpu" in (host.get("cgroupControllers") or []), "podman"))
-    return Engine(
-        name, _memory(host.get("memTotal"), False), unfit="kind's way with podman was not tried in this project"
-    )
+    if about["security"]["rootless"]:
+        rootless = _rootless("cpu" in (about.get("cgroupControllers") or []), "podman")
+        return Engine(name, f"{rootless} For kind: root's service, and the right to {ROOTS_PODMAN}.", program="podman")
+    return Engine(name, _memory(about.get("memTotal"), False), host, _unfit_podman(host), "podman")
+
+
+def _podman_is_silent(error: str) -> str:
+    if "permission denied" in error:
+        return "its socket is not yours: use sudo, or let root give you the right to it (as much as root)."
+    if "no such file or directory" in error or "connection refused" in error:
+        return "its service does not run: as root: systemctl start podman.socket."
+    return f"it does not answer: {one_line(error)[:160]}"
 
 
 def _rootless(is_delegated: bool, engine: str) -> str:

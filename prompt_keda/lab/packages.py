@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from prompt_keda.core.event import Event, EventKind, Observer
@@ -109,15 +109,37 @@ def unpack(observer: Observer, children: Children | None = None) -> None:
     names = {line.split()[1].partition("_")[0] for line in lacking.splitlines() if line.startswith("'")}
     wanted = sorted({*UNPACKED, *names} - {*THE_MACHINES})
     run([*apt, "download", *wanted], cwd=scratch, timeout_s=600, fix=FIX, children=children)
-    for package in scratch.glob("*.deb"):
-        run(["dpkg", "-x", str(package), str(scratch)])
-        package.unlink()
+    _unpack_all(scratch)
     shutil.rmtree(lists)
     if folder.exists():  # another was faster
         shutil.rmtree(scratch)
     else:
         scratch.rename(folder)
     observer(Event(EventKind.FINISHED, "packages", "done", f"{len(wanted)} unpacked"))
+
+
+def fetch(folder: Path, names: Iterable[str], children: Children | None = None) -> None:
+    """Unpack just these packages, for this machine's own libraries, into a folder, unless it is there. Idempotent: yes.
+
+    Raises
+    ------
+    LabError
+        When apt-get cannot fetch them.
+    """
+    if folder.exists():
+        return
+    scratch = private_folder(folder.with_name(f"{folder.name}.{os.getpid()}"))
+    run(["apt-get", "update", "-qq"], timeout_s=300, fix=FIX, children=children)
+    run(["apt-get", "download", "-qq", *names], cwd=scratch, timeout_s=600, fix=FIX, children=children)
+    _unpack_all(scratch)
+    if not folder.exists():
+        scratch.rename(folder)
+
+
+def _unpack_all(scratch: Path) -> None:
+    for package in scratch.glob("*.deb"):
+        run(["dpkg", "-x", str(package), str(scratch)])
+        package.unlink()
 
 
 def root(lab: Lab) -> Path:

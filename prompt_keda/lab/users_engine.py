@@ -1,7 +1,7 @@
-"""The user's own Docker engine, in which a stack without root lives: its network there, and how commands reach the engine.
+"""The user's own Docker or podman, in which a stack without root lives: its network there, and how commands reach the engine.
 
-Which engine that is, is kept when the stack is made. From then on the user's Docker settings and contexts are neither read nor
-written.
+Which engine that is, is kept when the stack is made. From then on the user's own settings for it are neither read nor written.
+Both take the same commands; where they differ stands in `CommandLine`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import time
-from pathlib import Path
+from dataclasses import dataclass
 
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.places import CODE
@@ -31,10 +31,72 @@ NODE_OF = "io.x-k8s.kind.cluster"
 END_S = 30
 
 
+@dataclass(frozen=True)
+class CommandLine:
+    """What differs between the engines for whoever calls them.
+
+    Parameters
+    ----------
+    program
+        Its name, and kind's name of the engine.
+    host
+        The variable that names where the engine listens.
+    settings
+        Variables that name the folders of its settings.
+    users
+        How the names of variables begin that would lead it elsewhere.
+    remove
+        The words that end a container at once, and remove it with its volumes.
+    gateway
+        The template by which ``network inspect`` gives the gateway's address.
+    keeps_bridge
+        Whether that address is this machine's as long as the network is there; else only while a container is in it.
+    """
+
+    program: str
+    host: str
+    settings: tuple[str, ...]
+    users: tuple[str, ...]
+    remove: tuple[str, ...]
+    gateway: str
+    keeps_bridge: bool
+
+
+DOCKER = CommandLine(
+    program="docker",
+    host="DOCKER_HOST",
+    settings=("DOCKER_CONFIG",),
+    users=("DOCKER_", "KIND_"),
+    remove=("rm", "--force", "--volumes"),
+    gateway="{{(index .IPAM.Config 0).Gateway}}",
+    keeps_bridge=True,
+)
+PODMAN = CommandLine(
+    program="podman",
+    host="CONTAINER_HOST",
+    settings=("XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"),
+    users=("CONTAINER", "PODMAN_", "REGISTRY_AUTH_FILE", "KIND_"),
+    remove=("rm", "--force", "--volumes", "--time=0"),
+    gateway="{{(index .Subnets 0).Gateway}}",
+    keeps_bridge=False,
+)
+COMMAND_LINES = {line.program: line for line in (DOCKER, PODMAN)}
+
+
 def keep(lab: Lab, engine: Engine) -> None:
     """Note in which engine a stack is to live, before anything of it is made. Idempotent: yes."""
     private_folder(lab.state)
-    lab.users_engine.write_text(json.dumps({"name": engine.name, "host": engine.host}))
+    lab.users_engine.write_text(json.dumps({"name": engine.name, "program": engine.program, "host": engine.host}))
+
+
+def command_line(lab: Lab) -> CommandLine:
+    """Return how the stack's engine is called."""
+    return COMMAND_LINES[_kept(lab).get("program", DOCKER.program)]
+
+
+def _kept(lab: Lab) -> dict[str, str]:
+    kept: dict[str, str] = json.loads(lab.users_engine.read_text())
+    return kept
 
 
 def mark(lab: Lab) -> str:
@@ -47,14 +109,24 @@ def marked(lab: Lab) -> list[str]:
     return ["env", mark(lab)]
 
 
+def environment(lab: Lab) -> dict[str, str]:
+    """Return the environment in which the engine is found, and nothing else of the user's settings for it."""
+    users = command_line(lab).users
+    return {name: value for name, value in os.environ.items() if not name.startswith(users)} | _own(lab)
+
+
 def docker(lab: Lab) -> list[str]:
     """Return the start of a command line for the engine. What a killed `lab.up` was about to ask is ended, too."""
-    return [*marked(lab), "docker", "--config", str(settings(lab)), "--host", host(lab)]
+    line = command_line(lab)
+    users = (f"--unset={name}" for name in os.environ if name.startswith(line.users))
+    return ["env", *users, *(f"{name}={value}" for name, value in _own(lab).items()), mark(lab), line.program]
 
 
-def settings(lab: Lab) -> Path:
-    """Return the folder of the engine's command line that stands for the user's own."""
-    return lab.state / "docker-config"
+def _own(lab: Lab) -> dict[str, str]:
+    """Return the variables that say where the engine is, and that a folder of the stack's stands for the user's settings."""
+    line = command_line(lab)
+    folder = private_folder(lab.state / "engine-config")
+    return {line.host: _kept(lab)["host"], **dict.fromkeys(line.settings, str(folder))}
 
 
 def in_node(lab: Lab) -> list[str]:
@@ -120,8 +192,10 @@ def make_network(lab: Lab) -> str:
     elif owner != str(lab.state):
         what = f"the container engine has a network {network(lab)} that is not this stack's"
         raise Refusal(what, "Take another name: PROMPT_KEDA_LAB=another ./run lab.up")
-    gateway = run([*docker(lab), "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", network(lab)])
-    address = gateway.strip()
+    line = command_line(lab)
+    if not line.keeps_bridge:
+        _hold_bridge(lab)
+    address = run([*docker(lab), "network", "inspect", "--format", line.gateway, network(lab)]).strip()
     with socket.socket() as probe:
         try:
             probe.bind((address, 0))
@@ -129,6 +203,16 @@ def make_network(lab: Lab) -> str:
             what = f"{address}, where containers reach this machine, is not an address of this machine"
             raise LabError(what, "The container engine has to run its containers on this very machine.") from error
     return address
+
+
+def _hold_bridge(lab: Lab) -> None:
+    """Keep a container in the stack's network that does nothing, unless one of the stack's runs there."""
+    if run([*docker(lab), "ps", "--quiet", f"--filter=network={network(lab)}"]).strip():
+        return
+    _ensure_shell(lab)
+    options = ["--detach", "--replace", f"--name={network(lab)}-gateway", f"--label={OWNER}={lab.state}"]
+    sleep = ["--volume=/usr:/usr:ro", SHELL, "/usr/bin/sleep", "infinity"]
+    run([*docker(lab), "run", *options, f"--network={network(lab)}", *sleep])
 
 
 def remove_all(lab: Lab) -> None:
@@ -143,12 +227,15 @@ def remove_all(lab: Lab) -> None:
     """
     end = time.monotonic() + END_S
     while True:
-        ids = _containers(lab, f"label={OWNER}={lab.state}")
+        ids, volumes = _containers(lab, f"label={OWNER}={lab.state}"), []
         if has_network := _owner(lab) == str(lab.state):
             ids += _containers(lab, f"network={network(lab)}", f"label={NODE_OF}={network(lab)}")
+            volumes = run([*docker(lab), "volume", "ls", "--quiet", f"--filter=label={node(lab)}"]).split()
         try:
             if ids:
-                run([*docker(lab), "rm", "--force", "--volumes", *ids])
+                run([*docker(lab), *command_line(lab).remove, *ids])
+            elif volumes:  # kind has made them for podman before the container, labelled as that is called
+                run([*docker(lab), "volume", "rm", "--force", *volumes])
             elif has_network:
                 run([*docker(lab), "network", "rm", network(lab)])
             else:
@@ -157,6 +244,11 @@ def remove_all(lab: Lab) -> None:
             if time.monotonic() > end:
                 raise
             time.sleep(0.5)
+        else:
+            if time.monotonic() > end:
+                raise LabError(
+                    f"the container engine goes on making {' '.join(ids + volumes)}", "./run lab.down again."
+                )
 
 
 def _containers(lab: Lab, *filters: str) -> list[str]:
@@ -171,8 +263,3 @@ def _owner(lab: Lab) -> str | None:
         return None
     template = f'{{{{index .Labels "{OWNER}"}}}}'
     return run([*docker(lab), "network", "inspect", "--format", template, network(lab)]).strip()
-
-
-def host(lab: Lab) -> str:
-    """Return where the engine listens, as ``$DOCKER_HOST`` names it."""
-    return str(json.loads(lab.users_engine.read_text())["host"])

@@ -1,4 +1,4 @@
-"""The local stack of somebody who is not root: by kind, in a Docker engine of theirs (`users_machine`).
+"""The local stack of somebody who is not root: by kind, in a Docker or a rootful podman of theirs (`users_machine`).
 
 Exhaustive: the engine, the user and the stack are the test's own.
 """
@@ -21,22 +21,24 @@ from .test_lab import assert_nothing_is_left, finish, lab_task
 from .users_machine import USER, UsersMachine
 
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
-ENGINE, NAME = "usersengine", "mine"
+NAME = "mine"
+OF_THE_ENGINE = {"docker": {"bridge", "host", "none"}, "podman": {"podman"}}
+"""The networks that it has by itself."""
 LONGEST_S = 900
 """Where the cache has no image of a node yet, it is built first."""
 
 
-@pytest.fixture(scope="module")
-def machine():
+@pytest.fixture(scope="module", params=OF_THE_ENGINE)
+def machine(request):
     """A machine with an engine of the user's. With lab.down of its name nothing of it is left."""
-    had_modules, machine = MODULES.exists(), UsersMachine(ENGINE)
+    had_modules, machine = MODULES.exists(), UsersMachine(request.param)
     try:
         machine.start()
         yield machine
     finally:
-        finish(lab_task(ENGINE, "lab.down"))
+        finish(lab_task(machine.engine.name, "lab.down"))
         machine.remove()
-    assert_nothing_is_left(ENGINE)
+    assert_nothing_is_left(machine.engine.name)
     assert MODULES.exists() == had_modules
 
 
@@ -67,8 +69,8 @@ def of_user(machine):
 
 def assert_nothing_is_in_the_engine(machine):
     """No container, volume or network of the stack's, no process of the user's, no folder of the stack's; images stay."""
-    assert machine.docker("ps", "--all", "--quiet") == "" == machine.docker("volume", "ls", "--quiet")
-    assert set(machine.docker("network", "ls", "--format", "{{.Name}}").split()) == {"bridge", "host", "none"}
+    assert machine.ask("ps", "--all", "--quiet") == "" == machine.ask("volume", "ls", "--quiet")
+    assert set(machine.ask("network", "ls", "--format", "{{.Name}}").split()) == OF_THE_ENGINE[machine.program]
     assert of_user(machine) == []
     assert not (machine.home / ".local/state/prompt-keda/lab" / NAME).exists()
     roots = [path for path in machine.home.rglob("*") if not path.is_file() and path.lstat().st_uid != USER]

@@ -1,8 +1,8 @@
-"""A machine of an ordinary user: Docker runs, its socket is the user's too, and nobody is root.
+"""A machine of an ordinary user: Docker or podman runs, its socket is the user's too, and nobody is root.
 
-The engine is the one that kind has for root (`prompt_keda.lab.kind.engine`), in the network namespace and cgroup of a stack that
-has nothing else: `lab.down` of that name takes all of it away. The user's commands run in that network namespace, since the
-engine's networks are there.
+Docker is the one that kind has for root (`prompt_keda.lab.kind.engine`), podman that of `rootful_podman`; either is in the
+network namespace and cgroup of a stack that has nothing else: `lab.down` of that name takes all of it away. The user's commands
+run in that network namespace, since the engine's networks are there.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from pathlib import Path
 
 from prompt_keda.core.event import nobody
 from prompt_keda.core.places import CODE
-from prompt_keda.lab import desk, go_builds, place, providers
+from prompt_keda.lab import desk, go_builds, place, providers, users_engine
 from prompt_keda.lab.commands import Children
 from prompt_keda.lab.kind import engine
 from prompt_keda.lab.provider import KIND
 from prompt_keda.lab.settings import Lab, cache_home
+
+if __package__:
+    from . import rootful_podman
 
 USER = 64_321
 """Nobody else's id, without an entry in /etc/passwd; their group is the one of the socket."""
@@ -31,11 +34,13 @@ UNPACK = "from prompt_keda.core.event import nobody; from prompt_keda.lab import
 
 
 class UsersMachine:
-    """One such machine, by the name of the stack that holds its engine."""
+    """One such machine, by the program of its engine, and what the name of the stack begins with that holds the engine."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, program: str, prefix: str = "users") -> None:
+        name = f"{prefix}{program}"
+        self.program = program
         self.engine = Lab(name)
+        self.socket = (engine if program == "docker" else rootful_podman).socket(self.engine)
         self.home = Path("/var/tmp") / f"prompt-keda-{name}"  # others may enter: pytest's own folders are root's
 
     def start(self) -> None:
@@ -43,15 +48,18 @@ class UsersMachine:
         lab = self.engine
         providers.keep(lab, providers.choose(lab, KIND)[0])  # so that lab.down takes away what the engine makes
         place.of(lab).make(lab)
-        engine.start(lab, nobody, Children())
+        if self.program == "docker":
+            engine.start(lab, nobody, Children())
+        else:
+            rootful_podman.start(lab)
         lab.run.chmod(0o711)
-        os.chown(engine.socket(lab), 0, USER)
-        engine.socket(lab).chmod(0o660)
+        os.chown(self.socket, 0, USER)
+        self.socket.chmod(0o660)
         if self.home.exists():
             return
-        for folder in ("bin", ".kube", ".cache/prompt-keda/build"):
+        for folder in ("bin", "run", ".kube", ".cache/prompt-keda/build"):
             (self.home / folder).mkdir(parents=True)
-        shutil.copy(lab.state / "kind/engine/usr/bin/docker", self.home / "bin/docker")
+        self._give_program()
         (self.home / ".kube/config").write_text("apiVersion: v1\nkind: Config\ncurrent-context: mine\n")
         theirs = self.home / ".cache/prompt-keda/build"
         for pattern in WARM:
@@ -61,11 +69,24 @@ class UsersMachine:
         folders = (Path(parent) for parent, _, _ in os.walk(self.home))
         for path in (*folders, self.home / ".kube/config"):
             os.chown(path, USER, USER)
-        for path in (self.home, *self.home.rglob("prompt-keda"), theirs, *theirs.glob("*-*/")):
+        for path in (self.home, self.home / "run", *self.home.rglob("prompt-keda"), theirs, *theirs.glob("*-*/")):
             if path.is_dir():
                 path.chmod(0o700)
         # from the engine's network nothing leaves this machine
         subprocess.run(self.command(sys.executable, "-c", UNPACK, is_online=True), check=True)
+
+    def _give_program(self) -> None:
+        """Put the engine's program onto the user's PATH."""
+        program = self.home / "bin" / self.program
+        if self.program == "docker":
+            shutil.copy(self.engine.state / "kind/engine/usr/bin/docker", program)
+            return
+        theirs = program.with_name("podman.real")
+        shutil.copy(rootful_podman.programs() / "usr/bin/podman", theirs)
+        libraries = program.with_name("lib")
+        shutil.copytree(rootful_podman.libraries(), libraries, symlinks=True)
+        program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {theirs} "$@"\n')
+        program.chmod(0o755)
 
     def remove(self) -> None:
         """Remove the home. The engine goes with `lab.down` of its name."""
@@ -75,8 +96,9 @@ class UsersMachine:
         """Return the user's environment."""
         return {
             "HOME": str(self.home),
+            "XDG_RUNTIME_DIR": str(self.home / "run"),
             "PATH": f"{self.home}/bin:{Path(shutil.which('go')).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-            "DOCKER_HOST": f"unix://{engine.socket(self.engine)}",
+            users_engine.COMMAND_LINES[self.program].host: f"unix://{self.socket}",
             "GOMODCACHE": str(go_builds.caches()[0]),
             "GOPROXY": "off",
             "CI": "true",
@@ -89,9 +111,9 @@ class UsersMachine:
         inside = [] if is_online else ["nsenter", f"--net={self.engine.netns_path}", "--"]
         return [*inside, "unshare", "--mount", "--", sys.executable, __file__, json.dumps(asked)]
 
-    def docker(self, *argv: str) -> str:
+    def ask(self, *argv: str) -> str:
         """Return what the engine says to its user."""
-        return subprocess.run(self.command("docker", *argv), capture_output=True, text=True, check=True).stdout
+        return subprocess.run(self.command(self.program, *argv), capture_output=True, text=True, check=True).stdout
 
 
 def _become(argv: list[str], env: dict[str, str], show: list[str]) -> None:

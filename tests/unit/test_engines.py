@@ -1,8 +1,8 @@
 """What is said to whoever is not root on Debian, by what the container engine of that machine answers.
 
-The answers were recorded from Docker 20.10.24 (rootful; no engine; a socket of root) and podman 4.3.1 (as root; as nobody), and
-cut to what is read. Those of rootless Docker, of Docker Desktop, of Windows containers and of remapped users are written by
-Docker's documentation: there was none of these to be asked.
+The answers were recorded from Docker 20.10.24 (rootful; no engine; a socket of root) and podman 4.3.1 (as root; as nobody; the
+service of a rootful one, a socket of root, none), and cut to what is read. Those of rootless Docker, of Docker Desktop, of
+Windows containers and of remapped users are written by Docker's documentation: there was none of these to be asked.
 """
 
 from __future__ import annotations
@@ -41,6 +41,12 @@ PODMAN = {
     },
     "version": {"Version": "4.3.1"},
 }
+ROOTS_PODMAN = {**PODMAN, "host": {**PODMAN["host"], "serviceIsRemote": True}}
+NO_PODMAN = (
+    "Cannot connect to Podman. Please verify your connection to the Linux system using `podman system connection list`, or try "
+    "`podman machine init` and `podman machine start` to manage a new Linux VM\nError: unable to connect to Podman socket: Get "
+    '"http://d/v4.3.1/libpod/_ping": dial unix /run/podman/podman.sock: connect: '
+)
 ROOTLESS_PODMAN = {**PODMAN, "host": {**PODMAN["host"], "cgroupControllers": [], "security": {"rootless": True}}}
 
 
@@ -48,6 +54,7 @@ ROOTLESS_PODMAN = {**PODMAN, "host": {**PODMAN["host"], "cgroupControllers": [],
 def has(monkeypatch, tmp_path):
     """Let a program be on the PATH that answers so; ``host`` is what Docker's context names."""
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CONTAINER_HOST", raising=False)
 
     def put(program, answer, error="", code=0, host="unix:///var/run/docker.sock"):
         document, said = tmp_path / f"{program}.json", tmp_path / f"{program}.err"
@@ -166,10 +173,53 @@ def test_an_engine_that_kind_cannot_use_without_root_is_not_taken(has, case):
     assert re.search(words, refused.value.fix), refused.value.fix
 
 
-def test_podman_is_not_taken_for_kind(has):
-    """Nobody has tried it yet."""
-    has("podman", PODMAN)
-    assert engines.find_for_kind() is None and "was not tried" in engines.advice(by_kind=True)
+def test_a_rootful_podman_is_taken_with_where_it_listens(has, monkeypatch):
+    """Which is told by the user's variable alone: whoever is led there by a connection is told to name it."""
+    has("podman", ROOTS_PODMAN)
+    assert engines.find_for_kind() is None
+    assert engines.advice(by_kind=True).endswith("it is reached by an unknown way: name its socket by CONTAINER_HOST.")
+    monkeypatch.setenv("CONTAINER_HOST", "unix:///run/mine.sock")
+    assert engines.find_for_kind() == engines.Engine("podman 4.3.1", host="unix:///run/mine.sock", program="podman")
+    assert engines.advice(by_kind=True) == "podman 4.3.1 can run it without root: --provider kind."
+
+
+def test_roots_podman_is_taken_where_the_users_own_is_rootless(has, monkeypatch, tmp_path):
+    """If the user may write to its socket; it is asked there."""
+    has("podman", ROOTLESS_PODMAN)
+    script = (tmp_path / "podman").read_text()
+    (tmp_path / "podman").write_text(
+        script.replace("\n", f"\n[ $1 = --url ] && {{ echo '{json.dumps(ROOTS_PODMAN)}'; exit 0; }}\n", 1)
+    )
+    assert engines.find_for_kind() is None
+    socket = tmp_path / "podman.sock"
+    monkeypatch.setattr(engines, "ROOTS_PODMAN", socket)
+    assert engines.find_for_kind() is None
+    socket.touch()
+    assert engines.find_for_kind() == engines.Engine("podman 4.3.1", host=f"unix://{socket}", program="podman")
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ("permission denied", "podman is here, but its socket is not yours: use sudo"),
+        (
+            "no such file or directory",
+            "podman is here, but its service does not run: as root: systemctl start podman.socket",
+        ),
+    ],
+)
+def test_a_podman_that_cannot_be_asked_is_told(has, end, words):
+    """With what to do."""
+    has("podman", "", error=NO_PODMAN + end, code=125)
+    assert engines.advice().startswith(words)
+
+
+def test_podman_is_taken_where_docker_runs_but_does_not_fit(has, monkeypatch):
+    """As Docker Desktop, whose containers are in another machine."""
+    has("docker", DESKTOP | {"MemTotal": 25276510208})
+    has("podman", ROOTS_PODMAN)
+    monkeypatch.setenv("CONTAINER_HOST", "unix:///run/mine.sock")
+    assert engines.find_for_kind().program == "podman"
 
 
 def test_a_rootful_docker_of_this_machine_is_taken_with_where_it_listens(has):

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.private_folder import private_folder
-from prompt_keda.lab import cgroups, processes, provider, services
-from prompt_keda.lab.commands import Children, run
+from prompt_keda.lab import cgroups, packages, processes, provider, services
+from prompt_keda.lab.commands import Children
 from prompt_keda.lab.settings import Lab, cache_home
 
 MODULES = Path("/lib/modules")
@@ -67,19 +67,10 @@ def programs(observer: Observer, children: Children | None = None) -> Path:
     if folder.exists():
         return folder
     observer(Event(EventKind.STARTED, "engine", "working", "fetching Debian's docker.io"))
-    scratch = private_folder(folder.with_name(f"{folder.name}.{os.getpid()}"))
     names = ["docker.io", "debootstrap"]
     if int(platform.freedesktop_os_release().get("VERSION_ID", "13").split(".")[0]) > 12:
         names.append("docker-cli")  # a package of its own from Debian 13 on
-    fix = "Are Debian's package servers reachable?"
-    run(["apt-get", "update", "-qq"], timeout_s=300, fix=fix, children=children)
-    run(["apt-get", "download", "-qq", *names], cwd=scratch, timeout_s=600, fix=fix, children=children)
-    for package in scratch.glob("*.deb"):
-        run(["dpkg", "-x", str(package), str(scratch)])
-        package.unlink()
-    if folder.exists():
-        return folder
-    scratch.rename(folder)
+    packages.fetch(folder, names, children)
     observer(Event(EventKind.FINISHED, "engine", "done", "docker.io"))
     return folder
 

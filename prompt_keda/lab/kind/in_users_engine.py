@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -31,14 +30,12 @@ def docker(lab: Lab) -> list[str]:
 
 
 def environment(lab: Lab) -> dict[str, str]:
-    """Return the environment in which kind finds the engine and the stack's network, and nothing else of the user's Docker."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DOCKER_", "KIND_"))}
-    own = {"DOCKER_HOST": users_engine.host(lab), "DOCKER_CONFIG": str(users_engine.settings(lab))}
+    """Return the environment in which kind finds the engine and the stack's network, and nothing else of the user's settings."""
+    program = users_engine.command_line(lab).program
     return {
-        **kept,
-        **own,
-        "KIND_EXPERIMENTAL_PROVIDER": "docker",
-        "KIND_EXPERIMENTAL_DOCKER_NETWORK": users_engine.network(lab),
+        **users_engine.environment(lab),
+        "KIND_EXPERIMENTAL_PROVIDER": program,
+        f"KIND_EXPERIMENTAL_{program.upper()}_NETWORK": users_engine.network(lab),
     }
 
 
