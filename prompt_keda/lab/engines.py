@@ -104,7 +104,13 @@ def _docker() -> Engine:
         )
     is_desktop = "Docker Desktop" in str(info.get("OperatingSystem"))
     host = _endpoint()
-    return Engine(name, _memory(info.get("MemTotal"), is_desktop), host, _unfit(host, is_desktop))
+    unfit = _unfit(host, is_desktop)
+    server = _ask("docker", "version", "--format", "{{json .Server}}")[0]
+    if any(part.get("Name") == "Podman Engine" for part in server.get("Components") or []):
+        unfit = (
+            f"podman answers there, which takes its own program: put podman on the PATH, and set CONTAINER_HOST={host}"
+        )
+    return Engine(name, _memory(info.get("MemTotal"), is_desktop), host, unfit)
 
 
 def _endpoint() -> str:

@@ -21,19 +21,20 @@ from .test_users_engine import assert_nothing_is_in_the_engine, run
 from .users_machine import UsersMachine
 
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
+ENGINE = "pullengine"
 
 
 @pytest.fixture(scope="module")
 def machine():
     """A machine with an engine of the user's. With lab.down of its name nothing of it is left."""
-    had_modules, machine = MODULES.exists(), UsersMachine("docker", "pull")
+    had_modules, machine = MODULES.exists(), UsersMachine(ENGINE)
     try:
         machine.start()
         yield machine
     finally:
-        finish(lab_task(machine.engine.name, "lab.down"))
+        finish(lab_task(ENGINE, "lab.down"))
         machine.remove()
-    assert_nothing_is_left(machine.engine.name)
+    assert_nothing_is_left(ENGINE)
     assert MODULES.exists() == had_modules
 
 
@@ -107,7 +108,7 @@ def test_a_redeploy_of_pulled_images_ends_with_the_proof(machine, stack):
     """It says that they are pulled, and why. The node is the image's; of Go modules only small ones are built, by the Go of one."""
     _, error = stack
     assert "pulled: $PROMPT_KEDA_LAB_IMAGES names it" in error
-    image = machine.ask("inspect", "--format", "{{.Config.Image}}", "prompt-keda-mine-control-plane").strip()
+    image = machine.docker("inspect", "--format", "{{.Config.Image}}", "prompt-keda-mine-control-plane").strip()
     assert image.startswith(f"{mirrors.HOST}/kindest/node@sha256:")
     build = machine.home / ".cache/prompt-keda/build"
     assert not any(build.glob("kube-node-*")) and not any(build.glob("keda-*")) and any(build.glob("worker-*"))

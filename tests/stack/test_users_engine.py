@@ -21,7 +21,7 @@ from .test_lab import assert_nothing_is_left, finish, lab_task
 from .users_machine import USER, UsersMachine
 
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
-NAME = "mine"
+ENGINE, NAME = "usersengine", "mine"
 OF_THE_ENGINE = {"docker": {"bridge", "host", "none"}, "podman": {"podman"}}
 """The networks that it has by itself."""
 LONGEST_S = 900
@@ -31,14 +31,14 @@ LONGEST_S = 900
 @pytest.fixture(scope="module", params=OF_THE_ENGINE)
 def machine(request):
     """A machine with an engine of the user's. With lab.down of its name nothing of it is left."""
-    had_modules, machine = MODULES.exists(), UsersMachine(request.param)
+    had_modules, machine = MODULES.exists(), UsersMachine(ENGINE, request.param)
     try:
         machine.start()
         yield machine
     finally:
-        finish(lab_task(machine.engine.name, "lab.down"))
+        finish(lab_task(ENGINE, "lab.down"))
         machine.remove()
-    assert_nothing_is_left(machine.engine.name)
+    assert_nothing_is_left(ENGINE)
     assert MODULES.exists() == had_modules
 
 
@@ -69,8 +69,8 @@ def of_user(machine):
 
 def assert_nothing_is_in_the_engine(machine):
     """No container, volume or network of the stack's, no process of the user's, no folder of the stack's; images stay."""
-    assert machine.ask("ps", "--all", "--quiet") == "" == machine.ask("volume", "ls", "--quiet")
-    assert set(machine.ask("network", "ls", "--format", "{{.Name}}").split()) == OF_THE_ENGINE[machine.program]
+    assert machine.docker("ps", "--all", "--quiet") == "" == machine.docker("volume", "ls", "--quiet")
+    assert set(machine.docker("network", "ls", "--format", "{{.Name}}").split()) == OF_THE_ENGINE[machine.program]
     assert of_user(machine) == []
     assert not (machine.home / ".local/state/prompt-keda/lab" / NAME).exists()
     roots = [path for path in machine.home.rglob("*") if not path.is_file() and path.lstat().st_uid != USER]
@@ -79,10 +79,11 @@ def assert_nothing_is_in_the_engine(machine):
 
 def runs(machine, program):
     """Tell whether a program runs, of the user's or in the engine."""
+    home = f"HOME={machine.home}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            ours = folder.stat().st_uid == USER or machine.engine.cgroup in (folder / "cgroup").read_text()
+            words, env = ((folder / file).read_bytes().split(b"\0") for file in ("cmdline", "environ"))
+            ours = home in env or machine.engine.cgroup in (folder / "cgroup").read_text()
         except OSError:  # it has ended since
             continue
         if ours and words[0].decode(errors="replace").rpartition("/")[2] == program:

@@ -34,10 +34,10 @@ UNPACK = "from prompt_keda.core.event import nobody; from prompt_keda.lab import
 
 
 class UsersMachine:
-    """One such machine, by the program of its engine, and what the name of the stack begins with that holds the engine."""
+    """One such machine, by the name of the stack that holds its engine."""
 
-    def __init__(self, program: str, prefix: str = "users") -> None:
-        name = f"{prefix}{program}"
+    def __init__(self, name: str, program: str = "docker") -> None:
+        self.name = name
         self.program = program
         self.engine = Lab(name)
         self.socket = (engine if program == "docker" else rootful_podman).socket(self.engine)
@@ -111,7 +111,7 @@ class UsersMachine:
         inside = [] if is_online else ["nsenter", f"--net={self.engine.netns_path}", "--"]
         return [*inside, "unshare", "--mount", "--", sys.executable, __file__, json.dumps(asked)]
 
-    def ask(self, *argv: str) -> str:
+    def docker(self, *argv: str) -> str:
         """Return what the engine says to its user."""
         return subprocess.run(self.command(self.program, *argv), capture_output=True, text=True, check=True).stdout
 

@@ -1,8 +1,9 @@
 """What is said to whoever is not root on Debian, by what the container engine of that machine answers.
 
 The answers were recorded from Docker 20.10.24 (rootful; no engine; a socket of root) and podman 4.3.1 (as root; as nobody; the
-service of a rootful one, a socket of root, none), and cut to what is read. Those of rootless Docker, of Docker Desktop, of
-Windows containers and of remapped users are written by Docker's documentation: there was none of these to be asked.
+service of a rootful one, by its own program and by Docker's; a socket of root, none), and cut to what is read. Those of rootless
+Docker, of Docker Desktop, of Windows containers and of remapped users are written by Docker's documentation: there was none of
+these to be asked.
 """
 
 from __future__ import annotations
@@ -52,17 +53,18 @@ ROOTLESS_PODMAN = {**PODMAN, "host": {**PODMAN["host"], "cgroupControllers": [],
 
 @pytest.fixture
 def has(monkeypatch, tmp_path):
-    """Let a program be on the PATH that answers so; ``host`` is what Docker's context names."""
+    """Let a program be on the PATH that answers so; ``host`` is what Docker's context names, ``server`` what its version does."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CONTAINER_HOST", raising=False)
 
-    def put(program, answer, error="", code=0, host="unix:///var/run/docker.sock"):
+    def put(program, answer, error="", code=0, host="unix:///var/run/docker.sock", server=None):
         document, said = tmp_path / f"{program}.json", tmp_path / f"{program}.err"
         document.write_text(f"{answer if isinstance(answer, str) else json.dumps(answer)}\n")
         said.write_text(f"{error}\n")
         show = "while read -r line; do printf '%s\\n' \"$line\"; done"
         context = json.dumps({"Host": host, "SkipTLSVerify": False})
         script = f"#!/bin/sh\n[ $1 = context ] && {{ echo '{context}'; exit 0; }}\n"
+        script += f"[ $1 = version ] && {{ echo '{json.dumps(server)}'; exit 0; }}\n"
         script += f"{show} <{document}\n{show} <{said} >&2\nexit {code}\n"
         (tmp_path / program).write_text(script)
         (tmp_path / program).chmod(0o755)
@@ -212,6 +214,14 @@ def test_a_podman_that_cannot_be_asked_is_told(has, end, words):
     """With what to do."""
     has("podman", "", error=NO_PODMAN + end, code=125)
     assert engines.advice().startswith(words)
+
+
+def test_a_podman_that_answers_to_dockers_program_is_told(has):
+    """Docker's words for a network's gateway are served by it, but not for as long as Docker's."""
+    server = {"Components": [{"Name": "Podman Engine", "Version": "4.3.1"}, {"Name": "Conmon"}], "Version": "4.3.1"}
+    has("docker", ROOTFUL | {"ServerVersion": "4.3.1"}, host="unix:///run/podman/podman.sock", server=server)
+    assert engines.find_for_kind() is None
+    assert "and set CONTAINER_HOST=unix:///run/podman/podman.sock" in engines.advice(by_kind=True)
 
 
 def test_podman_is_taken_where_docker_runs_but_does_not_fit(has, monkeypatch):
