@@ -67,7 +67,7 @@ HERE = engines.Engine("Docker 28.2.2", host="unix:///run/mine.sock")
 def user(monkeypatch):
     """Whoever runs this is not root, and has an engine."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(engines, "find", lambda: HERE)
+    monkeypatch.setattr(engines, "find_for_kind", lambda: HERE)
 
 
 def test_who_is_not_root_gets_kind_in_an_engine_of_theirs(lab, user, monkeypatch):
@@ -77,13 +77,13 @@ def test_who_is_not_root_gets_kind_in_an_engine_of_theirs(lab, user, monkeypatch
         provider, _ = providers.choose(lab, asked)
         assert not provider.needs_root and provider.capabilities == in_users_engine.CAPABILITIES
     assert chosen(lab, NATIVE)[0] == NATIVE
-    monkeypatch.setattr(engines, "find", lambda: None)
+    monkeypatch.setattr(engines, "find_for_kind", lambda: None)
     assert chosen(lab)[0] == NATIVE
 
 
 def test_root_who_asks_for_kind_gets_an_engine_of_the_stacks_own(lab, monkeypatch):
     """As before: no engine of this machine is asked."""
-    monkeypatch.setattr(engines, "find", lambda: pytest.fail("an engine was asked"))
+    monkeypatch.setattr(engines, "find_for_kind", lambda: pytest.fail("an engine was asked"))
     provider, _ = providers.choose(lab, KIND)
     assert provider.needs_root
     providers.keep(lab, provider)
@@ -93,13 +93,15 @@ def test_root_who_asks_for_kind_gets_an_engine_of_the_stacks_own(lab, monkeypatc
 def test_a_stack_keeps_the_engine_it_was_made_in(lab, user, monkeypatch):
     """Whatever the user's variables and contexts say later, and for root as well."""
     providers.keep(lab, providers.choose(lab, "")[0])
-    monkeypatch.setattr(engines, "find", lambda: engines.Engine("Docker 29", host="unix:///run/other.sock"))
+    other = engines.Engine("Docker 29", host="unix:///run/other.sock")
+    monkeypatch.setattr(engines, "find_for_kind", lambda: other)
     providers.keep(lab, providers.of(lab))
     monkeypatch.setenv("DOCKER_CONTEXT", "other")
     monkeypatch.setenv("DOCKER_HOST", "ssh://other")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert lab.is_users and not providers.of(lab).needs_root
-    assert users_engine.docker(lab)[-2:] == ["--host", "unix:///run/mine.sock"]
+    called = users_engine.docker(lab)
+    assert "DOCKER_HOST=unix:///run/mine.sock" in called and "--unset=DOCKER_CONTEXT" in called
     variables = in_users_engine.environment(lab)
     assert variables["DOCKER_HOST"] == "unix:///run/mine.sock" and "DOCKER_CONTEXT" not in variables
     assert variables["KIND_EXPERIMENTAL_DOCKER_NETWORK"] == "prompt-keda-probe"

@@ -50,7 +50,7 @@ def added(lab, monkeypatch):
     monkeypatch.setattr(stack.state, "endpoints", lambda lab: {"address": "10.0.0.1"})
     monkeypatch.setattr(stack, "Authority", lambda folder: None)
     monkeypatch.setattr(stack.people, "write_kubeconfigs", lambda *arguments: None)
-    monkeypatch.setattr(stack.requirements, "check", lambda modules, needs_root: None)
+    monkeypatch.setattr(stack.requirements, "check", lambda modules, **needs: None)
     monkeypatch.setattr(stack, "_Bringup", lambda *arguments: SimpleNamespace(run=lambda: None))
     monkeypatch.setattr(stack.argocd, "up", lambda lab, observer: added.append(lab.name))
     return added
