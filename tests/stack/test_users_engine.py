@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
 ENGINE, NAME = "usersengine", "mine"
 OF_THE_ENGINE = {"docker": {"bridge", "host", "none"}, "podman": {"podman"}}
 """The networks that it has by itself."""
+ELSEWHERE = {"DOCKER_HOST": "unix:///nowhere", "CONTAINER_HOST": "unix:///nowhere"}
 LONGEST_S = 900
 """Where the cache has no image of a node yet, it is built first."""
 
@@ -151,10 +152,13 @@ def test_the_desk_and_the_networks_faults_are_refused(machine, stack):
     "fault", ["cluster/api-server-killed", "cluster/kubelet-frozen", "redis/frozen", "vault/frozen"]
 )
 def test_faults_are_injected_and_reverted_without_root(machine, stack, fault):
-    """The control plane's and those of what runs in pods through the engine, the servers' by the user's own right."""
-    assert run(machine, "fault", "--id", fault)[0] == 0
+    """The control plane's and those of what runs in pods through the engine, the servers' by the user's own right.
+
+    The engine is the stack's, wherever the user's settings lead by now.
+    """
+    assert run(machine, "fault", "--id", fault, **ELSEWHERE)[0] == 0
     broken = run(machine, "check-deps", "--env", "local")
     assert broken[0] in (1, 3), broken[2]  # 3: unknown
-    reverted = run(machine, "fault", "--id", fault, "--revert")
+    reverted = run(machine, "fault", "--id", fault, "--revert", **ELSEWHERE)
     assert reverted[0] == 0, reverted[2]
     until(lambda: run(machine, "check-deps", "--env", "local")[0] == 0, 120, "all checks green")

@@ -38,7 +38,7 @@ class Engine:
             case ["network", "inspect", "--format", template, "prompt-keda-probe"]:
                 if "Labels" in template:
                     return f"{self.owner}\n"
-                assert template == users_engine.COMMAND_LINES[self.program].gateway
+                assert template == GATEWAY[self.program]
                 return f"{self.gateway}\n"
             case ["network", "rm", "prompt-keda-probe"]:
                 if self.refusals:
@@ -68,6 +68,8 @@ class Engine:
         raise AssertionError(words)
 
 
+GATEWAY = {"docker": "{{(index .IPAM.Config 0).Gateway}}", "podman": "{{(index .Subnets 0).Gateway}}"}
+"""Where each shows the address in what it says of a network."""
 IN_USE = {
     "docker": "error while removing network: network prompt-keda-probe has active endpoints",
     "podman": 'Error: "prompt-keda-probe" has associated containers with it. Use -f to forcibly delete containers and pods: '
