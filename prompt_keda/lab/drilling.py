@@ -29,7 +29,7 @@ from prompt_keda.redeploy.approval import MARKER, Ask
 from prompt_keda.redeploy.observing import agree_while_observing
 from prompt_keda.report.result import Result
 
-EVENTS = ("sent", "lost", "doubled", "taken", "unseen")
+EVENTS = ("sent", "lost", "duplicated", "taken", "unseen")
 NOT_COUNTED = "not counted"
 HEAD = """# Drills
 Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack; `--rest` goes on with drills that were
@@ -39,7 +39,7 @@ proposes is followed, and scaling is verified. What drills found: [found.md](fou
 - answered by: people, where the runbook's commands were not enough and the steps that its page asks people for were done.
 - workers: those that ran when the fault was injected.
 - Jobs and pods lost (seen by a watch): they ran before, or came during the recovery, and were deleted before they had ended.
-- events: sent throughout. Lost: by the recovery. Doubled: given to two workers by it. Taken: by the fault itself, for example
+- events: sent throughout. Lost: by the recovery. Duplicated: given to two workers by it. Taken: by the fault itself, for example
   with all that Redis held. Unseen: acknowledged, by the group's own account, while nobody could listen; how often is not known.
 
 | fault | seen by | after | runbook | answered by | recovered in | workers | Jobs and pods lost | events | passed |
@@ -196,9 +196,9 @@ def choose(selection: Selection) -> Sequence[Fault]:
         return [random.Random(selection.seed).choice(ALL_FAULTS)]  # noqa: S311  nobody has to be unable to guess it
     if selection.all_of_them:
         return ALL_FAULTS
-    known = (*ALL_FAULTS, *OF_DELIVERY)
-    ids = [fault.id for fault in known]
-    several = [] if selection.fault in ids else [fault for fault in known if fault.id.startswith(selection.fault)]
+    all_faults = (*ALL_FAULTS, *OF_DELIVERY)
+    ids = [fault.id for fault in all_faults]
+    several = [] if selection.fault in ids else [fault for fault in all_faults if fault.id.startswith(selection.fault)]
     return several or [fault_of(selection.fault)]
 
 

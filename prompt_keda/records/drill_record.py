@@ -35,7 +35,7 @@ class Drilled(Strict):
     """Jobs and pods that ran before, or came during the recovery, and neither live on nor ended by themselves; None: it did
     not come so far that they were counted."""
     events: dict[str, int] = Field(default_factory=dict)
-    """Numbers of them: ``sent``, ``lost`` and ``doubled`` by the recovery, ``taken`` by the fault itself, and ``unseen``:
+    """Numbers of them: ``sent``, ``lost`` and ``duplicated`` by the recovery, ``taken`` by the fault itself, and ``unseen``:
     acknowledged by the group's own account while nobody could listen."""
     problems: tuple[str, ...] = ()
     """What should not have been, in words. Empty: the drill was passed."""

@@ -180,12 +180,12 @@ def test_a_redeploy_over_running_workers_keeps_every_job_and_pod(replaced):
 
 
 def test_every_event_of_a_redeploy_is_acknowledged_exactly_once(replaced, capsys):
-    """Some a second throughout, also while KEDA is away. Lost and doubled are counted."""
+    """Some a second throughout, also while KEDA is away. Lost and duplicated are counted."""
     ids, taken = replaced.ids, replaced.taken
-    lost, doubled = [id_ for id_ in ids if not taken[id_]], [id_ for id_ in ids if taken[id_] > 1]
+    lost, duplicated = [id_ for id_ in ids if not taken[id_]], [id_ for id_ in ids if taken[id_] > 1]
     with capsys.disabled():
-        sys.stdout.write(f"\n{len(ids)} events during a redeploy: {len(lost)} lost, {len(doubled)} doubled\n")
-    assert len(ids) > AT_FIRST + 5 * A_SECOND and (lost, doubled) == ([], [])
+        sys.stdout.write(f"\n{len(ids)} events during a redeploy: {len(lost)} lost, {len(duplicated)} duplicated\n")
+    assert len(ids) > AT_FIRST + 5 * A_SECOND and (lost, duplicated) == ([], [])
 
 
 def test_a_redeploy_keeps_crds_scaled_jobs_namespace_and_certificates(replaced):

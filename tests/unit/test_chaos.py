@@ -145,7 +145,7 @@ def test_an_event_that_is_lost_breaks_the_promise(made):
     chaos_round = made("", Runs())
     reports = [DeliveryReport(3, ["7-0"], ["8-0"], 1, [])]
     chaos_round._count(SimpleNamespace(have_run=set, lost=dict), [SimpleNamespace(close=reports.pop)])
-    assert chaos_round.outcome.problems == ["1 events lost, the first 7-0", "1 events doubled, the first 8-0"]
+    assert chaos_round.outcome.problems == ["1 events lost, the first 7-0", "1 events duplicated, the first 8-0"]
     assert (chaos_round.outcome.events_sent, chaos_round.outcome.events_unseen) == (3, 1)
     other = made("", Runs())
     other._count(

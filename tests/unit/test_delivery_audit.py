@@ -69,7 +69,7 @@ SENT = [GAP, {"sent": "1-0"}, {"sent": "2-0"}]
 
 
 @pytest.mark.parametrize(
-    ("news", "redis", "lost", "doubled", "unseen"),
+    ("news", "redis", "lost", "duplicated", "unseen"),
     [
         ([*SENT, heard("1-0"), heard("2-0")], Redis(), [], [], 0),
         ([*SENT, heard("1-0", "2-0"), heard("2-0")], Redis(), [], ["2-0"], 0),
@@ -81,10 +81,10 @@ SENT = [GAP, {"sent": "1-0"}, {"sent": "2-0"}]
         ([*SENT, GAP, heard("1-0")], Redis(read="1-0"), ["2-0"], [], 0),
     ],
 )
-def test_each_event_is_counted_once(audited, news, redis, lost, doubled, unseen):
+def test_each_event_is_counted_once(audited, news, redis, lost, duplicated, unseen):
     """Waiting, pending or passed over: lost. Acknowledged while nobody listened, by the group's own account: unseen."""
     report = audited(news, redis).close()
-    assert (list(report.lost), list(report.doubled), report.unseen_count) == (lost, doubled, unseen)
+    assert (list(report.lost), list(report.duplicated), report.unseen_count) == (lost, duplicated, unseen)
     assert report.sent_count == 2
 
 
@@ -117,7 +117,7 @@ def test_what_a_fault_has_taken_is_no_loss_of_the_recovery(audited, redis, taken
 def test_what_a_fault_acknowledges_itself_it_has_taken(audited, news, taken):
     """No worker has worked on it. One that a worker has acknowledged as well was worked on; others are nobody's here."""
     report = audited([*SENT, heard("1-0"), {"swallowed": ["2-0", "9-9"]}, *news], Redis()).close()
-    assert (list(report.taken_by_fault), list(report.lost), list(report.doubled)) == (taken, [], [])
+    assert (list(report.taken_by_fault), list(report.lost), list(report.duplicated)) == (taken, [], [])
 
 
 @pytest.mark.parametrize(

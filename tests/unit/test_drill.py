@@ -358,7 +358,7 @@ def test_an_event_that_is_lost_fails_the_drill(monkeypatch):
     Audit(monkeypatch, stack, "7-0")
     drilled = drill(stack.fault(), stack.stage, stack, nobody)
     assert drilled.problems == ("1 events lost, the first 7-0",)
-    assert drilled.events == {"sent": 3, "lost": 1, "doubled": 0, "taken": 0, "unseen": 1}
+    assert drilled.events == {"sent": 3, "lost": 1, "duplicated": 0, "taken": 0, "unseen": 1}
 
 
 def test_events_come_while_it_is_mended_and_are_counted_once_the_stack_is_whole(monkeypatch):

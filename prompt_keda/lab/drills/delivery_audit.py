@@ -34,7 +34,7 @@ class DeliveryReport:
         Those that Redis has confirmed.
     lost
         Ids of those that were in the stream when the recovery began, or came later, and that no worker acknowledged.
-    doubled
+    duplicated
         Ids of those that were acknowledged more than once.
     unseen_count
         Those that are acknowledged by the group's own account, while nobody could listen: once or more often is not known.
@@ -46,13 +46,13 @@ class DeliveryReport:
 
     sent_count: int
     lost: Sequence[str]
-    doubled: Sequence[str]
+    duplicated: Sequence[str]
     unseen_count: int
     taken_by_fault: Sequence[str]
 
     def problems(self) -> list[str]:
         """Return what should not have been, in words."""
-        wrong = {"lost": self.lost, "doubled": self.doubled}
+        wrong = {"lost": self.lost, "duplicated": self.duplicated}
         return [f"{len(ids)} events {how}, the first {ids[0]}" for how, ids in wrong.items() if ids]
 
 
@@ -164,8 +164,8 @@ class DeliveryAudit:
             for event_id in sent
             if not counts[event_id] and event_id not in left and event_id not in self._taken
         ]
-        doubled = [event_id for event_id in sent if counts[event_id] > 1]
-        return DeliveryReport(len(sent), left, doubled, len(unseen), sorted(self._taken))
+        duplicated = [event_id for event_id in sent if counts[event_id] > 1]
+        return DeliveryReport(len(sent), left, duplicated, len(unseen), sorted(self._taken))
 
     def _waiting(self, events: Sequence[str]) -> set[str]:
         """Return those events that their group has still to give out, or that it gave out and nobody acknowledged."""

@@ -36,7 +36,7 @@ AT_WORK_S = 30
 """KEDA has made all workers by then: only then something is broken."""
 FAULT, RECOVERY, REVERT = "the fault", "the recovery", "the revert"
 PLACE_LOST = ("redis/group-gone", "redis/streams-gone")
-"""Faults after which nobody can know how far the group had read: people choose between events lost and events doubled. A stream
+"""Faults after which nobody can know how far the group had read: people choose between events lost and events duplicated. A stream
 that was deleted looks like a young one whose group is gone; only a restart of Redis says more (docs/decisions/0008-modes.md).
 """
 HOOKS = "keda/rollout-keeps-jobs"
@@ -204,7 +204,7 @@ class _Drill:
         self.results["events"] = {
             "sent": sum(report.sent_count for report in reports),
             "lost": sum(len(report.lost) for report in reports),
-            "doubled": sum(len(report.doubled) for report in reports),
+            "duplicated": sum(len(report.duplicated) for report in reports),
             "taken": sum(len(report.taken_by_fault) for report in reports),
             "unseen": sum(report.unseen_count for report in reports),
         }
@@ -247,8 +247,8 @@ def until_green(
     limit_s = STEADY_S if timeout_s is None else timeout_s
     amber, red, before = Verdict.WARN.value, {}, None
     for _ in looks(limit_s, every_s=0):  # a look takes seconds
-        seen = _red(ways.look())
-        red = {id_: verdict for id_, verdict in seen.items() if id_ not in standing or verdict != amber}
+        red_now = _red(ways.look())
+        red = {id_: verdict for id_, verdict in red_now.items() if id_ not in standing or verdict != amber}
         if not red or (may_be_slow and red == {SYMPTOM: amber}):
             return
         if red != before:
