@@ -297,7 +297,7 @@ def _seconds(text):
     except ValueError:
         seconds = 0.0
     if seconds is not None and not 0 < seconds < 1e6:
-        raise core.errors.Refusal(f"--timeout {text} is no number of seconds above 0")
+        raise core.errors.Refusal(f"--timeout {text} is not a number of seconds above 0")
     return seconds
 
 
@@ -682,7 +682,7 @@ def lab_images(run: _Run):
     help={"only": "scenes whose name begins so (several with commas); unless named all: some twelve minutes"},
 )
 def lab_captures(run: _Run, only=""):
-    """Make docs/captures/ and the README's pictures anew, from the local stack, which is broken and made whole for it."""
+    """Regenerate docs/captures/ and the README's pictures from the local stack, which is broken and made whole for it."""
     run.ends_with(labs.captures.make(only, run.observer), lambda _: None)
 
 
@@ -808,7 +808,7 @@ def bench(run: _Run, rounds="", of="check-deps"):
     """Measure check-deps, a redeploy, or a burst of events, beside what people use or what is predicted."""
     benchmarks = labs.bench.BENCHMARKS
     if of not in benchmarks:
-        raise core.errors.Refusal(f"--of {of} cannot be measured", f"Known are {', '.join(benchmarks)}.")
+        raise core.errors.Refusal(f"--of {of} cannot be measured", f"Known: {', '.join(benchmarks)}.")
     timings = benchmarks[of](_whole("--rounds", rounds or "5", least=1), run.observer)
     result = reports.result.Result("bench", "local", "", reports.parts.Timings(timings))
     run.ends_with(result, lambda _: reports.as_text.show_lines([f"  {timing}" for timing in timings]))

@@ -312,10 +312,10 @@ class RedisStreams:
         """
         if self.group_info(stream, group) is not None:
             return False
-        known = self.stream_info(stream)
+        info = self.stream_info(stream)
         arguments = ["XGROUP", "CREATE", stream, group]
-        if start == "$" and known is not None:
-            arguments += [known.last_id, "MKSTREAM", "ENTRIESREAD", str(known.entries_added)]
+        if start == "$" and info is not None:
+            arguments += [info.last_id, "MKSTREAM", "ENTRIESREAD", str(info.entries_added)]
         else:
             arguments += [start, "MKSTREAM"]
         try:

@@ -37,7 +37,7 @@ INDEX_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 DEEPEST_INDEX = 2
-"""An index in an index is rare, and one in that is asked for no further: an image could name itself for ever."""
+"""An index in an index is rare, and one in that is asked for no further: an image could name itself forever."""
 MOST_UNNAMED = 20
 """More entries of an index are not asked for one by one."""
 NO_CONFIG = "the pull secret is no docker config with user and password"
@@ -130,9 +130,9 @@ def _fits(key: str, image: ImageName) -> bool:
     path = re.sub("^v[12](/|$)", "", path).strip("/")
     hosts = {image.host} if image.host != "docker.io" else {"docker.io", "index.docker.io"}
     matches = any(
-        len(host.split(".")) == len(known.split("."))
-        and all(fnmatchcase(part, glob) for part, glob in zip(known.split("."), host.split("."), strict=True))
-        for known in hosts
+        len(host.split(".")) == len(own_host.split("."))
+        and all(fnmatchcase(part, glob) for part, glob in zip(own_host.split("."), host.split("."), strict=True))
+        for own_host in hosts
     )
     return matches and image.repository.startswith(path)
 

@@ -141,7 +141,7 @@ class Systems:
         return self._once("redis state", lambda: self.redis.observe(pairs))
 
     def forget_redis(self) -> None:
-        """Connect to Redis anew at the next use: its pod may be another one."""
+        """Connect to Redis again at the next use: its pod may be another one."""
         self._made.pop("redis", None)
         self._made.pop("redis state", None)
 
@@ -250,7 +250,7 @@ class Systems:
             vault.use_token(Secret(token) if token else _secret_from(path, vault))
         except NotSendable as error:
             place = "VAULT_TOKEN" if token else str(path)
-            fix = "Log in to Vault again (vault login), or set VAULT_TOKEN anew."
+            fix = "Log in to Vault again (vault login), or set a new VAULT_TOKEN."
             raise LoggedOut("Vault", vault.endpoint, f"{place}: the {error}", fix) from error
         return vault
 

@@ -103,8 +103,8 @@ class Vault:
         standby = bool(answer.get("standby") or answer.get("performance_standby"))
         replica = answer.get("replication_dr_mode") == "secondary"
         try:
-            known = bool(answer["initialized"]), bool(answer["sealed"])
-            return VaultHealth(*known, standby, str(answer["version"]), replica)
+            seal_status = bool(answer["initialized"]), bool(answer["sealed"])
+            return VaultHealth(*seal_status, standby, str(answer["version"]), replica)
         except KeyError as error:
             raise BadAnswer(SYSTEM, self.endpoint, f"its health has no {error}: is this a Vault?") from error
 
@@ -242,9 +242,9 @@ def _secret(data: dict[str, Any]) -> dict[str, Secret]:
 
 
 def _version(document: dict[str, Any]) -> SecretVersion:
-    known = document["metadata"]
+    metadata = document["metadata"]
     gone = document["data"] is None  # a deletion time alone may lie ahead
-    return SecretVersion(int(known["version"]), str(known["created_time"]), gone, bool(known.get("destroyed")))
+    return SecretVersion(int(metadata["version"]), str(metadata["created_time"]), gone, bool(metadata.get("destroyed")))
 
 
 def _reason(error: requests.exceptions.RequestException) -> str:

@@ -60,7 +60,7 @@ def bundle(session: Session, file: str, observer: Observer) -> Result[Bundle]:
     Raises
     ------
     Refusal
-        When the file is there already, or cannot be written: then nothing is collected.
+        When the file already exists, or cannot be written: then nothing is collected.
     ClientError
         When the Secrets that have to be taken out cannot be read: then nothing is collected.
     """

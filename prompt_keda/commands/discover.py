@@ -139,7 +139,7 @@ def discover_new(name: str, context: str, kubeconfig: str) -> Result[Discovery]:
         raise Refusal("say which cluster: --context NAME", "kubectl config get-contexts names them.")
     for file in (place, ENVIRONMENTS / place.name):
         if os.path.lexists(file):
-            raise Refusal(f"{file} is there already", f"./run discover --env {name} compares it with its cluster.")
+            raise Refusal(f"{file} already exists", f"./run discover --env {name} compares it with its cluster.")
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / place.name
         where = json.dumps(os.path.abspath(os.path.expanduser(kubeconfig)), ensure_ascii=False)

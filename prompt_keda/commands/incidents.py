@@ -40,7 +40,7 @@ def note(session: Session, text: str, observer: Observer, close: bool = False) -
         When there is no text, or none is open that could be closed.
     """
     if not text.strip():
-        raise Refusal("a note without a word", 'Say it: ./run note "asked the owners of Redis" --env prod')
+        raise Refusal("an empty note", 'Say it: ./run note "asked the owners of Redis" --env prod')
     environment = session.environment.name
     if close and Incident.find_open(incidents_folder(), session.environment) is None:
         raise Refusal(f"no incident of environment {environment} is open", "./run report shows the last one.")

@@ -180,8 +180,12 @@ def _render(
             renderings.append(render(helm, tree, application, kube_version))
             _refuse_another_scaled_job(target, renderings[-1])
         dates = {"committed_at": checkout.committed_at(commit), "fetched_at": checkout.fetched_at()}
-    known = {"commit": commit, "environment": name, "helm": helm.version, "kube_version": kube_version}
-    about: dict[str, str | None] = {**known}
+    about: dict[str, str | None] = {
+        "commit": commit,
+        "environment": name,
+        "helm": helm.version,
+        "kube_version": kube_version,
+    }
     about |= {key: at.isoformat(timespec="seconds") if at else None for key, at in dates.items()}
     return {**about, "checkout": str(checkout.folder)}, renderings
 
@@ -226,7 +230,7 @@ def _commit(checkout: Checkout, revision: str) -> str:
         return checkout.head()
     if commit := checkout.commit_of(revision):
         return commit
-    raise Refusal(f"{checkout.folder} knows no revision {revision}", "Fetch it there: git fetch")
+    raise Refusal(f"{checkout.folder} has no revision {revision}", "Fetch it there: git fetch")
 
 
 def _refuse_other_revision(checkout: Checkout, commit: str, application: Application, revision: str) -> None:

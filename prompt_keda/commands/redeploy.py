@@ -155,7 +155,7 @@ def _nothing_to_resume(environment: str, run_id: str) -> Refusal:
 
 
 def _plan_again(context: Context, kept: KeptRun) -> Plan[Context]:
-    """Make an interrupted run's plan anew. Raises `JournalMismatch` when something else comes out, and says what."""
+    """Make an interrupted run's plan again. Raises `JournalMismatch` when something else comes out, and says what."""
     plan, decisions = kept.plan, Decisions.from_json(kept.plan["decisions"])
     if kept.folder is None:
         refuse_foreign(context, decisions, kept.snapshot["objects"], kept.run_id)

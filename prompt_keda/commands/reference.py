@@ -1,4 +1,4 @@
-"""Makes anew what is made from the code: the keys of an environment, its JSON schema, and the page of the checks.
+"""Regenerates what is made from the code: the keys of an environment, its JSON schema, and the page of the checks.
 
 ``.venv/bin/python -m prompt_keda.commands.reference`` writes them; a test compares.
 """

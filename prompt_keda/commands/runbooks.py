@@ -109,7 +109,7 @@ def run(
     """
     runbook = find_runbook(RUNBOOKS, name)
     if first and all(step.id != first for step in runbook.steps):
-        raise Refusal(f"runbook {name} has no step {first!r}", f"Known are {', '.join(s.id for s in runbook.steps)}.")
+        raise Refusal(f"runbook {name} has no step {first!r}", f"Known: {', '.join(s.id for s in runbook.steps)}.")
     digests = _approved(session, runbook, approve, ask)
     incident = open_incident(session, f"runbook {name}", observer)
     return _run(session, runbook, first, digests, incident, observer)
@@ -185,7 +185,7 @@ def respond(session: Session, observe: Observe, observer: Observer, ask: Ask | N
     ran: list[RunbookRun] = []
     proposed: ProposedRunbook | None = None
     while True:
-        with session.anew() as now:  # what is seen after a runbook does not hang on what was connected before
+        with session.reopened() as now:  # what is seen after a runbook does not hang on what was connected before
             results, header = run_round(now.systems, choose(), observe), now.header()
         code = go_on(exit_code.of_checks(results))  # what was not looked at is no cause
         ranked = causes(results)

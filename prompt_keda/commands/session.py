@@ -99,7 +99,7 @@ class Session:
         return context
 
     @contextmanager
-    def anew(self) -> Iterator[Session]:
+    def reopened(self) -> Iterator[Session]:
         """Open the same environment once more: for a look after something was changed, the environment's file included.
 
         Raises as `open_session` does.
@@ -207,8 +207,8 @@ def _file(name: str) -> Path:
     if file.parent == OWN_ENVIRONMENTS and "/" not in name and file.resolve().parent != ENVIRONMENTS.resolve():
         # in /tmp anybody can put one: it decides which program logs in, and to which Vault this person's token is sent
         for place in (file.parent, file):
-            known = place.stat()
-            if known.st_uid not in (0, os.getuid()) or known.st_mode & stat.S_IWOTH:
+            status = place.stat()
+            if status.st_uid not in (0, os.getuid()) or status.st_mode & stat.S_IWOTH:
                 raise Refusal(
                     f"somebody else may write {place.resolve()}, and {file} would count before what is shipped",
                     f"If you trust it, name it: --env ./{file}. Else run this in another folder.",

@@ -102,5 +102,5 @@ def choose_cases(only: str) -> list[Case]:
     from prompt_keda.components.smoke.acceptance import CASES  # here: no other command needs them at its start
 
     ids = [case.id for case in CASES]
-    starts = starts_of_ids(only, ids, "case", f"Known are {', '.join(ids)}.")
+    starts = starts_of_ids(only, ids, "case", f"Known: {', '.join(ids)}.")
     return [case for case in CASES if not starts or case.id.startswith(starts)]

@@ -77,7 +77,7 @@ def watch(
 ) -> int:
     """Run rounds of checks until a signal stops it, and return 0.
 
-    Each round opens the environment anew: a login, a password or a token that was rotated is read again.
+    Each round opens the environment again: a login, a password or a token that was rotated is read again.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def watch(
     pause
         Waits for some seconds.
     """
-    known: dict[str, Verdict] = {}
+    verdicts: dict[str, Verdict] = {}
     name = session.environment.name
     observer(
         Event(EventKind.NOTE, "watch", "", f"{name}: {len(checks)} checks, a round each {every.total_seconds():g} s")
@@ -104,7 +104,7 @@ def watch(
             if of_checks(results) == STOPPED:
                 return 0
             metrics.show_round(results, time.time(), time.monotonic() - began)
-            changed = _transitions(name, known, results)
+            changed = _transitions(name, verdicts, results)
             for transition in changed:
                 report(transition)
             _post_to_chat(session, changed, observer)
@@ -116,7 +116,7 @@ def watch(
 def _look(session: Session, checks: Sequence[Check[Systems]]) -> list[CheckResult]:
     """Run one round; where it cannot run, every check is UNKNOWN, with the reason."""
     try:
-        with session.anew() as now:
+        with session.reopened() as now:
             return run_round(now.systems, checks)
     except PromptKedaError as error:
         reason, fix = error.what, error.fix

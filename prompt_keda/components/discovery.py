@@ -273,13 +273,13 @@ class _Look:
 
     def _compare_images(self, index: int, images: dict[str, str], named: str) -> None:
         """See each image in the place of the file's one of the same name, whether that has a tag or a digest."""
-        known = [str(image) for image in self.environment.instruments[index].images]
+        own_images = [str(image) for image in self.environment.instruments[index].images]
         new = []
         for image, by_digest in images.items():
-            same = [place for place, name in enumerate(known) if _same_name(name, by_digest)]
+            same = [place for place, name in enumerate(own_images) if _same_name(name, by_digest)]
             if not same:
                 new.append(by_digest)
-            elif not {_meant(image), _meant(by_digest)} & {_meant(known[place]) for place in same}:
+            elif not {_meant(image), _meant(by_digest)} & {_meant(own_images[place]) for place in same}:
                 source = f"{named}, its pod template, and the image that its newest pod runs"
                 self.see(("instruments", index, "images", same[0]), by_digest, source)
         if new:
@@ -382,9 +382,9 @@ class _Look:
 
     def registries(self) -> None:
         """The registries of all images."""
-        known = {str(each.host) for each in self.environment.registries}
+        hosts = {str(each.host) for each in self.environment.registries}
         for host in dict.fromkeys(parse_image(image).host for image in self.images):
-            if host not in known:
+            if host not in hosts:
                 unknown = FillIn(f"FILL-IN: how this machine reaches the registry {host}, most likely https://{host}")
                 item = {"host": host, "url": REGISTRIES.get(host, unknown)}
                 self.see(self._end("registries"), item, "names of the images of KEDA and of the workers")
@@ -531,12 +531,12 @@ def _secrets_of(pod: Object) -> Iterator[str]:
 
 def _index(items: Sequence[BaseModel], keys: tuple[str, ...], values: Object) -> int | None:
     """Return the place of the one item that agrees with what was seen; what it leaves to be filled in agrees with all."""
-    known = [{key: getattr(item, key) for key in keys} for item in items]
+    entries = [{key: getattr(item, key) for key in keys} for item in items]
     wanted = {key: values[key] for key in keys}
-    exact = [index for index, item in enumerate(known) if item == wanted]
+    exact = [index for index, item in enumerate(entries) if item == wanted]
     likely = [
         index
-        for index, item in enumerate(known)
+        for index, item in enumerate(entries)
         if all(isinstance(value, FillIn) or value == wanted[key] for key, value in item.items())
     ]
     places = exact or likely

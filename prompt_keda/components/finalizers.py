@@ -43,7 +43,7 @@ def of_others(names: Iterable[str]) -> list[str]:
 
 
 def is_held_by_others(obj: Object) -> bool:
-    """Return whether an object is on its way out, and neither KEDA nor a redeploy can remove what holds it."""
+    """Return whether an object is being deleted, and neither KEDA nor a redeploy can remove what holds it."""
     names = names_of(obj)
     return is_going(obj) and bool(names) and FINALIZER not in names
 

@@ -51,7 +51,7 @@ class Context:
     lag_was_counted
         Whether this process has let Redis count what was read: what is still not right then, no counting mends.
     finalizers_were_waited_for
-        Whether this process has waited for what was on its way out: what still hangs comes back last.
+        Whether this process has waited for what was being deleted: what still hangs comes back last.
     read_before
         Stream → how many events its group had read when the verification began to look.
     polled_before

@@ -71,7 +71,7 @@ class Decisions:
     unpauses
         ``namespace/name`` of each ScaledJob that somebody has paused, and that its source does not want paused.
     saved
-        ``Kind namespace/name`` of each object that goes with its CRD or is on its way out, and that comes back from the
+        ``Kind namespace/name`` of each object that goes with its CRD or is being deleted, and that comes back from the
         snapshot because no source brings it.
     group_start
         Where consumer groups begin that have to be made: ``$`` or ``0``; empty: as the environment says, but after
@@ -128,7 +128,7 @@ class JobRecord:
     job_uid: str = ""
     """The UID of a pod's Job; empty for a Job."""
     was_going: bool = False
-    """Whether it was on its way out already, or a pod's Job was and takes it along: its end is no loss of this run."""
+    """Whether it was being deleted already, or a pod's Job was and takes it along: its end is no loss of this run."""
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ def starts_of_ids(text: str, ids: Iterable[str], what: str, fix: str) -> tuple[s
     Refusal
         When one of them fits no id.
     """
-    known = list(ids)
+    all_ids = list(ids)
     starts = tuple(start.strip() for start in text.split(",") if start.strip())
     for start in starts:
-        if not any(id_.startswith(start) for id_ in known):
+        if not any(id_.startswith(start) for id_ in all_ids):
             raise Refusal(f"no {what} fits {start!r}", fix)
     return starts

@@ -53,7 +53,7 @@ class Application:
         Raises
         ------
         Refusal
-            When a value file is missing, or is none of the checkout.
+            When a value file is missing, or is not in the checkout.
         """
         words = ["--name-template", self.release, "--namespace", self.namespace, "--kube-version", kube_version]
         words += self.parameters
@@ -67,7 +67,7 @@ class Application:
         base = tree if file.startswith("/") else tree / self.path
         path = (base / file.lstrip("/")).resolve()
         if "://" in file or not path.is_relative_to(tree):
-            raise Refusal(f"Application {self.name}: the value file {one_line(file)} is none of the checkout")
+            raise Refusal(f"Application {self.name}: the value file {one_line(file)} is not in the checkout")
         if path.is_file():
             return path
         if self.ignores_missing_files:

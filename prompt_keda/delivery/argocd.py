@@ -229,7 +229,7 @@ class ArgoCdDelivery(Delivery):
 
 
 def scaled_jobs_that_go(kube: Kube, environment: Environment, application: str) -> list[str]:
-    """Return the ScaledJobs of an Application that are on their way out: without KEDA's operator, a sync waits for them for
+    """Return the ScaledJobs of an Application that are being deleted: without KEDA's operator, a sync waits for them for
     ever. A redeploy lets them go, once their running Jobs are orphaned. Raises as `Kube.find` does.
     """
     own = (each for each in environment.instruments if each.application == application)

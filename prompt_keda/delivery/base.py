@@ -74,7 +74,7 @@ class Delivery:
         """Make everybody else keep still. Idempotent: yes. Raises as `Kube.patch` does."""
 
     def is_bringing(self, instrument: Instrument) -> bool:
-        """Return whether who else delivers is about to make an instrument's ScaledJob anew. Raises as `Kube.find` does."""
+        """Return whether who else delivers is about to make an instrument's ScaledJob again. Raises as `Kube.find` does."""
         return False
 
     def obstacles(self) -> Iterator[str]:
@@ -93,7 +93,7 @@ class Delivery:
         return NOBODY_ELSE
 
     def agree(self, wanted: Wanted) -> None:
-        """Let it look anew, or write down for it what stands. Idempotent: yes. Raises as `Kube.patch` does."""
+        """Let it look again, or write down for it what stands. Idempotent: yes. Raises as `Kube.patch` does."""
 
     def rights(self) -> list[Right]:
         """Return the rights that the methods above need."""

@@ -166,10 +166,10 @@ def open_checkout(folder: Path) -> Checkout:
     if git is None:
         raise Missing("git", "PATH", "it is not on this machine", "Install git.")
     if not folder.is_dir():
-        raise Refusal(f"{folder} is no folder", "Name a clone of Phalanx: --phalanx CHECKOUT")
+        raise Refusal(f"{folder} is not a folder", "Name a clone of Phalanx: --phalanx CHECKOUT")
     resolved = folder.resolve()
     if not (resolved / ".git").exists():
-        raise Refusal(f"{folder} is no checkout of git", "Name the top of a clone of Phalanx: --phalanx CHECKOUT")
+        raise Refusal(f"{folder} is not a git checkout", "Name the top of a clone of Phalanx: --phalanx CHECKOUT")
     top = _git(git, resolved, ("rev-parse", "--show-toplevel")).stdout.decode(errors="replace").rstrip("\n")
     if Path(top) != resolved:
         raise Refusal(f"{folder} is not the top of a checkout: that is {top}", "Name the top.")

@@ -168,9 +168,9 @@ def load_prepared(sha256: str) -> list[Object]:
     try:
         objects = json.loads(data)
     except ValueError as error:
-        raise EnvironmentFileError(f"{file} is no JSON", PREPARE) from error
+        raise EnvironmentFileError(f"{file} is not JSON", PREPARE) from error
     if not isinstance(objects, list) or not objects:
-        raise EnvironmentFileError(f"{file} is no list of Kubernetes objects", PREPARE)
+        raise EnvironmentFileError(f"{file} is not a list of Kubernetes objects", PREPARE)
     for obj in objects:
         for _, what, fix in _wrong(obj):
             raise EnvironmentFileError(f"{file}: {what}", fix)
@@ -213,7 +213,7 @@ def load_keda_manifests(path: Path, sha256: str) -> list[Object]:
     except (yaml.YAMLError, ValueError) as error:
         raise EnvironmentFileError(f"KEDA's manifests {path} are neither JSON nor YAML") from error
     if not isinstance(objects, list) or not objects or not all(map(_is_object, objects)):
-        raise EnvironmentFileError(f"KEDA's manifests {path} are no list of Kubernetes objects")
+        raise EnvironmentFileError(f"KEDA's manifests {path} are not a list of Kubernetes objects")
     for obj in objects:
         for key in ("labels", "annotations"):
             for _, what, fix in _wrong_texts(obj["metadata"].get(key), ("metadata", key)):

@@ -94,9 +94,9 @@ class Rendering:
         """
         file = prepared_file(self.sha256)
         private_folder(file.parent)
-        known = {**about, "application": asdict(self.application), "left_out": list(self.left_out)}
-        known["charts"] = [asdict(chart) for chart in self.charts]
-        texts = {about_file(self.sha256): json.dumps(known, indent=1, sort_keys=True).encode(), file: self.data}
+        entry = {**about, "application": asdict(self.application), "left_out": list(self.left_out)}
+        entry["charts"] = [asdict(chart) for chart in self.charts]
+        texts = {about_file(self.sha256): json.dumps(entry, indent=1, sort_keys=True).encode(), file: self.data}
         for target, text in texts.items():
             scratch = target.with_name(f".{target.name}.new")
             try:
@@ -150,7 +150,7 @@ def render(helm: HelmProgram, tree: Path, application: Application, kube_version
     if go_yaml.read_documents(helm.template(chart, arguments), application.path) != documents:
         raise Refusal(
             f"{application.path} renders differently each time: something in it is random, or a date",
-            "Argo CD would say OutOfSync for ever. Correct the chart.",
+            "Argo CD would say OutOfSync forever. Correct the chart.",
         )
     objects = [obj for document in documents for obj in _flat(document, application.path)]
     left_out = tuple(f"{obj['kind']} {_name(obj)}: {why}" for obj in objects if (why := _why_left_out(obj)))

@@ -51,10 +51,10 @@ def find_environment(name: str, *folders: Path) -> Path:
     for path in (folder / f"{name}.yaml" for folder in folders):
         if os.path.isfile(path):  # unlike Path.is_file it says no to a name that the file system refuses
             return path
-    known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml") if _is_environment(path)})
-    near = difflib.get_close_matches(name, known, 1)
+    names = sorted({path.stem for folder in folders for path in folder.glob("*.yaml") if _is_environment(path)})
+    near = difflib.get_close_matches(name, names, 1)
     hint = f"Did you mean {near[0]}? " if near else ""
-    raise EnvironmentFileError(f"there is no environment {name!r}", f"{hint}Known are: {', '.join(known)}.")
+    raise EnvironmentFileError(f"there is no environment {name!r}", f"{hint}Known: {', '.join(names)}.")
 
 
 def _is_environment(path: Path) -> bool:

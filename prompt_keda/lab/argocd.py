@@ -62,13 +62,13 @@ def up(lab: Lab, observer: Observer) -> None:
     LabError
         When something does not build, start or become Synced.
     """
-    known = state.endpoints(lab)
-    address, url = known["address"], f"git://{known['address']}/phalanx"
+    endpoints = state.endpoints(lab)
+    address, url = endpoints["address"], f"git://{endpoints['address']}/phalanx"
     program = go_builds.build(go_builds.ARGOCD, observer) / "argocd"
     helm.link(lab, observer)
     folder = delivered.ensure_ground(lab, url)
     _apply_settings(lab, url)
-    if "argocd_tracking" not in known:
+    if "argocd_tracking" not in endpoints:
         track(lab, LABEL, LABEL_KEY)
     _start(lab, address, program)
     made = {"argocd_namespace": NAMESPACE, "argocd_application": APPLICATIONS[0], "argocd_parent": PARENT}
@@ -127,7 +127,7 @@ def sync(
 ) -> Object:
     """Run a sync of an Application to its end, and return the state of the operation.
 
-    A full one by the strategy ``hook`` deletes the ScaledJob with its running Jobs, and makes it anew.
+    A full one by the strategy ``hook`` deletes the ScaledJob with its running Jobs, and recreates it.
 
     Parameters
     ----------

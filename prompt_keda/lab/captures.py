@@ -170,7 +170,7 @@ class _Studio:
         kube.delete(NAMESPACES, name)
         until(lambda: _uid(kube.find(NAMESPACES, name)) != uid, "a namespace that is gone", LIMIT_S)
         if kube.find(NAMESPACES, name) is not None:
-            raise LabError(f"somebody else has made the namespace {name} anew meanwhile")
+            raise LabError(f"somebody else has made the namespace {name} again meanwhile")
 
 
 def _uid(obj: Object | None) -> str | None:
@@ -268,7 +268,7 @@ def make(only: str, observer: Observer) -> Result[Nothing]:
     starts = tuple(filter(None, only.split(","))) or ("",)
     chosen = [scene for scene in SCENES if scene.name.startswith(starts)]
     if not chosen:
-        raise Refusal(f"no scene begins with {only}", f"Known are {', '.join(scene.name for scene in SCENES)}.")
+        raise Refusal(f"no scene begins with {only}", f"Known: {', '.join(scene.name for scene in SCENES)}.")
     packages.install(observer, packages.FOR_CAPTURES)
     with drilling.alone() as stage:
         studio = _Studio(stage, DOCS, observer)

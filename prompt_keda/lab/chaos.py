@@ -133,10 +133,10 @@ def _made(rounds: int, seed: int, only: int | None, targets: Targets) -> list[Ro
 
 
 def _read(file: str) -> Round:
-    known = {fault.id for fault in ALL_FAULTS}
+    fault_ids = {fault.id for fault in ALL_FAULTS}
     try:
         chaos_round = Round.read(json.loads(Path(file).read_text()))
-        if unknown := [act.target for act in chaos_round.acts if act.kind == BREAK and act.target not in known]:
+        if unknown := [act.target for act in chaos_round.acts if act.kind == BREAK and act.target not in fault_ids]:
             raise ValueError(f"there is no fault {unknown[0]!r}")
         return chaos_round
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -32,11 +32,11 @@ def ensure_ground(lab: Lab, repo_url: str) -> Path:
     A repository that is there stays as it is.
     """
     folder = lab.state / "git" / "phalanx"
-    known = state.endpoints(lab)
+    endpoints = state.endpoints(lab)
     if not (folder / ".git").exists():
         worker = go_builds.build(go_builds.WORKER, lambda event: None)
-        images = contents.publish_small_images(lab, known["registry_url"], worker)
-        keda = json.loads(Path(known["keda_manifests"]).read_text())
+        images = contents.publish_small_images(lab, endpoints["registry_url"], worker)
+        keda = json.loads(Path(endpoints["keda_manifests"]).read_text())
         phalanx.write(folder, keda, images["worker"], images["busybox"], repo_url)
     contents.apply(lab, [vault_secret_kind(), *_volumes(lab)])
     contents.kubectl(lab, ["wait", "--for=condition=Established", f"crd/{VAULT_SECRETS.for_kubectl}", "--timeout=30s"])
@@ -56,11 +56,11 @@ def ensure_groups(lab: Lab) -> None:
 
 def _start_operator(lab: Lab) -> None:
     """Start the operator of VaultSecrets, which reads Vault with the stack's own token. Idempotent: yes."""
-    known = state.endpoints(lab)
+    endpoints = state.endpoints(lab)
     config = {
-        "kubeconfig": known["admin_kubeconfig"],
-        "vault_url": known["vault_url"],
-        "ca_file": known["ca_file"],
+        "kubeconfig": endpoints["admin_kubeconfig"],
+        "vault_url": endpoints["vault_url"],
+        "ca_file": endpoints["ca_file"],
         "token_file": str(state.secret_file(lab, "vault-root-token")),
     }
     file = lab.state / "vault-operator.json"

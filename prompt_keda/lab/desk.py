@@ -68,10 +68,10 @@ def command(lab: Lab, argv: Sequence[str]) -> list[str]:
     """
     if lab.is_users:
         raise Refusal("the desk needs root: it is another user's, in a network of its own", "Make a stack as root.")
-    known = state.endpoints(lab)
-    _open(lab, known)
-    _write_endpoints(lab, known)
-    _write_login(lab, known)
+    endpoints = state.endpoints(lab)
+    _open(lab, endpoints)
+    _write_endpoints(lab, endpoints)
+    _write_login(lab, endpoints)
     inside = [sys.executable, "-m", "prompt_keda.lab.desk", json.dumps({"home": str(home(lab)), "argv": list(argv)})]
     return ["nsenter", f"--net=/run/netns/{_netns(lab)}", "--", "unshare", "--mount", "--", *inside]
 
@@ -98,7 +98,7 @@ def _netns(lab: Lab) -> str:
 
 
 def _open(lab: Lab, known: dict[str, Any]) -> None:
-    """Make namespace and home. The folder ``.ready`` is made last: what is half done is made anew. Idempotent: yes."""
+    """Make namespace and home. The folder ``.ready`` is made last: what is half done is recreated. Idempotent: yes."""
     ready = home(lab) / ".ready"
     if ready.exists():
         return
@@ -135,7 +135,7 @@ def _write_endpoints(lab: Lab, known: dict[str, Any]) -> None:
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Write a file anew unless it says this already: another command may be reading it."""
+    """Write a file again unless it says this already: another command may be reading it."""
     if not file.is_symlink() and file.exists() and file.read_bytes() == content:
         return
     with NamedTemporaryFile(dir=file.parent, delete=False) as fresh:

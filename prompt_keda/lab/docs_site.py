@@ -91,7 +91,7 @@ LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)]+)\)")
 
 
 def build(observer: Observer) -> Result[Nothing]:
-    """Build the site into .site/, which is made anew.
+    """Build the site into .site/, from scratch.
 
     Raises
     ------

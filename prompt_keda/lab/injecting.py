@@ -21,8 +21,8 @@ TO_SEE = "./run check-deps --env local shows when all is well"
 def list_faults() -> Result[Faults]:
     """Return every fault, and whether it is in the local stack: injected by hand, or left by a drill that was killed."""
     there = state.faults(current_lab())
-    known = (*ALL_FAULTS, *OF_DELIVERY)
-    return _result("faults", known, there, f"{len(known)} faults, {len(there)} of them in the local stack")
+    all_faults = (*ALL_FAULTS, *OF_DELIVERY)
+    return _result("faults", all_faults, there, f"{len(all_faults)} faults, {len(there)} of them in the local stack")
 
 
 def inject(fault_id: str, observer: Observer) -> Result[Faults]:
@@ -79,14 +79,14 @@ def revert_all(observer: Observer) -> Result[Faults]:
 
 def _known(ids: Sequence[str]) -> tuple[list[Fault], list[PromptKedaError]]:
     """Return the faults of these ids, and an error for each that this toolkit does not know."""
-    known: list[Fault] = []
+    found: list[Fault] = []
     errors: list[PromptKedaError] = []
     for id_ in ids:
         try:
-            known.append(fault_of(id_))
+            found.append(fault_of(id_))
         except Refusal as error:
             errors.append(error)
-    return known, errors
+    return found, errors
 
 
 def _result(task: str, faults: Sequence[Fault], there: Sequence[str], header: str) -> Result[Faults]:

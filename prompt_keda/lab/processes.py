@@ -95,7 +95,7 @@ def adopt(lab: Lab, name: str, pid: int) -> None:
 
 
 def supervise(lab: Lab, name: str, stop: Sequence[str], start: Sequence[str]) -> None:
-    """Know a program that another starts anew whenever it ends: it is found by its name among the stack's processes.
+    """Know a program that another starts again whenever it ends: it is found by its name among the stack's processes.
 
     Parameters
     ----------

@@ -83,5 +83,5 @@ def _named(name: str) -> Provider:
     for provider in PROVIDERS:
         if provider.name == name:
             return provider
-    known = ", ".join(provider.name for provider in PROVIDERS)
-    raise Refusal(f"there is no provider {name!r} of local stacks", f"Known are: {known}.")
+    names = ", ".join(provider.name for provider in PROVIDERS)
+    raise Refusal(f"there is no provider {name!r} of local stacks", f"Known: {names}.")

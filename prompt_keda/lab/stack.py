@@ -93,12 +93,12 @@ def up(
 def _only_delivery(lab: Lab, asked: str) -> str:
     """Return what delivers KEDA on a stack; empty: nothing but the toolkit. Raises `Refusal` when that cannot be."""
     if asked not in ("", *DELIVERIES):
-        raise Refusal(f"--with knows no {asked!r}", f"Known are: {', '.join(DELIVERIES)}.")
-    known = str((local_stack.read_endpoints(lab.name) or {}).get("delivery", ""))
-    if asked and known and asked != known:
+        raise Refusal(f"--with knows no {asked!r}", f"Known: {', '.join(DELIVERIES)}.")
+    delivery = str((local_stack.read_endpoints(lab.name) or {}).get("delivery", ""))
+    if asked and delivery and asked != delivery:
         fix = f"PROMPT_KEDA_LAB=another ./run lab.up --with {asked}"
-        raise Refusal(f"the local stack {lab.name!r} has {known} already", fix)
-    return asked or known
+        raise Refusal(f"the local stack {lab.name!r} has {delivery} already", fix)
+    return asked or delivery
 
 
 def ensure_up(observer: Observer = nobody, provider: str = "") -> None:
@@ -315,14 +315,14 @@ def exec_(argv: Sequence[str]) -> int:
         When the stack is not up.
     """
     lab = current_lab()
-    known = state.endpoints(lab)
+    endpoints = state.endpoints(lab)
     env = {
         **os.environ,
         "KUBECONFIG": str(lab.admin_kubeconfig),
-        "VAULT_ADDR": known["vault_url"],
-        "VAULT_CACERT": known["ca_file"],
+        "VAULT_ADDR": endpoints["vault_url"],
+        "VAULT_CACERT": endpoints["ca_file"],
         "PATH": f"{lab.state / 'bin'}:{os.environ['PATH']}",
     }
-    if known["redis_password"]:
+    if endpoints["redis_password"]:
         env["REDISCLI_AUTH"] = state.ensure_secret(lab, "redis-password").reveal()
     return subprocess.run([*place.of(lab).inside(lab), *argv], env=env, check=False).returncode

@@ -130,8 +130,8 @@ def status(lab: Lab | None = None) -> LabStatus:
     """Return what stands of a stack; of the current one unless named."""
     lab = lab or current_lab()
     running = {name: processes.pid_of(lab, name) for name in processes.names(lab)}
-    known = local_stack.read_endpoints(lab.name)
-    finished = known is not None
+    endpoints = local_stack.read_endpoints(lab.name)
+    finished = endpoints is not None
     up = finished and bool(running) and all(running.values())
     cpu_s, memory_bytes = processes.usage(lab)
     return LabStatus(
@@ -140,7 +140,7 @@ def status(lab: Lab | None = None) -> LabStatus:
         state="up" if up else "partial" if any(running.values()) or finished else "down",
         kubeconfig=str(lab.people_kubeconfig),
         admin_kubeconfig=str(lab.admin_kubeconfig),
-        endpoints=known or {},
+        endpoints=endpoints or {},
         versions=versions(),
         processes=running,
         faults=faults(lab),

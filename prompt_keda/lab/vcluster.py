@@ -160,9 +160,9 @@ def _answers(lab: Lab) -> bool:
 
 def fill(lab: Lab) -> None:
     """Put inside what a cluster starts with: people's rights, its marker, and Redis. Idempotent: yes."""
-    known = state.endpoints(lab)
-    image = contents.publish_redis_image(lab, known["registry_url"])
-    password = state.ensure_secret(lab, "redis-password") if known["redis_password"] else None
+    endpoints = state.endpoints(lab)
+    image = contents.publish_redis_image(lab, endpoints["registry_url"])
+    password = state.ensure_secret(lab, "redis-password") if endpoints["redis_password"] else None
     objects = base_objects.redis(image, _redis_data(lab), password, services.docker_config(lab))
     inside = [item for item in objects if item["kind"] != "PersistentVolume"]  # its syncer would delete it
     for item in inside:

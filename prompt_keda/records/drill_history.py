@@ -60,7 +60,7 @@ def stopped_drills(drills: Path, environment: str, stack: str) -> Drills:
             if len(record.files) < len(chosen):
                 done, damaged = _drills_of(record)
                 if damaged:
-                    raise Refusal(damaged[0], "Begin anew: drill --all")
+                    raise Refusal(damaged[0], "Begin again: drill --all")
                 return Drills(record, chosen, done)
     raise Refusal(f"no drills in {drills} were stopped", "Begin: drill --all")
 

@@ -1,4 +1,4 @@
-"""The record of an incident: a journal, and what each command gave. Kept for ever.
+"""The record of an incident: a journal, and what each command gave. Kept forever.
 
 It opens with the first runbook, response or note of an environment, and closes with the proof. Entries are those of
 `JournalFile`: ``step`` is a step's id, or ``incident`` or ``note``.

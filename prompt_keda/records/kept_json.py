@@ -16,7 +16,7 @@ def read_kept(text: str) -> Any:
     Raises
     ------
     ValueError
-        When it is no JSON, holds a number that is none (``NaN``, ``Infinity``, ``1e999``), or is nested too deeply.
+        When it is not JSON, holds a number that is none (``NaN``, ``Infinity``, ``1e999``), or is nested too deeply.
     """
     try:
         return json.loads(text, parse_float=_finite, parse_constant=_finite)

@@ -126,7 +126,7 @@ class Lock:
     def _until_free(self) -> Object | None:
         """Wait until the lock has expired, and return what stands of it; None if there is none.
 
-        A holder that renews the lock or gives it back meanwhile is alive, and what this run has planned on is no more.
+        A holder that renews the lock or gives it back meanwhile is alive, and what this run was planned on no longer holds.
         """
         first = self._kube.find(LEASES, LEASE, STATE_NAMESPACE)
         if first is None or self._is_free(first):
@@ -202,7 +202,7 @@ class Lock:
         }
 
     def _renew(self) -> None:
-        """Write the time. The UID is the precondition: 404 and 409 say that the lock is no more this process's."""
+        """Write the time. The UID is the precondition: 404 and 409 say that the lock is no longer this process's."""
         body = {"metadata": {"uid": self._uid}, "spec": {"renewTime": self._now()}}
         self._kube.patch(LEASES, LEASE, STATE_NAMESPACE, body)
 

@@ -56,7 +56,7 @@ class Record:
         """
         paths = sorted(records.glob("*"), key=lambda path: path.name, reverse=True)
         names = {path: environment_of(path.name) for path in paths}
-        strange = [f"{path}: its name is no id of a record" for path, name in names.items() if name is None]
+        strange = [f"{path}: its name is not a record's id" for path, name in names.items() if name is None]
         return [cls(path) for path, name in names.items() if name and environment in ("", name)], strange
 
     @property
@@ -126,7 +126,7 @@ class RunFolder(Record):
             When it cannot be made.
         """
         if environment_of(run_id) is None:
-            raise Refusal(f"{run_id!r} is no id of a run")
+            raise Refusal(f"{run_id!r} is not a run's id")
         run = cls(private_folder(runs / run_id))
         run.journal.replace(entries)
         run.write_json("snapshot.json", snapshot)
@@ -201,7 +201,7 @@ class JournalFile:
             return file.read(1) != b"\n"
 
     def replace(self, entries: Sequence[Mapping[str, str]]) -> None:
-        """Write the whole journal anew, whole or not at all: when another machine has gone on with the run."""
+        """Write the whole journal again, whole or not at all: when another machine has gone on with the run."""
         self._record.write_text(JOURNAL, "".join(json.dumps(entry) + "\n" for entry in entries))
 
     def entries(self) -> list[dict[str, str]]:

@@ -176,7 +176,7 @@ def cut(text: str) -> str:
 
 
 def environment_of(run_id: str) -> str | None:
-    """Return the environment that a run's id names; None if it is no id of a run."""
+    """Return the environment that a run's id names; None if it is not a run's id."""
     match = RUN_ID.fullmatch(run_id)
     if match is None:
         return None

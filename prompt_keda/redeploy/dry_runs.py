@@ -38,7 +38,7 @@ TRIED = "-preflight"
 CANNOT_TELL = "does not support dry run"
 """What the API server says where a webhook with side effects would have to be asked (Kubernetes, webhook dispatcher)."""
 NOT_TRIED = (API_SERVICES.kind, VALIDATING_WEBHOOKS.kind, "CustomResourceDefinition")
-"""The first has to have its own name; no admission is asked for the second; CRDs that stand are not made anew."""
+"""The first has to have its own name; no admission is asked for the second; CRDs that stand are not recreated."""
 
 
 def looks(context: Context) -> Iterator[Look]:
@@ -95,7 +95,7 @@ def _of_scaled_jobs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]
 
 
 def _of_what_hangs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]:
-    """Yield each object on its way out that KEDA's finalizer is taken from."""
+    """Yield each object being deleted that KEDA's finalizer is taken from."""
     for live in free.dying(context):
         names = finalizers.names_of(live)
         if FINALIZER in names:

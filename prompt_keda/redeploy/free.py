@@ -1,4 +1,4 @@
-"""Stage free: finalizers are removed from what hangs on its way out, once its running Jobs are orphaned.
+"""Stage free: finalizers are removed from what hangs in deletion, once its running Jobs are orphaned.
 
 KEDA's operator removes its finalizers itself; once it is gone, nobody does, and CRDs, ScaledJobs and namespaces stay
 Terminating (failure mode F5). Without the finalizer the garbage collector would remove the Jobs of a ScaledJob. So the
@@ -42,7 +42,7 @@ def owned(context: Context) -> Iterator[tuple[Object, str]]:
 
 
 def _going_crds(context: Context) -> dict[str, Object]:
-    """Return the CRDs that are on their way out by name, without their schemas of up to half a megabyte each."""
+    """Return the CRDs that are being deleted by name, without their schemas of up to half a megabyte each."""
     return {crd["metadata"]["name"]: crd for crd in context.systems.kube.names(CRDS) if is_going(crd)}
 
 
@@ -77,10 +77,10 @@ def orphan_jobs(context: Context) -> None:
 
 def _change(context: Context, kind: Resource, live: Object, **metadata: Any) -> None:
     """Change an object's metadata, if it is still as it was read. If it is not, whoever waits looks again."""
-    known = live["metadata"]
-    body = {"uid": known["uid"], "resourceVersion": known["resourceVersion"], **metadata}
+    before = live["metadata"]
+    body = {"uid": before["uid"], "resourceVersion": before["resourceVersion"], **metadata}
     try:
-        context.systems.kube.patch(kind, known["name"], known.get("namespace"), {"metadata": body})
+        context.systems.kube.patch(kind, before["name"], before.get("namespace"), {"metadata": body})
     except (Missing, BadAnswer) as error:
         if not has_changed(error):
             raise
@@ -100,14 +100,14 @@ def delete_crds(context: Context) -> None:
 
 
 def dying(context: Context, going_crds: Mapping[str, Object] | None = None) -> list[Object]:
-    """Return the objects of KEDA's kinds that are on their way out.
+    """Return the objects of KEDA's kinds that are being deleted.
 
     A smoke test's are left to the operator that comes, unless their CRD goes: each test removes its own.
 
     Parameters
     ----------
     going_crds
-        The CRDs that are on their way out; None: ask now.
+        The CRDs that are being deleted; None: ask now.
     """
     going_crds = _going_crds(context) if going_crds is None else going_crds
     smoke = context.environment.smoke.namespace
@@ -120,7 +120,7 @@ def dying(context: Context, going_crds: Mapping[str, Object] | None = None) -> l
 
 
 def hanging_inspect(context: Context) -> Progress:
-    """Is something of KEDA's kinds on its way out that the install has to wait for, and what holds it?"""
+    """Is something of KEDA's kinds being deleted that the install has to wait for, and what holds it?"""
     going = _going_crds(context)
     wanted = (crd["metadata"]["name"] for crd in install.crds(context))
     crds = [{**going[name], "kind": CRDS.kind} for name in wanted if name in going]
@@ -147,7 +147,7 @@ def _can_wait(context: Context, live: Object) -> bool:
 
 
 def remove_finalizers(context: Context) -> None:
-    """Remove KEDA's finalizers from what is on its way out, until all of it is gone that can go. Idempotent: yes.
+    """Remove KEDA's finalizers from what is being deleted, until all of it is gone that can go. Idempotent: yes.
 
     A ScaledJob keeps its own while a running Job still refers to it. Finalizers of others stay, and are reported at the end;
     so are those of Kubernetes itself that are still there after a minute.
@@ -174,7 +174,7 @@ STEPS: tuple[Step[Context], ...] = (
     Step("free/delete-crds", "remove the CRDs that are purged", crds_inspect, delete_crds, destructive=True),
     Step(
         "free/remove-finalizers",
-        "remove KEDA's finalizers from what hangs on its way out",
+        "remove KEDA's finalizers from what hangs in deletion",
         hanging_inspect,
         remove_finalizers,
         destructive=True,

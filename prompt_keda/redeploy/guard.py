@@ -80,7 +80,7 @@ def annotate_jobs_inspect(context: Context) -> Progress:
     risky = to_make_safe(context)
     if not risky:
         going = running_jobs.going(context.before)
-        more = f"; on their way out before this run: {some(going)}" if going else ""
+        more = f"; being deleted before this run: {some(going)}" if going else ""
         return Progress(State.DONE, f"{len(context.before)} running Jobs and pods recorded, none at risk{more}")
     return Progress(State.TODO, f"{len(risky)} Jobs have another generation than their ScaledJob")
 

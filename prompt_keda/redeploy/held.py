@@ -29,14 +29,14 @@ from prompt_keda.redeploy.inventory import custom_kinds
 
 
 def of_namespaces(context: Context) -> Iterator[str]:
-    """Yield which of the namespaces that KEDA and its proof need are on their way out and do not go."""
+    """Yield which of the namespaces that KEDA and its proof need are being deleted and do not go."""
     for name in sorted(namespaces.needed(context)):
         if why := namespaces.why_held(context.systems.kube.find(NAMESPACES, name) or {"metadata": {}}):
             yield why
 
 
 def of_parts(context: Context) -> Iterator[str]:
-    """Yield which of KEDA's own objects are on their way out and do not go: what is applied over them would go with them."""
+    """Yield which of KEDA's own objects are being deleted and do not go: what is applied over them would go with them."""
     for wanted in [*install.crds(context), *install.parts_without_ca(context)]:
         try:
             live = context.find(wanted)

@@ -66,13 +66,13 @@ class Inventory:
     certificate_fault
         What is wrong with KEDA's certificates; empty if nothing is.
     dying
-        What is on its way out, in words: namespaces, CRDs, objects of KEDA's kinds.
+        What is being deleted, in words: namespaces, CRDs, objects of KEDA's kinds.
     lease
         The operator's Lease, or None.
     custom
         All live objects of KEDA's kinds, in all namespaces.
     left_namespaces
-        Why namespaces of instruments do not go that are on their way out, in words.
+        Why namespaces of instruments do not go that are being deleted, in words.
     """
 
     crds: tuple[ObservedObject, ...]

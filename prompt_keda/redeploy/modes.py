@@ -25,7 +25,7 @@ from prompt_keda.redeploy.inventory import Inventory, ObservedObject, is_operato
 MODES = ("auto", "cold", "repair", "reinstall", "upgrade", "purge")
 REPLACED = ("APIService", "ValidatingWebhookConfiguration", "Deployment")
 """Kinds that are removed and made again where they differ; all others are applied over."""
-HELD = "is on its way out, and {} holds it, which no redeploy takes away: all else comes back first"
+HELD = "is being deleted, and {} holds it, which no redeploy takes away: all else comes back first"
 MOST_SAID = 500
 BACKLOG = {"": "", "skip": "$", "replay": "0"}
 
@@ -66,7 +66,7 @@ class RedeployOptions:
             When one is not known.
         """
         if mode not in MODES:
-            raise Refusal(f"there is no mode {mode!r}", f"Known are: {', '.join(MODES)}.")
+            raise Refusal(f"there is no mode {mode!r}", f"Known: {', '.join(MODES)}.")
         if backlog not in BACKLOG:
             raise Refusal(f"--backlog {backlog} is not known", "skip leaves out what waits, replay does all of it.")
         names = tuple(sorted({job.strip() for job in give_up.split(",") if job.strip()}))
@@ -108,7 +108,7 @@ def _fitting(inventory: Inventory, version: str) -> tuple[str, str]:
     others = sorted(inventory.versions - {version})
     if inventory.dying:
         names = some(inventory.dying)
-        return "reinstall", f"repair is not enough, on its way out is {names}: {_what('reinstall')}"
+        return "reinstall", f"repair is not enough (being deleted: {names}): {_what('reinstall')}"
     if not inventory.stands:
         return "cold", "nothing of KEDA stands here: everything comes from the environment"
     if others:
@@ -261,7 +261,7 @@ def to_save(context: Context, custom: Iterable[Object], going_crds: set[str]) ->
     Parameters
     ----------
     going_crds
-        Names of the CRDs that are on their way out, or are removed.
+        Names of the CRDs that are being deleted, or are removed.
     """
     sources = {label(obj) for own in context.instrument_objects.values() for obj in own}
     kinds = {

@@ -28,7 +28,7 @@ Look = Callable[[], str | None]
 
 
 def inspect(context: Context) -> Progress:
-    """Can all be read, written and pulled that a redeploy needs, and is nothing on its way out that it keeps?
+    """Can all be read, written and pulled that a redeploy needs, and is nothing being deleted that it keeps?
 
     Objects are tried by server-side dry runs, the rights of all steps by access reviews, Redis by commands that change
     nothing; nothing is changed. An image is looked up
@@ -149,7 +149,7 @@ def _events_refused(context: Context, instrument: Instrument) -> str | None:
         return f"{error.what}. {error.fix}"
     except (Unreachable, Missing, BadAnswer):  # the last: a kubelet that the API server does not reach
         return None
-    except ClientError as error:  # Vault has answered that its password is not to be had
+    except ClientError as error:  # Vault has answered that its password is not available
         return f"{error.what}. {error.fix}"
 
 

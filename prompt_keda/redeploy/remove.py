@@ -123,7 +123,7 @@ def _removal(
 
 
 def namespaces_inspect(context: Context) -> Progress:
-    """Is one of the namespaces on its way out, and why does it not go?"""
+    """Is one of the namespaces being deleted, and why does it not go?"""
     wanted = {context.namespace, *(instrument.namespace for instrument in context.environment.instruments)}
     for name in sorted(wanted - namespaces.left(context).keys()):
         namespace = context.systems.kube.find(NAMESPACES, name)
@@ -136,7 +136,7 @@ def let_namespaces_go(context: Context) -> None:
     """Remove the metrics APIService if KEDA's namespace is Terminating: it would hold it up (F9). Idempotent: yes.
 
     What the plan saw of it was removed by the steps before. This one is there where somebody deletes the namespace after
-    the install, and the run is resumed (seen in a chaos round). Its Service goes with the namespace; the install makes both anew.
+    the install, and the run is resumed (seen in a chaos round). Its Service goes with the namespace; the install makes both again.
     """
     kube = context.systems.kube
     namespace, service = kube.find(NAMESPACES, context.namespace), kube.find(API_SERVICES, API_SERVICE)

@@ -78,9 +78,7 @@ def lag_inspect(context: Context) -> Progress:
     if not wrong:
         return Progress(State.DONE, f"{len(instruments)} right")
     if context.lag_was_counted:
-        return Progress(
-            State.DONE, f"Redis cannot say it yet, because waiting events were deleted: {'; '.join(wrong)}"
-        )
+        return Progress(State.DONE, f"Redis cannot say it yet, because waiting events were deleted: {'; '.join(wrong)}")
     return Progress(State.TODO, "; ".join(wrong))
 
 
@@ -96,7 +94,7 @@ def scaled_jobs_inspect(context: Context) -> Progress:
     for obj, source in _wanted(context):
         live = context.find(obj)
         if live is None and _is_brought(context, source):
-            return Progress(State.WORKING, f"{label(obj)} is made anew by a sync")
+            return Progress(State.WORKING, f"{label(obj)} is recreated by a sync")
         if live is None:
             return Progress(State.TODO, f"{label(obj)} is absent")
         difference = _difference(context, obj, source, live)
@@ -135,7 +133,7 @@ def apply_scaled_jobs(context: Context) -> None:
 
     KEDA would delete these Jobs, because they carry another generation (failure modes F1 and F2); it leaves those of a
     paused one alone. The next step makes them safe, and unpauses it. What came from the snapshot and stands again is left
-    alone: somebody else may deliver it. So is what others hold on its way out, which comes back once they let it go, and
+    alone: somebody else may deliver it. So is what others keep from being deleted, which comes back once they let it go, and
     what a sync that has removed it is about to make. A value that somebody has edited is taken over as the plan says. What
     somebody has added to a spec goes by a merge patch: applying takes away only what this toolkit has once applied. Then
     Jobs that were born suspended by it are let run.
@@ -218,7 +216,7 @@ def _needs_pause(context: Context, wanted: Object, live: Object | None) -> bool:
 
 
 def left_inspect(context: Context) -> Progress:
-    """Is something still not back, because others hold what stood of it on its way out?"""
+    """Is something still not back, because others keep what stood of it from being deleted?"""
     kube, left = context.systems.kube, namespaces.left(context)
     others = [
         {**SCALED_JOBS.head, "metadata": {"name": instrument.scaled_job, "namespace": instrument.namespace}}
@@ -230,7 +228,7 @@ def left_inspect(context: Context) -> Progress:
         if live is not None and finalizers.is_held_by_others(live):
             left[label(wanted)] = finalizers.describe(live, label(wanted), kube.resource_of(wanted).for_kubectl)
     if left:
-        rest = "All else is back. Not back, because it is on its way out and does not go"
+        rest = "All else is back. Not back, because its deletion hangs"
         return Progress(State.BROKEN, f"{rest}: {some(left.values(), '; ')}")
     return Progress(State.DONE)
 

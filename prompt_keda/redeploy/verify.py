@@ -194,7 +194,7 @@ def jobs_inspect(context: Context) -> Progress:
     going = running_jobs.going(context.before)
     detail = f"all {len(context.before) - len(going)} Jobs and pods of the start live on or ended by themselves"
     if going:
-        detail += f"; on their way out before this run, and not counted: {some(going)}"
+        detail += f"; being deleted before this run, and not counted: {some(going)}"
     failed = running_jobs.failed(context.systems.kube, context.before)
     return Progress(State.DONE, detail + (f"; {len(failed)} Jobs failed: {', '.join(failed[:5])}" if failed else ""))
 

@@ -20,7 +20,7 @@ def refuse_unwritable(path: Path) -> None:
     scratch = _scratch(path)
     try:
         if path.exists():
-            raise Refusal(f"{path} is there already", "Name another file: nothing is overwritten.")
+            raise Refusal(f"{path} already exists", "Name another file: nothing is overwritten.")
         scratch.unlink(missing_ok=True)
         os.close(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE))
         scratch.unlink()

@@ -47,7 +47,7 @@ class _Stage:
         self.at_work = {**self.at_work, subject: (news, began)}
 
     def remove(self, subject: str) -> None:
-        """Take away what has ended. The dictionary is made anew: rich's thread may be drawing the old one."""
+        """Take away what has ended. The dictionary is replaced: rich's thread may be drawing the old one."""
         self.at_work = {name: at for name, at in self.at_work.items() if name != subject}
 
     def __rich__(self) -> Text:

@@ -41,7 +41,7 @@ def find_runbook(folder: Path, name: str) -> Runbook:
     """
     names = runbook_names(folder)
     if name not in names:
-        raise Refusal(f"there is no runbook {name!r}", f"Known are {', '.join(names)}.")
+        raise Refusal(f"there is no runbook {name!r}", f"Known: {', '.join(names)}.")
     return load_runbook(folder / f"{name}.md")
 
 

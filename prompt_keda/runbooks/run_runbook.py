@@ -27,7 +27,7 @@ class RunbookOptions:
     first
         The id of the step to begin with; empty: the first.
     interrupted_run
-        The redeploy that this incident has begun and not ended; empty if there is none. It is resumed, not begun anew.
+        The redeploy that this incident has begun and not ended; empty if there is none. It is resumed, not begun again.
     """
 
     environment: str

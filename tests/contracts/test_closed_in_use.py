@@ -19,7 +19,7 @@ LIMIT = timedelta(seconds=10)
 
 
 def test_a_late_answer_is_not_read_from_the_connection_that_came_after(authority):
-    """A check that is overdue waits for its registry when the clients are closed; the next round connects anew.
+    """A check that is overdue waits for its registry when the clients are closed; the next round connects again.
 
     Its socket had the number of the closed one: the overdue thread took the first bytes of its answer, and both broke with
     "bad record mac".
@@ -65,7 +65,7 @@ def test_a_late_answer_is_not_read_from_the_connection_that_came_after(authority
 
 
 def test_nobody_begins_to_read_from_one_that_is_being_closed(authority, monkeypatch):
-    """Between the look at who uses it and the close, another thread could: it then waited in another connection for ever."""
+    """Between the look at who uses it and the close, another thread could: it then waited in another connection forever."""
     order, closing, reading = [], threading.Event(), threading.Event()
     close, read = ssl.SSLSocket._real_close, ssl.SSLSocket.read
 

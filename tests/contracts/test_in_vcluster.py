@@ -86,7 +86,7 @@ def test_a_right_that_lacks_may_have_gone_with_the_store(session, command, autho
 
 @each_command
 def test_a_ca_that_is_another_one_is_a_vcluster_that_was_rebuilt(session, command, tmp_path):
-    """Fetch its kubeconfig anew, then enrol."""
+    """Fetch its kubeconfig again, then enrol."""
     other = Authority(tmp_path / "other")
     other.ensure_server("server", ["127.0.0.1"])
     with (

@@ -250,7 +250,7 @@ def test_a_watch_wakes_up_on_a_change_and_not_without(kube):
     kube.apply(config_map("before"))
     watch = kube.watch([(CONFIG_MAPS, NAMESPACE)])
     try:
-        assert watch.wait(5.0)  # what is there already counts as a change
+        assert watch.wait(5.0)  # what already exists counts as a change
         while watch.wait(0.5):
             pass
         kube.apply(config_map("c"))

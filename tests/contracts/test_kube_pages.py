@@ -52,7 +52,7 @@ def test_what_is_no_page_is_a_bad_answer(answer, message):
 
 
 def test_a_server_that_says_nothing_is_not_waited_for():
-    """The time-out is the client's; a connection that ends without a word is no answer either."""
+    """The time-out is the client's; a connection that ends silently is no answer either."""
     with pytest.raises(Unreachable):
         asked(b"", timeout_s=0.05, close=False)
     with pytest.raises(Unreachable, match="closed"):

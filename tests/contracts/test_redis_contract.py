@@ -528,7 +528,7 @@ def test_another_login_sees_what_it_may(kind, start_redis):
 
 
 def test_a_redis_that_wants_tls_is_told(start_redis, authority, tmp_path):
-    """It closes the connection without a word: TLS is told apart from TCP and from the login."""
+    """It closes the connection silently: TLS is told apart from TCP and from the login."""
     pki, port = authority.folder, free_port()
     files = f"tls-cert-file {pki}/server.crt\ntls-key-file {pki}/server.key\ntls-ca-cert-file {authority.ca_file}"
     _, running = start_redis("", f"tls-port {port}\n{files}")

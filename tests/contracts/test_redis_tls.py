@@ -176,7 +176,7 @@ def test_the_password_is_sent_to_nobody_who_is_not_trusted(owner, authority):
 
 @each_way
 def test_a_redis_that_wants_tls_is_told_to_a_client_without(reach, owner, tmp_path):
-    """It closes the connection without a word; the message names the key of the environment."""
+    """It closes the connection silently; the message names the key of the environment."""
     with redis_server(tmp_path, owner) as port:
         assert "a Redis that wants TLS does so: see redis.tls" in refusal(reach(port, None), Unreachable)
 

@@ -58,7 +58,7 @@ class Survivors:
                 if event["type"] == "ERROR":
                     return
                 self._note(event["type"], event["object"])
-        except Exception:  # noqa: BLE001  the watch has ended, in one of urllib3's ways: it is begun anew
+        except Exception:  # noqa: BLE001  the watch has ended, in one of urllib3's ways: it is begun again
             return
 
     def _note(self, kind, obj):

@@ -72,7 +72,7 @@ def test_productions_file_plans_what_the_stacks_own_does(endpoints, tmp_path):
 
 @pytest.mark.parametrize("method", ["annotation", "annotation+label"])
 def test_argo_cd_agrees_where_it_tracks_in_another_way(stage, endpoints, tmp_path, method):
-    """Everything is made anew with the marks of that method; it says Synced, and its next sync changes nothing."""
+    """Everything is recreated with the marks of that method; it says Synced, and its next sync changes nothing."""
     made = own_environment(endpoints)
     made["argocd"]["tracking"] = method
     file = tmp_path / f"{ARGOCD}.yaml"

@@ -40,7 +40,7 @@ def asked_since(start):
 def whole_lines(log):
     """Return the lines of a log and of the one before it: the API server begins a new one at 20 MiB."""
     texts, number = [], None
-    while number != log.stat().st_ino:  # it was begun anew while we read
+    while number != log.stat().st_ino:  # it was begun again while we read
         number, texts = log.stat().st_ino, []
         for file in sorted(log.parent.glob(f"{log.stem}*{log.suffix}")):  # "-" is before ".": the older one first
             with suppress(FileNotFoundError):

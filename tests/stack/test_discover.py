@@ -59,4 +59,4 @@ def test_check_deps_runs_at_once_on_a_first_file(tmp_path, deployed, endpoints):
     assert all("the environment does not say" in f"{each['observed']} {each['detail']}" for each in unknown), unknown
     assert sum(each["verdict"] == "ok" for each in results) > 40
     again = subprocess.run(command("discover", *new), cwd=tmp_path, capture_output=True, text=True)
-    assert again.returncode == 2 and "is there already" in again.stderr
+    assert again.returncode == 2 and "already exists" in again.stderr

@@ -25,7 +25,7 @@ PAGE = ROOT / "docs" / "faults.md"
 HEAD = """# What breaks, and what sees it
 Made by tests/stack/test_faults.py: each fault is injected into the local stack, seen by the checks named here and by no
 other, and reverted. A check that needs one of these is SKIPPED. Events: "stop" where too few workers start for the events that
-come meanwhile (tests/stack/test_scaling_stops.py), so that about one visit is lost each 36 s; "go on" where there is time.
+come meanwhile (tests/stack/test_scaling_stops.py), so that about one visit is lost every 36 s; "go on" where there is time.
 
 | fault | case | events | seen by | said |
 |---|---|---|---|---|

@@ -1,4 +1,4 @@
-"""What others hold on its way out: KEDA comes back for everybody else, or nothing is removed at all."""
+"""What others keep from being deleted: KEDA comes back for everybody else, or nothing is removed at all."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def test_a_selective_sync_leaves_running_jobs_alone(kube, jobs):
 
 
 def test_a_full_sync_deletes_running_jobs(kube, jobs):
-    """The disaster that the toolkit is built around is real here: the hook ScaledJob goes with its Jobs, and comes anew."""
+    """The disaster that the toolkit is built around is real here: the hook ScaledJob goes with its Jobs, and comes again."""
     before = kube.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"]
     argocd.require(argocd.sync(kube, INSTRUMENT))
     after = kube.get(SCALED_JOBS, INSTRUMENT, INSTRUMENT)["metadata"]

@@ -42,7 +42,7 @@ def drill(fault_id, **env):
 
 
 def change_generations(endpoints):
-    """Edit the ScaledJob twice, so that one that is made anew has another generation than its Jobs."""
+    """Edit the ScaledJob twice, so that one that is recreated has another generation than its Jobs."""
     stage = Stage(load_environment(ROOT / "environments" / "local.yaml", endpoints))
     FAULTS["keda/no-history"].inject(stage)
     FAULTS["keda/no-history"].revert(stage)

@@ -214,14 +214,14 @@ def removal_hung(twenty):
     scale(twenty.admin, OPERATOR, 0)
     for name in (CRD, "triggerauthentications.keda.sh"):
         twenty.admin.delete(CRDS, name)
-    until(lambda: _dies(twenty.admin, SCALED_JOBS, INSTRUMENT, INSTRUMENT), 60, "a ScaledJob on its way out")
+    until(lambda: _dies(twenty.admin, SCALED_JOBS, INSTRUMENT, INSTRUMENT), 60, "a ScaledJob being deleted")
 
 
 def finalizer_stuck(twenty):
     """A ScaledJob was deleted while no operator was there (F5)."""
     scale(twenty.admin, OPERATOR, 0)
     twenty.admin.delete(SCALED_JOBS, INSTRUMENT, INSTRUMENT)
-    until(lambda: _dies(twenty.admin, SCALED_JOBS, INSTRUMENT, INSTRUMENT), 60, "a ScaledJob on its way out")
+    until(lambda: _dies(twenty.admin, SCALED_JOBS, INSTRUMENT, INSTRUMENT), 60, "a ScaledJob being deleted")
 
 
 def _dies(admin, resource, name, namespace=None):
@@ -321,7 +321,7 @@ def helm_uninstall_hung(twenty):
     owned_by_helm(twenty)
     scale(twenty.admin, OPERATOR, 0)
     uninstall = begin_helm("uninstall", RELEASE, "--wait", "--timeout", "120s")
-    until(lambda: _dies(twenty.admin, CRDS, CRD), 60, "a CRD on its way out")
+    until(lambda: _dies(twenty.admin, CRDS, CRD), 60, "a CRD being deleted")
     uninstall.kill()
     uninstall.wait()
     statuses = [secret["metadata"]["labels"]["status"] for secret in twenty.admin.list(SECRETS, "keda", "owner=helm")]

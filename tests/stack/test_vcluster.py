@@ -244,7 +244,7 @@ def test_a_release_that_was_deleted_and_installed_again_is_enrolled(stage, syste
     finally:
         faults.install_release(stage)
     _, round_results = results(stale)
-    assert "fetch its kubeconfig anew" in round_results["cluster/api-answers"]["fix"]
+    assert "fetch its new kubeconfig" in round_results["cluster/api-answers"]["fix"]
     old, new = enrolled(file)
     assert [old[key] == new[key] for key in ("ca_sha256", "kube_system_uid")] == [False, is_store_kept]
     if is_store_kept:

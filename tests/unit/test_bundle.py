@@ -103,7 +103,7 @@ def test_an_archive_is_private_and_overwrites_nothing(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
     with tarfile.open(path) as packed:
         assert [file.name for file in packed.getmembers()] == ["top/a/b.txt"]
-    with pytest.raises(Refusal, match="is there already"):
+    with pytest.raises(Refusal, match="already exists"):
         write_archive(path, "top", {})
     with pytest.raises(Refusal, match="cannot be written"):
         write_archive(tmp_path / "none" / "b.tar.gz", "top", {})
@@ -114,7 +114,7 @@ def test_an_archive_is_private_and_overwrites_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     ("file", "message"),
-    [("/", "/ is a folder"), ("/nowhere/b.tgz", "cannot be written"), (__file__, "is there already")],
+    [("/", "/ is a folder"), ("/nowhere/b.tgz", "cannot be written"), (__file__, "already exists")],
 )
 def test_an_archive_that_cannot_be_written_is_refused_before_anything_is_collected(monkeypatch, capsys, file, message):
     """Not after the checks and a minute of logs."""

@@ -65,7 +65,7 @@ DRIFT = {"kind": "Deployment", "namespace": "keda", "name": "keda-operator", "st
 DENIED = [{"type": "ComparisonError", "message": "failed to list refs"}]
 RED = [
     (PRESENT, broken(remove(kinds.APPLICATIONS, "keda", "argocd")), "warn", "absent: keda"),
-    (PRESENT, broken(application(metadata={"deletionTimestamp": now()})), "fail", "on its way out: keda"),
+    (PRESENT, broken(application(metadata={"deletionTimestamp": now()})), "fail", "being deleted: keda"),
     (RUNS, broken(application(operation={"sync": {}})), "warn", "a sync of keda runs: it has just begun"),
     (RUNS, broken(operation(phase="Running", startedAt=now(minutes=5), message="w")), "warn", "a sync of keda runs: w"),
     (RUNS, broken(operation(phase="Terminating", startedAt=now(hours=2))), "fail", "a sync of keda has run since"),

@@ -253,7 +253,7 @@ RED = [
     ),
     (ACTIVATE, triggers({"activationLagCount": "0"}), "fail", "activationLagCount is missing or 0"),
     (ACTIVATE, triggers({"activationLagCount": None}), "fail", "activationLagCount is missing or 0"),
-    (ACTIVATE, triggers({"lagCount": "many"}), "fail", "lagCount is many, which is no number"),
+    (ACTIVATE, triggers({"lagCount": "many"}), "fail", "lagCount is many, which is not a number"),
     (
         ACTIVATE,
         scaled_job(spec={"triggers": [{"type": "redis-streams", "metadata": TRIGGER, "metricType": "Value"}]}),

@@ -167,7 +167,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
     ],
 )
 def test_vault_is_green_in_other_ways_too(check, breaks):
-    """A standby, a token for ever, a mount that is not told."""
+    """A standby, a token forever, a mount that is not told."""
     outcome = broken_verdict(check, breaks)
     assert outcome.verdict.value == "ok", outcome
 

@@ -208,7 +208,7 @@ def test_an_unexpected_error_in_the_copy_stops_nothing(kube, run, monkeypatch):
 
 
 def test_a_server_that_does_not_answer_holds_up_the_end_only_for_a_while(kube, run, monkeypatch):
-    """The end of a run does not wait for ever."""
+    """The end of a run does not wait forever."""
     monkeypatch.setattr(copied_journal, "LAST_TRY_S", 0.05)
     journal = journaled(kube, run)
     journal.append("run", "begin")

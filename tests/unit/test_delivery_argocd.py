@@ -172,7 +172,7 @@ def syncing():
 
 
 def test_a_sync_that_waits_for_this_run_is_not_waited_for():
-    """It has deleted a ScaledJob whose operator is away: only a redeploy lets that go, and both would wait for ever."""
+    """It has deleted a ScaledJob whose operator is away: only a redeploy lets that go, and both would wait forever."""
     kube, made = syncing()
     assert made.suspension("run-1").state is State.WORKING
     kube.patch(SCALED_JOBS, WORKERS, WORKERS, GOING)
@@ -214,7 +214,7 @@ def test_nothing_is_applied_with_marks_that_argo_cd_does_not_look_for(data, word
 
 
 def test_an_argo_cd_that_cannot_suspend_is_told():
-    """Before 3.1 the CRD does not keep ``enabled``, and the API server drops it without a word."""
+    """Before 3.1 the CRD does not keep ``enabled``, and the API server drops it silently."""
     kube, made = with_application({})
     original = kube.patch
 

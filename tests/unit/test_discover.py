@@ -110,7 +110,7 @@ def test_a_first_file_overwrites_none(world, file):
     """Nor is it written for a name that is none, or without a context."""
     before = file.read_bytes()
     for name in ("elsewhere", "prod"):
-        with pytest.raises(Refusal, match="is there already"):
+        with pytest.raises(Refusal, match="already exists"):
             discover_new(name, "there", "")
     for name in ("../prod", "FILL-IN:", "A", "x.yaml"):
         with pytest.raises(Refusal, match="cannot name an environment"):

@@ -125,7 +125,7 @@ def test_only_the_runs_of_the_environment_are_told(runs):
 
 
 def test_runs_of_another_cluster_are_no_runs_of_this_one(runs):
-    """Of one environment's name: it was built anew, or a second local stack stands."""
+    """Of one environment's name: it was built again, or a second local stack stands."""
     run, identity = put(runs, 1, "green"), {"kube_system_uid": "this"}
     plan = run.read_json("plan.json")
     run.write_json("plan.json", {**plan, "inputs": {"environment": {"kubernetes": {"identity": identity}}}})

@@ -98,7 +98,7 @@ class Server:
 
 
 def test_what_was_told_to_go_before_the_first_look_is_nobodys_loss(job_watcher):
-    """It is still on its way out from a drill before; another that is told to go from then on is one."""
+    """It is still being deleted from a drill before; another that is told to go from then on is one."""
     going, working = job(dies=True), made("k", {}, False)
     ends = [("DELETED", going), ("MODIFIED", made("k", {}, True))]
     job_watcher._looked = {(JOBS, NAMESPACE): threading.Event()}

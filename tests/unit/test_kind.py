@@ -145,7 +145,7 @@ def test_an_unknown_provider_is_refused(lab, monkeypatch, by):
     monkeypatch.setenv(providers.VARIABLE, "minikube" if by == "variable" else "")
     with pytest.raises(Refusal, match="no provider 'minikube'") as refused:
         chosen(lab, "minikube" if by == "flag" else "")
-    assert refused.value.fix == "Known are: native, kind."
+    assert refused.value.fix == "Known: native, kind."
 
 
 def test_a_stack_of_before_the_providers_is_native(lab):

@@ -41,7 +41,7 @@ def test_a_kind_whose_crd_came_later_is_found():
 
 
 def test_a_kind_that_is_not_served_is_said_so():
-    """Each time the server is asked anew."""
+    """Each time the server is asked again."""
     server = Server([SCALED_JOB])
     find(server, "ScaledJob")
     for asked in (2, 3):

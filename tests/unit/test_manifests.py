@@ -114,8 +114,8 @@ NOT_RENDERED = {
     "no namespace": ([{**RENDERED, "metadata": {"name": "s"}}], "Service s has no namespace"),
     "a truth value": ([{**RENDERED, "metadata": {**RENDERED["metadata"], "labels": {"a": True}}}], "a is bool"),
     "a spec that is a list": ([{**RENDERED, "spec": []}], "the spec of Service s is not a mapping"),
-    "no list": (RENDERED, "is no list of Kubernetes objects"),
-    "nothing": ([], "is no list of Kubernetes objects"),
+    "no list": (RENDERED, "is not a list of Kubernetes objects"),
+    "nothing": ([], "is not a list of Kubernetes objects"),
 }
 
 

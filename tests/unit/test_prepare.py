@@ -142,7 +142,7 @@ def test_another_revision_than_the_applications_is_refused_unless_it_is_named(fi
     head = commit(phalanx, {"applications/keda/values.yaml": "replicas: 3\n"})
     refused(f"is at {head[:12]}, and Application keda follows main", file, phalanx, tmp_path)
     assert run(file, phalanx, tmp_path, revision=head, ask=typed("prod")).phalanx["commit"] == head
-    refused("knows no revision nowhere", file, phalanx, tmp_path, revision="nowhere")
+    refused("has no revision nowhere", file, phalanx, tmp_path, revision="nowhere")
     git(phalanx, "push", "--quiet", "origin", "HEAD:refs/heads/tickets/DM-1")
     git(phalanx, "fetch", "--quiet")
     file.write_text(file.read_text().replace("prod-there\n", "prod-there\n  revision: tickets/DM-1\n"))
@@ -277,8 +277,8 @@ CHANGED = {
     "unknown in helm": ("parameters:", "fileParameters: []\n      parameters:", "says fileParameters, which"),
     "several sources": ("  source:", "  sources:", "has not the form of one: KeyError('source')"),
     "a variable": ('"@fqdn@"', '"$ARGOCD_APP_NAME"', "is no plain text"),
-    "a file from elsewhere": ("[values.yaml,", "[../../../../etc/passwd,", "is none of the checkout"),
-    "a file by an address": ("[values.yaml,", "[https://a.test/v.yaml,", "is none of the checkout"),
+    "a file from elsewhere": ("[values.yaml,", "[../../../../etc/passwd,", "is not in the checkout"),
+    "a file by an address": ("[values.yaml,", "[https://a.test/v.yaml,", "is not in the checkout"),
     "a file that is not there": (
         "[values.yaml,",
         "[value.yaml,",
@@ -376,8 +376,8 @@ def test_the_checkout_is_never_written(file, phalanx, tmp_path):
 
 def test_no_checkout_no_place_no_flag(file, phalanx, tmp_path):
     """Each is refused with what to do."""
-    refused("is no folder", file, tmp_path / "nowhere", tmp_path)
-    refused("is no checkout of git", file, phalanx / "applications", tmp_path)
+    refused("is not a folder", file, tmp_path / "nowhere", tmp_path)
+    refused("is not a git checkout", file, phalanx / "applications", tmp_path)
     file.write_text(file.read_text().replace(PLACE, ""))
     refused("does not say where it stands in Phalanx", file, phalanx, tmp_path)
 

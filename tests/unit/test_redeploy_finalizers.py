@@ -1,4 +1,4 @@
-"""An object of KEDA's kinds that others hold on its way out: all else comes back, and the end of the run tells of it."""
+"""An object of KEDA's kinds that others keep from being deleted: all else comes back, and the end of the run tells of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def standing():
 
 @pytest.fixture
 def held(standing):
-    """KEDA stands, and its ScaledJob is on its way out, held by what Argo CD has left."""
+    """KEDA stands, and its ScaledJob is being deleted, held by what Argo CD has left."""
     hold(standing, HOOK)
     return standing
 
@@ -59,7 +59,7 @@ def test_the_install_does_not_wait_for_it(standing):
 
 
 def test_what_holds_its_crd_up_is_waited_for(held):
-    """Nothing can be made of a kind that is on its way out."""
+    """Nothing can be made of a kind that is being deleted."""
     held.put(kinds.CRDS, CRD, metadata=GOING)
     assert free.hanging_inspect(held.context).state is State.WORKING
 
@@ -134,7 +134,7 @@ def test_a_finalizer_that_comes_after_the_preflight_stops_the_removal_before_it_
 
 @pytest.fixture
 def held_namespace(standing):
-    """KEDA stands; the instrument's namespace is on its way out, and something in it is held."""
+    """KEDA stands; the instrument's namespace is being deleted, and something in it is held."""
     message = f"Some content in the namespace has finalizers remaining: finalizer.keda.sh in 1 resource instances, {HOOK} in 1"
     conditions = [{"type": "NamespaceFinalizersRemaining", "status": "True", "message": message}]
     standing.put(kinds.NAMESPACES, SPACE, metadata=GOING, status={"conditions": conditions})

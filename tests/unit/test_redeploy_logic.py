@@ -275,7 +275,7 @@ def test_a_finished_job_that_the_history_limit_removed_is_not_lost():
 
 
 def test_a_pod_that_is_removed_after_its_job_has_ended_is_not_lost():
-    """A Job that is Complete may be on its way out, with its pod."""
+    """A Job that is Complete may be in deletion, with its pod."""
     done = job("a", deletionTimestamp="now")
     done["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
     assert running_jobs.lost(Cluster(Job=[done]), (record("a"), record("p", "Pod", "uid-a"))) == []

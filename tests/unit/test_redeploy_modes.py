@@ -106,9 +106,9 @@ def older(standing):
         (nothing, "repair", "nothing is removed"),
         (operator_gone, "repair", "absent: Deployment keda/keda-operator"),
         (all_gone, "cold", "nothing of KEDA stands here"),
-        (namespace_going, "reinstall", "on its way out is namespace keda"),
-        (crd_going, "reinstall", f"on its way out is CRD {CRD}"),
-        (scaled_job_going, "reinstall", f"on its way out is ScaledJob {SPACE}/{SCALED_JOB}"),
+        (namespace_going, "reinstall", "being deleted: namespace keda"),
+        (crd_going, "reinstall", f"being deleted: CRD {CRD}"),
+        (scaled_job_going, "reinstall", f"being deleted: ScaledJob {SPACE}/{SCALED_JOB}"),
         (older, "upgrade", "KEDA 2.15.0 stands"),
     ],
 )

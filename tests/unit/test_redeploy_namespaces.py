@@ -30,7 +30,7 @@ def stands(world):
 
 
 def test_the_metrics_api_service_goes_if_its_namespace_does(world):
-    """It was made anew in this run, so that the plan knows nothing of it (F9)."""
+    """It was recreated in this run, so that the plan knows nothing of it (F9)."""
     world.change(kinds.NAMESPACES, "keda", metadata=DYING)
     remove.let_namespaces_go(context(world))
     assert not stands(world)

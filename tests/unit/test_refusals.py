@@ -195,7 +195,7 @@ def test_a_run_of_another_environment_is_not_resumed(world):
 
 
 def test_a_run_on_another_cluster_of_the_same_name_is_not_resumed(world):
-    """A second local stack, or one that was made anew: its runs are its own."""
+    """A second local stack, or one that was recreated: its runs are its own."""
     assert interrupted_run(world)
     made_anew(world)
     with pytest.raises(Refusal, match="no interrupted run"):

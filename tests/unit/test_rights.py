@@ -114,7 +114,7 @@ def role_objects():
 
 
 def test_the_shipped_role_gives_these_rights_and_no_others():
-    """Written anew with PROMPT_KEDA_WRITE_ROLE=1."""
+    """Written again with PROMPT_KEDA_WRITE_ROLE=1."""
     if os.environ.get("PROMPT_KEDA_WRITE_ROLE"):
         comment = "".join(line for line in ROLE.read_text().splitlines(True) if line.startswith("#"))
         ROLE.write_text(comment + yaml.safe_dump_all(role_objects(), sort_keys=False, width=130))

@@ -117,7 +117,7 @@ def test_a_runbook_that_is_not_there_is_refused_by_the_names_of_those_that_are(p
     """A name is no path."""
     with pytest.raises(Refusal) as refused:
         find_runbook(page.parent, name)
-    assert refused.value.fix == "Known are redis-gone."
+    assert refused.value.fix == "Known: redis-gone."
 
 
 class Commands:
@@ -223,7 +223,7 @@ def test_the_root_cause_of_every_fault_comes_first(fault):
 
 @pytest.mark.parametrize("fault", argocd.FAULTS, ids=[fault.id for fault in argocd.FAULTS])
 def test_what_argo_cd_disagrees_with_comes_before_that_its_hooks_put_jobs_at_risk(fault):
-    """The second stands as long as Jobs run where it delivers: it would hide the first for ever."""
+    """The second stands as long as Jobs run where it delivers: it would hide the first forever."""
     results = [result("keda/rollout-keeps-jobs", "warn"), *(result(*check) for check in fault.expected_checks.items())]
     assert causes(results)[0].runbook == runbook_of(fault)
 

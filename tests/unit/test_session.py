@@ -37,7 +37,7 @@ def test_a_runbook_reads_its_environment_once(reads, monkeypatch):
 
 def test_what_is_opened_anew_is_read_anew(reads):
     """Somebody may have changed the file since: enrol does."""
-    with session.open_session("prod") as opened, opened.anew() as again:
+    with session.open_session("prod") as opened, opened.reopened() as again:
         assert again.systems is not opened.systems and again.name == "prod"
     assert reads == ["prod.yaml", "prod.yaml"]
 

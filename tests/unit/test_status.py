@@ -118,7 +118,7 @@ def test_on_a_terminal_a_watch_draws_in_place_and_marks_what_changed(monkeypatch
 
 
 def test_a_watch_looks_until_it_is_stopped_and_after_a_gap_with_new_clients():
-    """What has lost its connection may stay so; what is well is not connected anew."""
+    """What has lost its connection may stay so; what is well is not connected again."""
     looks, opened = [], []
 
     class Stop(Exception):

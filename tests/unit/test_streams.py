@@ -206,7 +206,7 @@ def test_what_is_kept_is_read_strictly(tmp_path, text):
 
 
 def test_a_document_holds_no_number_that_is_none():
-    """NaN is no JSON: other programs refuse the whole of it."""
+    """NaN is not JSON: other programs refuse the whole of it."""
     parts = {"a": float("nan"), "b": [float("inf"), {"c": 1.5}], "d": (1,)}
     document = json.loads(as_json.document("t", "e", 0, as_json.Began(), parts), parse_constant=pytest.fail)
     assert document["schema"] == as_json.SCHEMA

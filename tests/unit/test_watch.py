@@ -51,7 +51,7 @@ class Stand:
         self.metrics = Metrics("local", {check.id: check.runbook for check in self.checks()})
 
     @contextmanager
-    def anew(self):
+    def reopened(self):
         self.index += 1
         if isinstance(self.rounds[self.index], BaseException):
             raise self.rounds[self.index]

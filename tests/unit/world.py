@@ -396,13 +396,13 @@ class World:
 
     @property
     def session(self):
-        """A session on these systems: to open it anew, or to connect anew, leads to the same ones."""
+        """A session on these systems: to open it again, or to connect again, leads to the same ones."""
         return WorldSession("local", FOLDER / "local.yaml", self.systems)
 
 
 class WorldSession(Session):
     @contextmanager
-    def anew(self):
+    def reopened(self):
         yield self
 
     @contextmanager

@@ -245,7 +245,7 @@ class Kube:
         return token
 
     def _log_in_instead_of(self, token: str | None) -> bool:
-        """Log in anew, unless another thread has done so meanwhile; False if that gives nothing new."""
+        """Log in again, unless another thread has done so meanwhile; False if that gives nothing new."""
         with self._lock:
             if self._known_token() == token:
                 self._set_login()
@@ -310,7 +310,7 @@ class Kube:
     def create(self, resource: Resource, body: Object, namespace: str | None = None, dry_run: bool = False) -> Object:
         """Create one object; with ``dry_run`` the server only says whether it would.
 
-        Raises as `request` does; `BadAnswer` when it is there already.
+        Raises as `request` does; `BadAnswer` when it already exists.
         """
         query = {"fieldManager": FIELD_MANAGER, **_dry(dry_run)}
         return self._write("POST", resource.path(namespace), query=query, body=body)

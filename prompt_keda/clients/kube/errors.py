@@ -83,7 +83,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float:
 
 
 def is_conflict(error: ClientError) -> bool:
-    """Return whether the API server answered 409: it is there already, has changed, or others own what differs."""
+    """Return whether the API server answered 409: it already exists, has changed, or others own what differs."""
     return error.detail.startswith("409 ")
 
 

@@ -10,7 +10,7 @@ SKIP_BACKSYNC = "vcluster.loft.sh/skip-backsync"
 Source: vCluster 0.26.0, pkg/syncer/syncer.go."""
 OWNERS = "Ask the vCluster's owners"
 REBUILT = (
-    "Was the vCluster rebuilt? It has a new CA then: fetch its kubeconfig anew (on its host: Secret vc-NAME), then"
+    "Was the vCluster rebuilt? It has a new CA then: fetch its new kubeconfig (on its host: Secret vc-NAME), then"
     " ./run enrol."
 )
 AWAY = (

@@ -29,7 +29,7 @@ ERROR_CODE = re.compile(r"[a-z_]{1,40}")
 
 
 class NoToken(Exception):
-    """There is no id-token to be had; says why, without any of the login, and what to do."""
+    """No id-token is available; says why, without any of the login, and what to do."""
 
     def __init__(self, why: str, fix: str = LOG_IN) -> None:
         super().__init__(why)
@@ -123,14 +123,14 @@ class Issuer:
         import urllib3
 
         left_s = max(0.1, self._end - time.monotonic())
-        known = {"Accept": "application/json", **(headers or {})}
+        all_headers = {"Accept": "application/json", **(headers or {})}
         if form is not None:
-            known["Content-Type"] = "application/x-www-form-urlencoded"
+            all_headers["Content-Type"] = "application/x-www-form-urlencoded"
         body = None if form is None else urlencode(form).encode()
         options: dict[str, Any] = {"redirect": False, "retries": False, "preload_content": False}
         wait = urllib3.Timeout(connect=left_s, read=left_s)
         try:
-            answer = self._pool.request(method, url, body=body, headers=known, timeout=wait, **options)
+            answer = self._pool.request(method, url, body=body, headers=all_headers, timeout=wait, **options)
             try:
                 return int(answer.status), self._read(answer)
             finally:

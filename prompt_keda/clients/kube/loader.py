@@ -58,17 +58,17 @@ def make_loader(merged: Any, context: str | None, timeout: timedelta, where: str
 
         def _load_user_token(self) -> bool | None:
             """Read the token as kubectl does: a file comes before a token, which counts where the file cannot be read."""
-            known, file = self._user.value.get("token"), self._user.value.get("tokenFile")
+            content, file = self._user.value.get("token"), self._user.value.get("tokenFile")
             if file:
                 try:
                     path = Path(self._get_base_path(self._user.path), file)
-                    known = path.read_text(errors="surrogateescape") or " "
+                    content = path.read_text(errors="surrogateescape") or " "
                 except OSError:
-                    if not known:
+                    if not content:
                         raise
-            if not known:
+            if not content:
                 return None
-            self.token = f"Bearer {known}"
+            self.token = f"Bearer {content}"
             return True
 
         def _load_user_pass_token(self) -> bool | None:

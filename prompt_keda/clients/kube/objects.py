@@ -11,7 +11,7 @@ MOST_NAMED = 3
 
 
 def is_going(obj: Mapping[str, Any]) -> bool:
-    """Return whether an object is on its way out."""
+    """Return whether an object is being deleted."""
     return "deletionTimestamp" in obj["metadata"]
 
 

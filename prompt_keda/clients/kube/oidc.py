@@ -157,8 +157,8 @@ def _document(data: bytes) -> Any:
 
     class Loader(yaml.SafeLoader):
         yaml_implicit_resolvers = {  # noqa: RUF012  as the base class has it
-            letter: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
-            for letter, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+            letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+            for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
 
     try:

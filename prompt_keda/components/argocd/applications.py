@@ -70,7 +70,7 @@ def applications_present(systems: Systems) -> Outcome:
     going = [name for name, live in by_name.items() if live is not None and is_going(live)]
     if going:
         return fail(
-            f"on its way out: {some(going)}: Argo CD deletes what it has delivered, but for CRDs",
+            f"being deleted: {some(going)}: Argo CD deletes what it has delivered, but for CRDs",
             "Ask who deletes it to stop; ./run redeploy brings back what went, with or without the Application.",
         )
     if absent:
@@ -95,7 +95,7 @@ def no_sync_runs(systems: Systems) -> Outcome:
     has taken the operation away by hand, and left its state.
 
     Fix: Wait until it ends; a redeploy waits by itself. It does not wait for one that has deleted a ScaledJob: it orphans
-    the running Jobs, and lets the ScaledJob go; the sync makes it anew. Do not press Terminate while a sync waits for a
+    the running Jobs, and lets the ScaledJob go; the sync recreates it. Do not press Terminate while a sync waits for a
     ScaledJob: that deletes it.
     """
 

@@ -83,23 +83,23 @@ def predicted(
     worker
         What its pods' spec is there; None: as in the ScaledJob.
     """
-    known = systems.environment.capacity
+    settings = systems.environment.capacity
     worker = worker or _worker(live)
     images = list(containers_images(worker))  # init containers are pulled and run before
     hosts = [node for node in nodes if takes(node, worker)]
     is_hidden = any(map(is_made_up, hosts))  # such a node lists no image, whatever its host has
     there = is_hidden or (hosts and all(capacity.has_image(node, image) for node in hosts for image in images))
-    pull = timedelta() if there else known.image_pull
-    each = known.pod_start_each
+    pull = timedelta() if there else settings.image_pull
+    each = settings.pod_start_each
     return capacity.predict(
         jobs_count,
         keda=keda,
-        controller_manager=_limit(known.controller_manager),
-        scheduler=_limit(known.scheduler),
-        syncer=_limit(known.syncer) if known.syncer else None,
+        controller_manager=_limit(settings.controller_manager),
+        scheduler=_limit(settings.scheduler),
+        syncer=_limit(settings.syncer) if settings.syncer else None,
         starts=Limit(len(hosts) / each.total_seconds(), 0) if hosts and each else None,
         before_s=float(live["spec"].get("pollingInterval", POLLING_S)),
-        after_s=(known.pod_start + pull).total_seconds(),
+        after_s=(settings.pod_start + pull).total_seconds(),
     )
 
 

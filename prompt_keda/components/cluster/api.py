@@ -116,7 +116,7 @@ def clocks_agree(systems: Systems) -> Outcome:
 
 @check("cluster/keda-namespace-present", "KEDA's namespace exists", needs=("cluster/api-answers",), runbook="keda-gone")
 def keda_namespace_present(systems: Systems) -> Outcome:
-    """Is KEDA's namespace there, and not on its way out?
+    """Is KEDA's namespace there, and not being deleted?
 
     Cause: KEDA was removed, or its namespace hangs in Terminating (F9).
     """

@@ -1,4 +1,4 @@
-"""Namespaces on their way out, and those among them that do not go because of others' finalizers."""
+"""Namespaces being deleted, and those among them that do not go because of others' finalizers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REMAINING = "NamespaceFinalizersRemaining"
 
 
 def why_held(namespace: Object) -> str:
-    """Return which finalizers of others hold a namespace that is on its way out; empty: it is not, or nothing does."""
+    """Return which finalizers of others hold a namespace that is being deleted; empty: it is not, or nothing does."""
     if "deletionTimestamp" not in namespace["metadata"]:
         return ""
     live, name = {**namespace, "kind": NAMESPACES.kind}, namespace["metadata"]["name"]

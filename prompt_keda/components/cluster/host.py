@@ -57,7 +57,7 @@ def host_runs_the_vcluster(systems: Systems) -> Outcome:
         message = f"no pod of {settings.name}'s syncer is in {settings.namespace} of the host"
         if not running:
             lost = "and nothing of the vCluster runs there: where its release was deleted, all that ran is lost"
-            fix = f"{OWNERS} to install it again over its store. Then fetch its kubeconfig anew, and enrol."
+            fix = f"{OWNERS} to install it again over its store. Then fetch its new kubeconfig, and enrol."
             return fail(f"{message}, {lost}", fix)
         return fail(f"{message}: {workers_run}", f"{OWNERS} to start it; first its store, if that is lost.")
     ready = [pod for pod in pods if has_condition(pod, "Ready")]

@@ -26,7 +26,7 @@ def other_jobs_succeed(systems: Systems) -> Outcome:
     Cause: WARN: such a Job has failed, as the chart's init Job, which prepares what workers need; or a CronJob is
     suspended, so that what it makes grows old.
 
-    Fix: `kubectl -n NAMESPACE logs job/NAME`; then let it be made anew, and resume the CronJob.
+    Fix: `kubectl -n NAMESPACE logs job/NAME`; then let it be recreated, and resume the CronJob.
     """
     spaces = sorted({instrument.namespace for instrument in systems.environment.instruments})
 
@@ -34,7 +34,7 @@ def other_jobs_succeed(systems: Systems) -> Outcome:
         problems = [*_failed(systems, space), *_suspended(systems, space)]
         if not problems:
             return ok(space)
-        fix = f"What they say: kubectl -n {space} logs job/NAME. Then let it be made anew, and resume the CronJob."
+        fix = f"What they say: kubectl -n {space} logs job/NAME. Then let it be recreated, and resume the CronJob."
         return warn(f"{space}: {'; '.join(problems)}", fix)
 
     return all_of(((space, space) for space in spaces), look, "none has failed, none is suspended")

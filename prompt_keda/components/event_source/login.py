@@ -47,7 +47,7 @@ def keda_may_ask(systems: Systems) -> Outcome:
     Cause: KEDA asks another Redis, or with TLS one that answers without, or the reverse; it does not trust Redis'
     certificate; the password was rotated and KEDA's Secret was not; or an ACL denies a command.
     Without XINFO KEDA takes the stream's length for the lag. A KEDA that is logged in works on until it connects
-    anew.
+    again.
 
     Fix: The result names the login, the command, or what is wrong with TLS.
 
@@ -64,11 +64,12 @@ def keda_may_ask(systems: Systems) -> Outcome:
             return unknown(
                 f"ScaledJob {instrument.scaled_job} is absent: KEDA asks for nothing", "./run redeploy applies it."
             )
-        triggers = [given for given in live["spec"].get("triggers") or [] if given.get("type") == TRIGGER]
+        triggers = [trigger for trigger in live["spec"].get("triggers") or [] if trigger.get("type") == TRIGGER]
         if not triggers:
             return fail(f"{instrument.scaled_job} has no trigger of type {TRIGGER}", "Correct the ScaledJob's source.")
         return all_of(
-            ((instrument.scaled_job, given) for given in triggers), lambda given: _try(systems, instrument, live, given)
+            ((instrument.scaled_job, trigger) for trigger in triggers),
+            lambda trigger: _try(systems, instrument, live, trigger),
         )
 
     return of_every_instrument(systems, look)
@@ -190,13 +191,13 @@ def _from_authentication(
     kind = CLUSTER_TRIGGER_AUTHENTICATIONS if shared else TRIGGER_AUTHENTICATIONS
     spec = systems.kube.get(kind, reference["name"], None if shared else instrument.namespace).get("spec") or {}
     place = systems.environment.keda.namespace if shared else instrument.namespace
-    for given in spec.get("secretTargetRef") or []:
-        if given["parameter"] == parameter:
-            yield parameter, _from_secret(systems, place, given["name"], given["key"])
+    for source in spec.get("secretTargetRef") or []:
+        if source["parameter"] == parameter:
+            yield parameter, _from_secret(systems, place, source["name"], source["key"])
             return
-    for given in spec.get("env") or []:
-        if given["parameter"] == parameter:
-            yield parameter, _from_container(systems, instrument, live, given["name"], given.get("containerName", ""))
+    for source in spec.get("env") or []:
+        if source["parameter"] == parameter:
+            yield parameter, _from_container(systems, instrument, live, source["name"], source.get("containerName", ""))
             return
     others = sorted(set(spec) - {"secretTargetRef", "env"})
     if others and parameter in ("password", "address", "ca"):
@@ -207,11 +208,11 @@ def _from_container(systems: Systems, instrument: Instrument, live: Object, name
     target = live["spec"]["jobTargetRef"]["template"]["spec"]
     wanted = container or live["spec"].get("envSourceContainerName")
     containers = [each for each in target["containers"] if wanted in (None, "", each.get("name"))]
-    for given in (containers[0].get("env") or []) if containers else []:
-        if given["name"] == name and "value" in given:
-            return Secret(given["value"])
-        reference = (given.get("valueFrom") or {}).get("secretKeyRef")
-        if given["name"] == name and reference:
+    for variable in (containers[0].get("env") or []) if containers else []:
+        if variable["name"] == name and "value" in variable:
+            return Secret(variable["value"])
+        reference = (variable.get("valueFrom") or {}).get("secretKeyRef")
+        if variable["name"] == name and reference:
             return _from_secret(systems, instrument.namespace, reference["name"], reference["key"])
     raise _unseen(systems, f"KEDA takes a part of its login from {name}, which no container's env names plainly")
 

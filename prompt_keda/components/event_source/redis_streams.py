@@ -72,14 +72,14 @@ class RedisStreamsSource:
 
     def find_length(self, stream: str) -> int | None:
         """Return XINFO STREAM's length."""
-        known = self._systems.redis.stream_info(stream)
-        return known.length if known else None
+        info = self._systems.redis.stream_info(stream)
+        return info.length if info else None
 
     def find_newest_at(self, stream: str) -> str | None:
         """Return the time in the id of the stream's last event. Raises as `RedisStreams.stream_info` does."""
-        known = self._systems.redis.stream_info(stream)
+        info = self._systems.redis.stream_info(stream)
         try:
-            milliseconds = int(known.last_id.partition("-")[0]) if known else 0
+            milliseconds = int(info.last_id.partition("-")[0]) if info else 0
             return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat() if milliseconds else None
         except (ValueError, OverflowError, OSError):  # an id that somebody made, and that is no time
             return None

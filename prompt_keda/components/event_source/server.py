@@ -29,7 +29,7 @@ def answers(systems: Systems) -> Outcome:
 
     Cause: FAIL: the cluster itself says that no ready pod is behind the Service, or the password is wrong. UNKNOWN:
     it cannot be reached from here, or Vault does not give its password; its certificate is not accepted; a Redis that
-    wants TLS closes the connection without a word, one without TLS is silent to it.
+    wants TLS closes the connection silently, one without TLS is silent to it.
     A Redis that refuses writes, and so even PING, has answered.
 
     Notes

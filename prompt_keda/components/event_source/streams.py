@@ -25,7 +25,7 @@ def groups_exist(systems: Systems) -> Outcome:
     """Is each instrument's stream and consumer group there? The number of consumers is shown; those of dead workers
     stay, and do no harm.
 
-    Cause: Redis was made anew. Workers fail with NOGROUP, and KEDA falls back to the stream's length (F17). Or
+    Cause: Redis was recreated. Workers fail with NOGROUP, and KEDA falls back to the stream's length (F17). Or
     something else has taken the stream's name: a string, a list.
     """
     fix = "./run redeploy makes them; without them workers fail with NOGROUP."
@@ -212,10 +212,10 @@ def fan_out_alive(systems: Systems) -> Outcome:
     up = timedelta(seconds=int(redis_state.info()["uptime_in_seconds"]))
 
     def look(instrument: Instrument) -> Outcome:
-        known = redis_state.stream(instrument.stream)
-        if known is None:
+        info = redis_state.stream(instrument.stream)
+        if info is None:
             return unknown(f"{instrument.stream} is absent")
-        came_ms = _order(known.last_id)[0]
+        came_ms = _order(info.last_id)[0]
         silent = timedelta(seconds=int(redis_state.now_s() - came_ms / 1000)) if came_ms else up
         message = (
             f"last event {_short(silent)} ago" if came_ms else f"no event in the {_short(silent)} that Redis is up"

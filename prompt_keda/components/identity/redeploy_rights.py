@@ -142,7 +142,7 @@ def _removed(namespace: str) -> Iterator[Right]:
 
 
 def _custom_objects(keda_objects: Iterable[Object]) -> Iterator[Right]:
-    """Return the rights to look at all objects of KEDA's kinds, and to remove KEDA's finalizers from what hangs on its way out."""
+    """Return the rights to look at all objects of KEDA's kinds, and to remove KEDA's finalizers from what hangs in deletion."""
     for obj in keda_objects:
         if obj["kind"] == "CustomResourceDefinition":
             yield from _all(("list", "patch"), obj["spec"]["group"], obj["spec"]["names"]["plural"])

@@ -1,4 +1,4 @@
-"""What the names of images mean: one image for ever, or whatever their tag is moved to."""
+"""What the names of images mean: one image forever, or whatever their tag is moved to."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def running_as_named(systems: Systems) -> Outcome:
 
     Notes
     -----
-    A pod that starts anew, on another node say, pulls what the tag means then. A name with a digest cannot move.
+    A pod that starts again, on another node say, pulls what the tag means then. A name with a digest cannot move.
     """
     fix = "Name the image by the digest that is meant."
 

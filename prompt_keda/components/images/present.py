@@ -82,11 +82,11 @@ def smoke_image_present(systems: Systems) -> Outcome:
 def _pullable(systems: Systems, names: Iterable[str], unseen: Iterable[Outcome] = ()) -> Outcome:
     """Ask the registries for each image. One that does not answer is asked once, so that there is time for the others."""
     named, silent = sorted(set(names)), dict[str, PromptKedaError]()
-    known = {registry.host for registry in systems.environment.registries}
+    named_hosts = {registry.host for registry in systems.environment.registries}
 
     def look(name: str) -> Outcome:
         image = parse_image(name)
-        if image.host not in known:
+        if image.host not in named_hosts:
             return unknown(f"{shown(name)}: the environment does not name {image.host}", "Add it under registries.")
         try:
             systems.registry(image.host).manifest_digest(image.repository, image.reference)
@@ -105,7 +105,7 @@ def _pullable(systems: Systems, names: Iterable[str], unseen: Iterable[Outcome] 
             outcomes.append(outcome)
     # once for all its images, and not behind the long name of one
     outcomes += [unknown(f"{error.what}; images not seen: {counts[host]}", error.fix) for host, error in silent.items()]
-    hosts = sorted({parse_image(name).host for name in named} & known - set(silent))
+    hosts = sorted({parse_image(name).host for name in named} & named_hosts - set(silent))
     return worst_of([*outcomes, *unseen], f"{len(named)} images there{_limits(systems, hosts)}")
 
 

@@ -58,12 +58,12 @@ def pull_secrets_fit(systems: Systems) -> Outcome:
 
     Fix: Correct the Secret where it comes from.
     """
-    known = {registry.host for registry in systems.environment.registries}
+    hosts = {registry.host for registry in systems.environment.registries}
     pulls = {str(pull): pull for puller in live_pullers(systems) for pull in _pulls(puller)}
     read, of_account = _reader(systems), _account_reader(systems)
 
     def look(pull: _Pull) -> Outcome:
-        if pull.image.host not in known:
+        if pull.image.host not in hosts:
             return unknown(f"{pull}: the environment does not name {pull.image.host}", "Add it under registries.")
         names = of_account(pull.namespace, pull.account) if pull.account else pull.secrets
         fitting, broken, useless = _credentials(pull, names, read)
@@ -89,17 +89,17 @@ def _account_reader(systems: Systems) -> Callable[[str, str], tuple[str, ...]]:
 
     It raises `Missing` where there is none: no pod can be made then. `Unreachable` where it may not be read.
     """
-    known: dict[tuple[str, str], Object | None] = {}
+    accounts: dict[tuple[str, str], Object | None] = {}
     address = systems.kube.address
 
     def read(namespace: str, name: str) -> tuple[str, ...]:
-        if (namespace, name) not in known:
+        if (namespace, name) not in accounts:
             try:
-                known[namespace, name] = systems.kube.find(SERVICE_ACCOUNTS, name, namespace)
+                accounts[namespace, name] = systems.kube.find(SERVICE_ACCOUNTS, name, namespace)
             except Refused as error:
                 message = f"the pods name no pull secret, and service account {namespace}/{name} may not be read here"
                 raise Unreachable("Kubernetes", address, message, error.fix) from error
-        names = known[namespace, name]
+        names = accounts[namespace, name]
         if names is None:
             message = f"service account {namespace}/{name} is absent: no pod can be made"
             raise Missing("Kubernetes", address, message, "Make it where the workload comes from.")
@@ -114,16 +114,16 @@ def _reader(systems: Systems) -> Callable[[str, str], Secret]:
     It raises `Missing` where there is none, `BadAnswer` where it is none for a registry, and `Unreachable` where it
     may not be read: nothing is then known of it.
     """
-    known: dict[tuple[str, str], Object | None] = {}
+    read_secrets: dict[tuple[str, str], Object | None] = {}
     address = systems.kube.address
 
     def read(namespace: str, name: str) -> Secret:
-        if (namespace, name) not in known:
+        if (namespace, name) not in read_secrets:
             try:
-                known[namespace, name] = systems.kube.find(SECRETS, name, namespace)
+                read_secrets[namespace, name] = systems.kube.find(SECRETS, name, namespace)
             except Refused as error:
                 raise Unreachable("Kubernetes", address, f"Secret {namespace}/{name} may not be read here") from error
-        secret = known[namespace, name]
+        secret = read_secrets[namespace, name]
         if secret is None:
             raise Missing("Kubernetes", address, f"Secret {name} is absent")
         try:

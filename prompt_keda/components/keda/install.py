@@ -101,7 +101,7 @@ def difference(context: Context, wanted: Object, live: Object) -> str | None:
 def drifted(context: Context, objects: list[Object]) -> list[Object]:
     """Return those objects that are missing or have drifted.
 
-    The others are left alone: to apply what is there already may be refused. Who has applied it before owns its fields,
+    The others are left alone: to apply what already exists may be refused. Who has applied it before owns its fields,
     and the API server counts a default that it has filled in itself as another value (seen: ``fieldRef`` of a container's
     variable, after ``kubectl apply --server-side``).
     """
@@ -163,7 +163,7 @@ def apply_secrets(context: Context) -> None:
 
 
 def _secrets(context: Context) -> list[SecretSync]:
-    """Return the Secrets that can be written: none is made in a namespace that is on its way out and does not go."""
+    """Return the Secrets that can be written: none is made in a namespace whose deletion hangs."""
     left = namespaces.left(context)
     return [sync for sync in context.environment.secrets if sync.namespace not in left]
 
@@ -175,7 +175,7 @@ def certificates_inspect(context: Context) -> Progress:
 
 
 def certificate_fault(context: Context) -> str:
-    """Return why KEDA's certificates have to be made anew; empty if they are good."""
+    """Return why KEDA's certificates have to be recreated; empty if they are good."""
     standing = certificates.serving(context.systems)
     return "" if standing.verdict is Verdict.OK else standing.observed
 

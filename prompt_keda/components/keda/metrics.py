@@ -43,7 +43,7 @@ def scale_loops_run(systems: Systems) -> Outcome:
     def look(instrument: Instrument) -> Outcome:
         if (instrument.namespace, instrument.scaled_job) in loops:
             return ok(instrument.scaled_job)
-        return warn(f"{instrument.scaled_job}: the operator runs no loop for it, so its Ready is a memory", fix)
+        return warn(f"{instrument.scaled_job}: the operator runs no loop for it, so its Ready is stale", fix)
 
     return of_every_instrument(systems, look, "every loop runs")
 

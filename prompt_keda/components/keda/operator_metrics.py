@@ -28,7 +28,7 @@ def samples(page: str, name: str) -> Iterator[tuple[dict[str, str], float]]:
 def scale_loops(page: str) -> dict[tuple[str, str], float]:
     """Return each ScaledJob for which the operator runs a loop, by namespace and name: how late its last poll was, in seconds.
 
-    Each poll writes that anew, to the nanosecond: two that are alike are one poll.
+    Each poll writes that again, to the nanosecond: two that are alike are one poll.
     """
     loops = ((labels, late_s) for labels, late_s in samples(page, LOOP) if labels["type"] == "scaledjob")
     return {(labels["namespace"], labels["resource"]): late_s for labels, late_s in loops}

@@ -54,7 +54,7 @@ def parts_ready(systems: Systems) -> Outcome:
     """Has every Deployment of KEDA an available pod, of its newest form?
 
     Cause: A Deployment is gone, or its pod does not start. WARN: a rollout is not through, so the old pod works on;
-    or the Deployment controller has not seen the newest form, and the status is a memory.
+    or the Deployment controller has not seen the newest form, and the status is stale.
     """
 
     def look(name: str) -> Outcome:
@@ -73,7 +73,7 @@ def part_standing(name: str, deployment: Object | None) -> Outcome:
     if available < max(1, deployment["spec"].get("replicas", 1)):
         return fail(f"{name} has {available} available pods", fix)
     if status.get("observedGeneration", 0) < metadata.get("generation", 0):
-        message = f"{name} was changed, and the Deployment controller has not seen that: its status is a memory"
+        message = f"{name} was changed, and the Deployment controller has not seen that: its status is stale"
         return warn(message, "Look at kube-controller-manager; in a vCluster ask its owners.")
     if status.get("replicas", 0) > status.get("updatedReplicas", 0):
         message = f"{name}: a pod of an older form still works, because its rollout is not through"
@@ -119,7 +119,7 @@ def one_version(systems: Systems) -> Outcome:
 def lease_fresh(systems: Systems) -> Outcome:
     """Does the operator renew its Lease? If not, the ScaledJobs' Ready is only a memory (failure mode F15).
 
-    Cause: The operator is dead or hangs, or has let go of its Lease; every status of KEDA is then a memory (F15).
+    Cause: The operator is dead or hangs, or has let go of its Lease; every status of KEDA is then stale (F15).
     As all of the cluster's stamps it is held against the API server's clock.
     """
     lease = systems.kube.find(LEASES, LEASE, systems.environment.keda.namespace)

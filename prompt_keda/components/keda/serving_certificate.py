@@ -73,7 +73,7 @@ def is_whole(secret: Object | None) -> bool:
 
 
 def look(secret: Object | None, namespace: str, now: datetime) -> Outcome:
-    """Return how KEDA's certificates stand: FAIL or WARN where they have to be made anew, and why.
+    """Return how KEDA's certificates stand: FAIL or WARN where they have to be recreated, and why.
 
     Parameters
     ----------

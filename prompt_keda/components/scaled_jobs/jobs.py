@@ -37,7 +37,7 @@ NEWEST, MOST_FAILED = 5, 2
 def jobs_carry_their_generation(systems: Systems) -> Outcome:
     """Would KEDA delete running Jobs when it next reconciles (failure modes F2 and F3)?
 
-    Cause: The ScaledJob changed, or was made anew, while Jobs ran (F2, F3).
+    Cause: The ScaledJob changed, or was recreated, while Jobs ran (F2, F3).
     """
 
     def look(instrument: Instrument, live: Object) -> Outcome:
@@ -62,13 +62,13 @@ def rollout_keeps_jobs(systems: Systems) -> Outcome:
     F6)? That an edit would delete them, because the rollout is not gradual, is reported in the detail.
 
     Cause: The public chart makes the ScaledJob a PostSync hook: each full sync deletes it, with its Jobs, and makes
-    it anew.
+    it again.
 
     Fix: Ask for no sync while Jobs run, and for `gradual` and no hook at the source.
 
     Notes
     -----
-    A hook without a delete policy is deleted and made anew at each sync (Argo CD, "Resource Hooks": BeforeHookCreation
+    A hook without a delete policy is deleted and made again at each sync (Argo CD, "Resource Hooks": BeforeHookCreation
     is the default). A rollout that is not gradual deletes them at each edit; that alone is reported, because it is meant so.
     """
     fix = "Ask for no sync while Jobs run; set rollout.strategy to gradual at the source, and no hook on a ScaledJob."

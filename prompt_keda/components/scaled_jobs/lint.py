@@ -1,6 +1,6 @@
 """What a ScaledJob's spec says that keeps workers from coming, shortens their work, or hides that they fail.
 
-Every rule is one that the API server and KEDA accept without a word. What has a check of its own stands there: the run time,
+Every rule is one that the API server and KEDA accept silently. What has a check of its own stands there: the run time,
 the history limits, the triggers, the sizes that the environment names.
 """
 

@@ -52,7 +52,7 @@ def ledger(kube: Kube, smoke_namespace: str) -> tuple[JobRecord, ...]:
 
 
 def going(before: tuple[JobRecord, ...]) -> list[str]:
-    """Return what was on its way out before the run, in words: whoever deleted it has ended it, and not this run."""
+    """Return what was being deleted before the run, in words: whoever deleted it has ended it, and not this run."""
     return [f"{record.kind} {record.namespace}/{record.name}" for record in before if record.was_going]
 
 
@@ -61,7 +61,7 @@ def lost(kube: Kube, before: tuple[JobRecord, ...]) -> list[str]:
 
     What ended by itself is not lost, and may be gone: KEDA's history limits remove finished Jobs, with their pods. Once
     a Job is gone, the Job controller's event says that it had ended, and the kubelet's that a pod was stopped (the API
-    server keeps events for an hour). What nobody saw end counts as lost. What was on its way out before is nobody's loss
+    server keeps events for an hour). What nobody saw end counts as lost. What was being deleted before is nobody's loss
     here. Raises as `Kube.list` does.
     """
     before = tuple(record for record in before if not record.was_going)
@@ -127,7 +127,7 @@ def would_be_deleted(job: Object, scaled_job: Object) -> bool:
 
 
 def owners(kube: Kube) -> dict[tuple[str, str], Object]:
-    """Return every ScaledJob by namespace and name, but those on their way out.
+    """Return every ScaledJob by namespace and name, but those being deleted.
 
     KEDA only lets these go: it makes, deletes and stamps no Job for them (2.16.1, scaledjob_controller.go, Reconcile).
     """

@@ -194,10 +194,10 @@ def triggers_sensible(systems: Systems) -> Outcome:
             return fail(f"{instrument.scaled_job} has no trigger of type {TRIGGER}", fix)
         wanted = (("stream", instrument.stream), ("consumerGroup", instrument.consumer_group))
         other = [
-            f"{instrument.scaled_job}: {key} is {given.get(key)}, expected {value}"
-            for given in triggers
+            f"{instrument.scaled_job}: {key} is {trigger.get(key)}, expected {value}"
+            for trigger in triggers
             for key, value in wanted
-            if given.get(key) != value
+            if trigger.get(key) != value
         ]
         return fail("; ".join(other), fix) if other else ok(instrument.scaled_job)
 
@@ -223,12 +223,12 @@ def triggers_scale_on_lag(systems: Systems) -> Outcome:
 
     def look(instrument: Instrument, live: Object) -> Outcome:
         triggers = live["spec"].get("triggers") or []
-        odd = [f"a trigger of type {given.get('type')}" for given in triggers if given.get("type") != TRIGGER]
+        odd = [f"a trigger of type {trigger.get('type')}" for trigger in triggers if trigger.get("type") != TRIGGER]
         if not triggers:
             return warn(f"{instrument.scaled_job} has no trigger", fix)
         if odd:
             return warn(f"{instrument.scaled_job} has {', '.join(odd)}", fix)
-        if all("lagCount" in given for given in lag_triggers(live)):
+        if all("lagCount" in trigger for trigger in lag_triggers(live)):
             return ok(instrument.scaled_job)
         return warn(f"{instrument.scaled_job} does not count lag", fix)
 
@@ -303,12 +303,14 @@ def triggers_activate(systems: Systems) -> Outcome:
 
     def look(instrument: Instrument, live: Object) -> Outcome:
         triggers = live["spec"].get("triggers") or []
-        wrong = [refusal for given in triggers for refusal in _refused(given)]
+        wrong = [refusal for trigger in triggers for refusal in _refused(trigger)]
         if wrong:
             return fail(f"{instrument.scaled_job}: {'; '.join(wrong)}", fix)
-        starts.update(int(given["activationLagCount"]) + 1 for given in lag_triggers(live) if given.get("lagCount"))
+        starts.update(
+            int(trigger["activationLagCount"]) + 1 for trigger in lag_triggers(live) if trigger.get("lagCount")
+        )
         odd = [f"{len(triggers)} triggers, and one is expected"] if len(triggers) != 1 else []
-        if any(given.get("useCachedMetrics") for given in triggers):
+        if any(trigger.get("useCachedMetrics") for trigger in triggers):
             odd.append("useCachedMetrics, which KEDA ignores in a ScaledJob")
         return warn(f"{instrument.scaled_job}: {'; '.join(odd)}", fix) if odd else ok(instrument.scaled_job)
 
@@ -320,11 +322,11 @@ def triggers_activate(systems: Systems) -> Outcome:
 def _refused(trigger: Object) -> list[str]:
     """Return what KEDA refuses in a trigger."""
     problems = ["metricType is set, which KEDA refuses in a ScaledJob"] if trigger.get("metricType") else []
-    given = trigger.get("metadata") or {}
+    metadata = trigger.get("metadata") or {}
     if trigger.get("type") != TRIGGER:
         return problems
-    numbers = {key: given[key] for key in ("lagCount", "activationLagCount") if given.get(key) is not None}
-    problems += [f"{key} is {value}, which is no number" for key, value in numbers.items() if not value.isdecimal()]
+    numbers = {key: metadata[key] for key in ("lagCount", "activationLagCount") if metadata.get(key) is not None}
+    problems += [f"{key} is {value}, which is not a number" for key, value in numbers.items() if not value.isdecimal()]
     if "lagCount" in numbers and not problems and int(numbers.get("activationLagCount", "0")) < 1:
         problems.append("activationLagCount is missing or 0, which KEDA refuses beside lagCount")
     return problems

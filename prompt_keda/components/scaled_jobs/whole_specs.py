@@ -66,7 +66,7 @@ def specs_as_wanted(systems: Systems) -> Outcome:
     runbook="scaled-job-wrong",
 )
 def specs_linted(systems: Systems) -> Outcome:
-    """Read each live spec, whoever delivers it, for what API server and KEDA take without a word. FAIL: no worker comes
+    """Read each live spec, whoever delivers it, for what API server and KEDA accept silently. FAIL: no worker comes
     or begins (suspended Jobs, no pod in a Job, no Job at all, a gate, another controller), or workers read another
     stream, group or Redis than KEDA scales on. WARN: fewer or more pods than KEDA counts, a strategy that makes too few,
     finished Jobs that go at once, failures that no Job shows, another scheduler, a fixed node, workers that reach into

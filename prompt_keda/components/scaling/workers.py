@@ -126,8 +126,8 @@ def workers_of(systems: Systems, instrument: Instrument) -> Workers:
     pods: dict[str, Object] = {}
     for pod in systems.kube.each(PODS, instrument.namespace):
         for owner in pod["metadata"].get("ownerReferences") or []:
-            known = pods.get(owner["uid"])
-            if known is None or _made(known) < _made(pod):
+            newest = pods.get(owner["uid"])
+            if newest is None or _made(newest) < _made(pod):
                 pods[owner["uid"]] = pod
     jobs = systems.kube.each(JOBS, instrument.namespace, label)
     return Workers(tuple(_worker(job, pods.get(job["metadata"]["uid"]), now) for job in jobs))

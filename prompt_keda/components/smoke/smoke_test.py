@@ -149,9 +149,9 @@ class _Smoke:
     def _jobs_made(self, wanted: int) -> tuple[bool, str]:
         selector = f"{SCALED_JOB_LABEL}={self.name}"
         made = {job["metadata"]["uid"] for job in self.systems.kube.each(JOBS, self.namespace, selector)}
-        known = set(self.result.job_uids) | made
-        self.result.job_uids = sorted(known)
-        return len(known) >= wanted, f"{len(known)} of {self.jobs_wanted} Jobs made by KEDA"
+        uids = set(self.result.job_uids) | made
+        self.result.job_uids = sorted(uids)
+        return len(uids) >= wanted, f"{len(uids)} of {self.jobs_wanted} Jobs made by KEDA"
 
     def _all_jobs_made(self) -> tuple[bool, str]:
         """Return whether all Jobs were made. If too few events wait for KEDA to make the rest, more are sent.

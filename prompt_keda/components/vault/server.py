@@ -138,8 +138,8 @@ def paths_readable(systems: Systems) -> Outcome:
     """
     settings = systems.environment.vault
     paths = list(_wanted(systems))
-    known = [path for path in paths if not isinstance(path, FillIn)]
-    api_paths = {path: _api_path(settings.mount, path, settings.kv_version) for path in known}
+    known_paths = [path for path in paths if not isinstance(path, FillIn)]
+    api_paths = {path: _api_path(settings.mount, path, settings.kv_version) for path in known_paths}
     try:
         may = systems.vault.capabilities(list(api_paths.values())) if api_paths else {}
     except Refused as error:
@@ -166,7 +166,7 @@ def secrets_not_deleted(systems: Systems) -> Outcome:
 
     Cause: Somebody deleted (`vault kv delete`) or destroyed the newest version; older ones may still be there.
 
-    Fix: `vault kv undelete` for a deleted version; a destroyed one is written anew.
+    Fix: `vault kv undelete` for a deleted version; a destroyed one is written again.
     """
     settings, wanted = systems.environment.vault, _wanted(systems)
 
@@ -186,8 +186,10 @@ def secrets_not_deleted(systems: Systems) -> Outcome:
             return unknown(f"{path} is absent: never written, or deleted with its history", "Write it into Vault.")
         place, number = f"{settings.mount}/{path}", newest.version
         if newest.destroyed:
-            return fail(f"{path}: version {number}, its newest, is destroyed", f"Write it anew: vault kv put {place} …")
-        fix = f"vault kv undelete -versions={number} {place}, or write it anew."
+            return fail(
+                f"{path}: version {number}, its newest, is destroyed", f"Write it again: vault kv put {place} …"
+            )
+        fix = f"vault kv undelete -versions={number} {place}, or write it again."
         return fail(f"{path}: version {number}, its newest, is deleted", fix)
 
     return all_of(((path, path) for path in wanted), look, f"{len(wanted)} secrets, none deleted")

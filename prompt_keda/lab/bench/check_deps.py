@@ -56,9 +56,9 @@ def run(rounds: int, observer: Observer) -> list[Timing]:
     LabError
         When the local stack is not up, or a program fails.
     """
-    known = state.endpoints(current_lab())
+    endpoints = state.endpoints(current_lab())
     with TemporaryDirectory() as folder:
-        programs = _programs(known, Path(folder))
+        programs = _programs(endpoints, Path(folder))
         took: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
         for number in range(rounds):
             for name, (argv, env) in programs.items():

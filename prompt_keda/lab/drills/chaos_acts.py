@@ -32,9 +32,9 @@ KEPT_KINDS = ("CustomResourceDefinition",)
 def targets(stage: Stage) -> Targets:
     """Return what a chaos round may disrupt. Raises `LabError` when the stack is not up, `ManifestError` for a wrong file."""
     manifests = load_keda_manifests(Path(stage.endpoints["keda_manifests"]), stage.endpoints["keda_manifests_sha256"])
-    known = [obj for obj in manifests if obj["kind"] not in KEPT_KINDS]
-    objects = sorted(f"{obj['kind']}/{obj['metadata']['name']}" for obj in known)
-    parts = sorted(obj["metadata"]["name"] for obj in known if obj["kind"] == "Deployment")
+    disruptable = [obj for obj in manifests if obj["kind"] not in KEPT_KINDS]
+    objects = sorted(f"{obj['kind']}/{obj['metadata']['name']}" for obj in disruptable)
+    parts = sorted(obj["metadata"]["name"] for obj in disruptable if obj["kind"] == "Deployment")
     return Targets(FROZEN, objects, parts, tuple(BROKEN))
 
 

@@ -91,17 +91,19 @@ class JobWatcher:
     def at_work_now(self) -> set[str]:
         """Return the UIDs of the Jobs and pods that work now."""
         with self._lock:
-            return {uid for uid, known in self._seen.items() if not (known.has_ended or known.lost_in)}
+            return {uid for uid, watched in self._seen.items() if not (watched.has_ended or watched.lost_in)}
 
     def workers_count(self) -> int:
         """Return how many pods run now: one that waits for its node or its image does not."""
         with self._lock:
-            return sum(known.is_running and not (known.has_ended or known.lost_in) for known in self._seen.values())
+            return sum(
+                watched.is_running and not (watched.has_ended or watched.lost_in) for watched in self._seen.values()
+            )
 
     def have_run(self) -> set[str]:
         """Return the UIDs of the pods that ran at any time, and of their Jobs."""
         with self._lock:
-            pods = {uid: known.record.job_uid for uid, known in self._seen.items() if known.has_run}
+            pods = {uid: watched.record.job_uid for uid, watched in self._seen.items() if watched.has_run}
         return {*pods, *pods.values()}
 
     def lost(self) -> dict[str, tuple[str, str]]:
@@ -113,12 +115,16 @@ class JobWatcher:
         for kind, namespace in self._looked:
             self._look(kube, kind, namespace)
         with self._lock:
-            lost = {uid: (known.lost_in, _name(known.record)) for uid, known in self._seen.items() if known.lost_in}
-            doubtful = {uid: known for uid, known in self._seen.items() if known.is_doubtful and uid not in lost}
-        names = set(running_jobs.lost(kube, tuple(known.record for known in doubtful.values()))) if doubtful else set()
-        for uid, known in doubtful.items():
-            if any(words.startswith(f"{_name(known.record)} ") for words in names):
-                lost[uid] = ("while nobody could look", _name(known.record))
+            lost = {
+                uid: (watched.lost_in, _name(watched.record)) for uid, watched in self._seen.items() if watched.lost_in
+            }
+            doubtful = {uid: watched for uid, watched in self._seen.items() if watched.is_doubtful and uid not in lost}
+        names = (
+            set(running_jobs.lost(kube, tuple(watched.record for watched in doubtful.values()))) if doubtful else set()
+        )
+        for uid, watched in doubtful.items():
+            if any(words.startswith(f"{_name(watched.record)} ") for words in names):
+                lost[uid] = ("while nobody could look", _name(watched.record))
         return lost
 
     def _follow(self, kind: Resource, namespace: str) -> None:
@@ -153,24 +159,24 @@ class JobWatcher:
             self._note(kind, obj, False)
         live = {obj["metadata"]["uid"] for obj in items}
         with self._lock:
-            for uid, known in self._seen.items():
-                is_here = (known.record.kind, known.record.namespace) == (kind.kind, namespace)
-                if is_here and uid not in live and not known.has_ended:
-                    known.is_doubtful = True
+            for uid, watched in self._seen.items():
+                is_here = (watched.record.kind, watched.record.namespace) == (kind.kind, namespace)
+                if is_here and uid not in live and not watched.has_ended:
+                    watched.is_doubtful = True
 
     def _note(self, kind: Resource, obj: Object, is_deleted: bool) -> None:
         uid = obj["metadata"]["uid"]
         with self._lock:
-            known = self._seen.get(uid)
-            if known is None:
-                known = self._seen[uid] = Watched(self._record(kind, obj))
-            known.is_running = kind == PODS and obj.get("status", {}).get("phase") == "Running"
-            known.has_run = known.has_run or known.is_running
+            watched = self._seen.get(uid)
+            if watched is None:
+                watched = self._seen[uid] = Watched(self._record(kind, obj))
+            watched.is_running = kind == PODS and obj.get("status", {}).get("phase") == "Running"
+            watched.has_run = watched.has_run or watched.is_running
             goes = is_deleted or "deletionTimestamp" in obj["metadata"]
-            if _has_ended(kind, obj) and not (known.has_ended or known.lost_in):
-                known.has_ended, known.is_doubtful = True, goes and not self._job_has_ended(known)
-            if goes and not known.has_ended and not known.lost_in and not self._job_has_ended(known):
-                known.lost_in = self._phase or "before"
+            if _has_ended(kind, obj) and not (watched.has_ended or watched.lost_in):
+                watched.has_ended, watched.is_doubtful = True, goes and not self._job_has_ended(watched)
+            if goes and not watched.has_ended and not watched.lost_in and not self._job_has_ended(watched):
+                watched.lost_in = self._phase or "before"
 
     def _record(self, kind: Resource, obj: Object) -> JobRecord:
         owners = [owner["uid"] for owner in obj["metadata"].get("ownerReferences") or [] if owner["kind"] == "Job"]

@@ -36,7 +36,7 @@ def configuration(port: int, ca_file: Path | None, spaces: list[str], kind: tupl
     kind
         API group, and plural.
     """
-    known = [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": spaces}]
+    expressions = [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": spaces}]
     bundle = {"caBundle": base64.b64encode(ca_file.read_bytes()).decode()} if ca_file else {}
     group, plural = kind
     hook: Object = {
@@ -45,7 +45,7 @@ def configuration(port: int, ca_file: Path | None, spaces: list[str], kind: tupl
         "sideEffects": "None",
         "timeoutSeconds": timeout_s,
         "failurePolicy": "Fail",
-        "namespaceSelector": {"matchExpressions": known},
+        "namespaceSelector": {"matchExpressions": expressions},
         "rules": [{"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [plural]}],
         "clientConfig": {"url": f"https://127.0.0.1:{port}/", **bundle},
     }

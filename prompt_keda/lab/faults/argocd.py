@@ -217,7 +217,7 @@ def sync_without_an_operator(stage: Stage) -> None:
     """
     remove_operator(stage)
     argocd.begin_sync(stage.kube, WORKERS, syncOptions=["PrunePropagationPolicy=background"])
-    until(lambda: scaled_jobs_that_go(stage.kube, stage.environment, WORKERS), "the ScaledJob on its way out")
+    until(lambda: scaled_jobs_that_go(stage.kube, stage.environment, WORKERS), "the ScaledJob being deleted")
 
 
 def let_the_sync_go_on(stage: Stage) -> None:

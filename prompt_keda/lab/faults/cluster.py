@@ -137,8 +137,8 @@ def _scale_webhooks(stage: Stage, replicas: int) -> None:
 
 def _select(stage: Stage, labels: dict[str, str]) -> None:
     where = stage.environment.keda.namespace
-    known = stage.kube.get(SERVICES, WEBHOOKS, where)["spec"].get("selector") or {}
-    selector: dict[str, str | None] = {**dict.fromkeys(known), **labels}
+    old_selector = stage.kube.get(SERVICES, WEBHOOKS, where)["spec"].get("selector") or {}
+    selector: dict[str, str | None] = {**dict.fromkeys(old_selector), **labels}
     stage.kube.patch(SERVICES, WEBHOOKS, where, {"spec": {"selector": selector}})
 
 
@@ -157,8 +157,8 @@ def _dns_ready(stage: Stage, ready: bool) -> None:
             stage.kube.patch(DEPLOYMENTS, "coredns", "kube-system", {"spec": {"replicas": count}})
         until(lambda: _dns_count(stage) == count, "the cluster's DNS", 60)
         return
-    known = stage.kube.get(ENDPOINT_SLICES, "kube-dns", "kube-system")
-    endpoints = [{**endpoint, "conditions": {"ready": ready}} for endpoint in known["endpoints"]]
+    endpoint_slice = stage.kube.get(ENDPOINT_SLICES, "kube-dns", "kube-system")
+    endpoints = [{**endpoint, "conditions": {"ready": ready}} for endpoint in endpoint_slice["endpoints"]]
     stage.kube.patch(ENDPOINT_SLICES, "kube-dns", "kube-system", {"endpoints": endpoints})
 
 

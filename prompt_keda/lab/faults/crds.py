@@ -20,7 +20,7 @@ def delete_crd(stage: Stage) -> None:
 
 
 def make_crd(stage: Stage) -> None:
-    """Make it anew; what was deleted with it comes from the instruments' manifests."""
+    """Make it again; what was deleted with it comes from the instruments' manifests."""
     stage.kube.apply(stage.keda_object(CRDS.kind, LOGINS), force=True)
 
     until(lambda: has_condition(stage.kube.get(CRDS, LOGINS), "Established"), f"a CRD {LOGINS} that is served")

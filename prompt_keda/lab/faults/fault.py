@@ -60,7 +60,7 @@ class Stage:
 
     @property
     def redis(self) -> RedisStreams:
-        """Prompt Redis, connected anew each time: its pod may be another one."""
+        """Prompt Redis, connected again each time: its pod may be another one."""
         settings = self.environment.redis
         password = state.ensure_secret(self.lab, "redis-password") if self.endpoints["redis_password"] else None
         limit = timedelta(seconds=10)
@@ -141,7 +141,7 @@ class Fault:
         The one that answers it; empty: that of the first check that sees it.
     stops_scaling
         Whether no more workers begin while it is broken: those that run or wait take few of the events that come, and visits
-        are lost, each 36 s one. Else there is time. Measured: tests/stack/test_scaling_stops.py.
+        are lost, one every 36 s. Else there is time. Measured: tests/stack/test_scaling_stops.py.
     needs
         What the stack has to have for it: capabilities of its provider (`lab.provider`), or what delivers there, as
         ``lab.up --with`` names it.

@@ -106,7 +106,7 @@ def _failed(stage: Stage) -> list[Object]:
 
 
 def mark_as_hook(stage: Stage) -> None:
-    """Let every ScaledJob be a hook of Argo CD, as the public chart has it: a sync would make it anew."""
+    """Let every ScaledJob be a hook of Argo CD, as the public chart has it: a sync would recreate it."""
     _annotate(stage, "PostSync")
 
 

@@ -113,7 +113,7 @@ FAULTS: tuple[Fault, ...] = (
         watch_elsewhere,
         watch_all,
         {"keda/scale-loops-run": "warn"},
-        "so its Ready is a memory",
+        "so its Ready is stale",
         stops_scaling=True,
     ),
     Fault(

@@ -14,7 +14,7 @@ from prompt_keda.lab.faults.keda_parts import OPERATOR, STALE_S, WEBHOOKS, lease
 
 
 def freeze_operator(stage: Stage) -> None:
-    """Freeze the operator until its Lease is old. Some seconds later its kubelet would start it anew."""
+    """Freeze the operator until its Lease is old. Some seconds later its kubelet would start it again."""
     if not _signal_operator(stage, signal.SIGSTOP):
         raise LabError("no operator of KEDA runs in the stack's pods", "./run redeploy --env local")
     until_stale(stage)

@@ -20,7 +20,7 @@ def take(stage: Stage, name: str, namespace: str) -> None:
 
 
 def put_back(stage: Stage, name: str, namespace: str) -> None:
-    """Make what was taken anew, unless somebody else has. Idempotent: yes.
+    """Make what was taken again, unless somebody else has. Idempotent: yes.
 
     Raises
     ------

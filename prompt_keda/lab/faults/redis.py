@@ -68,11 +68,11 @@ def restore_password(stage: Stage) -> None:
     first = state.ensure_secret(stage.lab, "redis-password")
     _with_either_password(stage, ["CONFIG", "SET", "requirepass", first.reveal()])
     _write_password(stage, first)
-    known = stage.environment.redis.password
+    vault_key = stage.environment.redis.password
     for sync in stage.environment.secrets:
-        if known and sync.vault_path == known.path and stage.kube.find(SECRETS, sync.name, sync.namespace):
+        if vault_key and sync.vault_path == vault_key.path and stage.kube.find(SECRETS, sync.name, sync.namespace):
             metadata = {"name": sync.name, "namespace": sync.namespace}
-            data = {known.key: base64.b64encode(first.reveal().encode()).decode()}
+            data = {vault_key.key: base64.b64encode(first.reveal().encode()).decode()}
             secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": sync.type, "data": data}
             stage.kube.apply(secret)
 
@@ -122,10 +122,10 @@ def _with_either_password(stage: Stage, command: list[str]) -> None:
 
 
 def _write_password(stage: Stage, password: Secret) -> None:
-    known = stage.environment.redis.password
-    if known:
+    vault_key = stage.environment.redis.password
+    if vault_key:
         kv, mount = vault.admin(stage).secrets.kv.v2, stage.environment.vault.mount
-        kv.create_or_update_secret(known.path, {known.key: password.reveal()}, mount_point=mount)
+        kv.create_or_update_secret(vault_key.path, {vault_key.key: password.reveal()}, mount_point=mount)
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -45,7 +45,7 @@ def put_strings(stage: Stage) -> None:
 
 
 def put_streams_back(stage: Stage) -> None:
-    """Put each kept stream back where a string stands; what somebody has made anew meanwhile is left."""
+    """Put each kept stream back where a string stands; what somebody has made again meanwhile is left."""
     for instrument in stage.environment.instruments:
         if stage.redis.key_type(instrument.stream) == "string":
             stage.redis.run(["COPY", KEPT + instrument.stream, instrument.stream, "REPLACE"])

@@ -124,10 +124,10 @@ def fall_silent(stage: Stage) -> None:
 
 
 def end_silence(stage: Stage) -> None:
-    """Make a stream anew in which no event has come since; one that has events is silent no more, and they are waited for."""
+    """Make a stream again in which no event has come since; one that has events is silent no longer, and they are waited for."""
     for instrument in stage.environment.instruments:
-        known = stage.redis.stream_info(instrument.stream)
-        if known and int(known.last_id.partition("-")[0]) < _days_ago_ms(stage, 1):
+        info = stage.redis.stream_info(instrument.stream)
+        if info and int(info.last_id.partition("-")[0]) < _days_ago_ms(stage, 1):
             stage.redis.delete_stream(instrument.stream)
     count_again(stage)
 

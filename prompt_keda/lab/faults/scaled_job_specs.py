@@ -1,4 +1,4 @@
-"""Faults of a ScaledJob's spec that API server and KEDA take without a word. None ends a running Job: see `scaled_jobs`."""
+"""Faults of a ScaledJob's spec that API server and KEDA accept silently. None ends a running Job: see `scaled_jobs`."""
 
 from __future__ import annotations
 

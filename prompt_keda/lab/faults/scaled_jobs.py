@@ -155,17 +155,17 @@ def keep_no_failed_job(stage: Stage) -> None:
 
 def count_pending(stage: Stage) -> None:
     """Take lagCount out of every trigger: KEDA then counts pending entries."""
-    _edit_triggers(stage, lambda known: {key: value for key, value in known.items() if "lag" not in key.lower()})
+    _edit_triggers(stage, lambda trigger: {key: value for key, value in trigger.items() if "lag" not in key.lower()})
 
 
 def read_another_stream(stage: Stage) -> None:
     """Let every trigger read another stream."""
-    _edit_triggers(stage, lambda known: {**known, "stream": "instrument:other"})
+    _edit_triggers(stage, lambda trigger: {**trigger, "stream": "instrument:other"})
 
 
 def refuse_trigger(stage: Stage) -> None:
     """Take activationLagCount out of every trigger: KEDA refuses it."""
-    _edit_triggers(stage, lambda known: {key: value for key, value in known.items() if key != "activationLagCount"})
+    _edit_triggers(stage, lambda trigger: {key: value for key, value in trigger.items() if key != "activationLagCount"})
 
 
 def _edit_triggers(stage: Stage, change: Callable[[Object], Object]) -> None:
@@ -196,7 +196,7 @@ def delete_without_operator(stage: Stage) -> None:
 
 
 def remove_finalizer_and_restore(stage: Stage) -> None:
-    """Cut the Jobs loose, bring the operator back, which lets the ScaledJobs go, and apply them anew."""
+    """Orphan the Jobs, bring the operator back, which lets the ScaledJobs go, and apply them again."""
     for job in running_jobs.active_jobs(stage.kube) if _held(stage) else ():
         mark(stage, job, {"ownerReferences": None})
     keda_parts.restore_operator(stage)

@@ -107,8 +107,8 @@ def fill_again(stage: Stage) -> None:
 
 def revoke_login(stage: Stage) -> None:
     """Destroy the secret id with which the toolkit logs in."""
-    known = state.secret_file(stage.lab, SECRET_ID).read_text()
-    admin(stage).auth.approle.destroy_secret_id(ROLE, known)
+    secret_id = state.secret_file(stage.lab, SECRET_ID).read_text()
+    admin(stage).auth.approle.destroy_secret_id(ROLE, secret_id)
 
 
 def renew_login(stage: Stage) -> None:

@@ -170,7 +170,7 @@ class Trial:
     def stays(self, what: str, expected: str, look: Look) -> None:
         """See that it stays so while KEDA polls the ScaledJob twice, and record it.
 
-        KEDA writes anew how late it was at the begin of each poll, to the nanosecond: with the third, two have ended.
+        KEDA writes again how late it was at the begin of each poll, to the nanosecond: with the third, two have ended.
 
         Raises
         ------
