@@ -271,7 +271,7 @@ class Systems:
         try:
             return self.secret(key)
         except (Refused, Missing) as error:
-            fix = error.fix or "Mend the way to Vault first: its own checks say what is wrong."
+            fix = error.fix or "Repair the connection to Vault first: its own checks say what is wrong."
             raise ClientError(system, place, f"its password cannot be read: {error.what}", fix) from error
 
     def _once(self, name: str, make: Callable[[], T], is_login: bool = False) -> T:

@@ -36,5 +36,5 @@ def history(session: Session | None) -> Result[History]:
 def _history(environment: str, runs: Sequence[RunSummary], damaged: Sequence[str], not_seen: str) -> Result[History]:
     drills, damaged_drills = drills_kept(drills_folder(), environment)
     parts = History(runs, drills, [*damaged, *damaged_drills], not_seen)
-    code = exit_code.UNKNOWN if not_seen else exit_code.PROVEN
+    code = exit_code.UNKNOWN if not_seen else exit_code.GREEN
     return Result("history", environment, f"runs of {environment or 'this machine'}", parts, code)

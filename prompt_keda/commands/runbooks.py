@@ -144,10 +144,10 @@ def _run(
         observer(Event(EventKind.NOTE, runbook.name, "", f"goes on with the interrupted run {options.interrupted_run}"))
     done = run_runbook(runbook, options, incident, run_command, observer)
     code = runbook_exit_code(runbook, done)
-    if code == exit_code.PROVEN and any(step.section != DIAGNOSIS for step in runbook.steps):
+    if code == exit_code.GREEN and any(step.section != DIAGNOSIS for step in runbook.steps):
         incident.add(INCIDENT, CLOSED, f"{PROVEN} by runbook {runbook.name}")
         post_to_chat(session, incident, "incident closed", observer)
-    elif code not in (exit_code.PROVEN, exit_code.STOPPED):  # who stopped it knows that
+    elif code not in (exit_code.GREEN, exit_code.STOPPED):  # who stopped it knows that
         news = f"runbook {runbook.name} ended with exit code {code}"
         post_to_chat(session, incident, news, observer)
     header = f"environment {environment} · runbook {runbook.name} · incident {incident.id}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def run_smoke(
     session: Session, events_count: int, approve: str, observer: Observer, ask: Ask | None
 ) -> Result[SmokeReport]:
-    """Prove scaling on a stream, ScaledJob and namespace of its own, and clean up.
+    """Verify scaling on a stream, ScaledJob and namespace of its own, and clean up.
 
     Parameters
     ----------

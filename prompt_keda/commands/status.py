@@ -48,7 +48,7 @@ def status(session: Session) -> Result[Status]:
     What could not be seen is said in its place, and makes the exit code 3.
     """
     stands = _look_with_records(session.systems)
-    code = exit_code.UNKNOWN if any(stands.status.not_seen()) else exit_code.PROVEN
+    code = exit_code.UNKNOWN if any(stands.status.not_seen()) else exit_code.GREEN
     return Result("status", session.environment.name, session.header(), stands, code)
 
 

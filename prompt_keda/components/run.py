@@ -49,7 +49,7 @@ class Context:
     before
         The Jobs and pods that were active at the start.
     lag_was_counted
-        Whether this process has let Redis count what was read: what is still not right then, no counting mends.
+        Whether this process has let Redis count what was read: what is still not right then, no counting corrects.
     finalizers_were_waited_for
         Whether this process has waited for what was being deleted: what still hangs comes back last.
     read_before

@@ -154,7 +154,7 @@ class ErrorReply(BadAnswer):
 
 
 class StepBroken(PromptKedaError):
-    """A step saw a state that waiting cannot mend."""
+    """A step saw a state that waiting cannot fix."""
 
     exit_code = 1
 

@@ -8,9 +8,9 @@ from prompt_keda.core.check import CheckResult, Verdict
 from prompt_keda.core.errors import PromptKedaError
 from prompt_keda.core.run_checks import INTERRUPTED
 
-PROVEN, BROKEN, REFUSED, UNKNOWN, WARNINGS, STOPPED = 0, 1, 2, 3, 4, 130
+GREEN, BROKEN, REFUSED, UNKNOWN, WARNINGS, STOPPED = 0, 1, 2, 3, 4, 130
 NEEDS_PEOPLE = (REFUSED, STOPPED)
-"""Whatever else was proven, a person has to look."""
+"""Whatever else was verified, a person has to look."""
 
 
 def of_checks(results: Iterable[CheckResult], strict: bool = False) -> int:
@@ -34,7 +34,7 @@ def of_verdicts(verdicts: Iterable[Verdict], strict: bool = False) -> int:
         return BROKEN
     if Verdict.UNKNOWN in present or not present & {Verdict.OK, Verdict.WARN}:
         return UNKNOWN
-    return WARNINGS if strict and Verdict.WARN in present else PROVEN
+    return WARNINGS if strict and Verdict.WARN in present else GREEN
 
 
 def of_commands(codes: Iterable[int], last: int) -> int:
@@ -49,8 +49,8 @@ def of_commands(codes: Iterable[int], last: int) -> int:
     """
     if last in NEEDS_PEOPLE:
         return last
-    bad = set(codes) - {PROVEN}
-    return BROKEN if BROKEN in bad else max(bad, default=PROVEN)
+    bad = set(codes) - {GREEN}
+    return BROKEN if BROKEN in bad else max(bad, default=GREEN)
 
 
 def of_error(error: BaseException) -> int:

@@ -29,7 +29,7 @@ class Progress:
     Parameters
     ----------
     state
-        TODO: its act has to run. WORKING: it has run, and waiting may finish it. DONE. BROKEN: waiting cannot mend it.
+        TODO: its act has to run. WORKING: it has run, and waiting may finish it. DONE. BROKEN: waiting cannot fix it.
     detail
         The reason in one line: ``2/3 ready: keda-operator waits for its certificate``.
     """

@@ -44,7 +44,7 @@ def run_plan(
     Raises
     ------
     StepBroken
-        When an inspection says BROKEN: waiting cannot mend it; or when a step refuses after another one has written.
+        When an inspection says BROKEN: waiting cannot fix it; or when a step refuses after another one has written.
     DeadlinePassed
         When a step is not DONE by its deadline; with the last progress.
     Interrupted
@@ -111,7 +111,7 @@ def _run_step(
     if progress.state is State.DONE:
         journal.append(step.id, "skipped", progress.detail)
         return progress, False
-    if progress.state is State.BROKEN:  # no act mends that; if nothing was written before, it is a refusal
+    if progress.state is State.BROKEN:  # no act fixes that; if nothing was written before, it is a refusal
         raise Refusal(f"{step.id}: {progress.detail}")
     journal.append(step.id, "begin", progress.detail)
     signal: Signal = step.watch(context) if step.watch else Tick()

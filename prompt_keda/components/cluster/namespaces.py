@@ -73,7 +73,7 @@ def api_services_available(systems: Systems) -> Outcome:
     Cause: What serves it was removed and the APIService left behind, or is down. While this lasts no namespace of
     the cluster can be deleted (F9).
     """
-    fix = "Mend what serves it; if its Service is gone for good: kubectl delete apiservice NAME."
+    fix = "Repair what serves it; if its Service is gone for good: kubectl delete apiservice NAME."
 
     def look(api_service: Object) -> Outcome:
         name, service = api_service["metadata"]["name"], api_service["spec"]["service"]

@@ -123,7 +123,9 @@ def _cannot_start(message: str, statuses: list[Object]) -> Outcome | None:
         waiting = (status.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in CANNOT_START:
             why = f"{waiting['reason']}: {waiting.get('message', 'no reason given')}"
-            fix = "Mend what it names: the image, the pull secret, or the Secret or ConfigMap that the container uses."
+            fix = (
+                "Correct what it names: the image, the pull secret, or the Secret or ConfigMap that the container uses."
+            )
             return fail(f"{message}, and container {status.get('name')} cannot start: {why}", fix)
     return None
 
@@ -153,7 +155,7 @@ def _fix(why: str, space: str, node: str | None) -> str:
     for part, fix in FIXES:
         if part in why.lower():
             return fix.format(space=space, node=node)
-    return f"Mend what it names; all of it: kubectl -n {space} describe pod"
+    return f"Correct what it names; all of it: kubectl -n {space} describe pod"
 
 
 def _not_scheduled(systems: Systems, pod: Object, name: str, scheduled: Object) -> Outcome:

@@ -21,7 +21,7 @@ class Reason:
     Parameters
     ----------
     hopeless
-        Waiting cannot mend it.
+        Waiting cannot fix it.
     crashed
         Pod and container whose last log lines say more; empty where there are none.
     """

@@ -129,7 +129,7 @@ def would_be_deleted(job: Object, scaled_job: Object) -> bool:
 def owners(kube: Kube) -> dict[tuple[str, str], Object]:
     """Return every ScaledJob by namespace and name, but those being deleted.
 
-    KEDA only lets these go: it makes, deletes and stamps no Job for them (2.16.1, scaledjob_controller.go, Reconcile).
+    KEDA only lets these finish: it makes, deletes and annotates no Job for them (2.16.1, scaledjob_controller.go, Reconcile).
     """
     return {_key(live): live for live in kube.list(SCALED_JOBS) if "deletionTimestamp" not in live["metadata"]}
 

@@ -42,7 +42,7 @@ def run_smoke(
     run_id: str,
     obstacle: Callable[[], str | None] = lambda: None,
 ) -> SmokeResult:
-    """Prove that KEDA turns events into Jobs, and clean up.
+    """Verify that KEDA turns events into Jobs, and clean up.
 
     Parameters
     ----------

@@ -196,7 +196,7 @@ def delete_without_operator(stage: Stage) -> None:
 
 
 def remove_finalizer_and_restore(stage: Stage) -> None:
-    """Orphan the Jobs, bring the operator back, which lets the ScaledJobs go, and apply them again."""
+    """Orphan the Jobs, bring the operator back, which removes the ScaledJobs' finalizers, and apply them again."""
     for job in running_jobs.active_jobs(stage.kube) if _held(stage) else ():
         mark(stage, job, {"ownerReferences": None})
     keda_parts.restore_operator(stage)
