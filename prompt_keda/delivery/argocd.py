@@ -25,7 +25,7 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.core.errors import Missing, Refused, StepBroken
 from prompt_keda.core.plan import Progress, State
 from prompt_keda.core.rights import Right
-from prompt_keda.delivery.base import Delivery, Wanted
+from prompt_keda.delivery.base import Delivery, DesiredObjects
 from prompt_keda.environment.model import ArgoCdSettings, Environment, Instrument
 
 CONFIG = "argocd-cm"
@@ -194,7 +194,7 @@ class ArgoCdDelivery(Delivery):
             return Progress(State.BROKEN, f"Argo CD wants otherwise: {some(differing)}")
         return Progress(State.DONE, "; ".join(lines) or "not confirmed: none of its Applications is there")
 
-    def agree(self, wanted: Wanted) -> None:
+    def agree(self, wanted: DesiredObjects) -> None:
         """Ask for a refresh: a comparison, never a sync."""
         for _ in self._changed(lambda live: {"metadata": {"annotations": {REFRESH: "normal"}}}):
             pass

@@ -11,7 +11,7 @@ from prompt_keda.core.plan import Progress, State
 from prompt_keda.core.rights import Right
 from prompt_keda.environment.model import Instrument
 
-Wanted = Mapping[str, Sequence[Object]]
+DesiredObjects = Mapping[str, Sequence[Object]]
 """Instrument → what was applied of it; KEDA's stands under the empty name."""
 NOBODY_ELSE = Progress(State.DONE, "nobody else delivers here")
 
@@ -92,7 +92,7 @@ class Delivery:
         """Look whether who else delivers takes what stands for its own, and for right. Raises as `Kube.find` does."""
         return NOBODY_ELSE
 
-    def agree(self, wanted: Wanted) -> None:
+    def agree(self, wanted: DesiredObjects) -> None:
         """Let it look again, or write down for it what stands. Idempotent: yes. Raises as `Kube.patch` does."""
 
     def rights(self) -> list[Right]:

@@ -18,7 +18,7 @@ from prompt_keda.core.decisions import Deletion
 from prompt_keda.core.plan import Progress, State
 from prompt_keda.core.rights import Right
 from prompt_keda.delivery import release_record
-from prompt_keda.delivery.base import Delivery, Wanted
+from prompt_keda.delivery.base import Delivery, DesiredObjects
 from prompt_keda.environment.model import Instrument
 
 NAME, NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
@@ -47,7 +47,7 @@ class HelmDelivery(Delivery):
             return Progress(State.TODO, f"Helm has no record of {some(without)}")
         return Progress(State.DONE, f"deployed: {some(self._releases().values())}")
 
-    def agree(self, wanted: Wanted) -> None:
+    def agree(self, wanted: DesiredObjects) -> None:
         """Write the record of a release that has none: what was removed with its namespace, or could not go on."""
         version = str(self._systems.environment.keda.version)
         for name, release in self._releases().items():

@@ -29,7 +29,7 @@ from prompt_keda.core.waiting import until
 from prompt_keda.lab import drilling, packages
 from prompt_keda.lab.commands import run as run_program
 from prompt_keda.lab.drills.drill import until_detected, until_green
-from prompt_keda.lab.drills.ways import LOCAL, Ways
+from prompt_keda.lab.drills.toolkit import LOCAL, Toolkit
 from prompt_keda.lab.faults import fault_of, presence
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.lab.terminal import AS_HOST, COLUMNS, terminal
@@ -83,7 +83,7 @@ class _Studio:
     """The stack, and where its captures are kept."""
 
     def __init__(self, stage: Stage, folder: Path, observer: Observer) -> None:
-        self.stage, self.ways, self.folder, self._observer = stage, Ways(observer), folder, observer
+        self.stage, self.toolkit, self.folder, self._observer = stage, Toolkit(observer), folder, observer
 
     def keep(
         self, name: str, words: str, picture: str = "", may_end_with: Sequence[int] = (0,), midway: str = ""
@@ -150,13 +150,13 @@ class _Studio:
         self.report(fault.title)
         try:
             presence.inject(fault, self.stage)
-            until_detected(fault, self.ways)
+            until_detected(fault, self.toolkit)
             yield
         finally:
             presence.revert(fault, self.stage)
             # amber may stay a while: workers that failed meanwhile, restarts
             until(
-                lambda: not {FAIL, UNKNOWN} & {check.verdict for check in self.ways.look()},
+                lambda: not {FAIL, UNKNOWN} & {check.verdict for check in self.toolkit.look()},
                 f"a stack that works after {id_}",
                 LIMIT_S,
             )
@@ -183,7 +183,7 @@ def _see_code(words: str, code: int, expected: Sequence[int]) -> None:
 
 
 def _healthy(studio: _Studio) -> None:
-    until_green(studio.ways, "a stack that is whole", LIMIT_S)
+    until_green(studio.toolkit, "a stack that is whole", LIMIT_S)
     studio.keep("healthy", f"check-deps --env {LOCAL}", picture="check-deps.svg")
     studio.keep("plan-healthy", f"plan --env {LOCAL}")
     studio.keep("status", f"status --env {LOCAL}", may_end_with=(0,))
@@ -211,13 +211,13 @@ def _keda_deleted(studio: _Studio) -> None:
 def _redeploy_in_ci(studio: _Studio) -> None:
     studio.delete_keda()
     studio.keep_in_ci("redeploy-in-ci", f"redeploy --env {LOCAL}")
-    until_green(studio.ways, "a stack that is whole", LIMIT_S)
+    until_green(studio.toolkit, "a stack that is whole", LIMIT_S)
 
 
 def _incident(studio: _Studio) -> None:
     close_incident(studio.stage.environment, "the captures begin")
     with studio.fault("keda/operator-gone"):
-        studio.ways.follow("keda-gone")
+        studio.toolkit.follow("keda-gone")
     studio.keep_page("incident.png", f"report --env {LOCAL}")
     close_incident(studio.stage.environment, "the captures are made")
 

@@ -14,7 +14,7 @@ from prompt_keda.lab.drills import chaos_acts
 from prompt_keda.lab.drills.chaos import Outcome, run_round
 from prompt_keda.lab.drills.chaos_plan import BREAK, Round, Targets, make_round, shrink
 from prompt_keda.lab.drills.stack_runs import StackRuns
-from prompt_keda.lab.drills.ways import LOCAL, Ways
+from prompt_keda.lab.drills.toolkit import LOCAL, Toolkit
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.redeploy.approval import Ask
@@ -76,7 +76,7 @@ def run(
 def _run_rounds(
     chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], observer: Observer
 ) -> Result[ChaosDone]:
-    ways = Ways(observer)
+    toolkit = Toolkit(observer)
     outcomes: list[Outcome] = []
     smallest: list[SmallestRound] = []
     is_whole, runs = False, StackRuns(stage)
@@ -85,7 +85,7 @@ def _run_rounds(
         nonlocal is_whole
         if not is_whole and go_on(run_command(["redeploy", "--env", LOCAL]).exit_code):
             observer(Event(EventKind.NOTE, "chaos", "", "the redeploy before a round did not end well"))
-        outcome = run_round(chaos_round, stage, ways, runs, LOCAL, observer)
+        outcome = run_round(chaos_round, stage, toolkit, runs, LOCAL, observer)
         is_whole = not outcome.problems
         return outcome
 

@@ -19,7 +19,7 @@ from prompt_keda.core.places import drills_folder
 from prompt_keda.lab import providers, state
 from prompt_keda.lab.as_text import DrillsDone
 from prompt_keda.lab.drills.drill import drill
-from prompt_keda.lab.drills.ways import LOCAL, Ways
+from prompt_keda.lab.drills.toolkit import LOCAL, Toolkit
 from prompt_keda.lab.faults import ALL_FAULTS, OF_DELIVERY, fault_of
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.stack import DELIVERIES
@@ -222,7 +222,7 @@ def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], obse
     try:
         for fault in _faults_left(drills):
             began_at = datetime.now(UTC).isoformat()
-            drilled.append(drill(fault, there, Ways(observer, there.environment.name), observer))
+            drilled.append(drill(fault, there, Toolkit(observer, there.environment.name), observer))
             # the next one's runbook would go on with this one's run
             close_incident(there.environment, f"drill {fault.id} is over")
             drills.record.keep(fault.id, DrillRecord.of(began_at, drilled[-1]).to_json())

@@ -9,7 +9,7 @@ from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import drilling, state
 from prompt_keda.lab.as_text import FaultRow, Faults
 from prompt_keda.lab.drills.drill import runbook_of
-from prompt_keda.lab.drills.ways import LOCAL
+from prompt_keda.lab.drills.toolkit import LOCAL
 from prompt_keda.lab.faults import ALL_FAULTS, OF_DELIVERY, fault_of, presence
 from prompt_keda.lab.faults.fault import Fault
 from prompt_keda.lab.settings import current_lab

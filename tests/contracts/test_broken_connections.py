@@ -81,28 +81,28 @@ def error_of(ask, port, authority, folder):
 
 
 @each_client
-def test_a_port_that_refuses_is_told_as_refused(ask, authority, tmp_path):
+def test_a_port_that_refuses_is_reported_as_refused(ask, authority, tmp_path):
     """The host is there."""
     assert error_of(ask, free_port(), authority, tmp_path) == "no connection: refused"
 
 
 @each_client
 @pytest.mark.parametrize("way", ["cut", "cut-answer"])
-def test_a_reset_is_told_as_such(ask, way, authority, tmp_path):
+def test_a_reset_is_reported_as_such(ask, way, authority, tmp_path):
     """In the TLS handshake, where it is no fault of a certificate; and after it, where the server has heard the request."""
     with proxied(authority, tmp_path, way) as (port, _):
         assert error_of(ask, port, authority, tmp_path) == "it connected, and the connection was cut off"
 
 
 @each_client
-def test_a_slow_answer_is_told_as_no_answer(ask, authority, tmp_path):
+def test_a_slow_answer_is_reported_as_no_answer(ask, authority, tmp_path):
     """TCP has connected: it is not the network that is silent."""
     with proxied(authority, tmp_path, "slow", "1.5") as (port, _):
         assert error_of(ask, port, authority, tmp_path).startswith("it connected, but gave no answer ")
 
 
 @each_client
-def test_silence_is_told_as_no_connection(ask, authority, tmp_path):
+def test_silence_is_reported_as_no_connection(ask, authority, tmp_path):
     """No packet comes back, as without the VPN: here from a port whose queue is full, which drops what more comes."""
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
@@ -156,7 +156,7 @@ RESET = b"error forwarding port 6379: read tcp4 127.0.0.1:1->127.0.0.1:6379: rea
     ],
     ids=["refused", "reset", "other words", "the way was reset", "no words"],
 )
-def test_a_port_forward_that_ends_tells_why(frames, message):
+def test_a_port_forward_that_ends_reports_why(frames, message):
     """The kubelet's words, or what became of the way; nobody waits for a connection that is gone."""
     forward = lambda namespace, pod, port: _forwarded(ws_client, Websocket(*frames), port)  # noqa: E731
     pod = {"conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": "p"}}

@@ -94,7 +94,7 @@ def blocked_target(folder):
 
 
 @pytest.mark.parametrize("block", [blocked_folder, blocked_scratch, blocked_target])
-def test_what_this_machine_cannot_keep_is_told(block, fetch):
+def test_what_this_machine_cannot_keep_is_reported(block, fetch):
     """No right, no room: with the file, in one line."""
     go, folder = fetch
     block(folder)
@@ -121,7 +121,7 @@ def test_an_address_that_makes_no_sense_shows_no_part_of_a_password(url, authori
 @pytest.mark.parametrize(
     ("proxy", "message"), [("socks5://127.0.0.1:1", "a SOCKS proxy"), ("nonsense://u:ca55@h", "makes no sense")]
 )
-def test_a_proxy_that_is_not_taken_is_told(fetch, monkeypatch, variable, proxy, message):
+def test_a_proxy_that_is_not_taken_is_reported(fetch, monkeypatch, variable, proxy, message):
     """By the variables that may name it, without its address."""
     monkeypatch.setenv(variable, proxy)
     with pytest.raises(BadAnswer, match=message) as caught:

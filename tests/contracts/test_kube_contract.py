@@ -91,12 +91,12 @@ def test_who_acts_as_another_has_the_others_rights_alone(endpoints, tmp_path):
         kube.port_forward("prompt-redis", "prompt-redis-0", 6379)
 
 
-def test_the_server_tells_its_time(kube):
+def test_the_server_reports_its_time(kube):
     """Exact to a second; both clocks of these tests are this machine's."""
     assert abs((datetime.now(UTC) - kube.server_time()).total_seconds()) < 5
 
 
-def test_a_dry_run_changes_nothing_and_tells_a_conflict(kube):
+def test_a_dry_run_changes_nothing_and_reports_a_conflict(kube):
     """The server says what it would do: 409 for a field of somebody else's, and the object stays as it was."""
     kube.apply(config_map("tried", key="1"))
     assert kube.apply(config_map("tried", key="2"), dry_run=True)["data"] == {"key": "2"}
@@ -147,7 +147,7 @@ def test_apply_removes_the_fields_that_it_no_longer_names(kube):
     assert kube.apply(config_map("fields", mine="1"))["data"] == {"mine": "1", "theirs": "1"}
 
 
-def test_apply_tells_a_conflict_by_manager_and_field(kube):
+def test_apply_reports_a_conflict_by_manager_and_field(kube):
     """A field that another manager owns is not taken, unless with force."""
     kube.apply(config_map("conflict", key="1"))
     somebody_applies(kube, config_map("conflict", key="2"))
@@ -220,7 +220,7 @@ def test_a_long_list_comes_in_pages(kube):
     assert list(kube.each(Resource("no.test/v1", "No", "nos"), NAMESPACE)) == []
 
 
-def test_what_an_account_may_do_is_told(kube):
+def test_what_an_account_may_do_is_reported(kube):
     """By its own name and groups; not by those of who asks."""
     garbage = ("kube-system", "generic-garbage-collector")
     asked = {"verb": "create", "group": "batch", "resource": "jobs", "namespace": NAMESPACE}
@@ -340,7 +340,7 @@ def test_a_login_says_how_long_it_lives(kube):
     assert timedelta(0) < life.ends - now <= timedelta(minutes=15)
 
 
-def test_a_port_forward_to_what_is_not_there_is_told(real):
+def test_a_port_forward_to_what_is_not_there_is_reported(real):
     """No such pod: Missing, with pod and port."""
     with pytest.raises(Missing, match="default/nowhere:6379"):
         real.port_forward("default", "nowhere", 6379)
@@ -353,7 +353,7 @@ def test_a_reader_may_not_forward_a_port(endpoints):
         reader.port_forward("prompt-redis", "prompt-redis-0", 6379)
 
 
-def test_a_wrong_password_is_told_in_one_line(endpoints, tmp_path):
+def test_a_wrong_password_is_reported_in_one_line(endpoints, tmp_path):
     """The exec plugin's own words reach the person; the password does not."""
     original = settings.current_lab().state / "login-oncall.json"
     (tmp_path / "password").write_text("wrong-password")

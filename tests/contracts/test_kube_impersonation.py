@@ -178,7 +178,7 @@ def test_what_cannot_be_honoured_is_refused_by_its_key(user, key, tmp_path):
 
 
 @pytest.mark.parametrize("ask", [lambda kube: kube.version(), lambda kube: kube.port_forward("n", "p", 1)])
-def test_a_login_that_may_not_impersonate_is_told_so(ask, authority, tmp_path):
+def test_a_login_that_may_not_impersonate_is_reported(ask, authority, tmp_path):
     """403, in the server's words, and what to do: it is no right of the toolkit's Role that is missing."""
     with recording(authority, lambda path, headers: (403, {}, json.dumps(FORBIDDEN).encode())) as (port, _):
         cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority": str(authority.ca_file)}

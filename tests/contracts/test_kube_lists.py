@@ -85,7 +85,7 @@ def test_a_list_that_takes_too_long_is_an_error_and_never_half_a_list(kube):
     assert len(objects) < len(NAMES)
 
 
-def test_a_right_that_is_missing_is_told_at_the_first_page(kube):
+def test_a_right_that_is_missing_is_reported_at_the_first_page(kube):
     """Refused, as by a list that comes at once."""
     if isinstance(kube, FakeKube):
         kube.denied.add(("list", "secrets"))

@@ -142,7 +142,7 @@ def test_an_expired_token_is_fetched_anew_before_it_is_sent(write_kubeconfig, au
     assert len(requests) == 1 and runs(token) == 2
 
 
-def test_a_plugin_that_fails_is_told_by_its_last_line(write_kubeconfig):
+def test_a_plugin_that_fails_is_reported_by_its_last_line(write_kubeconfig):
     """One line, its own words."""
     script = "echo first >&2; echo your ticket has expired >&2; exit 3"
     with pytest.raises(Refused, match=r"your ticket has expired$") as caught:
@@ -218,7 +218,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
-def test_a_broken_kubeconfig_is_told_in_one_line(text, tmp_path):
+def test_a_broken_kubeconfig_is_reported_in_one_line(text, tmp_path):
     """Which file, and no traceback; what stands in it is not shown."""
     (tmp_path / "kubeconfig").write_text(text)
     with pytest.raises((Missing, BadAnswer)) as caught:
@@ -372,7 +372,7 @@ def test_a_busy_server_is_asked_again_when_it_says(write_kubeconfig, authority, 
         assert kube.version() == "v1.35.4" and len(requests) == 3
 
 
-def test_a_server_that_stays_busy_is_told(write_kubeconfig, authority, tmp_path):
+def test_a_server_that_stays_busy_is_reported(write_kubeconfig, authority, tmp_path):
     """It wants to be left alone for longer than the client waits."""
     (tmp_path / "token").write_text("t")
     busy = 429, {"Retry-After": "3600"}, b'{"message": "too many requests"}'
@@ -423,7 +423,7 @@ def test_a_kubeconfig_counts_before_the_service_account(pod, write_kubeconfig, a
     assert [headers for _, headers in requests] == ["Bearer own", "Bearer own"]
 
 
-def test_a_pod_without_a_certificate_authority_is_told_so(pod, monkeypatch):
+def test_a_pod_without_a_certificate_authority_is_reported(pod, monkeypatch):
     """It would not know whose API server it is."""
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
     (pod / "ca.crt").unlink()

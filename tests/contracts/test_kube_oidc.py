@@ -194,7 +194,7 @@ def test_a_certificate_for_another_name_is_not_trusted(kubeconfig, authority):
 
 
 @pytest.mark.parametrize("known", [{}, {"client-secret": None}], ids=["all", "no client-secret"])
-def test_an_issuer_that_refuses_is_told(known, kubeconfig, authority):
+def test_an_issuer_that_refuses_is_reported(known, kubeconfig, authority):
     """When the token expired, that the issuer does not answer, and why."""
     error = logged_out(kubeconfig(user_of(f"https://127.0.0.1:{free_port()}/realm", authority, **known)), "refused")
     assert f"expired at {EXPIRED_AT}" in error.what and "issuer" in error.what
@@ -258,7 +258,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("answer", "match"), REFUSALS.values(), ids=REFUSALS)
-def test_an_issuer_that_gives_no_token_is_told(answer, match, kubeconfig, authority):
+def test_an_issuer_that_gives_no_token_is_reported(answer, match, kubeconfig, authority):
     """In our words; what it says besides may hold anything."""
     with issuing(authority, [answer] * 2) as (issuer, _):
         logged_out(kubeconfig(user_of(issuer, authority)), f"expired at {EXPIRED_AT}.*{match}")
@@ -275,7 +275,7 @@ def test_an_issuer_that_gives_no_token_is_told(answer, match, kubeconfig, author
         ((302, {"Location": "https://127.0.0.1:1/"}, b""), "HTTP 302"),
     ],
 )
-def test_an_issuer_that_does_not_say_where_tokens_are_is_told(answer, match, kubeconfig, authority):
+def test_an_issuer_that_does_not_say_where_tokens_are_is_reported(answer, match, kubeconfig, authority):
     """The refresh-token goes by https alone, and no redirect is followed."""
     with recording(authority, lambda path, headers: answer) as (port, requests):
         logged_out(kubeconfig(user_of(f"https://127.0.0.1:{port}", authority)), match)
@@ -299,7 +299,7 @@ def test_an_issuer_without_tls_is_not_asked(issuer, kubeconfig, authority):
     ],
     ids=["no base64", "no PEM", "no file", "empty", "a folder"],
 )
-def test_a_ca_of_the_issuer_that_is_none_is_told(changes, kubeconfig, authority):
+def test_a_ca_of_the_issuer_that_is_none_is_reported(changes, kubeconfig, authority):
     """Nobody is asked then."""
     with issuing(authority, []) as (issuer, asked):
         logged_out(kubeconfig(user_of(issuer, authority, **changes)), "idp-certificate-authority")
@@ -307,7 +307,7 @@ def test_a_ca_of_the_issuer_that_is_none_is_told(changes, kubeconfig, authority)
 
 
 @pytest.mark.parametrize("token", ["canary-opaque", "a.b.c", "a.b", f"a.{base64_of('[1]')}.c", "=+/"])
-def test_an_id_token_that_is_no_jwt_is_told(token, kubeconfig, authority):
+def test_an_id_token_that_is_no_jwt_is_reported(token, kubeconfig, authority):
     """kubectl stops there too; nothing is sent without a login."""
     with issuing(authority, []) as (issuer, asked):
         logged_out(kubeconfig(user_of(issuer, authority, token)), "id-token is no JWT")
@@ -362,7 +362,7 @@ def test_an_issuer_that_failed_is_left_alone_for_a_while(kubeconfig, authority, 
 @pytest.mark.parametrize(
     "provider", [{"name": "azure"}, {"name": "oidc"}, {"name": "oidc", "config": {"id-token": 5}}, {}]
 )
-def test_a_provider_that_makes_no_sense_is_told(provider, kubeconfig):
+def test_a_provider_that_makes_no_sense_is_reported(provider, kubeconfig):
     """Nothing is sent as nobody."""
     path = kubeconfig({"auth-provider": {**provider}})
     with pytest.raises((LoggedOut, BadAnswer)) as caught:

@@ -230,7 +230,7 @@ def test_an_empty_proxy_is_none(ask, monkeypatch, connect):
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4", "socks4a", "SOCKS5", "socks"])
-def test_a_socks_proxy_is_told_at_once(scheme, place, monkeypatch, connect):
+def test_a_socks_proxy_is_reported_at_once(scheme, place, monkeypatch, connect):
     """One message: what is not supported, where it is set, and what to do."""
     with pytest.raises(BadAnswer, match=f"SOCKS.*{place}") as caught:
         by(place, f"{scheme}://me:canary@127.0.0.1:1080", monkeypatch, connect)
@@ -241,14 +241,14 @@ def test_a_socks_proxy_is_told_at_once(scheme, place, monkeypatch, connect):
 @pytest.mark.parametrize(
     "proxy", ["ftp://me:canary@host", "http://me:canary@", "http://me:canary@host:port", "http://[::1"]
 )
-def test_a_proxy_that_makes_no_sense_is_told_by_its_place(proxy, place, monkeypatch, connect):
+def test_a_proxy_that_makes_no_sense_is_reported_by_its_place(proxy, place, monkeypatch, connect):
     """Its address is not shown: a login may stand in it."""
     with pytest.raises(BadAnswer, match=f"{place}.*makes no sense") as caught:
         by(place, proxy, monkeypatch, connect)
     assert "canary" not in caught.value.what + caught.value.fix and caught.value.fix
 
 
-def test_a_port_forward_through_a_proxy_by_https_is_told(monkeypatch, connect):
+def test_a_port_forward_through_a_proxy_by_https_is_reported(monkeypatch, connect):
     """Its library would speak plain HTTP to it, with the proxy's login."""
     kube = by("HTTPS_PROXY", "https://me:canary@127.0.0.1:1", monkeypatch, connect)
     with pytest.raises(BadAnswer, match=r"proxy https://127.0.0.1:1 .*HTTPS_PROXY.*http://") as caught:
@@ -275,7 +275,7 @@ def test_the_issuers_dead_proxy_is_named(authority, monkeypatch, connect):
     assert "canary" not in caught.value.what + caught.value.fix
 
 
-def test_the_issuers_socks_proxy_is_told(authority, monkeypatch, connect):
+def test_the_issuers_socks_proxy_is_reported(authority, monkeypatch, connect):
     """With the reason, and what to do."""
     monkeypatch.setenv("HTTPS_PROXY", "socks5://me:canary@127.0.0.1:1")
     with pytest.raises(LoggedOut, match=r"SOCKS.*HTTPS_PROXY") as caught:

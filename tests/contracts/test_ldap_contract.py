@@ -41,7 +41,7 @@ def directory(request, authority, tmp_path):
         yield url
 
 
-def test_it_tells_its_naming_contexts_to_anybody(directory, authority):
+def test_it_reports_its_naming_contexts_to_anybody(directory, authority):
     """Over TLS, without a name or password; the double does the same."""
     contexts = ldap_probe(directory, authority.ca_file, SECONDS)
     assert contexts == FakeDirectory(["dc=test"]).probe(directory) == ["dc=test"]
@@ -71,7 +71,7 @@ def test_one_that_wants_a_name_is_refused(directory, authority):
 
 
 @pytest.mark.parametrize("directory", [("server", 'access to dn.base="" by * none')], indirect=True, ids=["hidden"])
-def test_one_that_hides_its_root_is_told(directory, authority):
+def test_one_that_hides_its_root_is_reported(directory, authority):
     """No entry comes back: never an empty list that looks like an answer. The double gives none either."""
     double = FakeDirectory(["dc=test"])
     double.hidden = True

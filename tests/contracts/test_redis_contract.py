@@ -105,14 +105,14 @@ def test_what_is_absent_is_none(redis):
     redis.delete_stream("s")
 
 
-def test_it_tells_its_version_and_role(redis):
+def test_it_reports_its_version_and_role(redis):
     """Only what the checks read."""
     redis.ping()
     assert redis.info("server")["redis_version"].startswith("7.") and redis.info("replication")["role"] == "master"
 
 
 @pytest.mark.parametrize("section", ["memory", "persistence"])
-def test_it_tells_what_the_double_tells(redis, section):
+def test_it_reports_what_the_double_tells(redis, section):
     """The same keys, of the same types; a Redis that was just started has no limit and no failure."""
     info, wanted = redis.info(section), INFO[section]
     assert {key: type(info[key]) for key in wanted} == {key: type(value) for key, value in wanted.items()}
@@ -291,7 +291,7 @@ def test_what_workers_send_is_tried_without_a_trace(redis, worker):
     assert redis.key_type("s") == "stream"
 
 
-def test_a_key_that_is_no_stream_is_told_by_its_type(redis, worker):
+def test_a_key_that_is_no_stream_is_reported_by_its_type(redis, worker):
     """Redis answers with an error of its own: that is a no, and not unknown."""
     worker.put_string("s")
     redis_state = redis.observe([("s", "g")])
@@ -309,7 +309,7 @@ def test_a_key_that_is_no_stream_is_told_by_its_type(redis, worker):
     }
 
 
-def test_a_stream_that_expires_is_told_and_made_to_stay(redis, worker):
+def test_a_stream_that_expires_is_reported_and_made_to_stay(redis, worker):
     """An absent one expires as little as one that stays."""
     redis.ensure_group("s", "g", "0")
     assert redis.lives_ms("s") is None and redis.observe([("s", "g")]).lives_ms("s") is None
@@ -341,7 +341,7 @@ def test_a_redis_that_answers_ping_and_takes_no_event_says_why(start_redis, line
         redis.close()
 
 
-def test_a_redis_whose_writes_are_paused_is_told_though_it_answers_ping(start_redis):
+def test_a_redis_whose_writes_are_paused_is_reported_though_it_answers_ping(start_redis):
     """CLIENT PAUSE … WRITE: neither INFO nor CLIENT LIST of Redis 7.0 tells of it. What was tried is not done later."""
     port, running = start_redis("")
     with running:
@@ -367,7 +367,7 @@ def test_an_error_reply_is_a_no(start_redis, command):
 
 @pytest.mark.parametrize(("by_hand", "message"), [(True, None), (False, 5)])
 def test_a_restart_with_an_append_only_file_really_loses_the_lag(start_redis, by_hand, message):
-    """The fault that ours mends, as it happens: a group made by hand has lag nil, one made with a count too high a lag.
+    """The fault that ours repairs, as it happens: a group made by hand has lag nil, one made with a count too high a lag.
 
     If this fails, Redis has changed: 7.2.4 and later keep the count.
     """
@@ -414,7 +414,7 @@ def test_a_plain_dollar_really_loses_the_lag(start_redis):
         redis.close()
 
 
-def test_a_survey_gives_in_one_round_trip_what_the_single_questions_give(redis, worker):
+def test_a_look_gives_in_one_round_trip_what_the_single_questions_give(redis, worker):
     """And what only it gives: the clock, the settings of saving, the first event held, the calls of each command."""
     redis.ensure_group("s", "g", "0")
     ids = redis.add("s", [{"a": "1"}] * 4)
@@ -430,7 +430,7 @@ def test_a_survey_gives_in_one_round_trip_what_the_single_questions_give(redis, 
     assert abs(redis_state.now_s() - time.time()) < 5
 
 
-def test_a_survey_of_what_is_absent(redis):
+def test_a_look_of_what_is_absent(redis):
     """Neither stream nor group is an error; what waits in them is."""
     redis_state = redis.observe([("s", "g")])
     assert redis_state.stream("s") is None and redis_state.group("s", "g") is None
@@ -441,7 +441,7 @@ def test_a_survey_of_what_is_absent(redis):
     assert redis_state.info()["role"] == "master"
 
 
-def test_a_survey_tells_since_when_events_wait_and_are_read(redis, worker):
+def test_a_look_reports_since_when_events_wait_and_are_read(redis, worker):
     """By Redis' own clock: the first event that waits, the last read, and the last event that was given out."""
     redis.ensure_group("s", "g", "0")
     empty = redis.observe([("s", "g")]).flow("s", "g")
@@ -464,7 +464,7 @@ def test_a_survey_tells_since_when_events_wait_and_are_read(redis, worker):
         redis.observe([("s", "none")]).flow("s", "none")
 
 
-def test_a_survey_tells_what_is_pending_for_long(redis, worker):
+def test_a_look_reports_what_is_pending_for_long(redis, worker):
     """Not what was given out just now; how many, for how long, and by whom."""
     redis.ensure_group("s", "g", "0")
     redis.add("s", [{"a": "1"}] * 3)
@@ -527,7 +527,7 @@ def test_another_login_sees_what_it_may(kind, start_redis):
             client.close()
 
 
-def test_a_redis_that_wants_tls_is_told(start_redis, authority, tmp_path):
+def test_a_redis_that_wants_tls_is_reported(start_redis, authority, tmp_path):
     """It closes the connection silently: TLS is told apart from TCP and from the login."""
     pki, port = authority.folder, free_port()
     files = f"tls-cert-file {pki}/server.crt\ntls-key-file {pki}/server.key\ntls-ca-cert-file {authority.ca_file}"

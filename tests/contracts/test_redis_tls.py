@@ -115,14 +115,14 @@ def test_a_certificate_of_the_services_name_is_taken(reach, owner, tmp_path):
         ("expired", "TLS: its certificate has expired (certificate has expired)"),
     ],
 )
-def test_what_is_wrong_with_a_certificate_is_told(reach, pair, message, owner, tmp_path):
+def test_what_is_wrong_with_a_certificate_is_reported(reach, pair, message, owner, tmp_path):
     """Another name, or expired."""
     with redis_server(tmp_path, owner, pair) as port:
         assert refusal(reach(port, trust(owner.ca_file))).startswith(message)
 
 
 @each_way
-def test_a_redis_without_tls_is_told(reach, owner, tmp_path, monkeypatch):
+def test_a_redis_without_tls_is_reported(reach, owner, tmp_path, monkeypatch):
     """It is silent: it waits for the end of a line. The message names the key of the environment."""
     monkeypatch.setattr(sys.modules[__name__], "SECONDS", timedelta(seconds=1))
     with redis_server(tmp_path, owner, None) as port:
@@ -130,7 +130,7 @@ def test_a_redis_without_tls_is_told(reach, owner, tmp_path, monkeypatch):
     assert error.startswith("it connected, but gave no answer in time (a Redis without TLS does so: see redis.tls")
 
 
-def test_another_server_without_tls_is_told(owner):
+def test_another_server_without_tls_is_reported(owner):
     """One that answers in plain text, as a web server does."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -145,7 +145,7 @@ def test_another_server_without_tls_is_told(owner):
 
 
 @each_way
-def test_an_authority_that_is_not_trusted_is_told(reach, owner, authority, tmp_path):
+def test_an_authority_that_is_not_trusted_is_reported(reach, owner, authority, tmp_path):
     """Another CA than the environment's, and the system's, which does not know it."""
     with redis_server(tmp_path, owner) as port:
         for ca_file in (authority.ca_file, None):
@@ -181,7 +181,7 @@ def test_a_redis_that_wants_tls_is_told_to_a_client_without(reach, owner, tmp_pa
         assert "a Redis that wants TLS does so: see redis.tls" in refusal(reach(port, None), Unreachable)
 
 
-def test_a_redis_that_asks_for_a_clients_certificate_is_told(owner, tmp_path):
+def test_a_redis_that_asks_for_a_clients_certificate_is_reported(owner, tmp_path):
     """The toolkit has none to show: that is said, also where Redis' word of it is lost with the connection."""
     with redis_server(tmp_path, owner, line="tls-auth-clients yes") as port:
         assert "asks for a certificate of its client" in refusal(direct(port, trust(owner.ca_file)), Unreachable)

@@ -289,7 +289,7 @@ def test_a_pods_pull_secret_fits_an_image_as_the_kubelet_reads_it(key, image, fi
 
 
 @pytest.mark.parametrize("text", [PASSWORD, f'["{PASSWORD}"]', '{"auths": {"ghcr.io": {"auth": "%"}}}'])
-def test_a_broken_pull_secret_is_told_without_its_content(text):
+def test_a_broken_pull_secret_is_reported_without_its_content(text):
     """Neither the message nor the chain of causes shows a part of it."""
     with pytest.raises(BadAnswer) as caught:
         credentials_from_docker_config(Secret(text), "ghcr.io")

@@ -64,7 +64,7 @@ def test_a_line_end_is_no_part_of_a_token(way, token, connect, tmp_path):
 
 @pytest.mark.parametrize("token", WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize("way", WAYS)
-def test_a_token_that_cannot_be_sent_is_told_without_it(way, token, connect, tmp_path):
+def test_a_token_that_cannot_be_sent_is_reported_without_it(way, token, connect, tmp_path):
     """Which login, and what is wrong with it; nothing is sent."""
     with pytest.raises(LoggedOut, match="token holds a character") as caught:
         connect(users(tmp_path, token)[way]).version()
@@ -74,7 +74,7 @@ def test_a_token_that_cannot_be_sent_is_told_without_it(way, token, connect, tmp
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfecanary"])
-def test_a_token_file_without_a_token_is_told(content, connect, tmp_path):
+def test_a_token_file_without_a_token_is_reported(content, connect, tmp_path):
     """Empty, or no text: nothing is sent as nobody."""
     (tmp_path / "token").write_bytes(content)
     with pytest.raises(LoggedOut, match="token") as caught:
@@ -148,7 +148,7 @@ def test_a_vault_token_of_blanks_is_none(vault, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("place", ["VAULT_TOKEN", ".vault-token"])
 @pytest.mark.parametrize("token", ["canary-ł", "canary-é", "canary\nInjected: yes", "canary-\udcff"])
-def test_a_vault_token_that_cannot_be_sent_is_told_without_it(token, place, vault, monkeypatch, tmp_path):
+def test_a_vault_token_that_cannot_be_sent_is_reported_without_it(token, place, vault, monkeypatch, tmp_path):
     """Where it stands, and what is wrong with it."""
     systems, sent = vault
     put(place, token, monkeypatch, tmp_path)

@@ -147,7 +147,7 @@ def test_the_real_version_of_a_mount_is_told_to_who_may_read_in_it(vault):
         vault.kv_version("absent")
 
 
-def test_what_a_token_may_read_is_told_for_all_paths_at_once(vault):
+def test_what_a_token_may_read_is_reported_for_all_paths_at_once(vault):
     """F35: by the policy alone, whether there is anything or not."""
     asked = ["secret/data/there", "secret/data/empty", "secret/data/other"]
     assert [sorted(capabilities) for capabilities in vault.capabilities(asked).values()] == [

@@ -80,7 +80,7 @@ def test_a_text_that_is_too_long_is_cut_off_before_it_is_escaped():
         (429, Unreachable, "it is asked too often"),
     ],
 )
-def test_what_is_not_taken_is_told(authority, status, kind, message):
+def test_what_is_not_taken_is_reported(authority, status, kind, message):
     """With the host and the status."""
     with chat(authority, status) as there:
         assert f"webhook at 127.0.0.1: {message}" in refused(kind, there.address, authority)
@@ -157,7 +157,7 @@ def test_plain_http_is_not_spoken(authority, scheme):
         '{{"url": "https://chat.test/{}"}}',
     ],
 )
-def test_what_is_no_address_is_told_without_it(authority, form):
+def test_what_is_no_address_is_reported_without_it(authority, form):
     """By the key of the environment that names it."""
     address = Secret(form.format(planted("-_")))
     assert "webhook at incidents.webhook.address: what Vault has there is no address" in refused(
@@ -165,7 +165,7 @@ def test_what_is_no_address_is_told_without_it(authority, form):
     )
 
 
-def test_a_password_in_an_address_is_not_told(authority):
+def test_a_password_in_an_address_is_not_reported(authority):
     """It is not sent either: nothing asks for it."""
     token = planted("-_")
     with chat(authority) as there:

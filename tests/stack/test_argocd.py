@@ -32,7 +32,7 @@ ARGOCD = "argocd"
 OF_ARGO_CD = [fault for fault in faults.FAULTS if all(id_.startswith(ARGOCD) for id_ in fault.expected_checks)]
 """Those that Argo CD's own checks see. What self-heal fights for is seen by KEDA's: its drill follows them."""
 REPAIRED = ("argocd/others-have-applied", "argocd/suspended-by-a-dead-run")
-"""A redeploy mends these by itself. The others are somebody else's to mend: git, the environment, who runs Argo CD."""
+"""A redeploy repairs these by itself. The others are somebody else's to repair: git, the environment, who runs Argo CD."""
 
 
 @pytest.fixture(scope="module")

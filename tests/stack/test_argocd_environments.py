@@ -192,7 +192,7 @@ def test_people_at_a_desk_redeploy_with_these_rights_and_no_others(stage, endpoi
         argocd_automated(stage, None)
 
 
-def test_one_right_less_is_told_before_any_write(stage, endpoints, at_the_desk):
+def test_one_right_less_is_reported_before_any_write(stage, endpoints, at_the_desk):
     """The right to patch the workers' Application: exit code 2, with its name, and nothing has changed."""
     less = Right("patch", kinds.APPLICATIONS.group, kinds.APPLICATIONS.plural, argocd.NAMESPACE, INSTRUMENT)
     rights = needed(endpoints)

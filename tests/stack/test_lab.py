@@ -22,7 +22,7 @@ from .conftest import ROOT, TASKS, active_workers, at_the_stack_only, run_json, 
 pytestmark = at_the_stack_only
 
 
-def test_lab_status_tells_where_everything_is(endpoints):
+def test_lab_status_reports_where_everything_is(endpoints):
     """State, provider, versions, kubeconfig, endpoints and processes."""
     code, document = run_json("lab.status")
     assert code == 0 and document["state"] == "up" and document["provider"] in ("native", "kind")

@@ -62,7 +62,7 @@ def rules(stage, route):
 
 
 @each_route
-def test_a_fault_can_be_made_twice_and_mended_twice_and_leaves_nothing(route, stage):
+def test_a_fault_can_be_made_twice_and_repaired_twice_and_leaves_nothing(route, stage):
     """Neither a rule, nor a process, nor a stack that counts as partial."""
     refused = 2 if route.packets_v6 else 1
     try:

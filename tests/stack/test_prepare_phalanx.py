@@ -104,7 +104,7 @@ def test_twice_gives_the_same_and_one_value_is_one_field(file, repository, helm)
     assert ignored.stdout == b""
 
 
-def test_what_helm_cannot_render_is_told_with_its_own_words(file, repository, helm):
+def test_what_helm_cannot_render_is_reported_with_its_own_words(file, repository, helm):
     """And which chart it was; nothing is kept."""
     template = repository / "charts" / "prompt-keda" / "templates" / "broken.yaml"
     template.write_text("a: {{ .Values.nowhere.at.all }}\n")

@@ -477,7 +477,7 @@ def test_an_upgrade_that_the_scaled_jobs_do_not_fit_is_refused(twenty, tmp_path)
 
 
 @pytest.mark.exhaustive
-def test_what_went_with_its_crd_is_told(twenty):
+def test_what_went_with_its_crd_is_reported(twenty):
     """An operator that works finishes the deletion, and the Jobs go: nobody can bring them back, and the report says so."""
     twenty.end()  # other tests may have cut these loose
     twenty.begin()

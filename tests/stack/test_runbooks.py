@@ -26,14 +26,14 @@ from .conftest import AT_DESK, ENV, ROOT, at_the_stack_only, command, run_json, 
 FAULTS = {entry.id: entry for entry in ALL_FAULTS}
 EXHAUSTIVE = pytest.mark.exhaustive
 SAMPLE = ("redis/group-gone",)
-"""Of every test run; that KEDA's own parts are mended unattended is shown by the drill of test_drills.py."""
+"""Of every test run; that KEDA's own parts are repaired unattended is shown by the drill of test_drills.py."""
 MORE = (
     *("keda/operator-gone", "keda/another-ca", "keda/crd-of-another-version", "keda/part-of-another-version"),
     *("keda/certificates-gone", "keda/operator-crash-loops", "keda/webhooks-crash-loop", "keda/paused"),
     *("keda/scaled-job-deleted", "keda/deletion-stuck", "keda/crd-gone", "keda/jobs-without-generation"),
     *("keda/watches-elsewhere", "keda/operator-frozen", "redis/streams-gone", "cluster/metrics-service-gone"),
 )
-"""Those that a runbook's own commands mend, about a minute each."""
+"""Those that a runbook's own commands repair, about a minute each."""
 
 
 @pytest.fixture(scope="module")

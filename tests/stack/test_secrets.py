@@ -95,7 +95,7 @@ ALONE = [(scene,) for scene in SCENES if not any(scene in scenes for scenes in T
 
 
 @pytest.mark.parametrize("scenes", [*TOGETHER, *ALONE], ids=" and ".join)
-def test_what_goes_wrong_is_told_without_the_value(planted, scenes):
+def test_what_goes_wrong_is_reported_without_the_value(planted, scenes):
     """Wrong, denied, torn or away: the check says so, on a terminal and in each report."""
     broken, changes, expected = zip(*(SCENES[scene] for scene in scenes), strict=True)
     planted.write_environment(**{key: value for change in changes for key, value in change.items()})
@@ -129,7 +129,7 @@ def test_a_check_with_a_defect_shows_no_value(planted, form):
 
 
 @pytest.mark.parametrize("form", ["plain", "terminal", "json"])
-def test_a_check_that_tells_a_value_is_caught(planted, form):
+def test_a_check_that_reports_a_value_is_caught(planted, form):
     """Otherwise the tests above would prove nothing: in what is said, in JUnit and in the picture."""
     planted.write_environment()
     files = reports(planted, "told")

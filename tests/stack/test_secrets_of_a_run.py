@@ -91,7 +91,7 @@ def test_no_child_is_given_a_value(planted):
     assert planted.leaks() == []  # that file is among what is searched
 
 
-def test_a_run_that_tells_a_value_is_caught(planted):
+def test_a_run_that_reports_a_value_is_caught(planted):
     """Otherwise the tests above would prove nothing: in its journal as well."""
     planted.write_environment()
     completed = planted.run("redeploy", defect="told")

@@ -20,7 +20,7 @@ from .world import World
     ("answer", "message"),
     [("", "exit code -9"), (json.dumps({"error": {"what": "no room", "fix": ""}}), "no room")],
 )
-def test_a_redeploy_that_fails_is_told(monkeypatch, answer, message):
+def test_a_redeploy_that_fails_is_reported(monkeypatch, answer, message):
     """Also one that was killed and has said nothing."""
     monkeypatch.setattr(module, "until_idle", lambda stage: None)
     monkeypatch.setattr(module, "NewJobs", lambda stage: None)
@@ -31,14 +31,14 @@ def test_a_redeploy_that_fails_is_told(monkeypatch, answer, message):
         module._ours(None, None)
 
 
-def test_a_kubectl_that_fails_without_a_word_is_told():
+def test_a_kubectl_that_fails_without_a_word_is_reported():
     """One that was killed."""
     lab = SimpleNamespace(program=lambda name: "false", admin_kubeconfig="x")
     with pytest.raises(LabError, match="get failed with exit code 1: it said nothing"):
         module.kubectl(lab, "get", "pods")
 
 
-def test_the_benchmark_of_delivery_tells_of_a_redeploy_that_fails(monkeypatch):
+def test_the_benchmark_of_delivery_reports_of_a_redeploy_that_fails(monkeypatch):
     """With its own words."""
     done = subprocess.CompletedProcess([], 3, json.dumps({"error": {"what": "no room", "fix": ""}}), "")
     monkeypatch.setattr(delivery.subprocess, "run", lambda *_, **__: done)

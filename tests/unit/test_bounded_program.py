@@ -43,7 +43,7 @@ def test_one_that_writes_without_end_is_ended(stream, tmp_path):
         run(tmp_path, f"import sys\nwhile True: sys.{stream}.write('x' * 9999)", most_bytes=2**20)
 
 
-def test_one_that_is_not_there_is_told(tmp_path):
+def test_one_that_is_not_there_is_reported(tmp_path):
     """By its name."""
     with pytest.raises(Missing, match="cannot be started: No such file"):
         run_bounded(["/nowhere/helm"], tmp_path, {}, LONG, 10)

@@ -112,7 +112,7 @@ def test_only_a_redeploy_that_ends_well_ends_the_recovery(made, code, message):
     assert chaos_round.outcome.starts_count == (module.MOST_TRIES if code else 1)
 
 
-def test_a_job_that_is_lost_while_the_last_events_are_waited_for_is_told(made):
+def test_a_job_that_is_lost_while_the_last_events_are_waited_for_is_reported(made):
     """The wait may take two minutes."""
     lost = {}
 
@@ -126,7 +126,7 @@ def test_a_job_that_is_lost_while_the_last_events_are_waited_for_is_told(made):
 
 
 @pytest.mark.parametrize(("end", "message"), [("9", ["redeploy ended with -9"]), ("15", ["redeploy ended with -15"])])
-def test_a_toolkit_that_is_killed_by_another_than_the_chaos_run_is_told(made, end, message):
+def test_a_toolkit_that_is_killed_by_another_than_the_chaos_run_is_reported(made, end, message):
     """By the kernel, for want of memory: SIGKILL is known only where the chaos run has sent it."""
     chaos_round = made(f"import os; os.kill(os.getpid(), {end})", Runs("r", True, 0))
     chaos_round._disrupt()
@@ -155,14 +155,14 @@ def test_an_event_that_is_lost_breaks_the_promise(made):
 
 
 @pytest.mark.parametrize("message", ["Traceback (most recent call last)", f"failed: KeyError, {UNEXPECTED}"])
-def test_a_toolkit_that_fails_by_a_fault_of_its_own_is_told(made, message):
+def test_a_toolkit_that_fails_by_a_fault_of_its_own_is_reported(made, message):
     """Its exit code is that of something that could not be known."""
     chaos_round = made(f"import sys; print({message!r}, file=sys.stderr); raise SystemExit(3)", Runs("r", False, 0))
     chaos_round._disrupt()
     assert chaos_round.outcome.problems == [f"redeploy ended with an error of its own: {message}"]
 
 
-def test_a_kill_whose_moment_never_comes_is_told_as_not_done(made):
+def test_a_kill_whose_moment_never_comes_is_reported_as_not_done(made):
     """Nothing was killed or stopped: the table of chaos rounds may not say so. Others disrupt at the end."""
     disrupted = []
     acts = (Act(DELETE, "Service/a", 9), Act(KILL, "", 40), Act(STOP, "", 50))
@@ -184,11 +184,11 @@ class Calm:
 
 @pytest.fixture
 def calm(made):
-    """Runs a whole round in which nothing goes wrong, with these ways and acts."""
+    """Runs a whole round in which nothing goes wrong, with this toolkit and these acts."""
 
     def run(look=lambda: [], disruptions=None):
         chaos_round = made("", Runs("r", False, 0), disruptions=disruptions)
-        chaos_round.ways = SimpleNamespace(look=look)
+        chaos_round.toolkit = SimpleNamespace(look=look)
         return chaos_round.run(Calm, [Calm])
 
     return run

@@ -43,7 +43,7 @@ class Vault:
 
 
 @pytest.mark.parametrize("order", [["vault/stopped", "vault/policy-lost"], ["vault/policy-lost", "vault/stopped"]])
-def test_all_is_taken_back_in_whatever_order_it_can_be(monkeypatch, order, stage):
+def test_all_is_reverted_in_whatever_order_it_can_be(monkeypatch, order, stage):
     """The last first; what another fault keeps from being reverted comes after that one."""
     vault = Vault(monkeypatch)
     acts = Acts(stage)
@@ -53,7 +53,7 @@ def test_all_is_taken_back_in_whatever_order_it_can_be(monkeypatch, order, stage
     assert vault.runs and vault.has_policy and acts.still_broken == []
 
 
-def test_what_could_not_be_taken_back_is_told_and_tried_again_at_the_end(monkeypatch, stage):
+def test_what_could_not_be_reverted_is_reported_and_tried_again_at_the_end(monkeypatch, stage):
     """Nothing of a chaos round stays because the stack did not answer for a moment."""
     vault = Vault(monkeypatch)
     with Acts.of(stage) as acts:

@@ -114,7 +114,7 @@ def test_chaos_rounds_draw_faults_of_the_chain():
     assert not drawn & {"redis/streams-gone", "redis/unread-trimmed", "keda/jobs-limited", "scaling/jobs-suspended"}
 
 
-def test_the_page_tells_each_round_and_what_was_not_kept():
+def test_the_page_reports_each_round_and_what_was_not_kept():
     """What happened in words; a bar in a message does not break the table."""
     happened = (Act(KILL, "", 3), Act(FREEZE, "etcd", 5, 1.5), Act(BREAK, "vault/stopped", 9))
     made = Round(4, 2, "repair", 1.0, happened)
@@ -127,7 +127,7 @@ def test_the_page_tells_each_round_and_what_was_not_kept():
 STAGE = SimpleNamespace(environment=SimpleNamespace(observing=None))
 
 
-def test_the_page_tells_what_was_not_done_and_not_seen():
+def test_the_page_reports_what_was_not_done_and_not_seen():
     """Else a kill that never came would stand there as one that was survived."""
     made = Round(4, 2, "repair", 1.0, (Act(KILL, "", 3),))
     row = chaos.page([Outcome(made, 1.0, 1, 5, 2, ["kill at entry 3: it had ended | before"])]).splitlines()[-1]

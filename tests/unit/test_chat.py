@@ -95,7 +95,7 @@ def texts(there):
     return [document["text"] for _, _, document in there.posts]
 
 
-def test_an_incident_is_told_when_it_is_opened_and_when_it_is_closed(notified):
+def test_an_incident_is_reported_when_it_is_opened_and_when_it_is_closed(notified):
     """As few lines as for pasting; the record and the person know that it was posted; nobody sees the address."""
     with chat(notified.authority) as there:
         notified.vault_has(there.address.reveal())
@@ -112,7 +112,7 @@ def test_an_incident_is_told_when_it_is_opened_and_when_it_is_closed(notified):
     assert done.exit_code == 0 and notified.leaks(done, there.token) == []
 
 
-def test_a_runbook_that_ends_badly_is_told_and_the_next_one_opens_nothing(notified):
+def test_a_runbook_that_ends_badly_is_reported_and_the_next_one_opens_nothing(notified):
     """The incident is the same."""
     notified.toolkits.codes = {"redeploy": 1}
     with chat(notified.authority) as there:
@@ -123,7 +123,7 @@ def test_a_runbook_that_ends_badly_is_told_and_the_next_one_opens_nothing(notifi
     assert [line.splitlines()[0] for line in texts(there)] == ["incident opened", bad, bad]
 
 
-def test_what_a_person_stopped_is_not_told(notified):
+def test_what_a_person_stopped_is_not_reported(notified):
     """That person knows it."""
     notified.toolkits.codes = {"redeploy": 130}
     with chat(notified.authority) as there:
@@ -132,7 +132,7 @@ def test_what_a_person_stopped_is_not_told(notified):
     assert len(there.posts) == 1
 
 
-def test_a_note_that_opens_an_incident_is_told(notified):
+def test_a_note_that_opens_an_incident_is_reported(notified):
     """A second one is not."""
     with chat(notified.authority) as there:
         notified.vault_has(there.address.reveal())

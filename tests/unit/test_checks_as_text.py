@@ -119,7 +119,7 @@ def test_what_is_well_is_a_line_a_category(capsys, monkeypatch):
     assert len([line for line in lines if line]) == 8
 
 
-def test_a_need_that_failed_is_told_once_with_what_it_blocks(capsys, monkeypatch):
+def test_a_need_that_failed_is_reported_once_with_what_it_blocks(capsys, monkeypatch):
     """Not 72 lines of what was skipped; those are shown with --verbose."""
     lines = shown(capsys, monkeypatch, "api-server-away")
     assert "          blocks 72 checks wait for cluster/api-answers" in lines

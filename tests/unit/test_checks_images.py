@@ -217,7 +217,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
         (PLATFORMS, remove(kinds.NODES, "n1"), "linux/amd64 (assumed: no node is seen)"),
     ],
 )
-def test_what_is_told_and_no_more_is_green(check, breaks, message):
+def test_what_is_reported_and_no_more_is_green(check, breaks, message):
     """No node in sight."""
     outcome = broken_verdict(check, breaks)
     assert outcome.verdict.value == "ok" and message in f"{outcome.observed} {outcome.detail}", outcome

@@ -93,7 +93,7 @@ def test_a_suspended_job_is_no_running_one(check):
         ),
     ],
 )
-def test_what_is_told_and_no_more_is_green(check, breaks, message):
+def test_what_is_reported_and_no_more_is_green(check, breaks, message):
     """Jobs that an edit would delete."""
     outcome = broken_verdict(check, breaks)
     assert outcome.verdict.value == "ok" and message in f"{outcome.observed} {outcome.detail}", outcome

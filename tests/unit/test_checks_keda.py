@@ -250,7 +250,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
         ("keda/crds-of-version", lambda world: None, "owned by no Helm release"),
     ],
 )
-def test_what_is_told_and_no_more_is_green(check, breaks, message):
+def test_what_is_reported_and_no_more_is_green(check, breaks, message):
     """One restart, CRDs of no release, errors of before."""
     outcome = broken_verdict(check, breaks)
     assert outcome.verdict.value == "ok" and message in f"{outcome.observed} {outcome.detail}", outcome

@@ -339,7 +339,7 @@ def test_a_no_of_redis_comes_with_what_to_do(words, fix):
     assert fix in broken_verdict(WRITES, refuses(words)).fix
 
 
-def test_a_key_of_another_type_is_told_once():
+def test_a_key_of_another_type_is_reported_once():
     """By the check of the groups, with the fix; a restart did not lose it, and writes are not refused for it."""
     verdicts = {check: broken_verdict(check, lambda world: world.redis.put_string(STREAM)) for check in (EMPTY, WRITES)}
     assert {check: outcome.verdict.value for check, outcome in verdicts.items()} == {EMPTY: "ok", WRITES: "ok"}, (

@@ -297,7 +297,7 @@ test_a_check_turns_red_for_its_reason = turns_red(RED)
         (VALID, scaled_job(status={"conditions": [], "unknown": 1}), "2 as KEDA's CRD wants them"),
     ],
 )
-def test_what_is_told_and_no_more_is_green(check, breaks, message):
+def test_what_is_reported_and_no_more_is_green(check, breaks, message):
     """A lag to begin at, and fields that KEDA's CRD does not know in the status."""
     outcome = broken_verdict(check, breaks)
     assert outcome.verdict.value == "ok" and message in f"{outcome.observed} {outcome.detail}", outcome
@@ -329,7 +329,7 @@ def test_what_the_api_server_fills_in_by_itself_is_no_difference():
     assert "successfulJobsHistoryLimit is 8" in world.verdict(SPECS).observed
 
 
-def test_who_has_set_a_field_is_told_and_no_text_of_it():
+def test_who_has_set_a_field_is_reported_and_no_text_of_it():
     """By its managedFields; a value that is a text may be a password."""
     world = World()
     owned = {"f:spec": {"f:jobTargetRef": {"f:suspend": {}, "f:template": {"f:spec": {"f:serviceAccountName": {}}}}}}

@@ -242,7 +242,7 @@ RED = [
 test_a_check_turns_red_for_its_reason = turns_red(RED)
 
 
-def test_when_each_link_moved_last_is_told():
+def test_when_each_link_moved_last_is_reported():
     """Also where all is well: the detail has the time of each link that was seen."""
     detail = broken_verdict(WORKS, both(IDLE, polled(1))).detail
     assert "KEDA polls 1 s ago" in detail and "Jobs are made " in detail and "pods are scheduled " in detail

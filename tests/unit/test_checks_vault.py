@@ -175,7 +175,7 @@ def test_vault_is_green_in_other_ways_too(check, breaks):
 @pytest.mark.parametrize(
     "breaks", [in_vault(KEY, **{"redis-password": "new"}), own_secret(data={"redis-password": "bmV3"})]
 )
-def test_a_stale_secret_is_told_without_a_value(breaks):
+def test_a_stale_secret_is_reported_without_a_value(breaks):
     """Neither value, nor its base64 form, nor a hash of it."""
     world = World()
     breaks(world)

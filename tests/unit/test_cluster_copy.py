@@ -404,7 +404,7 @@ def cut_off(text):
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_copy_is_told_in_one_message(kube, run, damage):
+def test_a_damaged_copy_is_reported_in_one_message(kube, run, damage):
     """Nothing of it is used."""
     journal = JournalFile(run)
     journal.append("run", "begin")

@@ -142,7 +142,7 @@ def test_a_sync_that_runs_is_waited_for(busy):
     assert made.suspension("run-1").state is State.WORKING
 
 
-def test_a_sync_that_is_waited_for_is_told_with_what_it_waits_for_itself():
+def test_a_sync_that_is_waited_for_is_reported_with_what_it_waits_for_itself():
     """A sync window holds it back for hours, and nobody has to wait for that."""
     state = {"phase": "Running", "message": "Sync operation blocked by sync window"}
     _, made = with_application(None, operation={"sync": {}}, status={"operationState": state})
@@ -213,7 +213,7 @@ def test_nothing_is_applied_with_marks_that_argo_cd_does_not_look_for(data, word
     assert list(made.obstacles()) == words
 
 
-def test_an_argo_cd_that_cannot_suspend_is_told():
+def test_an_argo_cd_that_cannot_suspend_is_reported():
     """Before 3.1 the CRD does not keep ``enabled``, and the API server drops it silently."""
     kube, made = with_application({})
     original = kube.patch

@@ -218,7 +218,7 @@ def test_what_listens_is_ended_by_us_and_not_by_a_persons_ctrl_c(stage, monkeypa
     assert not is_alive(gap["gap"])
 
 
-def test_what_sends_and_has_ended_is_told(stage, monkeypatch, tmp_path):
+def test_what_sends_and_has_ended_is_reported(stage, monkeypatch, tmp_path):
     """In plain words, so that the drill takes its fault back and goes on."""
     program(monkeypatch, tmp_path, """echo '{"gap": "x"}'; exec <&-; echo '{"gap": "y"}'; exec sleep 60""")
     with DeliveryAudit.kept(stage, INSTRUMENT, 1.0) as audit:

@@ -399,7 +399,7 @@ def test_a_vcluster_is_seen_by_its_nodes(world, file):
     assert "capacity.host_workers_count" in [each.key for each in run(file).open]
 
 
-def test_a_quota_is_told(world, file):
+def test_a_quota_is_reported(world, file):
     """It has no key of its own, and a person should know of it."""
     world.put(kinds.RESOURCE_QUOTAS, "q", SPACE, spec={"hard": {"pods": "50"}})
     assert run(file).notes == [f"ResourceQuota {SPACE}/q sets pods 50"]

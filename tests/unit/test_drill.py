@@ -20,7 +20,7 @@ from prompt_keda.core.run_checks import INTERRUPTED
 from prompt_keda.lab import drilling, provider, state
 from prompt_keda.lab.drilling import Selection
 from prompt_keda.lab.drills import drill as module
-from prompt_keda.lab.drills import ways
+from prompt_keda.lab.drills import toolkit
 from prompt_keda.lab.drills.delivery_audit import DeliveryReport
 from prompt_keda.lab.drills.drill import drill
 from prompt_keda.lab.faults import ALL_FAULTS, argocd
@@ -39,11 +39,11 @@ def result(id_, verdict, observed=""):
 
 
 class Stack:
-    """Breaks, and is repaired by the runbook or by people; ``ways`` of a toolkit that works."""
+    """Breaks, and is repaired by the runbook or by people; a toolkit that works."""
 
-    def __init__(self, runbook_mends=True, runbook_code=0, proof=0, proves=True):
+    def __init__(self, runbook_repairs=True, runbook_code=0, proof=0, proves=True):
         self.broken, self.asked, self.folder = False, [], TemporaryDirectory()
-        self.runbook_mends, self.runbook_code, self.proof, self.proves = runbook_mends, runbook_code, proof, proves
+        self.runbook_repairs, self.runbook_code, self.proof, self.proves = runbook_repairs, runbook_code, proof, proves
         self.world = World()
         self.stage = SimpleNamespace(
             kube=self.world.kube,
@@ -66,7 +66,7 @@ class Stack:
 
     def follow(self, runbook):
         self.asked.append(runbook)
-        if self.runbook_mends:
+        if self.runbook_repairs:
             self.broken = False
         return self.runbook_code, self.proves
 
@@ -84,7 +84,7 @@ def at_once(monkeypatch):
     monkeypatch.setattr(module.JobWatcher, "workers_count", lambda self: 20)
 
 
-def test_a_fault_that_its_runbook_mends_is_passed():
+def test_a_fault_that_its_runbook_repairs_is_passed():
     """Seen, the right runbook, proven by it once, nothing lost."""
     stack = Stack()
     drilled = drill(stack.fault(), stack.stage, stack, nobody)
@@ -93,7 +93,7 @@ def test_a_fault_that_its_runbook_mends_is_passed():
     assert stack.asked == ["keda-gone"] and drilled.recovered_s is not None
 
 
-def test_what_a_drill_waits_for_is_told_before_it_gives_up():
+def test_what_a_drill_waits_for_is_reported_before_it_gives_up():
     """A stack that nobody has made whole: which checks are not green, at the first look."""
     stack, news = Stack(), []
     stack.broken = True
@@ -102,14 +102,14 @@ def test_what_a_drill_waits_for_is_told_before_it_gives_up():
     assert news == ["waits for the steady state before keda/x: not green are keda/parts-ready"]
 
 
-@pytest.mark.parametrize("stack", [Stack(runbook_mends=False), Stack(runbook_mends=False, runbook_code=1)])
-def test_what_the_runbook_does_not_mend_is_mended_by_people_and_told(stack):
+@pytest.mark.parametrize("stack", [Stack(runbook_repairs=False), Stack(runbook_repairs=False, runbook_code=1)])
+def test_what_the_runbook_does_not_repair_is_repaired_by_people_and_reported(stack):
     """Also where the runbook says that all is well, and it is not."""
     drilled = drill(stack.fault(), stack.stage, stack, nobody)
     assert (drilled.answered_by, drilled.problems) == ("people", ()) and stack.asked == ["keda-gone", "verify"]
 
 
-def test_scaling_that_is_not_proven_fails_the_drill():
+def test_scaling_that_is_not_verified_fails_the_drill():
     """Whoever has answered it."""
     stack = Stack(proves=False, proof=3)
     drilled = drill(stack.fault(), stack.stage, stack, nobody)
@@ -148,7 +148,7 @@ def test_events_that_wait_because_the_drill_has_sent_them_propose_no_runbook():
     assert stack.asked == ["argocd-disagrees"] and drilled.problems == ()
 
 
-def test_a_fault_that_its_checks_do_not_see_fails_the_drill_and_is_taken_back():
+def test_a_fault_that_its_checks_do_not_see_fails_the_drill_and_is_reverted():
     """Nothing is run then: there is no symptom."""
     stack = Stack()
     drilled = drill(stack.fault({"redis/answers": "fail"}), stack.stage, stack, nobody)
@@ -162,7 +162,7 @@ def test_another_runbook_than_the_one_that_answers_it_fails_the_drill():
     assert drill(fault, stack.stage, stack, nobody).problems == ("the runbook should be redis-gone",)
 
 
-def test_a_job_that_is_lost_while_it_is_mended_fails_the_drill(monkeypatch):
+def test_a_job_that_is_lost_while_it_is_repaired_fails_the_drill(monkeypatch):
     """It worked, and neither lives on nor has ended. What the fault itself makes and takes away again is its own."""
     stack = Stack()
     lost = {"1": ("the recovery", "Job a/j1"), "2": ("the fault", "Job a/j2")}
@@ -189,7 +189,7 @@ def test_what_has_run_and_is_lost_by_the_revert_fails_it_and_what_never_ran_does
     assert drill(stack.fault(), stack.stage, stack, nobody).lost == ("Job a/j2 in the revert",)
 
 
-def test_a_fault_that_cannot_be_taken_back_is_told():
+def test_a_fault_that_cannot_be_reverted_is_reported():
     """The next drill would begin on a broken stack."""
     stack = Stack()
 
@@ -230,12 +230,12 @@ def test_a_fault_is_noted_as_long_as_it_is_there():
 def test_what_a_person_stops_stops_the_drill(monkeypatch, way):
     """A look or a command that Ctrl-C ends gives a result of its own; the drill must not go on to the next fault."""
     stopped = SimpleNamespace(exit_code=STOPPED, parts=RunbookRun("x", STOPPED, "incident", []))
-    monkeypatch.setattr(ways, "open_session", lambda name: nullcontext(World().session))
-    monkeypatch.setattr(ways, "run_round", lambda *_: [result("redis/answers", Verdict.UNKNOWN, INTERRUPTED)])
-    monkeypatch.setattr(ways.runbooks, "run", lambda *_: stopped)
-    monkeypatch.setattr(ways, "run_command", lambda words: stopped)
+    monkeypatch.setattr(toolkit, "open_session", lambda name: nullcontext(World().session))
+    monkeypatch.setattr(toolkit, "run_round", lambda *_: [result("redis/answers", Verdict.UNKNOWN, INTERRUPTED)])
+    monkeypatch.setattr(toolkit.runbooks, "run", lambda *_: stopped)
+    monkeypatch.setattr(toolkit, "run_command", lambda words: stopped)
     with pytest.raises(KeyboardInterrupt):
-        way(ways.Ways(nobody))
+        way(toolkit.Toolkit(nobody))
 
 
 def test_a_stack_that_is_not_green_is_not_drilled():
@@ -361,7 +361,7 @@ def test_an_event_that_is_lost_fails_the_drill(monkeypatch):
     assert drilled.events == {"sent": 3, "lost": 1, "duplicated": 0, "taken": 0, "unseen": 1}
 
 
-def test_events_come_while_it_is_mended_and_are_counted_once_the_stack_is_whole(monkeypatch):
+def test_events_come_while_it_is_repaired_and_are_counted_once_the_stack_is_whole(monkeypatch):
     """What reverting a fault does to Jobs and events counts as well."""
     stack = Stack()
     Audit(monkeypatch, stack)
@@ -399,7 +399,7 @@ def test_without_a_worker_nothing_is_proven(monkeypatch):
 
 
 @pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.UNKNOWN])
-def test_another_check_that_is_red_or_not_known_is_not_mended(verdict):
+def test_another_check_that_is_red_or_not_known_is_not_repaired(verdict):
     """The runbook has broken something else, or nobody knows: people have to look, and it has to be green in the end."""
     stack = Stack()
     own = stack.look
@@ -434,7 +434,7 @@ def test_what_is_left_behind_fails_the_drill(monkeypatch):
     assert drill(stack.fault(), stack.stage, stack, nobody).problems == ("left behind: the lock of x",)
 
 
-def test_a_fault_that_is_not_whole_once_it_is_taken_back_fails_the_drill():
+def test_a_fault_that_is_not_whole_once_it_is_reverted_fails_the_drill():
     """The runbook was enough, and reverting the fault breaks something."""
     stack = Stack()
     drilled = drill(stack.fault(revert=stack.inject), stack.stage, stack, nobody)
@@ -445,10 +445,10 @@ def test_a_runbook_that_ends_with_an_error_of_the_toolkits_own_fails_the_drill(m
     """Its exit code says no more than that nothing is known."""
     step = StepDone("mitigation/1", "invoke redeploy", 3, f"failed: KeyError, {UNEXPECTED}", 1.0, "")
     done = SimpleNamespace(exit_code=3, parts=RunbookRun("keda-gone", 3, "incident", [step]))
-    monkeypatch.setattr(ways, "open_session", lambda name: nullcontext(World().session))
-    monkeypatch.setattr(ways.runbooks, "run", lambda *_: done)
+    monkeypatch.setattr(toolkit, "open_session", lambda name: nullcontext(World().session))
+    monkeypatch.setattr(toolkit.runbooks, "run", lambda *_: done)
     with pytest.raises(PromptKedaError, match="KeyError"):
-        ways.Ways(nobody).follow("keda-gone")
+        toolkit.Toolkit(nobody).follow("keda-gone")
 
 
 def waiting(stack, counts, given):
@@ -474,7 +474,7 @@ def test_a_node_without_room_for_all_stops_no_drill(monkeypatch):
     assert counts == []
 
 
-def test_a_stack_with_a_fault_in_it_is_told_how_to_be_mended():
+def test_a_stack_with_a_fault_in_it_is_told_how_to_be_repaired():
     """No redeploy thaws a frozen process."""
     stack = Stack()
     stack.broken = True

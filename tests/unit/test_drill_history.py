@@ -210,7 +210,7 @@ def test_a_choice_that_cannot_be_read_is_refused(drills, state):
         drilling.run(REST, nowhere, nobody)
 
 
-def test_who_drills_is_told_before_the_cluster_is_asked(drills, monkeypatch):
+def test_who_drills_is_reported_before_the_cluster_is_asked(drills, monkeypatch):
     """Another drill may have taken the API server away."""
     drills += [GOOD]
 
@@ -285,7 +285,7 @@ def test_what_is_no_drill_is_named_too(state):
     assert len(drills) == 1 and "notes" in damaged
 
 
-def test_only_the_drills_of_the_environment_are_told(state):
+def test_only_the_drills_of_the_environment_are_reported(state):
     """Those of the local stack say nothing of another cluster."""
     put(state, 1)
     world = World()

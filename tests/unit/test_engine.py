@@ -237,14 +237,14 @@ def test_a_step_is_journaled_before_and_after_its_act():
 
 
 def test_a_broken_step_stops_the_plan():
-    """Waiting cannot mend it; what comes after is not begun."""
+    """Waiting cannot repair it; what comes after is not begun."""
     book = Book()
     with pytest.raises(StepBroken):
         run_plan([step([State.TODO, State.BROKEN]), step([State.TODO])], None, book, nobody)
     assert [event for _, event in book.lines] == ["begin", "failed"]
 
 
-def test_a_deadline_tells_what_was_seen_last():
+def test_a_deadline_reports_what_was_seen_last():
     """By an injected clock: no test waits."""
     times = iter(range(0, 1000, 4))
     with pytest.raises(DeadlinePassed) as caught:

@@ -58,7 +58,7 @@ def line_of(text):
         ("name: prod", "name: [", "this is no YAML"),
     ],
 )
-def test_a_fault_is_told_with_its_kind(tmp_path, old, new, message):
+def test_a_fault_is_reported_with_its_kind(tmp_path, old, new, message):
     """Unknown key, wrong type, range, duration, choice, missing, duplicate, tag, syntax."""
     assert message in fault(tmp_path, old, new)
 
@@ -107,7 +107,7 @@ VERSIONS = 'accepted_versions: ["1.29", "1.30", "1.31"]'
         ("instruments:", "instruments:\n  - LSSTCam", "instruments.0: a mapping with the keys name, namespace,"),
     ],
 )
-def test_a_value_of_another_type_is_told_in_plain_words(tmp_path, old, new, message):
+def test_a_value_of_another_type_is_reported_in_plain_words(tmp_path, old, new, message):
     """Nothing is converted silently: true is no number, 1.30 is no text; and what is expected is said."""
     assert message in fault(tmp_path, old, new)
 
@@ -296,7 +296,7 @@ BOMB = "the file stands for more than 100000 values"
         (b"name: x\n---\nname: y\n", "odd.yaml:3:1: an environment is one YAML document"),
     ],
 )
-def test_what_is_no_environment_at_all_is_told_with_its_place(tmp_path, data, message):
+def test_what_is_no_environment_at_all_is_reported_with_its_place(tmp_path, data, message):
     """No such day, no number, odd keys, control characters, a loop, other encodings, nothing: never a traceback."""
     assert message in unreadable(tmp_path, data)
 
@@ -315,7 +315,7 @@ def test_a_name_that_no_file_can_have_is_an_unknown_environment():
         find_environment("x" * 5000, FOLDER)
 
 
-def test_a_placeholder_that_the_stack_does_not_know_is_told_with_its_place(tmp_path):
+def test_a_placeholder_that_the_stack_does_not_know_is_reported_with_its_place(tmp_path):
     """The stack is up, but older than the file."""
     file = tmp_path / "old.yaml"
     file.write_text("a: 1\nkubernetes:\n  names: [x, '${lab:nope}']\n")
@@ -323,7 +323,7 @@ def test_a_placeholder_that_the_stack_does_not_know_is_told_with_its_place(tmp_p
         load_environment(file, {})
 
 
-def test_a_fault_is_told_with_line_and_column(tmp_path):
+def test_a_fault_is_reported_with_line_and_column(tmp_path):
     """The place is that of the key in the file, counted from 1."""
     assert f"changed.yaml:{line_of('  port: 6379')}:3: redis.port" in fault(tmp_path, "  port: 6379", "  port: x")
 
@@ -382,7 +382,7 @@ def test_an_address_is_no_path(tmp_path):
     assert "keda.manifests.source" in dict(unfilled(load_environment(FOLDER / "prod.yaml", None)))
 
 
-def test_all_faults_are_told_at_once(tmp_path):
+def test_all_faults_are_reported_at_once(tmp_path):
     """A person corrects a file once, not once for each fault."""
     file = tmp_path / "two.yaml"
     file.write_text(PROD.replace("port: 6379", "port: x").replace("approval: digest", "approval: x"))

@@ -15,7 +15,7 @@ from prompt_keda.lab.faults import ALL_FAULTS, fault_of, signals
 SEEN_ELSEWHERE = {
     "cluster/version-accepted": "the stack has one version of Kubernetes",
     "cluster/clocks-agree": "the stack has this machine's clock, which is not the project's to set",
-    "cluster/keda-namespace-present": "without it there is no KEDA: a redeploy mends that, and no fault does",
+    "cluster/keda-namespace-present": "without it there is no KEDA: a redeploy repairs that, and no fault does",
     "identity/expected-cluster": "it tells of the environment's file, not of the cluster",
     "identity/who-am-i": "whoever has no login is refused before: cluster/api-answers",
     "identity/token-lives-on": "the stack's login is renewed by its exec plugin",

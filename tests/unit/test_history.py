@@ -118,7 +118,7 @@ def test_what_is_no_run_is_named_too(runs):
     assert kept(runs)[0] == [] and len(kept(runs)[1]) == 2
 
 
-def test_only_the_runs_of_the_environment_are_told(runs):
+def test_only_the_runs_of_the_environment_are_reported(runs):
     """Others are left out, and not damaged."""
     put(runs, 1, "green")
     assert runs_kept(runs, "prod", "me")[0] == [] and len(runs_kept(runs, "local", "me")[0]) == 1
@@ -161,7 +161,7 @@ def world(monkeypatch, tmp_path, runs):
     return World()
 
 
-def test_both_places_are_told_as_one(world, runs, tmp_path, capsys):
+def test_both_places_are_reported_as_one(world, runs, tmp_path, capsys):
     """A run that another machine has finished is green, one that only the cluster knows is told, each once."""
     hold(world.kube, "20250103t000000z-local-7")
     here = put(runs, 1, "interrupted", dead_pid())

@@ -102,7 +102,7 @@ def test_only_a_registrys_own_word_is_green_or_red(answer, verdict, code, words)
     assert (row.verdict, seen) == (verdict, code) and words in row.observed
 
 
-def test_an_image_without_a_digest_is_told_with_that_of_its_tag():
+def test_an_image_without_a_digest_is_reported_with_that_of_its_tag():
     """So that somebody who reaches the registry can put it into the list."""
     row, code, _ = asked(UNPINNED, httpx.Response(200, headers={"Docker-Content-Digest": OTHER}))
     assert (

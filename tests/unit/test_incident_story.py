@@ -40,7 +40,7 @@ ENTRIES = [
 CLOSED = entry(75, "incident", "closed", "proven")
 
 
-def test_steps_are_told_with_their_times_and_one_that_was_never_seen_to_end_as_interrupted():
+def test_steps_are_reported_with_their_times_and_one_that_was_never_seen_to_end_as_interrupted():
     """A kill leaves a beginning alone; the same step then begins again."""
     story = story_of("i", "local", [*ENTRIES, CLOSED], [RED, REDEPLOY, GREEN])
     assert [(step.id, step.state, step.began_s, step.duration_s) for step in story.steps] == [
@@ -54,7 +54,7 @@ def test_steps_are_told_with_their_times_and_one_that_was_never_seen_to_end_as_i
     assert story.open_checks == [], "the newest look counts"
 
 
-def test_what_is_not_proven_is_open():
+def test_what_is_not_verified_is_open():
     """With what the last look saw."""
     story = story_of("i", "local", ENTRIES, [RED])
     assert story.duration_s is None and story.open_checks == [("redis/answers", "fail", "no answer")]

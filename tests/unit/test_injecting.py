@@ -46,7 +46,7 @@ def there():
     return [fault.id for fault in injecting.list_faults().parts.faults if fault.is_there]
 
 
-def test_what_is_brought_in_is_told_until_it_is_taken_back(stack):
+def test_what_is_brought_in_is_reported_until_it_is_reverted(stack):
     """Also by the list, and once where it was injected twice."""
     for _ in range(2):
         (row,) = injecting.inject("a/one", nobody).parts.faults
@@ -56,7 +56,7 @@ def test_what_is_brought_in_is_told_until_it_is_taken_back(stack):
     assert there() == [] and acts(stack) == ["inject a/one"] * 2 + ["revert a/one"]
 
 
-def test_without_an_id_all_are_taken_back_the_last_one_first(stack):
+def test_without_an_id_all_are_reverted_the_last_one_first(stack):
     """The last first. Then there is nothing to revert."""
     for id_ in ("a/one", "b/two"):
         injecting.inject(id_, nobody)
@@ -65,14 +65,14 @@ def test_without_an_id_all_are_taken_back_the_last_one_first(stack):
     assert injecting.revert_all(nobody).parts.faults == [] and len(acts(stack)) == 4
 
 
-def test_one_that_was_not_brought_in_so_can_be_taken_back(stack):
+def test_one_that_was_not_brought_in_so_can_be_reverted(stack):
     """A drill that was killed leaves it."""
     injecting.inject("b/two", nobody)
     injecting.revert("a/one", nobody)
     assert acts(stack)[1:] == ["revert a/one"] and there() == ["b/two"]
 
 
-def test_what_is_noted_is_taken_back_though_the_api_server_is_away(stack):
+def test_what_is_noted_is_reverted_though_the_api_server_is_away(stack):
     """It may be what was broken: then nobody can look for the marker. What is not noted needs it."""
     injecting.inject("a/one", nobody)
     stack.done.clear()
@@ -104,7 +104,7 @@ def test_a_fault_that_there_is_not_is_refused(id_):
             act(id_, nobody)
 
 
-def test_one_that_another_keeps_from_being_mended_is_mended_after_it(stack):
+def test_one_that_another_keeps_from_being_repaired_is_repaired_after_it(stack):
     """A stopped Vault takes no policy: though that came in later, it comes last."""
     reverted = []
 
@@ -121,7 +121,7 @@ def test_one_that_another_keeps_from_being_mended_is_mended_after_it(stack):
     assert reverted == ["a/one", "b/two"] and {row.id for row in rows} == set(reverted) and there() == []
 
 
-def test_one_that_cannot_be_mended_hides_no_other(stack, monkeypatch):
+def test_one_that_cannot_be_repaired_hides_no_other(stack, monkeypatch):
     """Nor does one that this toolkit does not know: the others are reverted, then its error is raised."""
     injecting.inject("a/one", nobody)
     state.write_faults(stack.lab, ["a/one", "of/another-version"])

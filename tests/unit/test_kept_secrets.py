@@ -45,7 +45,7 @@ def test_one_that_somebody_else_has_written_stays(stage):
     assert not state.secret_file(stage.lab, "taken-keda-taken").exists()
 
 
-def test_one_that_is_neither_there_nor_kept_is_told(stage):
+def test_one_that_is_neither_there_nor_kept_is_reported(stage):
     """It is not reverted then."""
     stage.kube.delete(SECRETS, *PLACE)
     with pytest.raises(LabError, match="was not kept"):

@@ -64,7 +64,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("part", "other", "line", "message"), WRONG.values(), ids=WRONG)
-def test_what_is_not_of_the_right_form_is_told_with_its_place(part, other, line, message, tmp_path):
+def test_what_is_not_of_the_right_form_is_reported_with_its_place(part, other, line, message, tmp_path):
     """Nothing ends in an error of Python's, and nothing that the API server would refuse is read as valid."""
     assert part in WHOLE
     path = tmp_path / "m.yaml"

@@ -187,7 +187,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize(("end", "message"), ENDS.values(), ids=ENDS)
-def test_a_chat_is_told_before_and_after(world, authority, monkeypatch, end, message):  # noqa: F811
+def test_a_chat_is_reported_before_and_after(world, authority, monkeypatch, end, message):  # noqa: F811
     """In this order, however it ends; what became of each post is noted."""
     monkeypatch.setattr(redeploying, "run_plan", end)
     events = []

@@ -96,7 +96,7 @@ def test_it_is_rendered_kept_and_written_and_a_second_time_nothing_changes(file,
     ]
 
 
-def test_what_changed_is_told_field_by_field_before_anybody_is_asked(file, phalanx, tmp_path):
+def test_what_changed_is_reported_field_by_field_before_anybody_is_asked(file, phalanx, tmp_path):
     """One value of Phalanx' is one field; an object that is new or gone is told as such."""
     run(file, phalanx, tmp_path, ask=typed("prod"))
     commit(phalanx, {f"applications/{INSTRUMENT}/values-prod-there.yaml": "max: 600\n"})
@@ -114,7 +114,7 @@ def test_what_changed_is_told_field_by_field_before_anybody_is_asked(file, phala
     assert "    spec.maxReplicaCount: 1700 → 600" in lines and "  the same as before" in lines
 
 
-def test_without_consent_the_file_stays_and_the_digest_is_told(file, phalanx, tmp_path):
+def test_without_consent_the_file_stays_and_the_digest_is_reported(file, phalanx, tmp_path):
     """The rendering is kept all the same; the digest approves these very renderings and no others."""
     before = file.read_bytes()
     refused("not approved", file, phalanx, tmp_path, ask=typed("yes"))

@@ -101,7 +101,7 @@ def obj(kind, name, live=True, difference=None):
     return ObservedObject(wanted, wanted if live else None, difference)
 
 
-def test_a_diff_tells_removed_replaced_created_and_changed_apart():
+def test_a_diff_reports_removed_replaced_created_and_changed_apart():
     """What a deletion takes away and the manifests bring back is replaced; what they do not know is removed."""
     parts = (
         obj("Deployment", "a", difference="spec.replicas"),

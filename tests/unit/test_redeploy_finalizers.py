@@ -113,7 +113,7 @@ def test_the_end_says_what_is_left_and_who_can_let_it_go(held):
     assert restore.LEFT.inspect(held.context).state is State.DONE
 
 
-def test_one_that_others_deliver_is_told_as_well(held):
+def test_one_that_others_deliver_is_reported_as_well(held):
     """Their delivery cannot bring it back while it is there."""
     held.context.instrument_objects = {}
     assert restore.LEFT.inspect(held.context).state is State.BROKEN

@@ -131,7 +131,7 @@ def test_a_lag_that_redis_has_lost_is_counted_and_proven():
     assert verify.lag_inspect(context) == Progress(State.DONE, "s lag 3")
 
 
-def test_a_lag_that_no_counting_mends_holds_nothing_up_and_is_not_proven():
+def test_a_lag_that_no_counting_repairs_holds_nothing_up_and_is_not_verified():
     """Events that wait were deleted one by one: the ScaledJobs come all the same; the proof is not given."""
     context, redis = with_lost_lag()
     redis.count_read = lambda stream, group: True
@@ -150,7 +150,7 @@ def of_one_group(**values):
     return context, redis
 
 
-def test_a_count_that_is_too_high_on_an_empty_stream_is_mended_before_the_first_event():
+def test_a_count_that_is_too_high_on_an_empty_stream_is_repaired_before_the_first_event():
     """`XGROUP CREATE … ENTRIESREAD 5000`: Redis says lag 0, and would say −4999 of the first event."""
     context, redis = of_one_group()
     redis.delete_stream("s")
@@ -252,7 +252,7 @@ def event(kind, uid, reason):
     return {"involvedObject": {"kind": kind, "uid": uid}, "reason": reason}
 
 
-def test_a_lost_job_is_told():
+def test_a_lost_job_is_reported():
     """Gone, another one under its name, being deleted in mid-work: all are losses; that it failed by itself is none."""
     failed = job("failed")
     failed["status"] = {"conditions": [{"type": "Failed", "status": "True"}]}
@@ -338,7 +338,7 @@ def test_what_keda_writes_out_of_its_own_types_is_no_difference():
     assert list(differences(wanted, {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1k"}}))
 
 
-def test_certificates_are_good_as_made_and_faults_are_told():
+def test_certificates_are_good_as_made_and_faults_are_reported():
     """What we make passes; absent, incomplete, expired, not yet valid, expiring and foreign ones do not."""
     secret = serving_certificate.make("keda")
     mixed = {"data": {**secret["data"], "ca.crt": serving_certificate.make("keda")["data"]["ca.crt"]}}

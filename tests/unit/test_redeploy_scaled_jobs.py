@@ -174,7 +174,7 @@ def test_jobs_that_were_born_suspended_are_let_run():
     assert restore.scaled_jobs_inspect(restoring(cluster, wanted)).state is State.DONE
 
 
-def test_a_scaled_job_whose_jobs_cannot_run_is_not_proven_whoever_delivers_it():
+def test_a_scaled_job_whose_jobs_cannot_run_is_not_verified_whoever_delivers_it():
     """KEDA calls it Ready all the same."""
     cluster = Cluster({**DEFAULT, "jobTargetRef": {"suspend": True}})
     cluster.patch(*KEY, {"status": {"conditions": [{"type": "Ready", "status": "True"}]}})

@@ -100,14 +100,14 @@ def test_tls_may_be_asked_for_in_the_trigger_authentication(world, owner):
         ),
     ],
 )
-def test_a_keda_that_asks_a_redis_with_tls_otherwise_is_told(world, metadata, references, values, verdict, message):
+def test_a_keda_that_asks_a_redis_with_tls_otherwise_is_reported(world, metadata, references, values, verdict, message):
     """Without TLS, without an authority, unverified, or by a name that the certificate does not have."""
     keda_asks(world, metadata, *references, **values)
     outcome = world.verdict(MAY_ASK)
     assert (outcome.verdict.value, message in outcome.observed) == (verdict, True), outcome
 
 
-def test_another_authority_than_that_of_redis_is_told(world, tmp_path):
+def test_another_authority_than_that_of_redis_is_reported(world, tmp_path):
     """KEDA's connection would fail, though the toolkit's does not."""
     other = Authority(tmp_path / "pki").ca_file.read_text()
     keda_asks(world, {"enableTLS": "true"}, PASSWORD, CA, ca=other)

@@ -375,7 +375,7 @@ def test_a_damaged_folder_is_made_good_by_the_copy(world):
     assert RunFolder.find(runs_folder(), run.id).read_json("plan.json")["digest"]
 
 
-def test_a_damaged_run_without_a_copy_is_told(world):
+def test_a_damaged_run_without_a_copy_is_reported(world):
     """One message, and what to do."""
     run = interrupted_run(world)
     (run.path / "plan.json").write_text('{"mode"')

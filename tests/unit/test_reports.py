@@ -59,7 +59,7 @@ def test_without_a_terminal_each_event_is_a_line(monkeypatch, verbose, news):
     assert "\x1b" not in stream.getvalue()
 
 
-def test_a_step_that_takes_long_is_told_before_it_ends(monkeypatch):
+def test_a_step_that_takes_long_is_reported_before_it_ends(monkeypatch):
     """In CI, where nothing is live, it would seem to hang."""
     monkeypatch.setattr("prompt_keda.report.progress.HOLD_S", 0.0)
     stream = io.StringIO()

@@ -172,7 +172,7 @@ def test_a_redeploy_of_this_incident_that_has_not_ended_is_resumed(toolkits, run
     assert ("redeploy --env local" in toolkits.commands) != resumed
 
 
-def test_a_note_opens_an_incident_and_the_report_tells_it(toolkits):
+def test_a_note_opens_an_incident_and_the_report_reports_it(toolkits):
     """And one without a word is refused."""
     with pytest.raises(Refusal):
         incidents.note(toolkits.session, "  ", nobody)
@@ -186,10 +186,10 @@ def test_a_person_closes_an_incident_and_that_is_no_proof(toolkits):
     with pytest.raises(Refusal, match="no incident of environment local is open"):
         incidents.note(toolkits.session, "done", nobody, close=True)
     incidents.note(toolkits.session, "asked the owners", nobody)
-    incidents.note(toolkits.session, "they have *mended* it", nobody, close=True)
+    incidents.note(toolkits.session, "they have *repaired* it", nobody, close=True)
     assert Incident.find_open(incidents_folder(), cluster_of("local")) is None
     report = incidents.report(toolkits.session, "").parts
-    assert "closed after" in report.chat and "they have *mended* it" in report.chat
+    assert "closed after" in report.chat and "they have *repaired* it" in report.chat
     assert "- state: closed" in report.markdown and "- closed by " in report.markdown
     assert all("proven" not in text and "by a proof" not in text for text in (report.chat, report.markdown))
     assert '<b class="interrupted">closed</b>' in report.html

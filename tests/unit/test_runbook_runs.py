@@ -305,6 +305,6 @@ def test_an_incident_whose_beginning_was_cut_off_is_begun_again(tmp_path):
         (130, {}, "stopped"),
     ],
 )
-def test_a_step_is_told_by_what_its_command_gave(code, document, words):
+def test_a_step_is_reported_by_what_its_command_gave(code, document, words):
     """A plan proves nothing, and does not say so."""
     assert Ran(code, document, 1.0).message == words

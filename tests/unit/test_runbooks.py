@@ -98,7 +98,7 @@ def test_it_says_what_to_do_where_a_redeploy_is_refused(page):
     assert "sync the Applications" not in page.sections["Mitigation"]
 
 
-def test_what_to_do_where_argo_cd_delivers_is_told_once():
+def test_what_to_do_where_argo_cd_delivers_is_reported_once():
     """And to whom what is sent: in the index, to which each page leads."""
     index = (RUNBOOKS / "README.md").read_text()
     assert "(../docs/by-hand.md)" in index and "Never a full sync" in index and "invoke bundle" in index

@@ -58,7 +58,7 @@ def test_none_are_sent_again_while_enough_wait_or_all_jobs_are_there(proof, made
     assert sent(proof) == proof.result.events_count == 6
 
 
-def test_a_command_that_redis_denies_to_keda_is_told_before_anything_is_made():
+def test_a_command_that_redis_denies_to_keda_is_reported_before_anything_is_made():
     """KEDA would be waited for until the deadline, and its ScaledJob says no more than that it failed."""
     world = World()
     world.redis.denied_commands = ("INFO",)

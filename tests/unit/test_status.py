@@ -34,7 +34,7 @@ def shown(capsys, world, runs=(), incident=""):
     return standing, capsys.readouterr().out
 
 
-def test_a_cluster_that_stands_is_told(capsys):
+def test_a_cluster_that_stands_is_reported(capsys):
     """Parts, ScaledJob, stream, Jobs, runs and incident, a line each."""
     standing, text = shown(capsys, World(), [RUN], "20261124t030000z-local-9")
     assert not any(standing.not_seen())
@@ -61,7 +61,7 @@ def test_a_cluster_that_stands_is_told(capsys):
         ),
     ],
 )
-def test_what_is_not_as_it_was_is_told(capsys, change, message):
+def test_what_is_not_as_it_was_is_reported(capsys, change, message):
     """Also what may not be seen: the rest is told all the same."""
     world = World()
     change(world)

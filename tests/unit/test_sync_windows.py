@@ -66,7 +66,7 @@ def test_an_allow_window_that_ends_denies_from_then_on():
         *(("0 0 * * *", "1h", timezone) for timezone in ("Nowhere", "../../etc/passwd", "/etc/passwd")),
     ],
 )
-def test_what_is_not_understood_is_told_and_never_taken_for_open(schedule, duration, timezone):
+def test_what_is_not_understood_is_reported_and_never_taken_for_open(schedule, duration, timezone):
     """As an error that names the window."""
     with pytest.raises(NotEvaluated, match="window"):
         find_denial([window(schedule, duration, timezone=timezone)], SATURDAY, HOURS)

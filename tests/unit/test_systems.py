@@ -42,7 +42,7 @@ def broken():
 
 
 @pytest.mark.parametrize("kind", [KeyError, OSError])
-def test_a_user_without_a_name_is_told_by_number(monkeypatch, kind):
+def test_a_user_without_a_name_is_reported_by_number(monkeypatch, kind):
     """A container may run as a user that stands in no passwd file."""
 
     def nameless():

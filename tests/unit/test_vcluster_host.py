@@ -252,7 +252,7 @@ def test_what_a_syncer_adds_to_its_pods_counts_for_the_room(inside):
 
 
 @pytest.mark.parametrize(("id_", "breaks", "verdict", "words"), RED)
-def test_what_is_wrong_on_the_host_is_told(inside, id_, breaks, verdict, words):
+def test_what_is_wrong_on_the_host_is_reported(inside, id_, breaks, verdict, words):
     """By the check inside where there is one."""
     breaks(inside)
     outcome = inside.says(id_)

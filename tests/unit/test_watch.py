@@ -113,7 +113,7 @@ def test_a_round_begins_a_minute_after_the_last_one_began():
     assert all(50 < seconds <= 60 for seconds in stand.pauses)
 
 
-def test_the_chat_is_told_once_a_round_in_at_most_eight_lines():
+def test_the_chat_is_reported_once_a_round_in_at_most_eight_lines():
     """And not where nothing has changed, or the environment names no chat."""
     many = {f"redis/{number:02}": FAIL for number in range(20)}
     stand = Stand({"redis/00": OK}, many, many)

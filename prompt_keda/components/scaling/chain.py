@@ -20,7 +20,7 @@ JOB_START = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
-class Sight:
+class Chain:
     """What was seen of one instrument's chain.
 
     Parameters
@@ -181,102 +181,102 @@ class Link:
     """
 
     name: str
-    moved: Callable[[Sight], timedelta | None]
-    stands_still: Callable[[Sight], str]
+    moved: Callable[[Chain], timedelta | None]
+    stands_still: Callable[[Chain], str]
 
 
-def _arrives(sight: Sight) -> str:
-    if sight.is_ahead:
+def _arrives(chain: Chain) -> str:
+    if chain.is_ahead:
         return "the group stands ahead of its stream, and is given no event that comes"
-    if sight.clock_behind > CLOCKS:
-        behind = seconds(sight.clock_behind)
+    if chain.clock_behind > CLOCKS:
+        behind = seconds(chain.clock_behind)
         return f"Redis' clock is {behind} behind the stream's last id: how long events wait cannot be seen"
     return ""
 
 
-def _polls(sight: Sight) -> str:
-    return f"KEDA has not asked Redis for {seconds(sight.polled)}" if sight.polls_no_more else sight.no_poll_seen
+def _polls(chain: Chain) -> str:
+    return f"KEDA has not asked Redis for {seconds(chain.polled)}" if chain.polls_no_more else chain.no_poll_seen
 
 
-def _jobs(sight: Sight) -> str:
-    if sight.workers.suspended_count:
-        return f"{sight.workers.suspended_count} Jobs are suspended"
-    newest, count = sight.workers.newest_made, len(sight.workers.open)
-    wanted = (sight.is_overdue and count < sight.maximum) or (sight.is_below_minimum and count < sight.minimum)
-    if not wanted or (newest is not None and newest <= sight.patience):
+def _jobs(chain: Chain) -> str:
+    if chain.workers.suspended_count:
+        return f"{chain.workers.suspended_count} Jobs are suspended"
+    newest, count = chain.workers.newest_made, len(chain.workers.open)
+    wanted = (chain.is_overdue and count < chain.maximum) or (chain.is_below_minimum and count < chain.minimum)
+    if not wanted or (newest is not None and newest <= chain.patience):
         return ""
     return f"no Job was made for {seconds(newest)}" if newest is not None else "there is no Job at all"
 
 
-def _pods(sight: Sight) -> str:
-    late = [worker.made for worker in sight.workers.open if worker.pod is None and worker.made > JOB_START]
+def _pods(chain: Chain) -> str:
+    late = [worker.made for worker in chain.workers.open if worker.pod is None and worker.made > JOB_START]
     return f"{len(late)} Jobs have no pod, the oldest for {seconds(max(late))}" if late else ""
 
 
-def _scheduled(sight: Sight) -> str:
-    late = [worker.pod for worker in sight.workers.open if worker.pod is not None and worker.scheduled is None]
+def _scheduled(chain: Chain) -> str:
+    late = [worker.pod for worker in chain.workers.open if worker.pod is not None and worker.scheduled is None]
     late = [age for age in late if age > JOB_START]
     return f"{len(late)} pods have no node, the oldest for {seconds(max(late))}" if late else ""
 
 
-def _run(sight: Sight) -> str:
-    begun = [worker for worker in sight.workers.open if not worker.has_run]
+def _run(chain: Chain) -> str:
+    begun = [worker for worker in chain.workers.open if not worker.has_run]
     ages = [worker.scheduled for worker in begun if worker.scheduled is not None]
     late = [age for age in ages if age > JOB_START]
     if late:
         return f"{len(late)} pods do not run, the oldest for {seconds(max(late))}"
-    if sight.end_at_once:
-        quick = sight.workers.ended_at_once()
+    if chain.end_at_once:
+        quick = chain.workers.ended_at_once()
         how = "failed" if all(worker.has_failed for worker in quick) else "ended"
         return f"{len(quick)} workers of the last minute {how} at once"
     return ""
 
 
-def _reads(sight: Sight) -> str:
-    if not sight.lacks_workers or (sight.read is not None and sight.read <= sight.patience):
+def _reads(chain: Chain) -> str:
+    if not chain.lacks_workers or (chain.read is not None and chain.read <= chain.patience):
         return ""
-    return f"nobody has read for {seconds(sight.read)}" if sight.read is not None else "nobody has ever read"
+    return f"nobody has read for {seconds(chain.read)}" if chain.read is not None else "nobody has ever read"
 
 
-def _acknowledges(sight: Sight) -> str:
-    if not sight.acknowledges_nothing:
+def _acknowledges(chain: Chain) -> str:
+    if not chain.acknowledges_nothing:
         return ""
-    count = sight.unacknowledged_count
-    return f"the last {count} events that were given out are not acknowledged, the newest for {seconds(sight.unacknowledged)}"
+    count = chain.unacknowledged_count
+    return f"the last {count} events that were given out are not acknowledged, the newest for {seconds(chain.unacknowledged)}"
 
 
-def _ends(sight: Sight) -> str:
-    ended = sorted((w for w in sight.workers.all if w.ended is not None), key=lambda w: w.ended or timedelta())[:5]
+def _ends(chain: Chain) -> str:
+    ended = sorted((w for w in chain.workers.all if w.ended is not None), key=lambda w: w.ended or timedelta())[:5]
     failed = sum(worker.has_failed for worker in ended)
     return f"{failed} of the newest {len(ended)} Jobs failed" if failed >= MANY else ""
 
 
-def _newest(pick: Callable[[Sight], list[timedelta | None]]) -> Callable[[Sight], timedelta | None]:
-    return lambda sight: min((age for age in pick(sight) if age is not None), default=None)
+def _newest(pick: Callable[[Chain], list[timedelta | None]]) -> Callable[[Chain], timedelta | None]:
+    return lambda chain: min((age for age in pick(chain) if age is not None), default=None)
 
 
 LINKS = (
-    Link("events come in", lambda sight: sight.event, _arrives),
-    Link("KEDA polls", lambda sight: sight.polled, _polls),
-    Link("Jobs are made", lambda sight: sight.workers.newest_made, _jobs),
-    Link("pods are made", _newest(lambda sight: [worker.pod for worker in sight.workers.all]), _pods),
-    Link("pods are scheduled", _newest(lambda sight: [worker.scheduled for worker in sight.workers.all]), _scheduled),
-    Link("containers run", lambda sight: None, _run),
-    Link("workers read", lambda sight: sight.read, _reads),
-    Link("workers acknowledge", lambda sight: None, _acknowledges),
-    Link("Jobs end well", _newest(lambda sight: [w.ended for w in sight.workers.all if not w.has_failed]), _ends),
+    Link("events come in", lambda chain: chain.event, _arrives),
+    Link("KEDA polls", lambda chain: chain.polled, _polls),
+    Link("Jobs are made", lambda chain: chain.workers.newest_made, _jobs),
+    Link("pods are made", _newest(lambda chain: [worker.pod for worker in chain.workers.all]), _pods),
+    Link("pods are scheduled", _newest(lambda chain: [worker.scheduled for worker in chain.workers.all]), _scheduled),
+    Link("containers run", lambda chain: None, _run),
+    Link("workers read", lambda chain: chain.read, _reads),
+    Link("workers acknowledge", lambda chain: None, _acknowledges),
+    Link("Jobs end well", _newest(lambda chain: [w.ended for w in chain.workers.all if not w.has_failed]), _ends),
 )
 """From the event to the end of its worker's Job; what comes first cuts off what comes after."""
 
 
-def standing_still(sight: Sight) -> list[str]:
+def standing_still(chain: Chain) -> list[str]:
     """Return what stands still, link by link, in words."""
-    return [reason for link in LINKS if (reason := link.stands_still(sight))]
+    return [reason for link in LINKS if (reason := link.stands_still(chain))]
 
 
-def last_moves(sight: Sight) -> str:
+def last_moves(chain: Chain) -> str:
     """Return when each link was last seen to move, in one line."""
-    moves = [(link.name, link.moved(sight)) for link in LINKS]
+    moves = [(link.name, link.moved(chain)) for link in LINKS]
     return ", ".join(f"{name} {seconds(age)} ago" for name, age in moves if age is not None)
 
 

@@ -15,7 +15,7 @@ from prompt_keda.components.cluster.events import events_of, last_seen, words_of
 from prompt_keda.components.keda.names import LEASE
 from prompt_keda.components.keda.operator_metrics import operator_metrics, scale_loops
 from prompt_keda.components.scaled_jobs.looks import of_every_scaled_job
-from prompt_keda.components.scaling.chain import JOB_START, Sight, last_moves, seconds, standing_still
+from prompt_keda.components.scaling.chain import JOB_START, Chain, last_moves, seconds, standing_still
 from prompt_keda.components.scaling.workers import workers_of
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import ClientError
@@ -60,15 +60,15 @@ def works(systems: Systems) -> Outcome:
     moves: list[str] = []
 
     def look(instrument: Instrument, live: Object) -> Outcome:
-        sight = see(systems, instrument, live)
-        moves.append(f"{instrument.name}: {last_moves(sight)}")
-        return _verdict(systems, instrument, sight)
+        chain = see(systems, instrument, live)
+        moves.append(f"{instrument.name}: {last_moves(chain)}")
+        return _verdict(systems, instrument, chain)
 
     outcome = of_every_scaled_job(systems, look, "")
     return replace(outcome, detail="; ".join(filter(None, (outcome.detail, *moves))))
 
 
-def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
+def see(systems: Systems, instrument: Instrument, live: Object) -> Chain:
     """Read all that one instrument's verdict needs. Raises as `Kube.each` and a look at Redis does."""
     redis_state, spec = systems.redis_state(), live["spec"]
     polled = _polled(systems, redis_state)
@@ -77,7 +77,7 @@ def see(systems: Systems, instrument: Instrument, live: Object) -> Sight:
     backlog = redis_state.backlog(instrument.stream, instrument.consumer_group)
     flow = redis_state.flow(instrument.stream, instrument.consumer_group)
     came_ms = int(stream.last_id.partition("-")[0]) if stream else 0
-    return Sight(
+    return Chain(
         waiting_count=backlog.waiting,
         oldest=_span(flow.oldest_waiting_s),
         event=timedelta(seconds=max(0.0, redis_state.now_s() - came_ms / 1000)) if came_ms else None,
@@ -144,42 +144,42 @@ def _start(systems: Systems, instrument: Instrument, live: Object, waiting_count
     return timedelta(seconds=model.seconds - model.before_s)
 
 
-def _verdict(systems: Systems, instrument: Instrument, sight: Sight) -> Outcome:
-    workers = f"{sight.workers.at_work_count} of {sight.maximum} workers are at work"
-    waits = f"{sight.waiting_count} events wait, the oldest for {seconds(sight.oldest)}" if sight.oldest else ""
+def _verdict(systems: Systems, instrument: Instrument, chain: Chain) -> Outcome:
+    workers = f"{chain.workers.at_work_count} of {chain.maximum} workers are at work"
+    waits = f"{chain.waiting_count} events wait, the oldest for {seconds(chain.oldest)}" if chain.oldest else ""
     message = f"{instrument.name}: " + (f"{waits}, {workers}" if waits else f"no event waits, {workers}")
-    reasons, fix = standing_still(sight), FIX.format(systems.environment.keda.namespace)
-    is_cut = sight.lacks_workers or sight.is_below_minimum or sight.acknowledges_nothing
-    is_cut = is_cut or sight.is_ahead or sight.polls_no_more or sight.start_no_more
-    if is_cut or (sight.end_at_once and (sight.is_overdue or sight.workers.at_work_count < sight.minimum)):
-        if sight.is_below_minimum:
-            reasons.insert(0, f"{sight.minimum} are the least")
-        reasons += _known(systems, instrument, sight)
+    reasons, fix = standing_still(chain), FIX.format(systems.environment.keda.namespace)
+    is_cut = chain.lacks_workers or chain.is_below_minimum or chain.acknowledges_nothing
+    is_cut = is_cut or chain.is_ahead or chain.polls_no_more or chain.start_no_more
+    if is_cut or (chain.end_at_once and (chain.is_overdue or chain.workers.at_work_count < chain.minimum)):
+        if chain.is_below_minimum:
+            reasons.insert(0, f"{chain.minimum} are the least")
+        reasons += _known(systems, instrument, chain)
         return fail("; ".join([message, *reasons]), fix)
-    if sight.end_at_once:
+    if chain.end_at_once:
         return warn("; ".join([message, *reasons]), "Look at the newest of them: kubectl logs job/NAME.")
-    if sight.is_slow:
-        slow = f"{message}; the capacity model says {seconds(sight.model)}"
+    if chain.is_slow:
+        slow = f"{message}; the capacity model says {seconds(chain.model)}"
         more = "Wait: workers take them one after another. More of them: max_jobs, room, limits."
         return warn("; ".join([slow, *reasons]), more)
     return warn("; ".join([message, *reasons]), fix) if reasons else ok(message)
 
 
-def _known(systems: Systems, instrument: Instrument, sight: Sight) -> list[str]:
+def _known(systems: Systems, instrument: Instrument, chain: Chain) -> list[str]:
     """Return what Kubernetes' Events say of the cause: what KEDA has asked for in vain, and the newest warning.
 
     That KEDA asks is not always seen: client-go writes 25 Events about an object, and then one each five minutes.
     """
-    names = {name for worker in sight.workers.all for name in (worker.name, worker.pod_name)}
+    names = {name for worker in chain.workers.all for name in (worker.name, worker.pod_name)}
     names.add(instrument.scaled_job)
     try:
         events = [event for kind in ("ScaledJob", "Job", "Pod") for event in _news(systems, instrument, kind, names)]
     except ClientError as error:
         return [f"its Events cannot be read: {error.what}"]
-    newest = sight.workers.newest_made
+    newest = chain.workers.newest_made
     asked = [age(systems, last_seen(event)) for event in events if event.get("reason") == "KEDAJobsCreated"]
     texts = []
-    if asked and (newest is None or newest - min(asked) > sight.limit):
+    if asked and (newest is None or newest - min(asked) > chain.limit):
         texts.append(REFUSED.format(seconds(min(asked))))
     warnings = sorted((event for event in events if event.get("type") == "Warning"), key=last_seen)
     for event in warnings[-1:]:

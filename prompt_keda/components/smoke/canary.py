@@ -46,7 +46,7 @@ NOT_RESOLVED = re.compile(r"lookup \S+?(?: on \S+)?: ([^\"]*)")
 
 
 @dataclass(frozen=True)
-class Sight:
+class CanaryRun:
     """What was seen of the canary.
 
     Parameters
@@ -80,7 +80,7 @@ class Canary:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def look(self) -> Sight:
+    def look(self) -> CanaryRun:
         """Make it, watch it until it runs and has said something, and delete it whatever happens.
 
         Raises
@@ -94,11 +94,11 @@ class Canary:
         try:
             began = self._make()
             try:
-                sight = self._follow(watch, began)
+                run = self._follow(watch, began)
             except BaseException:
                 self._delete()
                 raise
-            return replace(sight, left=self._delete())
+            return replace(run, left=self._delete())
         finally:
             watch.close()
 
@@ -133,18 +133,18 @@ class Canary:
             self._name = ""
         return ""
 
-    def _follow(self, watch: Any, began: float) -> Sight:
-        sight = Sight()
+    def _follow(self, watch: Any, began: float) -> CanaryRun:
+        run = CanaryRun()
         for _ in looks(TO_RUN.total_seconds(), watch):
             if self._stopped:
                 break
             pods = self._systems.kube.list(PODS, self._namespace, f"{LABEL}={self._name}")
             pod = pods[0] if pods else {}
-            sight = Sight(pod.get("metadata", {}).get("name", ""), state=where_it_stands(pod))
+            run = CanaryRun(pod.get("metadata", {}).get("name", ""), state=where_it_stands(pod))
             if _has_run(pod):
                 running_s = time.monotonic() - began
-                return replace(sight, running_s=running_s, output=self._listen(watch, sight.pod))
-        return sight
+                return replace(run, running_s=running_s, output=self._listen(watch, run.pod))
+        return run
 
     def _listen(self, watch: Any, pod: str) -> str:
         """Return the last line of its log, once there is one."""

@@ -13,7 +13,7 @@ from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.components.compare import first_difference
 from prompt_keda.components.keda.names import METRICS_SERVER, OPERATOR, WEBHOOKS
 from prompt_keda.components.smoke import canary
-from prompt_keda.components.smoke.canary import Canary, Sight
+from prompt_keda.components.smoke.canary import Canary, CanaryRun
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, Missing, Refused
 from prompt_keda.core.outcomes import fail, look_at, ok, unknown, warn, worst_of
@@ -218,18 +218,16 @@ def canary_runs(systems: Systems) -> Outcome:
     came.
     """
     try:
-        sight = _canary(systems)
+        run = _canary(systems)
     except Missing:
         place = systems.environment.smoke.namespace
         return unknown(f"namespace {place} is missing, so no pod can be tried", "./run smoke makes it.")
-    if sight.running_s is None:
+    if run.running_s is None:
         limit = canary.TO_RUN.total_seconds()
-        return fail(f"a new pod does not run after {limit:.0f} s: {sight.state}", detail=sight.pod)
-    message = f"a pod ran after {sight.running_s:.1f} s, its image asked for at the registry by the node"
-    if sight.left:
-        return warn(
-            f"{message}, but it could not be deleted: {sight.left}", "It ends and goes by itself within minutes."
-        )
+        return fail(f"a new pod does not run after {limit:.0f} s: {run.state}", detail=run.pod)
+    message = f"a pod ran after {run.running_s:.1f} s, its image asked for at the registry by the node"
+    if run.left:
+        return warn(f"{message}, but it could not be deleted: {run.left}", "It ends and goes by itself within minutes.")
     return ok(message)
 
 
@@ -260,7 +258,7 @@ def dns_inside(systems: Systems) -> Outcome:
     return unknown(f"the canary's output does not show whether it resolved {name}: {output[:200]}")
 
 
-def _canary(systems: Systems) -> Sight:
+def _canary(systems: Systems) -> CanaryRun:
     """Return what was seen of this round's canary; the first who asks makes it."""
     made: Canary = systems.keep("canary", lambda: Canary(systems))
-    return systems.keep("canary's sight", made.look)
+    return systems.keep("canary's run", made.look)

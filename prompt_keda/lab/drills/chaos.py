@@ -24,7 +24,7 @@ from prompt_keda.lab.drills.drill import REVERT, until_green
 from prompt_keda.lab.drills.job_watcher import JobWatcher
 from prompt_keda.lab.drills.leftovers import leftovers
 from prompt_keda.lab.drills.stack_runs import StackRuns
-from prompt_keda.lab.drills.ways import Ways
+from prompt_keda.lab.drills.toolkit import Toolkit
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.report.failure import UNEXPECTED
 
@@ -63,7 +63,7 @@ class Outcome:
 
 
 def run_round(
-    chaos_round: Round, stage: Stage, ways: Ways, runs: StackRuns, environment: str, observer: Observer
+    chaos_round: Round, stage: Stage, toolkit: Toolkit, runs: StackRuns, environment: str, observer: Observer
 ) -> Outcome:
     """Run a round, and see whether every promise was kept. The stack is whole before, or this raises.
 
@@ -77,7 +77,7 @@ def run_round(
     DeadlinePassed
         When the stack is not green before.
     """
-    until_green(ways, f"the steady state before round {chaos_round.number}", observer=observer)
+    until_green(toolkit, f"the steady state before round {chaos_round.number}", observer=observer)
     begun = time.monotonic()
     instruments = stage.environment.instruments
     with ExitStack() as stack:
@@ -88,7 +88,7 @@ def run_round(
         pace = chaos_round.events_a_second
         audits = [stack.enter_context(DeliveryAudit.kept(stage, instrument, pace)) for instrument in instruments]
         acts = stack.enter_context(Acts.of(stage))
-        running = _Round(chaos_round, stage, ways, runs, environment, observer, acts, folder)
+        running = _Round(chaos_round, stage, toolkit, runs, environment, observer, acts, folder)
         outcome = running.run(job_watcher, audits)
     outcome.duration_s = round(time.monotonic() - begun, 1)
     return outcome
@@ -99,14 +99,14 @@ class _Round:
         self,
         chaos_round: Round,
         stage: Stage,
-        ways: Ways,
+        toolkit: Toolkit,
         runs: StackRuns,
         environment: str,
         observer: Observer,
         acts: Acts,
         folder: Path,
     ) -> None:
-        self.round, self.stage, self.ways, self.runs = chaos_round, stage, ways, runs
+        self.round, self.stage, self.toolkit, self.runs = chaos_round, stage, toolkit, runs
         self.environment, self.observer, self.acts, self.folder = environment, observer, acts, folder
         self.outcome = Outcome(chaos_round)
         newest = runs.newest()
@@ -125,7 +125,7 @@ class _Round:
         self._guarded(self.acts.undo)
         job_watcher.phase("the recovery")
         self._guarded(self._recover)
-        self._guarded(lambda: until_green(self.ways, "the steady state after it", may_be_slow=True))
+        self._guarded(lambda: until_green(self.toolkit, "the steady state after it", may_be_slow=True))
         self._guarded(self._nothing_left)
         self._guarded(lambda: self._count(job_watcher, audits))
         self.outcome.not_done += self.acts.not_done
@@ -196,7 +196,7 @@ class _Round:
 
     def _look(self) -> None:
         """What is broken, and what cannot be seen because of that, may not be green."""
-        verdicts = {result.id: result.verdict.value for result in self.ways.look()}
+        verdicts = {result.id: result.verdict.value for result in self.toolkit.look()}
         for fault in self.acts.still_broken:
             green = [id_ for id_ in fault.expected_checks if verdicts[id_] == "ok"]
             self.outcome.problems += [f"{id_} is green while {fault.title}" for id_ in green]

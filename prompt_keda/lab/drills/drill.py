@@ -17,7 +17,7 @@ from prompt_keda.lab import state
 from prompt_keda.lab.drills.delivery_audit import DeliveryAudit
 from prompt_keda.lab.drills.job_watcher import JobWatcher
 from prompt_keda.lab.drills.leftovers import leftovers
-from prompt_keda.lab.drills.ways import Ways
+from prompt_keda.lab.drills.toolkit import Toolkit
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.presence import inject, revert
 from prompt_keda.records.drill_record import Drilled
@@ -44,7 +44,7 @@ HOOKS = "keda/rollout-keeps-jobs"
 RED = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
 
 
-def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled:
+def drill(fault: Fault, stage: Stage, toolkit: Toolkit, observer: Observer) -> Drilled:
     """Break the stack by one fault, and recover as people would. It is whole again at the end, whatever happened.
 
     Raises
@@ -53,7 +53,7 @@ def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled
         When the stack is not green before: nothing could be concluded about this fault then.
     """
     try:
-        until_green(ways, f"the steady state before {fault.id}", standing=_standing(stage), observer=observer)
+        until_green(toolkit, f"the steady state before {fault.id}", standing=_standing(stage), observer=observer)
     except DeadlinePassed as error:
         there = state.faults(stage.lab)
         whole = "./run faults --revert" if there else f"./run redeploy --env {stage.environment.name}"
@@ -65,7 +65,7 @@ def drill(fault: Fault, stage: Stage, ways: Ways, observer: Observer) -> Drilled
             JobWatcher.at_work(lambda: stage.kube, [instrument.namespace for instrument in instruments])
         )
         audits = [stack.enter_context(DeliveryAudit.kept(stage, instrument, A_SECOND)) for instrument in instruments]
-        return _Drill(fault, stage, ways, job_watcher, audits, observer).run()
+        return _Drill(fault, stage, toolkit, job_watcher, audits, observer).run()
 
 
 class _Drill:
@@ -73,12 +73,12 @@ class _Drill:
         self,
         fault: Fault,
         stage: Stage,
-        ways: Ways,
+        toolkit: Toolkit,
         job_watcher: JobWatcher,
         audits: Sequence[DeliveryAudit],
         observer: Observer,
     ) -> None:
-        self.fault, self.stage, self.ways = fault, stage, ways
+        self.fault, self.stage, self.toolkit = fault, stage, toolkit
         self.job_watcher, self.audits, self.observer = job_watcher, audits, observer
         self.results: dict[str, Any] = {"fault": fault.id, "title": fault.title}
         self.problems: list[str] = []
@@ -90,7 +90,7 @@ class _Drill:
             self._await_workers()
             self._look_before()
             before = self._break()
-            self._mend()
+            self._repair()
             self._whole_again(left_before)
             self._count(before)
         except PromptKedaError as error:
@@ -114,7 +114,7 @@ class _Drill:
 
     def _look_before(self) -> None:
         """What these checks say of the fault has to be of the fault, and not of twenty workers."""
-        red = _red(self.ways.look())
+        red = _red(self.toolkit.look())
         amber = {SYMPTOM: Verdict.WARN.value}  # a hundred events may wait for twenty workers longer than is promised
         already = [id_ for id_ in self.fault.expected_checks if id_ in red and red[id_] != amber.get(id_)]
         self.problems += [f"{id_} is {red[id_]} before anything is broken" for id_ in already]
@@ -139,8 +139,8 @@ class _Drill:
         inject(self.fault, self.stage)
         return before | self.job_watcher.at_work_now()
 
-    def _mend(self) -> None:
-        results = until_detected(self.fault, self.ways)
+    def _repair(self) -> None:
+        results = until_detected(self.fault, self.toolkit)
         runbook = causes([result for result in results if not self._is_own_load(result)])[0].runbook
         verdicts = {result.id: result.verdict.value for result in results if result.id in self.fault.expected_checks}
         self.results |= {"expected_checks": verdicts, "detected_s": self._since_broken_s(), "runbook": runbook}
@@ -152,16 +152,16 @@ class _Drill:
             audit.recovery_begins()
             with suppress(PromptKedaError):  # the fault may have taken Redis away
                 audit.give(MORE)
-        code, is_verified = self.ways.follow(runbook) if runbook else (1, False)
-        is_mended = code == 0 and self._is_mended(self.ways.look())
-        self.results["answered_by"] = RUNBOOK if is_mended else PEOPLE
-        if not is_mended:
+        code, is_verified = self.toolkit.follow(runbook) if runbook else (1, False)
+        is_repaired = code == 0 and self._is_repaired(self.toolkit.look())
+        self.results["answered_by"] = RUNBOOK if is_repaired else PEOPLE
+        if not is_repaired:
             self._report("the runbook alone is not enough: now what its page asks people to do")
             self._revert()
             until_green(
-                self.ways, f"the end of {self.fault.id}", standing=_standing(self.stage), observer=self.observer
+                self.toolkit, f"the end of {self.fault.id}", standing=_standing(self.stage), observer=self.observer
             )
-        if (is_mended and is_verified) or (code := self.ways.verify()) == 0:
+        if (is_repaired and is_verified) or (code := self.toolkit.verify()) == 0:
             self.results["recovered_s"] = self._since_broken_s()
         else:
             self.problems.append(f"scaling is not verified: exit code {code}")
@@ -178,12 +178,12 @@ class _Drill:
         if not self.is_reverted:
             self._revert()
         what = f"a stack that is whole after {self.fault.id}"
-        until_green(self.ways, what, WHOLE_S, standing=_standing(self.stage), observer=self.observer)
+        until_green(self.toolkit, what, WHOLE_S, standing=_standing(self.stage), observer=self.observer)
         self.problems += [
             f"left behind: {leftover}" for leftover in leftovers(self.stage) if leftover not in left_before
         ]
 
-    def _is_mended(self, results: Sequence[CheckResult]) -> bool:
+    def _is_repaired(self, results: Sequence[CheckResult]) -> bool:
         """Return whether no check of this fault is red or amber, and no other one red.
 
         Amber of others may stay a while: workers that failed are reported until new ones have ended well.
@@ -226,7 +226,7 @@ def _standing(stage: Stage) -> tuple[str, ...]:
 
 
 def until_green(
-    ways: Ways,
+    toolkit: Toolkit,
     what: str,
     timeout_s: float | None = None,
     may_be_slow: bool = False,
@@ -247,7 +247,7 @@ def until_green(
     limit_s = STEADY_S if timeout_s is None else timeout_s
     amber, red, before = Verdict.WARN.value, {}, None
     for _ in looks(limit_s, every_s=0):  # a look takes seconds
-        red_now = _red(ways.look())
+        red_now = _red(toolkit.look())
         red = {id_: verdict for id_, verdict in red_now.items() if id_ not in standing or verdict != amber}
         if not red or (may_be_slow and red == {SYMPTOM: amber}):
             return
@@ -263,11 +263,11 @@ def _red(results: Sequence[CheckResult]) -> dict[str, str]:
     return {result.id: result.verdict.value for result in results if result.verdict in RED}
 
 
-def until_detected(fault: Fault, ways: Ways) -> Sequence[CheckResult]:
+def until_detected(fault: Fault, toolkit: Toolkit) -> Sequence[CheckResult]:
     """Look until the fault's checks are red or amber, and one of them says what is wrong: they may be red for another reason."""
     last = ""
     for _ in looks(DETECTION_S, every_s=0):  # a look takes seconds
-        results = ways.look()
+        results = toolkit.look()
         red = _red(results)
         texts = [_without_numbers(result.observed) for result in results if result.id in fault.expected_checks]
         is_explained = any(_without_numbers(cause) in observed for observed in texts for cause in fault.causes)

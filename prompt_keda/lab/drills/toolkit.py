@@ -1,4 +1,4 @@
-"""What a drill does with the toolkit: each is a way that people have, on the local stack."""
+"""What a drill does with the toolkit, as people do it, on the local stack."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from prompt_keda.runbooks.commands import go_on, run_command
 LOCAL = "local"
 
 
-class Ways:
-    """The toolkit's own ways, on the local stack.
+class Toolkit:
+    """The toolkit as people use it, on the local stack.
 
     Ctrl-C ends a look or a command with a result of its own. Each of these raises `KeyboardInterrupt` then: else the drill
     would go on to break things.
