@@ -37,7 +37,7 @@ def test_without_its_password_a_system_is_not_seen(check):
     verdict = verdict_of(check, systems)
     assert verdict.verdict is Verdict.UNKNOWN, verdict.observed
     assert "its password cannot be read: Vault at" in verdict.observed and "not accepted" in verdict.observed
-    assert "way to Vault" in verdict.fix
+    assert "connection to Vault" in verdict.fix
 
 
 def test_a_login_that_was_refused_is_not_tried_again():

@@ -74,7 +74,7 @@ def test_a_run_of_another_machine_gets_its_folder(folder):
     assert JournalFile(made).entries() == [entry, entry] and made.read_json("plan.json") == {"mode": "cold"}
     assert {mode(path) for path in made.path.iterdir()} == {0o600} and mode(made.path) == 0o700
     for name in ("../20250101t000000z-local-7", "20259901t000000z-local-7", "20250101t000000z-a/b-7"):
-        with pytest.raises(Refusal, match="no id of a run"):
+        with pytest.raises(Refusal, match="not a run's id"):
             RunFolder.adopt(runs, name, {}, {}, [])
 
 
