@@ -673,7 +673,7 @@ def lab_status(run: _Run):
 @_lab_task("lab.images")
 def lab_images(run: _Run):
     """Check the list of images that are pulled: its form, and by their registries whether each is there. Pulls nothing."""
-    images, mirror = labs.image_list.chosen(), os.environ.get(labs.image_list.MIRROR, "")
+    images, mirror = labs.image_list.chosen(), labs.image_list.mirror()
     run.ends_with(labs.image_checks.check(run.name, images, mirror), labs.as_text.show_images)
 
 

@@ -21,9 +21,11 @@ API_HOSTS = {"docker.io": "registry-1.docker.io"}
 """Registry as it stands in image names → where it answers, where they differ."""
 SHIPPED = Path(__file__).parent / "kind" / "pulled.yaml"
 NODE = "node"
+HOST = r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]+)?"
+PATH = r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)"
 FORMS = {
     "name": r"[a-z][a-z0-9-]*",
-    "image": r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+",
+    "image": f"{HOST}{PATH}+",
     "tag": r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}",
     "digest": r"sha256:[0-9a-f]{64}",
     "licence": r"[A-Za-z0-9][A-Za-z0-9.+-]*( (AND|OR|WITH) [A-Za-z0-9][A-Za-z0-9.+-]*)*",
@@ -90,6 +92,15 @@ def chosen() -> Mapping[str, PulledImage]:
         what = f"${IMAGES} is {one_line(wanted)[:80]}: neither {BUILT} nor {PULLED}, and no file"
         raise Refusal(what, "Unset it, or name the file of a list of images.")
     return read(Path(wanted))
+
+
+def mirror() -> str:
+    """Return the mirror that the variable names; empty: none. Raises `Refusal` when it is of another form."""
+    named = os.environ.get(MIRROR, "")
+    if named and not re.fullmatch(f"{HOST}{PATH}*/?", named):
+        what = f"${MIRROR} is {one_line(named)[:80]}, which is not HOST[/PREFIX]"
+        raise Refusal(what, "Name it as it stands in image names, without https://.")
+    return named
 
 
 def read(path: Path = SHIPPED) -> Mapping[str, PulledImage]:

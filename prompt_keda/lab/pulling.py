@@ -122,7 +122,7 @@ def copy(
             container = run([*docker, "create", "--label", label, reference, "none"], children=children).strip()
             try:
                 fix = f"Does the list name the right image? {IMAGES}=built does without it."
-                argv = [*docker, "cp", "--follow-link", f"{container}:{inside}", str(scratch / name)]
+                argv = [*docker, "cp", f"{container}:{inside}", str(scratch / name)]
                 run(argv, timeout_s=COPY_S, fix=fix, children=children)
             finally:
                 run([*docker, "rm", container])

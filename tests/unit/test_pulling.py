@@ -89,7 +89,7 @@ def test_an_image_that_the_engine_has_is_not_pulled(tmp_path):
     assert "2 of 2 layers" in [event.detail for event in events]
 
 
-COPYING = 'case $1 in create) echo 1f;; cp) [ "$3" = 1f:/usr/bin/kubectl ] && echo x >"$4";; rm) touch removed;; esac\n'
+COPYING = 'case $1 in create) echo 1f;; cp) [ "$2" = 1f:/usr/bin/kubectl ] && echo x >"$3";; rm) touch removed;; esac\n'
 
 
 def test_a_program_is_copied_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -194,6 +194,18 @@ def test_the_variables_win(machine, monkeypatch, tmp_path):
     monkeypatch.setenv(image_list.IMAGES, "pull")
     with pytest.raises(Refusal, match="neither built nor pulled"):
         ways.choose()
+
+
+@pytest.mark.parametrize(
+    "named", ["https://mirror.example", "mirror", "mirror.example/A", "a.b@c", "mirror.example//x"]
+)
+def test_a_mirror_of_another_form_is_refused(monkeypatch, named):
+    """Before anything is asked of it; a port and a path are taken."""
+    monkeypatch.setenv(image_list.MIRROR, named)
+    with pytest.raises(Refusal, match=r"is not HOST\[/PREFIX\]"):
+        image_list.mirror()
+    monkeypatch.setenv(image_list.MIRROR, "mirror.example:5000/docker-hub/")
+    assert NODE.reference(image_list.mirror()) == f"mirror.example:5000/docker-hub/kindest/node@{DIGEST}"
 
 
 def test_root_pulls_nothing(machine, monkeypatch):

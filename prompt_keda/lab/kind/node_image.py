@@ -205,8 +205,8 @@ def _add_kinds_files(root: Path, files: Path, pause: str) -> None:
 def _add_kubernetes(root: Path, kube: Path, version: str) -> None:
     shutil.copyfile(kube, root / "usr/bin/kube")
     (root / "usr/bin/kube").chmod(0o755)
-    for program in ("kubeadm", "kubelet", "kubectl"):
-        _link(root / "usr/bin" / program, "kube")
+    for program in ("kubeadm", "kubelet", "kubectl"):  # files, as in a public node: one is copied out of an image
+        os.link(root / "usr/bin/kube", root / "usr/bin" / program)
     (root / "kind/version").write_text(f"v{version}")
 
 

@@ -24,7 +24,7 @@ def choose() -> tuple[Images, str]:
     Refusal
         When a variable says something else, or the list is wrong.
     """
-    wanted, mirror = os.environ.get(image_list.IMAGES, ""), os.environ.get(image_list.MIRROR, "")
+    wanted, mirror = os.environ.get(image_list.IMAGES, ""), image_list.mirror()
     if wanted == image_list.BUILT:
         return Built(), f"${image_list.IMAGES} names it"
     images = image_list.chosen()
