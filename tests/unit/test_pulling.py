@@ -155,7 +155,12 @@ def machine(monkeypatch):
     for name in (image_list.IMAGES, image_list.MIRROR):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(engines, "find_for_kind", lambda: engines.Engine("Docker 28", host="unix:///x"))
-    monkeypatch.setattr(pulling, "is_here", lambda docker, reference: machine.has_image)
+
+    def is_here(docker, reference):
+        machine.asked = docker
+        return machine.has_image
+
+    monkeypatch.setattr(pulling, "is_here", is_here)
     monkeypatch.setattr(built, "is_in_cache", lambda: machine.has_built)
     monkeypatch.setattr(ways, "find_trouble", lambda host: machine.trouble)
     return machine
@@ -179,6 +184,14 @@ def test_who_has_built_it_goes_on_with_that(machine):
     assert (images.name, why) == ("built", "the cache has the node's image")
     machine.has_image = True
     assert ways.choose()[0].name == "pulled"
+
+
+@pytest.mark.parametrize(("program", "variable"), [("docker", "DOCKER_HOST"), ("podman", "CONTAINER_HOST")])
+def test_the_engine_that_kind_would_use_is_asked(machine, monkeypatch, program, variable):
+    """Docker or podman, each where it listens, by its own program."""
+    monkeypatch.setattr(engines, "find_for_kind", lambda: engines.Engine("x", host="unix:///x", program=program))
+    ways.choose()
+    assert machine.asked == ["env", f"{variable}=unix:///x", program]
 
 
 def test_the_variables_win(machine, monkeypatch, tmp_path):

@@ -7,7 +7,7 @@ import os
 import httpx
 
 from prompt_keda.clients.http.failures import find_reason
-from prompt_keda.lab import engines, image_list, pulling
+from prompt_keda.lab import engines, image_list, pulling, users_engine
 from prompt_keda.lab.kind import built
 from prompt_keda.lab.kind.built import Built
 from prompt_keda.lab.kind.cluster import Images
@@ -33,14 +33,18 @@ def choose() -> tuple[Images, str]:
         return pulled, f"${image_list.IMAGES} names it"
     if mirror:
         return pulled, f"${image_list.MIRROR} is set"
-    engine = engines.find_for_kind()
-    if engine and pulling.is_here(["docker", "--host", engine.host], node.reference()):
+    if (engine := engines.find_for_kind()) and pulling.is_here(_asked(engine), node.reference()):
         return pulled, "the engine has the node's image"
     if built.is_in_cache():
         return Built(), "the cache has the node's image"
     if trouble := find_trouble(node.api_host):
         return Built(), f"{node.registry} cannot be used: {trouble}"
     return pulled, f"{node.registry} answers"
+
+
+def _asked(engine: engines.Engine) -> list[str]:
+    """Return the start of a command line for an engine in which no stack is yet."""
+    return ["env", f"{users_engine.COMMAND_LINES[engine.program].host}={engine.host}", engine.program]
 
 
 def find_trouble(host: str) -> str:
