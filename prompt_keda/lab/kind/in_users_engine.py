@@ -11,7 +11,6 @@ from prompt_keda.core.event import Observer
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import packages, provider, users_engine
 from prompt_keda.lab.commands import Children, run
-from prompt_keda.lab.network import BRIDGE_FILTER
 from prompt_keda.lab.settings import PORTS, Lab, cache_home
 
 CAPABILITIES = frozenset({provider.HOST_PROCESSES, provider.CONTROL_PLANE})
@@ -45,18 +44,13 @@ def cluster(lab: Lab) -> str:
 
 
 def prepare_node(lab: Lab, address: str) -> None:
-    """Load br_netfilter, without which Services do not work between pods of one node, and see that the servers are reached.
+    """See that the servers are reached.
 
     Raises
     ------
     LabError
-        When they are not, or the kernel has no br_netfilter.
+        When they are not.
     """
-    if not BRIDGE_FILTER.exists():
-        run(
-            [*users_engine.in_node(lab), "modprobe", "br_netfilter"],
-            fix="The kernel needs br_netfilter, built in or as a module.",
-        )
     port = str(PORTS["registry"])
     try:
         run([*users_engine.in_node(lab), "timeout", "5", "bash", "-c", CONNECT, address, port])
