@@ -17,7 +17,7 @@ from . import mirror as mirrors
 from .conftest import at_the_stack_only, until
 from .mirror import Mirror
 from .test_lab import assert_nothing_is_left, finish, lab_task
-from .test_users_engine import assert_nothing_is_in_the_engine, run
+from .test_users_engine import LONGEST_S, assert_nothing_is_in_the_engine, begin, of_user, run
 from .users_machine import UsersMachine
 
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
@@ -77,6 +77,23 @@ def test_an_image_that_does_not_come_ends_with_one_message(machine, mirror, chan
     (last,) = [line for line in error.splitlines() if "was not pulled" in line]
     assert why in last and f"{host}/kindest/" in last and document["error"], error
     assert_nothing_is_in_the_engine(machine)
+
+
+@pytest.mark.parametrize("word", ["pull", "create", "cp"])
+def test_a_lab_up_killed_while_it_pulls_leaves_nothing_after_lab_down(machine, mirror, word):
+    """SIGKILL in the moment in which the engine is asked for that: no container is left that programs were copied out of."""
+    coming = begin(machine, "lab.up", **variables(mirror.write_list()))
+    try:
+        asks = f" {word} "
+        until(lambda: any(asks in line for line in of_user(machine)) or coming.poll() is not None, LONGEST_S, word)
+        assert coming.poll() is None, coming.communicate()
+    finally:
+        coming.kill()
+        coming.communicate()
+        down = run(machine, "lab.down")
+    assert down[0] == 0, down[2]
+    assert_nothing_is_in_the_engine(machine)
+    shutil.rmtree(next((machine.home / ".cache/prompt-keda/build").glob("pulled-node-*"), machine.home / "none"), True)
 
 
 @pytest.fixture(scope="module")
