@@ -20,11 +20,14 @@ BUILT, PULLED = "built", "pulled"
 API_HOSTS = {"docker.io": "registry-1.docker.io"}
 """Registry as it stands in image names → where it answers, where they differ."""
 SHIPPED = Path(__file__).parent / "kind" / "pulled.yaml"
-NODE = "node"
+NODE, GO = "node", "go"
+KEDA = ("keda", "keda-metrics-apiserver", "keda-admission-webhooks")
+NAMES = (NODE, GO, *KEDA)
+"""What can be pulled; the rest is built."""
 HOST = r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]+)?"
 PATH = r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)"
 FORMS = {
-    "name": r"[a-z][a-z0-9-]*",
+    "name": r"[a-z-]+",
     "image": f"{HOST}{PATH}+",
     "tag": r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}",
     "digest": r"sha256:[0-9a-f]{64}",
@@ -132,6 +135,8 @@ def read(path: Path = SHIPPED) -> Mapping[str, PulledImage]:
 def _image(entry: Any) -> PulledImage:
     """Return an image; what it does not say is empty. Raises `ValueError` with the first thing that is wrong."""
     name = one_line(str(entry["name"]))[:40]
+    if name not in NAMES:
+        raise ValueError(f"nothing is made of an image {name}; known are {', '.join(NAMES)}")
     known = [field.name for field in fields(PulledImage)]
     for key in entry:
         if key not in known:

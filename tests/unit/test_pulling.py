@@ -17,7 +17,7 @@ from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.lab import engines, go_builds, image_list, providers, pulling, requirements
 from prompt_keda.lab.commands import Children
 from prompt_keda.lab.kind import built, engine, in_users_engine, ways
-from prompt_keda.lab.kind.pulled import Pulled
+from prompt_keda.lab.kind.pulled import PROGRAMS, Pulled
 from prompt_keda.lab.settings import KUBERNETES_VERSION, Lab
 
 DIGEST = "sha256:" + "6b584a0a" * 8
@@ -129,7 +129,8 @@ def written(tmp_path, *entries):
         ({"sources": ["http://example.org"]}, "image node has a sources of another form"),
         ({"image": "kindest/node"}, "image node has a image of another form"),
         ({"colour": "red"}, "image node has colour, which is not known"),
-        ({"name": "other"}, "has no image node with a digest"),
+        ({"name": "go"}, "has no image node with a digest"),
+        ({"name": "redis"}, "nothing is made of an image redis"),
     ],
 )
 def test_a_list_that_lacks_something_is_refused(tmp_path, changed, why):
@@ -275,7 +276,7 @@ def pinned(*names):
     }
 
 
-KEDAS = ("keda", "keda-metrics-apiserver", "keda-admission-webhooks")
+KEDAS = image_list.KEDA
 
 
 def fetched(images, module, lab):
@@ -288,6 +289,7 @@ def test_kedas_programs_are_copied_out_of_its_images_if_all_are_pinned(lab):
     assert folder.name.startswith("pulled-keda-")
     (wanted,) = lab.copied
     assert set(wanted) == set(go_builds.KEDA.programs)
+    assert {image for image, _ in PROGRAMS[go_builds.KEDA.name].values()} == set(KEDAS)
     assert wanted["adapter"] == (f"x.example/keda-metrics-apiserver@{DIGEST}", "/keda-adapter")
     some = pinned("node", *KEDAS) | {"keda": image_list.PulledImage(**{**vars(NODE), "name": "keda", "digest": ""})}
     for images in (some, pinned("node", *KEDAS[:2])):

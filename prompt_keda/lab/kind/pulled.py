@@ -10,12 +10,11 @@ from prompt_keda.core.event import Observer
 from prompt_keda.lab import go_builds, pulling, users_engine
 from prompt_keda.lab.commands import Children
 from prompt_keda.lab.go_builds import KEDA, GoModule
-from prompt_keda.lab.image_list import NODE, PULLED, PulledImage
+from prompt_keda.lab.image_list import GO, NODE, PULLED, PulledImage
 from prompt_keda.lab.kind.cluster import Engine
 from prompt_keda.lab.provider import Ground
 from prompt_keda.lab.settings import Lab
 
-GO = "go"
 GO_FOLDER, KUBECTL = "/usr/local/go", "/usr/bin/kubectl"
 """In the images golang, and in kind's node images."""
 PROGRAMS = {
