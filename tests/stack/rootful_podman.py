@@ -1,8 +1,8 @@
 """A rootful podman of the tests' own: Debian's, unpacked into the cache, in the namespaces and cgroup of an empty stack.
 
-Its service listens on a socket, by which somebody who is not root reaches it. What it writes besides its folders, and the
-/lib/modules that kind mounts, lie in a mount namespace of its own, and it takes the stack's cgroup for the root of all:
-`lab.down` of that stack leaves nothing of it.
+Its service listens on a socket, by which somebody who is not root reaches it. What it writes besides its folders, the locks
+that it would share with another podman, and the /lib/modules that kind mounts lie in a mount namespace of its own, and it
+takes the stack's cgroup for the root of all: `lab.down` of that stack leaves nothing of it.
 For cgroup version 1 alone.
 """
 
@@ -31,6 +31,7 @@ for folder in /var/lib /usr/lib; do
     mount -t overlay -o "lowerdir=$folder,upperdir=$place/upper$folder,workdir=$place/work$folder" overlay $folder
 done
 mkdir -p /usr/lib/modules
+mount -t tmpfs tmpfs /dev/shm
 for hierarchy in /sys/fs/cgroup/*/; do
     [ ! -d "$hierarchy$cgroup" ] || mount --bind "$hierarchy$cgroup" "$hierarchy"
 done
