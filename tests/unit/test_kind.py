@@ -180,6 +180,12 @@ def test_an_error_of_kind_leads_to_what_to_do(case):
     assert fix in to_do and what.startswith("ERROR: failed to create cluster")
 
 
+def test_what_a_command_of_kind_said_is_told():
+    """Instead of the command, whose words fill the line."""
+    log = f'ERROR: failed to create cluster: command "podman run {"--volume=x " * 99}" failed with error: exit status 126\n'
+    assert cluster.explain(f"{log}\nCommand Output: Error: no such network\n") == ("Error: no such network", "")
+
+
 def test_an_unknown_error_of_kind_is_told_as_it_is():
     """In one line; where it says none, that it failed."""
     assert cluster.explain("ERROR: \x1b[31mmystery\nmore") == ("ERROR: \ufffd[31mmystery", "")

@@ -115,7 +115,7 @@ class Kind:
         if processes.pid_of(lab, processes.NODE) is None:
             file = config.write(lab, cluster, ground.authority, ground.address, ground.authentication)
             self._kind(ground, "delete", "cluster", f"--name={cluster}")  # what an interrupted creation has left
-            self._kind(ground, "create", "cluster", f"--config={file}", f"--image={image}", "-q")
+            self._kind(ground, "create", "cluster", f"--config={file}", f"--image={image}")
             pid = int(run([*docker, "inspect", "-f", "{{.State.Pid}}", name]))
             processes.adopt(lab, processes.NODE, pid)
         within = [*docker, "exec", name]
@@ -152,9 +152,15 @@ class Kind:
 
 
 def explain(log: str) -> tuple[str, str]:
-    """Return the last error in kind's log, and what to do about it; empty where that is not known."""
+    """Return the last error in kind's log, and what to do about it; empty where that is not known.
+
+    Where a command failed that is its own error: kind's line is the command itself, which is long.
+    """
     lines = log.splitlines()
     errors = [number for number, line in enumerate(lines) if line.startswith("ERROR")]
     last = lines[errors[-1] :] if errors else lines[-20:]
     fix = next((fix for words, fix in TROUBLES.items() if any(words in line for line in last)), "")
-    return (one_line(last[0])[:300] if errors else "failed"), fix
+    if not errors:
+        return "failed", fix
+    said = next((line.removeprefix("Command Output: ") for line in last[1:] if "rror" in line), last[0])
+    return one_line(said)[:300], fix
