@@ -175,7 +175,7 @@ class DeadlinePassed(PromptKedaError):
     exit_code = 1
 
     def __init__(self, what: str, waited_s: float, last: str) -> None:
-        super().__init__(f"{what}: not there after {waited_s:.0f} s; last seen: {last}")
+        super().__init__(f"{what}: not within {waited_s:.0f} s; last seen: {last}")
         self.waited_s = waited_s
         self.last = last
 

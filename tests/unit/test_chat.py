@@ -214,7 +214,7 @@ SCENES = {
     "a redirect": (answers(status=307, headers={"Location": "https://127.0.0.1:9/x"}), f"{HOST}HTTP 307: it redirects"),
     "an address that is gone": (answers(status=404), f"{HOST}HTTP 404: it does not take the post"),
     "no answer": (answers(status=None), f"{HOST}no answer in time."),
-    "an answer without end": (answers(drips=True), "the post to the chat: not there after 1 s"),
+    "an answer without end": (answers(drips=True), "the post to the chat: not within 1 s"),
     "nobody there": (without_a_chat(lambda *_: None), f"{HOST}no connection"),
     "no TLS": (
         without_a_chat(lambda notified, _, token: notified.vault_has(f"http://127.0.0.1:9/{token}")),
@@ -233,7 +233,7 @@ SCENES = {
         f"{PLACE}its address cannot be read: Vault at https://vault.test:8200: it is sealed. Unseal it",
     ),
     "Vault refuses": (without_a_chat(not_logged_in), f"{PLACE}its address cannot be read: Vault at"),
-    "Vault is late": (without_a_chat(late), "the post to the chat: not there after 1 s"),
+    "Vault is late": (without_a_chat(late), "the post to the chat: not within 1 s"),
     "not filled in": (
         without_a_chat(lambda notified, *_: notified.names({"path": "FILL-IN: ask", "key": KEY})),
         "the environment does not say incidents.webhook.address.path. Fill it in: ask",
@@ -250,7 +250,7 @@ SCENES = {
 def test_a_chat_or_vault_that_fails_stops_nothing(notified, monkeypatch, scene):
     """The runbook is run and closed by its proof; record and person are told why, where, and what to do; no address is."""
     setting, expected = SCENES[scene]
-    monkeypatch.setattr(sessions, "CHAT", timedelta(seconds=1 if "not there after 1 s" in expected else 10))
+    monkeypatch.setattr(sessions, "CHAT", timedelta(seconds=1 if "not within 1 s" in expected else 10))
     notified.limits(timedelta(seconds=1))
     began = time.monotonic()
     with setting(notified, monkeypatch) as token:
