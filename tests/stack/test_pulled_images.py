@@ -11,31 +11,20 @@ from pathlib import Path
 import pytest
 
 from prompt_keda.lab import image_list
-from prompt_keda.lab.kind.engine import MODULES
 
 from . import mirror as mirrors
 from .conftest import at_the_stack_only, until
 from .mirror import Mirror
-from .test_lab import assert_nothing_is_left, finish, lab_task
-from .test_users_engine import LONGEST_S, assert_nothing_is_in_the_engine, begin, of_user, run
-from .users_machine import UsersMachine
+from .test_users_engine import LONGEST_S, assert_nothing_is_in_the_engine, begin, of_user, run, running_machine
 
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
-ENGINE = "pullengine"
 
 
 @pytest.fixture(scope="module")
 def machine():
-    """A machine with an engine of the user's. With lab.down of its name nothing of it is left."""
-    had_modules, machine = MODULES.exists(), UsersMachine(ENGINE)
-    try:
-        machine.start()
-        yield machine
-    finally:
-        finish(lab_task(ENGINE, "lab.down"))
-        machine.remove()
-    assert_nothing_is_left(ENGINE)
-    assert MODULES.exists() == had_modules
+    """A user's machine with Docker."""
+    with running_machine("pullengine") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from .test_lab import assert_nothing_is_left, finish, lab_task
 from .users_machine import USER, UsersMachine
 
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
-ENGINE, NAME = "usersengine", "mine"
+NAME = "mine"
 OF_THE_ENGINE = {"docker": {"bridge", "host", "none"}, "podman": {"podman"}}
 """The networks that it has by itself."""
 ELSEWHERE = {"DOCKER_HOST": "unix:///nowhere", "CONTAINER_HOST": "unix:///nowhere"}
@@ -29,18 +30,25 @@ LONGEST_S = 900
 """Where the cache has no image of a node yet, it is built first."""
 
 
-@pytest.fixture(scope="module", params=OF_THE_ENGINE)
-def machine(request):
+@contextmanager
+def running_machine(name, program="docker"):
     """A machine with an engine of the user's. With lab.down of its name nothing of it is left."""
-    had_modules, machine = MODULES.exists(), UsersMachine(ENGINE, request.param)
+    had_modules, machine = MODULES.exists(), UsersMachine(name, program)
     try:
         machine.start()
         yield machine
     finally:
-        finish(lab_task(ENGINE, "lab.down"))
+        finish(lab_task(name, "lab.down"))
         machine.remove()
-    assert_nothing_is_left(ENGINE)
+    assert_nothing_is_left(name)
     assert MODULES.exists() == had_modules
+
+
+@pytest.fixture(scope="module", params=OF_THE_ENGINE)
+def machine(request):
+    """A user's machine with each of the engines."""
+    with running_machine("usersengine", request.param) as running:
+        yield running
 
 
 def begin(machine, *words, **variables):
