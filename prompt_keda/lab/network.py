@@ -55,10 +55,9 @@ def create(lab: Lab) -> int:
     if slot is not None:
         return slot
     delete(lab)
-    slot = _first_free_slot()
     run(["ip", "netns", "add", lab.netns])
-    link = f"pklab{slot}"
-    run(["ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", lab.netns])
+    slot = _take_slot(lab)
+    link = _link(slot)
     run(["ip", "addr", "add", f"10.213.{slot}.1/30", "dev", link])
     run(["ip", "link", "set", link, "alias", _alias(lab, "unfinished"), "up"])
     inside = [
@@ -107,9 +106,23 @@ def _slot_of(lab: Lab) -> int | None:
     return None
 
 
-def _first_free_slot() -> int:
+def _take_slot(lab: Lab) -> int:
+    """Make the link of the first slot that is free, and return that one.
+
+    Two stacks may come up at once: the kernel gives the name of a link to one of them, and the other takes the next.
+    """
     taken = {link["ifname"] for link in _links()}
-    for slot in range(SLOTS):
-        if f"pklab{slot}" not in taken:
+    for slot in (slot for slot in range(SLOTS) if _link(slot) not in taken):
+        try:
+            run(["ip", "link", "add", _link(slot), "type", "veth", "peer", "name", "eth0", "netns", lab.netns])
+        except LabError:
+            if _link(slot) not in {link["ifname"] for link in _links()}:
+                raise
+        else:
             return slot
     raise LabError(f"all {SLOTS} addresses for local stacks are taken", "Stop one with lab.down.")
+
+
+def _link(slot: int) -> str:
+    """Return the name of the link's end on this machine."""
+    return f"pklab{slot}"

@@ -111,7 +111,7 @@ def start(lab: Lab, observer: Observer, children: Children) -> None:
         (place / "made-lib-modules").touch()
     config = {
         "data-root": str(private_folder(place / "docker")),
-        "exec-root": str(private_folder(place / "docker-exec")),
+        "exec-root": str(private_folder(lab.run / "docker")),  # it holds sockets, whose paths have 107 bytes at most
         "pidfile": str(place / "dockerd.pid"),
         "hosts": [f"unix://{socket(lab)}"],
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
