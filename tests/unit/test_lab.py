@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import subprocess
@@ -155,6 +156,31 @@ def test_lab_down_of_no_stack_needs_no_root(machine, monkeypatch):
     monkeypatch.setattr(network, "delete", lambda lab: None)
     monkeypatch.setenv("PROMPT_KEDA_LAB", "nobodys")  # this machine may have a stack of the usual name
     stack.down()
+
+
+def test_two_stacks_that_come_up_at_once_take_two_slots(machine, monkeypatch):
+    """The other one's link is made between the look and the attempt: the kernel refuses, and the next slot is taken.
+    Another refusal is no reason to try the next."""
+    links = ["pklab0"]
+
+    def run(argv):
+        if argv == ["ip", "-json", "link", "show", "type", "veth"]:
+            return json.dumps([{"ifname": name} for name in links])
+        if argv[:3] == ["ip", "link", "add"]:
+            if argv[3] == "pklab1":
+                links.append("pklab1")
+                raise LabError("ip link add pklab1 failed with exit code 2: RTNETLINK answers: File exists")
+            if argv[3] == "pklab2" and refusal:
+                raise LabError(refusal)
+        return ""
+
+    refusal = ""
+    monkeypatch.setattr(network, "run", run)
+    assert network.create(settings.current_lab()) == 2
+    links.remove("pklab1")
+    refusal = "ip link add pklab2 failed with exit code 2: RTNETLINK answers: Operation not permitted"
+    with pytest.raises(LabError, match="not permitted"):
+        network.create(settings.current_lab())
 
 
 def test_lab_down_needs_root(machine, monkeypatch):
