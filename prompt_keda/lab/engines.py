@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,12 +77,13 @@ def find_for_kind() -> Engine | None:
 
 def find() -> Engine | None:
     """Return Docker, else podman: the first that can do it, else the first that is here; None if there is neither."""
-    here = _here()
+    here = list(_here())
     return next((engine for engine in here if not engine.trouble), here[0] if here else None)
 
 
-def _here() -> list[Engine]:
-    return [examine() for program, examine in PROGRAMS.items() if shutil.which(program)]
+def _here() -> Iterator[Engine]:
+    """Yield the engines whose program is on the PATH; one that nobody comes to is not asked."""
+    return (examine() for program, examine in PROGRAMS.items() if shutil.which(program))
 
 
 def _docker() -> Engine:

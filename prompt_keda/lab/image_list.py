@@ -20,6 +20,7 @@ BUILT, PULLED = "built", "pulled"
 API_HOSTS = {"docker.io": "registry-1.docker.io"}
 """Registry as it stands in image names → where it answers, where they differ."""
 SHIPPED = Path(__file__).parent / "kind" / "pulled.yaml"
+FIX = f"It looks as {SHIPPED.name} of this project does."
 NODE, GO = "node", "go"
 KEDA = ("keda", "keda-metrics-apiserver", "keda-admission-webhooks")
 NAMES = (NODE, GO, *KEDA)
@@ -99,11 +100,11 @@ def chosen() -> Mapping[str, PulledImage]:
 
 def mirror() -> str:
     """Return the mirror that the variable names; empty: none. Raises `Refusal` when it is of another form."""
-    named = os.environ.get(MIRROR, "")
-    if named and not re.fullmatch(f"{HOST}{PATH}*/?", named):
-        what = f"${MIRROR} is {one_line(named)[:80]}, which is not HOST[/PREFIX]"
+    value = os.environ.get(MIRROR, "")
+    if value and not re.fullmatch(f"{HOST}{PATH}*/?", value):
+        what = f"${MIRROR} is {one_line(value)[:80]}, which is not HOST[/PREFIX]"
         raise Refusal(what, "Name it as it stands in image names, without https://.")
-    return named
+    return value
 
 
 def read(path: Path = SHIPPED) -> Mapping[str, PulledImage]:
@@ -120,11 +121,9 @@ def read(path: Path = SHIPPED) -> Mapping[str, PulledImage]:
         images = {image.name: image for image in map(_image, entries)}
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no YAML with a list images"
-        raise Refusal(
-            f"{path} is no list of images: {why}", f"It looks as {SHIPPED.name} of this project does."
-        ) from error
+        raise Refusal(f"{path} is no list of images: {why}", FIX) from error
     except ValueError as error:
-        raise Refusal(f"{path}: {error}", f"It looks as {SHIPPED.name} of this project does.") from error
+        raise Refusal(f"{path}: {error}", FIX) from error
     if len(images) != len(entries):
         raise Refusal(f"{path} names an image twice", "Let each stand once.")
     if NODE not in images or not images[NODE].digest:
@@ -137,12 +136,12 @@ def _image(entry: Any) -> PulledImage:
     name = one_line(str(entry["name"]))[:40]
     if name not in NAMES:
         raise ValueError(f"nothing is made of an image {name}; known are {', '.join(NAMES)}")
-    known = [field.name for field in fields(PulledImage)]
+    keys = [field.name for field in fields(PulledImage)]
     for key in entry:
-        if key not in known:
+        if key not in keys:
             raise ValueError(f"image {name} has {one_line(str(key))[:40]}, which is not known")
     pinned = bool(entry.get("digest"))
-    for key in known:
+    for key in keys:
         values = entry.get(key) or []
         values = values if isinstance(values, list) else [values]
         if not values and (pinned or key not in ("digest", "sources")):
@@ -150,5 +149,5 @@ def _image(entry: Any) -> PulledImage:
         for value in values:
             if not isinstance(value, str) or not re.fullmatch(FORMS[key], value):
                 raise ValueError(f"image {name} has a {key} of another form")
-    whole = {key: entry.get(key) or "" for key in known} | {"sources": tuple(entry.get("sources") or ())}
+    whole = {key: entry.get(key) or "" for key in keys} | {"sources": tuple(entry.get("sources") or ())}
     return PulledImage(**whole)

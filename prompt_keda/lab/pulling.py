@@ -87,12 +87,12 @@ def is_here(docker: Sequence[str], reference: str) -> bool:
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
-def explain(said: str) -> tuple[str, str]:
+def explain(message: str) -> tuple[str, str]:
     """Return why an image was not pulled, and what to do about it, out of what the engine said last."""
     for words, (why, fix) in TROUBLES.items():
-        if words in said:
+        if words in message:
             return why, fix
-    return one_line(said)[:300], UNREACHABLE
+    return one_line(message)[:300], UNREACHABLE
 
 
 def copy(

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +18,7 @@ import yaml
 
 from prompt_keda.core.event import nobody
 from prompt_keda.core.places import CODE
+from prompt_keda.core.waiting import until
 from prompt_keda.lab import go_builds, image_list, images
 from prompt_keda.lab.commands import Children
 from prompt_keda.lab.kind import engine
@@ -143,13 +143,7 @@ def _push(repository: str, plan: str, layer: str, layer_digest: str) -> str:
     config, manifest = (Path(plan, name).read_bytes() for name in ("config", "manifest"))
     image = images.Built(images.Image(repository, "v1", {}, ()), Path(layer), layer_digest, config, manifest)
     with httpx.Client(base_url=f"http://{HOST}", timeout=120, trust_env=False) as client:
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            try:
-                client.get("/v2/")
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
+        until(lambda: _answers(client), "the mirror", 10)
         images.push(image, client)
         described = {"mediaType": images.MANIFEST, "digest": image.digest, "size": len(manifest)}
         described["platform"] = {"os": "linux", "architecture": images.ARCHITECTURE[platform.machine()]}
@@ -158,6 +152,14 @@ def _push(repository: str, plan: str, layer: str, layer_digest: str) -> str:
         where = f"/v2/{repository}/manifests/{digest}"
         client.put(where, content=index, headers={"Content-Type": INDEX}).raise_for_status()
     return digest
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        client.get("/v2/")
+    except httpx.TransportError:
+        return False
+    return True
 
 
 def _digest(data: bytes) -> str:

@@ -15,7 +15,7 @@ from prompt_keda.lab import image_list
 from . import mirror as mirrors
 from .conftest import at_the_stack_only, until
 from .mirror import Mirror
-from .test_users_engine import LONGEST_S, assert_nothing_is_in_the_engine, begin, of_user, run, running_machine
+from .test_users_engine import assert_nothing_is_in_the_engine, kill_lab_up, of_user, run, running_machine
 
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
 
@@ -71,17 +71,9 @@ def test_an_image_that_does_not_come_ends_with_one_message(machine, mirror, chan
 @pytest.mark.parametrize("word", ["pull", "create", "cp"])
 def test_a_lab_up_killed_while_it_pulls_leaves_nothing_after_lab_down(machine, mirror, word):
     """SIGKILL in the moment in which the engine is asked for that: no container is left that programs were copied out of."""
-    coming = begin(machine, "lab.up", **variables(mirror.write_list()))
-    try:
-        asks = f" {word} "
-        until(lambda: any(asks in line for line in of_user(machine)) or coming.poll() is not None, LONGEST_S, word)
-        assert coming.poll() is None, coming.communicate()
-    finally:
-        coming.kill()
-        coming.communicate()
-        down = run(machine, "lab.down")
-    assert down[0] == 0, down[2]
-    assert_nothing_is_in_the_engine(machine)
+    asked = f" {word} "
+    list_file = variables(mirror.write_list())
+    kill_lab_up(machine, lambda: any(asked in line for line in of_user(machine)), word, **list_file)
     shutil.rmtree(next((machine.home / ".cache/prompt-keda/build").glob("pulled-node-*"), machine.home / "none"), True)
 
 

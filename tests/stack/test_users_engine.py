@@ -100,14 +100,11 @@ def runs(machine, program):
     return False
 
 
-@pytest.mark.parametrize(
-    "program", ["docker-registry", "slapd", "kind", "systemd-journald", "kubeadm", "etcd", "coredns"]
-)
-def test_a_killed_lab_up_without_root_leaves_nothing_after_lab_down(machine, program):
-    """SIGKILL in the moment in which that program begins. First of all: the stack of the other tests has the same name."""
-    coming = begin(machine, "lab.up")
+def kill_lab_up(machine, is_moment, what, **variables):
+    """Kill lab.up in a moment of its work; after lab.down nothing of the stack is left."""
+    coming = begin(machine, "lab.up", **variables)
     try:
-        until(lambda: runs(machine, program) or coming.poll() is not None, LONGEST_S, program)
+        until(lambda: is_moment() or coming.poll() is not None, LONGEST_S, what)
         assert coming.poll() is None, coming.communicate()
     finally:
         coming.kill()
@@ -115,6 +112,14 @@ def test_a_killed_lab_up_without_root_leaves_nothing_after_lab_down(machine, pro
         down = run(machine, "lab.down")
     assert down[0] == 0, down[2]
     assert_nothing_is_in_the_engine(machine)
+
+
+@pytest.mark.parametrize(
+    "program", ["docker-registry", "slapd", "kind", "systemd-journald", "kubeadm", "etcd", "coredns"]
+)
+def test_a_killed_lab_up_without_root_leaves_nothing_after_lab_down(machine, program):
+    """SIGKILL in the moment in which that program begins. First of all: the stack of the other tests has the same name."""
+    kill_lab_up(machine, lambda: runs(machine, program), program)
 
 
 @pytest.fixture(scope="module")

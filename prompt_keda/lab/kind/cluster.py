@@ -162,5 +162,5 @@ def explain(log: str) -> tuple[str, str]:
     fix = next((fix for words, fix in TROUBLES.items() if any(words in line for line in last)), "")
     if not errors:
         return "failed", fix
-    said = next((line.removeprefix("Command Output: ") for line in last[1:] if "rror" in line), last[0])
-    return one_line(said)[:300], fix
+    message = next((line.removeprefix("Command Output: ") for line in last[1:] if "rror" in line), last[0])
+    return one_line(message)[:300], fix
