@@ -16,7 +16,7 @@ NAMESPACE = "prompt-keda-lsstcam"
 
 @pytest.fixture
 def job_watcher():
-    made = JobWatcher(lambda: None, [])
+    made = JobWatcher(lambda: Server({}), [])
     made.phase("the recovery")
     return made
 
@@ -57,6 +57,15 @@ def test_a_job_is_lost_if_it_goes_before_it_has_ended(job_watcher, events, lost)
     assert job_watcher.lost() == lost
 
 
+@pytest.mark.parametrize(("owner", "lost"), [("there", []), ("gone", ["uid-j"]), ("", [])])
+def test_a_job_whose_scaled_job_is_gone_is_lost(job_watcher, owner, lost):
+    """The garbage collector may come minutes later. One that was let go has no owner any more."""
+    job_watcher._connect = lambda: Server({"scaledjobs": [{"metadata": {"uid": "there"}}]})
+    job_watcher._note(JOBS, made("j", {}, False, [{"kind": "ScaledJob", "uid": "theirs"}]), False)
+    job_watcher._note(JOBS, made("j", {}, False, [{"kind": "ScaledJob", "uid": owner}] * bool(owner)), False)
+    assert list(job_watcher.lost()) == lost
+
+
 def test_a_pod_whose_job_has_ended_is_not_lost(job_watcher):
     """The two watches are not in step."""
     job_watcher._note(JOBS, job("Complete"), False)
@@ -92,6 +101,9 @@ class Server:
 
     def get_raw(self, path, query):
         return {"items": self.has.get(path.rpartition("/")[2], []), "metadata": {"resourceVersion": "1"}}
+
+    def list(self, kind):
+        return self.has.get(kind.plural, [])
 
     def open(self, *_, **__):
         return [json.dumps({"type": kind, "object": obj}) for kind, obj in self.told]

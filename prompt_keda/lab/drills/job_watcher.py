@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.objects import Object
-from prompt_keda.clients.kube.resources import JOBS, PODS, Resource
+from prompt_keda.clients.kube.resources import JOBS, PODS, SCALED_JOBS, Resource
 from prompt_keda.clients.kube.watch import events
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL, is_finished
 from prompt_keda.core.decisions import JobRecord
-from prompt_keda.core.errors import DeadlinePassed, PromptKedaError
+from prompt_keda.core.errors import DeadlinePassed, Missing, PromptKedaError
 
 LABELS = {JOBS: SCALED_JOB_LABEL, PODS: running_jobs.POD_LABEL}
 FIRST_LOOK_S = 20.0
@@ -35,6 +35,8 @@ class Watched:
         It is a pod whose containers run, or ran.
     lost_in
         The phase in which it was deleted while it worked; empty: it did not.
+    owner
+        UID of the ScaledJob that owns a Job; empty: none does.
     is_doubtful
         A look after a gap did not find it, or found it ended and being deleted: the API server's events have to say whether it
         ended by itself.
@@ -45,6 +47,7 @@ class Watched:
     is_running: bool = False
     has_run: bool = False
     lost_in: str = ""
+    owner: str = ""
     is_doubtful: bool = False
 
 
@@ -109,14 +112,24 @@ class JobWatcher:
     def lost(self) -> dict[str, tuple[str, str]]:
         """Return UID → phase and words of each that was lost. Raises as `Kube.list` does: what is not known is never green.
 
-        It looks once more: a watch whose connection hangs is silent for a minute, and does not know that.
+        It looks once more: a watch whose connection hangs is silent for a minute, and does not know that. A Job whose owner is
+        gone counts as well: the garbage collector deletes it, be it minutes later, as it tries again less and less often while the
+        owner's CRD is missing.
         """
         kube = self._connect()
         for kind, namespace in self._looked:
             self._look(kube, kind, namespace)
+        owners = _scaled_jobs(kube)
         with self._lock:
             lost = {
                 uid: (watched.lost_in, _name(watched.record)) for uid, watched in self._seen.items() if watched.lost_in
+            }
+            lost |= {
+                uid: (self._phase or "before", f"{_name(watched.record)}, whose ScaledJob is gone,")
+                for uid, watched in self._seen.items()
+                if watched.owner
+                and watched.owner not in owners
+                and not (watched.has_ended or watched.is_doubtful or watched.lost_in)
             }
             doubtful = {uid: watched for uid, watched in self._seen.items() if watched.is_doubtful and uid not in lost}
         names = (
@@ -170,6 +183,7 @@ class JobWatcher:
             watched = self._seen.get(uid)
             if watched is None:
                 watched = self._seen[uid] = Watched(self._record(kind, obj))
+            watched.owner = _owner(obj, SCALED_JOBS.kind)
             watched.is_running = kind == PODS and obj.get("status", {}).get("phase") == "Running"
             watched.has_run = watched.has_run or watched.is_running
             goes = is_deleted or "deletionTimestamp" in obj["metadata"]
@@ -179,13 +193,26 @@ class JobWatcher:
                 watched.lost_in = self._phase or "before"
 
     def _record(self, kind: Resource, obj: Object) -> JobRecord:
-        owners = [owner["uid"] for owner in obj["metadata"].get("ownerReferences") or [] if owner["kind"] == "Job"]
-        return running_jobs.record(kind.kind, obj, owners[0] if owners else "")
+        return running_jobs.record(kind.kind, obj, _owner(obj, JOBS.kind))
 
     def _job_has_ended(self, known: Watched) -> bool:
         """Return whether a pod's Job is known to have ended: the two watches are not in step."""
         job = self._seen.get(known.record.job_uid)
         return job is not None and job.has_ended
+
+
+def _owner(obj: Object, kind: str) -> str:
+    """Return the UID of an object's owner of a kind; empty if it has none."""
+    owners = obj["metadata"].get("ownerReferences") or []
+    return next((str(owner["uid"]) for owner in owners if owner["kind"] == kind), "")
+
+
+def _scaled_jobs(kube: Kube) -> set[str]:
+    """Return the UIDs of all ScaledJobs; none while their CRD is missing."""
+    try:
+        return {live["metadata"]["uid"] for live in kube.list(SCALED_JOBS)}
+    except Missing:
+        return set()
 
 
 def _has_ended(kind: Resource, obj: Object) -> bool:
