@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from prompt_keda.clients.kube.resources import JOBS, PODS
+from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL
 from prompt_keda.lab.drills import job_watcher as module
 from prompt_keda.lab.drills.job_watcher import JobWatcher
 
@@ -32,6 +33,7 @@ def pod(phase="Running", dies=False):
 
 def made(name, status, dies, owners=()):
     metadata = {"namespace": NAMESPACE, "name": name, "uid": f"uid-{name}", "ownerReferences": list(owners)}
+    metadata["labels"] = {SCALED_JOB_LABEL: "s"}
     if dies:
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     return {"metadata": metadata, "status": status}
@@ -64,6 +66,21 @@ def test_a_job_whose_scaled_job_is_gone_is_lost(job_watcher, owner, lost):
     job_watcher._note(JOBS, made("j", {}, False, [{"kind": "ScaledJob", "uid": "theirs"}]), False)
     job_watcher._note(JOBS, made("j", {}, False, [{"kind": "ScaledJob", "uid": owner}] * bool(owner)), False)
     assert list(job_watcher.lost()) == lost
+
+
+def test_a_job_that_loses_kedas_label_is_followed_on(job_watcher):
+    """It works on; lost is what is deleted. A Job that never had the label is somebody else's."""
+    bare = job()
+    bare["metadata"]["labels"] = {}
+    job_watcher._note(JOBS, job(), False)
+    job_watcher._note(JOBS, bare, False)
+    assert job_watcher.lost() == {}
+    job_watcher._note(JOBS, bare, True)
+    assert job_watcher.lost() == LOST
+    other = {"metadata": {**bare["metadata"], "uid": "uid-other"}, "status": {}}
+    job_watcher._note(JOBS, other, False)
+    job_watcher._note(JOBS, other, True)
+    assert job_watcher.lost() == LOST
 
 
 def test_a_pod_whose_job_has_ended_is_not_lost(job_watcher):

@@ -16,7 +16,8 @@ from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL, is_fini
 from prompt_keda.core.decisions import JobRecord
 from prompt_keda.core.errors import DeadlinePassed, Missing, PromptKedaError
 
-LABELS = {JOBS: SCALED_JOB_LABEL, PODS: running_jobs.POD_LABEL}
+QUERIES = {JOBS: {}, PODS: {"labelSelector": running_jobs.POD_LABEL}}
+"""What is watched. All Jobs: one that loses KEDA's label would look deleted to a watch of those that have it."""
 FIRST_LOOK_S = 20.0
 AGAIN_S = 0.5
 WATCH_S = 60
@@ -68,7 +69,7 @@ class JobWatcher:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._seen: dict[str, Watched] = {}
-        targets = [(kind, namespace) for kind in LABELS for namespace in namespaces]
+        targets = [(kind, namespace) for kind in QUERIES for namespace in namespaces]
         self._looked = {target: threading.Event() for target in targets}
         for target in targets:
             threading.Thread(target=self._follow, args=target, daemon=True, name=f"job watcher of {target[1]}").start()
@@ -148,7 +149,7 @@ class JobWatcher:
                 self._over.wait(AGAIN_S)
 
     def _look_and_watch(self, kube: Kube, kind: Resource, namespace: str) -> None:
-        query = {"labelSelector": LABELS[kind], "watch": "1", "resourceVersion": self._look(kube, kind, namespace)}
+        query = {**QUERIES[kind], "watch": "1", "resourceVersion": self._look(kube, kind, namespace)}
         self._looked[kind, namespace].set()
         answer = kube.open("GET", kind.path(namespace), query=query, timeout_s=WATCH_S, stream=True)
         for event in events(answer):
@@ -158,7 +159,7 @@ class JobWatcher:
 
     def _look(self, kube: Kube, kind: Resource, namespace: str) -> str:
         """Note what is there, and return the version from which a watch goes on."""
-        listed = kube.get_raw(kind.path(namespace), {"labelSelector": LABELS[kind]})
+        listed = kube.get_raw(kind.path(namespace), QUERIES[kind])
         items = listed.get("items") or []
         if not self._looked[kind, namespace].is_set():
             with self._lock:
@@ -182,6 +183,8 @@ class JobWatcher:
         with self._lock:
             watched = self._seen.get(uid)
             if watched is None:
+                if kind == JOBS and SCALED_JOB_LABEL not in obj["metadata"].get("labels", {}):
+                    return
                 watched = self._seen[uid] = Watched(self._record(kind, obj))
             watched.owner = _owner(obj, SCALED_JOBS.kind)
             watched.is_running = kind == PODS and obj.get("status", {}).get("phase") == "Running"
