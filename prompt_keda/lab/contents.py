@@ -90,10 +90,9 @@ def publish_redis_image(lab: Lab, registry_url: str) -> str:
 
 def _redis_image(lab: Lab) -> images.Image:
     files: dict[str, Path] = {}
-    root, env = packages.root(lab), packages.environment(lab)
     for program in (REDIS_SERVER, REDIS_CLI):  # upstream's image has both, and the runbooks call the second
-        source = packages.find(lab, program)
-        files |= {str(program): source, **images.shared_libraries(source, root, env)}
+        libraries = images.shared_libraries(packages.list_libraries(lab, program), packages.root(lab))
+        files |= {str(program): packages.find(lab, program), **libraries}
     return images.Image("redis", "7", files, (str(REDIS_SERVER),))
 
 

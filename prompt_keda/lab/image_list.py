@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ API_HOSTS = {"docker.io": "registry-1.docker.io"}
 """Registry as it stands in image names → where it answers, where they differ."""
 SHIPPED = Path(__file__).parent / "kind" / "pulled.yaml"
 FIX = f"It looks as {SHIPPED.name} of this project does."
-NODE, GO = "node", "go"
+NODE, GO, DEBIAN, VAULT = "node", "go", "debian", "vault"
 KEDA = ("keda", "keda-metrics-apiserver", "keda-admission-webhooks")
-NAMES = (NODE, GO, *KEDA)
+NAMES = (NODE, GO, DEBIAN, VAULT, *KEDA)
 """What can be pulled; the rest is built."""
 HOST = r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]+)?"
 PATH = r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)"
@@ -129,6 +129,13 @@ def read(path: Path = SHIPPED) -> Mapping[str, PulledImage]:
     if NODE not in images or not images[NODE].digest:
         raise Refusal(f"{path} has no image {NODE} with a digest", "It is what kind's cluster is made of.")
     return images
+
+
+def to_yaml(images: Mapping[str, PulledImage]) -> str:
+    """Return a list as its file has it."""
+    entries = [{key: value for key, value in asdict(image).items() if value} for image in images.values()]
+    plain = [{**entry, "sources": list(entry.get("sources", ()))} for entry in entries]
+    return yaml.safe_dump({"images": plain}, sort_keys=False, width=200)
 
 
 def _image(entry: Any) -> PulledImage:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import platform
 import tarfile
 from collections.abc import Mapping
@@ -160,17 +159,15 @@ def write_archive(built: Built, path: Path, name: str) -> None:
             _add(archive, f"blobs/{digest.replace(':', '/')}", data)
 
 
-def shared_libraries(
-    program: Path, root: Path = Path("/"), variables: Mapping[str, str] | None = None
-) -> dict[str, Path]:
-    """Give the shared libraries that a dynamic program loads, as ``files`` of an image (asked of ldd).
+def shared_libraries(lister: list[str], root: Path = Path("/")) -> dict[str, Path]:
+    """Give the shared libraries that a dynamic program loads, as ``files`` of an image.
 
     Parameters
     ----------
+    lister
+        The command line that lists them, as ``ldd PROGRAM`` does.
     root
         Where packages are unpacked: what lies below it lies in the image as below ``/``.
-    variables
-        What the program is run with, beside the rest of the environment.
 
     Raises
     ------
@@ -178,14 +175,14 @@ def shared_libraries(
         When a library is missing on this machine.
     """
     libraries: dict[str, Path] = {}
-    for line in run(["ldd", str(program)], env={**os.environ, **(variables or {})}).splitlines():
+    for line in run(lister).splitlines():
         if "not found" in line:
-            raise LabError(f"{program} lacks a library: {line.strip()}", "Reinstall its Debian package.")
-        paths = [word for word in line.split() if word.startswith("/")]
-        if paths:
-            path = Path(paths[0])
-            inside = Path("/") / path.relative_to(root) if path.is_relative_to(root) else path
-            libraries[str(inside)] = path.resolve()
+            raise LabError(f"{lister[-1]} lacks a library: {line.strip()}", "Reinstall its Debian package.")
+        paths = [Path(word) for word in line.split() if word.startswith("/")]
+        if paths:  # of a linker both: where the program wants it, and where it is
+            wanted = paths[0]
+            inside = Path("/") / wanted.relative_to(root) if wanted.is_relative_to(root) else wanted
+            libraries[str(inside)] = paths[-1].resolve()
     return libraries
 
 

@@ -48,13 +48,12 @@ def start(lab: Lab, address: str) -> None:
             _CONFIG.format(folder=folder, pki=lab.pki, base=BASE_DN, root=str(packages.root(lab)).rstrip("/"))
         )
         passwords = {person: state.ensure_secret(lab, f"ldap-{person}") for person in PEOPLE}
-        env = {**os.environ, **packages.environment(lab)}
-        argv = [str(packages.find(lab, SLAPADD)), "-f", str(folder / "slapd.conf"), "-q"]
-        run(argv, stdin=_entries(passwords), env=env)
+        argv = [packages.program(lab, SLAPADD), "-f", str(folder / "slapd.conf"), "-q"]
+        run(argv, stdin=_entries(passwords))
         (folder / "filled").touch()
-    slapd = str(packages.find(lab, SLAPD))
+    slapd = packages.program(lab, SLAPD)
     argv = [slapd, "-f", str(folder / "slapd.conf"), "-h", f"ldaps://{address}:{PORTS['ldap']}/", "-d", "0"]
-    processes.start(lab, "slapd", argv, packages.environment(lab))
+    processes.start(lab, "slapd", argv)
 
 
 def person_dn(person: str) -> str:

@@ -6,7 +6,7 @@ import subprocess
 
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Observer
-from prompt_keda.lab import base_objects, contents, control_plane, node, provider, services
+from prompt_keda.lab import base_objects, contents, control_plane, node, packages, provider, services
 from prompt_keda.lab.commands import Children
 from prompt_keda.lab.go_builds import KUBE, WORKER, GoModule
 from prompt_keda.lab.provider import Ground
@@ -24,10 +24,14 @@ class Native:
         {provider.HOST_PROCESSES, provider.NETWORK_NAMESPACE, provider.CONTROL_PLANE, provider.DELIVERY}
     )
     needs_root: bool = True
-    brings_go: bool = False
+    brings: frozenset[str] = frozenset()
 
     def fetch(self, lab: Lab, module: GoModule, observer: Observer, children: Children) -> None:
         """Return None: all is built."""
+
+    def provide_packages(self, lab: Lab, observer: Observer, children: Children) -> None:
+        """Install them."""
+        packages.install(observer)
 
     def start_cluster(self, ground: Ground) -> None:
         """Start etcd, containerd, the API server and all that follows, each as a process of the stack."""

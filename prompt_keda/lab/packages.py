@@ -7,7 +7,8 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from prompt_keda.core.event import Event, EventKind, Observer
@@ -34,11 +35,34 @@ PROGRAMS = {
 FOR_CAPTURES = {"tmux": "/usr/bin/tmux", "chromium-headless-shell": "/usr/bin/chromium-headless-shell"}
 """The same of what shows terminals and pages: the stack itself needs neither."""
 POLICY = Path("/usr/sbin/policy-rc.d")
-UNPACKED = ("redis-server", "redis-tools", "docker-registry", "busybox-static", "slapd", "debootstrap", "containerd")
-"""What a stack without root takes of Debian. The last two are for its node's image."""
-THE_MACHINES = ("libc6", "libc-bin")
-"""Never taken from elsewhere: the dynamic linker is the machine's own."""
+SERVERS = ("redis-server", "redis-tools", "docker-registry", "busybox-static", "slapd")
+"""What a stack without root takes of Debian."""
+FOR_NODE = ("debootstrap", "containerd")
+"""What the image of its node is built with, where it is built."""
+STARTED = ("redis-cli", "docker-registry", "slapd", "slapadd", "containerd", "ctr", "wget")
+"""Programs that are started out of unpacked packages."""
+PROGRAMS_FOLDER = "programs"
+"""Where `unpack` puts what starts them: with the libraries beside them, and nothing of the machine's."""
+FETCH_S = 1200
 FIX = "Are Debian's package servers reachable?"
+_BIN = ("usr/bin", "usr/sbin", "bin", "sbin")
+_FETCH = r"""
+set -eu
+cd "$1"; what=$2; shift 2
+mkdir -p apt/lists/partial apt/archives/partial
+: > apt/status
+apt="-qq -oDir::State=$PWD/apt -oDir::State::status=$PWD/apt/status -oDir::Cache=$PWD/apt"
+apt-get $apt update
+names=$*
+if [ "$what" = with-dependencies ]; then
+    apt-get $apt install --print-uris --no-install-recommends "$@" > apt/uris
+    names=$(sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p" apt/uris)
+fi
+apt-get $apt download $names
+for package in *.deb; do dpkg -x "$package" .; rm "$package"; done
+rm -r apt
+"""
+"""A folder, ``alone`` or ``with-dependencies``, and names of packages. Its own state says that nothing is installed."""
 
 
 def find_version(package: str) -> str | None:
@@ -46,7 +70,7 @@ def find_version(package: str) -> str | None:
     argv = ["dpkg-query", "--show", "--showformat=${Version}", package]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # lab.status also answers where there is no Debian
+    except OSError:  # lab.status also answers where there is no Debian
         return None
     return done.stdout or None
 
@@ -78,44 +102,46 @@ def install(observer: Observer, programs: Mapping[str, str] = PROGRAMS) -> None:
     observer(Event(EventKind.FINISHED, "packages", "done", f"{len(missing)} installed"))
 
 
-def unpack(observer: Observer, children: Children | None = None) -> None:
-    """Unpack what a stack without root needs into the user's cache, unless it is there. Idempotent: yes.
+@dataclass(frozen=True)
+class Apt:
+    """An apt-get, and the release of Debian whose packages it fetches.
 
-    It is taken whether the machine has it or not: what is installed may be confined to its own folders (AppArmor's profile of
-    Ubuntu's slapd is). Of what it depends on only that is taken which the machine lacks.
+    Parameters
+    ----------
+    release
+        What the cache knows the release by.
+    enter
+        Gives the start of a command line that runs where it is, in a folder of this machine, as the user.
+    """
+
+    release: str
+    enter: Callable[[Path], list[str]]
+
+
+def this_machines() -> Apt:
+    """Return the machine's own apt-get."""
+    release = platform.freedesktop_os_release()
+    return Apt(f"{release.get('ID', '')} {release.get('VERSION_CODENAME', '')}", lambda folder: [])
+
+
+def unpack(apt: Apt, names: Sequence[str], observer: Observer, children: Children | None = None) -> Path:
+    """Unpack packages into the user's cache with all that they depend on, and return that folder. Idempotent: yes.
+
+    All of it is taken, libc and its linker too, whatever the machine has: that may be another system, or confined to its own
+    folders (AppArmor's profile of Ubuntu's slapd is).
 
     Raises
     ------
     LabError
         When apt-get cannot fetch it.
     """
-    folder = _unpacked()
-    if folder.exists():
-        return
-    observer(Event(EventKind.STARTED, "packages", "working", f"unpacking {' '.join(UNPACKED)}"))
-    scratch = private_folder(folder.with_name(f"{folder.name}.{os.getpid()}"))
-    lists = scratch / "apt"
-    apt = [
-        "apt-get",
-        "-qq",
-        f"-oDir::State={lists}",
-        "-oDir::State::status=/var/lib/dpkg/status",
-        f"-oDir::Cache={lists}",
-    ]
-    (lists / "lists/partial").mkdir(parents=True)
-    (lists / "archives/partial").mkdir(parents=True)
-    run([*apt, "update"], timeout_s=300, fix=FIX, children=children)
-    lacking = run([*apt, "install", "--print-uris", "--no-install-recommends", *UNPACKED], fix=FIX, children=children)
-    names = {line.split()[1].partition("_")[0] for line in lacking.splitlines() if line.startswith("'")}
-    wanted = sorted({*UNPACKED, *names} - {*THE_MACHINES})
-    run([*apt, "download", *wanted], cwd=scratch, timeout_s=600, fix=FIX, children=children)
-    _unpack_all(scratch)
-    shutil.rmtree(lists)
-    if folder.exists():  # another was faster
-        shutil.rmtree(scratch)
-    else:
-        scratch.rename(folder)
-    observer(Event(EventKind.FINISHED, "packages", "done", f"{len(wanted)} unpacked"))
+    key = hashlib.sha256(" ".join([apt.release, *names]).encode()).hexdigest()[:16]
+    folder = private_folder(cache_home() / "prompt-keda" / "build") / f"packages-{key}"
+    if not folder.exists():
+        observer(Event(EventKind.STARTED, "packages", "working", f"unpacking {' '.join(names)}"))
+        _fetch(folder, apt, ["with-dependencies", *names], children)
+        observer(Event(EventKind.FINISHED, "packages", "done", "unpacked"))
+    return folder
 
 
 def fetch(folder: Path, names: Iterable[str], children: Children | None = None) -> None:
@@ -126,25 +152,48 @@ def fetch(folder: Path, names: Iterable[str], children: Children | None = None) 
     LabError
         When apt-get cannot fetch them.
     """
-    if folder.exists():
-        return
-    scratch = private_folder(folder.with_name(f"{folder.name}.{os.getpid()}"))
-    run(["apt-get", "update", "-qq"], timeout_s=300, fix=FIX, children=children)
-    run(["apt-get", "download", "-qq", *names], cwd=scratch, timeout_s=600, fix=FIX, children=children)
-    _unpack_all(scratch)
     if not folder.exists():
-        scratch.rename(folder)
+        _fetch(folder, this_machines(), ["alone", *names], children)
 
 
-def _unpack_all(scratch: Path) -> None:
-    for package in scratch.glob("*.deb"):
-        run(["dpkg", "-x", str(package), str(scratch)])
-        package.unlink()
+def _fetch(folder: Path, apt: Apt, arguments: list[str], children: Children | None) -> None:
+    """Let a folder appear, whole, with what packages hold. Whoever was faster wins."""
+    scratch = private_folder(folder.with_name(f"{folder.name}.{os.getpid()}"))
+    try:
+        argv = [*apt.enter(scratch), "sh", "-c", _FETCH, "sh", str(scratch), *arguments]
+        run(argv, timeout_s=FETCH_S, fix=FIX, children=children)
+        for program in STARTED:
+            _write_start(scratch, program)
+        if not folder.exists():
+            scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_start(folder: Path, program: str) -> None:
+    """Write what starts a program, if it is there, by the linker that was unpacked with it."""
+    linker = _linker(folder)
+    binary = next((path for place in _BIN if (path := folder / place / program).exists()), None)
+    if linker is None or binary is None:
+        return
+    start = folder / PROGRAMS_FOLDER / program
+    start.parent.mkdir(exist_ok=True)
+    libraries, inside = ":".join(f"$root/{place}" for place in _libraries()), binary.relative_to(folder)
+    line = f'exec "$root/{linker.relative_to(folder)}" --library-path "{libraries}" "$root/{inside}" "$@"'
+    start.write_text(f"#!/bin/sh\nroot=${{0%/*}}/..\n{line}\n")
+    start.chmod(0o755)
+
+
+def keep(lab: Lab, folder: Path) -> None:
+    """Note where a stack's packages are unpacked. Idempotent: yes."""
+    link = private_folder(lab.state) / "packages"
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder)
 
 
 def root(lab: Lab) -> Path:
     """Return the folder in which a stack's packages lie as in ``/``."""
-    return _unpacked() if lab.is_users else Path("/")
+    return (lab.state / "packages").resolve() if lab.is_users else Path("/")
 
 
 def find(lab: Lab, path: Path) -> Path:
@@ -154,17 +203,24 @@ def find(lab: Lab, path: Path) -> Path:
     return place if place.exists() else root(lab) / "usr" / path.relative_to("/")
 
 
-def environment(lab: Lab) -> dict[str, str]:
-    """Return what programs of a stack's packages are run with, beside the rest of the environment."""
-    return {"LD_LIBRARY_PATH": ":".join(map(str, _libraries(root(lab))))} if lab.is_users else {}
+def program(lab: Lab, path: Path) -> str:
+    """Return what starts a program of a package that installed would have this path."""
+    return str(root(lab) / PROGRAMS_FOLDER / path.name if lab.is_users else path)
 
 
-def _libraries(folder: Path) -> list[Path]:
+def list_libraries(lab: Lab, path: Path) -> list[str]:
+    """Return a command line that says which libraries a program of a package loads, as ldd does."""
+    if not lab.is_users:
+        return ["ldd", str(path)]
+    folder = root(lab)
+    libraries = ":".join(str(folder / place) for place in _libraries())
+    return [str(_linker(folder)), "--library-path", libraries, "--list", str(find(lab, path))]
+
+
+def _libraries() -> list[str]:
     triplet = f"{platform.machine()}-linux-gnu"
-    return [folder / "usr/lib" / triplet, folder / "lib" / triplet]
+    return [f"usr/lib/{triplet}", f"lib/{triplet}"]
 
 
-def _unpacked() -> Path:
-    release = platform.freedesktop_os_release()
-    key = " ".join([release.get("ID", ""), release.get("VERSION_CODENAME", ""), *UNPACKED])
-    return cache_home() / "prompt-keda" / "build" / f"packages-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+def _linker(folder: Path) -> Path | None:
+    return next((path for place in _libraries() for path in (folder / place).glob("ld-linux-*")), None)

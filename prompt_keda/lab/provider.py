@@ -62,15 +62,15 @@ class Provider(Protocol):
         What it is able to do, beside running a cluster; faults say which of these they need.
     needs_root
         False: it runs in the user's own container engine.
-    brings_go
-        Whether `fetch` brings Go where this machine has none that will do.
+    brings
+        What this machine need not have, because it is pulled, by the names of images (`image_list`): Go, Debian's packages.
     """
 
     name: str
     modules: tuple[GoModule, ...]
     capabilities: frozenset[str]
     needs_root: bool
-    brings_go: bool
+    brings: frozenset[str]
 
     def fetch(self, lab: Lab, module: GoModule, observer: Observer, children: Children) -> Path | None:
         """Return the folder with a module's programs if they come from elsewhere; None: they are built, and Go is here.
@@ -81,6 +81,15 @@ class Provider(Protocol):
         ------
         LabError
             When they, or Go, do not come.
+        """
+
+    def provide_packages(self, lab: Lab, observer: Observer, children: Children) -> None:
+        """Have Debian's packages at hand for a stack (`packages.program`). Idempotent: yes.
+
+        Raises
+        ------
+        LabError
+            When they cannot be fetched.
         """
 
     def start_cluster(self, ground: Ground) -> None:

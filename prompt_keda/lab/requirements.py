@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.places import state_home
-from prompt_keda.lab import engines, go_builds, network
+from prompt_keda.lab import engines, go_builds, image_list, network
 from prompt_keda.lab.settings import cache_home
 
 BUILD_BYTES = 8 * 1024**3
@@ -21,7 +21,10 @@ DEBIAN_VERSION = 12
 
 
 def check(
-    modules: Sequence[go_builds.GoModule] = (go_builds.KUBE,), *, needs_root: bool = True, brings_go: bool = False
+    modules: Sequence[go_builds.GoModule] = (go_builds.KUBE,),
+    *,
+    needs_root: bool = True,
+    brings: frozenset[str] = frozenset(),
 ) -> None:
     """Make sure that the local stack can be built and run here. It changes nothing.
 
@@ -31,8 +34,8 @@ def check(
         What its cluster is built from.
     needs_root
         False: it comes by kind into the user's container engine.
-    brings_go
-        Whether Go comes along where this machine has none that will do.
+    brings
+        As a provider's: what this machine need not have.
 
     Raises
     ------
@@ -40,7 +43,7 @@ def check(
         At the first thing that is missing, with what to do about it.
     """
     for look in REQUIREMENTS if needs_root else REQUIREMENTS_OF_USERS:
-        if look is not _has_go or not brings_go:
+        if look not in {COMES_ALONG.get(name) for name in brings}:
             look()
     _has_room((*modules, *go_builds.MODULES))
 
@@ -74,7 +77,8 @@ def _is_debian() -> None:
     if release.get("ID") != "debian" or int(version.split(".")[0]) < DEBIAN_VERSION:
         system = release.get("PRETTY_NAME", "another system")
         what = f"the local stack takes its packages from {wanted}, and this is {system}"
-        raise Refusal(what, f"Use {wanted}. {engines.advice()}")
+        pulled = f" Or let it be pulled: have a way to docker.io, or set {image_list.MIRROR}." if os.geteuid() else ""
+        raise Refusal(what, f"Use {wanted}.{pulled} {engines.advice()}")
     if shutil.which("apt-get") is None:
         raise Refusal("the local stack installs packages with apt-get, which is not here", f"Use {wanted}.")
 
@@ -142,3 +146,4 @@ REQUIREMENTS: tuple[Callable[[], None], ...] = (
     _has_bridge_filter,
 )
 REQUIREMENTS_OF_USERS = (_has_known_architecture, _has_engine, _is_debian, _has_go)
+COMES_ALONG = {image_list.GO: _has_go, image_list.DEBIAN: _is_debian}

@@ -42,8 +42,7 @@ def start_registry(lab: Lab, address: str) -> None:
     }
     file = lab.state / "registry.json"
     file.write_text(json.dumps(config))
-    program = str(packages.find(lab, REGISTRY))
-    processes.start(lab, "registry", [program, "serve", str(file)], packages.environment(lab))
+    processes.start(lab, "registry", [packages.program(lab, REGISTRY), "serve", str(file)])
 
 
 def registry_storage() -> Path:
@@ -61,14 +60,22 @@ def docker_config(lab: Lab) -> Secret:
 
 def start_vault(lab: Lab, program: Path, address: str) -> None:
     """Start Vault with its files in the stack's state folder. It starts sealed."""
-    argv = [
-        str(program),
-        f"-listen={address}:{PORTS['vault']}",
-        f"-cert={lab.pki / 'vault.crt'}",
-        f"-key={lab.pki / 'vault.key'}",
-        f"-data={lab.state / 'vault'}",
-    ]
-    processes.start(lab, "vault", argv)
+    certificate, key = lab.pki / "vault.crt", lab.pki / "vault.key"
+    arguments = vault_arguments(lab.state / "vault", f"{address}:{PORTS['vault']}", certificate, key)
+    processes.start(lab, "vault", [str(program), *arguments])
+
+
+def vault_arguments(folder: Path, listen: str, certificate: Path, key: Path) -> list[str]:
+    """Write the configuration of a Vault that keeps all in a folder, beside it, and return what its program is started with."""
+    config = {
+        "listener": {"tcp": {"address": listen, "tls_cert_file": str(certificate), "tls_key_file": str(key)}},
+        "storage": {"file": {"path": str(folder)}},
+        "disable_mlock": True,
+        "log_level": "warn",
+    }
+    file = folder.with_suffix(".json")
+    file.write_text(json.dumps(config))
+    return ["server", f"-config={file}"]
 
 
 def wait_until(what: str, is_true: Callable[[], bool], timeout_s: float, lab: Lab, process: str) -> None:

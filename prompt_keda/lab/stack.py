@@ -24,7 +24,6 @@ from prompt_keda.lab import (
     go_builds,
     helm,
     network,
-    packages,
     people,
     place,
     providers,
@@ -78,7 +77,7 @@ def up(
         people.write_kubeconfigs(lab, Authority(lab.pki), state.endpoints(lab)["address"])
     else:
         chosen, whence = providers.with_images(chosen)
-        requirements.check(chosen.modules, needs_root=chosen.needs_root, brings_go=chosen.brings_go)
+        requirements.check(chosen.modules, needs_root=chosen.needs_root, brings=chosen.brings)
         observer(Event(EventKind.NOTE, "lab/provider", "", f"{chosen.name}: {why}"))
         if whence:
             observer(Event(EventKind.NOTE, "lab/images", "", whence))
@@ -135,11 +134,9 @@ class _Bringup:
             self.builds[first.name] = pool.submit(self._build, first, 0)
             for module in (*others, go_builds.WORKER, go_builds.KEDA, go_builds.VAULT):
                 self.builds[module.name] = pool.submit(self._build, module, 10)
-            if lab.is_users:
-                self._timed("packages", lambda: packages.unpack(self.observer, self.children))
-            else:
+            if not lab.is_users:
                 network.ensure_bridge_filter()  # before apt takes a minute for a kernel that cannot do it
-                self._timed("packages", lambda: packages.install(self.observer))
+            self._timed("packages", lambda: self.provider.provide_packages(lab, self.observer, self.children))
             self._timed("network", self._make_ground)
             self._timed("cluster", self._start_cluster)
             self._timed("redis", self._start_redis)

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.places import CODE
@@ -145,22 +146,35 @@ def beside_node(lab: Lab) -> list[str]:
     return with_this_machines_programs(lab, "--interactive", network_of_node, "--env=REDISCLI_AUTH")
 
 
-def with_this_machines_programs(lab: Lab, *options: str) -> list[str]:
+def with_this_machines_programs(lab: Lab, *options: str, folder: Path | None = None) -> list[str]:
     """Return the start of a command line that runs as root in a container, which ends with the stack.
 
-    It sees this machine's programs, the stack's packages and the project, read-only, and has an image with nothing in it.
+    It sees this machine's programs, unpacked packages (the stack's, if no others are named) and the project, read-only, and has
+    an image with nothing in it.
     """
     _ensure_shell(lab)
-    folder = packages.root(lab)
-    shown = {"/usr", "/etc", "/var/lib/dpkg", str(folder), str(CODE), sys.prefix, sys.base_prefix}
-    path = ":".join([*(f"{folder}/usr/{part}" for part in ("bin", "sbin")), "/usr/bin:/usr/sbin"])
-    env = {**packages.environment(lab), "PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)}
+    folder = folder or packages.root(lab)
+    shown = {"/usr", "/etc", str(folder), str(CODE), sys.prefix, sys.base_prefix}
+    path = f"{folder}/{packages.PROGRAMS_FOLDER}:/usr/bin:/usr/sbin"
+    env = {"PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)}
     return [
         *(*docker(lab), "run", "--rm", "--privileged", f"--label={OWNER}={lab.state}", "--tmpfs=/run"),
         *(f"--volume={path}:{path}:ro" for path in sorted(shown)),
         *(f"--env={name}={value}" for name, value in env.items()),
         *options,
         SHELL,
+    ]
+
+
+def in_image(lab: Lab, reference: str, folder: Path) -> list[str]:
+    """Return the start of a command line that runs in an image, as the user, writes into that folder, and ends with the stack."""
+    proxies = (f"--env={name}" for name in os.environ if name.lower().endswith("_proxy"))
+    return [
+        *(*docker(lab), "run", "--rm", "--network=host", f"--label={OWNER}={lab.state}"),
+        *(f"--user={os.getuid()}:{os.getgid()}", f"--volume={folder}:{folder}"),
+        "--security-opt=label=disable",  # SELinux lets no container into folders of a user
+        *proxies,
+        reference,
     ]
 
 

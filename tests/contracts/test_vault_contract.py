@@ -12,7 +12,7 @@ from prompt_keda.clients.vault import Vault
 from prompt_keda.core.errors import BadAnswer, Missing, Refused, Unreachable
 from prompt_keda.core.event import nobody
 from prompt_keda.core.secret import Secret
-from prompt_keda.lab import go_builds
+from prompt_keda.lab import go_builds, services
 from tests.contracts.conftest import SECONDS, free_port, recording, serving
 from tests.contracts.fakes.vault import ROLE_ID, SECRET_ID, FakeVault
 
@@ -82,8 +82,8 @@ def fill(url, ca_file):
 def new_vault(vault_binary, authority, tmp_path):
     """A real Vault that nobody has initialised; gives its address."""
     port, pki = free_port(), authority.folder
-    argv = [vault_binary, f"-listen=127.0.0.1:{port}", f"-cert={pki}/server.crt", f"-key={pki}/server.key"]
-    with serving([*argv, f"-data={tmp_path / 'vault'}"], port, tmp_path / "vault.log"):
+    files = tmp_path / "vault", f"127.0.0.1:{port}", pki / "server.crt", pki / "server.key"
+    with serving([vault_binary, *services.vault_arguments(*files)], port, tmp_path / "vault.log"):
         yield f"https://127.0.0.1:{port}"
 
 

@@ -19,12 +19,13 @@ import yaml
 from prompt_keda.core.event import nobody
 from prompt_keda.core.places import CODE
 from prompt_keda.core.waiting import until
-from prompt_keda.lab import go_builds, image_list, images
+from prompt_keda.lab import go_builds, image_list, images, packages
 from prompt_keda.lab.commands import Children
 from prompt_keda.lab.kind import engine
 from prompt_keda.lab.kind.built import Built
 from prompt_keda.lab.kind.pulled import PROGRAMS
 from prompt_keda.lab.services import REGISTRY
+from prompt_keda.lab.settings import cache_home
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 PORT, WITH_LOGIN_PORT = 5055, 5056
@@ -44,7 +45,7 @@ class Mirror:
         self.machine = machine
 
     def start(self) -> None:
-        """Start it, without a login and with one, and put there what is pulled: kind's node, Go and KEDA."""
+        """Start it, without a login and with one, and put there what is pulled: kind's node, Go, Debian, Vault and KEDA."""
         users = self.folder / "users"
         users.write_text(f"somebody:{bcrypt.hashpw(b'x', bcrypt.gensalt(rounds=5)).decode()}\n")
         for host, auth in ((HOST, None), (WITH_LOGIN, {"htpasswd": {"realm": "x", "path": str(users)}})):
@@ -62,10 +63,12 @@ class Mirror:
             )
         self.add(image_list.NODE, "docker.io/kindest/node", self._node())
         self.add("go", "docker.io/library/golang", self._go())
-        folder = _programs(go_builds.KEDA)
-        for program, (name, inside) in PROGRAMS[go_builds.KEDA.name].items():
-            image = images.Image(name, "v1", {inside: folder / program}, (inside,))
-            self.add(name, f"ghcr.io/kedacore/{name}", images.build(image, self.folder / "images"))
+        self.add("debian", "docker.io/library/debian", self._debian())
+        for module in (go_builds.KEDA, go_builds.VAULT):
+            folder = _programs(module)
+            for program, (name, inside) in PROGRAMS[module.name].items():
+                image = images.Image(name, "v1", {inside: folder / program}, (inside,))
+                self.add(name, f"ghcr.io/programs/{name}", images.build(image, self.folder / "images"))
 
     def stop(self) -> None:
         """Stop it, and remove what it held."""
@@ -119,6 +122,41 @@ class Mirror:
         digest = _digest(layer.read_bytes())
         config = {"architecture": images.ARCHITECTURE[platform.machine()], "os": "linux", "config": {}}
         return built(layer, digest, json.dumps({**config, "rootfs": {"type": "layers", "diff_ids": [digest]}}).encode())
+
+    def _debian(self) -> images.Built:
+        """Return the Debian that kind's node is made of here, with the packages that are asked of it: nothing leads to others."""
+        (base,) = (cache_home() / "prompt-keda/build").glob("debian-bookworm-????????????????.tar")
+        layer, repository = self.folder / "debian.tar", _repository(self.folder / "packages")
+        (repository / "sources.list").write_text("deb [trusted=yes] file:/packages ./\n")
+        with tarfile.open(base) as debian, tarfile.open(layer, "w") as tar:
+            for member in debian:
+                if not member.name.endswith("etc/apt/sources.list"):
+                    tar.addfile(member, debian.extractfile(member) if member.isreg() else None)
+            tar.add(repository, "packages", filter=_owned_by_root)
+            tar.add(repository / "sources.list", "etc/apt/sources.list", filter=_owned_by_root)
+        digest = _digest(layer.read_bytes())
+        config = {"architecture": images.ARCHITECTURE[platform.machine()], "os": "linux", "config": {}}
+        return built(layer, digest, json.dumps({**config, "rootfs": {"type": "layers", "diff_ids": [digest]}}).encode())
+
+
+def _repository(folder: Path) -> Path:
+    """Make a repository of apt's of what a stack without root takes of Debian, with all that it depends on."""
+    for place in ("apt/lists/partial", "apt/archives/partial"):
+        (folder / place).mkdir(parents=True)
+    (folder / "apt/status").touch()
+    state = [f"-oDir::State={folder}/apt", f"-oDir::State::status={folder}/apt/status", f"-oDir::Cache={folder}/apt"]
+    subprocess.run(["apt-get", "-qq", *state, "update"], check=True)
+    fetch = ["install", "--yes", "--download-only", "--no-install-recommends", *packages.SERVERS]
+    subprocess.run(["apt-get", "-qq", *state, *fetch], check=True)
+    index = []
+    for package in (folder / "apt/archives").glob("*.deb"):
+        moved = package.rename(folder / package.name.replace("%", "-"))
+        control = subprocess.run(["dpkg-deb", "--field", str(moved)], capture_output=True, text=True, check=True).stdout
+        facts = f"Filename: ./{moved.name}\nSize: {moved.stat().st_size}\nSHA256: {_digest(moved.read_bytes())[7:]}"
+        index.append(f"{control.strip()}\n{facts}\n")
+    shutil.rmtree(folder / "apt")
+    (folder / "Packages").write_text("\n".join(index))
+    return folder
 
 
 def _owned_by_root(info: tarfile.TarInfo) -> tarfile.TarInfo:

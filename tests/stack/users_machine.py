@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from prompt_keda.core.event import nobody
@@ -30,7 +31,12 @@ USER = 64_321
 WARM = ("kind-node-*.tar", "debian-*.tar", *(f"{name}-*" for name in ("kube-node", "kind", "worker")))
 WARM += tuple(f"{module.name}-*" for module in go_builds.MODULES)
 """What the user's cache has already, of what root's has."""
-UNPACK = "from prompt_keda.core.event import nobody; from prompt_keda.lab import packages; packages.unpack(nobody)"
+UNPACK = """
+from prompt_keda.core.event import nobody
+from prompt_keda.lab.packages import FOR_NODE, SERVERS, this_machines, unpack
+for names in SERVERS, FOR_NODE:
+    unpack(this_machines(), names, nobody)
+"""
 
 
 class UsersMachine:
@@ -41,6 +47,7 @@ class UsersMachine:
         self.program = program
         self.engine = Lab(name)
         self.socket = (engine if program == "docker" else rootful_podman).socket(self.engine)
+        self.is_debian = True
         self.home = Path("/var/tmp") / f"prompt-keda-{name}"  # others may enter: pytest's own folders are root's
 
     def start(self) -> None:
@@ -108,6 +115,7 @@ class UsersMachine:
     def command(self, *argv: str, is_online: bool = False, **variables: str) -> list[str]:
         """Return the command line that runs a command as this user, in the project's folder and the engine's network."""
         asked = {"argv": argv, "env": {**self.variables(), **variables}, "show": [str(go_builds.caches()[0])]}
+        asked["is_debian"] = self.is_debian
         inside = [] if is_online else ["nsenter", f"--net={self.engine.netns_path}", "--"]
         return [*inside, "unshare", "--mount", "--", sys.executable, __file__, json.dumps(asked)]
 
@@ -116,12 +124,30 @@ class UsersMachine:
         return subprocess.run(self.command(self.program, *argv), capture_output=True, text=True, check=True).stdout
 
 
-def _become(argv: list[str], env: dict[str, str], show: list[str]) -> None:
+def _become(argv: list[str], env: dict[str, str], show: list[str], is_debian: bool) -> None:
     """Become the command: called in a mount namespace of its own, as root."""
     desk._show(CODE, Path(sys.base_prefix), *map(Path, show))
+    if not is_debian:
+        _hide_debian()
     os.chdir(CODE)
     user = [f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
     os.execvpe("setpriv", ["setpriv", *user, "--no-new-privs", "--", *argv], env)
+
+
+def _hide_debian() -> None:
+    """Let the machine be another Linux: it says so, and has none of Debian's tools."""
+    with tempfile.NamedTemporaryFile("w", dir="/run") as other:
+        other.write('ID=other\nPRETTY_NAME="Another Linux"\n')
+        other.flush()
+        os.chmod(other.name, 0o644)
+        _cover(Path("/etc/os-release").resolve(), other.name)
+    for tool in ("apt-get", "apt-cache", "dpkg", "dpkg-query"):
+        _cover(Path("/usr/bin", tool), "/dev/null")
+    _cover(Path("/var/lib/dpkg/status"), "/dev/null")
+
+
+def _cover(path: Path, by: str) -> None:
+    subprocess.run(["mount", "--bind", by, str(path)], check=True)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def _files(installed):
     files |= {f"{FOLDER}/{path.relative_to(installed)}": path for path in installed.rglob("*") if path.is_file()}
     for library in [python, *(path for path in files.values() if ".so" in path.suffixes)]:
         try:
-            files |= images.shared_libraries(library)
+            files |= images.shared_libraries(["ldd", str(library)])
         except LabError:  # what this machine cannot load either, such as an optional part of Python's
             continue
     return files

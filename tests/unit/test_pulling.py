@@ -320,4 +320,4 @@ def test_a_machine_without_go_is_not_refused_where_go_comes_along(monkeypatch, t
     monkeypatch.setattr(requirements, "REQUIREMENTS_OF_USERS", looked)
     with pytest.raises(Refusal, match="there is no Go here"):
         requirements.check(needs_root=False)
-    requirements.check(needs_root=False, brings_go=True)
+    requirements.check(needs_root=False, brings=frozenset({"go"}))

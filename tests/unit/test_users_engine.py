@@ -208,16 +208,18 @@ def test_an_engine_that_makes_more_than_is_removed_is_an_error(lab, engine, monk
 
 def test_packages_lie_in_the_cache_as_in_the_root(lab, monkeypatch):
     """Found in /bin and in /usr/bin alike; root's are the machine's own."""
-    root = packages.root(lab)
+    root = lab.state / "unpacked"
+    packages.keep(lab, root)
+    assert packages.root(lab) == root
     for file in ("bin/busybox", "usr/sbin/slapd"):
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).touch()
     assert packages.find(lab, Path("/bin/busybox")) == root / "bin/busybox"
     assert packages.find(lab, Path("/sbin/slapd")) == root / "usr/sbin/slapd"
-    assert packages.environment(lab)["LD_LIBRARY_PATH"].startswith(f"{root}/usr/lib/")
+    assert packages.program(lab, Path("/usr/sbin/slapd")) == f"{root}/programs/slapd"
     roots = Lab("roots")
     assert packages.find(roots, Path("/usr/sbin/slapd")) == Path("/usr/sbin/slapd")
-    assert packages.environment(roots) == {}
+    assert packages.program(roots, Path("/usr/sbin/slapd")) == "/usr/sbin/slapd"
 
 
 def test_a_library_from_the_cache_lies_in_an_image_where_a_package_would_put_it(tmp_path, monkeypatch):
@@ -225,9 +227,12 @@ def test_a_library_from_the_cache_lies_in_an_image_where_a_package_would_put_it(
     library = tmp_path / "usr/lib/x86_64-linux-gnu/liblzf.so.1"
     library.parent.mkdir(parents=True)
     library.touch()
-    listed = f"\tliblzf.so.1 => {library} (0x1)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x2)\n"
-    monkeypatch.setattr(images, "run", lambda argv, env: listed)
-    assert images.shared_libraries(Path("/x"), tmp_path) == {
+    linker, loader = "/lib64/ld-linux-x86-64.so.2", library.with_name("ld.so")
+    listed = f"\t{linker} => {loader} (0x3)\n"
+    listed += f"\tliblzf.so.1 => {library} (0x1)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x2)\n"
+    monkeypatch.setattr(images, "run", lambda argv: listed)
+    assert images.shared_libraries(["ldd", "/x"], tmp_path) == {
+        linker: loader,
         "/usr/lib/x86_64-linux-gnu/liblzf.so.1": library,
         "/lib/x86_64-linux-gnu/libc.so.6": Path("/lib/x86_64-linux-gnu/libc.so.6").resolve(),
     }

@@ -10,11 +10,10 @@ import hvac
 
 from prompt_keda.clients.kube.resources import SECRETS
 from prompt_keda.core.errors import LabError
-from prompt_keda.core.event import nobody
 from prompt_keda.core.secret import Secret
 from prompt_keda.core.waiting import until
 from prompt_keda.environment.model import SecretSync
-from prompt_keda.lab import contents, go_builds, processes, services, state, vault_contents
+from prompt_keda.lab import contents, processes, services, state, vault_contents
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.settings import PORTS
 
@@ -57,9 +56,8 @@ def stop(stage: Stage) -> None:
 
 def start(stage: Stage) -> None:
     """Start it again, and unseal it."""
-    address = stage.endpoints["address"]
-    services.start_vault(stage.lab, go_builds.build(go_builds.VAULT, nobody) / "vault", address)
-    until(lambda: contents.answers(address, PORTS["vault"]), "Vault", 30)
+    processes.start_again(stage.lab, "vault")
+    until(lambda: contents.answers(stage.endpoints["address"], PORTS["vault"]), "Vault", 30)
     admin(stage)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.private_folder import private_folder
-from prompt_keda.lab import contents, images
+from prompt_keda.lab import contents, images, packages
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.go_builds import KIND, KUBE_NODE, WORKER, GoModule, cached, has_go, module_folder
 from prompt_keda.lab.image_list import BUILT
@@ -31,10 +31,14 @@ class Built:
 
     name = BUILT
     modules: tuple[GoModule, ...] = (KUBE_NODE,)
-    brings_go: bool = False
+    brings: frozenset[str] = frozenset()
 
     def fetch(self, lab: Lab, docker: list[str], module: GoModule, observer: Observer, children: Children) -> None:
         """Return None: all is built."""
+
+    def unpack(self, lab: Lab, docker: list[str], observer: Observer, children: Children) -> Path:
+        """Unpack what this machine's own apt-get fetches."""
+        return packages.unpack(packages.this_machines(), packages.SERVERS, observer, children)
 
     def provide(self, ground: Ground, engine: Engine) -> str:
         """Build the image unless the cache has it, and load it unless the engine has it."""

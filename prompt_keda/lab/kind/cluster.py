@@ -14,7 +14,7 @@ from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Observer
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.untrusted import one_line
-from prompt_keda.lab import contents, place, processes, provider, services
+from prompt_keda.lab import contents, packages, place, processes, provider, services
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.go_builds import KIND, GoModule
 from prompt_keda.lab.kind import config
@@ -70,13 +70,22 @@ class Images(Protocol):
     name: str
     modules: tuple[GoModule, ...]
     """What the node's image is built from."""
-    brings_go: bool
+    brings: frozenset[str]
     """As a provider's."""
 
     def fetch(
         self, lab: Lab, docker: list[str], module: GoModule, observer: Observer, children: Children
     ) -> Path | None:
         """Do what a provider's does."""
+
+    def unpack(self, lab: Lab, docker: list[str], observer: Observer, children: Children) -> Path:
+        """Return the folder in the cache with the packages of a stack without root. Idempotent: yes.
+
+        Raises
+        ------
+        LabError
+            When they cannot be fetched.
+        """
 
     def provide(self, ground: Ground, engine: Engine) -> str:
         """Return what the node's image is called in the engine, which has it then, and link kubectl. Idempotent: yes.
@@ -99,11 +108,18 @@ class Kind:
         self.modules: tuple[GoModule, ...] = (*images.modules, KIND)
         self.capabilities = engine.CAPABILITIES
         self.needs_root = engine.NEEDS_ROOT
-        self.brings_go = images.brings_go
+        self.brings = images.brings
 
     def fetch(self, lab: Lab, module: GoModule, observer: Observer, children: Children) -> Path | None:
         """Let the images say."""
         return self.images.fetch(lab, self.engine.docker(lab), module, observer, children)
+
+    def provide_packages(self, lab: Lab, observer: Observer, children: Children) -> None:
+        """Install them as root; else let the images say."""
+        if self.needs_root:
+            packages.install(observer)
+        else:
+            packages.keep(lab, self.images.unpack(lab, self.engine.docker(lab), observer, children))
 
     def start_cluster(self, ground: Ground) -> None:
         """Start the engine, see that it has the node's image, and let kind make the cluster."""

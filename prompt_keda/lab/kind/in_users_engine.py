@@ -65,10 +65,12 @@ def build(lab: Lab, observer: Observer, children: Children, plan: dict[str, str]
 
     It may write into the cache alone.
     """
-    plan.update({"debootstrap": str(packages.root(lab)), "scratch": "/scratch"})
-    options = ["--network=host", f"--volume={_cache()}:{_cache()}", f"--volume={plan['kind']}:{plan['kind']}:ro"]
+    tools = packages.unpack(packages.this_machines(), packages.FOR_NODE, observer, children)
+    plan.update({"debootstrap": str(tools), "scratch": "/scratch"})
+    shown = [f"--volume={path}:{path}:ro" for path in (plan["kind"], "/var/lib/dpkg")]
+    options = ["--network=host", f"--volume={_cache()}:{_cache()}", *shown]
     program = [sys.executable, "-m", "prompt_keda.lab.kind.node_image", json.dumps(plan)]
-    return [*users_engine.with_this_machines_programs(lab, *options), *program]
+    return [*users_engine.with_this_machines_programs(lab, *options, folder=tools), *program]
 
 
 def _cache() -> Path:

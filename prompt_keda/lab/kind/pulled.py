@@ -1,4 +1,7 @@
-"""What is pulled by digest into the user's engine: kind's node, and by the list also Go and KEDA. Implements `cluster.Images`."""
+"""What is pulled by digest into the user's engine: kind's node, and by the list also Go, Debian, Vault and KEDA.
+
+Implements `cluster.Images`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from prompt_keda.core.event import Observer
-from prompt_keda.lab import go_builds, pulling, users_engine
+from prompt_keda.lab import go_builds, packages, pulling, users_engine
 from prompt_keda.lab.commands import Children
 from prompt_keda.lab.go_builds import KEDA, GoModule
-from prompt_keda.lab.image_list import GO, NODE, PULLED, PulledImage
+from prompt_keda.lab.go_builds import VAULT as VAULT_MODULE
+from prompt_keda.lab.image_list import DEBIAN, GO, NODE, PULLED, VAULT, PulledImage
 from prompt_keda.lab.kind.cluster import Engine
 from prompt_keda.lab.provider import Ground
 from prompt_keda.lab.settings import Lab
@@ -18,11 +22,12 @@ from prompt_keda.lab.settings import Lab
 GO_FOLDER, KUBECTL = "/usr/local/go", "/usr/bin/kubectl"
 """In the images golang, and in kind's node images."""
 PROGRAMS = {
+    VAULT_MODULE.name: {"vault": (VAULT, "/bin/vault")},
     KEDA.name: {
         "operator": ("keda", "/keda"),
         "adapter": ("keda-metrics-apiserver", "/keda-adapter"),
         "webhooks": ("keda-admission-webhooks", "/keda-admission-webhooks"),
-    }
+    },
 }
 """Module → its programs → the image of the list, and where it is in that: static ones, which run anywhere."""
 
@@ -36,7 +41,7 @@ class Pulled:
     def __init__(self, images: Mapping[str, PulledImage], mirror: str) -> None:
         self.images = {name: image for name, image in images.items() if image.digest}
         self.mirror = mirror
-        self.brings_go = GO in self.images
+        self.brings = frozenset({GO, DEBIAN} & set(self.images))
         self._alone = threading.Lock()
 
     def fetch(
@@ -48,12 +53,23 @@ class Pulled:
             return self._copy(lab, docker, programs, observer, children)
         with self._alone:
             copied = go_builds.copied_go()
-            if self.brings_go and not copied.exists() and not go_builds.has_go():
+            if GO in self.images and not copied.exists() and not go_builds.has_go():
                 folder = self._copy(lab, docker, {"go": (GO, GO_FOLDER)}, observer, children)
                 link = copied.parents[1]
                 link.unlink(missing_ok=True)
                 link.symlink_to(folder / "go")
         return None
+
+    def unpack(self, lab: Lab, docker: list[str], observer: Observer, children: Children) -> Path:
+        """Let the apt-get of Debian's image fetch packages; this machine's own if the list has no such image."""
+        if (image := self.images.get(DEBIAN)) is None:
+            return packages.unpack(packages.this_machines(), packages.SERVERS, observer, children)
+
+        def enter(folder: Path) -> list[str]:
+            reference = pulling.pull(docker, image, self.mirror, observer, children)
+            return users_engine.in_image(lab, reference, folder)
+
+        return packages.unpack(packages.Apt(image.digest, enter), packages.SERVERS, observer, children)
 
     def provide(self, ground: Ground, engine: Engine) -> str:
         """Pull the node's image unless the engine has it; kubectl is copied out of it into the cache."""
