@@ -670,10 +670,16 @@ def lab_status(run: _Run):
     run.ends_with(_lab(run.name, labs.state.status()), labs.as_text.show_lab)
 
 
-@_lab_task("lab.images")
-def lab_images(run: _Run):
+@_lab_task(
+    "lab.images",
+    help={"pin": "write a list to this file in which no digest is missing: those that the registries name now"},
+)
+def lab_images(run: _Run, pin=""):
     """Check the list of images that are pulled: its form, and by their registries whether each is there. Pulls nothing."""
     images, mirror = labs.image_list.chosen(), labs.image_list.mirror()
+    if pin:
+        images = labs.image_checks.pin(images, mirror)
+        _write("--pin", pin, lambda: labs.image_list.to_yaml(images))
     run.ends_with(labs.image_checks.check(run.name, images, mirror), labs.as_text.show_images)
 
 

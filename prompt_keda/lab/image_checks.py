@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from prompt_keda.clients.registry import Registry
 from prompt_keda.core import exit_code
 from prompt_keda.core.check import Verdict
 from prompt_keda.core.errors import ClientError, Missing
-from prompt_keda.lab.image_list import NODE, PulledImage
+from prompt_keda.lab.image_list import KEDA, NODE, PulledImage
 from prompt_keda.lab.images import ARCHITECTURE
-from prompt_keda.lab.settings import KUBERNETES_VERSION
+from prompt_keda.lab.settings import KEDA_VERSION, KUBERNETES_VERSION
 from prompt_keda.report.result import Result
 
 ANSWER = timedelta(seconds=10)
@@ -63,9 +63,32 @@ def check(
     return Result(task, "local", f"{len(rows)} images {at}", ImagesChecked(rows), code)
 
 
-def _row(image: PulledImage, mirror: str, connect: Connect) -> ImageRow:
+def pin(images: Mapping[str, PulledImage], mirror: str, connect: Connect = connect) -> Mapping[str, PulledImage]:
+    """Return the images, those without a digest with the one that their registry, or the mirror, gives their tag now.
+
+    Raises
+    ------
+    ClientError
+        When a registry does not say it.
+    """
+    return {name: image if image.digest else _pinned(image, mirror, connect) for name, image in images.items()}
+
+
+def _pinned(image: PulledImage, mirror: str, connect: Connect) -> PulledImage:
+    host, repository = _place(image, mirror)
+    with closing(connect(host)) as registry:
+        digest = registry.manifest_digest(repository, image.tag)
+    return replace(image, digest=digest, sources=(f"https://{host}/v2/{repository}/manifests/{image.tag}",))
+
+
+def _place(image: PulledImage, mirror: str) -> tuple[str, str]:
+    """Return where an image is asked for: host, and repository there."""
     host, _, prefix = mirror.partition("/") if mirror else (image.api_host, "", "")
-    repository = f"{prefix.rstrip('/')}/{image.repository}".lstrip("/")
+    return host, f"{prefix.rstrip('/')}/{image.repository}".lstrip("/")
+
+
+def _row(image: PulledImage, mirror: str, connect: Connect) -> ImageRow:
+    host, repository = _place(image, mirror)
     try:
         with closing(connect(host)) as registry:
             verdict, observed, fix = _look(image, registry, repository)
@@ -81,7 +104,7 @@ def _look(image: PulledImage, registry: Registry, repository: str) -> tuple[Verd
     """Return what a registry says of an image. Raises as `Registry.manifest` does."""
     if not image.digest:
         there = registry.manifest_digest(repository, image.tag)
-        fix = "Put it into the list, with a public page that states the same."
+        fix = "./run lab.images --pin FILE writes a list with it."
         return Verdict.WARN, f"its registry gives {image.tag} the digest {there}", fix
     minor = ".".join(KUBERNETES_VERSION.split(".")[:2])
     if image.name == NODE and not image.tag.startswith(f"v{minor}."):
@@ -89,6 +112,12 @@ def _look(image: PulledImage, registry: Registry, repository: str) -> tuple[Verd
             Verdict.FAIL,
             f"it is Kubernetes {image.tag}",
             f"The environment local accepts {minor}: name an image of that.",
+        )
+    if image.name in KEDA and image.tag != KEDA_VERSION:
+        return (
+            Verdict.FAIL,
+            f"it is KEDA {image.tag}",
+            f"KEDA's manifests are of {KEDA_VERSION}: name an image of that.",
         )
     try:
         manifest = registry.manifest(repository, image.digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import yaml
 
 from prompt_keda.clients.registry import INDEX_TYPES, Registry
 from prompt_keda.core.check import Verdict
+from prompt_keda.core.errors import ClientError
 from prompt_keda.core.places import CODE
 from prompt_keda.lab import image_checks, image_list
 
@@ -41,13 +43,19 @@ def asked(image, answer, mirror=""):
             raise answer
         return answer(request) if callable(answer) else answer
 
+    result = image_checks.check("lab.images", {image.name: image}, mirror, connects(handle))
+    (row,) = result.parts.images
+    return row, result.exit_code, requests
+
+
+def connects(handle):
+    """Return what connects to a registry that answers so."""
+
     def connect(host):
         client = httpx.Client(base_url=f"https://{host}", transport=httpx.MockTransport(handle))
         return Registry(client, host, None)
 
-    result = image_checks.check("lab.images", {image.name: image}, mirror, connect)
-    (row,) = result.parts.images
-    return row, result.exit_code, requests
+    return connect
 
 
 def test_an_image_that_is_there_for_both_platforms_is_ok():
@@ -100,6 +108,39 @@ def test_only_a_registrys_own_word_is_green_or_red(answer, verdict, code, words)
     """What was not seen is unknown, and the exit code says so."""
     row, seen, _ = asked(NODE, answer)
     assert (row.verdict, seen) == (verdict, code) and words in row.observed
+
+
+def test_a_list_is_pinned_by_what_the_registries_say(tmp_path):
+    """What has a digest keeps it, and is not asked for; the file is read back as it was meant."""
+    asked_for = []
+
+    def handle(request):
+        asked_for.append(str(request.url))
+        return httpx.Response(200, headers={"Docker-Content-Digest": OTHER})
+
+    pinned = image_checks.pin({"node": NODE, "keda": UNPINNED}, "mirror.example/hub", connects(handle))
+    assert asked_for == ["https://mirror.example/v2/hub/kedacore/keda/manifests/2.16.1"]
+    assert pinned["node"] == NODE and pinned["keda"].digest == OTHER
+    file = tmp_path / "list.yaml"
+    file.write_text(image_list.to_yaml(pinned))
+    assert image_list.read(file) == pinned
+
+
+def test_a_list_is_not_pinned_by_a_registry_that_does_not_answer():
+    """Nothing is guessed."""
+
+    def handle(request):
+        raise httpx.ConnectError("x")
+
+    with pytest.raises(ClientError):
+        image_checks.pin({"keda": UNPINNED}, "", connects(handle))
+
+
+def test_a_keda_of_another_version_than_its_manifests_is_red():
+    """Its CRDs and rights come from the Go module."""
+    other = dataclasses.replace(UNPINNED, tag="2.17.0", digest=DIGEST, sources=("https://example.org",))
+    row, code, _ = asked(other, index("amd64", "arm64"))
+    assert (row.verdict, code, row.observed) == (Verdict.FAIL, 1, "it is KEDA 2.17.0")
 
 
 def test_an_image_without_a_digest_is_reported_with_that_of_its_tag():
