@@ -60,6 +60,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     ),
     "To practise": (
         "docs/local-stack",
+        "docs/kind",
         "docs/faults/index",
         "docs/drills",
         "docs/chaos",

@@ -21,7 +21,7 @@ MEMORY_BYTES = 4 * 1024**3
 ANSWER_S = 10
 ROOTS_PODMAN = Path("/run/podman/podman.sock")
 """Where a rootful podman listens, once root has started its service."""
-PAGE = "docs/local-stack.md, In a container"
+PAGE = "docs/kind.md, In a container"
 
 
 @dataclass(frozen=True)

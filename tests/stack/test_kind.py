@@ -1,7 +1,7 @@
 """The local stack by kind: one of the test's own comes, a sample of this suite runs on it, and it leaves nothing.
 
 The rest of the suite runs on such a stack as well, by hand: PROMPT_KEDA_LAB=NAME .venv/bin/python -m pytest tests/stack
---provider kind. What differs, and why: docs/local-stack.md.
+--provider kind. What differs, and why: docs/kind.md.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def test_who_is_not_root_on_debian_is_told_of_the_engine(has, monkeypatch):
     monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "fedora", "VERSION_ID": "42"})
     with pytest.raises(Refusal, match="takes its packages from") as refused:
         requirements._is_debian()
-    assert refused.value.fix.endswith("(docs/local-stack.md, In a container).")
+    assert refused.value.fix.endswith("(docs/kind.md, In a container).")
 
 
 UNFIT = {
