@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from prompt_keda.core.errors import Refusal
@@ -36,3 +37,20 @@ def private_folder(path: Path) -> Path:
                 "Make room, or point XDG_STATE_HOME and XDG_CACHE_HOME to folders of your own.",
             ) from error
     return path
+
+
+def appear(made: Path, place: Path) -> None:
+    """Let a folder that is whole appear at its place. Where another was faster, its folder stays, and this one is left."""
+    try:
+        made.rename(place)
+    except OSError:
+        if not place.exists():
+            raise
+
+
+def lead(link: Path, target: Path) -> None:
+    """Let a link lead to a target, wherever it led before: at no moment is it missing."""
+    made = link.with_name(f"{link.name}.{os.getpid()}")
+    made.unlink(missing_ok=True)
+    made.symlink_to(target)
+    made.replace(link)

@@ -149,8 +149,10 @@ def _image(entry: Any) -> PulledImage:
             raise ValueError(f"image {name} has {one_line(str(key))[:40]}, which is not known")
     pinned = bool(entry.get("digest"))
     for key in keys:
-        values = entry.get(key) or []
-        values = values if isinstance(values, list) else [values]
+        given = entry.get(key) or []
+        values = given if isinstance(given, list) else [given]
+        if isinstance(given, list) != (key == "sources") and given:
+            values = [None]
         if not values and (pinned or key not in ("digest", "sources")):
             raise ValueError(f"image {name} has no {key}")
         for value in values:

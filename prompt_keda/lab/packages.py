@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Event, EventKind, Observer
-from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.private_folder import appear, lead, private_folder
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.settings import Lab, cache_home
 
@@ -41,6 +42,8 @@ FOR_NODE = ("debootstrap", "containerd")
 """What the image of its node is built with, where it is built."""
 STARTED = ("redis-cli", "docker-registry", "slapd", "slapadd", "containerd", "ctr", "wget")
 """Programs that are started out of unpacked packages."""
+UNPACKED = "packages"
+"""In a stack's folder: a link to where its packages are unpacked."""
 PROGRAMS_FOLDER = "programs"
 """Where `unpack` puts what starts them: with the libraries beside them, and nothing of the machine's."""
 FETCH_S = 1200
@@ -135,7 +138,8 @@ def unpack(apt: Apt, names: Sequence[str], observer: Observer, children: Childre
     LabError
         When apt-get cannot fetch it.
     """
-    key = hashlib.sha256(" ".join([apt.release, *names]).encode()).hexdigest()[:16]
+    decides = [apt.release, platform.machine(), _FETCH, *STARTED, *names]
+    key = hashlib.sha256(" ".join(decides).encode()).hexdigest()[:16]
     folder = private_folder(cache_home() / "prompt-keda" / "build") / f"packages-{key}"
     if not folder.exists():
         observer(Event(EventKind.STARTED, "packages", "working", f"unpacking {' '.join(names)}"))
@@ -164,8 +168,7 @@ def _fetch(folder: Path, apt: Apt, arguments: list[str], children: Children | No
         run(argv, timeout_s=FETCH_S, fix=FIX, children=children)
         for program in STARTED:
             _write_start(scratch, program)
-        if not folder.exists():
-            scratch.rename(folder)
+        appear(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -186,14 +189,25 @@ def _write_start(folder: Path, program: str) -> None:
 
 def keep(lab: Lab, folder: Path) -> None:
     """Note where a stack's packages are unpacked. Idempotent: yes."""
-    link = private_folder(lab.state) / "packages"
-    link.unlink(missing_ok=True)
-    link.symlink_to(folder)
+    lead(private_folder(lab.state) / UNPACKED, folder)
 
 
 def root(lab: Lab) -> Path:
-    """Return the folder in which a stack's packages lie as in ``/``."""
-    return (lab.state / "packages").resolve() if lab.is_users else Path("/")
+    """Return the folder in which a stack's packages lie as in ``/``.
+
+    Raises
+    ------
+    LabError
+        When those of a stack without root are gone: nothing may be made in their place.
+    """
+    if not lab.is_users:
+        return Path("/")
+    folder = (lab.state / UNPACKED).resolve()
+    if not folder.exists():
+        raise LabError(
+            f"the packages of the local stack {lab.name!r} are gone: {folder}", "./run lab.down, then lab.up."
+        )
+    return folder
 
 
 def find(lab: Lab, path: Path) -> Path:

@@ -63,7 +63,8 @@ class Provider(Protocol):
     needs_root
         False: it runs in the user's own container engine.
     brings
-        What this machine need not have, because it is pulled, by the names of images (`image_list`): Go, Debian's packages.
+        What this machine need not have, because it is pulled: by the names of images (`image_list`) Go and Debian's packages, and
+        the names of Go modules.
     """
 
     name: str

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Event, EventKind, Observer
-from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.private_folder import appear, private_folder
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.image_list import IMAGES, MIRROR, PulledImage
@@ -125,8 +125,8 @@ def copy(
                 argv = [*docker, "cp", f"{container}:{inside}", str(scratch / name)]
                 run(argv, timeout_s=COPY_S, fix=fix, children=children)
             finally:
-                run([*docker, "rm", container])
-        scratch.rename(target)
+                run([*docker, "rm", "--volumes", container])  # HashiCorp's image declares some
+        appear(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target

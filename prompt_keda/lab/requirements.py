@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.places import state_home
+from prompt_keda.core.untrusted import one_line
 from prompt_keda.lab import engines, go_builds, image_list, network
 from prompt_keda.lab.settings import cache_home
 
@@ -45,7 +47,7 @@ def check(
     for look in REQUIREMENTS if needs_root else REQUIREMENTS_OF_USERS:
         if look not in {COMES_ALONG.get(name) for name in brings}:
             look()
-    _has_room((*modules, *go_builds.MODULES))
+    _has_room([module for module in (*modules, *go_builds.MODULES) if module.name not in brings])
 
 
 def _has_known_architecture() -> None:
@@ -77,10 +79,23 @@ def _is_debian() -> None:
     if release.get("ID") != "debian" or int(version.split(".")[0]) < DEBIAN_VERSION:
         system = release.get("PRETTY_NAME", "another system")
         what = f"the local stack takes its packages from {wanted}, and this is {system}"
-        pulled = f" Or let it be pulled: have a way to docker.io, or set {image_list.MIRROR}." if os.geteuid() else ""
+        pulled = (
+            f" Or let it be pulled: have a way to docker.io, or set {image_list.MIRROR}, and not {image_list.IMAGES}=built."
+            if os.geteuid()
+            else ""
+        )
         raise Refusal(what, f"Use {wanted}.{pulled} {engines.advice()}")
     if shutil.which("apt-get") is None:
         raise Refusal("the local stack installs packages with apt-get, which is not here", f"Use {wanted}.")
+
+
+def _has_plain_paths() -> None:
+    for folder in (cache_home(), state_home()):
+        if re.search(r"[\s:]", str(folder)):
+            what = (
+                f"the local stack cannot live in {one_line(str(folder))}: a path of its folders has a space or a colon"
+            )
+            raise Refusal(what, "Point XDG_CACHE_HOME and XDG_STATE_HOME to others.")
 
 
 def _has_go() -> None:
@@ -145,5 +160,5 @@ REQUIREMENTS: tuple[Callable[[], None], ...] = (
     _can_make_network_namespaces,
     _has_bridge_filter,
 )
-REQUIREMENTS_OF_USERS = (_has_known_architecture, _has_engine, _is_debian, _has_go)
+REQUIREMENTS_OF_USERS = (_has_known_architecture, _has_plain_paths, _has_engine, _is_debian, _has_go)
 COMES_ALONG = {image_list.GO: _has_go, image_list.DEBIAN: _is_debian}

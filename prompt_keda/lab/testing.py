@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from xml.etree import ElementTree
 
+from prompt_keda.core.errors import Refusal
 from prompt_keda.core.event import Event, EventKind
 from prompt_keda.core.places import ROOT, TASKS, state_home
 from prompt_keda.report import as_junit
@@ -51,7 +52,15 @@ def run(quick: bool, exhaustive: bool, junit: str = "") -> int:
         Also the tests marked ``exhaustive``, and all that can be run from the desk.
     junit
         File for the results as JUnit XML; empty: none.
+
+    Raises
+    ------
+    Refusal
+        When somebody who is not root asks for more than the quick ones: those bring up stacks, an engine and a desk.
     """
+    if os.geteuid() and not quick:
+        what = "the tests on the local stack need root"
+        raise Refusal(what, "./run test --quick runs static checks and unit tests alone.")
     with TemporaryDirectory(prefix="prompt-keda-test-") as folder:
         progress = Progress()
         tests = _TestRun(Path(folder), exhaustive, progress)

@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,14 +169,26 @@ def with_this_machines_programs(lab: Lab, *options: str, folder: Path | None = N
 
 def in_image(lab: Lab, reference: str, folder: Path) -> list[str]:
     """Return the start of a command line that runs in an image, as the user, writes into that folder, and ends with the stack."""
+    end_image(lab)  # of a lab.up that was killed
     proxies = (f"--env={name}" for name in os.environ if name.lower().endswith("_proxy"))
     return [
-        *(*docker(lab), "run", "--rm", "--network=host", f"--label={OWNER}={lab.state}"),
+        *(*docker(lab), "run", "--rm", f"--name={_of_image(lab)}", "--network=host", f"--label={OWNER}={lab.state}"),
         *(f"--user={os.getuid()}:{os.getgid()}", f"--volume={folder}:{folder}"),
         "--security-opt=label=disable",  # SELinux lets no container into folders of a user
         *proxies,
         reference,
     ]
+
+
+def end_image(lab: Lab) -> None:
+    """End the container of `in_image`, which goes on when its command line is killed. Idempotent: yes."""
+    if ids := _containers(lab, f"name={_of_image(lab)}", f"label={OWNER}={lab.state}"):
+        with suppress(LabError):  # it has just ended
+            run([*docker(lab), *command_line(lab).remove, *ids])
+
+
+def _of_image(lab: Lab) -> str:
+    return f"{network(lab)}-apt"
 
 
 def _ensure_shell(lab: Lab) -> None:

@@ -68,7 +68,9 @@ class Mirror:
             folder = _programs(module)
             for program, (name, inside) in PROGRAMS[module.name].items():
                 image = images.Image(name, "v1", {inside: folder / program}, (inside,))
-                self.add(name, f"ghcr.io/programs/{name}", images.build(image, self.folder / "images"))
+                self.add(
+                    name, f"ghcr.io/programs/{name}", self._with_volume(images.build(image, self.folder / "images"))
+                )
 
     def stop(self) -> None:
         """Stop it, and remove what it held."""
@@ -122,6 +124,12 @@ class Mirror:
         digest = _digest(layer.read_bytes())
         config = {"architecture": images.ARCHITECTURE[platform.machine()], "os": "linux", "config": {}}
         return built(layer, digest, json.dumps({**config, "rootfs": {"type": "layers", "diff_ids": [digest]}}).encode())
+
+    def _with_volume(self, image: images.Built) -> images.Built:
+        """Return the image with a volume, as HashiCorp's of Vault has: what is copied out of it may leave none."""
+        config = json.loads(image.config)
+        config["config"]["Volumes"] = {"/logs": {}}
+        return built(image.layer, image.layer_digest, json.dumps(config).encode())
 
     def _debian(self) -> images.Built:
         """Return the Debian that kind's node is made of here, with the packages that are asked of it: nothing leads to others."""

@@ -97,7 +97,8 @@ def test_an_image_of_debian_fetches_them_as_the_user(apt, monkeypatch):
 
     monkeypatch.setattr(users_engine, "in_image", in_image)
     images = Pulled({"debian": IMAGE}, "")
-    assert image_list.DEBIAN in images.brings
+    assert images.brings == {image_list.DEBIAN}
+    monkeypatch.setattr(users_engine, "end_image", lambda lab: None)
     for _ in range(2):
         assert (images.unpack(lab, ["docker"], nobody, Children()) / "programs/slapd").exists()
     assert pulled == ["debian"]
@@ -105,6 +106,32 @@ def test_an_image_of_debian_fetches_them_as_the_user(apt, monkeypatch):
     assert {f"--user={os.getuid()}:{os.getgid()}", f"--volume={folder}:{folder}", "--rm"} < set(argv)
     assert argv[-1] == IMAGE.reference() and f"--label={users_engine.OWNER}={lab.state}" in argv
     assert not [word for word in argv if "privileged" in word]
+
+
+def test_what_runs_in_the_image_is_ended_however_it_ends(apt, monkeypatch):
+    """Its command line may have been killed: the container would go on."""
+    lab, ended = Lab("probe"), []
+    monkeypatch.setattr(users_engine, "end_image", ended.append)
+    monkeypatch.setattr(packages, "unpack", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        Pulled({"debian": IMAGE}, "").unpack(lab, ["docker"], nobody, Children())
+    assert ended == [lab]
+
+
+def test_packages_that_are_gone_are_an_error_and_nothing_is_made_in_their_place(apt):
+    """A mount of a folder that is missing would be made by the engine, as root."""
+    lab = Lab("probe")
+    users_engine.keep(lab, engines.Engine("Docker", host="unix:///d.sock"))
+    with pytest.raises(LabError, match="are gone") as error:
+        packages.root(lab)
+    assert error.value.fix == "./run lab.down, then lab.up."
+
+
+def test_a_path_with_a_space_is_refused_without_root(apt, monkeypatch, tmp_path):
+    """It stands in slapd's configuration, and in lists of libraries and mounts."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a cache"))
+    with pytest.raises(Refusal, match="has a space or a colon"):
+        requirements._has_plain_paths()
 
 
 def test_another_linux_is_refused_where_debian_is_not_pulled(monkeypatch):

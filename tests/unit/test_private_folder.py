@@ -7,7 +7,7 @@ import os
 import pytest
 
 from prompt_keda.core.errors import Refusal
-from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.private_folder import appear, lead, private_folder
 
 
 @pytest.fixture
@@ -54,3 +54,24 @@ def test_a_link_to_another_disk_is_followed(tmp_path, umask_0):
     (tmp_path / "prompt-keda").symlink_to(tmp_path / "disk")
     private_folder(tmp_path / "prompt-keda" / "build")
     assert mode(tmp_path / "disk") == mode(tmp_path / "disk" / "build") == 0o700
+
+
+def test_of_two_that_make_the_same_folder_the_faster_one_wins(tmp_path):
+    """The other goes on with that one; what else goes wrong is an error."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "by").write_text(name)
+    for name in ("first", "second"):
+        appear(tmp_path / name, tmp_path / "place")
+    assert (tmp_path / "place/by").read_text() == "first"
+    with pytest.raises(OSError):
+        appear(tmp_path / "none", tmp_path / "other")
+
+
+def test_a_link_leads_elsewhere_at_once(tmp_path):
+    """Also one that led to nothing."""
+    link = tmp_path / "link"
+    for target in ("a", "b"):
+        lead(link, tmp_path / target)
+        assert link.readlink() == tmp_path / target
+    assert list(tmp_path.iterdir()) == [link]

@@ -128,6 +128,8 @@ def written(tmp_path, *entries):
         ({"sources": []}, "image node has no sources"),
         ({"sources": ["http://example.org"]}, "image node has a sources of another form"),
         ({"image": "kindest/node"}, "image node has a image of another form"),
+        ({"image": ["docker.io/kindest/node"]}, "image node has a image of another form"),
+        ({"sources": "https://example.org"}, "image node has a sources of another form"),
         ({"colour": "red"}, "image node has colour, which is not known"),
         ({"name": "go"}, "has no image node with a digest"),
         ({"name": "redis"}, "nothing is made of an image redis"),

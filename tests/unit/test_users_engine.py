@@ -209,6 +209,8 @@ def test_an_engine_that_makes_more_than_is_removed_is_an_error(lab, engine, monk
 def test_packages_lie_in_the_cache_as_in_the_root(lab, monkeypatch):
     """Found in /bin and in /usr/bin alike; root's are the machine's own."""
     root = lab.state / "unpacked"
+    root.mkdir(parents=True)
+    packages.keep(lab, root)
     packages.keep(lab, root)
     assert packages.root(lab) == root
     for file in ("bin/busybox", "usr/sbin/slapd"):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from prompt_keda.core.event import Observer
+from prompt_keda.core.private_folder import lead
 from prompt_keda.lab import go_builds, packages, pulling, users_engine
 from prompt_keda.lab.commands import Children
 from prompt_keda.lab.go_builds import KEDA, GoModule
@@ -41,7 +42,8 @@ class Pulled:
     def __init__(self, images: Mapping[str, PulledImage], mirror: str) -> None:
         self.images = {name: image for name, image in images.items() if image.digest}
         self.mirror = mirror
-        self.brings = frozenset({GO, DEBIAN} & set(self.images))
+        modules = {module for module, programs in PROGRAMS.items() if self._has(programs)}
+        self.brings = frozenset({GO, DEBIAN} & set(self.images) | modules)
         self._alone = threading.Lock()
 
     def fetch(
@@ -49,15 +51,13 @@ class Pulled:
     ) -> Path | None:
         """Copy a module's programs out of their images if the list has all of them; else Go if it is lacking."""
         programs = PROGRAMS.get(module.name, {})
-        if programs and all(name in self.images for name, _ in programs.values()):
+        if programs and self._has(programs):
             return self._copy(lab, docker, programs, observer, children)
         with self._alone:
             copied = go_builds.copied_go()
             if GO in self.images and not copied.exists() and not go_builds.has_go():
                 folder = self._copy(lab, docker, {"go": (GO, GO_FOLDER)}, observer, children)
-                link = copied.parents[1]
-                link.unlink(missing_ok=True)
-                link.symlink_to(folder / "go")
+                lead(copied.parents[1], folder / "go")
         return None
 
     def unpack(self, lab: Lab, docker: list[str], observer: Observer, children: Children) -> Path:
@@ -69,7 +69,10 @@ class Pulled:
             reference = pulling.pull(docker, image, self.mirror, observer, children)
             return users_engine.in_image(lab, reference, folder)
 
-        return packages.unpack(packages.Apt(image.digest, enter), packages.SERVERS, observer, children)
+        try:
+            return packages.unpack(packages.Apt(image.digest, enter), packages.SERVERS, observer, children)
+        finally:
+            users_engine.end_image(lab)
 
     def provide(self, ground: Ground, engine: Engine) -> str:
         """Pull the node's image unless the engine has it; kubectl is copied out of it into the cache."""
@@ -78,6 +81,9 @@ class Pulled:
         programs = self._copy(lab, docker, wanted, ground.observer, ground.children)
         lab.link_programs(programs / "kubectl", ("kubectl",))
         return pulling.pull(docker, self.images[NODE], self.mirror, ground.observer, ground.children)
+
+    def _has(self, programs: Mapping[str, tuple[str, str]]) -> bool:
+        return all(name in self.images for name, _ in programs.values())
 
     def _copy(
         self,
