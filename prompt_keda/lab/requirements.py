@@ -44,8 +44,9 @@ def check(
     Refusal
         At the first thing that is missing, with what to do about it.
     """
+    comes_along = {COMES_ALONG[name] for name in brings & COMES_ALONG.keys()}
     for look in REQUIREMENTS if needs_root else REQUIREMENTS_OF_USERS:
-        if look not in {COMES_ALONG.get(name) for name in brings}:
+        if look not in comes_along:
             look()
     _has_room([module for module in (*modules, *go_builds.MODULES) if module.name not in brings])
 

@@ -169,7 +169,6 @@ def with_this_machines_programs(lab: Lab, *options: str, folder: Path | None = N
 
 def in_image(lab: Lab, reference: str, folder: Path) -> list[str]:
     """Return the start of a command line that runs in an image, as the user, writes into that folder, and ends with the stack."""
-    end_image(lab)  # of a lab.up that was killed
     proxies = (f"--env={name}" for name in os.environ if name.lower().endswith("_proxy"))
     return [
         *(*docker(lab), "run", "--rm", f"--name={_of_image(lab)}", "--network=host", f"--label={OWNER}={lab.state}"),

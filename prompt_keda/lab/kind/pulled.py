@@ -67,6 +67,7 @@ class Pulled:
 
         def enter(folder: Path) -> list[str]:
             reference = pulling.pull(docker, image, self.mirror, observer, children)
+            users_engine.end_image(lab)  # of a lab.up that was killed
             return users_engine.in_image(lab, reference, folder)
 
         try:
