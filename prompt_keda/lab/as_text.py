@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from prompt_keda.lab.drills.chaos_plan import Round
     from prompt_keda.lab.image_checks import ImagesChecked
     from prompt_keda.lab.state import LabStatus
-    from prompt_keda.records.drill_record import Drilled
+    from prompt_keda.records.drill_record import DrillRecord
 
 
 def show_lab(status: LabStatus) -> None:
@@ -52,7 +52,7 @@ class Faults:
 class DrillsDone:
     """Drills, in their order."""
 
-    drills: Sequence[Drilled]
+    drills: Sequence[DrillRecord]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from prompt_keda.clients.kube.resources import CONFIG_MAPS
@@ -24,7 +23,7 @@ from prompt_keda.lab.faults import ALL_FAULTS, OF_DELIVERY, fault_of
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.stack import DELIVERIES
 from prompt_keda.records.drill_history import Drills, begin_drills, stopped_drills
-from prompt_keda.records.drill_record import Drilled, DrillRecord
+from prompt_keda.records.drill_record import DrillRecord
 from prompt_keda.redeploy.approval import MARKER, Ask
 from prompt_keda.redeploy.observing import agree_while_observing
 from prompt_keda.report.result import Result
@@ -214,18 +213,17 @@ def _possible(faults: Sequence[Fault], there: Stage, observer: Observer) -> list
 
 
 def _drill_each(drills: Drills, there: Stage, write: Callable[[str], None], observer: Observer) -> Result[DrillsDone]:
-    drilled = [record.drilled for record in drills.done]
+    drilled = list(drills.done)
     close_incident(there.environment, "drills begin")
     if drilled:
         news = f"{len(drilled)} of {len(drills.chosen)} drills were done, since {drills.done[0].began_at:.16}"
         observer(Event(EventKind.NOTE, "drill", "", news))
     try:
         for fault in _faults_left(drills):
-            began_at = datetime.now(UTC).isoformat()
             drilled.append(drill(fault, there, Toolkit(observer, there.environment.name), observer))
             # the next one's runbook would go on with this one's run
             close_incident(there.environment, f"drill {fault.id} is over")
-            drills.record.keep(fault.id, DrillRecord.of(began_at, drilled[-1]).to_json())
+            drills.record.keep(fault.id, drilled[-1].to_json())
             write(page(drilled))
     except PromptKedaError as error:
         error.parts = DrillsDone(drilled)
@@ -249,7 +247,7 @@ def _faults_left(drills: Drills) -> list[Fault]:
         raise
 
 
-def page(drilled: Sequence[Drilled]) -> str:
+def page(drilled: Sequence[DrillRecord]) -> str:
     """Return the table of what was drilled, as Markdown."""
     return HEAD + "".join(f"{_row(drill)}\n" for drill in drilled)
 
@@ -263,7 +261,7 @@ def beside(kept: str, page: str) -> str:
     return HEAD + "".join(f"{rows[title]}\n" for title in ordered)
 
 
-def _row(drill: Drilled) -> str:
+def _row(drill: DrillRecord) -> str:
     checks = ", ".join(drill.expected_checks)
     spans = [f"{value:.0f} s" if value is not None else "never" for value in (drill.detected_s, drill.recovered_s)]
     passed = "yes" if not drill.problems else "; ".join(drill.problems).replace("|", "/")

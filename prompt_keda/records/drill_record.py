@@ -1,4 +1,4 @@
-"""What a drill has shown, and what is kept of it. A file is read strictly: it may be damaged."""
+"""What a drill has shown, and is kept as. A file is read strictly: it may be damaged."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from prompt_keda.records.run_record import Moment, Strict
 Seconds = Annotated[float, Field(ge=0, le=1e7)]
 
 
-class Drilled(Strict):
-    """What a drill has shown."""
+class DrillRecord(Strict):
+    """What a drill has shown. What was not known of old ones is as if it had not been counted."""
 
+    began_at: Moment
+    """When it began; UTC, ISO 8601."""
     fault: str
     """The id of the fault."""
     title: str
@@ -38,27 +40,10 @@ class Drilled(Strict):
     """Numbers of them: ``sent``, ``lost`` and ``duplicated`` by the recovery, ``taken`` by the fault itself, and ``unseen``:
     acknowledged by the group's own account while nobody could listen."""
     problems: tuple[str, ...] = ()
-    """What should not have been, in words. Empty: the drill was passed."""
+    """What should not have been, in words."""
+    passed: bool
+    """Whether there are no problems."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
         return self.model_dump(mode="json")
-
-
-class DrillRecord(Drilled):
-    """One drill as it is kept. What was not known of old ones is as if it had not been counted."""
-
-    began_at: Moment
-    """When it began; UTC, ISO 8601."""
-    passed: bool
-    """Whether all was as it should be."""
-
-    @classmethod
-    def of(cls, began_at: str, drilled: Drilled) -> DrillRecord:
-        """Return the record of a drill."""
-        return cls(**drilled.model_dump(), began_at=began_at, passed=not drilled.problems)
-
-    @property
-    def drilled(self) -> Drilled:
-        """What the drill has shown."""
-        return Drilled(**self.model_dump(include=set(Drilled.model_fields)))

@@ -15,7 +15,7 @@ from prompt_keda.lab import drilling, faults
 from prompt_keda.lab import state as lab_state
 from prompt_keda.lab.drilling import Selection
 from prompt_keda.records.drill_history import begin_drills, drills_kept
-from prompt_keda.records.drill_record import Drilled, DrillRecord
+from prompt_keda.records.drill_record import DrillRecord
 from prompt_keda.records.record import Record
 from prompt_keda.report import as_text, drills_as_text, history_page
 from tests.runs import cluster_of
@@ -25,7 +25,10 @@ from .world import World
 
 ALL, REST = Selection(all_of_them=True), Selection(rest=True)
 FAULTS = ("keda/gone", "keda/gone-too", "redis/gone")
-GOOD = Drilled(
+BEGAN_AT = "2025-01-01T00:00:00+00:00"
+GOOD = DrillRecord(
+    began_at=BEGAN_AT,
+    passed=True,
     fault="keda/gone",
     title="KEDA is gone",
     expected_checks={"keda/parts-ready": "fail"},
@@ -35,11 +38,18 @@ GOOD = Drilled(
     recovered_s=40.0,
     lost=(),
 )
-BAD = Drilled(fault="redis/gone", title="Redis is gone", lost=("j1 is gone",), problems=("lost: j1 is gone", "more"))
+BAD = DrillRecord(
+    began_at=BEGAN_AT,
+    passed=False,
+    fault="redis/gone",
+    title="Redis is gone",
+    lost=("j1 is gone",),
+    problems=("lost: j1 is gone", "more"),
+)
 
 
 def record(day, drilled=GOOD):
-    return DrillRecord.of(f"2025-01-0{day}T00:00:00+00:00", drilled)
+    return drilled.model_copy(update={"began_at": f"2025-01-0{day}T00:00:00+00:00"})
 
 
 @pytest.fixture
@@ -100,7 +110,7 @@ def drills(monkeypatch, state, tmp_path):
 
 def test_each_drill_is_kept_for_this_user_alone(drills, state):
     """Also the same fault twice in one command; history tells what the drill told."""
-    drills += [GOOD, GOOD, BAD]
+    drills += [record(1), record(2), record(3, BAD)]
     drilling.run(ALL, nowhere, nobody)
     listed = history(None).parts.drills
     assert [drill.fault for drill in listed] == ["redis/gone", "keda/gone", "keda/gone"]
@@ -305,7 +315,11 @@ def test_drills_are_shown_as_lines_with_bars(state, capsys):
     """The longest has the whole width; what was not proven has none."""
     put(state, 1)
     put(state, 2, BAD)
-    put(state, 3, Drilled(fault="a/b", title="t", detected_s=5.0, answered_by="people", recovered_s=20.0, lost=()))
+    put(
+        state,
+        3,
+        GOOD.model_copy(update={"fault": "a/b", "detected_s": 5.0, "answered_by": "people", "recovered_s": 20.0}),
+    )
     lines = shown(capsys).splitlines()
     assert lines[1].startswith("drills: 2 of 3 passed")
     assert lines[2] == "2025-01-03 00:00:00  a/b         passed  seen after 5.0 s, recovered after 20.0 s, 0 lost"
@@ -316,7 +330,7 @@ def test_drills_are_shown_as_lines_with_bars(state, capsys):
 
 def test_drills_stand_on_the_page(state):
     """With their bars; what a record says makes no markup. What was not counted is not nought."""
-    bad = Drilled(fault=HOSTILE, title=HOSTILE, problems=(HOSTILE,))
+    bad = BAD.model_copy(update={"fault": HOSTILE, "title": HOSTILE, "lost": None, "problems": (HOSTILE,)})
     page = history_page.to_html("local", history_page.History([], [record(1), record(2, bad)]))
     assert "1 of 2 passed" in page and "flex: 10.0" in page and "flex: 30.0" in page and "width: 100.0%" in page
     assert page.count("not counted") == 1 and "<script" not in page and "\x1b" not in page
@@ -325,7 +339,7 @@ def test_drills_stand_on_the_page(state):
 
 def test_no_record_forges_a_line(state, capsys):
     """Nor steers a terminal."""
-    put(state, 1, Drilled(fault="a", title="t", problems=(HOSTILE, "x\nforged")))
+    put(state, 1, BAD.model_copy(update={"problems": (HOSTILE, "x\nforged")}))
     output = shown(capsys)
     assert "\x1b" not in output and "\nforged" not in output
 

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from prompt_keda.components.catalogue import ALL_CHECKS
@@ -20,7 +21,7 @@ from prompt_keda.lab.drills.leftovers import leftovers
 from prompt_keda.lab.drills.toolkit import Toolkit
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.presence import inject, revert
-from prompt_keda.records.drill_record import Drilled
+from prompt_keda.records.drill_record import DrillRecord
 from prompt_keda.report.causes import SYMPTOM, causes
 
 STEADY_S, DETECTION_S, WHOLE_S = 90, 120, 180
@@ -44,7 +45,7 @@ HOOKS = "keda/rollout-keeps-jobs"
 RED = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
 
 
-def drill(fault: Fault, stage: Stage, toolkit: Toolkit, observer: Observer) -> Drilled:
+def drill(fault: Fault, stage: Stage, toolkit: Toolkit, observer: Observer) -> DrillRecord:
     """Break the stack by one fault, and recover as people would. It is whole again at the end, whatever happened.
 
     Raises
@@ -80,11 +81,15 @@ class _Drill:
     ) -> None:
         self.fault, self.stage, self.toolkit = fault, stage, toolkit
         self.job_watcher, self.audits, self.observer = job_watcher, audits, observer
-        self.results: dict[str, Any] = {"fault": fault.id, "title": fault.title}
+        self.results: dict[str, Any] = {
+            "fault": fault.id,
+            "title": fault.title,
+            "began_at": datetime.now(UTC).isoformat(),
+        }
         self.problems: list[str] = []
         self.is_reverted = False
 
-    def run(self) -> Drilled:
+    def run(self) -> DrillRecord:
         try:
             left_before = set(leftovers(self.stage))
             self._await_workers()
@@ -102,7 +107,7 @@ class _Drill:
                 except PromptKedaError as error:
                     self.problems.append(f"it could not be reverted: {error.what}")
                     self._report(self.problems[-1])
-        return Drilled(**self.results, problems=tuple(self.problems))
+        return DrillRecord(**self.results, problems=tuple(self.problems), passed=not self.problems)
 
     def _await_workers(self) -> None:
         """Send events until as many workers run as there may be."""
