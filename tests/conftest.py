@@ -1,4 +1,5 @@
-"""What was not run is written down: it is not proven. What each test took is kept by its phases."""
+"""What was not run is written down: it is not proven. What each test took is kept by its phases, and how busy the machine was
+when one failed."""
 
 from __future__ import annotations
 
@@ -8,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.machine import Machine
+
 os.environ["LC_ALL"] = "C.UTF-8"  # with LANG=C the reports would be ASCII
 os.environ.pop("COLUMNS", None)  # a test that asks for a width sets it; pytest-xdist does too
+
+MACHINE = Machine()
 
 # A shell that runs the suite in the background ignores SIGINT, and a child would inherit that: Ctrl-C could not be tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,4 +46,7 @@ def _reasons(item):
 def pytest_runtest_makereport(item, call):
     """Let JUnit tell setup, call and teardown apart: what tests share is made by the setup of the first one."""
     item.user_properties.append((f"{call.when}_s", f"{call.duration:.3f}"))
-    return (yield)
+    report, machine = (yield), MACHINE.report()
+    if report.failed:
+        report.sections.append(("the machine meanwhile", machine))
+    return report
