@@ -49,7 +49,7 @@ def run(quick: bool, exhaustive: bool, junit: str = "") -> int:
     quick
         Static checks and unit tests alone.
     exhaustive
-        Also the tests marked ``exhaustive``, and all that can be run from the desk.
+        Also the tests marked ``exhaustive``, all that can be run from the desk, and the others once more on stacks by kind.
     junit
         File for the results as JUnit XML; empty: none.
 
@@ -112,6 +112,10 @@ class _TestRun:
         finally:
             if before == "down":
                 stack.down(self.progress)
+        if self.exhaustive:
+            only = f"not exhaustive and {AT_STACK}"
+            by_kind = self._pytest("kind", "--provider", "kind", *ON_TWO_STACKS, "tests/stack", only=only)
+            self._run("kind", by_kind, PROMPT_KEDA_LAB="by-kind")
 
     @contextmanager
     def _second_stack(self) -> Iterator[None]:
@@ -226,16 +230,20 @@ def _skipped(folder: Path) -> Iterator[str]:
 
 
 def _left_out(folder: Path) -> Iterator[str]:
-    at_stack_alone = 0
+    at_stack_alone = on_native_alone = 0
     exhaustive: Counter[str] = Counter()
     for file in sorted(folder.glob("*.not-run")):
         for line in file.read_text().splitlines():
             why, _, test = line.partition(" ")
             if file.stem == "prodlike":
                 at_stack_alone += why == "viewpoint"
+            elif file.stem == "kind":
+                on_native_alone += why == "exhaustive"
             elif why == "exhaustive":
                 exhaustive[f"{file.stem}: {test.partition('[')[0]}"] += 1
     for test, count in exhaustive.items():
         yield f"{test}{f' ({count} cases)' if count > 1 else ''}: only with --exhaustive"
     if at_stack_alone:
         yield f"prodlike: {at_stack_alone} tests ran as the stack's own user alone; at the desk only with --exhaustive"
+    if on_native_alone:
+        yield f"kind: {on_native_alone} exhaustive tests ran on native alone"

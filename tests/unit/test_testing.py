@@ -107,6 +107,7 @@ def test_each_test_is_run_where_it_proves_most(progress, programs):
         "api-server": "(stack_only)",
         "stack": "",
         "prodlike": "",
+        "kind": "(not exhaustive and not desk_first)",
     }
 
 
@@ -174,11 +175,13 @@ def test_skipped_and_left_out_tests_are_named(tmp_path):
     )
     (tmp_path / "stack.not-run").write_text("exhaustive f.py::a[1]\nexhaustive f.py::a[2]\nexhaustive f.py::b\n")
     (tmp_path / "prodlike.not-run").write_text("exhaustive f.py::a[1]\nviewpoint f.py::c\nviewpoint f.py::d\n")
+    (tmp_path / "kind.not-run").write_text("exhaustive f.py::a[1]\nviewpoint f.py::c\n")
     assert list(testing.not_proven(tmp_path, False)) == [
         "stack: c.t: no root",
         "stack: f.py::a (2 cases): only with --exhaustive",
         "stack: f.py::b: only with --exhaustive",
         "prodlike: 2 tests ran as the stack's own user alone; at the desk only with --exhaustive",
+        "kind: 1 exhaustive tests ran on native alone",
     ]
 
 
