@@ -137,6 +137,16 @@ def test_the_tests_that_pages_name_exist():
             assert any(test_name.startswith(name) for test_name in known), f"{page}: {name}"
 
 
+def test_every_failure_mode_that_is_cited_is_defined_once():
+    """A number has at most two digits: longer ones are ruff's."""
+    rows = re.findall(r"^\| (F?\w+) \|", (ROOT / "docs/failure-modes.md").read_text(), re.MULTILINE)
+    assert rows.pop(0) == "case" and all(re.fullmatch(r"F\d{1,2}", row) for row in rows)
+    assert sorted(set(rows)) == sorted(rows)
+    for name in tracked("*.py", "*.md", "*.yaml"):
+        cited = set(re.findall(r"\bF\d{1,2}\b", (ROOT / name).read_text()))
+        assert cited <= set(rows), f"{name}: {sorted(cited - set(rows))}"
+
+
 def test_a_terminal_escape_from_outside_does_not_reach_the_terminal(capsys):
     """Control characters and direction marks are replaced."""
     assert neutral("a\x1b[31mb\u202ec\rd\ne") == "a\ufffd[31mb\ufffdc\ufffdd\ne"
