@@ -8,21 +8,19 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prompt_keda.clients.systems import Systems
-from prompt_keda.commands.session import OWN_ENVIRONMENTS, Session
+from prompt_keda.commands.session import OWN_ENVIRONMENTS, Session, open_file
 from prompt_keda.components.discovery import discover as look
 from prompt_keda.core.errors import EnvironmentFileError, Refusal
 from prompt_keda.core.places import ENVIRONMENTS
 from prompt_keda.core.strict_yaml import read_text
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.environment.edit import PLACE, edited, key_of, write_values
-from prompt_keda.environment.loading import load_environment, unfilled
+from prompt_keda.environment.loading import unfilled
 from prompt_keda.environment.model import NAME, NAME_WANTED, Environment, FillIn
 from prompt_keda.environment.proposals import Proposal, propose
 from prompt_keda.redeploy.approval import Ask
@@ -149,8 +147,8 @@ def discover_new(name: str, context: str, kubeconfig: str) -> Result[Discovery]:
             "context": json.dumps(context, ensure_ascii=False),
         }
         draft.write_text(FIRST.format(kubeconfig=f"kubeconfig: {where}\n  " if kubeconfig else "", **words))
-        with closing(Systems(load_environment(draft, None))) as systems:
-            result = discover(Session(name, draft, systems), True, True, None)
+        with open_file(name, draft) as session:
+            result = discover(session, True, True, None)
         _place(place, read_text(draft))
     return replace(result, parts=replace(result.parts, file=str(place), diff=[]))
 

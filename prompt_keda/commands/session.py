@@ -186,7 +186,14 @@ def open_session(name: str) -> Iterator[Session]:
         raise Refusal(
             "say which environment: --env NAME", "environments/ holds them; $PROMPT_KEDA_ENV names one for all."
         )
-    file, placeholders = _file(name), _placeholders()
+    with open_file(name, _file(name)) as session:
+        yield session
+
+
+@contextmanager
+def open_file(name: str, file: Path) -> Iterator[Session]:
+    """Open a session by its environment's file, under a name. Raises as `load_environment` does."""
+    placeholders = _placeholders()
     with closing(Systems(load_environment(file, placeholders), placeholders)) as systems:
         yield Session(name, file, systems)
 
