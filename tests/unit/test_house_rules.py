@@ -13,11 +13,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from prompt_keda import components
+from prompt_keda import components, redeploy
 from prompt_keda.commands import reference
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.core.check import Check
 from prompt_keda.core.event import Event, EventKind
+from prompt_keda.core.plan import Step
 from prompt_keda.core.untrusted import neutral
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.redeploy.planner import STEPS
@@ -75,6 +76,18 @@ def test_every_decorated_check_is_offered():
             value.id for value in vars(importlib.import_module(info.name)).values() if isinstance(value, Check)
         }
     assert declared == {check.id for check in ALL_CHECKS}
+
+
+def test_every_step_is_planned():
+    """The steps of a file that the planner does not name would never run."""
+    declared = set()
+    for package in (components, redeploy):
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            for value in vars(importlib.import_module(info.name)).values():
+                declared |= {
+                    step.id for step in (value if isinstance(value, tuple) else (value,)) if isinstance(step, Step)
+                }
+    assert declared == {step.id for step in STEPS}
 
 
 def test_what_is_made_from_the_code_is_up_to_date():
