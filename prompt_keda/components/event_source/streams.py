@@ -134,7 +134,8 @@ def backlog_not_trimmed(systems: Systems) -> Outcome:
     Notes
     -----
     They were, where Redis has counted more unread events than wait, and the stream holds none of those that were read:
-    so what is missing stood at its beginning. A count that a restart has brought back old is reported by lag-is-right.
+    so what is missing stood at its beginning. A count that a restart has brought back old is reported by
+    redis/lag-matches-backlog.
     """
     fix = "./run redeploy counts again; those visits are lost. Find out why nobody read them: is KEDA scaling?"
     redis_state = systems.redis_state()
