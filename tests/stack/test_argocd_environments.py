@@ -23,7 +23,7 @@ from prompt_keda.delivery.choice import delivery
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import argocd, desk
 from prompt_keda.lab.faults import identity
-from tests.unit.test_rights import rules_of
+from tests.unit.components.identity.test_rights import rules_of
 
 from .conftest import INSTRUMENT, ROOT, at_desk, at_the_stack_only, run_json, until
 from .planted_environment import resolved

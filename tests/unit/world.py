@@ -32,8 +32,7 @@ from tests.contracts.fakes.read_only import KUBE_READS, REDIS_READS, ReadOnly
 from tests.contracts.fakes.redis_streams import FakeRedis
 from tests.contracts.fakes.registry import FakeRegistry
 from tests.contracts.fakes.vault import FakeVault
-
-from .test_environment_file import FOLDER
+from tests.unit.environment.test_environment_file import FOLDER
 
 SPACE, SCALED_JOB = "prompt-keda-lsstcam", "prompt-keda-lsstcam"
 STREAM, GROUP = "instrument:lsstcam", "lsstcam_consumer_group"
