@@ -1,6 +1,6 @@
 """The container engine of whoever is not root: whether kind can make the local stack's cluster in it, or a container can carry all.
 
-Docker is asked, else podman. Their words were recorded from Docker 20.10.24 and podman 4.3.1 (tests/unit/test_engines.py).
+Docker is asked, else podman. Their words were recorded from Docker 20.10.24 and podman 4.3.1 (tests/unit/lab/test_engines.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pulling images into the user's container engine, and copying programs out of them.
 
 The engine compares what comes with the digest. It is asked without the user's Docker settings, and so without a login. Its words
-were recorded from Docker 20.10.24, but for those of Docker Hub (tests/unit/test_pulling.py).
+were recorded from Docker 20.10.24, but for those of Docker Hub (tests/unit/lab/test_pulling.py).
 """
 
 from __future__ import annotations

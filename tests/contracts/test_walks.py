@@ -35,11 +35,11 @@ class FluxDelivery(Delivery):
 '''
 OF_THE_CHECK = {
     "prompt_keda/components/vault/server.py": ("", CHECK),
-    "tests/unit/test_checks_vault.py": (
+    "tests/unit/components/vault/test_checks_vault.py": (
         "RED = [\n",
         '    ("vault/is-active", vault(standby=True), "warn", "a standby"),\n',
     ),
-    "tests/unit/test_faults.py": (
+    "tests/unit/lab/faults/test_faults.py": (
         "SEEN_ELSEWHERE = {\n",
         '    "vault/is-active": "the stack has one Vault",\n',
     ),
@@ -97,10 +97,10 @@ def changed(copy):
 
 
 GUARDS = (
-    "test_checks.py::test_every_check_is_seen_red",
-    "test_checks_vault.py",
-    "test_faults.py::test_every_check_is_seen_by_a_fault",
-    "test_faults.py::test_no_exception_is_out_of_date",
+    "components/test_checks.py::test_every_check_is_seen_red",
+    "components/vault/test_checks_vault.py",
+    "lab/faults/test_faults.py::test_every_check_is_seen_by_a_fault",
+    "lab/faults/test_faults.py::test_no_exception_is_out_of_date",
     "test_house_rules.py::test_every_decorated_check_is_offered",
 )
 MADE = "test_house_rules.py::test_what_is_made_from_the_code_is_up_to_date"
@@ -132,6 +132,6 @@ def test_a_delivery_is_a_file_a_line_and_a_value(copy):
     )
     done = python(copy, "-c", look)
     assert done.returncode == 0, done.stderr
-    whole = outcome_of(copy, MADE, "test_environment_file.py")
+    whole = outcome_of(copy, MADE, "environment/test_environment_file.py")
     assert whole.returncode == 0, whole.stdout[-3000:]
     assert changed(copy) - {"environments/environment.schema.json", "environments/README.md"} == {*OF_THE_DELIVERY}

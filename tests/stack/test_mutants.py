@@ -30,7 +30,7 @@ KILLED_BY = {
 """Mutant → the drill that finds it, and what that says. A journal that is not on the disk: test_power_cut.py."""
 SAMPLE = ("jobs_stay_owned", "what_waits_is_skipped")
 """Those of every test run: a Job is lost, an event is. The others are exhaustive: another one that loses Jobs, and one whose drill
-says what tests/unit/test_drill.py shows of it, that the checks did not see the fault."""
+says what tests/unit/lab/drills/test_drill.py shows of it, that the checks did not see the fault."""
 
 
 def drill(fault_id, **env):

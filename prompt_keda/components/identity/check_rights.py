@@ -1,6 +1,7 @@
 """The rights that the checks need: environments/rbac/check-deps.yaml gives them, and no more.
 
-tests/unit/test_rights.py holds this to what the checks ask for on the double, tests/stack/test_rights.py to a real server.
+tests/unit/components/identity/test_rights.py holds this to what the checks ask for on the double, tests/stack/test_rights.py to
+a real server.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The rights that a redeploy needs: from what it applies, deletes, patches and waits for.
 
-tests/unit/test_redeploy_rights.py holds it to the steps: it runs them, and compares what they ask for with this, both ways.
+tests/unit/components/identity/test_redeploy_rights.py holds it to the steps: it runs them, and compares what they ask
+for with this, both ways.
 Applying KEDA's own roles needs more: the API server lets nobody give away rights that they do not have. That is tried by the
 preflight's dry run.
 """

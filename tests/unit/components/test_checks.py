@@ -1,6 +1,6 @@
 """Every check is seen green on doubles that are as they should be, and red when one thing is not.
 
-The rows that turn them red stand in a file a category, test_checks_*.py; ways to break a world in breaks.py.
+The rows that turn them red stand in the folder of each dependency, test_checks_*.py; ways to break a world in breaks.py.
 The contract suites hold the doubles to what the real servers do.
 """
 
@@ -30,11 +30,11 @@ from tests.unit.components.vault import test_checks_vault as vault
 from tests.unit.world import CHECKS, GROUP, SCALED_JOB, SPACE, STREAM, World
 
 FILES = (argocd, capacity, cluster, identity, images, jobs, keda, redis, scaled_jobs, scaling, vault)
-"""One a category, as `prompt_keda/checks/`; each has its rows ``RED``."""
+"""Each has its rows ``RED``."""
 
 
 def here():
-    """The deep ones: tests/unit/test_deep.py; those of a vCluster's host: tests/unit/test_vcluster_host.py."""
+    """The deep ones: smoke/test_deep.py; those of a vCluster's host: cluster/test_vcluster_host.py."""
     return [id_ for id_, check in CHECKS.items() if not (check.deep or id_.startswith("cluster/host-"))]
 
 
@@ -87,7 +87,7 @@ def test_where_all_is_skipped_so_is_the_whole():
     ids=["patch", "request", "ensure_group", "count_read"],
 )
 def test_the_doubles_that_checks_get_let_nothing_be_written(write):
-    """Otherwise the test above, and every row of the files beside, would prove nothing of that."""
+    """Otherwise the test above, and every row of FILES, would prove nothing of that."""
     with pytest.raises(AssertionError, match="never writes"):
         write(World().read_only())
 
@@ -106,5 +106,5 @@ def test_what_is_not_green_says_what_to_do(file):
 
 
 def test_every_check_is_seen_red():
-    """A new check needs a row in the file of its category."""
+    """A new check needs a row in the file of its dependency."""
     assert {row[0] for file in FILES for row in file.RED} == set(here())

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
 from prompt_keda.core.errors import EnvironmentFileError
+from prompt_keda.core.places import ENVIRONMENTS
 from prompt_keda.environment.loading import find_environment, load_environment, unfilled
 from prompt_keda.environment.reference import COMMAND, pages, schema
 from tests.leaks import leaks, planted
 
-FOLDER = Path(__file__).parents[3] / "environments"
+FOLDER = ENVIRONMENTS
 PROD = (FOLDER / "prod.yaml").read_text()
 
 

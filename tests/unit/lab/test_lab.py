@@ -17,12 +17,10 @@ import pytest
 from prompt_keda.commands.session import is_local
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.event import nobody
+from prompt_keda.core.places import ROOT
 from prompt_keda.lab import go_builds, images, native, network, packages, requirements, settings, stack, state
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.pki import Authority
-
-ROOT = Path(__file__).parents[3]
-
 
 DEBIAN_12 = {"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)"}
 

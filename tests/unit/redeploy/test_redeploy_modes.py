@@ -15,6 +15,7 @@ from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs.objects import PAUSED
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.marks import RUN_ANNOTATION
+from prompt_keda.core.places import TASKS
 from prompt_keda.delivery.manifests import load_instrument_manifest
 from prompt_keda.redeploy import dry_runs, inventory, modes, planner, restore, snapshot
 from prompt_keda.redeploy.modes import RedeployOptions
@@ -412,6 +413,6 @@ def test_what_cannot_be_read_is_not_taken_for_absent(standing):
 
 def test_modes_are_those_of_the_command_line():
     """The help names them all."""
-    tasks = (Path(__file__).parents[3] / "tasks.py").read_text()
+    tasks = TASKS.read_text()
     assert "auto, cold, repair, reinstall, upgrade or purge" in tasks
     assert set(modes.MODES) == {"auto", "cold", "repair", "reinstall", "upgrade", "purge"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import jwt
 import pytest
@@ -14,6 +13,7 @@ from prompt_keda.clients.kube.in_vcluster import HOST_RIGHT
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.components.cluster import host, vcluster
 from prompt_keda.core.errors import Refused
+from prompt_keda.core.places import ENVIRONMENTS
 from prompt_keda.core.run_checks import look
 from prompt_keda.environment.model import ClientLimit, HostCluster
 from tests.contracts.fakes.kube import FakeKube
@@ -291,7 +291,7 @@ def test_a_right_that_lacks_on_the_host_is_unknown_with_whom_to_ask(inside, id_,
 
 def test_the_shipped_rights_only_read_and_no_secret():
     """They are for the owners of a host, who owe nobody anything."""
-    role = Path(__file__).parents[4] / "environments" / "rbac" / "vcluster-host.yaml"
+    role = ENVIRONMENTS / "rbac" / "vcluster-host.yaml"
     rules = [rule for item in yaml.safe_load_all(role.read_text()) for rule in item.get("rules", [])]
     assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list"}
     assert "secrets" not in {name for rule in rules for name in rule["resources"]}

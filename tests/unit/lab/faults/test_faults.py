@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 from prompt_keda.clients.http.failures import CUT_OFF, REFUSED
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.core.check import Verdict
+from prompt_keda.core.places import ROOT
 from prompt_keda.lab.faults import ALL_FAULTS, fault_of, signals
 
 SEEN_ELSEWHERE = {
@@ -22,11 +22,11 @@ SEEN_ELSEWHERE = {
     "identity/may-read": "tests/stack/test_rights.py takes each right of the shipped Role away",
     "vault/kv-version-as-configured": "an engine's version cannot be changed without its contents",
     "redis/version-at-least-7": "the stack has one version of Redis",
-    "cluster/vcluster-named": "tests/unit/test_vcluster.py; the stack's own environment names its vCluster",
+    "cluster/vcluster-named": "tests/unit/components/cluster/test_vcluster.py; the stack's own environment names its vCluster",
     "cluster/pods-synced-in-time": "tests/stack/test_vcluster.py has a host that is slow",
-    "cluster/workers-outlive-the-store": "tests/unit/test_vcluster.py; elsewhere there is no such store",
+    "cluster/workers-outlive-the-store": "tests/unit/components/cluster/test_vcluster.py; elsewhere there is no such store",
     **{
-        f"cluster/host-{name}": "tests/unit/test_vcluster_host.py; tests/stack/test_vcluster.py has a host"
+        f"cluster/host-{name}": "tests/unit/components/cluster/test_vcluster_host.py; tests/stack/test_vcluster.py has a host"
         for name in ("runs-the-vcluster", "has-the-pods", "keeps-redis", "hides-tokens")
     },
     "deep/dry-run-applies": "tests/stack/test_deep.py",
@@ -72,7 +72,7 @@ def test_a_killed_api_server_is_known_by_either_way_that_it_shows():
 
 def test_the_page_of_faults_names_every_fault():
     """docs/faults.md is of runs on the stack; how it is made stands in tests/stack/test_faults.py."""
-    text = (Path(__file__).parents[4] / "docs" / "faults.md").read_text()
+    text = (ROOT / "docs" / "faults.md").read_text()
     events = {True: "stop", False: "go on"}
     rows = {fault.id: f"| {fault.title} | {fault.case} | {events[fault.stops_scaling]} |" for fault in ALL_FAULTS}
     assert [id_ for id_, row in rows.items() if row not in text] == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -19,13 +18,13 @@ from prompt_keda.core.check import Verdict
 from prompt_keda.core.errors import BadAnswer, StepBroken, Unreachable
 from prompt_keda.core.event import EventKind, nobody
 from prompt_keda.core.exit_code import of_verdicts
+from prompt_keda.core.places import ROOT
 from tests.contracts.fakes.recorder import Recorder
 from tests.unit.components.identity.test_redeploy_rights import manifests
 from tests.unit.fake_keda import NAMESPACE, FakeKeda
 from tests.unit.world import OPERATOR, World
 
 PATIENCE, SOON = timedelta(seconds=20), timedelta(seconds=1)
-ROOT = Path(__file__).parents[5]
 GENERATION = "scaledjob.keda.sh/generation"
 BY_ID = {case.id: case for case in CASES}
 
