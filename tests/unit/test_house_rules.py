@@ -55,6 +55,13 @@ def test_every_task_has_a_line_of_help():
     assert len(tasks) >= 10 and all(task["help"] for task in tasks)
 
 
+def test_the_folders_of_unit_tests_are_those_of_the_package():
+    """A test lies where what it tests does."""
+    unit = ROOT / "tests" / "unit"
+    folders = {str(path.parent.relative_to(unit)) for path in unit.rglob("test_*.py")}
+    assert sorted(folder for folder in folders if not (ROOT / "prompt_keda" / folder).is_dir()) == []
+
+
 def test_every_check_is_unique_and_what_it_names_exists():
     """Its function is named as its id, a title is a sentence, needs and runbooks exist, and its page says what it looks at."""
     ids, titles = [check.id for check in ALL_CHECKS], [check.title for check in ALL_CHECKS]
