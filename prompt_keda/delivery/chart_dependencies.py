@@ -14,10 +14,9 @@ from pathlib import Path
 
 from prompt_keda.clients.systems import filled
 from prompt_keda.core.errors import BadAnswer, Refusal
-from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.delivery import go_yaml
-from prompt_keda.delivery.manifests import prepared_file
+from prompt_keda.delivery.manifests import keep_prepared, prepared_file
 from prompt_keda.environment.model import PhalanxChart
 
 MOST_BYTES = 64 * 2**20
@@ -49,7 +48,7 @@ def place_charts(
     Refusal
         When nothing pins one, or it is on this machine under another SHA-256 or not at all.
     ClientError
-        When it cannot be fetched; or when Chart.yaml makes no sense.
+        When it cannot be fetched or kept; or when Chart.yaml makes no sense.
     """
     folders = [path]
     for name, version, repository in _dependencies(tree / path, path):
@@ -126,8 +125,7 @@ def _place(
         )
     if hashlib.sha256(data).hexdigest() != sha256:
         raise Refusal(f"{kept} is not what its name says", "Remove it, and begin again.")
-    private_folder(kept.parent)
-    kept.write_bytes(data)
+    keep_prepared(kept, data)
     folder.mkdir(exist_ok=True)
     (folder / file_name).write_bytes(data)
 

@@ -17,8 +17,10 @@ from prompt_keda.clients.kube.in_vcluster import SKIP_BACKSYNC
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import SCALED_JOBS
 from prompt_keda.clients.systems import filled
-from prompt_keda.core.errors import EnvironmentFileError
+from prompt_keda.core.errors import ClientError, EnvironmentFileError
+from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.strict_yaml import Where, load_documents, mark_near, place
+from prompt_keda.core.whole_file import write_whole
 from prompt_keda.environment.model import PREPARED, Instrument
 
 PREPARE = "Prepare it: ./run prepare --env E --phalanx CHECKOUT"
@@ -108,6 +110,24 @@ def local_file(source: str, sha256: str) -> Path:
 def prepared_file(sha256: str) -> Path:
     """Return the file in the user's cache that holds what ``prepare --phalanx`` rendered."""
     return _kept() / f"{sha256}.json"
+
+
+def keep_prepared(file: Path, data: bytes) -> None:
+    """Write one of the files that `prepared_file` names, or one beside it, whole or not at all.
+
+    Raises
+    ------
+    Refusal
+        When the folder cannot be this user's alone.
+    ClientError
+        When it cannot be written.
+    """
+    private_folder(file.parent)
+    try:
+        write_whole(file, data)
+    except OSError as error:
+        fix = "Look at the rights and the free room of that folder."
+        raise ClientError("cache", str(file), f"it cannot be written: {error.strerror}", fix) from error
 
 
 def _kept() -> Path:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from prompt_keda.clients.kube.objects import Object
-from prompt_keda.core.errors import BadAnswer, ClientError, Refusal
-from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.errors import BadAnswer, Refusal
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.delivery import go_yaml
 from prompt_keda.delivery.application import Application
 from prompt_keda.delivery.helm_program import HelmProgram, MissingDependency
-from prompt_keda.delivery.manifests import prepared_file
+from prompt_keda.delivery.manifests import keep_prepared, prepared_file
 
 HOOK, HELM_HOOK = "argocd.argoproj.io/hook", "helm.sh/hook"
 RUNS_ONCE = ("Job", "Pod", "Workflow")
@@ -85,26 +84,14 @@ class Rendering:
         about
             For people: no digest covers it.
 
-        Raises
-        ------
-        Refusal
-            When the folder cannot be this user's alone.
-        ClientError
-            When it cannot be written.
+        Raises as `keep_prepared` does.
         """
         file = prepared_file(self.sha256)
-        private_folder(file.parent)
         entry = {**about, "application": asdict(self.application), "left_out": list(self.left_out)}
         entry["charts"] = [asdict(chart) for chart in self.charts]
         texts = {about_file(self.sha256): json.dumps(entry, indent=1, sort_keys=True).encode(), file: self.data}
         for target, text in texts.items():
-            scratch = target.with_name(f".{target.name}.new")
-            try:
-                scratch.write_bytes(text)
-                scratch.rename(target)
-            except OSError as error:
-                fix = "Look at the rights and the free room of that folder."
-                raise ClientError("cache", str(target), f"it cannot be written: {error.strerror}", fix) from error
+            keep_prepared(target, text)
         return file
 
 

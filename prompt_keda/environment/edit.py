@@ -16,6 +16,7 @@ import yaml
 from prompt_keda.core.errors import EnvironmentFileError
 from prompt_keda.core.places import CODE, ROOT
 from prompt_keda.core.strict_yaml import PLACEHOLDER, Where, load_documents, read_text
+from prompt_keda.core.whole_file import whole_file
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.environment.model import Environment
 
@@ -116,18 +117,19 @@ def write_values(
     text = read_text(path)
     if load_environment(path, placeholders) != before:
         raise EnvironmentFileError(f"{path} has changed meanwhile", "Begin again.")
-    scratch = path.with_name(f".{path.name}.new")
     try:
-        _write(scratch, edited(text, values, path, may_add), path.stat())
-        _refuse_other_changes(path, scratch, values, placeholders, what)
-        if read_text(path) != text:
-            raise EnvironmentFileError(f"{path} has changed meanwhile", "Begin again.")
-        scratch.rename(path)
-        _sync_folder(path.parent)
+        old = path.stat()
+        with whole_file(path, stat.S_IMODE(old.st_mode)) as file:
+            file.write(edited(text, values, path, may_add).encode())
+            file.flush()
+            with suppress(PermissionError):  # a colleague's file in a folder of both
+                os.fchown(file.fileno(), old.st_uid, old.st_gid)
+            # while nothing has taken the old one's place yet
+            _refuse_other_changes(path, Path(file.name), values, placeholders, what)
+            if read_text(path) != text:
+                raise EnvironmentFileError(f"{path} has changed meanwhile", "Begin again.")
     except OSError as error:
         raise EnvironmentFileError(f"{path} cannot be written: {error.strerror}", BY_HAND) from error
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def edited(text: str, values: Values, path: Path, may_add: bool = True) -> str:
@@ -259,18 +261,6 @@ def _flow(value: Any) -> str:
     return _scalar(value)
 
 
-def _write(scratch: Path, text: str, old: os.stat_result) -> None:
-    scratch.unlink(missing_ok=True)
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text.encode())
-        with suppress(PermissionError):  # a colleague's file in a folder of both
-            os.fchown(descriptor, old.st_uid, old.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
-        file.flush()
-        os.fsync(descriptor)
-
-
 def _refuse_other_changes(
     path: Path, scratch: Path, values: Values, placeholders: Mapping[str, Any] | None, what: str
 ) -> None:
@@ -317,11 +307,3 @@ class _AsTheyStand(dict[str, str]):
 
     def __missing__(self, key: str) -> str:
         return f"${{lab:{key}}}"
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import hvac
@@ -22,6 +21,7 @@ import hvac
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.places import CODE
 from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.whole_file import write_whole
 from prompt_keda.lab import kubeconfig, login, network, state
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import PORTS, Lab, current_lab
@@ -138,10 +138,7 @@ def _replace(file: Path, content: bytes) -> None:
     """Write a file again unless it says this already: another command may be reading it."""
     if not file.is_symlink() and file.exists() and file.read_bytes() == content:
         return
-    with NamedTemporaryFile(dir=file.parent, delete=False) as fresh:
-        fresh.write(content)
-        os.fchmod(fresh.fileno(), 0o644)
-    Path(fresh.name).rename(file)
+    write_whole(file, content, 0o644)
 
 
 def _connect(lab: Lab, address: str) -> None:

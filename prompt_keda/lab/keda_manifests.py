@@ -12,6 +12,7 @@ import yaml
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.whole_file import write_whole
 from prompt_keda.lab.commands import run
 
 PARTS = Path(__file__).parent / "keda" / "parts.yaml"
@@ -56,9 +57,7 @@ def write(objects: list[Object], folder: Path) -> tuple[Path, str]:
     data = json.dumps(objects, sort_keys=True, separators=(",", ":")).encode()
     digest = hashlib.sha256(data).hexdigest()
     path = private_folder(folder) / f"keda-2.16.1-{digest[:12]}.json"
-    scratch = path.with_suffix(".new")
-    scratch.write_bytes(data)
-    scratch.rename(path)
+    write_whole(path, data)
     return path, digest
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.whole_file import write_whole
 
 LIFETIME = timedelta(days=30)
 """A local stack does not live longer; `lab.up` makes what is missing."""
@@ -33,7 +33,7 @@ class Authority:
         if not (folder / "ca.crt").exists():
             key = ec.generate_private_key(ec.SECP256R1())
             _write_key(folder / "ca.key", key)
-            _write(folder / "ca.crt", _pem(_ca_certificate(key)))
+            write_whole(folder / "ca.crt", _pem(_ca_certificate(key)))
         self._key = _read_key(folder / "ca.key")
         self._certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
 
@@ -65,7 +65,7 @@ class Authority:
             public = key.public_key().public_bytes(
                 serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
             )
-            _write(self.folder / f"{name}.pub", public)
+            write_whole(self.folder / f"{name}.pub", public)
 
     def _serves(self, name: str, alternatives: list[x509.GeneralName]) -> bool:
         path = self.folder / f"{name}.crt"
@@ -91,7 +91,7 @@ class Authority:
         if alternatives:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         _write_key(self.folder / f"{name}.key", key)
-        _write(self.folder / f"{name}.crt", _pem(builder.sign(self._key, hashes.SHA256())))
+        write_whole(self.folder / f"{name}.crt", _pem(builder.sign(self._key, hashes.SHA256())))
 
 
 def _ca_certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
@@ -134,13 +134,4 @@ def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    _write(path, pem)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file with mode 0600 whole or not at all."""
-    scratch = path.with_name(f".{path.name}.new")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    scratch.rename(path)
+    write_whole(path, pem)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.secret import Secret
+from prompt_keda.core.whole_file import write_whole
 from prompt_keda.environment import local_stack
 from prompt_keda.lab import go_builds, packages, place, processes
 from prompt_keda.lab.provider import NATIVE
@@ -30,10 +30,8 @@ def ensure_secret(lab: Lab, name: str) -> Secret:
 def store_secret(lab: Lab, name: str, value: Secret) -> None:
     """Keep a secret of the stack in a file with mode 0600, whole or not at all."""
     path = secret_file(lab, name)
-    scratch = private_folder(path.parent) / f".{name}.new"
-    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-        file.write(value.reveal())
-    scratch.rename(path)
+    private_folder(path.parent)
+    write_whole(path, value.reveal())
 
 
 def secret_file(lab: Lab, name: str) -> Path:
@@ -45,7 +43,7 @@ def write_endpoints(lab: Lab, endpoints: dict[str, Any]) -> None:
     """Say that the stack is up, and where its parts are: the values for ``${lab:NAME}`` in environments/local.yaml."""
     stands_while = place.of(lab).stands_while(lab, processes.pid_of(lab, processes.NODE))
     published = {**endpoints, local_stack.STANDS_WHILE: str(stands_while)}
-    _write_whole(local_stack.endpoints_file(lab.name), json.dumps(published, indent=1))
+    write_whole(local_stack.endpoints_file(lab.name), json.dumps(published, indent=1))
 
 
 def endpoints(lab: Lab | None = None) -> dict[str, Any]:
@@ -57,16 +55,9 @@ def write_faults(lab: Lab, ids: Sequence[str]) -> None:
     """Note which faults are in the stack, by their ids; whole or not at all. Raises `LabError` when it cannot be written."""
     path = lab.state / "faults.txt"
     try:
-        _write_whole(path, "".join(f"{id_}\n" for id_ in ids))
+        write_whole(path, "".join(f"{id_}\n" for id_ in ids))
     except OSError as error:
         raise LabError(f"{path} cannot be written: {error.strerror}", "Make room.") from error
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    scratch = path.with_name(f".{path.stem}.new")
-    scratch.write_text(text)
-    scratch.rename(path)
 
 
 def faults(lab: Lab) -> list[str]:

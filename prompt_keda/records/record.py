@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from prompt_keda.core.errors import PromptKedaError, Refusal
 from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.whole_file import write_whole
 from prompt_keda.records.kept_json import read_kept
 from prompt_keda.records.run_record import STAMP, environment_of
 
@@ -86,15 +87,8 @@ class Record:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file with mode 0600, whole or not at all. A symbolic link in its place is replaced, not followed."""
-        scratch = self.path / f".{name}.new"
         try:
-            scratch.unlink(missing_ok=True)
-            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.rename(self.path / name)
+            write_whole(self.path / name, text)
         except OSError as error:
             raise PromptKedaError(f"{self.path / name} cannot be written: {error.strerror}", "Make room.") from error
 

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from prompt_keda.core.errors import Refusal
-
-MODE = 0o600
+from prompt_keda.core.whole_file import whole_file
 
 
 def refuse_unwritable(path: Path) -> None:
     """See that an archive can be written, before anything is collected for it. Raises `Refusal` as `write_archive` does."""
     if not path.name:
         raise Refusal(f"{path} is a folder", "Name a file in it.")
-    scratch = _scratch(path)
     try:
         if path.exists():
             raise Refusal(f"{path} already exists", "Name another file: nothing is overwritten.")
-        scratch.unlink(missing_ok=True)
-        os.close(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE))
-        scratch.unlink()
+        with TemporaryFile(dir=path.parent):
+            pass
     except OSError as error:
         raise Refusal(f"{path} cannot be written: {error.strerror}", "Make room, or name another file.") from error
 
@@ -37,21 +34,13 @@ def write_archive(path: Path, folder: str, texts: Mapping[str, str]) -> int:
         When there is a file or folder of that name already, or it cannot be written.
     """
     refuse_unwritable(path)
-    scratch = _scratch(path)
     try:
-        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE)
-        with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+        with whole_file(path) as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
             for name, text in texts.items():
                 entry = tarfile.TarInfo(f"{folder}/{name}")
                 raw = text.encode()
-                entry.size, entry.mode = len(raw), MODE
+                entry.size, entry.mode = len(raw), 0o600
                 archive.addfile(entry, io.BytesIO(raw))
-        scratch.rename(path)
         return path.stat().st_size
     except OSError as error:
-        scratch.unlink(missing_ok=True)
         raise Refusal(f"{path} cannot be written: {error.strerror}", "Make room, or name another file.") from error
-
-
-def _scratch(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")

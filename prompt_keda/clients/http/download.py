@@ -17,6 +17,7 @@ from prompt_keda.clients.http.failures import find_reason, time_over
 from prompt_keda.clients.http.tls import verified
 from prompt_keda.core.deadline import in_time
 from prompt_keda.core.errors import BadAnswer, ClientError, DeadlinePassed, Missing, Unreachable
+from prompt_keda.core.whole_file import write_whole
 
 SYSTEM = "download"
 NOWHERE = "keda.manifests.source"
@@ -75,9 +76,7 @@ def download(url: str, sha256: str, target: Path, ca_file: Path | None, timeout:
         fix = "Find out why it changed before you pin the new one."
         raise BadAnswer(SYSTEM, place, f"the file has the SHA-256 {digest[:16]}…, expected {sha256[:16]}…", fix)
     with _kept(target):
-        scratch = target.with_name(f".{target.name}.new")
-        scratch.write_bytes(data)
-        scratch.rename(target)
+        write_whole(target, data)
     return len(data)
 
 

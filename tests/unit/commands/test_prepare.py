@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ import pytest
 from prompt_keda.commands.prepare import PhalanxOptions, prepare, prepare_from_phalanx
 from prompt_keda.commands.session import open_session
 from prompt_keda.components.compare import FieldChange
-from prompt_keda.core.errors import BadAnswer, EnvironmentFileError, Refusal, Unreachable
+from prompt_keda.core.errors import BadAnswer, ClientError, EnvironmentFileError, Refusal, Unreachable
 from prompt_keda.core.event import nobody
 from prompt_keda.delivery import rendering
 from prompt_keda.delivery.manifests import load_instrument_objects, load_keda_manifests, local_file, prepared_file
@@ -204,6 +205,22 @@ def test_a_chart_from_elsewhere_is_rendered_only_if_it_is_pinned(file, tmp_path)
     away = f"sha256: {PIN}, source: https://127.0.0.1:1/keda.tgz"
     file.write_text(file.read_text().replace(f"sha256: {PIN}}}", f"{away}}}"))
     refused("download at https://127.0.0.1", file, phalanx, tmp_path, error=Unreachable)
+
+
+def test_a_chart_that_cannot_be_kept_whole_is_not_kept(file, tmp_path, monkeypatch):
+    """Half of one would be refused at the next preparation: it is not what its name says."""
+    phalanx = a_phalanx(tmp_path / "git", {**FILES, "applications/keda/Chart.yaml": NEEDS_KEDA})
+    (phalanx / "applications/keda/charts").mkdir()
+    (phalanx / "applications/keda/charts/keda-2.16.1.tgz").write_text(PACKED)
+    pin = f"  charts: [{{name: keda, version: 2.16.1, sha256: {PIN}}}]\n"
+    file.write_text(file.read_text().replace("prod-there\n", f"prod-there\n{pin}"))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    refused("tgz: it cannot be written: No space left", file, phalanx, tmp_path, error=ClientError)
+    assert not list(prepared_file(PIN).parent.iterdir())
 
 
 def test_a_chart_that_is_committed_is_pinned_by_the_commit(file, tmp_path):

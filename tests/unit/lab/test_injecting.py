@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -132,9 +133,13 @@ def test_one_that_cannot_be_repaired_hides_no_other(stack, monkeypatch):
     assert state.faults(stack.lab) == ["of/another-version"]
 
 
-def test_what_cannot_be_noted_is_not_broken(stack):
+def test_what_cannot_be_noted_is_not_broken(stack, monkeypatch):
     """A full disk: nobody could revert it."""
-    (stack.lab.state / ".faults.new").mkdir()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(state, "write_whole", full)
     with pytest.raises(LabError, match="cannot be written"):
         injecting.inject("a/one", nobody)
     assert acts(stack) == []

@@ -167,14 +167,6 @@ def test_a_symbolic_link_is_refused(tmp_path, kube):
     assert path.read_bytes() == before and link.is_symlink()
 
 
-def test_a_link_in_the_place_of_the_new_file_is_not_followed(tmp_path, kube):
-    """Somebody else's file is not written through it."""
-    path, victim = a_file(tmp_path), tmp_path / "victim"
-    victim.write_text("mine")
-    (tmp_path / ".mine.yaml.new").symlink_to(victim)
-    assert run(path, kube, ask=typed("prod")).written and victim.read_text() == "mine"
-
-
 BY_HAND = {
     "used elsewhere too": (
         f"    ca_sha256: &same {OLD_CA}\n    kube_system_uid: *same\n",
