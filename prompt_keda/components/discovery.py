@@ -27,12 +27,15 @@ from prompt_keda.clients.kube.resources import (
     Resource,
 )
 from prompt_keda.clients.registry import parse_image
+from prompt_keda.components.cluster.vcluster import FAKE_NODE, is_made_up
 from prompt_keda.components.event_source.login import ENABLE_TLS
 from prompt_keda.components.event_source.redis_streams import TRIGGER
 from prompt_keda.components.keda.names import OPERATOR, VERSION_LABEL
-from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL
+from prompt_keda.components.scaled_jobs.objects import SCALED_JOB_LABEL, setting
 from prompt_keda.core.errors import ClientError, Refused
 from prompt_keda.core.untrusted import one_line
+from prompt_keda.delivery.argocd import CONFIG, OWN_KEY, TRACKING_ID, tracking
+from prompt_keda.delivery.helm import RELEASE_NAME
 from prompt_keda.environment.model import FILL_IN, Environment, FillIn
 from prompt_keda.environment.proposals import LiveValue
 
@@ -41,23 +44,15 @@ REGISTRIES = {
     **{host: f"https://{host}" for host in ("ghcr.io", "quay.io", "gcr.io", "registry.k8s.io")},
 }
 """Public registries, and where they answer."""
-FAKE_NODE = "vcluster.loft.sh/fake-node"
 SYNCER = {"qps": 40, "burst": 80}
 """vCluster's own limit towards its host; no setting changes it."""
 HOST_WORKERS = FillIn(
     "FILL-IN: for how many workers its host keeps room (quota, reservation); the vCluster's admins know it"
 )
-TRACKING_ID = "argocd.argoproj.io/tracking-id"
-INSTANCE_LABELS = ("argocd.argoproj.io/instance", "app.kubernetes.io/instance")
+INSTANCE_LABELS = ("argocd.argoproj.io/instance", OWN_KEY)
 """The key that the public chart of Argo CD sets, and Argo CD's own default, which charts set as well."""
-ARGOCD_CONFIG = "argocd-cm"
-HELM_MARK = "meta.helm.sh/release-name"
 CHART = "helm.sh/chart"
 PLAIN_TYPE = "Opaque"
-DEFAULTS = {"minReplicaCount": 0, "maxReplicaCount": 100, "pollingInterval": 30}
-"""What KEDA takes where a ScaledJob says nothing (KEDA 2.16, docs: ScaledJob specification)."""
-
-
 ORIGINS = {
     "min_jobs": "spec.minReplicaCount",
     "max_jobs": "spec.maxReplicaCount",
@@ -170,7 +165,7 @@ class _Look:
         if delivery == "argocd":
             self._argocd(metadata, named)
         if delivery == "helm":
-            self.see(("keda", "release"), metadata["annotations"][HELM_MARK], f"{named}, annotation {HELM_MARK}")
+            self.see(("keda", "release"), metadata["annotations"][RELEASE_NAME], f"{named}, annotation {RELEASE_NAME}")
         template = operator["spec"]["template"]["spec"]
         self.images += [container["image"] for container in template["containers"]]
         self.pull_secrets += [(metadata["namespace"], each["name"]) for each in template.get("imagePullSecrets") or []]
@@ -179,16 +174,13 @@ class _Look:
         """Which Application, and how Argo CD knows its objects: as its ConfigMap says, else as they are marked."""
         settings = self.environment.argocd
         namespace = settings.namespace if settings else "argocd"
-        config = self._find(CONFIG_MAPS, ARGOCD_CONFIG, namespace)
-        data = (config or {}).get("data") or {}
+        config = self._find(CONFIG_MAPS, CONFIG, namespace)
         labels, has_id = metadata.get("labels") or {}, TRACKING_ID in (metadata.get("annotations") or {})
         likely = next((key for key in INSTANCE_LABELS if key in labels), INSTANCE_LABELS[0])
-        self.label_key = data.get("application.instanceLabelKey") or likely
-        by_marks = "annotation" if has_id else "label"
-        tracking = data.get("application.resourceTrackingMethod") or by_marks
+        method, self.label_key = tracking(config or {}, "annotation" if has_id else "label", likely)
         application = _application(metadata, self.label_key)
-        source = f"ConfigMap {namespace}/{ARGOCD_CONFIG}" if config else f"{named}, its marks"
-        value = {"namespace": namespace, "tracking": tracking, "label_key": self.label_key}
+        source = f"ConfigMap {namespace}/{CONFIG}" if config else f"{named}, its marks"
+        value = {"namespace": namespace, "tracking": method, "label_key": self.label_key}
         self.see(("argocd",), {**value, **({"application": application} if application else {})}, source)
 
     def scaled_jobs(self) -> None:
@@ -233,11 +225,11 @@ class _Look:
             "scaled_job": metadata["name"],
             "stream": trigger.get("stream"),
             "consumer_group": trigger.get("consumerGroup"),
-            "min_jobs": spec.get("minReplicaCount", DEFAULTS["minReplicaCount"]),
-            "max_jobs": spec.get("maxReplicaCount", DEFAULTS["maxReplicaCount"]),
+            "min_jobs": setting(spec, "minReplicaCount"),
+            "max_jobs": setting(spec, "maxReplicaCount"),
             "lag_count": _count(trigger.get("lagCount")),
             "activation_lag_count": _count(trigger.get("activationLagCount")),
-            "polling_interval": f"{spec.get('pollingInterval', DEFAULTS['pollingInterval'])}s",
+            "polling_interval": f"{setting(spec, 'pollingInterval')}s",
             "application": _application(metadata, self.label_key) if self.label_key else None,
         }
         values = {key: value for key, value in values.items() if value is not None}
@@ -400,7 +392,7 @@ class _Look:
 
     def limits(self) -> None:
         """Signs of a vCluster, and quotas."""
-        if any((node["metadata"].get("labels") or {}).get(FAKE_NODE) for node in self._list(NODES)):
+        if any(map(is_made_up, self._list(NODES))):
             value = {"syncer": SYNCER, "host_workers_count": HOST_WORKERS}
             self.see(
                 ("capacity",), value, f"nodes have the label {FAKE_NODE}: this is a vCluster, and 40/80 its own limit"
@@ -428,8 +420,8 @@ def _delivery(metadata: Object) -> tuple[str, str]:
             return "argocd", f"it carries {mark}"
     if "argocd-controller" in managers:
         return "argocd", "its field manager is argocd-controller"
-    if HELM_MARK in marks:
-        return "helm", f"it carries {HELM_MARK}"
+    if RELEASE_NAME in marks:
+        return "helm", f"it carries {RELEASE_NAME}"
     if CHART in marks:
         return (
             "",

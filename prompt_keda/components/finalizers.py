@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from prompt_keda.clients.kube.objects import Object, is_going
 from prompt_keda.components.keda.names import FINALIZER
+from prompt_keda.delivery.argocd import HOOK_FINALIZER
 
 OF_THE_CLUSTER = {
     "foregroundDeletion": "the garbage collector, once all that it owns is gone",
@@ -19,7 +20,7 @@ OF_THE_CLUSTER = {
 }
 """Finalizers that Kubernetes itself takes away → who does, and when."""
 OF_OTHERS = {
-    "argocd.argoproj.io/hook-finalizer": "Argo CD takes it away, once the sync that made this hook has ended",
+    HOOK_FINALIZER: "Argo CD takes it away, once the sync that made this hook has ended",
     "argocd.argoproj.io": "Argo CD takes it away",
     "fluxcd.io": "Flux takes it away",
     "cattle.io": "Rancher takes it away",

@@ -29,9 +29,12 @@ from prompt_keda.delivery.base import Delivery, DesiredObjects
 from prompt_keda.environment.model import ArgoCdSettings, Environment, Instrument
 
 CONFIG = "argocd-cm"
+METHOD_KEY, LABEL_KEY = "application.resourceTrackingMethod", "application.instanceLabelKey"
+"""Where in ``argocd-cm`` it stands how Argo CD knows its objects."""
 OWN_KEY, OWN_METHOD = "app.kubernetes.io/instance", "annotation"
 """What Argo CD takes where ``argocd-cm`` says nothing (util/settings/settings.go; the method since 3.0)."""
 TRACKING_ID = "argocd.argoproj.io/tracking-id"
+HOOK, HOOK_FINALIZER = "argocd.argoproj.io/hook", "argocd.argoproj.io/hook-finalizer"
 REFRESH = "argocd.argoproj.io/refresh"
 SUSPENDED_BY = "prompt-keda.lsst.io/suspended-by"
 """On an Application: the run that has suspended its automation."""
@@ -256,11 +259,16 @@ def tracked_otherwise(config: Object | None, settings: ArgoCdSettings) -> list[s
     return wrong
 
 
-def tracking(config: Object) -> tuple[str, str]:
-    """Return by which method, and by which label, an Argo CD with this ``argocd-cm`` knows its objects."""
+def tracking(config: Object, method: str = OWN_METHOD, key: str = OWN_KEY) -> tuple[str, str]:
+    """Return by which method, and by which label, an Argo CD with this ``argocd-cm`` knows its objects.
+
+    Parameters
+    ----------
+    method, key
+        What is returned where it does not say.
+    """
     data = config.get("data") or {}
-    method = data.get("application.resourceTrackingMethod") or OWN_METHOD
-    return str(method), str(data.get("application.instanceLabelKey") or OWN_KEY)
+    return str(data.get(METHOD_KEY) or method), str(data.get(LABEL_KEY) or key)
 
 
 def application_names(environment: Environment) -> list[str]:

@@ -21,7 +21,7 @@ from prompt_keda.delivery import release_record
 from prompt_keda.delivery.base import Delivery, DesiredObjects
 from prompt_keda.environment.model import Instrument
 
-NAME, NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
+RELEASE_NAME, RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 MANAGED = ("app.kubernetes.io/managed-by", "Helm")
 DEPLOYED, IN_ORDER = "deployed", ("deployed", "superseded")
 
@@ -86,8 +86,8 @@ def release_of(objects: Iterable[Object]) -> str:
     releases = set()
     for obj in objects:
         annotations = obj["metadata"].get("annotations") or {}
-        if NAME in annotations:
-            releases.add(f"{annotations.get(NAMESPACE, '')}/{annotations[NAME]}")
+        if RELEASE_NAME in annotations:
+            releases.add(f"{annotations.get(RELEASE_NAMESPACE, '')}/{annotations[RELEASE_NAME]}")
     return releases.pop() if len(releases) == 1 else ""
 
 
@@ -98,7 +98,7 @@ def marked(obj: Object, release: str) -> Object:
         return obj
     metadata = obj["metadata"]
     labels = {**(metadata.get("labels") or {}), **dict([MANAGED])}
-    annotations = {**(metadata.get("annotations") or {}), NAME: name, NAMESPACE: namespace}
+    annotations = {**(metadata.get("annotations") or {}), RELEASE_NAME: name, RELEASE_NAMESPACE: namespace}
     return {**obj, "metadata": {**metadata, "labels": labels, "annotations": annotations}}
 
 

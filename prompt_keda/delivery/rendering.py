@@ -18,10 +18,11 @@ from prompt_keda.core.errors import BadAnswer, Refusal
 from prompt_keda.core.untrusted import one_line
 from prompt_keda.delivery import go_yaml
 from prompt_keda.delivery.application import Application
+from prompt_keda.delivery.argocd import HOOK
 from prompt_keda.delivery.helm_program import HelmProgram, MissingDependency
 from prompt_keda.delivery.manifests import keep_prepared, prepared_file
 
-HOOK, HELM_HOOK = "argocd.argoproj.io/hook", "helm.sh/hook"
+HELM_HOOK = "helm.sh/hook"
 RUNS_ONCE = ("Job", "Pod", "Workflow")
 """Kinds that do something once when they are made: as hooks they are a sync's own, and no part of what stands."""
 NEVER_IN_A_SYNC = {

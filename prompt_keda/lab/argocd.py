@@ -24,6 +24,7 @@ from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Observer
 from prompt_keda.core.private_folder import private_folder
 from prompt_keda.core.waiting import until
+from prompt_keda.delivery import argocd
 from prompt_keda.lab import (
     base_objects,
     contents,
@@ -82,8 +83,8 @@ def track(lab: Lab, method: str, key: str = LABEL_KEY) -> None:
 
     Raises `LabError` as `contents.apply` does.
     """
-    data = {"application.resourceTrackingMethod": method, "application.instanceLabelKey": key}
-    contents.apply(lab, [_settings_object("ConfigMap", "argocd-cm", data=data)])
+    data = {argocd.METHOD_KEY: method, argocd.LABEL_KEY: key}
+    contents.apply(lab, [_settings_object("ConfigMap", argocd.CONFIG, data=data)])
     state.write_endpoints(lab, {**state.endpoints(lab), "argocd_tracking": method, "argocd_label_key": key})
 
 

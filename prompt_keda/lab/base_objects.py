@@ -13,9 +13,8 @@ from prompt_keda.core.secret import Secret
 from prompt_keda.lab import users_engine
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import DNS_SERVICE_IP, Lab
+from prompt_keda.redeploy.approval import MARKER
 
-MARKER = "prompt-keda-lab"
-"""Name of the ConfigMap in kube-system that marks a cluster as a local stack: only there approval `none` counts."""
 REDIS_NAMESPACE = "prompt-redis"
 REDIS_USER = 65532
 

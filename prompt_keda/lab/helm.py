@@ -14,6 +14,7 @@ import yaml
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.core.event import Observer
 from prompt_keda.core.private_folder import private_folder
+from prompt_keda.delivery.argocd import HOOK
 from prompt_keda.lab import contents, delivered, go_builds, keda_manifests, network, phalanx, state
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.settings import Lab
@@ -35,7 +36,6 @@ CLUSTER_WIDE = (
     "CustomResourceDefinition",
     "ValidatingWebhookConfiguration",
 )
-HOOK = "argocd.argoproj.io/hook"
 INSTALL_S = 240
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,9 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.core.decisions import digest_of
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
-from prompt_keda.environment.edit import KEYS, identity_placeholders, refuse_shipped, write_identity
+from prompt_keda.environment.edit import KEYS, PLAIN, identity_placeholders, refuse_shipped, write_identity
 from prompt_keda.redeploy.approval import Ask
 from prompt_keda.report.as_json import WithoutNone
-
-UID = re.compile("[A-Za-z0-9-]{1,64}")
 
 
 def identity_of(kube: Kube) -> dict[str, str]:
@@ -36,7 +33,7 @@ def identity_of(kube: Kube) -> dict[str, str]:
             "Ask for a kubeconfig with certificate-authority-data.",
         )
     uid = str(kube.get(NAMESPACES, "kube-system")["metadata"]["uid"])
-    if not UID.fullmatch(uid):
+    if not PLAIN.fullmatch(uid):
         raise Refusal(f"the UID of the namespace kube-system at {kube.address} makes no sense")
     return {"ca_sha256": kube.ca_sha256, "kube_system_uid": uid}
 

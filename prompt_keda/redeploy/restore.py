@@ -14,10 +14,10 @@ from prompt_keda.components.compare import Difference, first_difference
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.event_source.words import wrong_lag
 from prompt_keda.components.keda import install
+from prompt_keda.components.keda.names import SCALED_JOBS_CRD
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import drift, running_jobs
 from prompt_keda.components.scaled_jobs.objects import PAUSED, is_paused, is_suspended
-from prompt_keda.components.scaled_jobs.schemas import CRD
 from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.core.plan import Progress, State, Step
 from prompt_keda.environment.model import Instrument
@@ -191,7 +191,7 @@ def _surplus(context: Context, wanted: Object, source: str, live: Object) -> lis
 
 def _crd(context: Context) -> Object | None:
     """Return the CRD of ScaledJobs as it is installed before them."""
-    return next((crd for crd in context.keda_objects if crd["metadata"]["name"] == CRD), None)
+    return next((crd for crd in context.keda_objects if crd["metadata"]["name"] == SCALED_JOBS_CRD), None)
 
 
 def _suspended(context: Context) -> list[Object]:

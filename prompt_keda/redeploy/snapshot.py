@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from prompt_keda.clients.kube.managed_fields import LAST_APPLIED
 from prompt_keda.clients.kube.objects import Object, label
 from prompt_keda.components.scaled_jobs.objects import PAUSED
 from prompt_keda.core.decisions import Decisions
 from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.redeploy.inventory import Inventory
 
-NOT_KEPT = ("kubectl.kubernetes.io/last-applied-configuration", RUN_ANNOTATION, PAUSED)
+NOT_KEPT = (LAST_APPLIED, RUN_ANNOTATION, PAUSED)
 """Annotations of what somebody did to an object, and not of what it is."""
 
 

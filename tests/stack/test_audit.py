@@ -13,7 +13,6 @@ import pytest
 from prompt_keda.clients.kube.resources import CONFIG_MAPS
 from prompt_keda.commands.session import open_session
 from prompt_keda.components.catalogue import ALL_CHECKS
-from prompt_keda.components.cluster import api as cluster
 from prompt_keda.components.round import choose, run_round
 from prompt_keda.core.check import Check
 from prompt_keda.core.outcomes import ok
@@ -101,7 +100,7 @@ def test_a_check_that_writes_is_seen(deployed, admin, monkeypatch):
         systems.kube.create(CONFIG_MAPS, body, "default")
         return ok("written")
 
-    defective = Check("cluster/writes", "it writes", write, (cluster.API,))
+    defective = Check("cluster/writes", "it writes", write, ("cluster/api-answers",))
     monkeypatch.setattr("prompt_keda.components.catalogue.ALL_CHECKS", (*ALL_CHECKS, defective))
     start = datetime.now(UTC)
     try:

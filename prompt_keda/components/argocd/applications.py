@@ -13,6 +13,7 @@ from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, skipped, warn
 from prompt_keda.delivery.argocd import (
     CONFIG,
+    HOOK_FINALIZER,
     application_names,
     is_busy,
     is_left,
@@ -26,7 +27,6 @@ from prompt_keda.delivery.argocd import (
     trouble_of,
 )
 
-HOOK_FINALIZER = "argocd.argoproj.io/hook-finalizer"
 LONG = timedelta(minutes=30)
 """A sync that takes longer waits for something that does not come."""
 OLD_LOOK = timedelta(minutes=30)

@@ -17,6 +17,7 @@ from prompt_keda.components.cluster.nodes import NO_NODE_FIX
 from prompt_keda.components.cluster.vcluster import in_a_vcluster, is_made_up, only_inside
 from prompt_keda.components.images.places import containers_images
 from prompt_keda.components.keda.names import OPERATOR
+from prompt_keda.components.scaled_jobs.objects import setting
 from prompt_keda.core.check import Outcome, Verdict, check
 from prompt_keda.core.errors import BadAnswer, Unfilled
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn, worst_of
@@ -24,8 +25,6 @@ from prompt_keda.environment.model import ClientLimit, Instrument
 
 KEDA_LIMIT = Limit(20, 30)
 """KEDA 2.16.1's own, where its Deployment sets none (its cmd/operator/main.go)."""
-POLLING_S = 30
-"""A ScaledJob's pollingInterval where it has none (KEDA 2.16.1)."""
 SEEN_BY = "cluster/pods-start has the syncer's words once it keeps a pod out"
 
 
@@ -98,7 +97,7 @@ def predicted(
         scheduler=_limit(settings.scheduler),
         syncer=_limit(settings.syncer) if settings.syncer else None,
         starts=Limit(len(hosts) / each.total_seconds(), 0) if hosts and each else None,
-        before_s=float(live["spec"].get("pollingInterval", POLLING_S)),
+        before_s=float(setting(live["spec"], "pollingInterval")),
         after_s=(settings.pod_start + pull).total_seconds(),
     )
 

@@ -16,7 +16,6 @@ from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import BadAnswer, ClientError, LoggedOut, Missing, Refused
 from prompt_keda.core.outcomes import fail, ok, unknown, warn
 
-API = "cluster/api-answers"
 STORAGE = "etcd"
 """How the parts of /readyz begin that say that nothing can be read or written (Kubernetes 1.35: etcd, etcd-readiness)."""
 NEWER_HOST = (1, 34)

@@ -11,12 +11,10 @@ from prompt_keda.clients.kube.resources import JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.cluster.clock import age
 from prompt_keda.components.cluster.pods import PATIENCE
-from prompt_keda.components.scaled_jobs.objects import is_finished
+from prompt_keda.components.scaled_jobs.objects import BUILT_IN_CONTROLLER, is_finished
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, warn
 
-CONTROLLER = "kubernetes.io/job-controller"
-"""The value of ``spec.managedBy`` for Kubernetes' own controller, as if there were none."""
 COUNTS = ("active", "succeeded", "failed", "terminating")
 """Fields of a Job's status, each a number of pods (Kubernetes, batch/v1 JobStatus); absent is 0."""
 
@@ -84,7 +82,7 @@ def _unfinished(systems: Systems, space: str) -> Iterator[Object]:
         spec = job.get("spec", {})
         is_over = is_finished(job) or "deletionTimestamp" in job["metadata"]
         is_idle = spec.get("suspend") or spec.get("parallelism") == 0
-        if not is_over and not is_idle and spec.get("managedBy", CONTROLLER) == CONTROLLER:
+        if not is_over and not is_idle and spec.get("managedBy", BUILT_IN_CONTROLLER) == BUILT_IN_CONTROLLER:
             yield job
 
 

@@ -15,11 +15,11 @@ from prompt_keda.components.keda.names import API_SERVICE, CERTIFICATES, LEASE, 
 from prompt_keda.core.decisions import Decisions
 from prompt_keda.core.rights import Right, plural_of
 from prompt_keda.environment.model import Environment
+from prompt_keda.records.lock import LEASE as LOCK
+from prompt_keda.records.lock import STATE_NAMESPACE
 
 APPLY = ("create", "patch")
 """A server-side apply needs both, because it may be the first."""
-LOCK_NAMESPACE = "prompt-keda-state"
-LOCK = "prompt-keda-redeploy"
 KEDA = "keda.sh"
 LEASES = "coordination.k8s.io"
 REMOVED = (
@@ -87,14 +87,14 @@ def _all(verbs: Iterable[str], group: str, plural: str, namespace: str = "", nam
 
 
 def _lock() -> Iterator[Right]:
-    yield from _all(APPLY, "", "namespaces", name=LOCK_NAMESPACE)
-    yield from _all(("get", "create", "patch", "delete"), LEASES, "leases", LOCK_NAMESPACE, LOCK)
-    yield Right("watch", LEASES, "leases", LOCK_NAMESPACE)
+    yield from _all(APPLY, "", "namespaces", name=STATE_NAMESPACE)
+    yield from _all(("get", "create", "patch", "delete"), LEASES, "leases", STATE_NAMESPACE, LOCK)
+    yield Right("watch", LEASES, "leases", STATE_NAMESPACE)
 
 
 def copy_rights() -> list[Right]:
     """Return the rights that the copy of a run in the cluster needs. Without them a redeploy goes on all the same."""
-    return [*_all(("get", "list", "create", "patch", "delete"), "", "configmaps", LOCK_NAMESPACE)]
+    return [*_all(("get", "list", "create", "patch", "delete"), "", "configmaps", STATE_NAMESPACE)]
 
 
 def _namespaces(environment: Environment, own: Iterable[Object]) -> Iterator[Right]:

@@ -23,9 +23,10 @@ from prompt_keda.components.keda.names import (
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
+from prompt_keda.delivery.helm import RELEASE_NAME
 
-LEASE_S = 15
-"""The operator renews its Lease well within 15 s (controller-runtime's default)."""
+STALE_S = 30
+"""The operator renews its Lease well within 15 s (controller-runtime's default): after twice that nobody holds it."""
 RECENT = timedelta(hours=1)
 """A restart longer ago is reported, but is no warning any more."""
 
@@ -140,7 +141,7 @@ def lease_standing(lease: Object | None, now: datetime) -> Outcome:
     if not spec.get("holderIdentity") or not spec.get("renewTime"):
         return fail("nobody holds the operator's Lease: every status of KEDA is stale", fix)
     age_s = max(0.0, (now - datetime.fromisoformat(spec["renewTime"])).total_seconds())
-    if age_s > 2 * LEASE_S:
+    if age_s > STALE_S:
         return fail(f"last renewed {age_s:.0f} s ago: every status of KEDA is stale", fix)
     return ok(f"renewed {age_s:.0f} s ago")
 
@@ -165,7 +166,7 @@ def crds_of_version(systems: Systems) -> Outcome:
     def look(name: str) -> Outcome:
         crd = systems.kube.get(CRDS, name)
         metadata = crd["metadata"]
-        owners.add((metadata.get("annotations") or {}).get("meta.helm.sh/release-name") or "no Helm release")
+        owners.add((metadata.get("annotations") or {}).get(RELEASE_NAME) or "no Helm release")
         version = (metadata.get("labels") or {}).get(VERSION_LABEL)
         if version is None:
             return unknown(f"{name} says no version", f"It has no label {VERSION_LABEL}.")
@@ -308,7 +309,7 @@ def _foreign_leases(systems: Systems) -> Iterator[str]:
         metadata, renewed = lease["metadata"], (lease.get("spec") or {}).get("renewTime")
         if metadata["name"] != LEASE or metadata["namespace"] == systems.environment.keda.namespace:
             continue
-        if not renewed or age(systems, renewed) < timedelta(seconds=2 * LEASE_S):
+        if not renewed or age(systems, renewed) < timedelta(seconds=STALE_S):
             yield f"another KEDA operator holds a Lease in {metadata['namespace']}"
 
 

@@ -20,9 +20,9 @@ from prompt_keda.components.scaled_jobs.objects import (
 from prompt_keda.components.scaled_jobs.running_jobs import would_be_deleted
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import fail, ok, warn
+from prompt_keda.delivery.argocd import HOOK
 from prompt_keda.environment.model import Instrument
 
-HOOK = "argocd.argoproj.io/hook"
 HOOK_POLICY = "argocd.argoproj.io/hook-delete-policy"
 NEWEST, MOST_FAILED = 5, 2
 """Of so many newest finished Jobs so many may have failed."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from prompt_keda.clients.kube.objects import Object
+from prompt_keda.components.scaled_jobs.objects import BUILT_IN_CONTROLLER, setting
 
-BUILT_IN_CONTROLLER, BUILT_IN_SCHEDULER = "kubernetes.io/job-controller", "default-scheduler"
+BUILT_IN_SCHEDULER = "default-scheduler"
 SHORT_TTL_S, SHORT_GRACE_S = 600, 30
 UNSET_POLICY = "OnFailure"
 """What KEDA 2.16.1 writes into a Job where the ScaledJob names no restartPolicy (pkg/scaling/executor/scale_jobs.go)."""
@@ -35,7 +36,7 @@ def stops(spec: Object) -> Iterator[str]:
         yield "jobTargetRef.completions is 0: its Jobs are complete before a pod is made"
     if target.get("managedBy", BUILT_IN_CONTROLLER) != BUILT_IN_CONTROLLER:
         yield "jobTargetRef.managedBy names another controller than the cluster's: that one has to make the pods"
-    if spec.get("maxReplicaCount", 1) < 1:
+    if setting(spec, "maxReplicaCount") < 1:
         yield f"maxReplicaCount is {spec['maxReplicaCount']}: no Job is ever made"
     strategy = spec.get("scalingStrategy") or {}
     if _is_custom(strategy) and strategy.get(DEDUCTION) is None:
@@ -68,7 +69,7 @@ def oddities(spec: Object) -> Iterator[str]:
     for field in ("parallelism", "completions"):
         if (target.get(field) or 1) > 1:
             yield f"jobTargetRef.{field} is {target[field]}: each Job is several pods, and KEDA counts Jobs"
-    if spec.get("minReplicaCount", 0) > spec.get("maxReplicaCount", 100):
+    if setting(spec, "minReplicaCount") > setting(spec, "maxReplicaCount"):
         yield "minReplicaCount is more than maxReplicaCount"
     yield from _of_strategy(spec.get("scalingStrategy") or {})
     ttl = target.get("ttlSecondsAfterFinished")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.objects import Object
 
@@ -10,8 +12,17 @@ SCALED_JOB_LABEL = "scaledjob.keda.sh/name"
 GENERATION = "scaledjob.keda.sh/generation"
 """The annotation that KEDA's rollout compares."""
 PAUSED = "autoscaling.keda.sh/paused"
+BUILT_IN_CONTROLLER = "kubernetes.io/job-controller"
+"""The value of a Job's ``spec.managedBy`` for Kubernetes' own controller, as if there were none."""
+DEFAULTS = {"minReplicaCount": 0, "maxReplicaCount": 100, "pollingInterval": 30}
+"""What KEDA takes where a ScaledJob says nothing (2.16.1, apis/keda/v1alpha1, scaledjob_types.go, withtriggers_types.go)."""
 NOT_PAUSED = ("0", "f", "F", "false", "False", "FALSE")
 """What Go's strconv.ParseBool takes for false; anything else pauses."""
+
+
+def setting(spec: Object, key: str) -> Any:
+    """Return one of a ScaledJob's `DEFAULTS`, as its spec has it, or else KEDA."""
+    return spec.get(key, DEFAULTS[key])
 
 
 def is_finished(job: Object) -> bool:

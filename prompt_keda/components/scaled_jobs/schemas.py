@@ -9,13 +9,13 @@ from prompt_keda.clients.kube.resources import CRDS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.images.places import keda_manifests
 from prompt_keda.components.keda.crd_schema import examine, find_schema
+from prompt_keda.components.keda.names import SCALED_JOBS_CRD
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import EnvironmentFileError
 from prompt_keda.core.outcomes import all_of, fail, ok, skipped, unknown, warn
 from prompt_keda.delivery.manifests import has_objects, load_instrument_objects
 from prompt_keda.environment.model import FillIn, Instrument
 
-CRD = "scaledjobs.keda.sh"
 VERSION = SCALED_JOBS.api_version.partition("/")[2]
 MOST_TOLD = 3
 
@@ -50,10 +50,10 @@ def scaled_jobs_valid(systems: Systems) -> Outcome:
 
     Fix: Correct it where it comes from; the result names the field, and never its value.
     """
-    crd = systems.kube.find(CRDS, CRD)
+    crd = systems.kube.find(CRDS, SCALED_JOBS_CRD)
     schema = find_schema(crd, VERSION) if crd else None
     if schema is None:
-        return unknown(f"{CRD} has no schema of {VERSION}", "./run redeploy applies the CRDs.")
+        return unknown(f"{SCALED_JOBS_CRD} has no schema of {VERSION}", "./run redeploy applies the CRDs.")
     return _held_to(schema, systems, "as KEDA's CRD wants them")
 
 
@@ -75,10 +75,12 @@ def scaled_jobs_valid_for_redeploy(systems: Systems) -> Outcome:
     if isinstance(source, FillIn):
         return skipped("the environment names no manifests of KEDA, so there is no other KEDA to compare with")
     manifests = keda_manifests(systems)
-    crd = next((obj for obj in manifests if obj["metadata"].get("name") == CRD), None)
+    crd = next((obj for obj in manifests if obj["metadata"].get("name") == SCALED_JOBS_CRD), None)
     schema = find_schema(crd, VERSION) if crd else None
     if schema is None:
-        return unknown(f"KEDA's manifests are not on this machine, or have no CRD {CRD}", "./run prepare fetches them.")
+        return unknown(
+            f"KEDA's manifests are not on this machine, or have no CRD {SCALED_JOBS_CRD}", "./run prepare fetches them."
+        )
     return _held_to(schema, systems, "as a redeploy's KEDA wants them")
 
 

@@ -10,8 +10,9 @@ from prompt_keda.clients.systems import Systems
 from prompt_keda.components import finalizers
 from prompt_keda.components.event_source.redis_streams import TRIGGER
 from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN, lag_triggers, of_every_scaled_job
-from prompt_keda.components.scaled_jobs.objects import PAUSED, is_paused, is_taken_for_paused, limit_of_pod
+from prompt_keda.components.scaled_jobs.objects import PAUSED, is_paused, is_taken_for_paused, limit_of_pod, setting
 from prompt_keda.core.check import Outcome, Verdict, check
+from prompt_keda.core.marks import RUN_ANNOTATION
 from prompt_keda.core.outcomes import fail, ok, unknown, warn
 from prompt_keda.environment.model import Instrument
 
@@ -82,7 +83,7 @@ def none_paused(systems: Systems) -> Outcome:
     fix = f"When it may go on, and keda/jobs-carry-their-generation is green: kubectl annotate scaledjob NAME {PAUSED}-"
 
     def look(instrument: Instrument, live: Object) -> Outcome:
-        run = (live["metadata"].get("annotations") or {}).get("prompt-keda.lsst.io/run")
+        run = (live["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)
         if is_paused(live) and run:
             mine = "Unless it runs: ./run redeploy or ./run resume makes its Jobs safe, then unpauses it."
             return warn(f"{instrument.scaled_job} is paused by run {run}", mine)
@@ -264,15 +265,11 @@ def limits_as_configured(systems: Systems) -> Outcome:
 
 
 def _sizes(wanted: Instrument, spec: Object, trigger: Object) -> list[tuple[str, Any, str]]:
-    """Return each size's key, the live value and the environment's.
-
-    Where a ScaledJob says nothing, KEDA takes 0, 100 and 30 (2.16.1, apis/keda/v1alpha1, scaledjob_types.go and
-    withtriggers_types.go).
-    """
+    """Return each size's key, the live value and the environment's."""
     return [
-        ("minReplicaCount", spec.get("minReplicaCount", 0), str(wanted.min_jobs)),
-        ("maxReplicaCount", spec.get("maxReplicaCount", 100), str(wanted.max_jobs)),
-        ("pollingInterval", spec.get("pollingInterval", 30), f"{wanted.polling_interval.total_seconds():g}"),
+        ("minReplicaCount", setting(spec, "minReplicaCount"), str(wanted.min_jobs)),
+        ("maxReplicaCount", setting(spec, "maxReplicaCount"), str(wanted.max_jobs)),
+        ("pollingInterval", setting(spec, "pollingInterval"), f"{wanted.polling_interval.total_seconds():g}"),
         ("lagCount", trigger.get("lagCount"), str(wanted.lag_count)),
         ("activationLagCount", trigger.get("activationLagCount"), str(wanted.activation_lag_count)),
     ]

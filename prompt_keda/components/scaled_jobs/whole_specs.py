@@ -5,9 +5,9 @@ from __future__ import annotations
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CRDS, SCALED_JOBS
 from prompt_keda.clients.systems import Systems
+from prompt_keda.components.keda.names import SCALED_JOBS_CRD
 from prompt_keda.components.scaled_jobs import drift, lint
 from prompt_keda.components.scaled_jobs.looks import of_every_scaled_job
-from prompt_keda.components.scaled_jobs.schemas import CRD
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import EnvironmentFileError
 from prompt_keda.core.outcomes import fail, ok, skipped, unknown, warn
@@ -34,7 +34,7 @@ def specs_as_wanted(systems: Systems) -> Outcome:
     Fix: `./run redeploy` makes it what its source says; or put the change into the source.
     """
     fix = "./run redeploy makes it what its source says, and ends no Job for it; or put the change into the source."
-    crd = systems.kube.find(CRDS, CRD)
+    crd = systems.kube.find(CRDS, SCALED_JOBS_CRD)
 
     def look(instrument: Instrument, live: Object) -> Outcome:
         if not has_objects(instrument):

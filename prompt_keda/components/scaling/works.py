@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import LEASES, NODES, PODS
 from prompt_keda.clients.systems import Systems
-from prompt_keda.components.capacity.burst import POLLING_S, keda_limit, predicted
+from prompt_keda.components.capacity.burst import keda_limit, predicted
 from prompt_keda.components.cluster.clock import age
 from prompt_keda.components.cluster.events import events_of, last_seen, words_of
 from prompt_keda.components.keda.names import LEASE
 from prompt_keda.components.keda.operator_metrics import operator_metrics, scale_loops
 from prompt_keda.components.scaled_jobs.looks import of_every_scaled_job
+from prompt_keda.components.scaled_jobs.objects import setting
 from prompt_keda.components.scaling.chain import JOB_START, Chain, last_moves, seconds, standing_still
 from prompt_keda.components.scaling.workers import workers_of
 from prompt_keda.core.check import Outcome, check
@@ -89,10 +90,10 @@ def see(systems: Systems, instrument: Instrument, live: Object) -> Chain:
         polled=polled,
         no_poll_seen="" if polled is not None or made_at <= BEGINS else _no_loop(systems, instrument),
         made_at=made_at,
-        polling=timedelta(seconds=float(spec.get("pollingInterval", POLLING_S))),
+        polling=timedelta(seconds=float(setting(spec, "pollingInterval"))),
         start=_start(systems, instrument, live, backlog.waiting),
         target=systems.environment.capacity.target,
-        minimum=int(spec.get("minReplicaCount", 0)),
+        minimum=int(setting(spec, "minReplicaCount")),
         maximum=instrument.max_jobs,
         workers=workers_of(systems, instrument),
     )

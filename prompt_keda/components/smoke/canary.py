@@ -18,6 +18,7 @@ from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import JOBS, PODS
 from prompt_keda.clients.systems import Systems, filled
 from prompt_keda.components.event_source.choice import event_source
+from prompt_keda.components.smoke.smoke_objects import RESTRICTED
 from prompt_keda.core.errors import ClientError, Missing, PromptKedaError, Refusal
 from prompt_keda.core.waiting import looks
 
@@ -26,13 +27,6 @@ TO_RUN = timedelta(seconds=30)
 TO_SAY = timedelta(seconds=20)
 LIFE_S = 60
 """The cluster ends the pod after this, and removes the Job as long after its end: also when this program was killed."""
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-"""Pod Security ``restricted`` (https://kubernetes.io/docs/concepts/security/pod-security-standards/)."""
 REACHED = re.compile(r"(?:^|\")(?:[A-Z]{3,} |no event came|tls: |dial tcp \[?[0-9a-f.:]+\]?:[0-9]+: )")
 """Redis' own answer, its certificate, or a connection to an address: the worker had the name resolved.
 

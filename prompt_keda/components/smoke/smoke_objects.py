@@ -26,6 +26,7 @@ RESTRICTED = {
     "readOnlyRootFilesystem": True,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+"""Pod Security ``restricted`` (https://kubernetes.io/docs/concepts/security/pod-security-standards/)."""
 
 
 def hold_stream(name: str) -> str:

@@ -23,12 +23,10 @@ from prompt_keda.components.smoke.place import SmokePlace
 from prompt_keda.components.smoke.result import SmokeResult
 from prompt_keda.core.errors import DeadlinePassed, StepBroken
 from prompt_keda.core.event import Event, EventKind, Observer
-from prompt_keda.core.waiting import looks
+from prompt_keda.core.waiting import LOOK_S, looks
 
 SUBJECT = "verify/smoke"
 LIMIT = timedelta(seconds=180)
-LOOK_S = 0.3
-"""Redis cannot be watched."""
 """More than the smoke test's own deadline: it ends itself."""
 MOST_JOBS = 100
 """The history limit of the test's ScaledJob: with more Jobs KEDA would tidy the evidence away (failure mode F48)."""
@@ -125,7 +123,7 @@ class _Smoke:
     def _until(self, name: str, look: Callable[[], tuple[bool, str]], watch: Watch, since: float) -> None:
         shown = ""
         detail = ""
-        for _ in looks(self.end - time.monotonic(), watch, LOOK_S):
+        for _ in looks(self.end - time.monotonic(), watch, LOOK_S):  # Redis cannot be watched
             reached, detail = look()
             if reached:
                 self.result.intervals_s[name] = round(time.monotonic() - since, 2)

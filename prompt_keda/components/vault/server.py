@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from prompt_keda.clients.systems import Systems, filled
+from prompt_keda.components.identity.login import LONGEST_REDEPLOY
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.errors import Missing, Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 from prompt_keda.environment.model import FillIn
-
-API = "cluster/api-answers"
-REDEPLOY_S = 600
-"""A redeploy reads its last secret within this time, with room for a person to answer."""
 
 
 @check(
@@ -79,10 +76,10 @@ def token_lives_on(systems: Systems) -> Outcome:
     message = (
         f"it ends in {token.ttl_s // 60} min {token.ttl_s % 60} s and can {'' if token.renewable else 'not '}be renewed"
     )
-    if token.ttl_s >= REDEPLOY_S:
+    if token.ttl_s >= LONGEST_REDEPLOY.total_seconds():
         return ok(message)
     renew = "vault token renew, or log in again." if token.renewable else fix
-    return warn(f"{message}; a redeploy may take {REDEPLOY_S // 60} min", renew)
+    return warn(f"{message}; a redeploy may take {LONGEST_REDEPLOY.total_seconds() // 60:.0f} min", renew)
 
 
 @check(

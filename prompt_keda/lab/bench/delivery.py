@@ -19,12 +19,13 @@ from tempfile import TemporaryDirectory
 
 from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.commands.session import read_environment
+from prompt_keda.components.keda.names import PARTS
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import TASKS
 from prompt_keda.core.waiting import until
 from prompt_keda.lab import argocd, helm, state
-from prompt_keda.lab.bench.recovery import PARTS, NewJobs, as_list, kubectl, let_wait, until_idle
+from prompt_keda.lab.bench.recovery import NewJobs, as_list, kubectl, let_wait, until_idle
 from prompt_keda.lab.drills.job_watcher import JobWatcher
 from prompt_keda.lab.faults.fault import Stage
 from prompt_keda.lab.settings import Lab

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, JOBS
 from prompt_keda.clients.kube.watch import events
 from prompt_keda.commands.session import read_environment
+from prompt_keda.components.keda.names import PARTS
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import TASKS, runs_folder
@@ -33,7 +34,6 @@ from prompt_keda.records.record import RunFolder
 EVENTS_COUNT = 60
 """More than the idle workers take: some wait when the new KEDA comes. They are sent once the old one is gone, because it would
 make so many Jobs that no more may be."""
-PARTS = ("keda-operator", "keda-operator-metrics-apiserver", "keda-admission-webhooks")
 LIMIT_S = 180.0
 
 

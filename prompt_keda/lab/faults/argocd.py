@@ -11,12 +11,12 @@ from typing import Any
 
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import APPLICATIONS, JOBS, SCALED_JOBS, SERVICES
-from prompt_keda.components.argocd.applications import HOOK_FINALIZER
+from prompt_keda.components.keda.names import OPERATOR
 from prompt_keda.core.waiting import until
-from prompt_keda.delivery.argocd import ENABLED_WAS, SUSPENDED_BY, is_busy, scaled_jobs_that_go
+from prompt_keda.delivery.argocd import ENABLED_WAS, HOOK_FINALIZER, SUSPENDED_BY, is_busy, scaled_jobs_that_go
 from prompt_keda.lab import argocd, phalanx, processes, state
 from prompt_keda.lab.faults.fault import Act, Fault, Stage
-from prompt_keda.lab.faults.keda_parts import OPERATOR, remove_operator, restore_operator, until_fresh, until_stale
+from prompt_keda.lab.faults.keda_parts import remove_operator, restore_operator, until_fresh, until_stale
 from prompt_keda.lab.faults.signals import send
 
 DEAD_RUN = "20260101t000000z-argocd-1"

@@ -16,13 +16,12 @@ from prompt_keda.clients.kube.resources import (
     PODS,
     SERVICES,
 )
+from prompt_keda.components.keda.names import METRICS_SERVER, WEBHOOKS
 from prompt_keda.core.waiting import until
 from prompt_keda.lab import processes
 from prompt_keda.lab.faults.ages import age_s
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 
-METRICS = "keda-operator-metrics-apiserver"
-WEBHOOKS = "keda-admission-webhooks"
 DRILL = "prompt-keda-drill"
 FINALIZER = "prompt-keda.lsst.io/drill"
 FOREIGN_API = "v1.drill.prompt-keda.test"
@@ -31,12 +30,12 @@ WAITS = "drill-waits"
 
 def delete_metrics_service(stage: Stage) -> None:
     """Delete the Service behind KEDA's aggregated API."""
-    stage.kube.delete(SERVICES, METRICS, stage.environment.keda.namespace)
+    stage.kube.delete(SERVICES, METRICS_SERVER, stage.environment.keda.namespace)
 
 
 def restore_metrics_service(stage: Stage) -> None:
     """Put it back."""
-    stage.kube.apply(stage.keda_object("Service", METRICS), force=True)
+    stage.kube.apply(stage.keda_object("Service", METRICS_SERVER), force=True)
 
 
 def stop_scheduler(stage: Stage) -> None:

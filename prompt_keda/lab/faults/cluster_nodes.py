@@ -8,13 +8,12 @@ from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import LEASES, NODES
+from prompt_keda.components.keda.names import API_SERVICE
 from prompt_keda.core.waiting import until
 from prompt_keda.lab.faults import signals
 from prompt_keda.lab.faults.ages import age_s
 from prompt_keda.lab.faults.cluster import available
 from prompt_keda.lab.faults.fault import Fault, Stage
-
-KEDAS_API = "v1beta1.external.metrics.k8s.io"
 
 
 def freeze_kubelet(stage: Stage) -> None:
@@ -27,7 +26,7 @@ def lose_node(stage: Stage) -> None:
     """Freeze the kubelet until the cluster calls its node lost."""
     signals.send(stage, "kubelet", signal.SIGSTOP)
     until(lambda: not _node_ready(stage.kube), "a node that is not ready")
-    until(lambda: available(stage.kube, KEDAS_API) == "False", "that nothing answers behind KEDA's API")
+    until(lambda: available(stage.kube, API_SERVICE) == "False", "that nothing answers behind KEDA's API")
 
 
 def thaw_kubelet(stage: Stage) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import CRDS, SCALED_JOBS
+from prompt_keda.components.keda.names import NEEDED_CRDS
 from prompt_keda.core.errors import BadAnswer
 from prompt_keda.core.waiting import until
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, Stage
 
-CRD, LOGINS = "scaledjobs.keda.sh", "triggerauthentications.keda.sh"
+CRD, LOGINS = NEEDED_CRDS
 
 
 def delete_crd(stage: Stage) -> None:

@@ -6,12 +6,13 @@ import base64
 import json
 
 from prompt_keda.clients.kube.resources import DEPLOYMENTS, SECRETS
+from prompt_keda.components.keda.names import WEBHOOKS
 from prompt_keda.core.waiting import until
 from prompt_keda.lab import contents, processes, services
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 from prompt_keda.lab.settings import PORTS, REGISTRY_HOST
 
-PART = "keda-admission-webhooks"
+PART = WEBHOOKS
 NEVER = f"{REGISTRY_HOST}/kedacore/{PART}@sha256:{'0' * 64}"
 
 

@@ -10,6 +10,7 @@ from prompt_keda.clients.kube.resources import JOBS, PODS, SCALED_JOBS
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaled_jobs.objects import GENERATION, SCALED_JOB_LABEL
 from prompt_keda.core.waiting import until
+from prompt_keda.delivery.argocd import HOOK
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, Stage
 
@@ -18,7 +19,6 @@ MOST_FAILED = 5
 """So many Jobs fail before anybody looks."""
 DAY_S = 86400
 YOUNG = timedelta(seconds=15)
-HOOK = "argocd.argoproj.io/hook"
 
 
 def until_workers_stay(stage: Stage) -> None:

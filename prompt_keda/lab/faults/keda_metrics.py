@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 
 from prompt_keda.clients.kube.resources import CLUSTER_ROLES, DEPLOYMENTS, LEASES
-from prompt_keda.components.keda.names import LEASE
+from prompt_keda.components.keda.names import LEASE, OPERATOR
 from prompt_keda.core.waiting import until
 from prompt_keda.lab import processes
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.faults import scaled_jobs
 from prompt_keda.lab.faults.fault import Fault, Stage
-from prompt_keda.lab.faults.keda_parts import OPERATOR, until_fresh
+from prompt_keda.lab.faults.keda_parts import until_fresh
 
 WATCHED, ELSEWHERE = "WATCH_NAMESPACE", "default"
 CHAIN, NOTE = "FORWARD", "prompt-keda-fault"

@@ -5,17 +5,22 @@ from __future__ import annotations
 import base64
 
 from prompt_keda.clients.kube.resources import API_SERVICES, CRDS, DEPLOYMENTS, LEASES
-from prompt_keda.components.keda.names import LEASE
+from prompt_keda.components.keda import parts
+from prompt_keda.components.keda.names import (
+    API_SERVICE,
+    CERTIFICATES,
+    LEASE,
+    OPERATOR,
+    SCALED_JOBS_CRD,
+    VERSION_LABEL,
+    WEBHOOKS,
+)
 from prompt_keda.core.waiting import until
 from prompt_keda.lab.faults import kept_secrets
 from prompt_keda.lab.faults.ages import age_s
 from prompt_keda.lab.faults.fault import Fault, InChaos, Stage
 
-OPERATOR, WEBHOOKS = "keda-operator", "keda-admission-webhooks"
-STALE_S = 31
-METRICS = "v1beta1.external.metrics.k8s.io"
-CERTIFICATES = "kedaorg-certs"
-CRD, VERSION = "scaledjobs.keda.sh", "app.kubernetes.io/version"
+STALE_S = parts.STALE_S + 1
 OTHER = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "another-keda", "namespace": "default"}
 
 
@@ -65,7 +70,7 @@ def corrupt_bundle(stage: Stage) -> None:
     It stays Available: the aggregator asks without verifying (seen), so only a look at the bundle shows it.
     """
     remove_operator(stage)
-    stage.kube.patch(API_SERVICES, METRICS, None, {"spec": {"caBundle": _other_ca(stage)}})
+    stage.kube.patch(API_SERVICES, API_SERVICE, None, {"spec": {"caBundle": _other_ca(stage)}})
 
 
 def restore_bundle(stage: Stage) -> None:
@@ -75,7 +80,7 @@ def restore_bundle(stage: Stage) -> None:
 
 
 def _bundle(stage: Stage) -> str | None:
-    bundle: str | None = stage.kube.get(API_SERVICES, METRICS)["spec"].get("caBundle")
+    bundle: str | None = stage.kube.get(API_SERVICES, API_SERVICE)["spec"].get("caBundle")
     return bundle
 
 
@@ -94,7 +99,7 @@ def restore_certificates(stage: Stage) -> None:
 
 
 def _label_crd(stage: Stage, version: str) -> None:
-    stage.kube.patch(CRDS, CRD, None, {"metadata": {"labels": {VERSION: version}}})
+    stage.kube.patch(CRDS, SCALED_JOBS_CRD, None, {"metadata": {"labels": {VERSION_LABEL: version}}})
 
 
 def age_crd(stage: Stage) -> None:
@@ -118,7 +123,7 @@ def restore_part(stage: Stage) -> None:
 
 
 def _label_part(stage: Stage, version: str) -> None:
-    body = {"metadata": {"labels": {VERSION: version}}}
+    body = {"metadata": {"labels": {VERSION_LABEL: version}}}
     stage.kube.patch(DEPLOYMENTS, WEBHOOKS, stage.environment.keda.namespace, body)
 
 

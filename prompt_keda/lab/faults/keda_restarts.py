@@ -6,11 +6,12 @@ import signal
 
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import DEPLOYMENTS
+from prompt_keda.components.keda.names import OPERATOR, WEBHOOKS
 from prompt_keda.core.errors import LabError
 from prompt_keda.core.waiting import until
 from prompt_keda.lab.faults import signals
 from prompt_keda.lab.faults.fault import Fault, Stage
-from prompt_keda.lab.faults.keda_parts import OPERATOR, STALE_S, WEBHOOKS, lease_age_s, scale, until_fresh, until_stale
+from prompt_keda.lab.faults.keda_parts import STALE_S, lease_age_s, scale, until_fresh, until_stale
 
 
 def freeze_operator(stage: Stage) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from prompt_keda.clients.kube.conditions import has_condition
 from prompt_keda.clients.kube.objects import Object
-from prompt_keda.clients.kube.resources import JOBS, PODS, RESOURCE_QUOTAS, SCALED_JOBS, Resource
+from prompt_keda.clients.kube.resources import CLAIMS, JOBS, PODS, RESOURCE_QUOTAS, SCALED_JOBS, Resource
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaling.chain import MANY
 from prompt_keda.core.waiting import until
@@ -21,7 +21,6 @@ from prompt_keda.lab.node import PAUSE_IMAGE
 ADMISSION = "admissionregistration.k8s.io/v1"
 POLICIES = Resource(ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", False)
 BINDINGS = Resource(ADMISSION, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", False)
-CLAIMS = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 POLICY, NOBODY, ROUNDS = "no-jobs", "nobody", "WORKER_RESTART_FREQ"
 MARK, MARK_NAME = "prompt-keda.test/of-a-fault", "of-a-fault"
 """On the Jobs of a fault, and the name of what it makes."""

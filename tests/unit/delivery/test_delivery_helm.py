@@ -38,9 +38,9 @@ def revision(kube, number, status, namespace="keda", name="keda"):
 def test_what_is_applied_bears_the_marks_of_its_release():
     """KEDA's of KEDA's, an instrument's of its own; one without a release is somebody else's."""
     _, made = delivery()
-    assert made.marked(SERVICE)["metadata"]["annotations"][helm.NAME] == "keda"
+    assert made.marked(SERVICE)["metadata"]["annotations"][helm.RELEASE_NAME] == "keda"
     workers = made.marked(SERVICE, WORKERS)["metadata"]["annotations"]
-    assert (workers[helm.NAME], workers[helm.NAMESPACE]) == ("workers", WORKERS.namespace)
+    assert (workers[helm.RELEASE_NAME], workers[helm.RELEASE_NAMESPACE]) == ("workers", WORKERS.namespace)
     assert made.marked(SERVICE, OTHER) is SERVICE
 
 

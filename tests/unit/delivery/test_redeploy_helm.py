@@ -41,7 +41,7 @@ def test_only_what_hangs_is_removed_unless_nothing_is_deployed(statuses, removed
 
 
 def obj(release=None, **annotations):
-    marks = {helm.NAME: release, helm.NAMESPACE: "keda"} if release else {}
+    marks = {helm.RELEASE_NAME: release, helm.RELEASE_NAMESPACE: "keda"} if release else {}
     return {"kind": "Service", "metadata": {"name": "s", "annotations": {**marks, **annotations}}}
 
 
@@ -56,6 +56,6 @@ def test_marks_are_added_to_a_copy():
     """And none where there is no release."""
     wanted = obj(kept="yes")
     made = helm.marked(wanted, "keda/mine")["metadata"]
-    assert made["annotations"] == {"kept": "yes", helm.NAME: "mine", helm.NAMESPACE: "keda"}
+    assert made["annotations"] == {"kept": "yes", helm.RELEASE_NAME: "mine", helm.RELEASE_NAMESPACE: "keda"}
     assert made["labels"] == dict([helm.MANAGED])
     assert wanted == obj(kept="yes") and helm.marked(wanted, "") is wanted

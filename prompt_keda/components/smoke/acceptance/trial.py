@@ -24,11 +24,9 @@ from prompt_keda.components.smoke.acceptance.shape import Shape, scaled_job
 from prompt_keda.components.smoke.place import SmokePlace
 from prompt_keda.core.errors import DeadlinePassed, StepBroken
 from prompt_keda.core.event import Event, EventKind, Observer
-from prompt_keda.core.waiting import looks
+from prompt_keda.core.waiting import LOOK_S, looks
 
 Look = Callable[[], tuple[bool, str]]
-LOOK_S = 0.3
-"""Redis and the operator's metrics cannot be watched: they are looked at as often as this, in seconds."""
 READ_S = 1.0
 """The metrics come through a port-forward: they are read no more often than this, in seconds."""
 WHOLE_POLLS = 2
