@@ -15,9 +15,9 @@ from prompt_keda.components.cluster.clock import server_now
 from prompt_keda.components.cluster.readiness import Reason, worst_reason
 from prompt_keda.components.event_source.choice import event_source
 from prompt_keda.components.event_source.words import wrong_lag
-from prompt_keda.components.keda.names import API_SERVICE, LEASE, OPERATOR
+from prompt_keda.components.keda.names import API_SERVICE
 from prompt_keda.components.keda.operator_metrics import operator_metrics, scale_loops
-from prompt_keda.components.keda.parts import lease_standing, part_standing
+from prompt_keda.components.keda.parts import lease_fresh, part_standing
 from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import lint, running_jobs
 from prompt_keda.components.scaled_jobs.objects import is_paused, is_running
@@ -97,17 +97,8 @@ def _last_words(context: Context, why: Reason) -> str:
 
 def leader_inspect(context: Context) -> Progress:
     """Does an operator's pod of now hold the Lease? Until one does, every status of KEDA is only a memory (F15)."""
-    kube = context.systems.kube
-    lease = kube.find(LEASES, LEASE, context.namespace)
-    standing = lease_standing(lease, server_now(context.systems))
-    if lease is None or standing.verdict is not Verdict.OK:
-        return Progress(State.WORKING, standing.observed)
-    holder = str(lease["spec"]["holderIdentity"])
-    pods = [pod["metadata"]["name"] for pod in kube.list(PODS, context.namespace, f"app={OPERATOR}")]
-    leader = next((name for name in pods if holder.startswith(f"{name}_")), None)
-    if leader is None:
-        return Progress(State.WORKING, f"the Lease is held by {holder}, which is no pod of now")
-    return Progress(State.DONE, f"{leader} leads")
+    standing = lease_fresh(context.systems)
+    return Progress(State.DONE if standing.verdict is Verdict.OK else State.WORKING, standing.observed)
 
 
 def _to_prove(context: Context) -> list[Instrument]:

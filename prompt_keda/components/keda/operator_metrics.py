@@ -9,6 +9,7 @@ from prompt_keda.clients.kube.client import Kube
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.kube.resources import LEASES, PODS
 from prompt_keda.components.keda.names import LEASE
+from prompt_keda.components.keda.parts import leader_of
 from prompt_keda.core.errors import Missing, Refused, Unreachable
 
 LOOP = "keda_internal_scale_loop_latency_seconds"
@@ -43,7 +44,7 @@ def operator_metrics(kube: Kube, namespace: str) -> str:
         When they cannot be read from here: nothing is then known, and so nothing is red.
     """
     lease = kube.get(LEASES, LEASE, namespace)
-    holder = (lease["spec"].get("holderIdentity") or "").partition("_")[0]
+    holder = leader_of(lease)
     try:
         pods = {pod["metadata"]["name"]: pod for pod in kube.list(PODS, namespace)}
         if holder not in pods:

@@ -20,7 +20,7 @@ from prompt_keda.components.keda.names import (
     VERSION_LABEL,
     WEBHOOK_CONFIGURATION,
 )
-from prompt_keda.core.check import Outcome, check
+from prompt_keda.core.check import Outcome, Verdict, check
 from prompt_keda.core.errors import Refused
 from prompt_keda.core.outcomes import all_of, fail, ok, unknown, warn
 from prompt_keda.delivery.helm import RELEASE_NAME
@@ -118,17 +118,32 @@ def one_version(systems: Systems) -> Outcome:
 
 @check("keda/lease-fresh", "The operator renews its Lease", needs=("cluster/api-answers",), runbook="keda-gone")
 def lease_fresh(systems: Systems) -> Outcome:
-    """Does the operator renew its Lease? If not, the ScaledJobs' Ready is only a memory (failure mode F15).
+    """Does a pod of the operator hold the Lease and renew it? If not, the ScaledJobs' Ready is only a memory (failure mode
+    F15).
 
-    Cause: The operator is dead or hangs, or has let go of its Lease; every status of KEDA is then stale (F15).
+    Cause: The operator is dead or hangs, or has let go of its Lease; every status of KEDA is then stale (F15). WARN: the
+    pod that holds it is gone, as in the first seconds after a restart: KEDA 2.16.1 does not let go of it when it ends.
     As all of the cluster's stamps it is held against the API server's clock.
     """
-    lease = systems.kube.find(LEASES, LEASE, systems.environment.keda.namespace)
-    return lease_standing(lease, server_now(systems))
+    namespace = systems.environment.keda.namespace
+    lease = systems.kube.find(LEASES, LEASE, namespace)
+    standing = lease_standing(lease, server_now(systems))
+    if lease is None or standing.verdict is not Verdict.OK:
+        return standing
+    leader = leader_of(lease)
+    if leader not in [pod["metadata"]["name"] for pod in systems.kube.each(PODS, namespace)]:
+        fix = "A new operator takes it within half a minute; if none does, look at its pod."
+        return warn(f"the Lease is held by {leader}, which is no pod of now", fix)
+    return ok(f"{leader} {standing.observed}")
+
+
+def leader_of(lease: Object) -> str:
+    """Return the name of the pod that holds the operator's Lease; empty if none does."""
+    return str((lease.get("spec") or {}).get("holderIdentity") or "").partition("_")[0]
 
 
 def lease_standing(lease: Object | None, now: datetime) -> Outcome:
-    """Return whether the operator's Lease is held and renewed: the one look of check and plan.
+    """Return whether the operator's Lease is held and renewed: the one look of check, plan and verification.
 
     Parameters
     ----------
@@ -143,7 +158,7 @@ def lease_standing(lease: Object | None, now: datetime) -> Outcome:
     age_s = max(0.0, (now - datetime.fromisoformat(spec["renewTime"])).total_seconds())
     if age_s > STALE_S:
         return fail(f"last renewed {age_s:.0f} s ago: every status of KEDA is stale", fix)
-    return ok(f"renewed {age_s:.0f} s ago")
+    return ok(f"renewed it {age_s:.0f} s ago")
 
 
 @check(

@@ -14,6 +14,7 @@ from prompt_keda.components.cluster.clock import age
 from prompt_keda.components.cluster.events import events_of, last_seen, words_of
 from prompt_keda.components.keda.names import LEASE
 from prompt_keda.components.keda.operator_metrics import operator_metrics, scale_loops
+from prompt_keda.components.keda.parts import leader_of
 from prompt_keda.components.scaled_jobs.looks import of_every_scaled_job
 from prompt_keda.components.scaled_jobs.objects import setting
 from prompt_keda.components.scaling.chain import JOB_START, Chain, last_moves, seconds, standing_still
@@ -108,7 +109,7 @@ def _polled(systems: Systems, redis_state: RedisState) -> timedelta | None:
     namespace = systems.environment.keda.namespace
     try:
         lease = systems.kube.get(LEASES, LEASE, namespace)
-        holder = str(lease["spec"].get("holderIdentity") or "").partition("_")[0]
+        holder = leader_of(lease)
         pods = [pod for pod in systems.kube.each(PODS, namespace) if pod["metadata"]["name"] == holder]
         addresses = [pod["status"]["podIP"] for pod in pods if (pod.get("status") or {}).get("podIP")]
         ages = [redis_state.lag_asked_s(address) for address in addresses]

@@ -393,6 +393,11 @@ def test_metrics_that_do_not_say_it_prove_nothing(change, message):
             change(kinds.LEASES, "operator.keda.sh", "keda", spec={"renewTime": now(minutes=5)}),
             "every status of KEDA is stale",
         ),
+        (
+            verify.leader_inspect,
+            change(kinds.LEASES, "operator.keda.sh", "keda", spec={"holderIdentity": "gone-1_u"}),
+            "held by gone-1, which is no pod of now",
+        ),
     ],
 )
 def test_a_run_ends_only_when_the_checks_would_be_green(inspect, break_it, message):
