@@ -131,7 +131,7 @@ class _Run:
         self.name, self.env, self.as_json = name, env, as_json
         self.verbose = False
         self._began = reports.as_json.Began()
-        self._progress: reports.progress.Progress | None = None
+        self._progress: reports.progress.ProgressPrinter | None = None
         self._result: Result[DataclassInstance] | None = None
         self._show: Callable[[], None] = lambda: None
 
@@ -153,7 +153,7 @@ class _Run:
     def observer(self):
         """What shows progress on standard error."""
         if self._progress is None:
-            self._progress = reports.progress.Progress(verbose=self.verbose)
+            self._progress = reports.progress.ProgressPrinter(verbose=self.verbose)
         return self._progress
 
     @property

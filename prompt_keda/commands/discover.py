@@ -24,7 +24,7 @@ from prompt_keda.environment.loading import unfilled
 from prompt_keda.environment.model import NAME, NAME_WANTED, Environment, FillIn
 from prompt_keda.environment.proposals import Proposal, propose
 from prompt_keda.redeploy.approval import Ask
-from prompt_keda.report.discovery_as_text import Discovery, Gap, KeyChange
+from prompt_keda.report.discovery_as_text import DiscoveryReport, Gap, KeyChange
 from prompt_keda.report.result import Result
 
 FIRST = """\
@@ -62,7 +62,7 @@ smoke:
 """
 
 
-def discover(session: Session, write: bool, differing: bool, ask: Ask | None) -> Result[Discovery]:
+def discover(session: Session, write: bool, differing: bool, ask: Ask | None) -> Result[DiscoveryReport]:
     """Propose every value that an environment's cluster shows. It reads the cluster, and writes the file alone.
 
     A value that a person has written, and that differs, is shown and left alone: it says what should be, and the cluster
@@ -97,7 +97,7 @@ def discover(session: Session, write: bool, differing: bool, ask: Ask | None) ->
     if chosen and (write or (ask is not None and _agrees(ask, file, diff))):
         write_values(file, environment, values, placeholders, "proposed values")
         write = True
-    parts = Discovery(
+    parts = DiscoveryReport(
         file=str(file),
         changes=[_change(proposal, proposal in chosen) for proposal in proposals],
         diff=diff,
@@ -109,7 +109,7 @@ def discover(session: Session, write: bool, differing: bool, ask: Ask | None) ->
     return Result("discover", environment.name, session.header(), parts)
 
 
-def discover_new(name: str, context: str, kubeconfig: str) -> Result[Discovery]:
+def discover_new(name: str, context: str, kubeconfig: str) -> Result[DiscoveryReport]:
     """Write a first environment file, ``environments/NAME.yaml``, for any cluster with KEDA on it.
 
     Parameters

@@ -341,7 +341,7 @@ class RedisSettings(Part):
         return named or (self.service if self.reach == "direct" else f"{self.service}.{self.namespace}")
 
 
-class Registry(Part):
+class RegistrySettings(Part):
     """A container registry that images are pulled from."""
 
     host: Text
@@ -652,7 +652,7 @@ class Environment(Part):
     """Where the events of the instruments wait."""
     redis: RedisSettings
     """Prompt Redis."""
-    registries: ListOf[Registry]
+    registries: ListOf[RegistrySettings]
     """Where the images come from; an image of another registry is a fault."""
     keda: KedaSettings
     """The KEDA that belongs there."""

@@ -10,7 +10,7 @@ from prompt_keda.report.as_text import show_lines
 from prompt_keda.report.drills_as_text import lost_as_text
 
 if TYPE_CHECKING:
-    from prompt_keda.lab.drills.chaos import Outcome
+    from prompt_keda.lab.drills.chaos import RoundOutcome
     from prompt_keda.lab.drills.chaos_plan import Round
     from prompt_keda.lab.image_checks import ImagesChecked
     from prompt_keda.lab.state import LabStatus
@@ -67,7 +67,7 @@ class SmallestRound:
 class ChaosDone:
     """Chaos rounds, in their order; of each that failed the smallest that still does."""
 
-    rounds: Sequence[Outcome]
+    rounds: Sequence[RoundOutcome]
     smallest: Sequence[SmallestRound]
 
 

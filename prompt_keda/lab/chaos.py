@@ -11,7 +11,7 @@ from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.lab import drilling
 from prompt_keda.lab.as_text import ChaosDone, SmallestRound
 from prompt_keda.lab.drills import chaos_acts
-from prompt_keda.lab.drills.chaos import Outcome, run_round
+from prompt_keda.lab.drills.chaos import RoundOutcome, run_round
 from prompt_keda.lab.drills.chaos_plan import BREAK, Round, Targets, make_round, shrink
 from prompt_keda.lab.drills.stack_runs import StackRuns
 from prompt_keda.lab.drills.toolkit import LOCAL, Toolkit
@@ -77,11 +77,11 @@ def _run_rounds(
     chosen: Sequence[Round], stage: Stage, write: Callable[[str], None], observer: Observer
 ) -> Result[ChaosDone]:
     toolkit = Toolkit(observer)
-    outcomes: list[Outcome] = []
+    outcomes: list[RoundOutcome] = []
     smallest: list[SmallestRound] = []
     is_whole, runs = False, StackRuns(stage)
 
-    def once(chaos_round: Round) -> Outcome:
+    def once(chaos_round: Round) -> RoundOutcome:
         nonlocal is_whole
         if not is_whole and go_on(run_command(["redeploy", "--env", LOCAL]).exit_code):
             observer(Event(EventKind.NOTE, "chaos", "", "the redeploy before a round did not end well"))
@@ -117,7 +117,7 @@ def _run_rounds(
     return Result("drill", LOCAL, header, ChaosDone(outcomes, smallest), code)
 
 
-def _stopped(chosen: Sequence[Round], outcomes: Sequence[Outcome]) -> Interrupted:
+def _stopped(chosen: Sequence[Round], outcomes: Sequence[RoundOutcome]) -> Interrupted:
     """Return the message for a person who has stopped it: which rounds are done, and how the next one is run."""
     left = chosen[len(outcomes)] if len(outcomes) < len(chosen) else chosen[-1]
     kept = sum(not outcome.problems for outcome in outcomes)
@@ -143,7 +143,7 @@ def _read(file: str) -> Round:
         raise Refusal(f"{file} holds no round: {error}", "A round that fails is printed as JSON: keep that.") from error
 
 
-def page(outcomes: Sequence[Outcome]) -> str:
+def page(outcomes: Sequence[RoundOutcome]) -> str:
     """Return the table of rounds, as Markdown."""
     kept = sum(not outcome.problems for outcome in outcomes)
     seeds = ", ".join(str(seed) for seed in sorted({outcome.round.seed for outcome in outcomes}))
@@ -153,7 +153,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
     return HEAD + head + "".join(f"{row}\n" for row in [*rows, *map(_row, outcomes)])
 
 
-def _row(outcome: Outcome) -> str:
+def _row(outcome: RoundOutcome) -> str:
     acts = "; ".join(map(str, outcome.round.acts))
     kept = "yes" if not outcome.problems else "; ".join(outcome.problems).replace("|", "/")
     if outcome.not_done:

@@ -67,18 +67,20 @@ def import_pause_image(lab: Lab, worker: Path) -> None:
     archive.unlink()
 
 
-def pause_image(worker: Path) -> images.Built:
+def pause_image(worker: Path) -> images.BuiltImage:
     """Return the pause image: the worker's program, which does that work under another name."""
-    image = images.Image("pause", "1", {"/pause": worker / "worker"}, ("/pause",))
+    image = images.ImageContents("pause", "1", {"/pause": worker / "worker"}, ("/pause",))
     return images.build(image, _image_cache())
 
 
 def publish_small_images(lab: Lab, registry_url: str, worker: Path) -> dict[str, str]:
     """Push the images of worker, Redis and busybox, and return their names by digest."""
     wanted = {
-        "worker": images.Image("lsst-dm/prompt-service", "local", {"/worker": worker / "worker"}, ("/worker",)),
+        "worker": images.ImageContents("lsst-dm/prompt-service", "local", {"/worker": worker / "worker"}, ("/worker",)),
         "redis": _redis_image(lab),
-        "busybox": images.Image("busybox", "1", {"/bin/busybox": packages.find(lab, BUSYBOX)}, ("/bin/busybox",)),
+        "busybox": images.ImageContents(
+            "busybox", "1", {"/bin/busybox": packages.find(lab, BUSYBOX)}, ("/bin/busybox",)
+        ),
     }
     return publish(lab, registry_url, wanted)
 
@@ -88,23 +90,23 @@ def publish_redis_image(lab: Lab, registry_url: str) -> str:
     return publish(lab, registry_url, {"redis": _redis_image(lab)})["redis"]
 
 
-def _redis_image(lab: Lab) -> images.Image:
+def _redis_image(lab: Lab) -> images.ImageContents:
     files: dict[str, Path] = {}
     for program in (REDIS_SERVER, REDIS_CLI):  # upstream's image has both, and the runbooks call the second
         libraries = images.shared_libraries(packages.list_libraries(lab, program), packages.root(lab))
         files |= {str(program): packages.find(lab, program), **libraries}
-    return images.Image("redis", "7", files, (str(REDIS_SERVER),))
+    return images.ImageContents("redis", "7", files, (str(REDIS_SERVER),))
 
 
 def publish_keda_images(lab: Lab, registry_url: str, programs: Path) -> dict[str, str]:
     """Push KEDA's three images, with the entry points of upstream's, and return their names by digest."""
     tag = KEDA_VERSION
     wanted = {
-        "keda": images.Image("kedacore/keda", tag, {"/keda": programs / "operator"}, ("/keda",)),
-        "keda-metrics-apiserver": images.Image(
+        "keda": images.ImageContents("kedacore/keda", tag, {"/keda": programs / "operator"}, ("/keda",)),
+        "keda-metrics-apiserver": images.ImageContents(
             "kedacore/keda-metrics-apiserver", tag, {"/keda-adapter": programs / "adapter"}, ("/keda-adapter",)
         ),
-        "keda-admission-webhooks": images.Image(
+        "keda-admission-webhooks": images.ImageContents(
             "kedacore/keda-admission-webhooks",
             tag,
             {"/keda-admission-webhooks": programs / "webhooks"},
@@ -121,7 +123,7 @@ def write_keda_manifests(lab: Lab, image_names: dict[str, str]) -> tuple[Path, s
     return keda_manifests.write(objects, cache_home() / "prompt-keda" / "manifests")
 
 
-def publish(lab: Lab, registry_url: str, wanted: dict[str, images.Image]) -> dict[str, str]:
+def publish(lab: Lab, registry_url: str, wanted: dict[str, images.ImageContents]) -> dict[str, str]:
     """Push images, each unless the registry has it, and return their names by digest. Raises as `images.push` does."""
     password = state.ensure_secret(lab, "registry-password")
     with images.registry_client(registry_url, lab.pki / "ca.crt", services.REGISTRY_USER, password) as client:

@@ -23,7 +23,7 @@ from prompt_keda.lab.drills.drill import runbook_of
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.lab.faults.fault import Fault
 from prompt_keda.report.parts import Nothing
-from prompt_keda.report.progress import Progress
+from prompt_keda.report.progress import ProgressPrinter
 from prompt_keda.report.result import Result
 
 SITE = CODE / ".site"
@@ -271,7 +271,7 @@ def _run(argv: Sequence[str | Path], what: str) -> None:
 
 
 if __name__ == "__main__":  # the test run's
-    progress = Progress()
+    progress = ProgressPrinter()
     try:
         build(progress)
     except LabError as error:

@@ -30,7 +30,7 @@ ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
-class Image:
+class ImageContents:
     """What goes into an image.
 
     Parameters
@@ -56,10 +56,10 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltImage:
     """An image in the cache: its layer's file, its config and manifest, and the manifest's digest."""
 
-    image: Image
+    image: ImageContents
     layer: Path
     layer_digest: str
     config: bytes
@@ -71,7 +71,7 @@ class Built:
         return _digest(self.manifest)
 
 
-def build(image: Image, cache: Path) -> Built:
+def build(image: ImageContents, cache: Path) -> BuiltImage:
     """Build an image; its layer is made once and kept in ``cache``. Idempotent: yes."""
     layer = private_folder(cache) / f"{_key(image)}.tar"
     digest_file = layer.with_suffix(".sha256")
@@ -97,10 +97,10 @@ def build(image: Image, cache: Path) -> Built:
         "config": {"mediaType": CONFIG, "digest": _digest(config_json), "size": len(config_json)},
         "layers": [{"mediaType": LAYER, "digest": digest, "size": layer.stat().st_size}],
     }
-    return Built(image, layer, digest, config_json, _json(manifest))
+    return BuiltImage(image, layer, digest, config_json, _json(manifest))
 
 
-def push(built: Built, client: httpx.Client) -> str:
+def push(built: BuiltImage, client: httpx.Client) -> str:
     """Push an image, and return ``repository@digest``. What the registry has already is not sent.
 
     Parameters
@@ -147,7 +147,7 @@ def registry_client(url: str, ca_file: Path, user: str, password: Secret) -> htt
     return httpx.Client(base_url=url, verify=context, auth=(user, password.reveal()), timeout=60, trust_env=False)
 
 
-def write_archive(built: Built, path: Path, name: str) -> None:
+def write_archive(built: BuiltImage, path: Path, name: str) -> None:
     """Write an image as an OCI archive, which ``ctr images import`` takes without any registry."""
     descriptor = {"mediaType": MANIFEST, "digest": built.digest, "size": len(built.manifest)}
     descriptor["annotations"] = {"io.containerd.image.name": name}
@@ -186,7 +186,7 @@ def shared_libraries(lister: list[str], root: Path = Path("/")) -> dict[str, Pat
     return libraries
 
 
-def _write_layer(image: Image, path: Path) -> None:
+def _write_layer(image: ImageContents, path: Path) -> None:
     folders = {str(parent) for name in (*image.files, *image.links) for parent in Path(name).parents}
     with tarfile.open(path, "w") as archive:
         for folder in sorted({*folders, "/tmp", "/etc"} - {"/"}):  # noqa: S108  inside the image
@@ -204,7 +204,7 @@ def _write_layer(image: Image, path: Path) -> None:
             archive.addfile(info)
 
 
-def _key(image: Image) -> str:
+def _key(image: ImageContents) -> str:
     """Return a key for the layer: names, links, and each file's path, size and time of change."""
     facts: list[Any] = [sorted(image.links.items())]
     for name, source in sorted(image.files.items()):

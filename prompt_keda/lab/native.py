@@ -9,13 +9,13 @@ from prompt_keda.core.event import Observer
 from prompt_keda.lab import base_objects, contents, control_plane, node, packages, provider, services
 from prompt_keda.lab.commands import Children
 from prompt_keda.lab.go_builds import KUBE, WORKER, GoModule
-from prompt_keda.lab.provider import Ground
+from prompt_keda.lab.provider import Infrastructure
 from prompt_keda.lab.settings import Lab
 
 ADDRESS_IS_TAKEN = "provided IP is already allocated"
 
 
-class Native:
+class NativeProvider:
     """Implements `provider.Provider`."""
 
     name: str = provider.NATIVE
@@ -33,14 +33,14 @@ class Native:
         """Install them."""
         packages.install(observer)
 
-    def start_cluster(self, ground: Ground) -> None:
+    def start_cluster(self, infrastructure: Infrastructure) -> None:
         """Start etcd, containerd, the API server and all that follows, each as a process of the stack."""
-        lab, address = ground.lab, ground.address
-        lab.link_programs(ground.folder_of(KUBE) / "kube")
+        lab, address = infrastructure.lab, infrastructure.address
+        lab.link_programs(infrastructure.folder_of(KUBE) / "kube")
         control_plane.start_etcd(lab)
         node.start_containerd(lab, address)
-        control_plane.start_api_server(lab, address, ground.authentication)
-        contents.import_pause_image(lab, ground.folder_of(WORKER))
+        control_plane.start_api_server(lab, address, infrastructure.authentication)
+        contents.import_pause_image(lab, infrastructure.folder_of(WORKER))
         services.wait_until("the API server", lambda: is_ready(lab), 90, lab, "kube-apiserver")
         control_plane.start_controllers(lab)
         node.start_kubelet(lab, address)

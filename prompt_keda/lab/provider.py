@@ -29,7 +29,7 @@ DELIVERY = "DELIVERY"
 
 
 @dataclass(frozen=True)
-class Ground:
+class Infrastructure:
     """What stands when the cluster is started: the stack's network, its keys, its registry and its people.
 
     Parameters
@@ -93,7 +93,7 @@ class Provider(Protocol):
             When they cannot be fetched.
         """
 
-    def start_cluster(self, ground: Ground) -> None:
+    def start_cluster(self, infrastructure: Infrastructure) -> None:
         """Start control plane and node, and wait until the API server is ready. Idempotent: yes.
 
         Raises

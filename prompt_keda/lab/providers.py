@@ -9,13 +9,13 @@ from prompt_keda.core.private_folder import private_folder
 from prompt_keda.lab import engines, image_list, users_engine
 from prompt_keda.lab.kind import engine, in_users_engine, ways
 from prompt_keda.lab.kind.built import Built
-from prompt_keda.lab.kind.cluster import Kind
-from prompt_keda.lab.native import Native
+from prompt_keda.lab.kind.cluster import KindProvider
+from prompt_keda.lab.native import NativeProvider
 from prompt_keda.lab.provider import KIND, NATIVE, Provider
 from prompt_keda.lab.settings import Lab
 
-PROVIDERS: tuple[Provider, ...] = (Native(), Kind(engine, Built()))
-IN_USERS_ENGINE = Kind(in_users_engine, Built())
+PROVIDERS: tuple[Provider, ...] = (NativeProvider(), KindProvider(engine, Built()))
+IN_USERS_ENGINE = KindProvider(in_users_engine, Built())
 """What kind is for whoever is not root."""
 VARIABLE = "PROMPT_KEDA_LAB_PROVIDER"
 
@@ -65,7 +65,7 @@ def with_images(provider: Provider) -> tuple[Provider, str]:
     """
     if not provider.needs_root:
         images, why = ways.choose()
-        return Kind(in_users_engine, images), f"{images.name}: {why}"
+        return KindProvider(in_users_engine, images), f"{images.name}: {why}"
     if os.environ.get(image_list.IMAGES, "") not in ("", image_list.BUILT):
         what = f"${image_list.IMAGES}: images are pulled into a container engine of yours, and root has none here"
         raise Refusal(what, "Unset it, or bring the stack up as a user with the right to Docker.")

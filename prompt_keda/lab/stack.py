@@ -35,7 +35,7 @@ from prompt_keda.lab import (
 )
 from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.pki import Authority
-from prompt_keda.lab.provider import DELIVERY, Ground, Provider
+from prompt_keda.lab.provider import DELIVERY, Infrastructure, Provider
 from prompt_keda.lab.settings import PORTS, Lab, current_lab
 
 DELIVERIES = ("argocd", "helm", "vcluster")
@@ -171,7 +171,7 @@ class _Bringup:
 
     def _start_cluster(self) -> None:
         self.provider.start_cluster(
-            Ground(
+            Infrastructure(
                 self.lab,
                 self.address,
                 self.authority,

@@ -22,7 +22,7 @@ from prompt_keda.core.errors import Refusal
 from prompt_keda.core.event import Event, EventKind
 from prompt_keda.core.places import ROOT, TASKS, state_home
 from prompt_keda.report import as_junit
-from prompt_keda.report.progress import Progress
+from prompt_keda.report.progress import ProgressPrinter
 
 AT_STACK, AT_DESK = "not desk_first", "viewpoint or desk_first or desk_only"
 """What is run there by its markers, which pyproject.toml explains; with --exhaustive everything that can be."""
@@ -62,7 +62,7 @@ def run(quick: bool, exhaustive: bool, junit: str = "") -> int:
         what = "the tests on the local stack need root"
         raise Refusal(what, "./run test --quick runs static checks and unit tests alone.")
     with TemporaryDirectory(prefix="prompt-keda-test-") as folder:
-        progress = Progress()
+        progress = ProgressPrinter()
         tests = _TestRun(Path(folder), exhaustive, progress)
         try:
             tests.run_quick()
@@ -82,7 +82,7 @@ class _TestRun:
 
     folder: Path
     exhaustive: bool
-    progress: Progress
+    progress: ProgressPrinter
     failed: list[str] = field(default_factory=list)
 
     def run_quick(self) -> None:

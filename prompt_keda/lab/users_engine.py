@@ -192,7 +192,7 @@ def _of_image(lab: Lab) -> str:
 
 def _ensure_shell(lab: Lab) -> None:
     if not run([*docker(lab), "images", "--quiet", SHELL]).strip():
-        image = images.Image("shell", "1", {}, (), links=MERGED)
+        image = images.ImageContents("shell", "1", {}, (), links=MERGED)
         layer = images.build(image, cache_home() / "prompt-keda" / "images").layer
         run([*docker(lab), "import", str(layer), SHELL])
 

@@ -212,9 +212,9 @@ def _publish_images(lab: Lab, program: Path) -> dict[str, str]:
     files, links = {kubernetes: kube, "/bin/busybox": contents.BUSYBOX}, {**tools, **parts, **programs}
     version = f"v{KUBERNETES_VERSION}"
     wanted = {
-        "kubernetes": images.Image("vcluster/kubernetes", version, files, ("/bin/sh",), "0:0", links),
-        "coredns": images.Image("vcluster/coredns", version, files, ("/bin/coredns",), links=links),
-        "vcluster": images.Image(
+        "kubernetes": images.ImageContents("vcluster/kubernetes", version, files, ("/bin/sh",), "0:0", links),
+        "coredns": images.ImageContents("vcluster/coredns", version, files, ("/bin/coredns",), links=links),
+        "vcluster": images.ImageContents(
             "vcluster/vcluster",
             go_builds.required_version(go_builds.VCLUSTER, MODULE),
             {"/vcluster": program, "/bin/busybox": contents.BUSYBOX},

@@ -30,7 +30,7 @@ def _moment(text: str) -> str:
     return text
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]{0,252}$")]
+ObjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:_-]{0,252}$")]
 Namespace = Annotated[str, Field(pattern="^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$")]
 Uid = Annotated[str, Field(pattern="^[A-Za-z0-9-]{1,64}$")]
 Kind = Annotated[str, Field(pattern="^[A-Z][A-Za-z]{0,62}$")]
@@ -56,7 +56,7 @@ class DeletionRecord(Strict):
 
     kind: Kind
     namespace: Namespace
-    name: Name
+    name: ObjectName
     uid: Uid
     why: Line
 
@@ -88,7 +88,7 @@ class RunningRecord(Strict):
 
     kind: Kind
     namespace: Namespace
-    name: Name
+    name: ObjectName
     uid: Uid
     scaled_job: Annotated[str, Field(pattern="^[a-z0-9.-]{0,253}$")]
     generation: Line | None
@@ -99,7 +99,7 @@ class RunningRecord(Strict):
 class MetadataRecord(Strict):
     """The metadata of an object, as it is applied."""
 
-    name: Name
+    name: ObjectName
     namespace: Namespace = ""
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)

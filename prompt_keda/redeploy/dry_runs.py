@@ -33,6 +33,7 @@ from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Refused, Un
 from prompt_keda.redeploy import free, guard, remove, takeovers
 
 Look = Callable[[], str | None]
+"""Returns what stands in the way, or None."""
 TRIED = "-preflight"
 """Ends the name under which it is tried whether something can be made again that still stands."""
 CANNOT_TELL = "does not support dry run"

@@ -23,9 +23,6 @@ from prompt_keda.core.rights import named
 from prompt_keda.environment.model import Instrument, SecretSync
 from prompt_keda.redeploy import dry_runs, held, quota_room, remove
 
-Look = Callable[[], str | None]
-"""Gives what stands in the way, or None."""
-
 
 def inspect(context: Context) -> Progress:
     """Can all be read, written and pulled that a redeploy needs, and is nothing being deleted that it keeps?
@@ -53,7 +50,7 @@ def look_only(context: Context) -> None:
     """Do nothing: a preflight never writes. Idempotent: yes."""
 
 
-def _looks(context: Context) -> Iterator[Look]:
+def _looks(context: Context) -> Iterator[dry_runs.Look]:
     yield partial(_jobs_of_dying_namespaces, context)
     yield from (
         partial(_in_one_line, context, look) for look in (held.of_namespaces, held.of_parts, held.of_certificates)

@@ -42,7 +42,7 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class Discovery:
+class DiscoveryReport:
     """What was seen, what is proposed for an environment's file, and whether it was written."""
 
     file: str
@@ -54,7 +54,7 @@ class Discovery:
     open: Sequence[Gap]
 
 
-def show_discovery(discovery: Discovery, with_diff: bool = True) -> None:
+def show_discovery(discovery: DiscoveryReport, with_diff: bool = True) -> None:
     """Show what was proposed and written. ``with_diff``: unless a person has just been shown it."""
     chosen = [change for change in discovery.changes if change.chosen]
     differing = [change for change in discovery.changes if not change.chosen]
@@ -73,7 +73,7 @@ def show_discovery(discovery: Discovery, with_diff: bool = True) -> None:
     show_lines([*lines, _end(discovery, len(chosen))])
 
 
-def _end(discovery: Discovery, count: int) -> str:
+def _end(discovery: DiscoveryReport, count: int) -> str:
     if discovery.written:
         return f"{discovery.file}: {_values(count)} written, {len(discovery.open)} to be filled in"
     if count:

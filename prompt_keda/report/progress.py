@@ -65,7 +65,7 @@ class _Stage:
         return Text(f"{shown}{clock}", no_wrap=True, overflow="crop")
 
 
-class Progress:
+class ProgressPrinter:
     """An observer that prints. Live lines only on a terminal, and not with TERM=dumb; no colour with NO_COLOR.
 
     Parameters

@@ -67,7 +67,7 @@ class Mirror:
         for module in (go_builds.KEDA, go_builds.VAULT):
             folder = _programs(module)
             for program, (name, inside) in PROGRAMS[module.name].items():
-                image = images.Image(name, "v1", {inside: folder / program}, (inside,))
+                image = images.ImageContents(name, "v1", {inside: folder / program}, (inside,))
                 self.add(
                     name, f"ghcr.io/programs/{name}", self._with_volume(images.build(image, self.folder / "images"))
                 )
@@ -79,7 +79,7 @@ class Mirror:
             process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def add(self, name: str, image: str, built: images.Built, **changed: str) -> str:
+    def add(self, name: str, image: str, built: images.BuiltImage, **changed: str) -> str:
         """Push an image with an index above it, add it to the list, and return the index's digest."""
         plan = self.folder / "push"
         plan.mkdir(exist_ok=True)
@@ -101,7 +101,7 @@ class Mirror:
         self.list_file.chmod(0o644)
         return str(self.list_file)
 
-    def _node(self) -> images.Built:
+    def _node(self) -> images.BuiltImage:
         """Return the node's image as it is built here; a public one cannot be had."""
         lab = self.machine.engine
         ground = SimpleNamespace(lab=lab, folder_of=_programs, children=Children(), observer=nobody)
@@ -115,7 +115,7 @@ class Mirror:
         digest = f"sha256:{described['Layers'][0].removesuffix('.tar')}"
         return built(layer, digest, config)
 
-    def _go(self) -> images.Built:
+    def _go(self) -> images.BuiltImage:
         """Return this machine's Go, where the images golang have theirs."""
         layer = self.folder / "go.tar"
         root = subprocess.run(["go", "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip()
@@ -125,13 +125,13 @@ class Mirror:
         config = {"architecture": images.ARCHITECTURE[platform.machine()], "os": "linux", "config": {}}
         return built(layer, digest, json.dumps({**config, "rootfs": {"type": "layers", "diff_ids": [digest]}}).encode())
 
-    def _with_volume(self, image: images.Built) -> images.Built:
+    def _with_volume(self, image: images.BuiltImage) -> images.BuiltImage:
         """Return the image with a volume, as HashiCorp's of Vault has: what is copied out of it may leave none."""
         config = json.loads(image.config)
         config["config"]["Volumes"] = {"/logs": {}}
         return built(image.layer, image.layer_digest, json.dumps(config).encode())
 
-    def _debian(self) -> images.Built:
+    def _debian(self) -> images.BuiltImage:
         """Return the Debian that kind's node is made of here, with the packages that are asked of it: nothing leads to others."""
         (base,) = (cache_home() / "prompt-keda/build").glob("debian-bookworm-????????????????.tar")
         layer, repository = self.folder / "debian.tar", _repository(self.folder / "packages")
@@ -176,18 +176,22 @@ def _programs(module: go_builds.GoModule) -> Path:
     return go_builds.build(module, nobody)
 
 
-def built(layer: Path, layer_digest: str, config: bytes) -> images.Built:
+def built(layer: Path, layer_digest: str, config: bytes) -> images.BuiltImage:
     """Return an image of one layer as `images.push` takes it."""
     described = {"mediaType": images.CONFIG, "digest": _digest(config), "size": len(config)}
     layers = [{"mediaType": images.LAYER, "digest": layer_digest, "size": layer.stat().st_size}]
     manifest = {"schemaVersion": 2, "mediaType": images.MANIFEST, "config": described, "layers": layers}
-    return images.Built(images.Image("", "v1", {}, ()), layer, layer_digest, config, json.dumps(manifest).encode())
+    return images.BuiltImage(
+        images.ImageContents("", "v1", {}, ()), layer, layer_digest, config, json.dumps(manifest).encode()
+    )
 
 
 def _push(repository: str, plan: str, layer: str, layer_digest: str) -> str:
     """Push an image and an index above it: called in the engine's network."""
     config, manifest = (Path(plan, name).read_bytes() for name in ("config", "manifest"))
-    image = images.Built(images.Image(repository, "v1", {}, ()), Path(layer), layer_digest, config, manifest)
+    image = images.BuiltImage(
+        images.ImageContents(repository, "v1", {}, ()), Path(layer), layer_digest, config, manifest
+    )
     with httpx.Client(base_url=f"http://{HOST}", timeout=120, trust_env=False) as client:
         until(lambda: _answers(client), "the mirror", 10)
         images.push(image, client)

@@ -25,7 +25,7 @@ def build(root, folder):
     """Build the image, push it to the stack's registry, and return its name by digest."""
     lab = settings.current_lab()
     entry = (_python(), f"{FOLDER}/bin/prompt-keda")
-    image = images.Image("prompt-keda", "local", _files(_wheel(root, folder)), entry)
+    image = images.ImageContents("prompt-keda", "local", _files(_wheel(root, folder)), entry)
     built = images.build(image, folder / "cache")
     password = state.ensure_secret(lab, "registry-password")
     url = state.endpoints(lab)["registry_url"]

@@ -22,7 +22,7 @@ from prompt_keda.core.plan import Step
 from prompt_keda.core.untrusted import neutral
 from prompt_keda.lab.faults import ALL_FAULTS
 from prompt_keda.redeploy.planner import STEPS
-from prompt_keda.report.progress import Progress
+from prompt_keda.report.progress import ProgressPrinter
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = sorted((ROOT / "prompt_keda").rglob("*.py"))
@@ -172,7 +172,7 @@ def test_a_terminal_escape_from_outside_does_not_reach_the_terminal(capsys):
     assert neutral("a\x1b[31mb\u202ec\rd\ne") == "a\ufffd[31mb\ufffdc\ufffdd\ne"
     from prompt_keda.core.event import Event, EventKind
 
-    Progress()(Event(EventKind.FINISHED, "s", "done", "evil\x1b]0;title\x07"))
+    ProgressPrinter()(Event(EventKind.FINISHED, "s", "done", "evil\x1b]0;title\x07"))
     assert "\x1b" not in capsys.readouterr().err
 
 
@@ -190,7 +190,7 @@ def test_progress_goes_on_when_nobody_reads_it_any_more():
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w", buffering=1) as stream:
-        progress = Progress(stream)
+        progress = ProgressPrinter(stream)
         for _ in range(3):
             progress(Event(EventKind.NOTE, "a", "", "x" * 100_000))
         progress.close()

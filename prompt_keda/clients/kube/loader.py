@@ -13,7 +13,7 @@ from typing import Any
 from prompt_keda.clients.http.header_text import NotSendable, sendable
 from prompt_keda.clients.kube.errors import SYSTEM
 from prompt_keda.clients.kube.expiry import claims_of, moment
-from prompt_keda.clients.kube.oidc import IdToken, Place
+from prompt_keda.clients.kube.oidc import IdToken, KubeconfigUser
 from prompt_keda.core.errors import LoggedOut
 
 
@@ -50,7 +50,7 @@ def make_loader(merged: Any, context: str | None, timeout: timedelta, where: str
                 fix = "Log in by an exec plugin: kubectl needs one too, since 1.26."
                 raise LoggedOut(SYSTEM, where, f"its auth-provider {str(name)[:40]!r} is not supported", fix)
             if self.id_token is None:
-                place = Place(Path(self._user.path), self._current_context["context"]["user"])
+                place = KubeconfigUser(Path(self._user.path), self._current_context["context"]["user"])
                 self.id_token = IdToken(place, provider.get("config") or {}, timeout)
             living = self.id_token.token()
             self.token, self.expiry = f"Bearer {living}", moment((claims_of(living) or {}).get("exp"))

@@ -29,7 +29,7 @@ REST_S = 30
 
 
 @dataclass(frozen=True)
-class Place:
+class KubeconfigUser:
     """Where a login is kept: a kubeconfig, and the name of its user."""
 
     kubeconfig: Path
@@ -49,7 +49,7 @@ class IdToken:
         For a refresh, all of it.
     """
 
-    def __init__(self, place: Place, config: Mapping[str, Any], timeout: timedelta) -> None:
+    def __init__(self, place: KubeconfigUser, config: Mapping[str, Any], timeout: timedelta) -> None:
         self._place = place
         self._config = dict(config)
         self._timeout_s = timeout.total_seconds()
@@ -126,7 +126,7 @@ def _lives(token: str) -> bool:
     return expiry is not None and expiry > datetime.fromtimestamp(time.time() + MARGIN_S, UTC)
 
 
-def _read_config(place: Place) -> dict[str, Any] | None:
+def _read_config(place: KubeconfigUser) -> dict[str, Any] | None:
     """Return the provider's config that stands in the kubeconfig now; None if there is none any more."""
     try:
         return dict(_config_of(_document(place.kubeconfig.read_bytes()), place.user))
@@ -134,7 +134,7 @@ def _read_config(place: Place) -> dict[str, Any] | None:
         return None
 
 
-def _write_config(place: Place, changes: Mapping[str, str]) -> None:
+def _write_config(place: KubeconfigUser, changes: Mapping[str, str]) -> None:
     """Change the provider's config in the kubeconfig, and nothing else.
 
     Written over in place, as kubectl does: the file may be a link, or be mounted. What cannot be kept is good until the

@@ -35,7 +35,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Stage:
+class PipelineStage:
     """One program on an event's way to a running worker.
 
     Parameters
@@ -74,12 +74,12 @@ class Prediction:
     """
 
     jobs_count: int
-    stages: Sequence[Stage]
+    stages: Sequence[PipelineStage]
     before_s: float
     after_s: float
 
     @property
-    def binding(self) -> Stage:
+    def binding(self) -> PipelineStage:
         """The slowest stage."""
         return max(self.stages, key=lambda stage: stage.seconds(self.jobs_count))
 
@@ -98,7 +98,7 @@ class Prediction:
             return None
         for limit in (Limit(*rung) for rung in LADDER if rung[0] > self.binding.limit.qps >= 0):
             stages = [
-                Stage(stage.name, limit, stage.requests_each) if stage is self.binding else stage
+                PipelineStage(stage.name, limit, stage.requests_each) if stage is self.binding else stage
                 for stage in self.stages
             ]
             changed = Prediction(self.jobs_count, stages, self.before_s, self.after_s)
@@ -149,11 +149,11 @@ def predict(
       are deleted at the same time, 3.3.
     """
     stages = [
-        Stage("keda-operator", keda),
-        Stage("kube-controller-manager", controller_manager, JOB_REQUESTS),
-        *([Stage(SYNCER, syncer, SYNCER_REQUESTS)] if syncer else []),
-        Stage("kube-scheduler", scheduler),
-        *([Stage(NODES, starts)] if starts else []),
+        PipelineStage("keda-operator", keda),
+        PipelineStage("kube-controller-manager", controller_manager, JOB_REQUESTS),
+        *([PipelineStage(SYNCER, syncer, SYNCER_REQUESTS)] if syncer else []),
+        PipelineStage("kube-scheduler", scheduler),
+        *([PipelineStage(NODES, starts)] if starts else []),
     ]
     return Prediction(jobs_count, stages, before_s, after_s)
 

@@ -34,7 +34,7 @@ LIMIT = timedelta(seconds=120)
 """An operator that was just installed looks at its ScaledJobs within some seconds; its image may have to be pulled."""
 
 
-Act = Callable[[Context, Object], None]
+ScaledJobAction = Callable[[Context, Object], None]
 
 
 def requeue_inspect(context: Context) -> Progress:
@@ -101,7 +101,7 @@ def settle_scaled_jobs(context: Context) -> None:
 def _work_until_done(context: Context, inspect: Callable[[Context], Progress]) -> None:
     """Do what each ScaledJob needs, once it has needed that for long enough, until nothing is left to do."""
     kube = context.systems.kube
-    since: dict[tuple[Act, str, str], float] = {}
+    since: dict[tuple[ScaledJobAction, str, str], float] = {}
     watch = kube.watch([(SCALED_JOBS, None), (JOBS, None)])
     try:
         for _ in looks(LIMIT.total_seconds(), watch):
@@ -121,14 +121,14 @@ def _work_until_done(context: Context, inspect: Callable[[Context], Progress]) -
         watch.close()
 
 
-def _need(context: Context, key: tuple[str, str], live: Object) -> Act | None:
+def _need(context: Context, key: tuple[str, str], live: Object) -> ScaledJobAction | None:
     """Return what is to be done with a ScaledJob as it stands."""
     if is_paused(live):
         return _make_safe if _is_seen_paused(live) else None
     return _pause if is_taken_for_paused(live) and key in _instruments(context) else None
 
 
-def _for_long(act: Act) -> float:
+def _for_long(act: ScaledJobAction) -> float:
     return (HOLD if act is _make_safe else PATIENCE).total_seconds()
 
 

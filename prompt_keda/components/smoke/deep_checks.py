@@ -19,7 +19,7 @@ from prompt_keda.core.errors import BadAnswer, Missing, Refused
 from prompt_keda.core.outcomes import fail, look_at, ok, unknown, warn, worst_of
 from prompt_keda.delivery.manifests import load_instrument_objects, load_keda_manifests, local_file
 
-Right = tuple[str, str, str]
+Access = tuple[str, str, str]
 """Verb, group and resource (with its subresource)."""
 KEDA, EVENTING = "keda.sh", "eventing.keda.sh"
 WATCHED: tuple[tuple[str, str], ...] = (
@@ -33,7 +33,7 @@ WATCHED_EVERYWHERE: tuple[tuple[str, str], ...] = (
     (EVENTING, "clustercloudeventsources"),
 )
 """Kinds without namespace: a Role cannot give these, and without them an operator with watchNamespace crash-loops (F13)."""
-FOR_INSTRUMENTS: tuple[Right, ...] = (
+FOR_INSTRUMENTS: tuple[Access, ...] = (
     *((verb, "batch", "jobs") for verb in ("create", "delete", "list", "watch")),
     ("list", "", "pods"),
     ("get", "", "secrets"),
@@ -41,22 +41,22 @@ FOR_INSTRUMENTS: tuple[Right, ...] = (
     ("update", KEDA, "scaledjobs"),
     ("patch", KEDA, "scaledjobs/status"),
 )
-AT_HOME: tuple[Right, ...] = (
+AT_HOME: tuple[Access, ...] = (
     *((verb, "coordination.k8s.io", "leases") for verb in ("get", "create", "update")),
     *((verb, "", "secrets") for verb in ("get", "create", "update")),
 )
 """In KEDA's own namespace: the Lease of its leader, and its certificates."""
-TO_TRUST: tuple[Right, ...] = (
+TO_TRUST: tuple[Access, ...] = (
     ("update", "admissionregistration.k8s.io", "validatingwebhookconfigurations"),
     ("update", "apiregistration.k8s.io", "apiservices"),
 )
 """The operator writes its CA there when it renews its certificates."""
-OF_METRICS: tuple[Right, ...] = (
+OF_METRICS: tuple[Access, ...] = (
     ("create", "authentication.k8s.io", "tokenreviews"),
     ("create", "authorization.k8s.io", "subjectaccessreviews"),
 )
 """What every aggregated API server needs, to know who asks it and what they may."""
-OF_WEBHOOKS: tuple[Right, ...] = tuple(
+OF_WEBHOOKS: tuple[Access, ...] = tuple(
     (verb, group, plural)
     for verb in ("list", "watch")
     for group, plural in ((KEDA, "scaledobjects"), ("autoscaling", "horizontalpodautoscalers"))
@@ -189,7 +189,7 @@ def _watched_namespaces(deployment: Object) -> list[str]:
     return []
 
 
-def _asked(systems: Systems, account: tuple[str, str], part: str, right: Right, where: str) -> Outcome:
+def _asked(systems: Systems, account: tuple[str, str], part: str, right: Access, where: str) -> Outcome:
     verb, group, plural = right
     resource, _, subresource = plural.partition("/")
     asked = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": where}

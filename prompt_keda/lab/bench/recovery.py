@@ -38,7 +38,7 @@ LIMIT_S = 180.0
 
 
 @dataclass(frozen=True)
-class Recovery:
+class RecoveryMedians:
     """Medians of one way to replace KEDA, in seconds.
 
     Parameters
@@ -61,7 +61,7 @@ class Recovery:
         return f"{self.name:32} {spans}"
 
 
-def run(rounds: int, observer: Observer) -> list[Recovery]:
+def run(rounds: int, observer: Observer) -> list[RecoveryMedians]:
     """Replace KEDA by both ways in turn, ``rounds`` times each, and return their medians; ours first.
 
     Raises
@@ -78,7 +78,7 @@ def run(rounds: int, observer: Observer) -> list[Recovery]:
                 took[name].append(way(stage, Path(folder)))
                 text = "removal {:.1f} s, first Job {:.1f} s, ready {:.1f} s".format(*took[name][-1])
                 observer(Event(EventKind.NOTE, "bench", "working", f"round {number + 1}: {name}: {text}"))
-    return [Recovery(name, *map(statistics.median, zip(*runs, strict=True))) for name, runs in took.items()]
+    return [RecoveryMedians(name, *map(statistics.median, zip(*runs, strict=True))) for name, runs in took.items()]
 
 
 class NewJobs:

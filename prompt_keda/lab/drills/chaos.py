@@ -38,7 +38,7 @@ SIGNALS = {KILL: signal.SIGKILL, STOP: signal.SIGINT}
 
 
 @dataclass
-class Outcome:
+class RoundOutcome:
     """What a round has shown.
 
     Parameters
@@ -64,7 +64,7 @@ class Outcome:
 
 def run_round(
     chaos_round: Round, stage: Stage, toolkit: Toolkit, runs: StackRuns, environment: str, observer: Observer
-) -> Outcome:
+) -> RoundOutcome:
     """Run a round, and see whether every promise was kept. The stack is whole before, or this raises.
 
     Parameters
@@ -108,13 +108,13 @@ class _Round:
     ) -> None:
         self.round, self.stage, self.toolkit, self.runs = chaos_round, stage, toolkit, runs
         self.environment, self.observer, self.acts, self.folder = environment, observer, acts, folder
-        self.outcome = Outcome(chaos_round)
+        self.outcome = RoundOutcome(chaos_round)
         newest = runs.newest()
         self.before = newest[0] if newest else ""
         self.last_words, self.is_well = "", False
         self.left_before = set(leftovers(stage))
 
-    def run(self, job_watcher: JobWatcher, audits: Sequence[DeliveryAudit]) -> Outcome:
+    def run(self, job_watcher: JobWatcher, audits: Sequence[DeliveryAudit]) -> RoundOutcome:
         self._report(f"mode {self.round.mode}, {self.round.events_a_second} events a second; {_words(self.round.acts)}")
         job_watcher.phase("the disruptions")
         for audit in audits:

@@ -15,7 +15,7 @@ from prompt_keda.components.keda.names import OPERATOR
 from prompt_keda.core.waiting import until
 from prompt_keda.delivery.argocd import ENABLED_WAS, HOOK_FINALIZER, SUSPENDED_BY, is_busy, scaled_jobs_that_go
 from prompt_keda.lab import argocd, phalanx, processes, state
-from prompt_keda.lab.faults.fault import Act, Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, FaultAction, Stage
 from prompt_keda.lab.faults.keda_parts import remove_operator, restore_operator, until_fresh, until_stale
 from prompt_keda.lab.faults.signals import send
 
@@ -228,7 +228,9 @@ def let_the_sync_go_on(stage: Stage) -> None:
         argocd.refresh(stage.kube, name)
 
 
-def _disagrees(id_: str, title: str, inject: Act, revert: Act, expected_checks: dict[str, str], message: str) -> Fault:
+def _disagrees(
+    id_: str, title: str, inject: FaultAction, revert: FaultAction, expected_checks: dict[str, str], message: str
+) -> Fault:
     page = "argocd-disagrees"
     return Fault(
         f"argocd/{id_}", "", title, inject, revert, expected_checks, message, runbook=page, needs=frozenset({"argocd"})

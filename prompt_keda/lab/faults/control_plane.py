@@ -9,14 +9,14 @@ from prompt_keda.core.waiting import until
 from prompt_keda.lab import processes
 from prompt_keda.lab.faults import keda_restarts, podless, signals
 from prompt_keda.lab.faults.cluster_nodes import UNHEARD, until_heard, until_unheard
-from prompt_keda.lab.faults.fault import Act, Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, FaultAction, Stage
 from prompt_keda.lab.faults.frozen import freeze
 
 API_SERVER, ETCD, CONTROLLERS = "kube-apiserver", "etcd", "kube-controller-manager"
 KUBELET = "kubelet"
 
 
-def kill(name: str) -> Act:
+def kill(name: str) -> FaultAction:
     """Return an act that kills a process of the stack; it stays away. Nothing where it does not run."""
 
     def act(stage: Stage) -> None:
@@ -25,7 +25,7 @@ def kill(name: str) -> Act:
     return act
 
 
-def start(name: str) -> Act:
+def start(name: str) -> FaultAction:
     """Return an act that starts it again, as it was started, and waits until all works that lives on it."""
 
     def act(stage: Stage) -> None:
@@ -35,7 +35,7 @@ def start(name: str) -> Act:
     return act
 
 
-def thaw(name: str) -> Act:
+def thaw(name: str) -> FaultAction:
     """Return an act that lets a process go on, and waits until all works that lives on it."""
 
     def act(stage: Stage) -> None:

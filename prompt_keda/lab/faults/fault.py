@@ -90,7 +90,7 @@ class Stage:
         return Path(self.endpoints["ca_file"])
 
 
-Act = Callable[[Stage], None]
+FaultAction = Callable[[Stage], None]
 """What is done to the stack."""
 
 
@@ -110,8 +110,8 @@ class InChaos:
 
     is_repaired: bool = True
     writes: str = ""
-    inject: Act | None = None
-    revert: Act | None = None
+    inject: FaultAction | None = None
+    revert: FaultAction | None = None
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ class Fault:
     id: str
     case: str
     title: str
-    inject: Act
-    revert: Act
+    inject: FaultAction
+    revert: FaultAction
     expected_checks: Mapping[str, str]
     cause: str
     left_out: tuple[str, ...] = ()

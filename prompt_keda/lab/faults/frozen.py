@@ -6,15 +6,15 @@ import signal
 
 from prompt_keda.core.errors import LabError
 from prompt_keda.lab.faults import keda_restarts, redis, signals, vault
-from prompt_keda.lab.faults.fault import Act, Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, FaultAction, Stage
 
 
-def freeze(name: str) -> Act:
+def freeze(name: str) -> FaultAction:
     """Return an act that freezes a process that the stack started itself."""
     return lambda stage: signals.send(stage, name, signal.SIGSTOP)
 
 
-def thaw(name: str) -> Act:
+def thaw(name: str) -> FaultAction:
     """Return an act that lets it go on."""
     return lambda stage: signals.send(stage, name, signal.SIGCONT)
 

@@ -82,9 +82,9 @@ def name_digests(stage: Stage) -> None:
     shutil.rmtree(_folder(stage), ignore_errors=True)
 
 
-def _small_image(stage: Stage) -> images.Built:
+def _small_image(stage: Stage) -> images.BuiltImage:
     """Build an image that no node has: its layer holds this stack's own certificate."""
-    image = images.Image(_repository(stage), "1", {"/ca.crt": stage.ca_file}, ("/none",))
+    image = images.ImageContents(_repository(stage), "1", {"/ca.crt": stage.ca_file}, ("/none",))
     return images.build(image, stage.lab.state / "fault-images")
 
 

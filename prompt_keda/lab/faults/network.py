@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from prompt_keda.lab.faults import network_cuts, vault
 from prompt_keda.lab.faults.control_plane import NO_ANSWER
-from prompt_keda.lab.faults.fault import Act, Fault
+from prompt_keda.lab.faults.fault import Fault, FaultAction
 from prompt_keda.lab.faults.network_cuts import API_SERVER, DIRECTORY, REDIS, REGISTRY, VAULT, Route
 from prompt_keda.lab.provider import NETWORK_NAMESPACE
 
@@ -30,7 +30,7 @@ SAID = {
 }
 SAID_BEHIND_A_FORWARD = {SWALLOWS: "the port-forward stands, but it gave no answer"}
 """What becomes of a connection at the pod's end is seen from there alone."""
-BREAKS: Mapping[str, Callable[[Route], Act]] = {
+BREAKS: Mapping[str, Callable[[Route], FaultAction]] = {
     REFUSES: network_cuts.refuse,
     SWALLOWS: network_cuts.swallow,
     CUTS: network_cuts.cut,

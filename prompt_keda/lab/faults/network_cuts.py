@@ -18,7 +18,7 @@ from prompt_keda.core.waiting import until
 from prompt_keda.lab import network, processes
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.faults import network_proxy, signals
-from prompt_keda.lab.faults.fault import Act, Stage
+from prompt_keda.lab.faults.fault import FaultAction, Stage
 from prompt_keda.lab.settings import PORTS
 
 NOTE = "prompt-keda-network"
@@ -98,7 +98,7 @@ containerd dials localhost by IPv4, and where that is refused by IPv6, if localh
 """
 
 
-def refuse(route: Route) -> Act:
+def refuse(route: Route) -> FaultAction:
     """Return what answers each packet with a reset: connections are refused, and open ones end."""
 
     def act(stage: Stage) -> None:
@@ -110,22 +110,22 @@ def refuse(route: Route) -> Act:
     return act
 
 
-def swallow(route: Route) -> Act:
+def swallow(route: Route) -> FaultAction:
     """Return what drops each packet."""
     return lambda stage: _place(stage, route, f"INPUT {route.packets}", "-j DROP")
 
 
-def cut(route: Route) -> Act:
+def cut(route: Route) -> FaultAction:
     """Return what resets connections once the client has said something."""
     return lambda stage: _through_proxy(stage, route, "cut")
 
 
-def cut_answers(route: Route) -> Act:
+def cut_answers(route: Route) -> FaultAction:
     """Return what resets connections in the midst of what comes after the TLS handshake."""
     return lambda stage: _through_proxy(stage, route, "cut-answer")
 
 
-def slow(route: Route, delay_s: float | None = None) -> Act:
+def slow(route: Route, delay_s: float | None = None) -> FaultAction:
     """Return what lets each piece of an answer come late; ``delay_s`` in seconds, None: later than anybody waits."""
 
     def act(stage: Stage) -> None:
@@ -135,7 +135,7 @@ def slow(route: Route, delay_s: float | None = None) -> Act:
     return act
 
 
-def restore(route: Route) -> Act:
+def restore(route: Route) -> FaultAction:
     """Return what takes away all that these have made."""
 
     def act(stage: Stage) -> None:

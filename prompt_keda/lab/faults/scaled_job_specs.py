@@ -7,7 +7,7 @@ from typing import Any
 
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.lab.faults import scaled_jobs
-from prompt_keda.lab.faults.fault import Act, Fault, Stage
+from prompt_keda.lab.faults.fault import Fault, FaultAction, Stage
 
 AS_WANTED, LINTED, PAUSED = "keda/specs-as-wanted", "keda/specs-linted", "keda/none-paused"
 STREAM = "REDIS_STREAM_NAME"
@@ -17,12 +17,12 @@ def _target(**fields: Any) -> Callable[[Object], Object]:
     return lambda spec: {"jobTargetRef": fields}
 
 
-def change(made: Callable[[Object], Object]) -> Act:
+def change(made: Callable[[Object], Object]) -> FaultAction:
     """Return what changes every ScaledJob, and leaves it paused."""
     return lambda stage: scaled_jobs.edit(stage, made)
 
 
-def take_away(made: Callable[[Object], Object]) -> Act:
+def take_away(made: Callable[[Object], Object]) -> FaultAction:
     """Return what takes a field away that its source does not have, and puts the source back."""
 
     def act(stage: Stage) -> None:

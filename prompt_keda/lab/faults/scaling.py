@@ -15,7 +15,7 @@ from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaling.chain import MANY
 from prompt_keda.core.waiting import until
 from prompt_keda.lab.faults import scaled_jobs
-from prompt_keda.lab.faults.fault import Act, Fault, InChaos, Stage
+from prompt_keda.lab.faults.fault import Fault, FaultAction, InChaos, Stage
 from prompt_keda.lab.node import PAUSE_IMAGE
 
 ADMISSION = "admissionregistration.k8s.io/v1"
@@ -107,7 +107,7 @@ def until_at_work(stage: Stage) -> None:
     until(lambda: _is_at_work(stage), "workers that run")
 
 
-def and_cut(act: Act) -> Act:
+def and_cut(act: FaultAction) -> FaultAction:
     """Return an act that also waits until workers lack."""
 
     def cut(stage: Stage) -> None:
@@ -117,7 +117,7 @@ def and_cut(act: Act) -> Act:
     return cut
 
 
-def and_at_work(act: Act) -> Act:
+def and_at_work(act: FaultAction) -> FaultAction:
     """Return an act that also waits until workers run again."""
 
     def restore(stage: Stage) -> None:

@@ -18,9 +18,9 @@ from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.go_builds import KIND, KUBE_NODE, WORKER, GoModule, cached, has_go, module_folder
 from prompt_keda.lab.image_list import BUILT
 from prompt_keda.lab.kind import node_image
-from prompt_keda.lab.kind.cluster import Engine
+from prompt_keda.lab.kind.cluster import KindEngine
 from prompt_keda.lab.node import PAUSE_IMAGE
-from prompt_keda.lab.provider import Ground
+from prompt_keda.lab.provider import Infrastructure
 from prompt_keda.lab.settings import KUBERNETES_VERSION, Lab, cache_home
 
 LOAD_S = 300
@@ -40,23 +40,23 @@ class Built:
         """Unpack what this machine's own apt-get fetches."""
         return packages.unpack(packages.this_machines(), packages.SERVERS, observer, children)
 
-    def provide(self, ground: Ground, engine: Engine) -> str:
+    def provide(self, infrastructure: Infrastructure, engine: KindEngine) -> str:
         """Build the image unless the cache has it, and load it unless the engine has it."""
-        lab = ground.lab
-        image, archive = self._ensure_archive(ground, engine)
-        lab.link_programs(ground.folder_of(KUBE_NODE) / "kube")
+        lab = infrastructure.lab
+        image, archive = self._ensure_archive(infrastructure, engine)
+        lab.link_programs(infrastructure.folder_of(KUBE_NODE) / "kube")
         docker = engine.docker(lab)
         if not run([*docker, "images", "-q", image]).strip():
             run([*docker, "load", "-q", "-i", str(archive)], timeout_s=LOAD_S)
         return image
 
-    def _ensure_archive(self, ground: Ground, engine: Engine) -> tuple[str, Path]:
+    def _ensure_archive(self, infrastructure: Infrastructure, engine: KindEngine) -> tuple[str, Path]:
         """Return name and archive of the image; it is built unless the cache has it. Raises `LabError` when that fails."""
         name, target = _named()
         if target.exists():
-            ground.observer(Event(EventKind.FINISHED, "node-image", "done", "in the cache"))
+            infrastructure.observer(Event(EventKind.FINISHED, "node-image", "done", "in the cache"))
             return name, target
-        cache, worker = private_folder(target.parent), ground.folder_of(WORKER)
+        cache, worker = private_folder(target.parent), infrastructure.folder_of(WORKER)
         debian = hashlib.sha256(" ".join([node_image.SUITE, *node_image.PACKAGES]).encode()).hexdigest()[:16]
         scratch = private_folder(cache / f"{target.stem}.{os.getpid()}")
         try:
@@ -64,7 +64,7 @@ class Built:
             images.write_archive(contents.pause_image(worker), pause, PAUSE_IMAGE)
             plan = {
                 "base": str(cache / f"debian-{node_image.SUITE}-{debian}.tar"),
-                "kube": str(ground.folder_of(KUBE_NODE) / "kube"),
+                "kube": str(infrastructure.folder_of(KUBE_NODE) / "kube"),
                 "kind": str(module_folder(KIND, "sigs.k8s.io/kind")),
                 "version": KUBERNETES_VERSION,
                 "pause": PAUSE_IMAGE,
@@ -73,7 +73,7 @@ class Built:
                 "image": name,
                 "target": str(target),
             }
-            _build(ground, engine, plan)
+            _build(infrastructure, engine, plan)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return name, target
@@ -92,17 +92,17 @@ def _named() -> tuple[str, Path]:
     return f"{node_image.REPOSITORY}/node:{key}", cache_home() / "prompt-keda" / "build" / f"kind-node-{key}.tar"
 
 
-def _build(ground: Ground, engine: Engine, plan: dict[str, str]) -> None:
+def _build(infrastructure: Infrastructure, engine: KindEngine, plan: dict[str, str]) -> None:
     """Build it where `lab.down` ends it, whatever became of us."""
     began = time.monotonic()
-    argv = engine.build(ground.lab, ground.observer, ground.children, plan)
+    argv = engine.build(infrastructure.lab, infrastructure.observer, infrastructure.children, plan)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     last = "it said nothing"
-    with ground.children.start(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env) as running:
+    with infrastructure.children.start(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env) as running:
         for line in running.stderr or ():
             last = line.strip() or last
-            ground.observer(Event(EventKind.PROGRESS, "node-image", "working", last, time.monotonic() - began))
+            infrastructure.observer(Event(EventKind.PROGRESS, "node-image", "working", last, time.monotonic() - began))
         code = running.wait()
     if code:
         raise LabError(f"the node's image was not built: {last}"[:300], "Are Debian's package servers reachable?")
-    ground.observer(Event(EventKind.FINISHED, "node-image", "done", "", time.monotonic() - began))
+    infrastructure.observer(Event(EventKind.FINISHED, "node-image", "done", "", time.monotonic() - began))

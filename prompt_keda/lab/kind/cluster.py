@@ -19,7 +19,7 @@ from prompt_keda.lab.commands import Children, run
 from prompt_keda.lab.go_builds import KIND, GoModule
 from prompt_keda.lab.kind import config
 from prompt_keda.lab.native import is_ready
-from prompt_keda.lab.provider import Ground
+from prompt_keda.lab.provider import Infrastructure
 from prompt_keda.lab.settings import Lab
 
 MANIFESTS, AWAY = "/etc/kubernetes/manifests", "/etc/kubernetes"
@@ -35,7 +35,7 @@ TROUBLES = {
 """Words in what kind says → what to do. The first two stand in kind's own list of known issues; the others were seen."""
 
 
-class Engine(Protocol):
+class KindEngine(Protocol):
     """The container engine that kind is run with: a module."""
 
     CAPABILITIES: frozenset[str]
@@ -87,7 +87,7 @@ class Images(Protocol):
             When they cannot be fetched.
         """
 
-    def provide(self, ground: Ground, engine: Engine) -> str:
+    def provide(self, infrastructure: Infrastructure, engine: KindEngine) -> str:
         """Return what the node's image is called in the engine, which has it then, and link kubectl. Idempotent: yes.
 
         Raises
@@ -97,12 +97,12 @@ class Images(Protocol):
         """
 
 
-class Kind:
+class KindProvider:
     """Implements `provider.Provider`."""
 
     name: str = provider.KIND
 
-    def __init__(self, engine: Engine, images: Images) -> None:
+    def __init__(self, engine: KindEngine, images: Images) -> None:
         self.engine = engine
         self.images = images
         self.modules: tuple[GoModule, ...] = (*images.modules, KIND)
@@ -121,17 +121,21 @@ class Kind:
         else:
             packages.keep(lab, self.images.unpack(lab, self.engine.docker(lab), observer, children))
 
-    def start_cluster(self, ground: Ground) -> None:
+    def start_cluster(self, infrastructure: Infrastructure) -> None:
         """Start the engine, see that it has the node's image, and let kind make the cluster."""
-        lab, engine = ground.lab, self.engine
-        engine.start(lab, ground.observer, ground.children)
-        image = self.images.provide(ground, engine)
+        lab, engine = infrastructure.lab, self.engine
+        engine.start(lab, infrastructure.observer, infrastructure.children)
+        image = self.images.provide(infrastructure, engine)
         cluster, docker = engine.cluster(lab), engine.docker(lab)
         name = f"{cluster}-control-plane"
         if processes.pid_of(lab, processes.NODE) is None:
-            file = config.write(lab, cluster, ground.authority, ground.address, ground.authentication)
-            self._kind(ground, "delete", "cluster", f"--name={cluster}")  # what an interrupted creation has left
-            self._kind(ground, "create", "cluster", f"--config={file}", f"--image={image}")
+            file = config.write(
+                lab, cluster, infrastructure.authority, infrastructure.address, infrastructure.authentication
+            )
+            self._kind(
+                infrastructure, "delete", "cluster", f"--name={cluster}"
+            )  # what an interrupted creation has left
+            self._kind(infrastructure, "create", "cluster", f"--config={file}", f"--image={image}")
             pid = int(run([*docker, "inspect", "-f", "{{.State.Pid}}", name]))
             processes.adopt(lab, processes.NODE, pid)
         within = [*docker, "exec", name]
@@ -141,7 +145,7 @@ class Kind:
             processes.supervise(lab, part, [*within, *stop], [*within, *start])
         systemctl = [*within, "systemctl"]
         processes.supervise(lab, "kubelet", [*systemctl, "stop", "kubelet"], [*systemctl, "start", "kubelet"])
-        engine.prepare_node(lab, ground.address)
+        engine.prepare_node(lab, infrastructure.address)
         services.wait_until("the API server", lambda: is_ready(lab), 90, lab, processes.NODE)
         argv = ["rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=120s"]
         contents.kubectl(lab, argv, timeout_s=130)
@@ -150,14 +154,14 @@ class Kind:
         """Take away what the engine has made outside of the stack's folders."""
         self.engine.forget(lab)
 
-    def _kind(self, ground: Ground, *arguments: str) -> None:
+    def _kind(self, infrastructure: Infrastructure, *arguments: str) -> None:
         """Run kind, with a kubeconfig of the stack's own. What it starts ends with the stack."""
-        lab = ground.lab
-        program = str(ground.folder_of(KIND) / "kind")
+        lab = infrastructure.lab
+        program = str(infrastructure.folder_of(KIND) / "kind")
         argv = [*place.of(lab).enter(lab), program, *arguments, f"--kubeconfig={lab.state / 'kind' / 'kubeconfig'}"]
         options = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "env": self.engine.environment(lab)}
         file = private_folder(lab.state / "logs") / "kind.log"
-        with file.open("a") as log, ground.children.start(argv, stdout=log, **options) as running:
+        with file.open("a") as log, infrastructure.children.start(argv, stdout=log, **options) as running:
             try:
                 code = running.wait(CREATE_S)
             except subprocess.TimeoutExpired as error:

@@ -1,4 +1,4 @@
-"""kind in the user's own engine: implements `cluster.Engine`."""
+"""kind in the user's own engine: implements `cluster.KindEngine`."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"
 [grpc]
   address = "{state}/sock"
 """
-Image = dict[str, Any]
+ArchivedImage = dict[str, Any]
 
 
 def build(plan: dict[str, str]) -> None:
@@ -233,7 +233,7 @@ def _fill_store(root: Path, scratch: Path, plan: dict[str, str]) -> None:
             containerd.terminate()
 
 
-def _control_plane(root: Path, scratch: Path, version: str) -> list[Image]:
+def _control_plane(root: Path, scratch: Path, version: str) -> list[ArchivedImage]:
     """Return the images under the names that kubeadm asks for."""
     programs = scratch / "layer"
     (programs / "usr/local/bin").mkdir(parents=True)
@@ -278,7 +278,7 @@ def _iptables(root: Path) -> list[str]:
     return ["lib", "lib64", *sorted({str(file) for file in files})]
 
 
-def write_archive(path: Path, images: Sequence[Image]) -> None:
+def write_archive(path: Path, images: Sequence[ArchivedImage]) -> None:
     """Write images as ``docker load`` and ``ctr images import`` take them; layers are shared.
 
     Parameters

@@ -16,8 +16,8 @@ from prompt_keda.lab.commands import Children
 from prompt_keda.lab.go_builds import KEDA, GoModule
 from prompt_keda.lab.go_builds import VAULT as VAULT_MODULE
 from prompt_keda.lab.image_list import DEBIAN, GO, NODE, PULLED, VAULT, PulledImage
-from prompt_keda.lab.kind.cluster import Engine
-from prompt_keda.lab.provider import Ground
+from prompt_keda.lab.kind.cluster import KindEngine
+from prompt_keda.lab.provider import Infrastructure
 from prompt_keda.lab.settings import Lab
 
 GO_FOLDER, KUBECTL = "/usr/local/go", "/usr/bin/kubectl"
@@ -75,13 +75,13 @@ class Pulled:
         finally:
             users_engine.end_image(lab)
 
-    def provide(self, ground: Ground, engine: Engine) -> str:
+    def provide(self, infrastructure: Infrastructure, engine: KindEngine) -> str:
         """Pull the node's image unless the engine has it; kubectl is copied out of it into the cache."""
-        lab, docker = ground.lab, engine.docker(ground.lab)
+        lab, docker = infrastructure.lab, engine.docker(infrastructure.lab)
         wanted = {"kubectl": (NODE, KUBECTL)}
-        programs = self._copy(lab, docker, wanted, ground.observer, ground.children)
+        programs = self._copy(lab, docker, wanted, infrastructure.observer, infrastructure.children)
         lab.link_programs(programs / "kubectl", ("kubectl",))
-        return pulling.pull(docker, self.images[NODE], self.mirror, ground.observer, ground.children)
+        return pulling.pull(docker, self.images[NODE], self.mirror, infrastructure.observer, infrastructure.children)
 
     def _has(self, programs: Mapping[str, tuple[str, str]]) -> bool:
         return all(name in self.images for name, _ in programs.values())

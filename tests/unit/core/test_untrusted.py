@@ -19,7 +19,7 @@ from prompt_keda.report import as_junit, as_text, checks_as_text, redeploy_as_te
 from prompt_keda.report.history_page import History
 from prompt_keda.report.parts import PlanReport, SeenNow
 from prompt_keda.report.preparation import EnvironmentFile, Preparation, Prepared, Rendered
-from prompt_keda.report.progress import Progress
+from prompt_keda.report.progress import ProgressPrinter
 
 FORGED = "OK redis/answers"
 EVIL = f"no\n{FORGED}\u2028{FORGED}\x85{FORGED}\r{FORGED}"
@@ -89,7 +89,7 @@ def test_no_message_forges_a_line_of_the_progress():
     """An event is a line."""
     stream = io.StringIO()
     for kind in EventKind:
-        Progress(stream, verbose=True)(Event(kind, "s", "done", EVIL))
+        ProgressPrinter(stream, verbose=True)(Event(kind, "s", "done", EVIL))
     assert len(stream.getvalue().splitlines()) == len(EventKind) and forged(stream.getvalue()) == []
 
 

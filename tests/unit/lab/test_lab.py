@@ -226,7 +226,7 @@ def test_the_same_files_give_the_same_image(tmp_path):
     """So that a second push sends nothing."""
     program = tmp_path / "program"
     program.write_bytes(b"x" * 1000)
-    image = images.Image("r", "t", {"/program": program}, ("/program",))
+    image = images.ImageContents("r", "t", {"/program": program}, ("/program",))
     first, second = (images.build(image, tmp_path / cache) for cache in ("a", "b"))
     assert first.digest == second.digest
     program.write_bytes(b"y" * 1001)

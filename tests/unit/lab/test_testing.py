@@ -32,7 +32,7 @@ class Told:
 @pytest.fixture
 def progress(monkeypatch):
     progress = Told()
-    monkeypatch.setattr(testing, "Progress", lambda: progress)
+    monkeypatch.setattr(testing, "ProgressPrinter", lambda: progress)
     monkeypatch.setattr(state, "status", lambda: SimpleNamespace(state="up"))
     monkeypatch.setattr(stack, "up", lambda progress: pytest.fail("a stack was brought up"))
     return progress

@@ -16,7 +16,7 @@ from prompt_keda.core.event import Event, EventKind
 from prompt_keda.core.waiting import until
 from prompt_keda.report import as_junit, as_svg
 from prompt_keda.report.live_checks import LiveChecks
-from prompt_keda.report.progress import Progress
+from prompt_keda.report.progress import ProgressPrinter
 from tests.terminal import until_closed
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -50,7 +50,7 @@ def test_without_a_terminal_each_event_is_a_line(monkeypatch, verbose, news):
     """For a log. What had nothing to do, or is overtaken within seconds, is no news, unless all is asked for."""
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     stream = io.StringIO()
-    progress = Progress(stream, verbose)
+    progress = ProgressPrinter(stream, verbose)
     for event in EVENTS:
         progress(event)
     progress.close()
@@ -63,7 +63,7 @@ def test_a_step_that_takes_long_is_reported_before_it_ends(monkeypatch):
     """In CI, where nothing is live, it would seem to hang."""
     monkeypatch.setattr("prompt_keda.report.progress.HOLD_S", 0.0)
     stream = io.StringIO()
-    progress = Progress(stream)
+    progress = ProgressPrinter(stream)
     for event in EVENTS[:2]:
         progress(event)
         until(lambda: not progress._held, "the end of the patience", 10)
@@ -72,7 +72,7 @@ def test_a_step_that_takes_long_is_reported_before_it_ends(monkeypatch):
 
 def test_news_waits_its_own_time_after_news_that_was_overtaken():
     """The patience of what was overtaken ends with it: else the next news would come at once."""
-    progress = Progress(io.StringIO())
+    progress = ProgressPrinter(io.StringIO())
     progress(EVENTS[1])
     old = progress._timers["install/parts"]
     progress(Event(EventKind.NOTE, "install/parts", "", "meanwhile"))
@@ -87,7 +87,7 @@ def test_a_narrow_terminal_has_no_column_of_subjects(monkeypatch, width, lines):
     """It would take a third of each line."""
     monkeypatch.setenv("COLUMNS", width)
     stream = io.StringIO()
-    Progress(stream)(Event(EventKind.FINISHED, "verify/smoke", "done", "5 Jobs, 6 acknowledged, lag 0", 8.1))
+    ProgressPrinter(stream)(Event(EventKind.FINISHED, "verify/smoke", "done", "5 Jobs, 6 acknowledged, lag 0", 8.1))
     assert len(stream.getvalue().splitlines()) == lines
 
 
@@ -97,7 +97,7 @@ def test_on_a_terminal_what_is_at_work_goes_away_when_it_is_done(monkeypatch, te
     monkeypatch.setenv("TERM", term)
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as stream:
-        progress = Progress(stream)
+        progress = ProgressPrinter(stream)
         for event in EVENTS:
             progress(event)
         progress.close()

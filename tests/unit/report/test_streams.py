@@ -23,7 +23,7 @@ from prompt_keda.report import as_json, layout
 from prompt_keda.report.checks_as_text import show_checks
 from prompt_keda.report.layout import console_of
 from prompt_keda.report.live_checks import LiveChecks
-from prompt_keda.report.progress import Progress
+from prompt_keda.report.progress import ProgressPrinter
 from tests.runs import cluster_of
 from tests.terminal import until_closed
 from tests.unit.test_house_rules import ROOT
@@ -143,7 +143,7 @@ def test_no_color_takes_the_colour_and_leaves_the_live_lines(monkeypatch, no_col
     monkeypatch.setenv("NO_COLOR", no_color)
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as terminal:
-        for watcher in (Progress(terminal), LiveChecks(("a/b",), terminal)):
+        for watcher in (ProgressPrinter(terminal), LiveChecks(("a/b",), terminal)):
             watcher(Event(EventKind.STARTED, "a/b", "working", "it waits"))
             watcher(Event(EventKind.FINISHED, "a/b", "fail", "it failed"))
             watcher.close()
@@ -160,7 +160,7 @@ def test_live_lines_fit_whatever_columns_says(monkeypatch, width):
     monkeypatch.setenv("COLUMNS", width)
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as terminal:
-        progress = Progress(terminal)
+        progress = ProgressPrinter(terminal)
         progress(Event(EventKind.PROGRESS, "install/parts", "working", "long words " * 80))
         (stage,) = progress._stages.values()
         assert len(stage.__rich__().plain) <= (int(width) or 80)
@@ -172,7 +172,7 @@ def test_live_lines_fit_whatever_columns_says(monkeypatch, width):
 def test_progress_without_a_standard_error_is_silent(monkeypatch, capsys):
     """It never goes among the data."""
     monkeypatch.setattr(sys, "stderr", None)
-    Progress()(Event(EventKind.NOTE, "a", "", "news"))
+    ProgressPrinter()(Event(EventKind.NOTE, "a", "", "news"))
     assert capsys.readouterr().out == ""
 
 

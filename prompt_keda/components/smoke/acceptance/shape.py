@@ -14,7 +14,7 @@ NOBODYS = "prompt-keda.lsst.io/no-node-has-this"
 
 
 @dataclass(frozen=True)
-class Workers:
+class WorkerBehaviour:
     """How a case's workers behave; all are the smoke test's worker.
 
     Parameters
@@ -39,9 +39,9 @@ class Workers:
     are_scheduled: bool = True
 
 
-HELD = Workers()
-NEVER_STARTED = Workers(are_scheduled=False)
-DRAINING = Workers(held=False, listen_s=3, work_s=0.1, rounds=1000)
+HELD = WorkerBehaviour()
+NEVER_STARTED = WorkerBehaviour(are_scheduled=False)
+DRAINING = WorkerBehaviour(held=False, listen_s=3, work_s=0.1, rounds=1000)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Shape:
     lag_count: int = 2
     activation: int = 1
     polling_s: int = 2
-    workers: Workers = HELD
+    workers: WorkerBehaviour = HELD
     rollout: str = "gradual"
     mark: str = "first"
     trigger: Mapping[str, Any] | None = None

@@ -26,7 +26,7 @@ from prompt_keda.core.errors import DeadlinePassed, StepBroken
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.waiting import LOOK_S, looks
 
-Look = Callable[[], tuple[bool, str]]
+CaseLook = Callable[[], tuple[bool, str]]
 READ_S = 1.0
 """The metrics come through a port-forward: they are read no more often than this, in seconds."""
 WHOLE_POLLS = 2
@@ -146,7 +146,7 @@ class Trial:
 
     # What a case sees.
 
-    def until(self, what: str, expected: str, look: Look) -> None:
+    def until(self, what: str, expected: str, look: CaseLook) -> None:
         """Wait until a look says that it is so, and record it.
 
         Raises
@@ -165,7 +165,7 @@ class Trial:
                 self.say(f"{what}: {detail}")
         raise DeadlinePassed(f"{what}, expected {expected}", self._deadline_s, detail)
 
-    def stays(self, what: str, expected: str, look: Look) -> None:
+    def stays(self, what: str, expected: str, look: CaseLook) -> None:
         """See that it stays so while KEDA polls the ScaledJob twice, and record it.
 
         KEDA writes again how late it was at the begin of each poll, to the nanosecond: with the third, two have ended.
@@ -187,7 +187,7 @@ class Trial:
                 return
         raise DeadlinePassed(f"{what}: two polls of KEDA", self._deadline_s, f"{polls.count} begun")
 
-    def stays_for(self, seconds: float, what: str, expected: str, look: Look) -> None:
+    def stays_for(self, seconds: float, what: str, expected: str, look: CaseLook) -> None:
         """See that it stays so for some seconds, where no poll of KEDA can be seen. Raises `StepBroken` when it does not."""
         detail = ""
         for _ in self._looks(seconds):

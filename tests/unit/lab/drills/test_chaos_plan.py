@@ -13,7 +13,7 @@ from prompt_keda.core.event import nobody
 from prompt_keda.core.exit_code import STOPPED
 from prompt_keda.lab import chaos
 from prompt_keda.lab.drills import chaos_acts
-from prompt_keda.lab.drills.chaos import Outcome
+from prompt_keda.lab.drills.chaos import RoundOutcome
 from prompt_keda.lab.drills.chaos_plan import (
     BREAK,
     FREEZE,
@@ -118,7 +118,7 @@ def test_the_page_reports_each_round_and_what_was_not_kept():
     """What happened in words; a bar in a message does not break the table."""
     happened = (Act(KILL, "", 3), Act(FREEZE, "etcd", 5, 1.5), Act(BREAK, "vault/stopped", 9))
     made = Round(4, 2, "repair", 1.0, happened)
-    page = chaos.page([Outcome(made, 31.4, 3, 60), Outcome(made, 2.0, 1, 1, problems=["a | b"])])
+    page = chaos.page([RoundOutcome(made, 31.4, 3, 60), RoundOutcome(made, 2.0, 1, 1, problems=["a | b"])])
     assert "Seed 4: 1 of 2 rounds kept every promise; 61 events." in page
     assert "kill at entry 3; freeze etcd for 1.5 s at entry 5; break vault/stopped at entry 9" in page
     assert page.splitlines()[-1].endswith("| 1 | 1 | 2 s | a / b |")
@@ -130,7 +130,7 @@ STAGE = SimpleNamespace(environment=SimpleNamespace(observing=None))
 def test_the_page_reports_what_was_not_done_and_not_seen():
     """Else a kill that never came would stand there as one that was survived."""
     made = Round(4, 2, "repair", 1.0, (Act(KILL, "", 3),))
-    row = chaos.page([Outcome(made, 1.0, 1, 5, 2, ["kill at entry 3: it had ended | before"])]).splitlines()[-1]
+    row = chaos.page([RoundOutcome(made, 1.0, 1, 5, 2, ["kill at entry 3: it had ended | before"])]).splitlines()[-1]
     assert "kill at entry 3. Not done: kill at entry 3: it had ended / before | 1 | 5, 2 unseen |" in row
 
 
@@ -140,7 +140,7 @@ def test_the_table_is_written_after_each_round(monkeypatch):
     monkeypatch.setattr(chaos.chaos_acts, "targets", lambda stage: TARGETS)
     monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
     monkeypatch.setattr(chaos, "run_command", lambda words: Ran(0, {}, 1.0))
-    monkeypatch.setattr(chaos, "run_round", lambda chaos_round, *_: Outcome(chaos_round, 1.0, 1, 1))
+    monkeypatch.setattr(chaos, "run_round", lambda chaos_round, *_: RoundOutcome(chaos_round, 1.0, 1, 1))
     written = []
     chaos.run(2, 1, None, "", written.append, nobody)
     assert ["1 of 1 rounds" in written[0], "2 of 2 rounds" in written[1], len(written)] == [True, True, 2]
@@ -167,7 +167,9 @@ def chaos_run(monkeypatch):
 def test_a_round_that_fails_is_printed_and_shrunk(chaos_run):
     """Whoever reads it can run it again, also when it cannot be made smaller."""
     result, messages = chaos_run(
-        lambda chaos_round: Outcome(chaos_round, problems=["lost"] * any(act.kind == KILL for act in chaos_round.acts))
+        lambda chaos_round: RoundOutcome(
+            chaos_round, problems=["lost"] * any(act.kind == KILL for act in chaos_round.acts)
+        )
     )
     (smallest,) = result.parts.smallest
     assert [act.kind for act in smallest.round.acts] == [KILL] and result.exit_code == 1
@@ -176,12 +178,12 @@ def test_a_round_that_fails_is_printed_and_shrunk(chaos_run):
 
 def test_a_round_that_leaves_the_stack_broken_is_not_shrunk_and_ends_no_chaos_run(chaos_run):
     """No redeploy repairs it: nothing can be said of a smaller one."""
-    outcomes = [Outcome, None]
+    outcomes = [RoundOutcome, None]
 
     def run_round(chaos_round):
         if outcomes.pop(0) is None:
             raise DeadlinePassed("the steady state", 90, "vault/unsealed fail")
-        return Outcome(chaos_round, problems=["lost"])
+        return RoundOutcome(chaos_round, problems=["lost"])
 
     result, messages = chaos_run(run_round)
     assert len(result.parts.rounds) == 1 and result.parts.smallest == [] and "cannot be made smaller" in messages[-1]
@@ -193,7 +195,7 @@ def test_a_person_who_stops_the_redeploy_before_a_round_stops_the_chaos_run(monk
     monkeypatch.setattr(chaos.chaos_acts, "targets", lambda stage: TARGETS)
     monkeypatch.setattr(chaos, "StackRuns", lambda stage: None)
     monkeypatch.setattr(chaos, "run_command", lambda words: Ran(STOPPED, {}, 1.0))
-    monkeypatch.setattr(chaos, "run_round", lambda chaos_round, *_: Outcome(chaos_round))
+    monkeypatch.setattr(chaos, "run_round", lambda chaos_round, *_: RoundOutcome(chaos_round))
     with pytest.raises(Interrupted, match="stopped after 0 of 1 rounds"):
         chaos.run(1, 1, None, "", lambda page: None, nobody)
 
@@ -208,7 +210,7 @@ def test_who_stops_a_chaos_run_keeps_the_rounds_that_are_done(monkeypatch):
     def run_round(chaos_round, *_):
         if chaos_round.number == 3:
             raise KeyboardInterrupt
-        return Outcome(chaos_round, problems=["lost"] * (chaos_round.number == 2))
+        return RoundOutcome(chaos_round, problems=["lost"] * (chaos_round.number == 2))
 
     monkeypatch.setattr(chaos, "run_round", run_round)
     monkeypatch.setattr(chaos, "shrink", lambda chaos_round, *_: (chaos_round, 1))

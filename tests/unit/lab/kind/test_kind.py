@@ -51,7 +51,7 @@ def test_what_is_asked_for_wins_and_then_the_variable(lab, monkeypatch):
 
 def test_a_stack_that_stands_keeps_its_provider(lab, monkeypatch):
     """The variable does not change it; another one by --provider is refused, with the two ways out."""
-    providers.keep(lab, cluster.Kind(engine, Built()))
+    providers.keep(lab, cluster.KindProvider(engine, Built()))
     assert chosen(lab) == (KIND, "the stack that stands has it") == chosen(lab, KIND)
     monkeypatch.setenv(providers.VARIABLE, NATIVE)
     assert chosen(lab)[0] == KIND
