@@ -27,8 +27,7 @@ from prompt_keda.report.result import Result
 from prompt_keda.runbooks.commands import go_on, run_command
 from prompt_keda.runbooks.loading import find_runbook, load_runbooks
 from prompt_keda.runbooks.page import DIAGNOSIS, Runbook, as_typed
-from prompt_keda.runbooks.run_runbook import RunbookOptions, run_runbook, words_of
-from prompt_keda.runbooks.run_runbook import exit_code as runbook_exit_code
+from prompt_keda.runbooks.run_runbook import RunbookOptions, code_of_runbook, run_runbook, words_of
 
 NO_APPROVAL = "none"
 MOST_RUNBOOKS = 5
@@ -143,7 +142,7 @@ def _run(
     if options.interrupted_run:
         observer(Event(EventKind.NOTE, runbook.name, "", f"goes on with the interrupted run {options.interrupted_run}"))
     done = run_runbook(runbook, options, incident, run_command, observer)
-    code = runbook_exit_code(runbook, done)
+    code = code_of_runbook(runbook, done)
     if code == exit_code.GREEN and any(step.section != DIAGNOSIS for step in runbook.steps):
         incident.add(INCIDENT, CLOSED, f"{PROVEN} by runbook {runbook.name}")
         post_to_chat(session, incident, "incident closed", observer)

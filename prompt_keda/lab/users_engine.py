@@ -10,7 +10,6 @@ import json
 import os
 import socket
 import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 from prompt_keda.core.errors import LabError, Refusal
 from prompt_keda.core.places import CODE
 from prompt_keda.core.private_folder import private_folder
+from prompt_keda.core.waiting import looks
 from prompt_keda.lab import images, packages
 from prompt_keda.lab.commands import run
 from prompt_keda.lab.engines import Engine
@@ -251,8 +251,7 @@ def remove_all(lab: Lab) -> None:
     LabError
         When something does not go.
     """
-    end = time.monotonic() + END_S
-    while True:
+    for _ in looks(END_S):
         ids, volumes = _containers(lab, f"label={OWNER}={lab.state}"), []
         if has_network := _owner(lab) == str(lab.state):
             ids += _containers(lab, f"network={network(lab)}", f"label={NODE_OF}={network(lab)}")
@@ -266,15 +265,10 @@ def remove_all(lab: Lab) -> None:
                 run([*docker(lab), "network", "rm", network(lab)])
             else:
                 return
-        except LabError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.5)
-        else:
-            if time.monotonic() > end:
-                raise LabError(
-                    f"the container engine goes on making {' '.join(ids + volumes)}", "./run lab.down again."
-                )
+            failed = LabError(f"the container engine goes on making {' '.join(ids + volumes)}", "./run lab.down again.")
+        except LabError as error:
+            failed = error
+    raise failed
 
 
 def _containers(lab: Lab, *filters: str) -> list[str]:

@@ -48,7 +48,7 @@ def run_runbook(
     Returns
     -------
     list of StepDone
-        One for each step that was run; `exit_code` makes one code of them.
+        One for each step that was run; `code_of_runbook` makes one code of them.
     """
     steps = list(runbook.steps)
     begins = next((place for place, step in enumerate(steps) if step.id == options.first), 0)
@@ -61,7 +61,7 @@ def run_runbook(
     return done
 
 
-def exit_code(runbook: Runbook, done: Sequence[StepDone]) -> int:
+def code_of_runbook(runbook: Runbook, done: Sequence[StepDone]) -> int:
     """Return the exit code of a runbook that was run: a diagnosis only reports, and does not count."""
     section = {step.id: step.section for step in runbook.steps}
     counted = [step.exit_code for step in done if section[step.id] != DIAGNOSIS]

@@ -174,7 +174,7 @@ def test_an_engine_whose_containers_are_elsewhere_is_refused(lab, engine):
 
 def test_all_of_the_stack_is_removed_and_nothing_else(lab, engine, monkeypatch):
     """Node, helpers and network, also while the engine still lets go of an endpoint; another cluster's node stays."""
-    monkeypatch.setattr(users_engine.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("prompt_keda.core.waiting.Tick.wait", lambda *_: False)
     users_engine.make_network(lab)
     engine.containers |= {
         "node": {"network=prompt-keda-probe", "label=io.x-k8s.kind.cluster=prompt-keda-probe"},

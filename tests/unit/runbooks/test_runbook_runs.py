@@ -24,7 +24,7 @@ from prompt_keda.report.causes import ORDER, causes
 from prompt_keda.runbooks import commands
 from prompt_keda.runbooks.commands import Ran, run_command
 from prompt_keda.runbooks.loading import find_runbook, load_runbook
-from prompt_keda.runbooks.run_runbook import RunbookOptions, exit_code, run_runbook
+from prompt_keda.runbooks.run_runbook import RunbookOptions, code_of_runbook, run_runbook
 from tests.runs import cluster_of
 
 PAGE = """# Redis is gone
@@ -141,7 +141,7 @@ def test_every_command_is_run_for_the_environment_and_kept(page, incident):
         "check-deps --only redis,keda --env local",
         "smoke --env local",
     ]
-    assert exit_code(runbook, done) == 1, "the verification has seen that it is broken"
+    assert code_of_runbook(runbook, done) == 1, "the verification has seen that it is broken"
     events = [(command["step"], command["event"]) for command in incident.entries][1:]
     assert events[:4] == [
         (f"redis-gone/{step}", event) for step in ("diagnosis/1", "mitigation/1") for event in ("begin", "done")
@@ -167,7 +167,7 @@ def test_it_stops_where_the_rest_makes_no_sense(page, incident, codes, asked, co
     """After a mitigation that failed nothing is proven; what was refused or stopped ends it anywhere."""
     commands, runbook = Commands(**codes), load_runbook(page)
     done = run_runbook(runbook, RunbookOptions("local", {}), incident, commands, nobody)
-    assert (len(commands.asked), exit_code(runbook, done)) == (asked, code)
+    assert (len(commands.asked), code_of_runbook(runbook, done)) == (asked, code)
 
 
 def test_an_interrupted_redeploy_is_resumed_and_what_was_approved_is_handed_on(page, incident):
