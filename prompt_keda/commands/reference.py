@@ -1,4 +1,4 @@
-"""Regenerates what is made from the code: the keys of an environment, its JSON schema, and the page of the checks.
+"""Regenerates what is made from the code: an environment's keys, its JSON schema, the shipped roles, and the page of the checks.
 
 ``.venv/bin/python -m prompt_keda.commands.reference`` writes them; a test compares.
 """
@@ -8,13 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from prompt_keda.components import checks_page
+from prompt_keda.components.identity import roles
 from prompt_keda.core.places import ROOT
 from prompt_keda.environment import reference
 
 
 def pages(root: Path) -> dict[Path, str]:
     """Return each file that is made from the code, with what it should hold."""
-    return {**reference.pages(root / "environments"), root / "docs" / "checks.md": checks_page.page()}
+    environments = root / "environments"
+    made = {**reference.pages(environments), **roles.pages(environments)}
+    return {**made, root / "docs" / "checks.md": checks_page.page()}
 
 
 def write(root: Path) -> None:

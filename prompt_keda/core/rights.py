@@ -44,6 +44,12 @@ class Right:
         return same and self.namespace in ("", other.namespace) and self.name in ("", other.name)
 
 
+def uncovered(rights: Iterable[Right]) -> list[Right]:
+    """Return those rights that no other of them covers, sorted."""
+    every = set(rights)
+    return sorted(right for right in every if not any(other != right and other.covers(right) for other in every))
+
+
 def gives(rule: Rule, right: Right) -> bool:
     """Return whether a rule of RBAC (verbs, apiGroups, resources, resourceNames) gives a right where it holds.
 

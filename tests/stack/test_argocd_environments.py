@@ -17,13 +17,13 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.identity.check_rights import rights_to_look
 from prompt_keda.components.identity.rights import rights_to_redeploy
+from prompt_keda.components.identity.roles import rules_of
 from prompt_keda.core.rights import Right
 from prompt_keda.delivery.argocd import SUSPENDED_BY, TRACKING_ID
 from prompt_keda.delivery.choice import delivery
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.lab import argocd, desk
 from prompt_keda.lab.faults import identity
-from tests.unit.components.identity.test_rights import rules_of
 
 from .conftest import INSTRUMENT, ROOT, at_desk, at_the_stack_only, run_json, until
 from .planted_environment import resolved
@@ -133,13 +133,7 @@ def only(stage, rights):
     made = []
     for namespace in sorted({right.namespace for right in rights}):
         kind, where = ("Role", {"namespace": namespace}) if namespace else ("ClusterRole", {})
-        here = [right for right in rights if right.namespace == namespace]
-        # a rule gives each of its verbs on each of its names: one for each verb
-        rules = [
-            rule
-            for verb in sorted({right.verb for right in here})
-            for rule in rules_of(r for r in here if r.verb == verb)
-        ]
+        rules = rules_of(right for right in rights if right.namespace == namespace)
         head = {"apiVersion": f"{GROUP}/v1", "metadata": {"name": ROLE, **where}}
         made.append({**head, "kind": kind, "rules": [*rules, *([given_away] * (not namespace))]})
         reference = {"apiGroup": GROUP, "kind": kind, "name": ROLE}

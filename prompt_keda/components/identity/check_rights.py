@@ -1,4 +1,4 @@
-"""The rights that the checks need: environments/rbac/check-deps.yaml gives them, and no more.
+"""The rights that the checks need. The roles in environments/rbac are made from them (`roles`), and give no more.
 
 tests/unit/components/identity/test_rights.py holds this to what the checks ask for on the double, tests/stack/test_rights.py to
 a real server.
@@ -12,6 +12,7 @@ from prompt_keda.clients.kube.resources import (
     API_SERVICES,
     APP_PROJECTS,
     APPLICATIONS,
+    CLAIMS,
     CLUSTER_TRIGGER_AUTHENTICATIONS,
     CONFIG_MAPS,
     CRDS,
@@ -33,13 +34,14 @@ from prompt_keda.clients.kube.resources import (
     TRIGGER_AUTHENTICATIONS,
     VALIDATING_WEBHOOKS,
     VAULT_SECRETS,
+    VOLUMES,
     Resource,
 )
 from prompt_keda.components.cluster.nodes import NODE_LEASES
 from prompt_keda.components.cluster.services import DNS_NAMESPACE
 from prompt_keda.components.identity.redeploy_rights import forwarding
 from prompt_keda.components.keda.names import API_SERVICE, CERTIFICATES, LEASE, NEEDED_CRDS, WEBHOOK_CONFIGURATION
-from prompt_keda.core.rights import Right
+from prompt_keda.core.rights import Right, uncovered
 from prompt_keda.delivery.argocd import CONFIG, application_names
 from prompt_keda.environment.model import Environment
 
@@ -53,8 +55,34 @@ REVIEWS = (
 def rights_to_look(environment: Environment) -> list[Right]:
     """Return every right that the checks need in an environment, sorted; none that another one covers."""
     needed = {*_of_the_cluster(environment), *_of_keda(environment), *_of_the_workers(environment)}
-    needed |= set(_of_argo_cd(environment))
-    return sorted(right for right in needed if not any(other != right and other.covers(right) for other in needed))
+    return uncovered({*needed, *_of_argo_cd(environment)})
+
+
+def rights_to_look_deep(environment: Environment) -> list[Right]:
+    """Return every right that the deep checks need in an environment, but for the dry runs: those are for who may redeploy."""
+    smoke = environment.smoke.namespace
+    return [
+        Right("create", "authorization.k8s.io", "subjectaccessreviews"),
+        _right("get", DEPLOYMENTS, environment.keda.namespace),
+        *(_right(verb, JOBS, smoke) for verb in ("create", "delete")),
+        *(_right(verb, PODS, smoke) for verb in ("list", "watch")),
+        Right("get", PODS.group, PODS.plural, smoke, subresource="log"),
+    ]
+
+
+def rights_on_host(namespace: str) -> list[Right]:
+    """Return every right that the checks need on the host of a vCluster, which runs there in a namespace."""
+    return [
+        *(_right("list", kind, namespace) for kind in (PODS, CLAIMS, RESOURCE_QUOTAS)),
+        _right("list", NODES),
+        _right("get", VOLUMES),
+        _right("list", LEASES, NODE_LEASES),
+    ]
+
+
+def rights_to_see_room() -> list[Right]:
+    """Return what is needed on the host of a vCluster to see what others use of its nodes."""
+    return [_right("list", PODS)]
 
 
 def _of_the_cluster(environment: Environment) -> Iterator[Right]:

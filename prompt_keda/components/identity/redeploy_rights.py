@@ -2,8 +2,8 @@
 
 tests/unit/components/identity/test_redeploy_rights.py holds it to the steps: it runs them, and compares what they ask
 for with this, both ways.
-Applying KEDA's own roles needs more: the API server lets nobody give away rights that they do not have. That is tried by the
-preflight's dry run.
+Applying KEDA's own roles needs more: the API server lets nobody give away rights that they do not have, unless they may
+``bind`` and ``escalate``. That is tried by the preflight's dry run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from prompt_keda.clients.kube.objects import Object
 from prompt_keda.components.keda.names import API_SERVICE, CERTIFICATES, LEASE, WEBHOOK_CONFIGURATION
-from prompt_keda.core.decisions import Decisions
+from prompt_keda.core.decisions import Decisions, Deletion
 from prompt_keda.core.rights import Right, plural_of
 from prompt_keda.environment.model import Environment
 from prompt_keda.records.lock import LEASE as LOCK
@@ -42,6 +42,23 @@ GROUPS = {
 """The API groups of what a plan may remove."""
 EVENTING = "eventing.keda.sh"
 KEDA_KINDS = ("ScaledJob", "ScaledObject", "TriggerAuthentication", "ClusterTriggerAuthentication")
+EVENTING_KINDS = ("CloudEventSource", "ClusterCloudEventSource")
+IN_NO_NAMESPACE = {
+    "APIService": (API_SERVICE,),
+    "ValidatingWebhookConfiguration": (WEBHOOK_CONFIGURATION,),
+    "CustomResourceDefinition": tuple(
+        f"{plural_of(kind)}.{group}"
+        for group, kinds in ((KEDA, KEDA_KINDS), (EVENTING, EVENTING_KINDS))
+        for kind in kinds
+    ),
+    "ClusterRole": ("",),
+    "ClusterRoleBinding": ("",),
+}
+"""Kind → what KEDA's manifests call theirs; empty: whatever it is."""
+NEVER_APPLIED = ("Lease", "Pod", "Secret")
+"""KEDA and Kubernetes make these."""
+READER_BINDING, READER = ("kube-system", "keda-operator-auth-reader"), "extension-apiserver-authentication-reader"
+"""Namespace and name of the binding by which KEDA's API server may learn who asks it, and Kubernetes' Role for that."""
 SMOKE_OBJECTS = ((KEDA, "scaledjobs"), (KEDA, "triggerauthentications"), ("", "secrets"))
 
 
@@ -79,6 +96,47 @@ def redeploy_rights(
             *(_decided(decisions) if decisions else ()),
         }
     )
+
+
+def rights_whatever_is_lost(environment: Environment, own: Iterable[Object]) -> list[Right]:
+    """Return what a redeploy needs in every mode, whatever KEDA's manifests call their objects and whatever differs.
+
+    What is removed of another KEDA, in a namespace of its own, is not among it.
+
+    Parameters
+    ----------
+    own
+        The instruments' manifests.
+    """
+    home = environment.keda.namespace
+    whole = [Deletion(kind, "", name, "") for kind, names in IN_NO_NAMESPACE.items() for name in names]
+    whole += [Deletion(kind, home, "", "") for kind in GROUPS if kind not in IN_NO_NAMESPACE]
+    whole.append(Deletion("RoleBinding", *READER_BINDING, ""))
+    manifests = [_stand_in(each) for each in whole if each.kind not in NEVER_APPLIED]
+    kinds = (*KEDA_KINDS, *EVENTING_KINDS)
+    decisions = Decisions(tuple(whole), saved=tuple(f"{kind} " for kind in kinds))
+    return redeploy_rights(environment, manifests, {"": own}, decisions)
+
+
+def _stand_in(part: Deletion) -> Object:
+    """Return as much of an object of KEDA as rights depend on; without a name it stands for any."""
+    where = {"namespace": part.namespace} if part.namespace else {}
+    plural, _, group = part.name.partition(".")
+    return {
+        "apiVersion": f"{GROUPS[part.kind]}/v1",
+        "kind": part.kind,
+        "metadata": {"name": part.name, **where},
+        "spec": {"group": group, "names": {"plural": plural}},
+    }
+
+
+def rights_over_roles(environment: Environment) -> list[Right]:
+    """Return what lets somebody apply KEDA's roles who has not their rights: who has it can give themselves any right."""
+    own = (("clusterroles", ""), ("roles", environment.keda.namespace))
+    return [
+        *(Right(verb, RBAC, plural, namespace) for verb in ("bind", "escalate") for plural, namespace in own),
+        Right("bind", RBAC, "roles", READER_BINDING[0], READER),
+    ]
 
 
 def _all(verbs: Iterable[str], group: str, plural: str, namespace: str = "", name: str = "") -> Iterator[Right]:

@@ -51,7 +51,8 @@ def may_redeploy(systems: Systems) -> Outcome:
     Cause: WARN: this identity only looks, or lacks some rights. Whether it may apply KEDA's own roles, for which it
     must have their rights, only the preflight of a redeploy shows. UNKNOWN: the manifests are not on this machine.
 
-    Fix: The result names verbs and resources; somebody who has them runs `./run redeploy`.
+    Fix: The result names verbs and resources; somebody who has them runs `./run redeploy`. The Role in
+    [environments/rbac/redeploy.yaml](../environments/rbac/redeploy.yaml) gives them to those who are to.
     """
     environment = systems.environment
     try:

@@ -66,6 +66,14 @@ class Recorder:
         self.port_forward(namespace, pod, port)
         return self._kube.page(namespace, pod, port, path)
 
+    def logs(self, namespace, pod, *arguments, **options):
+        self.asked.add(Right("get", "", "pods", namespace, "", "log"))
+        return self._kube.logs(namespace, pod, *arguments, **options)
+
+    def may(self, *arguments):
+        self.asked.add(Right("create", AUTHORIZATION, "subjectaccessreviews"))
+        return self._kube.may(*arguments)
+
     def whoami(self):
         self.asked.add(Right("create", AUTHENTICATION, "selfsubjectreviews"))
         return self._kube.whoami()

@@ -12,11 +12,13 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.kube.in_vcluster import HOST_RIGHT
 from prompt_keda.components.catalogue import ALL_CHECKS
 from prompt_keda.components.cluster import host, vcluster
+from prompt_keda.components.identity.check_rights import rights_on_host, rights_to_see_room
 from prompt_keda.core.errors import Refused
 from prompt_keda.core.places import ENVIRONMENTS
 from prompt_keda.core.run_checks import look
 from prompt_keda.environment.model import ClientLimit, HostCluster
 from tests.contracts.fakes.kube import FakeKube
+from tests.contracts.fakes.recorder import Recorder
 from tests.unit.breaks import known
 from tests.unit.world import SPACE, World, conditions
 
@@ -287,6 +289,17 @@ def test_a_right_that_lacks_on_the_host_is_unknown_with_whom_to_ask(inside, id_,
     inside.host.list = explained
     outcome = inside.says(id_)
     assert (outcome.verdict.value, outcome.fix) == ("unknown", HOST_RIGHT), outcome
+
+
+def test_the_checks_ask_the_host_for_what_is_listed_and_nothing_else(inside):
+    """Of these rights the shipped roles are made. Every check is run, and so every one that looks at a host."""
+    recorder = inside.world.systems._made["host"] = Recorder(inside.host)
+    for check in ALL_CHECKS:
+        if not check.deep:
+            look(check, inside.world.systems)
+    listed = [*rights_on_host(ABOVE), *rights_to_see_room()]
+    assert sorted(needed for needed in recorder.asked if not any(right.covers(needed) for right in listed)) == []
+    assert [right for right in listed if not any(right.covers(needed) for needed in recorder.asked)] == []
 
 
 def test_the_shipped_rights_only_read_and_no_secret():

@@ -1,31 +1,23 @@
-"""The rights that the checks need are those that the shipped Role gives: no check asks for more, and none is idle."""
+"""The rights that the checks need are those that are listed: no check asks for more, and none is idle."""
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
-from itertools import groupby
 
 import pytest
-import yaml
 
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.clients.kube.access_reviews import missing_rights
 from prompt_keda.clients.redis_streams import ready_pod
-from prompt_keda.components.identity.check_rights import REVIEWS, rights_to_look
+from prompt_keda.components.identity.check_rights import rights_to_look
 from prompt_keda.core.event import nobody
 from prompt_keda.core.rights import Right, gives, named, plural_of
 from prompt_keda.core.run_checks import run_checks
-from prompt_keda.environment.loading import load_environment
 from tests.contracts.fakes.recorder import Recorder
 from tests.unit.breaks import delivered_by_argo_cd
-from tests.unit.environment.test_environment_file import FOLDER
 from tests.unit.world import CHECKS, SCALED_JOB, SERVED, SPACE, World
 
-ROLE = FOLDER / "rbac" / "check-deps.yaml"
 LONG = timedelta(seconds=30)
-NAME, ALL = "prompt-keda-check-deps", "*"
-GROUP = "rbac.authorization.k8s.io"
 
 
 def other_world():
@@ -79,59 +71,6 @@ def test_the_checks_ask_for_what_is_listed_and_nothing_else():
     asked, listed = asked_by_the_checks()
     assert sorted(needed for needed in asked if not any(right.covers(needed) for right in listed)) == []
     assert [right for right in listed if not any(right.covers(needed) for needed in asked)] == []
-
-
-def rules_of(rights):
-    """Return RBAC's rules for rights: one for each group, kind, verbs and kind of naming."""
-
-    def key(right):
-        return right.group, right.plural, right.subresource, bool(right.name)
-
-    rules = []
-    for (group, plural, subresource, by_name), some in groupby(sorted(rights, key=key), key):
-        some = list(some)
-        rule = {"apiGroups": [group], "resources": [f"{plural}/{subresource}" if subresource else plural]}
-        rule["verbs"] = sorted({right.verb for right in some})
-        rules.append(rule | ({"resourceNames": sorted({right.name for right in some})} if by_name else {}))
-    return rules
-
-
-def role_objects():
-    """Return the shipped objects: a ClusterRole, a Role for each namespace, and their bindings to a group."""
-    environments = (World().systems.environment, load_environment(FOLDER / "prod.yaml", None))
-    rights = {right for environment in environments for right in rights_to_look(environment)}
-    made = []
-    for namespace in sorted({right.namespace for right in rights}):
-        kind, where = ("Role", {"namespace": namespace}) if namespace else ("ClusterRole", {})
-        rules = rules_of(right for right in rights if right.namespace == namespace)
-        metadata, reference = {"name": NAME, **where}, {"apiGroup": GROUP, "kind": kind, "name": NAME}
-        subjects = [{"apiGroup": GROUP, "kind": "Group", "name": "FILL-IN"}]
-        made.append({"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": metadata, "rules": rules})
-        bound = {"kind": f"{kind}Binding", "metadata": metadata, "roleRef": reference, "subjects": subjects}
-        made.append({"apiVersion": f"{GROUP}/v1", **bound})
-    return made
-
-
-def test_the_shipped_role_gives_these_rights_and_no_others():
-    """Written again with PROMPT_KEDA_WRITE_ROLE=1."""
-    if os.environ.get("PROMPT_KEDA_WRITE_ROLE"):
-        comment = "".join(line for line in ROLE.read_text().splitlines(True) if line.startswith("#"))
-        ROLE.write_text(comment + yaml.safe_dump_all(role_objects(), sort_keys=False, width=130))
-    assert list(yaml.safe_load_all(ROLE.read_text())) == role_objects()
-
-
-def test_the_shipped_role_lets_nobody_write_or_read_secrets_that_are_not_named():
-    """No wildcard, no right over rights, and only reviews and port-forwards to Redis and KEDA are created."""
-    for obj in role_objects():
-        for rule in obj.get("rules", []):
-            where = obj["metadata"].get("namespace")
-            assert ALL not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
-            assert not {"bind", "escalate", "impersonate", "patch", "update", "delete"} & set(rule["verbs"])
-            if "create" in rule["verbs"]:
-                reviews = (rule["apiGroups"][0], rule["resources"][0]) in REVIEWS
-                assert reviews or (where in ("prompt-redis", "keda") and rule["resources"] == ["pods/portforward"])
-            if "secrets" in rule["resources"]:
-                assert where and rule["verbs"] == ["get"] and rule["resourceNames"]
 
 
 @pytest.mark.parametrize(

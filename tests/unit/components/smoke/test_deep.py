@@ -11,12 +11,14 @@ import pytest
 
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.components.catalogue import ALL_CHECKS
+from prompt_keda.components.identity.check_rights import rights_to_look_deep
 from prompt_keda.components.round import choose
 from prompt_keda.components.smoke import canary
 from prompt_keda.components.smoke.canary import Canary
 from prompt_keda.core.errors import BadAnswer, Missing, Refusal, Refused, Unreachable
 from prompt_keda.core.run_checks import look
 from prompt_keda.environment.model import FillIn
+from tests.contracts.fakes.recorder import Recorder
 from tests.unit.world import CHECKS, SPACE, World
 
 SMOKE = "prompt-keda-smoke"
@@ -196,6 +198,16 @@ def test_a_deep_check_is_green_when_all_is_as_it_should_be(world, check):
 def test_every_deep_check_is_seen_red():
     """A new one needs a row above."""
     assert {result[0] for result in RED} == {check.id for check in ALL_CHECKS if check.deep}
+
+
+def test_the_deep_checks_ask_for_what_is_listed_and_nothing_else(world):
+    """Of these rights the shipped role is made. The dry runs are for who may redeploy."""
+    recorder = world.systems._made["kube"] = Recorder(world.kube)
+    for check in (RIGHTS, RUNS, DNS):
+        assert verdict(world, check).verdict.value == "ok"
+    listed = rights_to_look_deep(world.systems.environment)
+    assert sorted(needed for needed in recorder.asked if not any(right.covers(needed) for right in listed)) == []
+    assert [right for right in listed if not any(right.covers(needed) for needed in recorder.asked)] == []
 
 
 @pytest.mark.parametrize("log", [REFUSED, UNAUTHENTICATED, '{"msg":"no event came: the worker ends","rounds":0}'])
