@@ -20,12 +20,13 @@ from prompt_keda.components.identity.check_rights import (
     rights_to_look_deep,
     rights_to_see_room,
 )
-from prompt_keda.components.identity.redeploy_rights import LOCK_NAMESPACE, rights_over_roles, rights_whatever_is_lost
+from prompt_keda.components.identity.redeploy_rights import rights_over_roles, rights_whatever_is_lost
 from prompt_keda.core.rights import Right, Rule, uncovered
 from prompt_keda.delivery.choice import delivery
 from prompt_keda.delivery.manifests import load_instrument_objects
 from prompt_keda.environment.loading import load_environment
 from prompt_keda.environment.model import FILL_IN, Environment
+from prompt_keda.records.lock import STATE_NAMESPACE
 
 WHO = "FILL-IN"
 HOST_NAMESPACE = "vcluster"
@@ -76,7 +77,7 @@ def redeploy_objects(folder: Path) -> list[Object]:
         own = [obj for each in environment.instruments for obj in load_instrument_objects(each, _NotUp())]
         rights |= {*rights_whatever_is_lost(environment, own), *rights_over_roles(environment)}
         rights |= set(delivery(Systems(environment)).rights())
-    made = {LOCK_NAMESPACE, *(name for each in _environments(folder) for name in _namespaces(each))}
+    made = {STATE_NAMESPACE, *(name for environment in _environments(folder) for name in _namespaces(environment))}
     namespaces = [{**NAMESPACES.head, "metadata": {"name": name}} for name in sorted(made)]
     return namespaces + _objects("prompt-keda-redeploy", _beside(rights, _to_look(folder)))
 

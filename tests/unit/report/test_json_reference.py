@@ -21,7 +21,7 @@ from prompt_keda.components.smoke.acceptance.case import CaseResult
 from prompt_keda.core.errors import Refusal
 from prompt_keda.core.places import ROOT
 from prompt_keda.lab import as_text as lab_parts
-from prompt_keda.lab.drills.chaos import Outcome
+from prompt_keda.lab.drills.chaos import RoundOutcome
 from prompt_keda.lab.drills.chaos_plan import Round
 from prompt_keda.lab.image_checks import ImagesChecked
 from prompt_keda.lab.state import LabStatus
@@ -30,7 +30,7 @@ from prompt_keda.redeploy.approval import Unapproved
 from prompt_keda.redeploy.enrol import Enrolled
 from prompt_keda.report import failure, parts
 from prompt_keda.report.as_json import Began, as_plain
-from prompt_keda.report.discovery_as_text import Discovery
+from prompt_keda.report.discovery_as_text import DiscoveryReport
 from prompt_keda.report.history_page import History
 from prompt_keda.report.preparation import Preparation
 from prompt_keda.report.response import Response, RunbookPlan, RunbookRun
@@ -42,7 +42,7 @@ RECORDS = {
     "bench": [parts.Timings],
     "bundle": [parts.Bundle],
     "check-deps": [parts.Checked],
-    "discover": [Discovery],
+    "discover": [DiscoveryReport],
     "docs": [parts.Nothing],
     "drill": [lab_parts.DrillsDone, lab_parts.ChaosDone],
     "enrol": [Enrolled],
@@ -67,7 +67,7 @@ RECORDS = {
     "status": [Status],
 }
 """Task → the records that it returns, or has until it fails."""
-NAMES = {each.__name__: each for each in (CaseResult, DrillRecord, Outcome, Round)}
+NAMES = {record.__name__: record for record in (CaseResult, DrillRecord, RoundOutcome, Round)}
 """What modules import for mypy alone."""
 BY_NAME = {"recovery", "removal", "first_scaled_job"}
 OF_EVENTS = {"sent", "lost", "duplicated", "taken", "unseen"}
