@@ -28,7 +28,7 @@ class RunSummary:
     recovery_s
         Seconds that the process took which ended it green; None if none did.
     parts_s
-        The same by stage: preflight, guard, remove, free, install, restore, verify.
+        The same by stage: preflight, guard, remove, finalize, install, restore, verify.
     spans_s
         What goals are set for: ``removal``, ``first_scaled_job``.
     starts_count

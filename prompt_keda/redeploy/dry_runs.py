@@ -30,7 +30,7 @@ from prompt_keda.components.run import Context
 from prompt_keda.components.scaled_jobs import running_jobs
 from prompt_keda.components.scaled_jobs.objects import GENERATION
 from prompt_keda.core.errors import BadAnswer, ClientError, Missing, Refused, Unreachable
-from prompt_keda.redeploy import free, guard, remove, takeovers
+from prompt_keda.redeploy import finalize, guard, remove, takeovers
 
 Look = Callable[[], str | None]
 """Returns what stands in the way, or None."""
@@ -77,7 +77,7 @@ def _denial(what: str, error: ClientError) -> str | None:
 def _of_jobs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]:
     """Yield one Job of each namespace whose Jobs are orphaned or made safe, with the change; all are changed alike."""
     namespaces: set[tuple[str, str]] = set()
-    for job, _ in free.owned(context):
+    for job, _ in finalize.owned(context):
         if (namespace := job["metadata"]["namespace"], "loose") not in namespaces:
             namespaces.add((namespace, "loose"))
             yield {**job, **JOBS.head}, {"ownerReferences": None}
@@ -97,7 +97,7 @@ def _of_scaled_jobs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]
 
 def _of_what_hangs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]:
     """Yield each object being deleted that KEDA's finalizer is taken from."""
-    for live in free.dying(context):
+    for live in finalize.dying(context):
         names = finalizers.names_of(live)
         if FINALIZER in names:
             yield live, {"finalizers": [name for name in names if name != FINALIZER] or None}

@@ -26,7 +26,7 @@ from prompt_keda.environment.model import Instrument
 from prompt_keda.redeploy import (
     changes,
     deliverer,
-    free,
+    finalize,
     guard,
     modes,
     preflight,
@@ -39,7 +39,7 @@ from prompt_keda.redeploy import (
 from prompt_keda.redeploy.inventory import Inventory, look
 from prompt_keda.redeploy.modes import RedeployOptions
 
-GONE = (*remove.STEPS, *free.STEPS, remove.NAMESPACES_GONE)
+GONE = (*remove.STEPS, *finalize.STEPS, remove.NAMESPACES_GONE)
 UNDER_LOCK = (
     *guard.STEPS,
     deliverer.SUSPEND,

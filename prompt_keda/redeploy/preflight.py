@@ -175,7 +175,7 @@ def _is_there(context: Context, name: str) -> str | None:
 
 
 STEP: Step[Context] = Step(
-    "preflight/all-at-hand",
+    "preflight/prerequisites",
     "see that all can be read, written and pulled that this needs",
     inspect,
     look_only,

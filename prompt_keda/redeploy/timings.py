@@ -24,7 +24,7 @@ def parts(steps: Sequence[StepResult], smoke: SmokeResult | None) -> dict[str, f
         the first Job that KEDA made. What did not happen is left out.
     """
     spans_s = {step.id: round(step.duration_s, 2) for step in steps}
-    removed = [step for step in steps if step.acted and step.id.startswith(("remove/", "free/"))]
+    removed = [step for step in steps if step.acted and step.id.startswith(("remove/", "finalize/"))]
     if removed:
         spans_s["removal"] = round(removed[-1].began_s + removed[-1].duration_s - removed[0].began_s, 2)
     smoke_step = next((step for step in steps if step.id == "verify/smoke"), None)

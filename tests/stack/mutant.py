@@ -20,7 +20,7 @@ from prompt_keda.components.scaled_jobs import running_jobs  # noqa: E402
 from prompt_keda.core import run_checks  # noqa: E402
 from prompt_keda.core.check import Verdict  # noqa: E402
 from prompt_keda.lab.drills import delivery_audit  # noqa: E402
-from prompt_keda.redeploy import free, restore  # noqa: E402
+from prompt_keda.redeploy import finalize, restore  # noqa: E402
 from prompt_keda.runbooks import commands  # noqa: E402
 
 
@@ -32,7 +32,7 @@ def broken(module, name, value):
 
 def jobs_stay_owned():
     """No Job of a ScaledJob that goes is orphaned, and no step sees one that hangs on it."""
-    broken(free, "owned", lambda context: iter(()))
+    broken(finalize, "owned", lambda context: iter(()))
 
 
 def unknown_is_green():

@@ -29,7 +29,7 @@ ENDS = {
     "failed": [("install/a", "begin"), ("install/a", "failed"), ("run", "lock-kept"), ("cluster-copy", "failed")],
     "interrupted": [("install/a", "begin"), ("install/a", "interrupted")],
     "at work": [("install/a", "begin")],
-    "refused": [("preflight/all-at-hand", "failed")],
+    "refused": [("preflight/prerequisites", "failed")],
 }
 
 

@@ -14,7 +14,7 @@ from prompt_keda.core.plan import State
 from prompt_keda.delivery import argocd
 from prompt_keda.delivery.argocd import ENABLED_WAS, REFRESH, SUSPENDED_BY, ArgoCdDelivery
 from prompt_keda.environment.model import ArgoCdSettings
-from prompt_keda.redeploy import free
+from prompt_keda.redeploy import finalize
 from tests.contracts.fakes.kube import FakeKube
 
 KEY = "argocd.argoproj.io/instance"
@@ -319,10 +319,10 @@ def test_a_job_without_an_owner_loses_its_marks_before_anybody_prunes_it():
         kube.create(JOBS, {"metadata": metadata, "status": {"active": 1}}, "n")
     made = delivery(kube=kube)
     context = Context(made._systems, [], {}, made)
-    assert [job["metadata"]["name"] for job in free.prunable(context)] == ["loose"]
-    assert free.orphan_inspect(context).detail == "1 Jobs without an owner would be pruned by who else delivers"
-    free.orphan_jobs(context)
-    assert free.orphan_inspect(context).state is State.DONE
+    assert [job["metadata"]["name"] for job in finalize.prunable(context)] == ["loose"]
+    assert finalize.orphan_inspect(context).detail == "1 Jobs without an owner would be pruned by who else delivers"
+    finalize.orphan_jobs(context)
+    assert finalize.orphan_inspect(context).state is State.DONE
     assert KEY in kube.get(JOBS, "owned", "n")["metadata"]["labels"]
     assert set(kube.get(JOBS, "loose", "n")["metadata"]["labels"]) == {"scaledjob.keda.sh/name"}
 

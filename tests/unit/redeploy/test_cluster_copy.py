@@ -134,7 +134,7 @@ def test_nothing_is_written_to_the_cluster_before_the_lock_is_held(kube, run):
     held = threading.Event()
     journal = journaled(kube, run, held.is_set)
     journal.append("run", "begin")
-    journal.append("preflight/all-at-hand", "failed")
+    journal.append("preflight/prerequisites", "failed")
     journal.close()
     assert find_runs(kube, "local") == []
     journal = journaled(kube, run, held.is_set)

@@ -10,7 +10,7 @@ from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.components.keda import install
 from prompt_keda.components.scaled_jobs import running_jobs, unpause
 from prompt_keda.core.plan import State
-from prompt_keda.redeploy import free, guard, planner, remove, restore, verify
+from prompt_keda.redeploy import finalize, guard, planner, remove, restore, verify
 from tests.unit.world import SCALED_JOB, SPACE
 
 from .test_redeploy_modes import CRD, GOING, Standing
@@ -51,9 +51,9 @@ def test_the_install_does_not_wait_for_it(standing):
     hold(standing, "finalizer.keda.sh", HOOK)
     standing.put(kinds.DEPLOYMENTS, OPERATOR, "keda", spec={"replicas": 0}, status={"availableReplicas": 0})
     assert standing.plan().mode == "reinstall"
-    assert free.hanging_inspect(standing.context).state is State.WORKING
-    free.remove_finalizers(standing.context)
-    inspection = free.hanging_inspect(standing.context)
+    assert finalize.hanging_inspect(standing.context).state is State.WORKING
+    finalize.remove_finalizers(standing.context)
+    inspection = finalize.hanging_inspect(standing.context)
     assert inspection.state is State.DONE and f"left for last: ScaledJob {SPACE}/{SCALED_JOB}" in inspection.detail
     assert finalizers(standing) == [HOOK]
 
@@ -61,23 +61,23 @@ def test_the_install_does_not_wait_for_it(standing):
 def test_what_holds_its_crd_up_is_waited_for(held):
     """Nothing can be made of a kind that is being deleted."""
     held.put(kinds.CRDS, CRD, metadata=GOING)
-    assert free.hanging_inspect(held.context).state is State.WORKING
+    assert finalize.hanging_inspect(held.context).state is State.WORKING
 
 
 def test_the_garbage_collector_is_waited_for_for_a_while(standing, monkeypatch):
     """It takes its finalizer away once the Jobs are orphaned; one that it leaves holds up nobody else."""
     hold(standing, "foregroundDeletion")
-    assert free.hanging_inspect(standing.context).state is State.WORKING
-    monkeypatch.setattr(free, "LIMIT", timedelta(0))
-    free.remove_finalizers(standing.context)
-    assert free.hanging_inspect(standing.context).state is State.DONE
+    assert finalize.hanging_inspect(standing.context).state is State.WORKING
+    monkeypatch.setattr(finalize, "LIMIT", timedelta(0))
+    finalize.remove_finalizers(standing.context)
+    assert finalize.hanging_inspect(standing.context).state is State.DONE
 
 
 def test_kedas_own_finalizer_is_never_left_to_the_operator_that_comes(standing, monkeypatch):
     """It would let the ScaledJob go, and the garbage collector would take the Jobs that still refer to it."""
     hold(standing, "finalizer.keda.sh", HOOK)
     standing.context.finalizers_were_waited_for = True
-    assert free.hanging_inspect(standing.context).state is State.WORKING
+    assert finalize.hanging_inspect(standing.context).state is State.WORKING
 
 
 def test_it_is_neither_applied_nor_paused_nor_proven(held):

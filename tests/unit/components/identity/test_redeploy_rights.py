@@ -24,7 +24,7 @@ from prompt_keda.core.rights import Right
 from prompt_keda.delivery.manifests import load_instrument_manifest
 from prompt_keda.records import lock
 from prompt_keda.records.record import RunFolder
-from prompt_keda.redeploy import cluster_copy, free, guard, planner, remove, restore, verify
+from prompt_keda.redeploy import cluster_copy, finalize, guard, planner, remove, restore, verify
 from prompt_keda.redeploy.copied_journal import copied_journal_of
 from prompt_keda.redeploy.modes import RedeployOptions
 from tests.contracts.fakes.recorder import Recorder
@@ -57,7 +57,7 @@ class Watched:
 @pytest.fixture
 def recorded(monkeypatch):
     """Return the rights that every step of a redeploy asks for, with KEDA there and without, and what is derived."""
-    for module in (free, install, verify, remove, smoke_test):
+    for module in (finalize, install, verify, remove, smoke_test):
         monkeypatch.setattr(module, "Watch", Watched)
     monkeypatch.setattr(unpause, "LIMIT", timedelta(0))  # no controller settles anything here
     asked = set()
@@ -95,7 +95,7 @@ def redeploy(world, mode):
     context = Context(world.systems, *manifests(environment), run_id="run")
     context.before = running_jobs.ledger(kube, context.environment.smoke.namespace)
     planner.make_plan(context, RedeployOptions("auto" if mode == "cold" else mode))
-    steps = [right for right in planner.STEPS if right.id not in ("preflight/all-at-hand", "verify/smoke")]
+    steps = [right for right in planner.STEPS if right.id not in ("preflight/prerequisites", "verify/smoke")]
     for step in steps:
         if step.id == "verify/loops-poll":
             leads(world)
@@ -208,4 +208,4 @@ def test_the_derivation_follows_the_manifests():
 def test_restore_is_one_of_the_stages():
     """The stages whose steps are run here are all that there are."""
     stages = {right.id.partition("/")[0] for right in planner.STEPS}
-    assert stages == {"preflight", "guard", "remove", "free", "install", "restore", "verify"} and restore.STEPS
+    assert stages == {"preflight", "guard", "remove", "finalize", "install", "restore", "verify"} and restore.STEPS

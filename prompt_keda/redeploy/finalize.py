@@ -1,4 +1,4 @@
-"""Stage free: finalizers are removed from what hangs in deletion, once its running Jobs are orphaned.
+"""Stage finalize: finalizers are removed from what hangs in deletion, once its running Jobs are orphaned.
 
 KEDA's operator removes its finalizers itself; once it is gone, nobody does, and CRDs, ScaledJobs and namespaces stay
 Terminating (failure mode F5). Without the finalizer the garbage collector would remove the Jobs of a ScaledJob. So the
@@ -170,10 +170,10 @@ def remove_finalizers(context: Context) -> None:
 
 
 STEPS: tuple[Step[Context], ...] = (
-    Step("free/orphan-jobs", "orphan running Jobs of what goes", orphan_inspect, orphan_jobs),
-    Step("free/delete-crds", "remove the CRDs that are purged", crds_inspect, delete_crds, destructive=True),
+    Step("finalize/orphan-jobs", "orphan running Jobs of what goes", orphan_inspect, orphan_jobs),
+    Step("finalize/delete-crds", "remove the CRDs that are purged", crds_inspect, delete_crds, destructive=True),
     Step(
-        "free/remove-finalizers",
+        "finalize/remove-finalizers",
         "remove KEDA's finalizers from what hangs in deletion",
         hanging_inspect,
         remove_finalizers,
