@@ -75,15 +75,15 @@ def _denial(what: str, error: ClientError) -> str | None:
 
 
 def _of_jobs(context: Context) -> Iterator[tuple[Object, dict[str, Any]]]:
-    """Yield one Job of each namespace whose Jobs are orphaned or made safe, with the change; all are changed alike."""
+    """Yield one Job of each namespace whose Jobs are orphaned or annotated, with the change; all are changed alike."""
     namespaces: set[tuple[str, str]] = set()
     for job, _ in finalize.owned(context):
-        if (namespace := job["metadata"]["namespace"], "loose") not in namespaces:
-            namespaces.add((namespace, "loose"))
+        if (namespace := job["metadata"]["namespace"], "orphaned") not in namespaces:
+            namespaces.add((namespace, "orphaned"))
             yield {**job, **JOBS.head}, {"ownerReferences": None}
-    for record, _ in guard.to_make_safe(context):
-        if (record.namespace, "safe") not in namespaces:
-            namespaces.add((record.namespace, "safe"))
+    for record, _ in guard.jobs_to_annotate(context):
+        if (record.namespace, "annotated") not in namespaces:
+            namespaces.add((record.namespace, "annotated"))
             metadata = {"name": record.name, "namespace": record.namespace}
             yield {**JOBS.head, "metadata": metadata}, {"annotations": {GENERATION: "0"}}
 

@@ -77,7 +77,7 @@ def _lock(context: Context) -> Lock:
 
 def annotate_jobs_inspect(context: Context) -> Progress:
     """Would the operator's start delete a Job?"""
-    risky = to_make_safe(context)
+    risky = jobs_to_annotate(context)
     if not risky:
         going = running_jobs.going(context.before)
         more = f"; being deleted before this run: {some(going)}" if going else ""
@@ -86,13 +86,13 @@ def annotate_jobs_inspect(context: Context) -> Progress:
 
 
 def annotate_jobs(context: Context) -> None:
-    """Make every Job safe whose generation is not its ScaledJob's. Idempotent: yes.
+    """Annotate every Job whose generation is not its ScaledJob's. Idempotent: yes.
 
     It gets the ScaledJob's generation. Where KEDA has never looked at that one, its generation may change at the first
     look: it is paused instead, and `unpause.unpause_scaled_jobs` annotates its Jobs once it has settled.
     """
     kube = context.systems.kube
-    for record, owner in to_make_safe(context):
+    for record, owner in jobs_to_annotate(context):
         if running_jobs.is_settled(owner):
             running_jobs.annotate(kube, record, owner["metadata"]["generation"])
         else:
@@ -100,7 +100,7 @@ def annotate_jobs(context: Context) -> None:
             kube.patch(SCALED_JOBS, record.scaled_job, record.namespace, marks)
 
 
-def to_make_safe(context: Context) -> list[tuple[JobRecord, Object]]:
+def jobs_to_annotate(context: Context) -> list[tuple[JobRecord, Object]]:
     """Return the Jobs at risk, each with its ScaledJob, which is not paused: KEDA leaves those of a paused one alone."""
     kube = context.systems.kube
     scaled = running_jobs.owners(kube)
@@ -111,5 +111,7 @@ def to_make_safe(context: Context) -> list[tuple[JobRecord, Object]]:
 
 HOLD_LEASE: Step[Context] = Step("guard/hold-lease", "hold the lock of this cluster", hold_lease_inspect, hold_lease)
 STEPS: tuple[Step[Context], ...] = (
-    Step("guard/annotate-jobs", "make Jobs safe from KEDA's restart", annotate_jobs_inspect, annotate_jobs),
+    Step(
+        "guard/annotate-jobs", "annotate Jobs with their ScaledJob's generation", annotate_jobs_inspect, annotate_jobs
+    ),
 )

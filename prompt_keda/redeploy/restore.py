@@ -132,7 +132,7 @@ def apply_scaled_jobs(context: Context) -> None:
     One that changes or comes back while Jobs of it run is applied paused.
 
     KEDA would delete these Jobs, because they carry another generation (failure modes F1 and F2); it leaves those of a
-    paused one alone. The next step makes them safe, and unpauses it. What came from the snapshot and stands again is left
+    paused one alone. The next step annotates them, and unpauses it. What came from the snapshot and stands again is left
     alone: somebody else may deliver it. So is what others keep from being deleted, which comes back once they let it go, and
     what a sync that has removed it is about to make. A value that somebody has edited is taken over as the plan says. What
     somebody has added to a spec goes by a merge patch: applying takes away only what this toolkit has once applied. Then

@@ -61,7 +61,7 @@ def show_plan(report: PlanReport, verbose: bool = False, command: str = "") -> N
     _show("  mode", f"{plan.mode}: {plan.reason}")
     for job in plan.jobs_at_risk:
         where = f"{job.namespace}/{job.name}"
-        _show("! Job at risk", f"{job.kind} {where} has generation {job.generation}; made safe first", "yellow")
+        _show("! Job at risk", f"{job.kind} {where} has generation {job.generation}; annotated first", "yellow")
     for note in report.notes:
         _show("! note", note, "yellow")
     _show("  verified by", _verification(plan))

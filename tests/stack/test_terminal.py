@@ -94,7 +94,7 @@ def test_no_report_lets_a_text_through(hostile, tmp_path):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_plan_lets_no_text_through(hostile, terminal):
-    """What each step sees now, and which Jobs are made safe first."""
+    """What each step sees now, and which Jobs are annotated first."""
     _, text = (on_terminal if terminal else piped)("plan", "--env", "local", "--verbose")
     assert "<holder>" in text and "<generation>" in text
     assert unsafe(text) == set() and forged(text) == []

@@ -85,7 +85,7 @@ def none_paused(systems: Systems) -> Outcome:
     def look(instrument: Instrument, live: Object) -> Outcome:
         run = (live["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)
         if is_paused(live) and run:
-            mine = "Unless it runs: ./run redeploy or ./run resume makes its Jobs safe, then unpauses it."
+            mine = "Unless it runs: ./run redeploy or ./run resume annotates its Jobs, then unpauses it."
             return warn(f"{instrument.scaled_job} is paused by run {run}", mine)
         if is_paused(live):
             return warn(f"{instrument.scaled_job} is paused (not by this toolkit)", fix)

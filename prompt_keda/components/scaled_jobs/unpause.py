@@ -1,4 +1,4 @@
-"""ScaledJobs that are requeued, paused, made safe for their Jobs, and unpaused, until KEDA has seen it.
+"""ScaledJobs that are requeued, paused, and unpaused once their Jobs are annotated, until KEDA has seen it.
 
 KEDA 2.16.1 (controllers/keda/scaledjob_controller.go, checkIfPaused; pkg/scaling/executor/scale_jobs.go): a pause stops its
 scale loop only where the condition Paused is not True yet, and the loop that an unpause starts may still read True, and
@@ -65,12 +65,12 @@ def unpause_inspect(context: Context) -> Progress:
         count = sum((record.namespace, record.scaled_job) == (namespace, name) for record in risky)
         if count or _is_to_unpause(context, live):
             pending = "" if _is_seen_paused(live) else ", KEDA has not seen that yet"
-            return Progress(State.TODO, f"{name} is paused{pending}; {count} Jobs to make safe")
+            return Progress(State.TODO, f"{name} is paused{pending}; {count} Jobs to annotate")
     return Progress(State.DONE, "none is paused by this toolkit")
 
 
 def unpause_scaled_jobs(context: Context) -> None:
-    """Make the Jobs of every paused ScaledJob safe; then unpause those that this toolkit has paused. Idempotent: yes.
+    """Annotate the Jobs of every paused ScaledJob; then unpause those that this toolkit has paused. Idempotent: yes.
 
     The Jobs get the generation that KEDA has settled at, and are looked at again until none differs. One that somebody
     else has paused stays paused, but its Jobs will survive when they unpause it.
@@ -124,12 +124,12 @@ def _work_until_done(context: Context, inspect: Callable[[Context], Progress]) -
 def _need(context: Context, key: tuple[str, str], live: Object) -> ScaledJobAction | None:
     """Return what is to be done with a ScaledJob as it stands."""
     if is_paused(live):
-        return _make_safe if _is_seen_paused(live) else None
+        return _annotate_or_unpause if _is_seen_paused(live) else None
     return _pause if is_taken_for_paused(live) and key in _instruments(context) else None
 
 
 def _for_long(act: ScaledJobAction) -> float:
-    return (HOLD if act is _make_safe else PATIENCE).total_seconds()
+    return (HOLD if act is _annotate_or_unpause else PATIENCE).total_seconds()
 
 
 def _pause(context: Context, live: Object) -> None:
@@ -138,7 +138,7 @@ def _pause(context: Context, live: Object) -> None:
     context.systems.kube.patch(SCALED_JOBS, metadata["name"], metadata["namespace"], body)
 
 
-def _make_safe(context: Context, live: Object) -> None:
+def _annotate_or_unpause(context: Context, live: Object) -> None:
     kube, metadata = context.systems.kube, live["metadata"]
     key = (metadata["namespace"], metadata["name"])
     mine = [
@@ -189,7 +189,7 @@ STEPS: tuple[Step[Context], ...] = (
     Step("restore/requeue-scaled-jobs", "requeue ScaledJobs that are not Ready", requeue_inspect, requeue_scaled_jobs),
     Step(
         "restore/unpause-scaled-jobs",
-        "make Jobs safe, and unpause the ScaledJobs",
+        "annotate Jobs, and unpause the ScaledJobs",
         unpause_inspect,
         unpause_scaled_jobs,
         deadline=LIMIT + timedelta(seconds=5),

@@ -287,7 +287,7 @@ def policy(operation, plural, namespace=None):
     return lambda ready: ready.world.kube.policies.add((operation, plural, namespace))
 
 
-def unsafe_job(ready):
+def job_not_annotated(ready):
     """The one Job that runs has another generation than its ScaledJob: the run would write on it."""
     ready.world.change(kinds.JOBS, "j1", SPACE, metadata={"annotations": {"scaledjob.keda.sh/generation": "1"}})
     policy("update", "jobs", SPACE)(ready)
@@ -310,7 +310,7 @@ DENIED = {
     "making Deployment keda/keda-operator again: 422": policy("create", "deployments", "keda"),
     "a pod of Deployment keda/keda-operator: 422": policy("create", "pods", "keda"),
     f"ScaledJob {SPACE}/{SCALED_JOB}: 422": policy("update", "scaledjobs", SPACE),
-    f"Job {SPACE}/j1: 422": unsafe_job,
+    f"Job {SPACE}/j1: 422": job_not_annotated,
     f"TriggerAuthentication {SPACE}/prompt-redis: 422": hanging,
 }
 

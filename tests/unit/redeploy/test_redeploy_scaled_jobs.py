@@ -201,9 +201,9 @@ def test_it_is_unpaused_only_when_its_jobs_carry_the_generation_that_keda_has_se
     live = cluster.get(*KEY)
     assert not unpause._is_seen_paused(live)
     cluster.keda_looks(7)
-    unpause._make_safe(context, cluster.get(*KEY))
+    unpause._annotate_or_unpause(context, cluster.get(*KEY))
     assert cluster.generations() == ["7", "7", "7"] and is_paused(cluster.get(*KEY))
-    unpause._make_safe(context, cluster.get(*KEY))
+    unpause._annotate_or_unpause(context, cluster.get(*KEY))
     assert cluster.annotations() == {}
     assert unpause.unpause_inspect(context).state is State.DONE
 
@@ -218,7 +218,7 @@ def test_jobs_are_annotated_and_their_scaled_job_unpaused_in_one_go():
     assert cluster.generations() == ["3"] and cluster.annotations() == {}
 
 
-def test_what_somebody_else_has_paused_stays_paused_with_its_jobs_made_safe():
+def test_what_somebody_else_has_paused_stays_paused_with_its_jobs_annotated():
     """Their mark is not made ours; when they unpause it, no Job goes."""
     cluster = Cluster(running=("1",))
     cluster.patch(*KEY, {"metadata": {"annotations": {PAUSED: "true"}}, **SEEN_PAUSED})
@@ -266,7 +266,7 @@ def test_what_belongs_to_nobody_here_is_not_paused():
     assert unpause.settle_inspect(context).state is State.DONE
 
 
-def test_a_job_that_has_finished_is_made_safe_too():
+def test_a_job_that_has_finished_is_annotated_too():
     """KEDA deletes finished Jobs of another generation as it does others: the logs of their pods would be gone."""
     cluster = Cluster(running=("1", "1"))
     context = restoring(cluster, {**DEFAULT, "maxReplicaCount": 9})

@@ -92,7 +92,7 @@ def test_a_plan_names_the_field_that_differs_and_the_jobs_at_risk(capsys, monkey
     changed = replace(made.plan, changes=(change,), jobs_at_risk=(JobRecord("Job", "n", "j", "u", "sj", None),))
     lines = shown(capsys, monkeypatch, replace(made, plan=changed))
     assert "~ changed     Deployment keda/o: differs at spec.replicas" in lines
-    assert "! Job at risk Job n/j has generation None; made safe first" in lines
+    assert "! Job at risk Job n/j has generation None; annotated first" in lines
 
 
 def obj(kind, name, live=True, difference=None):
