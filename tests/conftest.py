@@ -1,4 +1,4 @@
-"""What was not run is written down: it is not proven. What each test took is kept by its phases, and how busy the machine was
+"""What was not run is written down: it is not verified. What each test took is kept by its phases, and how busy the machine was
 when one failed."""
 
 from __future__ import annotations

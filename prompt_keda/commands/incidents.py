@@ -32,7 +32,7 @@ def note(session: Session, text: str, observer: Observer, close: bool = False) -
     Parameters
     ----------
     close
-        Close the incident with it: what was done by hand proves nothing to the toolkit, and a person has seen it.
+        Close the incident with it: what was done by hand is verified by a person, not by the toolkit.
 
     Raises
     ------

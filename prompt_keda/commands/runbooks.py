@@ -14,7 +14,7 @@ from prompt_keda.core.errors import PromptKedaError, Refusal
 from prompt_keda.core.event import Event, EventKind, Observer
 from prompt_keda.core.places import RUNBOOKS, runs_folder
 from prompt_keda.records.incident import Incident
-from prompt_keda.records.incident_story import CLOSED, INCIDENT, PROVEN
+from prompt_keda.records.incident_story import CLOSED, INCIDENT, VERIFIED
 from prompt_keda.records.run_summary import FAILED, INTERRUPTED
 from prompt_keda.redeploy import planner
 from prompt_keda.redeploy.approval import Ask, smoke_digest
@@ -144,7 +144,7 @@ def _run(
     done = run_runbook(runbook, options, incident, run_command, observer)
     code = code_of_runbook(runbook, done)
     if code == exit_code.GREEN and any(step.section != DIAGNOSIS for step in runbook.steps):
-        incident.add(INCIDENT, CLOSED, f"{PROVEN} by runbook {runbook.name}")
+        incident.add(INCIDENT, CLOSED, f"{VERIFIED} by runbook {runbook.name}")
         post_to_chat(session, incident, "incident closed", observer)
     elif code not in (exit_code.GREEN, exit_code.STOPPED):  # who stopped it knows that
         news = f"runbook {runbook.name} ended with exit code {code}"

@@ -1,4 +1,4 @@
-"""smoke: proofs on streams and ScaledJobs of their own: the smoke test, and the acceptance suite."""
+"""smoke: verify scaling on streams and ScaledJobs made for it: the smoke test, and the acceptance suite."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run_smoke(
     Refusal
         Before any write, as `redeploy` does; and when ``events_count`` is out of its range.
     PromptKedaError
-        When a point of the proof is not reached.
+        When a point of the smoke test is not reached.
     """
     if not 0 <= events_count <= smoke_test.MOST_JOBS:
         raise Refusal(f"--events {events_count} is not between 1 and {smoke_test.MOST_JOBS}")

@@ -131,11 +131,11 @@ class _TestRun:
 
     def end(self, quick: bool) -> None:
         """Print how it ended. What was skipped, left out or not come to is named: it is not verified."""
-        lines = [*not_proven(self.folder, quick)]
+        lines = [*not_verified(self.folder, quick)]
         for line in lines:
-            self.progress(Event(EventKind.NOTE, "test/not-proven", "unknown", line))
+            self.progress(Event(EventKind.NOTE, "test/not-verified", "unknown", line))
         end = f"failed: {', '.join(self.failed)}" if self.failed else "all that ran passed"
-        end += f"; {len(lines)} not proven" if lines else ""
+        end += f"; {len(lines)} not verified" if lines else ""
         self.progress(Event(EventKind.FINISHED, "test", "fail" if self.failed else "ok", end))
 
     def _pytest(self, name: str, *words: str, only: str = "", by_default: str = "") -> list[str]:
@@ -204,7 +204,7 @@ def _stop(running: subprocess.Popen[bytes]) -> None:
         running.kill()
 
 
-def not_proven(folder: Path, quick: bool) -> Iterator[str]:
+def not_verified(folder: Path, quick: bool) -> Iterator[str]:
     """Return a line for each test that was skipped, each that was left out with its cases, and each part not come to.
 
     Parameters

@@ -30,7 +30,7 @@ class DrillRecord(Strict):
     """``runbook``: it was enough. ``people``: it was not, and what its page asks people to do was done.
     Empty where it did not come so far."""
     recovered_s: Seconds | None = None
-    """From the fault to the proof that events become Jobs again, in seconds; None if there was none."""
+    """From the fault until it is verified that events become Jobs again, in seconds; None if it never was."""
     at_work: int | None = None
     """Number of workers (pods) that ran when it was broken; None: not counted."""
     lost: tuple[str, ...] | None = None

@@ -1,7 +1,7 @@
 """The record of an incident: a journal, and what each command gave. Kept forever.
 
-It opens with the first runbook, response or note of an environment, and closes with the proof. Entries are those of
-`JournalFile`: ``step`` is a step's id, or ``incident`` or ``note``.
+It opens with the first runbook, response or note of an environment, and closes once a runbook has verified the recovery,
+or by a person's note. Entries are those of `JournalFile`: ``step`` is a step's id, or ``incident`` or ``note``.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Incident(Record):
 
     @property
     def is_closed(self) -> bool:
-        """Whether it has ended with a proof."""
+        """Whether it was closed."""
         return any((entry["step"], entry["event"]) == (INCIDENT, CLOSED) for entry in self.entries)
 
     def add(self, step: str, event: str, detail: str = "") -> None:

@@ -11,7 +11,7 @@ from prompt_keda.records.kept_json import seconds
 from prompt_keda.records.run_summary import WHOLE, by_stage
 
 INCIDENT, NOTE = "incident", "note"
-PROVEN = "proven"
+VERIFIED = "verified"
 OPENED, CLOSED, BEGAN, DONE, FAILED = "opened", "closed", "begin", "done", "failed"
 CLUSTER = "cluster"
 """Says which cluster it is of; more than one where it was rebuilt meanwhile."""
@@ -63,7 +63,7 @@ class Story:
     closed_at
         When it was closed; None while it is open.
     closed_why
-        In words; it begins with `PROVEN` where a proof closed it, and not a person.
+        In words; it begins with `VERIFIED` where a runbook's verification closed it, and not a person.
     open_checks
         What the last look saw that was red or not known: ``(id, verdict, observed)``.
     """
@@ -81,10 +81,10 @@ class Story:
 
     @property
     def state(self) -> str:
-        """Return ``open``, ``proven``, or ``closed`` where a person's word alone has closed it."""
+        """Return ``open``, ``verified``, or ``closed`` where a person's word alone has closed it."""
         if self.closed_at is None:
             return "open"
-        return PROVEN if self.closed_why.startswith(PROVEN) else "closed"
+        return VERIFIED if self.closed_why.startswith(VERIFIED) else "closed"
 
     @property
     def duration_s(self) -> float | None:

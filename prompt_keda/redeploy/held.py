@@ -29,7 +29,7 @@ from prompt_keda.redeploy.inventory import custom_kinds
 
 
 def of_namespaces(context: Context) -> Iterator[str]:
-    """Yield which of the namespaces that KEDA and its proof need are being deleted and do not go."""
+    """Yield which of the namespaces that KEDA and its smoke test need are being deleted and do not go."""
     for name in sorted(namespaces.needed(context)):
         if why := namespaces.why_held(context.systems.kube.find(NAMESPACES, name) or {"metadata": {}}):
             yield why

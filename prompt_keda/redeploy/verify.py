@@ -101,7 +101,7 @@ def leader_inspect(context: Context) -> Progress:
     return Progress(State.DONE if standing.verdict is Verdict.OK else State.WORKING, standing.observed)
 
 
-def _to_prove(context: Context) -> list[Instrument]:
+def _to_verify(context: Context) -> list[Instrument]:
     """Return the instruments whose ScaledJobs can work: one whose deletion others hold up is reported at the end."""
     kube, wanted, left = context.systems.kube, [], namespaces.left(context)
     for instrument in context.environment.instruments:
@@ -113,7 +113,7 @@ def _to_prove(context: Context) -> list[Instrument]:
 
 def scaled_jobs_inspect(context: Context) -> Progress:
     """Is every instrument's ScaledJob there, Ready, not paused, and can its Jobs run, whoever delivers it?"""
-    wanted = _to_prove(context)
+    wanted = _to_verify(context)
     for instrument in wanted:
         live = context.systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
         if live is None:
@@ -137,7 +137,7 @@ def loops_inspect(context: Context) -> Progress:
         loops = scale_loops(operator_metrics(context.systems.kube, context.namespace))
     except Unreachable as error:
         return Progress(State.WORKING, error.what)
-    wanted = [(instrument.namespace, instrument.scaled_job) for instrument in _to_prove(context)]
+    wanted = [(instrument.namespace, instrument.scaled_job) for instrument in _to_verify(context)]
     for key in wanted:
         if key not in loops:
             return Progress(State.WORKING, f"{key[1]}: the operator has no loop for it")
@@ -161,7 +161,7 @@ def work_inspect(context: Context) -> Progress:
     """Is the backlog of every instrument worked off: has its group read on, or are all its Jobs at work already?"""
     details = []
     active = [job for job in running_jobs.active_jobs(context.systems.kube) if is_running(job)]
-    for instrument in _to_prove(context):
+    for instrument in _to_verify(context):
         group = event_source(context.systems).find_group(instrument.stream, instrument.consumer_group)
         if group is None:
             return Progress(State.BROKEN, f"{instrument.stream} has no group {instrument.consumer_group}")

@@ -20,7 +20,7 @@ def to_markdown(story: Story) -> str:
 def to_chat(story: Story) -> str:
     """Return a few lines that can be pasted into a chat."""
     lines = [one_line(f"Incident in {story.environment}: {story.why}")]
-    took = "open, not proven yet"
+    took = "open, not verified yet"
     if story.closed_at:
         took = f"{story.state} after {span(story.duration_s)}"
         took += one_line(f" {story.closed_why}") if story.state == "closed" else ""

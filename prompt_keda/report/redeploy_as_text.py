@@ -1,4 +1,4 @@
-"""Plans and runs of a redeploy for people: what changes, as a diff; what was done, the proof, and the time it took."""
+"""Plans and runs of a redeploy for people: what changes, as a diff; what was done, what was verified, and the time it took."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def show_plan(report: PlanReport, verbose: bool = False, command: str = "") -> N
 
 
 def show_run(report: RunReport, verbose: bool = False) -> None:
-    """Show three lines: what was done, the proof, and the recovery time beside the last ones; notes come first."""
+    """Show three lines: what was done, what was verified, and the recovery time beside the last ones; notes come first."""
     for note in report.notes:
         _show("! note", note, "yellow")
     acted = [step for step in report.steps if step.acted]
@@ -90,7 +90,7 @@ def show_run(report: RunReport, verbose: bool = False) -> None:
     changed = [step for step in acted if step.id.partition("/")[0] not in NO_CHANGE]
     acts = "; ".join(step.title for step in changed) or "nothing had to change"
     _show("done", f"mode {report.mode}: {acts}")
-    _show("proof", f"{smoke_line(report.smoke)}; {_kept(report.ledger)}")
+    _show("verified", f"{smoke_line(report.smoke)}; {_kept(report.ledger)}")
     times = report.timings
     spans = [f"removal {times['removal']:.1f} s"] if "removal" in times else []
     if "first_scaled_job" in times:

@@ -35,7 +35,7 @@ def streams(systems):
 
 
 @pytest.mark.desk_first
-def test_two_cases_are_proven(deployed, admin, systems):
+def test_two_cases_are_verified(deployed, admin, systems):
     """A sample: each with what was expected and seen, the smoke test before them; nothing is left."""
     code, document = run_json("smoke", "--env", ENV, "--full", "--only", SAMPLE)
     assert code == 0, document
@@ -48,7 +48,7 @@ def test_two_cases_are_proven(deployed, admin, systems):
 
 
 @pytest.mark.exhaustive
-def test_the_whole_suite_is_proven(deployed, admin, systems):
+def test_the_whole_suite_is_verified(deployed, admin, systems):
     """From the desk all but what deletes the operator's pod. The real ScaledJob is as before, and has no fault."""
     before = real_one(admin)
     code, document = run_json("smoke", "--env", ENV, "--full", timeout=900)

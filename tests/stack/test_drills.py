@@ -1,4 +1,4 @@
-"""Drills: every fault is seen, answered by its runbook, and scaling is proven; no Job is lost. And only on the local stack.
+"""Drills: every fault is seen, answered by its runbook, and scaling is verified; no Job is lost. And only on the local stack.
 
 What they showed is kept in docs/drills.md: `./run drill --all --markdown docs/drills.md`.
 """

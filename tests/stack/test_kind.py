@@ -42,7 +42,7 @@ SAMPLE = (
 )
 AT_DESK = (
     "test_check_deps.py::test_all_is_green_after_a_redeploy"
-    " test_redeploy.py::test_the_first_redeploy_proves_scaling"
+    " test_redeploy.py::test_the_first_redeploy_verifies_scaling"
     " test_runbooks.py::test_without_a_terminal_nothing_is_run_that_was_not_approved"
 )
 """Not root, and only API server, Vault and registry: check-deps, a plan, and a redeploy by its approval."""

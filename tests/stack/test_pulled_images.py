@@ -101,7 +101,7 @@ def without_go(machine):
 
 @pytest.fixture(scope="module")
 def stack(machine, mirror, without_go):
-    """A stack of pulled images on a machine that is no Debian, from no cluster to the proof; afterwards nothing of it is left."""
+    """A stack of pulled images on a machine that is no Debian, until scaling is verified; then nothing of it is left."""
     machine.is_debian = False
     try:
         words = {**variables(mirror.write_list()), "PATH": without_go}
@@ -114,7 +114,7 @@ def stack(machine, mirror, without_go):
     assert_nothing_is_in_the_engine(machine)
 
 
-def test_a_redeploy_of_pulled_images_ends_with_the_proof(machine, stack):
+def test_a_redeploy_of_pulled_images_verifies_scaling(machine, stack):
     """It says that they are pulled, and why. The node is the image's; of Go modules only small ones are built, by the Go of one.
 
     Debian's packages come by the apt-get of an image: the machine has none.

@@ -163,7 +163,7 @@ def begin_work(systems, admin):
 
 
 @pytest.mark.viewpoint
-def test_the_first_redeploy_proves_scaling(deployed):
+def test_the_first_redeploy_verifies_scaling(deployed):
     """From no KEDA at all to events that became Jobs and were acknowledged; the output says so."""
     match = re.search(r"smoke test: (\d+) events sent, (\d+) Jobs made", deployed.stdout)
     assert match and int(match[1]) >= 6 and int(match[2]) >= 5  # more where KEDA breaks off: docs/decisions/0003
@@ -223,7 +223,7 @@ def _is_ready(pod, old_uid):
 
 @pytest.mark.desk_first
 def test_a_redeploy_that_is_stopped_in_three_stages_is_finished_by_resume(deployed, admin):
-    """SIGKILL while it removes, Ctrl-C while it installs, SIGKILL while it proves: resume goes on each time, and does not take
+    """SIGKILL while it removes, Ctrl-C while it installs, SIGKILL while it verifies: resume goes on each time, and does not take
     the lock for somebody else's. Ctrl-C ends with 130 and a hint. Beside one that is at work another is refused (F47): it
     would remove the smoke test's objects from under it. The last one ends green."""
     resume = ("resume", "--env", ENV)
@@ -240,8 +240,8 @@ def test_a_redeploy_that_is_stopped_in_three_stages_is_finished_by_resume(deploy
         out, err = running.communicate(timeout=240)
     assert done.returncode == 2 and f"still at work, in process {running.pid}" in done.stderr, done.stderr
     assert running.returncode == 0, err
-    proven = json.loads(out)["smoke"]
-    assert proven["acknowledged_count"] == proven["events_count"] > 0
+    smoke = json.loads(out)["smoke"]
+    assert smoke["acknowledged_count"] == smoke["events_count"] > 0
     until(lambda: not admin.list(SCALED_JOBS, "prompt-keda-smoke"), 60, "the end of what the killed smoke test left")
 
 

@@ -1,4 +1,4 @@
-"""The smoke test proves by UIDs and acknowledgements, leaves nothing, and does not lie."""
+"""The smoke test verifies by UIDs and acknowledgements, leaves nothing, and does not lie."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def left_behind(admin):
 def test_events_become_jobs_and_are_acknowledged(deployed, admin):
     """N + activation events, N Jobs by UID, their pods ran, all acknowledged; nothing is left."""
     code, document = run_json("smoke", "--env", ENV, "--events", "4")
-    proven = document["smoke"]
+    smoke = document["smoke"]
     assert code == 0
     # more where KEDA breaks off while it makes the Jobs, as on a slow machine: docs/decisions/0003
-    assert proven["events_count"] == proven["acknowledged_count"] >= 5
-    assert len(proven["job_uids"]) >= 4 and len(proven["pod_uids"]) >= 4
-    assert set(proven["intervals_s"]) == {"ready", "first_job", "all_jobs", "pods_ran", "acknowledged", "inactive"}
+    assert smoke["events_count"] == smoke["acknowledged_count"] >= 5
+    assert len(smoke["job_uids"]) >= 4 and len(smoke["pod_uids"]) >= 4
+    assert set(smoke["intervals_s"]) == {"ready", "first_job", "all_jobs", "pods_ran", "acknowledged", "inactive"}
     until(lambda: not left_behind(admin), 60, "an empty namespace")
 
 

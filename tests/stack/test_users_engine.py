@@ -139,7 +139,7 @@ def stack(machine):
     assert hashlib.sha256(users.read_bytes()).hexdigest() == before
 
 
-def test_a_redeploy_without_root_ends_with_the_proof(machine, stack):
+def test_a_redeploy_without_root_verifies_scaling(machine, stack):
     """From no cluster: all events of the smoke test are acknowledged. The stack says where it lives, and what it uses."""
     code, document, error = run(machine, "lab.status")
     assert code == 0 and (document["state"], document["provider"]) == ("up", "kind"), error

@@ -34,7 +34,7 @@ def _named(message: str) -> list[str]:
 
 
 def needed(context: Context) -> set[str]:
-    """Return the namespaces without which KEDA and its proof cannot come: its own, and the smoke test's."""
+    """Return the namespaces without which KEDA and its smoke test cannot run: its own, and the smoke test's."""
     return {context.namespace, context.environment.smoke.namespace}
 
 

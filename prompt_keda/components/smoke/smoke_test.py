@@ -92,12 +92,12 @@ class _Smoke:
             self.place.put_login(self.name)
             # before any event: then the lag is known from the first on (F16)
             self.source.ensure_group(self.name, self.name, "0")
-            self._prove()
+            self._verify()
             return self.result
         finally:
             self.place.remove(self.name)
 
-    def _prove(self) -> None:
+    def _verify(self) -> None:
         targets: list[tuple[Resource, str | None]] = [
             (SCALED_JOBS, self.namespace),
             (JOBS, self.namespace),

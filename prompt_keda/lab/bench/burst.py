@@ -69,7 +69,7 @@ class Burst:
 
 
 def run(rounds: int, observer: Observer) -> list[Burst]:
-    """Send each size of burst in turn, ``rounds`` times each: the smoke test's own events, Jobs and proof.
+    """Send each size of burst in turn, ``rounds`` times each: the smoke test's own events, Jobs and verification.
 
     In the environment of what delivers on the stack: where that has a vCluster, inside of it.
 

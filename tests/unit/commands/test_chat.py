@@ -102,8 +102,8 @@ def test_an_incident_is_reported_when_it_is_opened_and_when_it_is_closed(notifie
         done = notified.respond()
     opened, closed = texts(there)
     assert opened.startswith("incident opened\nIncident in local: respond: keda-gone: fail keda/parts-ready")
-    assert "open, not proven yet" in opened and "still open: fail keda/parts-ready" in opened
-    assert closed.startswith("incident closed\n") and "proven after" in closed
+    assert "open, not verified yet" in opened and "still open: fail keda/parts-ready" in opened
+    assert closed.startswith("incident closed\n") and "verified after" in closed
     wanted = [f"posted to the chat at 127.0.0.1: incident {how}" for how in ("opened", "closed")]
     assert (
         notified.notes == wanted
@@ -248,7 +248,7 @@ SCENES = {
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_a_chat_or_vault_that_fails_stops_nothing(notified, monkeypatch, scene):
-    """The runbook is run and closed by its proof; record and person are told why, where, and what to do; no address is."""
+    """The runbook is run and closed by its verification; record and person are told why, where, and what to do; no address is."""
     setting, expected = SCENES[scene]
     monkeypatch.setattr(sessions, "CHAT", timedelta(seconds=1 if "not within 1 s" in expected else 10))
     notified.limits(timedelta(seconds=1))

@@ -11,7 +11,7 @@ import pytest
 
 from prompt_keda.clients.kube import resources as kinds
 from prompt_keda.commands import redeploy as redeploying
-from prompt_keda.commands import smoke as proving
+from prompt_keda.commands import smoke as smoke_command
 from prompt_keda.core.errors import JournalMismatch, Refusal, Refused, Unexpected
 from prompt_keda.core.event import nobody
 from prompt_keda.core.places import runs_folder
@@ -69,11 +69,11 @@ def resume(world, run_id="", approve="", ask=None):
 
 
 def smoke(world, approve="", ask=None, events=0):
-    return proving.run_smoke(world.session, events, approve, nobody, ask)
+    return smoke_command.run_smoke(world.session, events, approve, nobody, ask)
 
 
 def full_smoke(world, approve="", ask=None, only=""):
-    return proving.run_full_smoke(world.session, proving.choose_cases(only), approve, nobody, ask)
+    return smoke_command.run_full_smoke(world.session, smoke_command.choose_cases(only), approve, nobody, ask)
 
 
 def kubernetes(world, **values):

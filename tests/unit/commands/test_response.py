@@ -91,7 +91,7 @@ def test_a_cause_is_answered_and_then_looked_at_again(toolkits):
     done = respond(toolkits)
     assert done.exit_code == 0 and [run.runbook for run in done.parts.ran] == ["keda-gone"]
     assert "redeploy --env local" in toolkits.commands
-    assert Incident.find_open(incidents_folder(), cluster_of("local")) is None, "its proof has closed it"
+    assert Incident.find_open(incidents_folder(), cluster_of("local")) is None, "its verification has closed it"
 
 
 def test_a_runbook_that_does_not_help_is_not_run_again(toolkits):
@@ -177,10 +177,10 @@ def test_a_note_opens_an_incident_and_the_report_reports_it(toolkits):
         incidents.note(toolkits.session, "  ", nobody)
     incidents.note(toolkits.session, "asked the owners", nobody)
     report = incidents.report(toolkits.session, "")
-    assert "asked the owners" in report.parts.markdown and "open, not proven yet" in report.parts.chat
+    assert "asked the owners" in report.parts.markdown and "open, not verified yet" in report.parts.chat
 
 
-def test_a_person_closes_an_incident_and_that_is_no_proof(toolkits):
+def test_a_person_closes_an_incident_and_that_is_no_verification(toolkits):
     """By hand, or by nothing: the toolkit has not seen it well again."""
     with pytest.raises(Refusal, match="no incident of environment local is open"):
         incidents.note(toolkits.session, "done", nobody, close=True)
@@ -190,7 +190,7 @@ def test_a_person_closes_an_incident_and_that_is_no_proof(toolkits):
     report = incidents.report(toolkits.session, "").parts
     assert "closed after" in report.chat and "they have *repaired* it" in report.chat
     assert "- state: closed" in report.markdown and "- closed by " in report.markdown
-    assert all("proven" not in text and "by a proof" not in text for text in (report.chat, report.markdown))
+    assert all("verified" not in text and "after verification" not in text for text in (report.chat, report.markdown))
     assert '<b class="interrupted">closed</b>' in report.html
 
 

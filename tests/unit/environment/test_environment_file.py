@@ -203,7 +203,7 @@ def test_nonsense_is_refused_in_plain_words(tmp_path, old, new, message):
     ],
 )
 def test_two_instruments_that_are_the_same_are_refused(tmp_path, old, new, message):
-    """A copied entry that was not changed would be counted, scaled and proven twice."""
+    """A copied entry that was not changed would be counted, scaled and verified twice."""
     assert f"instruments: {message}; each needs its own" in fault(tmp_path, old, new, DEV)
 
 

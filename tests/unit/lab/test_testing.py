@@ -1,4 +1,4 @@
-"""The test run itself: what failed fails it, and what did not run is not taken for proven."""
+"""The test run itself: what failed fails it, and what did not run is not taken for verified."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ def programs(monkeypatch):
     return argvs, bad
 
 
-def test_quick_needs_no_stack_and_says_what_it_did_not_prove(progress, programs):
+def test_quick_needs_no_stack_and_says_what_it_did_not_verify(progress, programs):
     """Static checks and unit tests."""
     argvs, _ = programs
     assert testing.run(quick=True, exhaustive=False) == 0
     assert [word for argv in argvs for word in argv if word.startswith("tests/")] == ["tests/unit"]
-    assert progress.of("test/not-proven") == [
+    assert progress.of("test/not-verified") == [
         "unknown contract tests, stack tests, and those at the desk: they run without --quick"
     ]
-    assert progress.of("test") == ["ok all that ran passed; 1 not proven"]
+    assert progress.of("test") == ["ok all that ran passed; 1 not verified"]
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_what_fails_early_fails_the_run_before_a_stack_is_built(progress, progra
     bad.add(part)
     assert testing.run(quick=False, exhaustive=False) == 1
     assert not any("tests/stack" in argv for argv in argvs)
-    assert progress.of("test") == [f"fail failed: {name}; 1 not proven"]
-    assert progress.of("test/not-proven")[0].endswith("they run once static checks and unit tests pass")
+    assert progress.of("test") == [f"fail failed: {name}; 1 not verified"]
+    assert progress.of("test/not-verified")[0].endswith("they run once static checks and unit tests pass")
 
 
 def selections(argvs):
@@ -88,7 +88,7 @@ def selections(argvs):
     return {name_of(argv): argv[argv.index("-m", 3) + 1] if "-m" in argv[3:] else "" for argv in runs}
 
 
-def test_each_test_is_run_where_it_proves_most(progress, programs):
+def test_each_test_is_run_where_it_verifies_most(progress, programs):
     """With --exhaustive everywhere where it can be. Contract tests run once, with or without the stack."""
     argvs, _ = programs
     assert testing.run(quick=False, exhaustive=False) == 0
@@ -168,7 +168,7 @@ def test_what_ignores_to_be_stopped_is_killed(progress, tmp_path, monkeypatch):
 
 
 def test_skipped_and_left_out_tests_are_named(tmp_path):
-    """A test of many cases once; what the desk leaves out, because the stack's own user has proven it, as a number."""
+    """A test of many cases once; what the desk leaves out, because the stack's own user has verified it, as a number."""
     (tmp_path / "stack.xml").write_text(
         '<testsuites><testsuite><testcase classname="c" name="t"><skipped message="no root"/></testcase>'
         '<testcase classname="c" name="u"/></testsuite></testsuites>'
@@ -176,7 +176,7 @@ def test_skipped_and_left_out_tests_are_named(tmp_path):
     (tmp_path / "stack.not-run").write_text("exhaustive f.py::a[1]\nexhaustive f.py::a[2]\nexhaustive f.py::b\n")
     (tmp_path / "prodlike.not-run").write_text("exhaustive f.py::a[1]\nviewpoint f.py::c\nviewpoint f.py::d\n")
     (tmp_path / "kind.not-run").write_text("exhaustive f.py::a[1]\nviewpoint f.py::c\n")
-    assert list(testing.not_proven(tmp_path, False)) == [
+    assert list(testing.not_verified(tmp_path, False)) == [
         "stack: c.t: no root",
         "stack: f.py::a (2 cases): only with --exhaustive",
         "stack: f.py::b: only with --exhaustive",

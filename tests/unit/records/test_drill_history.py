@@ -312,7 +312,7 @@ def shown(capsys):
 
 
 def test_drills_are_shown_as_lines_with_bars(state, capsys):
-    """The longest has the whole width; what was not proven has none."""
+    """The longest has the whole width; what was not verified has none."""
     put(state, 1)
     put(state, 2, BAD)
     put(

@@ -37,7 +37,7 @@ ENTRIES = [
     entry(9, "keda-gone/mitigation/1", "begin", "invoke resume --env local"),
     entry(69, "keda-gone/mitigation/1", "done", "recovered"),
 ]
-CLOSED = entry(75, "incident", "closed", "proven")
+CLOSED = entry(75, "incident", "closed", "verified")
 
 
 def test_steps_are_reported_with_their_times_and_one_that_was_never_seen_to_end_as_interrupted():
@@ -58,7 +58,7 @@ def test_what_is_not_verified_is_open():
     """With what the last look saw."""
     story = story_of("i", "local", ENTRIES, [RED])
     assert story.duration_s is None and story.open_checks == [("redis/answers", "fail", "no answer")]
-    assert "open, not proven yet" in to_chat(story) and "still open: fail redis/answers" in to_chat(story)
+    assert "open, not verified yet" in to_chat(story) and "still open: fail redis/answers" in to_chat(story)
 
 
 def test_a_redeploy_that_failed_is_no_recovery():
@@ -80,8 +80,8 @@ def test_what_the_record_says_makes_no_markup():
     entries = [
         entry(0, "incident", "opened", HOSTILE),
         entry(1, "note", HOSTILE, HOSTILE),
-        entry(1, "r/proof/1", "begin", HOSTILE),
-        entry(2, "r/proof/1", "failed", HOSTILE),
+        entry(1, "r/verification/1", "begin", HOSTILE),
+        entry(2, "r/verification/1", "failed", HOSTILE),
     ]
     looked = {"results": [{"id": HOSTILE, "verdict": "fail", "observed": HOSTILE}]}
     bad = {**REDEPLOY, "mode": HOSTILE, "run": HOSTILE, "timings": {"recovery": 1.0, f"{HOSTILE}/a": 1.0}}

@@ -80,7 +80,7 @@ def test_kedas_own_finalizer_is_never_left_to_the_operator_that_comes(standing, 
     assert finalize.hanging_inspect(standing.context).state is State.WORKING
 
 
-def test_it_is_neither_applied_nor_paused_nor_proven(held):
+def test_it_is_neither_applied_nor_paused_nor_verified(held):
     """Whatever is written on it would go with it."""
     held.plan()
     held.put(kinds.SCALED_JOBS, SCALED_JOB, SPACE, spec={"maxReplicaCount": 1})

@@ -121,8 +121,8 @@ def test_what_somebody_changed_in_the_midst_of_a_run_is_not_for_resume_alone():
     assert "A new ./run redeploy puts it right" in caught.value.fix and GO_ON in caught.value.fix
 
 
-def test_a_lag_that_redis_has_lost_is_counted_and_proven():
-    """F16: TODO, then DONE with the number; the proof waits while it is wrong."""
+def test_a_lag_that_redis_has_lost_is_counted_and_verified():
+    """F16: TODO, then DONE with the number; the verification waits while it is wrong."""
     context, _ = with_lost_lag()
     assert restore.lag_inspect(context).state is State.TODO
     assert verify.lag_inspect(context).state is State.WORKING
@@ -132,7 +132,7 @@ def test_a_lag_that_redis_has_lost_is_counted_and_proven():
 
 
 def test_a_lag_that_no_counting_repairs_holds_nothing_up_and_is_not_verified():
-    """Events that wait were deleted one by one: the ScaledJobs come all the same; the proof is not given."""
+    """Events that wait were deleted one by one: the ScaledJobs come all the same; the verification does not pass."""
     context, redis = with_lost_lag()
     redis.count_read = lambda stream, group: True
     restore.count_lag(context)

@@ -1,4 +1,4 @@
-"""KEDA's namespace is deleted by somebody in the midst of a run: what holds it up goes, and the proof waits for nothing."""
+"""KEDA's namespace is deleted by somebody in the midst of a run: what holds it up goes, and the verification waits for nothing."""
 
 from __future__ import annotations
 

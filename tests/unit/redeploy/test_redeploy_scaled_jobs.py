@@ -309,7 +309,7 @@ def test_a_job_that_is_tidied_away_while_others_are_annotated_is_fine():
     running_jobs.annotate(cluster, first, 2)
 
 
-def test_a_scaled_job_that_others_deliver_is_proven_too():
+def test_a_scaled_job_that_others_deliver_is_verified_too():
     """Absent and paused are broken, also where this toolkit applies nothing."""
     cluster = Cluster(None)
     context = restoring(cluster, DEFAULT)
@@ -346,7 +346,7 @@ def loops(world, late_s="0.1", names=(SCALED_JOB,)):
     world.kube.pages[key] = world.kube.pages[key].replace("} 0.1", f"}} {late_s}")
 
 
-def test_a_scaled_job_is_proven_only_when_it_is_polled_again():
+def test_a_scaled_job_is_verified_only_when_it_is_polled_again():
     """F15, F21: a condition Ready and a metric that does not move may both be a memory."""
     world = World()
     context = Context(world.systems, [], {})
@@ -364,7 +364,7 @@ def test_a_scaled_job_is_proven_only_when_it_is_polled_again():
         (lambda world: world.remove(kinds.PODS, OPERATOR, "keda"), "is no pod"),
     ],
 )
-def test_metrics_that_do_not_say_it_prove_nothing(change, message):
+def test_metrics_that_do_not_say_it_verify_nothing(change, message):
     """Unknown is never green."""
     world = World()
     context = Context(world.systems, [], {})

@@ -148,13 +148,13 @@ RUN = RunReport(
 
 @pytest.mark.parametrize("recent", [[9.1, 12.7], []])
 def test_a_run_ends_in_three_lines(capsys, monkeypatch, recent):
-    """What was done, the proof, and the recovery time beside the last ones."""
+    """What was done, what was verified, and the recovery time beside the last ones."""
     monkeypatch.delenv("COLUMNS", raising=False)
     show_run(replace(RUN, recent_s=recent))
-    done, proof, took = capsys.readouterr().out.splitlines()
+    done, verified, took = capsys.readouterr().out.splitlines()
     assert done == "done          mode repair: apply KEDA's rights"
-    assert "smoke test: 6 events sent, 5 Jobs made, 5 pods ran, 6 acknowledged, lag 0" in proof
-    assert "2 Jobs and pods ran at the start; all live on or ended by themselves" in proof
+    assert "smoke test: 6 events sent, 5 Jobs made, 5 pods ran, 6 acknowledged, lag 0" in verified
+    assert "2 Jobs and pods ran at the start; all live on or ended by themselves" in verified
     assert "recovery time 21.0 s" in took and ("last 2: 9.1, 12.7 s" if recent else "the first") in took
 
 

@@ -164,7 +164,7 @@ def test_every_command_is_run_for_the_environment_and_kept(page, incident):
     ],
 )
 def test_it_stops_where_the_rest_makes_no_sense(page, incident, codes, asked, code):
-    """After a mitigation that failed nothing is proven; what was refused or stopped ends it anywhere."""
+    """After a mitigation that failed nothing is verified; what was refused or stopped ends it anywhere."""
     commands, runbook = Commands(**codes), load_runbook(page)
     done = run_runbook(runbook, RunbookOptions("local", {}), incident, commands, nobody)
     assert (len(commands.asked), code_of_runbook(runbook, done)) == (asked, code)
@@ -187,7 +187,7 @@ def test_an_incident_goes_on_until_it_is_closed(tmp_path):
     first = Incident.open_(folder, cluster_of("local"), "why", "me")
     assert Incident.open_(folder, cluster_of("local"), "why", "me").id == first.id
     assert Incident.find_open(folder, cluster_of("prod")) is None
-    first.add(INCIDENT, CLOSED, "proven")
+    first.add(INCIDENT, CLOSED, "verified")
     assert Incident.find_open(folder, cluster_of("local")) is None
     assert [entry["event"] for entry in first.entries] == ["opened", "closed"]
 
@@ -201,7 +201,7 @@ def test_another_cluster_under_the_same_name_has_incidents_of_its_own(tmp_path, 
     assert second.id != first.id
     assert Incident.find_open(tmp_path, here).id == first.id and Incident.find_open(tmp_path, there).id == second.id
     assert Incident.find_open(tmp_path, unknown).id == second.id, "where nobody has said which, it is the newest"
-    second.add(INCIDENT, CLOSED, "proven")
+    second.add(INCIDENT, CLOSED, "verified")
     assert Incident.find_open(tmp_path, there) is None and not Incident.find_open(tmp_path, here).is_closed
     first.goes_on_at("rebuilt")
     assert Incident.find_open(tmp_path, cluster_of("local", "rebuilt")).id == first.id
@@ -306,5 +306,5 @@ def test_an_incident_whose_beginning_was_cut_off_is_begun_again(tmp_path):
     ],
 )
 def test_a_step_is_reported_by_what_its_command_gave(code, document, words):
-    """A plan proves nothing, and does not say so."""
+    """A plan verifies nothing, and does not say so."""
     assert Ran(code, document, 1.0).message == words

@@ -11,7 +11,7 @@ from tests.unit.world import World
 
 
 @pytest.fixture
-def proof():
+def smoke():
     """A smoke test of five Jobs, whose stream and group are there."""
     world = World()
     made = smoke_test._Smoke(world.systems, 5, lambda event: None, "run", lambda: None)
@@ -21,40 +21,40 @@ def proof():
     return made
 
 
-def jobs(proof, count):
+def jobs(smoke, count):
     for number in range(count):
-        labels = {"scaledjob.keda.sh/name": proof.name}
-        proof.systems.kube.create(kinds.JOBS, {"metadata": {"name": f"s{number}", "labels": labels}}, proof.namespace)
+        labels = {"scaledjob.keda.sh/name": smoke.name}
+        smoke.systems.kube.create(kinds.JOBS, {"metadata": {"name": f"s{number}", "labels": labels}}, smoke.namespace)
 
 
-def take(proof, count):
-    proof.systems.redis.read(proof.name, proof.name, "worker", count)
+def take(smoke, count):
+    smoke.systems.redis.read(smoke.name, smoke.name, "worker", count)
 
 
-def sent(proof):
-    return proof.systems.redis.stream_info(proof.name).length
+def sent(smoke):
+    return smoke.systems.redis.stream_info(smoke.name).length
 
 
-def test_events_are_sent_again_when_too_few_wait_for_the_missing_jobs(proof):
+def test_events_are_sent_again_when_too_few_wait_for_the_missing_jobs(smoke):
     """Four workers have taken all six: nothing asks for the fifth Job any more."""
-    jobs(proof, 4)
-    take(proof, 6)
-    assert not proof._all_jobs_made()[0]
-    assert sent(proof) == proof.result.events_count == 8
-    take(proof, 2)
+    jobs(smoke, 4)
+    take(smoke, 6)
+    assert not smoke._all_jobs_made()[0]
+    assert sent(smoke) == smoke.result.events_count == 8
+    take(smoke, 2)
     for _ in range(5):
-        proof._all_jobs_made()
-        take(proof, 2)
-    assert sent(proof) == 6 + 2 * smoke_test.MOST_SENT_AGAIN
+        smoke._all_jobs_made()
+        take(smoke, 2)
+    assert sent(smoke) == 6 + 2 * smoke_test.MOST_SENT_AGAIN
 
 
 @pytest.mark.parametrize(("made", "taken"), [(4, 4), (5, 6), (0, 0)])
-def test_none_are_sent_again_while_enough_wait_or_all_jobs_are_there(proof, made, taken):
+def test_none_are_sent_again_while_enough_wait_or_all_jobs_are_there(smoke, made, taken):
     """Two wait, and KEDA's activation is one."""
-    jobs(proof, made)
-    take(proof, taken)
-    assert proof._all_jobs_made()[0] == (made == 5)
-    assert sent(proof) == proof.result.events_count == 6
+    jobs(smoke, made)
+    take(smoke, taken)
+    assert smoke._all_jobs_made()[0] == (made == 5)
+    assert sent(smoke) == smoke.result.events_count == 6
 
 
 def test_a_command_that_redis_denies_to_keda_is_reported_before_anything_is_made():

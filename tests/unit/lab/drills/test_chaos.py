@@ -141,7 +141,7 @@ def test_a_kill_by_the_chaos_run_itself_is_no_problem(made):
 
 
 def test_an_event_that_is_lost_breaks_the_promise(made):
-    """As a round counts it; and one without an event proves nothing."""
+    """As a round counts it; and one without an event verifies nothing."""
     chaos_round = made("", Runs())
     reports = [DeliveryReport(3, ["7-0"], ["8-0"], 1, [])]
     chaos_round._count(SimpleNamespace(have_run=set, lost=dict), [SimpleNamespace(close=reports.pop)])

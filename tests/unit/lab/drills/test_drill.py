@@ -41,9 +41,10 @@ def result(id_, verdict, observed=""):
 class Stack:
     """Breaks, and is repaired by the runbook or by people; a toolkit that works."""
 
-    def __init__(self, runbook_repairs=True, runbook_code=0, proof=0, proves=True):
+    def __init__(self, runbook_repairs=True, runbook_code=0, verify_code=0, verifies=True):
         self.broken, self.asked, self.folder = False, [], TemporaryDirectory()
-        self.runbook_repairs, self.runbook_code, self.proof, self.proves = runbook_repairs, runbook_code, proof, proves
+        self.runbook_repairs, self.runbook_code = runbook_repairs, runbook_code
+        self.verify_code, self.verifies = verify_code, verifies
         self.world = World()
         self.stage = SimpleNamespace(
             kube=self.world.kube,
@@ -68,11 +69,11 @@ class Stack:
         self.asked.append(runbook)
         if self.runbook_repairs:
             self.broken = False
-        return self.runbook_code, self.proves
+        return self.runbook_code, self.verifies
 
     def verify(self):
         self.asked.append("verify")
-        return self.proof
+        return self.verify_code
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +86,7 @@ def at_once(monkeypatch):
 
 
 def test_a_fault_that_its_runbook_repairs_is_passed():
-    """Seen, the right runbook, proven by it once, nothing lost."""
+    """Seen, the right runbook, verified by it once, nothing lost."""
     stack = Stack()
     drilled = drill(stack.fault(), stack.stage, stack, nobody)
     assert (drilled.runbook, drilled.answered_by, drilled.problems, drilled.lost) == ("keda-gone", "runbook", (), ())
@@ -111,7 +112,7 @@ def test_what_the_runbook_does_not_repair_is_repaired_by_people_and_reported(sta
 
 def test_scaling_that_is_not_verified_fails_the_drill():
     """Whoever has answered it."""
-    stack = Stack(proves=False, proof=3)
+    stack = Stack(verifies=False, verify_code=3)
     drilled = drill(stack.fault(), stack.stage, stack, nobody)
     assert drilled.problems == ("scaling is not verified: exit code 3",) and drilled.recovered_s is None
 
@@ -313,7 +314,7 @@ def test_a_seed_picks_one_fault_and_the_same_again():
 
 def test_the_page_has_a_row_for_each_drill():
     """With what should not have been."""
-    stack = Stack(proves=False, proof=3)
+    stack = Stack(verifies=False, verify_code=3)
     page = drilling.page([drill(stack.fault(), stack.stage, stack, nobody)])
     row = page.splitlines()[-1]
     assert row.startswith(
@@ -391,7 +392,7 @@ def test_a_job_that_came_while_it_was_injected_counts_as_well(monkeypatch):
     assert drill(stack.fault(), stack.stage, stack, nobody).lost == ("Job 1 in the fault", "Job 2 in the fault")
 
 
-def test_without_a_worker_nothing_is_proven(monkeypatch):
+def test_without_a_worker_nothing_is_verified(monkeypatch):
     """Nothing could be lost."""
     stack = Stack()
     monkeypatch.setattr(module.JobWatcher, "workers_count", lambda self: 0)

@@ -147,7 +147,7 @@ def test_a_case_whose_scaled_job_is_not_taken_watches_no_more(keda, monkeypatch)
 
 
 def test_what_disturbs_keda_is_only_for_a_local_stack(keda):
-    """It is skipped with the reason, and alone it proves nothing."""
+    """It is skipped with the reason, and alone it verifies nothing."""
     environment = keda.world.systems.environment
     keda.world.systems.environment = environment.model_copy(update={"approval": "digest"})
     (result,) = keda.run(BY_ID["operator/deleted"])
@@ -221,7 +221,7 @@ def test_leftovers_of_a_killed_suite_go_at_the_next_run(keda):
 
 
 def test_the_suite_needs_no_right_that_a_redeploy_does_not_need(keda):
-    """Who may redeploy may prove it in full."""
+    """Who may redeploy may verify it in full."""
     keda.run(*CASES)
     environment = keda.world.systems.environment
     rights = redeploy_rights(environment, *manifests(environment))
@@ -259,7 +259,7 @@ def result(verdict):
     ],
 )
 def test_the_exit_code_tells_the_truth(verdicts, code):
-    """Broken before unknown before proven; nothing tried is not proven."""
+    """Broken before unknown before verified; nothing tried is not verified."""
     assert of_verdicts(result(verdict).verdict for verdict in verdicts) == code
 
 
