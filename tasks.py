@@ -717,7 +717,7 @@ def _run_inside(c, run, example):
 
 @_lab_task(help={"revert": "revert every fault that is there, also one that a killed drill has left"})
 def faults(run: _Run, revert=False):
-    """List what can break on the local stack, what sees it and what answers it."""
+    """List the faults of the local stack, what detects each and what answers it."""
     result = labs.injecting.revert_all(run.observer) if revert else labs.injecting.list_faults()
     run.ends_with(result, labs.as_text.show_faults)
 
@@ -754,7 +754,7 @@ def drill(
     markdown="",
     while_observing=False,
 ):
-    """Break the local stack, follow the runbook, verify scaling, and see that nothing was lost."""
+    """Inject faults into the local stack, follow the runbooks, verify scaling, and see that nothing was lost."""
     Refusal = core.errors.Refusal
 
     def write(page):

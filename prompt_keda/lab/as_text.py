@@ -72,7 +72,7 @@ class ChaosDone:
 
 
 def show_faults(rows: Faults) -> None:
-    """Show two lines for each fault: what is broken, and what sees and answers it."""
+    """Show two lines for each fault: its title, and what detects and answers it."""
     for fault in rows.faults:
         marks = ["scaling stops"] * fault.stops_scaling + ["INJECTED, NOT REVERTED"] * fault.is_there
         show_lines([f"{fault.id}: {'; '.join([fault.title, *marks])}"])

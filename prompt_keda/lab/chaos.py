@@ -12,7 +12,7 @@ from prompt_keda.lab import drilling
 from prompt_keda.lab.as_text import ChaosDone, SmallestRound
 from prompt_keda.lab.drills import chaos_acts
 from prompt_keda.lab.drills.chaos import RoundOutcome, run_round
-from prompt_keda.lab.drills.chaos_plan import BREAK, Round, Targets, make_round, shrink
+from prompt_keda.lab.drills.chaos_plan import INJECT, Round, Targets, make_round, shrink
 from prompt_keda.lab.drills.stack_runs import StackRuns
 from prompt_keda.lab.drills.toolkit import LOCAL, Toolkit
 from prompt_keda.lab.faults import ALL_FAULTS
@@ -136,7 +136,7 @@ def _read(file: str) -> Round:
     fault_ids = {fault.id for fault in ALL_FAULTS}
     try:
         chaos_round = Round.read(json.loads(Path(file).read_text()))
-        if unknown := [act.target for act in chaos_round.acts if act.kind == BREAK and act.target not in fault_ids]:
+        if unknown := [act.target for act in chaos_round.acts if act.kind == INJECT and act.target not in fault_ids]:
             raise ValueError(f"there is no fault {unknown[0]!r}")
         return chaos_round
     except (OSError, ValueError, KeyError, TypeError) as error:

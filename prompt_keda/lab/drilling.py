@@ -1,4 +1,4 @@
-"""The composition root of drills: the local stack alone is ever broken."""
+"""The composition root of drills: faults are injected into the local stack alone."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ def _stage() -> Stage:
 
 
 def require_here(faults: Sequence[Fault], stage: Stage) -> None:
-    """Raise `Refusal` when the stack has not what one of these faults breaks: then nothing is broken."""
+    """Raise `Refusal` when the stack lacks what one of these faults needs: then nothing is injected."""
     for fault in faults:
         if refusal := find_lack(fault, stage):
             raise refusal
 
 
 def find_lack(fault: Fault, stage: Stage) -> Refusal | None:
-    """Return what the stack has not that a fault breaks, and how to have it; None if it has all of it."""
+    """Return what a fault needs that the stack lacks, and how to have it; None if it has all of it."""
     if not fault.needs:
         return None
     provider = providers.of(stage.lab)
@@ -122,7 +122,7 @@ def _see_marker(there: Stage) -> None:
             error.fix = "A fault that was injected is still there: ./run faults --revert"
         raise
     if marker is None:
-        raise Refusal("this cluster does not carry the marker of the local stack", "Drills break things: only there.")
+        raise Refusal("this cluster does not carry the marker of the local stack", "Drills inject faults: only there.")
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def run(
     Raises
     ------
     Refusal
-        When no fault is asked for, or in two ways, there is none of that name, the stack has not what it breaks, no drills
+        When no fault is asked for, or in two ways, there is none of that name, the stack lacks what it needs, no drills
         were stopped, the cluster is not the local stack that `lab.up` made, another drill is at work on it, people observe and
         nobody agrees, or nothing can be kept on this machine; and what ``write`` raises.
     EnvironmentFileError, ClientError
@@ -187,7 +187,8 @@ def choose(selection: Selection) -> Sequence[Fault]:
     """Return the faults that are asked for; none for ``rest``. Raises `Refusal` as `run` does."""
     if [bool(selection.fault), selection.all_of_them, selection.seed is not None, selection.rest].count(True) != 1:
         raise Refusal(
-            "say what to break, in one way: --fault ID, --all, --seed N or --rest", "./run faults lists the ids."
+            "say which fault to inject, in one way: --fault ID, --all, --seed N or --rest",
+            "./run faults lists the ids.",
         )
     if selection.rest:
         return []

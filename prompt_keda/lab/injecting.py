@@ -31,13 +31,13 @@ def inject(fault_id: str, observer: Observer) -> Result[Faults]:
     Raises
     ------
     Refusal
-        When there is no such fault, or the stack has not what it breaks; and as `drilling.alone` does.
+        When there is no such fault, or the stack lacks what it needs; and as `drilling.alone` does.
     EnvironmentFileError, ClientError
         As `drilling.alone` does.
     LabError
         When it cannot be noted.
     PromptKedaError
-        As the fault's own act does. `revert` reverts what it has broken by then.
+        As the fault's own act does. `revert` reverts what it has done by then.
     """
     fault = fault_of(fault_id)
     with drilling.alone() as stage:

@@ -52,7 +52,7 @@ def test_a_refusal_is_the_exit_code_of_the_process():
         (["redeploy"], "say which environment"),
         (["redeploy", "--env", "prd"], "Did you mean prod"),
         (["lab.exec"], "nothing to run"),
-        (["drill"], "say what to break"),
+        (["drill"], "say which fault to inject"),
         (["drill", "--all", "--fault", "keda/paused"], "in one way"),
         (["drill", "--rest", "--rounds", "2"], "not for a chaos run"),
         (["drill", "--seed", "x"], "--seed x"),

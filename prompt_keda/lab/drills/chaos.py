@@ -197,7 +197,7 @@ class _Round:
     def _look(self) -> None:
         """What is broken, and what cannot be seen because of that, may not be green."""
         verdicts = {result.id: result.verdict.value for result in self.toolkit.look()}
-        for fault in self.acts.still_broken:
+        for fault in self.acts.still_injected:
             green = [id_ for id_ in fault.expected_checks if verdicts[id_] == "ok"]
             self.outcome.problems += [f"{id_} is green while {fault.title}" for id_ in green]
 

@@ -13,7 +13,7 @@ from prompt_keda.clients.kube.resources import PODS
 from prompt_keda.core.errors import Missing, PromptKedaError
 from prompt_keda.delivery.manifests import load_keda_manifests
 from prompt_keda.lab import processes
-from prompt_keda.lab.drills.chaos_plan import BREAK, DELETE, FREEZE, PAUSE, POD, Act, Targets
+from prompt_keda.lab.drills.chaos_plan import DELETE, FREEZE, INJECT, PAUSE, POD, Act, Targets
 from prompt_keda.lab.faults import ALL_FAULTS, fault_of, scaled_jobs, signals
 from prompt_keda.lab.faults.fault import Fault, Stage
 from prompt_keda.lab.faults.presence import inject, revert_all
@@ -24,7 +24,7 @@ FROZEN = (
     *("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kubelet", "coredns"),
     *("vault", "registry", "slapd", OPERATOR, REDIS),
 )
-BROKEN = {fault.id: fault.chaos for fault in ALL_FAULTS if fault.chaos is not None}
+FAULTS = {fault.id: fault.chaos for fault in ALL_FAULTS if fault.chaos is not None}
 KEPT_KINDS = ("CustomResourceDefinition",)
 """With KEDA's CRD every ScaledJob is deleted, and its Jobs with it: what a redeploy finds then is past help."""
 
@@ -35,7 +35,7 @@ def targets(stage: Stage) -> Targets:
     disruptable = [obj for obj in manifests if obj["kind"] not in KEPT_KINDS]
     objects = sorted(f"{obj['kind']}/{obj['metadata']['name']}" for obj in disruptable)
     parts = sorted(obj["metadata"]["name"] for obj in disruptable if obj["kind"] == "Deployment")
-    return Targets(FROZEN, objects, parts, tuple(BROKEN))
+    return Targets(FROZEN, objects, parts, tuple(FAULTS))
 
 
 class Acts:
@@ -60,7 +60,7 @@ class Acts:
                 acts.undo()
 
     @property
-    def still_broken(self) -> list[Fault]:
+    def still_injected(self) -> list[Fault]:
         """The faults that were not reverted yet, that no redeploy repairs, and whose checks are red at once."""
         chosen = [(fault, fault.chaos) for fault in self._seen]
         return [fault for fault, chaos in chosen if chaos and not chaos.is_repaired and not chaos.inject]
@@ -72,7 +72,7 @@ class Acts:
             DELETE: self._delete,
             POD: self._delete_pods,
             PAUSE: lambda act: scaled_jobs.mark_paused(self._stage, "true"),
-            BREAK: self._break,
+            INJECT: self._inject,
         }
         try:
             do[act.kind](act)
@@ -131,7 +131,7 @@ class Acts:
             with suppress(Missing):
                 kube.delete(PODS, pod["metadata"]["name"], namespace)
 
-    def _break(self, act: Act) -> None:
+    def _inject(self, act: Act) -> None:
         fault = _at_once(fault_of(act.target))
         if fault in self._faults:
             return
@@ -139,7 +139,9 @@ class Acts:
             raise PromptKedaError(f"it would revert that {others[0].title}")
         self._faults.append(fault)
         inject(fault, self._stage)
-        self._seen.append(fault)  # one that broke only half is reverted as well, but nothing is asked of its checks
+        self._seen.append(
+            fault
+        )  # one that was injected only half is reverted as well, but nothing is asked of its checks
 
 
 def _writes_the_same(other: Fault, fault: Fault) -> bool:

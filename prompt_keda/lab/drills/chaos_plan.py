@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-KILL, STOP, FREEZE, DELETE, POD, PAUSE, BREAK = "kill", "stop", "freeze", "delete", "delete-pod", "pause", "break"
-KINDS = {KILL: 3, STOP: 1, FREEZE: 4, DELETE: 4, POD: 2, PAUSE: 1, BREAK: 3}
+KILL, STOP, FREEZE, DELETE, POD, PAUSE, INJECT = "kill", "stop", "freeze", "delete", "delete-pod", "pause", "inject"
+KINDS = {KILL: 3, STOP: 1, FREEZE: 4, DELETE: 4, POD: 2, PAUSE: 1, INJECT: 3}
 """Kind of act → how often it comes, beside the others."""
 MODES = {"auto": 3, "repair": 2, "reinstall": 3, "purge": 1}
 MOST_ACTS, LAST_ENTRY, LONGEST_FREEZE_S = 6, 60, 6.0
@@ -23,7 +23,7 @@ class Act:
     ----------
     kind
         ``kill``, ``stop``: SIGKILL or SIGINT to the toolkit, which is then resumed. ``freeze``: a process hangs for a while.
-        ``delete``: an object of KEDA is deleted. ``delete-pod``: the pods of a part. ``pause``: a ScaledJob. ``break``: a fault.
+        ``delete``: an object of KEDA is deleted. ``delete-pod``: the pods of a part. ``pause``: a ScaledJob. ``inject``: a fault.
     target
         The process, ``kind/name`` of the object, the Deployment, or the fault; empty for the others.
     at_entry
@@ -89,7 +89,7 @@ def make_round(seed: int, number: int, targets: Targets) -> Round:
 
 def _make_act(chance: random.Random, targets: Targets) -> Act:
     kind = _one_of(chance, KINDS)
-    names = {FREEZE: targets.processes, DELETE: targets.objects, POD: targets.parts, BREAK: targets.faults}
+    names = {FREEZE: targets.processes, DELETE: targets.objects, POD: targets.parts, INJECT: targets.faults}
     target = chance.choice(names[kind]) if kind in names else ""
     seconds = round(chance.uniform(0.2, LONGEST_FREEZE_S), 1) if kind == FREEZE else 0.0
     return Act(kind, target, chance.randint(0, LAST_ENTRY), seconds)

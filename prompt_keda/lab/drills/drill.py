@@ -34,7 +34,7 @@ they work during the recovery; and from then on so many a second."""
 MOST_NAMED = 3
 """Of the checks that are waited for."""
 AT_WORK_S = 30
-"""KEDA has made all workers by then: only then something is broken."""
+"""KEDA has made all workers by then: only then a fault is injected."""
 FAULT, RECOVERY, REVERT = "the fault", "the recovery", "the revert"
 PLACE_LOST = ("redis/group-gone", "redis/streams-gone")
 """Faults after which nobody can know how far the group had read: people choose between events lost and events duplicated. A stream
@@ -46,7 +46,7 @@ RED = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN)
 
 
 def drill(fault: Fault, stage: Stage, toolkit: Toolkit, observer: Observer) -> DrillRecord:
-    """Break the stack by one fault, and recover as people would. It is whole again at the end, whatever happened.
+    """Inject one fault into the stack, and recover as people would. It is whole again at the end, whatever happened.
 
     Raises
     ------
@@ -94,7 +94,7 @@ class _Drill:
             left_before = set(leftovers(self.stage))
             self._await_workers()
             self._look_before()
-            before = self._break()
+            before = self._inject()
             self._repair()
             self._whole_again(left_before)
             self._count(before)
@@ -122,7 +122,7 @@ class _Drill:
         red = _red(self.toolkit.look())
         amber = {SYMPTOM: Verdict.WARN.value}  # a hundred events may wait for twenty workers longer than is promised
         already = [id_ for id_ in self.fault.expected_checks if id_ in red and red[id_] != amber.get(id_)]
-        self.problems += [f"{id_} is {red[id_]} before anything is broken" for id_ in already]
+        self.problems += [f"{id_} is {red[id_]} before the fault is injected" for id_ in already]
 
     def _revert(self) -> None:
         self.job_watcher.phase(REVERT)
@@ -133,7 +133,7 @@ class _Drill:
     def _report(self, news: str) -> None:
         self.observer(Event(EventKind.NOTE, f"drill/{self.fault.id}", "", news))
 
-    def _break(self) -> set[str]:
+    def _inject(self) -> set[str]:
         """Inject the fault, and return the UIDs of what works before and after: that may take a minute."""
         before, self.results["at_work"] = self.job_watcher.at_work_now(), self.job_watcher.workers_count()
         self._report(f"{self.fault.title}; {self.results['at_work']} workers run")
@@ -148,7 +148,7 @@ class _Drill:
         results = until_detected(self.fault, self.toolkit)
         runbook = causes([result for result in results if not self._is_own_load(result)])[0].runbook
         verdicts = {result.id: result.verdict.value for result in results if result.id in self.fault.expected_checks}
-        self.results |= {"expected_checks": verdicts, "detected_s": self._since_broken_s(), "runbook": runbook}
+        self.results |= {"expected_checks": verdicts, "detected_s": self._since_fault_s(), "runbook": runbook}
         self._report(f"seen after {self.results['detected_s']} s; the runbook is {runbook or 'none'}")
         if runbook != (wanted := runbook_of(self.fault)):
             self.problems.append(f"the runbook should be {wanted}")
@@ -167,7 +167,7 @@ class _Drill:
                 self.toolkit, f"the end of {self.fault.id}", standing=_standing(self.stage), observer=self.observer
             )
         if (is_repaired and is_verified) or (code := self.toolkit.verify()) == 0:
-            self.results["recovered_s"] = self._since_broken_s()
+            self.results["recovered_s"] = self._since_fault_s()
         else:
             self.problems.append(f"scaling is not verified: exit code {code}")
 
@@ -175,7 +175,7 @@ class _Drill:
         """Return whether that events wait for longer than is promised comes of those that were sent before, not of the fault."""
         return result.id == SYMPTOM and result.verdict is Verdict.WARN and SYMPTOM not in self.fault.expected_checks
 
-    def _since_broken_s(self) -> float:
+    def _since_fault_s(self) -> float:
         return round(time.monotonic() - self.began, 1)
 
     def _whole_again(self, left_before: set[str]) -> None:

@@ -21,7 +21,7 @@ class Toolkit:
     """The toolkit as people use it, on the local stack.
 
     Ctrl-C ends a look or a command with a result of its own. Each of these raises `KeyboardInterrupt` then: else the drill
-    would go on to break things.
+    would go on to inject faults.
     """
 
     def __init__(self, observer: Observer, environment: str = LOCAL) -> None:

@@ -1,4 +1,4 @@
-"""Faults of the local stack: each breaks one thing as production breaks, and reverts it. For tests and drills.
+"""Faults of the local stack: each injects one failure as production has it, and reverts it. For tests and drills.
 
 One file a category, its FAULTS table at the end.
 """
@@ -52,7 +52,7 @@ ALL_FAULTS: tuple[Fault, ...] = (
 )
 """Those that each stack has."""
 OF_DELIVERY: tuple[Fault, ...] = (*argocd.FAULTS, *vcluster.FAULTS)
-"""Those of a stack that has what they break: ``lab.up --with`` brings it (``needs``)."""
+"""Those of a stack that has what they need: ``lab.up --with`` brings it (``needs``)."""
 
 
 def fault_of(id_: str) -> Fault:

@@ -116,7 +116,7 @@ class InChaos:
 
 @dataclass(frozen=True)
 class Fault:
-    """One way in which Prompt KEDA breaks.
+    """One way in which Prompt KEDA fails.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class Fault:
     title
         What is broken, in words.
     inject, revert
-        Break it, and put it back as it was. Both return when that is done, and can be called twice.
+        Inject it, and put back what was there before. Both return when that is done, and can be called twice.
     expected_checks
         Check id → the verdict (``fail``, ``warn``, ``unknown``) that it gets; no other check is anything but OK, or
         SKIPPED because it needs one of these.

@@ -30,14 +30,14 @@ SAID = {
 }
 SAID_BEHIND_A_FORWARD = {SWALLOWS: "the port-forward stands, but it gave no answer"}
 """What becomes of a connection at the pod's end is seen from there alone."""
-BREAKS: Mapping[str, Callable[[Route], FaultAction]] = {
+INJECTIONS: Mapping[str, Callable[[Route], FaultAction]] = {
     REFUSES: network_cuts.refuse,
     SWALLOWS: network_cuts.swallow,
     CUTS: network_cuts.cut,
     CUTS_ANSWERS: network_cuts.cut_answers,
     SLOWS: network_cuts.slow,
 }
-ALL = tuple(BREAKS)
+ALL = tuple(INJECTIONS)
 NOT_REFUSED = ALL[1:]
 """Where a fault that stops the server shows a port that refuses already."""
 
@@ -51,7 +51,7 @@ def _of(
             f"network/{route.name}-{way}",
             case,
             TITLES[way].format(called),
-            BREAKS[way](route),
+            INJECTIONS[way](route),
             network_cuts.restore(route),
             expected_checks,
             SAID_BEHIND_A_FORWARD.get(way, SAID[way]) if route is REDIS else SAID[way],

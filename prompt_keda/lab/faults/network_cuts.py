@@ -1,4 +1,4 @@
-"""Ways to break one route of the local stack's network, and to restore it: firewall rules, and a proxy of our own.
+"""Ways to inject a fault into one route of the local stack's network, and to restore it: firewall rules, and a proxy of our own.
 
 All of it lives in the stack's network namespaces and cgroup, so that `lab.down` ends it, whatever became of who made it.
 The stack's own parts do not pass these routes: they see no fault.

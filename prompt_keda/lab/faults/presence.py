@@ -15,9 +15,9 @@ def inject(fault: Fault, stage: Stage) -> None:
     Raises
     ------
     LabError
-        When it cannot be noted: then nothing is broken.
+        When it cannot be noted: then nothing is injected.
     PromptKedaError
-        As the fault's own act does: it may be broken half-way then.
+        As the fault's own act does: it may be injected half-way then.
     """
     others = [id_ for id_ in state.faults(stage.lab) if id_ != fault.id]
     state.write_faults(stage.lab, [*others, fault.id])

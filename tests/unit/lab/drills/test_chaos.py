@@ -49,7 +49,7 @@ class Runs:
 class Disruptions:
     """Acts that do something of the test's."""
 
-    not_done, still_broken = (), ()
+    not_done, still_injected = (), ()
 
     def __init__(self, disrupt=lambda act: None):
         self.disrupt = disrupt
@@ -202,7 +202,7 @@ def test_a_round_in_which_nothing_goes_wrong_keeps_every_promise(calm):
 def test_what_is_broken_and_called_green_breaks_the_promise(calm):
     """Not known would be right."""
     disruptions = Disruptions()
-    disruptions.still_broken = [
+    disruptions.still_injected = [
         SimpleNamespace(title="Vault is gone", expected_checks={"vault/unsealed": "fail", "redis/answers": "u"})
     ]
     results = [result("vault/unsealed", Verdict.OK), result("redis/answers", Verdict.UNKNOWN)]

@@ -12,7 +12,7 @@ from prompt_keda.core.waiting import until
 from prompt_keda.lab import faults
 from prompt_keda.lab.drills import chaos_acts as module
 from prompt_keda.lab.drills.chaos_acts import Acts
-from prompt_keda.lab.drills.chaos_plan import BREAK, FREEZE, Act
+from prompt_keda.lab.drills.chaos_plan import FREEZE, INJECT, Act
 from prompt_keda.lab.faults import ALL_FAULTS, admission, scaling, signals
 from prompt_keda.lab.faults.fault import Fault, InChaos
 from prompt_keda.lab.faults.vault import write_back
@@ -48,16 +48,16 @@ def test_all_is_reverted_in_whatever_order_it_can_be(monkeypatch, order, stage):
     vault = Vault(monkeypatch)
     acts = Acts(stage)
     for fault_id in order:
-        acts.disrupt(Act(BREAK, fault_id, 0))
+        acts.disrupt(Act(INJECT, fault_id, 0))
     acts.undo()
-    assert vault.runs and vault.has_policy and acts.still_broken == []
+    assert vault.runs and vault.has_policy and acts.still_injected == []
 
 
 def test_what_could_not_be_reverted_is_reported_and_tried_again_at_the_end(monkeypatch, stage):
     """Nothing of a chaos round stays because the stack did not answer for a moment."""
     vault = Vault(monkeypatch)
     with Acts.of(stage) as acts:
-        acts.disrupt(Act(BREAK, "vault/policy-lost", 0))
+        acts.disrupt(Act(INJECT, "vault/policy-lost", 0))
         vault.runs = False
         with pytest.raises(Unreachable):
             acts.undo()
@@ -69,7 +69,7 @@ def test_what_cannot_be_reverted_at_the_end_does_not_hide_why_the_chaos_run_ende
     """A Ctrl-C stays one."""
     vault = Vault(monkeypatch)
     with pytest.raises(KeyboardInterrupt), Acts.of(stage) as acts:
-        acts.disrupt(Act(BREAK, "vault/policy-lost", 0))
+        acts.disrupt(Act(INJECT, "vault/policy-lost", 0))
         vault.runs = False
         raise KeyboardInterrupt
 
@@ -83,9 +83,9 @@ def test_what_strikes_a_vault_that_is_stopped_is_not_done(fault, stage):
     kube = SimpleNamespace(get=lambda *_: {"data": {"alert_stream_pass": "eA=="}})
     broken = {"endpoints": endpoints, "ca_file": "/none", "environment": environment, "kube": kube}
     acts = Acts(SimpleNamespace(lab=stage.lab, **broken))
-    acts.disrupt(Act(BREAK, fault, 0))
+    acts.disrupt(Act(INJECT, fault, 0))
     (noted,) = acts.not_done
-    assert "the stack's Vault does not answer" in noted and acts.still_broken == []
+    assert "the stack's Vault does not answer" in noted and acts.still_injected == []
 
 
 def test_of_the_acts_that_take_each_other_back_only_the_first_strikes(monkeypatch, stage):
@@ -95,8 +95,8 @@ def test_of_the_acts_that_take_each_other_back_only_the_first_strikes(monkeypatc
     monkeypatch.setattr(faults, "ALL_FAULTS", known)
     acts = Acts(stage)
     for fault in known:
-        acts.disrupt(Act(BREAK, fault.id, 0))
-    assert [fault.id for fault in acts.still_broken] == ["a/0"] and len(acts.not_done) == 2
+        acts.disrupt(Act(INJECT, fault.id, 0))
+    assert [fault.id for fault in acts.still_injected] == ["a/0"] and len(acts.not_done) == 2
     for act in (write_back, scaling.remove_policy, admission.stop_webhook):
         writers = [fault.chaos for fault in ALL_FAULTS if fault.chaos and act in (fault.revert, fault.chaos.revert)]
         assert len({fault.writes for fault in writers}) == 1 and writers[0].writes
@@ -110,8 +110,8 @@ def test_a_fault_whose_symptom_takes_a_minute_is_not_waited_for(monkeypatch, sta
     monkeypatch.setattr(faults, "ALL_FAULTS", [slow])
     acts = Acts(stage)
     for _ in range(2):
-        acts.disrupt(Act(BREAK, "a/slow", 0))
-    assert acts.still_broken == []
+        acts.disrupt(Act(INJECT, "a/slow", 0))
+    assert acts.still_injected == []
     acts.undo()
     assert done == ["in", "out"]
 

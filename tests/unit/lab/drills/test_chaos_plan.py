@@ -15,8 +15,8 @@ from prompt_keda.lab import chaos
 from prompt_keda.lab.drills import chaos_acts
 from prompt_keda.lab.drills.chaos import RoundOutcome
 from prompt_keda.lab.drills.chaos_plan import (
-    BREAK,
     FREEZE,
+    INJECT,
     KILL,
     KINDS,
     LAST_ENTRY,
@@ -59,7 +59,7 @@ def test_a_round_is_read_as_it_was_written():
 
 
 def written(**other):
-    whole = {"kind": BREAK, "target": "vault/stopped", "at_entry": 3, "seconds": 0.0}
+    whole = {"kind": INJECT, "target": "vault/stopped", "at_entry": 3, "seconds": 0.0}
     act = {key: other.pop(key, value) for key, value in whole.items()}
     return json.dumps({"seed": 1, "number": 1, "mode": "auto", "events_a_second": 1.0, "acts": [act], **other})
 
@@ -67,7 +67,7 @@ def written(**other):
 def test_a_file_that_was_written_by_hand_is_read(tmp_path):
     """Else the refusals below could have another reason."""
     (tmp_path / "round.json").write_text(written())
-    assert chaos._read(str(tmp_path / "round.json")).acts == (Act(BREAK, "vault/stopped", 3),)
+    assert chaos._read(str(tmp_path / "round.json")).acts == (Act(INJECT, "vault/stopped", 3),)
 
 
 @pytest.mark.parametrize(
@@ -109,18 +109,18 @@ def test_a_failing_round_is_shrunk_to_what_it_needs(needed, most, left):
 
 def test_chaos_rounds_draw_faults_of_the_chain():
     """What cuts it on other ways than the rest; and none that takes Jobs or events."""
-    drawn = set(chaos_acts.BROKEN)
+    drawn = set(chaos_acts.FAULTS)
     assert {"scaling/jobs-refused", "admission/webhook-unserved", "links/reading-denied", "vault/stopped"} <= drawn
     assert not drawn & {"redis/streams-gone", "redis/unread-trimmed", "keda/jobs-limited", "scaling/jobs-suspended"}
 
 
 def test_the_page_reports_each_round_and_what_was_not_kept():
     """What happened in words; a bar in a message does not break the table."""
-    happened = (Act(KILL, "", 3), Act(FREEZE, "etcd", 5, 1.5), Act(BREAK, "vault/stopped", 9))
+    happened = (Act(KILL, "", 3), Act(FREEZE, "etcd", 5, 1.5), Act(INJECT, "vault/stopped", 9))
     made = Round(4, 2, "repair", 1.0, happened)
     page = chaos.page([RoundOutcome(made, 31.4, 3, 60), RoundOutcome(made, 2.0, 1, 1, problems=["a | b"])])
     assert "Seed 4: 1 of 2 rounds kept every promise; 61 events." in page
-    assert "kill at entry 3; freeze etcd for 1.5 s at entry 5; break vault/stopped at entry 9" in page
+    assert "kill at entry 3; freeze etcd for 1.5 s at entry 5; inject vault/stopped at entry 9" in page
     assert page.splitlines()[-1].endswith("| 1 | 1 | 2 s | a / b |")
 
 

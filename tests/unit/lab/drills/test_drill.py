@@ -39,7 +39,7 @@ def result(id_, verdict, observed=""):
 
 
 class Stack:
-    """Breaks, and is repaired by the runbook or by people; a toolkit that works."""
+    """Is injected, and repaired by the runbook or by people; a toolkit that works."""
 
     def __init__(self, runbook_repairs=True, runbook_code=0, verify_code=0, verifies=True):
         self.broken, self.asked, self.folder = False, [], TemporaryDirectory()
@@ -251,7 +251,7 @@ def test_a_stack_that_is_not_green_is_not_drilled():
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (Selection(), "say what to break"),
+        (Selection(), "say which fault to inject"),
         (Selection("keda/paused", all_of_them=True), "in one way"),
         (Selection("keda/paused", rest=True), "in one way"),
         (Selection(all_of_them=True, seed=0), "in one way"),
@@ -414,7 +414,7 @@ def test_a_check_that_is_red_before_sees_nothing(monkeypatch):
     stack = Stack()
     monkeypatch.setattr(module._Drill, "_await_workers", lambda self: stack.inject(None))
     drilled = drill(stack.fault(), stack.stage, stack, nobody)
-    assert drilled.problems == ("keda/parts-ready is fail before anything is broken",)
+    assert drilled.problems == ("keda/parts-ready is fail before the fault is injected",)
 
 
 @pytest.mark.parametrize(("message", "is_seen"), [("5/7 ready", True), ("another reason", False)])
