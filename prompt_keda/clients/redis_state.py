@@ -310,8 +310,8 @@ def _read(
     question: Question, reply: Any, read: Callable[[Any], Any], translated: Callable[[RedisError], ClientError]
 ) -> Any:
     if isinstance(reply, RedisError):
-        absent = question[0] in ("stream", "group") and "no such key" in str(reply)
-        return None if absent else translated(reply)
+        missing = question[0] in ("stream", "group") and "no such key" in str(reply)
+        return None if missing else translated(reply)
     return read(reply)
 
 
@@ -344,7 +344,7 @@ def read_backlog(reply: Sequence[Any]) -> Backlog:
 
 
 def read_ttl(reply: int) -> int | None:
-    """Read what PTTL says, in milliseconds; None where the key never expires, or is absent."""
+    """Read what PTTL says, in milliseconds; None where the key never expires, or is missing."""
     return reply if reply >= 0 else None
 
 

@@ -235,7 +235,7 @@ class RedisStreams:
         return {command: text for command, text, allowed in commands if text and not (allowed and allowed in text)}
 
     def key_type(self, key: str) -> str:
-        """Return the type of a key: ``stream``, ``string``, ``none`` for an absent one. Raises as `ping` does."""
+        """Return the type of a key: ``stream``, ``string``, ``none`` for a missing one. Raises as `ping` does."""
         return str(self._ask(lambda: self._redis.type(key)))
 
     def lives_ms(self, key: str) -> int | None:

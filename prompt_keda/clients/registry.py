@@ -206,7 +206,7 @@ class Registry:
         Unreachable
             When the registry does not answer.
         Refused
-            When it wants other credentials; many registries say so of absent images too.
+            When it wants other credentials; many registries say so of missing images too.
         Missing
             When it says that there is no such image.
         BadAnswer
@@ -323,11 +323,11 @@ class Registry:
             answer = self._request(method, path, headers={**headers, **authorization})
         return answer
 
-    def _checked(self, answer: httpx.Response, repository: str, absent: str) -> httpx.Response:
+    def _checked(self, answer: httpx.Response, repository: str, missing: str) -> httpx.Response:
         if answer.status_code in (401, 403):
             raise Refused(SYSTEM, self.endpoint, f"{repository}: unauthorised, or no such image")
         if answer.status_code == 404:
-            raise Missing(SYSTEM, self.endpoint, absent)
+            raise Missing(SYSTEM, self.endpoint, missing)
         if answer.status_code != 200:
             raise BadAnswer(SYSTEM, self.endpoint, f"{repository}: HTTP {answer.status_code}")
         return answer

@@ -155,7 +155,7 @@ class Systems:
         return self._vault().health()
 
     def secret(self, key: VaultKey) -> Secret:
-        """Return one key of one secret in Vault. Raises `Missing` when it is absent or empty, and as `Vault.read_keys`."""
+        """Return one key of one secret in Vault. Raises `Missing` when it is missing or empty, and as `Vault.read_keys`."""
         keys = self.secret_keys(key.path)
         if not keys.get(key.key):
             raise Missing("Vault", self.vault.endpoint, f"{key.path} has no key {key.key}")

@@ -131,7 +131,7 @@ class Vault:
         Raises
         ------
         Refused
-            When the mount is absent, or the token has no right to anything in it.
+            When the mount is missing, or the token has no right to anything in it.
         BadAnswer
             When something else than a KV engine is mounted there.
         """
@@ -153,7 +153,7 @@ class Vault:
         Missing
             When it is missing, or its newest version is deleted; the message tells these apart.
         Refused
-            When it is denied, or the mount is absent: Vault does not tell these apart (failure mode F35).
+            When it is denied, or the mount is missing: Vault does not tell these apart (failure mode F35).
         """
         if kv_version == 1:
             kv = self._client.secrets.kv.v1
@@ -174,7 +174,7 @@ class Vault:
         Missing
             When there is no such secret.
         Refused
-            When it is denied, or the mount is absent.
+            When it is denied, or the mount is missing.
         """
         return None if kv_version == 1 else _version(self._read_newest(mount, path))
 

@@ -65,7 +65,7 @@ class Difference:
 def differences(desired: Any, live: Any, where: str = "") -> Iterator[Difference]:
     """Yield every place in which a live value is not the wanted one, also what nobody wanted.
 
-    Values count as equal as for `first_difference`, and empty ones as absent; but a 0 that nobody wanted is a value.
+    Values count as equal as for `first_difference`, and empty ones as missing; but a 0 that nobody wanted is a value.
     Defaults of the server have to be in both: see `prompt_keda.components.keda.crd_schema.with_defaults`.
     """
     if isinstance(desired, dict) and isinstance(live, dict):
@@ -178,7 +178,7 @@ def merge_patch(desired: Any, live: Any) -> Any:
 
 
 def _is_empty(value: Any, key: str) -> bool:
-    """Whether a value says no more than if it were absent."""
+    """Whether a value says no more than if it were missing."""
     if isinstance(value, dict):
         return all(_is_empty(inner, name) for name, inner in value.items())
     if key == "divisor" and value in ("0", 0):  # as Go writes a Quantity that is not set; the kubelet takes it for 1

@@ -93,7 +93,7 @@ class Record:
             raise PromptKedaError(f"{self.path / name} cannot be written: {error.strerror}", "Make room.") from error
 
     def read_json(self, name: str) -> Any:
-        """Read a file. Raises `Refusal` when it is absent or damaged."""
+        """Read a file. Raises `Refusal` when it is missing or damaged."""
         try:
             return read_kept((self.path / name).read_text())
         except (OSError, ValueError) as error:

@@ -34,9 +34,9 @@ class ObservedObject:
     Parameters
     ----------
     live
-        None: it is absent.
+        None: it is missing.
     difference
-        Where the live one differs from the wanted one; None if it does not, or is absent.
+        Where the live one differs from the wanted one; None if it does not, or is missing.
     """
 
     wanted: Object
@@ -122,7 +122,7 @@ def custom_objects(context: Context) -> list[Object]:
 
 
 def look(context: Context) -> Inventory:
-    """Look at what stands. Raises as `Kube.request` does: what could not be seen is never taken for absent."""
+    """Look at what stands. Raises as `Kube.request` does: what could not be seen is never taken for missing."""
     kube, namespace = context.systems.kube, context.namespace
     secret = kube.find(SECRETS, CERTIFICATES, namespace)
     fault = install.certificate_fault(context)

@@ -126,8 +126,8 @@ def _what(mode: str) -> str:
 def _to_repair(inventory: Inventory) -> str:
     every = (*inventory.crds, *inventory.parts)
     wrong = {
-        "absent": [label(part.wanted) for part in every if part.live is None],
-        "other than wanted": [f"{label(part.wanted)} at {part.difference}" for part in every if part.difference],
+        "missing": [label(part.wanted) for part in every if part.live is None],
+        "drifted": [f"{label(part.wanted)} at {part.difference}" for part in every if part.difference],
         "not at work": [f"{pod['metadata']['name']}: {why}" for pod, why in inventory.idle_pods],
         "certificates": [inventory.certificate_fault] if inventory.certificate_fault else [],
         "another KEDA": [label({**deployment, "kind": "Deployment"}) for deployment in inventory.elsewhere],
@@ -144,8 +144,8 @@ def notes(inventory: Inventory) -> tuple[str, ...]:
     held = [live for live in inventory.custom if is_going(live) and finalizers.foreign(live)]
     notes = [f"{why[:MOST_SAID]}: all else comes back first" for why in inventory.left_namespaces]
     notes += [f"{label(live)} {HELD.format(', '.join(finalizers.foreign(live)))}" for live in held]
-    absent = [crd.wanted["metadata"]["name"] for crd in inventory.crds if crd.live is None]
-    if SCALED_JOBS_CRD in absent:
+    missing = [crd.wanted["metadata"]["name"] for crd in inventory.crds if crd.live is None]
+    if SCALED_JOBS_CRD in missing:
         notes.append(
             f"CRD {SCALED_JOBS_CRD} is missing. If KEDA stood here before, every ScaledJob went with it, and every Job "
             "that ran and was not orphaned: the visits that they worked on are lost then"

@@ -56,7 +56,7 @@ def live_ones(context: Context, *kinds: str) -> list[tuple[Deletion, Object]]:
 
 
 def deployments_to_come(context: Context) -> list[Object]:
-    """Return those of KEDA's wanted Deployments of which new pods come: absent, or removed, or a pod of one is."""
+    """Return those of KEDA's wanted Deployments of which new pods come: missing, or removed, or a pod of one is."""
     removed = {(deletion.kind, deletion.namespace, deletion.name) for deletion in context.decisions.deletions}
     loses_pods = any(kind == PODS.kind for kind, _, _ in removed)
     every = [wanted for wanted in context.keda_objects if wanted["kind"] == DEPLOYMENTS.kind]

@@ -29,8 +29,8 @@ PLACES = {"0": "before all that is there", "$": "behind what is there"}
 
 def streams_inspect(context: Context) -> Progress:
     """Has every instrument its stream and consumer group, where events reach it, and for good?"""
-    if absent := list(_without_group(context)):
-        return Progress(State.TODO, f"absent: {'; '.join(_describe(context, instrument) for instrument in absent)}")
+    if missing := list(_without_group(context)):
+        return Progress(State.TODO, f"missing: {'; '.join(_describe(context, instrument) for instrument in missing)}")
     source = event_source(context.systems)
     for instrument in context.environment.instruments:
         if misplacement := source.misplacement(instrument, context.decisions.group_start):
@@ -39,7 +39,7 @@ def streams_inspect(context: Context) -> Progress:
 
 
 def ensure_streams(context: Context) -> None:
-    """Make the groups that are absent, and let no stream expire. Idempotent: yes.
+    """Make the groups that are missing, and let no stream expire. Idempotent: yes.
 
     An existing group is never moved, but for one that stands ahead of its stream: no event reaches it there.
     """
@@ -66,7 +66,7 @@ def _describe(context: Context, instrument: Instrument) -> str:
 
 
 def group_start(context: Context, instrument: Instrument) -> str:
-    """Return where a group begins that is absent: where a person has asked for, else where the event source says."""
+    """Return where a group begins that is missing: where a person has asked for, else where the event source says."""
     return context.decisions.group_start or event_source(context.systems).start_of_lost_group(instrument)
 
 
@@ -96,7 +96,7 @@ def scaled_jobs_inspect(context: Context) -> Progress:
         if live is None and _is_brought(context, source):
             return Progress(State.WORKING, f"{label(obj)} is recreated by a sync")
         if live is None:
-            return Progress(State.TODO, f"{label(obj)} is absent")
+            return Progress(State.TODO, f"{label(obj)} is missing")
         difference = _difference(context, obj, source, live)
         if difference and not finalizers.is_held_by_others(live):
             return Progress(State.TODO, f"{label(obj)} differs at {difference}")

@@ -119,7 +119,7 @@ def scaled_jobs_inspect(context: Context) -> Progress:
         if live is None:
             return Progress(
                 State.BROKEN,
-                f"{instrument.namespace}/{instrument.scaled_job} is absent; who delivers it has to apply it",
+                f"{instrument.namespace}/{instrument.scaled_job} is missing; who delivers it has to apply it",
             )
         if is_paused(live):
             return Progress(State.BROKEN, f"{instrument.scaled_job} is paused; whoever paused it has to unpause it")

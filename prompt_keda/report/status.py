@@ -39,7 +39,7 @@ class PartState:
 
 @dataclass(frozen=True)
 class ScaledJobState:
-    """A ScaledJob; of one that is absent no more than that is known.
+    """A ScaledJob; of one that is missing no more than that is known.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ def _scaled_job(job: ScaledJobState | NotSeen) -> Row:
     if isinstance(job, NotSeen):
         return "?", f"ScaledJob: not seen: {job.unknown}"
     if not job.is_there:
-        return "!", f"ScaledJob {job.name}: absent"
+        return "!", f"ScaledJob {job.name}: missing"
     is_well = job.ready == "True" and not job.paused_by
     paused = f", paused by {job.paused_by}" if job.paused_by else ""
     return " " if is_well else "!", f"ScaledJob {job.name}: Ready={job.ready}, Active={job.active}{paused}"
@@ -108,8 +108,8 @@ def _stream(stream: StreamState | NotSeen, now: datetime) -> Row:
     if isinstance(stream, NotSeen):
         return "?", f"stream: not seen: {stream.unknown}"
     if stream.length is None:
-        return "!", f"stream {stream.name}: absent"
-    group = f"lag {stream.lag}, {stream.pending} pending" if stream.has_group else "its group is absent"
+        return "!", f"stream {stream.name}: missing"
+    group = f"lag {stream.lag}, {stream.pending} pending" if stream.has_group else "its group is missing"
     last = f"last event {_age(stream.last_event_at, now)} ago" if stream.last_event_at else "no event came yet"
     mark = " " if stream.has_group and stream.lag is not None else "!"
     return mark, f"stream {stream.name}: {group}, {stream.length} events held, {last}"

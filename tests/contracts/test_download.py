@@ -57,7 +57,7 @@ def test_the_pinned_file_arrives_whole(fetch, path):
         ("/other.yaml", BadAnswer, "SHA-256"),
         ("/downgrade.yaml", BadAnswer, "away from https"),
         ("/broken.yaml", BadAnswer, "500"),
-        ("/absent.yaml", Missing, "404"),
+        ("/missing.yaml", Missing, "404"),
     ],
 )
 def test_anything_else_leaves_nothing(fetch, path, kind, message):

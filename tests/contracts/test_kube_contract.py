@@ -165,16 +165,16 @@ def test_create_says_when_it_is_there_already(kube):
 
 
 def test_a_patch_changes_what_it_names_alone(kube):
-    """JSON merge patch: None removes; what is absent is Missing."""
+    """JSON merge patch: None removes; what is missing is Missing."""
     kube.apply(config_map("patched", keep="1", change="1", drop="1"))
     changed = kube.patch(CONFIG_MAPS, "patched", NAMESPACE, {"data": {"change": "2", "drop": None}})
     assert changed["data"] == {"keep": "1", "change": "2"}
     with pytest.raises(Missing):
-        kube.patch(CONFIG_MAPS, "absent", NAMESPACE, {"data": {}})
+        kube.patch(CONFIG_MAPS, "missing", NAMESPACE, {"data": {}})
 
 
 def test_a_deletion_by_uid_spares_another_object(kube):
-    """The UID is a precondition; what is absent is fine."""
+    """The UID is a precondition; what is missing is fine."""
     uid = kube.apply(config_map("b"))["metadata"]["uid"]
     kube.delete(CONFIG_MAPS, "b", NAMESPACE, uid="00000000-0000-0000-0000-000000000000")
     assert kube.find(CONFIG_MAPS, "b", NAMESPACE) is not None
@@ -232,10 +232,10 @@ def test_what_an_account_may_do_is_reported(kube):
 
 def test_an_object_needs_its_namespace(kube):
     """Missing, with the namespace's name."""
-    absent = config_map("a")
-    absent["metadata"]["namespace"] = "nowhere"
+    missing = config_map("a")
+    missing["metadata"]["namespace"] = "nowhere"
     with pytest.raises(Missing, match="nowhere"):
-        kube.apply(absent)
+        kube.apply(missing)
 
 
 def test_a_kind_that_is_not_served_is_missing(kube):

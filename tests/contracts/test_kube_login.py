@@ -212,7 +212,7 @@ BROKEN = {
     "CA is a number": text_of({"certificate-authority-data": 5}),
     "CA is no PEM": text_of({"certificate-authority-data": base64_of("hello")}),
     "CA is no certificate": text_of({"certificate-authority-data": base64_of(JUNK)}),
-    "CA's file is absent": text_of({"certificate-authority": "/nowhere"}),
+    "CA's file is missing": text_of({"certificate-authority": "/nowhere"}),
     "a user without its entry": text_of(users=[{"name": "u", "usr": {"token": "canary-88"}}]),
 }
 

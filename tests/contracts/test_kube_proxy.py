@@ -110,7 +110,7 @@ def version(kube):
 
 
 def port_forward(kube):
-    """Open a port of a pod that is absent: Missing is the server's own answer."""
+    """Open a port of a pod that is missing: Missing is the server's own answer."""
     with pytest.raises(Missing):
         kube.port_forward("n", "p", 1)
 

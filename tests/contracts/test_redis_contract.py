@@ -281,7 +281,7 @@ def test_a_group_that_stands_ahead_of_its_stream_is_moved_back(redis, worker, re
 
 
 def test_what_workers_send_is_tried_without_a_trace(redis, worker):
-    """On an absent stream, and on one with a group: nothing is added, read, or made."""
+    """On a missing stream, and on one with a group: nothing is added, read, or made."""
     assert redis.refused_work("s", "g") == {} and redis.key_type("s") == "none"
     redis.ensure_group("s", "g", "0")
     redis.add("s", [{"a": "1"}] * 2)
@@ -310,13 +310,13 @@ def test_a_key_that_is_no_stream_is_reported_by_its_type(redis, worker):
 
 
 def test_a_stream_that_expires_is_reported_and_made_to_stay(redis, worker):
-    """An absent one expires as little as one that stays."""
+    """A missing one expires as little as one that stays."""
     redis.ensure_group("s", "g", "0")
     assert redis.lives_ms("s") is None and redis.observe([("s", "g")]).lives_ms("s") is None
     worker.expire("s", 1000)
     assert 900_000 < redis.lives_ms("s") <= 1_000_000 and redis.observe([("s", "g")]).lives_ms("s") > 900_000
     redis.persist("s")
-    assert redis.lives_ms("s") is None and redis.lives_ms("absent") is None
+    assert redis.lives_ms("s") is None and redis.lives_ms("missing") is None
 
 
 OF_A_NO = {

@@ -215,14 +215,14 @@ def test_an_index_that_names_itself_is_asked_for_no_further(authority):
 
 
 def test_a_part_is_denied_as_an_image_is(served):
-    """Refused, not absent."""
+    """Refused, not missing."""
     connect, _ = served
     with pytest.raises(Refused):
         connect(None).has_blob(REPOSITORY, digest_of(CONFIG))
 
 
 def test_absent_is_told_from_denied(served):
-    """F40: with the password an absent tag is Missing; without it everything is Refused."""
+    """F40: with the password a missing tag is Missing; without it everything is Refused."""
     connect, _ = served
     with pytest.raises(Missing, match="never"):
         connect(GOOD).manifest(REPOSITORY, "never")

@@ -116,7 +116,7 @@ def test_denied_and_absent_look_the_same_and_the_message_says_so(vault):
         vault.read_keys("secret", "other", 2)
 
 
-def test_what_is_allowed_and_absent_is_missing(vault):
+def test_what_is_allowed_and_not_there_is_missing(vault):
     """The policy names it, nobody has written it."""
     with pytest.raises(Missing):
         vault.read_keys("secret", "empty", 2)
@@ -124,7 +124,7 @@ def test_what_is_allowed_and_absent_is_missing(vault):
 
 @pytest.mark.parametrize("how", ["deleted", "destroyed"])
 def test_a_version_that_is_gone_is_missing_and_says_how(served, vault, how):
-    """A deleted or destroyed newest version gives nothing, and is told apart from a secret that is absent.
+    """A deleted or destroyed newest version gives nothing, and is told apart from a secret that is missing.
 
     The right to read it is enough: Vault answers 404 with the version's metadata.
     """
@@ -141,10 +141,10 @@ def test_a_version_that_is_gone_is_missing_and_says_how(served, vault, how):
 
 
 def test_the_real_version_of_a_mount_is_told_to_who_may_read_in_it(vault):
-    """By the vault command's own preflight; an absent mount looks denied."""
+    """By the vault command's own preflight; a missing mount looks denied."""
     assert vault.kv_version("secret") == 2
     with pytest.raises(Refused, match="denied"):
-        vault.kv_version("absent")
+        vault.kv_version("missing")
 
 
 def test_what_a_token_may_read_is_reported_for_all_paths_at_once(vault):

@@ -35,7 +35,7 @@ class Survivors:
             assert event.wait(20), "the watch has not begun"
 
     def _follow(self, kind):
-        """List, then watch from there; again from the start when the watch ends: what went meanwhile is then absent."""
+        """List, then watch from there; again from the start when the watch ends: what went meanwhile is then missing."""
         while not self._over.is_set():
             try:
                 listed = self._kube.get_raw(kind.path(self._namespace))

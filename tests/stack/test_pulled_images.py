@@ -54,7 +54,7 @@ ZEROS = "sha256:" + "0" * 64
         ({}, "127.0.0.1:5057", "nothing listens there"),
         ({}, mirrors.WITH_LOGIN, "a login is wanted"),
     ],
-    ids=["wrong-digest", "absent-image", "unreachable-mirror", "denied"],
+    ids=["wrong-digest", "missing-image", "unreachable-mirror", "denied"],
 )
 def test_an_image_that_does_not_come_ends_with_one_message(machine, mirror, changed, host, why):
     """Which image, why, and what to do; lab.down takes away what was made until then."""

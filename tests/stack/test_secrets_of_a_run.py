@@ -29,7 +29,7 @@ def test_a_plan_shows_no_value(planted):
     """As text and as JSON: the Secrets that differ from Vault are named."""
     planted.write_environment()
     plain, document = planted.run("plan"), planted.run("plan", "--json")
-    assert plain.code == document.code == 0 and b"absent or other than in Vault" in plain.stdout
+    assert plain.code == document.code == 0 and b"missing or drifted from Vault" in plain.stdout
     assert planted.leaks(plain.stdout, plain.stderr, document.stdout, document.stderr) == []
 
 

@@ -70,8 +70,8 @@ def test_a_redeploy_that_is_refused_lets_no_text_through(deployed, admin, termin
 def test_no_check_lets_a_text_through(hostile, terminal):
     """Annotations, messages, names in Redis: each is shown, and none of it does anything."""
     _, text = (on_terminal if terminal else piped)("check-deps", "--env", "local", "--verbose")
-    absent = {marker for marker in SEEN_BY if f"<{marker}>" not in text}
-    assert absent == set() and unsafe(text) == set() and forged(text) == []
+    missing = {marker for marker in SEEN_BY if f"<{marker}>" not in text}
+    assert missing == set() and unsafe(text) == set() and forged(text) == []
 
 
 def test_each_text_is_shown_by_the_check_that_should(hostile):

@@ -36,14 +36,14 @@ ELSEWHERE = "Argo CD does not deliver here"
 
 
 def of_every_application(systems: Systems, look: Callable[[str, Object], Outcome], good: str) -> Outcome:
-    """Look at each Application that stands; one that is absent is argocd/applications-present's."""
+    """Look at each Application that stands; one that is missing is argocd/applications-present's."""
     if systems.environment.argocd is None:
         return skipped(ELSEWHERE)
     namespace = systems.environment.argocd.namespace
 
     def look_at(name: str) -> Outcome:
         live = systems.kube.find(APPLICATIONS, name, namespace)
-        return ok(f"{name} is absent") if live is None else look(name, live)
+        return ok(f"{name} is missing") if live is None else look(name, live)
 
     return all_of(((name, name) for name in application_names(systems.environment)), look_at, good)
 
@@ -66,16 +66,16 @@ def applications_present(systems: Systems) -> Outcome:
         return skipped(ELSEWHERE)
     namespace, names = systems.environment.argocd.namespace, application_names(systems.environment)
     by_name = {name: systems.kube.find(APPLICATIONS, name, namespace) for name in names}
-    absent = [name for name, live in by_name.items() if live is None]
+    missing = [name for name, live in by_name.items() if live is None]
     going = [name for name, live in by_name.items() if live is not None and is_going(live)]
     if going:
         return fail(
             f"being deleted: {some(going)}: Argo CD deletes what it has delivered, but for CRDs",
             "Ask who deletes it to stop; ./run redeploy brings back what went, with or without the Application.",
         )
-    if absent:
+    if missing:
         return warn(
-            f"absent: {some(absent)}", "Sync the parent Application, that one alone; a redeploy does not need it."
+            f"missing: {some(missing)}", "Sync the parent Application, that one alone; a redeploy does not need it."
         )
     return ok(f"{len(names)} in namespace {namespace}")
 

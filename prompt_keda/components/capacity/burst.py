@@ -250,7 +250,7 @@ def _of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], 
     def look_at(instrument: Instrument) -> Outcome:
         live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
         if live is None:
-            message = f"ScaledJob {instrument.namespace}/{instrument.scaled_job} is absent: what its workers ask for is not known"
+            message = f"ScaledJob {instrument.namespace}/{instrument.scaled_job} is missing: what its workers ask for is not known"
             return unknown(message, "./run redeploy applies it.")
         try:
             return look(instrument, live)

@@ -122,7 +122,7 @@ def keda_namespace_present(systems: Systems) -> Outcome:
     name = systems.environment.keda.namespace
     namespace = systems.kube.find(NAMESPACES, name)
     if namespace is None:
-        return fail(f"namespace {name} is absent", "./run redeploy makes it.")
+        return fail(f"namespace {name} is missing", "./run redeploy makes it.")
     if "deletionTimestamp" in namespace["metadata"]:
         return fail(
             f"namespace {name} is Terminating: {why_terminating(namespace)}", "See the APIService check, then redeploy."
@@ -144,7 +144,7 @@ def external_metrics_available(systems: Systems) -> Outcome:
     """
     api_service = systems.kube.find(API_SERVICES, API_SERVICE)
     if api_service is None:
-        return fail(f"APIService {API_SERVICE} is absent", "./run redeploy makes it.")
+        return fail(f"APIService {API_SERVICE} is missing", "./run redeploy makes it.")
     target = api_service["spec"].get("service") or {}
     service = systems.kube.find(SERVICES, target.get("name", ""), target.get("namespace"))
     if target and service is None:

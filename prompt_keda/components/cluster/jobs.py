@@ -16,7 +16,7 @@ from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import all_of, fail, ok, warn
 
 COUNTS = ("active", "succeeded", "failed", "terminating")
-"""Fields of a Job's status, each a number of pods (Kubernetes, batch/v1 JobStatus); absent is 0."""
+"""Fields of a Job's status, each a number of pods (Kubernetes, batch/v1 JobStatus); missing is 0."""
 
 
 @check(

@@ -138,7 +138,7 @@ def nodes_have_room(systems: Systems) -> Outcome:
         live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
         if live is None:
             return unknown(
-                f"ScaledJob {instrument.scaled_job} is absent: what a worker asks for is not known",
+                f"ScaledJob {instrument.scaled_job} is missing: what a worker asks for is not known",
                 "./run redeploy applies it.",
             )
         worker = ground.worker_there(instrument.namespace, live["spec"]["jobTargetRef"]["template"]["spec"])

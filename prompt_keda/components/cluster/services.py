@@ -54,7 +54,7 @@ def webhooks_reachable(systems: Systems) -> Outcome:
     """
     config = systems.kube.find(VALIDATING_WEBHOOKS, WEBHOOK_CONFIGURATION)
     if config is None:
-        return fail(f"the webhook configuration {WEBHOOK_CONFIGURATION} is absent", "./run redeploy makes it.")
+        return fail(f"the webhook configuration {WEBHOOK_CONFIGURATION} is missing", "./run redeploy makes it.")
 
     def look(hook: Object) -> Outcome:
         policy, service = hook.get("failurePolicy", "Fail"), hook["clientConfig"].get("service")

@@ -129,7 +129,7 @@ def workers_outlive_the_store(systems: Systems) -> Outcome:
 def _outlives(systems: Systems, instrument: Instrument) -> Outcome:
     live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
     if live is None:
-        return skipped(f"{instrument.scaled_job} is absent")
+        return skipped(f"{instrument.scaled_job} is missing")
     template = (live["spec"].get("jobTargetRef") or {}).get("template") or {}
     is_marked = ((template.get("metadata") or {}).get("annotations") or {}).get(SKIP_BACKSYNC) == "true"
     if is_marked or instrument.skip_backsync is False:

@@ -48,7 +48,7 @@ class EventSource(Protocol):
         """Return what KEDA sees beside what really waits."""
 
     def start_of_lost_group(self, instrument: Instrument) -> str:
-        """Return where an instrument's group begins that is absent: before all that nobody can have read."""
+        """Return where an instrument's group begins that is missing: before all that nobody can have read."""
 
     def obstacle(self, stream: str, group: str) -> str:
         """Return why no event could be added, read or acknowledged, and what to do about it; empty: nothing is in the way.

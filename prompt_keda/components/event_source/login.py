@@ -41,7 +41,7 @@ def keda_may_ask(systems: Systems) -> Outcome:
     name, and run INFO, XINFO GROUPS and XLEN (F22, F29), after a look that the trigger's address and database are
     those of the environment's Redis. No password means the login that everybody has. With TLS, Redis' certificate is
     verified as KEDA does: for the host of its address, by the authority that it is given. UNKNOWN: the ScaledJob is
-    absent, the Secret may not be read from here, the password comes from elsewhere, or KEDA is given no authority
+    missing, the Secret may not be read from here, the password comes from elsewhere, or KEDA is given no authority
     and the environment names one.
 
     Cause: KEDA asks another Redis, or with TLS one that answers without, or the reverse; it does not trust Redis'
@@ -62,7 +62,7 @@ def keda_may_ask(systems: Systems) -> Outcome:
         live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
         if live is None:
             return unknown(
-                f"ScaledJob {instrument.scaled_job} is absent: KEDA asks for nothing", "./run redeploy applies it."
+                f"ScaledJob {instrument.scaled_job} is missing: KEDA asks for nothing", "./run redeploy applies it."
             )
         triggers = [trigger for trigger in live["spec"].get("triggers") or [] if trigger.get("type") == TRIGGER]
         if not triggers:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 RECENT = timedelta(days=1)
-"""What is absent from a Redis that has run for longer was not lost in its last restart: somebody would have noticed."""
+"""What is missing from a Redis that has run for longer was not lost in its last restart: somebody would have noticed."""
 LEAVES_EVENTS = ("rename", "renamenx", "xgroup|destroy")
 """Commands that take a group away from events that stay, or put events where there was another stream."""
 TAKES_EVENTS = ("del", "unlink", "flushall", "flushdb")
@@ -24,12 +24,12 @@ def up_for(info: Mapping[str, Any]) -> timedelta:
 
 
 def lost_what_is_absent(info: Mapping[str, Any]) -> bool:
-    """Return whether a stream or group that is absent was lost in the last restart: since then nobody took any away.
+    """Return whether a stream or group that is missing was lost in the last restart: since then nobody took any away.
 
     Parameters
     ----------
     info
-        INFO with the sections ``server``, ``stats`` and ``commandstats``. One that is absent counts as if nothing had been
+        INFO with the sections ``server``, ``stats`` and ``commandstats``. One that is missing counts as if nothing had been
         taken away.
     """
     removed = int(info.get("evicted_keys", 0)) or int(info.get("expired_keys", 0))

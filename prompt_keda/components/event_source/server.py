@@ -190,7 +190,7 @@ def data_persisted(systems: Systems) -> Outcome:
     runbook="redis-empty",
 )
 def not_restarted_empty(systems: Systems) -> Outcome:
-    """(F28). FAIL when a stream or group is absent, Redis has been up for less than a day, and nothing was deleted or
+    """(F28). FAIL when a stream or group is missing, Redis has been up for less than a day, and nothing was deleted or
     evicted since it started (INFO commandstats). It names the cause that redis/groups-exist cannot.
 
     Cause: Redis came back without its data: no persistence, or another volume. Also a Redis in which the group was
@@ -221,7 +221,7 @@ def _up(info: dict[str, Any]) -> str:
 
 
 def _is_absent(redis_state: RedisState, instrument: Instrument) -> bool:
-    """Whether a stream or its group is absent; a key of another type is there, and was not lost."""
+    """Whether a stream or its group is missing; a key of another type is there, and was not lost."""
     try:
         return redis_state.group(instrument.stream, instrument.consumer_group) is None
     except ErrorReply:

@@ -147,7 +147,7 @@ def backlog_not_trimmed(systems: Systems) -> Outcome:
         )
         backlog = redis_state.backlog(instrument.stream, instrument.consumer_group)
         if known is None or group is None:
-            return unknown(f"{instrument.stream} or its group is absent")
+            return unknown(f"{instrument.stream} or its group is missing")
         holds_no_read = known.first_id is None or _order(known.first_id) > _order(group.last_delivered_id)
         if backlog.lag is not None and backlog.lag > backlog.waiting and holds_no_read:
             return fail(
@@ -215,7 +215,7 @@ def fan_out_alive(systems: Systems) -> Outcome:
     def look(instrument: Instrument) -> Outcome:
         info = redis_state.stream(instrument.stream)
         if info is None:
-            return unknown(f"{instrument.stream} is absent")
+            return unknown(f"{instrument.stream} is missing")
         came_ms = _order(info.last_id)[0]
         silent = timedelta(seconds=int(redis_state.now_s() - came_ms / 1000)) if came_ms else up
         message = (

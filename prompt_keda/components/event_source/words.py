@@ -41,5 +41,5 @@ def wrong_lag(stream: str, backlog: Backlog) -> str:
 
 
 def other_than_stream(key: str, kind: str) -> str:
-    """Return what is wrong with a key that should be a stream, by its type; empty if it is one, or absent."""
+    """Return what is wrong with a key that should be a stream, by its type; empty if it is one, or missing."""
     return "" if kind in ("stream", "none") else f"{key} is a {kind}, not a stream"

@@ -131,8 +131,8 @@ def _of_every_image(systems: Systems, look: Callable[[_Found], Outcome], good: s
     names = sorted({*live_images(systems), *manifest_images(systems)})
     outcomes = look_side_by_side([(shown(name), name) for name in names], look_for)
     there = [outcome for outcome in outcomes if outcome.verdict is not Verdict.SKIPPED]
-    absent = len(outcomes) - len(there)
-    return worst_of(there, f"{len(there)} images {good}{f'; {absent} more are missing' if absent else ''}")
+    missing = len(outcomes) - len(there)
+    return worst_of(there, f"{len(there)} images {good}{f'; {missing} more are missing' if missing else ''}")
 
 
 def _find(systems: Systems, name: str) -> _Found | None:

@@ -53,7 +53,7 @@ def pull_secrets_fit(systems: Systems) -> Outcome:
     """The pull secrets of each Deployment and ScaledJob (or of their service account) are read by name, and tried at
     the registry as a kubelet does. Their values are never shown.
 
-    Cause: The Secret is absent, is for another registry, or is denied: told apart (F40). WARN: it is absent or
+    Cause: The Secret is missing, is for another registry, or is denied: told apart (F40). WARN: it is missing or
     broken, but the image opens without. UNKNOWN: the Secret may not be read here, or the registry does not answer.
 
     Fix: Correct the Secret where it comes from.
@@ -101,7 +101,7 @@ def _account_reader(systems: Systems) -> Callable[[str, str], tuple[str, ...]]:
                 raise Unreachable("Kubernetes", address, message, error.fix) from error
         names = accounts[namespace, name]
         if names is None:
-            message = f"service account {namespace}/{name} is absent: no pod can be made"
+            message = f"service account {namespace}/{name} is missing: no pod can be made"
             raise Missing("Kubernetes", address, message, "Make it where the workload comes from.")
         return tuple(str(reference.get("name")) for reference in names.get("imagePullSecrets") or [])
 
@@ -125,7 +125,7 @@ def _reader(systems: Systems) -> Callable[[str, str], Secret]:
                 raise Unreachable("Kubernetes", address, f"Secret {namespace}/{name} may not be read here") from error
         secret = read_secrets[namespace, name]
         if secret is None:
-            raise Missing("Kubernetes", address, f"Secret {name} is absent")
+            raise Missing("Kubernetes", address, f"Secret {name} is missing")
         try:
             return Secret(base64.b64decode((secret.get("data") or {})[KEY]).decode())
         except (KeyError, ValueError):

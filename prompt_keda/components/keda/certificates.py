@@ -27,7 +27,7 @@ def certificates_agree(systems: Systems) -> Outcome:
     when one expires within 90 days: KEDA's operator renews before that, so it does not.
 
     Cause: The certificates have ended, or were rotated and a bundle was not (F10), or APIService or webhook is
-    absent.
+    missing.
     """
     standing = serving(systems)
     if standing.verdict is not Verdict.OK:
@@ -53,7 +53,7 @@ def serving(systems: Systems) -> Outcome:
 def _api_service(systems: Systems, ca: str) -> Outcome:
     api_service = systems.kube.find(API_SERVICES, API_SERVICE)
     if api_service is None:
-        return fail("the APIService is absent", CORRECT)
+        return fail("the APIService is missing", CORRECT)
     same = api_service["spec"].get("caBundle") == ca
     return ok("the APIService") if same else fail("the APIService trusts another CA", CORRECT)
 
@@ -61,7 +61,7 @@ def _api_service(systems: Systems, ca: str) -> Outcome:
 def _webhooks(systems: Systems, ca: str) -> Outcome:
     configuration = systems.kube.find(VALIDATING_WEBHOOKS, WEBHOOK_CONFIGURATION)
     if configuration is None:
-        return fail("the webhook configuration keda-admission is absent", CORRECT)
+        return fail("the webhook configuration keda-admission is missing", CORRECT)
     hooks: list[Object] = configuration.get("webhooks") or []
     if not hooks:
         return fail("the webhook configuration keda-admission has no webhook", CORRECT)

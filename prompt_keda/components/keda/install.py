@@ -35,8 +35,8 @@ def wanted_namespaces(context: Context) -> list[str]:
 def namespaces_inspect(context: Context) -> Progress:
     """Are the namespaces there?"""
     kube = context.systems.kube
-    absent = [name for name in wanted_namespaces(context) if kube.find(NAMESPACES, name) is None]
-    return Progress(State.TODO, f"absent: {', '.join(absent)}") if absent else Progress(State.DONE)
+    missing = [name for name in wanted_namespaces(context) if kube.find(NAMESPACES, name) is None]
+    return Progress(State.TODO, f"missing: {', '.join(missing)}") if missing else Progress(State.DONE)
 
 
 def apply_namespaces(context: Context) -> None:
@@ -62,7 +62,7 @@ def crds_inspect(context: Context) -> Progress:
         name = crd["metadata"]["name"]
         standing = live.get(name)
         if standing is None:
-            return Progress(State.TODO, f"{name} is absent")
+            return Progress(State.TODO, f"{name} is missing")
         if "deletionTimestamp" in standing["metadata"]:
             return Progress(State.BROKEN, f"{name} is being deleted, and waits for its objects' finalizers")
         if not has_condition(standing, "Established") or not _is_known(context, crd):
@@ -137,9 +137,9 @@ def wanted_secret(context: Context, sync: SecretSync) -> Object:
         When Vault lacks a key that the environment names.
     """
     values = context.systems.secret_keys(sync.vault_path)
-    absent = [key for key in sync.keys if not values.get(key)]
-    if absent:
-        raise Missing("Vault", context.environment.vault.url, f"{sync.vault_path} has no {', '.join(absent)}")
+    missing = [key for key in sync.keys if not values.get(key)]
+    if missing:
+        raise Missing("Vault", context.environment.vault.url, f"{sync.vault_path} has no {', '.join(missing)}")
     data = {key: base64.b64encode(values[key].reveal().encode()).decode() for key in sync.keys}
     metadata = {"name": sync.name, "namespace": sync.namespace}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": sync.type, "data": data}
@@ -153,7 +153,7 @@ def secrets_inspect(context: Context) -> Progress:
         if first_difference({**wanted_secret(context, sync), "metadata": {}}, live):
             wrong.append(f"{sync.namespace}/{sync.name}")
     if wrong:
-        return Progress(State.TODO, f"absent or other than in Vault: {', '.join(wrong)}")
+        return Progress(State.TODO, f"missing or drifted from Vault: {', '.join(wrong)}")
     return Progress(State.DONE, f"{len(context.environment.secrets)} as in Vault")
 
 
@@ -231,7 +231,7 @@ def parts_inspect(context: Context) -> Progress:
     for obj in wanted:
         live, what = context.find(obj), f"{obj['kind']} {obj['metadata']['name']}"
         if live is None:
-            return Progress(State.TODO, f"{what} is absent")
+            return Progress(State.TODO, f"{what} is missing")
         if differs := difference(context, obj, live):
             return Progress(State.TODO, f"{what} differs at {differs}")
         if others := context.delivery.others(live):

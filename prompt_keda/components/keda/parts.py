@@ -42,7 +42,7 @@ def crds_established(systems: Systems) -> Outcome:
     def look(name: str) -> Outcome:
         crd = systems.kube.find(CRDS, name)
         if crd is None:
-            return fail(f"{name} is absent", fix)
+            return fail(f"{name} is missing", fix)
         if "deletionTimestamp" in crd["metadata"]:
             return fail(f"{name} is being deleted", fix)
         return ok(name) if has_condition(crd, "Established") else fail(f"{name} is not served", fix)
@@ -68,7 +68,7 @@ def part_standing(name: str, deployment: Object | None) -> Outcome:
     """Return how a Deployment of KEDA stands: the one look of check, plan and verification."""
     fix = "./run redeploy replaces them."
     if deployment is None:
-        return fail(f"{name} is absent", fix)
+        return fail(f"{name} is missing", fix)
     status, metadata = deployment.get("status") or {}, deployment["metadata"]
     available = status.get("availableReplicas", 0)
     if available < max(1, deployment["spec"].get("replicas", 1)):

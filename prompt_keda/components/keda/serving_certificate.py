@@ -1,6 +1,6 @@
 """Makes the Secret ``kedaorg-certs`` before KEDA starts.
 
-KEDA's operator makes it itself when it is absent, and then exits once to load it; made beforehand, the first Job comes
+KEDA's operator makes it itself when it is missing, and then exits once to load it; made beforehand, the first Job comes
 sooner (by hand, before this project: 3.8 s after the apply against 20.9 s). Form and names are those of
 open-policy-agent/cert-controller as KEDA 2.16.1 uses it (pkg/certificates/certificate_manager.go): an RSA CA ``KEDA`` of
 ``KEDAORG``, and one certificate for the three Services.
@@ -81,7 +81,7 @@ def look(secret: Object | None, namespace: str, now: datetime) -> Outcome:
         By the API server's clock.
     """
     if secret is None:
-        return fail(f"the Secret {CERTIFICATES} is absent", RENEW)
+        return fail(f"the Secret {CERTIFICATES} is missing", RENEW)
     if not is_whole(secret):
         return fail(f"the Secret {CERTIFICATES} is incomplete", RENEW)
     data = secret["data"]

@@ -25,13 +25,13 @@ def of_every_instrument(systems: Systems, look: Callable[[Instrument], Outcome],
 
 
 def of_every_scaled_job(systems: Systems, look: Callable[[Instrument, Object], Outcome], good: str) -> Outcome:
-    """Look at each instrument's ScaledJob; an absent one is FAIL, and hides none of the others."""
+    """Look at each instrument's ScaledJob; a missing one is FAIL, and hides none of the others."""
 
     def look_at(instrument: Instrument) -> Outcome:
         live = systems.kube.find(SCALED_JOBS, instrument.scaled_job, instrument.namespace)
         if live is None:
             return fail(
-                f"ScaledJob {instrument.namespace}/{instrument.scaled_job} is absent", "./run redeploy applies it."
+                f"ScaledJob {instrument.namespace}/{instrument.scaled_job} is missing", "./run redeploy applies it."
             )
         return look(instrument, live)
 

@@ -96,7 +96,7 @@ def _held_to(schema: Object, systems: Systems, good: str) -> Outcome:
         except EnvironmentFileError as error:  # neither can a redeploy read it
             return fail(f"{instrument.scaled_job} (manifest): {error.what}", error.fix)
         if scaled_job is None:
-            return ok(f"{instrument.scaled_job} is absent")  # told by keda/scaled-jobs-ready
+            return ok(f"{instrument.scaled_job} is missing")  # told by keda/scaled-jobs-ready
         return _verdict(schema, scaled_job, f"{instrument.scaled_job} ({what})")
 
     places = [

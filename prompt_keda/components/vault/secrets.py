@@ -37,9 +37,9 @@ def cluster_secrets_present(systems: Systems) -> Outcome:
     def look(sync: SecretSync) -> Outcome:
         live = systems.kube.find(SECRETS, sync.name, sync.namespace)
         if live is None:
-            return fail(f"{_place(sync)} is absent", fix)
-        absent = sorted(set(sync.keys) - set(live.get("data") or {}))
-        return fail(f"{_place(sync)} has no {', '.join(absent)}", fix) if absent else ok(sync.name)
+            return fail(f"{_place(sync)} is missing", fix)
+        missing = sorted(set(sync.keys) - set(live.get("data") or {}))
+        return fail(f"{_place(sync)} has no {', '.join(missing)}", fix) if missing else ok(sync.name)
 
     return all_of(_named(systems), look, f"{len(systems.environment.secrets)} Secrets with all their keys")
 
@@ -69,7 +69,7 @@ def cluster_secrets_fresh(systems: Systems) -> Outcome:
     def look(sync: SecretSync) -> Outcome:
         live = systems.kube.find(SECRETS, sync.name, sync.namespace)
         if live is None:
-            return unknown(f"{_place(sync)} is absent")
+            return unknown(f"{_place(sync)} is missing")
         if live.get("type") != sync.type:
             message = f"{_place(sync)} is of type {live.get('type')}, not {sync.type}"
             return fail(message, "Delete it: a Secret's type cannot be changed. Then ./run redeploy writes it.")

@@ -127,7 +127,7 @@ def kv_version_as_configured(systems: Systems) -> Outcome:
 )
 def paths_readable(systems: Systems) -> Outcome:
     """Ask `sys/capabilities-self` for all paths in one request. It answers by the policy alone, so it tells denied from
-    absent (F35).
+    missing (F35).
 
     Cause: The policy does not name the API path. UNKNOWN: the token may not ask for its own capabilities.
 
@@ -180,7 +180,7 @@ def secrets_not_deleted(systems: Systems) -> Outcome:
         except Missing:
             newest = None
         if newest is None:
-            return unknown(f"{path} is absent: never written, or deleted with its history", "Write it into Vault.")
+            return unknown(f"{path} is missing: never written, or deleted with its history", "Write it into Vault.")
         place, number = f"{settings.mount}/{path}", newest.version
         if newest.destroyed:
             return fail(
@@ -202,7 +202,7 @@ def secrets_have_their_keys(systems: Systems) -> Outcome:
     """, and none is empty. Read each secret that the environment names (for Secrets, the smoke test's pull secret,
     Redis' password, the registries' pull secrets), and look for its keys.
 
-    Cause: A path or key was renamed, emptied or deleted. Denied and absent look the same from outside (F35):
+    Cause: A path or key was renamed, emptied or deleted. Denied and missing look the same from outside (F35):
     vault/paths-readable tells them apart.
     """
     wanted, fix = _wanted(systems), "Add the missing keys in Vault by `vault kv patch`: `put` drops the others."
@@ -212,8 +212,8 @@ def secrets_have_their_keys(systems: Systems) -> Outcome:
             keys = systems.secret_keys(filled(path, "vault_path"))
         except (Missing, Refused) as error:
             return fail(f"{path}: {error.detail}", fix)
-        absent = sorted(key for key in wanted[path] if not keys.get(key))
-        return fail(f"{path} has no {', '.join(absent)}, or it is empty", fix) if absent else ok(path)
+        missing = sorted(key for key in wanted[path] if not keys.get(key))
+        return fail(f"{path} has no {', '.join(missing)}, or it is empty", fix) if missing else ok(path)
 
     return all_of(((path, path) for path in wanted), look, f"{len(wanted)} secrets with all their keys")
 

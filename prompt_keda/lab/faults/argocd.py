@@ -344,6 +344,6 @@ FAULTS: tuple[Fault, ...] = (
         delete_application,
         make_application_again,
         {"argocd/applications-present": "warn"},
-        "absent: keda",
+        "missing: keda",
     ),
 )

@@ -100,7 +100,7 @@ FAULTS: tuple[Fault, ...] = (
         delete_crd,
         make_crd,
         {"keda/crds-established": "fail"},
-        "is absent",
+        "is missing",
     ),
     Fault(
         "keda/crd-refuses",

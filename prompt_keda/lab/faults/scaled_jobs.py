@@ -286,7 +286,7 @@ FAULTS: tuple[Fault, ...] = (
         delete,
         restore,
         {"keda/scaled-jobs-present": "fail"},
-        "is absent",
+        "is missing",
         stops_scaling=True,
     ),
     Fault(

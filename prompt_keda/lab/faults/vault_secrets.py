@@ -58,7 +58,7 @@ FAULTS: tuple[Fault, ...] = (
         lose,
         find_again,
         {"vault/cluster-secrets-present": "fail"},
-        "is absent",
+        "is missing",
         stops_scaling=True,
         chaos=InChaos(),
     ),

@@ -50,7 +50,7 @@ def test_a_cluster_that_stands_is_reported(capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda world: world.remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), f"ScaledJob {SCALED_JOB}: absent"),
+        (lambda world: world.remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), f"ScaledJob {SCALED_JOB}: missing"),
         (lambda world: world.kube.denied.add(("list", "deployments")), "KEDA: not seen:"),
         (
             lambda world: world.change(

@@ -59,7 +59,7 @@ class Machine:
         self.patch.setattr("platform.freedesktop_os_release", lambda: release)
 
     def has_no_bridge_filter(self):
-        self.patch.setattr(network, "BRIDGE_FILTER", self.folder / "absent")
+        self.patch.setattr(network, "BRIDGE_FILTER", self.folder / "missing")
 
     def has_built_all(self):
         for module in (go_builds.KUBE, *go_builds.MODULES):

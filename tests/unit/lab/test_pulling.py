@@ -146,7 +146,7 @@ def test_what_is_no_list_is_refused(tmp_path, text):
     """As is an image that stands twice."""
     file = tmp_path / "images.yaml"
     file.write_text(text)
-    for broken in (file, tmp_path / "absent", written(tmp_path, ENTRY, ENTRY)):
+    for broken in (file, tmp_path / "missing", written(tmp_path, ENTRY, ENTRY)):
         with pytest.raises(Refusal):
             image_list.read(broken)
 

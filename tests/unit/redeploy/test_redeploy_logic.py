@@ -227,7 +227,7 @@ def test_a_group_that_is_absent_begins_where_nothing_unread_is_lost(as_set, aske
     systems = SimpleNamespace(redis=redis, environment=known)
     context = Context(systems, [], {})
     context.decisions = Decisions(group_start=asked_for)
-    assert f"absent: s g, to begin {message}" in restore.streams_inspect(context).detail
+    assert f"missing: s g, to begin {message}" in restore.streams_inspect(context).detail
     restore.ensure_streams(context)
     assert redis.backlog("s", "g").waiting == lag
 
@@ -259,9 +259,9 @@ def test_a_lost_job_is_reported():
     impostor = job("replaced", uid="uid-other")
     dying = job("dying", deletionTimestamp="now")
     kube = Cluster(Job=[job("fine"), failed, impostor, dying])
-    before = tuple(record(name) for name in ("fine", "failed", "replaced", "dying", "absent"))
+    before = tuple(record(name) for name in ("fine", "failed", "replaced", "dying", "missing"))
     lost = running_jobs.lost(kube, before)
-    assert [name.split("/")[1].split()[0] for name in lost] == ["replaced", "dying", "absent"]
+    assert [name.split("/")[1].split()[0] for name in lost] == ["replaced", "dying", "missing"]
     assert running_jobs.failed(kube, before) == ["failed"]
 
 
@@ -339,7 +339,7 @@ def test_what_keda_writes_out_of_its_own_types_is_no_difference():
 
 
 def test_certificates_are_good_as_made_and_faults_are_reported():
-    """What we make passes; absent, incomplete, expired, not yet valid, expiring and foreign ones do not."""
+    """What we make passes; missing, incomplete, expired, not yet valid, expiring and foreign ones do not."""
     secret = serving_certificate.make("keda")
     mixed = {"data": {**secret["data"], "ca.crt": serving_certificate.make("keda")["data"]["ca.crt"]}}
     end = NOW + serving_certificate.LIFETIME
@@ -350,7 +350,7 @@ def test_certificates_are_good_as_made_and_faults_are_reported():
 
     assert look(secret)[0] == "ok"
     for (verdict, words), outcome in {
-        ("fail", "absent"): look(None),
+        ("fail", "missing"): look(None),
         ("fail", "incomplete"): look({"data": {}}),
         ("fail", "valid only from"): look(secret, now=NOW - timedelta(days=2)),
         ("fail", "expired on"): look(secret, now=end + timedelta(days=1)),

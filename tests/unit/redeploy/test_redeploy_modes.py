@@ -104,7 +104,7 @@ def older(standing):
     ("break_it", "mode", "message"),
     [
         (nothing, "repair", "nothing is removed"),
-        (operator_gone, "repair", "absent: Deployment keda/keda-operator"),
+        (operator_gone, "repair", "missing: Deployment keda/keda-operator"),
         (all_gone, "cold", "nothing of KEDA stands here"),
         (namespace_going, "reinstall", "being deleted: namespace keda"),
         (crd_going, "reinstall", f"being deleted: CRD {CRD}"),

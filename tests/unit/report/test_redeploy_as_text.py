@@ -58,7 +58,7 @@ def test_a_plan_lists_changes_and_counts_what_stays(capsys, monkeypatch):
     for part in (
         "± replaced    APIService v1beta1.external.metrics.k8s.io",
         "+ created     3 ServiceAccount, 3 Service, 3 Deployment, 1 Role, 1 RoleBinding",
-        "~ step        write the Secrets that Vault holds: absent or other than in Vault: keda/pull-secret",
+        "~ step        write the Secrets that Vault holds: missing or drifted from Vault: keda/pull-secret",
         "left alone  14 objects of KEDA; no Job or pod runs",
         "a smoke test (events become Jobs), then 7 looks",
         "expected    about 29.4 s; the last 5 took 20.9 to 35.1 s (mode reinstall)",

@@ -63,7 +63,7 @@ LEFT = application(status={"operationState": {"phase": "Running", "startedAt": "
 DRIFT = {"kind": "Deployment", "namespace": "keda", "name": "keda-operator", "status": "OutOfSync"}
 DENIED = [{"type": "ComparisonError", "message": "failed to list refs"}]
 RED = [
-    (PRESENT, broken(remove(kinds.APPLICATIONS, "keda", "argocd")), "warn", "absent: keda"),
+    (PRESENT, broken(remove(kinds.APPLICATIONS, "keda", "argocd")), "warn", "missing: keda"),
     (PRESENT, broken(application(metadata={"deletionTimestamp": now()})), "fail", "being deleted: keda"),
     (RUNS, broken(application(operation={"sync": {}})), "warn", "a sync of keda runs: it has just begun"),
     (RUNS, broken(operation(phase="Running", startedAt=now(minutes=5), message="w")), "warn", "a sync of keda runs: w"),

@@ -148,7 +148,7 @@ RED = [
     (ABSORBED, both(known(syncer=SYNCER), visit(172)), "unknown", "20/30 binds with 19 s"),
     (ABSORBED, known(syncer=ClientLimit(qps=1, burst=1), pod_start=timedelta(seconds=30)), "unknown", "syncer at 1/1"),
     (ABSORBED, worker_asks(affinity=AFFINITY), "unknown", "require nodes by affinity"),
-    (ABSORBED, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent: what its workers ask for"),
+    (ABSORBED, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is missing: what its workers ask for"),
     (ABSORBED, keda_flag("--kube-api-qps=many"), "unknown", "its limit cannot be read"),
     (ABSORBED, denied("list", "pods"), "fail", "cannot list resource 'pods'"),
     (FITS, visit(40), "warn", "1 nodes hold 110 workers at most, 400 may run; too little of: pods"),

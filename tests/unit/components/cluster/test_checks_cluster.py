@@ -226,8 +226,8 @@ RED = [
     ("cluster/nodes-ready", remove(kinds.NODES, "n1"), "unknown", "no node is shown"),
     ("cluster/nodes-ready", denied("list", "nodes"), "fail", "cannot list"),
     ("cluster/nodes-ready", many_nodes(7), "fail", "(and 2 more)"),
-    ("cluster/keda-namespace-present", remove(kinds.NAMESPACES, "keda"), "fail", "absent"),
-    ("cluster/external-metrics-available", remove(kinds.API_SERVICES, METRICS), "fail", "absent"),
+    ("cluster/keda-namespace-present", remove(kinds.NAMESPACES, "keda"), "fail", "missing"),
+    ("cluster/external-metrics-available", remove(kinds.API_SERVICES, METRICS), "fail", "missing"),
     ("cluster/external-metrics-available", remove(kinds.SERVICES, "metrics", "keda"), "fail", "is gone"),
     (
         "cluster/external-metrics-available",
@@ -265,7 +265,7 @@ RED = [
     ),
     (ROOM, both(IN_A_VCLUSTER, pod()), "warn", "room for 2 more workers (as the environment states; not seen), 3 are"),
     (ROOM, both(IN_A_VCLUSTER, environment(instruments=())), "unknown", "names none"),
-    (ROOM, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent"),
+    (ROOM, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is missing"),
     (GOING, pod(), "fail", "s and has neither a node nor a word of the scheduler"),
     (GOING, pod(conditions=[UNSCHEDULABLE]), "warn", "says the scheduler: Unschedulable: 0/1 nodes: cpu"),
     (GOING, pod(conditions=[{**UNSCHEDULABLE, "message": DENIED}]), "fail", "binding rejected: "),
@@ -315,7 +315,7 @@ RED = [
         "fail",
         "no ScaledJob can be applied, failurePolicy is Fail",
     ),
-    (HOOKS, remove(kinds.VALIDATING_WEBHOOKS, "keda-admission"), "fail", "is absent"),
+    (HOOKS, remove(kinds.VALIDATING_WEBHOOKS, "keda-admission"), "fail", "is missing"),
 ]
 
 

@@ -220,7 +220,7 @@ RED = [
         "warn",
         "no event in the 55.6 h that Redis is up",
     ),
-    ("redis/fan-out-alive", renamed_group, "unknown", "is absent"),
+    ("redis/fan-out-alive", renamed_group, "unknown", "is missing"),
     (WRITES, refuses(NO_REPLICAS), "fail", f"{STREAM}: XADD, XREADGROUP, XACK refused: {NO_REPLICAS[:-1]}"),
     (
         WRITES,
@@ -277,7 +277,7 @@ RED = [
     (MAY_ASK, authentication(hashiCorpVault={"address": "a"}), "unknown", "KEDA's password comes from hashiCorpVault"),
     (MAY_ASK, denied("get", "triggerauthentications"), "unknown", "cannot get"),
     (MAY_ASK, scaled_job(spec={"triggers": []}), "fail", "has no trigger of type redis-streams"),
-    (MAY_ASK, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is absent: KEDA asks for nothing"),
+    (MAY_ASK, remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "unknown", "is missing: KEDA asks for nothing"),
 ]
 
 

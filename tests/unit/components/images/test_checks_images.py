@@ -176,26 +176,26 @@ RED = [
     (PULL_SECRETS, secret("pull-secret", docker_config("other.test")), "fail", f"has nothing for {HOST}"),
     (PULL_SECRETS, secret("pull-secret", docker_config(password="q")), "fail", f"is denied by {HOST}"),
     (PULL_SECRETS, secret("pull-secret", "?"), "fail", "is no docker config"),
-    (PULL_SECRETS, remove(kinds.SECRETS, "pull-secret", SPACE), "fail", "Secret pull-secret is absent"),
+    (PULL_SECRETS, remove(kinds.SECRETS, "pull-secret", SPACE), "fail", "Secret pull-secret is missing"),
     (PULL_SECRETS, runs_without_pull_secret, "fail", "the pods have no pull secret"),
     (
         PULL_SECRETS,
         both(runs_without_pull_secret, remove(kinds.SERVICE_ACCOUNTS, "default", SPACE)),
         "fail",
-        "service account prompt-keda-lsstcam/default is absent: no pod can be made",
+        "service account prompt-keda-lsstcam/default is missing: no pod can be made",
     ),
     (PULL_SECRETS, both(runs_without_pull_secret, denied("get", "serviceaccounts")), "unknown", "may not be read here"),
     (
         PULL_SECRETS,
         both(runs_without_pull_secret, denied("get", "serviceaccounts"), remove(kinds.SECRETS, "pull-secret", "keda")),
         "fail",
-        "keda-operator: registry.prompt-keda.test:5000/keda: Secret pull-secret is absent",
+        "keda-operator: registry.prompt-keda.test:5000/keda: Secret pull-secret is missing",
     ),
     (
         PULL_SECRETS,
         both(remove(kinds.SECRETS, "pull-secret", SPACE), lambda world: world.opens_with.clear()),
         "warn",
-        "is absent, and is not needed",
+        "is missing, and is not needed",
     ),
     (PULL_SECRETS, denied("get", "secrets"), "unknown", "may not be read here"),
     ("images/pinned", runs(f"{HOST}/worker:local"), "warn", "is named by a tag alone"),
@@ -257,7 +257,7 @@ def test_a_registry_that_does_not_answer_is_asked_once():
 
 
 def test_the_images_of_a_keda_that_is_gone_come_from_its_manifests(tmp_path):
-    """What a redeploy will pull: absent from the registry is red before anything is removed."""
+    """What a redeploy will pull: missing from the registry is red before anything is removed."""
     world = World()
     without_parts(world)
     container = {"image": f"{HOST}/keda@sha256:3"}

@@ -83,14 +83,14 @@ OF_INSTRUMENTS = [
 ]
 RED = [
     *((check, environment(instruments=()), "unknown", "names none") for check in OF_INSTRUMENTS),
-    ("keda/crds-established", remove(kinds.CRDS, "scaledjobs.keda.sh"), "fail", "absent"),
+    ("keda/crds-established", remove(kinds.CRDS, "scaledjobs.keda.sh"), "fail", "missing"),
     (
         "keda/crds-established",
         change(kinds.CRDS, "scaledjobs.keda.sh", status=conditions(Established="False")),
         "fail",
         "is not served",
     ),
-    ("keda/parts-ready", remove(kinds.DEPLOYMENTS, "keda-operator", "keda"), "fail", "keda-operator is absent"),
+    ("keda/parts-ready", remove(kinds.DEPLOYMENTS, "keda-operator", "keda"), "fail", "keda-operator is missing"),
     (
         "keda/parts-ready",
         change(kinds.DEPLOYMENTS, "keda-operator", "keda", status={"availableReplicas": 0}),
@@ -136,14 +136,14 @@ RED = [
         "fail",
         "stale",
     ),
-    ("keda/certificates-agree", remove(kinds.SECRETS, "kedaorg-certs", "keda"), "fail", "absent"),
+    ("keda/certificates-agree", remove(kinds.SECRETS, "kedaorg-certs", "keda"), "fail", "missing"),
     (
         "keda/certificates-agree",
         remove(kinds.VALIDATING_WEBHOOKS, "keda-admission"),
         "fail",
-        "keda-admission is absent",
+        "keda-admission is missing",
     ),
-    ("keda/certificates-agree", remove(kinds.API_SERVICES, METRICS), "fail", "APIService is absent"),
+    ("keda/certificates-agree", remove(kinds.API_SERVICES, METRICS), "fail", "APIService is missing"),
     (
         "keda/certificates-agree",
         change(kinds.API_SERVICES, METRICS, spec={"caBundle": "b3RoZXI="}),
@@ -157,7 +157,7 @@ RED = [
             fails_for("kube", "find", "scaledjobs.keda.sh")(world),
         ],
         "fail",
-        "triggerauthentications.keda.sh is absent",
+        "triggerauthentications.keda.sh is missing",
     ),
     ("keda/parts-ready", fails_for("kube", "find", "keda-operator"), "unknown", "keda-operator: "),
     (CERTIFICATES, certificates(begins_days=-9, ends_days=-1), "fail", "expired on 20"),
@@ -177,7 +177,7 @@ RED = [
         CERTIFICATES,
         both(remove(kinds.VALIDATING_WEBHOOKS, "keda-admission"), fails_for("kube", "find", METRICS)),
         "fail",
-        "keda-admission is absent",
+        "keda-admission is missing",
     ),
     ("keda/one-version", keda_runs(f"{HOST}/keda:2.15.0"), "warn", "keda-operator: label 2.16.1, image tag 2.15.0"),
     (STAY_UP, part(restartCount=2, lastState=ended(minutes=5)), "warn", "restarted 2 times, last "),

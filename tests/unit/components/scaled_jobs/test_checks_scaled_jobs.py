@@ -100,7 +100,7 @@ RED = [
     *((check, environment(instruments=()), "unknown", "names none") for check in OF_INSTRUMENTS),
     ("keda/scaled-jobs-ready", scaled_job(status=conditions(Ready="False")), "fail", "why"),
     ("keda/scaled-jobs-ready", scaled_job(status={"conditions": None}), "unknown", "not looked"),
-    ("keda/scaled-jobs-ready", remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "fail", "absent"),
+    ("keda/scaled-jobs-ready", remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "fail", "missing"),
     *(
         ("keda/none-paused", paused(value), "warn", "not by this toolkit")
         for value in ("true", "1", "T", "", "no", "FaLSE")
@@ -153,7 +153,7 @@ RED = [
         "keda/no-max-run-time",
         latiss(remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), spec={"jobTargetRef": {"activeDeadlineSeconds": 9}}),
         "fail",
-        "is absent; prompt-keda-latiss has activeDeadlineSeconds",
+        "is missing; prompt-keda-latiss has activeDeadlineSeconds",
     ),
     (
         "keda/limits-as-configured",
@@ -241,7 +241,7 @@ RED = [
     (VALID, change(kinds.CRDS, "scaledjobs.keda.sh", spec={"versions": []}), "unknown", "has no schema of v1alpha1"),
     (VALID_NEXT, next_keda(NO_DEFAULT), "fail", "spec.rollout.strategy does not fit enum"),
     (VALID_NEXT, without_manifests, "unknown", "not on this machine"),
-    ("keda/scaled-jobs-present", remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "fail", "is absent"),
+    ("keda/scaled-jobs-present", remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE), "fail", "is missing"),
     ("keda/finalizers-not-stuck", scaled_job(metadata=HANGS), "fail", "held by finalizer.keda.sh"),
     ("keda/finalizers-not-stuck", scaled_job(metadata=HOOKED), "fail", "held by argocd.argoproj.io/hook-finalizer"),
     (
@@ -312,7 +312,7 @@ def test_what_is_reported_and_no_more_is_green(check, breaks, message):
     ],
 )
 def test_what_says_no_more_than_nothing_is_no_difference(breaks):
-    """KEDA itself writes a creationTimestamp of null when it sets its finalizer; empty values count as absent."""
+    """KEDA itself writes a creationTimestamp of null when it sets its finalizer; empty values count as missing."""
     assert broken_verdict(SPECS, breaks).verdict.value == broken_verdict(LINT, breaks).verdict.value == "ok"
 
 

@@ -79,7 +79,7 @@ RED = [
         "vault/cluster-secrets-present",
         remove(kinds.SECRETS, "pull-secret", "keda"),
         "fail",
-        "keda/pull-secret is absent",
+        "keda/pull-secret is missing",
     ),
     (
         "vault/cluster-secrets-present",
@@ -103,7 +103,7 @@ RED = [
             fails_for("kube", "find", "pull-secret")(world),
         ],
         "fail",
-        "prompt-redis-auth is absent",
+        "prompt-redis-auth is missing",
     ),
     ("vault/unsealed", vault(replica=True), "fail", "disaster-recovery secondary"),
     (
@@ -129,7 +129,7 @@ RED = [
     ("vault/paths-readable", nothing_secret, "unknown", "names none"),
     (DELETED, lambda world: world.vault.deleted.add(KEY), "fail", f"{KEY}: version 1, its newest, is deleted"),
     (DELETED, lambda world: world.vault.destroyed.add(KEY), "fail", "is destroyed"),
-    (DELETED, lambda world: world.vault.contents.pop(KEY), "unknown", "absent: never written, or deleted with"),
+    (DELETED, lambda world: world.vault.contents.pop(KEY), "unknown", "missing: never written, or deleted with"),
     (DELETED, lambda world: world.vault.allowed.discard(KEY), "unknown", "denied"),
     (DELETED, nothing_secret, "unknown", "names none"),
     (SECRETS_OF_THE_ENVIRONMENT, in_vault(KEY, **{"redis-password": ""}), "fail", "no redis-password, or it is empty"),
