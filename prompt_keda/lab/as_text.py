@@ -29,7 +29,7 @@ def show_lab(status: LabStatus) -> None:
 
 @dataclass(frozen=True)
 class FaultRow:
-    """A fault, what sees it, and whether it is there. ``stops_scaling``: no event becomes a Job while it is."""
+    """A fault, what detects it, and whether it is there. ``stops_scaling``: no event becomes a Job while it is."""
 
     id: str
     title: str
@@ -77,7 +77,7 @@ def show_faults(rows: Faults) -> None:
         marks = ["scaling stops"] * fault.stops_scaling + ["INJECTED, NOT REVERTED"] * fault.is_there
         show_lines([f"{fault.id}: {'; '.join([fault.title, *marks])}"])
         checks = ", ".join(f"{check} {verdict.upper()}" for check, verdict in fault.expected_checks.items())
-        show_lines([f"  seen by {checks}; runbook {fault.runbook}"])
+        show_lines([f"  detected by {checks}; runbook {fault.runbook}"])
 
 
 def show_images(done: ImagesChecked) -> None:
@@ -94,7 +94,7 @@ def show_drills(done: DrillsDone) -> None:
         detected, recovered = map(_span, (drill.detected_s, drill.recovered_s))
         word = "failed" if drill.problems else "passed"
         how = f"{drill.answered_by or 'nobody'} ({drill.runbook or 'no runbook'})"
-        text = f"seen after {detected}, answered by {how}, recovered in {recovered}, {lost_as_text(drill.lost)}"
+        text = f"detected after {detected}, answered by {how}, recovered in {recovered}, {lost_as_text(drill.lost)}"
         show_lines([f"{word:7} {drill.fault:34} {text}"])
         show_lines([f"        {problem}" for problem in drill.problems])
     passed = sum(not drill.problems for drill in drills)

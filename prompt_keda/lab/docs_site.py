@@ -217,7 +217,7 @@ def _fault(fault: Fault, cells: Sequence[str] | None) -> str:
     ]
     if fault.case:
         lines += [f"Case {fault.case} of the [failure modes](../failure-modes.md).", ""]
-    lines += ["## Seen by", *checks, ""]
+    lines += ["## Detected by", *checks, ""]
     if cells:
         result = cells[4].replace("\\|", "|").replace("`", "'")
         lines += [f"The first of them says: `{result}`", ""]

@@ -32,7 +32,7 @@ EVENTS = ("sent", "lost", "duplicated", "taken", "unseen")
 NOT_COUNTED = "not counted"
 HEAD = """# Drills
 Made by `./run drill --all --markdown FILE`, or `--fault` for some, on the local stack; `--rest` goes on with drills that were
-stopped, and what was not drilled keeps its row. In each a fault is injected, its checks see it, the runbook that `respond`
+stopped, and what was not drilled keeps its row. In each a fault is injected, its checks detect it, the runbook that `respond`
 proposes is followed, and scaling is verified. What drills found: [found.md](found.md).
 
 - answered by: people, where the runbook's commands were not enough and the steps that its page asks people for were done.
@@ -41,7 +41,7 @@ proposes is followed, and scaling is verified. What drills found: [found.md](fou
 - events: sent throughout. Lost: by the recovery. Duplicated: given to two workers by it. Taken: by the fault itself, for example
   with all that Redis held. Unseen: acknowledged, by the group's own account, while nobody could listen; how often is not known.
 
-| fault | seen by | after | runbook | answered by | recovered in | workers | Jobs and pods lost | events | passed |
+| fault | detected by | after | runbook | answered by | recovered in | workers | Jobs and pods lost | events | passed |
 |---|---|---|---|---|---|---|---|---|---|
 """
 

@@ -16,10 +16,10 @@ def show_kept(drills: Sequence[DrillRecord]) -> None:
     longest = max([0.1, *(drill.recovered_s or 0.0 for drill in drills)])
     width = max(len(drill.fault) for drill in drills)
     passed = sum(drill.passed for drill in drills)
-    show_lines([f"drills: {passed} of {len(drills)} passed; ▒ until it was seen, ▇ until scaling was verified"])
+    show_lines([f"drills: {passed} of {len(drills)} passed; ▒ until it was detected, ▇ until scaling was verified"])
     for drill in drills:
         when = drill.began_at[:19].replace("T", " ")
-        took = f"seen {_after(drill.detected_s)}, recovered {_after(drill.recovered_s)}, {lost_as_text(drill.lost)}"
+        took = f"detected {_after(drill.detected_s)}, recovered {_after(drill.recovered_s)}, {lost_as_text(drill.lost)}"
         word = "passed" if drill.passed else "failed"
         show_lines([f"{when}  {drill.fault:{width}}  {word}  {took}; {'; '.join(drill.problems)}".rstrip("; ")])
         if drill.recovered_s is not None:

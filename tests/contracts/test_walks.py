@@ -99,7 +99,7 @@ def changed(copy):
 GUARDS = (
     "components/test_checks.py::test_every_check_is_seen_red",
     "components/vault/test_checks_vault.py",
-    "lab/faults/test_faults.py::test_every_check_is_seen_by_a_fault",
+    "lab/faults/test_faults.py::test_every_check_is_turned_red_by_a_fault",
     "lab/faults/test_faults.py::test_no_exception_is_out_of_date",
     "test_house_rules.py::test_every_decorated_check_is_offered",
 )

@@ -31,7 +31,7 @@ PAYLOADS = {
     "other lines": f"\u2028{FORGED}\u2029{FORGED}\x85{FORGED}\x0b{FORGED}\x0c{FORGED}",
 }
 """What a text may hold; none of it may reach a terminal."""
-SEEN_BY = {
+SHOWN_BY = {
     "run": "keda/none-paused",
     "hook": "keda/rollout-keeps-jobs",
     "group": "keda/triggers-sensible",

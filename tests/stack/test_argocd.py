@@ -30,7 +30,7 @@ from .conftest import INSTRUMENT, at_the_stack_only, run_json, until
 pytestmark = [pytest.mark.exhaustive, at_the_stack_only]
 ARGOCD = "argocd"
 OF_ARGO_CD = [fault for fault in faults.FAULTS if all(id_.startswith(ARGOCD) for id_ in fault.expected_checks)]
-"""Those that Argo CD's own checks see. What self-heal fights for is seen by KEDA's: its drill follows them."""
+"""Those that Argo CD's own checks see. What self-heal fights for is detected by KEDA's: its drill follows them."""
 REPAIRED = ("argocd/others-have-applied", "argocd/suspended-by-a-dead-run")
 """A redeploy repairs these by itself. The others are somebody else's to repair: git, the environment, who runs Argo CD."""
 
@@ -61,7 +61,7 @@ def marks(kube):
 
 
 @pytest.mark.parametrize("fault", OF_ARGO_CD, ids=[fault.id for fault in OF_ARGO_CD])
-def test_a_fault_is_seen_by_its_check_and_is_gone_again(stage, fault):
+def test_a_fault_is_detected_by_its_check_and_is_gone_again(stage, fault):
     """Exactly the verdicts that it names, with its words; green once it is reverted."""
     until_green()
     try:

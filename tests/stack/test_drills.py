@@ -24,7 +24,7 @@ SAMPLE = ("keda/operator-gone",)
     [fault.id if fault.id in SAMPLE else pytest.param(fault.id, marks=pytest.mark.exhaustive) for fault in ALL_FAULTS],
 )
 def test_a_drill_is_passed(deployed, fault_id):
-    """Seen by its checks, the right runbook proposed, answered by it or by people, verified, and no Job and no event lost."""
+    """Detected by its checks, the right runbook proposed, answered by it or by people, verified, and no Job and no event lost."""
     skip_where_lacking(fault_of(fault_id))
     code, document = run_json("drill", "--fault", fault_id, timeout=900)
     (drilled,) = document["drills"]

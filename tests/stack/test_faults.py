@@ -1,4 +1,4 @@
-"""Every fault of the local stack is seen by the right check, with the right cause, and by no other.
+"""Every fault of the local stack is detected by the right check, with the right cause, and by no other.
 
 What the checks said is kept in docs/faults.md: `PROMPT_KEDA_WRITE_FAULTS=1 .venv/bin/python -m pytest tests/stack/test_faults.py`.
 """
@@ -22,12 +22,12 @@ from .conftest import ROOT, at_the_stack_only, dependents, skip_where_lacking, u
 
 pytestmark = at_the_stack_only  # faults are made by the stack's own user; the checks are the same at the desk
 PAGE = ROOT / "docs" / "faults.md"
-HEAD = """# What breaks, and what sees it
-Made by tests/stack/test_faults.py: each fault is injected into the local stack, seen by the checks named here and by no
-other, and reverted. A check that needs one of these is SKIPPED. Events: "stop" where too few workers start for the events that
-come meanwhile (tests/stack/test_scaling_stops.py), so that about one visit is lost every 36 s; "go on" where there is time.
+HEAD = """# Faults, and the checks that detect them
+Made by tests/stack/test_faults.py: each fault is injected into the local stack, detected by the checks named here and by
+no other, and reverted. A check that needs one of these is SKIPPED. Events: "stop" where too few workers start for the events
+that come meanwhile (tests/stack/test_scaling_stops.py), so that about one visit is lost every 36 s; "go on" where there is time.
 
-| fault | case | events | seen by | said |
+| fault | case | events | detected by | message |
 |---|---|---|---|---|
 """
 
@@ -87,7 +87,7 @@ def until_green(when):
 
 @pytest.mark.exhaustive  # about a quarter of a minute each
 @pytest.mark.parametrize("fault", ALL_FAULTS, ids=[fault.id for fault in ALL_FAULTS])
-def test_a_fault_is_seen_by_its_checks_and_by_no_other(fault, stage, rows):
+def test_a_fault_is_detected_by_its_checks_and_by_no_other(fault, stage, rows):
     """Green before; then exactly the verdicts that the fault names, with its cause; green again once it is reverted."""
     skip_where_lacking(fault)
     idle = skipped_in(until_green(f"before {fault.id}"))

@@ -38,7 +38,7 @@ SAMPLE = (
     "test_redeploy.py::test_a_redeploy_over_running_workers_keeps_every_job_and_pod"
     " test_redeploy.py::test_every_event_of_a_redeploy_is_acknowledged_exactly_once",
     "test_lab.py::test_the_desk_is_not_root_and_reaches_three_servers",
-    *(f"test_faults.py::test_a_fault_is_seen_by_its_checks_and_by_no_other[{fault}]" for fault in FAULTS),
+    *(f"test_faults.py::test_a_fault_is_detected_by_its_checks_and_by_no_other[{fault}]" for fault in FAULTS),
 )
 AT_DESK = (
     "test_check_deps.py::test_all_is_green_after_a_redeploy"

@@ -1,6 +1,6 @@
 """The network's faults: what they leave, what they do not touch, and a redeploy in whose middle the network breaks.
 
-That each is seen by its checks and by no other is test_faults.py's.
+That each is detected by its checks and by no other is test_faults.py's.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from prompt_keda.lab.faults.fault import Stage
 from tests.terminal import run_on_terminal
 
 from .conftest import ROOT, at_the_stack_only, command, run_task
-from .hostile import FORGED, SEEN_BY, everywhere, evil, lock
+from .hostile import FORGED, SHOWN_BY, everywhere, evil, lock
 
 pytestmark = at_the_stack_only  # what is written into the stack needs its administrator
 OURS = re.compile(r"\x1b\[(?:0|1|2|31|32|33)(?:;(?:1|2|31|32|33))*m|\x1b\[\?25[lh]|\x1b\[\d*A|\x1b\[2K")
@@ -70,7 +70,7 @@ def test_a_redeploy_that_is_refused_lets_no_text_through(deployed, admin, termin
 def test_no_check_lets_a_text_through(hostile, terminal):
     """Annotations, messages, names in Redis: each is shown, and none of it does anything."""
     _, text = (on_terminal if terminal else piped)("check-deps", "--env", "local", "--verbose")
-    missing = {marker for marker in SEEN_BY if f"<{marker}>" not in text}
+    missing = {marker for marker in SHOWN_BY if f"<{marker}>" not in text}
     assert missing == set() and unsafe(text) == set() and forged(text) == []
 
 
@@ -78,7 +78,7 @@ def test_each_text_is_shown_by_the_check_that_should(hostile):
     """Otherwise the test above would prove nothing; in JSON it stands as it is, and escaped."""
     done = run_task("check-deps", "--env", "local", "--json")
     texts = {result["id"]: f"{result['observed']} {result['detail']}" for result in json.loads(done.stdout)["results"]}
-    assert {marker for marker, id_ in SEEN_BY.items() if evil(marker) not in texts[id_]} == set()
+    assert {marker for marker, id_ in SHOWN_BY.items() if evil(marker) not in texts[id_]} == set()
     assert unsafe(done.stdout) == set() and done.stdout.isascii()
 
 

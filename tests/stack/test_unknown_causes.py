@@ -67,7 +67,7 @@ def test_whatever_stops_a_link_is_red_within_a_minute(cause, stage, systems, cap
         sys.stdout.write(
             f"\nseed {SEED}: {cause.words}: red after {red_s:.0f} s, green after {green_s:.0f} s: {observed}\n"
         )
-        sys.stdout.write(f"  also seen by: {', '.join(others)}\n")
+        sys.stdout.write(f"  also detected by: {', '.join(others)}\n")
 
 
 def test_older_workers_that_still_read_hide_nothing(stage, systems):

@@ -143,7 +143,7 @@ def bad_as_expected(fault):
 
 
 @pytest.mark.parametrize("fault", faults.FAULTS, ids=[fault.id for fault in faults.FAULTS])
-def test_a_fault_is_seen_by_its_checks_with_its_words(fault, stage, systems):
+def test_a_fault_is_detected_by_its_checks_with_its_words(fault, stage, systems):
     """And is gone once it is reverted, and what ran lives on meanwhile, or ends well."""
     before = failed(systems)
     try:

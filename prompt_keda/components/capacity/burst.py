@@ -25,7 +25,7 @@ from prompt_keda.environment.model import ClientLimit, Instrument
 
 KEDA_LIMIT = Limit(20, 30)
 """KEDA 2.16.1's own, where its Deployment sets none (its cmd/operator/main.go)."""
-SEEN_BY = "cluster/pods-start has the syncer's words once it keeps a pod out"
+SYNCER_SHOWS = "cluster/pods-start has the syncer's words once it keeps a pod out"
 
 
 @check(
@@ -238,7 +238,7 @@ def quota_allows(systems: Systems) -> Outcome:
             )
         inside = worst_of(outcomes) if outcomes else ok(f"no quota in {instrument.namespace}")
         if inside.verdict is Verdict.OK and in_a_vcluster(systems):
-            return only_inside(inside, f"its host's quota is not seen: {SEEN_BY}")
+            return only_inside(inside, f"its host's quota is not seen: {SYNCER_SHOWS}")
         return inside
 
     return _of_every_scaled_job(systems, look)

@@ -1,1 +1,1 @@
-"""Drills: a fault is injected into the local stack, seen by its checks, answered by its runbook, and scaling is verified."""
+"""Drills: a fault is injected into the local stack, detected by its checks, answered by its runbook, and scaling is verified."""

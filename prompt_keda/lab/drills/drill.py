@@ -149,7 +149,7 @@ class _Drill:
         runbook = causes([result for result in results if not self._is_own_load(result)])[0].runbook
         verdicts = {result.id: result.verdict.value for result in results if result.id in self.fault.expected_checks}
         self.results |= {"expected_checks": verdicts, "detected_s": self._since_fault_s(), "runbook": runbook}
-        self._report(f"seen after {self.results['detected_s']} s; the runbook is {runbook or 'none'}")
+        self._report(f"detected after {self.results['detected_s']} s; the runbook is {runbook or 'none'}")
         if runbook != (wanted := runbook_of(self.fault)):
             self.problems.append(f"the runbook should be {wanted}")
         self.job_watcher.phase(RECOVERY)

@@ -60,7 +60,7 @@ def _unheard_s(kube: Kube) -> float:
 
 
 UNHEARD = {"cluster/nodes-report": "warn", "redis/answers": "unknown"}
-"""What sees it: a port-forward goes through the kubelet."""
+"""What detects it: a port-forward goes through the kubelet."""
 FAULTS: tuple[Fault, ...] = (
     Fault(
         "cluster/kubelet-frozen",

@@ -138,7 +138,7 @@ class Fault:
     left_out
         Checks that need none of these, and see by themselves that there is nothing to look at: SKIPPED as well.
     runbook
-        The one that answers it; empty: that of the first check that sees it.
+        The one that answers it; empty: that of the first check that detects it.
     stops_scaling
         Whether no more workers begin while it is broken: those that run or wait take few of the events that come, and visits
         are lost, one every 36 s. Else there is time. Measured: tests/stack/test_scaling_stops.py.

@@ -52,7 +52,7 @@ def test_nothing_is_kept_that_no_scene_makes():
 
 @pytest.mark.parametrize("id_", FAULTS)
 def test_the_first_ten_lines_name_the_cause_and_the_next_command(id_):
-    """Of ten faults: the check that sees it, and the runbook that answers it, in one piece that can be copied."""
+    """Of ten faults: the check that detects it, and the runbook that answers it, in one piece that can be copied."""
     begin = kept(f"faults/{id_.replace('/', '-')}")[1:11]
     root = next(line for line in begin if line.startswith(("✗", "?", "!")))
     assert any(f" {check}:" in root for check in fault_of(id_).expected_checks), "\n".join(begin)

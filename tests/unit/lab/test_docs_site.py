@@ -21,7 +21,7 @@ def site():
 
 
 def test_each_check_and_fault_has_a_page_with_its_command(site):
-    """Made from what is kept once; each leads to what sees it, and to what answers it."""
+    """Made from what is kept once; each leads to what detects it, and to what answers it."""
     for check in ALL_CHECKS:
         page = site[f"docs/checks/{check.id.replace('/', '-')}.md"]
         assert f"# {check.id}\n" in page and f"--only {check.id}\n" in page and check.title in page

@@ -146,12 +146,12 @@ def test_what_cannot_be_noted_is_not_broken(stack, monkeypatch):
 
 
 def test_all_faults_are_listed_with_what_answers_them(stack, capsys, monkeypatch):
-    """A line for what is broken, and one for what sees and answers it."""
+    """A line for what is broken, and one for what detects and answers it."""
     injecting.inject("a/one", nobody)
     as_text.show_faults(injecting.list_faults().parts)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "a/one: a/one is broken; scaling stops; INJECTED, NOT REVERTED"
-    assert lines[1].strip() == "seen by keda/parts-ready FAIL; runbook keda-gone"
+    assert lines[1].strip() == "detected by keda/parts-ready FAIL; runbook keda-gone"
     assert "BROUGHT" not in lines[2] and len(lines) == 4
     monkeypatch.setattr(injecting, "ALL_FAULTS", ALL_FAULTS)
     assert all(fault.runbook for fault in injecting.list_faults().parts.faults)

@@ -322,9 +322,9 @@ def test_drills_are_shown_as_lines_with_bars(state, capsys):
     )
     lines = shown(capsys).splitlines()
     assert lines[1].startswith("drills: 2 of 3 passed")
-    assert lines[2] == "2025-01-03 00:00:00  a/b         passed  seen after 5.0 s, recovered after 20.0 s, 0 lost"
+    assert lines[2] == "2025-01-03 00:00:00  a/b         passed  detected after 5.0 s, recovered after 20.0 s, 0 lost"
     assert lines[3] == "  " + "▒" * 5 + "▇" * 15
-    assert lines[4].endswith("failed  seen never, recovered never, 1 lost; lost: j1 is gone; more")
+    assert lines[4].endswith("failed  detected never, recovered never, 1 lost; lost: j1 is gone; more")
     assert lines[6] == "  " + "▒" * 10 + "▇" * 30 and len(lines) == 7
 
 

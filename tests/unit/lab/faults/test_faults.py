@@ -39,7 +39,7 @@ SEEN_ELSEWHERE = {
 NAMED = {id_ for fault in ALL_FAULTS for id_ in fault.expected_checks}
 
 
-def test_every_check_is_seen_by_a_fault():
+def test_every_check_is_turned_red_by_a_fault():
     """A check that nobody has seen red may be one that cannot be."""
     assert sorted({check.id for check in ALL_CHECKS} - NAMED - set(SEEN_ELSEWHERE)) == []
 
