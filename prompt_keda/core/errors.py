@@ -187,7 +187,7 @@ class Interrupted(PromptKedaError):
 
 
 class Unexpected(PromptKedaError):
-    """An error that nobody foresaw ended a run. Its own text may hold a value, and is never shown: only its type is."""
+    """An unexpected error ended a run. Its own text may hold a value, and is never shown: only its type is."""
 
     def __init__(self, error: BaseException, fix: str = "") -> None:
         super().__init__(f"{type(error).__name__}, an unexpected error", fix)

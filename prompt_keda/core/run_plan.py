@@ -52,7 +52,7 @@ def run_plan(
     Refusal
         When a step refuses, and none before it has written.
     Unexpected
-        When a step raises what nobody foresaw: it is journaled as any other failure, by its type alone.
+        When a step raises an unexpected error: it is journaled as any other failure, by its type alone.
     ClientError
         When neither the act nor the last inspection before a step's deadline can reach its system, or the first of them
         before anything was written: what could not be seen is not seen broken.

@@ -316,7 +316,7 @@ def life_of(tmp_path, user):
 
 
 def test_a_token_says_itself_how_long_it_lives(tmp_path):
-    """exp and iat of a JWT; nothing is verified, and a token without exp does not end."""
+    """exp and iat of a JWT; nothing is verified, and a token without exp does not expire."""
     now = int(time.time())
     life = life_of(tmp_path, {"token": jwt(exp=now + 600, iat=now - 60)})
     assert (life.kind, life.renews) == ("token", False)

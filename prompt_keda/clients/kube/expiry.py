@@ -19,7 +19,7 @@ class LoginLife:
     kind
         ``token`` or ``client certificate``.
     ends
-        None: it is one that does not end.
+        None: it is one that does not expire.
     begins
         None where it does not say.
     renews

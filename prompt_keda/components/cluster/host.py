@@ -164,7 +164,7 @@ def host_keeps_redis(systems: Systems) -> Outcome:
     runbook="vcluster",
 )
 def host_hides_tokens(systems: Systems) -> Outcome:
-    """Look at the annotations vcluster.loft.sh/token-… of the vCluster's pods on the host, and at when these tokens end; that is
+    """Look at the annotations vcluster.loft.sh/token-… of the vCluster's pods on the host, and at when these tokens expire; that is
     read, not verified, and nothing else of them is shown. A token that its syncer makes for a pod lasts ten years.
 
     Cause: WARN: whoever may list pods there can act inside as these pods' service accounts, KEDA's among them, as long as

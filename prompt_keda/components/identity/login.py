@@ -79,7 +79,7 @@ def token_lives_on(systems: Systems) -> Outcome:
     """The token (JWT), the exec plugin or the client certificate says until when; that is read, not verified, and
     nothing else of it is shown.
 
-    Cause: FAIL: it has ended. WARN: a redeploy may outlive it: less than 10 minutes of a login of hours, 2 minutes
+    Cause: FAIL: it has expired. WARN: a redeploy may outlive it: less than 10 minutes of a login of hours, 2 minutes
     of one of minutes (or of one that does not say since when it lives), 7 days of one of months; not where an exec
     plugin fetches the next. UNKNOWN: it does not say.
 
@@ -88,14 +88,14 @@ def token_lives_on(systems: Systems) -> Outcome:
     fix = "Log in again."
     life = systems.kube.login_life()
     if life is None:
-        return unknown("the login does not say until when it lives", "If it ends in mid-run: log in, ./run resume.")
+        return unknown("the login does not say when it expires", "If it expires in mid-run: log in, ./run resume.")
     if life.ends is None:
-        return ok(f"the {life.kind} does not end")
+        return ok(f"the {life.kind} does not expire")
     now = server_now(systems)
     left = life.ends - now
-    message = f"the {life.kind} ends in {_in_words(left)}, at {life.ends:%Y-%m-%d %H:%M:%S} UTC"
+    message = f"the {life.kind} expires in {_in_words(left)}, at {life.ends:%Y-%m-%d %H:%M:%S} UTC"
     if left <= timedelta(0):
-        return fail(f"the {life.kind} has ended at {life.ends:%Y-%m-%d %H:%M:%S} UTC", fix)
+        return fail(f"the {life.kind} expired at {life.ends:%Y-%m-%d %H:%M:%S} UTC", fix)
     whole = life.ends - (life.begins or now)
     wanted = next((least for longer, least in LEFT_WANTED if whole > longer), LEFT_WANTED[-1][1])
     if left < wanted and not life.renews:

@@ -26,7 +26,7 @@ def certificates_agree(systems: Systems) -> Outcome:
     """Are KEDA's certificates valid and of one CA, and do APIService and webhooks trust it (failure mode F10)? WARN
     when one expires within 90 days: KEDA's operator renews before that, so it does not.
 
-    Cause: The certificates have ended, or were rotated and a bundle was not (F10), or APIService or webhook is
+    Cause: The certificates have expired, or were rotated and a bundle was not (F10), or APIService or webhook is
     missing.
     """
     standing = serving(systems)

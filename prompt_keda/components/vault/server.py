@@ -74,7 +74,7 @@ def token_lives_on(systems: Systems) -> Outcome:
     if token.ttl_s is None:
         return ok("it does not expire")
     message = (
-        f"it ends in {token.ttl_s // 60} min {token.ttl_s % 60} s and can {'' if token.renewable else 'not '}be renewed"
+        f"it expires in {token.ttl_s // 60} min {token.ttl_s % 60} s and can {'' if token.renewable else 'not '}be renewed"
     )
     if token.ttl_s >= LONGEST_REDEPLOY.total_seconds():
         return ok(message)

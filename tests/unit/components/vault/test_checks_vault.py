@@ -110,7 +110,7 @@ RED = [
         "vault/token-lives-on",
         vault(token_is=Token(240, True)),
         "warn",
-        "ends in 4 min 0 s and can be renewed; a redeploy",
+        "expires in 4 min 0 s and can be renewed; a redeploy",
     ),
     ("vault/token-lives-on", vault(token_is=Token(599, False)), "warn", "can not be renewed"),
     ("vault/token-lives-on", vault(token_is=Token(None, False, 3)), "warn", "good for 3 more requests"),
