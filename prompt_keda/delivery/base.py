@@ -93,7 +93,7 @@ class Delivery:
         return NOBODY_ELSE
 
     def agree(self, wanted: DesiredObjects) -> None:
-        """Let it look again, or write down for it what stands. Idempotent: yes. Raises as `Kube.patch` does."""
+        """Have it refresh what it compares, or write down for it what stands. Idempotent: yes. Raises as `Kube.patch` does."""
 
     def rights(self) -> list[Right]:
         """Return the rights that the methods above need."""

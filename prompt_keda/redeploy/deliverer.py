@@ -24,7 +24,7 @@ def agreement_inspect(context: Context) -> Progress:
 
 
 def agree(context: Context) -> None:
-    """Let it look again, or write down for it what stands. Idempotent: yes."""
+    """Have it refresh what it compares, or write down for it what stands. Idempotent: yes."""
     context.delivery.agree({"": context.keda_objects, **context.instrument_objects})
 
 

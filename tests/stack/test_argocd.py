@@ -106,7 +106,7 @@ def test_automatic_sync_is_suspended_meanwhile_and_put_back(stage, automated):
 
 
 def test_without_argo_cd_keda_comes_back_and_it_agrees_later(stage):
-    """Its controller is frozen: the redeploy says that nobody has confirmed it. Once it looks again it is Synced."""
+    """Its controller is frozen: the redeploy says that nobody has confirmed it. Once it reconciles again it is Synced."""
     faults.begin_sync_that_waits(stage)
     stage.kube.patch(APPLICATIONS, "keda", argocd.NAMESPACE, {"operation": None})
     try:

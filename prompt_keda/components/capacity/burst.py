@@ -107,7 +107,7 @@ def _time(prediction: Prediction, target_s: float) -> Outcome:
     if prediction.seconds <= target_s:
         return ok(message)
     bound = prediction.binding.seconds(prediction.jobs_count)
-    message += f" of {target_s:.0f} s, {prediction.before_s:.0f} s of them until KEDA looks, {prediction.after_s:.0f} s for the pod"
+    message += f" of {target_s:.0f} s, {prediction.before_s:.0f} s of them until KEDA polls, {prediction.after_s:.0f} s for the pod"
     if bound == 0:
         return warn(message, "Poll more often (pollingInterval), or have the image on the nodes beforehand.")
     at = (

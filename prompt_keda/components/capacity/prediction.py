@@ -68,7 +68,7 @@ class Prediction:
     stages
         They work at the same time, each on what the one before gives it: the slowest sets the pace.
     before_s
-        Until KEDA looks: one polling interval.
+        Until KEDA polls: one polling interval.
     after_s
         Of the last pod: until its container runs, a pull included.
     """

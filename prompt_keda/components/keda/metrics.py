@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components.keda.operator_metrics import operator_metrics, samples, scale_loops
-from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN, of_every_instrument
+from prompt_keda.components.scaled_jobs.looks import FORCE_RECONCILE, of_every_instrument
 from prompt_keda.core.check import Outcome, check
 from prompt_keda.core.outcomes import ok, warn
 from prompt_keda.environment.model import Instrument
@@ -31,13 +31,13 @@ def scale_loops_run(systems: Systems) -> Outcome:
     Cause: Ready is the memory of an operator that is gone. UNKNOWN: the metrics cannot be read from here (the pod
     names no port `metrics`, or port-forwards are denied).
 
-    Fix: Check Redis, then pause and unpause the ScaledJob: KEDA looks again.
+    Fix: Check Redis, then pause and unpause the ScaledJob: KEDA reconciles it.
 
     Notes
     -----
     The condition Ready has no time, so it may be of an operator that is gone. A loop that runs is in this one's metrics.
     """
-    fix = LOOK_AGAIN
+    fix = FORCE_RECONCILE
     loops = scale_loops(_page(systems))
 
     def look(instrument: Instrument) -> Outcome:

@@ -13,9 +13,9 @@ from prompt_keda.core.check import Outcome
 from prompt_keda.core.outcomes import all_of, fail
 from prompt_keda.environment.model import Instrument
 
-LOOK_AGAIN = (
-    f"Check Redis first. Then, if keda/jobs-carry-their-generation is green (KEDA deletes the other Jobs when it looks), "
-    f"annotate it {PAUSED}=true, wait 5 s, and remove that: KEDA looks again."
+FORCE_RECONCILE = (
+    f"Check Redis first. Then, if keda/jobs-carry-their-generation is green (KEDA deletes the other Jobs when it reconciles), "
+    f"annotate it {PAUSED}=true, wait 5 s, and remove that: KEDA reconciles it."
 )
 
 

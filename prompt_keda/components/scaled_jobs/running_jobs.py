@@ -140,7 +140,7 @@ def pause_marks(run_id: str) -> dict[str, str]:
 
 
 def is_settled(scaled_job: Object) -> bool:
-    """Return whether KEDA has seen a ScaledJob once: until then its first look may give it another generation (seen)."""
+    """Return whether KEDA has seen a ScaledJob once: until then its first reconcile may give it another generation (seen)."""
     return FINALIZER in (scaled_job["metadata"].get("finalizers") or [])
 
 

@@ -9,7 +9,7 @@ from prompt_keda.clients.kube.objects import Object
 from prompt_keda.clients.systems import Systems
 from prompt_keda.components import finalizers
 from prompt_keda.components.event_source.redis_streams import TRIGGER
-from prompt_keda.components.scaled_jobs.looks import LOOK_AGAIN, lag_triggers, of_every_scaled_job
+from prompt_keda.components.scaled_jobs.looks import FORCE_RECONCILE, lag_triggers, of_every_scaled_job
 from prompt_keda.components.scaled_jobs.objects import PAUSED, is_paused, is_taken_for_paused, limit_of_pod, setting
 from prompt_keda.core.check import Outcome, Verdict, check
 from prompt_keda.core.marks import RUN_ANNOTATION
@@ -63,7 +63,7 @@ def ready_standing(scaled_job: Object) -> Outcome:
         return ok(name)
     if ready["status"] == "Unknown" and not has_seen_fail:
         return unknown(f"{name}: KEDA has not looked at it yet")
-    return fail(f"{name}: {ready.get('message') or ready.get('reason') or 'it gives no reason'}", LOOK_AGAIN)
+    return fail(f"{name}: {ready.get('message') or ready.get('reason') or 'it gives no reason'}", FORCE_RECONCILE)
 
 
 @check("keda/none-paused", "No ScaledJob is paused", needs=("keda/scaled-jobs-present",), runbook="keda-paused")
@@ -91,7 +91,7 @@ def none_paused(systems: Systems) -> Outcome:
             return warn(f"{instrument.scaled_job} is paused (not by this toolkit)", fix)
         if is_taken_for_paused(live):
             message = f"{instrument.scaled_job} is unpaused, and KEDA's condition Paused is True: KEDA would not stop at a pause"
-            return warn(message, LOOK_AGAIN)
+            return warn(message, FORCE_RECONCILE)
         return ok(instrument.scaled_job)
 
     return of_every_scaled_job(systems, look, "none is paused")

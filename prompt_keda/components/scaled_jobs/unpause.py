@@ -29,9 +29,9 @@ from prompt_keda.core.waiting import looks
 HOLD = timedelta(seconds=3)
 """So long a pause is held once KEDA has seen it: nothing says when its scale loop has ended."""
 PATIENCE = timedelta(seconds=5)
-"""So long KEDA may take an unpaused ScaledJob for paused before it is made to look again."""
+"""So long KEDA may take an unpaused ScaledJob for paused before a reconcile is forced."""
 LIMIT = timedelta(seconds=120)
-"""An operator that was just installed looks at its ScaledJobs within some seconds; its image may have to be pulled."""
+"""An operator that was just installed reconciles its ScaledJobs within some seconds; its image may have to be pulled."""
 
 
 ScaledJobAction = Callable[[Context, Object], None]
@@ -40,17 +40,17 @@ ScaledJobAction = Callable[[Context, Object], None]
 def requeue_inspect(context: Context) -> Progress:
     """Is a ScaledJob not Ready, with the operator that found it so still at work?
 
-    It looks again by itself after up to 1000 s (failure mode F21); a new operator looks at once.
+    It reconciles that again by itself after up to 1000 s (failure mode F21); a new operator does at once.
     """
     operator = (DEPLOYMENTS.kind, context.namespace, OPERATOR)
     if any((deletion.kind, deletion.namespace, deletion.name) == operator for deletion in context.decisions.deletions):
-        return Progress(State.DONE, "a new operator looks at all of them")
+        return Progress(State.DONE, "a new operator reconciles all of them")
     asleep = [label(live) for live in _asleep(context)]
     return Progress(State.TODO, f"not Ready: {', '.join(asleep)}") if asleep else Progress(State.DONE)
 
 
 def requeue_scaled_jobs(context: Context) -> None:
-    """Pause each ScaledJob that is not Ready: the next step unpauses it, and KEDA looks again. Idempotent: yes."""
+    """Pause each ScaledJob that is not Ready: the next step unpauses it, and KEDA reconciles it. Idempotent: yes."""
     for live in _asleep(context):
         _pause(context, live)
 
@@ -91,7 +91,7 @@ def settle_inspect(context: Context) -> Progress:
 
 
 def settle_scaled_jobs(context: Context) -> None:
-    """Pause again what KEDA goes on to take for paused, and unpause it: then it looks again. Idempotent: yes.
+    """Pause again what KEDA goes on to take for paused, and unpause it: then it is reconciled. Idempotent: yes.
 
     Its scale loop runs on meanwhile, as it did before; no generation changes, so no Job is at risk.
     """

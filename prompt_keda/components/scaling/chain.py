@@ -43,7 +43,7 @@ class Chain:
     made_at
         Age of the ScaledJob.
     polling
-        How often KEDA looks.
+        How often KEDA polls.
     start
         From a poll to the last of the workers that are wanted running, as the capacity model says.
     target

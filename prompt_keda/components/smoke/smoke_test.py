@@ -155,7 +155,7 @@ class _Smoke:
         """Return whether all Jobs were made. If too few events wait for KEDA to make the rest, more are sent.
 
         KEDA breaks off in the middle of making Jobs when it reconciles a new ScaledJob a second time; on a slow cluster
-        its first workers then have taken all events before it looks again (docs/decisions/0003).
+        its first workers then have taken all events before it polls again (docs/decisions/0003).
         """
         made, detail = self._jobs_made(self.jobs_wanted)
         group = self.source.find_group(self.name, self.name)

@@ -34,7 +34,7 @@ def pause(stage: Stage) -> None:
 def unpause(stage: Stage) -> None:
     """Unpause them, and wait until KEDA says so.
 
-    What it writes of a pause that is lifted in that moment may stay for good (seen): then it is made to look again.
+    What it writes of a pause that is lifted in that moment may stay for good (seen): then a reconcile is forced.
     """
     mark_paused(stage, None)
     try:

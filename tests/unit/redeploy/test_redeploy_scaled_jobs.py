@@ -51,7 +51,7 @@ class Cluster(FakeKube):
     def annotations(self):
         return self.get(*KEY)["metadata"].get("annotations") or {}
 
-    def keda_looks(self, generation):
+    def keda_reconciles(self, generation):
         """What KEDA does with a ScaledJob that is paused: it settles, and says that it has seen the pause."""
         metadata = {"generation": generation, "finalizers": [FINALIZER]}
         self.patch(*KEY, {"metadata": metadata, **SEEN_PAUSED})
@@ -200,7 +200,7 @@ def test_it_is_unpaused_only_when_its_jobs_carry_the_generation_that_keda_has_se
     restore.apply_scaled_jobs(context)
     live = cluster.get(*KEY)
     assert not unpause._is_seen_paused(live)
-    cluster.keda_looks(7)
+    cluster.keda_reconciles(7)
     unpause._annotate_or_unpause(context, cluster.get(*KEY))
     assert cluster.generations() == ["7", "7", "7"] and is_paused(cluster.get(*KEY))
     unpause._annotate_or_unpause(context, cluster.get(*KEY))
@@ -213,7 +213,7 @@ def test_jobs_are_annotated_and_their_scaled_job_unpaused_in_one_go():
     cluster = Cluster(running=("1",))
     context = restoring(cluster, {**DEFAULT, "maxReplicaCount": 9})
     restore.apply_scaled_jobs(context)
-    cluster.keda_looks(3)
+    cluster.keda_reconciles(3)
     unpause.unpause_scaled_jobs(context)
     assert cluster.generations() == ["3"] and cluster.annotations() == {}
 
@@ -274,7 +274,7 @@ def test_a_job_that_has_finished_is_annotated_too():
         done = {"conditions": [{"type": "Complete", "status": "True"}]}
         cluster.patch(kinds.JOBS, name, "n", {"status": done})
     restore.apply_scaled_jobs(context)
-    cluster.keda_looks(3)
+    cluster.keda_reconciles(3)
     unpause.unpause_scaled_jobs(context)
     assert cluster.generations() == ["3", "3"] and cluster.annotations() == {}
 
@@ -290,13 +290,13 @@ def test_before_the_restart_jobs_are_annotated_with_a_settled_generation():
 
 
 def test_a_scaled_job_that_keda_has_never_seen_is_paused_instead():
-    """Its generation may change at KEDA's first look: Jobs that were annotated with today's would be deleted then."""
+    """Its generation may change at KEDA's first reconcile: Jobs that were annotated with today's would be deleted then."""
     cluster = Cluster(running=("1",), settled=False)
     context = restoring(cluster, DEFAULT)
     guard.annotate_jobs(context)
     assert cluster.generations() == ["1"] and cluster.annotations()[PAUSED] == "true"
     assert guard.annotate_jobs_inspect(context).state is State.DONE
-    cluster.keda_looks(3)
+    cluster.keda_reconciles(3)
     unpause.unpause_scaled_jobs(context)
     assert cluster.generations() == ["3"] and cluster.annotations() == {}
 

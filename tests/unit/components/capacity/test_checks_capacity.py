@@ -97,7 +97,7 @@ OF_INSTRUMENTS = [
 ]
 RED = [
     *((check, environment(instruments=()), "unknown", "names none") for check in OF_INSTRUMENTS),
-    (ABSORBED, VISIT, "warn", "after 23 s of 20 s, 2 s of them until KEDA looks, 2 s for the pod"),
+    (ABSORBED, VISIT, "warn", "after 23 s of 20 s, 2 s of them until KEDA polls, 2 s for the pod"),
     (ABSORBED, VISIT, "warn", "kube-controller-manager at 20/30 binds with 19 s, at 50/100: 11 s in all"),
     (
         ABSORBED,
@@ -105,7 +105,7 @@ RED = [
         "warn",
         "keda-operator at 5/30 binds with 28 s, at 50/100: 5 s in all",
     ),
-    (ABSORBED, scaled_job(spec={"pollingInterval": 30}), "warn", "after 32 s of 20 s, 30 s of them until KEDA looks"),
+    (ABSORBED, scaled_job(spec={"pollingInterval": 30}), "warn", "after 32 s of 20 s, 30 s of them until KEDA polls"),
     (
         ABSORBED,
         both(change(kinds.NODES, "n1", status={"images": []}), known(image_pull=timedelta(seconds=90))),

@@ -91,7 +91,7 @@ def redeploy(world, mode):
     if mode == "cold":
         world.remove(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
         world.remove(kinds.TRIGGER_AUTHENTICATIONS, "prompt-redis", SPACE)
-    keda_looks(world)
+    keda_reconciles(world)
     context = Context(world.systems, *manifests(environment), run_id="run")
     context.before = running_jobs.ledger(kube, context.environment.smoke.namespace)
     planner.make_plan(context, RedeployOptions("auto" if mode == "cold" else mode))
@@ -102,7 +102,7 @@ def redeploy(world, mode):
         for look in (step.inspect, step.act, step.inspect):
             with suppress(PromptKedaError):  # a lock that is lost, a kind that is not there yet
                 look(context)
-            keda_looks(world)
+            keda_reconciles(world)
         if step.watch is not None:
             step.watch(context)
     smoke_part(context)
@@ -156,7 +156,7 @@ def leads(world):
         world.put(kinds.LEASES, "operator.keda.sh", "keda", spec={"holderIdentity": "keda-operator-1_u"})
 
 
-def keda_looks(world):
+def keda_reconciles(world):
     """Do what KEDA does with the ScaledJob: it has a generation, a finalizer, and is seen paused if it is."""
     live = world.kube.find(kinds.SCALED_JOBS, SCALED_JOB, SPACE)
     if live is not None:
